@@ -75,14 +75,17 @@ class PlayedModel:
 class PlayedService:
     """A search service in SearXNG's form. ``asked`` are the parameters of its requests.
 
-    While it is ``held``, it sends nothing; ``has_begun`` and ``was_left`` are set by a request and its end."""
+    If it is ``held``, it sends nothing; if it is ``cut``, its answer breaks off. ``has_begun`` and ``was_left`` are set
+    by a request and its end."""
 
-    def __init__(self, pages: Any = None, status: int = 200, body: bytes | None = None) -> None:
+    def __init__(
+        self, pages: Any = None, status: int = 200, body: bytes | None = None, *, held: bool = False, cut: bool = False
+    ) -> None:
         self.asked: list[dict[str, str]] = []
         self.heads: list[bytes] = []
         self.posted: list[Any] = []
         self.url = ""
-        self.held = False
+        self._held, self._cut = held, cut
         self.has_begun, self.was_left = trio.Event(), trio.Event()
         self._status = status
         self._body = json.dumps({"results": PAGES if pages is None else pages}).encode() if body is None else body
@@ -95,10 +98,13 @@ class PlayedService:
                     self.heads.append(request[1])
                     self.posted.append(json.loads(request[2]) if request[2] else None)
                     self.has_begun.set()
-                    if self.held:
+                    if self._held:
                         await stream.receive_some()
                         break
-                    await stream.send_all(response(self._status, self._body))
+                    answer = response(self._status, self._body)
+                    await stream.send_all(answer[: len(answer) // 2] if self._cut else answer)
+                    if self._cut:
+                        break
         self.was_left.set()
 
 

@@ -66,7 +66,7 @@ class SearchOrigin(PartsOrigin):
         self._shown = shown = ShownAnswer(walk.context.codec.api)
         super().__init__(walk, lambda: SearchTurnWriter(shown))
         self._service = service
-        self._uses = self._paid = 0
+        self._uses = self._found = self._charged = 0
         self._max_uses = service.settings.max_uses
 
     async def prepare(self) -> PlannedRequest:
@@ -112,10 +112,10 @@ class SearchOrigin(PartsOrigin):
             await self.begin_next(incoming)
 
     def _sum(self) -> Usage:
-        """Return the usage of all turns, with the searches that cost something: those with a result."""
-        if not self._paid:
-            return self.usage + Usage()
-        return self.usage + Usage(calls=(("web_search", self._paid),), units=(("search", self._paid),))
+        """Return the usage of all turns, with the searches: ``calls`` are those with a result, ``units`` all that the
+        client pays."""
+        searches = Usage(calls=(("web_search", self._found),)) if self._found else Usage()
+        return self.usage + attrs.evolve(searches, units=(("search", self._charged),) if self._charged else ())
 
     async def _search(self, begun: FoundPages, query: str | None, target: Target) -> FoundPages:
         """Return the result of a search. Raises ``GatewayError`` if the client may use no more."""
@@ -134,15 +134,23 @@ class SearchOrigin(PartsOrigin):
             AttemptRecord, "web_search", name, self._shown.api, "search", price=price, model=f"{name}/web_search"
         )
         began, log = time.perf_counter(), self.context.attempt_log
-        charged = Usage(units=(("search", 1),))
+        charged: Usage | None = None
+
+        def charge() -> None:
+            nonlocal charged
+            charged = Usage(units=(("search", 1),), estimated=True)
+
         try:
-            sources = await self._service.search(query, self._domains)
+            sources = await self._service.search(query, self._domains, charge)
         except SearchFailed as failed:
-            log.add(record(reason=failed.reason, seconds=time.perf_counter() - began))
+            charged = None if failed.is_refused else charged
+            self._charged += charged is not None
+            log.add(record(reason=failed.reason, seconds=time.perf_counter() - began, usage=charged))
             return attrs.evolve(begun, error=failed.code)
         except BaseException:  # the client has disconnected, and the service may charge for it
             log.add(record(reason="client_left", seconds=time.perf_counter() - began, usage=charged))
             raise
-        log.add(record(seconds=time.perf_counter() - began, usage=charged))
-        self._paid += 1
+        log.add(record(seconds=time.perf_counter() - began, usage=Usage(units=(("search", 1),))))
+        self._found += 1
+        self._charged += 1
         return attrs.evolve(begun, sources=sources)

@@ -4,7 +4,7 @@ A service gets the query and the domains, and nothing else of a request. Only it
 addresses in its results are text."""
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -22,7 +22,7 @@ from gateway.upstream.request import UpstreamRequest
 from providers.neutral.searches import FoundPage
 from streams.errors import GatewayError
 from streams.structure import MAX_ELEMENTS, has_more_elements
-from streams.surrogates import NOT_JSON
+from streams.surrogates import any_json, decode_or
 
 MAX_QUERY: Final = 400
 """Characters of a query: Brave's limit (https://api-dashboard.search.brave.com/app/documentation/web-search/query)."""
@@ -147,11 +147,12 @@ def _with_operators(query: str, allowed: Iterable[str], blocked: Iterable[str]) 
 
 
 class SearchFailed(Exception):
-    """A search without a result: ``code`` is Anthropic's word for the cause, ``reason`` the log's."""
+    """A search without a result: ``code`` is Anthropic's word for the cause, ``reason`` the log's. ``is_refused``: the
+    service has not searched."""
 
-    def __init__(self, code: str, reason: AttemptOutcome) -> None:
+    def __init__(self, code: str, reason: AttemptOutcome, *, is_refused: bool = False) -> None:
         super().__init__(code)
-        self.code, self.reason = code, reason
+        self.code, self.reason, self.is_refused = code, reason, is_refused
 
 
 class SearchService:
@@ -165,11 +166,13 @@ class SearchService:
         key = ((self._row.key, f"{self._row.prefix}{settings.key}"),) if settings.key else ()
         self._headers = (("accept", "application/json"), ("accept-encoding", "identity"), *key)
 
-    async def search(self, query: str, domains: Domains) -> tuple[FoundPage, ...]:
-        """Return the pages that the service finds. Raises ``SearchFailed``, at the latest after the timeout."""
+    async def search(self, query: str, domains: Domains, before_end: Callable[[], object]) -> tuple[FoundPage, ...]:
+        """Return the pages that the service finds. Raises ``SearchFailed``, at the latest after the timeout.
+
+        Calls ``before_end`` right before the service has the whole query."""
         with trio.CancelScope() as scope, self._lifecycle.track_pump(scope):
             scope.deadline = trio.current_time() + self.settings.timeout
-            reply = await self._send(self._request(query, domains))
+            reply = await self._send(attrs.evolve(self._request(query, domains), before_end=before_end))
             return await offload(len(reply), self._read, reply, domains)
         raise SearchFailed("unavailable", "timeout")
 
@@ -193,10 +196,11 @@ class SearchService:
     async def _send(self, request: UpstreamRequest) -> bytes:
         try:
             async with await self._upstream.send(request) as response:
-                if response.status == 429:
-                    raise SearchFailed("too_many_requests", "rate_limited")
-                if not 200 <= response.status < 300:
-                    raise SearchFailed("unavailable", "credential" if response.status in (401, 403) else "server_error")
+                if (status := response.status) == 429:
+                    raise SearchFailed("too_many_requests", "rate_limited", is_refused=True)
+                if not 200 <= status < 300:
+                    reason: AttemptOutcome = "credential" if status in (401, 403) else "server_error"
+                    raise SearchFailed("unavailable", reason, is_refused=True)
                 return await response.read(MAX_REPLY)
         except UpstreamError as error:
             raise SearchFailed("unavailable", "bad_answer" if error.cause == "too_large" else "connection") from None
@@ -204,10 +208,8 @@ class SearchService:
             raise SearchFailed("unavailable", "connection") from None
 
     def _read(self, reply: bytes, domains: Domains) -> tuple[FoundPage, ...]:
-        try:
-            value = None if has_more_elements(reply, MAX_ELEMENTS) else msgspec.json.decode(reply)
-        except NOT_JSON:
-            value = None
+        text = reply.decode("utf-8", "replace").encode()  # one page must not spoil the others
+        value = None if has_more_elements(text, MAX_ELEMENTS) else decode_or(any_json, text, None)
         if not isinstance(value, dict):
             raise SearchFailed("unavailable", "bad_answer")
         for name in self._row.pages:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-import msgspec
-
 from gateway.streaming.released import frame_of
 from providers.neutral.searches import FoundPage, FoundPages, page_citation, search_items
 from streams.events import (
@@ -22,7 +20,7 @@ from streams.events import (
     change_event,
 )
 from streams.fold import Fold, ToolCallBlock
-from streams.surrogates import NOT_JSON
+from streams.surrogates import any_json, decode_or
 
 MAX_CITED: Final = 100
 """The most pages that the citations of an answer can list."""
@@ -114,9 +112,6 @@ class SearchTurnWriter:
 
 def query_of(call: ToolCallBlock) -> str | None:
     """Return the query of a call of the search, ``None`` if it has none."""
-    try:
-        arguments = msgspec.json.decode(call.input)
-    except NOT_JSON:
-        return None
+    arguments = decode_or(any_json, call.input.encode("utf-8", "replace"), None)
     query = arguments.get("query") if isinstance(arguments, Mapping) else None
     return query.strip() if isinstance(query, str) and query.strip() else None

@@ -133,8 +133,7 @@ async def test_the_blocks_of_messages_are_in_order_and_a_forced_search_is_forced
 
 
 async def test_a_responses_stream_shows_a_search_when_it_begins():
-    service = PlayedService()
-    service.held = True
+    service = PlayedService(held=True)
     async with search_gateway(searching("trio 7"), answering(), service=service, search={"timeout": 0.3}) as stage:
         found = events(await ask(stage, "responses", stream=True))
     kinds = [
@@ -148,16 +147,18 @@ async def test_a_responses_stream_shows_a_search_when_it_begins():
 
 
 @pytest.mark.parametrize(
-    ("service", "search", "reason"),
+    ("service", "search", "reason", "paid"),
     [
-        (PlayedService(status=500), {}, "server_error"), (PlayedService(status=429), {}, "rate_limited"),
-        (PlayedService(body=b"<html>"), {}, "bad_answer"), (PlayedService(body=b"[" * 99), {}, "bad_answer"),
-        (PlayedService(body=b" " * 2**21), {}, "bad_answer"),
-        (PlayedService(), {"url": "http://127.0.0.1:1"}, "connection"),
+        (PlayedService(status=500), {}, "server_error", 0), (PlayedService(status=429), {}, "rate_limited", 0),
+        (PlayedService(status=401), {}, "credential", 0), (PlayedService(body=b"<html>"), {}, "bad_answer", 1),
+        (PlayedService(body=b"[" * 99), {}, "bad_answer", 1), (PlayedService(body=b" " * 2**21), {}, "bad_answer", 1),
+        (PlayedService(), {"url": "http://127.0.0.1:1"}, "connection", 0),
+        (PlayedService(held=True), {"timeout": 0.3}, "timeout", 1),
+        (PlayedService(cut=True), {}, "connection", 1),
     ],
 )  # fmt: skip
-async def test_the_model_learns_that_the_service_fails(service, search, reason):
-    """It answers without, and the failed search costs nothing."""
+async def test_the_model_learns_that_the_service_fails(service, search, reason, paid):
+    """It answers without. The search costs nothing only if the service has certainly not run it."""
     async with search_gateway(searching("x"), answering("Nothing."), service=service, search=search) as stage:
         answer = await ask(stage, "messages")
         result = answer.json()["content"][1]["content"]
@@ -166,9 +167,22 @@ async def test_the_model_learns_that_the_service_fails(service, search, reason):
         assert code in stage.model.bodies[1]["messages"][-1]["content"]
         (line,) = await stage.lines.next()
         assert line["tried"][1]["reason"] == reason
-        assert "units" not in line, line
+        assert line.get("units") == ({"search": 1} if paid else None), line
         assert answer.json()["usage"]["server_tool_use"] is None
-        assert line["cost_usd"] == pytest.approx(300e-6 + 30 * 10e-6, abs=1e-12)
+        assert line["cost_usd"] == pytest.approx(paid * 0.005 + 300e-6 + 30 * 10e-6, abs=1e-12)
+        assert line["cost_grade"] == ("estimated" if paid else "exact")
+        assert (line["input_tokens"], line["output_tokens"]) == (300, 30), line
+
+
+@pytest.mark.parametrize("text", [b"\\ud83d", b"\\udc00 \\ud83d\\ude00", b"\xff\xfe"])
+async def test_a_page_that_is_no_valid_text_leaves_the_others(text):
+    """Services cut texts by UTF-16 units."""
+    first = b'{"url": "https://a.test/1", "title": "%s", "content": "%s"}' % (text, text)
+    service = PlayedService(body=b'{"results": [%s, %s]}' % (first, json.dumps(PAGES[0]).encode()))
+    async with search_gateway(searching("a"), answering(), service=service) as stage:
+        found = (await ask(stage, "messages")).json()["content"][1]["content"]
+        assert [one["url"] for one in found] == ["https://a.test/1", PAGES[0]["url"]]
+        assert "\ufffd" in found[0]["title"]
 
 
 @pytest.mark.parametrize(
@@ -313,8 +327,7 @@ async def test_a_provider_that_dies_in_a_later_turn_is_an_error_and_both_turns_a
 
 
 async def test_a_client_that_leaves_ends_the_search():
-    service = PlayedService()
-    service.held = True
+    service = PlayedService(held=True)
     async with search_gateway(searching("a"), answering(), service=service) as stage:
         path, body = REQUESTS["messages"]
         content = json.dumps({"model": "m", **body, "stream": True}).encode()
