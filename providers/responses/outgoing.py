@@ -29,7 +29,7 @@ from providers.neutral.request import (
 )
 from providers.neutral.searches import find_search, is_search, read_search, write_form
 from providers.responses.items import count_instructions, write_items
-from providers.responses.settings import ENCRYPTED, LOGPROBS
+from providers.responses.settings import ENCRYPTED, LOGPROBS, SOURCES
 from streams.errors import invalid
 from streams.events import ToolKind
 
@@ -286,13 +286,17 @@ def _write_state(request: Request, quirks: Quirks, logprobs: bool, body: Object)
         include.append(ENCRYPTED)
     if logprobs:
         include.append(LOGPROBS)
-    if quirks.web_search == "tool" and request.api != "responses" and find_search(request) is not None:
+    if _wants_sources(request, quirks):
         include.append(SOURCES)
     if include:
         body["include"] = include
 
 
-SOURCES = "web_search_call.action.sources"  # other APIs always list them
+def _wants_sources(request: Request, quirks: Quirks) -> bool:
+    """Return whether to request the sources of searches. Other APIs always list them."""
+    if request.api == "responses":
+        return SOURCES in (request.source.get("include") or ())
+    return quirks.web_search == "tool" and find_search(request) is not None
 
 
 def _wants_encrypted(request: Request, quirks: Quirks) -> bool:

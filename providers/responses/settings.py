@@ -13,6 +13,7 @@ CHOICE_MODES = ("auto", "none", "required")
 
 ENCRYPTED = "reasoning.encrypted_content"
 LOGPROBS = "message.output_text.logprobs"
+SOURCES = "web_search_call.action.sources"
 
 
 # Tools
@@ -109,13 +110,13 @@ def _read_allowed_choice(choice: Fields, drops: Drops) -> ToolChoice:
 def read_settings(fields: Fields) -> dict[str, Parameter]:
     """Return the scalar settings.
 
-    ``include`` loses two values: encrypted reasoning, which every answer has, and log probabilities, which become
-    ``logprobs``.
+    ``include`` loses three values: encrypted reasoning and the sources of searches, which every answer has, and log
+    probabilities, which become ``logprobs``.
     """
     parameters = read_parameters(fields, "responses")
     include = parameters.pop("include", None)
     asked: list[Any] = [] if include is None else include.value
-    if rest := [what for what in asked if what not in (ENCRYPTED, LOGPROBS)]:
+    if rest := [what for what in asked if what not in (ENCRYPTED, LOGPROBS, SOURCES)]:
         parameters["include"] = Parameter(rest, "include")
     if LOGPROBS in asked:
         parameters["logprobs"] = Parameter(True, "include")

@@ -96,6 +96,14 @@ def test_a_forced_search_of_messages_is_forced_in_responses():
     assert body["include"] == ["web_search_call.action.sources"]
 
 
+@pytest.mark.parametrize(("provider", "search"), [("messages", "tool"), ("chat", "openrouter"), ("gemini", "tool")])
+def test_sources_that_a_client_of_responses_requests_are_not_lost(provider, search):
+    """Its answer lists them always."""
+    tools = [{"type": "web_search"}]
+    _, dropped = sent("responses", provider, search, tools=tools, include=["web_search_call.action.sources"])
+    assert not [one for one in dropped if one.startswith("include")]
+
+
 RESPONSES = {
     "id": "resp_1", "object": "response", "status": "completed", "model": "m",
     "usage": {"input_tokens": 5, "output_tokens": 2},

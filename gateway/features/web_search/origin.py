@@ -112,7 +112,7 @@ class SearchOrigin(PartsOrigin):
             await self.begin_next(incoming)
 
     def _sum(self) -> Usage:
-        """Return the usage of all turns, with the searches: ``calls`` are those with a result, ``units`` all that the
+        """Return the usage of all turns, with the searches: ``calls`` are those with a result, ``units`` those that the
         client pays."""
         searches = Usage(calls=(("web_search", self._found),)) if self._found else Usage()
         return self.usage + attrs.evolve(searches, units=(("search", self._charged),) if self._charged else ())

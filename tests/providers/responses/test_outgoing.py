@@ -129,12 +129,12 @@ def test_encrypted_reasoning_is_requested_if_the_model_may_think() -> None:
 
 
 def test_included_items_are_requested_from_the_provider() -> None:
-    asked = ["web_search_call.action.sources", ENCRYPTED, LOGPROBS]
+    asked = ["message.input_image.image_url", ENCRYPTED, LOGPROBS, "web_search_call.action.sources"]
     call = read(include=asked)
     assert call.parameters["include"].value == asked[:1]
     assert call.parameters["logprobs"].value is True
     assert sorted(send(call)[0]["include"]) == sorted(asked)
-    assert read(include=[ENCRYPTED]).parameters == {}
+    assert read(include=[ENCRYPTED, "web_search_call.action.sources"]).parameters == {}
     assert send(read(top_logprobs=2))[0]["include"] == [LOGPROBS]
 
 
