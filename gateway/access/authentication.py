@@ -323,20 +323,6 @@ class Authenticator:
         place = (entry.provider.id, entry.base_url)
         return tuple(other.name for other in self._entries if (other.provider.id, other.base_url) == place)
 
-    def check_pass_through(self, client: str | None, entry: ModelEntry, credential: str | None) -> None:
-        """Check that ``client`` may send any request through ``entry``, which may pass ``credential`` on.
-
-        Raises ``GatewayError``: 403, and 401 as ``check`` does."""
-        if client is not None:
-            key, wall = self._by_name[client].key, self.wall(client)
-            if (wall is not None and entry.name not in wall) or not matches_one(entry.name, key.passthrough):
-                message = (
-                    f"the key {client!r} may not pass requests through to {entry.name}: its `passthrough` does not "
-                    "list that entry"
-                )
-                raise GatewayError("permission", message, headers=(("x-should-retry", "false"),))
-        self.check_credential(entry, credential)
-
     def check_credential(self, entry: ModelEntry, credential: str | None) -> None:
         """Raise ``GatewayError`` (401) if ``entry`` would pass a gateway key on to its provider."""
         if entry.passthrough_auth and self.is_misplaced(entry, credential):

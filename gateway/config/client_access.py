@@ -1,6 +1,6 @@
 """The models that clients may use, the entries that may serve them, and client groups."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from gateway.config.allowance_checks import build_budgets, build_ratelimits, che
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.entries import Entries
 from gateway.config.findings import Findings
+from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Names
 from gateway.config.parts import with_completed_parts
 from gateway.config.patterns import matches_one
@@ -27,7 +28,8 @@ class AccessNames:
     """The names that a client's access may contain: entries, other model names, and groups. Parts of features find
     theirs in ``config``.
 
-    ``invalid`` has those of invalid groups."""
+    ``invalid`` has those of invalid groups. ``config.entries`` has the invalid entries, too, and none if the names of
+    some are unknown."""
 
     config: Config
     entries: Entries
@@ -59,7 +61,8 @@ def access_names(config: Config, entries: Entries, findings: Findings) -> Access
     """Return the names in a file, with its groups."""
     invalid = findings.texts_of_dropped("client_groups", config.client_groups)
     aliases = findings.names_in("model_aliases")
-    names = AccessNames(config, entries, aliases, invalid=invalid)
+    known = attrs.evolve(config, entries=entries.all_entries if entries.complete else ())
+    names = AccessNames(known, entries, aliases, invalid=invalid)
     return attrs.evolve(names, groups=_build_groups(config, names, findings))
 
 
@@ -96,9 +99,7 @@ def _build_rights(item: C, path: Path, names: AccessNames, findings: Findings) -
     """Return a client or a group with its limits and members. Only a client may have an empty list of models, which
     allows none."""
     _check_models(item.models, (*path, "models"), names, findings, may_be_empty=isinstance(item, ClientKey))
-    _check_patterns(item.only, (*path, "only"), names.entries, findings)
-    if isinstance(item, ClientKey) and (item.passthrough or "passthrough" in findings.given_attributes(path)):
-        _check_patterns(item.passthrough, (*path, "passthrough"), names.entries, findings)
+    check_patterns(item.only, (*path, "only"), names.config.entries if names.entries.complete else None, findings)
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
     budgets = build_budgets(item.budgets, path, findings)
     check_raises(budgets, item.raise_to, path, findings)
@@ -130,14 +131,17 @@ def _check_permitted_entries(client: ClientKey, path: Path, entries: Entries, fi
         findings.wrong((*path, "only"), found, "both lists apply: change one of them")
 
 
-def _check_patterns(patterns: tuple[str, ...] | None, path: Path, entries: Entries, findings: Findings) -> None:
+def check_patterns(
+    patterns: tuple[str, ...] | None, path: Path, entries: Sequence[ModelEntry] | None, findings: Findings
+) -> None:
+    """Report an empty list of ``patterns``, and those that match no name of ``entries``, unless that is ``None``."""
     if patterns == ():
         findings.wrong(path, "the list is empty", "list at least one entry, or remove it to allow all")
-    names = [entry.name for entry in entries.all_entries]
+    if entries is None:
+        return
+    names = [entry.name for entry in entries]
     for i, pattern in enumerate(patterns or ()):
-        if isinstance(pattern, Unresolved) or not entries.complete:
-            continue
-        if not any(matches_one(name, (pattern,)) for name in names):
+        if not isinstance(pattern, Unresolved) and not any(matches_one(name, (pattern,)) for name in names):
             found, advice = (
                 f"no entry matches {describe(pattern)}",
                 "use the name of one of model_providers",

@@ -66,7 +66,7 @@ class ClientGroup:
 class ClientKey(ClientRights):
     """A client with its name, which also owns its state, and its keys or the name in its ``certificate``.
 
-    ``models`` and ``only`` of ``None`` mean all. ``only`` and ``passthrough`` are shell patterns over entry names.
+    ``models`` and ``only`` of ``None`` mean all. ``only`` has shell patterns over entry names.
     ``group_name`` is the name in the file, ``group`` that group. ``source`` is where the client is stored."""
 
     holds_secrets = True
@@ -134,14 +134,6 @@ class ClientKey(ClientRights):
         "Its [rights](people.md#set-rights) over other clients: `user` none, `lead` those in its group, `auditor` to "
         "read everything, `admin` all.",
         "user",
-    )
-    passthrough: tuple[str, ...] = setting(
-        "The entries with `passthrough: true` that accept any request from it, by name with `*`.", ()
-    )
-    foreign_ids: bool = setting(
-        "Accept the provider's own ids of [files](files.md#ids), batches and the like, and list everything made with "
-        "the provider's key, by anyone.",
-        False,
     )
     parts: Mapping[type, Any] = parts()
     group: ClientGroup | None = None

@@ -18,7 +18,8 @@ class ItemPart:
     def complete(self, item: Any, path: Path, config: Any, findings: Findings) -> "ItemPart":
         """Return the keys in their final form, and report mistakes in those of the ``item`` at ``path``.
 
-        ``config`` is a ``Config`` with the root keys as the file has them, with ``None`` for invalid items of lists."""
+        ``config`` is a ``Config`` with the root keys as the file has them, with ``None`` for invalid items of lists.
+        Its ``entries`` are complete for a client or group, or empty if the names of some are unknown."""
         return self
 
     def within(self, config: Any) -> "ItemPart":

@@ -1,7 +1,7 @@
 """Translation between clients' and providers' ids, in the requests and responses of one owner."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 import attrs
@@ -237,10 +237,10 @@ _RELATIVE_ADDRESS: Final = re.compile(rb'"files\\?/')
 class AccountDirectory:
     """The accounts of a configuration, and the rules for ids of their objects."""
 
-    def __init__(self, config: Config | None = None) -> None:
+    def __init__(self, config: Config | None = None, clients_with_native_ids: Collection[str] = ()) -> None:
         config = config or Config("", (), ())
         self._has_owners = config.asks_for_key
-        self._clients_with_native_ids = frozenset(key.name for key in config.client_keys if key.foreign_ids)
+        self._clients_with_native_ids = frozenset(clients_with_native_ids)
         self._accounts = accounts_of(config.entries, config.signing_key, has_several_owners=config.asks_for_key)
         self.changes_ids = self._has_owners or len(self._storing_accounts(frozenset(STORING_SHAPES))) > 1
         """True if clients get the gateway's ids instead of the providers'."""

@@ -1,10 +1,34 @@
-"""The row of files, batches and other objects that providers store."""
+"""The row of files, batches and other objects that providers store, and its key in a client."""
 
 from typing import Final
 
-from gateway.seams.feature import Feature
+import attrs
+
+from configfile.keys import part_of, setting
+from gateway.config.clients import ClientKey
+from gateway.config.parts import ItemPart
+from gateway.config.settings import Config
+from gateway.seams.feature import Feature, Keys
+
+
+@attrs.frozen
+class FileRights(ItemPart):
+    """The keys of a client."""
+
+    foreign_ids: bool = setting(
+        "Accept the provider's own ids of [files](files.md#ids), batches and the like, and list everything made with "
+        "the provider's key, by anyone.",
+        False,
+    )
+
+
+def clients_with_foreign_ids(config: Config) -> frozenset[str]:
+    """Return the names of the clients that may use providers' own ids."""
+    return frozenset(key.name for key in config.client_keys if part_of(key, FileRights).foreign_ids)
+
 
 FEATURE: Final = Feature(
     "files",
     "gateway.features.files.opening:open_files",
+    keys=(Keys(ClientKey, FileRights),),
 )

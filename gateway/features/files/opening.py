@@ -12,6 +12,7 @@ from gateway.config.state_storage import StateStorage
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.service import Service
+from gateway.features.files.feature import clients_with_foreign_ids
 from gateway.features.files.kept_ids import (
     SEARCHED,
     LocatedRequest,
@@ -77,7 +78,7 @@ class StoredObjects:
     expected costs of running batches. Both outlive configurations; ``accounts`` do not."""
 
     def __init__(self, config: Config, inventory: Inventory | None, pending: PendingBatches) -> None:
-        self.accounts = AccountDirectory(config)
+        self.accounts = AccountDirectory(config, clients_with_foreign_ids(config))
         self._limits = config.limits
         self.inventory = inventory
         self.pending = pending

@@ -10,16 +10,17 @@ from urllib.parse import SplitResult, parse_qsl, unquote, unquote_to_bytes, urls
 import attrs
 
 from gateway.access.admission import Arrival
+from gateway.access.authentication import Authenticator
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.exchange.context import ExchangeContext
-from gateway.features.pass_through.feature import passes_through
+from gateway.features.pass_through.feature import may_pass_through, passes_through
 from gateway.http.headers import Headers
 from gateway.http.paths import api_of
 from gateway.relay.relaying import client_credentials, strip_credentials
 from gateway.routing.router import passthrough_target
 from gateway.routing.target import Target
-from streams.errors import invalid
+from streams.errors import GatewayError, invalid
 from streams.events import Api
 
 FoundModels: TypeAlias = tuple[tuple[str, str], ...]
@@ -57,7 +58,8 @@ def read_address(
 
     Raises ``GatewayError``: 400 for an invalid path, 401 and 403 if the client may not use the entry so."""
     authenticator, client_request = context.service.authenticator, context.client_request
-    authenticator.check_pass_through(client_request.client, entry, client_request.credential)
+    _check_client(authenticator, client_request.client, entry)
+    authenticator.check_credential(entry, client_request.credential)
     rest = rest_of_path(arrival.asgi["raw_path"], name)
     query = query_without_credentials(client_request.query, arrival.headers)
     api = api or api_of("/" + rest, arrival.headers)
@@ -65,6 +67,17 @@ def read_address(
     is_limited = authenticator.is_limited(client_request.client)
     models = (*models_in_path(rest, limited=is_limited), *models_in_query(query))
     return PassedAddress(rest, api, target, models, is_limited)
+
+
+def _check_client(authenticator: Authenticator, client: str | None, entry: ModelEntry) -> None:
+    """Check that ``client`` may send any request through ``entry``. Raises ``GatewayError`` (403)."""
+    rights, wall = authenticator.rights_of(client), authenticator.wall(client)
+    if rights is not None and ((wall is not None and entry.name not in wall) or not may_pass_through(rights, entry)):
+        message = (
+            f"the key {client!r} may not pass requests through to {entry.name}: its `passthrough` does not list that "
+            "entry"
+        )
+        raise GatewayError("permission", message, headers=(("x-should-retry", "false"),))
 
 
 def rest_of_path(raw: bytes, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The row of pass-through, and its key in an entry."""
+"""The row of pass-through, and its keys in entries and clients."""
 
 import re
 from typing import Any, Final
@@ -7,9 +7,12 @@ import attrs
 
 from configfile.document import Path
 from configfile.keys import part_of, setting
+from gateway.config.client_access import check_patterns
+from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
 from gateway.config.model_entry import ModelEntry
 from gateway.config.parts import ItemPart
+from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
 
@@ -45,6 +48,25 @@ class PassThroughKeys(ItemPart):
         return self
 
 
+@attrs.frozen
+class PassThroughRights(ItemPart):
+    """The keys of a client."""
+
+    passthrough: tuple[str, ...] = setting(
+        "The entries with `passthrough: true` that accept any request from it, by name with `*`.", ()
+    )
+
+    def complete(self, item: ClientKey, path: Path, config: Config, findings: Findings) -> "PassThroughRights":
+        if self.passthrough or "passthrough" in findings.given_attributes(path):
+            check_patterns(self.passthrough, (*path, "passthrough"), config.entries or None, findings)
+        return self
+
+
+def may_pass_through(client: ClientKey, entry: ModelEntry) -> bool:
+    """Return whether ``client`` may send any request through ``entry``, if it may use that at all."""
+    return matches_one(entry.name, part_of(client, PassThroughRights).passthrough)
+
+
 def passes_through(entry: ModelEntry) -> bool:
     """Return whether all paths of its provider are served below the name of ``entry``."""
     return part_of(entry, PassThroughKeys).passthrough
@@ -58,5 +80,5 @@ FEATURE: Final = Feature(
     "pass_through",
     "gateway.features.pass_through.routes:open_pass_through",
     _has_entries,
-    keys=(Keys(ModelEntry, PassThroughKeys),),
+    keys=(Keys(ModelEntry, PassThroughKeys), Keys(ClientKey, PassThroughRights)),
 )

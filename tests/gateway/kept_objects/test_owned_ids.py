@@ -123,7 +123,7 @@ def test_one_owner_and_one_account_keep_the_ids_of_the_provider():
     assert found.native == "file-abc"
 
 
-def test_signing_keys_and_foreign_ids_are_read_from_the_file():
+def test_signing_keys_are_read_from_the_file():
     key = base64.b64encode(b"k" * 32).decode()
     config = from_mapping(
         {
@@ -131,12 +131,7 @@ def test_signing_keys_and_foreign_ids_are_read_from_the_file():
             "model_providers": [ENTRIES[0]],
             "signing_key": [key],
             "public_url": "https://llm.example",
-            "client_keys": [
-                {"name": "a", "key": "sk-of-client-a-1234567", "foreign_ids": True},
-                {"name": "b", "key": "sk-of-client-b-1234567"},
-            ],
         }
     )
     assert config.signing_key == (b"k" * 32,)
     assert config.public_url == "https://llm.example"
-    assert [one.foreign_ids for one in config.client_keys] == [True, False]
