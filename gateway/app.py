@@ -72,7 +72,7 @@ def app_of(config: Config, service: Service) -> App:
     served = (*own_routes(config, service, page), *features)
     for route in served:
         routes.add(route.path, route.handler, route.methods, is_listed=route.is_listed)
-    guard = ConfiguredGuard(config, service.ledger, routes.serves, service.authenticator)
+    guard = ConfiguredGuard(config, service.ledger, routes.serves, service.authenticator, service.hooks.guarded)
     cors = None
     if config.cors:
         cors = cors_of(config.cors, served)

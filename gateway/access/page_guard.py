@@ -7,7 +7,7 @@ cannot choose ``Host``, ``Origin`` and ``Sec-Fetch-Site`` nor omit ``Host``; pro
 
 import re
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -17,6 +17,7 @@ from gateway.config.settings import Config
 from gateway.http.addresses import parse_ip
 from gateway.http.certificates import certificate_names
 from streams.errors import GatewayError
+from streams.events import ErrorInfo
 
 ANY = "*"
 
@@ -28,11 +29,8 @@ _LOCAL: Final = (".localhost", ".internal")
 
 _PAGE: Final = b"document"
 _FOREIGN_SITES: Final = (b"cross-site", b"same-site")
-_PAGES: Final = frozenset(
-    ("/", "/ui", "/ui/", "/ui/me", "/ui/usage", "/ui/keys", "/ui/groups", "/ui/people", "/ui/audit", "/oauth/login",
-     "/oauth/callback", "/oauth/logout", "/device")
-)  # fmt: skip
-"""Paths that links on other pages may open: they are for people. A sign-in returns to them from its issuer's page."""
+_START: Final = "/"
+"""The path that sends browsers to a page. Links on other pages may open it."""
 
 _FORWARDED: Final = frozenset(
     (
@@ -59,8 +57,8 @@ _OTHER_SITE: Final = (
     "web pages of other sites may not use this gateway: add their origins to `cors` in its configuration"
 )
 _NOT_HERE: Final = (
-    "without a key, the live view works only on this machine, under localhost or a loopback address: for other "
-    "machines, set `ui_key` in the configuration"
+    "without a key, this page works only on this machine, under localhost or a loopback address: for other machines, "
+    "set `ui_key` in the configuration"
 )
 _OTHER_PAGE: Final = "only the gateway's own pages may send this request, whatever `cors` permits: open the page itself"
 
@@ -73,17 +71,33 @@ class _LoopbackEnds:
     server: bool
 
 
+@attrs.frozen(eq=False, repr=False)
+class GuardedPaths:
+    """The path ``start`` of a feature and all paths below it, whose requests are always checked.
+
+    Links on other pages may open those in ``pages``: they are for people. If they ``are_views``, browsers may remember
+    their password: only the gateway's own pages may use them, and without a key only this machine. ``with_form`` puts
+    the error for clients of the paths into their form."""
+
+    start: str
+    pages: tuple[str, ...] = ()
+    are_views: bool = False
+    with_form: Callable[[ErrorInfo], ErrorInfo] | None = None
+
+
 class PageGuard:
     """The checks of requests by one configuration against hostile pages.
 
-    If clients need a key, only ``hosts`` are checked: pages have no key. WebSockets, the live view (whose password
-    browsers may remember) and requests with a client certificate (which browsers send for every page) are always
-    checked, and so are requests for MCP servers, as the protocol requires. Sign-in is always checked, because it needs
-    no key and counts failures by address: a page could exhaust the limits of its visitor's address."""
+    If clients need a key, only ``hosts`` are checked: pages have no key. WebSockets, ``GuardedPaths`` and requests with
+    a client certificate (which browsers send for every page) are always checked."""
 
-    def __init__(self, config: Config, open: Collection[str]) -> None:
+    def __init__(self, config: Config, open: Collection[str], guarded: Sequence[GuardedPaths] = ()) -> None:
         """Prepare the checks of ``config``. ``open`` has the paths of probes, which are never checked."""
         self._open = frozenset(open)
+        self._guarded = guarded
+        self._views = tuple(f"{one.start}/" for one in guarded if one.are_views)
+        self._always = tuple(f"{one.start}/" for one in guarded)
+        self._pages = frozenset((_START, *(page for one in guarded for page in one.pages)))
         self._keyed = config.asks_for_key
         self._ui_keyed = self._keyed or config.ui_key is not None
         self._hosts = frozenset(config.hosts)
@@ -98,7 +112,7 @@ class PageGuard:
         path = asgi["path"]
         if path in self._open:
             return
-        is_ui = is_live_view(path)
+        is_ui = self.is_view(path)
         host = headers.get(b"host", b"")
         if is_ui:
             self._check_viewer(asgi, headers, host)
@@ -110,11 +124,21 @@ class PageGuard:
             is_ui
             or not self._keyed
             or asgi["type"] == "websocket"
-            or is_sign_in(path)
-            or is_mcp(path)
+            or f"{path}/".startswith(self._always)
             or certificate_names(asgi)
         ):
             self._check_page(asgi, headers, host, is_ui)
+
+    def is_view(self, path: str) -> bool:
+        """Return whether ``path`` is one of ``GuardedPaths`` that ``are_views``."""
+        return f"{path}/".startswith(self._views)
+
+    def with_form(self, path: str, error: ErrorInfo) -> ErrorInfo:
+        """Return ``error`` in the form of the clients of ``path``."""
+        for one in self._guarded:
+            if one.with_form is not None and f"{path}/".startswith(f"{one.start}/"):
+                error = one.with_form(error)
+        return error
 
     # Checks of the host name
 
@@ -133,7 +157,7 @@ class PageGuard:
         return not self._hosts and ("." not in name or name.endswith(_LOCAL) or name == _machine())
 
     def _check_viewer(self, asgi: Mapping[str, Any], headers: HeaderMap, host: bytes) -> None:
-        """Check that a request for the live view without a key comes from this machine, not through a proxy, and under
+        """Check that a request for a view without a key comes from this machine, not through a proxy, and under
         a local name. Raises ``GatewayError`` (403)."""
         if self._ui_keyed:
             if host and self._hosts and not self._is_known_cached(host[: _LONGEST + 9], _loopback_ends(asgi).server):
@@ -150,7 +174,7 @@ class PageGuard:
         method = asgi.get("method", "GET")
         if method == "OPTIONS":  # a preflight, which CORS answers
             return
-        is_page = is_ui or asgi["path"] in _PAGES
+        is_page = is_ui or asgi["path"] in self._pages
         origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
         if origin == b"null" and site == b"same-origin":  # a form on a page with `Referrer-Policy: no-referrer`
             return
@@ -158,7 +182,7 @@ class PageGuard:
             raise GatewayError("permission", _OTHER_PAGE) if is_page else _refusal(_OTHER_ORIGIN, origin)
         if site not in _FOREIGN_SITES:
             return
-        if asgi["path"] in _PAGES and method in ("GET", "HEAD") and _opens_page(headers):
+        if asgi["path"] in self._pages and method in ("GET", "HEAD") and _opens_page(headers):
             return
         if is_ui:
             raise GatewayError("permission", _OTHER_PAGE)
@@ -176,21 +200,6 @@ class PageGuard:
         if ANY in self._origins:
             return True
         return origin is not None and origin.lower().decode("latin-1") in self._origins
-
-
-def is_live_view(path: str) -> bool:
-    """Return whether ``path`` belongs to the live view."""
-    return path == "/ui" or path.startswith("/ui/")
-
-
-def is_sign_in(path: str) -> bool:
-    """Return whether ``path`` belongs to the sign-in of people and programs."""
-    return path == "/device" or path.startswith("/oauth/")
-
-
-def is_mcp(path: str) -> bool:
-    """Return whether ``path`` is that of an MCP server."""
-    return path.startswith("/mcp/")
 
 
 def _opens_page(headers: HeaderMap) -> bool:

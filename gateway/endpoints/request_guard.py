@@ -1,18 +1,17 @@
 """The checks before routing: protection against web pages, and the tokens of people."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from gateway.access.authentication import Authenticator
-from gateway.access.page_guard import PageGuard, is_live_view, is_mcp
+from gateway.access.page_guard import GuardedPaths, PageGuard
 from gateway.access.peers import Peers
 from gateway.config.settings import Config
 from gateway.endpoints.health import ALIVE, READY
 from gateway.exchange import responding
 from gateway.http.certificates import certificate_names
 from gateway.http.headers import as_text
-from gateway.http.json_rpc import with_body
 from gateway.http.pages import TEXT
 from gateway.http.paths import api_of
 from gateway.http.request_scope import RequestScope
@@ -31,13 +30,15 @@ class ConfiguredGuard:
         ledger: Ledger,
         has_route: Callable[[str], object],
         authenticator: Authenticator,
+        guarded: Sequence[GuardedPaths],
     ) -> None:
         """Check only paths for which ``has_route`` returns a true value: others get a 404 with advice.
 
         Prepare the tokens of people for ``authenticator``, if it knows people."""
         self._has_route = has_route
         self.prepare = None if authenticator.people is None else partial(_prepare, authenticator)
-        self._check = PageGuard(config, (*ALIVE, *READY)).check
+        self._pages = PageGuard(config, (*ALIVE, *READY), guarded)
+        self._check = self._pages.check
         self._ledger = ledger
         self.address_of = Peers(config.trusted_proxies).address_of
 
@@ -58,11 +59,10 @@ class ConfiguredGuard:
     def _refusal(self, asgi: Mapping[str, Any], scope: RequestScope, error: ErrorInfo) -> Response:
         """Record ``error``, and return its response in the format of the path's API.
 
-        The live view, which is for people, gets plain text. A rejected handshake ends its connection."""
-        if is_live_view(asgi["path"]):
+        A view, which is for people, gets plain text. A rejected handshake ends its connection."""
+        if self._pages.is_view(asgi["path"]):
             return Response(error.status, TEXT, f"{error.message}\n".encode())
-        if is_mcp(asgi["path"]):
-            error = with_body(error)
+        error = self._pages.with_form(asgi["path"], error)
         record = responding.open_record(api_of(asgi["path"], as_text(asgi["headers"])), self._ledger, scope)
         closing = (("connection", "close"),) if asgi["type"] == "websocket" else ()
         return responding.error_response(record, error, headers=closing)

@@ -1,13 +1,13 @@
 """Requests for a path or method that is not served: preflights of CORS, and errors."""
 
 import difflib
-import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
+from gateway.features.known import features
 from gateway.http.external_url import url_of_request
 from gateway.http.headers import Headers
 from gateway.http.paths import SERVED_METHODS, advice, api_of, base_urls, model_method, shorten_path
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 _SERVED = tuple(reversed({ROUTES[path]: path for path in reversed(tuple(ROUTES))}.values()))
 """The first path of each API."""
-
-
-_ABOUT_CLIENTS: Final = re.compile(r"/ui/(?:me|usage|keys|groups|people|audit)(?:/|$)")
-"""Pages that exist if clients have keys."""
 
 
 class UnknownPaths:
@@ -101,8 +97,9 @@ def unknown_path_error(
     A list of all paths would bury the advice. ``asgi`` is the request's scope."""
     origin = url_of_request(asgi, headers)
     help = advice(path, headers, origin)
-    if help is None and _ABOUT_CLIENTS.match(path):
-        help = "it is a page for clients with keys: set client_keys, stored_keys or issuers, and not `ui: false`"
+    if help is None:
+        rows = (row for feature in features() for row in feature.unwanted_paths)
+        help = next((text for start, text in rows if f"{path}/".startswith(f"{start}/")), None)
     if help is None:
         near = difflib.get_close_matches(path[:_MAX_COMPARED], (*_SERVED, *endpoints), n=1, cutoff=_MIN_SIMILARITY)
         known = base_urls(path, origin)

@@ -7,7 +7,6 @@
 - ``request_scope``: the lifetime of a request and of its connection
 - ``response``: a response to a client
 - ``pages``: what pages for people share
-- ``json_rpc``: errors for clients of MCP servers
 - ``sockets``: reads and writes with one system call
 - ``redaction``: the removal of credentials from texts, with ``urls``
 - ``certificates``: the names in client certificates

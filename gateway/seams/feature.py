@@ -82,7 +82,8 @@ class Feature:
     - ``client_source``, ``client_rows``, ``people``: ``module:function``, an ``OpenClientSource``, an ``OpenRows`` and
       an ``OpenPeople`` (``gateway.seams.identify``)
     - ``find_client``: ``module:function``, a ``FindClient``, for commands
-    - ``stores_clients``: whether a configuration may have stored clients"""
+    - ``stores_clients``: whether a configuration may have stored clients
+    - ``unwanted_paths``: paths that it does not serve if it is not wanted, with advice for the error"""
 
     name: str
     opening: str = ""
@@ -105,6 +106,7 @@ class Feature:
     stores_clients: Wanted = always
     people: str = ""
     find_client: str = ""
+    unwanted_paths: tuple[tuple[str, str], ...] = ()
     contract: int | None = None
 
     def has_keys_in(self, given: Collection[str]) -> bool:

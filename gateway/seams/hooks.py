@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
+from gateway.access.page_guard import GuardedPaths
 from gateway.ledger.figures import Figures
 from gateway.seams.edit_sent import BeginEdits, EditSent
 from gateway.seams.kept import KeptObjects
@@ -34,7 +35,7 @@ class Hooks:
     - ``records_run``: true if the feature needs ``Record.run``
     - ``credentials`` (``gateway.seams.secrets``): sources of credentials, with the names of their entries
     - ``response_forms`` (``gateway.seams.response_forms``): errors and headers for certain programs
-    - ``routes``, ``adapters`` (``gateway.seams.route``): paths, and changes of all requests"""
+    - ``routes``, ``guarded``, ``adapters`` (``gateway.seams.route``): paths, and changes of all requests"""
 
     credentials: tuple[tuple[str, CredentialSource], ...] = ()
     request_forms: tuple[RequestForms, ...] = ()
@@ -52,6 +53,7 @@ class Hooks:
     report: tuple[Callable[[Figures], object], ...] = ()
     records_run: tuple[bool, ...] = ()
     routes: tuple[RoutesOf, ...] = ()
+    guarded: tuple[GuardedPaths, ...] = ()
     adapters: tuple[MakeAdapter, ...] = ()
 
 

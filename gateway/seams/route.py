@@ -9,6 +9,9 @@ of a configuration, with the ``Service`` of that configuration, and adds them to
   It checks the client's key itself, if at all: before it has, it may not do work for the request. It must not raise:
   each failure is a response in the form that the path's clients read. It may wait. It starts tasks only in the nursery
   of ``incoming.scope``; a client that leaves cancels it.
+- **Guard.** Pages of other sites can make browsers send requests without a key. ``Hooks.guarded`` has ``GuardedPaths``
+  for the paths that need no key, keep one in the browser, or belong to a protocol that demands the check.
+- **Unwanted.** ``Feature.unwanted_paths`` has paths of a feature that is not open, with advice for their clients.
 - **Late code.** ``LateViews`` imports the code of handlers with the first request.
 - **Adapters.** Each function in ``Hooks.adapters`` returns an ``Adapter``, which changes requests in the forms of other
   servers before anything else reads them, and may edit the headers of responses. Both are sync, and may not raise.

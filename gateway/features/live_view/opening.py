@@ -10,7 +10,7 @@ from configfile.keys import part_of
 from gateway.config.loading import Config
 from gateway.features.live_view.feature import LiveViewKeys
 from gateway.features.live_view.live import LiveView
-from gateway.features.live_view.pages.routes import live_view_routes
+from gateway.features.live_view.pages.routes import GUARDED, live_view_routes
 from gateway.named_imports import import_named
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
@@ -28,7 +28,7 @@ class RunningLiveView(Running):
         self.live_view = live_view
         self.others = others
         self.has_tasks = others is not None
-        self.hooks = Hooks(observe=(live_view.observe,), routes=(partial(live_view_routes, config),))
+        self.hooks = Hooks(observe=(live_view.observe,), routes=(partial(live_view_routes, config),), guarded=GUARDED)
         self.ports = ports
         self._config = config
 

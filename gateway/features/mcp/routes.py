@@ -5,8 +5,10 @@ from typing import Final
 
 import attrs
 
+from gateway.access.page_guard import GuardedPaths
 from gateway.config.settings import Config
 from gateway.features.mcp.feature import servers_of
+from gateway.features.mcp.json_rpc import with_body
 from gateway.relay.routes import RelayRoute, relayed_routes
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Addition, Ports, Running
@@ -20,4 +22,5 @@ ROUTES: Final = tuple(
 def open_mcp(config: Config, ports: Ports, before: Running | None) -> Running:
     servers = {server.name: server for server in servers_of(config)}
     rows = tuple(attrs.evolve(row, passing=(servers,)) for row in ROUTES)
-    return Addition(Hooks(routes=(partial(relayed_routes, "gateway.features.mcp", rows),)))
+    routes = partial(relayed_routes, "gateway.features.mcp", rows)
+    return Addition(Hooks(routes=(routes,), guarded=(GuardedPaths("/mcp", with_form=with_body),)))

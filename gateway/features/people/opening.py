@@ -15,7 +15,7 @@ from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.gate import PeopleGate
 from gateway.features.people.issuers import IssuerDirectory
 from gateway.features.people.keeping import finish_people, keep_people
-from gateway.features.people.oauth.paths import sign_in_routes
+from gateway.features.people.oauth.paths import GUARDED, sign_in_routes
 from gateway.features.people.own_keys import OwnKeys
 from gateway.features.people.rules import RuleBook
 from gateway.features.people.seals import RefreshSeals
@@ -119,6 +119,7 @@ def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleO
     hooks = Hooks(
         response_forms=(partial(spend_forms_of, people_keys(config).limit_message),),
         routes=(partial(sign_in_routes, config), partial(claude_code_routes, config)),
+        guarded=GUARDED,
         report=(partial(_report_stale_keys, tasks.issuers),),
     )
     return PeopleOfConfig(hooks, tasks, admin.store, config, gate, followed, own_keys, sessions)

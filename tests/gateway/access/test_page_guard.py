@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.access.page_guard import PageGuard
+from gateway.access.page_guard import GuardedPaths, PageGuard
 from gateway.config.loading import ConfigError, from_mapping
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
@@ -15,6 +15,11 @@ KEYED = {"client_keys": [{"name": "me", "key": "of-the-client-0815"}]}
 HERE = {"client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2)}
 AWAY = {"client": ("10.0.0.7", 1), "server": ("10.0.0.8", 2)}
 PAGE = "https://app.example"
+
+GUARDED = (
+    GuardedPaths("/ui", ("/ui", "/ui/usage"), are_views=True), GuardedPaths("/oauth", ("/oauth/callback",)),
+    GuardedPaths("/device", ("/device",)),
+)  # fmt: skip
 
 ROUTES = (
     ("POST", "/v1/chat/completions"), ("POST", "/v1/conversations"), ("POST", "/v1/responses/resp_1/cancel"),
@@ -28,7 +33,7 @@ def refused(
     kind: str = "http", **root: Any,
 ) -> int | None:  # fmt: skip
     """The status of the refusal, ``None`` for a request that may go on."""
-    guard = PageGuard(from_mapping({**BARE, **root}), ("/healthz",))
+    guard = PageGuard(from_mapping({**BARE, **root}), ("/healthz",), GUARDED)
     named = {name.encode(): value.encode() for name, value in headers.items()}
     try:
         guard.check({"type": kind, "method": method, "path": path, **ends}, named)
@@ -139,7 +144,7 @@ def test_with_keys_the_key_is_the_guard_but_for_a_handshake():
     assert refused(headers, path="/v1/responses", kind="websocket", cors=["https://evil.example"], **KEYED) is None
 
 
-# The live view
+# Guarded paths
 
 
 FILES = ("/ui", "/ui/events", "/ui/models")
@@ -181,7 +186,7 @@ def test_a_proxied_request_does_not_count_as_local(name):
 
 
 @pytest.mark.parametrize("more", [{}, {"ui_key": "of-the-operator"}, KEYED], ids=["open", "ui_key", "keys"])
-def test_the_live_view_answers_its_own_page_only(more):
+def test_a_view_answers_its_own_page_only(more):
     """A browser shows a password that it remembers for any page."""
 
     def asked(path: str, **headers: str) -> int | None:
@@ -208,7 +213,13 @@ def test_a_form_of_a_page_without_referrer_is_the_own_pages():
 
 def test_links_lead_only_to_pages_for_people():
     link = {"host": "localhost", "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
-    for path in ("/", "/oauth/callback", "/oauth/login", "/device", "/ui/usage"):
+    for path in ("/", "/oauth/callback", "/device", "/ui/usage"):
         assert refused(link, "GET", path) is None
     assert refused(link, "GET", "/v1/responses/resp_1") == 403
     assert refused(link, "POST", "/") == 403
+
+
+def test_guarded_paths_are_checked_with_keys_too():
+    page = {"host": "localhost", "origin": "https://evil.example"}
+    found = {path: refused(page, path=path, **KEYED) for path in ("/oauth/token", "/device", "/oauth", "/oauthx")}
+    assert found == {"/oauth/token": 403, "/device": 403, "/oauth": 403, "/oauthx": None}

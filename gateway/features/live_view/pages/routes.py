@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from gateway.access.page_guard import GuardedPaths
 from gateway.config.loading import Config
 from gateway.exchange.service import Service
 from gateway.features.live_view.pages.paths import EVENTS, FILES, MODELS, STREAM
@@ -11,6 +12,9 @@ from gateway.seams.route import HttpRoute
 from gateway.serving.late_views import LateViews
 
 _PAGES: Final = "gateway.features.live_view.pages.pages"
+
+
+GUARDED: Final = (GuardedPaths(LIVE, (LIVE, f"{LIVE}/"), are_views=True),)
 
 
 def live_view_routes(config: Config, service: Service) -> Iterator[HttpRoute]:

@@ -5,9 +5,11 @@ from functools import partial
 from typing import Final
 
 from configfile.keys import value_of
+from gateway.access.page_guard import GuardedPaths
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.parts.interface import api_modules
+from gateway.features.people.console.feature import PAGES
 from gateway.http.pages import ACCOUNT, LIVE, TEXT, wants_page
 from gateway.http.response import Response
 from gateway.seams.hooks import Hooks
@@ -35,7 +37,8 @@ class Console(Running):
     """The pages of one configuration."""
 
     def __init__(self, config: Config) -> None:
-        self.hooks = Hooks(routes=(partial(_routes_of, config),))
+        guarded = GuardedPaths(LIVE, (LIVE, f"{LIVE}/", *PAGES), are_views=True)
+        self.hooks = Hooks(routes=(partial(_routes_of, config),), guarded=(guarded,))
 
 
 def open_console(config: Config, ports: Ports, before: Running | None) -> Console:

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Final
 from urllib.parse import quote
 
+from gateway.access.page_guard import GuardedPaths
 from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import json_response
 from gateway.exchange.service import Service
@@ -26,6 +27,10 @@ DEVICE: Final = "/device"
 STYLE: Final = "/oauth/style.css"
 
 OAUTH_PATHS: Final = (METADATA, DEVICE_AUTHORIZATION, TOKEN, LOGIN, CALLBACK, LOGOUT, DEVICE, STYLE)
+
+GUARDED: Final = (GuardedPaths("/oauth", (LOGIN, CALLBACK, LOGOUT)), GuardedPaths(DEVICE, (DEVICE,)))
+"""Sign-in needs no key and counts failures by address: a page could exhaust the limits of its visitor's address. Its
+pages are opened by links, and from the issuer's page."""
 
 NO_LOGIN: Final = "sign-in is not configured at this gateway: use a key, or a token of its issuers"
 

@@ -12,8 +12,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.features.mcp.json_rpc import error_body
 from gateway.features.mcp.messages import MAX_ID, MAX_REFUSED, RpcForms, RpcMessage, decode_value, parse
-from gateway.http.json_rpc import error_body
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from tests.support.cases import case

@@ -14,6 +14,7 @@ import pytest
 from gateway.features.people.console.table import ACTIONS, PAGES
 from gateway.features.people.oauth.cookies import SESSION
 from tests.support.each_row import each_row
+from tests.support.endpoint_provider import before, json_answer
 from tests.support.harness import eventually
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
@@ -233,3 +234,9 @@ def test_a_page_explains_that_the_issuer_is_unavailable(tmp_path):
         assert 'role="alert"' in failed.text
         assert "retry-after" in failed.headers
         assert failed.headers["content-security-policy"]
+
+
+async def test_without_clients_the_error_for_a_page_says_how_to_get_it():
+    async with before(lambda asked: json_answer({})) as (served, _):
+        page = (await served.get("/ui/usage")).json()["error"]["message"]
+    assert "it is a page for clients with keys: set client_keys" in page
