@@ -6,5 +6,4 @@
 - ``network``: sockets and certificates
 - ``http11``: the protocol, with its ``heads`` and ``framing``
 - ``decoding``: compressed bodies
-- ``errors``: the failures
-- ``websocket``: upgraded connections"""
+- ``errors``: the failures"""

@@ -34,7 +34,7 @@ WEBSOCKETS: Final = {
     *SESSION_PATHS,
 }
 """The paths of websockets. All share two modules whose tests send floods of frames: ``serving/websocket_stream.py`` and
-``upstream/websocket.py``."""
+``realtime/provider_websocket.py``."""
 
 ROUTES_WITH_BODIES: Final = {
     f"{one.method} {one.path}": one

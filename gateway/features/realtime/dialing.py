@@ -10,6 +10,7 @@ import trio
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disclosure import Disclosure
 from gateway.exchange.sending import send_signed
+from gateway.features.realtime.provider_websocket import UpstreamWebSocket, accept_upgrade, handshake
 from gateway.features.realtime.session import MAX_MESSAGE
 from gateway.features.realtime.shapes import RealtimeShape
 from gateway.http.headers import Headers, upstream_headers, upstream_id
@@ -18,7 +19,6 @@ from gateway.http.redaction import Secrets
 from gateway.routing.target import Target
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
-from gateway.upstream.websocket import UpstreamWebSocket, accept_upgrade, handshake
 from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.events import ErrorInfo

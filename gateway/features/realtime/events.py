@@ -23,7 +23,7 @@ from gateway.features.realtime.notices import (
     TranscriptStarted,
 )
 from gateway.features.realtime.objects import ExaminedObject, Tree, has_too_many_elements
-from gateway.upstream.websocket import Piece
+from gateway.features.realtime.provider_websocket import Piece
 from providers.endpoints.media_tokens import read_usage
 from providers.errors.reasons import log_message
 from streams.events import ErrorInfo

@@ -18,7 +18,7 @@ from gateway.features.realtime.notices import (
     Resumable,
 )
 from gateway.features.realtime.objects import ExaminedObject, Tree, decode_frame
-from gateway.upstream.websocket import Piece
+from gateway.features.realtime.provider_websocket import Piece
 from providers.gemini.usage import read_live_usage
 from streams.errors import invalid
 from streams.surrogates import decode_or, tolerate_lone_surrogates

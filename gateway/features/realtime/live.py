@@ -21,7 +21,7 @@ from gateway.features.realtime.notices import (
     TranscriptBilled,
 )
 from gateway.features.realtime.objects import ExaminedObject, Tree, decode_frame, read_object
-from gateway.upstream.websocket import Piece
+from gateway.features.realtime.provider_websocket import Piece
 from providers.endpoints.media_tokens import read_usage
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo, Usage

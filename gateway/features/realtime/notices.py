@@ -4,7 +4,7 @@ from typing import Protocol, TypeAlias
 
 import attrs
 
-from gateway.upstream.websocket import Piece
+from gateway.features.realtime.provider_websocket import Piece
 from streams.events import ErrorInfo, Usage
 
 

@@ -8,8 +8,8 @@ from typing import Final, TypeAlias, TypeVar, Union
 
 import msgspec
 
+from gateway.features.realtime.provider_websocket import Piece
 from gateway.request.members import check_members, text_of
-from gateway.upstream.websocket import Piece
 from streams.errors import GatewayError, invalid
 from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, decode_or, tolerate_lone_surrogates

@@ -23,6 +23,7 @@ from gateway.features.realtime.feature import RealtimeKeys
 from gateway.features.realtime.meter import Meter
 from gateway.features.realtime.models import ENDPOINT
 from gateway.features.realtime.notices import FrameReader, ModelRule
+from gateway.features.realtime.provider_websocket import Piece
 from gateway.features.realtime.session import (
     LOSSES,
     MAX_MESSAGE,
@@ -39,7 +40,6 @@ from gateway.routing.target import Target
 from gateway.seams.observers import observers_of
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
 from gateway.serving.quart_websockets import through_quart
-from gateway.upstream.websocket import Piece
 from providers.apis import CODECS
 from providers.endpoints.endpoint import EndpointName
 from streams.errors import GatewayError

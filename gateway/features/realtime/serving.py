@@ -19,12 +19,12 @@ from gateway.features.realtime.meter import Meter
 from gateway.features.realtime.models import ENDPOINT, MISSING_MODEL, SessionModels, only_target, session_target
 from gateway.features.realtime.notices import FrameReader
 from gateway.features.realtime.opening import Opening, open_websocket, run_session, upstream_protocols
+from gateway.features.realtime.provider_websocket import Piece
 from gateway.features.realtime.routes import LIVE, TRANSLATIONS
 from gateway.features.realtime.session import TOO_DEEP, ClientInbox, ResumableSessions, closing_for
 from gateway.features.realtime.session_ids import SessionIds
 from gateway.features.realtime.shapes import OF_GEMINI, OF_OPENAI, SHAPES, RealtimeShape
 from gateway.routing.target import Target
-from gateway.upstream.websocket import Piece
 from providers.endpoints.endpoint import EndpointName
 from streams.errors import GatewayError, invalid
 from streams.events import Api

@@ -39,11 +39,11 @@ from gateway.features.realtime.notices import (
     ResponseStarted,
     Resumable,
 )
+from gateway.features.realtime.provider_websocket import Piece, UpstreamWebSocket, WebSocketEnded
 from gateway.http.offload import offload
 from gateway.http.redaction import Secrets, redact_spelled
 from gateway.http.websockets import size_of
 from gateway.serving.lifecycle import Lifecycle
-from gateway.upstream.websocket import Piece, UpstreamWebSocket, WebSocketEnded
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 

@@ -7,10 +7,10 @@ import pytest
 import trio
 from wsproto.events import BytesMessage, Ping, TextMessage
 
+from gateway.features.realtime.provider_websocket import UpstreamWebSocket, WebSocketEnded, accept_upgrade, handshake
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
-from gateway.upstream.websocket import UpstreamWebSocket, WebSocketEnded, accept_upgrade, handshake
 from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE
 from tests.support.loop_steps import check_own_steps
