@@ -8,6 +8,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any, Final, Protocol
 from urllib.parse import unquote
 
@@ -196,8 +197,9 @@ class ClientConnection:
                 is_stopping = server.terminated.is_set
                 config = server.config
                 self._idle = IdleTimer(
-                    config.keep_alive_timeout, config.head_timeout, is_stopping, tasks.spawn, self.cut
-                )
+                    config.keep_alive_timeout, config.head_timeout, is_stopping, server.registry.expect_end,
+                    tasks.spawn, partial(trio.lowlevel.notify_closing, sock), self.cut,
+                )  # fmt: skip
                 server.registry.connections.add(self)
                 self._idle.start()
                 self._idle.await_head()
@@ -336,6 +338,9 @@ class ClientConnection:
     def end_idle(self) -> None:
         """End the connection if it is idle, because the server stops or needs the room."""
         self._idle.end()
+
+    def end_if_due(self, now: float) -> float:
+        return self._idle.end_if_due(now)
 
     def end_soon(self) -> None:
         """End the connection when no request is running on it."""

@@ -1,10 +1,11 @@
 """A process's open client connections, its running requests, and the limits of both."""
 
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Collection, Iterator
 from heapq import nsmallest
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 
 import trio
 
@@ -20,6 +21,8 @@ STEADY: Final = 0.25
 """Seconds for which a connection must be idle before it is ended for another: a new one is about to send a request."""
 SCAN_SECONDS: Final = 0.1
 """Seconds between two scans of all connections, which are too expensive to do for each new connection."""
+SWEEP_SECONDS: Final = 0.05
+"""The least seconds between two sweeps: by so much an idle connection may outlive its deadline."""
 
 
 class OpenConnection(Protocol):
@@ -34,6 +37,9 @@ class OpenConnection(Protocol):
 
     def end_idle(self) -> None:
         """End the connection if it is idle, or as soon as it becomes idle."""
+
+    def end_if_due(self, now: float) -> float:
+        """End the connection if it has been idle for too long at ``now``. Return when to call this again."""
 
     def cut(self) -> None:
         """Close the socket synchronously, also during reads and writes."""
@@ -63,6 +69,8 @@ class ConnectionRegistry:
         self._spare_counts: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._next_scan = 0.0
+        self._next_sweep = math.inf
+        self._sweep_wait = trio.CancelScope()
         self.largest_message = LARGEST_MESSAGE
         """The limit on a websocket message in bytes: a larger one closes the websocket (1009)."""
 
@@ -79,6 +87,22 @@ class ConnectionRegistry:
         for connection in nsmallest(EVICTED_AT_ONCE, idle, key=lambda connection: connection.idle_since):
             connection.end_idle()
         return bool(idle)
+
+    def expect_end(self, deadline: float) -> None:
+        """Let ``end_idle_in_time`` check the connections at ``deadline``."""
+        if deadline < self._next_sweep:
+            self._next_sweep = self._sweep_wait.deadline = deadline
+
+    async def end_idle_in_time(self) -> NoReturn:
+        """End the connections that have been idle for too long, until cancelled.
+
+        One task does this for all, because a deadline costs more to set than to check. Most are never reached."""
+        while True:
+            with trio.CancelScope(deadline=self._next_sweep) as self._sweep_wait:
+                await trio.sleep_forever()
+            now = trio.current_time()
+            deadlines = [connection.end_if_due(now) for connection in tuple(self.connections)]
+            self._next_sweep = max(now + SWEEP_SECONDS, min(deadlines, default=math.inf))
 
     @contextlib.contextmanager
     def reserve(self) -> Iterator[bool]:

@@ -109,6 +109,7 @@ async def serve(
             await nursery.start(watch_signals, state, reload)
         nursery.start_soon(state.stop_in_order, drain_delay, drain)
         nursery.start_soon(collect_when_idle, state)
+        nursery.start_soon(state.end_idle_in_time)
         async with trio.open_nursery() as serving:
             listening = tuple(zip(sockets, options or [PLAIN] * len(sockets), strict=True))
             await serving.start(_accept_until_closing, app, listening, config, state)
