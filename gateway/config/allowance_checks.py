@@ -119,22 +119,6 @@ def build_budgets(given: Sequence[SpendingBudget], path: Path, findings: Finding
     return tuple(budgets.values())
 
 
-def check_raises(
-    budgets: Sequence[SpendingBudget], raise_to: Sequence[SpendingBudget], path: Path, findings: Findings
-) -> None:
-    """Report amounts of ``raise_to`` that raise none of a holder's ``budgets``."""
-    own = {(budget.currency, budget.period): budget for budget in budgets if not isinstance(budget, Unresolved)}
-    for i, most in enumerate(raise_to):
-        if isinstance(most, Unresolved):
-            continue
-        place = (*path, "raise_to", i)
-        budget = own.get((most.currency, most.period))
-        if budget is None:
-            findings.no_effect(place, f"`budgets` has no amount for the period of {most.text}")
-        elif most.most < budget.most:
-            findings.wrong(place, f"{most.text} is less than the budget of {budget.text}", "set a higher amount")
-
-
 def check_opening_spend(config: Config, findings: Findings) -> None:
     """Report items of ``opening_spend`` with two owners, with an unknown one, and those that no longer count."""
     groups = {group.name for group in config.client_groups}

@@ -58,7 +58,6 @@ class ClientGroup:
     only: tuple[str, ...] | None = setting("As a client's.", None, shown="all", shape={"minItems": 1}, absent="all")
     ratelimits: RateLimits = setting("For all clients of the group together.", factory=RateLimits, shown="no limit")
     budgets: tuple[Budget, ...] = setting("For all clients of the group together.", ())
-    raise_to: tuple[Budget, ...] = setting("As a client's, for the group's own `budgets`.", ())
     parts: Mapping[type, Any] = parts()
 
 
@@ -124,11 +123,6 @@ class ClientKey(ClientRights):
     budgets: tuple[Budget, ...] = setting(
         "The amounts that it may spend, such as `[20 usd/day, 5 usd/run]`.",
         (),
-    )
-    raise_to: tuple[Budget, ...] = setting(
-        "The highest amounts to which a [raise](people-reference.md#raises) may lift its `budgets`.",
-        (),
-        shown="none: no raise",
     )
     role: Role = setting(
         "Its [rights](people.md#set-rights) over other clients: `user` none, `lead` those in its group, `auditor` to "

@@ -7,7 +7,8 @@ limits, shares), so both get the configuration alone. At most one feature has ea
    ``trigate serve`` opens it, once, if ``stores_clients`` accepts its first configuration. ``read`` completes that
    one, ``complete`` each later one; both return it with other ``client_keys``. ``follow`` runs until it is cancelled,
    and calls ``apply`` for each change. No method raises for a storage that is unavailable: it may return, and the last
-   known clients stay valid.
+   known clients stay valid. A stored client may have more to spend for a time: ``amount_of`` makes this the amount of
+   its budget, or of its group's.
    Another feature may declare rows that the source reads together with its clients, in one transaction
    (``Feature.client_rows``).
 2. **People** (``Feature.people``): clients that no list has, because a token names them. It is opened for each
@@ -23,7 +24,10 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from gateway.config.settings import Config
 
 if TYPE_CHECKING:
-    from gateway.allowances.raises import RaiseSource
+    from gateway.allowances.allowance import Holder
+    from gateway.allowances.budgets import PresentAmount
+    from gateway.config.allowances import SpendingBudget
+    from gateway.config.clients import ClientGroup, ClientKey
     from gateway.config.people import People
     from gateway.stores.database import Database
 
@@ -43,8 +47,16 @@ class ClientSource:
     """Called with the names of clients whose rights have changed without a change of ``client_keys``."""
 
     @property
-    def raises(self) -> "RaiseSource | None":
-        """The stored raises of budgets, ``None`` if the configuration permits none."""
+    def rows(self) -> object:
+        """The rows of another feature that it reads with its clients, ``None`` without any."""
+        return None
+
+    def amount_of(
+        self, holder: "Holder", settings: "ClientKey | ClientGroup", budget: "SpendingBudget"
+    ) -> "PresentAmount | None":
+        """Return how to find the present amount of a ``budget`` in the ``settings`` of ``holder``.
+
+        ``None`` if it is always that of the configuration."""
         return None
 
     async def read(self, config: Config) -> Config:

@@ -141,8 +141,7 @@ def check_lead_change(caller: Caller, client: ClientKey, config: Config) -> None
 
 
 _OF_LEADS: Final = frozenset(
-    ("name", "key", "sha256", "keys", "until", "models", "group_name", "only", "ratelimits", "limits", "budgets",
-     "raise_to")
+    ("name", "key", "sha256", "keys", "until", "models", "group_name", "only", "ratelimits", "limits", "budgets")
 )  # fmt: skip
 """The settings that a lead may give, within its group. All others are for admins, also those that are added later;
 ``ItemPart.beyond_lead`` decides on those of features."""

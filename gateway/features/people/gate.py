@@ -304,7 +304,7 @@ def open_gate(config: Config, source: ClientSource, before: People | None) -> Pe
     """Return the people of ``config``, who keep their state of ``before``."""
 
     def rows() -> FollowedPeople | None:
-        return source.raises if isinstance(source.raises, FollowedPeople) else None
+        return source.rows if isinstance(source.rows, FollowedPeople) else None
 
     if isinstance(before, PeopleGate):
         return PeopleGate(config, before.issuers, before.directory, rows)

@@ -209,7 +209,6 @@ class AdmitRule(ClientRights):
         "As a client's, for each person, over all their tokens, sessions and keys.", ()
     )
     limits: ClientLimits = setting("As a client's, for each person.", ClientLimits(), shown="`limits.per_client`")
-    raise_to: tuple[Budget, ...] = setting("As a client's, for each person.", ())
     role: Role = setting("As a client's.", "user")
     own_keys: OwnKeyLimits | None = setting(
         "The keys that people may make through `/me/keys`.",
