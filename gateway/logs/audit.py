@@ -15,7 +15,7 @@ AUDIT: Final = "trigate.audit"
 
 STDERR: Final = "stderr"
 
-ALWAYS_LOGGED: Final = frozenset(("key_refused", "keys_guessed", "page_refused"))
+ALWAYS_LOGGED: Final = frozenset(("address_refused", "key_refused", "keys_guessed", "page_refused"))
 """Events that are logged even without a configured audit."""
 
 MINUTE: Final = 60.0

@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from gateway.http.certificates import CLIENT_CERTIFICATE, NOBODY, CertificateNames
+from gateway.http.listener_rules import LISTENER
 from gateway.http.request_scope import CONNECTION, ConnectionPlace
 from gateway.http.sockets import Data
 from gateway.serving.app_tasks import AppTasks
@@ -72,6 +73,8 @@ class ConnectionContext:
         extensions: dict[str, Any] = {CONNECTION: self.place}
         if self.certificate:
             extensions[CLIENT_CERTIFICATE] = self.certificate
+        if self.listener.rules is not None:
+            extensions[LISTENER] = self.listener.rules
         return {
             "http_version": version,
             "path": unquote(path.decode("ascii")),
@@ -141,7 +144,7 @@ class ClientConnection:
     async def run(self) -> None:
         """Serve the connection to its end. Raises only ``Cancelled``."""
         try:
-            if self._listener.serves == "health":
+            if self._listener.is_for_probes:
                 await self._serve_health_checks("listener", 404, math.inf)
                 return
             with self._server.registry.reserve() as has_place:
@@ -233,7 +236,7 @@ class ClientConnection:
         """Serve the client if it may have another connection.
 
         This comes before the TLS handshake, which would otherwise hold any number of connections open."""
-        address = self.client[0] if self.client is not None and self._listener.serves == "all" else None
+        address = self.client[0] if self.client is not None and not self._listener.is_for_probes else None
         with server.registry.count_address(address) as has_room:
             if not has_room:
                 await self._turn_away()
