@@ -48,6 +48,7 @@ def main() -> None:
     Show where requests for a model go:      trigate explain MODEL
     """
     _open_standard_streams()
+    load_function("users_environment:load_users_environment")()
 
 
 @main.command(short_help="Run the gateway.")
