@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
+
 from gateway.commands.client import KEY_VARIABLE
 from gateway.config.users_files import users_folder
 
@@ -30,20 +32,14 @@ def _variables_in(path: Path) -> Iterator[tuple[str, str]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        _report(f"{path} is not used: {getattr(error, 'strerror', None) or 'not UTF-8 text'}")
+        click.echo(f"{path} is not used: {getattr(error, 'strerror', None) or 'not UTF-8 text'}", err=True)
         return
     for number, line in enumerate(map(str.strip, lines), 1):
         if match := _LINE.fullmatch(line):
             value = match[2].strip()
             yield match[1], value[1:-1] if re.fullmatch(r"'[^']*'|\"[^\"]*\"", value) else value
         elif line and not line.startswith(("#", ";")):
-            _report(f"{path}:{number}: expected NAME=value")
-
-
-def _report(text: str) -> None:
-    from gateway.commands.terminal import say  # needed for mistakes only
-
-    say(text)
+            click.echo(f"{path}:{number}: expected NAME=value", err=True)
 
 
 def shell_environment() -> dict[str, str]:

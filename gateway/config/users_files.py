@@ -1,4 +1,4 @@
-"""The folders of one user: of the configuration, and of what commands and gateways remember."""
+"""The folders of one user: of the configuration, and of the state of commands and gateways."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ def users_folder(env: Mapping[str, str]) -> Path | None:
 
 
 def state_folder(env: Mapping[str, str]) -> Path | None:
-    """Return the folder of what is remembered for the user, ``None`` if the environment has no home directory."""
+    """Return the folder of the user's state, ``None`` if the environment has no home directory."""
     return _folder_in(env, "XDG_STATE_HOME", ".local/state")
 
 

@@ -73,6 +73,8 @@ class Feature:
       process opens, and returns the remarks. It raises ``ConfigError``
     - ``explain``: ``module:function``, called with a configuration and an ``ExplainedRequest``. It returns an
       ``Explained`` for ``trigate explain``, and raises ``ConfigError``
+    - ``status``: ``module:function``, called with a configuration that has only its storage. It returns the label and
+      the text of a row of ``trigate status``
     - ``schema``: ``module:function`` that adds to the configuration's JSON Schema
     - ``needs``: the names of features above without which this one is not opened
     - ``secrets``: ``module:function``, an ``OpenSecrets``, if it reads secrets in stores (``gateway.seams.secrets``)
@@ -97,6 +99,7 @@ class Feature:
     judge: str = ""
     trial: str = ""
     explain: str = ""
+    status: str = ""
     schema: str = ""
     option: str = ""
     check_option: str = ""
