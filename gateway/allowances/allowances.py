@@ -76,12 +76,12 @@ class Allowances:
         def make(key: ClientKey) -> tuple[Allowance, ...] | None:
             if (found_before := known.get(key.name)) is not None and found_before[0] is key:
                 return found_before[1]
-            own = self.of_settings(Holder("client_keys", key.name, is_person=key.source == "rule"), key)
+            own = self.of_settings(Holder("client_keys", key.name, is_unlisted=key.source == "rule"), key)
             found = own if key.group is None else (*own, *of_groups[key.group.name])
             return (*found, *self._everybody) if found else None
 
         self._clients: Mapping[str, tuple[Allowance, ...]] = config.by_client(make, is_own=True)
-        known.clear()  # the table keeps the function for people
+        known.clear()  # the table keeps the function for unlisted clients
         self._rules = tuple(one for key in config.rule_clients for one in make(key) or ())
         of_entries = (
             (entry.name, allowances_of(Holder("model_providers", entry.name), entry, zone, self.batch_reserves))
@@ -138,7 +138,7 @@ class Allowances:
         return any(isinstance(one, BudgetAllowance) for found in own for one in found)
 
     def list_all(self) -> tuple[Allowance, ...]:
-        """Return every allowance once, except those of people, who may be many."""
+        """Return every allowance once, except those of unlisted clients, which may be many."""
         if self._all is None:
             self._all = self._collect_all()
         return self._all
@@ -157,8 +157,8 @@ class Allowances:
         return tuple(named.values())
 
     @property
-    def of_people(self) -> tuple[BudgetAllowance, ...]:
-        """The budgets that rules set for each person; their holder has a pattern as name, such as ``okta:*``."""
+    def of_rules(self) -> tuple[BudgetAllowance, ...]:
+        """The budgets that rules set for each client; their holder has a pattern as name, such as ``okta:*``."""
         own = (one for one in self._rules if one.holder.kind == "client_keys")
         return tuple(one for one in own if isinstance(one, BudgetAllowance))
 

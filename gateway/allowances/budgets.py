@@ -184,8 +184,8 @@ class BudgetAllowance:
         self, period: str, until: float, earlier: tuple[bytes, ...] = (), chosen_by: str | None = None
     ) -> SumCounter:
         key = counter_key(self._name(period))
-        name, of_person = f"{self.holder}.budgets", self.holder.is_person
-        return SumCounter(key, name, self.most, until, earlier, chosen_by, of_person)
+        name, is_unlisted = f"{self.holder}.budgets", self.holder.is_unlisted
+        return SumCounter(key, name, self.most, until, earlier, chosen_by, is_unlisted)
 
     @property
     def amount(self) -> int:

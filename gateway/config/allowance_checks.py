@@ -279,8 +279,7 @@ def _unpriced_under_budgets(config: Config) -> Iterator[tuple[str, str, Found]]:
 
 def _budgets_of(client: ClientKey) -> Iterator[tuple[str, str]]:
     """Yield the budgets of money of a client and of its group, each with its holder."""
-    where = "issuers" if client.source == "rule" else "client_keys"
-    yield from ((f"{where}.{client.name}", text) for text in _dollar_budgets(client))
+    yield from ((f"{client.declared_in}.{client.name}", text) for text in _dollar_budgets(client))
     if client.group is not None:
         yield from ((f"client_groups.{client.group.name}", text) for text in _dollar_budgets(client.group))
 

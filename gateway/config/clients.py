@@ -16,7 +16,7 @@ from gateway.config.limits import ClientLimits
 from gateway.config.parts import ClientRights
 
 KeySource: TypeAlias = Literal["file", "state storage", "rule"]
-"""Where a client is declared; the clients of a ``rule`` are people that an issuer names."""
+"""Where a client is declared; the clients of a ``rule`` are in no list: credentials name them."""
 
 Role: TypeAlias = Literal["user", "lead", "auditor", "admin"]
 
@@ -65,8 +65,9 @@ class ClientGroup:
 class ClientKey(ClientRights):
     """A client with its name, which also owns its state, and its keys or the name in its ``certificate``.
 
-    ``models`` and ``only`` of ``None`` mean all. ``only`` has shell patterns over entry names.
-    ``group_name`` is the name in the file, ``group`` that group. ``source`` is where the client is stored."""
+    ``models`` and ``only`` of ``None`` mean all. ``only`` has shell patterns over entry names. ``group_name`` is the
+    name in the file, ``group`` that group. ``source`` is where the client is stored, ``declared_in`` the root key with
+    its rights."""
 
     holds_secrets = True
 
@@ -132,6 +133,7 @@ class ClientKey(ClientRights):
     parts: Mapping[type, Any] = parts()
     group: ClientGroup | None = None
     source: KeySource = "file"
+    declared_in: str = "client_keys"
 
     @property
     def credentials(self) -> tuple[bytes | str, ...]:

@@ -1,4 +1,4 @@
-"""The checks before routing: protection against web pages, and the tokens of people."""
+"""The checks before routing: protection against web pages, and the tokens of unlisted clients."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -36,9 +36,9 @@ class ConfiguredGuard:
     ) -> None:
         """Protect the paths of ``routes`` from pages: others get a 404 with advice.
 
-        Prepare the tokens of people for ``authenticator``, if it knows people."""
+        Prepare the tokens of unlisted clients for ``authenticator``, if it has some."""
         self._routes = routes
-        self.prepare = None if authenticator.people is None else partial(_prepare, authenticator)
+        self.prepare = None if authenticator.unlisted is None else partial(_prepare, authenticator)
         self._pages = PageGuard(config, (*ALIVE, *READY), guarded)
         self._check = self._pages.check
         self._ledger = ledger

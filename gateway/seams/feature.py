@@ -81,8 +81,8 @@ class Feature:
     - ``option``: the name of an option of ``trigate serve`` without which it is not opened
     - ``check_option``: ``module:function``, which raises ``OSError`` for an unusable value of the option
     - ``supervised``: ``module:function``, an ``OpenSupervised`` (``gateway.seams.supervised``)
-    - ``client_source``, ``client_rows``, ``people``: ``module:function``, an ``OpenClientSource``, an ``OpenRows`` and
-      an ``OpenPeople`` (``gateway.seams.identify``)
+    - ``client_source``, ``client_rows``, ``unlisted``: ``module:function``, an ``OpenClientSource``, an ``OpenRows``
+      and an ``OpenUnlisted`` (``gateway.seams.identify``)
     - ``find_client``: ``module:function``, a ``FindClient``, for commands
     - ``stores_clients``: whether a configuration may have stored clients
     - ``unwanted_paths``: paths that it does not serve if it is not wanted, with advice for the error"""
@@ -107,7 +107,7 @@ class Feature:
     client_source: str = ""
     client_rows: str = ""
     stores_clients: Wanted = always
-    people: str = ""
+    unlisted: str = ""
     find_client: str = ""
     unwanted_paths: tuple[tuple[str, str], ...] = ()
     contract: int | None = None

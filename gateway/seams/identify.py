@@ -11,12 +11,13 @@ limits, shares), so both get the configuration alone. At most one feature has ea
    its budget, or of its group's.
    Another feature may declare rows that the source reads together with its clients, in one transaction
    (``Feature.client_rows``).
-2. **People** (``Feature.people``): clients that no list has, because a token names them. It is opened for each
-   configuration that ``is_wanted`` accepts, in a thread, with the source and the people of the configuration before.
-   ``Config.people`` has them afterwards. The kernel first awaits ``prepare`` for a request whose credentials are no
-   keys; it may wait two seconds, never raises, and a cancellation ends it. ``identify`` follows, never waits, and may
-   raise ``GatewayError``: then the request ends with this error. Keys of the file and certificates have precedence.
-   ``Config.by_client`` makes the tables of limits and rights, to which ``table`` adds the values of people."""
+2. **Unlisted clients** (``Feature.unlisted``): clients that no list has, because a token names them. They are opened
+   for each configuration that ``is_wanted`` accepts, in a thread, with the source and the unlisted clients of the one
+   before. ``Config.unlisted`` has them afterwards. The kernel first awaits ``prepare`` for a request whose credentials
+   are no keys; it may wait two seconds, never raises, and a cancellation ends it. ``identify`` follows, never waits,
+   and may raise ``GatewayError``: then the request ends with this error. Keys of the file and certificates have
+   precedence. ``Config.by_client`` makes the tables of limits and rights, to which ``table`` adds those of unlisted
+   clients."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -28,12 +29,12 @@ if TYPE_CHECKING:
     from gateway.allowances.budgets import PresentAmount
     from gateway.config.allowances import SpendingBudget
     from gateway.config.clients import ClientGroup, ClientKey
-    from gateway.config.people import People
+    from gateway.config.unlisted import UnlistedClients
     from gateway.stores.database import Database
 
 
 class ApplyClients(Protocol):
-    """A function that uses the clients of ``with_clients(config)`` for new requests, which the people ``by`` changed.
+    """A function that uses the clients of ``with_clients(config)`` for new requests, which ``by`` changed.
 
     It may call ``with_clients`` in a thread. Never raises."""
 
@@ -98,7 +99,7 @@ class FindClient(Protocol):
     def __call__(self, config: Config, name: str, names: list[str]) -> Config | None: ...
 
 
-class OpenPeople(Protocol):
-    """Opens the people of a configuration; ``before`` are those of the configuration before."""
+class OpenUnlisted(Protocol):
+    """Opens the unlisted clients of a configuration; ``before`` are those of the configuration before."""
 
-    def __call__(self, config: Config, source: ClientSource, before: "People | None") -> "People": ...
+    def __call__(self, config: Config, source: ClientSource, before: "UnlistedClients | None") -> "UnlistedClients": ...

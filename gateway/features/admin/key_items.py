@@ -11,8 +11,8 @@ from configfile.document import ConfigError
 from configfile.wording import spell_time
 from gateway.access.authentication import Authenticator
 from gateway.config.clients import ClientKey
-from gateway.config.people import Caller
 from gateway.config.settings import Config
+from gateway.config.unlisted import Caller
 from gateway.features.admin.errors import conflict, mistakes_error, not_permitted
 from gateway.features.admin.key_changes import MOST_KEYS, TooManyKeys, built_client
 from gateway.stores.errors import ChangeRejected

@@ -30,7 +30,7 @@ from gateway.upstream.pool import PoolStats
 from providers.apis import CODECS
 
 if TYPE_CHECKING:
-    from gateway.config.people import People
+    from gateway.config.unlisted import UnlistedClients
     from gateway.features.metrics.registry import Registry
     from gateway.ledger.prompt_cache import CacheVerdict
 
@@ -55,7 +55,7 @@ class ClientLabels(dict[str | None, str]):
     def __init__(self) -> None:
         self[None] = NONE
         self._met = 0
-        self.people: People | None = None
+        self.people: UnlistedClients | None = None
 
     def __missing__(self, client: str | None) -> str:
         if client is not None and self.people is not None and (label := self.people.label_of(client)) is not None:
@@ -142,9 +142,9 @@ class Metrics(ExchangeObserver):
                 self.add(rows.DISCONNECTS, api, phase, by=0)
 
     def _permit_clients(self, config: Config) -> None:
-        self._clients.people = config.people
+        self._clients.people = config.unlisted
         # The labels of people are names of groups and issuers, unless a client has that name too.
-        self._groups = {group.name: group.name for group in config.client_groups if config.people}
+        self._groups = {group.name: group.name for group in config.client_groups if config.unlisted}
         for client in config.client_keys:
             self._groups[client.name] = NONE if client.group is None else client.group.name
         for client in config.client_keys:

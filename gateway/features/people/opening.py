@@ -105,7 +105,7 @@ def people_of(opened: Mapping[str, Running]) -> PeopleOfConfig | None:
 
 def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleOfConfig:
     """Open the people of ``config``, whose gate the kernel has opened."""
-    admin, gate = admin_of(ports.opened), cast("PeopleGate", config.people)
+    admin, gate = admin_of(ports.opened), cast("PeopleGate", config.unlisted)
     assert admin is not None, "people need it"
     known = before if isinstance(before, PeopleOfConfig) else None
     if known is not None and known.issuers is gate.issuers and known.rights is admin.store:
