@@ -89,8 +89,9 @@ class TargetRequest:
         target, outgoing = self.target, self.prepared.outgoing
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         record.lane = target.lane
-        record.dropped = (*outgoing.dropped, *self.dropped_betas)
-        record.adapted = outgoing.adapted
+        record.dropped, record.adapted = self.dropped_betas, ()
+        if outgoing.edits:
+            record.dropped, record.adapted = (*outgoing.dropped, *self.dropped_betas), outgoing.adapted
         if self.request.members is not None:
             record.by_operator = outgoing.by_operator
         if self.size is not None:
@@ -171,7 +172,7 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     target_request = TargetRequest.of(context, request, step, target, prepared, size, choices)
     if cause == "first":
         target_request.report(context.record)
-    if prepared.outgoing.dropped and context.strict:
+    if prepared.outgoing.edits and context.strict and prepared.outgoing.dropped:
         await offload(request.incoming.size, refuse_losses, prepared, target)
     if cause in ("retry", "fallback"):
         target_request.report(context.record)

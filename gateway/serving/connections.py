@@ -70,6 +70,7 @@ class ConnectionContext:
     def scope(self, version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], **own: Any) -> Any:
         """Return the ASGI scope of a request or a websocket, with its ``own`` members."""
         path, _, query = target.partition(b"?")
+        text = path.decode("ascii")
         extensions: dict[str, Any] = {CONNECTION: self.place}
         if self.certificate:
             extensions[CLIENT_CERTIFICATE] = self.certificate
@@ -77,7 +78,7 @@ class ConnectionContext:
             extensions[LISTENER] = self.listener.rules
         return {
             "http_version": version,
-            "path": unquote(path.decode("ascii")),
+            "path": unquote(text) if "%" in text else text,
             "raw_path": path,
             "query_string": query,
             "root_path": "",
