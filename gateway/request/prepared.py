@@ -81,7 +81,8 @@ class Prepared:
     @property
     def size(self) -> int:
         """The number of bytes in all bodies."""
-        return len(self.outgoing.body) + sum(map(len, self.later_bodies))
+        size = len(self.outgoing.body)
+        return size + sum(map(len, self.later_bodies)) if self.later_bodies else size
 
     @property
     def requests(self) -> int:
