@@ -18,7 +18,7 @@ FALLBACK = {"same_model": "same model", "any": "route", "never": "none"}
 UNLISTED: Collection[EndpointName] = ("voices", "passthrough", "mcp")
 """Endpoints of no provider: the gateway lists voices itself, and pass-through belongs to an entry."""
 
-HEAD = ("provider", "endpoints", "stored objects and sessions")
+HEAD = ("provider", "endpoints", "endpoints without fallback")
 
 
 def facts() -> str:
