@@ -128,8 +128,9 @@ class Admission:
         return HeldPieces(self._bodies, holder)
 
     def take(self, share: Share, holder: str, scope: RequestScope) -> None:
-        """Count one ``share`` for ``holder`` until the response of ``scope`` is complete or the scope closes.
+        """Count one ``share`` for ``holder`` until the response of ``scope`` is complete, or the scope closes or
+        releases its places.
 
         Raises ``GatewayError`` (429, 503) if none is free."""
         self._limits.check(share, holder)
-        scope.hold(self.shares.take(share, holder))
+        scope.hold_place(self.shares.take(share, holder))

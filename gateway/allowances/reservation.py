@@ -230,14 +230,15 @@ class Reservation:
             return error
         return await self._reserve(target, expected, self._target_claims(target, expected), queues=queues)
 
-    async def reserve_client(self, target: Target, size: RequestSize) -> ErrorInfo | None:
+    async def reserve_client(self, target: Target, size: RequestSize | None) -> ErrorInfo | None:
         """Reserve for the client alone what an attempt of ``size`` at ``target`` would use, because its response may
-        come from elsewhere.
+        come from elsewhere; without a size, only a request.
 
         Return an error if the target costs more than the client's budgets in dollars allow. Raises ``GatewayError`` if
         the client may use no more at any target. On cancellation nothing is reserved."""
         self._check_priced(target)
-        return await self._reserve_for_client(target, self._expected_consumption(target, size))
+        expected = Consumption(Usage()) if size is None else self._expected_consumption(target, size)
+        return await self._reserve_for_client(target, expected)
 
     async def _reserve_for_client(self, target: Target, expected: Consumption) -> ErrorInfo | None:
         refusal = await self._reserve(target, expected, None, queues=False)
@@ -464,7 +465,13 @@ class Reservation:
         """Release the simultaneous requests just before the last bytes are sent.
 
         A client that then sends its next request does not exceed its limit."""
-        for claim_pair in (*self._client, *(grant.claim_pair for grant in self._grants)):
+        self.release_client_places()
+        for grant in self._grants:
+            grant.claim_pair.release_places(self._allowances.counters)
+
+    def release_client_places(self) -> None:
+        """Release the client's simultaneous requests. Its targets' are still in progress."""
+        for claim_pair in self._client:
             claim_pair.release_places(self._allowances.counters)
 
     def end(self, grant: Grant, charge: Charge | None) -> None:

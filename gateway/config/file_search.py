@@ -11,7 +11,6 @@ import attrs
 from configfile import document
 from configfile.document import ConfigError, Mistake
 from gateway.config.settings import Trust
-from gateway.config.users_files import users_folder
 
 FILE_NAMES = ("trigate.yaml", "config.yaml", "plano_config.yaml")
 FILE_VARIABLE = "TRIGATE_CONFIG"
@@ -20,8 +19,9 @@ SYSTEM_FOLDER = Path("/etc/trigate")
 
 def users_file(env: Mapping[str, str]) -> Path | None:
     """Return the path of a user's own configuration, ``None`` if the environment has no home directory."""
-    folder = users_folder(env)
-    return None if folder is None else folder / FILE_NAMES[0]
+    given, home = env.get("XDG_CONFIG_HOME", ""), env.get("HOME", "")
+    folders = [folder for folder in (Path(given), Path(home, ".config")) if folder.is_absolute()]
+    return folders[0] / "trigate" / FILE_NAMES[0] if folders else None
 
 
 def find_config_file(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) -> Path:

@@ -130,10 +130,9 @@ async def find_targets(planning: Planning) -> None:
 
 async def check_further_models(planning: Planning) -> None:
     """Check the other models that a request refers to. Raises ``GatewayError`` (403) if the client may not use one."""
-    context, incoming = planning.context, planning.incoming
+    context, incoming, targets = planning.context, planning.incoming, planning.plan.targets
     if not context.service.authenticator.is_limited(context.client_request.client):
         return
-    targets = planning.plan.targets
     for at, name in await offload(len(incoming.body), further_models, incoming):
         for target in targets:
             _check_further_model(context, at, name, target)

@@ -66,17 +66,19 @@ class Walk:
         self._has_won = False
         self._trial: trio.Event | None = None  # set once it is known whether a hedge's cached response can be used
 
-    async def write_next_request(self) -> None:
+    async def write_next_request(self, is_paid: Callable[[TargetRequest], Awaitable[bool]]) -> None:
         """Write the request for the next target without reserving its allowances, for a lookup in the cache.
 
-        Raises ``GatewayError`` as ``start`` does."""
+        The client reserves only a place if its response ``is_paid`` already. Raises ``GatewayError`` as ``start``
+        does."""
         while True:
             target_request = await self._write_for(self._next_step())
             if target_request is None:
                 continue
             refusal = None
             if self._reservation is not None and target_request.size is not None:
-                refusal = await self._reservation.reserve_client(target_request.target, target_request.size)
+                size = None if await is_paid(target_request) else target_request.size
+                refusal = await self._reservation.reserve_client(target_request.target, size)
             if refusal is None:
                 self._written_request, self._current_account = target_request, None
                 return
@@ -120,9 +122,8 @@ class Walk:
             return None
         delay = self._hedge_delay(account)
         answer = await (self._run_attempt(account, make) if delay is None else self._run_hedged(account, delay, make))
-        account = self._account  # perhaps the hedge's
-        if answer is not None and account.answer is answer:  # otherwise it is a hedge's cached response
-            self._commit(account)
+        if answer is not None and self._account.answer is answer:  # otherwise it is a hedge's cached response
+            self._commit(self._account)
         return answer
 
     def shared_failure(self, target: Target) -> ErrorInfo | None:
@@ -170,6 +171,12 @@ class Walk:
 
     def note_disconnect(self) -> None:
         """Do nothing: no other client shares the response."""
+
+    def release_places(self) -> None:
+        """Release the places of a client that has disconnected, because its response continues without it."""
+        self.scope.release_places()
+        if self._reservation is not None:
+            self._reservation.release_client_places()
 
     def release(self) -> None:
         """Release the request's text, which may have megabytes, while the response is read."""
@@ -230,8 +237,7 @@ class Walk:
 
     def _start_attempt(self, account: AttemptAccount) -> bool:
         """Start an attempt. Return false if another worker's request already tests the target."""
-        is_added = bool(self._outcomes) and counts_as_retry(self._outcomes)
-        if account.begin(added=is_added) or not self._is_overtaken(account):
+        if account.begin(added=counts_as_retry(self._outcomes)) or not self._is_overtaken(account):
             return True
         account.mark_unsent()
         return False

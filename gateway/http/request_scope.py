@@ -36,10 +36,18 @@ class RequestScope:
     client disconnected before its response was complete. ``complete``: the kernel has the whole response. Both are
     false if the gateway cut the response. ``address`` is the client's, if known."""
 
-    def __init__(self, nursery: trio.Nursery, request_id: str, address: str | None = None) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        request_id: str,
+        address: str | None = None,
+        whole: "RequestScope | None" = None,
+    ) -> None:
+        """Begin the scope of a request, or of an exchange of the connection ``whole``."""
         self.nursery = nursery
         self.id = request_id
         self.address = address
+        self._whole = whole
         self.left = False
         self.complete = False
         self.ending = False
@@ -51,7 +59,13 @@ class RequestScope:
         self._before_last: list[Callable[[], object]] = []
         self._callbacks: list[Callable[[bool], object]] = []
         self._held: list[Callable[[], object]] = []
+        self._places: list[Callable[[], object]] = []
         self._held_text: list[Callable[[], object]] = []
+
+    @property
+    def has_left(self) -> bool:
+        """Whether the client disconnected, also if only the scope of its connection knows that yet."""
+        return self.left or (self._whole is not None and self._whole.left)
 
     def on_close(self, callback: Callable[[bool], object]) -> None:
         """Call ``callback(left)`` exactly once after every task of the request has ended, without waiting.
@@ -78,6 +92,20 @@ class RequestScope:
         A disconnect alone does not call it, because the tasks may take a while to end."""
         self.admitted = True
         self._held.append(release)
+
+    def hold_place(self, release: Callable[[], object]) -> None:
+        """Call ``release()`` exactly once, as ``hold`` does or at ``release_places``."""
+        self._places.append(release)
+        self.hold(release)
+
+    def release_places(self) -> None:
+        """Call the callbacks of ``hold_place``: the client has disconnected, and may repeat the request meanwhile.
+
+        Other code bounds the number of such requests."""
+        for release in self._places:
+            if release in self._held:
+                self._held.remove(release)
+                release()
 
     def hold_text(self, release: Callable[[], object]) -> None:
         """Call ``release()`` exactly once, at ``release_text`` at the latest."""
@@ -115,7 +143,7 @@ class RequestScope:
         part: RequestScope | None = None
         try:
             async with trio.open_nursery() as nursery:
-                part = RequestScope(nursery, request_id, self.address)
+                part = RequestScope(nursery, request_id, self.address, self)
                 yield part
                 nursery.cancel_scope.cancel()
         finally:
@@ -126,7 +154,8 @@ class RequestScope:
     def leave(self) -> bool:
         """Note that the client disconnected, and end the request unless its last bytes are being sent.
 
-        Return whether it has a slot: ``limits.in_flight`` bounds the number of such requests, also if they continue.
+        Return whether it has a slot: ``limits.in_flight`` bounds the number of such requests, also if they continue
+        (``release_places`` excepted).
         """
         if self.ending:
             self._release_held()

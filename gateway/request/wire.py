@@ -67,13 +67,12 @@ def upstream_request(
     if wire.default_version and all(name.lower() != wire.version_header for name, _ in headers):
         headers = (*headers, (wire.version_header or "", wire.default_version))
     replaced = target.replaced_headers
-    sent_type, accepted = _JSON, target.framing.media_type if stream else _JSON
-    if media is not None:
-        sent_type, accepted = media.body or "", media.accepted
+    if media is None:
+        media = MediaTypes(_JSON, target.framing.media_type if stream else _JSON)
     headers = (
         *[pair for pair in headers if pair[0].lower() not in replaced],
-        *((("content-type", sent_type),) if sent_type else ()),
-        ("accept", accepted),
+        *(() if media.body is None else (("content-type", media.body),)),
+        ("accept", media.accepted),
         ("accept-encoding", "identity"),  # compressed events would wait for each other
         *target.configured_headers,
     )

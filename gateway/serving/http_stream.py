@@ -59,9 +59,8 @@ class Backlog:
 
     def end(self) -> None:
         """Stop counting, because the app reads no more of the body or the rest is dropped."""
-        if self.is_paced:
-            self.is_paced = False
-            self._take(self.size)
+        self.is_paced = False
+        self._take(self.size)
 
     def _take(self, size: int) -> None:
         taken = min(size, self.size)

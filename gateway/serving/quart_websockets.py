@@ -87,6 +87,7 @@ class QuartWebSocketConnection(TrioASGIWebsocketConnection):
         # The nursery is already cancelled, but none of its tasks has run since.
         if not self._closed:
             request_scope.left = True
+            request_scope.release_places()  # its responses may continue
 
 
 def websocket_scope() -> RequestScope:

@@ -97,15 +97,17 @@ class CachedOrigin:
             self.desertion.set()
         elif self._is_kept(flight):
             self._walk.context.record.kept = True
+            self._walk.release_places()
         elif not flight.followers:
             self.desertion.set()
         else:
             flight.on_deserted = self.desertion
 
     def _is_kept(self, flight: Flight) -> bool:
-        """Return whether ``flight`` continues without its client, who reads no kept answers with ``no-cache``."""
+        """Return whether ``flight`` continues because its client has left before the end, unless it reads no kept
+        answers (``no-cache``)."""
         keeper = self._cache.keeper
-        if keeper is None or not (self._key and self._cache_control.reads):
+        if keeper is None or not (self._walk.scope.has_left and self._key and self._cache_control.reads):
             return False
         return keeper.keep(self._cache.flights, self._key, flight, self.desertion)
 
@@ -134,7 +136,15 @@ class CachedOrigin:
 
     async def start(self) -> None:
         """Write the request for the next target, for the lookup. Raises ``GatewayError`` as a walk's start does."""
-        await self._walk.write_next_request()
+        await self._walk.write_next_request(self._is_paid)
+
+    async def _is_paid(self, target_request: TargetRequest) -> bool:
+        """Return whether the client has left an answer to the same request, for which it has reserved."""
+        flights, lookup = self._cache.flights, self._lookup
+        if self._cache.keeper is None or not (flights and self._cache_control.reads):
+            return False
+        flight = flights.get(await lookup.key(target_request) or b"")
+        return flight is not None and flight.is_kept and flight.may_be_joined and flight.holder == lookup.holder
 
     async def run(self, make: Make[A]) -> A:
         """Return the response of the cache or of the walk, after a lookup for each target.

@@ -268,6 +268,7 @@ class Flight:
             self._held -= len(self._pieces.popleft())
             self._first += 1
             self.pauses.clear()
+            self._audience_changed.unpark_all()
         self._count_memory()
 
     def _count_memory(self) -> None:

@@ -13,18 +13,21 @@ MOST: Final = 32
 
 
 class KeptAnswers:
-    """Keeps answers for ``seconds`` after their last client has left: a ``Keeper``.
+    """Keeps answers for ``seconds`` after their last client has left, ``most`` of all clients: a ``Keeper``.
 
-    An answer ends early once a repeated request has received it, if it fails, and when the process stops."""
+    They take no places of their clients. An answer ends early once a repeated request has received it, if it fails, and
+    when the process stops."""
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self, seconds: float, most: int) -> None:
+        self.seconds, self.most = seconds, most
         self._nursery: trio.Nursery | None = None
         self._waits: set[trio.CancelScope] = set()
         self._numbers: Counter[str] = Counter()
 
     def keep(self, flights: dict[bytes, Flight], key: bytes, flight: Flight, desertion: trio.Event) -> bool:
-        if self._nursery is None or flight.has_failed or self._numbers[flight.holder] >= MOST:
+        if self._nursery is None or not flight.may_be_joined:
+            return False
+        if self._numbers[flight.holder] >= MOST or self._numbers.total() >= self.most:
             return False
         flight.is_kept = True
         flights[key] = flight
@@ -84,4 +87,5 @@ class KeptAnswers:
 
 
 def _is_useless(flight: Flight) -> bool:
-    return flight.has_failed or flight.was_repeated
+    """Return whether the answer is for no other request, also because memory was too short to keep its beginning."""
+    return flight.was_repeated or not (flight.followers or flight.may_be_joined)

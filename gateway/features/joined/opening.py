@@ -17,10 +17,10 @@ class OpenJoined(Running):
 
     has_tasks = True
 
-    def __init__(self, kept: KeptAnswers, cache: AnswerCache, seconds: float, ports: Ports) -> None:
+    def __init__(self, kept: KeptAnswers, cache: AnswerCache, seconds: float, most: int, ports: Ports) -> None:
         self.kept, self.cache = kept, cache
         self.hooks = Hooks(wrap_origin=(JoinedAnswers(cache).wrap,))
-        self._seconds = seconds
+        self._seconds, self._most = seconds, most
         self._stopping = ports.lifecycle.stopping
         self._answer_cache = cache_in(ports.opened)
 
@@ -29,7 +29,7 @@ class OpenJoined(Running):
         return self.kept
 
     def use(self) -> None:
-        self.kept.seconds = self._seconds
+        self.kept.seconds, self.kept.most = self._seconds, self._most
         if self._answer_cache is not None:
             self._answer_cache.keeper = self.kept
 
@@ -41,10 +41,10 @@ def open_joined(config: Config, ports: Ports, before: Running | None) -> OpenJoi
     """Return the answers that ``before`` keeps, with the settings of ``config``."""
     repeats = part_of(config, RepeatsKeys).repeats
     assert repeats is not None, "the feature is wanted"
-    if isinstance(before, OpenJoined):
-        return OpenJoined(before.kept, before.cache, repeats.join, ports)
-    kept = KeptAnswers(repeats.join)
     limits = config.limits
+    if isinstance(before, OpenJoined):
+        return OpenJoined(before.kept, before.cache, repeats.join, limits.in_flight, ports)
+    kept = KeptAnswers(repeats.join, limits.in_flight)
     cache = AnswerCache(AnswerCacheSettings(max_request=limits.request_body, max_answer=limits.answer), None)
     cache.keeper = kept
-    return OpenJoined(kept, cache, repeats.join, ports)
+    return OpenJoined(kept, cache, repeats.join, limits.in_flight, ports)

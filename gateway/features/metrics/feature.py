@@ -47,7 +47,7 @@ class MetricsKeys:
     """The keys of the root."""
 
     metrics: MetricsAccess = setting(
-        "Serve [`/metrics`](metrics.md#access).",
+        "Serve `/metrics`. A mapping sets who may read it.",
         "keyed",
         restart=True,
         shown="`true`",

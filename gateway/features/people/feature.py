@@ -21,5 +21,5 @@ FEATURE: Final = Feature(
     advice="gateway.features.people.advice:ADVICE",
     find_client="gateway.features.people.commands.finding:find_person",
     client_rows="gateway.features.people.followed:FollowedPeople",
-    unlisted="gateway.features.people.gate:open_gate",
+    people="gateway.features.people.gate:open_gate",
 )

@@ -10,12 +10,14 @@ import pytest
 import trio
 
 from gateway.features.joined import kept_answers
+from tests.support import websocket_client
 from tests.support.asgi_app import eventually
 from tests.support.bare_provider import listening
+from tests.support.each_row import each_row
 from tests.support.in_process import InProcess, gateway
 from tests.support.settled_lines import SettledLines
 from tests.support.step_gateway import SIGNING_KEY
-from tests.support.stepped_streams import EVENTS, WORDS, SteppedClient, SteppedProvider, all_of
+from tests.support.stepped_streams import EVENTS, WORDS, SteppedClient, SteppedProvider, all_of, chunk
 from tests.support.wire_clients import ALL, text_of
 
 KEYS = [{"name": name, "key": f"key-of-client-{name}"} for name in ("a", "b")]
@@ -24,6 +26,7 @@ USAGE = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,
 USAGE += b'"usage":{"prompt_tokens":7,"completion_tokens":4,"total_tokens":11}}\n\n'
 ENDING = (EVENTS[-1].replace(b"data: [DONE]\n\n", b""), USAGE + b"data: [DONE]\n\n")
 STREAM = (*EVENTS[:-1], *ENDING)
+PIECES = (*STREAM[:-1], STREAM[-1][:40], STREAM[-1][40:])
 
 
 @attrs.frozen
@@ -32,6 +35,7 @@ class Stage:
     gate: InProcess
     lines: SettledLines
     nursery: trio.Nursery
+    content: dict[str, Any]
 
     def ask(self, headers: dict[str, str] = A, **options: Any) -> SteppedClient:
         return SteppedClient(self.nursery, self.gate.url, **{"model": "m", **options}, **headers)
@@ -54,7 +58,7 @@ async def staged(join: str = "60s", **more: Any) -> AsyncIterator[Stage]:
         entry |= {"price": {"input": 1_000_000, "output": 2_000_000}}
         content = {"version": "v0.4.0", "model_providers": [entry], "client_keys": KEYS, "repeats": {"join": join}}
         async with gateway(content | more) as gate:
-            yield Stage(provider, gate, SettledLines(gate), nursery)
+            yield Stage(provider, gate, SettledLines(gate), nursery, content | more)
             nursery.cancel_scope.cancel()
 
 
@@ -121,23 +125,48 @@ def kept_flight(stage: Stage) -> Any:
     return next(iter(opened.cache.flights.values()))
 
 
+@pytest.mark.parametrize("form", ["stream", "whole"])
 @pytest.mark.parametrize("api", ALL)
-async def test_clients_of_every_api_join_their_answers(api):
-    """The provider has another API than most, and the repeated request wants the other form, too."""
-    async with staged() as stage:
-        first = stage.ask(api=api)
-        await eventually(lambda: stage.provider.calls == 1)
+async def test_clients_of_every_api_join_their_answers(api, form):
+    """The provider has another API than most, and the repeated request wants the other form, too. The first one leaves
+    before the first byte, in the middle, or in the last event."""
+    for step in (0, 3, len(PIECES) - 1):
+        async with staged() as stage:
+            first = stage.ask(api=api, stream=form == "stream")
+            await eventually(lambda: stage.provider.calls == 1)
+            stage.provider.send(*PIECES[:step])
+            if step and form == "stream":
+                await first.has(WORDS[1].strip())
+            await stage.leave(first)
+            await stage.has_kept(1)
+            second, third = stage.ask(api=api), stage.ask(api=api, stream=False)
+            if step and form == "stream":
+                await second.has(WORDS[1].strip())
+            stage.provider.send(*PIECES[step:])
+            await all_of([second, third])
+            texts = [text_of(api, bytes(one.body), stream=one is second) for one in (second, third)]
+            assert texts == ["".join(WORDS)] * 2, step
+            assert {one.headers["x-trigate-cache"] for one in (second, third)} == {"joined"}
+            assert sorted(one.get("cost_usd") or 0 for one in await stage.lines.next(3)) == [0, 0, 15.0]
+            assert stage.provider.calls == 1
+
+
+async def test_a_websocket_joins_the_answer_of_one_that_has_ended():
+    """openai/codex#41340: it has ended, so it counts as no open websocket."""
+    async with staged(limits={"in_flight": 1, "per_client": {"websockets": 1}}) as stage:
+        port = int(stage.gate.url.rpartition(":")[2])
+
+        def receive(until: str) -> websocket_client.Client:
+            client = websocket_client.Client.connect(port, A)
+            client.create("m")
+            client.until(lambda frame: until in json.dumps(frame))
+            return client
+
         stage.provider.send(*STREAM[:3])
-        await first.has(WORDS[1].strip())
-        await stage.leave(first)
+        (await trio.to_thread.run_sync(receive, WORDS[1])).wire.close()
         await stage.has_kept(1)
-        second, third = stage.ask(api=api), stage.ask(api=api, stream=False)
-        await second.has(WORDS[1].strip())
         stage.provider.send(*STREAM[3:])
-        await all_of([second, third])
-        assert [text_of(api, bytes(one.body), stream=one is second) for one in (second, third)] == ["".join(WORDS)] * 2
-        assert {one.headers["x-trigate-cache"] for one in (second, third)} == {"joined"}
-        assert sorted(one.get("cost_usd") or 0 for one in await stage.lines.next(3)) == [0, 0, 15.0]
+        (await trio.to_thread.run_sync(receive, "response.completed")).wire.close()
         assert stage.provider.calls == 1
 
 
@@ -173,6 +202,35 @@ async def test_four_clients_leave_and_the_fifth_one_pays_nothing():
         lines = await stage.lines.next(5)
         assert sorted(one.get("cost_usd") or 0 for one in lines) == [0, 0, 0, 0, 15.0]
         assert [one["ended"] for one in lines].count("client_disconnected") == 4
+        assert stage.provider.calls == 1
+
+
+@pytest.mark.parametrize("first", ["stream", "whole"])
+@pytest.mark.parametrize("begun", [False, True])
+@each_row(
+    "limited",
+    [
+        {"limits": {"in_flight": 1}},
+        {"limits": {"per_client": {"in_flight": 1, "connections": 1}}},
+        {"ratelimits": {"concurrent": 1}},
+        {"client_keys": [KEYS[0] | {"ratelimits": {"concurrent": 1}}]},
+        {"client_keys": [KEYS[0] | {"budgets": ["300 usd/day"]}]},
+    ],
+)
+async def test_a_client_that_has_left_takes_no_place_of_its_next_request(limited, begun, first):
+    """It takes one while it joins, as any request."""
+    async with staged(**limited) as stage:
+        client = stage.ask(stream=first == "stream")
+        await eventually(lambda: stage.provider.calls == 1)
+        stage.provider.send(*STREAM[: 2 if begun else 0])
+        await stage.leave(client)
+        await stage.has_kept(1)
+        again = stage.ask()
+        if begun and first == "stream":
+            await again.has(WORDS[0])
+        stage.provider.send(*STREAM[2 if begun else 0 :])
+        await all_of([again])
+        assert (again.status, again.headers.get("x-trigate-cache")) == (200, "joined"), again.text
         assert stage.provider.calls == 1
 
 
@@ -214,11 +272,15 @@ async def test_an_answer_without_a_repeated_request_ends_after_the_time():
         await stage.has_kept(0)
 
 
-async def test_a_failure_without_a_client_is_not_repeated():
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_failure_without_a_client_is_not_repeated(begun):
     """Nobody waits for a fallback; the next request begins anew."""
     async with staged() as stage:
         client = stage.ask()
         await eventually(lambda: stage.provider.calls == 1)
+        stage.provider.send(*STREAM[: 2 if begun else 0])
+        if begun:
+            await client.has(WORDS[0])
         await stage.leave(client)
         await stage.has_kept(1)
         stage.provider.cut()
@@ -231,14 +293,73 @@ async def test_a_failure_without_a_client_is_not_repeated():
         assert "x-trigate-cache" not in again.headers
 
 
-async def test_a_client_has_a_number_of_kept_answers():
+@pytest.mark.parametrize("begun", [False, True])
+async def test_a_failure_while_a_request_joins_is_its_own(begun):
+    """The client sees a broken answer, and another attempt in place of one that has not begun."""
     async with staged() as stage:
+        client = stage.ask()
+        await eventually(lambda: stage.provider.calls == 1)
+        stage.provider.send(*STREAM[: 2 if begun else 0])
+        await stage.leave(client)
+        await stage.has_kept(1)
+        again = stage.ask()
+        if begun:
+            await again.has(WORDS[0])
+        else:
+            await eventually(lambda: kept_flight(stage).followers == 1)
+        stage.provider.cut()
+        if not begun:
+            await eventually(lambda: stage.provider.calls == 2)
+            stage.provider.send(*STREAM)
+        await all_of([again])
+        assert ('"error"' in again.text, "[DONE]" in again.text) == (begun, not begun)
+        await stage.has_kept(0)
+
+
+@each_row(("limit", "most"), [(1024, 32), (40, 32), (20, 20)])
+async def test_the_number_of_kept_answers_is_limited(limit, most):
+    """For a client, and for all of them by ``limits.in_flight``."""
+    async with staged(limits={"in_flight": 100}) as stage:
+        stage.gate.service.opened.features["joined"].kept.most = limit
         clients = [stage.ask(text=f"question {number}") for number in range(34)]
         await eventually(lambda: stage.provider.calls == 34)
         for client in clients:
             await stage.leave(client)
-        await eventually(lambda: stage.provider.closed == 2)
-        await stage.has_kept(32)
+        await eventually(lambda: stage.provider.closed == 34 - most)
+        await stage.has_kept(most)
+
+
+async def test_an_answer_that_is_too_long_to_be_joined_ends():
+    async with staged(limits={"answer": "64KiB"}) as stage:
+        client = stage.ask()
+        await eventually(lambda: stage.provider.calls == 1)
+        stage.provider.send(*STREAM[:2])
+        await client.has(WORDS[0])
+        await stage.leave(client)
+        await stage.has_kept(1)
+        stage.provider.send(*[chunk(delta={"content": "x" * 9999})] * 9)
+        await eventually(lambda: stage.provider.closed == 1)
+        await stage.has_kept(0)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_a_reload_keeps_the_answers(keeps):
+    """Without ``repeats``, requests join none."""
+    async with staged() as stage:
+        client = stage.ask()
+        await eventually(lambda: stage.provider.calls == 1)
+        stage.provider.send(*STREAM[:2])
+        await client.has(WORDS[0])
+        await stage.leave(client)
+        await stage.has_kept(1)
+        stage.gate.reload(stage.content if keeps else stage.content | {"repeats": None})
+        again = stage.ask()
+        await (again.has(WORDS[0]) if keeps else eventually(lambda: stage.provider.calls == 2))
+        assert stage.provider.calls == 1 + (not keeps)
+        if keeps:
+            stage.provider.send(*STREAM[2:])
+            await all_of([again])
+            assert "[DONE]" in again.text
 
 
 async def test_the_drain_waits_for_no_client_that_has_left():
@@ -262,3 +383,18 @@ async def test_a_name_with_a_cache_joins_too():
         await all_of([again])
         assert (again.status, again.headers["x-trigate-cache"]) == (200, "joined")
         assert stage.provider.calls == 1
+
+
+@pytest.mark.parametrize("form", ["stream", "whole"])
+@pytest.mark.parametrize("api", ALL)
+async def test_a_complete_answer_is_not_kept(api, form):
+    """A client that has received its answer wants another one."""
+    async with staged() as stage:
+        for number in (1, 2):
+            stage.provider.send(*STREAM)
+            client = stage.ask(api=api, stream=form == "stream")
+            await all_of([client])
+            assert client.status == 200
+            assert "x-trigate-cache" not in client.headers
+            assert stage.provider.calls == number
+        await stage.has_kept(0)
