@@ -17,7 +17,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "Run": ("serve", "doctor"),
     "Configure": ("init", "check", "explain", "steps", "import"),
     "Clients": ("connect", "login", "token", "me"),
-    "Money": ("costs", "cache", "reconcile"),
+    "Money": ("costs", "cache", "reconcile", "ledger"),
     "Keys and people": ("keys", "people"),
     "Develop": ("mock", "compare", "replay", "translate", "lint", "schema", "load"),
 }

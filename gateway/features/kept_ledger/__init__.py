@@ -7,5 +7,6 @@
   ``seeds`` raises budgets to the sums of their lines; ``opening`` opens all this, ``feature`` is its row.
 - ``usage`` answers the one query that the command, the HTTP API and pages share; ``usage_formats`` writes it as
   CSV and JSON, ``admin_usage`` for the HTTP API.
-- ``commands``: ``trigate costs``, ``cache`` and ``reconcile``, whose options are in ``options``.
+- ``logged`` reads lines from the log.
+- ``commands``: ``trigate costs``, ``cache``, ``reconcile`` and ``ledger``, whose options are in ``options``.
 - ``prompt_cache_usage`` reports what broke providers' prompt caches."""

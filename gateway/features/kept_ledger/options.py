@@ -6,7 +6,7 @@ from typing import Any, Final, TypeAlias
 
 import click
 
-from gateway.commands.help import CONFIG, Command, takes_file
+from gateway.commands.help import CONFIG, Command, Commands, takes_file
 
 COSTS_BY = (
     "key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month", "request_id",
@@ -129,5 +129,28 @@ def reconcile(**_: Any) -> None:
     """
 
 
-COMMANDS: Final = (costs, cache, reconcile)
+@click.group(cls=Commands, short_help="Complete the ledger from the log.")
+def ledger() -> None:
+    """Complete the ledger in the state storage of the config."""
+
+
+@ledger.command(
+    "add",
+    runs="kept_ledger.commands.adding:run",
+    short_help="Store the requests that a killed process has only logged.",
+)
+@click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="LOG…")
+@CONFIG
+def add_logged(**_: Any) -> None:
+    """Store the requests that a killed process has only logged, so that `trigate costs` shows no ≥ for it.
+
+    LOG is the gateway's log in JSON; - is standard input. Give the logs of all gateways with this ledger. Requests that
+    the ledger has are skipped, so that you can repeat the command. The log has no runs, and one cost for all attempts
+    of a request, which its last attempt gets.
+
+    Exit status: 0, 1 for an invalid config or log, 2 if the ledger cannot be read or written, 3 if a gap stays.
+    """
+
+
+COMMANDS: Final = (costs, cache, reconcile, ledger)
 """The commands of the feature."""

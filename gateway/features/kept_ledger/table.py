@@ -45,6 +45,7 @@ ROW_BYTES: Final = 256
 
 _MARK: Final = f"UPDATE {{ledger}} SET last = :last WHERE line = :line AND level = {MARK}"
 _UNMARK: Final = f"DELETE FROM {{ledger}} WHERE line = :line AND level = {MARK}"
+_CLOSE: Final = f"DELETE FROM {{ledger}} WHERE last = :last AND level = {MARK}"
 
 
 class TooManySums(Exception):
@@ -228,6 +229,20 @@ class LedgerTable:
     async def unmark(self, number: int) -> None:
         """Remove the mark ``number`` of a process that has written all its lines and exits."""
         await self.database.write(lambda session: session.rows(_UNMARK, line=number))
+
+    async def begins_of(self, requests: Sequence[str], period: tuple[int, int]) -> list[tuple[str, int]]:
+        """Return the id and the start of each line in ``period`` whose id is in ``requests``."""
+        statement = (
+            "SELECT request, began FROM {ledger} WHERE began >= :since AND began < :until AND attempt = 0 "
+            "AND level IS NULL AND request IN ({each requests text})"
+        )
+        since, until = period
+        rows = await self._select(statement, since=since, until=until, requests=list(requests))
+        return [(request, began) for request, began in rows]
+
+    async def close_gap(self, start: int) -> None:
+        """Remove the marks of processes whose gap starts at ``start``: their last lines are now in the table."""
+        await self.database.write(lambda session: session.rows(_CLOSE, last=start))
 
     async def gap_starts(self, period: tuple[int, int], before: int, open_after: int = 2**62) -> list[int]:
         """Return the times at which gaps in ``period`` start: a process ended there without writing its last lines.

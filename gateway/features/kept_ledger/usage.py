@@ -229,7 +229,7 @@ def notes_of(
         "ledger. Their costs are in its log"
         if last >= open_after
         else f"≥ requests that ran from {_time_text(last, query)} to {_time_text(last + GAP, query)} may be missing: a "
-        "gateway ended without writing its last lines. Their costs are in its log"
+        "gateway ended without writing its last lines. Add them from its log: trigate ledger add LOG"
         for last in broken
     )
     return (*_notes(parts, query), *gaps)

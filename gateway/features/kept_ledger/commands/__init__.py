@@ -1,4 +1,5 @@
 """The commands over the ledger.
 
 - ``costs``, ``reconcile``: commands of that name; ``reconcile_table`` has the report of the latter.
-- ``cache_report``: ``cache`` over the ledger, with ``cache_advice``. ``amounts``: numbers and dollars in reports."""
+- ``cache_report``: ``cache`` over the ledger, with ``cache_advice``. ``adding``: ``ledger add``.
+  ``amounts``: numbers and dollars in reports."""

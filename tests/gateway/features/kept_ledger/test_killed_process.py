@@ -1,7 +1,12 @@
 """The kept ledger of real processes: each exchange once, its cost as in the log, whatever ended it."""
 
+import json
+import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +14,7 @@ import trio
 
 from gateway.features.kept_ledger.table import LedgerSum, LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
+from tests.support.command_line import invoke
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, free_port, provider, running
 from tests.support.upstreams import JSON, Raw, Script, Seen, Tokens, Upstream, serve_upstream
@@ -110,3 +116,59 @@ def test_a_budget_keeps_its_spent_amount_after_a_restart(tmp_path, upstream):
         headers = {"authorization": f"Bearer {BEN}", "x-trigate-run": "nightly"}
         assert gateway.request("POST", "/v1/chat/completions", ASKED, headers).status in (200, 500)
     assert [one.by for one in sums(file, "run") if one.by[0]] == [("ben/nightly",)], "runs are known without a budget"
+
+
+HOUR = timedelta(hours=1)
+
+
+def lose_lines(file: Path, log: list[str]) -> list[str]:
+    """Make the ledger in ``file`` that of a process which was killed an hour ago before it stored its last lines.
+
+    Return the lines of its ``log``, as a container's log has them."""
+    shifted = []
+    for line in (json.loads(text) for text in log if text.startswith("{")):
+        line["at"] = (datetime.fromisoformat(line["at"]) - HOUR).isoformat().replace("+00:00", "Z")
+        shifted.append(f"2026-11-29T00:00:00 stderr F {json.dumps(line, separators=(',', ':'))}")
+    with closing(sqlite3.connect(file)) as database, database:
+        for table in ("ledger", "ledger_ids"):
+            database.execute(f"UPDATE {table} SET began = began - ?", (int(HOUR.total_seconds() * 1e6),))
+        (first,) = database.execute("SELECT MIN(began) FROM ledger").fetchone()
+        database.execute("DELETE FROM ledger WHERE line % 3 = 0")
+        columns = "began, line, attempt, request, ended, status, estimated, delivered, last, level"
+        zeros = "0, 0, '', 'mark', 0, 0, 0"
+        database.execute(
+            f"INSERT INTO ledger ({columns}, input, cache_read, cache_write, output, nanos)"
+            f" VALUES (?, {zeros}, ?, 4, 0, 0, 0, 0, 0)",
+            (first - 10**7, first - 10**7),
+        )
+    start = datetime.fromtimestamp(first / 1e6 - 11, UTC).isoformat()
+    return [json.dumps({"event": "log", "at": start, "message": "it serves"}, separators=(",", ":")), *shifted]
+
+
+def test_lines_that_a_killed_process_has_only_logged_are_added_once(tmp_path, upstream):
+    port, file = free_port(), tmp_path / "state.sqlite"
+    given = settings(file, upstream, port)
+    with gateway_thread(given, port) as gateway:
+        asked_often(gateway)
+        log = list(gateway.log)
+    (before,) = sums(file)
+    by_target = sums(file, "target")
+    lines = lose_lines(file, log)
+    (lost,) = sums(file)
+    assert lost.requests < before.requests == 40
+    (tmp_path / "trigate.yaml").write_text(json.dumps(given))
+    logs = {"late": lines[1:], "whole": lines, "again": lines}
+    for name, texts in logs.items():
+        (tmp_path / f"{name}.log").write_text("\n".join(texts))
+    for name, code, words in (
+        ("none", 1, "No such file"), ("late", 3, "the gap stays"), ("whole", 0, "added 0 requests"),
+        ("again", 0, "no gaps"),
+    ):  # fmt: skip
+        assert ("≥" in invoke("costs", cwd=tmp_path).stdout) is (name != "again")
+        added = invoke("ledger", "add", f"{name}.log", cwd=tmp_path)
+        assert (added.returncode, words in added.stderr) == (code, True), added.stderr
+    (after,) = sums(file)
+    assert (after.requests, after.failed, after.usage, after.nanos) == (
+        before.requests, before.failed, before.usage, before.nanos,
+    )  # fmt: skip
+    assert {one.by: one.nanos for one in sums(file, "target")} == {one.by: one.nanos for one in by_target}
