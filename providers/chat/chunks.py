@@ -48,6 +48,7 @@ class Chunk(msgspec.Struct):
     usage: Any = None
     service_tier: Any = None
     moderation: Any = None
+    search_results: Any = None  # Perplexity: the same pages in each chunk
     error: Any = None
     errors: Any = None
     message: Any = None  # with the next two: members of an error without an envelope

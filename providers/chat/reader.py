@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from providers.chat.chunks import Chunk, decode, decode_text, decode_textless
-from providers.chat.reading import OpenAnswer, add_delta, start_nameless_calls
+from providers.chat.reading import OpenAnswer, add_delta, add_pages, start_nameless_calls
 from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader, corrected_reason
@@ -83,6 +83,7 @@ class ChatReader(StagedReader):
         self._finish = ""
         self._stopped_by: str | None = None
         self._moderation: Any = None
+        self._pages: Any = None
         self._text_tries = TEXT_TRIES
         self._has_failed = False
 
@@ -138,6 +139,8 @@ class ChatReader(StagedReader):
         out: list[Event] = []
         if chunk.moderation is not None:
             self._moderation = chunk.moderation
+        if chunk.search_results:
+            self._pages = chunk.search_results
         choices = chunk.choices or ()
         if len(choices) > 1:
             check_length(choices, "choices")
@@ -180,6 +183,8 @@ class ChatReader(StagedReader):
 
     def _end(self) -> Sequence[Event]:
         out: list[Event] = []
+        if self._pages is not None and self._answer.holds_content:
+            add_pages(self._answer, self._pages, out)
         self._answer.close_block(out)
         has_called = ENDS_OF_CHAT.get(finish_word(self._finish)) == "tool_calls"
         start_nameless_calls(self._answer, out, has_called=has_called)

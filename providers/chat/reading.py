@@ -306,6 +306,15 @@ def add_citations(answer: OpenAnswer, annotations: Any, out: list[Event]) -> Non
         answer.charge_event("citations")
 
 
+def add_pages(answer: OpenAnswer, pages: Any, out: list[Event]) -> None:
+    """Add the pages of a search, which no text cites, as OpenRouter lists them
+    (https://docs.perplexity.ai/docs/sonar/openai-compatibility)."""
+    found = [one for one in bounded_objects(pages) if as_string(one.get("url"))]
+    links = [{"url": one["url"], "title": as_string(one.get("title")), "start_index": 0, "end_index": 0,
+              "content": as_string(one.get("snippet"))} for one in found]  # fmt: skip
+    add_citations(answer, [{"type": "url_citation", "url_citation": link} for link in links], out)
+
+
 def _add_waiting_citations(answer: OpenAnswer, block: int, out: list[Event]) -> None:
     out.extend(Citation(block, "chat", item) for item in answer.citations)
     answer.citations.clear()

@@ -11,7 +11,7 @@ Citations have a URL and positions in characters, while Gemini counts positions 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
+from itertools import starmap, zip_longest
 from typing import Any, Final, TypeAlias
 
 from providers.errors.failures import EARLY, NO_JSON, array_failure, read_event_failure
@@ -25,10 +25,21 @@ from providers.gemini.errors import (
 from providers.gemini.reading import MAX_CITED, MAX_SCANNED, UnfinishedAnswer, part_events
 from providers.gemini.usage import Counts
 from providers.neutral.bounds import ANSWER, ID, check_length
+from providers.neutral.searches import GROUNDING, FoundPage, FoundPages, search_items
 from providers.neutral.shapes import Shape, check_answer
 from providers.neutral.values import as_object, as_string, bounded_objects, character_positions
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, AnswerStart, Citation, ErrorInfo, Event, TextDelta, Usage, change_event
+from streams.events import (
+    AnswerEnd,
+    AnswerStart,
+    Citation,
+    ErrorInfo,
+    Event,
+    NativeItem,
+    TextDelta,
+    Usage,
+    change_event,
+)
 from streams.sse import DONE
 from streams.surrogates import NOT_JSON, any_json
 
@@ -56,7 +67,9 @@ def citation_events(answer: UnfinishedAnswer, candidate: Mapping[str, Any]) -> l
         answer.places.spend(ID + len(url), "citations")
         answer.seen_citations.add((url, start, end))
         item: dict[str, Any] = {"url": url, "title": title}
-        if end in places:
+        if end == 0:  # a page of the list, which no text cites
+            item |= {"start_index": 0, "end_index": 0}
+        elif end in places:
             item |= {"start_index": places.get(start or 0, 0), "end_index": places[end]}
         events.append(Citation(answer.number, "gemini", item))
     return events
@@ -76,7 +89,7 @@ def _grounding_sources(metadata: Any) -> Iterator[_Source]:
             if type(number) is int and 0 <= number < len(sources) and (source := sources[number]) is not None:
                 yield (*source, start, end)
     if not supports:
-        yield from ((*source, None, None) for source in sources if source is not None)
+        yield from ((*source, 0, 0) for source in sources if source is not None)
 
 
 def _recited_sources(metadata: Any) -> Iterator[_Source]:
@@ -135,6 +148,7 @@ class ChunkReader:
         "_has_started",
         "_is_continued",
         "_model",
+        "_pages",
         "_reason",
     )
 
@@ -148,6 +162,7 @@ class ChunkReader:
         self._reason: str | None = None  # the last `finishReason`
         self._is_continued = False  # the provider would continue the answer after another request
         self._blocked_end: AnswerEnd | None = None  # the end for a blocked prompt
+        self._pages: dict[str, str] = {}  # titles of found pages by URL
 
     def chunk_events(self, chunk: Mapping[str, Any]) -> list[Event]:
         if chunk.get("error"):
@@ -186,7 +201,14 @@ class ChunkReader:
             end = answer_end(reason, self._is_continued, bool(self._answer.call_ids))
         if end is None:
             return self.failure_events(missing)
-        return [*self._answer.end_block(), *self._usage_events(), end]
+        return [*self._answer.end_block(), *self._search_events(), *self._usage_events(), end]
+
+    def _search_events(self) -> list[Event]:
+        """Return the searches of Google, which no part of an answer reports."""
+        if not (queries := self._counts.queries):
+            return []
+        found = FoundPages("", queries[0], tuple(starmap(FoundPage, self._pages.items())), others=tuple(queries[1:]))
+        return [NativeItem(self._answer.new_block(), "gemini", GROUNDING, one) for one in search_items("gemini", found)]
 
     def failure_events(self, error: ErrorInfo) -> list[Event]:
         """Return the failure of the answer, preceded by its usage."""
@@ -217,7 +239,16 @@ class ChunkReader:
         grounding = candidate.get("groundingMetadata")
         if isinstance(grounding, dict):
             self._counts.record_grounding(grounding, self._model)
+            self._record_pages(grounding)
         return [*events, *citation_events(self._answer, candidate)]
+
+    def _record_pages(self, grounding: Mapping[str, Any]) -> None:
+        for chunk in bounded_objects(grounding.get("groundingChunks")):
+            page = as_object(chunk.get("web"))
+            if (url := as_string(page.get("uri"))) and url not in self._pages:
+                title = as_string(page.get("title"))
+                self._answer.places.spend(ID + len(url) + len(title), "pages")
+                self._pages[url] = title
 
     def _usage_events(self) -> list[Event]:
         usage = self._counts.usage()

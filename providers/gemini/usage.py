@@ -64,7 +64,7 @@ class Counts:
         self._seen: dict[str, int] = {}
         self._details: dict[str, Any] = {}
         self._tier: str | None = None
-        self._queries: set[str] = set()
+        self._queries: dict[str, None] = {}
         self._by_prompt = False
         self._sources: set[str] = set()
 
@@ -84,7 +84,7 @@ class Counts:
     def record_searches(self, queries: Iterable[Any], model: str) -> None:
         """Record the ``queries`` that ``model`` has sent to Google Search; some answers list empty or repeated ones."""
         found = (one for one in islice(queries, _MAX_QUERIES) if isinstance(one, str) and one.strip())
-        self._queries |= set(islice(found, _MAX_QUERIES - len(self._queries)))
+        self._queries.update(dict.fromkeys(islice(found, _MAX_QUERIES - len(self._queries))))
         self._by_prompt = model.rpartition("/")[2].startswith(_BILLED_BY_PROMPT)
 
     def record_grounding(self, metadata: Mapping[str, Any], model: str) -> None:
@@ -93,6 +93,11 @@ class Counts:
         self.record_searches(queries if isinstance(queries, list) else (), model)
         chunks = as_objects(metadata.get("groundingChunks"))
         self._sources |= {kind for kind in _SOURCES if any(kind in chunk for chunk in chunks)}
+
+    @property
+    def queries(self) -> list[str]:
+        """The queries to Google Search, each once."""
+        return [*self._queries]
 
     def _grounding_calls(self) -> tuple[tuple[str, int], ...]:
         """Return the paid searches.

@@ -21,7 +21,8 @@ from providers.neutral.arguments import call_input
 from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, complete_usage, new_id
 from providers.neutral.made_images import made_images, signs_image
 from providers.neutral.seal import MAX_SEALED, Issuer, seal_in_base64, sealed_item
-from providers.neutral.texts import CitedText, link_of
+from providers.neutral.searches import GROUNDING, read_item
+from providers.neutral.texts import CitedText, is_unplaced, link_of
 from providers.neutral.values import as_objects, as_string
 from streams import sse
 from streams.events import (
@@ -55,15 +56,16 @@ from streams.fold import (
 
 
 class Grounding:
-    """The citations of an answer so far."""
+    """The searches and citations of an answer so far."""
 
-    __slots__ = ("_begin", "_cited", "_end", "_pages", "_segments", "_text")
+    __slots__ = ("_begin", "_cited", "_end", "_pages", "_queries", "_segments", "_text")
 
     def __init__(self) -> None:
         self._text = CitedText()  # of the open block
         self._begin = self._end = 0  # of the open block, in bytes of the whole text
         self._cited: list[Citation] = []  # in the open block
         self._pages: dict[str, tuple[int, str]] = {}  # number and title by URL
+        self._queries: dict[str, None] = {}
         # The numbers of pages, as keys, by the start and end of cited text
         self._segments: dict[tuple[int, int], dict[int, None]] = {}
 
@@ -71,6 +73,17 @@ class Grounding:
         """Add a piece of the open block."""
         self._text.add(text)
         self._end += len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+    def add_search(self, item: Any) -> None:
+        """Add the queries and pages of a search."""
+        for found in read_item("gemini", item):
+            self._queries.update(dict.fromkeys(found.queries))
+            for page in found.sources or ():
+                self._add_page(page.url, page.title)
+
+    def _add_page(self, url: str, title: str) -> int:
+        number, _ = self._pages.setdefault(url, (len(self._pages), title))
+        return number
 
     def cite(self, citation: Citation) -> None:
         """Add a citation of the open block."""
@@ -83,7 +96,9 @@ class Grounding:
         wanted = {place for pair in positions if pair is not None for place in pair}
         places = self._text.byte_positions(wanted) if wanted else {}
         for link, pair in zip(links, positions, strict=True):
-            number, _ = self._pages.setdefault(link["url"], (len(self._pages), as_string(link.get("title"))))
+            number = self._add_page(link["url"], as_string(link.get("title")))
+            if is_unplaced(link):
+                continue
             start, end = (None, None) if pair is None else map(places.get, pair)
             if start is None or end is None or start >= end:  # the whole block is cited
                 start, end = 0, self._end - self._begin
@@ -94,16 +109,17 @@ class Grounding:
         self._begin = self._end
 
     def metadata(self) -> dict[str, Any]:
-        """Return ``groundingMetadata``, empty without citations. Ends the open block."""
+        """Return ``groundingMetadata``, empty without searches and citations. Ends the open block."""
         self.end_block()
+        queries = {"webSearchQueries": [*self._queries]} if self._queries else {}
         if not self._pages:
-            return {}
+            return queries
         chunks = [{"web": {"uri": url, "title": title}} for url, (_, title) in self._pages.items()]
         supports = [
             {"segment": {"startIndex": start, "endIndex": end}, "groundingChunkIndices": [*numbers]}
             for (start, end), numbers in self._segments.items()
         ]
-        return {"groundingChunks": chunks, "groundingSupports": supports} if supports else {"groundingChunks": chunks}
+        return {**queries, "groundingChunks": chunks, **({"groundingSupports": supports} if supports else {})}
 
 
 def _positions_of(link: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -210,6 +226,8 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
             for one in block.citations if isinstance(block, TextBlock) else ():
                 grounding.cite(one)
             grounding.end_block()
+        elif isinstance(block, NativeBlock) and block.kind == GROUNDING:
+            grounding.add_search(block.item)
     parts = list(_write_parts(answer.blocks, reply))
     candidate: dict[str, Any] = {
         "content": {"role": "model", "parts": parts or [{"text": ""}]},
@@ -261,6 +279,8 @@ def _write_part(block: Block, mark: dict[str, str]) -> Iterator[dict[str, Any]]:
                 yield {"text": text, **mark}
         case ToolCallBlock(id=id, name=name, input=arguments, kind=kind):
             yield {**call_part(id, name, arguments, kind), **mark}
+        case NativeBlock(kind=kind) if kind == GROUNDING:
+            return
         case NativeBlock(api="gemini", item=item):
             yield item
         case NativeBlock(api=api, item=item):
@@ -347,6 +367,9 @@ class GeminiWriter:
             case ToolCallDelta(block=block, text=text):
                 self._characters += len(text)
                 self._calls[block].pieces.append(text)
+                return b""
+            case NativeItem(kind=kind, item=item) if kind == GROUNDING:
+                self._grounding.add_search(item)
                 return b""
             case NativeItem(api=api, item=item):
                 parts = [item] if api == "gemini" else _image_parts(api, item)

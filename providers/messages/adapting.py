@@ -17,7 +17,7 @@ from providers.neutral.quirks import Quirks
 from providers.neutral.schemas import adapt_schemas
 from providers.neutral.seal import PREFIX, Issuer, Seal, unseal
 from providers.neutral.searches import read_item
-from providers.neutral.values import as_objects, as_string
+from providers.neutral.values import as_object, as_objects, as_string
 
 Object: TypeAlias = Mapping[str, Any]
 
@@ -163,7 +163,8 @@ THINKING = {"thinking": "signature", "redacted_thinking": "data"}
 
 
 def restore(body: Object, issuer: Issuer) -> Changes:
-    """Restore sealed reasoning, and write the gateway's own searches as text. See ``Codec.restore``.
+    """Restore sealed reasoning, write the gateway's own searches as text, and remove its citations. See
+    ``Codec.restore``.
 
     Removes messages without any content left: an empty message is a 400, two consecutive user messages are not.
     """
@@ -175,6 +176,9 @@ def restore(body: Object, issuer: Issuer) -> Changes:
     def restore_block(block: dict[str, Any]) -> list[Any]:
         if ours and (found := read_item("messages", block)) and found[0].id in ours:
             return [{"type": "text", "text": found[0].as_text()}]
+        if (cited := block.get("citations")) and (kept := without_own_citations(cited)) != cited:
+            rest = {name: value for name, value in block.items() if name != "citations"}
+            return [{**rest, "citations": kept} if kept else rest]
         opaque = block.get(THINKING.get(str(block.get("type")), ""))
         if not isinstance(opaque, str) or not opaque.startswith(PREFIX):
             return [block]
@@ -182,6 +186,13 @@ def restore(body: Object, issuer: Issuer) -> Changes:
         return [] if seal is None else restored_blocks(seal, issuer) or []
 
     return change_messages(body, "messages", "content", each_block(restore_block))
+
+
+def without_own_citations(citations: Any) -> Any:
+    """Return ``citations`` of an earlier text without those of the gateway's own form, which Anthropic rejects."""
+    if not isinstance(citations, list):
+        return citations
+    return [one for one in citations if not as_string(as_object(one).get("encrypted_index")).startswith(PREFIX)]
 
 
 def without_reasoning(body: Object) -> Changes:

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from providers.messages.adapting import reference_text
+from providers.messages.adapting import reference_text, without_own_citations
 from providers.neutral.fields import Drops, Fields, expect, join_path
 from providers.neutral.media import url_source
 from providers.neutral.request import (
@@ -56,8 +56,9 @@ def read_marks(fields: Fields, names: tuple[str, ...]) -> Mapping[str, Any]:
 
 def _read_text(fields: Fields, drops: Drops) -> Iterator[Part]:
     fields.ignore("citations")
-    known = (mark for mark in TEXT_MARKS if fields.data.get(mark) != [])  # an earlier answer may have an empty list
-    yield TextPart(fields.need("text", str), fields.at, read_marks(fields, tuple(known)))
+    cited = without_own_citations(fields.value("citations"))  # an earlier answer may have an empty list
+    marks = {**read_marks(fields, TEXT_MARKS[:1]), **({"citations": cited} if cited else {})} or NO_MARKS
+    yield TextPart(fields.need("text", str), fields.at, marks)
 
 
 def _read_image(fields: Fields, drops: Drops) -> Iterator[Part]:

@@ -11,7 +11,7 @@ OpenRouter's ``openrouter:web_search``.
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -31,7 +31,7 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from providers.neutral.seal import PREFIX
-from providers.neutral.texts import link_of
+from providers.neutral.texts import is_unplaced, link_of
 from providers.neutral.values import as_object, as_objects, as_string
 from streams.events import AnswerEnd, Api, Citation, Event, NativeItem
 from streams.fold import Answer, Block, NativeBlock, TextBlock
@@ -256,12 +256,18 @@ class FoundPage:
 @attrs.frozen
 class FoundPages:
     """A search with its ``query``, and its ``sources`` once it has ended. ``error`` is Anthropic's word for why it
-    failed."""
+    failed. ``others`` are its other queries."""
 
     id: str
     query: str = ""
     sources: tuple[FoundPage, ...] | None = None
     error: str | None = None
+    others: tuple[str, ...] = ()
+
+    @property
+    def queries(self) -> list[str]:
+        """All its queries."""
+        return [one for one in (self.query, *self.others) if one]
 
     @property
     def has_ended(self) -> bool:
@@ -280,7 +286,7 @@ class FoundPages:
     def as_text(self) -> str:
         """Return the call, or the result, as the model reads it."""
         if not self.has_ended:
-            return f"Search: {self.query}"
+            return f"Search: {'; '.join(self.queries)}"
         if self.error is not None:
             return f"The search failed: {self.error}."
         pages = [_page_text(number, one) for number, one in enumerate(self.sources or (), 1)]
@@ -309,7 +315,7 @@ def _unsealed_text(value: Any) -> str:
 
 
 def _messages_call(search: FoundPages) -> list[Any]:
-    return [{"type": "server_tool_use", "id": search.id, "name": NAME, "input": {"query": search.query}}]
+    return [{"type": "server_tool_use", "id": search.id, "name": NAME, "input": {"query": "; ".join(search.queries)}}]
 
 
 def _messages_result(search: FoundPages) -> list[Any]:
@@ -329,14 +335,14 @@ def _responses_item(search: FoundPages) -> list[Any]:
     status = "completed" if search.has_ended else "in_progress"
     if search.error is not None:
         status = "failed"
-    action: dict[str, Any] = {"type": "search", "query": search.query, "queries": [search.query]}
+    action: dict[str, Any] = {"type": "search", "query": search.query, "queries": [search.query, *search.others]}
     if search.sources:
         action["sources"] = [{"type": "url", "url": one.url} for one in search.sources]
     return [{"type": "web_search_call", "id": search.id, "status": status, "action": action}]
 
 
 def _interactions_call(search: FoundPages) -> list[Any]:
-    return [{"type": "google_search_call", "id": search.id, "arguments": {"queries": [search.query]}}]
+    return [{"type": "google_search_call", "id": search.id, "arguments": {"queries": [search.query, *search.others]}}]
 
 
 def _interactions_result(search: FoundPages) -> list[Any]:
@@ -344,21 +350,41 @@ def _interactions_result(search: FoundPages) -> list[Any]:
     return [{"type": "google_search_result", "call_id": search.id, "result": found}]
 
 
+def _gemini_item(search: FoundPages) -> list[Any]:
+    chunks = [{"web": {"uri": one.url, "title": one.title}} for one in search.sources or ()]
+    return [{"type": GROUNDING, "webSearchQueries": search.queries, "groundingChunks": chunks}]
+
+
 _Write = Callable[[FoundPages], list[Any]]
+GROUNDING: Final = "groundingMetadata"
+"""The type of Gemini's items. No part has them: they are members of an answer's ``groundingMetadata``."""
+
 _WRITERS: Final[Mapping[Api, tuple[str, _Write, _Write]]] = {
     "messages": ("srvtoolu_", _messages_call, _messages_result),
     "responses": ("ws_", _responses_item, _responses_item),
     "interactions": ("search_", _interactions_call, _interactions_result),
+    "gemini": ("search_", _gemini_item, _gemini_item),
 }
 """By API the prefix of ids, and the writers of a call and of its result. The other APIs have no such items."""
 
 
-def page_citation(block: int, page: FoundPage, at: int = -1) -> Citation:
-    """Return the citation of ``page`` in a text whose character ``at`` begins its address, -1 for the whole text."""
-    item: dict[str, Any] = {"url": page.url, "title": page.title}
-    if at >= 0:
-        item |= {"start_index": at, "end_index": at + len(page.url)}
+def page_citation(block: int, page: FoundPage, start: int = 0, end: int = 0) -> Citation:
+    """Return the citation of ``page`` in the characters from ``start`` to ``end`` of a text, by default in none."""
+    item = {"url": page.url, "title": page.title, "start_index": start, "end_index": end}
     return Citation(block, "gemini", item)
+
+
+def citation_for(api: Api, citation: Citation) -> Citation:
+    """Return ``citation`` of a found page for a client of ``api`` that has requested a search.
+
+    Citations of Messages belong to a whole text, and no other API reports the cited passage of the page. Other APIs
+    read each other's."""
+    link = link_of(citation)
+    if api != "messages" or citation.api == api or not (url := as_string(link.get("url"))) or is_unplaced(link):
+        return citation
+    title = as_string(link.get("title")) or None
+    item = {"type": "web_search_result_location", "url": url, "title": title, "cited_text": ""}
+    return Citation(citation.block, api, {**item, "encrypted_index": PREFIX})
 
 
 def new_search_id(api: Api) -> str:
@@ -374,6 +400,11 @@ def search_items(api: Api, search: FoundPages) -> list[Any]:
     return result(search) if search.has_ended else call(search)
 
 
+def shows_searches(api: Api) -> bool:
+    """Return whether answers in ``api`` report searches."""
+    return api in _WRITERS
+
+
 def read_item(api: Api, item: Any) -> list[FoundPages]:
     """Return the call, the result or both in ``item`` of ``api``; nothing if it is about no web search."""
     value = as_object(item)
@@ -385,13 +416,23 @@ def read_item(api: Api, item: Any) -> list[FoundPages]:
         case "responses", "web_search_call":
             return _read_responses_item(value)
         case "interactions", "google_search_call":
-            queries = as_object(value.get("arguments")).get("queries")
-            return [FoundPages(as_string(value.get("id")), _first_text(queries))]
+            query, *others = _texts(as_object(value.get("arguments")).get("queries")) or [""]
+            return [FoundPages(as_string(value.get("id")), query, others=tuple(others))]
         case "interactions", "google_search_result":
             found = [FoundPage(url, as_string(one.get("title"))) for one in as_objects(value.get("result"))
                      if (url := as_string(one.get("url")))]  # fmt: skip
             return [FoundPages(as_string(value.get("call_id")), "", tuple(found))]
+        case "gemini", "groundingMetadata":
+            return _read_gemini_item(value)
     return []
+
+
+def _read_gemini_item(value: Mapping[str, Any]) -> list[FoundPages]:
+    query, *others = _texts(value.get("webSearchQueries")) or [""]
+    pages = [as_object(one.get("web")) for one in as_objects(value.get("groundingChunks"))]
+    found = [FoundPage(url, as_string(one.get("title"))) for one in pages if (url := as_string(one.get("uri")))]
+    call = FoundPages("", query, others=tuple(others))
+    return [call, attrs.evolve(call, sources=tuple(found))]
 
 
 def _read_messages_result(value: Mapping[str, Any]) -> FoundPages:
@@ -411,9 +452,10 @@ def _read_messages_result(value: Mapping[str, Any]) -> FoundPages:
 def _read_responses_item(value: Mapping[str, Any]) -> list[FoundPages]:
     """Return both the call and the result: one item has them. OpenAI lists sources only if ``include`` requests it."""
     id, action = as_string(value.get("id")), as_object(value.get("action"))
-    query = as_string(action.get("query")) or _first_text(action.get("queries")) or as_string(action.get("url"))
+    queries = _texts(action.get("queries"))
+    query = as_string(action.get("query")) or next(iter(queries), "") or as_string(action.get("url"))
     sources = tuple(FoundPage(url) for one in as_objects(action.get("sources")) if (url := as_string(one.get("url"))))
-    call = FoundPages(id, query)
+    call = FoundPages(id, query, others=tuple(one for one in queries if one != query))
     if value.get("status") == "in_progress":
         return [call]
     if value.get("status") == "failed":
@@ -421,8 +463,8 @@ def _read_responses_item(value: Mapping[str, Any]) -> list[FoundPages]:
     return [call, attrs.evolve(call, sources=sources)]
 
 
-def _first_text(value: Any) -> str:
-    return next((one for one in value if isinstance(one, str)), "") if isinstance(value, list) else ""
+def _texts(value: Any) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
 
 
 # In answers
@@ -446,7 +488,7 @@ class SearchForms:
             self._open[found.id] = call = attrs.evolve(found, id=new_search_id(self._api))
             return search_items(self._api, call)
         self.has_results = True
-        own = FoundPages(new_search_id(self._api), found.query)
+        own = FoundPages(new_search_id(self._api), found.query, others=found.others)
         call = self._open.pop(found.id, own)
         return search_items(self._api, attrs.evolve(call, sources=found.sources, error=found.error))
 
@@ -454,10 +496,15 @@ class SearchForms:
         """Note a citation of another API."""
         link = link_of(citation)
         if url := as_string(link.get("url")):
-            self._cited.setdefault(url, FoundPage(url, as_string(link.get("title"))))
+            page = FoundPage(url, as_string(link.get("title")), as_string(link.get("content")))
+            self._cited.setdefault(url, page)
 
     def last_items(self) -> list[Any]:
-        """Return the items for citations without any result."""
+        """Return the items for citations without any result, and end searches without one: each item of Responses
+        must end."""
+        if self._api == "responses":
+            lost = [attrs.evolve(call, error="unavailable") for call in self._open.values()]
+            return [item for call in lost for item in search_items(self._api, call)]
         if self._api != "messages" or self.has_results or not self._cited:
             return []
         call = FoundPages(new_search_id(self._api))
@@ -480,6 +527,7 @@ class _FormedSearches:
             return b"".join(self._send_item(item) for one in found for item in self._forms.items(one))
         if isinstance(event, Citation) and event.api != self._api:
             self._forms.cite(event)
+            event = citation_for(self._api, event)
         if isinstance(event, AnswerEnd):
             last = b"".join(map(self._send_item, self._forms.last_items()))
             return last + self._writer.send(event)
@@ -501,27 +549,29 @@ def answer_with_own_searches(answer: Answer, api: Api, request: Request) -> Answ
         return answer
     forms = SearchForms(api)
     blocks: list[Block] = []
+    places: dict[str, int] = {}  # of items by id
+
+    def add(items: Iterable[Any]) -> None:
+        """Add ``items``, or put them in the place of an earlier one with the same id."""
+        for item in items:
+            place = places.setdefault(item["id"], len(blocks)) if "id" in item else len(blocks)
+            blocks[place : place + 1] = [NativeBlock(api, item["type"], item)]
+
     for block in answer.blocks:
         found = read_item(block.api, block.item) if isinstance(block, NativeBlock) else []
         if found and isinstance(block, NativeBlock) and block.api == api:
             forms.has_results = True
         elif found:
-            items = [own for one in found for own in forms.items(one)]
-            blocks += [NativeBlock(api, item["type"], item) for item in _latest(items)]
+            add(item for one in found for item in forms.items(one))
             continue
-        blocks.append(block)
-        if isinstance(block, TextBlock):
+        if isinstance(block, TextBlock) and block.citations:
             for citation in block.citations:
                 if citation.api != api:
                     forms.cite(citation)
-    blocks += [NativeBlock(api, item["type"], item) for item in forms.last_items()]
+            block = attrs.evolve(block, citations=tuple(citation_for(api, one) for one in block.citations))
+        blocks.append(block)
+    add(forms.last_items())
     return attrs.evolve(answer, blocks=tuple(blocks))
-
-
-def _latest(items: Sequence[Any]) -> list[Any]:
-    """Return ``items`` without those that a later one with the same id and type repeats."""
-    latest = {(item.get("id"), item["type"]): item for item in items}
-    return list(latest.values())
 
 
 # In earlier turns

@@ -77,3 +77,10 @@ def link_of(citation: Citation) -> Mapping[str, Any]:
     """Return the object with ``url``, ``title`` and positions in characters, as far as ``citation`` has them."""
     item = as_object(citation.item)
     return as_object(item.get("url_citation", item)) if citation.api == "chat" else item
+
+
+def is_unplaced(link: Mapping[str, Any]) -> bool:
+    """Return whether ``link`` is a page of a list of sources, with the empty range that OpenRouter gives it: no text
+    cites it."""
+    start, end = link.get("start_index"), link.get("end_index")
+    return type(start) is int and type(end) is int and start >= end

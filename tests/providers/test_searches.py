@@ -1,11 +1,16 @@
 """Web searches between APIs: the tool, its calls and results in answers, and those of earlier turns."""
 
 import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from providers.apis import CODECS
+from providers.grammar import judge
 from providers.neutral.codec import Recipient, Reply
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer
@@ -18,7 +23,9 @@ from providers.neutral.searches import (
     with_own_searches,
     with_searches_as_calls,
 )
+from streams.events import Api, Citation, Event
 from streams.fold import fold
+from tests.support.recordings import ABSENT, files
 
 PLACE = {"type": "approximate", "city": "Bern"}
 DOMAINS = {"allowed_domains": ["a.test"], "blocked_domains": ["b.test"]}
@@ -215,3 +222,112 @@ def test_a_search_that_must_not_reach_live_pages_becomes_no_other():
         body, dropped = sent("responses", provider, "openrouter" if provider == "chat" else "tool", tools=tools)
         assert "tools" not in body, provider
         assert "tools[]: web_search" in dropped
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Yield all strings in ``value``."""
+    match value:
+        case str():
+            yield value
+        case dict():
+            for item in value.values():
+                yield from strings(item)
+        case list():
+            for item in value:
+                yield from strings(item)
+
+
+def shown(text: str) -> set[str]:
+    """Return all strings of an answer. ``text`` is JSON, or a stream."""
+    if not text.startswith(("data:", "event:")):
+        return set(strings(json.loads(text)))
+    told = [json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:") and "[DONE]" not in line]
+    typed: dict[int, str] = {}  # calls' inputs in Messages
+    for one in told:
+        if "partial_json" in one.get("delta", {}):
+            typed[one["index"]] = typed.get(one["index"], "") + one["delta"]["partial_json"]
+    inputs = [json.loads(one) for one in typed.values() if one.endswith("}")]
+    return set(strings([told, inputs]))
+
+
+def objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from objects(item)
+
+
+def recorded_searches(path: Path) -> tuple[set[str], set[str]]:
+    """Return the queries and the addresses of the pages in a recorded answer, read by hand."""
+    body = path.read_text()
+    lines = [body] if path.suffix == ".json" else [one[5:] for one in body.splitlines() if one.startswith("data:")]
+    found = [one for line in lines if "[DONE]" not in line for one in objects(json.loads(line))]
+    searched = [one.get("action", {}) for one in found if one.get("type") == "web_search_call"]
+    searched += [one["input"] for one in found if one.get("name") == "web_search" and one.get("input")]
+    queries = {one["query"] for one in searched if one.get("query")}
+    queries |= {query for one in found for query in one.get("webSearchQueries", ()) if query.strip()}
+    pages = {one["url"] for one in found if one.get("type") in ("web_search_result", "url")}
+    pages |= {one["web"]["uri"] for one in found if isinstance(one.get("web"), dict)}
+    pages |= {page["url"] for one in found for page in one.get("search_results") or () if page["url"]}
+    return queries, pages
+
+
+def read_recorded(api: Api, path: Path) -> list[Event]:
+    body = path.read_bytes()
+    if path.suffix == ".json":
+        return [*CODECS[api].read_answer(body)]
+    reader, events = CODECS[api].reader(), list[Event]()
+    for block in body.replace(b"\r\n", b"\n").split(b"\n\n"):
+        lines = dict(line.split(b":", 1) for line in block.split(b"\n") if line[:1] not in (b"", b":"))
+        if b"data" in lines:
+            events += reader.read_event(lines.get(b"event", b"").strip().decode(), lines[b"data"].strip())
+    return [*events, *reader.close()]
+
+
+FOLDERS: dict[str, Api] = {
+    "openai_responses": "responses", "anthropic_messages": "messages", "gemini": "gemini", "openai_chat": "chat",
+}  # fmt: skip
+FOREIGN = ("x-search", "image-generation")
+"""xAI's own tools, whose items no grammar has."""
+
+
+@cache
+def recorded() -> list[tuple[Path, list[Event], set[str], set[str]]]:
+    """Return the recorded answers with searches: their events, queries and pages."""
+    found = []
+    for folder, api in FOLDERS.items():
+        for path in (*files(folder, "*.response.json"), *files(folder, "*.response.sse")):
+            text = path.read_text()
+            if _SEARCHES.search(text) and not any(one in path.name for one in FOREIGN):
+                queries, pages = recorded_searches(path)
+                if queries or pages:
+                    found.append((path, read_recorded(api, path), queries, pages))
+    return found
+
+
+_SEARCHES = re.compile(r'"(?:web_search_call|web_search_tool_result|webSearchQueries|groundingChunks|search_results)"')
+
+
+@pytest.mark.skipif(not files("gemini", "*.sse"), reason=ABSENT)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_recorded_searches_are_in_the_clients_form(client):
+    """Queries and pages of each provider, streamed and whole."""
+    request = CODECS[client].read_request({"model": "m", **CLIENTS[client]})
+    codec, reply = CODECS[client], Reply(request, ISSUER, 1)
+    assert len(recorded()) > 15
+    for path, events, queries, pages in recorded():
+        writer = with_own_searches(codec.writer(reply), client, request)
+        streamed = b"".join(map(writer.send, events)).decode()
+        whole = codec.write_answer(answer_with_own_searches(fold(events), client, request), reply).decode()
+        cited = {one.item.get("url") for one in events if isinstance(one, Citation) and isinstance(one.item, dict)} - {
+            None
+        }
+        for text in (streamed, whole):
+            if client != "interactions":
+                verdict = judge(client, text.encode(), streamed=text is streamed)
+                assert verdict.broken is None, (path.name, verdict)
+            seen = shown(text)
+            assert seen >= (cited if client == "chat" else pages | cited), (path.name, text is whole)
+            if client != "chat":
+                joined = "\n".join(seen)
+                assert all(query in joined for query in queries), (path.name, queries, text is whole)

@@ -1,10 +1,11 @@
 """One turn of the model: its events for the client, and the searches that it calls."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from gateway.streaming.released import frame_of
-from providers.neutral.searches import FoundPage, FoundPages, page_citation, search_items
+from providers.neutral.searches import FoundPage, FoundPages, citation_for, page_citation, search_items, shows_searches
 from streams.events import (
     AnswerEnd,
     AnswerStart,
@@ -25,6 +26,9 @@ from streams.surrogates import any_json, decode_or
 MAX_CITED: Final = 100
 """The most pages that the citations of an answer can list."""
 
+_LINK: Final = re.compile(r"https?://[^\s<>\"'`\]]+")
+_PUNCTUATION: Final = ")*_.,:;!?"
+
 
 class ShownAnswer:
     """The part of an answer that a client of ``api`` has got: its number of blocks, and the found pages. ``name`` is
@@ -34,6 +38,7 @@ class ShownAnswer:
         self.api, self.name = api, ""
         self.block, self.has_begun = 0, False
         self.sources: dict[str, FoundPage] = {}  # by URL
+        self._listed: dict[str, None] = {}  # cited URLs
 
     def end_turn(self, writer: "SearchTurnWriter") -> None:
         """Note that the turn of ``writer`` has ended."""
@@ -51,12 +56,28 @@ class ShownAnswer:
         return events
 
     def citations(self, block: int, text: str) -> Iterator[Event]:
-        """Yield the citations of ``text``: the pages that it links, or all for a client that sees no searches."""
-        places = {url: text.find(url) for url in self.sources}
-        linked = [url for url, at in places.items() if at >= 0]
-        shows_searches = bool(search_items(self.api, FoundPages("")))
-        for url in linked or ([] if shows_searches else self.sources):
-            yield page_citation(block, self.sources[url], places[url])
+        """Yield the citations of ``text``: the pages that it links. A client that sees no searches gets the others
+        once, as pages that no text cites."""
+        linked: dict[str, None] = {}
+        for link in _LINK.finditer(text):
+            if (page := self._page_of(link[0])) is not None and page.url not in linked:
+                linked[page.url] = None
+                cited = page_citation(block, page, link.start(), link.start() + len(page.url))
+                yield citation_for(self.api, cited)
+        self._listed.update(linked)
+        if not shows_searches(self.api):
+            for page in [one for url, one in self.sources.items() if url not in self._listed]:
+                self._listed[page.url] = None
+                yield page_citation(block, page)
+
+    def _page_of(self, link: str) -> FoundPage | None:
+        """Return the page at the beginning of ``link``, which may also have punctuation of the text."""
+        for length in range(len(link), max(len(link) - 5, 0), -1):
+            if (page := self.sources.get(link[:length])) is not None:
+                return page
+            if link[length - 1] not in _PUNCTUATION:
+                break
+        return None
 
 
 class SearchTurnWriter:

@@ -80,8 +80,10 @@ async def test_clients_of_each_api_get_the_search_in_its_form(api, stream):
         text = answer.content.decode("utf-8", "replace")
         assert "It is [7](https://docs.example.com/7)." in text.replace('"}}\n', "") or stream
         marks = {
-            "chat": ("url_citation", "Version 7"), "messages": ("server_tool_use", "web_search_tool_result", "trio 7"),
-            "responses": ("web_search_call", '"sources"'), "gemini": ("groundingMetadata", "Version 7"),
+            "chat": ("url_citation", "Version 7"), "messages": (
+                "server_tool_use", "web_search_tool_result", "trio 7", "web_search_result_location"),
+            "responses": ("web_search_call", '"sources"', "url_citation"),
+            "gemini": ('"webSearchQueries":["trio 7"]', "groundingSupports", "Version 7"),
             "converse": ("citation", "docs.example.com"),
             "interactions": ("google_search_call", "google_search_result"),
         }[api]  # fmt: skip
@@ -103,6 +105,33 @@ async def test_clients_of_each_api_get_the_search_in_its_form(api, stream):
         assert (round(line["cost_usd"], 9), line["cost_grade"]) == (0.0056, "exact"), line
         assert (line["attempts"], line["ended"], line["usage_complete"]) == (2, "complete", True), line
         assert "dropped" not in line, line
+
+
+SEVEN = PAGES[0]["url"]
+
+
+@pytest.mark.parametrize(("text", "linked"), [
+    ("It is seven.", []), (f"See {SEVEN}7.", []), (f"See {SEVEN}.", [SEVEN]),
+    (f"([docs]({SEVEN})), [7]({SEVEN})", [SEVEN]),
+    (f"<{SEVEN}> and {PAGES[1]['url']}", [one["url"] for one in PAGES]),
+])  # fmt: skip
+async def test_only_pages_that_a_text_links_are_cited(text, linked):
+    """No position is invented: other pages are in the list of sources alone."""
+    async with search_gateway(*[searching("a"), answering(text)] * 4) as stage:
+        (*_, block) = (await ask(stage, "messages")).json()["content"]
+        assert [one["url"] for one in block["citations"]] == linked
+        (*_, message) = (await ask(stage, "responses")).json()["output"]
+        notes = message["content"][0]["annotations"]
+        assert [text[one["start_index"] : one["end_index"]] for one in notes] == linked
+        notes = [
+            one["url_citation"] for one in (await ask(stage, "chat")).json()["choices"][0]["message"]["annotations"]
+        ]
+        assert {one["url"] for one in notes} == {one["url"] for one in PAGES}
+        assert [text[one["start_index"] : one["end_index"]] for one in notes if one["end_index"]] == linked
+        found = (await ask(stage, "gemini")).json()["candidates"][0]["groundingMetadata"]
+        chunks, supports = found["groundingChunks"], found.get("groundingSupports", [])
+        assert [one["web"]["uri"] for one in chunks] == [one["url"] for one in PAGES]
+        assert [chunks[one["groundingChunkIndices"][0]]["web"]["uri"] for one in supports] == linked
 
 
 async def test_the_blocks_of_messages_are_in_order_and_a_forced_search_is_forced_once():
@@ -481,6 +510,8 @@ async def test_pages_of_the_gateway_are_text_for_a_provider_that_made_none():
         sent = stage.model.bodies[0]["messages"][1]["content"]
         assert [one["type"] for one in sent] == ["text", "text", "text"]
         assert "Seven came out in May." in sent[1]["text"]
+        assert content[-1]["citations"], "the gateway's own, which Anthropic refuses, too"
+        assert "citations" not in sent[2]
 
 
 async def test_a_fallback_to_a_provider_with_a_search_uses_its_own():
