@@ -70,6 +70,8 @@ _EXCLUSIVE: Final = ("messages", "openrouter")
 tool-use/web-search-tool, https://openrouter.ai/docs/guides/features/server-tools/web-search)."""
 
 _IDENTIFYING: Final = ("type", "name")
+_PLACE: Final = ("city", "region", "country", "timezone")
+"""The members of a user's location, which all APIs have."""
 
 
 @attrs.frozen
@@ -160,7 +162,8 @@ def _flat_place(value: Any) -> Any:
     """Return a user's location with Chat's inner object in place of the outer one."""
     place = as_object(value)
     inner = place.get("approximate")
-    return {"type": "approximate", **inner} if isinstance(inner, dict) else value
+    found = inner if isinstance(inner, dict) else place
+    return {"type": "approximate", **{name: found[name] for name in _PLACE if found.get(name) is not None}}
 
 
 def write_search(request: Request, quirks: Quirks, api: Api, drops: Drops) -> tuple[str, Mapping[str, Any]] | None:

@@ -36,17 +36,23 @@ def answering(text: str = "It is [7](https://docs.example.com/7).") -> Script:
 class PlayedModel:
     """A provider that answers requests with ``turns`` in order, in the API of the path. ``bodies`` are the requests.
 
-    ``status`` are failures by the number of the request. ``cut``: the number of the turn that breaks off after its
-    first pieces, counted from 0, and ``holds`` that of the turn that stops there until ``was_left``."""
+    ``status`` are failures by the number of the request, with the message ``refusal``. ``cut``: the number of the turn
+    that breaks off after its first pieces, counted from 0, and ``holds`` that of the turn that stops there until
+    ``was_left``."""
 
     def __init__(
-        self, *turns: Script, cut: int | None = None, holds: int | None = None, status: Mapping[int, int] | None = None
+        self,
+        *turns: Script,
+        cut: int | None = None,
+        holds: int | None = None,
+        status: Mapping[int, int] | None = None,
+        refusal: str = "no",
     ) -> None:
         self.turns = list(turns)
         self.bodies: list[dict[str, Any]] = []
         self.url = ""
         self.was_left = trio.Event()
-        self._cut, self._holds, self.status = cut, holds, dict(status or {})
+        self._cut, self._holds, self.status, self._refusal = cut, holds, dict(status or {}), refusal
 
     async def serve(self, stream: trio.SocketStream) -> None:
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
@@ -56,7 +62,9 @@ class PlayedModel:
                     number, asked = len(self.bodies), json.loads(body)
                     self.bodies.append(asked)
                     if (status := self.status.get(number)) is not None:
-                        await stream.send_all(response(status, b'{"error": {"message": "no"}}'))
+                        await stream.send_all(
+                            response(status, json.dumps({"error": {"message": self._refusal}}).encode())
+                        )
                         continue
                     api = next((one for one, known in PATHS.items() if path.endswith(known)), "chat")
                     raw = render(self.turns[min(number, len(self.turns) - 1)], api, asked)

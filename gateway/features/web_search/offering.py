@@ -1,5 +1,6 @@
 """The search as a function that a model can call, in place of the search that the client requests of the provider."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from gateway.seams.edit_sent import Write
 from providers.neutral.request import NativeTool, Request, Tool, ToolChoice
 from providers.neutral.searches import NAME, Search, find_search, is_search, search_form, without_search_options
 from streams.errors import invalid
-from streams.events import Api
+from streams.events import Api, ErrorInfo
 
 DESCRIPTION: Final = (
     "Searches the web and returns pages with their titles, addresses and excerpts. Use it for anything recent or "
@@ -34,15 +35,32 @@ def searches_itself(target: Target, *, has_functions: bool) -> bool:
     return search_form(target.recipient.quirks, target.api, has_functions=has_functions) is not None
 
 
+_SEARCH: Final = re.compile(r"web[ _-]?search|google[ _-]?search|search grounding", re.I)
+_REJECTS: Final = re.compile(
+    r"\bnot (?:\w+ )?(?:support|enable|avail|permit|allow|match|recogni)|\bun(?:supported|known|recogni)|\bdisabled\b",
+    re.I,
+)
+_MAX_MESSAGE: Final = 4000
+
+
+def rejects_search(error: ErrorInfo) -> bool:
+    """Return whether a provider's ``error`` states that the model, or the account, has no search.
+
+    A message may quote the request. Then the gateway searches in vain, for the same client alone."""
+    text = error.message[:_MAX_MESSAGE]
+    return error.reason == "invalid" and bool(_SEARCH.search(text) and _REJECTS.search(text))
+
+
 class OfferedSearch:
     """The ``search`` that a request offers, ``None`` without one, and the ``name`` of its function.
 
-    ``has_searched``: the model is free to answer, also if it had to search."""
+    ``has_searched``: the model is free to answer, also if it had to search. ``is_rejected``: a provider has rejected
+    its own search."""
 
     def __init__(self, search: Search | None, api: Api, taken: Collection[str]) -> None:
         self.search, self._api = search, api
         self.name = _OTHER_NAME if NAME in taken else NAME
-        self.has_searched = False
+        self.has_searched = self.is_rejected = False
         self._has_functions = bool(taken)
 
     @classmethod
@@ -56,7 +74,7 @@ class OfferedSearch:
         one, after whose failure ``target`` continues the answer."""
         if self.search is None:
             return False
-        if self.has_searched or (self.search.is_offline and target.api != self._api):
+        if self.has_searched or self.is_rejected or (self.search.is_offline and target.api != self._api):
             return True
         return not searches_itself(target, has_functions=self._has_functions)
 

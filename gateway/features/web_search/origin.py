@@ -4,15 +4,17 @@ import re
 import time
 from collections.abc import AsyncGenerator
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import attrs
 import trio
 
+from gateway.exchange.attempt_answer import A
+from gateway.exchange.origin import Make
 from gateway.exchange.parts import PartsOrigin
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.walk import Walk
-from gateway.features.web_search.offering import OfferedSearch, searches_itself
+from gateway.features.web_search.offering import OfferedSearch, rejects_search, searches_itself
 from gateway.features.web_search.services import MAX_QUERY, Domains, SearchFailed, SearchService
 from gateway.features.web_search.turns import SearchTurnWriter, ShownAnswer, query_of
 from gateway.http.offload import offload
@@ -22,6 +24,7 @@ from gateway.streaming.released import frame_of
 from providers.catalog.prices import NANOS, Price
 from providers.neutral.next_turns import CallResult
 from providers.neutral.searches import FoundPages, new_search_id
+from streams.errors import GatewayError
 from streams.events import AnswerEnd, Usage
 
 MAX_TURNS: Final = 10
@@ -51,9 +54,43 @@ class SearchedAnswers:
             return walk
         may_be_offline, api = b'"external_web_access"' in bytes(members.get("tools", b"")), walk.context.codec.api
         targets = request.plan.targets
-        if all(searches_itself(one, has_functions=True) and (one.api == api or not may_be_offline) for one in targets):
+        native = [one for one in targets if searches_itself(one, has_functions=True)]
+        if len(native) == len(targets) and all(one.api == api for one in native):
             return walk
-        return SearchOrigin(walk, self._service)
+        is_native = len(native) == len(targets) and not may_be_offline
+        origin = walk if is_native else SearchOrigin(walk, self._service)
+        return TranslatedSearch(walk, origin, self._service) if native else origin
+
+
+class TranslatedSearch:
+    """The origin of an answer with a provider's own search, in another API than the client's: ``origin``, unless the
+    provider rejects the search."""
+
+    def __init__(self, walk: Walk, origin: Any, service: SearchService) -> None:
+        self._walk, self._origin, self._service = walk, origin, service
+
+    async def run(self, make: Make[A]) -> A:
+        """Return the client's answer. Raises ``GatewayError``."""
+        try:
+            begun: A = await self._origin.run(make)
+            return begun
+        except GatewayError as error:
+            if not rejects_search(error.info):
+                raise
+        self._origin = origin = SearchOrigin(self._walk, self._service, is_rejected=True)
+        if self._walk.request.reservation is not None:
+            self._walk.request.reservation.begin_part()
+        await origin.start()
+        return await origin.run(make)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._origin, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._origin.__exit__(*raised)
 
 
 class SearchOrigin(PartsOrigin):
@@ -62,7 +99,8 @@ class SearchOrigin(PartsOrigin):
     _offered: OfferedSearch
     _domains: Domains
 
-    def __init__(self, walk: Walk, service: SearchService) -> None:
+    def __init__(self, walk: Walk, service: SearchService, *, is_rejected: bool = False) -> None:
+        self._is_rejected = is_rejected
         self._shown = shown = ShownAnswer(walk.context.codec.api)
         super().__init__(walk, lambda: SearchTurnWriter(shown))
         self._service = service
@@ -72,6 +110,7 @@ class SearchOrigin(PartsOrigin):
     async def prepare(self) -> PlannedRequest:
         incoming, settings = self.request.incoming, self._service.settings
         self._offered = offered = await offload(incoming.size, OfferedSearch.of, incoming)
+        offered.is_rejected = self._is_rejected
         self._shown.name = offered.name
         search, allowed, blocked = offered.search, [settings.allowed_domains], [settings.blocked_domains]
         if search is not None:

@@ -423,6 +423,52 @@ async def test_a_search_that_must_not_reach_live_pages_is_the_gateways():
         assert stage.model.bodies[0]["tools"] == tools
 
 
+LIVE = {
+    "type": "web_search", "external_web_access": True, "search_content_types": ["text"], "search_context_size": "low",
+    "user_location": {"type": "approximate", "city": "Bern", "region": None, "accuracy": 3},
+    "filters": {"allowed_domains": ["example.com"]},
+}  # fmt: skip
+REFUSALS = [
+    "'claude-x' does not support tool types: web_search_20250305",
+    "web search is not enabled for this organization",
+    "tools.0: Input tag 'web_search_20250305' found using 'type' does not match any of the expected tags: 'custom'",
+]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_a_search_that_a_provider_rejects_is_the_gateways(stream, refusal):
+    """The provider gets no member of the tool that only OpenAI has."""
+    model = PlayedModel(searching("a"), answering(), answering(), status={0: 400}, refusal=refusal)
+    entries = {"model": "anthropic/claude-x", "speaks": ["messages"]}
+    async with search_gateway(model=model, entries=entries) as stage:
+        model.turns.insert(0, answering())  # of the refused request
+        answer = await ask(stage, "responses", tools=[LIVE], stream=stream)
+        assert answer.status_code == 200, answer.text
+        assert "https://docs.example.com/7" in answer.text
+        (tool,), (function,) = (one["tools"] for one in model.bodies[:2])
+        assert tool == {
+            "type": "web_search_20250305", "name": "web_search", "allowed_domains": ["example.com"],
+            "user_location": {"type": "approximate", "city": "Bern"},
+        }  # fmt: skip
+        assert function["name"] == "web_search"
+        (line,) = await stage.lines.next()
+        assert [(one["target"], one["reason"]) for one in line["tried"]] == [
+            ("m", "invalid"), ("m", "ok"), ("web_search", "ok"), ("m", "ok")]  # fmt: skip
+        assert (line["units"], line["ended"]) == ({"search": 1}, "complete")
+        assert line["cost_usd"] == pytest.approx(0.005 + 300e-6 + 30 * 10e-6, abs=1e-12), line
+
+
+@pytest.mark.parametrize(("api", "refusal"), [("responses", "tools.0.web_search: bad"), ("messages", REFUSALS[0])])
+async def test_another_rejection_reaches_the_client(api, refusal):
+    """So does that of the client's own tool, in the provider's API."""
+    model = PlayedModel(answering(), status=dict.fromkeys(range(9), 400), refusal=refusal)
+    async with search_gateway(model=model, entries={"model": "anthropic/claude-x", "speaks": ["messages"]}) as stage:
+        answer = await ask(stage, api)
+        assert (answer.status_code, len(model.bodies)) == (400, 1)
+        assert refusal in answer.text
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_several_choices_with_a_search_are_refused_unpaid(stream):
     async with search_gateway(searching("a"), answering()) as stage:
