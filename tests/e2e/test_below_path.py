@@ -11,6 +11,7 @@ import attrs
 import pytest
 
 from tests.support.browser import Page, browsing, needs_chromium
+from tests.support.features import has_feature, members_of, needs_feature, rows_of
 from tests.support.harness import Wire
 from tests.support.http_servers import QuietHandler, http_server
 from tests.support.path_proxy import PathProxy, path_proxy
@@ -19,7 +20,6 @@ from tests.support.people_gateway import PeopleGateway, people_gateway
 from tests.support.websocket_client import handshake
 
 BASE = "/teams/llm"
-ANSWERS = {"answers": "all"}
 CI = {"authorization": "Bearer key-of-ci-0123456789abcdef"}
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -35,7 +35,7 @@ class Published:
     def url(self) -> str:
         return self.proxy.url
 
-    def sign_in(self, user: str, path: str = "/ui") -> PeopleBrowser:
+    def sign_in(self, user: str, path: str = "/ui/me") -> PeopleBrowser:
         browser = PeopleBrowser()
         browser.open(self.url + path)
         page = browser.submit(user=user)
@@ -88,7 +88,7 @@ def published(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 public_url=f"{proxy.url}/",
                 providers=entries,
                 client_keys=[ci],
-                ui=ANSWERS,
+                **members_of("live_view", ui={"answers": "all"}),
             )
         )
         proxy.upstream = people.gateway.port
@@ -99,7 +99,8 @@ def published(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 def test_every_page_and_link_is_below_the_path(published):
     browser = published.sign_in("root")
-    for path in ("/ui", "/ui/", "/ui/me", "/ui/usage", "/ui/keys", "/ui/groups", "/ui/people", "/ui/audit", "/device"):
+    pages = ("/ui/me", "/ui/usage", "/ui/keys", "/ui/groups", "/ui/people", "/ui/audit")
+    for path in (*rows_of("live_view", "/ui", "/ui/"), *pages, "/device"):
         page = browser.open(published.url + path)
         assert (page.status, page.url) == (200, published.url + path)
         assert page.links or path == "/device"
@@ -109,9 +110,10 @@ def test_every_page_and_link_is_below_the_path(published):
         assert all(form.action.startswith(published.url + "/") for form in page.forms)
     assert browser.open(published.url).response.json()["service"] == "trigate"
     browser.headers["accept"] = "text/html"
-    assert browser.open(published.url).url == f"{published.url}/ui"
+    assert browser.open(published.url).url == f"{published.url}{'/ui' if has_feature('live_view') else '/ui/me'}"
     assert browser.open(f"{published.url}/ui/").status == 200
-    for file in ("style.css", "live.js", "tables.js", "models", "pages.css", "../oauth/style.css"):
+    files = rows_of("live_view", "style.css", "live.js", "tables.js", "models")
+    for file in (*files, "pages.css", "../oauth/style.css"):
         assert browser.request("GET", f"{published.url}/ui/{file}").status_code == 200, file
 
 
@@ -179,6 +181,7 @@ def test_conversations_and_websockets_work(published):
         assert wire.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
 
 
+@needs_feature("live_view")
 @needs_chromium
 def test_a_browser_shows_the_live_view(published, tmp_path):
     with browsing() as page:

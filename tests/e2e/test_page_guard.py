@@ -14,6 +14,7 @@ import yaml
 from gateway.access.refused_keys import MOST
 from gateway.logs.audit import LINES_PER_ADDRESS
 from tests.support.command_line import invoke
+from tests.support.features import rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, provider, running
 from tests.support.upstreams import PATHS, Upstream
@@ -63,6 +64,7 @@ def test_the_line_of_an_exchange_has_the_clients_address(gateway):
 
 
 KEY = "key-of-the-client-0815"
+VIEWS = rows_of("live_view", "/ui/events")
 
 
 @contextlib.contextmanager
@@ -91,9 +93,10 @@ def test_the_audit_has_beginning_and_end_reloads_keys_and_visits(tmp_path, upstr
     path, before = tmp_path / "audit.log", tmp_path / "audit.log.1"
     with keyed(tmp_path, upstream, running, *args) as gateway:
         assert path.stat().st_mode & 0o777 == 0o600
-        with Wire.connect(gateway.port) as viewer:
-            viewer.send(f"GET /ui/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}-ui\r\n\r\n".encode())
-            viewer.read_until(b"event: all")
+        for page in VIEWS:
+            with Wire.connect(gateway.port) as viewer:
+                viewer.send(f"GET {page} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}-ui\r\n\r\n".encode())
+                viewer.read_until(b"event: all")
         file = tmp_path / "trigate.yaml"
         settings = yaml.safe_load(file.read_text())
         settings["client_keys"] = [{"name": "alice", "key": f"{KEY}-new"}, {"name": "carol", "key": f"{KEY}-carol"}]
@@ -105,7 +108,8 @@ def test_the_audit_has_beginning_and_end_reloads_keys_and_visits(tmp_path, upstr
         os.kill(gateway.pid, signal.SIGHUP)
         eventually(lambda: audited(path, "reload_refused"), what="the refusal")
     assert [line["clients"] for line in audited(before, "started")] == [["alice"]]
-    assert [(line["by"], line["address"]) for line in audited(before, "ui_opened")] == [("ui_key", "127.0.0.1")]
+    visits = [(line["by"], line["address"]) for line in audited(before, "ui_opened")]
+    assert visits == [("ui_key", "127.0.0.1") for _ in VIEWS]
     changed = audited(path, "keys_changed")
     assert [(line["added"], line["changed"], "removed" in line) for line in changed] == [(["carol"], ["alice"], False)]
     assert [len(audited(path, event)) for event in ("reloaded", "reload_refused", "stopped")] == [1, 1, 1]
@@ -122,11 +126,11 @@ def test_an_audit_that_cannot_be_written_is_reported_at_the_start(tmp_path, upst
 
 def test_key_guesses_must_wait_and_a_valid_key_from_there_need_not(tmp_path, upstream):
     path = tmp_path / "audit.log"
-    asked = [("POST", "/v1/messages"), ("GET", "/v1/models"), ("GET", "/ui/events")]
+    asked = [("POST", "/v1/messages"), ("GET", "/v1/models"), *(("GET", page) for page in VIEWS)]
     with keyed(tmp_path, upstream, gateway_thread) as gateway:
         for number in range(MOST):
             guess = {"authorization": f"Bearer guess-{number}"}
-            assert gateway.request(*asked[number % 3], None, guess).status == 401
+            assert gateway.request(*asked[number % len(asked)], None, guess).status == 401
         for one in asked:
             reply = gateway.request(*one, None, {"authorization": "Bearer guess-again"})
             assert reply.status == 429

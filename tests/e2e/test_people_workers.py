@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from tests.support.command_line import invoke
+from tests.support.features import needs_feature
 from tests.support.harness import (
     PATIENCE,
     START_SECONDS,
@@ -111,6 +112,7 @@ def ask_on(connection: http.client.HTTPConnection, token: str) -> int:
     return response.status
 
 
+@needs_feature("live_view")
 @pytest.mark.parametrize("change", [pytest.param("rule", marks=pytest.mark.soak), "block"])
 def test_the_live_views_of_an_admin_end_in_each_worker_with_its_rights(tmp_path, change):
     storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}

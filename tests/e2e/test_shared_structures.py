@@ -7,7 +7,6 @@ client has used as much of the structure as it can.
 import itertools
 import re
 from collections.abc import Awaitable, Callable
-from types import ModuleType
 from typing import Any
 
 import attrs
@@ -15,15 +14,11 @@ import pytest
 
 from gateway.exchange.service import Service
 from gateway.features.known import features
-from gateway.features.live_view import ended
-from gateway.features.live_view.live import LiveView
-from gateway.features.live_view.opening import RunningLiveView
-from gateway.features.metrics import metrics
-from gateway.request import rejections
 from gateway.shared.tables import SharedTables
 from tests.support.endpoint_provider import EndpointProvider, ReceivedRequest, ScriptedAnswer, endpoint_provider
 from tests.support.endpoint_provider import json_answer as answer
 from tests.support.endpoint_provider import settings as configuration
+from tests.support.features import is_of_deleted_feature, rows_of
 from tests.support.in_process import InProcess, gateway
 from tests.support.repository import ROOT
 
@@ -69,7 +64,7 @@ class Case:
     entry: dict[str, Any] = attrs.field(factory=dict)
     client: dict[str, Any] = attrs.field(factory=dict)
     """Settings of both client keys."""
-    size: tuple[ModuleType, str] | None = None
+    size: str | None = None
     """The constant with the structure's size, which the test makes small."""
 
 
@@ -99,9 +94,8 @@ async def _many_rejections(two: Two) -> None:
 # Live view and metrics
 
 
-def live_view_of(two: Two) -> LiveView:
-    running = two.served.service.opened.features["live_view"]
-    assert isinstance(running, RunningLiveView)
+def live_view_of(two: Two) -> Any:
+    running: Any = two.served.service.opened.features["live_view"]
     return running.live_view
 
 
@@ -163,11 +157,16 @@ RUNS = {"budgets": ["0.5 usd/run"]}
 CASES = (
     Case(
         "rejected members", _rejections_of_bob, (200, 1), _many_rejections, _refuse_top_p, entry=ANY_MODEL,
-        size=(rejections, "MOST_KEYS"),
+        size="gateway.request.rejections.MOST_KEYS",
     ),
-    Case("live view", _has_ended_exchange, 1, _many_ended_exchanges, size=(ended, "RECENT")),
-    Case("labels of metrics", _model_is_counted, True, _many_models, entry=ANY_MODEL, size=(metrics, "MAX_MODELS")),
-    Case("response cache", _is_cached, (200, "hit"), _many_cached, settings=CACHE),
+    *rows_of("live_view", Case(
+        "live view", _has_ended_exchange, 1, _many_ended_exchanges, size="gateway.features.live_view.ended.RECENT",
+    )),
+    *rows_of("metrics", Case(
+        "labels of metrics", _model_is_counted, True, _many_models, entry=ANY_MODEL,
+        size="gateway.features.metrics.metrics.MAX_MODELS",
+    )),
+    *rows_of("answer_cache", Case("response cache", _is_cached, (200, "hit"), _many_cached, settings=CACHE)),
     Case("counters of limits", _is_run_exhausted, 402, _many_runs, entry={"price": PRICE}, client=RUNS),
 )  # fmt: skip
 
@@ -175,7 +174,7 @@ CASES = (
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.row)
 async def test_a_client_leaves_another_clients_part_of_a_structure_unchanged(case, monkeypatch):
     if case.size is not None:
-        monkeypatch.setattr(*case.size, SIZE)
+        monkeypatch.setattr(case.size, SIZE)
     keys = [{"name": "bob", "key": BOB, **case.client}, {"name": "mallory", "key": MALLORY, **case.client}]
     async with endpoint_provider(case.provider) as provider:
         own = {"model": "openai/m", "access_key": "provider-key", "base_url": f"{provider.url}/v1", **case.entry}
@@ -270,9 +269,4 @@ def test_each_row_names_a_test_that_exists():
     for name, line in rows.items():
         files = re.findall(r"\]\((tests/[\w/.]+)\)", line.split("|")[4])
         assert files, name
-        assert all((ROOT / file).is_file() for file in files if not _is_of_deleted_feature(file)), name
-
-
-def _is_of_deleted_feature(file: str) -> bool:
-    found = re.match(r"tests/(gateway/features/\w+)/", file)
-    return found is not None and not (ROOT / found[1]).is_dir()
+        assert all((ROOT / file).is_file() for file in files if not is_of_deleted_feature(file)), name

@@ -13,6 +13,7 @@ import pytest
 from h2.events import ResponseReceived, StreamEnded, StreamReset
 
 from tests.support import websocket_client as websocket
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
@@ -333,6 +334,7 @@ def _request_of_viewer(headers: Mapping[str, str]) -> bytes:
     return f"GET /ui/events HTTP/1.1\r\nhost: localhost\r\n{words}\r\n".encode()
 
 
+@needs_feature("live_view")
 def test_the_viewers_of_one_client_leave_room_for_others(gateway):
     with looking(gateway, auth("mallory"), SHARES["viewers"]):
         refused = gateway.request("GET", "/ui/events", None, auth("mallory"))
@@ -342,6 +344,7 @@ def test_the_viewers_of_one_client_leave_room_for_others(gateway):
             assert gateway.request("GET", "/ui/models", None, auth("mallory")).status == 200
 
 
+@needs_feature("live_view")
 @pytest.mark.parametrize("role", ["auditor", "admin"])
 def test_a_client_with_a_role_has_its_own_share_too(upstream, role):
     """An auditor who left many pages open locked the operator on call out."""
@@ -357,6 +360,7 @@ def test_a_client_with_a_role_has_its_own_share_too(upstream, role):
         wire.read_until(b"'mallory' has reached its limit of 2 viewers")
 
 
+@needs_feature("live_view")
 def test_a_slot_is_reserved_for_the_operator(upstream):
     wide = {"per_client": {"viewers": 0}}
     with (

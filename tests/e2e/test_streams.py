@@ -459,19 +459,6 @@ def test_as_many_clients_as_the_limit_allows_are_never_refused(upstream):
     assert Counter(statuses) == {200: many * each}
 
 
-def test_viewers_of_the_live_view_occupy_no_request_slot(upstream):
-    port = free_port()
-    settings = config([provider("openai/m", upstream.url, ["chat"])], port, limits={"in_flight": 1})
-    upstream.script(Script(text="one"))
-    with gateway_thread(settings, port) as own, contextlib.ExitStack() as viewers:
-        for _ in range(3):
-            viewer = viewers.enter_context(Wire.connect(port))
-            viewer.send(b"GET /ui/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
-            viewer.read_until(b"event: all")
-        body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-        assert own.request("POST", PATHS["chat"], body).status == 200
-
-
 @each_row("api", OLDER)
 def test_an_error_body_that_breaks_off_keeps_its_status(gateway, by_hand, api):
     with call(gateway, by_hand, api, "chat") as (client, provider_end):

@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from tests.support.features import rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.growing_requests import REQUESTS
 from tests.support.growing_streams import STREAMS, wire
@@ -217,8 +218,8 @@ def test_a_large_turn_over_a_websocket_has_its_whole_stream(gateway, upstream):
 
 # Pages about a thousand keys and hundreds of models
 
-OF_OPERATORS: Final = ("/metrics", "/ui/models", "/readyz?verbose")
-OF_CLIENTS: Final = ("/v1/models", "/v1beta/models", "/v1/audio/models", "/v1/model/info")
+OF_OPERATORS: Final = (*rows_of("metrics", "/metrics"), *rows_of("live_view", "/ui/models"), "/readyz?verbose")
+OF_CLIENTS: Final = rows_of("model_lists", "/v1/models", "/v1beta/models", "/v1/audio/models", "/v1/model/info")
 
 
 def key(number: int) -> str:

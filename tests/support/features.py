@@ -1,5 +1,6 @@
 """The features that the gateway has: each can be deleted, and tests outside its folder still pass."""
 
+import re
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
@@ -10,6 +11,12 @@ T = TypeVar("T")
 
 def has_feature(name: str) -> bool:
     return find_spec(f"gateway.features.{name}") is not None
+
+
+def is_of_deleted_feature(path: str) -> bool:
+    """Return whether a path from the repository's root is in the folder of a feature that the gateway does not have."""
+    found = re.match(r"(?:tests/)?gateway/features/([a-z_]+)(?:/|$)", path)
+    return found is not None and not has_feature(found[1])
 
 
 def rows_of(feature: str, *rows: T) -> tuple[T, ...]:

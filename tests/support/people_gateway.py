@@ -81,7 +81,7 @@ class PeopleGateway:
     def log(self) -> list[str]:
         return self.gateway.log
 
-    def sign_in(self, user: str, path: str = "/ui") -> tuple[PeopleBrowser, BrowserPage]:
+    def sign_in(self, user: str, path: str = "/ui/me") -> tuple[PeopleBrowser, BrowserPage]:
         """Return a browser in which ``user`` has signed in, and the page that it shows."""
         browser = PeopleBrowser()
         page = browser.open(f"{self.url}/oauth/login?return={path}")

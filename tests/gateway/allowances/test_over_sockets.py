@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from tests.support.asgi_app import eventually
+from tests.support.features import rows_of
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 
 APIS = ("chat", "messages", "responses")
@@ -145,7 +146,8 @@ async def test_pages_and_checks_count_nowhere():
     # mostlygeek/llama-swap#860
     limits = {"requests": "1/h", "concurrent": 1}
     async with providers(1) as (place,), gateway(config(place, alice={"ratelimits": limits})) as running:
-        for path in ("/healthz", "/readyz", "/v1/models", "/v1/models/a", "/ui", "/metrics") * 2:
+        pages = (*rows_of("model_lists", "/v1/models", "/v1/models/a"), *rows_of("live_view", "/ui"))
+        for path in ("/healthz", "/readyz", *pages, *rows_of("metrics", "/metrics")) * 2:
             assert (await running.get(path, key="alice-has-a-long-enough-key-0123")).status_code == 200, path
         assert level(running, "requests") == 0
         assert (await running.ask("a", headers=ALICE)).status_code == 200

@@ -58,7 +58,7 @@ def key(name: str, **members: Any) -> Change:
 
 TOPICS: dict[str, Change] = {
     "colour: unknown key": root("colour", "red"),
-    "ui: 'maybe'": root("ui", "maybe"),
+    **members_of("live_view", **{"ui: 'maybe'": root("ui", "maybe")}),
     "listeners[].port: 99999": item("listeners", name="b", address="127.0.0.2", port=99999),
     "providers.other.base_url: 'nowhere'": name("providers", "other", {"base_url": "nowhere"}),
     "model_providers[].model: missing": item("model_providers", access_key="k"),
@@ -176,11 +176,12 @@ def test_no_mistake_hides_one_of_another_topic(part, tmp_path):
 
 def test_a_mistake_of_yaml_hides_no_other(tmp_path):
     path = tmp_path / "trigate.yaml"
-    path.write_text("version: v0.4.0\nui: !!bool x\ncolour: red\nport: 1\nport: 2\nmodel_providers: [{model: a/b}, ]\n")
+    more = "colour: red\nport: 1\nport: 2\nmodel_providers: [{model: a/b}, ]\n"
+    path.write_text(f"version: v0.4.0\ntimezone: !!bool x\n{more}")
     with pytest.raises(ConfigError) as caught:
         load(path, {})
     assert [str(one).removeprefix(f"{path}:").split(";")[0] for one in caught.value.mistakes] == [
-        "2:5: ui: a tag changes the type of this value",
+        "2:11: timezone: a tag changes the type of this value",
         "3:1: colour: unknown key.",
         "5:1: port: this key appears twice, first in line 4",
         "5:1: port: unknown key",

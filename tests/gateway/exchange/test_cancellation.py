@@ -28,6 +28,7 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.client import Upstream
 from gateway.upstream.pool import PoolStats
 from streams.events import ErrorInfo
+from tests.support.features import members_of
 from tests.support.harness import PATIENCE, config, provider
 from tests.support.upstreams import PATHS, Script, render
 
@@ -321,6 +322,14 @@ MAY_USE = {
 BEARS = {"ratelimits": {"input_tokens": "1M/m", "concurrent": 2}, "budgets": ["100 usd/month"]}
 
 
+WITHOUT_PAGES = {
+    **members_of("live_view", ui=False),
+    **members_of("responses_websocket", websocket=False),
+    **members_of("metrics", metrics=False),
+}
+"""The settings of an app without the parts that take long to make."""
+
+
 class Sweep:
     """One case, run again and again with a fresh app on one provider."""
 
@@ -335,7 +344,7 @@ class Sweep:
         groups = [{"name": "team", **MAY_USE}]
         keys = [{"name": "alice", "key": KEY, "group": "team", **MAY_USE}]
         content = config(entries, 12000, model_aliases=ROUTES, client_keys=keys, client_groups=groups)
-        content |= {"version": "v0.4.0", "ui": False, "websocket": False, "metrics": False}  # which take long to make
+        content |= {"version": "v0.4.0", **WITHOUT_PAGES}
         self._config = attrs.evolve(from_mapping(content), keep_alive=case.keep_alive)
 
     async def run(self, at: int, blow: Callable[["Sweep"], object]) -> bool:

@@ -8,6 +8,7 @@ from configfile.document import ConfigError
 from gateway.config.loading import from_mapping
 from gateway.ledger.prompt_cache import CauseName
 from tests.pages.tables import rows_of
+from tests.support.features import needs_feature
 from tests.support.harness import ROOT, config, provider
 
 URL = "https://api.example/v1"
@@ -23,10 +24,14 @@ def test_texts_without_a_key_or_a_page_are_a_warning():
     wanted = {"prompt_cache": {"texts": "16MiB"}}
     (found,) = [one for one in texts_of(**wanted).warnings if "prompt_cache" in one]
     assert "Set ui_key" in found
-    (found,) = [one for one in texts_of(**wanted, ui=False).warnings if "prompt_cache" in one]
-    assert "`ui: false` turns it off" in found
     assert not [one for one in texts_of(**wanted, ui_key="x" * 32).warnings if "prompt_cache" in one]
     assert not [one for one in texts_of(prompt_cache={}).warnings if "prompt_cache" in one]
+
+
+@needs_feature("live_view")
+def test_texts_that_no_page_shows_are_a_warning():
+    (found,) = [one for one in texts_of(prompt_cache={"texts": "16MiB"}, ui=False).warnings if "prompt_cache" in one]
+    assert "`ui: false` turns it off" in found
 
 
 @pytest.mark.parametrize("size", ["1KiB", "2GiB", -1])

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from tests.support.browser import Page, browsing, needs_chromium
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, needs_feature("live_view")]
 
 MISSED = {
     "prompt_cache_could": 51_200, "prompt_cache_missed": 49_280, "prompt_cache_cause": "system",

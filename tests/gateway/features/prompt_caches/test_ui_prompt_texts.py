@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from tests.support.browser import browsing, needs_chromium
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, config, eventually, free_port, provider, request
+
+pytestmark = needs_feature("live_view")
 
 MODEL = "claude-sonnet-4-6"
 MARK = {"cache_control": {"type": "ephemeral"}}

@@ -24,6 +24,7 @@ from gateway.seams.observed_stream import ObservedStream
 from gateway.seams.observers import Observation, Observers
 from gateway.upstream.request import UpstreamRequest
 from tests.support import postgres, redis
+from tests.support.features import members_of, rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, eventually, exchanges, free_port, provider
 from tests.support.otlp_collector import Collector, serve_collector
@@ -181,8 +182,9 @@ def settings_in(folder: Path, port: int, upstream_url: str, collector_url: str, 
     aliases = {f"kept-{api}": {"target": f"on-{api}", "cache": {"ttl": "1h"}} for api in APIS}
     return step_settings(
         folder, port, entries, CODE, client_keys=keys, steps=steps, model_aliases=aliases, log_level="debug",
-        tracing={"endpoint": collector_url}, ui_prompts=True, ui_key=SECRET,
-        ui={"answers": "all"}, metrics={"open": True},
+        **members_of("tracing", tracing={"endpoint": collector_url}), ui_key=SECRET,
+        **members_of("live_view", ui_prompts=True, ui={"answers": "all"}),
+        **members_of("metrics", metrics={"open": True}),
         **stores.settings,
         circuit={"failures": 10**6, "error_rate": "100%"},
     )  # fmt: skip
@@ -318,5 +320,5 @@ def search(tmp_path: Path, collector: RawCollector, stores: Stores, stride: int)
     pieces = (piece for name, data in shown for piece in with_uncompressed(name, data))
     found = {name: VALUE.findall(data)[:3] for name, data in pieces if VALUE.search(data)}
     assert not found
-    for medium in ("live view", "response to mask", "observer: note_public_events"):
+    for medium in (*rows_of("live_view", "live view"), "response to mask", "observer: note_public_events"):
         assert any(b"[WORD_" in data for name, data in shown if name.startswith(medium)), f"{medium} has no masks"

@@ -30,14 +30,14 @@ def query_of(url: str) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(url).query))
 
 
-def begin(gateway, browser, path="/ui"):
+def begin(gateway, browser, path="/ui/me"):
     """Begin a sign-in, and return the URL at the issuer that the browser is sent to."""
     response = browser.request("GET", f"{gateway.url}/oauth/login?{urlencode({'return': path})}")
     assert response.status_code == 302, response.text
     return response.headers["location"]
 
 
-def answer_of_issuer(gateway, browser, user="ada", path="/ui"):
+def answer_of_issuer(gateway, browser, user="ada", path="/ui/me"):
     """Begin a sign-in, and return the callback's URL that the issuer redirects to once ``user`` has signed in."""
     gateway.provider.signed_in = user
     response = browser.request("GET", begin(gateway, browser, path))
@@ -61,7 +61,7 @@ def assert_refused(gateway, browser, url, status=400):
 
 
 def is_signed_in(gateway, browser) -> bool:
-    response = browser.request("GET", f"{gateway.url}/ui")
+    response = browser.request("GET", f"{gateway.url}/ui/me")
     assert response.status_code in (200, 302)
     return response.status_code == 200
 
@@ -69,7 +69,7 @@ def is_signed_in(gateway, browser) -> bool:
 # Begin
 
 
-@pytest.mark.parametrize("path", ["/ui", "/oauth/login"])
+@pytest.mark.parametrize("path", ["/ui/me", "/oauth/login"])
 def test_a_page_without_a_credential_leads_to_the_issuer(gateway, browser, path):
     found = []
     for _ in range(2):
@@ -330,7 +330,7 @@ def test_cors_opens_no_path_of_sign_in(tmp_path):
     with people_gateway(tmp_path, cors=["https://app.example"]) as gateway:
         browser = PeopleBrowser()
         asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
-        for path in ("/oauth/token", "/oauth/device_authorization", "/device", "/oauth/logout", "/ui"):
+        for path in ("/oauth/token", "/oauth/device_authorization", "/device", "/oauth/logout", "/ui/me"):
             for method in ("OPTIONS", "GET", "POST"):
                 response = browser.request(method, gateway.url + path, asked)
                 assert "access-control-allow-origin" not in response.headers, (method, path)

@@ -75,7 +75,7 @@ def test_without_a_login_there_are_no_metadata(tmp_path, without):
         for path in ("/.well-known/oauth-authorization-server", "/oauth/login", "/device", "/oauth/callback"):
             assert browser.request("GET", gateway.url + path).status_code == 404
         assert browser.request("POST", f"{gateway.url}/oauth/device_authorization").status_code == 404
-        assert browser.request("GET", f"{gateway.url}/ui").status_code == 401
+        assert browser.request("GET", f"{gateway.url}/ui/me").status_code == 401
 
 
 @pytest.mark.parametrize("fields", [{}, {"client_id": "claude-code"}, {"client_id": "x", "scope": "openid"}])
@@ -236,7 +236,7 @@ def test_ten_wrong_codes_of_an_address_are_enough(tmp_path):
         assert limited.status_code == 429
         assert 0 < int(limited.headers["retry-after"]) <= 600
         assert browser.request("GET", granted["verification_uri_complete"]).status_code == 429
-        assert browser.request("GET", f"{gateway.url}/ui").status_code == 200
+        assert browser.request("GET", f"{gateway.url}/ui/me").status_code == 200
 
 
 def test_a_choice_of_issuers_keeps_the_confirmation(tmp_path):
@@ -249,7 +249,7 @@ def test_a_choice_of_issuers_keeps_the_confirmation(tmp_path):
         with gateway_thread(people_settings(port, tmp_path, *issuers)):
             browser, url = PeopleBrowser(), f"http://127.0.0.1:{port}"
             assert browser.request("GET", f"{url}/oauth/login?issuer=other").status_code == 400
-            assert len(browser.open(f"{url}/ui").links) == 2
+            assert len(browser.open(f"{url}/ui/me").links) == 2
             granted = browser.request("POST", f"{url}/oauth/device_authorization").json()
             browser.open(granted["verification_uri_complete"])
             page = browser.submit()

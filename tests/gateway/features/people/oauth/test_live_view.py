@@ -11,10 +11,13 @@ import pytest
 
 from gateway.features.people.oauth.cookies import SESSION
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.harness import PATIENCE, provider
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import people_gateway
 from tests.support.upstreams import Raw, Upstream, serve_upstream
+
+pytestmark = needs_feature("live_view")
 
 UI_KEY = "ui-key-0123456789abcdef"
 

@@ -120,7 +120,7 @@ def test_a_change_of_keys_resets_no_limit(tmp_path, provider):
     with gateway_of(tmp_path, provider, stored_keys=True) as gateway:
         provider.signed_in = "root"
         browser = PeopleBrowser()
-        browser.open(f"{gateway.url}/ui")
+        browser.open(f"{gateway.url}/ui/me")
         form, own = {"user_code": "BCDF-GHJK"}, {"origin": "null", "sec-fetch-site": "same-origin"}
         wrong = [browser.request("POST", f"{gateway.url}/device", own, form).status_code for _ in range(10)]
         assert wrong == [400] * 10
@@ -141,4 +141,4 @@ def test_the_issuer_confirms_a_browser_when_a_tokens_lifetime_has_passed(tmp_pat
         assert browser.request("GET", role).status_code == 200
         provider.revoked.add("ada")
         eventually(lambda: browser.request("GET", role).status_code == 401, what="the end of the session")
-        assert browser.request("GET", f"{gateway.url}/ui").status_code == 302
+        assert browser.request("GET", f"{gateway.url}/ui/me").status_code == 302

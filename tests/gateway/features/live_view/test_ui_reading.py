@@ -1,5 +1,6 @@
 """What a browser shows of the live view can be read: nothing is cut, and no state is claimed that is not so."""
 
+import contextlib
 import itertools
 import json
 import re
@@ -10,9 +11,11 @@ import pytest
 
 from tests.support.browser import Page, browsing, needs_chromium
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Wire, config, post, refusing_port
+from tests.support.harness import Wire, config, free_port, post, provider, refusing_port
 from tests.support.upstreams import JSON, PATHS, Raw, Script, Upstream, fake_upstream
 from tests.support.websocket_client import Client
+
+pytestmark = pytest.mark.process
 
 LONG = "large-language-model-for-everything-that-somebody-may-want-to-know"
 QUESTION = "What is the weather in Oslo today?"
@@ -136,3 +139,16 @@ def test_no_prompt_is_shown_otherwise(page, upstream):
         page.until("document.getElementById('opened-state').innerText === 'ended: complete'")
         assert page.value("document.getElementById('prompt').hidden")
         assert QUESTION not in page.value("document.body.textContent")
+
+
+def test_viewers_of_the_live_view_occupy_no_request_slot(upstream):
+    port = free_port()
+    settings = config([provider("openai/m", upstream.url, ["chat"])], port, limits={"in_flight": 1})
+    upstream.script(Script(text="one"))
+    with gateway_thread(settings, port) as own, contextlib.ExitStack() as viewers:
+        for _ in range(3):
+            viewer = viewers.enter_context(Wire.connect(port))
+            viewer.send(b"GET /ui/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            viewer.read_until(b"event: all")
+        body = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+        assert own.request("POST", PATHS["chat"], body).status == 200

@@ -1,0 +1,35 @@
+"""The states of targets in the live view, for operators."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import trio
+
+from tests.support.in_process import InProcess, gateway
+
+OPERATOR, LIMITED = "the-operators-key-0123456789", "a-limited-key-0123456789"
+ENTRY = {"model": "openai/m", "name": "one", "access_key": "the-providers-key-0123456789"}
+KEYS = [{"name": "operator", "key": OPERATOR}, {"name": "limited", "key": LIMITED, "models": ["one"]}]
+
+
+@pytest.mark.parametrize(("key", "expected"), [(OPERATOR, ["one"]), (LIMITED, None)])
+async def test_the_live_view_shows_target_states_to_operators(key, expected):
+    content = {"version": "v0.4.0", "model_providers": [ENTRY], "client_keys": KEYS, "ui_key": OPERATOR}
+    async with gateway(content) as running:
+        running.fail("one", "quota")
+        told = await first_event(running, "/ui/events", key)
+        assert (told.get("out") and [one["target"] for one in told["out"]]) == expected
+
+
+async def first_event(running: InProcess, path: str, key: str) -> Any:
+    """The data of the first event of a stream."""
+    stream = await trio.open_tcp_stream("127.0.0.1", int(running.url.rpartition(":")[2]))
+    async with stream:
+        head = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n\r\n"
+        await stream.send_all(head.encode())
+        data = b""
+        while not (found := re.search(rb"event: all\ndata: (.*)\n\n", data)):
+            data += await stream.receive_some()
+    return json.loads(found[1])
