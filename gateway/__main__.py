@@ -48,6 +48,7 @@ def main() -> None:
     Show where requests for a model go:      trigate explain MODEL
     """
     _open_standard_streams()
+    load_function("users_environment:load_users_environment")()
 
 
 @main.command(short_help="Run the gateway.")
@@ -94,6 +95,52 @@ def serve(path: Path | None, demo: bool, pace: float | None, **options: Any) -> 
         place = options["host"], options["port"]
         sys.exit(load_function("stand_in:run_demo")(*place, PACE if pace is None else pace, made))
     sys.exit(load_function("serve:run")(path, made, **options))
+
+
+NUMBER = click.argument("number", type=int, required=False, metavar="[PORT]")
+
+
+@main.command(runs="own_gateways:status", short_help="Show the gateways that you run.")
+def status() -> None:
+    """Show your running gateways: address, configuration, log, streams, unavailable targets and today's spending.
+
+    If a gateway has client_keys, set TRIGATE_API_KEY to its metrics_key to see streams and targets.
+
+    Exit status: 0, or 3 if no gateway of yours is running.
+    """
+
+
+@main.command(runs="own_gateways:reload", short_help="Let your gateway read its config again.")
+@NUMBER
+def reload(**_: Any) -> None:
+    """Let your gateway read its configuration again, and print what changed. If the file has mistakes, print these;
+    the gateway then keeps the old configuration.
+
+    PORT is needed if you run several gateways; its process number works, too.
+
+    Exit status: 0, 1 if the gateway keeps the old configuration, 3 if no gateway of yours is running.
+    """
+
+
+@main.command(runs="own_gateways:stop", short_help="Stop your gateway after its running requests.")
+@NUMBER
+def stop(**_: Any) -> None:
+    """Stop your gateway. It finishes its running requests first; a second stop ends them.
+
+    PORT is needed if you run several gateways; its process number works, too.
+
+    Exit status: 0, 1 if it still runs, 3 if no gateway of yours is running.
+    """
+
+
+@main.command(runs="own_gateways:logs", short_help="Show the log of your gateway.")
+@NUMBER
+@click.option("-f", "--follow", is_flag=True, help="Continue with new lines until Ctrl-C.")
+def logs(**_: Any) -> None:
+    """Show the last lines of your gateway's log, and where the log is: a file, the journal or a terminal.
+
+    PORT is needed if you run several gateways; its process number works, too.
+    """
 
 
 @main.command(runs="init:run", short_help="Write a first config for the providers whose keys are set.")

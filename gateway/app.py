@@ -71,8 +71,8 @@ def app_of(config: Config, service: Service) -> App:
     page = min((route.path for route in features if route.is_page), key=len, default=None)
     served = (*own_routes(config, service, page), *features)
     for route in served:
-        routes.add(route.path, route.handler, route.methods, is_listed=route.is_listed)
-    guard = ConfiguredGuard(config, service.ledger, routes.serves, service.authenticator, service.hooks.guarded)
+        routes.add(route.path, route.handler, route.methods, is_listed=route.is_listed, uses=route.uses)
+    guard = ConfiguredGuard(config, service.ledger, routes, service.authenticator, service.hooks.guarded)
     cors = None
     if config.cors:
         cors = cors_of(config.cors, served)

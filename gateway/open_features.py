@@ -14,7 +14,7 @@ from gateway.config.settings import Config
 from gateway.features.known import features, features_of
 from gateway.named_imports import import_named
 from gateway.seams.feature import Feature
-from gateway.seams.identify import ClientSource, OpenClientSource, OpenPeople, OpenRows, StateDatabase
+from gateway.seams.identify import ClientSource, OpenClientSource, OpenRows, OpenUnlisted, StateDatabase
 from gateway.seams.running import SECONDS_TO_END, OpenFeature, Ports, Running
 from gateway.seams.secrets import OpenSecrets, SecretReader
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gateway.config.people import People
+    from gateway.config.unlisted import UnlistedClients
     from gateway.seams.supervised import OpenSupervised, Supervised
 
 NOTHING_OPEN: Final[Mapping[str, Running]] = {}
@@ -117,12 +117,12 @@ def open_client_source(config: Config, database: "StateDatabase | None") -> Clie
     return cast("OpenClientSource", import_named(source.client_source))(config, database, rows)
 
 
-def with_people(config: Config, source: ClientSource, before: "People | None" = None) -> Config:
-    """Return ``config`` with its people, who keep their state of ``before``."""
+def with_unlisted(config: Config, source: ClientSource, before: "UnlistedClients | None" = None) -> Config:
+    """Return ``config`` with its unlisted clients, which keep their state of ``before``."""
     for feature in wanted_features(config):
-        if feature.people:
-            people = cast("OpenPeople", import_named(feature.people))(config, source, before)
-            return attrs.evolve(config, people=people)
+        if feature.unlisted:
+            unlisted = cast("OpenUnlisted", import_named(feature.unlisted))(config, source, before)
+            return attrs.evolve(config, unlisted=unlisted)
     return config
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from gateway.access.shares import Shares, UpstreamShare
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.queue import Queueing
-from gateway.allowances.raises import Raises
 from gateway.allowances.seeds import budgets_of, raise_to_opening
 from gateway.allowances.shared_queue import LOCAL_POLL, REMOTE_POLL, SharedQueues
 from gateway.config.loading import Config
@@ -38,9 +37,9 @@ def open_ledger(config: Config, readable: bool | None, lifecycle: Lifecycle) -> 
 
 
 def open_allowances(config: Config, shared: "SharedTables | None", clients: ClientSource) -> Allowances:
-    """Return the limits of clients and targets, with the raises of ``clients``. Raises ``ConfigError``."""
-    counters, raises = _open_counters(config, shared), Raises(lambda: clients.raises)
-    return Allowances(config, counters, queues=_shared_queues(counters, shared), raises=raises)
+    """Return the limits of clients and targets, with the budgets of ``clients``. Raises ``ConfigError``."""
+    counters = _open_counters(config, shared)
+    return Allowances(config, counters, queues=_shared_queues(counters, shared), amounts=clients)
 
 
 def open_health(config: Config, shared: "SharedTables | None") -> Health:

@@ -13,7 +13,7 @@ from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Opened, Replaced, Service, ServiceSettings, Turns
-from gateway.open_features import open_features, with_people
+from gateway.open_features import open_features, with_unlisted
 from gateway.open_parts import (
     max_chunk,
     open_allowances,
@@ -62,7 +62,7 @@ def open_service(
     change at run time. Raises as ``create_app`` does."""
     if config.stored_secrets and secrets is None:
         raise ConfigError((Mistake(str(config.path or ""), "", *_ONLY_SERVE),))
-    config = with_people(config, clients)
+    config = with_unlisted(config, clients)
     if store is not None:
         store.limit_owners(storage_limits(config))
     ledger = open_ledger(config, readable, lifecycle)
@@ -133,7 +133,7 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
 
     Runs in the event loop."""
     use_clients(config, service, before)
-    config = attrs.evolve(config, people=service.authenticator.people)
+    config = attrs.evolve(config, unlisted=service.authenticator.unlisted)
     service.upstream.set_limits(config.limits.upstream_connections, max_chunk(config))
     service.health.apply_config(config)
     settings = ServiceSettings(config.limits, config.keep_alive, config.strict, service.settings.check_streams)
@@ -143,7 +143,7 @@ def use_service(config: Config, service: Service, before: Service) -> Service:
 def service_of_clients(config: Config, service: Service, secrets: SecretReader | None = None) -> Service:
     """Return the service for a configuration that differs only in its clients. Changes nothing, so a thread may call
     it; ``use_clients`` follows."""
-    config = with_people(config, service.opened.clients, service.authenticator.people)
+    config = with_unlisted(config, service.opened.clients, service.authenticator.unlisted)
     authenticator = Authenticator(config, before=service.authenticator)
     admission = Admission(config, authenticator, service.admission.shares, service.admission.refused)
     made = attrs.evolve(
@@ -154,7 +154,7 @@ def service_of_clients(config: Config, service: Service, secrets: SecretReader |
 
 def use_clients(config: Config, service: Service, before: Service) -> None:
     """Let the parts that ``service`` shares with ``before`` use the clients of ``config``. Runs in the event loop."""
-    config = attrs.evolve(config, people=service.authenticator.people)
+    config = attrs.evolve(config, unlisted=service.authenticator.unlisted)
     service.upstream.set_share(UpstreamShare(config, service.admission.shares))
     if service.turns.store is not None:
         service.turns.store.limit_owners(storage_limits(config))

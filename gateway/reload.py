@@ -92,7 +92,7 @@ class ReloadableApp:
         self._first.nursery.start_soon(clients.follow, lambda: self._config, self.change_clients, report_stale)
 
     async def change_clients(self, with_clients: Callable[[Config], Config], by: tuple[str, ...] = ()) -> None:
-        """Use the clients of ``with_clients(config)`` for new requests, which the people ``by`` changed.
+        """Use the clients of ``with_clients(config)`` for new requests, which ``by`` changed.
 
         A thread prepares them: there may be thousands, and no stream waits for them. Websockets of unchanged clients
         stay open. Never raises."""

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import sys
+import tempfile
 import threading
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -39,6 +40,9 @@ platform.processor()
 for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[_name]
 
+# Gateways register themselves there, and the user's own ones are not the tests' business.
+_state = tempfile.TemporaryDirectory(prefix="trigate-state-", ignore_cleanup_errors=True)
+os.environ["XDG_STATE_HOME"] = _state.name
 
 END_TO_END = Path(__file__).parent / "e2e"
 FAST_WITHOUT = ("process", "server", "slow")

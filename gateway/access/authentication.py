@@ -105,7 +105,7 @@ class Authenticator:
         self._names = Names.of(config)
         self._entries = config.entries
         wild = {entry.name for entry in config.entries if entry.wildcard}
-        self.people: Final = config.people
+        self.unlisted: Final = config.unlisted
         """Clients that no list has; ``None`` if the configuration has none."""
 
         known = {} if before is None else before._reusable_holders(config)
@@ -117,7 +117,7 @@ class Authenticator:
             return _Holder(key, self._grants(key, wild), self._entries_within_walls(key))
 
         self._by_name = config.by_client(make_holder)
-        known.clear()  # the table keeps the function for people
+        known.clear()  # the table keeps the function for unlisted clients
         holders = self._by_name.values()
         self._accepted = dict(one for holder in holders for one in _accepted_keys(holder))
         self._certificates = {holder.key.certificate: holder for holder in holders if holder.key.certificate}
@@ -149,10 +149,10 @@ class Authenticator:
     def role_of(self, client: str | None) -> Role:
         """Return the role of ``client`` in the current request, which the file alone gives.
 
-        A key that a person made for itself never has a role."""
+        The credential of an unlisted client decides about its role."""
         if client is None:
             return "user"
-        sent = None if self.people is None else self.people.sent_rights(client)
+        sent = None if self.unlisted is None else self.unlisted.sent_rights(client)
         return self._by_name[client].key.role if sent is None else sent.caller.role
 
     def find_group(self, client: str | None) -> str | None:
@@ -174,10 +174,10 @@ class Authenticator:
         keys = sent_keys(headers)
         if certificate and (client := self._client_of_certificate(headers, keys, certificate)) is not None:
             return client
-        if self.people is not None and not any(map(self._find, keys)):
-            person = self.people.identify(headers, keys)
-            if person is not None:
-                return person
+        if self.unlisted is not None and not any(map(self._find, keys)):
+            unlisted = self.unlisted.identify(headers, keys)
+            if unlisted is not None:
+                return unlisted
         if not keys:
             missing = _SIGNED if _is_signed(headers) else _MISSING
             raise _key_refusal(_NO_CLIENT if certificate else missing, "missing")
@@ -210,8 +210,8 @@ class Authenticator:
         """Return the seconds until the valid key in ``headers`` expires, infinity for most."""
         keys = sent_keys(headers)
         found = [self._find(key) for key in keys]
-        if self.people is not None and not any(found):
-            return self.people.seconds_left(headers, keys)
+        if self.unlisted is not None and not any(found):
+            return self.unlisted.seconds_left(headers, keys)
         ends = [one.until.timestamp() - self._now() for one in found if one is not None and one.until is not None]
         return min(ends, default=math.inf)
 
@@ -238,16 +238,16 @@ class Authenticator:
     async def prepare(self, headers: Headers, certificate: CertificateNames = NOBODY) -> None:
         """Wait until ``authenticate`` can judge the token in a request, two seconds at most. Never raises.
 
-        Only an unknown key of an issuer takes time."""
-        if self.people is None or any(name in certificate for name in self._certificates):
+        Only a token of an unlisted client may take time."""
+        if self.unlisted is None or any(name in certificate for name in self._certificates):
             return
         keys = sent_keys(headers)
         if not any(_digest(key) in self._operator_keys or self._find(key) for key in keys):
-            await self.people.prepare(headers, keys)
+            await self.unlisted.prepare(headers, keys)
 
     def is_own_credential(self, credential: str) -> bool:
-        """Return whether ``credential`` is for this gateway: a client key, or a token of one of its issuers."""
-        return self._find(credential) is not None or (self.people is not None and self.people.owns(credential))
+        """Return whether ``credential`` is for this gateway: a client key, or a token of an unlisted client."""
+        return self._find(credential) is not None or (self.unlisted is not None and self.unlisted.owns(credential))
 
     def _find(self, key: str) -> _Accepted | None:
         """Return the accepted key that equals ``key``, in constant time.
@@ -294,8 +294,8 @@ class Authenticator:
 
     def knows(self, client: str) -> bool:
         """Return whether ``client``, which the gateway permitted a request, is configured and has not expired."""
-        if self.people is not None and (is_person := self.people.admit_by_name(client)) is not None:
-            return is_person
+        if self.unlisted is not None and (is_unlisted := self.unlisted.admit_by_name(client)) is not None:
+            return is_unlisted
         holder = self._by_name.get(client)
         return holder is not None and (holder.key.until is None or self._now() < holder.key.until.timestamp())
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from gateway.access.authentication import Authenticator
-from gateway.config.people import Caller
+from gateway.config.unlisted import Caller
 
 OPERATOR: Final = Caller(None, "auditor", None, "operator", "ui_key")
 """The holder of the ``ui_key``, who reads what an auditor reads and changes nothing."""
@@ -13,15 +13,15 @@ NOBODY: Final = Caller(None, "user", None, "key")
 
 
 def caller_named(authenticator: Authenticator, name: str | None) -> Caller:
-    """Return the client or person ``name``, whose credential the current request has."""
+    """Return the client ``name``, whose credential the current request has."""
     if name is None:
         return NOBODY
-    rights = None if authenticator.people is None else authenticator.people.sent_rights(name)
+    rights = None if authenticator.unlisted is None else authenticator.unlisted.sent_rights(name)
     if rights is not None:
         return rights.caller
     return Caller(name, authenticator.role_of(name), authenticator.group_of(name), "key", name)
 
 
 def counted_name(caller: Caller) -> str:
-    """Return the name under which calls are counted: a person's tokens, sessions and own keys count together."""
+    """Return the name under which calls are counted: all credentials of a client count together."""
     return f"credential {caller.credential}" if caller.name is None else f"client {caller.name}"

@@ -2,7 +2,6 @@
 
 - ``allowance``: the protocol of all limits, and the amount that a request uses.
 - ``rates`` and ``budgets`` (with ``periods``): the limits of the configuration; ``allowances`` has all of one.
-  ``raises``: larger budgets for a time.
 - ``reservation``: what one request reserves; ``expected`` estimates its output, ``runs`` finds its run, ``refusals``
   makes its errors.
 - ``queue``: requests that wait for a target; ``shared_queue``: the same across workers. ``room``: requests that wait

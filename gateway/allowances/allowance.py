@@ -32,11 +32,11 @@ _LIMIT_IN_NAME: Final = re.compile(r"\.(?:budgets|requests|tokens|input_tokens|o
 @attrs.frozen(repr=False)
 class Holder:
     """The owner of an allowance: all clients, a client key, a client group, an entry, or one of Plano's header
-    limits. A person is a client key with ``is_person``."""
+    limits. A client that no list has is a client key with ``is_unlisted``."""
 
     kind: HolderKind
     name: str
-    is_person: bool = attrs.field(default=False, eq=False)
+    is_unlisted: bool = attrs.field(default=False, eq=False)
 
     def __str__(self) -> str:
         return self.name if self.kind == "everybody" else f"{self.kind}.{self.name}"

@@ -1,25 +1,30 @@
 """All allowances of one configuration, and the parts that outlive a configuration."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Final
 
 from gateway.allowances.allowance import EVERYBODY, Allowance, Holder
-from gateway.allowances.budgets import BatchReserves, BudgetAllowance, HolderKey, budget_allowances, is_paid_from
+from gateway.allowances.budgets import (
+    BatchReserves,
+    BudgetAllowance,
+    BudgetAmounts,
+    FindAmount,
+    HolderKey,
+    budget_allowances,
+    is_paid_from,
+)
 from gateway.allowances.expected import ExpectedOutputs
 from gateway.allowances.levels import Refusals
 from gateway.allowances.queue import Queueing, Queues
 from gateway.allowances.rates import RootLimits, rate_allowances
 from gateway.allowances.room import Room
-from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config, Reserve
 from gateway.counters.counter import Counters
 from gateway.counters.memory import LocalCounters
 from gateway.routing.target import Target
-
-if TYPE_CHECKING:
-    from gateway.allowances.raises import Raises
 
 _SHARED: Final = ("client_groups", "timezone", "ratelimits", "budgets")
 """The parts of a configuration on which the allowances of all clients depend."""
@@ -40,14 +45,14 @@ class Allowances:
         outputs: ExpectedOutputs | None = None,
         queues: Queueing | None = None,
         batch_reserves: BatchReserves | None = None,
-        raises: "Raises | None" = None,
+        amounts: BudgetAmounts | None = None,
         before: "Allowances | None" = None,
     ) -> None:
         self._config = config = Config() if config is None else config
         self._all: tuple[Allowance, ...] | None = None
         self._of_groups: Mapping[str, tuple[Allowance, ...]]
         self.batch_reserves = BatchReserves() if batch_reserves is None else batch_reserves
-        self.raises = raises
+        self.amounts = amounts
         self.refusals = Refusals() if refusals is None else refusals
         self.counters = LocalCounters() if counters is None else counters
         self.room = Room(self.counters) if room is None else room
@@ -60,7 +65,7 @@ class Allowances:
         zone = config.timezone
         self._everybody = allowances_of(EVERYBODY, config, zone, self.batch_reserves)
         of_groups = {
-            group.name: self._of(Holder("client_groups", group.name), group, zone) for group in config.client_groups
+            group.name: self.of_settings(Holder("client_groups", group.name), group) for group in config.client_groups
         }
         known: dict[str, tuple[ClientKey, tuple[Allowance, ...] | None]] = {}
         if before is not None and before._is_like(config):
@@ -71,12 +76,12 @@ class Allowances:
         def make(key: ClientKey) -> tuple[Allowance, ...] | None:
             if (found_before := known.get(key.name)) is not None and found_before[0] is key:
                 return found_before[1]
-            own = self._of(Holder("client_keys", key.name, is_person=key.source == "rule"), key, zone)
+            own = self.of_settings(Holder("client_keys", key.name, is_unlisted=key.source == "rule"), key)
             found = own if key.group is None else (*own, *of_groups[key.group.name])
             return (*found, *self._everybody) if found else None
 
         self._clients: Mapping[str, tuple[Allowance, ...]] = config.by_client(make, is_own=True)
-        known.clear()  # the table keeps the function for people
+        known.clear()  # the table keeps the function for unlisted clients
         self._rules = tuple(one for key in config.rule_clients for one in make(key) or ())
         of_entries = (
             (entry.name, allowances_of(Holder("model_providers", entry.name), entry, zone, self.batch_reserves))
@@ -90,8 +95,11 @@ class Allowances:
         groups = (self._everybody, *self._clients.values(), self._rules, *self._entries.values())
         self.batch_reserves.is_wanted = any(isinstance(one, BudgetAllowance) for found in groups for one in found)
 
-    def _of(self, holder: Holder, settings: ClientKey | ClientGroup, zone: str) -> tuple[Allowance, ...]:
-        return allowances_of(holder, settings, zone, self.batch_reserves, self.raises, settings.raise_to)
+    def of_settings(self, holder: Holder, settings: ClientKey | ClientGroup) -> tuple[Allowance, ...]:
+        """Return the allowances that the ``settings`` of ``holder`` alone set."""
+        amounts = self.amounts
+        amount_of = None if amounts is None else partial(amounts.amount_of, holder, settings)
+        return allowances_of(holder, settings, self._config.timezone, self.batch_reserves, amount_of)
 
     def of_client(self, client: str | None) -> tuple[Allowance, ...]:
         """Return the allowances for a request of ``client``: its own, its group's, then those at the root.
@@ -130,7 +138,7 @@ class Allowances:
         return any(isinstance(one, BudgetAllowance) for found in own for one in found)
 
     def list_all(self) -> tuple[Allowance, ...]:
-        """Return every allowance once, except those of people, who may be many."""
+        """Return every allowance once, except those of unlisted clients, which may be many."""
         if self._all is None:
             self._all = self._collect_all()
         return self._all
@@ -149,8 +157,8 @@ class Allowances:
         return tuple(named.values())
 
     @property
-    def of_people(self) -> tuple[BudgetAllowance, ...]:
-        """The budgets that rules set for each person; their holder has a pattern as name, such as ``okta:*``."""
+    def of_rules(self) -> tuple[BudgetAllowance, ...]:
+        """The budgets that rules set for each client; their holder has a pattern as name, such as ``okta:*``."""
         own = (one for one in self._rules if one.holder.kind == "client_keys")
         return tuple(one for one in own if isinstance(one, BudgetAllowance))
 
@@ -158,7 +166,7 @@ class Allowances:
         """Return the allowances of another configuration of the same process."""
         return Allowances(
             config, self.counters, self.room, self.now, self.refusals, self.outputs, self.queues, self.batch_reserves,
-            self.raises, self,
+            self.amounts, self,
         )  # fmt: skip
 
     def _is_like(self, config: Config) -> bool:
@@ -175,13 +183,12 @@ def allowances_of(
     settings: Config | ClientKey | ClientGroup | ModelEntry,
     zone: str,
     batch_reserves: BatchReserves,
-    raises: "Raises | None" = None,
-    raise_to: Sequence[SpendingBudget] = (),
+    amount_of: FindAmount | None = None,
 ) -> tuple[Allowance, ...]:
     """Return the allowances that the file sets for ``holder``, less the sums set aside for batches.
 
-    ``raises`` may lift budgets, up to ``raise_to``."""
+    ``amount_of`` returns the present amounts of budgets that change."""
     return (
         *rate_allowances(holder, settings.ratelimits),
-        *budget_allowances(holder, settings.budgets, zone, batch_reserves, raises, raise_to),
+        *budget_allowances(holder, settings.budgets, zone, batch_reserves, amount_of),
     )

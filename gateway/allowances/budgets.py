@@ -7,20 +7,18 @@ import itertools
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, tzinfo
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeGuard
+from typing import Final, Protocol, TypeAlias, TypeGuard
 
 import attrs
 
 from gateway.allowances.allowance import Allowance, Holder, Measure, counter_key
 from gateway.allowances.periods import SLICES, CalendarPeriod, calendar_period, slice_end, slice_of
 from gateway.config.allowances import Calendar, Currency, Rolling, SpendingBudget
+from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.kinds import zone_of
 from gateway.counters.counter import SumCounter
 from gateway.routing.target import Target
 from providers.catalog.prices import NAMED_PRICES
-
-if TYPE_CHECKING:
-    from gateway.allowances.raises import Raises
 
 HolderKey: TypeAlias = tuple[str, str]
 """A holder's kind and name."""
@@ -84,19 +82,35 @@ _LATE: Final = 3600.0
 """Seconds that a sum is stored after its period: requests that began in the period may still reserve."""
 
 
+PresentAmount: TypeAlias = Callable[[], int]
+"""Returns the present amount of a budget. Called for each request: it may not wait or raise."""
+
+FindAmount: TypeAlias = Callable[[SpendingBudget], PresentAmount | None]
+"""Returns how to find the present amount of a budget, ``None`` if that is always the file's."""
+
+
+class BudgetAmounts(Protocol):
+    """Amounts that replace those of budgets for a time."""
+
+    def amount_of(
+        self, holder: Holder, settings: ClientKey | ClientGroup, budget: SpendingBudget
+    ) -> PresentAmount | None:
+        """Return how to find the present amount of a ``budget`` in the ``settings`` of ``holder``."""
+        ...
+
+
 @attrs.define(eq=False, repr=False)
 class BudgetAllowance:
     """The allowance of ``holder`` for one of its budgets, with periods in ``zone``.
 
-    The counter of the current period is created once, and again when the ``batch_reserves`` or the amount change. The
-    amount follows ``raises``, up to ``raise_to``; it is constant without a ``raise_to``."""
+    The counter of the current period is created once, and again when the ``batch_reserves`` or the amount change.
+    ``present_amount`` returns the amount; without it, the amount is constant."""
 
     holder: Holder
     budget: SpendingBudget
     zone: tzinfo
     batch_reserves: BatchReserves = attrs.field(factory=BatchReserves)
-    raises: "Raises | None" = None
-    raise_to: int | None = None
+    present_amount: PresentAmount | None = None
     _raised: int = attrs.field(default=0, init=False)
     _version: int = attrs.field(default=0, init=False)
     _period: CalendarPeriod | None = attrs.field(default=None, init=False)
@@ -120,7 +134,7 @@ class BudgetAllowance:
         its usage."""
         if self._version != self.batch_reserves.version:
             self._version, self._current = self.batch_reserves.version, None
-        if self.raise_to is not None and self._raised != (amount := self.amount):
+        if self.present_amount is not None and self._raised != (amount := self.amount):
             self._raised, self._current = amount, None
         match self.budget.period:
             case "run":
@@ -170,19 +184,17 @@ class BudgetAllowance:
         self, period: str, until: float, earlier: tuple[bytes, ...] = (), chosen_by: str | None = None
     ) -> SumCounter:
         key = counter_key(self._name(period))
-        name, of_person = f"{self.holder}.budgets", self.holder.is_person
-        return SumCounter(key, name, self.most, until, earlier, chosen_by, of_person)
+        name, is_unlisted = f"{self.holder}.budgets", self.holder.is_unlisted
+        return SumCounter(key, name, self.most, until, earlier, chosen_by, is_unlisted)
 
     @property
     def amount(self) -> int:
-        """The amount of the file, or a larger one of a present raise."""
-        if self.raise_to is None or self.raises is None:
-            return self.budget.most
-        return self.raises.amount(self.holder, self.budget, self.raise_to)
+        """The amount of the file, or the present one that replaces it."""
+        return self.budget.most if self.present_amount is None else self.present_amount()
 
     @property
     def is_raised(self) -> bool:
-        """Whether a present raise replaces the amount of the file."""
+        """Whether a present amount replaces that of the file."""
         return self.amount != self.budget.most
 
     @property
@@ -213,13 +225,11 @@ def budget_allowances(
     budgets: Sequence[SpendingBudget],
     timezone: str,
     batch_reserves: BatchReserves | None = None,
-    raises: "Raises | None" = None,
-    raise_to: Sequence[SpendingBudget] = (),
+    amount_of: FindAmount | None = None,
 ) -> tuple[BudgetAllowance, ...]:
     """Return the allowances of ``holder`` in the order of the file."""
     zone, batch_reserves = zone_of(timezone), batch_reserves or BatchReserves()
-    highest = {(one.currency, one.period): one.most for one in raise_to}
     return tuple(
-        BudgetAllowance(holder, budget, zone, batch_reserves, raises, highest.get((budget.currency, budget.period)))
+        BudgetAllowance(holder, budget, zone, batch_reserves, None if amount_of is None else amount_of(budget))
         for budget in budgets
     )

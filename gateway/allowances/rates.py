@@ -43,7 +43,7 @@ def _allowances(holder: Holder, limits: RateLimits) -> Iterator[RateAllowance]:
     if limits.concurrent is not None:
         name = f"{holder}.concurrent"
         key = counter_key(f"{holder.counter_name}.concurrent")
-        slots = SlotCounter(key, name, limits.concurrent, holder.is_person)
+        slots = SlotCounter(key, name, limits.concurrent, holder.is_unlisted)
         yield RateAllowance(holder, "concurrent", str(limits.concurrent), False, slots)
 
 
@@ -53,7 +53,7 @@ def rate_counter(holder: Holder, measure: Measure, rate: Rate) -> RateCounter:
     name = f"{holder}.{measure}"
     burst = rate.amount if rate.seconds <= LONGEST_BURST else int(rate.amount * LONGEST_BURST / rate.seconds)
     key = counter_key(f"{holder.counter_name}.{measure} {rate.text}")
-    return RateCounter(key, name, rate.amount, rate.seconds, max(1, burst), of_person=holder.is_person)
+    return RateCounter(key, name, rate.amount, rate.seconds, max(1, burst), is_unlisted=holder.is_unlisted)
 
 
 class RootLimits:

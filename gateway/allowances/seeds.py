@@ -30,10 +30,10 @@ class SeededPart:
 
 
 def budgets_of(allowances: Allowances, before: Allowances | None = None) -> tuple[BudgetAllowance, ...]:
-    """Return the budgets among ``allowances`` that are not in ``before``; a rule's represents those of its people."""
-    old = () if before is None else (*before.list_all(), *before.of_people)
+    """Return the budgets among ``allowances`` that are not in ``before``; a rule's represents those of its clients."""
+    old = () if before is None else (*before.list_all(), *before.of_rules)
     same = {id(one) for one in old}
-    new = [one for one in (*allowances.list_all(), *allowances.of_people) if id(one) not in same]
+    new = [one for one in (*allowances.list_all(), *allowances.of_rules) if id(one) not in same]
     found = {(one.holder, one.text): one for one in new if isinstance(one, BudgetAllowance)}
     names = {holder.name for holder, _ in found}
     for one in old:
@@ -69,7 +69,7 @@ def opening_amount(part: SeededPart, opening: Sequence[OpeningSpend], now: float
 def _is_holder(one: OpeningSpend, holder: Holder) -> bool:
     match holder.kind:
         case "client_keys":
-            return one.client == holder.name and not holder.is_person
+            return one.client == holder.name and not holder.is_unlisted
         case "client_groups":
             return one.group == holder.name
         case "everybody":

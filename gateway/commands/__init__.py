@@ -6,6 +6,8 @@
   about a configuration.
 - ``serve``: ``serve``; ``serve_messages`` has its banner, ``listening`` opens the sockets, ``served_config`` reloads
   the configuration. ``stand_in``: its demo, and ``mock``; ``demo`` has the demo's configuration.
+- ``own_gateways``: ``status``, ``reload``, ``stop`` and ``logs``, by the ``registry`` of the user's gateways.
+- ``users_environment`` has the user's variables for all commands.
 - ``explaining``: ``explain``; ``client_names`` finds clients by name.
 - ``storage_changes``: the parts of the commands that change the state storage.
 - ``connect``: ``running_gateways`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and

@@ -25,6 +25,7 @@ from gateway.commands.logins import LOGINS, Login, missing_entry, with_login
 from gateway.commands.notation import Settings, Unmergeable
 from gateway.commands.running_gateways import LOCAL, ConnectFailed, ConnectOptions, find
 from gateway.commands.terminal import echo_styled, say
+from gateway.commands.users_environment import shell_environment
 
 NOT_FOUND = 127  # the exit status of shells
 SHOWN_KEY = f"${KEY_VARIABLE}"
@@ -113,7 +114,7 @@ def _file_settings(client: Client, file: SettingsFile, address: GatewayAddress) 
 
 def _variables_to_hide(client: Client) -> list[str]:
     """Return the variables of this environment that the client's file must hide from the client."""
-    return [name for name in client.without if os.environ.get(name)] if client.blanks else []
+    return [name for name in client.without if shell_environment().get(name)] if client.blanks else []
 
 
 def _next_step(client: Client, address: GatewayAddress) -> str:
@@ -381,7 +382,7 @@ def _start_client(client: Client, address: GatewayAddress, arguments: Sequence[s
     command = [client.program, *_override_flags(client, address), *arguments] if client.program else [*arguments]
     if not command:
         raise ConnectFailed(f"no program given: add one after --: trigate connect {client.name} -- python app.py", 2)
-    env = {**os.environ, **_client_environment(client, _require_key(address))}
+    env = {**shell_environment(), **_client_environment(client, _require_key(address))}
     for name in client.without:
         env.pop(name, None)
     found = shutil.which(command[0])

@@ -99,7 +99,7 @@ def _at_address(listener: Listener, host: str | None, port: int | None) -> Liste
     """Return ``listener`` at the address from the command line. ``port`` only moves listeners for model requests."""
     if listener.socket is not None:
         return listener
-    wanted = listener.port if port is None or listener.serves == "health" else port
+    wanted = listener.port if port is None or "models" not in listener.uses else port
     return attrs.evolve(listener, address=host or listener.address, port=wanted)
 
 
@@ -112,7 +112,8 @@ def _bind(listener: Listener, write_timeout: float) -> socket.socket:
 def options_of(listener: Listener) -> ListenerOptions:
     """Return the options for the listener's connections. Raises ``CertificateFailed``."""
     tls = None if listener.tls is None else ListenerTls(_files_of(listener.tls), listener.http2)
-    return ListenerOptions(tls, listener.http2, listener.serves, listener.proxy_protocol)
+    is_for_probes = listener.serves == "health"
+    return ListenerOptions(tls, listener.http2, is_for_probes, listener.proxy_protocol, listener.rules)
 
 
 def _files_of(tls: TlsSettings) -> TlsFiles:

@@ -20,10 +20,11 @@ from gateway.commands import listening
 from gateway.commands import serve_messages as messages
 from gateway.commands.check import load_to_serve
 from gateway.commands.judging import judge_features, try_features
+from gateway.commands.registry import registered
 from gateway.commands.served_config import ServedConfig, read_new_secrets
 from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import LogLevel
-from gateway.logs.audit import Audit
+from gateway.logs.audit import Audit, OnEvent
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_features import check_option, check_secrets, open_client_source, open_supervised, read_secrets
 from gateway.open_service import open_service
@@ -120,12 +121,13 @@ def run(
             messages.warn_of_settings(config, log)
             messages.warn_if_open(config, listeners, log)
             announce = partial(messages.announce_listeners, config, listeners)
-            with _record_in_audit(config, listeners):
+            urls = [one.place for one in listeners]
+            with registered(config, urls, workers) as registration, _record_in_audit(config, listeners):
                 if workers == 1:
-                    run_trio(serve_config, config, listeners, announce, options, log, judge)
+                    run_trio(serve_config, config, listeners, announce, options, log, judge, registration.note_event)
                     return 0
                 command = _worker_command(config, (host, port), options)
-                return _supervise(config, listeners, workers, announce, command, log, judge)
+                return _supervise(config, listeners, workers, announce, command, log, judge, registration.note_event)
         except ConfigError as error:  # also for the store, which was opened only now
             click.echo(str(error), err=True)
             return 1
@@ -236,6 +238,7 @@ async def serve_config(
     options: Options,
     log: Log,
     judge: Callable[[Config], None] = lambda _: None,
+    on_event: OnEvent | None = None,
     *,
     lifecycle: Lifecycle | None = None,
     worker: ConfigCopies | None = None,
@@ -245,9 +248,9 @@ async def serve_config(
 ) -> None:
     """Serve ``config`` until a signal or ``lifecycle.stop()``. Raises ``ConfigError`` for an unusable store.
 
-    ``judge`` raises ``ConfigError`` to reject a reload. ``worker`` is the file of a worker, ``directory`` is that of
-    all workers, and ``shared`` their memory. With ``owns_process``, which needs the main thread, this handles signals
-    and arranges the memory of the process."""
+    ``judge`` raises ``ConfigError`` to reject a reload. ``on_event`` gets the events of the audit. ``worker`` is the
+    file of a worker, ``directory`` is that of all workers, and ``shared`` their memory. With ``owns_process``, which
+    needs the main thread, this handles signals and arranges the memory of the process."""
     async with ServedConfig(config, worker, judge, log) as served_config:
         config = await served_config.read_secrets()
         store, alone = await open_store(config), worker is None
@@ -257,6 +260,7 @@ async def serve_config(
         given = {"record": options.record, "workers": directory}
         flags = options.check_streams, {name: one for name, one in given.items() if one is not None}, log.readable
         service = open_service(config, lifecycle, store, *flags, shared, served_config.secrets, clients)
+        service.ledger.audit.on_event = on_event or service.ledger.audit.on_event
         for running in service.opened.features.values() if alone else ():
             messages.warn_of(running.remarks, log)
         served = ReloadableApp(config, service, alone=alone)
@@ -300,6 +304,7 @@ def _supervise(
     command: Sequence[str],
     log: Log,
     judge: Callable[[Config], None],
+    on_event: OnEvent,
 ) -> int:
     """Run a supervisor with ``workers``, and return the exit status. Raises ``ConfigError`` like ``serve_config``."""
     from gateway.serving.shared_directory import shared_directory
@@ -326,7 +331,7 @@ def _supervise(
         command = [*command, "--copies", str(copies.fd)]
         command += [] if directory is None else ["--directory", str(directory)]
         command += [] if tables is None else ["--memory", str(tables.memory.fd)]
-        audit = Audit()
+        audit = Audit(on_event=on_event)
 
         def check(config: Config) -> None:
             judge(config)

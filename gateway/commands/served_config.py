@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Final
 
 import trio
 
@@ -15,6 +16,8 @@ from gateway.open_features import can_read_secrets, check_secrets, open_secrets
 from gateway.reload import ConfigCopies, ConfigFile, ConfigSource, OwnFile, ReloadableApp, load_with_snapshot
 from gateway.seams.identify import ClientSource
 from gateway.seams.secrets import FilesOf, SecretReader
+
+_OLD_CERTIFICATE: Final = ("The configuration is in use, but a new certificate is not: the log has the reason.",)
 
 
 class ServedConfig(trio.abc.AsyncResource):
@@ -65,7 +68,9 @@ class ServedConfig(trio.abc.AsyncResource):
                 await self._read_secrets()
             if good := await self._apply(self._source.read_again):
                 self._source.accept()
-        good = good and reload_certificates(self._listeners)
+        if good and not reload_certificates(self._listeners):
+            good = False
+            self._app.current[1].ledger.audit.on_event("reload_refused", {"reason": _OLD_CERTIFICATE})
         if self._alone:
             self._app.current[1].ledger.figures.add("trigate_config_reloads_total", "accepted" if good else "refused")
 

@@ -8,6 +8,7 @@ from gateway.app import create_app
 from gateway.commands import listening
 from gateway.commands import serve_messages as messages
 from gateway.commands.demo import PORT, demo_config
+from gateway.commands.registry import registered
 from gateway.commands.serve import Options, can_record, report_bind_failure, run_trio
 from gateway.config.loading import Config
 from gateway.logs.setup import Log
@@ -33,7 +34,9 @@ def run_demo(host: str | None, port: int | None, pace: float, options: Options) 
         )
     except BindFailed as error:
         return report_bind_failure(error)
-    run_trio(_serve_demo, demo_config(mock.url), one, mock, pace, options, log)
+    config = demo_config(mock.url)
+    with registered(config, [one.place]):
+        run_trio(_serve_demo, config, one, mock, pace, options, log)
     return 0
 
 

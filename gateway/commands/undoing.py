@@ -16,6 +16,7 @@ import msgspec
 from gateway.commands.client import Format
 from gateway.commands.edits import MISSING, paths_of, revert, values_at
 from gateway.commands.notation import Settings
+from gateway.config.users_files import state_folder
 from streams.surrogates import NOT_JSON
 
 Way: TypeAlias = tuple[str, ...]
@@ -125,9 +126,7 @@ def _digest(value: Any) -> str:
 
 def notes_path() -> Path:
     """Return the path of the notes, in the user's state directory."""
-    folder = Path(os.environ.get("XDG_STATE_HOME", ""))
-    folder = folder if folder.is_absolute() else Path.home() / ".local/state"
-    return folder / "trigate/connect.json"
+    return (state_folder(os.environ) or Path.home() / ".local/state/trigate") / "connect.json"
 
 
 def read_notes() -> dict[str, WrittenFile]:

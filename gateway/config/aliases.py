@@ -137,7 +137,7 @@ class Route:
 class EntryPreference:
     """A use for which an entry's model is preferred."""
 
-    name: Name = setting("The name of a route with this entry as a target.")
+    name: Name = setting("Plano's older form of a route: entries with the same name become its targets, in file order.")
     description: Any = ignored(BY_NAME)
 
 

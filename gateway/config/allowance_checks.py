@@ -119,22 +119,6 @@ def build_budgets(given: Sequence[SpendingBudget], path: Path, findings: Finding
     return tuple(budgets.values())
 
 
-def check_raises(
-    budgets: Sequence[SpendingBudget], raise_to: Sequence[SpendingBudget], path: Path, findings: Findings
-) -> None:
-    """Report amounts of ``raise_to`` that raise none of a holder's ``budgets``."""
-    own = {(budget.currency, budget.period): budget for budget in budgets if not isinstance(budget, Unresolved)}
-    for i, most in enumerate(raise_to):
-        if isinstance(most, Unresolved):
-            continue
-        place = (*path, "raise_to", i)
-        budget = own.get((most.currency, most.period))
-        if budget is None:
-            findings.no_effect(place, f"`budgets` has no amount for the period of {most.text}")
-        elif most.most < budget.most:
-            findings.wrong(place, f"{most.text} is less than the budget of {budget.text}", "set a higher amount")
-
-
 def check_opening_spend(config: Config, findings: Findings) -> None:
     """Report items of ``opening_spend`` with two owners, with an unknown one, and those that no longer count."""
     groups = {group.name for group in config.client_groups}
@@ -295,8 +279,7 @@ def _unpriced_under_budgets(config: Config) -> Iterator[tuple[str, str, Found]]:
 
 def _budgets_of(client: ClientKey) -> Iterator[tuple[str, str]]:
     """Yield the budgets of money of a client and of its group, each with its holder."""
-    where = "issuers" if client.source == "rule" else "client_keys"
-    yield from ((f"{where}.{client.name}", text) for text in _dollar_budgets(client))
+    yield from ((f"{client.declared_in}.{client.name}", text) for text in _dollar_budgets(client))
     if client.group is not None:
         yield from ((f"client_groups.{client.group.name}", text) for text in _dollar_budgets(client.group))
 

@@ -73,7 +73,8 @@ class Hedge:
     ``at_most`` is the largest share of a route's requests."""
 
     after: WaitOrP95 = setting(
-        "The time without content. `p95` is the time within which 95 % of the target's answers begin.",
+        "The time without content after which a slow request [also](routing.md#hedging) goes to the next target. "
+        "`p95`: the time within which 95 % of the target's answers begin.",
     )
     at_most: Share = setting("The largest share of the name's requests that may be sent twice.", 0.05)
 

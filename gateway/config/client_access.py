@@ -9,7 +9,7 @@ import attrs
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.wording import describe, nearest
-from gateway.config.allowance_checks import build_budgets, build_ratelimits, check_raises
+from gateway.config.allowance_checks import build_budgets, build_ratelimits
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.entries import Entries
 from gateway.config.findings import Findings
@@ -102,7 +102,6 @@ def _build_rights(item: C, path: Path, names: AccessNames, findings: Findings) -
     check_patterns(item.only, (*path, "only"), names.config.entries if names.entries.complete else None, findings)
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
     budgets = build_budgets(item.budgets, path, findings)
-    check_raises(budgets, item.raise_to, path, findings)
     made = attrs.evolve(item, ratelimits=ratelimits, budgets=budgets)
     return with_completed_parts(made, path, names.config, findings)
 

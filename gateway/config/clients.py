@@ -16,7 +16,7 @@ from gateway.config.limits import ClientLimits
 from gateway.config.parts import ClientRights
 
 KeySource: TypeAlias = Literal["file", "state storage", "rule"]
-"""Where a client is declared; the clients of a ``rule`` are people that an issuer names."""
+"""Where a client is declared; the clients of a ``rule`` are in no list: credentials name them."""
 
 Role: TypeAlias = Literal["user", "lead", "auditor", "admin"]
 
@@ -58,7 +58,6 @@ class ClientGroup:
     only: tuple[str, ...] | None = setting("As a client's.", None, shown="all", shape={"minItems": 1}, absent="all")
     ratelimits: RateLimits = setting("For all clients of the group together.", factory=RateLimits, shown="no limit")
     budgets: tuple[Budget, ...] = setting("For all clients of the group together.", ())
-    raise_to: tuple[Budget, ...] = setting("As a client's, for the group's own `budgets`.", ())
     parts: Mapping[type, Any] = parts()
 
 
@@ -66,8 +65,9 @@ class ClientGroup:
 class ClientKey(ClientRights):
     """A client with its name, which also owns its state, and its keys or the name in its ``certificate``.
 
-    ``models`` and ``only`` of ``None`` mean all. ``only`` has shell patterns over entry names.
-    ``group_name`` is the name in the file, ``group`` that group. ``source`` is where the client is stored."""
+    ``models`` and ``only`` of ``None`` mean all. ``only`` has shell patterns over entry names. ``group_name`` is the
+    name in the file, ``group`` that group. ``source`` is where the client is stored, ``declared_in`` the root key with
+    its rights."""
 
     holds_secrets = True
 
@@ -125,11 +125,6 @@ class ClientKey(ClientRights):
         "The amounts that it may spend, such as `[20 usd/day, 5 usd/run]`.",
         (),
     )
-    raise_to: tuple[Budget, ...] = setting(
-        "The highest amounts to which a [raise](people-reference.md#raises) may lift its `budgets`.",
-        (),
-        shown="none: no raise",
-    )
     role: Role = setting(
         "Its [rights](people.md#set-rights) over other clients: `user` none, `lead` those in its group, `auditor` to "
         "read everything, `admin` all.",
@@ -138,6 +133,7 @@ class ClientKey(ClientRights):
     parts: Mapping[type, Any] = parts()
     group: ClientGroup | None = None
     source: KeySource = "file"
+    declared_in: str = "client_keys"
 
     @property
     def credentials(self) -> tuple[bytes | str, ...]:

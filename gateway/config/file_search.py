@@ -11,6 +11,7 @@ import attrs
 from configfile import document
 from configfile.document import ConfigError, Mistake
 from gateway.config.settings import Trust
+from gateway.config.users_files import users_folder
 
 FILE_NAMES = ("trigate.yaml", "config.yaml", "plano_config.yaml")
 FILE_VARIABLE = "TRIGATE_CONFIG"
@@ -19,9 +20,8 @@ SYSTEM_FOLDER = Path("/etc/trigate")
 
 def users_file(env: Mapping[str, str]) -> Path | None:
     """Return the path of a user's own configuration, ``None`` if the environment has no home directory."""
-    given, home = env.get("XDG_CONFIG_HOME", ""), env.get("HOME", "")
-    folders = [folder for folder in (Path(given), Path(home, ".config")) if folder.is_absolute()]
-    return folders[0] / "trigate" / FILE_NAMES[0] if folders else None
+    folder = users_folder(env)
+    return None if folder is None else folder / FILE_NAMES[0]
 
 
 def find_config_file(cwd: Path, env: Mapping[str, str], explicit: Path | None = None) -> Path:

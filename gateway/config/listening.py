@@ -12,7 +12,21 @@ from configfile.expanded import Unresolved
 from configfile.keys import Kind, ignored, setting
 from configfile.kinds import Count, Duration, Port
 from gateway.config.findings import Findings
-from gateway.config.kinds import OUTSIDE, FilePath, Mode, NeededPath
+from gateway.config.kinds import OUTSIDE, FilePath, Mode, NeededPath, Network
+from gateway.http.listener_rules import ALL_USES, ListenerRules, Use
+
+_Word: TypeAlias = Literal["all", "health", "models", "admin", "pages", "metrics"]
+_Uses: TypeAlias = tuple[Use, ...]
+Serves: TypeAlias = Annotated[
+    Literal["all", "health"] | _Uses,
+    Kind(
+        "word or list",
+        lambda value: (value,) if value in ALL_USES else value,
+        pick=lambda value: _Uses if isinstance(value, list) else _Word,
+        parts=(_Word, _Uses),
+    ),
+]
+"""The uses that a listener serves, or a word for some of them."""
 
 
 @attrs.frozen(repr=False)
@@ -66,10 +80,18 @@ class Listener:
         "Allow HTTP/2. Otherwise, clients with TLS use HTTP/1.1; HTTP/2 without TLS gets 505.",
         True,
     )
-    serves: Literal["all", "health"] = setting(
+    serves: Serves = setting(
         "`health` serves only [health checks](operating.md#health-checks). Its connections do not count in "
-        "`limits.connections`.",
+        "`limits.connections`. `models`, `admin`, `pages` and `metrics`, alone or in a list, serve these and health "
+        "checks.",
         "all",
+        shown="`all`",
+    )
+    allow: tuple[Network, ...] = setting(
+        "The networks of clients, such as `10.0.0.0/8`; other clients get 403. Behind "
+        "`trusted_proxies`, these report the client's address.",
+        (),
+        shown="all networks",
     )
     router: Any = ignored(OUTSIDE)
     agents: Any = ignored(OUTSIDE)
@@ -83,9 +105,23 @@ class Listener:
         return f"{self.address}:{self.port}" if self.socket is None else str(self.socket)
 
     @property
+    def uses(self) -> tuple[Use, ...]:
+        """What it serves besides health checks."""
+        if self.serves == "health":
+            return ()
+        return ALL_USES if self.serves == "all" else self.serves
+
+    @property
+    def rules(self) -> ListenerRules | None:
+        """Its rules about requests, ``None`` if it serves everything to everyone, or health checks to everyone."""
+        if self.serves in ("all", "health") and not self.allow:
+            return None
+        return ListenerRules(self.name, self.uses, self.allow)
+
+    @property
     def is_unguarded(self) -> bool:
         """Whether it accepts client requests without a certificate."""
-        return self.serves == "all" and (self.tls is None or self.tls.client_ca is None)
+        return self.serves != "health" and (self.tls is None or self.tls.client_ca is None)
 
 
 @attrs.frozen(repr=False)
@@ -153,11 +189,16 @@ def build_listeners(listeners: Sequence[Listener], findings: Findings) -> Active
     for path, listener in found:
         if places[listener.place] > 1:
             findings.wrong(path, f"two listeners use {listener.place}", "give each listener its own address or port")
-    if found and all(listener.serves == "health" for _, listener in found):
+    if found and not any("models" in listener.uses for _, listener in found):
         findings.wrong(("listeners",), "no listener serves model requests", "add a listener without `serves: health`")
-    by_use = tuple(sorted((listener for _, listener in found), key=lambda listener: listener.serves == "health"))
+    by_use = tuple(sorted((listener for _, listener in found), key=_rank))
     timeout, retries = (_common_value(found, name, findings) for name in ("timeout", "max_retries"))
     return ActiveListeners(by_use or (Listener(),), timeout, retries)
+
+
+def _rank(listener: Listener) -> int:
+    """Return the rank of a listener: those for models come first, those for health checks alone last."""
+    return ("models" not in listener.uses) + (listener.serves == "health")
 
 
 def _check_listener(listener: Listener, path: Path, findings: Findings) -> Listener:

@@ -44,7 +44,7 @@ from gateway.http.external_url import ExternalUrl, read_external_url
 from streams.timeouts import Timeouts
 
 if TYPE_CHECKING:
-    from gateway.config.people import People
+    from gateway.config.unlisted import UnlistedClients
 
 V = TypeVar("V")
 
@@ -358,7 +358,7 @@ class Config:
     notes: tuple[str, ...] = ()
     path: Path | None = None
     trust: Trust = "named"
-    people: "People | None" = attrs.field(default=None, eq=False, repr=False)
+    unlisted: "UnlistedClients | None" = attrs.field(default=None, eq=False, repr=False)
     """The clients that rules admit, in a running gateway."""
 
     @property
@@ -392,7 +392,7 @@ class Config:
         The values of clients that rules admit are made when they are read. With ``is_own``, they depend on the client's
         name."""
         values = {key.name: made for key in self.client_keys if (made := make(key)) is not None}
-        return values if self.people is None else self.people.table(values, make, is_own=is_own)
+        return values if self.unlisted is None else self.unlisted.table(values, make, is_own=is_own)
 
     @property
     def rule_prefixes(self) -> tuple[str, ...]:

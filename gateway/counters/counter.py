@@ -43,8 +43,8 @@ class RateCounter:
 
     A debit larger than ``burst`` passes when the burst is full. ``key`` (16 bytes, a digest of ``name``) is the
     counter's identity; ``name`` is for people and headers, such as ``client_keys.alice.tokens``. ``chosen_by`` is the
-    client that chose the counted value; ``None`` for counters of the configuration. ``of_person`` means that it is one
-    of a rule's counters for each person, who may be many."""
+    client that chose the counted value; ``None`` for counters of the configuration. ``is_unlisted`` means that it
+    is one of a rule's counters for each of its clients, which may be many."""
 
     key: bytes
     name: str
@@ -52,7 +52,7 @@ class RateCounter:
     seconds: float
     burst: int
     chosen_by: str | None = None
-    of_person: bool = False
+    is_unlisted: bool = False
 
 
 @attrs.frozen(repr=False)
@@ -62,7 +62,7 @@ class SlotCounter:
     key: bytes
     name: str
     most: int
-    of_person: bool = False
+    is_unlisted: bool = False
     chosen_by: ClassVar[None] = None
 
 
@@ -79,7 +79,7 @@ class SumCounter:
     until: float
     earlier: tuple[bytes, ...] = ()
     chosen_by: str | None = None
-    of_person: bool = False
+    is_unlisted: bool = False
 
 
 Counter: TypeAlias = RateCounter | SlotCounter | SumCounter

@@ -225,7 +225,7 @@ class LocalCounters:
         return not state.held and (state.until < self._now() or (not state.used and state.full <= self._clock()))
 
     def _drop_expired(self) -> None:
-        """Drop the states that have expired or equal those of new counters, because people come and go."""
+        """Drop the states that have expired or equal those of new counters, because unlisted clients come and go."""
         now, moment = self._now(), self._clock()
         for key, state in tuple(self._states.items()):
             is_over = state.until < now or (not state.used and state.full <= moment)

@@ -218,7 +218,7 @@ def _used_of(amounts: SharedAmounts, counter: SlotCounter | SumCounter, row: int
 def _table_of(amounts: SharedAmounts, counter: Counter) -> AmountTable:
     if counter.chosen_by is not None:
         return amounts.chosen
-    return amounts.people if counter.of_person else amounts.configured
+    return amounts.unlisted if counter.is_unlisted else amounts.configured
 
 
 @functools.lru_cache(4096)

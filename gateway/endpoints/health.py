@@ -32,7 +32,7 @@ def health_routes(service: Service, config: Config, page: str | None) -> Iterato
     """Yield the routes of the probes and of ``/``, which sends browsers to the first ``page``."""
     routes = _HealthRoutes(service, config, page)
     for paths, answer in ((ALIVE, routes.alive), (READY, routes.ready), (ROOT, routes.root)):
-        yield from (HttpRoute(path, answer) for path in paths)
+        yield from (HttpRoute(path, answer, uses=()) for path in paths)
 
 
 class _HealthRoutes:

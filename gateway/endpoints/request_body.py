@@ -1,6 +1,6 @@
 """The body of an admitted request: read, decompressed and counted."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import TypeAlias
 
 from gateway.access.body_memory import HeldBody
@@ -15,11 +15,11 @@ ReadBody: TypeAlias = Callable[[CountArrived], Awaitable[bytes]]
 """A function that reads a request's body, and reports how much has arrived."""
 
 
-async def read_decompressed(codings: Iterable[str], read: ReadBody, held: HeldBody, limits: Limits) -> bytes:
+async def read_decompressed(codings: Collection[str], read: ReadBody, held: HeldBody, limits: Limits) -> bytes:
     """Return the body that ``read`` returns, decompressed, within the limits on elements and memory (``held``).
 
     ``codings`` are its ``content-encoding`` values. Raises ``GatewayError`` and errors of ``read``."""
-    coding = read_coding(",".join(codings))
+    coding = read_coding(",".join(codings)) if codings else None
     body = await read(held.arrive)
     sent = len(body)
     if coding is not None:

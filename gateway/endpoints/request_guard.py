@@ -1,6 +1,6 @@
-"""The checks before routing: protection against web pages, and the tokens of people."""
+"""The checks before routing: protection against web pages, and the tokens of unlisted clients."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,11 +12,13 @@ from gateway.endpoints.health import ALIVE, READY
 from gateway.exchange import responding
 from gateway.http.certificates import certificate_names
 from gateway.http.headers import as_text
+from gateway.http.listener_rules import LISTENER, ListenerRules
 from gateway.http.pages import TEXT
 from gateway.http.paths import api_of
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response
 from gateway.ledger.ledger import Ledger
+from gateway.serving.route_table import RouteTable
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
@@ -28,15 +30,15 @@ class ConfiguredGuard:
         self,
         config: Config,
         ledger: Ledger,
-        has_route: Callable[[str], object],
+        routes: RouteTable,
         authenticator: Authenticator,
         guarded: Sequence[GuardedPaths],
     ) -> None:
-        """Check only paths for which ``has_route`` returns a true value: others get a 404 with advice.
+        """Protect the paths of ``routes`` from pages: others get a 404 with advice.
 
-        Prepare the tokens of people for ``authenticator``, if it knows people."""
-        self._has_route = has_route
-        self.prepare = None if authenticator.people is None else partial(_prepare, authenticator)
+        Prepare the tokens of unlisted clients for ``authenticator``, if it has some."""
+        self._routes = routes
+        self.prepare = None if authenticator.unlisted is None else partial(_prepare, authenticator)
         self._pages = PageGuard(config, (*ALIVE, *READY), guarded)
         self._check = self._pages.check
         self._ledger = ledger
@@ -45,10 +47,19 @@ class ConfiguredGuard:
     def refuse(
         self, asgi: Mapping[str, Any], headers_by_name: Mapping[bytes, bytes], scope: RequestScope
     ) -> Response | None:
+        rules: ListenerRules | None = asgi["extensions"].get(LISTENER)
+        if (
+            rules is not None
+            and (error := rules.find_error(self._routes.uses(asgi["path"]), scope.address)) is not None
+        ):
+            if error.kind == "permission":
+                audit = self._ledger.audit
+                audit.log_limited("address_refused", scope.address, path=asgi["path"], listener=rules.name)
+            return self._refusal(asgi, scope, error)
         try:
             self._check(asgi, headers_by_name)
         except GatewayError as error:
-            if not self._has_route(asgi["path"]):
+            if not self._routes.serves(asgi["path"]):
                 return None
             host, origin = (headers_by_name.get(name, b"").decode("latin-1") or None for name in (b"host", b"origin"))
             audit = self._ledger.audit

@@ -115,12 +115,12 @@ class AttemptAccount:
         attempt = self._require_attempt()
         self._content, self.committed = time.perf_counter(), True
         attempt.watch.lift_content_limit()
-        self._report_time_to_content(attempt.seconds)
+        self._report_time_to_content(attempt)
         if self._open is not None:
             self._open.mark_started()
         if self.cause == "hedge":  # other attempts reported it before they were sent
             attempt.target_request.report(self._context.record)
-        self._record_response_facts()
+        self._record_response_facts(attempt)
         self._record_attempt(self._attempt_record("ok"))
 
     def fail(self, error: ErrorInfo, recorded_reason: FailureReason | None = None) -> None:
@@ -128,9 +128,9 @@ class AttemptAccount:
 
         ``recorded_reason`` is the reason to record if ``error`` has none because the target is not at fault."""
         if not self.committed and self.attempt is not None:
-            self._record_response_facts()
+            self._record_response_facts(self.attempt)
             if error.reason == "timeout":
-                self._report_time_to_content(self.attempt.seconds, at_least=True)
+                self._report_time_to_content(self.attempt, at_least=True)
         if self._open is not None:
             self._open.mark_failed(error, fingerprint(self.target_request.request.incoming.body))
         steps = self._context.record.steps
@@ -141,7 +141,7 @@ class AttemptAccount:
         """Report that the attempt lost against a concurrent one."""
         self._record_attempt(self._attempt_record("hedge_lost"))
         if self.attempt is not None:
-            self._report_time_to_content(self.attempt.seconds, at_least=True)
+            self._report_time_to_content(self.attempt, at_least=True)
 
     def end_part(self, usage: Usage) -> None:
         """Report that the response, which has ended, is only a part of the client's. It has its own bill, with
@@ -185,11 +185,11 @@ class AttemptAccount:
     def _lane(self) -> LaneName:
         return self._lane_at_end if self.answer is None else self.answer.lane_name
 
-    def _record_response_facts(self) -> None:
+    def _record_response_facts(self, attempt: Attempt) -> None:
         """Record the lane and the provider's id of the response."""
         record = self._context.record
         record.lane = self._lane
-        record.upstream_id = self._require_attempt().upstream_id
+        record.upstream_id = attempt.upstream_id
 
     def _attempt_record(self, reason: AttemptOutcome) -> AttemptRecord:
         usage = None if self.answer is None else self.answer.usage
@@ -207,10 +207,11 @@ class AttemptAccount:
             for observer in self.attempt.observers:
                 observer.note_record(attempt)
 
-    def _report_time_to_content(self, seconds: float, *, at_least: bool = False) -> None:
-        """Report the ``seconds`` to a stream's first content, by which balancing compares targets."""
-        request = self.target_request.request
+    def _report_time_to_content(self, attempt: Attempt, *, at_least: bool = False) -> None:
+        """Report the seconds to a stream's first content, by which balancing compares targets."""
+        request = attempt.target_request.request
         is_compared = request.plan.route is not None and request.reports_target_health and request.incoming.stream
         if is_compared and not self.step.after:
             service = self._context.service
-            service.balancer.loads.record_start(self.target, seconds, service.health.clock(), at_least=at_least)
+            now = service.health.clock()
+            service.balancer.loads.record_start(self.target, attempt.seconds, now, at_least=at_least)

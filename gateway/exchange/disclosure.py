@@ -41,7 +41,7 @@ class Disclosure:
     def headers(self, headers: Headers, lane: LaneName, own: Headers = ()) -> Headers:
         """Return an endpoint's ``own`` headers and those of the response's ``headers`` for the client."""
         passed = (*own, *client_headers(headers, self._target, lane))
-        if self._may_contain_credential("".join([value for _, value in passed])):
+        if passed and self._may_contain_credential("".join([value for _, value in passed])):
             passed = tuple((name, self.text(value) or "") for name, value in passed)
         return passed
 

@@ -130,9 +130,10 @@ async def find_targets(planning: Planning) -> None:
 
 async def check_further_models(planning: Planning) -> None:
     """Check the other models that a request refers to. Raises ``GatewayError`` (403) if the client may not use one."""
-    context, incoming, targets = planning.context, planning.incoming, planning.plan.targets
+    context, incoming = planning.context, planning.incoming
     if not context.service.authenticator.is_limited(context.client_request.client):
         return
+    targets = planning.plan.targets
     for at, name in await offload(len(incoming.body), further_models, incoming):
         for target in targets:
             _check_further_model(context, at, name, target)

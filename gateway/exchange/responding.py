@@ -88,6 +88,14 @@ def cost_headers(record: Record) -> Headers:
     return (*dollars, ("x-trigate-cost-grade", cost.grade))
 
 
+def _header_safe(values: dict[str, str]) -> dict[str, str]:
+    """Return ``values`` encoded so that no name from a client or the configuration can end its header."""
+    together = "".join(values.values())
+    if header_safe(together) is together:  # as nearly all are
+        return values
+    return {name: header_safe(value) for name, value in values.items()}
+
+
 def own_headers(record: Record) -> Headers:
     """Return the headers that trigate adds to every response of an exchange."""
     steps, dropped = record.steps, record.dropped and tuple(chain.from_iterable(map(with_explanation, record.dropped)))
@@ -108,7 +116,7 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-dropped": paths_header(dropped) if dropped else None,
         "x-trigate-adapted": paths_header(record.adapted) if record.adapted else None,
         "age": None if record.cache_age is None else str(record.cache_age),
-        **{name: header_safe(value) for name, value in foreign.items() if value is not None},
+        **_header_safe({name: value for name, value in foreign.items() if value is not None}),
     }
     left = () if record.reservation is None else record.reservation.budget_headers(record)
     if record.error is not None:

@@ -36,7 +36,7 @@ class Replaced:
 
     def __init__(self) -> None:
         self._is_for_all = False
-        # People are many, and an event is needed only while a websocket waits for it.
+        # Clients may be many, and an event is needed only while a websocket waits for it.
         self._events: WeakValueDictionary[str | None, trio.Event] = WeakValueDictionary()
 
     def of(self, client: str | None) -> trio.Event:

@@ -75,9 +75,9 @@ class TargetRequest:
         """Return the request with the client's headers for ``target``."""
         sent = with_betas(context.client_request, target.betas)
         dropped: tuple[str, ...] = ()
-        if target.lane == "byte" or target.betas:
-            rows = ((BETA, name) for name in target.recipient.quirks.refused_betas)
-            sent, dropped = without_betas(sent, (*rows, *prepared.omissions.paths))
+        refused, omitted = target.recipient.quirks.refused_betas, prepared.omissions.paths
+        if (refused or omitted) and (target.lane == "byte" or target.betas):
+            sent, dropped = without_betas(sent, (*[(BETA, name) for name in refused], *omitted))
         checks = None if context.checks is None else context.checks.response_checks(target)
         disclosure = Disclosure(target, context)
         return cls(
@@ -89,8 +89,9 @@ class TargetRequest:
         target, outgoing = self.target, self.prepared.outgoing
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         record.lane = target.lane
-        record.dropped = (*outgoing.dropped, *self.dropped_betas)
-        record.adapted = outgoing.adapted
+        record.dropped, record.adapted = self.dropped_betas, ()
+        if outgoing.edits:
+            record.dropped, record.adapted = (*outgoing.dropped, *self.dropped_betas), outgoing.adapted
         if self.request.members is not None:
             record.by_operator = outgoing.by_operator
         if self.size is not None:
@@ -162,7 +163,7 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
         target = with_required_api(target, omissions)
     prepared, choices = await offload(request.incoming.size, _prepare_request, request, target, omissions)
     size = None
-    if request.reports_target_health:
+    if context.service.hooks.edit_sent and request.reports_target_health:
         for edit in context.service.hooks.edit_sent:
             prepared = await edit(prepared, target, context, request)
     is_needed = request.reservation is not None or not _COSTLY.isdisjoint(request.incoming.members)
@@ -171,7 +172,7 @@ async def write_request(context: ExchangeContext, request: PlannedRequest, step:
     target_request = TargetRequest.of(context, request, step, target, prepared, size, choices)
     if cause == "first":
         target_request.report(context.record)
-    if prepared.outgoing.dropped and context.strict:
+    if prepared.outgoing.edits and context.strict and prepared.outgoing.dropped:
         await offload(request.incoming.size, refuse_losses, prepared, target)
     if cause in ("retry", "fallback"):
         target_request.report(context.record)

@@ -122,8 +122,9 @@ class Walk:
             return None
         delay = self._hedge_delay(account)
         answer = await (self._run_attempt(account, make) if delay is None else self._run_hedged(account, delay, make))
-        if answer is not None and self._account.answer is answer:  # otherwise it is a hedge's cached response
-            self._commit(self._account)
+        account = self._account  # perhaps the hedge's
+        if answer is not None and account.answer is answer:  # otherwise it is a hedge's cached response
+            self._commit(account)
         return answer
 
     def shared_failure(self, target: Target) -> ErrorInfo | None:
@@ -237,7 +238,8 @@ class Walk:
 
     def _start_attempt(self, account: AttemptAccount) -> bool:
         """Start an attempt. Return false if another worker's request already tests the target."""
-        if account.begin(added=counts_as_retry(self._outcomes)) or not self._is_overtaken(account):
+        is_added = bool(self._outcomes) and counts_as_retry(self._outcomes)
+        if account.begin(added=is_added) or not self._is_overtaken(account):
             return True
         account.mark_unsent()
         return False

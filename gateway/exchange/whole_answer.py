@@ -32,7 +32,7 @@ UNREAD: Final = 8
 
 def has_calls(answer: Answer) -> bool:
     """Return whether ``answer`` calls tools of the client."""
-    return any(isinstance(block, ToolCallBlock) for block in answer.blocks)
+    return ToolCallBlock in map(type, answer.blocks)
 
 
 def _fold_of(events: Sequence[Event]) -> Fold:

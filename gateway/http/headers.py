@@ -23,6 +23,14 @@ class PassingNames(Protocol):
     def __contains__(self, name: str, /) -> bool: ...
 
 
+class PassingHeaders(Protocol):
+    """A set of names of headers."""
+
+    def select(self, headers: Headers, /) -> list[tuple[str, str]]:
+        """Return those of ``headers`` that have one of the names."""
+        ...
+
+
 LONGEST_WAIT: Final = 31 * 86400
 """The longest wait in seconds that a client receives, a month: the longest window of a plan. A longer wait is a
 provider's mistake."""
@@ -37,11 +45,13 @@ _RETRY_HEADERS = {"retry-after", "retry-after-ms", "x-should-retry"}
 _LIMIT_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
 
 
-def upstream_headers(client: Iterable[tuple[str, str]], passing: PassingNames) -> Headers:
+def upstream_headers(client: Iterable[tuple[str, str]], passing: PassingHeaders) -> Headers:
     """Return the client's headers in ``passing`` for a provider of the same API (the byte lane)."""
     headers = tuple(client)
+    if not (selected := passing.select(headers)):
+        return ()
     named = _hop_by_hop_names(headers)
-    return tuple([pair for pair in headers if pair[0] in passing and pair[0] not in named and pair[1].isprintable()])
+    return tuple([pair for pair in selected if pair[0] not in named and pair[1].isprintable()])
 
 
 def upstream_query(client: str, passing: PassingNames) -> str:
@@ -51,10 +61,12 @@ def upstream_query(client: str, passing: PassingNames) -> str:
     return "&".join(pair for pair in client.split("&") if pair.partition("=")[0] in passing)
 
 
-def passthrough_headers(upstream: Headers, passing: PassingNames) -> Headers:
+def passthrough_headers(upstream: Headers, passing: PassingHeaders) -> Headers:
     """Return the provider's headers in ``passing`` for a client of the same API (the byte lane)."""
+    if not (selected := passing.select(upstream)):
+        return ()
     named = _hop_by_hop_names(upstream)
-    return bounded_waits(tuple([pair for pair in upstream if pair[0] in passing and pair[0] not in named]))
+    return bounded_waits(tuple([pair for pair in selected if pair[0] not in named]))
 
 
 def _hop_by_hop_names(headers: Headers) -> set[str]:

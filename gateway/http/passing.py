@@ -9,6 +9,8 @@ from typing import Final
 
 import attrs
 
+from gateway.http.headers import Headers
+
 Rows = Mapping[str, str]
 
 TO_PROVIDER: Final[Rows] = {
@@ -103,6 +105,13 @@ class HeaderNames:
         names = tuple(names)
         exact = frozenset(name for name in names if not name.endswith("*"))
         return cls(exact, tuple(name[:-1] for name in names if name.endswith("*")), frozenset(barred) - exact)
+
+    def select(self, headers: Headers) -> list[tuple[str, str]]:
+        """Return those of ``headers`` that are in the set."""
+        exact, prefixes, barred = self.exact, self.prefixes, self.barred
+        return [
+            pair for pair in headers if pair[0] in exact or (pair[0].startswith(prefixes) and pair[0] not in barred)
+        ]
 
     def __contains__(self, name: str) -> bool:
         return name in self.exact or (name.startswith(self.prefixes) and name not in self.barred)

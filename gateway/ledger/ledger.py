@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -32,6 +32,8 @@ USUAL_WORDS = frozenset(
     )
 )  # fmt: skip
 """Providers' words for the end of an answer that the log line omits, because ``reason`` has the same meaning."""
+_NAMES: Final = ("model", "target", "provider_reason", "served_model", "route", "upstream_request_id")
+"""The fields with names or ids of clients and providers, which are masked and cut if they are long."""
 _NO_FIELDS: Mapping[str, Any] = {}
 _MASKED_LENGTH = 4096  # characters of a text that are masked before the text is cut
 
@@ -131,7 +133,7 @@ class Ledger:
         usage, estimated = record.bill.usage_or_estimate()
         cached = record.bill.from_cache
         cost = record.bill.cost() if record.attempts or cached else None
-        fields = {
+        fields: dict[str, Any] = {
             "event": "exchange",
             "at": _format_second(int(time.time())),
             "request_id": record.id,
@@ -139,22 +141,18 @@ class Ledger:
             "address": record.address,
             "api": record.api if record.served else "none",
             "endpoint": record.endpoint,
-            "model": self._mask_and_cut(record.requested_model, LONGEST_NAME),
+            "model": record.requested_model,
             "end_user": record.labels.get("end_user"),
             "tags": record.labels.get("tags"),
-            "target": self._mask_and_cut(record.target, LONGEST_NAME),
+            "target": record.target,
             "provider_api": record.provider_api,
             "lane": record.lane,
             "stream": record.stream,
             "status": _status(record.status, ended),
             "ended": ended,
             "reason": record.reason,
-            "provider_reason": self._mask_and_cut(record.provider_reason, LONGEST_NAME)
-            if record.provider_reason not in USUAL_WORDS
-            else None,
-            "served_model": self._mask_and_cut(usage.fallback_model, LONGEST_NAME)
-            if usage is not None and usage.steps
-            else None,
+            "provider_reason": record.provider_reason if record.provider_reason not in USUAL_WORDS else None,
+            "served_model": usage.fallback_model if usage is not None and usage.steps else None,
             "first_byte_ms": _ms(record.first_byte),
             "duration_ms": _ms(time.perf_counter() - record.began),
             "input_tokens": usage and usage.prompt,
@@ -176,7 +174,7 @@ class Ledger:
             **(_cached_fields(record) if cached else _NO_FIELDS),
             **more,
             "attempts": record.attempts,
-            "route": record.route and self._mask_and_cut(record.route, LONGEST_NAME),
+            "route": record.route,
             "waited_ms": _ms(record.waited) if record.waited else None,
             "tried": [self._attempt(one) for one in record.bill.attempt_records[-MOST_TRIED:]]
             if adds_information(record.bill.attempt_records)
@@ -184,15 +182,16 @@ class Ledger:
             # If the client stopped reading, timing decides whether it still received the error.
             "error": "overloaded" if ended == "shutdown" else error and error.kind,
             "message": error and self._message(error),
-            "upstream_request_id": self._mask_and_cut(
-                record.upstream_id or (record.answer_start and record.answer_start.id) or None, LONGEST_NAME
-            ),
+            "upstream_request_id": record.upstream_id or (record.answer_start and record.answer_start.id) or None,
             "dropped": self._paths(record.dropped) if record.dropped else None,
             "adapted": self._paths(record.adapted) if record.adapted else None,
             "repaired": self._paths(record.repaired) if record.repaired else None,
             **(_NO_FIELDS if record.steps is None else _steps_fields(record.steps)),
             "operator": self._paths(record.by_operator) if record.by_operator else None,
         }
+        for name in _NAMES:
+            if (text := fields[name]) is not None and len(text) > LONGEST_NAME:
+                fields[name] = self._mask_and_cut(text, LONGEST_NAME)
         return {name: value for name, value in fields.items() if value is not None}
 
     def _mask_and_cut(self, text: str | None, longest: int = LONGEST) -> str | None:

@@ -7,15 +7,15 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias
 
 AUDIT: Final = "trigate.audit"
 """The audit's logger, and the attribute of its records that has the line's fields."""
 
 STDERR: Final = "stderr"
 
-ALWAYS_LOGGED: Final = frozenset(("key_refused", "keys_guessed", "page_refused"))
+ALWAYS_LOGGED: Final = frozenset(("address_refused", "key_refused", "keys_guessed", "page_refused"))
 """Events that are logged even without a configured audit."""
 
 MINUTE: Final = 60.0
@@ -32,12 +32,20 @@ MOST: Final = 50
 
 log = logging.getLogger(AUDIT)
 
+OnEvent: TypeAlias = Callable[[str, Mapping[str, Any]], None]
+"""Learns of an event with its fields. It never raises."""
+
 
 class Audit:
-    """The audit of a process. Used from one thread; never raises, never waits. The log handlers mask keys."""
+    """The audit of a process. Used from one thread; never raises, never waits. The log handlers mask keys.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    ``on_event`` also gets each event with its fields."""
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, on_event: OnEvent = lambda event, fields: None
+    ) -> None:
         self._clock = clock
+        self.on_event = on_event
         self._begin()
 
     def _begin(self) -> None:
@@ -49,6 +57,7 @@ class Audit:
 
     def log_event(self, event: str, **fields: Any) -> None:
         """Log an event. Fields without a value are omitted, long ones are truncated."""
+        self.on_event(event, fields)
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         given = {name: _truncate(value) for name, value in fields.items() if value is not None and value != ()}
         level = logging.WARNING if event in ALWAYS_LOGGED else logging.INFO

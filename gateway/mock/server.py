@@ -18,6 +18,8 @@ from gateway.mock.endpoints import add_endpoints, session_app
 from gateway.mock.failures import ONLY_FAULTS, fault_descriptions, fault_of
 from gateway.mock.failures import PREFIX as FAULT_PREFIX
 from gateway.mock.faults import MAX_EVENT, Fault, Piece, ScriptedAnswer
+from gateway.mock.issuer import StandInIssuer, add_issuer
+from gateway.mock.mcp_server import add_mcp_server
 from gateway.mock.script import script
 from gateway.serving.http_app import App
 from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
@@ -117,6 +119,9 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None, 
 
         return answer
 
+    issuer = StandInIssuer()
+    add_issuer(routes, issuer)
+    add_mcp_server(routes, issuer)
     add_endpoints(routes, partial(_call_endpoint, failures, send), _answer_line)
     routes.add("/v1/models", models, READING)
     answering = [(codec, route) for codec in CODECS.values() for route in codec.wire.routes()]

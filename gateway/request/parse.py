@@ -82,6 +82,10 @@ class Incoming:
     stream: bool
     earlier: tuple[EarlierItems, ...] = attrs.field(default=(), repr=False)
     earlier_size: int = 0
+    json: Body = attrs.field(
+        init=False, repr=False, default=attrs.Factory(lambda self: Body(self.body, self.members), takes_self=True)
+    )
+    """Its members, each decoded once."""
 
     @property
     def names_agent(self) -> bool:
@@ -130,11 +134,6 @@ class Incoming:
         messages = (*leading, *(message for request in earlier for message in request.messages), *rest)
         dropped = (*(path for request in earlier for path in request.dropped), *own.dropped)
         return attrs.evolve(own, messages=messages, dropped=dropped)
-
-    @cached_property
-    def json(self) -> Body:
-        """Its members, each decoded once."""
-        return Body(self.body, self.members)
 
     def values(self) -> dict[str, Any]:
         """Return all members as Python values. Raises ``GatewayError`` (400) with the position of invalid JSON text."""

@@ -14,7 +14,7 @@ from gateway.request.prepared import Prepared
 from gateway.request.routing_options import RoutingOptions
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
-from providers.errors.member_paths import ANYWHERE, BETA, NO_MEMBER, TOOL_NAMES, Path, parse_path, remove_path
+from providers.errors.member_paths import ANYWHERE, BETA, NO_MEMBER, TOOL_NAMES, Path, parse_paths, remove_path
 from providers.errors.rejected import use_other_form
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft, Why, losses_of
@@ -73,7 +73,7 @@ def _with_storage_off(request: Request) -> Request:
 def _leave_out_rejected(outgoing: Outgoing, target: Target, omissions: Omissions) -> Outgoing:
     """Return ``outgoing`` without rejected parts. The codecs already omit whole members that the provider's row
     lists."""
-    known = [path for path in map(parse_path, target.recipient.quirks.refused_fields) if len(path) > 1]
+    known = [path for path in parse_paths(target.recipient.quirks.refused_fields) if len(path) > 1]
     if not (known or omissions.paths):
         return outgoing
     draft = Draft.of(outgoing.body)
@@ -111,7 +111,7 @@ def edit(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
         draft.replace(*codec.restore(draft.values(), recipient.issuer), "seal")
     if omissions.reasoning:
         draft.replace(*codec.without_reasoning(draft.values()), "rejected")
-    known = tuple(map(parse_path, recipient.quirks.refused_fields))
+    known = parse_paths(recipient.quirks.refused_fields)
     names: Mapping[str, str] = {}
     if TOOL_NAMES in omissions.paths or _has_long_names(draft, target):
         from providers.errors.long_tool_names import MEMBERS, own_names  # imported soon after the start
@@ -119,8 +119,9 @@ def edit(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
         names = own_names({name: draft.value(name) for name in MEMBERS if name in draft})
         omit_paths(draft, (TOOL_NAMES,), "provider")
     omit_paths(draft, known, "provider")
-    omit_paths(draft, omissions.paths, "rejected")
-    if any(path[0] == _USAGE for path in (*known, *omissions.paths)):
+    if omissions.paths:
+        omit_paths(draft, omissions.paths, "rejected")
+    if _USAGE in [path[0] for path in (*known, *omissions.paths)]:
         recipient = attrs.evolve(recipient, counts_usage=False)
     codec.adapt(draft, recipient)
     return Prepared(Outgoing(draft.encode(), edits=draft.edits, asks_usage=draft.asks_usage), names, omissions)
@@ -143,7 +144,7 @@ def _remove_model(draft: Draft) -> None:
 
 def omit_rejected(draft: Draft, target: Target, omissions: Omissions) -> None:
     """Remove what the provider is known to reject or has rejected."""
-    omit_paths(draft, map(parse_path, target.recipient.quirks.refused_fields), "provider")
+    omit_paths(draft, parse_paths(target.recipient.quirks.refused_fields), "provider")
     omit_paths(draft, omissions.paths, "rejected")
 
 

@@ -17,7 +17,7 @@ from gateway.request.further_models import fallback_models
 from gateway.request.members import check_members
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
-from providers.errors.member_paths import parse_path
+from providers.errors.member_paths import parse_paths
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Edit
 from providers.neutral.values import as_count
@@ -81,7 +81,8 @@ class Prepared:
     @property
     def size(self) -> int:
         """The number of bytes in all bodies."""
-        return len(self.outgoing.body) + sum(map(len, self.later_bodies))
+        size = len(self.outgoing.body)
+        return size + sum(map(len, self.later_bodies)) if self.later_bodies else size
 
     @property
     def requests(self) -> int:
@@ -94,7 +95,7 @@ class Prepared:
 
     def refuses(self, target: Target, member: str) -> bool:
         """Return whether the provider is known to refuse the member, or has refused it."""
-        known = map(parse_path, target.recipient.quirks.refused_fields)
+        known = parse_paths(target.recipient.quirks.refused_fields)
         return (member,) in (*known, *self.omissions.paths)
 
     def with_addition(self, name: str, body: bytes | None = None, headers: Headers | None = None) -> "Prepared":

@@ -67,12 +67,13 @@ def upstream_request(
     if wire.default_version and all(name.lower() != wire.version_header for name, _ in headers):
         headers = (*headers, (wire.version_header or "", wire.default_version))
     replaced = target.replaced_headers
-    if media is None:
-        media = MediaTypes(_JSON, target.framing.media_type if stream else _JSON)
+    sent_type, accepted = _JSON, target.framing.media_type if stream else _JSON
+    if media is not None:
+        sent_type, accepted = media.body or "", media.accepted
     headers = (
         *[pair for pair in headers if pair[0].lower() not in replaced],
-        *(() if media.body is None else (("content-type", media.body),)),
-        ("accept", media.accepted),
+        *((("content-type", sent_type),) if sent_type else ()),
+        ("accept", accepted),
         ("accept-encoding", "identity"),  # compressed events would wait for each other
         *target.configured_headers,
     )

@@ -182,10 +182,16 @@ class Target:
         It is the entry's own key, or with ``passthrough_auth`` ``client``, the client's bare token, which the client
         sent ``as_bearer``. Credentials that have to be fetched first are not included."""
         if not self.entry.passthrough_auth:
-            return BearerToken(key) if (key := self.entry.key) and is_subscription_token(key) else self.entry.key
+            return self._own_credential
         if client and (is_subscription_token(client) or (as_bearer and self._keeps_bearer(client))):
             return BearerToken(client)
         return client
+
+    @cached_property
+    def _own_credential(self) -> str | BearerToken | None:
+        """The entry's own key."""
+        key = self.entry.key
+        return BearerToken(key) if key and is_subscription_token(key) else key
 
     def _keeps_bearer(self, token: str) -> bool:
         """Return whether ``token``, which a client sent as a Bearer, stays one.
@@ -209,6 +215,8 @@ class Target:
             added = BEARER_TOKEN.sign(request, credential.token, at)
         else:
             added = self.signer.sign(request, credential, at)
+        if not self.configured_headers:
+            return tuple(added)
         own = [name for name, _ in self.configured_headers]
         return tuple(pair for pair in added if pair[0] not in own)
 

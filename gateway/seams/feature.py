@@ -73,14 +73,16 @@ class Feature:
       process opens, and returns the remarks. It raises ``ConfigError``
     - ``explain``: ``module:function``, called with a configuration and an ``ExplainedRequest``. It returns an
       ``Explained`` for ``trigate explain``, and raises ``ConfigError``
+    - ``status``: ``module:function``, called with a configuration that has only its storage. It returns the label and
+      the text of a row of ``trigate status``
     - ``schema``: ``module:function`` that adds to the configuration's JSON Schema
     - ``needs``: the names of features above without which this one is not opened
     - ``secrets``: ``module:function``, an ``OpenSecrets``, if it reads secrets in stores (``gateway.seams.secrets``)
     - ``option``: the name of an option of ``trigate serve`` without which it is not opened
     - ``check_option``: ``module:function``, which raises ``OSError`` for an unusable value of the option
     - ``supervised``: ``module:function``, an ``OpenSupervised`` (``gateway.seams.supervised``)
-    - ``client_source``, ``client_rows``, ``people``: ``module:function``, an ``OpenClientSource``, an ``OpenRows`` and
-      an ``OpenPeople`` (``gateway.seams.identify``)
+    - ``client_source``, ``client_rows``, ``unlisted``: ``module:function``, an ``OpenClientSource``, an ``OpenRows``
+      and an ``OpenUnlisted`` (``gateway.seams.identify``)
     - ``find_client``: ``module:function``, a ``FindClient``, for commands
     - ``stores_clients``: whether a configuration may have stored clients
     - ``unwanted_paths``: paths that it does not serve if it is not wanted, with advice for the error"""
@@ -97,6 +99,7 @@ class Feature:
     judge: str = ""
     trial: str = ""
     explain: str = ""
+    status: str = ""
     schema: str = ""
     option: str = ""
     check_option: str = ""
@@ -104,7 +107,7 @@ class Feature:
     client_source: str = ""
     client_rows: str = ""
     stores_clients: Wanted = always
-    people: str = ""
+    unlisted: str = ""
     find_client: str = ""
     unwanted_paths: tuple[tuple[str, str], ...] = ()
     contract: int | None = None

@@ -7,15 +7,17 @@ limits, shares), so both get the configuration alone. At most one feature has ea
    ``trigate serve`` opens it, once, if ``stores_clients`` accepts its first configuration. ``read`` completes that
    one, ``complete`` each later one; both return it with other ``client_keys``. ``follow`` runs until it is cancelled,
    and calls ``apply`` for each change. No method raises for a storage that is unavailable: it may return, and the last
-   known clients stay valid.
+   known clients stay valid. A stored client may have more to spend for a time: ``amount_of`` makes this the amount of
+   its budget, or of its group's.
    Another feature may declare rows that the source reads together with its clients, in one transaction
    (``Feature.client_rows``).
-2. **People** (``Feature.people``): clients that no list has, because a token names them. It is opened for each
-   configuration that ``is_wanted`` accepts, in a thread, with the source and the people of the configuration before.
-   ``Config.people`` has them afterwards. The kernel first awaits ``prepare`` for a request whose credentials are no
-   keys; it may wait two seconds, never raises, and a cancellation ends it. ``identify`` follows, never waits, and may
-   raise ``GatewayError``: then the request ends with this error. Keys of the file and certificates have precedence.
-   ``Config.by_client`` makes the tables of limits and rights, to which ``table`` adds the values of people."""
+2. **Unlisted clients** (``Feature.unlisted``): clients that no list has, because a token names them. They are opened
+   for each configuration that ``is_wanted`` accepts, in a thread, with the source and the unlisted clients of the one
+   before. ``Config.unlisted`` has them afterwards. The kernel first awaits ``prepare`` for a request whose credentials
+   are no keys; it may wait two seconds, never raises, and a cancellation ends it. ``identify`` follows, never waits,
+   and may raise ``GatewayError``: then the request ends with this error. Keys of the file and certificates have
+   precedence. ``Config.by_client`` makes the tables of limits and rights, to which ``table`` adds those of unlisted
+   clients."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -23,13 +25,16 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from gateway.config.settings import Config
 
 if TYPE_CHECKING:
-    from gateway.allowances.raises import RaiseSource
-    from gateway.config.people import People
+    from gateway.allowances.allowance import Holder
+    from gateway.allowances.budgets import PresentAmount
+    from gateway.config.allowances import SpendingBudget
+    from gateway.config.clients import ClientGroup, ClientKey
+    from gateway.config.unlisted import UnlistedClients
     from gateway.stores.database import Database
 
 
 class ApplyClients(Protocol):
-    """A function that uses the clients of ``with_clients(config)`` for new requests, which the people ``by`` changed.
+    """A function that uses the clients of ``with_clients(config)`` for new requests, which ``by`` changed.
 
     It may call ``with_clients`` in a thread. Never raises."""
 
@@ -43,8 +48,16 @@ class ClientSource:
     """Called with the names of clients whose rights have changed without a change of ``client_keys``."""
 
     @property
-    def raises(self) -> "RaiseSource | None":
-        """The stored raises of budgets, ``None`` if the configuration permits none."""
+    def rows(self) -> object:
+        """The rows of another feature that it reads with its clients, ``None`` without any."""
+        return None
+
+    def amount_of(
+        self, holder: "Holder", settings: "ClientKey | ClientGroup", budget: "SpendingBudget"
+    ) -> "PresentAmount | None":
+        """Return how to find the present amount of a ``budget`` in the ``settings`` of ``holder``.
+
+        ``None`` if it is always that of the configuration."""
         return None
 
     async def read(self, config: Config) -> Config:
@@ -86,7 +99,7 @@ class FindClient(Protocol):
     def __call__(self, config: Config, name: str, names: list[str]) -> Config | None: ...
 
 
-class OpenPeople(Protocol):
-    """Opens the people of a configuration; ``before`` are those of the configuration before."""
+class OpenUnlisted(Protocol):
+    """Opens the unlisted clients of a configuration; ``before`` are those of the configuration before."""
 
-    def __call__(self, config: Config, source: ClientSource, before: "People | None") -> "People": ...
+    def __call__(self, config: Config, source: ClientSource, before: "UnlistedClients | None") -> "UnlistedClients": ...

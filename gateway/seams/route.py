@@ -25,6 +25,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from gateway.http.headers import Adapter
+from gateway.http.listener_rules import Use
 from gateway.serving.route_table import READING, Handler
 
 
@@ -34,7 +35,7 @@ class HttpRoute:
 
     In ``path``, ``{id}`` matches one step; ``{model}``, ``{rest}`` and ``{deployment}`` match one or more. The error
     for an unknown path may suggest a path that ``is_listed``. Pages of the origins in ``cors`` may read the responses
-    of a path that is ``for_programs``."""
+    of a path that is ``for_programs``. ``uses`` are what the path is for: a listener may serve some uses only."""
 
     path: str
     handler: Handler
@@ -42,6 +43,7 @@ class HttpRoute:
     is_listed: bool = False
     for_programs: bool = False
     is_page: bool = False
+    uses: tuple[Use, ...] = ("models",)
 
 
 ALL_BELOW: Final = "/{rest}"

@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from gateway.http.certificates import CLIENT_CERTIFICATE, NOBODY, CertificateNames
+from gateway.http.listener_rules import LISTENER
 from gateway.http.request_scope import CONNECTION, ConnectionPlace
 from gateway.http.sockets import Data
 from gateway.serving.app_tasks import AppTasks
@@ -69,12 +70,15 @@ class ConnectionContext:
     def scope(self, version: str, target: bytes, headers: Iterable[tuple[bytes, bytes]], **own: Any) -> Any:
         """Return the ASGI scope of a request or a websocket, with its ``own`` members."""
         path, _, query = target.partition(b"?")
+        text = path.decode("ascii")
         extensions: dict[str, Any] = {CONNECTION: self.place}
         if self.certificate:
             extensions[CLIENT_CERTIFICATE] = self.certificate
+        if self.listener.rules is not None:
+            extensions[LISTENER] = self.listener.rules
         return {
             "http_version": version,
-            "path": unquote(path.decode("ascii")),
+            "path": unquote(text) if "%" in text else text,
             "raw_path": path,
             "query_string": query,
             "root_path": "",
@@ -141,7 +145,7 @@ class ClientConnection:
     async def run(self) -> None:
         """Serve the connection to its end. Raises only ``Cancelled``."""
         try:
-            if self._listener.serves == "health":
+            if self._listener.is_for_probes:
                 await self._serve_health_checks("listener", 404, math.inf)
                 return
             with self._server.registry.reserve() as has_place:
@@ -233,7 +237,7 @@ class ClientConnection:
         """Serve the client if it may have another connection.
 
         This comes before the TLS handshake, which would otherwise hold any number of connections open."""
-        address = self.client[0] if self.client is not None and self._listener.serves == "all" else None
+        address = self.client[0] if self.client is not None and not self._listener.is_for_probes else None
         with server.registry.count_address(address) as has_room:
             if not has_room:
                 await self._turn_away()

@@ -26,6 +26,11 @@ class RequestLine:
     method: bytes
     version: bytes  # b"1.1"
     closes: bool  # the client wants the connection closed
+    names: tuple[str, str] = attrs.field(
+        init=False,
+        default=attrs.Factory(lambda self: (self.method.decode().upper(), self.version.decode()), takes_self=True),
+    )
+    """The method and the version as in ASGI."""
 
     @classmethod
     def of(cls, method: bytes, version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> "RequestLine":

@@ -40,6 +40,8 @@ LARGE: Final = 16 * 1024  # bytes that are not copied after a head
 _WHOLE: Final = (h11.DONE, h11.MUST_CLOSE, h11.MIGHT_SWITCH_PROTOCOL)  # type: ignore[attr-defined]
 
 
+_PLAIN_LINES: Final = {method: RequestLine(method, b"1.1", closes=False) for method in (b"GET", b"POST")}
+
 _TLS_HANDSHAKE: Final = b"\x16\x03"
 log = logging.getLogger("trigate.connections")
 
@@ -199,8 +201,7 @@ class Http1:
 
     def _begin_plain(self, request: PlainRequest) -> None:
         self._connection.set_idle(False)
-        line = RequestLine(request.method, b"1.1", closes=False)
-        stream = self._begin_stream(line, request.target, request.headers)
+        stream = self._begin_stream(_PLAIN_LINES[request.method], request.target, request.headers)
         if not request.missing:
             stream.take_whole_body(request.body)
         elif request.body:
@@ -216,7 +217,7 @@ class Http1:
         self._has_begun = True
         self._line = line
         self._stream = stream = HttpStream(self._context, self, self._write_now)
-        stream.begin(line.method.decode().upper(), line.version.decode(), target, headers, on_reading)
+        stream.begin(*line.names, target, headers, on_reading)
         return stream
 
     async def _speak_http2(self) -> None:
@@ -242,15 +243,12 @@ class Http1:
     # Responses (``ResponseSender``)
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
-        self._start(self._line, status, headers)
-
-    def _start(self, line: RequestLine, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         if self._response is not None:
             return  # nothing of the app follows the server's own error
         # After a 413 the rest of the body is dropped. While the process stops, the next request belongs elsewhere.
         if status == 413 or self._context.server.registry.draining:
             headers = [*headers, (b"connection", b"close")]
-        self._response = ResponseWriter(line, status, headers)
+        self._response = ResponseWriter(self._line, status, headers)
         self._head = self._response.head
 
     async def send_body(self, data: bytes) -> None:
@@ -278,7 +276,7 @@ class Http1:
     async def _refuse(self, status: int) -> None:
         """Respond to a request that cannot be read."""
         headers, body = error_response(status)
-        self._start(self._line, status, headers)
+        await self.start(status, headers)
         await self.send_body(body)
         await self.end()
 

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Final, Protocol, TypeAlias, cast
 from urllib.parse import urlsplit
 
@@ -22,7 +22,6 @@ from gateway.serving.asgi_extensions import (
     IMMEDIATE,
     WRITE_NOW,
     AsgiApp,
-    AsgiMessage,
     AsgiReceive,
     AsgiScope,
     AsgiSend,
@@ -208,7 +207,7 @@ class AppRequest:
         """Send ``response``, and end the request."""
         self.scope[IMMEDIATE] = not request_scope.admitted
         try:
-            await self._send_parts(partial(self._send, request_scope, send), response)
+            await self._send_parts(request_scope, send, response)
         except Truncated:
             # Returning without the last message is ASGI's way to cut: the server closes without the final chunk.
             log.warning(
@@ -217,7 +216,7 @@ class AppRequest:
         if request_scope.nursery.child_tasks:  # an empty cancellation would cost one percent of a small request
             request_scope.nursery.cancel_scope.cancel()
 
-    async def _send_parts(self, send: AsgiSend, response: Response) -> None:
+    async def _send_parts(self, request_scope: RequestScope, send: AsgiSend, response: Response) -> None:
         """Send a complete body in one message with the end."""
         headers, body = encode_headers(response.headers), response.body
         last = b""
@@ -235,19 +234,13 @@ class AppRequest:
             async with body as pieces:
                 async for data in pieces:
                     await send({"type": "http.response.body", "body": data, "more_body": True})
-        await send({"type": "http.response.body", "body": last, "more_body": False})
-
-    async def _send(self, request_scope: RequestScope, send: AsgiSend, message: AsgiMessage) -> None:
-        if message["type"] != "http.response.body" or message.get("more_body", False):
-            await send(message)
-            return
         # A task that crashes closes its channels, which looks like the end of the body. The nursery is cancelled by
         # then, which a send without a checkpoint would not notice.
         await trio.lowlevel.checkpoint_if_cancelled()
         request_scope.ending = True
-        if len(message["body"]) <= MAX_WRITE:  # a larger one may take a while
+        if len(last) <= MAX_WRITE:  # a larger one may take a while
             request_scope.send_last_bytes()
-        await send(message)
+        await send({"type": "http.response.body", "body": last, "more_body": False})
         request_scope.left = request_scope.left or bool(self.scope.get(CLIENT_LEFT, False))
         request_scope.complete = not request_scope.left
 

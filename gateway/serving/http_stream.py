@@ -59,8 +59,9 @@ class Backlog:
 
     def end(self) -> None:
         """Stop counting, because the app reads no more of the body or the rest is dropped."""
-        self.is_paced = False
-        self._take(self.size)
+        if self.is_paced:
+            self.is_paced = False
+            self._take(self.size)
 
     def _take(self, size: int) -> None:
         taken = min(size, self.size)

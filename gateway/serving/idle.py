@@ -101,7 +101,7 @@ class IdleTimer:
 
     async def wait(self, receive: Callable[[], Awaitable[T]]) -> T | None:
         """Return the result of ``receive``, or ``None`` if the connection ends first."""
-        if trio.current_time() >= self._deadline:
+        if self._deadline < math.inf and trio.current_time() >= self._deadline:
             return None
         self._waiting, self._interrupted = True, False
         try:

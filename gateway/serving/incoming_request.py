@@ -92,13 +92,13 @@ class AsgiRequest:
         self.headers = as_text(asgi["headers"])
         self.query = asgi["query_string"].decode("latin-1")
         self._receive = receive
-        self._take_now = cast("TakeNow", asgi["extensions"].get(TAKE_NOW, _no_message))
+        self._take_now: TakeNow = asgi["extensions"].get(TAKE_NOW, _no_message)
         self._max_bytes = max_bytes
         self._seconds = seconds
-        on_leaving = asgi["extensions"].get(ON_LEAVING)
+        on_leaving: OnLeaving | None = asgi["extensions"].get(ON_LEAVING)
         self._listening = on_leaving is not None
         if on_leaving is not None:
-            cast("OnLeaving", on_leaving)(scope.leave)
+            on_leaving(scope.leave)
 
     async def read(self, count_arrived: CountArrived) -> bytes:
         length = dict(self.headers).get("content-length", "")

@@ -7,10 +7,11 @@ import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 import attrs
 
+from gateway.http.listener_rules import ListenerRules
 from gateway.serving.tls import ListenerTls
 
 WRITE_TIMEOUT: Final = 30.0
@@ -38,9 +39,6 @@ class ServerConfig:
 
 BACKLOG: Final = 1024
 
-Serves: TypeAlias = Literal["all", "health"]
-"""The requests that a listener accepts: all, or only health checks."""
-
 
 @attrs.frozen(eq=False, repr=False)
 class ListenerOptions:
@@ -49,9 +47,11 @@ class ListenerOptions:
 
     tls: ListenerTls | None = None
     http2: bool = True
-    serves: Serves = "all"
+    is_for_probes: bool = False
+    """It accepts health checks alone."""
     proxy_protocol: bool = False
     """A PROXY header comes first and has the client's address."""
+    rules: ListenerRules | None = None
 
 
 class BindFailed(OSError):

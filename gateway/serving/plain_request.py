@@ -21,7 +21,7 @@ _HEAD: Final = re.compile(
 _HEADER: Final = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*)\r\n")  # in lines that match ``_HEAD``
 _LONGEST_LENGTH: Final = 9  # digits; no accepted body needs more
 _KEEP: Final = b"keep-alive"
-_SPECIAL: Final = (b"transfer-encoding", b"upgrade", b"expect")
+_SPECIAL: Final = frozenset((b"transfer-encoding", b"upgrade", b"expect"))
 """Headers that need more than one step."""
 
 
@@ -56,8 +56,8 @@ def read_plain_request(data: bytes) -> PlainRequest | None:
         or len(headers) > MAX_LINES
         or b"host" not in fields
         or not is_host(fields[b"host"])
-        or fields.get(b"connection", _KEEP).lower() != _KEEP
-        or any(name in fields for name in _SPECIAL)
+        or (b"connection" in fields and fields[b"connection"].lower() != _KEEP)
+        or not _SPECIAL.isdisjoint(fields)
     ):
         return None
     return PlainRequest(method, target, headers, body, missing)

@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
+from gateway.http.listener_rules import Use
 from gateway.http.response import Response
 
 Handler: TypeAlias = Callable[..., Awaitable[Response]]
@@ -61,11 +62,23 @@ class RouteTable:
     def __init__(self) -> None:
         self._by_path: dict[str, dict[str, Handler]] = {}
         self._named: dict[str, list[_NamedRoute]] = {}
+        self._uses: dict[str, tuple[Use, ...]] = {}
         self.listed: list[str] = []
         """The paths that the error for an unknown path may suggest."""
 
-    def add(self, path: str, handler: Handler, methods: Sequence[str], *, is_listed: bool = False) -> None:
-        """Handle ``methods`` on ``path`` with ``handler``; variables of ``path`` are in braces."""
+    def add(
+        self,
+        path: str,
+        handler: Handler,
+        methods: Sequence[str],
+        *,
+        is_listed: bool = False,
+        uses: tuple[Use, ...] = (),
+    ) -> None:
+        """Handle ``methods`` on ``path`` with ``handler``; variables of ``path`` are in braces.
+
+        ``uses`` are the uses of the path, with any method; the first route of a path decides."""
+        self._uses.setdefault(path, uses)
         if is_listed and path not in self.listed:
             self.listed.append(path)
         prefix, variable, rest = path.partition("{")
@@ -93,6 +106,12 @@ class RouteTable:
     def find_shortened(self, method: str, path: str) -> Handler | None:
         """Return the handler for ``path`` without its last slash, if it has one."""
         return self.find(method, path[:-1]) if path.endswith("/") and len(path) > 1 else None
+
+    def uses(self, path: str) -> tuple[Use, ...]:
+        """Return what ``path`` is for; nothing if it is unknown, or for health checks."""
+        if path in self._uses:
+            return self._uses[path]
+        return next((uses for one, uses in self._uses.items() if "{" in one and pattern_of(one).fullmatch(path)), ())
 
     def methods(self, path: str) -> tuple[str, ...]:
         """Return the methods of requests for ``path`` in alphabetical order, none for an unknown path."""

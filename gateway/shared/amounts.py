@@ -32,7 +32,7 @@ class SharedAmounts:
         self._most = JOURNAL // 16 - 1
         self.configured = AmountTable(memory, "configured", self.commit)
         self.chosen = AmountTable(memory, "chosen", self.commit)
-        self.people = AmountTable(memory, "people", self.commit)
+        self.unlisted = AmountTable(memory, "unlisted", self.commit)
         self.open = AmountTable(memory, "open", self.commit)
 
     def lock(self) -> None:

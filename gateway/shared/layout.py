@@ -82,13 +82,13 @@ SIZES: Final[Mapping[str, TableSize]] = {
 """The tables by name; the number of rows limits the entries."""
 
 AMOUNT_ROWS: Final[Mapping[str, int]] = {
-    "configured": 131_072, "chosen": 131_072, "open": 16_384, "people": 262_144,
+    "configured": 131_072, "chosen": 131_072, "open": 16_384, "unlisted": 262_144,
 }  # fmt: skip
 """The rows of each table of amounts.
 
 ``configured`` is for limits of the configuration, ``chosen`` for limits of names that clients choose, such as runs,
-``open`` for counts of open responses, and ``people`` for limits of people, whose number an issuer decides. Clients
-therefore cannot take rows from the configuration."""
+``open`` for counts of open responses, and ``unlisted`` for limits of clients that no list has, whose number
+others decide. Clients therefore cannot take rows from the configuration."""
 
 
 @attrs.frozen

@@ -83,7 +83,7 @@ class Upstream(trio.abc.AsyncResource):
 
     def _route_and_wire(self, request: UpstreamRequest) -> tuple[UpstreamRoute, WireRequest]:
         address = parse_address(request.url)
-        route = UpstreamRoute(address.origin, self._proxies.proxy_for(address.origin))
+        route = self._proxies.route_to(address.origin)
         headers, target = wire_headers(request, address.host_header), address.target
         if route.is_forwarding and route.proxy is not None:
             headers, target = [*proxy_headers(route.proxy), *headers], address.absolute

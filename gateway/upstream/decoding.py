@@ -46,8 +46,9 @@ class Decoder(Protocol):
 
 def content_codings(headers: Iterable[tuple[str, str]]) -> list[str]:
     """Return the content codings in the order in which they were applied."""
-    words = ",".join(value for name, value in headers if name == "content-encoding").lower().split(",")
-    return [word for word in map(str.strip, words) if word not in ("", "identity")]
+    found = [value for name, value in headers if name == "content-encoding"]
+    words = ",".join(found).lower().split(",") if found else ()
+    return [word for word in map(str.strip, words) if word not in ("", "identity")] if words else []
 
 
 async def decode(raw: BodySource, applied: Sequence[str]) -> AsyncGenerator[bytes, None]:

@@ -23,7 +23,8 @@ _TLS_RECORDS: Final = (0x15, 0x16)  # alert and handshake (RFC 8446, section 5.1
 _STATUS = re.compile(rb"HTTP/([0-9]\.[0-9]) ([0-9]{3})(?: [^\0\n\r\v\f]*)?")
 _FIELD = re.compile(rb"([-!#$%&'*+.^_`|~0-9a-zA-Z]+):[ \t]*((?:[^\0\s]+(?:[ \t]+[^\0\s]+)*)?)[ \t]*")
 _FOLD = re.compile(rb"\r?\n[ \t]+")  # a continuation line (section 5.2)
-_LENGTH = re.compile(rb"[0-9]{1,20}")
+_LONGEST_LENGTH: Final = 20  # digits
+_LENGTH = re.compile(rb"[0-9]{1,%d}" % _LONGEST_LENGTH)
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -90,7 +91,7 @@ class HeadReader:
 def _head(version: bytes, status: int, headers: Headers, rest: bytes) -> Head:
     found = dict(headers)
     length = found.get(b"content-length")
-    lasts = version >= b"1.1" and not ends_connection(headers)
+    lasts = version >= b"1.1" and not (b"connection" in found and ends_connection(headers))
     return Head(status, headers, None if length is None else int(length), b"transfer-encoding" in found, lasts, rest)
 
 
@@ -106,7 +107,7 @@ def _fields(lines: bytes) -> Headers:
             value = _length(value)
             if (name, value) in headers:  # repeated
                 continue
-        if name in (b"content-length", b"transfer-encoding") and any(name == other for other, _ in headers):
+        if name in (b"content-length", b"transfer-encoding") and name in dict(headers):
             raise ValueError("two of its headers contradict each other")
         if name == b"transfer-encoding" and (value := value.lower()) != b"chunked":
             raise ValueError("its transfer-encoding is not supported")
@@ -125,6 +126,8 @@ _field = lru_cache(maxsize=512)(_read_field)  # a provider sends most of its hea
 
 
 def _length(value: bytes) -> bytes:
+    if value.isdigit() and len(value) <= _LONGEST_LENGTH:
+        return value
     lengths = {length.strip() for length in value.split(b",")}
     if len(lengths) != 1 or not _LENGTH.fullmatch(length := lengths.pop()):
         raise ValueError("its content-length is not valid")

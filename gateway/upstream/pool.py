@@ -110,7 +110,7 @@ class Pool:
     async def _take_idle(self, route: UpstreamRoute) -> Connection | None:
         """Return the usable connection along ``route`` that was used last."""
         for entry in reversed(self._idle):
-            if entry[0].route == route:
+            if entry[0].route is route or entry[0].route == route:
                 break
         else:
             return None

@@ -84,14 +84,19 @@ def wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, byt
     """Return the headers on the wire; ``host`` is the one in the URL.
 
     Raises ``UpstreamError``, which does not quote a value, because it may be a credential."""
-    names = [_read_name(name) for name, _ in request.headers]
-    hosts = [one for one, _ in names if one == "host"]
-    if len(hosts) > 1:
-        raise misconfigured(TWO_HOSTS)
-    headers = [] if hosts else [(b"host", host)]
-    for (lower, encoded), (name, value) in zip(names, request.headers, strict=True):
-        if not (encoded and _is_value(value)):
+    text = "".join([value for _, value in request.headers])
+    is_plain = text.isascii() and text.isprintable()  # as nearly all are
+    headers, has_host = [(b"host", host)], False
+    for name, value in request.headers:
+        lower, encoded = _read_name(name)
+        has_plain_value = is_plain and value[:1] != " " != value[-1:]
+        if not (encoded and (has_plain_value or _FIELD_VALUE.fullmatch(value))):
             raise misconfigured(BAD_HEADER.format(name))
+        if lower == "host":
+            if has_host:
+                raise misconfigured(TWO_HOSTS)
+            del headers[0]
+            has_host = True
         if lower not in ("content-length", "transfer-encoding"):
             headers.append((encoded, value.encode("latin-1")))
     if request.upgrade is not None:
@@ -108,12 +113,6 @@ def wire_headers(request: UpstreamRequest, host: bytes) -> list[tuple[bytes, byt
 def _read_name(name: str) -> tuple[str, bytes]:
     """Return the name of a header in lower case, and its bytes on the wire, ``b""`` if it is invalid."""
     return name.lower(), name.encode("ascii") if _FIELD_NAME.fullmatch(name) else b""
-
-
-def _is_value(text: str) -> bool:
-    if text.isascii() and text.isprintable() and text[:1] != " " != text[-1:]:  # as nearly all are
-        return True
-    return _FIELD_VALUE.fullmatch(text) is not None
 
 
 class CredentialSource(Protocol):

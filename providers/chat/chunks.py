@@ -58,7 +58,9 @@ class Chunk(msgspec.Struct):
     @property
     def counts(self) -> Mapping[str, Any] | None:
         """The token counts, if any. In streams, Moonshot has them in the choice (earendil-works/pi#2017)."""
-        found = (self.usage, *(choice.usage for choice in self.choices or ()))
+        if type(self.usage) is dict and self.usage:
+            return self.usage
+        found = [choice.usage for choice in self.choices or ()]
         return next((one for one in found if isinstance(one, dict) and one), None)
 
     @property

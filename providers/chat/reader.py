@@ -14,7 +14,7 @@ from providers.chat.reading import OpenAnswer, add_delta, add_pages, start_namel
 from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader, corrected_reason
-from providers.neutral.ends import ENDS, Failed, end_failure
+from providers.neutral.ends import ENDS, Failed, Meaning, end_failure
 from providers.neutral.moderation import moderation_from_chat
 from providers.neutral.token_usage import OLDER, read_tokens
 from providers.neutral.values import as_string
@@ -39,15 +39,21 @@ def stop_string(value: Any) -> str | None:
     return value if isinstance(value, str) and value.lower() not in ENDS_OF_CHAT else None
 
 
+def meaning_of(word: str) -> Meaning | None:
+    """Return the meaning of the finish reason ``word``, ``None`` if it is unknown."""
+    meaning = ENDS_OF_CHAT.get(word)
+    return ENDS_OF_CHAT.get(finish_word(word)) if meaning is None else meaning
+
+
 def read_failure(word: str) -> ErrorInfo | None:
     """Return the failure that the finish reason ``word`` means, or None."""
-    meaning = ENDS_OF_CHAT.get(finish_word(word))
+    meaning = meaning_of(word)
     return end_failure(meaning, word, finish_word(word)) if isinstance(meaning, Failed) else None
 
 
 def _is_end(word: str) -> bool:
     """Return whether the finish reason ``word`` means a complete answer."""
-    return isinstance(ENDS_OF_CHAT.get(finish_word(word)), str)
+    return isinstance(meaning_of(word), str)
 
 
 def read_end(word: str, stopped_by: str | None, called: bool, moderation: Any = None) -> AnswerEnd:
@@ -55,7 +61,7 @@ def read_end(word: str, stopped_by: str | None, called: bool, moderation: Any = 
     checked = None if moderation is None else moderation_from_chat(moderation)
     if not word:  # Snowflake only sends [DONE]
         return AnswerEnd(corrected_reason("stop", called), moderation=checked, is_known=False)
-    meaning = ENDS_OF_CHAT.get(finish_word(word))
+    meaning = meaning_of(word)
     if meaning is None or isinstance(meaning, Failed):
         return AnswerEnd("stop", word, moderation=checked, is_known=False)
     if meaning == "stop" and stopped_by is not None:
@@ -186,8 +192,9 @@ class ChatReader(StagedReader):
         if self._pages is not None and self._answer.holds_content:
             add_pages(self._answer, self._pages, out)
         self._answer.close_block(out)
-        has_called = ENDS_OF_CHAT.get(finish_word(self._finish)) == "tool_calls"
-        start_nameless_calls(self._answer, out, has_called=has_called)
+        has_called = meaning_of(self._finish) == "tool_calls"
+        if self._answer.calls:
+            start_nameless_calls(self._answer, out, has_called=has_called)
         out.extend(map(BlockEnd, self._answer.tools))
         if self._usage is not None:
             out.append(self._usage)
@@ -221,7 +228,7 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
         raise GatewayError("upstream", "the provider's answer is not a JSON object", reason="bad_answer") from None
     if chunk.is_failure:
         return (read_event_failure(any_json(body)),)
-    if not any(choice.index in (0, None) for choice in chunk.choices or ()):
+    if not [choice for choice in chunk.choices or () if choice.index in (0, None)]:
         raise GatewayError("upstream", "the provider's answer has no choices", reason="bad_answer")
     return ChatReader().read_whole(chunk)
 

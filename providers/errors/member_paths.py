@@ -6,6 +6,7 @@ A path is a tuple of names in the provider's spelling, with ``[]`` for any index
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 from providers.neutral.fields import join_path
@@ -37,6 +38,12 @@ def parse_path(text: str) -> Path:
     """
     names = re.findall(r"\[\]|[\w\-]+", text)
     return tuple(INDEX if name.isdecimal() else name for name in (names[1:] if names[:1] == ["body"] else names))
+
+
+@lru_cache(512)
+def parse_paths(texts: tuple[str, ...]) -> tuple[Path, ...]:
+    """Return the paths that a provider's row lists."""
+    return tuple(map(parse_path, texts))
 
 
 def remove_path(value: Any, path: Path, at: str = "") -> tuple[Any, set[str]]:

@@ -166,10 +166,12 @@ class _Items(list[Any]):
 class Draft:
     """The top-level members of a request under edit, and the edits."""
 
-    __slots__ = ("_body", "_edits", "_members", "asks_usage", "changed")
+    __slots__ = ("_body", "_edits", "_members", "asks_usage", "changed", "mentions")
 
     def __init__(self, body: Body) -> None:
         self._body = body
+        self.mentions = body.mentions
+        """Return whether the request contains a part, a cheap check before decoding a member."""
         self._members: dict[str, Any] = dict(body.members)
         self._edits: list[Edit] = []
         self.changed = False
@@ -182,10 +184,6 @@ class Draft:
 
     def __contains__(self, name: str) -> bool:
         return name in self._members
-
-    def mentions(self, part: bytes) -> bool:
-        """Return whether the request contains ``part``, a cheap check before decoding a member."""
-        return self._body.mentions(part)
 
     def value(self, name: str) -> Any:
         """Return a member as Python values, which must not be changed; ``None`` if it is absent.

@@ -35,6 +35,8 @@ PROVISIONED: Final = "provisioned_throughput"
 
 def token_count(value: Any) -> int:
     """Return ``value`` as a number of tokens, 0 for anything else (``null`` in Databricks' running usage)."""
+    if value is None:
+        return 0
     if type(value) is int and 0 <= value <= MOST_TOKENS:
         return value
     return int(min(value, MOST_TOKENS)) if is_token_count(value) else 0
@@ -183,20 +185,22 @@ def read_tokens(
     both, one with 0). ``tier`` is from outside ``usage``, and ``calls`` are the default for calls of the provider's own
     tools. Parts are limited to the whole: none is below zero, and the input's parts add up.
     """
-    if not usage.get(words.input) and not usage.get(words.output):
+    input_count, output_count = usage.get(words.input), usage.get(words.output)
+    if not input_count and not output_count:
         words = next((one for one in (OLDER, NEWER) if usage.get(one.input) or usage.get(one.output)), words)
+        input_count, output_count = usage.get(words.input), usage.get(words.output)
     inputs, outputs = _object(usage, words.input_details), _object(usage, words.output_details)
-    prompt, total = token_count(usage.get(words.input)), token_count(usage.get("total_tokens"))
+    prompt, total = token_count(input_count), token_count(usage.get("total_tokens"))
     # # DeepSeek and Moonshot have the cached part at the top level.
     counts = inputs.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get("cached_tokens")
     cached = counts[0] or counts[1] or counts[2]
     cache_read = min(token_count(cached), prompt)
-    written = next((count for name in _WRITES if (count := inputs.get(name))), 0)
+    written = next((count for name in _WRITES if (count := inputs.get(name))), 0) if inputs else 0
     cache_write = min(token_count(written), prompt - cache_read)
     short, long = _writes_by_lifetime(inputs, cache_write) if cache_write else (None, None)
     # # Google's and xAI's endpoints count reasoning in the total, but not in completion_tokens.
     # # Mistral's total has the tokens of a recording, which is billed by its length instead.
-    counted, seconds = token_count(usage.get(words.output)), token_count(usage.get("prompt_audio_seconds"))
+    counted, seconds = token_count(output_count), token_count(usage.get("prompt_audio_seconds"))
     output = counted if seconds else max(counted, total - prompt)
     reasoning = outputs.get("reasoning_tokens")
     calls, nanos = tool_calls(usage) or calls, reported_nanos(usage)
@@ -241,7 +245,7 @@ def _media_units(
 ) -> tuple[tuple[str, int], ...]:
     """Return the tokens of sounds and images among the counted ones."""
     found: list[tuple[str, int]] = []
-    for medium in media:
+    for medium in media if inputs or outputs else ():
         name = f"{medium}_tokens"
         if not inputs.get(name) and not outputs.get(name):
             continue

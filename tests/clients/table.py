@@ -32,28 +32,25 @@ def write(page: Path, rows: Sequence[Row], cells: Sequence[Cell]) -> None:
 
 def table(rows: Sequence[Row], cells: Sequence[Cell]) -> str:
     lines = [
-        "| client | version | client API | Chat provider | Messages provider | Responses provider |",
-        "|---|---|---|---|---|---|",
+        "| client | version | client API | answers |",
+        "|---|---|---|---|",
     ]
     notes: list[str] = []
     for row in rows:
         versions = ", ".join(install.version(package, row.lives) for package in row.packages)
-        told = (
-            _cell(row, [cell for cell in cells if (cell.client, cell.upstream) == (row.name, api)], notes)
-            for api in APIS
-        )
-        lines.append(f"| {row.title} | {versions} | {SPOKEN[row.speaks]} | {' | '.join(told)} |")
+        told = _cell(row, [cell for cell in cells if cell.client == row.name], notes)
+        lines.append(f"| {row.title} | {versions} | {SPOKEN[row.speaks]} | {told} |")
     return "\n".join([*lines, "", *notes]).rstrip("\n") + "\n"
 
 
 def _cell(row: Row, cells: Sequence[Cell], notes: list[str]) -> str:
-    """What works, in words; a number for each reason why something does not."""
-    words = []
+    """What works with all providers, in words; a number for each reason why something does not."""
+    words = dict.fromkeys(() if {cell.upstream for cell in cells} == APIS.keys() else ("not tried",))
     for cell in cells:
         name = {"stream": "streamed", "whole": "whole"}[cell.mode]
         if cell.trouble:
             provider = f"{APIS[cell.upstream]} provider"
             notes.append(f"{len(notes) + 1}. {row.title}, {name}, {provider}: {cell.trouble}")
             name = f"**{name}: no** ({len(notes)})"
-        words.append(name)
-    return ", ".join(words) or "not tried"
+        words[name] = None
+    return ", ".join(words)

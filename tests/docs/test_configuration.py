@@ -11,7 +11,18 @@ from gateway.config.settings import Config, Overrides
 from gateway.features.steps.kinds import KINDS
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
-from tests.pages.configuration import CLASSES, PAGE, PARTS, README, WITHOUT_EFFECT, defaults, page, read_keys, readme
+from tests.pages.configuration import (
+    CLASSES,
+    INLINED,
+    PAGE,
+    PARTS,
+    README,
+    WITHOUT_EFFECT,
+    defaults,
+    page,
+    read_keys,
+    readme,
+)
 from tests.support.declared import classes_of
 from tests.support.each_row import each_row
 
@@ -35,7 +46,7 @@ def test_every_key_that_is_read_is_explained(cls):
 def test_every_class_of_the_configuration_has_its_table():
     classes = classes_of(Config)
     kinds = {row.settings_class for row in KINDS.values()}
-    assert {*classes, *kinds} == {*CLASSES.values(), *PARTS, LegacyListeners, LegacyListener}
+    assert {*classes, *kinds} == {*CLASSES.values(), *INLINED, *PARTS, LegacyListeners, LegacyListener}
     assert all(keys_of(part).keys() <= keys_of(whole).keys() for part, whole in PARTS.items())
     without_effect = {cls for cls in classes if any(field.key.ignored for field in keys_of(cls).values())}
     assert set(WITHOUT_EFFECT.values()) == without_effect

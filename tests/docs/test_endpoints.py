@@ -1,16 +1,11 @@
 """The page of endpoints: its tables are those of the rows."""
 
 from providers.catalog.providers import CATALOG
-from providers.endpoints.endpoint import ENDPOINTS
-from tests.pages.endpoints import GROUPS, PAGE, page
+from tests.pages.endpoints import PAGE, page
 
 
 def test_the_tables_are_those_of_the_rows():
     assert PAGE.read_text() == page(PAGE.read_text()), "run: python -m tests.pages.endpoints"
-
-
-def test_every_endpoint_has_its_column():
-    assert {name for names in GROUPS.values() for name in names} == ENDPOINTS.keys() - {"voices", "passthrough", "mcp"}
 
 
 def test_endpoints_of_a_provider_row_have_a_source():

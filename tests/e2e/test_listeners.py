@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import yaml
 
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.command_line import Started, invoke, run, running_command
-from tests.support.harness import eventually, free_port
+from tests.support.each_row import each_row
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Wire, eventually, free_port, request
+from tests.support.websocket_client import Client, handshake
 
 PROVIDER = {"model": "openai/m", "access_key": "k", "base_url": "http://127.0.0.1:9"}
 
@@ -155,3 +159,46 @@ def test_check_reads_certificates_and_warns_of_their_end(tmp_path):
         assert found.returncode == code
         assert words in found.stderr
     assert invoke("check", "--no-env", cwd=tmp_path).returncode == 0
+
+
+SERVED = {"/v1/models": "models", "/v1/responses/resp_1": "models", "/admin/keys": "admin", "/me": "models",
+          "/ui": "pages", "/metrics": "metrics", "/healthz": "", "/nowhere": ""}  # fmt: skip
+"""What paths are for; those for nothing are on each listener."""
+USES = (["models"], ["admin", "metrics"], ["pages"])
+
+
+@pytest.fixture(scope="module")
+def ports() -> Iterator[list[int]]:
+    """The ports of a gateway: a listener for each of ``USES``, and one for some networks."""
+    listeners = [{"name": "-".join(uses), "port": free_port(), "serves": uses} for uses in USES]
+    listeners.append({"name": "near", "port": free_port(), "allow": ["10.0.0.0/8", "2001:db8::/32"]})
+    settings = {"version": "v0.4.0", "listeners": listeners, "model_providers": [PROVIDER]}
+    with gateway_thread({**settings, "trusted_proxies": ["127.0.0.1"]}) as gateway:
+        yield [gateway.port, *(one["port"] for one in listeners[1:])]
+
+
+@each_row(("at", "path"), product(range(len(USES)), SERVED))
+def test_a_listener_serves_only_the_uses_in_its_list(ports, at, path):
+    reply = request(f"http://127.0.0.1:{ports[at]}", "GET", path)
+    is_refused = b"serves only" in reply.body
+    assert is_refused is (SERVED[path] not in (*USES[at], "") and not (path == "/me" and at == 1))
+    assert reply.status == 404 or not is_refused
+
+
+def test_a_listener_without_models_takes_no_websocket(ports):
+    Client.connect(ports[0]).wire.close()
+    with contextlib.closing(Wire.connect(ports[1])) as wire:
+        wire.send(handshake())
+        assert wire.read_until(b"\r\n").startswith(b"HTTP/1.1 404 ")
+
+
+@each_row(
+    ("forwarded", "is_allowed"),
+    [("10.1.2.3", True), ("2001:db8::1", True), ("::ffff:10.9.9.9", True), ("192.0.2.1", False), (None, False),
+     ("10.1.2.3, 192.0.2.1", False), ("not-an-address", False)],
+)  # fmt: skip
+def test_a_listener_accepts_only_the_networks_that_it_allows(ports, forwarded, is_allowed):
+    headers = {"x-forwarded-for": forwarded} if forwarded else {}
+    for path in ("/v1/models", "/healthz", "/nowhere"):
+        reply = request(f"http://127.0.0.1:{ports[-1]}", "GET", path, None, headers)
+        assert (reply.status == 403, b"accepts no requests from" in reply.body) == (not is_allowed,) * 2

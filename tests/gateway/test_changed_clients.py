@@ -97,7 +97,7 @@ def test_other_groups_or_models_change_all_clients():
 
 def test_replaced_clients_are_freed():
     present = read([{"name": "alice", "key": "key-of-alice-0123456789", "budgets": ["1 usd/day"]}])
-    present = attrs.evolve(present, people=PeopleGate(present, IssuerDirectory(present), PeopleDirectory()))
+    present = attrs.evolve(present, unlisted=PeopleGate(present, IssuerDirectory(present), PeopleDirectory()))
     authenticator, allowances = Authenticator(present), Allowances(present)
     first = weakref.ref(authenticator), weakref.ref(allowances)
     authenticator, allowances = Authenticator(present, before=authenticator), allowances.next(present)

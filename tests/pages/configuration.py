@@ -6,7 +6,7 @@ declare the keys, and the README's list of missing features, from the table that
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, get_args, get_origin
 
 import attrs
@@ -58,6 +58,7 @@ from tests.support.repository import ROOT
 PAGE = ROOT / "docs/configuration-reference.md"
 README = ROOT / "README.md"
 HEAD = ("key", "type (default)", "meaning")
+AS_CLIENTS = "As a client's."
 PLURALS = {
     "number of dollars": "dollar amounts",
     "path": "paths",
@@ -75,7 +76,6 @@ DECLARED: Mapping[str, type] = {
     "endpoints": endpoints.EndpointPlace,
     "embeddings": EmbeddingTraits,
     "images": endpoints.ImageSettings,
-    "realtime": realtime.RealtimeLimits,
     "prompt_cache of an entry": cache_acts.EntryPromptCache,
     "providers": own_providers.ProviderSettings,
     "aws": sign_ins.AwsSignIn,
@@ -85,37 +85,24 @@ DECLARED: Mapping[str, type] = {
     "model_aliases": aliases.Route,
     "targets": aliases.RouteTarget,
     "shadow": shadow.Shadow,
-    "hedge": attempts.Hedge,
     "model_names": patterns.ModelNames,
     "retries": attempts.Retries,
     "circuit": attempts.CircuitSettings,
     "ratelimits": allowances.RateLimits,
-    "queue": allowances.QueueSettings,
     "request": request_members.RequestMembers,
-    "system": request_members.Instructions,
     "Limits by a header": allowances.HeaderLimit,
-    "selector": allowances.HeaderSelector,
-    "limit": allowances.TokenLimit,
     "routing_preferences": aliases.RoutingPreference,
-    "selection_policy": aliases.SelectionPolicy,
-    "routing_preferences of an entry": aliases.EntryPreference,
     "client_keys": clients.ClientKey,
     "client_groups": clients.ClientGroup,
     "opening_spend": amounts.OpeningSpend,
     "Several keys": clients.AcceptedKey,
-    "Connections that bypass the gateway": realtime.RealtimeGrant,
     "issuers": people.TrustedIssuer,
     "admit": people.AdmitRule,
-    "own_keys": people.OwnKeyLimits,
-    "claims": people.ClaimNames,
     "login": people.IssuerLogin,
-    "fetch": people.IssuerFetch,
-    "sessions": people.SessionSettings,
     "mcp_servers": mcp_settings.McpServer,
     "notify": notices.Receiver,
     "steps": steps.StepSettings,
     "for": steps.StepScope,
-    "refusal": steps.StepRefusal,
     **{row.name: row.settings_class for row in KINDS.values()},
     "counters": state_storage.CounterSettings,
     "web_search": WebSearchSettings,
@@ -125,10 +112,7 @@ DECLARED: Mapping[str, type] = {
     "prompt_cache": prompt_caches.PromptCacheSettings,
     "prompt_caching": cache_acts.PlanoPromptCaching,
     "state_storage": state_storage.StateStorage,
-    "ledger": kept_ledger.KeptLedgerSettings,
     "secret_stores": secret_stores.SecretStoreSettings,
-    "vault": secret_stores.VaultSettings,
-    "metrics": metrics_settings.MetricsSettings,
     "tracing": tracing_settings.TracingSettings,
     "timeouts": Timeouts,
     "limits": limits.Limits,
@@ -137,12 +121,37 @@ DECLARED: Mapping[str, type] = {
 }
 
 
+LIKE_CLIENTS: Collection[type] = (clients.ClientGroup, people.AdmitRule)
+"""Classes that share keys with a client."""
+
+INLINED: Collection[type] = (
+    realtime.RealtimeLimits,
+    realtime.RealtimeGrant,
+    attempts.Hedge,
+    allowances.QueueSettings,
+    allowances.HeaderSelector,
+    allowances.TokenLimit,
+    request_members.Instructions,
+    aliases.SelectionPolicy,
+    aliases.EntryPreference,
+    people.OwnKeyLimits,
+    people.ClaimNames,
+    people.IssuerFetch,
+    people.SessionSettings,
+    steps.StepRefusal,
+    kept_ledger.KeptLedgerSettings,
+    secret_stores.VaultSettings,
+    metrics_settings.MetricsSettings,
+)
+"""Classes whose keys are in the table of the class above, such as `hedge.after`."""
+
+
 def classes_of_features() -> Iterator[tuple[str, type]]:
     """Yield the name and the class of each mapping that a feature adds to another class."""
     for keys in (keys for feature in features() for keys in feature.keys):
         for field in keys_of(keys.keys).values():
             for kind in (field.type, *get_args(field.type)):
-                if isinstance(kind, type) and attrs.has(kind) and kind not in DECLARED.values():
+                if isinstance(kind, type) and attrs.has(kind) and kind not in {*DECLARED.values(), *INLINED}:
                     yield field.name, kind
 
 
@@ -223,26 +232,39 @@ def _kinds() -> Iterator[tuple[str, ...]]:
 
 
 def rows(cls: type) -> list[tuple[str, ...]]:
-    return [
-        (
-            _linked_name(field),
-            _shorten(describe_type(field.type))
-            + (f" ({default})" if (default := _shorten(spell_default(field))) else ""),
-            _meaning_of(field),
-        )
-        for field in read_keys(cls)
-    ]
+    """Return the rows of a class, with one for all keys that work as those of a client."""
+    found = [*_rows(cls, "", needed=True)]
+    clients_own = {*_rows(clients.ClientKey, "", needed=True)} if cls in LIKE_CLIENTS else set()
+    same = [row[0] for row in found if row in clients_own or row[2] == AS_CLIENTS]
+    merged = (", ".join(same), "as in [client_keys](#client_keys)", AS_CLIENTS)
+    return [merged if row[0] in same[:1] else row for row in found if row[0] not in same[1:]]
+
+
+def _rows(cls: type, above: str, *, needed: bool) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of a class below the key ``above``. The keys of an inlined mapping replace its own row."""
+    for field in read_keys(cls):
+        described = describe_type(field.type)
+        default = _shorten(spell_default(field))
+        inlined = dict.fromkeys(kind for kind in _classes_in(field.type) if kind in INLINED)
+        if not (inlined and described in ("mapping", "list")):
+            shown = f"required in `{above.rstrip('[].')}`" if default == "required" and not needed else default
+            type_and_default = _shorten(described) + (f" ({shown})" if shown else "")
+            yield _linked_name(field, above), type_and_default, _meaning_of(field)
+        for kind in inlined:
+            item = "[]" if described == "list" else ""
+            yield from _rows(kind, f"{above}{field.name}{item}.", needed=needed and field.required)
 
 
 def _shorten(words: str) -> str:
     return TYPES.get(words, words)
 
 
-def _linked_name(field: Field) -> str:
+def _linked_name(field: Field, above: str) -> str:
     """Return the name of a key with a link to the section about its value, if there is one."""
     heading = OWN_HEADINGS.get(field.name)
     heading = heading or next((HEADINGS[cls] for cls in _classes_in(field.type) if cls in HEADINGS), None)
-    return f"[`{field.name}`](#{heading.lower().replace(' ', '-')})" if heading else f"`{field.name}`"
+    name = f"`{above}{field.name}`"
+    return f"[{name}](#{heading.lower().replace(' ', '-')})" if heading else name
 
 
 def _classes_in(of: Any) -> Iterator[type]:

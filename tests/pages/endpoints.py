@@ -4,40 +4,21 @@
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from providers.catalog.provider import Provider
 from providers.catalog.providers import CATALOG
-from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES, Endpoint, EndpointName, Place
+from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES, Endpoint, EndpointName
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs/endpoints.md"
 FACTS = ("endpoint", "paths for clients", "fallback", "first byte", "largest body")
 FALLBACK = {"same_model": "same model", "any": "route", "never": "none"}
 
-GROUPS: Mapping[str, tuple[EndpointName, ...]] = {
-    "embeddings": ("embeddings", "pooling"),
-    "completions": ("completions", "fim"),
-    "rerank": ("rerank", "score", "classify", "predict", "similarity"),
-    "moderations": ("moderations", "chat_moderations"),
-    "images": ("image_generations", "image_edits", "image_variations"),
-    "audio": ("speech", "transcriptions", "translations"),
-    "files": ("files", "uploads", "vector_stores", "containers"),
-    "batches": ("batches", "message_batches"),
-    "realtime": ("realtime", "realtime_translations", "live"),
-    "videos": ("videos",),
-    "others": (
-        "classifications",
-        "chat_classifications",
-        "ocr",
-        "decisions",
-        "content_provenance_checks",
-        "search",
-    ),
-}
-"""The columns of the table of providers. The gateway lists voices itself, and pass-through belongs to an entry."""
+UNLISTED: Collection[EndpointName] = ("voices", "passthrough", "mcp")
+"""Endpoints of no provider: the gateway lists voices itself, and pass-through belongs to an entry."""
 
-HEAD = ("provider", *GROUPS)
+HEAD = ("provider", "endpoints", "endpoints without fallback")
 
 
 def facts() -> str:
@@ -47,11 +28,11 @@ def facts() -> str:
 
 def table() -> str:
     """Return the table of providers and their endpoints."""
-    same: dict[tuple[str, ...], list[str]] = {}
+    same: dict[tuple[str, str], list[str]] = {}
     for row in CATALOG.values():
         if any(map(row.place_of, ENDPOINTS)):
-            name, *cells = _cells(row)
-            same.setdefault(tuple(cells), []).append(name)
+            cells = (", ".join(_places(row, kept=False)), ", ".join(_places(row, kept=True)))
+            same.setdefault(cells, []).append(row.display_name)
     return _table(HEAD, ((", ".join(names), *cells) for cells, names in same.items()))
 
 
@@ -72,22 +53,14 @@ def _below(row: Endpoint, top: str) -> str:
     return " and below" if any(path.startswith(f"{top}/") for path in row.paths) else ""
 
 
-def _cells(row: Provider) -> tuple[str, ...]:
-    return row.display_name, *(", ".join(_describe_places(row, names)) for names in GROUPS.values())
-
-
-def _describe_places(row: Provider, names: Iterable[EndpointName]) -> Iterable[str]:
-    for name in names:
-        if (place := row.place_of(name)) is not None:
-            yield _word(name, place)
-
-
-def _word(name: EndpointName, place: Place) -> str:
-    word = name.removeprefix("image_")
-    if place == STANDARD_PLACES.get(name):
-        return word
-    path = (place.prefix or "") + place.path.partition("?")[0]
-    return f"{word} `{path}`" + ("" if place.shape == "openai" else f" ({place.shape})")
+def _places(row: Provider, *, kept: bool) -> Iterator[str]:
+    """Yield the endpoints of a provider that ``kept`` selects, each with a path and a format that are not OpenAI's."""
+    for name, endpoint in ENDPOINTS.items():
+        place = None if name in UNLISTED else row.place_of(name)
+        if place is None or (endpoint.fallback == "never") != kept:
+            continue
+        path = "" if place == STANDARD_PLACES.get(name) else f" `{place.prefix or ''}{place.path.partition('?')[0]}`"
+        yield f"{name}{path}" + ("" if place.shape == "openai" or not path else f" ({place.shape})")
 
 
 def page(text: str) -> str:

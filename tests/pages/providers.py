@@ -14,7 +14,7 @@ from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs/providers.md"
 CLIENTS: Sequence[Api] = ("chat", "messages", "responses")
-HEAD = ("provider", "address", "key", *(f"{api.capitalize()} clients" for api in CLIENTS), "models", "")
+HEAD = ("provider", "address", "key", "APIs", "models", "")
 FACTS = ("provider", "API", "URL", "credential")
 USUAL_PATHS: Mapping[Api, str] = {"chat": "chat/completions", "messages": "messages", "responses": "responses"}
 USUAL_KEYS: Mapping[Api, str] = {"messages": "`x-api-key`"}
@@ -54,27 +54,32 @@ def _cells(row: Provider) -> tuple[str, ...]:
         if row.address
         else "yours",
         f"`{row.key_env}`" if row.key_env else "" if row.key_required else "none needed",
-        *(_describe_conversions(row, api) for api in CLIENTS),
+        "; or ".join(dict.fromkeys(", ".join(map(str.capitalize, apis)) for apis in _apis_by_model(row))),
         ", ".join(_NAMED.get(family, f"`{family}`") for family in row.families if family != _REST),
         row.about,
     )
 
 
-def _describe_conversions(row: Provider, api: Api) -> str:
-    upstreams = [speaks.get(api) for speaks in _apis_by_model(row)]
-    words = ("unchanged" if upstream == api else f"to {upstream.capitalize()}" for upstream in upstreams if upstream)
-    return " or ".join(dict.fromkeys(words)) or "not yet"
+def _apis_by_model(row: Provider) -> list[list[Api]]:
+    """Return the APIs in which the gateway calls a provider, by model if they differ. The first one of a model is that
+    of clients whose API is not among them."""
+    found: list[list[Api]] = []
+    for speaks in _speaks_by_model(row):
+        pairs = [(api, speaks[api]) for api in CLIENTS if api in speaks]
+        translated = dict.fromkeys(upstream for api, upstream in pairs if upstream != api)
+        assert len(translated) <= 1, row.id
+        found.append([*translated, *(api for api, upstream in pairs if upstream == api and api not in translated)])
+    return [apis for apis in found if apis]
 
 
-def _apis_by_model(row: Provider) -> list[dict[Api, Api]]:
-    """Return the APIs of a provider, by model if they differ."""
+def _speaks_by_model(row: Provider) -> list[dict[Api, Api]]:
     return [dict(speaks) for speaks in (row.speaks, *(changes.get("speaks", {}) for _, changes in row.by_model))]
 
 
 def _facts(row: Provider) -> Iterable[tuple[str, ...]]:
     ends = () if row.base_url or row.by_model else tuple(row.by_path)
     names = [("", row), *((end, row.at_base_url(f"https://h{end}")) for end in ends)]
-    spoken = {api for _, one in names for speaks in _apis_by_model(one) for api in speaks.values()}
+    spoken = {api for _, one in names for speaks in _speaks_by_model(one) for api in speaks.values()}
     for api in (api for api in STANDARD_PATHS if api in spoken or api in row.sources):
         end, at = next((end, one) for end, one in reversed(names) if api in one.paths)
         url, credential = _address(at, api, end), _sign_in(at, api)

@@ -5,7 +5,7 @@ it true.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -282,13 +282,22 @@ DEEPEST = 2
 
 
 def reference() -> str:
-    """Return the whole reference: for each API, a table of outcomes with a column for each other API."""
+    """Return the whole reference: for each API, a table of outcomes in the other APIs."""
     sections = [_INTRODUCTION]
     for api in PARAMS:
         others = [other for other in APIS if other != api]
-        sections.append(f"\n## {api.capitalize()}\n\n| {' | '.join(others)} | fields |\n{'|---' * (1 + len(others))}|")
-        sections += [f"| {' | '.join(words)} | {fields} |" for words, fields in _rows(_fields(api, others))]
+        sections.append(f"\n## {api.capitalize()}\n\n| outcome | fields |\n|---|---|")
+        sections += [f"| {_join_outcomes(words, others)} | {fields} |" for words, fields in _rows(_fields(api, others))]
     return "\n".join(sections) + "\n"
+
+
+def _join_outcomes(words: Sequence[str], others: Sequence[Api]) -> str:
+    """Return the most frequent outcome, and the APIs with another one."""
+    apis: dict[str, list[str]] = {}
+    for word, other in zip(words, others, strict=True):
+        apis.setdefault(word, []).append(other.capitalize())
+    (usual, _), *rest = sorted(apis.items(), key=lambda item: -len(item[1]))
+    return "; ".join((usual, *(f"{word} in {', '.join(names)}" for word, names in rest)))
 
 
 def _rows(fields: Iterable[tuple[str, str, tuple[str, ...], str]]) -> Iterator[tuple[tuple[str, ...], str]]:
@@ -350,8 +359,8 @@ def _fields(api: str, others: Iterable[Api]) -> Iterator[tuple[str, str, tuple[s
 _INTRODUCTION = """\
 # Translation reference
 
-This page shows the outcome of each field of a request in each other API. Search for the field. To translate your own
-request, see [translation](translation.md#try-a-request-without-sending-it).
+The outcome of each field of a request in the other APIs, if client and provider speak different ones. Search for the
+field. To translate your own request, see [translation](translation.md#try-a-request-without-sending-it).
 
 | outcome | meaning |
 |---|---|
@@ -362,6 +371,7 @@ request, see [translation](translation.md#try-a-request-without-sending-it).
 | refused | The request gets 400, because the answer would be different without the field. |
 | no effect | The field changes nothing, for the reason after the colon. |
 
+- *mapped; dropped in Converse* means: dropped in Converse, mapped in all other APIs.
 - The words in ‹› are types of the objects around a field: `content[] (‹user› ‹text›, ‹image›)` are texts and images in
   messages of the role `user`.
 - ‹web_search_…› means all versions of that tool.

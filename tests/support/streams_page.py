@@ -34,7 +34,6 @@ class Row:
 
     what: str
     call: str
-    lane: str
     gets: str
     sees: str
     ledger: str
@@ -74,9 +73,9 @@ class Cell:
 
 
 def cells(what: str) -> list[Cell]:
-    """Return all cells of the row ``what``. If the lane or the call is "–", it is not known yet."""
+    """Return all cells of the row ``what``, in both lanes. If the call is "–", neither it nor the lane is known yet."""
     row = ROWS[what]
-    lanes = {"both": ("byte", "hub"), "byte": ("byte",), "hub": ("hub",), "–": ("byte",)}[row.lane]
+    lanes = ("byte",) if row.call == "–" else ("byte", "hub")
     calls = {"both": (True, False), "stream": (True,), "whole": (False,), "–": (True,)}[row.call]
     return [
         Cell(api, api if lane == "byte" else TRANSLATED[api], stream, gets_of(row.gets, api), row.sees, row.ledger)

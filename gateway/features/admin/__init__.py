@@ -12,6 +12,7 @@
   configuration.
   ``storage`` opens them, ``tables`` creates them, and ``followed_keys`` follows the stored clients.
 - ``store``: raises and the audit in a database, with their rows in ``rights_rows``. ``followed_rights`` follows raises,
+  ``raised`` finds the present amounts of budgets,
   ``client_changes`` adds changes of stored clients to the audit.
 - The handlers: ``own``, ``groups``, ``usage``, ``audit_list``; ``keys`` with ``key_items`` and ``key_storage``;
   ``raises``; ``litellm``."""

@@ -4,8 +4,8 @@ import hashlib
 import hmac
 
 from gateway.access.callers import OPERATOR, caller_named
-from gateway.config.people import Caller
 from gateway.config.settings import Config
+from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
 from gateway.features.admin.calls import additions_in
 from gateway.http.headers import PLAIN_KEYS, Headers

@@ -9,8 +9,8 @@ import trio
 from trio.lowlevel import RunVar
 
 from gateway.config.clients import ClientGroup, ClientKey
-from gateway.config.people import Caller
 from gateway.config.settings import Config
+from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
 from gateway.features.admin.bodies import check_members, read_object
 from gateway.features.admin.errors import conflict

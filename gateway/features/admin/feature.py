@@ -1,10 +1,16 @@
-"""The row of the HTTP API of keys, groups and people, and keys in the state storage (``stored_keys``)."""
+"""The row of the HTTP API of keys, groups and people, and of keys in the state storage (``stored_keys``)."""
 
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from configfile.document import Path
+from configfile.expanded import Unresolved
 from configfile.keys import part_of, setting
+from gateway.config.amounts import Budget
+from gateway.config.clients import ClientGroup, ClientKey
+from gateway.config.findings import Findings
+from gateway.config.parts import ClientRights, ItemPart
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, is_storage_in_doubt
 from gateway.seams.feature import Feature, Keys
@@ -27,6 +33,34 @@ class AdminKeys:
         told=_change_text,
         admits=True,
     )
+
+
+@attrs.frozen
+class RaiseRights(ItemPart):
+    """The keys of clients, groups and rules."""
+
+    raise_to: tuple[Budget, ...] = setting(
+        "The highest amounts to which a [raise](people-reference.md#raises) may lift its own `budgets`.",
+        (),
+        shown="none: no raise",
+    )
+
+    def complete(self, item: ClientKey | ClientGroup, path: Path, config: Config, findings: Findings) -> "RaiseRights":
+        """Report amounts that raise none of the holder's ``budgets``."""
+        own = {(budget.currency, budget.period): budget for budget in item.budgets}
+        for i, most in enumerate(self.raise_to):
+            if isinstance(most, Unresolved):
+                continue
+            place = (*path, "raise_to", i)
+            budget = own.get((most.currency, most.period))
+            if budget is None:
+                findings.no_effect(place, f"`budgets` has no amount for the period of {most.text}")
+            elif most.most < budget.most:
+                findings.wrong(place, f"{most.text} is less than the budget of {budget.text}", "set a higher amount")
+        return self
+
+    def beyond_lead(self) -> None:
+        """Let a lead permit raises."""
 
 
 def build_stored_keys(config: Config, building: "Building") -> Config:
@@ -55,7 +89,7 @@ def _can_store_clients(config: Config) -> bool:
 FEATURE: Final = Feature(
     "admin",
     "gateway.features.admin.opening:open_admin",
-    keys=(Keys(Config, AdminKeys),),
+    keys=(Keys(Config, AdminKeys), Keys(ClientRights, RaiseRights), Keys(ClientGroup, RaiseRights)),
     build="gateway.features.admin.feature:build_stored_keys",
     schema="gateway.features.admin.feature:add_storage_rule",
     find_client="gateway.features.admin.commands.finding:find_stored",

@@ -7,15 +7,18 @@ do not wait while thousands of clients are applied."""
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 import trio
 
 from configfile.document import ConfigError
-from gateway.allowances.raises import RaiseSource
-from gateway.config.clients import ClientKey
+from gateway.allowances.allowance import Holder
+from gateway.allowances.budgets import PresentAmount
+from gateway.config.allowances import SpendingBudget
+from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.settings import Config
+from gateway.features.admin.raised import highest_amount, raised_amount
 from gateway.features.admin.stored_clients import StoredClients, StoredReader, parse_stored, read_item
 from gateway.seams.identify import ApplyClients, ClientSource
 from gateway.stores.errors import Unavailable
@@ -99,8 +102,14 @@ class FollowedKeys(ClientSource):
         self._unread = ""
 
     @property
-    def raises(self) -> RaiseSource | None:
-        return cast("RaiseSource | None", self.other_rows)
+    def rows(self) -> object:
+        return self.other_rows
+
+    def amount_of(
+        self, holder: Holder, settings: ClientKey | ClientGroup, budget: SpendingBudget
+    ) -> PresentAmount | None:
+        most = highest_amount(settings, budget)
+        return None if most is None else lambda: raised_amount(self.other_rows, holder, budget, most)
 
     @property
     def config(self) -> Config | None:

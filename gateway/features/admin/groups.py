@@ -3,12 +3,12 @@
 from typing import Any
 
 from gateway.allowances.allowance import Holder
-from gateway.allowances.allowances import allowances_of
 from gateway.config.clients import ClientGroup
 from gateway.features.admin.calls import AdminAnswer, AdminCall, group_of
 from gateway.features.admin.client_rows import limit_texts
 from gateway.features.admin.errors import not_found
 from gateway.features.admin.levels import level_rows
+from gateway.features.admin.raises import raise_to_of
 
 
 async def list_groups(call: AdminCall) -> AdminAnswer:
@@ -29,14 +29,13 @@ async def show_group(call: AdminCall) -> AdminAnswer:
 async def _row(call: AdminCall, group: ClientGroup) -> dict[str, Any]:
     allowances = call.service.allowances
     holder = Holder("client_groups", group.name)
-    zone, raises = call.config.timezone, allowances.raises
-    shown = allowances_of(holder, group, zone, allowances.batch_reserves, raises, group.raise_to)
+    shown = allowances.of_settings(holder, group)
     return {
         "name": group.name,
         "models": group.models,
         "only": group.only,
         "ratelimits": limit_texts(group.ratelimits),
-        "raise_to": [budget.text for budget in group.raise_to],
+        "raise_to": [budget.text for budget in raise_to_of(group)],
         "clients": sum(client.group_name == group.name for client in call.config.client_keys),
         **await level_rows(shown, allowances),
     }

@@ -11,8 +11,8 @@ from configfile.document import ConfigError
 from configfile.wording import spell_time
 from gateway.access.authentication import Authenticator
 from gateway.config.clients import ClientKey
-from gateway.config.people import Caller
 from gateway.config.settings import Config
+from gateway.config.unlisted import Caller
 from gateway.features.admin.errors import conflict, mistakes_error, not_permitted
 from gateway.features.admin.key_changes import MOST_KEYS, TooManyKeys, built_client
 from gateway.stores.errors import ChangeRejected
@@ -141,8 +141,7 @@ def check_lead_change(caller: Caller, client: ClientKey, config: Config) -> None
 
 
 _OF_LEADS: Final = frozenset(
-    ("name", "key", "sha256", "keys", "until", "models", "group_name", "only", "ratelimits", "limits", "budgets",
-     "raise_to")
+    ("name", "key", "sha256", "keys", "until", "models", "group_name", "only", "ratelimits", "limits", "budgets")
 )  # fmt: skip
 """The settings that a lead may give, within its group. All others are for admins, also those that are added later;
 ``ItemPart.beyond_lead`` decides on those of features."""

@@ -14,7 +14,7 @@ async def show_caller(call: AdminCall) -> AdminAnswer:
     levels: dict[str, Any] = {"limits": [], "budgets": []}
     if caller.credential != "operator":
         levels = await level_rows(service.allowances.visible_to(caller.name), service.allowances)
-    people = service.authenticator.people
+    people = service.authenticator.unlisted
     sent = None if people is None or caller.name is None else people.sent_rights(caller.name)
     end = _key_end(call) if sent is None else sent.expiry
     return AdminAnswer(

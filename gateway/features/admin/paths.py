@@ -15,7 +15,10 @@ from gateway.seams.route import HttpRoute
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.serving.route_table import METHODS
 
-PREFIXES: Final = ("/me", "/admin", "/key", "/team", "/user", "/budget", "/spend")
+ME: Final = "/me"
+"""The path of a client's own figures."""
+
+PREFIXES: Final = (ME, "/admin", "/key", "/team", "/user", "/budget", "/spend")
 """Paths that, with everything below them, belong to this API. The last five are LiteLLM's."""
 
 LITELLM_MODELS: Final = ("/model/new", "/model/update", "/model/delete", "/model/info")
@@ -27,7 +30,7 @@ def routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
     answer = _AdminPaths(config, service).answer
     rest = (path for prefix in PREFIXES for path in (f"{prefix}/", f"{prefix}/{{rest}}"))
     for path in (*PREFIXES, *LITELLM_MODELS, *rest):
-        yield HttpRoute(path, answer, METHODS)
+        yield HttpRoute(path, answer, METHODS, uses=("models", "admin") if path.startswith(ME) else ("admin",))
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -8,11 +8,13 @@ from typing import Any, Final
 import attrs
 
 from configfile.document import ConfigError
+from configfile.keys import part_of
 from configfile.wording import spell_time, time_text
 from gateway.config.allowances import SpendingBudget
-from gateway.config.clients import ClientKey
+from gateway.config.clients import ClientGroup, ClientKey
 from gateway.features.admin.calls import AdminAnswer, AdminCall, client_of, group_of, in_thread
 from gateway.features.admin.errors import mistakes_error, not_found, not_permitted
+from gateway.features.admin.feature import RaiseRights
 from gateway.features.admin.key_items import GROUP
 from gateway.features.admin.pages import read_until
 from gateway.features.admin.rights_rows import Raise
@@ -22,6 +24,11 @@ from streams.errors import GatewayError, invalid
 
 LONGEST: Final = timedelta(days=31)
 """The longest time until a raise ends."""
+
+
+def raise_to_of(holder: ClientKey | ClientGroup) -> Sequence[SpendingBudget]:
+    """Return the highest amounts of raises that the file sets for ``holder``."""
+    return part_of(holder, RaiseRights).raise_to
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -48,7 +55,7 @@ def _group(call: AdminCall, name: str) -> RaiseHolder | None:
     if group is None:
         return None
     place = f"client_groups: {group.name}"
-    return RaiseHolder(name, group.name, group.budgets, group.raise_to, place, is_group=True)
+    return RaiseHolder(name, group.name, group.budgets, raise_to_of(group), place, is_group=True)
 
 
 async def _client(call: AdminCall, name: str) -> RaiseHolder | None:
@@ -62,7 +69,7 @@ async def _client(call: AdminCall, name: str) -> RaiseHolder | None:
 
 
 def _client_holder(name: str, client: ClientKey, place: str) -> RaiseHolder:
-    return RaiseHolder(name, client.group_name, client.budgets, client.raise_to, place)
+    return RaiseHolder(name, client.group_name, client.budgets, raise_to_of(client), place)
 
 
 async def list_raises(call: AdminCall) -> AdminAnswer:

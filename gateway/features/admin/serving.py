@@ -29,7 +29,7 @@ from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 
 if TYPE_CHECKING:
-    from gateway.config.people import Caller
+    from gateway.config.unlisted import Caller
 
 log = logging.getLogger("trigate.admin")
 

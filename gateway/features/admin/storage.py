@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, cast
 
+from configfile.keys import part_of
 from gateway.config.settings import Config
+from gateway.features.admin.feature import RaiseRights
 from gateway.features.admin.followed_keys import FollowedKeys, FollowedRows
 from gateway.features.admin.followed_rights import FollowedRights
 from gateway.features.admin.key_store import KeyStore
@@ -33,4 +35,4 @@ def open_keys(config: Config, database: "Database", rows: OpenRows | None) -> Fo
 def _follows_people(config: Config) -> bool:
     """Return whether the rights of clients may change through the tables of people."""
     holders: tuple[ClientKey | ClientGroup, ...] = (*config.client_keys, *config.client_groups)
-    return bool(config.rule_clients) or any(holder.raise_to for holder in holders)
+    return bool(config.rule_clients) or any(part_of(holder, RaiseRights).raise_to for holder in holders)

@@ -24,7 +24,7 @@ from gateway.routing.target import Target
 from gateway.seams.edit_sent import ExchangeFacts, PlannedFacts
 from providers.catalog.prices import Price, cost_of
 from providers.catalog.prompt_caching import CachingRow
-from providers.errors.member_paths import parse_path
+from providers.errors.member_paths import parse_paths
 from providers.members.cache_marks import (
     ALL_PLACES,
     TOP_LEVEL,
@@ -206,7 +206,7 @@ def may_be_marked(prepared: Prepared, target: Target) -> bool:
     """Return whether marks of the gateway may be added: the client has none, and the provider refuses none."""
     if target.lane == "byte" and not marks_whole_requests(target.api):
         return False  # the client's bytes stay unchanged, so the API needs a mark for the whole request
-    known = map(parse_path, target.recipient.quirks.refused_fields)
+    known = parse_paths(target.recipient.quirks.refused_fields)
     if any(path[-1] in _MARKS for path in (*known, *prepared.omissions.paths)):
         return False
     return not has_cache_marks(target.api, prepared.outgoing.body)

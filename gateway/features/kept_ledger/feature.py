@@ -50,4 +50,5 @@ FEATURE: Final = Feature(
     keys=(Keys(StateStorage, LedgerKeys),),
     build="gateway.features.kept_ledger.settings:build_ledger",
     advice="gateway.features.kept_ledger.settings:ADVICE",
+    status="gateway.features.kept_ledger.commands.costs:spending_today",
 )

@@ -120,7 +120,7 @@ def _sums_of(
 
     All people of the issuer get it: a person whom another rule admits has no such budget, and nothing reads it."""
     holder = budget.holder
-    if not holder.is_person:
+    if not holder.is_unlisted:
         if sums := by_holder.get(holder.name):
             yield budget, sums
         return

@@ -21,7 +21,9 @@ class KeptLedgerSettings:
     """The part of the ledger kept in a database: the lines of the last ``keep`` seconds (0: none), at most
     ``max_bytes``."""
 
-    keep: Duration = setting("The lifetime of its lines. `0` keeps none.", 400 * 86400.0)
+    keep: Duration = setting(
+        "The lifetime of the lines of the [kept ledger](costs.md#the-kept-ledger). `0` keeps none.", 400 * 86400.0
+    )
     max_bytes: Size = setting(
         "The size at which the oldest lines become [sums](costs.md#when-the-ledger-is-full), which keep their costs. A "
         "line takes about 256 bytes.",

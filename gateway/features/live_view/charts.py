@@ -42,18 +42,18 @@ class Timeline:
     def __init__(self) -> None:
         self._steps: dict[int, ChartStep] = {}
 
-    def add_start(self) -> None:
-        self._step(current_step()).started += 1
+    def add_start(self, step: int) -> None:
+        self._step(step).started += 1
 
-    def add_first_byte(self, began: float, first_byte: float) -> None:
+    def add_first_byte(self, began: float, first_byte: float, now: int) -> None:
         """Add an exchange that started at ``began`` (``time.perf_counter``) and had its first byte ``first_byte``
-        seconds later."""
+        seconds later. ``now`` is the current step."""
         index = int((began + first_byte) / STEP)
-        if index > current_step() - STEPS and len(first := self._step(index).first) < SAMPLES:
+        if index > now - STEPS and len(first := self._step(index).first) < SAMPLES:
             first.append(first_byte)
 
-    def add_end(self, how: str) -> None:
-        step = self._step(current_step())
+    def add_end(self, how: str, now: int) -> None:
+        step = self._step(now)
         match how:
             case "complete":
                 step.complete += 1
@@ -110,9 +110,10 @@ class Sum:
         self.output += line.get("output_tokens", 0)
         self.estimated += "usage_estimated" in line
         self.dollars += line.get("cost_usd", 0.0)
-        self.guessed += line.get("cost_grade") == "estimated"
-        self.short += line.get("cost_grade", "at_least") == "at_least"  # unknown without a price
-        self.plan += line.get("cost_grade") == "subscription"
+        grade = line.get("cost_grade", "at_least")  # unknown without a price
+        self.guessed += grade == "estimated"
+        self.short += grade == "at_least"
+        self.plan += grade == "subscription"
 
     def counts(self) -> tuple[float, ...]:
         """Return the sums in the form for the page, which adds up those of several processes."""
@@ -131,8 +132,11 @@ class Sums:
         if "output_tokens" not in line and "cost_usd" not in line:
             return
         key = line.get("client"), line.get("target", OTHERS)
+        if (found := self._sums.get(key)) is not None:
+            found.add(line, order)
+            return
         is_full = len(self._sums) >= MOST_SUMS or self._number_of[key[0]] >= MOST_SUMS // 2
-        if key not in self._sums and is_full:
+        if is_full:
             key = key[0], OTHERS
         if key not in self._sums:
             self._sums[key] = Sum()

@@ -206,7 +206,7 @@ class LiveView:
     def observe(self, record: Record, arrived: ArrivedRequest | None = None) -> LiveExchange:
         """Show the exchange of ``record``."""
         watched = self._open[record] = LiveExchange(self, next(self._numbers), record)
-        self._timeline.add_start()
+        self._timeline.add_start(current_step())
         return watched
 
     def end(self, watched: LiveExchange, line: Mapping[str, Any]) -> None:
@@ -216,11 +216,12 @@ class LiveView:
         self._ended += 1
         self._remember(watched, {"n": watched.number, "order": self._ended, **line})
         self.sums.add(line, self._ended)
-        self._chart_first_byte(watched)
+        now = current_step()
+        self._chart_first_byte(watched, now)
         for timeline in self._timelines(record):
-            timeline.add_end(line["ended"])
+            timeline.add_end(line["ended"], now)
         if record.client is not None:
-            self._timeline_by_client[record.client].add_start()  # its client was unknown when it started
+            self._timeline_by_client[record.client].add_start(now)  # its client was unknown when it started
         for subscription in self._subscriptions.pop(watched.number, ()):
             subscription.close(line)
 
@@ -238,13 +239,14 @@ class LiveView:
         if removed is not None and removed.transcript is not None:
             self._transcripts.forget(removed.transcript)
 
-    def _chart_first_byte(self, one: LiveExchange) -> None:
-        """Add the exchange's time to the first byte to the charts, once, as soon as it is known."""
+    def _chart_first_byte(self, one: LiveExchange, now: int) -> None:
+        """Add the exchange's time to the first byte to the charts, once, as soon as it is known. ``now`` is the current
+        step."""
         if one.record.first_byte is None or one.is_charted:
             return
         one.is_charted = True
         for timeline in self._timelines(one.record):
-            timeline.add_first_byte(one.record.began, one.record.first_byte)
+            timeline.add_first_byte(one.record.began, one.record.first_byte, now)
 
     def _timelines(self, record: Record) -> list[Timeline]:
         if record.client is None:
@@ -359,10 +361,10 @@ class LiveView:
         now = time.perf_counter()
         if now < self._refreshed + FRESH:
             return
-        seconds, self._refreshed = now - self._refreshed, now
+        seconds, self._refreshed, step = now - self._refreshed, now, current_step()
         for i, one in enumerate(tuple(self._open.values()), 1):
             _measure(one, seconds)
-            self._chart_first_byte(one)
+            self._chart_first_byte(one, step)
             row = _row(one)
             if row != one.row:
                 one.row = row

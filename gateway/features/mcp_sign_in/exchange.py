@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote_plus, urlencode
 
@@ -30,8 +31,13 @@ _KIND: Final = "urn:ietf:params:oauth:token-type:"
 _CODE: Final = re.compile(r"[a-z_]{1,60}")
 _TOKEN: Final = re.compile(r"[!-~]{1,16384}")
 
-_OWN_FAULTS: Final = frozenset(("invalid_client", "unauthorized_client", "unsupported_grant_type", "invalid_request"))
-"""Error codes that the gateway's operator can correct, but not the person."""
+_CHECKS: Final[Mapping[str, str]] = {
+    "invalid_client": "client_id and client_secret",
+    "unauthorized_client": "at the issuer that it permits the exchange to the client_id",
+    "unsupported_grant_type": "that the issuer exchanges tokens (RFC 8693) at the token_url",
+    "invalid_request": "audience, resource, scope and subject",
+}
+"""By error code, what the gateway's operator must check. The person cannot correct these errors."""
 
 
 @attrs.frozen
@@ -64,18 +70,17 @@ async def exchange_token(upstream: Upstream, settings: TokenExchange, server: st
     except trio.TooSlowError:
         raise _failure(server, f"the issuer did not respond within {PATIENCE:g} s", "timeout") from None
     except GatewayError:
-        raise _failure(server, "the issuer is unavailable") from None
+        raise _failure(server, "the issuer is unavailable at the token_url of token_exchange") from None
     if response.status == 200:
         return _read_token(server, body, subject)
     try:
         code = msgspec.json.decode(body, type=_Refused).error
     except NOT_JSON:
         code = ""
-    if response.status not in (400, 401, 403) or code in _OWN_FAULTS or not _CODE.fullmatch(code):
+    if response.status not in (400, 401, 403) or code in _CHECKS or not _CODE.fullmatch(code):
         shown = f" with the error {code}" if _CODE.fullmatch(code) else ""
-        raise _failure(
-            server, f"the issuer responded {response.status}{shown}: check token_exchange and the client there"
-        )
+        check = f"check {_CHECKS.get(code, 'token_url')} of token_exchange"
+        raise _failure(server, f"the issuer responded {response.status}{shown}: {check}")
     text = f"the issuer gives you no token for the MCP server {server} ({code}): ask its administrator for access"
     raise GatewayError("permission", text, headers=(("x-should-retry", "false"),))
 

@@ -17,7 +17,7 @@ SubjectKind: TypeAlias = Literal["access_token", "id_token", "jwt"]
 class TokenExchange:
     """The exchange of a person's token for one of the server."""
 
-    token_url: Url = setting("The token endpoint of the issuer, which exchanges tokens ([RFC 8693](mcp.md#people)).")
+    token_url: Url = setting("The token endpoint of the issuer, which exchanges tokens ([RFC 8693](mcp-sign-in.md)).")
     client_id: str = setting("The gateway's own client id at the issuer.")
     client_secret: LateSecret | None = setting("Its secret, sent as HTTP Basic.", None, secret=True)
     issuer: str | None = setting(

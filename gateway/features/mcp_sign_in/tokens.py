@@ -125,7 +125,7 @@ class ServerTokens(CredentialSource):
                 "in with the MCP client, without a key of the gateway"
             )
             raise GatewayError("permission", text, headers=(("x-should-retry", "false"),))
-        return _PersonToken(self._tokens, client, subject)
+        return _PersonToken(self._tokens, self._server, client, subject)
 
     async def credential(self) -> Credential | None:
         raise GatewayError("permission", f"the MCP server {self._server} serves only people")
@@ -139,6 +139,7 @@ class _PersonToken(CredentialSource):
     """The source of a person's token for a server."""
 
     tokens: ExchangedTokens
+    server: str
     person: str
     subject: str
 
@@ -146,5 +147,12 @@ class _PersonToken(CredentialSource):
         return await self.tokens.token(self.person, self.subject)
 
     async def renew(self, refused: Credential) -> Credential | None:
+        """Forget the token, so that the next request gets another one.
+
+        Raises ``GatewayError``, because the gateway sends no call twice."""
         self.tokens.forget(self.subject, refused)
-        return await self.tokens.token(self.person, self.subject)
+        text = (
+            f"the MCP server {self.server} rejected the token that the issuer gave for you: check the audience, "
+            "resource and scope of its token_exchange, and the issuers that the server accepts"
+        )
+        raise GatewayError("upstream", text, reason="credential", headers=(("x-should-retry", "false"),))

@@ -47,7 +47,7 @@ class MetricsKeys:
     """The keys of the root."""
 
     metrics: MetricsAccess = setting(
-        "Serve `/metrics`. A mapping sets who may read it.",
+        "Serve [`/metrics`](metrics.md#access).",
         "keyed",
         restart=True,
         shown="`true`",

@@ -8,6 +8,7 @@ import contextlib
 import os
 import resource
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +31,7 @@ from gateway.upstream.pool import PoolStats
 from providers.apis import CODECS
 
 if TYPE_CHECKING:
-    from gateway.config.people import People
+    from gateway.config.unlisted import UnlistedClients
     from gateway.features.metrics.registry import Registry
     from gateway.ledger.prompt_cache import CacheVerdict
 
@@ -55,7 +56,7 @@ class ClientLabels(dict[str | None, str]):
     def __init__(self) -> None:
         self[None] = NONE
         self._met = 0
-        self.people: People | None = None
+        self.people: UnlistedClients | None = None
 
     def __missing__(self, client: str | None) -> str:
         if client is not None and self.people is not None and (label := self.people.label_of(client)) is not None:
@@ -64,6 +65,13 @@ class ClientLabels(dict[str | None, str]):
             return OTHER
         self._met += 1
         return self.setdefault(client, client or NONE)
+
+
+class Histograms(dict[tuple[str, ...], Buckets]):
+    """The histograms by row and labels."""
+
+    def __missing__(self, key: tuple[str, ...]) -> Buckets:
+        return self.setdefault(key, Buckets(rows.BY_NAME[key[0]].bounds))
 
 
 class Metrics(ExchangeObserver):
@@ -80,8 +88,8 @@ class Metrics(ExchangeObserver):
         # By row and labels, whose values are bounded. The last three wait for ``write_exchanges``, or before the first
         # page for the client library, which is slow to import.
         self._children: dict[tuple[str, ...], Any] = {}
-        self._counted: dict[tuple[str, ...], float] = {}
-        self._timed: dict[tuple[str, ...], Buckets] = {}
+        self._counted: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        self._timed = Histograms()
         self._early_gauges: dict[tuple[str, ...], float] = {}
         self._providers: set[str] = set()
         self._models: set[str] = set()
@@ -142,9 +150,9 @@ class Metrics(ExchangeObserver):
                 self.add(rows.DISCONNECTS, api, phase, by=0)
 
     def _permit_clients(self, config: Config) -> None:
-        self._clients.people = config.people
+        self._clients.people = config.unlisted
         # The labels of people are names of groups and issuers, unless a client has that name too.
-        self._groups = {group.name: group.name for group in config.client_groups if config.people}
+        self._groups = {group.name: group.name for group in config.client_groups if config.unlisted}
         for client in config.client_keys:
             self._groups[client.name] = NONE if client.group is None else client.group.name
         for client in config.client_keys:
@@ -172,24 +180,13 @@ class Metrics(ExchangeObserver):
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
         """Increase a counter."""
         if self._registry is None:
-            self._count(row, *labels, by=by)
+            self._counted[row.name, *labels] += by
         else:
             self._child_of(row, labels).inc(by)
 
-    def _count(self, row: MetricRow, *labels: str, by: float = 1) -> None:
-        """Increase a counter of exchanges. A page shows it after ``write_exchanges``."""
-        key = (row.name, *labels)
-        self._counted[key] = self._counted.get(key, 0) + by
-
     def observe(self, row: MetricRow, value: float, *labels: str) -> None:
         """Add a value to a histogram. A page shows it after ``write_exchanges``."""
-        self._histogram(row, *labels).add(value)
-
-    def _histogram(self, row: MetricRow, *labels: str) -> Buckets:
-        key = (row.name, *labels)
-        if (buckets := self._timed.get(key)) is None:
-            buckets = self._timed[key] = Buckets(row.bounds)
-        return buckets
+        self._timed[row.name, *labels].add(value)
 
     def write_exchanges(self) -> None:
         """Write what exchanges have counted into the client library's metrics, whose locks cost more.
@@ -223,7 +220,7 @@ class Metrics(ExchangeObserver):
     def observe_exchange(self, record: Record, arrival: ArrivedRequest | None) -> "Metrics":
         """Count the start of an exchange, and observe it."""
         record.gaps = self.gaps
-        self._count(rows.IN_FLIGHT, _endpoint(record))
+        self._counted[rows.IN_FLIGHT.name, _endpoint(record)] += 1
         if self._folder is not None:
             self.write_exchanges()
         return self
@@ -235,12 +232,12 @@ class Metrics(ExchangeObserver):
         lane, client, ended, api = record.lane or NONE, self._clients[record.client], line["ended"], _endpoint(record)
         if client not in self._shown:
             self._show_group(client)
-        self._count(rows.IN_FLIGHT, api, by=-1)  # on the same page as the other counts
-        self._count(rows.EXCHANGES, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client)
+        self._counted[rows.IN_FLIGHT.name, api] -= 1  # on the same page as the other counts
+        self._counted[rows.EXCHANGES.name, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client] += 1
         if record.dropped and not set(record.dropped).issubset(record.by_operator):
-            self._count(rows.DROPS, api, provider)
+            self._counted[rows.DROPS.name, api, provider] += 1
         if ended == "client_disconnected":
-            self._count(rows.DISCONNECTS, api, "waiting" if record.first_byte is None else "answering")
+            self._counted[rows.DISCONNECTS.name, api, "waiting" if record.first_byte is None else "answering"] += 1
         if record.steps is not None:
             self.count_steps(line["steps"])
         if record.cache is not None and record.cache != "off":
@@ -255,7 +252,7 @@ class Metrics(ExchangeObserver):
         """Count the outcomes of steps, in the form of the log's field."""
         for one in steps:
             name, at = one["step"], one["at"]
-            self._count(rows.STEP_OUTCOMES, name, at, one["outcome"])
+            self._counted[rows.STEP_OUTCOMES.name, name, at, one["outcome"]] += 1
             self.observe(rows.STEP_SECONDS, one["ms"] / 1000, name, at)
             if "failure" in one:
                 self.add(rows.STEP_FAILURES, name, one["failure"])
@@ -271,7 +268,7 @@ class Metrics(ExchangeObserver):
 
     def _count_call(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
         for one in record.bill.attempt_records:
-            self._count(rows.TARGET_ATTEMPTS, self._target(one), one.reason)
+            self._counted[rows.TARGET_ATTEMPTS.name, self._target(one), one.reason] += 1
             if one.prompt_cache is not None:
                 self._count_prompt_cache(one, one.prompt_cache, record)
         for charge in record.bill.charges():
@@ -279,49 +276,53 @@ class Metrics(ExchangeObserver):
         if record.attempts > 1:
             self._count_retries(record, provider)
         else:
-            self._count(rows.ATTEMPTS, provider)
+            self._counted[rows.ATTEMPTS.name, provider] += 1
         if line["ended"] == "upstream_error" and record.error is not None:
-            self._count(rows.UPSTREAM_ERRORS, provider, model, record.error.kind)
+            self._counted[rows.UPSTREAM_ERRORS.name, provider, model, record.error.kind] += 1
         if record.bill.usage_or_estimate()[1]:
-            self._count(rows.ESTIMATED, provider)
+            self._counted[rows.ESTIMATED.name, provider] += 1
 
     def _count_cached(self, record: Record, client: str, line: Mapping[str, Any]) -> None:
-        self._count(rows.CACHE, client, record.cache or NONE)
+        self._counted[rows.CACHE.name, client, record.cache or NONE] += 1
         if record.bill.from_cache:
-            self._count(rows.CACHE_SAVED, client, by=line.get("saved_usd", 0))
+            self._counted[rows.CACHE_SAVED.name, client] += line.get("saved_usd", 0)
             tokens = line.get("saved_input_tokens", 0) + line.get("saved_output_tokens", 0)
-            self._count(rows.CACHE_SAVED_TOKENS, client, by=tokens)
+            self._counted[rows.CACHE_SAVED_TOKENS.name, client] += tokens
 
     def _count_prompt_cache(self, attempt: AttemptRecord, verdict: "CacheVerdict", record: Record) -> None:
         """Count the verdict about the provider's prompt cache."""
         where = *self.target_labels(attempt.model), self._clients[record.client]
         lost = attempt.prompt_cache_loss
-        self._count(rows.PROMPT_CACHE_TOKENS, *where, "could", NONE, by=verdict.could)
-        self._count(rows.PROMPT_CACHE_TOKENS, *where, "read", NONE, by=verdict.read or 0)
+        self._counted[rows.PROMPT_CACHE_TOKENS.name, *where, "could", NONE] += verdict.could
+        self._counted[rows.PROMPT_CACHE_TOKENS.name, *where, "read", NONE] += verdict.read or 0
         rest = verdict.missed
         for place, cause in enumerate(verdict.causes):
             rest -= cause.tokens
-            self._count(rows.PROMPT_CACHE_TOKENS, *where, "missed", cause.name, by=cause.tokens)
+            self._counted[rows.PROMPT_CACHE_TOKENS.name, *where, "missed", cause.name] += cause.tokens
             if lost is not None and lost.shares[place]:
-                self._count(rows.PROMPT_CACHE_LOST, *where, cause.name, by=lost.shares[place] / 1e9)
+                self._counted[rows.PROMPT_CACHE_LOST.name, *where, cause.name] += lost.shares[place] / 1e9
             if cause.word == CONTRADICTION:
-                self._count(rows.PROMPT_CACHE_CONTRADICTIONS, *where)
+                self._counted[rows.PROMPT_CACHE_CONTRADICTIONS.name, *where] += 1
         if rest > 0:
-            self._count(rows.PROMPT_CACHE_TOKENS, *where, "missed", NONE, by=rest)
+            self._counted[rows.PROMPT_CACHE_TOKENS.name, *where, "missed", NONE] += rest
 
     def _count_charge(self, charge: Charge, client: str) -> None:
         where, target = self.target_labels(charge.attempt.model), self._target(charge.attempt)
         if charge.cost is not None and charge.cost.grade == "subscription":
-            self._count(rows.ON_SUBSCRIPTION, *where, target, client)
+            self._counted[rows.ON_SUBSCRIPTION.name, *where, target, client] += 1
         elif charge.cost is not None:
-            self._count(rows.COST, *where, target, client, charge.cost.grade, by=charge.cost.nanos / 1e9)
+            self._counted[rows.COST.name, *where, target, client, charge.cost.grade] += charge.cost.nanos / 1e9
         elif charge.usage.prompt or charge.usage.output or charge.usage.units:
-            self._count(rows.UNPRICED, *where, target)
-        for kind in ("input", "cache_read", "cache_write", "output", "reasoning"):
-            if number := getattr(charge.usage, kind):
-                self._count(rows.TOKENS, *where, client, kind, by=number)
+            self._counted[rows.UNPRICED.name, *where, target] += 1
+        usage = charge.usage
+        for kind, number in (
+            ("input", usage.input), ("cache_read", usage.cache_read), ("cache_write", usage.cache_write),
+            ("output", usage.output), ("reasoning", usage.reasoning),
+        ):  # fmt: skip
+            if number:
+                self._counted[rows.TOKENS.name, *where, client, kind] += number
         for unit, number in charge.usage.units:
-            self._count(rows.BILLED_UNITS, *where, client, unit, by=number)
+            self._counted[rows.BILLED_UNITS.name, *where, client, unit] += number
 
     def _count_retries(self, record: Record, provider: str) -> None:
         """Count an exchange with several attempts, whose last one used ``provider``.
@@ -330,15 +331,16 @@ class Metrics(ExchangeObserver):
         asked = [one.provider if one.provider in self._providers else OTHER for one in record.bill.attempt_records]
         asked += [provider] * (record.attempts - len(asked))
         for number, name in enumerate(asked):
-            self._count(rows.ATTEMPTS, name)
+            self._counted[rows.ATTEMPTS.name, name] += 1
             if number:
-                self._count(rows.RETRIES, name)
+                self._counted[rows.RETRIES.name, name] += 1
         route = record.route if record.route in self._routes else NONE
         causes = {one.cause: one for one in record.bill.attempt_records}
         if "fallback" in causes:
-            self._count(rows.FALLBACKS, route, "yes" if record.bill.attempt_records[-1].reason == "ok" else "no")
+            has_helped = record.bill.attempt_records[-1].reason == "ok"
+            self._counted[rows.FALLBACKS.name, route, "yes" if has_helped else "no"] += 1
         if (hedge := causes.get("hedge")) is not None:
-            self._count(rows.HEDGES, route, "yes" if hedge.reason == "ok" else "no")
+            self._counted[rows.HEDGES.name, route, "yes" if hedge.reason == "ok" else "no"] += 1
         if record.waited:
             self.observe(rows.ATTEMPT_WAIT, record.waited, route)
 
@@ -395,7 +397,7 @@ class Metrics(ExchangeObserver):
         spent = sum(os.times()[:2])
         self.add(rows.CPU, by=spent - self._cpu)
         self._cpu = spent
-        self._histogram(rows.SILENCE).merge(*self.gaps.take())
+        self._timed[rows.SILENCE.name,].merge(*self.gaps.take())
         self.write_exchanges()
 
     def report_targets(self, out: Mapping[str, int], outages: Mapping[tuple[str, str], int]) -> None:

@@ -147,4 +147,4 @@ def _metrics_routes(config: Config, service: Service) -> tuple[HttpRoute, ...]:
         body = await running.page()
         return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", incoming.scope.id)), body)
 
-    return (HttpRoute("/metrics", page),)
+    return (HttpRoute("/metrics", page, uses=("metrics",)),)

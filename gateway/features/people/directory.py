@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import attrs
 
 from gateway.config.clients import ClientKey
-from gateway.config.people import Credential
+from gateway.features.people.records import Credential
 from gateway.features.people.settings import AdmitRule
 from gateway.features.people.values import Person
 

@@ -21,5 +21,5 @@ FEATURE: Final = Feature(
     advice="gateway.features.people.advice:ADVICE",
     find_client="gateway.features.people.commands.finding:find_person",
     client_rows="gateway.features.people.followed:FollowedPeople",
-    people="gateway.features.people.gate:open_gate",
+    unlisted="gateway.features.people.gate:open_gate",
 )

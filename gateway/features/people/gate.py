@@ -12,12 +12,13 @@ import msgspec
 from configfile.wording import spell_time
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey
-from gateway.config.people import Caller, Credential, People, SentRights
 from gateway.config.settings import Config
+from gateway.config.unlisted import Caller, SentRights, UnlistedClients
 from gateway.features.admin.interface import PREFIX
 from gateway.features.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.issuers import IssuerDirectory
+from gateway.features.people.records import Credential
 from gateway.features.people.rules import RuleBook, issue_time
 from gateway.features.people.session_tokens import SessionTokens
 from gateway.features.people.settings import AdmitRule, TrustedIssuer, issuers_of
@@ -300,11 +301,11 @@ class PeopleGate:
         return None if known is None else known.person.group or known.person.issuer
 
 
-def open_gate(config: Config, source: ClientSource, before: People | None) -> PeopleGate:
+def open_gate(config: Config, source: ClientSource, before: UnlistedClients | None) -> PeopleGate:
     """Return the people of ``config``, who keep their state of ``before``."""
 
     def rows() -> FollowedPeople | None:
-        return source.raises if isinstance(source.raises, FollowedPeople) else None
+        return source.rows if isinstance(source.rows, FollowedPeople) else None
 
     if isinstance(before, PeopleGate):
         return PeopleGate(config, before.issuers, before.directory, rows)

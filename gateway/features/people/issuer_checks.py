@@ -232,7 +232,7 @@ def _build_rule_client(
 ) -> ClientKey:
     """Return the client with the rights of ``rule``: with each key that both have."""
     rights = {name: getattr(rule, name) for name in attrs.fields_dict(type(rule)).keys() & _KEYS_OF_CLIENTS}
-    client = ClientKey(name=f"{issuer.name}:*", source="rule", **rights)
+    client = ClientKey(name=f"{issuer.name}:*", source="rule", declared_in="issuers", **rights)
     return build_client_rights(client, path, names, findings)
 
 

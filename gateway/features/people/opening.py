@@ -105,7 +105,7 @@ def people_of(opened: Mapping[str, Running]) -> PeopleOfConfig | None:
 
 def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleOfConfig:
     """Open the people of ``config``, whose gate the kernel has opened."""
-    admin, gate = admin_of(ports.opened), cast("PeopleGate", config.people)
+    admin, gate = admin_of(ports.opened), cast("PeopleGate", config.unlisted)
     assert admin is not None, "people need it"
     known = before if isinstance(before, PeopleOfConfig) else None
     if known is not None and known.issuers is gate.issuers and known.rights is admin.store:
@@ -113,7 +113,7 @@ def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleO
     else:
         store = None if admin.store is None else PeopleStore(admin.store.database)
         tasks = PeopleTasks(gate.issuers, store, None if store is None else SeenPeople(store))
-    followed = ports.clients.raises if isinstance(ports.clients.raises, FollowedPeople) else None
+    followed = ports.clients.rows if isinstance(ports.clients.rows, FollowedPeople) else None
     own_keys = None if store is None or tasks.seen is None else OwnKeys(store, gate.rules, tasks.seen)
     sessions = None if store is None else _open_sessions(config, tasks.issuers, store, followed, known)
     hooks = Hooks(

@@ -8,6 +8,8 @@ from typing import Any, Final, Literal, TypeAlias
 import attrs
 
 SessionKind: TypeAlias = Literal["browser", "device"]
+Credential: TypeAlias = Literal["session", "own key", "issuer token"]
+"""The kind of a person's credential: a session's token or cookie, a key that the person made, a token of an issuer."""
 GrantStatus: TypeAlias = Literal["pending", "approved", "denied"]
 
 _LONGEST_TEXT: Final = 200

@@ -127,7 +127,7 @@ ClaimValues: TypeAlias = Annotated[
 class ClaimNames:
     """The claims that the gateway reads from an issuer's tokens."""
 
-    name: ClaimPath = setting("The claim that identifies a person.", "sub")
+    name: ClaimPath = setting("The claim that identifies a person: its name, or a JSON pointer.", "sub")
     label: ClaimPath = setting("A claim for readers of reports.", "email")
     groups: ClaimPath = setting("The claim that `groups` means in `when` and in session tokens.", "groups")
 
@@ -176,7 +176,7 @@ SIGN_IN_PARAMETERS: Final[Mapping[str, str]] = {
 class IssuerFetch:
     """The way to fetch an issuer's keys."""
 
-    ca: FilePath | None = setting("The root certificates for its server.", None, shown="as for providers")
+    ca: FilePath | None = setting("The root certificates for the server of its keys.", None, shown="as for providers")
     token: TokenFile | None = setting(
         "`{file: PATH}` with a bearer token, read again for each fetch, as Kubernetes requires.", None
     )
@@ -186,7 +186,7 @@ class IssuerFetch:
 class OwnKeyLimits:
     """The keys that a person may make for itself."""
 
-    most: Natural = setting("The largest number of keys.")
+    most: Natural = setting("The largest number of keys that a person may make through `/me/keys`.")
     longest: Wait = setting("Their longest lifetime.")
 
 
@@ -202,14 +202,13 @@ class AdmitRule(ClientRights):
         "with `*`. Lists in tokens match by any item. `{}`, only in the last rule, admits everyone."
     )
     group_name: str | None = setting("One of the [client_groups](#client_groups).", None, name="group")
-    models: tuple[str, ...] | None = setting("As a client's.", None, shown="all", absent="all")
-    only: tuple[str, ...] | None = setting("As a client's.", None, shown="all", shape={"minItems": 1}, absent="all")
-    ratelimits: RateLimits = setting("As a client's, for each person.", factory=RateLimits, shown="no limit")
-    budgets: tuple[Budget, ...] = setting(
-        "As a client's, for each person, over all their tokens, sessions and keys.", ()
+    models: tuple[str, ...] | None = setting(
+        "The models that they may use, as a client's.", None, shown="all, also with a `role`", absent="all"
     )
-    limits: ClientLimits = setting("As a client's, for each person.", ClientLimits(), shown="`limits.per_client`")
-    raise_to: tuple[Budget, ...] = setting("As a client's, for each person.", ())
+    only: tuple[str, ...] | None = setting("As a client's.", None, shown="all", shape={"minItems": 1}, absent="all")
+    ratelimits: RateLimits = setting("As a client's.", factory=RateLimits, shown="no limit")
+    budgets: tuple[Budget, ...] = setting("As a client's.", ())
+    limits: ClientLimits = setting("As a client's.", ClientLimits(), shown="`limits.per_client`")
     role: Role = setting("As a client's.", "user")
     own_keys: OwnKeyLimits | None = setting(
         "The keys that people may make through `/me/keys`.",
@@ -268,7 +267,7 @@ class TrustedIssuer:
 class SessionSettings:
     """The lifetimes of sessions."""
 
-    token: Wait = setting("The lifetime of a session's token.", 3600.0)
+    token: Wait = setting("The lifetime of the token of a person's [session](people-reference.md#sessions).", 3600.0)
     longest: Wait = setting("The longest time until the person must sign in again.", 30 * 86400.0)
 
 

@@ -18,7 +18,9 @@ from gateway.seams.feature import Feature, Keys
 class RealtimeLimits:
     """The longest silence (``None``: as for any websocket) and duration of a realtime session in seconds."""
 
-    idle: Wait | None = setting("The session ends after this long without messages.", None, shown="`websocket_idle`")
+    idle: Wait | None = setting(
+        "A [session](realtime.md) ends after this long without messages.", None, shown="`websocket_idle`"
+    )
     max_session: Wait = setting("The longest duration of a session.", math.inf, shown="the provider's limit")
 
 
@@ -38,13 +40,12 @@ class RealtimeGrant:
     """A client's permissions for realtime sessions that bypass the gateway."""
 
     client_secrets: bool = setting(
-        "Allow `POST /v1/realtime/client_secrets`, which returns a provider credential for a browser, valid for "
-        "minutes. The gateway does not see its sessions.",
+        "Allow `POST /v1/realtime/client_secrets`: a provider's credential for sessions that "
+        "[bypass the gateway](realtime.md#connections-that-bypass-the-gateway).",
         False,
     )
     calls: bool = setting(
-        "Allow `POST /v1/realtime/calls`: a WebRTC call whose audio does not pass through the gateway, and actions "
-        "on it.",
+        "Allow `POST /v1/realtime/calls`: WebRTC calls whose audio bypasses the gateway, and actions on them.",
         False,
     )
 

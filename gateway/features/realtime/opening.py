@@ -146,7 +146,7 @@ async def open_websocket(
     record = open_record(api, service.ledger, arrival.scope, endpoint=endpoint, arrival=arrived)
     record.stream, record.bill.billed = True, False
     try:
-        if service.authenticator.people is not None:
+        if service.authenticator.unlisted is not None:
             await service.admission.prepare(arrival)  # a key in the subprotocols was not seen before
         admitted = admit_websocket(service, arrival)
         record.client = admitted.client

@@ -20,7 +20,7 @@ from gateway.routing.plan import Plan
 from gateway.routing.target import NOTHING, Omissions, Target
 from gateway.seams.edit_sent import Write
 from providers.apis import CODECS
-from providers.errors.member_paths import parse_path
+from providers.errors.member_paths import parse_paths
 from providers.members.editing import (
     AppliedChanges,
     apply_for_provider,
@@ -246,7 +246,7 @@ def _with_body(incoming: Incoming, draft: Draft) -> Incoming:
 
 def _apply_quirks(draft: Draft, target: Target, omissions: Omissions, is_conversation: bool) -> None:
     """Remove what the provider is known to reject or has rejected, as for the client's members."""
-    omit_paths(draft, map(parse_path, target.recipient.quirks.refused_fields), "provider")
+    omit_paths(draft, parse_paths(target.recipient.quirks.refused_fields), "provider")
     omit_paths(draft, omissions.paths, "rejected")
     if is_conversation:
         CODECS[target.api].adapt(draft, target.recipient)

@@ -380,7 +380,7 @@ class _Connection:
                 try:
                     if refusal is not None:
                         raise refusal
-                    if self._service.authenticator.people is not None:
+                    if self._service.authenticator.unlisted is not None:
                         await self._service.admission.prepare(self._arrival)
                     self._authenticate_again()
                     self._service.admission.take("in_flight", self._holder, scope)

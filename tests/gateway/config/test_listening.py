@@ -24,7 +24,8 @@ def config(*listeners: dict[str, Any], **more: Any) -> Config:
      ({"socket": "gw.sock"}, False), ({"address": "0.0.0.0"}, True), ({"address": "::"}, True),
      ({"address": "192.0.2.1"}, True), ({"address": "gw.example"}, True), ({"address": "0.0.0.0", "tls": TLS}, True),
      ({"address": "0.0.0.0", "tls": {**TLS, "client_ca": "ca.pem"}}, False),
-     ({"address": "0.0.0.0", "port": 1, "serves": "health"}, False)],
+     ({"address": "0.0.0.0", "port": 1, "serves": "health"}, False),
+     ({"address": "0.0.0.0", "port": 1, "serves": ["models"]}, True)],
 )  # fmt: skip
 def test_a_listener_without_authentication_counts_as_exposed(listener, open):
     place = {} if listener.get("serves") is None else {"port": 2, "name": "other"}
@@ -45,7 +46,11 @@ def test_a_unix_socket_is_private_unless_the_file_sets_a_mode():
     [({"socket": "a", "port": 1}, "combined with socket"), ({"socket": "a", "address": "::"}, "combined with socket"),
      ({"socket": "a", "tls": TLS}, "combined with socket"), ({"socket": ""}, "the path is empty"),
      ({"socket": "a", "mode": 432}, "in quotes"), ({"socket": "a", "mode": "rw"}, "three octal digits"),
-     ({"tls": {"key": "a.key"}}, "certificate"), ({"tls": True}, "mapping"), ({"tls": {**TLS, "ca": "x"}}, "ca")],
+     ({"tls": {"key": "a.key"}}, "certificate"), ({"tls": True}, "mapping"), ({"tls": {**TLS, "ca": "x"}}, "ca"),
+     ({"serves": "model"}, "did you mean models"), ({"serves": "admin"}, "no listener serves"),
+     ({"serves": ["pages"]}, "no listener serves model requests"),
+     ({"serves": ["models", "page"]}, "did you mean pages"), ({"serves": []}, "no listener serves model requests"),
+     ({"allow": ["10.0.0.0/33"]}, "expected an address, a network")],
 )  # fmt: skip
 def test_mistakes_about_listeners_are_reported(listener, said):
     with pytest.raises(ConfigError, match=said):

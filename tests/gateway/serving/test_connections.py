@@ -18,7 +18,7 @@ from gateway.serving.registry import ConnectionRegistry
 from tests.support.asgi_app import PATIENCE, Client, Server, eventually, serving
 from tests.support.http2_client import Http2Client
 
-HEALTH = ListenerOptions(serves="health")
+HEALTH = ListenerOptions(is_for_probes=True)
 
 
 async def test_a_connection_that_fails_leaves_the_others_alone(monkeypatch, caplog):

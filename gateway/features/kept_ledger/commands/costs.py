@@ -22,6 +22,7 @@ from gateway.features.kept_ledger.statements import DIMENSIONS, Dimension, Filte
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
 from gateway.features.kept_ledger.usage_formats import as_csv, as_json, figures_of
+from gateway.ledger.money import dollars
 from gateway.ledger.periods import parse_moment, parse_month
 from gateway.open_store import open_keeping_database
 from gateway.stores.errors import Unavailable
@@ -69,6 +70,17 @@ def run(path: Path | None, **given: Any) -> int:
         for note in found.notes:
             say(note)
     return GOOD
+
+
+def spending_today(config: Config) -> tuple[str, str]:
+    """Return the row of today's spending for ``trigate status``."""
+    try:
+        total = trio.run(_read, config, query_of(CostOptions(since="today", by=("day",)), config)).total
+    except Unavailable as error:
+        return "spent", f"unknown: {error}"
+    if total.grade == "subscription":
+        return "spent", "nothing today besides a subscription"
+    return "spent", f"{SIGNS[total.grade]}${dollars(total.sum.nanos):.2f} today"
 
 
 def query_of(options: CostOptions, config: Config) -> UsageQuery:

@@ -21,4 +21,4 @@ def live_view_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
     """Yield the routes of the live view."""
     views = LateViews((_PAGES,), "ui_views", (service, config, service.opened.features["live_view"]))
     for path in (*FILES, EVENTS, MODELS, STREAM):
-        yield HttpRoute(path, views.view(path), is_page=path == LIVE)
+        yield HttpRoute(path, views.view(path), is_page=path == LIVE, uses=("pages",))

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gateway.access.callers import NOBODY, counted_name
 from gateway.allowances.call_rates import count_call
-from gateway.config.people import Caller
+from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
 from gateway.features.live_view.live import FoundExchange
 from gateway.features.live_view.pages.visitors import Visitor

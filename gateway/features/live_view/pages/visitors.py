@@ -4,7 +4,7 @@ import math
 
 import attrs
 
-from gateway.config.people import Caller
+from gateway.config.unlisted import Caller
 
 
 @attrs.frozen

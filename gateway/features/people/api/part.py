@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from configfile.kinds import spell_duration
 from gateway.config.clients import ClientKey
-from gateway.config.people import Caller
 from gateway.config.settings import Config
+from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
 from gateway.features.admin.interface import ADMINS, ALL, PAGE, READERS, AdminAnswer, AdminCall, AdminRoute, ApiCalls
 from gateway.features.people.api.people_keys import KeysOfPeople, delete_people_key, is_people_key, read_people_keys

@@ -7,8 +7,8 @@ from urllib.parse import quote, unquote, urlencode
 import attrs
 import msgspec
 
-from gateway.config.people import Caller
 from gateway.config.settings import Config
+from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
 from gateway.features.admin.interface import ROUTES, AdminAnswer, AdminRoute, perform
 from gateway.features.people.api.part import PART

@@ -49,11 +49,11 @@ def open_console(config: Config, ports: Ports, before: Running | None) -> Consol
 def _routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
     """Yield the paths of the pages for ``config``, and that of a live view which is switched off."""
     if not value_of(config, "ui"):
-        yield HttpRoute(LIVE, _without_live_view)
+        yield HttpRoute(LIVE, _without_live_view, uses=("pages",))
     modules = (*api_modules(service.opened.features.values()), _SERVING)
     answer = LateViews(modules, "ConsoleServer", (config, service)).view("answer")
     for path in CONSOLE_PATHS:
-        yield HttpRoute(path, answer, METHODS, is_page=path == ACCOUNT)
+        yield HttpRoute(path, answer, METHODS, is_page=path == ACCOUNT, uses=("pages",))
 
 
 _OFF: Final = f"the configuration switches the live view off (`ui: false`); your account is at {ACCOUNT}\n"

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from configfile.keys import value_of
-from gateway.config.people import Caller
 from gateway.config.settings import Config
+from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
 from gateway.features.admin.interface import AdminAnswer, identify_caller
 from gateway.features.people.console.api_calls import ApiRequest, PageCall, ReadRefused, with_name

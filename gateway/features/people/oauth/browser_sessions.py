@@ -3,8 +3,8 @@
 from typing import Final
 
 from gateway.access.authentication import OWN_HEADER
-from gateway.config.people import Caller
 from gateway.config.settings import Config
+from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
 from gateway.features.people.directory import SENDER, Sender
 from gateway.features.people.oauth.cookies import SESSION, read_cookie

@@ -46,7 +46,12 @@ def sign_in_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
 
     sign_in = LateViews((_SERVING,), "SignInServer", (config, service)).view("answer")
     for path in OAUTH_PATHS:
-        yield HttpRoute(path, _answer_not_found if config.public_url is None else sign_in, METHODS)
+        yield HttpRoute(
+            path,
+            _answer_not_found if config.public_url is None else sign_in,
+            METHODS,
+            uses=("models", "admin", "pages"),
+        )
     yield HttpRoute(f"{RESOURCE}/mcp/{{rest}}", partial(_describe_mcp_server, config))
 
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from gateway.config.people import Caller
 from gateway.config.settings import Config
+from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
 from gateway.features.people.oauth.browser import BrowserSignIn
 from gateway.features.people.oauth.browser_sessions import cookie_caller, has_key

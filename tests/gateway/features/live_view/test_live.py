@@ -496,7 +496,8 @@ def test_a_first_byte_that_is_long_past_is_on_no_chart(stage, monkeypatch):
     record = stage.begin()
     record.mark_answered(200)
     later = charts.current_step() + charts.STEPS + 1
-    monkeypatch.setattr(charts, "current_step", lambda: later)
+    for module in charts, watching:
+        monkeypatch.setattr(module, "current_step", lambda: later)
     stage.end(record)
     assert [point[:2] + point[5:] for point in stage.live_view.timeline(None).points()] == [[later, 0, None, None, 0]]
 

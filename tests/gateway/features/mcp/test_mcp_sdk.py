@@ -3,11 +3,10 @@
 import contextlib
 import gc
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
-from typing import Any, Final
-from urllib.parse import parse_qsl, urlsplit
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
 
-import attrs
 import httpx2
 import pytest
 import trio
@@ -15,14 +14,13 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 from mcp import MCPError
 from mcp.client import Client
-from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 
+from tests.support.gateway_thread import mock_thread
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
-from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
+from tests.support.mcp_people import Browser, sign_in, signed_in_client
 from tests.support.path_proxy import path_proxy
 
 # The SDK's client leaves generators of responses to the garbage collector, which trio reports.
@@ -79,12 +77,10 @@ def greet(name: str) -> str:
 @contextlib.asynccontextmanager
 async def serving(
     sessions: bool = False,
-    root: Mapping[str, Any] | None = None,
-    credential: Mapping[str, Any] | None = None,
+    root: Callable[[str], Mapping[str, Any]] = lambda url: {},
     **more: Any,
 ) -> AsyncIterator[InProcess]:
-    """Run the SDK's server, and a gateway before it. ``root`` has more keys of its configuration, ``credential`` that
-    of the server."""
+    """Run the SDK's server, and a gateway before it. ``root`` returns more keys of the gateway at a URL."""
     app: Any = tools.streamable_http_app()
     seen.clear()
 
@@ -98,10 +94,11 @@ async def serving(
     async with trio.open_nursery() as nursery:
         (url,) = await nursery.start(lambda task_status: serve(record_headers, config, task_status=task_status))
         own = {"name": "tools", "base_url": f"{url}/mcp", "sessions": sessions, "only": ["add", "grow"],
-               "price_per_call": 0.001, **(credential or {"access_key": TOKEN})}  # fmt: skip
+               "price_per_call": 0.001, "access_key": TOKEN}  # fmt: skip
         keys = [{"name": "ann", "key": KEY, "mcp": ["tools"], **more}]
         content = {"version": "v0.4.0", "model_providers": [OTHER], "mcp_servers": [own], "client_keys": keys}
-        async with gateway({**content, **(root or {})}) as served:
+        async with gateway(content) as served:
+            served.reload({**content, **root(served.url)})
             yield served
         nursery.cancel_scope.cancel()
 
@@ -163,103 +160,42 @@ async def test_a_subscription_receives_events_until_the_client_leaves():
                 break
 
 
-REDIRECT: Final = "http://127.0.0.1:9/callback"
-
-
-@attrs.define
-class Tokens:
-    """The storage of the SDK's client, with a client that is registered at the issuer, and a person's browser."""
-
-    issuer: OidcProvider
-    tokens: OAuthToken | None = None
-    seen: dict[str, str] = attrs.field(factory=dict)
-    """The parameters that the browser brought to the issuer."""
-
-    async def get_tokens(self) -> OAuthToken | None:
-        return self.tokens
-
-    async def set_tokens(self, tokens: OAuthToken) -> None:
-        self.tokens = tokens
-        self.issuer.faults.clear()  # it answers the gateway itself
-
-    async def get_client_info(self) -> OAuthClientInformationFull:
-        return OAuthClientInformationFull(
-            client_id=CLIENT_ID, client_secret=CLIENT_SECRET, redirect_uris=[REDIRECT],
-            token_endpoint_auth_method="client_secret_basic",
-        )  # fmt: skip
-
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        raise AssertionError("the client is registered")
-
-    async def open_browser(self, url: str) -> None:
-        self.seen.update(parse_qsl(urlsplit(url).query))
-
-    async def wait_for_browser(self) -> AuthorizationCodeResult:
-        return AuthorizationCodeResult(code="code", state=self.seen["state"], iss=self.seen["iss"])
-
-
 @pytest.mark.parametrize("place", ["own host", "stripped", "kept"])
 async def test_the_sdks_client_finds_the_issuer_and_signs_in(place):
     """Without the metadata, or with those of another URL, clients did not sign in (BerriAI/litellm#31296, #36803)."""
     with (
         trio.fail_after(PATIENCE),
-        open_provider() as issuer,
+        mock_thread() as issuer,
         path_proxy(0, "/teams/llm", strips=place == "stripped") as proxy,
     ):
         rule = {"when": {"groups": "ml"}, "mcp": ["tools"]}
-        issuers = [{"name": "id", "issuer": issuer.issuer, "audience": ["mcp"], "admit": [rule]}]
-        external = {} if place == "own host" else {"public_url": proxy.url}
-        async with serving(root={"issuers": issuers, **external}) as served:
+
+        def people(url: str) -> dict[str, Any]:
+            external = {} if place == "own host" else {"public_url": proxy.url}
+            base = external.get("public_url", url)
+            own = {"name": "id", "issuer": issuer.url, "audience": [f"{base}/mcp/tools"], "admit": [rule]}
+            return {"issuers": [own], **external}
+
+        async with serving(root=people) as served:
             proxy.upstream = urlsplit(served.url).port or 0
-            base = proxy.url if external else served.url
-            await sign_in_and_call(f"{base}/mcp/tools", issuer)
-            wrong = await served.post(
-                "/mcp/tools", json={}, headers={"authorization": f"Bearer {issuer.token(aud='x')}"}
-            )
+            base = served.url if place == "own host" else proxy.url
+            browser = Browser("ada")
+            async with signed_in_client(f"{base}/mcp/tools", browser) as client:
+                assert (await client.call_tool("add", {"a": 2, "b": 40})).structured_content == {"result": 42}
+            assert browser.requested["resource"] == f"{base}/mcp/tools"
+            other = (await sign_in(issuer.url, "ada", resource="http://127.0.0.1/mcp/others"))["access_token"]
+            wrong = await served.post("/mcp/tools", json={}, headers={"authorization": f"Bearer {other}"})
             assert wrong.status_code == 401
             challenge = wrong.headers["www-authenticate"]
             metadata = f"{base}/.well-known/oauth-protected-resource/mcp/tools"
             assert challenge == f'Bearer error="invalid_token", resource_metadata="{metadata}"'
 
 
-async def test_the_server_gets_an_exchanged_token_of_the_person_who_signed_in():
-    """IBM/mcp-context-forge#3385, BerriAI/litellm#27421"""
-    with trio.fail_after(PATIENCE), open_provider() as issuer:
-        rule = {"when": {"groups": "ml"}, "mcp": ["tools"]}
-        issuers = [{"name": "id", "issuer": issuer.issuer, "audience": ["mcp"], "admit": [rule]}]
-        exchange = {"token_url": f"{issuer.issuer}/token", "client_id": CLIENT_ID, "client_secret": CLIENT_SECRET,
-                    "audience": "tools"}  # fmt: skip
-        async with serving(root={"issuers": issuers}, credential={"token_exchange": exchange}) as served:
-            await sign_in_and_call(f"{served.url}/mcp/tools", issuer)
-    assert len({one["authorization"] for one in seen}) == 1
-    assert seen[-1]["authorization"].startswith("Bearer exchanged-for-1-at-tools-")
-
-
-async def sign_in_and_call(url: str, issuer: OidcProvider) -> None:
-    """Use the MCP server at ``url`` by a client that has no credential, but knows its own registration."""
-    token = issuer.token(sub="1", aud="mcp", groups=["ml"])
-    granted = json.dumps({"access_token": token, "token_type": "Bearer", "expires_in": 300}).encode()
-    issuer.faults["/token"] = Fault(body=granted, content_type="application/json")
-    storage = Tokens(issuer)
-    storage.seen["iss"] = issuer.issuer
-    own = OAuthClientMetadata(redirect_uris=[REDIRECT], token_endpoint_auth_method="client_secret_basic")
-    auth = OAuthClientProvider(url, own, storage, storage.open_browser, storage.wait_for_browser)
-    async with (
-        httpx2.AsyncClient(auth=auth, timeout=PATIENCE, trust_env=False) as http,
-        Client(streamable_http_client(url, http_client=http)) as client,
-    ):
-        assert (await client.call_tool("add", {"a": 2, "b": 40})).structured_content == {"result": 42}
-    assert storage.seen["resource"] == url
-    granting = next(one for one in issuer.seen if one.path == "/token")
-    assert granting.form["resource"] == url
-    assert granting.form["code_verifier"]
-
-
 @pytest.mark.parametrize("has_issuers", [True, False])
 async def test_without_a_credential_well_known_paths_are_open_and_the_unknown_missing(has_issuers):
     """A 401 ended the discovery of clients."""
     issuer = {"name": "id", "issuer": "https://id.example", "audience": ["mcp"], "admit": [{"when": {"groups": "ml"}}]}
-    async with serving(root={"issuers": [issuer]} if has_issuers else {}) as served:
+    async with serving(root=lambda url: {"issuers": [issuer]} if has_issuers else {}) as served:
         start = "/.well-known/oauth-protected-resource"
         found = await served.get(f"{start}/mcp/any")
         assert found.status_code == (200 if has_issuers else 404)

@@ -1,4 +1,4 @@
-"""Tokens of people for MCP servers, over sockets: to whom they go, how long they are kept, and what fails closed."""
+"""Tokens of people for MCP servers, over sockets: their receivers, their lifetime, and failures that send nothing."""
 
 import contextlib
 import json
@@ -124,7 +124,8 @@ async def test_other_credentials_get_403_and_the_server_nothing():
         (Fault(status=500), 502, "the issuer responded 500"),
         (Fault(status=401, body=b'{"error":"invalid_client"}'), 502, "401 with the error invalid_client"),
         (Fault(status=400, body=b'{"error":"invalid_grant"}'), 403, "you no token for the MCP server tools (invalid"),
-        (Fault(status=400, body=b'{"error":"<b>"}'), 502, "the issuer responded 400: check"),
+        (Fault(status=400, body=b'{"error":"unsupported_grant_type"}'), 502, "that the issuer exchanges tokens"),
+        (Fault(status=400, body=b'{"error":"<b>"}'), 502, "the issuer responded 400: check token_url of"),
         (Fault(gone=True), 502, "the issuer is unavailable"),
         (Fault(body=b"{}"), 502, "is not a token"),
         (Fault(body=b'{"access_token":"a\\nb","token_type":"Bearer"}'), 502, "is not a bearer token"),
@@ -187,7 +188,10 @@ async def test_a_token_that_the_server_rejects_is_exchanged_again():
         token = stage.token("1")
         await stage.call(token)
         stage.server.refuses = 1
-        assert (await stage.call(token)).status_code == 502
+        refused = await stage.call(token)
+        assert refused.status_code == 502
+        assert "the MCP server tools rejected the token" in refused.json()["error"]["message"]
+        assert stage.exchanges == 1
         assert (await stage.call(token)).status_code == 200
         assert stage.exchanges == 2
         assert stage.server.seen[0] == stage.server.seen[1] != stage.server.seen[2]

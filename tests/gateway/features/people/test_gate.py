@@ -222,7 +222,7 @@ async def test_a_url_of_the_gateway_works_in_a_process_that_does_not_know_the_pe
     read = from_mapping(config([entry], 12000, issuers=[item], client_keys=[{"name": "ann", "key": "k" * 20}]))
     directory, people = PeopleDirectory(), IssuerDirectory(read)
     gate = PeopleGate(read, people, directory, Blocks)
-    authenticator = Authenticator(attrs.evolve(read, people=gate))
+    authenticator = Authenticator(attrs.evolve(read, unlisted=gate))
     known = directory.note(*gate.rules.admit("okta", {"sub": "known", "groups": ["ml"]}))
 
     def rights_of(name):

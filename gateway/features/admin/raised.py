@@ -1,13 +1,16 @@
-"""Raises: larger amounts of budgets for a time, which the state storage has and ``raise_to`` of the file bounds."""
+"""The present amounts of budgets with the raises that the state storage has."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Protocol
 
+from configfile.keys import part_of
 from configfile.wording import Wrong
 from gateway.allowances.allowance import Holder
 from gateway.config.allowances import Currency, SpendingBudget
 from gateway.config.amounts import Period, read_budget
+from gateway.config.clients import ClientGroup, ClientKey
+from gateway.features.admin.feature import RaiseRights
 
 
 class RaiseRecord(Protocol):
@@ -25,24 +28,20 @@ class RaiseSource(Protocol):
         ...
 
 
-def _no_source() -> RaiseSource | None:
-    return None
+def highest_amount(settings: ClientKey | ClientGroup, budget: SpendingBudget) -> int | None:
+    """Return the amount to which a raise may lift ``budget``, ``None`` if it may not."""
+    period = (budget.currency, budget.period)
+    found = part_of(settings, RaiseRights).raise_to
+    return next((one.most for one in found if (one.currency, one.period) == period), None)
 
 
-class Raises:
-    """The raises of a process, across configurations. ``source`` returns ``None`` without a storage."""
-
-    def __init__(self, source: Callable[[], RaiseSource | None] = _no_source) -> None:
-        self._source = source
-
-    def amount(self, holder: Holder, budget: SpendingBudget, raise_to: int) -> int:
-        """Return the amount of ``budget`` with the present raise of ``holder``, which ``raise_to`` bounds."""
-        source = self._source()
-        found = None if source is None else source.raise_of(_name_in_raises(holder))
-        if found is None:
-            return budget.most
-        raised = _amounts_in(found.budgets).get((budget.currency, budget.period), 0)
-        return max(budget.most, min(raised, raise_to))
+def raised_amount(source: RaiseSource | None, holder: Holder, budget: SpendingBudget, most: int) -> int:
+    """Return the amount of ``budget`` with the present raise of ``holder``, which ``most`` bounds."""
+    found = None if source is None else source.raise_of(_name_in_raises(holder))
+    if found is None:
+        return budget.most
+    raised = _amounts_in(found.budgets).get((budget.currency, budget.period), 0)
+    return max(budget.most, min(raised, most))
 
 
 def _name_in_raises(holder: Holder) -> str:

@@ -1,7 +1,7 @@
-"""The people of a configuration with ``issuers``, as the rest of the gateway uses them."""
+"""Clients that no list has, because their credentials name them, and callers of the gateway's own paths."""
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 
 import attrs
 
@@ -11,22 +11,18 @@ from gateway.http.headers import Headers
 V = TypeVar("V")
 
 
-Credential: TypeAlias = Literal["key", "session", "own key", "operator", "issuer token"]
-"""The kind of credential of a caller: a client key, a session's token or cookie, a key that a person made for itself,
-the ``ui_key``, or a token of an issuer."""
-
-
 @attrs.frozen(repr=False)
 class Caller:
-    """The sender of a request to ``/me``, ``/admin`` or ``/ui``: its client's name, and the rights that it has now.
+    """The sender of a request for a path of the gateway's own: its client's name, and the rights that it has now.
 
-    ``credential_id`` is the session, or the name of the key; it is not secret. ``name`` is ``None`` for the operator's
-    keys."""
+    ``credential`` is the kind of its credential: ``key`` for a client key, ``operator`` for the ``ui_key``, or that of
+    a feature. ``credential_id`` is the name of the key, or another id that is not secret. ``name`` is ``None`` for the
+    operator's keys."""
 
     name: str | None
     role: Role
     group: str | None
-    credential: Credential
+    credential: str
     credential_id: str | None = None
 
     @property
@@ -41,21 +37,22 @@ class Caller:
 
 @attrs.frozen(repr=False)
 class SentRights:
-    """The person that sent a request as its ``caller``. The credential is valid until ``expiry`` (Unix seconds)."""
+    """The unlisted client that sent a request as its ``caller``. The credential is valid until ``expiry`` (Unix
+    seconds)."""
 
     caller: Caller
     expiry: float
 
 
-class People(Protocol):
-    """The people of one configuration. A request's ``keys`` are the credentials in its usual headers."""
+class UnlistedClients(Protocol):
+    """The unlisted clients of one configuration. A request's ``keys`` are the credentials in its usual headers."""
 
     async def prepare(self, headers: Headers, keys: Collection[str]) -> None:
         """Wait, for two seconds at most, until ``identify`` can judge the token in a request. Never raises."""
         ...
 
     def identify(self, headers: Headers, keys: Collection[str]) -> str | None:
-        """Return the client's name of the person whose token is in a request, ``None`` if no credential is a token.
+        """Return the name of the client whose token is in a request, ``None`` if no credential is a token.
 
         Raises ``GatewayError`` (401, 403, 503)."""
         ...
@@ -65,13 +62,14 @@ class People(Protocol):
         ...
 
     def sent_rights(self, name: str) -> SentRights | None:
-        """Return the rights of the person ``name`` in the current request, ``None`` unless it sent the request."""
+        """Return the rights of the client ``name`` in the current request, ``None`` unless it is unlisted and sent the
+        request."""
         ...
 
     def admit_by_name(self, name: str) -> bool | None:
-        """Let a person send the current request without a token, because a URL of the gateway permits it.
+        """Let a client send the current request without a token, because a URL of the gateway permits it.
 
-        Return whether it may, and ``None`` for names that no person can have."""
+        Return whether it may, and ``None`` for names that no unlisted client can have."""
         ...
 
     def owns(self, credential: str) -> bool:
@@ -81,11 +79,11 @@ class People(Protocol):
     def table(
         self, values: Mapping[str, V], make: Callable[[ClientKey], V | None], *, is_own: bool = False
     ) -> Mapping[str, V]:
-        """Return ``values`` by client name with those of people, which ``make`` returns.
+        """Return ``values`` by client name with those of unlisted clients, which ``make`` returns.
 
-        With ``is_own`` each person has a value of its own; otherwise all people of a rule share one."""
+        With ``is_own`` each of them has a value of its own; otherwise all of a rule share one."""
         ...
 
     def label_of(self, name: str) -> str | None:
-        """Return the name under which metrics count a person: its group's, else its issuer's; ``None`` for others."""
+        """Return the name under which metrics count an unlisted client together with others; ``None`` for others."""
         ...

@@ -1,0 +1,48 @@
+"""The variables in the user's own file, which all commands read."""
+
+import pytest
+
+from gateway.commands.client import KEY_VARIABLE
+from tests.support.command_line import invoke as trigate
+
+FILE = """\
+# keys
+OPENAI_API_KEY="sk of the file"
+export ANTHROPIC_API_KEY='sk-ant'
+sk-secret
+TRIGATE_API_KEY=mine
+"""
+
+
+@pytest.fixture
+def variables(home):
+    """The environment of a user with such a file, in a directory that is not the user's."""
+    folder = home / ".config/trigate"
+    folder.mkdir(parents=True)
+    (folder / "environment").write_text(FILE)
+    entries = "[{model: openai/gpt-6, access_key: $OPENAI_API_KEY}]"
+    (folder / "trigate.yaml").write_text(f"version: v0.4.0\nmodel_providers: {entries}\n")
+    (home / "project").mkdir()
+    (home / "project/config.yaml").write_text("title: of another program\n")
+    return {"HOME": str(home), "XDG_CONFIG_HOME": ""}
+
+
+def test_commands_read_the_variables_and_the_file_of_the_user_in_every_directory(home, variables):
+    found = trigate("check", cwd=home / "project", env=variables)
+    assert (found.returncode, found.stdout) == (
+        0,
+        f"{home}/.config/trigate/trigate.yaml: valid (1 provider, 1 model name)\n",
+    )
+    assert found.stderr.splitlines() == [
+        f"{home}/.config/trigate/environment:4: expected NAME=value",
+        "This directory has no configuration (config.yaml belongs to another program, without `version: v0.4.0` or "
+        f"`model_providers`); using {home}/.config/trigate/trigate.yaml.",
+    ]
+
+
+@pytest.mark.parametrize(("shell", "key"), [({}, ""), ({"OPENAI_API_KEY": "sk-shell"}, "sk-shell")])
+def test_started_programs_get_the_gateways_key_and_what_the_shell_has(home, variables, shell, key):
+    words = ("connect", "anthropic-python", "--url", "http://gw.example", "--model", "m", "--", "sh")
+    found = trigate(*words, cwd=home, env={**variables, **shell})
+    assert found.env.get("OPENAI_API_KEY", "") == key
+    assert found.env[KEY_VARIABLE] == found.env["ANTHROPIC_API_KEY"] == "mine"
