@@ -125,11 +125,7 @@ class ClientKey(ClientRights):
         "The amounts that it may spend, such as `[20 usd/day, 5 usd/run]`.",
         (),
     )
-    role: Role = setting(
-        "Its [rights](people.md#set-rights) over other clients: `user` none, `lead` those in its group, `auditor` to "
-        "read everything, `admin` all.",
-        "user",
-    )
+    role: Role = setting("Its [rights](people.md#set-rights) over other clients.", "user")
     parts: Mapping[type, Any] = parts()
     group: ClientGroup | None = None
     source: KeySource = "file"

@@ -149,8 +149,8 @@ class ModelEntry:
         "cancel",
     )
     state: Keeper | None = setting(
-        "The storage of responses that clients continue: `ours`, in [state_storage](#state_storage), or `upstream`, "
-        "at the provider, which needs Responses without a translation.",
+        "The [storage](state.md#where-turns-are-stored) of responses and interactions that clients continue: `ours`, "
+        "or `upstream` at the provider, without a translation.",
         None,
         shown="`upstream` if the provider keeps them and is called in Responses (`openai`), else `ours`",
     )

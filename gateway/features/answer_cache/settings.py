@@ -31,14 +31,10 @@ class CacheUse:
 
     ttl: Wait = setting("The lifetime of a cached answer.")
     scope: CacheScope = setting(
-        "The clients that share an answer: one `key`; its `group`, else the key; `all` clients with `scope: all`.",
+        "The [clients](caching.md#owners) that share an answer.",
         "key",
     )
-    strict: bool = setting(
-        "Reuse an answer only if all members are equal, except those that [do not affect "
-        "answers](caching.md#cache-key), such as `stream` and `user`.",
-        False,
-    )
+    strict: bool = setting("Reuse an answer only if [every member](caching.md#cache-key) is equal.", False)
     when: CacheWhen = setting("`deterministic`: only for requests with `temperature: 0`.", "always")
     pace: CachePace = setting(
         "Send a cached stream immediately, or with its `recorded` pauses.",

@@ -17,8 +17,7 @@ class UiSettings:
     """The mapping ``ui`` of the root."""
 
     answers: ShownAnswers = setting(
-        "The answers, prompts and texts that viewers can read. `own`: of their own requests, also for admins. `all`: "
-        "admins and the holder of the `ui_key` read all. `none`: none are kept.",
+        "The requests whose texts viewers can [read](ui.md#access).",
         "own",
     )
 

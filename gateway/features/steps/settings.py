@@ -180,8 +180,7 @@ class StepSettings:
         "The settings of the [kind](#kinds-of-steps), or of your code.", factory=dict, secret=True, name="with"
     )
     hold: Hold | None = setting(
-        "The part of a response that [waits](steps-reference.md#moments) for the check: `whole`, a number of last "
-        "characters, or `nothing`.",
+        "The part of a response that [waits](steps-reference.md#moments) for the check.",
         None,
         shown="the kind's; for code `whole`",
         absent="the default",
