@@ -1,6 +1,6 @@
 """The row of MCP servers behind the gateway, at ``/mcp/NAME``, and their keys."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import attrs
@@ -32,7 +32,9 @@ PROVIDER: Final = "mcp"
 
 @attrs.frozen(repr=False)
 class McpServer:
-    """An MCP server. ``entry`` is how the gateway reaches it, with the price of a call."""
+    """An MCP server. ``entry`` is how the gateway reaches it, with the price of a call.
+
+    ``knows_clients`` means that each client has a credential of its own there, so a 403 concerns the client."""
 
     holds_secrets = True
 
@@ -58,6 +60,7 @@ class McpServer:
     )
 
     entry: ModelEntry | None = None
+    knows_clients: bool = False
     parts: Mapping[type, Any] = parts()
 
 
@@ -106,6 +109,11 @@ def servers_of(config: Config) -> tuple[McpServer, ...]:
     return part_of(config, McpKeys).mcp_servers
 
 
+def with_servers(config: Config, servers: Iterable[McpServer]) -> Config:
+    """Return ``config`` with other ``servers``."""
+    return with_part(config, McpKeys(tuple(servers)))
+
+
 def may_use(client: ClientKey, server: str) -> bool:
     """Return whether ``client`` or its group may use the MCP server ``server``."""
     holders = (client,) if client.group is None else (client, client.group)
@@ -117,7 +125,7 @@ def build_mcp_servers(config: Config, building: "Building") -> Config:
     servers = tuple(_build_servers(config, building.findings))
     entries = (server.entry for server in servers if server.entry is not None)
     config = attrs.evolve(config, more_entries=(*config.more_entries, *entries))
-    return with_part(config, McpKeys(servers))
+    return with_servers(config, servers)
 
 
 def _build_servers(config: Config, findings: Findings) -> Iterator[McpServer]:

@@ -1,5 +1,5 @@
 """The names of MCP servers that other features use."""
 
-from gateway.features.mcp.feature import McpServer, servers_of
+from gateway.features.mcp.feature import McpServer, servers_of, with_servers
 
-__all__ = ["McpServer", "servers_of"]
+__all__ = ["McpServer", "servers_of", "with_servers"]

@@ -28,18 +28,19 @@ RESULT = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"content": []}}).enco
 
 @attrs.define
 class McpServer:
-    """A server that notes the credential of each request, and rejects those in ``refused``."""
+    """A server that notes the credential of each request, and rejects the next ``refuses`` with ``status``."""
 
     seen: list[str] = attrs.field(factory=list)
     refuses: int = 0
+    status: int = 401
 
     async def serve(self, stream: trio.SocketStream) -> None:
         async with stream:
             while request := await read_request(stream):
                 lines = request[1].decode().lower().split("\r\n")
                 self.seen += [line.partition(": ")[2] for line in lines if line.startswith("authorization:")]
-                status = 401 if self.refuses else 200
-                self.refuses -= status == 401
+                status = self.status if self.refuses else 200
+                self.refuses -= status != 200
                 length = ("content-length", str(len(RESULT)))
                 await stream.send_all(head(status, ("content-type", "application/json"), length) + RESULT)
 
@@ -195,6 +196,15 @@ async def test_a_token_that_the_server_rejects_is_exchanged_again():
         assert (await stage.call(token)).status_code == 200
         assert stage.exchanges == 2
         assert stage.server.seen[0] == stage.server.seen[1] != stage.server.seen[2]
+
+
+async def test_a_person_gets_the_servers_own_403():
+    """The credential is the person's, so the refusal concerns the person, and no setting of the gateway."""
+    async with staged() as stage:
+        stage.server.refuses, stage.server.status = 1, 403
+        answer = await stage.call(stage.token("1"))
+        assert (answer.status_code, answer.content) == (403, RESULT)
+        assert (await stage.call(stage.token("2"))).status_code == 200
 
 
 async def test_a_reload_keeps_the_tokens_of_equal_settings():
