@@ -10,3 +10,6 @@
 """
 
 __version__ = "0.3.0"
+
+OPEN_KEY = "any"
+"""The key that ``trigate connect`` sets for a gateway without keys: most programs do not start without one."""

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from configfile.wording import spell_time
+from gateway import OPEN_KEY
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey, Role
 from gateway.config.model_entry import ModelEntry
@@ -331,6 +332,10 @@ class Authenticator:
     def is_misplaced(self, entry: ModelEntry, credential: str | None) -> bool:
         """Return whether ``entry`` would pass a gateway key on to its provider."""
         return entry.passthrough_auth and bool(credential) and self.is_own_credential(credential or "")
+
+    def lacks_credential(self, entry: ModelEntry, credential: str | None) -> bool:
+        """Return whether ``entry`` passes a client's credential on, and this client has none for its provider."""
+        return entry.passthrough_auth and (credential in (None, OPEN_KEY) or self.is_misplaced(entry, credential))
 
     def allows(self, client: str | None, model_name: str, entry: ModelEntry, model: str) -> bool:
         """Return whether ``client`` may use ``model`` of ``entry`` when it requests ``model_name``."""

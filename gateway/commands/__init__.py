@@ -10,7 +10,8 @@
 - ``users_environment`` has the user's variables for all commands.
 - ``explaining``: ``explain``; ``client_names`` finds clients by name.
 - ``storage_changes``: the parts of the commands that change the state storage.
-- ``connect``: ``running_gateways`` locates the gateway, ``choosing`` selects models; ``client``, ``clients`` and
+- ``connect``: ``running_gateways`` locates the gateway, ``background`` starts it, ``payers`` states who pays,
+  ``choosing`` selects models; ``client``, ``clients`` and
   ``logins`` describe programs; ``edits``, ``notation`` and ``edit_json`` change their files, ``undoing``
   reverts the changes.
 - ``importing``: ``import``, with the package ``imports``.

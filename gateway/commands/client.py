@@ -11,11 +11,10 @@ from typing import Any, Literal, TypeAlias
 
 import attrs
 
+from gateway import OPEN_KEY
+
 KEY_VARIABLE = "TRIGATE_API_KEY"
 """The variable with the gateway's key; clients that can read a variable need no key in a file."""
-
-OPEN_KEY = "any"
-"""The key for a gateway that needs none: most clients do not start without a key."""
 
 Format: TypeAlias = Literal["json", "toml", "yaml", "yaml_list", "env"]
 When: TypeAlias = Literal["always", "keyed", "open", "session"]

@@ -6,7 +6,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.commands.client import KEY_VARIABLE, OPEN_KEY, Client, Setting, SettingsFile
+from gateway import OPEN_KEY
+from gateway.commands.client import KEY_VARIABLE, Client, Setting, SettingsFile
 
 WAIT: Final = 1800
 """Seconds of silence after which a client gives up: three times the gateway's default for ``first_byte``.

@@ -5,25 +5,26 @@ import json
 import os
 import re
 import shutil
-import socket
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 import attrs
 import click
 
 from configfile.document import sentence
+from gateway import OPEN_KEY
 from gateway.commands import undoing
-from gateway.commands.client import KEY_VARIABLE, OPEN_KEY, Client, GatewayAddress, SettingsFile
+from gateway.commands.background import require_gateway
+from gateway.commands.client import KEY_VARIABLE, Client, GatewayAddress, SettingsFile
 from gateway.commands.clients import CLIENTS
 from gateway.commands.edits import merge, settings_text
 from gateway.commands.logins import LOGINS, Login, missing_entry, with_login
 from gateway.commands.notation import Settings, Unmergeable
-from gateway.commands.running_gateways import LOCAL, ConnectFailed, ConnectOptions, find
+from gateway.commands.payers import payer_lines
+from gateway.commands.running_gateways import ConnectFailed, ConnectOptions, Destination, find
 from gateway.commands.terminal import echo_styled, say
 from gateway.commands.users_environment import shell_environment
 
@@ -43,12 +44,15 @@ def run(name: str, options: ConnectOptions) -> int:
             client = with_login(client, login)
         found = find(options, client.chooses)
         address = found.address
-        if found.source and (found.demo or options.arguments is None):
+        if found.source and options.arguments is None:
             say(found.source)
+        if found.config is not None and found.config.path is not None:
+            for line in payer_lines(found.config, client, address.models, login=login is not None):
+                say(line)
         if login is not None and (missing := missing_entry(login, found.config)):
             say(missing)
         if options.arguments is not None:
-            _start_client(client, address, options.arguments)
+            _start_client(client, found, options)
         if options.write:
             return _write(client, address)
     except ConnectFailed as error:
@@ -367,8 +371,10 @@ def _colour_diff_line(line: str) -> str:
 # Starting it
 
 
-def _start_client(client: Client, address: GatewayAddress, arguments: Sequence[str]) -> NoReturn:
-    """Replace this process by the client. Raises ``ConnectFailed`` if the client cannot start."""
+def _start_client(client: Client, found: Destination, options: ConnectOptions) -> NoReturn:
+    """Replace this process by the client, after the start of a gateway if none listens. Raises ``ConnectFailed`` if
+    either cannot start."""
+    address, arguments = found.address, options.arguments or ()
     if client.environment is None and client.file is None:
         raise ConnectFailed(
             f"trigate cannot start {client.title}: enter the settings that trigate connect {client.name} prints in the "
@@ -385,17 +391,17 @@ def _start_client(client: Client, address: GatewayAddress, arguments: Sequence[s
     env = {**shell_environment(), **_client_environment(client, _require_key(address))}
     for name in client.without:
         env.pop(name, None)
-    found = shutil.which(command[0])
-    if found is None:
+    program = shutil.which(command[0])
+    if program is None:
         advice = f"; install it with: {client.install}" if client.program else ""
         raise ConnectFailed(f"{command[0]} is not installed{advice}", NOT_FOUND)
-    _warn_if_unreachable(address.root)
+    require_gateway(found, options)
     sys.stdout.flush()
     sys.stderr.flush()
     try:
-        os.execve(found, command, env)  # the client sets the exit status and handles signals
+        os.execve(program, command, env)  # the client sets the exit status and handles signals
     except OSError as error:
-        raise ConnectFailed(f"cannot start {found}: {(error.strerror or 'unknown error').lower()}", 126) from None
+        raise ConnectFailed(f"cannot start {program}: {(error.strerror or 'unknown error').lower()}", 126) from None
 
 
 def _client_environment(client: Client, address: GatewayAddress) -> dict[str, str]:
@@ -423,13 +429,3 @@ def _override_flags(client: Client, address: GatewayAddress) -> list[str]:
     if not client.each:
         return []
     return [word for path, value in settings for word in (client.each, f"{'.'.join(path)}={json.dumps(value)}")]
-
-
-def _warn_if_unreachable(root: str) -> None:
-    parts = urlsplit(root)
-    if parts.hostname != LOCAL:
-        return  # other hosts may be reachable only through a proxy
-    try:
-        socket.create_connection((LOCAL, parts.port or 80), timeout=2).close()
-    except OSError:
-        say(f"warning: no gateway is listening on {root}: run trigate serve in another terminal.")

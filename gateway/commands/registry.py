@@ -132,6 +132,11 @@ def running_gateways() -> list[RegisteredGateway]:
     return sorted(found, key=lambda one: one.since)
 
 
+def file_of_gateway(url: str) -> str | None:
+    """Return the configuration file of the user's gateway at ``url``, ``None`` if there is no such gateway."""
+    return next((one.file for one in running_gateways() if url in one.urls), None)
+
+
 def _holder(fd: int) -> int | None:
     """Return the process that locks the file, ``None`` if there is none; 0 if it is in another container."""
     wanted = (
@@ -161,3 +166,12 @@ def _log_place() -> str:
                 return fcntl.fcntl(_STDERR, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0").decode()
             return os.readlink(f"/proc/self/fd/{_STDERR}")
     return "a pipe or /dev/null"
+
+
+def own_command() -> list[str]:
+    """Return the beginning of a command that runs this program.
+
+    ``python -m gateway`` would import another ``gateway`` from the current directory; ``-P`` prevents that, except
+    if ours exists."""
+    installed = Path(gateway.__file__).parents[1] != Path.cwd()
+    return [sys.executable, *(["-P"] if installed else []), "-m", "gateway"]

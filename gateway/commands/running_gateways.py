@@ -5,6 +5,7 @@ runs there, else from the config, else from the demo. With ``--config``, they co
 """
 
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ from gateway.commands.choosing import (
 )
 from gateway.commands.client import KEY_VARIABLE, GatewayAddress
 from gateway.commands.demo import demo_config
+from gateway.commands.registry import file_of_gateway
 from gateway.commands.sessions import SavedSession, SessionFailed, SessionFile, valid_token
 from gateway.commands.terminal import count_text, some_of
 from gateway.config.file_search import FILE_VARIABLE, find_config_file, users_file
@@ -62,13 +64,13 @@ class ConnectFailed(Exception):
 class Destination:
     """The gateway that a client connects to, and the models that it uses.
 
-    ``source`` is a line that states their origin, "" if the command line gave everything. ``demo``: always print that
-    line, because the gateway is the demo. ``config`` is the gateway's configuration, if known."""
+    ``source`` is a line that states their origin, "" if the command line gave everything. ``config`` is the gateway's
+    configuration, if known, and ``is_running`` whether a gateway has responded there."""
 
     address: GatewayAddress
     source: str = ""
-    demo: bool = False
     config: Config | None = None
+    is_running: bool = False
 
 
 def find(options: ConnectOptions, chooses: str) -> Destination:
@@ -82,15 +84,16 @@ def find(options: ConnectOptions, chooses: str) -> Destination:
     known = ConfiguredOffer(config) if config is not None else None
     root, offer, reason = _query_gateway(options, config, known, key)
     source = f"The gateway on {root} serves {count_text(len(offer.names), 'model')}." if offer is not None else ""
-    if offer is not None and config is not None and options.url is not None and root not in _addresses_to_try(config):
-        config = known = None  # --url may be the address of another gateway
+    if offer is not None and config is not None and _is_of_another(config, root, options):
+        config = known = None
     if offer is None and known is None:
         return _demo_destination(options, chooses, reason, key)
     if offer is None and config is not None:
         offer, key = known, key or ("" if config.asks_for_key else None)
         source = f"{reason}; using the models in {config.path}." if reason else ""
     assert offer is not None
-    return Destination(GatewayAddress(root, _model_values(options, chooses, offer, config), key), source, config=config)
+    address = GatewayAddress(root, _model_values(options, chooses, offer, config), key)
+    return Destination(address, source, config, is_running=isinstance(offer, RunningGateway))
 
 
 def _session_at(url: str | None) -> tuple[SavedSession, tuple[str, ...]] | None:
@@ -124,7 +127,8 @@ def _find_by_session(
     except KeyRequired:
         raise ConnectFailed(f"the gateway on {root} rejects the session: run trigate login {root}", 2) from None
     address = GatewayAddress(root, _model_values(options, chooses, offer, None), token, arguments)
-    return Destination(address, f"The gateway on {root} serves {count_text(len(offer.names), 'model')}.")
+    source = f"The gateway on {root} serves {count_text(len(offer.names), 'model')}."
+    return Destination(address, source, is_running=True)
 
 
 def _from_options(url: str, model: str, small: str | None, key: str | None) -> Destination:
@@ -143,7 +147,7 @@ def _query_gateway(
         return roots[0], None, ""
     reasons = []
     for root in roots:
-        shown = key if options.url is not None or _is_here(root) else None
+        shown = key if options.url is not None or is_here(root) else None
         try:
             return root, RunningGateway(root, shown, known), ""
         except NoGateway as error:
@@ -153,6 +157,13 @@ def _query_gateway(
                 return root, None, f"The gateway on {root} requires a key ({KEY_VARIABLE})"
             raise ConnectFailed(_key_problem(root, key), 2) from None
     return roots[0], None, reasons[0]
+
+
+def _is_of_another(config: Config, root: str, options: ConnectOptions) -> bool:
+    """Return whether the gateway at ``root`` has another configuration: --url may be the address of another one."""
+    if options.url is not None and root not in _addresses_to_try(config):
+        return True
+    return file_of_gateway(root) not in (None, str(config.path and config.path.absolute()))
 
 
 def _key_problem(root: str, key: str | None) -> str:
@@ -178,7 +189,7 @@ def _demo_destination(options: ConnectOptions, chooses: str, reason: str, key: s
     if options.model is not None:
         address = attrs.evolve(address, models=values_of_models(options.model, options.small, None))
     source = f"Found no configuration and no gateway on {address.root}: these settings are for trigate serve --demo."
-    return Destination(address, source, demo=True)
+    return Destination(address, source)
 
 
 def demo(chooses: str) -> GatewayAddress:
@@ -236,12 +247,22 @@ def local_url() -> str:
     except ConnectFailed:
         config = None
     root = USUAL if config is None else url_of(config)
-    return root if _is_here(root) else USUAL
+    return root if is_here(root) else USUAL
 
 
-def _is_here(root: str) -> bool:
+def is_here(root: str) -> bool:
     """Return whether ``root`` is a URL of this machine."""
     return is_loopback(urlsplit(root).hostname or "")
+
+
+def is_listening(root: str) -> bool:
+    """Return whether a program listens at ``root``, a URL of this machine."""
+    parts = urlsplit(root)
+    try:
+        socket.create_connection((parts.hostname or LOCAL, parts.port or 80), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def url_of(config: Config) -> str:

@@ -20,7 +20,7 @@ from gateway.commands import listening
 from gateway.commands import serve_messages as messages
 from gateway.commands.check import load_to_serve
 from gateway.commands.judging import judge_features, try_features
-from gateway.commands.registry import registered
+from gateway.commands.registry import own_command, registered
 from gateway.commands.served_config import ServedConfig, read_new_secrets
 from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import LogLevel
@@ -366,16 +366,9 @@ async def _check_parts(config: Config, log: Log) -> None:
 
 
 def _worker_command(config: Config, place: tuple[str | None, int | None], options: Options) -> list[str]:
-    """Return the command of a worker; ``place`` has the overridden host and port.
-
-    ``python -m gateway`` would import another ``gateway`` from the current directory; ``-P`` prevents that, except
-    if ours exists."""
-    installed = Path(gateway.__file__).parents[1] != Path.cwd()
+    """Return the command of a worker; ``place`` has the overridden host and port."""
     return [
-        sys.executable,
-        *(["-P"] if installed else []),
-        "-m",
-        "gateway",
+        *own_command(),
         "serve",
         str(config.path),
         *(word for flag, value in zip(("--host", "--port"), place, strict=True) if value is not None

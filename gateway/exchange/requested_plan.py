@@ -83,7 +83,7 @@ def allowed_plan(context: ExchangeContext, plan: Plan) -> Plan:
     passing = [one for one in candidates if one.target.entry.passthrough_auth]
     credential = client_request.credential if passing else None  # all headers are searched for it
     if passing and len(candidates) > 1:  # a target that needs the client's own key does not exclude others
-        usable = [one for one in candidates if not authenticator.is_misplaced(one.target.entry, credential)]
+        usable = [one for one in candidates if not authenticator.lacks_credential(one.target.entry, credential)]
         candidates = candidates if len(usable) == len(candidates) else tuple(usable) or candidates
     if passing or authenticator.is_limited(client_request.client):
         for candidate in candidates:

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from gateway import OPEN_KEY
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, provider
 from tests.support.upstreams import PATHS, STREAM, Raw, Script, Upstream
@@ -51,8 +52,10 @@ def place(upstream, request, tmp_path) -> Iterator[Place]:
     assist = provider("openai/code-assist", upstream.url, name="code-assist", passthrough_auth=True)
     entries.append({**assist, "passthrough": True, "price": "subscription"})
     keys = [{"name": "ann", "key": GATEWAY_KEY, "passthrough": ["code-assist"]}] if request.param != "open" else []
+    entries.append(provider("vllm/m", f"{upstream.url}/v1", ["messages"], name="paid"))
+    aliases = {"both": {"targets": ["anthropic/claude-sonnet-4-5", "paid"]}}
     more = {"client_keys": keys} if keys else {}
-    with gateway_thread(config(entries, **more)) as process:
+    with gateway_thread(config(entries, model_aliases=aliases, **more)) as process:
         yield Place(process, upstream, {"x-trigate-key": GATEWAY_KEY} if keys else {})
 
 
@@ -105,6 +108,22 @@ def test_a_login_that_another_api_brings_is_a_bearer_too(place):
     (seen,) = place.upstream.seen
     assert (seen.header("authorization"), seen.header("x-api-key")) == (f"Bearer {LOGIN}", None)
     assert place.line(1)["cost_grade"] == "subscription"
+
+
+@pytest.mark.parametrize(
+    ("shown", "model"),
+    [
+        ({"authorization": f"Bearer {LOGIN}"}, "claude-sonnet-4-5"),
+        ({}, "m"),
+        ({"authorization": f"Bearer {OPEN_KEY}"}, "m"),
+        ({"x-api-key": OPEN_KEY}, "m"),
+    ],
+)
+def test_only_clients_with_a_login_use_the_plan_of_a_name_with_several_targets(place, shown, model):
+    """``connect`` gives programs the key "any" if the gateway needs none."""
+    place.upstream.script(Script(text="ok"))
+    assert place.gateway.request("POST", "/v1/messages", asked("both"), {**shown, **place.headers}).status == 200
+    assert [seen.json["model"] for seen in place.upstream.seen] == [model]
 
 
 @pytest.mark.parametrize("shown", [{"x-api-key": API_KEY}, {"authorization": f"Bearer {API_KEY}"}])

@@ -120,9 +120,9 @@ def test_other_clients_have_no_login(home, capsys, name):
 
 def test_claude_is_started_with_its_login(home, started):
     configured(home)
-    words = ("claude", "--login", "--config", "trigate.yaml", "--")
+    words = ("claude", "--login", "--config", "trigate.yaml", "--url", ROOT, "--")
     found = started(*words, program="claude", ANTHROPIC_AUTH_TOKEN="any", ANTHROPIC_API_KEY="sk-mine")
-    assert found.env["ANTHROPIC_BASE_URL"] == "http://127.0.0.1:4100"
+    assert found.env["ANTHROPIC_BASE_URL"] == ROOT
     assert not any(found.env.get(name) for name in ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"))
     assert json.loads(found.argv[2])["env"]["ANTHROPIC_AUTH_TOKEN"] == ""
 

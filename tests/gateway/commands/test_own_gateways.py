@@ -21,7 +21,7 @@ state_storage: {{type: sqlite, path: {folder}/state.sqlite}}
 
 @pytest.fixture
 def env(home):
-    """The environment of a user with a configuration."""
+    """Return the environment of a user with a configuration."""
     folder = home / ".config/trigate"
     folder.mkdir(parents=True)
     (folder / "trigate.yaml").write_text(FILE.format(port=free_port(), folder=home))
@@ -60,6 +60,7 @@ def test_a_gateway_is_shown_reloaded_and_stopped_from_every_directory(home, env,
         assert log.returncode == 1
         assert f"The log of the gateway on {served.url}: a pipe or /dev/null\nTo keep it" in log.stderr
 
+        file.write_text(file.read_text().replace("model_provider:", "model_providers:"))
         stopped = trigate("stop", cwd=home, env=env)
         assert (stopped.returncode, stopped.stdout) == (0, f"stopped the gateway on {served.url}\n")
         assert served.process.wait(5) == 0
