@@ -44,7 +44,7 @@ from providers.neutral.request import (
     ToolChoice,
     ToolResultPart,
 )
-from providers.neutral.searches import becomes_another
+from providers.neutral.searches import becomes_another, settings_of
 from streams.errors import invalid
 
 _INSTRUCTIONS: Final = ("system", "developer")
@@ -217,8 +217,6 @@ def _split_by_role(message: Message) -> Iterator[Message]:
 
 
 _MODES: Final[Mapping[str, str]] = {"auto": "AUTO", "none": "NONE", "required": "ANY", "tool": "ANY"}
-_IDENTIFYING: Final = ("type", "name")
-"""Members that identify a search tool; its other members are settings, which Google's search lacks."""
 
 
 @attrs.frozen
@@ -298,7 +296,7 @@ def _find_hosted_tools(request: Request, drops: Drops) -> dict[str, str]:
                 found[GEMINI_TOOLS[tool.kind]] = tool.at
             elif becomes_another(tool):
                 found.setdefault("googleSearch", tool.at)
-                drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
+                drops.add(*settings_of(tool))
             else:
                 drops.add(*tool.dropped_places)
     if (search := request.parameters.get("web_search_options")) is not None:

@@ -22,10 +22,9 @@ from providers.neutral.formats import schema_with_description, with_format
 from providers.neutral.parameters import write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, Format, NativeTool, Request, Tool, ToolChoice
-from providers.neutral.searches import becomes_another
+from providers.neutral.searches import becomes_another, settings_of
 
 SEARCH: Final = "google_search"
-_IDENTIFYING: Final = ("type", "name")
 
 
 @attrs.frozen
@@ -85,7 +84,7 @@ def _write_hosted(request: Request, drops: Drops) -> dict[str, tuple[str, dict[s
             found[kind] = (tool.at, interactions_tool(tool.kind, tool.item.get(tool.kind)))
         elif becomes_another(tool):
             found.setdefault(SEARCH, (tool.at, {"type": SEARCH}))
-            drops.add(*(join_path(tool.at, name) for name in tool.item if name not in _IDENTIFYING))
+            drops.add(*settings_of(tool))
         else:
             drops.add(*tool.dropped_places)
     if (search := request.parameters.get("web_search_options")) is not None:

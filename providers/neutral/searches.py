@@ -56,6 +56,7 @@ _PATHS: Final[Mapping[str, Mapping[str, str]]] = {
         "size": "search_context_size",
     },
     "openrouter": {
+        "max_uses": "parameters.max_uses",
         "allowed": "parameters.allowed_domains", "blocked": "parameters.excluded_domains",
         "place": "parameters.user_location", "size": "parameters.search_context_size",
     },
@@ -112,6 +113,12 @@ def becomes_another(tool: NativeTool) -> bool:
     return is_search(tool) and not read_search(tool).is_offline
 
 
+def settings_of(tool: NativeTool) -> tuple[str, ...]:
+    """Return the paths of the settings of a search, which Google's has not."""
+    found = ((name, value) for name, value in _settings(tool).items() if name not in _IDENTIFYING)
+    return tuple(join_path(tool.at, name) for name, value in found if value is not None)
+
+
 def is_own_search(item: Mapping[str, Any]) -> bool:
     """Return whether ``item`` is the web search of Messages."""
     return as_string(item.get("type")).startswith(_KINDS["messages"])
@@ -135,10 +142,13 @@ def find_search(request: Request) -> Search | None:
 
 def read_search(tool: NativeTool) -> Search:
     """Return the search that ``tool`` offers."""
+    return _read_search(_FORMS.get(tool.api, ""), _settings(tool), tool.at)
+
+
+def _settings(tool: NativeTool) -> Mapping[str, Any]:
+    """Return the object with the settings. Google's and Amazon's is a member with the tool's name."""
     item = as_object(tool.item)
-    if tool.kind in item:  # Google's and Amazon's have their settings in a member with the tool's name
-        item = as_object(item[tool.kind])
-    return _read_search(_FORMS.get(tool.api, ""), item, tool.at)
+    return as_object(item.get(tool.kind, item))
 
 
 def _read_search(form: str, item: Mapping[str, Any], at: str) -> Search:

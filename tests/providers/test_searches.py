@@ -40,6 +40,8 @@ CLIENTS: dict[str, dict[str, Any]] = {
         "search_context_size": "low", "user_location": {"type": "approximate", "approximate": {"city": "Bern"}}}},
     "gemini": {"contents": [{"role": "user", "parts": [{"text": "x"}]}], "tools": [{"googleSearch": {}}]},
     "interactions": {"input": "x", "tools": [{"type": "google_search"}]},
+    "converse": {"messages": [{"role": "user", "content": [{"text": "x"}]}],
+                 "toolConfig": {"tools": [{"systemTool": {"name": "nova_grounding"}}]}},
 }  # fmt: skip
 
 
@@ -62,11 +64,14 @@ def sent(client: str, provider: str, search: Any, **request: Any) -> tuple[dict[
         ("messages", "responses", "tool", {"type": "web_search", "filters": DOMAINS, "user_location": PLACE},
          ("tools[].max_uses",)),
         ("interactions", "responses", "tool", {"type": "web_search"}, ()),
+        ("converse", "gemini", "tool", {"googleSearch": {}}, ()),
+        ("converse", "interactions", "tool", {"type": "google_search"}, ()),
         ("messages", "gemini", "tool", {"googleSearch": {}},
          ("tools[].max_uses", "tools[].user_location", "tools[].allowed_domains", "tools[].blocked_domains")),
         ("messages", "chat", "openrouter",
-         {"type": "openrouter:web_search", "parameters": {"allowed_domains": ["a.test"], "user_location": PLACE}},
-         ("tools[].blocked_domains", "tools[].max_uses")),
+         {"type": "openrouter:web_search", "parameters": {
+             "max_uses": 3, "allowed_domains": ["a.test"], "user_location": PLACE}},
+         ("tools[].blocked_domains",)),
         ("responses", "chat", "openrouter",
          {"type": "openrouter:web_search", "parameters": {
              "allowed_domains": ["a.test"], "user_location": PLACE, "search_context_size": "low"}},
@@ -76,7 +81,7 @@ def sent(client: str, provider: str, search: Any, **request: Any) -> tuple[dict[
 def test_a_search_becomes_the_providers_own(client, provider, search, tool, lost):
     body, dropped = sent(client, provider, search)
     assert body["tools"] == [tool]
-    assert sorted(dropped) == sorted(lost)
+    assert sorted({*dropped} - {"model"}) == sorted(lost)  # the address of Converse has the model
 
 
 def test_models_that_search_in_chat_get_options():
@@ -309,7 +314,7 @@ _SEARCHES = re.compile(r'"(?:web_search_call|web_search_tool_result|webSearchQue
 
 
 @pytest.mark.skipif(not files("gemini", "*.sse"), reason=ABSENT)
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", [one for one in CLIENTS if one != "converse"])
 def test_recorded_searches_are_in_the_clients_form(client):
     """Queries and pages of each provider, streamed and whole."""
     request = CODECS[client].read_request({"model": "m", **CLIENTS[client]})
