@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import importlib
+import itertools
 import logging
 import os
 import platform
@@ -11,9 +12,9 @@ import tempfile
 import threading
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,6 +25,9 @@ from tests.support.harness import Listening
 from tests.support.repository import ROOT
 from tests.support.samples import outside_samples
 from tests.support.upstreams import Upstream, fake_upstream
+
+if TYPE_CHECKING:
+    from tests.support import postgres
 
 # Slow example generation depends on the machine, not on the code. Only the nightly run, and others on request, search
 # for new examples: `pytest --hypothesis-profile=explore`.
@@ -44,6 +48,7 @@ for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
 _state = tempfile.TemporaryDirectory(prefix="trigate-state-", ignore_cleanup_errors=True)
 os.environ["XDG_STATE_HOME"] = _state.name
 
+SCHEMAS = itertools.count()
 END_TO_END = Path(__file__).parent / "e2e"
 FAST_WITHOUT = ("process", "server", "slow")
 STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
@@ -220,3 +225,27 @@ def certificate(tmp_path_factory) -> tuple[Path, Path]:
     """Return the paths of a self-signed certificate for localhost and 127.0.0.1, and of its key."""
     pair = Authority(tmp_path_factory.mktemp("tls"), "localhost", *LOOPBACK).itself
     return pair.certificate, pair.key
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator["postgres.Server"]:
+    from tests.support import postgres  # it takes half a second
+
+    with postgres.server_or_skip() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def storage(request, tmp_path_factory) -> Callable[[str], dict[str, Any]]:
+    """Return a function that returns ``state_storage`` for an empty store of a kind."""
+
+    def make(kind: str) -> dict[str, Any]:
+        if kind == "sqlite":
+            return {"type": kind, "path": str(tmp_path_factory.mktemp("state") / "state.sqlite")}
+        if kind == "postgres":
+            server, name = request.getfixturevalue("database_server"), f"e{next(SCHEMAS)}"
+            server.sql(f"CREATE SCHEMA {name}")
+            return {"type": kind, "connection_string": f"{server.url}&options=-csearch_path%3D{name}"}
+        return {"type": kind}
+
+    return make

@@ -8,12 +8,12 @@ from gateway.config.listening import LegacyListener, LegacyListeners, Listener
 from gateway.config.loading import from_mapping
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config, Overrides
-from gateway.features.steps.kinds import KINDS
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
 from tests.pages.configuration import (
     CLASSES,
     INLINED,
+    KINDS,
     PAGE,
     PARTS,
     README,
@@ -25,10 +25,12 @@ from tests.pages.configuration import (
 )
 from tests.support.declared import classes_of
 from tests.support.each_row import each_row
+from tests.support.features import describes_all_features
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}
 
 
+@describes_all_features
 def test_the_tables_are_those_of_the_classes():
     assert PAGE.read_text() == page(PAGE.read_text()), "run: python -m tests.pages.configuration"
 

@@ -17,9 +17,8 @@ def clock() -> SetClock:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[postgres.Server]:
-    with postgres.server_or_skip() as running:
-        yield running
+def server(database_server) -> postgres.Server:
+    return database_server
 
 
 @pytest.fixture

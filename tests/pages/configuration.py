@@ -32,27 +32,12 @@ from gateway.config import (
     state_storage,
 )
 from gateway.config.unknown import ABSENT
-from gateway.features.answer_cache import settings as cached_answers
-from gateway.features.cache_acts import changes as cache_acts
-from gateway.features.kept_ledger import settings as kept_ledger
 from gateway.features.known import features
-from gateway.features.live_view import feature as live_view
-from gateway.features.mcp import feature as mcp_settings
-from gateway.features.metrics import feature as metrics_settings
-from gateway.features.notices import feature as notices
-from gateway.features.people import settings as people
-from gateway.features.prompt_caches import feature as prompt_caches
-from gateway.features.realtime import feature as realtime
-from gateway.features.request_members import settings as request_members
-from gateway.features.secret_stores import feature as secret_stores
-from gateway.features.shadow import feature as shadow
-from gateway.features.steps import settings as steps
-from gateway.features.steps.kinds import KINDS
-from gateway.features.tracing import feature as tracing_settings
-from gateway.features.web_search.feature import WebSearchSettings
+from gateway.named_imports import import_named
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
+from tests.support.features import rows_of
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs/configuration-reference.md"
@@ -76,7 +61,6 @@ DECLARED: Mapping[str, type] = {
     "endpoints": endpoints.EndpointPlace,
     "embeddings": EmbeddingTraits,
     "images": endpoints.ImageSettings,
-    "prompt_cache of an entry": cache_acts.EntryPromptCache,
     "providers": own_providers.ProviderSettings,
     "aws": sign_ins.AwsSignIn,
     "google": sign_ins.GoogleSignIn,
@@ -84,66 +68,78 @@ DECLARED: Mapping[str, type] = {
     "price": price_table.PriceTable,
     "model_aliases": aliases.Route,
     "targets": aliases.RouteTarget,
-    "shadow": shadow.Shadow,
     "model_names": patterns.ModelNames,
     "retries": attempts.Retries,
     "circuit": attempts.CircuitSettings,
     "ratelimits": allowances.RateLimits,
-    "request": request_members.RequestMembers,
     "Limits by a header": allowances.HeaderLimit,
     "routing_preferences": aliases.RoutingPreference,
     "client_keys": clients.ClientKey,
     "client_groups": clients.ClientGroup,
     "opening_spend": amounts.OpeningSpend,
     "Several keys": clients.AcceptedKey,
-    "issuers": people.TrustedIssuer,
-    "admit": people.AdmitRule,
-    "login": people.IssuerLogin,
-    "mcp_servers": mcp_settings.McpServer,
-    "notify": notices.Receiver,
-    "steps": steps.StepSettings,
-    "for": steps.StepScope,
-    **{row.name: row.settings_class for row in KINDS.values()},
     "counters": state_storage.CounterSettings,
-    "web_search": WebSearchSettings,
-    "cache": cached_answers.AnswerCacheSettings,
-    "cache of a name or a client": cached_answers.CacheUse,
-    "ui": live_view.UiSettings,
-    "prompt_cache": prompt_caches.PromptCacheSettings,
-    "prompt_caching": cache_acts.PlanoPromptCaching,
     "state_storage": state_storage.StateStorage,
-    "secret_stores": secret_stores.SecretStoreSettings,
-    "tracing": tracing_settings.TracingSettings,
     "timeouts": Timeouts,
     "limits": limits.Limits,
     "Shares": limits.ClientLimits,
     "overrides": settings.Overrides,
 }
 
+OF_FEATURES: Mapping[str, str] = {
+    "prompt_cache of an entry": "cache_acts.changes:EntryPromptCache",
+    "shadow": "shadow.feature:Shadow",
+    "request": "request_members.settings:RequestMembers",
+    "issuers": "people.settings:TrustedIssuer",
+    "admit": "people.settings:AdmitRule",
+    "login": "people.settings:IssuerLogin",
+    "mcp_servers": "mcp.feature:McpServer",
+    "notify": "notices.feature:Receiver",
+    "steps": "steps.settings:StepSettings",
+    "for": "steps.settings:StepScope",
+    "web_search": "web_search.feature:WebSearchSettings",
+    "cache": "answer_cache.settings:AnswerCacheSettings",
+    "cache of a name or a client": "answer_cache.settings:CacheUse",
+    "ui": "live_view.feature:UiSettings",
+    "prompt_cache": "prompt_caches.feature:PromptCacheSettings",
+    "prompt_caching": "cache_acts.changes:PlanoPromptCaching",
+    "secret_stores": "secret_stores.feature:SecretStoreSettings",
+    "tracing": "tracing.feature:TracingSettings",
+}
+"""The classes of features whose heading is not the name of a key, below ``gateway.features``."""
 
-LIKE_CLIENTS: Collection[type] = (clients.ClientGroup, people.AdmitRule)
+
+INLINED_OF_FEATURES: Collection[str] = (
+    "realtime.feature:RealtimeLimits", "realtime.feature:RealtimeGrant", "request_members.settings:Instructions",
+    "people.settings:OwnKeyLimits", "people.settings:ClaimNames", "people.settings:IssuerFetch",
+    "people.settings:SessionSettings", "steps.settings:StepRefusal", "kept_ledger.settings:KeptLedgerSettings",
+    "secret_stores.feature:VaultSettings", "metrics.feature:MetricsSettings",
+)  # fmt: skip
+
+
+def _import_of_feature(name: str) -> tuple[Any, ...]:
+    """Return the object with ``name`` below ``gateway.features``, none if the gateway does not have its feature."""
+    return tuple(map(import_named, rows_of(name.partition(".")[0], f"gateway.features.{name}")))
+
+
+LIKE_CLIENTS: Collection[type] = (clients.ClientGroup, *_import_of_feature("people.settings:AdmitRule"))
 """Classes that share keys with a client."""
 
 INLINED: Collection[type] = (
-    realtime.RealtimeLimits,
-    realtime.RealtimeGrant,
-    attempts.Hedge,
-    allowances.QueueSettings,
-    allowances.HeaderSelector,
-    allowances.TokenLimit,
-    request_members.Instructions,
-    aliases.SelectionPolicy,
-    aliases.EntryPreference,
-    people.OwnKeyLimits,
-    people.ClaimNames,
-    people.IssuerFetch,
-    people.SessionSettings,
-    steps.StepRefusal,
-    kept_ledger.KeptLedgerSettings,
-    secret_stores.VaultSettings,
-    metrics_settings.MetricsSettings,
-)
+    attempts.Hedge, allowances.QueueSettings, allowances.HeaderSelector, allowances.TokenLimit,
+    aliases.SelectionPolicy, aliases.EntryPreference,
+    *(found for name in INLINED_OF_FEATURES for found in _import_of_feature(name)),
+)  # fmt: skip
 """Classes whose keys are in the table of the class above, such as `hedge.after`."""
+
+KINDS: Mapping[str, Any] = dict(pair for found in _import_of_feature("steps.kinds:KINDS") for pair in found.items())
+"""The kinds of steps."""
+
+KNOWN: Mapping[str, type] = {
+    **DECLARED,
+    **{heading: found for heading, name in OF_FEATURES.items() for found in _import_of_feature(name)},
+    **{row.name: row.settings_class for row in KINDS.values()},
+}
 
 
 def classes_of_features() -> Iterator[tuple[str, type]]:
@@ -151,11 +147,11 @@ def classes_of_features() -> Iterator[tuple[str, type]]:
     for keys in (keys for feature in features() for keys in feature.keys):
         for field in keys_of(keys.keys).values():
             for kind in (field.type, *get_args(field.type)):
-                if isinstance(kind, type) and attrs.has(kind) and kind not in {*DECLARED.values(), *INLINED}:
+                if isinstance(kind, type) and attrs.has(kind) and kind not in {*KNOWN.values(), *INLINED}:
                     yield field.name, kind
 
 
-CLASSES: Mapping[str, type] = {**DECLARED, **dict(classes_of_features())}
+CLASSES: Mapping[str, type] = {**KNOWN, **dict(classes_of_features())}
 """The class whose keys the first table under each heading lists."""
 
 PARTS: Mapping[type, type] = {
@@ -199,8 +195,7 @@ WITHOUT_EFFECT: Mapping[str, type] = {
     "model_providers[].routing_preferences[].": aliases.EntryPreference,
     "routing_preferences[].": aliases.RoutingPreference,
     "overrides.": settings.Overrides,
-    "tracing.": tracing_settings.TracingSettings,
-    "prompt_caching.": cache_acts.PlanoPromptCaching,
+    **{f"{heading}.": KNOWN[heading] for heading in ("tracing", "prompt_caching") if heading in KNOWN},
 }
 
 

@@ -1,6 +1,6 @@
 """The labels of secrets and national ids in ``docs/steps-reference.md``, from their rows.
 
-``python -m tests.pages.steps`` writes them; ``tests/docs/test_steps.py`` keeps them true.
+``python -m tests.pages.steps`` writes them; ``tests/gateway/features/steps/test_page.py`` keeps them true.
 """
 
 import re

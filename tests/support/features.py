@@ -6,11 +6,26 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.support.repository import ROOT
+
 T = TypeVar("T")
 
 
 def has_feature(name: str) -> bool:
     return find_spec(f"gateway.features.{name}") is not None
+
+
+def _missing_features() -> list[str]:
+    """Return the names of the features in the table of ``ARCHITECTURE.md`` that the gateway does not have."""
+    page = (ROOT / "ARCHITECTURE.md").read_text().partition("\n## The features\n")[2]
+    names: list[str] = re.findall(r"^\| `(\w+)` \|", page, re.M)
+    return [name for name in names if not has_feature(name)]
+
+
+describes_all_features = pytest.mark.skipif(
+    bool(_missing_features()), reason=f"pages describe features that the gateway does not have: {_missing_features()}"
+)
+"""The mark of a test of a page about all features."""
 
 
 def is_of_deleted_feature(path: str) -> bool:

@@ -44,7 +44,7 @@ from tests.support.streams_page import Cell
 from tests.support.upstreams import PATHS, Raw
 from tests.support.websocket_client import Client
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.slow
 
 HUB = Cell("messages", "chat", True, "", "", "")
 BYTE = Cell("chat", "chat", True, "", "", "")

@@ -15,7 +15,7 @@ from tests.support.harness import Wire, config, free_port, post, provider, refus
 from tests.support.upstreams import JSON, PATHS, Raw, Script, Upstream, fake_upstream
 from tests.support.websocket_client import Client
 
-pytestmark = pytest.mark.process
+pytestmark = pytest.mark.slow
 
 LONG = "large-language-model-for-everything-that-somebody-may-want-to-know"
 QUESTION = "What is the weather in Oslo today?"

@@ -34,6 +34,8 @@ from tests.support.metrics_page import HEAD, chunk, numbers, reaching
 from tests.support.otlp_collector import Collector, Span, serve_collector
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Tokens, render
 
+pytestmark = pytest.mark.slow
+
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 UNTRACED = "0af7651916cd43dd8448eb211c80319c"
 CONTEXT = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=1"}

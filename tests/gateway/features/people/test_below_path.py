@@ -19,6 +19,8 @@ from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
 from tests.support.websocket_client import handshake
 
+pytestmark = pytest.mark.slow
+
 BASE = "/teams/llm"
 CI = {"authorization": "Bearer key-of-ci-0123456789abcdef"}
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"

@@ -13,6 +13,8 @@ from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
 from tests.support.readable_page import CONTRASTS
 
+pytestmark = pytest.mark.slow
+
 Looks: TypeAlias = Sequence[tuple[str, int]]
 LOOKS: Looks = [("light", 1280), ("dark", 320)]
 """The last width is that of a page enlarged to 400 % (https://www.w3.org/TR/WCAG22/#reflow)."""

@@ -18,6 +18,8 @@ from tests.support.people import issuer
 from tests.support.set_answer import set_answer_provider
 from tests.support.websocket_client import handshake
 
+pytestmark = pytest.mark.slow
+
 OPEN = (*ALIVE, *READY, *ROOT)
 """Paths that need no key."""
 OPERATORS = ("/metrics",)

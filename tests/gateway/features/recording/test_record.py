@@ -39,6 +39,8 @@ from tests.support.own_log import own_log
 from tests.support.raw_call import SSE, answer_stream, chunks, line, lines, new_id
 from tests.support.upstreams import JSON, PATHS, Raw, Script, Upstream, fake_upstream, render
 
+pytestmark = pytest.mark.slow
+
 KEY, HEADER_KEY, CLIENT_KEY = "sk-not-to-be-told", "tok-in-a-header", "sk-of-the-client"
 URL_KEY = "sk-live-in-a-url"
 ANSWER = Script(text="one two three")

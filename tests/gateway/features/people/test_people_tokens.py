@@ -22,6 +22,8 @@ from tests.support.people import PeopleSetup, bearer, body_of, issuer, people_ga
 from tests.support.signed_tokens import signing_key
 from tests.support.token_forms import FORMS, TokenForm
 
+pytestmark = pytest.mark.slow
+
 CHAT = "/v1/chat/completions"
 KEY = "key-of-the-file-0123456789"
 _ADDRESSES = itertools.cycle(f"127.9.{a}.{b}" for a in range(250) for b in range(1, 250))
