@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
@@ -53,9 +53,9 @@ class ReloadableApp:
         self._first.before_serving.append(self._follow_clients)
         self._app = self._first
 
-    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+    def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> Awaitable[None]:
         app = self._first if scope["type"] == "lifespan" else self._app
-        await app(scope, receive, send)
+        return app(scope, receive, send)
 
     @property
     def current(self) -> tuple[Config, Service]:

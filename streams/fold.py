@@ -168,7 +168,7 @@ class Fold:
 
     def blocks(self) -> tuple[Block, ...]:
         """Return the blocks so far, including unfinished ones."""
-        return tuple(self._blocks[block].block() for block in sorted(self._blocks))
+        return tuple([self._blocks[block].block() for block in sorted(self._blocks)])
 
     @property
     def usage(self) -> Usage | None:

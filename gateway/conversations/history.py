@@ -1,7 +1,7 @@
 """The earlier turns that a request refers to, loaded by the client's API."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from gateway.conversations.resolved import ResolvedRequest, StateScope
 from gateway.conversations.stored_apis import stored_api
@@ -41,12 +41,16 @@ _LOADERS: Mapping[Api, _Loader] = {
 }
 
 
+APIS_WITH_TURNS: Final = frozenset(_LOADERS)
+"""The APIs whose requests may refer to stored turns."""
+
+
 async def recall(
     scope: StateScope, incoming: Incoming, candidates: tuple[Candidate, ...], bounds: Bounds
 ) -> ResolvedRequest:
-    """Load the turns that ``incoming`` refers to, within the ``bounds`` of a whole conversation.
+    """Load the turns that ``incoming``, a request of one of ``APIS_WITH_TURNS``, refers to, within the ``bounds`` of a
+    whole conversation.
 
     The result has the ``candidates`` that can continue them and the recorder of the new turn. State at a provider pins
     the request to it. Raises ``GatewayError``."""
-    load = _LOADERS.get(incoming.api)
-    return ResolvedRequest(incoming, candidates) if load is None else await load(scope, incoming, candidates, bounds)
+    return await _LOADERS[incoming.api](scope, incoming, candidates, bounds)

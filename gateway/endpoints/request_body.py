@@ -37,7 +37,9 @@ def read_whole_body(
 
     ``elements`` is the most JSON elements allowed, by default the configuration's limit."""
     codings = [value for name, value in context.client_request.headers if name == "content-encoding"]
-    limits = context.service.settings.limits.with_elements(elements)
+    limits = context.service.settings.limits
+    if elements is not None:
+        limits = limits.with_elements(elements)
     return read_decompressed(codings, incoming.read, body_memory(context, incoming), limits)
 
 

@@ -206,6 +206,8 @@ def fold_answer(
     lack the answer's texts.
 
     Raises ``GatewayError``: 502 for an invalid body, 400 as ``refuse_change_of_form`` does."""
+    if target_request.ids is None:
+        return _fold(target_request, response, body, texts, keeps_events)
     return target_request.with_ids(b"fold", lambda: _fold(target_request, response, body, texts, keeps_events))
 
 

@@ -13,7 +13,7 @@ import attrs
 from gateway.allowances.reservation import Reservation
 from gateway.balancing.affinity import Affinity, find_affinity
 from gateway.balancing.balancer import NOTHING_READABLE, has_choice
-from gateway.conversations.history import recall
+from gateway.conversations.history import APIS_WITH_TURNS, recall
 from gateway.conversations.recorder import UNRECORDED, TurnRecorder
 from gateway.conversations.resolved import StateScope, refers_to_stored_object
 from gateway.exchange.context import ExchangeContext
@@ -156,11 +156,12 @@ async def apply_edits(planning: Planning) -> None:
 
 async def recall_turns(planning: Planning) -> None:
     """Load the earlier turns that the request refers to, and keep the targets that can continue them."""
-    limits = planning.context.service.settings.limits
-    bounds = Bounds(limits.request_body, limits.elements)
-    found = await recall(planning.state_scope, planning.incoming, planning.plan.candidates, bounds)
-    planning.plan, planning.incoming = planning.plan.with_candidates(found.candidates), found.incoming
-    planning.turn, planning.headers = found.turn, found.headers
+    if planning.incoming.api in APIS_WITH_TURNS:
+        limits = planning.context.service.settings.limits
+        bounds = Bounds(limits.request_body, limits.elements)
+        found = await recall(planning.state_scope, planning.incoming, planning.plan.candidates, bounds)
+        planning.plan, planning.incoming = planning.plan.with_candidates(found.candidates), found.incoming
+        planning.turn, planning.headers = found.turn, found.headers
     if "background" in planning.incoming.members:
         await _bill_later(planning)
 

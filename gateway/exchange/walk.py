@@ -72,7 +72,8 @@ class Walk:
         The client reserves only a place if its response ``is_paid`` already. Raises ``GatewayError`` as ``start``
         does."""
         while True:
-            target_request = await self._write_for(self._next_step())
+            step = self._next_step()
+            target_request = await self._write_for(step, self._cause(step))
             if target_request is None:
                 continue
             refusal = None
@@ -462,7 +463,7 @@ class Walk:
         """Return the next attempt that can be prepared. Raises ``GatewayError`` if there is none."""
         while True:
             cause = self._cause(step := self._next_step())
-            target_request = await self._write_for(step)
+            target_request = await self._write_for(step, cause)
             if target_request is None:
                 continue
             grant = await self._reserve(target_request)
@@ -478,12 +479,12 @@ class Walk:
             return None
         return await self._reservation.reserve(target_request.target, target_request.size, queues=queues)
 
-    async def _write_for(self, step: Send) -> TargetRequest | None:
+    async def _write_for(self, step: Send, cause: Cause) -> TargetRequest | None:
         """Return the request of ``step``, or ``None`` and add an outcome if the target cannot serve it.
 
         Raises ``GatewayError`` if the operator's steps refuse it, because no attempt follows a refusal."""
         try:
-            return await self._write_request(step, self._cause(step))
+            return await self._write_request(step, cause)
         except GatewayError as error:
             if error.info.reason is None:
                 raise

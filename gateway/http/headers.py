@@ -148,7 +148,10 @@ UPSTREAM_IDS: Final = frozenset((
 
 def upstream_id(upstream: Headers) -> str | None:
     """Return the provider's request id, or ``None``."""
-    return next((value for name, value in upstream if name in UPSTREAM_IDS), None)
+    for name, value in upstream:
+        if name in UPSTREAM_IDS:
+            return value
+    return None
 
 
 def as_text(pairs: Iterable[tuple[bytes, bytes]]) -> Headers:

@@ -98,8 +98,10 @@ class Router:
         ``may`` returns whether an error may show a name. Raises ``GatewayError``: 400 for a missing or ambiguous model,
         404 for an unknown one, 501 for a provider whose API has no codec."""
         if model is None or len(model) <= SHORT:
-            with contextlib.suppress(GatewayError):  # the code below raises it again for this client
+            try:
                 return self._cached_plan(model, api)
+            except GatewayError:  # the code below raises it again for this client
+                pass
         return self._make_plan(model, api, may)
 
     def resolve(self, model: str | None, api: Api, may: May | None = None) -> Target:

@@ -110,17 +110,19 @@ class App:
         """The nursery of tasks that run as long as the app. The end waits for them after ``after_serving``."""
         self._tasks: list[Callable[[], Awaitable[None]]] | None = []
 
-    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+    def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> Awaitable[None]:
         edits: list[EditHeaders] = []
         if self.adapters and scope["type"] != "lifespan":
             found = (adapt(scope) for adapt in self.adapters)
             edits = [edit for edit in found if edit is not None]
         if scope["type"] == "http":
-            await AppRequest(self, scope, edits)(receive, send)
-        elif scope["type"] == "lifespan":
-            await self._run_lifespan(receive, send)
-        else:
-            await (await self.websocket_app())(scope, receive, send)
+            return AppRequest(self, scope, edits)(receive, send)
+        if scope["type"] == "lifespan":
+            return self._run_lifespan(receive, send)
+        return self._run_websocket(scope, receive, send)
+
+    async def _run_websocket(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        await (await self.websocket_app())(scope, receive, send)
 
     def start_soon(self, task: Callable[[], Awaitable[None]]) -> None:
         """Start ``task`` in the ``nursery``, as soon as the app serves."""

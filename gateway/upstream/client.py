@@ -20,7 +20,7 @@ from gateway.upstream.pool import Pool, PoolStats
 from gateway.upstream.proxies import ProxyRules, UpstreamRoute, proxy_headers
 from gateway.upstream.request import UpstreamRequest, wire_headers
 from gateway.upstream.response import UpstreamResponse
-from gateway.upstream.slots import ConcurrencyLimit, ConnectionShare, Slot
+from gateway.upstream.slots import ConcurrencyLimit, ConnectionShare
 
 STALE_SECONDS: Final = 1.0
 """Seconds within which a break of a reused connection means that it was already dead. Later the provider may have
@@ -62,24 +62,21 @@ class Upstream(trio.abc.AsyncResource):
         try:
             if request.on_send is not None:
                 request.on_send(request, slot.waited)
-            return await self._send_in_slot(request, slot)
+            route, wire = self._route_and_wire(request)
+            began = time.monotonic()
+            try:
+                response, attempts = await self._pool.send(route, wire, request.connect_timeout, request.on_connect), 1
+            except StaleConnection:
+                if time.monotonic() - began > STALE_SECONDS or not request.claim_resend():
+                    raise
+                # The server closed it while the request went out. Close the other idle ones of that age, so that the
+                # next is new.
+                await self._pool.close_idle(route)
+                response, attempts = await self._pool.send(route, wire, request.connect_timeout, request.on_connect), 2
+            return UpstreamResponse(response, attempts, slot.free)
         except BaseException:
             slot.free()
             raise
-
-    async def _send_in_slot(self, request: UpstreamRequest, slot: Slot) -> UpstreamResponse:
-        route, wire = self._route_and_wire(request)
-        began = time.monotonic()
-        try:
-            response, attempts = await self._pool.send(route, wire, request.connect_timeout, request.on_connect), 1
-        except StaleConnection:
-            if time.monotonic() - began > STALE_SECONDS or not request.claim_resend():
-                raise
-            # The server closed it while the request went out. Close the other idle ones of that age, so that the next
-            # is new.
-            await self._pool.close_idle(route)
-            response, attempts = await self._pool.send(route, wire, request.connect_timeout, request.on_connect), 2
-        return UpstreamResponse(response, attempts, slot.free)
 
     def _route_and_wire(self, request: UpstreamRequest) -> tuple[UpstreamRoute, WireRequest]:
         address = parse_address(request.url)

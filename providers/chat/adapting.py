@@ -46,7 +46,7 @@ def _needed_edits(known: Quirks) -> tuple[_Step, ...]:
 
 def _rename_limit(draft: Draft, known: Quirks) -> None:
     other = "max_completion_tokens" if known.max_tokens_field == "max_tokens" else "max_tokens"
-    if draft.value(other) is not None:
+    if other in draft and draft.value(other) is not None:
         draft.rename(other, known.max_tokens_field)
 
 
