@@ -44,15 +44,15 @@ class Watch:
         ``lift_content_limit``)."""
         self._clock = trio.lowlevel.current_clock().current_time  # three times as fast as trio.current_time
         now = self._clock()
+        first_byte, idle, total = timeouts.first_byte, timeouts.idle, timeouts.total
         self._timeouts = timeouts
         self._content_timeout = content_timeout
         self._content_deadline = now + content_timeout
-        self._total_deadline = now + _seconds_or_infinity(timeouts.total)
-        self.scope = trio.CancelScope(
-            deadline=min(self._total_deadline, self._content_deadline, now + _seconds_or_infinity(timeouts.first_byte))
-        )
+        self._total_deadline = math.inf if total is None else now + total
+        first = math.inf if first_byte is None else now + first_byte
+        self.scope = trio.CancelScope(deadline=min(self._total_deadline, self._content_deadline, first))
         self.reading = self._has_headers = False
-        self._idle = _seconds_or_infinity(timeouts.idle)
+        self._idle = math.inf if idle is None else idle
         self._next_move = -math.inf  # before this time the deadline stays
 
     def restart_idle_limit(self) -> None:

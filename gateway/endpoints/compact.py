@@ -6,7 +6,7 @@ from contextlib import suppress
 import attrs
 import msgspec
 
-from gateway.exchange.answering import fold_answer
+from gateway.exchange.answering import fold_answer, is_stream
 from gateway.exchange.attempt_answer import UnchangedAnswer
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest
@@ -58,8 +58,9 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
             return None
         raise
     with suppress(GatewayError):  # only its cost needs to be readable
-        target_request, response, body = answer.source.target_request, answer.response, answer.body
-        folded = await offload(len(body), fold_answer, target_request, response, body, texts=False)
+        target_request, body = answer.source.target_request, answer.body
+        streamed = is_stream(target_request, answer.content_type)
+        folded = await offload(len(body), fold_answer, target_request, body, streamed=streamed, texts=False)
         folded.report(exchange.record)
     exchange.record.bill.is_complete = True
     public = await _check_body(exchange, answer, await answer.public_body())
@@ -81,7 +82,8 @@ async def _summarise(exchange: Exchange, planned: PlannedRequest) -> Response:
     plan = planned.plan.with_each_target(lambda target: attrs.evolve(target, lane="hub"))
     walk = await exchange.start_walk(attrs.evolve(planned, plan=plan, prepare=planned.preparation(_write_summary)))
     whole = await exchange.read_unchanged(walk)
-    folded = fold_answer(whole.source.target_request, whole.response, whole.body)
+    streamed = is_stream(whole.source.target_request, whole.content_type)
+    folded = fold_answer(whole.source.target_request, whole.body, streamed=streamed)
     folded.report(exchange.record)
     if (error := folded.fold.error) is not None:
         checks, failure = whole.source.target_request.checks, GatewayError.of(error)

@@ -36,18 +36,22 @@ def is_stream(target_request: TargetRequest, content_type: str | None) -> bool:
     return target_request.target.framing.matches_type(content_type)
 
 
-def correct_content_type(target_request: TargetRequest, response: UpstreamResponse, start: bytes) -> None:
-    """Replace the content type of ``response`` if its body, which begins with ``start``, has the other form.
+def correct_content_type(target_request: TargetRequest, response: UpstreamResponse, start: bytes) -> bool:
+    """Replace the content type of ``response`` if its body, which begins with ``start``, has the other form. Return
+    whether it is a stream of events.
 
     Some servers label their streams as JSON or text, or not at all (https://github.com/containers/ramalama/issues/2837,
     https://github.com/vllm-project/vllm/pull/47526), others a complete response as a stream
     (https://github.com/Wei-Shaw/sub2api/issues/1311)."""
     framing = target_request.target.framing
     if not is_stream(target_request, response.header("content-type")):
-        if framing.begins(start):
-            response.set_content_type(framing.content_type)
+        if not framing.begins(start):
+            return False
+        response.set_content_type(framing.content_type)
     elif _OBJECT.match(start):
         response.set_content_type("application/json")
+        return False
+    return True
 
 
 def refuse_change_of_form(target_request: TargetRequest) -> None:
@@ -196,26 +200,23 @@ class FoldedAnswer:
 
 def fold_answer(
     target_request: TargetRequest,
-    response: UpstreamResponse,
     body: bytes,
     *,
+    streamed: bool,
     texts: bool = True,
     keeps_events: bool = False,
 ) -> FoldedAnswer:
-    """Return the fold of a complete response, with its events if it ``keeps_events``. Without ``texts``, the fold may
-    lack the answer's texts.
+    """Return the fold of a complete response, with its events if it ``keeps_events``. ``streamed``: it is a stream of
+    events. Without ``texts``, the fold may lack the answer's texts.
 
     Raises ``GatewayError``: 502 for an invalid body, 400 as ``refuse_change_of_form`` does."""
     if target_request.ids is None:
-        return _fold(target_request, response, body, texts, keeps_events)
-    return target_request.with_ids(b"fold", lambda: _fold(target_request, response, body, texts, keeps_events))
+        return _fold(target_request, body, streamed, texts, keeps_events)
+    return target_request.with_ids(b"fold", lambda: _fold(target_request, body, streamed, texts, keeps_events))
 
 
-def _fold(
-    target_request: TargetRequest, response: UpstreamResponse, body: bytes, texts: bool, keeps_events: bool
-) -> FoldedAnswer:
+def _fold(target_request: TargetRequest, body: bytes, streamed: bool, texts: bool, keeps_events: bool) -> FoldedAnswer:
     lane = target_request.target.lane
-    streamed = is_stream(target_request, response.header("content-type"))
     folded, characters = Fold(), 0
     codec, framing = CODECS[target_request.target.api], target_request.target.framing if streamed else None
     events = read_events(codec, body, framing, texts, checked=texts)

@@ -69,7 +69,7 @@ class WholeAnswer(AttemptAnswer):
         source = self.source
         self.response = response = await source.send()
         self.body = body = await read_body(source, response, self._scope, self.read_pieces)
-        correct_content_type(source.target_request, response, body)
+        streamed = correct_content_type(source.target_request, response, body)
         size = len(body) + source.target_request.request.incoming.size
         keeps_events = self._checks is not None
         texts = keeps_events or self.lane_name != "byte"
@@ -78,8 +78,8 @@ class WholeAnswer(AttemptAnswer):
             read,
             fold_answer,
             source.target_request,
-            response,
             body,
+            streamed=streamed,
             texts=texts,
             keeps_events=keeps_events,
         )

@@ -170,7 +170,7 @@ class Bill:
         else:
             return None
         if tried.price is None and usage.reported_nanos is None:
-            return Charge(tried, usage.with_all_steps, None)
+            return Charge(tried, usage.with_all_steps if usage.steps else usage, None)
         cost = cost_of(tried.price, usage, estimated=estimated)
         return Charge(tried, usage.with_all_steps if usage.steps else usage, cost)
 

@@ -82,6 +82,10 @@ class Incoming:
     stream: bool
     earlier: tuple[EarlierItems, ...] = attrs.field(default=(), repr=False)
     earlier_size: int = 0
+    size: int = attrs.field(
+        init=False, default=attrs.Factory(lambda self: len(self.body) + self.earlier_size, takes_self=True)
+    )
+    """Bytes of the whole conversation."""
     json: Body = attrs.field(
         init=False, repr=False, default=attrs.Factory(lambda self: Body(self.body, self.members), takes_self=True)
     )
@@ -97,11 +101,6 @@ class Incoming:
     def earlier_items(self) -> Sequence[Mapping[str, Any]]:
         """The stored items of its conversation, the oldest first."""
         return [item for turns in self.earlier for item in turns.items] if self.earlier else ()
-
-    @property
-    def size(self) -> int:
-        """Bytes of the whole conversation."""
-        return len(self.body) + self.earlier_size
 
     @cached_property
     def request(self) -> Request:
@@ -165,7 +164,8 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
     model, stream = path.model, path.stream
     if wire.model_member is not None:
         model = decode_member(members, wire.model_member, STRING, "a string")
-        model = _agent_or_model(wire.agent_member, members, model)
+        if wire.agent_member is not None:
+            model = _agent_or_model(wire.agent_member, members, model)
     if wire.stream_member is not None:
         stream = bool(decode_member(members, wire.stream_member, BOOLEAN, "a boolean"))
     _require_conversation(wire.conversation, members)
@@ -231,9 +231,9 @@ def _without_blank(model: str | None) -> str | None:
     return None if not model or model.isspace() else model
 
 
-def _agent_or_model(member: str | None, members: Mapping[str, msgspec.Raw], model: str | None) -> str | None:
+def _agent_or_model(member: str, members: Mapping[str, msgspec.Raw], model: str | None) -> str | None:
     """Return the name of the agent that a request uses in place of a model, else ``model``."""
-    if member is None or (agent := decode_member(members, member, STRING, "a string")) is None:
+    if (agent := decode_member(members, member, STRING, "a string")) is None:
         return model
     if model is not None:
         raise invalid(f"send either model or {member}, not both", member)

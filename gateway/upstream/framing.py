@@ -57,7 +57,7 @@ class Sized:
     def _expect(self, left: int) -> None:
         self.left = left
         self.over = not left
-        self.step = max(READ, min(left, LONG_READ))  # more room would waste memory
+        self.step = READ if left <= READ else min(left, LONG_READ)  # more room would waste memory
 
     def close(self) -> None:
         pass

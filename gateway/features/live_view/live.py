@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
@@ -217,8 +217,9 @@ class LiveView:
         self._remember(watched, {"n": watched.number, "order": self._ended, **line})
         self.sums.add(line, self._ended)
         now = current_step()
-        self._chart_first_byte(watched, now)
-        for timeline in self._timelines(record):
+        timelines = self._timelines(record)
+        self._chart_first_byte(watched, timelines, now)
+        for timeline in timelines:
             timeline.add_end(line["ended"], now)
         if record.client is not None:
             self._timeline_by_client[record.client].add_start(now)  # its client was unknown when it started
@@ -239,13 +240,13 @@ class LiveView:
         if removed is not None and removed.transcript is not None:
             self._transcripts.forget(removed.transcript)
 
-    def _chart_first_byte(self, one: LiveExchange, now: int) -> None:
-        """Add the exchange's time to the first byte to the charts, once, as soon as it is known. ``now`` is the current
-        step."""
+    def _chart_first_byte(self, one: LiveExchange, timelines: Iterable[Timeline], now: int) -> None:
+        """Add the exchange's time to the first byte to its ``timelines``, once, as soon as it is known. ``now`` is the
+        current step."""
         if one.record.first_byte is None or one.is_charted:
             return
         one.is_charted = True
-        for timeline in self._timelines(one.record):
+        for timeline in timelines:
             timeline.add_first_byte(one.record.began, one.record.first_byte, now)
 
     def _timelines(self, record: Record) -> list[Timeline]:
@@ -364,7 +365,7 @@ class LiveView:
         seconds, self._refreshed, step = now - self._refreshed, now, current_step()
         for i, one in enumerate(tuple(self._open.values()), 1):
             _measure(one, seconds)
-            self._chart_first_byte(one, step)
+            self._chart_first_byte(one, self._timelines(one.record), step)
             row = _row(one)
             if row != one.row:
                 one.row = row
