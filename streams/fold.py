@@ -85,7 +85,7 @@ class Answer:
     @property
     def calls_tools(self) -> bool:
         """True if the answer calls a tool of the client."""
-        return any(isinstance(block, ToolCallBlock) for block in self.blocks)
+        return ToolCallBlock in map(type, self.blocks)
 
     @property
     def characters(self) -> int:

@@ -128,7 +128,8 @@ class TargetRequest:
         request, target = self.request.incoming.request, self.target
         estimate = max(1, self.request.incoming.size // 4)
         created = int(time.time()) if self.ids is None else self.ids.creation_time
-        unsent = self.prepared.outgoing.dropped
+        outgoing = self.prepared.outgoing
+        unsent = outgoing.dropped if outgoing.edits else ()
         requested = request  # a copy of it costs as much as the rest of the reply
         if request.model != target.requested_name:
             requested = attrs.evolve(request, model=target.requested_name)

@@ -194,7 +194,7 @@ def simplify_content(to: PartsTarget, pieces: Sequence[dict[str, Any]], role: st
     is_other = any(piece.keys() != {"type", "text"} for piece in pieces)
     if is_other or (to.keeps_lists and pieces) or (len(pieces) > 1 and to.quirks.text_lists and role != "tool"):
         return list(pieces)
-    return join_texts(role, (piece["text"] for piece in pieces))
+    return join_texts(role, [piece["text"] for piece in pieces])
 
 
 _NO_ARGUMENTS = "{}"

@@ -113,8 +113,10 @@ def _write_logprobs(parameters: Mapping[str, Parameter], quirks: Quirks, body: d
         body["logprobs"] = True
         if top is not None:
             body["top_logprobs"] = top.value
-    else:
-        drops.add(*(parameter.at for parameter in (effort, top) if parameter is not None and parameter.value))
+        return
+    for parameter in effort, top:
+        if parameter is not None and parameter.value:
+            drops.add(parameter.at)
 
 
 def _write_service(request: Request, body: dict[str, Any], drops: Drops) -> None:

@@ -7,7 +7,7 @@ Clients use ``read_request``, ``writer``, ``write_answer`` and ``write_error``; 
 
 import enum
 import hashlib
-import secrets
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cached_property
@@ -307,7 +307,7 @@ ID_SOURCE: Final = ContextVar[Callable[[], str] | None]("id source", default=Non
 def new_id(prefix: str) -> str:
     """Return a new id: ``prefix`` and 24 random characters."""
     given = ID_SOURCE.get()
-    return prefix + (secrets.token_hex(12) if given is None else given())
+    return prefix + (os.urandom(12).hex() if given is None else given())
 
 
 def derived_call_id(at: str) -> str:

@@ -31,9 +31,8 @@ def join_path(at: str, name: str | int) -> str:
 
 def expect(value: Any, kind: type[T], at: str) -> T:
     """Return ``value`` if it is a ``kind``. Raises a 400 with ``at`` and both types otherwise."""
-    good = isinstance(value, kind) and not (kind in (int, float) and isinstance(value, bool))
-    if good:
-        return value  # type: ignore[no-any-return]
+    if type(value) is kind or (isinstance(value, kind) and not (kind in (int, float) and isinstance(value, bool))):
+        return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return value  # type: ignore[return-value]  # an integer is a number; it keeps its spelling
     name = "a number" if kind is float else _JSON_NAMES[kind]
@@ -58,15 +57,19 @@ class Fields:
         return cls(expect(value, dict, at), at)
 
     def _read_member(self, name: str, kind: type[T]) -> T | None:
+        if name not in self.data:
+            return None
         self._unread.pop(name, None)
-        value = self.data.get(name)
+        value = self.data[name]
         if value is None or type(value) is kind:  # almost always, and then the path is not needed
             return value
         return expect(value, kind, join_path(self.at, name))
 
     def value(self, name: str) -> Any:
+        if name not in self.data:
+            return None
         self._unread.pop(name, None)
-        return self.data.get(name)
+        return self.data[name]
 
     def string(self, name: str) -> str | None:
         return self._read_member(name, str)
@@ -89,9 +92,10 @@ class Fields:
 
     def objects(self, name: str) -> Iterator[Self]:
         """Yield the elements of an array of objects, each with its path."""
-        at = self.path(name)
-        for i, value in enumerate(self._read_member(name, list) or ()):
-            yield self.of(value, join_path(at, i))
+        if values := self._read_member(name, list):
+            at = self.path(name)
+            for i, value in enumerate(values):
+                yield self.of(value, join_path(at, i))
 
     def need(self, name: str, kind: type[T]) -> T:
         """Return a required member: ``need("role", str)``."""
@@ -111,6 +115,8 @@ class Fields:
 
     def unread(self) -> list[str]:
         """Return the paths of unread members in order, without ``null`` ones."""
+        if not self._unread:
+            return []
         return [join_path(self.at, name) for name in self._unread if self.data[name] is not None]
 
 
@@ -127,7 +133,8 @@ class Drops:
 
     def __init__(self, paths: Iterable[str] = ()) -> None:
         self._paths: dict[str, None] = {}
-        self.add(*paths)
+        if paths:
+            self.add(*paths)
 
     def add(self, *paths: str) -> None:
         for path in paths:
@@ -136,7 +143,8 @@ class Drops:
                 self._paths[path] = None
 
     def add_unread(self, fields: Fields) -> None:
-        self.add(*fields.unread())
+        if paths := fields.unread():
+            self.add(*paths)
 
     def remove_members(self, body: dict[str, Any], names: Iterable[str]) -> None:
         """Remove the members ``names`` from ``body``, and add the present ones."""

@@ -82,7 +82,7 @@ _DEFERRED = "defer_loading"
 
 
 def changes_of(messages: Iterable[Message]) -> tuple[ToolChange, ...]:
-    return tuple(change for message in messages for change in message.tool_changes)
+    return tuple([change for message in messages for change in message.tool_changes])
 
 
 def apply_changes(
@@ -215,7 +215,9 @@ def short_call_id(id: str) -> str:
 
 def shorten_names(request: Request, naming: ToolNaming = USUAL) -> tuple[Request, Mapping[str, str]]:
     """Return ``request`` with valid tool names, and the client's names by those that an answer may use."""
-    own = {name: short for name in _tool_names(request) if (short := short_name(name, naming)) != name}
+    names = [tool.name for tool in request.tools if isinstance(tool, Tool)]
+    names += [part.name for turn in request.messages for part in turn.parts if isinstance(part, ToolCallPart)]
+    own = {name: short for name in names if (short := short_name(name, naming)) != name} if names else {}
     called = _prefixed_names(request, own, naming) if naming.before else {}
     if not own:
         return request, called
@@ -252,16 +254,6 @@ def restore_in_json(data: bytes, names: Mapping[str, str]) -> bytes:
     for short, name in names.items():
         data = data.replace(msgspec.json.encode(short), msgspec.json.encode(name))
     return data
-
-
-def _tool_names(request: Request) -> Iterable[str]:
-    for tool in request.tools:
-        if isinstance(tool, Tool):
-            yield tool.name
-    for turn in request.messages:
-        for part in turn.parts:
-            if isinstance(part, ToolCallPart):
-                yield part.name
 
 
 def _rename_in_part(part: Part, own: Mapping[str, str]) -> Part:
