@@ -9,7 +9,6 @@ from gateway.allowances.reservation import CountedAs
 from gateway.exchange.context import AttemptLog, attempt_record
 from gateway.exchange.sending import send_signed
 from gateway.exchange.target_request import AnswerSource, TargetRequest
-from gateway.exchange.watched_upload import watch_upload
 from gateway.http.headers import Headers, upstream_id
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN, AttemptOutcome, AttemptRecord, Cause
 from gateway.routing.plan import Stage
@@ -176,7 +175,11 @@ class Attempt(AnswerSource):
     def ready(self, request: UpstreamRequest, proof: Headers) -> UpstreamRequest:
         planned = self.target_request.request
         most = None if planned.incoming.stream else self.context.service.settings.limits.answer
-        upload = None if planned.upload is None else watch_upload(planned.upload, self.watch, self._on_last_bytes)
+        upload = planned.upload
+        if upload is not None:
+            from gateway.exchange.watched_upload import watch_upload  # only some endpoints have uploads
+
+            upload = watch_upload(upload, self.watch, self._on_last_bytes)
         after_end = self._note_written if self.observers else None
         return request.ready(proof, most, self._on_send, self._claim_resend, self._on_last_bytes, upload, after_end)
 

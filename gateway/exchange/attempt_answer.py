@@ -1,14 +1,13 @@
 """The response of one attempt until it may go to the client."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import trio
 
 from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import AnswerSource
-from gateway.exchange.transformed import ProviderWait, transformed_pieces
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
@@ -21,6 +20,9 @@ from providers.neutral.codec import Writer
 from streams.errors import GatewayError
 from streams.events import Usage
 from streams.pipe import SHUTTING_DOWN, Watch
+
+if TYPE_CHECKING:
+    from gateway.exchange.transformed import ProviderWait
 
 Pieces: TypeAlias = list[tuple[float, bytes]]
 """Pieces of a provider's body, each with the time (trio's clock) of its arrival."""
@@ -118,9 +120,11 @@ class StartedAnswer(AttemptAnswer):
         return self.response.chunks() if self._released is None else self._released
 
     def release_through(
-        self, transform: Transform, pieces: AsyncIterator[bytes], wait: ProviderWait, *, is_stream: bool
+        self, transform: Transform, pieces: AsyncIterator[bytes], wait: "ProviderWait", *, is_stream: bool
     ) -> None:
         """Read ``pieces`` of the provider through ``transform``."""
+        from gateway.exchange.transformed import transformed_pieces  # only for gateways with steps
+
         self._transform = transform
         self._released = transformed_pieces(transform, pieces, self.source.watch, wait, is_stream=is_stream)
 

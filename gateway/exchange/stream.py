@@ -26,7 +26,6 @@ from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.planned import STOPPED, Form, StoppedAnswer
 from gateway.exchange.target_request import AnswerSource, TargetRequest
-from gateway.exchange.transformed import ProviderWait
 from gateway.http.headers import Headers
 from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
@@ -148,6 +147,8 @@ class StartedStream(StartedAnswer):
 
     def _open_transform(self, checks: ResponseChecks, response: UpstreamResponse, lane: Lane) -> None:
         """Read the response through the transform of ``checks``, for ``lane``."""
+        from gateway.exchange.transformed import ProviderWait  # only for gateways with steps
+
         request, wait = self.source.target_request, ProviderWait()
         names, limits = request.prepared.names, request.context.service.settings.limits
         streamed = is_stream(request, response.header("content-type"))

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
 import attrs
 import trio
@@ -14,7 +14,6 @@ from gateway.exchange.attempt_account import AttemptAccount
 from gateway.exchange.attempt_answer import A, begin_answer
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.hedged import Contender, run_hedged
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest, write_request
 from gateway.http.offload import offload
@@ -31,10 +30,13 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.pipe import SHUTTING_DOWN, Watch
 
+if TYPE_CHECKING:
+    from gateway.exchange.hedged import Contender
+
 Make: TypeAlias = Callable[[Attempt], A]
 """A function that returns the reader of an attempt's response."""
 
-FindCached: TypeAlias = Callable[[TargetRequest], Awaitable[Contender[Any] | None]]
+FindCached: TypeAlias = "Callable[[TargetRequest], Awaitable[Contender[Any] | None]]"
 """A function that returns a contender with the cached response for a request, or ``None`` without one."""
 
 _OWN_LIMITS: Final = ("timeout", "rate_limited")
@@ -50,7 +52,7 @@ class Walk:
     desertion: trio.Event | None = None
     """Set when no client wants the response any more, if several may share it."""
 
-    find_cached: FindCached | None = None
+    find_cached: "FindCached | None" = None
     """Set if a hedge first looks for a cached response."""
 
     def __init__(self, context: ExchangeContext, request: PlannedRequest, scope: RequestScope) -> None:
@@ -329,8 +331,9 @@ class Walk:
 
     async def _run_hedged(self, first: AttemptAccount, delay: float, make: Make[A]) -> A | None:
         """Return the response of ``first`` or of its hedge, or ``None`` if both failed."""
+        from gateway.exchange.hedged import run_hedged  # few routes have hedges
 
-        async def prepare_second() -> Contender[A] | None:
+        async def prepare_second() -> "Contender[A] | None":
             second = await self._prepare_hedge(first)
             if second is None:
                 return None
@@ -352,7 +355,7 @@ class Walk:
                 self._account.close()
             raise
 
-    async def _run_cached(self, cached: Contender[A]) -> A | None:
+    async def _run_cached(self, cached: "Contender[A]") -> A | None:
         """Return the cached response of a hedge, or ``None`` if it lost or cannot be used."""
         if self._has_won:
             return None
@@ -364,7 +367,7 @@ class Walk:
             self._trial.set()
         return answer
 
-    async def _prepare_hedge(self, first: AttemptAccount) -> AttemptAccount | Contender[Any] | None:
+    async def _prepare_hedge(self, first: AttemptAccount) -> "AttemptAccount | Contender[Any] | None":
         """Return the hedge of ``first``: the attempt that would follow a timeout, or a contender with its cached
         response; ``None`` if the hedge would have to wait."""
         plan = self.request.plan

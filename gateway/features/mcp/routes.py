@@ -8,10 +8,10 @@ import attrs
 from gateway.access.page_guard import GuardedPaths
 from gateway.config.settings import Config
 from gateway.features.mcp.feature import servers_of
-from gateway.features.mcp.json_rpc import with_body
 from gateway.relay.routes import RelayRoute, relayed_routes
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Addition, Ports, Running
+from streams.events import ErrorInfo
 
 ROUTES: Final = tuple(
     RelayRoute("mcp", method, "/mcp/{name}", "messages.read_message", "messages.admit")
@@ -23,4 +23,10 @@ def open_mcp(config: Config, ports: Ports, before: Running | None) -> Running:
     servers = {server.name: server for server in servers_of(config)}
     rows = tuple(attrs.evolve(row, passing=(servers,)) for row in ROUTES)
     routes = partial(relayed_routes, "gateway.features.mcp", rows)
-    return Addition(Hooks(routes=(routes,), guarded=(GuardedPaths("/mcp", with_form=with_body),)))
+    return Addition(Hooks(routes=(routes,), guarded=(GuardedPaths("/mcp", with_form=_with_body),)))
+
+
+def _with_body(error: ErrorInfo) -> ErrorInfo:
+    from gateway.features.mcp.json_rpc import with_body  # rarely needed
+
+    return with_body(error)
