@@ -23,6 +23,10 @@ class Case(NamedTuple):
     turns: int = 1
 
     @property
+    def is_translated(self) -> bool:
+        return self.path != "/v1/chat/completions"
+
+    @property
     def body(self) -> str:
         turns = [{"role": ("user", "assistant")[i % 2], "content": "Say something. " * 4} for i in range(self.turns)]
         asked: dict[str, Any] = {"model": "mistral/m", "stream": self.stream, "max_tokens": 1000}
@@ -49,4 +53,5 @@ CASES = (
     Case("burst-responses", "/v1/responses"),
     Case("paced", gap=0.02, clients=20),
     Case("paced-translated", "/v1/messages", gap=0.02, clients=20),
+    Case("paced-200", gap=0.04, clients=200),
 )

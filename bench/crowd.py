@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from cases import Case
-from servers import Standing, cpu, memory, run_servers
+from servers import Standing, capable, cpu, memory, run_servers
 
 GAP = 0.5  # seconds between the events of a stream
 CASES = tuple(
@@ -81,10 +81,10 @@ def read_report(process: "subprocess.Popen[bytes]") -> Any:
     return sys.exit("the streams did not last: see above")
 
 
-def crowds(streams: int, servers: Sequence[str], rounds: int, seconds: float) -> Iterator[Crowd]:
+def crowds(streams: int, peers: Sequence[str], rounds: int, seconds: float) -> Iterator[Crowd]:
     """Measure the clients directly at the provider, then through each server."""
     for case in CASES:
-        for i, server in enumerate(servers):
+        for i, server in enumerate(capable(case, peers)):
             with run_servers(case, server) as stand:
                 if case is CASES[0] and not i:
                     yield crowd(stand, streams, rounds, seconds, direct=True)

@@ -26,7 +26,7 @@ import growth
 import plots
 import scale
 from cases import CASES, Case
-from servers import CORES, OWN, Standing, cpu, memory, raise_file_limit, run_servers
+from servers import CORES, Standing, capable, cpu, memory, raise_file_limit, run_servers
 
 HEADS = ("case", "", "CPU ms", "µs an event", "a second", "p50 ms", "p99 ms", "MiB", "start s")
 
@@ -94,7 +94,7 @@ def costs(given: argparse.Namespace) -> Iterator[Any]:
     head(HEADS)
     for case in CASES:
         if case.name in names:
-            for one in compare_servers(case, (OWN, *given.peer), given.rounds, given.seconds):
+            for one in compare_servers(case, capable(case, given.peer), given.rounds, given.seconds):
                 line(row(one))
                 yield one._asdict()
 
@@ -118,7 +118,7 @@ def print_growth(given: argparse.Namespace) -> Iterator[Any]:
 
 def print_crowd(given: argparse.Namespace) -> Iterator[Any]:
     head(crowd.HEADS)
-    for one in crowd.crowds(given.crowd, (OWN, *given.peer), given.rounds, given.seconds):
+    for one in crowd.crowds(given.crowd, given.peer, given.rounds, given.seconds):
         line(crowd.row(one))
         yield {**one._asdict(), "beginning": one.beginning._asdict(), "steady": one.steady._asdict()}
 

@@ -20,6 +20,7 @@ from cases import Case
 HERE = Path(__file__).parent
 PEER = [sys.executable, str(HERE / "peer.py")]
 OWN = f"trigate={sys.executable} -m gateway serve {{config}} --workers {{workers}}"
+BARE = f"bare relay={sys.executable} {HERE / 'relay.py'} {{port}} {{provider}}"
 CONFIG = """
 version: v0.3.0
 listeners: [{{type: model, name: m, port: {port}}}]
@@ -27,6 +28,11 @@ model_providers: [{{model: mistral/m, access_key: sk-bench, base_url: "http://12
 """
 CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 TICK = os.sysconf("SC_CLK_TCK")
+
+
+def capable(case: Case, peers: Sequence[str]) -> list[str]:
+    """Return the servers to compare in ``case``. The bare relay translates nothing."""
+    return [OWN, *(() if case.is_translated else (BARE,)), *peers]
 
 
 class Standing(NamedTuple):

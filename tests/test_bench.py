@@ -91,8 +91,9 @@ def test_this_tree_is_compared_with_another_revision(tmp_path):
 @pytest.mark.process
 @pytest.mark.soak
 def test_a_case_costs_cpu_time(tmp_path):
-    printed, (figures,) = bench(tmp_path, "--cases", "burst")
-    assert [row[:2] for row in rows(printed)] == [["burst", "trigate"]]
+    printed, (figures, relay) = bench(tmp_path, "--cases", "burst")
+    assert [row[:2] for row in rows(printed)] == [["burst", "trigate"], ["burst", "bare relay"]]
+    assert 0 < relay["cpu_ms"] < figures["cpu_ms"]
     assert figures["case"] == "burst"
     assert 0 < figures["cpu_event"] / 1000 < figures["cpu_ms"]
     assert figures["rate"] > 0
