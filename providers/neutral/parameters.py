@@ -103,7 +103,7 @@ def read_parameters(fields: Fields, api: Api) -> dict[str, Parameter]:
     """Read the settings in ``fields`` by neutral name. Raises a 400 for a wrong type."""
     found = {}
     for row, name in _NAMED[api]:
-        if name in fields.data and (value := fields.value(name)) is not None:
+        if (value := fields.value(name)) is not None:
             path = fields.path(name)
             if row.single and isinstance(value, str):
                 value = [value]
