@@ -24,6 +24,8 @@ _TITLES: Final[Mapping[Effect, tuple[str, str]]] = {
     "better": ("fails only on the old server", "green"),
 }
 
+_HARMLESS: Final[frozenset[Effect]] = frozenset({"lacks", "better"})
+
 
 @attrs.frozen
 class ComparedPair:
@@ -50,6 +52,16 @@ class ServerComparison:
         """Whether no difference breaks clients."""
         return not any(one.effect == "breaks" for pair in self.pairs for one in pair.differences)
 
+    @property
+    def alike(self) -> int:
+        """The number of requests without any difference."""
+        return sum(not pair.differences for pair in self.pairs)
+
+    @property
+    def alike_for_clients(self) -> int:
+        """The number of requests at which the new server only lacks what few clients read, or succeeds for once."""
+        return sum(all(one.effect in _HARMLESS for one in pair.differences) for pair in self.pairs)
+
     def requests_by_difference(self) -> dict[AnswerDifference, list[str]]:
         """Return the names of the requests of each difference."""
         found: dict[AnswerDifference, list[str]] = {}
@@ -64,6 +76,8 @@ def json_report(found: ServerComparison) -> str:
     content = {
         "good": found.good,
         "exact": found.exact,
+        "alike": found.alike,
+        "alike_for_clients": found.alike_for_clients,
         **{
             side: {"url": url, "first_byte_ms": median_first_byte(responses), "cost": _dollars(total_cost(responses))}
             for side, url, responses in _sides(found)
@@ -121,10 +135,10 @@ def text_report(found: ServerComparison) -> str:
 
 
 def _summary(found: ServerComparison) -> str:
-    alike = sum(not pair.differences for pair in found.pairs)
     skipped = "".join(f"; {count:,} skipped: {escape(why)}" for why, count in found.skipped.items())
     count = len(found.pairs)
-    return f"{found.old} -> {found.new}: {count:,} request{'s' * (count != 1)}, {alike:,} alike{skipped}"
+    alike = f"{found.alike_for_clients:,} alike for clients, {found.alike:,} without any difference"
+    return f"{found.old} -> {found.new}: {count:,} request{'s' * (count != 1)}, {alike}{skipped}"
 
 
 def _difference_line(one: AnswerDifference, names: Sequence[str]) -> str:

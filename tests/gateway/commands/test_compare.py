@@ -6,6 +6,10 @@ from threading import Event
 
 import pytest
 
+from gateway.commands.addressing import ServerRequest
+from gateway.commands.compare_report import ComparedPair, ServerComparison, text_report
+from gateway.commands.server_client import ServerResponse
+from streams.answer_differences import AnswerDifference
 from streams.events import APIS
 from tests.support.command_line import environment, invoke
 from tests.support.each_row import each_row
@@ -52,7 +56,7 @@ def test_a_server_is_equal_to_itself_in_every_api(mock):
     said = compare(mock.url, f"{mock.url}/v1/", "--model", "m", "--exact", "--json", *apis)
     found = report(said)
     assert (said.returncode, found["good"], effects(found)) == (0, True, set())
-    assert len(found["requests"]) == 1 + len(APIS) * 9
+    assert len(found["requests"]) == found["alike"] == found["alike_for_clients"] == 1 + len(APIS) * 9
     assert all(row["old"]["status"] == row["new"]["status"] for row in found["requests"])
     assert found["old"]["first_byte_ms"] is not None
 
@@ -120,6 +124,18 @@ def test_a_log_has_requests_in_several_forms(tmp_path, mock):
         "the line has no request body; trigate serve --record DIR records bodies": 1,
     }
     assert said.returncode == 0
+
+
+def test_requests_that_differ_only_in_headers_are_alike_for_clients():
+    """Each response of LiteLLM has headers of its own: a move without a difference for clients counted 0 alike."""
+    request, response = ServerRequest("r", "/v1/chat/completions"), ServerResponse(200)
+    effects = ([], ["lacks"], ["better", "lacks"], ["lacks", "differs"], ["breaks"])
+    pairs = tuple(
+        ComparedPair(request, response, response, tuple(AnswerDifference(one, "part", "a", "b") for one in found))
+        for found in effects
+    )
+    text = text_report(ServerComparison("http://old", "http://new", pairs, {}, False))
+    assert "5 requests, 3 alike for clients, 1 without any difference" in text
 
 
 def test_the_text_report_lists_differences_by_effect(mock, gateway):
