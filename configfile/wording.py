@@ -76,9 +76,9 @@ def nearest(word: str, words: Iterable[str], cutoff: float = 0.75) -> str | None
     return next(iter(difflib.get_close_matches(word, tuple(words), n=1, cutoff=cutoff)), None)
 
 
-def is_misspelling(word: str, right: str) -> bool:
+def is_misspelling(word: str, right: str, alike: float = 0.8) -> bool:
     """Return whether ``word`` is ``right`` with a typing error: a letter or two differ, or two are swapped."""
-    return word != right and (sorted(word) == sorted(right) or nearest(word, (right,), 0.8) is not None)
+    return word != right and (sorted(word) == sorted(right) or nearest(word, (right,), alike) is not None)
 
 
 def one_of(words: Iterable[str]) -> str:

@@ -132,7 +132,7 @@ class Authenticator:
         return tuple(frozenset(self._grant(name, name in wild) for name in models) for models in key.lists_of_models)
 
     def _grant(self, name: str, wild: bool) -> _Grant:
-        if wild or name in self._names.aliases or name in self._names.routes:
+        if wild or name in self._names.aliases or self._names.route_of(name) is not None:
             return name
         found = self._names.find(name)
         return found.entry.name, found.model
@@ -342,8 +342,12 @@ class Authenticator:
         if client is None or not (lists := self._by_name[client].grants):
             return True
         named = self._names.configured(model_name)
+        route = self._names.route_of(named)
         return all(
-            named in grants or (entry.name, model) in grants or (entry.wildcard and entry.name in grants)
+            named in grants
+            or (entry.name, model) in grants
+            or (entry.wildcard and entry.name in grants)
+            or (route is not None and route.name in grants)
             for grants in lists
         )
 

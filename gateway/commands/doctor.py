@@ -52,7 +52,7 @@ def targets_to_check(config: Config, models: Sequence[str] = ()) -> TargetsToChe
     """Return the targets of ``models``, or of the whole configuration. Raises ``GatewayError`` for an unknown model."""
     names = Names.of(config)
     by_entry: dict[str, dict[str, list[str]]] = {entry.name: {} for entry in config.entries}
-    for name in models or (*config.aliases, *config.routes):
+    for name in models or (name for name in (*config.aliases, *config.routes) if "*" not in name):
         for found in names.meaning(name).found:
             form = f"{found.entry.prefixes[0]}/{found.model}" if found.entry.wildcard else found.entry.name
             by_entry[found.entry.name].setdefault(form, []).extend([name] if name != form else [])

@@ -23,7 +23,6 @@ from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.judging import explain_features
 from gateway.commands.terminal import say
 from gateway.config.loading import Config, ConfigError
-from gateway.config.names import remove_marks
 from gateway.config.spelling import spelled_value
 from gateway.features.request_members.feature import RequestMembers, edits_of, request_of
 from gateway.health.circuit import CREDENTIAL_PAUSE
@@ -268,6 +267,9 @@ def _output_rows(
     if len(plan.candidates) > 1:
         yield "route", _route_text(plan)
         yield from _labelled_rows("targets", (_target_text(one, api) for one in plan.candidates))
+    yield from _labelled_rows(
+        "kinds", (f"{' or '.join(sorted(one.kinds))}: first {one.target.place}" for one in found.special)
+    )
     if running is not None:
         targets = [one.target for one in plan.candidates]
         states = (running.get(one.place) or running.get(one.entry.name) for one in targets)  # a wildcard: its entry's
@@ -437,8 +439,8 @@ def _member_levels(config: Config, plan: Plan, key: str | None) -> Iterator[tupl
         yield f"key {client.name}", request_of(client)
         if client.group is not None:
             yield f"group {client.group.name}", request_of(client.group)
-    for name in dict.fromkeys(one.target.requested_name for one in plan.candidates):
-        if (route := config.routes.get(name) or config.routes.get(remove_marks(name))) is not None:
+    for name in dict.fromkeys(one.target.alias for one in plan.candidates):
+        if (route := config.routes.get(name or "")) is not None:
             yield f"alias {route.name}", request_of(route)
     for entry in dict.fromkeys(one.target.entry.name for one in plan.candidates):
         found = next(one for one in config.entries if one.name == entry)

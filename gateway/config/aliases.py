@@ -1,7 +1,7 @@
 """The names in ``model_aliases`` and in Plano's preferences, which can each have several targets."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -10,7 +10,7 @@ from configfile.kinds import HeaderName, Wait, Weight
 from configfile.wording import Wrong, describe_word
 from gateway.config.attempts import Hedge, Retries
 from gateway.config.kinds import BY_NAME, Name, Reasons
-from streams.events import UNAVAILABLE
+from streams.events import UNAVAILABLE, FailureReason
 
 Balance: TypeAlias = Literal["least_busy", "weighted", "lowest_latency", "cheapest"]
 
@@ -18,16 +18,27 @@ Balance: TypeAlias = Literal["least_busy", "weighted", "lowest_latency", "cheape
 @attrs.frozen(repr=False)
 class RouteTarget:
     """A target of a route: an entry's name or a wildcard's model, its share within its group, and the failures of
-    earlier targets that lead to it."""
+    earlier targets and kinds of requests that lead to it."""
 
     target: str = setting("As in [model_aliases](#model_aliases).")
     weight: Weight = setting("Its share within its group. `0`: only while the others are unavailable.", 1.0)
     when: Reasons = setting(
-        "The failures of earlier targets that lead to this one.",
+        "The failures of earlier targets that lead to this one, and the [kinds of "
+        "requests](routing.md#targets-by-kind-of-request) that go to it first.",
         UNAVAILABLE,
         shown="`[unavailable]`",
         shape={"minItems": 1},
     )
+
+    @property
+    def failures(self) -> frozenset[FailureReason]:
+        """The failures of earlier targets that lead to it; none if it is only for ``kinds`` of requests."""
+        return frozenset(reason for reason in get_args(FailureReason) if reason in self.when)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of requests that go to it first."""
+        return self.when - self.failures
 
 
 _Target: TypeAlias = Annotated[
@@ -131,6 +142,50 @@ class Route:
     def places(self) -> tuple[tuple[int, RouteTarget], ...]:
         """Return each target with the number of its group."""
         return tuple((number, one) for number, group in enumerate(self.groups) for one in group)
+
+    @property
+    def is_wildcard(self) -> bool:
+        """Whether it is for every name that its own one with a ``*`` matches."""
+        return "*" in self.name
+
+    def matches(self, requested_name: str) -> bool:
+        """Return whether this wildcard alias is for ``requested_name``."""
+        before, _, after = self.name.partition("*")
+        is_long_enough = len(requested_name) >= len(self.name)
+        return is_long_enough and requested_name.startswith(before) and requested_name.endswith(after)
+
+    def target_for(self, target: str, requested_name: str) -> str:
+        """Return ``target`` of this wildcard alias for ``requested_name``.
+
+        Its ``*`` is the whole model id after a slash, otherwise the part that the ``*`` of the alias matches."""
+        start, star, end = target.partition("*")
+        before, _, after = self.name.partition("*")
+        if star and start.endswith("/") and not end:
+            return start + requested_name[before.rfind("/") + 1 :]
+        return start + requested_name[len(before) : len(requested_name) - len(after)] + end if star else target
+
+    def name_for(self, target: str, specific: str) -> str | None:
+        """Return the requested name for which ``target`` of this wildcard alias is ``specific``, if any."""
+        start, _, end = target.partition("*")
+        part = specific[len(start) : len(specific) - len(end)]
+        before, _, after = self.name.partition("*")
+        whole = before[: before.rfind("/") + 1] + part
+        for name in (whole, f"{before}{part}{after}"):
+            if self.matches(name) and self.target_for(target, name) == specific:
+                return name
+        return None
+
+
+Alias: TypeAlias = Annotated[
+    Route,
+    Kind(
+        "mapping",
+        lambda value: Route(value) if isinstance(value, str) else value,
+        pick=lambda value: str if isinstance(value, str) and "*" in value else Route,
+        parts=(str, Route),
+    ),
+]
+"""An item of ``model_aliases``. ``'house-*': openai/gpt-*`` means ``{target: openai/gpt-*}``."""
 
 
 @attrs.frozen(repr=False)

@@ -294,8 +294,8 @@ def _requestable_names(client: ClientKey, every: tuple[str, ...]) -> tuple[str, 
 
 
 def _resolve_or_empty(names: Names, name: str) -> tuple[Found, ...]:
-    """Return the meaning of ``name``, empty for a wildcard, which no client requests."""
+    """Return the meaning of ``name`` without wildcards, which no client requests."""
     try:
-        return names.meaning(name).found
+        return tuple(one for one in names.meaning(name).found if "*" not in one.model)
     except GatewayError:
         return ()

@@ -9,6 +9,7 @@ import attrs
 from configfile.document import Path
 from configfile.expanded import Unresolved
 from configfile.wording import describe, nearest
+from gateway.config.aliases import Route
 from gateway.config.allowance_checks import build_budgets, build_ratelimits
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.entries import Entries
@@ -48,9 +49,15 @@ class AccessNames:
     def _other_names(self) -> frozenset[str]:
         return self.aliases | {entry.name for entry in self.entries.all_entries if entry.wildcard}
 
+    @cached_property
+    def _wildcard_aliases(self) -> tuple[Route, ...]:
+        return tuple(Route(name=alias) for alias in self.aliases if "*" in alias)
+
     def is_model(self, name: str) -> bool:
         """Return whether requests may use ``name``. Raises ``GatewayError`` if two entries have it."""
-        return name in self._other_names or self.entries.names.direct(name) is not None
+        if name in self._other_names or any(alias.matches(name) for alias in self._wildcard_aliases):
+            return True
+        return self.entries.names.direct(name) is not None
 
     def nearest(self, name: str) -> str | None:
         """Return the model that ``name`` probably means."""

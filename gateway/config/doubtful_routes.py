@@ -34,19 +34,19 @@ def doubtful(config: Config) -> Iterator[str]:
         ):
             yield f"route {route.name}: {text}"
     for id, entries in names.shared_ids().items():
-        model = _CHARACTERS.sub("", id).replace("*", "MODEL")
-        forms = [f"{entry.prefixes[0]}/{model}" for entry in entries]
-        unknown = " that trigate does not know" if "*" in id else ""
+        family = next((_CHARACTERS.sub("", one) for one in entries[0].provider.families if one.endswith("*")), id)
+        name = f"'{family}'" if "*" in family else family
+        targets = ", ".join(f"{entry.prefixes[0]}/{family}" for entry in entries)
         yield (
             f"{' and '.join(entry.name for entry in entries)} serve the same models, so clients get 400 for a name "
-            f"without a prefix{unknown}, such as {model}: add it under `model_aliases`: "
-            f"`{model}: {{targets: [{', '.join(forms)}]}}`"
+            f"without a prefix, such as {id.replace('*', 'MODEL')}: add this under `model_aliases`: "
+            f"`{name}: {{targets: [{targets}]}}`"
         )
 
 
 def _conditional_first_targets(route: Route) -> Iterator[str]:
     for group, place in route.places:
-        if group == 0 and place.when != UNAVAILABLE:
+        if group == 0 and place.when != UNAVAILABLE and not place.kinds:
             yield f"{place.target} is among the first targets, which always get requests: its `when` has no effect"
 
 
@@ -67,7 +67,11 @@ def _small_windows(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
     """Warn of fallbacks with smaller context windows, whose errors would confuse clients (BerriAI/litellm#31557)."""
     windows = [one.entry.quirks_of(one.model).context_window for one in found]
     for i, (group, place) in enumerate(route.places):
-        before = [window for window, (number, _) in zip(windows, route.places, strict=True) if number < group]
+        before = [
+            window
+            for window, (number, earlier) in zip(windows, route.places, strict=True)
+            if number < group and not earlier.kinds
+        ]
         known = [window for window in before if window is not None]
         own = windows[i]
         if own is None or not known:
@@ -87,7 +91,7 @@ def _small_windows(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
 def _missing_prices(route: Route, found: tuple[Found, ...]) -> Iterator[str]:
     if route.balance == "cheapest":
         for one in found:
-            if entry_price(one.entry, one.model) is None:
+            if "*" not in one.model and entry_price(one.entry, one.model) is None:
                 yield (
                     f"{one.entry.provider.id}/{one.model} has no price, so targets with a price come first: set "
                     "`price` in its entry"

@@ -371,13 +371,31 @@ REASONS: Final = ("unavailable", *(reason for reason in get_args(FailureReason) 
 """The failures that may lead to a target, and the word for those of the target itself."""
 
 
+REQUEST_KINDS: Final = ("background", "thinking", "web_search")
+"""The kinds of requests that may lead to a target, in addition to prompts above a number of tokens."""
+
+LONG_PROMPT: Final = re.compile(r"tokens\s*>\s*([0-9]{1,9})([km]?)", re.IGNORECASE)
+"""The kind of requests whose prompts have more than a number of tokens."""
+
+_WHEN: Final = (*REASONS, *REQUEST_KINDS, "tokens > 60000")
+
+
 def _read_reason(value: Any) -> str:
     if value == "invalid":
         raise Wrong("'invalid'", "errors of the client never lead to another target")
-    return word_reader(REASONS)(value)
+    if isinstance(value, str) and (long := LONG_PROMPT.fullmatch(value.strip())):
+        return f"tokens > {int(long[1]) * {'': 1, 'k': 1000, 'm': 10**6}[long[2].lower()]}"
+    return word_reader(_WHEN)(value)
 
 
-_Reason: TypeAlias = Annotated[str, Kind("text", _read_reason, any_of({"enum": list(REASONS)}))]
+_Reason: TypeAlias = Annotated[
+    str,
+    Kind(
+        "text",
+        _read_reason,
+        any_of({"enum": [*REASONS, *REQUEST_KINDS]}, {"type": "string", "pattern": r"^tokens *> *[0-9]{1,9}[kKmM]?$"}),
+    ),
+]
 
 
 def _select_reasons(words: tuple[str, ...]) -> frozenset[str]:
@@ -387,7 +405,7 @@ def _select_reasons(words: tuple[str, ...]) -> frozenset[str]:
 
 
 Reasons: TypeAlias = Annotated[
-    frozenset[FailureReason],
+    frozenset[str],
     Kind("list of texts", _select_reasons, pick=lambda _: tuple[_Reason, ...], parts=(tuple[_Reason, ...],)),
 ]
 

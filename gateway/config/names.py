@@ -1,8 +1,9 @@
 """Resolution of a model's name to an entry or route.
 
-The order is: alias or route, the entry's name, ``provider/id``, the bare id, ``provider/*``, the known ids of wildcard
-providers, and their families of ids (``claude-*``). Exact names come first, because ids contain slashes, colons and
-spaces.
+The order is: alias or route, the entry's name, ``provider/id``, the longest wildcard alias (``'claude-*'``), the bare
+id, ``provider/*``, the known ids of wildcard providers, and their families of ids (``claude-*``). A longer
+``provider/*`` precedes a wildcard alias, and the alias ``*`` is for all other names. Exact names come first, because
+ids contain slashes, colons and spaces.
 
 Claude Code adds ``[1m]`` to a name for the million-token window, and removes it before sending. Other programs and
 older settings send it (Wei-Shaw/sub2api#4505, decolua/9router#2531), and no provider knows it: it is removed, unless an
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 
 from configfile.wording import is_misspelling, nearest
-from gateway.config.aliases import Route
+from gateway.config.aliases import Route, RouteTarget
 from gateway.config.model_entry import ModelEntry
 from gateway.config.patterns import ALL_NAMES, ModelNames
 from providers.catalog.provider import region_of
@@ -50,6 +51,7 @@ _REPEATED, _OFFERED = 100, 3
 
 _WORD: Final = re.compile(r"[a-z]{3,}")
 _DIGIT: Final = re.compile(r"[0-9]")
+_PUNCTUATION: Final = re.compile(r"[^a-z0-9]+")
 _FORMS: Final = frozenset(
     ("latest", "preview", "beta", "exp", "experimental", "instruct", "chat", "mini", "nano", "small", "medium", "large")
 )
@@ -82,6 +84,16 @@ class Meaning:
 
     found: tuple[Found, ...]
     route: Route | None = None
+
+    @property
+    def places(self) -> tuple[tuple[int, RouteTarget | None], ...]:
+        """Each of ``found`` with the number of its group, and the target of the route, ``None`` without a route."""
+        return ((0, None),) if self.route is None else self.route.places
+
+    @property
+    def alias(self) -> str | None:
+        """The alias that has the route."""
+        return None if self.route is None else self.route.name
 
 
 def _found_model(entry: ModelEntry, model: str, why: str) -> Found:
@@ -117,6 +129,8 @@ class Names:
     ) -> None:
         self.aliases = aliases
         self.routes = routes or {}
+        wildcards = (route for route in self.routes.values() if route.is_wildcard)
+        self._wildcard_aliases = sorted(wildcards, key=lambda route: -len(route.name))
         self._rules = rules
         self._by_name = {entry.name: entry for entry in entries if not entry.wildcard}
         self._full: defaultdict[str, list[ModelEntry]] = defaultdict(list)
@@ -146,7 +160,7 @@ class Names:
         """Return the type of a route's or entry's models, such as ``embedding``."""
         if not isinstance(route_or_entry, Route):
             return route_or_entry.type_of(route_or_entry.model)
-        found = self.direct(route_or_entry.places[0][1].target)
+        found = self.target(route_or_entry, route_or_entry.places[0][1].target)
         return "chat" if found is None else found.entry.type_of(found.model)
 
     def _add(self, entry: ModelEntry) -> None:
@@ -183,14 +197,43 @@ class Names:
     def meaning(self, requested_name: str | None, may: May | None = None) -> Meaning:
         """Return the meaning of ``requested_name``, or of the default name if it is empty.
 
-        Raises ``GatewayError``: 400 if a model is required or the name is ambiguous, 404 if it is unknown. ``may``
-        selects names that errors may contain."""
+        A wildcard alias is itself a name, whose targets have a ``*``. Raises ``GatewayError``: 400 if a model is
+        required or the name is ambiguous, 404 if it is unknown. ``may`` selects names that errors may contain."""
         name = self.configured(requested_name) if requested_name else self._required_default()
-        if (route := self.routes.get(name)) is not None:
-            return self._route_meaning(route, requested_name or "")
         if self._rules.refused and requested_name and self._is_refused(name):
             raise _unconfigured_error(requested_name, "`model_names.refused` in the configuration lists it")
-        return Meaning((self._find_model(requested_name, may),))
+        if (route := self.route_of(name)) is None:
+            return Meaning((self._find_model(requested_name, may),))
+        meaning = self._route_meaning(route, name, requested_name or "")
+        if not meaning.found or (name != route.name and self._is_typing_error(name, route, meaning.found)):
+            raise _unconfigured_error(requested_name or "", self._advice(requested_name or "", may))
+        return meaning
+
+    def route_of(self, name: str) -> Route | None:
+        """Return the route with ``name``, or the longest wildcard alias for it, unless another name is more exact."""
+        if (exact := self.routes.get(name)) is not None or not self._wildcard_aliases:
+            return exact
+        if name in self.aliases or name in self._by_name or name in self._full:
+            return None
+        route = next((one for one in self._wildcard_aliases if one.matches(name)), None)
+        if route is None or len(route.name) < self._wildcard_length(name):
+            return None
+        return None if route.name == "*" and self._has_one(name) else route
+
+    def _wildcard_length(self, name: str) -> int:
+        """Return the length of ``PROVIDER/*`` if a wildcard entry has the prefix of ``name``, otherwise 0."""
+        prefix, slash, _ = name.partition("/")
+        return len(prefix) + len("/*") if slash and prefix in self._wild else 0
+
+    def _has_one(self, name: str) -> bool:
+        try:
+            return self.direct(name) is not None
+        except GatewayError:  # several entries have it
+            return False
+
+    def is_wildcard_alias(self, requested_name: str | None) -> bool:
+        """Return whether ``requested_name`` is itself a wildcard alias, which no request may use."""
+        return any(one.name == requested_name for one in self._wildcard_aliases)
 
     def is_refused(self, name: str) -> bool:
         """Return whether ``model_names`` refuses ``name``."""
@@ -202,9 +245,9 @@ class Names:
             return False
         if name in self._by_name:
             return name in self._rules.refused
-        length = self._rules.refused_length(name)
-        prefix, slash, _ = name.partition("/")
-        return length > (len(prefix) + len("/*") if slash and prefix in self._wild else 0)
+        route = self.route_of(name)
+        own_length = self._wildcard_length(name) if route is None else len(route.name)
+        return self._rules.refused_length(name) > own_length
 
     def _required_default(self) -> str:
         """Return the default for conversations. Raises ``GatewayError`` without one."""
@@ -214,14 +257,39 @@ class Names:
         why = f"there is no default for conversations ({others})" if others else "the configuration has no default"
         raise invalid(f"model is required: {why}", "model")
 
-    def _route_meaning(self, route: Route, requested_name: str) -> Meaning:
+    def _route_meaning(self, route: Route, name: str, requested_name: str) -> Meaning:
+        """Return the meaning of ``name``, which has this ``route``; of a wildcard alias, with the targets for it."""
         long = requested_name not in self.routes and _has_long_mark(requested_name)
-        found = [
-            attrs.evolve(one, why=f"route {route.name} → {place.target}", long_context=one.long_context or long)
-            for _, place in route.places
-            if (one := self.direct(place.target)) is not None
-        ]
-        return Meaning(tuple(found), route)
+        found: list[Found] = []
+        groups: list[tuple[RouteTarget, ...]] = []
+        for group in route.groups:
+            groups.append(())
+            for place in group:
+                if (one := self.target(route, place.target, name)) is not None:
+                    why = f"route {route.name} → {place.target}"
+                    found.append(attrs.evolve(one, why=why, long_context=one.long_context or long))
+                    groups[-1] += (place,)
+        return Meaning(tuple(found), attrs.evolve(route, groups=tuple(groups)) if route.is_wildcard else route)
+
+    def target(self, route: Route, target: str, name: str | None = None) -> Found | None:
+        """Return the entry of a ``target`` of ``route`` for the requested ``name``, by default its own.
+
+        Raises as ``direct`` does."""
+        if not route.is_wildcard:
+            return self.direct(target)
+        specific = route.target_for(target, route.name if name is None else name)
+        prefix, _, model = specific.partition("/")
+        if model == "*" and name in (None, route.name) and len(self._wild.get(prefix, ())) == 1:
+            return Found(self._wild[prefix][0], model, f"wildcard {specific}")
+        return self.direct(specific)
+
+    def _is_typing_error(self, name: str, route: Route, found: Sequence[Found]) -> bool:
+        """Return whether ``name`` is almost a known id, and a target of its wildcard alias would answer regardless.
+
+        The other targets' providers know their models best."""
+        if not route.is_wildcard or name in self._known or all("*" in one.target for _, one in route.places):
+            return False
+        return any(self._has_relative(one.entry, name) for one in found) and self._is_misspelled(name, 0.8)
 
     def _find_model(self, requested_name: str | None, may: May | None) -> Found:
         if not requested_name:
@@ -276,7 +344,7 @@ class Names:
             entry = _only_entry(self._known[name], name, may)
             return _found_model(entry, name, f"well-known id {name} → wildcard {entry.name}")
         relatives = [entry for entry in self._wildcards if self._has_relative(entry, name)]
-        if len(relatives) == 1 or (relatives and not self._is_misspelled(name)):
+        if len(relatives) == 1 or (relatives and not self._is_misspelled(name, 0.75)):
             entry = _only_entry(_in_region(relatives, name), name, may)
             return _found_model(entry, name, f"family of {entry.provider.display_name} → wildcard {entry.name}")
         return None
@@ -294,6 +362,8 @@ class Names:
         for id, entries in by_id.items():
             if len(entries) > 1:
                 found.setdefault(tuple(entry.name for entry in entries), id)
+        if "*" in self.routes:
+            return {}
         own_names = (*self.aliases, *self.routes, *self._by_name)
         shared = {id: by_id[id] for id in found.values()}
         return {
@@ -302,11 +372,15 @@ class Names:
             if not any(self._has_relative(entries[0], name) for name in own_names)
         }
 
-    def _is_misspelled(self, name: str) -> bool:
-        """Return whether a word of ``name`` is almost a word of the known ids."""
+    def _is_misspelled(self, name: str, alike: float) -> bool:
+        """Return whether ``name`` is a known id with other punctuation, or a word of it is almost one of theirs.
+
+        ``alike`` is the similarity that suffices, from 0 to 1."""
+        if any(_letters_of(name) == _letters_of(model) for model in self._known):
+            return True
         known = {word for model in self._known for word in _WORD.findall(model)}
         others = (word for word in _WORD.findall(name.lower()) if word not in known)
-        return any(is_misspelling(word, right) for word in islice(others, _OFFERED) for right in known)
+        return any(is_misspelling(word, right, alike) for word in islice(others, _OFFERED) for right in known)
 
     def _has_relative(self, entry: ModelEntry, name: str) -> bool:
         row = self._family_row(entry)
@@ -323,8 +397,9 @@ class Names:
                 return f"did you mean {form}?"
         if len(requested_name) <= _LONGEST:
             known = self._known_names() if slash and find(prefix) is None else ()
+            routes = (name for name in self.routes if "*" not in name)
             names = dict.fromkeys(
-                (*self.aliases, *self.routes, *self._by_name, *self._full, *self._bare, *self._known, *known)
+                (*self.aliases, *routes, *self._by_name, *self._full, *self._bare, *self._known, *known)
             )
             near = _similar_names(requested_name, tuple(name for name in names if may is None or may(name)))
             forms = dict.fromkeys(form for name in near for form in self._forms(name) if may is None or may(form))
@@ -337,7 +412,7 @@ class Names:
 
     def _forms(self, name: str) -> Sequence[str]:
         """Return ``name``, or if it is ambiguous the name of each of its entries."""
-        if name not in self.aliases and name not in self.routes and name not in self._by_name:
+        if name not in self.aliases and name not in self._by_name and self.route_of(name) is None:
             for index in (self._full, self._bare, self._known):
                 if entries := index.get(name):
                     return (name,) if len(entries) == 1 else [_unambiguous_name(entry, name) for entry in entries]
@@ -376,6 +451,11 @@ def _unconfigured_error(requested_name: str, advice: str) -> GatewayError:
     shown = requested_name if len(requested_name) <= _LONGEST else requested_name[:_LONGEST] + "…"
     message = f"model {shown!r} is not configured here; {advice}"
     return GatewayError("not_found", message, code="model_not_found", param="model")
+
+
+def _letters_of(name: str) -> str:
+    """Return the letters and digits of ``name``: programs write ``4-8``, ``4.8`` and ``48``."""
+    return _PUNCTUATION.sub("", name.lower())
 
 
 @lru_cache(_REMEMBERED)

@@ -28,12 +28,17 @@ class Aliases:
     routes: dict[str, Route] = attrs.field(factory=dict)
 
 
+_PLAIN: Final = Route()
+
+
 @attrs.frozen(repr=False)
 class _TargetItem:
     """An item of ``targets``, and its path in the file."""
 
     path: Path
     target: RouteTarget
+    alias: Route = _PLAIN
+    """The alias, if it is a wildcard."""
 
 
 _Groups: TypeAlias = tuple[tuple[_TargetItem, ...], ...]
@@ -50,17 +55,20 @@ def build_aliases(config: Config, retries: Retries | None, entries: Entries, fin
         if not name:
             findings.wrong(path, *_NO_NAME)
             continue
+        if name.count("*") > 1:
+            findings.wrong(path, f"{describe(name)} has several *", "write one * for the part that differs")
+            continue
         has_targets = "groups" in findings.given_attributes(path)
         if has_targets and item.target is not None:
             findings.wrong((*path, "target"), "it cannot be combined with targets", "remove one of them")
         elif not has_targets and item.target is None:
             if not findings.is_faulty(path, ("target", "targets")):
                 findings.wrong(path, "neither target nor targets is set", "set `target` to a model")
-        elif item.target is None or item != Route(item.target):
-            if groups := targets.valid_groups(tuple(_item_groups(item, path, findings)), (*path, "targets")):
+        elif item.target is None or item != Route(item.target) or "*" in name:
+            if groups := targets.valid_groups(tuple(_item_groups(name, item, findings)), (*path, "targets")):
                 made.routes[name] = _build_route(name, item, groups, retries, config, findings)
                 _check_vectors(targets.found_targets(groups), findings)
-        elif targets.entry_and_model((*path, "target"), item.target) is not None:
+        elif targets.entry_and_model(_TargetItem((*path, "target"), RouteTarget(item.target))) is not None:
             made.single[name] = item.target
     _check_default(made, entries, findings)
     for preference in _all_preferences(config):
@@ -71,6 +79,10 @@ def build_aliases(config: Config, retries: Retries | None, entries: Entries, fin
 def _check_default(made: Aliases, entries: Entries, findings: Findings) -> None:
     default_names = dict(entries.names.defaults)
     for route in (one for one in made.routes.values() if one.default):
+        if route.is_wildcard:
+            found = f"{route.name} stands for many models"
+            findings.wrong(("model_aliases", route.name, "default"), found, "set `default` for one model")
+            continue
         first = default_names.setdefault(entries.names.type_of(route), route.name)
         if first != route.name:
             found = f"{first} is also the default"
@@ -135,13 +147,14 @@ def _add_preference(preference: _Preference, made: Aliases, targets: "_Targets")
 # Routes
 
 
-def _item_groups(item: Route, path: Path, findings: Findings) -> Iterator[tuple[_TargetItem, ...]]:
+def _item_groups(name: str, item: Route, findings: Findings) -> Iterator[tuple[_TargetItem, ...]]:
+    path, alias = ("model_aliases", name), Route(name=name) if "*" in name else _PLAIN
     if item.target is not None:
-        yield (_TargetItem((*path, "target"), RouteTarget(item.target)),)
+        yield (_TargetItem((*path, "target"), RouteTarget(item.target), alias),)
     for i, group in enumerate(item.groups):
         here = (*path, "targets", i)
         is_list = findings.is_list(here)
-        yield tuple(_TargetItem((*here, j) if is_list else here, target) for j, target in enumerate(group))
+        yield tuple(_TargetItem((*here, j) if is_list else here, target, alias) for j, target in enumerate(group))
 
 
 def _targets_only(groups: _Groups) -> tuple[tuple[RouteTarget, ...], ...]:
@@ -203,6 +216,10 @@ class _Targets:
         for i, group in enumerate(groups):
             self._check_group(group, (*path, i))
             found.append(tuple([place for place in group if self._is_known(place, seen)]))
+        every = [place for group in groups for place in group]
+        if every and all(place.target.kinds and not place.target.failures for place in every):
+            found_kinds = "each target is for some kinds of requests only"
+            self.findings.wrong(path, found_kinds, "add a target without `when`, for all others")
         return tuple(filter(None, found))
 
     def _check_group(self, group: tuple[_TargetItem, ...], path: Path) -> None:
@@ -220,7 +237,7 @@ class _Targets:
         if not place.target.when:
             found = "the list is empty"
             self.findings.wrong((*place.path, "when"), found, "list at least one failure, or remove it")
-        where = self.entry_and_model(place.path, place.target.target)
+        where = self.entry_and_model(place)
         if where is None:
             return False
         if where in seen:
@@ -235,13 +252,14 @@ class _Targets:
     def found_targets(self, groups: _Groups) -> Iterator[tuple[Path, Found]]:
         """Yield the targets of ``groups`` with their meanings."""
         for place in (place for group in groups for place in group):
-            if (found := self.entries.names.direct(place.target.target)) is not None:
+            if (found := self.entries.names.target(place.alias, place.target.target)) is not None:
                 yield place.path, found
 
-    def entry_and_model(self, path: Path, name: str) -> tuple[str, str] | None:
-        """Return the entry and model of the target ``name``; report it if it is invalid."""
+    def entry_and_model(self, place: _TargetItem) -> tuple[str, str] | None:
+        """Return the entry and model of the target at ``place``; report it if it is invalid."""
+        path, name = place.path, place.target.target
         try:
-            found = self.entries.names.direct(name)
+            found = self.entries.names.target(place.alias, name)
         except GatewayError as error:
             self.findings.wrong(path, str(error), "change the name")
             return None
@@ -257,7 +275,8 @@ class _Targets:
         if any(entry.name == name for entry in self.entries.all_entries):
             return (
                 f"{describe(name)} is not a single model",
-                f"choose one of its models: {name.removesuffix('*')}MODEL",
+                f"choose one of its models: {name.removesuffix('*')}MODEL, or give the alias a name with a *, such as "
+                "'claude-*'",
                 None,
             )
         if (alias := self.aliases.get(name)) is not None:

@@ -14,7 +14,7 @@ from configfile.keys import Kind, ignored, parts, setting
 from configfile.kinds import Duration, Secret, Url, Wait
 from configfile.stored_secrets import StoredSecret
 from configfile.wording import Wrong
-from gateway.config.aliases import Route, RoutingPreference
+from gateway.config.aliases import Alias, Route, RoutingPreference
 from gateway.config.allowances import RateLimits, RatesOrHeaderLimits, RootLimit
 from gateway.config.amounts import Budget, OpeningSpend
 from gateway.config.attempts import CircuitSettings, Retries
@@ -164,7 +164,7 @@ class Config:
         factory=dict,
         compared=False,
     )
-    model_aliases: dict[Name, Route] = setting(
+    model_aliases: dict[Name, Alias] = setting(
         "Your own names for models, and routes.",
         factory=dict,
         compared=False,

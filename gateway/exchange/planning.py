@@ -28,6 +28,7 @@ from gateway.request.narrowing import FIRST_TARGET_ONLY, narrow
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_with_options
 from gateway.request.repeatable import is_in_background
+from gateway.request.request_kinds import kinds_of
 from gateway.request.routing_options import (
     NO_OPTIONS,
     ROUTING_HEADERS,
@@ -38,7 +39,7 @@ from gateway.request.routing_options import (
 )
 from gateway.request.structure import Bounds
 from gateway.request.suitability import put_reasoning_readers_first, refuse_images, select_suitable
-from gateway.routing.plan import Plan
+from gateway.routing.plan import Plan, select_by_kind
 from gateway.routing.target import Target
 from gateway.seams.edit_sent import RequestEdits
 from gateway.seams.hooks import Hooks
@@ -182,6 +183,8 @@ async def drop_unsuitable(planning: Planning) -> None:
         planning.plan = await offload(
             incoming.size, _without_unsuitable, plan, incoming, planning.context.client_request
         )
+        if planning.options.fallback == "off":
+            planning.plan = narrow(planning.plan, FIRST_TARGET_ONLY)
 
 
 async def order_groups(planning: Planning) -> None:
@@ -225,6 +228,9 @@ def steps_with(hooks: Hooks) -> tuple[PlanningStep, ...]:
 
 
 def _without_unsuitable(plan: Plan, incoming: Incoming, client_request: ClientRequest) -> Plan:
+    if wanted := frozenset[str]().union(*(one.kinds for one in plan.candidates)):
+        kinds = kinds_of(wanted, incoming, client_request, plan.first.letters_per_token)
+        plan = plan.with_candidates(select_by_kind(plan.candidates, kinds))
     if refers_to_stored_object(incoming):
         plan = narrow(plan, FIRST_TARGET_ONLY)
     kept = select_suitable(plan.candidates, incoming, client_request)

@@ -77,7 +77,7 @@ def narrow_candidates(candidates: tuple[Candidate, ...], options: RoutingOptions
         candidates = _keep_fitting(candidates, fits, "provider.max_price")
     candidates = _put_preferred_first(candidates, options.order)
     if options.fallback == "off":
-        candidates = tuple(one for one in candidates if one.group == candidates[0].group)
+        candidates = tuple(one for one in candidates if one.group == candidates[0].group or one.kinds)
     return candidates
 
 

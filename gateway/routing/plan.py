@@ -84,12 +84,41 @@ class Outage:
 
 @attrs.frozen(repr=False)
 class Candidate:
-    """A ``target`` in a plan, with its share within its ``group`` and the earlier failures that lead to it."""
+    """A ``target`` in a plan, with its share within its ``group``, and the earlier failures and the ``kinds`` of
+    requests that lead to it."""
 
     target: Target
     group: int = 0
     weight: float = 1.0
     when: frozenset[FailureReason] = UNAVAILABLE
+    kinds: frozenset[str] = frozenset()
+
+
+def select_by_kind(candidates: tuple[Candidate, ...], kinds: frozenset[str]) -> tuple[Candidate, ...]:
+    """Return the ``candidates`` for a request of ``kinds``: first those for its kinds, in groups of their own.
+
+    Those for other kinds only are left out, unless there are no others."""
+    if not any(one.kinds for one in candidates):
+        return candidates
+    fitting = [one for one in candidates if not one.kinds or one.when or one.kinds & kinds] or candidates
+    front = next((one.group for one in fitting if not one.kinds), None)
+    ranks = [(_rank(one, kinds, front), one.group) for one in fitting]
+    numbers = {rank: number for number, rank in enumerate(sorted(set(ranks)))}
+    moved = [
+        attrs.evolve(one, group=numbers[rank], when=one.when or UNAVAILABLE, kinds=frozenset())
+        for one, rank in zip(fitting, ranks, strict=True)
+    ]
+    return tuple(sorted(moved, key=lambda one: one.group))
+
+
+def _rank(one: Candidate, kinds: frozenset[str], front: int | None) -> int:
+    """Return the position of a candidate: before or in the ``front`` group, whose members need no failure, or after
+    it."""
+    if one.kinds & kinds:
+        return 0
+    if front is None or (one.group == front and not one.kinds):
+        return 1
+    return 2 if one.group <= front else 3
 
 
 @attrs.frozen(repr=False, slots=False)  # created for each request; cheaper to construct without slots

@@ -1,13 +1,13 @@
 """From a model's name and the client's API to a plan: provider, API, URL and credential of each target."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 
 import attrs
 
-from gateway.config.aliases import Route
+from gateway.config.aliases import Route, RouteTarget
 from gateway.config.attempts import Retries
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Found, May, Meaning, Names, listed_names
@@ -17,7 +17,7 @@ from gateway.http.urls import MASK, mask_url
 from gateway.routing.described import Description, describe_targets
 from gateway.routing.endpoint_defaults import default_for, marked_default
 from gateway.routing.fallback import FALLBACK
-from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan, Wall, candidates_inside
+from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan, Wall, candidates_inside, select_by_kind
 from gateway.routing.target import LaneName, Target
 from providers.apis import CODECS
 from providers.catalog.models import is_claude
@@ -51,12 +51,15 @@ class Model:
 
 @attrs.frozen(eq=False, repr=False)
 class Explanation:
-    """A plan and the reasons for its order, safe to show: secrets in headers and URLs are masked."""
+    """A plan and the reasons for its order, safe to show: secrets in headers and URLs are masked.
+
+    ``special`` are the candidates for some kinds of requests, which go to them first."""
 
     plan: Plan
     why: str
     url: str
     headers: Headers
+    special: tuple[Candidate, ...] = ()
 
     @property
     def target(self) -> Target:
@@ -109,7 +112,16 @@ class Router:
         return self.plan(model, api, may).first
 
     def _make_plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:
-        return self._plan_for(self._names.meaning(model, may), model, api)
+        return self._plan_for(self._meaning(model, may), model, api)
+
+    def _meaning(self, model: str | None, may: May | None) -> Meaning:
+        """Return the meaning of ``model`` in a request. Raises ``GatewayError``."""
+        if model and "*" in model and self._names.is_wildcard_alias(model):
+            raise GatewayError(
+                "not_found", f"{model} stands for many models: write the name of one, without the *",
+                code="model_not_found", param="model",
+            )  # fmt: skip
+        return self._names.meaning(model, may)
 
     def _plan_for(self, meaning: Meaning, requested_name: str | None, api: Api) -> Plan:
         return self._plan_with(_candidates(meaning, requested_name, api), meaning.route)
@@ -145,16 +157,15 @@ class Router:
     ) -> Plan:
         if not model:
             raise invalid(f"model is required: the configuration has no default model for {endpoint}", "model")
-        meaning = self._names.meaning(model, may)
-        places = ((0, None),) if meaning.route is None else meaning.route.places
+        meaning = self._meaning(model, may)
         candidates = []
-        for found, (group, one) in zip(meaning.found, places, strict=True):
+        for found, (group, one) in zip(meaning.found, meaning.places, strict=True):
             if (place := found.entry.place_of(endpoint, found.model)) is not None:
-                target = _endpoint_target(found, model, endpoint, place, shapes)
-                candidates.append(Candidate(target) if one is None else Candidate(target, group, one.weight, one.when))
+                target = attrs.evolve(_endpoint_target(found, model, endpoint, place, shapes), alias=meaning.alias)
+                candidates.append(_candidate(target, group, one))
         if not candidates:
             raise self._no_endpoint_error(model, endpoint, may)
-        return self._plan_with(tuple(candidates), meaning.route)
+        return self._plan_with(select_by_kind(tuple(candidates), frozenset()), meaning.route)
 
     def endpoint_default(self, endpoint: EndpointName, may: May | None = None) -> str:
         """Return the default model for ``endpoint``. Raises ``GatewayError`` (400)."""
@@ -197,11 +208,13 @@ class Router:
         Raises the same errors, and one if no target may serve the client."""
         meaning = self._names.meaning(model)
         plan = self._plan_for(meaning, model, api)
-        plan = plan.with_candidates(candidates_inside(plan.candidates, wall, client))
+        inside = candidates_inside(plan.candidates, wall, client)
+        plan, special = plan.with_candidates(select_by_kind(inside, frozenset())), [one for one in inside if one.kinds]
         target = plan.first
         betas = ((BETA, ",".join(target.betas)),) if target.betas else ()
         url = target.address(target.suffix_of("answer") or "")
-        return Explanation(plan, _reason_for(meaning, target), mask_url(url), (*betas, *_masked_headers(target)))
+        headers = (*betas, *_masked_headers(target))
+        return Explanation(plan, _reason_for(meaning, target), mask_url(url), headers, tuple(special))
 
     def storing_targets(self, api: Api) -> tuple[Target, ...]:
         """Return a target for each entry whose provider stores the turns of ``api``."""
@@ -226,8 +239,22 @@ class Router:
                 if not self._names.is_refused(name):
                     owners.setdefault(name, entry.provider.display_name)
         for alias in (*self._config.aliases, *self._config.routes):
-            owners[alias] = self._names.find(alias).entry.provider.display_name
+            first = self._names.find(alias).entry
+            names = self._wildcard_names(alias, listed) if self._names.is_wildcard_alias(alias) else (alias,)
+            owners.update(dict.fromkeys(names, first.provider.display_name))
         return tuple(Model(name, owner) for name, owner in owners.items())
+
+    def _wildcard_names(self, alias: str, listed: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+        """Yield the names that the wildcard ``alias`` has for known models of its first target with a ``*``."""
+        route = self._config.routes[alias]
+        template = next((one.target for _, one in route.places if "*" in one.target), None)
+        found = None if template is None else self._names.target(route, template)
+        if template is None or found is None:
+            return
+        for model in listed.get(found.entry.name, ()) or found.entry.provider.models:
+            name = route.name_for(template, f"{found.entry.prefixes[0]}/{model}")
+            if name is not None and not self._names.is_refused(name) and self._names.route_of(name) is route:
+                yield name
 
     def description(self, name: str) -> Description | None:
         """Return the description of ``name``, or ``None`` if it is unknown or ambiguous."""
@@ -256,11 +283,15 @@ def _candidates(meaning: Meaning, requested_name: str | None, api: Api) -> tuple
         return (Candidate(_target(meaning.found[0], requested_name, api)),)
     wanted = requested_name or meaning.route.name
     candidates = [
-        Candidate(_target(found, wanted, api), group, one.weight, one.when)
-        for found, (group, one) in zip(meaning.found, meaning.route.places, strict=True)
+        _candidate(attrs.evolve(_target(found, wanted, api), alias=meaning.alias), group, one)
+        for found, (group, one) in zip(meaning.found, meaning.places, strict=True)
         if found.entry.api_for(api, found.model) is not None
     ]
     return tuple(candidates) or (Candidate(_target(meaning.found[0], wanted, api)),)
+
+
+def _candidate(target: Target, group: int, one: RouteTarget | None) -> Candidate:
+    return Candidate(target) if one is None else Candidate(target, group, one.weight, one.failures, one.kinds)
 
 
 def _reason_for(meaning: Meaning, target: Target) -> str:

@@ -84,7 +84,8 @@ class Target:
     and ``api`` the provider's API. ``url`` is its address without the suffix of the operation. ``betas`` are those that
     the name requires, in addition to the client's. For a request that is not a conversation, ``endpoint_place`` is the
     endpoint in the provider's row, ``url`` the complete address, and ``api`` the API whose credentials and headers it
-    uses. ``on_subscription``: the client's subscription pays for the request."""
+    uses. ``on_subscription``: the client's subscription pays for the request. ``alias`` is the route that the requested
+    name has."""
 
     entry: ModelEntry
     model: str
@@ -96,6 +97,7 @@ class Target:
     betas: tuple[str, ...] = ()
     endpoint_place: Place | None = None
     on_subscription: bool = False
+    alias: str | None = None
 
     @cached_property
     def name(self) -> str:
@@ -104,8 +106,12 @@ class Target:
 
     @cached_property
     def place(self) -> str:
-        """The name that operators use: the entry's, or ``provider/model`` for a wildcard."""
-        return self.name if self.entry.wildcard else self.entry.name
+        """The name that operators use: the entry's, or for a wildcard the model after the entry's or the provider's
+        name."""
+        if not self.entry.wildcard:
+            return self.entry.name
+        own = self.entry.prefixes[0]
+        return self.name if own == self.entry.written_provider else f"{own}/{self.model}"
 
     @cached_property
     def row(self) -> Provider:

@@ -15,7 +15,12 @@ DOWN = Raw(503, JSON, (b'{"error":{"message":"later","type":"server_error"}}',))
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    entries = [provider("one/a", upstream.url, OLDER), provider("two/b", upstream.url, OLDER, key="sk-other")]
+    entries = [
+        provider("one/a", upstream.url, OLDER),
+        provider("two/b", upstream.url, OLDER, key="sk-other"),
+        provider("one/*", upstream.url, OLDER, name="plan/*", key="sk-plan"),
+        provider("two/*", upstream.url, OLDER, name="paid/*", key="sk-paid"),
+    ]
     settings = config(
         entries,
         listener={"max_retries": 1},
@@ -23,6 +28,10 @@ def gateway(upstream) -> Iterator[Gateway]:
             "best": {"targets": ["a", "b"], "default": True},
             "single": {"target": "a"},
             "often": {"target": "a", "retries": {"attempts": 3, "wait": "2s"}},
+            "wild-*": {
+                "targets": ["plan/*", {"target": "paid/*", "when": ["overloaded"]}, "a"], "retries": {"attempts": 3}
+            },
+            "kind-*": {"targets": ["plan/x-*", {"target": "b", "when": ["thinking"]}]},
         },
         routing_preferences=[{"name": "code generation", "description": "new code", "models": ["one/a", "two/b"]}],
         circuit={"failures": 1000, "error_rate": "100%"},
@@ -74,6 +83,32 @@ def test_a_name_has_its_configured_number_of_attempts(ask):
     # One setting became five requests elsewhere, and another one: BerriAI/litellm#34129, HKUDS/nanobot#2760.
     reply, models = ask("often", "chat", DOWN, DOWN, DOWN, DOWN)
     assert (reply.status, models) == (503, ["a"] * 3)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("api", OLDER)
+def test_a_wildcard_alias_falls_back_with_the_requested_name(ask, api, stream):
+    reply, models = ask("wild-7", api, DOWN, DOWN, Script(text="ok"), stream=stream)
+    assert (reply.status, models) == (200, ["wild-7", "wild-7", "a"])
+    assert reply.headers["x-trigate-tried"] == "plan/wild-7=overloaded, paid/wild-7=overloaded, one/a=ok"
+
+
+@pytest.mark.parametrize(("headers", "attempts"), [({}, 2), ({"x-trigate-fallback": "off"}, 1)])
+def test_a_kind_of_requests_goes_to_its_target_first(gateway, upstream, headers, attempts):
+    def reached_models(path: str = PATHS["messages"], **members: Any) -> list[str]:
+        upstream.script(Script(text="ok"))
+        before = len(upstream.seen)
+        sent = question("messages", "kind-1", f"{headers} {members}") | {"max_tokens": 4000, **members}
+        gateway.request("POST", path, sent, headers)
+        return [seen.json["model"] for seen in upstream.seen[before:]]
+
+    thinking = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
+    assert (reached_models(), reached_models(**thinking)) == (["x-1"], ["b"])
+    assert reached_models(f"{PATHS['messages']}/count_tokens") == ["x-1"]
+    upstream.script(DOWN, Script(text="ok"))
+    sent = question("messages", "kind-1", f"down {headers}") | {"max_tokens": 4000, **thinking}
+    reply = gateway.request("POST", PATHS["messages"], sent, headers)
+    assert reply.headers["x-trigate-attempts"] == str(attempts)
 
 
 def test_the_list_of_models_has_every_name(gateway):

@@ -10,7 +10,6 @@ from typing import Final
 import attrs
 
 from gateway.config.clients import ClientKey
-from gateway.config.names import remove_marks
 from gateway.config.settings import Config
 from gateway.features.request_members.settings import RequestMembers, request_of
 from gateway.request.parse import Incoming
@@ -57,8 +56,7 @@ class ConfiguredMembers:
 
     def of_name(self, target: Target) -> MemberLevel:
         """Return the members of the alias under which ``target`` was requested."""
-        asked = target.requested_name
-        return self._names.get(asked) or self._names.get(remove_marks(asked)) or NO_MEMBERS
+        return self._names.get(target.alias or "") or NO_MEMBERS
 
     @staticmethod
     def of_entry(target: Target) -> MemberLevel:

@@ -188,6 +188,12 @@ def test_a_longer_first_time_out_makes_the_longest_as_long(read):
         ("{targets: [a, b], strategy: weighted}", "r.strategy: unknown key; write it as `balance`"),
         ("{targets: [a, b], default: maybe}", "r.default: 'maybe'; expected true or false"),
         ("{fallbacks: [a, b]}", "r.fallbacks: unknown key; write it as `targets`"),
+        ("{targets: [a, {target: b, when: [tokens > many]}]}", "when[0]: 'tokens > many'"),
+        ("{targets: [a, {target: b, when: [thinkin]}]}", "when[0]: 'thinkin'; did you mean thinking?"),
+        ("{targets: [{target: b, when: [thinking]}]}", "targets: each target is for some kinds of requests only; add"),
+        ("{target: a}\n  x-*-*: {target: a}", "model_aliases['x-*-*']: 'x-*-*' has several *; write one *"),
+        ("{target: a}\n  x-*: {targets: [nobody/*]}", "'nobody/*' is not a configured model"),
+        ("{target: a}\n  x-*: {targets: [a], default: true}", "default: x-* stands for many models; set `default`"),
     ],
 )
 def test_mistakes_in_a_route_are_reported_with_their_path(read, item, mistake):

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from gateway.config.loading import from_mapping
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import EarlierItems, Incoming, read_incoming
+from gateway.request.request_kinds import kinds_of
 from gateway.request.suitability import put_reasoning_readers_first, select_suitable
 from gateway.request.tools_in_chat import with_api_for_tools
 from gateway.routing.plan import Candidate
 from gateway.routing.router import Router
 from providers.neutral.seal import seal, sealed_by
 from streams.events import UNAVAILABLE
+from tests.support.apis import question
 from tests.support.each_row import each_row
+from tests.support.recorded_requests import requests
 
 NOBODY = ClientRequest((), "")
 TOO_LONG = frozenset({"context_too_long"})
@@ -274,3 +277,45 @@ def test_tools_stay_in_chat_if_nothing_is_lost_or_by_configuration(entry, member
 
 def test_a_model_with_optional_reasoning_keeps_its_reasoning():
     assert asked_in({"model": "openai/gpt-5.1"}, tools=TOOLS, reasoning_effort="high") == ("responses", "hub")
+
+
+# Kinds of requests
+
+
+CLAUDE_CODE = ClientRequest((("x-app", "cli"),), "")
+THINKING = {"thinking": {"type": "adaptive"}}
+TOOL = {"name": "t", "input_schema": {"type": "object"}}
+
+
+@each_row(
+    ("api", "members", "asked", "kinds"),
+    [
+        ("messages", {}, CLAUDE_CODE, "background"),  # a title
+        ("messages", {"thinking": {"type": "disabled"}, "tools": []}, CLAUDE_CODE, "background"),
+        ("messages", {"tools": [TOOL]}, CLAUDE_CODE, ""),
+        ("messages", {"tools": [TOOL], "model": "claude-haiku-4-5"}, CLAUDE_CODE, "background"),
+        ("messages", {"model": "claude-haiku-4-5"}, NOBODY, ""),
+        ("messages", THINKING, CLAUDE_CODE, "thinking"),
+        ("messages", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, NOBODY, "web_search"),
+        ("messages", {"max_tokens": None, "tools": []}, CLAUDE_CODE, ""),  # a count
+        ("chat", {"reasoning_effort": "high"}, NOBODY, "thinking"),
+        ("chat", {"reasoning_effort": "none"}, NOBODY, ""),
+        ("responses", {"reasoning": {"effort": "low"}}, NOBODY, "thinking"),
+        ("gemini", {"generationConfig": {"thinkingConfig": {"thinkingBudget": 9}}}, NOBODY, "thinking"),
+        ("gemini", {"generationConfig": {"thinkingConfig": {"thinkingBudget": 0}}}, NOBODY, ""),
+        ("messages", {"messages": [{"role": "user", "content": "word " * 3000}]}, NOBODY, "tokens > 2000"),
+        ("messages", {"messages": [{"role": "odd", "content": "no list " * 3000}]}, NOBODY, "tokens > 2000"),
+    ],
+)
+def test_the_kinds_of_a_request(api, members, asked, kinds):
+    body = {"contents": [{"parts": [{"text": "hi"}]}]} if api == "gemini" else question(api, "m")
+    body = {name: value for name, value in {**body, **members}.items() if value is not None}
+    wanted = frozenset(("background", "thinking", "web_search", "tokens > 2000", "tokens > 1000000"))
+    assert " ".join(kinds_of(wanted, read_incoming(api, json.dumps(body).encode()), asked, 4)) == kinds
+
+
+@each_row(("folder", "kinds"), [("claude-code/", ["thinking"]), ("claude-code-title/", ["background"])])
+def test_the_kinds_of_recorded_requests_of_claude_code(folder, kinds):
+    for one in (one for one in requests() if one.key.startswith(folder)):
+        found = kinds_of(frozenset(("background", "thinking")), read_incoming(one.api, one.text), CLAUDE_CODE, 4)
+        assert sorted(found) == kinds, one.key

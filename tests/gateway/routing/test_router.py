@@ -2,7 +2,9 @@
 
 import pytest
 
+from gateway.access.authentication import Authenticator
 from gateway.config.loading import from_mapping
+from gateway.routing.plan import select_by_kind
 from gateway.routing.router import Model, Router
 from streams.errors import GatewayError
 from streams.events import APIS, UNAVAILABLE
@@ -495,3 +497,123 @@ def test_a_name_with_one_target_gets_one_attempt_by_default(root, entry, alias, 
     aliases = {"one": {"target": "cloud", **alias}, "several": {"targets": ["cloud", "gpu-1"], **alias}}
     routes = router(*POOL[:2], {**POOL[2], **entry}, model_aliases=aliases, **root)
     assert {name: routes.plan(name, "chat").retries.attempts for name in attempts} == attempts
+
+
+# Wildcard aliases
+
+PLANS = (
+    {"model": "anthropic/*", "name": "plan/*", "passthrough_auth": True},
+    {"model": "anthropic/*", "name": "paid/*", "access_key": "k"},
+    {"model": "openai/*", "access_key": "k"},
+    {"model": "groq/*", "access_key": "k"},
+    {"model": "ollama/qwen3"},
+    {"model": "anthropic/claude-own", "name": "claude-own", "access_key": "k"},
+)
+WILDCARDS = {
+    "claude-*": {"targets": ["plan/*", {"target": "paid/*", "when": ["quota"]}, "ollama/qwen3"]},
+    "claude-haiku-*": {"target": "ollama/qwen3"},
+    "house-*": "openai/gpt-*",
+    "team/*-fast": {"targets": ["groq/*", "openai/x-*"]},
+    "open*": {"target": "ollama/qwen3"},
+    "exact": {"target": "ollama/qwen3"},
+}
+
+
+@each_row(
+    ("asked", "places"),
+    [
+        ("claude-opus-4-8", ["plan/claude-opus-4-8", "paid/claude-opus-4-8", "ollama/qwen3"]),
+        ("claude-new-9[1m]", ["plan/claude-new-9", "paid/claude-new-9", "ollama/qwen3"]),
+        ("claude-haiku-4-5", ["ollama/qwen3"]),  # the longest wildcard
+        ("claude-own", ["claude-own"]),  # an entry's name
+        ("paid/claude-opus-4-8", ["paid/claude-opus-4-8"]),
+        ("house-5-mini", ["openai/gpt-5-mini"]),
+        ("team/qwen-3-fast", ["groq/qwen-3-fast", "openai/x-qwen-3"]),
+        ("openai/gpt-5", ["openai/gpt-5"]),  # a longer wildcard of an entry
+        ("opened", ["ollama/qwen3"]),
+    ],
+)
+def test_a_wildcard_alias_means_its_targets_for_each_name(asked, places):
+    routes = router(*PLANS, model_aliases=WILDCARDS)
+    assert [target.place for target in routes.plan(asked, "messages").targets] == places
+
+
+@each_row(
+    ("asked", "message"),
+    [
+        ("claude-opsu-4-8", "did you mean claude-opus-4-8"),
+        ("claude-opus-4.8", "did you mean claude-opus-4-8"),
+        ("claude-*", "stands for many models"),
+        ("step/..", "not configured"),
+        ("house-", "not configured"),
+    ],
+)
+def test_a_wildcard_alias_serves_no_typing_errors_and_no_patterns(asked, message):
+    routes = router(*PLANS, model_aliases={**WILDCARDS, "step/*": "groq/*"})
+    assert message in failure(routes.plan, asked, "chat").message
+
+
+def test_the_alias_of_all_other_names_leaves_unambiguous_ones_to_their_entries():
+    routes = router(*PLANS, model_aliases={"*": {"targets": ["ollama/qwen3"]}})
+    for asked, place in (
+        ("gpt-5", "openai/gpt-5"), ("claude-opus-4-8", "ollama/qwen3"), ("whatever", "ollama/qwen3"),
+        ("groq/x", "groq/x"), ("claude-own", "claude-own"),
+    ):  # fmt: skip
+        assert routes.plan(asked, "chat").first.place == place
+
+
+def test_the_list_of_models_has_the_known_names_of_wildcard_aliases():
+    routes = router(*PLANS, model_aliases=WILDCARDS)
+    listed = {"plan/*": ("claude-a", "claude-haiku-x", "other"), "openai/*": ("gpt-7", "o9"), "groq/*": ("m",)}
+    names = [model.id for model in routes.models(listed)]
+    assert [name for name in names if name.startswith(("claude-", "house-", "team/", "open*"))] == [
+        "claude-own", "claude-a", "house-7",
+    ]  # fmt: skip
+
+
+def test_a_key_may_be_allowed_a_wildcard_alias_or_a_name_of_it():
+    keys = [
+        {"name": "all", "key": "one", "models": ["claude-*"]},
+        {"name": "single", "key": "two", "models": ["claude-opus-4-8"]},
+    ]
+    config = from_mapping(
+        {"version": "v0.4.0", "model_providers": [*PLANS], "model_aliases": WILDCARDS, "client_keys": keys}
+    )
+    rights, routes = Authenticator(config), Router(config)
+
+    def is_allowed(client: str, name: str) -> bool:
+        plan = routes.plan(name, "messages")
+        return all(rights.allows(client, name, one.entry, one.model) for one in plan.targets)
+
+    names = ("claude-opus-4-8", "house-5", "claude-haiku-4-5")
+    assert [is_allowed("all", name) for name in names] == [True, False, False]
+    assert [is_allowed("single", name) for name in ("claude-opus-4-8", "claude-opus-4-7")] == [True, False]
+    assert rights.can_use("all", "claude-sonnet-5")
+
+
+# Kinds of requests
+
+
+@each_row(
+    ("targets", "kinds", "order"),
+    [
+        (["a", ("b", ["thinking"]), ("c", ["background"])], (), "a"),
+        (["a", ("b", ["thinking"]), ("c", ["background"])], ("thinking",), "b a"),
+        (["a", ("b", ["thinking"]), ("c", ["background", "thinking"])], ("thinking",), "b c a"),
+        ([("b", ["thinking"]), "a"], (), "a"),
+        ([("b", ["thinking", "quota"]), "a", "c"], (), "a b:quota c"),
+        (["a", ("b", ["thinking", "unavailable"])], (), "a b"),
+        (["a", ("b", ["thinking", "quota"])], ("thinking",), "b a"),
+        ([["a", ("b", ["thinking"])], "c"], ("thinking",), "b a c"),
+    ],
+)
+def test_kinds_of_requests_lead_to_targets_of_their_own_first(targets, kinds, order):
+    def item(one):
+        return {"target": one[0], "when": one[1]} if isinstance(one, tuple) else one
+
+    written = [[*map(item, one)] if isinstance(one, list) else item(one) for one in targets]
+    routes = router(*({"model": f"groq/{name}"} for name in "abc"), model_aliases={"r": {"targets": written}})
+    found = select_by_kind(routes.plan("r", "chat").candidates, frozenset(kinds))
+    assert [one.group for one in found] == sorted(one.group for one in found)
+    when = ["" if one.when >= UNAVAILABLE or not at else f":{'+'.join(one.when)}" for at, one in enumerate(found)]
+    assert " ".join(one.target.model + text for one, text in zip(found, when, strict=True)) == order
