@@ -112,14 +112,15 @@ def base64_lengths(body: bytes, min_length: int = FILE_LENGTH) -> Iterator[int]:
 
 
 async def reserve_first(context: ExchangeContext, request: PlannedRequest) -> Reservation | None:
-    """Reserve the expected usage of ``request`` before any work for it, so that exceeded limits fail first.
+    """Reserve the expected usage of ``request`` before any work for it, so that exceeded limits fail first, in addition
+    to what it has reserved.
 
     The first target that the client's budgets allow counts. Raises ``GatewayError`` if there is none."""
     service = context.service
     if not service.allowances.has_limits and not request.budgets:
         return None
     run = context.record.run = run_of(context.client_request, request.incoming)
-    reservation = context.record.reservation = reservation_for(context, request, run)
+    reservation = context.record.reservation = request.reservation or reservation_for(context, request, run)
     if reservation is None:
         return None
     refusals: list[Outcome] = []
@@ -128,7 +129,7 @@ async def reserve_first(context: ExchangeContext, request: PlannedRequest) -> Re
         try:
             prepared = await offload(request.incoming.size, request.prepare, target, known)
         except GatewayError as error:
-            if not refusals:  # the next targets are only for the client's budgets
+            if error.info.reason is None:  # as in a walk
                 raise
             refusals.append(Outcome(target, error.info, Stage.PREPARING))
             continue

@@ -18,8 +18,8 @@ class Link(NamedTuple):
         return self.url.partition("?")[0].rpartition("/")[2][:100]
 
     def put(self, kind: str, data: str) -> None:
-        """Put the content, ``data`` in base64 with the media type ``kind``, in the place of the link."""
-        del self.part[self.name]
+        """Put the content, ``data`` in base64 with the media type ``kind``, in the place of the link, also again."""
+        self.part.pop(self.name, None)
         self.part.update(self.members(kind, data, f"data:{kind};base64,{data}"))
 
 

@@ -1,8 +1,6 @@
 """The endpoints for pictures: generations, edits and variations."""
 
 import base64
-import ipaddress
-import socket
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -13,6 +11,7 @@ import trio
 
 from gateway.exchange.conditions import single_target
 from gateway.exchange.planned import PlannedRequest
+from gateway.http.addresses import has_public_addresses
 from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, PassedAnswer, decode_json
@@ -161,23 +160,14 @@ def _picture_url(item: Any) -> str:
 async def _fetch_picture(upstream: Upstream, url: str, limit: int, own: Origin | None) -> bytes:
     """Download the picture at ``url``; return ``b""`` if it is not public or unavailable."""
     origin = parse_origin(url)
-    if origin is None or "@" in url.partition("?")[0] or not (origin == own or await _is_public(origin)):
+    if origin is None or "@" in url.partition("?")[0] or not (origin == own or origin.secure):
         return b""
     request = UpstreamRequest("GET", url, (("accept", "image/*"), ("accept-encoding", "identity")))
     try:
+        if origin != own and not await has_public_addresses(origin.host, origin.port):
+            return b""
         async with await upstream.send(request) as response:
             kind = response.header("content-type") or ""
             return await response.read(limit) if response.status == 200 and kind.startswith("image/") else b""
-    except GatewayError:
+    except (GatewayError, OSError, UnicodeError):
         return b""
-
-
-async def _is_public(origin: Origin) -> bool:
-    """Return whether an https origin has only public addresses."""
-    if not origin.secure:
-        return False
-    try:
-        found = await trio.socket.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
-    except OSError:
-        return False
-    return bool(found) and all(ipaddress.ip_address(str(one[4][0]).partition("%")[0]).is_global for one in found)

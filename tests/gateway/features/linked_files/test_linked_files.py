@@ -11,9 +11,10 @@ import pytest
 
 from gateway.features.linked_files import opening
 from gateway.features.linked_files.links import links_in
+from gateway.http import addresses
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Reply, config, provider, request
 from tests.support.http_servers import QuietHandler, http_server
 from tests.support.upstreams import Script, Upstream, fake_upstream
@@ -68,7 +69,7 @@ def serving(
 @pytest.fixture
 def reachable(monkeypatch) -> None:
     """Let the gateway of the test reach this machine, which has no public address."""
-    monkeypatch.setattr(opening, "is_public", lambda address: True)
+    monkeypatch.setattr(addresses, "is_public", lambda address: True)
 
 
 def content(api: str, url: str, file: str) -> dict[str, Any]:
@@ -196,7 +197,7 @@ def test_nothing_is_fetched_without_the_setting_or_for_a_provider_that_fetches(f
 def test_a_file_that_cannot_be_had_is_a_400_with_the_reason(link, found, files, authority, monkeypatch):
     url, asked = files
     if "public" not in found:
-        monkeypatch.setattr(opening, "is_public", lambda address: True)
+        monkeypatch.setattr(addresses, "is_public", lambda address: True)
     part = {"type": "image_url", "image_url": {"url": link if "//" in link else url + link}}
     with serving(authority, "converse") as (gateway, upstream):
         reply = post(gateway, "chat", {"model": "m", "messages": [{"role": "user", "content": [part]}]})
@@ -219,7 +220,7 @@ def test_a_file_that_cannot_be_had_is_a_400_with_the_reason(link, found, files, 
     ],
 )  # fmt: skip
 def test_only_public_addresses_are_requested(address, public):
-    assert opening.is_public(address) is public
+    assert addresses.is_public(address) is public
 
 
 def test_steps_check_the_contents(files, authority, reachable):
@@ -265,4 +266,89 @@ def test_small_files_count_too(files, authority, reachable, monkeypatch):
             upstream.script(Script("Fine."))
             assert post(gateway, "chat", {"model": "m", "messages": [{"role": "user", "content": parts}]}).status == 200
     assert asked == ["/p.png", "/at@1/p.png"] * 2
+    asked.clear()
+
+
+WORDS_STEP = {"name": "words", "use": "regex", "with": {"patterns": {"bird": r"falcon-\d+"}}, "action": "refuse"}
+
+
+@each_row(
+    "limits",
+    [
+        {"budgets": ["100 tokens/day"]},
+        {"budgets": ["1500 tokens/day"]},  # for the text, not for a picture
+        {"budgets": ["100 tokens/day"], "steps": [WORDS_STEP]},
+    ],
+)
+@pytest.mark.parametrize("target", ["converse", "gemini", "chat"])
+def test_a_client_over_its_limits_causes_no_download(target, limits, files, authority, reachable):
+    url, asked = files
+    with serving(authority, target, maker="gemini" if target == "chat" else "", **limits) as (gateway, upstream):
+        for api in ("chat", "messages", "responses", "interactions", "gemini"):
+            if api == target:
+                continue
+            limit = {"interactions": "generation_config", "gemini": "generationConfig"}.get(api)
+            body = content(api, url, "/r.pdf")
+            body |= (
+                {limit: {"max_output_tokens" if api == "interactions" else "maxOutputTokens": 9}}
+                if limit
+                else {"max_output_tokens" if api == "responses" else "max_tokens": 9}
+            )
+            assert post(gateway, api, body).status in (402, 429)
+        assert (asked, upstream.seen) == ([], [])
+
+
+def test_a_rate_of_requests_limits_downloads_also_if_they_fail(files, authority, reachable):
+    url, asked = files
+    part = {"type": "image_url", "image_url": {"url": f"{url}/missing.png"}}
+    body = {"model": "m", "messages": [{"role": "user", "content": [part]}]}
+    with serving(authority, "converse", ratelimits={"requests": "3/m"}) as (gateway, _):
+        assert [post(gateway, "chat", body).status for _ in range(4)] == [400, 400, 400, 429]
+    assert len(asked) == 3
+    asked.clear()
+
+
+@pytest.mark.parametrize("steps", [[], [WORDS_STEP]])
+def test_the_usage_of_the_provider_is_charged_and_nothing_else(steps, files, authority, reachable):
+    url, asked = files
+    with serving(authority, "converse", steps=steps, budgets=["500000 tokens/day"]) as (gateway, upstream):
+        left = []
+        for file in ("/r.pdf", "/missing.pdf", "/r.pdf"):
+            upstream.script(Script("Fine."))
+            reply = post(gateway, "messages", content("messages", url, file))
+            left += [int(reply.headers["x-trigate-budget-left"].partition("=")[2])] if reply.status == 200 else []
+            assert reply.status == (400 if "missing" in file else 200), reply.body
+        used = 500000 - left[0]
+        assert 0 < used < 1600
+        assert left[1] == 500000 - 2 * used
+    asked.clear()
+
+
+def test_images_at_the_server_of_the_provider_need_no_public_address(files, authority):
+    """As those in its responses. Its other files do: they might be about other clients."""
+    with mock_thread() as stand_in:
+        entry = provider("gemini/m", stand_in.url, ["gemini"], name="m", images={"inline": True})
+        with gateway_thread(config([entry])) as gateway:
+            for kind, file, status in (("image", "/pictures/00ff00.png", 200), ("image", "/v1/models", 400),
+                                       ("document", "/pictures/00ff00.png", 400)):  # fmt: skip
+                part = {"type": kind, "source": {"type": "url", "url": stand_in.url + file}}
+                body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [part]}]}
+                reply = post(gateway.url, "messages", body)
+                assert reply.status == status, reply.body
+
+
+@pytest.mark.parametrize("steps", [[], [WORDS_STEP]])
+def test_a_target_that_cannot_have_the_files_does_not_end_the_request(steps, files, authority, reachable):
+    """Also if the client has a budget, which is reserved before such targets are removed."""
+    url, asked = files
+    more = {"model_aliases": {"both": {"targets": ["one", "m"]}}, "budgets": ["500000 tokens/day"], "steps": steps}
+    with fake_upstream() as upstream:
+        images = {"inline": True}
+        entries = [provider("gemini/m", f"{upstream.url}/v1", ["chat"], name="m", images=images),
+                   provider("amazon_bedrock/n", upstream.url, ["converse"], name="one", images=images)]  # fmt: skip
+        overrides = {"upstream_tls_ca_path": str(authority.itself.certificate)}
+        with gateway_thread(config(entries, overrides=overrides, **more)) as gateway:
+            upstream.script(Script("Fine."))
+            reply = post(gateway.url, "chat", content("chat", url, "") | {"model": "both", "n": 2})
+            assert reply.status == 200, reply.body
     asked.clear()
