@@ -216,7 +216,8 @@ class ResponsesWriter:
         index, data = self._searches.pop(item.get("id"), None), b""
         if index is None:
             index, data = self._out.new_index(), self._close_unopened_message()
-            data += self._out.item_added(index, {**item, "status": "in_progress"})
+            announced = {**item, "status": "in_progress", "action": {"type": "search"}}  # Codex shows a query twice
+            data += self._out.item_added(index, announced)
             for stage in ("in_progress", "searching"):
                 data += self._out.search_event(stage, index, item)
         if item.get("status") == "in_progress":

@@ -172,6 +172,8 @@ async def test_a_responses_stream_shows_a_search_when_it_begins():
     ]
     begin = "response.output_item.added", "response.web_search_call.in_progress", "response.web_search_call.searching"
     assert kinds == [*begin, "response.web_search_call.completed", "response.output_item.done"]
+    items = [one["item"] for one in found if one.get("item", {}).get("type") == "web_search_call"]
+    assert [one["action"].get("query") for one in items] == [None, "trio 7"], "as OpenAI does"
     assert found[-1]["response"]["output"][0]["status"] == "failed"
 
 
