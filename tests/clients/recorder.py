@@ -40,15 +40,19 @@ class Recorder:
         self.target = target
         self.exchanges: list[Exchange] = []
 
-    def write(self, file: Path) -> None:
-        """What was said since ``exchanges`` was last cleared, as JSON: bodies as texts."""
+    def rows(self) -> list[dict[str, Any]]:
+        """What was said since ``exchanges`` was last cleared: bodies as texts."""
         rows: list[dict[str, Any]] = []
         for one in self.exchanges:
             row = attrs.asdict(one)
             row |= {name: row[name].decode("utf-8", "surrogateescape") for name in ("body", "answer")}
             rows.append(row)
+        return rows
+
+    def write(self, file: Path) -> None:
+        """Write ``rows`` as JSON."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(rows, indent=1))
+        file.write_text(json.dumps(self.rows(), indent=1))
 
 
 class _Connection(http.server.BaseHTTPRequestHandler):

@@ -17,7 +17,7 @@ import paths  # noqa: F401  # makes the next ones importable
 
 from tests.clients.rows import ROWS
 from tests.support.harness import running
-from tests.support.session_replay import FOLDER, Replay, issued_values, read_session
+from tests.support.session_replay import FOLDER, Replay, clients, issued_values, read_session
 from tests.support.stand_in import AGAIN, ENTRIES, OPEN_BOXES, PLEASE, WORDS, StandIn
 from tests.support.upstreams import serve_upstream
 
@@ -44,8 +44,8 @@ SUBSTITUTES: Mapping[str, str] = {
 
 
 def main(folder: Path) -> None:
-    shutil.rmtree(FOLDER, ignore_errors=True)
     for row in ROWS.values():
+        shutil.rmtree(FOLDER / row.name, ignore_errors=True)
         file = folder / f"{row.name}.{SOURCE[row.speaks]}.json"
         if file.exists():
             write(row.name, scrubbed(json.loads(file.read_text()), f"on-{SOURCE[row.speaks]}"))
@@ -176,13 +176,13 @@ def state_what_is_dropped() -> None:
     with serve_upstream(StandIn) as upstream:
         settings, port = upstream.settings()
         with running(settings, port) as gateway:
-            for folder in sorted(FOLDER.iterdir()):
-                session = read_session(folder.name)
+            for client in clients():
+                session = read_session(client)
                 for api in ENTRIES:
                     for answer in Replay(gateway, f"on-{api}").run(session):
                         if answer.dropped is not None:
                             session[int(answer.name) - 1].setdefault("dropped", {})[api] = sorted(answer.dropped)
-                write(folder.name, session)
+                write(client, session)
 
 
 if __name__ == "__main__":

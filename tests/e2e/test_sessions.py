@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway
-from tests.support.session_replay import Replay, clients, read_session
+from tests.support.session_replay import Replay, clients, read_session, searching_clients
 from tests.support.stand_in import ENTRIES, FOUND, REPEATED, StandIn
 from tests.support.upstreams import serve_upstream
 
@@ -56,7 +56,7 @@ def test_a_session_of_a_real_program_completes(gateway, upstream, client, api):
 
 
 def test_a_session_holds_no_words_of_others_and_nothing_of_the_machine_it_was_recorded_on():
-    for client in clients():
+    for client in (*clients(), *searching_clients()):
         texts = [text for request in read_session(client) for text in strings(request)]
         assert [text for text in texts if len(text) > 300 and not text.startswith('{"')] == [], client
         assert [text for text in texts if "/tmp" in text or "/root" in text or "sk-" in text] == [], client

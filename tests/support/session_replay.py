@@ -19,6 +19,8 @@ from tests.support.repository import ROOT
 from tests.support.websocket_client import Client
 
 FOLDER = ROOT / "tests/sessions"
+SEARCH = "-search"
+"""The end of the names of sessions that search the web."""
 OWN = re.compile(r"<answer (\d+) (\S+) (\d+)>")
 TEXT = re.compile(r"<text (\d+)>")
 AS_IN = re.compile(r"<as in (\d+)>")
@@ -52,6 +54,16 @@ def read_session(client: str) -> list[dict[str, Any]]:
 
 
 def clients() -> list[str]:
+    """Return the clients of the matrix."""
+    return [name for name in _folders() if not name.endswith(SEARCH)]
+
+
+def searching_clients() -> list[str]:
+    """Return the clients that search the web."""
+    return [name for name in _folders() if name.endswith(SEARCH)]
+
+
+def _folders() -> list[str]:
     return sorted(folder.name for folder in FOLDER.iterdir() if folder.is_dir())
 
 
