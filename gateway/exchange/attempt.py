@@ -1,6 +1,7 @@
 """One request to one target: its signature, its transmission, and its response or failure."""
 
 import time
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import attrs
@@ -177,9 +178,8 @@ class Attempt(AnswerSource):
         most = None if planned.incoming.stream else self.context.service.settings.limits.answer
         upload = planned.upload
         if upload is not None:
-            from gateway.exchange.watched_upload import watch_upload  # only some endpoints have uploads
-
-            upload = watch_upload(upload, self.watch, self._on_last_bytes)
+            watched_upload = import_module("gateway.exchange.watched_upload")  # few endpoints have uploads
+            upload = watched_upload.watch_upload(upload, self.watch, self._on_last_bytes)
         after_end = self._note_written if self.observers else None
         return request.ready(proof, most, self._on_send, self._claim_resend, self._on_last_bytes, upload, after_end)
 

@@ -1,7 +1,7 @@
 """The response of one attempt until it may go to the client."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import trio
 
@@ -20,9 +20,6 @@ from providers.neutral.codec import Writer
 from streams.errors import GatewayError
 from streams.events import Usage
 from streams.pipe import SHUTTING_DOWN, Watch
-
-if TYPE_CHECKING:
-    from gateway.exchange.transformed import ProviderWait
 
 Pieces: TypeAlias = list[tuple[float, bytes]]
 """Pieces of a provider's body, each with the time (trio's clock) of its arrival."""
@@ -119,14 +116,9 @@ class StartedAnswer(AttemptAnswer):
         """Return the rest as it arrives. Raises ``GatewayError`` if it breaks off."""
         return self.response.chunks() if self._released is None else self._released
 
-    def release_through(
-        self, transform: Transform, pieces: AsyncIterator[bytes], wait: "ProviderWait", *, is_stream: bool
-    ) -> None:
-        """Read ``pieces`` of the provider through ``transform``."""
-        from gateway.exchange.transformed import transformed_pieces  # only for gateways with steps
-
-        self._transform = transform
-        self._released = transformed_pieces(transform, pieces, self.source.watch, wait, is_stream=is_stream)
+    def release_through(self, transform: Transform, released: AsyncGenerator[bytes, None]) -> None:
+        """Read the pieces that ``transform`` has ``released``, instead of the provider's."""
+        self._transform, self._released = transform, released
 
     async def count_held(self, size: int) -> int:
         """Count ``size`` held bytes for the client, and return the size at which to call this again."""

@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Final
 
 import trio
@@ -147,9 +148,9 @@ class StartedStream(StartedAnswer):
 
     def _open_transform(self, checks: ResponseChecks, response: UpstreamResponse, lane: Lane) -> None:
         """Read the response through the transform of ``checks``, for ``lane``."""
-        from gateway.exchange.transformed import ProviderWait  # only for gateways with steps
-
-        request, wait = self.source.target_request, ProviderWait()
+        request = self.source.target_request
+        transformed = import_module("gateway.exchange.transformed")  # few gateways have steps
+        wait = transformed.ProviderWait()
         names, limits = request.prepared.names, request.context.service.settings.limits
         streamed = is_stream(request, response.header("content-type"))
         opened = OpenedResponse(
@@ -158,7 +159,9 @@ class StartedStream(StartedAnswer):
             self._note_refusal, self.pass_keep_alive, self.count_held,
         )  # fmt: skip
         transform = checks.open_stream(opened)
-        self.release_through(transform, _KeptPieces(self), wait, is_stream=streamed)
+        watch = self.source.watch
+        released = transformed.transformed_pieces(transform, _KeptPieces(self), watch, wait, is_stream=streamed)
+        self.release_through(transform, released)
         passing = lane.lane if isinstance(lane, CountedLane) else lane
         if isinstance(passing, Passthrough):
             passing.use_reader(transform.reader, transform.reader.text_of)

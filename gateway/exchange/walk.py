@@ -16,6 +16,7 @@ from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest, write_request
+from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.ledger.bill import Cause
@@ -331,7 +332,7 @@ class Walk:
 
     async def _run_hedged(self, first: AttemptAccount, delay: float, make: Make[A]) -> A | None:
         """Return the response of ``first`` or of its hedge, or ``None`` if both failed."""
-        from gateway.exchange.hedged import run_hedged  # few routes have hedges
+        run_hedged = (await load_module("gateway.exchange.hedged")).run_hedged  # few routes have hedges
 
         async def prepare_second() -> "Contender[A] | None":
             second = await self._prepare_hedge(first)
@@ -348,7 +349,8 @@ class Walk:
             return partial(self._run_attempt, second, make)
 
         try:
-            return await run_hedged(partial(self._run_attempt, first, make), delay, prepare_second)
+            found: A | None = await run_hedged(partial(self._run_attempt, first, make), delay, prepare_second)
+            return found
         except BaseException:  # such as a disconnect at the time of a win
             if self._has_won and (answer := self._account.answer) is not None:
                 await answer.aclose()

@@ -10,7 +10,7 @@ from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import StartedAnswer
 from gateway.exchange.target_request import AnswerSource
-from gateway.exchange.transformed import ProviderWait
+from gateway.exchange.transformed import ProviderWait, transformed_pieces
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
@@ -86,7 +86,9 @@ class RelayedAnswer(StartedAnswer):
         try:
             await self.open_response(response)
             if (transform := self._transform) is not None:
-                self.release_through(transform, _FilteredPieces(self), self._wait, is_stream=self.is_stream)
+                pieces, watch = _FilteredPieces(self), self.source.watch
+                released = transformed_pieces(transform, pieces, watch, self._wait, is_stream=self.is_stream)
+                self.release_through(transform, released)
             self.first = await self.read_first()
         except BaseException:
             await self.aclose()

@@ -8,6 +8,7 @@ import attrs
 from gateway.access.page_guard import GuardedPaths
 from gateway.config.settings import Config
 from gateway.features.mcp.feature import servers_of
+from gateway.named_imports import import_named
 from gateway.relay.routes import RelayRoute, relayed_routes
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Addition, Ports, Running
@@ -27,6 +28,5 @@ def open_mcp(config: Config, ports: Ports, before: Running | None) -> Running:
 
 
 def _with_body(error: ErrorInfo) -> ErrorInfo:
-    from gateway.features.mcp.json_rpc import with_body  # rarely needed
-
-    return with_body(error)
+    changed: ErrorInfo = import_named("gateway.features.mcp.json_rpc:with_body")(error)  # rarely needed
+    return changed
