@@ -7,7 +7,7 @@ from gateway.config.kinds import LONG_PROMPT
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from providers.neutral.request import Request
-from providers.neutral.searches import find_search
+from providers.neutral.search_tools import find_search
 from providers.neutral.tokens import estimate
 from streams.errors import GatewayError
 

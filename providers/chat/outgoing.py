@@ -49,7 +49,7 @@ from providers.neutral.request import (
     ToolChoice,
     ToolResultPart,
 )
-from providers.neutral.searches import is_search, write_search
+from providers.neutral.search_tools import is_search, write_search
 from streams.errors import invalid
 from streams.events import Api, ToolKind
 

@@ -44,7 +44,7 @@ from providers.neutral.request import (
     ToolChoice,
     ToolResultPart,
 )
-from providers.neutral.searches import becomes_another, settings_of
+from providers.neutral.search_tools import becomes_another, settings_of
 from streams.errors import invalid
 
 _INSTRUCTIONS: Final = ("system", "developer")

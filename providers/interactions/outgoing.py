@@ -22,7 +22,7 @@ from providers.neutral.formats import schema_with_description, with_format
 from providers.neutral.parameters import write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, Format, NativeTool, Request, Tool, ToolChoice
-from providers.neutral.searches import becomes_another, settings_of
+from providers.neutral.search_tools import becomes_another, settings_of
 
 SEARCH: Final = "google_search"
 

@@ -24,7 +24,7 @@ from providers.neutral.formats import with_format
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, NativeTool, Request, Tool, ToolChoice, cache_control
 from providers.neutral.schemas import is_combined, object_schema, write_without_limits
-from providers.neutral.searches import is_own_search, is_search, without_search_options, write_search
+from providers.neutral.search_tools import is_own_search, is_search, without_search_options, write_search
 from providers.neutral.tool_names import changes_of
 
 # The members that `POST /v1/messages/count_tokens` accepts.

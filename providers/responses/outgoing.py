@@ -27,7 +27,7 @@ from providers.neutral.request import (
     Tool,
     ToolChoice,
 )
-from providers.neutral.searches import find_search, is_search, read_search, write_form
+from providers.neutral.search_tools import find_search, is_search, read_search, write_form
 from providers.responses.items import count_instructions, write_items
 from providers.responses.settings import ENCRYPTED, LOGPROBS, SOURCES
 from streams.errors import invalid

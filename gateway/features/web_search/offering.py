@@ -11,7 +11,7 @@ from gateway.request.prepared import Prepared
 from gateway.routing.target import Omissions, Target
 from gateway.seams.edit_sent import Write
 from providers.neutral.request import NativeTool, Request, Tool, ToolChoice
-from providers.neutral.searches import NAME, Search, find_search, is_search, search_form, without_search_options
+from providers.neutral.search_tools import NAME, Search, find_search, is_search, search_form, without_search_options
 from streams.errors import invalid
 from streams.events import Api, ErrorInfo
 
