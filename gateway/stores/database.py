@@ -72,11 +72,12 @@ class AddedTables:
     """Tables or columns that older versions do not know. They have their own version, so older versions still work.
 
     ``is_optional``: this version works without the scripts that a newer version has run, because they only add columns
-    that may be empty."""
+    that may be empty. ``further`` are tables with a version of their own that are always created with these."""
 
     name: str
     scripts: tuple[str, ...]
     is_optional: bool = False
+    further: "AddedTables | None" = None
 
     def is_complete(self, version: int) -> bool:
         """Return whether a database with ``version`` already has these tables, so that no script has to run."""
@@ -171,6 +172,8 @@ class SqlConnection(Session):
             return
         if not (self.has_table("added_tables") and tables.is_complete(self._version_of(tables))):
             self.transact(partial(SqlConnection._add_tables, tables=tables))
+        if tables.further is not None:
+            self.add_tables(tables.further)
         self._complete.add(tables)
 
     def _migrate(self) -> None:

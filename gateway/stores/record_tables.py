@@ -1,5 +1,6 @@
 """Tables of records that people change, with the log of changes that every process follows, and the audit."""
 
+import hashlib
 import json
 import secrets
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -104,6 +105,24 @@ class RecordTable(Generic[T]):
 AUDIT: Final = RecordTable("audit", AuditEntry, ("number",))
 
 
+@attrs.frozen(repr=False)
+class AuditDigest:
+    """The digest of the row ``number`` of the audit."""
+
+    number: int
+    digest: str
+
+
+AUDIT_DIGESTS: Final = RecordTable("audit_digests", AuditDigest, ("number",))
+
+
+def chain_digest(before: str, entry: AuditEntry) -> str:
+    """Return the digest of ``entry``, whose preceding row has the digest ``before``, empty without one.
+
+    It is the SHA-256 of a JSON array of ``before`` and all values of the row."""
+    return hashlib.sha256(json_text([before, *attrs.astuple(entry)]).encode()).hexdigest()
+
+
 @attrs.frozen
 class Position:
     """The last change that a process knows: its ``number`` and its random ``mark``, (0, "") before the first."""
@@ -187,7 +206,10 @@ class RightsTables:
         if entry is not None:
             texts = [None if value is None else json_text(value) for value in (before, after)]
             number = self.count("SELECT coalesce(max(number), 0) + 1 FROM {audit}")
-            self.add(AUDIT, attrs.evolve(entry, number=number, before=texts[0], after=texts[1]))
+            row = attrs.evolve(entry, number=number, before=texts[0], after=texts[1])
+            self.add(AUDIT, row)
+            before_it = self.find(AUDIT_DIGESTS, number=number - 1)
+            self.add(AUDIT_DIGESTS, AuditDigest(number, chain_digest(before_it.digest if before_it else "", row)))
 
 
 def _condition(where: Mapping[str, Any]) -> str:

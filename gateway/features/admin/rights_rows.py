@@ -1,12 +1,12 @@
 """Raises and the audit as rows. Each function runs in one transaction, and notes its change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from configfile.wording import time_text
-from gateway.stores.record_tables import AUDIT, AuditEntry, RecordTable, RightsTables, accept_any
+from gateway.stores.record_tables import AUDIT, AUDIT_DIGESTS, AuditEntry, RecordTable, RightsTables, accept_any
 
 MOST_RAISES: Final = 10_000
 
@@ -88,6 +88,13 @@ def list_audit(
     """Return the first ``most`` audit rows after number ``after`` from ``since`` to ``until``, the oldest first."""
     rest = "WHERE number > :after AND at >= :since AND at < :until ORDER BY number LIMIT :most"
     return tables.list(AUDIT, rest, after=after, since=since, until=until, most=most)
+
+
+def list_digests(tables: RightsTables, numbers: Sequence[int]) -> Mapping[int, str]:
+    """Return the digests of the audit rows ``numbers`` that have one."""
+    rest = "WHERE number >= :first AND number <= :last"
+    found = tables.list(AUDIT_DIGESTS, rest, first=min(numbers), last=max(numbers)) if numbers else ()
+    return {one.number: one.digest for one in found}
 
 
 def last_audit(tables: RightsTables, most: int) -> tuple[AuditEntry, ...]:

@@ -40,6 +40,7 @@ class RightsStore:
 
     add_audit = changing(RightsTables.add_audit)
     audit = reading(rights_rows.list_audit)
+    audit_digests = reading(rights_rows.list_digests)
     last_audit = reading(rights_rows.last_audit)
 
     async def find(self, table: RecordTable[T], **where: str) -> T | None:

@@ -4,6 +4,13 @@ from typing import Final
 
 from gateway.stores.database import AddedTables
 
+AUDIT_DIGESTS: Final = AddedTables(
+    "audit_digests",
+    ("CREATE TABLE {audit_digests} (number bigint PRIMARY KEY, digest text NOT NULL)",),
+    is_optional=True,
+)
+"""The digests of the audit's rows. Older versions write rows without a digest."""
+
 PEOPLE_TABLES: Final = AddedTables(
     "people",
     (
@@ -62,5 +69,6 @@ PEOPLE_TABLES: Final = AddedTables(
         """,
         "ALTER TABLE {own_keys} ADD COLUMN used double precision",
     ),
+    further=AUDIT_DIGESTS,
 )
 """The tables with their additions. Types and clauses are those that both databases understand."""

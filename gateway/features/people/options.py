@@ -98,6 +98,21 @@ def people_history(**_: Any) -> None:
     """
 
 
+@people.command("audit", runs="people.commands.people:audit", short_help="Find changes of the audit.")
+@click.option("--verify", is_flag=True, required=True, help="Check the chain of digests.")
+@click.option("--expect", metavar="NUMBER:DIGEST", help="A digest that an earlier call has printed.")
+@CONFIG
+def people_audit(**_: Any) -> None:
+    """Find changed, added and removed rows of the audit in the state storage.
+
+    The digest of each row includes that of the row before it, so each change breaks the chain. A person with access to
+    the storage could compute a new chain, or remove the last rows: note the printed digest elsewhere, and give it with
+    --expect the next time.
+
+    Exit status: 1 if the audit is broken.
+    """
+
+
 @click.command(cls=Command, runs="people.commands.login:run", short_help="Sign in to a gateway.")
 @click.argument("url")
 @click.option("--no-browser", is_flag=True, help="Do not open the page, only print its address.")

@@ -10,6 +10,11 @@ AUDIT_DAYS: Final = 400
 _MARGIN: Final = DAY
 """The time for which expired rows remain, so that the clocks of other gateways may differ."""
 
+_OLD_AUDIT: Final = """
+    DELETE FROM {} WHERE number < coalesce((SELECT min(number) FROM {{audit}} WHERE at > :before), 9223372036854775807)
+"""
+"""Rows are deleted from the start of the audit without gaps, whatever clocks have set their times."""
+
 _EXPIRED: Final = (
     ("DELETE FROM {used_once} WHERE until <= :before", _MARGIN),
     ("DELETE FROM {device_grants} WHERE until <= :before", 600.0),
@@ -43,7 +48,8 @@ _EXPIRED: Final = (
         """,
         PEOPLE_DAYS * DAY,
     ),
-    ("DELETE FROM {audit} WHERE at <= :before", AUDIT_DAYS * DAY),
+    (_OLD_AUDIT.format("{audit_digests}"), AUDIT_DAYS * DAY),
+    (_OLD_AUDIT.format("{audit}"), AUDIT_DAYS * DAY),
 )
 """Deletions, and the seconds that must have passed before."""
 

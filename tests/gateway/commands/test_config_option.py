@@ -22,6 +22,7 @@ READING = {
     "people unblock": ["people", "unblock", "okta:1"], "people sign-out": ["people", "sign-out", "okta:1"],
     "people revoke-key": ["people", "revoke-key", "okta:1", "laptop"],
     "people forget": ["people", "forget", "okta:1"], "people history": ["people", "history"],
+    "people audit": ["people", "audit", "--verify"],
     "reconcile": ["reconcile", "other.yaml"], "ledger add": ["ledger", "add", "other.yaml"],
     "steps try": ["steps", "try", "other.yaml"],
 }  # fmt: skip

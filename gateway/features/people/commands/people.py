@@ -3,12 +3,14 @@
 The people themselves are at the issuers; the state storage has what the gateway has seen of them."""
 
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import attrs
+import click
 
 from configfile.wording import nearest, time_text
 from gateway.commands.storage_changes import CommandFailed, made_by, on_storage, print_changes, print_rows
@@ -20,7 +22,7 @@ from gateway.features.people.records import Block, OwnKey, SeenPerson
 from gateway.features.people.settings import issuers_of
 from gateway.features.people.store import PeopleStore
 from gateway.open_store import open_keeping_database
-from gateway.stores.record_tables import AuditEntry
+from gateway.stores.record_tables import AuditEntry, chain_digest
 
 _NO_PEOPLE: Final = "{}: this configuration has no `issuers`, so it has no people"
 _NO_STORAGE: Final = (
@@ -159,6 +161,47 @@ async def history(opened: OpenedPeople, last: int, as_json: bool) -> None:
     """Run ``trigate people history``."""
     rows = [_audit_row(entry) for entry in await opened.store.last_audit(last)]
     print_changes(rows, _HISTORY_COLUMNS, as_json)
+
+
+@_on_people
+async def audit(opened: OpenedPeople, verify: bool, expect: str | None) -> None:
+    """Run ``trigate people audit``. Raises ``CommandFailed`` if the chain of digests is broken."""
+    expected = _parse_expected(expect)
+    faults, count, last, number = list[str](), 0, "", 0
+    while page := await opened.store.audit(number, most=_AT_ONCE):
+        digests = await opened.store.audit_digests([entry.number for entry in page])
+        for entry in page:
+            own = digests.get(entry.number)
+            if number and entry.number != number + 1:
+                faults.append(f"rows {number + 1} to {entry.number - 1} are missing")
+            elif own is None and last:
+                faults.append(f"row {entry.number} has no digest: an older trigate wrote it, or somebody else")
+            elif own is not None and own != chain_digest(last, entry) and (count or entry.number == 1):
+                faults.append(f"row {entry.number} of {time_text(entry.at)} was changed, or the row before it")
+            if expected is not None and expected[0] == entry.number and expected[1] != own:
+                faults.append(f"row {entry.number} has another digest than expected")
+            number, last, count = entry.number, own or "", count + 1
+    if expected is not None and expected[0] > number:
+        faults.append(f"the audit ends at row {number}, before row {expected[0]}")
+    if faults:
+        more = f"\nand {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
+        raise CommandFailed("the audit is broken:\n" + "\n".join(faults[:_MOST_FAULTS]) + more)
+    click.echo(f"The audit of {count_text(count, 'row')} is whole.")
+    if last:
+        click.echo(f"Note the last digest elsewhere. Later, check it with --expect {number}:{last}")
+
+
+_MOST_FAULTS: Final = 20
+
+
+def _parse_expected(text: str | None) -> tuple[int, str] | None:
+    """Return the number and the digest in ``--expect``."""
+    if text is None:
+        return None
+    number, colon, digest = text.partition(":")
+    if not (colon and number.isascii() and number.isdigit() and re.fullmatch(r"[0-9a-f]{64}", digest)):
+        raise CommandFailed(f"--expect {text[:100]!r}: write NUMBER:DIGEST, as --verify has printed it")
+    return int(number), digest
 
 
 _HISTORY_COLUMNS: Final = (

@@ -1,8 +1,10 @@
 """``trigate people``: blocks, sign-outs and labels of people in the storage, and the audit of these commands."""
 
 import json
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -195,6 +197,32 @@ def test_the_audit_has_every_change_with_its_author(people, tmp_path):
     (_, line) = good(people("history", "--last", "1")).splitlines()
     assert "trigate people unblock okta:00u1  200" in line
     assert "blocked okta:00u1 → -" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ("UPDATE audit SET who = 'eve' WHERE number = 2", "row 2 of"),
+        ("UPDATE audit SET number = 9 WHERE number = 4", "rows 4 to 8 are missing"),
+        ("DELETE FROM audit WHERE number = 2", "rows 2 to 2 are missing"),
+        ("DELETE FROM audit_digests WHERE number = 3", "row 3 has no digest"),
+        ("UPDATE audit_digests SET digest = 'x' WHERE number = 3", "row 3 of"),
+        ("DELETE FROM audit WHERE number = 4", "the audit ends at row 3, before row 4"),
+        ("UPDATE audit SET at = 1 WHERE number = 1", "row 1 of"),
+        ("DELETE FROM audit WHERE number = 1", None),  # after 400 days
+    ],
+)
+def test_a_change_of_the_audit_is_found(people, tmp_path, change, fault):
+    sign_in(tmp_path)
+    for _ in range(2):
+        good(people("block", "okta:00u1", "--by", "hr"))
+        good(people("unblock", "okta:00u1"))
+    expected = good(people("audit", "--verify")).split()[-1]
+    assert expected.startswith("4:")
+    with closing(sqlite3.connect(tmp_path / "state.sqlite")) as database, database:
+        database.execute(change)
+    found = people("audit", "--verify", "--expect", expected)
+    assert (found.returncode, fault is None or fault in found.stderr) == (0 if fault is None else 1, True), found.stderr
 
 
 @pytest.mark.parametrize(
