@@ -2,6 +2,7 @@
 
 import configparser
 import ipaddress
+import json
 import os
 import plistlib
 import re
@@ -29,7 +30,7 @@ from gateway.relay.spool import LARGEST
 from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER
 from tests.pages import kubernetes
 from tests.support.harness import ROOT
-from tests.support.helm import CHART, helm
+from tests.support.helm import CHART, Templates, helm
 
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "trigate.service"
@@ -144,10 +145,9 @@ def test_only_the_images_user_can_read_mounted_secrets():
     assert POD["securityContext"]["fsGroup"] == POD["securityContext"]["runAsGroup"]
 
 
-@pytest.mark.process
 def test_the_manifests_are_the_charts():
-    """``python -m tests.pages.kubernetes`` writes it."""
-    assert (DEPLOY / "kubernetes.yaml").read_text() == kubernetes.page()
+    """``python -m tests.pages.kubernetes`` writes them."""
+    assert by_kind(Templates({"autoscaling": {"enabled": True}}, "trigate").manifests()) == KUBERNETES
 
 
 def test_only_what_the_pods_need_passes_the_network(config_path):
@@ -227,63 +227,119 @@ def test_one_late_response_takes_no_pod_out():
 # Helm
 
 
-def render(*options: str) -> dict[str, Any]:
-    """Return the chart, rendered with these options, by kind."""
-    return {one["kind"]: one for one in yaml.safe_load_all(helm("template", "my-release", CHART, *options)) if one}
+def by_kind(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the manifests by kind, and the dashboard, which is a second ConfigMap, as ``dashboard``."""
+    name = "-dashboard"
+    return {"dashboard" if one["metadata"]["name"].endswith(name) else one["kind"]: one for one in manifests}
+
+
+def render(**values: Any) -> dict[str, Any]:
+    return by_kind(Templates(values, "my-release").manifests())
+
+
+def pod_of(found: dict[str, Any]) -> Any:
+    return found["Deployment"]["spec"]["template"]["spec"]
+
+
+EVERYTHING = {
+    **{name: {"enabled": True} for name in ("autoscaling", "podMonitor", "prometheusRule", "dashboard")},
+    "ingress": {"enabled": True, "hosts": ["llm.example"], "tls": [{"secretName": "tls", "hosts": ["llm.example"]}]},
+    "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "timeouts": None},
+    "files": {"rules.txt": "one"}, "args": ["--log-format", "json"], "env": [{"name": "A", "value": "b"}],
+    "image": {"tag": "1.2"}, "tolerations": [{"key": "gpu"}], "serviceAccount": {"annotations": {"role": "llm"}},
+}  # fmt: skip
 
 
 @pytest.mark.process
-def test_helm_finds_nothing_wrong_with_the_chart():
+def test_helm_finds_nothing_wrong_with_the_chart_and_reads_it_as_our_tests_do():
     assert "0 chart(s) failed" in helm("lint", "--strict", CHART)
+    assert kubernetes.page() == (DEPLOY / "kubernetes.yaml").read_text()
+    found = helm("template", "my-release", CHART, "-f", "-", input=yaml.safe_dump(EVERYTHING))
+    assert by_kind([one for one in yaml.safe_load_all(found) if one]) == render(**EVERYTHING)
 
 
-@pytest.mark.process
-def test_a_configuration_and_a_secret_of_ones_own_replace_the_charts(tmp_path):
-    file = tmp_path / "trigate.yaml"
-    file.write_text("version: v0.4.0\nmodel_providers: [{model: ollama/llama3.2}]\n")
-    found = render("--set-file", f"config={file}", "--set", "secrets.existing=mine")
-    assert found["ConfigMap"]["data"]["trigate.yaml"] == file.read_text()
+def test_a_configuration_and_a_secret_of_ones_own_replace_the_charts():
+    text = "version: v0.4.0\nmodel_providers: [{model: ollama/llama3.2}]\n"
+    found = render(config=text, secrets={"existing": "mine"})
+    assert found["ConfigMap"]["data"] == {"trigate.yaml": text}
     assert "Secret" not in found
-    volumes = found["Deployment"]["spec"]["template"]["spec"]["volumes"]
-    assert [one["secret"]["secretName"] for one in volumes if "secret" in one] == ["mine"]
+    assert [one["secret"]["secretName"] for one in pod_of(found)["volumes"] if "secret" in one] == ["mine"]
     assert found["Deployment"]["spec"]["replicas"] == 2
 
 
-@pytest.mark.process
-def test_a_changed_configuration_makes_new_pods():
-    def checksum(*options: str) -> str:
-        annotations = render(*options)["Deployment"]["spec"]["template"]["metadata"]["annotations"]
-        return str(annotations["checksum/config"])
+@pytest.mark.parametrize("values", [{"config": "version: v0.4.0"}, {"files": {"steps.py": "RULES = 1\n"}}])
+def test_a_changed_configuration_makes_new_pods(values):
+    def annotations(**values: Any) -> Any:
+        return render(**values)["Deployment"]["spec"]["template"]["metadata"]["annotations"]
 
-    assert checksum() == checksum()
-    assert checksum() != checksum("--set", "config=version: v0.4.0")
+    assert annotations() == annotations()
+    assert annotations() != annotations(**values)
 
 
-@pytest.mark.process
 def test_the_operators_own_rules_and_scrapes_are_rendered():
-    peer = "networkPolicy.from[0].namespaceSelector.matchLabels.team=ingress"
-    scrapes = "podMonitor.enabled=true,podMonitor.labels.release=prometheus,podMonitor.key.secret=keys"
-    rule = "networkPolicy.egress[0].to[0].ipBlock.cidr=10.1.2.0/24,networkPolicy.egress[0].ports[0].port=8000"
-    found = render("--set", peer, "--set", scrapes, "--set", rule)
+    peer = {"namespaceSelector": {"matchLabels": {"team": "ingress"}}}
+    rule = {"to": [{"ipBlock": {"cidr": "10.1.2.0/24"}}], "ports": [{"port": 8000}]}
+    scrapes = {"enabled": True, "labels": {"release": "prometheus"}, "key": {"secret": "keys"}}
+    found = render(networkPolicy={"from": [peer], "egress": [rule]}, podMonitor=scrapes)
     policy = found["NetworkPolicy"]["spec"]
-    assert {"namespaceSelector": {"matchLabels": {"team": "ingress"}}} in policy["ingress"][0]["from"]
-    assert policy["egress"][-1] == {"to": [{"ipBlock": {"cidr": "10.1.2.0/24"}}], "ports": [{"port": 8000}]}
+    assert peer in policy["ingress"][0]["from"]
+    assert policy["egress"][-1] == rule
     monitor = found["PodMonitor"]
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     assert endpoint["authorization"]["credentials"] == {"name": "keys", "key": "METRICS_KEY"}
     assert endpoint["port"] in {port["name"] for port in CONTAINER["ports"]}
-    assert "NetworkPolicy" not in render("--set", "networkPolicy.enabled=false")
+    assert "NetworkPolicy" not in render(networkPolicy={"enabled": False})
 
 
-@pytest.mark.process
+def test_files_options_and_volumes_of_the_operator_reach_the_container():
+    files = {"steps.py": "def check(texts):\n    return []\n"}
+    volume, mount = {"name": "ca", "configMap": {"name": "my-ca"}}, {"name": "ca", "mountPath": "/etc/ca"}
+    found = render(files=files, args=["--log-format", "json"], volumes=[volume], volumeMounts=[mount])
+    assert found["ConfigMap"]["data"].items() >= files.items()
+    (container,) = pod_of(found)["containers"]
+    assert container["args"] == [*CONTAINER["args"], "--log-format", "json"]
+    assert container["volumeMounts"] == [*CONTAINER["volumeMounts"], mount]
+    assert pod_of(found)["volumes"][-1] == volume
+
+
+def test_a_route_leads_to_the_port_of_the_service():
+    ingress = {"enabled": True, "className": "nginx", "hosts": ["llm.example"], "annotations": {"a/b": "off"}}
+    parent = {"name": "public", "namespace": "gateways"}
+    found = render(ingress=ingress, httpRoute={"enabled": True, "parentRefs": [parent], "hostnames": ["llm.example"]})
+    name, (port,) = found["Service"]["metadata"]["name"], found["Service"]["spec"]["ports"]
+    assert found["Ingress"]["metadata"]["annotations"] == {"a/b": "off"}
+    assert found["Ingress"]["spec"]["ingressClassName"] == "nginx"
+    (rule,) = found["Ingress"]["spec"]["rules"]
+    backend = {"service": {"name": name, "port": {"name": port["name"]}}}
+    assert rule == {"host": "llm.example", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+    route = found["HTTPRoute"]["spec"]
+    assert (route["parentRefs"], route["hostnames"]) == ([parent], ["llm.example"])
+    assert route["rules"] == [{"backendRefs": [{"name": name, "port": port["port"]}], "timeouts": {"request": "0s"}}]
+
+
+@pytest.mark.parametrize("kind", ["ingress", "httpRoute"])
+def test_a_route_from_nowhere_is_refused(kind):
+    with pytest.raises(AssertionError, match=rf"{kind}\.\w+ is empty: list the"):
+        render(**{kind: {"enabled": True}})
+
+
+def test_the_alerts_and_the_dashboard_are_those_of_the_files():
+    monitor = {"enabled": True}
+    found = render(podMonitor=monitor, prometheusRule={"enabled": True, "labels": {"r": "p"}}, dashboard=monitor)
+    alerts = yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())
+    assert (found["PrometheusRule"]["spec"], found["PrometheusRule"]["metadata"]["labels"]["r"]) == (alerts, "p")
+    assert found["dashboard"]["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert json.loads(found["dashboard"]["data"]["trigate.json"]) == json.loads(
+        (DEPLOY / "grafana/trigate.json").read_text()
+    )
+    label = found["PodMonitor"]["spec"]["jobLabel"]  # the alerts' name of the job
+    assert found["Deployment"]["spec"]["template"]["metadata"]["labels"][label] == "trigate"
+
+
 def test_two_releases_share_no_name():
-    names = [{one["metadata"]["name"] for one in rendered_release(name)} for name in ("one", "two")]
+    names = [{one["metadata"]["name"] for one in Templates({}, name).manifests()} for name in ("one", "two")]
     assert names == [{"one-trigate"}, {"two-trigate"}]
-
-
-def rendered_release(name: str) -> list[dict[str, Any]]:
-    return [one for one in yaml.safe_load_all(helm("template", name, CHART)) if one]
 
 
 def test_the_chart_has_the_version_of_the_package():

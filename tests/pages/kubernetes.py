@@ -27,7 +27,8 @@ HEAD: Final = """\
 def page() -> str:
     """Return the manifests with their head, in the order in which Kubernetes needs them."""
     rendered = helm("template", "trigate", CHART, *OPTIONS)
-    return HEAD + re.sub(r"^# Source: .*\n", "", rendered, flags=re.MULTILINE)
+    text = re.sub(r"^# Source: .*\n", "", rendered, flags=re.MULTILINE)
+    return HEAD + re.sub(r"\n+---", "\n---", text)  # Helm 4 adds empty lines
 
 
 if __name__ == "__main__":
