@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.examples import DEFAULT
+from tests.support.features import has_feature, needed_features
 from tests.support.harness import Listening
 from tests.support.repository import ROOT
 from tests.support.samples import outside_samples
@@ -50,6 +51,7 @@ os.environ["XDG_STATE_HOME"] = _state.name
 
 SCHEMAS = itertools.count()
 END_TO_END = Path(__file__).parent / "e2e"
+FEATURES = Path(__file__).parent / "gateway/features"
 FAST_WITHOUT = ("process", "server", "slow")
 STARTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
 """Audit events of code that starts a process."""
@@ -96,7 +98,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    return True if config.getoption("fast") and collection_path == END_TO_END else None
+    if config.getoption("fast") and collection_path == END_TO_END:
+        return True
+    # A feature without those that it needs is not opened, and has nothing to test.
+    is_of_feature = collection_path.parent == FEATURES and collection_path.is_dir()
+    return True if is_of_feature and not all(map(has_feature, needed_features(collection_path.name))) else None
 
 
 @pytest.hookimpl(optionalhook=True)  # debuggers need -p no:xdist

@@ -24,11 +24,12 @@ from gateway.config.limits import Limits
 from gateway.config.loading import Config, load
 from gateway.config.state_storage import StateStorage
 from gateway.endpoints.health import ALIVE, READY
-from gateway.features.answer_cache.settings import AnswerCacheSettings
 from gateway.kept_objects.inventory import MAX_BYTES
+from gateway.named_imports import import_named
 from gateway.relay.spool import LARGEST
 from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER
 from tests.pages import kubernetes
+from tests.support.features import rows_of
 from tests.support.harness import ROOT
 from tests.support.helm import CHART, Templates, helm
 
@@ -73,7 +74,8 @@ def default_memory() -> int:
     """Return the memory in bytes that one process needs if every default limit is reached."""
     limits = Limits()
     body = COPIES * limits.request_body + ELEMENT * limits.elements  # one client's may exceed its share, which is half
-    kept = AnswerCacheSettings().max_bytes + StateStorage().max_bytes + MAX_BYTES + KEPT_LIVE
+    caches = map(import_named, rows_of("answer_cache", "gateway.features.answer_cache.settings:AnswerCacheSettings"))
+    kept = sum(cache().max_bytes for cache in caches) + StateStorage().max_bytes + MAX_BYTES + KEPT_LIVE
     return IDLE + limits.in_flight * STREAM + limits.bodies + max(0, body - limits.bodies // 2) + kept
 
 

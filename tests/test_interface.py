@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from tests.pages.interface import FILE, interface
+from tests.support.features import describes_all_features
 
 REMOVED = {
     "llm_providers[].billed_as", "model_providers[].billed_as",
@@ -38,11 +39,13 @@ def names() -> Mapping[str, Sequence[str]]:
     return interface()
 
 
+@describes_all_features
 @pytest.mark.parametrize("kind", [kind for kind in RELEASED if kind != "version"])
 def test_every_name_of_the_last_release_exists(kind, names):
     assert sorted({*RELEASED[kind]} - {*names[kind]} - REMOVED) == [], f"these names are in {RELEASED['version']}"
 
 
+@describes_all_features
 def test_the_list_of_names_is_whole(names):
     """The walks find nested keys, keys below any name, options of subcommands, and labels."""
     assert {"client_groups[].ratelimits.tokens", "stored_keys"} <= {*names["configuration keys"]}

@@ -4,8 +4,10 @@ import ast
 import functools
 import re
 from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from tests.support.features import needed_features
 from tests.support.repository import ROOT
 from tests.support.syntax import imports
 
@@ -68,6 +70,49 @@ def test_no_test_imports_a_test():
     names = [(path, name) for path in CODE for name, _ in imports_in(path)]
     assert [pair for pair in names if pair[1].rpartition(".")[2].startswith("test_")] == []
     assert [(path, name) for path, name in names if path.name != "conftest.py" and name.endswith("conftest")] == []
+
+
+FEATURES = tuple(path.parent.name for path in (ROOT / "gateway/features").glob("*/feature.py"))
+NEEDING: Mapping[str, Collection[str]] = {}
+"""The features that a test module imports although it is in the folder of none of them. Add none: see below."""
+
+
+def test_no_test_imports_a_feature_in_whose_folder_it_is_not():
+    """So every feature can be deleted with its folder of tests. A test that combines features imports the other one in
+    a function, with ``needs_feature``."""
+    found = {}
+    for path in CODE:
+        own = feature_of(path)
+        needed = needed_features(own) if own else set()
+        if is_test(path) and (others := features_imported_by(path) - needed - {*NEEDING.get(module_id(path), ())}):
+            found[module_id(path)] = others
+    assert found == {}
+
+
+def feature_of(path: Path) -> str:
+    """Return the feature in whose folder a test is."""
+    parts = path.relative_to(TESTS).parts
+    return parts[2] if parts[:2] == ("gateway", "features") else ""
+
+
+TOP_IMPORT = re.compile(
+    r"^(?:from|import) (gateway\.features|tests\.support|tests\.pages)(?:\.(\w+))?"
+    r"(?:[\w.]* import (\w+(?:, \w+)*|\([^)]*\)))?", re.MULTILINE,
+)  # fmt: skip
+
+
+@functools.cache
+def features_imported_by(path: Path) -> frozenset[str]:
+    """Return the features that a module imports when it is imported, also by way of helpers."""
+    found = set[str]()
+    for package, module, names in TOP_IMPORT.findall(path.read_text()):
+        modules = [module] if module else re.findall(r"\w+", names)
+        if package == "gateway.features":
+            found |= {*modules} & set(FEATURES)
+        else:
+            helpers = (ROOT / package.replace(".", "/") / f"{one}.py" for one in modules)
+            found = found.union(*(features_imported_by(one) for one in helpers if one.is_file()))
+    return frozenset(found)
 
 
 def test_helpers_have_one_way_to_be_imported():

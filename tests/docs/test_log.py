@@ -7,7 +7,6 @@ from typing import Any, get_args
 import attrs
 import pytest
 
-from gateway.features.steps.verdicts import StepRecords
 from gateway.ledger.bill import AttemptRecord, Bill
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict, CauseShare
@@ -17,6 +16,7 @@ from providers.catalog.prices import Price
 from streams.events import ErrorInfo, ErrorKind, FailureReason, Reason, Usage, UsageStep
 from tests.pages.tables import rows_of
 from tests.support.each_row import each_row
+from tests.support.features import describes_all_features
 from tests.support.own_log import own_log
 from tests.support.repository import ROOT
 
@@ -39,7 +39,9 @@ def test_every_word_of_a_field_is_listed(rows, field, words):
     assert [word for word in get_args(words) if f"`{word}`" not in meaning] == []
 
 
-def refused_steps() -> StepRecords:
+def refused_steps() -> Any:
+    from gateway.features.steps.verdicts import StepRecords  # which may be deleted
+
     records = StepRecords()
     records.of("pii", "request").add("refused", ("email",))
     return records
@@ -78,6 +80,7 @@ def full() -> Record:
     return Record(**given, **dict.fromkeys(texts, "text"))
 
 
+@describes_all_features
 def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
     """One out of the cache has taken nothing, and has saved something."""
     record, cached = full(), full()

@@ -25,6 +25,7 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.asgi_app import eventually
+from tests.support.features import rows_of
 from tests.support.harness import PATIENCE
 from tests.support.signed_tokens import mint, signing_key
 
@@ -302,7 +303,7 @@ KEY = "key-of-ann-0123456789"
 LIMITS = {"ratelimits": {"requests": "100k/m", "concurrent": 9}, "limits": {"in_flight": 9}}
 
 
-@pytest.mark.parametrize(("caller", "calls"), [("key", 1640), ("person", 1830)])
+@pytest.mark.parametrize(("caller", "calls"), [("key", 1640), *rows_of("people", ("person", 1830))])
 async def test_a_small_request_of_a_client_with_limits(provider, tmp_path, caller, calls):
     """A person's token is judged once. Later its request costs a digest, and a few lookups for its rights."""
     more: dict[str, Any] = {"client_keys": [{"name": "ann", "key": KEY, **LIMITS}]}

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.admin import ADMIT, KEYS, admin_config, soon
+from tests.support.features import members_of, rows_of
 from tests.support.gateway_thread import mock_thread
 from tests.support.harness import START_SECONDS, config, config_file, eventually, request
 from tests.support.oidc import open_provider
@@ -79,7 +80,7 @@ CALLS = (
     ("admin", "DELETE", "/admin/v1/keys/x", None),
     ("admin", "GET", "/admin/v1/usage?by=day&format=csv", None),
     ("admin", "GET", "/admin/v1/groups", None),
-    ("admin", "PUT", "/admin/v1/people/okta:x/block", {}),
+    *rows_of("people", ("admin", "PUT", "/admin/v1/people/okta:x/block", {})),
     ("admin", "PUT", "/admin/v1/raises/user", {"budgets": ["40 usd/day"], "until": soon(3)}),
     ("admin", "GET", "/admin/v1/audit", None),
     ("admin", "POST", "/key/generate", {"key_alias": "y", "rpm_limit": 5}),
@@ -91,7 +92,7 @@ CALLS = (
 def test_the_admin_api_imports_nothing_in_the_event_loop(tmp_path):
     with open_provider() as identity:
         issuer = {"name": "okta", "issuer": identity.issuer, "audience": ["trigate"], "admit": list(ADMIT)}
-        settings = admin_config(tmp_path, issuers=[issuer])
+        settings = admin_config(tmp_path, **members_of("people", issuers=[issuer]))
         with config_file(settings, 0) as (file, port), serving(str(file), tmp_path / "log") as log:
             for caller, method, path, body in CALLS:
                 headers = {"authorization": f"Bearer {KEYS[caller]}"}

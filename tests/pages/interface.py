@@ -14,10 +14,11 @@ import click
 from gateway import __version__
 from gateway.__main__ import main as trigate
 from gateway.commands.schema import schema
-from gateway.features.metrics.rows import ROWS
 from gateway.ledger.record import Ended
+from gateway.named_imports import import_named
 from streams.events import ErrorKind, FailureReason, Reason
 from tests.pages.tables import rows_of
+from tests.support.features import has_feature
 from tests.support.repository import ROOT
 
 FILE: Final = ROOT / "tests/data/interface.json"
@@ -31,10 +32,13 @@ VALUES: Final = {"ended": Ended, "error": ErrorKind, "reason": Reason, "tried.re
 def interface() -> dict[str, list[str]]:
     """Return the names of this version by kind, sorted. A metric has one name for each of its labels."""
     page = (ROOT / "docs/log.md").read_text()
+    measures = import_named("gateway.features.metrics.rows:ROWS") if has_feature("metrics") else ()
     return {
         "configuration keys": sorted(_keys(_schema(), "", ())),
         "commands and options": sorted(_commands(trigate, "")),
-        "metrics": sorted(f"{row.name} ({row.kind}) {label}".rstrip() for row in ROWS for label in ("", *row.labels)),
+        "metrics": sorted(
+            f"{row.name} ({row.kind}) {label}".rstrip() for row in measures for label in ("", *row.labels)
+        ),
         "log fields": sorted(f"{table}: {row[0]}" for table in LOG_TABLES for row in rows_of(page, table)),
         "log values": sorted(f"{field}: {word}" for field, words in VALUES.items() for word in get_args(words)),
         "headers": sorted(_headers()),

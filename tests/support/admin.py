@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from gateway.stores.sqlite import SqliteDatabase
-from tests.support.features import rows_of
+from tests.support.features import members_of, rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config
 from tests.support.oidc import OidcProvider, open_provider
@@ -72,7 +72,7 @@ def admin_config(folder: Path, entries: Sequence[Mapping[str, Any]] = ENTRIES, *
         "stored_keys": True,
         "state_storage": storage,
         "client_groups": list(GROUPS),
-        "mcp_servers": [{"name": "tools", "base_url": "http://127.0.0.1:9/mcp"}],
+        **members_of("mcp", mcp_servers=[{"name": "tools", "base_url": "http://127.0.0.1:9/mcp"}]),
         "client_keys": clients,
         "ui_key": KEYS["operator"],
         "audit": str(folder / "audit.jsonl"),
@@ -161,7 +161,7 @@ def admin_gateway(folder: Path, **more: Any) -> Iterator[AdminGateway]:
     """Serve ``admin_config`` until the end of the block."""
     with open_provider() as identity:
         issuer = {"name": "okta", "issuer": identity.issuer, "audience": ["trigate"], "admit": list(ADMIT)}
-        with gateway_thread(admin_config(folder, **{"issuers": [issuer], **more})) as gateway:
+        with gateway_thread(admin_config(folder, **{**members_of("people", issuers=[issuer]), **more})) as gateway:
             yield AdminGateway(gateway, folder, identity)
 
 

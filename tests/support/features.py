@@ -1,11 +1,14 @@
 """The features that the gateway has: each can be deleted, and tests outside its folder still pass."""
 
 import re
+from functools import cache
 from importlib.util import find_spec
 from typing import Any, TypeVar
 
 import pytest
 
+from gateway.features.known import features
+from gateway.features.order import ORDER
 from tests.support.repository import ROOT
 
 T = TypeVar("T")
@@ -26,6 +29,19 @@ describes_all_features = pytest.mark.skipif(
     bool(_missing_features()), reason=f"pages describe features that the gateway does not have: {_missing_features()}"
 )
 """The mark of a test of a page about all features."""
+
+
+@cache
+def needed_features(name: str) -> frozenset[str]:
+    """Return the features without which the one in the folder ``name`` has no effect, itself included."""
+    found = {name, *(line.extends for line in ORDER if line.extends and line.name == name)}
+    for line, feature in zip((one for one in ORDER if one.extends in _FOLDERS), features(), strict=True):
+        if line.name.partition(".")[0] == name:
+            found |= {*feature.needs}
+    return frozenset(found.union(*(needed_features(one) for one in found - {name})))
+
+
+_FOLDERS = {"", *(line.name for line in ORDER)}
 
 
 def is_of_deleted_feature(path: str) -> bool:

@@ -14,6 +14,7 @@ import pytest
 from configfile.document import MAX_BYTES
 from tests.support.command_line import COMMAND, environment, invoke, running_command
 from tests.support.each_row import each_row
+from tests.support.features import rows_of
 from tests.support.harness import START_SECONDS, eventually
 
 UNENFORCED = """version: v0.3.0
@@ -211,7 +212,7 @@ ISSUER = "{name: corp, issuer: $ISSUER, audience: [trigate], admit: [{when: {}}]
         "listeners: [{address: $HOST}]",
         f"{OPEN}}}]\nopen: $OPEN",
         f"{OPEN}}}]\nstate_storage: {{type: sqlite, path: s.db}}\nstored_keys: $KEYS",
-        f"{OPEN}}}]\nissuers: [{ISSUER}]",
+        *rows_of("people", f"{OPEN}}}]\nissuers: [{ISSUER}]"),
         f"{OPEN}, serves: $SERVES}}]",
         f"{OPEN}, tls: {{certificate: $PEM, client_ca: $CA}}}}]",
     ],
@@ -229,8 +230,8 @@ EXPOSED = "address: client_keys is not set"
     ("more", "mistakes"),
     [
         *((f"listeners: [{{address: 0.0.0.0}}]\n{misspelt}", [f"{misspelt.partition(':')[0]}: unknown key"])
-          for misspelt in ("client_key: [{name: a, key: tg-0123456789abcdef}]", "stored_key: on", "isuers: []",
-                           "opne: true")),
+          for misspelt in ("client_key: [{name: a, key: tg-0123456789abcdef}]", "stored_key: on",
+                           *rows_of("people", "isuers: []"), "opne: true")),
         ("listeners: [{address: 0.0.0.0}]\ncolour: red", [f"listeners[0].{EXPOSED}", "colour: unknown key"]),
         *((f"listeners:\n- {{address: 0.0.0.0, {listener}}}\n- {{address: 0.0.0.0, port: 12001}}",
            [f"listeners[0].{mistake}", f"listeners[1].{EXPOSED}"])

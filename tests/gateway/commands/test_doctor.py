@@ -8,6 +8,7 @@ import pytest
 from gateway.commands import tables
 from gateway.commands.doctor import run
 from gateway.commands.probing import FEATURES, PROBES
+from tests.support.features import members_of
 from tests.support.harness import config, provider, refusing_port
 from tests.support.quick_yaml import dump_yaml
 from tests.support.upstreams import Raw, Script, ToolCall, data, fake_upstream
@@ -173,7 +174,7 @@ def test_clients_keys_issuers_and_the_configured_port_are_not_in_the_way(upstrea
         "admit": [{"when": {"groups": "ml"}}],
     }
     storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}
-    more = {"issuers": [issuer], "client_keys": [{"name": "a", "key": "k"}]}
+    more = {**members_of("people", issuers=[issuer]), "client_keys": [{"name": "a", "key": "k"}]}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         status, found, err = doctor(
             [provider("p/m", upstream.url)], **more, stored_keys=stored, state_storage=storage,

@@ -18,10 +18,11 @@ import pytest
 
 from gateway.commands.sessions import root_of
 from tests.support.command_line import COMMAND, Finished, environment, invoke
+from tests.support.features import needs_feature
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, needs_feature("people")]
 
 
 @attrs.frozen

@@ -76,7 +76,12 @@ TOPICS: dict[str, Change] = {
     "client_keys[].models[]: 'gpt-13' is not a configured model": key("models", models=["gpt-13"]),
     "client_keys[].mcp[]: there is no MCP server 'gti'": key("mcp", mcp=["gti"]),
     "mcp_servers[].base_url: 'nowhere'": item("mcp_servers", name="hub", base_url="nowhere"),
-    "issuers[].audience: the list is empty": item("issuers", **{**ISSUER, "name": "i", "audience": []}),
+    **members_of(
+        "people",
+        **{
+            "issuers[].audience: the list is empty": item("issuers", **{**ISSUER, "name": "i", "audience": []}),
+        },
+    ),
     "steps[].use: missing": item("steps", name="second"),
     "steps[].for.models[]: 'gpt-14' is not a configured model": item(
         "steps", use="pii", name="third", **{"for": {"models": ["gpt-14"]}}
@@ -125,11 +130,17 @@ MORE: dict[str, Change] = {
     "mcp_servers[].name: another server has the name git": item(
         "mcp_servers", name="git", base_url="http://127.0.0.1:8009/mcp"
     ),
-    "issuers[].admit[].group: there is no group 'nogroup'": item(
-        "issuers", **{**ISSUER, "name": "j", "issuer": "https://j.example", "admit": [{**RULE, "group": "nogroup"}]}
-    ),
-    "issuers[].admit: the list is empty": item(
-        "issuers", **{**ISSUER, "name": "k", "issuer": "https://k.example", "admit": []}
+    **members_of(
+        "people",
+        **{
+            "issuers[].admit[].group: there is no group 'nogroup'": item(
+                "issuers",
+                **{**ISSUER, "name": "j", "issuer": "https://j.example", "admit": [{**RULE, "group": "nogroup"}]},
+            ),
+            "issuers[].admit: the list is empty": item(
+                "issuers", **{**ISSUER, "name": "k", "issuer": "https://k.example", "admit": []}
+            ),
+        },
     ),
     "steps[].for.entries[]: no name in model_providers matches 'xxx'": item(
         "steps", use="pii", name="fourth", **{"for": {"entries": ["xxx"]}}

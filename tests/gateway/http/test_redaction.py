@@ -28,7 +28,7 @@ from gateway.http.redaction import (
     search_forms,
 )
 from tests.support.each_row import each_row
-from tests.support.features import members_of
+from tests.support.features import members_of, rows_of
 from tests.support.growth import steps
 
 KEY = "sk-proj-aB3_/+=.xyz9"
@@ -121,19 +121,19 @@ SECRET_SETTINGS: Final[dict[str, Any]] = {
         },
     ],
     "mcp_servers": [{"name": "tools", "base_url": "https://mcp.example/mcp", "access_key": "secret-of-mcp-server"},
-        {"name": "own", "base_url": "https://mcp.example/own", "token_exchange": {
-            "token_url": "https://id.example/token", "client_id": "trigate", "client_secret": "secret-of-exchange"}}],
+        *rows_of("people", {"name": "own", "base_url": "https://mcp.example/own", "token_exchange": {
+            "token_url": "https://id.example/token", "client_id": "trigate", "client_secret": "secret-of-exchange"}})],
     "client_keys": [
         {"name": "ann", "key": "secret-of-ann-with-enough-length"},
         {"name": "bob", "keys": [{"key": "secret-of-bob-with-enough-length"}]},
     ],
-    "issuers": [
+    **members_of("people", issuers=[
         {
             "name": "acme", "issuer": "https://id.example", "audience": ["trigate"],
             "admit": [{"when": {"groups": "ml"}}],
             "login": {"client_id": "trigate", "client_secret": "secret-of-login"},
         }
-    ],
+    ]),
     "state_storage": {"type": "postgres", "connection_string": "postgresql://trigate:secret-of-state@db.example/x"},
     "counters": {"type": "redis", "url": "rediss://trigate:secret-of-counters@redis.example:6379/0"},
     **members_of("answer_cache", cache={"type": "redis", "url": "rediss://trigate:secret-of-cache@redis.example:6379/1"}),

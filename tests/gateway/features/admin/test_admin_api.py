@@ -12,10 +12,11 @@ import attrs
 import pytest
 
 from tests.support.admin import soon
+from tests.support.features import needs_feature
 from tests.support.harness import Gateway, Reply, config, eventually, free_port, provider, running
 from tests.support.oidc import OidcProvider, open_provider
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, needs_feature("people")]
 
 ADMINS = {f"admin-{number}": f"key-of-admin-{number}-0123456789" for number in range(8)}
 HALF_A_SECOND = 0.5

@@ -14,6 +14,7 @@ from gateway.counters.memory import LocalCounters
 from streams.errors import GatewayError
 from tests.support.admin import KEYS, AdminGateway, admin_gateway
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.harness import eventually
 from tests.support.people_gateway import SIGNING_KEY
 
@@ -105,6 +106,7 @@ def test_changes_and_reads_have_rates_of_their_own_for_each_caller(tmp_path):
         assert admin.call("admin", "GET", "/v1/models").status == 200, "and requests of models"
 
 
+@needs_feature("people")
 def test_the_credentials_of_a_person_share_its_rates(tmp_path):
     """A person has many credentials, and may make more at will."""
     with admin_gateway(tmp_path, public_url="http://127.0.0.1", signing_key=SIGNING_KEY) as admin:
@@ -215,12 +217,16 @@ def test_me_shows_limits_and_budgets_with_their_levels(shared):
     assert (own["used"], own["reserved"]) == ("0.000000000", "0.000000000")
     assert own["reset"].endswith("T00:00:00Z")
     assert group["holder"] == "group"
+    assert json.dumps(reply).count("key-of") == 0
+
+
+@needs_feature("people")
+def test_me_shows_the_budgets_and_the_end_of_a_person(shared):
     person = shared.call("person", "GET", "/me").json
     assert (person["name"], person["credential"], person["budgets"][0]["text"]) == (
         "okta:person-1", "issuer token", "20 usd/day",
     )  # fmt: skip
     assert person["ends"] is not None
-    assert json.dumps(reply).count("key-of") == 0
 
 
 def test_a_group_shows_its_budgets_and_size(shared):

@@ -12,10 +12,12 @@ import attrs
 import pytest
 
 from gateway.features.admin.table import AdminRoute, matches_of
-from gateway.features.people.records import IssuerSession, PersonSession, SeenPerson
 from tests.support.admin import EVERY_ROUTE, PEOPLE, SETUP, AdminGateway, admin_gateway, soon
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.harness import Reply
+
+pytestmark = needs_feature("people")
 
 VERBS: Final = ("GET", "HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS")
 CALLERS: Final[Mapping[str, str]] = {
@@ -55,6 +57,8 @@ def make_blocked(gateway: AdminGateway, setup: str, name: str) -> None:
 
 
 def make_session(gateway: AdminGateway, setup: str, name: str) -> None:
+    from gateway.features.people.records import IssuerSession, PersonSession, SeenPerson  # which may be deleted
+
     now, session = time.time(), f"session-{name}"
     person = SeenPerson(name, "okta", "", {}, "research", "user", now, now)
     origin = IssuerSession(session, name, "okta", {}, None, now)

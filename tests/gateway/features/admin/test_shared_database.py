@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.admin import ENTRIES, admin_gateway, soon
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import mock_thread
+
+pytestmark = needs_feature("people")
 
 MOST_FILES = 4
 """The writer, and readers that a request, a poll of keys and a task may need at a time."""

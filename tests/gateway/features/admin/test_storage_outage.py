@@ -8,8 +8,9 @@ from typing import Final
 import pytest
 
 from tests.support.admin import EVERY_ROUTE, admin_gateway, soon
+from tests.support.features import needs_feature
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, needs_feature("people")]
 
 SIMULTANEOUS: Final = 10
 LONGEST: Final = 22.0

@@ -12,9 +12,12 @@ import yaml
 from tests.support.admin import AdminGateway, admin_config, admin_gateway
 from tests.support.apis import question
 from tests.support.command_line import invoke
+from tests.support.features import needs_feature
 from tests.support.harness import eventually, provider
 from tests.support.people import Answering
 from tests.support.upstreams import serve_upstream
+
+pytestmark = needs_feature("people")
 
 SENT: Final = {"user": 3, "passed": 2, "person": 2}
 PRICE: Final = {"input": 1.37, "output": 4.19}

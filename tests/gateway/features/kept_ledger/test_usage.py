@@ -11,8 +11,7 @@ import pytest
 from gateway.features.kept_ledger.table import TooManySums
 from gateway.features.kept_ledger.usage import By, UsageQuery, read_usage
 from gateway.features.kept_ledger.usage_formats import as_csv, as_json
-from gateway.features.people.records import SeenPerson
-from gateway.features.people.store import PeopleStore
+from tests.support.features import needs_feature
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
 pytestmark = pytest.mark.sample(2)
@@ -109,7 +108,11 @@ async def test_ids_leave_with_lines_that_become_sums(table):
     }  # fmt: skip
 
 
+@needs_feature("people")
 async def test_labels_are_those_of_the_people_in_the_same_storage(table, open_database):
+    from gateway.features.people.records import SeenPerson  # which may be deleted
+    from gateway.features.people.store import PeopleStore
+
     await table.add([(1, line(attempt(1), client="okta:1")), (2, line(attempt(2), client="ci"))])
     query = UsageQuery(by=("key",), **EVER)
     assert (await read_usage(table, query)).labels == {}, "nobody has signed in yet"

@@ -17,6 +17,7 @@ from mcp.client import Client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.server.mcpserver import Context, MCPServer
 
+from tests.support.features import needs_feature, rows_of
 from tests.support.gateway_thread import mock_thread
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
@@ -160,6 +161,7 @@ async def test_a_subscription_receives_events_until_the_client_leaves():
                 break
 
 
+@needs_feature("people")
 @pytest.mark.parametrize("place", ["own host", "stripped", "kept"])
 async def test_the_sdks_client_finds_the_issuer_and_signs_in(place):
     """Without the metadata, or with those of another URL, clients did not sign in (BerriAI/litellm#31296, #36803)."""
@@ -191,7 +193,7 @@ async def test_the_sdks_client_finds_the_issuer_and_signs_in(place):
             assert challenge == f'Bearer error="invalid_token", resource_metadata="{metadata}"'
 
 
-@pytest.mark.parametrize("has_issuers", [True, False])
+@pytest.mark.parametrize("has_issuers", [*rows_of("people", True), False])
 async def test_without_a_credential_well_known_paths_are_open_and_the_unknown_missing(has_issuers):
     """A 401 ended the discovery of clients."""
     issuer = {"name": "id", "issuer": "https://id.example", "audience": ["mcp"], "admit": [{"when": {"groups": "ml"}}]}

@@ -1,7 +1,9 @@
 """People in a running gateway: a token of an identity provider is a key, with the rights of its rule."""
 
+import gc
 import math
 import time
+import weakref
 from contextvars import copy_context
 
 import attrs
@@ -10,6 +12,7 @@ import trio
 
 from configfile.document import ConfigError
 from gateway.access.authentication import Authenticator
+from gateway.allowances.allowances import Allowances
 from gateway.config.loading import from_mapping
 from gateway.features.people.directory import PeopleDirectory
 from gateway.features.people.gate import PeopleGate
@@ -254,3 +257,16 @@ async def test_the_seconds_left_of_a_token_are_never_negative():
             assert gate.seconds_left((), ["key"]) == math.inf
             assert gate.seconds_left((), [identity.token(exp=1000)]) == 0.0
             nursery.cancel_scope.cancel()
+
+
+def test_replaced_clients_are_freed():
+    clients = [{"name": "alice", "key": "key-of-alice-0123456789", "budgets": ["1 usd/day"]}]
+    entry = provider("openai/gpt-4o", "https://api.example/v1", name=MODEL)
+    present = from_mapping(config([entry], 12000, client_keys=clients))
+    present = attrs.evolve(present, unlisted=PeopleGate(present, IssuerDirectory(present), PeopleDirectory()))
+    authenticator, allowances = Authenticator(present), Allowances(present)
+    first = weakref.ref(authenticator), weakref.ref(allowances)
+    authenticator, allowances = Authenticator(present, before=authenticator), allowances.next(present)
+    gc.collect()
+    assert [one() for one in first] == [None, None]
+    assert allowances.of_client("alice")

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from gateway.config.loading import ConfigError, from_mapping
-from gateway.features.admin.stored_clients import read_item, stored_clients
 from gateway.features.request_members.settings import request_of
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
 from tests.support.in_process import gateway
@@ -111,7 +111,10 @@ async def test_a_reload_changes_the_members_of_new_requests(upstream):
     assert found == [None, 1, 2, None]
 
 
+@needs_feature("admin")
 def test_a_stored_client_has_members_too():
+    from gateway.features.admin.stored_clients import read_item, stored_clients  # which may be deleted
+
     file = from_mapping(config([provider("up/m", "http://h/v1", ["chat"])], 12000))
     item = read_item("stored", {"sha256": "0" * 64, "request": {"default": {"seed": 1}}})
     (client,) = stored_clients([item], file).clients
