@@ -69,7 +69,7 @@ class Walk:
         self._has_won = False
         self._trial: trio.Event | None = None  # set once it is known whether a hedge's cached response can be used
 
-    async def write_next_request(self, is_paid: Callable[[TargetRequest], Awaitable[bool]]) -> None:
+    async def write_next_request(self, is_paid: Callable[[TargetRequest], Awaitable[bool]] | None = None) -> None:
         """Write the request for the next target without reserving its allowances, for a lookup in the cache.
 
         The client reserves only a place if its response ``is_paid`` already. Raises ``GatewayError`` as ``start``
@@ -81,7 +81,7 @@ class Walk:
                 continue
             refusal = None
             if self._reservation is not None and target_request.size is not None:
-                size = None if await is_paid(target_request) else target_request.size
+                size = None if is_paid is not None and await is_paid(target_request) else target_request.size
                 refusal = await self._reservation.reserve_client(target_request.target, size)
             if refusal is None:
                 self._written_request, self._current_account = target_request, None

@@ -7,7 +7,8 @@ attempt whether the walk makes it. The first feature that does so wraps the requ
 
 - The origin calls ``write_next_request`` to see the request for the next target, ``start`` and ``step`` to make the
   attempt, and ``note_failure`` to try another target. An answer from elsewhere is an ``AnswerSource`` of its own, and
-  reserves nothing.
+  reserves nothing of its target. ``release_places`` frees the places of a client that has left: the origin then bounds
+  the number of answers that continue.
 - It runs in the task of the request, which a client that disconnects cancels. Work that must continue for others runs
   in ``nursery``, the request's own. It raises ``GatewayError`` for the client.
 - An origin that sends the request again with more turns, before the client's answer ends, is a ``PartsOrigin``

@@ -360,6 +360,8 @@ async def test_a_reload_keeps_the_answers(keeps):
             stage.provider.send(*STREAM[2:])
             await all_of([again])
             assert "[DONE]" in again.text
+        else:
+            await eventually(lambda: stage.provider.closed == 1)
 
 
 async def test_the_drain_waits_for_no_client_that_has_left():
