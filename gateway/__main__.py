@@ -143,14 +143,15 @@ def logs(**_: Any) -> None:
     """
 
 
-@main.command(runs="init:run", short_help="Write a first config for the providers whose keys are set.")
+@main.command(runs="init:run", short_help="Write a first config for your plans and keys.")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--yes", is_flag=True, help="Include every provider whose key is in the environment, without asking.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(**_: Any) -> None:
-    """Write a commented config for the providers whose keys are in the environment.
+    """Write a commented config for your plans, the providers whose keys are in the environment, and a local Ollama.
 
-    FILE is trigate.yaml by default. On a terminal, init asks which providers to include. It writes no keys into the
+    A plan is the login of Claude Code or Codex on this machine. FILE is trigate.yaml by default. On a terminal, init
+    asks what to include. It writes no keys into the
     file, only the names of variables. Exit status: 1 if the file exists already.
     """
 

@@ -4,6 +4,7 @@
   ``secrets_in_stores`` reads those secrets for ``check``.
 - ``help`` has the groups and the form of ``--help``, and options of several commands. ``judging`` asks the features
   about a configuration.
+- ``plans`` finds a person's plans for ``init``.
 - ``serve``: ``serve``; ``serve_messages`` has its banner, ``listening`` opens the sockets, ``served_config`` reloads
   the configuration. ``stand_in``: its demo, and ``mock``; ``demo`` has the demo's configuration.
 - ``own_gateways``: ``status``, ``reload``, ``stop`` and ``logs``, by the ``registry`` of the user's gateways.

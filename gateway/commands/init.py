@@ -1,4 +1,5 @@
-"""``trigate init``: writes a first configuration, for providers with keys in the environment and a local Ollama."""
+"""``trigate init``: writes a first configuration, for plans, providers with keys in the environment and a local
+Ollama."""
 
 import json
 import os
@@ -14,7 +15,9 @@ import click
 import msgspec
 
 from gateway.commands.fetching import FetchError, fetch
+from gateway.commands.plans import PersonalPlan, plans_here
 from gateway.commands.terminal import count_text
+from gateway.config.file_search import users_file
 from gateway.config.loading import ConfigError, load
 from providers.catalog.providers import CATALOG, Provider
 from streams.surrogates import NOT_JSON
@@ -143,18 +146,22 @@ def run(file: Path | None, yes: bool, force: bool) -> int:
     usable = [row for row in usable if all(_address_part(name, os.environ) for name in row.missing_settings(None))]
     models = [row for row in usable if start_of(row) is not None]
     default, keyed, here = models[0] if models else None, False, query_local_ollama(os.environ)
-    if not yes and sys.stdin.isatty():
+    asks = not yes and sys.stdin.isatty()
+    plans = plans_here(os.environ, (lambda text, usual: click.confirm(text, default=usual)) if asks else None)
+    if asks:
         here = here if here is not None and _confirm_ollama(here) else None
         usable, default, keyed = _ask_choices(usable, models)
     others = [row for row in found if row not in usable]
     state = path.absolute().with_suffix(".sqlite")
-    text = configuration(usable, default, others, keyed, here, os.environ, state)
+    text = configuration(usable, default, others, keyed, here, os.environ, state, plans)
     try:
+        if path == users_file(os.environ):
+            path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         click.echo(f"cannot write {path}: {(error.strerror or 'unwritable').lower()}", err=True)
         return 1
-    _print_summary(path, usable, keyed, here)
+    _print_summary(path, usable, keyed, here, plans)
     return 0
 
 
@@ -198,10 +205,13 @@ def _ask_choices(
     return wanted, default, keyed
 
 
-def _print_summary(path: Path, usable: Sequence[Provider], keyed: bool, here: Local | None) -> None:
+def _print_summary(
+    path: Path, usable: Sequence[Provider], keyed: bool, here: Local | None, plans: Sequence[PersonalPlan]
+) -> None:
     ollama = "Ollama on this machine" + (f" ({count_text(len(here.models), 'model')})" if here is not None else "")
-    names = [row.display_name for row in usable] + ([ollama] if here is not None else [])
-    says = ", ".join(names) if usable else f"{ollama}; the environment has no key of a provider"
+    names = [f"your {plan.title} plan" for plan in plans] + [row.display_name for row in usable]
+    says = ", ".join(names + ([ollama] if here is not None else [])) or ollama
+    says += "" if usable else "; the environment has no key of a provider"
     click.echo(f"wrote {path} with {says}")
     if keyed and not os.environ.get("TRIGATE_API_KEY"):
         click.echo('then: export TRIGATE_API_KEY="$(openssl rand -hex 32)"')
@@ -209,12 +219,16 @@ def _print_summary(path: Path, usable: Sequence[Provider], keyed: bool, here: Lo
         load(path, os.environ if not keyed else {**os.environ, "TRIGATE_API_KEY": "any"})
     except ConfigError as error:  # such as an environment that changed meanwhile
         click.echo(str(error), err=True)
-    option = "" if path == FILE else f" --config {path}"
+    option = "" if path in (FILE, users_file(os.environ)) else f" --config {path}"
     commands = {
         f"trigate check{option}": "find mistakes",
         f"trigate doctor{option}": "test each model",
         f"trigate serve{option}": "run the gateway",
         f"trigate connect claude{option}": "point a client at it; --list shows all clients",
+        **{
+            f"trigate connect {plan.program} --login{option} --": f"run {plan.program_title} with your plan"
+            for plan in plans
+        },
     }
     width = max(map(len, commands))
     for command, what in commands.items():
@@ -232,8 +246,10 @@ def configuration(
     here: Local | None = None,
     env: Mapping[str, str] = MappingProxyType({}),
     state: Path = Path("trigate.sqlite"),
+    plans: Sequence[PersonalPlan] = (),
 ) -> str:
-    """Return a commented configuration without secrets, for the providers ``usable`` and the local models ``here``.
+    """Return a commented configuration without secrets, for the providers ``usable``, the local models ``here`` and the
+    ``plans``.
 
     ``others`` become comments. Regions and the like come from ``env``; ``state`` is the state file."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # only this command needs it
@@ -253,8 +269,11 @@ def configuration(
         default=default,
         here=here,
         others=others,
-        targets_by_alias=_targets_by_alias(default, here, usable),
-        has_unknown_models=default is None and here is None and usable,
+        plans=plans,
+        own_names={plan.keyed: plan.keyed_entry for plan in plans if plan.keyed_entry != plan.keyed},
+        families={plan.family: _family_targets(plan, usable, here) for plan in plans},
+        targets_by_alias=_targets_by_alias(default, here, usable, plans),
+        has_unknown_models=default is None and here is None and usable and not plans,
         keyed=keyed,
         state=state,
     )
@@ -272,16 +291,26 @@ def _address_settings(row: Provider, env: Mapping[str, str]) -> list[str]:
     return [f"{name}: {known}" if known else f"{name}: {LIKELY[name]}   # yours" for name, known in found]
 
 
+def _family_targets(plan: PersonalPlan, usable: Sequence[Provider], here: Local | None) -> str:
+    """Return the targets of a family of names in YAML: the plan, a key once the plan is exhausted, the local model."""
+    paid = f"{{target: {plan.keyed_entry}/*, when: [quota, rate_limited, overloaded]}}"
+    keyed = [paid] if any(row.id == plan.keyed for row in usable) else []
+    return ", ".join([f"{plan.entry}/*", *keyed, *([f"ollama/{here.large}"] if here is not None else [])])
+
+
 def _targets_by_alias(
-    default: Provider | None, here: Local | None, usable: Sequence[Provider]
+    default: Provider | None, here: Local | None, usable: Sequence[Provider], plans: Sequence[PersonalPlan]
 ) -> Mapping[str, Sequence[str]]:
     """Return the targets of the aliases. The second provider is the fallback of the first."""
     starts: list[tuple[str, Start | Local]] = []
     if default is not None:
         rows = [default, *(row for row in usable if row is not default and start_of(row) is not None)][:2]
-        starts = [(row.id, start) for row in rows if (start := start_of(row)) is not None]
+        names = {plan.keyed: plan.keyed_entry for plan in plans}
+        starts = [(names.get(row.id, row.id), start) for row in rows if (start := start_of(row)) is not None]
     elif here is not None:
         starts = [("ollama", here)]
+    elif plans:
+        return {}
     if not starts:  # no model is known
         name = f"{usable[0].id}/MODEL" if usable else "ollama/llama3.2"
         return {"smart": [name], "fast": [name]}

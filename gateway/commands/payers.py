@@ -35,12 +35,12 @@ def payer_lines(config: Config, client: Client, models: Mapping[str, object], *,
     found = _chains_text(targets, client, login=login)
     if found:
         yield f"Who pays: {found}."
-    takes_login = any(_takes_login(client, one.target.entry) for group in targets.values() for one in group)
-    if takes_login and login and (others := _chains_text(targets, client, login=False)):
-        yield f"Without --login: {others}."
-    elif takes_login and not login:
-        yield ("With --login, your plan pays first." if found else "They need the login of your plan: add --login.")
-    free = next((one.name for one in config.entries if _is_free(one) and f"{one.name} (free)" not in found), None)
+    if any(_takes_login(client, entry) for entry in config.entries):
+        if not login:
+            yield "To use your plan: add --login."
+        elif others := _chains_text(targets, client, login=False):
+            yield f"Without --login: {others}."
+    free = next((one.name for one in config.entries if _is_free(one) and f"{one.name} (free" not in found), None)
     if found and free is not None and not login:
         yield f"To pay nothing: --model {free}."
 
@@ -79,21 +79,20 @@ def _pays(one: Candidate, client: Client, *, login: bool) -> bool:
 
 
 def _chain_text(candidates: Sequence[Candidate]) -> str:
-    """Return the payers in their order, each once, with the failures of others after which they pay."""
+    """Return the payers in their order, each once, with the failures of others or kinds of requests that lead to it."""
     payers: dict[str, str] = {}
     for one in candidates:
-        why = "" if one.when >= UNAVAILABLE or not payers else f" (after {', '.join(sorted(one.when))})"
-        payers.setdefault(_payer(one), why)
-    return ", then ".join(payer + why for payer, why in payers.items())
+        free = "free" if one.target.price is not None and one.target.price.origin == "free" else ""
+        after = "" if one.when >= UNAVAILABLE or not payers else f"after {', '.join(sorted(one.when))}"
+        notes = "; ".join(filter(None, (free, f"for {', '.join(sorted(one.kinds))}" if one.kinds else after)))
+        payers.setdefault(one.target.place if free else _payer(one), f" ({notes})" if notes else "")
+    return ", then ".join(payer + notes for payer, notes in payers.items())
 
 
 def _payer(one: Candidate) -> str:
-    entry, key = one.target.entry, one.target.entry.key
-    price = one.target.price
+    entry, key, price = one.target.entry, one.target.entry.key, one.target.price
     if entry.passthrough_auth:
         return "your plan"
-    if price is not None and price.origin == "free":
-        return f"{one.target.place} (free)"
     variable = _VARIABLE.fullmatch(str(key or ""))
     if variable is not None:
         source = variable[1]

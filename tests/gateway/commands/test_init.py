@@ -20,16 +20,25 @@ from gateway.commands.init import (
     query_local_ollama,
     start_of,
 )
+from gateway.commands.plans import plans_here
 from gateway.config.loading import load
 from gateway.routing.router import Router
 from providers.catalog.providers import CATALOG
-from tests.support.command_line import COMMAND, environment, invoke
+from tests.support.command_line import COMMAND, environment, invoke, script
 from tests.support.each_row import each_row
 from tests.support.harness import START_SECONDS
 from tests.support.http_servers import QuietHandler, http_server
 
 USABLE = [row for row in CATALOG.values() if row.key_env and row.base_url and row.speaks]
 KEYED = {row.key_env: f"sk-secret-{row.id}" for row in CATALOG.values() if row.key_env}
+
+
+@pytest.fixture(autouse=True)
+def _no_logins(tmp_path_factory, monkeypatch):
+    """Hide the logins of the person who runs the tests."""
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+    for name in ("CLAUDE_CONFIG_DIR", "CLAUDE_CODE_OAUTH_TOKEN", "CODEX_HOME"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def loaded(tmp_path, text, env):
@@ -237,6 +246,89 @@ def test_on_a_terminal_it_asks(tmp_path):
     assert [entry.provider.id for entry in config.entries] == ["openai", "groq", "groq"]
     assert next(entry for entry in config.entries if entry.default).provider.id == "groq"
     assert [key.name for key in config.client_keys] == ["me"]
+
+
+# Plans
+
+CLAUDE = ".claude/.credentials.json", '{"claudeAiOauth": {"accessToken": "sk-ant-oat01-x"}}'
+CHATGPT = ".codex/auth.json", '{"OPENAI_API_KEY": null, "tokens": {"id_token": "x"}}'
+
+
+@each_row(
+    ("files", "env", "titles"),
+    [
+        ([], {}, []),
+        ([CLAUDE], {}, ["Claude"]),
+        ([CLAUDE, CHATGPT], {}, ["Claude", "ChatGPT"]),
+        ([(".claude.json", '{"oauthAccount": {"accountUuid": "x"}}')], {}, ["Claude"]),
+        ([(".claude.json", '{"oauthAccount": {}, "primaryApiKey": "sk-ant-api"}')], {}, []),
+        ([(".codex/auth.json", '{"OPENAI_API_KEY": "sk-x"}')], {}, []),
+        ([(".codex/auth.json", "no JSON")], {}, []),
+        ([("own/.credentials.json", CLAUDE[1])], {"CLAUDE_CONFIG_DIR": "own"}, ["Claude"]),
+        ([], {"CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat01-x"}, ["Claude"]),
+    ],
+)
+def test_the_logins_of_programs_are_found(tmp_path_factory, monkeypatch, files, env, titles):
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home)
+    for name, text in files:
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).write_text(text)
+    assert [plan.title for plan in plans_here(env, None)] == titles
+
+
+@each_row(
+    ("keys", "aliases"),
+    [
+        (
+            {"ANTHROPIC_API_KEY": "k", "OPENAI_API_KEY": "k"},
+            [
+                "  'claude-*': {targets: [plan/*, {target: paid/*, when: [quota, rate_limited, overloaded]}]}",
+                "  'gpt-*': {targets: [chatgpt/*, {target: openai/*, when: [quota, rate_limited, overloaded]}]}",
+                "  smart: {targets: [openai/gpt-6.1-sol, paid/claude-sonnet-5-5]}",
+                "  fast: {targets: [openai/gpt-6-luna, paid/claude-haiku-5-5]}",
+            ],
+        ),
+        ({}, ["  'claude-*': {targets: [plan/*]}", "  'gpt-*': {targets: [chatgpt/*]}"]),
+    ],
+)
+def test_a_plan_comes_before_the_key_for_each_model_of_its_family(tmp_path, keys, aliases):
+    file = tmp_path / "trigate/trigate.yaml"
+    for name, text in (CLAUDE, CHATGPT):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), **keys}
+    made = invoke("init", "--force", str(file), cwd=tmp_path, env=env)
+    assert made.returncode == 0, made.stderr
+    assert "with your Claude plan, your ChatGPT plan" in made.stdout
+    assert "then: trigate connect claude --login --  run Claude Code with your plan" in " ".join(made.stdout.split(" "))
+    written = file.read_text().partition("model_aliases:\n")[2].partition("\n\n")[0].splitlines()
+    assert written == aliases
+    checked = invoke("check", cwd=tmp_path, env=env)
+    assert checked.returncode == 0, checked.stderr
+    assert "warning" not in checked.stderr
+    shown = invoke("explain", "claude-opus-6", "--api", "messages", cwd=tmp_path, env=env).stdout
+    assert "target   anthropic/claude-opus-6 (" in shown
+
+
+@pytest.mark.process
+def test_on_a_terminal_it_asks_for_the_plan_of_an_installed_program(tmp_path):
+    script(tmp_path, "claude", "")
+    ours, theirs = pty.openpty()
+    env = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    try:
+        os.write(ours, b"y\n\n")
+        found = subprocess.run(
+            [*COMMAND, "init"], cwd=tmp_path, env=environment(env), stdin=theirs, capture_output=True, text=True,
+            timeout=START_SECONDS,
+        )  # fmt: skip
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert found.returncode == 0, found.stderr
+    assert "Claude Code is installed here without a login. Do you have a Claude plan? [y/N]" in found.stdout
+    assert "name: plan/*" in (tmp_path / "trigate.yaml").read_text()
 
 
 # Clouds

@@ -19,6 +19,7 @@ model_aliases:
   claude-sonnet-5-5:
     targets: [plan/claude-sonnet-5-5, {target: paid/claude-sonnet-5-5, when: [quota, overloaded]}, ollama/qwen3]
   only-plan: {target: plan/claude-opus-5}
+  kinds: {targets: [openai/gpt-6, {target: ollama/qwen3, when: [background]}]}
 """
 FREE = "To pay nothing: --model ollama/qwen3."
 
@@ -42,15 +43,16 @@ def config(tmp_path):
         ),
         (
             "claude", {}, False,
-            ["Who pays: ANTHROPIC_API_KEY, then ollama/qwen3 (free).", "With --login, your plan pays first."],
+            ["Who pays: ANTHROPIC_API_KEY, then ollama/qwen3 (free).", "To use your plan: add --login."],
         ),
-        ("claude", {"opus": "only-plan"}, False, ["They need the login of your plan: add --login."]),
+        ("claude", {"opus": "only-plan"}, False, ["To use your plan: add --login."]),
         ("aider", {"model": "openai/gpt-6"}, False, ["Who pays: OPENAI_API_KEY.", FREE]),
         ("aider", {"model": "zai/glm-5"}, False, ["Who pays: a plan (the key of zai/glm-5).", FREE]),
         (
             "aider", {"model": "openai/gpt-6", "small": "ollama/qwen3"}, False,
             ["Who pays: openai/gpt-6: OPENAI_API_KEY; ollama/qwen3: ollama/qwen3 (free)."],
         ),
+        ("aider", {"model": "kinds"}, False, ["Who pays: OPENAI_API_KEY, then ollama/qwen3 (free; for background)."]),
         ("aider", {"model": "unknown"}, False, []),
         ("aider", {}, False, []),
     ],
