@@ -11,6 +11,7 @@ from gateway.commands.imports.imported_secrets import SecretOwner
 from gateway.commands.imports.imported_values import (
     ENVIRONMENT,
     escape_dollars,
+    free_name,
     is_switched_off,
     mapping_of,
     number_of,
@@ -85,6 +86,8 @@ class ModelDraft:
     weights: tuple[float, ...]
     result: Result
     prefix: str = ""
+    target: str = ""
+    """The target of the wildcard alias that the name becomes, if any."""
     entry: dict[str, Any] = attrs.field(factory=dict)
     notes: list[str] = attrs.field(factory=list)
 
@@ -153,7 +156,7 @@ def _add_model(draft: ModelDraft, taken: dict[str, str]) -> None:
     """Convert one model: add its entry to the result, or the reason why it cannot be converted."""
     name, result = draft.name, draft.result
     what = f"{name} ({draft.old_model})"
-    if name in taken and "*" in name:
+    if name in taken and "*" in name and name not in result.wildcards:
         result.lose(what, (Group.PROTECTION, f"{taken[name]} has this pattern already, and can have only one entry"))
         return
     before = len(result.losses)
@@ -166,7 +169,9 @@ def _add_model(draft: ModelDraft, taken: dict[str, str]) -> None:
         result.lose_model(name, what, error.mistakes[0].found if isinstance(error, ConfigError) else str(error))
         return
     entry = draft.entry
-    if "*" in name and entry.get("name", entry["model"]) in result.names:
+    if draft.target:
+        result.add_wildcard(escape_dollars(name), draft.target, entry["name"])
+    elif "*" in name and entry.get("name", entry["model"]) in result.names:
         taken[name] = entry["model"]
         result.remarks.append(f"{entry['model']} serves {name}, too")
         return
@@ -282,7 +287,8 @@ def _split_model(draft: ModelDraft, provider: Any) -> tuple[str, str]:
 def _model_and_entry_name(draft: ModelDraft, place: ModelPlace) -> tuple[str, str]:
     """Return the model and the entry's name. Raises ``Inconvertible`` for unsupported patterns.
 
-    Supported are ``prefix/*``, and families of a provider such as ``claude-*``, which its wildcard serves."""
+    Supported are ``prefix/*``, families of a provider such as ``claude-*``, which its wildcard serves, and names with
+    one ``*``, which become wildcard aliases."""
     name, rest, provider = draft.name, place.model, place.provider
     if "*" not in name + rest or (rest == "*" and name.endswith("/*") and name.count("*") == 1):
         return rest, escape_dollars(name)
@@ -295,7 +301,16 @@ def _model_and_entry_name(draft: ModelDraft, place: ModelPlace) -> tuple[str, st
         why = "the entry does not serve names that match no model family of the provider"
         draft.result.lose(f"the rest of {name}", (Group.NAMES, why))
         return "*", f"{provider}/*"
-    raise Inconvertible("the only supported patterns are provider/* and model families such as claude-*")
+    before, _, after = name.partition("*")
+    start, star, end = rest.partition("*")
+    has_one_meaning = not star or start[-1:] not in ("", "/") or bool(end) or before[-1:] in ("", "/")
+    if name.count("*") != 1 or rest.count("*") > 1 or not has_one_meaning or (after and not end and start[-1:] == "/"):
+        why = "the only supported patterns are provider/*, model families such as claude-*, and one * on each side"
+        raise Inconvertible(f"{why}, such as house-* and openai/gpt-*")
+    slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "all"
+    own = free_name(f"{slug}-models", {one.removesuffix("/*") for one in draft.result.taken_names})
+    draft.target = f"{own}/{escape_dollars(rest)}" if star else own
+    return ("*", f"{own}/*") if star else (rest, own)
 
 
 def _add_price(draft: ModelDraft) -> None:

@@ -177,7 +177,8 @@ def _read_fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
     unavailable = fallbacks_in("fallbacks")
     default = tuple(served_names(settings.get("default_fallbacks") or [], "default_fallbacks"))
     default = unavailable.pop("*", ()) or default
-    if default and (patterns := [name for name in result.names if name.endswith("*")]):
+    patterns = [name for name in (*result.names, *result.wildcards) if "*" in name and name not in result.private]
+    if default and patterns:
         record_loss(f"default_fallbacks of the names of {', '.join(sorted(patterns))}", "a pattern has no fallbacks")
     return _Fallbacks(
         unavailable, default, fallbacks_in("context_window_fallbacks"), fallbacks_in("content_policy_fallbacks")

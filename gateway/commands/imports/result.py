@@ -12,6 +12,7 @@ from gateway.commands.imports.imported_secrets import SecretNames
 from gateway.commands.imports.imported_values import escape_dollars
 from gateway.commands.imports.losses import Group, Loss, Reason
 from gateway.commands.terminal import count_text
+from gateway.config.aliases import Route
 from gateway.config.loading import from_mapping
 from gateway.config.names import Found, Names
 from gateway.config.patterns import ModelNames
@@ -70,6 +71,10 @@ class Result:
     deployments: dict[str, list[Deployment]] = attrs.field(factory=dict)
     """The deployments by the name that clients use, without patterns."""
     aliases: dict[str, Any] = attrs.field(factory=dict)
+    wildcards: dict[str, list[str]] = attrs.field(factory=dict)
+    """The targets of wildcard aliases, whose entries only they use."""
+    private: list[str] = attrs.field(factory=list)
+    """The names of these entries."""
     model_ids: dict[str, Any] = attrs.field(factory=dict)
     """Aliases whose names are the models of ``litellm_params``."""
     same: dict[str, str] = attrs.field(factory=dict)
@@ -126,14 +131,18 @@ class Result:
     @property
     def requested_names(self) -> list[str]:
         """The names and patterns of the old file that the new one serves, without aliases."""
-        return [*self.deployments, *sorted(name for name in self.names if "*" in name)]
+        return [*self.deployments, *sorted(name for name in self.names if "*" in name and name not in self.private)]
 
     def name_test(self) -> Callable[[str], bool]:
         """Return a function that tests whether the new file serves a name."""
         found, written = self.finder(), self.taken_names
+        wildcards = [Route(name=name) for name in self.wildcards]
 
         def is_served(name: str) -> bool:
-            return name in written or (not self.is_missing(name) and found(name) is not None)
+            if name in written:
+                return True
+            is_matched = any(one.matches(name) for one in wildcards)
+            return not self.is_missing(name) and (is_matched or found(name) is not None)
 
         return is_served
 
@@ -146,7 +155,8 @@ class Result:
         if name in self.missing_aliases:
             return True
         plain = name.replace("$$", "$")
-        patterns = {*self.missing_names, *(one.replace("$$", "$") for one in self.names if "*" in one)}
+        served = (one.replace("$$", "$") for one in (*self.names, *self.wildcards) if "*" in one)
+        patterns = {*self.missing_names, *served}
         fitting = [one for one in patterns if one == plain or ("*" in one and fnmatch.fnmatchcase(plain, one))]
         return bool(fitting) and max(fitting, key=len) in self.missing_names
 
@@ -158,6 +168,7 @@ class Result:
         kept = {*self.deployments, *self.aliases, *self.model_ids}
         hidden = [one.name for deployments in self.deployments.values() for one in deployments if "*" not in one.name]
         hidden = [name for name in dict.fromkeys(hidden) if name not in kept]
+        hidden += (f"{name}*" if "*" in name else name for name in self.private)  # longer than the name of the entry
         if not any("*" in name for name in self.names):
             return hidden
         missing = (escape_dollars(name) for name in (*self.missing_names, *self.missing_aliases))
@@ -184,6 +195,13 @@ class Result:
                 return None
 
         return find
+
+    def add_wildcard(self, name: str, target: str, entry: str) -> None:
+        """Add ``target`` of the ``entry`` to the wildcard alias ``name``; several targets share the requests."""
+        targets = self.wildcards.setdefault(name, [])
+        targets.append(target)
+        self.private.append(entry)
+        self.aliases[name] = {"target": target} if len(targets) == 1 else {"targets": [targets]}
 
     def lose(self, what: str, reason: Reason) -> None:
         """Record a lost setting."""

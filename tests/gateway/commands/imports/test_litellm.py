@@ -367,7 +367,7 @@ LOST = [
     ({"model_list": [item("b", "sagemaker/x")]}, "b (sagemaker/x): trigate does not support SageMaker"),
     ({"model_list": [item("n", "nothing-known")]}, "n (nothing-known): the provider is missing"),
     ({"model_list": [item("*", "*")]}, "* (*): a pattern cannot match all providers"),
-    ({"model_list": [item("a*b", "openai/a*b")]}, "a*b (openai/a*b): the only supported patterns are provider/*"),
+    ({"model_list": [item("a-*", "openai/*")]}, "a-* (openai/*): the only supported patterns are provider/*"),
     ({"model_list": [item("v", "llamafile/x")]}, "v (llamafile/x): unknown provider"),
     ({"model_list": [item("u", "openai/x", api_base="ftp://x")]}, "u (openai/x): 'ftp://x'"),
     ({"model_list": [{"model_name": 5}]}, "model_list[1]: model_name or litellm_params.model is missing"),
@@ -578,11 +578,25 @@ def test_settings_with_a_counterpart_are_converted():
         ("claude-*", "anthropic/claude-*", "claude-haiku-4-5", "anthropic/claude-haiku-4-5"),
         ("gemini-*", "gemini/gemini-*", "gemini-9-pro", "gemini/gemini-9-pro"),
         ("*", "openai/*", "gpt-9", "openai/gpt-9"),
+        ("house-*", "openai/gpt-*", "house-5-mini", "openai/gpt-5-mini"),
+        ("or/*", "openrouter/anthropic/*", "or/claude-x", "openrouter/anthropic/claude-x"),
+        ("cheap-*", "openai/gpt-4o-mini", "cheap-anything", "openai/gpt-4o-mini"),
     ],
 )
-def test_a_pattern_of_a_providers_own_names_is_its_wildcard(name, model, asked, target):
+def test_a_pattern_of_names_is_a_wildcard_or_a_wildcard_alias(name, model, asked, target):
     config, _, _ = convert_file(item(name, model))
     assert Router(config).resolve(asked, "chat").name == target
+
+
+def test_an_entry_of_a_wildcard_alias_has_no_names_of_its_own_and_several_share_the_requests():
+    azure = item("house-*", "azure/gpt-*", api_key="k", api_base="https://x.openai.azure.com", api_version="v1")
+    config, _, _ = convert_file(item("house-*", "openai/gpt-*"), azure)
+    router = Router(config)
+    assert {one.group for one in router.plan("house-5", "chat").candidates} == {0}
+    assert [one.name for one in router.plan("house-5", "chat").targets] == ["openai/gpt-5", "azure_openai/gpt-5"]
+    for name in ("house-models/gpt-5", "house-models-2/gpt-5", "gpt-5"):
+        with pytest.raises(GatewayError, match="not configured"):
+            router.plan(name, "chat")
 
 
 def test_every_provider_that_is_known_by_name_is_in_the_catalogue_or_needs_an_address():
