@@ -1,4 +1,4 @@
-"""The command ``trigate import``, which converts the configuration of a LiteLLM proxy.
+"""The command ``trigate import``, which converts the configuration of a LiteLLM proxy or of claude-code-router.
 
 The result contains no keys of providers, but a variable for each. Comments and a summary list the settings without a
 counterpart.
@@ -13,12 +13,13 @@ import click
 import yaml
 
 from configfile import document
+from gateway.commands.imports.claude_code_router import convert_claude_code_router, read_json5
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_database import read_database
 from gateway.commands.imports.losses import SERIOUS, Group
 from gateway.commands.imports.result import Result, lines, one_line, summary
 from gateway.commands.terminal import say
-from gateway.config.file_search import LITELLM, recognise_gateway
+from gateway.config.file_search import CLAUDE_CODE_ROUTER, LITELLM, recognise_gateway
 from gateway.config.loading import ConfigError, from_mapping
 
 GOOD: Final = 0
@@ -32,8 +33,7 @@ def run(file: Path, write: Path | None, partial: bool = False, database: str | N
     """Convert ``file``, with ``partial`` also if models cannot be converted. Return the exit status."""
     try:
         content, duplicates = read_with_includes(file)
-        check_is_litellm(content)
-        result = convert_litellm(content, None if database is None else read_database(database, os.environ))
+        result = _convert(content, database)
         for place in duplicates:
             why = "the key appears twice, and the last value applies, as in LiteLLM"
             result.lose(f"an earlier {place}", (Group.TRIFLES, why))
@@ -61,6 +61,14 @@ def run(file: Path, write: Path | None, partial: bool = False, database: str | N
     return LOST if any(loss.group in SERIOUS for loss in result.losses) else GOOD
 
 
+def _convert(content: Any, database: str | None) -> Result:
+    """Convert the file of LiteLLM's proxy or of claude-code-router. Raises ``ConfigError``."""
+    if isinstance(content, dict) and recognise_gateway(content) is CLAUDE_CODE_ROUTER:
+        return convert_claude_code_router(content)
+    check_is_litellm(content)
+    return convert_litellm(content, None if database is None else read_database(database, os.environ))
+
+
 def check_is_litellm(content: Any) -> None:
     """Raise ``ConfigError`` for the file of another gateway."""
     if not isinstance(content, dict) or "model_list" in content:
@@ -81,7 +89,7 @@ def read_with_includes(file: Path) -> tuple[Any, list[str]]:
     waiting, seen = [file], {os.path.realpath(file)}
     while waiting:
         path = waiting.pop(0)
-        read = document.read(document.read_bytes(path), str(path), last_wins=True)
+        read = document.read(read_json5(document.read_bytes(path)), str(path), last_wins=True)
         places += read.duplicates
         if not isinstance(read.content, dict):
             merged = read.content if merged is None else merged

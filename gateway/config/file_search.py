@@ -119,6 +119,11 @@ def _is_litellm(content: Mapping[str, Any]) -> bool:
     return _has_any_key(content, "model_list", "litellm_settings", "router_settings", "general_settings")
 
 
+def _is_claude_code_router(content: Mapping[str, Any]) -> bool:
+    """Recognise the ``config.json`` of claude-code-router (https://github.com/musistudio/claude-code-router)."""
+    return isinstance(content.get("Providers"), list) or _has_any_key(content.get("Router"), "default", "longContext")
+
+
 def _is_bifrost(content: Mapping[str, Any]) -> bool:
     """Recognise Bifrost's ``config.json`` (https://docs.getbifrost.ai/deployment-guides/config-json)."""
     providers = content.get("providers")
@@ -152,9 +157,11 @@ _PORTKEYS: Final = ("virtual_key", "virtualKey", "override_params", "overridePar
 _OWN_KEYS: Final = frozenset({"version", "model_providers", "llm_providers", "listeners"})
 
 LITELLM: Final = Foreign("LiteLLM's proxy", "convert it: `trigate import {file} --write trigate.yaml`", _is_litellm)
+CLAUDE_CODE_ROUTER: Final = Foreign("claude-code-router", LITELLM.advice, _is_claude_code_router)
 _BY_HAND: Final = "write a configuration by hand: docs/migrating.md, section From {}, has an example"
 
 FOREIGN: Final = (
+    CLAUDE_CODE_ROUTER,
     LITELLM,
     Foreign("agentgateway", _BY_HAND.format("agentgateway"), _is_agentgateway),
     Foreign("Bifrost", _BY_HAND.format("Bifrost"), _is_bifrost),

@@ -1,4 +1,4 @@
-"""Conversion of a LiteLLM proxy's configuration, for ``trigate import``.
+"""Conversion of the configurations of a LiteLLM proxy and of claude-code-router, for ``trigate import``.
 
 - ``result`` has the new file and its summary, ``losses`` the settings without a counterpart.
 - ``litellm``: a LiteLLM proxy's file. ``litellm_tables`` has its providers and settings; ``litellm_models``,
@@ -6,5 +6,6 @@
   ``litellm_members``, and ``litellm_keys`` with ``litellm_budgets`` and ``litellm_rows`` convert the parts.
 - ``litellm_limits``: limits of keys and teams, also for the HTTP API and tables of keys.
 - ``litellm_database`` reads the keys from PostgreSQL, and ``litellm_columns`` lists what it does not convert.
+- ``claude_code_router``: its ``config.json``.
 - ``imported_secrets``: credentials, which become variables in the new file. ``imported_values``: texts and numbers.
 """
