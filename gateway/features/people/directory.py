@@ -2,6 +2,7 @@
 
 People are not in the file, so a table makes a person's value from the client of its rule, when it is first needed."""
 
+import math
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -10,6 +11,7 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 import attrs
 
 from gateway.config.clients import ClientKey
+from gateway.features.people.followed import PersonKey
 from gateway.features.people.records import Credential
 from gateway.features.people.settings import AdmitRule
 from gateway.features.people.values import Person
@@ -52,6 +54,12 @@ class Sender:
     credential: Credential
     credential_id: str | None = None
     source: object = None
+
+
+def sign_in_time(sender: Sender) -> float:
+    """Return the Unix time by which a person must sign in again to use the own key of ``sender``."""
+    limits, key = sender.known.rule.own_keys, sender.source
+    return key.confirmed + limits.renew if limits is not None and isinstance(key, PersonKey) else math.inf
 
 
 SENDER: ContextVar[Sender | None] = ContextVar("SENDER", default=None)

@@ -15,7 +15,7 @@ from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
 from gateway.config.unlisted import Caller, SentRights, UnlistedClients
 from gateway.features.admin.interface import PREFIX
-from gateway.features.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
+from gateway.features.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender, sign_in_time
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.issuers import IssuerDirectory
 from gateway.features.people.records import Credential
@@ -45,6 +45,7 @@ BEARER: Final = "authorization"
 _SEVERAL: Final = "the request has several different tokens in one header: send only one"
 _UNREAD: Final = "the gateway cannot read at the moment which people are blocked: try again in a few seconds"
 _KEY_ENDED: Final = "this key expired on {}: make a new one"
+_SIGN_IN: Final = "this key waits for a new sign-in since {}: sign in on the gateway's page or by `trigate login`"
 _SESSION_ENDED: Final = "the session has ended: sign in again"
 _BLOCKED: Final = "the access of this person is blocked: ask the gateway's operator"
 
@@ -172,6 +173,9 @@ class PeopleGate:
         if sender is None or sender.source is not found:
             self.check_same_person(found.issuer, found.claims, found.person)
             sender = self._remember(digest, found.issuer, found.claims, 0.0, found.until, "own key", found.name, found)
+        if time.time() >= (due := sign_in_time(sender)):
+            text = _SIGN_IN.format(spell_time(datetime.fromtimestamp(int(due), UTC)))
+            raise KeyRefused(text, "sign_in_due", found.person, headers=_HEADERS)
         if self.directory.seen is not None and rights is not None and not rights.is_blocked(found.person):
             self.directory.seen.note_key_use(digest)
         return sender

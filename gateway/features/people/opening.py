@@ -1,16 +1,21 @@
 """Opens the people of a configuration, and runs what outlives it: the keys of issuers, and the people seen."""
 
+import math
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import attrs
 import trio
 
+from configfile.wording import spell_time
 from gateway.config.settings import Config
 from gateway.features.admin.interface import RightsStore, admin_of
 from gateway.features.people.claude_code import claude_code_routes
 from gateway.features.people.confirming import IssuerConfirmation
+from gateway.features.people.directory import SENDER, sign_in_time
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.gate import PeopleGate
 from gateway.features.people.issuers import IssuerDirectory
@@ -24,8 +29,11 @@ from gateway.features.people.sessions import Sessions
 from gateway.features.people.settings import issuers_of, people_keys
 from gateway.features.people.spend_forms import spend_forms_of
 from gateway.features.people.store import PeopleStore
+from gateway.http.headers import Headers
 from gateway.ledger.figures import Figures
+from gateway.ledger.record import Record
 from gateway.seams.hooks import Hooks
+from gateway.seams.observe import ExchangeObserver
 from gateway.seams.running import Ports, Running
 
 
@@ -120,6 +128,7 @@ def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleO
         response_forms=(partial(spend_forms_of, people_keys(config).limit_message),),
         routes=(partial(sign_in_routes, config), partial(claude_code_routes, config)),
         guarded=GUARDED,
+        observe=() if followed is None else (lambda record, arrival: _SIGN_IN_NOTICE,),
         report=(partial(_report_stale_keys, tasks.issuers),),
     )
     return PeopleOfConfig(hooks, tasks, admin.store, config, gate, followed, own_keys, sessions)
@@ -146,3 +155,21 @@ def _open_sessions(
         confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key))
     rows = FollowedPeople() if followed is None else followed
     return Sessions(config, store, RuleBook(issuers_of(config)), confirmation, rows)
+
+
+NOTICE_SECONDS: Final = 7 * 86400.0
+"""Seconds before an own key asks for a sign-in, in which each response has the time."""
+
+
+class _SignInNotice(ExchangeObserver):
+    """Adds the time by which the person must sign in again to responses."""
+
+    def headers(self, record: Record, *, is_whole: bool) -> Headers:
+        sender = SENDER.get()
+        due = math.inf if sender is None else sign_in_time(sender)
+        if due - time.time() > NOTICE_SECONDS:
+            return ()
+        return (("x-trigate-sign-in-by", spell_time(datetime.fromtimestamp(int(due), UTC))),)
+
+
+_SIGN_IN_NOTICE: Final = _SignInNotice()

@@ -20,13 +20,14 @@ MOST_BLOCKS: Final = 50_000
 def put_person(tables: RightsTables, person: SeenPerson) -> None:
     """Store a person as seen, and its claims unless newer ones are stored.
 
-    If it has own keys, other processes learn its new claims."""
+    If it has own keys, other processes learn its new claims, and when it confirmed them."""
     before = tables.find(PEOPLE, name=person.name)
     if before is not None and person.claims_at < before.claims_at:
         tables.update(PEOPLE, {"name": person.name}, seen=max(person.seen, before.seen))
         return
     tables.put(PEOPLE, person, kept=("first",))
-    if before is not None and before.claims != person.claims and own_keys_of(tables, person.name):
+    is_news = before is not None and (before.claims, before.claims_at) != (person.claims, person.claims_at)
+    if is_news and own_keys_of(tables, person.name):
         tables.note_change("own_key", person.name)
 
 

@@ -188,6 +188,11 @@ class OwnKeyLimits:
 
     most: Natural = setting("The largest number of keys that a person may make through `/me/keys`.")
     longest: Wait = setting("Their longest lifetime.")
+    renew: Wait = setting(
+        "The time since the person's last sign-in after which the keys ask for the next one.",
+        30 * 86400.0,
+        shown="`30d`",
+    )
 
 
 @attrs.frozen(repr=False)

@@ -55,7 +55,10 @@ class PeopleCalls(ApiCalls):
     def describe_caller(self, call: AdminCall) -> Mapping[str, Any]:
         sender = SENDER.get()
         limits = None if sender is None or sender.known.name != call.caller.name else sender.known.rule.own_keys
-        return {} if limits is None else {"own_keys": {"most": limits.most, "longest": spell_duration(limits.longest)}}
+        if limits is None:
+            return {}
+        times = {"longest": spell_duration(limits.longest), "renew": spell_duration(limits.renew)}
+        return {"own_keys": {"most": limits.most, **times}}
 
     async def flush(self, service: Service) -> None:
         people = people_of(service.opened.features)

@@ -2,15 +2,17 @@
 
 import contextlib
 import hashlib
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from gateway.features.people.records import OwnKey, SeenPerson, digest_of
 from tests.support.admin import AdminGateway, admin_gateway, soon
 from tests.support.each_row import each_row
-from tests.support.harness import eventually
+from tests.support.harness import Reply, eventually
 
 KEYS = "/me/keys"
 
@@ -181,3 +183,25 @@ def test_the_last_use_of_an_own_key_is_listed(tmp_path, monkeypatch):
         assert used("unused") is None
         (mine,) = (row for row in admin.call("person", "GET", KEYS).json["data"] if row["name"] == "laptop")
         assert mine["last_used"] == used("laptop")
+
+
+CHAT = {"model": "small", "messages": [{"role": "user", "content": "Hello"}]}
+
+
+@each_row(("days", "is_refused", "is_announced"), [(0.0, False, False), (24.0, False, True), (31.0, True, False)])
+def test_an_own_key_asks_for_a_new_sign_in(tmp_path_factory, days, is_refused, is_announced):
+    def call() -> Reply:
+        return admin.call(key, "POST", "/v1/chat/completions", CHAT)
+
+    with admin_gateway(tmp_path_factory.mktemp("renewal")) as admin:
+        key, now = f"sk-trigate-{'k' * 43}", time.time()
+        confirmed, claims = now - days * 86400, {"sub": "person-1", "groups": ["ml"]}
+        person = SeenPerson("okta:person-1", "okta", "", claims, "research", "user", now, now, confirmed)
+        own = OwnKey(person.name, "laptop", digest_of(key), now + 86400, confirmed)
+        admin.stored(lambda store: store.put_own_key(person, own, 3, now))
+        text = "waits for a new sign-in" if is_refused else ""
+        eventually(lambda: (found := call()) and (found.status == 401) is is_refused and text in str(found.json))
+        assert ("x-trigate-sign-in-by" in call().headers) is is_announced
+        if is_refused:
+            assert admin.call("person", "GET", "/me").status == 200  # a token of the issuer, which confirms the person
+            eventually(lambda: call().status != 401, what="the renewed key")
