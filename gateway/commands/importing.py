@@ -4,6 +4,7 @@ The result contains no keys of providers, but a variable for each. Comments and 
 counterpart.
 """
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,8 +15,10 @@ import yaml
 
 from configfile import document
 from gateway.commands.imports.claude_code_router import convert_claude_code_router, read_json5
+from gateway.commands.imports.imported_secrets import environment_line, variables_in
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_database import read_database
+from gateway.commands.imports.litellm_secrets import salt_key_of
 from gateway.commands.imports.losses import SERIOUS, Group
 from gateway.commands.imports.result import Result, lines, one_line, summary
 from gateway.commands.terminal import say
@@ -25,6 +28,10 @@ from gateway.config.loading import ConfigError, from_mapping
 GOOD: Final = 0
 NOTHING: Final = 1
 """The exit status without a result: the file cannot be read, or models cannot be converted."""
+ENVIRONMENT_ENDING: Final = ".env"
+_ENVIRONMENT_TITLE: Final = (
+    "# Secrets of the old configuration, for the variables of the new one; set those without a value"
+)
 LOST: Final = 3
 """The exit status if settings on names, protection or money were lost."""
 
@@ -43,7 +50,11 @@ def run(file: Path, write: Path | None, partial: bool = False, database: str | N
             for line in _incomplete_lines(result, file):
                 say(line)
             return NOTHING
-        _write(text, write)
+        environment = _environment(text, result)
+        if write is None:
+            click.echo(text, nl=False)
+        else:
+            _write_new({write: text, **({_environment_path(write): environment} if environment else {})})
     except ConfigError as error:
         mistake = error.mistakes[0]
         is_of_file = not mistake.file and not mistake.path.startswith("--")
@@ -58,6 +69,9 @@ def run(file: Path, write: Path | None, partial: bool = False, database: str | N
         return NOTHING
     for line in summary(result):
         say(line)
+    if environment:
+        where = "with --write, a file next to it" if write is None else str(_environment_path(write))
+        say(f"Secrets became variables: {where} has their values (mode 0600).")
     return LOST if any(loss.group in SERIOUS for loss in result.losses) else GOOD
 
 
@@ -66,7 +80,8 @@ def _convert(content: Any, database: str | None) -> Result:
     if isinstance(content, dict) and recognise_gateway(content) is CLAUDE_CODE_ROUTER:
         return convert_claude_code_router(content)
     check_is_litellm(content)
-    return convert_litellm(content, None if database is None else read_database(database, os.environ))
+    salt_key = salt_key_of(content, os.environ)
+    return convert_litellm(content, None if database is None else read_database(database, os.environ, salt_key))
 
 
 def check_is_litellm(content: Any) -> None:
@@ -112,17 +127,32 @@ def _merge(merged: dict[str, Any], content: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _write(text: str, write: Path | None) -> None:
-    """Write ``text`` into a new file, or to standard output. Raises ``OSError``."""
-    if write is None:
-        click.echo(text, nl=False)
-    else:
-        try:
-            with write.open("x") as into:
+def _environment_path(write: Path) -> Path:
+    """Return the path of the file with the values of variables next to the new file."""
+    return Path(f"{write if write.suffix == ENVIRONMENT_ENDING else write.with_suffix('')}{ENVIRONMENT_ENDING}")
+
+
+def _environment(text: str, result: Result) -> str:
+    """Return the content of the file with the values of variables, empty if the import knows none."""
+    needed, values = variables_in(text), result.values
+    lines = [environment_line(name, values[name]) for name in needed if name in values]
+    lines += [f"# {name}=" for name in needed if name not in values]
+    return "\n".join((_ENVIRONMENT_TITLE, *lines, "")) if values.keys() & set(needed) else ""
+
+
+def _write_new(files: Mapping[Path, str]) -> None:
+    """Write new files, those with secrets for their owner only, or none at all. Raises ``OSError``."""
+    try:
+        for path in files:
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, "", str(path))
+        for path, text in files.items():
+            mode = 0o600 if path.suffix == ENVIRONMENT_ENDING else 0o666
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as into:
                 into.write(text)
-        except FileExistsError as error:
-            message = "file exists; give --write the name of a new file"
-            raise FileExistsError(error.errno, message, str(write)) from None
+    except FileExistsError as error:
+        message = "file exists; give --write the name of a new file"
+        raise FileExistsError(error.errno, message, error.filename) from None
 
 
 def _incomplete_lines(result: Result, file: Path) -> Iterator[str]:

@@ -29,37 +29,56 @@ _SECRET: Final = re.compile(
 )
 """Values that look like credentials: a scheme, a usual prefix, or a long random text."""
 
+_VARIABLE: Final = re.compile(r"\$(?:\$|([A-Za-z_][A-Za-z0-9_]*))")
+_PLAIN: Final = re.compile(r"[\w./:+=@,-]+", re.ASCII)
+
+
+def variables_in(text: str) -> list[str]:
+    """Return the variables that the new file reads, sorted."""
+    return sorted({match[1] for match in _VARIABLE.finditer(text) if match[1]})
+
+
+def environment_line(name: str, value: str) -> str:
+    """Return a line for systemd, a shell or ``~/.config/trigate/environment``; a comment if they cannot hold ``value``.
+
+    Only values with special characters are quoted, because ``docker --env-file`` keeps quotes."""
+    if "'" in value or not value.isprintable():
+        return f"# {name}: its value has quotes, line breaks or control characters: set it yourself"
+    return f"{name}={value}" if _PLAIN.fullmatch(value) else f"{name}='{value}'"
+
 
 @attrs.define(repr=False)
 class SecretNames:
-    """The variables for the secrets of a file: each variable has one value."""
+    """The variables for the secrets of a file: each has one of ``values``. Those ``of_files`` need a file's path."""
 
-    _values: dict[str, str] = attrs.field(factory=dict)
+    values: dict[str, str] = attrs.field(factory=dict)
+    of_files: set[str] = attrs.field(factory=set)
 
     def variable(self, title: str, value: str) -> str:
         """Return the variable for the secret ``value``, named after ``title`` and unlike those of other values."""
         plain = re.sub(r"[^A-Z0-9]+", "_", title.upper()).strip("_")
         plain = f"{'KEY_' if plain[:1].isdigit() else ''}{plain}"
         names = chain([plain], (f"{plain}_{number}" for number in count(2)))
-        found = next(name for name in names if self._values.get(name, value) == value)
-        self._values[found] = value
+        found = next(name for name in names if self.values.get(name, value) == value)
+        self.values[found] = value
         return found
 
 
 @attrs.frozen
 class SecretOwner:
-    """A model or client by its ``name``, whose secrets become variables. Methods add remarks to ``notes``."""
+    """A model or client by its ``name``, whose secrets in ``source`` become variables. Methods add to ``notes``."""
 
     name: str
     names: SecretNames
     notes: list[str] = attrs.field(factory=list)
+    source: str = "the old file"
 
     def read_client_key(self, key: Any) -> str | None:
         """Return the variable with the ``key`` of a client.
 
         A placeholder is a key, too: without it, the new file would require none."""
         if isinstance(key, str) and key.lower() in NO_KEYS:
-            return self._replace("API key", key, "the key is in the old file")
+            return self._replace("API key", key, "the key")
         return self.read_key(key, None)
 
     def read_key(self, key: Any, default: str | None) -> str | None:
@@ -71,14 +90,14 @@ class SecretOwner:
             return None
         if not key:
             return None if default is None else f"${default}"
-        return self._replace("API key", key, "the key is in the old file")
+        return self._replace("API key", key, "the key")
 
     def read_secret(self, what: str, value: Any) -> str | None:
         """Return the variable with the secret ``what``, ``None`` without a value."""
         text = text_of(value)
         if text is None or _is_variable(text):
             return text
-        return self._replace(what, value, f"{what} is in the old file")
+        return self._replace(what, value, what)
 
     def read_headers(self, given: Mapping[Any, Any]) -> dict[str, str]:
         """Return the headers; credentials become variables."""
@@ -88,13 +107,12 @@ class SecretOwner:
                 continue
             header = str(name)
             is_secret = not _is_variable(value) and (_CREDENTIAL.search(header) or _SECRET.fullmatch(value))
-            why = f"the header {header} is in the old file"
-            found[header] = self._replace(header, value, why) if is_secret else value
+            found[header] = self._replace(header, value, f"the header {header}") if is_secret else value
         return found
 
-    def _replace(self, what: str, value: Any, why: str) -> str:
-        variable = self.names.variable(f"{self.name} {what}", str(value))
-        self.notes.append(f"{why}: set the variable {variable} to it")
+    def _replace(self, title: str, value: Any, what: str) -> str:
+        variable = self.names.variable(f"{self.name} {title}", str(value))
+        self.notes.append(f"{what} is in {self.source}: set the variable {variable} to it")
         return f"${variable}"
 
 

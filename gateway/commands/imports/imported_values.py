@@ -14,6 +14,11 @@ def is_switched_off(value: Any) -> bool:
     return value in (None, False, 0, "", [], {})
 
 
+def is_plain(value: Any) -> bool:
+    """Return whether ``value`` is a text or number, and not a variable of LiteLLM."""
+    return isinstance(value, str | int | float) and not str(value).startswith(ENVIRONMENT) and value != ""
+
+
 def text_of(value: Any) -> str | None:
     """Return ``value`` as text for the new file, with variables in its syntax and other dollar signs doubled.
 

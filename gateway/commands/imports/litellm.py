@@ -35,6 +35,7 @@ from gateway.commands.imports.litellm_routes import (
     rename_entries,
     routing_strategies,
 )
+from gateway.commands.imports.litellm_secrets import MASTER_KEY
 from gateway.commands.imports.losses import Group, Loss
 from gateway.commands.imports.result import Deployment, Result, file_content
 from gateway.config.allowance_checks import unpriced_models
@@ -52,9 +53,6 @@ _ADMIN: Final = (
     "`state_storage`"
 )
 
-MASTER_KEY: Final = "LITELLM_MASTER_KEY"
-"""The variable with LiteLLM's master key, if its settings have none."""
-
 
 @attrs.frozen
 class Clients:
@@ -67,7 +65,14 @@ class Clients:
     opening: Sequence[Mapping[str, Any]] = ()
     """Items of ``opening_spend`` for all clients together."""
     models: Sequence[str] = ()
-    """The names of models that are only in the database."""
+    """The names of models of the database that cannot be decrypted or are blocked."""
+    stored_models: Sequence[Mapping[str, Any]] = ()
+    """Items of ``model_list`` in the database, decrypted."""
+    credentials: Sequence[Mapping[str, Any]] = ()
+    """Items of ``credential_list`` in the database, decrypted."""
+    variables: Mapping[str, str] = attrs.field(factory=dict)
+    """``environment_variables`` of the database, decrypted."""
+    remarks: Sequence[str] = ()
     settings: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     """Settings that are only in the database, by their section."""
     closed_end_users: Sequence[str] = ()
@@ -82,12 +87,13 @@ def convert_litellm(content: Any, clients: Clients | None = None) -> Result:
 
     Raises ``ConfigError`` if it is not a LiteLLM configuration, or if no model can be converted."""
     _check_model_list(content)
-    result, found = Result(models=len(content["model_list"])), clients or NO_CLIENTS
+    result, found = Result(), clients or NO_CLIENTS
     content = _with_database(content, found, result)
+    result.models = len(content["model_list"]) + len(found.models)
     router = section_of(content, "router_settings")
     result.filters_tags = router.get("enable_tag_filtering") is True
     result.enforced_rates, result.strategies = enforced_rates(router), routing_strategies(router)
-    result.variables = section_of(content, "environment_variables")
+    result.variables = {**section_of(content, "environment_variables"), **found.variables}
     add_models(content["model_list"], content.get("credential_list"), _defaults(content), result)
     if not result.entries:
         raise _model_list_error("no model can be converted", "; ".join(map(str, result.missing)) or "the list is empty")
@@ -123,7 +129,9 @@ def _with_database(content: Mapping[str, Any], clients: Clients, result: Result)
 
     No wildcard of the new file may serve the models that are only in the database."""
     result.missing_names |= {name: "a model in the database" for name in clients.models if name}
-    merged = dict(content)
+    merged = {**content, "model_list": [*content["model_list"], *clients.stored_models]}
+    if clients.credentials:
+        merged["credential_list"] = [*(content.get("credential_list") or ()), *clients.credentials]
     for section, settings in clients.settings.items():
         given = section_of(content, section)
         for name in (name for name, value in settings.items() if name in given and given[name] != value):
@@ -266,6 +274,7 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
         opening = ({key: escape_dollars(value) for key, value in item.items()} for item in clients.opening)
         result.opening_spend += opening
         result.losses += clients.losses
+        result.remarks += clients.remarks
         if clients.closed_end_users:
             result.settings |= {"client_routing": ["litellm"], "blocked_end_users": [*clients.closed_end_users]}
         add_keys(clients.keys, clients.teams, result)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from gateway.commands.imports.imported_values import word_set
 from gateway.commands.imports.litellm_rows import is_set, name_list, read_mapping, read_text
+from gateway.commands.imports.litellm_secrets import NO_KEY
 from gateway.commands.imports.losses import Group, Loss, Reason
 
 METADATA: Final = "metadata"
@@ -67,6 +68,7 @@ def lost_columns(row: Mapping[Any, Any], converted: Collection[str] = ()) -> Ite
 PREFIX: Final = "LiteLLM_"
 SETTINGS: Final = f"{PREFIX}Config"
 """The table with settings that were changed at run time."""
+VARIABLES: Final = "environment_variables"
 SECTIONS: Final = ("general_settings", "router_settings", "litellm_settings")
 """The sections of that table that LiteLLM adds to those of its file."""
 
@@ -140,8 +142,8 @@ def _lost_settings(rows: Sequence[Mapping[str, Any]]) -> Iterator[Loss]:
     """Yield the losses of the table of settings, without the sections that ``stored_settings`` returns."""
     for row in rows:
         section, value = read_text(row.get("param_name")), row.get("param_value")
-        if section == "environment_variables" and is_set(value):
-            why = "their values are encrypted: set these variables where trigate starts"
+        if section == VARIABLES and is_set(value):
+            why = f"set these variables where trigate starts; {NO_KEY}"
             names = ", ".join(sorted(read_mapping(value)))
             yield Loss(Group.NAMES, f"{section} ({names}) in the database", why)
         elif section not in SECTIONS and is_set(value):

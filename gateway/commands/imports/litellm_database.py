@@ -4,6 +4,7 @@ The connection is read-only. Messages contain no content of rows and no part of 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -19,12 +20,14 @@ from gateway.commands.imports.litellm_columns import (
     LOST_TABLES,
     PREFIX,
     SETTINGS,
+    VARIABLES,
     is_record,
     lost_columns,
     lost_tables,
     stored_settings,
 )
 from gateway.commands.imports.litellm_keys import keys_of_rows, teams_of_rows
+from gateway.commands.imports.litellm_models import MODELS_TABLE, STORED
 from gateway.commands.imports.litellm_rows import (
     KEYS,
     TEAMS,
@@ -36,6 +39,7 @@ from gateway.commands.imports.litellm_rows import (
     read_objects,
     read_text,
 )
+from gateway.commands.imports.litellm_secrets import Decryption, Undecryptable, is_encrypted
 from gateway.commands.imports.losses import Group, Loss, Reason
 from gateway.commands.terminal import count_text
 
@@ -49,9 +53,9 @@ ORGANIZATIONS: Final = "LiteLLM_OrganizationTable"
 PROJECTS: Final = "LiteLLM_ProjectTable"
 USERS: Final = "LiteLLM_UserTable"
 END_USERS: Final = "LiteLLM_EndUserTable"
-MODELS: Final = "LiteLLM_ProxyModelTable"
+CREDENTIALS: Final = "LiteLLM_CredentialsTable"
 ROTATED: Final = "LiteLLM_DeprecatedVerificationToken"
-TABLES: Final = (KEYS, TEAMS, BUDGETS, USERS, END_USERS, MODELS, ROTATED, ALIASES)
+TABLES: Final = (KEYS, TEAMS, BUDGETS, USERS, END_USERS, MODELS_TABLE, CREDENTIALS, ROTATED, ALIASES)
 """The tables that are converted; older versions of LiteLLM lack some."""
 _WHOLE: Final = frozenset((*TABLES, SETTINGS, *(f"{PREFIX}{name}" for name in LOST_TABLES)))
 """The tables whose rows are read; of others, only the existence of rows matters."""
@@ -76,10 +80,10 @@ _CONNECT_SECONDS: Final = 10
 _CONNECT: Final = "connect to the database: give its connection string, or the name of a variable with it"
 
 
-def read_database(source: str, environ: Mapping[str, str]) -> Clients:
+def read_database(source: str, environ: Mapping[str, str], salt_key: str | None = None) -> Clients:
     """Return the clients in ``source``: a connection string, or the name of a variable with one.
 
-    Raises ``ConfigError``."""
+    ``salt_key`` decrypts models and credentials. Raises ``ConfigError``."""
     if source.startswith(("postgres://", "postgresql://")):
         tables = _read_server(source, "the database")
     elif source in environ:
@@ -90,7 +94,7 @@ def read_database(source: str, environ: Mapping[str, str]) -> Clients:
         raise _mistake("--database", f"there is no environment variable {source}", _CONNECT)
     if not tables.get(KEYS):
         raise _mistake("--database", f"there is no table {KEYS}, or it has no rows", "give LiteLLM's database")
-    return clients_of_tables(tables)
+    return clients_of_tables(tables, Decryption(salt_key))
 
 
 def _mistake(place: str, found: str, expected: str) -> ConfigError:
@@ -148,8 +152,8 @@ def _without_prisma(url: str) -> tuple[str, str | None]:
 # Clients
 
 
-def clients_of_tables(tables: Tables) -> Clients:
-    """Return the keys and teams of these tables, with the budgets and users that limit them."""
+def clients_of_tables(tables: Tables, decryption: Decryption = Decryption()) -> Clients:  # noqa: B008  it is frozen
+    """Return the keys and teams of these tables, with the budgets and users that limit them, and decrypted models."""
     now = datetime.now(UTC)
     budgets, users = _rows_by(tables, BUDGETS, "budget_id"), _rows_by(tables, USERS, "user_id")
     teams = _rows_by(tables, TEAMS, "team_id")
@@ -181,15 +185,86 @@ def clients_of_tables(tables: Tables) -> Clients:
         if read_text(row.get("team_id"))
     ]
     proxy = opening_spend(users.get(_PROXY, {}), now)
+    variables = _decrypt_variables(tables, decryption)
+    if variables:
+        is_other = [row.get("param_name") != VARIABLES for row in tables[SETTINGS]]
+        tables = {**tables, SETTINGS: [*compress(tables[SETTINGS], is_other)]}
+    blocked = [read_text(row.get("model_name")) for row in tables.get(MODELS_TABLE, ()) if row.get("blocked") is True]
+    models = [row for row in tables.get(MODELS_TABLE, ()) if row.get("blocked") is not True]
+    stored = _decrypt_rows(models, "model_name", decryption, _model_item)
+    credentials = _decrypt_rows(tables.get(CREDENTIALS, ()), "credential_name", decryption, _credential_item)
     return Clients(
         tuple(attrs.evolve(key, refused=refused.get(key.row["token"])) for key in keys_of_rows(rows)),
         teams_of_rows([*found_teams, *groups.values()]),
-        (*_losses(tables), *lost_tables(tables, (*TABLES, UNREADABLE)), *_column_losses(tables)),
+        (
+            *_losses(tables),
+            *stored.losses("models"),
+            *credentials.losses("credentials"),
+            *lost_tables(tables, (*TABLES, UNREADABLE)),
+            *_column_losses(tables),
+        ),
         () if proxy is None else (proxy,),
-        models=tuple(read_text(row.get("model_name")) for row in tables.get(MODELS, ())),
+        models=(*chain(*stored.lost.values()), *blocked),
+        stored_models=stored.items,
+        credentials=credentials.items,
+        variables=variables,
+        remarks=[f"omitted, because LiteLLM blocks the model: {name}" for name in blocked],
         settings=stored_settings(tables.get(SETTINGS, ())),
         closed_end_users=tuple(_closed_end_users(tables, budgets)),
     )
+
+
+# Encrypted rows
+
+
+@attrs.frozen
+class _DecryptedRows:
+    """The rows of a table as ``items``, and the names of the ``lost`` ones by the reason."""
+
+    items: list[Row] = attrs.field(factory=list, repr=False)
+    lost: dict[str, list[str]] = attrs.field(factory=dict)
+
+    def losses(self, noun: str) -> Iterator[Loss]:
+        for why, names in self.lost.items():
+            listed = name_list([*dict.fromkeys(names)], noun)
+            yield Loss(Group.NAMES, f"{noun} that are only in the database: {listed}", why)
+
+
+def _decrypt_rows(
+    rows: Sequence[Row], name: str, decryption: Decryption, convert: Callable[[Row, Decryption], Row]
+) -> _DecryptedRows:
+    found = _DecryptedRows()
+    for row in rows:
+        try:
+            found.items.append(convert(row, decryption))
+        except Undecryptable as error:
+            found.lost.setdefault(str(error), []).append(read_text(row.get(name)))
+    return found
+
+
+def _model_item(row: Row, decryption: Decryption) -> Row:
+    """Return an item of ``model_list`` for a stored model. Raises ``Undecryptable``."""
+    params, info = read_mapping(row.get("litellm_params")), read_mapping(row.get("model_info"))
+    if not is_encrypted(params.get("model")):
+        raise Undecryptable("LiteLLM did not encrypt them: write them into the file")
+    found = {"model_name": row.get("model_name"), "litellm_params": decryption.decrypt(params)}
+    return {**found, "model_info": {**info, STORED: True}}
+
+
+def _credential_item(row: Row, decryption: Decryption) -> Row:
+    """Return an item of ``credential_list`` for a stored credential. Raises ``Undecryptable``."""
+    values = decryption.decrypt(read_mapping(row.get("credential_values")))
+    return {"credential_name": row.get("credential_name"), "credential_values": values}
+
+
+def _decrypt_variables(tables: Tables, decryption: Decryption) -> dict[str, str]:
+    """Return the variables that LiteLLM sets from its database, empty if they cannot be decrypted."""
+    rows = [row for row in tables.get(SETTINGS, ()) if row.get("param_name") == VARIABLES]
+    try:
+        found = [decryption.decrypt(read_mapping(row.get("param_value"))) for row in rows if decryption.key]
+    except Undecryptable:
+        return {}
+    return {name: str(value) for variables in found for name, value in variables.items()}
 
 
 def _rows_by(tables: Tables, table: str, column: str) -> dict[str, Row]:
@@ -277,10 +352,6 @@ def _losses(tables: Tables) -> Iterator[Loss]:
     if regional := [row for row in end_users if has_value(row.get("allowed_model_region"))]:
         why = "set `models` for the program's key"
         yield Loss(Group.RESIDENCY, f"the regions of {count_text(len(regional), 'end user')}", why)
-    if stored := [read_text(row.get("model_name")) for row in tables.get(MODELS, ())]:
-        why = "their credentials are encrypted: write them into the file"
-        names = name_list([*dict.fromkeys(stored)], "models")
-        yield Loss(Group.NAMES, f"models that are only in the database: {names}", why)
     for row in tables.get(UNREADABLE, ()):
         yield Loss(Group.UNKNOWN, f"the table {row['table']}", "the database user may not read it: grant SELECT")
     if rotated := tables.get(ROTATED, ()):

@@ -18,6 +18,7 @@ from gateway.commands.imports.imported_values import (
     positive,
     text_of,
     timeouts_of,
+    word_set,
 )
 from gateway.commands.imports.litellm_budgets import budgets_of
 from gateway.commands.imports.litellm_limits import limited_columns, limits_of
@@ -36,6 +37,14 @@ _LIMITS: Final = {"rpm": "rpm_limit", "tpm": "tpm_limit", "max_parallel_requests
 
 WEIGHTS: Final = ("weight", "rpm", "tpm")
 """The members of ``litellm_params`` that LiteLLM uses as weights, in the order of precedence."""
+
+MODELS_TABLE: Final = "LiteLLM_ProxyModelTable"
+LITELLMS_DATABASE: Final = "LiteLLM's database"
+STORED: Final = "db_model"
+"""The member of ``model_info`` that LiteLLM sets for models of its database."""
+
+_BOOKS: Final = word_set("id db_model created_at created_by updated_at updated_by blocked")
+"""Members of ``model_info`` that LiteLLM adds to such models; no settings."""
 
 _MEMBERS: Final = ("model_name", "litellm_params", "model_info")
 _RATES_BESIDE: Final = ("rpm", "tpm")
@@ -77,7 +86,7 @@ class ModelDraft:
     """An item of ``model_list`` while it is converted to ``entry``.
 
     ``params`` and ``info`` have the members of the item that are not converted yet. ``weights`` are those of
-    ``litellm_params`` itself."""
+    ``litellm_params`` itself, ``place`` is the item's. ``is_stored`` means in LiteLLM's database."""
 
     name: str
     old_model: str
@@ -85,6 +94,8 @@ class ModelDraft:
     info: dict[str, Any]
     weights: tuple[float, ...]
     result: Result
+    place: str = ""
+    is_stored: bool = False
     prefix: str = ""
     target: str = ""
     """The target of the wildcard alias that the name becomes, if any."""
@@ -107,7 +118,9 @@ def _read_item(
     """Return the draft of an item, ``None`` if it has no model."""
     members = mapping_of(item)
     name, params, info = (members.get(member) for member in _MEMBERS)
-    where = f"model_list[{number}]" + (f" ({name})" if isinstance(name, str) else "")
+    is_stored = mapping_of(info).get(STORED) is True
+    where = MODELS_TABLE if is_stored else f"model_list[{number}]"
+    where += f" ({name})" if isinstance(name, str) else ""
     beside = [str(member) for member in members if member not in _MEMBERS]
     if not (isinstance(params, dict) and isinstance(params.get("model"), str) and isinstance(name, str) and name):
         result.lose_model(
@@ -130,9 +143,15 @@ def _read_item(
         name,
         params["model"],
         {**credentials.get(str(credential), {}), **params, **rates},
-        {key: value for key, value in info.items() if key not in _RATES_BESIDE},
+        {
+            key: value
+            for key, value in info.items()
+            if key not in (_BOOKS if is_stored else ()) and key not in _RATES_BESIDE
+        },
         tuple(int(weight) if weight == int(weight) else weight for weight in weights),
         result,
+        where,
+        is_stored,
     )
 
 
@@ -193,7 +212,7 @@ def _convert_entry(draft: ModelDraft) -> None:
             raise Inconvertible(f"LiteLLM answers with `{mock}` itself, and trigate would call a provider")
     prefix, rest = _split_model(draft, params.get("custom_llm_provider"))
     kind = _type_of(prefix, rest, info.get("mode"))
-    owner = SecretOwner(draft.name, result.secrets)
+    owner = SecretOwner(draft.name, result.secrets, source=LITELLMS_DATABASE if draft.is_stored else "the old file")
     place = place_model(owner, prefix, rest, params, kind)
     model, called = _model_and_entry_name(draft, place)
     named = {} if called == f"{place.provider}/{model}" else {"name": called}

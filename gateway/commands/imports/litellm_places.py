@@ -335,8 +335,11 @@ def _vertex(owner: SecretOwner, rest: str, params: Mapping[str, Any], type: Mode
             owner.notes.append(f"{text_of(credentials)} must be the path of a file, not its content")
     elif credentials:
         variable = owner.names.variable(f"{owner.name} credentials file", str(credentials))
+        owner.names.of_files.add(variable)
         place.members["sign_in"] = {"type": "google", "credentials_file": f"${variable}"}
-        owner.notes.append(f"vertex_credentials are in the old file: write them to a file, and its path to {variable}")
+        owner.notes.append(
+            f"vertex_credentials are in {owner.source}: write them to a file, and its path to {variable}"
+        )
     else:
         place.members["sign_in"] = "google"
     kinds = ("project", "location", "credentials")

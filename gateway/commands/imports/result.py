@@ -9,7 +9,7 @@ import attrs
 import yaml
 
 from gateway.commands.imports.imported_secrets import SecretNames
-from gateway.commands.imports.imported_values import escape_dollars
+from gateway.commands.imports.imported_values import escape_dollars, is_plain
 from gateway.commands.imports.losses import Group, Loss, Reason
 from gateway.commands.terminal import count_text
 from gateway.config.aliases import Route
@@ -121,6 +121,12 @@ class Result:
     exact: bool = True
     """True if clients may request only names in the file."""
     no_keys_warning: str = NO_KEYS_WARNING
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The values of variables that the old configuration has."""
+        found = {str(name): str(value) for name, value in self.variables.items() if is_plain(value)}
+        return found | {name: one for name, one in self.secrets.values.items() if name not in self.secrets.of_files}
 
     @property
     def names(self) -> set[str]:
