@@ -113,7 +113,7 @@ INLINED_OF_FEATURES: Collection[str] = (
     "realtime.feature:RealtimeLimits", "realtime.feature:RealtimeGrant", "request_members.settings:Instructions",
     "people.settings:OwnKeyLimits", "people.settings:ClaimNames", "people.settings:IssuerFetch",
     "people.settings:SessionSettings", "steps.settings:StepRefusal", "kept_ledger.settings:KeptLedgerSettings",
-    "secret_stores.feature:VaultSettings", "metrics.feature:MetricsSettings",
+    "secret_stores.feature:VaultSettings", "metrics.feature:MetricsSettings", "tracing.feature:TraceDestination",
 )  # fmt: skip
 
 

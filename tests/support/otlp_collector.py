@@ -42,6 +42,7 @@ class Collector:
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
+        self.headers: list[Mapping[str, str]] = []
         self.refuse = False
         self.answering = threading.Event()
         self.answering.set()
@@ -51,6 +52,7 @@ class Collector:
         class Receiver(QuietHandler):
             def do_POST(self) -> None:
                 body = self.read_body()
+                collector.headers.append({name.lower(): value for name, value in self.headers.items()})
                 collector.asked.set()
                 collector.answering.wait(60)
                 good = self.path == "/v1/traces" and not collector.refuse

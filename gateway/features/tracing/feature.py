@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import attrs
 
 from configfile.keys import Kind, ignored, part_of, setting, with_part
-from configfile.kinds import Percent, Url
-from gateway.config.kinds import OUTSIDE, later
+from configfile.kinds import HeaderName, Percent, Secret, Url
+from gateway.config.kinds import OUTSIDE, later, list_of
 from gateway.config.parts import Instead
 from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
@@ -34,9 +34,19 @@ Sampling: TypeAlias = Annotated[
 
 
 @attrs.frozen(repr=False)
+class TraceDestination:
+    """A collector of traces. Only its own headers are sent to it, none of the environment's."""
+
+    holds_secrets = True
+
+    endpoint: Url = setting("The address of a collector for OTLP over HTTP.")
+    headers: dict[HeaderName, Secret] = setting("Headers for it, such as its key.", factory=dict, secret=True)
+
+
+@attrs.frozen(repr=False)
 class TracingSettings:
     """Tracing: the ratio (0 to 1) of exchanges whose clients do not decide, and the ``endpoint`` of an OTLP/HTTP
-    collector.
+    collector, or several ``destinations``.
 
     ``None`` means as in OpenTelemetry's environment variables."""
 
@@ -51,6 +61,9 @@ class TracingSettings:
         None,
         shown="`OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://localhost:4318`",
     )
+    destinations: Annotated[tuple[TraceDestination, ...], list_of(TraceDestination)] = setting(
+        "Other collectors. Each gets all spans, and a slow one delays no other.", (), items="destination"
+    )
     content: tuple[str, ...] = setting(
         'The client groups whose prompts and answers are in spans, after all masks, with `*` and `!`. `["*"]` includes '
         "clients without a group.",
@@ -63,10 +76,10 @@ class TracingSettings:
     )
     trace_arch_internal: Any = ignored(OUTSIDE)
     span_attributes: Any = ignored(later("no header becomes an attribute"))
-    exporters: Any = ignored(later("traces go to `endpoint` alone"))
+    exporters: Any = ignored(later("write `destinations`"))
 
     def __str__(self) -> str:
-        return self.endpoint or "on"
+        return ", ".join(filter(None, (self.endpoint, *(one.endpoint for one in self.destinations)))) or "on"
 
 
 @attrs.frozen(repr=False)

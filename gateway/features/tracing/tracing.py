@@ -5,10 +5,13 @@ sends them from a bounded queue; spans that do not fit or are not accepted are d
 for this, and spans contain no content of an exchange."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import attrs
 import trio
@@ -19,6 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.re import parse_env_headers
 
 import gateway
 from gateway.features.tracing.feature import TracingSettings as Settings
@@ -39,6 +43,7 @@ from gateway.http.redaction import Secrets
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.record import ArrivedRequest, Record, StepWork
 from gateway.logs.masking import Mask
+from gateway.named_imports import import_named
 from gateway.seams.observed_texts import EACH, ObservedTexts, TextRoom
 from gateway.upstream.request import UpstreamRequest
 from streams.events import Api
@@ -196,8 +201,11 @@ class Tracing:
 
     def __init__(self, settings: Settings, dropped: Callable[[int], object], mask: Mask) -> None:
         self.mask = mask
-        self._provider = _provider(settings, dropped)
-        self._tracer = self._provider.get_tracer("trigate", gateway.__version__)
+        provider = _provider(settings)
+        self._processors = [bounded_processor(*exporter, dropped) for exporter in _exporters(settings)]
+        for processor in self._processors:
+            provider.add_span_processor(processor)
+        self._tracer = provider.get_tracer("trigate", gateway.__version__)
         self.room = TextRoom()
         self._reading = 0  # bytes of texts that a thread reads
         self._threads: ThreadPoolExecutor | None = None
@@ -266,25 +274,55 @@ class Tracing:
                 read = trio.Event()
                 trio.lowlevel.current_trio_token().run_sync_soon(read.set)
                 await read.wait()  # after the ends of the spans
-            await trio.to_thread.run_sync(self._provider.shutdown, abandon_on_cancel=True)
+            async with trio.open_nursery() as nursery:
+                for one in self._processors:  # together, so that an unavailable collector costs only its own spans
+                    nursery.start_soon(partial(trio.to_thread.run_sync, one.shutdown, abandon_on_cancel=True))
 
 
-def _provider(settings: Settings, dropped: Callable[[int], object]) -> TracerProvider:
+def _provider(settings: Settings) -> TracerProvider:
     """Return the SDK's provider of tracers."""
 
     named = Resource({"service.name": "trigate", "service.version": gateway.__version__})
     share = settings.sampling
     sampler = None if share is None else ParentBased(TraceIdRatioBased(share))  # otherwise the environment's
-    provider = TracerProvider(sampler, named.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
-    url = None if settings.endpoint is None else f"{settings.endpoint.rstrip('/')}/v1/traces"
-    provider.add_span_processor(bounded_processor(OTLPSpanExporter(url), dropped))
     for noisy in ("opentelemetry.exporter", "opentelemetry.sdk"):  # they log each failed batch
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
-    return provider
+    return TracerProvider(sampler, named.merge(OTELResourceDetector().detect()), shutdown_on_exit=False)
 
 
-def bounded_processor(exporter: SpanExporter, dropped: Callable[[int], object]) -> Any:
-    """Return a processor that passes spans to ``exporter`` in its own thread.
+def _exporters(settings: Settings) -> Iterator[tuple[SpanExporter, str]]:
+    """Yield an exporter for each destination, and its host if there are several."""
+    if settings.endpoint is not None:
+        yield OTLPSpanExporter(_traces_url(settings.endpoint)), urlsplit(settings.endpoint).hostname or ""
+    elif not settings.destinations:
+        yield OTLPSpanExporter(), ""
+    for one in settings.destinations:
+        exporter = OTLPSpanExporter(_traces_url(one.endpoint), headers=one.headers, session=_own_session(one.headers))
+        yield exporter, urlsplit(one.endpoint).hostname or ""
+
+
+def _traces_url(endpoint: str) -> str:
+    return f"{endpoint.rstrip('/')}/v1/traces"
+
+
+def _own_session(headers: Mapping[str, str]) -> Any:
+    """Return a session of the SDK's HTTP client without the environment's headers, which the SDK adds to every
+    exporter. They may be another collector's key."""
+    texts = (os.environ.get(f"OTEL_EXPORTER_OTLP_{name}HEADERS", "") for name in ("", "TRACES_"))
+    foreign = {name for text in texts for name in parse_env_headers(text, liberal=True)} - set(map(str.lower, headers))
+
+    def remove(request: Any) -> Any:
+        for name in foreign:
+            request.headers.pop(name, None)
+        return request
+
+    session = import_named("requests:Session")()
+    session.auth = remove
+    return session
+
+
+def bounded_processor(exporter: SpanExporter, host: str, dropped: Callable[[int], object]) -> Any:
+    """Return a processor that passes spans to ``exporter``, at ``host``, in its own thread.
 
     It calls ``dropped``, in either thread, with the number of spans that were not sent."""
 
@@ -302,7 +340,8 @@ def bounded_processor(exporter: SpanExporter, dropped: Callable[[int], object]) 
                 dropped(len(spans))
             if lost != self.away:
                 self.away = lost
-                log.warning("traces are %s", "lost: the collector does not accept them" if lost else "accepted again")
+                where = f" by {host}" if host else ""
+                log.warning("traces are %s%s", "lost: they are not accepted" if lost else "accepted again", where)
             return result
 
         def shutdown(self) -> None:

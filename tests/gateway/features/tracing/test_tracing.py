@@ -426,6 +426,24 @@ def test_remaining_spans_are_exported_at_shutdown_with_environment_settings(upst
     assert collector.of("last")["chat on-chat"].resource["service.name"] == "ours"
 
 
+def test_each_of_several_collectors_has_all_spans_and_its_own_headers(upstream, collector, monkeypatch):
+    """One that does not answer takes neither the others' spans nor, at the end, their time."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=of-the-first,x-of-all=1")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
+    with serve_collector() as second, serve_collector() as silent:
+        silent.answering.clear()
+        others = [{"endpoint": silent.url}, {"endpoint": second.url, "headers": {"Authorization": "Basic second"}}]
+        traced = {"endpoint": collector.url, "destinations": others}
+        with gateway_thread(config([provider("openai/on-chat", upstream.url, ["chat"])], tracing=traced)) as gateway:
+            upstream.script(ANSWER)
+            assert ask(gateway, "on-chat", "to-all") == 200
+        assert "Basic second" not in "".join(gateway.log)
+        assert collector.of("to-all").keys() == second.of("to-all").keys()
+        sent = [(one.headers[-1].get("authorization"), one.headers[-1].get("x-of-all")) for one in (collector, second)]
+        assert sent == [("of-the-first", "1"), ("Basic second", None)]
+        assert silent.headers[-1].keys().isdisjoint({"authorization", "x-of-all"})
+
+
 def test_a_full_queue_takes_no_more_and_says_how_many(monkeypatch):
     """The exporter holds the first batch; what then fits waits, the rest is counted."""
     monkeypatch.setattr(tracing, "QUEUED", 20)
@@ -439,7 +457,7 @@ def test_a_full_queue_takes_no_more_and_says_how_many(monkeypatch):
             exported.extend(spans)
             return SpanExportResult.SUCCESS
 
-    queue = tracing.bounded_processor(Held(), dropped.append)
+    queue = tracing.bounded_processor(Held(), "", dropped.append)
     source = TracerProvider(shutdown_on_exit=False)
     source.add_span_processor(queue)
     tracer = source.get_tracer("test")
