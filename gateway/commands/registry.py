@@ -160,7 +160,10 @@ def _log_place() -> str:
             return os.ttyname(_STDERR)
         if os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}":
             group = Path("/proc/self/cgroup").read_text(encoding="utf-8").strip()
-            return f"journalctl {'--user ' if '/user@' in group else ''}-u {group.rpartition('/')[2]}"
+            unit = group.rpartition("/")[2]
+            if not unit.endswith(".service"):
+                return f"journalctl _PID={os.getpid()}"
+            return f"journalctl {'--user ' if '/user@' in group else ''}-u {unit}"
         if stat.S_ISREG(found.st_mode):
             if sys.platform == "darwin":
                 return fcntl.fcntl(_STDERR, fcntl.F_GETPATH, bytes(1024)).rstrip(b"\0").decode()

@@ -84,7 +84,7 @@ def find(options: ConnectOptions, chooses: str) -> Destination:
     known = ConfiguredOffer(config) if config is not None else None
     root, offer, reason = _query_gateway(options, config, known, key)
     source = f"The gateway on {root} serves {count_text(len(offer.names), 'model')}." if offer is not None else ""
-    if offer is not None and config is not None and _is_of_another(config, root, options):
+    if offer is not None and config is not None and _is_of_another(config, root):
         config = known = None
     if offer is None and known is None:
         return _demo_destination(options, chooses, reason, key)
@@ -143,6 +143,8 @@ def _query_gateway(
 
     The key goes only to this machine and to ``--url``: the config of a directory may be someone else's."""
     roots = [root_url(options.url)] if options.url is not None else _addresses_to_try(config)
+    if options.arguments is not None:
+        roots = roots[:1]  # the user's own gateway is started there
     if options.config is not None:
         return roots[0], None, ""
     reasons = []
@@ -159,11 +161,9 @@ def _query_gateway(
     return roots[0], None, reasons[0]
 
 
-def _is_of_another(config: Config, root: str, options: ConnectOptions) -> bool:
-    """Return whether the gateway at ``root`` has another configuration: --url may be the address of another one."""
-    if options.url is not None and root not in _addresses_to_try(config):
-        return True
-    return file_of_gateway(root) not in (None, str(config.path and config.path.absolute()))
+def _is_of_another(config: Config, root: str) -> bool:
+    """Return whether the gateway at ``root`` has another configuration than ``config``."""
+    return root != url_of(config) or file_of_gateway(root) not in (None, str(config.path and config.path.absolute()))
 
 
 def _key_problem(root: str, key: str | None) -> str:

@@ -5,7 +5,8 @@ import pytest
 from gateway.commands import running_gateways
 from tests.support.command_line import invoke as trigate
 from tests.support.each_row import each_row
-from tests.support.harness import free_port
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import config, free_port, provider
 
 FILE = """\
 version: v0.4.0
@@ -60,9 +61,11 @@ def test_the_users_gateway_is_started_once_and_outlives_the_client(home, env):
 
 
 @pytest.mark.process
-def test_a_gateway_that_does_not_start_is_explained(home, env):
+def test_a_gateway_that_does_not_start_is_explained(home, env, usual):
+    """No other gateway gets the requests instead, such as one of another user at the usual address."""
     own_file(home, free_port())
-    found = trigate(*START, cwd=home, env=env)
+    with gateway_thread(config([provider("vllm/a", "http://127.0.0.1:9")], usual), usual):
+        found = trigate(*START, cwd=home, env=env)
     assert (found.returncode, found.argv) == (1, ())
     assert "the gateway did not start" in found.stderr
     assert "the environment variable OPENAI_API_KEY is not set" in found.stderr

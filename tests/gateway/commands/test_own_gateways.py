@@ -1,10 +1,14 @@
 """The gateways that a user runs: their registry, and the commands that show, reload and stop them."""
 
+import json
 import os
+import re
 import signal
 
 import pytest
 
+from gateway.commands.registry import registered
+from gateway.config.loading import load
 from tests.support.command_line import invoke as trigate
 from tests.support.command_line import running_command
 from tests.support.harness import free_port
@@ -104,6 +108,17 @@ def test_no_process_is_signalled_that_only_has_the_number_of_a_dead_gateway(home
         signal.signal(signal.SIGTERM, before)
     assert received == []
     assert list(entry.parent.iterdir()) == [], "its entry is deleted"
+
+
+def test_a_log_in_the_journal_is_shown_by_journalctl(home, env, monkeypatch):
+    """systemd identifies the stream that it connects to standard error."""
+    found = os.fstat(2)
+    monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+    monkeypatch.setenv("XDG_STATE_HOME", env["XDG_STATE_HOME"])
+    with registered(load(home / ".config/trigate/trigate.yaml", {}), ["http://127.0.0.1:12000"]):
+        (entry,) = (home / "state/trigate/gateways").iterdir()
+        log = json.loads(entry.read_bytes())["log"]
+    assert re.fullmatch(r"journalctl (--user )?(-u \S+\.service|_PID=[0-9]+)", log)
 
 
 def test_a_folder_that_cannot_be_written_stops_no_gateway(home, env):
