@@ -215,8 +215,11 @@ def _add_aliases(content: dict[str, Any], result: Result) -> None:
             taken = name in {*result.names, *result.aliases}
             if name == model:
                 continue
-            if model in result.hidden and not taken:
-                result.aliases[name] = _alias_of(result.hidden[model])
+            if "*" in name:
+                result.lose(f"the alias {alias}", (Group.NAMES, "LiteLLM reads its * as a letter"))
+                continue
+            if (entries := result.hidden.get(model) or result.wildcard_targets(model)) and not taken:
+                result.aliases[name] = _alias_of(entries)
             elif taken or not (model and known(model)):
                 why = "another alias has the same name" if taken else "its model is not in this file"
                 result.lose(f"the alias {alias}", (Group.NAMES, why))

@@ -148,7 +148,7 @@ def _read_fallbacks(settings: Mapping[str, Any], result: Result) -> _Fallbacks:
             if "*" in written:
                 record_loss(f"{where} to {name}", "a pattern is not a single model")
             elif written in result.deployments or (written and known(written)):
-                yield written
+                yield next(iter(result.wildcard_targets(written)), written)
             else:
                 record_loss(
                     f"{where} to {name if isinstance(name, str) else 'another request'}", "this file has no such model"

@@ -146,13 +146,11 @@ class Result:
     def name_test(self) -> Callable[[str], bool]:
         """Return a function that tests whether the new file serves a name."""
         found, written = self.finder(), self.taken_names
-        wildcards = [Route(name=name) for name in self.wildcards]
 
         def is_served(name: str) -> bool:
             if name in written:
                 return True
-            is_matched = any(one.matches(name) for one in wildcards)
-            return not self.is_missing(name) and (is_matched or found(name) is not None)
+            return not self.is_missing(name) and (bool(self.wildcard_targets(name)) or found(name) is not None)
 
         return is_served
 
@@ -212,6 +210,14 @@ class Result:
         targets.append(target)
         self.private.append(entry)
         self.aliases[name] = {"target": target} if len(targets) == 1 else {"targets": [targets]}
+
+    def wildcard_targets(self, name: str) -> list[str]:
+        """Return the targets that a wildcard alias has for ``name``, which no other entry serves."""
+        matching = [one for one in self.wildcards if Route(name=one).matches(name)]
+        if not matching or name in self.taken_names:
+            return []
+        route = Route(name=max(matching, key=len))
+        return [route.target_for(target, name) for target in self.wildcards[route.name]]
 
     def lose(self, what: str, reason: Reason) -> None:
         """Record a lost setting."""

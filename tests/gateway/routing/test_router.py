@@ -165,7 +165,14 @@ def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_names_what_works
 
 @each_row(
     ("asked", "meant"),
-    [("claude-sonet", "sonnet"), ("claude-hiaku-4-5", "haiku"), ("Claude-Opsu-5-5", "opus"), ("claude-nova-1", None)],
+    [
+        ("claude-sonet", "sonnet"),
+        ("claude-hiaku-4-5", "haiku"),
+        ("Claude-Opsu-5-5", "opus"),
+        ("claude-nova-1", None),
+        ("claude-opus-4.8", "opus"),
+        ("claude-opux-5", "opus"),
+    ],
 )
 def test_a_misspelled_name_of_two_wildcards_is_unknown_instead_of_ambiguous(asked, meant):
     routes = router({"model": "anthropic/*", "name": "plan/*"}, {"model": "anthropic/*"})

@@ -594,6 +594,11 @@ def test_an_entry_of_a_wildcard_alias_has_no_names_of_its_own_and_several_share_
     router = Router(config)
     assert {one.group for one in router.plan("house-5", "chat").candidates} == {0}
     assert [one.name for one in router.plan("house-5", "chat").targets] == ["openai/gpt-5", "azure_openai/gpt-5"]
+    settings = {"model_group_alias": {"mini": "house-5-mini"}, "fallbacks": [{"m": ["house-5"]}]}
+    names = {"model_list": [item("m", "groq/m"), item("house-*", "openai/gpt-*")], "router_settings": settings}
+    converted = convert_litellm(names).aliases
+    assert converted["mini"] == {"target": "house-models/gpt-5-mini"}
+    assert converted["m"]["targets"][1:] == ["house-models/gpt-5"]
     for name in ("house-models/gpt-5", "house-models-2/gpt-5", "gpt-5"):
         with pytest.raises(GatewayError, match="not configured"):
             router.plan(name, "chat")
