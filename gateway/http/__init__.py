@@ -10,8 +10,8 @@
 - ``sockets``: reads and writes with one system call
 - ``redaction``: the removal of credentials from texts, with ``urls``
 - ``certificates``: the names in client certificates
-- ``addresses``: IP addresses of clients, and of servers that they name; ``listener_rules``: the paths and clients of
-  listeners
+- ``addresses``: IP addresses of clients; ``public_addresses``: the rule for those of servers
+- ``listener_rules``: the paths and clients of listeners
 - ``websockets``: the frames of websockets; ``turns``: turns of connections with tiny frames
 - ``threads``: calls in threads; ``offload``: slow work there; ``late_imports``: imports while the gateway serves
   requests

@@ -1,13 +1,10 @@
-"""IP addresses: those of clients, counts of events by address, and the rule for public ones."""
+"""IP addresses of clients, and counts of events by address."""
 
 import ipaddress
-import socket
 import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, TypeAlias
-
-import trio
 
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -27,27 +24,6 @@ def parse_ip(text: str) -> IpAddress | None:
 def customer_of(address: IpAddress) -> str:
     """Return the part of ``address`` that identifies a customer: for IPv6 its network of 64 bits (RFC 6177)."""
     return str(address if address.version == 4 else ipaddress.ip_network((address, 64), strict=False))
-
-
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # the addresses end with those of IPv4 (RFC 6052)
-_LOCAL_NAT64: Final = ipaddress.IPv6Network("64:ff9b:1::/48")  # RFC 8215
-
-
-def is_public(address: str) -> bool:
-    """Return whether an IP address is public: otherwise a server inside the network might answer."""
-    if (parsed := parse_ip(address)) is None:
-        return False
-    if isinstance(parsed, ipaddress.IPv6Address):  # a gateway in the network may translate it to the IPv4 address in it
-        inner = ipaddress.IPv4Address(int(parsed) & 0xFFFFFFFF) if parsed in _NAT64 else parsed.sixtofour
-        if parsed in _LOCAL_NAT64 or not (inner is None or inner.is_global):
-            return False
-    return parsed.is_global
-
-
-async def has_public_addresses(host: str, port: int) -> bool:
-    """Return whether ``host`` has only public addresses. Raises ``OSError``, or ``UnicodeError`` for no valid name."""
-    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return all(is_public(str(one[4][0])) for one in found)
 
 
 ADDRESSES: Final = 4096

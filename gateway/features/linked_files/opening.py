@@ -15,7 +15,7 @@ from gateway.config.settings import Config
 from gateway.exchange.planning import Planning
 from gateway.exchange.reserving import SEARCHED_SIZE, reserve_first
 from gateway.features.linked_files.links import Link, links_in
-from gateway.http import addresses
+from gateway.http import public_addresses
 from gateway.http.offload import offload
 from gateway.request.parse import EarlierItems, Incoming
 from gateway.seams.hooks import Hooks
@@ -62,7 +62,7 @@ class LinkedFiles:
         affinity = await find_affinity(AUTO, owner, context.client_request.headers, incoming)
         held, most = context.service.admission.body(context.holder, planning.scope), limit - incoming.size
         until = trio.current_time() + ALL_SECONDS
-        async with Upstream(ca_path=self._ca_path, permits_address=addresses.is_public) as public:
+        async with Upstream(ca_path=self._ca_path, permits_address=public_addresses.is_public) as public:
             for link, is_own in links:
                 key = owner, b"" if affinity is None else affinity.key, link.url
                 upstream = context.service.upstream if is_own else public
@@ -95,7 +95,7 @@ class LinkedFiles:
 async def _download(link: Link, upstream: Upstream, most: int, *, is_own: bool) -> tuple[str, str]:
     if (origin := parse_origin(link.url)) is None or "@" in urlsplit(link.url).netloc:
         raise invalid("its URL is not valid")
-    if not is_own and not await addresses.has_public_addresses(origin.host, origin.port):
+    if not is_own and not await public_addresses.has_public_addresses(origin.host, origin.port):
         raise invalid("its address is not public")
     request = UpstreamRequest("GET", link.url, (("accept", "*/*"), ("accept-encoding", "identity")))
     async with await upstream.send(request) as response:

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.features.linked_files import opening
 from gateway.features.linked_files.links import links_in
-from gateway.http import addresses
+from gateway.http import public_addresses
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread, mock_thread
@@ -69,7 +69,7 @@ def serving(
 @pytest.fixture
 def reachable(monkeypatch) -> None:
     """Let the gateway of the test reach this machine, which has no public address."""
-    monkeypatch.setattr(addresses, "is_public", lambda address: True)
+    monkeypatch.setattr(public_addresses, "is_public", lambda address: True)
 
 
 def content(api: str, url: str, file: str) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def test_nothing_is_fetched_without_the_setting_or_for_a_provider_that_fetches(f
 def test_a_file_that_cannot_be_had_is_a_400_with_the_reason(link, found, files, authority, monkeypatch):
     url, asked = files
     if "public" not in found:
-        monkeypatch.setattr(addresses, "is_public", lambda address: True)
+        monkeypatch.setattr(public_addresses, "is_public", lambda address: True)
     part = {"type": "image_url", "image_url": {"url": link if "//" in link else url + link}}
     with serving(authority, "converse") as (gateway, upstream):
         reply = post(gateway, "chat", {"model": "m", "messages": [{"role": "user", "content": [part]}]})
@@ -220,7 +220,7 @@ def test_a_file_that_cannot_be_had_is_a_400_with_the_reason(link, found, files, 
     ],
 )  # fmt: skip
 def test_only_public_addresses_are_requested(address, public):
-    assert addresses.is_public(address) is public
+    assert public_addresses.is_public(address) is public
 
 
 def test_steps_check_the_contents(files, authority, reachable):
