@@ -243,8 +243,11 @@ ANY: Final = "MODEL"
 
 def displayed_names(config: Config, router: Router) -> Mapping[str, str]:
     """Return the displayed models, each with a name to request: listed ones and wildcards."""
-    wildcards = {entry.name: entry.name.replace("*", ANY) for entry in config.entries if entry.wildcard}
-    return {**{model.id: model.id for model in router.models()}, **wildcards}
+    names = (
+        *(entry.name for entry in config.entries if entry.wildcard),
+        *(name for name in config.routes if "*" in name),
+    )
+    return {**{model.id: model.id for model in router.models()}, **{name: name.replace("*", ANY) for name in names}}
 
 
 def model_row(router: Router, name: str, requested_name: str, wall: Wall, *, urls: bool) -> dict[str, Any]:
