@@ -293,9 +293,12 @@ CASES = {
     "converse_byte_lane": Case(CONVERSE.format("on-converse"), "", (stream("converse"),), stride=13),
     "converse_hub_lane": Case(CONVERSE.format("on-chat"), "", (stream("chat"),), stride=17),
     "converse_behind_messages": Case(PATHS["messages"], "on-converse", (stream("converse"),), stride=17),
-    "cached": Case(PATHS["messages"], "cached", (stream("chat"),), stride=22),
-    "cached_whole": Case(PATHS["chat"], "cached", (whole(answer("chat")),), stream=False, stride=17),
-    "cached_hedged": Case(PATHS["chat"], "hedged_cached", ((WAIT, *stream("chat")), stream("chat")), stride=31),
+    **members_of(
+        "answer_cache",
+        cached=Case(PATHS["messages"], "cached", (stream("chat"),), stride=22),
+        cached_whole=Case(PATHS["chat"], "cached", (whole(answer("chat")),), stream=False, stride=17),
+        cached_hedged=Case(PATHS["chat"], "hedged_cached", ((WAIT, *stream("chat")), stream("chat")), stride=31),
+    ),
     "counted": Case(PATHS["messages"] + "/count_tokens", "on-messages", (whole(b'{"input_tokens":3}'),), stream=False),
 }
 
@@ -310,7 +313,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     "hedged": {"targets": ["on-chat", "other"], "hedge": {"after": "1ms", "at_most": "100%"}},
     "trial": {"targets": ["tried", "other"]},
 }
-CACHED: dict[str, Any] = {"cache": {"ttl": "1h"}}
+CACHED = members_of("answer_cache", cache={"ttl": "1h"})
 ROUTES |= {"cached": {"targets": ["on-chat"], **CACHED}, "hedged_cached": {**ROUTES["hedged"], **CACHED}}
 
 

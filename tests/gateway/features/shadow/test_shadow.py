@@ -11,6 +11,7 @@ import pytest
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.features.shadow import sending
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, provider, request
 from tests.support.metrics_page import Numbers
@@ -82,6 +83,7 @@ def test_a_sample_of_each_api_goes_to_another_target_and_is_compared(api, stream
         assert bool(second.seen[0].json.get("stream")) == stream
 
 
+@needs_feature("recording")
 @pytest.mark.parametrize("stream", [False, True])
 def test_records_have_both_answers_and_their_differences(stream, tmp_path):
     with mirrored(("chat", "messages"), record=tmp_path) as (served, first, second):

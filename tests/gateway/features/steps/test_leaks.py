@@ -143,7 +143,7 @@ def file_stores(folder: Path) -> Stores:
     """Return stores in files of the gateway's folder, which is searched anyway."""
     settings = {
         "state_storage": {"type": "sqlite", "path": str(folder / "state.sqlite"), "ledger": {}},
-        "cache": {"type": "sqlite", "path": str(folder / "cache.sqlite")},
+        **members_of("answer_cache", cache={"type": "sqlite", "path": str(folder / "cache.sqlite")}),
     }
     return Stores(settings, lambda: iter(()))
 
@@ -155,7 +155,7 @@ def server_stores() -> Iterator[Stores]:
         assert cache.say("CONFIG", "SET", "rdbcompression", "no") == b"+OK\r\n"
         settings = {
             "state_storage": {"type": "postgres", "connection_string": database.url, "ledger": {}},
-            "cache": {"type": "redis", "url": cache.url},
+            **members_of("answer_cache", cache={"type": "redis", "url": cache.url}),
             "counters": {"type": "redis", "url": cache.url},
         }
 
@@ -179,7 +179,9 @@ def settings_in(folder: Path, port: int, upstream_url: str, collector_url: str, 
     steps = own_steps(STEPS)
     limits = {"ratelimits": {"requests": "100000/m", "tokens": "100000000/m"}}
     keys = client_keys(STEPS, **limits)
-    aliases = {f"kept-{api}": {"target": f"on-{api}", "cache": {"ttl": "1h"}} for api in APIS}
+    aliases = {
+        f"kept-{api}": {"target": f"on-{api}", **members_of("answer_cache", cache={"ttl": "1h"})} for api in APIS
+    }
     return step_settings(
         folder, port, entries, CODE, client_keys=keys, steps=steps, model_aliases=aliases, log_level="debug",
         **members_of("tracing", tracing={"endpoint": collector_url}), ui_key=SECRET,
