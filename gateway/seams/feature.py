@@ -83,6 +83,8 @@ class Feature:
     - ``supervised``: ``module:function``, an ``OpenSupervised`` (``gateway.seams.supervised``)
     - ``client_source``, ``client_rows``, ``unlisted``: ``module:function``, an ``OpenClientSource``, an ``OpenRows``
       and an ``OpenUnlisted`` (``gateway.seams.identify``)
+    - ``client_tables``: ``module:NAME``, the SQL scripts of the tables with its ``client_rows``. The client source runs
+      them with its own, each after those of the version before
     - ``find_client``: ``module:function``, a ``FindClient``, for commands
     - ``stores_clients``: whether a configuration may have stored clients
     - ``unwanted_paths``: paths that it does not serve if it is not wanted, with advice for the error"""
@@ -106,6 +108,7 @@ class Feature:
     supervised: str = ""
     client_source: str = ""
     client_rows: str = ""
+    client_tables: str = ""
     stores_clients: Wanted = always
     unlisted: str = ""
     find_client: str = ""

@@ -10,7 +10,7 @@ limits, shares), so both get the configuration alone. At most one feature has ea
    known clients stay valid. A stored client may have more to spend for a time: ``amount_of`` makes this the amount of
    its budget, or of its group's.
    Another feature may declare rows that the source reads together with its clients, in one transaction
-   (``Feature.client_rows``).
+   (``Feature.client_rows``), and the tables of these rows (``Feature.client_tables``).
 2. **Unlisted clients** (``Feature.unlisted``): clients that no list has, because a token names them. They are opened
    for each configuration that ``is_wanted`` accepts, in a thread, with the source and the unlisted clients of the one
    before. ``Config.unlisted`` has them afterwards. The kernel first awaits ``prepare`` for a request whose credentials

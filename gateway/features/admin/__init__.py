@@ -10,7 +10,7 @@
   ``commands``: ``trigate keys``, with ``options``.
 - ``feature``: its row and the key ``stored_keys``; ``interface``: the names for others; ``opening``: the tables of each
   configuration.
-  ``storage`` opens them, ``tables`` creates them, and ``followed_keys`` follows the stored clients.
+  ``storage`` opens them, ``tables`` has those of raises and the audit; ``followed_keys`` follows the stored clients.
 - ``store``: raises and the audit in a database, with their rows in ``rights_rows``. ``followed_rights`` follows raises,
   ``raised`` finds the present amounts of budgets,
   ``client_changes`` adds changes of stored clients to the audit.

@@ -8,7 +8,7 @@ from gateway.features.admin.feature import RaiseRights
 from gateway.features.admin.followed_keys import FollowedKeys, FollowedRows
 from gateway.features.admin.followed_rights import FollowedRights
 from gateway.features.admin.key_store import KeyStore
-from gateway.features.admin.tables import PEOPLE_TABLES
+from gateway.features.admin.tables import rights_tables
 from gateway.seams.identify import OpenRows
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def key_store_of(database: "Database") -> KeyStore:
     """Return the store of clients' keys, which also changes the audit."""
-    return KeyStore(database, PEOPLE_TABLES)
+    return KeyStore(database, rights_tables())
 
 
 def open_keys(config: Config, database: "Database", rows: OpenRows | None) -> FollowedKeys:

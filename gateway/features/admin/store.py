@@ -6,7 +6,7 @@ from typing import Final, LiteralString, TypeVar
 
 from gateway.features.admin import rights_rows
 from gateway.features.admin.rights_rows import RAISES, Raise
-from gateway.features.admin.tables import PEOPLE_TABLES
+from gateway.features.admin.tables import rights_tables
 from gateway.stores.database import Database
 from gateway.stores.record_tables import RecordTable, RightsTables, changing, reading
 
@@ -21,7 +21,7 @@ class RightsStore:
     ``Changed`` to reject the change. Lists are in the order of a key, so they are stable while rows are added."""
 
     def __init__(self, database: Database) -> None:
-        self.database: Final = database.part(PEOPLE_TABLES)
+        self.database: Final = database.part(rights_tables())
 
     # Raises
 

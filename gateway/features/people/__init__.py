@@ -16,7 +16,7 @@ configuration with ``issuers``, or with another key that needs a part of it.
 - ``key_sets``: fetches the keys of each issuer in the background
 - ``issuers``: all of these for the issuers of a process
 - ``store``: sessions, device grants, own keys and blocks in a database. ``records`` has its records, ``rows``,
-  ``session_rows``, ``rights_rows`` and ``sweeping`` the statements
+  ``session_rows``, ``rights_rows`` and ``sweeping`` the statements, ``tables`` the tables
 - ``followed``: blocks, ended sessions and own keys in memory, followed in the database
 - ``session_tokens``: the tokens of sessions; ``seals`` derives their keys, and encrypts issuers' refresh tokens
 - ``sessions``: opens, refreshes and ends sessions; ``confirming`` checks with their issuers whether people still have

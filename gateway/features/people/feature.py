@@ -20,6 +20,7 @@ FEATURE: Final = Feature(
     build="gateway.features.people.issuer_checks:build_people",
     advice="gateway.features.people.advice:ADVICE",
     find_client="gateway.features.people.commands.finding:find_person",
+    client_tables="gateway.features.people.tables:TABLES",
     client_rows="gateway.features.people.followed:FollowedPeople",
     unlisted="gateway.features.people.gate:open_gate",
 )

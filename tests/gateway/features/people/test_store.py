@@ -10,7 +10,7 @@ import trio
 
 from gateway.features.admin.key_store import KeyStore
 from gateway.features.admin.rights_rows import Raise
-from gateway.features.admin.tables import PEOPLE_TABLES
+from gateway.features.admin.tables import rights_tables
 from gateway.features.people.records import (
     Block,
     DeviceGrant,
@@ -359,7 +359,7 @@ async def test_the_last_use_of_an_own_key_only_moves_forward(make):
 
 
 async def test_tables_of_an_earlier_version_get_the_new_columns(make, open_database):
-    earlier, database = AddedTables("people", PEOPLE_TABLES.scripts[:1]), open_database()
+    earlier, database = AddedTables("people", rights_tables().scripts[:1]), open_database()
     block = Block("okta:eve", 1.0, "boss")
     await database.part(earlier).write(lambda session: RightsTables(session).add(BLOCKS, block))
     await database.aclose()
@@ -443,7 +443,7 @@ async def test_tables_of_a_newer_version_are_refused(make):
     store = make()
     await store.use_once("x", 1.0)
     database = store.database
-    newer = attrs.evolve(PEOPLE_TABLES, scripts=(*PEOPLE_TABLES.scripts, "CREATE TABLE {later} (a text)"))
+    newer = attrs.evolve(rights_tables(), scripts=(*rights_tables().scripts, "CREATE TABLE {later} (a text)"))
     await database.part(newer).read(lambda session: None)
     with pytest.raises(Unavailable, match="newer version"):
         await make().use_once("y", 1.0)
