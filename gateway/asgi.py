@@ -14,11 +14,13 @@ from gateway.config.file_search import find_config_file, trust_in
 from gateway.config.loading import ConfigError, Mistake, load
 from gateway.logs.setup import Log
 from gateway.open_store import open_store
-from gateway.serving.http_app import App
+from gateway.serving.asgi_extensions import AsgiApp, AsgiReceive, AsgiScope, AsgiSend
 
 
-def application() -> App:
-    """Return the app for the config that ``trigate serve`` would find. Raises ``ConfigError``."""
+def application() -> AsgiApp:
+    """Return the app for the config that ``trigate serve`` would find. Raises ``ConfigError``.
+
+    It is a coroutine function: servers recognise ASGI by that."""
     log = Log(alone=False)  # Hypercorn's lines name its process
     path = find_config_file(Path.cwd(), os.environ)
     config = load(path, os.environ, trust=trust_in(path, os.environ))
@@ -29,4 +31,9 @@ def application() -> App:
     log.apply_config(config)
     for kind, text in config.remarks:
         log.say(kind, text)
-    return create_app(config, store=trio.run(open_store, config))
+    made = create_app(config, store=trio.run(open_store, config))
+
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        await made(scope, receive, send)
+
+    return app
