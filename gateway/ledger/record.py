@@ -89,7 +89,7 @@ class StepsReport(Protocol):
         ...
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class ArrivedRequest:
     """A client's request before it is admitted: its headers, and its route."""
 

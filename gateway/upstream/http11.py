@@ -77,7 +77,7 @@ class BodySource(Protocol):
         ...
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class WireResponse:
     """The head of a response. The caller closes its ``body``. ``has_arrived``: the body came with the head."""
 

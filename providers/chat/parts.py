@@ -32,7 +32,7 @@ from providers.neutral.tool_names import short_call_id, wrap_text
 from streams.errors import invalid
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class PartsTarget:
     """The facts that decide how parts are written; ``drops`` collects what Chat cannot express."""
 

@@ -84,7 +84,7 @@ class Recipient:
     """True if token counts of streams are requested without the client's request for them."""
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Reply:
     """The properties of a request that a writer needs.
 

@@ -280,7 +280,7 @@ class Format:
     at: str = ""
 
 
-@attrs.frozen
+@attrs.frozen(slots=False)  # created for each request; cheaper to construct without slots
 class Request:
     """One request.
 

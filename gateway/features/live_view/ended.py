@@ -19,7 +19,7 @@ RECENT: Final = 300
 Line: TypeAlias = dict[str, Any]
 
 
-@attrs.frozen(eq=False, repr=False)
+@attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class EndedExchange:
     """An ended exchange: its log line, its start, both sides of a stream, and the request if it was stored.
 
