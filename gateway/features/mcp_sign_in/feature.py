@@ -52,6 +52,7 @@ FEATURE: Final = Feature(
     "mcp_sign_in",
     "gateway.features.mcp_sign_in.opening:open_exchanges",
     is_wanted,
+    ("people",),
     keys=(Keys(McpServer, McpSignInKeys),),
     build="gateway.features.mcp_sign_in.checks:check_exchanges",
 )

@@ -18,11 +18,8 @@ from gateway.features.mcp_sign_in.tokens import MOST_OF_ONE, ExchangedTokens
 from providers.auth.signer import BearerToken
 from streams.errors import GatewayError
 from tests.support.bare_provider import head, listening, read_request
-from tests.support.features import needs_feature
 from tests.support.in_process import InProcess, gateway
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, TOKEN_EXCHANGE, Fault, OidcProvider, open_provider
-
-pytestmark = needs_feature("people")
 
 KEY = "ann-key-0123456789-0123456789"
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "add", "arguments": {}}}

@@ -13,13 +13,12 @@ import trio
 import yaml
 
 from tests.support.doc_blocks import blocks_in
-from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import PATIENCE, ROOT, free_port
 from tests.support.mcp_people import Browser, sign_in, signed_in_client
 
 # The SDK's client leaves generators of responses to the garbage collector, which trio reports.
-pytestmark = [pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"), needs_feature("people")]
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 PAGE: Final = (ROOT / "docs" / "mcp-sign-in.md").read_text()
 CURL: Final = next(block for block in blocks_in(PAGE, "sh") if "login_hint" in block)
