@@ -79,7 +79,8 @@ def serve(path: Path | None, demo: bool, pace: float | None, **options: Any) -> 
 
     FILE is a YAML file in Plano's format. Without FILE, the gateway reads the first of these: the file in
     $TRIGATE_CONFIG; trigate.yaml, config.yaml or plano_config.yaml in the current directory; then
-    $XDG_CONFIG_HOME/trigate/trigate.yaml (usually ~/.config/trigate/trigate.yaml).
+    $XDG_CONFIG_HOME/trigate/trigate.yaml (usually ~/.config/trigate/trigate.yaml). All commands read variables in the
+    file environment next to that file.
     """
     if demo and path is not None:
         raise click.UsageError("--demo has its own configuration: leave out FILE or --demo")
@@ -336,8 +337,8 @@ def connect(
     use. The gateway's key comes from $TRIGATE_API_KEY.
 
     --write merges the settings into the client's own file. With --, connect starts the client with the settings and
-    changes no file: trigate connect claude -- -p "Hello". With --login, Claude Code, Codex and Gemini CLI keep their
-    own login, and only their address changes.
+    changes no file: trigate connect claude -- -p "Hello". If no gateway is listening, it first starts yours. With
+    --login, Claude Code, Codex and Gemini CLI keep their own login, and only their address changes.
     """
     if listing:
         click.echo(load_function("clients:client_list")(), nl=False)

@@ -16,7 +16,7 @@ import msgspec
 
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.plans import PersonalPlan, plans_here
-from gateway.commands.terminal import count_text
+from gateway.commands.terminal import count_text, wrap_sentences
 from gateway.config.file_search import users_file
 from gateway.config.loading import ConfigError, load
 from providers.catalog.providers import CATALOG, Provider
@@ -212,7 +212,8 @@ def _print_summary(
     names = [f"your {plan.title} plan" for plan in plans] + [row.display_name for row in usable]
     says = ", ".join(names + ([ollama] if here is not None else [])) or ollama
     says += "" if usable else "; the environment has no key of a provider"
-    click.echo(f"wrote {path} with {says}")
+    for line in wrap_sentences([f"wrote {path} with {says}"]):
+        click.echo(line)
     if keyed and not os.environ.get("TRIGATE_API_KEY"):
         click.echo('then: export TRIGATE_API_KEY="$(openssl rand -hex 32)"')
     try:
@@ -224,7 +225,7 @@ def _print_summary(
         f"trigate check{option}": "find mistakes",
         f"trigate doctor{option}": "test each model",
         f"trigate serve{option}": "run the gateway",
-        f"trigate connect claude{option}": "point a client at it; --list shows all clients",
+        f"trigate connect claude{option}": "connect a client; --list shows all",
         **{
             f"trigate connect {plan.program} --login{option} --": f"run {plan.program_title} with your plan"
             for plan in plans

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta, tzinfo
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, cast
 
@@ -80,7 +81,9 @@ def spending_today(config: Config) -> tuple[str, str]:
         return "spent", f"unknown: {error}"
     if total.grade == "subscription":
         return "spent", "nothing today besides a subscription"
-    return "spent", f"{SIGNS[total.grade]}${dollars(total.sum.nanos):.2f} today"
+    amount = dollars(total.sum.nanos)
+    text = "less than $0.01" if 0 < amount < Decimal("0.01") else f"{SIGNS[total.grade]}${amount:.2f}"
+    return "spent", f"{text} today"
 
 
 def query_of(options: CostOptions, config: Config) -> UsageQuery:
