@@ -10,7 +10,7 @@ from tests.support.harness import ROOT, free_port
 
 PAGE = (ROOT / "docs" / "routing.md").read_text()
 BLOCKS = blocks_in(PAGE, "yaml")
-KEYS = {f"{name}_API_KEY": f"sk-of-{name}" for name in ("OPENAI", "ANTHROPIC", "OPENROUTER", "GEMINI")}
+KEYS = {f"{name}_API_KEY": f"sk-of-{name}" for name in ("OPENAI", "ANTHROPIC", "OPENROUTER", "GEMINI", "DEEPSEEK")}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
