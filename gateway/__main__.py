@@ -61,8 +61,9 @@ def main() -> None:
 @click.option("--pace", type=click.FloatRange(0), metavar="SECONDS",
               help=f"Pause between two words of the demo's responses; default: {PACE}.")  # fmt: skip
 @click.option("--check-streams", is_flag=True, help="For debugging: log each stream that violates its API's grammar.")
-@click.option("--record", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
-              help="Record requests and responses in DIR, with prompts and answers; keys are masked.")  # fmt: skip
+@click.option("--record", type=click.Path(file_okay=False), metavar="DIR",
+              help="Record requests and responses in DIR, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, with prompts and "
+                   "answers; keys are masked.")  # fmt: skip
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), metavar="LEVEL",
               help="debug, info, warning or error; default: the config's, else info.")  # fmt: skip
 @click.option("--log-format", type=click.Choice(["auto", "json", "text"]), default="auto", metavar="FORMAT",

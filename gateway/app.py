@@ -35,7 +35,7 @@ def create_app(
     store: Store | None = None,
     *,
     check_streams: bool = False,
-    record: Path | None = None,
+    record: Path | str | None = None,
     readable: bool | None = None,
 ) -> App:
     """Return the ASGI app of one worker. Serve it with ``gateway.serving.worker.serve``, or any trio ASGI server.

@@ -52,7 +52,7 @@ class Options:
     """The command-line options that apply to every worker."""
 
     check_streams: bool = False
-    record: Path | None = None
+    record: Path | str | None = None
     log_level: LogLevel | None = None
     log_format: LogFormat = "auto"
 
@@ -154,14 +154,14 @@ def report_bind_failure(error: BindFailed) -> int:
     return 1
 
 
-def can_record(folder: Path | None) -> bool:
-    """Return whether ``folder`` is None or writable; otherwise print the reason."""
+def can_record(folder: Path | str | None) -> bool:
+    """Return whether ``folder``, or bucket, is None or writable; otherwise print the reason."""
     if folder is None:
         return True
     try:
         check_option("record", folder)
     except OSError as error:
-        click.echo(f"--record {folder}: {error.strerror}: give a writable directory", err=True)
+        click.echo(f"--record {folder}: {error.strerror}: give a writable directory or bucket", err=True)
         return False
     except LookupError as error:
         click.echo(f"--record: {error}", err=True)

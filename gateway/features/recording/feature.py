@@ -8,5 +8,5 @@ FEATURE: Final = Feature(
     "recording",
     "gateway.features.recording.opening:open_recorder",
     option="record",
-    check_option="gateway.features.recording.recorded:Folder",
+    check_option="gateway.features.recording.opening:open_target",
 )

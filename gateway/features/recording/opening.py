@@ -1,11 +1,14 @@
 """Opens the recordings of ``trigate serve --record``."""
 
+import re
 from pathlib import Path
 
 import trio
 
 from gateway.config.credentials import secrets_in
 from gateway.config.settings import Config
+from gateway.features.recording.buckets import Bucket
+from gateway.features.recording.recorded import Folder
 from gateway.features.recording.recording import Recorder
 from gateway.ledger.ledger import Ledger
 from gateway.seams.hooks import Hooks
@@ -34,9 +37,12 @@ class RunningRecorder(Running):
 
 
 def open_recorder(config: Config, ports: Ports, before: Running | None) -> Running:
-    """Return the recorder, which lasts as long as the process. Raises ``OSError`` for an unusable folder."""
+    """Return the recorder, which lasts as long as the process. Raises ``OSError`` for an unusable folder or bucket."""
     if before is not None:
         return before
-    folder = ports.options["record"]
-    assert isinstance(folder, Path), "the option is a folder"
-    return RunningRecorder(Recorder(folder, secrets_in(config)), ports.ledger)
+    return RunningRecorder(Recorder(open_target(str(ports.options["record"])), secrets_in(config)), ports.ledger)
+
+
+def open_target(place: str) -> Folder | Bucket:
+    """Return the folder or bucket at ``place``. Raises ``OSError`` if it is not writable, and ``LookupError``."""
+    return Bucket(place) if re.match(r"\w+://", place) else Folder(Path(place))

@@ -89,9 +89,40 @@ class Side:
         return ERROR_FOLDER if self.status is not None and self.status >= 400 else CODECS[self.api].wire.label
 
 
+@attrs.frozen
+class RecordedFiles:
+    """The files of one side by their suffix, and its row of the index."""
+
+    folder: str
+    stem: str
+    files: Mapping[str, bytes]
+    row: bytes
+
+
+def files_of_sides(
+    sides: Sequence[Side], line: Mapping[str, Any], secrets: Secrets, began: float | None = None
+) -> Iterator[RecordedFiles]:
+    """Yield the files of each side of an exchange, without ``secrets``.
+
+    ``line`` is its log line, ``began`` its start in Unix seconds."""
+    mark, stamp = random.token_hex(3), time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    model = redact(str(line.get("model", "none")).encode(), secrets).decode()
+    for side in sides:
+        stem = f"{OURS}{stamp}-{_slug(model)}-{side.side}.{mark}"
+        request, response = redact(side.request, secrets), redact_stream(side.response, secrets)
+        changed = (request, response) != (side.request, side.response)
+        meta = _meta(side, line, changed) | ({} if began is None else {"began": began})
+        described = redact(msgspec.json.format(msgspec.json.encode(meta), indent=1), secrets)
+        files = {REQUEST: request, side.suffix: response, META: described}
+        row = redact(_row(f"{side.folder}/{stem}", meta).encode(), secrets)
+        yield RecordedFiles(side.folder, stem, {suffix: data for suffix, data in files.items() if data}, row)
+
+
 class Folder:
     """A folder of recordings that only this user can read. Several processes may write to it. All methods block, and
     raise ``OSError``."""
+
+    writers: Final = 1
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -105,34 +136,20 @@ class Folder:
         """Write an exchange without ``secrets`` and return the paths of its meta files.
 
         ``line`` is its log line, ``began`` its start in Unix seconds."""
-        mark, stamp = random.token_hex(3), time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         with self._lock():
-            written = [self._write(side, line, secrets, stamp, mark, began) for side in sides]
+            written = [self._write(one) for one in files_of_sides(sides, line, secrets, began)]
             self._until_look -= 1
             if self._size > TOTAL or self._until_look <= 0:
                 self._make_room()
         return written
 
-    def _write(
-        self, side: Side, line: Mapping[str, Any], secrets: Secrets, stamp: str, mark: str, began: float | None
-    ) -> Path:
-        folder = self._path / side.folder
+    def _write(self, recorded: RecordedFiles) -> Path:
+        folder, stem = self._path / recorded.folder, recorded.stem
         folder.mkdir(mode=0o700, exist_ok=True)
-        model = redact(str(line.get("model", "none")).encode(), secrets).decode()
-        stem = f"{OURS}{stamp}-{_slug(model)}-{side.side}.{mark}"
-        request, response = redact(side.request, secrets), redact_stream(side.response, secrets)
-        changed = (request, response) != (side.request, side.response)
-        meta = _meta(side, line, changed) | ({} if began is None else {"began": began})
-        files = {
-            REQUEST: request,
-            side.suffix: response,
-            META: redact(msgspec.json.format(msgspec.json.encode(meta), indent=1), secrets),
-        }
         try:
-            for suffix, data in files.items():
-                if data:
-                    self._put(folder, stem, suffix, data)
-            self._append(redact(_row(f"{side.folder}/{stem}", meta).encode(), secrets))
+            for suffix, data in recorded.files.items():
+                self._put(folder, stem, suffix, data)
+            self._append(recorded.row)
         except OSError:
             _remove(folder, stem)
             raise

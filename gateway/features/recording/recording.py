@@ -6,13 +6,13 @@ for. If the thread is too slow, exchanges are dropped and counted."""
 import logging
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 import attrs
 import trio
 
+from gateway.features.recording.buckets import Bucket
 from gateway.features.recording.recorded import Folder, Side
 from gateway.http.headers import Headers, translated_headers
 from gateway.http.redaction import FETCHED, Secrets, search_forms
@@ -180,13 +180,13 @@ def _identity(request: UpstreamRequest) -> object:
 
 
 class Recorder:
-    """Writes recordings to ``folder``.
+    """Writes recordings to a folder or bucket.
 
     Used from the trio thread only. ``run`` writes everything; ``finish`` ends it when all is
     written."""
 
-    def __init__(self, folder: Path, secrets: Secrets = ()) -> None:
-        self._folder = Folder(folder)
+    def __init__(self, target: Folder | Bucket, secrets: Secrets = ()) -> None:
+        self._target = target
         self.secrets = secrets  # of the configuration
         self.held = 0
         self._lost = 0
@@ -224,11 +224,15 @@ class Recorder:
         """Write ended exchanges until ``finish``. Raises only for cancellation."""
         self._running = True
         try:
-            async with self._queue:
-                async for recording, line in self._queue:
-                    await self._write(recording, line)
+            async with self._queue, trio.open_nursery() as nursery:
+                for _ in range(self._target.writers):
+                    nursery.start_soon(self._write_all)
         finally:
             self._over.set()
+
+    async def _write_all(self) -> None:
+        async for recording, line in self._queue:
+            await self._write(recording, line)
 
     async def finish(self) -> None:
         """Wait until everything is written."""
@@ -242,7 +246,7 @@ class Recorder:
         secrets = search_forms((*recording.secrets, *self.secrets, *FETCHED.words))
         sides = [_side(name, half, recording.provider_name) for name, half in recording.sides()]
         try:
-            await trio.to_thread.run_sync(self._folder.write, sides, line, secrets, recording.began)
+            await trio.to_thread.run_sync(self._target.write, sides, line, secrets, recording.began)
         except OSError as error:
             self._lost += 1
             log.warning("could not record an exchange: %s", error)

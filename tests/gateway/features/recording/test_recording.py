@@ -331,7 +331,7 @@ class Desk:
 
     def __init__(self, folder: Path, secrets: tuple[str, ...] = ()) -> None:
         self.ledger = Ledger(readable=False)
-        self.recorder = Recorder(folder, secrets)
+        self.recorder = Recorder(Folder(folder), secrets)
         observation_of(self.ledger).hooks += (self.observe,)
 
     def observe(self, record: Record, arrival: ArrivedRequest | None) -> recording.Recording | None:
