@@ -228,6 +228,12 @@ def explain(**_: Any) -> None:
     metavar="NAME",
     help="Import keys, teams and budgets from LiteLLM's database: a variable with its URL.",
 )
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write all that moves, changes and is lost to FILE: JSON if it ends in .json, else text.",
+)
 @click.option("--partial", is_flag=True, help="Write the result even if some models cannot be converted.")  # fmt: skip
 def import_config(**_: Any) -> None:
     """Convert FILE, the config of a LiteLLM proxy or of claude-code-router, and print the result.

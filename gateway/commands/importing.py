@@ -20,6 +20,7 @@ from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_database import read_database
 from gateway.commands.imports.litellm_secrets import salt_key_of
 from gateway.commands.imports.losses import SERIOUS, Group
+from gateway.commands.imports.move_report import ENVIRONMENT, Move, json_text, markdown_text, report_of
 from gateway.commands.imports.result import Result, lines, one_line, summary
 from gateway.commands.terminal import say
 from gateway.config.file_search import CLAUDE_CODE_ROUTER, LITELLM, recognise_gateway
@@ -28,7 +29,6 @@ from gateway.config.loading import ConfigError, from_mapping
 GOOD: Final = 0
 NOTHING: Final = 1
 """The exit status without a result: the file cannot be read, or models cannot be converted."""
-ENVIRONMENT_ENDING: Final = ".env"
 _ENVIRONMENT_TITLE: Final = (
     "# Secrets of the old configuration, for the variables of the new one; set those without a value"
 )
@@ -36,7 +36,9 @@ LOST: Final = 3
 """The exit status if settings on names, protection or money were lost."""
 
 
-def run(file: Path, write: Path | None, partial: bool = False, database: str | None = None) -> int:
+def run(
+    file: Path, write: Path | None, partial: bool = False, database: str | None = None, report: Path | None = None
+) -> int:
     """Convert ``file``, with ``partial`` also if models cannot be converted. Return the exit status."""
     try:
         content, duplicates = read_with_includes(file)
@@ -46,15 +48,13 @@ def run(file: Path, write: Path | None, partial: bool = False, database: str | N
             result.lose(f"an earlier {place}", (Group.TRIFLES, why))
         text = "\n".join(lines(result, file.name)) + "\n"
         from_mapping(yaml.safe_load(text))
-        if result.missing and not partial:
-            for line in _incomplete_lines(result, file):
-                say(line)
-            return NOTHING
-        environment = _environment(text, result)
-        if write is None:
+        status = NOTHING if result.missing and not partial else _status_of(result)
+        move = Move(
+            result, file.name, _name_of(database), variables_in(text), write if status != NOTHING else None, status
+        )
+        _write_new(dict(_files(move, text, report)), report)
+        if write is None and status != NOTHING:
             click.echo(text, nl=False)
-        else:
-            _write_new({write: text, **({_environment_path(write): environment} if environment else {})})
     except ConfigError as error:
         mistake = error.mistakes[0]
         is_of_file = not mistake.file and not mistake.path.startswith("--")
@@ -67,12 +67,35 @@ def run(file: Path, write: Path | None, partial: bool = False, database: str | N
     except OSError as error:
         click.echo(f"{error.filename}: {(error.strerror or 'unusable').lower()}", err=True)
         return NOTHING
-    for line in summary(result):
+    for line in _incomplete_lines(result, file) if status == NOTHING else summary(result):
         say(line)
-    if environment:
-        where = "with --write, a file next to it" if write is None else str(_environment_path(write))
+    if move.known_variables and status != NOTHING:
+        where = "with --write, a file next to it" if write is None else str(move.environment)
         say(f"Secrets became variables: {where} has their values (mode 0600).")
+    if report is not None:
+        say(f"{report} has all that moves, changes and is lost.")
+    return status
+
+
+def _status_of(result: Result) -> int:
     return LOST if any(loss.group in SERIOUS for loss in result.losses) else GOOD
+
+
+def _name_of(database: str | None) -> str:
+    """Return the database for readers, without a connection string, which may have a password."""
+    return "" if database is None else f"the database in {database}" if database in os.environ else "the database"
+
+
+def _files(move: Move, text: str, report: Path | None) -> Iterator[tuple[Path, str]]:
+    """Yield the files to write, with their content."""
+    if move.write is not None:
+        yield move.write, text
+    if move.environment is not None:
+        lines = [environment_line(name, move.result.values[name]) for name in move.known_variables]
+        lines += [f"# {name}=" for name in move.variables if name not in move.known_variables]
+        yield move.environment, "\n".join((_ENVIRONMENT_TITLE, *lines, ""))
+    if report is not None:
+        yield report, (json_text if report.suffix == ".json" else markdown_text)(report_of(move))
 
 
 def _convert(content: Any, database: str | None) -> Result:
@@ -127,31 +150,19 @@ def _merge(merged: dict[str, Any], content: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def _environment_path(write: Path) -> Path:
-    """Return the path of the file with the values of variables next to the new file."""
-    return Path(f"{write if write.suffix == ENVIRONMENT_ENDING else write.with_suffix('')}{ENVIRONMENT_ENDING}")
-
-
-def _environment(text: str, result: Result) -> str:
-    """Return the content of the file with the values of variables, empty if the import knows none."""
-    needed, values = variables_in(text), result.values
-    lines = [environment_line(name, values[name]) for name in needed if name in values]
-    lines += [f"# {name}=" for name in needed if name not in values]
-    return "\n".join((_ENVIRONMENT_TITLE, *lines, "")) if values.keys() & set(needed) else ""
-
-
-def _write_new(files: Mapping[Path, str]) -> None:
+def _write_new(files: Mapping[Path, str], report: Path | None) -> None:
     """Write new files, those with secrets for their owner only, or none at all. Raises ``OSError``."""
     try:
         for path in files:
             if os.path.lexists(path):
                 raise FileExistsError(errno.EEXIST, "", str(path))
         for path, text in files.items():
-            mode = 0o600 if path.suffix == ENVIRONMENT_ENDING else 0o666
+            mode = 0o600 if path.suffix == ENVIRONMENT else 0o666
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as into:
                 into.write(text)
     except FileExistsError as error:
-        message = "file exists; give --write the name of a new file"
+        option = "--report" if error.filename == str(report) else "--write"
+        message = f"file exists; give {option} the name of a new file"
         raise FileExistsError(error.errno, message, error.filename) from None
 
 

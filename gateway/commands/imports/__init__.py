@@ -1,6 +1,7 @@
 """Conversion of the configurations of a LiteLLM proxy and of claude-code-router, for ``trigate import``.
 
-- ``result`` has the new file and its summary, ``losses`` the settings without a counterpart.
+- ``result`` has the new file and its summary, ``losses`` the settings without a counterpart,
+  ``move_report`` all of it for readers.
 - ``litellm``: a LiteLLM proxy's file. ``litellm_tables`` has its providers and settings; ``litellm_models``,
   ``litellm_places`` (providers, addresses and credentials), ``litellm_prices``, ``litellm_routes``,
   ``litellm_members``, and ``litellm_keys`` with ``litellm_budgets`` and ``litellm_rows`` convert the parts.

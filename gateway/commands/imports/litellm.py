@@ -72,6 +72,8 @@ class Clients:
     """Items of ``credential_list`` in the database, decrypted."""
     variables: Mapping[str, str] = attrs.field(factory=dict)
     """``environment_variables`` of the database, decrypted."""
+    key_rows: int = 0
+    """The number of rows in the table of keys."""
     remarks: Sequence[str] = ()
     settings: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     """Settings that are only in the database, by their section."""
@@ -120,7 +122,7 @@ def convert_litellm(content: Any, clients: Clients | None = None) -> Result:
     if result.needless:
         result.remarks.append(f"these settings need no counterpart: {', '.join(dict.fromkeys(result.needless))}")
     if "compatibility" not in result.settings:
-        result.remarks.append(_COMPATIBILITY)
+        result.choices.append(_COMPATIBILITY)
     return result
 
 
@@ -137,7 +139,7 @@ def _with_database(content: Mapping[str, Any], clients: Clients, result: Result)
         for name in (name for name, value in settings.items() if name in given and given[name] != value):
             group, _ = tables.reason_of(name, (Group.PROTECTION, ""))
             why = "the file has another value, which new versions of LiteLLM prefer"
-            result.lose(f"{section}.{name} in the database", (group, why))
+            result.lose(f"{section}.{name} in the database", (group, why), tables.SETTINGS_TABLE)
         if added := [f"{section}.{name}" for name in settings if name not in given]:
             result.remarks.append(f"from the database, as in LiteLLM: {', '.join(added)}")
         merged[section] = {**settings, **given}
@@ -267,7 +269,8 @@ def _add_master_key(content: Mapping[str, Any], result: Result) -> None:
         if (key := owner.read_client_key(master)) is not None:
             models = [*dict.fromkeys((*result.requested_names, *result.aliases, *result.model_ids))]
             result.client_keys.append({"name": "master", "key": key, "role": "admin", "models": models})
-        result.remarks += [*(note.replace("the key", "the master_key") for note in owner.notes), _ADMIN]
+        result.remarks += [*(note.replace("the key", "the master_key") for note in owner.notes)]
+        result.choices.append(_ADMIN)
 
 
 def _add_clients(clients: Clients | None, result: Result) -> None:
@@ -276,7 +279,8 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
     if clients is not None:
         opening = ({key: escape_dollars(value) for key, value in item.items()} for item in clients.opening)
         result.opening_spend += opening
-        result.losses += clients.losses
+        result.losses += (attrs.evolve(one, place=one.place or "the database") for one in clients.losses)
+        result.key_rows, result.undecrypted = clients.key_rows, len(clients.models)
         result.remarks += clients.remarks
         if clients.closed_end_users:
             result.settings |= {"client_routing": ["litellm"], "blocked_end_users": [*clients.closed_end_users]}

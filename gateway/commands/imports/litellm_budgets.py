@@ -101,6 +101,7 @@ def spend_losses(owner: str, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[
     }
     if spent:
         what = f"the spend so far of {name_list([*spent], owner)}: {sum(spent.values()):.2f} usd"
-        yield Loss(Group.MONEY, what, _ANEW)
+        yield Loss(Group.MONEY, what, _ANEW, names=tuple(spent))
     if windows := [name for name, row in rows.items() if name not in spent and budget_windows(row)]:
-        yield Loss(Group.MONEY, f"the spend so far in `budget_limits` of {name_list(windows, owner)}", _ANEW)
+        what = f"the spend so far in `budget_limits` of {name_list(windows, owner)}"
+        yield Loss(Group.MONEY, what, _ANEW, names=tuple(windows))

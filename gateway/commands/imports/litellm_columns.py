@@ -10,6 +10,7 @@ from typing import Any, Final
 from gateway.commands.imports.imported_values import word_set
 from gateway.commands.imports.litellm_rows import is_set, name_list, read_mapping, read_text
 from gateway.commands.imports.litellm_secrets import NO_KEY
+from gateway.commands.imports.litellm_tables import SETTINGS_TABLE
 from gateway.commands.imports.losses import Group, Loss, Reason
 
 METADATA: Final = "metadata"
@@ -66,8 +67,7 @@ def lost_columns(row: Mapping[Any, Any], converted: Collection[str] = ()) -> Ite
 # Tables
 
 PREFIX: Final = "LiteLLM_"
-SETTINGS: Final = f"{PREFIX}Config"
-"""The table with settings that were changed at run time."""
+SETTINGS: Final = SETTINGS_TABLE
 VARIABLES: Final = "environment_variables"
 SECTIONS: Final = ("general_settings", "router_settings", "litellm_settings")
 """The sections of that table that LiteLLM adds to those of its file."""
@@ -129,9 +129,9 @@ def lost_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]], read: Sequenc
             names = [*dict.fromkeys(filter(None, (read_text(row.get(column)) for row in lost)))]
             if lost:
                 listed = f": {name_list(names, 'rows')}" if names else ""
-                yield Loss(group, f"the table {name}{listed}", _WHY[group])
+                yield Loss(group, f"the table {name}{listed}", _WHY[group], name, tuple(names))
         elif rows and name not in read and not is_record(name):
-            yield Loss(Group.UNKNOWN, f"the table {name}")
+            yield Loss(Group.UNKNOWN, f"the table {name}", place=name)
 
 
 def _is_changed(value: Any) -> bool:
@@ -145,11 +145,11 @@ def _lost_settings(rows: Sequence[Mapping[str, Any]]) -> Iterator[Loss]:
         if section == VARIABLES and is_set(value):
             why = f"set these variables where trigate starts; {NO_KEY}"
             names = ", ".join(sorted(read_mapping(value)))
-            yield Loss(Group.NAMES, f"{section} ({names}) in the database", why)
+            yield Loss(Group.NAMES, f"{section} ({names}) in the database", why, SETTINGS)
         elif section not in SECTIONS and is_set(value):
             is_sign_in = section == "sso_config"
             group, why = (Group.PROTECTION, _PEOPLE) if is_sign_in else (Group.UNKNOWN, "")
-            yield Loss(group, f"{section} in the database", why)
+            yield Loss(group, f"{section} in the database", why, SETTINGS)
 
 
 def stored_settings(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

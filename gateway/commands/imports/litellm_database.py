@@ -198,8 +198,8 @@ def clients_of_tables(tables: Tables, decryption: Decryption = Decryption()) -> 
         teams_of_rows([*found_teams, *groups.values()]),
         (
             *_losses(tables),
-            *stored.losses("models"),
-            *credentials.losses("credentials"),
+            *stored.losses("models", MODELS_TABLE),
+            *credentials.losses("credentials", CREDENTIALS),
             *lost_tables(tables, (*TABLES, UNREADABLE)),
             *_column_losses(tables),
         ),
@@ -208,6 +208,7 @@ def clients_of_tables(tables: Tables, decryption: Decryption = Decryption()) -> 
         stored_models=stored.items,
         credentials=credentials.items,
         variables=variables,
+        key_rows=len(tables.get(KEYS, ())),
         remarks=[f"omitted, because LiteLLM blocks the model: {name}" for name in blocked],
         settings=stored_settings(tables.get(SETTINGS, ())),
         closed_end_users=tuple(_closed_end_users(tables, budgets)),
@@ -224,10 +225,10 @@ class _DecryptedRows:
     items: list[Row] = attrs.field(factory=list, repr=False)
     lost: dict[str, list[str]] = attrs.field(factory=dict)
 
-    def losses(self, noun: str) -> Iterator[Loss]:
+    def losses(self, noun: str, table: str) -> Iterator[Loss]:
         for why, names in self.lost.items():
             listed = name_list([*dict.fromkeys(names)], noun)
-            yield Loss(Group.NAMES, f"{noun} that are only in the database: {listed}", why)
+            yield Loss(Group.NAMES, f"{noun} that are only in the database: {listed}", why, table, tuple(names))
 
 
 def _decrypt_rows(
@@ -345,51 +346,59 @@ def _losses(tables: Tables) -> Iterator[Loss]:
     end_users = tables.get(END_USERS, ())
     if limited := [read_text(row.get("user_id")) for row in end_users if has_value(row.get("budget_id"))]:
         why = "a program's end users have no budgets of their own: set `budgets` for the program's key"
-        yield Loss(Group.MONEY, f"the budgets of {count_text(len(limited), 'end user')}", why)
+        yield Loss(
+            Group.MONEY, f"the budgets of {count_text(len(limited), 'end user')}", why, END_USERS, tuple(limited)
+        )
     if confined := [read_text(row.get("user_id")) for row in end_users if read_list(row.get("models"))]:
         why = "set `models` for the key of their program"
-        yield Loss(Group.PROTECTION, f"the models of {name_list(confined, 'end users')}", why)
+        yield Loss(
+            Group.PROTECTION, f"the models of {name_list(confined, 'end users')}", why, END_USERS, tuple(confined)
+        )
     if regional := [row for row in end_users if has_value(row.get("allowed_model_region"))]:
         why = "set `models` for the program's key"
-        yield Loss(Group.RESIDENCY, f"the regions of {count_text(len(regional), 'end user')}", why)
+        yield Loss(Group.RESIDENCY, f"the regions of {count_text(len(regional), 'end user')}", why, END_USERS)
     for row in tables.get(UNREADABLE, ()):
-        yield Loss(Group.UNKNOWN, f"the table {row['table']}", "the database user may not read it: grant SELECT")
+        yield Loss(
+            Group.UNKNOWN, f"the table {row['table']}", "the database user may not read it: grant SELECT", row["table"]
+        )
     if rotated := tables.get(ROTATED, ()):
         why = "they end soon: let clients use the new keys before the move"
-        yield Loss(Group.NAMES, f"{count_text(len(rotated), 'rotated key')} that LiteLLM still accepts", why)
+        yield Loss(Group.NAMES, f"{count_text(len(rotated), 'rotated key')} that LiteLLM still accepts", why, ROTATED)
     for role, ours in _ROLES.items():
         users = (row for row in tables.get(USERS, ()) if row.get("user_role") == role)
         if people := [_user_name(row) for row in users if row.get("user_id") != _OF_MASTER_KEY]:
             what = f"the role {role} of {name_list(people, 'users')}"
-            yield Loss(Group.PROTECTION, what, f"set `role: {ours}` for a key of each")
+            yield Loss(Group.PROTECTION, what, f"set `role: {ours}` for a key of each", USERS, tuple(people))
     for team in tables.get(TEAMS, ()):
         members = read_objects(team.get("members_with_roles"))
         admins = [read_text(one.get("user_id")) for one in members if one.get("role") == "admin"]
         if admins := [*dict.fromkeys(filter(None, (*admins, *read_list(team.get("admins")))))]:
             name = read_text(team.get("team_alias")) or read_text(team.get("team_id"))
             what = f"the admins of the team {name}: {name_list(admins, 'users')}"
-            yield Loss(Group.PROTECTION, what, "set `role: lead` for a key of each")
+            yield Loss(Group.PROTECTION, what, "set `role: lead` for a key of each", TEAMS, tuple(admins))
 
 
 def _column_losses(tables: Tables) -> Iterator[Loss]:
     """Yield the losses of columns of users, end users and budgets."""
-    yield from _lost_of(tables.get(END_USERS, ()), "end users", "user_id", ("user_id", "budget_id"))
-    yield from _lost_of(tables.get(BUDGETS, ()), "budgets", "budget_id", ("budget_id", *_OF_BUDGETS))
+    yield from _lost_of(END_USERS, tables.get(END_USERS, ()), "end users", "user_id", ("user_id", "budget_id"))
+    yield from _lost_of(BUDGETS, tables.get(BUDGETS, ()), "budgets", "budget_id", ("budget_id", *_OF_BUDGETS))
     owners = {str(row.get("user_id")) for row in tables.get(KEYS, ())}
     users = [row for row in tables.get(USERS, ()) if str(row.get("user_id")) in owners]
-    yield from _lost_of(users, "users", "user_id", ("user_id", "max_budget", "max_parallel_requests", *_RATES))
+    yield from _lost_of(USERS, users, "users", "user_id", ("user_id", "max_budget", "max_parallel_requests", *_RATES))
     of_teams = {str(row.get("user_id")) for row in tables.get(KEYS, ()) if has_value(row.get("team_id"))}
     rated = [_user_name(row) for row in users if str(row["user_id"]) in of_teams and any(map(row.get, _RATES))]
     if rated:
         why = "a key of a team cannot also be in a group for its user: set `ratelimits` for these keys"
-        yield Loss(Group.PROTECTION, f"the rates of {name_list(rated, 'users')} for keys of teams", why)
+        yield Loss(
+            Group.PROTECTION, f"the rates of {name_list(rated, 'users')} for keys of teams", why, USERS, tuple(rated)
+        )
 
 
-def _lost_of(rows: Sequence[Row], noun: str, name: str, converted: Sequence[str]) -> Iterator[Loss]:
-    """Yield one loss for each column that rows of a table lose."""
+def _lost_of(table: str, rows: Sequence[Row], noun: str, name: str, converted: Sequence[str]) -> Iterator[Loss]:
+    """Yield one loss for each column that ``rows`` of a table lose."""
     owners: dict[tuple[str, Reason], list[str]] = {}
     for row in rows:
         for lost in lost_columns(row, converted):
             owners.setdefault(lost, []).append(read_text(row.get(name)))
     for (column, (group, why)), names in owners.items():
-        yield Loss(group, f"{column} of {noun}: {name_list(names, noun)}", why)
+        yield Loss(group, f"{column} of {noun}: {name_list(names, noun)}", why, table, tuple(names))

@@ -24,6 +24,8 @@ from gateway.commands.imports.litellm_budgets import (
 from gateway.commands.imports.litellm_columns import lost_columns
 from gateway.commands.imports.litellm_limits import limited_columns
 from gateway.commands.imports.litellm_rows import (
+    KEYS,
+    TEAMS,
     name_list,
     read_boolean,
     read_list,
@@ -32,7 +34,7 @@ from gateway.commands.imports.litellm_rows import (
     read_time,
 )
 from gateway.commands.imports.losses import Group, Loss, Reason
-from gateway.commands.imports.result import Result
+from gateway.commands.imports.result import OMITTED, Result
 
 _ALL_ROUTES: Final = frozenset(("*", "/*", "/v1/*", "llm_api_routes", "llm_api_routes_without_mcp", "openai_routes",
      "anthropic_routes", "google_routes"))  # fmt: skip
@@ -264,9 +266,12 @@ def add_keys(keys: Sequence[Token], teams: Sequence[Team], result: Result) -> No
         }  # fmt: skip
     held = [key for key in keys if key.digest in items]
     used = {item["group"] for item in items.values() if "group" in item}
-    losses += of_teams
+    losses += (attrs.evolve(one, place=TEAMS) for one in of_teams)
     lasting = [key for key in held if lifetime_rest(key.row) is not None]
-    losses += lifetime_losses(name_list([items[key.digest]["name"] for key in lasting]), [key.row for key in lasting])
+    names = [items[key.digest]["name"] for key in lasting]
+    losses += (
+        attrs.evolve(one, names=tuple(names)) for one in lifetime_losses(name_list(names), [key.row for key in lasting])
+    )
     spent_by_keys = {items[key.digest]["name"]: key.row for key in held}
     spent_by_teams = {
         carried[team.id].name: team.row for team in teams if team.id in carried and carried[team.id].name in used
@@ -278,13 +283,13 @@ def add_keys(keys: Sequence[Token], teams: Sequence[Team], result: Result) -> No
     result.client_keys += [_as_file_item(one, result) for one in items.values()]
     result.client_groups += [_as_file_item(team.item, result) for team in carried.values() if team.name in used]
     result.opening_spend += [{key: escape_dollars(value) for key, value in item.items()} for item in opening]
-    result.losses += losses
+    result.losses += (attrs.evolve(one, place=one.place or KEYS) for one in losses)
     result.no_longer_good = tuple(no_longer_good)
     free = [entry.get("name", entry["model"]) for _, entry in result.entries if entry.get("price") == "free"]
     if free and any("exhausted" in one for one in no_longer_good):
         why = "LiteLLM counts no budget for free models: create keys for these models without a budget"
         result.lose(f"{', '.join(free)} for keys whose budget is exhausted", (Group.NAMES, why))
-    result.remarks += [f"omitted, because the key was invalid already: {one}" for one in no_longer_good]
+    result.remarks += [f"{OMITTED}{one}" for one in no_longer_good]
 
 
 def _plain(name: str) -> str:
@@ -354,4 +359,4 @@ def _limit_losses(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) ->
         for lost in lost_columns(key.row, limited):
             owners.setdefault(lost, []).append(items[key.digest]["name"])
     for (column, (group, why)), names in owners.items():
-        yield Loss(group, f"{column} of {name_list(names)}", why)
+        yield Loss(group, f"{column} of {name_list(names)}", why, names=tuple(names))

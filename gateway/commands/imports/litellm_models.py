@@ -104,7 +104,7 @@ class ModelDraft:
 
     def lose(self, what: str, reason: Reason, joint: str = "of") -> None:
         """Record that the entry lacks a part of the model."""
-        self.result.lose(f"{what} {joint} {self.name}", reason)
+        self.result.lose(f"{what} {joint} {self.name}", reason, self.place)
 
     def add(self, key: str, members: Mapping[str, Any]) -> None:
         """Add ``members`` to the mapping ``key`` of the entry."""
@@ -124,21 +124,22 @@ def _read_item(
     beside = [str(member) for member in members if member not in _MEMBERS]
     if not (isinstance(params, dict) and isinstance(params.get("model"), str) and isinstance(name, str) and name):
         result.lose_model(
-            name if isinstance(name, str) else None, where, "model_name or litellm_params.model is missing"
+            name if isinstance(name, str) else None, where, "model_name or litellm_params.model is missing", where
         )
         return None
     for member in beside:
         if member not in _RATES_BESIDE:
             group, _ = tables.reason_of(member)
-            result.lose(f"{member} outside litellm_params of {name}", (group, "LiteLLM reads it only there"))
+            result.lose(f"{member} outside litellm_params of {name}", (group, "LiteLLM reads it only there"), where)
     if info and not isinstance(info, dict):
-        result.lose(f"model_info of {name}", (Group.UNKNOWN, "it is not a mapping"))
+        result.lose(f"model_info of {name}", (Group.UNKNOWN, "it is not a mapping"), where)
     params = {**defaults, **params}
     info, credential = mapping_of(info), params.get("litellm_credential_name")
     rates = {rate: where[rate] for where in (info, params, members) for rate in _RATES_BESIDE if rate in where}
     weights = tuple(positive(params.get(one)) or 0 for one in WEIGHTS)
     if isinstance(credential, str) and credential and credential not in credentials:
-        result.lose(f"the credential {credential} of {name}", (Group.NAMES, "credential_list lacks this credential"))
+        why = "credential_list lacks this credential"
+        result.lose(f"the credential {credential} of {name}", (Group.NAMES, why), where)
     return ModelDraft(
         name,
         params["model"],
@@ -176,7 +177,8 @@ def _add_model(draft: ModelDraft, taken: dict[str, str]) -> None:
     name, result = draft.name, draft.result
     what = f"{name} ({draft.old_model})"
     if name in taken and "*" in name and name not in result.wildcards:
-        result.lose(what, (Group.PROTECTION, f"{taken[name]} has this pattern already, and can have only one entry"))
+        why = f"{taken[name]} has this pattern already, and can have only one entry"
+        result.lose(what, (Group.PROTECTION, why), draft.place)
         return
     before = len(result.losses)
     try:
@@ -185,7 +187,8 @@ def _add_model(draft: ModelDraft, taken: dict[str, str]) -> None:
         from_mapping({"version": VERSION, "unpriced": "allow", **content})
     except (Inconvertible, ConfigError) as error:
         del result.losses[before:]  # the losses of an omitted model do not matter
-        result.lose_model(name, what, error.mistakes[0].found if isinstance(error, ConfigError) else str(error))
+        why = error.mistakes[0].found if isinstance(error, ConfigError) else str(error)
+        result.lose_model(name, what, why, draft.place)
         return
     entry = draft.entry
     if draft.target:
@@ -196,6 +199,7 @@ def _add_model(draft: ModelDraft, taken: dict[str, str]) -> None:
         return
     taken[name] = entry["model"]
     result.entries.append((draft.notes, entry))
+    result.entry_places.append(draft.place)
     if "*" not in name:
         params = draft.params
         attempts = attempts_of(number_of(params.get("num_retries", params.get("max_retries"))))
@@ -447,7 +451,7 @@ def _convert_info(draft: ModelDraft) -> None:
         elif not is_switched_off(info[param]):
             draft.lose(param, reason)
     if trifles:
-        draft.result.lose(f"model_info of {draft.name} ({', '.join(trifles)})", (Group.TRIFLES, ""))
+        draft.result.lose(f"model_info of {draft.name} ({', '.join(trifles)})", (Group.TRIFLES, ""), draft.place)
 
 
 def _headers(owner: SecretOwner, params: Mapping[str, Any]) -> dict[str, str]:

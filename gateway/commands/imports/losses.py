@@ -33,11 +33,15 @@ class Inconvertible(Exception):
 
 @attrs.frozen
 class Loss:
-    """A setting or model (``what``) that is not in the new file, and the reason (``why``), if it has one."""
+    """A setting or model (``what``) that is not in the new file, and the reason (``why``), if it has one.
+
+    ``place`` is in the old configuration, "" for its file. ``names`` are those that ``what`` shortens."""
 
     group: Group
     what: str
     why: str = ""
+    place: str = ""
+    names: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"not converted: {self.what}" + (f": {self.why}" if self.why else "")

@@ -27,6 +27,9 @@ NO_KEYS_WARNING: Final = (
     "for LiteLLM, add that key to client_keys."
 )
 _WITHOUT_REASON: Final = "A setting below without a reason has no counterpart, or needs none."
+OMITTED: Final = "omitted, because the key was invalid already: "
+"""The start of a remark on a client key."""
+
 _SHOWN = 6  # trifles and unknown settings in the summary
 
 
@@ -117,6 +120,14 @@ class Result:
     """Client keys that are blocked or expired."""
     remarks: list[str] = attrs.field(factory=list)
     """Comments at the end of the file."""
+    choices: list[str] = attrs.field(factory=list)
+    """Decisions of the operator, for more comments."""
+    entry_places: list[str] = attrs.field(factory=list)
+    """The places of ``entries`` in the old configuration."""
+    key_rows: int = 0
+    """The number of keys in the database."""
+    undecrypted: int = 0
+    """The number of models in the database that have no entry."""
     port: int = PORT
     exact: bool = True
     """True if clients may request only names in the file."""
@@ -219,13 +230,13 @@ class Result:
         route = Route(name=max(matching, key=len))
         return [route.target_for(target, name) for target in self.wildcards[route.name]]
 
-    def lose(self, what: str, reason: Reason) -> None:
+    def lose(self, what: str, reason: Reason, place: str = "") -> None:
         """Record a lost setting."""
-        self.losses.append(Loss(reason[0], what, reason[1]))
+        self.losses.append(Loss(reason[0], what, reason[1], place))
 
-    def lose_model(self, name: str | None, what: str, why: str) -> None:
+    def lose_model(self, name: str | None, what: str, why: str, place: str = "") -> None:
         """Record that the item of ``model_list`` with this ``name`` has no entry."""
-        loss = Loss(Group.NAMES, what, why)
+        loss = Loss(Group.NAMES, what, why, place)
         self.missing.append(loss)
         if name is not None:
             self.missing_names.setdefault(name, what)
@@ -267,7 +278,7 @@ _COMMENTS: Final = {
 def lines(result: Result, source: str) -> Iterator[str]:
     """Yield the lines of the new file."""
     yield f"# Converted from {one_line(source)} by trigate import. Check it: trigate check"
-    if counts := ", ".join(f"{group.value} {len(losses)}" for group, losses in _group_losses(result.losses)):
+    if counts := ", ".join(f"{group.value} {len(losses)}" for group, losses in group_losses(result.losses)):
         yield f"# Not converted, see the comments below: {counts}"
     for key, value in file_content(result).items():
         if key != "version":
@@ -296,8 +307,9 @@ def _entry_lines(result: Result) -> Iterator[str]:
 
 def _comment_lines(result: Result) -> Iterator[str]:
     """Yield the comments at the end: the remarks and the losses. Losses without a reason share a line."""
-    plain = [*result.remarks, *(str(loss) for loss in result.losses if loss.why)]
-    grouped = [(group, [one.what for one in losses if not one.why]) for group, losses in _group_losses(result.losses)]
+    choices = (f"decide: {choice}" for choice in result.choices)
+    plain = [*result.remarks, *choices, *(str(loss) for loss in result.losses if loss.why)]
+    grouped = [(group, [one.what for one in losses if not one.why]) for group, losses in group_losses(result.losses)]
     short = [f"not converted ({group.value}): {', '.join(names)}" for group, names in grouped if names]
     if plain or short:
         yield from ("", *(f"# {one_line(one)}" for one in (*plain, *([_WITHOUT_REASON, *short] if short else []))))
@@ -324,14 +336,15 @@ def summary(result: Result) -> Iterator[str]:
         return
     trifles = all(loss.group is Group.TRIFLES for loss in result.losses)
     yield f"Not converted, see the comments in the file{' (unimportant settings only)' if trifles else ''}:"
-    for group, losses in _group_losses(result.losses):
+    for group, losses in group_losses(result.losses):
         most = _SHOWN if group in (Group.TRIFLES, Group.UNKNOWN) else len(losses)
         shown = [one_line(loss.what) for loss in losses[:most]]
         more = [f"{len(losses) - most} more"] if len(losses) > most else []
         yield f"  {group.value} ({len(losses)}): {', '.join((*shown, *more))}."
 
 
-def _group_losses(losses: Sequence[Loss]) -> Iterator[tuple[Group, list[Loss]]]:
+def group_losses(losses: Sequence[Loss]) -> Iterator[tuple[Group, list[Loss]]]:
+    """Yield each group with its losses, the most serious first."""
     for group in Group:
         if found := [loss for loss in losses if loss.group is group]:
             yield group, found
