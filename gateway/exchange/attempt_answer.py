@@ -190,15 +190,16 @@ async def read_body(
     limit, size, counted = context.service.settings.limits.answer, 0, UNCOUNTED
     parts: list[bytes | bytearray] = []
     # A deadline only applies to a wait.
-    restart_limit = _do_nothing if response.has_arrived else watch.restart_idle_limit
-    if not response.has_arrived:
+    has_arrived = response.has_arrived
+    if not has_arrived:
         watch.await_body()
     pieces = read_pieces if source.is_shared else None
     if pieces is not None:
         pieces.append((trio.current_time(), b""))
     try:
         async for chunk in response.chunks(split_dense=pieces is not None):  # the cache replays the pieces as a stream
-            restart_limit()
+            if not has_arrived:
+                watch.restart_idle_limit()
             if pieces is not None:
                 pieces.append((trio.current_time(), chunk))
             parts.append(chunk)
@@ -224,10 +225,6 @@ async def count_answer(context: ExchangeContext, scope: RequestScope, size: int,
         memory = scope.answer_memory = admission.answer(holder, scope)
     await memory.reach(size, watch)
     return memory.next_size
-
-
-def _do_nothing() -> None:
-    return
 
 
 def is_shut_down(watch: Watch) -> bool:

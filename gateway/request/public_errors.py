@@ -8,7 +8,7 @@ import attrs
 import msgspec
 
 from gateway.http.headers import Headers, bounded_waits, passthrough_headers, translated_headers
-from gateway.http.passing import to_client, translated_header_names
+from gateway.http.passing import translated_header_names
 from gateway.http.redaction import FETCHED, Secrets, credentials_among, redact_json, redact_spelled, search_forms
 from gateway.http.urls import credentials_in
 from gateway.routing.target import LaneName, Target
@@ -51,7 +51,7 @@ def client_headers(response: Headers, target: Target, lane: LaneName) -> Headers
     """Return the headers of a provider's response for its client, whatever the status."""
     entry = target.entry
     if lane == "byte":
-        return passthrough_headers(response, to_client(entry.pass_headers, entry.passthrough_auth))
+        return passthrough_headers(response, target.returned_headers)
     return translated_headers(response, translated_header_names(entry.pass_headers, False))
 
 

@@ -5,7 +5,7 @@ from typing import Final
 import attrs
 
 from gateway.http.headers import Headers, upstream_headers, upstream_query
-from gateway.http.passing import HeaderNames, to_provider, translated_header_names
+from gateway.http.passing import translated_header_names
 from gateway.request.client_request import ClientRequest
 from gateway.routing.target import Target
 from gateway.upstream.request import UpstreamRequest
@@ -46,7 +46,7 @@ def upstream_request(
     url = target.answer_addresses[stream] if suffix is None else target.address(suffix)
     headers = outgoing.headers
     if target.lane == "byte":
-        headers = (*upstream_headers(client_request.headers, _passing_header_names(target)), *headers)
+        headers = (*upstream_headers(client_request.headers, target.passing_headers), *headers)
         if (
             client_request.query
             and target.hosting is None
@@ -88,13 +88,6 @@ def move_headers_to_body(request: UpstreamRequest, hosting: Hosting, *, keeps_mo
         headers=tuple(pair for pair in request.headers if pair[0].lower() not in hosting.without_headers),
         body=hosting.body(request.body, betas, keeps_model=keeps_model),
     )
-
-
-def _passing_header_names(target: Target) -> HeaderNames:
-    """Return the names of the client's headers that ``target`` receives."""
-    entry = target.entry
-    own = CODECS[target.api].wire.client_headers
-    return to_provider(own, entry.provider.client_headers, entry.pass_headers, entry.passthrough_auth)
 
 
 def signature_headers(request: UpstreamRequest, target: Target, credential: Credential | None, at: float) -> Headers:

@@ -10,6 +10,7 @@ import attrs
 
 from gateway.config.model_entry import ModelEntry, entry_price
 from gateway.http.headers import Headers
+from gateway.http.passing import HeaderNames, to_client, to_provider
 from providers.apis import CODECS
 from providers.auth.signer import (
     ACCESS_TOKENS,
@@ -206,7 +207,18 @@ class Target:
         in another header."""
         return token.startswith(ACCESS_TOKENS) or (self.lane == "byte" and self.signer in (X_API_KEY, X_GOOG_API_KEY))
 
-    @property
+    @cached_property
+    def passing_headers(self) -> HeaderNames:
+        """The names of the client's headers that the provider of its API receives."""
+        entry, own = self.entry, CODECS[self.api].wire.client_headers
+        return to_provider(own, entry.provider.client_headers, entry.pass_headers, entry.passthrough_auth)
+
+    @cached_property
+    def returned_headers(self) -> HeaderNames:
+        """The names of the provider's headers that a client of its API receives."""
+        return to_client(self.entry.pass_headers, self.entry.passthrough_auth)
+
+    @cached_property
     def signer(self) -> Signer:
         """The signer of the entry's sign-in, otherwise of the provider's row."""
         sign_in = self.entry.sign_in

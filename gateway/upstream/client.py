@@ -6,12 +6,13 @@ immediately. It has no timeouts on reads and writes; callers use cancel scopes, 
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 import trio
 
 from gateway.http.offload import CLIENT
-from gateway.upstream.address import parse_address
+from gateway.upstream.address import Address, parse_address
 from gateway.upstream.errors import StaleConnection
 from gateway.upstream.framing import MAX_CHUNK
 from gateway.upstream.http11 import WireRequest
@@ -21,6 +22,8 @@ from gateway.upstream.proxies import ProxyRules, UpstreamRoute, proxy_headers
 from gateway.upstream.request import UpstreamRequest, wire_headers
 from gateway.upstream.response import UpstreamResponse
 from gateway.upstream.slots import ConcurrencyLimit, ConnectionShare
+
+_ROUTES: Final = 512  # URLs whose routes are remembered
 
 STALE_SECONDS: Final = 1.0
 """Seconds within which a break of a reused connection means that it was already dead. Later the provider may have
@@ -50,6 +53,7 @@ class Upstream(trio.abc.AsyncResource):
         self._slots = ConcurrencyLimit(max_connections, pool_timeout, share)
         self._max_chunk = max_chunk
         self._proxies = ProxyRules.of_environment() if trust_env else ProxyRules({})
+        self._find_route: Callable[[str], tuple[Address, UpstreamRoute]] = lru_cache(_ROUTES)(self._make_route)
         self._pool = Pool(TlsRoots(ca_path, trust_env), self._slots, permits_address)
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
@@ -78,9 +82,12 @@ class Upstream(trio.abc.AsyncResource):
             slot.free()
             raise
 
+    def _make_route(self, url: str) -> tuple[Address, UpstreamRoute]:
+        address = parse_address(url)
+        return address, UpstreamRoute(address.origin, self._proxies.proxy_for(address.origin))
+
     def _route_and_wire(self, request: UpstreamRequest) -> tuple[UpstreamRoute, WireRequest]:
-        address = parse_address(request.url)
-        route = self._proxies.route_to(address.origin)
+        address, route = self._find_route(request.url)
         headers, target = wire_headers(request, address.host_header), address.target
         if route.is_forwarding and route.proxy is not None:
             headers, target = [*proxy_headers(route.proxy), *headers], address.absolute

@@ -6,9 +6,7 @@ import ipaddress
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Final
+from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 import attrs
@@ -18,8 +16,6 @@ from gateway.upstream.address import Origin, parse_origin
 from gateway.upstream.errors import misconfigured
 
 BAD_PROXY = "the proxy in the gateway's environment is not an http or https URL; correct HTTPS_PROXY or ALL_PROXY"
-
-_ROUTES: Final = 512  # that are remembered
 
 _ENTRY = re.compile(r"(?:(?P<scheme>[a-z]+)://)?(?P<name>[^:/\[\]]*)(?::(?P<port>\d{1,5}))?")
 
@@ -102,8 +98,6 @@ class ProxyRules:
         self._urls = {} if "*" in entries else {name: url for name, url in variables.items() if url and name != "no"}
         self._exempt = [found for entry in entries if entry and (found := Exemption.parse(entry)) is not None]
         self._parsed: dict[str, Proxy] = {}
-        self.route_to: Callable[[Origin], UpstreamRoute] = lru_cache(_ROUTES)(self._route_to)
-        """Return the route to a server. Raises ``UpstreamError``."""
 
     @classmethod
     def of_environment(cls) -> "ProxyRules":
@@ -113,9 +107,6 @@ class ProxyRules:
         from urllib.request import getproxies  # slow to import
 
         return cls(getproxies())
-
-    def _route_to(self, origin: Origin) -> "UpstreamRoute":
-        return UpstreamRoute(origin, self.proxy_for(origin))
 
     def proxy_for(self, origin: Origin) -> Proxy | None:
         """Return the proxy for ``origin``, or ``None`` for a direct connection. Raises ``UpstreamError``."""
