@@ -27,7 +27,6 @@ from gateway.exchange.reserving import reservation_for, with_subscription_marks
 from gateway.exchange.responding import error_response, make_response
 from gateway.exchange.service import Service
 from gateway.exchange.stream import StreamedAnswer, make_first_lane
-from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.walk import Walk
 from gateway.exchange.whole_answer import WholeAnswer
 from gateway.http.headers import Headers
@@ -226,7 +225,7 @@ class Exchange:
         """Return the complete response after its turn was stored."""
         with origin:
             try:
-                answer = await run_origin(self.context, origin, partial(_make_whole_answer, origin, scope))
+                answer = await run_origin(self.context, origin, partial(WholeAnswer, origin, scope))
             except StoppedAnswer as stopped:
                 raise await (await load_module(STOPPED)).store_stopped(origin, stopped) from None
             answer.report(self.record)
@@ -264,7 +263,3 @@ class Exchange:
         body = background.follow(owner, turn.id, Resumption(), self.context.service.settings.keep_alive)
         assert body is not None, "it has just begun"
         return self.respond(body, 200, (*STREAM_HEADERS, *request.headers))
-
-
-def _make_whole_answer(origin: AnswerOrigin, scope: RequestScope, source: AnswerSource) -> WholeAnswer:
-    return WholeAnswer(source, origin, scope)

@@ -52,7 +52,7 @@ class WholeAnswer(AttemptAnswer):
     _folded: FoldedAnswer
     _other_choices: list[Answer]
 
-    def __init__(self, source: AnswerSource, origin: AnswerOrigin, scope: RequestScope) -> None:
+    def __init__(self, origin: AnswerOrigin, scope: RequestScope, source: AnswerSource) -> None:
         super().__init__(source)
         self.body = b""
         self._turn = origin.request.turn

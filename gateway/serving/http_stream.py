@@ -210,17 +210,14 @@ class HttpStream:
             if data := message.get("body"):
                 await self._sender.send_body(cast("bytes", data))
         elif message["type"] == "http.response.start" and self._state is ResponseState.UNSENT:
-            await self._start(message)
+            status = message["status"]
+            await self._sender.start(status, list(message["headers"]))
+            has_no_body = status < 200 or status in (204, 304) or self.scope["method"] == "HEAD"
+            self._state = ResponseState.NO_BODY if has_no_body else ResponseState.BODY
         elif message["type"] == "http.response.body" and self._state in (ResponseState.BODY, ResponseState.NO_BODY):
             await self._body(message)
         else:
             raise RuntimeError(f"unexpected ASGI message {message['type']}: {self._state}")
-
-    async def _start(self, message: AsgiMessage) -> None:
-        status = message["status"]
-        await self._sender.start(status, list(message["headers"]))
-        has_no_body = status < 200 or status in (204, 304) or self.scope["method"] == "HEAD"
-        self._state = ResponseState.NO_BODY if has_no_body else ResponseState.BODY
 
     async def _body(self, message: AsgiMessage) -> None:
         if self._state is ResponseState.BODY and (data := message.get("body")):
