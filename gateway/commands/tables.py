@@ -69,9 +69,8 @@ class _Grid:
         return grid
 
     def wrap(self, width: int) -> "_Grid":
-        """Return the grid with narrower texts, and narrower names if necessary, so that a line has ``width``."""
-        wrapped = {"text"} if self.least_width <= width else {"text", "name"}
-        places = [place for place, column in enumerate(self.columns) if column.kind in wrapped]
+        """Return the grid with narrower texts, so that a line has ``width``."""
+        places = [place for place, column in enumerate(self.columns) if column.kind == "text"]
         widths = [*self.widths]
         while places and _line_width(widths) > width:
             widest = max(places, key=lambda place: widths[place])
@@ -106,7 +105,7 @@ def table_lines(
     """Return the lines of a table for standard output, after ``indent``. The rows ``totals`` are below a line.
 
     On a terminal the table has its width. If that is too narrow even without the columns that have a rank, names are
-    above their row, or wrapped if the row has texts. Files and pipes get all columns, and one line for each row.
+    above their row, always whole. Files and pipes get all columns, and one line for each row.
     Columns without titles have no header."""
     grid = _Grid.of(columns, [*rows, *totals])
     titles = None
@@ -114,11 +113,10 @@ def table_lines(
         width -= len(indent)
         grid = grid.fit(width)
         others = [one for one in grid.columns if one.kind != "name"]
-        if grid.least_width > width and others and all(one.kind != "text" for one in others):
+        if grid.least_width > width and 0 < len(others) < len(grid.columns):
             titles = grid.select([one for one in grid.columns if one.kind == "name"])
-            grid, indent = grid.select(others), indent + _GAP
-        else:
-            grid = grid.wrap(width)
+            grid, indent, width = grid.select(others), indent + _GAP, width - len(_GAP)
+        grid = grid.wrap(width)
     lines = []
     if any(column.title for column in grid.columns):
         heads = grid.lines_of([column.title for column in grid.columns])

@@ -14,6 +14,8 @@ def dollar_text(nanos: int) -> str:
 
 
 def short_dollar_text(usd: Decimal) -> str:
-    """Return dollars for readers, to a hundredth of a cent."""
-    shown = usd.quantize(Decimal("0.0001"))
-    return "<0.0001" if usd and not shown else f"{shown:,f}"
+    """Return dollars for readers: cents if there are none or at least $1, otherwise hundredths of a cent."""
+    shown, sign = abs(usd.quantize(Decimal("0.0001"))), "-" if usd < 0 else ""
+    if usd and not shown:
+        return "<$0.0001"
+    return f"{sign}${abs(usd):,.2f}" if not usd or shown >= 1 else f"{sign}${shown:f}"

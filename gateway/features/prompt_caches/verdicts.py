@@ -54,7 +54,7 @@ def predict(compared: PromptComparison) -> CacheVerdict:
     could, readable = compared.could, compared.readable
     if not _is_miss(could - readable, could):
         return CacheVerdict(could, min(readable, could))
-    return CacheVerdict(could, readable, causes=_causes(compared, readable, is_known=False))
+    return CacheVerdict(could, readable, causes=_causes(compared, could, readable, is_known=False))
 
 
 def judge(compared: PromptComparison, usage: Usage | None) -> CacheVerdict:
@@ -64,7 +64,7 @@ def judge(compared: PromptComparison, usage: Usage | None) -> CacheVerdict:
     diagnosis = compared.situation.diagnosis
     if compared.is_unseen:
         return CacheVerdict(causes=(_unknown("not_seen"),), provider=diagnosis)
-    could = compared.could
+    could = _could(compared, usage)
     grade: Grade = "exact" if compared.is_exact else "estimated"
     if could and usage is not None and not usage.estimated and usage.cache_read:
         missed = max(could - usage.cache_read, 0)
@@ -83,9 +83,18 @@ def judge(compared: PromptComparison, usage: Usage | None) -> CacheVerdict:
     verdict = attrs.evolve(verdict, read=read, missed=missed)
     if not _is_miss(missed, could):
         return verdict
-    causes = _causes(compared, read, is_known=True)
+    causes = _causes(compared, could, read, is_known=True)
     idle = compared.idle if any(cause.name == "expired" for cause in causes) else None
     return attrs.evolve(verdict, causes=causes, idle=idle)
+
+
+def _could(compared: PromptComparison, usage: Usage | None) -> int:
+    """Return the tokens that the cache could serve: elsewhere, at most the prompt as this provider counts it.
+
+    After a fallback, the tokens of the parent are another provider's count."""
+    if not compared.is_elsewhere or usage is None or usage.estimated or not usage.prompt:
+        return compared.could
+    return min(compared.could, usage.prompt)
 
 
 def _is_zero_stated(compared: PromptComparison, usage: Usage) -> bool:
@@ -103,11 +112,10 @@ def _is_miss(missed: int, could: int) -> bool:
     return missed >= LEAST_MISSED and missed >= LEAST_SHARE * could
 
 
-def _causes(compared: PromptComparison, read: int, *, is_known: bool) -> tuple[CauseShare, ...]:
-    """Return at most two causes for ``read`` tokens, the larger first; their tokens add up to the miss.
+def _causes(compared: PromptComparison, could: int, read: int, *, is_known: bool) -> tuple[CauseShare, ...]:
+    """Return at most two causes for ``read`` of ``could`` tokens, the larger first; their tokens add up to the miss.
 
     ``is_known``: these are the provider's number, not a prediction."""
-    could = compared.could
     missed = could - read
     changes = [] if compared.parent is None else [*_changes(compared, compared.parent)]
     change = _first(changes, read)

@@ -23,7 +23,8 @@ def lines_at(width, columns, rows):
 @given(rows=ROWS, width=st.integers(30, 70))
 def test_lines_have_the_width_of_the_terminal_and_lose_no_text(rows, width):
     lines = lines_at(width, (NAME, FIGURE, TEXT), rows)
-    assert all(cell_len(line) <= width for line in lines)
+    assert all(cell_len(line) <= width or line in {name for name, _, _ in rows} for line in lines), "names stay whole"
+    assert all(any(line.startswith(name) for line in lines) for name, _, _ in rows)
     assert sorted("".join(lines).replace(" ", "")) == sorted("".join(map("".join, rows)))
     assert len(lines_at(None, (NAME, FIGURE, TEXT), rows)) == len(rows)
 

@@ -14,7 +14,7 @@ from gateway.commands.check import load_or_explain
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
 from gateway.config.loading import Config
-from gateway.features.kept_ledger.commands.amounts import MEANINGS, dollar_text, money_cell, short_number
+from gateway.features.kept_ledger.commands.amounts import MEANINGS, money_cell, name_cell, short_number, why_no_names
 from gateway.features.kept_ledger.commands.cache_advice import LEAST_NANOS, advise
 from gateway.features.kept_ledger.commands.costs import (
     BAD_CONFIG,
@@ -99,6 +99,7 @@ def as_table(found: CacheReport, advice: Sequence[str] = ()) -> str:
         _rows(found) if found.rows else wrap_sentences([_NO_CAUSE if found.is_by_cause else _NOTHING]),
         [f"unread writes: {', '.join(unread)}"] if unread else [],
         [text for grade, text in MEANINGS.items() if grade in grades],
+        why_no_names(found.by, [row.by for row in found.rows]),
         wrap_sentences(f"advice: {line}" for line in advice),
         wrap_sentences(found.usage.notes),
     )
@@ -134,7 +135,7 @@ def _by(found: CacheReport) -> tuple[str, ...]:
 
 def _names(found: CacheReport, row: CacheRow) -> tuple[str, ...]:
     names = (*row.by, *((found.label_of(row),) if len(_by(found)) > len(found.by) else ()))
-    return tuple("-" if name is None else name for name in names)
+    return tuple(name_cell(column, name) for column, name in zip(_by(found), names, strict=True))
 
 
 def _cells(found: CacheReport, row: CacheRow) -> tuple[str, ...]:
@@ -156,4 +157,4 @@ def _amount(cause: CauseSum) -> str:
         return "(no count)"  # the provider reported none
     if not cause.nanos:
         return f"{short_number(cause.tokens)} tokens"
-    return f"{cause.nanos / 10**9:,.2f}" if cause.nanos >= 10**7 else dollar_text(cause.nanos)
+    return f"{cause.nanos / 10**9:,.2f}" if cause.nanos >= 10**7 else f"{cause.nanos / NANOS:.4f}"

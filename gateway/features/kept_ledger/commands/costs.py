@@ -17,7 +17,15 @@ from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
 from gateway.config.kinds import zone_of
 from gateway.config.loading import Config, ConfigError
 from gateway.config.state_storage import StateStorage
-from gateway.features.kept_ledger.commands.amounts import MEANINGS, SIGNS, dollar_text, money_cell, short_number
+from gateway.features.kept_ledger.commands.amounts import (
+    MEANINGS,
+    SIGNS,
+    dollar_text,
+    money_cell,
+    name_cell,
+    short_number,
+    why_no_names,
+)
 from gateway.features.kept_ledger.settings import ledger_in
 from gateway.features.kept_ledger.statements import DIMENSIONS, Dimension, Filters
 from gateway.features.kept_ledger.table import LedgerTable
@@ -199,14 +207,12 @@ def as_table(found: UsageReport) -> str:
         *(TableColumn(name, "name") for name in found.by),
         *(TableColumn(name, "figure", ranks.get(name, 0)) for name in figures),
     ]
-    rows = [
-        (*("-" if value is None else value for value in row.by), *_table_cells(row, units, has_verdicts))
-        for row in found.rows
-    ]
+    rows = [(*map(name_cell, found.by, row.by), *_table_cells(row, units, has_verdicts)) for row in found.rows]
     total = ("total", *[""] * (len(found.by) - 1), *_table_cells(found.total, units, has_verdicts))
     met = {row.grade for row in (*found.rows, found.total)}
     meanings = [text for grade, text in MEANINGS.items() if grade in met]
-    return page([heading(found)], table_lines(head, rows, [total]), meanings, wrap_sentences(found.notes))
+    whys = why_no_names(found.by, [row.by for row in found.rows])
+    return page([heading(found)], table_lines(head, rows, [total]), [*meanings, *whys], wrap_sentences(found.notes))
 
 
 def with_labels(found: UsageReport) -> UsageReport:

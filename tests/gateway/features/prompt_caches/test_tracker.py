@@ -135,6 +135,17 @@ def test_another_attempt_of_an_exchange_has_the_same_parent(trial):
     assert causes(trial.answer(after, READ)) == []
 
 
+def test_after_a_fallback_no_more_is_missed_than_the_provider_counts(trial):
+    """Another provider counts fewer tokens in the same prompt: reports had more missed tokens than input."""
+    trial.answer(trial.send(3))
+    failed = trial.send(4)
+    again = trial.send(4, like=failed, account=b"other", target="local", move="overloaded")
+    few = Usage(input=2500, reports_cache_read=True)
+    verdict = trial.answer(again, few)
+    assert (verdict.could, verdict.missed, causes(verdict)) == (2500, 2500, ["moved"])
+    assert sum(cause.tokens for cause in verdict.causes) == verdict.missed
+
+
 def test_the_winner_of_a_hedge_is_remembered(trial):
     trial.answer(trial.send(3))
     first = trial.send(4)

@@ -48,12 +48,12 @@ def test_the_table_has_what_could_be_read_and_what_broke_it(write_ledger, capsys
     lines = report(capsys, write_ledger(BROKEN, MOVED, GOOD, turn("ben", None)), "key").splitlines()
     assert [text.split()[:6] for text in lines[2:5]] == [
         ["key", "input", "could", "read", "share", "lost"],
-        ["nightly", "53.2k", "91.2k", "1920", "2%", "3.6700"],
-        ["alice", "60.4k", "60.0k", "59.4k", "99%", "0.0000"],
+        ["nightly", "53.2k", "91.2k", "1920", "2%", "$3.67"],
+        ["alice", "60.4k", "60.0k", "59.4k", "99%", "$0.00"],
     ]
     assert lines[2].endswith("usd  because")
     assert lines[3].endswith("system 3.17, moved 0.50, small 2000 tokens")
-    assert lines[6].split() == ["total", "113.6k", "151.2k", "61.3k", "40%", "3.6700"]
+    assert lines[6].split() == ["total", "113.6k", "151.2k", "61.3k", "40%", "$3.67"]
     assert "ben" not in "".join(lines), "no prompt of it could be read from a cache"
 
 
@@ -61,9 +61,9 @@ def test_causes_can_be_rows(write_ledger, capsys):
     lines = report(capsys, write_ledger(BROKEN, MOVED, GOOD), "cause").splitlines()
     assert [text.split() for text in lines[2:6]] == [
         ["cause", "missed", "lost", "usd"],
-        ["system", "49.3k", "3.1700"],
-        ["moved", "38.0k", "0.5000"],
-        ["small", "2000", "0.0000"],
+        ["system", "49.3k", "$3.17"],
+        ["moved", "38.0k", "$0.5000"],
+        ["small", "2000", "$0.00"],
     ]
     rows = list(csv.DictReader(report(capsys, write_ledger(), "day", "cause", form="csv").splitlines()))
     assert [rows[0][name] for name in ("day", "cause", "lost_usd")] == ["2026-09-21", "system", "3.170016000"]
@@ -115,8 +115,8 @@ def test_estimates_and_missing_prices_are_marked(write_ledger, capsys):
     free = turn("local", verdict(9000, 9000, ("tools", 9000, 0), grade=UNPRICED))
     estimated = turn("ann", verdict(9000, 9000, ("history", 9000, DOLLAR), grade=1))
     text = report(capsys, write_ledger(free, estimated), "key")
-    assert "≥0.0000  tools 9000 tokens" in text
-    assert "~1.0000  history 1.00" in text
+    assert "≥$0.00  tools 9000 tokens" in text
+    assert "~$1.00  history 1.00" in text
     assert "~ estimated: token counts or prices are estimates" in text
 
 

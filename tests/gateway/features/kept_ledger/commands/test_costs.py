@@ -81,7 +81,7 @@ def test_missed_prompt_caches_have_columns_if_there_are_verdicts(write_ledger, c
     config = write_ledger(line(attempt(5, prompt_cache=missed)), line(attempt(5), client="ben"))
     table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
     assert table[2].split()[-4:] == ["missed", "lost", "usd", "usd"]
-    assert [row.split()[-3:-1] for row in table[3:5]] == [["49.3k", "~0.1700"], ["0", "0.0000"]]
+    assert [row.split()[-3:-1] for row in table[3:5]] == [["49.3k", "~$0.1700"], ["0", "$0.00"]]
     rows = {row["key"]: row for row in csv.DictReader(shown(capsys, config, ("key",), EVER, None, "csv").splitlines())}
     assert (rows["alice"]["cache_missed"], rows["alice"]["cache_lost_usd"]) == ("49280", "0.170016000")
     found = json.loads(shown(capsys, config, ("key",), EVER, None, "json"))["total"]
@@ -92,7 +92,7 @@ def test_a_row_that_a_subscription_paid_for_has_no_dollars(write_ledger, capsys)
     config = write_ledger(line(attempt(0, grade=-1)), line(attempt(20_000_000), client="ben"))
     table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
     assert [text.split()[-1] for text in table[2:7] if not text.startswith("─")] == [
-        "usd", "0.0200", "subscription", "0.0200",
+        "usd", "$0.0200", "subscription", "$0.0200",
     ]  # fmt: skip
     rows = {row["key"]: row for row in csv.DictReader(shown(capsys, config, ("key",), EVER, None, "csv").splitlines())}
     assert rows["alice"]["grade"] == "subscription"
@@ -114,10 +114,10 @@ def test_the_table_has_totals_and_says_what_is_not_exact(write_ledger, capsys):
     lines = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
     assert [text.split() for text in lines[2:5]] == [
         ["key", "requests", "failed", "input", "cached", "cache%", "written", "output", "usd"],
-        ["alice", "1", "0.0%", "16", "5", "31%", "1", "7", "1,234.5679"],
-        ["ben", "1", "100.0%", "16", "5", "31%", "1", "7", "~<0.0001"],
+        ["alice", "1", "0.0%", "16", "5", "31%", "1", "7", "$1,234.57"],
+        ["ben", "1", "100.0%", "16", "5", "31%", "1", "7", "~<$0.0001"],
     ]
-    assert lines[6].split() == ["total", "2", "50.0%", "32", "10", "31%", "2", "14", "~1,234.5679"]
+    assert lines[6].split() == ["total", "2", "50.0%", "32", "10", "31%", "2", "14", "~$1,234.57"]
     assert lines[8] == "~ estimated: token counts or prices are estimates"
 
 
@@ -205,7 +205,7 @@ def test_requests_that_are_lost_are_marked_in_every_report(write_ledger, capsys)
 
     trio.run(lose)
     table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
-    assert table[6].split()[-1] == "≥<0.0001"
+    assert table[6].split()[-1] == "≥<$0.0001"
     assert table[-1] == (
         "≥ 3 requests from 2026-09-21 14:14 to 2026-09-21 14:14 are missing: the database was unavailable. "
         "Their costs are in the log"
@@ -427,3 +427,12 @@ def test_only_selects_lines_by_their_values(write_ledger, capsys):
     assert [nanos("client=alice", "group="), nanos("group=' OR 1=1"), nanos("model=openai/gpt")] == [8, 0, 15]
     done = invoke("costs", str(config), "--only", "key=typo", "--from", "2000-01-01")
     assert "no request of this period matches --only key=typo" in done.stderr
+
+
+def test_requests_without_a_key_are_a_row_that_says_why(write_ledger, capsys):
+    config = write_ledger(line(attempt(2_170_000_000), client=None), line(attempt(5)))
+    table = shown(capsys, config, ("key",), EVER, None, "table")
+    assert [text.split()[-1] for text in table.splitlines() if text.startswith("(none) ")] == ["$2.17"]
+    assert "(none): these requests had no client key" in table
+    assert "(none)" not in shown(capsys, config, ("key",), EVER, None, "csv")
+    assert "(none)" not in shown(capsys, config, ("run",), EVER, None, "table")
