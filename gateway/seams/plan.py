@@ -82,11 +82,29 @@ class BatchChecks(Protocol):
         ...
 
 
+class Spool(Protocol):
+    """Room for a body of ``size`` bytes: all pieces are added, then it is rewound, then they are read."""
+
+    size: int
+
+    async def add(self, piece: bytes) -> None:
+        """Add a piece. Raises ``GatewayError`` (413, 429, 503) without room."""
+        ...
+
+    async def rewind(self) -> None:
+        """Switch from adding to reading."""
+        ...
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def __anext__(self) -> bytes: ...
+
+
 class RequestChecks(Protocol):
     """The checks of requests that are no conversations. All methods raise ``GatewayError`` for a refusal.
 
-    ``context`` is an ``ExchangeContext``, ``exchange`` an ``Exchange``, ``inbound`` an ``InboundRequest``, and
-    ``spool`` a ``Spool``: these belong to rooms above this one."""
+    ``context`` is an ``ExchangeContext``, ``exchange`` an ``Exchange`` and ``inbound`` an ``InboundRequest``: these
+    belong to rooms above this one."""
 
     async def admit_endpoint(self, context: Any, endpoint: str, route: tuple[str, str] = ("", "")) -> None:
         """Raise (403) if no check can read the requests to ``endpoint`` that it must, and (400) for a check that the
@@ -102,7 +120,7 @@ class RequestChecks(Protocol):
         ...
 
     async def check_form(
-        self, inbound: Any, arriving: AsyncIterator[bytes], length: int | None, boundary: bytes, spool: Any
+        self, inbound: Any, arriving: AsyncIterator[bytes], length: int | None, boundary: bytes, spool: Spool
     ) -> tuple[AsyncIterator[bytes], int | None]:
         """Return the form in ``arriving`` as it may be sent, and its length if it is known. ``spool`` has room for
         it."""

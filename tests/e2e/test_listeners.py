@@ -16,6 +16,7 @@ import yaml
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.command_line import Started, invoke, run, running_command
 from tests.support.each_row import each_row
+from tests.support.features import rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Wire, eventually, free_port, request
 from tests.support.websocket_client import Client, handshake
@@ -161,8 +162,11 @@ def test_check_reads_certificates_and_warns_of_their_end(tmp_path):
     assert invoke("check", "--no-env", cwd=tmp_path).returncode == 0
 
 
-SERVED = {"/v1/models": "models", "/v1/responses/resp_1": "models", "/admin/keys": "admin", "/me": "models",
-          "/ui": "pages", "/metrics": "metrics", "/healthz": "", "/nowhere": ""}  # fmt: skip
+SERVED = {
+    "/v1/models": "models", "/v1/responses/resp_1": "models", "/admin/keys": "admin", "/me": "models",
+    **dict(rows_of("live_view", ("/ui", "pages"))), **dict(rows_of("metrics", ("/metrics", "metrics"))),
+    "/healthz": "", "/nowhere": "",
+}  # fmt: skip
 """What paths are for; those for nothing are on each listener."""
 USES = (["models"], ["admin", "metrics"], ["pages"])
 

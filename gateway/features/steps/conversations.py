@@ -10,7 +10,6 @@ import msgspec
 
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
-from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.planning import Planning, recall_turns
 from gateway.exchange.reserving import reserve_first
@@ -31,7 +30,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.request.parse import INPUT, EarlierItems, Incoming, read_incoming
 from gateway.request.routing_options import read_headers
 from gateway.routing.target import Target
-from gateway.seams.open_response import OpenedResponse, StreamTransform, Transform
+from gateway.seams.open_response import OpenedResponse, RunningOrigin, StreamTransform, Transform
 from streams.errors import GatewayError
 from streams.events import Usage
 from trigate.steps import Part, Passage
@@ -163,7 +162,7 @@ class SessionChecks:
     async def await_verdict(self) -> None:
         await self.session.await_verdict()
 
-    async def until_refused(self, origin: AnswerOrigin, work: Callable[[], Awaitable[R]]) -> R:
+    async def until_refused(self, origin: RunningOrigin, work: Callable[[], Awaitable[R]]) -> R:
         try:
             return await self.session.until_refused(work)
         except RefusedByStep as refused:

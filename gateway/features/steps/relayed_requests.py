@@ -21,10 +21,10 @@ from gateway.features.steps.sessions import begin_session as find_session
 from gateway.features.steps.tables import table_for
 from gateway.http.offload import offload
 from gateway.relay.relaying import InboundRequest, replace_model
-from gateway.relay.spool import Spool
 from gateway.request.parse import Incoming, read_non_conversation
 from gateway.request.routing_options import Word, read_headers
 from gateway.routing.plan import Plan
+from gateway.seams.plan import Spool
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.multipart import (
     MultipartBoundary,

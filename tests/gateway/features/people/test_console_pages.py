@@ -9,6 +9,7 @@ import pytest
 from gateway.features.people.console.table import PAGES
 from gateway.features.people.oauth.cookies import SESSION
 from tests.support.browser import Page, browsing, needs_chromium
+from tests.support.features import needs_feature
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
 from tests.support.readable_page import CONTRASTS
@@ -184,6 +185,7 @@ def test_a_rejected_form_is_announced_and_keeps_its_fields(gateway, page):
     assert_accessible(page)
 
 
+@needs_feature("live_view")
 @pytest.mark.soak
 @needs_chromium
 def test_the_live_view_leads_to_the_pages(gateway):

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.browser import browsing, needs_chromium
+from tests.support.features import needs_feature
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import people_gateway
 from tests.support.readable_page import CONTRASTS
@@ -89,6 +90,7 @@ def test_a_program_is_signed_in_by_keyboard(gateway, page):
     assert [one.headers["referer"] for one in asked if "referer" in one.headers] == []
 
 
+@needs_feature("live_view")
 @needs_chromium
 def test_a_person_signs_in_to_the_live_view_and_out(gateway, page):
     page.send("Emulation.setScriptExecutionDisabled", value=False)

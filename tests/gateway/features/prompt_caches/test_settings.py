@@ -20,6 +20,7 @@ def texts_of(**more):
     return from_mapping(config([entry], 12000, **more))
 
 
+@needs_feature("live_view")
 def test_texts_without_a_key_or_a_page_are_a_warning():
     wanted = {"prompt_cache": {"texts": "16MiB"}}
     (found,) = [one for one in texts_of(**wanted).warnings if "prompt_cache" in one]
