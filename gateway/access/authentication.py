@@ -49,6 +49,7 @@ _NO_CLIENT = (
 _WRONG_PLACE = (
     "this model needs the provider's own key in authorization or x-api-key: send the gateway's key as x-trigate-key"
 )
+_OF_ANOTHER = "this model needs a key or login of {}, and the request has another provider's, which is not passed on"
 _UNREAD = "the gateway cannot read its stored keys at the moment: try again in a few seconds"
 _LIMITED = "the key {!r} is limited to some models: this page shows all clients, and needs a key without `models`"
 _NOT_OPERATOR = (
@@ -325,13 +326,19 @@ class Authenticator:
         return tuple(other.name for other in self._entries if (other.provider.id, other.base_url) == place)
 
     def check_credential(self, entry: ModelEntry, credential: str | None) -> None:
-        """Raise ``GatewayError`` (401) if ``entry`` would pass a gateway key on to its provider."""
+        """Raise ``GatewayError`` (401) if ``entry`` would pass a gateway key, or another provider's, on to its
+        provider."""
         if entry.passthrough_auth and self.is_misplaced(entry, credential):
-            raise _key_refusal(_WRONG_PLACE, "wrong place")
+            is_own = self.is_own_credential(credential or "")
+            raise _key_refusal(_WRONG_PLACE if is_own else _OF_ANOTHER.format(entry.provider.id), "wrong place")
 
     def is_misplaced(self, entry: ModelEntry, credential: str | None) -> bool:
-        """Return whether ``entry`` would pass a gateway key on to its provider."""
-        return entry.passthrough_auth and bool(credential) and self.is_own_credential(credential or "")
+        """Return whether ``entry`` would pass a gateway key, or another provider's, on to its provider."""
+        return (
+            entry.passthrough_auth
+            and bool(credential)
+            and (self.is_own_credential(credential or "") or entry.refuses(credential or ""))
+        )
 
     def lacks_credential(self, entry: ModelEntry, credential: str | None) -> bool:
         """Return whether ``entry`` passes a client's credential on, and this client has none for its provider."""

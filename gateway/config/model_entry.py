@@ -17,7 +17,7 @@ from gateway.config.kinds import CONTROL, AddressPart, Name, ProbePath, Speaking
 from gateway.config.own_providers import QuirkChanges, SetHeaders
 from gateway.config.price_table import PriceOfModel
 from gateway.config.sign_ins import SignIn, SigningIn
-from providers.auth.signer import is_subscription_token
+from providers.auth.signer import is_of_another, is_subscription_token
 from providers.catalog import providers as catalog
 from providers.catalog.model_facts import with_facts
 from providers.catalog.models import quirks_of
@@ -292,6 +292,10 @@ class ModelEntry:
         if not known.token_arrays and has_openai_vocabulary(model):
             known = attrs.evolve(known, token_arrays=True)
         return attrs.evolve(known, **self.embeddings) if self.embeddings else known
+
+    def refuses(self, credential: str) -> bool:
+        """Return whether ``credential``, a client's own, certainly belongs to another provider than this one."""
+        return is_of_another(credential, self.provider.id) and self._is_at_makers_address
 
     @property
     def _is_at_makers_address(self) -> bool:

@@ -1,6 +1,7 @@
 """Signers, which return the headers that authenticate a request to a provider; their credentials; and signers that send
 a credential unchanged in a header."""
 
+from collections.abc import Collection, Sequence
 from typing import Final, Literal, Protocol, TypeAlias
 
 import attrs
@@ -52,6 +53,22 @@ ACCESS_TOKENS: Final = (*SUBSCRIPTION_TOKENS, "eyJ", "ya29.")
 def is_subscription_token(credential: str | None) -> bool:
     """Return whether ``credential`` is the access token of a login to a subscription."""
     return credential is not None and credential.startswith(SUBSCRIPTION_TOKENS)
+
+
+_OWNERS: Final[Sequence[tuple[str, Collection[str]]]] = (
+    ("sk-ant-", ("anthropic",)), ("sk-or-", ("openrouter",)), ("sk-proj-", ("openai",)), ("AIza", ("gemini",)),
+    ("ya29.", ("gemini",)), ("eyJ", ("chatgpt", "openai", "gemini")),
+)  # fmt: skip
+"""The providers that accept credentials with a prefix, among those whose credentials have prefixes of their own. A JSON
+Web Token is a login with ChatGPT, or one for OpenAI or Google."""
+
+_WITH_OWN_PREFIX: Final = frozenset(owner for _, owners in _OWNERS for owner in owners)
+
+
+def is_of_another(credential: str, provider: str) -> bool:
+    """Return whether ``credential`` certainly belongs to a provider other than ``provider``, an id."""
+    owners = next((owners for prefix, owners in _OWNERS if credential.startswith(prefix)), None)
+    return owners is not None and provider in _WITH_OWN_PREFIX and provider not in owners
 
 
 def secret_parts(credential: Credential | None) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Who may come in: keys, the models that a key may use, the web pages that may call, bodies that come compressed."""
 
+import contextlib
 import gzip
 import hashlib
 import math
@@ -120,6 +121,30 @@ def test_no_provider_gets_an_expired_key_of_this_gateway():
     own = next(entry for entry in config().entries if entry.passthrough_auth)
     with pytest.raises(GatewayError, match="x-trigate-key"):
         over.check_credential(own, OLD)
+
+
+@each_row(
+    ("model", "base_url", "credential", "is_refused"),
+    [
+        ("anthropic/*", None, "eyJhbGciOi.x.y", True),
+        ("anthropic/*", None, "sk-proj-1", True),
+        ("anthropic/*", None, "sk-ant-oat01-1", False),
+        ("anthropic/*", "https://api.anthropic.com/v1", "eyJhbGciOi.x.y", True),
+        ("anthropic/*", "http://localhost:9", "eyJhbGciOi.x.y", False),
+        ("chatgpt/*", None, "sk-ant-oat01-1", True),
+        ("chatgpt/*", None, "eyJhbGciOi.x.y", False),
+        ("openai/*", None, "sk-ant-api03-1", True),
+        ("openai/*", None, "sk-1", False),
+        ("groq/*", None, "sk-ant-api03-1", False),
+    ],
+)
+def test_a_provider_gets_no_login_of_another(model, base_url, credential, is_refused):
+    entry = {"model": model, "passthrough_auth": True, **({"base_url": base_url} if base_url else {})}
+    (entry,) = from_mapping({"version": "v0.4.0", "model_providers": [entry]}).entries
+    door = Authenticator(config())
+    assert door.lacks_credential(entry, credential) is is_refused
+    with pytest.raises(GatewayError, match="another provider's") if is_refused else contextlib.nullcontext():
+        door.check_credential(entry, credential)
 
 
 def test_ends_that_are_near_or_over_are_warnings():
