@@ -82,7 +82,7 @@ class BatchChecks(Protocol):
         ...
 
 
-class Spool(Protocol):
+class BodySpool(Protocol):
     """Room for a body of ``size`` bytes: all pieces are added, then it is rewound, then they are read."""
 
     size: int
@@ -120,7 +120,7 @@ class RequestChecks(Protocol):
         ...
 
     async def check_form(
-        self, inbound: Any, arriving: AsyncIterator[bytes], length: int | None, boundary: bytes, spool: Spool
+        self, inbound: Any, arriving: AsyncIterator[bytes], length: int | None, boundary: bytes, spool: BodySpool
     ) -> tuple[AsyncIterator[bytes], int | None]:
         """Return the form in ``arriving`` as it may be sent, and its length if it is known. ``spool`` has room for
         it."""

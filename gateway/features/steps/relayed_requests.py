@@ -24,7 +24,7 @@ from gateway.relay.relaying import InboundRequest, replace_model
 from gateway.request.parse import Incoming, read_non_conversation
 from gateway.request.routing_options import Word, read_headers
 from gateway.routing.plan import Plan
-from gateway.seams.plan import Spool
+from gateway.seams.plan import BodySpool
 from gateway.upstream.request import UploadedBody
 from providers.endpoints.multipart import (
     MultipartBoundary,
@@ -199,7 +199,7 @@ class FieldsReader:
 class EditedForm:
     """The pieces of a form with other values of its fields."""
 
-    def __init__(self, spool: Spool, boundary: bytes, fields: Sequence[FormField]) -> None:
+    def __init__(self, spool: BodySpool, boundary: bytes, fields: Sequence[FormField]) -> None:
         self._spool = spool
         self._parser = MultipartParser(boundary)
         self._fields = fields
@@ -225,7 +225,7 @@ class EditedForm:
 
 
 async def check_form(
-    inbound: InboundRequest, arriving: AsyncIterator[bytes], length: int | None, boundary: bytes, spool: Spool
+    inbound: InboundRequest, arriving: AsyncIterator[bytes], length: int | None, boundary: bytes, spool: BodySpool
 ) -> tuple[AsyncIterator[bytes], int | None]:
     """Return the form in ``arriving`` with the masks of its steps, and its length if it is known.
 
