@@ -15,6 +15,7 @@ from gateway.__main__ import main
 from tests.support import doc_blocks
 from tests.support.cases import case
 from tests.support.doc_blocks import commands
+from tests.support.features import describes_all_features
 from tests.support.repository import ROOT
 
 FOUND: Final = commands()
@@ -57,6 +58,7 @@ def check_options(command: click.Command, words: list[str], parent: click.Contex
     return None
 
 
+@describes_all_features
 def test_trigate_has_the_commands_and_options():
     checked = 0
     for command in FOUND:

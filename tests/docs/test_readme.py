@@ -13,6 +13,7 @@ from tests.support.cases import case
 from tests.support.command_line import invoke
 from tests.support.doc_blocks import blocks_in
 from tests.support.each_row import each_row
+from tests.support.features import describes_all_features
 from tests.support.gateway_thread import demo_thread
 from tests.support.harness import ROOT
 
@@ -129,6 +130,7 @@ def test_the_readme_has_the_numbers_of_the_performance_page():
 CONFIGS = [(f"{page.name}-{i}", body) for page in PAGES for i, body in enumerate(blocks_in(page.read_text(), "yaml"))]
 
 
+@describes_all_features
 def test_each_configuration_is_good(tmp_path):
     assert CONFIGS
     file = tmp_path / "trigate.yaml"
