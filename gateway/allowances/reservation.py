@@ -275,6 +275,7 @@ class Reservation:
             if client is None or not (client_shortages := _shortages_of(client, short)):
                 queued = await self._queue_up(target, expected) if queues else None
                 return queued or await self._counted_refusal_error(_with_allowances(claim_pair, short))
+            client_shortages = self._without_own_claims(client_shortages)
             full = client_shortages[0].debit.counter
             if _may_pass_soon(client_shortages):
                 if await self._allowances.room.wait(full, self._client_name, until):
@@ -365,10 +366,7 @@ class Reservation:
         pairs = self._debits((*self._allowances.of_client(self._client_name), *self._by_header), expected)
         if not self._client:
             return _ClaimPair.of(pairs)
-        held: dict[Counter, int] = {}
-        for claim in (claim for claim_pair in self._client for claim in claim_pair.claims):
-            for debit in claim.debits:
-                held[debit.counter] = held.get(debit.counter, 0) + debit.amount
+        held = self._held_amounts()
         return _ClaimPair.of(
             [
                 (one, attrs.evolve(debit, amount=more))
@@ -376,6 +374,21 @@ class Reservation:
                 if (more := debit.amount - held.get(debit.counter, 0)) > 0
             ]
         )
+
+    def _held_amounts(self) -> Mapping[Counter, int]:
+        """Return what the request itself has reserved for the client."""
+        held: dict[Counter, int] = {}
+        for claim in (claim for claim_pair in self._client for claim in claim_pair.claims):
+            for debit in claim.debits:
+                held[debit.counter] = held.get(debit.counter, 0) + debit.amount
+        return held
+
+    def _without_own_claims(self, short: Sequence[Shortage]) -> list[Shortage]:
+        """Return ``short`` with what the request itself has reserved as used, because it cannot wait for its own
+        end."""
+        own = self._held_amounts()
+        parts = [(one, min(own.get(one.debit.counter, 0), one.held)) for one in short]
+        return [attrs.evolve(one, used=one.used + part, held=one.held - part) for one, part in parts]
 
     def _target_claims(self, target: Target, expected: Consumption) -> _ClaimPair | None:
         return _ClaimPair.of(self._debits(self._allowances.of_target(target), expected))

@@ -34,7 +34,7 @@ SECONDS: Final = 30.0  # for a file, with the wait for other downloads of the cl
 DOWNLOADS: Final = 2  # of a client at the same time
 ALL_SECONDS: Final = 60.0  # for all files of a request
 TOTAL: Final = 64 * 2**20  # bytes of all kept files in base64, half of them for one client
-ENTRY: Final = 4096  # bytes that each kept file counts in addition
+ENTRY: Final = 32 * 1024  # bytes that each kept file counts in addition: their number is limited, too, to find them
 
 
 class LinkedFiles:

@@ -14,6 +14,8 @@ def build_web_search(config: Config, building: Building) -> Config:
     settings, findings = part_of(config, WebSearchKeys).web_search, building.findings
     if settings is None or isinstance(settings.url, Unresolved):
         return config
+    if findings.is_faulty(("web_search",), ("type", "url", "key")):  # it may have what would be missing
+        return config
     row = row_of(settings)
     if settings.url is None and row.url is None:
         findings.wrong(

@@ -381,20 +381,22 @@ async def test_a_client_that_leaves_ends_the_search():
 ALICE = "tg-alice-a-key-of-more-than-enough-characters"
 
 
-async def test_a_search_beyond_the_budget_ends_the_answer():
-    """It is reserved before it is run, in addition to the turns so far."""
+@pytest.mark.parametrize(("turns", "cost"), [(["a", None, "a"], 0.0002), (["a", "b"], 0.4004)])
+async def test_a_search_beyond_the_budget_ends_the_answer(turns, cost):
+    """It is reserved before it is run, in addition to the turns so far, and does not wait for its own answer."""
     keys = [{"name": "alice", "key": ALICE, "budgets": ["0.5 usd/day"]}]
-    turns = [searching("a"), answering()] * 2
-    async with search_gateway(*turns, search={"price": 0.4}, client_keys=keys) as stage:
+    scripts = [answering() if one is None else searching(one) for one in turns]
+    async with search_gateway(*scripts, search={"price": 0.4}, client_keys=keys) as stage:
         headers = {"authorization": f"Bearer {ALICE}"}
         path, body = REQUESTS["messages"]
-        first = await stage.gate.post(path, json={"model": "m", **body}, headers=headers)
-        assert first.status_code == 200, first.text
-        again = await stage.gate.post(path, json={"model": "m", **body}, headers=headers)
-        assert again.status_code in (402, 429), again.text
+        status, number = 200, 0
+        while status == 200:
+            answer = await stage.gate.post(path, json={"model": "m", **body}, headers=headers)
+            status, number = answer.status_code, number + 1
+        assert (status, number) == (402, 1 + turns.count(None)), answer.text
         assert len(stage.service.asked) == 1
-        lines = await stage.lines.next(2)
-        assert lines[1]["cost_usd"] == pytest.approx(100e-6 + 10 * 10e-6, abs=1e-12)
+        lines = await stage.lines.next(number)
+        assert lines[-1]["cost_usd"] == pytest.approx(cost, abs=1e-12)
 
 
 async def test_a_target_with_a_search_of_its_own_is_left_alone():
