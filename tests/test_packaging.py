@@ -125,6 +125,15 @@ def test_a_lock_pins_packages_with_the_extras_that_others_need():
     assert {str(one) for one in with_extras if not one.extras <= pinned[normal(one.name)].extras} == set()
 
 
+@each_row("lock", LOCKS, ids=lambda path: path.name)
+def test_a_pin_with_extras_has_one_without_them(lock):
+    """Another package may need it without them."""
+    pins = re.findall(r"^([\w.-]+)(\[.*\])?==(\S+)", lock.read_text(), re.M)
+    assert {(name, version) for name, extras, version in pins if extras} <= {
+        (n, v) for n, extras, v in pins if not extras
+    }
+
+
 def installed_requirements(name: str) -> list[str]:
     try:
         return distribution(name).requires or []
