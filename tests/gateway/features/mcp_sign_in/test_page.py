@@ -2,6 +2,7 @@
 
 import gc
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -92,6 +93,7 @@ async def test_the_sdks_client_signs_in_and_the_server_knows_the_person(site):
 
 
 @pytest.mark.process
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_commands_with_curl_print_the_person(site):
     found = subprocess.run(["bash", "-c", site.place(CURL)], capture_output=True, text=True, timeout=PATIENCE)
     assert "ben (ben@example.com)" in found.stdout, found.stderr

@@ -22,7 +22,7 @@ def test_a_session_with_a_search_completes(client):
         search = {"url": f"{mock.url}/search", "price": 0.005}
         with gateway_thread(config([entry], web_search=search), check_streams=True) as gateway:
             answers = list(Replay(gateway, "m").run(read_session(client)))
-            lines = [json.loads(line) for line in gateway.log if '"exchange"' in line]
+    lines = [json.loads(line) for line in gateway.log if '"exchange"' in line]
     for answer in answers:
         assert answer.status in (101, 200), answer.said[:500]
         assert answer.verdict is not None
