@@ -222,7 +222,7 @@ class PartsOrigin:
         try:
             return await begin_answer(self.context, source.watch, make(source))
         except BaseException:
-            await self.close_part()
+            await self.close_part()  # noqa: ASYNC102 -- it shields what waits
             raise
 
     @property

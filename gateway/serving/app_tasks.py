@@ -99,4 +99,4 @@ async def _run_app(app: AsgiApp, scope: AsgiScope, receive: AsgiReceive, send: S
             raise
         log.exception(_FAILED)
     finally:
-        await send(None)
+        await send(None)  # noqa: ASYNC102 -- writes shield themselves

@@ -252,7 +252,7 @@ def _popen(args: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
             os.closerange(low + 1, high)  # including the descriptor that reports an execution
         try:
             _execute(words[1], words[2:], options.get("env") or os.environ.copy())
-        except BaseException:
+        except BaseException:  # noqa: ASYNC103  # the process exits
             traceback.print_exc()
         _exit_fast(1)
 

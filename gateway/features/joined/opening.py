@@ -33,7 +33,7 @@ class OpenJoined(Running):
         if self._answer_cache is not None:
             self._answer_cache.keeper = self.kept
 
-    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ASYNC128 -- it passes it on
         await self.kept.run(self._stopping, ending, task_status=task_status)
 
 

@@ -210,7 +210,7 @@ def _reported_import(place: str, faults: StepFaults) -> Iterator[None]:
         yield
     except (StepUnusable, KeyboardInterrupt):
         raise
-    except BaseException as error:
+    except BaseException as error:  # noqa: ASYNC103  # no task runs in an import
         text = " ".join(str(error).split())[:200]
         has_place = isinstance(error, ModuleNotFoundError | SyntaxError)  # in its text
         at = type(error).__name__ if has_place else error_place(error)

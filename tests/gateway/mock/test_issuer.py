@@ -139,5 +139,6 @@ def test_the_mcp_server_refuses_and_answers(http, key, body, status, words):
 async def test_the_mcp_server_refuses_a_token_for_another_audience(issuer):
     granted = await sign_in(issuer, "ada", resource=RESOURCE)
     headers = {"authorization": f"Bearer {granted['access_token']}"}
-    found = httpx2.post(f"{issuer}/mcp", json={"id": 1}, headers=headers, trust_env=False)
+    async with httpx2.AsyncClient(trust_env=False) as http:
+        found = await http.post(f"{issuer}/mcp", json={"id": 1}, headers=headers)
     assert (found.status_code, "audience" in found.text) == (401, True)
