@@ -328,17 +328,15 @@ class Authenticator:
     def check_credential(self, entry: ModelEntry, credential: str | None) -> None:
         """Raise ``GatewayError`` (401) if ``entry`` would pass a gateway key, or another provider's, on to its
         provider."""
-        if entry.passthrough_auth and self.is_misplaced(entry, credential):
+        if self.is_misplaced(entry, credential):
             is_own = self.is_own_credential(credential or "")
             raise _key_refusal(_WRONG_PLACE if is_own else _OF_ANOTHER.format(entry.provider.id), "wrong place")
 
     def is_misplaced(self, entry: ModelEntry, credential: str | None) -> bool:
         """Return whether ``entry`` would pass a gateway key, or another provider's, on to its provider."""
-        return (
-            entry.passthrough_auth
-            and bool(credential)
-            and (self.is_own_credential(credential or "") or entry.refuses(credential or ""))
-        )
+        if not entry.passthrough_auth or not credential:
+            return False
+        return self.is_own_credential(credential) or entry.refuses(credential)
 
     def lacks_credential(self, entry: ModelEntry, credential: str | None) -> bool:
         """Return whether ``entry`` passes a client's credential on, and this client has none for its provider."""

@@ -194,7 +194,7 @@ class BudgetAllowance:
 
     @property
     def is_raised(self) -> bool:
-        """Whether a present amount replaces that of the file."""
+        """True if a present amount replaces that of the file."""
         return self.amount != self.budget.most
 
     @property

@@ -1,12 +1,13 @@
 """The plans with which ``trigate init`` can begin: those of programs that are installed or signed in here."""
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
+
+from gateway.commands.sessions import read_object
 
 
 @attrs.frozen
@@ -50,10 +51,9 @@ def _has_chatgpt_login(env: Mapping[str, str]) -> bool:
 def _read_object(path: Path) -> Mapping[str, Any]:
     """Return the JSON object in ``path``, empty if there is none."""
     try:
-        found = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return read_object(path.read_bytes())
+    except OSError:
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 PLANS: Final = (

@@ -214,7 +214,7 @@ def _token_without_refresh(session: SavedSession, reason: str) -> str:
 
 
 def read_object(body: bytes) -> Mapping[str, Any]:
-    """Return the JSON object in a response, empty for anything else.
+    """Return the JSON object in a response or file, empty for anything else.
 
     Characters that control terminals are escaped, because commands print the texts."""
     try:

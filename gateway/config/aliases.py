@@ -145,7 +145,7 @@ class Route:
 
     @property
     def is_wildcard(self) -> bool:
-        """Whether it is for every name that its own one with a ``*`` matches."""
+        """True for the name of a family: it has a ``*``."""
         return "*" in self.name
 
     def matches(self, requested_name: str) -> bool:

@@ -106,7 +106,7 @@ class Listener:
 
     @property
     def uses(self) -> tuple[Use, ...]:
-        """What it serves besides health checks."""
+        """The uses of paths that it serves in addition to health checks."""
         if self.serves == "health":
             return ()
         return ALL_USES if self.serves == "all" else self.serves

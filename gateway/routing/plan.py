@@ -97,7 +97,7 @@ class Candidate:
 def select_by_kind(candidates: tuple[Candidate, ...], kinds: frozenset[str]) -> tuple[Candidate, ...]:
     """Return the ``candidates`` for a request of ``kinds``: first those for its kinds, in groups of their own.
 
-    Those for other kinds only are left out, unless there are no others."""
+    Candidates that are only for other kinds are left out, unless there are no others."""
     if not any(one.kinds for one in candidates):
         return candidates
     fitting = [one for one in candidates if not one.kinds or one.when or one.kinds & kinds] or candidates

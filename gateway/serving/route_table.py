@@ -77,7 +77,7 @@ class RouteTable:
     ) -> None:
         """Handle ``methods`` on ``path`` with ``handler``; variables of ``path`` are in braces.
 
-        ``uses`` are the uses of the path, with any method; the first route of a path decides."""
+        ``uses`` are those of the path with any method; the first route of a path sets them."""
         self._uses.setdefault(path, uses)
         if is_listed and path not in self.listed:
             self.listed.append(path)

@@ -167,7 +167,7 @@ SERVED = {
     **dict(rows_of("live_view", ("/ui", "pages"))), **dict(rows_of("metrics", ("/metrics", "metrics"))),
     "/healthz": "", "/nowhere": "",
 }  # fmt: skip
-"""What paths are for; those for nothing are on each listener."""
+"""The uses of paths; each listener serves a path without one."""
 USES = (["models"], ["admin", "metrics"], ["pages"])
 
 
