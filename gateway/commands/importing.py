@@ -50,7 +50,12 @@ def run(
         from_mapping(yaml.safe_load(text))
         status = NOTHING if result.missing and not partial else _status_of(result)
         move = Move(
-            result, file.name, _name_of(database), variables_in(text), write if status != NOTHING else None, status
+            result,
+            file.name,
+            _name_of(database),
+            variables_in(text, result.values),
+            write if status != NOTHING else None,
+            status,
         )
         _write_new(dict(_files(move, text, report)), report)
         if write is None and status != NOTHING:

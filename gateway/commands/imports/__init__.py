@@ -8,6 +8,6 @@
 - ``litellm_limits``: limits of keys and teams, also for the HTTP API and tables of keys.
 - ``litellm_database`` reads the keys from PostgreSQL, and ``litellm_columns`` lists what it does not convert.
 - ``claude_code_router``: its ``config.json``.
-- ``litellm_secrets`` decrypts what the database stores encrypted.
+- ``litellm_secrets`` decrypts the values in it, and ``litellm_sign_in`` makes a draft of ``issuers``.
 - ``imported_secrets``: credentials, which become variables in the new file. ``imported_values``: texts and numbers.
 """

@@ -36,6 +36,7 @@ from gateway.commands.imports.litellm_routes import (
     routing_strategies,
 )
 from gateway.commands.imports.litellm_secrets import MASTER_KEY
+from gateway.commands.imports.litellm_sign_in import CHOICE, draft_issuers
 from gateway.commands.imports.losses import Group, Loss
 from gateway.commands.imports.result import Deployment, Result, file_content
 from gateway.config.allowance_checks import unpriced_models
@@ -49,8 +50,12 @@ _COMPATIBILITY: Final = (
 """A remark in every new file: neither LiteLLM's file nor its database has the paths that clients request."""
 
 _ADMIN: Final = (
-    "the master key is an administrator's; if programs call /key/generate with it, add `stored_keys: true` and a "
-    "`state_storage`"
+    "the master key stays valid, as an administrator's: if programs call /key/generate with it, add `stored_keys: "
+    "true` and a `state_storage`. To let it only call models, remove its `role`; to end it, remove the client `master`"
+)
+_NO_MASTER_KEY: Final = (
+    "the master key is not in the file, so it ends, and no key is an administrator's. To keep it, add `{name: master, "
+    "key: $LITELLM_MASTER_KEY, role: admin}` to client_keys, with `models` if it calls any"
 )
 
 
@@ -74,6 +79,10 @@ class Clients:
     """``environment_variables`` of the database, decrypted."""
     key_rows: int = 0
     """The number of rows in the table of keys."""
+    sign_in: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """The settings for the sign-in of people."""
+    leads: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
+    """The addresses of admins by the id of their team."""
     remarks: Sequence[str] = ()
     settings: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
     """Settings that are only in the database, by their section."""
@@ -89,7 +98,7 @@ def convert_litellm(content: Any, clients: Clients | None = None) -> Result:
 
     Raises ``ConfigError`` if it is not a LiteLLM configuration, or if no model can be converted."""
     _check_model_list(content)
-    result, found = Result(), clients or NO_CLIENTS
+    result, found = Result(knows_keys=clients is not None), clients or NO_CLIENTS
     content = _with_database(content, found, result)
     result.models = len(content["model_list"]) + len(found.models)
     router = section_of(content, "router_settings")
@@ -271,11 +280,12 @@ def _add_master_key(content: Mapping[str, Any], result: Result) -> None:
             result.client_keys.append({"name": "master", "key": key, "role": "admin", "models": models})
         result.remarks += [*(note.replace("the key", "the master_key") for note in owner.notes)]
         result.choices.append(_ADMIN)
+    elif result.knows_keys:
+        result.choices.append(_NO_MASTER_KEY)
 
 
 def _add_clients(clients: Clients | None, result: Result) -> None:
     """Add the keys and teams of the database."""
-    result.knows_keys = clients is not None
     if clients is not None:
         opening = ({key: escape_dollars(value) for key, value in item.items()} for item in clients.opening)
         result.opening_spend += opening
@@ -285,6 +295,8 @@ def _add_clients(clients: Clients | None, result: Result) -> None:
         if clients.closed_end_users:
             result.settings |= {"client_routing": ["litellm"], "blocked_end_users": [*clients.closed_end_users]}
         add_keys(clients.keys, clients.teams, result)
+        result.draft = draft_issuers(clients.sign_in, result.groups_of_teams, clients.leads, result.secrets)
+        result.choices += [CHOICE] if result.draft else []
     elif result.access_groups:
         what = f"the access groups {', '.join(result.access_groups)}"
         result.lose(what, tables.reason_of("access_groups"))

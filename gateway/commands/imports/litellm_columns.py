@@ -72,6 +72,7 @@ VARIABLES: Final = "environment_variables"
 SECTIONS: Final = ("general_settings", "router_settings", "litellm_settings")
 """The sections of that table that LiteLLM adds to those of its file."""
 
+_SIGN_IN: Final = "complete the draft of `issuers` in the comments of the new file (docs/people.md)"
 _PEOPLE: Final = "people sign in with `issuers` (docs/people.md)"
 _WHY: Final = {
     Group.PROTECTION: "set `models`, `ratelimits` or `steps` for the keys and groups, and `issuers` for people",
@@ -127,9 +128,10 @@ def lost_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]], read: Sequenc
             group, column, matters = LOST_TABLES[short]
             lost = [row for row in rows if not matters or any(_is_changed(row.get(one)) for one in matters)]
             names = [*dict.fromkeys(filter(None, (read_text(row.get(column)) for row in lost)))]
+            why = _SIGN_IN if short == "SSOConfig" else _WHY[group]
             if lost:
                 listed = f": {name_list(names, 'rows')}" if names else ""
-                yield Loss(group, f"the table {name}{listed}", _WHY[group], name, tuple(names))
+                yield Loss(group, f"the table {name}{listed}", why, name, tuple(names))
         elif rows and name not in read and not is_record(name):
             yield Loss(Group.UNKNOWN, f"the table {name}", place=name)
 

@@ -36,7 +36,6 @@ from gateway.commands.imports.litellm_rows import (
     read_boolean,
     read_list,
     read_mapping,
-    read_objects,
     read_text,
 )
 from gateway.commands.imports.litellm_secrets import Decryption, Undecryptable, is_encrypted
@@ -54,6 +53,7 @@ PROJECTS: Final = "LiteLLM_ProjectTable"
 USERS: Final = "LiteLLM_UserTable"
 END_USERS: Final = "LiteLLM_EndUserTable"
 CREDENTIALS: Final = "LiteLLM_CredentialsTable"
+SIGN_IN: Final = "LiteLLM_SSOConfig"
 ROTATED: Final = "LiteLLM_DeprecatedVerificationToken"
 TABLES: Final = (KEYS, TEAMS, BUDGETS, USERS, END_USERS, MODELS_TABLE, CREDENTIALS, ROTATED, ALIASES)
 """The tables that are converted; older versions of LiteLLM lack some."""
@@ -161,6 +161,7 @@ def clients_of_tables(tables: Tables, decryption: Decryption = Decryption()) -> 
     groups: dict[str, Row] = {}
     rows = []
     refused: dict[str, str] = {}
+    owners = {row["token"]: read_text(row.get("user_id")) for row in tables.get(KEYS, ()) if row.get("token")}
     for row in tables.get(KEYS, ()):
         if not read_text(row.get("token")):
             continue
@@ -177,13 +178,14 @@ def clients_of_tables(tables: Tables, decryption: Decryption = Decryption()) -> 
                 key["team_id"], groups[id] = id, {**limits, "team_id": id, "team_alias": _user_name(user)}
         rows.append(key)
     aliases = {str(row.get("id")): row.get("aliases") for row in tables.get(ALIASES, ())}
-    found_teams = [
+    team_rows = [
         {**row, "aliases": aliases[str(row["model_id"])], "model_id": None}
         if str(row.get("model_id")) in aliases
         else row
         for row in tables.get(TEAMS, ())
         if read_text(row.get("team_id"))
     ]
+    found_teams = teams_of_rows([*team_rows, *groups.values()])
     proxy = opening_spend(users.get(_PROXY, {}), now)
     variables = _decrypt_variables(tables, decryption)
     if variables:
@@ -194,8 +196,11 @@ def clients_of_tables(tables: Tables, decryption: Decryption = Decryption()) -> 
     stored = _decrypt_rows(models, "model_name", decryption, _model_item)
     credentials = _decrypt_rows(tables.get(CREDENTIALS, ()), "credential_name", decryption, _credential_item)
     return Clients(
-        tuple(attrs.evolve(key, refused=refused.get(key.row["token"])) for key in keys_of_rows(rows)),
-        teams_of_rows([*found_teams, *groups.values()]),
+        tuple(
+            attrs.evolve(key, refused=refused.get(key.row["token"]), user=owners.get(key.row["token"], ""))
+            for key in keys_of_rows(rows)
+        ),
+        found_teams,
         (
             *_losses(tables),
             *stored.losses("models", MODELS_TABLE),
@@ -209,6 +214,11 @@ def clients_of_tables(tables: Tables, decryption: Decryption = Decryption()) -> 
         credentials=credentials.items,
         variables=variables,
         key_rows=len(tables.get(KEYS, ())),
+        sign_in=_decrypt_sign_in(tables, decryption),
+        leads={
+            team.id: [mail for user in team.admins if (mail := read_text(users.get(user, {}).get("user_email")))]
+            for team in found_teams
+        },
         remarks=[f"omitted, because LiteLLM blocks the model: {name}" for name in blocked],
         settings=stored_settings(tables.get(SETTINGS, ())),
         closed_end_users=tuple(_closed_end_users(tables, budgets)),
@@ -266,6 +276,18 @@ def _decrypt_variables(tables: Tables, decryption: Decryption) -> dict[str, str]
     except Undecryptable:
         return {}
     return {name: str(value) for variables in found for name, value in variables.items()}
+
+
+def _decrypt_sign_in(tables: Tables, decryption: Decryption) -> dict[str, Any]:
+    """Return the settings for the sign-in of people; those that cannot be decrypted have their names as values."""
+    found: dict[str, Any] = {}
+    for row in tables.get(SIGN_IN, ()):
+        for name, value in read_mapping(row.get("sso_settings")).items():
+            try:
+                found[name] = decryption.decrypt(value)
+            except Undecryptable:
+                found[name] = "" if name.endswith("_secret") else name.upper()
+    return found
 
 
 def _rows_by(tables: Tables, table: str, column: str) -> dict[str, Row]:
@@ -369,13 +391,6 @@ def _losses(tables: Tables) -> Iterator[Loss]:
         if people := [_user_name(row) for row in users if row.get("user_id") != _OF_MASTER_KEY]:
             what = f"the role {role} of {name_list(people, 'users')}"
             yield Loss(Group.PROTECTION, what, f"set `role: {ours}` for a key of each", USERS, tuple(people))
-    for team in tables.get(TEAMS, ()):
-        members = read_objects(team.get("members_with_roles"))
-        admins = [read_text(one.get("user_id")) for one in members if one.get("role") == "admin"]
-        if admins := [*dict.fromkeys(filter(None, (*admins, *read_list(team.get("admins")))))]:
-            name = read_text(team.get("team_alias")) or read_text(team.get("team_id"))
-            what = f"the admins of the team {name}: {name_list(admins, 'users')}"
-            yield Loss(Group.PROTECTION, what, "set `role: lead` for a key of each", TEAMS, tuple(admins))
 
 
 def _column_losses(tables: Tables) -> Iterator[Loss]:

@@ -30,12 +30,14 @@ from gateway.commands.imports.litellm_rows import (
     read_boolean,
     read_list,
     read_mapping,
+    read_objects,
     read_text,
     read_time,
 )
 from gateway.commands.imports.losses import Group, Loss, Reason
 from gateway.commands.imports.result import OMITTED, Result
 
+_EVERY_PATH: Final = frozenset({"*", "/*"})
 _ALL_ROUTES: Final = frozenset(("*", "/*", "/v1/*", "llm_api_routes", "llm_api_routes_without_mcp", "openai_routes",
      "anthropic_routes", "google_routes"))  # fmt: skip
 """Values of ``allowed_routes`` with the paths of all types of models."""
@@ -58,6 +60,13 @@ class Team:
     models: tuple[str, ...]
     blocked: bool
     row: Mapping[str, Any] = attrs.field(repr=False)
+
+    @property
+    def admins(self) -> list[str]:
+        """The users who may manage the team's keys."""
+        members = read_objects(self.row.get("members_with_roles"))
+        found = [read_text(one.get("user_id")) for one in members if one.get("role") == "admin"]
+        return [*dict.fromkeys(filter(None, (*found, *read_list(self.row.get("admins")))))]
 
 
 @attrs.frozen
@@ -178,6 +187,8 @@ class Token:
     row: Mapping[str, Any] = attrs.field(repr=False)
     refused: str | None = None
     """The reason in another table why LiteLLM rejects the key."""
+    user: str = ""
+    """The id of its user, or ""."""
 
 
 def keys_of_rows(rows: Iterable[dict[str, Any]]) -> tuple[Token, ...]:
@@ -265,8 +276,14 @@ def add_keys(keys: Sequence[Token], teams: Sequence[Team], result: Result) -> No
             **({} if key.expires is None else {"until": spell_time(key.expires)}), **converted_limits(key.row),
         }  # fmt: skip
     held = [key for key in keys if key.digest in items]
+    leads = [key for key in held if _may_lead(key, teams)]
+    for key in leads:
+        everything = carried[key.team].item.get("models", served)  # a client with a role may only use its own list
+        items[key.digest] |= {"role": "lead", "models": items[key.digest].get("models", list(everything))}
+    result.remarks += _lead_remarks([items[key.digest]["name"] for key in leads])
     used = {item["group"] for item in items.values() if "group" in item}
-    losses += (attrs.evolve(one, place=TEAMS) for one in of_teams)
+    losses += (attrs.evolve(one, place=TEAMS) for one in (*of_teams, *_lost_admins(leads, teams)))
+    result.groups_of_teams |= {id: team.name for id, team in carried.items() if team.name in used}
     lasting = [key for key in held if lifetime_rest(key.row) is not None]
     names = [items[key.digest]["name"] for key in lasting]
     losses += (
@@ -307,6 +324,27 @@ def _as_file_item(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
     routes = [escape_dollars(model) for model in item["models"]]
     same = [alias for alias, name in result.same.items() if name in routes and alias not in routes]
     return {**item, **names, "models": [*routes, *same]}
+
+
+def _lead_remarks(names: Sequence[str]) -> Iterator[str]:
+    if names:
+        yield f"as in LiteLLM, keys of a team's admins manage those of their group (`role: lead`): {', '.join(names)}"
+
+
+def _may_lead(key: Token, teams: Sequence[Team]) -> bool:
+    """Return whether LiteLLM lets a key manage its team's keys: its user is an admin, and it may use all paths."""
+    routes = read_list(key.row.get("allowed_routes"))
+    admins = next((team.admins for team in teams if team.id == key.team), ())
+    return key.user in admins and (not routes or not _EVERY_PATH.isdisjoint(routes))
+
+
+def _lost_admins(leads: Sequence[Token], teams: Sequence[Team]) -> Iterator[Loss]:
+    """Yield the admins of teams that have no key among ``leads``."""
+    having = {(key.user, key.team) for key in leads}
+    for team in teams:
+        if lost := [user for user in team.admins if (user, team.id) not in having]:
+            what = f"the admins of the team {team.name}: {name_list(lost, 'users')}"
+            yield Loss(Group.PROTECTION, what, "set `role: lead` for a key of each", names=tuple(lost))
 
 
 def _opening_items(owner: str, rows: Mapping[str, Mapping[str, Any]], now: datetime) -> Iterator[dict[str, Any]]:

@@ -122,6 +122,10 @@ class Result:
     """Comments at the end of the file."""
     choices: list[str] = attrs.field(factory=list)
     """Decisions of the operator, for more comments."""
+    draft: list[str] = attrs.field(factory=list)
+    """Settings in comments, which the operator must complete."""
+    groups_of_teams: dict[str, str] = attrs.field(factory=dict)
+    """The names in ``client_groups`` by LiteLLM's id of the team."""
     entry_places: list[str] = attrs.field(factory=list)
     """The places of ``entries`` in the old configuration."""
     key_rows: int = 0
@@ -295,6 +299,8 @@ def lines(result: Result, source: str) -> Iterator[str]:
             yield f"{key}: {as_yaml(value)}"
     if not result.client_keys and result.no_keys_warning:
         yield from ("", f"# {result.no_keys_warning}")
+    if result.draft:
+        yield from ("", *(f"# {line}" for line in result.draft))
     yield from _comment_lines(result)
 
 

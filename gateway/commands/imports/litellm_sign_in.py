@@ -1,0 +1,98 @@
+"""Converts the sign-in of LiteLLM's web pages into a draft of ``issuers``, which the operator must complete.
+
+It is a comment of the new file: its rules give people rights that LiteLLM did not give them at the gateway. LiteLLM's
+members are those of ``SSOConfig`` (https://docs.litellm.ai/docs/proxy/admin_ui_sso)."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import yaml
+
+from gateway.commands.imports.imported_secrets import SecretNames
+from gateway.commands.imports.imported_values import escape_dollars
+from gateway.commands.imports.litellm_rows import read_mapping, read_text
+
+_ISSUERS: Final[Mapping[str, str]] = {
+    "microsoft": "https://login.microsoftonline.com/{microsoft_tenant}/v2.0",
+    "google": "https://accounts.google.com",
+    "generic": "{generic_authorization_endpoint}",
+}
+"""The URL of the issuer for the start of LiteLLM's members."""
+
+_AUTHORIZATION: Final = re.compile(r"(?:/oauth2)?/v1/authorize$|/protocol/openid-connect/auth$|/authorize$")
+"""The path that servers add to their issuer's URL, such as Okta, Keycloak and Auth0."""
+
+_ROLES: Final[Mapping[str, str]] = {
+    "proxy_admin": "admin", "proxy_admin_viewer": "auditor", "internal_user": "user", "internal_user_viewer": "user",
+}  # fmt: skip
+
+CHOICE: Final = (
+    "who may sign in: complete the draft of `issuers` in the comments of the new file, and compare its `issuer` with "
+    "`iss` of a token (docs/people.md)"
+)
+_TITLE: Final = "LiteLLM's sign-in as a draft: check each line, then remove the # (docs/people.md)"
+
+
+def draft_issuers(
+    settings: Mapping[str, Any], groups: Mapping[str, str], leads: Mapping[str, Sequence[str]], secrets: SecretNames
+) -> list[str]:
+    """Return the lines of the draft, none without a known provider.
+
+    ``groups`` are the names of groups by LiteLLM's team, ``leads`` the addresses of its admins."""
+    rules = [*_rules(settings, groups, leads)]
+    issuers = [
+        _issuer(kind, settings, rules, secrets) for kind in _ISSUERS if read_text(settings.get(f"{kind}_client_id"))
+    ]
+    if not issuers:
+        return []
+    content = {
+        "public_url": read_text(settings.get("proxy_base_url")) or "https://llm.example.com",
+        "signing_key": "$SIGNING_KEY",
+        "state_storage": {"type": "sqlite", "path": "/var/lib/trigate/state.sqlite"},
+        "issuers": issuers,
+    }
+    text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
+    return [_TITLE, *text.splitlines()]
+
+
+def _issuer(kind: str, settings: Mapping[str, Any], rules: Sequence[Any], secrets: SecretNames) -> dict[str, Any]:
+    texts = {name: escape_dollars(read_text(value)) for name, value in settings.items()}
+    found = re.sub(r"\{(\w+)\}", lambda match: texts.get(match[1]) or match[1].upper(), _ISSUERS[kind])
+    client_id, secret = texts[f"{kind}_client_id"], read_text(settings.get(f"{kind}_client_secret"))
+    claim = read_text(read_mapping(settings.get("role_mappings")).get("group_claim"))
+    login = {"client_id": client_id, "scopes": (texts.get("generic_scope") or "openid email").split()}
+    if secret:
+        login["client_secret"] = f"${secrets.variable(f'{kind} client secret', secret)}"
+    return {
+        "name": kind,
+        "issuer": _AUTHORIZATION.sub("", found),
+        "audience": [client_id],
+        **({"claims": {"groups": _pointer(claim)}} if claim not in ("", "groups") else {}),
+        "login": login,
+        "admit": [*rules],
+    }
+
+
+def _rules(
+    settings: Mapping[str, Any], groups: Mapping[str, str], leads: Mapping[str, Sequence[str]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the rules: administrators first, because the first match decides."""
+    mappings = read_mapping(read_mapping(settings.get("role_mappings")).get("roles"))
+    by_role = [(ours, mappings[role]) for role, ours in _ROLES.items() if mappings.get(role)]
+    yield from ({"when": {"groups": found}, "role": role} for role, found in by_role if role != "user")
+    for team, addresses in leads.items():
+        if team in groups and addresses:
+            yield {"when": {"email": [*addresses]}, "group": groups[team], "role": "lead"}
+    claim = read_text(read_mapping(settings.get("team_mappings")).get("team_ids_jwt_field"))
+    if claim:
+        yield from ({"when": {_pointer(claim): team}, "group": group} for team, group in groups.items())
+    yield from ({"when": {"groups": found}} for role, found in by_role if role == "user")
+    if not (claim and groups) and not any(role == "user" for role, _ in by_role):
+        domain = read_text(settings.get("user_email")).rpartition("@")[2] or "example.com"
+        yield {"when": {"email": f"*@{domain}"}}
+
+
+def _pointer(claim: str) -> str:
+    """Return a claim within others as a JSON pointer; LiteLLM separates them by dots."""
+    return f"/{claim.replace('.', '/')}" if "." in claim else claim
