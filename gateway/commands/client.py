@@ -61,7 +61,8 @@ class Client:
     only its file) and without the variables in ``without``. Before ARGS come flags: ``each`` sets one value of the
     file, ``whole`` passes the whole file. ``{file}`` in ``environment`` is the whole file. An empty value below
     ``blanks``, a path in the file, hides a variable of ``without`` from the client. ``beside`` is a second file.
-    ``chooses`` is a key of ``choosing.CHOICES``. ``snippet`` is a program in ``language``, ``then`` are the next
+    ``headers`` is the path of headers in its settings, ``headers_variable`` the variable for them, and the text between
+    two. ``chooses`` is a key of ``choosing.CHOICES``. ``snippet`` is a program in ``language``, ``then`` are the next
     commands."""
 
     name: str
@@ -76,6 +77,8 @@ class Client:
     whole: str = ""
     without: tuple[str, ...] = ()
     blanks: Path = ()
+    headers: Path = ()
+    headers_variable: tuple[str, str] | None = None
     chooses: str = "usual"
     language: str = ""
     snippet: str = ""

@@ -226,6 +226,7 @@ _ROWS = (
         ),
         program="claude", install="npm install -g @anthropic-ai/claude-code",
         environment=_CLAUDE, without=_CLAUDE_WITHOUT, blanks=("env",), whole="--settings", chooses="claude",
+        headers_variable=("ANTHROPIC_CUSTOM_HEADERS", "\n"),
         then=('claude -p "Hello"',),
     ),
     Client(
@@ -243,6 +244,7 @@ _ROWS = (
             variable="CODEX_HOME",
         ),
         program="codex", install="npm install -g @openai/codex", environment={}, each="-c", chooses="codex",
+        headers=("model_providers", "trigate", "http_headers"),
         then=('codex exec --skip-git-repo-check "Hello"',),
     ),
     Client(
@@ -269,6 +271,7 @@ _ROWS = (
         ),
         program="opencode", install="npm install -g opencode-ai",
         environment={"OPENCODE_CONFIG_CONTENT": "{file}"}, chooses="opencode",
+        headers=("provider", "trigate", "options", "headers"),
         then=('opencode run "Hello"',),
     ),
     Client(
@@ -282,7 +285,7 @@ _ROWS = (
         ),
         program="gemini", install="npm install -g @google/gemini-cli",
         environment={**_GOOGLE, **_AS_VERTEX, "GEMINI_MODEL": "{model}"},
-
+        headers_variable=("GEMINI_CLI_CUSTOM_HEADERS", ", "),
         then=('gemini --skip-trust --prompt "Hello"',),
     ),
     *SDKS,

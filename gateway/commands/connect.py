@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
+from urllib.parse import quote
 
 import attrs
 import click
@@ -18,7 +19,7 @@ from configfile.document import sentence
 from gateway import OPEN_KEY
 from gateway.commands import undoing
 from gateway.commands.background import require_gateway
-from gateway.commands.client import KEY_VARIABLE, Client, GatewayAddress, SettingsFile
+from gateway.commands.client import KEY_VARIABLE, Client, GatewayAddress, Setting, SettingsFile
 from gateway.commands.clients import CLIENTS
 from gateway.commands.edits import merge, settings_text
 from gateway.commands.logins import LOGINS, Login, missing_entry, with_login
@@ -27,6 +28,7 @@ from gateway.commands.payers import payer_lines
 from gateway.commands.running_gateways import ConnectFailed, ConnectOptions, Destination, find
 from gateway.commands.terminal import echo_styled, say
 from gateway.commands.users_environment import shell_environment
+from gateway.http.headers import PROJECT
 
 NOT_FOUND = 127  # the exit status of shells
 SHOWN_KEY = f"${KEY_VARIABLE}"
@@ -385,10 +387,17 @@ def _start_client(client: Client, found: Destination, options: ConnectOptions) -
         raise ConnectFailed(
             f"{client.title} reads settings only from its file: use trigate connect {client.name} --write", 2
         )
+    if (project := _project_name()) and client.headers and client.file is not None:
+        row = Setting((*client.headers, PROJECT), project)
+        client = attrs.evolve(client, file=attrs.evolve(client.file, settings=(*client.file.settings, row)))
     command = [client.program, *_override_flags(client, address), *arguments] if client.program else [*arguments]
     if not command:
         raise ConnectFailed(f"no program given: add one after --: trigate connect {client.name} -- python app.py", 2)
     env = {**shell_environment(), **_client_environment(client, _require_key(address))}
+    if client.headers_variable is not None and project:
+        variable, between = client.headers_variable
+        if PROJECT not in (own := env.get(variable, "")).lower():
+            env[variable] = between.join(filter(None, (own, f"{PROJECT}: {project}")))
     for name in client.without:
         env.pop(name, None)
     program = shutil.which(command[0])
@@ -402,6 +411,24 @@ def _start_client(client: Client, found: Destination, options: ConnectOptions) -
         os.execve(program, command, env)  # the client sets the exit status and handles signals
     except OSError as error:
         raise ConnectFailed(f"cannot start {program}: {(error.strerror or 'unknown error').lower()}", 126) from None
+
+
+def _project_name() -> str:
+    """Return the name of the root directory of this directory's repository for a header, "" outside of one.
+
+    A linked worktree has the name of its repository. A repository of the whole home directory is no project."""
+    try:
+        folder = Path.cwd()
+        root = next((one for one in (folder, *folder.parents) if (one / ".git").exists()), None)
+        if root is None or root == Path.home():
+            return ""
+        if (root / ".git").is_file():
+            pointer = (root / ".git").read_text(errors="replace").removeprefix("gitdir:").strip()
+            if (main := pointer.partition("/.git/worktrees/"))[1]:
+                root = Path(main[0])
+    except (OSError, RuntimeError):  # a directory that was deleted or cannot be read, a user without a home
+        return ""
+    return quote(os.fsencode(root.name), safe="")
 
 
 def _client_environment(client: Client, address: GatewayAddress) -> dict[str, str]:

@@ -44,6 +44,9 @@ MOST_PATHS = 50
 _RETRY_HEADERS = {"retry-after", "retry-after-ms", "x-should-retry"}
 _LIMIT_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
 
+PROJECT: Final = "x-trigate-project"
+"""The header in which a client names the project that a request is for. ``trigate connect`` sets it."""
+
 
 def upstream_headers(client: Iterable[tuple[str, str]], passing: PassingHeaders) -> Headers:
     """Return the client's headers in ``passing`` for a provider of the same API (the byte lane)."""

@@ -12,7 +12,7 @@ import msgspec
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.figures import Figures
-from gateway.ledger.record import UNOBSERVED, ArrivedRequest, Ended, Record, RecordObservers, StepsReport
+from gateway.ledger.record import UNOBSERVED, ArrivedRequest, Ended, Record, RecordObservers, StepsReport, project_of
 from gateway.logs.audit import Audit
 from gateway.logs.masking import Mask, without_quotations
 from gateway.logs.terminal import EXCHANGES, Printer
@@ -76,6 +76,8 @@ class Ledger:
         the endpoint of a request that is not a conversation. ``arrival`` is set if a trace may continue in it."""
         record = Record(id, api, served=served, endpoint=endpoint)
         self.open_records.add(record)
+        if arrival is not None:
+            record.project = project_of(arrival.headers)
         record.observers = self.observe(record, arrival)
         return record
 
@@ -139,6 +141,7 @@ class Ledger:
             "request_id": record.id,
             "client": record.client,
             "address": record.address,
+            "project": record.project,
             "api": record.api if record.served else "none",
             "endpoint": record.endpoint,
             "model": record.requested_model,

@@ -3,10 +3,11 @@
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias
+from urllib.parse import unquote
 
 import attrs
 
-from gateway.http.headers import Headers
+from gateway.http.headers import PROJECT, Headers
 from gateway.ledger.bill import Bill
 from gateway.ledger.buckets import Buckets
 from streams.events import AnswerStart, Api, ErrorInfo
@@ -23,6 +24,18 @@ STEP_UNAVAILABLE: Final = "step_unavailable"
 CacheOutcome: TypeAlias = Literal["hit", "joined", "miss", "bypass", "off"]
 """The outcome of the response cache. ``joined``: an answer that continued without its client. ``bypass``: the request
 skipped the cache. ``off``: the cache is disabled for this client and this name."""
+
+
+_LONGEST_PROJECT: Final = 128  # characters
+
+
+def project_of(headers: Headers) -> str | None:
+    """Return the project in a request's headers, ``None`` without one. It is the last part of a path."""
+    value = next((value for name, value in headers if name == PROJECT), None)
+    if value is None:
+        return None
+    name = unquote(value).replace("\\", "/").rstrip("/ ").rpartition("/")[2]
+    return "".join(filter(str.isprintable, name)).strip()[:_LONGEST_PROJECT] or None
 
 
 class Settlement(Protocol):
@@ -167,6 +180,7 @@ class Record:
     forms: ResponseForms | None = None
     observers: RecordObservers = UNOBSERVED
     labels: Mapping[str, Any] = NO_LABELS  # the client's end user and tags, as log fields
+    project: str | None = None  # the client's name for the project that the exchange is for
     run: str | None = None  # the client's name for the run that the exchange belongs to
     bill: Bill = attrs.field(factory=Bill)
     reservation: Settlement | None = None  # of the allowances of the client and its targets

@@ -22,7 +22,7 @@ CAUSES: Final = ("cause", "second_cause")
 COUNTS: Final = ("exchanges", "failures", "attempts", "attempt_failures")
 """The columns with the counts of a sum; NULL in a line."""
 
-GROUP_BY: Final = ("client", "client_group", "run", "target", "model", "endpoint", "delivered", *CAUSES)
+GROUP_BY: Final = ("client", "client_group", "run", "project", "target", "model", "endpoint", "delivered", *CAUSES)
 """The columns whose values are equal for all lines of a sum."""
 
 QUARTER_SUM: Final = 1
@@ -70,6 +70,7 @@ COLUMN_TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("prompt_cache_idle", "prompt_cache_unkeyed"), "bigint"),
     **dict.fromkeys(CAUSES, "text"),
     **dict.fromkeys(CAUSE_AMOUNTS, "bigint"),
+    "project": "text",
 }
 """The types of all columns, by column."""
 
@@ -102,11 +103,12 @@ LEDGER_TABLES: Final = AddedTables(
             PRIMARY KEY (began, line, attempt)
         ) {clustered};
         """,
+        "ALTER TABLE {ledger} ADD COLUMN project text;",
     ),
     is_optional=True,
 )
-"""The ledger's columns about prompt caches, and the table with providers' request ids. An older version leaves them
-empty, so they raise no schema version."""
+"""The ledger's columns about prompt caches and projects, and the table with providers' request ids. An older version
+leaves them empty, so they raise no schema version."""
 
 DELETE_IDS: Final = "DELETE FROM {ledger_ids} WHERE began <= :last"
 """The statement that deletes the providers' request ids of all lines up to ``last``."""

@@ -46,6 +46,9 @@ LINES_PER_SUM: Final = 4
 MIN_SUMS: Final = 10_000
 """The number of sums with runs that are kept in any case."""
 
+MOST_NAMES: Final = 1_000
+"""The most different targets, models and projects of a day in its sums, those with the most requests."""
+
 _ADDED_UP: Final = (*AMOUNTS, *PROMPT_CACHE_AMOUNTS, *CAUSE_AMOUNTS)
 _GREATEST: Final = ("grade", "estimated", "prompt_cache_grade")
 _COLUMNS: Final = (
@@ -95,11 +98,14 @@ def fold_quarters(session: Session, before: int, most: int, zone: tzinfo) -> int
     count, first, last = _select_oldest(session, condition, until)
     if count:
         since, end = day_bounds(first, zone)
-        billed = "SELECT {0} FROM {{ledger}} WHERE began >= :since AND began < :end AND grade IS NOT NULL"
-        # Otherwise each request for a nonexistent name would make a row.
+        billed = (
+            "SELECT {0} FROM {{ledger}} WHERE began >= :since AND began < :end AND grade IS NOT NULL "
+            f"AND {{0}} IS NOT NULL GROUP BY {{0}} ORDER BY SUM({EXCHANGES}) DESC, {{0}} LIMIT {MOST_NAMES}"
+        )
+        # Otherwise each request for a nonexistent name, or with a project of its own, would make a row.
         expressions = {
             name: f"CASE WHEN {name} IS NULL OR {name} IN ({billed.format(name)}) THEN {name} ELSE '{OTHER_NAME}' END"
-            for name in ("target", "model")
+            for name in ("target", "model", "project")
         }
         rows = f"began >= :since AND began <= :last AND level IN ({QUARTER_SUM}, {DAY_SUM})"
         values = {"since": since, "end": end, "last": min(last, end - 1)}

@@ -276,7 +276,7 @@ class OverflowSums:
     def _sum_for(self, row: dict[str, Any]) -> dict[str, Any] | None:
         """Return the sum to which ``row`` belongs, a new one if there is room, else ``None``."""
         if _sum_key(row) not in self._sums and len(self._sums) >= MAX_SUMS:
-            for name in ("target", "model"):
+            for name in ("target", "model", "project"):
                 row[name] = row[name] and OTHER_NAME
         key = _sum_key(row)
         if key not in self._sums:

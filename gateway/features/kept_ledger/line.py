@@ -94,6 +94,7 @@ class LedgerLine:
     estimated: bool = False
     delivered: bool = True
     endpoint: str | None = None
+    project: str | None = None
 
 
 def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str | None = None) -> LedgerLine:
@@ -121,6 +122,7 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
         estimated=bool(fields.get("usage_estimated")),
         delivered=record.delivered,
         endpoint=record.endpoint or record.api,
+        project=record.project,
     )
 
 
@@ -175,6 +177,7 @@ def rows_of(line: LedgerLine, number: int, mask: Callable[[str], str] = str) -> 
     common = {
         "began": line.began, "line": number, "request": _storable(line.request, mask), "client": _storable(line.client),
         "client_group": _storable(line.group), "run": _storable(line.run, mask),
+        "project": _storable(line.project, mask),
         "asked": _storable(line.requested_model, mask), "route": _storable(line.route, mask),
         "estimated": int(line.estimated), "delivered": int(line.delivered), "status": line.status,
         "ended": line.ended, "endpoint": line.endpoint,

@@ -67,6 +67,7 @@ def _line_of(fields: Mapping[str, Any], at: int, name_of: NameOf, groups: Mappin
         estimated=fields.get("usage_estimated", False),
         delivered="first_byte_ms" in fields,
         endpoint=fields.get("endpoint", fields["api"]),
+        project=fields.get("project"),
     )
 
 

@@ -9,7 +9,7 @@ import click
 from gateway.commands.help import CONFIG, Command, Commands, takes_file
 
 COSTS_BY = (
-    "key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month", "request_id",
+    "key", "client", "label", "group", "model", "target", "run", "project", "endpoint", "day", "month", "request_id",
     "upstream_request_id",
 )  # fmt: skip
 Option: TypeAlias = Callable[[Any], Any]
@@ -62,9 +62,12 @@ def since_option(default: str) -> Option:
 @since_option("30d")
 @UNTIL
 @click.option("--only", multiple=True, metavar="NAME=VALUE",
-              help="Only requests with this value of key, group, model, target, run, endpoint, request_id or "
-                   "upstream_request_id, such as group=research; repeatable.")  # fmt: skip
+              help="Only requests with this value of key, group, model, target, run, project, endpoint, "
+                   "request_id or upstream_request_id, such as group=research; repeatable.")  # fmt: skip
 @IN_FORMAT
+@click.option(
+    "--at-list-price", is_flag=True, help="Add what the requests that a plan paid for would have cost at list price."
+)
 def costs(**_: Any) -> None:
     """Sum up the costs of requests, from the ledger in the state storage of FILE.
 
@@ -76,7 +79,7 @@ def costs(**_: Any) -> None:
     """
 
 
-CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
+CACHE_BY = ("key", "group", "model", "target", "run", "project", "cause", "day")
 
 
 @click.command(
@@ -89,8 +92,8 @@ CACHE_BY = ("key", "group", "model", "target", "run", "cause", "day")
 @since_option("7d")
 @UNTIL
 @click.option("--only", multiple=True, metavar="NAME=VALUE",
-              help="Only requests with this value of key, group, model, target or run, such as group=research; "
-                   "repeatable.")  # fmt: skip
+              help="Only requests with this value of key, group, model, target, run or project, such as "
+                   "group=research; repeatable.")  # fmt: skip
 @IN_FORMAT
 def cache(**_: Any) -> None:
     """Report how much providers' prompt caches served, how much they could have served, and the causes and costs of

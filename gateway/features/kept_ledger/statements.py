@@ -16,14 +16,14 @@ from gateway.features.kept_ledger.columns import (
 )
 
 Dimension: TypeAlias = Literal[
-    "key", "group", "model", "target", "run", "endpoint", "request_id", "upstream_request_id", "grade"
+    "key", "group", "model", "target", "run", "project", "endpoint", "request_id", "upstream_request_id", "grade"
 ]  # fmt: skip
 """The name of a property by which lines can be grouped into sums."""
 
 DIMENSION_COLUMNS: Final[Mapping[Dimension, str]] = {
     "key": "client", "group": "client_group", "model": "model", "target": "target", "run": "run",
-    "endpoint": "endpoint", "request_id": "NULLIF(request, '')", "upstream_request_id": "upstream_request_id",
-    "grade": "CAST(grade AS text)",
+    "project": "project", "endpoint": "endpoint", "request_id": "NULLIF(request, '')",
+    "upstream_request_id": "upstream_request_id", "grade": "CAST(grade AS text)",
 }  # fmt: skip
 DIMENSIONS: Final = tuple(name for name in DIMENSION_COLUMNS if name != "grade")
 """The dimensions that reports offer. The worst ``grade`` of a sum is a part of it."""

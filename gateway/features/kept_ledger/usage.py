@@ -19,7 +19,7 @@ from gateway.ledger.periods import Period, days_between, microseconds, months_be
 from providers.catalog.prices import Grade, grade_at
 
 By: TypeAlias = Literal[
-    "key", "client", "label", "group", "model", "target", "run", "endpoint", "day", "month",
+    "key", "client", "label", "group", "model", "target", "run", "project", "endpoint", "day", "month",
     "request_id", "upstream_request_id",
 ]  # fmt: skip
 """A column by which a report groups lines. ``client`` is another word for ``key``; ``label`` is a person's label."""
@@ -32,6 +32,12 @@ SILENT: Final = int(3 * MARK_SECONDS * 1e6)
 
 ENDED: Final = 3600 * 10**6
 """After so many microseconds without a mark, a process is assumed to have ended. A cut off one may write until then."""
+
+ByValues: TypeAlias = tuple[str | None, ...]
+"""The values of a row's columns."""
+
+ListPrice: TypeAlias = tuple[int, bool]
+"""Nano-dollars at list price, and whether all models have one."""
 
 NO_LABELS: Final[Mapping[str, str]] = {}
 
@@ -97,13 +103,24 @@ class UsageRow:
 class UsageReport:
     """The usage that ``query`` selects, in order of time and then of cost; ``notes`` report missing data.
 
-    ``labels`` has the labels of the people in it, by client name."""
+    ``labels`` has the labels of the people in it, by client name. ``list_prices`` has what the use of plans would have
+    cost, by the values of rows; ``None``: not wanted."""
 
     query: UsageQuery
     rows: tuple[UsageRow, ...]
     total: UsageRow
     notes: tuple[str, ...] = ()
     labels: Mapping[str, str] = NO_LABELS
+    list_prices: Mapping[ByValues, ListPrice] | None = None
+
+    def list_price_of(self, row: UsageRow) -> ListPrice | None:
+        """Return what the use of plans in ``row`` would have cost, ``None`` if it is not wanted."""
+        if self.list_prices is None:
+            return None
+        if row is not self.total:
+            return self.list_prices.get(row.by, (0, True))
+        parts = self.list_prices.values()
+        return sum(nanos for nanos, _ in parts), all(is_whole for _, is_whole in parts)
 
     @property
     def by(self) -> tuple[By, ...]:

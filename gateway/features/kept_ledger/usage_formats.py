@@ -56,6 +56,7 @@ def as_csv(found: UsageReport) -> str:
     """Return the report as CSV, without totals, which a spreadsheet would add again."""
     has_units = bool(found.total.sum.usage.units)
     head = (*found.by, *CSV_COLUMNS, *(("units",) if has_units else ()), *CACHE_COLUMNS)
+    head = (*head, *(() if found.list_prices is None else ("list_usd",)))
     rows = []
     for row in found.rows:
         names = [csv_cell(value) for value in row.by]
@@ -65,7 +66,8 @@ def as_csv(found: UsageReport) -> str:
         verdicts = row.sum.prompt_cache
         missed = verdicts.missed, dollar_text(verdicts.nanos), dollar_text(verdicts.unread_nanos)
         cache = row.sum.usage.cache_write, share, *missed
-        rows.append((*names, *figures, *units, *cache))
+        listed = found.list_price_of(row)
+        rows.append((*names, *figures, *units, *cache, *(() if listed is None else (dollar_text(listed[0]),))))
     return csv_text(head, rows)
 
 
@@ -95,4 +97,6 @@ def _row_members(found: UsageReport, row: UsageRow) -> dict[str, Any]:
         "cache_missed_tokens": row.sum.prompt_cache.missed, "cache_lost_usd": lost_usd,
         "cache_unread_usd": unread_usd,
     }  # fmt: skip
-    return {**dict(figures), **cache, **cost, **units}
+    listed = found.list_price_of(row)
+    list_usd = {} if listed is None else {"list_usd": msgspec.Raw(dollar_text(listed[0]).encode())}
+    return {**dict(figures), **cache, **cost, **list_usd, **units}

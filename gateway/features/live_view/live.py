@@ -56,7 +56,7 @@ Row: TypeAlias = tuple[Any, ...]
 
 COLUMNS: Final = (
     "n", "id", "phase", "client", "api", "model", "target", "lane", "stream", "attempts", "first_byte_ms", "tokens",
-    "rate", "dropped", "tried",
+    "rate", "dropped", "tried", "project",
 )  # fmt: skip
 
 
@@ -398,7 +398,8 @@ def _row(one: LiveExchange) -> Row:
         None if record.first_byte is None else round(record.first_byte * 1000, 1),
         max(counted, -(-one.characters // CHARACTERS_PER_TOKEN)), round(one.rate, 1),
         tuple(map(explain_path, first_paths(record.dropped))),
-        [f"{tried.target[:NAME]}={tried.reason}" for tried in record.bill.attempt_records[-MOST_TRIED:]], record.began,
+        [f"{tried.target[:NAME]}={tried.reason}" for tried in record.bill.attempt_records[-MOST_TRIED:]],
+        record.project, record.began,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from gateway.commands.notation import Unmergeable, with_members
 from gateway.commands.running_gateways import ConnectOptions, url_of
 from gateway.config.loading import from_mapping
 from tests.pages.clients import FOLDER, pages
-from tests.support.command_line import run, script
+from tests.support.command_line import invoke, run, script
 from tests.support.each_row import each_row
 from tests.support.harness import refusing_port
 from tests.support.quick_yaml import load_yaml
@@ -472,6 +472,35 @@ def test_codex_is_reported_by_flags(started):
 def test_opencode_gets_its_whole_file_in_a_variable(started):
     found = started("opencode", *WHERE[:3], "a/b", "--", "run", program="opencode")
     assert json.loads(found.env["OPENCODE_CONFIG_CONTENT"])["provider"]["trigate"]["models"] == {"a/b": {}}
+
+
+@each_row(
+    ("client", "program"),
+    [("claude", "claude"), ("codex", "codex"), ("opencode", "opencode"), ("gemini-cli", "gemini")],
+)
+def test_a_started_client_names_the_repository_and_no_path(home, client, program):
+    """https://code.claude.com/docs/en/settings and https://developers.openai.com/codex/config-reference"""
+    script(home, program, "")
+    (home / "my shop" / ".git").mkdir(parents=True, exist_ok=True)
+    linked = home / "worktree" / "src"
+    linked.mkdir(parents=True, exist_ok=True)
+    (linked.parent / ".git").write_text(f"gitdir: {home}/my shop/.git/worktrees/one\n")
+    env = {"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}"}
+    for folder, has_name in ((home / "my shop", True), (linked, True), (home, False)):
+        found = invoke("connect", client, *WHERE, "--", cwd=folder, env=env)
+        sent = [*found.argv, *(value for name, value in found.env.items() if name.startswith(client[:4].upper())),
+                found.env.get("ANTHROPIC_CUSTOM_HEADERS", "")]  # fmt: skip
+        headers = [one for one in sent if "x-trigate-project" in one]
+        assert len(headers) == has_name, (folder, sent)
+        assert all("my%20shop" in one and str(home) not in one for one in headers)
+
+
+def test_own_headers_of_the_user_stay(home):
+    script(home, "claude", "")
+    (home / "shop" / ".git").mkdir(parents=True)
+    env = {"HOME": str(home), "PATH": f"{home}:{os.environ['PATH']}", "ANTHROPIC_CUSTOM_HEADERS": "x-team: one"}
+    found = invoke("connect", "claude", *WHERE, "--", cwd=home / "shop", env=env)
+    assert found.env["ANTHROPIC_CUSTOM_HEADERS"] == "x-team: one\nx-trigate-project: shop"
 
 
 def test_any_program_is_started_with_the_variables_of_an_sdk(started):

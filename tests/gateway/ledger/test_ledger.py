@@ -9,10 +9,10 @@ import attrs
 import msgspec
 import pytest
 
-from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths, paths_header
+from gateway.http.headers import LONGEST_PATH, MOST_PATHS, PROJECT, first_paths, paths_header
 from gateway.ledger.bill import AttemptRecord, Bill
 from gateway.ledger.ledger import LONGEST, LONGEST_LINE, LONGEST_NAME, MOST_TRIED, Ledger
-from gateway.ledger.record import Record
+from gateway.ledger.record import ArrivedRequest, Record
 from gateway.logs.masking import MASKED, Mask, without_quotations
 from gateway.logs.terminal import EXCHANGES
 from gateway.seams.observe import ExchangeObserver
@@ -217,3 +217,15 @@ def test_messages_with_short_quotations_are_logged_unchanged():
 def test_looking_for_quotations_takes_linear_time():
     for text in ("'", "'a", "a'", "[", '{"', "`'", ' "', "\u201c'"):
         assert len(without_quotations(text * 100_000)) <= 200_000
+
+
+@pytest.mark.parametrize(
+    ("sent", "project"),
+    [("shop", "shop"), ("/home/ann/shop/", "shop"), ("my%20shop", "my shop"), ("%D0%BF", "п"), ("a\u001b[2Jb", "a[2Jb"),
+     ("x" * 500, "x" * 128), (" ", None), ("/", None)],
+)  # fmt: skip
+def test_a_project_is_a_name_and_never_a_path(sent, project):
+    ledger = Ledger(readable=False)
+    arrival = ArrivedRequest(((PROJECT, sent),), "/v1/messages")
+    record = ledger.open("r", "messages", arrival=arrival)
+    assert (record.project, ledger.line(record, False).get("project")) == (project, project)

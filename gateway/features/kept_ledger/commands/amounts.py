@@ -41,6 +41,8 @@ NO_NAME: Final = "(none)"
 NO_NAMES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("key", "client"), f"{NO_NAME}: these requests had no client key. Set client_keys to tell people "
                                        "and programs apart"),
+    "project": f"{NO_NAME}: these requests had no x-trigate-project. trigate connect CLIENT -- sends the name of the "
+               "repository; other programs can send one, too",
 }  # fmt: skip
 """The reason for ``NO_NAME``, by the column of a report."""
 

@@ -29,12 +29,14 @@ from gateway.features.kept_ledger.commands.amounts import (
 from gateway.features.kept_ledger.settings import ledger_in
 from gateway.features.kept_ledger.statements import DIMENSIONS, Dimension, Filters
 from gateway.features.kept_ledger.table import LedgerTable
-from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, read_usage
+from gateway.features.kept_ledger.usage import By, ByValues, ListPrice, UsageQuery, UsageReport, UsageRow, read_usage
 from gateway.features.kept_ledger.usage_formats import as_csv, as_json, figures_of
 from gateway.ledger.money import dollars
 from gateway.ledger.periods import parse_moment, parse_month
 from gateway.open_store import open_keeping_database
 from gateway.stores.errors import Unavailable
+from providers.catalog.prices import SUBSCRIPTION_RANK, computed_cost, price_of
+from streams.events import Usage
 
 Format: TypeAlias = Literal["table", "csv", "json"]
 
@@ -57,6 +59,7 @@ class CostOptions:
     month: str | None = None
     only: Sequence[str] = ()
     form: Format = "table"
+    at_list_price: bool = False
 
 
 def run(path: Path | None, **given: Any) -> int:
@@ -68,7 +71,7 @@ def run(path: Path | None, **given: Any) -> int:
         return BAD_CONFIG
     query = query_of(options := CostOptions(**given), config)
     try:
-        found = trio.run(_read, config, query)
+        found = trio.run(_read, config, query, options.at_list_price)
     except Unavailable as error:
         say(f"{config.path}: state_storage: {error}")
         return UNREADABLE
@@ -146,9 +149,34 @@ def _filters(texts: Sequence[str]) -> Filters:
     return found
 
 
-async def _read(config: Config, query: UsageQuery) -> UsageReport:
+async def _read(config: Config, query: UsageQuery, at_list_price: bool = False) -> UsageReport:
     async with open_ledger(config) as table:
-        return await read_usage(table, query)
+        found = await read_usage(table, query)
+        if not at_list_price:
+            return found
+        by_plan = {**query.only, "grade": (str(SUBSCRIPTION_RANK),)}
+        plan = await read_usage(table, attrs.evolve(query, by=(*query.by, "model"), only=by_plan), found.labels)
+    return attrs.evolve(found, list_prices=_list_prices(plan, len(query.by)))
+
+
+def _list_prices(plan: UsageReport, width: int) -> dict[ByValues, ListPrice]:
+    """Return what the usage of plans in ``plan`` would have cost, by the first ``width`` values of its rows.
+
+    The size of a prompt can decide its price: each request counts with the mean of its row."""
+    found: dict[ByValues, ListPrice] = {}
+    for row in plan.rows:
+        provider, _, model = (row.by[-1] or "").partition("/")
+        price = price_of(_LISTED_AS.get(provider, provider), model)
+        usage, number = row.sum.usage, max(row.sum.requests, 1)
+        kinds = ("input", "cache_read", "cache_write", "output")
+        mean = Usage(**{kind: getattr(usage, kind) // number for kind in kinds}, units=usage.units)
+        if price is not None:
+            above = next((one for least, one in reversed(price.above) if mean.prompt > least), price)
+            price = attrs.evolve(above.with_cache_writes, above=())
+        cost = computed_cost(price, usage)
+        nanos, is_whole = found.get(row.by[:width], (0, True))
+        found[row.by[:width]] = nanos + cost.nanos, is_whole and price is not None
+    return found
 
 
 def retention(config: Config) -> timedelta:
@@ -181,12 +209,16 @@ async def open_ledger(config: Config) -> AsyncIterator[LedgerTable]:
 
 # How it looks
 
+_LISTED_AS: Final = {"chatgpt": "openai"}
+"""The providers whose list prices apply to the models of plans."""
+
 _LEFT_OUT: Final = ("cached", "written", "missed", "lost usd")
 """Columns to omit on a narrow terminal, in this order; CSV and JSON always have them."""
 
 
 def as_table(found: UsageReport) -> str:
     """Return the report as a table."""
+    listed = [_list_cells(found, row) for row in found.rows]
     found = with_labels(found)
     units = [unit for unit, _ in found.total.sum.usage.units]
     has_verdicts = found.total.sum.prompt_cache.could > 0
@@ -201,18 +233,31 @@ def as_table(found: UsageReport) -> str:
         *("searches" if unit == "search" else f"{unit}s" for unit in units),
         *(("missed", "lost usd") if has_verdicts else ()),
         "usd",
+        *(() if found.list_prices is None else ("plan at list price",)),
     )
     ranks = {name: rank for rank, name in enumerate(_LEFT_OUT, 1)}
     head = [
         *(TableColumn(name, "name") for name in found.by),
         *(TableColumn(name, "figure", ranks.get(name, 0)) for name in figures),
     ]
-    rows = [(*map(name_cell, found.by, row.by), *_table_cells(row, units, has_verdicts)) for row in found.rows]
+    rows = [
+        (*map(name_cell, found.by, row.by), *_table_cells(row, units, has_verdicts), *cells)
+        for row, cells in zip(found.rows, listed, strict=True)
+    ]
     total = ("total", *[""] * (len(found.by) - 1), *_table_cells(found.total, units, has_verdicts))
+    total = (*total, *_list_cells(found, found.total))
     met = {row.grade for row in (*found.rows, found.total)}
     meanings = [text for grade, text in MEANINGS.items() if grade in met]
     whys = why_no_names(found.by, [row.by for row in found.rows])
     return page([heading(found)], table_lines(head, rows, [total]), [*meanings, *whys], wrap_sentences(found.notes))
+
+
+def _list_cells(found: UsageReport, row: UsageRow) -> tuple[str, ...]:
+    """Return the cell of what a plan's use would have cost, if the report has it."""
+    if (listed := found.list_price_of(row)) is None:
+        return ()
+    nanos, is_whole = listed
+    return (("~" if is_whole else "≥") + dollar_text(nanos) if nanos or not is_whole else "-",)
 
 
 def with_labels(found: UsageReport) -> UsageReport:

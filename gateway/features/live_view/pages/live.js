@@ -163,7 +163,7 @@ function tell(row, {element, cells}) {
 
 function wanted() {
   const words = found("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = row => [row.id, row.phase, ENDED[row.ended]?.[0], row.model, row.target, row.lane, row.api, row.client, row.message].join(" ").toLowerCase();
+  const text = row => [row.id, row.phase, ENDED[row.ended]?.[0], row.model, row.target, row.lane, row.api, row.client, row.project, row.message].join(" ").toLowerCase();
   return row => !words.length || words.every(word => text(row).includes(word));
 }
 

@@ -114,7 +114,7 @@ export function tellFacts(row) {
   const names = {
     phase: "phase", ended: "ended", status: "status", reason: "reason", api: "client API", model: "model", target: "target",
     lane: "lane", client: "client", attempts: "attempts", input_tokens: "input tokens", output_tokens: "output tokens",
-    cost_usd: "cost in dollars", cost_grade: "cost grade", run: "run",
+    cost_usd: "cost in dollars", cost_grade: "cost grade", run: "run", project: "project",
     error: "error", message: "message", upstream_request_id: "provider's request id",
   };
   const pairs = Object.entries(names).filter(([name]) => (row[name] ?? null) !== null).map(([name, word]) => [word, String(row[name])]);

@@ -47,7 +47,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "key": "Client", "client": "Client", "label": "Label", "group": "Group", "model": "Model", "target": "Target",
     "day": "Day", "month": "Month", "run": "Run", "endpoint": "Endpoint", "requests": "Requests", "failed": "Failed",
     "input": "Input tokens", "cached": "Cached tokens", "output": "Output tokens", "usd": "US dollars",
-    "grade": "Precision", "request_id": "Request", "upstream_request_id": "Provider's request",
+    "project": "Project", "grade": "Precision", "request_id": "Request", "upstream_request_id": "Provider's request",
 }  # fmt: skip
 _ABSENT: Final[Mapping[str, str]] = {"key": "no key", "client": "no key", "group": "no group", "model": "no model"}
 

@@ -110,6 +110,19 @@ async def test_unknown_model_names_share_one_row_a_day(table):
     }
 
 
+async def test_made_up_projects_share_one_row_a_day(table, monkeypatch):
+    """A client that names another project in each billed request moves no other project out of the sums."""
+    monkeypatch.setattr(folding, "MOST_NAMES", 2)
+    names = [*["shop"] * 3, None, *(f"project {place}" for place in range(100))]
+    lines = [line(attempt(1), began=AT + place, project=name) for place, name in enumerate(names)]
+    await table.add(list(enumerate((*lines, line(attempt(1), began=AT + 20 * DAY)))))
+    await table.shrink(0, 1)
+    (found,) = await sums_of(table, ("project",))
+    assert {by: one.requests for by, one in found.items()} == {
+        ("shop",): 3, (None,): 2, ("project 0",): 1, (OTHER_NAME,): 99,
+    }  # fmt: skip
+
+
 async def test_old_sums_are_deleted(table):
     await table.add(list(enumerate(line(attempt(1), began=AT + place * DAY) for place in range(30))))
     await table.shrink(0, 3)

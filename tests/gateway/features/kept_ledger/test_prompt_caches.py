@@ -41,7 +41,7 @@ NAME_OF: dict[str, Callable[[LedgerLine, LineAttempt], str | None]] = {
     "model": lambda _, one: one.model,
     "target": lambda _, one: one.target,
 }
-NEW_COLUMNS = [name for name in COLUMN_TYPES if name.startswith(("prompt_cache_", "cause", "second_"))]
+NEW_COLUMNS = [name for name in COLUMN_TYPES if name.startswith(("prompt_cache_", "cause", "second_", "project"))]
 
 
 def verdict(could: int, missed: int, *causes: LineCause, grade: int | None = 0) -> LinePromptCache:
@@ -141,7 +141,7 @@ async def test_a_database_with_the_first_columns_gains_the_others(tmp_path):
     file = tmp_path / "state.sqlite"
     await _use(file, lambda table: table.add([(1, line(attempt(7, prompt_cache=SYSTEM)))]))
     with contextlib.closing(sqlite3.connect(file)) as database:
-        for name in ("prompt_cache_unread", "prompt_cache_unkeyed"):
+        for name in ("prompt_cache_unread", "prompt_cache_unkeyed", "project"):
             database.execute(f"ALTER TABLE ledger DROP COLUMN {name}")
         database.execute("UPDATE added_tables SET version = 1 WHERE name = ?", (LEDGER_TABLES.name,))
         database.commit()

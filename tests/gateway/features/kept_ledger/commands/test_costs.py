@@ -436,3 +436,24 @@ def test_requests_without_a_key_are_a_row_that_says_why(write_ledger, capsys):
     assert "(none): these requests had no client key" in table
     assert "(none)" not in shown(capsys, config, ("key",), EVER, None, "csv")
     assert "(none)" not in shown(capsys, config, ("run",), EVER, None, "table")
+
+
+def test_projects_and_what_a_plan_would_have_cost(write_ledger, capsys):
+    opus = {"model": "anthropic/claude-opus-4-5", "usage": Usage(10**6, 10**6, 10**6, output=10**6), "grade": -1}
+    config = write_ledger(
+        line(attempt(**opus), project="shop"), line(attempt(2_170_000_000), project="shop"),
+        line(attempt(**{**opus, "model": "ollama/nothing"}), project=None), line(attempt(1), project="site"),
+    )  # fmt: skip
+    lines = shown(capsys, config, ("project",), EVER, None, "table", at_list_price=True).splitlines()
+    assert lines[2].split()[-5:] == ["usd", "plan", "at", "list", "price"]
+    rows = {words[0]: words[-2:] for words in map(str.split, lines[3:8]) if len(words) > 2}
+    assert rows == {
+        "shop": ["$2.17", "~$36.75"], "(none)": ["subscription", "≥$0.00"], "site": ["<$0.0001", "-"],
+        "total": ["$2.17", "≥$36.75"],
+    }  # fmt: skip
+    assert any(one.startswith("(none): these requests had no x-trigate-project") for one in lines)
+    only = shown(capsys, config, ("key",), EVER, None, "csv", only=("project=shop",), at_list_price=True)
+    assert [row["list_usd"] for row in csv.DictReader(only.splitlines())] == ["36.750000000"]
+    found = json.loads(shown(capsys, config, ("project",), EVER, None, "json", at_list_price=True))
+    assert found["total"]["list_usd"] == 36.75  # 5 + 0.50 + 6.25 + 25 dollars
+    assert "list_usd" not in shown(capsys, config, ("project",), EVER, None, "json")
