@@ -12,7 +12,6 @@ import re._constants as ops  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import count
 from typing import Any, Final, TypeAlias
 
 from configfile.wording import Wrong
@@ -71,8 +70,13 @@ class Graph:
             for target in self.empty[node]:
                 turned.empty[target].append(node)
             for test, target in self.tests[node]:
-                turned.tests[target].append((test, node))
+                turned.tests[target].append((_turn(test), node))
         return turned
+
+
+def _turn(test: Test) -> Test:
+    """Return the test for an automaton that reads the text from its end."""
+    return lambda after, before: test(before, after)
 
 
 class Characters(dict[int, str]):
@@ -99,16 +103,18 @@ class Characters(dict[int, str]):
 class State(dict[str | int, Any]):
     """A state of the deterministic automaton: the next state by class, or by ``WORD`` of classes.
 
-    ``accepts`` are the classes before which a match ends. A word in which matches end has a ``Hit``."""
+    It equals only itself. ``accepts`` are the classes before which a match ends. A word in which matches end has a
+    ``Hit``."""
 
-    __slots__ = ("accepts", "automaton", "is_end", "kind", "nodes", "number")
+    __slots__ = ("accepts", "automaton", "is_end", "kind", "nodes")
+    __hash__ = object.__hash__  # type: ignore[assignment]
+    __eq__ = object.__eq__
 
     def __init__(self, automaton: "Automaton", nodes: frozenset[int], kind: object) -> None:
         self.automaton = automaton
         self.nodes = nodes
         self.kind = kind
         self.accepts: set[str] = set()
-        self.number = automaton.take_number()
         self.is_end = automaton.accepts(self, EDGE)
 
     def __missing__(self, key: str | int) -> Any:
@@ -125,49 +131,23 @@ class Hit:
         self.ends = ends
 
 
-class FoundState(State):
-    """The state after a match, which no character leaves."""
-
-    def __missing__(self, key: str | int) -> State:
-        return self
-
-
 class Automaton:
-    """A deterministic automaton over ``graph``. If it ``is_open``, a match may begin anywhere. If it ``stops``, it only
-    decides whether there is a match. If it ``is_reversed``, it reads the text from its end."""
+    """A deterministic automaton over ``graph``. If it ``is_open``, a match may begin anywhere."""
 
-    def __init__(
-        self,
-        graph: Graph,
-        characters: Characters,
-        start: int,
-        final: int,
-        *,
-        is_open: bool,
-        stops: bool = False,
-        is_reversed: bool = False,
-    ) -> None:
+    def __init__(self, graph: Graph, characters: Characters, start: int, final: int, *, is_open: bool) -> None:
         self.graph = graph
         self.characters = characters
         self.final = final
         self._always = (start,) if is_open else ()
         self._start = start
         self._states: dict[tuple[frozenset[int], object], State] = {}
-        self._first: dict[object, State] = {}
         self._words_left = MOST_WORDS
-        self.take_number: Callable[[], int] = count().__next__
-        """Returns the number of a new state."""
-        self._order = range(WORD - 1, -1, -1) if is_reversed else range(WORD)
-        self.found = FoundState(self, frozenset((final,)), EDGE) if stops else None
 
     def step(self, state: State, char: str) -> State:
         """Return the state after ``state`` and a class, and remember it."""
         signature = self.characters.signatures[ord(char)]
         nodes = self.closure(state.nodes, state.kind, signature[-1])
         if self.final in nodes:
-            if self.found is not None:
-                state[char] = self.found
-                return self.found
             state.accepts.add(char)
         targets = (target for node in nodes for leaf, target in self.graph.steps[node] if signature[leaf])
         found: State = self.state(targets, signature[-1])
@@ -175,10 +155,11 @@ class Automaton:
         return found
 
     def step_word(self, state: State, word: int) -> "State | Hit":
-        """Return the state after ``state`` and a word of classes, and remember it, unless there are too many."""
+        """Return the state after ``state`` and a word of classes, from its end, and remember it, unless there are too
+        many."""
         classes = word.to_bytes(WORD, sys.byteorder).decode("latin-1")
         at, ends = state, []
-        for index in self._order:
+        for index in reversed(range(WORD)):
             following = at[classes[index]]
             if classes[index] in at.accepts:
                 ends.append(index)
@@ -196,16 +177,13 @@ class Automaton:
 
     def first(self, kind: object) -> State:
         """Return the state after a character of ``kind``."""
-        if (known := self._first.get(kind)) is None:
-            known = self._first[kind] = self.state((self._start,), kind)
-        return known
+        return self.state((self._start,), kind)
 
     def state(self, nodes: Iterable[int], kind: object) -> State:
         key = frozenset((*nodes, *self._always)), kind
         if (known := self._states.get(key)) is None:
             if len(self._states) >= 4 * MOST_STATES:
                 self._states.clear()
-                self._first.clear()
                 self._words_left = MOST_WORDS
             known = self._states[key] = State(self, *key)
         return known
@@ -420,31 +398,17 @@ class LinearPattern:
         self._characters = Characters(builder.leaves)
         samples = dict.fromkeys(self._characters[ord(char)] for char in builder.samples if char)
         graph, reversed_graph = builder.graph, builder.graph.reverse()
-        self._find = Automaton(graph, self._characters, start, final, is_open=True, stops=True)
         self._longest = Automaton(graph, self._characters, start, final, is_open=False)
-        self._starts = Automaton(reversed_graph, self._characters, final, start, is_open=True, is_reversed=True)
-        self._open = Automaton(reversed_graph, self._characters, final, start, is_open=False, is_reversed=True)
+        self._starts = Automaton(reversed_graph, self._characters, final, start, is_open=True)
+        self._open = Automaton(reversed_graph, self._characters, final, start, is_open=False)
         self._nodes = frozenset(range(len(graph.steps)))
-        for automaton in (self._find, self._longest) if has_edges else (self._find, self._longest, self._starts):
+        for automaton in (self._longest, self._starts):
             automaton.build(samples)
         self.matches_nothing = not has_edges and self._longest.first(EDGE).is_end
 
     def is_in(self, text: str) -> bool:
         """Return whether a match is anywhere in ``text``."""
-        return self._is_in(Classes(text.translate(self._characters)), EDGE)
-
-    def _is_in(self, classes: "Classes", before: object) -> bool:
-        state, automaton = self._find.first(before), self._find
-        for words, text in classes.blocks():
-            if words is not None and automaton.has_words:
-                for word in words:
-                    state = state[word]
-            else:
-                for char in text:
-                    state = state[char]
-            if state is automaton.found:
-                return True
-        return state.is_end
+        return bool(self._first_characters(Classes(text.translate(self._characters)), EDGE))
 
     def spans(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield the spans of the longest matches between two positions; the character before them is context."""
@@ -452,11 +416,8 @@ class LinearPattern:
             return
         before: object = EDGE if start == 0 else IN_WORD.match(text, start - 1) is not None
         piece = text[start:end].translate(self._characters)
-        classes = Classes(piece)
-        if not self._is_in(classes, before):
-            return
-        at, dead_ends = 0, DeadEnds()
-        for first in self._first_characters(classes, before):
+        at, dead_ends = 0, set[tuple[State, int]]()
+        for first in self._first_characters(Classes(piece), before):
             if first >= at:
                 kind = before if first == 0 else self._characters.signatures[ord(piece[first - 1])][-1]
                 at = self._end_of(piece, first, kind, dead_ends)
@@ -504,8 +465,11 @@ class LinearPattern:
                     state = following
         return state, hits
 
-    def _end_of(self, text: str, start: int, kind: object, dead_ends: "DeadEnds") -> int:
-        """Return the end of the longest match that begins at ``start``."""
+    def _end_of(self, text: str, start: int, kind: object, dead_ends: set[tuple[State, int]]) -> int:
+        """Return the end of the longest match that begins at ``start``.
+
+        From ``dead_ends``, states and positions of the text, no match continues, so that no text is tried again and
+        again: Reps, "Maximal-Munch" Tokenization in Linear Time, https://doi.org/10.1145/276393.276394."""
         state, end, tried = self._longest.first(kind), start, list[tuple[State, int]]()
         for at in range(start, len(text)):
             following = state[text[at]]
@@ -522,20 +486,5 @@ class LinearPattern:
         else:
             if state.is_end:
                 return len(text)
-        if tried:
-            dead_ends.add(tried)
+        dead_ends.update(tried)
         return end
-
-
-class DeadEnds:
-    """The states and positions of one text from which no match continues, so that no text is tried again and again:
-    Reps, "Maximal-Munch" Tokenization in Linear Time, https://doi.org/10.1145/276393.276394."""
-
-    def __init__(self) -> None:
-        self._known: set[tuple[int, int]] = set()
-
-    def __contains__(self, tried: tuple[State, int]) -> bool:
-        return (tried[0].number, tried[1]) in self._known
-
-    def add(self, tried: Iterable[tuple[State, int]]) -> None:
-        self._known.update((state.number, at) for state, at in tried)

@@ -48,6 +48,15 @@ def test_a_match_is_found_where_python_finds_one(pattern, text):
         assert re.compile(pattern).fullmatch(text, start, end) or re.search(pattern, text[max(0, start - 1) : end])
 
 
+@settings(max_examples=examples(100))
+@given(
+    pattern=st.sampled_from(("^a", "b$", "^a+b?$", r"^\Ba|\bb$", "(a|^b)c", "c(a|b$)", "a+b")),
+    text=st.text(alphabet="abc ", max_size=12),
+)
+def test_edges_are_those_of_the_text(pattern, text):
+    assert LinearPattern(pattern, has_edges=True).is_in(text) == (re.search(pattern, text) is not None)
+
+
 @each_row(("pattern", "fault"), [
     (r"(a)\1", "a backreference"), ("(?=a)b", "a lookaround"), ("(?<!a)b", "a lookaround"), ("^a", "`^` or `$`"),
     ("a*+", "a possessive repeat"), ("a{1,5000}", "too long"), ("(a|b)*a(a|b){12}", "too complex"),
