@@ -109,8 +109,8 @@ class Exchange:
         """Return the request with everything that it refers to, and its plan. ``is_turn``: a response of the model
         follows. Raises ``GatewayError``."""
         hooks, observers = self.context.service.hooks, self.context.observers
-        if not hooks.request_checks:
-            observers.note_request(self.context.client_request, body, is_turn=is_turn)
+        unchecked = None if hooks.request_checks else body
+        observers.note_request(self.context.client_request, unchecked, is_turn=is_turn)
         is_changed = hooks.begin_edits or hooks.before_turns or hooks.after_turns
         steps = steps_with(hooks) if is_changed else STEPS
         planning = Planning(self.context, self._state_scope, self.scope, steps)

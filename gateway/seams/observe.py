@@ -17,7 +17,8 @@ time. A rejected request has fewer of them: only ``fields`` and ``note_end`` are
   *sent*, where values have returned to the client. An observer gets only the public view: the kernel keeps the others
   to itself, and passes on a received text when no step may still hide a part of it. ``note_hidden`` reports that the
   exchange has more texts than these. ``note_resolved`` and ``note_sent`` have what a provider gets. A step may
-  refuse that later; recordings drop it at ``note_hidden``.
+  refuse that later; recordings drop it at ``note_hidden``, and keep the masked request of
+  ``note_refused``, which comes after it.
 - **Changes.** Only ``outgoing`` and ``headers`` return something for others: headers of a request and of the response.
 
 **Attempts.** Before it sends an attempt, the kernel calls each ``ObserveAttempt``, with the attempt's ``TargetRequest``
@@ -72,6 +73,9 @@ class ExchangeObserver:
     keeps_texts = False
     """True if it needs ``note_request`` and ``note_body`` of an exchange whose texts become public only at its end."""
 
+    keeps_refused = False
+    """True if it needs the masked request of ``note_refused``."""
+
     def note_request(self, client_request: ClientRequest, body: bytes | None, *, is_turn: bool) -> None:
         """Note the client's request to a conversation. ``is_turn``: it requests a response of the model. A ``body``
         that is not public yet is ``None``; this is called again once it is."""
@@ -112,6 +116,11 @@ class ExchangeObserver:
 
     def note_hidden(self) -> None:
         """Note that a step masked or refused a part of the exchange."""
+
+    def note_refused(self, body: bytes | None) -> None:
+        """Note that a step refused the request, or could not check it, after ``note_hidden``. What ``note_resolved``
+        brought is not public any more. If ``body`` is set, it is the request with a mask in place of each finding;
+        ``None`` comes before it."""
 
     def headers(self, record: Record, *, is_whole: bool) -> Headers:
         """Return more headers of the response; ``is_whole``: it is no stream."""

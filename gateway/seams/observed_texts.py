@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.http.headers import Headers
 from gateway.ledger.record import Record
-from gateway.request.parse import Incoming
+from gateway.request.parse import Incoming, read_incoming
 from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observed_stream import ObservedStream
 from gateway.streaming.lane import read_whole
@@ -64,6 +64,7 @@ class ObservedTexts(ExchangeObserver):
         self._api = record.api
         self._endpoint = record.endpoint
         self._incoming: Incoming | None = None
+        self._is_refused = False
         self._whole: bytes | None = None
         self._unrestored: list[bytes] | None = None
         self._pieces: list[bytes] = []
@@ -78,11 +79,18 @@ class ObservedTexts(ExchangeObserver):
     def note_resolved(self, incoming: Incoming) -> None:
         if self._incoming is None:  # only now is the client certain
             self.is_wanted = self._wants(self._record.client)
-        if not self.is_wanted or self.is_lost:
+        if not self.is_wanted or self.is_lost or self._is_refused:
             return
         before = 0 if self._incoming is None else self._incoming.size
         self._incoming = incoming
         self._count(incoming.size - before)
+
+    def note_refused(self, body: bytes | None) -> None:
+        self._is_refused, self._incoming = True, None
+        if body is not None and self.keeps_refused and not self.is_lost:
+            self.is_wanted = True
+            self._incoming = Incoming(self._api, body, {}, None, False)
+            self._count(len(body))
 
     def note_response(self, status: int, headers: Headers, body: bytes | None, *, is_answer: bool) -> None:
         """Keep a complete response if it is JSON."""
@@ -145,10 +153,11 @@ class ObservedTexts(ExchangeObserver):
     @property
     def neutral_request(self) -> Request | None:
         """The request in no API's format, with its earlier turns; ``None`` for other endpoints."""
-        if self._incoming is None or self._endpoint is not None:
+        incoming = self._incoming
+        if incoming is None or self._endpoint is not None:
             return None
         try:
-            return self._incoming.request
+            return (read_incoming(self._api, incoming.body) if self._is_refused else incoming).request
         except GatewayError:
             return None
 

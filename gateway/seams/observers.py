@@ -57,11 +57,11 @@ class Observers:
         return None
 
     def note_request(
-        self, client_request: ClientRequest, body: bytes, *, is_turn: bool, is_public: bool = True
+        self, client_request: ClientRequest, body: bytes | None, *, is_turn: bool, is_public: bool = True
     ) -> None:
-        """Pass on the ``body``, at the end if steps may hide a part of it until then."""
+        """Pass on the ``body``, at the end if steps may hide a part of it until then. It is ``None`` before them."""
         self._tell("note_request", client_request, body if is_public else None, is_turn=is_turn)
-        if not is_public:
+        if not is_public and body is not None:
             self._hold(len(body), "note_request", client_request, body, is_turn=is_turn)
 
     def note_resolved(self, incoming: Incoming) -> None:
@@ -123,6 +123,14 @@ class Observers:
         for observer in self._failed:  # it may keep a text that is now hidden
             with contextlib.suppress(Exception):
                 observer.note_hidden()
+
+    @property
+    def keeps_refused(self) -> bool:
+        """Whether an observer needs the masked request after a refusal."""
+        return any(one.keeps_refused for one in self._observers)
+
+    def note_refused(self, body: bytes | None) -> None:
+        self._tell("note_refused", body)
 
     def headers(self, record: Record, *, is_whole: bool) -> Headers:
         found: Headers = ()

@@ -79,7 +79,18 @@ def words(check):
 
 APIS: Final = ("chat", "messages", "responses")
 VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
-CLIENTS: Final = ("plain", "mask", "restore", "refuse", "stop", "broken-mask", "broken-report", "broken-pass")
+CLIENTS: Final = (
+    "plain",
+    "mask",
+    "restore",
+    "refuse",
+    "during",
+    "unsure",
+    "stop",
+    "broken-mask",
+    "broken-report",
+    "broken-pass",
+)
 
 
 def settings_for(folder: Path, url: str, port: int, steps: list[dict[str, Any]], **more: Any) -> Path:

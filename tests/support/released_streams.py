@@ -57,8 +57,7 @@ async def _release(
         if masked:
             placeholders.mark_restorable(placeholders.text_for(Span(0, len(masked), "email"), masked))
         session = StepSession(
-            AppliedSteps(tuple(steps)), Check("response", (), api=api), placeholders, found.records, nursery.start_soon,
-            lambda: None,
+            AppliedSteps(tuple(steps)), Check("response", (), api=api), placeholders, found.records, nursery.start_soon
         )  # fmt: skip
         session.start_concurrent_steps(None)
         checks = ResponseSteps(session, AnswerSteps(tuple(steps)), restores=bool(masked), translates=translates)

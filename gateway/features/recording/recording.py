@@ -68,15 +68,16 @@ class RecordedSide:
     response_headers: Headers = ()
     status: int | None = None
     content_type: str | None = None
+    is_masked: bool = False
 
 
 class Recording(ExchangeObserver):
     """The recording of a running exchange, also of its stream as a ``StreamListener``.
 
-    It stores nothing before ``note_request``, which some exchanges never call. It is not written if a step hides a part
-    of the exchange."""
+    It stores nothing before ``note_request``, which some exchanges never call. It is not written if a step masks a part
+    of the exchange. After a refusal it has only the client's side, with masks."""
 
-    keeps_texts = True
+    keeps_texts = keeps_refused = True
 
     def __init__(self, recorder: "Recorder", record: Record) -> None:
         self._recorder = recorder
@@ -117,6 +118,7 @@ class Recording(ExchangeObserver):
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
         """Record another request to a provider, and drop the earlier ones except a concurrent one."""
+        self.is_withheld = self.is_withheld or self.client.is_masked  # a hedge of a request that is refused elsewhere
         self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets())))
         self.provider_name = provider
         path = urlsplit(request.url).path  # a query may contain a credential
@@ -153,8 +155,16 @@ class Recording(ExchangeObserver):
         self.is_withheld = True
         self._recorder.free(self)
 
+    def note_refused(self, body: bytes | None) -> None:
+        if body is None:
+            return
+        self.is_withheld, self.provider, self._sent = False, None, []
+        self.client.is_masked = True
+        self._add(self.client.request, body)
+
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
-        if self._has_begun and not self.is_withheld:
+        has_texts = self.provider is not None or self.client.request.size or self.is_dropped
+        if self._has_begun and has_texts and not self.is_withheld:  # without texts it failed before the steps
             self._recorder.queue(self, line)
 
     def _add(self, body: RecordedBody, data: bytes) -> None:
@@ -260,6 +270,8 @@ class Recorder:
 def _side(name: Literal["client", "provider"], half: RecordedSide, provider: str | None) -> Side:
     notes = [f"the {what} was truncated at {MOST} bytes" for what, body in
              (("request", half.request), ("response", half.response)) if body.cut]  # fmt: skip
+    if half.is_masked:
+        notes.append("a step refused the request, and masks replace its findings")
     return Side(
         name, half.api, half.path, b"".join(half.request.parts), b"".join(half.response.parts), half.status,
         half.content_type, half.request_headers, half.response_headers, provider, tuple(notes),

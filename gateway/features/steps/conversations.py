@@ -51,6 +51,7 @@ class ConversationTexts:
         before = [passage for texts in earlier for passage in texts.passages]
         self.passages: Sequence[Passage] = (*before, *body.passages)
         self.unreadable = body.unreadable
+        self.body = incoming.body
         self._body = body
         self._earlier = earlier
 

@@ -350,6 +350,10 @@ class FinishedExchange(ObservedTexts):
         super().__init__(record, room, queues.wants_content)
         self._queues = queues
 
+    @property
+    def keeps_refused(self) -> bool:  # type: ignore[override]
+        return self._wants(self._record.client)
+
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         self.settle()
         self._queues.add(record, line, self if self.is_wanted else None)

@@ -57,6 +57,8 @@ class FormTexts:
     """The passages of the ``fields`` of a form for ``endpoint``, in their order. No step can read the ``unreadable``
     ones."""
 
+    body = None
+
     def __init__(
         self, endpoint: str, fields: Sequence[FormField], unreadable: Mapping[str, Part | None] = NOTHING
     ) -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, Final, Protocol, Self, TypeAlias, TypeVar
 
@@ -27,6 +27,7 @@ from gateway.features.steps.verdicts import (
     unchecked_content,
 )
 from gateway.http.offload import offload
+from gateway.seams.observers import UNOBSERVED, Observers
 from streams.errors import GatewayError
 from streams.pipe import SHUTTING_DOWN
 from trigate.steps import Action, Check, Finding, Moment, Part, Passage
@@ -44,7 +45,10 @@ SUBJECTS: Final[dict[Moment, str]] = {
 
 class CheckedTexts(Protocol):
     """The texts of a request that steps see. ``unreadable`` are the paths of content that no step can read, and the
-    parts that concern only the steps for them."""
+    parts that concern only the steps for them. ``body`` is the request's JSON, ``None`` for a form."""
+
+    @property
+    def body(self) -> bytes | None: ...
 
     @property
     def passages(self) -> Sequence[Passage]: ...
@@ -70,9 +74,9 @@ class StepSession:
     """The steps that apply to one exchange.
 
     ``common`` are the members of each ``Check`` that do not change. ``spawn`` starts tasks that may outlive a call. A
-    step with ``entries`` applies to the attempts at these entries alone. ``on_hidden`` is called when a step masks or
+    step with ``entries`` applies to the attempts at these entries alone. ``observers`` learn when a step masks or
     refuses something, or could not check it. ``track`` lets the end of the drain cancel a call before the request is
-    sent, and one that continues after the response."""
+    sent, and one that continues after the response. If it ``masks_refused``, a mask replaces each refusal."""
 
     def __init__(
         self,
@@ -81,8 +85,10 @@ class StepSession:
         placeholders: Placeholders,
         records: StepRecords,
         spawn: Spawn,
-        on_hidden: Callable[[], object] = lambda: None,
+        observers: Observers = UNOBSERVED,
         track: Callable[[trio.CancelScope], AbstractContextManager[object]] = nullcontext,
+        *,
+        masks_refused: bool = False,
     ) -> None:
         self.applied = applied
         self.steps = applied.steps
@@ -92,8 +98,9 @@ class StepSession:
         self.records = records
         self.spawn = spawn
         self._common = common
-        self._on_hidden = on_hidden
+        self._observers = observers
         self._track = track
+        self._masks_refused = masks_refused
         self._masks: dict[tuple[str, Part, str], Sequence[Span]] = {}
         self._judging = tuple([step for step in applied.at_during if not step.only_reports])
         self._verdict = trio.Event() if self._judging else None
@@ -171,7 +178,7 @@ class StepSession:
         labels = [one.label for one in findings if step.action_for(one.label, one.action) != "report"]
         if labels:
             record.add("masked", labels)
-            self._on_hidden()
+            self._observers.note_hidden()
         return bool(labels)
 
     def report(self, step: LoadedStep, passages: Sequence[Passage]) -> None:
@@ -208,7 +215,7 @@ class StepSession:
         with self._noting_refusals():
             spans = self.apply_findings(step, passages, findings, at, counted)
         if any(spans):
-            self._on_hidden()
+            self._observers.note_hidden()
         return spans
 
     def make_check(self, at: Moment, passages: tuple[Passage, ...], is_last: bool) -> Check:
@@ -227,11 +234,11 @@ class StepSession:
         record.failure = failed.reason
         if failed.reason == "too_many" and not step.only_reports:
             record.add("refused")
-            self._on_hidden()
+            self._observers.note_hidden()
             raise refusal(step, f"more than {MOST_FINDINGS:,} values", SUBJECTS[at])
         record.add("unchecked")
         if step.unchecked == "refuse" and not step.only_reports:
-            self._on_hidden()
+            self._observers.note_hidden()
             raise unavailable(step.name, failed.reason, failed.retry_after)
 
     async def _apply_many(
@@ -242,7 +249,7 @@ class StepSession:
         with self._noting_refusals():
             spans = await offload(WORK_OF_FINDING * (len(findings) + len(passages)), work)
         if any(spans):
-            self._on_hidden()
+            self._observers.note_hidden()
         return spans
 
     @contextmanager
@@ -250,7 +257,7 @@ class StepSession:
         try:
             yield
         except RefusedByStep:
-            self._on_hidden()
+            self._observers.note_hidden()
             raise
 
     def apply_findings(
@@ -264,7 +271,7 @@ class StepSession:
             if 0 < finding.passage.released_length >= finding.end:  # it was found when it was released
                 continue
             labels = (finding.label,) if finding.end > counted or not counted else ()
-            match _action_on(step, finding, at):
+            match self._action_on(step, finding, at):
                 case "mask":
                     spans[id(finding.passage)].append(Span.of(finding))
                     record.add("masked", labels)
@@ -275,12 +282,46 @@ class StepSession:
                     record.add("reported", labels)
         return [merge_spans(spans[id(one)]) for one in passages]
 
+    def _action_on(self, step: LoadedStep, finding: Finding, at: Moment) -> Action:
+        """Return the action for a finding. A mask that comes too late, because the text is gone already, is a refusal;
+        in responses also one of a step whose ``action`` has no masks, because the provider's bytes stay unchanged."""
+        action = step.action_for(finding.label, finding.action)
+        if self._masks_refused and action == "refuse":
+            return "mask"
+        too_late = at == "during" or (at == "response" and (step.hold == "nothing" or not step.may_mask))
+        return "refuse" if action == "mask" and too_late else action
+
     # Requests
 
     async def check_texts(self, steps: Sequence[LoadedStep], texts: T, at: Moment = "request") -> T:
         """Return ``texts`` with the masks of ``steps``. Each step sees the masks of those before it.
 
-        Raises ``GatewayError``."""
+        Raises ``GatewayError``, after observers have a request that a step refuses."""
+        try:
+            return await self._check_texts(steps, texts, at)
+        except RefusedByStep as error:
+            refused = error
+        if at == "request":
+            await self._note_refused(texts)
+        raise refused
+
+    async def _note_refused(self, texts: CheckedTexts) -> None:
+        """Pass ``texts``, a request that a step refused, to observers, with a mask in place of each finding of all
+        steps. They get none if a step cannot check it, or if JSON has no place for a mask."""
+        self._observers.note_refused(None)
+        if not self._observers.keeps_refused:
+            return
+        masking = StepSession(
+            self.applied, self._common, self.placeholders, StepRecords(), self.spawn, track=self._track,
+            masks_refused=True,
+        )  # fmt: skip
+        with suppress(GatewayError):
+            for step in self.steps:
+                if not step.only_reports and (step.at("request") or step.at("during")):
+                    texts = await masking.check_texts((step,), texts)
+            self._observers.note_refused(texts.body)
+
+    async def _check_texts(self, steps: Sequence[LoadedStep], texts: T, at: Moment) -> T:
         groups = self.applied.groups if steps is self.applied.at_request else concurrent_groups(steps)
         for group in groups:
             if texts.unreadable:
@@ -329,7 +370,7 @@ class StepSession:
         record.failure = "unreadable"
         record.add("unchecked")
         if step.unchecked == "refuse" and not step.only_reports:
-            self._on_hidden()
+            self._observers.note_hidden()
             raise unchecked_content(step.name, path)
 
     async def _find_edits(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
@@ -429,10 +470,14 @@ class StepSession:
         has_ended = False
         try:
             await _until_refused(self._judging, lambda step: self.judge_during(step, texts), self._refuse)
+            if isinstance(self.refusal, RefusedByStep):
+                await self._note_refused(texts)
             has_ended = True
         finally:
             if not has_ended:  # nothing was found, but nothing was checked either
                 self.refusal = self.refusal or unavailable(self._judging[0].name, "cancelled", 1.0)
+                self._observers.note_hidden()
+                self._observers.note_refused(None)
             verdict.set()
 
     async def judge_during(self, step: LoadedStep, texts: CheckedTexts) -> None:
@@ -444,6 +489,7 @@ class StepSession:
     def _refuse(self, error: GatewayError) -> None:
         """End the provider's work with ``error``, unless another step has refused the request."""
         self.refusal = self.refusal or error
+        self._observers.note_refused(None)
         if self._work is not None:
             self._work.cancel()
 
@@ -458,6 +504,8 @@ class StepSession:
             await trio.lowlevel.checkpoint_if_cancelled()
             return await work()
         assert self.refusal is not None, "only a refusal cancels the work"
+        if self._verdict is not None:  # which also means that observers have the request
+            await self._verdict.wait()
         raise self.refusal
 
     @property
@@ -519,11 +567,3 @@ def _seen_passages(step: LoadedStep, texts: CheckedTexts) -> Sequence[Passage]:
             passages = [one for one in passages if one.part in parts]
             break
     return [one for one in passages if texts.is_latest(one)] if step.latest else passages
-
-
-def _action_on(step: LoadedStep, finding: Finding, at: Moment) -> Action:
-    """Return the action for a finding. A mask that comes too late, because the text is gone already, is a refusal; in
-    responses also one of a step whose ``action`` has no masks, because the provider's bytes stay unchanged."""
-    action = step.action_for(finding.label, finding.action)
-    too_late = at == "during" or (at == "response" and (step.hold == "nothing" or not step.may_mask))
-    return "refuse" if action == "mask" and too_late else action

@@ -68,7 +68,7 @@ def begin_session(
     common = Check("request", (), client, group, model, None, endpoint, record.id, run)
     placeholders = Placeholders(configured.mask_key, client or "")
     return StepSession(
-        applied, common, placeholders, records, scope.nursery.start_soon, context.observers.note_hidden,
+        applied, common, placeholders, records, scope.nursery.start_soon, context.observers,
         partial(_track_until_cut, context),
     )  # fmt: skip
 

@@ -3,6 +3,7 @@ what is logged, for whom, and what no line repeats."""
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -157,6 +158,39 @@ def test_a_key_in_a_url_is_never_returned(recorder, api):
     id, got = ask(recorder, api, body_of("in-url", api))
     assert b"cannot read /v1/chat/completions?api_key=[redacted]" in got
     assert b"[redacted]" in recorder.of(id)["provider"][1].response  # and the fixture looks into all files, and the log
+
+
+@pytest.mark.parametrize("at", ["request", "during"])
+@pytest.mark.parametrize("form", ["error", "stop"])
+def test_a_refused_request_is_recorded_with_masks_and_without_its_provider(upstream, tmp_path, at, form):
+    """Also the masks of the steps that a refusal prevents from running."""
+    port = free_port()
+    steps = [
+        {
+            "use": "regex",
+            "at": [at],
+            "action": "refuse",
+            "refusal": {"as": form},
+            "with": {"patterns": {"plane": "falcon-[0-9]+"}},
+        },
+        {"use": "pii", "at": ["request"], "action": "mask"},
+    ]
+    entries = [provider("openai/on-chat", upstream.url, ["chat"], key=KEY)]
+    settings = config(entries, port, steps=steps)
+    refused = {"model": "on-chat", "messages": [{"role": "user", "content": "falcon-12 of ana@example.com"}]}
+    with gateway_thread(settings, port, record=tmp_path) as gateway:
+        found = Recorder(gateway, upstream, None, tmp_path)
+        upstream.script(ANSWER)
+        id, got = ask(found, "chat", refused, authorization=f"Bearer {CLIENT_KEY}")
+        sides = found.of(id)
+        unknown, _ = ask(found, "chat", {**refused, "model": "unknown"}, authorization=f"Bearer {CLIENT_KEY}")
+    assert not found.files(unknown)  # no step has read it
+    assert sides.keys() == {"client"}
+    meta, kept = sides["client"]
+    assert (kept.response, meta["bytes_exact"], meta["exchange"]["ended"]) == (got, False, "refused")
+    (message,) = json.loads(kept.request)["messages"]
+    assert re.fullmatch(r"\[PLANE_[0-9a-f]+\] of \[EMAIL_[0-9a-f]+\]", message["content"])
+    assert any("masks replace its findings" in note for note in meta["notes"])
 
 
 def test_a_whole_answer_and_a_refusal_are_recorded_too(recorder):

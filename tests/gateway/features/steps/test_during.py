@@ -34,6 +34,10 @@ async def waiting(check):
     while not (FOLDER / text).exists():
         await trio.sleep(0.005)
     return [Finding("word", check.passages[0], 0, len(text))]
+
+def save(records):
+    with (FOLDER / "records").open("a") as file:
+        file.writelines(f"{one.request_id} {one.request}\\n" for one in records)
 """
 STEPS: Final[dict[str, dict[str, Any]]] = {
     "refuse": {},
@@ -68,6 +72,7 @@ def gateway(by_hand, folder):
         for api in VENDORS
     }
     steps = own_steps({name: {**DURING, **more} for name, more in STEPS.items()})
+    steps.append({"use": "./steps.py:save", "at": ["finished"], "with": {"content": True}})
     more = {"client_keys": client_keys(STEPS), "steps": steps, "model_aliases": aliases}
     with step_gateway(folder, entries, CODE, circuit={"failures": 10**6, "error_rate": "100%"}, **more) as served:
         yield served
@@ -104,6 +109,23 @@ def begin(
     prompt = f"prompt-{next(_numbers)}"
     reply = pool.submit(post_as, gateway, client, path, make(prompt))
     return Call(reply, folder / f"{prompt}.called", folder / prompt)
+
+
+def record_of(folder: Path, request_id: str) -> str:
+    """Wait for the record of a request, and return its line."""
+    file = folder / "records"
+
+    def lines() -> list[str]:
+        return [one for one in file.read_text().splitlines() if one.startswith(request_id)] if file.exists() else []
+
+    return eventually(lines, what="the record")[0]
+
+
+def check_record(folder: Path, request_id: str, verdict: Path) -> None:
+    """Check that the record of a refused request has a mask in place of its prompt."""
+    line = record_of(folder, request_id)
+    assert "[WORD_" in line
+    assert verdict.name not in line
 
 
 def request(api: str, model: str, *, stream: bool = False) -> Callable[[str], Any]:
@@ -169,25 +191,32 @@ def test_a_refusal_ends_the_exchange_in_every_state(gateway, by_hand, pool, fold
     (line,) = eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
     assert line["ended"] == "refused"
     failed = sum(act in (fails, is_busy) for act in acts)
+    check_record(folder, headers["x-request-id"], call.verdict)
     assert [one["reason"] for one in line["tried"]] == ["overloaded"] * failed + ["refused"] * (
         alias == "waits" or len(acts) - failed
     )
 
 
-@pytest.mark.sample(3)
+@pytest.mark.sample(6)
+@pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", ALL)
-def test_a_stop_after_the_providers_response_has_its_usage(gateway, by_hand, pool, folder, api):
+def test_a_stop_after_the_providers_response_has_its_usage(gateway, by_hand, pool, folder, api, stream):
     """https://github.com/BerriAI/litellm/issues/36880"""
-    call = begin(gateway, pool, folder, "stop", path_of(api, "single-chat", stream=False), request(api, "single-chat"))
+    sent, model = request(api, "single-chat", stream=stream), "single-chat"
+    call = begin(gateway, pool, folder, "stop", path_of(api, model, stream=stream), sent)
     with by_hand.accept() as wire:
         wire.read_request()
-        (body,) = render(Script(text="it is 7"), "chat", {"model": "m"}).pieces
-        wire.send(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n" + body)
+        answer = render(Script(text="it is 7"), "chat", {"model": "m", "stream": stream})
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\nconnection: close\r\n\r\n"
+        wire.send(head % (b"text/event-stream" if stream else b"application/json") + b"".join(answer.pieces))
         wire.sock.shutdown(socket.SHUT_WR)
-        wire.closed_after(0)
-        status, _, body = call.refuse()
-    assert (status, text_of(api, body, stream=False)) == (200, "Not here."), body
-    assert usage_of(api, body, stream=False) == (11, 7)
+        if not stream:
+            wire.closed_after(0)
+        status, headers, body = call.refuse()
+    assert (status, text_of(api, body, stream=stream)) == (200, "Not here."), body
+    if not stream:  # which has been read to its end
+        assert usage_of(api, body, stream=False) == (11, 7)
+    check_record(folder, headers.get("x-request-id") or headers["request-id"], call.verdict)
 
 
 RELAYED: Final[dict[str, Callable[[str], Any]]] = {
@@ -226,6 +255,7 @@ def test_a_client_that_leaves_before_the_verdict_is_no_refusal(gateway, by_hand,
         lambda: [one for one in exchanges(gateway.log) if one["ended"] == "client_disconnected"], what="the log line"
     )
     assert [one["reason"] for one in line["tried"]] == ["client_left"]
+    assert record_of(folder, line["request_id"]).endswith(" None")  # nothing has checked it
 
 
 def test_a_report_during_the_providers_work_delays_nothing(gateway, by_hand, pool, folder):

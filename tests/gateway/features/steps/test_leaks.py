@@ -21,6 +21,7 @@ from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.parse import Incoming
 from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observed_stream import ObservedStream
+from gateway.seams.observed_texts import ObservedTexts, TextRoom
 from gateway.seams.observers import Observation, Observers
 from gateway.upstream.request import UpstreamRequest
 from tests.support import postgres, redis
@@ -82,10 +83,16 @@ def collector() -> Iterator[RawCollector]:
         yield served
 
 
+class RefusedTexts(ObservedTexts):
+    """The texts of an exchange, as records have them. The base is as traces have them, without refused requests."""
+
+    keeps_refused = True
+
+
 class Everything(ExchangeObserver):
     """An observer that notes everything that an observer can get, in ``noted`` by the name of the event."""
 
-    keeps_texts = reads_events = True
+    keeps_texts = reads_events = keeps_refused = True
 
     def __init__(self, record: Record, noted: list[tuple[str, bytes]]) -> None:
         self._record = record
@@ -117,7 +124,7 @@ def _note(event: str) -> Callable[..., None]:
     return note
 
 
-for _event in ("note_request", "note_resolved", "note_sent", "note_head", "note_body", "note_response"):
+for _event in ("note_request", "note_resolved", "note_sent", "note_head", "note_body", "note_response", "note_refused"):
     setattr(Everything, _event, _note(_event))
     Everything.heard |= {_event}
 for _event in ("note_public_events", "note_public_bytes"):
@@ -286,11 +293,15 @@ def search(tmp_path: Path, collector: RawCollector, stores: Stores, stride: int)
     values."""
     folder, records, port = tmp_path / "gateway", tmp_path / "records", free_port()
     shown: list[tuple[str, bytes]] = []
+    texts: list[ObservedTexts] = []
     start = Observation.__call__
 
     def start_all(self: Observation, record: Record, arrival: ArrivedRequest | None = None) -> Observers:
         observers = start(self, record, arrival)
         observers.join(Everything(record, shown))
+        for kind in (ObservedTexts, RefusedTexts):
+            texts.append(kind(record, TextRoom(), lambda client: True))
+            observers.join(texts[-1])
         return observers
 
     with fake_upstream() as upstream, pytest.MonkeyPatch.context() as patch:
@@ -315,6 +326,9 @@ def search(tmp_path: Path, collector: RawCollector, stores: Stores, stride: int)
             shown += ((f"live view {at}", get(gateway, f"/ui/streams/{at}", SECRET)) for at in range(1, count + 2))
             log = gateway.log
         shown.append(("log", "\n".join(log).encode()))
+    for one in texts:
+        said = repr((one.request, one.neutral_request, one.response, one.answers))
+        shown.append((f"texts {type(one).__name__}", said.encode()))
     shown += (("trace", body) for body in collector.received)
     shown += ((f"recording {name}", data) for name, data in files_in(records))
     shown += ((name, data) for name, data in files_in(folder) if name not in ("steps.py", "steps.pyc"))
@@ -322,5 +336,10 @@ def search(tmp_path: Path, collector: RawCollector, stores: Stores, stride: int)
     pieces = (piece for name, data in shown for piece in with_uncompressed(name, data))
     found = {name: VALUE.findall(data)[:3] for name, data in pieces if VALUE.search(data)}
     assert not found
-    for medium in (*rows_of("live_view", "live view"), "response to mask", "observer: note_public_events"):
+    for medium in (
+        *rows_of("live_view", "live view"),
+        "response to mask",
+        "observer: note_public_events",
+        "texts RefusedTexts",
+    ):
         assert any(b"[WORD_" in data for name, data in shown if name.startswith(medium)), f"{medium} has no masks"

@@ -19,6 +19,8 @@ from gateway.features.steps.runner import MOST_FINDINGS
 from gateway.features.steps.session import StepSession, unreadable_path
 from gateway.features.steps.verdicts import RefusedByStep, StepRecords
 from gateway.request.parse import read_incoming
+from gateway.seams.observe import ExchangeObserver
+from gateway.seams.observers import Observers
 from streams.events import AnswerEnd, BlockEnd, Event, TextDelta
 from tests.support.growth import Work, steps
 from tests.support.step_files import step_config
@@ -38,6 +40,16 @@ STEPS: Final = {
 MANY: Final = 5_000
 
 
+class NotedThreads(ExchangeObserver):
+    """The threads of the reports that something was masked."""
+
+    def __init__(self, threads: list[int]) -> None:
+        self._threads = threads
+
+    def note_hidden(self) -> None:
+        self._threads.append(threading.get_ident())
+
+
 class NotingPlaceholders(Placeholders):
     """Placeholders that note the threads in which they are made."""
 
@@ -53,7 +65,7 @@ class NotingPlaceholders(Placeholders):
 def make_checks(step: Any, placeholders: Placeholders, *, restores: bool = False) -> ResponseSteps:
     steps = [] if restores else [step]
     session = StepSession(
-        AppliedSteps(tuple(steps)), Check("response", ()), placeholders, StepRecords(), lambda work: None, lambda: None
+        AppliedSteps(tuple(steps)), Check("response", ()), placeholders, StepRecords(), lambda work: None
     )
     session.start_concurrent_steps(None)
     return ResponseSteps(session, AnswerSteps(tuple(steps)), restores=restores)
@@ -143,7 +155,7 @@ async def check(step: Any, content: str) -> tuple[NotingPlaceholders, NotingReco
     async with trio.open_nursery() as nursery:
         session = StepSession(
             AppliedSteps((step,)), Check("request", ()), placeholders, records, nursery.start_soon,
-            lambda: reports.append(threading.get_ident()),
+            Observers([NotedThreads(reports)]),
         )  # fmt: skip
         texts = await ConversationTexts.of(read_incoming("chat", body), session.parts)
         masked = await session.check_texts(session.applied.at_request, texts)

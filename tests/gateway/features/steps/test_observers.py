@@ -30,6 +30,12 @@ def gateway(upstream, folder):
         },
         {"use": "./steps.py:words", "name": "refuse", "action": "refuse", "for": {"clients": ["refuse"]}},
         {
+            "use": "./steps.py:words", "name": "during", "action": "refuse", "at": ["during"],
+            "for": {"clients": ["during"]},
+        },
+        {"use": "./steps.py:words", "name": "unsure", "action": "refuse", "for": {"clients": ["unsure"]}},
+        {"use": "./steps.py:broken", "name": "unsure-2", "action": "mask", "for": {"clients": ["unsure"]}},
+        {
             "use": "./steps.py:words", "name": "stop", "action": "refuse", "for": {"clients": ["stop"]},
             "refusal": {"as": "stop", "message": "Not here."},
         },
@@ -134,7 +140,9 @@ def test_a_refused_text_is_in_no_record(gateway, upstream, folder, api, cells):
     for refused, stopped in asked:
         record = record_of(folder, "save", refused)
         assert (record["status"], record["ended"]) == (400, "refused")
-        assert (record["request"], record["response"], record["steps"]) == (None, None, {"refuse": "refused"})
+        assert "falcon" not in record["request"]
+        assert placeholder_of("refuse", "falcon-12") in record["request"]
+        assert (record["response"], record["steps"]) == (None, {"refuse": "refused"})
         record = record_of(folder, "save", stopped)
         assert record["ended"] == "refused"
         assert text_of(api, record["response"].encode(), stream=False) == "Not here."
@@ -204,6 +212,23 @@ def test_other_endpoints_have_records_with_their_json(gateway, upstream, folder)
     assert json.loads(record["response"])["data"][0]["embedding"] == [0.5]
     masked = record_of(folder, "masked", record["request_id"])
     assert "falcon" not in masked["request"]
+
+
+@pytest.mark.parametrize("client", ["refuse", "during", "unsure"])
+@pytest.mark.parametrize("api", ["chat", "embeddings"])
+def test_a_refused_request_has_masks_at_every_moment_and_endpoint(gateway, upstream, folder, client, api):
+    """It is in no record if one of its steps cannot check it."""
+    upstream.script(Script(text="fine"))
+    auth = {"authorization": f"Bearer key-of-{client}-0123456789"}
+    body = {"model": "on-chat", "input": "falcon-12", "messages": [{"role": "user", "content": "falcon-12"}]}
+    reply = gateway.request("POST", "/v1/embeddings" if api == "embeddings" else "/v1/chat/completions", body, auth)
+    assert reply.status == 400
+    record = record_of(folder, "save", dict(reply.headers)["x-request-id"])
+    if client == "unsure":
+        assert record["request"] is None
+    else:
+        assert "falcon" not in record["request"]
+        assert placeholder_of(client, "falcon-12") in record["request"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
