@@ -99,7 +99,7 @@ class PageGuard:
         self._always = tuple(f"{one.start}/" for one in guarded)
         self._pages = frozenset((_START, *(page for one in guarded for page in one.pages)))
         self._keyed = config.asks_for_key
-        self._ui_keyed = self._keyed or config.ui_key is not None
+        self._ui_keyed = config.pages_ask_for_key
         self._hosts = frozenset(config.hosts)
         self._origins = frozenset(origin.lower() for origin in config.cors)
         self._public_origin = config.external.origin.encode() or None

@@ -382,6 +382,11 @@ class Config:
         return bool(self.client_keys) or self.stored_clients != "off" or bool(self.rule_clients)
 
     @property
+    def pages_ask_for_key(self) -> bool:
+        """Whether the gateway's pages need a key or a sign-in. Otherwise only this machine can open them."""
+        return self.asks_for_key or self.ui_key is not None
+
+    @property
     def has_several_clients(self) -> bool:
         """Whether a client's share of a limit must leave something for others."""
         return len(self.client_keys) > 1 or bool(self.rule_clients)

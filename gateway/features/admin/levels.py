@@ -16,22 +16,26 @@ from gateway.ledger.money import dollar_text
 _HOLDERS: Final = {"client_keys": "client", "client_groups": "group", "everybody": "everybody"}
 
 
-async def level_rows(shown: Sequence[Allowance], allowances: Allowances) -> dict[str, Any]:
+async def level_rows(
+    shown: Sequence[Allowance], allowances: Allowances, unseen: Sequence[Allowance] = ()
+) -> dict[str, Any]:
     """Return ``limits`` and ``budgets``, each with its used and reserved amount; dollars are decimal text.
 
-    A budget is ``raised`` if a present raise replaces the amount in its text."""
-    now = allowances.now()
-    await refresh_levels(shown, allowances.counters, now)
+    Those in ``unseen`` have no amounts in use: these reveal the spending of others. A budget is ``raised`` if a present
+    raise replaces the amount in its text."""
+    now, applying = allowances.now(), (*shown, *unseen)
+    await refresh_levels(applying, allowances.counters, now)
     rows: dict[str, Any] = {"limits": [], "budgets": []}
     found: dict[int, dict[str, Any]] = {}
 
     async def read(index: int) -> None:
-        found[index] = await _row(shown[index], allowances, now)
+        hidden = dict.fromkeys(("used", "reserved", "reset")) if index >= len(shown) else {}
+        found[index] = {**await _row(applying[index], allowances, now), **hidden}
 
     async with trio.open_nursery() as nursery:  # one step of a shared store reads the earlier sums of all budgets
-        for index in range(len(shown)):
+        for index in range(len(applying)):
             nursery.start_soon(read, index)
-    for index, one in enumerate(shown):
+    for index, one in enumerate(applying):
         rows["budgets" if isinstance(one, BudgetAllowance) else "limits"].append(found[index])
     return rows
 

@@ -2,7 +2,6 @@
 
 import math
 from functools import partial
-from typing import Any
 
 from configfile.wording import time_text
 from gateway.features.admin.calls import AdminAnswer, AdminCall, in_thread
@@ -11,9 +10,11 @@ from gateway.features.admin.levels import level_rows
 
 async def show_caller(call: AdminCall) -> AdminAnswer:
     caller, service = call.caller, call.service
-    levels: dict[str, Any] = {"limits": [], "budgets": []}
-    if caller.credential != "operator":
-        levels = await level_rows(service.allowances.visible_to(caller.name), service.allowances)
+    applying = shown = service.allowances.of_client(caller.name)
+    is_alone = not call.config.has_several_clients and call.config.stored_clients == "off"
+    if not is_alone and caller.role not in ("admin", "auditor"):
+        shown = service.allowances.visible_to(caller.name)
+    levels = await level_rows(shown, service.allowances, [one for one in applying if one not in shown])
     people = service.authenticator.unlisted
     sent = None if people is None or caller.name is None else people.sent_rights(caller.name)
     end = _key_end(call) if sent is None else sent.expiry

@@ -4,11 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from gateway.commands.terminal import wrap_sentences
-from gateway.ledger.money import dollars, short_dollar_text
+from gateway.ledger.money import SIGNS, dollars, short_dollar_text
 from providers.catalog.prices import Grade, grade_at
-
-SIGNS: Final[Mapping[Grade, str]] = {"subscription": "", "exact": "", "estimated": "~", "at_least": "≥"}
-"""The sign before an amount of money, by its grade."""
 
 MEANINGS: Final[Mapping[Grade, str]] = {
     "estimated": "~ estimated: token counts or prices are estimates",
@@ -25,14 +22,6 @@ def money_cell(nanos: int, grade: int | None) -> str:
 def dollar_text(nanos: int) -> str:
     """Return nano-dollars as dollars for readers."""
     return short_dollar_text(dollars(nanos))
-
-
-def short_number(number: int) -> str:
-    """Return a number in about four characters, such as ``12.3M``."""
-    for size, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if number >= size * 10 or (number >= size and size > 1000):
-            return f"{number / size:.1f}{letter}" if number < 1000 * size else f"{number // size:,}{letter}"
-    return str(number)
 
 
 NO_NAME: Final = "(none)"

@@ -14,7 +14,7 @@ from gateway.commands.check import load_or_explain
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
 from gateway.config.loading import Config
-from gateway.features.kept_ledger.commands.amounts import MEANINGS, money_cell, name_cell, short_number, why_no_names
+from gateway.features.kept_ledger.commands.amounts import MEANINGS, money_cell, name_cell, why_no_names
 from gateway.features.kept_ledger.commands.cache_advice import LEAST_NANOS, advise
 from gateway.features.kept_ledger.commands.costs import (
     BAD_CONFIG,
@@ -35,6 +35,7 @@ from gateway.features.kept_ledger.prompt_cache_usage import (
 )
 from gateway.features.kept_ledger.table import CauseSum
 from gateway.features.kept_ledger.usage import UsageQuery
+from gateway.ledger.money import short_number
 from gateway.logs.masking import escape
 from gateway.stores.errors import Unavailable
 from providers.catalog.prices import NANOS, grade_at

@@ -19,11 +19,9 @@ from gateway.config.loading import Config, ConfigError
 from gateway.config.state_storage import StateStorage
 from gateway.features.kept_ledger.commands.amounts import (
     MEANINGS,
-    SIGNS,
     dollar_text,
     money_cell,
     name_cell,
-    short_number,
     why_no_names,
 )
 from gateway.features.kept_ledger.settings import ledger_in
@@ -31,7 +29,7 @@ from gateway.features.kept_ledger.statements import DIMENSIONS, Dimension, Filte
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.features.kept_ledger.usage import By, ByValues, ListPrice, UsageQuery, UsageReport, UsageRow, read_usage
 from gateway.features.kept_ledger.usage_formats import as_csv, as_json, figures_of
-from gateway.ledger.money import dollars
+from gateway.ledger.money import SIGNS, dollars, short_number
 from gateway.ledger.periods import parse_moment, parse_month
 from gateway.open_store import open_keeping_database
 from gateway.stores.errors import Unavailable

@@ -22,7 +22,7 @@ from gateway.exchange.service import Service
 from gateway.features.live_view.feature import LiveViewKeys
 from gateway.features.live_view.live import FoundExchange
 from gateway.features.live_view.opening import RunningLiveView
-from gateway.features.live_view.pages.paths import EVENTS, FILES, MODELS, PAGE_LINKS, STREAM, has_pages
+from gateway.features.live_view.pages.paths import EVENTS, FILES, MODELS, STREAM, page_links
 from gateway.features.live_view.pages.signed_in import signed_in_viewers
 from gateway.features.live_view.pages.viewer_events import MakeEvent, Send, event_maker, send_news, send_stream
 from gateway.features.live_view.pages.viewings import audit_list, audit_stream
@@ -117,8 +117,7 @@ def _visitor(service: Service, config: Config, incoming: IncomingRequest) -> Vis
 
 
 async def _file(config: Config, name: str, kind: str, incoming: IncomingRequest, visitor: Visitor) -> Response:
-    links = PAGE_LINKS if has_pages(config) else b""
-    content = config.external.with_links(_content(name).replace(b"<!--pages-->", links))
+    content = config.external.with_links(_content(name).replace(b"<!--pages-->", page_links(config)))
     return Response(200, (("content-type", kind), *GUARDED), content)
 
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from gateway.config.settings import Config
+from gateway.config.state_storage import KEEPING_KEYS
 from gateway.http.pages import LIVE
 
 FILES: Final = {
@@ -17,13 +18,15 @@ FILES: Final = {
     "/ui/tables.js": ("tables.js", "text/javascript; charset=utf-8"),
 }
 
-PAGE_LINKS: Final = b' <a href="/ui/usage">Usage</a> <a href="/ui/me">Your account</a>'
-"""The links from the live view to the pages of its callers."""
+_USAGE: Final = b' <a href="/ui/usage">Usage</a>'
+_ACCOUNT: Final = b' <a href="/ui/me">Your account</a>'
 
 
-def has_pages(config: Config) -> bool:
-    """Return whether the gateway of ``config`` has pages about callers: it has keys or issuers."""
-    return config.asks_for_key or config.ui_key is not None
+def page_links(config: Config) -> bytes:
+    """Return the links from the live view to the pages that have something for its callers."""
+    if config.pages_ask_for_key:
+        return _USAGE + _ACCOUNT
+    return _USAGE if config.state_storage is not None and config.state_storage.type in KEEPING_KEYS else b""
 
 
 EVENTS: Final = "/ui/events"

@@ -62,6 +62,11 @@ class PageCall:
     query: Mapping[str, str]
     form: Mapping[str, str] = attrs.field(factory=dict)
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the gateway has no clients with keys: the caller is anyone on this machine."""
+        return not self.config.pages_ask_for_key
+
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> AdminAnswer:
         """Return the API's response to GET on ``path``. Raises ``ReadRefused`` unless its status is 200."""
         answer = await self.send("GET", path, query=query)

@@ -11,7 +11,7 @@ import yaml
 from gateway.features.admin.interface import AdminAnswer
 from gateway.features.people.console.api_calls import PageCall
 from gateway.features.people.html import FILTERS, Html, macros
-from gateway.ledger.money import short_dollar_text
+from gateway.ledger.money import short_dollar_text, short_number
 
 _EMPTY_COUNTS: Final = frozenset(("models", "only"))
 """Settings whose empty list means none, not all."""
@@ -41,10 +41,11 @@ def _json_lines(value: Any) -> str:
 
 FILTERS.update(
     file_lines=_file_lines, json_lines=_json_lines, list_text=_list_text, yaml=_yaml,
-    short_dollars=lambda usd: short_dollar_text(Decimal(str(usd))),
+    short_dollars=lambda usd: short_dollar_text(Decimal(str(usd))), short_number=short_number,
 )  # fmt: skip
 _PARTS: Final = macros("parts.html")
 money: Callable[[object], Html] = _PARTS.money
+number: Callable[[object], Html] = _PARTS.number
 notice: Callable[[str], Html] = _PARTS.notice
 problem: Callable[[str], Html] = _PARTS.problem
 failure: Callable[..., Html] = _PARTS.failure

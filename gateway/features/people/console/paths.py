@@ -52,7 +52,7 @@ def _routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
         yield HttpRoute(LIVE, _without_live_view, uses=("pages",))
     modules = (*api_modules(service.opened.features.values()), _SERVING)
     answer = LateViews(modules, "ConsoleServer", (config, service)).view("answer")
-    for path in CONSOLE_PATHS:
+    for path in CONSOLE_PATHS if config.pages_ask_for_key else (USAGE, STYLE):
         yield HttpRoute(path, answer, METHODS, is_page=path == ACCOUNT, uses=("pages",))
 
 

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 from gateway.config.kinds import zone_of
 from gateway.features.admin.interface import AdminAnswer, in_thread
 from gateway.features.people.console.api_calls import PageCall, with_name
-from gateway.features.people.console.parts import money, next_link, shown_by
+from gateway.features.people.console.overview import days_query, overview
+from gateway.features.people.console.parts import money, next_link, number, shown_by
 from gateway.features.people.html import Html
 
 Section: TypeAlias = Callable[[PageCall], Awaitable[Html | AdminAnswer]]
@@ -40,21 +41,34 @@ async def rights(call: PageCall) -> Html:
     return shown_by("me", "rights", call, (await call.read("/me")).value)
 
 
+async def limits(call: PageCall) -> Html:
+    """Return the limits and budgets that apply to the caller."""
+    return shown_by("me", "limits", call, (await call.read("/me")).value)
+
+
 # Usage
 
 _FIGURES: Final = ("requests", "failed", "input", "cached", "output", "usd", "grade")
+_COUNTS: Final = frozenset(("input", "cached", "output"))
 _TITLES: Final[Mapping[str, str]] = {
     "key": "Client", "client": "Client", "label": "Label", "group": "Group", "model": "Model", "target": "Target",
     "day": "Day", "month": "Month", "run": "Run", "endpoint": "Endpoint", "requests": "Requests", "failed": "Failed",
     "input": "Input tokens", "cached": "Cached tokens", "output": "Output tokens", "usd": "US dollars",
     "project": "Project", "grade": "Precision", "request_id": "Request", "upstream_request_id": "Provider's request",
 }  # fmt: skip
-_ABSENT: Final[Mapping[str, str]] = {"key": "no key", "client": "no key", "group": "no group", "model": "no model"}
+_ABSENT: Final[Mapping[str, str]] = {
+    "key": "no key", "client": "no key", "group": "no group", "model": "no model", "run": "no run",
+    "project": "no project",
+}  # fmt: skip
 
-OWN_SUMS: Final = (("model", "model"), ("day", "day"), ("day,model", "day and model"), ("month", "month"))
+OWN_SUMS: Final = (
+    ("model", "model"), ("run", "run"), ("project", "project"), ("day", "day"), ("day,model", "day and model"),
+    ("month", "month"),
+)  # fmt: skip
 ALL_SUMS: Final = (
     ("group", "group"), ("key", "client"), ("group,key", "group and client"), ("model", "model"),
-    ("key,model", "client and model"), ("day", "day"), ("day,key", "day and client"), ("month", "month"),
+    ("key,model", "client and model"), ("run", "run"), ("project", "project"), ("day", "day"),
+    ("day,key", "day and client"), ("month", "month"),
 )  # fmt: skip
 
 MOST_SHOWN: Final = 1000
@@ -66,10 +80,17 @@ def usage(source: str, title: str, groupings: Sequence[tuple[str, str]]) -> Sect
 
     async def show(call: PageCall) -> Html | AdminAnswer:
         query = call.query_of("month", "since", "until", "by", "group", "key", "model", "format")
+        if "month" in query:  # the form of a page with another period selects a month
+            query = {name: value for name, value in query.items() if name not in ("since", "until")}
+        heading, offered, with_names = title, groupings, source != "/me/usage"
+        if call.is_local:
+            heading, offered, with_names, query = "All requests", OWN_SUMS, False, {"by": OWN_SUMS[0][0], **query}
         answer = await call.read(source, query)
         if answer.text is not None:  # CSV
             return answer
-        return await in_thread(partial(_report, call, answer.value, query, title, groupings, source != "/me/usage"))
+        daily = await call.read(source, {**call.query_of("group", "key", "model"), **days_query(call)})
+        report = await in_thread(partial(_report, call, answer.value, query, heading, offered, with_names))
+        return Html("\n").join((overview(call, daily.value, query), report))
 
     return show
 
@@ -96,6 +117,10 @@ def _value(row: Mapping[str, Any], name: str) -> object:
     value = row.get(name)
     if name == "usd":
         return "plan" if row["grade"] == "subscription" else money(value)
+    if name in _COUNTS:
+        return number(value)
+    if isinstance(value, int):
+        return f"{value:,}"
     return _ABSENT.get(name, value) if value is None else value
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from configfile.keys import value_of
+from gateway.access.callers import OPERATOR
 from gateway.config.settings import Config
 from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
@@ -13,7 +14,7 @@ from gateway.features.admin.interface import AdminAnswer, identify_caller
 from gateway.features.people.console.api_calls import ApiRequest, PageCall, ReadRefused, with_name
 from gateway.features.people.console.form_values import request_body
 from gateway.features.people.console.parts import failure, navigation, new_key, notice, problem_of
-from gateway.features.people.console.paths import KEYS, STYLE
+from gateway.features.people.console.paths import KEYS, STYLE, USAGE
 from gateway.features.people.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
 from gateway.features.people.html import PRIVATE_PAGE, Html, PageServer, html_page, redirect, style_response
 from gateway.features.people.interface import signed_in_callers
@@ -78,7 +79,9 @@ class ConsoleServer(PageServer):
         query, path = parse_query(incoming.query), incoming.asgi["path"]
         headers = tuple(as_bearer(name, value) for name, value in incoming.headers)
         request = ApiRequest(incoming, headers, incoming.asgi["method"], path)
-        if self._signed_in is None or self._signed_in.sends_key(headers):
+        if not self._config.pages_ask_for_key:  # the guard of pages admits only this machine
+            caller = OPERATOR
+        elif self._signed_in is None or self._signed_in.sends_key(headers):
             caller = await self._identify(request)
         elif (found := await self._signed_in.caller(request)) is not None:
             caller = found
@@ -206,9 +209,10 @@ def _done_message(call: PageCall, page: ConsolePage) -> Html:
 
 def _nav(call: PageCall) -> Html:
     """Return the links to the pages that have something for the caller."""
-    pages = [page for page in PAGES if page.sections_for(call)]
+    pages = [page for page in PAGES if page.sections_for(call) and (page.path == USAGE or not call.is_local)]
     links = [(LIVE, "Live view", False)] if value_of(call.config, "ui") else []
     links += [(page.path, page.title, page.path == call.path) for page in pages]
     if call.caller.credential == "session":
         links.append(("/oauth/logout", "Sign out", False))
-    return navigation(links, call.caller.name or "operator", call.caller.role)
+    who = ("you", "on this machine") if call.is_local else (call.caller.name or "operator", call.caller.role)
+    return navigation(links, *who)

@@ -18,14 +18,17 @@ Condition: TypeAlias = Literal["none", "new", "version"]
 class PageSection:
     """A part of a page, for the roles that may read ``source``: a path of the API.
 
-    Callers that may read ``instead`` do not need it."""
+    Callers that may read ``instead`` do not need it. If it ``is_local``, callers with keys have it on another page."""
 
     source: str
     show: Section
     instead: str | None = None
+    is_local: bool = False
 
     def is_for(self, call: PageCall) -> bool:
         """Return whether the API's table permits the caller to read this part."""
+        if self.is_local and not call.is_local:
+            return False
         return call.permits(route_of("GET", self.source)) and (
             self.instead is None or not call.permits(route_of("GET", self.instead))
         )
@@ -52,6 +55,7 @@ PAGES: Final = (
         PageSection("/admin/v1/usage",
                     sections.usage("/admin/v1/usage", "Usage of all clients that you see", ALL_SUMS)),
         PageSection("/me/usage", sections.usage("/me/usage", "Your usage", OWN_SUMS), instead="/admin/v1/usage"),
+        PageSection("/me", sections.limits, is_local=True),
     )),
     ConsolePage(KEYS, "Keys", (
         PageSection("/admin/v1/keys", sections.clients),

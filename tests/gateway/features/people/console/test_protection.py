@@ -238,5 +238,6 @@ def test_a_page_explains_that_the_issuer_is_unavailable(tmp_path):
 
 async def test_without_clients_the_error_for_a_page_says_how_to_get_it():
     async with before(lambda asked: json_answer({})) as (served, _):
-        page = (await served.get("/ui/usage")).json()["error"]["message"]
+        page, usage = [(await served.get(path)).json()["error"]["message"] for path in ("/ui/keys", "/ui/usage")]
     assert "it is a page for clients with keys: set client_keys" in page
+    assert "without keys, set `state_storage`" in usage

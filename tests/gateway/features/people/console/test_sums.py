@@ -3,15 +3,17 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
 import attrs
 import pytest
 
+from gateway.ledger.money import short_dollar_text
 from tests.support.apis import question
-from tests.support.harness import eventually, provider
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Reply, config, eventually, provider
 from tests.support.people import Answering
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PeopleGateway, people_gateway
@@ -48,7 +50,8 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
         ]
         keys = [{"name": "ci", "key": CI, "group": "ci"}]
         groups = [{"name": "research"}, {"name": "ci"}]
-        more = {"stored_keys": True, "providers": entries, "client_keys": keys, "client_groups": groups}
+        more = {"stored_keys": True, "providers": entries, "client_keys": keys, "client_groups": groups,
+                "budgets": ["500 usd/day"]}  # fmt: skip
         with people_gateway(folder, **more) as gateway:
             browsers = {user: gateway.sign_in(user)[0] for user in ("ada", "lin", "aud", "root")}
             data = {"action": "make_own", "name": "laptop"}
@@ -123,3 +126,66 @@ def test_the_budgets_of_the_page_are_those_of_the_api(accounts: Accounts):
     assert Decimal(budget["used"]) > 0
     page = accounts.page("ada", "/ui/me")
     assert {budget["used"], budget["amount"], budget["text"]} <= {cell for row in rows_of(page) for cell in row}
+
+
+def test_the_roots_budget_is_on_the_page_and_its_use_only_for_those_who_see_all(accounts: Accounts):
+    """The use of all clients reveals the spending of others."""
+    used = {}
+    for user in ("ada", "lin", "aud", "root"):
+        (row,) = (one for one in accounts.json(user, "/me")["budgets"] if one["holder"] == "everybody")
+        assert (row["text"], Decimal(row["amount"])) == ("500 usd/day", 500)
+        used[user] = row["used"] is not None and Decimal(row["used"]) > 0
+        (shown,) = (cells for cells in rows_of(accounts.page(user, "/ui/me")) if cells[0] == "500 usd/day")
+        assert (shown[2] == "not shown") != used[user], shown
+    assert used == {"ada": False, "lin": False, "aud": True, "root": True}
+
+
+def test_the_overview_adds_up_the_days_of_the_page(accounts: Accounts):
+    total = accounts.json("aud", "/admin/v1/usage")["total"]
+    page = accounts.page("aud", "/ui/usage?by=key")
+    overview = re.findall(r"<span>([^<]*)</span>\s*<strong>([^<]*)</strong> <span[^>]*>([^<]*)</span>", page)
+    tokens = total["input"] + total["output"]
+    amount = short_dollar_text(Decimal(total["usd"]))
+    expected = (amount, f"6 requests, {tokens} tokens")
+    assert [(name, *found) for name, *found in overview] == [
+        (name, *expected) for name in ("Today", "Seven days", "This month")
+    ]
+    assert page.count("<svg") == 1
+    assert f"{amount}</title>" in page
+
+
+@pytest.mark.parametrize("keys", [[], [{"name": "me", "key": CI}]], ids=["without keys", "with one key"])
+def test_one_person_has_a_page(tmp_path, keys):
+    """The usage by model, run and project, and the root's limits with their use: no other client spends."""
+    storage = {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}
+    with serve_upstream(Answering) as upstream:
+        entry = provider("openai/small", f"{upstream.url}/v1", name="small", price=PRICE)
+        given = {"client_keys": keys} if keys else {}
+        more = {"state_storage": storage, "budgets": ["5 usd/day"], "ratelimits": {"requests": "100/d"}, **given}
+        with gateway_thread(config([entry], **more)) as running:
+            key = {"authorization": f"Bearer {CI}"} if keys else {}
+            named = {**key, "x-trigate-run": "evening", "x-trigate-project": "my%20<shop>"}
+            reply = running.request("POST", "/v1/chat/completions", question("chat", "small", "hi"), named)
+            assert reply.status == 200, reply.body
+
+            def page(path: str, headers: Mapping[str, str] = key) -> Reply:
+                return running.request("GET", path, None, {"accept": "text/html", **headers})
+
+            def amounts() -> list[str]:
+                rows = rows_of(page("/ui/usage?by=project&since=today").body.decode())
+                return [cell for row in rows if row[0] == "my &lt;shop&gt;" for cell in row[1:3]]
+
+            assert eventually(amounts, what="the line") == ["1", "0"]
+            for by, name in (("run", "evening"), ("model", "openai/small")):
+                assert name in page(f"/ui/usage?by={by}&month=&since=7d").body.decode()
+            limits = page("/ui/me" if keys else "/ui/usage").body.decode()
+            found = {row[0]: row[2] for row in rows_of(limits)}
+            assert Decimal(found["5 usd/day"]) > 0
+            assert found["requests 100/d"] == "1"
+            view = page("/ui").body.decode()
+            assert ("/ui/usage" in view, "/ui/me" in view) == (True, bool(keys))
+            if not keys:
+                assert "/ui/keys" not in limits
+                assert page("/ui/keys").status == 404
+                assert page("/ui/usage", {"x-forwarded-for": "192.0.2.1"}).status == 403
+                assert running.request("POST", "/ui/usage", {}, {"sec-fetch-site": "same-origin"}).status == 400
