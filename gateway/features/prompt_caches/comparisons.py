@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Final
 
 import attrs
 
@@ -17,8 +16,6 @@ from gateway.features.prompt_caches.values import LEAST_SHARE
 from gateway.ledger.prompt_cache import CauseName
 from providers.catalog.prompt_caching import CachingRow
 
-_NO_ROW: Final = CachingRow()
-
 
 class PromptComparison(Structure, frozen=True, dict=True, gc=True):
     """A request compared with its parent and with the boundaries in memory.
@@ -28,7 +25,7 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
     - ``parent``: the exchange that the request continues, ``None`` for a first turn, or if it is not remembered.
     - ``boundaries``: the boundaries of this client's own exchanges in the scope of the request, for those of its
       ``lookup_positions`` that the memory has (``Boundary.position`` is the position in ``prompt``), live or not.
-    - ``stated_row``: the provider's rules, ``None`` if they are unknown.
+    - ``row``: the provider's rules.
 
     Its values:
 
@@ -42,13 +39,8 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
     client_prompt: PromptDigest | None
     parent: Parent | None
     boundaries: tuple[Boundary, ...]
-    stated_row: CachingRow | None
+    row: CachingRow
     situation: Situation
-
-    @once_property
-    def row(self) -> CachingRow:
-        """The provider's rules; a row without any if they are unknown."""
-        return self.stated_row or _NO_ROW
 
     @property
     def is_unseen(self) -> bool:

@@ -3,7 +3,7 @@
 All times are seconds of one clock."""
 
 from operator import attrgetter
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 from msgspec import structs
@@ -11,6 +11,9 @@ from msgspec import structs
 from gateway.features.prompt_caches.prompts import PromptDigest
 from gateway.features.prompt_caches.structures import Structure
 from providers.catalog.prompt_caching import CachingRow
+
+UNKNOWN_RULES: Final = CachingRow(reports="flag")
+"""The row of a provider whose rules are unknown: it reports cached tokens once it has done so."""
 
 
 class CacheScope(msgspec.Struct, frozen=True, array_like=True, gc=False):

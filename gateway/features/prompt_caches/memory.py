@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 from xxhash import xxh3_64_digest
@@ -55,28 +55,18 @@ _ROW: Final = 390
 Update: TypeAlias = Callable[[KnownConversation], KnownConversation]
 
 
-class ConversationTable(Protocol):
-    """A table of conversations with their prompts, by the digest of a client and their own ids."""
-
-    def read(self, owner: bytes, id: bytes) -> KnownConversation | None: ...
-
-    def read_whole(self, owner: bytes, id: bytes) -> tuple[KnownConversation, RememberedPrompts] | None: ...
-
-    def write(self, owner: bytes, id: bytes, content: KnownConversation, prompts: RememberedPrompts) -> None: ...
-
-    def update(self, owner: bytes, id: bytes, change: Update) -> None:
-        """Change a conversation, if it is remembered."""
-
-    def remove(self, owner: bytes, id: bytes) -> None: ...
-
-
 class PromptMemory:
     """The tables of conversations, of anchors and of boundaries. ``key`` is the key of all digests in them.
 
     In each, an owner has at most half of the rows, so that what another one needs is free."""
 
     def __init__(
-        self, key: bytes, conversations: ConversationTable, anchors: Rows, boundaries: Rows, clock: Callable[[], float]
+        self,
+        key: bytes,
+        conversations: "_LocalConversations | _SharedConversations",
+        anchors: Rows,
+        boundaries: Rows,
+        clock: Callable[[], float],
     ) -> None:
         self.key, self.clock, self.conversations = key, clock, conversations
         self._anchors, self._boundaries = anchors, boundaries
@@ -180,8 +170,9 @@ def _rows_of(value: _Remembered) -> int:
     return 1 + sum([-(-one.memory_size // _PIECE) for one in value[1] if one is not None])
 
 
-class _LocalConversations(ConversationTable):
-    """The conversations of one process, as objects: bytes would take a fifth more CPU time for each turn."""
+class _LocalConversations:
+    """The conversations of one process, by the digest of a client and their own ids, as objects: bytes would take a
+    fifth more CPU time for each turn."""
 
     def __init__(self, rows: LocalRows[_Remembered]) -> None:
         self._rows = rows
@@ -197,6 +188,8 @@ class _LocalConversations(ConversationTable):
         self._rows.update(owner + id, lambda _, __: new, KEEP)
 
     def update(self, owner: bytes, id: bytes, change: Update) -> None:
+        """Change a conversation, if it is remembered."""
+
         def change_content(known: _Remembered | None, _: float) -> _Remembered | None:
             return None if known is None else (change(known[0]).keep_latest(_MOST_EXCHANGES), known[1])
 
@@ -220,7 +213,7 @@ class _ConversationHead(msgspec.Struct, array_like=True):
         return [self.checks[at : at + _CHECK] for at in range(0, len(self.checks), _CHECK)]
 
 
-class _SharedConversations(ConversationTable):
+class _SharedConversations:
     """The conversations of all workers, in pieces. A turn writes only those that it changes."""
 
     def __init__(self, rows: Rows, key: bytes, clock: Callable[[], float]) -> None:
@@ -273,6 +266,8 @@ class _SharedConversations(ConversationTable):
                 self._rows.update(self._piece_key(owner, id, number), _constant(check + piece), KEEP)
 
     def update(self, owner: bytes, id: bytes, change: Update) -> None:
+        """Change a conversation, if it is remembered."""
+
         def change_head(value: bytes | None, _: float) -> bytes | None:
             if value is None:
                 return None

@@ -6,6 +6,7 @@ from functools import cache
 from itertools import chain
 from typing import Final
 
+from gateway.features.prompt_caches.conversations import UNKNOWN_RULES
 from gateway.features.prompt_caches.prompts import HEAD, UNKNOWN, Anchor, PromptDigest
 from gateway.features.prompt_caches.rows import ROW, marks_of, short_digest, strict_at, total_at
 from gateway.features.prompt_caches.tables.kinds import REASONING, TEXT, TOOL_RESULT, TOOL_USE, WRAPPER, WRAPPERS
@@ -69,35 +70,35 @@ def opening_length(prompt: PromptDigest) -> int:
     return len(marks_of(prompt.history[: count * ROW]).rstrip(b"\0")) or count
 
 
-def boundary_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
+def boundary_positions(prompt: PromptDigest, row: CachingRow) -> tuple[int, ...]:
     """Return the positions where a successful request leaves entries that the memory registers.
 
     For rules that need marks, these are the marked blocks. For others, they are the ends of tools, of system and of the
     prompt, and marked blocks."""
-    found = set() if row is None else {position for position, _ in marks(prompt, row)}
-    if row is None or not (row.needs_marks or prompt.is_explicit):
+    found = {position for position, _ in marks(prompt, row)}
+    if not row.needs_marks and (not prompt.is_explicit or row is UNKNOWN_RULES):
         # With ends as boundaries, the only one is that of the last message or result, without any the developer's text.
-        by_ends = row is not None and row.boundaries == "ends"
+        by_ends = row.boundaries == "ends"
         found |= set(_message_ends(prompt, 1)) or {prompt.history_start} if by_ends else set(_natural_ends(prompt))
     return tuple(sorted(found - {0}))
 
 
-def lookup_positions(prompt: PromptDigest, row: CachingRow | None) -> tuple[int, ...]:
+def lookup_positions(prompt: PromptDigest, row: CachingRow) -> tuple[int, ...]:
     """Return the positions where the provider searches for an entry, the deepest first."""
     return tuple(sorted(set(chain.from_iterable(lookup_ranges(prompt, row))) - {0}, reverse=True))
 
 
-def lookup_ranges(prompt: PromptDigest, row: CachingRow | None) -> list[Sequence[int]]:
+def lookup_ranges(prompt: PromptDigest, row: CachingRow) -> list[Sequence[int]]:
     """Return ranges of the positions where the provider searches for an entry.
 
     From each mark it goes back ``row.lookup`` positions, where a run of tool calls or of tool results is one. With ends
     as boundaries, it searches at so many of them. Without marks or a stated lookup, these are the last ``MOST_LOOKUPS``
     positions and the ends of system and of tools."""
-    if row is not None and row.boundaries == "ends" and row.lookup is not None:
+    if row.boundaries == "ends" and row.lookup is not None:
         ends = prompt.history_start, *_message_ends(prompt, row.lookup + 1)
         return [ends, [position for position, _ in marks(prompt, row)]]
     starts = [prompt.end]
-    if row is not None and row.needs_marks:
+    if row.needs_marks:
         starts = [position for position, _ in marks(prompt, row)]
         if row.lookup is not None:
             return [_positions_before(prompt, start, row.lookup) for start in starts]

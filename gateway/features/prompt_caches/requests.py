@@ -39,8 +39,6 @@ _LARGE_MEMO: Final = MOST_MEMO_BYTES // _MOST_MEMOS
 _MOST_HASHED: Final = 2**20
 """Bytes that are hashed in the thread of the event loop, in less than a millisecond."""
 
-_NO_ROW: Final = CachingRow()
-
 _MAX_TEXT: Final = 4096
 _CONTINUED: Final = ("previous_response_id", "previous_interaction_id")
 """Members by which the provider adds earlier turns."""
@@ -66,7 +64,7 @@ class SentRequest(Structure, frozen=True):
     api: Api
     body: bytes | Members
     headers: Mapping[str, str]
-    row: CachingRow | None
+    row: CachingRow
     account: bytes
     target: str
     sent: float
@@ -82,8 +80,7 @@ class SentRequest(Structure, frozen=True):
     @property
     def key_headers(self) -> tuple[str | None, ...]:
         """The headers that are in the provider's key."""
-        names = () if self.row is None else _header_names(self.row.settings)
-        return tuple([self.headers.get(name) for name in names])
+        return tuple([self.headers.get(name) for name in _header_names(self.row.settings)])
 
 
 @lru_cache(maxsize=256)
@@ -101,7 +98,7 @@ class ReadPrompts(Structure, frozen=True):
     body, ``client_members`` those of the client's. ``remembered`` is ``None`` if the prompt has too many tools for the
     memory. ``key_headers`` are those of the request."""
 
-    row: CachingRow | None
+    row: CachingRow
     members: Members
     client_members: Members
     prompt: PromptDigest
@@ -169,7 +166,7 @@ class UnreadRequest:
 
     def _open(self) -> None:
         """Find the members of the request; there are no sources if it is none."""
-        sent, row, given = self.sent, self.sent.row or _NO_ROW, self.sent.client_members
+        sent, row, given = self.sent, self.sent.row, self.sent.client_members
         try:
             members = members_of(sent.api, sent.body, self._memo) if isinstance(sent.body, bytes) else sent.body
             own = members if given is None else given() if callable(given) else given
@@ -267,7 +264,7 @@ class PromptReader:
 
 
 def plan_prompts(
-    row: CachingRow | None, members: tuple[Members, Members], prompt: PromptDigest, client_prompt: PromptDigest | None,
+    row: CachingRow, members: tuple[Members, Members], prompt: PromptDigest, client_prompt: PromptDigest | None,
     key_headers: tuple[str | None, ...], key: bytes,
 ) -> ReadPrompts:  # fmt: skip
     """Return what a request with these prompts leaves in the memory and at the provider."""
@@ -276,8 +273,8 @@ def plan_prompts(
     last = anchors[0] if anchors else None
     if positions and positions[-1] < prompt.end and own.marks and own.marks[-1][0] > own.history_start:
         last = last_anchor(own, key, own.marks[-1][0])
-    words, rules = dict(prompt.marks), row or _NO_ROW
-    boundaries = tuple([(position, lifetime_of(prompt, rules, words.get(position))) for position in positions])
+    words = dict(prompt.marks)
+    boundaries = tuple([(position, lifetime_of(prompt, row, words.get(position))) for position in positions])
     return ReadPrompts(
         row, *members, prompt, client_prompt, anchors, last, boundaries, continued_response(members[0]),
         _to_remember(prompt, client_prompt), key_headers,

@@ -8,6 +8,7 @@ import msgspec
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
+from gateway.features.prompt_caches.conversations import UNKNOWN_RULES
 from gateway.features.prompt_caches.requests import Members, SentRequest
 from gateway.http.headers import Headers
 from gateway.request.client_request import with_betas
@@ -63,7 +64,7 @@ def _request_for(
         target.api,
         incoming.members,
         {name.lower(): value for name, value in headers},
-        target.caching,
+        target.caching or UNKNOWN_RULES,
         identity.place if credential is None else identity.with_credential(credential).place,
         target.place,
         sent_at,

@@ -48,8 +48,6 @@ _BYTES_PER_TOKEN: Final = 4
 _SURE: Final = 0.95
 """The share of an estimated number of tokens from which on it counts as read."""
 
-_NO_ROW: Final = CachingRow()
-
 
 class FollowedExchange(MutableStructure, gc=True):
     """The attempts of one exchange, which have the same parent and write the same conversation."""
@@ -85,8 +83,8 @@ class FollowedAttempt(MutableStructure, gc=True):
 
     @property
     def row(self) -> CachingRow:
-        """The provider's rules; a row without any if they are unknown."""
-        return self.read.row or _NO_ROW
+        """The provider's rules."""
+        return self.read.row
 
 
 class PromptTracker:
@@ -109,8 +107,8 @@ class PromptTracker:
 
     def follow(self, sent: SentRequest, read: ReadPrompts, exchange: FollowedExchange) -> FollowedAttempt:
         """Return the attempt, and remember its prompt. Without an anchor, only its response's id leads to it."""
-        scope, row = self._scope_of(sent, read), read.row
-        rate = 0 if row is None or row.rate is None else self._recent.count(scope.digest + read.stable)
+        scope = self._scope_of(sent, read)
+        rate = 0 if read.row.rate is None else self._recent.count(scope.digest + read.stable)
         attempt = self._attempt(sent, read, exchange, scope, rate)
         if read.remembered is not None and (read.anchor is not None or read.earlier is not None):
             self._remember(attempt, sent, read.remembered)
@@ -141,7 +139,7 @@ class PromptTracker:
         self, sent: SentRequest, read: ReadPrompts, exchange: FollowedExchange, scope: CacheScope, rate: int, *,
         is_choice: bool = False,
     ) -> FollowedAttempt:  # fmt: skip
-        reports = (read.row is not None and read.row.reports != "flag") or sent.account in self._reporting
+        reports = read.row.reports != "flag" or sent.account in self._reporting
         situation = Situation(scope, sent.sent, reports, sent.move, sent.edits, rate)
         found = self._find_boundaries(exchange, read, scope.digest, sent.sent, is_choice=is_choice)
         compared = compared_response(read.members)
@@ -154,7 +152,7 @@ class PromptTracker:
     def _scope_of(self, sent: SentRequest, read: ReadPrompts) -> CacheScope:
         """Return the facts that select the provider's cache for the request, such as its account and cache key."""
         row, own, key = read.row, read.client_members, _cache_key_name(read.row)
-        separates = row is not None and row.key_separates and key is not None
+        separates = row.key_separates and key is not None
         facts = (
             sent.account, _member_or_header(read.members, sent, key or "") if separates else None,
             _bytes_or_none(read.members.get("cache_salt")), _bytes_or_none(read.members.get("service_tier")),
@@ -177,11 +175,11 @@ class PromptTracker:
 
         In a known conversation only those positions are tried where its exchanges left a boundary. For the choice of
         a target, those of all clients count (C3)."""
-        prompt, row, found = read.prompt, read.row or _NO_ROW, list[Boundary]()
+        prompt, row, found = read.prompt, read.row, list[Boundary]()
         if (parent := exchange.parent) is None or parent.is_similar:
-            positions = lookup_positions(prompt, read.row)
+            positions = lookup_positions(prompt, row)
         else:
-            ranges = lookup_ranges(prompt, read.row)
+            ranges = lookup_ranges(prompt, row)
             known = {one.position for one in parent.conversation.boundaries} | {prompt.tool_count, prompt.history_start}
             reached = {one for each in ranges for one in known if one in each}
             positions = tuple(sorted(reached - {0}, reverse=True))
@@ -438,15 +436,15 @@ def _member_or_header(members: Mapping[str, msgspec.Raw], sent: SentRequest, nam
     return sent.headers.get(name) if (raw := members.get(name)) is None else bytes(raw)
 
 
-def _cache_key_name(row: CachingRow | None) -> str | None:
+def _cache_key_name(row: CachingRow) -> str | None:
     """Return the name of the member or header that selects a cache."""
-    return None if row is None or row.key_member is None else row.key_member.removeprefix(HEADER)
+    return None if row.key_member is None else row.key_member.removeprefix(HEADER)
 
 
 def _is_unkeyed(sent: SentRequest, read: ReadPrompts) -> bool:
     """Return whether the provider advises a cache key, and the request has none."""
     key = _cache_key_name(read.row)
-    if key is None or read.row is None or read.row.key_separates:
+    if key is None or read.row.key_separates:
         return False
     return _member_or_header(read.members, sent, key) is None
 

@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 
 from gateway.features.prompt_caches.comparisons import PromptComparison
-from gateway.features.prompt_caches.conversations import Parent, Situation
+from gateway.features.prompt_caches.conversations import UNKNOWN_RULES, Parent, Situation
 from gateway.features.prompt_caches.positions import marks
 from gateway.features.prompt_caches.values import LEAST_MISSED, LEAST_SHARE
 from gateway.ledger.prompt_cache import CacheVerdict, CauseName, CauseShare, Grade, UnknownReason
@@ -184,7 +184,7 @@ def _losses(compared: PromptComparison, *, is_known: bool) -> Iterator[MissExpla
         yield MissExplanation("expired", None, readable)
     if is_known and row.rate is not None and compared.situation.rate > row.rate:
         yield MissExplanation("busy", None, compared.could)  # more than the provider serves from one cache
-    if is_known and compared.stated_row is not None:
+    if is_known and row is not UNKNOWN_RULES:
         yield MissExplanation("provider", None, compared.could)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.features.prompt_caches.comparisons import PromptComparison
-from gateway.features.prompt_caches.conversations import CacheScope, Situation
+from gateway.features.prompt_caches.conversations import UNKNOWN_RULES, CacheScope, Situation
 from gateway.features.prompt_caches.values import LEAST_MISSED, LEAST_SHARE, fields_of, header_of
 from gateway.features.prompt_caches.verdicts import judge
 from providers.catalog.prompt_caching import CachingRow, caching_row
@@ -98,7 +98,7 @@ def test_without_a_row_the_content_is_a_cause_and_the_rest_is_unknown():
     situation, usage = Situation(parent.conversation.scope, 2000.0), Usage(input=9000)
     for time, cause in ((1, "unknown:no_row"), (2, "system")):
         prompt = read("chat", _with_clock("chat", 31, time))
-        verdict = judge(PromptComparison(prompt, None, parent, (), None, situation), usage)
+        verdict = judge(PromptComparison(prompt, None, parent, (), UNKNOWN_RULES, situation), usage)
         assert [one.word for one in verdict.causes] == [cause]
 
 
