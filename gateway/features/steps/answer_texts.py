@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from gateway.features.steps.json_texts import KeyMasked, NotJson, raw_bytes, raw_text, splice
+from gateway.features.steps.json_texts import KeyMasked, NotJson, raw_bytes, raw_text, splice, without_surrogates
 from gateway.features.steps.masks import PassageEdit
 from gateway.features.steps.request_texts import RequestTexts
 from gateway.features.steps.tables import TextTable, answer_table_for
@@ -54,8 +54,7 @@ class PlainAnswer:
         self.body = body
         self.passages: Sequence[Passage] = ()
         if not is_sound:
-            shown = "".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in raw_text(body))
-            self.passages = (Passage("input", "", shown),)
+            self.passages = (Passage("input", "", without_surrogates(raw_text(body))),)
 
     def is_latest(self, passage: Passage) -> bool:
         return True

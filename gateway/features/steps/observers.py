@@ -6,7 +6,7 @@ change them for the observers after them."""
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
@@ -15,12 +15,13 @@ import trio
 
 from gateway.config.patterns import matches
 from gateway.features.steps.answer_texts import AnswerTexts
+from gateway.features.steps.json_texts import NotJson
 from gateway.features.steps.loaded import AppliedSteps, ClientFacts, LoadedStep, StepSet
 from gateway.features.steps.masks import Placeholders
 from gateway.features.steps.request_texts import RequestTexts
 from gateway.features.steps.resources import error_place
 from gateway.features.steps.runner import StepFailed, call_function, log_limited
-from gateway.features.steps.session import StepSession
+from gateway.features.steps.session import CheckedTexts, StepSession
 from gateway.features.steps.shapes import array
 from gateway.features.steps.tables import answer_table_for, table_for
 from gateway.features.steps.verdicts import StepRecords, unavailable
@@ -29,7 +30,7 @@ from gateway.ledger.figures import Figures
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.seams.observed_texts import ObservedTexts, TextRoom
 from streams.errors import GatewayError
-from trigate.steps import Check, Finished, Moment, Part
+from trigate.steps import Check, Finished, Moment
 
 RECORDS: Final = 1000
 """Records that wait for one observer."""
@@ -296,12 +297,15 @@ def finished_record(record: Record, line: Mapping[str, Any], group: str | None) 
 
 class _RecordSession(StepSession):
     """The session of a finished record. A text that a step could not check is left out, even if the step only
-    reports."""
+    reports. Content that no step can read is no part of it."""
 
     def note_failure(self, failed: StepFailed, at: Moment = "response") -> None:
         super().note_failure(failed, at)
         if failed.step.unchecked == "refuse":
             raise unavailable(failed.step.name, failed.reason, failed.retry_after)
+
+    def note_unreadable(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> None:
+        return
 
 
 class TextMasking:
@@ -310,36 +314,31 @@ class TextMasking:
     def __init__(self, finished: Finished, key: bytes) -> None:
         self.records = StepRecords()
         self._api = finished.endpoint or finished.api
-        self._placeholders = Placeholders(key, finished.client or "")
         common = Check(
             "finished", (), finished.client, finished.group, finished.model, finished.target, self._api,
             finished.request_id, finished.run,
         )  # fmt: skip
-        self._session = _RecordSession(AppliedSteps(()), common, self._placeholders, self.records, lambda _: None)
+        placeholders = Placeholders(key, finished.client or "")
+        self._session = _RecordSession(AppliedSteps(()), common, placeholders, self.records, lambda _: None)
 
     async def mask(
-        self, steps: Iterable[LoadedStep], request: bytes | None, response: bytes | None
+        self, steps: Sequence[LoadedStep], request: bytes | None, response: bytes | None
     ) -> tuple[bytes | None, bytes | None]:
         """Return both texts with their masks, ``None`` in place of a text that a step refuses or could not check."""
         answers = answer_table_for(self._api)
         events = attrs.evolve(answers, shape=array(answers.shape))  # the response of a stream may be a list of these
-        for step in steps:
-            request = await self._mask(step, partial(RequestTexts, table_for(self._api)), request)
-            response = await self._mask(step, partial(AnswerTexts, events), response)
-        return request, response
+        request = await self._mask(steps, partial(RequestTexts, table_for(self._api)), request)
+        return request, await self._mask(steps, partial(AnswerTexts, events), response)
 
     async def _mask(
-        self, step: LoadedStep, read: Callable[[bytes, frozenset[Part]], RequestTexts], body: bytes | None
+        self, steps: Sequence[LoadedStep], read: Callable[[bytes], RequestTexts], body: bytes | None
     ) -> bytes | None:
         if body is None:
             return None
         try:
-            texts = await call_in_thread(partial(read, body, step.parts))
-            shown = [one for one in texts.passages if not step.latest or texts.is_latest(one)]
-            spans = await self._session.judge(step, shown, "finished") if shown else ()
-            edits = self._placeholders.edits_of(zip(shown, spans, strict=True))
-            return await call_in_thread(partial(texts.replace, edits)) if edits else body
-        except (GatewayError, ValueError):  # no JSON, or a mask that JSON cannot express
+            texts = await call_in_thread(partial(read, body))
+            return (await self._session.check_texts(steps, texts, "finished")).body
+        except (GatewayError, NotJson):
             return None
 
 

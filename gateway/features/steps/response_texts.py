@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from gateway.features.steps.json_texts import without_surrogates
-from gateway.features.steps.shapes import ANYTHING, Shape
+from gateway.features.steps.shapes import ANYTHING, NO_TEXT, Shape
 from gateway.features.steps.tables import DETAILS_API, TextTable, answer_table_for, native_table_for
 from streams.events import (
     AnswerEnd,
@@ -58,7 +58,6 @@ _SHARED: Final[dict[str, set[bytes]]] = {}
 
 _Text: TypeAlias = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta
 _TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
-_NO_TEXT: Final = frozenset(("exempt", "held", "foreign", "data", "summary", "echo"))
 _NO_JSON: Final = (b"", b"[DONE]")
 _VARIED: Final = re.compile(
     rb'("(?:obfuscation|p|id|item_id|response_id|system_fingerprint)":[ ]?+")[A-Za-z0-9_-]++(?=")'
@@ -245,37 +244,28 @@ def _walk(value: Any, shape: Shape, path: str, keys: tuple[str | int, ...], tabl
     if shape.leaf.kind == "echo":
         return
     if isinstance(value, str):
-        if shape.leaf.kind not in _NO_TEXT:
+        if shape.leaf.kind not in NO_TEXT:
             yield FoundString(path, without_surrogates(value), keys)
     elif isinstance(value, _MemberList | dict):
         if shape.items is not None and shape.members is None and shape.cases is None:
             shape = shape.items  # one object in place of a list
         members = list(value.items()) if isinstance(value, dict) else value
-        while shape.cases is not None:
-            shape = _choose(shape, members, table)
+        spell = table.spell or str
+        while (cases := shape.cases) is not None:
+            words = ("true" if inner is True else inner for name, inner in members if spell(name) == cases.by)
+            shape = cases.shape_of({word for word in words if isinstance(word, str)})
         known = shape.members or {}
         for name, inner in members:
-            spelled = name if table.spell is None else table.spell(name)
+            spelled = spell(name)
             at = f"{path}.{name}" if path else name
             if spelled not in known:
                 yield FoundString(at, without_surrogates(name), keys, is_value=False)
             yield from _walk(inner, known.get(spelled, ANYTHING), at, (*keys, name), table)
     elif isinstance(value, list | tuple):
-        if shape.items is None and shape.leaf.kind in _NO_TEXT:
+        if shape.items is None and shape.leaf.kind in NO_TEXT:
             shape = ANYTHING
         for index, inner in enumerate(value):
             yield from _walk(inner, shape.items or ANYTHING, f"{path}[{index}]", (*keys, index), table)
-
-
-def _choose(shape: Shape, members: Sequence[tuple[str, Any]], table: TextTable) -> Shape:
-    assert shape.cases is not None
-    words = {
-        "true" if inner is True else inner
-        for name, inner in members
-        if (name if table.spell is None else table.spell(name)) == shape.cases.by
-        and (inner is True or isinstance(inner, str))
-    }
-    return shape.cases.shapes.get(words.pop() if len(words) == 1 else "", shape.cases.default)
 
 
 def reported_strings(events: Iterable[Event]) -> Iterator[str]:

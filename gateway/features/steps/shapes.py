@@ -4,7 +4,7 @@ A table is a ``Shape`` of the whole document. It maps each known member to the s
 value to a ``Leaf``. A member that no table has is text of the part ``other``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -23,6 +23,10 @@ LeafKind: TypeAlias = Literal[
 - ``name`` is a tool's name, which is text only if no passage has it as its tool.
 - ``summary`` is a seal, whose text is that of the gateway's own compaction.
 """
+
+
+NO_TEXT: Final[frozenset[LeafKind]] = frozenset(("exempt", "held", "foreign", "data", "summary"))
+"""The kinds of strings that are no text; those of ``echo`` are text elsewhere."""
 
 
 @attrs.frozen(eq=False)
@@ -74,6 +78,10 @@ class Cases:
     by: str
     shapes: Mapping[str, "Shape"]
     default: "Shape"
+
+    def shape_of(self, words: Set[str]) -> "Shape":
+        """Return the shape of an object whose members ``by``, duplicates included, have these ``words``."""
+        return self.shapes.get(next(iter(words)) if len(words) == 1 else "", self.default)
 
 
 @attrs.frozen(eq=False)

@@ -119,9 +119,8 @@ class TextWalk:
         members, spell = self._document.members(value), self._spell
         spelled = members if spell is None else [(spell(name), member) for name, member in members]
         while shape.cases is not None:
-            kinds = {self._word(member) for name, member in spelled if name == shape.cases.by}
-            only = kinds.pop() if len(kinds) == 1 else ""
-            shape = shape.cases.shapes.get(only, shape.cases.default)
+            words = {self._word(member) for name, member in spelled if name == shape.cases.by}
+            shape = shape.cases.shape_of(words)
         known, scope, count = shape.members or {}, shape.scope, len(self.drafts)
         if scope is not None:
             context = self._enter(scope, members, context, route)

@@ -1,7 +1,6 @@
 """``trigate steps``: lists the kinds of steps, and tries a configuration's steps on a captured request."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Final
 
 import click
 
@@ -9,10 +8,8 @@ from gateway.commands.tables import TableColumn, print_table
 from gateway.commands.terminal import wrap_sentences
 from gateway.features.steps.kinds import KINDS
 from gateway.features.steps.loading import installed_steps
-from gateway.features.steps.shapes import Shape
+from gateway.features.steps.shapes import NO_TEXT, Shape
 from gateway.features.steps.tables import APIS, answer_table_for, table_for
-
-_NO_TEXT: Final = ("exempt", "held", "foreign", "data", "summary")
 
 
 def exemptions() -> Iterable[tuple[str, str]]:
@@ -54,7 +51,7 @@ def _paths(shape: Shape, path: str, known: Mapping[int, str] | None = None, *, s
     if path and known and id(shape) in known:
         yield f"{path} (as {known[id(shape)]})"
         return
-    if path and shape.leaf.kind in _NO_TEXT:
+    if path and shape.leaf.kind in NO_TEXT:
         yield path
     if shape.leaf.kind == "echo":
         yield path + ".*"

@@ -1,6 +1,5 @@
 """Services that check texts: the requests to them, and the pieces of long texts."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
@@ -9,6 +8,7 @@ import attrs
 import msgspec
 
 from gateway.features.steps.joined_texts import part_spans
+from gateway.features.steps.json_texts import without_surrogates
 from gateway.features.steps.kinds import KindContext
 from gateway.features.steps.runner import UncheckedText
 from gateway.http.offload import offload
@@ -31,8 +31,6 @@ OVERLAP: Final = 1_000
 BATCH: Final = 1_000_000
 """Characters of one request."""
 
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
-
 
 @attrs.frozen(eq=False, repr=False)
 class SentPiece:
@@ -52,7 +50,7 @@ class SentPiece:
 def pieces_of(passages: Iterable[Passage]) -> Iterator[SentPiece]:
     """Yield the pieces of ``passages``; those of a long text overlap. Joined parts follow their text, each alone."""
     for passage in passages:
-        text = passage.text if passage.text.isascii() else _SURROGATE.sub("\ufffd", passage.text)
+        text = without_surrogates(passage.text)
         for first, last in ((0, len(text)), *part_spans(passage)):
             for start in range(first, max(first + 1, last - OVERLAP), PIECE - OVERLAP):
                 yield SentPiece(passage, start, text[start : min(start + PIECE, last)])
