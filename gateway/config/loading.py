@@ -116,7 +116,7 @@ def examine(
     written = document.parse(document.read_bytes(path) if data is None else data, str(path))
     files = UnreadFiles() if env is None else files or SecretFiles()
     found = _examine(written, env, files, path if trust == "found" else None, within)
-    warnings = (*found.config.warnings, *weak_secrets.readable(written.content, path))
+    warnings = (*found.config.warnings, *weak_secrets.readable(written.content, path, found.config))
     return attrs.evolve(found, config=attrs.evolve(found.config, path=path, trust=trust, warnings=warnings))
 
 

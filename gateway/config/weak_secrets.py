@@ -3,36 +3,18 @@
 import ipaddress
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from configfile.expanded import Unresolved
+from gateway.config.credentials import secrets_in
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import ENOUGH, Config
 from gateway.http.redaction import SHORTEST
 
 _AT_HOME: Final = (".localhost", ".internal", ".local", ".svc")
-_SECRETS: Final = frozenset(
-    (
-        "access_key",
-        "key",
-        "ui_key",
-        "metrics_key",
-        "encryption_key",
-        "signing_key",
-        "connection_string",
-        "secret_access_key",
-        "session_token",
-        "client_secret",
-    )
-)
-_HOLDERS: Final = (
-    "model_providers", "llm_providers", "providers", "client_keys", "keys", "state_storage", "sign_in", "issuers",
-    "login",
-)  # fmt: skip
-
 
 def weak(config: Config) -> Iterator[str]:
     """Yield warnings about guessable client keys, readable provider keys, and client keys that reveal other clients'
@@ -91,26 +73,27 @@ def _plain_http_host(entry: ModelEntry) -> str | None:
         return host if "." in host and not host.endswith(_AT_HOME) and ".svc." not in host else None
 
 
-def readable(content: Any, path: Path) -> Iterator[str]:
-    """Yield a warning if the file in ``path`` contains secrets and other users may read it."""
-    if _has_secrets(content) and _others_may_read(path):
+def readable(content: Any, path: Path, config: Config) -> Iterator[str]:
+    """Yield a warning if the file in ``path`` contains secrets of ``config`` and other users may read it."""
+    if _others_may_read(path) and _has_one_of(frozenset(secrets_in(config)), content):
         yield (
             f"every user of this machine can read {path}, which has keys: run `chmod o-r {path}`, or use variables "
             "(`access_key: $NAME`)"
         )
 
 
-def _has_secrets(content: Any) -> bool:
+def _has_one_of(secrets: Collection[str], content: Any) -> bool:
+    """Return whether ``content`` has one of ``secrets``, not as a digest or as a key of a local server.
+
+    In a header, a scheme may precede it."""
+    if isinstance(content, str):
+        parts = (content.strip(), content.partition(" ")[2].strip())
+        return any(len(part) >= SHORTEST and part in secrets for part in parts)
     if isinstance(content, list):
-        return any(map(_has_secrets, content))
+        return any(_has_one_of(secrets, item) for item in content)
     if not isinstance(content, dict) or _is_stand_in(content.get("base_url")):
         return False
-    return any(
-        isinstance(value, str) and len(value) >= SHORTEST and "$" not in value
-        if name in _SECRETS
-        else name in _HOLDERS and _has_secrets(value)
-        for name, value in content.items()
-    )
+    return any(_has_one_of(secrets, value) for name, value in content.items() if name != "sha256")
 
 
 def _is_stand_in(base_url: Any) -> bool:

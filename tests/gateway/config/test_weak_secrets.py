@@ -48,6 +48,7 @@ def test_a_key_that_crosses_a_network_in_clear_is_reported(url, said):
         ("access_key: literal-key-0815", 0o640, False),
         ("access_key: $ACCOUNT", 0o644, False),
         ("access_key: none", 0o644, False),
+        ("headers: {authorization: Bearer literal-key-0815}", 0o644, True),
     ],
 )
 def test_a_file_with_keys_that_everybody_may_read_is_reported(tmp_path, text, mode, said):
