@@ -50,6 +50,12 @@ def is_of_deleted_feature(path: str) -> bool:
     return found is not None and not has_feature(found[1])
 
 
+def is_without_needed(module: str) -> bool:
+    """Return whether a module belongs to a feature whose needed ones the gateway does not have: it uses their code."""
+    found = re.match(r"gateway\.features\.(\w+)\.", module)
+    return found is not None and not all(map(has_feature, needed_features(found[1])))
+
+
 def rows_of(feature: str, *rows: T) -> tuple[T, ...]:
     """Return the ``rows`` of a table about ``feature``, none if the gateway does not have it."""
     return rows if has_feature(feature) else ()

@@ -113,7 +113,7 @@ class Everything(ExchangeObserver):
         self._facts.append(("note_end", (line,)))
         for event, facts in self._facts:
             # What a step refuses while the provider works has been sent to it.
-            if record.client != "during" or event not in ("outgoing", "note_sent", "note_resolved"):
+            if record.client != "during" or event not in ("outgoing", "note_sent", "note_head", "note_resolved"):
                 self._noted += ((f"observer: {event}", _bytes_of(fact)) for fact in facts)
 
 
