@@ -16,6 +16,7 @@ from gateway.http.redaction import SHORTEST
 
 _AT_HOME: Final = (".localhost", ".internal", ".local", ".svc")
 
+
 def weak(config: Config) -> Iterator[str]:
     """Yield warnings about guessable client keys, readable provider keys, and client keys that reveal other clients'
     data."""
