@@ -1,7 +1,6 @@
 """Advice on unknown keys: missing features, and other gateways' spellings.
 
-When a feature is added, delete its row in ``ABSENT`` and its line in the README. A test fails if a listed key is
-read."""
+The rows about a feature are its own (``Feature.advice``). A test fails if a listed key is read."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -27,36 +26,6 @@ from streams.timeouts import Timeouts
 ROOT, ENTRY, ALIAS, CLIENT, LISTENER = Config, ModelEntry, Route, ClientKey, Listener
 
 
-ABSENT: Final = (
-    Absent(
-        "User accounts",
-        "people sign in with the identity provider in `issuers`, and other clients have keys, from `client_keys` or "
-        "`trigate keys`",
-        "users user organizations governance virtual_keys customers rbac roles permissions admin_key custom_auth",
-        (ROOT,),
-    ),
-    Absent(
-        "Built-in tools",
-        "the provider gets the tools of a request, and `mcp_servers` forwards requests to MCP servers; trigate runs no "
-        "tools",
-        "tools tool_servers a2a mcp_aliases mcp_client mcp_settings",
-        (ROOT, ENTRY),
-    ),
-    Absent(
-        "Fine-tuning",
-        "trigate starts no jobs, but `passthrough: true` on an entry forwards requests for them",
-        "fine_tuning finetuning finetune_settings",
-        (ROOT,),
-    ),
-    Absent(
-        "Prompt templates",
-        "`request: {system: {before: TEXT}}` adds constant instructions; there are no variables",
-        "prompt_template prompt_templates prompts transforms",
-        (ROOT, ENTRY, ALIAS),
-    ),
-)  # fmt: skip
-"""In the README's order; each key applies in each of the places."""
-
 _LITELLM = "it belongs to LiteLLM: `trigate import FILE` converts such a file"
 _ONE_ENTRY = "list the models under `model_providers`, each as `- model: PROVIDER/MODEL`"
 _OF_AN_ENTRY = "it belongs to an entry of `model_providers`"
@@ -69,7 +38,6 @@ _RATES: Final = (
 )
 
 INSTEAD: Final = (
-    Instead("`trigate reconcile` compares invoices by day and model, so leave it out", "billed_as", (ENTRY,)),
     Instead("write a list: `listeners: [{port: 12000}]`", "type name port address timeout", (LegacyListeners,)),
     Instead(
         "secrets come from the environment, a file or a store: `access_key: $NAME`, `access_key: {file: PATH}` or "
@@ -78,8 +46,6 @@ INSTEAD: Final = (
         "api_key_file access_key_env api_key_env key_env env_key",
         (ROOT, ENTRY, CLIENT),
     ),
-    Instead("use `/metrics` for Prometheus, the JSON log, or traces for an OpenTelemetry collector",
-            "alerting alerts", (ROOT, ENTRY)),
     Instead("set a price in the model's entry, in dollars per million tokens: `price: {input: 1.25, output: 10}`; "
             "the default is the price list",
             "cost costs pricing prices custom_pricing input_cost_per_token output_cost_per_token input_cost "
@@ -108,12 +74,6 @@ INSTEAD: Final = (
     Instead("set variables in the environment of trigate, and use them here as `$NAME`", "environment_variables env "
             "environment", (ROOT, ENTRY)),
     # The root
-    Instead("embeddings, images, audio, rerank, files, batches and realtime need no key here: the entries of "
-            "`model_providers` serve them, too (docs/endpoints.md)",
-            "embeddings embedding images image_generation audio speech transcription transcriptions rerank batches "
-            "batch files realtime moderations", (ROOT,)),
-    Instead("write `passthrough: true` in the provider's entry",
-            "pass_through_endpoints passthrough_endpoints pass_through", (ROOT,)),
     Instead(_ONE_ENTRY, "models upstreams upstream backends backend llms deployments", (ROOT,)),
     Instead("mark one entry of `model_providers` with `default: true`",
             "model default_model default completion_model default_provider", (ROOT,)),
@@ -132,15 +92,8 @@ INSTEAD: Final = (
             "processes", (ROOT, LISTENER)),
     Instead("`log_level` sets the level, and `trigate serve --log-format` the format",
             "log logs logger logging log_format log_file log_settings debug verbose set_verbose json_logs", (ROOT,)),
-    Instead("prompts and answers are never logged; `trigate serve --record DIR` writes whole exchanges to files",
-            "log_prompts log_requests log_responses log_bodies log_content log_messages message_logging "
-            "enable_logging store_prompts store_prompts_in_spend_logs logs_store turn_off_message_logging record "
-            "recording", (ROOT, ENTRY)),
     Instead("set the storage in `state_storage`",
             "database database_url db store storage state sqlite postgres config_store state_store", (ROOT,)),
-    Instead("`tracing` sets the collector of traces, and `metrics` who may read `/metrics`",
-            "telemetry otel opentelemetry observability prometheus monitoring traces trace enable_metrics "
-            "enable_tracing", (ROOT,)),
     Instead("list the origins in "
             "`cors`", "allowed_origins cors_origins cors_allowed_origins origins", (ROOT, LISTENER)),
     Instead("set the variable `HTTPS_PROXY` in the environment of trigate", "proxy http_proxy https_proxy proxies "
@@ -322,14 +275,16 @@ INSTEAD: Final = (
 """Features with another name here; each key applies in each of the places."""
 
 
-def _rows_of_features() -> Iterator[Instead]:
-    """Yield the advice of features, in their modules named ``advice``."""
+def _rows_of_features() -> Iterator[Instead | Absent]:
+    """Yield the advice of features."""
     for feature in features():
         if feature.advice:
             yield from import_named(feature.advice)
 
 
-ROWS: Final[tuple[Instead | Absent, ...]] = (*_rows_of_features(), *INSTEAD, *ABSENT)
+ROWS: Final[tuple[Instead | Absent, ...]] = (*_rows_of_features(), *INSTEAD)
+ABSENT: Final = tuple(row for row in ROWS if isinstance(row, Absent))
+"""The features that trigate lacks. The README lists them."""
 
 
 def _advice_rows() -> Iterator[tuple[tuple[type, str], str]]:

@@ -35,6 +35,7 @@ def test_the_tables_are_those_of_the_classes():
     assert PAGE.read_text() == page(PAGE.read_text()), "run: python -m tests.pages.configuration"
 
 
+@describes_all_features
 def test_the_readme_lists_what_is_not_here():
     assert README.read_text() == readme(README.read_text()), "run: python -m tests.pages.configuration"
 

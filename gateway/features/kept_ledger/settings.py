@@ -8,6 +8,7 @@ from configfile.document import Path
 from configfile.keys import part_of, setting
 from configfile.kinds import Duration, Size
 from gateway.config.findings import Findings
+from gateway.config.model_entry import ModelEntry
 from gateway.config.parts import Instead, ItemPart
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, StateStorage
@@ -60,5 +61,6 @@ def build_ledger(config: Config, building: "Building") -> Config:
 ADVICE: Final = (
     Instead("write it under `state_storage`, such as `state_storage: {type: sqlite, path: …, ledger: {keep: 90d}}`",
             "ledger", (Config,)),
+    Instead("`trigate reconcile` compares invoices by day and model, so leave it out", "billed_as", (ModelEntry,)),
 )  # fmt: skip
 """Advice on other gateways' spellings of its keys."""

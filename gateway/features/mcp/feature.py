@@ -14,7 +14,7 @@ from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.findings import Findings
 from gateway.config.kinds import Dollars, ShortName, list_of
 from gateway.config.model_entry import ModelEntry
-from gateway.config.parts import ClientRights, ItemPart
+from gateway.config.parts import Absent, ClientRights, ItemPart
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
@@ -152,9 +152,21 @@ def _entry_of(item: McpServer, timeouts: Timeouts) -> ModelEntry:
     )  # fmt: skip
 
 
+ADVICE: Final = (
+    Absent(
+        "Built-in tools",
+        "the provider gets the tools of a request, and `mcp_servers` forwards requests to MCP servers; trigate runs no "
+        "tools",
+        "tools tool_servers a2a mcp_aliases mcp_client mcp_settings",
+        (Config, ModelEntry),
+    ),
+)  # fmt: skip
+"""Advice on other gateways' keys for tools."""
+
 FEATURE: Final = Feature(
     "mcp",
     "gateway.features.mcp.routes:open_mcp",
     keys=(Keys(Config, McpKeys), Keys(ClientRights, McpRights), Keys(ClientGroup, McpRights)),
     build="gateway.features.mcp.feature:build_mcp_servers",
+    advice="gateway.features.mcp.feature:ADVICE",
 )

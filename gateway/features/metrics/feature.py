@@ -6,6 +6,7 @@ import attrs
 
 from configfile.keys import Kind, part_of, setting
 from configfile.wording import Wrong, describe
+from gateway.config.model_entry import ModelEntry
 from gateway.config.parts import Instead
 from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
@@ -58,6 +59,11 @@ ADVICE: Final = (
     Instead("write `metrics: true` or `metrics: false`", "enabled enable disabled", (MetricsSettings,)),
     Instead("not needed: metrics are at `GET /metrics` on the "
             "port of the models", "path port address listener", (MetricsSettings,)),
+    Instead("use `/metrics` for Prometheus, the JSON log, or traces for an OpenTelemetry collector",
+            "alerting alerts", (Config, ModelEntry)),
+    Instead("`tracing` sets the collector of traces, and `metrics` who may read `/metrics`",
+            "telemetry otel opentelemetry observability prometheus monitoring traces trace enable_metrics "
+            "enable_tracing", (Config,)),
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.config.parts import Instead
+from gateway.config.parts import Absent, Instead
 from gateway.config.settings import Config
 from gateway.features.people.settings import AdmitRule, TrustedIssuer
 
@@ -24,4 +24,11 @@ ADVICE: Final = (
     Instead("write it in `claims`", "name_claim username_claim groups_claim label email groups", (TrustedIssuer,)),
     Instead("write it as `when`, a mapping of claims to values", "if match claims condition conditions", (AdmitRule,)),
     Instead("write it as `group`, with the name of one of `client_groups`", "team team_id teams groups", (AdmitRule,)),
+    Absent(
+        "User accounts",
+        "people sign in with the identity provider in `issuers`, and other clients have keys, from `client_keys` or "
+        "`trigate keys`",
+        "users user organizations governance virtual_keys customers rbac roles permissions admin_key custom_auth",
+        (Config,),
+    ),
 )  # fmt: skip

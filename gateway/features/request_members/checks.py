@@ -8,7 +8,7 @@ from gateway.config.aliases import Route
 from gateway.config.building import Building
 from gateway.config.clients import ClientKey
 from gateway.config.model_entry import ModelEntry
-from gateway.config.parts import Instead
+from gateway.config.parts import Absent, Instead
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
 from gateway.features.request_members.settings import request_of
@@ -60,5 +60,11 @@ ADVICE: Final = (
             "system system_prompt instructions", (ModelEntry, Route, ClientKey)),
     Instead("write `request: {drop: [NAME]}` (docs/request-members.md)",
             "additional_drop_params dropped_fields drop_fields dropped_params", (ModelEntry, Route, ClientKey)),
+    Absent(
+        "Prompt templates",
+        "`request: {system: {before: TEXT}}` adds constant instructions; there are no variables",
+        "prompt_template prompt_templates prompts transforms",
+        (Config, ModelEntry, Route),
+    ),
 )  # fmt: skip
 """Advice on other gateways' spellings of its keys."""

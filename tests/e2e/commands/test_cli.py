@@ -65,7 +65,7 @@ def test_help_groups_the_commands_and_cuts_no_sentence():
         assert found.returncode == 0
         assert re.findall(r"^(\w.*):$", found.stdout, re.M) == [*GROUPS, "Options"]
         listed = re.findall(r"^  ([a-z]+)  ", found.stdout, re.M)
-        assert listed == [name for names in GROUPS.values() for name in names]
+        assert listed == [name for names in GROUPS.values() for name in names if name in main.commands]
         assert "..." not in found.stdout.partition("\n")[2]
     assert {*listed} == {name for name, command in main.commands.items() if not command.hidden}
 
