@@ -162,7 +162,17 @@ def test_hosted_workflows_use_actions_by_their_commit(workflow):
         assert version, f"{action}: add its version as a comment"
 
 
-@each_row("page", ["Dockerfile", "README.md", "CONTRIBUTING.md", "justfile", ".github/workflows/ci.yml"])
+@each_row(
+    "page",
+    [
+        "Dockerfile",
+        "README.md",
+        "CONTRIBUTING.md",
+        "justfile",
+        ".github/workflows/ci.yml",
+        ".github/workflows/release.yml",
+    ],
+)
 def test_whatever_is_installed_from_a_package_index_has_a_hash(page):
     """An isolated build would fetch the newest setuptools, even with ``--require-hashes``
     (https://github.com/pypa/pip/issues/13984)."""
