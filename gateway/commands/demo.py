@@ -36,6 +36,9 @@ OTHER_NAMES: Final = tuple(
 DEMO_TYPES: Final = ("embedding", "rerank", "image", "speech", "transcription", "moderation")
 """Model types with their own names in the demo: model pickers show them, and requests without a model use them."""
 
+DEMO_PRICE: Final = {"input": 3, "cached": 0.3, "output": 15}
+"""The invented price of conversations, in dollars per million tokens, so that a newcomer sees costs."""
+
 
 def demo_config(upstream: str) -> Config:
     """Return a configuration with a provider for each API, all served by the mock at ``upstream``.
@@ -47,6 +50,7 @@ def demo_config(upstream: str) -> Config:
         "provider_interface": "openai", "base_url": f"{upstream}/v1", "access_key": "unneeded-by-a-stand-in",
         "quirks": {"bedrock_family": "claude"},  # thinks on request, like Claude
     }  # fmt: skip
+    priced = {**provider, "price": DEMO_PRICE}
     faulty = {**provider, "headers": {ONLY_FAULTS: "1"}}
     apis = list(CODECS)
     # Only the first entry serves the endpoints without a fallback.
@@ -56,13 +60,13 @@ def demo_config(upstream: str) -> Config:
             "version": "v0.4.0",
             "listeners": [{"type": "model", "name": "demo", "port": PORT}],
             "model_providers": [
-                {**provider, "model": "demo/mock-large", "name": "demo", "default": True,
+                {**priced, "model": "demo/mock-large", "name": "demo", "default": True,
                  "speaks": apis, "endpoints": DEMO_ENDPOINTS},
-                *({**provider, "model": f"{api}-only/mock-large", "name": f"demo-{api}", "speaks": [api],
+                *({**priced, "model": f"{api}-only/mock-large", "name": f"demo-{api}", "speaks": [api],
                    "endpoints": dict.fromkeys(ENDPOINTS, False)} for api in apis),
                 *({**provider, "model": f"demo/mock-{kind}", "name": f"demo-{kind}", "type": kind,
                    "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept, **ANTHROPICS_FILES}} for kind in DEMO_TYPES),
-                {**provider, "model": f"{STAND_IN}/*", "speaks": apis,
+                {**priced, "model": f"{STAND_IN}/*", "speaks": apis,
                  "endpoints": {**DEMO_ENDPOINTS, **kept, "realtime": True}},  # for names such as gpt-realtime
                 {**faulty, "model": "fault/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},
                 *({**faulty, "model": f"fault-{api}/*", "speaks": [api],

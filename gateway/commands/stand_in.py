@@ -12,6 +12,7 @@ from gateway.commands.registry import registered
 from gateway.commands.serve import Options, can_record, report_bind_failure, run_trio
 from gateway.config.loading import Config
 from gateway.logs.setup import Log
+from gateway.mock.prompt_cache import SharedPrefixes
 from gateway.mock.server import MODELS, create_mock
 from gateway.open_store import open_store
 from gateway.serving.descriptors import raise_descriptor_limit
@@ -68,7 +69,7 @@ async def _serve_demo(
         config, lifecycle, await open_store(config),
         check_streams=options.check_streams, record=options.record, readable=log.readable,
     )  # fmt: skip
-    mock = create_mock(pace, mock_state)
+    mock = create_mock(pace, mock_state, SharedPrefixes())
     freeze_startup_objects()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(partial(serve, mock, [mock_one.sock], state=mock_state, signals=False))

@@ -5,4 +5,5 @@
 - ``faults``: faulty responses; ``failures``: faults by reason, for testing routes, with a model for each.
 - ``endpoints``: paths other than conversations; ``called`` reads their requests, ``endpoint_answers`` makes
   responses, with ``media``; ``kept``: stored objects; ``realtime``: sessions.
+- ``prompt_cache``: the prompt cache of the demo.
 - ``issuer``: an OpenID issuer; ``mcp_server``: an MCP server that shows whose token it got."""

@@ -13,6 +13,7 @@ from tests.support.apis import OLDER, question
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import demo_thread
 from tests.support.harness import Gateway, Reply, request
+from tests.support.raw_call import line as ledger_line
 
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses", "demo-gemini", "demo-converse", "demo-interactions")
 TYPED = ("demo-embedding", "demo-rerank", "demo-image", "demo-speech", "demo-transcription", "demo-moderation")
@@ -182,3 +183,20 @@ def test_the_models_are_listed(served):
     assert [model["id"] for model in listed] == [*MODELS, *TYPED]
     assert [f"demo-{model['type']}" for model in listed[len(MODELS) :]] == list(TYPED)
     assert request(served.url, "GET", "/v1/audio/models").json == {"models": [{"id": "demo-speech"}]}
+
+
+@each_row(("api", "stream"), product(OLDER, [False, True]))
+def test_a_newcomer_sees_prices_and_the_cause_of_a_miss(served, api, stream):
+    lines, model = [], f"demo-{api}"
+    for at in ("9:00", "9:00", "9:01"):
+        body = question(api, model, "Hello", stream=stream, **({"max_tokens": 500} if api == "messages" else {}))
+        text = f"It is {at}. {' '.join(map(str, range(1000 * stream, 4000)))}"
+        if api == "chat":
+            body["messages"].insert(0, {"role": "system", "content": text})
+        else:
+            body["system" if api == "messages" else "instructions"] = text
+        reply = request(served.url, "POST", PATHS[api], body)
+        lines.append(ledger_line(served, reply.headers["x-request-id"]))
+    assert [line["cached_tokens"] > 2000 for line in lines] == [False, True, False]
+    assert lines[1]["cost_usd"] < lines[0]["cost_usd"] == lines[2]["cost_usd"]
+    assert (lines[2]["prompt_cache_cause"], lines[2]["prompt_cache_usd"] > 0) == ("system", True)

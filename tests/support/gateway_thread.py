@@ -24,6 +24,7 @@ from gateway.commands.listening import LOCAL, open_listener, open_listeners, unl
 from gateway.commands.serve import Options, serve_config
 from gateway.config.loading import load
 from gateway.logs.setup import Log
+from gateway.mock.prompt_cache import SharedPrefixes
 from gateway.mock.server import create_mock
 from gateway.open_store import open_store
 from gateway.serving.lifecycle import Lifecycle
@@ -93,8 +94,9 @@ def gateway_thread(
 @contextlib.contextmanager
 def demo_thread(record: Path | None = None) -> Iterator[Gateway]:
     """Serve as ``trigate serve --demo --record RECORD`` does, without pauses between words."""
-    with mock_thread() as mock:
-        config, listener = demo_config(mock.url), open_listener(LOCAL, 0)
+    mock = Lifecycle()
+    with app_thread(create_mock(0, mock, SharedPrefixes()), mock) as port:
+        config, listener = demo_config(f"http://127.0.0.1:{port}"), open_listener(LOCAL, 0)
         lines, lifecycle = _Lines(), Lifecycle()
         with _make_log(lines, Options()) as log:
             log.apply_config(config)
