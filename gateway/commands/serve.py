@@ -257,7 +257,8 @@ async def serve_config(
         lifecycle = lifecycle or Lifecycle()
         clients = open_client_source(config, None if store is None else store.database)
         config = await clients.read(config)
-        given = {"record": options.record, "workers": directory}
+        ports = (one.sock.getsockname()[1] for one in listeners if one.listener.socket is None)
+        given = {"record": options.record, "workers": directory, "port": next(ports, None)}
         flags = options.check_streams, {name: one for name, one in given.items() if one is not None}, log.readable
         service = open_service(config, lifecycle, store, *flags, shared, served_config.secrets, clients)
         service.ledger.audit.on_event = on_event or service.ledger.audit.on_event

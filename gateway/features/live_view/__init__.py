@@ -1,3 +1,3 @@
 """The live view: ``live`` exchanges with ``charts``, ``ended`` ones, ``transcripts`` of streams, and ``prompts``.
 
-``feature``: its row; ``opening`` opens it. ``pages`` serves it."""
+``feature``: its row; ``opening`` opens it. ``pages`` serves it. ``gateways`` shares its rows with other gateways."""

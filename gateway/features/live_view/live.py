@@ -186,6 +186,8 @@ class LiveView:
     """Everything that viewers can see of this process, whose parts are in ``ports``. Used from the trio thread only."""
 
     ports: Ports
+    gateway_for: Callable[[str | None], str | None] = staticmethod(lambda client: None)
+    """The name of this gateway for viewers limited to ``client``, ``None`` if it has no storage with others."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
@@ -441,7 +443,8 @@ class View:
         rows = self._rows()
         self._last = {row[0]: row for row in rows}
         return {
-            **self._common(), "client": self._client, "step": STEP, "steps": STEPS,
+            **self._common(), "gateway": self._live_view.gateway_for(self._client),
+            "client": self._client, "step": STEP, "steps": STEPS,
             "columns": (*COLUMNS, "age", "began"), "streams": [_with_age(row) for row in rows], **self._ended_since(),
         }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Opens the live view of a configuration, and runs what answers other workers."""
+"""Opens the live view of a configuration, and runs what answers other workers and gateways."""
 
 from functools import partial
 from pathlib import Path
@@ -8,6 +8,7 @@ import trio
 
 from configfile.keys import part_of
 from gateway.config.loading import Config
+from gateway.config.state_storage import KEEPING_KEYS
 from gateway.features.live_view.feature import LiveViewKeys
 from gateway.features.live_view.live import LiveView
 from gateway.features.live_view.pages.routes import GUARDED, live_view_routes
@@ -16,18 +17,28 @@ from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 
 if TYPE_CHECKING:
+    from gateway.features.live_view.gateways import Gateways
     from gateway.features.live_view.pages.workers import OtherWorkers
 
 
 class RunningLiveView(Running):
     """The live view of a process with the settings of one configuration.
 
-    ``others`` are the other workers, ``None`` in a single process."""
+    ``others`` are the other workers, ``None`` in a single process. ``gateways`` are those with the same state storage,
+    ``None`` if it is memory."""
 
-    def __init__(self, config: Config, ports: Ports, live_view: LiveView, others: "OtherWorkers | None") -> None:
+    def __init__(
+        self,
+        config: Config,
+        ports: Ports,
+        live_view: LiveView,
+        others: "OtherWorkers | None",
+        gateways: "Gateways | None",
+    ) -> None:
         self.live_view = live_view
         self.others = others
-        self.has_tasks = others is not None
+        self.gateways = gateways
+        self.has_tasks = others is not None or gateways is not None
         self.hooks = Hooks(observe=(live_view.observe,), routes=(partial(live_view_routes, config),), guarded=GUARDED)
         self.ports = ports
         self._config = config
@@ -42,11 +53,16 @@ class RunningLiveView(Running):
         shows = keys.answers != "none"
         self.live_view.keep(keys.ui_keep and shows, keys.ui_prompts and shows)
         self.live_view.ports = self.ports
+        if self.gateways is not None:
+            self.live_view.gateway_for = self.gateways.label
+            self.gateways.is_guarded = self._config.asks_for_key or self._config.ui_key is not None
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         async with trio.open_nursery() as nursery:
             if self.others is not None:
                 nursery.start_soon(self.others.answer, self.live_view)
+            if self.gateways is not None:
+                nursery.start_soon(self.gateways.run, self.live_view)
             task_status.started()
             await ending.wait()
             nursery.cancel_scope.cancel()
@@ -54,8 +70,14 @@ class RunningLiveView(Running):
 
 def open_live_view(config: Config, ports: Ports, before: Running | None) -> RunningLiveView:
     """Return the live view of ``before``, else a new one."""
-    live_view = before.live_view if isinstance(before, RunningLiveView) else LiveView()
-    directory, others = ports.options.get("workers"), None
-    if isinstance(directory, Path):
-        others = import_named("gateway.features.live_view.pages.workers:OtherWorkers")(directory)
-    return RunningLiveView(config, ports, live_view, others)
+    if isinstance(before, RunningLiveView):
+        return RunningLiveView(config, ports, before.live_view, before.others, before.gateways)
+    directory, others, gateways = ports.options.get("workers"), None, None
+    folder = directory if isinstance(directory, Path) else None
+    if folder is not None:
+        others = import_named("gateway.features.live_view.pages.workers:OtherWorkers")(folder)
+    storage, database = config.state_storage, ports.database
+    if storage is not None and storage.type in KEEPING_KEYS and database is not None:
+        opening = import_named("gateway.features.live_view.gateways:Gateways")
+        gateways = opening(database, folder, ports.options.get("port"))
+    return RunningLiveView(config, ports, LiveView(), others, gateways)

@@ -23,20 +23,24 @@ const ENDED = {
   upstream_error: ["provider failed", "bad"], shutdown: ["gateway shut down", "bad"], internal_error: ["gateway error", "bad"],
 };
 const STATES = {due: "the next request tries it", tried: "tried by one request"};
-const PHASES = {reading: "", waiting: "warn", streaming: "good", "slow client": "warn", ending: ""};
+const PHASES = {reading: "", waiting: "warn", streaming: "good", "slow client": "warn", ending: "", "no answer": "bad"};
 
 const seconds = value => value < 60 ? `${value.toFixed(1)} s` : `${Math.floor(value / 60)} min ${Math.floor(value % 60)} s`;
 const ms = value => value === undefined || value === null ? "–" : value < 1000 ? `${plain(value)} ms` : `${(value / 1000).toFixed(2)} s`;
+const clock = time => new Date(time).toLocaleTimeString([], {hour12: false});
 const age = row => (performance.now() - row.since) / 1000;
 const place = row => row.target && row.target !== row.model ? `${row.model ?? "–"}\n→ ${row.target}` : row.model ?? "–";
+const about = row => workers.get(row.process)?.about ?? {};
+const phase = row => about(row).isSilent ? "no answer" : row.phase;
 const spoken = row => [row.api, row.lane].filter(Boolean).join(" · ");
 
 const COLUMNS = [
-  {text: row => row.id, open: true, kind: "id"}, {text: row => row.phase, kind: "how", mark: row => PHASES[row.phase]},
+  {text: row => row.id, open: true, kind: "id"}, {text: phase, kind: "how", mark: row => PHASES[phase(row)]},
   {text: row => seconds(age(row)), kind: "number age"}, {text: row => row.stream ? plain(row.tokens) : "–", kind: "number tokens"},
   {text: row => row.stream ? plain(row.rate) : "–", kind: "number rate"}, {text: row => ms(row.first_byte_ms), kind: "number first"},
   {text: place, kind: "name model"},
   {text: spoken, kind: "more"}, {text: row => row.client ?? "–", kind: "name more"},
+  {text: row => row.gateway ?? "–", kind: "name gateway"},
 ];
 
 const ORDERS = {
@@ -47,14 +51,16 @@ const ORDERS = {
 // News
 
 function arrived(worker, values) {
-  const {columns, process} = worker.about;
+  const {columns, process, gateway, is_remote: isRemote} = worker.about;
   const row = Object.fromEntries(columns.map((name, i) => [name, values[i]]));
-  Object.assign(row, {process, key: `${process}/${row.n}`, since: performance.now() - row.age * 1000});
+  Object.assign(row, {process, gateway, isRemote, key: `${process}/${row.n}`, since: performance.now() - row.age * 1000});
   worker.streams.set(row.n, row);
 }
 
+/** Everything of a worker; of one at another gateway repeatedly, and then only what has ended since. */
 function all(data) {
-  const worker = {streams: new Map(), recent: [], points: new Map(), tokens: new Map(), about: data, heard: 0};
+  const before = data.is_remote ? workers.get(data.process) : undefined;
+  const worker = {streams: new Map(), recent: before?.recent ?? [], points: before?.points ?? new Map(), tokens: new Map(), about: data, heard: 0};
   workers.set(data.process, worker);
   for (const values of data.streams) arrived(worker, values);
   more(worker, data);
@@ -74,9 +80,9 @@ function news(data) {
 }
 
 function more(worker, data) {
-  const {process, steps, now} = worker.about;
+  const {process, steps, now, gateway, is_remote: isRemote} = worker.about;
   worker.heard = performance.now();
-  const fresh = data.recent.map(line => ({...line, process, key: `${process}/${line.n}`, id: line.request_id}));
+  const fresh = data.recent.map(line => ({...line, process, gateway, isRemote, key: `${process}/${line.n}`, id: line.request_id}));
   worker.recent = [...fresh.reverse(), ...worker.recent].slice(0, MOST_RECENT);
   for (const point of data.points) worker.points.set(point[0], point);
   for (const step of worker.points.keys()) if (step <= now - steps) worker.points.delete(step);
@@ -85,8 +91,24 @@ function more(worker, data) {
   if (!held) render();
 }
 
+/** Remove other gateways that have stopped, and mark those that no longer answer. */
+function gateways(data) {
+  const known = new Map(data.gateways.flatMap(({processes, answers}) => processes.map(process => [process, answers])));
+  for (const [process, {about}] of workers) {
+    if (about.is_remote && !known.has(process)) workers.delete(process);
+    else if (about.is_remote) about.isSilent = !known.get(process);
+  }
+  const silent = data.gateways.filter(one => !one.answers).map(one => `${one.gateway} (since ${clock(one.seen * 1000)})`);
+  const words = [silent.length && `No longer answering: ${silent.join(", ")}. Requests there may have ended.`,
+    !data.readable && "The state storage is unavailable, so this page shows no news of other gateways."].filter(Boolean);
+  if (found("gateways").textContent !== words.join(" ")) found("gateways").textContent = words.join(" ");
+  found("gateways").hidden = !words.length;
+  if (workers.size && !held) render();
+}
+
 const each = () => [...workers.values()];
 const streams = () => each().flatMap(worker => [...worker.streams.values()]);
+const inFlight = worker => worker.about.isSilent ? 0 : worker.about.in_flight;
 const total = of => each().reduce((sum, worker) => sum + of(worker), 0);
 
 function recent() {
@@ -113,8 +135,10 @@ function render() {
 
 function renderAbout() {
   const [one] = each(), {version, process, client} = one.about;
-  const who = workers.size > 1 ? `${workers.size} workers` : `process ${process}`;
+  const names = new Set(each().map(worker => worker.about.gateway));
+  const who = names.size > 1 ? `${names.size} gateways` : workers.size > 1 ? `${workers.size} workers` : `process ${process}`;
   found("about").textContent = `version ${version}, ${who}${client ? `, exchanges of ${client}` : ""}`;
+  document.body.classList.toggle("several", names.size > 1);
   const draining = each().filter(worker => worker.about.draining).length;
   const text = !draining ? "" : draining === workers.size ? "The gateway is draining: it accepts no new requests."
     : `${draining} of ${workers.size} workers are draining and accept no new requests.`;
@@ -163,14 +187,14 @@ function tell(row, {element, cells}) {
 
 function wanted() {
   const words = found("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-  const text = row => [row.id, row.phase, ENDED[row.ended]?.[0], row.model, row.target, row.lane, row.api, row.client, row.project, row.message].join(" ").toLowerCase();
+  const text = row => [row.id, row.phase, ENDED[row.ended]?.[0], row.model, row.target, row.lane, row.api, row.client, row.project, row.message, row.gateway].join(" ").toLowerCase();
   return row => !words.length || words.every(word => text(row).includes(word));
 }
 
 function renderStreams() {
   const rows = streams().filter(wanted()).sort(ORDERS[found("order").value]);
   const shown = rows.slice(0, MOST_ROWS), keys = new Set(shown.map(row => row.key));
-  const active = document.activeElement, flying = total(worker => worker.about.in_flight);
+  const active = document.activeElement, flying = total(inFlight);
   for (const [key, {element}] of lines) {
     if (!keys.has(key)) { element.remove(); lines.delete(key); }
   }
@@ -216,7 +240,7 @@ function endedRow(one) {
   const tokens = one.output_tokens === undefined ? "–" : `${one.usage_estimated ? "≈ " : ""}${plain(one.output_tokens)}`;
   const usual = one.ended !== "complete" || !one.reason || one.reason === "stop";
   cell(usual ? word : `${word}, ${one.reason}`, `how mark ${kind}`);
-  cell(new Date(one.at).toLocaleTimeString([], {hour12: false}), "number at");
+  cell(clock(one.at), "number at");
   cell(String(one.status), "number status");
   cell(ms(one.duration_ms), "number age");
   cell(ms(one.first_byte_ms), "number first");
@@ -228,6 +252,7 @@ function endedRow(one) {
   cell(share ?? "–", share === null ? "number cache none" : `number cache${one.prompt_cache_cause ? " warn" : ""}`);
   cell(place(one), "name model");
   cell(one.client ?? "–", "name more");
+  cell(one.gateway ?? "–", "name gateway");
   const tried = one.tried && `tried ${one.tried.map(({target, reason}) => `${target}=${reason}`).join(", ")}`;
   const why = [one.error && `${one.error}: ${one.message ?? ""}`, tried, missedCache(one), one.dropped && `dropped ${one.dropped}`];
   cell(why.filter(Boolean).join("; "), "why");
@@ -255,9 +280,9 @@ function renderCharts() {
   chart(found("chart-first"), [{name: "p50", kind: "k0", values: member(5)}, {name: "p95", kind: "k1", values: member(6)}], " ms", minutes);
   chart(found("chart-failed"), [{name: "failed", kind: "k2", values: rate(4)}, {name: "client left", kind: "k3", values: rate(3)}], " per second", minutes);
   const sum = i => whole.reduce((all, point) => all + (point?.[i] ?? 0), 0), ends = sum(2) + sum(3) + sum(4);
-  found("tile-flight").textContent = plain(total(worker => worker.about.in_flight));
+  found("tile-flight").textContent = plain(total(inFlight));
   found("tile-rate").textContent = plain(rate(1).slice(-5).reduce((all, value) => all + value, 0) / 5);
-  found("tile-tokens").textContent = plain(streams().reduce((all, row) => all + (row.rate ?? 0), 0));
+  found("tile-tokens").textContent = plain(streams().filter(row => !about(row).isSilent).reduce((all, row) => all + (row.rate ?? 0), 0));
   found("tile-first").textContent = ms(member(6).findLast(value => value !== null));
   found("tile-failed").textContent = ends ? `${plain(sum(4))} of ${plain(ends)}` : "–";
 }
@@ -278,6 +303,7 @@ function tellState(lost) {
 const source = new EventSource(new URL("events", import.meta.url));
 source.addEventListener("open", () => workers.clear());  // of an earlier connection
 source.addEventListener("all", event => all(JSON.parse(event.data)));
+source.addEventListener("gateways", event => gateways(JSON.parse(event.data)));
 source.addEventListener("news", event => news(JSON.parse(event.data)));
 source.addEventListener("gone", event => { workers.delete(JSON.parse(event.data).process); if (workers.size && !held) render(); });
 source.addEventListener("error", () => tellState(true));

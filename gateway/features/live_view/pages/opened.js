@@ -113,7 +113,7 @@ function show(row) {
 export function tellFacts(row) {
   const names = {
     phase: "phase", ended: "ended", status: "status", reason: "reason", api: "client API", model: "model", target: "target",
-    lane: "lane", client: "client", attempts: "attempts", input_tokens: "input tokens", output_tokens: "output tokens",
+    lane: "lane", client: "client", gateway: "gateway", attempts: "attempts", input_tokens: "input tokens", output_tokens: "output tokens",
     cost_usd: "cost in dollars", cost_grade: "cost grade", run: "run", project: "project",
     error: "error", message: "message", upstream_request_id: "provider's request id",
   };
@@ -174,6 +174,10 @@ function connect(row) {
   answer.replaceChildren();
   showPrompt();
   showDifference();
+  if (row.isRemote) {
+    state.textContent = `Events and texts stay at the gateway of a request: open the live view of ${row.gateway}.`;
+    return;
+  }
   state.textContent = "connecting…";
   const url = new URL(`streams/${row.n}?worker=${row.process}`, import.meta.url), mine = source = new EventSource(url);
   let isOpen = false;

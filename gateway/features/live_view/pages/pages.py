@@ -145,13 +145,15 @@ async def _models(config: Config, service: Service, incoming: IncomingRequest, v
 async def _stream_events(
     service: Service, running: RunningLiveView, make_event: MakeEvent, incoming: IncomingRequest, visitor: Visitor
 ) -> Response:
-    """Return a stream of news from this worker and the others."""
+    """Return a stream of news from this worker, the others, and other gateways."""
     await audit_list(service, incoming, visitor)
 
     async def send_events(send: Send) -> None:
         async with trio.open_nursery() as nursery:
             if running.others is not None:
                 nursery.start_soon(running.others.send_news, visitor.client, send)
+            if running.gateways is not None:
+                nursery.start_soon(running.gateways.send_news, visitor, send)
             await send_news(running.live_view, make_event, visitor.client, send)
             nursery.cancel_scope.cancel()
 
@@ -173,7 +175,9 @@ async def _stream(
     if not (id.isascii() and id.isdigit() and len(id) < 20):
         raise GatewayError("not_found", _NO_STREAM)
     number, worker, others = int(id), dict(parse_qsl(incoming.query)).get("worker", ""), running.others
-    if others is not None and worker not in ("", str(os.getpid())):
+    if worker not in ("", str(os.getpid())):
+        if others is None:  # the stream is another gateway's
+            raise GatewayError("not_found", _NO_STREAM)
         exchange = _readable(config, visitor, await others.find(worker, number, visitor.client))
         await audit_stream(service, incoming, visitor, exchange)
         return _events_for(service, incoming, visitor, partial(others.send_stream, worker, number))

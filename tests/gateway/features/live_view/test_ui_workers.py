@@ -1,7 +1,6 @@
 """The live view with several workers: whichever answers shows the streams of all."""
 
 import contextlib
-import http.client
 import json
 import os
 import signal
@@ -11,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 
 from tests.support.browser import browsing, needs_chromium
 from tests.support.harness import PATIENCE, START_SECONDS, Gateway, Wire, eventually, free_port, post, request, running
+from tests.support.live_viewers import Viewer, rows, viewing
 from tests.support.processes import peers, workers
 from tests.support.raw_call import new_id, settings
 from tests.support.upstreams import PATHS
@@ -52,37 +51,6 @@ def folder_of(process: Gateway) -> set[Path]:
             path = Path(words[words.index("--directory") + 1]) / f"{pid}.view"
             found |= {path} if path.exists() else set()
     return found
-
-
-@attrs.frozen
-class Viewer:
-    """One that looks, and hears events until one is as wanted."""
-
-    response: http.client.HTTPResponse
-
-    def hear(self, wanted: Any) -> Any:
-        name = ""
-        for line in iter(self.response.readline, b""):
-            field, _, value = line.decode().strip().partition(": ")
-            if field == "event":
-                name = value
-            if field == "data" and (found := wanted(name, json.loads(value))):
-                return found
-        raise AssertionError("the view has ended")
-
-
-@contextlib.contextmanager
-def viewing(process: Gateway, path: str = "/ui/events", key: str | None = None) -> Iterator[Viewer]:
-    connection = http.client.HTTPConnection("127.0.0.1", process.port, timeout=PATIENCE)
-    connection.request("GET", path, headers={"authorization": f"Bearer {key}"} if key else {})
-    try:
-        yield Viewer(connection.getresponse())
-    finally:
-        connection.close()
-
-
-def rows(data: dict[str, Any]) -> list[dict[str, Any]]:
-    return [dict(zip(data["columns"], row, strict=True)) for row in data["streams"]]
 
 
 @contextlib.contextmanager
