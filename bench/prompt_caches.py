@@ -17,53 +17,28 @@ import re
 import socket
 import statistics
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from peer import chunk, is_whole
-from servers import cpu, free_port, on_core, running, wait_for
+from peer import HEAD, chunk
+from side_by_side import Round, Server, gateway, measure, post, provider, read_message, whole_answer
 
 COUNT: Final = re.compile(rb'"max_(?:completion_)?tokens": ?(\d+)')
 CONFIG: Final = """
 version: v0.3.0
-listeners: [{{type: model, name: m, port: {port}}}]
+listeners: [{type: model, name: m, port: {port}}]
 model_providers:
-  - {{model: anthropic/claude-sonnet-4-6, access_key: sk-bench, base_url: "http://127.0.0.1:{provider}"}}
-  - {{model: openai/gpt-5.2, access_key: sk-bench, base_url: "http://127.0.0.1:{provider}", speaks: [chat]}}
-prompt_cache: {{memory: 32MiB}}
+  - {model: anthropic/claude-sonnet-4-6, access_key: sk-bench, base_url: "http://127.0.0.1:{provider}"}
+  - {model: openai/gpt-5.2, access_key: sk-bench, base_url: "http://127.0.0.1:{provider}", speaks: [chat]}
 """
-OFF: Final = "prompt_cache: false\n"
+EXPLAINING: Final = {"on": "prompt_cache: {memory: 32MiB}\n", "off": "prompt_cache: false\n"}
 LANES: Final = {"byte": "anthropic/claude-sonnet-4-6", "hub": "openai/gpt-5.2"}
 TURNS: Final = 8
 """The requests of a conversation in one round, after the first one."""
-PAUSE: Final = 0.02
-"""Seconds in which a gateway settles its last exchange."""
 GAP: Final = 0.005
 """Seconds between two events of a stream."""
-WORDS: Final = [
-    "the",
-    "file",
-    "reads",
-    "a",
-    "list",
-    "of",
-    "paths",
-    "and",
-    "writes",
-    "each",
-    "result",
-    "to",
-    "its",
-    "own",
-    "line",
-    "of",
-    "the",
-    "report",
-]
+WORDS: Final = "the file reads a list of paths and writes each result to its own line of the report".split()  # noqa: SIM905  # a sentence
 
 
 class Case(NamedTuple):
@@ -138,13 +113,7 @@ def next_turn(source: random.Random, number: int) -> list[dict[str, Any]]:
     return [answer, user([result])]
 
 
-# The provider and the client
-
-
-def provide(listener: socket.socket) -> None:
-    while True:
-        with contextlib.suppress(OSError):
-            threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+# The provider
 
 
 def serve(connection: socket.socket) -> None:
@@ -182,14 +151,13 @@ def answer_to(request: bytes, tokens: int, read: int) -> bytes:
             "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
             "usage": {**usage, "prompt_tokens_details": {"cached_tokens": read}},
         }  # fmt: skip
-    data = json.dumps(body).encode()
-    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(data) + data
+    return whole_answer(body)
 
 
 def stream_to(request: bytes, tokens: int, read: int) -> Iterator[bytes]:
     """Yield the head of a streamed answer, then its events."""
     count = int(COUNT.search(request)[1])  # type: ignore[index]  # every request has it
-    yield b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    yield HEAD % b"text/event-stream" + b"transfer-encoding: chunked\r\n\r\n"
     for value in (messages_events if b"/v1/messages" in request[:200] else chat_events)(count, tokens, read):
         name = f"event: {value['type']}\n" if "type" in value else ""
         yield chunk(f"{name}data: {json.dumps(value)}\n\n".encode())
@@ -217,67 +185,24 @@ def chat_events(count: int, tokens: int, read: int) -> Iterator[dict[str, Any]]:
     yield {**base, "choices": [], "usage": {**usage, "prompt_tokens_details": {"cached_tokens": read}}}
 
 
-def read_message(connection: socket.socket) -> bytes | None:
-    """Return the next request or response, ``None`` at the end of the connection."""
-    data = bytearray()
-    while True:
-        if is_whole(data):
-            return bytes(data)
-        if not (chunk := connection.recv(2**20)):
-            return None
-        data += chunk
-
-
-def send(client: socket.socket, body: bytes) -> bytes:
-    head = (
-        b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nanthropic-version: 2023-06-01\r\n"
-    )
-    client.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
-    response = read_message(client)
-    if response is None or not response.startswith(b"HTTP/1.1 200"):
-        sys.exit(f"the gateway failed: {response and response[:500]!r}")
-    return response
-
-
 # Measurement
 
 
-class Server(NamedTuple):
-    pid: int
-    client: socket.socket
+def measured(case: Case, servers: Mapping[str, Server], rounds: int, events: int) -> Figure:
+    """Return the figure of ``case`` for gateways with and without explanations."""
 
+    def next_round() -> Round:
+        first, *others = conversation(LANES[case.lane], case.size, TURNS + 1, events)
+        return Round([first], others)
 
-@contextlib.contextmanager
-def gateway(provider: int, *, is_on: bool) -> Iterator[Server]:
-    """Run a gateway, with or without explanations."""
-    port = free_port()
-    text = CONFIG.format(port=port, provider=provider)
-    with tempfile.TemporaryDirectory() as folder:
-        config, log = Path(folder) / "trigate.yaml", Path(folder) / "log"
-        config.write_text(text if is_on else text.partition("prompt_cache:")[0] + OFF)
-        command = on_core(0, [sys.executable, "-m", "gateway", "serve", str(config), "--workers", "1"])
-        with running(command, log) as process:
-            wait_for(port, process, log)
-            with socket.create_connection(("127.0.0.1", port)) as client:
-                yield Server(process.pid, client)
+    def send(name: str, request: bytes) -> None:
+        response = post(servers[name].client, "/v1/messages", request)
+        if name == "off" and b"x-trigate-prompt-cache" in response:
+            sys.exit("the gateway explains prompts with `prompt_cache: false`")
 
-
-def measure(case: Case, on: Server, off: Server, rounds: int, events: int) -> Figure:
-    times: dict[Server, list[float]] = {on: [], off: []}
-    for round in range(rounds + 1):
-        bodies = conversation(LANES[case.lane], case.size, TURNS + 1, events)
-        for server in (on, off) if round % 2 else (off, on):
-            send(server.client, bodies[0])
-            time.sleep(PAUSE)
-            started = cpu(server.pid)
-            responses = [send(server.client, body) for body in bodies[1:]]
-            time.sleep(PAUSE)
-            if server is off and any(b"x-trigate-prompt-cache" in response for response in responses):
-                sys.exit("the gateway explains prompts with `prompt_cache: false`")
-            if round:  # the first one warms up
-                times[server].append((cpu(server.pid) - started) / TURNS * 1000)
-    ratios = [one / other for one, other in zip(times[on], times[off], strict=True)]
-    return Figure(case, statistics.median(times[on]), statistics.median(times[off]), ratios)
+    times = measure(servers, rounds, next_round, send)
+    ratios = [one / other for one, other in zip(times["on"], times["off"], strict=True)]
+    return Figure(case, statistics.median(times["on"]), statistics.median(times["off"]), ratios)
 
 
 def main() -> None:
@@ -290,13 +215,12 @@ def main() -> None:
     if sys.platform != "linux":
         sys.exit("It reads the clocks of processes: run it on Linux.")
     print("| lane | history | CPU ms | without | ratio | middle half |\n|---|---|---|---|---|---|", flush=True)
-    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
-        threading.Thread(target=provide, args=(listener,), daemon=True).start()
-        port = int(listener.getsockname()[1])
-        on, off = (stack.enter_context(gateway(port, is_on=is_on)) for is_on in (True, False))
+    with provider(serve) as port, contextlib.ExitStack() as stack:
+        config = CONFIG.replace("{provider}", str(port))
+        servers = {name: stack.enter_context(gateway(config + setting)) for name, setting in EXPLAINING.items()}
         for lane in given.lanes.split(","):
             for size in map(int, given.sizes.split(",")):
-                figure = measure(Case(lane, size), on, off, given.rounds, given.events)
+                figure = measured(Case(lane, size), servers, given.rounds, given.events)
                 print("| " + " | ".join(figure.row()) + " |", flush=True)
 
 

@@ -17,26 +17,23 @@ import base64
 import contextlib
 import json
 import random
-import re
 import socket
 import statistics
 import string
 import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from servers import cpu, free_port, on_core, running, wait_for
+from peer import HEAD, chunk, event
+from side_by_side import Round, Server, gateway, measure, post, provider, read_message, whole_answer
 
 CONFIG: Final = """
 version: v0.3.0
-listeners: [{{type: model, name: m, port: {port}}}]
-model_providers: [{{model: mistral/m, access_key: sk-bench, base_url: "http://127.0.0.1:{provider}"}}]
-state_storage: {{type: none}}
+listeners: [{type: model, name: m, port: {port}}]
+model_providers: [{model: mistral/m, access_key: sk-bench, base_url: "http://127.0.0.1:{provider}"}]
+state_storage: {type: none}
 prompt_cache: false
 {steps}
 """
@@ -50,155 +47,68 @@ STEPS: Final = {
     ),
 }
 EVENTS: Final = 104
-LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-PAUSE: Final = 0.005
-"""Seconds in which a gateway settles its last exchange."""
 WARMING: Final = 6
 """Requests before each measurement, because the gateways displace each other's data from the caches of the CPU."""
 MEBIBYTE: Final = 2**20
 
 
-class Server(NamedTuple):
-    pid: int
-    client: socket.socket
-
-
-# The provider and the client
-
-
-def provide(listener: socket.socket) -> None:
-    while True:
-        with contextlib.suppress(OSError):
-            threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+# Requests and streams
 
 
 def serve(connection: socket.socket) -> None:
     small, stream = small_answer(), streamed_answer()
     with connection:
-        while (request := read_request(connection)) is not None:
+        while (request := read_message(connection)) is not None:
             connection.sendall(stream if b'"stream": true' in request else small)
 
 
 def small_answer() -> bytes:
     message = {"role": "assistant", "content": "The market opens at 9."}
-    body = {
+    return whole_answer({
         "id": "c", "object": "chat.completion", "created": 1, "model": "m",
         "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
         "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
-    }  # fmt: skip
-    data = json.dumps(body).encode()
-    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(data) + data
+    })  # fmt: skip
 
 
 def streamed_answer() -> bytes:
     """Return a stream of words and some numbers, in one piece."""
-    shared = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     source, events = random.Random(1), []
     for number in range(EVENTS):
         text = "4111111111111112 " if number % 20 == 19 else source.choice(("market ", "opens ", "at 9, ", "and "))
-        delta = {"index": 0, "delta": {"content": text}, "finish_reason": None}
-        events.append(b"data: " + json.dumps({**shared, "choices": [delta]}).encode() + b"\n\n")
-    end = {**shared, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-    events += [b"data: " + json.dumps(end).encode() + b"\n\n", b"data: [DONE]\n\n"]
-    chunks = b"".join(b"%x\r\n%b\r\n" % (len(one), one) for one in events)
-    return (
-        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n%b0\r\n\r\n" % chunks
-    )
-
-
-def read_request(connection: socket.socket) -> bytes | None:
-    """Return the next request, ``None`` at the end of the connection."""
-    data = bytearray()
-    while True:
-        end = data.find(b"\r\n\r\n")
-        length = LENGTH.search(data, 0, max(end, 0))
-        if length and len(data) >= end + 4 + int(length[1]):
-            return bytes(data)
-        if not (chunk := connection.recv(2**16)):
-            return None
-        data += chunk
-
-
-def send(client: socket.socket, *, stream: bool) -> None:
-    """Send a request, and read the response to its end."""
-    body = {"model": "mistral/m", "stream": stream, "messages": [{"role": "user", "content": "When does it open?"}]}
-    data = json.dumps(body).encode()
-    head = (
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-    )
-    client.sendall(head % len(data) + data)
-    found = bytearray()
-    while not is_complete(found, stream=stream):
-        if not (chunk := client.recv(2**16)):
-            sys.exit(f"the gateway failed: {bytes(found[:500])!r}")
-        found += chunk
-    if not found.startswith(b"HTTP/1.1 200"):
-        sys.exit(f"the gateway failed: {bytes(found[:500])!r}")
-
-
-def is_complete(response: bytearray, *, stream: bool) -> bool:
-    """Return whether ``response`` has its end, or is an error."""
-    end = response.find(b"\r\n\r\n")
-    length = LENGTH.search(response, 0, max(end, 0))
-    if length is not None:
-        return len(response) >= end + 4 + int(length[1])
-    return stream and response.endswith(b"0\r\n\r\n")
-
-
-# Requests and streams
-
-
-@contextlib.contextmanager
-def gateway(provider: int, steps: str) -> Iterator[Server]:
-    """Run a gateway with ``steps``."""
-    port = free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        config, log = Path(folder) / "trigate.yaml", Path(folder) / "log"
-        config.write_text(CONFIG.format(port=port, provider=provider, steps=steps))
-        command = on_core(0, [sys.executable, "-m", "gateway", "serve", str(config), "--workers", "1"])
-        with running(command, log) as process:
-            wait_for(port, process, log)
-            with socket.create_connection(("127.0.0.1", port)) as client:
-                yield Server(process.pid, client)
-
-
-def measure(servers: dict[str, Server], *, stream: bool, requests: int, rounds: int) -> dict[str, list[float]]:
-    """Return the CPU milliseconds of a request in each round, by steps."""
-    times: dict[str, list[float]] = {name: [] for name in servers}
-    for round in range(rounds + 1):
-        for name in servers if round % 2 else reversed(servers):
-            server = servers[name]
-            for _ in range(WARMING):
-                send(server.client, stream=stream)
-            time.sleep(PAUSE)
-            started = cpu(server.pid)
-            for _ in range(requests):
-                send(server.client, stream=stream)
-            time.sleep(PAUSE)
-            if round:  # the first one warms up
-                times[name].append((cpu(server.pid) - started) / requests * 1000)
-    return times
+        events.append(event({"content": text}))
+    head = HEAD % b"text/event-stream" + b"transfer-encoding: chunked\r\n\r\n"
+    return b"".join((head, *events, event({}, "stop"), chunk(b"data: [DONE]\n\n"), b"0\r\n\r\n"))
 
 
 def print_requests(rounds: int) -> None:
     print("| steps | small request, ms | ratio | stream, ms | ratio |\n|---|---|---|---|---|", flush=True)
-    with socket.create_server(("127.0.0.1", 0)) as listener, contextlib.ExitStack() as stack:
-        threading.Thread(target=provide, args=(listener,), daemon=True).start()
-        port = int(listener.getsockname()[1])
-        servers = {}
+    with provider(serve) as port, contextlib.ExitStack() as stack:
+        servers: dict[str, Server] = {}
+
+        def send(name: str, request: bytes) -> None:
+            post(servers[name].client, "/v1/chat/completions", request)
+
         for name, steps in STEPS.items():
-            servers[name] = stack.enter_context(gateway(port, steps))
-            send(servers[name].client, stream=False)  # a connection without a request would be closed
-        found = [
-            measure(servers, stream=stream, requests=requests, rounds=rounds)
-            for stream, requests in ((False, 30), (True, 10))
-        ]
+            config = CONFIG.replace("{provider}", str(port)).replace("{steps}", steps)
+            servers[name] = stack.enter_context(gateway(config))
+            send(name, request_for(stream=False))  # a connection without a request would be closed
+        found = []
+        for stream, count in ((False, 30), (True, 10)):
+            request = request_for(stream=stream)
+            requests = Round([request] * WARMING, [request] * count)
+            found.append(measure(servers, rounds, lambda requests=requests: requests, send))  # type: ignore[misc]
     for name in STEPS:
         cells = [name]
         for times in found:
             ratio = statistics.median(one / other for one, other in zip(times[name], times["none"], strict=True))
             cells += [f"{statistics.median(times[name]):.2f}", f"{ratio:.2f}"]
         print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def request_for(*, stream: bool) -> bytes:
+    messages = [{"role": "user", "content": "When does it open?"}]
+    return json.dumps({"model": "mistral/m", "stream": stream, "messages": messages}).encode()
 
 
 # Events that arrive alone
@@ -229,10 +139,10 @@ class Reads:
         return self
 
     async def __anext__(self) -> bytes:
-        for number, event in self._events:
+        for number, one in self._events:
             if (mark := self._marks.get(number)) is not None:
                 mark()
-            return event
+            return one
         raise StopAsyncIteration
 
 
