@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # if run as a command
 
 from gateway.serving.lifecycle import CUT_AFTER
 from tests.support.harness import Gateway, config, free_port, provider, running
-from tests.support.processes import is_running, peers, stop, workers
+from tests.support.processes import is_running, peers, resident, stop, workers
 from tests.support.traffic import GAP, MODELS, PATIENCE, PATIENT, Clients, Provider, Tally
 from tests.support.upstreams import PATHS
 
@@ -55,12 +55,6 @@ def settings(upstream: socket.socket, port: int, silence: float = SILENCE) -> di
 
 def fds(gateway: Gateway) -> int:
     return len(os.listdir(f"/proc/{gateway.pid}/fd"))
-
-
-def rss(gateway: Gateway) -> float:
-    """Return the resident memory in MiB."""
-    status = Path(f"/proc/{gateway.pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 def cpu(gateway: Gateway) -> float:
@@ -134,10 +128,10 @@ class Soak:
     async def _load_mixed(self, gateway: Gateway, clients: Clients, baseline: int) -> None:
         await self._crowd(clients, min(2.0, self.seconds / 2))  # creates everything that stays
         assert await quiet(gateway, self.provider, baseline), self._describe_leaks(gateway, baseline)
-        before, busy = rss(gateway), cpu(gateway)
+        before, busy = resident(gateway.pid), cpu(gateway)
         await self._crowd(clients, self.seconds)
         calm = await quiet(gateway, self.provider, baseline)
-        tally, grown = clients.tally, rss(gateway) - before
+        tally, grown = clients.tally, resident(gateway.pid) - before
         self.say(f"{len(tally.sent)} requests by {sum(tally.clients.values())} clients, {self.streams} at once")
         self.say(f"clients: {dict(tally.clients)}\nprovider: {dict(self.provider.played)}")
         self.say(f"answers: {dict(sorted(tally.answers.items()))}")
@@ -160,12 +154,12 @@ class Soak:
 
     async def _load_streams(self, gateway: Gateway, clients: Clients, baseline: int) -> None:
         events = self.provider.events = round((self.hold + self.concurrent / STARTS) / GAP)
-        before, busy, most = rss(gateway), cpu(gateway), 0.0
+        before, busy, most = resident(gateway.pid), cpu(gateway), 0.0
 
         async def watch() -> None:
             nonlocal most
             while True:
-                most = max(most, rss(gateway))
+                most = max(most, resident(gateway.pid))
                 await trio.sleep(0.25)
 
         async with trio.open_nursery() as watching:

@@ -272,8 +272,8 @@ def settle(exchange: TimedExchange, judged: StreamVerdict | None, secrets: Secre
     if judged is not None:
         exchange.apply_reading(judged.reading)
 
-    def masked_line(text: str, longest: int = SHORT) -> str:
-        return secrets.mask(plain_text(text, longest))
+    def masked_line(text: str) -> str:
+        return secrets.mask(plain_text(text, SHORT))
 
     record, headers = exchange.record, exchange.headers
     end, problem = _end_of(exchange, judged if exchange.complete else None)

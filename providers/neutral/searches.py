@@ -372,18 +372,18 @@ def answer_with_own_searches(answer: Answer, api: Api, request: Request) -> Answ
 # In earlier turns
 
 
-def with_searches_as_calls(request: Request, api: Api, quirks: Quirks, name: str = NAME) -> Request:
+def with_searches_as_calls(request: Request, api: Api, quirks: Quirks) -> Request:
     """Return ``request`` for a provider with ``api``, with earlier searches that it did not make as calls of the
-    function ``name`` with their results: those of another API, of the gateway, and all if it has no search."""
+    function ``NAME`` with their results: those of another API, of the gateway, and all if it has no search."""
     natives = (part for message in request.messages for part in message.parts if isinstance(part, NativePart))
     if not any(read_item(part.api, part.item) for part in natives):
         return request
     own_api = api if search_form(quirks, api) is not None else None
-    messages = [made for message in request.messages for made in _split(message, own_api, name)]
+    messages = [made for message in request.messages for made in _split(message, own_api)]
     return attrs.evolve(request, messages=tuple(messages))
 
 
-def _split(message: Message, own_api: Api | None, name: str) -> Iterator[Message]:
+def _split(message: Message, own_api: Api | None) -> Iterator[Message]:
     """Yield ``message`` with each run of searches as calls, then a message of the user with their results, then the
     rest. Other calls of the run stay with them, because their results follow the whole message.
 
@@ -402,7 +402,7 @@ def _split(message: Message, own_api: Api | None, name: str) -> Iterator[Message
             for found in searches[id(part)]:
                 if found.has_ended:
                     arguments = msgspec.json.encode({"query": queries[found.id]}).decode()
-                    parts.append(ToolCallPart(found.id, name, arguments, at=part.at))
+                    parts.append(ToolCallPart(found.id, NAME, arguments, at=part.at))
                     text = TextPart(found.as_text(), part.at)
                     results.append(ToolResultPart(found.id, (text,), found.error is not None, at=part.at))
             continue

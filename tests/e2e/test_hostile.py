@@ -8,7 +8,6 @@ import resource
 import time
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from tests.support.asgi_app import Client
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
+from tests.support.processes import resident
 from tests.support.raw_call import SUCCESS
 from tests.support.upstreams import PATHS, Script, Upstream, render
 
@@ -319,12 +319,6 @@ def test_bodies_are_a_4xx_or_pass_whole(gateway, upstream, api, model, name):
     assert time.perf_counter() - begun < SECONDS
 
 
-def rss(pid: int) -> float:
-    """MiB in memory."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
 def asked(api: str) -> Mapping[str, Any]:
     return question(api, "on-chat", max_tokens=100, stream=True)
 
@@ -340,7 +334,7 @@ def test_the_process_is_as_good_as_new_afterwards(process, upstream):
         upstream.script(*[Script("fine")] * len(everything))
         for sent in everything:
             said(process, sent)
-        return rss(process.pid)
+        return resident(process.pid)
 
     before = one_round()  # the allocator keeps what the largest body took
     after = [one_round() for _ in range(ROUNDS)][-1]

@@ -13,17 +13,14 @@ from tests.support.command_line import invoke
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import ROOT, Gateway, eventually, exchanges, free_port, refusing_port, request
 from tests.support.litellm_files import file_text, import_with_tables
-from tests.support.redis import collect_left_open
+from tests.support.redis import LEFT_OPEN, collect_left_open
 
 ENV = {
     "OPENAI_API_KEY": "sk-upstream-openai", "OPENAI_ORG": "org-1", "OPENAI_RESEARCH_KEY": "sk-upstream-research",
     "ANTHROPIC_API_KEY": "sk-upstream-anthropic", "GROQ_API_KEY": "sk-upstream-groq", "FAST_API_KEY": "sk-upstream-go",
     "LITELLM_MASTER_KEY": "sk-the-master", "AZURE_EU_KEY": "sk-upstream-azure",
 }  # fmt: skip
-pytestmark = [  # coredis leaves the channels of a failed connection open
-    pytest.mark.filterwarnings("ignore:.*MemoryObject:pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
-]
+pytestmark = LEFT_OPEN
 DATA = ROOT / "tests/data/litellm"
 HELLO = {"messages": [{"role": "user", "content": "Hello"}]}
 

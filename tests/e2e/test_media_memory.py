@@ -6,13 +6,13 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.harness import Gateway, config, free_port, provider, running
 from tests.support.multipart import BOUNDARY, KIND, part
+from tests.support.processes import resident
 
 pytestmark = [pytest.mark.process, pytest.mark.soak]
 
@@ -95,12 +95,6 @@ def media_gateway() -> Iterator[tuple[Gateway, MediaProvider]]:
         upstream.close()
 
 
-def rss(gateway: Gateway) -> float:
-    """Return the resident memory in MiB."""
-    status = Path(f"/proc/{gateway.pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
 class _Watched:
     """The growth of a gateway while the block runs."""
 
@@ -110,7 +104,7 @@ class _Watched:
         self._ended = threading.Event()
 
     def __enter__(self) -> "_Watched":
-        self._before = rss(self._gateway)
+        self._before = resident(self._gateway.pid)
         self._thread = threading.Thread(target=self._measure)
         self._thread.start()
         return self
@@ -121,7 +115,7 @@ class _Watched:
 
     def _measure(self) -> None:
         while not self._ended.wait(0.01):
-            self.most = max(self.most, rss(self._gateway) - self._before)
+            self.most = max(self.most, resident(self._gateway.pid) - self._before)
 
 
 def upload(gateway: Gateway, blocks: int, model_first: bool) -> None:

@@ -10,6 +10,7 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway
 from tests.support.session_replay import Replay, clients, read_session, searching_clients
 from tests.support.stand_in import ENTRIES, FOUND, REPEATED, StandIn
+from tests.support.strings import strings
 from tests.support.upstreams import serve_upstream
 
 
@@ -60,15 +61,3 @@ def test_a_session_holds_no_words_of_others_and_nothing_of_the_machine_it_was_re
         texts = [text for request in read_session(client) for text in strings(request)]
         assert [text for text in texts if len(text) > 300 and not text.startswith('{"')] == [], client
         assert [text for text in texts if "/tmp" in text or "/root" in text or "sk-" in text] == [], client
-
-
-def strings(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            yield value
-        case dict():
-            for item in value.values():
-                yield from strings(item)
-        case list():
-            for item in value:
-                yield from strings(item)

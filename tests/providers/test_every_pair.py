@@ -22,6 +22,7 @@ from tests.support.examples import places
 from tests.support.lanes import reply_for
 from tests.support.provider_streams import read_either
 from tests.support.recordings import ABSENT, CORPUS
+from tests.support.strings import strings
 
 FOLDERS = {
     "chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses", "gemini": "gemini",
@@ -51,13 +52,6 @@ def sealed_items(body: bytes) -> list[tuple[str, Any]]:
             items = made.item if isinstance(made.item, list) else [made.item]
             found += [(made.api, item) for item in items]
     return found
-
-
-def strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from strings(inner)
 
 
 def asking_for_usage(reply: Reply) -> Reply:

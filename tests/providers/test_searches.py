@@ -26,6 +26,7 @@ from providers.neutral.searches import (
 from streams.events import Api, Citation, Event
 from streams.fold import fold
 from tests.support.recordings import ABSENT, files
+from tests.support.strings import strings
 
 PLACE = {"type": "approximate", "city": "Bern"}
 DOMAINS = {"allowed_domains": ["a.test"], "blocked_domains": ["b.test"]}
@@ -227,19 +228,6 @@ def test_a_search_that_must_not_reach_live_pages_becomes_no_other():
         body, dropped = sent("responses", provider, "openrouter" if provider == "chat" else "tool", tools=tools)
         assert "tools" not in body, provider
         assert "tools[]: web_search" in dropped
-
-
-def strings(value: Any) -> Iterator[str]:
-    """Yield all strings in ``value``."""
-    match value:
-        case str():
-            yield value
-        case dict():
-            for item in value.values():
-                yield from strings(item)
-        case list():
-            for item in value:
-                yield from strings(item)
 
 
 def shown(text: str) -> set[str]:

@@ -17,6 +17,11 @@ def kept_waiting(pid: int) -> float:
     return 0.0
 
 
+def resident(pid: int) -> float:
+    """Return the resident memory of a process in MiB."""
+    return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+
+
 def workers(supervisor: int) -> set[int]:
     """Return the processes that ``serve --workers`` has started."""
     gone = contextlib.suppress(FileNotFoundError, ProcessLookupError)  # a thread or child that has ended meanwhile

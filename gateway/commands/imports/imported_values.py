@@ -82,9 +82,9 @@ def items_of(value: Any) -> Iterator[Mapping[str, Any]]:
     yield from (one for one in (value if isinstance(value, list) else ()) if isinstance(one, dict))
 
 
-def free_name(name: str, taken: Container[str], joint: str = "-") -> str:
-    """Return ``name``, with a number after ``joint`` if it is in ``taken``."""
-    names = chain([name], (f"{name}{joint}{number}" for number in count(2)))
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return ``name``, with a number if it is in ``taken``."""
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
     return next(one for one in names if one not in taken)
 
 

@@ -51,13 +51,11 @@ def checked_client(name: str, item: Mapping[str, Any], config: Config, *, of_fil
     return client
 
 
-def built_client(
-    name: str, item: Mapping[str, Any], config: Config, *, of_file: bool = False
-) -> tuple[ClientKey, dict[str, Any]]:
+def built_client(name: str, item: Mapping[str, Any], config: Config) -> tuple[ClientKey, dict[str, Any]]:
     """Return the client of an item, and its stored form, with equal spellings of times. Raises as ``checked_client``
     does."""
     written = {member: value for member, value in item.items() if value != [] or member != "keys"}
-    client = checked_client(name, written, config, of_file=of_file)
+    client = checked_client(name, written, config)
     keys = [
         {"sha256": key.digest.hex(), **({} if key.until is None else {"until": spell_time(key.until)})}
         for key in client.keys

@@ -10,17 +10,13 @@ from gateway.counters.counter import SumCounter
 from gateway.counters.memory import LocalCounters
 from gateway.counters.redis import RedisCounters
 from gateway.counters.remote import RemoteCounters
+from tests.support import redis
 from tests.support.counters import claim
 
 HOURS = (-30, -3, 0, 3, 30)
 MOST = 100
 
-pytestmark = [
-    pytest.mark.server,
-    # coredis leaves the channels of a connection open that could not be made
-    pytest.mark.filterwarnings("ignore:.*MemoryObject:pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
-]
+pytestmark = [pytest.mark.server, *redis.LEFT_OPEN]
 
 
 @pytest.fixture

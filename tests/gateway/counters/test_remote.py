@@ -28,12 +28,7 @@ from tests.support.repository import ROOT
 
 StoreServer: TypeAlias = redis.RedisServer | postgres.Server
 
-pytestmark = [
-    pytest.mark.server,
-    # coredis leaves the channels of a connection open that could not be made
-    pytest.mark.filterwarnings("ignore:.*MemoryObject:pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
-]
+pytestmark = [pytest.mark.server, *redis.LEFT_OPEN]
 
 
 @pytest.fixture(scope="module")

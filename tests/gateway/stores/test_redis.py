@@ -9,12 +9,7 @@ from tests.support import redis
 
 SCRIPT = RedisScript("return redis.call('INCRBY', KEYS[1], ARGV[1])", "{test}:", ("count",))
 
-pytestmark = [
-    pytest.mark.server,
-    # coredis leaves the channels of a connection open that could not be made
-    pytest.mark.filterwarnings("ignore:.*MemoryObject:pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning"),
-]
+pytestmark = [pytest.mark.server, *redis.LEFT_OPEN]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,10 +1,11 @@
-"""Databases with the tables of people, shared by the tests of people."""
+"""Databases with the tables of people, and a browser without JavaScript, shared by the tests of people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from gateway.stores.database import Database
+from tests.support.browser import Page, browsing
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
@@ -22,3 +23,10 @@ def open_database(request, tmp_path) -> Callable[..., Database]:
         return PostgresDatabase(place)
 
     return open_again
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with browsing() as page:
+        page.send("Emulation.setScriptExecutionDisabled", value=True)  # of the pages; the tests' own scripts still run
+        yield page

@@ -51,13 +51,6 @@ def gateway(tmp_path_factory) -> Iterator[PeopleGateway]:
         yield running
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
-    with browsing() as page:
-        page.send("Emulation.setScriptExecutionDisabled", value=True)  # of the pages; the tests' own scripts still run
-        yield page
-
-
 def sign_in(page: Page, gateway: PeopleGateway, user: str) -> PeopleBrowser:
     browser, _ = gateway.sign_in(user)
     session = browser.cookie(SESSION)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.browser import browsing, needs_chromium
+from tests.support.browser import needs_chromium
 from tests.support.features import needs_feature
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import people_gateway
@@ -18,13 +18,6 @@ LOOKS = [("light", 1280), ("dark", 1280), ("light", 400), ("dark", 400)]
 def gateway(tmp_path_factory):
     with people_gateway(tmp_path_factory.mktemp("people")) as running:
         yield running
-
-
-@pytest.fixture
-def page():
-    with browsing() as page:
-        page.send("Emulation.setScriptExecutionDisabled", value=True)  # of the pages; the tests' own scripts still run
-        yield page
 
 
 def authorize(gateway):
