@@ -115,14 +115,15 @@ class Field:
     default: Any
     key: Key
     part: type | None = None
+    required: bool = attrs.field(init=False)
+
+    @required.default
+    def _is_required(self) -> bool:
+        return self.default is attrs.NOTHING or self.key.required
 
     def value_in(self, whole: Any) -> Any:
         """Return the value of the key in an instance of the class."""
         return getattr(whole if self.part is None else part_of(whole, self.part), self.attribute)
-
-    @property
-    def required(self) -> bool:
-        return self.default is attrs.NOTHING or self.key.required
 
     @property
     def meaning(self) -> str:
@@ -162,10 +163,16 @@ def add_part(cls: type, part: type) -> None:
     The instances of ``cls`` have an attribute ``parts``: the instances of their parts by class."""
     _PARTS[cls] = (*_PARTS.get(cls, ()), part)
     _keys_of.cache_clear()
+    _parts_of.cache_clear()
 
 
 def parts_of(cls: type) -> tuple[type, ...]:
     """Return the parts of ``cls`` and of its bases."""
+    return _parts_of(cls)
+
+
+@cache
+def _parts_of(cls: Any) -> tuple[type, ...]:
     return tuple(part for base in cls.__mro__ for part in _PARTS.get(base, ()))
 
 
@@ -212,6 +219,7 @@ def kind_of(of: Any) -> Kind | None:
     return next((one for one in getattr(of, "__metadata__", ()) if isinstance(one, Kind)), None)
 
 
+@cache
 def present(of: Any) -> Any:
     """Return a type without ``None``."""
     if get_origin(of) not in (Union, UnionType):

@@ -152,6 +152,8 @@ class _Reader:
         made: dict[str, Any] = {}
         usable = True
         for name, field in fields.items():
+            if name not in value and not field.required:
+                continue
             member = value.get(name)
             if _is_absent(member, field):
                 if member is not None:
@@ -160,7 +162,7 @@ class _Reader:
                 elif field.required:
                     self.faults.append(ReadingFault((*path, name), Wrong("missing", "this is required"), missing=True))
                     usable = False
-                elif name in value and not field.key.may_be_empty:
+                elif not field.key.may_be_empty:
                     self.ignored.append(((*path, name), NO_VALUE))
             elif field.key.ignored is not None:
                 self.ignored.append(((*path, name), field.key.ignored))

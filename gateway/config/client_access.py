@@ -95,7 +95,9 @@ def warn_of_empty_groups(config: Config, findings: Findings) -> None:
 def build_client_rights(item: ClientKey, path: Path, names: AccessNames, findings: Findings) -> ClientKey:
     """Return a client with its group, limits and members, and report errors in its rights."""
     group = _group_of(item, path, names, findings)
-    client = attrs.evolve(_build_rights(item, path, names, findings), group=group)
+    client = _build_rights(item, path, names, findings)
+    if group is not None:
+        client = attrs.evolve(client, group=group)
     if client.role == "lead" and client.group_name is None:
         findings.wrong((*path, "role"), "a lead needs a group", "add `group`, with the name of one of client_groups")
     _check_permitted_entries(client, path, names.entries, findings)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from configfile.expanded import Unresolved
-from configfile.keys import KEY, part_of, parts_of
+from configfile.keys import KEY, parts_of
 from gateway.config.settings import Config
 from gateway.http.redaction import Secrets, credentials_among
 from gateway.http.urls import credentials_in
@@ -37,8 +37,8 @@ def _secrets_of(value: Any) -> list[str]:
             if inner := getattr(value, name):
                 found += _texts_of(inner) if is_secret else _secrets_of(inner)
         found += getattr(value, "texts_of_secrets", ())
-        for part in parts_of(of):
-            found += _secrets_of(part_of(value, part))
+        for part in value.parts.values() if parts_of(of) else ():  # the others have their defaults
+            found += _secrets_of(part)
     return found
 
 

@@ -43,7 +43,7 @@ def with_completed_parts(item: H, path: Path, config: Any, findings: Findings) -
     """Return ``item``, read at ``path``, with its parts in their final form."""
     parts: dict[type, ItemPart] = {part: part_of(item, part) for part in parts_of(type(item))}
     made = {part: keys.complete(item, path, config, findings) for part, keys in parts.items()}
-    return with_parts(item, made) if made else item
+    return item if all(made[part] is keys for part, keys in parts.items()) else with_parts(item, made)
 
 
 # Advice on unknown keys
