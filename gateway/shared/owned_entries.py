@@ -61,6 +61,8 @@ class OwnedEntries(Generic[O, K, V]):
         self._size += size
         if size > 0 and self._largest:
             heappush(self._largest, (-self._sizes[owner], next(self._numbers), owner))
+            if len(self._largest) > 2 * len(self._sizes) + 64:  # removed entries leave their tuples
+                self._largest.clear()
         while self._sizes.get(owner, 0) > self._most_of_owner:
             self._drop_oldest(owner)
         while self._size > self._most:
@@ -91,7 +93,7 @@ class OwnedEntries(Generic[O, K, V]):
 
     def _largest_owner(self) -> O:
         """Return the owner with the most, in almost constant time."""
-        if not self._largest or len(self._largest) > 2 * len(self._sizes) + 64:
+        if not self._largest:
             self._largest = [(-size, next(self._numbers), owner) for owner, size in self._sizes.items()]
             heapify(self._largest)
         while True:

@@ -1,5 +1,7 @@
 """A bounded mapping whose clients cannot remove each other's entries."""
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +26,26 @@ def test_an_entry_that_is_put_again_is_the_newest():
     for key in ("a", "b", "a", "c"):
         entries.put("bob", key, 1)
     assert [entries.get("bob", key) for key in ("a", "b", "c")] == [1, None, 1]
+
+
+def test_entries_that_come_and_go_after_a_full_time_take_no_memory():
+    entries: OwnedEntries[str, int, int] = OwnedEntries(2)
+
+    def come_and_go(times: int) -> int:
+        for key in range(times):
+            entries.put("bob", key, key)
+            entries.remove("bob", key)
+        return tracemalloc.get_traced_memory()[0]
+
+    for owner, key in ("greta", 0), ("bob", 0), ("bob", 1):
+        entries.put(owner, key, key)
+    entries.remove("bob", 1)
+    tracemalloc.start()
+    try:
+        before = come_and_go(100)
+        assert come_and_go(4000) < before + 16_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_empty_mapping_is_false_and_frees_its_room():
