@@ -69,7 +69,7 @@ def test_a_pattern_without_linear_search_is_refused(pattern, fault):
     assert fault in wrong.value.found
 
 
-@each_row("pattern", [r"(a+)+b", r"(a|aa)+b", r"\w+@corp\.com", r".*=.*;", r"(x+x+)+y"], every=3)
+@each_row("pattern", [r"(a+)+b", r"(a|aa)+b", r"\w+@corp\.com", r".*=.*;", r"(x+x+)+y", "a[ab]{400}c"], every=3)
 def test_adversarial_text_takes_linear_time(pattern):
     """https://owasp.org/www-community/attacks/Regular_expression_Denial_of_Service_-_ReDoS. The limit is far above the
     time on a busy machine; an exponential or quadratic search takes hours."""
