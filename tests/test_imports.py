@@ -9,6 +9,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Final
 
+from tests.support.features import describes_all_features
 from tests.support.repository import ROOT
 from tests.support.syntax import imports, statements
 
@@ -301,6 +302,7 @@ def test_every_module_is_named_by_the_architecture_or_its_package():
     assert [module_id(path) for path in modules if path.stem not in words[path.parent]] == []
 
 
+@describes_all_features
 def test_every_module_that_the_architecture_names_exists():
     named = re.findall(r"\b(\w+\.py)\b", (ROOT / "ARCHITECTURE.md").read_text())
     there = {path.name for folder in (*PACKAGES, "tests", ".ci") for path in (ROOT / folder).rglob("*.py")}

@@ -6,6 +6,5 @@
 - ``shares``: how many requests and connections each client may have; ``body_memory``: memory of request bodies and
   complete responses; ``held_bytes``: bytes by client.
 - ``page_guard``: protection against requests that web pages make browsers send.
-- ``same_origin``: the check of changes that a browser's cookie authorizes.
 - ``peers``: addresses of clients, also those that connect through proxies.
 - ``refused_keys``: rejected keys, counted and logged for the audit."""

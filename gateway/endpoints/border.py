@@ -50,10 +50,10 @@ async def serve(
     record.forms = forms
     refuse: Callable[[ErrorInfo], Response] = partial(error_response, record)
     try:
-        record.client = admit(service, incoming)
+        record.client = client = admit(service, incoming)
         for forms_of in () if forms is not None else service.hooks.response_forms:
-            record.forms = record.forms or forms_of(service.allowances, api, record.client)
-        client_request = ClientRequest(incoming.headers, incoming.query, record.client, path)
+            record.forms = record.forms or forms_of(service.allowances, api, client)
+        client_request = ClientRequest(incoming.headers, incoming.query, client, path)
         exchange = Exchange(service, api, client_request, incoming.scope, record)
         refuse = exchange.refuse
         return await answer(exchange)

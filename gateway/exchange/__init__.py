@@ -4,8 +4,7 @@
 - ``planning``: reads the request and makes its plan, in the steps of its table ``STEPS``; ``planned`` is the result,
   ``requested_plan`` the plan for the requested models
 - ``target_request``: the request for one target; ``disclosure``: what the client may see of its response
-- the source of a response: the ``walk`` of the plan, or what a feature wraps around it (``origin``),
-  perhaps in several ``parts``
+- the source of a response: the ``walk`` of the plan, or what a feature wraps around it (``origin``)
 - ``attempt``: one request to one target, with a ``watched_upload``; ``sending`` signs it; ``hedged`` runs two;
   ``conditions`` is the policy's input
 - ``attempt_account``: records an attempt; ``reserving`` estimates a request

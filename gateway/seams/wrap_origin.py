@@ -11,8 +11,8 @@ attempt whether the walk makes it. The first feature that does so wraps the requ
   the number of answers that continue.
 - It runs in the task of the request, which a client that disconnects cancels. Work that must continue for others runs
   in ``nursery``, the request's own. It raises ``GatewayError`` for the client.
-- An origin that sends the request again with more turns, before the client's answer ends, is a ``PartsOrigin``
-  (``gateway.exchange.parts``): each turn is a walk with its own limits, steps and bill.
+- An origin may send the request again with more turns before the client's answer ends: each turn is a walk
+  (``Walk.beside``) with its own limits, steps and bill.
 - An answer that several clients or a later request receive has the same ids for all of them: its request has
   ``TargetRequest.ids``, ``RepeatedIds``. Their bytes are then kept while they are read (``AttemptAnswer.read_pieces``).
 """

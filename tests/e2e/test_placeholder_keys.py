@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.apis import OLDER, VENDORS, question
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, post, provider
 from tests.support.raw_call import SSE, check_log, chunks
@@ -133,6 +134,7 @@ def number_of(gateway: Gateway, id: str) -> int:
     return int(next(row["n"] for row in rows if row["id"] == id))
 
 
+@needs_feature("live_view")
 def test_an_opened_stream_shows_its_words(gateway, by_hand, name):
     delta = {"choices": [{"index": 0, "delta": {"role": "assistant", "content": sentence(name)}}]}
     event = b"data: %b\n\n" % json.dumps({"id": "c", "object": "chat.completion.chunk", **delta}).encode()

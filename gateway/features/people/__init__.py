@@ -23,7 +23,8 @@ configuration with ``issuers``, or with another key that needs a part of it.
   access; ``own_keys`` makes keys for people, ``seen`` and ``keeping`` store the people that the gateway has
   seen
 - ``oauth``: the sign-in; ``api``: calls of the HTTP API; ``console``: the pages of people's rights, usage, keys and
-  groups; ``html`` makes their pages, ``own_pages`` checks their changes
+  groups; ``html`` makes their pages, ``own_pages`` checks their changes by their
+  origin (``same_origin``)
 - ``commands``: ``trigate people``, ``login`` and ``me``, with ``options``
 - ``claude_code``: paths that Claude Code requests after a sign-in; ``spend_forms``: its forms of budgets
 """

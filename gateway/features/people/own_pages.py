@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.access.same_origin import is_same_origin
+from gateway.features.people.same_origin import is_same_origin
 from gateway.logs.audit import Audit
 from gateway.serving.incoming_request import IncomingRequest
 from streams.errors import GatewayError

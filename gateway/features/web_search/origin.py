@@ -11,10 +11,10 @@ import trio
 
 from gateway.exchange.attempt_answer import A
 from gateway.exchange.origin import Make
-from gateway.exchange.parts import PartsOrigin
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.walk import Walk
 from gateway.features.web_search.offering import OfferedSearch, rejects_search, searches_itself
+from gateway.features.web_search.parts import PartsOrigin
 from gateway.features.web_search.services import MAX_QUERY, Domains, SearchFailed, SearchService
 from gateway.features.web_search.turns import SearchTurnWriter, ShownAnswer, query_of
 from gateway.http.offload import offload

@@ -9,7 +9,6 @@ import time
 from typing import Final
 from urllib.parse import urlencode
 
-from gateway.access.same_origin import is_from_other_site
 from gateway.features.people.html import Html, html_page
 from gateway.features.people.oauth import pages
 from gateway.features.people.oauth.browser import BrowserSignIn, browser_of
@@ -20,6 +19,7 @@ from gateway.features.people.oauth.errors import json_response
 from gateway.features.people.oauth.forms import parse_query, read_form
 from gateway.features.people.oauth.paths import DEVICE
 from gateway.features.people.records import DeviceGrant, digest_of
+from gateway.features.people.same_origin import is_from_other_site
 from gateway.features.people.sessions import OpenSession
 from gateway.http.headers import Headers
 from gateway.http.response import Response

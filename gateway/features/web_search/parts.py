@@ -1,8 +1,8 @@
 """An answer of several parts: turns of the model, each a walk of its own, and what a feature adds between them. To the
-rest of the kernel they are one response.
+kernel they are one response.
 
-The feature's ``PartsOrigin`` yields the client's events as frames (``gateway.streaming.released``). Limits, fallbacks
-and steps apply to each turn; it has its own bill, and its events are written by a ``Writer`` of the feature."""
+``PartsOrigin`` yields the client's events as frames (``gateway.streaming.released``). Limits, fallbacks
+and steps apply to each turn; it has its own bill, and its events are written by a ``Writer`` of its own."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
