@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import cached_property, wraps
@@ -41,6 +42,16 @@ _NOTE: Final = """
     )
 """
 _TRIM: Final = "DELETE FROM {people_changes} WHERE number <= (SELECT max(number) FROM {people_changes}) - :kept"
+
+
+def contains(*columns: str) -> str:
+    """Return the condition that one of ``columns`` contains the text of ``like_pattern``, the value ``search``."""
+    return "(" + " OR ".join(f"lower({column}) LIKE :search ESCAPE '!'" for column in columns) + ")"
+
+
+def like_pattern(text: str) -> str:
+    """Return the pattern of texts that contain ``text`` in any case."""
+    return "%" + re.sub(r"([!%_])", r"!\1", text.lower()) + "%"
 
 
 @attrs.frozen(repr=False)

@@ -5,27 +5,25 @@ from datetime import UTC, datetime
 from typing import Any
 
 from configfile.wording import spell_time
-from gateway.config.kinds import zone_of
-from gateway.features.admin.calls import AdminAnswer, AdminCall
-from gateway.ledger.periods import read_time
+from gateway.features.admin.calls import AdminAnswer, AdminCall, in_thread
+from gateway.features.admin.pages import is_newest_first, read_period
+from gateway.features.admin.rights_rows import LAST_NUMBER
 from gateway.stores.record_tables import AuditEntry
 from streams.errors import invalid
 
-_FOREVER = 1e12
-
 
 async def list_audit(call: AdminCall) -> AdminAnswer:
-    """List the changes, the oldest first."""
-    size, after = call.page_size, call.query.get("after", "0")
+    """List the changes, the oldest first unless the caller wants the newest."""
+    newest = is_newest_first(call.query, "oldest")
+    size, after = call.page_size, call.query.get("after", str(LAST_NUMBER) if newest else "0")
     if not (after.isascii() and after.isdigit() and len(after) < 19):
         raise invalid("after must be the value of next in an earlier page", "after")
-    now = datetime.now(zone_of(call.config.timezone))
-    since = read_time(call.query["since"], now, "since").timestamp() if "since" in call.query else 0.0
-    until = read_time(call.query["until"], now, "until", end=True).timestamp() if "until" in call.query else _FOREVER
-    store = await call.rights()
-    found = await store.audit(int(after), since, until, size + 1)
+    since, until = read_period(call.query, call.config)
+    store, who, search = await call.rights(), call.query.get("who"), call.query.get("search", "")
+    found = await store.audit(int(after), since, until, size + 1, newest=newest, who=who, search=search)
     page = found[:size]
-    return AdminAnswer.page([_row(one) for one in page], str(page[-1].number) if len(found) > size else None)
+    rows = await in_thread(lambda: [_row(one) for one in page])
+    return AdminAnswer.page(rows, str(page[-1].number) if len(found) > size else None)
 
 
 def _row(entry: AuditEntry) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def row_of(client: ClientKey, kept: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": client.name,
         "from": client.source,
-        "state": _client_state(client, now),
+        "state": client_state(client, now),
         "group": None if client.group is None else client.group.name,
         "models": client.models,
         "group_models": None if client.group is None else client.group.models,
@@ -68,7 +68,8 @@ def _has_expired(key: AcceptedKey, now: datetime) -> bool:
     return key.until is not None and key.until <= now
 
 
-def _client_state(client: ClientKey, now: datetime) -> str:
+def client_state(client: ClientKey, now: datetime) -> str:
+    """Return whether a client has a key that has not expired."""
     has_expired = client.until is not None and client.until <= now
     all_expired = bool(client.keys) and all(_has_expired(key, now) for key in client.keys)
     return "ended" if has_expired or all_expired else "good"

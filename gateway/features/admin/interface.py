@@ -12,16 +12,17 @@ from gateway.features.admin.followed_rights import FollowedRights, RightsNews
 from gateway.features.admin.key_changes import PREFIX, new_key
 from gateway.features.admin.key_storage import unknown_key
 from gateway.features.admin.opening import Admin
-from gateway.features.admin.pages import read_until
+from gateway.features.admin.pages import is_newest_first, read_period, read_until
 from gateway.features.admin.serving import perform
 from gateway.features.admin.store import RightsStore
-from gateway.features.admin.table import ADMINS, ALL, PAGE, READERS, ROUTES, AdminRoute
+from gateway.features.admin.table import ADMINS, ALL, FOUND, PAGE, READERS, ROUTES, AdminRoute
 from gateway.features.admin.versions import check_unchanged_since
 from gateway.seams.running import Running
 
 __all__ = [
     "ADMINS",
     "ALL",
+    "FOUND",
     "PAGE",
     "PREFIX",
     "READERS",
@@ -38,10 +39,12 @@ __all__ = [
     "check_unchanged_since",
     "identify_caller",
     "in_thread",
+    "is_newest_first",
     "new_key",
     "not_found",
     "not_permitted",
     "perform",
+    "read_period",
     "read_text",
     "read_until",
     "row_of",

@@ -1,17 +1,18 @@
 """The clients of the file and of the storage: lists, changes and new keys."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
 import attrs
 
 from configfile.kinds import read_positive_duration
-from configfile.wording import Wrong
+from configfile.wording import Wrong, time_text
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
 from gateway.features.admin.calls import AdminAnswer, AdminCall, ApiCalls, OtherKeys, in_thread
-from gateway.features.admin.client_rows import client_rows, expiry_text, row_of
+from gateway.features.admin.client_rows import client_rows, client_state, expiry_text, row_of
 from gateway.features.admin.errors import conflict
 from gateway.features.admin.key_changes import (
     KeyedClient,
@@ -34,6 +35,7 @@ from gateway.features.admin.key_storage import (
     unknown_key,
     write_client,
 )
+from gateway.features.admin.pages import first_page, is_newest_first, items_after, read_period
 from streams.errors import invalid
 
 KEEP_OLD: Final = "24h"
@@ -44,7 +46,7 @@ _STATES: Final = ("good", "ended", "refused")
 
 
 async def list_keys(call: AdminCall) -> AdminAnswer:
-    """List the clients that the caller sees, by name."""
+    """List the clients that the caller sees, by name, or the newest first."""
     await refresh_keys(call)
     others = [keys for part in call.parts if (keys := await part.read_keys(call)) is not None]
     return await in_thread(partial(_page, call, others))
@@ -204,16 +206,45 @@ def _page(call: AdminCall, others: Sequence[OtherKeys]) -> AdminAnswer:
     names = [name for name, one in groups.items() if call.caller.sees_group(one) and (group is None or one == group)]
     names += [name for keys in others for name in keys.names(group)]
 
-    def row_of_name(name: str) -> dict[str, Any]:
-        keys = next((one for one in others if name in one.keys), None)
-        return _row(name, clients, texts, config) if keys is None else keys.row(name)
+    search, who, now = call.query.get("search", "").lower(), call.query.get("who"), datetime.now(UTC)
+    newest, (since, until) = is_newest_first(call.query, "name"), read_period(call.query, call.config)
 
-    if state is None:
-        page, following = call.page_of(names, str)
-        return AdminAnswer.page([row_of_name(name) for name in page], following)
-    rows = [row for name in names if (row := row_of_name(name))["state"] == state]
-    found, following = call.page_of(rows, lambda row: str(row["name"]))
-    return AdminAnswer.page(found, following)
+    def others_with(name: str) -> OtherKeys | None:
+        return next((one for one in others if name in one.keys), None)
+
+    def creation_of(name: str) -> tuple[str, str]:
+        """Return when a key was added, and by whom; empty for those of the file."""
+        if (keys := others_with(name)) is not None:
+            at, by = keys.creation_of(name)
+            return time_text(at), by
+        kept = stored_or_empty(name, texts[name]) if name in texts else {}
+        return str(kept.get("added") or ""), str(kept.get("by") or "")
+
+    def has_state(name: str) -> bool:
+        if (keys := others_with(name)) is not None:
+            return keys.has_state(name, str(state))
+        return ("refused" if name not in clients else client_state(clients[name], now)) == state
+
+    if search:
+        names = [name for name in names if search in name.lower()]
+    first, last = time_text(since), time_text(until) if "until" in call.query else "~"
+    times = {}
+    if newest or who or "since" in call.query or "until" in call.query:
+        facts = {name: creation_of(name) for name in names}
+        names = [name for name, (at, by) in facts.items() if who in (None, "", by) and first <= (at or first) < last]
+        if "since" in call.query or "until" in call.query:
+            names = [name for name in names if facts[name][0]]
+        times = {name: at for name, (at, _) in facts.items()}
+
+    def key(name: str) -> str:
+        return f"{times[name]} {name}" if newest else name
+
+    ordered = items_after(names, call.query, key, newest=newest)
+    wanted = ordered if state is None else filter(has_state, ordered)
+    page, following = first_page(wanted, call.page_size, key)
+    rows = [_row(name, clients, texts, config) if (keys := others_with(name)) is None else keys.row(name)
+            for name in page]  # fmt: skip
+    return AdminAnswer.page(rows, following)
 
 
 def _visible_row(call: AdminCall, name: str) -> dict[str, Any] | None:

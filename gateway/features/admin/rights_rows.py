@@ -6,7 +6,16 @@ from typing import Any, Final
 import attrs
 
 from configfile.wording import time_text
-from gateway.stores.record_tables import AUDIT, AUDIT_DIGESTS, AuditEntry, RecordTable, RightsTables, accept_any
+from gateway.stores.record_tables import (
+    AUDIT,
+    AUDIT_DIGESTS,
+    AuditEntry,
+    RecordTable,
+    RightsTables,
+    accept_any,
+    contains,
+    like_pattern,
+)
 
 MOST_RAISES: Final = 10_000
 
@@ -82,12 +91,28 @@ def _audited_raise(present: Raise | None) -> dict[str, Any] | None:
 # Audit
 
 
+LAST_NUMBER: Final = 10**18 - 1
+
+
 def list_audit(
-    tables: RightsTables, after: int = 0, since: float = 0.0, until: float = 1e12, most: int = 100
-) -> tuple[AuditEntry, ...]:
-    """Return the first ``most`` audit rows after number ``after`` from ``since`` to ``until``, the oldest first."""
-    rest = "WHERE number > :after AND at >= :since AND at < :until ORDER BY number LIMIT :most"
-    return tables.list(AUDIT, rest, after=after, since=since, until=until, most=most)
+    tables: RightsTables, after: int = 0, since: float = 0.0, until: float = 1e12, most: int = 100, *,
+    newest: bool = False, who: str | None = None, search: str = "",
+) -> tuple[AuditEntry, ...]:  # fmt: skip
+    """Return the first ``most`` audit rows after number ``after`` from ``since`` to ``until``, the oldest first.
+
+    With ``newest``, the rows before ``after``, the newest first. With ``who`` or ``search``, only those by this person,
+    or with this text in the name or the path."""
+    place = "number < :after" if newest else "number > :after"
+    values: dict[str, Any] = {"after": after, "since": since, "until": until, "most": most}
+    conditions = [place, "at >= :since", "at < :until"]
+    if who:
+        conditions.append("who = :who")
+        values["who"] = who
+    if search:
+        conditions.append(contains("who", "path"))
+        values["search"] = like_pattern(search)
+    order = "number DESC" if newest else "number"
+    return tables.list(AUDIT, f"WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT :most", **values)
 
 
 def list_digests(tables: RightsTables, numbers: Sequence[int]) -> Mapping[int, str]:

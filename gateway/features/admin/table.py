@@ -43,6 +43,7 @@ class AdminRoute:
 
 
 PAGE: Final = ("limit", "after")
+FOUND: Final = ("search", "who", "since", "until", "order")
 _USAGE: Final = ("month", "since", "until", "by", "format")
 _KEY: Final = "/admin/v1/keys/{name}"
 _RAISE: Final = "/admin/v1/raises/{holder}"
@@ -52,7 +53,7 @@ ROUTES: Final = (
     AdminRoute("GET", "/me/usage", ALL, "usage.show_own_usage", "The caller's own usage.", parameters=_USAGE),
     AdminRoute("GET", "/admin/v1/keys", READERS, "keys.list_keys",
                "The clients of the file and of the storage, and the keys that people have made.",
-               parameters=(*PAGE, "group", "state")),
+               parameters=(*PAGE, "group", "state", *FOUND)),
     AdminRoute("GET", _KEY, READERS, "keys.show_key", "One client."),
     AdminRoute("PUT", _KEY, _CHANGERS, "keys.put_key", "Create a client, or replace its settings."),
     AdminRoute("DELETE", _KEY, _CHANGERS, "keys.delete_key",
@@ -69,7 +70,7 @@ ROUTES: Final = (
     AdminRoute("PUT", _RAISE, _CHANGERS, "raises.put_raise", "Raise budgets until a time."),
     AdminRoute("DELETE", _RAISE, _CHANGERS, "raises.delete_raise", "End a raise."),
     AdminRoute("GET", "/admin/v1/audit", _AUDITORS, "audit_list.list_audit", "The changes and their authors, by time.",
-               parameters=(*PAGE, "since", "until")),
+               parameters=(*PAGE, *FOUND)),
     AdminRoute("POST", "/key/generate", ADMINS, "litellm.generate_key", "Create a key, in LiteLLM's format."),
     AdminRoute("GET", "/key/info", ADMINS, "litellm.show_key", "Return one key, in LiteLLM's format.",
                parameters=("key",)),

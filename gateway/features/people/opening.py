@@ -11,12 +11,13 @@ import attrs
 import trio
 
 from configfile.wording import spell_time
+from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
 from gateway.features.admin.interface import RightsStore, admin_of
 from gateway.features.people.claude_code import claude_code_routes
 from gateway.features.people.confirming import IssuerConfirmation
 from gateway.features.people.directory import SENDER, sign_in_time
-from gateway.features.people.followed import FollowedPeople
+from gateway.features.people.followed import FollowedPeople, PersonKey
 from gateway.features.people.gate import PeopleGate
 from gateway.features.people.issuers import IssuerDirectory
 from gateway.features.people.keeping import finish_people, keep_people
@@ -78,6 +79,8 @@ class PeopleOfConfig(Running):
     followed: FollowedPeople | None
     own_keys: OwnKeys | None
     sessions: Sessions | None
+    rights_of_keys: dict[bytes, tuple[PersonKey, ClientKey]] = attrs.field(factory=dict, init=False)
+    """The client of each own key by digest, as a list last needed it."""
 
     @property
     def lasting(self) -> object:

@@ -7,7 +7,7 @@ from configfile.wording import time_text
 from gateway.features.people.records import Block, OwnKey, SeenPerson
 from gateway.features.people.rows import BLOCKS, OWN_KEYS, PEOPLE
 from gateway.features.people.session_rows import end_sessions
-from gateway.stores.record_tables import AuditEntry, RightsTables
+from gateway.stores.record_tables import AuditEntry, RightsTables, contains, like_pattern
 
 MOST_OWN_KEYS: Final = 20_000
 """The most own keys of all people: every process has them in memory."""
@@ -32,16 +32,28 @@ def put_person(tables: RightsTables, person: SeenPerson) -> None:
 
 
 def list_people(
-    tables: RightsTables, after: str = "", most: int = 100, *, group: str | None = None, issuer: str | None = None
-) -> tuple[SeenPerson, ...]:
+    tables: RightsTables, after: str = "", most: int = 100, *, group: str | None = None, issuer: str | None = None,
+    search: str = "", since: float = 0.0, until: float = 1e12, seen_before: float | None = None,
+) -> tuple[SeenPerson, ...]:  # fmt: skip
     """Return the first ``most`` people after the name ``after``, in the order of their names.
 
-    With ``group`` or ``issuer``, only those of that group at their last sign-in or token, or of that issuer."""
+    With ``group`` or ``issuer``, only those of that group at their last sign-in or token, or of that issuer. With
+    ``search``, only those with this text in the name or label. With ``seen_before``, those seen last before this time,
+    or then and with a name after ``after``, the latest first."""
     wanted = {"client_group": group, "issuer": issuer}
-    conditions = "".join(f" AND {name} = :{name}" for name, value in wanted.items() if value is not None)
-    values = {name: value for name, value in wanted.items() if value is not None}
-    statement = f"WHERE name > :after{conditions} ORDER BY name LIMIT :most"
-    return tables.list(PEOPLE, statement, after=after, most=most, **values)
+    values: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+    conditions = [f"{name} = :{name}" for name in values] + ["seen >= :since", "seen < :until"]
+    values |= {"after": after, "most": most, "since": since, "until": until}
+    if search:
+        conditions.append(contains("name", "label"))
+        values["search"] = like_pattern(search)
+    if seen_before is None:
+        conditions.append("name > :after")
+    else:
+        conditions.append("(seen < :before OR (seen = :before AND name > :after))")
+        values["before"] = seen_before
+    order = "name" if seen_before is None else "seen DESC, name"
+    return tables.list(PEOPLE, f"WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT :most", **values)
 
 
 def forget_person(tables: RightsTables, name: str, audit: AuditEntry | None = None) -> bool:

@@ -9,7 +9,17 @@ from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
 from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
-from gateway.features.admin.interface import ADMINS, ALL, PAGE, READERS, AdminAnswer, AdminCall, AdminRoute, ApiCalls
+from gateway.features.admin.interface import (
+    ADMINS,
+    ALL,
+    FOUND,
+    PAGE,
+    READERS,
+    AdminAnswer,
+    AdminCall,
+    AdminRoute,
+    ApiCalls,
+)
 from gateway.features.people.api.people_keys import KeysOfPeople, delete_people_key, is_people_key, read_people_keys
 from gateway.features.people.api.stores import people_store
 from gateway.features.people.directory import SENDER
@@ -37,7 +47,7 @@ class PeopleCalls(ApiCalls):
         _route("GET", "/me/sessions", ALL, "own_keys.list_sessions", "The person's open sessions.", of_person=True),
         _route("DELETE", "/me/sessions/{id}", ALL, "own_keys.end_session", "End a session.", of_person=True),
         _route("GET", "/admin/v1/people", READERS, "people.list_people", "The people of the last 90 days.",
-                   parameters=(*PAGE, "group", "issuer")),
+                   parameters=(*PAGE, "group", "issuer", *(one for one in FOUND if one != "who"))),
         _route("GET", _PERSON, READERS, "people.show_person", "One person."),
         _route("DELETE", _PERSON, ADMINS, "people.forget_person", "Forget a person's label."),
         _route("PUT", f"{_PERSON}/block", ADMINS, "people.block_person", "Reject all credentials of a person."),

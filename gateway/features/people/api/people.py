@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from configfile.wording import time_text
-from gateway.features.admin.interface import AdminAnswer, AdminCall, not_found, read_text
+from gateway.features.admin.interface import AdminAnswer, AdminCall, is_newest_first, not_found, read_period, read_text
 from gateway.features.people.api.stores import people_store
 from gateway.features.people.records import Block, SeenPerson
 from streams.errors import GatewayError, invalid
@@ -12,21 +12,40 @@ from streams.errors import GatewayError, invalid
 if TYPE_CHECKING:
     from gateway.features.people.followed import FollowedPeople
 
+_FIRST: Final = 1e12
 _LONGEST_REASON: Final = 200
 
 
 async def list_people(call: AdminCall) -> AdminAnswer:
-    """List the people that the caller sees, by name."""
+    """List the people that the caller sees, by name, or the last seen first."""
     size, group, store = call.page_size, call.query.get("group"), await people_store(call)
     if not call.caller.sees_all:
         if group not in (None, call.caller.group):
             return AdminAnswer.page([])
         group = call.caller.group
-    after, issuer = call.query.get("after", ""), call.query.get("issuer")
-    found = await store.people(after, size + 1, group=group, issuer=issuer)
+    after, issuer, before = call.query.get("after", ""), call.query.get("issuer"), None
+    if is_newest_first(call.query, "name"):
+        before, after = _place_of(after)
+    since, until = read_period(call.query, call.config)
+    found = await store.people(
+        after, size + 1, group=group, issuer=issuer, search=call.query.get("search", ""), since=since, until=until,
+        seen_before=before,
+    )  # fmt: skip
     page, block_of = found[:size], await _blocks(call)
     rows = [_row(person, block_of(person.name)) for person in page]
-    return AdminAnswer.page(rows, page[-1].name if len(found) > size else None)
+    if len(found) <= size:
+        return AdminAnswer.page(rows)
+    last = page[-1]
+    return AdminAnswer.page(rows, last.name if before is None else f"{last.seen!r} {last.name}")
+
+
+def _place_of(after: str) -> tuple[float, str]:
+    """Return the time and name after which a page of the newest begins. Raises ``GatewayError`` (400)."""
+    seen, _, name = after.partition(" ")
+    try:
+        return (float(seen), name) if after else (_FIRST, "")
+    except ValueError:
+        raise invalid("after must be the value of next in an earlier page", "after") from None
 
 
 async def show_person(call: AdminCall) -> AdminAnswer:

@@ -11,7 +11,7 @@ from configfile.wording import spell_time, time_text
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
-from gateway.features.admin.interface import AdminAnswer, AdminCall, not_permitted, row_of, unknown_key
+from gateway.features.admin.interface import AdminAnswer, AdminCall, in_thread, not_permitted, row_of, unknown_key
 from gateway.features.people.api.stores import people_store
 from gateway.features.people.opening import people_of
 from gateway.features.people.records import OwnKey
@@ -49,6 +49,18 @@ class KeysOfPeople:
         caller = self.call.caller
         return name in self.keys and (caller.sees_all or caller.sees_group(self._rights(name)[0].group_name))
 
+    def creation_of(self, name: str) -> tuple[float, str]:
+        """Return when a key was made, and by whom."""
+        record = self.records.get(self.keys[name].digest.hex())
+        return 0.0 if record is None else record.made, self.keys[name].person
+
+    def has_state(self, name: str, state: str) -> bool:
+        """Return whether a key has this ``state`` of its row."""
+        has_ended = self.keys[name].until <= self.call.now
+        if state != "refused" and has_ended != (state == "ended"):
+            return False
+        return (self._rights(name)[1] is not None) == (state == "refused")
+
     def row(self, name: str) -> dict[str, Any]:
         """Return the data of one key, with the rights that its person has now."""
         key, (client, refusal) = self.keys[name], self._rights(name)
@@ -76,11 +88,15 @@ class KeysOfPeople:
         )
         assert people is not None, "there are own keys"
         assert followed is not None, "there are own keys"
-        try:
-            client = people.gate.rules.admit(key.issuer, key.claims)[1].client
-        except KeyRefused as error:
-            return ClientKey(name, models=(), only=(), source="rule"), error.info.message
-        assert client is not None, "rules of a read configuration have one"
+        known = people.rights_of_keys.get(key.digest)
+        if known is None or known[0] is not key:
+            try:
+                client = people.gate.rules.admit(key.issuer, key.claims)[1].client
+            except KeyRefused as error:
+                return ClientKey(name, models=(), only=(), source="rule"), error.info.message
+            assert client is not None, "rules of a read configuration have one"
+            people.rights_of_keys[key.digest] = known = key, client
+        client = known[1]
         try:
             people.gate.check_same_person(key.issuer, key.claims, key.person)
         except KeyRefused as error:
@@ -103,8 +119,13 @@ async def read_people_keys(call: AdminCall) -> KeysOfPeople:
         await call.apply_rights()
         with contextlib.suppress(Unavailable):
             records = await (await people_store(call)).list_own_keys()
-    keys = {f"{key.person}/{key.name}": key for key in followed.own_keys}
-    return KeysOfPeople(call, keys, {record.digest: record for record in records})
+    own_keys = list(followed.own_keys)
+
+    def by_name() -> KeysOfPeople:
+        keys = {f"{key.person}/{key.name}": key for key in own_keys}
+        return KeysOfPeople(call, keys, {record.digest: record for record in records})
+
+    return await in_thread(by_name)
 
 
 def is_people_key(config: Config, name: str) -> bool:

@@ -28,9 +28,18 @@ def section_of(page: str, macro: str, source: str, names: Sequence[str] = ()) ->
     return show
 
 
-async def _list(call: PageCall, page: str, macro: str, source: str, query: Mapping[str, str], **more: object) -> Html:
-    answer = await call.read(source, query)
-    return shown_by(page, macro, call, answer.value["data"], next_link(call.path, answer, query), **more)
+async def _list(
+    call: PageCall, page: str, macro: str, source: str, selected: Mapping[str, str], **more: object
+) -> Html:
+    answer = await call.read(source, selected)
+    emptied = {"since": ""} if call.query.get("since") == "" else {}  # an empty one is not the default
+    following = next_link(call.path, answer, {**selected, **emptied})
+    return await in_thread(partial(shown_by, page, macro, call, answer.value["data"], following, **more))
+
+
+def _list_query(call: PageCall, *names: str) -> dict[str, str]:
+    """Return the query of a list that a person searches and filters, the newest first."""
+    return {"order": "newest", **call.query_of("search", "since", "until", "order", "after", *names)}
 
 
 # The caller
@@ -138,9 +147,8 @@ async def clients(call: PageCall) -> Html:
     if "name" in call.query:
         answer = await call.read(with_name(_CLIENT, call.query["name"]))
         return shown_by("keys", "client", call, answer.value, answer.tag, groups)
-    return await _list(
-        call, "keys", "clients", "/admin/v1/keys", call.query_of("group", "state", "after"), groups=groups
-    )
+    query = _list_query(call, "who", "group", "state")
+    return await _list(call, "keys", "clients", "/admin/v1/keys", query, groups=groups, query=query)
 
 
 async def own_keys(call: PageCall) -> Html:
@@ -151,13 +159,12 @@ async def own_keys(call: PageCall) -> Html:
 
 # People
 
-_LIST_PEOPLE: Final = section_of("people", "people", "/admin/v1/people", ("group", "issuer"))
-
 
 async def people(call: PageCall) -> Html | AdminAnswer:
     """Return the people that the caller sees, or the person in the query."""
     if "name" not in call.query:
-        return await _LIST_PEOPLE(call)
+        query = _list_query(call, "group", "issuer")
+        return await _list(call, "people", "people", "/admin/v1/people", query, query=query)
     answer = await call.read(with_name("/admin/v1/people/{name}", call.query["name"]))
     return shown_by("people", "person", call, answer.value)
 
@@ -169,9 +176,9 @@ _DAYS: Final = timedelta(days=7)
 
 
 async def changes(call: PageCall) -> Html:
-    """Return the changes of a period, the oldest first."""
+    """Return the changes of a period, the newest first."""
     today = datetime.now(zone_of(call.config.timezone)).date()
-    query = call.query_of("since", "until", "after")
+    query = _list_query(call, "who")
     if "since" not in call.query:
         query["since"] = str(today - _DAYS)
-    return await _list(call, "audit", "changes", "/admin/v1/audit", query, period=query)
+    return await _list(call, "audit", "changes", "/admin/v1/audit", query, query=query)

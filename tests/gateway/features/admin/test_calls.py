@@ -6,6 +6,7 @@ import http.client
 import json
 import sqlite3
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 
@@ -60,6 +61,10 @@ def test_a_compressed_body_is_refused(shared):
         ("/admin/v1/keys?limit=1001", "limit"),
         ("/admin/v1/keys?limit=1&limit=2", None),
         ("/admin/v1/keys?state=bad", "state"),
+        ("/admin/v1/keys?order=oldest", "order"),
+        ("/admin/v1/keys?until=soon", "until"),
+        ("/admin/v1/people?order=newest&after=x", "after"),
+        ("/admin/v1/audit?order=name", "order"),
         ("/admin/v1/audit?since=soon", "since"),
         ("/admin/v1/audit?after=x", "after"),
         ("/admin/v1/usage?month=2026-13", "month"),
@@ -72,6 +77,43 @@ def test_a_wrong_parameter_is_a_400_that_names_it(shared, path, param):
     reply = shared.call("admin", "GET", path)
     assert reply.status == 400, reply.body
     assert param in (None, reply.json["error"]["param"])
+
+
+def names_in(admin, path, size=2):
+    """Return the names, or the numbers, in all pages of a list."""
+    found, after = [], ""
+    while after is not None:
+        page = admin.call(
+            "admin", "GET", f"{path}&limit={size}&after={after}" if after else f"{path}&limit={size}"
+        ).json
+        found += [row.get("name", row.get("number")) for row in page["data"]]
+        after = page["next"] and quote(page["next"])
+    return found
+
+
+def test_lists_are_searched_and_filtered_and_begin_with_the_newest(tmp_path):
+    with admin_gateway(tmp_path) as admin:
+        for name in ("new_1", "newx1", "NEW-2"):
+            assert admin.call("setup-1", "PUT", f"/admin/v1/keys/{name}", {"group": "ci"}).status == 201
+        for name in ("okta:a", "okta:c", "okta:b"):
+            admin.note_person(name)
+        keys = names_in(admin, "/admin/v1/keys?order=newest")
+        assert {*keys[:3]} == {"new_1", "newx1", "NEW-2"}  # in the same second
+        assert {*keys} == {*names_in(admin, "/admin/v1/keys?state=good")}
+        by = admin.call("admin", "GET", "/admin/v1/keys/new_1").json["by"]
+        for query, expected in (
+            ("search=NEW", {*keys[:3]}), ("search=w_", {"new_1"}), (f"who={by}&since=1h", {*keys[:3]}),
+            ("until=2020-01-01", set()), (f"who={by}&search=x", {"newx1"}), ("who=nobody", set()),
+        ):  # fmt: skip
+            assert {*names_in(admin, f"/admin/v1/keys?{query}")} == expected, query
+        assert names_in(admin, "/admin/v1/people?order=newest&search=okta:") == ["okta:b", "okta:c", "okta:a"]
+        assert names_in(admin, "/admin/v1/people?search=A@EXAMPLE") == ["okta:a"]
+        assert names_in(admin, "/admin/v1/people?until=2020-01-01") == []
+        changes = names_in(admin, "/admin/v1/audit?order=newest")
+        assert changes == sorted(changes, reverse=True)
+        assert len(names_in(admin, f"/admin/v1/audit?who={by}&since=1h")) == len(changes)
+        assert len(names_in(admin, "/admin/v1/audit?search=NEW_1")) == 1
+        assert names_in(admin, "/admin/v1/audit?search=%25n") == []
 
 
 def test_pages_are_stable_while_objects_are_added(tmp_path):
