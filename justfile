@@ -57,6 +57,10 @@ bench-prompt-caches *ARGS:
 bench-steps *ARGS:
     .venv/bin/python bench/steps.py {{ARGS}}
 
+# measure starts, reloads and requests with many keys, models and rows of the ledger, e.g. `just bench-sizes --keys 1000`
+bench-sizes *ARGS:
+    .venv/bin/python bench/sizes.py {{ARGS}}
+
 # compare the cost of this tree with another revision, e.g. `just bench-before v0.2.0 --cases burst,start`
 bench-before REVISION *ARGS:
     .venv/bin/python bench/before.py {{REVISION}} {{ARGS}}

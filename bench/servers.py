@@ -66,8 +66,10 @@ def on_core(core: int, command: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def run_servers(case: Case, server: str = OWN, workers: int = 1, pinned: bool = True) -> Iterator[Standing]:
-    """Run the processes of a case.
+def run_servers(
+    case: Case, server: str = OWN, workers: int = 1, pinned: bool = True, settings: str = CONFIG
+) -> Iterator[Standing]:
+    """Run the processes of a case, with the configuration ``settings``.
 
     ``server`` is ``NAME=COMMAND``. With ``pinned``, the server runs on the first core alone, and all others on the
     second.
@@ -76,7 +78,7 @@ def run_servers(case: Case, server: str = OWN, workers: int = 1, pinned: bool = 
     name, _, command = server.partition("=")
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         config, log = Path(folder) / "trigate.yaml", Path(folder) / "log"
-        config.write_text(CONFIG.format(port=port, provider=provider))
+        config.write_text(settings.format(port=port, provider=provider))
         given = ["--events", str(case.events), "--gap", str(case.gap), "--size", str(case.size)]
         place = on_core if pinned else lambda core, command: list(command)
         upstream = stack.enter_context(running(place(1, [*PEER, "provide", str(provider), *given]), log))

@@ -58,6 +58,16 @@ def test_the_cost_of_steps_is_measured(option, first):
     assert all(float(cell) > 0 for row in found for cell in row[1:])
 
 
+@pytest.mark.process
+@pytest.mark.soak
+def test_the_cost_of_sizes_is_measured():
+    options = ("--rounds", "1", "--seconds", "0.1", "--keys", "3", "--models", "3", "--rows", "3")
+    command = [sys.executable, "bench/sizes.py", *options]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert not said.returncode, said.stderr
+    assert [float(row[3].split()[0]) > 0 for row in rows(said.stdout)] == [True] * 5
+
+
 @pytest.mark.parametrize(
     ("this", "verdict"),
     [
