@@ -1,6 +1,6 @@
 """The log for people at a terminal: one line per exchange, and a second one in case of trouble.
 
-    09:41:07 200 messages→chat fast → openai/gpt-4o-mini             1234→567   2.31s stop
+    09:41:07 200 messages→chat fast → openai/gpt-4o-mini     1234→567  $0.0021   2.31s stop
 
 A request that missed the provider's prompt cache has a line with the cause. The JSON log has everything else
 (``docs/log.md``)."""
@@ -27,6 +27,12 @@ WIDEST: Final = 100
 NARROWEST: Final = 72
 """The widest and narrowest line of an exchange in columns; between them, the terminal decides."""
 
+SESSION: Final = 1800.0
+"""Seconds without a loss after which it is shown again: a new session has begun."""
+
+MOST_SHOWN: Final = 256
+"""Losses that a printer remembers."""
+
 LISTED: Final = 12
 """Losses that are listed, and as many hints; the JSON log has all."""
 
@@ -34,6 +40,7 @@ _INDENT: Final = " " * 9  # under the text after the time
 _ENDED_WIDTH: Final = 15  # columns reserved for the end, so that the columns before it align
 _NARROW_ENDED_WIDTH: Final = 10  # if the terminal has fewer columns than ``WIDEST``
 _SECONDS_WIDTH: Final = 6
+_COST_WIDTH: Final = 8
 
 _ENDED: Final[Mapping[str, str]] = {
     "refused": "refused", "upstream_error": "provider failed", "client_disconnected": "client left",
@@ -53,6 +60,8 @@ class Printer:
 
     colour: bool = False
     columns: Callable[[], int | None] = lambda: None
+    _shown: dict[tuple[str, ...], float] = attrs.field(factory=dict, init=False)
+    """The losses shown, with the time of their last request, in this order."""
 
     @classmethod
     def of(cls, stream: TextIO) -> "Printer":
@@ -66,8 +75,8 @@ class Printer:
     def exchange(self, line: Mapping[str, Any], mask: Mask) -> str:
         """Return the text of an exchange's line, with fields as in ``Ledger.line``."""
         how = _COLOURS.get(line["ended"], _RED)
-        ended = _ending(line)
-        figures = f"{_tokens(line)} {_seconds(line['duration_ms'] / 1000):>{_SECONDS_WIDTH}}"
+        ended = ended_text(line)
+        figures = f"{_tokens(line)} {_cost(line)}{_seconds(line['duration_ms'] / 1000):>{_SECONDS_WIDTH}}"
         columns = min(max(self.columns() or WIDEST, NARROWEST), WIDEST)
         room = columns - len(f"HH:MM:SS 200  {figures} ")
         middle = _apis_and_names(line, mask, room - len(ended))
@@ -78,7 +87,25 @@ class Printer:
             f"{middle}{padding} {figures} "
             f"{ended if how == _GREEN else self._paint(how, ended)}"
         )
-        return "\n".join((first, *self._fold(_problems(line, mask), how if how != _GREEN else _YELLOW)))
+        return "\n".join((first, *self._fold(self._problems(line, mask), how if how != _GREEN else _YELLOW)))
+
+    def _problems(self, line: Mapping[str, Any], mask: Mask) -> str:
+        """Return the error, failed attempts if there were several, losses that may have changed the answer, and a
+        missed cache; empty without trouble."""
+        parts = _error(line), _attempts(line), self._new_losses(line), missed_cache_text(line)
+        return escape(mask(". ".join(part for part in parts if part)))
+
+    def _new_losses(self, line: Mapping[str, Any]) -> str:
+        """Return the losses, unless they repeat those of the client's session: each of its requests may have them."""
+        if not (text := _losses(line)):
+            return ""
+        key = (*(str(line.get(name)) for name in ("client", "project", "model", "target")), text)
+        now = _unix_time(line["at"])
+        before = self._shown.pop(key, -SESSION)
+        self._shown[key] = now
+        if len(self._shown) > MOST_SHOWN:
+            del self._shown[next(iter(self._shown))]
+        return text if now - before >= SESSION else ""
 
     def message(self, seconds: float, level: str, text: str) -> str:
         """Return any other line at a time in Unix seconds; each line of ``text`` gets time and level."""
@@ -104,7 +131,7 @@ class Printer:
 # Parts of the line
 
 
-def _ending(line: Mapping[str, Any]) -> str:
+def ended_text(line: Mapping[str, Any]) -> str:
     """Return the end of the exchange in a word or two; for success, the finish reason."""
     if line["ended"] == "complete":
         return str(line.get("reason", "done"))
@@ -153,25 +180,23 @@ def _count(number: int) -> str:
     return f"{number / 10**6:.1f}M"
 
 
+def _cost(line: Mapping[str, Any]) -> str:
+    """Return the cost, "" for none or an unknown one."""
+    if not (usd := line.get("cost_usd")):
+        return ""
+    text = "<$0.0001" if usd < 0.00005 else f"${usd:.2f}" if usd >= 100 else f"${usd:.4f}"
+    return f"{text:>{_COST_WIDTH}} "
+
+
 def _seconds(seconds: float) -> str:
     return f"{seconds:.2f}s" if seconds < 100 else f"{seconds:.0f}s"
-
-
-def _problems(line: Mapping[str, Any], mask: Mask) -> str:
-    """Return the error, failed attempts if there were several, and losses that may have changed the answer; empty
-    without trouble."""
-    return escape(mask(". ".join(part for part in _parts_of_trouble(line) if part)))
-
-
-def _parts_of_trouble(line: Mapping[str, Any]) -> tuple[str, ...]:
-    return _error(line), _attempts(line), _losses(line), _missed_cache(line)
 
 
 _CHANGED_AT: Final = re.compile(r"([^ :]+):([0-9]+-[0-9]+)(?: \((\w+)\))?")
 """The position of a change: path, characters, and the kind of the new text."""
 
 
-def _missed_cache(line: Mapping[str, Any]) -> str:
+def missed_cache_text(line: Mapping[str, Any]) -> str:
     """Return the tokens that the provider's prompt cache missed, with their cost and the cause.
 
     Unknown causes are omitted, because they suggest no change."""
@@ -198,10 +223,14 @@ def _reason(cause: str, line: Mapping[str, Any]) -> str:
 
 def _error(line: Mapping[str, Any]) -> str:
     """Return the error with the ids to search for: the client's, and the provider's own."""
-    if "message" not in line:
+    if "error" not in line:
         return ""
-    ids = " ".join(f"[{line[name]}]" for name in ("request_id", "upstream_request_id") if line.get(name))
-    return f"{line['error']}: {' '.join(line['message'].split())} {ids}"
+    message = f": {' '.join(line['message'].split())}" if "message" in line else ""
+    return f"{line['error']}{message} {_ids(line)}"
+
+
+def _ids(line: Mapping[str, Any]) -> str:
+    return " ".join(f"[{line[name]}]" for name in ("request_id", "upstream_request_id") if line.get(name))
 
 
 def _attempts(line: Mapping[str, Any]) -> str:
@@ -209,7 +238,7 @@ def _attempts(line: Mapping[str, Any]) -> str:
     tried = line.get("tried", ())
     if len(tried) < 2 or "message" in line:
         return ""
-    return "tried " + ", ".join(f"{one['target']}={one['reason']}" for one in tried)
+    return "tried " + ", ".join(f"{one['target']}={one['reason']}" for one in tried) + f" {_ids(line)}"
 
 
 def _losses(line: Mapping[str, Any]) -> str:
@@ -263,7 +292,12 @@ def _shorten(text: str, room: int) -> str:
 
 def _local(at: str) -> str:
     """Return the local time of a moment in the ledger's format."""
-    return _clock(int(datetime.fromisoformat(at).timestamp()))
+    return _clock(int(_unix_time(at)))
+
+
+def _unix_time(at: str) -> float:
+    """Return a moment in the ledger's format as Unix time."""
+    return datetime.fromisoformat(at).timestamp()
 
 
 @lru_cache(maxsize=2)

@@ -115,15 +115,15 @@ def test_tokens_are_short_and_estimates_are_marked():
 
 
 @pytest.mark.sample(2)
-@pytest.mark.parametrize("line", [GOOD, LEFT, SHUT_DOWN, {**GOOD, "dropped": "system[],tools[].cache_control"}])
+@pytest.mark.parametrize("line", [GOOD, LEFT, {**GOOD, "dropped": "system[],tools[].cache_control"}])
 def test_without_trouble_there_is_no_second_line(line):
     assert len(shown(line)) == 1
 
 
 @pytest.mark.parametrize(
     ("line", "id"),
-    [({**LIMITED, "upstream_request_id": "up_1"}, "[req_1] [up_1]"), (CRASHED, "[req_1]")],
-    ids=["theirs", "ours"],
+    [({**LIMITED, "upstream_request_id": "up_1"}, "[req_1] [up_1]"), (CRASHED, "[req_1]"), (SHUT_DOWN, "[req_1]")],
+    ids=["theirs", "ours", "shutdown"],
 )  # fmt: skip
 def test_an_error_names_the_id_under_which_more_is_found(line, id):
     assert shown(line)[1].endswith(id)
@@ -131,7 +131,7 @@ def test_an_error_names_the_id_under_which_more_is_found(line, id):
 
 def test_a_response_of_a_second_target_reports_the_failure_of_the_first():
     tried = [{"target": "vllm-a", "reason": "connection"}, {"target": "claude", "reason": "ok"}]
-    assert shown({**GOOD, "tried": tried})[1:] == ["         tried vllm-a=connection, claude=ok"]
+    assert shown({**GOOD, "tried": tried})[1:] == ["         tried vllm-a=connection, claude=ok [req_1]"]
     assert shown({**LIMITED, "tried": tried})[1:] == ["         rate_limited: slow down, please [req_1]"]
     assert shown({**LEFT, "tried": tried[:1]})[1:] == []
 
@@ -168,6 +168,23 @@ def test_a_missed_prompt_cache_has_a_line_with_its_cause(cause, at, more, text):
 @pytest.mark.parametrize("more", [{"prompt_cache_cause": "unknown:not_seen"}, {"prompt_cache_cause": None}])
 def test_a_miss_without_a_known_cause_has_no_second_line(more):
     assert len(shown({name: value for name, value in {**MISSED, **more}.items() if value is not None})) == 1
+
+
+def test_a_log_line_shows_the_cost_if_there_is_one():
+    for usd, text in {0.0123456: "$0.0123", 0.00001: "<$0.0001", 2.5: "$2.5000", 1234.5: "$1234.50"}.items():
+        assert f" 1234→567 {text:>8}  2.31s stop" in shown({**GOOD, "cost_usd": usd})[0]
+    assert "$" not in shown({**GOOD, "cost_usd": 0.0})[0]
+
+
+def test_losses_that_repeat_are_shown_once_in_a_session():
+    printer = Printer()
+
+    def lines(at: str, **changes: str) -> int:
+        line = {**GOOD, "dropped": "top_k", "at": f"2026-11-21T{at}Z", **changes}
+        return len(printer.exchange(line, Mask()).split("\n"))
+
+    assert [lines("08:00:00"), lines("08:00:01"), lines("08:25:00"), lines("08:50:00")] == [2, 1, 1, 1]
+    assert [lines("08:50:00", client="bob"), lines("08:50:00", dropped="top_p"), lines("09:20:00")] == [2, 2, 2]
 
 
 def test_losses_are_listed_before_hints():
