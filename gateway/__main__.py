@@ -11,7 +11,7 @@ import click
 
 from gateway import __version__
 from gateway.commands.compare_options import compare
-from gateway.commands.help import CONFIG, Command, Commands, load_function, takes_file
+from gateway.commands.help import AS_JSON, CONFIG, Command, Commands, load_function, takes_file
 from gateway.commands.load_options import APIS, NAMES, load
 from gateway.features.order import ORDER
 from gateway.named_imports import import_named
@@ -142,6 +142,23 @@ def logs(**_: Any) -> None:
     """Show the last lines of your gateway's log, and where the log is: a file, the journal or a terminal.
 
     PORT is needed if you run several gateways; its process number works, too.
+    """
+
+
+@main.command("log", runs="request_story:run", short_help="Print the story of one request.")
+@click.argument("request_id", metavar="REQUEST_ID")
+@click.option("--to", "url", metavar="URL", help="The gateway's URL; default: your running gateways.")
+@click.option("--log", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="Read this log in JSON instead.")  # fmt: skip
+@AS_JSON
+def log_of_request(**_: Any) -> None:
+    """Print the story of one request: attempts, waits, tokens, cost, caches, dropped fields, and for a failure the
+    provider's own words. REQUEST_ID is the x-request-id of its response.
+
+    The gateway keeps its last requests, and the last hundred failures with their texts. Your key in TRIGATE_API_KEY
+    shows your own requests; an admin's key and the ui_key show all. Otherwise the line comes from the gateway's log.
+
+    Exit status: 0, or 1 if nothing is known about the request.
     """
 
 
@@ -388,16 +405,20 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
     sys.exit(load_function("stand_in:run_mock")(host, port, pace))
 
 
-@main.command(short_help="Send a recorded request again, or serve a recorded response.")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("--to", "url", metavar="URL", help="The server's URL; default: http://127.0.0.1:12000.")
+@main.command(short_help="Send a failed or recorded request again, or serve a recorded response.")
+@click.argument("file", type=click.Path(path_type=Path), metavar="REQUEST_ID|FILE")
+@click.option("--to", "url", metavar="URL", help="The server's URL; default: your running gateways, or for FILE "
+              "http://127.0.0.1:12000.")  # fmt: skip
 @click.option("--model", metavar="MODEL", help="Request this model instead of the recorded one.")
 @click.option("--key-env", metavar="NAME", help="The environment variable with the key; default: TRIGATE_API_KEY.")
 @click.option("--serve", "port", type=PORT, metavar="PORT", help="Act as the provider: serve the response on PORT.")
 @click.option("--pace", type=click.FloatRange(0), default=0.0, metavar="SECONDS",
               help="Pause between two events, with --serve; default: 0.")  # fmt: skip
 def replay(file: Path, port: int | None, pace: float, **options: Any) -> None:
-    """Send a recorded request again, and print the response as it arrives.
+    """Send a request again, and print the response as it arrives. It costs as any other request.
+
+    With REQUEST_ID, replay gets the request from the gateway, which keeps the last hundred failed ones. Your key in
+    TRIGATE_API_KEY decides which you can see, and pays; --key-env lets another key of yours pay.
 
     FILE is any file of a recording that serve --record wrote. With --serve, replay instead sends the recorded
     response, with its status, to every POST request.

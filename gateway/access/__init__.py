@@ -7,4 +7,5 @@
   complete responses; ``held_bytes``: bytes by client.
 - ``page_guard``: protection against requests that web pages make browsers send.
 - ``peers``: addresses of clients, also those that connect through proxies.
-- ``refused_keys``: rejected keys, counted and logged for the audit."""
+- ``refused_keys``: rejected keys, counted and logged for the audit.
+- ``visitors``: who may see which requests."""

@@ -32,9 +32,9 @@ class FetchError(Exception):
     """An error: there was no response, or only a part of it. The message is the reason, in lower case."""
 
 
-def fetch(url: str, headers: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
-    """Return the status and the first ``LARGEST`` bytes of the response to a GET. Raises ``FetchError``."""
-    return _send("GET", url, seconds, headers=dict(headers))
+def fetch(url: str, headers: Mapping[str, str], seconds: float, most: int = LARGEST) -> tuple[int, bytes]:
+    """Return the status and the first ``most`` bytes of the response to a GET. Raises ``FetchError``."""
+    return _send("GET", url, seconds, most, headers=dict(headers))
 
 
 def post_form(url: str, form: Mapping[str, str], seconds: float) -> tuple[int, bytes]:
@@ -56,7 +56,7 @@ def _is_local(url: str) -> bool:
     return is_loopback(urlsplit(url).hostname or "")
 
 
-def _send(method: str, url: str, seconds: float, **content: Any) -> tuple[int, bytes]:
+def _send(method: str, url: str, seconds: float, most: int = LARGEST, **content: Any) -> tuple[int, bytes]:
     httpx2 = _library()
     with (
         _failures_reported(OSError, ImportError),
@@ -66,9 +66,9 @@ def _send(method: str, url: str, seconds: float, **content: Any) -> tuple[int, b
         body = b""
         for piece in response.iter_bytes():
             body += piece
-            if len(body) >= LARGEST:
+            if len(body) >= most:
                 break
-        return response.status_code, body[:LARGEST]
+        return response.status_code, body[:most]
 
 
 def client_of(url: str) -> "HttpClient":

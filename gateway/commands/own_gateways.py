@@ -20,7 +20,7 @@ from gateway.commands.explaining import running_gateway
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.registry import RegisteredGateway, running_gateways
 from gateway.commands.running_gateways import local_url
-from gateway.commands.terminal import columns, echo_styled, fold, say
+from gateway.commands.terminal import columns, echo_styled, print_rows, say
 from gateway.config.file_search import find_config_file
 from gateway.config.loading import load
 from gateway.features.known import features_of
@@ -106,9 +106,7 @@ def status() -> int:
     for number, one in enumerate(found):
         head = click.style(f"trigate {one.version}", bold=True)
         echo_styled(f"{'' if number == 0 else chr(10)}{head} on {_where(one)}, process {one.process}")
-        for label, text in _rows_of(one):
-            line = f"  {label:{_LABEL}}{text}"
-            click.echo(line if width is None else fold(line, width, " " * _LABEL))
+        print_rows(_rows_of(one), _LABEL, width)
     return GOOD
 
 

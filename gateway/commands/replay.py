@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ import trio
 
 from gateway.commands.addressing import HERE, KEY, address_of, credential_headers, with_model
 from gateway.commands.fetching import FetchError, client_of, response_to
+from gateway.commands.request_story import kept_request
 from gateway.http.response import ChannelBody, Response
 from gateway.logs.setup import Log
 from gateway.serving.http_app import App
@@ -39,16 +41,15 @@ _SHOWN = (
 
 
 def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> int:
-    """Send the recorded request and return the exit status."""
+    """Send the request of a recording, or the kept request with this id, and return the exit status."""
     try:
+        if not file.exists() and len(file.parts) == 1 and not file.suffix:
+            return _run_kept(str(file), url, model, key_env)
         recorded = read_recording(file)
         if recorded.request is None:
             raise UnreadableRecording(f"{recorded.name}: the recording has no request")
-        own = model is None or CODECS[recorded.api].wire.model_member is None
-        body = recorded.request if own or model is None else with_model(recorded.request, model)
-        key = os.environ.get(key_env or KEY)
-        if key_env is not None and not key:
-            raise UnreadableRecording(f"--key-env: the environment variable {key_env} is not set")
+        body = _body_for(recorded.api, recorded.request, model)
+        key = _key_in(key_env)
         address = address_of(url or HERE, recorded.api, model or recorded.model, recorded.stream)
         if not CODECS[recorded.api].wire.framing.matches_type(recorded.content_type):
             address = address.partition("?")[0]  # its request had no ?alt=sse
@@ -61,11 +62,34 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
     return 2
 
 
-async def _send(url: str, api: Api, body: bytes, key: str | None) -> int:
-    """Send ``body``, print the response as it arrives, and return the exit status.
+def _run_kept(request_id: str, url: str | None, model: str | None, key_env: str | None) -> int:
+    _key_in(key_env)
+    kept = kept_request(request_id, url, key_env or KEY)
+    if kept is None:
+        return 2
+    body = _body_for(kept.api, kept.body, model)
+    address = address_of(kept.url, kept.api, model or kept.model, kept.is_streamed)
+    return trio.run(_send, address, kept.api, body, kept.key, kept.headers)
+
+
+def _body_for(api: Api, body: bytes, model: str | None) -> bytes:
+    """Return ``body`` with another ``model`` if it has a model. Raises ``UnreadableRecording``."""
+    return body if model is None or CODECS[api].wire.model_member is None else with_model(body, model)
+
+
+def _key_in(variable: str | None) -> str | None:
+    """Return the key in a variable, by default ``KEY``. Raises ``UnreadableRecording`` if another one is unset."""
+    key = os.environ.get(variable or KEY)
+    if variable is not None and not key:
+        raise UnreadableRecording(f"--key-env: the environment variable {variable} is not set")
+    return key
+
+
+async def _send(url: str, api: Api, body: bytes, key: str | None, more: Mapping[str, str] | None = None) -> int:
+    """Send ``body`` with ``more`` headers, print the response as it arrives, and return the exit status.
 
     Raises ``FetchError`` and ``trio.TooSlowError``."""
-    headers = {"content-type": "application/json", **credential_headers(api, key)}
+    headers = {"content-type": "application/json", **credential_headers(api, key), **(more or {})}
     with trio.fail_after(TIMEOUT) as limit:
         async with client_of(url) as client, response_to(client, "POST", url, headers, body) as response:
             click.echo(f"{response.status_code} {url}", err=True)

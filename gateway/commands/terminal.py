@@ -43,6 +43,13 @@ def fold(line: str, width: int, hanging: str = _HANGING) -> str:
     )
 
 
+def print_rows(rows: Iterable[tuple[str, str]], label_width: int, width: int | None) -> None:
+    """Print labels with texts, which are wrapped to ``width``; ``None`` wraps nothing."""
+    for label, text in rows:
+        line = f"  {label:{label_width}}{text}"
+        click.echo(line if width is None else fold(line, width, " " * label_width))
+
+
 def page(*sections: Sequence[str]) -> str:
     """Return the lines of a report, with an empty line between two sections."""
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"

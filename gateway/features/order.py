@@ -38,6 +38,7 @@ ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("metrics", "among the observers, whose order does not matter"),
     OrderLine("tracing", "after the metrics, which count its lost spans"),
     OrderLine("live_view", "among the observers, whose order does not matter"),
+    OrderLine("failures", "among the observers, whose order does not matter"),
     OrderLine("kept_ledger", "after the observers: it stores what is settled", has_commands=True),
     OrderLine("notices", "after the kept ledger, which first raises budgets to what they were before a restart"),
     OrderLine("shadow", "after the kept ledger, which stores the last of its exchanges when the process ends"),

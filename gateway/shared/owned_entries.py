@@ -44,6 +44,10 @@ class OwnedEntries(Generic[O, K, V]):
         found = None if own is None else own.get(key)
         return None if found is None else found[0]
 
+    def find(self, key: K) -> V | None:
+        """Return an entry of any owner with this ``key``."""
+        return next((own[key][0] for own in self._entries_of.values() if key in own), None)
+
     def put(self, owner: O, key: K, value: V, size: int = 1) -> None:
         """Add or replace an entry of this ``size``, which becomes the newest of ``owner``."""
         own = self._entries_of.get(owner)

@@ -105,7 +105,7 @@ def run(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None) -> "
 
 def _text(stream: IO[bytes]) -> str:
     stream.seek(0)
-    return stream.read().decode().replace("\r\n", "\n")
+    return stream.read().decode(errors="replace").replace("\r\n", "\n")
 
 
 @attrs.frozen

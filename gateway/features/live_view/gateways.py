@@ -19,10 +19,10 @@ import msgspec
 import trio
 
 from gateway import __version__
+from gateway.access.visitors import Visitor
 from gateway.features.live_view.charts import STEP, STEPS, current_step
 from gateway.features.live_view.live import COLUMNS, LiveView, View
 from gateway.features.live_view.pages.viewer_events import Send
-from gateway.features.live_view.pages.visitors import Visitor
 from gateway.http.offload import run_in_thread
 from gateway.logs.masking import Mask
 from gateway.shared.owned_entries import OwnedEntries

@@ -11,14 +11,14 @@ from gateway.config.loading import Config
 from gateway.config.state_storage import KEEPING_KEYS
 from gateway.features.live_view.feature import LiveViewKeys
 from gateway.features.live_view.live import LiveView
-from gateway.features.live_view.pages.routes import GUARDED, live_view_routes
+from gateway.features.live_view.routes import GUARDED, live_view_routes
 from gateway.named_imports import import_named
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 
 if TYPE_CHECKING:
     from gateway.features.live_view.gateways import Gateways
-    from gateway.features.live_view.pages.workers import OtherWorkers
+    from gateway.features.live_view.pages.workers import OtherViews
 
 
 class RunningLiveView(Running):
@@ -32,7 +32,7 @@ class RunningLiveView(Running):
         config: Config,
         ports: Ports,
         live_view: LiveView,
-        others: "OtherWorkers | None",
+        others: "OtherViews | None",
         gateways: "Gateways | None",
     ) -> None:
         self.live_view = live_view
@@ -75,7 +75,7 @@ def open_live_view(config: Config, ports: Ports, before: Running | None) -> Runn
     directory, others, gateways = ports.options.get("workers"), None, None
     folder = directory if isinstance(directory, Path) else None
     if folder is not None:
-        others = import_named("gateway.features.live_view.pages.workers:OtherWorkers")(folder)
+        others = import_named("gateway.features.live_view.pages.workers:OtherViews")(folder)
     storage, database = config.state_storage, ports.database
     if storage is not None and storage.type in KEEPING_KEYS and database is not None:
         opening = import_named("gateway.features.live_view.gateways:Gateways")

@@ -1,7 +1,5 @@
 """The pages of the live view, which are read-only and not recorded in the ledger."""
 
-import hashlib
-import hmac
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache, partial
@@ -13,23 +11,21 @@ import msgspec
 import trio
 
 from configfile.keys import part_of
-from gateway.access.authentication import Authenticator
-from gateway.access.callers import OPERATOR, caller_named
 from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
+from gateway.access.visitors import Visitor, admit
 from gateway.config.loading import Config
 from gateway.exchange.service import Service
 from gateway.features.live_view.feature import LiveViewKeys
 from gateway.features.live_view.live import FoundExchange
 from gateway.features.live_view.opening import RunningLiveView
-from gateway.features.live_view.pages.paths import EVENTS, FILES, MODELS, STREAM, page_links
 from gateway.features.live_view.pages.signed_in import signed_in_viewers
 from gateway.features.live_view.pages.viewer_events import MakeEvent, Send, event_maker, send_news, send_stream
 from gateway.features.live_view.pages.viewings import audit_list, audit_stream
-from gateway.features.live_view.pages.visitors import Visitor, visitor_of
+from gateway.features.live_view.routes import EVENTS, FILES, MODELS, STREAM, page_links
 from gateway.http.headers import Headers
 from gateway.http.offload import offload_always
-from gateway.http.pages import GUARDED, TEXT, as_bearer
+from gateway.http.pages import GUARDED, TEXT
 from gateway.http.response import ChannelBody, Response
 from gateway.routing.plan import Wall
 from gateway.routing.router import Explanation, Router
@@ -38,36 +34,6 @@ from gateway.serving.route_table import Handler
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import APIS
-
-_CHALLENGE: Final = (("www-authenticate", 'Basic realm="trigate", charset="UTF-8"'),)
-_KEY_WANTED: Final = (
-    "this page requires a key: enter the ui_key or one of the client_keys as the password, with any user name"
-)
-
-
-def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, has_client_keys: bool) -> Visitor:
-    """Return the viewer who sent ``headers``. Raises ``GatewayError`` (401) without repeating a key.
-
-    ``ui_key`` is the digest of the key for everything. With ``has_client_keys``,
-    holders of client keys see what their role permits: by default their own exchanges."""
-    if ui_key is None and not has_client_keys:
-        return Visitor()
-    shown = tuple(as_bearer(name, value) for name, value in headers)
-    keys = [value[7:].strip() for name, value in shown if name == "authorization" and value[:7].lower() == "bearer "]
-    for key in keys:
-        if ui_key is not None and hmac.compare_digest(hashlib.sha256(key.encode("latin-1")).digest(), ui_key):
-            return Visitor(by="ui_key", caller=OPERATOR)
-    if has_client_keys:
-        try:
-            name = authenticator.authenticate(shown)
-            seconds = authenticator.seconds_left(shown)
-            return visitor_of(caller_named(authenticator, name), "client key", seconds)
-        except KeyRefused as error:
-            if error.info.kind == "permission":
-                raise
-            raise KeyRefused(error.info.message, error.reason, error.client, headers=_CHALLENGE) from None
-    raise KeyRefused(_KEY_WANTED, "unknown" if keys else "missing", headers=_CHALLENGE)
-
 
 _EVENTS: Headers = (("content-type", "text/event-stream; charset=utf-8"), ("x-accel-buffering", "no"), *GUARDED)
 _JSON: Headers = (("content-type", "application/json"), *GUARDED)

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from gateway.access.visitors import Visitor, visitor_of
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.live_view.pages.visitors import Visitor, visitor_of
 from gateway.http.pages import LIVE, WITH_KEY
 from gateway.http.response import Response
 from gateway.serving.incoming_request import IncomingRequest

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.access.authentication import Authenticator
+from gateway.access.visitors import admit
 from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.features.live_view import charts
@@ -24,7 +25,6 @@ from gateway.features.live_view import live as watching
 from gateway.features.live_view.charts import OTHERS
 from gateway.features.live_view.ended import RECENT
 from gateway.features.live_view.live import COLUMNS, QUEUED, SHOWN, LiveView, View
-from gateway.features.live_view.pages.pages import admit
 from gateway.features.live_view.pages.viewer_events import event_maker
 from gateway.features.live_view.transcripts import EACH, PIECE, Transcript, Transcripts
 from gateway.http.redaction import redact

@@ -1,10 +1,19 @@
-"""The paths of the live view."""
+"""The paths of the live view. Handlers are imported with the first request."""
 
+from collections.abc import Iterator
 from typing import Final
 
-from gateway.config.settings import Config
+from gateway.access.page_guard import GuardedPaths
+from gateway.config.loading import Config
 from gateway.config.state_storage import KEEPING_KEYS
+from gateway.exchange.service import Service
 from gateway.http.pages import LIVE
+from gateway.seams.route import HttpRoute
+from gateway.serving.late_views import LateViews
+
+_PAGES: Final = "gateway.features.live_view.pages.pages"
+
+GUARDED: Final = (GuardedPaths(LIVE, (LIVE, f"{LIVE}/"), are_views=True),)
 
 FILES: Final = {
     LIVE: ("index.html", "text/html; charset=utf-8"),
@@ -32,3 +41,10 @@ def page_links(config: Config) -> bytes:
 EVENTS: Final = "/ui/events"
 MODELS: Final = "/ui/models"
 STREAM: Final = "/ui/streams/{id}"
+
+
+def live_view_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
+    """Yield the routes of the live view."""
+    views = LateViews((_PAGES,), "ui_views", (service, config, service.opened.features["live_view"]))
+    for path in (*FILES, EVENTS, MODELS, STREAM):
+        yield HttpRoute(path, views.view(path), is_page=path == LIVE, uses=("pages",))

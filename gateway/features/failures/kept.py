@@ -1,0 +1,253 @@
+"""The last exchanges of a process: the log lines of all, and the texts of those that failed.
+
+Each exchange belongs to its client. Without room, the client with the most loses its oldest exchange. They last as
+long as the process."""
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from gateway.access.page_guard import GuardedPaths
+from gateway.config.settings import Config
+from gateway.exchange.service import Service
+from gateway.http.headers import Headers
+from gateway.http.pages import STORY
+from gateway.http.redaction import Secrets, credentials_among
+from gateway.ledger.record import ArrivedRequest, Record
+from gateway.named_imports import import_named
+from gateway.request.client_request import ClientRequest
+from gateway.seams.hooks import Hooks
+from gateway.seams.observe import ExchangeObserver
+from gateway.seams.observed_stream import ObservedStream
+from gateway.seams.route import HttpRoute
+from gateway.seams.running import Ports, Running
+from gateway.serving.late_views import LateViews
+from gateway.shared.owned_entries import OwnedEntries
+from gateway.upstream.request import UpstreamRequest
+from streams.events import Api
+
+if TYPE_CHECKING:
+    from gateway.serving.other_workers import OtherWorkers
+
+_VIEWS: Final = "gateway.features.failures.views"
+
+LINES: Final = 300
+"""Exchanges without a failure, whose lines are stored."""
+FAILURES: Final = 100
+"""Failed exchanges."""
+BYTES: Final = 32 * 2**20
+"""Bytes of the texts of all failed exchanges."""
+EACH: Final = 4 * 2**20
+"""Bytes of a request that is stored."""
+WORDS: Final = 4096
+"""Bytes stored of each provider's error."""
+HELD: Final = 64 * 2**20
+"""Bytes of the requests of all running exchanges."""
+STREAMED: Final = 128 * 2**10
+"""Bytes of the request of a running stream, which may take minutes."""
+
+_FAILED: Final = frozenset(("refused", "upstream_error", "internal_error", "shutdown"))
+_UNFAILED: Final = frozenset(("ok", "hedge_lost", "client_left"))
+_UNREAD: Final = "the gateway rejected it before it read it"
+_NO_TURN: Final = "it requests no answer of a model"
+_SENT_AGAIN: Final = frozenset(("anthropic-version", "anthropic-beta", "openai-beta"))
+
+
+@attrs.frozen(eq=False, repr=False)
+class ProviderError:
+    """An error in a provider's words."""
+
+    provider: str
+    status: int
+    body: bytes
+
+
+@attrs.frozen(eq=False, repr=False)
+class FailureTexts:
+    """The public texts of a failed exchange.
+
+    ``message`` is that of the client's error. ``request`` is the body, ``None`` if it is not stored, for the reason
+    ``why_not``. ``model`` and ``is_streamed`` belong to the path. ``secrets`` are those that the texts may repeat."""
+
+    message: str | None
+    errors: tuple[ProviderError, ...]
+    request: bytes | None
+    why_not: str
+    headers: Headers
+    model: str | None
+    is_streamed: bool
+    secrets: Secrets
+
+
+@attrs.define(eq=False, repr=False)
+class KeptExchange:
+    """An ended exchange of ``client``: its log line, and the texts of a failure."""
+
+    client: str | None
+    api: Api
+    line: Mapping[str, Any]
+    texts: FailureTexts | None
+
+
+class ObservedExchange(ExchangeObserver):
+    """A running exchange. A step that hides a part of it makes it lose all texts."""
+
+    keeps_texts = True
+
+    def __init__(self, kept: "KeptExchanges", record: Record) -> None:
+        self._kept = kept
+        self._size = 0
+        self._client_request: ClientRequest | None = None
+        self._body: bytes | None = None
+        self._why_not = _UNREAD if record.endpoint is None else _NO_TURN
+        self._sent: list[tuple[object, str, Callable[[], Secrets]]] = []
+        self._errors: list[ProviderError] = []
+        self._failed: tuple[str, int] | None = None
+        self._is_hidden = False
+
+    def note_request(self, client_request: ClientRequest, body: bytes | None, *, is_turn: bool) -> None:
+        self._client_request = client_request
+        if not is_turn:
+            self._why_not = _NO_TURN
+        elif body is None:
+            self._why_not = "a step may hide a part of it"
+        elif len(body) > EACH or self._kept.held + len(body) > HELD:
+            self._why_not = "there was no room for it"
+        elif not self._is_hidden:
+            self._body = body
+            self._size = len(body)
+            self._kept.held += self._size
+
+    def note_sent(
+        self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
+    ) -> None:
+        self._sent.append(((request.url, request.headers), provider, secrets))
+
+    def note_head(self, request: UpstreamRequest, status: int, headers: Headers) -> None:
+        self._failed = None
+        if status >= 400:
+            sent = request.url, request.headers
+            providers = (provider for identity, provider, _ in reversed(self._sent) if identity == sent)
+            self._failed = next(providers, ""), status
+
+    def note_body(self, body: bytes) -> None:
+        if self._failed is not None and not self._is_hidden:
+            self._errors.append(ProviderError(*self._failed, body[:WORDS]))
+            self._failed = None
+
+    def note_stream(self, stream: ObservedStream) -> None:
+        if self._size > STREAMED:
+            self._drop_body(f"its answer had begun, and it has more than {STREAMED >> 10} KiB")
+
+    def note_hidden(self) -> None:
+        self._is_hidden = True
+        self._errors.clear()
+        self._drop_body("a step hid a part of it")
+
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        texts = self._texts(record) if _has_failed(line) else None
+        self._kept.add(KeptExchange(record.client, record.api, line, texts))
+        self._drop_body("")
+
+    def _drop_body(self, why_not: str) -> None:
+        self._kept.held -= self._size
+        self._body, self._size, self._why_not = None, 0, why_not
+
+    def _texts(self, record: Record) -> FailureTexts:
+        request = self._client_request
+        headers: Headers = () if request is None else request.headers
+        found = (*credentials_among(headers), *(word for _, _, secrets in self._sent for word in secrets()))
+        error = None if self._is_hidden else record.error
+        return FailureTexts(
+            message=None if error is None else error.message,
+            errors=tuple(self._errors),
+            request=self._body,
+            why_not=self._why_not,
+            headers=tuple(pair for pair in headers if pair[0] in _SENT_AGAIN),
+            model=None if request is None else request.path.model,
+            is_streamed=record.stream,
+            secrets=tuple(dict.fromkeys(found)),
+        )
+
+
+def _has_failed(line: Mapping[str, Any]) -> bool:
+    return line["ended"] in _FAILED or any(one["reason"] not in _UNFAILED for one in line.get("tried", ()))
+
+
+class KeptExchanges:
+    """The last exchanges of a process. Used from the trio thread only. ``held`` is the size of running requests."""
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._lines: OwnedEntries[str | None, str, KeptExchange] = OwnedEntries(LINES)
+        self._failures: OwnedEntries[str | None, str, KeptExchange] = OwnedEntries(BYTES)
+
+    def observe(self, record: Record, arrived: ArrivedRequest | None = None) -> ObservedExchange:
+        return ObservedExchange(self, record)
+
+    def add(self, ended: KeptExchange) -> None:
+        """Store an exchange in place of an earlier one with the same client and id."""
+        request_id, texts = ended.line["request_id"], ended.texts
+        self._lines.remove(ended.client, request_id)
+        self._failures.remove(ended.client, request_id)
+        if texts is None:
+            self._lines.put(ended.client, request_id, ended)
+        else:
+            size = len(texts.request or b"") + sum(len(error.body) for error in texts.errors)
+            self._failures.put(ended.client, request_id, ended, max(size, BYTES // FAILURES))
+
+    def find(self, request_id: str, client: str | None) -> KeptExchange | None:
+        """Return the exchange ``request_id`` of ``client``; that of any client if it is ``None``."""
+        for entries in (self._failures, self._lines):
+            found = entries.find(request_id) if client is None else entries.get(client, request_id)
+            if found is not None:
+                return found
+        return None
+
+
+class KeptFailures(Running):
+    """The kept exchanges of a process with the paths of one configuration.
+
+    ``others`` are the other workers, ``None`` in a single process."""
+
+    def __init__(self, kept: KeptExchanges, config: Config, ports: Ports, others: "OtherWorkers | None") -> None:
+        self.kept = kept
+        self.others = others
+        self.has_tasks = others is not None
+        self.hooks = Hooks(
+            observe=(kept.observe,),
+            routes=(partial(_routes_of, kept, config, others),),
+            guarded=(GuardedPaths(STORY, are_views=True),),
+        )
+        self._mask = ports.ledger.mask
+
+    @property
+    def lasting(self) -> object:
+        return self.kept
+
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        async with trio.open_nursery() as nursery:
+            if self.others is not None:
+                nursery.start_soon(self.others.answer, import_named(f"{_VIEWS}:replier")(self.kept, self._mask))
+            task_status.started()
+            await ending.wait()
+            nursery.cancel_scope.cancel()
+
+
+def _routes_of(
+    kept: KeptExchanges, config: Config, others: "OtherWorkers | None", service: Service
+) -> Iterator[HttpRoute]:
+    views = LateViews((_VIEWS,), "failure_views", (service, config, kept, others))
+    yield HttpRoute(STORY, views.view("story"), uses=("pages",))
+
+
+def open_failures(config: Config, ports: Ports, before: Running | None) -> KeptFailures:
+    """Return the kept failures, with those of ``before``."""
+    directory, others = ports.options.get("workers"), None
+    if isinstance(directory, Path):
+        others = import_named("gateway.serving.other_workers:OtherWorkers")(directory, "story")
+    return KeptFailures(before.kept if isinstance(before, KeptFailures) else KeptExchanges(), config, ports, others)
