@@ -14,7 +14,7 @@ MINUTE: Final = 60.0
 MOST: Final = 30
 """Wrong keys from one address per minute; others get a 429."""
 
-_NO_GUESS: Final = ("missing", "expired", "session_ended", "blocked", "not_admitted")
+_NO_GUESS: Final = ("missing", "expired", "session_ended", "sign_in_due", "blocked", "not_admitted")
 """The reasons that do not count as wrong keys: the sender has no key, or a true one that is not valid now."""
 
 _GUESSED: Final = "too many requests with wrong keys from this address: wait, then send the correct key"
