@@ -77,16 +77,16 @@ class OtherKeys(Protocol):
         """Return whether there is a key ``name`` that the caller sees."""
         ...
 
-    def creation_of(self, name: str) -> tuple[float, str]:
-        """Return when a key was made, and the name of its author."""
+    def creation_of(self, name: str) -> tuple[str, str]:
+        """Return the text of when a key was made, and the name of its author."""
         ...
 
     def has_state(self, name: str, state: str) -> bool:
         """Return whether a key has this ``state`` of its row."""
         ...
 
-    def row(self, name: str) -> dict[str, Any]:
-        """Return the data of one key."""
+    async def rows(self, names: Sequence[str]) -> Mapping[str, dict[str, Any]]:
+        """Return the data of some keys by name."""
         ...
 
 

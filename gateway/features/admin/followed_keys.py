@@ -86,7 +86,7 @@ class FollowedKeys(ClientSource):
         self._clock = clock
         self._table: KeyTable | None = None
         self._texts: dict[str, str] | None = None
-        self._known: dict[StoredItem, ClientKey | str] = {}
+        self._known: dict[StoredItem, _KnownItem] = {}
         self._reader: StoredReader | None = None
         self._logged: dict[str, str] = {}
         self._since: float | None = None
@@ -122,6 +122,11 @@ class FollowedKeys(ClientSource):
         if self._texts is None:
             self._texts = {} if self._table is None else {item.name: item.item for item in self._table.clients}
         return self._texts
+
+    @property
+    def creations(self) -> Mapping[str, tuple[str, str]]:
+        """When the last known clients were added, and by whom, by name; empty texts if that is not known."""
+        return {item.name: (known.added, known.by) for item, known in self._known.items()}
 
     @property
     def stale(self) -> float:
@@ -263,18 +268,30 @@ class FollowedKeys(ClientSource):
         self._since = None
 
     def _stored(self, config: Config, table: "KeyTable") -> StoredClients:
-        self._known = {item: self._known.get(item) or _client_or_error(item) for item in table.clients}
+        self._known = {item: self._known.get(item) or _KnownItem.read(item) for item in table.clients}
         reader = self._reader
         if reader is None or not reader.fits(config):
             reader = self._reader = StoredReader(config)
-        found = reader.read([raw for raw in self._known.values() if not isinstance(raw, str)])
-        unreadable = {item.name: raw for item, raw in self._known.items() if isinstance(raw, str)}
+        found = reader.read([one.client for one in self._known.values() if not isinstance(one.client, str)])
+        unreadable = {item.name: one.client for item, one in self._known.items() if isinstance(one.client, str)}
         return attrs.evolve(found, refused={**unreadable, **found.refused})
 
 
-def _client_or_error(item: "StoredItem") -> ClientKey | str:
-    """Return the client that ``item`` stores, or the reason why it is invalid."""
-    try:
-        return read_item(item.name, parse_stored(item.name, item.item)["client"])
-    except ConfigError as error:
-        return "; ".join(f"{one.path}: {one.found}" for one in error.mistakes)
+@attrs.frozen(eq=False, repr=False)
+class _KnownItem:
+    """A stored ``client``, or the reason why it is invalid, and the texts of when and by whom it was added."""
+
+    client: ClientKey | str
+    added: str = ""
+    by: str = ""
+
+    @classmethod
+    def read(cls, item: "StoredItem") -> "_KnownItem":
+        kept: Mapping[str, Any] = {}
+        client: ClientKey | str
+        try:
+            kept = parse_stored(item.name, item.item)
+            client = read_item(item.name, kept["client"])
+        except ConfigError as error:
+            client = "; ".join(f"{one.path}: {one.found}" for one in error.mistakes)
+        return cls(client, str(kept.get("added") or ""), str(kept.get("by") or ""))

@@ -36,6 +36,12 @@ def stored_texts(call: AdminCall) -> Mapping[str, str]:
     return {} if keys is None or call.config.stored_clients == "off" else keys.texts
 
 
+def stored_creations(call: AdminCall) -> Mapping[str, tuple[str, str]]:
+    """Return when each stored client was added, and by whom."""
+    keys = call.admin.keys
+    return {} if keys is None or call.config.stored_clients == "off" else keys.creations
+
+
 def stored_group(name: str, text: str) -> str | None:
     group = stored_settings(name, text).get("group")
     return group if isinstance(group, str) else None

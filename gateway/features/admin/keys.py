@@ -28,6 +28,7 @@ from gateway.features.admin.key_storage import (
     check_unused,
     current_config,
     refresh_keys,
+    stored_creations,
     stored_group,
     stored_keys_of,
     stored_texts,
@@ -49,7 +50,10 @@ async def list_keys(call: AdminCall) -> AdminAnswer:
     """List the clients that the caller sees, by name, or the newest first."""
     await refresh_keys(call)
     others = [keys for part in call.parts if (keys := await part.read_keys(call)) is not None]
-    return await in_thread(partial(_page, call, others))
+    page, rows, following = await in_thread(partial(_page, call, others))
+    for keys in others:
+        rows |= await keys.rows([name for name in page if name in keys.keys])
+    return AdminAnswer.page([rows[name] for name in page], following)
 
 
 async def show_key(call: AdminCall) -> AdminAnswer:
@@ -57,7 +61,7 @@ async def show_key(call: AdminCall) -> AdminAnswer:
     name = call.names["name"]
     if (part := _part_with_key(call, name)) is not None:
         keys = await part.read_keys(call)
-        row = keys.row(name) if keys is not None and keys.sees(name) else None
+        row = (await keys.rows([name]))[name] if keys is not None and keys.sees(name) else None
     else:
         row = await in_thread(partial(_visible_row, call, name))
     if row is None:
@@ -193,8 +197,9 @@ def _keep_old(text: Any) -> float:
         raise invalid(f"keep_old: {wrong.found}; expected a duration, such as 24h, or 0", "keep_old") from None
 
 
-def _page(call: AdminCall, others: Sequence[OtherKeys]) -> AdminAnswer:
-    """Return the page of visible clients that the query selects."""
+def _page(call: AdminCall, others: Sequence[OtherKeys]) -> tuple[Sequence[str], dict[str, dict[str, Any]], str | None]:
+    """Return the names on the page of visible keys that the query selects, the rows of those that are not in
+    ``others``, and the ``after`` of the next page."""
     config, texts = current_config(call), stored_texts(call)
     group, state = call.query.get("group"), call.query.get("state")
     if state is not None and state not in _STATES:
@@ -204,25 +209,15 @@ def _page(call: AdminCall, others: Sequence[OtherKeys]) -> AdminAnswer:
     for name in texts.keys() - clients.keys():
         groups[name] = stored_group(name, texts[name])
     names = [name for name, one in groups.items() if call.caller.sees_group(one) and (group is None or one == group)]
-    names += [name for keys in others for name in keys.names(group)]
+    owners = {name: keys for keys in others for name in keys.names(group)}
+    names += owners
 
     search, who, now = call.query.get("search", "").lower(), call.query.get("who"), datetime.now(UTC)
     newest, (since, until) = is_newest_first(call.query, "name"), read_period(call.query, call.config)
 
-    def others_with(name: str) -> OtherKeys | None:
-        return next((one for one in others if name in one.keys), None)
-
-    def creation_of(name: str) -> tuple[str, str]:
-        """Return when a key was added, and by whom; empty for those of the file."""
-        if (keys := others_with(name)) is not None:
-            at, by = keys.creation_of(name)
-            return time_text(at), by
-        kept = stored_or_empty(name, texts[name]) if name in texts else {}
-        return str(kept.get("added") or ""), str(kept.get("by") or "")
-
     def has_state(name: str) -> bool:
-        if (keys := others_with(name)) is not None:
-            return keys.has_state(name, str(state))
+        if name in owners:
+            return owners[name].has_state(name, str(state))
         return ("refused" if name not in clients else client_state(clients[name], now)) == state
 
     if search:
@@ -230,7 +225,10 @@ def _page(call: AdminCall, others: Sequence[OtherKeys]) -> AdminAnswer:
     first, last = time_text(since), time_text(until) if "until" in call.query else "~"
     times = {}
     if newest or who or "since" in call.query or "until" in call.query:
-        facts = {name: creation_of(name) for name in names}
+        stored = stored_creations(call)
+        facts = {
+            name: owners[name].creation_of(name) if name in owners else stored.get(name, ("", "")) for name in names
+        }
         names = [name for name, (at, by) in facts.items() if who in (None, "", by) and first <= (at or first) < last]
         if "since" in call.query or "until" in call.query:
             names = [name for name in names if facts[name][0]]
@@ -242,9 +240,7 @@ def _page(call: AdminCall, others: Sequence[OtherKeys]) -> AdminAnswer:
     ordered = items_after(names, call.query, key, newest=newest)
     wanted = ordered if state is None else filter(has_state, ordered)
     page, following = first_page(wanted, call.page_size, key)
-    rows = [_row(name, clients, texts, config) if (keys := others_with(name)) is None else keys.row(name)
-            for name in page]  # fmt: skip
-    return AdminAnswer.page(rows, following)
+    return page, {name: _row(name, clients, texts, config) for name in page if name not in owners}, following
 
 
 def _visible_row(call: AdminCall, name: str) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import attrs
 
+from configfile.wording import time_text
 from gateway.features.admin.interface import FollowedRights, RightsNews
 from gateway.features.people.records import Block
 from gateway.features.people.rows import BLOCKS
@@ -16,7 +17,7 @@ from gateway.stores.record_tables import CLOCK_SKEW, RightsTables, replace_row
 @attrs.frozen(repr=False)
 class PersonKey:
     """An own key with its person's issuer, label and claims at the last sign-in or token, which was ``confirmed`` at
-    this Unix time."""
+    this Unix time. ``made`` is the text of when it was made."""
 
     digest: bytes
     person: str
@@ -26,6 +27,7 @@ class PersonKey:
     label: str
     claims: Mapping[str, Any]
     confirmed: float
+    made: str
 
 
 @attrs.frozen(repr=False)
@@ -104,7 +106,7 @@ class FollowedPeople(FollowedRights):
 
 _ENDED: Final = "SELECT id, tokens_until, person FROM {person_sessions} WHERE ended IS NOT NULL AND tokens_until > :now"
 _OWN_KEYS: Final = """
-    SELECT k.digest, k.person, k.name, k.until, p.issuer, p.label, p.claims_at, p.claims
+    SELECT k.digest, k.person, k.name, k.until, p.issuer, p.label, p.claims_at, p.claims, k.made
     FROM {own_keys} k JOIN {people} p ON p.name = k.person WHERE k.until > :now
 """
 _OF_ONE: Final = "WHERE name = :name", "AND person = :name", "AND k.person = :name"
@@ -114,9 +116,9 @@ _OF_ALL: Final = "", "", ""
 def _own_keys_by_person(own_key_rows: list[tuple[Any, ...]]) -> dict[str, tuple[PersonKey, ...]]:
     own_keys: dict[str, tuple[PersonKey, ...]] = {}
     claims: dict[str, Any] = {}  # the keys of a person share them
-    for digest, person, name, until, issuer, label, confirmed, text in own_key_rows:
+    for digest, person, name, until, issuer, label, confirmed, text, made in own_key_rows:
         if person not in own_keys:
             claims = json.loads(text)
-        key = PersonKey(bytes.fromhex(digest), person, name, until, issuer, label, claims, confirmed)
+        key = PersonKey(bytes.fromhex(digest), person, name, until, issuer, label, claims, confirmed, time_text(made))
         own_keys[person] = (*own_keys.get(person, ()), key)
     return own_keys

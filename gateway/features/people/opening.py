@@ -79,8 +79,8 @@ class PeopleOfConfig(Running):
     followed: FollowedPeople | None
     own_keys: OwnKeys | None
     sessions: Sessions | None
-    rights_of_keys: dict[bytes, tuple[PersonKey, ClientKey]] = attrs.field(factory=dict, init=False)
-    """The client of each own key by digest, as a list last needed it."""
+    rights_of_keys: dict[bytes, tuple[PersonKey, ClientKey, str | None]] = attrs.field(factory=dict, init=False)
+    """The client of each own key by digest, as a list last needed it, and why its person is refused, if it is."""
 
     @property
     def lasting(self) -> object:

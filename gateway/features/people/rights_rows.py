@@ -1,6 +1,6 @@
 """People, blocks and own keys as rows. Each function runs in one transaction, and notes its change."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from configfile.wording import time_text
@@ -139,6 +139,15 @@ def remove_own_keys(tables: RightsTables, person: str) -> None:
 def own_keys_of(tables: RightsTables, person: str) -> tuple[OwnKey, ...]:
     """Return the own keys of a person by name; some may have expired."""
     return tables.list(OWN_KEYS, "WHERE person = :person ORDER BY name", person=person)
+
+
+def key_uses(tables: RightsTables, digests: Sequence[str]) -> dict[str, float | None]:
+    """Return the times of the last requests with own keys, by their digests."""
+    if not digests:
+        return {}
+    values = {f"digest{number}": one for number, one in enumerate(digests)}
+    wanted = ", ".join(f":{name}" for name in values)
+    return dict(tables.select(f"SELECT digest, used FROM {{own_keys}} WHERE digest IN ({wanted})", **values))
 
 
 def note_key_uses(tables: RightsTables, uses: Mapping[str, float]) -> None:

@@ -10,7 +10,7 @@ import attrs
 from gateway.features.admin.interface import RightsStore
 from gateway.features.people import rights_rows, session_rows
 from gateway.features.people.records import Block, DeviceGrant, IssuerSession, OwnKey, PersonSession, SeenPerson
-from gateway.features.people.rows import BLOCKS, GRANTS, ISSUER_SESSIONS, OWN_KEYS, PEOPLE, SESSIONS
+from gateway.features.people.rows import BLOCKS, GRANTS, ISSUER_SESSIONS, PEOPLE, SESSIONS
 from gateway.features.people.sweeping import sweep
 from gateway.stores.record_tables import AuditEntry, RightsTables, accept_any, changing, reading
 
@@ -210,8 +210,7 @@ class PeopleStore(RightsStore):
     remove_own_key = changing(rights_rows.remove_own_key)
     own_keys = reading(rights_rows.own_keys_of)
 
-    async def list_own_keys(self) -> tuple[OwnKey, ...]:
-        return await self.list(OWN_KEYS)
+    key_uses = reading(rights_rows.key_uses)
 
     async def note_key_uses(self, uses: Mapping[str, float]) -> None:
         """Store the times of the last requests with own keys, by their digests. Needs no lock."""

@@ -248,6 +248,20 @@ def test_the_audit_lists_changes_and_their_authors(console: Console):
     assert console.open("lin", "/ui/audit").status == 403
 
 
+def test_the_next_page_of_the_audit_keeps_an_emptied_start(console: Console):
+    old = [(10_000 + number, number + 1.0, f"/old/{number}") for number in range(101)]
+    with contextlib.closing(sqlite3.connect(console.folder / "state.sqlite")) as db, db:
+        db.executemany("INSERT INTO audit VALUES (?, ?, 'eve', '', '', '', 'PUT', ?, 200, NULL, NULL)", old)
+    assert "/old/" not in console.open("aud", "/ui/audit").text
+    page = console.open("aud", "/ui/audit?since=&search=/OLD/")
+    assert ("/old/100<" in page.text, "/old/0<" in page.text) == (True, False)
+    following = re.search(r'href="(/ui/audit[^"]*)">Next page', page.text)
+    assert following is not None
+    page = console.open("aud", unescape(following[1]))
+    assert ("/old/100<" in page.text, "/old/0<" in page.text) == (False, True)
+    assert "Next page" not in page.text
+
+
 def test_a_person_is_blocked_unblocked_and_forgotten(console: Console):
     eve = "okta:00u9"
     console.gateway.provider.people["nina"] = {"sub": "00u9", "email": "nina@example.com", "groups": ["ml"]}
