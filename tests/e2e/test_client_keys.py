@@ -187,7 +187,8 @@ def test_a_key_in_the_wrong_place_is_in_no_line_of_the_log(given):
 
 def test_off_by_default_and_too_many_connections_are_turned_away():
     with opened(limits={"connections": 3}) as gateway:
-        reply = gateway.request("OPTIONS", "/v1/models", None, {"origin": PAGE, "access-control-request-method": "GET"})
+        preflight = {"origin": PAGE, "access-control-request-method": "POST"}
+        reply = gateway.request("OPTIONS", PATHS["chat"], None, preflight)
         assert reply.status == 405
         assert not [name for name in reply.headers if name.startswith("access-control-")]
         eventually(lambda: gateway.request("GET", "/healthz").status == 200)

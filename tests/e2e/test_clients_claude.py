@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import PATHS, Script, ToolCall
@@ -239,6 +240,7 @@ def test_unknown_query_parameters_and_its_session_header_are_no_trouble(gateway,
     assert reply.status == 200
 
 
+@needs_feature("model_lists")
 def test_its_picker_gets_every_model_at_once_and_aliases_for_those_of_others(gateway):
     """It shows names that hold ``claude`` or ``anthropic`` (raine/claude-code-proxy#60, agentgateway/agentgateway#2235,
     theopenco/llmgateway#3310)."""

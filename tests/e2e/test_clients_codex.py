@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, complaint, config, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, ToolCall
@@ -172,6 +173,7 @@ def test_a_rate_limit_has_a_wait_without_which_the_client_gives_up(gateway, upst
     assert complaint("responses", reply, 429, passed=True)["message"] == "slow down"
 
 
+@needs_feature("model_lists")
 def test_its_question_for_models_is_answered_in_both_shapes(gateway):
     """Without ``models`` it cannot decode the answer, and one incomplete entry there loses all of them
     (openai/codex#37122, #35758, BigPizzaV3/CodexPlusPlus#2118)."""

@@ -11,6 +11,7 @@ from gateway.commands.demo import demo_config
 from gateway.config.credentials import secrets_in
 from tests.support.apis import OLDER, question
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import demo_thread
 from tests.support.harness import Gateway, Reply, request
 from tests.support.raw_call import line as ledger_line
@@ -178,6 +179,7 @@ def test_no_text_of_the_demo_is_masked_as_its_key(served):
     assert [key for key in keys if any(key.encode() in body for body in said)] == []
 
 
+@needs_feature("model_lists")
 def test_the_models_are_listed(served):
     listed = request(served.url, "GET", "/v1/models").json["data"]
     assert [model["id"] for model in listed] == [*MODELS, *TYPED]

@@ -24,6 +24,7 @@ from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from streams.events import ErrorInfo
 from tests.support.apis import OLDER, VENDORS, question
+from tests.support.features import rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Tokens, render
@@ -130,7 +131,7 @@ def cut(api: str, end: str = "cut") -> Raw:
 
 def test_health_checks_leave_no_line(gateway):
     quiet = Call(gateway)
-    for path in ("/healthz", "/readyz", "/", "/v1/models"):
+    for path in ("/healthz", "/readyz", "/", *rows_of("model_lists", "/v1/models")):
         assert gateway.request("GET", path, None, {"x-request-id": quiet.id}).status == 200
     behind = Call(gateway)
     behind.ask("chat", b"{")

@@ -23,6 +23,7 @@ import yaml
 
 from tests.support import redis
 from tests.support.command_line import running_command
+from tests.support.features import needs_feature
 from tests.support.harness import (
     PATIENCE,
     Gateway,
@@ -229,6 +230,7 @@ def kept(file: Path) -> dict[str, Spent]:
 NOTHING = Spent(0, 0)
 
 
+@needs_feature("metrics")
 def test_workers_that_are_killed_leave_what_was_spent_and_nothing_that_they_held(upstream, client, tmp_path):
     """Slots that stayed taken, spending that was in no sum (BerriAI/litellm#20256, #27639)."""
     port, file = free_port(), tmp_path / "state.sqlite"
@@ -265,6 +267,7 @@ def test_workers_that_are_killed_leave_what_was_spent_and_nothing_that_they_held
     assert lost <= {"open", "amid"}, "but for the last second of the one that was killed"
 
 
+@needs_feature("metrics")
 def test_a_gateway_that_is_killed_leaves_what_it_spent_and_nothing_that_it_held(upstream, client, tmp_path):
     """Phantom spending, and double the cap with two replicas (BerriAI/litellm#27639, #39390)."""
     ports, file = (free_port(), free_port()), tmp_path / "other.yaml"

@@ -43,7 +43,7 @@ def serial(connection: http.client.HTTPSConnection) -> Any:
     return connection.sock.getpeercert()["serialNumber"]
 
 
-def status(connection: http.client.HTTPConnection, path: str = "/v1/models") -> int:
+def status(connection: http.client.HTTPConnection, path: str = "/healthz") -> int:
     connection.request("GET", path)
     answer = connection.getresponse()
     answer.read()
@@ -98,7 +98,7 @@ def test_a_unix_socket_is_there_while_it_is_served(tmp_path):
         assert path.stat().st_mode & 0o777 == 0o660
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
-            client.sendall(b"GET /v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            client.sendall(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
         second = invoke("serve", cwd=tmp_path)
         assert second.returncode == 1
@@ -148,7 +148,7 @@ def test_a_reload_does_not_open_the_gateway_to_other_machines(tmp_path):
         process.process.send_signal(signal.SIGHUP)
         said(process, "not reloaded")
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", listener["port"], timeout=10)) as client:
-            assert status(client) == 401
+            assert status(client, "/nowhere") == 401
 
 
 def test_check_reads_certificates_and_warns_of_their_end(tmp_path):
@@ -163,7 +163,8 @@ def test_check_reads_certificates_and_warns_of_their_end(tmp_path):
 
 
 SERVED = {
-    "/v1/models": "models", "/v1/responses/resp_1": "models", "/admin/keys": "admin", "/me": "models",
+    "/v1/responses/resp_1": "models", "/admin/keys": "admin", "/me": "models",
+    **dict(rows_of("model_lists", ("/v1/models", "models"))),
     **dict(rows_of("live_view", ("/ui", "pages"))), **dict(rows_of("metrics", ("/metrics", "metrics"))),
     "/healthz": "", "/nowhere": "",
 }  # fmt: skip

@@ -10,6 +10,7 @@ import yaml
 
 from gateway.commands.imports.result import Result, summary
 from tests.support.command_line import invoke
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import ROOT, Gateway, eventually, exchanges, free_port, refusing_port, request
 from tests.support.litellm_files import file_text, import_with_tables
@@ -138,6 +139,7 @@ def test_the_file_contains_hashes_and_no_key(folder, gateway):
     assert "sk-team" not in lines
 
 
+@needs_feature("model_lists")
 def test_each_key_sees_its_own_models(gateway):
     named = {"gpt-4o", "claude-sonnet", "local", "thinker", "assistant", "fast", "gpt-4", "haiku"}
 

@@ -32,7 +32,8 @@ def gateway(upstream) -> Iterator[Gateway]:
 SIMPLE = (
     *(("POST", path) for path in PATHS.values()), ("POST", "/v1/conversations"),
     ("POST", "/v1/responses/resp_of_the_provider/cancel"), ("POST", "/v1/conversations/conv_1/items"),
-    ("GET", "/v1/responses/resp_of_the_provider"), ("GET", "/v1/models"), ("GET", "/metrics"), ("GET", "/v1//models"),
+    ("GET", "/v1/responses/resp_of_the_provider"),
+    *rows_of("model_lists", ("GET", "/v1/models"), ("GET", "/v1//models")), *rows_of("metrics", ("GET", "/metrics")),
 )  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def test_neither_a_form_nor_an_image_nor_a_rebound_name_reaches_anything(gateway
         assert reply.json["error"]["message"]
         assert not [name for name in reply.headers if name.startswith("access-control-")]
     assert len(upstream.seen) == before
-    assert gateway.request("GET", "/v1/models").status == 200
+    assert gateway.request("GET", "/readyz?verbose").status == 200
 
 
 def test_the_line_of_an_exchange_has_the_clients_address(gateway):
@@ -126,7 +127,7 @@ def test_an_audit_that_cannot_be_written_is_reported_at_the_start(tmp_path, upst
 
 def test_key_guesses_must_wait_and_a_valid_key_from_there_need_not(tmp_path, upstream):
     path = tmp_path / "audit.log"
-    asked = [("POST", "/v1/messages"), ("GET", "/v1/models"), *(("GET", page) for page in VIEWS)]
+    asked = [("POST", "/v1/messages"), ("GET", "/nowhere"), *(("GET", page) for page in VIEWS)]
     with keyed(tmp_path, upstream, gateway_thread) as gateway:
         for number in range(MOST):
             guess = {"authorization": f"Bearer guess-{number}"}
@@ -136,7 +137,7 @@ def test_key_guesses_must_wait_and_a_valid_key_from_there_need_not(tmp_path, ups
             assert reply.status == 429
             assert 1 <= int(reply.headers["retry-after"]) <= 60
             assert reply.headers["connection"] == "close"
-        assert gateway.request("GET", "/v1/models", None, {"x-api-key": KEY}).status == 200
+        assert gateway.request("GET", "/nowhere", None, {"x-api-key": KEY}).status == 404
     refused = audited(path, "key_refused")
     assert len([line for line in refused if "more" not in line]) == LINES_PER_ADDRESS
     assert {line["address"] for line in refused} == {"127.0.0.1"}

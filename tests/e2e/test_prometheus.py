@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from streams.events import STATUS
+from tests.support.features import needs_feature
 from tests.support.harness import (
     ROOT,
     Gateway,
@@ -33,7 +34,7 @@ from tests.support.oidc import open_provider
 from tests.support.processes import workers
 from tests.support.upstreams import JSON, PATHS, Raw, Script, Tokens, Upstream, data
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, needs_feature("metrics")]
 
 BOARD = ROOT / "deploy/grafana/trigate.json"
 RULES = ROOT / "deploy/prometheus/alerts.yaml"

@@ -19,6 +19,7 @@ import trio
 import yaml
 
 from tests.support.command_line import COMMAND, Started, environment, running_command
+from tests.support.features import needs_feature
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Listening, Wire, eventually, exchanges, post, request
 from tests.support.processes import workers
 from tests.support.warm_start import EXECUTED
@@ -293,6 +294,7 @@ def models(gateway: Started, key: str = KEYS[0]) -> Any:
     return [model["id"] for model in reply.json["data"]] if reply.status == 200 else reply.status
 
 
+@needs_feature("model_lists")
 def test_the_log_says_what_is_different(gateway, file, provider):
     put(file, version(2, provider.port))
     line = reload(gateway)
@@ -303,6 +305,7 @@ def test_the_log_says_what_is_different(gateway, file, provider):
     assert models(gateway) == ["up/model-2", "m"]
 
 
+@needs_feature("model_lists")
 def test_a_bad_file_changes_nothing_and_the_log_says_why(gateway, file, provider):
     put(file, {**version(2, provider.port), "drian": "5s"})
     line = reload(gateway, REFUSED)
@@ -319,6 +322,7 @@ def test_a_bad_file_changes_nothing_and_the_log_says_why(gateway, file, provider
     assert models(gateway) == ["up/model-2", "m"]
 
 
+@needs_feature("model_lists")
 def test_a_reload_lists_keys_that_need_a_restart_and_applies_the_others(gateway, file, provider):
     changed = {
         **version(2, provider.port), "drain": "5s", "listeners": [{"type": "model", "port": 1}],
@@ -352,6 +356,7 @@ def test_a_stream_that_is_under_way_ends_by_the_configuration_it_began_with(gate
     assert (line["client"], line["target"], line["ended"]) == ("client-0", "up/model-0", "complete")
 
 
+@needs_feature("model_lists")
 def test_keys_limits_and_origins_are_those_of_the_new_file(gateway, file, provider):
     changed = {
         **version(2, provider.port), "client_keys": [{"name": "other", "key": KEYS[1]}], "cors": ["https://app.example"],
@@ -440,6 +445,7 @@ def test_a_warning_about_the_new_file_is_reported_once_as_a_warning(gateway, fil
 # Workers
 
 
+@needs_feature("model_lists")
 @linux
 def test_workers_take_it_over_and_one_that_is_replaced_has_it_too(file, provider):
     with running_command("serve", "--port", "0", "--workers", "2", cwd=file.parent) as gateway:
@@ -471,6 +477,7 @@ def everywhere(gateway: Started, expected: list[str]) -> None:
     eventually(lambda: all(models(gateway) == expected for _ in range(10)), START_SECONDS, "the same answer everywhere")
 
 
+@needs_feature("model_lists")
 @pytest.mark.soak
 @linux
 def test_a_hangup_before_a_worker_is_up_is_not_lost(file, provider):

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.apis import OLDER, question
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.upstreams import JSON, PATHS, Raw, Script
@@ -111,6 +112,7 @@ def test_a_kind_of_requests_goes_to_its_target_first(gateway, upstream, headers,
     assert reply.headers["x-trigate-attempts"] == str(attempts)
 
 
+@needs_feature("model_lists")
 def test_the_list_of_models_has_every_name(gateway):
     listed = [model["id"] for model in gateway.request("GET", "/v1/models").json["data"]]
     assert listed == ["one/a", "two/b", "single", "best", "often", "code generation"]

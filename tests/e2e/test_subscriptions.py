@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from gateway import OPEN_KEY
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, provider
 from tests.support.upstreams import PATHS, STREAM, Raw, Script, Upstream
@@ -171,6 +172,7 @@ def test_the_google_login_of_gemini_cli_passes_below_an_entry(place):
     assert place.line(1)["cost_grade"] == "subscription"
 
 
+@needs_feature("metrics")
 def test_a_subscription_spends_no_budget_of_money_and_is_a_metric_of_its_own(place):
     place.upstream.script(*[Script(text="ok")] * 3)
     for _ in range(3):

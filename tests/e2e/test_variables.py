@@ -2,6 +2,7 @@
 
 from tests.support.apis import OLDER, question
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, eventually, exchanges, provider
 from tests.support.upstreams import PATHS, Script
@@ -13,6 +14,7 @@ VARIABLES = {
 }  # fmt: skip
 
 
+@needs_feature("model_lists")
 @each_row("api", OLDER)
 def test_texts_from_variables_are_logged_listed_and_sent(upstream, api):
     members = {"set": {"user": "$USER"}, "default": {"metadata": {"team": "$TEAM"}}, "system": {"before": "$WORDS"}}

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 
+from tests.support.features import rows_of
 from tests.support.in_process import InProcess, gateway, providers
 
 KEY = "sk-of-the-gateway-0123456789abcdef"
@@ -42,7 +43,8 @@ async def test_a_key_is_read_where_google_s_clients_send_it_and_not_forwarded(ca
 
 async def test_a_key_in_the_query_is_read_on_paths_with_and_without_variables():
     async with providers(1) as (provider,), gateway(config(provider.url)) as running:
-        for path in ("/v1beta/models", "/v1beta/models/", "/v1beta//models", f"/v1beta/models/{MODEL}"):
+        lists = ("/v1beta/models", "/v1beta/models/", "/v1beta//models", f"/v1beta/models/{MODEL}")
+        for path in rows_of("model_lists", *lists):
             answer = await running.get(f"{path}?pageSize=5&key={KEY}")
             assert answer.status_code == 200, path
             assert (await running.get(f"{path}?key=wrong")).status_code == 401

@@ -20,7 +20,7 @@ from gateway.__main__ import main
 from gateway.commands.help import GROUPS
 from providers.catalog.price_list import source
 from tests.support.command_line import COMMAND, Finished, demo, environment, invoke, run, running_command
-from tests.support.features import has_feature
+from tests.support.features import has_feature, needs_feature
 from tests.support.harness import (
     PATIENCE,
     ROOT,
@@ -438,6 +438,7 @@ def read_until(fd: int, pattern: bytes, shown: bytes) -> bytes:
 # The ASGI factory
 
 
+@needs_feature("model_lists")
 @pytest.mark.process
 def test_hypercorn_serves_the_factory(folder):
     port = free_port()

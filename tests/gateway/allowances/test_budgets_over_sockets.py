@@ -19,7 +19,7 @@ from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer
-from tests.support.features import members_of
+from tests.support.features import members_of, needs_feature
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 from tests.support.metrics_page import Numbers
 from tests.support.multipart import KIND, multipart, part
@@ -41,10 +41,10 @@ def entry(place: CountingProvider, name: str = "a", **more: Any) -> dict[str, An
 def config(entries: Sequence[dict[str, Any]], *budgets: str, **more: Any) -> dict[str, Any]:
     """The key of alice with these ``budgets``, and names of several targets by their entries' names, joined."""
     clients = [{"name": "alice", "key": KEY, "budgets": list(budgets)}]
-    content = {"version": "v0.4.0", "model_providers": list(entries), "client_keys": clients, "metrics": False}
+    content = {"version": "v0.4.0", "model_providers": list(entries), "client_keys": clients}
     if len(entries) > 1:
         content["model_aliases"] = {"r": {"targets": [one["name"] for one in entries]}}
-    return {**content, **more}
+    return {**content, **members_of("metrics", metrics=False), **more}
 
 
 def keyed(key: str = KEY, **headers: str) -> tuple[tuple[str, str], ...]:
@@ -289,6 +289,7 @@ async def test_a_request_waits_once_for_reservations_then_costs_nothing(monkeypa
             assert [place.take_count() for place in places] == [1, 0, 1]
 
 
+@needs_feature("metrics")
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_metric_counts_tokens_of_failed_attempts_like_their_dollars(stream):
     async with providers(2) as [broken, good]:

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.counters.counter import SumCounter
+from tests.support.features import members_of
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 from tests.support.quick_yaml import load_yaml
 from tests.support.repository import ROOT
@@ -29,7 +30,7 @@ def example(name: str, places: Mapping[str, CountingProvider]) -> dict[str, Any]
         entry.pop("probe", None)
         place = places[entry.get("name", entry["model"].partition("/")[2])]
         entry["base_url"] = place.url if entry["model"].startswith("anthropic/") else f"{place.url}/v1"
-    return {**content, "metrics": False}
+    return {**content, **members_of("metrics", metrics=False)}
 
 
 def use_up(running: InProcess, holder: str, text: str, run: str | None = None) -> None:

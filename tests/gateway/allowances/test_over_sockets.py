@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from tests.support.asgi_app import eventually
-from tests.support.features import rows_of
+from tests.support.features import members_of, rows_of
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 
 APIS = ("chat", "messages", "responses")
@@ -38,7 +38,7 @@ def config(
         "model_providers": entries,
         "model_aliases": {"r": {"targets": names}},
         "client_keys": keys,
-        "metrics": {"open": True},
+        **members_of("metrics", metrics={"open": True}),
     } | more
 
 

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from tests.support.asgi_app import eventually
+from tests.support.features import members_of
 from tests.support.harness import PATIENCE
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 
@@ -30,7 +31,8 @@ def config(places: Sequence[CountingProvider], **route: Any) -> dict[str, Any]:
         for name, place in zip(names, places, strict=True)
     ]
     alias = {"targets": [names], "sticky": "x-tenant", **route}
-    return {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": alias}, "metrics": False}
+    off = members_of("metrics", metrics=False)
+    return {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": alias}, **off}
 
 
 def open_answers(running: InProcess) -> list[int]:

@@ -138,6 +138,7 @@ def test_requests_that_differ_only_in_headers_are_alike_for_clients():
     assert "5 requests, 3 alike for clients, 1 without any difference" in text
 
 
+@needs_feature("model_lists")
 def test_the_text_report_lists_differences_by_effect(mock, gateway):
     said = compare(mock.url, gateway.url, "--model", "m", "--api", "chat", TRIGATE_API_KEY=KEY)
     assert "\n  model name mock-large: present -> absent\n    in list of models" in said.stdout

@@ -6,6 +6,7 @@ from pathlib import Path
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
 from gateway.commands.running_gateways import ConnectOptions
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port
 
@@ -63,6 +64,7 @@ def test_additions_to_a_client_models_settings_stay(home):
     assert json.loads(file.read_text()) == before
 
 
+@needs_feature("model_lists")
 def test_a_running_gateway_reports_its_models(home, upstream):
     entries = [
         {"model": "openai/gpt-5-mini", "access_key": "k", "base_url": upstream.url},

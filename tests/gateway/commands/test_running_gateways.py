@@ -20,6 +20,7 @@ from gateway.commands.running_gateways import ConnectOptions
 from gateway.config.loading import from_mapping
 from tests.support.command_line import invoke as trigate
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, free_port, provider, refusing_port
 from tests.support.quick_yaml import dump_yaml
@@ -67,6 +68,7 @@ def claude(capsys):
 # Where
 
 
+@needs_feature("model_lists")
 def test_the_running_gateway_is_queried_from_a_folder_without_a_config(home, usual_port, capsys):
     with gateway_thread(config(LOCAL, usual_port, model_aliases=ALIASES), usual_port):
         found, err = claude(capsys)
@@ -95,6 +97,7 @@ def test_connect_uses_the_running_gateway_rather_than_the_file(home, capsys):
     assert "trigate.yaml" in err
 
 
+@needs_feature("model_lists")
 def test_the_config_of_another_gateway_is_not_held_against_the_one_that_is_named(home, capsys):
     port = free_port()
     put(home / ".config/trigate/trigate.yaml", LOCAL, free_port())
@@ -113,6 +116,7 @@ def test_a_config_that_is_named_is_taken_at_its_word(home, capsys):
     assert '"ANTHROPIC_MODEL": "vllm/large"' in capsys.readouterr().out
 
 
+@needs_feature("model_lists")
 def test_a_persons_own_config_is_for_every_folder(home, usual_port, capsys):
     """Its gateway is asked first, then the one at the usual address, and if none runs it is the config."""
     port = free_port()
@@ -131,6 +135,7 @@ def test_somebody_elses_config_yaml_is_no_config(home, usual_port, capsys):
         assert claude(capsys)[0]["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{usual_port}"
 
 
+@needs_feature("model_lists")
 def test_a_remote_gateway_is_queried_too(home, usual_port, capsys):
     port = free_port()
     with gateway_thread(config(LOCAL, port), port):
@@ -151,6 +156,7 @@ def test_connect_uses_the_file_if_another_server_answers(home, capsys):
     assert "No gateway is running" in err
 
 
+@needs_feature("model_lists")
 def test_a_gateway_that_requires_a_key_leads_to_advice_on_the_variable(home, usual_port, capsys, monkeypatch):
     keys = [{"name": "me", "key": "gw-key"}, {"name": "limited", "key": "gw-limited", "models": ["vllm/small"]}]
     with gateway_thread(config(LOCAL, usual_port, client_keys=keys), usual_port):
@@ -178,6 +184,7 @@ def test_a_config_in_the_folder_serves_where_the_key_is_not_at_hand(home, capsys
     assert f"requires a key ({KEY_VARIABLE}); using the models in " in err
 
 
+@needs_feature("model_lists")
 def test_the_key_is_not_shown_to_an_address_elsewhere_that_a_folder_names(home, capsys, monkeypatch):
     """A config comes with a clone. (The address 0 is this machine, and does not look like it.)"""
     port, keys = free_port(), [{"name": "me", "key": "gw-key"}]
@@ -281,6 +288,7 @@ def test_other_clients_get_what_init_begins_with_and_fast_for_small_tasks():
     assert default_models(offer([*WILD, LOCAL[0], default])) == {"model": "vllm/small", "small": "vllm/small"}
 
 
+@needs_feature("model_lists")
 def test_the_gateway_and_its_config_offer_the_same():
     entries, port = [*WILD, *LOCAL], free_port()
     known = offer(entries, model_aliases=ALIASES)

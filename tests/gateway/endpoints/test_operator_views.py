@@ -13,12 +13,14 @@ from gateway.endpoints.health import limit_fields, visible_limits
 from gateway.logs.masking import MASKED, Mask
 from tests.support.cases import case
 from tests.support.each_row import each_row
+from tests.support.features import rows_of
 from tests.support.in_process import gateway
 
 METRICS, UI = "the-metrics-key-0123456789", "the-ui-key-0123456789"
 CLIENT, LIMITED, WRONG = "a-client-key-0123456789", "a-limited-key-0123456789", "no-key-of-this-gateway-01234"
 KEYS = [{"name": "all", "key": CLIENT}, {"name": "some", "key": LIMITED, "models": ["one"]}]
-PATHS = ("/metrics", "/readyz?verbose")
+VERBOSE = "/readyz?verbose"
+PATHS = (*rows_of("metrics", "/metrics"), VERBOSE)
 SHOWN = (None, CLIENT, LIMITED, METRICS, UI, WRONG)
 
 RULES = [
@@ -30,8 +32,8 @@ RULES = [
     ({"client_keys": KEYS, "ui_key": UI}, {}, [401, 403, 403, 401, 200, 401]),
     ({"client_keys": KEYS, "metrics_key": METRICS}, {}, [401, 403, 403, 200, 401, 401]),
     ({"client_keys": KEYS, "metrics_key": METRICS, "ui_key": UI}, {}, [401, 403, 403, 200, 200, 401]),
-    ({"client_keys": KEYS, "metrics_key": METRICS, "metrics": {"open": True}},
-     {"/metrics": [200] * 6}, [401, 403, 403, 200, 401, 401]),
+    *rows_of("metrics", ({"client_keys": KEYS, "metrics_key": METRICS, "metrics": {"open": True}},
+                         {"/metrics": [200] * 6}, [401, 403, 403, 200, 401, 401])),
 ]  # fmt: skip
 
 
@@ -55,22 +57,22 @@ async def test_only_operators_may_read_the_views_of_all_clients(more, other, sta
 
 async def test_the_refusal_says_which_key_is_needed():
     async with gateway(content(client_keys=KEYS, metrics_key=METRICS)) as running:
-        message = (await running.get("/metrics", CLIENT)).json()["error"]["message"]
+        message = (await running.get(VERBOSE, CLIENT)).json()["error"]["message"]
         assert "metrics_key" in message
         assert "'all'" in message
 
 
 async def test_guesses_of_the_key_are_slowed_down():
     async with gateway(content(metrics_key=METRICS)) as running:
-        found = [(await running.get("/metrics", f"{WRONG}{number}")).status_code for number in range(35)]
+        found = [(await running.get(VERBOSE, f"{WRONG}{number}")).status_code for number in range(35)]
         assert (found[0], found[-1]) == (401, 429)
-        assert (await running.get("/metrics", METRICS)).status_code == 200
+        assert (await running.get(VERBOSE, METRICS)).status_code == 200
 
 
 async def test_another_operator_key_applies_after_a_reload():
     async with gateway(content(client_keys=KEYS, metrics_key=METRICS)) as running:
         running.reload(content(client_keys=KEYS, metrics_key=WRONG))
-        assert [(await running.get("/metrics", key)).status_code for key in (METRICS, WRONG)] == [401, 200]
+        assert [(await running.get(VERBOSE, key)).status_code for key in (METRICS, WRONG)] == [401, 200]
 
 
 def test_the_key_is_kept_as_its_digest_and_masked():

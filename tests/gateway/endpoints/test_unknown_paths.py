@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.cases import case
 from tests.support.endpoint_provider import before, json_answer
+from tests.support.features import has_feature, needs_feature
 
 
 def openai_shape(body: Any) -> bool:
@@ -52,11 +53,12 @@ async def test_it_has_the_shape_of_the_api_that_it_looks_like():
         assert "did you mean /v1/chat/completions? The base URL is" in no_base
         assert max(len(near), len(far), len(no_base)) < 240, "two lines of a terminal, and a bit"
         assert provider.heads == []
-        page = (await served.get("/metrics")).text
+        page = (await served.get("/metrics")).text if has_feature("metrics") else ""
         lines = [one for one in page.splitlines() if one.startswith("trigate_exchanges_total{")]
         assert all('api="none"' in one for one in lines)
 
 
+@needs_feature("model_lists")
 @pytest.mark.parametrize("cors", [False, pytest.param(True, marks=pytest.mark.soak)])
 async def test_a_method_of_an_unserved_model_is_a_404(cors):
     """Gemini's clients ask for the methods of a model by POST; the model's own path is another one."""

@@ -15,6 +15,7 @@ from tests.support.endpoint_provider import (
     events,
     json_answer,
 )
+from tests.support.features import members_of
 from tests.support.gemini_answers import call, text
 from tests.support.in_process import InProcess, gateway
 
@@ -154,7 +155,8 @@ async def test_a_failure_in_the_other_form_goes_to_the_next_target(api, stream, 
             {"model": model, "name": name, "access_key": "k", "speaks": [api], "base_url": f"{one.url}/v1"}
             for name, one in (("a", first), ("b", second))
         ]
-        content = {"version": "v0.4.0", "model_providers": entries, "steps": settings or [], "metrics": False}
+        off = members_of("metrics", metrics=False)
+        content = {"version": "v0.4.0", "model_providers": entries, "steps": settings or [], **off}
         async with gateway({**content, "model_aliases": {"r": {"targets": ["a", "b"]}}}) as served:
             for _ in range(1 if stream else 3):
                 answered = await served.post(path, json=body)

@@ -116,15 +116,16 @@ async def test_a_request_beyond_the_connection_limit_is_a_503_that_blames_no_pro
             up.send(DONE)
             await trio.to_thread.run_sync(client.read_until, b"[DONE]")
         await eventually(lambda: len(running.lines()) == 4)
-        now = running.numbers()
+        now = running.numbers() if has_feature("metrics") else None
     refused = running.lines()[:3]
     assert {(line["status"], line["ended"], line["error"], line["attempts"]) for line in refused} == {
         (503, "refused", "overloaded", 0)
     }
     assert not [line for line in refused if "usage_complete" in line]
-    assert now("trigate_exchanges_total", ended="refused", status="5xx") == 3
-    assert now("trigate_upstream_attempts_total", provider="openai") == 1
-    assert now("trigate_upstream_errors_total") == 0
+    if now is not None:
+        assert now("trigate_exchanges_total", ended="refused", status="5xx") == 3
+        assert now("trigate_upstream_attempts_total", provider="openai") == 1
+        assert now("trigate_upstream_errors_total") == 0
 
 
 async def test_one_that_waits_is_seen_to_wait_and_served_once_there_is_a_place(gateway, by_hand):

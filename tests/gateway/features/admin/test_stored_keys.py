@@ -66,12 +66,13 @@ class Place:
     def lets_in(self, key: str) -> bool:
         """Too many wrong keys are a 429."""
         found = [status_of(gateway, key) for gateway in self.gateways for _ in range(2)]
-        assert set(found) == {200} or set(found) <= {401, 429}
-        return found[0] == 200
+        assert set(found) == {404} or set(found) <= {401, 429}
+        return found[0] == 404
 
 
 def status_of(gateway: Gateway, key: str) -> int:
-    return gateway.request("GET", "/v1/models", headers={"authorization": f"Bearer {key}"}).status
+    """Return the status of a request with ``key`` for no path: 404 if the key is good."""
+    return gateway.request("GET", "/nowhere", headers={"authorization": f"Bearer {key}"}).status
 
 
 def settings(upstream: Any, port: int, storage: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -140,12 +141,12 @@ def test_known_keys_continue_while_the_storage_is_away(place, request, tmp_path,
         with places(tmp_path / "d.yaml", upstream, storage, 1, 1, awaited="/healthz") as late:
             (gateway,) = late.gateways
             assert status_of(gateway, key) == 503, "nobody knows yet whether it is good"
-            assert status_of(gateway, BOSS) == 200
+            assert status_of(gateway, BOSS) == 404
             unready = gateway.request("GET", "/readyz")
             assert (unready.status, unready.json) == (503, {"status": "starting", "missing": "stored_keys"})
             server.start()
             eventually(lambda: gateway.request("GET", "/readyz").status == 200, 20)
-            assert status_of(gateway, key) == 200, "ready means that stored keys work"
+            assert status_of(gateway, key) == 404, "ready means that stored keys work"
             server.stop()
             eventually(lambda: any("stored keys cannot be read; the last" in line for line in gateway.log), 20)
             assert gateway.request("GET", "/readyz").status == 200, "a process that has read the keys stays ready"

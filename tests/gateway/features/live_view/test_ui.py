@@ -16,6 +16,7 @@ import yaml
 
 from gateway.access.shares import MOST_VIEWERS
 from tests.support.browser import Page, browsing, needs_chromium
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
@@ -212,6 +213,7 @@ def settled(process: Gateway) -> int:
     return int(sum(map(float, counts)))
 
 
+@needs_feature("metrics")
 @pytest.mark.process
 def test_the_live_view_lists_only_models_that_the_client_may_use(configured):
     process, change = configured
@@ -231,6 +233,7 @@ def test_the_live_view_lists_only_models_that_the_client_may_use(configured):
     ]
 
 
+@needs_feature("metrics")
 @pytest.mark.process
 def test_an_open_live_view_ends_when_its_key_expires(configured):
     process, change = configured
@@ -248,6 +251,7 @@ def test_an_open_live_view_ends_when_its_key_expires(configured):
     assert (refused.status, b"expired on" in refused.body) == (401, True)
 
 
+@needs_feature("metrics")
 @pytest.mark.soak
 @pytest.mark.process
 def test_a_reload_changes_the_log_level(configured):
@@ -343,6 +347,7 @@ def test_the_page_is_light_or_dark_as_the_viewer_prefers(page, tmp_path):
     assert shoot(page, "light", tmp_path) != shoot(page, "dark", tmp_path)
 
 
+@needs_feature("metrics")
 @pytest.mark.soak
 @pytest.mark.process
 @needs_chromium

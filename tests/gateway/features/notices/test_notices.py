@@ -24,6 +24,7 @@ from gateway.config.loading import ConfigError, from_mapping
 from gateway.features.notices import opening
 from tests.support.asgi_app import eventually as eventually_async
 from tests.support.each_row import each_row
+from tests.support.features import members_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, free_port, provider, refusing_port, running
 from tests.support.http_servers import QuietHandler, http_server
@@ -79,7 +80,8 @@ def quick(monkeypatch) -> None:
 
 def settings(place: Any, *receivers: dict[str, Any], **more: Any) -> dict[str, Any]:
     entry = provider("vllm/a", f"{place.url}/v1", ["chat"], price={"input": 1000, "output": 1000}, name="a")
-    return config([entry | more.pop("entry", {})], 12000, metrics=False, notify=list(receivers), **more)
+    off = members_of("metrics", metrics=False)
+    return config([entry | more.pop("entry", {})], 12000, **off, notify=list(receivers), **more)
 
 
 ALICE = {"name": "alice", "key": KEY, "group": "team", "budgets": ["200 tokens/day"]}

@@ -23,6 +23,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
+from tests.support.features import rows_of
 from tests.support.in_process import InProcess, gateway
 from tests.support.relay_rows import ROUTES
 from tests.support.settled_lines import SettledLines
@@ -244,7 +245,8 @@ PREFLIGHT = {
 async def test_pages_of_configured_origins_may_call_every_path_of_programs(step):
     """Preflights of pass-through and others got 405, so that browsers blocked the requests."""
     paths = {re.sub(r"\{\w+\}", "x", route.path) for route in ROUTES}
-    paths |= {path.replace("{model}", "x") for path in EXCHANGES} | {"/mine/fine_tuning/jobs", "/mcp/x", "/v1/models"}
+    paths |= {path.replace("{model}", "x") for path in EXCHANGES} | {"/mine/fine_tuning/jobs", "/mcp/x"}
+    paths |= {*rows_of("model_lists", "/v1/models")}
     paths |= {"/.well-known/oauth-protected-resource/mcp/x"}
     paths |= {"/openai/deployments/x/chat/completions", "/openai/deployments/x/embeddings"}
     more = {"cors": [PAGE], "compatibility": ["azure"], "client_keys": [{"name": "ann", "key": KEY}]}

@@ -157,8 +157,8 @@ def test_a_program_signs_in(published):
     assert browser.press("decision", "approve").status == 200
     form = {"grant_type": DEVICE_CODE, "device_code": granted["device_code"]}
     token = program.request("POST", metadata["token_endpoint"], data=form).json()["access_token"]
-    models = program.request("GET", f"{published.url}/v1/models", {"authorization": f"Bearer {token}"})
-    assert models.status_code == 200
+    own = program.request("GET", f"{published.url}/me", {"authorization": f"Bearer {token}"})
+    assert own.status_code == 200
 
 
 def test_links_and_redirects_for_programs_are_below_the_path(published):

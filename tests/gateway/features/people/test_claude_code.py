@@ -14,6 +14,7 @@ import pytest
 from gateway.features.people.session_tokens import SessionTokens
 from gateway.features.people.values import Person
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.harness import Reply, provider
 from tests.support.people import MODEL, OTHER_MODEL, PeopleSetup, bearer, people_gateway
 from tests.support.upstreams import Raw, Upstream, serve_upstream
@@ -241,6 +242,7 @@ def test_paths_of_anthropics_own_service_are_unknown(setup, path):
     assert setup.gateway.request("GET", path, headers=bearer(session_token())).status == 404
 
 
+@needs_feature("model_lists")
 def test_the_list_of_models_has_a_thousand_without_a_redirect(setup):
     found = setup.gateway.request("GET", "/v1/models?limit=1000", headers=bearer(session_token()))
     assert (found.status, [one["id"] for one in found.json["data"]]) == (200, [MODEL])

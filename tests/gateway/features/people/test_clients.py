@@ -84,6 +84,7 @@ def test_no_person_reads_or_continues_the_responses_of_another(setup):
     assert setup.gateway.request("GET", f"/v1/responses/{id}", headers=bearer(another)).status == 200
 
 
+@needs_feature("metrics")
 def test_metrics_count_a_person_as_its_group_or_else_its_issuer():
     rules = [
         {"when": {"groups": "ml"}, "group": "research", "ratelimits": {"requests": "1/h"}},

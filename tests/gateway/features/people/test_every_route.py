@@ -8,6 +8,7 @@ import pytest
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.every_route import ONE_OF_EACH, ordinary_request, send_to_route, settings
+from tests.support.features import rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import exchanges
 from tests.support.hostile_bodies import HostileAnswer
@@ -97,7 +98,7 @@ def with_roles():
 
 
 @each_row(("group", "status"), [("ml", 403), ("audit", 200), ("boss", 200), ("lead", 403)])
-@each_row("path", ["/metrics", "/readyz?verbose"])
+@each_row("path", [*rows_of("metrics", "/metrics"), "/readyz?verbose"])
 def test_only_auditors_and_admins_see_the_usage_of_all_clients(with_roles, group, status, path):
     reply = with_roles.gateway.request("GET", path, headers=bearer(with_roles.identity.token(sub="1", groups=[group])))
     assert reply.status == status
@@ -108,7 +109,8 @@ def test_only_auditors_and_admins_see_the_usage_of_all_clients(with_roles, group
 def test_a_key_with_a_role_uses_only_the_models_that_it_lists(with_roles, number, models):
     """A management key that calls every model surprises its owner (BerriAI/litellm#19492)."""
     key, expected = f"{BOB}-{number}", ["sonnet", "small"] if models is None else models
-    listed = with_roles.gateway.request("GET", "/v1/models", headers=bearer(key)).json["data"]
-    assert [one["id"] for one in listed] == expected
+    for path in rows_of("model_lists", "/v1/models"):
+        listed = with_roles.gateway.request("GET", path, headers=bearer(key)).json["data"]
+        assert [one["id"] for one in listed] == expected
     statuses = [with_roles.ask("chat", key, model=model).status for model in ("sonnet", "small")]
     assert statuses == [200 if model in expected else 403 for model in ("sonnet", "small")]

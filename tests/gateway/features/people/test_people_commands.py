@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+from tests.support.features import needs_feature
 from tests.support.people_gateway import people_gateway
 from tests.support.repository import ROOT
 
@@ -16,6 +17,7 @@ COMMANDS = [line for page in PEOPLE_PAGES for line in re.findall(r"^curl .*", pa
 EXPECTED = {"/v1/models": "openai/gpt-4o", "/me/keys/laptop": "sk-trigate-"}
 
 
+@needs_feature("model_lists")
 @pytest.mark.process
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 def test_the_requests_of_the_pages_work_as_written(tmp_path):

@@ -274,7 +274,7 @@ def test_budgets_follow_a_person_over_all_its_credentials(tmp_path):
     with budget_gateway(tmp_path) as stored:
         stored.change(lambda store: store.put_own_key(ADA, own_key(SECRET), 3, time.time()))
         headers = {"x-api-key": SECRET}
-        eventually(lambda: stored.people.gateway.request("GET", "/v1/models", headers=headers).status == 200)
+        eventually(lambda: stored.people.gateway.request("GET", "/nowhere", headers=headers).status == 404)
         credentials = [stored.people.token(), stored.people.token(jti="another"), session_token("s1"), SECRET]
         statuses = [stored.people.ask("chat", credentials[i % 4], max_tokens=7).status for i in range(12)]
         assert statuses.count(200) == 10

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from tests.support.command_line import invoke
+from tests.support.features import members_of, needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, free_port, provider, request
 from tests.support.metrics_page import Numbers, reaching
@@ -50,7 +51,7 @@ def pair(tmp_path_factory) -> Iterator[Served]:
             state_storage={"type": "sqlite", "path": str(folder / "state.sqlite")},
             client_keys=KEYS,
             ui_key="key-of-the-operator-0123456789",
-            metrics={"open": True},
+            **members_of("metrics", metrics={"open": True}),
         )
         file = folder / "trigate.yaml"
         file.write_text(yaml.safe_dump(content))
@@ -145,6 +146,7 @@ def test_the_table_is_read_at_a_glance(pair, lines):
     assert "lost usd" in done.stdout
 
 
+@needs_feature("metrics")
 def test_metrics_have_the_tokens_and_dollars_of_the_log(pair, lines):
     could, missed = total(lines, "prompt_cache_could"), total(lines, "prompt_cache_missed")
     now: Numbers = reaching(pair.gateway, could, TOKENS, kind="could")

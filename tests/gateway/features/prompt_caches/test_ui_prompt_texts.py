@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.browser import browsing, needs_chromium
-from tests.support.features import needs_feature
+from tests.support.features import members_of, needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, config, eventually, free_port, provider, request
 
@@ -56,7 +56,8 @@ def settings(mock: Gateway, port: int, **more: Any) -> dict[str, Any]:
 def gateway(mock, tmp_path_factory) -> Iterator[Gateway]:
     folder, port = tmp_path_factory.mktemp("gateway"), free_port()
     state = {"type": "sqlite", "path": str(folder / "state.sqlite")}
-    with gateway_thread(settings(mock, port, state_storage=state, metrics={"open": True}), port) as process:
+    open = members_of("metrics", metrics={"open": True})
+    with gateway_thread(settings(mock, port, state_storage=state, **open), port) as process:
         yield process
         assert "Traceback" not in "\n".join(process.log)
         stored = b"".join(file.read_bytes() for file in folder.iterdir())

@@ -10,7 +10,7 @@ import trio
 
 from tests.support.bare_provider import listening, read_request
 from tests.support.command_line import invoke, run, running_command
-from tests.support.features import members_of, rows_of
+from tests.support.features import members_of, needs_feature, rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, provider, request, with_ports
 from tests.support.metrics_page import HEAD, Numbers, chunk
@@ -152,6 +152,7 @@ def test_a_new_value_that_no_header_can_contain_leaves_the_last_one(stores, upst
     assert set(sent_keys(upstream)) == {OLD}
 
 
+@needs_feature("metrics")
 @pytest.mark.parametrize("outage", ["down", pytest.param("deleted", marks=pytest.mark.soak)])
 def test_the_last_value_stays_while_the_store_does_not_give_it(stores, upstream, outage):
     upstream.script(*[Script(text="hello")] * 50)

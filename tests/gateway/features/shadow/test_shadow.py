@@ -101,6 +101,7 @@ def test_records_have_both_answers_and_their_differences(stream, tmp_path):
     assert all(bodies), "the requests and responses of both sides, twice"
 
 
+@needs_feature("metrics")
 def test_a_sample_costs_its_own_budget_and_never_its_client():
     clients = [{"name": "alice", "key": KEY, "budgets": ["1000 usd/day"]}]
     with mirrored(shadow={"budgets": ["0.14 usd/day"]}, client_keys=clients) as (served, first, second):
@@ -136,6 +137,7 @@ def test_a_failing_second_target_concerns_nobody(answer):
         assert direct.status == 200, "its failures are no outage for clients"
 
 
+@needs_feature("metrics")
 def test_a_hanging_second_target_delays_no_client_and_not_the_end(monkeypatch):
     monkeypatch.setattr(sending, "MOST", 2)
     with mirrored() as (served, first, second):
@@ -160,6 +162,7 @@ def test_a_client_that_limits_its_targets_has_no_sample():
         assert len(second.seen) == 1
 
 
+@needs_feature("metrics")
 def test_only_a_share_is_sampled_and_only_what_has_no_effects():
     with mirrored(shadow={"share": "0%"}) as (served, first, second):
         first.script(*[WELL] * 5)

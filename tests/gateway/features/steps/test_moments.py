@@ -283,6 +283,7 @@ def test_a_stop_has_the_apis_word_for_filtered_content(gateway, upstream, api, p
     assert len(upstream.seen) == (prompt == "hi")
 
 
+@needs_feature("metrics")
 def test_metrics_count_outcomes_failures_and_findings(gateway, upstream):
     upstream.script(Script(text="fine"))
     ask(gateway, "mask", "about falcon-12 and falcon-13")

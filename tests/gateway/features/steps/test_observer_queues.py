@@ -26,6 +26,7 @@ from gateway.ledger.record import Record
 from gateway.open_service import open_service
 from gateway.reload import ReloadableApp
 from gateway.serving.lifecycle import Lifecycle
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import app_thread, gateway_thread
 from tests.support.harness import ROOT, Gateway, Wire, eventually, exchanges, free_port, post
 from tests.support.metrics_page import numbers
@@ -112,6 +113,7 @@ async def test_a_call_beyond_its_deadline_ends_and_its_records_are_counted(tmp_p
     assert len([line for line in caplog.messages if "no result within 2 s" in line]) == 1
 
 
+@needs_feature("metrics")
 @pytest.mark.soak
 def test_a_slow_observer_delays_no_request_and_its_lost_records_are_counted(tmp_path, upstream):
     port = free_port()

@@ -18,6 +18,7 @@ from gateway.features.tracing import tracing
 from gateway.features.tracing.feature import TracingKeys
 from gateway.features.tracing.spans import request_attributes
 from tests.support import websocket_client as ws
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
@@ -153,6 +154,7 @@ def test_a_new_connection_has_a_span_and_a_pooled_one_has_none(gateway, by_hand,
         peer.close()
 
 
+@needs_feature("metrics")
 def test_a_wait_for_a_place_in_the_pool_has_a_span(by_hand, collector):
     port = free_port()
     entry = provider("mistral/by-hand", by_hand.url, ["chat"])
@@ -393,6 +395,7 @@ def test_a_models_name_of_a_megabyte_is_cut_in_every_span(gateway, upstream, col
     assert max(len(str(span.attributes.get("trigate.model", ""))) for span in collector.spans) < 1100
 
 
+@needs_feature("metrics")
 @pytest.mark.process
 def test_a_collector_that_does_not_answer_delays_nothing_and_what_it_misses_is_counted(upstream, collector):
     settings = config([provider("openai/on-chat", upstream.url, ["chat"])], tracing={"endpoint": collector.url})

@@ -53,9 +53,9 @@ class Console:
         found: dict[str, object] = response.json()
         return found
 
-    def models(self, key: str) -> int:
-        """Return the status of a request with ``key``."""
-        reply = self.gateway.gateway.request("GET", "/v1/models", headers={"authorization": f"Bearer {key}"})
+    def status_with(self, key: str) -> int:
+        """Return the status of a request with ``key`` for no path: 404 if the key is good."""
+        reply = self.gateway.gateway.request("GET", "/nowhere", headers={"authorization": f"Bearer {key}"})
         return reply.status
 
     def create(self, name: str, user: str = "root", **fields: str) -> str:
@@ -97,7 +97,7 @@ def test_a_key_is_created_and_shown_once(console: Console):
     key = new_key(page)
     assert page.status == 200
     assert page.response.headers["cache-control"] == "no-store"
-    assert console.models(key) == 200
+    assert console.status_with(key) == 404
     assert all(key not in response.url.path + str(response.url.query) for response in page.trail)
     for path in ("/ui/keys", "/ui/keys?name=batch%20job"):
         assert key not in console.open("root", path).text
@@ -149,22 +149,22 @@ def test_a_key_is_rotated_and_revoked(console: Console):
     old = console.create("rotated")
     page = console.send("root", "/ui/keys?name=rotated", "rotate_key", keep_old="0")
     new = new_key(page)
-    assert (console.models(old), console.models(new)) == (401, 200)
+    assert (console.status_with(old), console.status_with(new)) == (401, 404)
     page = console.send("root", "/ui/keys?name=rotated", "revoke_key")
     assert page.url.startswith(f"{console.gateway.url}/ui/keys?")
     assert [response.status_code for response in page.trail] == [303, 200]
     assert "rotated was revoked" in page.text
-    assert console.models(new) == 401
+    assert console.status_with(new) == 401
 
 
 def test_a_person_makes_and_deletes_a_key_of_its_own(console: Console):
     key = new_key(console.send("ada", "/ui/keys", "make_own", name="laptop"))
-    assert console.models(key) == 200
+    assert console.status_with(key) == 404
     again = console.send("ada", "/ui/keys", "make_own", name="laptop")
     assert (again.status, KEY.findall(again.text)) == (409, [])
     page = console.send("ada", "/ui/keys", "delete_own")
     assert "Your key laptop was deleted." in page.text
-    assert console.models(key) == 401
+    assert console.status_with(key) == 401
 
 
 def test_all_keys_of_ones_own_are_on_each_page_of_clients(console: Console):
@@ -184,9 +184,9 @@ def test_an_admin_revokes_a_key_that_a_person_made(console: Console):
         assert key not in page.text
         assert [form.fields.get("action") for form in page.forms].count("revoke_key") == may, user
         assert not any(form.fields.get("action") in ("change_key", "rotate_key") for form in page.forms)
-    assert console.models(key) == 200
+    assert console.status_with(key) == 404
     assert "no longer work" in console.send("root", path, "revoke_key").text
-    assert console.models(key) == 401
+    assert console.status_with(key) == 401
     assert f"{ADA}/leaked" not in console.open("root", "/ui/keys").text
 
 

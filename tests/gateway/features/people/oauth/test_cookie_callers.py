@@ -5,6 +5,7 @@ import pytest
 from gateway.features.admin.paths import LITELLM_MODELS, PREFIXES
 from gateway.features.people.oauth.browser_sessions import COOKIE_PATHS
 from gateway.features.people.oauth.cookies import SESSION
+from tests.support.features import rows_of
 from tests.support.people_browser import PeopleBrowser
 
 OWN_FORM = {"origin": "null", "sec-fetch-site": "same-origin"}
@@ -53,8 +54,9 @@ def test_an_unknown_cookie_is_no_credential(gateway):
     ("method", "path"),
     [*(("GET", path) for path in (*PREFIXES, *LITELLM_MODELS) if path not in COOKIE_PATHS),
      ("GET", "/key/list"), ("GET", "/key/info?key=ci"), ("POST", "/key/generate"), ("POST", "/key/update"),
-     ("POST", "/key/delete"), ("GET", "/managed/settings"), ("GET", "/readyz?verbose"), ("GET", "/v1/models"),
-     ("GET", "/metrics"), ("GET", "/v1/responses/resp_1"), ("POST", "/v1/chat/completions")],
+     ("POST", "/key/delete"), ("GET", "/managed/settings"), ("GET", "/readyz?verbose"),
+     *rows_of("model_lists", ("GET", "/v1/models")), *rows_of("metrics", ("GET", "/metrics")),
+     ("GET", "/v1/responses/resp_1"), ("POST", "/v1/chat/completions")],
 )  # fmt: skip
 def test_the_cookie_counts_on_no_path_that_programs_use(gateway, root, method, path):
     """A page that an attacker controls could otherwise reach them with the browser of an admin (RFC 6265, section

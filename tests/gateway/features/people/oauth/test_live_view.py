@@ -118,6 +118,7 @@ def test_without_a_live_view_the_pages_of_callers_remain(tmp_path):
         assert PeopleBrowser().request("GET", f"{running.url}/ui/me?sign_in=key", bearer(UI_KEY)).status_code == 200
 
 
+@needs_feature("metrics")
 def test_a_key_that_an_admin_made_for_itself_has_no_role(keys):
     sent = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
     keys.gateway.request("POST", "/v1/chat/completions", sent, bearer("key-of-user-0123456789"))
