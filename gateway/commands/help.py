@@ -14,7 +14,7 @@ import click
 from gateway.named_imports import import_named
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
-    "Run": ("serve", "status", "reload", "stop", "logs", "doctor"),
+    "Run": ("serve", "status", "reload", "stop", "logs", "log", "doctor"),
     "Configure": ("init", "check", "explain", "steps", "import"),
     "Clients": ("connect", "login", "token", "me"),
     "Money": ("costs", "cache", "reconcile", "ledger"),

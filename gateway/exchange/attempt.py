@@ -205,12 +205,12 @@ class Attempt(AnswerSource):
 
     def _on_send(self, request: UpstreamRequest, waited: bool) -> None:
         """Count and report a request that is about to be sent, after any wait for a slot at the target."""
-        target = self.target
+        target, disclosure = self.target, self.disclosure  # an observer may hold the lambda; ``self`` holds the request
         if self.on_send is not None:
             self.on_send()
         self._count_request()
         self.context.observers.note_sent(
-            request, waited, target.api, target.entry.provider.id, lambda: self.disclosure.secrets
+            request, waited, target.api, target.entry.provider.id, lambda: disclosure.secrets
         )
 
     def _note_written(self) -> None:

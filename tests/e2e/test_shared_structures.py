@@ -231,6 +231,7 @@ ROWS_OF_FEATURES = {
     "cache_acts": "marks for prompt caches",
     "prompt_caches": "memory of prompts",
     "live_view": "live view",
+    "failures": "failed requests",
     "model_lists": SETTINGS,
     "pass_through": SETTINGS,
 }

@@ -32,7 +32,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: object, client_address: object) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # clients may leave early
+        if not isinstance(sys.exception(), ConnectionError | ssl.SSLError):  # clients may leave early
             raise
 
 
