@@ -2,6 +2,7 @@
 the request to send again."""
 
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from gateway.commands.running_gateways import ConnectFailed, local_url, root_url
 from gateway.commands.sessions import SessionFailed, SessionFile, valid_token
 from gateway.commands.terminal import echo_styled, print_rows, real_columns, say
 from gateway.http.pages import STORY
-from gateway.logs.masking import escape
+from gateway.logs.masking import escape, escape_json
 from gateway.logs.terminal import ended_text, missed_cache_text
 from providers.neutral.hints import explain_path
 from streams.events import Api
@@ -57,7 +58,8 @@ def run(request_id: str, url: str | None, log: Path | None, as_json: bool) -> in
         story = _logged_story(request_id, log, reasons)
     if story is not None:
         if as_json:
-            click.echo(msgspec.json.format(msgspec.json.encode({"line": story.line, "failure": story.failure})))
+            text = msgspec.json.format(msgspec.json.encode({"line": story.line, "failure": story.failure}))
+            click.echo("\n".join(map(escape_json, text.decode().split("\n"))))
             return GOOD
         echo_styled(click.style(escape(request_id), bold=True))
         rows = ((label, escape(text)) for label, text in _rows(story))
@@ -282,7 +284,7 @@ def _failure_rows(story: Story) -> Iterator[tuple[str, str]]:
     if why_not := failure["why_not"]:
         yield "again", f"the request is not kept: {why_not}"
     else:
-        yield "again", f"trigate replay {story.line['request_id']}"
+        yield "again", f"trigate replay {shlex.quote(story.line['request_id'])}"
 
 
 def _local_time(at: str) -> str:

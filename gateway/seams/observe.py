@@ -72,6 +72,8 @@ class ExchangeObserver:
     """True if it needs ``note_public_events``."""
     keeps_texts = False
     """True if it needs ``note_request`` and ``note_body`` of an exchange whose texts become public only at its end."""
+    keeps_texts_of_streams: int = 4 * 2**20
+    """Bytes of such texts that it needs of a stream, which may take minutes. Larger ones are dropped when it begins."""
 
     keeps_refused = False
     """True if it needs the masked request of ``note_refused``."""

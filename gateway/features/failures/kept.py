@@ -44,7 +44,7 @@ BYTES: Final = 32 * 2**20
 EACH: Final = 4 * 2**20
 """Bytes of a request that is stored."""
 WORDS: Final = 4096
-"""Bytes stored of each provider's error."""
+"""Characters shown of each provider's error. Twice as many bytes are stored: a cut credential would escape the mask."""
 HELD: Final = 64 * 2**20
 """Bytes of the requests of all running exchanges."""
 STREAMED: Final = 128 * 2**10
@@ -97,6 +97,7 @@ class ObservedExchange(ExchangeObserver):
     """A running exchange. A step that hides a part of it makes it lose all texts."""
 
     keeps_texts = True
+    keeps_texts_of_streams = STREAMED
 
     def __init__(self, kept: "KeptExchanges", record: Record) -> None:
         self._kept = kept
@@ -136,7 +137,7 @@ class ObservedExchange(ExchangeObserver):
 
     def note_body(self, body: bytes) -> None:
         if self._failed is not None and not self._is_hidden:
-            self._errors.append(ProviderError(*self._failed, body[:WORDS]))
+            self._errors.append(ProviderError(*self._failed, body[: 2 * WORDS]))
             self._failed = None
 
     def note_stream(self, stream: ObservedStream) -> None:
@@ -163,7 +164,7 @@ class ObservedExchange(ExchangeObserver):
         found = (*credentials_among(headers), *(word for _, _, secrets in self._sent for word in secrets()))
         error = None if self._is_hidden else record.error
         return FailureTexts(
-            message=None if error is None else error.message,
+            message=None if error is None else error.message[: 2 * WORDS],
             errors=tuple(self._errors),
             request=self._body,
             why_not=self._why_not,

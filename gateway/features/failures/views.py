@@ -12,7 +12,7 @@ from gateway.access.refused_keys import KeyRefused
 from gateway.access.visitors import Visitor, admit
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.failures.kept import FailureTexts, KeptExchange, KeptExchanges
+from gateway.features.failures.kept import WORDS, FailureTexts, KeptExchange, KeptExchanges
 from gateway.http.headers import Headers
 from gateway.http.offload import offload_always
 from gateway.http.pages import GUARDED, TEXT
@@ -137,9 +137,9 @@ def _failure(texts: FailureTexts, has_request: bool, mask: Mask) -> dict[str, An
         return mask(redact_spelled(data, secrets).decode(errors="replace"))
 
     failure: dict[str, Any] = {
-        "message": texts.message and clean(texts.message.encode()),
+        "message": texts.message and clean(texts.message.encode())[:WORDS],
         "errors": [
-            {"provider": one.provider, "status": one.status, "body": clean(one.body)} for one in texts.errors
+            {"provider": one.provider, "status": one.status, "body": clean(one.body)[:WORDS]} for one in texts.errors
         ],
         "model": texts.model, "stream": texts.is_streamed, "headers": texts.headers,
         "request": None, "why_not": texts.why_not if texts.request is None else "",

@@ -174,7 +174,9 @@ class StepSession:
         except StepFailed as failed:
             record.failure = failed.reason
             record.add("unchecked")
-            return step.unchecked == "refuse" or failed.reason == "too_many"
+            if is_withheld := step.unchecked == "refuse" or failed.reason == "too_many":
+                self._observers.note_hidden()
+            return is_withheld
         labels = [one.label for one in findings if step.action_for(one.label, one.action) != "report"]
         if labels:
             record.add("masked", labels)

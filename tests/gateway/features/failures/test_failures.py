@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from gateway.features.failures.kept import BYTES, FAILURES, LINES, FailureTexts, KeptExchange, KeptExchanges
+from gateway.features.failures.kept import (
+    BYTES,
+    FAILURES,
+    LINES,
+    STREAMED,
+    FailureTexts,
+    KeptExchange,
+    KeptExchanges,
+)
+from gateway.features.failures.kept import WORDS as SHOWN
 from tests.support.command_line import invoke as trigate
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
@@ -27,7 +36,7 @@ from tests.support.harness import (
 )
 from tests.support.processes import peers, workers
 from tests.support.step_gateway import bearer, client_keys, key_of, step_gateway
-from tests.support.upstreams import JSON, Raw, Script
+from tests.support.upstreams import JSON, Raw, Script, render
 from tests.support.wire_clients import ALL, body_of, path_of, text_of
 
 WORDS = "the model is tired of 'my prompt', says key-of-ann-0123456789 to sk-of-the-provider"
@@ -129,6 +138,43 @@ def test_another_endpoints_failure_is_told_but_not_sent_again(gateway, upstream)
     reply = gateway.request("POST", "/v1/embeddings", {"model": "m", "input": "x"}, bearer("ann"))
     told = command(gateway, "log", reply.headers["x-request-id"])
     assert "the request is not kept: it requests no answer of a model" in told.stdout
+
+
+@each_row("size", [SHOWN - 60, SHOWN - 20])
+def test_a_providers_long_words_are_cut_without_a_part_of_a_key(gateway, upstream, size):
+    words = "x" * size + "sk-of-the-provider" + "y" * 2 * SHOWN
+    upstream.script(Raw(400, JSON, (json.dumps({"error": {"message": words}}).encode(),)))
+    sent = body_of("chat", "m", stream=False)
+    reply = gateway.request("POST", "/v1/chat/completions", sent, bearer("ann"))
+    found = story(gateway, reply.headers["x-request-id"])
+    assert b"sk-of" not in found.body
+    failure = found.json["failure"]
+    assert len(failure["message"]) == len(failure["errors"][0]["body"]) == SHOWN
+
+
+def test_a_step_that_cannot_check_a_providers_words_hides_them(tmp_path, upstream):
+    step = {"use": "./steps.py:broken", "action": "mask", "at": ["response"]}
+    entry = provider("openai/up", upstream.url, ["chat"], name="m")
+    code = "def broken(check):\n    raise ValueError\n"
+    with step_gateway(tmp_path, [entry], code, client_keys=CLIENTS, steps=[step]) as served:
+        found = story(served, fail(served, upstream), "ann")
+        assert found.json["line"]["steps"][0]["outcome"] == "unchecked"
+        assert b"the model is tired" not in found.body
+
+
+@each_row(("size", "is_kept"), [(100, True), (2 * STREAMED, False)])
+def test_a_running_stream_holds_no_large_request_that_a_step_may_hide(tmp_path, upstream, size, is_kept):
+    step = {"use": "regex", "action": "refuse", "at": ["during"], "with": {"patterns": {"word": "falcon-[0-9]+"}}}
+    entry = provider("openai/up", upstream.url, ["chat"], name="m")
+    with step_gateway(tmp_path, [entry], client_keys=CLIENTS, steps=[step]) as served:
+        sent = body_of("chat", "m", "x" * size, stream=True)
+        pieces = render(Script(text="Sunny today."), "chat", sent).pieces[:3]
+        upstream.script(Raw(200, (("content-type", "text/event-stream"),), pieces, "cut"))
+        reply = served.request("POST", "/v1/chat/completions", sent, bearer("ann"))
+        ended = reply.headers["x-request-id"], "ann", "&request=1"
+        eventually(lambda: story(served, *ended).status == 200, what="the end of the exchange")
+        failure = story(served, *ended).json["failure"]
+        assert (failure["request"] is not None) is is_kept
 
 
 @each_row("action", ["mask", "refuse"])
