@@ -100,7 +100,8 @@ class Observers:
         if self is not UNOBSERVED:  # which all exchanges share
             self._stream = stream
             self._tell("note_stream", stream)
-            if self._held_size > max((one.keeps_texts_of_streams for one in self._observers if one.keeps_texts), default=0):
+            kept = (one.keeps_texts_of_streams for one in self._observers if one.keeps_texts)
+            if self._held_size > max(kept, default=0):
                 self._held.clear()
 
     def note_public_events(self, events: Mapping[int, Sequence[Event]]) -> None:

@@ -3,6 +3,7 @@
 Without a viewer, a process reads one number every ``TICK`` seconds, and writes that it runs every ``BEAT_SECONDS``.
 Texts of streams never leave their gateway. A process whose row stops changing is silent, so no clocks are compared."""
 
+import contextlib
 import hashlib
 import logging
 import socket
@@ -24,6 +25,7 @@ from gateway.features.live_view.charts import STEP, STEPS, current_step
 from gateway.features.live_view.live import COLUMNS, LiveView, View
 from gateway.features.live_view.pages.viewer_events import Send
 from gateway.http.offload import run_in_thread
+from gateway.http.threads import call_in_thread
 from gateway.logs.masking import Mask
 from gateway.shared.owned_entries import OwnedEntries
 from gateway.stores.database import AddedTables, Database, Session
@@ -134,8 +136,9 @@ class Gateways:
                 read.set()
                 await trio.sleep(TICK)
         finally:
-            with trio.move_on_after(1, shield=True):
-                await _try(self._database.write, partial(_delete, id=self.id))
+            delete = partial(self._database.write_blocking, partial(_delete, id=self.id))
+            with trio.move_on_after(2, shield=True), contextlib.suppress(Unavailable):
+                await call_in_thread(delete, abandon_on_cancel=True)  # a silent storage delays no end
 
     async def send_news(self, visitor: Visitor, send: Send) -> None:
         """Send the requests that ``visitor`` may see at other gateways, until cancelled."""

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from gateway.features.live_view import gateways
+from gateway.features.live_view.live import LiveView
+from gateway.stores import database
+from gateway.stores.sqlite import SqliteDatabase
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Wire, eventually, post
+from tests.support.harness import START_SECONDS, Gateway, Wire, eventually, post
 from tests.support.live_viewers import Viewer, rows, viewing
 from tests.support.raw_call import new_id, settings
 from tests.support.upstreams import PATHS
@@ -129,6 +133,23 @@ def test_a_gateway_without_a_live_view_writes_nothing(by_hand, tmp_path):
     with serving(by_hand, storage) as here, serving(by_hand, storage, ui=False), viewing(here, key="of-boss") as viewer:
         assert [state_of(viewer, lambda states: True) for _ in range(5)] == [[]] * 5
         eventually(lambda: row_count(path) == 1, what="the row of the gateway with a live view")
+
+
+async def test_a_locked_storage_delays_no_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "BUSY", START_SECONDS)
+    storage = SqliteDatabase(tmp_path / "state.sqlite", limit=2 * START_SECONDS)
+    table = storage.part(gateways.TABLES)
+    shown = gateways.Gateways(storage, None, 0)
+    with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as other, trio.fail_after(START_SECONDS / 2):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(shown.run, LiveView())
+            while not await table.read(lambda session: session.rows("SELECT id FROM {live_views}")):
+                pass
+            monkeypatch.setattr(gateways, "TICK", 100)
+            other.execute("BEGIN IMMEDIATE")
+            nursery.cancel_scope.cancel()
+        await trio.lowlevel.checkpoint()
+    await storage.aclose()
 
 
 def row_count(path: Path) -> int:
