@@ -26,7 +26,7 @@ import gateway
 import loadtest
 import providers
 import streams
-from tests.support.features import is_without_needed
+from tests.support.features import is_of_deleted_feature, is_without_needed
 from tests.support.harness import ROOT
 from tests.support.syntax import imports, statements
 
@@ -103,7 +103,7 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
     ],
 }
 
-ROWS = [Row(ours, *row) for ours, rows in TABLE.items() for row in rows]
+ROWS = [Row(ours, *row) for ours, rows in TABLE.items() if not is_of_deleted_feature(ours) for row in rows]
 
 SETTINGS = {
     "gateway/logs/setup.py": {

@@ -21,6 +21,7 @@ from gateway.config.settings import Config
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.examples import examples
+from tests.support.features import members_of
 from tests.support.harness import ROOT
 from tests.support.places import value_at
 
@@ -114,7 +115,7 @@ FULL: dict[str, Any] = {
     "cors": ["https://app.example", "*"],
     "state_storage": {"type": "sqlite", "path": "/tmp/a", "ttl": "7d", "encryption_key": "A" * 43 + "="},
     "tracing": {"random_sampling": 100, "endpoint": "http://localhost:4318"},
-    "metrics": {"open": True},
+    **members_of("metrics", metrics={"open": True}),
     "steps": [
         {
             "use": "./steps.py:check",
