@@ -68,6 +68,7 @@ def installed(tmp_path_factory):
     with mock.patch.dict(keys._PARTS):  # other tests of this process have no such keys
         yield folder / "site"
     keys._keys_of.cache_clear()
+    keys._parts_of.cache_clear()
     sys.path.remove(str(folder / "site"))
     other_feature.cache_clear()
 
