@@ -192,14 +192,14 @@ class KeptExchanges:
 
     def add(self, ended: KeptExchange) -> None:
         """Store an exchange in place of an earlier one with the same client and id."""
-        request_id, texts = ended.line["request_id"], ended.texts
-        self._lines.remove(ended.client, request_id)
-        self._failures.remove(ended.client, request_id)
+        client, request_id, texts = ended.client, ended.line["request_id"], ended.texts
         if texts is None:
-            self._lines.put(ended.client, request_id, ended)
+            self._failures.remove(client, request_id)
+            self._lines.put(client, request_id, ended)
         else:
+            self._lines.remove(client, request_id)
             size = len(texts.request or b"") + sum(len(error.body) for error in texts.errors)
-            self._failures.put(ended.client, request_id, ended, max(size, BYTES // FAILURES))
+            self._failures.put(client, request_id, ended, max(size, BYTES // FAILURES))
 
     def find(self, request_id: str, client: str | None) -> KeptExchange | None:
         """Return the exchange ``request_id`` of ``client``; that of any client if it is ``None``."""
