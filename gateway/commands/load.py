@@ -19,13 +19,13 @@ from gateway.commands.terminal import say
 from loadtest.exchange.judging import open_judge
 from loadtest.figures.result import RunResult, join_rounds
 from loadtest.figures.rounds import ComparedFigure, compare_rounds
+from loadtest.masking import mask_url
 from loadtest.plan.limits import judge_condition, parse_condition
 from loadtest.plan.plan import LoadPlan
 from loadtest.reports import report_file, text
 from loadtest.reports.live import Screen, choose_screen
 from loadtest.reports.page import page
 from loadtest.reports.request_log import RequestLog
-from loadtest.requests.keys import Credential, credential_for, describe_key, key_advice
 from loadtest.run.running import ActiveRun, Unreachable, address_of
 from loadtest.run.search import SearchStep, search
 from loadtest.wire.connections import raise_file_limit
@@ -34,6 +34,10 @@ from streams.garbage import frozen_startup_objects
 GOOD, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 STDOUT: Final = Path("-")
 REFUSED: Final = "status 401"  # the kind of failure in a tally
+KEY_ADVICE: Final = (
+    "give the variable with the right key with --key-env; a gateway needs one of its client keys, often in "
+    "$TRIGATE_API_KEY"
+)
 
 
 @attrs.frozen
@@ -49,12 +53,14 @@ def run(**options: Any) -> int:
     try:
         plan = build_plan(options)
         _check_files([options[name] for name in ("json", "html", "log") if options[name] is not None])
-        keys = {name: _key_of(url, options["key_env"]) for name, url in plan.targets.items()}
+        key = _read_key(options["key_env"])
+        for url in plan.targets.values():
+            say(sentence(f"{mask_url(url)}: {_describe_key(options['key_env'])}"))
         if tokens := describe_tokens(plan):
             say(sentence(tokens))
         raise_file_limit()
         with _open_log(options["log"]) as log:
-            results = _run_load(plan, keys, log)
+            results = _run_load(plan, key, log)
             if results is not None and log is not None:
                 log.close()
                 if log.lost:
@@ -67,7 +73,8 @@ def run(**options: Any) -> int:
     status = _report(plan, results, options)
     for single in results.runs:
         if any(failure.kind == REFUSED for failure in single.tally.failures):
-            say(sentence(f"{REFUSED}: {single.name}: {key_advice(keys[single.target])}"))
+            why = f"the server rejects the key in ${options['key_env']}" if key else "the load sent no key"
+            say(sentence(f"{REFUSED}: {single.name}: {why}: {KEY_ADVICE}"))
     return status
 
 
@@ -81,15 +88,20 @@ def _check_files(paths: Sequence[Path]) -> None:
             raise input_error(str(path), "two outputs use the same file", "give each its own file")
 
 
-def _key_of(url: str, key_env: str | None) -> Credential:
-    """Return the key of a server. Raises ``ConfigError``."""
-    found = credential_for(url, key_env, os.environ)
-    if key_env is not None and not found.value:
+def _read_key(key_env: str | None) -> str | None:
+    """Return the key in the variable that the user chose. Raises ``ConfigError``."""
+    if key_env is None:
+        return None
+    key = os.environ.get(key_env, "").strip()
+    if not key:
         raise input_error("--key-env", f"the environment variable {key_env or 'without a name'} is not set", "set it")
-    if found.value and not (found.value.isprintable() and found.value.isascii()):
+    if not (key.isprintable() and key.isascii()):
         raise input_error("--key-env", "the key has characters that headers cannot contain", "correct the variable")
-    say(sentence(describe_key(url, found)))
-    return found
+    return key
+
+
+def _describe_key(key_env: str | None) -> str:
+    return f"using the key in ${key_env}" if key_env else "sending no key (--key-env NAME sends the key in $NAME)"
 
 
 @contextlib.contextmanager
@@ -109,23 +121,22 @@ def _open_log(path: Path | None) -> Iterator[RequestLog | None]:
 # Running
 
 
-def _run_load(plan: LoadPlan, keys: Mapping[str, Credential], log: RequestLog | None) -> LoadResults | None:
+def _run_load(plan: LoadPlan, key: str | None, log: RequestLog | None) -> LoadResults | None:
     """Run the load; return None after an interrupt without a report. Raises ``Unreachable``."""
     try:
         screen = choose_screen(sys.stderr, os.environ)
         with frozen_startup_objects():
-            return trio.run(_load, plan, keys, log, screen)
+            return trio.run(_load, plan, key, log, screen)
     except* KeyboardInterrupt:
         click.echo("interrupted; no report", err=True)
     return None
 
 
-async def _load(plan: LoadPlan, keys: Mapping[str, Credential], log: RequestLog | None, screen: Screen) -> LoadResults:
+async def _load(plan: LoadPlan, key: str | None, log: RequestLog | None, screen: Screen) -> LoadResults:
     addresses = {target: await address_of(plan, target) for target in plan.targets}
     async with open_judge() as judge:
 
         async def start(plan: LoadPlan, target: str = next(iter(plan.targets))) -> ActiveRun:
-            key = keys[target].value
             return ActiveRun(plan, target, addresses[target], key, judge, log.add if log is not None else None)
 
         if plan.find_rate:

@@ -30,7 +30,7 @@ _OPTIONS: Final = [
     _option("--requests", type=_FILE, metavar="FILE",
             help="Send the bodies in FILE, one per line, instead of made prompts."),
     _option("--key-env", metavar="NAME",
-            help="The variable with the API key; default: the usual one, for a provider's own host."),
+            help="The variable with the API key; without it, no key is sent."),
     _option("--rate", type=_RATE, metavar="N", help="Start N requests per second, even if the server is slow."),
     _option("--poisson", is_flag=True, help="Start them at random times, as independent clients do."),
     _option("--concurrency", type=_COUNT, metavar="N",

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from loadtest.exchange.content import LONGEST, PIECE, AnswerContent, EventReader, error_message, has_content, has_output
+from loadtest.exchange.content import LONGEST, AnswerContent, EventReader, error_message, has_content, has_output
 from loadtest.exchange.judging import StreamVerdict
 from loadtest.exchange.record import End, ExchangeRecord, Phase, Problem
 from loadtest.masking import SecretWords, plain_text
@@ -195,8 +195,7 @@ class TimedExchange:
             return
         body += data
         try:
-            for start in range(0, len(data), PIECE):  # a compressed piece may expand to millions of events
-                self._record_events(splitter.feed(data[start : start + PIECE]), at - self._origin)
+            self._record_events(splitter.feed(data), at - self._origin)
         except EventTooComplex:
             self.take_fault(WireError("too large", f"it has an event {TOO_MANY_ELEMENTS}"), at)
         except FramingError:

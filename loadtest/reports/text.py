@@ -1,6 +1,5 @@
 """The report as text of at most 80 columns, and the words that all reports share."""
 
-import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from io import StringIO
 from textwrap import shorten
@@ -76,10 +75,9 @@ def describe_load(plan: Mapping[str, Any], seconds: float) -> str:
     else:
         text = f"{format_number(plan['rate'])}/s ({'Poisson' if plan['poisson'] else 'evenly spaced'})"
     count = f", {plan['count']} requests" if plan["count"] else ""
-    long = "until all have begun" if math.isinf(seconds) else f"for {format_number(round(seconds, 1))} s"
     warmup = f" after {format_number(plan['warmup'])} s of warm-up" if plan["warmup"] else ""
     rounds = f", in {plan['rounds']} rounds" if plan["rounds"] > 1 else ""
-    return f"{text}{count}, {long}{warmup}{rounds}"
+    return f"{text}{count}, for {format_number(round(seconds, 1))} s{warmup}{rounds}"
 
 
 def describe_counts(tally: Tally) -> str:

@@ -1,8 +1,7 @@
 """Types of the wire: the request, the receiver of its answer, and the faults."""
 
-import zlib
 from collections.abc import Mapping
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import attrs
 
@@ -15,8 +14,6 @@ Fault: TypeAlias = Literal[
 ``closed``: the server closed the connection before the end of the answer. ``no port``: all local ports to the server
 are in use, or were a minute ago.
 """
-
-UNPACKED: Final = 16 * 2**20  # most bytes from one read of a compressed answer
 
 Fields = tuple[tuple[str, str], ...]
 
@@ -68,22 +65,3 @@ class AnswerTaker(Protocol):
     def take_fault(self, error: WireError, at: float) -> None:
         """Receive the fault that ended an incomplete answer."""
         ...
-
-
-class Gunzip:
-    """A decoder for gzip, which some servers send unrequested."""
-
-    def __init__(self) -> None:
-        self._unpack = zlib.decompressobj(wbits=31)
-
-    def feed(self, data: bytes) -> bytes:
-        """Return the content of a read. Raises ``WireError``."""
-        try:
-            found = self._unpack.decompress(data, UNPACKED)
-        except zlib.error as error:
-            raise WireError("encoding", str(error)) from error
-        if self._unpack.unused_data:  # it would be kept in memory
-            raise WireError("encoding", "there is data after the end of the compressed body")
-        if self._unpack.unconsumed_tail:
-            raise WireError("too large", f"one read decompresses to more than {UNPACKED // 2**20} MiB")
-        return found

@@ -18,7 +18,7 @@ from typing import Final
 import h11
 import trio
 
-from loadtest.wire.answers import AnswerTaker, Fields, Gunzip, OutgoingRequest, ResponseHead, WireError
+from loadtest.wire.answers import AnswerTaker, Fields, OutgoingRequest, ResponseHead, WireError
 from loadtest.wire.read_loop import WatchedSocket, read_loop
 
 HEAD: Final = 64 * 1024  # bytes of a head
@@ -47,7 +47,6 @@ class ResponseParser:
         self._reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD)
         self._reader.send(_SENT)
         self._reader.send(h11.EndOfMessage())
-        self._unpack: Gunzip | None = None
         self._begun = b""
         self._interim = 0
         self._has_head = False
@@ -63,7 +62,7 @@ class ResponseParser:
         else:
             content = self._parse(data, at)
         if content:
-            self._taker.take_content(content if self._unpack is None else self._unpack.feed(content), at)
+            self._taker.take_content(content, at)
 
     def _parse(self, data: bytes, at: float) -> bytes:
         """Return the content in ``data``, by h11."""
@@ -114,10 +113,8 @@ class ResponseParser:
         ends = {"transfer-encoding", "content-length"} & headers.keys() or event.status_code in _BODILESS
         self.is_persistent = event.http_version >= b"1.1" and not closes and bool(ends)
         self._has_head = True
-        if (coding := headers.get("content-encoding", "identity").lower()) in ("gzip", "x-gzip"):
-            self._unpack = Gunzip()
-        elif coding != "identity":
-            raise WireError("encoding", f"the response has the unsupported content-encoding {coding[:20]!r}")
+        if (coding := headers.get("content-encoding", "identity").lower()) != "identity":
+            raise WireError("encoding", f"the response has the unrequested content-encoding {coding[:20]!r}")
         self._taker.take_head(ResponseHead(event.status_code, headers), self.first)
 
     def _fault(self, error: h11.RemoteProtocolError | None = None) -> WireError:
