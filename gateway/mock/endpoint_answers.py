@@ -62,7 +62,6 @@ _MOST_PICTURES: Final = 10
 _PICTURES: Final = "/pictures/"
 _PICTURE_NAME: Final = re.compile(r"([0-9a-f]{6})\.png")
 _WRITE_BYTES: Final = 4096  # bytes of audio per write
-_WHISPER_FIGURES: Final = {"temperature": 0.0, "avg_logprob": -0.1, "compression_ratio": 1.0, "no_speech_prob": 0.0}
 
 
 def json_answer(value: object) -> ScriptedAnswer:
@@ -187,25 +186,6 @@ def completions(call: EndpointCall) -> ScriptedAnswer:
     )
 
 
-def fill_in(call: EndpointCall) -> ScriptedAnswer:
-    """Return a fill-in-the-middle completion in Mistral's shape, as a message."""
-    first = {"id": new_id(""), "created": int(time.time()), "model": call.model}
-    used = {"prompt_tokens": token_count(call.texts("prompt")), "completion_tokens": 2, "total_tokens": 0}
-    used["total_tokens"] = sum(used.values())
-    text = "    pass  # the stand-in writes no real code\n"
-    if call.stream:
-        events: list[dict[str, Any]] = [
-            {**first, "object": "chat.completion.chunk", "choices": [
-                {"index": 0, "delta": {"role": "assistant", "content": text}, "finish_reason": None}]},
-            {**first, "object": "chat.completion.chunk", "choices": [
-                {"index": 0, "delta": {"content": ""}, "finish_reason": "stop"}], "usage": used},
-        ]  # fmt: skip
-        return event_answer(events, has_name=False, done=True)
-    message = {"role": "assistant", "content": text}
-    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-    return json_answer({**first, "object": "chat.completion", "choices": choices, "usage": used})
-
-
 _CATEGORIES: Final = (
     "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
     "self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic",
@@ -233,7 +213,7 @@ def moderations(call: EndpointCall) -> ScriptedAnswer:
 
 
 def images(call: EndpointCall) -> ScriptedAnswer:
-    """Return images in OpenAI's shape for generations and edits, streamed with partial images first, or as links."""
+    """Return images in OpenAI's shape for generations and edits, also in an event or as links."""
     prompt = str(call.members.get("prompt", ""))
     kind = "image_edit" if call.path.endswith("edits") else "image_generation"
     color = color_of(prompt)
@@ -250,12 +230,7 @@ def images(call: EndpointCall) -> ScriptedAnswer:
         "created_at": int(time.time()), "size": "16x16", "quality": "low", "output_format": "png",
         "background": "opaque",
     }  # fmt: skip
-    partial = 0 if call.members.get("partial_images") in (0, "0", None) else call.number("partial_images", 0, 3)
-    events: list[dict[str, Any]] = [
-        {"type": f"{kind}.partial_image", "b64_json": encoded, "partial_image_index": at, **about}
-        for at in range(partial)
-    ]
-    return event_answer([*events, {"type": f"{kind}.completed", "b64_json": encoded, "usage": usage, **about}])
+    return event_answer([{"type": f"{kind}.completed", "b64_json": encoded, "usage": usage, **about}])
 
 
 def show_picture(call: EndpointCall) -> ScriptedAnswer:
@@ -277,20 +252,12 @@ def speech(call: EndpointCall) -> ScriptedAnswer:
     samples = tone(text)
     sound = samples if call.members.get("response_format") == "pcm" else wav(samples)
     pieces = [sound[at : at + _WRITE_BYTES] for at in range(0, len(sound), _WRITE_BYTES)]
-    if call.members.get("stream_format") == "sse":
-        used = {"input_tokens": token_count([text]), "output_tokens": len(pieces)}
-        events: list[dict[str, Any]] = [
-            {"type": "speech.audio.delta", "audio": base64.b64encode(one).decode()} for one in pieces
-        ]
-        return event_answer(
-            [*events, {"type": "speech.audio.done", "usage": {**used, "total_tokens": sum(used.values())}}]
-        )
     type = "audio/pcm" if sound is samples else "audio/wav"
     return ScriptedAnswer(SSE, tuple(Piece(one, True) for one in pieces), (("content-type", type),))
 
 
 def transcript(call: EndpointCall) -> ScriptedAnswer:
-    """Return a transcript in OpenAI's shape, in the requested format."""
+    """Return a transcript in OpenAI's shape: streamed, as JSON, or as a text."""
     file = _uploaded_file(call)
     seconds = max(1, len(file.content) // (2 * RATE))
     text = f"{TRANSCRIPT} The file {file.name} has {len(file.content)} bytes."
@@ -299,51 +266,15 @@ def transcript(call: EndpointCall) -> ScriptedAnswer:
         used = {"input_tokens": 10 * seconds, "output_tokens": token_count([text])}
         tokens = {"type": "tokens", **used, "total_tokens": sum(used.values())}
         return event_answer([*events, {"type": "transcript.text.done", "text": text, "usage": tokens}])
-    usage = {"type": "duration", "seconds": seconds}
-    task = "translate" if call.path.endswith("translations") else "transcribe"
-    times = {"start": 0.0, "end": float(seconds)}
-    about = {"task": task, "duration": float(seconds), "text": text, "usage": usage}
-    match call.members.get("response_format", "json"):
-        case "text":
-            return bytes_answer(text.encode() + b"\n", "text/plain; charset=utf-8")
-        case "srt":
-            return bytes_answer(
-                f"1\n{_format_time(0, ',')} --> {_format_time(seconds, ',')}\n{text}\n\n".encode(), "text/plain"
-            )
-        case "vtt":
-            return bytes_answer(
-                f"WEBVTT\n\n{_format_time(0)} --> {_format_time(seconds)}\n{text}\n\n".encode(), "text/vtt"
-            )
-        case "verbose_json":
-            segment = {"id": 0, "seek": 0, **times, "text": text, "tokens": [], **_WHISPER_FIGURES}
-            each = seconds / len(text.split())
-            spoken = [
-                {"word": word, "start": at * each, "end": (at + 1) * each} for at, word in enumerate(text.split())
-            ]
-            return json_answer({**about, "language": "english", "segments": [segment], "words": spoken})
-        case "diarized_json":
-            said = {"type": "transcript.text.segment", "id": "seg_0", **times, "text": text, "speaker": "A"}
-            return json_answer({**about, "segments": [said]})
-        case _:
-            return json_answer({"text": text, "usage": usage})
+    if call.members.get("response_format") == "text":
+        return bytes_answer(text.encode() + b"\n", "text/plain; charset=utf-8")
+    return json_answer({"text": text, "usage": {"type": "duration", "seconds": seconds}})
 
 
 def _uploaded_file(call: EndpointCall) -> UploadedFile:
     if not call.files.get("file"):
         raise invalid("file is required: send a recording as a file in multipart/form-data", "file")
     return call.files["file"][0]
-
-
-def _format_time(seconds: int, mark: str = ".") -> str:
-    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{mark}000"
-
-
-def voices(call: EndpointCall) -> ScriptedAnswer:
-    return json_answer({"voices": [{"id": name, "name": name} for name in ("alloy", "tone")]})
-
-
-def voice_models(call: EndpointCall) -> ScriptedAnswer:
-    return json_answer({"models": [{"id": "mock-small"}]})
 
 
 def search_pages(call: EndpointCall) -> ScriptedAnswer:
@@ -355,20 +286,6 @@ def search_pages(call: EndpointCall) -> ScriptedAnswer:
     return json_answer({"query": query, "results": pages})
 
 
-def client_secret(call: EndpointCall) -> ScriptedAnswer:
-    """Return a client secret for a realtime session; the stand-in accepts any."""
-    session, after = call.members.get("session") or {}, call.members.get("expires_after") or {}
-    if not isinstance(session, dict) or not isinstance(after, dict):
-        raise invalid("session and expires_after must be objects", "session")
-    seconds = after.get("seconds", 600)
-    if type(seconds) is not int or not 10 <= seconds <= 7200:
-        raise invalid("expires_after.seconds must be a number from 10 to 7200", "expires_after.seconds")
-    about = {"type": "realtime", "object": "realtime.session", "id": new_id("sess_"), "model": "mock-small"}
-    return json_answer(
-        {"value": new_id("ek_"), "expires_at": int(time.time()) + seconds, "session": {**about, **session}}
-    )
-
-
 POST_ANSWERS: Final[Mapping[str, AnswerCall]] = {
     "/v1/embeddings": embeddings, "/v1beta/openai/embeddings": embeddings,
     **dict.fromkeys(("/v1/embed", "/v2/embed"), embed_cohere), "/embed": embed_tei,
@@ -377,11 +294,11 @@ POST_ANSWERS: Final[Mapping[str, AnswerCall]] = {
         ("/v1/models/{model}:batchEmbedContents", "/v1beta/models/{model}:batchEmbedContents"), embed_gemini_batch
     ),
     **dict.fromkeys(("/v1/pooling", "/pooling"), embeddings),
-    "/v1/completions": completions, "/beta/completions": completions, "/v1/fim/completions": fill_in,
+    "/v1/completions": completions, "/beta/completions": completions,
     **dict.fromkeys(("/v1/moderations", "/v1/chat/moderations"), moderations),
     **dict.fromkeys(("/v1/rerank", "/v2/rerank", "/rerank"), rerank),
     **dict.fromkeys(("/v1/images/generations", "/v1/images/edits", "/v1/images/variations"), images),
-    "/v1/audio/speech": speech, "/v1/realtime/client_secrets": client_secret,
+    "/v1/audio/speech": speech,
     **dict.fromkeys(
         ("/v1/audio/transcriptions", "/v2/audio/transcriptions", "/v1/audio/translations"), transcript
     ),
@@ -390,6 +307,6 @@ POST_ANSWERS: Final[Mapping[str, AnswerCall]] = {
 
 GET_ANSWERS: Final[Mapping[str, AnswerCall]] = {
     "/search": search_pages,
-    "/v1/audio/voices": voices, "/v1/audio/models": voice_models, f"{_PICTURES}{{id}}": show_picture,
-}  # fmt: skip
+    f"{_PICTURES}{{id}}": show_picture,
+}
 """Responses to ``GET`` by path."""

@@ -74,7 +74,6 @@ def _routes(objects: MockObjects) -> Iterator[tuple[str, str, AnswerCall]]:
     for root, prefixes, create in (
         ("/v1/files", ("file-", "file_"), objects.add_file),
         (f"{ANTHROPIC_PATHS}files", ("file-", "file_"), objects.add_file),
-        ("/v1/videos", ("video_",), objects.create_video),
         ("/v1/batches", ("batch_",), objects.create_batch),
         ("/v1/messages/batches", ("msgbatch_",), objects.create_message_batch),
     ):

@@ -1,10 +1,10 @@
-"""The stand-in's stored objects: files, videos, and batches that it processes.
+"""The stand-in's stored objects: files, and batches that it processes.
 
 If there are too many, the oldest are dropped."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import attrs
@@ -13,15 +13,12 @@ import msgspec
 from gateway.mock.called import EndpointCall, UploadedFile
 from gateway.mock.endpoint_answers import bytes_answer, json_answer
 from gateway.mock.faults import ScriptedAnswer
-from gateway.mock.media import color_of, picture
 from providers.neutral.codec import new_id
 from streams.errors import GatewayError, invalid
 from streams.surrogates import NOT_JSON
 
 MAX_OBJECTS: Final = 200  # objects
 MAX_BYTES: Final = 64 * 2**20  # bytes of their contents
-
-_VIDEO: Final = {"model": "sora-2", "progress": 100, "seconds": "4", "size": "720x1280"}
 
 AnswerLine = Callable[[str, Any], tuple[int, Any]]
 """A function that answers a request to a path with a status and JSON."""
@@ -65,12 +62,6 @@ class MockObjects:
         return self.store(MockObject(about, file.content))
 
     # All kinds
-
-    def create_video(self, call: EndpointCall) -> ScriptedAnswer:
-        """Create a video, which is a picture."""
-        about = {"id": new_id("video_"), "object": "video", "created_at": int(time.time()), "status": "completed"}
-        members = {name: call.members[name] for name in ("prompt", *_VIDEO) if name in call.members}
-        return json_answer(self.store(MockObject({**about, **_VIDEO, **members}, picture(color_of(call.model)))).about)
 
     def show(self, call: EndpointCall) -> ScriptedAnswer:
         return json_answer(self.get(call).about)
@@ -197,37 +188,14 @@ class MockObjects:
 
 
 def page(listed: Sequence[dict[str, Any]], call: EndpointCall) -> ScriptedAnswer:
-    """Return the page of ``listed``, newest first, that the query of ``call`` selects, for clients of OpenAI and
-    Anthropic. Raises ``GatewayError`` (400)."""
-    query = {name: value for name, value in call.query.items() if value}
-    if "limit" in query and not (query["limit"].isdecimal() and int(query["limit"][:9])):
-        raise invalid("limit must be a number of objects, at least 1", "limit")
-    limit = int(query["limit"][:9]) if "limit" in query else MAX_OBJECTS
-    data = [one for one in listed if query.get("purpose") in (None, one.get("purpose"))]
-    if query.get("order") == "asc":
-        data.reverse()
-    if (before := _cursor(data, query, "before", "before_id")) is not None:
-        data, more = data[max(0, before - limit) : before], before > limit
-    else:
-        after = _cursor(data, query, "after", "after_id", "page")
-        rest = data if after is None else data[after + 1 :]
-        data, more = rest[:limit], len(rest) > limit
-    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
-    ends = {"first_id": first, "last_id": last, "has_more": more}
+    """Return all of ``listed`` as one page, or those after the id that a client's query for the next page has."""
+    ids = [one["id"] for one in listed]
+    after = next((call.query[name] for name in ("after", "after_id", "page") if call.query.get(name) in ids), None)
+    data = listed if after is None else listed[ids.index(after) + 1 :]
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
     if call.is_from_anthropic_client:
-        return json_answer({"data": data, **ends, "next_page": last if more else None})
-    return json_answer({"object": "list", "data": data, **ends})
-
-
-def _cursor(listed: Sequence[dict[str, Any]], query: Mapping[str, str], *names: str) -> int | None:
-    """Return the position of the object whose id one of the parameters ``names`` has, ``None`` without one."""
-    name = next((name for name in names if name in query), None)
-    if name is None:
-        return None
-    found = next((at for at, one in enumerate(listed) if one["id"] == query[name]), None)
-    if found is None:
-        raise invalid(f"{name} must be the id of a listed object", name)
-    return found
+        return json_answer({"data": data, **ends, "has_more": False, "next_page": None})
+    return json_answer({"object": "list", "data": data, **ends, "has_more": False})
 
 
 def _total_size(objects: Iterable[MockObject]) -> int:

@@ -64,24 +64,15 @@ def test_cleared_audio_is_reported():
     ]
 
 
-MESSAGE = {"type": "message", "role": "user"}
-
-
 @each_row(
     ("message", "param"),
     [
         ({"type": "session.update", "session": 5}, "session"),
         ({"type": "session.update", "session": {"output_modalities": "text"}}, "session.output_modalities"),
-        ({"type": "session.update", "session": {"output_modalities": ["video"]}}, "session.output_modalities[0]"),
         ({"type": "session.update"}, "session"),
         ({"type": "conversation.item.create", "item": [1]}, "item"),
         ({"type": "conversation.item.create"}, "item"),
-        ({"type": "conversation.item.create", "item": {"type": 7}}, "item.type"),
-        ({"type": "conversation.item.create", "item": {"id": 7, **MESSAGE, "content": []}}, "item.id"),
-        ({"type": "conversation.item.create", "item": {**MESSAGE, "content": "hi"}}, "item.content"),
-        ({"type": "conversation.item.create", "item": {**MESSAGE, "content": [5]}}, "item.content[0]"),
         ({"type": "response.create", "response": "x"}, "response"),
-        ({"type": "response.create", "response": {"output_modalities": {}}}, "response.output_modalities"),
         ({"type": "input_audio_buffer.append"}, "audio"),
         ({"type": "input_audio_buffer.append", "audio": 5}, "audio"),
         ({"type": 5}, "type"),

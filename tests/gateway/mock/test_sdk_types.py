@@ -73,39 +73,20 @@ def test_images_as_links(client):
     assert httpx2.get(linked.data[0].url.replace(".png", ".gif")).status_code == 404
 
 
-def test_pages_of_lists(stand_in, client, claude):
+def test_a_list_is_one_page(stand_in, client, claude):
     """The SDKs' pagination reads these members; programs that repeat ``after`` until a page is empty must end
     (https://platform.openai.com/docs/api-reference/files/list)."""
-    ids = [client.files.create(file=("a.txt", b"x"), purpose="vision").id for _ in range(5)]
-    files = f"{stand_in}/v1/files"
-
-    def page(**query: Any) -> tuple[list[int], bool]:
-        found = httpx2.get(files, params={"purpose": "vision", **query}).json()
-        listed = [one["id"] for one in found["data"]]
-        assert (found["first_id"], found["last_id"]) == ((listed[0], listed[-1]) if listed else (None, None))
-        return [ids.index(id) for id in listed], found["has_more"]
-
-    assert page() == ([4, 3, 2, 1, 0], False)
-    assert page(limit=2) == ([4, 3], True)
-    assert page(limit=2, after=ids[3]) == ([2, 1], True)
-    assert page(limit=2, after=ids[1]) == ([0], False)
-    assert page(limit=2, after=ids[0]) == ([], False)
-    assert page(limit=2, before=ids[1]) == ([3, 2], True)
-    assert page(limit=2, before=ids[3]) == ([4], False)
-    assert page(limit=2, order="asc", after=ids[1]) == ([2, 3], True)
-    assert [one.id for one in client.files.list(limit=2, order="asc", purpose="vision")] == ids
-    assert [*client.files.list(purpose="fine-tune")] == []
-    for query, parameter in (({"limit": 0}, "limit"), ({"limit": "x"}, "limit"), ({"after": "file-none"}, "after")):
-        response = httpx2.get(files, params=query)
-        assert (response.status_code, response.json()["error"]["param"]) == (400, parameter)
-    batches = [
-        claude.messages.batches.create(requests=[{"custom_id": "a", "params": MESSAGE}]).id for _ in range(3)
-    ]  # fmt: skip
-    first = claude.messages.batches.list(limit=2)
-    assert ([one.id for one in first.data], first.has_more, first.last_id) == (batches[:0:-1], True, batches[1])
-    assert {*batches} <= {one.id for one in claude.messages.batches.list(limit=1)}
-    uploaded = [claude.files.upload(file=b"x").id for _ in range(3)]
-    assert {*uploaded} <= {one.id for one in claude.files.list(limit=2)}
+    ids = [stored_file(client) for _ in range(3)]
+    first = httpx2.get(f"{stand_in}/v1/files").json()
+    assert [one["id"] for one in first["data"][:3]] == ids[::-1]
+    assert (first["first_id"], first["has_more"]) == (ids[2], False)
+    rest = httpx2.get(f"{stand_in}/v1/files", params={"after": first["last_id"]}).json()
+    assert (rest["data"], rest["first_id"], rest["last_id"]) == ([], None, None)
+    assert {*ids} <= {one.id for one in client.files.list(limit=2)}
+    batches = {claude.messages.batches.create(requests=[{"custom_id": "a", "params": MESSAGE}]).id for _ in range(3)}
+    assert batches <= {one.id for one in claude.messages.batches.list(limit=1)}
+    uploaded = {claude.files.upload(file=b"x").id for _ in range(3)}
+    assert uploaded <= {one.id for one in claude.files.list(limit=2)}
 
 
 def test_moderations(client):
@@ -120,39 +101,16 @@ CALLS: dict[str, Callable[[openai.OpenAI], Any]] = {
     "embeddings": lambda client: client.embeddings.create(model="m", input="x", encoding_format="float"),
     "images": lambda client: client.images.generate(prompt="x"),
     "edited images": lambda client: client.images.edit(image=b"x", prompt="x"),
-    "videos": lambda client: client.videos.create(prompt="x"),
     "transcriptions": lambda client: client.audio.transcriptions.create(file=b"x", model="m"),
     "translations": lambda client: client.audio.translations.create(file=b"x", model="m"),
     "models": lambda client: client.models.list(),
 }
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # videos
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # translations
 @each_row("endpoint", CALLS)
 def test_other_endpoints(client, endpoint):
     assert CALLS[endpoint](client) is not None
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # translations
-def test_transcripts_with_times(client, stand_in):
-    """Vercel's AI SDK refuses segments without these members; it requests them for ``whisper-1``
-    (https://github.com/vercel/ai/blob/main/packages/openai/src/transcription/openai-transcription-api.ts)."""
-    sound = ("a.wav", b"x" * 32000)
-    verbose = client.audio.transcriptions.create(
-        file=sound, model="whisper-1", response_format="verbose_json", timestamp_granularities=["word", "segment"]
-    )
-    (segment,) = verbose.segments
-    assert (segment.id, segment.seek, segment.start, segment.end, segment.text) == (0, 0, 0.0, 2.0, verbose.text)
-    assert " ".join(word.word for word in verbose.words) == verbose.text
-    assert (verbose.words[0].start, verbose.words[-1].end) == (0.0, pytest.approx(2.0))
-    diarized = client.audio.transcriptions.create(file=sound, model="m", response_format="diarized_json")
-    assert [one.speaker for one in diarized.segments] == ["A"]
-    english = client.audio.translations.create(file=sound, model="whisper-1", response_format="verbose_json")
-    assert english.segments[0].text == english.text
-    direct = httpx2.post(
-        f"{stand_in}/v1/audio/translations", data={"response_format": "verbose_json"}, files={"file": sound}
-    )
-    assert direct.json()["task"] == "translate"
 
 
 def test_streams_of_other_endpoints(client):
@@ -161,10 +119,8 @@ def test_streams_of_other_endpoints(client):
     assert done.type == "transcript.text.done"
     assert done.usage.total_tokens == done.usage.input_tokens + done.usage.output_tokens
     assert "".join(one.delta for one in deltas).strip() == done.text
-    partial, whole = client.images.generate(prompt="x", stream=True, partial_images=1)
-    assert (partial.type, whole.type) == ("image_generation.partial_image", "image_generation.completed")
-    partial, whole = client.images.edit(image=b"x", prompt="x", stream=True, partial_images=1)
-    assert (partial.background, whole.background) == ("opaque", "opaque")
+    (whole,) = client.images.generate(prompt="x", stream=True)
+    assert (whole.type, whole.background) == ("image_generation.completed", "opaque")
 
 
 def test_files_of_anthropic(claude):
