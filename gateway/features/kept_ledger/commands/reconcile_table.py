@@ -35,7 +35,7 @@ def as_table(found: InvoiceComparison) -> str:
 def _verdict(found: InvoiceComparison) -> str:
     if not found.rows and not found.is_complete:
         return "nothing was compared"
-    missing = "" if found.is_complete else "; pages are missing"
+    missing = "" if found.is_complete else "; parts of the invoice are missing"
     return f"{'within' if found.is_within else 'beyond'} tolerance{missing}"
 
 

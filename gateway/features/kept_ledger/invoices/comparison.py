@@ -61,8 +61,7 @@ class ModelDifference:
 
 @attrs.frozen(repr=False)
 class InvoiceComparison:
-    """All rows of a period from ``since`` to before ``until``; ``notes`` report coarser grains, ignored lines and
-    missing pages."""
+    """All rows of a period from ``since`` to before ``until``; ``notes`` report ignored lines and missing pages."""
 
     since: date
     until: date
@@ -72,7 +71,7 @@ class InvoiceComparison:
 
     @property
     def is_within(self) -> bool:
-        """Whether every row is within tolerance, and no page of the invoice is missing."""
+        """Whether every row is within tolerance, and no part of the invoice is missing."""
         return self.is_complete and all(row.is_within for row in self.rows)
 
     @property
@@ -92,9 +91,9 @@ def compare(
 ) -> InvoiceComparison:
     """Compare ``invoice`` with our usage."""
     found = list(notes)
-    cells = compare_cells(invoice, found)
+    cells = compare_cells(invoice)
     fees = _share_fees(invoice, cells)
-    groups: dict[tuple[str, str | None], list[Cell]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in cells:
         groups[cell.key.family, cell.key.model].append(cell)
     rows = [_row(invoice, group, tolerance) for group in groups.values()]
@@ -107,6 +106,7 @@ def compare(
     rows = [row for row in rows if row.billed or row.own]
     rows.sort(key=lambda row: (-abs(row.difference), row.family, row.model or ""))
     others = tuple(other_notes(invoice, cells))
+    is_complete = is_complete and not invoice.coarse[0]
     if others and not rows:
         found.append("nothing was compared: the files have no costs of these days and providers")
         is_complete = False
@@ -135,7 +135,7 @@ def _row(invoice: Invoice, group: Sequence[Cell], tolerance: Tolerance) -> Model
     is_inseparable = any(one.real_difference and one.own.requests and not one.has_tokens for one in group)
     if causes["past_gateway"] < 0 or is_inseparable:
         causes["past_gateway"] = ZERO
-    days = sorted((one for one in group if one.difference), key=lambda one: one.key.day or date.min)
+    days = sorted((one for one in group if one.difference), key=lambda one: one.key.day)
     is_within = tolerance.allows(billed, billed - own)
     return ModelDifference(
         key.family, invoice.name_of(key), billed, own, _without_zeros(causes), is_within, is_inseparable, tuple(days)
@@ -150,11 +150,7 @@ def _share_fees(invoice: Invoice, cells: Sequence[Cell]) -> dict[tuple[str, str]
     rest: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
     for (family, day, name), left in invoice.fees.items():
         for cell in cells:
-            if (
-                cell.key.family == family
-                and cell.key.day in (None, day)
-                and (moved := min(left, -cell.real_difference)) > 0
-            ):
+            if cell.key.family == family and cell.key.day == day and (moved := min(left, -cell.real_difference)) > 0:
                 cell.fees += moved
                 left -= moved
         rest[family, name] += left

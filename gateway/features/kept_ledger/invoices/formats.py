@@ -37,7 +37,7 @@ def as_json(found: InvoiceComparison) -> str:
             {"provider": row.family, "model": row.model, **_members(row),
              "price_and_quantity_separated": not row.is_inseparable,
              "days": [
-                 {"day": cell.key.day and cell.key.day.isoformat(), "invoice_usd": exact_text(cell.billed_usd),
+                 {"day": cell.key.day.isoformat(), "invoice_usd": exact_text(cell.billed_usd),
                   "ledger_usd": exact_text(cell.own.usd), "difference_usd": exact_text(cell.difference)}
                  for cell in row.days
              ]}

@@ -18,11 +18,11 @@ from providers.catalog.prices import SUBSCRIPTION_RANK
 
 @attrs.frozen
 class CellKey:
-    """A family of providers, a day and a folded model; ``None`` where the grain is coarser."""
+    """A family of providers, a day and a folded model."""
 
     family: str
-    day: date | None
-    model: str | None
+    day: date
+    model: str
 
 
 @attrs.frozen(eq=False, repr=False)

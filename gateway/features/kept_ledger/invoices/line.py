@@ -14,11 +14,6 @@ MOST_DIGITS: Final = 60
 
 ZERO: Final = Decimal(0)
 
-_GROUPED_COUNT: Final = re.compile(r"\d{1,3}(?:,\d{3})+")
-_GROUPED_AMOUNT: Final = re.compile(r"[+-]?\d{1,3}(?:,\d{3}){2,}|[+-]?\d{1,3}(?:,\d{3})+\.\d*")
-"""One comma without a point is ambiguous: 1,234 may be 1.234 dollars."""
-
-
 Sum = TypeVar("Sum")
 
 
@@ -61,14 +56,13 @@ class InvoiceLine:
         return Decimal("0.5").scaleb(min(exponent if isinstance(exponent, int) else 0, -2))
 
 
-def _decimal(value: object, grouped: re.Pattern[str]) -> Decimal | None:
-    """Return the decimal in text or of a number of JSON, ``None`` for anything else. Commas may separate thousands in
-    text that is ``grouped``."""
+def _decimal(value: object) -> Decimal | None:
+    """Return the decimal in text or of a number of JSON, ``None`` for anything else."""
     text = value.strip() if isinstance(value, str) else str(value) if _is_number(value) else ""
     if len(text) > MOST_DIGITS:
         return None
     try:
-        found = Decimal(text.replace(",", "") if grouped.fullmatch(text) else text)
+        found = Decimal(text)
     except InvalidOperation:
         return None
     return found if found.is_finite() and -MOST_DIGITS < found.adjusted() < MOST_DIGITS else None
@@ -120,8 +114,8 @@ class InvoiceRow:
         return tuple([text for name in names if (text := self.text(name))])
 
     def amount(self, name: str) -> Decimal:
-        """Return a decimal from text or a number of JSON. Refuses a comma that may separate decimals."""
-        found = _decimal(self.value(name), _GROUPED_AMOUNT)
+        """Return a decimal from text or a number of JSON."""
+        found = _decimal(self.value(name))
         if found is None:
             raise self._unreadable(name, "an amount such as 1234.56")
         return found
@@ -129,7 +123,7 @@ class InvoiceRow:
     def count(self, name: str) -> Decimal:
         """Return a count, which is not negative; 0 without one."""
         value = self.value(name)
-        found = ZERO if value is None or value == "" else _decimal(value, _GROUPED_COUNT)
+        found = ZERO if value is None or value == "" else _decimal(value)
         if found is None or found < 0 or found != found.to_integral_value():
             raise self._unreadable(name, "a count such as 1234")
         return found

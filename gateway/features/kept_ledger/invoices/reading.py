@@ -1,17 +1,16 @@
 """Reads the files of an invoice, whose format it recognizes by their content, in bounded memory."""
 
 import csv
-import gzip
 import hashlib
 import io
 import json
+from codecs import BOM_UTF8
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from datetime import datetime
 from decimal import Decimal
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NoReturn, TypeAlias, cast
+from typing import Any, BinaryIO, Final, NoReturn, TypeAlias
 
 import attrs
 
@@ -19,9 +18,6 @@ from gateway.features.kept_ledger.invoices import focus
 from gateway.features.kept_ledger.invoices.line import InvoiceLine, InvoiceRow, UnreadableInvoice, day_of
 from gateway.features.kept_ledger.invoices.pages import BucketPages, buckets_of
 from gateway.features.kept_ledger.invoices.rows import ACTIVITY, KNOWN, PLAIN, read_activity, read_plain
-
-LONGEST_LINE: Final = 2**20
-"""Characters of the longest line of CSV."""
 
 MOST_BYTES: Final = 64 * 2**20
 """The largest file in JSON. Providers return pages, and a page of a month has less than a megabyte."""
@@ -34,6 +30,8 @@ _OTHERS: Final[Sequence[tuple[bytes, str]]] = (
     (b"PAR1", "Parquet; export CSV instead"),
     (b"PK\x03\x04", "a ZIP archive or a spreadsheet; unpack it, or save it as CSV"),
     (b"%PDF", "a PDF; download the data as CSV or JSON"),
+    (b"\x1f\x8b", "compressed; unpack it with gunzip"),
+    (b"\xff\xfe", "UTF-16; save it as UTF-8"),
 )
 RowReader: TypeAlias = Callable[[InvoiceRow], InvoiceLine | None]
 
@@ -71,45 +69,37 @@ def read_files(paths: Sequence[Path], found: ReadFiles) -> Generator[InvoiceLine
     known: dict[bytes, Path] = {}
     for path in paths:
         try:
-            with ExitStack() as stack:
-                file = stack.enter_context(path.open("rb"))
+            with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").digest()
                 if (before := known.setdefault(digest, path)) is not path:
                     found.notes.append(f"{path} has the content of {before}: it counts once")
                     continue
                 file.seek(0)
-                yield from _read_file(_unpack(file, path, stack), path, pages, found)
-        except (OSError, EOFError, gzip.BadGzipFile) as error:
-            raise UnreadableInvoice(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+                yield from _read_file(file, path, pages, found)
+        except OSError as error:
+            raise UnreadableInvoice(f"{path}: {error.strerror or error}") from None
     for path, page in pages:
         if page.has_more and not _has_next(page, [one for _, one in pages]):
             found.is_complete = False
             found.notes.append(f"{path}: has_more is true, and the next page is not among the files")
 
 
-def _unpack(file: BinaryIO, path: Path, stack: ExitStack) -> BinaryIO:
-    start = file.read(4)
-    file.seek(0)
-    for magic, words in _OTHERS:
-        if start == magic:
-            raise UnreadableInvoice(f"{path}: this is {words}")
-    if start[:2] == b"\x1f\x8b":
-        return cast("BinaryIO", stack.enter_context(gzip.GzipFile(fileobj=file)))
-    return file
-
-
 def _read_file(file: BinaryIO, path: Path, pages: list[tuple[Path, Page]], found: ReadFiles) -> Iterator[InvoiceLine]:
     start = file.read(512)
     file.seek(0)
-    text = start.decode("utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig", "replace")
-    if text.lstrip()[:1] in ("{", "["):
-        for number, value in enumerate(_read_objects(file, path)):
+    for magic, words in _OTHERS:
+        if start.startswith(magic):
+            raise UnreadableInvoice(f"{path}: this is {words}")
+    if start.removeprefix(BOM_UTF8).lstrip()[:1] in (b"{", b"["):
+        values = _read_json(file, path)
+        for number, value in enumerate(values):
             page = _read_page(InvoiceRow(value, f"{path}" if not number else f"{path}, page {number + 1}"))
             found.formats[str(path)] = page.report
             pages.append((path, attrs.evolve(page, lines=())))
             yield from page.lines
     else:
-        yield from _read_csv(file, path, found)
+        with io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="") as text:
+            yield from _read_rows(text, path, found)
 
 
 # JSON
@@ -119,37 +109,19 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number in JSON")
 
 
-_DECODER: Final = json.JSONDecoder(parse_float=Decimal, parse_constant=_refuse_constant)
-
-
-def _read_objects(file: BinaryIO, path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a file, also of lists. Raises ``UnreadableInvoice``."""
+def _read_json(file: BinaryIO, path: Path) -> list[dict[str, Any]]:
+    """Return the page in a file, or the list of pages. Raises ``UnreadableInvoice``."""
     data = file.read(MOST_BYTES + 1)
     if len(data) > MOST_BYTES:
         raise UnreadableInvoice(f"{path}: JSON of more than {MOST_BYTES // 2**20} MiB; give one page a file")
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     try:
-        text = data.decode(encoding)
-        place = _skip_space(text, 0)
-        while place < len(text):
-            value, place = _DECODER.raw_decode(text, place)
-            yield from _objects(value, path)
-            place = _skip_space(text, place)
+        value = json.loads(data, parse_float=Decimal, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # also of text that is not UTF-8
         raise UnreadableInvoice(f"{path}: not valid JSON: {str(error)[:100]}") from None
-
-
-def _skip_space(text: str, place: int) -> int:
-    while place < len(text) and text[place] in " \t\r\n":
-        place += 1
-    return place
-
-
-def _objects(value: Any, path: Path) -> Iterator[dict[str, Any]]:
-    for one in value if isinstance(value, list) else (value,):
-        if not isinstance(one, dict):
-            raise UnreadableInvoice(f"{path}: expected a page, an object with the member data")
-        yield one
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(one, dict) for one in values):
+        raise UnreadableInvoice(f"{path}: expected a page, an object with the member data")
+    return values
 
 
 def _read_buckets(page: InvoiceRow, kind: BucketPages) -> Page:
@@ -197,15 +169,7 @@ def _has_next(page: Page, pages: Iterable[Page]) -> bool:
 # CSV
 
 
-def _read_csv(file: BinaryIO, path: Path, found: ReadFiles) -> Iterator[InvoiceLine]:
-    start = file.read(4)
-    file.seek(0)
-    encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    with io.TextIOWrapper(file, encoding, errors="replace", newline="") as text:
-        yield from _read_rows(_bounded_lines(text, path), path, found)
-
-
-def _read_rows(lines: Iterator[str], path: Path, found: ReadFiles) -> Iterator[InvoiceLine]:
+def _read_rows(lines: Iterable[str], path: Path, found: ReadFiles) -> Iterator[InvoiceLine]:
     """Yield the charges in the rows of a CSV file, whose separator is that of its first line."""
     number = 0
     try:
@@ -239,12 +203,3 @@ def _reader_of(names: frozenset[str], path: Path) -> tuple[str, RowReader]:
     if names >= PLAIN:
         return "CSV", read_plain
     raise UnreadableInvoice(f"{path}: {_EXPECTED}")
-
-
-def _bounded_lines(file: io.TextIOWrapper, path: Path) -> Iterator[str]:
-    number = 0
-    while line := file.readline(LONGEST_LINE):
-        number += 1
-        if len(line) >= LONGEST_LINE:
-            raise UnreadableInvoice(f"{path}, line {number}: longer than {LONGEST_LINE // 2**20} MiB")
-        yield line

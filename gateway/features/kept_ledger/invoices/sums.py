@@ -1,6 +1,4 @@
-"""Both sides of a comparison, added up in cells: a family of providers, a day and a model.
-
-The grain is that of the invoice: if it has no models or days, ours are added up as well."""
+"""Both sides of a comparison, added up in cells: a family of providers, a day and a model."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -21,13 +19,12 @@ NANO: Final = Decimal("1e-9")
 class Billed:
     """The invoice's side of a cell, and the numbers of its lines.
 
-    ``rounding`` is the largest error of ``usd``. ``priced`` lines have dollars, ``counted`` ones tokens, ``joint`` ones
-    both, ``bare`` ones only dollars."""
+    ``rounding`` is the largest error of ``usd``. ``counted`` lines have tokens, ``joint`` ones also dollars, ``bare``
+    ones only dollars."""
 
     usd: Decimal = ZERO
     rounding: Decimal = ZERO
     tokens: Decimal = ZERO
-    priced: int = 0
     counted: int = 0
     joint: int = 0
     bare: int = 0
@@ -37,27 +34,11 @@ class Billed:
 
 
 def _billed_of(line: InvoiceLine) -> Billed:
-    is_priced, is_counted = line.usd is not None, line.tokens is not None
+    is_counted = line.tokens is not None
     return Billed(
-        line.usd or ZERO, line.rounding, line.tokens or ZERO, priced=int(is_priced), counted=int(is_counted),
-        joint=int(is_priced and is_counted), bare=int(bool(line.usd) and not is_counted),
+        line.usd or ZERO, line.rounding, line.tokens or ZERO, counted=int(is_counted),
+        joint=int(line.usd is not None and is_counted), bare=int(bool(line.usd) and not is_counted),
     )  # fmt: skip
-
-
-@attrs.define(eq=False, repr=False)
-class Grain:
-    """The finest grain in which an invoice of a family states all its dollars."""
-
-    has_day: bool = True
-    has_model: bool = True
-
-    def fold(self, key: CellKey) -> CellKey:
-        """Return the cell of this grain that contains ``key``."""
-        return CellKey(key.family, key.day if self.has_day else None, key.model if self.has_model else None)
-
-    def is_stated_by(self, key: CellKey) -> bool:
-        """Return whether ``key`` is as fine as this grain."""
-        return (key.day is not None or not self.has_day) and (key.model is not None or not self.has_model)
 
 
 @attrs.define(eq=False, repr=False)
@@ -96,101 +77,70 @@ class Cell:
 class Invoice:
     """The lines of an invoice, added up by ``add``. ``credits`` and ``fees`` are by family, day and name.
 
-    ``outside`` has the number and the dollars of lines outside of the period."""
+    ``coarse`` and ``outside`` have the number and the dollars of lines without a day or model, and outside of the
+    period."""
 
     own: OwnSide
     since: date
     until: date
     cells: dict[CellKey, Billed] = attrs.field(factory=lambda: defaultdict(Billed))
-    grains: dict[str, Grain] = attrs.field(factory=lambda: defaultdict(Grain))
     credits: dict[tuple[str, str], Decimal] = attrs.field(factory=lambda: defaultdict(Decimal))
-    fees: dict[tuple[str, date | None, str], Decimal] = attrs.field(factory=lambda: defaultdict(Decimal))
+    fees: dict[tuple[str, date, str], Decimal] = attrs.field(factory=lambda: defaultdict(Decimal))
+    coarse: tuple[int, Decimal] = (0, ZERO)
     outside: tuple[int, Decimal] = (0, ZERO)
     names: dict[tuple[str, str], str] = attrs.field(factory=dict)
 
     def add(self, line: InvoiceLine) -> None:
         """Add ``line`` to its cell."""
-        usd = line.usd or ZERO
-        if not self.since <= (line.day or line.since) < self.until:
+        usd, day = line.usd or ZERO, line.day or line.since
+        if not self.since <= day < self.until:
             self.outside = self.outside[0] + 1, self.outside[1] + usd
         elif line.is_credit:
             self.credits[line.provider, line.fee or "credit"] += usd
         elif line.fee is not None:
-            self.fees[line.provider, line.day, line.fee[:60]] += usd
+            self.fees[line.provider, day, line.fee[:60]] += usd
+        elif line.day is None or (line.model is None and line.text is None):
+            self.coarse = self.coarse[0] + 1, self.coarse[1] + usd
         else:
             family, model = self._model_of(line)
-            self.cells[CellKey(family, line.day, model)] += _billed_of(line)
-            if line.usd is not None:
-                grain = self.grains[family]
-                grain.has_day &= line.day is not None
-                grain.has_model &= model is not None
+            self.cells[CellKey(family, day, model)] += _billed_of(line)
 
-    def _model_of(self, line: InvoiceLine) -> tuple[str, str | None]:
+    def _model_of(self, line: InvoiceLine) -> tuple[str, str]:
         """Return the family and the folded model of a line."""
-        family, name = line.provider, line.model
-        if name is not None:
-            model = fold_model(name)
-            if family not in self.own.models:
-                family = next((one for one, other in self.own.names if other == model), family)
-        elif line.text is None:
-            return family, None
-        elif found := find_model(line.text, self.own.models.get(family, ())):
+        family = line.provider
+        if line.model is None and (found := find_model(line.text or "", self.own.models.get(family, ()))):
             return family, found
-        else:
-            name = _before_meter(line.text)
-            model = fold_model(name)
+        name = line.model or (line.text or "")[:60]
+        model = fold_model(name)
+        if line.model is not None and family not in self.own.models:
+            family = next((one for one, other in self.own.names if other == model), family)
         self.names.setdefault((family, model), name)
         return family, model
 
-    def name_of(self, key: CellKey) -> str | None:
+    def name_of(self, key: CellKey) -> str:
         """Return the name of a cell's model: as in the ledger, else as in the invoice."""
-        if key.model is None:
-            return None
         place = key.family, key.model
         return self.own.names.get(place) or self.names.get(place) or key.model
 
 
-def _before_meter(text: str) -> str:
-    """Return the part of a description before the words of its meter."""
-    words = text.split()[0] if " " not in text[:200] or "-" in text.split()[0] else text
-    for word in ("input", "output", "cache", "prompt", "inp", "outp", "tokens"):
-        place = words.lower().find(word)
-        if place > 0:
-            words = words[:place]
-    return words.strip(" -_,:") or text[:60]
-
-
-def compare_cells(invoice: Invoice, notes: list[str]) -> list[Cell]:
-    """Return the cells of an invoice and of our usage in the same families, in the invoice's grain."""
-    cells: dict[CellKey, Cell] = {}
-    for family in sorted({*invoice.grains, *(family for family, _, _ in invoice.fees)}):
-        grain = invoice.grains[family]
-        parts = [(key, billed) for key, billed in invoice.cells.items() if key.family == family]
-        keeps_tokens = all(billed.priced or grain.is_stated_by(key) for key, billed in parts)
-        notes += _grain_notes(family, grain, keeps_tokens)
-        for key, billed in parts:
-            if billed.priced or keeps_tokens:
-                cells.setdefault(folded := grain.fold(key), Cell(folded)).billed += billed
-        for key, own in invoice.own.usage.items():
-            if key.family == family:
-                cells.setdefault(folded := grain.fold(key), Cell(folded)).own += own
+def compare_cells(invoice: Invoice) -> list[Cell]:
+    """Return the cells of an invoice and of our usage in the same families."""
+    families = {*(key.family for key in invoice.cells), *(family for family, _, _ in invoice.fees)}
+    cells = {key: Cell(key, billed) for key, billed in invoice.cells.items()}
+    for key, own in invoice.own.usage.items():
+        if key.family in families:
+            cells.setdefault(key, Cell(key)).own += own
     return list(cells.values())
 
 
-def _grain_notes(family: str, usd: Grain, keeps_tokens: bool) -> Iterator[str]:
-    if not usd.has_day:
-        yield f"{family}: the invoice has no days, so the ledger is added up for the whole period"
-    if not usd.has_model:
-        yield f"{family}: the invoice has no models, so the ledger is added up for all models"
-    if not keeps_tokens:
-        yield f"{family}: the usage report is coarser than the costs, so the command does not compare its tokens"
-
-
 def other_notes(invoice: Invoice, cells: Iterable[Cell]) -> Iterator[str]:
-    """Yield notes about lines outside of the period, and about our dollars in families without an invoice."""
-    number, usd = invoice.outside
-    if number:
-        yield f"ignored {number:,} {'line' if number == 1 else 'lines'} of other days, with {usd:,.4f} usd"
+    """Yield notes about ignored lines, and about our dollars in families without an invoice."""
+    for (number, usd), words in (
+        (invoice.outside, "of other days"),
+        (invoice.coarse, "without a model or a single day: request the report by day and model"),
+    ):
+        if number:
+            yield f"ignored {number:,} {'line' if number == 1 else 'lines'}, with {usd:,.4f} usd, {words}"
     present, others = {cell.key.family for cell in cells}, defaultdict[str, Decimal](Decimal)
     for key, own in invoice.own.usage.items():
         if key.family not in present:

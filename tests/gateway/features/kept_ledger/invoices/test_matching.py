@@ -64,7 +64,7 @@ def test_without_a_month_the_days_are_those_of_the_files(prepared):
     assert status == 3
     status, found = compare(prepared(calls, "mistral", plain_files(calls)), "--month", "2026-09")
     assert (status, found["rows"]) == (3, [])
-    assert any(re.match(r"ignored \d+ lines of other days", note) for note in found["notes"])
+    assert any(re.match(r"ignored \d+ lines, with .* usd, of other days", note) for note in found["notes"])
     assert any("nothing was compared" in note for note in found["notes"])
 
 
@@ -72,7 +72,7 @@ def test_the_table_of_another_month_says_that_nothing_was_compared(prepared):
     text = b"day,model,usd\n2026-10-01,m-large,1.00\n"
     done = invoke(*prepared(traffic(1), "mistral", {"one.csv": text}), "--month", "2026-09")
     assert done.returncode == 3
-    assert "ignored 1 line of other days, with 1.0000 usd" in done.stdout
+    assert "ignored 1 line, with 1.0000 usd, of other days" in done.stdout
     assert done.stdout.splitlines()[-1] == "nothing was compared"
 
 
@@ -85,7 +85,7 @@ def test_days_are_in_utc_whatever_the_timezone(prepared, tmp_path):
     assert (status, found["total"]["causes"]) == (0, {})
 
 
-def test_an_invoice_without_models_is_compared_as_a_whole(prepared):
+def test_an_invoice_without_models_is_incomplete(prepared):
     calls = [attrs.evolve(one, model=one.model.replace("m-", "gpt-")) for one in traffic(2)]
     by_day = {day: sum(one.usd for one in calls if one.day == day) for day in (1, 2)}
     data = [
@@ -96,8 +96,8 @@ def test_an_invoice_without_models_is_compared_as_a_whole(prepared):
     ]  # fmt: skip
     page = json.dumps({"object": "page", "data": data, "has_more": False}).encode()
     status, found = compare(prepared(calls, "openai", {"costs.json": page}))
-    assert (status, [row["model"] for row in found["rows"]]) == (0, [None])
-    assert any("has no models" in note for note in found["notes"])
+    assert (status, found["complete"], found["rows"]) == (3, False, [])
+    assert any(re.search("ignored 2 lines, with .* by day and model", note) for note in found["notes"])
 
 
 def test_fees_of_tools_belong_to_the_requests_that_called_them(prepared):

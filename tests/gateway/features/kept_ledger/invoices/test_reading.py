@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import gzip
 import io
 import json
 import tracemalloc
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.features.kept_ledger.invoices.line import InvoiceLine, InvoiceRow, UnreadableInvoice
 from gateway.features.kept_ledger.invoices.model_names import find_model, fold_model
-from gateway.features.kept_ledger.invoices.reading import LONGEST_LINE, ReadFiles, read_files
+from gateway.features.kept_ledger.invoices.reading import ReadFiles, read_files
 from tests.support.each_row import each_row
 from tests.support.invoices import FORMATS, focus_files, plain_files, traffic
 
@@ -49,7 +48,7 @@ def test_each_format_is_recognized_by_its_content(tmp_path, form):
 
 
 @pytest.mark.sample(2)
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_csv_may_have_any_encoding_and_separator(tmp_path, encoding, delimiter, end):
@@ -62,13 +61,6 @@ def test_csv_may_have_any_encoding_and_separator(tmp_path, encoding, delimiter, 
     assert [(line.model, line.usd) for line in lines] == [
         ('a "quoted", odd;\nname\té', Decimal("1.50")), ("b", Decimal(2)),
     ]  # fmt: skip
-
-
-def test_gzip_is_unpacked(tmp_path):
-    lines, _ = read(tmp_path, gzip.compress(focus_files(traffic())["cur.csv"]))
-    assert dollars(lines) == sum(one.usd for one in traffic())
-    with pytest.raises(UnreadableInvoice, match="file-0"):
-        read(tmp_path, gzip.compress(focus_files(traffic())["cur.csv"])[:-30])
 
 
 @each_row(
@@ -101,11 +93,11 @@ def test_gzip_is_unpacked(tmp_path):
         (b"day;model;usd\n2026-10-01;m;0,0017\n", "line 2, usd: expected an amount"),
         (b'{"data": [{"start_time": 1, "results": [{"amount": {"value": "0,0017"}}]}]}', "expected an amount"),
         (b'day,model,usd\n2026-10-01,"' + b"x" * 200_000, "field larger"),
-        (b"day,model,usd\n" + b"x" * (LONGEST_LINE + 9), "longer than 1 MiB"),
         (b"PAR1....", "Parquet"),
         (b"PK\x03\x04...", "spreadsheet"),
         (b"%PDF-1.7", "PDF"),
-        (b"\x1f\x8bnothing", "file-0"),
+        (b"\x1f\x8bnothing", "gunzip"),
+        ("day,model,usd".encode("utf-16-le").join((b"\xff\xfe", b"")), "UTF-16"),
     ],
 )  # fmt: skip
 def test_another_file_is_refused_with_its_name_and_place(tmp_path, content, words):
@@ -114,23 +106,10 @@ def test_another_file_is_refused_with_its_name_and_place(tmp_path, content, word
     assert "file-0" in str(error.value)
 
 
-@each_row(
-    ("written", "usd"),
-    [
-        ("1,234.50", "1234.50"), ("-12,345,678", "-12345678"), ("1234.5", "1234.5"), (" 7 ", "7"), ("1,234", None),
-        ("12,34", None), ("1.234,56", None), ("0,5", None), ("1,23,456", None), ("1,2345.6", None), ("1.2,345", None),
-    ],
-)  # fmt: skip
-def test_a_comma_that_may_separate_decimals_is_refused(written, usd):
-    if usd is None:
-        with pytest.raises(UnreadableInvoice, match="expected an amount"):
-            row_of(written).amount("usd")
-    else:
-        assert row_of(written).amount("usd") == Decimal(usd)
-
-
-def test_a_count_may_have_separated_thousands():
-    assert row_of("1,234").count("usd") == 1234
+@pytest.mark.parametrize("written", ["1,234", "1,234.50", "0,5", "1.234,56"])
+def test_a_comma_that_may_separate_decimals_is_refused(written):
+    with pytest.raises(UnreadableInvoice, match="expected an amount"):
+        row_of(written).amount("usd")
 
 
 def test_unknown_columns_are_noted(tmp_path):
@@ -225,10 +204,10 @@ def test_a_missing_page_is_noticed(tmp_path, spans, is_complete):
     assert len(lines) == sum(last - first for first, last, _ in spans)
 
 
-def test_pages_may_be_in_one_file(tmp_path):
+def test_a_file_may_be_a_list_of_pages(tmp_path):
     first, second = _pages((1, 8, True), (8, 15, False))
-    for content in (first + b"\n" + second, b"[" + first + b"," + second + b"]", b"\xef\xbb\xbf" + first + second):
-        lines, found = read(tmp_path, content)
+    for mark in (b"", b"\xef\xbb\xbf"):
+        lines, found = read(tmp_path, mark + b"[" + first + b"," + second + b"]")
         assert (len(lines), found.is_complete) == (14, True)
 
 
