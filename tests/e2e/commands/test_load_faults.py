@@ -26,7 +26,7 @@ FAULTS = {
     "fault/429": ("status 429", "first byte"),
     "fault/529": ("status 529", "first byte"),
     "fault/wrong-content-type": WHOLE,
-    "fault/gzip": WHOLE,
+    "fault/gzip": ("encoding", "first byte"),
     "fault/crlf": WHOLE,
     "fault/comments": WHOLE,
 }
