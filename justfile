@@ -45,7 +45,7 @@ search-clients:
 combinations ARRAYS="8":
     COMBINATIONS={{ARRAYS}} .venv/bin/pytest -q tests/gateway/exchange/test_combinations.py
 
-# measure the cost of requests and streams, e.g. `just bench --growth --html growth.html`, `just bench --crowd`, `just bench --workers`
+# measure the cost of requests and streams, e.g. `just bench --growth`, `just bench --crowd`
 bench *ARGS:
     .venv/bin/python bench/run.py {{ARGS}}
 

@@ -56,7 +56,7 @@ def servers(revision: str, python: Path | None, folder: Path) -> Iterator[tuple[
 def command(name: str, python: Path, tree: Path, folder: Path) -> str:
     settings = f"PYTHONPATH={tree} PYTHONPYCACHEPREFIX={folder / name}"
     words = ["env", "-u", "PYTHONDONTWRITEBYTECODE", *settings.split(), str(python), "-P", "-m", "gateway", "serve"]
-    return f"{name}={shlex.join(words)} {{config}} --workers {{workers}}"
+    return f"{name}={shlex.join(words)} {{config}} --workers 1"
 
 
 def in_turns(commands: Sequence[str], round: int) -> Sequence[str]:

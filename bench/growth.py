@@ -1,18 +1,54 @@
 """How cost grows with the events of a stream, their size, the number of streams, tools and turns."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from cases import Case
 from crowd import CASES as CROWDS
 from crowd import fresh
-from plots import Plot
 from servers import Standing, cpu, run_servers
 
 MESSAGES = "/v1/messages"
 CROWD = CROWDS[1]
 STREAMS = (100, 250, 500, 750, 1000)
+
+
+HEADS = ("what grows: what it costs", "without it", "and each", "off the line at most", "measured")
+
+
+class Line(NamedTuple):
+    """``offset + slope * x``. ``off`` is the greatest deviation of a point, relative to its y."""
+
+    slope: float
+    offset: float
+    off: float
+
+    @classmethod
+    def through(cls, points: Sequence[tuple[float, float]]) -> "Line":
+        """Return the line of least squares."""
+        slope, offset = statistics.linear_regression(*zip(*points, strict=True))
+        return cls(slope, offset, max(abs(offset + slope * x - y) / abs(y) for x, y in points))
+
+
+class Measured(NamedTuple):
+    """The measured points of one growth. ``show`` formats a y or a slope, and ``unit`` is the unit of x."""
+
+    title: str
+    points: Sequence[tuple[float, float]]
+    show: Callable[[float], str]
+    unit: str
+
+    @property
+    def line(self) -> Line:
+        return Line.through(self.points)
+
+    def row(self) -> list[str]:
+        """Return a row of the table."""
+        slope, offset, off = self.line
+        points = ", ".join(f"{x:g}: {self.show(y)}" for x, y in self.points)
+        return [self.title, self.show(offset), f"{self.show(slope)} {self.unit}", f"{100 * off:.0f} %", points]
 
 
 def duration(seconds: float) -> str:
@@ -23,25 +59,24 @@ def duration(seconds: float) -> str:
 class Growth(NamedTuple):
     """Cases of increasing size ``x``.
 
-    ``share`` is the drawn part of a request's cost; ``unit`` is the thing that grows.
+    ``share`` is the measured part of a request's cost; ``unit`` is the thing that grows.
     """
 
     name: str
     title: str
-    x_label: str
     unit: str
     cases: Mapping[float, Case]
     share: float = 1
 
 
 GROWTHS = (
-    Growth("events", "Events of a stream: CPU time of the stream", "events", "an event",
+    Growth("events", "Events of a stream: CPU time of the stream", "an event",
            {n: Case("", MESSAGES, events=n) for n in (50, 100, 200, 400, 800)}),
-    Growth("size", "Size of an event: CPU time of the event", "kB", "a kB",
+    Growth("size", "Size of an event: CPU time of the event", "a kB",
            {n / 1000: Case("", MESSAGES, size=n) for n in (10, 2500, 5000, 7500, 10_000)}, share=1 / 103),
-    Growth("tools", "Tools: CPU time of a request", "tools", "a tool",
+    Growth("tools", "Tools: CPU time of a request", "a tool",
            {n: Case("", MESSAGES, stream=False, tools=n) for n in (1, 25, 50, 75, 100)}),
-    Growth("turns", "Length of the conversation: CPU time of a request", "turns", "a turn",
+    Growth("turns", "Length of the conversation: CPU time of a request", "a turn",
            {n: Case("", MESSAGES, stream=False, turns=n) for n in (1, 25, 51, 75, 101)}),
 )  # fmt: skip
 NAMES = (*(growth.name for growth in GROWTHS), "streams")
@@ -54,7 +89,7 @@ def cost(stand: Standing, seconds: float) -> float:
     return (cpu(stand.pid) - before) / done
 
 
-def measure_growth(growth: Growth, rounds: int, seconds: float) -> Plot:
+def measure_growth(growth: Growth, rounds: int, seconds: float) -> Measured:
     """Return the least cost of several rounds for each case.
 
     The servers run simultaneously and take turns, so that a slowdown of the machine affects all.
@@ -66,10 +101,10 @@ def measure_growth(growth: Growth, rounds: int, seconds: float) -> Plot:
         costs = [[cost(stand, seconds) for stand in stands] for _ in range(rounds)]
     least = [min(column) * growth.share for column in zip(*costs, strict=True)]
     points = list(zip(growth.cases, least, strict=True))
-    return Plot(growth.title, growth.x_label, points, duration, growth.unit)
+    return Measured(growth.title, points, duration, growth.unit)
 
 
-def measure_streams(counts: Sequence[int], rounds: int, seconds: float) -> tuple[Plot, Plot]:
+def measure_streams(counts: Sequence[int], rounds: int, seconds: float) -> tuple[Measured, Measured]:
     """Return the CPU time and memory of a worker by the number of simultaneous streams, each with a separate worker.
 
     A round is a multiple of the gap between events, so that each has equally many.
@@ -81,10 +116,9 @@ def measure_streams(counts: Sequence[int], rounds: int, seconds: float) -> tuple
             found.append(fresh(stand, count, rounds, seconds))
     used = [(float(one.streams), one.cpu_event * 1e-6 * one.streams / CROWD.gap) for one in found]
     held = [(float(one.streams), one.memory) for one in found]
-    label = f"concurrent streams, an event every {1000 * CROWD.gap:.0f} ms each"
     return (
-        Plot("Concurrent streams: CPU time in each second", label, used, duration, "a stream"),
-        Plot("Concurrent streams: memory of the worker", label, held, mebibytes, "a stream"),
+        Measured("Concurrent streams: CPU time in each second", used, duration, "a stream"),
+        Measured("Concurrent streams: memory of the worker", held, mebibytes, "a stream"),
     )
 
 
@@ -93,8 +127,8 @@ def mebibytes(value: float) -> str:
     return f"{value * 1024:.3g} KiB" if 0 < abs(value) < 1 else f"{value:.3g} MiB"
 
 
-def plots(names: Sequence[str], counts: Sequence[int], rounds: int, seconds: float) -> Iterator[Plot]:
-    """Measure and yield the requested plots. ``counts`` are the numbers of streams."""
+def growths(names: Sequence[str], counts: Sequence[int], rounds: int, seconds: float) -> Iterator[Measured]:
+    """Measure and yield the requested growths. ``counts`` are the numbers of streams."""
     for growth in GROWTHS:
         if growth.name in names:
             yield measure_growth(growth, rounds, seconds)

@@ -1,10 +1,8 @@
 """Measures the cost of requests and streams: the CPU time of the gateway's processes per request.
 
     python bench/run.py                      # the table of docs/performance.md
-    python bench/run.py --growth             # how cost grows; plots with --html FILE or --svg FILE
+    python bench/run.py --growth             # how cost grows
     python bench/run.py --crowd              # a thousand concurrent streams: memory and lateness of events
-    python bench/run.py --workers            # what another worker adds
-    python bench/run.py --capacity           # streams that a gateway sustains, by pace
     python bench/run.py --peer 'NAME=COMMAND with {port} and {provider}'
 
 Everything runs on 127.0.0.1. On Linux the gateway has the first core for itself, and the others run on the second. Only
@@ -14,19 +12,15 @@ compare figures of one run.
 import argparse
 import contextlib
 import json
-import platform
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import capacity
 import crowd
 import growth
-import plots
-import scale
 from cases import CASES, Case
-from servers import CORES, Standing, capable, cpu, memory, raise_file_limit, run_servers
+from servers import Standing, capable, cpu, memory, raise_file_limit, run_servers
 
 HEADS = ("case", "", "CPU ms", "µs an event", "a second", "p50 ms", "p99 ms", "MiB", "start s")
 
@@ -100,20 +94,11 @@ def costs(given: argparse.Namespace) -> Iterator[Any]:
 
 
 def print_growth(given: argparse.Namespace) -> Iterator[Any]:
-    found = []
-    head(plots.HEADS)
-    for plot in growth.plots(
-        choose_cases(given, growth.NAMES), given.streams or growth.STREAMS, given.rounds, given.seconds
-    ):
-        found.append(plot)
-        line(plot.row())
-        yield {"title": plot.title, "of": plot.x_label, "points": plot.points, **plot.line._asdict()}
-    machine = f"{CORES} cores ({platform.machine()}), Python {platform.python_version()}"
-    note = f"Messages from Chat, one worker on one core; {machine}. Each point is the least of {given.rounds} rounds."
-    if given.html:
-        given.html.write_text(plots.page(found, "How cost grows", note))
-    if given.svg:
-        given.svg.write_text(plots.drawing(found, "How cost grows"))
+    head(growth.HEADS)
+    names = choose_cases(given, growth.NAMES)
+    for one in growth.growths(names, given.streams or growth.STREAMS, given.rounds, given.seconds):
+        line(one.row())
+        yield {"title": one.title, "points": one.points, **one.line._asdict()}
 
 
 def print_crowd(given: argparse.Namespace) -> Iterator[Any]:
@@ -123,29 +108,10 @@ def print_crowd(given: argparse.Namespace) -> Iterator[Any]:
         yield {**one._asdict(), "beginning": one.beginning._asdict(), "steady": one.steady._asdict()}
 
 
-def print_scale(given: argparse.Namespace) -> Iterator[Any]:
-    head(scale.HEADS)
-    found = scale.scale(given.workers, given.rounds, given.seconds)
-    for one in found:
-        line(scale.row(one, found[0]))
-        yield one._asdict()
-
-
-def print_capacity(given: argparse.Namespace) -> Iterator[Any]:
-    head(capacity.HEADS)
-    streams, paces = given.streams or capacity.STREAMS, given.paces
-    for one in capacity.capacities(given.capacity, streams, paces, given.rounds, given.seconds):
-        line(capacity.row(one))
-        crowd_ = {"streams": one.crowd.streams, "memory": one.crowd.memory, **one.crowd.steady._asdict()}
-        yield {"workers": one.workers, "pace": one.pace, **crowd_, "events": one.events, "cores": one.cores}
-
-
 ROUNDS = {
-    print_capacity: (3, 2.0),
     costs: (5, 0.6),
     print_growth: (12, 0.3),
     print_crowd: (5, 2.0),
-    print_scale: (8, 1.0),
 }  # and their seconds
 
 
@@ -158,32 +124,17 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--growth", action="store_true", help="how cost grows")
     what.add_argument("--crowd", type=int, nargs="?", const=1000, metavar="N", help="so many concurrent streams")
-    what.add_argument(
-        "--workers", type=numbers, nargs="?", const=[1, 2], metavar="N,M", help="throughput with so many workers"
-    )
-    what.add_argument(
-        "--capacity", type=numbers, nargs="?", const=[1, 2], metavar="N,M", help="streams by pace, with so many workers"
-    )
-    parser.add_argument("--paces", type=numbers, default=capacity.PACES, help="of --capacity: tokens a second")
     parser.add_argument("--cases", default="", help="names, with commas between them; also of --growth")
     parser.add_argument("--peer", action="append", default=[], help="another server to measure beside")
     parser.add_argument("--rounds", type=int, help="short repetitions, of which the best counts")
     parser.add_argument("--seconds", type=float, help="of each round")
-    parser.add_argument("--streams", type=numbers, help="of --growth and --capacity, with commas")
-    parser.add_argument("--html", type=Path, help="a page for the plots of --growth")
-    parser.add_argument("--svg", type=Path, help="one drawing for them")
+    parser.add_argument("--streams", type=numbers, help="of --growth, with commas")
     parser.add_argument("--json", type=Path, help="a file for all figures")
     given = parser.parse_args()
     if sys.platform != "linux":
         sys.exit("It reads what processes use from Linux's /proc: run it on Linux.")
     raise_file_limit()
-    modes = (
-        (given.growth, print_growth),
-        (given.crowd, print_crowd),
-        (given.workers, print_scale),
-        (given.capacity, print_capacity),
-    )
-    kind = next((mode for wanted, mode in modes if wanted), costs)
+    kind = print_growth if given.growth else print_crowd if given.crowd else costs
     rounds, seconds = ROUNDS[kind]
     given.rounds, given.seconds = given.rounds or rounds, given.seconds or seconds
     found = list(kind(given))

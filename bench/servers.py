@@ -19,7 +19,7 @@ from cases import Case
 
 HERE = Path(__file__).parent
 PEER = [sys.executable, str(HERE / "peer.py")]
-OWN = f"trigate={sys.executable} -m gateway serve {{config}} --workers {{workers}}"
+OWN = f"trigate={sys.executable} -m gateway serve {{config}} --workers 1"
 BARE = f"bare relay={sys.executable} {HERE / 'relay.py'} {{port}} {{provider}}"
 CONFIG = """
 version: v0.3.0
@@ -43,15 +43,12 @@ class Standing(NamedTuple):
     port: int
     pid: int
     provider_port: int
-    provider_pid: int
     start: float
-    pinned: bool
 
     def clients(self, role: str, port: int, *options: object) -> list[str]:
         """Return the command of clients for the case."""
         asked = ["--path", self.case.path, "--body", self.case.body, "--mark", self.case.mark]
-        command = [*PEER, role, str(port), *asked, *map(str, options)]
-        return on_core(1, command) if self.pinned else command
+        return on_core(1, [*PEER, role, str(port), *asked, *map(str, options)])
 
     def load(self, seconds: float) -> Any:
         """Run the clients for ``seconds``, and return their report."""
@@ -66,13 +63,10 @@ def on_core(core: int, command: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def run_servers(
-    case: Case, server: str = OWN, workers: int = 1, pinned: bool = True, settings: str = CONFIG
-) -> Iterator[Standing]:
+def run_servers(case: Case, server: str = OWN, settings: str = CONFIG) -> Iterator[Standing]:
     """Run the processes of a case, with the configuration ``settings``.
 
-    ``server`` is ``NAME=COMMAND``. With ``pinned``, the server runs on the first core alone, and all others on the
-    second.
+    ``server`` is ``NAME=COMMAND``. It runs on the first core alone, and all others on the second.
     """
     port, provider = free_port(), free_port()
     name, _, command = server.partition("=")
@@ -80,15 +74,14 @@ def run_servers(
         config, log = Path(folder) / "trigate.yaml", Path(folder) / "log"
         config.write_text(settings.format(port=port, provider=provider))
         given = ["--events", str(case.events), "--gap", str(case.gap), "--size", str(case.size)]
-        place = on_core if pinned else lambda core, command: list(command)
-        upstream = stack.enter_context(running(place(1, [*PEER, "provide", str(provider), *given]), log))
+        upstream = stack.enter_context(running(on_core(1, [*PEER, "provide", str(provider), *given]), log))
         wait_for(provider, upstream, log)
         begun = time.monotonic()
-        words = shlex.split(command.format(port=port, provider=provider, config=config, workers=workers))
-        gateway = stack.enter_context(running(place(0, words), Path(folder) / "gateway"))
+        words = shlex.split(command.format(port=port, provider=provider, config=config))
+        gateway = stack.enter_context(running(on_core(0, words), Path(folder) / "gateway"))
         wait_for(port, gateway, Path(folder) / "gateway")
         start = time.monotonic() - begun
-        yield Standing(case, name, port, gateway.pid, provider, upstream.pid, start, pinned)
+        yield Standing(case, name, port, gateway.pid, provider, start)
 
 
 @contextlib.contextmanager
@@ -159,12 +152,3 @@ def memory(pid: int) -> float:
         with contextlib.suppress(OSError):
             pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 2**20
-
-
-def busy() -> float:
-    """Return the seconds of work by all cores of the machine."""
-    with contextlib.suppress(OSError):
-        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
-        user, nice, system, _idle, _wait, irq, soft, steal = map(int, fields[:8])
-        return (user + nice + system + irq + soft + steal) / TICK
-    return 0.0

@@ -1,21 +1,18 @@
 """The public benchmark: it runs, its output is complete, and its lines are those of least squares."""
 
 import json
-import re
 import subprocess
 import sys
-from xml.etree import ElementTree
 
 import pytest
 
 from bench.comparison import Comparison
-from bench.plots import Line
+from bench.growth import Line
 from tests.support.harness import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads Linux's /proc")
 
 QUICK = ("--rounds", "1", "--seconds", "0.1")
-SVG = "{http://www.w3.org/2000/svg}"
 
 
 def bench(folder, *options: str) -> tuple[str, list[dict]]:
@@ -122,74 +119,15 @@ def test_an_unknown_case_is_refused_with_all_names():
 
 @pytest.mark.process
 @pytest.mark.soak
-def test_the_throughput_of_workers_is_reported_with_the_share_of_the_machine(tmp_path):
-    printed, (figures,) = bench(tmp_path, "--workers", "1")
-    assert rows(printed)[0][-2:] == ["1.00", "1.00"]
-    assert figures["rate"] > 0
-    assert figures["per_cpu_second"] == pytest.approx(1000 / figures["cpu_ms"])
-    assert 0 < figures["gateway"] < 1
-    assert 0 < figures["load"] < 1
-
-
-@pytest.mark.process
-@pytest.mark.soak
-def test_the_capacity_for_streams_is_measured_by_their_number_and_pace(tmp_path):
-    _, figures = bench(tmp_path, "--capacity", "1", "--streams", "4,8", "--paces", "20", "--seconds", "1")
-    assert [(one["workers"], one["streams"], one["pace"]) for one in figures] == [(1, 4, 20), (1, 8, 20)]
-    for one in figures:
-        assert 0 < one["events"] <= 1.25 * one["streams"] * one["pace"]
-        assert 0 < one["cores"] < 1
-
-
-@pytest.fixture(scope="module")
-def growth_page(tmp_path_factory):
-    """Return the folder with a page and a drawing, and the figures."""
-    folder = tmp_path_factory.mktemp("growth")
-    files = ("--html", str(folder / "growth.html"), "--svg", str(folder / "growth.svg"))
-    _, figures = bench(folder, "--growth", "--cases", "streams", "--streams", "4,8", "--seconds", "1", *files)
-    return folder, figures
-
-
-@pytest.mark.process
-@pytest.mark.soak
-def test_growth_is_measured_and_fitted(growth_page):
-    _, (used, held) = growth_page
+def test_growth_is_measured_and_fitted(tmp_path):
+    printed, (used, held) = bench(tmp_path, "--growth", "--cases", "streams", "--streams", "4,8", "--seconds", "1")
+    titles = ["Concurrent streams: CPU time in each second", "Concurrent streams: memory of the worker"]
+    assert [row[0] for row in rows(printed)] == titles
     assert [x for x, _ in used["points"]] == [x for x, _ in held["points"]] == [4, 8]
     for figures in (used, held):
         assert all(y > 0 for _, y in figures["points"])
-        assert Line.through(figures["points"]) == (figures["slope"], figures["offset"], figures["off"])
 
 
-@pytest.mark.process
-@pytest.mark.soak
-def test_the_growth_page_needs_no_other_file(growth_page):
-    page = (growth_page[0] / "growth.html").read_text()
-    assert page.count("<figure>") == 2
-    assert page.count("<circle") == 2 * (2 + 2)  # a measured point, an end of the line
-    assert "prefers-color-scheme: dark" in page
-    assert not re.search(r"(src|href)=|url\(|@import|https?:", page)
-
-
-@pytest.mark.process
-@pytest.mark.soak
-def test_the_growth_chart_needs_no_other_file(growth_page):
-    text = (growth_page[0] / "growth.svg").read_text()
-    drawing = ElementTree.fromstring(text)
-    assert drawing.tag == f"{SVG}svg"
-    assert len(drawing.findall(f"{SVG}g")) == 2
-    assert [len(one.findall(f".//{SVG}circle")) for one in drawing.findall(f"{SVG}g")] == [4, 4]
-    titles = [one.text for one in drawing.iterfind(f".//{SVG}text[@class='title']")]
-    assert titles == ["Concurrent streams: CPU time in each second", "Concurrent streams: memory of the worker"]
-    assert "@media (prefers-color-scheme: dark)" in text
-    assert not re.search(r"href=|url\(|@import|<script", text)
-
-
-def test_the_page_describes_its_plots():
-    page, drawn = ((ROOT / "docs" / name).read_text() for name in ("performance.md", "growth.svg"))
-    told = re.findall(
-        r"^\| (.+?: .+?) \| (.+?) \| (.+?) \| (\d+ %) \|", page.partition("](growth.svg)")[2], re.MULTILINE
-    )
-    assert len(told) == drawn.count('class="title"')
-    for title, offset, slope, off in told:
-        assert f">{title}</text>" in drawn
-        assert f">{offset} and {slope}; no point is further than {off} from the line</text>" in drawn
+def test_a_line_is_that_of_least_squares():
+    assert Line.through([(1, 3), (2, 5), (3, 7)]) == pytest.approx((2, 1, 0))
+    assert Line.through([(0, 1), (1, 1), (2, 4)]).off == pytest.approx(1)
