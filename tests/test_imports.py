@@ -251,6 +251,38 @@ def named_as_text(path: Path) -> set[str]:
     return {name for text in texts if isinstance(text, str) for name in re.findall(r"gateway\.features\.[\w.]+", text)}
 
 
+RECORD_READERS: Final = """
+    gateway/ledger/ gateway/logs/ gateway/seams/observe gateway/exchange/responding.py
+    gateway/features/failures/ gateway/features/kept_ledger/ gateway/features/live_view/ gateway/features/metrics/
+    gateway/features/notices/ gateway/features/prompt_caches/ gateway/features/recording/ gateway/features/tracing/
+    gateway/features/steps/observers.py
+    gateway/features/files/provider_runs.py gateway/features/realtime/meter.py gateway/features/steps/sessions.py"""
+"""The modules that read records: the ledger, what writes a response's headers, observers, and those that continue a
+report of their own. All others only write facts to the record of a request."""
+FIRST_FACTS: Final = {"gateway/exchange/context.py": {"id", "endpoint", "bill"}, "gateway/exchange/delivery.py": {"id"}}
+"""The facts that a record has from the start, which are values of the request."""
+
+
+def test_nothing_that_decides_reads_the_record():
+    (record,) = (one for one in statements(ROOT / "gateway/ledger/record.py") if getattr(one, "name", "") == "Record")
+    facts = {ast.unparse(one.target) for one in ast.walk(record) if isinstance(one, ast.AnnAssign)} | {"delivered"}
+    readers = tuple(RECORD_READERS.split())
+    gateways = (path for path in MODULES if module_id(path).startswith("gateway/"))
+    others = (path for path in gateways if not module_id(path).startswith(readers))
+    read = {module_id(path): read_facts(path) & facts - FIRST_FACTS.get(module_id(path), set()) for path in others}
+    assert non_empty(read) == {}
+
+
+def read_facts(path: Path) -> set[str]:
+    """Return the attributes of records that a module reads."""
+    if b"record." not in path.read_bytes():
+        return set()
+    found = [one for one in ast.walk(ast.parse(path.read_text())) if isinstance(one, ast.Attribute)]
+    written = {one.value for one in found if isinstance(one.ctx, ast.Store)}  # ``record.bill`` of ``record.bill.usage``
+    read = (one for one in found if isinstance(one.ctx, ast.Load) and one not in written)
+    return {one.attr for one in read if re.fullmatch(r"(.*\.)?_?record", ast.unparse(one.value))}
+
+
 def test_every_room_is_in_the_table():
     assert set(arrows()) - {"configfile", "streams", "providers", "trigate", "gateway"} == set(ARROWS)
 

@@ -20,7 +20,6 @@ from gateway.config.amounts import dollars
 from gateway.counters.counter import Claim, Counter, Counters, Debit, Shortage, SlotCounter, SumCounter, new_claim
 from gateway.http.headers import Headers
 from gateway.ledger.bill import Bill, Charge
-from gateway.ledger.record import Record
 from gateway.request.routing_options import RequestBudget
 from gateway.routing.target import Target
 from streams.errors import GatewayError
@@ -437,31 +436,31 @@ class Reservation:
 
     # While the response is sent
 
-    def budget_texts(self, record: Record) -> tuple[str, ...]:
+    def budget_texts(self, record: object = None) -> tuple[str, ...]:
         """Return the client's budgets that the exchange counts for, as in the configuration."""
-        return tuple(dict.fromkeys(one.text for one, _, _ in self._budget_counters(record)))
+        return tuple(dict.fromkeys(one.text for one, _, _ in self._budget_counters(None)))
 
-    def budget_headers(self, record: Record) -> Headers:
+    def budget_headers(self, *, delivered: bool, failed: bool) -> Headers:
         """Return the headers with the client's remaining budgets.
 
-        A whole response is already charged; for a stream, its reservation is."""
+        A whole response is already charged; for a stream, its reservation is. ``failed``: no attempt will follow."""
         level = self._allowances.counters.level
         found: list[tuple[BudgetAllowance, int]] = []
-        for one, counter, back in self._budget_counters(record):
+        is_known = self._bill.is_complete or failed  # no attempt is in progress
+        for one, counter, back in self._budget_counters(self._charged_consumption(delivered) if is_known else None):
             now = level(counter)
             found.append((one, one.most - now.used - now.held + back))
         return budget_left_headers(found) if found else ()
 
-    def _budget_counters(self, record: Record) -> Iterator[tuple[BudgetAllowance, SumCounter, int]]:
-        """Yield the client's budgets with their counters and the part of its reservation that is not needed."""
+    def _budget_counters(self, consumption: Consumption | None) -> Iterator[tuple[BudgetAllowance, SumCounter, int]]:
+        """Yield the client's budgets with their counters and the part of its reservation that is not needed: without
+        ``consumption``, which is then unknown, none."""
+        seen = self._allowances.visible_to(self._client_name)
         if not self._client:
-            for one in self._allowances.visible_to(record.client):
-                if isinstance(one, BudgetAllowance) and (counter := one.counter(self.at, record.run)) is not None:
+            for one in seen:
+                if isinstance(one, BudgetAllowance) and (counter := one.counter(self.at, self._run)) is not None:
                     yield one, counter, 0
             return
-        known = record.bill.is_complete or record.error is not None  # no attempt is in progress
-        consumption = self._charged_consumption(record) if known else None
-        seen = self._allowances.visible_to(record.client)
         reserved: dict[SumCounter, tuple[BudgetAllowance, int]] = {}
         for client in self._client:
             for allowance, debit in zip(client.allowances, client.amounts.debits, strict=True):
@@ -494,29 +493,31 @@ class Reservation:
             consumption = _NOTHING if charge is None else _consumption_of([charge])
             grant.claim_pair.settle(self._allowances.counters, consumption)
 
-    def settle(self, record: Record) -> None:
-        """Settle all open claims once the exchange has ended."""
-        charges = record.bill.charges()
+    def settle(self, *, delivered: bool) -> None:
+        """Settle all open claims once the exchange has ended. ``delivered``: its client received a part of a response,
+        or its work was booked."""
+        bill = self._bill
+        charges = bill.charges()
         committed = next((one for one in charges if one.attempt.committed), None)
         # A model generated it, as one response.
-        answered = not record.bill.from_cache and record.bill.booked is None and self._counted_as is CountedAs.ANSWER
-        if committed is not None and record.bill.is_complete and record.target is not None and answered:
-            output = committed.usage.output // self._answers
-            self._allowances.outputs.learn(record.client, record.target, output)
+        answered = not bill.from_cache and bill.booked is None and self._counted_as is CountedAs.ANSWER
+        model = None if committed is None else committed.attempt.model
+        if committed is not None and model is not None and bill.is_complete and answered:
+            self._allowances.outputs.learn(self._client_name, model, committed.usage.output // self._answers)
         for grant in tuple(self._grants):
             self.end(grant, committed)
         if not self._client:
             return
         (first, *others), self._client = self._client, []
-        sent = max((one.requests for one in record.bill.attempt_records), default=1)
-        first.settle(self._allowances.counters, attrs.evolve(self._charged_consumption(record), requests=sent))
+        sent = max((one.requests for one in bill.attempt_records), default=1)
+        first.settle(self._allowances.counters, attrs.evolve(self._charged_consumption(delivered), requests=sent))
         for other in others:  # the first one counts everything
             other.settle(self._allowances.counters, _NOTHING)
 
-    def _charged_consumption(self, record: Record) -> Consumption:
+    def _charged_consumption(self, delivered: bool) -> Consumption:
         """Return the consumption that the client is charged for."""
-        charged = record.delivered or self._allowances.charges_undelivered
-        return _consumption_of(record.bill.charges()) if charged else _NOTHING
+        charged = delivered or self._allowances.charges_undelivered
+        return _consumption_of(self._bill.charges()) if charged else _NOTHING
 
 
 def check_priced(allowances: Allowances, client: str | None, target: Target, at: float, run: str | None) -> None:

@@ -29,6 +29,7 @@ from gateway.stores.store import Node, Store
 from streams import sse
 from streams.errors import GatewayError, invalid
 from streams.event_log import Resumption, skip_events
+from streams.events import ErrorInfo
 
 if TYPE_CHECKING:
     from gateway.conversations.stored_api import StoredApi
@@ -77,6 +78,9 @@ class RunningTurn:
         self.scope = trio.CancelScope()
         self.events: list[bytes] = []
         self.over = False
+        self.response: Response | None = None
+        self.mistake: ErrorInfo | None = None
+        """The error of a bug."""
         self._splitter = sse.Splitter(sys.maxsize, is_own=True)  # the output was limited before
         self._changed = trio.Event()
 
@@ -84,6 +88,11 @@ class RunningTurn:
         """Add a write of the stream, which may end within an event. Keep-alives are dropped."""
         self.events += [raw for raw in self._splitter.feed(data) if not raw.startswith(b":")]
         self._notify_followers()
+
+    @property
+    def error(self) -> ErrorInfo | None:
+        """The error of the turn so far."""
+        return self.mistake if self.mistake is not None or self.response is None else self.response.failure
 
     @property
     def has_ended(self) -> bool:
@@ -174,12 +183,13 @@ class Background:
         """Run one turn to its end. Never raises, because all turns share the nursery."""
         try:
             with live.scope:
-                async with run.scope.part(run.record.id) as part:
+                async with run.scope.part(run.scope.id) as part:
                     part.nursery.start_soon(self._mark_alive, run, live)
-                    await self._read(live, await run.answer(part))
+                    live.response = await run.answer(part)
+                    await self._read(live, live.response)
         except Exception:  # a bug must end only this turn
             log.exception("%s failed in the background", run.turn.id)
-            run.record.error = MISTAKE
+            run.record.error = live.mistake = MISTAKE
         finally:
             with trio.CancelScope(shield=True):
                 await self._end(run, live)
@@ -322,7 +332,7 @@ def _events_after(api: "StoredApi", node: Node, head: Node, count: int) -> bytes
 
 
 def _interrupted_response(run: BackgroundTurn, live: RunningTurn) -> Mapping[str, Any]:
-    if live.scope.cancelled_caught and run.record.error is None:
+    if live.scope.cancelled_caught and live.error is None:
         return run.response("cancelled")
-    error = run.record.error or MISTAKE
+    error = live.error or MISTAKE
     return run.api.with_error(run.response("failed"), error.code or "server_error", error.message)

@@ -116,7 +116,7 @@ class LocalTurn(TurnRecorder):
     async def _closed_log(self) -> bytes:
         return await offload(self._log.size_of_work, self._log.close)
 
-    async def persist_partial(self) -> None:
+    async def persist_partial(self, id: str) -> None:
         if self._store is None or not self._is_id_known or self._writer is None or self._writer.response is not None:
             return
         response = self._writer.interrupted_response("cancelled")

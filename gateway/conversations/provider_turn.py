@@ -16,6 +16,7 @@ from gateway.streaming.lane import StreamProgress
 from providers.neutral.codec import Writer
 from streams import sse
 from streams.errors import GatewayError
+from streams.events import ErrorInfo
 from streams.fold import Answer
 from streams.surrogates import NOT_JSON
 
@@ -63,8 +64,9 @@ class ProviderTurn(TurnRecorder):
             return body
         return await offload(len(body), _mark_unstored, body)
 
-    async def persist_failure(self, id: str) -> None:
+    async def persist_failure(self, id: str, error: ErrorInfo) -> ErrorInfo | None:
         await self._store_owner(id)  # the client of a background turn will request it again
+        return error
 
     async def _store_owner(self, id: str) -> bool:
         """Store the owner of response ``id``; return false on failure."""

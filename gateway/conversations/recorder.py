@@ -7,6 +7,7 @@ from gateway.routing.target import Target
 from gateway.stores.store import Node
 from gateway.streaming.lane import StreamProgress
 from providers.neutral.codec import Reply, Writer
+from streams.events import ErrorInfo
 from streams.fold import Answer
 
 if TYPE_CHECKING:
@@ -71,16 +72,19 @@ class TurnRecorder:
         matters."""
         return data
 
-    async def persist_partial(self) -> None:
-        """Store the available part of a stream whose client has left. Called in a shielded scope; takes bounded
-        time."""
+    async def persist_partial(self, id: str) -> None:
+        """Store the available part of a stream, the provider's response ``id``, whose client has left. Called in a
+        shielded scope; takes bounded time."""
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
         """Store a whole response, and return the body for the client. Raises ``GatewayError``."""
         return body
 
-    async def persist_failure(self, id: str) -> None:
-        """Store the facts that later requests for a provider's failed response ``id`` need."""
+    async def persist_failure(self, id: str, error: ErrorInfo) -> ErrorInfo | None:
+        """Store the facts that later requests for a provider's response ``id`` need, which failed with ``error``.
+
+        Return the error of this exchange, ``None`` if the failure is that of a run in the background."""
+        return error
 
 
 UNRECORDED: Final = TurnRecorder()

@@ -87,9 +87,8 @@ class Call:
 
     def finish(self, response: Response) -> Response:
         """Return ``response``, and mark it in the record if the operator's steps opened one."""
-        if self._record is not None and self._record.status is None:
-            self._record.bill.is_complete = True
-            self._record.mark_answered(response.status)
+        if self._record is not None:
+            self._record.mark_served(response.status)
         return response
 
     async def read_body(self) -> bytes:

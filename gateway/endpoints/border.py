@@ -52,7 +52,7 @@ async def serve(
     try:
         record.client = client = admit(service, incoming)
         for forms_of in () if forms is not None else service.hooks.response_forms:
-            record.forms = record.forms or forms_of(service.allowances, api, client)
+            record.forms = forms = forms or forms_of(service.allowances, api, client)
         client_request = ClientRequest(incoming.headers, incoming.query, client, path)
         exchange = Exchange(service, api, client_request, incoming.scope, record)
         refuse = exchange.refuse

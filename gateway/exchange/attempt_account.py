@@ -133,8 +133,8 @@ class AttemptAccount:
                 self._report_time_to_content(self.attempt, at_least=True)
         if self._open is not None:
             self._open.mark_failed(error, fingerprint(self.target_request.request.incoming.body))
-        steps = self._context.record.steps
-        other: AttemptOutcome = "internal" if steps is None or steps.refused_by is None else "refused"
+        checks = self._context.checks
+        other: AttemptOutcome = "refused" if checks is not None and checks.has_refused else "internal"
         self._record_attempt(self._attempt_record(error.reason or recorded_reason or other))
 
     def mark_lost(self) -> None:
@@ -158,10 +158,10 @@ class AttemptAccount:
             self._record_attempt(self._attempt_record("client_left"))
         if isinstance(self.grant, Grant) and not self.committed:
             assert self._recorded is not None
-            self.grant.end(self._context.record.bill.charge(self._recorded))
+            self.grant.end(self._context.bill.charge(self._recorded))
         if on_usage := self.target_request.prepared.on_usage:
             assert self._recorded is not None
-            usage = self._context.record.bill.usage if self.committed else self._recorded.usage
+            usage = self._context.bill.usage if self.committed else self._recorded.usage
             if usage is not None:
                 for note in on_usage:
                     note(usage)

@@ -26,6 +26,7 @@ from gateway.exchange.delivery import (
 )
 from gateway.http.response import ResponseBody, Truncated, WriteNow
 from gateway.ledger.record import Record
+from streams.events import ErrorInfo
 from streams.handoff import Handoff
 from streams.pipe import WRITES_QUEUED, Chunk, receive_batch
 
@@ -103,9 +104,14 @@ class StreamBody(ResponseBody):
             self._todo.clear()
             await self._turn.persist(due.data, progress)
         elif not progress.over:
-            await self._turn.persist_partial()
+            await self._turn.persist_partial(progress.start.id)
 
     # A response's body
+
+    @property
+    def error(self) -> ErrorInfo | None:
+        """The error in the stream, ``None`` without one."""
+        return self._delivery.lane.progress.error
 
     def set_writer(self, write_now: WriteNow) -> None:
         """Write through ``write_now`` from now on where possible."""
@@ -219,6 +225,11 @@ class BufferedBody(ResponseBody):
                     await buffer.send(data)
             except Truncated:
                 self._cut = True
+
+    @property
+    def error(self) -> ErrorInfo | None:
+        """The error in the stream, ``None`` without one."""
+        return self._stream.error
 
     async def open(self) -> Opening:
         """Wait until the response may start, and return its start, its error or its complete body."""

@@ -6,7 +6,7 @@ import attrs
 
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.service import Service
-from gateway.ledger.bill import AttemptOutcome, AttemptRecord, Cause
+from gateway.ledger.bill import AttemptOutcome, AttemptRecord, Bill, Cause
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.routing_options import refuse_requested_steps
@@ -25,12 +25,15 @@ class AttemptLog:
     def __init__(self, record: Record) -> None:
         self.places: set[str] = set()
         """The names (``Target.place``) of the targets of all attempts so far."""
+        self.requests = 0
+        """The number of requests that were sent to providers."""
         self._record = record
         self._tried: tuple[AttemptRecord, ...] = ()
 
     def count_request(self) -> None:
         """Count a request that is sent to a provider."""
-        self._record.attempts += 1
+        self.requests += 1
+        self._record.attempts = self.requests
 
     def add(self, attempt: AttemptRecord, replaced: AttemptRecord | None = None) -> None:
         """Add a record, or put it in place of ``replaced``, the earlier record of the same attempt."""
@@ -57,8 +60,9 @@ STRICT: Final = "x-trigate-strict"
 class ExchangeContext:
     """The shared state of one exchange.
 
-    ``codec`` belongs to the client's API. ``record`` is only written: no decision depends on it; ``attempt_log`` writes
-    the attempts to it. ``observers`` learn about the exchange. ``checks`` are the operator's steps."""
+    ``codec`` belongs to the client's API. ``record`` is only written: no decision depends on it, besides ``id``,
+    ``endpoint`` and ``bill``, which it has from the start. ``attempt_log`` writes the attempts to it. ``observers``
+    learn about the exchange. ``checks`` are the operator's steps."""
 
     service: Service
     codec: Codec
@@ -74,6 +78,21 @@ class ExchangeContext:
             self.service, self.codec, self.client_request, self.record, self.observers, checks,
             self.attempt_log,
         )  # fmt: skip
+
+    @property
+    def id(self) -> str:
+        """The request's id."""
+        return self.record.id
+
+    @property
+    def endpoint(self) -> str:
+        """The name of an endpoint other than conversations, otherwise ""."""
+        return self.record.endpoint or ""
+
+    @property
+    def bill(self) -> Bill:
+        """The usage that the exchange pays for."""
+        return self.record.bill
 
     @property
     def strict(self) -> bool:

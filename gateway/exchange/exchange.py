@@ -162,7 +162,7 @@ class Exchange:
     def _make_walk(self, request: PlannedRequest) -> Walk:
         """Return the walk of a planned request of any endpoint."""
         request = with_subscription_marks(self.context, request)
-        self.record.bill.request_size = request.incoming.size
+        self.context.bill.request_size = request.incoming.size
         return Walk(self.context, self._reserve(request), self.scope)
 
     def _reserve(self, request: PlannedRequest) -> PlannedRequest:
@@ -192,6 +192,11 @@ class Exchange:
         if survives or origin.desertion is not None:
             return self._lasting_response(origin, scope, None if survives else origin.desertion)
         return self._read_whole(origin, scope)
+
+    def settle_reservation(self) -> None:
+        """Settle what the request has reserved before its client gets the response."""
+        if self._reservation is not None:
+            self._reservation.settle(delivered=self.context.bill.booked is not None)
 
     def refuse(self, error: ErrorInfo) -> Response:
         """Return the response for ``error`` in the client's API, with the provider's own body if it fits."""

@@ -52,7 +52,7 @@ def reservation_for(context: ExchangeContext, request: PlannedRequest, run_id: s
     limited = by_header or allowances.of_client(client) or any(map(allowances.of_target, request.plan.targets))
     if not (limited or request.budgets) or request.form is Form.REJECTED:
         return None
-    payer, bill, counted_as, begins = Payer(client, run_id), context.record.bill, request.counted_as, request.begins
+    payer, bill, counted_as, begins = Payer(client, run_id), context.bill, request.counted_as, request.begins
     return Reservation(allowances, payer, bill, request.budgets, counted_as, by_header, begins)
 
 

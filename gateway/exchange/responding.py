@@ -5,6 +5,8 @@ from functools import partial
 from itertools import chain
 from typing import Final
 
+import attrs
+
 from gateway.http.headers import Headers, header_safe, paths_header
 from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, Response, ResponseBody
@@ -61,7 +63,7 @@ def error_response(record: Record, error: ErrorInfo, *, headers: Headers = ()) -
     written = {name for name, _ in codec.wire.error_headers(error)}
     own = tuple(pair for pair in error.headers if pair[0] not in written)
     body = error.body or codec.write_error(error, record.id)
-    return make_response(record, body, error.status, (*own, *JSON_HEADERS, *headers))
+    return attrs.evolve(make_response(record, body, error.status, (*own, *JSON_HEADERS, *headers)), error=error)
 
 
 MAX_TRIED_HEADER: Final = 1000
@@ -118,7 +120,9 @@ def own_headers(record: Record) -> Headers:
         "age": None if record.cache_age is None else str(record.cache_age),
         **_header_safe({name: value for name, value in foreign.items() if value is not None}),
     }
-    left = () if record.reservation is None else record.reservation.budget_headers(record)
+    left: Headers = ()
+    if record.reservation is not None:
+        left = record.reservation.budget_headers(delivered=record.delivered, failed=record.error is not None)
     if record.error is not None:
         left = (*left, *CODECS[record.api].wire.error_headers(record.error))
     return (*[(name, value) for name, value in own.items() if value is not None], *left)

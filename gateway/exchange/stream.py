@@ -353,6 +353,6 @@ def _make_checker(context: ExchangeContext, origin: AnswerOrigin) -> Callable[[b
         for raw in splitter.feed(data):
             if (broken := judge.feed(raw)) is not None:
                 found = without_quotations(broken.found)  # it may quote the response
-                log.warning("request %s: the stream violates %s: %s", context.record.id, broken.rule, found)
+                log.warning("request %s: the stream violates %s: %s", context.id, broken.rule, found)
 
     return check

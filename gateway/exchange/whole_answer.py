@@ -145,8 +145,9 @@ class WholeAnswer(AttemptAnswer):
         self.keep_public_events()
         source, turn, fold = self.source, self._turn, self._folded.fold
         if fold.error is not None:
-            record.error = fold.error
-            await turn.persist_failure(fold.start.id)
+            record.error = error = await turn.persist_failure(fold.start.id, fold.error)
+            if error is None:
+                record.bill.is_complete = True
             return source.target_request.disclosure.error_body(self.body)
         answer, body = fold.answer(), self.body
         if self.lane_name == "hub":

@@ -9,6 +9,7 @@ import attrs
 import trio
 
 from gateway.http.headers import Headers
+from streams.events import ErrorInfo
 from streams.framing import Framing
 from streams.sse import SSE
 
@@ -55,6 +56,11 @@ class ResponseBody(Protocol):
     ) -> None:
         return
 
+    @property
+    def error(self) -> ErrorInfo | None:
+        """The error that the client has received in place of the end of the response, ``None`` without one."""
+        return None
+
     def set_writer(self, write_now: WriteNow) -> None:
         """Write through ``write_now`` from now on where possible; optional.
 
@@ -65,11 +71,17 @@ class ResponseBody(Protocol):
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class Response:
     """A response. Its ``headers`` include the content type; the server cuts them at ``MAX_HEADER`` and adds the length
-    of a body of bytes."""
+    of a body of bytes. ``error`` is the one that it reports."""
 
     status: int
     headers: Headers
     body: bytes | ResponseBody = b""
+    error: ErrorInfo | None = None
+
+    @property
+    def failure(self) -> ErrorInfo | None:
+        """The error in the response. That of a stream is known when its body was read."""
+        return self.error if isinstance(self.body, bytes) else self.body.error
 
 
 class ChannelBody(ResponseBody):

@@ -103,7 +103,7 @@ class Ledger:
         self.count += 1
         more = record.observers.fields(record)
         if record.reservation is not None:
-            record.reservation.settle(record)
+            record.reservation.settle(delivered=record.delivered)
         usage = record.bill.usage
         if usage is not None and usage.tier is not None and usage.tier not in USUAL_TIERS:
             self._warn_of_tiers(record)

@@ -45,14 +45,18 @@ class Settlement(Protocol):
     @property
     def at(self) -> float: ...
 
-    def settle(self, record: "Record") -> None: ...
-
-    def budget_texts(self, record: "Record") -> tuple[str, ...]:
-        """Return the client's budgets that the exchange counts for, as in the configuration: ``5 usd/day``."""
+    def settle(self, *, delivered: bool) -> None:
+        """Settle the exchange. ``delivered``: its client received a part of a response, or its work was booked."""
         ...
 
-    def budget_headers(self, record: "Record") -> Headers:
-        """Return the headers that report the client's remaining allowance."""
+    def budget_texts(self, record: object = None) -> tuple[str, ...]:
+        """Return the client's budgets that the exchange counts for, as in the configuration: ``5 usd/day``.
+
+        It ignores ``record``, which features of other packages may pass."""
+        ...
+
+    def budget_headers(self, *, delivered: bool, failed: bool) -> Headers:
+        """Return the headers that report the client's remaining allowance. ``failed``: no attempt will follow."""
         ...
 
 
@@ -211,6 +215,12 @@ class Record:
     def unmark_cache_hit(self) -> None:
         """Mark the response as not cached, because the cached one cannot be used."""
         self.cache, self.cache_age, self.bill.from_cache = "miss", None, False
+
+    def mark_served(self, status: int) -> None:
+        """Record the status of a complete response, unless a response is recorded already."""
+        if self.status is None:
+            self.bill.is_complete = True
+            self.mark_answered(status)
 
     def mark_answered(self, status: int) -> None:
         """Record the status of the response, and the time of its first byte."""

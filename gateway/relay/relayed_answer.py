@@ -117,7 +117,7 @@ class RelayedAnswer(StartedAnswer):
         return self
 
     async def __anext__(self) -> bytes:
-        bill = self.source.target_request.context.record.bill
+        bill = self.source.target_request.context.bill
         try:
             while (out := await self._read_next()) is not None:
                 if out:
@@ -154,7 +154,7 @@ class RelayedAnswer(StartedAnswer):
         kind = next((value for name, value in self.client_headers if name == "content-type"), "")
         limits, observers = context.service.settings.limits, context.observers
         return OpenedResponse(
-            context.record.endpoint or "", SSE if SSE.matches_type(kind) else None, kind, limits.event, limits.answer,
+            context.endpoint, SSE if SSE.matches_type(kind) else None, kind, limits.event, limits.answer,
             cut=self._wait.cut, pass_keep_alive=self._pass_keep_alive, count_held=self.count_held,
             keep_public=observers.note_public_bytes if observers.reads_events else None,
         )  # fmt: skip

@@ -212,6 +212,11 @@ class ExchangeChecks(Protocol):
     def may_hide_later(self) -> bool: ...
 
     @property
+    def has_refused(self) -> bool:
+        """Whether the request or its response was refused."""
+        ...
+
+    @property
     def refusal(self) -> GatewayError | None:
         """The refusal that has ended the provider's work."""
         ...

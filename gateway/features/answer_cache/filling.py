@@ -47,7 +47,7 @@ class CachedAnswers:
         if not use:
             context.record.cache = "off"
             return walk
-        kind = ConversationAnswers() if relayed is None else RelayedAnswers(relayed, context.record.endpoint)
+        kind = ConversationAnswers() if relayed is None else RelayedAnswers(relayed, context.endpoint)
         holder = context.service.admission.holder(client, context.client_request.headers)
         owner = self.uses.owner(use, client, holder)
         return CachedOrigin(walk, CacheLookup(context, self.cache, use, owner, holder, kind), nursery)

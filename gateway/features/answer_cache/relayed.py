@@ -42,7 +42,7 @@ class RelayedAnswers:
     """The cache's rules for the responses to ``relayed``, a request to ``endpoint``: an ``AnswerKind``."""
 
     relayed: RelayedRequest
-    endpoint: str | None
+    endpoint: str
     can_change_form: ClassVar[bool] = False
 
     def may_be_cached(self, target_request: TargetRequest, use: CacheUse, max_size: int) -> bool:

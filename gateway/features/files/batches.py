@@ -254,13 +254,7 @@ class BatchRequest(KeptRequest):
         payers = self.service.allowances.payers(self.client, target)
         if id is not None and payers and note.tokens:
             await self.stored.pending.add(self.owner, id, PendingBatch(payers, note.usd, note.tokens))
-            self._settle_reservation()
-
-    def _settle_reservation(self) -> None:
-        """Release what this request has reserved, before its client gets the response and sends the next request."""
-        record = self.inbound.context.record
-        if record.reservation is not None:
-            record.reservation.settle(record)
+            self.inbound.exchange.settle_reservation()  # before the client sends the next request
 
     @property
     def _is_results(self) -> bool:
@@ -287,11 +281,10 @@ class BatchRequest(KeptRequest):
             if batch.output is not None and (booking is None or batch.has_tools):
                 await self._store_output_note(batch.output, OutputNote(batch.id, only_calls=booking is not None))
         if booking is not None and await self._claim_billing(keys):
-            record = self.inbound.context.record
-            record.bill.book(attrs.evolve(booking, id=_native_id(id)))
+            self.inbound.context.bill.book(attrs.evolve(booking, id=_native_id(id)))
             if isinstance(filter, ObjectAnswer):
                 filter.usage = booking.usage
-            self._settle_reservation()  # before the batch's own reservation is removed
+            self.inbound.exchange.settle_reservation()  # before the batch's own reservation is removed
         if is_over and id and self.service.allowances.batch_reserves.is_wanted:
             await self.stored.pending.remove(self.owner, id)
 

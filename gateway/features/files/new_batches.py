@@ -156,8 +156,8 @@ class BatchModels:
                     f"{self.account.entry.name}: create a batch for each provider"
                 ), "model",
             )  # fmt: skip
-        allowances, record = self._request.service.allowances, self._request.inbound.context.record
-        check_priced(allowances, self._request.client, target, allowances.now(), record.run)
+        allowances = self._request.service.allowances
+        check_priced(allowances, self._request.client, target, allowances.now(), None)
         return plan, incoming, target
 
     def _add_expected_usage(self, incoming: Incoming, target: Target, url: str) -> None:

@@ -26,7 +26,7 @@ from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.kept_objects.pending import PendingBatch
 from gateway.kept_objects.provider_runs import FIRST_QUERY_SECONDS, ProviderRun, ProviderRuns
-from gateway.ledger.bill import Bill, Booking
+from gateway.ledger.bill import Booking
 from gateway.ledger.record import Record
 from gateway.routing.target import Target
 from gateway.streaming.lane import StreamProgress
@@ -36,7 +36,7 @@ from providers.auth.signer import UnsignedRequest
 from providers.catalog.prices import cost_of
 from providers.neutral.codec import Reply, Writer
 from streams.errors import GatewayError
-from streams.events import Api, Usage
+from streams.events import Api, ErrorInfo, Usage
 from streams.fold import Answer
 from streams.surrogates import NOT_JSON
 
@@ -123,35 +123,30 @@ class StartedRun(TurnRecorder):
             await self._store(progress.start.id)
         self._is_settled = self._run is None or progress.over
         if self._run is not None and progress.end is not None and progress.usage is not None:
-            self._bill.billed = await claim(self._context.service, self._runs, self._run)
+            self._context.bill.billed = await claim(self._context.service, self._runs, self._run)
             await release(self._context.service, self._run)  # this exchange still has its own reservation
         return await self._inner.persist(data, progress)
 
-    async def persist_partial(self) -> None:
-        if self._run is None and (start := self._context.record.answer_start) is not None:
-            await self._store(start.id)
-        await self._inner.persist_partial()
+    async def persist_partial(self, id: str) -> None:
+        if self._run is None:
+            await self._store(id)
+        await self._inner.persist_partial(id)
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:
         return await self._inner.persist_whole(body, answer)  # it is over, and billed in its own exchange
 
-    async def persist_failure(self, id: str) -> None:
+    async def persist_failure(self, id: str, error: ErrorInfo) -> ErrorInfo | None:
         await self._store(id)
-        record, error = self._context.record, self._context.record.error
-        if self._run is not None and error is not None and error.native and error.reason is None:
-            record.error, record.bill.is_complete = None, True  # the run has begun, as the client requested
-        await self._inner.persist_failure(id)
-
-    @property
-    def _bill(self) -> Bill:
-        return self._context.record.bill
+        has_begun = self._run is not None and error.native and error.reason is None  # as the client requested
+        await self._inner.persist_failure(id, error)
+        return None if has_begun else error
 
     async def _store(self, id: str) -> None:
         """Store the run, which is billed later. On failure, this exchange bills an estimate."""
         target, record, service = self._target, self._context.record, self._context.service
         if not id or target is None or target.entry.passthrough_auth:
             return
-        now, bill = time.time(), record.bill
+        now, bill = time.time(), self._context.bill
         run = ProviderRun(
             id, self._owner, target.entry.name, target.api, target.model, record.id, now, now + FIRST_QUERY_SECONDS,
             record.requested_model, record.client, record.run, bill.estimated_input(),

@@ -176,7 +176,7 @@ def _plan_request(server: McpServer, inbound: InboundRequest, message: RpcMessag
     )  # fmt: skip
     limit = inbound.context.service.settings.limits.event
     return RelayedRequest(
-        planned, lambda _: _McpAnswer(record.bill, passed, limit), last_event=partial(_last_event, message)
+        planned, lambda _: _McpAnswer(inbound.context.bill, passed, limit), last_event=partial(_last_event, message)
     )
 
 

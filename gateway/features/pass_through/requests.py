@@ -79,11 +79,11 @@ async def read_passed(
     for at, model in (*models, *more):
         inbound.context.check_additional_model(at, model, entry)
     target = _with_dearest_model(target, [model for _, model in (*models, *more)])
-    record.requested_model = record.requested_model or target.requested_name
-    record.bill.billed = inbound.arrival.asgi["method"] not in UNBILLED_METHODS
+    record.requested_model = incoming.model or target.requested_name
+    record.bill.billed = is_billed = inbound.arrival.asgi["method"] not in UNBILLED_METHODS
     record.target, record.model, record.provider_api = target.name, target.model, target.api
     if output is None:
-        read = reader_of_path(api, "/" + rest) if record.bill.billed else no_output
+        read = reader_of_path(api, "/" + rest) if is_billed else no_output
         output = await offload(len(incoming.body), read_safely, read, incoming.body)
     outgoing = Outgoing(
         incoming.body, _select_headers(inbound.headers, PASSED_REQUEST_HEADERS, sent_credential(inbound.headers))

@@ -52,7 +52,7 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
 
     Raises ``GatewayError`` only before the client's handshake is answered."""
     service, record = opening.service, opening.record
-    address = read_address(opening.context, opening.arrival, entry, name, record.api)
+    address = read_address(opening.context, opening.arrival, entry, name, opening.context.codec.api)
     target, models = address.target, PassedModels(opening.context, address.target)
     for at, model in address.models:
         target = attrs.evolve(target, model=models.provider_name(at, model))

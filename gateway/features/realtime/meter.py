@@ -84,7 +84,7 @@ class Meter:
         """Count one request of the client, and check that its limits allow any more. Raises ``GatewayError``."""
         reservation = await self._reserve(self._session)
         if reservation is not None:
-            reservation.settle(self._session)
+            reservation.settle(delivered=False)
 
     async def request_response(self) -> None:
         """Reserve the usage of a response that the client requests. Raises ``GatewayError`` if a limit is reached."""
@@ -236,7 +236,7 @@ class Meter:
         reservation = Reservation(allowances, payer, record.bill, counted_as=counted_as)
         result = await reservation.reserve(target, RequestSize(tokens, requested_output), queues=False)
         if isinstance(result, ErrorInfo):
-            reservation.settle(record)
+            reservation.settle(delivered=False)
             raise GatewayError.of(result)
         return reservation
 

@@ -79,7 +79,7 @@ def _all_targets(context: ExchangeContext, shapes: Collection[str]) -> Iterator[
 
 def _with_throwaway_record(context: ExchangeContext) -> ExchangeContext:
     """Return ``context`` with a throwaway record, because planning writes to it."""
-    return attrs.evolve(context, record=Record(context.record.id, context.record.api))
+    return attrs.evolve(context, record=Record(context.id, context.codec.api))
 
 
 @attrs.frozen

@@ -43,7 +43,7 @@ from gateway.serving.quart_websockets import through_quart
 from providers.apis import CODECS
 from providers.endpoints.endpoint import EndpointName
 from streams.errors import GatewayError
-from streams.events import Api
+from streams.events import Api, ErrorInfo
 
 if TYPE_CHECKING:
     from gateway.serving.asgi_extensions import OnArriving, TakeMessages
@@ -212,21 +212,23 @@ async def run_session(
         opening.inbox, provider.socket, reader, models, meter, limits, provider.secrets, opening.resumable, first
     )
     service.lifecycle.in_flight += 1
+    mistake: ErrorInfo | None = None
     try:
         await session.run(service.lifecycle, opening.replaced)
     except* Exception:  # a bug here becomes the client's close
         log.exception("realtime session %s failed and is closed", opening.arrival.scope.id)
-        record.error = MISTAKE
+        mistake = MISTAKE
     finally:
         service.lifecycle.in_flight -= 1
-        _record_end(record, session)
+        _record_end(record, session, mistake)
 
 
-def _record_end(record: Record, session: RealtimeSession) -> None:
-    record.reason, record.shut_down = session.ended, session.ended == "drained"
-    if session.ended in ("upstream_lost", "upstream_invalid", "stalled"):
-        record.error = LOSSES[session.ended]
-    record.bill.is_complete = record.error is None and session.ended is not None and not record.shut_down
+def _record_end(record: Record, session: RealtimeSession, mistake: ErrorInfo | None) -> None:
+    is_drained = session.ended == "drained"
+    record.reason, record.shut_down = session.ended, is_drained
+    error = LOSSES[session.ended] if session.ended in ("upstream_lost", "upstream_invalid", "stalled") else mistake
+    record.error = error
+    record.bill.is_complete = error is None and session.ended is not None and not is_drained
 
 
 def _session_limits(opening: Opening, target: Target) -> SessionLimits:

@@ -45,7 +45,7 @@ from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.response import STREAM_HEADERS, Response, as_pieces
 from gateway.http.websockets import size_of
-from gateway.ledger.record import ArrivedRequest, Record
+from gateway.ledger.record import ArrivedRequest
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.request.structure import COUNTED, check_structure
@@ -391,7 +391,7 @@ class _Connection:
                     response = exchange.refuse(error.info)
                 except RecursionError:
                     response = exchange.refuse(too_deep_error().info)
-                await self._send_response(response, envelope.stream_id, record)
+                await self._send_response(response, envelope.stream_id)
         finally:
             lifecycle.in_flight -= 1
 
@@ -432,7 +432,7 @@ class _Connection:
         check_structure(body, len(body), self._service.settings.limits.elements)
         return members, body
 
-    async def _send_response(self, response: Response, stream_id: str | None, record: Record) -> None:
+    async def _send_response(self, response: Response, stream_id: str | None) -> None:
         """Send the response as frames. A client that does not read delays only its own streams."""
         if response.status >= 400 and isinstance(response.body, bytes):
             await self._send(error_frame(response.status, response.body, response.headers, stream_id))
@@ -442,7 +442,7 @@ class _Connection:
             async for piece in pieces:
                 for frame in frames.take(piece):
                     await self._send(frame)
-        if (last := frames.end(record.error.status if record.error is not None else 500)) is not None:
+        if (last := frames.end(500 if response.failure is None else response.failure.status)) is not None:
             await self._send(last)
 
 

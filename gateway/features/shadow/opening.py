@@ -45,7 +45,7 @@ class Mirror:
         request, context = target_request.request, target_request.context
         name = "" if request.plan.route is None else request.plan.route.name
         shadow = self._shadows.get(name)
-        if shadow is None or context.record.attempts or random.random() >= shadow.share:
+        if shadow is None or context.attempt_log.requests or random.random() >= shadow.share:
             return
         if self._service is None:
             self._service = attrs.evolve(

@@ -27,6 +27,7 @@ from gateway.seams.observed_texts import ObservedTexts, TextRoom
 from gateway.seams.observers import Observers, join_observers
 from streams.answer_differences import AnswerDifference, compare_answers
 from streams.errors import GatewayError
+from streams.events import ErrorInfo
 
 log = logging.getLogger("trigate")
 
@@ -45,7 +46,7 @@ class Comparison(ExchangeObserver):
     """Adds the result of a comparison to the log line of the exchange with the second target."""
 
     def __init__(self, sample: Sample) -> None:
-        self._facts = {"of": sample.context.record.id, "route": sample.name}
+        self._facts = {"of": sample.context.id, "route": sample.name}
         self.differences: Sequence[AnswerDifference] | None = None
 
     def fields(self, record: Record) -> Mapping[str, Any]:
@@ -91,7 +92,7 @@ class Sending:
             try:
                 self._count(sample, await self._send(service, sample))
             except Exception:  # the boundary: a bug must end only this sample
-                log.exception("the sample of request %s failed", sample.context.record.id)
+                log.exception("the sample of request %s failed", sample.context.id)
 
     async def _send(self, service: Service, sample: Sample) -> str:
         """Send ``sample``, compare its answer with that of the client, and return the outcome."""
@@ -101,14 +102,15 @@ class Sending:
         if service.allowances.is_exhausted(client, sample.target):
             return "unpaid"
         async with trio.open_nursery() as nursery:
-            scope = RequestScope(nursery, f"{context.record.id[:100]}-shadow")
+            scope = RequestScope(nursery, f"{context.id[:100]}-shadow")
             record = open_record(context.codec.api, service.ledger, scope)
             record.client, record.requested_model = client, sample.target.requested_name
+            failure: ErrorInfo | None = None
             texts, outcome = ObservedTexts(record, self.room, lambda client: True), Comparison(sample)
             join_observers(record, outcome)
             try:
                 try:
-                    await _answer(service, sample, sample.planned, scope, record, texts)
+                    failure = await _answer(service, sample, sample.planned, scope, record, texts)
                 except trio.Cancelled:  # the process ends
                     record.shut_down = True
                     raise
@@ -122,17 +124,17 @@ class Sending:
             part = one.part.partition(" of ")[0]
             self._figures.add("trigate_shadow_differences_total", sample.name, part, one.effect)
         if outcome.differences is None:
-            return "unpaid" if record.error is not None and record.error.kind == "billing" else "failed"
+            return "unpaid" if failure is not None and failure.kind == "billing" else "failed"
         return "different" if outcome.differences else "alike"
 
 
 async def _answer(
     service: Service, sample: Sample, planned: PlannedRequest, scope: RequestScope, record: Record, texts: ObservedTexts
-) -> None:
-    """Let ``texts`` observe the answer of the second target."""
+) -> ErrorInfo | None:
+    """Let ``texts`` observe the answer of the second target, and return its error."""
     sent = sample.context.client_request
     headers = tuple(pair for pair in sent.headers if not pair[0].startswith("x-trigate-"))
-    client_request = attrs.evolve(sent, headers=headers, client=record.client)
+    client_request = attrs.evolve(sent, headers=headers, client=client_of(sample.name))
     exchange = Exchange(service, sample.context.codec.api, client_request, scope, record)
     if sample.context.checks is None:
         join_observers(record, texts)
@@ -153,6 +155,7 @@ async def _answer(
         async with as_pieces(response.body) as pieces:
             async for _ in pieces:
                 pass
+    return response.failure
 
 
 def _compare(sample: Sample, texts: ObservedTexts) -> Sequence[AnswerDifference] | None:

@@ -157,6 +157,10 @@ class SessionChecks:
         return self.session.applied.may_hide_later
 
     @property
+    def has_refused(self) -> bool:
+        return self.session.records.refused_by is not None
+
+    @property
     def refusal(self) -> GatewayError | None:
         return self.session.refusal if self.session.has_ended_work else None
 
@@ -215,7 +219,8 @@ async def begin_checks(planning: Planning) -> None:
 
     Raises ``GatewayError`` (400) for an unknown step."""
     incoming = planning.incoming
-    session = begin_session(planning.context, planning.scope, incoming.api, incoming, planning.options.steps)
+    route, words = planning.plan.route, planning.options.steps
+    session = begin_session(planning.context, planning.scope, incoming.api, incoming, words, route)
     if session is None:
         return
     checks = SessionChecks(session, planning.context, incoming)

@@ -111,12 +111,12 @@ async def check_json(inbound: InboundRequest, incoming: Incoming, plan: Plan) ->
     requested: tuple[Word, ...] = ()
     for forms in inbound.context.service.hooks.request_forms:
         incoming, requested = await forms.take_steps(incoming)
-    session = begin_session(inbound, incoming, requested)
+    session = begin_session(inbound, incoming, plan, requested)
     if session is None:
         return incoming
     reservation = await _reserve_first(inbound, inbound.plan_json(incoming, plan, partial(replace_model, incoming)))
     inbound.exchange.use_checks(SessionChecks(session, inbound.context), reservation)
-    endpoint = inbound.exchange.record.endpoint or ""
+    endpoint = inbound.context.endpoint
     try:
         texts = await offload(incoming.size, RequestTexts.of, endpoint, incoming.body, most=MOST_TEXTS)
     except NotJson as error:
@@ -128,7 +128,9 @@ async def check_json(inbound: InboundRequest, incoming: Incoming, plan: Plan) ->
     return attrs.evolve(incoming, body=checked, members=read.members)
 
 
-def begin_session(inbound: InboundRequest, incoming: Incoming, requested: tuple[Word, ...] = ()) -> StepSession | None:
+def begin_session(
+    inbound: InboundRequest, incoming: Incoming, plan: Plan, requested: tuple[Word, ...] = ()
+) -> StepSession | None:
     """Return the session of the steps that apply to a request, ``None`` without any. Its body requests ``requested``.
 
     The endpoint is that of the path, because a completion with a ``suffix`` would count as another endpoint's.
@@ -136,7 +138,7 @@ def begin_session(inbound: InboundRequest, incoming: Incoming, requested: tuple[
     Raises ``GatewayError`` (400) for an unknown step."""
     exchange = inbound.exchange
     words = (*read_headers(exchange.context.client_request).steps, *requested)
-    return find_session(exchange.context, exchange.scope, exchange.record.endpoint or "", incoming, words)
+    return find_session(exchange.context, exchange.scope, exchange.context.endpoint, incoming, words, plan.route)
 
 
 async def _reserve_first(inbound: InboundRequest, request: PlannedRequest) -> Reservation | None:
@@ -242,10 +244,10 @@ async def check_form(
     if parser.preamble.strip():
         reader.unreadable["the text before the first boundary"] = None
     await spool.rewind()
-    model, endpoint = reader.value("model"), inbound.exchange.record.endpoint or ""
+    model, endpoint = reader.value("model"), inbound.context.endpoint
     incoming = Incoming(inbound.context.codec.api, b"", {}, model, False)
     plan = _plan(inbound, model)
-    session = None if plan is None else begin_session(inbound, incoming)
+    session = None if plan is None else begin_session(inbound, incoming, plan)
     if session is None or plan is None:
         return spool, spool.size
     request = inbound.plan_upload(incoming, single_target(inbound.context, plan), UploadedBody(spool, spool.size), "")
@@ -264,7 +266,7 @@ async def check_form(
 
 def _may_be_checked(inbound: InboundRequest) -> bool:
     """Return whether a step may apply to the request, whatever its model is."""
-    context, endpoint = inbound.context, inbound.exchange.record.endpoint
+    context, endpoint = inbound.context, inbound.context.endpoint
     if endpoint not in FORM_ENDPOINTS:
         return False
     steps = steps_of(context.service)

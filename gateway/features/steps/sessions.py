@@ -7,6 +7,7 @@ from functools import partial
 import trio
 
 from gateway.allowances.runs import run_of
+from gateway.config.aliases import Route
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.service import Service
 from gateway.features.steps.endpoints import CHECKED_ROUTES, closing_step
@@ -36,12 +37,17 @@ def steps_of(service: Service) -> StepSet:
 
 
 def begin_session(
-    context: ExchangeContext, scope: RequestScope, endpoint: str, incoming: Incoming, requested: Sequence[Word] = ()
+    context: ExchangeContext,
+    scope: RequestScope,
+    endpoint: str,
+    incoming: Incoming,
+    requested: Sequence[Word] = (),
+    route: Route | None = None,
 ) -> StepSession | None:
     """Return the session of the steps that apply to a request to ``endpoint``, ``None`` if no step does.
 
-    ``requested`` are the names of the steps that the client requests, with their positions in the request. Raises
-    ``GatewayError`` (400) if the client may not request one."""
+    ``route`` is that of its plan, if that is known. ``requested`` are the names of the steps that the client requests,
+    with their positions in the request. Raises ``GatewayError`` (400) if the client may not request one."""
     service, client_request, record = context.service, context.client_request, context.record
     configured = steps_of(service)
     model = incoming.model
@@ -50,7 +56,7 @@ def begin_session(
         run = record.run = run_of(client_request, incoming)
     client, group = client_request.client, service.authenticator.group_of(client_request.client)
     if requested or not configured.is_for_all:
-        models = tuple([name for name in (record.route, model) if name])
+        models = tuple([name for name in (route and route.name, model) if name])
         places = {name: path for path, name in requested}
         facts = ClientFacts(client, group, models, endpoint, frozenset(places))
         record.requested_steps = facts.requested
@@ -81,7 +87,8 @@ def _track_until_cut(context: ExchangeContext, scope: trio.CancelScope) -> Itera
         try:
             yield
         except trio.Cancelled:
-            record.shut_down = record.shut_down or lifecycle.is_cut
+            if lifecycle.is_cut:
+                record.shut_down = True
             raise
 
 

@@ -16,7 +16,6 @@ from gateway.allowances.expected import (
 from gateway.allowances.reservation import Payer, Reservation
 from gateway.config.loading import from_mapping
 from gateway.ledger.bill import AttemptRecord, Bill, Booking
-from gateway.ledger.record import Record
 from gateway.request.prepared import MAX_ANSWERS, MAX_REQUESTED, RequestedOutput, requested_choices, requested_output
 from gateway.routing.router import Router
 from providers.apis import CODECS
@@ -227,9 +226,9 @@ def test_a_name_of_megabytes_is_not_remembered():
 @pytest.mark.parametrize("batch", [False, True])
 def test_batches_do_not_change_the_estimate(batch):
     allowances, usage = Allowances(), Usage(input=1, output=9000)
-    for number in range(ENOUGH):
-        record = Record(f"r{number}", "chat", target="openai/m", bill=Bill(is_complete=True, usage=usage))
-        record.bill.attempt_records = (AttemptRecord("m", "openai", "chat", "byte", committed=True),)
-        record.bill.booked = Booking(usage, None) if batch else None
-        Reservation(allowances, Payer(record.client), record.bill).settle(record)
+    for _ in range(ENOUGH):
+        bill = Bill(is_complete=True, usage=usage)
+        bill.attempt_records = (AttemptRecord("m", "openai", "chat", "byte", committed=True, model="openai/m"),)
+        bill.booked = Booking(usage, None) if batch else None
+        Reservation(allowances, Payer(None), bill).settle(delivered=True)
     assert allowances.outputs.tokens(None, "openai/m") == (AT_FIRST if batch else 9000)

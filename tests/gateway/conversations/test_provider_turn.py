@@ -23,7 +23,7 @@ from providers.neutral.seal import Issuer
 from providers.responses.output import ResponseTemplate
 from streams.errors import GatewayError
 from streams.event_log import Resumption
-from streams.events import AnswerEnd, AnswerStart, Event, TextDelta, Usage
+from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, TextDelta, Usage
 from streams.fold import Answer
 from streams.handoff import Handoff
 from streams.pipe import PIECES_QUEUED, Chunk
@@ -44,7 +44,9 @@ async def test_the_owner_of_a_whole_answer_is_found_again():
 
 async def test_a_failed_answer_in_the_background_is_found_again():
     store = MemoryStore(60, 2**20)
-    await ProviderTurn(store, "alice", "openai/m", in_background=True).persist_failure("resp_1")
+    await ProviderTurn(store, "alice", "openai/m", in_background=True).persist_failure(
+        "resp_1", ErrorInfo("upstream", "no")
+    )
     assert await find_storing_entry(store, "alice", "resp_1") == "openai/m"
 
 

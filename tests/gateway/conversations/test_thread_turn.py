@@ -436,7 +436,7 @@ async def test_a_turn_that_broke_off_is_not_kept(how):
     out = b"".join([await forwarded_data(turn, lane.feed(piece), lane.progress) for piece in pieces[:3]])
     assert b"text_delta" in out
     if how == "client":
-        await turn.persist_partial()
+        await turn.persist_partial("")
     else:
         await forwarded_data(turn, lane.end(ErrorInfo("upstream", "the connection broke")), lane.progress)
     failed = await refusal(store, asked(HELLO, thread=behind(frames(out)[0][1]["message"]["id"])))
