@@ -1,13 +1,13 @@
 """How cost grows with the events of a stream, their size, the number of streams, tools and turns."""
 
 import contextlib
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from cases import Case
 from crowd import CASES as CROWDS
 from crowd import fresh
+from line import Line
 from servers import Standing, cpu, run_servers
 
 MESSAGES = "/v1/messages"
@@ -16,20 +16,6 @@ STREAMS = (100, 250, 500, 750, 1000)
 
 
 HEADS = ("what grows: what it costs", "without it", "and each", "off the line at most", "measured")
-
-
-class Line(NamedTuple):
-    """``offset + slope * x``. ``off`` is the greatest deviation of a point, relative to its y."""
-
-    slope: float
-    offset: float
-    off: float
-
-    @classmethod
-    def through(cls, points: Sequence[tuple[float, float]]) -> "Line":
-        """Return the line of least squares."""
-        slope, offset = statistics.linear_regression(*zip(*points, strict=True))
-        return cls(slope, offset, max(abs(offset + slope * x - y) / abs(y) for x, y in points))
 
 
 class Measured(NamedTuple):

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from bench.comparison import Comparison
-from bench.growth import Line
+from bench.line import Line
 from tests.support.harness import ROOT
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmark reads Linux's /proc")
