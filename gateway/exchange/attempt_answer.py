@@ -211,7 +211,7 @@ async def read_body(
     finally:
         await response.aclose()
     body = await join_pieces(parts, size)
-    context.observers.note_body(body, is_public=context.checks is None)
+    context.observers.note_body(response.identity, response.status, body, is_public=context.checks is None)
     return body
 
 

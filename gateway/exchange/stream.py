@@ -313,6 +313,7 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
         answer.keep_public_events()
         self.client_headers = answer.client_headers
         self.first_lane.release()
+        self.observed.identity = answer.response.identity
         self.observed.use_lane(answer.lane, answer.forwarded_pieces)
         answer.forwarded_pieces.clear()
         return answer.lane, answer.first

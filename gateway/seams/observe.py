@@ -99,8 +99,9 @@ class ExchangeObserver:
     def note_head(self, request: UpstreamRequest, status: int, headers: Headers) -> None:
         """Note the head of the provider's response to ``request``. Two requests may run at the same time."""
 
-    def note_body(self, body: bytes) -> None:
-        """Note a part of the provider's response, which is not a stream."""
+    def note_body(self, identity: object, status: int, body: bytes) -> None:
+        """Note the body of a provider's response with ``status``, which is not a stream, to the request with this
+        ``identity``."""
 
     def note_stream(self, stream: ObservedStream) -> None:
         """Note that the response will be ``stream``."""

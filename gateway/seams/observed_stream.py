@@ -31,9 +31,11 @@ class ObservedStream:
     """The public bytes of one stream to a client, for listeners.
 
     It has no bytes of an attempt that did not become the response. ``secrets`` returns those that the provider may
-    repeat; it refers to nothing of the request. ``chunks`` is the channel of the provider's bytes."""
+    repeat; it refers to nothing of the request. ``chunks`` is the channel of the provider's bytes. ``identity`` is that
+    of the request to the provider, ``None`` before its response begins."""
 
     chunks: Handoff[Chunk] | None = None
+    identity: object = None
     _splitter: EventSplitter
     """Finds the events of the stream. Set with the first viewer."""
 

@@ -84,12 +84,13 @@ class Observers:
     def note_head(self, request: UpstreamRequest, status: int, headers: Headers) -> None:
         self._tell("note_head", request, status, headers)
 
-    def note_body(self, body: bytes, *, is_public: bool = True) -> None:
-        """Pass on the ``body``, at the end if steps may hide a part of it until then."""
+    def note_body(self, identity: object, status: int, body: bytes, *, is_public: bool = True) -> None:
+        """Pass on the ``body`` for the request with this ``identity``, at the end if steps may hide a part of it until
+        then."""
         if is_public:
-            self._tell("note_body", body)
+            self._tell("note_body", identity, status, body)
         else:
-            self._hold(len(body), "note_body", body)
+            self._hold(len(body), "note_body", identity, status, body)
 
     @property
     def reads_events(self) -> bool:

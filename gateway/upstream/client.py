@@ -77,7 +77,7 @@ class Upstream(trio.abc.AsyncResource):
                 # next is new.
                 await self._pool.close_idle(route)
                 response, attempts = await self._pool.send(route, wire, request.connect_timeout, request.on_connect), 2
-            return UpstreamResponse(response, attempts, slot.free)
+            return UpstreamResponse(response, attempts, slot.free, request.identity)
         except BaseException:
             slot.free()
             raise

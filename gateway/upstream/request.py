@@ -61,6 +61,11 @@ class UpstreamRequest:
     upload: UploadedBody | None = attrs.field(default=None, repr=False, eq=False)
     after_end: Callable[[], object] | None = attrs.field(default=None, repr=False, eq=False)
 
+    @property
+    def identity(self) -> object:
+        """The parts by which a sent request is recognized, and which differ from those of a concurrent one."""
+        return self.url, self.headers
+
     def ready(
         self,
         headers: tuple[tuple[str, str], ...],

@@ -49,8 +49,10 @@ class UpstreamResponse(trio.abc.AsyncResource):
     The holder closes it (``async with response``, or ``aclose()`` in a ``finally``); until then it occupies its slot.
     The end of the body, a failure and a cancellation during a read also close it."""
 
-    def __init__(self, response: WireResponse, attempts: int, free: Callable[[], object]) -> None:
-        """Prepare the response. ``free`` is called once, to release its slot."""
+    def __init__(
+        self, response: WireResponse, attempts: int, free: Callable[[], object], identity: object = None
+    ) -> None:
+        """Prepare the response. ``free`` is called once, to release its slot. ``identity`` is that of its request."""
         self._closed = self._whole = False
         self._free = free
         self._body = response.body
@@ -59,6 +61,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
         self._rest = b""  # of a piece with many lines
         self._splits_dense = True
         self.status = response.status
+        self.identity = identity
         self.attempts = attempts  # 2 if the first one met a dead pooled connection
         headers = as_text(response.headers)
         if applied := content_codings(headers):

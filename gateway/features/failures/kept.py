@@ -54,6 +54,7 @@ _FAILED: Final = frozenset(("refused", "upstream_error", "internal_error", "shut
 _UNFAILED: Final = frozenset(("ok", "hedge_lost", "client_left"))
 _UNREAD: Final = "the gateway rejected it before it read it"
 _NO_TURN: Final = "it requests no answer of a model"
+_NO_ROOM: Final = "there was no room for it"
 _SENT_AGAIN: Final = frozenset(("anthropic-version", "anthropic-beta", "openai-beta"))
 
 
@@ -101,13 +102,12 @@ class ObservedExchange(ExchangeObserver):
 
     def __init__(self, kept: "KeptExchanges", record: Record) -> None:
         self._kept = kept
-        self._size = 0
+        self._record = record
         self._client_request: ClientRequest | None = None
         self._body: bytes | None = None
         self._why_not = _UNREAD if record.endpoint is None else _NO_TURN
         self._sent: list[tuple[object, str, Callable[[], Secrets]]] = []
         self._errors: list[ProviderError] = []
-        self._failed: tuple[str, int] | None = None
         self._is_hidden = False
 
     def note_request(self, client_request: ClientRequest, body: bytes | None, *, is_turn: bool) -> None:
@@ -116,47 +116,40 @@ class ObservedExchange(ExchangeObserver):
             self._why_not = _NO_TURN
         elif body is None:
             self._why_not = "a step may hide a part of it"
-        elif len(body) > EACH or self._kept.held + len(body) > HELD:
-            self._why_not = "there was no room for it"
+        elif len(body) > EACH:
+            self._why_not = _NO_ROOM
         elif not self._is_hidden:
             self._body = body
-            self._size = len(body)
-            self._kept.held += self._size
+            self._kept.running.put(self._record.client, self, self, len(body))
 
     def note_sent(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
-        self._sent.append(((request.url, request.headers), provider, secrets))
+        self._sent.append((request.identity, provider, secrets))
 
-    def note_head(self, request: UpstreamRequest, status: int, headers: Headers) -> None:
-        self._failed = None
-        if status >= 400:
-            sent = request.url, request.headers
-            providers = (provider for identity, provider, _ in reversed(self._sent) if identity == sent)
-            self._failed = next(providers, ""), status
-
-    def note_body(self, body: bytes) -> None:
-        if self._failed is not None and not self._is_hidden:
-            self._errors.append(ProviderError(*self._failed, body[: 2 * WORDS]))
-            self._failed = None
+    def note_body(self, identity: object, status: int, body: bytes) -> None:
+        if status >= 400 and not self._is_hidden:
+            providers = (provider for sent, provider, _ in reversed(self._sent) if sent == identity)
+            self._errors.append(ProviderError(next(providers, ""), status, body[: 2 * WORDS]))
 
     def note_stream(self, stream: ObservedStream) -> None:
-        if self._size > STREAMED:
-            self._drop_body(f"its answer had begun, and it has more than {STREAMED >> 10} KiB")
+        if self._body is not None and len(self._body) > STREAMED:
+            self.drop_body(f"its answer had begun, and it has more than {STREAMED >> 10} KiB")
 
     def note_hidden(self) -> None:
         self._is_hidden = True
         self._errors.clear()
-        self._drop_body("a step hid a part of it")
+        self.drop_body("a step hid a part of it")
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         texts = self._texts(record) if _has_failed(line) else None
         self._kept.add(KeptExchange(record.client, record.api, line, texts))
-        self._drop_body("")
+        self.drop_body("")
 
-    def _drop_body(self, why_not: str) -> None:
-        self._kept.held -= self._size
-        self._body, self._size, self._why_not = None, 0, why_not
+    def drop_body(self, why_not: str = _NO_ROOM) -> None:
+        """Keep the request no longer, for the reason ``why_not``."""
+        self._kept.running.remove(self._record.client, self)
+        self._body, self._why_not = None, why_not
 
     def _texts(self, record: Record) -> FailureTexts:
         request = self._client_request
@@ -180,10 +173,12 @@ def _has_failed(line: Mapping[str, Any]) -> bool:
 
 
 class KeptExchanges:
-    """The last exchanges of a process. Used from the trio thread only. ``held`` is the size of running requests."""
+    """The last exchanges of a process. Used from the trio thread only. ``running`` are those with a request."""
 
     def __init__(self) -> None:
-        self.held = 0
+        self.running: OwnedEntries[str | None, ObservedExchange, ObservedExchange] = OwnedEntries(
+            HELD, on_drop=ObservedExchange.drop_body
+        )
         self._lines: OwnedEntries[str | None, str, KeptExchange] = OwnedEntries(LINES)
         self._failures: OwnedEntries[str | None, str, KeptExchange] = OwnedEntries(BYTES)
 

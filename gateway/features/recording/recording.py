@@ -85,6 +85,7 @@ class Recording(ExchangeObserver):
         self.client = RecordedSide(record.api)
         self.provider: RecordedSide | None = None
         self._sent: list[tuple[object, RecordedSide, str]] = []
+        self._stream: ObservedStream | None = None
         self.provider_name: str | None = None
         self.secrets: Secrets = ()
         self.held = 0
@@ -127,28 +128,42 @@ class Recording(ExchangeObserver):
             RecordedSide(api, path, request_headers=_recorded_headers(request.headers)),
         )
         self._sent = [one for one in self._sent if one[1] is before]
-        self._sent.append((_identity(request), self.provider, provider))
+        self._sent.append((request.identity, self.provider, provider))
         self._add(self.provider.request, request.body)
 
     def note_head(self, request: UpstreamRequest, status: int, headers: Headers) -> None:
-        for identity, half, provider in self._sent:
-            if identity == _identity(request):
-                self.provider, self.provider_name = half, provider
-                half.status, half.content_type = status, dict(headers).get("content-type")
-                half.response_headers = translated_headers(headers)
+        if (half := self._select(request.identity)) is not None:
+            half.status, half.content_type = status, dict(headers).get("content-type")
+            half.response_headers = translated_headers(headers)
 
-    def note_body(self, body: bytes) -> None:
-        if self.provider is not None:
-            self._add(self.provider.response, body)
+    def note_body(self, identity: object, status: int, body: bytes) -> None:
+        selected = self.provider, self.provider_name
+        if (half := self._select(identity)) is not None and half.status == status:
+            half.response = RecordedBody()  # without that of an earlier attempt, which steps held back
+            self._add(half.response, body)
+        if status >= 400:  # perhaps of a hedge, or held back: the last head decides
+            self.provider, self.provider_name = selected
+
+    def _select(self, identity: object) -> RecordedSide | None:
+        """Return the side of the last request with this ``identity``, which is that of the response from now on."""
+        for sent, half, provider in reversed(self._sent):
+            if sent == identity:
+                self.provider, self.provider_name = half, provider
+                return half
+        return None
 
     # Both sides
 
     def observe(self, received: bytes, public: bytes, note: str = "") -> None:
-        self.note_body(received)
+        if self._stream is not None:
+            self._select(self._stream.identity)
+        if self.provider is not None:
+            self._add(self.provider.response, received)
         if not self._is_done:
             self._add(self.client.response, public)
 
     def note_stream(self, stream: ObservedStream) -> None:
+        self._stream = stream
         stream.listen(self)
 
     def note_hidden(self) -> None:
@@ -182,11 +197,6 @@ class Recording(ExchangeObserver):
         if self.provider is not None:
             provider.append(("provider", self.provider))
         return [*provider, ("client", self.client)]
-
-
-def _identity(request: UpstreamRequest) -> object:
-    """Return the parts of a request by which it is recognized, and which differ from those of a concurrent one."""
-    return request.url, request.headers
 
 
 class Recorder:

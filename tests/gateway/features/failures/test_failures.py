@@ -11,7 +11,9 @@ import pytest
 
 from gateway.features.failures.kept import (
     BYTES,
+    EACH,
     FAILURES,
+    HELD,
     LINES,
     STREAMED,
     FailureTexts,
@@ -19,12 +21,16 @@ from gateway.features.failures.kept import (
     KeptExchanges,
 )
 from gateway.features.failures.kept import WORDS as SHOWN
+from gateway.ledger.ledger import Ledger
+from gateway.request.client_request import ClientRequest
+from gateway.seams.observers import observation_of
 from tests.support.command_line import invoke as trigate
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     START_SECONDS,
     Gateway,
+    Listening,
     Reply,
     Wire,
     config,
@@ -215,6 +221,61 @@ def test_a_client_with_many_requests_takes_no_room_of_others(size):
     assert kept.find("bob0", None) is not None
     left = [number for number in range(3 * most) if kept.find(f"ann{number}", "ann")]
     assert left == [*range(2 * most + 1, 3 * most)]
+
+
+@each_row("at", [(), ("request",), ("request", "response")])
+def test_each_providers_words_are_its_own(tmp_path, at):
+    """Also while two attempts run at the same time, and after steps, which let observers see the words at the end."""
+    steps = [{"use": "regex", "action": "mask", "at": [*at], "with": {"patterns": {"word": "falcon"}}}] if at else []
+    with Listening() as first, Listening() as second:
+        entries = [
+            provider(f"{one}/{one}", peer.url, ["chat"], name=one)
+            for one, peer in (("openai", first), ("mistral", second))
+        ]
+        route = {
+            "targets": ["openai", "mistral"], "hedge": {"after": "50ms", "at_most": "100%"}, "retries": {"attempts": 2},
+        }  # fmt: skip
+        more = {"client_keys": CLIENTS, "steps": steps, "model_aliases": {"m": route}}
+        with step_gateway(tmp_path, entries, **more) as served, Wire.connect(served.port) as client:
+            client.send(post("/v1/chat/completions", body_of("chat", "m", stream=False), bearer("ann")))
+            with first.accept() as one, second.accept() as two:
+                one.read_request()
+                two.read_request()
+                words = [json.dumps({"error": {"message": f"tired {n}", "type": "server_error"}}) for n in (1, 2)]
+                heads = [
+                    f"HTTP/1.1 {status} No\r\ncontent-type: application/json\r\ncontent-length: {len(text)}\r\n\r\n"
+                    for status, text in zip((500, 503), words, strict=True)
+                ]
+                for peer, part in ((one, heads[0]), (two, heads[1]), (two, words[1]), (one, words[0])):
+                    peer.send(part.encode())
+                head = client.read_until(b"\r\n\r\n").decode()
+            id = re.findall(r"x-request-id: (\S+)", head, re.IGNORECASE)[0]
+            said = eventually(lambda: story(served, id).json["failure"]["errors"], what="the end of the exchange")
+    assert sorted((one["provider"], one["status"], one["body"]) for one in said) == [
+        ("mistral", 503, words[1]), ("openai", 500, words[0]),
+    ]  # fmt: skip
+
+
+def test_a_client_with_many_running_requests_takes_no_room_of_others():
+    kept, ledger = KeptExchanges(), Ledger(readable=False)
+    observation_of(ledger).hooks += (kept.observe,)
+    sent = ClientRequest((), "", None)
+
+    def begin(client: str, number: int, size: int) -> Any:
+        record = ledger.open(f"{client}{number}", "chat")
+        record.client, record.shut_down = client, True
+        record.observers.note_request(sent, bytes(size), is_turn=True)
+        return record
+
+    most = HELD // EACH
+    running = [begin("bob", 0, EACH), *(begin("ann", n, EACH) for n in range(most + 3)), begin("bob", 1, EACH)]
+    had = []
+    for record in (running[0], running[-1], running[5], running[6]):
+        ledger.settle(record, disconnected=True)
+        found = kept.find(record.id, record.client)
+        assert found is not None and found.texts is not None
+        had.append(found.texts.request is not None)
+    assert had == [True, True, False, True]
 
 
 @pytest.mark.process

@@ -129,19 +129,23 @@ def test_a_translated_stream_is_recorded_as_each_side_saw_it(recorder):
     eventually(lambda: all(stem in (recorder.folder / INDEX).read_text() for stem in stems), what="rows of the index")
 
 
-@pytest.mark.parametrize("winner", ["first", "second"])
-def test_the_recording_of_a_hedge_contains_the_winning_request(recorder, winner):
-    recorder.upstream.script(Raw(end="hang") if winner == "first" else ANSWER)
+@pytest.mark.parametrize(("winner", "is_early"), [("first", False), ("first", True), ("second", False)])
+def test_the_recording_of_a_hedge_contains_the_winning_request(recorder, winner, is_early):
+    """``is_early``: its headers arrive ahead of those of the other one."""
+    head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n" + SSE_HEAD
+    recorder.upstream.script(Raw(200, (("content-type", "text/event-stream"),), (b": hi\n\n",), "hang") if winner == "first" else ANSWER)
     id = new_id()
     body = json.dumps(body_of("hedged", "chat")).encode()
     with Wire.connect(recorder.gateway.port) as client:
         client.send(post(PATHS["chat"], body, {"x-request-id": id}))
         with recorder.by_hand.accept() as peer:
             peer.read_request()
+            if is_early:
+                peer.send(head)
             eventually(lambda: recorder.upstream.seen, what="the second request")
             if winner == "first":
                 answer = b"".join(render(ANSWER, "chat", json.loads(body)).pieces)
-                peer.send(b"HTTP/1.1 200 OK\r\nconnection: close\r\n" + SSE_HEAD + answer)
+                peer.send(answer if is_early else head + answer)
                 peer.close()
             client.read_until(b"[DONE]")
     meta, kept = recorder.of(id)["provider"]

@@ -386,7 +386,8 @@ async def test_an_exchange_without_an_answer_takes_no_memory_and_is_not_written(
     record = desk.ledger.open("call", "chat")
     one = desk.opened
     one.note_sent(request(), False, "chat", "openai", tuple)
-    one.note_body(b"counted")
+    one.note_head(request(), 200, ())
+    one.note_body(request().identity, 200, b"counted")
     one.note_response(200, (("content-type", "application/json"),), b"{}", is_answer=True)
     assert desk.recorder.held == 0
     desk.end(record)
@@ -394,13 +395,19 @@ async def test_an_exchange_without_an_answer_takes_no_memory_and_is_not_written(
     assert contents(tmp_path) == b""
 
 
-async def test_only_the_last_of_several_calls_is_kept(tmp_path):
+@pytest.mark.parametrize("is_held", [False, True], ids=["", "held"])
+async def test_only_the_last_of_several_calls_is_kept(tmp_path, is_held):
+    """Also if observers learn both bodies at the end, as after steps."""
     desk = Desk(tmp_path)
     record, one = desk.begin()
-    one.note_sent(request(), False, "chat", "openai", tuple)
-    one.note_body(b"refused at first")
-    one.note_sent(request(), False, "chat", "openai", tuple)
-    one.note_body(b"answered then")
+    bodies = ((400, b"refused at first"), (200, b"answered then"))
+    for status, body in bodies:
+        one.note_sent(request(), False, "chat", "openai", tuple)
+        one.note_head(request(), status, ())
+        if not is_held:
+            one.note_body(request().identity, status, body)
+    for status, body in bodies if is_held else ():
+        one.note_body(request().identity, status, body)
     one.note_response(200, (("content-type", "application/json"),), b"{}", is_answer=True)
     one.note_response(200, (), b"a turn in the background, later", is_answer=True)
     desk.end(record)
