@@ -61,7 +61,7 @@ ARROWS: Final = {
     "gateway.counters": "config named_imports shared stores",
     "gateway.streaming": "providers.neutral",
     "gateway.access": "config http",
-    "gateway.logs": "config http providers.neutral",
+    "gateway.logs": "config http providers.errors providers.neutral",
     "gateway.open_store": "config named_imports stores",
     "gateway.routing": """
         config http providers.apis providers.auth providers.catalog providers.endpoints providers.errors

@@ -192,7 +192,9 @@ class Attempt(AnswerSource):
         return 200 <= response.status < 300 or response.status in self.target_request.request.success_statuses
 
     def read_error(self, response: UpstreamResponse, body: bytes) -> ErrorInfo:
-        self.context.observers.note_body(response.identity, response.status, body, is_public=self.context.checks is None)
+        self.context.observers.note_body(
+            response.identity, response.status, body, is_public=self.context.checks is None
+        )
         read = CODECS[self.target.api].read_error(response.status, body, response.headers)
         self._is_billed_refusal = read.reason == "content_filter" and self.target.row.bills_filtered_prompts
         return read

@@ -112,7 +112,10 @@ class Ledger:
         if len(encoded) > LONGEST_LINE:  # a JSON escape takes up to six bytes per character
             line = {name: value[:LONGEST_NAME] if isinstance(value, str) else value for name, value in line.items()}
             encoded = msgspec.json.encode(line)
-        log.info(encoded.decode() if self._screen is None else self._screen.exchange(line, self.mask))
+        if self._screen is None:
+            log.info(encoded.decode())
+        else:
+            log.info(self._screen.exchange(line, self.mask, keeps_errors=record.observers.keeps_errors))
         record.observers.note_end(record, line)
 
     def _warn_of_tiers(self, record: Record) -> None:

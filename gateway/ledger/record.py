@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import attrs
 
 from gateway.http.headers import PROJECT, Headers
+from gateway.http.redaction import credentials_among, redact_spelled, search_forms
 from gateway.ledger.bill import Bill
 from gateway.ledger.buckets import Buckets
 from streams.events import AnswerStart, Api, ErrorInfo
@@ -30,11 +31,14 @@ _LONGEST_PROJECT: Final = 128  # characters
 
 
 def project_of(headers: Headers) -> str | None:
-    """Return the project in a request's headers, ``None`` without one. It is the last part of a path."""
+    """Return the project in a request's headers, ``None`` without one. It is the last part of a path.
+
+    It has no credential of the same request: a mask of log lines may not find it within a word."""
     value = next((value for name, value in headers if name == PROJECT), None)
     if value is None:
         return None
-    name = unquote(value).replace("\\", "/").rstrip("/ ").rpartition("/")[2]
+    text = redact_spelled(unquote(value).encode(), search_forms(credentials_among(headers))).decode()
+    name = text.replace("\\", "/").rstrip("/ ").rpartition("/")[2]
     return "".join(filter(str.isprintable, name)).strip()[:_LONGEST_PROJECT] or None
 
 
@@ -117,6 +121,11 @@ class ArrivedRequest:
 class RecordObservers(Protocol):
     """The observers of an exchange (``gateway.seams.observe``). Its methods never raise."""
 
+    @property
+    def keeps_errors(self) -> bool:
+        """Whether ``trigate log`` shows the error of the exchange with the provider's own message."""
+        ...
+
     def fields(self, record: "Record") -> Mapping[str, Any]:
         """Return more fields of the log line."""
         ...
@@ -128,6 +137,8 @@ class RecordObservers(Protocol):
 
 class _Unobserved:
     """The observers of an exchange without any."""
+
+    keeps_errors = False
 
     def fields(self, record: "Record") -> Mapping[str, Any]:
         return {}

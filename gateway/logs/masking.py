@@ -29,6 +29,7 @@ _KEY_PREFIXES: Final[Mapping[str, str]] = {
 """Prefixes of providers' keys, and the characters that follow."""
 _LOOKS_LIKE_A_KEY = re.compile(
     "(?<![A-Za-z0-9_])(?:" + "|".join(re.escape(mark) + rest for mark, rest in _KEY_PREFIXES.items()) + ")"
+    "|sk-trigate-[A-Za-z0-9]{16,}"  # the gateway's own keys, also within a word
 )
 _SEARCHED_PREFIXES: Final = tuple(
     mark for mark in _KEY_PREFIXES if not any(other != mark and other in mark for other in _KEY_PREFIXES)

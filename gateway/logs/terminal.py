@@ -7,6 +7,7 @@ A request that missed the provider's prompt cache has a line with the cause. The
 
 import os
 import re
+import shlex
 import textwrap
 import time
 import unicodedata
@@ -18,6 +19,7 @@ from typing import Any, Final, TextIO
 import attrs
 
 from gateway.logs.masking import Mask, escape
+from providers.errors.reasons import SHOWN_AT_DEBUG
 from providers.neutral.hints import explain_path, losses
 
 EXCHANGES: Final = "trigate.exchange"
@@ -72,8 +74,9 @@ class Printer:
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         return cls(not plain, partial(_width, stream))
 
-    def exchange(self, line: Mapping[str, Any], mask: Mask) -> str:
-        """Return the text of an exchange's line, with fields as in ``Ledger.line``."""
+    def exchange(self, line: Mapping[str, Any], mask: Mask, *, keeps_errors: bool = False) -> str:
+        """Return the text of an exchange's line, with fields as in ``Ledger.line``. ``keeps_errors``: ``trigate log``
+        shows its error with the provider's own message."""
         how = _COLOURS.get(line["ended"], _RED)
         ended = ended_text(line)
         figures = f"{_tokens(line)} {_cost(line)}{_seconds(line['duration_ms'] / 1000):>{_SECONDS_WIDTH}}"
@@ -87,12 +90,14 @@ class Printer:
             f"{middle}{padding} {figures} "
             f"{ended if how == _GREEN else self._paint(how, ended)}"
         )
-        return "\n".join((first, *self._fold(self._problems(line, mask), how if how != _GREEN else _YELLOW)))
+        return "\n".join(
+            (first, *self._fold(self._problems(line, mask, keeps_errors), how if how != _GREEN else _YELLOW))
+        )
 
-    def _problems(self, line: Mapping[str, Any], mask: Mask) -> str:
+    def _problems(self, line: Mapping[str, Any], mask: Mask, keeps_errors: bool) -> str:
         """Return the error, failed attempts if there were several, losses that may have changed the answer, and a
         missed cache; empty without trouble."""
-        parts = _error(line), _attempts(line), self._new_losses(line), missed_cache_text(line)
+        parts = _error(line, keeps_errors), _attempts(line), self._new_losses(line), missed_cache_text(line)
         return escape(mask(". ".join(part for part in parts if part)))
 
     def _new_losses(self, line: Mapping[str, Any]) -> str:
@@ -221,11 +226,13 @@ def _reason(cause: str, line: Mapping[str, Any]) -> str:
     return f"{cause}, {at}" if at else cause
 
 
-def _error(line: Mapping[str, Any]) -> str:
+def _error(line: Mapping[str, Any], keeps_errors: bool) -> str:
     """Return the error with the ids to search for: the client's, and the provider's own."""
     if "error" not in line:
         return ""
     message = f": {' '.join(line['message'].split())}" if "message" in line else ""
+    if keeps_errors:
+        message = message.replace(SHOWN_AT_DEBUG, f"trigate log {shlex.quote(line['request_id'])} shows its message")
     return f"{line['error']}{message} {_ids(line)}"
 
 

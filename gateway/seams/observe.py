@@ -75,6 +75,9 @@ class ExchangeObserver:
     keeps_texts_of_streams: int = 4 * 2**20
     """Bytes of such texts that it needs of a stream, which may take minutes. Larger ones are dropped when it begins."""
 
+    keeps_errors = False
+    """True if ``trigate log`` will show the error of the exchange with the provider's own message."""
+
     keeps_refused = False
     """True if it needs the masked request of ``note_refused``."""
 

@@ -14,6 +14,7 @@ from gateway.ledger.record import Record
 from gateway.request.parse import Incoming, read_incoming
 from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observed_stream import ObservedStream
+from gateway.shared.owned_entries import OwnedEntries
 from gateway.streaming.lane import read_whole
 from providers.apis import CODECS
 from providers.framings import framing_of
@@ -40,11 +41,11 @@ _CUT: Final = AnswerEnd("length")
 """The end of an answer that has none, because it was interrupted."""
 
 
-class TextRoom:
-    """The room of the texts of one feature's running exchanges: ``held`` is their size in bytes."""
+class TextRoom(OwnedEntries[str | None, "ObservedTexts", "ObservedTexts"]):
+    """The room of the texts of one feature's running exchanges. Without room, the client with the most loses some."""
 
     def __init__(self) -> None:
-        self.held = 0
+        super().__init__(HELD, on_drop=lambda texts: texts.lose())
 
 
 class ObservedTexts(ExchangeObserver):
@@ -125,18 +126,21 @@ class ObservedTexts(ExchangeObserver):
 
     def _count(self, size: int) -> None:
         self.size += size
-        self._room.held += size
-        if not self.is_lost and (self.size > EACH or self._room.held > HELD):
-            self._room.held -= self.size
-            self.is_lost = True
-            self._incoming = self._whole = self._unrestored = self._events = None
-            self._pieces = []
+        if self.size > EACH:
+            self.settle()
+            self.lose()
+        elif not self.is_lost:
+            self._room.put(self._record.client, self, self, self.size)
+
+    def lose(self) -> None:
+        """Keep none of the texts."""
+        self.is_lost = True
+        self._incoming = self._whole = self._unrestored = self._events = None
+        self._pieces = []
 
     def settle(self) -> None:
         """Stop to count the texts of the ended exchange: what reads them later has its own limit."""
-        if self.is_lost:
-            return
-        self._room.held -= self.size
+        self._room.remove(self._record.client, self)
         if self._events is not None:
             self.size += sum(EVENT + len(getattr(one, "text", "")) for each in self._events.values() for one in each)
 

@@ -129,6 +129,10 @@ class Observers:
                 observer.note_hidden()
 
     @property
+    def keeps_errors(self) -> bool:
+        return any(one.keeps_errors for one in self._observers)
+
+    @property
     def keeps_refused(self) -> bool:
         """Whether an observer needs the masked request after a refusal."""
         return any(one.keeps_refused for one in self._observers)

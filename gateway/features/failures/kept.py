@@ -110,6 +110,10 @@ class ObservedExchange(ExchangeObserver):
         self._errors: list[ProviderError] = []
         self._is_hidden = False
 
+    @property
+    def keeps_errors(self) -> bool:  # type: ignore[override]
+        return not self._is_hidden
+
     def note_request(self, client_request: ClientRequest, body: bytes | None, *, is_turn: bool) -> None:
         self._client_request = client_request
         if not is_turn:

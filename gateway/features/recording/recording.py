@@ -20,6 +20,7 @@ from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
 from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observed_stream import ObservedStream
+from gateway.shared.owned_entries import OwnedEntries
 from gateway.upstream.request import UpstreamRequest
 from providers.recordings import answer_path
 from streams.events import Api
@@ -29,7 +30,7 @@ log = logging.getLogger("trigate")
 MOST: Final = 4 * 2**20
 """Bytes stored of one body; a longer one is cut, and its meta file reports that."""
 HELD: Final = 64 * 2**20
-"""Bytes of all exchanges that are not written yet; beyond it an exchange is dropped."""
+"""Bytes of all exchanges that are not written yet; beyond it the client with the most loses its oldest one."""
 QUEUED: Final = 256
 
 _RECORDED_HEADERS = frozenset(("anthropic-version", "anthropic-beta", "openai-beta"))
@@ -81,6 +82,7 @@ class Recording(ExchangeObserver):
 
     def __init__(self, recorder: "Recorder", record: Record) -> None:
         self._recorder = recorder
+        self._record = record
         self._has_begun = self._is_done = False
         self.client = RecordedSide(record.api)
         self.provider: RecordedSide | None = None
@@ -88,7 +90,7 @@ class Recording(ExchangeObserver):
         self._stream: ObservedStream | None = None
         self.provider_name: str | None = None
         self.secrets: Secrets = ()
-        self.held = 0
+        self.size = 0
         self.is_dropped = False
         self.is_withheld = False
         self.began = 0.0  # Unix seconds, known at the end
@@ -185,12 +187,22 @@ class Recording(ExchangeObserver):
     def _add(self, body: RecordedBody, data: bytes) -> None:
         if not self._has_begun or self.is_dropped or self.is_withheld:
             return
-        kept = body.add(data)
-        self.held += kept
-        self._recorder.held += kept
-        if self._recorder.held > HELD:
-            self.is_dropped = True
-            self._recorder.free(self)
+        if kept := body.add(data):
+            self.size += kept
+            self._recorder.kept.put(self.owner, self, self, self.size)
+
+    def drop(self) -> None:
+        """Drop the bodies for those of other exchanges."""
+        self.is_dropped = True
+        self.clear()
+
+    def clear(self) -> None:
+        for _, half in self.sides():
+            half.request, half.response = RecordedBody(), RecordedBody()
+
+    @property
+    def owner(self) -> str | None:
+        return self._record.client
 
     def sides(self) -> list[tuple[Literal["client", "provider"], RecordedSide]]:
         provider: list[tuple[Literal["client", "provider"], RecordedSide]] = []
@@ -208,7 +220,7 @@ class Recorder:
     def __init__(self, target: Folder | Bucket, secrets: Secrets = ()) -> None:
         self._target = target
         self.secrets = secrets  # of the configuration
-        self.held = 0
+        self.kept: OwnedEntries[str | None, Recording, Recording] = OwnedEntries(HELD, on_drop=Recording.drop)
         self._lost = 0
         self._to, self._queue = trio.open_memory_channel[tuple[Recording, Mapping[str, Any]]](QUEUED)
         self._over = trio.Event()
@@ -234,11 +246,9 @@ class Recorder:
             self.free(recording)
 
     def free(self, recording: Recording) -> None:
-        """Drop the bodies of ``recording``, because they were written or do not fit."""
-        self.held -= recording.held
-        recording.held = 0
-        for _, half in recording.sides():
-            half.request, half.response = RecordedBody(), RecordedBody()
+        """Drop the bodies of ``recording``, because they were written or must not be."""
+        self.kept.remove(recording.owner, recording)
+        recording.clear()
 
     async def run(self) -> None:
         """Write ended exchanges until ``finish``. Raises only for cancellation."""
@@ -263,6 +273,9 @@ class Recorder:
             self._queue.close()
 
     async def _write(self, recording: Recording, line: Mapping[str, Any]) -> None:
+        if recording.is_dropped:  # since it was queued
+            self._lost += 1
+            return
         secrets = search_forms((*recording.secrets, *self.secrets, *FETCHED.words))
         sides = [_side(name, half, recording.provider_name) for name, half in recording.sides()]
         try:

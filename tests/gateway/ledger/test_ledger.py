@@ -222,10 +222,12 @@ def test_looking_for_quotations_takes_linear_time():
 @pytest.mark.parametrize(
     ("sent", "project"),
     [("shop", "shop"), ("/home/ann/shop/", "shop"), ("my%20shop", "my shop"), ("%D0%BF", "п"), ("a\u001b[2Jb", "a[2Jb"),
-     ("x" * 500, "x" * 128), (" ", None), ("/", None)],
+     ("x" * 500, "x" * 128), (" ", None), ("/", None),
+     (f"/home/shop_{KEY}/", f"shop_{MASKED}"), (f"{KEY}s", f"{MASKED}s"),
+     ("y" * 120 + KEY, f"{'y' * 120}{MASKED}"[:128]), ("x%6bey-of%2Dthe-team-0815", f"x{MASKED}")],
 )  # fmt: skip
-def test_a_project_is_a_name_and_never_a_path(sent, project):
+def test_a_project_is_a_name_and_never_a_path_or_a_credential_of_the_request(sent, project):
     ledger = Ledger(readable=False)
-    arrival = ArrivedRequest(((PROJECT, sent),), "/v1/messages")
+    arrival = ArrivedRequest(((PROJECT, sent), ("authorization", f"Bearer {KEY}")), "/v1/messages")
     record = ledger.open("r", "messages", arrival=arrival)
     assert (record.project, ledger.line(record, False).get("project")) == (project, project)

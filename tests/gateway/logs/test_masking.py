@@ -35,13 +35,18 @@ def test_text_that_looks_like_a_key_is_masked_anywhere(key):
         assert Mask()(text) == text.replace(key, "[redacted]")
 
 
+def test_the_gateways_own_keys_are_masked_within_a_word_too():
+    assert Mask()("shop_sk-trigate-" + "Ab1" * 14) == "shop_[redacted]"
+
+
 @pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "text",
     [
         "claude-sonnet-4-5-20250929", "gpt-4o-mini", "xai/grok-4", "hf:org/model", "task-management-board",
         "req_d5e274a8b2554974b43714702715bf61", "risk-free", "msg_01XFDUDYJgAACzvnptvVoYEL", "pk", "desk-1234",
-        "resp_0123456789abcdef0123456789abcdef", "fireworks/accounts/fireworks/models/llama-v3p1",
+        "resp_0123456789abcdef0123456789abcdef", "desk-trigate-manager",
+        "fireworks/accounts/fireworks/models/llama-v3p1",
     ],
 )  # fmt: skip
 def test_names_and_ids_are_not_mistaken_for_keys(text):

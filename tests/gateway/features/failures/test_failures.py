@@ -22,8 +22,11 @@ from gateway.features.failures.kept import (
 )
 from gateway.features.failures.kept import WORDS as SHOWN
 from gateway.ledger.ledger import Ledger
+from gateway.logs.terminal import EXCHANGES
 from gateway.request.client_request import ClientRequest
 from gateway.seams.observers import observation_of
+from providers.errors.reasons import SHOWN_AT_DEBUG, log_message
+from streams.events import ErrorInfo
 from tests.support.command_line import invoke as trigate
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
@@ -256,6 +259,23 @@ def test_each_providers_words_are_its_own(tmp_path, at):
     ]  # fmt: skip
 
 
+@each_row(("observe", "is_hidden", "hint"), [
+    (True, False, "(trigate log 'a;b' shows its message) [a;b]"), (True, True, f"({SHOWN_AT_DEBUG}) [a;b]"),
+    (False, False, f"({SHOWN_AT_DEBUG}) [a;b]"),
+])  # fmt: skip
+def test_a_terminal_names_the_command_that_shows_a_kept_message(caplog, observe, is_hidden, hint):
+    caplog.set_level("INFO", EXCHANGES)
+    ledger = Ledger(readable=True)
+    observation_of(ledger).hooks += (KeptExchanges().observe,) if observe else ()
+    record = ledger.open("a;b", "chat")
+    record.error = ErrorInfo("invalid_request", "no 'prompt'", status=400, log_message=log_message(400, {}))
+    if is_hidden:
+        record.observers.note_hidden()
+    caplog.clear()
+    ledger.settle(record, disconnected=False)
+    assert caplog.messages[-1].endswith(f"the provider sent status 400 {hint}")
+
+
 def test_a_client_with_many_running_requests_takes_no_room_of_others():
     kept, ledger = KeptExchanges(), Ledger(readable=False)
     observation_of(ledger).hooks += (kept.observe,)
@@ -273,7 +293,8 @@ def test_a_client_with_many_running_requests_takes_no_room_of_others():
     for record in (running[0], running[-1], running[5], running[6]):
         ledger.settle(record, disconnected=True)
         found = kept.find(record.id, record.client)
-        assert found is not None and found.texts is not None
+        assert found is not None
+        assert found.texts is not None
         had.append(found.texts.request is not None)
     assert had == [True, True, False, True]
 

@@ -133,7 +133,9 @@ def test_a_translated_stream_is_recorded_as_each_side_saw_it(recorder):
 def test_the_recording_of_a_hedge_contains_the_winning_request(recorder, winner, is_early):
     """``is_early``: its headers arrive ahead of those of the other one."""
     head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n" + SSE_HEAD
-    recorder.upstream.script(Raw(200, (("content-type", "text/event-stream"),), (b": hi\n\n",), "hang") if winner == "first" else ANSWER)
+    recorder.upstream.script(
+        Raw(200, (("content-type", "text/event-stream"),), (b": hi\n\n",), "hang") if winner == "first" else ANSWER
+    )
     id = new_id()
     body = json.dumps(body_of("hedged", "chat")).encode()
     with Wire.connect(recorder.gateway.port) as client:

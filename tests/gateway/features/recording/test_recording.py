@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import resource
 import stat
 import threading
@@ -338,8 +339,11 @@ class Desk:
         self.opened = self.recorder.observe(record, arrival)
         return self.opened
 
-    def begin(self, body: bytes = b'{"model":"x"}', **headers: str) -> tuple[Record, recording.Recording]:
+    def begin(
+        self, body: bytes = b'{"model":"x"}', client: str | None = None, **headers: str
+    ) -> tuple[Record, recording.Recording]:
         record = self.ledger.open("call", "chat")
+        record.client = client
         assert self.opened is not None
         self.opened.note_request(ClientRequest(tuple(headers.items()), "", None), body, is_turn=True)
         return record, self.opened
@@ -369,7 +373,7 @@ async def test_a_recording_is_written_at_the_end_of_the_exchange(tmp_path):
     desk.end(record)
     ended = time.time()
     await desk.written()
-    assert desk.recorder.held == 0
+    assert not desk.recorder.kept
     began = [json.loads(meta.read_bytes())["began"] for meta in tmp_path.rglob("*.meta.json")]
     assert len(began) == 2
     assert all(ended - 10 < at < ended + 0.001 for at in began)
@@ -389,7 +393,7 @@ async def test_an_exchange_without_an_answer_takes_no_memory_and_is_not_written(
     one.note_head(request(), 200, ())
     one.note_body(request().identity, 200, b"counted")
     one.note_response(200, (("content-type", "application/json"),), b"{}", is_answer=True)
-    assert desk.recorder.held == 0
+    assert not desk.recorder.kept
     desk.end(record)
     await desk.written()
     assert contents(tmp_path) == b""
@@ -433,20 +437,24 @@ async def test_a_long_body_is_cut_and_the_meta_file_is_reported(tmp_path, monkey
 
 
 async def test_a_recording_beyond_the_limit_is_dropped_and_counted(tmp_path, monkeypatch, caplog):
+    """It is one of the client with the most, also if it has ended and waits to be written."""
     monkeypatch.setattr(recording, "HELD", 50)
     desk = Desk(tmp_path)
-    small, _ = desk.begin(b"s" * 20)
-    large, one = desk.begin(b"l" * 40)
+    small, _ = desk.begin(b"s" * 20, client="bob")
+    ended, waiting = desk.begin(b"e" * 20, client="ann")
+    desk.end(ended)
+    large, one = desk.begin(b"l" * 29, client="ann")
+    assert (waiting.is_dropped, one.is_dropped) == (True, False)
+    one.observe(b"more", b"more")
     assert one.is_dropped
-    assert desk.recorder.held == 20
     one.observe(b"more", b"more")
     desk.end(large)
     desk.end(small)
     await desk.written()
-    assert desk.recorder.held == 0
+    assert not desk.recorder.kept
     assert b"s" * 20 in contents(tmp_path)
-    assert b"lll" not in contents(tmp_path)
-    assert "1 exchanges were not recorded" in caplog.text
+    assert not re.search(b"lll|eee|more", contents(tmp_path))
+    assert "2 exchanges were not recorded" in caplog.text
 
 
 async def test_a_full_queue_delays_no_request(tmp_path, monkeypatch):
@@ -457,7 +465,7 @@ async def test_a_full_queue_delays_no_request(tmp_path, monkeypatch):
         desk.end(record)
     await desk.written()
     assert len(list(tmp_path.rglob("*.meta.json"))) == 2
-    assert desk.recorder.held == 0
+    assert not desk.recorder.kept
 
 
 async def test_a_full_disk_ends_no_exchange(tmp_path, caplog):
@@ -467,7 +475,7 @@ async def test_a_full_disk_ends_no_exchange(tmp_path, caplog):
     desk.end(record)
     await desk.written()
     assert "could not record an exchange" in caplog.text
-    assert desk.recorder.held == 0
+    assert not desk.recorder.kept
 
 
 async def test_an_unused_recorder_can_be_finished(tmp_path):

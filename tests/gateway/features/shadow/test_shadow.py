@@ -10,6 +10,9 @@ import pytest
 
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.features.shadow import sending
+from gateway.ledger.record import Record
+from gateway.request.parse import Incoming
+from gateway.seams import observed_texts
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
@@ -225,3 +228,21 @@ def test_a_shadow_that_cannot_work_is_a_mistake(wanted, found):
         from_mapping(config(entries, 12000, model_aliases={"m": {"target": "m1", "shadow": wanted}}))
     (mistake,) = caught.value.mistakes
     assert found in str(mistake)
+
+
+def test_a_client_with_long_texts_takes_no_room_of_others(monkeypatch):
+    monkeypatch.setattr(observed_texts, "HELD", 100)
+    room = observed_texts.TextRoom()
+
+    def begin(client: str, size: int) -> observed_texts.ObservedTexts:
+        record = Record("call", "chat")
+        record.client = client
+        texts = observed_texts.ObservedTexts(record, room, lambda client: True)
+        texts.note_resolved(Incoming("chat", b"x" * size, {}, None, False))
+        return texts
+
+    running = [begin(*one) for one in (("bob", 20), ("ann", 30), ("ann", 30), ("ann", 30), ("bob", 20))]
+    assert [one.is_lost for one in running] == [False, True, False, False, False]
+    for one in running:
+        one.settle()
+    assert not room
