@@ -11,7 +11,7 @@ import msgspec
 
 from gateway.commands.addressing import ServerRequest
 from gateway.commands.probing import PROBES, Probe, probe_request, written_request
-from providers.apis import CODECS
+from providers.apis import CODECS, answer_endings, api_of_path
 from providers.neutral.request import Request, Tool
 from providers.recordings import (
     META,
@@ -97,7 +97,7 @@ def _read_recording(file: Path) -> Iterator[ServerRequest | str]:
 def _from_recording(request: RecordedRequest, body: bytes) -> ServerRequest:
     path = request.path or answer_path(request.api, request.model, request.stream)
     ours = CODECS[request.api].wire
-    known = any(ending in path for ending in _endings(request.api))
+    known = any(ending in path for ending in answer_endings(request.api))
     headers = tuple((name.lower(), value) for name, value in request.headers if name.lower() in _PASSED_HEADERS)
     stream = request.stream if ours.stream_member is None else _flag(body, ours.stream_member)
     return ServerRequest(request.name, path, body, request.api if known else None, stream, headers=headers)
@@ -160,7 +160,7 @@ def _from_line(name: str, value: Any, api: Api | None) -> ServerRequest:
         if (api := api or next(iter(possible_apis(body)), None)) is None:
             raise NotRepeatable("the API of the body is unknown: set it with --api")
         path = answer_path(api, body.get("model"), body.get("stream") is True)
-    spoken = _api_of_path(path)
+    spoken = api_of_path(path)
     stream = ":streamGenerateContent" in path or path.endswith("-stream") or body.get("stream") is True
     return ServerRequest(name, path, msgspec.json.encode(body), spoken, stream, str(method).upper())
 
@@ -180,19 +180,6 @@ def _path(url: Any) -> str | None:
     except ValueError:
         return None
     return (parts.path if parts.path.startswith("/") else f"/{parts.path}") + (f"?{parts.query}" if parts.query else "")
-
-
-def _endings(api: Api) -> tuple[str, ...]:
-    """Return the ends of the paths of answers in ``api``, without the model."""
-    wire = CODECS[api].wire
-    ends = wire.operations["answer"]
-    path = wire.path.rpartition("{model}")[2]
-    return tuple(path + end.partition("?")[0] for end in (ends.whole, ends.streamed or ends.whole))
-
-
-def _api_of_path(path: str) -> Api | None:
-    plain = path.partition("?")[0]
-    return next((api for api in CODECS if plain.endswith(_endings(api))), None)
 
 
 # Samples

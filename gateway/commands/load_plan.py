@@ -13,8 +13,8 @@ from gateway.commands.terminal import say
 from loadtest.masking import mask_url
 from loadtest.plan.limits import parse_condition, parse_objectives
 from loadtest.plan.plan import STEP, Leaving, Lengths, LoadPlan
-from loadtest.requests.bodies import api_of
 from loadtest.requests.sources import FileBodies
+from providers.apis import api_of_path
 
 ROUNDS: Final = 10
 """The rounds of a comparison, if the user gives none."""
@@ -91,7 +91,7 @@ def build_plan(options: Mapping[str, Any]) -> LoadPlan:
         values.setdefault("seconds", STEP)
     if len(targets) == 2:
         values.setdefault("rounds", ROUNDS)
-    api = options["api"] or next(filter(None, map(api_of, targets.values())), "chat")
+    api = options["api"] or next(filter(None, map(api_of_path, targets.values())), "chat")
     model = options["model"] or ""
     if not model and options["requests"] is None:
         raise input_error("--model", "missing", "choose a model with --model MODEL")

@@ -8,7 +8,7 @@ import msgspec
 
 from loadtest.plan.plan import LoadPlan
 from providers.apis import CODECS
-from providers.catalog.providers import STANDARD_AUTH, STANDARD_PATHS
+from providers.catalog.providers import STANDARD_AUTH
 from providers.neutral.codec import Recipient
 from providers.neutral.request import Message, Parameter, Request, TextPart
 from providers.neutral.seal import Issuer
@@ -24,18 +24,15 @@ _LIMIT: Final = 918273645
 def request_path(url: str, api: Api, model: str, *, stream: bool) -> str:
     """Return the path and query to post to. ``url`` is the server, the API up to its version, or the whole URL."""
     parts, wire = urlsplit(url), CODECS[api].wire
+    named = wire.path.replace("{model}", quote(model, safe="/:@"))
     ending, _, query = wire.suffix("answer", stream).partition("?")
-    path = wire.path.replace("{model}", quote(model, safe="/:@")) + ending
     base = parts.path.rstrip("/")
-    if not base.endswith(path):
-        base += path if re.search(r"/v\d\w*$", base) else f"{wire.root}{path}"
-    return "?".join(filter(None, (base, "&".join(filter(None, (parts.query, query))))))
-
-
-def api_of(url: str) -> Api | None:
-    """Return the API whose whole URL this is, or ``None``."""
-    path = urlsplit(url).path.rstrip("/")
-    return next((api for api, ending in STANDARD_PATHS.items() if api in CODECS and path.endswith(ending)), None)
+    wholes = (named + wire.suffix("answer", one).partition("?")[0] for one in (True, False))
+    if (whole := next((one for one in wholes if base.endswith(one)), None)) is not None:
+        base = base.removesuffix(whole) + named + ending
+    else:
+        base += f"{'' if re.search(r'/v[0-9][a-zA-Z0-9_]*$', base) else wire.root}{named}{ending}"
+    return "?".join(filter(None, (base, "&".join(filter(None, dict.fromkeys((parts.query, query)))))))
 
 
 def request_headers(api: Api, key: str | None) -> tuple[tuple[str, str], ...]:

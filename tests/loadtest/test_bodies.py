@@ -10,9 +10,9 @@ import pytest
 from configfile.wording import Wrong
 from loadtest.exchange.content import EventReader, error_message, read_answer
 from loadtest.plan.plan import Lengths, LoadPlan
-from loadtest.requests.bodies import Bodies, api_of, request_headers, request_path
+from loadtest.requests.bodies import Bodies, request_headers, request_path
 from loadtest.requests.sources import MARK, FileBodies, MadePrompts
-from providers.apis import CODECS
+from providers.apis import CODECS, api_of_path
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, TextDelta, Usage
@@ -93,9 +93,14 @@ def test_a_path_may_name_the_model():
     for api, stream, url, path in [
         ("gemini", True, "http://h", "/v1beta/models/a%20b/c:streamGenerateContent?alt=sse"),
         ("gemini", False, "http://h/v1", "/v1/models/a%20b/c:generateContent"),
+        ("gemini", True, "http://h/v1beta/models/a%20b/c:generateContent",
+         "/v1beta/models/a%20b/c:streamGenerateContent?alt=sse"),
+        ("gemini", True, "http://h/v1beta/models/a%20b/c:streamGenerateContent?alt=sse",
+         "/v1beta/models/a%20b/c:streamGenerateContent?alt=sse"),
+        ("converse", False, "http://h/model/a%20b/c/converse-stream", "/model/a%20b/c/converse"),
         ("converse", True, "http://h/", "/model/a%20b/c/converse-stream"),
         ("converse", False, "http://h?x=1", "/model/a%20b/c/converse?x=1"),
-    ]:
+    ]:  # fmt: skip
         with case((api, stream, url, path)):
             assert request_path(url, api, "a b/c", stream=stream) == path
 
@@ -127,8 +132,10 @@ def test_reasoning_is_no_output():
 
 
 def test_a_whole_url_says_its_api():
-    assert api_of("http://h/v1/responses") == "responses"
-    assert api_of("http://h/v1") is None
+    assert api_of_path("http://h/v1/responses") == "responses"
+    assert api_of_path("http://h/v1beta/models/gemini-3:streamGenerateContent?alt=sse") == "gemini"
+    assert api_of_path("http://h/model/m/converse-stream") == "converse"
+    assert api_of_path("http://h/v1") is None
 
 
 def test_keys_go_where_the_api_has_them():
