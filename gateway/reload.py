@@ -88,8 +88,7 @@ class ReloadableApp:
         """Start to apply changes of the stored clients, until the app ends."""
         clients, figures = self._service.opened.clients, self._service.ledger.figures
         clients.on_names = lambda names: self._service.replaced.set_for(names)
-        report_stale = partial(figures.set, "trigate_stored_keys_stale_seconds")
-        self._first.nursery.start_soon(clients.follow, lambda: self._config, self.change_clients, report_stale)
+        self._first.nursery.start_soon(clients.follow, lambda: self._config, self.change_clients, figures)
 
     async def change_clients(self, with_clients: Callable[[Config], Config], by: tuple[str, ...] = ()) -> None:
         """Use the clients of ``with_clients(config)`` for new requests, which ``by`` changed.

@@ -9,6 +9,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Final
 
+import attrs
+
+from gateway.features.known import features
 from tests.support.features import describes_all_features
 from tests.support.repository import ROOT
 from tests.support.syntax import imports, statements
@@ -121,7 +124,7 @@ because a reader must know them. Adding an arrow is a decision about the structu
 code to a lower room.
 """
 
-OPEN: Final = (".feature", ".interface", "features.order", "features.known")
+OPEN: Final = (".feature", ".interface", "features.order", "features.known", "features.page_paths")
 """The modules of features that others may import."""
 
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -249,6 +252,74 @@ def named_as_text(path: Path) -> set[str]:
     """Return the features' modules that a module names in texts, for a later import."""
     texts = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
     return {name for text in texts if isinstance(text, str) for name in re.findall(r"gateway\.features\.[\w.]+", text)}
+
+
+KERNEL: Final = [
+    "http",
+    "serving",
+    "upstream",
+    "streaming",
+    "request",
+    "routing",
+    "balancing",
+    "health",
+    "exchange",
+    "ledger",
+    "access",
+    "logs",
+    "config",
+    "endpoints",
+    "seams",
+]
+GENERAL_WORDS: Final = [
+    "admin",
+    "cache",
+    "console",
+    "failures",
+    "files",
+    "joined",
+    "ledger",
+    "metrics",
+    "oauth",
+    "people",
+    "record",
+    "request",
+    "sessions",
+    "steps",
+    "upload",
+    "v2",
+    "mcp_servers",
+    "prompt_cache",
+    "realtime",
+    "web_search",
+]
+"""The names of features and their keys which mean something else, too: usual words, roles of clients, uses of
+listeners, and names in the providers' APIs."""
+
+
+def test_the_kernel_names_no_feature():
+    """Neither features nor their keys, options, paths and metrics, outside docstrings."""
+    rows = [(one.name, one.option, *one.first_steps) for one in features()]
+    keys = [attrs.fields_dict(part.keys) for one in features() for part in one.keys]
+    names = {name for row in (*rows, *keys) for name in row if name} - {*GENERAL_WORDS}
+    rooms = [path for path in MODULES if room(dotted_name(path)).removeprefix("gateway.") in KERNEL]
+    assert non_empty({module_id(path): {*filter(names.__contains__, words_of(path))} for path in rooms}) == {}
+    metric = re.compile(r"trigate_\w+_(?:total|seconds|bytes)")
+    assert non_empty({module_id(path): {*filter(metric.fullmatch, words_of(path))} for path in rooms}) == {}
+
+
+@cache
+def words_of(path: Path) -> frozenset[str]:
+    """Return the words in the names and texts of a module, without docstrings."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    docs = {one.value for one in nodes if isinstance(one, ast.Expr)}
+    texts = (one.value for one in nodes if isinstance(one, ast.Constant) and one not in docs)
+    words = {word for text in texts if isinstance(text, str) for word in re.findall(r"[A-Za-z_]\w*", text)}
+    return frozenset(words.union(*(name_of(one) for one in nodes)))
+
+
+def name_of(node: ast.AST) -> list[str]:
+    return [name for field in ("id", "attr", "arg", "name") if isinstance(name := getattr(node, field, None), str)]
 
 
 RECORD_READERS: Final = """

@@ -332,8 +332,8 @@ def _build_timeouts(config: Config, common: ActiveListeners, findings: Findings)
 
 
 _PATH: Final = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)*/?")
-_OWN_STEPS: Final = ("ui", "oauth", "device", "me", "admin", "mcp", "model", "upload", "v1beta", "v2")
-"""The first steps of the gateway's own paths. Without them, the rest of a path would have another meaning."""
+_OWN_STEPS: Final = ("model", "v1beta")
+"""The first steps of conversations' paths, besides ``v1``. Without them, the rest would have another meaning."""
 
 
 def _check_public_url(url: str | None, findings: Findings) -> None:
@@ -344,6 +344,12 @@ def _check_public_url(url: str | None, findings: Findings) -> None:
     if "?" in url or _PATH.fullmatch(parts.path) is None:
         advice = "write it like https://host/path, with letters, digits and `.`, `_`, `~`, `-`"
         findings.wrong(("public_url",), describe(url), advice)
-    elif (step := parts.path.split("/")[1:2]) and step[0] in _OWN_STEPS:
+    elif (step := parts.path.split("/")[1:2]) and step[0] in {*_OWN_STEPS, *_first_steps()}:
         found = f"/{step[0]} is one of the gateway's own paths"
         findings.wrong(("public_url",), found, "remove it, or use another path, such as https://host/llm")
+
+
+def _first_steps() -> Iterator[str]:
+    """Yield the first steps of the paths of features."""
+    for feature in features():
+        yield from feature.first_steps

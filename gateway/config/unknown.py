@@ -229,7 +229,7 @@ INSTEAD: Final = (
     Instead("write it as `address`", "host bind ip hostname listen", (LISTENER,)),
     Instead("write `client_keys` at the root, for all listeners", "client_keys auth api_keys keys authentication",
             (LISTENER,)),
-    Instead("write it at the root, for all listeners", "cors limits timeouts drain keep_alive ui metrics strict "
+    Instead("write it at the root, for all listeners", "cors limits timeouts drain keep_alive strict "
             "websocket log_level model_providers llm_providers model_aliases", (LISTENER,)),
     Instead("write it as `limits: {in_flight: …}`", "max_requests max_in_flight in_flight", (CLIENT,)),
     Instead("write it as `ratelimits: {concurrent: …}`", "concurrent concurrency max_concurrency parallel_requests "

@@ -38,7 +38,7 @@ def exposed_metrics(config: Config) -> Iterator[str]:
         return
     able = [client.name for client in config.client_keys if not client.lists_of_models]
     if (able and len(config.client_keys) > 1) or config.stored_clients != "off":
-        who = f"client_keys: {', '.join(able[:3])}{'…' if len(able) > 3 else ''}" if able else "stored_keys: every key"
+        who = f"client_keys: {', '.join(able[:3])}{'…' if len(able) > 3 else ''}" if able else "every stored key"
         yield (
             f"{who} can read the usage of all clients at /metrics and /readyz?verbose: to prevent that, set metrics_key"
         )

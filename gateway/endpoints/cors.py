@@ -21,18 +21,22 @@ _ALLOWED = (
     "user-agent",  # of the SDKs in Firefox and Safari; Chrome drops it
 )  # fmt: skip
 _ALLOWED_PREFIXES = (
-    "x-trigate-", "x-stainless-", "anthropic-", "openai-", "x-openai-", "mcp-", "x-goog-", "x-amz-", "amz-sdk-",
+    "x-trigate-", "x-stainless-", "anthropic-", "openai-", "x-openai-", "x-goog-", "x-amz-", "amz-sdk-",
 )  # fmt: skip
 """Headers that SDKs add in a browser."""
 _REMEMBERED = "600"  # seconds; browsers limit it
 
 
 class Cors:
-    """The origins that may read responses, ``*`` for all, on paths with one of ``starts``."""
+    """The origins that may read responses, ``*`` for all, on paths with one of ``starts``. They may send headers whose
+    names begin with one of ``header_starts``, too."""
 
-    def __init__(self, origins: Iterable[str], starts: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, origins: Iterable[str], starts: tuple[str, ...] = (), header_starts: tuple[str, ...] = ()
+    ) -> None:
         self._origins = frozenset(origin.lower() for origin in origins)
         self._starts = starts
+        self._header_starts = (*_ALLOWED_PREFIXES, *header_starts)
         self._raw_vary = encode_headers(self._vary_header())
 
     def adapt(self, scope: MutableMapping[str, Any]) -> EditHeaders | None:
@@ -65,7 +69,7 @@ class Cors:
         if not allowed:
             return self._vary_header()
         requested_names = (name.strip().lower() for name in requested.split(","))
-        more = (name for name in requested_names if name.isascii() and name.startswith(_ALLOWED_PREFIXES))
+        more = (name for name in requested_names if name.isascii() and name.startswith(self._header_starts))
         names = dict.fromkeys((*_ALLOWED, *sorted(more)))
         return (
             *allowed,
@@ -95,12 +99,14 @@ class Cors:
         return () if ANY in self._origins else (("vary", "Origin"),)
 
 
-_PROGRAM_PATHS: Final = ("/v1/", "/v1beta/", "/mcp/", "/model/", "/.well-known/")
+_PROGRAM_PATHS: Final = ("/v1/", "/v1beta/", "/model/", "/.well-known/")
 
 
 def cors_of(origins: Iterable[str], routes: Iterable[HttpRoute]) -> Cors:
     """Let pages of ``origins`` read the responses on the paths of programs: these, and those that start like the paths
     of ``routes`` for programs."""
-    starts = (route.path.partition("{")[0] for route in routes if route.for_programs)
+    programs = [route for route in routes if route.for_programs]
+    starts = (route.path.partition("{")[0] for route in programs)
     others = (start for start in starts if not start.startswith(_PROGRAM_PATHS))
-    return Cors(origins, tuple(dict.fromkeys((*_PROGRAM_PATHS, *others))))
+    header_starts = dict.fromkeys(route.header_start for route in programs if route.header_start)
+    return Cors(origins, tuple(dict.fromkeys((*_PROGRAM_PATHS, *others))), tuple(header_starts))

@@ -83,7 +83,7 @@ def method_not_allowed_error(
     method: str, path: str, headers: Headers, asgi: Mapping[str, Any], allowed: Sequence[str]
 ) -> ErrorInfo:
     """Return the error for a path with a wrong method; ``allowed`` are the right ones."""
-    help = advice(path, headers, url_of_request(asgi, headers))
+    help = advice(path, headers, url_of_request(asgi, headers), _settings())
     listed = ", ".join(allowed)
     message = f"{method} is not allowed on {shorten_path(path)}; {help or f'use {listed}'}"
     return ErrorInfo("invalid_request", message, status=405, headers=(("allow", listed),))
@@ -96,7 +96,7 @@ def unknown_path_error(
 
     A list of all paths would bury the advice. ``asgi`` is the request's scope."""
     origin = url_of_request(asgi, headers)
-    help = advice(path, headers, origin)
+    help = advice(path, headers, origin, _settings())
     if help is None:
         rows = (row for feature in features() for row in feature.unwanted_paths)
         help = next((text for start, text in rows if f"{path}/".startswith(f"{start}/")), None)
@@ -108,6 +108,11 @@ def unknown_path_error(
         else:
             help = f"conversations are at {', '.join(_SERVED)}" + (f"; {known}" if known else "")
     return ErrorInfo("not_found", f"there is no {method} {shorten_path(path)}; {help}", status=404, code="unknown_path")
+
+
+def _settings() -> dict[str, str]:
+    """Return the settings with which features serve the clients of other servers, by the names of these."""
+    return {client: setting for feature in features() for client, setting in feature.served_clients}
 
 
 _MAX_COMPARED, _MIN_SIMILARITY = 100, 0.8

@@ -3,7 +3,6 @@
 - ``headers``: headers that cross the gateway; ``passing``: which ones may
 - ``paths``: the forms of paths that clients use
 - ``external_url``: the URL at which clients reach the gateway
-- ``compatible``: paths of clients of other servers
 - ``request_scope``: the lifetime of a request and of its connection
 - ``response``: a response to a client
 - ``pages``: what pages for people share

@@ -1,19 +1,8 @@
-"""The first paths of the pages for people, and the headers of all pages."""
+"""The headers of all pages, and those of browsers that request one."""
 
 import base64
-from typing import Final
 
 from gateway.http.headers import Headers
-
-LIVE: Final = "/ui"
-ACCOUNT: Final = "/ui/me"
-"""The first of the pages about callers."""
-
-STORY: Final = "/ui/request"
-"""The path of one request's story, for ``trigate log``."""
-
-WITH_KEY: Final = "sign_in=key"
-"""The query with which a page requests a key instead of a sign-in, for an operator whose issuer is unavailable."""
 
 GUARDED: Headers = (
     (

@@ -12,6 +12,7 @@ from gateway.http.headers import Headers
 from streams.events import Api
 
 V1: Final = "/v1"
+_NO_SETTINGS: Final[Mapping[str, str]] = {}
 
 _SLASHES = re.compile("/{2,}")
 _PREFIX = re.compile(
@@ -144,13 +145,14 @@ def _is_googles_shared_path(path: str, headers: Headers, anthropic: bool) -> boo
     return shared and not anthropic and any(name == "x-goog-api-key" for name, _ in headers)
 
 
-def advice(path: str, headers: Headers, origin: str) -> str | None:
+def advice(path: str, headers: Headers, origin: str, settings: Mapping[str, str] = _NO_SETTINGS) -> str | None:
     """Return advice on the base URL for a known ``path`` with a wrong prefix, or ``None``.
 
-    ``origin`` is the gateway's origin as seen by the client."""
-    for pattern, words in _ADVICE:
-        if pattern.search(path) is not None:
-            return words.format(origin=origin)
+    ``origin`` is the gateway's origin as seen by the client. ``settings`` allow the paths of other servers' clients: a
+    clause for each of ``azure``, ``invoke_model`` and ``raw_predict``."""
+    for pattern, client, words in _ADVICE:
+        if pattern.search(path) is not None and (client == "" or client in settings):
+            return words.format(origin=origin, setting=settings.get(client))
     if (predicted := _PREDICT.search(path)) is not None:
         name = shorten_path(predicted["name"])
         return f"for embeddings, use {V1BETA}/models/{name}:embedContent or {V1}/embeddings"
@@ -166,32 +168,35 @@ def advice(path: str, headers: Headers, origin: str) -> str | None:
         return None
     api, base = wrong or ("chat", azures[0] if azures else "")
     right = f"{origin}{V1}" if api in _UNDER_V1 else f"{origin}, without /v1"
+    setting = settings.get("azure")
     if _AZURE in path or (wrong is None and base == "/openai"):
-        right += f", and use the SDK's OpenAI class, not its Azure class; to allow that, {_ALLOW_OPENAI}"
-    elif path.startswith(f"{_OPENAI_BASE}/"):
-        right += f"; for clients that cannot, such as Groq's SDK, {_ALLOW_OPENAI}"
+        right += ", and use the SDK's OpenAI class, not its Azure class"
+        right += f"; to allow that, {setting}" if setting else ""
+    elif path.startswith(f"{_OPENAI_BASE}/") and setting:
+        right += f"; for clients that cannot, such as Groq's SDK, {setting}"
     return f"the client's base URL ends in {shorten_path(base)}: set it to {right}"
 
 
-_ALLOW_LITELLM: Final = "set `compatibility: [litellm]` in the gateway's configuration"
 _ADVICE: Final = (
     (
         re.compile(r"/model/.+/invoke(?:-with-response-stream)?/?$"),
-        f"for clients of InvokeModel, {_ALLOW_LITELLM}; Converse needs no setting",
+        "invoke_model",
+        "for clients of InvokeModel, {setting}; Converse needs no setting",
     ),
     (
         re.compile(r"/models/[^/]+:(?:rawPredict|streamRawPredict)$"),
-        f"for clients of Claude at Vertex, {_ALLOW_LITELLM}",
+        "raw_predict",
+        "for clients of Claude at Vertex, {setting}",
     ),
     (
         re.compile(r"^/api/(?:chat|generate|tags|show|version|embed|embeddings|ps)$"),
+        "",
         f"it is a path of Ollama's own API: select OpenAI's API in the client, with the base URL {{origin}}{V1}",
     ),
 )
-"""Advice by pattern of a path."""
+"""Patterns of paths, each with the clients that a setting allows, and advice."""
 
 _OPENAI_BASE: Final = f"/openai{V1}"
-_ALLOW_OPENAI: Final = "set `compatibility: [azure]` in the gateway's configuration"
 
 
 def base_urls(path: str, origin: str) -> str:

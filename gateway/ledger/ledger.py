@@ -166,9 +166,7 @@ class Ledger:
             "cache_write_tokens": usage and (usage.cache_write or None),
             "output_tokens": usage and usage.output,
             "units": dict(usage.units) if usage is not None and usage.units else None,
-            "picture": record.picture or None,
-            "mcp": record.mcp
-            and {name: self._mask_and_cut(text, LONGEST_NAME) or "" for name, text in record.mcp.items()},
+            **(self._details(record) if record.details else _NO_FIELDS),
             "usage_complete": usage is not None and record.bill.is_complete and not estimated
             if record.attempts
             else None,
@@ -199,6 +197,13 @@ class Ledger:
             if (text := fields[name]) is not None and len(text) > LONGEST_NAME:
                 fields[name] = self._mask_and_cut(text, LONGEST_NAME)
         return {name: value for name, value in fields.items() if value is not None}
+
+    def _details(self, record: Record) -> Mapping[str, Any]:
+        """Return the fields of features, whose texts come from clients."""
+        return {
+            field: {name: self._mask_and_cut(text, LONGEST_NAME) for name, text in facts.items()} or None
+            for field, facts in record.details.items()
+        }
 
     def _mask_and_cut(self, text: str | None, longest: int = LONGEST) -> str | None:
         """Return a client's or a provider's text, masked and then cut. A cut key would escape the mask."""

@@ -175,8 +175,7 @@ class Record:
     last_write: float = 0.0  # when the last write finished, or started if it did not wait for the client
     gaps: Buckets | None = None  # seconds between writes, of all streams
     answer_start: AnswerStart | None = None  # the response's id and model, as the provider reported them
-    picture: Mapping[str, str] | None = None  # the log fields of a request for images
-    mcp: Mapping[str, str] | None = None  # the log fields of a message for an MCP server
+    details: Mapping[str, Mapping[str, str]] = NO_LABELS  # log fields of features with facts about the request
     reason: str | None = None  # why the response ended
     provider_reason: str | None = None  # the same in the provider's word
     unknown_end: str | None = None  # the same if no table has the word, of a complete response
@@ -273,7 +272,7 @@ class Record:
             return "upstream_error" if reached_provider else "refused"
         if self.status is None and disconnected:  # before anything was sent, also of a complete response
             return "client_disconnected"
-        if self.bill.is_complete:  # an MCP server's failure passes unchanged
+        if self.bill.is_complete:  # failures of some endpoints pass unchanged
             return "complete" if self.status is None or self.status < 400 else "upstream_error"
         # No failure, no complete response, and the client is connected: a task of the gateway crashed.
         return "client_disconnected" if disconnected else "internal_error"

@@ -3,4 +3,5 @@
 - ``routes``: their paths; ``relaying`` reads and plans a request; ``relay`` sends it and delivers the response, which
   ``relayed_answer`` reads through a filter of ``answers``.
 - ``outputs``: the output that a request to each endpoint allows, for its reservation.
+- ``compatible``: paths of clients of other servers.
 - ``uploads`` passes multipart bodies on while they arrive; some wait in the ``spool``, on disk."""

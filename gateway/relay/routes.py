@@ -24,13 +24,15 @@ class RelayRoute:
 
     In ``path``, ``{id}`` matches one step, ``{model}`` one or more; repeated variables are numbered: ``id``, ``id2``.
     ``read`` and ``admit`` are names of functions in the feature's package, such as ``audio.read_speech``. They are
-    imported with the first request, because few gateways serve all endpoints."""
+    imported with the first request, because few gateways serve all endpoints. ``header_start`` is that of an
+    ``HttpRoute``."""
 
     endpoint: EndpointName
     method: str
     path: str
     read: str
     admit: str | None = None
+    header_start: str = ""
     passing: tuple[Any, ...] = ()
     """The first arguments of ``read``, such as an entry and its name for pass-through."""
 
@@ -47,7 +49,10 @@ def relayed_routes(package: str, rows: Iterable[RelayRoute], service: Service) -
     """Yield the routes of ``rows``, whose functions are in modules of ``package``."""
     for row in rows:
         answer = _ServedRoute(package, row, service).answer
-        yield HttpRoute(row.path, answer, (row.method,), is_listed="{" not in row.path, for_programs=True)
+        is_listed = "{" not in row.path
+        yield HttpRoute(
+            row.path, answer, (row.method,), is_listed=is_listed, for_programs=True, header_start=row.header_start
+        )
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -87,7 +87,9 @@ class Feature:
       them with its own, each after those of the version before
     - ``find_client``: ``module:function``, a ``FindClient``, for commands
     - ``stores_clients``: whether a configuration may have stored clients
-    - ``unwanted_paths``: paths that it does not serve if it is not wanted, with advice for the error"""
+    - ``unwanted_paths``: paths that it does not serve if it is not wanted, with advice for the error
+    - ``first_steps``: the first steps of its paths, with which the path of ``public_url`` may not begin
+    - ``served_clients``: other servers whose clients it can serve, with advice how to let it"""
 
     name: str
     opening: str = ""
@@ -113,6 +115,8 @@ class Feature:
     unlisted: str = ""
     find_client: str = ""
     unwanted_paths: tuple[tuple[str, str], ...] = ()
+    first_steps: tuple[str, ...] = ()
+    served_clients: tuple[tuple[str, str], ...] = ()
     contract: int | None = None
 
     def has_keys_in(self, given: Collection[str]) -> bool:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.config.allowances import SpendingBudget
     from gateway.config.clients import ClientGroup, ClientKey
     from gateway.config.unlisted import UnlistedClients
+    from gateway.ledger.figures import Figures
     from gateway.stores.database import Database
 
 
@@ -68,12 +69,10 @@ class ClientSource:
         """Return ``config`` with the last known clients."""
         return config
 
-    async def follow(
-        self, current: Callable[[], Config], apply: ApplyClients, report_stale: Callable[[float], object]
-    ) -> None:
+    async def follow(self, current: Callable[[], Config], apply: ApplyClients, figures: "Figures") -> None:
         """Call ``apply`` after each change, until cancelled. ``current`` returns the configuration of new requests.
 
-        After each read call ``report_stale`` with the seconds since the storage became unreadable."""
+        It may report to ``figures``, such as the seconds since the storage became unreadable."""
 
 
 OpenRows: TypeAlias = Callable[[], object]

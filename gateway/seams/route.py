@@ -35,13 +35,15 @@ class HttpRoute:
 
     In ``path``, ``{id}`` matches one step; ``{model}``, ``{rest}`` and ``{deployment}`` match one or more. The error
     for an unknown path may suggest a path that ``is_listed``. Pages of the origins in ``cors`` may read the responses
-    of a path that is ``for_programs``. ``uses`` are what the path is for: a listener may serve some uses only."""
+    of a path that is ``for_programs``, and send it headers whose names begin with ``header_start``. ``uses`` are what
+    the path is for: a listener may serve some uses only."""
 
     path: str
     handler: Handler
     methods: tuple[str, ...] = READING
     is_listed: bool = False
     for_programs: bool = False
+    header_start: str = ""
     is_page: bool = False
     uses: tuple[Use, ...] = ("models",)
 

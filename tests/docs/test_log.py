@@ -57,7 +57,8 @@ def full() -> Record:
     """A record with a value for everything."""
     given: dict[str, Any] = {
         "id": "req_1", "api": "chat",
-        "picture": {"n": "1"}, "mcp": {"method": "ping"}, "project": "shop", "labels": {"end_user": "u", "tags": ["t"]},
+        "details": {"picture": {"n": "1"}, "mcp": {"method": "ping"}}, "project": "shop",
+        "labels": {"end_user": "u", "tags": ["t"]},
         "error": ErrorInfo("upstream", "broke"),
         "first_byte": 0.1, "first_write": 0.1, "attempts": 2, "status": 200,
         "dropped": ("a",), "adapted": ("b",), "repaired": ("c",), "by_operator": ("b",), "waited": 0.5,

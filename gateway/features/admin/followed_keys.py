@@ -20,6 +20,7 @@ from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.settings import Config
 from gateway.features.admin.raised import highest_amount, raised_amount
 from gateway.features.admin.stored_clients import StoredClients, StoredReader, parse_stored, read_item
+from gateway.ledger.figures import Figures
 from gateway.seams.identify import ApplyClients, ClientSource
 from gateway.stores.errors import Unavailable
 
@@ -168,7 +169,7 @@ class FollowedKeys(ClientSource):
         self,
         current: Callable[[], Config],
         apply: ApplyClients,
-        report_stale: Callable[[float], object] = lambda _: None,
+        figures: Figures | None = None,
     ) -> None:
         self._current, self._apply = current, apply
         async with trio.open_nursery() as nursery:
@@ -178,7 +179,8 @@ class FollowedKeys(ClientSource):
                 if not self._is_followed(current()):
                     continue
                 await self.apply_changes()
-                report_stale(self.stale)
+                if figures is not None:
+                    figures.set("trigate_stored_keys_stale_seconds", self.stale)
 
     async def _follow_others_meanwhile(self) -> None:
         """Poll the other rows while changed clients are applied, which may take longer than a poll."""

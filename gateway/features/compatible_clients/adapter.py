@@ -20,8 +20,8 @@ from typing import Any, Final
 from gateway.config.settings import Config
 from gateway.features.compatible_clients.feature import compatibility_of
 from gateway.features.compatible_clients.litellm_headers import litellm_headers
-from gateway.http.compatible import MODEL_INFO, Server
 from gateway.http.headers import Adapter, EditHeaders
+from gateway.relay.compatible import MODEL_INFO, Server
 from gateway.seams.route import ALL_BELOW, HttpRoute
 
 _PREFIXES: Final[Mapping[Server, tuple[str, ...]]] = {

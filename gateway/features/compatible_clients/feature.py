@@ -32,9 +32,13 @@ def _is_wanted(config: Config) -> bool:
     return bool(compatibility_of(config))
 
 
+_ALLOW: Final = "set `compatibility: [{}]` in the gateway's configuration"
+_LITELLM: Final = _ALLOW.format("litellm")
+
 FEATURE: Final = Feature(
     "compatible_clients",
     "gateway.features.compatible_clients.opening:open_compatible_clients",
     _is_wanted,
     keys=(Keys(Config, CompatibilityKeys),),
+    served_clients=(("azure", _ALLOW.format("azure")), ("invoke_model", _LITELLM), ("raw_predict", _LITELLM)),
 )

@@ -9,7 +9,7 @@ from gateway.exchange.service import Service
 from gateway.features.compatible_clients.adapter import adapter_for
 from gateway.features.compatible_clients.feature import compatibility_of
 from gateway.features.compatible_clients.hosted_claude import hosted_claude_routes
-from gateway.http.compatible import deployment_roots
+from gateway.relay.compatible import deployment_roots
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
 from gateway.seams.running import Addition, Ports, Running

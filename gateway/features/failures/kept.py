@@ -14,8 +14,8 @@ import trio
 from gateway.access.page_guard import GuardedPaths
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
+from gateway.features.page_paths import STORY
 from gateway.http.headers import Headers
-from gateway.http.pages import STORY
 from gateway.http.redaction import Secrets, credentials_among
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.named_imports import import_named

@@ -30,5 +30,6 @@ def clients_with_foreign_ids(config: Config) -> frozenset[str]:
 FEATURE: Final = Feature(
     "files",
     "gateway.features.files.opening:open_files",
+    first_steps=("upload",),
     keys=(Keys(ClientKey, FileRights),),
 )

@@ -5,6 +5,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import attrs
 
 from configfile.keys import Kind, part_of, setting
+from gateway.config.listening import Listener
 from gateway.config.parts import Instead
 from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
@@ -62,6 +63,7 @@ class LiveViewKeys:
 ADVICE: Final = (
     Instead("the settings of the live view are `ui` and `ui_key`", "dashboard admin admin_ui ui_username ui_password "
             "console", (Config,)),
+    Instead("write it at the root, for all listeners", "ui", (Listener,)),
 )  # fmt: skip
 """Advice on other gateways' spellings of its keys."""
 
@@ -75,5 +77,6 @@ FEATURE: Final = Feature(
     "gateway.features.live_view.opening:open_live_view",
     _is_on,
     keys=(Keys(Config, LiveViewKeys),),
+    first_steps=("ui",),
     advice="gateway.features.live_view.feature:ADVICE",
 )

@@ -7,7 +7,7 @@ from gateway.access.page_guard import GuardedPaths
 from gateway.config.loading import Config
 from gateway.config.state_storage import KEEPING_KEYS
 from gateway.exchange.service import Service
-from gateway.http.pages import LIVE
+from gateway.features.page_paths import LIVE
 from gateway.seams.route import HttpRoute
 from gateway.serving.late_views import LateViews
 

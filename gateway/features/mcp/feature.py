@@ -167,6 +167,7 @@ FEATURE: Final = Feature(
     "mcp",
     "gateway.features.mcp.routes:open_mcp",
     keys=(Keys(Config, McpKeys), Keys(ClientRights, McpRights), Keys(ClientGroup, McpRights)),
+    first_steps=("mcp",),
     build="gateway.features.mcp.feature:build_mcp_servers",
     advice="gateway.features.mcp.feature:ADVICE",
 )

@@ -137,7 +137,7 @@ async def read_message(
     body = await inbound.read_body() if method == "POST" else b""  # first, because errors repeat its id
     message = await offload(len(body), parse, body, forms) if method == "POST" else RpcMessage()
     fields = {"method": message.method, "name": message.name}
-    record.mcp = {name: value for name, value in fields.items() if value is not None} or None
+    record.details = {"mcp": {name: value for name, value in fields.items() if value is not None}}
     server = servers.get(names["name"])
     if server is None:
         help = "check the path" if servers else "the configuration has no mcp_servers"

@@ -15,7 +15,7 @@ from gateway.seams.running import Addition, Ports, Running
 from streams.events import ErrorInfo
 
 ROUTES: Final = tuple(
-    RelayRoute("mcp", method, "/mcp/{name}", "messages.read_message", "messages.admit")
+    RelayRoute("mcp", method, "/mcp/{name}", "messages.read_message", "messages.admit", header_start="mcp-")
     for method in ("POST", "GET", "DELETE")
 )
 

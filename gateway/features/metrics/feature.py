@@ -6,6 +6,7 @@ import attrs
 
 from configfile.keys import Kind, part_of, setting
 from configfile.wording import Wrong, describe
+from gateway.config.listening import Listener
 from gateway.config.model_entry import ModelEntry
 from gateway.config.parts import Instead
 from gateway.config.settings import Config
@@ -64,6 +65,7 @@ ADVICE: Final = (
     Instead("`tracing` sets the collector of traces, and `metrics` who may read `/metrics`",
             "telemetry otel opentelemetry observability prometheus monitoring traces trace enable_metrics "
             "enable_tracing", (Config,)),
+    Instead("write it at the root, for all listeners", "metrics", (Listener,)),
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from configfile.keys import value_of
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.model_lists.lists import ProviderLists
-from gateway.http.compatible import GROUP_INFO, MODEL_INFO
+from gateway.relay.compatible import GROUP_INFO, MODEL_INFO
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
 from gateway.seams.running import Ports, Running

@@ -17,5 +17,6 @@ ADVICE: Final = (
 FEATURE: Final = Feature(
     "other_endpoints",
     "gateway.features.other_endpoints.routes:open_other_endpoints",
+    first_steps=("v2",),
     advice="gateway.features.other_endpoints.feature:ADVICE",
 )

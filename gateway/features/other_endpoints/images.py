@@ -113,9 +113,8 @@ def _relayed_pictures(
     """Return the request for ``number`` pictures; ``fields`` describe them, and may still be arriving."""
 
     async def note() -> None:
-        inbound.context.record.picture = {
-            name: fields[name][:MAX_RECORDED] for name in PRICED_MEMBERS if name in fields
-        }
+        noted = {name: fields[name][:MAX_RECORDED] for name in PRICED_MEMBERS if name in fields}
+        inbound.context.record.details = {"picture": noted}
 
     event_limit = inbound.context.service.settings.limits.event
     return RelayedRequest(planned, lambda target: ImageAnswer(ImageReader(number), event_limit), on_complete=note)

@@ -8,7 +8,7 @@ import attrs
 
 from configfile.keys import value_of
 from gateway.config.settings import Config
-from gateway.http.compatible import deployment_roots
+from gateway.relay.compatible import deployment_roots
 from gateway.relay.routes import DEPLOYMENT, RelayRoute, relayed_routes
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Addition, Ports, Running

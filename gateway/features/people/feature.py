@@ -19,6 +19,7 @@ FEATURE: Final = Feature(
     keys=(Keys(Config, PeopleKeys),),
     build="gateway.features.people.issuer_checks:build_people",
     advice="gateway.features.people.advice:ADVICE",
+    first_steps=("oauth", "device"),
     find_client="gateway.features.people.commands.finding:find_person",
     client_tables="gateway.features.people.tables:TABLES",
     client_rows="gateway.features.people.followed:FollowedPeople",

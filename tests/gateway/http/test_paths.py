@@ -6,6 +6,8 @@ from gateway.http.paths import advice, api_of, base_urls, canonical
 from tests.support.each_row import each_row
 
 ORIGIN = "http://gw:12000"
+SERVERS = {"azure": "azure", "invoke_model": "litellm", "raw_predict": "litellm"}
+SETTINGS = {name: f"set `compatibility: [{one}]` in the gateway's configuration" for name, one in SERVERS.items()}
 ANTHROPIC = (("anthropic-version", "2023-06-01"),)
 
 
@@ -135,11 +137,11 @@ CLAUDE_AT_VERTEX = "/v1/projects/p/locations/l/publishers/anthropic/models/m"
 )
 def test_a_path_of_an_api_that_needs_a_setting_gets_advice_on_it(path, api, told):
     assert api_of(path, ()) == api
-    assert advice(path, (), ORIGIN).startswith(told)
+    assert advice(path, (), ORIGIN, SETTINGS).startswith(told)
 
 
 def test_the_path_of_azures_sdk_gets_advice_on_the_right_class():
-    told = advice("/openai/deployments/gpt/chat/completions", (), ORIGIN)
+    told = advice("/openai/deployments/gpt/chat/completions", (), ORIGIN, SETTINGS)
     assert told.endswith(
         "not its Azure class; to allow that, set `compatibility: [azure]` in the gateway's configuration"
     )
@@ -149,7 +151,7 @@ def test_the_path_of_azures_sdk_gets_advice_on_the_right_class():
 def test_a_client_with_a_fixed_prefix_gets_advice_on_the_configuration(path):
     """The paths of Groq's SDK begin with ``/openai/v1`` (groq/groq-python, ``resources/files.py``)."""
     assert api_of(f"/openai/v1/{path}", ()) == "chat"
-    assert advice(f"/openai/v1/{path}", (), ORIGIN) == (
+    assert advice(f"/openai/v1/{path}", (), ORIGIN, SETTINGS) == (
         f"the client's base URL ends in /openai/v1: set it to {ORIGIN}/v1; "
         "for clients that cannot, such as Groq's SDK, set `compatibility: [azure]` in the gateway's configuration"
     )

@@ -7,7 +7,7 @@ import attrs
 from gateway.access.visitors import Visitor, visitor_of
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.http.pages import LIVE, WITH_KEY
+from gateway.features.page_paths import LIVE, WITH_KEY
 from gateway.http.response import Response
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.errors import Unavailable

@@ -25,5 +25,6 @@ FEATURE: Final = Feature(
     "gateway.features.people.console.paths:open_console",
     _is_wanted,
     ("admin",),
+    first_steps=("ui",),
     unwanted_paths=(("/ui/usage", f"{_NO_CLIENTS}{_NO_LEDGER}"), *((page, _NO_CLIENTS) for page in PAGES)),
 )

@@ -9,8 +9,9 @@ from gateway.access.page_guard import GuardedPaths
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.admin.parts.interface import api_modules
+from gateway.features.page_paths import ACCOUNT, LIVE
 from gateway.features.people.console.feature import PAGES
-from gateway.http.pages import ACCOUNT, LIVE, TEXT, wants_page
+from gateway.http.pages import TEXT, wants_page
 from gateway.http.response import Response
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute

@@ -11,6 +11,7 @@ from gateway.config.settings import Config
 from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
 from gateway.features.admin.interface import AdminAnswer, identify_caller
+from gateway.features.page_paths import ACCOUNT, LIVE, WITH_KEY
 from gateway.features.people.console.api_calls import ApiRequest, PageCall, ReadRefused, with_name
 from gateway.features.people.console.form_values import request_body
 from gateway.features.people.console.parts import failure, navigation, new_key, notice, problem_of
@@ -21,7 +22,7 @@ from gateway.features.people.interface import signed_in_callers
 from gateway.features.people.oauth.forms import Form, parse_query, read_form
 from gateway.features.people.own_pages import check_own_page
 from gateway.http.headers import Headers
-from gateway.http.pages import ACCOUNT, LIVE, WITH_KEY, as_bearer
+from gateway.http.pages import as_bearer
 from gateway.http.response import Response
 from gateway.serving.incoming_request import PiecesRequest
 from streams.errors import GatewayError, invalid
