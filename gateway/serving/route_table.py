@@ -108,10 +108,15 @@ class RouteTable:
         return self.find(method, path[:-1]) if path.endswith("/") and len(path) > 1 else None
 
     def uses(self, path: str) -> tuple[Use, ...]:
-        """Return what ``path`` is for; nothing if it is unknown, or for health checks."""
-        if path in self._uses:
-            return self._uses[path]
-        return next((uses for one, uses in self._uses.items() if "{" in one and pattern_of(one).fullmatch(path)), ())
+        """Return what ``path`` is for, with or without its last slash; nothing if it is unknown, or for health
+        checks."""
+        for name in (path, path.removesuffix("/")):
+            if name in self._uses:
+                return self._uses[name]
+            named = (uses for one, uses in self._uses.items() if "{" in one and pattern_of(one).fullmatch(name))
+            if (found := next(named, None)) is not None:
+                return found
+        return ()
 
     def methods(self, path: str) -> tuple[str, ...]:
         """Return the methods of requests for ``path`` in alphabetical order, none for an unknown path."""

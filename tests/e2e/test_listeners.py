@@ -190,10 +190,11 @@ def test_a_listener_serves_only_the_uses_in_its_list(ports, at, path):
     assert reply.status == 404 or not is_refused
 
 
-def test_a_listener_without_models_takes_no_websocket(ports):
+@each_row("path", ["/v1/responses", "/responses/", "//v1/responses/"])
+def test_a_listener_without_models_takes_no_websocket(ports, path):
     Client.connect(ports[0]).wire.close()
     with contextlib.closing(Wire.connect(ports[1])) as wire:
-        wire.send(handshake())
+        wire.send(handshake(path))
         assert wire.read_until(b"\r\n").startswith(b"HTTP/1.1 404 ")
 
 
