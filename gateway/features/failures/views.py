@@ -124,7 +124,8 @@ async def _reply(kept: KeptExchanges, mask: Mask, question: StoryQuestion) -> by
 
 
 def _story(found: KeptExchange, question: StoryQuestion, mask: Mask) -> bytes:
-    story: dict[str, Any] = {"line": found.line, "api": found.api, "failure": None}
+    line = mask(mask.redact(msgspec.json.encode(found.line)).decode())
+    story: dict[str, Any] = {"line": msgspec.Raw(line.encode()), "api": found.api, "failure": None}
     if found.texts is not None and question.has_texts:
         story["failure"] = _failure(found.texts, question.has_request, mask)
     return mask.redact(msgspec.json.encode(story))

@@ -1,5 +1,6 @@
 """Kept failures: the rights of viewers, replays, bounds and several workers."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -54,6 +55,7 @@ CLIENTS = [
     *client_keys(["ann", "bob"]),
     *client_keys(["root"], role="admin", models=["m"]),
     *client_keys(["eve"], role="auditor", models=[]),
+    {"name": "dave", "sha256": hashlib.sha256(key_of("dave").encode()).hexdigest()},
 ]
 
 
@@ -140,6 +142,15 @@ def test_a_good_request_has_its_story_but_is_not_kept(gateway, upstream):
     refused = command(gateway, "replay", id)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert f"The request {id} is not kept: the gateway keeps only failed ones" in refused.stderr
+
+
+def test_the_line_has_no_key_that_the_log_masks(gateway):
+    """Such as a key in place of a model, also one that the gateway knows only by its digest."""
+    for model in (key_of("bob"), "sk-proj-Ab12_Cd34-Ef56Gh78", key_of("dave")):
+        reply = gateway.request("POST", "/v1/chat/completions", body_of("chat", model, stream=False), bearer("ann"))
+        found = story(gateway, reply.headers["x-request-id"], "root").json
+        assert model not in json.dumps(found["line"]), model
+        assert "[redacted]" in found["line"]["model"]
 
 
 def test_another_endpoints_failure_is_told_but_not_sent_again(gateway, upstream):
