@@ -2,6 +2,7 @@
 
 import os
 import sys
+from codecs import getincrementaldecoder
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from gateway.commands.addressing import HERE, KEY, address_of, credential_header
 from gateway.commands.fetching import FetchError, client_of, response_to
 from gateway.commands.request_story import kept_request
 from gateway.http.response import ChannelBody, Response
+from gateway.logs.masking import escape, escape_text
 from gateway.logs.setup import Log
 from gateway.serving.http_app import App
 from gateway.serving.incoming_request import IncomingRequest
@@ -88,6 +90,8 @@ def _key_in(variable: str | None) -> str | None:
 async def _send(url: str, api: Api, body: bytes, key: str | None, more: Mapping[str, str] | None = None) -> int:
     """Send ``body`` with ``more`` headers, print the response as it arrives, and return the exit status.
 
+    On a terminal it has no control characters.
+
     Raises ``FetchError`` and ``trio.TooSlowError``."""
     headers = {"content-type": "application/json", **credential_headers(api, key), **(more or {})}
     with trio.fail_after(TIMEOUT) as limit:
@@ -95,10 +99,12 @@ async def _send(url: str, api: Api, body: bytes, key: str | None, more: Mapping[
             click.echo(f"{response.status_code} {url}", err=True)
             for name in _SHOWN:
                 if (value := response.headers.get(name)) is not None:
-                    click.echo(f"{name}: {value}", err=True)
+                    click.echo(f"{name}: {escape(value)}", err=True)
+            decoder = getincrementaldecoder("utf-8")("replace") if sys.stdout.isatty() else None
             async for piece in response.aiter_bytes():
                 limit.deadline = trio.current_time() + TIMEOUT
-                sys.stdout.buffer.write(piece)
+                shown = piece if decoder is None else escape_text(decoder.decode(piece)).encode()
+                sys.stdout.buffer.write(shown)
                 sys.stdout.buffer.flush()
             return 0 if 200 <= response.status_code < 300 else 1
 

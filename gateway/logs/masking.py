@@ -57,6 +57,7 @@ _CONTROLS: Final = (
 """C0, DEL and C1 characters; marks that reverse the writing direction (https://trojansource.codes); Unicode line
 ends."""
 _ESCAPED: Final = {code: f"\\u{code:04x}" for code in _CONTROLS}
+_ESCAPED_BETWEEN_LINES: Final = {**_ESCAPED, **{ord(one): one for one in "\n\t"}, ord("\r"): ""}
 _ESCAPED_IN_LINES: Final = {**_ESCAPED, ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 
 
@@ -141,6 +142,11 @@ def escape(text: str) -> str:
 def escape_lines(text: str) -> str:
     """Return ``text`` with each line passed through ``escape``."""
     return "\n".join(map(escape, text.splitlines()))
+
+
+def escape_text(text: str) -> str:
+    """Return ``text``, perhaps a part, with its lines and tabs for a terminal."""
+    return text.translate(_ESCAPED_BETWEEN_LINES)
 
 
 def escape_json(text: str) -> str:

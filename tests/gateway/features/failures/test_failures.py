@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import pty
 import re
+import subprocess
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
@@ -28,6 +30,7 @@ from gateway.request.client_request import ClientRequest
 from gateway.seams.observers import observation_of
 from providers.errors.reasons import SHOWN_AT_DEBUG, log_message
 from streams.events import ErrorInfo
+from tests.support.command_line import COMMAND, environment
 from tests.support.command_line import invoke as trigate
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
@@ -142,6 +145,21 @@ def test_a_good_request_has_its_story_but_is_not_kept(gateway, upstream):
     refused = command(gateway, "replay", id)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert f"The request {id} is not kept: the gateway keeps only failed ones" in refused.stderr
+
+
+@pytest.mark.process
+def test_a_replayed_answer_does_not_control_the_terminal(gateway, upstream):
+    id = fail(gateway, upstream)
+    answer = b"".join(render(Script(text="a\x9b31m\u202eb"), "chat", {"model": "m"}).pieces)
+    upstream.script(Raw(200, JSON, (json.dumps(json.loads(answer), ensure_ascii=False).encode(),)))
+    ours, theirs = pty.openpty()
+    with open(ours, "rb", buffering=0) as screen, open(theirs, "wb", buffering=0) as terminal:
+        run = [*COMMAND, "replay", id, "--to", gateway.url]
+        env = environment({"TRIGATE_API_KEY": key_of("ann"), "XDG_STATE_HOME": "/dev/null"})
+        assert subprocess.run(run, stdout=terminal, stderr=subprocess.DEVNULL, env=env, check=False).returncode == 0
+        shown = screen.read(1000)
+    assert b"a\\u009b31m\\u202eb" in shown
+    assert shown.decode().replace("\r\n", "").isprintable()
 
 
 def test_the_line_has_no_key_that_the_log_masks(gateway):
