@@ -303,7 +303,7 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
             deserted = None if survives else origin.desertion
             survival = partial(survive_disconnect, scope.nursery, target, deserted=deserted)
         super().__init__(context, origin, scope, delivery, survival, turn, service.settings.limits.answer)
-        observed.chunks = self.chunks
+        observed.follow(self.chunks)
         context.observers.note_stream(observed)
 
     def make_answer(self, source: AnswerSource) -> StartedStream:

@@ -39,7 +39,7 @@ from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
-from gateway.seams.observed_stream import ObservedStream
+from gateway.seams.observed_stream import PublicStream
 from gateway.upstream.request import UpstreamRequest
 from streams.events import Api, Event
 
@@ -106,7 +106,7 @@ class ExchangeObserver:
         """Note the body of a provider's response with ``status``, which is not a stream, to the request with this
         ``identity``."""
 
-    def note_stream(self, stream: ObservedStream) -> None:
+    def note_stream(self, stream: PublicStream) -> None:
         """Note that the response will be ``stream``."""
 
     def note_public_events(self, events: Mapping[int, Sequence[Event]]) -> None:

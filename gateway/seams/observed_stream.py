@@ -27,14 +27,45 @@ class StreamListener(Protocol):
         ...
 
 
-class ObservedStream:
+class PublicStream(Protocol):
+    """The part of a stream that observers may use.
+
+    ``secrets`` returns those that the provider may repeat; it refers to nothing of the request. ``identity`` is that of
+    the request to the provider, ``None`` before its response begins."""
+
+    secrets: Callable[[], Secrets]
+    identity: object
+
+    @property
+    def progress(self) -> StreamProgress:
+        """The progress of the response."""
+        ...
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the client is slow."""
+        ...
+
+    @property
+    def source(self) -> Framing:
+        """The framing of the provider's bytes."""
+        ...
+
+    def listen(self, listener: StreamListener, *, by_event: bool = False) -> None:
+        """Report everything from now on to ``listener``, with ``by_event`` event by event if that is possible."""
+        ...
+
+    def unlisten(self, listener: StreamListener) -> None:
+        """Stop reporting to ``listener``."""
+        ...
+
+
+class ObservedStream(PublicStream):
     """The public bytes of one stream to a client, for listeners.
 
-    It has no bytes of an attempt that did not become the response. ``secrets`` returns those that the provider may
-    repeat; it refers to nothing of the request. ``chunks`` is the channel of the provider's bytes. ``identity`` is that
-    of the request to the provider, ``None`` before its response begins."""
+    It has no bytes of an attempt that did not become the response."""
 
-    chunks: Handoff[Chunk] | None = None
+    _chunks: Handoff[Chunk] | None = None
     identity: object = None
     _splitter: EventSplitter
     """Finds the events of the stream. Set with the first viewer."""
@@ -49,21 +80,17 @@ class ObservedStream:
 
     @property
     def progress(self) -> StreamProgress:
-        """The progress of the current lane."""
         return self._lane.progress
 
     @property
     def is_blocked(self) -> bool:
-        """Whether the client is slow."""
-        return self.chunks is not None and self.chunks.is_blocked
+        return self._chunks is not None and self._chunks.is_blocked
 
     @property
     def source(self) -> Framing:
-        """The framing of the provider's bytes."""
         return self._lane.source
 
     def listen(self, listener: StreamListener, *, by_event: bool = False) -> None:
-        """Report everything from now on to ``listener``, with ``by_event`` event by event if that is possible."""
         if self.is_hidden:
             return
         self.listeners.append(listener)
@@ -73,12 +100,15 @@ class ObservedStream:
             self._viewers.append(listener)
 
     def unlisten(self, listener: StreamListener) -> None:
-        """Stop reporting to ``listener``."""
         for listeners in (self.listeners, self._viewers):
             if listener in listeners:
                 listeners.remove(listener)
 
     # For the kernel
+
+    def follow(self, chunks: Handoff[Chunk]) -> None:
+        """Follow the channel of the provider's bytes, which is blocked if the client is slow."""
+        self._chunks = chunks
 
     def use_lane(self, lane: Lane, passed: Iterable[tuple[bytes, bytes]] = ()) -> None:
         """Continue with ``lane``, which has become the response. ``passed`` are the provider's and the client's bytes

@@ -13,7 +13,7 @@ from gateway.http.headers import Headers
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming, read_incoming
 from gateway.seams.observe import ExchangeObserver
-from gateway.seams.observed_stream import ObservedStream
+from gateway.seams.observed_stream import PublicStream
 from gateway.shared.owned_entries import OwnedEntries
 from gateway.streaming.lane import read_whole
 from providers.apis import CODECS
@@ -115,7 +115,7 @@ class ObservedTexts(ExchangeObserver):
         if self.is_wanted and not self.is_lost:
             self._events = events
 
-    def note_stream(self, stream: ObservedStream) -> None:
+    def note_stream(self, stream: PublicStream) -> None:
         if self.is_wanted:
             stream.listen(self)
 

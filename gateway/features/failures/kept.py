@@ -22,7 +22,7 @@ from gateway.named_imports import import_named
 from gateway.request.client_request import ClientRequest
 from gateway.seams.hooks import Hooks
 from gateway.seams.observe import ExchangeObserver
-from gateway.seams.observed_stream import ObservedStream
+from gateway.seams.observed_stream import PublicStream
 from gateway.seams.route import HttpRoute
 from gateway.seams.running import Ports, Running
 from gateway.serving.late_views import LateViews
@@ -136,7 +136,7 @@ class ObservedExchange(ExchangeObserver):
             providers = (provider for sent, provider, _ in reversed(self._sent) if sent == identity)
             self._errors.append(ProviderError(next(providers, ""), status, body[: 2 * WORDS]))
 
-    def note_stream(self, stream: ObservedStream) -> None:
+    def note_stream(self, stream: PublicStream) -> None:
         if self._body is not None and len(self._body) > STREAMED:
             self.drop_body(f"its answer had begun, and it has more than {STREAMED >> 10} KiB")
 

@@ -24,7 +24,7 @@ from gateway.ledger.ledger import MOST_TRIED
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
 from gateway.seams.observe import ExchangeObserver
-from gateway.seams.observed_stream import ObservedStream
+from gateway.seams.observed_stream import PublicStream
 from gateway.seams.observers import observers_of
 from gateway.seams.running import Ports
 from providers.framings import text_of
@@ -66,7 +66,7 @@ class LiveExchange(ExchangeObserver):
     def __init__(self, live_view: "LiveView", number: int, record: Record) -> None:
         self.number = number
         self.record = record
-        self.stream: ObservedStream | None = None
+        self.stream: PublicStream | None = None
         self.transcript: Transcript | None = None
         self.prompt: KeptPrompt | None = None
         self.is_charted = False  # its first byte is on the charts
@@ -85,7 +85,7 @@ class LiveExchange(ExchangeObserver):
         if body is not None:
             self._live_view.store_prompt(self, body)
 
-    def note_stream(self, stream: ObservedStream) -> None:
+    def note_stream(self, stream: PublicStream) -> None:
         if self.record.endpoint is None:
             self._live_view.show_stream(self, stream)
 
@@ -272,7 +272,7 @@ class LiveView:
         if self.keeps_prompts:
             watched.prompt = self._prompts.keep(body, watched.record.client)
 
-    def show_stream(self, watched: LiveExchange, stream: ObservedStream) -> None:
+    def show_stream(self, watched: LiveExchange, stream: PublicStream) -> None:
         """Note that the exchange streams."""
         watched.stream = stream
         if self._keeps:

@@ -19,7 +19,7 @@ from gateway.http.redaction import FETCHED, Secrets, search_forms
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
 from gateway.seams.observe import ExchangeObserver
-from gateway.seams.observed_stream import ObservedStream
+from gateway.seams.observed_stream import PublicStream
 from gateway.shared.owned_entries import OwnedEntries
 from gateway.upstream.request import UpstreamRequest
 from providers.recordings import answer_path
@@ -87,7 +87,7 @@ class Recording(ExchangeObserver):
         self.client = RecordedSide(record.api)
         self.provider: RecordedSide | None = None
         self._sent: list[tuple[object, RecordedSide, str]] = []
-        self._stream: ObservedStream | None = None
+        self._stream: PublicStream | None = None
         self.provider_name: str | None = None
         self.secrets: Secrets = ()
         self.size = 0
@@ -164,7 +164,7 @@ class Recording(ExchangeObserver):
         if not self._is_done:
             self._add(self.client.response, public)
 
-    def note_stream(self, stream: ObservedStream) -> None:
+    def note_stream(self, stream: PublicStream) -> None:
         self._stream = stream
         stream.listen(self)
 

@@ -285,8 +285,8 @@ class Stage:
     def stream(self, record: Record, api: Api = "chat") -> HeardStream:
         record.stream, record.attempts, record.target = True, 1, "openai/up"
         stream = HeardStream(lane_of(api, record.api))
-        stream.observed.chunks = Handoff[Chunk](1)
-        self.handoffs.append(stream.observed.chunks)
+        self.handoffs.append(Handoff[Chunk](1))
+        stream.observed.follow(self.handoffs[-1])
         observers_of(record).note_stream(stream.observed)
         return stream
 

@@ -8,6 +8,7 @@ import gzip
 import itertools
 import re
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -17,13 +18,16 @@ import psycopg
 import psycopg.sql
 import pytest
 
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.service import Service
+from gateway.http.request_scope import RequestScope
 from gateway.ledger.record import ArrivedRequest, Record
-from gateway.request.parse import Incoming
 from gateway.seams.observe import ExchangeObserver
-from gateway.seams.observed_stream import ObservedStream
+from gateway.seams.observed_stream import PublicStream
 from gateway.seams.observed_texts import ObservedTexts, TextRoom
 from gateway.seams.observers import Observation, Observers
 from gateway.upstream.request import UpstreamRequest
+from streams.handoff import Handoff
 from tests.support import postgres, redis
 from tests.support.features import members_of, rows_of
 from tests.support.gateway_thread import gateway_thread
@@ -99,18 +103,23 @@ class Everything(ExchangeObserver):
         self._noted = noted
         self._facts: list[tuple[str, tuple[Any, ...]]] = []
 
-    def note_stream(self, stream: ObservedStream) -> None:
+    def note_stream(self, stream: PublicStream) -> None:
+        self._stream = stream
         stream.listen(self)
 
     def observe(self, received: bytes, public: bytes, note: str = "") -> None:
-        self._facts += (("received stream", (received,)), ("public stream", (public, note)))
+        self._facts += (
+            ("note_stream", (_bytes_of(self._stream),)),
+            ("received stream", (received,)),
+            ("public stream", (public, note)),
+        )
 
     def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
-        self._facts.append(("outgoing", (request,)))
+        self._facts.append(("outgoing", (_bytes_of(request),)))
         return request
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
-        self._facts.append(("note_end", (line,)))
+        self._facts.append(("note_end", (line, record)))
         for event, facts in self._facts:
             # What a step refuses while the provider works has been sent to it.
             if record.client != "during" or event not in ("outgoing", "note_sent", "note_head", "note_resolved"):
@@ -119,7 +128,7 @@ class Everything(ExchangeObserver):
 
 def _note(event: str) -> Callable[..., None]:
     def note(self: Everything, *facts: Any, **_: Any) -> None:
-        self._facts.append((event, facts))
+        self._facts.append((event, tuple(map(_bytes_of, facts))))
 
     return note
 
@@ -133,9 +142,34 @@ for _event in ("note_public_events", "note_public_bytes"):
 
 
 def _bytes_of(fact: Any) -> bytes:
-    if isinstance(fact, Incoming | UpstreamRequest):
-        return fact.body + repr(getattr(fact, "earlier", "")).encode()
-    return fact if isinstance(fact, bytes) else repr(fact).encode()
+    """Return all texts that are reachable from ``fact`` by public attributes, which lead to no part of the kernel that
+    has others."""
+    found: list[bytes] = []
+    seen: set[int] = set()
+    _collect(fact, found, seen, DEPTH)
+    return b"\0".join(found)
+
+
+DEPTH: Final = 5
+"""Attributes from a fact to its farthest texts."""
+
+
+def _collect(value: Any, found: list[bytes], seen: set[int], depth: int) -> None:
+    if isinstance(value, bytes | str | bytearray | memoryview):
+        found.append(value.encode(errors="replace") if isinstance(value, str) else bytes(value))
+    elif isinstance(value, Mapping | list | tuple | set | frozenset | deque):
+        for one in (*value.keys(), *value.values()) if isinstance(value, Mapping) else [*value]:
+            _collect(one, found, seen, depth)
+    elif depth and id(value) not in seen and type(value).__module__.startswith(("gateway.", "streams.", "providers.")):
+        if isinstance(value, Handoff | RequestScope | ExchangeContext | Service):
+            found.append(f"falcon-0 by way of {type(value).__name__}".encode())
+        seen.add(id(value))
+        for name in dir(value):
+            if not name.startswith("_"):
+                with contextlib.suppress(Exception):
+                    _collect(getattr(value, name), found, seen, depth - 1)
+    elif type(value).__name__ == "Raw":
+        found.append(bytes(value))
 
 
 @attrs.frozen
