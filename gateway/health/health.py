@@ -1,4 +1,4 @@
-"""The health of all targets: which are unavailable and until when, and the budget for additional requests.
+"""The health of all targets: which are unavailable and until when, and the shares of additional requests.
 
 A place (endpoint, credential and model) has a ``Circuit`` in a table. Its account (endpoint and credential) has another
 one for what all its models share: an exhausted quota, a rejected credential. With several clients, a failure that the
@@ -108,13 +108,13 @@ class UsedPlace:
     """A place that this process has sent requests to: names, successes not yet in its circuit, and its latest
     response."""
 
-    def __init__(self, entry: str, name: str, identity: Identity, probe: bytes | None, budget: RetryShares) -> None:
+    def __init__(self, entry: str, name: str, identity: Identity, probe: bytes | None, shares: RetryShares) -> None:
         self.entry = entry
         self.name = name
         self.key = identity.place
         self.account = identity.account
         self.keys = (identity.place, identity.account) if probe is None else (identity.place, identity.account, probe)
-        self.budget = budget
+        self.retry_shares = shares
         self.good = 0
         self.next_count_at = 0.0
         self.latest: OpenAttempt | None = None
@@ -196,7 +196,7 @@ class Health:
         self._entries: dict[str, Identity] = {}
         self._accounts: dict[bytes, list[str]] = {}
         self._places: dict[bytes, UsedPlace] = {}
-        self._budgets: dict[str, RetryShares] = {}
+        self._retry_shares: dict[str, RetryShares] = {}
         self._own = CircuitsByClient()
         self._witnesses = Witnesses()
         self._has_several_clients = False
@@ -218,7 +218,7 @@ class Health:
             self._accounts.setdefault(identity.account, []).append(name)
         self._places.clear()  # with them go their names, and uncounted successes of a few seconds
         endpoints = {identity.endpoint for identity in self._entries.values()}
-        self._budgets = {name: budget for name, budget in self._budgets.items() if name in endpoints}
+        self._retry_shares = {name: one for name, one in self._retry_shares.items() if name in endpoints}
         self.prober.probes = probes_of(config)
         self._probes = {endpoint: probe.key for endpoint, probe in self.prober.probes.items()}
         keys = {key for one in self._entries.values() for key in (one.account, one.place)}
@@ -344,7 +344,7 @@ class Health:
     def may_add(self, target: Target, client: str | None = None) -> bool:
         """Return whether the retry budget allows ``client`` an additional request: a retry, a fallback or a hedge."""
         share = (target.entry.retries or self._retries).budget
-        return self._budget(target.identity.endpoint).may_add(self.clock(), share, client)
+        return self._shares_at(target.identity.endpoint).may_add(self.clock(), share, client)
 
     # Events
 
@@ -361,9 +361,9 @@ class Health:
         place = self._places.get(identity.place) or self._add_place(target, identity)
         now = self.clock()
         if added:
-            place.budget.count_additional(now, client)
+            place.retry_shares.count_additional(now, client)
         else:
-            place.budget.count_client_request(now, client)
+            place.retry_shares.count_client_request(now, client)
         attempt = OpenAttempt(self, target.entry, place, now, client, reports)
         if reports:
             if client in self._own and self._claim_own_trial(attempt, self._own[client], now):
@@ -488,16 +488,16 @@ class Health:
             del self._failed_keys[next(iter(self._failed_keys))]
 
     def _add_place(self, target: Target, identity: Identity) -> UsedPlace:
-        probe, budget = self._probes.get(identity.endpoint), self._budget(identity.endpoint)
-        place = UsedPlace(target.entry.name, target.place[:LONGEST_NAME], identity, probe, budget)
+        probe, shares = self._probes.get(identity.endpoint), self._shares_at(identity.endpoint)
+        place = UsedPlace(target.entry.name, target.place[:LONGEST_NAME], identity, probe, shares)
         self._places[identity.place] = place
         if len(self._places) > MOST_UNLISTED:
             del self._places[next(iter(self._places))]
         return place
 
-    def _budget(self, endpoint: str) -> RetryShares:
-        if (found := self._budgets.get(endpoint)) is None:
-            found = self._budgets[endpoint] = RetryShares(self._workers)
+    def _shares_at(self, endpoint: str) -> RetryShares:
+        if (found := self._retry_shares.get(endpoint)) is None:
+            found = self._retry_shares[endpoint] = RetryShares(self._workers)
         return found
 
     # For operators

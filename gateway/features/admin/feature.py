@@ -93,7 +93,7 @@ FEATURE: Final = Feature(
     build="gateway.features.admin.feature:build_stored_keys",
     schema="gateway.features.admin.feature:add_storage_rule",
     first_steps=("me", "admin"),
-    find_client="gateway.features.admin.commands.finding:find_stored",
+    find_client="gateway.features.admin.commands.client_by_name:find_stored",
     client_source="gateway.features.admin.storage:open_keys",
     stores_clients=_can_store_clients,
 )

@@ -1,4 +1,4 @@
 """The commands over stored clients.
 
 - ``keys``: ``trigate keys``; ``changed_keys`` has ``set`` and ``import``, ``key_tables`` reads CSV for it.
-- ``finding``: stored clients by name, for other commands."""
+- ``client_by_name``: stored clients by name, for other commands."""

@@ -1,4 +1,4 @@
 """The commands about people.
 
 - ``people``, ``login``, ``me``: commands of that name.
-- ``finding``: people by name, for other commands."""
+- ``client_by_name``: people by name, for other commands."""
