@@ -9,7 +9,7 @@ import pytest
 
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.counters.counter import SumCounter
-from tests.support.features import members_of
+from tests.support.features import members_of, needs_feature
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 from tests.support.quick_yaml import load_yaml
 from tests.support.repository import ROOT
@@ -90,6 +90,7 @@ async def test_a_pool_spends_in_the_cloud_no_more_than_it_may():
             assert (cloud.take_count(), long.take_count()) == (1, 0)
 
 
+@needs_feature("client_routing")
 async def test_a_region_with_an_exhausted_budget_has_no_fallback_elsewhere():
     async with providers(2) as [europe, america]:
         names = {"eu-azure-1": europe, "eu-azure-2": europe, "us-openai": america, "us-anthropic": america}

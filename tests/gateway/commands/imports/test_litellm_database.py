@@ -8,6 +8,7 @@ import pytest
 from gateway.commands.imports.litellm_database import clients_of_tables, read_database
 from gateway.commands.imports.losses import Group
 from tests.support.command_line import invoke
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.quick_yaml import dump_yaml, load_yaml
 
@@ -86,6 +87,7 @@ EXPECTED_GROUPS = [
 ]
 
 
+@needs_feature("client_routing")
 @pytest.mark.server
 @pytest.mark.parametrize("is_prismas", [False, True])
 def test_keys_keep_their_hashes_teams_users_and_budgets(stored, folder, is_prismas):
@@ -105,6 +107,7 @@ def test_keys_keep_their_hashes_teams_users_and_budgets(stored, folder, is_prism
         assert lost in " ".join((said.stdout + said.stderr).split()), lost
 
 
+@needs_feature("client_routing")
 @pytest.mark.server
 def test_a_user_who_may_only_read_is_enough(stored, folder):
     with psycopg.connect(stored, autocommit=True) as connection:
@@ -141,6 +144,7 @@ def test_tables_without_a_counterpart_are_listed(server, folder):
     assert "grant SELECT" in limited[0].why
 
 
+@needs_feature("client_routing")
 @pytest.mark.server
 def test_the_keys_of_clients_work_after_the_move(stored, folder):
     """The gateway never learns the keys: it has their hashes only."""

@@ -15,6 +15,7 @@ from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result
 from gateway.config.loading import from_mapping
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.harness import ROOT
 from tests.support.litellm_files import TOKEN_COSTS, file_text, item
 from tests.support.quick_yaml import load_yaml
@@ -135,6 +136,7 @@ def test_a_key_with_which_an_admin_manages_a_team_becomes_a_leads(key, role, los
     assert any("`role: lead`): app" in remark for remark in result.remarks) is (role is not None)
 
 
+@needs_feature("client_routing")
 @each_row(
     ("row", "is_closed"),
     [({"blocked": True}, True), ({"spend": 6, "budget_id": "b"}, True), ({"spend": 4, "budget_id": "b"}, False)],

@@ -3,6 +3,7 @@
 from typing import Any
 
 from tests.support.endpoint_provider import endpoint_provider, json_answer, settings
+from tests.support.features import needs_feature
 from tests.support.in_process import gateway
 from tests.support.settled_lines import SettledLines
 
@@ -112,6 +113,7 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+@needs_feature("client_routing")
 async def test_no_provider_gets_members_of_litellms_proxy():
     proxys = {"cache": {"no-cache": True}, "drop_params": True, "allowed_openai_params": ["tools"]}
     async with endpoint_provider(lambda asked: json_answer(CHAT)) as provider:
@@ -123,6 +125,7 @@ async def test_no_provider_gets_members_of_litellms_proxy():
                 assert not set(proxys) & set(provider.asked[-1].json), path
 
 
+@needs_feature("client_routing")
 async def test_blocked_end_users_are_refused():
     """LiteLLM refuses them: `LiteLLM_EndUserTable.blocked`."""
     async with endpoint_provider(lambda asked: json_answer(CHAT)) as provider:

@@ -11,6 +11,7 @@ import httpx2
 from tests.support import word_steps
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer, settings
+from tests.support.features import members_of, needs_feature
 from tests.support.in_process import gateway
 from tests.support.upstreams import Script, render
 
@@ -63,7 +64,8 @@ async def serving(*steps: dict[str, Any]):
         ]
         entries[0]["passthrough"] = True
         more = {"steps": list(steps)} if steps else {}
-        async with gateway({**settings(*entries), "client_routing": ["litellm"], **more}) as served:
+        content = {**settings(*entries), **members_of("client_routing", client_routing=["litellm"]), **more}
+        async with gateway(content) as served:
             yield served, provider
 
 
@@ -86,6 +88,7 @@ async def test_an_unknown_name_is_a_400_at_every_endpoint(name, steps):
         assert not provider.asked
 
 
+@needs_feature("client_routing")
 @each_row("name", ["embeddings", "completions", "moderations", "images", "chat"], every=2)
 async def test_a_requested_step_checks_other_endpoints_too(name):
     async with serving(*STEPS) as (served, provider):
@@ -103,6 +106,7 @@ async def test_a_requested_step_checks_other_endpoints_too(name):
         assert "guardrails[0]: there is no step 'missing'" in unknown.text
 
 
+@needs_feature("client_routing")
 @each_row(
     ("name", "text", "sent"),
     [
@@ -117,6 +121,7 @@ async def test_the_names_in_a_body_do_not_reach_the_provider(name, text, sent):
         assert provider.asked[0].json == sent
 
 
+@needs_feature("client_routing")
 @each_row(
     ("header", "members", "message"),
     [
@@ -135,6 +140,7 @@ async def test_another_mistake_in_the_names_is_one_of_the_request(header, member
         assert not provider.asked
 
 
+@needs_feature("client_routing")
 @each_row("name", ["chat", "embeddings"])
 @each_row(
     ("header", "members"),
