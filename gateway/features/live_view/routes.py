@@ -10,6 +10,7 @@ from gateway.exchange.service import Service
 from gateway.features.page_paths import LIVE
 from gateway.seams.route import HttpRoute
 from gateway.serving.late_views import LateViews
+from gateway.serving.route_table import READING
 
 _PAGES: Final = "gateway.features.live_view.pages.pages"
 
@@ -47,4 +48,5 @@ def live_view_routes(config: Config, service: Service) -> Iterator[HttpRoute]:
     """Yield the routes of the live view."""
     views = LateViews((_PAGES,), "ui_views", (service, config, service.opened.features["live_view"]))
     for path in (*FILES, EVENTS, MODELS, STREAM):
-        yield HttpRoute(path, views.view(path), is_page=path == LIVE, uses=("pages",))
+        methods = ("GET",) if path in (EVENTS, STREAM) else READING  # a stream without a body would never end
+        yield HttpRoute(path, views.view(path), methods, is_page=path == LIVE, uses=("pages",))

@@ -16,6 +16,7 @@ import yaml
 
 from gateway.access.shares import MOST_VIEWERS
 from tests.support.browser import Page, browsing, needs_chromium
+from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
@@ -111,6 +112,12 @@ def test_a_browser_that_asks_for_the_address_alone_is_sent_to_the_page(gateway):
     assert gateway.request("GET", reply.headers["location"], headers=BROWSER).status == 200
     for method, accept in (("GET", "*/*"), ("HEAD", "*/*"), ("GET", "application/json")):
         assert gateway.request(method, "/", headers={"accept": accept}).status == 200
+
+
+@each_row("path", ["/ui/events", "/ui/streams/1"])
+def test_a_stream_without_a_body_is_refused_and_takes_no_place(gateway, path):
+    reply = gateway.request("HEAD", path)
+    assert (reply.status, reply.headers["allow"], reply.body) == (405, "GET", b"")
 
 
 def test_looking_is_no_exchange(gateway):
