@@ -61,8 +61,12 @@ def run(request_id: str, url: str | None, log: Path | None, as_json: bool) -> in
             text = msgspec.json.format(msgspec.json.encode({"line": story.line, "failure": story.failure}))
             click.echo("\n".join(map(escape_json, text.decode().split("\n"))))
             return GOOD
+        try:
+            rows = [(label, escape(text)) for label, text in _rows(story)]
+        except (KeyError, TypeError, ValueError, AttributeError):
+            say(f"The line of {escape(request_id)} has another form, such as that of another version: add --json.")
+            return UNKNOWN
         echo_styled(click.style(escape(request_id), bold=True))
-        rows = ((label, escape(text)) for label, text in _rows(story))
         print_rows(rows, _LABEL, real_columns(sys.stdout))
         return GOOD
     _say_unknown(request_id, reasons)
@@ -136,7 +140,7 @@ def story_of(request_id: str, url: str | None, reasons: list[str], *, with_reque
             reasons.append(f"{root}: {error}")
             continue
         found: Any = decode_or(_ANY.decode, body, None) if status == 200 else None
-        if isinstance(found, dict) and "line" in found:
+        if isinstance(found, dict) and {"line", "api", "failure"} <= found.keys():
             return Story(found["line"], found["api"], found["failure"], root)
         reasons.append(f"{root}: {_refusal(status, body)}")
     return None

@@ -392,6 +392,13 @@ def test_a_request_is_told_from_a_log_too(tmp_path):
     told = trigate("log", "req_1", "--log", str(log))
     assert told.returncode == 0
     assert [line for line in told.stdout.splitlines(keepends=True) if "  ended  " not in line] == TOLD.splitlines(True)
+    other = {"event": "exchange", "request_id": "req_4"}, {**LINE, "request_id": "req_5", "at": "now", "tried": [1]}
+    log.write_text("".join(json.dumps(one, separators=(",", ":")) + "\n" for one in other))
+    for one in other:
+        odd = trigate("log", one["request_id"], "--log", str(log))
+        assert (odd.returncode, odd.stdout) == (1, "")
+        assert f"The line of {one['request_id']} has another form" in odd.stderr
+        assert trigate("log", one["request_id"], "--log", str(log), "--json").returncode == 0
     unknown = trigate("log", "req_3", "--log", str(log))
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert f"Found no request req_3. The response has its id in x-request-id.\n- {log}: no line with" in unknown.stderr
