@@ -1,7 +1,7 @@
 """The service: HTTP in, HTTP out, routing, cancellation, settlement and the command line.
 
 - ``__main__``: the command line
-- ``app`` builds the app of a configuration, with ``quart_app`` for what needs Quart; ``asgi``: the app for other
+- ``app`` builds the app of a configuration, with ``websockets`` for what needs Quart; ``asgi``: the app for other
   servers
 - ``open_service`` opens what all requests share, with ``open_parts``, ``open_store`` and ``open_features``
 - ``lifespan``: the tasks of a process; ``reload`` replaces the configuration

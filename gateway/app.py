@@ -104,7 +104,7 @@ class QuartPart:
             return self._app
         async with self._making:
             if self._app is None:
-                module = await load_module("gateway.quart_app")
+                module = await load_module("gateway.websockets.app")
                 self._app = module.websocket_app(*self._parts)
                 weakref.finalize(self, module.release_service, self._app).atexit = False
             return self._app

@@ -26,7 +26,7 @@ EXCEPTIONS: Final = {
     "features/people/claude_code.py": "paths for one program, which speaks this API",
     "endpoints/health.py": "an error to an operator's probe, in the shape of nobody's API",
     "endpoints/own_routes.py": "the paths of stored objects, which this API has",
-    "quart_app.py": "the refusal of a websocket, which Responses alone has",
+    "websockets/app.py": "the refusal of a websocket, which Responses alone has",
     "features/metrics/opening.py": "an error to a scraper, in the shape of nobody's API",
     "features/model_lists/shapes.py": "a type of models, which is called as an API is",
     "features/model_lists/views.py": "the two vendors' lists of models",

@@ -74,17 +74,17 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
         ("extended", "h11._readers:ChunkedReader.__call__", "2d5a88c94d0b"),
         ("used", "h11._headers:Headers", "8a7eb33f4ce5"),
     ],
-    "gateway/http/websockets.py": [
+    "gateway/websockets/frames.py": [
         ("replaced", "wsproto.extensions:Extension.enabled", "c15519771cd0"),
         ("replaced", "wsproto.extensions:Extension.frame_inbound_header", "a58626d7898d"),
         ("replaced", "wsproto.extensions:Extension.frame_inbound_payload_data", "7998ea20edb7"),
     ],
-    "gateway/serving/websocket_stream.py": [
+    "gateway/websockets/stream.py": [
         ("used", "hypercorn.protocol.ws_stream:Handshake", "f887ddb87021"),
         ("used", "hypercorn.protocol.ws_stream:WebsocketBuffer", "117de42f7b00"),
         ("extended", "hypercorn.protocol.ws_stream:WebsocketBuffer.extend", "62e8318c9db7"),
     ],
-    "gateway/serving/quart_websockets.py": [
+    "gateway/websockets/in_quart.py": [
         ("replaced", "quart.routing:QuartMap.bind_to_request", "0924415699c7"),
         ("replaced", "quart_trio.asgi:TrioASGIWebsocketConnection.__call__", "0c5b7d6751d7"),
         ("used", "quart_trio.asgi:TrioASGIWebsocketConnection.handle_messages", "2a8dcaf0edb0"),

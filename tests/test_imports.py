@@ -103,8 +103,8 @@ ARROWS: Final = {
     "gateway.relay": """
         access config endpoints exchange http ledger providers.apis providers.catalog providers.endpoints
         providers.neutral request routing seams serving streaming upstream""",
-    "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving",
-    "gateway.quart_app": "http providers.apis serving",
+    "gateway.websockets": "exchange http providers.apis serving",
+    "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving websockets",
     "gateway.app": """
         config endpoints exchange http lifespan open_features open_service providers.apis serving
         stores""",

@@ -6,6 +6,5 @@
   ``provider_kept``: objects that a provider stores.
 - ``border`` turns a request into an exchange, ``request_body`` reads its body; ``request_guard`` rejects hostile
   requests; ``cors``: responses that pages of other origins may read.
-- ``handshake``: the admission of websockets.
 - ``answers`` and ``plain_answers`` make responses outside exchanges.
 - ``own_routes``: the paths of these; ``unknown_paths``: errors for requests without a route."""

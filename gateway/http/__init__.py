@@ -11,7 +11,7 @@
 - ``certificates``: the names in client certificates
 - ``addresses``: IP addresses of clients; ``public_addresses``: the rule for those of servers
 - ``listener_rules``: the paths and clients of listeners
-- ``websockets``: the frames of websockets; ``turns``: turns of connections with tiny frames
+- ``turns``: turns of connections with tiny frames
 - ``threads``: calls in threads; ``offload``: slow work there; ``late_imports``: imports while the gateway serves
   requests
 - ``pieces``: lists of the pieces of a body"""

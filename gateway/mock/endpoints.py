@@ -14,8 +14,8 @@ from gateway.mock.kept import AnswerLine, MockObjects
 from gateway.mock.realtime import PATH, MockSession
 from gateway.serving.asgi_extensions import AsgiApp
 from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
-from gateway.serving.quart_websockets import HostlessQuart, configure
 from gateway.serving.route_table import READING, Handler, RouteTable
+from gateway.websockets.in_quart import HostlessQuart, configure
 
 ANTHROPIC_PATHS: Final = "/v1/messages/"
 """The prefix of paths that are always Anthropic's: an entry of the demo has its files there."""

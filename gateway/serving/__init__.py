@@ -14,13 +14,12 @@ On the wire:
   for which there are ``descriptors``
 - ``http1`` (with ``plain_request`` and ``request_reader``) and ``http2`` (with ``http2_streams`` and ``frame_limits``):
   one connection each
-- ``http_stream`` and ``websocket_stream``: one request, one websocket (``websocket_over_http1``, ``queued_websocket``
-  over HTTP/2); HTTP/2 and websockets are imported for the first connection
+- ``http_stream``: one request; HTTP/2, with its ``hypercorn_settings``, and ``gateway.websockets`` are imported for the
+  first connection
 - ``heads`` and ``refusals``: responses; ``idle``: timeouts
 
 In the app:
 
 - ``http_app``: the app; ``route_table``: its routes; ``late_views``: handlers that are imported late;
   ``incoming_request``: the requests that they get
-- ``quart_websockets``: everything with Quart
 - ``asgi_extensions``: the types of ASGI, and extensions that connect the app with the server"""

@@ -231,7 +231,7 @@ class Http1:
 
     async def _speak_websocket(self, request: h11.Request, reader: RequestReader) -> None:
         self._state = ReadState.ENDED
-        websockets = await load_module("gateway.serving.websocket_over_http1")
+        websockets = await load_module("gateway.websockets.over_http1")
         self._connection.protocol = protocol = websockets.WebSocketOverHttp1(self._context, self._connection, reader)
         await protocol.begin(request)
 

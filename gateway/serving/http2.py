@@ -23,13 +23,13 @@ from hypercorn.typing import ConnectionState
 from hypercorn.utils import filter_pseudo_headers
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, SettingsFrame
 
+from gateway.http.late_imports import load_module
 from gateway.http.turns import take_turn
 from gateway.serving.connections import ClientConnection, ConnectionContext
 from gateway.serving.frame_limits import SECONDS, FrameCounter, FrameLimit
-from gateway.serving.http2_streams import HIGH_WATER, EventSender, Http2Request, SendBuffer
-from gateway.serving.queued_websocket import QueuedWebSocket
+from gateway.serving.http2_streams import HIGH_WATER, EventSender, Http2Request, Http2Stream, SendBuffer
+from gateway.serving.hypercorn_settings import SETTINGS
 from gateway.serving.request_reader import MAX_LINES
-from gateway.serving.websocket_stream import SETTINGS
 
 log = logging.getLogger("trigate.connections")
 
@@ -220,13 +220,13 @@ class Http2(H2Protocol):
             # Hypercorn restarts the idle timer only after a whole response.
             await self.send(Updated(idle=True))
 
-    def _paced_stream(self, stream_id: int | None) -> Http2Request | QueuedWebSocket | None:
+    def _paced_stream(self, stream_id: int | None) -> Http2Stream | None:
         """Return the stream if it returns the client's window itself."""
         stream = cast("Any", self.streams.get(stream_id or 0))
-        is_paced = isinstance(stream, QueuedWebSocket) or (isinstance(stream, Http2Request) and stream.backlog.is_paced)
+        is_paced = not isinstance(stream, Http2Request) or stream.backlog.is_paced  # as each websocket
         return stream if is_paced else None
 
-    async def _defer_window(self, event: DataReceived, stream: Http2Request | QueuedWebSocket) -> None:
+    async def _defer_window(self, event: DataReceived, stream: Http2Stream) -> None:
         """Return the client's window when the app has taken the data. Hypercorn returns it immediately, so that a
         slowly read body would fill the app's queue."""
         stream_id, data = _id(event), event.data or b""
@@ -244,17 +244,18 @@ class Http2(H2Protocol):
     # Replaces Hypercorn's, which has its own streams and buffers and no setting for others.
     async def _create_stream(self, request: RequestReceived) -> None:
         stream_id, line = _id(request), dict(request.headers or ())
+        method, target = line[b":method"].decode("ascii").upper(), line[b":path"]
+        websockets = await load_module("gateway.websockets.over_http2") if method == "CONNECT" else None
         if not self._has_room() or not await self._wait_for_abandoned():
             await self._reset_for_client_error(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         await self._announce_goaway()
-        method, target = line[b":method"].decode("ascii").upper(), line[b":path"]
         headers = filter_pseudo_headers(list(request.headers or ()))
         self._buffers[stream_id] = SendBuffer()
         self.priority.insert_stream(stream_id)
         self.priority.block(stream_id)
-        if method == "CONNECT":
-            websocket = QueuedWebSocket(
+        if websockets is not None:
+            websocket = websockets.QueuedWebSocket(
                 self._context, stream_id, self._send_in_time, partial(self._return_window, stream_id)
             )
             self.streams[stream_id] = cast("Any", websocket)
@@ -310,7 +311,7 @@ class Http2(H2Protocol):
         """Send a stream's event, unless the client never opens its window, which TCP_USER_TIMEOUT does not notice. A
         response to a rejected request does not wait for it."""
         stream_id = event.stream_id
-        stream = cast("Http2Request | QueuedWebSocket | None", self.streams.get(stream_id))
+        stream = cast("Http2Stream | None", self.streams.get(stream_id))
         is_immediate = stream is not None and stream.is_immediate
         if isinstance(event, Body):
             if is_immediate and not self._fits_window(stream_id, len(event.data)) and not self._may_wait(stream_id):

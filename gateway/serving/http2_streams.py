@@ -1,7 +1,7 @@
 """One stream of an HTTP/2 connection, with Hypercorn's events and its buffer."""
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 from hypercorn.protocol.events import Body, EndBody, Response, StreamClosed
@@ -73,6 +73,19 @@ class SendBuffer:
         self._data.clear()
         self._empty.set()
         self._room.set()
+
+
+class Http2Stream(Protocol):
+    """One stream of a connection: a request, or a websocket (``gateway.websockets``).
+
+    ``is_immediate``: its response rejects the client, and is short."""
+
+    @property
+    def is_immediate(self) -> bool: ...
+
+    async def handle(self, event: StreamEvent) -> None:
+        """Handle what the client has sent, or the end of the stream."""
+        ...
 
 
 class Http2Request(HttpStream):

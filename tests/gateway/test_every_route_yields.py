@@ -33,7 +33,7 @@ WEBSOCKETS: Final = {
     "/openai/{rest}",
     *SESSION_PATHS,
 }
-"""The paths of websockets. All share two modules whose tests send floods of frames: ``serving/websocket_stream.py`` and
+"""The paths of websockets. All share two modules whose tests send floods of frames: ``websockets/stream.py`` and
 ``realtime/provider_websocket.py``."""
 
 ROUTES_WITH_BODIES: Final = {

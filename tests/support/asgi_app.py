@@ -17,9 +17,9 @@ from gateway.serving.http_app import App
 from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
-from gateway.serving.quart_websockets import configure
 from gateway.serving.route_table import READING, RouteTable
 from gateway.serving.worker import serve
+from gateway.websockets.in_quart import configure
 from streams.errors import GatewayError
 from tests.support.harness import PATIENCE, Late
 

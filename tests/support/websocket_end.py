@@ -10,7 +10,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, Pong, TextMessage
 from wsproto.utilities import LocalProtocolError
 
-from gateway.http.websockets import RegisteredCodes
+from gateway.websockets.frames import RegisteredCodes
 
 
 @attrs.define(eq=False)

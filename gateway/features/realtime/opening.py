@@ -14,7 +14,6 @@ from quart import Response as QuartResponse
 from quart import websocket
 
 from configfile.keys import part_of
-from gateway.endpoints.handshake import CLOSES, WebSocketArrival, admit_websocket
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.responding import error_response, open_record, own_headers
 from gateway.exchange.service import Service
@@ -39,7 +38,8 @@ from gateway.request.public_errors import MISTAKE
 from gateway.routing.target import Target
 from gateway.seams.observers import observers_of
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
-from gateway.serving.quart_websockets import through_quart
+from gateway.websockets.handshake import CLOSES, WebSocketArrival, admit_websocket
+from gateway.websockets.in_quart import through_quart
 from providers.apis import CODECS
 from providers.endpoints.endpoint import EndpointName
 from streams.errors import GatewayError

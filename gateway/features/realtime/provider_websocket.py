@@ -16,11 +16,11 @@ from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import LocalProtocolError
 
 from gateway.http.offload import LARGE
-from gateway.http.websockets import TOO_MANY, FrameRate, RegisteredCodes, make_large_frame, size_of
 from gateway.upstream.errors import UpstreamError
 from gateway.upstream.http11 import pieces_of
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
+from gateway.websockets.frames import TOO_MANY, FrameRate, RegisteredCodes, make_large_frame, size_of
 
 FAREWELL_SECONDS: Final = 0.5
 """Seconds for the provider to answer a close before the connection ends. Closing with unread bytes is a reset, which

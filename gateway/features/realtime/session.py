@@ -42,8 +42,8 @@ from gateway.features.realtime.notices import (
 from gateway.features.realtime.provider_websocket import Piece, UpstreamWebSocket, WebSocketEnded
 from gateway.http.offload import offload
 from gateway.http.redaction import Secrets, redact_spelled
-from gateway.http.websockets import size_of
 from gateway.serving.lifecycle import Lifecycle
+from gateway.websockets.frames import size_of
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 

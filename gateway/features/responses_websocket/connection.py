@@ -21,7 +21,6 @@ from quart import websocket
 
 from gateway.access.body_memory import HeldBody
 from gateway.conversations.resolved import StateScope
-from gateway.endpoints.handshake import CLOSES, AdmittedWebSocket, WebSocketArrival, admit_websocket
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
@@ -44,16 +43,17 @@ from gateway.features.responses_websocket.prewarm import Prewarms, write_prewarm
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.response import STREAM_HEADERS, Response, as_pieces
-from gateway.http.websockets import size_of
 from gateway.ledger.record import ArrivedRequest
 from gateway.request.client_request import ClientRequest
 from gateway.request.public_errors import MISTAKE
 from gateway.request.structure import COUNTED, check_structure
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
-from gateway.serving.quart_websockets import through_quart
 from gateway.stores.memory import MemoryStore
 from gateway.stores.nodes import OwnerBytes
 from gateway.stores.overlay import OverlayStore
+from gateway.websockets.frames import size_of
+from gateway.websockets.handshake import CLOSES, AdmittedWebSocket, WebSocketArrival, admit_websocket
+from gateway.websockets.in_quart import through_quart
 from providers.neutral.fields import too_deep_error
 from providers.responses.tools import own_id
 from streams.errors import GatewayError

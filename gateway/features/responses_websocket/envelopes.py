@@ -13,8 +13,8 @@ import msgspec
 
 from gateway.http.headers import Headers
 from gateway.http.passing import HeaderNames
-from gateway.http.websockets import size_of
 from gateway.request.members import BOOLEAN, STRING, check_members, decode_member
+from gateway.websockets.frames import size_of
 from providers.apis import CODECS
 from streams import sse
 from streams.errors import GatewayError, invalid

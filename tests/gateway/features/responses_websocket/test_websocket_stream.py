@@ -29,11 +29,11 @@ from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES
 from gateway.serving.http2 import MORE_WINDOW
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import ServerConfig, bind
-from gateway.serving.quart_websockets import configure, websocket_scope
-from gateway.serving.websocket_stream import MessageBuffer
 from gateway.serving.worker import serve
 from gateway.stores.memory import MemoryStore
 from gateway.upstream.client import Upstream
+from gateway.websockets.in_quart import configure, websocket_scope
+from gateway.websockets.stream import MessageBuffer
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE, Wire
 from tests.support.live_objects import live_objects
@@ -246,7 +246,7 @@ async def test_compression_is_not_taken_up():
 
 
 async def test_a_client_that_does_not_answer_our_close_is_cut_a_little_later(monkeypatch):
-    monkeypatch.setattr("gateway.serving.websocket_stream.CLOSE_SECONDS", 0.3)
+    monkeypatch.setattr("gateway.websockets.stream.CLOSE_SECONDS", 0.3)
 
     async def view() -> None:
         await websocket.accept()

@@ -1,13 +1,11 @@
 """One websocket as ASGI messages, for HTTP/1.1 and HTTP/2 (RFC 6455, RFC 8441)."""
 
 import math
-import sys
 from collections.abc import Awaitable, Callable, Iterable
 from enum import Enum, auto
 from typing import Any, Final, cast
 
 import trio
-from hypercorn.config import Config
 from hypercorn.protocol.events import Body, Data, EndBody, EndData, Event, Response, StreamClosed
 from hypercorn.protocol.ws_stream import FrameTooLargeError, Handshake, WebsocketBuffer
 from hypercorn.utils import UnexpectedMessageError, build_and_validate_headers, suppress_body
@@ -19,20 +17,10 @@ from wsproto.handshake import WEBSOCKET_VERSION
 from wsproto.utilities import LocalProtocolError
 
 from gateway.http.offload import LARGE
-from gateway.http.websockets import TOO_MANY, FrameRate, RegisteredCodes, make_large_frame, size_of
 from gateway.serving.asgi_extensions import ON_ARRIVING, TAKE_MESSAGES, AsgiMessage, AsgiScope, MessageTaker
 from gateway.serving.connections import ConnectionContext
 from gateway.serving.refusals import error_response
-
-
-class HypercornSettings(Config):
-    """The settings that Hypercorn's protocols read."""
-
-    include_server_header = False
-    keep_alive_max_requests = sys.maxsize
-
-
-SETTINGS: Final = HypercornSettings()
+from gateway.websockets.frames import TOO_MANY, FrameRate, RegisteredCodes, make_large_frame, size_of
 
 CLOSE_SECONDS: Final = 1.0  # for a client to answer a close
 

@@ -8,7 +8,7 @@ import trio
 from hypercorn.protocol.events import Body, Data, EndBody, Event, StreamClosed
 
 from gateway.serving.connections import ConnectionContext
-from gateway.serving.websocket_stream import WebSocketStream
+from gateway.websockets.stream import WebSocketStream
 
 
 class QueuedWebSocket:

@@ -2,7 +2,7 @@
 
 from wsproto.events import BytesMessage, Event, Ping, Pong, TextMessage
 
-from gateway.http.websockets import FRAME_SECONDS, FRAMES_PER_TURN, MOST_SMALL_FRAMES, SMALL_FRAME, FrameRate
+from gateway.websockets.frames import FRAME_SECONDS, FRAMES_PER_TURN, MOST_SMALL_FRAMES, SMALL_FRAME, FrameRate
 
 
 def exceeds(frame: Event, count: int, *moments: float) -> list[bool]:

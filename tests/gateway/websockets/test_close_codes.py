@@ -4,7 +4,7 @@ import pytest
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Event, TextMessage
 
-from gateway.http.websockets import BAD_GATEWAY, RegisteredCodes
+from gateway.websockets.frames import BAD_GATEWAY, RegisteredCodes
 from tests.support.each_row import each_row
 
 

@@ -10,7 +10,7 @@ from quart import websocket
 from gateway.exchange.service import Service
 from gateway.http.headers import Headers, as_text
 from gateway.http.offload import CLIENT
-from gateway.serving.quart_websockets import websocket_scope
+from gateway.websockets.in_quart import websocket_scope
 from streams.errors import invalid
 
 CLOSES: Final[Headers] = (("connection", "close"),)

@@ -10,8 +10,8 @@ from werkzeug.routing import BaseConverter
 
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.serving.http_app import RequestGuard
-from gateway.serving.quart_websockets import HostlessQuart, configure, through_quart
 from gateway.serving.route_table import WEBSOCKET, RouteTable
+from gateway.websockets.in_quart import HostlessQuart, configure, through_quart
 from providers.apis import CODECS
 from streams.events import ErrorInfo
 

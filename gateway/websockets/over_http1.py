@@ -6,8 +6,9 @@ from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.typing import H11SendableEvent
 
 from gateway.serving.connections import ClientConnection, ConnectionContext
+from gateway.serving.hypercorn_settings import SETTINGS
 from gateway.serving.request_reader import RequestReader
-from gateway.serving.websocket_stream import SETTINGS, WebSocketStream
+from gateway.websockets.stream import WebSocketStream
 
 STREAM_ID = 1
 """The only stream of an HTTP/1.1 connection."""
