@@ -18,8 +18,8 @@ from gateway.shared.owned_entries import OwnedEntries
 from gateway.streaming.lane import read_whole
 from providers.apis import CODECS
 from providers.framings import framing_of
-from providers.neutral.choices import MEMBERS, check_number, join_choices, split_choices, split_other_choices
-from providers.neutral.codec import Codec, Reader, Reply
+from providers.neutral.choices import MEMBERS, ChoiceReaders, join_choices, split_other_choices
+from providers.neutral.codec import Codec, Reply
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
@@ -214,17 +214,11 @@ def _answer_of(events: Iterable[Event]) -> Answer | None:
 
 def _stream_events(codec: Codec, data: bytes) -> dict[int, list[Event]]:
     """Return the events of a client's stream by choice."""
-    readers: dict[int, Reader] = {}
+    readers = ChoiceReaders(codec.api, codec.reader)
     found: dict[int, list[Event]] = {}
     for name, value in framing_of(data).parse_all(data):
-        parts = split_choices(codec.api, value)
-        if len(readers) > 1 and not value.startswith(b"{"):  # the mark of the end, for all choices
-            parts = dict.fromkeys(readers, value)
-        for choice, part in parts.items():
-            if choice not in readers:
-                check_number(readers)
-            reader = readers.setdefault(choice, codec.reader())
-            found.setdefault(choice, []).extend(reader.read_event(name, part))
+        for choice, events in readers.read_event(name, value).items():
+            found.setdefault(choice, []).extend(events)
     return {choice: [*events, *readers[choice].close()] for choice, events in sorted(found.items())}
 
 

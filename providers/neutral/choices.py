@@ -5,14 +5,15 @@ choice has a writer of its own, whose events get the number of the choice.
 """
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from providers.neutral.bounds import AnswerTooLarge
+from providers.neutral.codec import Reader
 from providers.neutral.values import as_objects
-from streams.events import Api
+from streams.events import Api, Event
 from streams.surrogates import any_json, decode_or
 
 MEMBERS: Final[Mapping[Api, str]] = {"chat": "choices", "gemini": "candidates"}
@@ -116,6 +117,30 @@ def split_choices(api: str, data: bytes) -> dict[int, bytes]:
         index: msgspec.json.encode({**(value if index == 0 else others if index == first else head), member: one})
         for index, one in chosen.items()
     }
+
+
+class ChoiceReaders(dict[int, Reader]):
+    """The readers of a stream by choice, each made by ``make_reader`` when its choice begins."""
+
+    def __init__(self, api: str, make_reader: Callable[[], Reader]) -> None:
+        self._api = api
+        self._make_reader = make_reader
+
+    def __missing__(self, choice: int) -> Reader:
+        check_number(self)
+        reader = self[choice] = self._make_reader()
+        return reader
+
+    def read_event(self, name: str, data: bytes) -> dict[int, Sequence[Event]]:
+        """Return the events of one event of the provider by choice. Raises ``AnswerTooLarge`` for too many choices."""
+        parts = split_choices(self._api, data)
+        if len(self) > 1 and not data.startswith(b"{"):  # the mark of the end, for all choices
+            parts = dict.fromkeys(self, data)
+        return {choice: self[choice].read_event(name, part) for choice, part in parts.items()}
+
+    def close(self) -> dict[int, list[Event]]:
+        """Return the events at the end of the stream by choice, at least those of the first one."""
+        return {choice: list(reader.close()) for choice, reader in (self or {0: self[0]}).items()}
 
 
 def check_number(choices: Collection[object]) -> None:

@@ -14,11 +14,10 @@ import trio
 
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.exchange import Exchange
-from gateway.features.steps.conversations import SessionChecks
+from gateway.features.steps.conversations import SessionChecks, begin_session
 from gateway.features.steps.json_texts import NotJson
 from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
-from gateway.features.steps.session import StepSession
-from gateway.features.steps.sessions import admit_endpoint, begin_session, steps_of
+from gateway.features.steps.sessions import admit_endpoint, steps_of
 from gateway.features.steps.shapes import ECHO
 from gateway.features.steps.tables import table_for
 from gateway.features.steps.transforms import StepTransform
@@ -83,7 +82,7 @@ class LineChecks:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-        self._sessions: dict[tuple[str, str | None], StepSession | None] = {}
+        self._sessions: dict[tuple[str, str | None], SessionChecks | None] = {}
         self.names = frozenset(steps_of(exchange.context.service).by_name)
         """The names of all configured steps, which have checked the requests that they apply to."""
 
@@ -184,7 +183,7 @@ class LineChecks:
         """Let the steps check the response as one text, and not line by line."""
         if (session := self._session("", None)) is not None:
             session.start_concurrent_steps(line_texts(b"{}"))
-            self._exchange.use_checks(SessionChecks(session, self._exchange.context), None)
+            self._exchange.use_checks(session, None)
 
     def _refuse_unreadable(self, what: str) -> None:
         session = self._session("", None)
@@ -192,7 +191,7 @@ class LineChecks:
             if step.at("response") and not step.only_reports and step.unchecked == "refuse":
                 raise unchecked_content(step.name, what)
 
-    def _session(self, endpoint: str, model: str | None) -> StepSession | None:
+    def _session(self, endpoint: str, model: str | None) -> SessionChecks | None:
         """Return the steps for requests of ``endpoint``; every step that may apply if that is unknown."""
         key = endpoint, model
         if key not in self._sessions:

@@ -1,11 +1,11 @@
 """The steps of one response, which read its events one after the other."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
-from gateway.features.steps.holding import EVENTS_OF_TURN, EventStage, HoldingStage
+from gateway.features.steps.holding import EVENTS_OF_TURN, HoldingStage
 from gateway.features.steps.kinds.normal import NormalText, is_plain
 from gateway.features.steps.kinds.scanning import LONGEST_SEGMENT
 from gateway.features.steps.runner import StepFailed, in_turns
@@ -86,7 +86,7 @@ class Chain:
     """The stages of one response in the order of their steps. ``scan`` finds text that they need not see immediately,
     if there may be any."""
 
-    def __init__(self, stages: Sequence[EventStage], scan: PlainScan | None = None) -> None:
+    def __init__(self, stages: Sequence[HoldingStage], scan: PlainScan | None = None) -> None:
         self._stages = list(stages)
         self._scan = scan
 
@@ -107,14 +107,13 @@ class Chain:
         if self._scan is None:
             return None
         held = ""
-        stages = [stage for stage in self._stages if isinstance(stage, HoldingStage)]
-        for stage in stages:  # later stages hold earlier text
+        for stage in self._stages:  # later stages hold earlier text
             if (text := stage.held_text(block)) is None:
                 return None
             held = text + held
         if self._scan.tail(held) != 0:
             return None
-        for stage in stages:
+        for stage in self._stages:
             stage.take_back(block)
         return PlainText(self._scan, block, held)
 
@@ -125,8 +124,7 @@ class Chain:
             plain.passed.clear()
             plain.passed_length = 0
             for stage in self._stages:
-                if isinstance(stage, HoldingStage):
-                    stage.pass_on(plain.block, text)
+                stage.pass_on(plain.block, text)
 
     def drop_watchers(self) -> None:
         """Let the steps that only report see no more of a long answer, which they would hold."""
@@ -145,20 +143,9 @@ class Chain:
     @property
     def held_characters(self) -> int:
         """The number of characters that the stages hold."""
-        return sum(stage.held_characters for stage in self._stages if isinstance(stage, HoldingStage))
+        return sum(stage.held_characters for stage in self._stages)
 
     @property
     def has_masked(self) -> bool:
         """Whether a step masked anything."""
         return any(isinstance(stage, StepStage) and stage.masked for stage in self._stages)
-
-
-class KeepingStage:
-    """A stage that releases all events, and calls ``keep`` with them."""
-
-    def __init__(self, keep: Callable[[Sequence[Event]], object]) -> None:
-        self._keep = keep
-
-    async def feed(self, events: Sequence[Event]) -> list[Event]:
-        self._keep(events)
-        return list(events)

@@ -4,6 +4,7 @@ A stream whose steps can change it is released as events, which the client's lan
 events are released unchanged once the steps have released their text."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -21,8 +22,7 @@ from gateway.seams.open_response import OpenedResponse
 from gateway.streaming.lane import OPENING_COMMENTS, StreamProgress, count_characters, read_whole, too_large
 from gateway.streaming.released import frame_of, frame_of_choices, frame_of_text
 from providers.apis import CODECS
-from providers.neutral.choices import MEMBERS, OTHER_CHOICE, check_number, split_choices
-from providers.neutral.codec import Reader
+from providers.neutral.choices import MEMBERS, OTHER_CHOICE, ChoiceReaders
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta, Usage
 from streams.sse import DONE
@@ -60,7 +60,7 @@ class CheckedStream(StepTransform):
         self._waiting = StreamProgress()  # of the keep-alives that wait for a step
         self._opening: int | None = None
         """The number of such keep-alives with which a stream begins if the last event is one."""
-        self._readers: dict[int, Reader] = {}
+        self._readers = ChoiceReaders(self._api, partial(self._codec.reader, opened.answer_limit))
         self._chains: dict[int, Chain] = {}
         self._plain: PlainText | None = None
         """The text of the stream while no step can find anything in it."""
@@ -232,9 +232,7 @@ class CheckedStream(StepTransform):
 
     async def _end(self, rest: bytes) -> bytes:
         self._is_at_end = True
-        by_choice = {choice: list(reader.close()) for choice, reader in self._readers.items()}
-        if not by_choice:
-            by_choice = {0: list(self._reader(0).close())}
+        by_choice = self._readers.close()
         if self._plain is not None:
             by_choice[0] = [*self._leave_plain(self._plain), *by_choice.get(0, ())]
         if not self._checks.translates:
@@ -303,12 +301,8 @@ class CheckedStream(StepTransform):
 
     def _read_choices(self, name: str, data: bytes) -> Mapping[int, Sequence[Event]]:
         """Return the events of one event of the provider by choice, and note the first failure."""
-        parts = split_choices(self._api, data)
-        if len(self._readers) > 1 and not data.startswith(b"{"):  # the mark of the end, for all choices
-            parts = dict.fromkeys(self._readers, data)
-        found: dict[int, Sequence[Event]] = {}
-        for choice, part in parts.items():
-            found[choice] = events = self._reader(choice).read_event(name, part)
+        found = self._readers.read_event(name, data)
+        for choice, events in found.items():
             self._note_ends(choice, events)
         return found
 
@@ -320,12 +314,6 @@ class CheckedStream(StepTransform):
                 self._ended.add(choice)
             elif kind is ErrorInfo and self._failure is None:
                 self._failure = event  # type: ignore[assignment]
-
-    def _reader(self, choice: int) -> Reader:
-        if choice not in self._readers:
-            check_number(self._readers)
-            self._readers[choice] = self._codec.reader(self._opened.answer_limit)
-        return self._readers[choice]
 
     def _chain(self, choice: int) -> Chain:
         if choice not in self._chains:

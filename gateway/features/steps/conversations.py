@@ -1,13 +1,17 @@
 """Steps in the exchange of a conversation: its request, its attempts and its response."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import repeat
 from typing import Self, TypeVar
 
 import attrs
 import msgspec
+import trio
 
+from gateway.allowances.runs import run_of
+from gateway.config.aliases import Route
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import PlannedRequest
@@ -17,23 +21,24 @@ from gateway.exchange.stopped_answer import stopped_answer
 from gateway.features.steps.answer_texts import is_sound
 from gateway.features.steps.checked_stream import CheckedBody, CheckedStream
 from gateway.features.steps.json_texts import NotJson
-from gateway.features.steps.masks import PassageEdit
+from gateway.features.steps.loaded import AppliedSteps, ClientFacts
+from gateway.features.steps.masks import PassageEdit, Placeholders
 from gateway.features.steps.relayed_bodies import RelayedBody
 from gateway.features.steps.relayed_stream import RelayedStream
 from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.session import StepSession
-from gateway.features.steps.sessions import begin_session
-from gateway.features.steps.verdicts import STOPPED, RefusedByStep
+from gateway.features.steps.sessions import steps_of
+from gateway.features.steps.verdicts import STOPPED, RefusedByStep, StepRecords
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.request.parse import INPUT, EarlierItems, Incoming, read_incoming
-from gateway.request.routing_options import read_headers
+from gateway.request.routing_options import Word, read_headers, unknown_step_error
 from gateway.routing.target import Target
 from gateway.seams.open_response import OpenedResponse, RunningOrigin, StreamTransform, Transform
 from streams.errors import GatewayError
 from streams.events import Usage
-from trigate.steps import Part, Passage
+from trigate.steps import Check, Part, Passage
 
 R = TypeVar("R")
 
@@ -112,64 +117,62 @@ class AttemptSteps(ResponseSteps):
         return RelayedBody(self, opened, holds=self.holds_responses and is_readable)
 
 
-class SessionChecks:
-    """The steps of one exchange, for its attempts and its response."""
+class SessionChecks(StepSession):
+    """The steps of one exchange, for its request, its attempts and its response.
 
-    def __init__(self, session: StepSession, context: ExchangeContext, original: Incoming | None = None) -> None:
-        """Use ``session``. ``original`` is the request of a conversation without its earlier turns."""
-        self.session = session
-        self.original = original
+    ``original`` is the request of a conversation without its earlier turns. ``start_later`` starts what waits for
+    ``move_to``."""
+
+    def __init__(
+        self,
+        context: ExchangeContext,
+        scope: RequestScope,
+        applied: AppliedSteps,
+        common: Check,
+        placeholders: Placeholders,
+        records: StepRecords,
+    ) -> None:
+        super().__init__(
+            applied, common, placeholders, records, scope.nursery.start_soon, context.observers,
+            partial(_track_until_cut, context),
+        )  # fmt: skip
+        self.original: Incoming | None = None
+        self.start_later: Callable[[], object] | None = None
         self._context = context
         self._by_entries: dict[tuple[str, ...], PlannedRequest] = {}
-        self._start_later: Callable[[], object] | None = None
-
-    def start_concurrent_steps(self, texts: ConversationTexts, *, later: bool) -> None:
-        """Start the steps that run while the provider works: now, or if ``later`` when ``move_to`` is called."""
-        if later and self.session.applied.at_during:
-            self._start_later = partial(self.session.start_concurrent_steps, texts)
-        else:
-            self.session.start_concurrent_steps(texts)
 
     def move_to(self, scope: RequestScope) -> None:
-        self.session.spawn = scope.nursery.start_soon
-        if self._start_later is not None:
-            self._start_later()
+        self.spawn = scope.nursery.start_soon
+        if self.start_later is not None:
+            self.start_later()
 
     def response_checks(self, target: Target) -> AttemptSteps | None:
         """Return the steps for the response of ``target``, ``None`` if there is nothing to do."""
-        session, restores = self.session, self.restores
-        applied = session.applied.for_answers_of(target.entry.name)
-        if not applied.steps and not restores and not session.awaits_verdict:
+        restores, applied = self.restores, self.applied.for_answers_of(target.entry.name)
+        if not applied.steps and not restores and not self.awaits_verdict:
             return None
         keeps_events = self._context.observers.reads_events
         return AttemptSteps(
-            session, applied, restores=restores, keeps_events=keeps_events, translates=target.lane == "hub"
+            self, applied, restores=restores, keeps_events=keeps_events, translates=target.lane == "hub"
         )
 
     @property
     def restores(self) -> bool:
         """Whether masked values are restored in the response for the client."""
-        return self.session.applied.restores and bool(self.session.placeholders.values)
+        return self.applied.restores and bool(self.placeholders.values)
 
     @property
     def may_hide_later(self) -> bool:
         """Whether a step may mask or refuse the request during the provider's work, or before an attempt."""
-        return self.session.applied.may_hide_later
+        return self.applied.may_hide_later
 
     @property
     def has_refused(self) -> bool:
-        return self.session.records.refused_by is not None
-
-    @property
-    def refusal(self) -> GatewayError | None:
-        return self.session.refusal if self.session.has_ended_work else None
-
-    async def await_verdict(self) -> None:
-        await self.session.await_verdict()
+        return self.records.refused_by is not None
 
     async def until_refused(self, origin: RunningOrigin, work: Callable[[], Awaitable[R]]) -> R:
         try:
-            return await self.session.until_refused(work)
+            return await self.work_until_refused(work)
         except RefusedByStep as refused:
             request = origin.request
             if refused is not self.refusal or request.prepare_from is None:
@@ -186,32 +189,85 @@ class SessionChecks:
         return await stopped_answer(self._context, incoming, target, refused, refused.stop_text, STOPPED, usage)
 
     async def check_more(self, incoming: Incoming) -> Incoming:
-        session, applied = self.session, self.session.applied
+        applied = self.applied
         self._by_entries.clear()  # it has the request without these turns
         if not (applied.at_request or applied.at_during):
             return incoming
-        texts = await ConversationTexts.of(incoming, session.parts)
-        return (await session.check_texts((*applied.at_request, *applied.at_during), texts)).incoming
+        texts = await ConversationTexts.of(incoming, self.parts)
+        return (await self.check_texts((*applied.at_request, *applied.at_during), texts)).incoming
 
     def hidden_again(self, text: str) -> str:
-        return self.session.placeholders.hidden_again(text) if self.restores else text
+        return self.placeholders.hidden_again(text) if self.restores else text
 
     async def check_for_target(self, request: PlannedRequest, target: Target) -> PlannedRequest:
         """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""
-        if not self.session.applied.for_entries:
+        if not self.applied.for_entries:
             return request
-        steps = [step for step in self.session.applied.for_entries if step.applies_to_entry(target.entry.name)]
+        steps = [step for step in self.applied.for_entries if step.applies_to_entry(target.entry.name)]
         if not steps or request.prepare_from is None:
             return request
         names, incoming = tuple(step.name for step in steps), request.incoming
         if names not in self._by_entries:
-            texts = await ConversationTexts.of(incoming, self.session.parts)
+            texts = await ConversationTexts.of(incoming, self.parts)
             try:
-                texts = await self.session.check_texts(steps, texts)
+                texts = await self.check_texts(steps, texts)
             except RefusedByStep as refused:
                 raise await self.answer_to(refused, incoming, target) from None
             self._by_entries[names] = request.with_incoming(texts.incoming)
         return self._by_entries[names]
+
+
+def begin_session(
+    context: ExchangeContext,
+    scope: RequestScope,
+    endpoint: str,
+    incoming: Incoming,
+    requested: Sequence[Word] = (),
+    route: Route | None = None,
+) -> SessionChecks | None:
+    """Return the session of the steps that apply to a request to ``endpoint``, ``None`` if no step does.
+
+    ``route`` is that of its plan, if that is known. ``requested`` are the names of the steps that the client requests,
+    with their positions in the request. Raises ``GatewayError`` (400) if the client may not request one."""
+    service, client_request, record = context.service, context.client_request, context.record
+    configured = steps_of(service)
+    model = incoming.model
+    run = None
+    if configured.needs_run:
+        run = record.run = run_of(client_request, incoming)
+    client, group = client_request.client, service.authenticator.group_of(client_request.client)
+    if requested or not configured.is_for_all:
+        models = tuple([name for name in (route and route.name, model) if name])
+        places = {name: path for path, name in requested}
+        facts = ClientFacts(client, group, models, endpoint, frozenset(places))
+        record.requested_steps = facts.requested
+        if requested and (unknown := configured.unavailable_names(facts)):
+            raise unknown_step_error(places[unknown[0]], unknown[0])
+        applied = configured.applied_steps(facts)
+    else:
+        applied = configured.applied_to_all
+    if applied is None:
+        return None
+    configured.lease(scope)
+    records = record.steps if isinstance(record.steps, StepRecords) else None  # those of another request in a batch
+    if records is None:
+        record.steps = records = StepRecords(configured.hidden)
+    common = Check("request", (), client, group, model, None, endpoint, record.id, run)
+    placeholders = Placeholders(configured.mask_key, client or "")
+    return SessionChecks(context, scope, applied, common, placeholders, records)
+
+
+@contextmanager
+def _track_until_cut(context: ExchangeContext, scope: trio.CancelScope) -> Iterator[None]:
+    """Let the end of the drain cancel ``scope``, and note that in the record."""
+    record, lifecycle = context.record, context.service.lifecycle
+    with lifecycle.track_pump(scope):
+        try:
+            yield
+        except trio.Cancelled:
+            if lifecycle.is_cut:
+                record.shut_down = True
+            raise
 
 
 async def begin_checks(planning: Planning) -> None:
@@ -223,8 +279,8 @@ async def begin_checks(planning: Planning) -> None:
     session = begin_session(planning.context, planning.scope, incoming.api, incoming, words, route)
     if session is None:
         return
-    checks = SessionChecks(session, planning.context, incoming)
-    planning.context = planning.context.with_checks(checks)
+    session.original = incoming
+    planning.context = planning.context.with_checks(session)
     if session.applied.enforces:
         planning.state_scope = planning.state_scope.kept_here(refuses_foreign=session.applied.refuses_unchecked)
 
@@ -232,11 +288,10 @@ async def begin_checks(planning: Planning) -> None:
 async def check_turns(planning: Planning) -> None:
     """Run the steps on the whole conversation. Raises ``GatewayError``, also 429 or 402 for a client without
     allowance."""
-    checks = planning.context.checks
-    if not isinstance(checks, SessionChecks):
+    session, incoming = planning.context.checks, planning.incoming
+    if not isinstance(session, SessionChecks):
         return
     planning.reservation = await reserve_first(planning.context, planning.request())
-    session, incoming = checks.session, planning.incoming
     if not (session.applied.at_request or session.applied.at_during):  # nothing sees the request yet
         session.start_concurrent_steps(None)
         return
@@ -245,16 +300,19 @@ async def check_turns(planning: Planning) -> None:
             session.applied.at_request, await ConversationTexts.of(incoming, session.parts)
         )
     except RefusedByStep as refused:
-        raise await checks.answer_to(refused, incoming, planning.plan.first) from None
-    checks.start_concurrent_steps(texts, later=planning.turn.background is not None)
+        raise await session.answer_to(refused, incoming, planning.plan.first) from None
+    if planning.turn.background is None:
+        session.start_concurrent_steps(texts)
+    else:
+        session.start_later = partial(session.start_concurrent_steps, texts)
     if texts.incoming is not incoming:
-        await _recall_masked(planning, checks, texts.incoming)
+        await _recall_masked(planning, session, texts.incoming)
 
 
-async def _recall_masked(planning: Planning, checks: SessionChecks, masked: Incoming) -> None:
+async def _recall_masked(planning: Planning, session: SessionChecks, masked: Incoming) -> None:
     """Continue with ``masked``, the conversation with its masks. The recorder of its turn stores only the part that
     the client sent, with the values that are restored for the client."""
-    session, original, recalled = checks.session, checks.original, planning.incoming
+    original, recalled = session.original, planning.incoming
     if planning.turn.records and original is not None:
         if all(original.members.get(name) is recalled.members.get(name) for name in ("input", "messages")):
             kept = {name: masked.members.get(name, raw) for name, raw in original.members.items()}

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 import trio
 
@@ -38,16 +38,9 @@ RELEASED_AT_END: Final = (ToolCallDelta, ReasoningDelta)
 """Events whose text a stage may release only when the text is complete."""
 
 
-class EventStage(Protocol):
-    """A transformer of the events of one response."""
-
-    async def feed(self, events: Sequence[Event]) -> list[Event]:
-        """Return the events that ``events`` release. Raises ``GatewayError`` for a refusal."""
-        ...
-
-
 class HoldingStage:
-    """The base of stages: it holds events until the text before and in them is released.
+    """The base of stages, which transform the events of one response: it holds events until the text before and in them
+    is released.
 
     ``holds_whole``: it releases nothing before the end of the response."""
 
@@ -68,6 +61,7 @@ class HoldingStage:
         """True if everything is released unchecked from now on."""
 
     async def feed(self, events: Sequence[Event]) -> list[Event]:
+        """Return the events that ``events`` release. Raises ``GatewayError`` for a refusal."""
         work = 0
         for event in events:
             if type(event) in WITH_ITEMS:

@@ -10,14 +10,13 @@ from gateway.allowances.reservation import Reservation
 from gateway.exchange.conditions import single_target
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.reserving import reserve_first
-from gateway.features.steps.conversations import SessionChecks
+from gateway.features.steps.conversations import SessionChecks, begin_session
 from gateway.features.steps.endpoints import FORM_ENDPOINTS
 from gateway.features.steps.json_texts import KeyMasked, NotJson, splice
 from gateway.features.steps.masks import PassageEdit
 from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
 from gateway.features.steps.session import CheckedTexts, StepSession
 from gateway.features.steps.sessions import available_facts, steps_of
-from gateway.features.steps.sessions import begin_session as find_session
 from gateway.features.steps.tables import table_for
 from gateway.http.offload import offload
 from gateway.relay.relaying import InboundRequest, replace_model
@@ -111,11 +110,11 @@ async def check_json(inbound: InboundRequest, incoming: Incoming, plan: Plan) ->
     requested: tuple[Word, ...] = ()
     for forms in inbound.context.service.hooks.request_forms:
         incoming, requested = await forms.take_steps(incoming)
-    session = begin_session(inbound, incoming, plan, requested)
+    session = _begin_session(inbound, incoming, plan, requested)
     if session is None:
         return incoming
     reservation = await _reserve_first(inbound, inbound.plan_json(incoming, plan, partial(replace_model, incoming)))
-    inbound.exchange.use_checks(SessionChecks(session, inbound.context), reservation)
+    inbound.exchange.use_checks(session, reservation)
     endpoint = inbound.context.endpoint
     try:
         texts = await offload(incoming.size, RequestTexts.of, endpoint, incoming.body, most=MOST_TEXTS)
@@ -128,9 +127,9 @@ async def check_json(inbound: InboundRequest, incoming: Incoming, plan: Plan) ->
     return attrs.evolve(incoming, body=checked, members=read.members)
 
 
-def begin_session(
+def _begin_session(
     inbound: InboundRequest, incoming: Incoming, plan: Plan, requested: tuple[Word, ...] = ()
-) -> StepSession | None:
+) -> SessionChecks | None:
     """Return the session of the steps that apply to a request, ``None`` without any. Its body requests ``requested``.
 
     The endpoint is that of the path, because a completion with a ``suffix`` would count as another endpoint's.
@@ -138,7 +137,7 @@ def begin_session(
     Raises ``GatewayError`` (400) for an unknown step."""
     exchange = inbound.exchange
     words = (*read_headers(exchange.context.client_request).steps, *requested)
-    return find_session(exchange.context, exchange.scope, exchange.context.endpoint, incoming, words, plan.route)
+    return begin_session(exchange.context, exchange.scope, exchange.context.endpoint, incoming, words, plan.route)
 
 
 async def _reserve_first(inbound: InboundRequest, request: PlannedRequest) -> Reservation | None:
@@ -247,11 +246,11 @@ async def check_form(
     model, endpoint = reader.value("model"), inbound.context.endpoint
     incoming = Incoming(inbound.context.codec.api, b"", {}, model, False)
     plan = _plan(inbound, model)
-    session = None if plan is None else begin_session(inbound, incoming, plan)
+    session = None if plan is None else _begin_session(inbound, incoming, plan)
     if session is None or plan is None:
         return spool, spool.size
     request = inbound.plan_upload(incoming, single_target(inbound.context, plan), UploadedBody(spool, spool.size), "")
-    inbound.exchange.use_checks(SessionChecks(session, inbound.context), await _reserve_first(inbound, request))
+    inbound.exchange.use_checks(session, await _reserve_first(inbound, request))
     before = FormTexts(endpoint, tuple(reader.fields), reader.unreadable)
     checked = await check_texts(session, before, plan)
     if checked is before:

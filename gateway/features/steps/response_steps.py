@@ -9,9 +9,9 @@ import attrs
 import msgspec
 
 from gateway.features.steps.answer_texts import read_answer
-from gateway.features.steps.chain import Chain, KeepingStage, plain_scan
+from gateway.features.steps.chain import Chain, plain_scan
 from gateway.features.steps.gate import stop_answer
-from gateway.features.steps.holding import EventStage
+from gateway.features.steps.holding import HoldingStage
 from gateway.features.steps.json_texts import KeyMasked
 from gateway.features.steps.loaded import AnswerSteps, LoadedStep
 from gateway.features.steps.masks import Span
@@ -106,8 +106,10 @@ class ResponseSteps:
             runs = None
             for step in self.steps:
                 runs = await offload(size, self._runs_of, released) if runs is None else runs
-                found = await self._find_in(step, await offload(size, _passages_of, runs, step))
-                if any(found):
+                passages = await offload(size, _passages_of, runs, step)
+                if step.only_reports:
+                    self.session.report(step, passages)
+                elif passages and any(found := await self.session.judge(step, passages)):
                     released, runs = await self._masked_choices(step, released, found, size), None
         except RefusedByStep as refused:
             if refused.stop_text is None:
@@ -156,24 +158,14 @@ class ResponseSteps:
             found += self._builder(at, len(choices)).complete_runs(events)
         return found
 
-    async def _find_in(self, step: LoadedStep, passages: tuple[Passage, ...]) -> Sequence[Sequence[Span]]:
-        """Return the spans that ``step`` masks in each of ``passages``. Raises ``GatewayError`` for a refusal."""
-        if passages and not step.only_reports:
-            return await self.session.judge(step, passages)
-        if passages:
-            self.session.report(step, passages)
-        return ()
-
     async def _masked_choices(
         self, step: LoadedStep, choices: Sequence[Sequence[Event]], found: Sequence[Sequence[Span]], size: int
     ) -> list[Sequence[Event]]:
         """Return ``choices``, of ``size`` bytes, with the masks that ``step`` found in each of its runs. Raises
         ``RefusedByStep`` for a mask that the response cannot express."""
-        stages = []
-        for at, events in enumerate(choices):
-            builder = self._builder(at, len(choices))
-            stages.append(WholeStage(step, self.session, builder))
-            await offload(size, stages[-1].add, events)
+        stages = [WholeStage(step, self.session, self._builder(at, len(choices))) for at in range(len(choices))]
+        for stage, events in zip(stages, choices, strict=True):
+            await offload(size, stage.add, events)
         await apply_masks(stages, found)
         released: list[Sequence[Event]] = [await stage.drain_in_turns() for stage in stages]
         self.masked = self.masked or any(stage.masked for stage in stages)
@@ -232,11 +224,11 @@ class ResponseSteps:
     ) -> Chain:
         """Return the stages of a stream whose texts ``make_builder`` finds. ``keep`` gets the events before values
         return to the client."""
-        stages: list[EventStage] = [self._stage(step, make_builder(), cut) for step in self.steps]
-        if keep is not None:
-            stages.append(KeepingStage(keep))
+        stages: list[HoldingStage] = [self._stage(step, make_builder(), cut) for step in self.steps]
         if self.restores:
-            stages.append(RestoringStage(self.session.placeholders, make_builder()))
+            restoring = RestoringStage(self.session.placeholders, make_builder())
+            restoring.keep = keep
+            stages.append(restoring)
         if keep is not None or self._plain_kinds is None:
             return Chain(stages)
         return Chain(stages, plain_scan(self._plain_kinds, restores=self.restores))
@@ -251,7 +243,7 @@ class ResponseSteps:
         # Clients of an API with choices join all text of one, whatever comes between its parts.
         return RunBuilder(prefix, joins=self.session.api in MEMBERS, splits_refusals=self.session.api in SPLIT_REFUSALS)
 
-    def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object]) -> EventStage:
+    def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object]) -> HoldingStage:
         session = self.session
         if step.only_reports:
             return WatchingStage(step, session, builder)

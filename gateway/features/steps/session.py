@@ -109,7 +109,7 @@ class StepSession:
         """The scope of the provider's work, which a refusal cancels."""
         self._last_check: Check | None = None
         """The check of the last little text."""
-        self.refusal: GatewayError | None = None
+        self._refusal: GatewayError | None = None
         """The refusal by a step that runs during the provider's work."""
 
     @property
@@ -184,10 +184,11 @@ class StepSession:
         return bool(labels)
 
     def report(self, step: LoadedStep, passages: Sequence[Passage]) -> None:
-        """Call a step that only reports. The response waits only for a fast pure function in little text."""
-        if step.is_inline and self._is_little(passages):
+        """Call a step that only reports, if it sees any text. The response waits only for a fast pure function in
+        little text."""
+        if passages and step.is_inline and self._is_little(passages):
             self._judge_inline(step, passages, "response", True)
-        else:
+        elif passages:
             self.spawn_report(partial(self.judge, step, passages))
 
     def _is_little(self, passages: Sequence[Passage]) -> bool:
@@ -472,12 +473,12 @@ class StepSession:
         has_ended = False
         try:
             await _until_refused(self._judging, lambda step: self.judge_during(step, texts), self._refuse)
-            if isinstance(self.refusal, RefusedByStep):
+            if isinstance(self._refusal, RefusedByStep):
                 await self._note_refused(texts)
             has_ended = True
         finally:
             if not has_ended:  # nothing was found, but nothing was checked either
-                self.refusal = self.refusal or unavailable(self._judging[0].name, "cancelled", 1.0)
+                self._refusal = self._refusal or unavailable(self._judging[0].name, "cancelled", 1.0)
                 self._observers.note_hidden()
                 self._observers.note_refused(None)
             verdict.set()
@@ -490,35 +491,35 @@ class StepSession:
 
     def _refuse(self, error: GatewayError) -> None:
         """End the provider's work with ``error``, unless another step has refused the request."""
-        self.refusal = self.refusal or error
+        self._refusal = self._refusal or error
         self._observers.note_refused(None)
         if self._work is not None:
             self._work.cancel()
 
-    async def until_refused(self, work: Callable[[], Awaitable[R]]) -> R:
+    async def work_until_refused(self, work: Callable[[], Awaitable[R]]) -> R:
         """Return the result of ``work()``, requests to providers and waits for them. A refusal cancels it and is raised
         (``GatewayError``)."""
         if not self.awaits_verdict:
             return await work()
         with trio.CancelScope() as self._work:
-            if self.refusal is not None:
+            if self._refusal is not None:
                 self._work.cancel()
             await trio.lowlevel.checkpoint_if_cancelled()
             return await work()
-        assert self.refusal is not None, "only a refusal cancels the work"
+        assert self._refusal is not None, "only a refusal cancels the work"
         if self._verdict is not None:  # which also means that observers have the request
             await self._verdict.wait()
-        raise self.refusal
+        raise self._refusal
 
     @property
-    def has_ended_work(self) -> bool:
-        """Whether a refusal has cancelled the provider's work."""
-        return self._work is not None and self._work.cancel_called
+    def refusal(self) -> GatewayError | None:
+        """The refusal that has cancelled the provider's work."""
+        return self._refusal if self._work is not None and self._work.cancel_called else None
 
     @property
     def awaits_verdict(self) -> bool:
         """Whether a step that may refuse during the provider's work has not ended, or has refused."""
-        return self._verdict is not None and (self.refusal is not None or not self._verdict.is_set())
+        return self._verdict is not None and (self._refusal is not None or not self._verdict.is_set())
 
     async def await_verdict(self) -> None:
         """Wait for the steps that may refuse during the provider's work. Raises ``GatewayError`` for a refusal, and at
@@ -529,8 +530,8 @@ class StepSession:
             await self._verdict.wait()
         if scope.cancelled_caught:
             raise GatewayError.of(SHUTTING_DOWN)
-        if self.refusal is not None:
-            raise self.refusal
+        if self._refusal is not None:
+            raise self._refusal
 
 
 async def _until_refused(

@@ -77,9 +77,8 @@ class WholeStage(StepStage):
 
     async def judge(self) -> None:
         if self.is_over:
-            runs = self.runs_to_check()
-            passages = [run.passage(0) for run in runs]
-            await apply_masks((self,), await self.session.judge(self.step, passages) if runs else ())
+            passages = [run.passage(0) for run in self.runs_to_check()]
+            await apply_masks((self,), await self.session.judge(self.step, passages) if passages else ())
 
     def runs_to_check(self) -> list[Run]:
         """Return the runs that the step has to see."""
@@ -192,7 +191,15 @@ class WindowStage(RunningStage):
 
 
 class RestoringStage(HoldingStage):
-    """A stage that replaces the placeholders of this exchange by the client's own values."""
+    """A stage that replaces the placeholders of this exchange by the client's own values. ``keep`` gets the events
+    before that."""
+
+    keep: Callable[[Sequence[Event]], object] | None = None
+
+    async def feed(self, events: Sequence[Event]) -> list[Event]:
+        if self.keep is not None:
+            self.keep(events)
+        return await super().feed(events)
 
     async def judge(self) -> None:
         for run in self.runs:

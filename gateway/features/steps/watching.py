@@ -37,8 +37,9 @@ class WatchingStage(StepStage):
                 self.runs += filter(self.concerns, self.builder.add(event)[1])
                 self.builder.ended.clear()
                 if isinstance(event, AnswerEnd):
-                    self.is_over = True
-                    self._call()
+                    self.is_over = True  # a call without arguments has a name
+                    seen = [run for run in self.runs if run.length or run.part == "tool_calls"]
+                    self.session.report(self.step, tuple([run.passage(0) for run in seen]))
         return list(events)
 
     def take_back(self, block: int) -> None:
@@ -47,12 +48,6 @@ class WatchingStage(StepStage):
     def pass_on(self, block: int, text: str) -> None:
         if (run := self.builder.text_run(block)) is not None:
             run.add(text)
-
-    def _call(self) -> None:
-        """Call the step for the complete response. A call without arguments has a name."""
-        passages = tuple([run.passage(0) for run in self.runs if run.length or run.part == "tool_calls"])
-        if passages:
-            self.session.report(self.step, passages)
 
 
 class FlowingStage(RunningStage):

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import attrs
 import click
@@ -31,16 +30,13 @@ from gateway.features.steps.verdicts import RefusedByStep, StepRecords
 from providers.apis import CODECS
 from providers.framings import events_in, framing_of
 from providers.grammar import detect
-from providers.neutral.choices import MEMBERS, split_choices, split_other_choices
+from providers.neutral.choices import MEMBERS, ChoiceReaders, split_other_choices
 from providers.recordings import SUFFIXES, UnreadableRecording, read_recording
 from providers.request_api import possible_apis
 from streams.errors import GatewayError
 from streams.events import Api, Event, NativeItem
 from streams.surrogates import NOT_JSON
 from trigate.steps import Check, Finding, Moment, Passage
-
-if TYPE_CHECKING:
-    from providers.neutral.codec import Reader
 
 
 class TrialSession(StepSession):
@@ -221,23 +217,17 @@ def read_events(api: Api, data: bytes) -> list[list[Event]]:
         others = split_other_choices(data, api) if api in MEMBERS else []
         choices = [list(codec.read_answer(body)) for body in (data, *others)]
         return [[*_unread_texts_event(unread, api, data, choices), *choices[0]], *choices[1:]]
-    readers: dict[int, Reader] = {}
+    readers, framing = ChoiceReaders(api, codec.reader), framing_of(data)
     found: dict[int, list[Event]] = {0: []}
-    framing = framing_of(data)
-    for raw in events_in(data):
-        if (parsed := framing.parse(raw)) is not None:
-            name, text = parsed
-            events = {
-                choice: readers.setdefault(choice, codec.reader()).read_event(name, part)
-                for choice, part in split_choices(api, text).items()
-            }
-            found[0] += _unread_texts_event(unread, api, text, tuple(events.values()))
-            for choice, read in events.items():
-                found.setdefault(choice, []).extend(read)
+    for parsed in filter(None, map(framing.parse, events_in(data))):
+        by_choice = readers.read_event(*parsed)
+        found[0] += _unread_texts_event(unread, api, parsed[1], tuple(by_choice.values()))
+        for choice, events in by_choice.items():
+            found.setdefault(choice, []).extend(events)
     if not readers:
         raise GatewayError("invalid_request", "neither JSON nor a stream of events; give a request or a response")
-    for choice, reader in readers.items():
-        found[choice] += reader.close()
+    for choice, events in readers.close().items():
+        found[choice] += events
     return [found[choice] for choice in sorted(found)]
 
 
