@@ -19,7 +19,7 @@ from gateway.features.steps.transforms import StepTransform
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import offload
 from gateway.seams.open_response import OpenedResponse
-from gateway.streaming.lane import OPENING_COMMENTS, StreamProgress, count_characters, read_whole, too_large
+from gateway.streaming.lane import OPENING_COMMENTS, StreamProgress, read_whole, too_large
 from gateway.streaming.released import frame_of, frame_of_choices, frame_of_text
 from providers.apis import CODECS
 from providers.neutral.choices import MEMBERS, OTHER_CHOICE, ChoiceReaders
@@ -44,7 +44,6 @@ class CheckedStream(StepTransform):
 
     def __init__(self, checks: ResponseSteps, opened: OpenedResponse) -> None:
         super().__init__()
-        assert opened.framing is not None, "it is a stream"
         self.may_cut = checks.may_cut
         self.may_wait = checks.may_wait
         self.usage: Usage | None = None
@@ -54,8 +53,10 @@ class CheckedStream(StepTransform):
         self._codec = CODECS[opened.api]
         self._api = self._codec.api
         self._words = self._codec.wire.words
-        self._framing = opened.framing
-        self._splitter = opened.framing.splitter(opened.event_limit)
+        self._framing = opened.framing or self._codec.wire.framing
+        self._translates = checks.translates or opened.framing is None
+        """True if it releases events for the lane."""
+        self._splitter = self._framing.splitter(opened.event_limit)
         self._has_choices = opened.choices > 1
         self._waiting = StreamProgress()  # of the keep-alives that wait for a step
         self._opening: int | None = None
@@ -151,7 +152,7 @@ class CheckedStream(StepTransform):
                 if (read := self._read(raw, *parsed)) is None:
                     continue
                 by_choice, reported = read, read.get(0, ())
-                checks_bytes = self._failure is None and not self._checks.translates
+                checks_bytes = self._failure is None and not self._translates
                 if checks_bytes and (unread := await self._checks.unread_texts(self._api, parsed[1], by_choice)):
                     by_choice = {**by_choice, 0: [*unread, *reported]}
                     await trio.lowlevel.checkpoint()  # an event may have a thousand
@@ -187,7 +188,7 @@ class CheckedStream(StepTransform):
             self._opening = OPENING_COMMENTS if raw.startswith(b":") else None
         elif not reported and self._words.is_keep_alive(*parsed):
             self._opening = self._words.opening_keep_alives
-        if not self._checks.translates:
+        if not self._translates:
             clean = self._framing.without_remarks(raw, *(parsed or _NO_DATA))
             if clean is not raw and self._framing.parse(clean) is None:
                 reported = None
@@ -209,7 +210,7 @@ class CheckedStream(StepTransform):
             return None
         if plain.passed_length > LATER:
             self._chain(0).pass_on(plain)
-        if not self._checks.translates:
+        if not self._translates:
             return self._gate.release_text(len(text))
         if not text:
             return b""
@@ -225,8 +226,8 @@ class CheckedStream(StepTransform):
 
     async def _check_failure(self, failure: ErrorInfo, data: bytes) -> Mapping[int, Sequence[Event]]:
         """Return the events of a failure. Raises ``GatewayError`` if the client may not get its bytes."""
-        checked = await self._checks.check_failure(failure, b"" if self._checks.translates else data)
-        if checked is not failure and not self._checks.translates:
+        checked = await self._checks.check_failure(failure, b"" if self._translates else data)
+        if checked is not failure and not self._translates:
             raise GatewayError.of(checked)
         return {0: [checked]}
 
@@ -235,7 +236,7 @@ class CheckedStream(StepTransform):
         by_choice = self._readers.close()
         if self._plain is not None:
             by_choice[0] = [*self._leave_plain(self._plain), *by_choice.get(0, ())]
-        if not self._checks.translates:
+        if not self._translates:
             has_failed = any(isinstance(one, ErrorInfo) for one in by_choice.get(0, ()))
             self._gate.add(rest, by_choice, None, has_failed=has_failed)
         released = await self._feed(by_choice)
@@ -257,7 +258,7 @@ class CheckedStream(StepTransform):
         if self._awaits_verdict and any(released.values()):
             await self._checks.session.await_verdict()
             self._awaits_verdict = False
-        if self._checks.translates:
+        if self._translates:
             if self._has_choices:
                 ready = self._shown.take_ready(released, self._chains, holds_whole=self._checks.holds_whole)
                 return frame_of_choices(ready)
@@ -289,7 +290,7 @@ class CheckedStream(StepTransform):
         if event.block != plain.block or event.logprobs is not None or event.phase is not None:
             return {0: events}
         size = len(event.text)
-        if not self._checks.translates:
+        if not self._translates:
             if self._framing.without_remarks(raw, name, data) is not raw:
                 return {0: events}
             if (unread := self._checks.unread) is not None and not unread.has_text_alone(data, event):
@@ -340,19 +341,13 @@ class CheckedStream(StepTransform):
         return found
 
 
-class CheckedBody(StepTransform):
-    """A complete response of a conversation whose client requested a stream: a ``StreamTransform`` that gives the lane
-    events."""
+class CheckedBody(CheckedStream):
+    """A complete response of a conversation whose client requested a stream: one with all events at its end."""
 
     has_changed = True
 
     def __init__(self, checks: ResponseSteps, opened: OpenedResponse) -> None:
-        super().__init__()
-        self.usage: Usage | None = None
-        self.characters = 0
-        self.reader = Gate().reader
-        self._checks = checks
-        self._opened = opened
+        super().__init__(checks, opened)
         self._body = bytearray()
 
     async def feed(self, data: bytes) -> bytes:
@@ -362,19 +357,14 @@ class CheckedBody(StepTransform):
         return b""
 
     async def end(self) -> bytes:
-        body, change = bytes(self._body), self._opened.change
-        events = list(await offload(len(body), read_whole, CODECS[self._opened.api], body))
-        self.characters = sum(map(count_characters, events))
-        self.usage = next((event for event in reversed(events) if type(event) is Usage), None)
+        body = bytes(self._body)
+        events = await offload(len(body), read_whole, self._codec, body)
         try:
-            (released,) = await self._checks.check_whole(
-                [events if change is None else list(map(change, events))], len(body)
-            )
-        except RefusedByStep:
-            self._opened.note_refusal()
-            raise
-        self.is_clean = not self._checks.masked
-        return frame_of(released)
+            released = await self._feed({0: events})
+        except RefusedByStep as refused:
+            return self._stop_events(refused)
+        self._note_end()
+        return released
 
     def unsent_usage(self) -> Usage | None:
         return self.usage

@@ -39,4 +39,4 @@ def part_spans(passage: Passage) -> Iterator[tuple[int, int]]:
 
 def without_repetitions(findings: Sequence[Finding]) -> list[Finding]:
     """Return each of ``findings`` once: a joined text and its parts, or copies of a text, may have the same."""
-    return list({(one.label, id(one.passage), one.start, one.end): one for one in findings}.values())
+    return list({(one.label, id(one.passage), one.start, one.end, one.replacement): one for one in findings}.values())

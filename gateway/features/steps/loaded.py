@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -270,18 +270,6 @@ def concurrent_groups(steps: Sequence[LoadedStep]) -> tuple[tuple[LoadedStep, ..
     return tuple(map(tuple, groups))
 
 
-class FinishedQueues(Protocol):
-    """The queues of finished records for the observers of one configuration."""
-
-    async def run(self) -> None:
-        """Pass the records on until ``close``."""
-        ...
-
-    def close(self) -> None:
-        """End ``run``: no request uses the configuration any more, and no record waits."""
-        ...
-
-
 class StepSet:
     """The steps of one configuration, in the order of the file.
 
@@ -307,9 +295,7 @@ class StepSet:
         self.applied_to_all = AppliedSteps(self._checking) if self.is_for_all and self._checking else None
         """The steps that check each request, if they are the same for all."""
         self._applied: dict[tuple[LoadedStep, ...], AppliedSteps] = {}
-        self.finished: FinishedQueues | None = None
-        """The queues of the observers, if there are any."""
-        self._has_resources = bool(self.resources)
+        self._is_leased = bool(self.resources) or any(step.is_observer for step in self.steps)
         self._leases = 0
         self._is_begun = False
         self._unused = trio.Event()
@@ -356,8 +342,6 @@ class StepSet:
         Raises ``ConfigError`` for the first that fails. After a reload that is logged: the step checks nothing, so its
         ``unchecked`` decides."""
         self.begin()
-        if self.finished is not None:
-            nursery.start_soon(self.finished.run)
         if store is not None and not self.has_own_key and any(step.may_mask for step in self.steps):
             try:
                 self.mask_key = await stored_mask_key(store)
@@ -387,14 +371,12 @@ class StepSet:
     async def aclose(self, resources: Sequence[StepResource] | None = None) -> None:
         """Close ``resources``, by default all, the last one first."""
         self._keeping.cancel()
-        if self.finished is not None:
-            self.finished.close()
         for resource in reversed(self.resources if resources is None else resources):
             await resource.aclose()
 
     def lease(self, scope: RequestScope) -> None:
         """Keep the resources open until the response of a request is complete."""
-        if self._has_resources or self.finished is not None:
+        if self._is_leased:
             self.acquire()
             scope.hold(self.release)
 

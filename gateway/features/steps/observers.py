@@ -8,7 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias
 
 import attrs
 import trio
@@ -239,11 +239,12 @@ class ObserverQueues:
         content, finished = pending.content, pending.finished
         if content is None:
             return finished
-        request, response = await call_in_thread(partial(_read_texts, content))
+        request, response = await call_in_thread(lambda: (content.request, content.response))
         if pending.masks:
-            masking = TextMasking(finished, self.steps.mask_key)
-            request, response = await masking.mask(pending.masks, request, response)
-            self._sink.figures.steps.append(masking.records.fields())
+            records = StepRecords()
+            session = _RecordSession.of(finished, self.steps.mask_key, records)
+            request, response = await session.mask_texts(pending.masks, request, response)
+            self._sink.figures.steps.append(records.fields())
         return attrs.evolve(
             finished,
             request=None if request is None else request.decode("utf-8", "replace"),
@@ -267,10 +268,6 @@ class ObserverQueues:
         self._scope.cancel()
         for queue in self._queues:
             queue.close()
-
-
-def _read_texts(content: ObservedTexts) -> tuple[bytes | None, bytes | None]:
-    return content.request, content.response
 
 
 def _applies(step: LoadedStep, facts: ClientFacts, record: Record) -> bool:
@@ -299,6 +296,14 @@ class _RecordSession(StepSession):
     """The session of a finished record. A text that a step could not check is left out, even if the step only
     reports. Content that no step can read is no part of it."""
 
+    @classmethod
+    def of(cls, finished: Finished, key: bytes, records: StepRecords) -> Self:
+        common = Check(
+            "finished", (), finished.client, finished.group, finished.model, finished.target,
+            finished.endpoint or finished.api, finished.request_id, finished.run,
+        )  # fmt: skip
+        return cls(AppliedSteps(()), common, Placeholders(key, finished.client or ""), records, lambda _: None)
+
     def note_failure(self, failed: StepFailed, at: Moment = "response") -> None:
         super().note_failure(failed, at)
         if failed.step.unchecked == "refuse":
@@ -307,37 +312,21 @@ class _RecordSession(StepSession):
     def note_unreadable(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> None:
         return
 
-
-class TextMasking:
-    """The masks of the texts of one record. ``records`` are the outcomes of the steps."""
-
-    def __init__(self, finished: Finished, key: bytes) -> None:
-        self.records = StepRecords()
-        self._api = finished.endpoint or finished.api
-        common = Check(
-            "finished", (), finished.client, finished.group, finished.model, finished.target, self._api,
-            finished.request_id, finished.run,
-        )  # fmt: skip
-        placeholders = Placeholders(key, finished.client or "")
-        self._session = _RecordSession(AppliedSteps(()), common, placeholders, self.records, lambda _: None)
-
-    async def mask(
+    async def mask_texts(
         self, steps: Sequence[LoadedStep], request: bytes | None, response: bytes | None
     ) -> tuple[bytes | None, bytes | None]:
         """Return both texts with their masks, ``None`` in place of a text that a step refuses or could not check."""
-        answers = answer_table_for(self._api)
+        answers = answer_table_for(self.api)
         events = attrs.evolve(answers, shape=array(answers.shape))  # the response of a stream may be a list of these
-        request = await self._mask(steps, partial(RequestTexts, table_for(self._api)), request)
+        request = await self._mask(steps, partial(RequestTexts, table_for(self.api)), request)
         return request, await self._mask(steps, partial(AnswerTexts, events), response)
 
     async def _mask(
         self, steps: Sequence[LoadedStep], read: Callable[[bytes], RequestTexts], body: bytes | None
     ) -> bytes | None:
-        if body is None:
-            return None
         try:
-            texts = await call_in_thread(partial(read, body))
-            return (await self._session.check_texts(steps, texts, "finished")).body
+            texts = None if body is None else await call_in_thread(partial(read, body))
+            return None if texts is None else (await self.check_texts(steps, texts, "finished")).body
         except (GatewayError, NotJson):
             return None
 
@@ -371,17 +360,19 @@ class FinishedRecords:
         self._room = TextRoom()
         self._queues: list[ObserverQueues] = []
 
-    def use(self, steps: StepSet | None, group_of: Callable[[str | None], str | None]) -> None:
-        """Use the observers of ``steps`` for new exchanges, whose clients have the groups of ``group_of``."""
+    def use(self, steps: StepSet, group_of: Callable[[str | None], str | None]) -> ObserverQueues | None:
+        """Use the observers of ``steps`` for new exchanges, whose clients have the groups of ``group_of``. Return their
+        queues, ``None`` without any."""
         if self._current is not None and self._current.steps is steps:
             self._current.group_of = group_of
-            return
+            return self._current
         self._current = None
-        if steps is not None and any(step.is_observer for step in steps.steps):
-            steps.finished = self._current = ObserverQueues(steps, group_of, self)
+        if any(step.is_observer for step in steps.steps):
+            self._current = ObserverQueues(steps, group_of, self)
             if not self._queues:
                 self._finishers.append(self.finish)
             self._queues.append(self._current)
+        return self._current
 
     def forget_closed(self) -> None:
         """Drop the queues that are closed, because they refer to the steps of a replaced configuration."""

@@ -10,7 +10,7 @@ from gateway.features.steps.advice import consequences
 from gateway.features.steps.conversations import begin_checks, check_items, check_turns
 from gateway.features.steps.loaded import StepSet
 from gateway.features.steps.loading import load_steps
-from gateway.features.steps.observers import FinishedRecords
+from gateway.features.steps.observers import FinishedRecords, ObserverQueues
 from gateway.features.steps.sessions import OpenedSteps, admit_endpoint, admit_kept
 from gateway.features.steps.settings import steps_of
 from gateway.http.late_imports import load_module
@@ -54,7 +54,7 @@ class OpenSteps(OpenedSteps):
 
     has_tasks = True
 
-    def __init__(self, config: Config, ports: Ports, steps: StepSet, finished: "FinishedRecords | None") -> None:
+    def __init__(self, config: Config, ports: Ports, steps: StepSet, finished: FinishedRecords | None) -> None:
         self.settings = steps_of(config)
         self.steps = steps
         self.finished = finished
@@ -65,6 +65,7 @@ class OpenSteps(OpenedSteps):
             observe=() if finished is None else (finished.observe,),
         )
         self.remarks = tuple(consequences(config, steps))
+        self._queues: ObserverQueues | None = None
         self._store = ports.store
         self._is_reload = ports.is_reload
         self._group_of = ports.authenticator.find_group
@@ -80,13 +81,15 @@ class OpenSteps(OpenedSteps):
     def use(self) -> None:
         self.steps.begin()  # before those of the configuration before end
         if self.finished is not None:
-            self.finished.use(self.steps, self._group_of)
+            self._queues = self.finished.use(self.steps, self._group_of)
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Open the resources, and close them after ``ending``. Raises ``ConfigError`` if one fails at the start."""
-        steps = self.steps
+        steps, queues = self.steps, self._queues
         try:
             async with trio.open_nursery() as nursery:
+                if queues is not None:
+                    nursery.start_soon(queues.run)
                 if self._is_reload:
                     task_status.started()  # a step without its resource checks nothing meanwhile
                 await steps.open(nursery, self._store, is_reload=self._is_reload)
@@ -94,7 +97,8 @@ class OpenSteps(OpenedSteps):
                     task_status.started()
                 await ending.wait()
                 await steps.finish()
-                if self.finished is not None:
+                if queues is not None and self.finished is not None:
+                    queues.close()
                     self.finished.forget_closed()
         except BaseExceptionGroup:
             if steps.failed is not None:

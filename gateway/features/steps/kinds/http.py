@@ -16,7 +16,7 @@ from configfile.keys import setting
 from configfile.kinds import HeaderName, Secret, Url
 from gateway.features.steps.kinds import KindContext
 from gateway.features.steps.kinds.differences import changes_between
-from gateway.features.steps.kinds.services import CheckingService, SentPiece, batches_of, pieces_of
+from gateway.features.steps.kinds.services import CheckingService, SentPiece
 from gateway.features.steps.runner import UncheckedText
 from gateway.http.offload import offload
 from streams.events import APIS
@@ -68,20 +68,13 @@ class HttpStep(CheckingService):
         self._restores = context.restores
         self._held_back: WeakKeyDictionary[Passage, int] = WeakKeyDictionary()
 
-    async def __call__(self, check: Check) -> list[Finding]:
-        """Return the findings. Raises ``UncheckedText``."""
-        findings: dict[Any, Finding] = {}
-        for batch in batches_of([*pieces_of(check.passages)]):
-            request = GuardRequest(check, batch)
-            reply = await self.post(request.content(self._params), request.size)
-            found, held_back = await offload(request.size, request.read, reply)
-            for one in found:  # the pieces of a text overlap
-                if self._restores:  # only the gateway's own placeholders are unique
-                    one = attrs.evolve(one, replacement=None)
-                findings[id(one.passage), one.label, one.start, one.end, one.replacement] = one
-            for passage, length in held_back.items():
-                self._held_back[passage] = length
-        return list(findings.values())
+    async def check_batch(self, check: Check, batch: Sequence[SentPiece]) -> Sequence[Finding]:
+        request = GuardRequest(check, batch)
+        reply = await self.post(request.content(self._params), request.size)
+        found, held_back = await offload(request.size, request.read, reply)
+        self._held_back.update(held_back)
+        # Of all replacements, only the gateway's own placeholders are unique.
+        return [attrs.evolve(one, replacement=None) for one in found] if self._restores else found
 
     def held_back(self, passage: Passage) -> int:
         """Return ``stream_holdback_chars`` of the reply for ``passage``."""

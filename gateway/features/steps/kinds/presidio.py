@@ -11,7 +11,7 @@ from configfile.keys import Kind, setting
 from configfile.kinds import HeaderName, Secret, Url, any_of, read_amount, text_shape
 from configfile.wording import Wrong, describe
 from gateway.features.steps.kinds import KindContext
-from gateway.features.steps.kinds.services import CheckingService, SentPiece, batches_of, pieces_of
+from gateway.features.steps.kinds.services import CheckingService, SentPiece
 from gateway.features.steps.runner import UncheckedText
 from trigate.steps import Check, Finding
 
@@ -65,15 +65,11 @@ class PresidioStep(CheckingService):
         }
         self._options = {name: value for name, value in options.items() if value not in (None, ())}
 
-    async def __call__(self, check: Check) -> list[Finding]:
-        """Return the findings. Raises ``UncheckedText``."""
-        findings: dict[Any, Finding] = {}
-        for batch in batches_of([one for one in pieces_of(check.passages) if one.text]):
-            size = sum(len(one.text) for one in batch)
-            reply = await self.post({"text": [one.text for one in batch], **self._options}, size)
-            for one in _findings(batch, reply):  # the pieces of a text overlap
-                findings[id(one.passage), one.label, one.start, one.end] = one
-        return list(findings.values())
+    async def check_batch(self, check: Check, batch: Sequence[SentPiece]) -> Sequence[Finding]:
+        if not (sent := [one for one in batch if one.text]):
+            return ()
+        texts = [one.text for one in sent]
+        return [*_findings(sent, await self.post({"text": texts, **self._options}, sum(map(len, texts))))]
 
 
 def _findings(pieces: Sequence[SentPiece], reply: Any) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Any, Final, Self
 import attrs
 import msgspec
 
-from gateway.features.steps.joined_texts import part_spans
+from gateway.features.steps.joined_texts import part_spans, without_repetitions
 from gateway.features.steps.json_texts import without_surrogates
 from gateway.features.steps.kinds import KindContext
 from gateway.features.steps.runner import UncheckedText
@@ -17,7 +17,7 @@ from gateway.upstream.errors import UpstreamError
 from gateway.upstream.request import UpstreamRequest
 from streams.errors import GatewayError
 from streams.surrogates import NOT_JSON
-from trigate.steps import Passage
+from trigate.steps import Check, Finding, Passage
 
 LONGEST_REPLY: Final = 2**20
 """Bytes of a reply."""
@@ -92,6 +92,17 @@ class CheckingService:
     ) -> None:
         if self._upstream is not None:
             await self._upstream.aclose()
+
+    async def __call__(self, check: Check) -> list[Finding]:
+        """Return the findings. Raises ``UncheckedText``."""
+        found: list[Finding] = []
+        for batch in batches_of([*pieces_of(check.passages)]):
+            found += await self.check_batch(check, batch)
+        return without_repetitions(found)  # the pieces of a text overlap
+
+    async def check_batch(self, check: Check, batch: Sequence[SentPiece]) -> Sequence[Finding]:
+        """Return the findings in the texts of one request. Raises ``UncheckedText``."""
+        raise NotImplementedError
 
     async def post(self, content: Mapping[str, Any], size: int) -> Any:
         """Send ``content``, texts of ``size`` characters, and return the JSON of the reply.
