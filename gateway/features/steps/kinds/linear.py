@@ -103,8 +103,8 @@ class Characters(dict[int, str]):
 class State(dict[str | int, Any]):
     """A state of the deterministic automaton: the next state by class, or by ``WORD`` of classes.
 
-    It equals only itself. ``accepts`` are the classes before which a match ends. A word in which matches end has a
-    ``Hit``."""
+    It equals only itself. ``accepts`` are the classes before which a match ends. A word in which matches end has the
+    next state with the indexes of these ends among its classes."""
 
     __slots__ = ("accepts", "automaton", "is_end", "kind", "nodes")
     __hash__ = object.__hash__  # type: ignore[assignment]
@@ -119,16 +119,6 @@ class State(dict[str | int, Any]):
 
     def __missing__(self, key: str | int) -> Any:
         return self.automaton.step(self, key) if isinstance(key, str) else self.automaton.step_word(self, key)
-
-
-class Hit:
-    """The state after several classes of characters, and the indexes at which matches end among them."""
-
-    __slots__ = ("ends", "state")
-
-    def __init__(self, state: State, ends: tuple[int, ...]) -> None:
-        self.state = state
-        self.ends = ends
 
 
 class Automaton:
@@ -154,7 +144,7 @@ class Automaton:
         state[char] = found
         return found
 
-    def step_word(self, state: State, word: int) -> "State | Hit":
+    def step_word(self, state: State, word: int) -> State | tuple[State, tuple[int, ...]]:
         """Return the state after ``state`` and a word of classes, from its end, and remember it, unless there are too
         many."""
         classes = word.to_bytes(WORD, sys.byteorder).decode("latin-1")
@@ -164,7 +154,7 @@ class Automaton:
             if classes[index] in at.accepts:
                 ends.append(index)
             at = following
-        found: State | Hit = Hit(at, tuple(ends)) if ends else at
+        found = (at, tuple(ends)) if ends else at
         if self._words_left:
             self._words_left -= 1
             state[word] = found
@@ -218,24 +208,18 @@ class Automaton:
                 raise Wrong("the pattern is too complex", ADVICE)
 
 
-class Classes:
-    """A text with the class of each original character. ``blocks`` yields its parts, as machine words if possible."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def blocks(self) -> Iterator[tuple[list[int] | None, str]]:
-        text = self.text
-        try:
-            data = memoryview(text.encode("latin-1"))
-        except UnicodeEncodeError:  # a pattern with very many classes
-            yield None, text
-            return
-        last = len(data) - len(data) % WORD
-        for at in range(0, last, BLOCK):
-            end = min(at + BLOCK, last)
-            yield data[at:end].cast("I").tolist(), text[at:end]
-        yield None, text[last:]
+def _blocks(classes: str) -> Iterator[tuple[list[int] | None, str]]:
+    """Yield the parts of a text with the class of each original character, as machine words if possible."""
+    try:
+        data = memoryview(classes.encode("latin-1"))
+    except UnicodeEncodeError:  # a pattern with very many classes
+        yield None, classes
+        return
+    last = len(data) - len(data) % WORD
+    for at in range(0, last, BLOCK):
+        end = min(at + BLOCK, last)
+        yield data[at:end].cast("I").tolist(), classes[at:end]
+    yield None, classes[last:]
 
 
 _CATEGORIES: Final = {
@@ -408,7 +392,7 @@ class LinearPattern:
 
     def is_in(self, text: str) -> bool:
         """Return whether a match is anywhere in ``text``."""
-        return bool(self._first_characters(Classes(text.translate(self._characters)), EDGE))
+        return bool(self._first_characters(text.translate(self._characters), EDGE))
 
     def spans(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield the spans of the longest matches between two positions; the character before them is context."""
@@ -417,7 +401,7 @@ class LinearPattern:
         before: object = EDGE if start == 0 else IN_WORD.match(text, start - 1) is not None
         piece = text[start:end].translate(self._characters)
         at, dead_ends = 0, set[tuple[State, int]]()
-        for first in self._first_characters(Classes(piece), before):
+        for first in self._first_characters(piece, before):
             if first >= at:
                 kind = before if first == 0 else self._characters.signatures[ord(piece[first - 1])][-1]
                 at = self._end_of(piece, first, kind, dead_ends)
@@ -426,13 +410,13 @@ class LinearPattern:
     def open_from(self, text: str, start: int, end: int) -> int:
         """Return the first position between two positions at which a match may begin that continues after ``end``."""
         before: object = EDGE if start == 0 else IN_WORD.match(text, start - 1) is not None
-        classes = Classes(text[start:end].translate(self._characters))
+        classes = text[start:end].translate(self._characters)
         state, hits = self._hits_before(self._open, self._open.state(self._nodes, EDGE), classes)
         if self._open.accepts(state, before):
             return start
         return start + hits[-1][0] + hits[-1][1][-1] + 1 if hits else end
 
-    def _first_characters(self, classes: "Classes", before: object) -> list[int]:
+    def _first_characters(self, classes: str, before: object) -> list[int]:
         """Return the positions at which matches begin."""
         state, hits = self._hits_before(self._starts, self._starts.first(EDGE), classes)
         found = [at + index + 1 for at, indexes in hits for index in indexes]
@@ -442,19 +426,19 @@ class LinearPattern:
 
     @staticmethod
     def _hits_before(
-        automaton: Automaton, state: State, classes: "Classes"
+        automaton: Automaton, state: State, classes: str
     ) -> tuple[State, list[tuple[int, tuple[int, ...]]]]:
         """Return the state of a reversed automaton after all ``classes``, and the words in which it accepts, from the
         last one: their positions, and the indexes of the characters before which it accepts."""
-        end, hits = len(classes.text), list[tuple[int, tuple[int, ...]]]()
-        for words, text in reversed(list(classes.blocks())):
+        end, hits = len(classes), list[tuple[int, tuple[int, ...]]]()
+        for words, text in reversed(list(_blocks(classes))):
             if words is not None and automaton.has_words:
                 for word in reversed(words):
                     end -= WORD
                     following = state[word]
-                    if following.__class__ is Hit:
-                        hits.append((end, following.ends))
-                        following = following.state
+                    if following.__class__ is tuple:
+                        following, ends = following
+                        hits.append((end, ends))
                     state = following
             else:
                 for char in reversed(text):
