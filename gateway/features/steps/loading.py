@@ -109,6 +109,9 @@ def _load_step(
     has_action = settings.action is not None or options.action is not None
     observes = row is None and set(plan.at) == {"finished"} and not has_action
     step = _make_code(target, settings, observes=observes) if row is None else _make_kind(row, settings, ca_path)
+    moments = plan.at
+    if settings.scope.entries is not None:  # they are known before an attempt, which then waits for the step
+        moments = tuple(dict.fromkeys("request" if moment == "during" else moment for moment in moments))
     resource = StepResource(settings.name, step) if _is_context(step) else None
     if resource is None:
         _check_labels(step, plan)
@@ -116,7 +119,7 @@ def _load_step(
         settings.name,
         order,
         settings,
-        plan.at,  # type: ignore[arg-type]
+        moments,  # type: ignore[arg-type]
         plan.action,  # type: ignore[arg-type]
         plan.hold,  # type: ignore[arg-type]
         frozenset(plan.parts),  # type: ignore[arg-type]

@@ -115,7 +115,7 @@ def test_explain_has_a_line_for_each_step_of_the_client(file):
     path = file(steps)
     result = invoke("explain", "gpt-5", "--config", path, "--key", "app").stdout
     assert "steps    1. projects: masks; request: runs before the request is sent, at most 5 s" in result
-    assert "2. judge (for attempts at openai*): refuses; during: runs while the provider works" in result
+    assert "2. judge (for attempts at openai*): refuses; request: runs before the request is sent" in result
     assert "text arrives 100 characters later (hold: 100)" in result
     assert "3. wanted (if the request lists it): refuses; response: the first token waits" in result
     assert "lane     byte" in result

@@ -46,6 +46,7 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "stop": {"action": "refuse", "refusal": {"as": "stop", "message": "Not here."}},
     "cloud": {"action": "mask", "for": {"entries": ["cloud"]}},
     "cloud-refuse": {"action": "refuse", "at": ["request"], "for": {"entries": ["cloud"]}},
+    "cloud-during": {"action": "refuse", "at": ["during"], "for": {"entries": ["cloud"]}},
     "cloud-stop": {
         "action": "refuse",
         "at": ["request"],
@@ -149,7 +150,7 @@ def test_a_fallback_to_a_cloud_is_masked(gateway, upstream, failing, stream):
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", ALL)
 @pytest.mark.parametrize("model", ["both", "cloud-first"])
-@pytest.mark.parametrize("client", ["cloud-refuse", "cloud-stop"])
+@pytest.mark.parametrize("client", ["cloud-refuse", "cloud-during", "cloud-stop"])
 def test_no_attempt_follows_a_refusal_or_a_stop_before_an_attempt(
     gateway, upstream, failing, stream, api, model, client
 ):
@@ -158,11 +159,11 @@ def test_no_attempt_follows_a_refusal_or_a_stop_before_an_attempt(
     upstream.script(Script(text="fine"))
     more = {"store": False} if api in ("responses", "interactions") else {}
     status, headers, body = ask(gateway, client, "about falcon-12", model=model, stream=stream, api=api, **more)
-    assert (status, upstream.seen) == (400 if client == "cloud-refuse" else 200, []), body
+    assert (status, upstream.seen) == (200 if client == "cloud-stop" else 400, []), body
     assert headers["x-trigate-refused-by"] == client
     assert len(failing.seen) <= (model == "both") * 5
     assert b"falcon" not in body
-    if client == "cloud-refuse":
+    if client != "cloud-stop":
         assert b"content_filter" in body
         return
     assert b"Not there." in body

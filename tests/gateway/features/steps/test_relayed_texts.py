@@ -112,9 +112,9 @@ async def test_a_masked_value_reaches_neither_provider_nor_client(case):
 
 @pytest.mark.sample(5)
 @cases
-@pytest.mark.parametrize("moment", ["request", "during"])
-async def test_a_refused_request_is_a_400_and_nothing_is_sent(case, moment):
-    async with with_steps(case, step(at=[moment])) as (served, provider):
+@pytest.mark.parametrize(("moment", "scope"), [("request", {}), ("during", {}), ("during", {"entries": ["*"]})])
+async def test_a_refused_request_is_a_400_and_nothing_is_sent(case, moment, scope):
+    async with with_steps(case, step(at=[moment], **{"for": scope})) as (served, provider):
         lines = SettledLines(served)
         found = await served.post(case.path, json={"model": "m-1", **case.body})
         assert found.status_code == 400
@@ -122,7 +122,7 @@ async def test_a_refused_request_is_a_400_and_nothing_is_sent(case, moment):
         assert b"falcon" not in found.content
         assert found.headers["x-trigate-refused-by"] == "words"
         assert found.headers["x-should-retry"] == "false"
-        assert moment == "during" or not provider.asked
+        assert (moment == "during" and not scope) or not provider.asked
         (line,) = await lines.next()
         assert (line["ended"], line["refused_by"]) == ("refused", "words")
         assert not line.get("cost_usd")
