@@ -20,9 +20,10 @@ from providers.endpoints.endpoint import ENDPOINTS
 
 def describe_step(step: LoadedStep) -> str:
     """Return one line about a step: its moments and actions, and what the client waits for."""
+    scope = step.settings.scope
     conditions = [
-        *(["if the request lists it"] if step.scope.on_request else []),
-        *(["for attempts at " + ", ".join(step.scope.entries)] if step.scope.entries is not None else []),
+        *(["if the request lists it"] if scope.on_request else []),
+        *(["for attempts at " + ", ".join(scope.entries)] if scope.entries is not None else []),
     ]
     when = f" ({'; '.join(conditions)})" if conditions else ""
     moments = "; ".join(_describe_moment(step, moment) for moment in step.moments)
@@ -51,7 +52,7 @@ def _describe_moment(step: LoadedStep, moment: str) -> str:
 
 
 def _describe_deadline(step: LoadedStep) -> str:
-    return "" if step.is_inline else f", at most {step.deadline:g} s"
+    return "" if step.is_inline else f", at most {step.settings.deadline:g} s"
 
 
 def _describe_hold(step: LoadedStep) -> str:
@@ -68,7 +69,7 @@ def _describe_hold(step: LoadedStep) -> str:
 
 def changes_responses(step: LoadedStep) -> bool:
     """Return whether the step may mask responses, or restore values in them."""
-    return step.restore or (step.at("response") and step.may_mask and not step.only_reports)
+    return step.settings.restore or (step.at("response") and step.may_mask and not step.only_reports)
 
 
 def steps_of_request(
@@ -100,7 +101,7 @@ def consequences(config: Config, steps: StepSet) -> Iterator[tuple[Remark, str]]
     if not _has_mask_key(config) and any(step.may_mask for step in enforcing):
         yield "warning", "steps: masks change with each restart: set signing_key, or a state_storage that lasts"
     storage = config.state_storage
-    if any(step.restore for step in enforcing) and storage is not None and not storage.encryption_key:
+    if any(step.settings.restore for step in enforcing) and storage is not None and not storage.encryption_key:
         text = (
             "steps: stored turns contain the values that masks hide, because of `restore`: set "
             "state_storage.encryption_key"

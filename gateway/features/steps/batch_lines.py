@@ -171,7 +171,7 @@ class LineChecks:
         return [
             step.name
             for step in (() if session is None else session.steps)
-            if (step.at("request") or step.at("during")) and not step.only_reports and step.unchecked == "refuse"
+            if (step.at("request") or step.at("during")) and step.refuses_unchecked
         ]
 
     def require_checked(self, names: frozenset[str]) -> None:
@@ -188,7 +188,7 @@ class LineChecks:
     def _refuse_unreadable(self, what: str) -> None:
         session = self._session("", None)
         for step in () if session is None else session.steps:
-            if step.at("response") and not step.only_reports and step.unchecked == "refuse":
+            if step.at("response") and step.refuses_unchecked:
                 raise unchecked_content(step.name, what)
 
     def _session(self, endpoint: str, model: str | None) -> SessionChecks | None:

@@ -41,7 +41,7 @@ def closes_endpoint(step: LoadedStep, endpoint: str) -> bool:
 
     A step that only reports, or passes unchecked content, closes nothing; nor does one for other endpoints."""
     carried = PARTS_BY_ENDPOINT.get(endpoint)  # type: ignore[call-overload]
-    if carried is None or endpoint in CHECKED_ENDPOINTS or step.only_reports or step.unchecked == "pass":
+    if carried is None or endpoint in CHECKED_ENDPOINTS or not step.refuses_unchecked:
         return False
     if step.only_finished or not step.parts & carried:
         return False

@@ -16,7 +16,7 @@ from gateway.config.patterns import matches
 from gateway.features.steps.breaker import StepBreakers
 from gateway.features.steps.mask_key import keep_mask_key, stored_mask_key
 from gateway.features.steps.resources import StepResource, describe_error
-from gateway.features.steps.settings import StepRefusal, StepScope, StepSettings, Unchecked
+from gateway.features.steps.settings import StepScope, StepSettings
 from gateway.features.steps.slots import StepSlots
 from gateway.http.request_scope import RequestScope
 from gateway.stores.errors import Unavailable
@@ -102,24 +102,16 @@ class LoadedStep:
     is_inline: bool = False
     remembers: bool = False
     wants_content: bool = False
-    unchecked: Unchecked = _computed_field(lambda self: self.settings.unchecked)  # noqa: RUF009
     may_mask: bool = _computed_field(lambda self: "mask" in self.configured_actions)
     """True if the step may mask text. A mask that it returns otherwise is a refusal in responses."""
     only_reports: bool = _computed_field(lambda self: self.configured_actions <= {"report"})
     """True if the step changes, holds and delays nothing."""
     reports_later: bool = _computed_field(lambda self: self.only_reports and not self.is_inline)
     """True if no request waits for the calls of the step, which only reports."""
-    scope: StepScope = _computed_field(lambda self: self.settings.scope)  # noqa: RUF009
-    latest: bool = _computed_field(lambda self: self.settings.latest)
-    restore: bool = _computed_field(lambda self: self.settings.restore)
-
-    @property
-    def deadline(self) -> float:
-        return self.settings.deadline
-
-    @property
-    def refusal(self) -> StepRefusal:
-        return self.settings.refusal
+    refuses_unchecked: bool = _computed_field(
+        lambda self: self.settings.unchecked == "refuse" and not self.only_reports
+    )
+    """True if the step refuses content that it could not check."""
 
     @property
     def callable(self) -> Any:
@@ -138,19 +130,19 @@ class LoadedStep:
 
     def applies(self, facts: ClientFacts) -> bool:
         """Return whether the step applies to a request, if an entry that ``applies_to_entry`` serves it."""
-        return is_in_scope(self.scope, self.name, facts)
+        return is_in_scope(self.settings.scope, self.name, facts)
 
     @property
     def is_for_some_entries(self) -> bool:
         """Whether the step depends on the entry, and so runs before the first attempt at one."""
-        return self.scope.entries is not None
+        return self.settings.scope.entries is not None
 
     def applies_to_entry(self, entry_name: str) -> bool:
-        return matches(self.scope.entries, (entry_name,))
+        return matches(self.settings.scope.entries, (entry_name,))
 
     def covers_endpoint(self, endpoint: str) -> bool:
         """Return whether ``for`` includes ``endpoint``."""
-        return matches(self.scope.endpoints, (endpoint,))
+        return matches(self.settings.scope.endpoints, (endpoint,))
 
     def action_for(self, label: str, returned: Action | None = None) -> Action:
         """Return the action for a finding with ``label``; ``returned`` is the one in the finding itself."""
@@ -205,7 +197,7 @@ class AnswerSteps:
         lambda self: tuple(one for one in self.steps if not one.only_reports)
     )
     may_change: bool = _computed_field(
-        lambda self: any(one.may_mask or one.refusal.form == "stop" for one in self.steps)
+        lambda self: any(one.may_mask or one.settings.refusal.form == "stop" for one in self.steps)
     )
     may_cut: bool = _computed_field(lambda self: any(one.hold == "nothing" for one in self._enforcing))
     may_wait: bool = _computed_field(lambda self: not all(one.is_inline for one in self.steps))
@@ -237,14 +229,11 @@ class AppliedSteps:
     for_entries: tuple[LoadedStep, ...] = _computed_field(lambda self: self._steps_at("request", for_entries=True))
     groups: tuple[tuple[LoadedStep, ...], ...] = _computed_field(lambda self: concurrent_groups(self.at_request))
     parts: frozenset[Part] = _computed_field(lambda self: frozenset(part for one in self.steps for part in one.parts))
-    _enforcing: tuple[LoadedStep, ...] = _computed_field(
-        lambda self: tuple(one for one in self.steps if not one.only_reports)
-    )
-    enforces: bool = _computed_field(lambda self: bool(self._enforcing))
-    refuses_unchecked: bool = _computed_field(lambda self: any(one.unchecked == "refuse" for one in self._enforcing))
-    restores: bool = _computed_field(lambda self: any(one.restore for one in self.steps))
+    enforces: bool = _computed_field(lambda self: not all(one.only_reports for one in self.steps))
+    refuses_unchecked: bool = _computed_field(lambda self: any(one.refuses_unchecked for one in self.steps))
+    restores: bool = _computed_field(lambda self: any(one.settings.restore for one in self.steps))
     may_hide_later: bool = _computed_field(
-        lambda self: any(one.at("during") or one in self.for_entries for one in self._enforcing)
+        lambda self: any(not one.only_reports for one in (*self.at_during, *self.for_entries))
     )
     _answers: dict[str, AnswerSteps] = attrs.field(factory=dict, init=False)
 
@@ -290,7 +279,7 @@ class StepSet:
         self.needs_run = any(not step.is_inline for step in self.steps)
         """True if a step or an observer gets the client's name for a group of requests. Built-in kinds ignore it."""
         self._checking = tuple(step for step in self.steps if not step.only_finished)
-        self.is_for_all = all(step.scope.is_for_all for step in self._checking)
+        self.is_for_all = all(step.settings.scope.is_for_all for step in self._checking)
         """True if every step that checks applies to every request."""
         self.applied_to_all = AppliedSteps(self._checking) if self.is_for_all and self._checking else None
         """The steps that check each request, if they are the same for all."""

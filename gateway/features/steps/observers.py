@@ -151,10 +151,10 @@ class ObserverQueue:
         """Call the observer with ``batch``; a failure is logged without texts, and the batch is lost."""
         step, reason = self.step, None
         try:
-            with trio.move_on_after(step.deadline) as scope:
+            with trio.move_on_after(step.settings.deadline) as scope:
                 await call_function(step, None, [await self._complete(one) for one in batch])
             if scope.cancelled_caught:
-                reason, detail = "deadline", f"no result within {step.deadline:g} s"
+                reason, detail = "deadline", f"no result within {step.settings.deadline:g} s"
         except trio.Cancelled:
             self._lost(step.name, "shutdown", len(batch))
             raise
@@ -208,7 +208,7 @@ class ObserverQueues:
     def wants_content(self, client: str | None) -> bool:
         """Return whether an observer may want the texts of a client's requests."""
         group = self.group_of(client)
-        scopes = (one.step.scope for one in self._queues if one.step.wants_content)
+        scopes = (one.step.settings.scope for one in self._queues if one.step.wants_content)
         return any(matches(one.clients, (client,)) and matches(one.groups, (group,)) for one in scopes)
 
     def add(self, record: Record, line: Mapping[str, Any], content: ObservedTexts | None) -> None:
@@ -306,7 +306,7 @@ class _RecordSession(StepSession):
 
     def note_failure(self, failed: StepFailed, at: Moment = "response") -> None:
         super().note_failure(failed, at)
-        if failed.step.unchecked == "refuse":
+        if failed.step.settings.unchecked == "refuse":
             raise unavailable(failed.step.name, failed.reason, failed.retry_after)
 
     def note_unreadable(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> None:

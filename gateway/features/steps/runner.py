@@ -208,7 +208,7 @@ async def _call_guarded(step: LoadedStep, check: Check) -> list[Finding]:
 
 
 async def _checked_call(step: LoadedStep, check: Check) -> list[Finding]:
-    with trio.move_on_after(step.deadline) as scope:
+    with trio.move_on_after(step.settings.deadline) as scope:
         try:
             if step.is_inline:
                 found = await offload(work_on(check.passages), step.function, check)
@@ -228,7 +228,7 @@ async def _checked_call(step: LoadedStep, check: Check) -> list[Finding]:
         except BaseException as error:
             raise StepFailed(step, "error", f"it raised {error_place(error)}") from None
     assert scope.cancelled_caught
-    raise StepFailed(step, "deadline", f"no result within {step.deadline:g} s")
+    raise StepFailed(step, "deadline", f"no result within {step.settings.deadline:g} s")
 
 
 async def call_function(step: LoadedStep, client: str | None, argument: Any) -> Any:

@@ -174,7 +174,7 @@ class StepSession:
         except StepFailed as failed:
             record.failure = failed.reason
             record.add("unchecked")
-            if is_withheld := step.unchecked == "refuse" or failed.reason == "too_many":
+            if is_withheld := step.refuses_unchecked or failed.reason == "too_many":
                 self._observers.note_hidden()
             return is_withheld
         labels = [one.label for one in findings if step.action_for(one.label, one.action) != "report"]
@@ -240,7 +240,7 @@ class StepSession:
             self._observers.note_hidden()
             raise refusal(step, f"more than {MOST_FINDINGS:,} values", SUBJECTS[at])
         record.add("unchecked")
-        if step.unchecked == "refuse" and not step.only_reports:
+        if step.refuses_unchecked:
             self._observers.note_hidden()
             raise unavailable(step.name, failed.reason, failed.retry_after)
 
@@ -334,10 +334,7 @@ class StepSession:
                 if step.reports_later:
                     group = await self._start_reports(group, texts)
                     break
-            if len(group) > 1:
-                if edits := await self._judge_together(group, texts, at):
-                    texts = await self._with_edits(group[0], texts, edits, at)
-            elif group and (edits := await self._find_edits(group[0], texts, at)):
+            if group and (edits := await self._find_edits(group, texts, at)):
                 texts = await self._with_edits(group[0], texts, edits, at)
         return texts
 
@@ -372,30 +369,49 @@ class StepSession:
         record = self.records.of(step.name, at)
         record.failure = "unreadable"
         record.add("unchecked")
-        if step.unchecked == "refuse" and not step.only_reports:
+        if step.refuses_unchecked:
             self._observers.note_hidden()
             raise unchecked_content(step.name, path)
 
-    async def _find_edits(self, step: LoadedStep, texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
-        passages = await self._passages_for(step, texts)
-        if not passages:
-            self.records.of(step.name, at).add("ok")
+    async def _find_edits(self, steps: Sequence[LoadedStep], texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
+        """Return the masks of a step, or those that the code of several steps sets, whose settings have no masks. These
+        are called simultaneously.
+
+        Raises the first refusal, which cancels the other calls."""
+        found: list[tuple[Sequence[Passage], Sequence[Sequence[Span]]]] = []
+        refused: list[GatewayError] = []
+
+        async def judge(step: LoadedStep) -> None:
+            if not (passages := await self._passages_for(step, texts)):
+                self.records.of(step.name, at).add("ok")
+            elif any(spans := await self.judge(step, passages, at)):
+                found.append((passages, spans))
+
+        if len(steps) == 1:
+            await judge(steps[0])
+        else:
+            for step in steps:
+                self.records.of(step.name, at)  # in the order of the file
+            await _until_refused(steps, judge, refused.append)
+        if refused:
+            raise refused[0]
+        if not found:
             return []
-        found = await self.judge(step, passages, at)
-        if not any(found):
-            return []
-        restores = step.restore and at == "request"
-        masks = zip(passages, found, strict=True)
-        return await offload(WORK_OF_FINDING * sum(map(len, found)), self._edits_of, step, masks, restores)
+        work = WORK_OF_FINDING * sum(sum(map(len, spans)) for _, spans in found)
+        return await offload(work, self._edits_of, steps[0], found, steps[0].settings.restore and at == "request")
 
     def _edits_of(
-        self, step: LoadedStep, found: Iterable[tuple[Passage, Sequence[Span]]], restores: bool = False
+        self, step: LoadedStep, found: Iterable[tuple[Sequence[Passage], Sequence[Sequence[Span]]]], restores: bool
     ) -> list[PassageEdit]:
-        """Return the edits for what ``step`` found, and note them for ``repeat_masks``."""
-        masks = [(passage, spans) for passage, spans in found if spans]
-        for passage, spans in masks:
-            self._masks[step.name, passage.part, passage.text] = spans
-        return self.placeholders.edits_of(masks, restores)
+        """Return the edits for what was ``found``, and note them for ``repeat_masks`` as those of ``step``."""
+        masks: dict[Passage, Sequence[Span]] = {}
+        for passages, spans in found:
+            for passage, own in zip(passages, spans, strict=True):
+                if own:
+                    masks[passage] = merge_spans((*masks[passage], *own)) if passage in masks else own
+        for passage, own in masks.items():
+            self._masks[step.name, passage.part, passage.text] = own
+        return self.placeholders.edits_of(masks.items(), restores)
 
     async def repeat_masks(self, steps: Sequence[LoadedStep], texts: T) -> T:
         """Return ``texts``, a part of those that were checked, with the same masks. No step is called.
@@ -431,29 +447,6 @@ class StepSession:
     async def _passages_for(self, step: LoadedStep, texts: CheckedTexts) -> Sequence[Passage]:
         """Return the passages that ``step`` sees, in a thread if there are many. A request may have 100,000."""
         return await offload(WORK_OF_FILTER * len(texts.passages), _seen_passages, step, texts)
-
-    async def _judge_together(self, steps: Sequence[LoadedStep], texts: CheckedTexts, at: Moment) -> list[PassageEdit]:
-        """Call steps simultaneously, because their settings have no masks. Return the masks that their code sets.
-
-        Raises the first refusal, which cancels the other calls."""
-        refused: list[GatewayError] = []
-        masked: dict[Passage, list[Span]] = {}
-
-        async def judge(step: LoadedStep) -> None:
-            if passages := await self._passages_for(step, texts):
-                for passage, spans in zip(passages, await self.judge(step, passages, at), strict=True):
-                    if spans:
-                        masked.setdefault(passage, []).extend(spans)
-            else:
-                self.records.of(step.name, at).add("ok")
-
-        for step in steps:
-            self.records.of(step.name, at)  # in the order of the file
-        await _until_refused(steps, judge, refused.append)
-        if refused:
-            raise refused[0]
-        merged = ((passage, merge_spans(spans)) for passage, spans in masked.items())
-        return await offload(WORK_OF_FINDING * sum(map(len, masked.values())), self._edits_of, steps[0], merged)
 
     # During the provider's work
 
@@ -569,4 +562,4 @@ def _seen_passages(step: LoadedStep, texts: CheckedTexts) -> Sequence[Passage]:
         if one.part not in parts:
             passages = [one for one in passages if one.part in parts]
             break
-    return [one for one in passages if texts.is_latest(one)] if step.latest else passages
+    return [one for one in passages if texts.is_latest(one)] if step.settings.latest else passages

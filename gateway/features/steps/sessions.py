@@ -28,7 +28,7 @@ def admit_kept(service: Service, client_request: ClientRequest, endpoint: str) -
     ``endpoint``, and (400) if the client may not request a step that it requests."""
     steps = steps_of(service)
     for step in steps.steps_for(available_facts(steps, service, client_request, endpoint)):
-        if not step.is_observer and not step.only_reports and step.unchecked == "refuse":
+        if not step.is_observer and step.refuses_unchecked:
             raise unchecked_content(step.name, "id")
 
 

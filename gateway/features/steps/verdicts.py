@@ -41,9 +41,9 @@ def refusal(step: LoadedStep, label: str, subject: str) -> RefusedByStep:
     """Return the refusal of a request or response (``subject``) in which ``step`` found ``label``.
 
     The settings of the step may have another text for the client."""
-    text = step.refusal.message or f"the step {step.name} refused this {subject}: it contains {label}"
+    text = step.settings.refusal.message or f"the step {step.name} refused this {subject}: it contains {label}"
     info = ErrorInfo("invalid_request", text, code="content_filter", headers=(_NO_RETRY,), reason=None)
-    return RefusedByStep(info, step.name, text if step.refusal.form == "stop" else None)
+    return RefusedByStep(info, step.name, text if step.settings.refusal.form == "stop" else None)
 
 
 def unavailable(step: str, why: str, retry_after: float) -> GatewayError:

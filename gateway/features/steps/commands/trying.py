@@ -82,7 +82,7 @@ class TrialSession(StepSession):
 
     def _add_failure(self, step: LoadedStep, reason: str) -> None:
         self.failures.append(f"  {step.name}  failed: {reason}")
-        if step.unchecked == "refuse" and not step.only_reports:
+        if step.refuses_unchecked:
             self.refusing[step.name] = None
 
     async def finish_reports(self) -> None:
