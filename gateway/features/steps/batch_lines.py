@@ -4,9 +4,9 @@ them.
 Steps see a request of a batch as a single request of its API. Masked text stays masked in the results, because the
 original text is not stored for the hours that a batch takes."""
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, TypeAlias
+from functools import partial
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -16,6 +16,7 @@ from gateway.endpoints.inference import ROUTES
 from gateway.exchange.exchange import Exchange
 from gateway.features.steps.conversations import SessionChecks, begin_session
 from gateway.features.steps.json_texts import NotJson
+from gateway.features.steps.loaded import LoadedStep
 from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
 from gateway.features.steps.sessions import admit_endpoint, steps_of
 from gateway.features.steps.shapes import ECHO
@@ -26,6 +27,7 @@ from gateway.http.offload import offload
 from gateway.http.paths import canonical
 from gateway.request.parse import Incoming
 from gateway.request.routing_options import read_headers
+from gateway.shared.owned_entries import OwnedEntries
 from providers.endpoints.batch_lines import MAX_LINE
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError, invalid
@@ -71,9 +73,7 @@ _RESULTS: Final = {"chat.completion": "chat", "response": "responses", "message"
 
 MAX_FILES: Final = 10_000
 
-CheckedFiles: TypeAlias = OrderedDict[tuple[str, str], frozenset[str]]
-
-_checked_files: Final[CheckedFiles] = OrderedDict()
+_checked_files: Final[OwnedEntries[str, str, frozenset[str]]] = OwnedEntries(MAX_FILES)
 """The names of the steps that checked a client's batch file, for batches without state storage."""
 
 
@@ -94,12 +94,8 @@ class LineChecks:
         except NOT_JSON:
             return line  # refused later
         url, own = _endpoint_and_model(value)
-        session = self._session(_api_of(url) or endpoint, own or model)
-        if session is None:
-            return line
-        steps = [step for step in session.steps if step.at("request") or step.at("during")]
         try:
-            return (await session.check_texts(steps, await offload(len(line), line_texts, line))).body
+            return await self._checked(_api_of(url) or endpoint, own or model, line_texts, line)
         except GatewayError as error:
             raise _with_position(error, at) from None
 
@@ -108,18 +104,27 @@ class LineChecks:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         path, model = _text(members, "endpoint"), _text(members, "model") or _text(members, "model_id")
         if bytes(members.get("requests", b"null")) != b"null":
-            members["requests"] = msgspec.Raw(await _checked_requests(self, members["requests"], path, model))
+            try:
+                listed = msgspec.json.decode(members["requests"], type=list[msgspec.Raw])
+            except NOT_JSON:
+                raise invalid("requests must be a list of requests", "requests") from None
+            for at, one in enumerate(listed):
+                listed[at] = msgspec.Raw(await self.check_request(bytes(one), f"requests[{at}]", _api_of(path), model))
+                if at % TURN == TURN - 1:
+                    await trio.lowlevel.checkpoint()
+            members["requests"] = msgspec.Raw(msgspec.json.encode(listed))
             body = msgspec.json.encode(members)
-        return await self.check_members(body, endpoint)
+        return await self._checked(endpoint, None, partial(member_texts, endpoint), body)
 
-    async def check_members(self, body: bytes, endpoint: str) -> bytes:
-        """Return ``body``, a new batch, with the masks of its own members. Raises ``GatewayError``."""
-        session = self._session(endpoint, None)
+    async def _checked(
+        self, endpoint: str, model: str | None, read: Callable[[bytes], RequestTexts], body: bytes
+    ) -> bytes:
+        """Return ``body``, whose texts ``read`` returns, with the masks of the steps for requests of ``endpoint``."""
+        session = self._session(endpoint, model)
         if session is None:
             return body
         steps = [step for step in session.steps if step.at("request") or step.at("during")]
-        texts = await offload(len(body), member_texts, endpoint, body)
-        return (await session.check_texts(steps, texts)).body
+        return (await session.check_texts(steps, await offload(len(body), read, body))).body
 
     def request_lines(self) -> "LineBuffer":
         """Return the transform of a file with requests, whose lines steps check one by one."""
@@ -142,7 +147,9 @@ class LineChecks:
                 return line
             texts = await offload(len(line), result_texts, line)
         except (*NOT_JSON, NotJson):
-            self._refuse_unreadable("the lines of this file")
+            for step in self._refusing:
+                if step.at("response"):
+                    raise unchecked_content(step.name, "the lines of this file") from None
             return line
         steps = [step for step in session.steps if step.at("response")]
         try:
@@ -152,13 +159,11 @@ class LineChecks:
 
     def note_file(self, owner: str, file: str) -> None:
         """Note that the steps have checked the requests in ``file``."""
-        _checked_files[owner, file] = self.names
-        if len(_checked_files) > MAX_FILES:
-            _checked_files.popitem(last=False)
+        _checked_files.put(owner, file, self.names)
 
     def names_of(self, owner: str, file: str) -> frozenset[str]:
         """Return the names of the steps that have checked ``file`` in this process."""
-        return _checked_files.get((owner, file), frozenset())
+        return _checked_files.get(owner, file) or frozenset()
 
     def refuse_file(self) -> None:
         """Raise ``GatewayError`` (403) if a step must check files that are for no batch."""
@@ -167,12 +172,13 @@ class LineChecks:
     @property
     def required_names(self) -> Sequence[str]:
         """The names of the steps that must check the file of a new batch."""
+        return [one.name for one in self._refusing if one.at("request") or one.at("during")]
+
+    @property
+    def _refusing(self) -> Sequence[LoadedStep]:
+        """The steps that may apply, and refuse content that they cannot check."""
         session = self._session("", None)
-        return [
-            step.name
-            for step in (() if session is None else session.steps)
-            if (step.at("request") or step.at("during")) and step.refuses_unchecked
-        ]
+        return [] if session is None else [step for step in session.steps if step.refuses_unchecked]
 
     def require_checked(self, names: frozenset[str]) -> None:
         """Raise ``GatewayError`` (403) if a step had to check a batch's file, and only those in ``names`` did."""
@@ -184,12 +190,6 @@ class LineChecks:
         if (session := self._session("", None)) is not None:
             session.start_concurrent_steps(line_texts(b"{}"))
             self._exchange.use_checks(session, None)
-
-    def _refuse_unreadable(self, what: str) -> None:
-        session = self._session("", None)
-        for step in () if session is None else session.steps:
-            if step.at("response") and step.refuses_unchecked:
-                raise unchecked_content(step.name, what)
 
     def _session(self, endpoint: str, model: str | None) -> SessionChecks | None:
         """Return the steps for requests of ``endpoint``; every step that may apply if that is unknown."""
@@ -282,19 +282,6 @@ class LineBuffer(StepTransform):
         if self._size > MAX_LINE:
             raise invalid(f"line {self._count + 1} of the file is longer than {MAX_LINE} bytes", "file")
         self._held.append(piece)
-
-
-async def _checked_requests(checks: LineChecks, requests: msgspec.Raw, path: str | None, model: str | None) -> bytes:
-    try:
-        listed = msgspec.json.decode(requests, type=list[msgspec.Raw])
-    except NOT_JSON:
-        raise invalid("requests must be a list of requests", "requests") from None
-    found: list[msgspec.Raw] = []
-    for at, one in enumerate(listed):
-        found.append(msgspec.Raw(await checks.check_request(bytes(one), f"requests[{at}]", _api_of(path), model)))
-        if at % TURN == TURN - 1:
-            await trio.lowlevel.checkpoint()
-    return msgspec.json.encode(found)
 
 
 def _text(members: dict[str, msgspec.Raw], name: str) -> str | None:
