@@ -65,9 +65,7 @@ class CheckedStream(StepTransform):
         self._chains: dict[int, Chain] = {}
         self._plain: PlainText | None = None
         """The text of the stream while no step can find anything in it."""
-        self._gate = Gate()
-        self.reader = self._gate.reader
-        """Reads the released bytes for the lane of a client of the same API."""
+        self.reader = self._gate = Gate()
         self._failure: ErrorInfo | None = None
         """The failure in the event that is being read."""
         self._shown = ShownChoices()
@@ -146,7 +144,7 @@ class CheckedStream(StepTransform):
             parsed, reported, self._opening = framing.parse(raw), None, None
             if parsed is None:
                 by_choice = _NOTHING
-            elif self._ended and self._have_all_ended and parsed[1] != DONE:
+            elif self._ended and len(self._ended) == len(self._readers) and parsed[1] != DONE:
                 continue  # the client would join it with the answer that has ended
             else:
                 if (read := self._read(raw, *parsed)) is None:
@@ -240,7 +238,7 @@ class CheckedStream(StepTransform):
             has_failed = any(isinstance(one, ErrorInfo) for one in by_choice.get(0, ()))
             self._gate.add(rest, by_choice, None, has_failed=has_failed)
         released = await self._feed(by_choice)
-        self._gate.reader.end = by_choice.get(0, ())
+        self._gate.end = by_choice.get(0, ())
         return released
 
     async def _feed(self, by_choice: Mapping[int, Sequence[Event]]) -> bytes:
@@ -325,10 +323,6 @@ class CheckedStream(StepTransform):
         """Return the usage that the provider has reported so far, although its events may not be released."""
         usages = (reader.unsent_usage() for reader in self._readers.values())
         return next((usage for usage in usages if usage is not None), self.usage)
-
-    @property
-    def _have_all_ended(self) -> bool:
-        return bool(self._ended) and len(self._ended) == len(self._readers)
 
     def _count(self, events: Iterable[Event]) -> int:
         """Return the number of characters of text in ``events``, and note the usage that they report."""

@@ -16,11 +16,14 @@ END_REASON: Final = re.compile(rb'"(?:finish_?reason|stop_?reason)"\s*:\s*"', re
 
 
 class Gate:
-    """Releases the provider's own events in order, each when all its text was released."""
+    """Releases the provider's own events in order, each when all its text was released. It is the ``Reader`` of the
+    released bytes for the client's lane, because their events were read before."""
 
     def __init__(self) -> None:
-        self.reader = ReleasedEventsReader()
-        """Reads the released bytes for the client's lane."""
+        self.end: Sequence[Event] | None = None
+        """The events at the end of the stream, once everything was released."""
+        self._reported: deque[Sequence[Event]] = deque()  # by a reader, for each released event of the provider
+        self._alone = b""  # the last released bytes of plain text
         self._waiting: deque[tuple[bytes, int, int, Sequence[Event] | None]] = deque()
         """Each event with a choice, the weight of this choice up to it, and what a reader reports of it. An event of
         several choices has several rows, and its bytes are in the last one."""
@@ -63,7 +66,7 @@ class Gate:
     def release_text(self, size: int) -> bytes:
         """Return the events whose text is released after ``size`` more characters of the only choice."""
         self._released[0] += size
-        self.reader.alone = released = self._take_released()
+        self._alone = released = self._take_released()
         return released
 
     def count_released(self, released: Mapping[int, Sequence[Event]]) -> None:
@@ -78,7 +81,7 @@ class Gate:
 
     def _take_released(self) -> bytes:
         out: list[bytes] = []
-        waiting, found, report = self._waiting, self._released, self.reader.released.append
+        waiting, found, report = self._waiting, self._released, self._reported.append
         while waiting:
             raw, choice, weight, reported = waiting[0]
             if weight and found.get(choice, 0) < weight:
@@ -89,30 +92,20 @@ class Gate:
             waiting.popleft()
         return b"".join(out)
 
-
-class ReleasedEventsReader:
-    """The reader of a provider's events that were read before their release."""
-
-    def __init__(self) -> None:
-        self.released: deque[Sequence[Event]] = deque()
-        """The events that a reader reports for each released one of the provider."""
-        self.end: Sequence[Event] | None = None
-        """The events at the end of the stream, once everything was released."""
-        self.alone = b""
-        """The last released bytes of plain text."""
+    # The reader
 
     def text_of(self, data: bytes) -> TextDelta | None:
         """Return the event in ``data``, the last released bytes, if it is the only one and has text alone."""
-        if data is not self.alone or len(self.released) != 1:
+        if data is not self._alone or len(self._reported) != 1:
             return None
-        (events,) = self.released
+        (events,) = self._reported
         if len(events) != 1 or type(event := events[0]) is not TextDelta:
             return None
-        self.released.clear()
+        self._reported.clear()
         return event
 
     def read_event(self, name: str, data: bytes) -> Sequence[Event]:
-        return self.released.popleft() if self.released else ()
+        return self._reported.popleft() if self._reported else ()
 
     def close(self) -> Sequence[Event]:
         return UNFINISHED if self.end is None else self.end

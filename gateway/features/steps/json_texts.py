@@ -9,7 +9,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, AnyStr, Final, NamedTuple, TypeAlias
+from typing import Any, AnyStr, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
@@ -17,6 +17,8 @@ from streams.surrogates import NOT_JSON, tolerate_lone_surrogates
 
 Edit: TypeAlias = tuple[int, int, str]
 """A start, an end and the replacement of a span of characters."""
+
+E = TypeVar("E", bound=tuple[Any, ...])
 
 
 class NotJson(ValueError):
@@ -58,17 +60,11 @@ _any: Final = tolerate_lone_surrogates(msgspec.json.Decoder(msgspec.Raw).decode)
 # Positions
 
 
-def value_at(data: bytes, start: int = 0) -> tuple[int, int]:
-    """Return the start and end of the value at ``start``, without the white space around it."""
-    at = skip_space(data, start)
-    return at, _end_of_value(data, at)
-
-
 def document_at(data: bytes) -> tuple[int, int]:
     """Return the start and end of the only value in ``data``. The end of an object or array is not verified."""
     start, end = skip_space(data, 0), len(data.rstrip(b" \t\r\n"))
     if data[start : start + 1] not in (b"{", b"["):
-        _, end = value_at(data, start)
+        end = _end_of_value(data, start)
     return start, end
 
 
@@ -118,31 +114,29 @@ def read_items(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _scan_members(data: bytes, start: int, end: int) -> list[Member]:
-    at, found = skip_space(data, start + 1), []
-    while data[at : at + 1] != b"}":
-        name_end = end_of_string(data, at)
-        if (colon := _COLON.match(data, name_end)) is None:
-            raise NotJson("expected a colon")
-        value_end = _end_of_value(data, colon.end())
-        found.append(Member(string_text(data[at + 1 : name_end - 1]), at, colon.end(), value_end))
-        at = _next_element(data, value_end, b"}")
-    _expect_end(at + 1, end)
-    return found
+    return _scan_elements(data, start, end, b"}", _member_at)
 
 
 def _scan_items(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
-    at, found = skip_space(data, start + 1), []
-    while data[at : at + 1] != b"]":
-        value_end = _end_of_value(data, at)
-        found.append((at, value_end))
-        at = _next_element(data, value_end, b"]")
-    _expect_end(at + 1, end)
-    return found
+    return _scan_elements(data, start, end, b"]", lambda data, at: (at, _end_of_value(data, at)))
 
 
-def _expect_end(at: int, end: int) -> None:
-    if at != end:
+def _member_at(data: bytes, at: int) -> Member:
+    name_end = end_of_string(data, at)
+    if (colon := _COLON.match(data, name_end)) is None:
+        raise NotJson("expected a colon")
+    return Member(string_text(data[at + 1 : name_end - 1]), at, colon.end(), _end_of_value(data, colon.end()))
+
+
+def _scan_elements(data: bytes, start: int, end: int, close: bytes, read: Callable[[bytes, int], E]) -> list[E]:
+    """Return the elements of the object or array at ``start``, whose last character is ``close``."""
+    at, found = skip_space(data, start + 1), list[E]()
+    while data[at : at + 1] != close:
+        found.append(read(data, at))
+        at = _next_element(data, found[-1][-1], close)
+    if at + 1 != end:
         raise NotJson("the value ends too early")
+    return found
 
 
 def _next_element(data: bytes, at: int, close: bytes) -> int:

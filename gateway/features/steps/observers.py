@@ -19,8 +19,7 @@ from gateway.features.steps.json_texts import NotJson
 from gateway.features.steps.loaded import AppliedSteps, ClientFacts, LoadedStep, StepSet
 from gateway.features.steps.masks import Placeholders
 from gateway.features.steps.request_texts import RequestTexts
-from gateway.features.steps.resources import error_place
-from gateway.features.steps.runner import StepFailed, call_function, log_limited
+from gateway.features.steps.runner import StepFailed, call_function, call_within_deadline, log_limited
 from gateway.features.steps.session import CheckedTexts, StepSession
 from gateway.features.steps.shapes import array
 from gateway.features.steps.tables import answer_table_for, table_for
@@ -149,26 +148,21 @@ class ObserverQueue:
 
     async def _call(self, batch: Sequence[PendingRecord]) -> None:
         """Call the observer with ``batch``; a failure is logged without texts, and the batch is lost."""
-        step, reason = self.step, None
+        step = self.step
+
+        async def call() -> None:
+            await call_function(step, None, [await self._complete(one) for one in batch])
+
         try:
-            with trio.move_on_after(step.settings.deadline) as scope:
-                await call_function(step, None, [await self._complete(one) for one in batch])
-            if scope.cancelled_caught:
-                reason, detail = "deadline", f"no result within {step.settings.deadline:g} s"
-        except trio.Cancelled:
+            await call_within_deadline(step, call)
+        except StepFailed as failed:
+            reason: LostReason = "deadline" if failed.reason == "deadline" else "error"
+            self._lost(step.name, reason, len(batch))
+            text = "the observer %s failed, and does not get its records again: %s"
+            log_limited(step, reason, logging.ERROR, text, failed.detail)
+        except BaseException:
             self._lost(step.name, "shutdown", len(batch))
             raise
-        except Exception as error:
-            reason, detail = "error", f"it raised {error_place(error)}"
-        except BaseExceptionGroup as group:
-            if group.split(trio.Cancelled)[1] is None:
-                self._lost(step.name, "shutdown", len(batch))
-                raise
-            reason, detail = "error", f"it raised {error_place(group)}"
-        if reason is not None:
-            self._lost(step.name, reason, len(batch))  # type: ignore[arg-type]
-            text = "the observer %s failed, and does not get its records again: %s"
-            log_limited(step, reason, logging.ERROR, text, detail)
 
     async def flush(self) -> None:
         """Wait until the observer has all records, without waiting for full batches."""

@@ -82,13 +82,12 @@ class RelayedPiece:
 
 @attrs.define(eq=False, repr=False)
 class HeldRelayedEvent(HeldEvent):
-    """A provider's event that waits."""
+    """A provider's event that waits, with ``RelayedPiece`` as texts."""
 
     endpoint: str = ""
-    pieces: Sequence[RelayedPiece] = ()
 
     def masked_event(self, placeholders: Placeholders) -> Event | None:
-        edits = [edit for piece in self.pieces for edit in piece.edits(placeholders)]
+        edits = [edit for piece in self.texts for edit in piece.edits(placeholders)]
         if not edits:
             return self.event
         event = self.event
@@ -117,7 +116,7 @@ class RelayedRunBuilder(RunBuilder):
         if not relayed.passages:
             return HeldEvent(event), []
         pieces = [self._make_piece(passage, relayed.data) for passage in relayed.passages]
-        held = HeldRelayedEvent(event, texts=pieces, endpoint=self._endpoint, pieces=pieces)
+        held = HeldRelayedEvent(event, texts=pieces, endpoint=self._endpoint)
         return held, [piece.run for piece in pieces if not piece.start]  # the first piece of a run
 
     def _make_piece(self, passage: Passage, data: bytes) -> RelayedPiece:
@@ -208,7 +207,7 @@ class RelayedStream(StepTransform):
             self._passed += len(raw)
             self._held += len(raw)
             self._sizes.append(len(raw))
-        read = await offload(sum(map(len, raws)), self._read, raws)
+        read = await offload(sum(map(len, raws)), lambda: [RelayedEvent.of(self._endpoint, raw) for raw in raws])
         released = await self._chain.feed([NativeItem(-1, self._api, RELAYED, event) for event in read])
         for _ in released:
             self._held -= self._sizes.popleft()
@@ -224,9 +223,6 @@ class RelayedStream(StepTransform):
             return False
         self._last.append(event)
         return True
-
-    def _read(self, raws: Sequence[bytes]) -> list[RelayedEvent]:
-        return [RelayedEvent.of(self._endpoint, raw) for raw in raws]
 
 
 def _bytes_of(events: Sequence[Event]) -> bytes:

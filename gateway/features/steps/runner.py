@@ -192,7 +192,7 @@ async def _call_guarded(step: LoadedStep, check: Check) -> list[Finding]:
     if not breaker.claim_call(check.client):
         raise StepFailed(step, "paused", retry_after=breaker.retry_after(check.client))
     try:
-        findings = await _checked_call(step, check)
+        findings = await call_within_deadline(step, partial(_checked_call, step, check))
     except StepFailed as failure:
         if failure.reason == "too_many":
             breaker.record_success(check.client)
@@ -208,15 +208,20 @@ async def _call_guarded(step: LoadedStep, check: Check) -> list[Finding]:
 
 
 async def _checked_call(step: LoadedStep, check: Check) -> list[Finding]:
+    if step.is_inline:
+        found = await offload(work_on(check.passages), step.function, check)
+        await trio.lowlevel.checkpoint_if_cancelled()  # a thread ends later than its deadline
+    else:
+        found = await call_function(step, check.client, check)
+    size = WORK_OF_FINDING * (len(found) + len(check.passages)) if found and isinstance(found, list) else 0
+    return await offload(size, validate_findings, step, check.passages, found)
+
+
+async def call_within_deadline(step: LoadedStep, call: Callable[[], Awaitable[T]]) -> T:
+    """Return the result of ``call()``, a call of ``step``. Raises ``StepFailed`` if it fails or takes too long."""
     with trio.move_on_after(step.settings.deadline) as scope:
         try:
-            if step.is_inline:
-                found = await offload(work_on(check.passages), step.function, check)
-                await trio.lowlevel.checkpoint_if_cancelled()  # a thread ends later than its deadline
-            else:
-                found = await call_function(step, check.client, check)
-            size = WORK_OF_FINDING * (len(found) + len(check.passages)) if found and isinstance(found, list) else 0
-            return await offload(size, validate_findings, step, check.passages, found)
+            return await call()
         except (trio.Cancelled, StepFailed):
             raise
         except UncheckedText as error:

@@ -5,7 +5,7 @@ from its beginning, before any masks."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Self
 
 import attrs
 
@@ -192,13 +192,14 @@ def _end(span: Span) -> int:
 @attrs.define(eq=False, repr=False)
 class HeldEvent:
     """An event that waits. A text event covers the characters of ``run`` from ``start`` to ``end``; any other waits for
-    the position ``end``. ``texts`` are the passages of an item's strings."""
+    the position ``end``. ``texts`` are the passages of an item's strings, such as ``ItemText``, each with a ``run`` and
+    its ``end`` in it."""
 
     event: Event
     run: Run | None = None
     start: int = 0
     end: int = 0
-    texts: "Sequence[RunPiece]" = ()
+    texts: Sequence[Any] = ()
 
     def masked_event(self, placeholders: Placeholders) -> Event | None:
         """Return the event with the masks of its ``texts``, ``None`` if it has no meaning with them.
@@ -208,25 +209,11 @@ class HeldEvent:
             case Citation():
                 return None
             case NativeItem(item=item):
-                return attrs.evolve(self.event, item=with_masked_texts(item, self._item_texts, placeholders))
+                return attrs.evolve(self.event, item=with_masked_texts(item, self.texts, placeholders))
             case AnswerEnd(details=details, stop_sequence=stop_sequence):
-                both = with_masked_texts((details, stop_sequence), self._item_texts, placeholders)
+                both = with_masked_texts((details, stop_sequence), self.texts, placeholders)
                 return attrs.evolve(self.event, details=both[0], stop_sequence=both[1])
         return self.event
-
-    @property
-    def _item_texts(self) -> "list[ItemText]":
-        return [one for one in self.texts if isinstance(one, ItemText)]
-
-
-class RunPiece(Protocol):
-    """The part of a run's text that one event has, from the event's own string up to the position ``end``."""
-
-    @property
-    def run(self) -> Run: ...
-
-    @property
-    def end(self) -> int: ...
 
 
 @attrs.define(eq=False, repr=False)

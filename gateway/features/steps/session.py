@@ -127,14 +127,12 @@ class StepSession:
         with trio.CancelScope(shield=True) as scope, self._track(scope):
             await call()
 
-    async def _run_until_drained(self, step: LoadedStep, check: Check) -> list[Finding]:
-        """Return the findings of a step before anything is sent. Raises ``GatewayError`` at the end of the drain."""
-        findings: list[Finding] = []
+    async def _until_drained(self, work: Callable[[], Awaitable[R]]) -> R:
+        """Return the result of ``work()``, for which the client waits. Raises ``GatewayError`` at the end of the
+        drain."""
         with trio.CancelScope() as scope, self._track(scope):
-            findings = await run_step(step, check)
-        if scope.cancelled_caught:
-            raise GatewayError.of(SHUTTING_DOWN)
-        return findings
+            return await work()
+        raise GatewayError.of(SHUTTING_DOWN)
 
     async def judge(
         self,
@@ -154,7 +152,8 @@ class StepSession:
         record, began = self.records.of(step.name, at), time.perf_counter()
         check = self.make_check(at, tuple(passages), is_last)
         try:
-            findings = await (self._run_until_drained(step, check) if at == "request" else run_step(step, check))
+            call = partial(run_step, step, check)
+            findings = await (self._until_drained(call) if at == "request" else call())
         except StepFailed as failed:
             self.note_failure(failed, at)
             return ((),) * len(passages)
@@ -519,10 +518,7 @@ class StepSession:
         the end of the drain."""
         if self._verdict is None:
             return
-        with trio.CancelScope() as scope, self._track(scope):
-            await self._verdict.wait()
-        if scope.cancelled_caught:
-            raise GatewayError.of(SHUTTING_DOWN)
+        await self._until_drained(self._verdict.wait)
         if self._refusal is not None:
             raise self._refusal
 
