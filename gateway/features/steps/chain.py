@@ -9,8 +9,7 @@ from gateway.features.steps.holding import EVENTS_OF_TURN, HoldingStage
 from gateway.features.steps.kinds.normal import NormalText, is_plain
 from gateway.features.steps.kinds.scanning import LONGEST_SEGMENT
 from gateway.features.steps.runner import StepFailed, in_turns
-from gateway.features.steps.stages import StepStage
-from gateway.features.steps.watching import WatchingStage
+from gateway.features.steps.stages import StepStage, WatchingStage
 from streams.events import Event
 
 LATER: Final = 1000
@@ -24,7 +23,7 @@ class PlainScan:
     """A search for text that a step must see. ``candidate`` is a pattern for such text, ``characters`` may continue as
     such text."""
 
-    def __init__(self, candidate: str, characters: str, *, is_ascii_only: bool) -> None:
+    def __init__(self, candidate: str, characters: str, is_ascii_only: bool) -> None:
         self._search = re.compile(candidate).search if candidate else None
         self._characters = characters
         self._is_ascii_only = is_ascii_only
@@ -53,9 +52,7 @@ def plain_scan(kinds: Sequence[Any], *, restores: bool = False) -> PlainScan | N
     return _scan("|".join([*candidates, *([BRACKET] if restores else ())]), characters, is_ascii_only)
 
 
-@lru_cache(maxsize=256)
-def _scan(candidate: str, characters: str, is_ascii_only: bool) -> PlainScan:
-    return PlainScan(candidate, characters, is_ascii_only=is_ascii_only)
+_scan: Final = lru_cache(maxsize=256)(PlainScan)
 
 
 class PlainText:

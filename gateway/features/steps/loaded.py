@@ -286,7 +286,6 @@ class StepSet:
         self._applied: dict[tuple[LoadedStep, ...], AppliedSteps] = {}
         self._is_leased = bool(self.resources) or any(step.is_observer for step in self.steps)
         self._leases = 0
-        self._is_begun = False
         self._unused = trio.Event()
         self._keeping = trio.CancelScope()
 
@@ -380,10 +379,8 @@ class StepSet:
 
     def begin(self) -> None:
         """Keep the resources open until ``finish``."""
-        if not self._is_begun:
-            self._is_begun = True
-            for resource in self.resources:
-                resource.users += 1
+        for resource in self.resources:
+            resource.users.add(self)
 
     async def finish(self) -> None:
         """Close the resources after the last request, the last one first, unless another configuration uses them."""
@@ -391,5 +388,5 @@ class StepSet:
             self._unused = trio.Event()
             await self._unused.wait()
         for resource in self.resources:
-            resource.users -= 1
-        await self.aclose([one for one in self.resources if one.users <= 0])
+            resource.users.discard(self)
+        await self.aclose([one for one in self.resources if not one.users])

@@ -14,7 +14,6 @@ from gateway.features.steps.observers import FinishedRecords, ObserverQueues
 from gateway.features.steps.sessions import OpenedSteps, admit_endpoint, admit_kept
 from gateway.features.steps.settings import steps_of
 from gateway.http.late_imports import load_module
-from gateway.request.client_request import ClientRequest
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 
@@ -38,15 +37,11 @@ class StepChecks:
     check_json = _late(_RELAYED, "check_json")
     check_form = _late(_RELAYED, "check_form")
     batch_checks = _late(_BATCHES, "batch_checks")
+    admit_kept = staticmethod(admit_kept)
+    check_items = staticmethod(check_items)
 
     async def admit_endpoint(self, context: Any, endpoint: str, route: tuple[str, str] = ("", "")) -> None:
         admit_endpoint(context, endpoint, route)
-
-    async def admit_kept(self, service: Any, client_request: ClientRequest, endpoint: str) -> None:
-        admit_kept(service, client_request, endpoint)
-
-    async def check_items(self, exchange: Any, body: bytes) -> bytes:
-        return await check_items(exchange, body)
 
 
 class OpenSteps(OpenedSteps):

@@ -23,7 +23,7 @@ class StepResource:
         self.function: Any = None
         self.settled = trio.Event()
         """Set when it is open, or has failed."""
-        self.users = 0
+        self.users: set[object] = set()
         """The configurations that use it."""
         self._manager = manager
         self._is_started = False

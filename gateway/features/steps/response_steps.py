@@ -18,9 +18,16 @@ from gateway.features.steps.masks import Span
 from gateway.features.steps.response_texts import UnreadTexts, response_texts
 from gateway.features.steps.runs import UNREAD, Run, RunBuilder
 from gateway.features.steps.session import CheckedTexts, StepSession
-from gateway.features.steps.stages import RestoringStage, TailStage, WholeStage, WindowStage, apply_masks
+from gateway.features.steps.stages import (
+    FlowingStage,
+    RestoringStage,
+    TailStage,
+    WatchingStage,
+    WholeStage,
+    WindowStage,
+    apply_masks,
+)
 from gateway.features.steps.verdicts import RefusedByStep
-from gateway.features.steps.watching import FlowingStage, WatchingStage
 from gateway.http.offload import LARGE, offload
 from gateway.seams.observers import Observers
 from providers.neutral.choices import MEMBERS, SPLIT_REFUSALS

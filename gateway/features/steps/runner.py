@@ -27,31 +27,8 @@ from trigate.steps import Check, Finding, Passage
 REMEMBERED: Final = 65536
 
 
-class CleanTexts:
-    """The digests of the texts that were clean most recently, at most ``REMEMBERED`` of all steps together.
-
-    Without room, the client with the most digests loses its oldest one."""
-
-    def __init__(self, most: int = REMEMBERED) -> None:
-        self._digests: OwnedEntries[str, bytes, bool] = OwnedEntries(most)
-
-    def unknown(self, client: str | None, digests: Iterable[tuple[int, bytes]]) -> dict[int, bytes]:
-        """Return those of ``digests``, by the index of their texts, that were not clean for ``client`` before."""
-        found: dict[int, bytes] = {}
-        for i, digest in digests:
-            if self._digests.get(client or "", digest):
-                self._digests.put(client or "", digest, True)
-            else:
-                found[i] = digest
-        return found
-
-    def add(self, client: str | None, digest: bytes) -> None:
-        """Remember a text that was clean for ``client``."""
-        self._digests.put(client or "", digest, True)
-
-
-CLEAN_TEXTS: Final = CleanTexts()
-"""The clean texts of this process."""
+CLEAN_TEXTS: Final[OwnedEntries[str, bytes, bool]] = OwnedEntries(REMEMBERED)
+"""The digests of the texts that were clean most recently, of all steps together, by client."""
 
 
 def digests_of(step: str, passages: Sequence[Passage]) -> list[bytes]:
@@ -141,7 +118,7 @@ async def run_step(step: LoadedStep, check: Check) -> list[Finding]:
         async for part in in_turns(list(zip(check.passages, digests.values(), strict=True)), TURN):
             for passage, digest in part:
                 if id(passage) not in found:
-                    CLEAN_TEXTS.add(check.client, digest)
+                    CLEAN_TEXTS.put(check.client or "", digest, True)
     return findings
 
 
@@ -149,8 +126,13 @@ async def _unknown_digests(step: LoadedStep, check: Check) -> dict[int, bytes]:
     """Return the digests of the passages that ``step`` did not find clean before, by their index."""
     digests = await offload(work_on(check.passages), digests_of, str(step.state.number), check.passages)
     unknown: dict[int, bytes] = {}
+    owner = check.client or ""
     async for part in in_turns(list(enumerate(digests)), TURN):
-        unknown |= CLEAN_TEXTS.unknown(check.client, part)
+        for index, digest in part:
+            if CLEAN_TEXTS.get(owner, digest):
+                CLEAN_TEXTS.put(owner, digest, True)  # which makes it recent
+            else:
+                unknown[index] = digest
     return unknown
 
 

@@ -23,7 +23,7 @@ def steps_of(service: Service) -> StepSet:
     return running.steps
 
 
-def admit_kept(service: Service, client_request: ClientRequest, endpoint: str) -> None:
+async def admit_kept(service: Service, client_request: ClientRequest, endpoint: str) -> None:
     """Raise ``GatewayError`` (403) if the client's steps must check the objects that a provider stores for
     ``endpoint``, and (400) if the client may not request a step that it requests."""
     steps = steps_of(service)

@@ -16,11 +16,6 @@ class StepSlots:
         self.by_client: dict[str, trio.CapacityLimiter] = {}
         self.share = max(1, most // 2)
 
-    @property
-    def in_use(self) -> int:
-        """The number of calls that run now."""
-        return self.all.borrowed_tokens
-
     def of_client(self, client: str | None) -> "ClientSlots":
         """Return the slots for the calls of ``client``, whose name is ``None`` if it has no key."""
         return ClientSlots(self, client)

@@ -151,10 +151,10 @@ def test_the_deadline_includes_the_wait_for_a_slot_and_an_abandoned_thread_keeps
         for _ in range(2):
             with pytest.raises(StepFailed):
                 await run_step(step, check("a"))
-            assert step.state.slots.in_use == 1
+            assert step.state.slots.all.borrowed_tokens == 1
         assert started.is_set()
         release.set()
-        while step.state.slots.in_use:  # noqa: ASYNC110  # trio has no event for it
+        while step.state.slots.all.borrowed_tokens:  # noqa: ASYNC110  # trio has no event for it
             await trio.sleep(0.001)
         assert await run_step(step, check("a")) == []
 
