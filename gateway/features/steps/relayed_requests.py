@@ -47,11 +47,6 @@ class FormField:
     file_name: str | None = None
 
 
-@attrs.frozen(eq=False)
-class FieldName(Passage):
-    """The unknown name of a field."""
-
-
 class FormTexts:
     """The passages of the ``fields`` of a form for ``endpoint``, in their order. No step can read the ``unreadable``
     ones."""
@@ -65,14 +60,14 @@ class FormTexts:
         self.unreadable = unreadable
         self._endpoint = endpoint
         known = table_for(endpoint).shape.members or {}
-        found: list[tuple[int, Passage]] = []
+        found: list[tuple[int | None, Passage]] = []  # with the number of a field that has the text as its value
         for index, field in enumerate(fields):
             shape = known.get(field.name.removesuffix("[]"))
             part: Part = "other" if shape is None else shape.leaf.part or "other"
             if shape is None:
-                found.append((index, FieldName("other", "name", field.name)))
+                found.append((None, Passage("other", "name", field.name)))
             if field.file_name is not None:
-                found.append((index, Passage("media", field.name, field.file_name)))
+                found.append((None, Passage("media", field.name, field.file_name)))
             elif shape is None or shape.leaf.kind not in ("exempt", "held", "data"):
                 found.append((index, Passage(part, field.name, field.value.decode("utf-8", "replace"))))
         self.passages: Sequence[Passage] = tuple(passage for _, passage in found)
@@ -88,13 +83,11 @@ class FormTexts:
         """Return the fields with each span replaced. Raises ``KeyMasked`` for the name of a field or a file."""
         by_field: dict[int, list[tuple[int, int, str]]] = {}
         for passage, start, end, text in edits:
-            if isinstance(passage, FieldName):
+            if (index := self._indexes[passage]) is None:
                 raise KeyMasked(text)
-            by_field.setdefault(self._indexes[passage], []).append((start, end, text))
+            by_field.setdefault(index, []).append((start, end, text))
         fields = list(self.fields)
         for index, spans in by_field.items():
-            if fields[index].file_name is not None:
-                raise KeyMasked(spans[0][2])
             text = splice(fields[index].value.decode("utf-8", "replace"), sorted(spans))
             fields[index] = attrs.evolve(fields[index], value=text.encode("utf-8", "replace"))
         return tuple(fields)
