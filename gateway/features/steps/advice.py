@@ -2,7 +2,7 @@
 remarks for the operator."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from configfile import json_schema
@@ -82,11 +82,6 @@ def steps_of_request(
     return steps.steps_for(ClientFacts(client, group, models, endpoint, frozenset(steps.by_name)))
 
 
-def steps_changing_lane(steps: Iterable[LoadedStep], entry_name: str) -> list[str]:
-    """Return the names of steps that may change a response, so that it uses the hub lane within one API too."""
-    return [step.name for step in steps if changes_responses(step) and step.applies_to_entry(entry_name)]
-
-
 def consequences(config: Config, steps: StepSet) -> Iterator[tuple[Remark, str]]:
     """Yield what an operator should know about the steps of ``config``: the kind of a remark and its text."""
     enforcing = [step for step in steps.steps if not step.only_reports and not step.is_observer]
@@ -98,9 +93,10 @@ def consequences(config: Config, steps: StepSet) -> Iterator[tuple[Remark, str]]
             "provider speaks the client's API; complete responses only if a step changes them"
         )
         yield "note", text
-    if not _has_mask_key(config) and any(step.may_mask for step in enforcing):
-        yield "warning", "steps: masks change with each restart: set signing_key, or a state_storage that lasts"
     storage = config.state_storage
+    has_mask_key = bool(config.signing_key) or (storage is not None and storage.type != "memory")
+    if not has_mask_key and any(step.may_mask for step in enforcing):
+        yield "warning", "steps: masks change with each restart: set signing_key, or a state_storage that lasts"
     if any(step.settings.restore for step in enforcing) and storage is not None and not storage.encryption_key:
         text = (
             "steps: stored turns contain the values that masks hide, because of `restore`: set "
@@ -112,11 +108,6 @@ def consequences(config: Config, steps: StepSet) -> Iterator[tuple[Remark, str]]
             yield "note", f"steps: {step.name} with `hold: nothing` detects, and does not prevent that clients see text"
     if enforcing:
         yield "note", "steps: no step reads text inside pictures, audio and video"
-
-
-def _has_mask_key(config: Config) -> bool:
-    storage = config.state_storage
-    return bool(config.signing_key) or (storage is not None and storage.type != "memory")
 
 
 def _describe_closed_endpoints(config: Config, steps: Sequence[LoadedStep]) -> Iterator[tuple[Remark, str]]:
@@ -163,7 +154,8 @@ def explain_steps(config: Config, request: ExplainedRequest) -> Explained:
     loaded = load_steps(config)
     found = steps_of_request(config, loaded, request.model, request.route, request.api, request.client)
     steps = [step for step in found if any(map(step.applies_to_entry, request.entries))]
-    return Explained(list(map(describe_step, steps)), steps_changing_lane(steps, request.first))
+    changing = [step.name for step in steps if changes_responses(step) and step.applies_to_entry(request.first)]
+    return Explained(list(map(describe_step, steps)), changing)
 
 
 async def open_once(config: Config) -> Sequence[tuple[Remark, str]]:

@@ -16,7 +16,7 @@ from gateway.config.patterns import matches
 from gateway.features.steps.breaker import StepBreakers
 from gateway.features.steps.mask_key import keep_mask_key, stored_mask_key
 from gateway.features.steps.resources import StepResource, describe_error
-from gateway.features.steps.settings import StepScope, StepSettings
+from gateway.features.steps.settings import StepSettings
 from gateway.features.steps.slots import StepSlots
 from gateway.http.request_scope import RequestScope
 from gateway.stores.errors import Unavailable
@@ -37,19 +37,6 @@ class ClientFacts:
     models: tuple[str, ...] = ()
     endpoint: str = ""
     requested: frozenset[str] = frozenset()
-
-
-def is_in_scope(scope: StepScope, name: str, facts: ClientFacts) -> bool:
-    """Return whether the step ``name`` with ``scope`` applies to a request, whichever entry serves it."""
-    if scope.is_for_all:
-        return True
-    return (
-        (not scope.on_request or name in facts.requested)
-        and matches(scope.clients, (facts.client,))
-        and matches(scope.groups, (facts.group,))
-        and (not facts.models or matches(scope.models, facts.models))
-        and (not facts.endpoint or matches(scope.endpoints, (facts.endpoint,)))
-    )
 
 
 log = logging.getLogger("trigate.steps")
@@ -130,7 +117,14 @@ class LoadedStep:
 
     def applies(self, facts: ClientFacts) -> bool:
         """Return whether the step applies to a request, if an entry that ``applies_to_entry`` serves it."""
-        return is_in_scope(self.settings.scope, self.name, facts)
+        scope = self.settings.scope
+        return scope.is_for_all or (
+            (not scope.on_request or self.name in facts.requested)
+            and matches(scope.clients, (facts.client,))
+            and matches(scope.groups, (facts.group,))
+            and (not facts.models or matches(scope.models, facts.models))
+            and (not facts.endpoint or matches(scope.endpoints, (facts.endpoint,)))
+        )
 
     @property
     def is_for_some_entries(self) -> bool:

@@ -221,12 +221,10 @@ class ObserverQueues:
             if own is not None and own.is_lost:
                 self._sink.count_lost(queue.step.name, "full", 1)
                 continue
-            masks = () if own is None else self._masks_before(queue.step, facts, record)
+            before = () if own is None else [one for one in self._masks if one.order < queue.step.order]
+            masks = tuple(one for one in before if _applies(one, facts, record))
             if queue.add(PendingRecord(finished, own, masks, RECORD_SIZE + (0 if own is None else own.size))):
                 self.steps.acquire()
-
-    def _masks_before(self, observer: LoadedStep, facts: ClientFacts, record: Record) -> tuple[LoadedStep, ...]:
-        return tuple(one for one in self._masks if one.order < observer.order and _applies(one, facts, record))
 
     async def _complete(self, pending: PendingRecord) -> Finished:
         """Return the record with its texts. A text that a step refuses, or could not check, is left out."""

@@ -141,7 +141,8 @@ class UnreadTexts:
             self._remember(rest, None if is_repeated else form)
             if not is_repeated and len(self._skeletons) < MAX_SKELETONS:
                 self._skeletons.add(skeleton)
-            if not is_repeated and len(skeleton) <= LONGEST_SHARED and not has_other_strings(events):
+            has_others = any(reported_strings(one for one in events if not isinstance(one, _TEXTS)))
+            if not is_repeated and len(skeleton) <= LONGEST_SHARED and not has_others:
                 if len(self._shared) >= MAX_SHARED:
                     self._shared.clear()
                 self._shared.add(skeleton)
@@ -285,11 +286,6 @@ def reported_strings(events: Iterable[Event]) -> Iterator[str]:
                     yield stop_sequence
                 if details is not None:
                     yield from (found.text for found in item_strings(DETAILS_API, details))
-
-
-def has_other_strings(events: Iterable[Event]) -> bool:
-    """Return whether ``events`` report strings besides text."""
-    return next(reported_strings(one for one in events if not isinstance(one, _TEXTS)), None) is not None
 
 
 def _spellings(text: str) -> set[str]:

@@ -18,7 +18,6 @@ from gateway.features.steps.joined_texts import JoinedPassage
 from gateway.features.steps.json_texts import without_surrogates
 from gateway.features.steps.loaded import LoadedStep, is_async
 from gateway.features.steps.resources import error_place
-from gateway.features.steps.slots import ClientSlots
 from gateway.http.offload import LARGE, SWITCH, offload
 from gateway.http.threads import call_in_thread
 from gateway.shared.owned_entries import OwnedEntries
@@ -151,11 +150,6 @@ def work_on(passages: Sequence[Passage]) -> int:
     return work if work > LARGE else work + sum([len(one.text) for one in passages])
 
 
-def has_little_text(passages: Sequence[Passage]) -> bool:
-    """Return whether a fast step may search ``passages`` directly."""
-    return work_on(passages) <= SMALL_TEXTS
-
-
 def call_inline(step: LoadedStep, check: Check) -> Sequence[Finding]:
     """Return the findings of a fast pure function in little text, without deadline and slot. Raises ``StepFailed``."""
     try:
@@ -230,16 +224,11 @@ async def call_function(step: LoadedStep, client: str | None, argument: Any) -> 
     if is_async(function):
         async with slots:
             return await await_timed(step, function(argument))
-    result = await call_user_function(slots, function, argument)
-    return await await_timed(step, result) if inspect.isawaitable(result) else result
-
-
-async def call_user_function(slots: ClientSlots, function: Callable[[Any], Any], argument: Any) -> Any:
-    """Return the result of a plain function of a user, which may compute: the streams get the interpreter soon."""
-    sys.setswitchinterval(SWITCH)
+    sys.setswitchinterval(SWITCH)  # a plain function may compute: the streams get the interpreter soon
     # An abandoned thread keeps its slot until it ends. trio calls two methods of a limiter, which ``slots`` has.
     limiter = cast("trio.CapacityLimiter", slots)
-    return await call_in_thread(partial(function, argument), limiter=limiter, abandon_on_cancel=True)
+    result = await call_in_thread(partial(function, argument), limiter=limiter, abandon_on_cancel=True)
+    return await await_timed(step, result) if inspect.isawaitable(result) else result
 
 
 async def await_timed(step: LoadedStep, awaitable: Awaitable[T]) -> T:

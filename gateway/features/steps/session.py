@@ -13,11 +13,12 @@ from gateway.features.steps.loaded import AppliedSteps, LoadedStep, concurrent_g
 from gateway.features.steps.masks import PassageEdit, Placeholders, Span, merge_spans
 from gateway.features.steps.runner import (
     MOST_FINDINGS,
+    SMALL_TEXTS,
     WORK_OF_FINDING,
     StepFailed,
     call_inline,
-    has_little_text,
     run_step,
+    work_on,
 )
 from gateway.features.steps.verdicts import (
     RefusedByStep,
@@ -192,7 +193,7 @@ class StepSession:
 
     def _is_little(self, passages: Sequence[Passage]) -> bool:
         last = self._last_check
-        return (last is not None and last.passages is passages) or has_little_text(passages)
+        return (last is not None and last.passages is passages) or work_on(passages) <= SMALL_TEXTS
 
     def _judge_inline(
         self, step: LoadedStep, passages: Sequence[Passage], at: Moment, is_last: bool, counted: int = 0
@@ -417,14 +418,10 @@ class StepSession:
 
         Raises ``GatewayError``."""
         for step in steps:
-            passages = texts.passages
-            if edits := await offload(WORK_OF_FILTER * len(passages), self._repeated_edits, step, passages):
+            found = ((one, self._masks.get((step.name, one.part, one.text), ())) for one in texts.passages)
+            if edits := await offload(WORK_OF_FILTER * len(texts.passages), self.placeholders.edits_of, found):
                 texts = await self._with_edits(step, texts, edits, "request")
         return texts
-
-    def _repeated_edits(self, step: LoadedStep, passages: Iterable[Passage]) -> list[PassageEdit]:
-        found = ((one, self._masks.get((step.name, one.part, one.text), ())) for one in passages)
-        return self.placeholders.edits_of(found)
 
     def restoring_edits(self, passages: Iterable[Passage]) -> list[PassageEdit]:
         """Return the edits that replace placeholders by the values that return to the client."""

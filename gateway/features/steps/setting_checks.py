@@ -38,7 +38,8 @@ def build_steps(config: Config, building: Building) -> Config:
     made: dict[str, StepSettings] = {}
     names, findings = building.names, building.findings
     for path, item in findings.present_items(steps_of(config), ("steps",), "add `use`"):
-        name = item.name or default_name(item.use)
+        # A step without a name has that of its kind or function.
+        name = item.name or (item.use.rpartition(":")[2].rpartition(".")[2] if item.is_code else item.use)
         if name in made:
             advice = "give each step its own `name`"
             findings.wrong((*path, "name" if item.name else "use"), f"another step has the name {name}", advice)
@@ -47,11 +48,6 @@ def build_steps(config: Config, building: Building) -> Config:
         written = findings.mistake((*path, "use"), "", "")
         made.setdefault(name, _with_settings(attrs.evolve(item, name=name, written=written), path, findings))
     return with_part(config, StepKeys(tuple(made.values())))
-
-
-def default_name(use: str) -> str:
-    """Return the name of a step without ``name``: its kind, or the name of its function."""
-    return use.rpartition(":")[2].rpartition(".")[2] if ":" in use else use
 
 
 def _with_settings(item: StepSettings, path: Path, findings: Findings) -> StepSettings:

@@ -8,11 +8,10 @@ from functools import partial
 from typing import Final
 
 import attrs
-import msgspec
 import trio
 
 from gateway.features.steps.holding import CONTEXT, HoldingStage
-from gateway.features.steps.json_texts import KeyMasked
+from gateway.features.steps.json_texts import KeyMasked, escape
 from gateway.features.steps.loaded import LoadedStep
 from gateway.features.steps.masks import LONGEST_PLACEHOLDER, Span, open_placeholder
 from gateway.features.steps.runner import WORK_OF_FINDING
@@ -339,7 +338,7 @@ class RestoringStage(HoldingStage):
         if safe <= run.released and not run.is_complete:
             return
         if run not in self.sealed:
-            encode = _escape_for_json if run.part == "tool_calls" else str
+            encode = escape if run.part == "tool_calls" else str
             start = max(run.start, run.released - LONGEST_PLACEHOLDER)
             found = self.placeholders.restorable(run.text, start - run.start, safe - run.start)
             spans = [Span(first, last, "", encode(value)) for first, last, value in found]
@@ -347,7 +346,3 @@ class RestoringStage(HoldingStage):
                 run.mask(spans, run.start)
         self.release(run, safe)
         run.forget_before(run.released - LONGEST_PLACEHOLDER)
-
-
-def _escape_for_json(value: str) -> str:
-    return msgspec.json.encode(value).decode()[1:-1]
