@@ -14,6 +14,7 @@ from gateway.features.steps.json_texts import (
     JsonDocument,
     KeyMasked,
     NotJson,
+    document_at,
     document_text,
     edit_document,
     edit_quoted_document,
@@ -22,7 +23,6 @@ from gateway.features.steps.json_texts import (
     read_items,
     read_members,
     string_text,
-    value_at,
 )
 from gateway.features.steps.request_texts import RequestTexts
 from tests.support.each_row import each_row
@@ -78,7 +78,7 @@ def test_the_positions_are_those_of_the_values(case: tuple[Any, str, str]) -> No
         elif isinstance(value, str):
             assert string_text(body[start + 1 : end - 1]) == value
 
-    check(value, *value_at(body))
+    check(value, *document_at(body))
 
 
 @given(VALUES, VALUES, st.text().filter(lambda name: name != "x"), VALUES)
@@ -201,7 +201,7 @@ def test_incomplete_json_is_an_error(body: str) -> None:
 
 
 def read_elements(data: bytes) -> object:
-    start, end = value_at(data)
+    start, end = document_at(data)
     return read_members(data, start, end) if data[:1] == b"{" else read_items(data, start, end)
 
 
