@@ -95,7 +95,7 @@ class LineChecks:
             return line  # refused later
         url, own = _endpoint_and_model(value)
         try:
-            return await self._checked(_api_of(url) or endpoint, own or model, line_texts, line)
+            return await self._check_body(_api_of(url) or endpoint, own or model, line_texts, line)
         except GatewayError as error:
             raise _with_position(error, at) from None
 
@@ -114,9 +114,9 @@ class LineChecks:
                     await trio.lowlevel.checkpoint()
             members["requests"] = msgspec.Raw(msgspec.json.encode(listed))
             body = msgspec.json.encode(members)
-        return await self._checked(endpoint, None, partial(member_texts, endpoint), body)
+        return await self._check_body(endpoint, None, partial(member_texts, endpoint), body)
 
-    async def _checked(
+    async def _check_body(
         self, endpoint: str, model: str | None, read: Callable[[bytes], RequestTexts], body: bytes
     ) -> bytes:
         """Return ``body``, whose texts ``read`` returns, with the masks of the steps for requests of ``endpoint``."""

@@ -403,7 +403,7 @@ class StepSession:
     def _edits_of(
         self, step: LoadedStep, found: Iterable[tuple[Sequence[Passage], Sequence[Sequence[Span]]]], restores: bool
     ) -> list[PassageEdit]:
-        """Return the edits for what was ``found``, and note them for ``repeat_masks`` as those of ``step``."""
+        """Return the edits for the masks in ``found``, and note them for ``repeat_masks`` as those of ``step``."""
         masks: dict[Passage, Sequence[Span]] = {}
         for passages, spans in found:
             for passage, own in zip(passages, spans, strict=True):

@@ -73,7 +73,7 @@ class HttpStep(CheckingService):
         reply = await self.post(request.content(self._params), request.size)
         found, held_back = await offload(request.size, request.read, reply)
         self._held_back.update(held_back)
-        # Of all replacements, only the gateway's own placeholders are unique.
+        # Only the gateway's own placeholders are unique, so that their values can return.
         return [attrs.evolve(one, replacement=None) for one in found] if self._restores else found
 
     def held_back(self, passage: Passage) -> int:
