@@ -7,22 +7,32 @@ except in files of other programs, where the last one applies.
 import contextlib
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from itertools import chain
 from typing import Any, Final, TypeAlias
 
 import attrs
 import yaml
-
-from configfile.nodes import Scalars, compose
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError, SafeConstructor
+from yaml.resolver import Resolver
 
 Path: TypeAlias = tuple[str | int, ...]
+Places: TypeAlias = Mapping[Path, tuple[int, int]]
 
 _MERGE = "tag:yaml.org,2002:merge"
 _TEXT = "tag:yaml.org,2002:str"
-_PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+_PLAIN = (None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _QUOTED = re.compile(r"'(?!<)[^']{4,}'")
 MAX_BYTES = 2**24  # reading this takes up to a minute
 MAX_NODES = 100_000  # anchors expanded: far above any real file, far below a "billion laughs"
+
+
+LOADERS: Final[tuple[Any, ...]] = (yaml.CSafeLoader, yaml.SafeLoader) if yaml.__with_libyaml__ else (yaml.SafeLoader,)
+"""The scanners of YAML, the quickest first: libyaml's takes a sixth of the time.
+
+Its nodes are not used: it composes them recursively in C, so deep nesting would end the process."""
 
 
 @attrs.frozen(repr=False)
@@ -82,17 +92,18 @@ def _describe_parent(path: str) -> str:
 
 @attrs.frozen
 class Document:
-    """A file's content, with the line and column of every key and element.
+    """A file's content, with the place of every key and element.
 
     ``mistakes`` are those of YAML: keys that appear twice, and values that are ``None`` because of a tag or an
     anchor."""
 
     file: str
     content: Any
-    places: Mapping[Path, tuple[int, int]] = attrs.field(factory=dict, repr=False)
     duplicates: tuple[str, ...] = ()
     """The places of keys that appear twice, if the reader accepts them."""
     mistakes: tuple[Mistake, ...] = ()
+    find_places: Callable[[], Places] = attrs.field(default=dict, repr=False, eq=False)
+    """Returns the places of keys and elements, which only mistakes need."""
 
     def at(self, path: Path) -> Any:
         """Return the content at ``path``, or ``None``."""
@@ -108,11 +119,9 @@ class Document:
         self, path: Path, found: str, expected: str, suggestion: str | None = None, known: tuple[str, ...] = ()
     ) -> Mistake:
         """Return a mistake at ``path``, with the position of its content or of the nearest parent."""
-        line, column = None, None
-        for length in range(len(path), -1, -1):
-            if path[:length] in self.places:
-                line, column = self.places[path[:length]]
-                break
+        places = self.find_places()
+        nearest = (path[:length] for length in range(len(path), -1, -1) if path[:length] in places)
+        line, column = places.get(next(nearest, ()), (None, None))
         return Mistake(self.file, spell(path), found, expected, line, column, suggestion, known)
 
 
@@ -161,8 +170,7 @@ def parse(data: bytes, file: str, last_wins: bool = False) -> Document:
         raise _create_error(file, f"the file has more than {MAX_BYTES >> 20} MiB", "give a configuration")
     try:
         text = _replace_tabs(data.decode("utf-8-sig"))
-        node = compose(text)
-        return Document(file, None) if node is None else _Conversion(file, last_wins).document(node)
+        return convert(text, file, last_wins)
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _create_error(file, "the file is not UTF-8 text", "save the file as UTF-8", line) from None
@@ -176,6 +184,20 @@ def parse(data: bytes, file: str, last_wins: bool = False) -> Document:
         raise _create_error(file, "the file has a control character", "remove it", line) from None
     except RecursionError:
         raise _create_error(file, "the nesting is too deep", "use fewer levels") from None
+
+
+def convert(text: str, file: str, last_wins: bool = False, loaders: Sequence[Any] = LOADERS) -> Document:
+    """Return the one document in ``text``. Raises ``yaml.YAMLError`` and ``RecursionError``.
+
+    The scanner in Python has the last word and words the error: libyaml rejects a few valid texts, and its messages
+    differ between versions."""
+    quickest, *others = loaders
+    try:
+        return _Conversion(text, file, last_wins, quickest).document()
+    except yaml.YAMLError:
+        if not others:
+            raise
+    return convert(text, file, last_wins, others)
 
 
 def _replace_tabs(text: str) -> str:
@@ -232,103 +254,208 @@ _SYNTAX_ADVICE: Final = (
 
 
 class _Conversion:
-    """The conversion of one node graph, with its mistakes."""
+    """The conversion of the events of one text, with its mistakes and, if ``notes_places``, the places of its keys and
+    elements."""
 
-    def __init__(self, file: str, last_wins: bool) -> None:
-        self._scalars = Scalars()
+    def __init__(self, text: str, file: str, last_wins: bool, loader: Any, *, notes_places: bool = False) -> None:
+        self._source = text, file, last_wins, loader
+        self._events: Iterator[yaml.Event] = iter(loader(text).get_event, None)
+        self._scalars = SafeConstructor()
+        self._plain_tag = cache(partial(Resolver().resolve, yaml.ScalarNode, implicit=(True, False)))
         self._file = file
         self._last_wins = last_wins
-        self._duplicates: list[str] = []
+        self._notes_places = notes_places
         self._places: dict[Path, tuple[int, int]] = {}
+        self._duplicates: list[str] = []
         self._mistakes: list[Mistake] = []
-        self._checked_nodes: set[int] = set()
-        self._open_nodes: set[int] = set()
+        self._anchors: dict[str, list[yaml.Event]] = {}
+        self._open_nodes: set[yaml.Event] = set()
         self._nodes = 0
 
-    def document(self, node: yaml.Node) -> Document:
-        content = self._convert(node, ())
-        return Document(self._file, content, self._places, tuple(self._duplicates), tuple(self._mistakes))
+    def document(self) -> Document:
+        """Return the one document of the text. Raises ``yaml.YAMLError``."""
+        if "&" in self._source[0]:
+            self._events = self._note_anchors(self._events)
+        events = self._events
+        next(events)  # the start of the stream
+        content = None
+        if not isinstance(next(events), yaml.StreamEndEvent):
+            try:
+                content = self._convert(next(events), events, ())
+            except (ConstructorError, ConfigError):
+                for event in events:  # an error of syntax is reported first
+                    self._resolve_alias(event, events)
+                raise
+            next(events)  # the end of the document
+            if not isinstance(other := next(events), yaml.StreamEndEvent):
+                raise _composer_error("but found another document", other, "expected a single document in the stream")
+        return Document(self._file, content, tuple(self._duplicates), tuple(self._mistakes), self._find_places)
 
-    def _convert(self, node: yaml.Node, path: Path) -> Any:
+    def _find_places(self) -> Places:
+        if not self._notes_places:
+            again = _Conversion(*self._source, notes_places=True)
+            again.document()
+            self._places, self._notes_places = again._places, True
+        return self._places
+
+    def _note_anchors(self, events: Iterator[yaml.Event]) -> Iterator[yaml.Event]:
+        """Yield ``events``, and note those of each node with an anchor, which its aliases repeat."""
+        depth = 0
+        open_anchors: list[tuple[int, list[yaml.Event]]] = []
+        for event in events:
+            anchor = getattr(event, "anchor", None)
+            if anchor is not None and not isinstance(event, yaml.AliasEvent):
+                if anchor in self._anchors:
+                    first = f"found duplicate anchor {anchor!r}; first occurrence"
+                    raise _composer_error("second occurrence", event, first)
+                self._anchors[anchor] = []
+                open_anchors.append((depth, self._anchors[anchor]))
+            for _, noted in open_anchors:
+                noted.append(event)
+            depth += _step(event)
+            while open_anchors and open_anchors[-1][0] == depth:
+                open_anchors.pop()
+            yield event
+
+    def _convert(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path) -> Any:
+        """Return the value of the node that begins with ``event``. Consumes its other ``events``."""
+        event, events = self._resolve_alias(event, events)
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise _create_error(
                 self._file, f"the file has more than {MAX_NODES} values after expanding anchors", "use fewer"
             )
-        self._places.setdefault(path, _position(node))
-        if isinstance(node, yaml.ScalarNode):
-            return self._convert_scalar(node, path)
-        if node.tag not in _PLAIN:
-            self._add_mistake(node, path, "a tag changes the type of this list or mapping", "remove the tag")
+        if self._notes_places:
+            self._places.setdefault(path, _position(event))
+        if isinstance(event, yaml.ScalarEvent):
+            return self._convert_scalar(event, path)
+        assert isinstance(event, yaml.CollectionStartEvent)
+        if event.tag not in _PLAIN:
+            self._add_mistake(event, path, "a tag changes the type of this list or mapping", "remove the tag")
+            return self._skip(event, events)
+        if event in self._open_nodes:
+            self._add_mistake(event, path, "the anchor contains itself", "write the value out")
             return None
-        if id(node) in self._open_nodes:
-            self._add_mistake(node, path, "the anchor contains itself", "write the value out")
-            return None
-        self._open_nodes.add(id(node))
+        self._open_nodes.add(event)
         try:
-            if isinstance(node, yaml.SequenceNode):
-                return [self._convert(item, (*path, i)) for i, item in enumerate(node.value)]
-            assert isinstance(node, yaml.MappingNode)
-            return self._convert_mapping(node, path)
+            if isinstance(event, yaml.MappingStartEvent):
+                return self._convert_mapping(events, path)
+            items = enumerate(_until(yaml.SequenceEndEvent, events))
+            return [self._convert(item, events, (*path, i)) for i, item in items]
         finally:
-            self._open_nodes.discard(id(node))
+            self._open_nodes.discard(event)
 
-    def _convert_scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
-        if node.tag == _TEXT:
-            return node.value
-        if node.tag != self._scalars.plain_tag(node):  # PyYAML's constructors raise whatever they like for !!bool x
-            self._add_mistake(node, path, "a tag changes the type of this value", "remove the tag")
+    def _resolve_alias(
+        self, event: yaml.Event, events: Iterator[yaml.Event]
+    ) -> tuple[yaml.Event, Iterator[yaml.Event]]:
+        """Return the first event of a node, and the iterator of its others, which are its anchor's for an alias."""
+        if not isinstance(event, yaml.AliasEvent):
+            return event, events
+        if event.anchor not in self._anchors:
+            raise _composer_error(f"found undefined alias {event.anchor!r}", event)
+        noted = iter(self._anchors[event.anchor])
+        return next(noted), noted
+
+    def _skip(self, event: yaml.Event, events: Iterator[yaml.Event]) -> None:
+        """Consume the other events of the node that begins with ``event``."""
+        depth = 0
+        for one in chain((event,), events):
+            self._resolve_alias(one, events)
+            depth += _step(one)
+            if not depth:
+                return
+
+    def _tag_of(self, event: yaml.ScalarEvent) -> str:
+        if event.tag is not None and event.tag != "!":
+            return event.tag
+        return self._plain_tag(event.value) if event.implicit[0] else _TEXT
+
+    def _convert_scalar(self, event: yaml.ScalarEvent, path: Path) -> Any:
+        if (tag := self._tag_of(event)) == _TEXT:
+            return event.value
+        if tag != self._plain_tag(event.value):  # PyYAML's constructors raise whatever they like for !!bool x
+            self._add_mistake(event, path, "a tag changes the type of this value", "remove the tag")
             return None
         try:
-            return self._scalars.construct_object(node)
+            return self._scalars.construct_object(yaml.ScalarNode(tag, event.value, event.start_mark))  # type: ignore[arg-type]
         except ValueError:  # a date such as 2026-99-99, a number with thousands of digits
-            what = "a date" if node.tag.endswith(":timestamp") else "a number"
-            self._add_mistake(node, path, f"this looks like {what}, but is not valid", "put it in quotes")
+            what = "a date" if tag.endswith(":timestamp") else "a number"
+            self._add_mistake(event, path, f"this looks like {what}, but is not valid", "put it in quotes")
             return None
 
-    def _convert_mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
-        self._check_keys(node, path)
-        found: dict[str, Any] = {}
-        for key, value in node.value:
-            if key.tag == _MERGE:
-                self._merge(value, path, found)
-        for key, value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
-                self._places[*path, key.value] = _position(key)
-                found[key.value] = self._convert(value, (*path, key.value))
-        return found
+    def _convert_mapping(self, events: Iterator[yaml.Event], path: Path) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        keys: dict[str, yaml.Event] = {}
+        is_alias = events is not self._events  # the keys of its anchor are reported
+        for event in _until(yaml.MappingEndEvent, events):
+            key, others = self._resolve_alias(event, events)
+            if not isinstance(key, yaml.ScalarEvent):
+                if not is_alias:
+                    self._add_mistake(key, path, "a list or mapping cannot be a key", _KEY_ADVICE)
+                self._skip(key, others)
+                self._skip(next(events), events)
+                continue
+            if (name := key.value) not in keys:
+                keys[name] = key
+            elif not is_alias:
+                self._report_duplicate(key, keys[name], (*path, name))
+            if (name == "<<" or key.tag is not None) and self._tag_of(key) == _MERGE:
+                self._merge(next(events), events, path, merged)
+                continue
+            place = (*path, name)
+            if self._notes_places:
+                self._places[place] = _position(key)
+            own[name] = self._convert(next(events), events, place)
+        return {**merged, **own} if merged else own
 
-    def _merge(self, node: yaml.Node, path: Path, into: dict[str, Any]) -> None:
+    def _report_duplicate(self, key: yaml.Event, first: yaml.Event, path: Path) -> None:
+        if self._last_wins:
+            self._duplicates.append(f"{spell(path)} in line {_position(key)[0]}")
+        else:
+            found = f"this key appears twice, first in line {_position(first)[0]}"
+            self._add_mistake(key, path, found, "keep one of them")
+
+    def _merge(self, event: yaml.Event, events: Iterator[yaml.Event], path: Path, into: dict[str, Any]) -> None:
         """Add the members of a ``<<`` key; of several sources the first one wins.
 
         PyYAML's own merging doubles lists, and can fill the memory.
         """
-        for source in reversed(node.value if isinstance(node, yaml.SequenceNode) else [node]):
-            merged = self._convert(source, path)
+        places, self._places = self._places, {}
+        event, events = self._resolve_alias(event, events)
+        is_list = isinstance(event, yaml.SequenceStartEvent)
+        sources = _until(yaml.SequenceEndEvent, events) if is_list else (event,)
+        for source, merged in reversed([(source, self._convert(source, events, path)) for source in sources]):
             if isinstance(merged, dict):
                 into.update(merged)
             else:
-                self._add_mistake(source, path, "the merge key (<<) needs a mapping", "use an anchor of a mapping")
+                found = "the merge key (<<) needs a mapping"
+                self._add_mistake(self._resolve_alias(source, events)[0], path, found, "use an anchor of a mapping")
+        for place, position in self._places.items():
+            places.setdefault(place, position)
+        self._places = places
 
-    def _check_keys(self, node: yaml.MappingNode, path: Path) -> None:
-        if id(node) in self._checked_nodes:
+    def _add_mistake(self, event: yaml.Event, path: Path, found: str, expected: str) -> None:
+        self._mistakes.append(Mistake(self._file, spell(path), found, expected, *_position(event)))
+
+
+def _step(event: yaml.Event) -> int:
+    """Return by how many levels the events after ``event`` are deeper."""
+    return isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+
+
+def _until(end: type[yaml.Event], events: Iterator[yaml.Event]) -> Iterator[yaml.Event]:
+    """Yield the first event of each member of a list or mapping; the caller consumes the others."""
+    for event in events:
+        if isinstance(event, end):
             return
-        self._checked_nodes.add(id(node))
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                self._add_mistake(key, path, "a list or mapping cannot be a key", _KEY_ADVICE)
-            elif key.value in lines and self._last_wins:
-                self._duplicates.append(f"{spell((*path, key.value))} in line {key.start_mark.line + 1}")
-            elif key.value in lines:
-                first = f"this key appears twice, first in line {lines[key.value]}"
-                self._add_mistake(key, (*path, key.value), first, "keep one of them")
-            else:
-                lines[key.value] = key.start_mark.line + 1
-
-    def _add_mistake(self, node: yaml.Node, path: Path, found: str, expected: str) -> None:
-        self._mistakes.append(Mistake(self._file, spell(path), found, expected, *_position(node)))
+        yield event
 
 
-def _position(node: yaml.Node) -> tuple[int, int]:
-    return node.start_mark.line + 1, node.start_mark.column + 1
+def _composer_error(problem: str, event: Any, context: str | None = None) -> yaml.MarkedYAMLError:
+    """Return an error in the words of PyYAML's composer."""
+    return ComposerError(context, None, problem, event.start_mark)
+
+
+def _position(event: Any) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1

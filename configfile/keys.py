@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import UnionType
-from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import attrs
 
@@ -105,7 +105,7 @@ class Given:
     cls: type
 
 
-@attrs.frozen(repr=False)
+@attrs.frozen(eq=False, repr=False)
 class Field:
     """A key of a class: its ``name`` in the file, ``attribute`` and ``type``, and the class's ``part`` with it."""
 
@@ -179,11 +179,11 @@ def _parts_of(cls: Any) -> tuple[type, ...]:
 def part_of(whole: Any, part: type[P]) -> P:
     """Return the values of the keys of ``part`` in ``whole``."""
     found = whole.parts.get(part)
-    return cast("P", _default_of(cast("Any", part)) if found is None else found)
+    return _default_of(part) if found is None else found  # type: ignore[no-any-return, arg-type]
 
 
 @cache
-def _default_of(part: Any) -> object:
+def _default_of(part: Any) -> Any:
     return part()
 
 
@@ -191,6 +191,12 @@ def value_of(whole: Any, name: str, default: Any = None) -> Any:
     """Return the value of the key ``name``, ``default`` if neither the class of ``whole`` nor a part has this key."""
     field = keys_of(type(whole)).get(name)
     return default if field is None else field.value_in(whole)
+
+
+def evolve(whole: P, **values: Any) -> P:
+    """Return ``whole`` with ``values`` as its attributes. Most of thousands of items have these already."""
+    same = all(getattr(whole, name) is value for name, value in values.items())
+    return whole if same else attrs.evolve(whole, **values)  # type: ignore[misc]
 
 
 def with_part(whole: P, value: Any) -> P:

@@ -1,9 +1,10 @@
 """The reader of plain content into declared classes, with all mistakes."""
 
 import functools
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin
 
 import attrs
 import cattrs
@@ -19,7 +20,6 @@ from configfile.keys import (
     is_optional,
     keys_of,
     kind_of,
-    parts_of,
     present,
     without_default_parts,
 )
@@ -30,6 +30,9 @@ T = TypeVar("T")
 
 NO_VALUE: Final = "it has no value, so it counts as absent"
 """Why such a key has no effect. A list whose items are all in comments leaves one, and with it no restriction."""
+
+StructureHook: TypeAlias = Callable[[Any, Any], Any]
+"""Converts a value to a type, which it also gets. Raises ``Wrong``."""
 
 AdviceFunction = Callable[[type, str], Wrong]
 """A function that returns the advice on an unknown key of a class."""
@@ -66,7 +69,7 @@ def read(content: Any, cls: type[T], advise: AdviceFunction | None = None) -> Re
     reader = _Reader(advise or unknown_key)
     token = _READER.set(reader)
     try:
-        value = reader.member(content, cls, ())
+        value = reader.member(content, _hook_of(cls), cls, ())
     finally:
         _READER.reset(token)
     found = None if value is _UNUSABLE else value
@@ -113,43 +116,31 @@ class _Reader:
         self.ignored: list[tuple[Path, str]] = []
         self.unknown: list[Path] = []
 
-    def member(self, value: Any, of: Any, path: Path) -> Any:
-        """Read the value as the type ``of``, or report its faults and return ``_UNUSABLE``."""
+    def member(self, value: Any, hook: StructureHook, of: Any, path: Path) -> Any:
+        """Read the value as the type ``of`` by its ``hook``, or report its faults and return ``_UNUSABLE``."""
         before, self._path = self._path, path
         try:
-            return _converter().structure(value, of)
+            return hook(value, of)
         except Wrong as wrong:
             self.faults.append(ReadingFault(path, wrong))
             return _UNUSABLE
         finally:
             self._path = before
 
-    def _read_optional(self, value: Any, of: Any) -> Any:
-        return None if value is None else _converter().structure(value, present(of))
-
-    def _read_kind(self, value: Any, of: Any) -> Any:
-        kind = kind_of(of) or PLAIN[of]
-        if kind.pick is not None and not kind.takes_text and (plain := plain_value(value)) in (0, 1):
-            # True, false, 0 or 1; messages may repeat it. A variable can give true and false as 1 and 0.
-            value = bool(plain) if isinstance(value, Expanded) and _has_booleans(kind) else plain
-        if kind.pick is not None and (picked := kind.pick(value)) is not None:
-            value = _converter().structure(value, picked)
-        return value if kind.read is None or value is _UNUSABLE else kind.read(value)
-
-    def _read_given(self, value: Any, of: Given) -> Any:
+    def read_given(self, value: Any, of: Given) -> Any:
         return self._read_members(value, of.cls, self._path)
 
-    def _read_instance(self, value: Any, of: Any) -> Any:
+    def read_instance(self, value: Any, of: Any) -> Any:
         members = self._read_members(value, of, self._path)
         return members if members is _UNUSABLE else of(**members)
 
     def _read_members(self, value: Any, cls: Any, path: Path) -> Any:
         """Return the attributes of ``cls`` in the mapping ``value``."""
         fields = keys_of(cls)
-        in_parts: dict[type, dict[str, Any]] = {part: {} for part in parts_of(cls)}
         if not isinstance(value, dict):
             raise Wrong(_describe(value, cls), f"expected a mapping{_example_key(fields)}")
         made: dict[str, Any] = {}
+        in_parts: defaultdict[type, dict[str, Any]] = defaultdict(dict)
         usable = True
         for name, field in fields.items():
             if name not in value and not field.required:
@@ -166,11 +157,11 @@ class _Reader:
                     self.ignored.append(((*path, name), NO_VALUE))
             elif field.key.ignored is not None:
                 self.ignored.append(((*path, name), field.key.ignored))
-            elif (found := self.member(member, field.type, (*path, name))) is not _UNUSABLE:
+            elif (found := self.member(member, _hook_of_key(field), field.type, (*path, name))) is not _UNUSABLE:
                 (made if field.part is None else in_parts[field.part])[field.attribute] = found
             else:
                 usable = usable and not field.required
-        for name in sorted(value.keys() - fields.keys()):
+        for name in sorted(name for name in value if name not in fields):
             self._report_unknown(cls, name, path)
         self.given[path] = frozenset(made).union(*in_parts.values())
         if given := without_default_parts({part: part(**members) for part, members in in_parts.items()}):
@@ -185,7 +176,7 @@ class _Reader:
         else:
             self.faults.append(ReadingFault((*path, name), self._advise(cls, name)))
 
-    def _read_items(self, value: Any, of: Any) -> Any:
+    def read_items(self, value: Any, of: Any) -> Any:
         """Read a list. An unreadable item spoils it, unless ``None`` can replace the item."""
         parts, path = get_args(of), self._path
         if not isinstance(value, list | tuple):
@@ -193,19 +184,25 @@ class _Reader:
             raise Wrong(_describe(value, parts[0]), form)
         if (length := fixed_length(of)) not in (None, len(value)):
             raise Wrong("a list of another length", f"expected {length} items")
-        found = [self.member(item, parts[0], (*path, i)) for i, item in enumerate(value)]
+        hook = _hook_of(parts[0])
+        found = [self.member(item, hook, parts[0], (*path, i)) for i, item in enumerate(value)]
         if is_optional(parts[0]):
             return tuple(None if item is _UNUSABLE else item for item in found)
         return _UNUSABLE if any(item is _UNUSABLE for item in found) else tuple(found)
 
-    def _read_pairs(self, value: Any, of: Any) -> Any:
+    def read_pairs(self, value: Any, of: Any) -> Any:
         parts, path = get_args(of), self._path
+        hooks = [_hook_of(part) for part in parts]
         if not isinstance(value, dict):
             raise Wrong(describe(value), "expected a mapping of keys to values")
         found = {}
         for name, member in value.items():
-            read = self.member(member, parts[1], (*path, name))
-            if read is not _UNUSABLE and (word := self.member(name, parts[0], (*path, name))) is not _UNUSABLE:
+            place = (*path, name)
+            read = self.member(member, hooks[1], parts[1], place)
+            if (
+                read is not _UNUSABLE
+                and (word := self.member(name, hooks[0], parts[0], (*path, name))) is not _UNUSABLE
+            ):
                 found[word] = read
         return found
 
@@ -215,27 +212,58 @@ _READER: ContextVar[_Reader] = ContextVar("_READER")
 
 @functools.cache
 def _converter() -> cattrs.Converter:
-    """Return the converter of all readers: a type's hook is expensive to find, and found only once."""
+    """Return the converter of all readers, which makes the hook of a type once."""
     converter = cattrs.Converter(detailed_validation=False)
-    for takes, hook in (
-        (attrs.has, _bind_hook(_Reader._read_instance)),
-        (is_literal, _read_literal),
-        (_is_mapping, _bind_hook(_Reader._read_pairs)),
-        (_is_list, _bind_hook(_Reader._read_items)),
-        (lambda of: isinstance(of, Given), _bind_hook(_Reader._read_given)),
-        (is_optional, _bind_hook(_Reader._read_optional)),
-        (lambda of: of is Any, lambda value, _: value),
-        (lambda of: kind_of(of) is not None, _bind_hook(_Reader._read_kind)),
+    for takes, make_hook in (
+        (attrs.has, lambda _: _bind_hook(_Reader.read_instance)),
+        (is_literal, lambda _: _read_literal),
+        (_is_mapping, lambda _: _bind_hook(_Reader.read_pairs)),
+        (_is_list, lambda _: _bind_hook(_Reader.read_items)),
+        (lambda of: isinstance(of, Given), lambda _: _bind_hook(_Reader.read_given)),
+        (is_optional, _make_optional_hook),
+        (lambda of: of is Any, lambda _: lambda value, _: value),
+        (lambda of: kind_of(of) is not None, _make_kind_hook),
     ):
-        converter.register_structure_hook_func(takes, hook)
+        converter.register_structure_hook_factory(takes, make_hook)
     for plain in PLAIN:
-        converter.register_structure_hook(plain, _bind_hook(_Reader._read_kind))
+        converter.register_structure_hook(plain, _make_kind_hook(plain))
     return converter
 
 
-def _bind_hook(hook: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+def _hook_of(of: Any) -> StructureHook:
+    return _converter().get_structure_hook(of)
+
+
+@functools.cache
+def _hook_of_key(field: Field) -> StructureHook:
+    return _hook_of(field.type)
+
+
+def _bind_hook(hook: Callable[..., Any]) -> StructureHook:
     """Return a hook of the converter that calls ``hook`` of the current reader."""
     return lambda value, of: hook(_READER.get(), value, of)
+
+
+def _make_optional_hook(of: Any) -> StructureHook:
+    of_value = present(of)
+    hook = _hook_of(of_value)
+    return lambda value, _: None if value is None else hook(value, of_value)
+
+
+def _make_kind_hook(of: Any) -> StructureHook:
+    kind = kind_of(of) or PLAIN[of]
+    if (pick := kind.pick) is not None:
+        return lambda value, _: _read_picked(value, kind, pick)
+    return lambda value, _: value if kind.read is None else kind.read(value)
+
+
+def _read_picked(value: Any, kind: Kind, pick: Callable[[Any], Any]) -> Any:
+    if not kind.takes_text and (plain := plain_value(value)) in (0, 1):
+        # True, false, 0 or 1; messages may repeat it. A variable can give true and false as 1 and 0.
+        value = bool(plain) if isinstance(value, Expanded) and _has_booleans(kind) else plain
+    if (picked := pick(value)) is not None:
+        value = _hook_of(picked)(value, picked)
+    return value if kind.read is None or value is _UNUSABLE else kind.read(value)
 
 
 def _is_mapping(of: Any) -> bool:

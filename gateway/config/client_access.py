@@ -8,6 +8,7 @@ import attrs
 
 from configfile.document import Path
 from configfile.expanded import Unresolved
+from configfile.keys import evolve
 from configfile.wording import describe, nearest
 from gateway.config.aliases import Route
 from gateway.config.allowance_checks import build_budgets, build_ratelimits
@@ -95,9 +96,7 @@ def warn_of_empty_groups(config: Config, findings: Findings) -> None:
 def build_client_rights(item: ClientKey, path: Path, names: AccessNames, findings: Findings) -> ClientKey:
     """Return a client with its group, limits and members, and report errors in its rights."""
     group = _group_of(item, path, names, findings)
-    client = _build_rights(item, path, names, findings)
-    if group is not None:
-        client = attrs.evolve(client, group=group)
+    client = evolve(_build_rights(item, path, names, findings), group=group)
     if client.role == "lead" and client.group_name is None:
         findings.wrong((*path, "role"), "a lead needs a group", "add `group`, with the name of one of client_groups")
     _check_permitted_entries(client, path, names.entries, findings)
@@ -111,7 +110,7 @@ def _build_rights(item: C, path: Path, names: AccessNames, findings: Findings) -
     check_patterns(item.only, (*path, "only"), names.config.entries if names.entries.complete else None, findings)
     ratelimits = build_ratelimits(item.ratelimits, (*path, "ratelimits"), findings)
     budgets = build_budgets(item.budgets, path, findings)
-    made = attrs.evolve(item, ratelimits=ratelimits, budgets=budgets)
+    made = evolve(item, ratelimits=ratelimits, budgets=budgets)
     return with_completed_parts(made, path, names.config, findings)
 
 
@@ -145,10 +144,10 @@ def check_patterns(
     """Report an empty list of ``patterns``, and those that match no name of ``entries``, unless that is ``None``."""
     if patterns == ():
         findings.wrong(path, "the list is empty", "list at least one entry, or remove it to allow all")
-    if entries is None:
+    if entries is None or not patterns:
         return
     names = [entry.name for entry in entries]
-    for i, pattern in enumerate(patterns or ()):
+    for i, pattern in enumerate(patterns):
         if not isinstance(pattern, Unresolved) and not any(matches_one(name, (pattern,)) for name in names):
             found, advice = (
                 f"no entry matches {describe(pattern)}",

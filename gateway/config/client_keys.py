@@ -1,6 +1,7 @@
 """Client keys: checks, and warnings before they expire."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -27,6 +28,7 @@ def build_client_keys(
         )
     clients: dict[str, ClientKey] = {}
     holders: dict[bytes | str, str] = {}
+    certificates = defaultdict[str, list[str]](list)
     for path, item in findings.present_items(items, ("client_keys",), "add `name`, and `key` or `sha256`"):
         client = build_client(item, path, names, holders, findings)
         if item.name in clients:
@@ -36,14 +38,14 @@ def build_client_keys(
                 found,
                 "give each client its own name; for several keys of a client, use the list `keys`",
             )
-        _check_certificate(item, path, listeners, clients, findings)
+        _check_certificate(item, path, listeners, certificates, findings)
         clients.setdefault(item.name, client)
         _warn_of_expiries(client, path, findings)
     return tuple(clients.values())
 
 
 def build_client(
-    item: ClientKey, path: Path, names: AccessNames, holders: dict[bytes | str, str], findings: Findings
+    item: ClientKey, path: Path, names: AccessNames, holders: MutableMapping[bytes | str, str], findings: Findings
 ) -> ClientKey:
     """Return one client, and report errors in it.
 
@@ -93,16 +95,15 @@ def _check_certificate(
     item: ClientKey,
     path: Path,
     listeners: Sequence[Listener],
-    others: Mapping[str, ClientKey],
+    holders: Mapping[str, list[str]],
     findings: Findings,
 ) -> None:
     if item.certificate is None:
         return
-    for other in others.values():
-        if other.certificate == item.certificate and other.name != item.name:
-            findings.wrong(
-                (*path, "certificate"), f"{other.name} has the same one", "give each client its own certificate"
-            )
+    for other in holders[item.certificate]:
+        if other != item.name:
+            findings.wrong((*path, "certificate"), f"{other} has the same one", "give each client its own certificate")
+    holders[item.certificate].append(item.name)
     if not any(one.tls is not None and one.tls.client_ca for one in listeners) and findings.first("client_ca"):
         findings.warn(
             "client_keys: a certificate has no effect, because no listener requests one: set tls.client_ca for a "
@@ -111,7 +112,7 @@ def _check_certificate(
 
 
 def _report_shared_keys(
-    keys: Iterator[tuple[Path, AcceptedKey]], name: str, holders: dict[bytes | str, str], findings: Findings
+    keys: Iterator[tuple[Path, AcceptedKey]], name: str, holders: MutableMapping[bytes | str, str], findings: Findings
 ) -> Iterator[AcceptedKey]:
     """Yield the ``keys`` of ``name``, and report those that another client has; ``holders`` has names by digest."""
     for path, key in keys:
@@ -122,16 +123,16 @@ def _report_shared_keys(
 
 
 def _warn_of_expiries(client: ClientKey, path: Path, findings: Findings) -> None:
-    now = datetime.now(UTC)
     if client.until is not None:
-        _warn_of_expiry(f"client_keys: {client.name}", client.until, now, findings)
+        _warn_of_expiry(f"client_keys: {client.name}", client.until, findings)
     for i, key in enumerate(client.keys):
         if key.until is not None:
             place = f"key {i + 1} of {client.name}" if len(client.keys) > 1 else f"the key of {client.name}"
-            _warn_of_expiry(f"client_keys: {place}", key.until, now, findings)
+            _warn_of_expiry(f"client_keys: {place}", key.until, findings)
 
 
-def _warn_of_expiry(what: str, end: datetime, now: datetime, findings: Findings) -> None:
+def _warn_of_expiry(what: str, end: datetime, findings: Findings) -> None:
+    now = datetime.now(UTC)
     if end <= now:
         findings.warn(f"{what} expired on {spell_time(end)} and is rejected: remove it")
     elif end - now <= SOON:

@@ -1,6 +1,7 @@
 """The keys of features in the items of a configuration: entries, aliases, groups, clients and rules. The rows of advice
 on unknown keys."""
 
+from functools import cache
 from typing import Any, TypeVar
 
 import attrs
@@ -41,9 +42,17 @@ class ClientRights:
 
 def with_completed_parts(item: H, path: Path, config: Any, findings: Findings) -> H:
     """Return ``item``, read at ``path``, with its parts in their final form."""
-    parts: dict[type, ItemPart] = {part: part_of(item, part) for part in parts_of(type(item))}
-    made = {part: keys.complete(item, path, config, findings) for part, keys in parts.items()}
-    return item if all(made[part] is keys for part, keys in parts.items()) else with_parts(item, made)
+    made = dict[type, ItemPart]()
+    for part in _with_checks(parts_of(type(item))):
+        keys = part_of(item, part)
+        if (completed := keys.complete(item, path, config, findings)) is not keys:
+            made[part] = completed
+    return with_parts(item, {**item.parts, **made}) if made else item  # type: ignore[attr-defined]
+
+
+@cache
+def _with_checks(parts: tuple[type[ItemPart], ...]) -> tuple[type[ItemPart], ...]:
+    return tuple(part for part in parts if part.complete is not ItemPart.complete)
 
 
 # Advice on unknown keys

@@ -5,7 +5,8 @@ entries are ignored, and a client without any left, or without its group, is exc
 the file's client counts."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -113,13 +114,13 @@ class StoredReader:
             return f"{_TAKEN}, which has precedence"
         try:
             item = _without_missing_names(item, self._names)
-            return _build_stored(item, self._names, dict(self._holders), self._prefixes)
+            return _build_stored(item, self._names, ChainMap({}, self._holders), self._prefixes)
         except ConfigError as error:
             return "; ".join(f"{one.path}: {one.found}" for one in error.mistakes)
 
 
 def _build_stored(
-    item: ClientKey, names: AccessNames, holders: dict[bytes | str, str], prefixes: Sequence[str]
+    item: ClientKey, names: AccessNames, holders: MutableMapping[bytes | str, str], prefixes: Sequence[str]
 ) -> ClientKey:
     """Return the client of a stored ``item``. Raises ``ConfigError``."""
     findings = Findings(_document(item.name, {}), [], (), {})
@@ -128,8 +129,8 @@ def _build_stored(
     if (prefix := next(filter(item.name.startswith, prefixes), None)) is not None:
         findings.wrong(("name",), f"names that begin with `{prefix}` are people's", "give the client another name")
     client = build_client(item, (), names, holders, findings)
-    if item.certificate in holders:
-        findings.wrong(("certificate",), f"{holders[item.certificate]} has the same one", "give each client its own")
+    if item.certificate is not None and (holder := holders.get(item.certificate)) is not None:
+        findings.wrong(("certificate",), f"{holder} has the same one", "give each client its own")
     if findings.mistakes:
         raise ConfigError(tuple(findings.mistakes))
     return attrs.evolve(client, source="state storage")
