@@ -71,6 +71,9 @@ TakeNow: TypeAlias = Callable[[], AsgiMessage | None]
 TAKE_NOW: Final = "trigate.take_now"
 """The ASGI extension with the server's ``TakeNow``."""
 
+NURSERY: Final = "trigate.nursery"
+"""The ASGI extension with the server's context manager of a nursery for the request."""
+
 OnReading: TypeAlias = Callable[[], Awaitable[object]]
 """Asks a client that waits for 100 (Continue) to send its body (RFC 9110, section 10.1.1)."""
 

@@ -209,6 +209,7 @@ class ClientConnection:
                 self._idle.await_head()
                 if await self._idle.wait(self._read_proxy_address):
                     await self._admit(server, tasks, local, place)
+                tasks.close()
         finally:
             server.registry.connections.discard(self)
             place.close()

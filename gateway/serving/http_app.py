@@ -20,6 +20,7 @@ from gateway.http.response import MAX_HEADER, MAX_WRITE, Response, Truncated, Wr
 from gateway.serving.asgi_extensions import (
     CLIENT_LEFT,
     IMMEDIATE,
+    NURSERY,
     WRITE_NOW,
     AsgiApp,
     AsgiReceive,
@@ -185,7 +186,7 @@ class AppRequest:
         headers_by_name, guard = dict(self.scope["headers"]), self.app.guard
         request_scope: RequestScope | None = None
         try:
-            async with trio.open_nursery() as nursery:
+            async with self.scope["extensions"].get(NURSERY) or trio.open_nursery() as nursery:
                 request_scope = RequestScope(nursery, request_id(headers_by_name), guard.address_of(self.scope))
                 refusal = guard.refuse(self.scope, headers_by_name, request_scope)
                 if refusal is None and guard.prepare is not None:

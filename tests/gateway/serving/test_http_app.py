@@ -1,6 +1,7 @@
 """A request's nursery, its end, and response bodies, over real sockets."""
 
 import json
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
@@ -71,6 +72,32 @@ async def test_callbacks_run_after_every_task_and_survive_each_other(caplog):
         assert "settling failed" in caplog.text
         await client.get("/whole")
         await client.until(b"whole")
+
+
+CLIENT = ContextVar("CLIENT", default="nobody")
+
+
+@pytest.mark.parametrize("is_pipelined", [False, True])
+async def test_a_request_inherits_nothing_of_the_one_before_on_its_connection(is_pipelined):
+    """A proxy sends the requests of several clients over one connection."""
+
+    async def answer(scope, receive, send):
+        while scope["type"] == "lifespan" and (message := await receive())["type"] != "lifespan.shutdown":
+            await send({"type": f"{message['type']}.complete"})
+        if scope["type"] == "http":
+            met = CLIENT.get().encode()
+            CLIENT.set("ann")
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"6")]})
+            await send({"type": "http.response.body", "body": met, "more_body": False})
+
+    async with serving(app=answer) as server, server.connect() as client:
+        one = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+        if is_pipelined:
+            await client.send(one * 3)
+        for _ in range(3):
+            if not is_pipelined:
+                await client.send(one)
+            await client.until(b"nobody")
 
 
 @pytest.mark.sample(2)
