@@ -4,20 +4,19 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from gateway.http.headers import Headers
-from gateway.http.redaction import Secrets
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
-from gateway.request.parse import Incoming
 from gateway.seams.observe import ExchangeObserver, Observe, ViewerTexts
 from gateway.seams.observed_stream import ObservedStream
 from gateway.upstream.request import UpstreamRequest
-from streams.events import Api, Event
+from streams.events import Event
 
 Kind = TypeVar("Kind")
+P = ParamSpec("P")
 
 log = logging.getLogger("trigate")
 
@@ -25,8 +24,36 @@ _HELD: Final = 4 * 2**20
 """Bytes of one exchange that wait until they are public; observers do not get more."""
 
 
+def _telling(method: Callable[Concatenate[ExchangeObserver, P], None]) -> Callable[Concatenate["Observers", P], None]:
+    """Return the method of ``Observers`` that calls ``method`` of the observers that change it."""
+    name = method.__name__
+
+    def tell(self: "Observers", /, *facts: P.args, **more: P.kwargs) -> None:
+        for observer in self._observers:
+            if name in observer.heard:
+                try:
+                    getattr(observer, name)(*facts, **more)
+                except Exception:
+                    self._drop(observer)
+
+    return tell
+
+
 class Observers:
     """The observers of one exchange, which the kernel calls through this object. Its methods never raise."""
+
+    note_resolved = _telling(ExchangeObserver.note_resolved)
+    note_sent = _telling(ExchangeObserver.note_sent)
+    note_head = _telling(ExchangeObserver.note_head)
+    note_refused = _telling(ExchangeObserver.note_refused)
+    _tell_request = _telling(ExchangeObserver.note_request)
+    _tell_body = _telling(ExchangeObserver.note_body)
+    _tell_stream = _telling(ExchangeObserver.note_stream)
+    _tell_public_events = _telling(ExchangeObserver.note_public_events)
+    _tell_public_bytes = _telling(ExchangeObserver.note_public_bytes)
+    _tell_response = _telling(ExchangeObserver.note_response)
+    _tell_hidden = _telling(ExchangeObserver.note_hidden)
+    _tell_end = _telling(ExchangeObserver.note_end)
 
     def __init__(self, observers: Iterable[ExchangeObserver] = ()) -> None:
         self._observers = [*observers]
@@ -60,12 +87,9 @@ class Observers:
         self, client_request: ClientRequest, body: bytes | None, *, is_turn: bool, is_public: bool = True
     ) -> None:
         """Pass on the ``body``, at the end if steps may hide a part of it until then. It is ``None`` before them."""
-        self._tell("note_request", client_request, body if is_public else None, is_turn=is_turn)
+        self._tell_request(client_request, body if is_public else None, is_turn=is_turn)
         if not is_public and body is not None:
-            self._hold(len(body), "note_request", client_request, body, is_turn=is_turn)
-
-    def note_resolved(self, incoming: Incoming) -> None:
-        self._tell("note_resolved", incoming)
+            self._hold(len(body), partial(self._tell_request, client_request, body, is_turn=is_turn))
 
     def outgoing(self, request: UpstreamRequest) -> UpstreamRequest:
         for observer in self._observers:
@@ -76,21 +100,13 @@ class Observers:
                     self._drop(observer)
         return request
 
-    def note_sent(
-        self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
-    ) -> None:
-        self._tell("note_sent", request, waited, api, provider, secrets)
-
-    def note_head(self, request: UpstreamRequest, status: int, headers: Headers) -> None:
-        self._tell("note_head", request, status, headers)
-
     def note_body(self, identity: object, status: int, body: bytes, *, is_public: bool = True) -> None:
         """Pass on the ``body`` for the request with this ``identity``, at the end if steps may hide a part of it until
         then."""
         if is_public:
-            self._tell("note_body", identity, status, body)
+            self._tell_body(identity, status, body)
         else:
-            self._hold(len(body), "note_body", identity, status, body)
+            self._hold(len(body), partial(self._tell_body, identity, status, body))
 
     @property
     def reads_events(self) -> bool:
@@ -100,7 +116,7 @@ class Observers:
     def note_stream(self, stream: ObservedStream) -> None:
         if self is not UNOBSERVED:  # which all exchanges share
             self._stream = stream
-            self._tell("note_stream", stream)
+            self._tell_stream(stream)
             kept = (one.keeps_texts_of_streams for one in self._observers if one.keeps_texts)
             if self._held_size > max(kept, default=0):
                 self._held.clear()
@@ -110,20 +126,20 @@ class Observers:
         self._is_separate = True
         if self._stream is not None:
             self._stream.hide()
-        self._tell("note_public_events", events)
+        self._tell_public_events(events)
 
     def note_public_bytes(self, data: bytes) -> None:
         self._is_separate = True
-        self._tell("note_public_bytes", data)
+        self._tell_public_bytes(data)
 
     def note_response(self, status: int, headers: Headers, body: bytes | None, *, is_answer: bool = False) -> None:
         public = None if self._is_separate and is_answer else body
-        self._tell("note_response", status, headers, public, is_answer=is_answer)
+        self._tell_response(status, headers, public, is_answer=is_answer)
 
     def note_hidden(self) -> None:
         self._held.clear()
         self._held_size = _HELD  # nothing received is public from now on
-        self._tell("note_hidden")
+        self._tell_hidden()
         for observer in self._failed:  # it may keep a text that is now hidden
             with contextlib.suppress(Exception):
                 observer.note_hidden()
@@ -136,9 +152,6 @@ class Observers:
     def keeps_refused(self) -> bool:
         """Whether an observer needs the masked request after a refusal."""
         return any(one.keeps_refused for one in self._observers)
-
-    def note_refused(self, body: bytes | None) -> None:
-        self._tell("note_refused", body)
 
     def headers(self, record: Record, *, is_whole: bool) -> Headers:
         found: Headers = ()
@@ -164,23 +177,15 @@ class Observers:
         for tell in self._held:
             tell()
         self._observers = [*self._observers, *self._failed]
-        self._tell("note_end", record, line)
+        self._tell_end(record, line)
         self._held, self._stream = [], None
         self._observers = []  # they refer to the exchange, which refers to this
 
-    def _hold(self, size: int, event: str, *facts: object, **more: object) -> None:
+    def _hold(self, size: int, tell: Callable[[], None]) -> None:
         """Pass on a text that was received at the end, because it is not public yet."""
         if any(one.keeps_texts for one in self._observers) and self._held_size + size <= _HELD:
             self._held_size += size
-            self._held.append(partial(self._tell, event, *facts, **more))
-
-    def _tell(self, event: str, *facts: object, **more: object) -> None:
-        for observer in self._observers:
-            if event in observer.heard:
-                try:
-                    getattr(observer, event)(*facts, **more)
-                except Exception:
-                    self._drop(observer)
+            self._held.append(tell)
 
     def _drop(self, observer: ExchangeObserver) -> None:
         """Log the current error of ``observer``, which must not end the exchange. It only learns of the end."""

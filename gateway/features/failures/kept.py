@@ -47,6 +47,8 @@ WORDS: Final = 4096
 """Characters shown of each provider's error. Twice as many bytes are stored: a cut credential would escape the mask."""
 HELD: Final = 64 * 2**20
 """Bytes of the requests of all running exchanges."""
+UNCOUNTED: Final = 4096
+"""Bytes up to which such a request is not counted: the limit on requests in flight bounds their number."""
 STREAMED: Final = 128 * 2**10
 """Bytes of the request of a running stream, which may take minutes."""
 
@@ -120,11 +122,12 @@ class ObservedExchange(ExchangeObserver):
             self._why_not = _NO_TURN
         elif body is None:
             self._why_not = "a step may hide a part of it"
-        elif len(body) > EACH:
+        elif (size := len(body)) > EACH:
             self._why_not = _NO_ROOM
         elif not self._is_hidden:
             self._body = body
-            self._kept.running.put(self._record.client, self, self, len(body))
+            if size > UNCOUNTED:
+                self._kept.running.put(self._record.client, self, self, size)
 
     def note_sent(
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
@@ -152,7 +155,8 @@ class ObservedExchange(ExchangeObserver):
 
     def drop_body(self, why_not: str = _NO_ROOM) -> None:
         """Keep the request no longer, for the reason ``why_not``."""
-        self._kept.running.remove(self._record.client, self)
+        if self._body is not None and len(self._body) > UNCOUNTED:
+            self._kept.running.remove(self._record.client, self)
         self._body, self._why_not = None, why_not
 
     def _texts(self, record: Record) -> FailureTexts:
@@ -173,7 +177,8 @@ class ObservedExchange(ExchangeObserver):
 
 
 def _has_failed(line: Mapping[str, Any]) -> bool:
-    return line["ended"] in _FAILED or any(one["reason"] not in _UNFAILED for one in line.get("tried", ()))
+    tried = line.get("tried")
+    return line["ended"] in _FAILED or (tried is not None and any(one["reason"] not in _UNFAILED for one in tried))
 
 
 class KeptExchanges:
