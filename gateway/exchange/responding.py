@@ -101,15 +101,6 @@ def _header_safe(values: dict[str, str]) -> dict[str, str]:
 def own_headers(record: Record) -> Headers:
     """Return the headers that trigate adds to every response of an exchange."""
     steps, dropped = record.steps, record.dropped and tuple(chain.from_iterable(map(with_explanation, record.dropped)))
-    foreign = {
-        "x-trigate-target": record.target,
-        "x-trigate-model": record.model,
-        "x-trigate-tried": tried_header(record.bill.attempt_records),
-        "x-trigate-steps": None if steps is None else steps.header,
-        "x-trigate-refused-by": None if steps is None else steps.refused_by,
-        "x-trigate-upstream-request-id": record.upstream_id,
-        "x-trigate-unknown-end": None if record.unknown_end is None else record.unknown_end[:LONGEST_WORD],
-    }
     own = {
         **dict.fromkeys(CODECS[record.api].wire.id_headers, record.id),
         "x-trigate-lane": record.lane,
@@ -118,11 +109,17 @@ def own_headers(record: Record) -> Headers:
         "x-trigate-dropped": paths_header(dropped) if dropped else None,
         "x-trigate-adapted": paths_header(record.adapted) if record.adapted else None,
         "age": None if record.cache_age is None else str(record.cache_age),
-        **_header_safe({name: value for name, value in foreign.items() if value is not None}),
+        "x-trigate-target": record.target,
+        "x-trigate-model": record.model,
+        "x-trigate-tried": tried_header(record.bill.attempt_records),
+        "x-trigate-steps": None if steps is None else steps.header,
+        "x-trigate-refused-by": None if steps is None else steps.refused_by,
+        "x-trigate-upstream-request-id": record.upstream_id,
+        "x-trigate-unknown-end": None if record.unknown_end is None else record.unknown_end[:LONGEST_WORD],
     }
     left: Headers = ()
     if record.reservation is not None:
         left = record.reservation.budget_headers(delivered=record.delivered, failed=record.error is not None)
     if record.error is not None:
         left = (*left, *CODECS[record.api].wire.error_headers(record.error))
-    return (*[(name, value) for name, value in own.items() if value is not None], *left)
+    return (*_header_safe({name: value for name, value in own.items() if value is not None}).items(), *left)

@@ -34,12 +34,12 @@ def project_of(headers: Headers) -> str | None:
     """Return the project in a request's headers, ``None`` without one. It is the last part of a path.
 
     It has no credential of the same request: a mask of log lines may not find it within a word."""
-    value = next((value for name, value in headers if name == PROJECT), None)
-    if value is None:
-        return None
-    text = redact_spelled(unquote(value).encode(), search_forms(credentials_among(headers))).decode()
-    name = text.replace("\\", "/").rstrip("/ ").rpartition("/")[2]
-    return "".join(filter(str.isprintable, name)).strip()[:_LONGEST_PROJECT] or None
+    for name, value in headers:
+        if name == PROJECT:
+            text = redact_spelled(unquote(value).encode(), search_forms(credentials_among(headers))).decode()
+            project = text.replace("\\", "/").rstrip("/ ").rpartition("/")[2]
+            return "".join(filter(str.isprintable, project)).strip()[:_LONGEST_PROJECT] or None
+    return None
 
 
 class Settlement(Protocol):
