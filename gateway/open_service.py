@@ -13,6 +13,7 @@ from gateway.balancing.balancer import Balancer
 from gateway.config.loading import Config, ConfigError, Mistake
 from gateway.conversations.background import Background, NoBackground
 from gateway.exchange.service import Opened, Replaced, Service, ServiceSettings, Turns
+from gateway.named_imports import import_named
 from gateway.open_features import open_features, with_unlisted
 from gateway.open_parts import (
     max_chunk,
@@ -29,11 +30,11 @@ from gateway.seams.observers import observation_of
 from gateway.seams.running import Ports
 from gateway.seams.secrets import SecretReader
 from gateway.serving.lifecycle import Lifecycle
-from gateway.sign_in.sources import sources_of
 from gateway.stores.store import Store
 
 if TYPE_CHECKING:
     from gateway.shared.tables import SharedTables
+    from gateway.upstream.request import CredentialSource
 
 
 NO_CLIENTS: Final = ClientSource()
@@ -96,12 +97,15 @@ def open_service(
 def with_features(config: Config, service: Service, secrets: SecretReader | None = None) -> Service:
     """Return ``service`` with the features and sources of credentials of ``config``, which continue those of
     ``service``. Changes nothing."""
+    credentials: dict[str, CredentialSource] = {}
+    if any(entry.sign_in is not None for entry in config.entries):
+        credentials = import_named("gateway.sign_in.sources:sources_of")(config, service.credentials)
     ports = Ports(
         service.router, service.authenticator, service.allowances, service.ledger, service.upstream, service.health,
         service.lifecycle, service.admission.shares, service.balancer, service.turns.background, service.turns.store,
         service.opened.shared, secrets=secrets, clients=service.opened.clients,
         options=service.opened.options, is_reload=service.hooks is not NO_HOOKS,
-        credentials=(credentials := sources_of(config, service.credentials)),
+        credentials=credentials,
     )  # fmt: skip
     features = open_features(config, ports, service.opened.features)
     hooks = combine(one.hooks for one in features.values())

@@ -75,7 +75,7 @@ ARROWS: Final = {
     "gateway.sign_in": "config http named_imports providers.auth upstream",
     "gateway.ledger": "http logs providers.catalog providers.neutral",
     "gateway.request": """
-        config http providers.apis providers.auth providers.catalog providers.errors providers.neutral
+        config http named_imports providers.apis providers.auth providers.catalog providers.errors providers.neutral
         providers.responses routing shared upstream""",
     "gateway.balancing": "config http providers.apis providers.catalog request routing shared",
     "gateway.allowances": """
@@ -97,8 +97,8 @@ ARROWS: Final = {
     "gateway.open_parts": """
         access allowances config counters health ledger open_store seams serving shared upstream""",
     "gateway.open_service": """
-        access balancing config conversations exchange open_features open_parts routing seams serving shared
-        sign_in stores""",
+        access balancing config conversations exchange named_imports open_features open_parts routing seams
+        serving shared stores upstream""",
     "gateway.lifespan": "exchange open_features serving stores",
     "gateway.relay": """
         access config endpoints exchange http ledger providers.apis providers.catalog providers.endpoints

@@ -1,6 +1,5 @@
 """The messages of ``trigate serve``: its banner, and warnings of settings."""
 
-import json
 import os
 import shlex
 import sys
@@ -8,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
+import msgspec
 
 import gateway
 from configfile.document import sentence
@@ -52,7 +52,7 @@ def print_banner(
     With ``keyed`` the command sends a client key from a variable.
 
     A closed standard output (``| head -1``) does not stop the server."""
-    body = {"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+    body = msgspec.json.encode({"model": model, "stream": True, "messages": [{"role": "user", "content": "Hello"}]})
     key = ' -H "Authorization: Bearer $TRIGATE_API_KEY"' if keyed else ""
     models = f"models  {some_of(names)}"
     if (width := columns(sys.stdout)) is not None:
@@ -61,7 +61,7 @@ def print_banner(
         f"{click.style(who, bold=True)} is listening on {', '.join(_styled_address(one) for one in listeners)}",
         models.replace("models", click.style("models", dim=True), 1),
         f"{click.style('try', dim=True)}     {listeners[0].curl}/v1/chat/completions{key} -d "
-        f"{shlex.quote(json.dumps(body))}",
+        f"{shlex.quote(msgspec.json.format(body, indent=0).decode())}",
         *([f"{click.style('watch', dim=True)}   {watch}"] if watch else []),
     ]
     try:

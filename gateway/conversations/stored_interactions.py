@@ -9,7 +9,7 @@ from gateway.conversations.stored_api import StateOptions, StoredApi, decode_mem
 from gateway.request.parse import Incoming
 from providers.interactions import INTERACTIONS
 from providers.interactions.answer import common_members, write_answer
-from providers.interactions.errors import error_member
+from providers.interactions.errors import error_member, last_event
 from providers.interactions.kept_steps import answered_ids, prepare_input, previous_steps
 from providers.interactions.replay import COMPLETED, INTERRUPTED, EventNumbers, end_events, event_id, replay
 from providers.neutral.codec import Reply, Writer
@@ -111,7 +111,7 @@ def _failed_end(data: bytes, error: ErrorInfo, id: str) -> bytes:
     """Replace the good end of a stream by an error."""
     at = data.rfind(_COMPLETED)
     number = event_id(data[at : data.find(b"\n\n", at) + 2]) or "1"
-    return data[:at] + INTERACTIONS.last_event(error, AnswerStart(id), int(number) - 1)
+    return data[:at] + last_event(error, AnswerStart(id), int(number) - 1)
 
 
 STORED: Final = StoredApi(

@@ -4,7 +4,7 @@ A request reserves all debits of its claim, or none. At its end it settles the c
 by the amount actually used. Amounts are integers."""
 
 import itertools
-import secrets
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Protocol, TypeAlias
 
@@ -103,7 +103,7 @@ class Claim:
 
 OnSettled: TypeAlias = Callable[[Claim], None]
 
-_PROCESS: Final = secrets.token_hex(8)
+_PROCESS: Final = os.urandom(8).hex()
 _numbers: Final = itertools.count()
 """Numbers that name claims: request ids are unsuitable, because clients may send the same one twice."""
 

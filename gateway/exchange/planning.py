@@ -20,6 +20,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.requested_plan import requested_plan
 from gateway.http.headers import Headers
+from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.request.client_request import ClientRequest
@@ -28,7 +29,6 @@ from gateway.request.narrowing import FIRST_TARGET_ONLY, narrow
 from gateway.request.parse import Incoming, read_incoming
 from gateway.request.prepare import prepare, prepare_with_options
 from gateway.request.repeatable import is_in_background
-from gateway.request.request_kinds import kinds_of
 from gateway.request.routing_options import (
     NO_OPTIONS,
     ROUTING_HEADERS,
@@ -178,11 +178,14 @@ async def _bill_later(planning: Planning) -> None:
 
 async def drop_unsuitable(planning: Planning) -> None:
     """Remove the targets that are known not to support the request. Raises ``GatewayError`` if none does."""
-    plan, incoming = planning.plan, planning.incoming
+    plan, incoming, client_request = planning.plan, planning.incoming, planning.context.client_request
     if len(plan.candidates) > 1 or plan.candidates[0].target.recipient.quirks.cannot:
-        planning.plan = await offload(
-            incoming.size, _without_unsuitable, plan, incoming, planning.context.client_request
-        )
+        if wanted := frozenset[str]().union(*(one.kinds for one in plan.candidates)):
+            kinds_of = (await load_module("gateway.request.request_kinds")).kinds_of  # few routes have kinds
+            letters = plan.first.letters_per_token
+            kinds = await offload(incoming.size, kinds_of, wanted, incoming, client_request, letters)
+            plan = plan.with_candidates(select_by_kind(plan.candidates, kinds))
+        planning.plan = await offload(incoming.size, _without_unsuitable, plan, incoming, client_request)
         if planning.options.fallback == "off":
             planning.plan = narrow(planning.plan, FIRST_TARGET_ONLY)
 
@@ -228,9 +231,6 @@ def steps_with(hooks: Hooks) -> tuple[PlanningStep, ...]:
 
 
 def _without_unsuitable(plan: Plan, incoming: Incoming, client_request: ClientRequest) -> Plan:
-    if wanted := frozenset[str]().union(*(one.kinds for one in plan.candidates)):
-        kinds = kinds_of(wanted, incoming, client_request, plan.first.letters_per_token)
-        plan = plan.with_candidates(select_by_kind(plan.candidates, kinds))
     if refers_to_stored_object(incoming):
         plan = narrow(plan, FIRST_TARGET_ONLY)
     kept = select_suitable(plan.candidates, incoming, client_request)

@@ -4,12 +4,12 @@ A client with a key for some models may only name these. Only members that a pro
 the names of users, tools and schemas."""
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
 
+from gateway.named_imports import import_named
 from gateway.request.parse import Incoming
 from providers.neutral.fields import join_path, too_deep_error
 from streams.errors import GatewayError, invalid
@@ -98,8 +98,9 @@ def _check_duplicates(member: str, raw: msgspec.Raw) -> None:
                 raise invalid(f"{found}, and servers differ in which one they use: remove one", member)
             seen.add(meant)
 
+    loads = import_named("json:loads")  # the start needs none of its five modules
     try:
-        json.loads(bytes(raw), object_pairs_hook=check, parse_int=_ignore_number, parse_float=_ignore_number)
+        loads(bytes(raw), object_pairs_hook=check, parse_int=_ignore_number, parse_float=_ignore_number)
     except RecursionError:
         raise too_deep_error() from None
 

@@ -7,7 +7,6 @@ patterns also match future names. A missing fact excludes nothing, and no fact r
 elsewhere an outdated table removed good parameters (truefoundry/models#2122).
 """
 
-import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, cast, get_args
 
 import attrs
+import msgspec
 
 from providers.catalog.models import MAX_NAME, plain_name
 from providers.catalog.providers import find, maker
@@ -139,5 +139,5 @@ def _make_facts(window: int | None, max_output: int | None, can: str, cannot: st
 
 @lru_cache(maxsize=1)
 def _load_list() -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads(FILE.read_bytes())
+    found: Mapping[str, Any] = msgspec.json.decode(FILE.read_bytes())
     return found

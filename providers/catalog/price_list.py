@@ -5,13 +5,14 @@ lower-case name, then the rows of providers whose models this provider also offe
 written as ``2025-12-11``.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from providers.catalog.providers import find
 
@@ -97,5 +98,5 @@ def _index(provider: str) -> _Index:
 
 @lru_cache(maxsize=1)
 def _load_list() -> Mapping[str, Any]:
-    found: Mapping[str, Any] = json.loads(FILE.read_bytes(), parse_float=Decimal)
+    found: Mapping[str, Any] = msgspec.json.Decoder(float_hook=Decimal).decode(FILE.read_bytes())
     return found

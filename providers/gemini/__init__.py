@@ -11,12 +11,10 @@ import re
 
 from providers.errors.failures import read_failure
 from providers.errors.overflow import with_google_message
-from providers.gemini.errors import error_event, is_own_error, write_error
 from providers.gemini.framing import ARRAY, CRLF_SSE
-from providers.neutral.late_codec import LateCodec
+from providers.neutral.late_codec import LateCodec, late
 from providers.neutral.tool_names import ToolNaming
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
-from streams.events import AnswerStart, ErrorInfo
 
 __all__ = ["GEMINI", "Gemini"]
 
@@ -59,13 +57,13 @@ class Gemini(LateCodec):
 
     wire = WIRE
     package = __name__
-    write_error = staticmethod(write_error)
+    own_parts = ("errors",)
+    write_error = late("errors", "write_error")
     read_error = staticmethod(read_failure)
     phrase_error = staticmethod(with_google_message)
-    is_own_error = staticmethod(is_own_error)
+    is_own_error = late("errors", "is_own_error")
 
-    def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
-        return error_event(error)
+    last_event = late("errors", "last_event")
 
 
 GEMINI = Gemini()

@@ -14,7 +14,7 @@ from providers.errors.failures import GOOGLE_STATUS
 from providers.gemini.framing import event
 from providers.neutral.codec import corrected_reason
 from providers.neutral.ends import ENDS, Failed
-from streams.events import AnswerEnd, ErrorInfo
+from streams.events import AnswerEnd, AnswerStart, ErrorInfo
 
 ENDS_OF_GEMINI: Final = ENDS["gemini"]
 """The meanings of finish reasons; ``OTHER``, ``NO_IMAGE`` and ``IMAGE_OTHER`` give no reason, so they are unknown."""
@@ -131,6 +131,11 @@ def error_event(error: ErrorInfo) -> bytes:
     """
     data = event({"error": google_error(error)})
     return data.removeprefix(b"data: ") + data
+
+
+def last_event(error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
+    """Return the end of a failed stream. See ``Codec.last_event``."""
+    return error_event(error)
 
 
 def is_own_error(body: Mapping[str, Any]) -> bool:

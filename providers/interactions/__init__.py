@@ -11,10 +11,8 @@ Source: the types of the google-genai package (``_gaos/types/interactions``) and
 from providers.errors.failures import read_failure
 from providers.errors.overflow import with_google_message
 from providers.gemini import GEMINI
-from providers.interactions.errors import error_event, is_own_error, write_error
-from providers.neutral.late_codec import LateCodec
+from providers.neutral.late_codec import LateCodec, late
 from providers.neutral.wire_api import Conversation, StreamWords, WireApi
-from streams.events import AnswerStart, ErrorInfo
 
 __all__ = ["INTERACTIONS", "Interactions"]
 
@@ -50,13 +48,13 @@ class Interactions(LateCodec):
 
     wire = WIRE
     package = __name__
-    write_error = staticmethod(write_error)
+    own_parts = ("errors",)
+    write_error = late("errors", "write_error")
     read_error = staticmethod(read_failure)
     phrase_error = staticmethod(with_google_message)
-    is_own_error = staticmethod(is_own_error)
+    is_own_error = late("errors", "is_own_error")
 
-    def last_event(self, error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
-        return error_event(error, events + 1)
+    last_event = late("errors", "last_event")
 
 
 INTERACTIONS = Interactions()

@@ -10,7 +10,7 @@ import msgspec
 
 from providers.errors.failures import GOOGLE_STATUS, STEP_CODES
 from streams import sse
-from streams.events import ErrorInfo
+from streams.events import AnswerStart, ErrorInfo
 
 _OWN_CODES: Final[Mapping[str, str]] = {
     "INVALID_ARGUMENT": "invalid_request", "RESOURCE_EXHAUSTED": "too_many_requests",
@@ -33,6 +33,11 @@ def write_error(error: ErrorInfo, request_id: str) -> bytes:
 def error_event(error: ErrorInfo, number: int) -> bytes:
     """Return the event that ends a failed stream. ``number`` is its position, which becomes its id."""
     return sse.event("error", {"event_type": "error", "error": error_member(error), "event_id": str(number)})
+
+
+def last_event(error: ErrorInfo, begin: AnswerStart, events: int) -> bytes:
+    """Return the event that ends a stream after ``events``. See ``Codec.last_event``."""
+    return error_event(error, events + 1)
 
 
 def is_own_error(body: Mapping[str, Any]) -> bool:
