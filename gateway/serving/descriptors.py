@@ -10,7 +10,7 @@ FILES: Final = 256
 ENOUGH: Final = 4096
 PER_REQUEST: Final = 4
 """The default limit on connections, in all and per concurrent request: the larger one counts if there are
-enough descriptors, as on most systems. An idle connection takes 10 KB of memory, 30 KB with HTTP/2."""
+enough descriptors, as on most systems. An idle connection takes 15 KB of memory, 35 KB with HTTP/2."""
 
 
 def raise_descriptor_limit() -> None:

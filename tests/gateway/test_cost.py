@@ -270,11 +270,11 @@ async def test_an_event_of_a_slow_stream(provider, path, steps, calls):
 @pytest.mark.parametrize(
     ("more", "calls"),
     [
-        ({}, 1240),
-        ({"cors": ["https://app.example"]}, 1250),
-        ({"steps": ON_REQUESTS}, 1450),
-        ({"steps": [{"use": "pii", "at": ["response"], "action": "mask"}]}, 1430),
-        ({"steps": [{"use": "pii", "at": ["response"], "action": "report"}]}, 1425),
+        ({}, 1165),
+        ({"cors": ["https://app.example"]}, 1170),
+        ({"steps": ON_REQUESTS}, 1375),
+        ({"steps": [{"use": "pii", "at": ["response"], "action": "mask"}]}, 1360),
+        ({"steps": [{"use": "pii", "at": ["response"], "action": "report"}]}, 1355),
     ],
 )
 async def test_a_small_request(provider, more, calls):
@@ -303,7 +303,7 @@ KEY = "key-of-ann-0123456789"
 LIMITS = {"ratelimits": {"requests": "100k/m", "concurrent": 9}, "limits": {"in_flight": 9}}
 
 
-@pytest.mark.parametrize(("caller", "calls"), [("key", 1640), *rows_of("people", ("person", 1830))])
+@pytest.mark.parametrize(("caller", "calls"), [("key", 1565), *rows_of("people", ("person", 1750))])
 async def test_a_small_request_of_a_client_with_limits(provider, tmp_path, caller, calls):
     """A person's token is judged once. Later its request costs a digest, and a few lookups for its rights."""
     more: dict[str, Any] = {"client_keys": [{"name": "ann", "key": KEY, **LIMITS}]}
