@@ -94,7 +94,7 @@ class RequestNursery:
         if nursery is not None and kind is None and not nursery.child_tasks and not nursery.cancel_scope.cancel_called:
             return None
         self._nursery = None
-        return await self._stack.pop_all().__aexit__(kind, error, trace)
+        return await self._stack.pop_all().__aexit__(kind, error, trace)  # noqa: ASYNC102 -- closes the nursery
 
 
 class AppTasks:
