@@ -77,8 +77,13 @@ class PromptMemo(Generic[T]):
         found = self._values.get(name)
         return None if found is None else found[0]
 
+    def note_used(self, name: Hashable) -> None:
+        """Note that the value of ``name`` was used."""
+        if (found := self._values.pop(name, None)) is not None:
+            self._values[name] = found
+
     def store(self, name: Hashable, value: object, size: int) -> None:
-        """Store ``value``, which occupies ``size`` bytes, or note that it was used."""
+        """Store ``value``, which occupies ``size`` bytes."""
         self.size -= self._values.pop(name, (None, 0))[1]
         self.size += size + _VALUE
         self._values[name] = value, size + _VALUE

@@ -42,7 +42,7 @@ _MOST_IDS: Final = 5
 """Conversations of an anchor, the latest ones."""
 
 _MOST_EXCHANGES: Final = 10
-"""Exchanges of a conversation in the memory of one process: as many as those of workers usually have."""
+"""Exchanges of a conversation that are remembered."""
 
 _PURPOSE: Final = b"prompt caches"
 
@@ -63,7 +63,7 @@ class PromptMemory:
     def __init__(
         self,
         key: bytes,
-        conversations: "_LocalConversations | _SharedConversations",
+        conversations: "RememberedConversations",
         anchors: Rows,
         boundaries: Rows,
         clock: Callable[[], float],
@@ -71,6 +71,8 @@ class PromptMemory:
         self.key, self.clock, self.conversations = key, clock, conversations
         self._anchors, self._boundaries = anchors, boundaries
         self._row_key = lru_cache(_MOST_KEYS)(partial(_row_key, key))
+        self.owner_of = lru_cache(_MOST_KEYS)(partial(_owner_of, key))
+        """Returns the digest of the client whose requests are remembered."""
 
     @classmethod
     def open_shared(
@@ -81,30 +83,25 @@ class PromptMemory:
         parts, anchors, boundaries = (
             SharedRows(memory, name, clock, rows=sizes[name].rows, most_of_owner=GROUP // 2) for name in _SHARES
         )
-        return cls(key, _SharedConversations(parts, key, clock), anchors, boundaries, clock)
+        return cls(key, RememberedConversations(parts, key, clock, in_pieces=True), anchors, boundaries, clock)
 
     @classmethod
     def make_private(cls, size: int, clock: Callable[[], float] = time.monotonic) -> "PromptMemory":
         """Return tables of this process alone, of about ``size`` bytes."""
         most, *others = (max(2, size * share // 8 // (width + _ROW)) for share, width in _SHARES.values())
-        rows = LocalRows[_Remembered](most, clock, most_of_owner=most // 2, size_of=_rows_of)
+        parts = LocalRows[bytes](most, clock, most_of_owner=most // 2, size_of=lambda value: -(-len(value) // _PART))
         anchors, boundaries = (LocalRows[bytes](rows, clock, most_of_owner=rows // 2) for rows in others)
-        return cls(os.urandom(32), _LocalConversations(rows), anchors, boundaries, clock)
-
-    def owner_of(self, client: str) -> bytes:
-        """Return the digest of the ``client`` whose requests are remembered."""
-        return self._digest(client.encode(errors="surrogatepass"), OWNER)
+        key = os.urandom(32)
+        return cls(key, RememberedConversations(parts, key, clock, in_pieces=False), anchors, boundaries, clock)
 
     def digest(self, *parts: bytes | str | None, size: int = 16) -> bytes:
         """Return a keyed digest of ``parts``."""
-        return self._digest(repr(parts).encode(errors="surrogatepass"), size)
+        data = repr(parts).encode(errors="surrogatepass")
+        return hashlib.blake2b(data, digest_size=size, key=self.key).digest()
 
     def response_anchor(self, id: str) -> bytes:
         """Return the anchor by which later requests find a response."""
         return self.digest("response", id, size=ANCHOR)
-
-    def _digest(self, data: bytes, size: int) -> bytes:
-        return hashlib.blake2b(data, digest_size=size, key=self.key).digest()
 
     # Anchors
 
@@ -162,73 +159,41 @@ class PromptMemory:
         return scope[:OWNER]
 
 
-_Remembered: TypeAlias = tuple[KnownConversation, RememberedPrompts]
-
-
-def _rows_of(value: _Remembered) -> int:
-    """Return the rows that a conversation would have in the memory of workers."""
-    return 1 + sum([-(-one.memory_size // _PIECE) for one in value[1] if one is not None])
-
-
-class _LocalConversations:
-    """The conversations of one process, by the digest of a client and their own ids, as objects: bytes would take a
-    fifth more CPU time for each turn."""
-
-    def __init__(self, rows: LocalRows[_Remembered]) -> None:
-        self._rows = rows
-
-    def read(self, owner: bytes, id: bytes) -> KnownConversation | None:
-        return None if (known := self._rows.read(owner + id)) is None else known[0]
-
-    def read_whole(self, owner: bytes, id: bytes) -> _Remembered | None:
-        return self._rows.read(owner + id)
-
-    def write(self, owner: bytes, id: bytes, content: KnownConversation, prompts: RememberedPrompts) -> None:
-        new = content.keep_latest(_MOST_EXCHANGES), prompts
-        self._rows.update(owner + id, lambda _, __: new, KEEP)
-
-    def update(self, owner: bytes, id: bytes, change: Update) -> None:
-        """Change a conversation, if it is remembered."""
-
-        def change_content(known: _Remembered | None, _: float) -> _Remembered | None:
-            return None if known is None else (change(known[0]).keep_latest(_MOST_EXCHANGES), known[1])
-
-        self._rows.update(owner + id, change_content, KEEP)
-
-    def remove(self, owner: bytes, id: bytes) -> None:
-        self._rows.update(owner + id, lambda _, __: None, KEEP)
-
-
 class _ConversationHead(msgspec.Struct, array_like=True):
     """The first row of a conversation, with the ``checks`` of the pieces of its prompts, each in a row of its own.
 
-    ``written`` is when all pieces were written."""
+    ``written`` is when all pieces were written. Without pieces, ``prompts`` are the prompts."""
 
-    checks: bytes
-    written: float
     content: KnownConversation
+    prompts: bytes = b""
+    checks: bytes = b""
+    written: float = 0.0
 
     def each_check(self) -> list[bytes]:
         """Return the check of each piece."""
         return [self.checks[at : at + _CHECK] for at in range(0, len(self.checks), _CHECK)]
 
 
-class _SharedConversations:
-    """The conversations of all workers, in pieces. A turn writes only those that it changes."""
+class RememberedConversations:
+    """The conversations, by the digest of a client and their own ids, as bytes: objects take twice the memory.
 
-    def __init__(self, rows: Rows, key: bytes, clock: Callable[[], float]) -> None:
-        self._rows, self._clock, self._seed = rows, clock, int.from_bytes(key[:8])
+    A conversation is one row, or if rows are of limited width (``in_pieces``), one row and its prompts in pieces. A
+    turn writes only the pieces that it changes."""
+
+    def __init__(self, rows: Rows, key: bytes, clock: Callable[[], float], *, in_pieces: bool) -> None:
+        self._rows, self._clock, self._in_pieces, self._seed = rows, clock, in_pieces, int.from_bytes(key[:8])
         self._key = lru_cache(_MOST_KEYS)(partial(_row_key, key))
 
     def read(self, owner: bytes, id: bytes) -> KnownConversation | None:
         value = self._rows.read(self._key(owner, id))
         return None if value is None else _HEAD.decode(value).content
 
-    def read_whole(self, owner: bytes, id: bytes) -> _Remembered | None:
+    def read_whole(self, owner: bytes, id: bytes) -> tuple[KnownConversation, RememberedPrompts] | None:
         """Return a conversation, ``None`` if a piece is missing or is being written."""
         if (value := self._rows.read(self._key(owner, id))) is None:
             return None
-        head, pieces = _HEAD.decode(value), list[bytes]()
+        head = _HEAD.decode(value)
+        pieces = [head.prompts]
         for number, check in enumerate(head.each_check()):
             piece = self._rows.read(self._piece_key(owner, id, number))
             if piece is None or piece[:_CHECK] != check:
@@ -238,6 +203,9 @@ class _SharedConversations:
 
     def write(self, owner: bytes, id: bytes, content: KnownConversation, prompts: RememberedPrompts) -> None:
         data = pack_prompts(*prompts)
+        if not self._in_pieces:
+            self._rows.update(self._key(owner, id), _constant(_encode_head(_ConversationHead(content, data))), KEEP)
+            return
         pieces = [data[at : at + _PIECE] for at in range(0, len(data), _PIECE)]
         checks = [xxh3_64_digest(piece, self._seed) for piece in pieces]
         key, written, known = self._key(owner, id), self._clock(), list[bytes]()
@@ -246,7 +214,7 @@ class _SharedConversations:
             if written - head.written <= _REFRESH:
                 known, written = head.each_check(), head.written
         self._write_pieces(owner, id, pieces, checks, known)
-        encoded, is_latest = _encode_head(_ConversationHead(b"".join(checks), written, content)), True
+        encoded, is_latest = _encode_head(_ConversationHead(content, b"", b"".join(checks), written)), True
 
         def change(value: bytes | None, _: float) -> bytes:
             nonlocal is_latest
@@ -286,21 +254,32 @@ class _SharedConversations:
 
 _HEAD: Final = msgspec.msgpack.Decoder(_ConversationHead)
 _BOUNDARY: Final = msgspec.msgpack.Decoder(Boundary)
-_encode: Final = msgspec.msgpack.Encoder().encode
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+
+def _encode(value: object) -> bytes:
+    """Return ``value`` as bytes of exactly its size: those of an encoder have room for more."""
+    _ENCODER.encode_into(value, buffer := bytearray())
+    return bytes(buffer)
 
 
 def _encode_head(head: _ConversationHead) -> bytes:
-    """Return the first row of a conversation, without its oldest exchanges if it would be too large."""
-    while len(data := _encode(head)) > _PART:
-        most = max(len(head.content.ends), len(head.content.boundaries)) - 1
-        if most < 0:
-            raise ValueError("a conversation without exchanges is too large")
+    """Return the first row of a conversation, without its oldest exchanges if they are too many or too large."""
+    most = _MOST_EXCHANGES
+    while most >= 0:
         head.content = head.content.keep_latest(most)
-    return data
+        if len(data := _encode(head)) - len(head.prompts) <= _PART:
+            return data
+        most -= 1
+    raise ValueError("a conversation without exchanges is too large")
 
 
 def _constant(value: bytes) -> Change:
     return lambda _, __: value
+
+
+def _owner_of(secret: bytes, client: str) -> bytes:
+    return hashlib.blake2b(client.encode(errors="surrogatepass"), digest_size=OWNER, key=secret).digest()
 
 
 def _row_key(secret: bytes, owner: bytes, *parts: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """A request's prompt as blocks, in the order in which a provider caches them."""
 
+import re
 from typing import Final, Literal, TypeAlias
 
 import msgspec
@@ -8,7 +9,6 @@ from msgspec import structs
 from gateway.features.prompt_caches.chunks import CHUNK, TextChunks, limit_chunks
 from gateway.features.prompt_caches.rows import (
     END,
-    LOOSE,
     MARKS,
     ROW,
     PromptBlock,
@@ -44,7 +44,7 @@ LARGEST: Final = 12 * 1024
 _SIZES: Final = ((256, TAIL), (128, TAIL), (128, 129), (64, 97), (0, 65), (0, 33), (0, 9))
 """The most chunks of all system texts and the most blocks at the end of a history, tried in this order."""
 
-_PART: Final = 3 * LOOSE
+_MARKED: Final = re.compile(rb"[^\0]")
 _OTHERS: Final = 200
 """Bytes of the numbers of a remembered prompt."""
 
@@ -181,13 +181,7 @@ class PromptDigest(msgspec.Struct, array_like=True, frozen=True, eq=False, dict=
     def marks(self) -> tuple[tuple[int, str], ...]:
         """The positions after the client's marked blocks, with the lifetimes of the marks."""
         marks = marks_of(self.tools + self.system) + self._fill(marks_of(self.history), b"\0")
-        found = list[tuple[int, str]]()
-        for number, word in enumerate(MARKS):
-            at = marks.find(number + 1)
-            while at >= 0:
-                found.append((at + 1, word))
-                at = marks.find(number + 1, at + 1)
-        return tuple(sorted(found))
+        return tuple([(found.end(), MARKS[found[0][0] - 1]) for found in _MARKED.finditer(marks)])
 
     def _fill(self, history: bytes, missing: bytes) -> bytes:
         return history if not self.gap else b"".join((history[:HEAD], missing * self.gap, history[HEAD:]))

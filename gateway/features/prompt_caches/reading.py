@@ -1,6 +1,6 @@
 """Reader of requests as prompts, for six APIs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Final, NamedTuple, cast
 
@@ -86,7 +86,7 @@ class PromptSource:
     ) -> None:  # fmt: skip
         self._api, self._layout, self._members, self._row = api, LAYOUTS[api], members, row
         self._headers, self._memo, self._earlier = headers, memo, earlier
-        self._lists: dict[Section, tuple[object, ReadList]] = {}
+        self._lists: dict[Section, tuple[Hashable, ReadList]] = {}
         self._found: FoundBeginning[ReadList] | None = None
         self._stores: list[Callable[[], None]] = []
         self._is_limited, layout = True, self._layout
@@ -145,11 +145,13 @@ class PromptSource:
         where, view = located
         if not view:
             return ReadList()
-        if (known := self._lists.get(section)) is None:
-            name = self._api, section, where, self._row.ignores, len(view), hash_of(view)
-            known = name, read(where, compact_json(bytes(view)), key)
-        self._stores.append(partial(self._memo.store, *known, known[1].memory_size))
-        return known[1]
+        if (known := self._lists.get(section)) is not None:
+            self._stores.append(partial(self._memo.note_used, known[0]))
+            return known[1]
+        name = self._api, section, where, self._row.ignores, len(view), hash_of(view)
+        value = read(where, compact_json(bytes(view)), key)
+        self._stores.append(partial(self._memo.store, name, value, value.memory_size))
+        return value
 
     def _read_tools(self, where: str, raw: bytes, key: bytes) -> ReadList:
         blocks: list[RawBlock] = []

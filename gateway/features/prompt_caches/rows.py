@@ -27,6 +27,7 @@ LOOSE: Final = 4
 _ROW: Final = Struct(f"!{END}s{STRICT}s{LOOSE}sIihBBBB")
 _TOTAL: Final = Struct(f"!{END + STRICT + LOOSE}xI")
 ROW: Final = _ROW.size
+_START: Final = b"", b"", b"", 0
 _MOST: Final = 2**32 - 1
 _MOST_PARTS: Final = 2**15 - 1
 
@@ -136,8 +137,7 @@ def marks_of(rows: bytes) -> bytes:
 
 def make_rows(blocks: Sequence[RawBlock], key: bytes, before: bytes = b"", *, has_loose: bool = True) -> bytes:
     """Return the rows of ``blocks`` after the rows ``before``. Without ``has_loose`` they have no loose digests."""
-    count = len(before) // ROW
-    end, total = end_at(before, count), total_at(before, count)
+    end, _, _, total, *_ = _ROW.unpack(before[-ROW:]) if before else _START
     rows = []
     for one in blocks:
         label, raw, mark = _LABELS[one.role], one.raw, one.mark

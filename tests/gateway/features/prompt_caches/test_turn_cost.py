@@ -22,7 +22,7 @@ from tests.support.set_clock import SetClock
 MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 READ = Usage(input=1, cache_read=5_000, cache_write=300, reports_cache_read=True)
 
-MOST_CALLS = 820
+MOST_CALLS = 790
 """Calls for a turn of Messages with two new blocks, most of them into C. There were 4,200 when blocks were objects."""
 
 
