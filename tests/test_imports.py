@@ -104,6 +104,7 @@ ARROWS: Final = {
         access config endpoints exchange http ledger providers.apis providers.catalog providers.endpoints
         providers.neutral request routing seams serving streaming upstream""",
     "gateway.websockets": "exchange http providers.apis serving",
+    "gateway.viewing": "access config http providers.catalog",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving websockets",
     "gateway.app": """
         config endpoints exchange http lifespan open_features open_service providers.apis serving

@@ -9,7 +9,7 @@
 - ``sockets``: reads and writes with one system call
 - ``redaction``: the removal of credentials from texts, with ``urls``
 - ``certificates``: the names in client certificates
-- ``addresses``: IP addresses of clients; ``public_addresses``: the rule for those of servers
+- ``addresses``: IP addresses of clients
 - ``listener_rules``: the paths and clients of listeners
 - ``turns``: turns of connections with tiny frames
 - ``threads``: calls in threads; ``offload``: slow work there; ``late_imports``: imports while the gateway serves

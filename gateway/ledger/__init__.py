@@ -1,9 +1,8 @@
 """Settles each exchange exactly once.
 
 - ``record``: the facts of one exchange while it runs
-- ``bill``: its usage and its cost; ``money``: dollars as text
+- ``bill``: its usage and its cost
 - ``prompt_cache``: the verdict on the provider's prompt cache
 - ``ledger``: its settlement and its log line
 - ``figures``: figures of other events, for metrics
-- ``buckets``: histograms of frequent measurements
-- ``periods``: periods of reports: their parser, and their days and months in a time zone"""
+- ``buckets``: histograms of frequent measurements"""

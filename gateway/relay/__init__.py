@@ -4,4 +4,5 @@
   ``relayed_answer`` reads through a filter of ``answers``.
 - ``outputs``: the output that a request to each endpoint allows, for its reservation.
 - ``compatible``: paths of clients of other servers.
+- ``public_addresses``: the rule for servers from which the gateway fetches linked contents.
 - ``uploads`` passes multipart bodies on while they arrive; some wait in the ``spool``, on disk."""

@@ -3,13 +3,13 @@
 import hashlib
 import hmac
 
-from gateway.access.callers import OPERATOR, caller_named
 from gateway.config.settings import Config
 from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
 from gateway.features.admin.calls import additions_in
 from gateway.http.headers import PLAIN_KEYS, Headers
 from gateway.serving.incoming_request import IncomingRequest
+from gateway.viewing.callers import OPERATOR, caller_named
 
 
 async def identify_caller(config: Config, service: Service, incoming: IncomingRequest) -> Caller:

@@ -11,7 +11,7 @@ from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
 from gateway.allowances.levels import allowance_level, refresh_levels
-from gateway.ledger.money import dollar_text
+from gateway.viewing.money import dollar_text
 
 _HOLDERS: Final = {"client_keys": "client", "client_groups": "group", "everybody": "everybody"}
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 from configfile.wording import Wrong
 from gateway.config.kinds import read_timestamp, zone_of
 from gateway.config.settings import Config
-from gateway.ledger.periods import read_time
+from gateway.viewing.periods import read_time
 from streams.errors import invalid
 
 T = TypeVar("T")

@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl, unquote
 import msgspec
 
 from configfile.wording import nearest
-from gateway.access.callers import counted_name
 from gateway.allowances.call_rates import count_call
 from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import PRIVATE
@@ -25,6 +24,7 @@ from gateway.http.response import JSON_HEADERS, Response
 from gateway.named_imports import import_named
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.errors import Changed, StoreFull, Unavailable
+from gateway.viewing.callers import counted_name
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 

@@ -9,7 +9,6 @@ import attrs
 import msgspec
 
 from gateway.access.refused_keys import KeyRefused
-from gateway.access.visitors import Visitor, admit
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.failures.kept import WORDS, FailureTexts, KeptExchange, KeptExchanges
@@ -20,11 +19,12 @@ from gateway.http.redaction import redact, redact_spelled, search_forms
 from gateway.http.response import Response
 from gateway.logs.masking import Mask
 from gateway.serving.incoming_request import IncomingRequest
+from gateway.viewing.visitors import Visitor, admit
 from streams.errors import GatewayError
 from streams.surrogates import NOT_JSON
 
 if TYPE_CHECKING:
-    from gateway.serving.other_workers import OtherWorkers, Reply, Send
+    from gateway.viewing.other_workers import OtherWorkers, Reply, Send
 
 _JSON: Final[Headers] = (("content-type", "application/json"), *GUARDED)
 _NOT_KEPT: Final = "the gateway has no such request of yours among its last ones"

@@ -13,8 +13,8 @@ from gateway.features.kept_ledger.statements import Filters
 from gateway.features.kept_ledger.table import LedgerTable, TooManySums
 from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, named_values, read_usage
 from gateway.features.kept_ledger.usage_formats import as_csv, figures_of
-from gateway.ledger.money import dollar_text
-from gateway.ledger.periods import month_bounds, parse_month, read_time
+from gateway.viewing.money import dollar_text
+from gateway.viewing.periods import month_bounds, parse_month, read_time
 from streams.errors import invalid
 
 _COLUMNS: Final[tuple[By, ...]] = get_args(By)

@@ -28,8 +28,8 @@ from gateway.features.kept_ledger.columns import (
     QUARTER,
     QUARTER_SUM,
 )
-from gateway.ledger.periods import microseconds, midnight
 from gateway.stores.database import Session
+from gateway.viewing.periods import microseconds, midnight
 
 DELETED_PER_STEP: Final = 10_000
 """The most rows deleted in a transaction, because other writers wait for it."""

@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from gateway.features.kept_ledger.line import UNPRICED, LedgerLine, LineAttempt
-from gateway.ledger.periods import microseconds
+from gateway.viewing.periods import microseconds
 from providers.catalog.prices import NANOS, grade_rank
 from streams.events import Usage
 from streams.surrogates import decode_or

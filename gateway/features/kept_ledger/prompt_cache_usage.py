@@ -11,7 +11,7 @@ import msgspec
 from gateway.features.kept_ledger.table import NO_VERDICTS, CauseSum, LedgerTable, PromptCacheSum
 from gateway.features.kept_ledger.usage import UsageQuery, UsageReport, label_in, named_values, read_causes, read_usage
 from gateway.features.kept_ledger.usage_formats import csv_cell, csv_text, json_text
-from gateway.ledger.money import dollar_text
+from gateway.viewing.money import dollar_text
 from providers.catalog.prices import grade_at
 
 CAUSE: Final = "cause"

@@ -15,7 +15,7 @@ from gateway.features.kept_ledger.columns import DAY_SUM, GAP, LOST_COUNT, MARK_
 from gateway.features.kept_ledger.line import UNPRICED
 from gateway.features.kept_ledger.statements import ATTEMPT_DIMENSIONS, NO_FILTERS, Dimension, Filters
 from gateway.features.kept_ledger.table import CauseSum, FoldedPart, LedgerSum, LedgerTable, sorted_by_cost, total
-from gateway.ledger.periods import Period, days_between, microseconds, months_between
+from gateway.viewing.periods import Period, days_between, microseconds, months_between
 from providers.catalog.prices import Grade, grade_at
 
 By: TypeAlias = Literal[

@@ -9,8 +9,8 @@ from typing import Any, Final
 import msgspec
 
 from gateway.features.kept_ledger.usage import UsageReport, UsageRow, named_values
-from gateway.ledger.money import dollar_text
 from gateway.logs.masking import escape, escape_json
+from gateway.viewing.money import dollar_text
 
 CSV_COLUMNS: Final = ("requests", "failed", "input", "cached", "output", "usd", "grade")
 """The columns of a CSV report after those that it is grouped by."""

@@ -15,8 +15,8 @@ from gateway.config.settings import Config
 from gateway.exchange.planning import Planning
 from gateway.exchange.reserving import SEARCHED_SIZE, reserve_first
 from gateway.features.linked_files.links import Link, links_in
-from gateway.http import public_addresses
 from gateway.http.offload import offload
+from gateway.relay import public_addresses
 from gateway.request.parse import EarlierItems, Incoming
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Addition, Ports, Running

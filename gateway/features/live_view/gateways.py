@@ -20,7 +20,6 @@ import msgspec
 import trio
 
 from gateway import __version__
-from gateway.access.visitors import Visitor
 from gateway.features.live_view.charts import STEP, STEPS, current_step
 from gateway.features.live_view.live import COLUMNS, LiveView, View
 from gateway.features.live_view.pages.viewer_events import Send
@@ -30,6 +29,7 @@ from gateway.logs.masking import Mask
 from gateway.shared.owned_entries import OwnedEntries
 from gateway.stores.database import AddedTables, Database, Session
 from gateway.stores.errors import Unavailable
+from gateway.viewing.visitors import Visitor
 from streams import sse
 from streams.surrogates import NOT_JSON
 

@@ -12,10 +12,10 @@ import trio
 from gateway.exchange.conditions import single_target
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.offload import offload
-from gateway.http.public_addresses import has_public_addresses
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, PassedAnswer, decode_json
 from gateway.relay.outputs import noted_members, picture_output, wanted_pictures
+from gateway.relay.public_addresses import has_public_addresses
 from gateway.relay.relay import relay
 from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.relay.uploads import read_priced_upload

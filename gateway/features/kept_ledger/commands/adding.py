@@ -22,8 +22,8 @@ from gateway.features.kept_ledger.line import LedgerLine
 from gateway.features.kept_ledger.logged import number_of, read_logged
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.features.kept_ledger.usage import SILENT
-from gateway.ledger.periods import microseconds
 from gateway.stores.errors import Unavailable
+from gateway.viewing.periods import microseconds
 
 INCOMPLETE: Final = 3
 CLOSE: Final = 1_500_000

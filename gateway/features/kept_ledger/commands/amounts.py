@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from gateway.commands.terminal import wrap_sentences
-from gateway.ledger.money import SIGNS, dollars, short_dollar_text
+from gateway.viewing.money import SIGNS, dollars, short_dollar_text
 from providers.catalog.prices import Grade, grade_at
 
 MEANINGS: Final[Mapping[Grade, str]] = {

@@ -35,9 +35,9 @@ from gateway.features.kept_ledger.prompt_cache_usage import (
 )
 from gateway.features.kept_ledger.table import CauseSum
 from gateway.features.kept_ledger.usage import UsageQuery
-from gateway.ledger.money import short_number
 from gateway.logs.masking import escape
 from gateway.stores.errors import Unavailable
+from gateway.viewing.money import short_number
 from providers.catalog.prices import NANOS, grade_at
 
 SINCE: Final = "7d"

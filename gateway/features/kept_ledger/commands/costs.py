@@ -29,10 +29,10 @@ from gateway.features.kept_ledger.statements import DIMENSIONS, Dimension, Filte
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.features.kept_ledger.usage import By, ByValues, ListPrice, UsageQuery, UsageReport, UsageRow, read_usage
 from gateway.features.kept_ledger.usage_formats import as_csv, as_json, figures_of
-from gateway.ledger.money import SIGNS, dollars, short_number
-from gateway.ledger.periods import parse_moment, parse_month
 from gateway.open_store import open_keeping_database
 from gateway.stores.errors import Unavailable
+from gateway.viewing.money import SIGNS, dollars, short_number
+from gateway.viewing.periods import parse_moment, parse_month
 from providers.catalog.prices import SUBSCRIPTION_RANK, computed_cost, price_of
 from streams.events import Usage
 

@@ -22,8 +22,8 @@ from gateway.features.kept_ledger.invoices.ledger_side import OwnSide, read_own_
 from gateway.features.kept_ledger.invoices.line import UnreadableInvoice
 from gateway.features.kept_ledger.invoices.reading import ReadFiles, read_files
 from gateway.features.kept_ledger.invoices.sums import Invoice
-from gateway.ledger.periods import parse_month
 from gateway.stores.errors import Unavailable
+from gateway.viewing.periods import parse_month
 
 WITHIN, UNREADABLE, BEYOND = 0, 1, 3
 _TOLERANCE: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%|usd)\s*", re.I)

@@ -12,7 +12,7 @@ from gateway.features.kept_ledger.invoices.line import ZERO, add_fields
 from gateway.features.kept_ledger.invoices.model_names import family_of, fold_model
 from gateway.features.kept_ledger.line import UNPRICED
 from gateway.features.kept_ledger.table import LedgerSum, LedgerTable
-from gateway.ledger.periods import days_between
+from gateway.viewing.periods import days_between
 from providers.catalog.prices import SUBSCRIPTION_RANK
 
 

@@ -13,7 +13,6 @@ import trio
 from configfile.keys import part_of
 from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
-from gateway.access.visitors import Visitor, admit
 from gateway.config.loading import Config
 from gateway.exchange.service import Service
 from gateway.features.live_view.feature import LiveViewKeys
@@ -31,6 +30,7 @@ from gateway.routing.plan import Wall
 from gateway.routing.router import Explanation, Router
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.serving.route_table import Handler
+from gateway.viewing.visitors import Visitor, admit
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import APIS

@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from gateway.access.visitors import Visitor, visitor_of
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.page_paths import LIVE, WITH_KEY
 from gateway.http.response import Response
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.errors import Unavailable
+from gateway.viewing.visitors import Visitor, visitor_of
 from streams.errors import GatewayError
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gateway.access.callers import NOBODY, counted_name
-from gateway.access.visitors import Visitor
 from gateway.allowances.call_rates import count_call
 from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
 from gateway.features.live_view.live import FoundExchange
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.errors import Unavailable
+from gateway.viewing.callers import NOBODY, counted_name
+from gateway.viewing.visitors import Visitor
 from streams.errors import GatewayError
 
 log = logging.getLogger("trigate")

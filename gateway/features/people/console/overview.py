@@ -11,7 +11,7 @@ from gateway.config.kinds import zone_of
 from gateway.features.people.console.api_calls import PageCall
 from gateway.features.people.console.parts import shown_by
 from gateway.features.people.html import Html
-from gateway.ledger.money import SIGNS, short_dollar_text, short_number
+from gateway.viewing.money import SIGNS, short_dollar_text, short_number
 from providers.catalog.prices import worst_grade
 
 _DAYS: Final = 30

@@ -11,7 +11,7 @@ import yaml
 from gateway.features.admin.interface import AdminAnswer
 from gateway.features.people.console.api_calls import PageCall
 from gateway.features.people.html import FILTERS, Html, macros
-from gateway.ledger.money import short_dollar_text, short_number
+from gateway.viewing.money import short_dollar_text, short_number
 
 _EMPTY_COUNTS: Final = frozenset(("models", "only"))
 """Settings whose empty list means none, not all."""

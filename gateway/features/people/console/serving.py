@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 from configfile.keys import value_of
-from gateway.access.callers import OPERATOR
 from gateway.config.settings import Config
 from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
@@ -25,6 +24,7 @@ from gateway.http.headers import Headers
 from gateway.http.pages import as_bearer
 from gateway.http.response import Response
 from gateway.serving.incoming_request import PiecesRequest
+from gateway.viewing.callers import OPERATOR
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 

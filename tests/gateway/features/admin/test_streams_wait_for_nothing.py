@@ -14,8 +14,8 @@ import pytest
 import trio
 
 from gateway.features.admin.key_store import KeyStore
-from gateway.ledger.periods import microseconds
 from gateway.stores.sqlite import SqliteDatabase
+from gateway.viewing.periods import microseconds
 from tests.support.admin import AdminGateway, admin_gateway, soon
 from tests.support.features import has_feature, needs_feature, rows_of
 from tests.support.gateway_thread import ThreadGateway

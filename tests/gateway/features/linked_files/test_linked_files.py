@@ -11,7 +11,7 @@ import pytest
 
 from gateway.features.linked_files import opening
 from gateway.features.linked_files.links import links_in
-from gateway.http import public_addresses
+from gateway.relay import public_addresses
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread, mock_thread

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.access.authentication import Authenticator
-from gateway.access.visitors import admit
 from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.features.live_view import charts
@@ -37,6 +36,7 @@ from gateway.seams.observers import observation_of, observers_of
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
+from gateway.viewing.visitors import admit
 from providers.apis import CODECS
 from providers.framings import text_of
 from providers.neutral.codec import Reply

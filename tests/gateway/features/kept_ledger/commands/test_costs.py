@@ -19,8 +19,8 @@ from gateway.features.kept_ledger.keeping import OverflowSums
 from gateway.features.kept_ledger.line import LineCause, LinePromptCache
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.ledger.figures import Figures
-from gateway.ledger.periods import days_between, months_between, parse_moment, parse_month
 from gateway.stores.sqlite import SqliteDatabase
+from gateway.viewing.periods import days_between, months_between, parse_moment, parse_month
 from streams.events import Usage
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row

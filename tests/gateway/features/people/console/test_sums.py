@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
-from gateway.ledger.money import short_dollar_text
+from gateway.viewing.money import short_dollar_text
 from tests.support.apis import question
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Reply, config, eventually, provider

@@ -8,11 +8,11 @@ from typing import Final
 import attrs
 
 from gateway.access.authentication import Authenticator
-from gateway.access.callers import OPERATOR, caller_named
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.unlisted import Caller
 from gateway.http.headers import Headers
 from gateway.http.pages import as_bearer
+from gateway.viewing.callers import OPERATOR, caller_named
 
 _CHALLENGE: Final = (("www-authenticate", 'Basic realm="trigate", charset="UTF-8"'),)
 _KEY_WANTED: Final = (
