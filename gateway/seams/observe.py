@@ -4,9 +4,10 @@ When an exchange arrives, the kernel calls each ``Observe`` once. It returns the
 which may be one object for all, or ``None``. The kernel then calls its methods, in the order of the features:
 
 ``note_request`` and ``note_resolved``, for each request to a provider ``outgoing``, ``note_sent``, ``note_head`` and
-``note_body``; ``note_stream`` for a stream, ``note_public_events`` or ``note_public_bytes`` where the client gets more
-than observers, ``note_response`` and ``headers``; at last ``fields`` and ``note_end``. ``note_hidden`` may come at any
-time. A rejected request has fewer of them: only ``fields`` and ``note_end`` are certain.
+``note_body``, then ``note_response`` and ``headers``; at last ``fields`` and ``note_end``. A stream has
+``note_stream``: for a conversation before its first attempt. ``note_public_events`` or ``note_public_bytes`` follow
+where the client gets more than observers. ``note_hidden`` may come at any time. A rejected request has fewer of them:
+only ``fields`` and ``note_end`` are certain.
 
 - **Time.** Every method runs within the exchange, synchronously. It may not wait, and does no more than store a
   reference or read the clock; longer work belongs in a thread after ``note_end``.
@@ -19,7 +20,8 @@ time. A rejected request has fewer of them: only ``fields`` and ``note_end`` are
   exchange has more texts than these. ``note_resolved`` and ``note_sent`` have what a provider gets. A step may
   refuse that later; recordings drop it at ``note_hidden``, and keep the masked request of
   ``note_refused``, which comes after it.
-- **Changes.** Only ``outgoing`` and ``headers`` return something for others: headers of a request and of the response.
+- **Changes.** Only four methods return something for others: ``outgoing`` and ``headers`` headers of a request and of
+  the response, ``fields`` fields of the log line, and ``viewer_texts`` texts for viewers.
 
 **Attempts.** Before it sends an attempt, the kernel calls each ``ObserveAttempt``, with the attempt's ``TargetRequest``
 and the nursery of the request. An ``AttemptObserver`` learns what one attempt sends, while hedges run at the same time.

@@ -79,8 +79,12 @@ class Observers:
     def viewer_texts(self) -> ViewerTexts | None:
         """Return the texts of the first observer that has some."""
         for one in self._observers:
-            if "viewer_texts" in one.heard and (texts := one.viewer_texts()) is not None:
-                return texts
+            if "viewer_texts" in one.heard:
+                try:
+                    if (texts := one.viewer_texts()) is not None:
+                        return texts
+                except Exception:
+                    self._drop(one)
         return None
 
     def note_request(
@@ -111,15 +115,16 @@ class Observers:
     @property
     def reads_events(self) -> bool:
         """Whether an observer needs the public events of a response whose client gets other values."""
-        return any(one.reads_events for one in self._observers)
+        return self._needs("reads_events")
 
     def note_stream(self, stream: ObservedStream) -> None:
         if self is not UNOBSERVED:  # which all exchanges share
             self._stream = stream
             self._tell_stream(stream)
-            kept = (one.keeps_texts_of_streams for one in self._observers if one.keeps_texts)
-            if self._held_size > max(kept, default=0):
-                self._held.clear()
+            if self._held:
+                kept = (one.keeps_texts_of_streams for one in self._observers if one.keeps_texts)
+                if self._held_size > max(kept, default=0):
+                    self._held.clear()
 
     def note_public_events(self, events: Mapping[int, Sequence[Event]]) -> None:
         """Pass on the ``events``, and from now on nothing that the client gets."""
@@ -146,12 +151,12 @@ class Observers:
 
     @property
     def keeps_errors(self) -> bool:
-        return any(one.keeps_errors for one in self._observers)
+        return self._needs("keeps_errors")
 
     @property
     def keeps_refused(self) -> bool:
         """Whether an observer needs the masked request after a refusal."""
-        return any(one.keeps_refused for one in self._observers)
+        return self._needs("keeps_refused")
 
     def headers(self, record: Record, *, is_whole: bool) -> Headers:
         found: Headers = ()
@@ -183,9 +188,19 @@ class Observers:
 
     def _hold(self, size: int, tell: Callable[[], None]) -> None:
         """Pass on a text that was received at the end, because it is not public yet."""
-        if any(one.keeps_texts for one in self._observers) and self._held_size + size <= _HELD:
+        if self._held_size + size <= _HELD and self._needs("keeps_texts"):
             self._held_size += size
             self._held.append(tell)
+
+    def _needs(self, need: str) -> bool:
+        """Return whether an observer has this ``need``, which may be a property of it."""
+        for observer in self._observers:
+            try:
+                if getattr(observer, need):
+                    return True
+            except Exception:
+                self._drop(observer)
+        return False
 
     def _drop(self, observer: ExchangeObserver) -> None:
         """Log the current error of ``observer``, which must not end the exchange. It only learns of the end."""

@@ -10,7 +10,8 @@ context.
 
 **Checks of other requests** (``RequestChecks``), of at most one feature: without a feature that can read a request, its
 text would pass unseen. The kernel awaits ``admit_endpoint`` before it reads any request that is no conversation, then
-the method for the request's form, before edits and targets. ``BatchChecks`` belong to one request about a batch.
+the method for the request's form, once its targets are known and before its edits. ``BatchChecks`` belong to one
+request about a batch.
 
 **Readable prompts** (``FindReadable``), of at most one feature. The kernel awaits it for a conversation of a route with
 a choice of targets, before it orders them. It returns how many tokens of the request the cache of each target's place
@@ -19,7 +20,8 @@ can serve, without those that can serve none; the order prefers targets that rea
 - **Errors.** A step that rejects the request raises ``GatewayError``, or ``StoppedAnswer`` for an answer of its own.
 - **Cancellation.** A client that leaves cancels the step. It leaves no task behind: what continues while the provider
   works runs in the nursery of the request's scope.
-- **Observers** see the request only after the last step. ``ExchangeChecks.may_hide_later`` may delay that.
+- **Observers** see the client's body when it arrives. If a feature has ``RequestChecks``, they see the body only
+  after the last step, and ``ExchangeChecks.may_hide_later`` may delay that.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence

@@ -7,9 +7,9 @@
    what outlives a configuration. Features open in their order; ``Ports.opened`` has those above.
 2. **Use.** Once all are open, the kernel calls ``use`` of each in the event loop, in one step with the new
    configuration; for the first configuration before the loop may run. It may not wait or raise.
-3. **Run.** A feature with tasks of its own starts them in ``run``, which the kernel calls once for each ``Running`` in
-   the nursery of the process, and which calls ``task_status.started`` before the first request. An error that
-   escapes from ``run`` ends the process. Tasks that outlive a configuration belong to ``lasting``.
+3. **Run.** A feature with tasks of its own starts them in ``run``, in the nursery of the process. The kernel calls it
+   once for each ``lasting``, so the tasks of that outlive a configuration. ``run`` calls ``task_status.started`` before
+   the first request. An error that escapes from it ends the process.
 4. **End.** The kernel sets ``ending`` when the process ends or another ``Running`` has taken over, and waits for
    ``run`` to return: of all features in reverse order, after the last request. It cancels what has not returned after
    ``SECONDS_TO_END``. Requests that began earlier may still use a replaced ``Running``.

@@ -80,6 +80,22 @@ def test_an_observer_that_failed_still_learns_what_it_may_not_keep(caplog):
     assert told == ["hidden", "end"]
 
 
+def fail(*_: Any) -> Any:
+    raise ValueError
+
+
+@pytest.mark.parametrize("need", ["reads_events", "keeps_texts", "keeps_errors", "keeps_refused", "viewer_texts"])
+def test_an_observer_whose_needs_raise_ends_no_exchange(lines, need):
+    told: list[str] = []
+    members = {need: fail if need == "viewer_texts" else property(fail)}
+    failing = type("Failing", (ExchangeObserver,), {**members, "note_end": lambda *_: told.append("end")})()
+    record = Record("req_1", "chat", observers=(observers := Observers([failing])))
+    observers.note_request(cast("Any", None), b"{}", is_turn=True, is_public=False)
+    assert (observers.reads_events, observers.keeps_refused, observers.viewer_texts()) == (False, False, None)
+    Ledger(readable=True).settle(record, disconnected=False)
+    assert (len(lines), told) == (1, ["end"])
+
+
 def tried(target: str, **given: Any) -> AttemptRecord:
     return AttemptRecord(target, "openai", "chat", "byte", **given)
 
