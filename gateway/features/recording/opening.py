@@ -1,7 +1,9 @@
 """Opens the recordings of ``trigate serve --record``."""
 
+import logging
 import re
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -14,16 +16,22 @@ from gateway.ledger.ledger import Ledger
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 
+log = logging.getLogger("trigate")
+
+FINISH_SECONDS: Final = 10.0
+"""Seconds for the last recordings when the process ends: a bucket may accept none for hours."""
+
 
 class RunningRecorder(Running):
     """The recorder of a process."""
 
     has_tasks = True
 
-    def __init__(self, recorder: Recorder, ledger: Ledger) -> None:
+    def __init__(self, recorder: Recorder, ledger: Ledger, place: str) -> None:
         self.hooks = Hooks(observe=(recorder.observe,))
         self._recorder = recorder
         self._ledger = ledger
+        self._place = place
 
     def use(self) -> None:
         self._recorder.hide(self._ledger.mask.secrets)
@@ -33,14 +41,19 @@ class RunningRecorder(Running):
             nursery.start_soon(self._recorder.run)
             task_status.started()
             await ending.wait()
-            await self._recorder.finish()
+            with trio.move_on_after(FINISH_SECONDS) as limit:
+                await self._recorder.finish()
+            if limit.cancelled_caught:
+                log.warning("the last recordings are not written: %s did not accept them in time", self._place)
+            nursery.cancel_scope.cancel()
 
 
 def open_recorder(config: Config, ports: Ports, before: Running | None) -> Running:
     """Return the recorder, which lasts as long as the process. Raises ``OSError`` for an unusable folder or bucket."""
     if before is not None:
         return before
-    return RunningRecorder(Recorder(open_target(str(ports.options["record"])), secrets_in(config)), ports.ledger)
+    place = str(ports.options["record"])
+    return RunningRecorder(Recorder(open_target(place), secrets_in(config)), ports.ledger, place)
 
 
 def open_target(place: str) -> Folder | Bucket:

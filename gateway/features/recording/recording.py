@@ -6,6 +6,7 @@ for. If the thread is too slow, exchanges are dropped and counted."""
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -279,7 +280,8 @@ class Recorder:
         secrets = search_forms((*recording.secrets, *self.secrets, *FETCHED.words))
         sides = [_side(name, half, recording.provider_name) for name, half in recording.sides()]
         try:
-            await trio.to_thread.run_sync(self._target.write, sides, line, secrets, recording.began)
+            write = partial(self._target.write, sides, line, secrets, recording.began)
+            await trio.to_thread.run_sync(write, abandon_on_cancel=True)
         except OSError as error:
             self._lost += 1
             log.warning("could not record an exchange: %s", error)

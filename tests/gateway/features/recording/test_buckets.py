@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.commands.serve import can_record
+from gateway.features.recording import opening
 from gateway.features.recording.buckets import Bucket
 from providers.recordings import read_recording
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import config, eventually, provider
+from tests.support.harness import PATIENCE, config, eventually, provider
 from tests.support.object_store import ObjectStore, object_store
 from tests.support.upstreams import PATHS, Script
 
@@ -67,6 +68,19 @@ def test_a_bucket_that_refuses_is_reported_at_the_start_and_ends_no_exchange(sto
     assert not can_record(target)
     assert f"--record {target}: " in (said := capsys.readouterr().err)
     assert "give a writable directory or bucket" in said
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_a_silent_bucket_does_not_keep_the_gateway_from_ending(store, upstream, monkeypatch, scheme):
+    monkeypatch.setattr(opening, "FINISH_SECONDS", 0.1)
+    settings = config([provider("openai/on-chat", upstream.url, ["chat"], key=KEY)])
+    with gateway_thread(settings, record=f"{scheme}://logs") as gateway:
+        store.responds.clear()
+        upstream.script(Script(text="one"))
+        body = {"model": "on-chat", "messages": [{"role": "user", "content": "hi"}]}
+        assert gateway.request("POST", PATHS["chat"], body).status == 200
+        assert store.has_waited.wait(PATIENCE)
+    assert any("the last recordings are not written" in line for line in gateway.log)
 
 
 @pytest.mark.parametrize("place", ["s3://", "s3:///prefix", "az://bucket"])
