@@ -208,7 +208,7 @@ def unpriced_models(config: Config) -> Iterator[Unpriced]:
     """Yield models whose costs cannot be counted, so that no budget would stop them (BerriAI/litellm#10598).
 
     The models of a wildcard are unknown, except those that the file names."""
-    if config.unpriced == "refuse":
+    if config.unpriced == "refuse" and _has_money_budget(config):
         yield from _find_unpriced(config)
 
 

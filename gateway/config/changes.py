@@ -126,6 +126,8 @@ def _entry_differences(old: ModelEntry, new: ModelEntry) -> Iterator[str]:
 
 
 def _client_differences(old: ClientKey, new: ClientKey) -> Iterator[str]:
+    if not _differ(old, new):
+        return
     yield from _key_differences(_expiries(old), _expiries(new))
     yield from _member_differences(old, new)
     if old.group_name != new.group_name:

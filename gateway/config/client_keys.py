@@ -10,7 +10,7 @@ import attrs
 from configfile.document import Path
 from configfile.wording import spell_time
 from gateway.config.client_access import AccessNames, build_client_rights
-from gateway.config.clients import AcceptedKey, ClientKey
+from gateway.config.clients import AcceptedKey, ClientKey, KeySource
 from gateway.config.findings import Findings
 from gateway.config.listening import Listener
 
@@ -45,7 +45,12 @@ def build_client_keys(
 
 
 def build_client(
-    item: ClientKey, path: Path, names: AccessNames, holders: MutableMapping[bytes | str, str], findings: Findings
+    item: ClientKey,
+    path: Path,
+    names: AccessNames,
+    holders: MutableMapping[bytes | str, str],
+    findings: Findings,
+    source: KeySource = "file",
 ) -> ClientKey:
     """Return one client, and report errors in it.
 
@@ -60,7 +65,7 @@ def build_client(
             f"client_keys: {item.name} has the role {item.role} and no `models`, so it may use no model: list them, or "
             "write `models: []`"
         )
-    return attrs.evolve(client, key=None, sha256=None, keys=keys, models=models)
+    return attrs.evolve(client, key=None, sha256=None, keys=keys, models=models, source=source)
 
 
 def _read_keys(item: ClientKey, path: Path, findings: Findings) -> Iterator[tuple[Path, AcceptedKey]]:
@@ -116,9 +121,10 @@ def _report_shared_keys(
 ) -> Iterator[AcceptedKey]:
     """Yield the ``keys`` of ``name``, and report those that another client has; ``holders`` has names by digest."""
     for path, key in keys:
-        if key.digest in holders:
-            findings.wrong(path, f"client {holders[key.digest]} has the same key", "give each client its own keys")
-        holders.setdefault(key.digest, name)
+        if (holder := holders.get(key.digest)) is None:
+            holders[key.digest] = name
+        else:
+            findings.wrong(path, f"client {holder} has the same key", "give each client its own keys")
         yield key
 
 

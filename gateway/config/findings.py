@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 import attrs
 
 from configfile.document import Document, Mistake, Path, spell
+from configfile.keys import evolve
 from configfile.wording import UNKNOWN_KEY, nearest
 from providers.neutral.fields import generic_path
 
@@ -49,7 +50,7 @@ class Findings:
     def laid_over(self, base: T, value: T, path: Path) -> T:
         """Return ``base`` with the attributes of ``value`` that the file has at ``path``, and with its parts."""
         names = attrs.fields_dict(type(base)).keys() & {*self.given_attributes(path), "parts"}
-        return attrs.evolve(base, **{name: getattr(value, name) for name in names})  # type: ignore[misc]
+        return evolve(base, **{name: getattr(value, name) for name in names})
 
     def present_items(self, items: Sequence[S | None], path: Path, advice: str) -> Iterator[tuple[Path, S]]:
         """Yield the ``items`` of the list at ``path`` with their paths, and report empty ones with ``advice``."""

@@ -1,7 +1,7 @@
 """The removal of credentials from texts."""
 
 import re
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
@@ -46,7 +46,9 @@ class SecretSearch:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self.forms: Final = search_forms(secrets)
-        self._index: dict[bytes, list[tuple[str, bytes]]] = {}
+        self._index: dict[bytes, str] = {}
+        self._others: defaultdict[bytes, list[str]] = defaultdict(list)
+        """The other secrets of a piece that several have."""
         few: list[str] = []
         for form in self.forms:
             word = form.encode()
@@ -54,7 +56,9 @@ class SecretSearch:
                 few.append(form)
                 continue
             for at in range(len(word) - _INDEXED, len(word) - _GRAM + 1):
-                self._index.setdefault(word[at : at + _GRAM], []).append((form, word))
+                piece = word[at : at + _GRAM]
+                if self._index.setdefault(piece, form) is not form:
+                    self._others[piece].append(form)
         self._few: Final = tuple(few)  # shorter than the indexed ones, so that they are replaced after them
 
     def replace_in(self, text: str, by: str) -> str:
@@ -74,8 +78,9 @@ class SecretSearch:
     def _find_indexed(self, data: bytes) -> Secrets:
         """Return the indexed secrets in ``data``, in search order."""
         pieces = {data[at : at + _GRAM] for at in range(0, len(data), _GRAM)} if self._index else set()
-        candidates = (pair for piece in pieces & self._index.keys() for pair in self._index[piece])
-        return tuple(sorted({form for form, word in candidates if word in data}, key=len, reverse=True))
+        found = pieces & self._index.keys()
+        candidates = {form for piece in found for form in (self._index[piece], *self._others.get(piece, ()))}
+        return tuple(sorted((form for form in candidates if form.encode() in data), key=len, reverse=True))
 
 
 class FetchedSecrets:

@@ -61,13 +61,16 @@ _ESCAPED_BETWEEN_LINES: Final = {**_ESCAPED, **{ord(one): one for one in "\n\t"}
 _ESCAPED_IN_LINES: Final = {**_ESCAPED, ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
 
 
+_search_for: Final = lru_cache(maxsize=1)(SecretSearch)  # several masks of a process have the same secrets
+
+
 class Mask:
     """Removes keys from texts: ``secrets``, fetched credentials, keys known only by SHA-256, and texts that look like
     keys."""
 
     def __init__(self, secrets: Iterable[str] = (), digests: Iterable[bytes] = ()) -> None:
         self.secrets: Secrets = tuple(secrets)
-        self._search = SecretSearch(self.secrets)
+        self._search = _search_for(self.secrets)
         self._digests = frozenset(digests)
         self._applied: Config | None = None
 
@@ -77,7 +80,7 @@ class Mask:
         if config is self._applied:
             return
         self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets_in(config))))
-        self._search = SecretSearch(self.secrets)
+        self._search = _search_for(self.secrets)
         self._digests |= {
             key.digest
             for client in config.client_keys

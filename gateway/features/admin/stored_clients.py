@@ -94,7 +94,7 @@ class StoredReader:
     def fits(self, config: Config) -> bool:
         """Return whether ``config`` would give the stored clients the same rights and limits."""
         named = ("entries", "aliases", "routes", "client_groups", "rule_clients", "parts")
-        same = all(getattr(config, name) is getattr(self._config, name) for name in named)
+        same = all(getattr(config, name) == getattr(self._config, name) for name in named)
         return same and _file_clients(config) == self._others
 
     def read(self, items: Sequence[ClientKey]) -> StoredClients:
@@ -128,12 +128,12 @@ def _build_stored(
         findings.wrong(("role",), "a stored client has no role", "give the role to a client of the file")
     if (prefix := next(filter(item.name.startswith, prefixes), None)) is not None:
         findings.wrong(("name",), f"names that begin with `{prefix}` are people's", "give the client another name")
-    client = build_client(item, (), names, holders, findings)
+    client = build_client(item, (), names, holders, findings, "state storage")
     if item.certificate is not None and (holder := holders.get(item.certificate)) is not None:
         findings.wrong(("certificate",), f"{holder} has the same one", "give each client its own")
     if findings.mistakes:
         raise ConfigError(tuple(findings.mistakes))
-    return attrs.evolve(client, source="state storage")
+    return client
 
 
 def _file_clients(config: Config) -> tuple[ClientKey, ...]:
@@ -143,6 +143,8 @@ def _file_clients(config: Config) -> tuple[ClientKey, ...]:
 def _without_missing_names(item: ClientKey, names: AccessNames) -> ClientKey:
     """Return ``item`` with its existing models and entries, and names in parts. A list of models or entries stays
     unchanged if none exist."""
+    if not (item.models or item.only or item.parts):
+        return item
     models = tuple(model for model in item.models or () if _is_model(model, names)) or item.models
     there = [entry.name for entry in names.entries.made]
     only = tuple(one for one in item.only or () if any(matches_one(name, (one,)) for name in there)) or item.only
