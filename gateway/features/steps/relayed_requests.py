@@ -68,7 +68,7 @@ class FormTexts:
                 found.append((None, Passage("other", "name", field.name)))
             if field.file_name is not None:
                 found.append((None, Passage("media", field.name, field.file_name)))
-            elif shape is None or shape.leaf.kind not in ("exempt", "held", "data"):
+            elif shape is None or shape.leaf.kind not in ("exempt", "data"):
                 found.append((index, Passage(part, field.name, field.value.decode("utf-8", "replace"))))
         self.passages: Sequence[Passage] = tuple(passage for _, passage in found)
         self._indexes = {passage: index for index, passage in found}

@@ -21,8 +21,7 @@ class RequestTexts:
     """The passages of a request, in the order of its bytes. ``body`` are these bytes.
 
     ``unreadable`` are the paths of content that no step can read, such as token ids, with the part that a file belongs
-    to. ``held`` are the paths and ids of content that a provider may have and the request does not contain, such as an
-    earlier response."""
+    to."""
 
     def __init__(self, table: TextTable, body: bytes, parts: Collection[str] = PARTS, most: int | None = None) -> None:
         """Read the texts of ``body``, a request or a response, that belong to ``parts``.
@@ -35,7 +34,6 @@ class RequestTexts:
         walk.value(self._document.root(), table.shape, "", TextContext(table.part))
         self.passages: Sequence[Passage] = tuple([draft.passage() for draft in walk.drafts])
         self.unreadable: Mapping[str, Part | None] = walk.unreadable
-        self.held = tuple(walk.held)
         self._walked = walk.drafts
         self._last_answer = walk.last_answer
         self._has_turns = walk.has_turns

@@ -23,7 +23,7 @@ from gateway.config.parts import Instead
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
 from gateway.features.steps.kinds import DEFAULT_PARTS, KINDS
-from gateway.features.steps.settings import KIND_NAMES, StepKeys, StepScope, StepSettings, steps_of, texts_in
+from gateway.features.steps.settings import StepKeys, StepScope, StepSettings, steps_of, texts_in
 from gateway.http.urls import host_of_url, is_loopback
 from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError
@@ -232,7 +232,7 @@ def unsafe_steps(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     items = content.get("steps")
     for i, item in enumerate(items if isinstance(items, list) else ()):
         use, settings = (item.get("use"), item.get("with")) if isinstance(item, dict) else (None, None)
-        if isinstance(use, str) and use not in KIND_NAMES:
+        if isinstance(use, str) and use not in KINDS:
             firsts.setdefault("it loads code", ("steps", i, "use"))
         url = settings.get("url") if isinstance(settings, dict) else None
         if isinstance(url, str) and not is_loopback(host_of_url(url)):

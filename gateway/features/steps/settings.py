@@ -30,9 +30,6 @@ HoldWord: TypeAlias = Literal["whole", "nothing"]
 
 ON_REQUEST: Final = "on_request"
 
-KIND_NAMES: Final = ("secrets", "pii", "regex", "tools", "size", "http", "presidio")
-"""The built-in kinds, as in ``gateway.features.steps.feature``, whose code the start does not import."""
-
 StepUse: TypeAlias = Annotated[
     str,
     text_matching(

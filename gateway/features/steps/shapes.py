@@ -12,20 +12,20 @@ import attrs
 from trigate.steps import Part
 
 LeafKind: TypeAlias = Literal[
-    "text", "json", "exempt", "url", "data", "held", "foreign", "tokens", "name", "summary", "echo",
+    "text", "json", "exempt", "url", "data", "foreign", "tokens", "name", "summary", "echo",
 ]  # fmt: skip
 """The treatment of a value.
 
 - ``text`` is text. ``json`` is JSON text, also in a string. ``tokens`` is text or token ids.
 - ``exempt`` is no text: a model, an id, an enum, a signature. ``echo`` repeats the request, or tokens of the text.
 - ``url`` is an address or a data URL, ``data`` is base64.
-- ``held`` is the id of content that only the provider has, ``foreign`` the same for turns, which steps must see.
+- ``foreign`` is the id of turns that only the provider has, which steps must see.
 - ``name`` is a tool's name, which is text only if no passage has it as its tool.
 - ``summary`` is a seal, whose text is that of the gateway's own compaction.
 """
 
 
-NO_TEXT: Final[frozenset[LeafKind]] = frozenset(("exempt", "held", "foreign", "data", "summary"))
+NO_TEXT: Final[frozenset[LeafKind]] = frozenset(("exempt", "foreign", "data", "summary"))
 """The kinds of strings that are no text; those of ``echo`` are text elsewhere."""
 
 
@@ -150,7 +150,6 @@ FAILURE: Final = Shape(
 """The shape of an error."""
 SUMMARY: Final = Shape(Leaf("summary"))
 FOREIGN: Final = Shape(Leaf("foreign"))
-HELD: Final = Shape(Leaf("held"))
 EXEMPT_LIST: Final = array(EXEMPT, EXEMPT_LEAF)
 MARK: Final = record(**exempt("type", "ttl", "mode", "scope"))
 """The shape of a cache mark."""

@@ -78,7 +78,6 @@ class TextWalk:
         """Begin a walk that finds at most ``most`` texts; the others count as unreadable."""
         self.drafts: list[PassageDraft] = []
         self.unreadable: dict[str, Part | None] = {}
-        self.held: list[tuple[str, str]] = []
         self.last_answer = -1
         self.has_turns = False
         self._document = document
@@ -216,8 +215,6 @@ class TextWalk:
             case "foreign":
                 if not is_own_id(self._text(value)):  # those of the gateway are not sent
                     self.unreadable[path] = None
-            case "held":
-                self.held.append((path, self._text(value)))
 
     def _container(self, leaf: Leaf, path: str, context: TextContext, route: Route) -> None:
         """Add an object or array that the table does not describe, as JSON text."""

@@ -51,7 +51,7 @@ _IMAGES: Final = array(record(None, image_url=record(None, Leaf("url"), url=URL)
 
 _MEMBERS: Final = dict(
     content=_CONTENT, refusal=TEXT, reasoning_content=text("reasoning"), reasoning=text("reasoning"),
-    reasoning_details=_DETAILS, tool_calls=array(_CALL), function_call=_OLD_CALL, audio=record(None, id=HELD),
+    reasoning_details=_DETAILS, tool_calls=array(_CALL), function_call=_OLD_CALL, audio=record(None, id=EXEMPT),
     images=_IMAGES, **_MARKS, **exempt("role", "tool_call_id", "channel"),
 )  # fmt: skip
 
@@ -94,7 +94,7 @@ _ANSWERED: Final = record(
     Scope("assistant"), name=NAME,
     **{
         **_MEMBERS,
-        "audio": record(None, id=HELD, data=DATA, transcript=TEXT),
+        "audio": record(None, id=EXEMPT, data=DATA, transcript=TEXT),
         "annotations": array(record(None, type=EXEMPT, url_citation=record(None, title=TEXT, url=TEXT))),
     },
 )  # fmt: skip

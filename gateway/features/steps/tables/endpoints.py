@@ -70,7 +70,7 @@ CONVERSATION: Final = record(
 )  # fmt: skip
 MESSAGE_BATCH: Final = record(None, requests=array(record(None, custom_id=EXEMPT, params=messages.REQUEST)))
 BATCH: Final = record(
-    None, metadata=ANYTHING, input_files=array(HELD, Leaf("held")), input_file_id=HELD,
+    None, metadata=ANYTHING, input_files=EXEMPT_LIST, input_file_id=EXEMPT,
     requests=array(record(None, custom_id=EXEMPT, body=REQUEST)), model=EXEMPT,
     output_expires_after=record(None, **exempt("anchor", "seconds")),
     **exempt("endpoint", "completion_window", "timeout_hours", "agent_id"),

@@ -83,14 +83,14 @@ REQUEST: Final = record(
     ),
     response_format=array(_FORMAT), response_modalities=EXEMPT_LIST, labels=ANYTHING, cached_content=FOREIGN,
     safety_settings=array(record(None, **exempt("category", "threshold", "method"))),
-    previous_interaction_id=HELD, continuation_token=HELD, environment=ANYTHING, agent_config=ANYTHING,
+    previous_interaction_id=EXEMPT, continuation_token=EXEMPT, environment=ANYTHING, agent_config=ANYTHING,
     webhook_config=ANYTHING,
     **exempt("model", "agent", "stream", "store", "background", "service_tier", "response_mime_type"),
 )  # fmt: skip
 
 _ERROR: Final = record(None, message=TEXT, code=EXEMPT)
 _INTERACTION: Final[dict[str, Shape]] = {
-    "steps": array(STEP), "errors": array(_ERROR), "error": _ERROR, "previous_interaction_id": HELD,
+    "steps": array(STEP), "errors": array(_ERROR), "error": _ERROR, "previous_interaction_id": EXEMPT,
     **dict.fromkeys(
         (
             "usage", "input", "system_instruction", "tools", "generation_config", "response_format", "labels",

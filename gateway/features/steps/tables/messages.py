@@ -124,8 +124,8 @@ REQUEST: Final = record(
     ),
     output_format=record(None, type=EXEMPT, schema=document("other")),
     thinking=record(None, **exempt("type", "budget_tokens", "display")),
-    container=record(None, Leaf("held"), id=HELD, skills=array(record(None, **exempt("type", "skill_id", "version")))),
-    thread=record(None, type=EXEMPT, previous_message_id=HELD), diagnostics=record(None, previous_message_id=EXEMPT),
+    container=record(None, EXEMPT_LEAF, id=EXEMPT, skills=array(record(None, **exempt("type", "skill_id", "version")))),
+    thread=record(None, type=EXEMPT, previous_message_id=EXEMPT), diagnostics=record(None, previous_message_id=EXEMPT),
     context_management=ANYTHING, compaction=ANYTHING, fallbacks=ANYTHING, billing_policy=ANYTHING,
     betas=EXEMPT_LIST, cache_control=MARK,
     **exempt(
@@ -135,7 +135,7 @@ REQUEST: Final = record(
 )  # fmt: skip
 
 _CONTAINER: Final = record(
-    None, id=HELD, expires_at=EXEMPT, skills=array(record(None, **exempt("type", "skill_id", "version")))
+    None, id=EXEMPT, expires_at=EXEMPT, skills=array(record(None, **exempt("type", "skill_id", "version")))
 )  # fmt: skip
 _STOP_DETAILS: Final = record(
     None, explanation=TEXT, **exempt("type", "category", "fallback_credit_token", "recommended_model"),

@@ -125,9 +125,9 @@ REQUEST: Final = record(
         format=record(None, type=EXEMPT, name=TEXT, description=TEXT, schema=document("other"), strict=EXEMPT),
     ),
     reasoning=record(None, **exempt("effort", "summary", "generate_summary", "context", "mode")),
-    prompt=record(None, id=HELD, version=EXEMPT, variables=Shape(Leaf("json", "user"))),
+    prompt=record(None, id=EXEMPT, version=EXEMPT, variables=Shape(Leaf("json", "user"))),
     metadata=ANYTHING, user=TEXT, safety_identifier=TEXT, prompt_cache_key=TEXT, client_metadata=ANYTHING,
-    previous_response_id=HELD, conversation=record(None, Leaf("held"), id=HELD),
+    previous_response_id=EXEMPT, conversation=record(None, EXEMPT_LEAF, id=EXEMPT),
     prompt_cache_options=record(None, **exempt("mode", "ttl", "prewarm", "comparison_response_id")),
     stream_options=record(None, include_obfuscation=EXEMPT), include=EXEMPT_LIST,
     context_management=array(record(None, **exempt("type", "compact_threshold"))),
@@ -149,7 +149,7 @@ _RESPONSE: Final[dict[str, Shape]] = {
     "output": array(ITEM), "error": _ERROR_OBJECT, "incomplete_details": record(None, reason=EXEMPT),
     "moderation": record(None, input=_MODERATION, output=_MODERATION), "output_text": TEXT,
     "input_transformations": array(record(None, **exempt("id", "action", "reason", "type"))),
-    "conversation": record(None, Leaf("held"), id=HELD), "previous_response_id": HELD,
+    "conversation": record(None, EXEMPT_LEAF, id=EXEMPT), "previous_response_id": EXEMPT,
     **dict.fromkeys(
         (
             "instructions", "tools", "tool_choice", "metadata", "text", "reasoning", "prompt", "user",

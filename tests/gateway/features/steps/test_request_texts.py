@@ -451,12 +451,6 @@ def test_the_latest_passages_follow_the_last_answer() -> None:
     assert [one.text for one in texts.passages if texts.is_latest(one)] == ["five"]
 
 
-def test_ids_of_content_that_only_a_provider_has_are_listed() -> None:
-    body = {"previous_response_id": "resp_1", "conversation": {"id": "conv_1"}, "input": "hi"}
-
-    assert texts_of("responses", body).held == (("previous_response_id", "resp_1"), ("conversation.id", "conv_1"))
-
-
 @each_row(
     ("api", "body", "path"),
     [

@@ -8,9 +8,7 @@ from gateway.config.changes import changes
 from gateway.config.credentials import secrets_in
 from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.config.settings import Config
-from gateway.features.steps.kinds import KINDS
 from gateway.features.steps.settings import (
-    KIND_NAMES,
     StepAction,
     StepMoment,
     StepPart,
@@ -50,7 +48,6 @@ def test_words_are_those_of_the_types_of_steps():
     assert get_args(StepPart) == get_args(Part) == PARTS
     assert get_args(StepMoment) == get_args(Moment)
     assert get_args(StepAction) == get_args(Action)
-    assert tuple(KINDS) == KIND_NAMES
 
 
 def test_a_step_needs_no_more_than_its_use():
