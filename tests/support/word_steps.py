@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+import trio.testing
+
 from trigate.steps import Check, Finding
 
 WORD: Final = re.compile(r"falcon-\d+")
@@ -23,6 +25,12 @@ async def words(check: Check) -> list[Finding]:
     """Return findings for each ``falcon-1``, and record the check in ``seen``."""
     seen.append(check)
     return list(_find(WORD, check))
+
+
+async def late_words(check: Check) -> list[Finding]:
+    """Return the findings of ``words`` once all other tasks wait."""
+    await trio.testing.wait_all_tasks_blocked(0.05)
+    return await words(check)
 
 
 async def answered_words(check: Check) -> list[Finding]:

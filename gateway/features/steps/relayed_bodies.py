@@ -38,6 +38,7 @@ class RelayedBody(StepTransform):
         self._kept.append(data)
         self._size += len(data)
         if self._size > self._opened.answer_limit:
+            await self._session.await_verdict()
             return self._pass_unchecked()
         if not self._holds:
             return data

@@ -283,6 +283,14 @@ async def test_text_that_is_held_beyond_the_limit_is_unchecked():
         assert await read_all(served) == (200, b"".join(pieces) + DONE)
 
 
+async def test_a_body_beyond_the_limit_waits_for_the_steps_that_run_during_the_work_of_the_provider():
+    step = {"use": "tests.support.word_steps:late_words", "at": ["during"]}
+    async with gateway_with(answer_with("x" * 2**21), step, limits={"answer": "1MiB"}) as (served, _):
+        for prompt, status in (("falcon-12", 400), ("fine", 200)):
+            found = await served.post("/v1/completions", json={"model": "m-1", "prompt": prompt})
+            assert (found.status_code, b"xxx" in found.content) == (status, status == 200)
+
+
 @pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
 async def test_a_step_that_reports_holds_no_more_of_a_stream_than_an_answer_may_have(path):
