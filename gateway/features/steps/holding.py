@@ -8,8 +8,9 @@ import trio
 
 from gateway.features.steps.json_texts import KeyMasked
 from gateway.features.steps.masks import Placeholders
+from gateway.features.steps.response_texts import TEXTS
 from gateway.features.steps.runner import WORK_OF_FINDING
-from gateway.features.steps.runs import TEXTS, WITH_ITEMS, HeldEvent, Run, RunBuilder, count_values
+from gateway.features.steps.runs import WITH_ITEMS, HeldEvent, Run, RunBuilder, count_values
 from gateway.http.offload import LARGE, offload
 from streams.events import (
     AnswerEnd,

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 import trio
@@ -14,6 +14,7 @@ import trio
 from configfile.document import ConfigError, Mistake
 from gateway.config.patterns import matches
 from gateway.features.steps.breaker import StepBreakers
+from gateway.features.steps.kinds import KindHold
 from gateway.features.steps.mask_key import keep_mask_key, stored_mask_key
 from gateway.features.steps.resources import StepResource, describe_error
 from gateway.features.steps.settings import StepSettings
@@ -45,9 +46,6 @@ T = TypeVar("T")
 
 MOST_APPLIED: Final = 256
 """The most combinations of steps whose conclusions are kept."""
-
-Hold: TypeAlias = Literal["whole", "nothing", "tail"] | int
-"""The text of a response that waits for the check. ``tail``: what may still become a match, by ``open_tail``."""
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -81,7 +79,7 @@ class LoadedStep:
     settings: StepSettings
     moments: tuple[Moment, ...]
     actions: Action | Mapping[str, Action] | None
-    hold: Hold
+    hold: KindHold
     parts: frozenset[Part]
     state: StepState
     function: Any = None

@@ -57,7 +57,7 @@ _SHARED: Final[dict[str, set[bytes]]] = {}
 """By API the forms of events, of all responses, whose strings are all exempt or text. They contain no text."""
 
 _Text: TypeAlias = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta
-_TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
+TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 _NO_JSON: Final = (b"", b"[DONE]")
 _VARIED: Final = re.compile(
     rb'("(?:obfuscation|p|id|item_id|response_id|system_fingerprint)":[ ]?+")[A-Za-z0-9_-]++(?=")'
@@ -120,7 +120,7 @@ class UnreadTexts:
         """Return the strings in ``data``, JSON of an event or a complete response, that ``events`` do not have.
 
         A string that continues one of an earlier event is shown after it."""
-        texts = [event for event in events if isinstance(event, _TEXTS)]
+        texts = [event for event in events if isinstance(event, TEXTS)]
         self._keep(texts)
         rest = _without_texts(data, texts)
         form = skeleton = b""
@@ -141,7 +141,7 @@ class UnreadTexts:
             self._remember(rest, None if is_repeated else form)
             if not is_repeated and len(self._skeletons) < MAX_SKELETONS:
                 self._skeletons.add(skeleton)
-            has_others = any(reported_strings(one for one in events if not isinstance(one, _TEXTS)))
+            has_others = any(reported_strings(one for one in events if not isinstance(one, TEXTS)))
             if not is_repeated and len(skeleton) <= LONGEST_SHARED and not has_others:
                 if len(self._shared) >= MAX_SHARED:
                     self._shared.clear()

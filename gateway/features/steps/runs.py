@@ -12,7 +12,7 @@ import attrs
 from gateway.features.steps.joined_texts import JoinedPassage
 from gateway.features.steps.json_texts import document_edits, document_text
 from gateway.features.steps.masks import Placeholders, Span, merge_spans
-from gateway.features.steps.response_texts import FoundString, SearchBudget, item_strings
+from gateway.features.steps.response_texts import TEXTS, FoundString, SearchBudget, item_strings
 from gateway.features.steps.tables import DETAILS_API
 from streams.events import (
     AnswerEnd,
@@ -31,7 +31,6 @@ from streams.events import (
 )
 from trigate.steps import Part, Passage
 
-TEXTS: Final = (TextDelta, RefusalDelta, ReasoningDelta, ToolCallDelta)
 TEXT_TYPES: Final = frozenset(TEXTS)
 WITH_ITEMS: Final = frozenset((AnswerEnd, Citation, NativeItem, ReasoningState))
 """Events that may have an item of many values."""

@@ -15,7 +15,8 @@ from gateway.named_imports import import_named
 from trigate.steps import PARTS, Action, Moment, Part
 
 KindHold: TypeAlias = Literal["whole", "nothing", "tail"] | int
-"""``tail`` is for built-in kinds: they hold only text that may still become a match."""
+"""The text of a response that waits for the check. ``tail`` is for built-in kinds: the text that may still become a
+match, by ``open_tail``."""
 
 NO_DEFAULT_PARTS: Final[tuple[Part, ...]] = ("tools", "media")
 DEFAULT_PARTS: Final[tuple[Part, ...]] = tuple(part for part in PARTS if part not in NO_DEFAULT_PARTS)
