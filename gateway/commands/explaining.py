@@ -23,8 +23,6 @@ from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.judging import explain_features
 from gateway.commands.terminal import say
 from gateway.config.loading import Config, ConfigError
-from gateway.config.spelling import spelled_value
-from gateway.features.request_members.feature import RequestMembers, edits_of, request_of
 from gateway.health.circuit import CREDENTIAL_PAUSE
 from gateway.routing.plan import Candidate, GiveUp, Outage, Plan, Step
 from gateway.routing.router import Explanation, Router
@@ -185,7 +183,6 @@ def explain(
 
             config = with_client(config, key)
         found = _explain_for(config, model, api, key)
-        found = attrs.evolve(found, plan=plan_with_lanes(config, found.plan, api, key))
         running = None if url is None else running_gateway(url, os.environ.get(KEY_VARIABLE))
     except GatewayError as error:
         say(error.info.message)
@@ -197,7 +194,8 @@ def explain(
         say(error.message)
         return 2
     try:
-        rows = [*_output_rows(model, api, found, config, running, key)]
+        request = ExplainedRequest(model, api, key, found.plan, found.target.entry.name)
+        rows = [*_output_rows(request, found, config, explain_features(config, request), running)]
     except ConfigError as error:
         say(str(error))
         return 1
@@ -251,17 +249,19 @@ def running_gateway(url: str, key: str | None) -> ReadyReport:
 
 
 def _output_rows(
-    model: str,
-    api: Api,
+    request: ExplainedRequest,
     found: Explanation,
     config: Config,
+    parts: Sequence[Explained],
     ready: ReadyReport | None,
-    key: str | None,
 ) -> Iterator[tuple[str, str]]:
+    api, key = request.api, request.client
+    edited = next((one.plan for one in parts if one.plan is not None), None)
+    found = found if edited is None else attrs.evolve(found, plan=edited)
     plan, running = found.plan, None if ready is None else ready.states
     yield (
         "request",
-        f"{model} from {'an' if api[0] in 'aeiou' else 'a'} {api} client"
+        f"{request.model} from {'an' if api[0] in 'aeiou' else 'a'} {api} client"
         + ("" if key is None else f" with the key of {key}"),
     )
     if len(plan.candidates) > 1:
@@ -277,14 +277,11 @@ def _output_rows(
             "now", (f"{one.place}: {_state_text(state)}" for one, state in zip(targets, states, strict=True))
         )
     yield "target", f"{found.target.name} ({found.why})"
-    parts = _parts_of_features(config, model, api, found, key)
-    members = tuple(member_texts(config, plan, key))
-    yield "lane", _lane_text(found, [name for one in parts.values() for name in one.changing], bool(members))
-    for name, one in parts.items():
-        yield from _labelled_rows(name, (f"{number}. {text}" for number, text in enumerate(one.parts, 1)))
+    yield "lane", _lane_text(found, [name for one in parts for name in one.changing], edited is not None)
+    for one in parts:
+        yield from _labelled_rows(one.label, one.parts)
     yield "url", f"POST {found.url}"
     yield from _labelled_rows("headers", (f"{name}: {value}" for name, value in _outgoing_headers(found)))
-    yield from _labelled_rows("members", members)
     yield from _labelled_rows("model", _model_facts(found.target.recipient.quirks))
     yield from _labelled_rows("price", price_texts(plan))
     yield from _labelled_rows("cache", cache_texts(plan))
@@ -297,15 +294,6 @@ def _output_rows(
         yield "result", f"402 billing: {next(iter(spent.values()))} is exhausted"
     elif running is not None:
         yield from _next_rows(plan, out)
-
-
-def _parts_of_features(
-    config: Config, model: str, api: Api, found: Explanation, key: str | None
-) -> Mapping[str, Explained]:
-    """Return the parts of features in such a request at one of its targets. Raises ``ConfigError``."""
-    route = None if found.plan.route is None else found.plan.route.name
-    entries = [one.target.entry.name for one in found.plan.candidates]
-    return explain_features(config, ExplainedRequest(model, route, api, key, entries, found.target.entry.name))
 
 
 def _lane_text(found: Explanation, changing: Sequence[str], members: bool) -> str:
@@ -414,37 +402,6 @@ def _outgoing_headers(found: Explanation) -> list[tuple[str, str]]:
         headers.append((wire.version_header, wire.default_version))
     own = {name for name, _ in found.headers}
     return [*((name, value) for name, value in headers if name not in own), *found.headers]
-
-
-# Request members
-
-
-def member_texts(config: Config, plan: Plan, key: str | None) -> Iterator[str]:
-    """Yield the members that ``config`` sets for requests of the client ``key`` with ``plan``, from the outside in."""
-    for holder, members in _member_levels(config, plan, key):
-        if members is not None:
-            yield f"{holder}: {spelled_value('', members).removeprefix('{').removesuffix('}')}"
-
-
-def plan_with_lanes(config: Config, plan: Plan, api: Api, key: str | None) -> Plan:
-    """Return ``plan`` with the lanes that requests of the client ``key`` use."""
-    if all(members is None for _, members in _member_levels(config, plan, key)):
-        return plan
-    return edits_of(config)(key, plan, api).with_lanes(plan)
-
-
-def _member_levels(config: Config, plan: Plan, key: str | None) -> Iterator[tuple[str, RequestMembers | None]]:
-    client = next((one for one in config.client_keys if one.name == key), None)
-    if client is not None:
-        yield f"key {client.name}", request_of(client)
-        if client.group is not None:
-            yield f"group {client.group.name}", request_of(client.group)
-    for name in dict.fromkeys(one.target.alias for one in plan.candidates):
-        if (route := config.routes.get(name or "")) is not None:
-            yield f"alias {route.name}", request_of(route)
-    for entry in dict.fromkeys(one.target.entry.name for one in plan.candidates):
-        found = next(one for one in config.entries if one.name == entry)
-        yield f"entry {entry}", request_of(found)
 
 
 # Prompt caches

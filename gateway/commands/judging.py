@@ -1,6 +1,6 @@
 """The remarks of features on a configuration before it is served, and their part in a request."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from configfile.document import ConfigError, Mistake
 from gateway.config.settings import Config, Remark
@@ -25,13 +25,10 @@ def judge_features(config: Config, mistakes: Sequence[Mistake] = ()) -> Sequence
     return remarks
 
 
-def explain_features(config: Config, request: ExplainedRequest) -> Mapping[str, Explained]:
-    """Return the parts of features in ``request``, by their names. Raises ``ConfigError``."""
-    return {
-        feature.name: import_named(feature.explain)(config, request)
-        for feature in features()
-        if feature.explain and feature.is_wanted(config)
-    }
+def explain_features(config: Config, request: ExplainedRequest) -> Sequence[Explained]:
+    """Return the parts of features in ``request``. Raises ``ConfigError``."""
+    wanted = (one for one in features() if one.explain and one.is_wanted(config))
+    return [import_named(one.explain)(config, request) for one in wanted]
 
 
 async def try_features(config: Config) -> Sequence[tuple[Remark, str]]:

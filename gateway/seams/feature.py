@@ -6,11 +6,15 @@ nothing but the classes of its keys. ``interface.py``, if there is one, has the 
 only where the feature is open, or for types."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
 from gateway.config.settings import Config
+from streams.events import Api
+
+if TYPE_CHECKING:
+    from gateway.routing.plan import Plan
 
 Wanted: TypeAlias = Callable[[Config], bool]
 
@@ -36,23 +40,27 @@ that may break such a feature."""
 
 @attrs.frozen(eq=False, repr=False)
 class ExplainedRequest:
-    """A request of ``client`` for ``model`` in an ``api``. One of ``entries`` may serve it, at first ``first``."""
+    """A request of ``client`` for ``model`` in an ``api``, and its ``plan``, whose first target is in entry
+    ``first``."""
 
     model: str
-    route: str | None
-    api: str
+    api: Api
     client: str | None
-    entries: Sequence[str]
+    plan: "Plan"
     first: str
 
 
 @attrs.frozen(eq=False, repr=False)
 class Explained:
-    """The part of a feature in a request: a line about each of its ``parts``, and the names of those that may change
-    the response, which is then translated."""
+    """The part of a feature in a request: its ``parts``, a line each, with their ``label``.
 
+    ``changing`` are the names of those that may change the response, which is then translated. ``plan`` has the lanes
+    of a request that the feature edits."""
+
+    label: str
     parts: Sequence[str]
     changing: Sequence[str] = ()
+    plan: "Plan | None" = None
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -1,30 +1,16 @@
 """Request members: the key ``request`` of entries, aliases, groups and keys, applied to requests."""
 
-from typing import TYPE_CHECKING
-
 from gateway.config.aliases import Route
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
-from gateway.features.request_members.settings import RequestKeys, RequestMembers, request_of
+from gateway.features.request_members.settings import RequestKeys, request_of
 from gateway.seams.feature import Feature, Keys
-
-if TYPE_CHECKING:
-    from gateway.seams.edit_sent import BeginEdits
-
-__all__ = ["FEATURE", "RequestMembers", "edits_of", "request_of"]
 
 
 def is_wanted(config: Config) -> bool:
     """Return whether ``config`` sets members of requests."""
     return any(map(request_of, (*config.entries, *config.routes.values(), *config.client_groups, *config.client_keys)))
-
-
-def edits_of(config: Config) -> "BeginEdits":
-    """Return the edits of requests that ``config`` sets."""
-    from gateway.features.request_members.edits import ConfiguredMembers  # imported only where it is needed
-
-    return ConfiguredMembers(config).edits_of
 
 
 FEATURE = Feature(
@@ -34,4 +20,5 @@ FEATURE = Feature(
     keys=tuple(Keys(place, RequestKeys) for place in (ModelEntry, Route, ClientGroup, ClientKey)),
     advice="gateway.features.request_members.checks:ADVICE",
     build="gateway.features.request_members.checks:note_unreached",
+    explain="gateway.features.request_members.explaining:explain_members",
 )

@@ -3,7 +3,7 @@
 import attrs
 
 from gateway.config.settings import Config
-from gateway.features.request_members.feature import edits_of
+from gateway.features.request_members.edits import ConfiguredMembers
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 
@@ -17,4 +17,4 @@ class OpenRequestMembers(Running):
 
 def open_request_members(config: Config, ports: Ports, before: Running | None) -> Running:
     """Return the members that ``config`` sets, as edits of requests."""
-    return OpenRequestMembers(Hooks(begin_edits=(edits_of(config),)))
+    return OpenRequestMembers(Hooks(begin_edits=(ConfiguredMembers(config).edits_of,)))

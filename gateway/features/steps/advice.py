@@ -152,10 +152,13 @@ def judge_steps(config: Config, mistakes: Sequence[Mistake] = ()) -> Sequence[tu
 def explain_steps(config: Config, request: ExplainedRequest) -> Explained:
     """Return the steps that apply to ``request`` at one of its entries. Raises ``ConfigError``."""
     loaded = load_steps(config)
-    found = steps_of_request(config, loaded, request.model, request.route, request.api, request.client)
-    steps = [step for step in found if any(map(step.applies_to_entry, request.entries))]
+    plan = request.plan
+    route = None if plan.route is None else plan.route.name
+    found = steps_of_request(config, loaded, request.model, route, request.api, request.client)
+    steps = [step for step in found if any(step.applies_to_entry(one.target.entry.name) for one in plan.candidates)]
     changing = [step.name for step in steps if changes_responses(step) and step.applies_to_entry(request.first)]
-    return Explained(list(map(describe_step, steps)), changing)
+    texts = [f"{number}. {describe_step(step)}" for number, step in enumerate(steps, 1)]
+    return Explained("steps", texts, changing)
 
 
 async def open_once(config: Config) -> Sequence[tuple[Remark, str]]:
