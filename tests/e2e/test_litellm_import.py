@@ -53,6 +53,7 @@ def gateway(folder: Path, result: Result) -> Iterator[Gateway]:
     collect_left_open()
 
 
+@needs_feature("request_members")
 def test_the_summary_says_what_is_lost_by_what_it_means(result):
     lines = [*summary(result)]
     assert lines[0] == (
@@ -74,6 +75,7 @@ def test_the_summary_says_what_is_lost_by_what_it_means(result):
         assert secret not in file_text(result) + "".join(lines)
 
 
+@needs_feature("request_members")
 @pytest.mark.sample(8)
 @pytest.mark.parametrize(
     ("key", "model", "status"),
@@ -139,6 +141,7 @@ def test_the_file_contains_hashes_and_no_key(folder, gateway):
     assert "sk-team" not in lines
 
 
+@needs_feature("request_members")
 @needs_feature("model_lists")
 def test_each_key_sees_its_own_models(gateway):
     named = {"gpt-4o", "claude-sonnet", "local", "thinker", "assistant", "fast", "gpt-4", "haiku"}

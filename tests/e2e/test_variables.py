@@ -14,6 +14,7 @@ VARIABLES = {
 }  # fmt: skip
 
 
+@needs_feature("request_members")
 @needs_feature("model_lists")
 @each_row("api", OLDER)
 def test_texts_from_variables_are_logged_listed_and_sent(upstream, api):

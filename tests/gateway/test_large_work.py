@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from tests.support.features import rows_of
+from tests.support.features import members_of, needs_feature, rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.growing_requests import REQUESTS
 from tests.support.growing_streams import STREAMS, wire
@@ -38,7 +38,13 @@ def gateway(upstream) -> Iterator[Gateway]:
     with set_answer_provider() as url:
         entries = [provider(model, url + end, [api], name=api) for api, (model, end) in PROVIDERS.items()]
         entries += [
-            provider(f"{model}-m", upstream.url + end, [api], name=f"{api}-members", request=MEMBERS)
+            provider(
+                f"{model}-m",
+                upstream.url + end,
+                [api],
+                name=f"{api}-members",
+                **members_of("request_members", request=MEMBERS),
+            )
             for api, (model, end) in PROVIDERS.items()
         ]
         entries.append(provider("openai/up", f"{upstream.url}/v1", ["chat"], name="up"))
@@ -101,6 +107,7 @@ def test_a_large_answer_is_stored_outside_the_loop(gateway, is_streamed, size):
 # Requests
 
 
+@needs_feature("request_members")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("api", "to"),

@@ -20,6 +20,7 @@ from gateway.config.loading import from_mapping
 from gateway.open_store import open_store
 from providers.grammar import judge
 from tests.support.covering import Case
+from tests.support.features import rows_of
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.played_provider import TOKENS, PlayedProvider, entry
@@ -39,12 +40,12 @@ FACTORS: Final[Mapping[str, tuple[str, ...]]] = {
     "leaves": ("stays", "before the head", "in the answer"),
     "tools": ("none", "function"),
     "hedge": ("off", "waiting", "wins", "loses"),
-    "cache": ("off", "memory", "redis", "redis lost"),
+    "cache": ("off", *rows_of("answer_cache", "memory", "redis", "redis lost")),
     "limits": ("none", "memory", "redis", "redis lost"),
     "state": ("none", "memory", "sqlite", "postgres"),
     "reload": ("no", "in mid-course"),
-    "members": ("none", "of the operator"),
-    "caller": ("key", "person"),
+    "members": ("none", *rows_of("request_members", "of the operator")),
+    "caller": ("key", *rows_of("people", "person")),
 }
 
 ENDPOINTS: Final[Mapping[str, tuple[str, str]]] = {

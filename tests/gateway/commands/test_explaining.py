@@ -17,6 +17,7 @@ from gateway.routing.router import Router
 from providers.catalog.prompt_caching import ROWS
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, free_port, provider, refusing_port
 from tests.support.quick_yaml import dump_yaml, load_yaml
@@ -213,6 +214,7 @@ MEMBERS = {
 }  # fmt: skip
 
 
+@needs_feature("request_members")
 def test_it_shows_the_request_members_of_each_level_and_the_lane(tmp_path, capsys):
     settings = routed(request=MEMBERS)
     settings["client_groups"] = [{"name": "team", "request": {"default": {"seed": 1}}}]
@@ -295,6 +297,7 @@ def test_every_row_has_a_text(rows):
         assert "None" not in text
 
 
+@needs_feature("cache_acts")
 @each_row(
     ("model", "speaks", "warns"),
     [

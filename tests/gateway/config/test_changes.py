@@ -10,7 +10,7 @@ from gateway.config.changes import changes, without_restart_settings
 from gateway.config.loading import Config, from_mapping
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
-from tests.support.features import rows_of
+from tests.support.features import needs_feature, rows_of
 from tests.support.quick_yaml import dump_yaml
 
 SECRETS = tuple(f"{name}-{age}" for name in ("sk", "door", "hush", "db", "query") for age in ("old", "new"))
@@ -185,6 +185,7 @@ def test_the_command_names_what_is_wrong_with_either_file(files):
     assert "NEW_KEY is not set" in found.stderr
 
 
+@needs_feature("request_members")
 def test_changed_request_members_are_listed():
     def members(**more: object) -> Config:
         entry = {"model": "openai/m", "access_key": "k", "request": {"default": {"temperature": 0.25}, **more}}

@@ -25,6 +25,7 @@ from gateway.routing.router import Router
 from streams.events import APIS
 from tests.support.each_row import each_row
 from tests.support.examples import examples
+from tests.support.features import needs_feature, rows_of
 from tests.support.quick_yaml import load_yaml
 from tests.support.repository import ROOT
 
@@ -163,6 +164,7 @@ model_providers:
 }
 
 
+@needs_feature("cache_acts")
 @each_row("name", PLANO)
 def test_configurations_of_plano_load_unchanged(read, name):
     config = read(PLANO[name])
@@ -319,6 +321,7 @@ def test_each_setting_without_effect_is_reported_once(read):
     assert len(config.warnings) == len(set(config.warnings))
 
 
+@needs_feature("cache_acts")
 def test_unimplemented_settings_are_reported(read):
     config = read(PLANO["newest"])
     for key in ("routing", "routing_preferences[].description", "model_metrics_sources"):
@@ -695,7 +698,10 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         (HEAD + ONE + "model_aliases: {f: gpt-4o}\n", ["f: 'gpt-4o'; expected a mapping, such as {target: …}."]),
         (HEAD + ONE + "retries: 3\n", ["retries: 3; expected a mapping, such as {attempts: …}."]),
         (HEAD + ONE + "circuit: 5\n", ["circuit: 5; expected a mapping, such as {failures: …}."]),
-        (HEAD + ONE + "prompt_caching: true\n", ["prompt_caching: true; expected a mapping, such as {enabled: …}."]),
+        *rows_of(
+            "cache_acts",
+            (HEAD + ONE + "prompt_caching: true\n", ["prompt_caching: true; expected a mapping, such as {enabled: …"]),
+        ),
         (HEAD + ONE + "model_aliases: {f: {traget: gpt-4o}}\n", ["f.traget: unknown key; did you mean target?"]),
         ("version: v0.3.0\nlisteners: [{type: modl}]\n" + ONE, ["listeners[0].type: 'modl'; did you mean model?"]),
         ("version: v0.3.0\nlisteners: [{port: 0}]\n" + ONE, ["listeners[0].port: 0; expected a port"]),
@@ -739,11 +745,11 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
             "version: v0.3.0\nlimits: {in_flight: 0}\n" + ONE,
             ["limits.in_flight: 0; expected a whole number, 1 or more."],
         ),
-        (
+        *rows_of("secret_stores", (
             "version: v0.3.0\nsecret_stores: {vault: {url: 'https://vault.example', role: ''}}\n" + ONE,
             ["secret_stores.vault: neither role nor token is set;"],
-        ),
-        (
+        )),
+        *rows_of("request_members", (
             "version: v0.3.0\nmodel_providers:\n- model: openai/gpt-4o\n  access_key: k\n  request:\n"
             "    default: {temperature: .nan}\n    max: {top_p: .inf, chat.top_logprobs: .nan}\n",
             [
@@ -751,7 +757,7 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
                 "request.max.top_p: inf; JSON has no such number.",
                 "request.max['chat.top_logprobs']: nan; JSON has no such number.",
             ],
-        ),
+        )),
         (
             "version: v0.1\nlisteners: {egress_trafic: {}}\n" + ONE,
             ["listeners.egress_trafic: unknown key; did you mean egress_traffic?"],

@@ -5,6 +5,7 @@ from typing import Any, Final
 import pytest
 
 from gateway.config.loading import from_mapping
+from tests.support.features import needs_feature
 
 ENTRIES: Final = [
     {"model": "openai/gpt-5", "access_key": "k"},
@@ -22,6 +23,7 @@ def notes_of(**more: Any) -> list[str]:
     return [note for note in notes if note.startswith("request:")]
 
 
+@needs_feature("request_members")
 @pytest.mark.parametrize(
     "more",
     [
@@ -34,12 +36,14 @@ def test_members_of_clients_and_entries_reach_neither_sessions_nor_pass_through(
     assert notes_of(**more) == [REALTIME, PASSED]
 
 
+@needs_feature("request_members")
 def test_members_of_a_name_concern_its_targets():
     assert notes_of(model_aliases={"talk": {"target": "voice", **MEMBERS}}) == [REALTIME]
     assert notes_of(model_aliases={"talk": {"targets": ["gpt-5", "voice"], **MEMBERS}}) == [REALTIME]
     assert notes_of(model_aliases={"chat": {"target": "gpt-5", **MEMBERS}}) == []
 
 
+@needs_feature("request_members")
 def test_members_of_another_entry_need_no_note():
     assert notes_of(model_providers=[{**ENTRIES[0], **MEMBERS}, *ENTRIES[1:]]) == []
     assert notes_of() == []

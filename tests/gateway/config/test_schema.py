@@ -21,7 +21,7 @@ from gateway.config.settings import Config
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.features import members_of
+from tests.support.features import describes_all_features, members_of
 from tests.support.harness import ROOT
 from tests.support.places import value_at
 
@@ -245,6 +245,7 @@ def test_the_command_prints_it():
     assert json.loads(found.stdout) == SCHEMA
 
 
+@describes_all_features
 @each_row("text", CONFIGS.values(), ids=CONFIGS)
 def test_it_takes_every_configuration_in_the_docs(text):
     content = read(text.encode(), "x").content

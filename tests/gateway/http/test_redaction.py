@@ -28,7 +28,7 @@ from gateway.http.redaction import (
     search_forms,
 )
 from tests.support.each_row import each_row
-from tests.support.features import members_of, rows_of
+from tests.support.features import members_of, needs_feature, rows_of
 from tests.support.growth import steps
 
 KEY = "sk-proj-aB3_/+=.xyz9"
@@ -178,6 +178,7 @@ def _set_secrets(value: Any) -> set[str]:
     return found
 
 
+@needs_feature("web_search")
 def test_every_key_that_is_declared_as_secret_is_redacted():
     """A new key of that kind needs a value here, or a reason why no text of it is kept."""
     config = from_mapping(SECRET_SETTINGS)

@@ -15,6 +15,7 @@ from gateway.commands.imports.result import lines
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.routing.router import Router
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 
 FILE = """{
   // comments, tabs and a comma at the end
@@ -40,6 +41,7 @@ def convert(text: str) -> dict[str, Any]:
     return dict(written)
 
 
+@needs_feature("request_members")
 def test_providers_become_entries_and_the_router_one_wildcard_alias():
     found = convert(FILE)
     assert [entry.get("name", entry["model"]) for entry in found["model_providers"]] == [

@@ -23,6 +23,7 @@ from providers.catalog.price_list import FILE, price_row
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 from tests.support.examples import examples
+from tests.support.features import needs_feature
 from tests.support.litellm_files import TOKEN_COSTS, convert_file, file_text, item
 from tests.support.quick_yaml import load_yaml
 
@@ -470,6 +471,7 @@ LOST = [
 ]
 
 
+@needs_feature("request_members")
 @each_row(("sections", "says"), LOST, ids=[says for _, says in LOST])
 def test_settings_without_a_counterpart_are_reported(sections, says):
     models = [item("m", "openai/m"), *sections.pop("model_list", [])]

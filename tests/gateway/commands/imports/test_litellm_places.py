@@ -8,6 +8,7 @@ from gateway.commands.imports.losses import Group
 from gateway.config.loading import load
 from gateway.routing.router import Router
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.litellm_files import convert_file, file_text, item
 
 CLAUDE = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -182,6 +183,7 @@ def test_entries_without_a_credential_use_the_machines_identity_if_litellm_did()
     assert result.losses == []
 
 
+@needs_feature("request_members")
 def test_default_members_apply_to_models_that_lack_them():
     shared = {"default_litellm_params": {"aws_region_name": "eu-west-1", "temperature": 0}}
     models = [item("a", f"bedrock/{CLAUDE}"), item("b", f"bedrock/{CLAUDE}", aws_region_name="eu-north-1")]

@@ -9,6 +9,7 @@ from gateway.commands.imports.imported_secrets import variables_in
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.move_report import Move, json_text, markdown_text, report_of
 from tests.support.command_line import invoke
+from tests.support.features import needs_feature
 from tests.support.harness import ROOT
 from tests.support.litellm_files import file_text, import_with_tables, item
 from tests.support.quick_yaml import dump_yaml
@@ -48,6 +49,7 @@ def test_the_text_has_every_loss_with_its_place_and_all_names(move):
         assert f"\n- {key['name']}" in text
 
 
+@needs_feature("request_members")
 def test_every_key_of_the_database_is_counted_once(move):
     keys = report_of(move)["counts"]["client_keys"]
     assert keys["all"] == 18

@@ -11,6 +11,7 @@ from gateway.routing.router import Router
 from streams.errors import GatewayError
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.litellm_files import TOKEN_COSTS, convert_file, file_text, item
 from tests.support.quick_yaml import load_yaml
 
@@ -237,6 +238,7 @@ def test_the_cache_is_a_loss_of_money_with_advice():
     assert "hush-hush" not in file_text(result)
 
 
+@needs_feature("request_members")
 @pytest.mark.parametrize(
     ("model", "request_members"),
     [

@@ -14,7 +14,7 @@ from configfile.keys import keys_of
 from gateway.config.clients import ClientKey
 from tests.support.admin import ENTRIES, KEYS, AdminGateway, admin_gateway, soon
 from tests.support.each_row import each_row
-from tests.support.features import members_of, rows_of
+from tests.support.features import members_of, needs_feature, rows_of
 from tests.support.people import Answering
 from tests.support.upstreams import serve_upstream
 
@@ -70,26 +70,29 @@ BEYOND = (
     ({"until": None}, "too_long", "until"),
     ({"until": soon(401)}, "too_long", "until"),
     ({"models": ["small", "large"]}, "beyond_group", "models[1]"),
-    ({"passthrough": ["*"]}, "beyond_group", "passthrough"),
-    ({"foreign_ids": True}, "beyond_group", "foreign_ids"),
-    ({"mcp": ["tools"]}, "beyond_group", "mcp"),
-    ({"realtime": {"client_secrets": True}}, "beyond_group", "realtime"),
+    *rows_of("pass_through", ({"passthrough": ["*"]}, "beyond_group", "passthrough")),
+    *rows_of("files", ({"foreign_ids": True}, "beyond_group", "foreign_ids")),
+    *rows_of("mcp", ({"mcp": ["tools"]}, "beyond_group", "mcp")),
+    *rows_of("realtime", ({"realtime": {"client_secrets": True}}, "beyond_group", "realtime")),
     ({"certificate": "CN=admin"}, "beyond_group", "certificate"),
     ({"limits": {"in_flight": 100_000}}, "beyond_group", "limits.in_flight"),
-    ({"request": {"set": {"other.models": ["large"]}}}, "beyond_group", "request.set.other.models"),
-    ({"request": {"default": {"other.models": ["large"]}}}, "beyond_group", "request.default.other.models"),
-    ({"request": {"set": {"other.Model": "large"}}}, "beyond_group", "request.set.other.Model"),
-    (
-        {"request": {"set": {"gemini.cachedContent": "cachedContents/1"}}},
-        "beyond_group",
-        "request.set.gemini.cachedContent",
+    *rows_of(
+        "request_members",
+        ({"request": {"set": {"other.models": ["large"]}}}, "beyond_group", "request.set.other.models"),
+        ({"request": {"default": {"other.models": ["large"]}}}, "beyond_group", "request.default.other.models"),
+        ({"request": {"set": {"other.Model": "large"}}}, "beyond_group", "request.set.other.Model"),
+        (
+            {"request": {"set": {"gemini.cachedContent": "cachedContents/1"}}},
+            "beyond_group",
+            "request.set.gemini.cachedContent",
+        ),
+        (
+            {"request": {"set": {"web_search_options": {"model": "large"}}}},
+            "beyond_group",
+            "request.set.web_search_options",
+        ),
+        ({"request": {"drop": ["max_tokens"]}}, "beyond_group", "request.drop"),
     ),
-    (
-        {"request": {"set": {"web_search_options": {"model": "large"}}}},
-        "beyond_group",
-        "request.set.web_search_options",
-    ),
-    ({"request": {"drop": ["max_tokens"]}}, "beyond_group", "request.drop"),
     *rows_of("answer_cache", ({"cache": {"ttl": "1h", "scope": "all"}}, "beyond_group", "cache.scope")),
 )
 
@@ -114,6 +117,7 @@ def test_every_setting_of_a_client_is_known_to_the_checks_of_leads():
     assert keys_of(ClientKey).keys() == tried | plain
 
 
+@needs_feature("request_members")
 def test_a_lead_may_lower_what_the_requests_of_its_keys_ask_for(shared):
     request = {"default": {"temperature": 0.2}, "set": {"store": False}, "max": {"max_tokens": 4096},
                "system": {"before": "Answer in German."}}  # fmt: skip
@@ -343,6 +347,7 @@ def test_without_stored_keys_the_clients_of_the_file_can_be_read(tmp_path):
         assert admin.call("admin", "GET", "/admin/v1/usage").json["error"]["code"] == "no_ledger"
 
 
+@needs_feature("request_members")
 @pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize(
     "request_members",

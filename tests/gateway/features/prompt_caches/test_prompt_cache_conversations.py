@@ -11,6 +11,7 @@ import pytest
 import gateway.features.prompt_caches.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
 from tests.support.cached_prompts import mark_end, tool_of, user_item
 from tests.support.cached_talks import ENTRIES, RULES, CachedTalk, Turn, entries, long_text, set_caches
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, provider
 from tests.support.upstreams import JSON, PATHS, Raw
@@ -308,6 +309,7 @@ def answer_of(read: int, written: int, total: int) -> Raw:
     return Raw(200, JSON, (json.dumps(body).encode(),))
 
 
+@needs_feature("cache_acts")
 @pytest.mark.parametrize(
     ("entry", "missed", "at", "refused"),
     [

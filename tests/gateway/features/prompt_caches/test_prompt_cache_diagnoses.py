@@ -12,9 +12,12 @@ import attrs
 import pytest
 
 import gateway.features.prompt_caches.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
 from tests.support.upstreams import JSON, PATHS, Raw, Script, Upstream
+
+pytestmark = needs_feature("cache_acts")
 
 NUMBERS: Final = itertools.count(1)
 TEXT: Final = "Answer as an engineer would, in full sentences and with examples. " * 300
