@@ -105,6 +105,7 @@ ARROWS: Final = {
         providers.neutral request routing seams serving streaming upstream""",
     "gateway.websockets": "exchange http providers.apis serving",
     "gateway.viewing": "access config http providers.catalog",
+    "gateway.processes": "serving",
     "gateway.mock": "http providers.apis providers.endpoints providers.neutral serving websockets",
     "gateway.app": """
         config endpoints exchange http lifespan open_features open_service providers.apis serving
@@ -115,7 +116,7 @@ ARROWS: Final = {
         access allowances app config health http loadtest logs mock named_imports open_features open_service
         open_store providers.apis providers.catalog providers.endpoints providers.errors providers.framings
         providers.grammar providers.members providers.neutral providers.recordings providers.request_api
-        reload routing seams serving shared stores""",
+        processes reload routing seams serving shared stores""",
     "gateway.__main__": "commands mock named_imports providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.

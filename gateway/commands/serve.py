@@ -29,10 +29,10 @@ from gateway.logs.setup import Log, LogFormat
 from gateway.open_features import check_option, check_secrets, open_client_source, open_supervised, read_secrets
 from gateway.open_service import open_service
 from gateway.open_store import open_store, shared_by_workers
+from gateway.processes.huge_pages import use_huge_pages_soon
 from gateway.reload import ConfigCopies, ConfigFile, ReloadableApp
 from gateway.seams.running import Running
 from gateway.serving.descriptors import raise_descriptor_limit
-from gateway.serving.huge_pages import use_huge_pages_soon
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import BindFailed
 from gateway.serving.tls import CertificateFailed
@@ -85,7 +85,7 @@ def run(
     raise_descriptor_limit()
     log = options.log()
     if path is not None and copies is not None:  # a worker; the supervisor has done the rest
-        from gateway.serving.supervisor import report_ready
+        from gateway.processes.supervisor import report_ready
 
         source = ConfigCopies(copies, path, os.environ)
         adopt = partial(listening.adopt_listeners, host=host, port=port, fds=fds)
@@ -203,7 +203,7 @@ async def _serve_as_worker(
     """Serve as a worker while its supervisor exists.
 
     ``directory`` and ``memory``, a descriptor, are shared by all workers."""
-    from gateway.serving.shared_directory import SharedDirectory
+    from gateway.processes.shared_directory import SharedDirectory
     from gateway.shared.tables import SharedTables
 
     lifecycle = Lifecycle()
@@ -308,8 +308,8 @@ def _supervise(
     on_event: OnEvent,
 ) -> int:
     """Run a supervisor with ``workers``, and return the exit status. Raises ``ConfigError`` like ``serve_config``."""
-    from gateway.serving.shared_directory import shared_directory
-    from gateway.serving.supervisor import supervise
+    from gateway.processes.shared_directory import shared_directory
+    from gateway.processes.supervisor import supervise
     from gateway.shared.tables import SharedTables
 
     path = config.path

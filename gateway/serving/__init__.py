@@ -4,8 +4,6 @@ The process:
 
 - ``worker``: the accept loop and the drain; ``app_lifespan``: the start and the end of the app
 - ``listeners``: listening sockets, and settings; ``lifecycle``: signals and shutdown
-- ``supervisor``: several processes; ``shared_directory``: their files
-- ``huge_pages``: the memory of a process
 
 On the wire:
 

@@ -1,5 +1,4 @@
 """The common parts of pages for people, the HTTP API and reports.
 
 - ``visitors``: who may see which requests; ``callers``: callers of pages and of the HTTP API
-- ``other_workers``: questions between the workers of a supervisor
 - ``money``: dollars as text; ``periods``: periods of reports, their days and months in a time zone"""

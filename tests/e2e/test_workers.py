@@ -11,8 +11,8 @@ import trio
 import trio.testing
 from pytest_httpserver import HTTPServer
 
+from gateway.processes.supervisor import supervise
 from gateway.serving.listeners import bind
-from gateway.serving.supervisor import supervise
 from tests.support.command_line import Started, running_command
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Wire, eventually, post, request
 from tests.support.processes import is_running, peers, workers

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.open_store import WORKERS_FILE, open_store, shared_by_workers
-from gateway.serving.shared_directory import shared_directory
+from gateway.processes.shared_directory import shared_directory
 from gateway.stores.encrypted import EncryptedStore
 from gateway.stores.errors import Unavailable
 from gateway.stores.memory import MemoryStore

@@ -31,7 +31,7 @@ from gateway.upstream.request import UpstreamRequest
 from streams.events import Api
 
 if TYPE_CHECKING:
-    from gateway.viewing.other_workers import OtherWorkers
+    from gateway.processes.other_workers import OtherWorkers
 
 _VIEWS: Final = "gateway.features.failures.views"
 
@@ -254,5 +254,5 @@ def open_failures(config: Config, ports: Ports, before: Running | None) -> KeptF
     """Return the kept failures, with those of ``before``."""
     directory, others = ports.options.get("workers"), None
     if isinstance(directory, Path):
-        others = import_named("gateway.viewing.other_workers:OtherWorkers")(directory, "story")
+        others = import_named("gateway.processes.other_workers:OtherWorkers")(directory, "story")
     return KeptFailures(before.kept if isinstance(before, KeptFailures) else KeptExchanges(), config, ports, others)

@@ -24,7 +24,7 @@ from streams.errors import GatewayError
 from streams.surrogates import NOT_JSON
 
 if TYPE_CHECKING:
-    from gateway.viewing.other_workers import OtherWorkers, Reply, Send
+    from gateway.processes.other_workers import OtherWorkers, Reply, Send
 
 _JSON: Final[Headers] = (("content-type", "application/json"), *GUARDED)
 _NOT_KEPT: Final = "the gateway has no such request of yours among its last ones"

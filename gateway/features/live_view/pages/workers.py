@@ -12,7 +12,7 @@ import trio
 
 from gateway.features.live_view.live import FoundExchange, LiveView
 from gateway.features.live_view.pages.viewer_events import Send, event_maker, send_news, send_stream
-from gateway.viewing.other_workers import OtherWorkers
+from gateway.processes.other_workers import OtherWorkers
 from streams import sse
 from streams.surrogates import NOT_JSON, decode_or
 

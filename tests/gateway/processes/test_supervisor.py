@@ -22,7 +22,7 @@ sys.path[:0] = [{str(ROOT)!r}]
 from functools import partial
 import trio
 from gateway.serving.listeners import adopt, bind
-from gateway.serving.supervisor import report_ready, supervise
+from gateway.processes.supervisor import report_ready, supervise
 from gateway.serving.worker import serve
 from gateway.http.response import Response
 from tests.support.asgi_app import HTML, Witness, make_app

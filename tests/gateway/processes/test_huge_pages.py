@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from gateway.serving.huge_pages import private_memory
+from gateway.processes.huge_pages import private_memory
 from tests.support.repository import ROOT
 
 MAPS = """\
@@ -27,7 +27,7 @@ def test_only_private_memory_without_a_file_is_moved():
 
 
 PROGRAM = """
-from gateway.serving.huge_pages import use_huge_pages
+from gateway.processes.huge_pages import use_huge_pages
 kept = [bytes([number % 251]) * 4096 for number in range(4096)]
 use_huge_pages()
 assert kept == [bytes([number % 251]) * 4096 for number in range(4096)]

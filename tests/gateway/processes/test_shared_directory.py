@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.serving.shared_directory import PREFIX, SharedDirectory, shared_directory
+from gateway.processes.shared_directory import PREFIX, SharedDirectory, shared_directory
 
 
 @pytest.fixture(autouse=True)
