@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+import pytest
 
 from gateway.features.known import features
 from tests.support.features import describes_all_features
@@ -409,10 +410,11 @@ def test_every_module_is_named_by_the_architecture_or_its_package():
 
 
 @describes_all_features
-def test_every_module_that_the_architecture_names_exists():
-    named = re.findall(r"\b(\w+\.py)\b", (ROOT / "ARCHITECTURE.md").read_text())
-    there = {path.name for folder in (*PACKAGES, "tests", ".ci") for path in (ROOT / folder).rglob("*.py")}
-    assert set(named) <= there
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_every_module_that_a_page_for_developers_names_exists(page):
+    named = re.findall(r"`([\w/.]*\w+\.py)`", (ROOT / page).read_text())
+    there = [f"/{module_id(path)}" for folder in (*PACKAGES, "tests", ".ci") for path in (ROOT / folder).rglob("*.py")]
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
 
 
 LATE_IMPORTS: Final = 51
