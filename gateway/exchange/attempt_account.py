@@ -112,7 +112,8 @@ class AttemptAccount:
 
     def commit(self) -> None:
         """Report that the response goes to the client."""
-        attempt = self._require_attempt()
+        attempt = self.attempt
+        assert attempt is not None, "it has an answer"
         self._content, self.committed = time.perf_counter(), True
         attempt.watch.lift_content_limit()
         self._report_time_to_content(attempt)
@@ -176,10 +177,6 @@ class AttemptAccount:
         if self._open is not None:
             self._open.close()
             self._context.service.balancer.loads.end_response(self.target)
-
-    def _require_attempt(self) -> Attempt:
-        assert self.attempt is not None, "it has an answer"
-        return self.attempt
 
     @property
     def _lane(self) -> LaneName:

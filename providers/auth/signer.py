@@ -125,7 +125,7 @@ class HeaderKey:
 
     def sign(self, request: UnsignedRequest, credential: Credential, at: float) -> tuple[tuple[str, str], ...]:
         assert isinstance(credential, str), "keys that only sign never go out"
-        return (self.header(credential),)
+        return ((self.name, self.prefix + credential),)
 
     def header(self, credential: str) -> tuple[str, str]:
         return self.name, self.prefix + credential

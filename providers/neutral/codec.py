@@ -181,12 +181,10 @@ class Codec(Protocol):
     wire: WireApi
     """The API as data."""
 
+    api: Api
+
     parts: tuple[str, ...] = ()
     """Modules that methods import with their first use. Where requests are served they are imported before that."""
-
-    @property
-    def api(self) -> Api:
-        return self.wire.name
 
     def read_request(self, body: Mapping[str, Any]) -> Request:
         """Read a client's request. Raises ``GatewayError`` (400, with ``param``) for an invalid one."""

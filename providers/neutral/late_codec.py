@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import Any
 
 from providers.neutral.codec import Codec
+from streams.events import Api
 
 PARTS = ("incoming", "outgoing", "adapting", "reader", "writer")
 
@@ -20,10 +21,12 @@ class LateCodec(Codec):
     Subclasses add the methods without a part, and those of ``own_parts``, which are more modules.
     """
 
+    api: Api
     package: str
     own_parts: tuple[str, ...] = ()
 
     def __init_subclass__(cls) -> None:
+        cls.api = cls.wire.name
         cls.parts = tuple(f"{cls.package}.{part}" for part in (*PARTS, *cls.own_parts))
 
     read_request = late("incoming", "read_request")

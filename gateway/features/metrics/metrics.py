@@ -226,7 +226,7 @@ class Metrics(ExchangeObserver):
         return self
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
-        if record.bill.is_complete:
+        if record.bill.is_complete and record.target not in self._models:
             self._permit_model(record.target, record.client)
         provider, model = self.target_labels(record.target)
         lane, client, ended, api = record.lane or NONE, self._clients[record.client], line["ended"], _endpoint(record)
@@ -366,7 +366,7 @@ class Metrics(ExchangeObserver):
 
         A series lasts until the restart. So that no client takes all label values, each may add at most as many as
         then remain free."""
-        if target is None or target in self._models or len(target) > LONGEST_NAME or self._mask(target) != target:
+        if target is None or len(target) > LONGEST_NAME or self._mask(target) != target:
             return
         free, own = MAX_MODELS - len(self._met), sum(met == client for met in self._met.values())
         is_shared = len(self._clients) > 2  # there are more labels than "none" and one client
