@@ -71,7 +71,7 @@ class ExchangeEnd(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The end of an exchange in a conversation: the ``position`` after its last block, with the anchor there.
 
     ``tokens`` is the provider's count of the prompt, 0 if unknown. ``head`` is when its response began. ``response`` is
-    a digest of the response's id."""
+    a digest of the response's id, if a request may continue it or be compared with it."""
 
     anchor: bytes
     position: int

@@ -180,9 +180,7 @@ def read_mark(raw: msgspec.Raw | None) -> str | None:
 
 def decode_word(raw: msgspec.Raw | None) -> str:
     """Return a short JSON string, "" if it is none."""
-    if raw is None or len(raw) > _LONGEST_WORD:
-        return ""
-    return _WORDS.get(bytes(raw)) or decode_text(raw) or ""
+    return "" if raw is None else _WORDS.get(bytes(raw)) or decode_text(raw) or ""
 
 
 def decode_text(raw: msgspec.Raw | bytes | None, most: int = _LONGEST_WORD) -> str | None:

@@ -41,7 +41,7 @@ _MOST_KEYS: Final = 1024
 _MOST_IDS: Final = 5
 """Conversations of an anchor, the latest ones."""
 
-_MOST_EXCHANGES: Final = 10
+_MOST_EXCHANGES: Final = 8
 """Exchanges of a conversation that are remembered."""
 
 _PURPOSE: Final = b"prompt caches"

@@ -78,16 +78,17 @@ class PromptSource:
     """The members of a request that make up its prompt, and the parts of them that ``memo`` knows.
 
     ``row`` decides which members are in ``PromptDigest.settings``, and which parts are ignored. ``headers`` (lower
-    case) are those of the request as sent. The first ``earlier`` items of its history are stored turns."""
+    case) are those of the request as sent. The first ``earlier`` items of its history are stored turns. ``found`` is
+    the known beginning of its history, if that was searched."""
 
     def __init__(
         self, api: Api, members: Mapping[str, msgspec.Raw], row: CachingRow, headers: Mapping[str, str],
-        memo: PromptMemo[ReadList], earlier: int = 0,
+        memo: PromptMemo[ReadList], earlier: int = 0, found: FoundBeginning[ReadList] | None = None,
     ) -> None:  # fmt: skip
         self._api, self._layout, self._members, self._row = api, LAYOUTS[api], members, row
         self._headers, self._memo, self._earlier = headers, memo, earlier
         self._lists: dict[Section, tuple[Hashable, ReadList]] = {}
-        self._found: FoundBeginning[ReadList] | None = None
+        self._found = found
         self._stores: list[Callable[[], None]] = []
         self._is_limited, layout = True, self._layout
         self._located = _find(members, layout.tools), _find(members, layout.system), _find(members, layout.history)
@@ -272,8 +273,10 @@ class PromptSource:
         self._memo.store_list(name, view, checkpoints, value, value.memory_size, found, replaces=replaces)
 
 
-def members_of(api: Api, body: bytes, memo: PromptMemo[ReadList]) -> Mapping[str, msgspec.Raw]:
-    """Return the members of a request's ``body``.
+def members_of(
+    api: Api, body: bytes, memo: PromptMemo[ReadList]
+) -> tuple[Mapping[str, msgspec.Raw], FoundBeginning[ReadList] | None]:
+    """Return the members of a request's ``body``, and the known beginning of its history.
 
     The beginning of its history that ``memo`` knows is left out while JSON is decoded: to find the end of a list takes
     a millisecond for a megabyte, and its hash 25 microseconds."""
@@ -290,8 +293,8 @@ def members_of(api: Api, body: bytes, memo: PromptMemo[ReadList]) -> Mapping[str
             members = OBJECT.decode(b"".join((body[:start], b"[", body[rest:])))
             end = rest + len(members[name]) - 1
             if bytes(members[name]) == b"[" + body[rest:end]:
-                return {**members, name: cast("msgspec.Raw", memoryview(body)[start:end])}
-    return OBJECT.decode(body)
+                return {**members, name: cast("msgspec.Raw", memoryview(body)[start:end])}, found
+    return OBJECT.decode(body), None
 
 
 class _SettingPath(NamedTuple):

@@ -168,14 +168,16 @@ class UnreadRequest:
         """Find the members of the request; there are no sources if it is none."""
         sent, row, given = self.sent, self.sent.row, self.sent.client_members
         try:
-            members = members_of(sent.api, sent.body, self._memo) if isinstance(sent.body, bytes) else sent.body
+            members, found = (
+                members_of(sent.api, sent.body, self._memo) if isinstance(sent.body, bytes) else (sent.body, None)
+            )
             own = members if given is None else given() if callable(given) else given
         except NOT_JSON:
             self._members = {}, {}
             return
         self._members = members, own
         if sent.api in LAYOUTS:
-            self._sources.append(PromptSource(sent.api, members, row, sent.headers, self._memo))
+            self._sources.append(PromptSource(sent.api, members, row, sent.headers, self._memo, 0, found))
             if given is not None and sent.client_api in LAYOUTS:
                 self._sources.append(PromptSource(sent.client_api, own, row, {}, self._memo, sent.client_earlier))
 

@@ -41,6 +41,7 @@ _REFRESH: Final = 3_600.0
 _MOST_TARGETS: Final = 10_000
 _MOST_SCOPES: Final = 256
 _LONGEST_TARGET: Final = 100  # characters; the model of a wildcard comes from a client
+_FACT: Final = 8  # bytes of the digest of a fact that is compared with the one before
 _MOST_EDITS: Final = 4
 _ID_BYTES: Final = 12
 _MAX_ID: Final = 128
@@ -162,9 +163,9 @@ class PromptTracker:
         if (known := self._scopes.get(name := hash(facts))) is None:
             if len(self._scopes) >= _MOST_SCOPES:
                 self._scopes.clear()
-            digest = self.memory.digest
+            client_facts = [self.memory.digest(fact, size=_FACT) for fact in facts[5:]]
             known = self._scopes[name] = CacheScope(
-                digest(*facts[:4]), sent.target[:_LONGEST_TARGET], digest(facts[5]), digest(facts[6]), digest(facts[7])
+                self.memory.digest(*facts[:4]), sent.target[:_LONGEST_TARGET], *client_facts
             )
         return known
 
@@ -356,9 +357,10 @@ class PromptTracker:
         """Note the end of an attempt and its boundaries in its conversation. Return the positions first read by it."""
         exchange, scope, response, read = attempt.exchange, attempt.situation.scope, b"", set[int]()
         assert exchange.id is not None, "it has a conversation"
-        if response_id:
+        continues = LAYOUTS[attempt.read.prompt.api].continues
+        if response_id and (continues or attempt.row.diagnosis_member is not None):
             response = self.memory.response_anchor(response_id)
-            if LAYOUTS[attempt.read.prompt.api].continues:
+            if continues:
                 self.memory.add_anchor(exchange.owner, response, exchange.id)
         reads, parent = _read_tokens(usage), exchange.parent
         is_here = parent is not None and parent.conversation.scope.digest == scope.digest

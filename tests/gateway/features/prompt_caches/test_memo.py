@@ -128,7 +128,7 @@ def test_members_are_those_of_the_whole_body(texts: list[tuple[str, str]], form:
         with pytest.raises(NOT_JSON):
             members_of("chat", body, memo)
     else:
-        assert {name: bytes(value) for name, value in members_of("chat", body, memo).items()} == expected
+        assert {name: bytes(value) for name, value in members_of("chat", body, memo)[0].items()} == expected
 
 
 @pytest.mark.parametrize("steps", [(2, 3, 4), (2, 3, 3, 4), (2, 3, 4, 3, 4)])
