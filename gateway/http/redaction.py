@@ -2,8 +2,7 @@
 
 import re
 from collections import defaultdict, deque
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -20,7 +19,7 @@ WINDOW: Final = 256 * 1024
 thread runs meanwhile."""
 
 LONGEST_SPELLED: Final = 256 * 1024
-"""Bytes in which other spellings are searched, at about 50 ns each."""
+"""Bytes in which other spellings are searched, at about 100 ns each."""
 
 Secrets: TypeAlias = tuple[str, ...]
 
@@ -166,23 +165,56 @@ def redact_spelled(data: bytes, secrets: Secrets) -> bytes:
 
     Everything else stays unchanged. It is for short, rare texts: errors and headers."""
     data = redact(data, secrets)
-    if (b"\\" in data or b"%" in data) and len(data) <= LONGEST_SPELLED:
-        for secret in secrets:
-            data = _spellings_pattern(secret).sub(REDACTED, data)
-    return data
+    if not (b"\\" in data or b"%" in data) or len(data) > LONGEST_SPELLED:
+        return data
+    words = {word.encode() for word in secrets}
+    words |= {word for word in map(_decode, words) if len(word) >= SHORTEST}
+    plain, is_found = data, False
+    for _ in range(LAYERS):
+        plain = _decode(plain)
+        is_found = is_found or any(word in plain for word in words)
+    return _replace_decoded(data, words) if is_found else data
 
 
-@lru_cache(maxsize=64)
-def _spellings_pattern(secret: str) -> re.Pattern[bytes]:
-    """Return a pattern for every spelling of ``secret``, with bounded repetitions for linear time."""
-    return re.compile(b"".join(map(_byte_spellings, secret.encode())))
+LAYERS: Final = 3
+"""The most escapes around one character that are removed."""
+_ESCAPE: Final = re.compile(rb"(?:\\u00|%)([0-9a-fA-F]{2})|\\([^0-9A-Za-z])", re.DOTALL)
 
 
-def _byte_spellings(byte: int) -> bytes:
-    digits = "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{byte:02x}").encode()
-    literal = re.escape(bytes((byte,)))
-    escaped = b"" if chr(byte).isalnum() else rb"\\{0,4}"
-    return rb"(?:" + escaped + literal + rb"|\\{1,4}u00" + digits + rb"|%(?:25){0,2}" + digits + rb")"
+def _decode(data: bytes) -> bytes:
+    """Return ``data`` without the outermost escapes of each character."""
+    return _ESCAPE.sub(_character, data)
+
+
+def _character(found: re.Match[bytes]) -> bytes:
+    return found[2] or bytes((int(found[1], 16),))
+
+
+def _replace_decoded(data: bytes, words: Collection[bytes]) -> bytes:
+    """Return ``data`` with ``REDACTED`` in place of every text that is one of ``words`` without some of its escapes."""
+    plain, starts = data, list(range(len(data) + 1))  # of the bytes of ``plain`` in ``data``
+    spans: list[tuple[int, int]] = []
+    for _ in range(LAYERS):
+        kept, end = [], 0
+        for escape in _ESCAPE.finditer(plain):
+            kept += starts[end : escape.start() + 1]
+            end = escape.end()
+        starts, plain = kept + starts[end:], _decode(plain)
+        spans += ((starts[start], starts[end]) for word in words for start, end in _find_all(word, plain))
+    parts: list[bytes] = []
+    copied = 0
+    for start, end in sorted(spans):
+        if start >= copied:
+            parts += (data[copied:start], REDACTED)
+        copied = max(copied, end)
+    return b"".join((*parts, data[copied:]))
+
+
+def _find_all(word: bytes, text: bytes) -> Iterator[tuple[int, int]]:
+    start = text.find(word)
+    while start >= 0:
+        yield start, (end := start + len(word))
+        start = text.find(word, end)
 
 
 def redact_json(value: Any, secrets: Secrets) -> Any:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import attrs
 
 from gateway.http.headers import PROJECT, Headers
-from gateway.http.redaction import credentials_among, redact_spelled, search_forms
+from gateway.http.redaction import credentials_among, redact, search_forms
 from gateway.ledger.bill import Bill
 from gateway.ledger.buckets import Buckets
 from streams.events import AnswerStart, Api, ErrorInfo
@@ -28,6 +28,7 @@ skipped the cache. ``off``: the cache is disabled for this client and this name.
 
 
 _LONGEST_PROJECT: Final = 128  # characters
+_LONGEST_PATH: Final = 4096  # characters, escaped
 
 
 def project_of(headers: Headers) -> str | None:
@@ -36,7 +37,7 @@ def project_of(headers: Headers) -> str | None:
     It has no credential of the same request: a mask of log lines may not find it within a word."""
     for name, value in headers:
         if name == PROJECT:
-            text = redact_spelled(unquote(value).encode(), search_forms(credentials_among(headers))).decode()
+            text = redact(unquote(value[-_LONGEST_PATH:]).encode(), search_forms(credentials_among(headers))).decode()
             project = text.replace("\\", "/").rstrip("/ ").rpartition("/")[2]
             return "".join(filter(str.isprintable, project)).strip()[:_LONGEST_PROJECT] or None
     return None
