@@ -398,8 +398,8 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
     if faults:
         from gateway.mock.failures import fault_descriptions
 
-        for name, says in fault_descriptions().items():
-            click.echo(f"{name:<32}{says}")
+        width = load_function("terminal:columns")(sys.stdout)
+        load_function("terminal:print_rows")(fault_descriptions().items(), 32, width, indent="")
         return
     _load_undisturbed()
     sys.exit(load_function("stand_in:run_mock")(host, port, pace))

@@ -2,6 +2,7 @@
 
 import math
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import groupby
@@ -21,7 +22,7 @@ from gateway.commands.check import load_or_explain
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.judging import explain_features
-from gateway.commands.terminal import say
+from gateway.commands.terminal import columns, print_rows, say
 from gateway.config.loading import Config, ConfigError
 from gateway.health.circuit import CREDENTIAL_PAUSE
 from gateway.routing.plan import Candidate, GiveUp, Outage, Plan, Step
@@ -199,8 +200,7 @@ def explain(
     except ConfigError as error:
         say(str(error))
         return 1
-    for name, text in rows:
-        click.echo(f"{name:8} {text}".rstrip())
+    print_rows(rows, 9, columns(sys.stdout), indent="")
     return 0
 
 

@@ -208,10 +208,15 @@ def _ask_choices(
 def _print_summary(
     path: Path, usable: Sequence[Provider], keyed: bool, here: Local | None, plans: Sequence[PersonalPlan]
 ) -> None:
-    ollama = "Ollama on this machine" + (f" ({count_text(len(here.models), 'model')})" if here is not None else "")
     names = [f"your {plan.title} plan" for plan in plans] + [row.display_name for row in usable]
-    says = ", ".join(names + ([ollama] if here is not None else [])) or ollama
-    says += "" if usable else "; the environment has no key of a provider"
+    if here is not None:
+        names.append(f"Ollama on this machine ({count_text(len(here.models), 'model')})")
+    says = ", ".join(names) + ("" if usable else "; the environment has no key of a provider")
+    if not names:
+        says = (
+            "an example: there is no key of a provider in the environment, and no Ollama with a model on this machine. "
+            "Edit model_providers; or set a key, such as OPENAI_API_KEY, and run trigate init --force"
+        )
     for line in wrap_sentences([f"wrote {path} with {says}"]):
         click.echo(line)
     if keyed and not os.environ.get("TRIGATE_API_KEY"):

@@ -43,11 +43,13 @@ def fold(line: str, width: int, hanging: str = _HANGING) -> str:
     )
 
 
-def print_rows(rows: Iterable[tuple[str, str]], label_width: int, width: int | None) -> None:
-    """Print labels with texts, which are wrapped to ``width``; ``None`` wraps nothing."""
+def print_rows(rows: Iterable[tuple[str, str]], label_width: int, width: int | None = None, indent: str = "  ") -> None:
+    """Print labels with texts, after ``indent``. The texts are wrapped to ``width``; ``None`` wraps nothing.
+
+    An empty label continues the row above."""
     for label, text in rows:
-        line = f"  {label:{label_width}}{text}"
-        click.echo(line if width is None else fold(line, width, " " * label_width))
+        line = f"{indent}{label:{label_width}}{text}".rstrip()
+        click.echo(line if width is None else fold(line, width, " " * label_width if label else ""))
 
 
 def page(*sections: Sequence[str]) -> str:

@@ -56,6 +56,17 @@ def plain(line: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", line)
 
 
+@pytest.mark.process
+@pytest.mark.parametrize("words", [("explain", "openai/gpt-4o"), ("mock", "--faults")])
+def test_a_narrow_terminal_gets_whole_words(folder, words):
+    status, lines = on_a_terminal(*words, cwd=folder)
+    assert status == 0
+    assert max(len(plain(line)) for line in lines) <= 80
+    piped = invoke(*words, cwd=folder).stdout
+    assert max(map(len, piped.splitlines())) > 80
+    assert " ".join(map(plain, lines)).split() == piped.split()
+
+
 def test_a_setting_without_effect_is_reported_in_a_valid_file(folder):
     found = invoke("check", cwd=folder)
     assert (found.returncode, found.stdout) == (0, "trigate.yaml: valid (1 provider, 1 model name)\n")
