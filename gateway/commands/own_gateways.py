@@ -24,6 +24,7 @@ from gateway.commands.terminal import columns, echo_styled, print_rows, say
 from gateway.config.file_search import find_config_file
 from gateway.config.loading import load
 from gateway.features.known import features_of
+from gateway.health.health import without_covered
 from gateway.named_imports import import_named
 
 GOOD, FAILED, NOT_RUNNING = 0, 1, 3
@@ -145,7 +146,7 @@ def _traffic_rows(one: RegisteredGateway) -> Iterator[tuple[str, str]]:
         return
     of_one = "" if one.workers == 1 else f" (of one of {one.workers} workers)"
     yield "streams", f"{sum(target.open for target in ready.targets)} running{of_one}"
-    out = [target for target in ready.targets if target.reason is not None]
+    out = without_covered([target for target in ready.targets if target.reason is not None])
     for number, target in enumerate(out):
         seconds = f" for {_duration_text(target.seconds)}" if target.seconds else ""
         yield "" if number else "targets", f"{target.target}: unavailable{seconds} ({target.reason})"

@@ -8,8 +8,8 @@ import enum
 import itertools
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 import attrs
 import msgspec
@@ -102,6 +102,28 @@ class TargetState:
         until = utc(at + self.seconds)
         return {"target": self.target, "state": self.state, "reason": self.reason, "until": until,
                 "seconds": round(self.seconds, 1)}  # fmt: skip
+
+
+class _NamedOutage(Protocol):
+    @property
+    def target(self) -> str: ...
+
+    @property
+    def reason(self) -> FailureReason | None: ...
+
+
+N = TypeVar("N", bound=_NamedOutage)
+
+
+def without_covered(outages: Sequence[N]) -> list[N]:
+    """Return ``outages`` without the models of a wildcard that is unavailable for the same reason."""
+    wildcards = [one for one in outages if one.target.endswith("/*")]
+    return [one for one in outages if not any(_covers(wildcard, one) for wildcard in wildcards)]
+
+
+def _covers(wildcard: N, other: N) -> bool:
+    is_other = wildcard.target != other.target
+    return is_other and wildcard.reason == other.reason and other.target.startswith(wildcard.target[:-1])
 
 
 class UsedPlace:

@@ -11,7 +11,7 @@ from gateway.commands.registry import registered
 from gateway.config.loading import load
 from tests.support.command_line import invoke as trigate
 from tests.support.command_line import running_command
-from tests.support.harness import free_port
+from tests.support.harness import free_port, request
 
 pytestmark = pytest.mark.process
 
@@ -125,3 +125,12 @@ def test_a_folder_that_cannot_be_written_stops_no_gateway(home, env):
     with running_command("serve", cwd=home, env={**env, "XDG_STATE_HOME": "/dev/null"}) as served:
         assert trigate("status", cwd=home, env=env).returncode == 3
         assert f"the one on {served.url} belongs to another user" in trigate("stop", cwd=home, env=env).stderr
+
+
+def test_an_unavailable_wildcard_has_one_row_for_all_its_models(home, env):
+    with running_command("serve", "--demo", "--port", "0", cwd=home, env=env) as served:
+        for model in ("fault/gone", "fault/500", "fault/401"):
+            question = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+            request(served.url, "POST", "/v1/chat/completions", question)
+        rows = trigate("status", cwd=home, env=env).stdout.partition("  targets   ")[2].splitlines()
+    assert [re.sub(r" for .*? \(", " (", row.strip()) for row in rows] == ["fault/*: unavailable (credential)"], rows

@@ -12,6 +12,7 @@ import trio
 from gateway import __version__
 from gateway.endpoints.health import limit_fields, visible_limits
 from gateway.features.live_view.live import LiveEvent, LiveView, Subscription, View
+from gateway.health.health import without_covered
 from gateway.logs.masking import Mask
 from gateway.seams.running import Ports
 from streams import sse
@@ -73,7 +74,8 @@ def _unavailable_targets(ports: Ports, client: str | None) -> dict[str, Any]:
     """Return the unavailable targets, for viewers who may see all clients."""
     if client is not None:
         return {}
-    return {"out": [one.fields(time.time()) for one in ports.health.target_states() if one.state != "in"]}
+    out = [one for one in ports.health.target_states() if one.state != "in"]
+    return {"out": [one.fields(time.time()) for one in without_covered(out)]}
 
 
 async def _limits(ports: Ports, client: str | None) -> dict[str, Any]:

@@ -14,11 +14,14 @@ ENTRY = {"model": "openai/m", "name": "one", "access_key": "the-providers-key-01
 KEYS = [{"name": "operator", "key": OPERATOR}, {"name": "limited", "key": LIMITED, "models": ["one"]}]
 
 
-@pytest.mark.parametrize(("key", "expected"), [(OPERATOR, ["one"]), (LIMITED, None)])
+@pytest.mark.parametrize(("key", "expected"), [(OPERATOR, ["one", "all/*"]), (LIMITED, None)])
 async def test_the_live_view_shows_target_states_to_operators(key, expected):
-    content = {"version": "v0.4.0", "model_providers": [ENTRY], "client_keys": KEYS, "ui_key": OPERATOR}
+    """A wildcard that is unavailable stands for its models."""
+    entries = [ENTRY, {**ENTRY, "model": "openai/*", "name": "all/*", "access_key": "another-key-0123456789"}]
+    content = {"version": "v0.4.0", "model_providers": entries, "client_keys": KEYS, "ui_key": OPERATOR}
     async with gateway(content) as running:
-        running.fail("one", "quota")
+        for name in ("one", "all/x", "all/y"):
+            running.fail(name, "quota")
         told = await first_event(running, "/ui/events", key)
         assert (told.get("out") and [one["target"] for one in told["out"]]) == expected
 
