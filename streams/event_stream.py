@@ -120,6 +120,11 @@ def _frame_size(held: bytes, start: int, limit: int) -> int:
     return int(size)
 
 
+def begins_stream(start: bytes) -> bool:
+    """Return whether a body that begins with ``start`` is a stream of frames, whatever its content type."""
+    return len(start) >= _LENGTHS.size and _LENGTHS.unpack_from(start)[2] == zlib.crc32(start[:8])
+
+
 def _check_frame(raw: bytes) -> bytes:
     if zlib.crc32(memoryview(raw)[:-4]) != _CHECKSUM.unpack_from(raw, len(raw) - 4)[0]:
         raise ChecksumError
@@ -297,6 +302,7 @@ EVENT_STREAM = Framing(
     complete=lambda rest: b"",  # the splitter's rest is never a whole frame
     writer=FrameWriter,
     comment=event_frame("ping", b"{}"),  # SDKs skip frames of events that are not in their service model
+    begins=begins_stream,
     change_payload=change_payload,
     without_remarks=without_remarks,
 )

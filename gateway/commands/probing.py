@@ -221,7 +221,11 @@ class ModelTester:
 def _failure_of(response: ServerResponse) -> ErrorInfo:
     failure = read_failure(response.status, response.body, response.headers)
     advice = _ADVICE.get((response.header("x-trigate-tried") or "").rpartition("=")[2])
-    return failure if advice is None else attrs.evolve(failure, message=f"{failure.message}; {advice}")
+    return (
+        failure
+        if advice is None or advice in failure.message
+        else attrs.evolve(failure, message=f"{failure.message}; {advice}")
+    )
 
 
 def _error_message(error: GatewayError) -> str:

@@ -154,6 +154,10 @@ NO_NAMES: Final[Mapping[str, str]] = {}
 OPENING_COMMENTS: Final = 1
 """Comments with which a provider may begin every stream, as OpenRouter does."""
 
+WEB_PAGE: Final = ErrorInfo(
+    "upstream", "the provider sent a web page: check that base_url is the address of its API", reason="bad_answer"
+)
+
 MapError: TypeAlias = Callable[[ErrorInfo], ErrorInfo]
 """Converts a failure for the client: removes credentials and maps the status."""
 
@@ -199,7 +203,12 @@ def read_whole(codec: Codec, body: bytes, texts: bool = True, checked: bool = Tr
     errors."""
     if len(body) > UNSCANNED_BYTES and has_more_elements(body, MAX_ELEMENTS):
         raise GatewayError("upstream", f"the provider sent an answer {TOO_MANY_ELEMENTS}", reason=None)
-    return codec.read_answer(body, texts, checked)
+    try:
+        return codec.read_answer(body, texts, checked)
+    except GatewayError as error:
+        if error.info.reason == "bad_answer" and body.lstrip()[:1] == b"<":
+            raise GatewayError.of(WEB_PAGE) from None
+        raise
 
 
 def read_events(

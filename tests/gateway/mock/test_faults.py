@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 import pytest
@@ -28,6 +29,7 @@ from tests.support.each_row import each_row
 from tests.support.gateway_thread import demo_thread, mock_thread
 from tests.support.harness import PATIENCE, ROOT, request
 from tests.support.provider_streams import read_stream
+from tests.support.wire_clients import body_of, path_of, text_of
 
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 TOOL = Tool("f", schema={"type": "object"})
@@ -283,6 +285,24 @@ def test_the_demo_has_them_in_both_lanes():
             assert (reply.status, reply.headers["x-trigate-lane"]) == (200, lane)
             assert reply.events()[-1][1]["error"]["message"]
             assert b"[DONE]" not in reply.body
+
+
+@each_row("api", CODECS)
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_page_and_a_wrong_content_type_are_recognized_from_every_provider(api, stream):
+    """A page has no content of any API; a stream is one whatever its content type
+    (https://github.com/containers/ramalama/issues/2837)."""
+    with demo_thread() as served:
+        for client, start in ((api, "fault"), ("chat", f"fault-{api}")):
+            page, mislabelled = (
+                request(served.url, "POST", path_of(client, quote(model, safe=""), stream=stream),
+                        body_of(client, model, stream=stream))
+                for model in (f"{start}/html", f"{start}/wrong-content-type")
+            )  # fmt: skip
+            with case(start):
+                assert (page.status, mislabelled.status) == (502, 200), mislabelled.body
+                assert b"sent a web page: check that base_url is the address of its API" in page.body
+                assert text_of(client, mislabelled.body, stream=stream).startswith("This is the stand-in")
 
 
 def test_the_page_shows_what_the_demo_says():
