@@ -57,10 +57,15 @@ class ModelNames:
 
 @lru_cache(_TRIED)
 def _compile(texts: Sequence[str]) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """Return each text with its pattern; runs of ``*`` count as one, so that matching takes linear time."""
-    return tuple(
-        (text, re.compile(".*".join(map(re.escape, re.split(r"\*+", text))), re.DOTALL)) for text in texts if text
-    )
+    """Return each text with its pattern."""
+    return tuple((text, re.compile(_pattern(text), re.DOTALL)) for text in texts if text)
+
+
+def _pattern(text: str) -> str:
+    """Return a pattern that matches in linear time: each ``*`` matches the shortest text, and is not tried again."""
+    first, *others = map(re.escape, re.split(r"\*+", text))
+    between = "".join(f"(?>.*?{part})" for part in others[:-1])
+    return f"{first}{between}.*{others[-1]}" if others else first
 
 
 ALL_NAMES: Final = ModelNames()

@@ -1,5 +1,7 @@
 """The key ``model_names``: names that no entry may serve, although its provider or a wildcard has them."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -143,3 +145,10 @@ def test_a_pattern_matches_any_text_for_its_stars(pattern, name):
     expected = len(pattern) if pattern and matches(pattern[:8], name) else 0
     if len(pattern) <= 8:
         assert found == expected
+
+
+def test_a_long_name_takes_linear_time():
+    """Any client may send one of megabytes. With all ways to divide it, it would take half an hour."""
+    began = time.process_time()
+    assert ModelNames(refused=("*a*b", "*a*b*a")).refused_length("a" * 10**6) == 0
+    assert time.process_time() - began < 5
