@@ -11,6 +11,7 @@ from anthropic import Anthropic
 from openai import OpenAI
 
 from tests.support.command_line import invoke, running_command
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import free_port, request
 from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, fake_upstream, render
@@ -70,6 +71,7 @@ def test_a_configuration_of_init_serves_the_model_names_of_programs(tmp_path, an
     assert keys == {f"Bearer {KEYS['OPENAI_API_KEY']}", KEYS["ANTHROPIC_API_KEY"]}
 
 
+@needs_feature("kept_ledger")
 def test_money_from_the_first_day(tmp_path, answering):
     """`init` keeps costs, so that a budget survives a restart and `trigate costs` adds them up from any folder."""
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"

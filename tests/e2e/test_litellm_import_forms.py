@@ -7,8 +7,11 @@ import pytest
 import yaml
 
 from tests.support.compatible_forms import HELLO, compatible_requests
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.litellm_files import TOKEN_COSTS, file_text, import_with_tables, item
+
+pytestmark = needs_feature("compatible_clients")
 
 PERIOD = {"max_budget": 5, "budget_duration": "30d", "budget_reset_at": "2999-01-01T00:00:00"}
 TEAMS = [

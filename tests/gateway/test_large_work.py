@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from tests.support.features import members_of, needs_feature, rows_of
+from tests.support.features import has_feature, members_of, needs_feature, rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.growing_requests import REQUESTS
 from tests.support.growing_streams import STREAMS, wire
@@ -226,7 +226,10 @@ def test_a_large_turn_over_a_websocket_has_its_whole_stream(gateway, upstream):
 # Pages about a thousand keys and hundreds of models
 
 OF_OPERATORS: Final = (*rows_of("metrics", "/metrics"), *rows_of("live_view", "/ui/models"), "/readyz?verbose")
-OF_CLIENTS: Final = rows_of("model_lists", "/v1/models", "/v1beta/models", "/v1/audio/models", "/v1/model/info")
+OF_CLIENTS: Final = (
+    *rows_of("model_lists", "/v1/models", "/v1beta/models", "/v1/audio/models"),
+    *(rows_of("model_lists", "/v1/model/info") if has_feature("compatible_clients") else ()),
+)
 
 
 def key(number: int) -> str:
@@ -244,7 +247,12 @@ def test_no_page_about_keys_and_models_delays_a_stream(keys, models):
     clients = [{"name": f"k{at}", "key": key(at), **limits} for at in range(keys)]
     clients.append({"name": "limited", "key": key(keys), "models": names, "role": "admin"})
     routes = {f"a{at}": {"targets": [f"m{at}", f"m{at + 1}"]} for at in range(models // 2)}
-    file = config(entries, client_keys=clients, model_aliases=routes, compatibility=["litellm"])
+    file = config(
+        entries,
+        client_keys=clients,
+        model_aliases=routes,
+        **members_of("compatible_clients", compatibility=["litellm"]),
+    )
     with gateway_thread(file) as gateway:
         for path in (*OF_OPERATORS, *OF_CLIENTS):
             sent = {"authorization": f"Bearer {key(7 if path in OF_OPERATORS else keys)}"}

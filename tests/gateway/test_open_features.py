@@ -11,10 +11,12 @@ from gateway.open_features import RunningFeatures
 from gateway.seams.running import Running
 from gateway.serving.route_table import READING, RouteTable
 from tests.support.command_line import invoke
+from tests.support.features import needs_feature
 from tests.support.harness import config, provider, with_ports
 from tests.support.quick_yaml import dump_yaml
 
 
+@needs_feature("secret_stores")
 @pytest.mark.parametrize("command", [["check", "--secrets"], ["doctor", "--config"]])
 def test_a_secret_in_a_store_is_a_mistake_if_no_feature_reads_it(monkeypatch, tmp_path, command):
     monkeypatch.setattr("gateway.open_features.features", tuple)

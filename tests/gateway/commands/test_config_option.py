@@ -9,7 +9,7 @@ from gateway.__main__ import main
 from gateway.commands.help import Command, load_function
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
-from tests.support.features import has_feature
+from tests.support.features import has_feature, needs_feature, rows_of
 
 CONFIG = "version: v0.4.0\nmodel_providers: [{model: ollama/llama3.2}]\n"
 EVERY = {
@@ -78,6 +78,7 @@ def test_a_mistyped_path_is_one_short_sentence(line, tmp_path):
     assert found.stderr == "trigat.yaml: no such file (path from the command line); give the path of a file.\n"
 
 
+@needs_feature("kept_ledger")
 @pytest.mark.parametrize("words", [["--config", "mine.yaml"], ["mine.yaml"]])
 def test_both_spellings_read_the_same_file(words, tmp_path):
     (tmp_path / "mine.yaml").write_text(CONFIG)
@@ -87,7 +88,7 @@ def test_both_spellings_read_the_same_file(words, tmp_path):
     assert (costs.returncode, costs.stderr.startswith("mine.yaml: state_storage: type memory")) == (2, True)
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "costs"])
+@pytest.mark.parametrize("command", ["serve", "check", *rows_of("kept_ledger", "costs")])
 def test_two_files_are_a_wrong_command_line(command):
     found = invoke(command, "a.yaml", "--config", "b.yaml")
     assert found.returncode == 2

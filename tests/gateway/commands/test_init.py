@@ -26,6 +26,7 @@ from gateway.routing.router import Router
 from providers.catalog.providers import CATALOG
 from tests.support.command_line import COMMAND, environment, invoke, script
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.harness import START_SECONDS
 from tests.support.http_servers import QuietHandler, http_server
 
@@ -65,6 +66,7 @@ def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row, keyed)
     assert Router(config).resolve(f"{row.id}/anything", "chat").model == "anything"
 
 
+@needs_feature("kept_ledger")
 def test_the_comments_are_good_settings_too(tmp_path):
     """What is commented out in the file, apart from its sentences, loads once it is not."""
     text = configuration([CATALOG["openai"]], CATALOG["openai"])
@@ -78,6 +80,7 @@ def test_the_comments_are_good_settings_too(tmp_path):
     assert not config.warnings
 
 
+@needs_feature("kept_ledger")
 @pytest.mark.parametrize("here", [None, Local(("qwen3:8b", "gpt-oss:20b"), "gpt-oss:20b", "qwen3:8b")])
 def test_models_of_this_machine_go_with_a_budget_of_money(tmp_path, here):
     """A model without a price would be a mistake there."""
@@ -87,6 +90,7 @@ def test_models_of_this_machine_go_with_a_budget_of_money(tmp_path, here):
     assert not config.warnings
 
 
+@needs_feature("kept_ledger")
 @each_row("folder", ["plain", "with space", "with $HOME", "with: colon"])
 def test_the_state_is_in_a_file_next_to_the_configuration(tmp_path, folder):
     """`trigate costs` and budgets find it from every folder."""

@@ -12,6 +12,7 @@ from gateway.config.amounts import dollars, read_amount, spelled_amount
 from gateway.config.changes import changes
 from gateway.config.loading import Config, from_mapping
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 
 ENTRY = {"model": "openai/gpt-5", "name": "five", "access_key": "sk-of-somebody-0123456789"}
 ALICE = {"name": "alice", "key": "alice-0123456789-0123456789-0123456789"}
@@ -113,6 +114,7 @@ def test_a_budget_that_outlives_its_counter_is_warned_of():
     assert "1 usd/hour" not in warning
 
 
+@needs_feature("kept_ledger")
 @each_row(
     ("budget", "ledger", "warned"),
     [

@@ -69,12 +69,6 @@ def refused(write):
 VALIDATOR = Draft202012Validator(schema())
 
 
-def kept(*settings):
-    from gateway.features.kept_ledger.settings import KeptLedgerSettings, LedgerKeys  # which may be deleted
-
-    return {LedgerKeys: LedgerKeys(KeptLedgerSettings(*settings))}
-
-
 def minimal(**root):
     return {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o", "access_key": "k"}], **root}
 
@@ -377,10 +371,6 @@ SEALING = "c3RhdGUgc3RvcmFnZSBpcyBzZWFsZWQgd2l0aCB0aGk="  # 32 bytes
          StateStorage("sqlite", 7 * DAY, 50_000_000, Path("s"))),
         ({"type": "postgres", "connection_string": "postgresql://h/d"},
          StateStorage("postgres", 30 * DAY, None, None, "postgresql://h/d")),
-        ({"type": "sqlite", "path": "/s", "ledger": {"keep": "90d", "max_bytes": "5MiB"}},
-         StateStorage("sqlite", 30 * DAY, 2**30, Path("/s"), parts=kept(90 * DAY, 5 * 2**20))),
-        ({"type": "sqlite", "path": "/s", "ledger": {"keep": 0}},
-         StateStorage("sqlite", 30 * DAY, 2**30, Path("/s"), parts=kept(0))),
         ({"type": "memory", "encryption_key": SEALING},
          StateStorage("memory", encryption_key=(b"state storage is sealed with thi",))),
         ({"type": "memory", "encryption_key": "-_" * 21 + "8="}, None),
@@ -392,12 +382,23 @@ def test_state_is_stored_as_configured(given, meant):
     assert from_mapping(minimal()).state_storage is None, "not the same as memory: workers share"
 
 
+@needs_feature("kept_ledger")
+def test_the_ledger_is_kept_as_configured():
+    from gateway.features.kept_ledger.settings import KeptLedgerSettings, LedgerKeys  # which may be deleted
+
+    for asked, meant in (({"keep": "90d", "max_bytes": "5MiB"}, (90 * DAY, 5 * 2**20)), ({"keep": 0}, (0,))):
+        storage = {"type": "sqlite", "path": "/s", "ledger": asked}
+        parts = {LedgerKeys: LedgerKeys(KeptLedgerSettings(*meant))}
+        found = from_mapping(minimal(state_storage=storage)).state_storage
+        assert found == StateStorage("sqlite", 30 * DAY, 2**30, Path("/s"), parts=parts)
+
+
 @each_row(
     ("storage", "warning"),
     [
         *(({"type": kind, "ledger": {"keep": "9d"}},
            f"state_storage.ledger: type {kind} stores no ledger, only sqlite and postgres do; ignored")
-          for kind in ("memory", "none")),
+          for kind in rows_of("kept_ledger", "memory", "none")),
         ({"type": "memory", "connection_string": "x"},
          "state_storage.connection_string: type memory does not use it; ignored"),
     ],
@@ -776,7 +777,8 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
                 ("fallbackModels", "it belongs to an alias"), ("load_balancer", "it belongs to an alias"),
                 ("x_retry_s", "write it as `retr"), ("drain_delai", "did you mean drain_delay?"),
                 ("cost_per_token", "set a price in the model's entry, in dollars"),
-                ("litellm_settings", "it belongs to LiteLLM"), ("ledger", "write it under `state_storage`"),
+                ("litellm_settings", "it belongs to LiteLLM"),
+                *rows_of("kept_ledger", ("ledger", "write it under `state_storage`")),
             )
         ),
         *(

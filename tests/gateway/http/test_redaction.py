@@ -29,7 +29,7 @@ from gateway.http.redaction import (
     search_forms,
 )
 from tests.support.each_row import each_row
-from tests.support.features import members_of, needs_feature, rows_of
+from tests.support.features import members_of, rows_of
 from tests.support.growth import steps
 
 KEY = "sk-proj-aB3_/+=.xyz9"
@@ -149,8 +149,10 @@ SECRET_SETTINGS: Final[dict[str, Any]] = {
     "state_storage": {"type": "postgres", "connection_string": "postgresql://trigate:secret-of-state@db.example/x"},
     "counters": {"type": "redis", "url": "rediss://trigate:secret-of-counters@redis.example:6379/0"},
     **members_of("answer_cache", cache={"type": "redis", "url": "rediss://trigate:secret-of-cache@redis.example:6379/1"}),
-    "web_search": {"type": "brave", "key": "secret-of-search"},
-    "secret_stores": {"vault": {"url": "https://vault.example", "token": "secret-of-vault"}},
+    **members_of("web_search", web_search={"type": "brave", "key": "secret-of-search"}),
+    **members_of("secret_stores", secret_stores={
+        "vault": {"url": "https://vault.example", "token": "secret-of-vault"},
+    }),
 }  # fmt: skip
 
 NEVER_TEXT: Final = {
@@ -190,7 +192,6 @@ def _set_secrets(value: Any) -> set[str]:
     return found
 
 
-@needs_feature("web_search")
 def test_every_key_that_is_declared_as_secret_is_redacted():
     """A new key of that kind needs a value here, or a reason why no text of it is kept."""
     config = from_mapping(SECRET_SETTINGS)

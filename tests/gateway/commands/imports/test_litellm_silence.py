@@ -16,6 +16,7 @@ from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.losses import Group
 from gateway.config.loading import from_mapping
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.harness import ROOT
 from tests.support.litellm_files import convert_file, file_text, item
 from tests.support.quick_yaml import load_yaml
@@ -137,6 +138,7 @@ def test_a_deployment_without_a_name_has_a_reason():
     assert result.missing[0].why == "the model is missing after azure/: LiteLLM chooses one itself"
 
 
+@needs_feature("compatible_clients")
 @pytest.mark.parametrize(
     ("header", "servers", "lost"),
     [

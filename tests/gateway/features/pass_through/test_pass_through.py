@@ -23,7 +23,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
-from tests.support.features import rows_of
+from tests.support.features import members_of, rows_of
 from tests.support.in_process import InProcess, gateway
 from tests.support.relay_rows import ROUTES
 from tests.support.settled_lines import SettledLines
@@ -248,8 +248,10 @@ async def test_pages_of_configured_origins_may_call_every_path_of_programs(step)
     paths |= {path.replace("{model}", "x") for path in EXCHANGES} | {"/mine/fine_tuning/jobs", "/mcp/x"}
     paths |= {*rows_of("model_lists", "/v1/models")}
     paths |= {"/.well-known/oauth-protected-resource/mcp/x"}
-    paths |= {"/openai/deployments/x/chat/completions", "/openai/deployments/x/embeddings"}
-    more = {"cors": [PAGE], "compatibility": ["azure"], "client_keys": [{"name": "ann", "key": KEY}]}
+    azures = ("/openai/deployments/x/chat/completions", "/openai/deployments/x/embeddings")
+    paths |= {*rows_of("compatible_clients", *azures)}
+    more = members_of("compatible_clients", compatibility=["azure"])
+    more |= {"cors": [PAGE], "client_keys": [{"name": "ann", "key": KEY}]}
     async with passing(lambda asked: json_answer({}), **more) as (served, provider):
         for number, path in enumerate(sorted(paths)[::step]):
             with case(path):

@@ -19,6 +19,8 @@ from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, free_port, provider, request
 from tests.support.metrics_page import Numbers, reaching
 
+pytestmark = needs_feature("kept_ledger")
+
 MODEL = "claude-sonnet-4-6"
 TOKENS, LOST = "trigate_prompt_cache_tokens_total", "trigate_prompt_cache_lost_dollars_total"
 MARK = {"cache_control": {"type": "ephemeral"}}

@@ -7,10 +7,13 @@ import pytest
 
 from tests.support.compatible_requests import compatible_requests
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, provider
 from tests.support.step_providers import BASES, VENDORS
 from tests.support.upstreams import Script, Upstream
+
+pytestmark = needs_feature("compatible_clients")
 
 TARGETS: Final = ("chat", "messages", "responses")
 REQUEST: Final = {

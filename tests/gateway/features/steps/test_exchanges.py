@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.check_services import analyzer, masking
 from tests.support.compatible_requests import compatible_requests
+from tests.support.features import members_of, needs_feature
 from tests.support.harness import exchanges, provider
 from tests.support.step_gateway import client_keys, own_steps, placeholder_of, post_as, step_gateway
 from tests.support.step_providers import BASES, CODE, VENDORS
@@ -204,7 +205,10 @@ def gateway(upstream, late, guard, folder) -> Iterator[Any]:
     for step in steps.values():
         if step.get("use") in ("http", "presidio"):
             step["with"] = {"url": guard.url, **step.get("with", {})}
-    settings = {"client_keys": client_keys((*FEATURES, "nobody")), "compatibility": ["azure", "litellm"]}
+    settings = {
+        "client_keys": client_keys((*FEATURES, "nobody")),
+        **members_of("compatible_clients", compatibility=["azure", "litellm"]),
+    }
     with step_gateway(folder, entries, CODE, steps=own_steps(steps), **settings) as served:
         yield served
         assert exchanges(served.log)
@@ -308,6 +312,7 @@ def readable(body: bytes) -> str:
     return text + "\n" + "".join(re.findall(r'"(?:text|content|delta)": ?"([^"]*)"', text))
 
 
+@needs_feature("compatible_clients")
 @pytest.mark.sample(19, by="turns")
 @pytest.mark.parametrize("client", ["mask", "mask-window", "refuse", "refuse-window", "stop"])
 @pytest.mark.parametrize(("path", "body", "stream"), EVADING)

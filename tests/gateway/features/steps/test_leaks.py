@@ -37,6 +37,7 @@ from tests.support.step_gateway import client_keys, own_steps, post_as, step_set
 from tests.support.upstreams import JSON, Raw, Script, ToolCall, Upstream, fake_upstream
 from tests.support.wire_clients import ALL, body_of, path_of
 
+LEDGER: Final = members_of("kept_ledger", ledger={})
 CODE: Final = """
 import re
 from trigate.steps import Finding
@@ -183,7 +184,7 @@ class Stores:
 def file_stores(folder: Path) -> Stores:
     """Return stores in files of the gateway's folder, which is searched anyway."""
     settings = {
-        "state_storage": {"type": "sqlite", "path": str(folder / "state.sqlite"), "ledger": {}},
+        "state_storage": {"type": "sqlite", "path": str(folder / "state.sqlite"), **LEDGER},
         **members_of("answer_cache", cache={"type": "sqlite", "path": str(folder / "cache.sqlite")}),
     }
     return Stores(settings, lambda: iter(()))
@@ -195,7 +196,7 @@ def server_stores() -> Iterator[Stores]:
     with postgres.server_or_skip() as database, redis.server_or_skip() as cache:
         assert cache.say("CONFIG", "SET", "rdbcompression", "no") == b"+OK\r\n"
         settings = {
-            "state_storage": {"type": "postgres", "connection_string": database.url, "ledger": {}},
+            "state_storage": {"type": "postgres", "connection_string": database.url, **LEDGER},
             **members_of("answer_cache", cache={"type": "redis", "url": cache.url}),
             "counters": {"type": "redis", "url": cache.url},
         }

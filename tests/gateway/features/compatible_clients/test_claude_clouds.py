@@ -20,6 +20,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
 from botocore.session import Session
 
+from tests.support.features import needs_feature
+
 KEY = "sk-cloud-1234567890abcdef"
 BEARER = {"authorization": f"Bearer {KEY}"}
 BEDROCK, VERTEX = "eu.anthropic.claude-sonnet-4-5-20250929-v1:0", "claude-sonnet-4-5@20250929"
@@ -209,6 +211,7 @@ def test_a_stream_of_vertex_that_breaks_ends_with_an_error(gateway: Gateway, ups
         ask(gateway.url, stream=True)
 
 
+@needs_feature("steps")
 def test_limits_and_steps_of_the_key_apply(upstream: Upstream) -> None:
     settings = config(
         entries(upstream),
