@@ -8,7 +8,7 @@ import attrs
 
 from configfile.document import Path
 from configfile.expanded import Expanded, Unresolved
-from configfile.secret_files import SecretFile, SecretFiles, UnreadFiles, secret_path
+from configfile.secret_files import SecretFile, SecretFiles, SecretReference, UnreadFiles, secret_path
 from configfile.stored_secrets import StoredSecret, StoreReference, stored_secret
 from configfile.wording import Wrong, nearest
 
@@ -70,25 +70,33 @@ class Variables:
 
     def expand(self, value: Any, path: Path) -> Any:
         """Return a copy of ``value`` with its variables expanded."""
-        if self._files is not None and (written := secret_path(value)) is not None:
-            file = self.expand(written, (*path, "file"))
-            self.files.append(Use(file, path, written))
-            return SecretFile(file, written, self._files if self._is_read(path) else UnreadFiles())
-        if self._files is not None and (secret := stored_secret(value)) is not None:
-            place = self.expand(secret.place, (*path, secret.store))
-            found = StoredSecret(secret.store, place)
-            if not self._is_read(path):
-                return StoreReference(found, secret.place, UnreadFiles())
-            self.stored.append((path, found))
-            return StoreReference(found, secret.place, self._files)
+        if isinstance(value, str):
+            return self._expand_text(value, path) if "$" in value else value
         if isinstance(value, dict):
+            if len(value) == 1 and (reference := self._reference(value, path)) is not None:
+                return reference
             return {
                 key: member if not path and key in self._skip else self.expand(member, (*path, key))
                 for key, member in value.items()
             }
         if isinstance(value, list | tuple):
             return [self.expand(member, (*path, i)) for i, member in enumerate(value)]
-        return self._expand_text(value, path) if isinstance(value, str) and "$" in value else value
+        return value
+
+    def _reference(self, value: dict[str, Any], path: Path) -> SecretReference | None:
+        """Return the secret that ``value`` names in place of a text, ``None`` for other mappings."""
+        if self._files is None:
+            return None
+        read_files = self._files if self._is_read(path) else UnreadFiles()
+        if (written := secret_path(value)) is not None:
+            file = self.expand(written, (*path, "file"))
+            self.files.append(Use(file, path, written))
+            return SecretFile(file, written, read_files)
+        if (secret := stored_secret(value)) is not None:
+            found = StoredSecret(secret.store, self.expand(secret.place, (*path, secret.store)))
+            self.stored += [(path, found)] if read_files is self._files else ()
+            return StoreReference(found, secret.place, read_files)
+        return None
 
     def _expand_text(self, text: str, path: Path) -> str:
         whole = True
@@ -112,7 +120,7 @@ class Variables:
         return Expanded(expanded) if whole else Unresolved(expanded)
 
     def _is_read(self, path: Path) -> bool:
-        return self._within is None or path[0] in self._within
+        return self._within is None or not path or path[0] in self._within
 
     def _find_value(self, name: str, path: Path) -> str | None:
         assert self._env is not None

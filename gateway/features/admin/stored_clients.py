@@ -19,6 +19,7 @@ from gateway.config.client_access import AccessNames
 from gateway.config.client_keys import build_client
 from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
+from gateway.config.loading import advise
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
 from streams.errors import GatewayError
@@ -51,9 +52,7 @@ def parse_stored(name: str, text: str) -> dict[str, Any]:
 
 def read_item(name: str, item: Mapping[str, Any]) -> ClientKey:
     """Return a client's item. Raises ``ConfigError``."""
-    from gateway.config.unknown import wrong_key  # imported when needed: it is large
-
-    found = read({**item, "name": name}, ClientKey, wrong_key)
+    found = read({**item, "name": name}, ClientKey, advise)
     if found.faults or found.value is None:
         written = _document(name, item)
         raise ConfigError(tuple(written.mistake(fault.path, *fault.wrong.words) for fault in found.faults))
