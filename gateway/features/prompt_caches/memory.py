@@ -89,7 +89,7 @@ class PromptMemory:
     def make_private(cls, size: int, clock: Callable[[], float] = time.monotonic) -> "PromptMemory":
         """Return tables of this process alone, of about ``size`` bytes."""
         most, *others = (max(2, size * share // 8 // (width + _ROW)) for share, width in _SHARES.values())
-        parts = LocalRows[bytes](most, clock, most_of_owner=most // 2, size_of=lambda value: -(-len(value) // _PART))
+        parts = LocalRows[bytes](most, clock, most_of_owner=most // 2, size_of=_rows_of)
         anchors, boundaries = (LocalRows[bytes](rows, clock, most_of_owner=rows // 2) for rows in others)
         key = os.urandom(32)
         return cls(key, RememberedConversations(parts, key, clock, in_pieces=False), anchors, boundaries, clock)
@@ -157,6 +157,11 @@ class PromptMemory:
 
         They reveal that some client sent a prompt, so nothing that a client or a viewer sees depends on them."""
         return scope[:OWNER]
+
+
+def _rows_of(value: bytes) -> int:
+    """Return about as many rows as a conversation has in the memory of workers: one, and one for each piece."""
+    return -(-(len(value) + _ROW) // _PART)
 
 
 class _ConversationHead(msgspec.Struct, array_like=True):
