@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.http.headers import Headers
 from gateway.http.response import JSON_HEADERS
-from gateway.streaming.lane import too_large
+from gateway.streaming.lane import WEB_PAGE, too_large
 from providers.apis import CODECS
 from providers.endpoints.media_tokens import read_usage
 from streams.errors import GatewayError
@@ -140,7 +140,10 @@ class ApiUsageReader(ResponseReader):
 class PassedAnswer(AnswerFilter):
     """A filter that returns the response unchanged, whole events at a time, while ``reading`` reads it.
 
-    ``hides`` returns whether to leave out an event, given its data: the gateway alone requested it."""
+    ``hides`` returns whether to leave out an event, given its data: the gateway alone requested it. No endpoint returns
+    a web page, so one is a failure unless ``passes_pages``."""
+
+    passes_pages = False
 
     def __init__(self, reading: ResponseReader, event_limit: int, hides: Callable[[bytes], bool] | None = None) -> None:
         self._hides = hides
@@ -157,6 +160,8 @@ class PassedAnswer(AnswerFilter):
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = next((value for name, value in headers if name == "content-type"), "").lower()
+        if kind.startswith("text/html") and not self.passes_pages:
+            raise GatewayError.of(WEB_PAGE)
         self._is_streamed = SSE.matches_type(kind)
         if self._is_streamed:
             self.ping = SSE.comment

@@ -306,6 +306,8 @@ def _without_keys(received: Headers, passed: Headers) -> Headers:
 class _McpAnswer(PassedAnswer):
     """A filter of a server's response with the headers in ``passed``. Failed calls cost nothing."""
 
+    passes_pages = True
+
     def __init__(self, bill: Bill, passed: HeaderNames, event_limit: int) -> None:
         super().__init__(_NoUsage(), event_limit)
         self._bill = bill

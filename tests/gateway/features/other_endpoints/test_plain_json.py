@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.support.endpoint_provider import endpoint_provider, json_answer, settings
+from tests.support.endpoint_provider import ScriptedAnswer, endpoint_provider, json_answer, settings
 from tests.support.features import needs_feature
 from tests.support.in_process import gateway
 from tests.support.settled_lines import SettledLines
@@ -36,6 +36,30 @@ async def test_moderations_without_a_model_mean_the_one_that_is_made_for_them():
                 assert line["model"] == asked
                 assert not line.get("cost_usd"), "free unless priced"
                 assert not line.get("usage_estimated")
+
+
+async def test_a_web_page_is_a_failure_at_every_endpoint():
+    """A wrong ``base_url`` often leads to a program's pages, with status 200."""
+    page = ScriptedAnswer((b"<!doctype html><title>Sign in</title>",), headers=(("content-type", "text/html"),))
+    bodies = {
+        "/v1/moderations": {"model": "openai/x", "input": "x"},
+        "/v1/embeddings": {"model": "openai/x", "input": "x"},
+        "/v1/images/generations": {"model": "openai/x", "prompt": "x"},
+        "/v1/audio/speech": {"model": "openai/x", "input": "x", "voice": "alloy"},
+        "/v1/completions": {"model": "vllm/x", "prompt": "x"},
+        "/v1/score": {"model": "vllm/x", "text_1": "x", "text_2": "y"},
+        "/v1/rerank": {"model": "vllm/x", "query": "x", "documents": ["y"]},
+    }
+    async with endpoint_provider(lambda asked: page) as provider:
+        entries = [_entry(f"{provider.url}/v1", f"{name}/*") for name in ("openai", "vllm")]
+        async with gateway(settings(*entries)) as served:
+            lines = SettledLines(served)
+            for path, body in bodies.items():
+                found = await served.post(path, json=body)
+                (line,) = await lines.next(1)
+                assert (found.status_code, line["ended"]) == (502, "upstream_error"), (path, found.text)
+                assert "<!doctype" not in found.text
+            assert len(provider.asked) == len(bodies)
 
 
 async def test_moderations_without_a_target_are_a_400_with_advice():
