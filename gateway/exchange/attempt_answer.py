@@ -14,7 +14,7 @@ from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.routing.target import LaneName
 from gateway.seams.open_response import ResponseChecks, Transform
-from gateway.streaming.lane import too_large
+from gateway.streaming.lane import WEB_PAGE, too_large
 from gateway.upstream.response import UpstreamResponse
 from providers.neutral.codec import Writer
 from streams.errors import GatewayError
@@ -172,6 +172,8 @@ class UnchangedAnswer(AttemptAnswer):
     async def begin(self) -> None:
         self.response = await self.source.send()
         self.body = await read_body(self.source, self.response, self._scope)
+        if self.content_type.lower().startswith("text/html"):
+            raise GatewayError.of(WEB_PAGE)
         if (checks := self.source.target_request.checks) is not None:
             await checks.await_verdict()
 

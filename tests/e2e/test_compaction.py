@@ -223,6 +223,11 @@ def test_a_conversation_that_the_provider_has_is_never_summed_up_without_it(gate
     assert theirs.paths == ["/v1/responses/compact"]
 
 
+def test_a_web_page_is_no_compaction(gateway, theirs):
+    theirs.below["/v1/responses/compact"] = Raw(200, (("content-type", "text/html"),), (b"<!doctype html>",))
+    assert "check that base_url" in complaint("responses", compact(gateway, "native"), 502)["message"]
+
+
 def test_a_providers_refusal_to_compact_is_reported(gateway, theirs):
     no = {"error": {"message": "not so fast", "type": "rate_limit_error", "param": None, "code": "slow"}}
     theirs.below["/v1/responses/compact"] = Raw(429, (*JSON, ("retry-after", "7")), (json.dumps(no).encode(),))
