@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, provider
 from tests.support.upstreams import PATHS, Script
@@ -96,6 +97,7 @@ def test_a_compressed_body_counts_with_its_decompressed_size(gateway, upstream):
     eventually(lambda: gateway.request("POST", PATHS["chat"], body, headers).status == 200)
 
 
+@needs_feature("responses_websocket")
 def test_frames_that_wait_on_a_websocket_count(gateway, upstream):
     upstream.script(*[Script(text="hello")] * 1000)
     client = Client.connect(gateway.port, {"authorization": f"Bearer {KEYS['alice']}"})

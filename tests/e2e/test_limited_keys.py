@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.apis import OLDER, question
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, provider
 from tests.support.upstreams import PATHS, Script
@@ -96,6 +97,7 @@ def test_no_route_takes_a_member_twice(gateway, upstream, path, body):
     assert upstream.seen == []
 
 
+@needs_feature("responses_websocket")
 @pytest.mark.parametrize(
     ("more", "status"), [('"model":"small"', 400), ('"Model":"big"', 400), ('"models":["big"]', 403)]
 )

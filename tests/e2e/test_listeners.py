@@ -16,7 +16,7 @@ import yaml
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.command_line import Started, invoke, run, running_command
 from tests.support.each_row import each_row
-from tests.support.features import rows_of
+from tests.support.features import needs_feature, rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Wire, eventually, free_port, request
 from tests.support.websocket_client import Client, handshake
@@ -190,6 +190,7 @@ def test_a_listener_serves_only_the_uses_in_its_list(ports, at, path):
     assert reply.status == 404 or not is_refused
 
 
+@needs_feature("responses_websocket")
 @each_row("path", ["/v1/responses", "/responses/", "//v1/responses/"])
 def test_a_listener_without_models_takes_no_websocket(ports, path):
     Client.connect(ports[0]).wire.close()

@@ -375,6 +375,7 @@ def test_keys_limits_and_origins_are_those_of_the_new_file(gateway, file, provid
     assert request(gateway.url, "GET", "/v1/responses", headers={**named, **upgrade}).status == 426
 
 
+@needs_feature("responses_websocket")
 def test_a_websocket_completes_its_answer_before_it_is_closed(gateway, file, provider):
     port = int(gateway.url.rpartition(":")[2])
     client = Client.connect(port, {"authorization": f"Bearer {KEYS[0]}"})

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import attrs
 import pytest
 
+from tests.support.features import rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, free_port, provider
 from tests.support.session_replay import Replay, read_session
@@ -15,7 +16,11 @@ from tests.support.upstreams import PATHS, serve_upstream
 
 SESSIONS = [
     ("claude", ("messages", "chat")), ("claude", ("chat", "responses")), ("codex", ("responses", "messages")),
-    ("codex-websocket", ("chat", "responses")), ("codex-websocket", ("responses", "messages")),
+    *rows_of(
+        "responses_websocket",
+        ("codex-websocket", ("chat", "responses")),
+        ("codex-websocket", ("responses", "messages")),
+    ),
 ]  # fmt: skip
 """A client, the API of the route's first target and that of its second one."""
 QUICK = {"failures": 2, "cooldown": "100ms", "longest": "200ms"}

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.apis import OLDER, question
 from tests.support.each_row import each_row
+from tests.support.features import members_of, needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, Gateway, Reply, complaint, config, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream
@@ -37,7 +38,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("vercel/seals-2", upstream.url, ["messages"], key="sk-ant-2"),
     ]
     keys = [
-        {"name": "all", "key": ALL, "foreign_ids": True},
+        {"name": "all", "key": ALL, **members_of("files", foreign_ids=True)},
         {"name": "bank", "key": BANK, "only": ["eu-*"]},
         {"name": "some", "key": SOME, "models": ["best", "a"]},
     ]
@@ -147,6 +148,7 @@ def test_counting_and_compacting_stay_inside_of_the_wall(gateway, upstream, path
     assert (reply.status, upstream.seen) == (403, [])
 
 
+@needs_feature("responses_websocket")
 def test_a_websocket_stays_inside_of_the_wall_and_keeps_to_its_headers(gateway, upstream):
     upstream.script(DOWN, DOWN, DOWN)
     own = {"authorization": f"Bearer {BANK}", "x-trigate-deadline": "100ms"}

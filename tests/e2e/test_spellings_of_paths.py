@@ -91,6 +91,7 @@ def test_models_have_the_same_spellings(gateway):
     assert gateway.request("GET", "/v1/v1/models/m").json["id"] == "m"
 
 
+@needs_feature("responses_websocket")
 @pytest.mark.parametrize("path", ["/responses", "/v1/v1/responses"])
 def test_a_websocket_has_the_same_spellings(gateway, path):
     with Wire.connect(gateway.port) as wire:

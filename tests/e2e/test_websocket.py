@@ -11,6 +11,7 @@ import pytest
 from providers.neutral.tool_names import STRICT, short_name
 from providers.responses.tools import is_own_id
 from tests.support.apis import OLDER
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
@@ -24,6 +25,8 @@ from tests.support.harness import (
 from tests.support.raw_call import LIMIT, SSE, answer_stream, chunks
 from tests.support.upstreams import STREAM, Raw, Script, ToolCall, Upstream
 from tests.support.websocket_client import Client, handshake, lines
+
+pytestmark = needs_feature("responses_websocket")
 
 TOOL = {"type": "function", "name": "look", "parameters": {"type": "object", "properties": {}}, "strict": False}
 KEYS = {"good-key-of-a-client": "alice", "another-key-of-a-client": "bob"}

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, provider
 from tests.support.upstreams import STREAM, Raw, Script
 from tests.support.websocket_client import Client
+
+pytestmark = needs_feature("responses_websocket")
 
 ASKED = {
     "instructions": "You are Codex.", "tools": [], "tool_choice": "auto", "parallel_tool_calls": True, "store": False,

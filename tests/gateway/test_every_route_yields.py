@@ -22,15 +22,15 @@ from tests.support.every_route import (
     send_to_route,
     served_routes,
 )
+from tests.support.features import has_feature, rows_of
 from tests.support.hostile_bodies import HostileAnswer, answers
 from tests.support.loop_steps import check_steps
 from tests.support.relay_rows import SESSION_PATHS
 from tests.support.set_answer import SetAnswer
 
 WEBSOCKETS: Final = {
-    "/v1/responses",
-    "/passed/{rest}",
-    "/openai/{rest}",
+    *rows_of("responses_websocket", "/v1/responses"),
+    *(path for path in rows_of("pass_through", "/passed/{rest}", "/openai/{rest}") if has_feature("realtime")),
     *SESSION_PATHS,
 }
 """The paths of websockets. All share two modules whose tests send floods of frames: ``websockets/stream.py`` and

@@ -210,6 +210,7 @@ def test_no_large_turn_blocks_the_loop(gateway, upstream, is_replayed):
     check_steps(gateway, run, longest=LONGEST / 2)
 
 
+@needs_feature("responses_websocket")
 @pytest.mark.soak
 def test_a_large_turn_over_a_websocket_has_its_whole_stream(gateway, upstream):
     """Its first event repeats the request, and has more elements than an event of a provider may have."""

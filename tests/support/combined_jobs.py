@@ -26,6 +26,7 @@ from tests.support.combined import (
 )
 from tests.support.covering import Case
 from tests.support.endpoint_provider import endpoint_provider
+from tests.support.features import rows_of
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.kept_provider import KeptProvider
@@ -34,7 +35,7 @@ from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, websocket_server
 
 JOB_FACTORS: Final[Mapping[str, tuple[str, ...]]] = {
-    "job": ("batch", "session"),
+    "job": (*rows_of("files", "batch"), *rows_of("realtime", "session")),
     "limits": FACTORS["limits"],
     "state": ("memory", "sqlite", "postgres"),
     "reload": FACTORS["reload"],

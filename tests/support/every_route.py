@@ -17,6 +17,7 @@ from gateway.seams.route import ALL_BELOW, HttpRoute
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.route_table import METHODS, WEBSOCKET
 from providers.apis import CODECS
+from tests.support.features import members_of, rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, Gateway, config
 from tests.support.hostile_bodies import HostileBody, bodies, forms, json_body
@@ -138,10 +139,11 @@ def settings(url: str, port: int = 0, **more: Any) -> dict[str, Any]:
         {"model": f"{provider}/{model}", "access_key": "sk-up", "base_url": f"{url}/v1"}
         for provider, model in named.items()
     ]
-    entries[0] |= {"name": "passed", "passthrough": True}
-    servers = [{"name": "tools", "base_url": f"{url}/v1/mcp"}]
-    ann = {"name": "ann", "key": ROUTES_KEY, "foreign_ids": True, "mcp": ["tools"]}
-    return config(entries, port, client_keys=[ann], mcp_servers=servers, **more)
+    entries[0] |= {"name": "passed", **members_of("pass_through", passthrough=True)}
+    rights = {**members_of("files", foreign_ids=True), **members_of("mcp", mcp=["tools"])}
+    ann = {"name": "ann", "key": ROUTES_KEY, **rights}
+    servers = members_of("mcp", mcp_servers=[{"name": "tools", "base_url": f"{url}/v1/mcp"}])
+    return config(entries, port, client_keys=[ann], **servers, **more)
 
 
 def served_routes() -> list[ServedRoute]:
@@ -152,8 +154,8 @@ def served_routes() -> list[ServedRoute]:
         for route in codec.wire.routes()
     ]
     found += [ServedRoute(route.method, route.path, RELAYED, route.read) for route in ROUTES]
-    found.append(ServedRoute("POST", "/passed/{rest}", RELAYED, "requests.read_passed"))
-    found.append(ServedRoute("POST", "/mcp/tools", RELAYED, "messages.read_message"))
+    found += rows_of("pass_through", ServedRoute("POST", "/passed/{rest}", RELAYED, "requests.read_passed"))
+    found += rows_of("mcp", ServedRoute("POST", "/mcp/tools", RELAYED, "messages.read_message"))
     served = {f"{route.method} {route.path}" for route in found} | {f"{one} /mcp/{{name}}" for one in METHODS}
     return [*found, *_other_routes(served)]
 

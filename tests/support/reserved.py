@@ -10,6 +10,7 @@ import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.endpoint_provider import EndpointProvider, ReceivedRequest, ScriptedAnswer, json_answer
+from tests.support.features import members_of
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND
 
@@ -30,7 +31,8 @@ UNITS: Final = {"image": 1.0, "character": 0.001, "second": 0.01, "search": 2.0,
 def limit_clients(*names: str) -> dict[str, Any]:
     """Return the settings that limit these clients, each with limits of its own."""
     budgets = ["1000M tokens/day", "1000000 usd/day"]
-    limits = {"passthrough": ["mine"], "budgets": budgets, "ratelimits": {"requests": "100/d"}}
+    rights = members_of("pass_through", passthrough=["mine"])
+    limits = {"budgets": budgets, "ratelimits": {"requests": "100/d"}, **rights}
     return {"reserve": "max", "client_keys": [{"name": name, "key": key_of(name), **limits} for name in names]}
 
 

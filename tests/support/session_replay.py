@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from providers.grammar import Judge, Verdict, judge
+from tests.support.features import has_feature
 from tests.support.harness import Gateway
 from tests.support.repository import ROOT
 from tests.support.websocket_client import Client
@@ -64,7 +65,13 @@ def searching_clients() -> list[str]:
 
 
 def _folders() -> list[str]:
-    return sorted(folder.name for folder in FOLDER.iterdir() if folder.is_dir())
+    """Return the names of the sessions that the gateway can serve."""
+    names = sorted(folder.name for folder in FOLDER.iterdir() if folder.is_dir())
+    return [name for name in names if has_feature("responses_websocket") or not _is_over_websocket(name)]
+
+
+def _is_over_websocket(client: str) -> bool:
+    return any("messages" in request for request in read_session(client))
 
 
 def issued_values(answer: Any) -> dict[str, list[str]]:

@@ -25,6 +25,7 @@ from gateway.serving.worker import serve
 from streams.errors import GatewayError
 from tests.support.certificates import LOOPBACK, Authority, Pair
 from tests.support.each_row import each_row
+from tests.support.features import rows_of
 from tests.support.harness import PATIENCE
 
 KEY = "sk-gw-alice-0123456789"
@@ -125,8 +126,9 @@ async def test_a_certificate_is_its_client_on_every_way_in(folder, name, also):
         status, body = await ask(port, folder.context(pair), "POST", "/v1/chat/completions", CHAT)  # past it
         assert status == 403
         assert f"the key '{name}' may not use" in body
-        status, _ = await ask(port, folder.context(pair), "GET", "/v1/responses", **upgrade())
-        assert status == 101
+        for path in rows_of("responses_websocket", "/v1/responses"):
+            status, _ = await ask(port, folder.context(pair), "GET", path, **upgrade())
+            assert status == 101
 
 
 async def test_a_key_of_this_gateway_outranks_the_certificate_and_any_other_does_not(folder):

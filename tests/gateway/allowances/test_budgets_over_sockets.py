@@ -435,6 +435,7 @@ def turns(port: int, number: int) -> list[dict[str, Any]]:
         return [client.ask("a", max_output_tokens=9, store=False)[-1] for _ in range(number)]
 
 
+@needs_feature("responses_websocket")
 async def test_turns_on_a_websocket_are_of_a_run_too():
     # A way in that went around all budgets: maximhq/bifrost#2873.
     async with providers(1) as [place], gateway(config([entry(place)], "0.035 usd/run")) as running:

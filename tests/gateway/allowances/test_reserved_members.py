@@ -12,6 +12,7 @@ from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import before, json_answer
+from tests.support.features import needs_feature
 from tests.support.multipart import KIND, multipart, part
 from tests.support.reserved import HEAD, LIMITED, UNITS, HeldProvider, Levels
 
@@ -130,6 +131,7 @@ async def test_lengths_that_are_not_stated_are_reserved(name):
             assert found == pytest.approx(dollars)
 
 
+@needs_feature("pass_through")
 @pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream", ""])
 async def test_pass_through_refuses_json_that_is_declared_as_something_else(kind):
     """Its reservation would be that of an empty request. Files may contain JSON."""
@@ -154,6 +156,7 @@ async def test_pass_through_refuses_json_that_is_declared_as_something_else(kind
                 assert len(provider.asked) - number == passes
 
 
+@needs_feature("files")
 @pytest.mark.parametrize(("member", "cost"), [({"seconds": "8"}, 0.08), ({}, 0.12)])
 async def test_a_new_video_is_billed_by_its_seconds(member, cost):
     """Those of the response count; without them, those of the request."""

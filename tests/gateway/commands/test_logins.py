@@ -12,6 +12,7 @@ from gateway.commands.clients import CLAUDE_WAITS, CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.logins import LOGINS
 from gateway.commands.running_gateways import ConnectOptions
+from tests.support.features import rows_of
 
 ROOT = "http://gw.example"
 PASSING = """\
@@ -101,7 +102,10 @@ def test_codex_keeps_its_login_and_its_model(home, monkeypatch, keyed):
     assert "sk-gateway" not in text
 
 
-@pytest.mark.parametrize(("name", "entry"), [("claude", "anthropic/*"), ("codex", "chatgpt/*"), ("gemini-cli", "code")])
+@pytest.mark.parametrize(
+    ("name", "entry"),
+    [("claude", "anthropic/*"), ("codex", "chatgpt/*"), *rows_of("pass_through", ("gemini-cli", "code"))],
+)
 def test_a_config_without_passthrough_auth_is_reported(home, capsys, name, entry):
     keyed = "version: v0.4.0\nmodel_providers: [{model: openai/gpt-5, access_key: $NOT_SET}]\n"
     configured(home, keyed)

@@ -11,7 +11,7 @@ import pytest
 
 from gateway.config.loading import ConfigError, load
 from tests.support.each_row import each_row
-from tests.support.features import members_of
+from tests.support.features import members_of, rows_of
 
 KEY = "sk-gw-0123456789-0123"
 VALID = {
@@ -25,7 +25,7 @@ VALID = {
     "model_aliases": {"fast": {"target": "openai/gpt-4o-mini"}},
     "client_groups": [{"name": "team"}],
     "client_keys": [{"name": "app", "key": KEY, "group": "team", "models": ["fast"]}],
-    "mcp_servers": [{"name": "git", "base_url": "http://127.0.0.1:8002/mcp"}],
+    **members_of("mcp", mcp_servers=[{"name": "git", "base_url": "http://127.0.0.1:8002/mcp"}]),
     "steps": [{"use": "pii", "name": "first"}],
     "budgets": ["5 usd/day"],
 }
@@ -74,8 +74,13 @@ TOPICS: dict[str, Change] = {
     "client_keys[].group: there is no group 'teem'": key("grouped", group="teem"),
     "client_keys[]: neither key nor sha256 is set": item("client_keys", name="keyless"),
     "client_keys[].models[]: 'gpt-13' is not a configured model": key("models", models=["gpt-13"]),
-    "client_keys[].mcp[]: there is no MCP server 'gti'": key("mcp", mcp=["gti"]),
-    "mcp_servers[].base_url: 'nowhere'": item("mcp_servers", name="hub", base_url="nowhere"),
+    **members_of(
+        "mcp",
+        **{
+            "client_keys[].mcp[]: there is no MCP server 'gti'": key("mcp", mcp=["gti"]),
+            "mcp_servers[].base_url: 'nowhere'": item("mcp_servers", name="hub", base_url="nowhere"),
+        },
+    ),
     **members_of(
         "people",
         **{
@@ -127,8 +132,13 @@ MORE: dict[str, Change] = {
     "client_keys[].ratelimits.requests: 'y'": item("client_keys", name="both", ratelimits={"requests": "y"}),
     "client_keys[].only[]: no entry matches 'yyy'": key("only", only=["yyy"]),
     "client_keys[].sha256: not a SHA-256 digest": item("client_keys", name="digest", sha256="xyz"),
-    "mcp_servers[].name: another server has the name git": item(
-        "mcp_servers", name="git", base_url="http://127.0.0.1:8009/mcp"
+    **members_of(
+        "mcp",
+        **{
+            "mcp_servers[].name: another server has the name git": item(
+                "mcp_servers", name="git", base_url="http://127.0.0.1:8009/mcp"
+            ),
+        },
     ),
     **members_of(
         "people",
@@ -221,7 +231,7 @@ def test_a_name_of_an_invalid_entry_is_not_reported_as_unknown(tmp_path, change,
     ("changes", "only"),
     [
         ((item("client_groups", nmae="new"), key("x", group="new")), {"client_groups[].name", "client_groups[].nmae"}),
-        ((text("mcp_servers", "new"), key("x", mcp=["new"])), {"mcp_servers[]"}),
+        *rows_of("mcp", ((text("mcp_servers", "new"), key("x", mcp=["new"])), {"mcp_servers[]"})),
         ((name("model_aliases", "new", 5), key("x", models=["new"])), {"model_aliases.new"}),
         ((item("client_keys", name="x", keey="k"),), {"client_keys[].keey"}),
         ((root("state_storage", {"type": "sqlte"}), root("stored_keys", True)), {"state_storage.type"}),

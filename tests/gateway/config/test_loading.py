@@ -134,9 +134,9 @@ prompt_caching: {enabled: true}
 routing: {session_ttl_seconds: 600}
 state_storage: {type: postgres, connection_string: "postgresql://u:$OPENAI_API_KEY@h/db"}
 overrides: {upstream_connect_timeout: 3s, disable_signals: true, novel: 1}
-tracing: {random_sampling: 100}
 ratelimits: [{model: gpt-4o, selector: {key: a, value: b}, limit: {tokens: 1, unit: minute}}]
-""",
+"""
+    + "".join(rows_of("tracing", "tracing: {random_sampling: 100}\n")),
     "agents beside the gateway": """
 version: v0.3.0
 agents: [{id: a, url: "http://localhost:1"}]

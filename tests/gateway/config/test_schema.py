@@ -114,7 +114,7 @@ FULL: dict[str, Any] = {
     "counters": {"type": "redis", "url": "redis://:$KEY@localhost"},
     "cors": ["https://app.example", "*"],
     "state_storage": {"type": "sqlite", "path": "/tmp/a", "ttl": "7d", "encryption_key": "A" * 43 + "="},
-    "tracing": {"random_sampling": 100, "endpoint": "http://localhost:4318"},
+    **members_of("tracing", tracing={"random_sampling": 100, "endpoint": "http://localhost:4318"}),
     **members_of("metrics", metrics={"open": True}),
     "steps": [
         {

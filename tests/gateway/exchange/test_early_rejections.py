@@ -11,6 +11,7 @@ import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.bare_provider import listening, response
+from tests.support.features import members_of
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.multipart import KIND, multipart, part
@@ -31,7 +32,7 @@ REQUESTS: dict[str, tuple[str, str, Any]] = {
     "responses": (PATHS["responses"], JSON, {"model": "mine", "input": TEXT}),
     "embeddings": ("/v1/embeddings", JSON, {"model": "mine", "input": TEXT}),
     "an upload": ("/v1/audio/transcriptions", KIND, FORM),
-    "a pass-through path": ("/mine/v1/anything", JSON, {"text": TEXT}),
+    **members_of("pass_through", passed=("/mine/v1/anything", JSON, {"text": TEXT})),
 }
 
 
@@ -49,8 +50,8 @@ async def refusing(status: int) -> AsyncIterator[InProcess]:
 
     async with listening(refuse) as url:
         entries = [
-            {"model": f"{model}/m", "name": name, "access_key": "k", "passthrough": True,
-             "base_url": url if name == "theirs" else f"{url}/v1"}
+            {"model": f"{model}/m", "name": name, "access_key": "k",
+             "base_url": url if name == "theirs" else f"{url}/v1", **members_of("pass_through", passthrough=True)}
             for model, name in (("openai", "mine"), ("anthropic", "theirs"), ("openai", "heard"))
         ]  # fmt: skip
         async with gateway({"version": "v0.3.0", "model_providers": entries}) as running:

@@ -25,6 +25,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
+from tests.support.features import members_of, rows_of
 from tests.support.in_process import InProcess, gateway
 from tests.support.relayed_requests import ASKED, body_of
 from tests.support.wire_clients import path_of
@@ -209,13 +210,16 @@ async def test_every_endpoint_that_is_no_conversation():
 
 
 OTHER_PATHS = (
-    ("GET", "/on-responses/v1/things"), ("GET", "/v1/responses/resp_1"), ("POST", "/v1/responses/compact"),
-    ("GET", "/v1/files/file_1?provider=on-responses"),
-)  # fmt: skip
+    ("GET", "/v1/responses/resp_1"),
+    ("POST", "/v1/responses/compact"),
+    *rows_of("pass_through", ("GET", "/on-responses/v1/things")),
+    *rows_of("files", ("GET", "/v1/files/file_1?provider=on-responses")),
+)
 
 
 async def test_every_other_path_that_sends_a_request_to_a_provider():
-    async with before_all(lambda asked: refusal(429), passthrough=True) as (served, provider):
+    passed = members_of("pass_through", passthrough=True)
+    async with before_all(lambda asked: refusal(429), **passed) as (served, provider):
         for method, path in OTHER_PATHS:
             with case((method, path)):
                 content = json.dumps({"model": "on-responses", "input": "Hi"}) if method == "POST" else None

@@ -13,6 +13,7 @@ import trio
 from tests.support.asgi_app import Client, eventually
 from tests.support.bare_provider import head, listening, read_request
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.in_process import InProcess, gateway
 from tests.support.settled import lines
 
@@ -171,6 +172,7 @@ async def test_a_client_that_leaves_during_hidden_thoughts_is_charged_for_them(p
     assert line["cost_grade"] == "estimated"  # the counts were not final
 
 
+@needs_feature("pass_through")
 @each_row("provider", STREAMS)
 async def test_pass_through_is_charged_for_the_reported_usage(provider):
     path = {"chat": "chat/completions", "messages": "messages", "gemini": "models/gemini:streamGenerateContent"}

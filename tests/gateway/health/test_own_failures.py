@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from tests.support.bare_provider import listening, read_request, response
+from tests.support.features import members_of, needs_feature
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.upstreams import Script, render
@@ -152,12 +153,14 @@ async def scene(
             content = {
                 "version": "v0.4.0",
                 "model_providers": [
-                    a.entry(api, "a", vendor=vendor, passthrough=True), b.entry(api, "b", vendor=vendor),
+                    a.entry(api, "a", vendor=vendor, **members_of("pass_through", passthrough=True)),
+                    b.entry(api, "b", vendor=vendor),
                 ],
                 "model_aliases": {"r": {"targets": ["a", "b"], "retries": {"attempts": 2, "wait": "1ms"}}},
             }  # fmt: skip
             if keys:
-                content["client_keys"] = [{"name": key[:3], "key": key, "passthrough": ["a"]} for key in keys]
+                rights = members_of("pass_through", passthrough=["a"])
+                content["client_keys"] = [{"name": key[:3], "key": key, **rights} for key in keys]
             running = await stack.enter_async_context(gateway(content))
             client = await stack.enter_async_context(
                 httpx2.AsyncClient(verify=False, trust_env=False, timeout=PATIENCE)
@@ -328,6 +331,8 @@ async def test_a_single_client_s_repeated_request_proves_nothing(keys):
         assert await at.ask(ANN, "Hi") == "a=ok"
 
 
+@needs_feature("realtime")
+@needs_feature("pass_through")
 @pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("keys", [(), (ANN,), (ANN, BOB)], ids=["no keys", "one key", "two keys"])
 @pytest.mark.parametrize("status", [403, 404, 429, 500])
@@ -344,6 +349,7 @@ async def test_a_passed_websocket_does_not_affect_its_targets_health(keys, statu
         assert at.a.asked == 13
 
 
+@needs_feature("pass_through")
 @pytest.mark.parametrize(("part", "path"), list(enumerate(["responses", "anything/else", "models/x"])))
 async def test_a_passed_request_does_not_affect_its_targets_health(part, path):
     async with scene(keys=()) as at:
@@ -396,6 +402,7 @@ async def test_requests_that_are_no_conversations_take_no_target_away(path, fail
         assert await at.ask(BOB, "Hi") == "a=ok"
 
 
+@needs_feature("responses_websocket")
 async def test_a_client_s_websocket_takes_no_target_from_another():
     """Responses over a WebSocket are requests like any other."""
     async with scene("responses") as at:

@@ -22,6 +22,7 @@ from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.shared.rows import LocalRows
 from streams.events import ErrorInfo, FailureReason
+from tests.support.features import needs_feature
 from tests.support.harness import PATIENCE
 from tests.support.in_process import gateway
 from tests.support.set_clock import SetClock
@@ -170,6 +171,7 @@ def test_bodies_are_compared_by_their_ends_and_length():
     assert fingerprint(b"") is None
 
 
+@needs_feature("realtime")
 @pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("status", [403, 404, 429, 500])
 @pytest.mark.parametrize("path", ["/v1/realtime?model=voice", "/v1/realtime?model=voice&intent=conversation"])

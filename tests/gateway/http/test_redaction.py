@@ -132,9 +132,15 @@ SECRET_SETTINGS: Final[dict[str, Any]] = {
             "sign_in": {"type": "azure", "tenant_id": "t", "client_id": "c", "client_secret": "secret-of-azure"},
         },
     ],
-    "mcp_servers": [{"name": "tools", "base_url": "https://mcp.example/mcp", "access_key": "secret-of-mcp-server"},
-        *rows_of("people", {"name": "own", "base_url": "https://mcp.example/own", "token_exchange": {
-            "token_url": "https://id.example/token", "client_id": "trigate", "client_secret": "secret-of-exchange"}})],
+    **members_of("mcp", mcp_servers=[
+        {"name": "tools", "base_url": "https://mcp.example/mcp", "access_key": "secret-of-mcp-server"},
+        *rows_of("people", *rows_of("mcp_sign_in", {
+            "name": "own", "base_url": "https://mcp.example/own",
+            "token_exchange": {
+                "token_url": "https://id.example/token", "client_id": "trigate", "client_secret": "secret-of-exchange",
+            },
+        })),
+    ]),
     "client_keys": [
         {"name": "ann", "key": "secret-of-ann-with-enough-length"},
         {"name": "bob", "keys": [{"key": "secret-of-bob-with-enough-length"}]},

@@ -28,6 +28,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
+from tests.support.features import needs_feature
 from tests.support.in_process import InProcess, gateway
 from tests.support.relayed_requests import ASKED, body_of
 from tests.support.settled import lines
@@ -155,6 +156,7 @@ async def test_no_log_line_has_what_another_endpoint_was_sent(caplog):
     no_secret_in(caplog.text)
 
 
+@needs_feature("realtime")
 async def test_no_log_line_contains_text_of_a_realtime_session(caplog):
     caplog.set_level(logging.INFO)
 

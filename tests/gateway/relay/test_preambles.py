@@ -7,6 +7,7 @@ from typing import Any
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
+from tests.support.features import needs_feature
 from tests.support.kept_clients import KEYS, run, serving
 from tests.support.multipart import KIND, multipart, part
 from tests.support.relayed_requests import ASKED, MULTIPART
@@ -57,6 +58,7 @@ async def test_a_form_to_which_a_model_is_added():
         assert first == multipart([part("model", b"gpt-image-1"), PICTURE])
 
 
+@needs_feature("files")
 @each_row(
     "parts",
     [
@@ -75,6 +77,7 @@ async def test_files(parts):
         assert first == multipart(parts)
 
 
+@needs_feature("files")
 async def test_a_file_of_a_container():
     async with serving("openai") as served:
         provider, client = served.providers["openai"], served.openai()
@@ -85,6 +88,7 @@ async def test_a_file_of_a_container():
         await sent(served.gateway, path, multipart([WAV]), provider, **head)
 
 
+@needs_feature("pass_through")
 async def test_forms_that_pass_through_for_a_key_with_models():
     keys = [{"name": "ann", "key": KEYS["a"], "models": ["mine"], "passthrough": ["mine"]}]
     async with before(answering, entry={"name": "mine", "passthrough": True}, client_keys=keys) as (served, provider):
@@ -94,6 +98,7 @@ async def test_forms_that_pass_through_for_a_key_with_models():
             assert first == multipart(parts)
 
 
+@needs_feature("realtime")
 async def test_the_beginning_of_a_call():
     offer = part("sdp", b"v=0\r\n")
     keys = [{"name": "ann", "key": KEYS["a"], "realtime": {"calls": True}}]

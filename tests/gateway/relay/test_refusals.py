@@ -11,6 +11,7 @@ from providers.endpoints.endpoint import STANDARD_PLACES
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import EndpointProvider, before, json_answer
+from tests.support.features import rows_of
 from tests.support.in_process import InProcess
 from tests.support.relayed_requests import ASKED, body_of
 
@@ -70,7 +71,7 @@ async def test_a_key_without_the_right_is_refused(limits, key, statuses, header)
         ("anthropic/claude-opus-5", "completions", "/v1/completions"),
         ("anthropic/claude-opus-5", "rerank", "/v1/rerank"),
         ("openai/gpt-image-1", "image_variations", "/v1/images/variations"),
-        ("openai/gpt-5", "image_generations", "/v1/videos"),  # the body is the same
+        *rows_of("files", ("openai/gpt-5", "image_generations", "/v1/videos")),  # the body is the same
     ],
 )
 async def test_a_provider_without_the_endpoint_receives_no_request(model, endpoint, path):

@@ -11,6 +11,7 @@ import trio
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, json_answer
+from tests.support.features import needs_feature
 from tests.support.in_process import InProcess
 from tests.support.multipart import KIND, multipart, part
 from tests.support.relayed_requests import ASKED, body_of
@@ -105,7 +106,13 @@ async def all_over(served: InProcess) -> None:
 
 @pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("kind", [None, *PIECES])
-@pytest.mark.parametrize(("model", "requests"), [(MODEL, RELAYED), ("openai/*", KEPT)], ids=["relayed", "kept"])
+@pytest.mark.parametrize(
+    ("model", "requests"),
+    [
+        pytest.param(MODEL, RELAYED, id="relayed"),
+        pytest.param("openai/*", KEPT, id="kept", marks=needs_feature("files")),
+    ],
+)
 async def test_before_the_first_byte_and_in_the_answer(model, requests, kind, caplog):
     """``None``: the provider says nothing."""
     caplog.set_level("INFO", "trigate")

@@ -26,6 +26,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
+from tests.support.features import members_of, rows_of
 from tests.support.in_process import InProcess, gateway
 from tests.support.multipart import KIND, multipart, part
 from tests.support.uploading import Upload
@@ -201,9 +202,12 @@ async def test_the_waiting_uploads_of_one_client_leave_half_of_the_disk_to_other
     [
         (PATH, KIND, False),
         ("/v1/images/edits", KIND, False),
-        ("/fast/any", KIND, False),
-        ("/fast/any", "audio/wav", False),
-        ("/fast/any", "audio/wav", True),
+        *rows_of(
+            "pass_through",
+            ("/fast/any", KIND, False),
+            ("/fast/any", "audio/wav", False),
+            ("/fast/any", "audio/wav", True),
+        ),
     ],
     every=3,
 )
@@ -215,10 +219,10 @@ async def test_uploads_to_a_slow_provider_count_as_memory(path, kind, limited):
 
     keys = [{"name": "first", "key": "key-of-first"}, {"name": "second", "key": "key-of-second"}]
     for key in keys:
-        key |= {"passthrough": ["fast"], **({"models": ["fast"]} if limited else {})}  # type: ignore[dict-item]
+        key |= {**members_of("pass_through", passthrough=["fast"]), **({"models": ["fast"]} if limited else {})}
     async with listening(never) as url:
         entry = {"model": "openai/gpt-image-1", "access_key": "k", **ENTRY, "base_url": f"{url}/v1"}
-        entry |= {"passthrough": True}
+        entry |= members_of("pass_through", passthrough=True)
         content = settings(entry) | {"client_keys": keys, "limits": {"bodies": "1MiB"}}
         async with gateway(content) as served:
             shares = served.service.admission.shares

@@ -17,6 +17,7 @@ from gateway.upstream.slots import NOBODY, ConcurrencyLimit, Slot
 from streams.errors import GatewayError
 from tests.support.asgi_app import eventually
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, events, json_answer, settings
+from tests.support.features import needs_feature
 from tests.support.harness import config, provider
 from tests.support.in_process import InProcess, gateway
 from tests.support.websocket_caller import calling
@@ -170,6 +171,7 @@ def test_the_refusal_names_the_share_and_blames_no_target():
     assert shares.refused["upstream_connections"] == 1
 
 
+@needs_feature("realtime")
 async def test_open_sessions_of_one_key_leave_connections_for_others():
     async def silent(peer: Peer) -> None:
         await peer.accept()

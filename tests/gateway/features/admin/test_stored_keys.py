@@ -18,6 +18,7 @@ import yaml
 from click.testing import CliRunner
 
 from gateway.__main__ import main
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, free_port, provider, running
 from tests.support.websocket_client import Client
@@ -118,6 +119,7 @@ def test_a_key_works_within_a_second_and_fails_a_second_after_revocation(place):
     assert place.lets_in(BOSS)
 
 
+@needs_feature("responses_websocket")
 def test_a_websocket_continues_while_others_get_keys_and_ends_when_its_own_is_revoked(place):
     key = place.change("add", "listener")
     with Client.connect(place.gateways[0].port, headers={"authorization": f"Bearer {key}"}) as client:

@@ -177,6 +177,7 @@ def test_a_broken_body_at_a_deployment_is_the_clients_mistake(gateway, body):
         assert gateway.request("POST", f"{AZURE}/{endpoint}", body, BEARER).status == 400
 
 
+@needs_feature("pass_through")
 def test_an_entry_with_pass_through_keeps_its_prefix(settings, mock):
     entry = provider("anthropic/claude-sonnet-4-5", mock.url, name="anthropic", passthrough=True)
     own = {**settings, "model_providers": [*settings["model_providers"], entry], "compatibility": ["litellm"]}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, before, events, json_answer
-from tests.support.features import has_feature
+from tests.support.features import has_feature, members_of, rows_of
 from tests.support.in_process import InProcess
 from tests.support.kept_clients import run, serving
 from tests.support.metrics_page import Numbers
@@ -89,14 +89,17 @@ def streamed(asked: ReceivedRequest) -> ScriptedAnswer:
     [
         ("/v1/responses/resp_1", lambda asked: json_answer(RESPONSE)),
         ("/v1/responses/resp_1?stream=true", streamed),
-        ("/mine/responses/resp_1", lambda asked: json_answer(RESPONSE)),
-        ("/mine/responses/resp_1?stream=true", streamed),
+        *rows_of(
+            "pass_through",
+            ("/mine/responses/resp_1", lambda asked: json_answer(RESPONSE)),
+            ("/mine/responses/resp_1?stream=true", streamed),
+        ),
     ],
 )
 async def test_responses_that_a_provider_keeps_count_where_they_were_made(
     path: str, answer: Callable[[ReceivedRequest], ScriptedAnswer]
 ):
-    entry = {"name": "mine", "speaks": ["responses"], "passthrough": True, **PRICE}
+    entry = {"name": "mine", "speaks": ["responses"], **members_of("pass_through", passthrough=True), **PRICE}
     async with before(answer, "openai/gpt-5", entry) as (served, _):
         lines = SettledLines(served)
         for _ in range(TIMES):

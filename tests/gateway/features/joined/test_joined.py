@@ -14,6 +14,7 @@ from tests.support import websocket_client
 from tests.support.asgi_app import eventually
 from tests.support.bare_provider import listening
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.in_process import InProcess, gateway
 from tests.support.settled_lines import SettledLines
 from tests.support.step_gateway import SIGNING_KEY
@@ -151,6 +152,7 @@ async def test_clients_of_every_api_join_their_answers(api, form):
             assert stage.provider.calls == 1
 
 
+@needs_feature("responses_websocket")
 async def test_a_websocket_joins_the_answer_of_one_that_has_ended():
     """openai/codex#41340: it has ended, so it counts as no open websocket."""
     async with staged(limits={"in_flight": 1, "per_client": {"websockets": 1}}) as stage:

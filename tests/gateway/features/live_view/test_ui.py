@@ -240,6 +240,7 @@ def test_the_live_view_lists_only_models_that_the_client_may_use(configured):
     ]
 
 
+@needs_feature("responses_websocket")
 @needs_feature("metrics")
 @pytest.mark.process
 def test_an_open_live_view_ends_when_its_key_expires(configured):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.browser import Page, browsing, needs_chromium
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Wire, config, free_port, post, provider, refusing_port
 from tests.support.upstreams import JSON, PATHS, Raw, Script, Upstream, fake_upstream
@@ -117,6 +118,7 @@ def test_a_prompt_is_read_where_the_operator_shows_it(page, upstream):
         assert page.complaints == []
 
 
+@needs_feature("responses_websocket")
 def test_the_prompt_of_a_turn_over_a_websocket_is_kept_too(upstream):
     with gateway_thread(config([place("m", upstream.url)], ui_prompts=True)) as process:
         upstream.script(Script(text="Rain."))

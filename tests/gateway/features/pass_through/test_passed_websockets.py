@@ -9,11 +9,14 @@ from typing import Any
 import trio
 
 from tests.support.asgi_app import eventually
+from tests.support.features import needs_feature
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
+
+pytestmark = needs_feature("realtime")
 
 KEY, OTHER = "ann-key-0123456789-0123456789", "bob-key-0123456789-0123456789"
 

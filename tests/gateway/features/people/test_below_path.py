@@ -80,10 +80,10 @@ def published(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         place = stack.enter_context(http_server(_Provider))
         entries = [
             {"model": "gemini/gemini-x", "price": "free", "access_key": "k", "base_url": f"http://{place}/v1beta"},
-            {"model": "openai/m-1", "price": "free", "name": "mine", "access_key": "k", "passthrough": True,
-             "base_url": f"http://{place}/v1"},
+            {"model": "openai/m-1", "price": "free", "name": "mine", "access_key": "k",
+             "base_url": f"http://{place}/v1", **members_of("pass_through", passthrough=True)},
         ]  # fmt: skip
-        ci = {"name": "ci", "key": "key-of-ci-0123456789abcdef", "passthrough": ["mine"]}
+        ci = {"name": "ci", "key": "key-of-ci-0123456789abcdef", **members_of("pass_through", passthrough=["mine"])}
         people = stack.enter_context(
             people_gateway(
                 tmp_path_factory.mktemp("people"),
@@ -163,11 +163,13 @@ def test_a_program_signs_in(published):
 
 def test_links_and_redirects_for_programs_are_below_the_path(published):
     start = {"x-goog-upload-protocol": "resumable", "x-goog-upload-command": "start"}
-    begun = published.send("POST", "/upload/v1beta/files", headers=start, json={"file": {}})
-    assert begun.status_code == 200, begun.text
-    assert begun.headers["x-goog-upload-url"].startswith(f"{published.url}/upload/v1beta/files?")
-    passed = published.send("GET", "/mine/models")
-    assert (passed.status_code, passed.headers["location"]) == (307, f"{BASE}/mine/elsewhere?a=1")
+    for path in rows_of("files", "/upload/v1beta/files"):
+        begun = published.send("POST", path, headers=start, json={"file": {}})
+        assert begun.status_code == 200, begun.text
+        assert begun.headers["x-goog-upload-url"].startswith(f"{published.url}{path}?")
+    for path in rows_of("pass_through", "/mine/models"):
+        passed = published.send("GET", path)
+        assert (passed.status_code, passed.headers["location"]) == (307, f"{BASE}/mine/elsewhere?a=1")
     unknown = published.send("POST", "/v2/nowhere", json={})
     assert unknown.status_code == 404
     assert f"the base URL is {published.url}/v1 for OpenAI's clients" in unknown.text
@@ -178,9 +180,10 @@ def test_conversations_and_websockets_work(published):
     for path in ("/v1/chat/completions", "/v1/messages", "/chat/completions"):
         found = published.send("POST", path, json={**body, "max_tokens": 9})
         assert found.status_code == 200, found.text
-    with Wire.connect(published.proxy.port) as wire:
-        wire.send(handshake(f"{BASE}/v1/responses", CI))
-        assert wire.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
+    for path in rows_of("responses_websocket", f"{BASE}/v1/responses"):
+        with Wire.connect(published.proxy.port) as wire:
+            wire.send(handshake(path, CI))
+            assert wire.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
 
 
 @needs_feature("live_view")

@@ -11,6 +11,7 @@ from gateway.endpoints.health import ALIVE, READY, ROOT
 from gateway.features.people import key_sets
 from tests.support.cases import case
 from tests.support.every_route import ServedRoute, ordinary_request, served_routes, settings
+from tests.support.features import rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, Gateway, Wire
 from tests.support.oidc import OidcProvider, open_provider
@@ -90,26 +91,24 @@ def test_each_route_rejects_what_is_no_persons_token(people_routes: PeopleRoutes
             assert people_routes.send(route, token, f"127.8.{number % 250}.1")[0] == status
 
 
-HANDSHAKES = {
-    "responses": ("/v1/responses", {"authorization": "Bearer TOKEN"}),
-    "realtime": ("/v1/realtime?model=on-openai", {"authorization": "Bearer TOKEN"}),
-    "realtime in a browser": (
-        "/v1/realtime?model=on-openai",
-        {"sec-websocket-protocol": "realtime, openai-insecure-api-key.TOKEN"},
+HANDSHAKES = (
+    *rows_of("responses_websocket", ("/v1/responses", {"authorization": "Bearer TOKEN"})),
+    *rows_of(
+        "realtime",
+        ("/v1/realtime?model=on-openai", {"authorization": "Bearer TOKEN"}),
+        ("/v1/realtime?model=on-openai", {"sec-websocket-protocol": "realtime, openai-insecure-api-key.TOKEN"}),
+        ("/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent?key=TOKEN", {}),
     ),
-    "live": (
-        "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent?key=TOKEN",
-        {},
-    ),
-}
+)
 """Paths and headers of websocket handshakes."""
 
 
-@pytest.mark.parametrize("kind", HANDSHAKES)
-def test_a_websocket_waits_for_the_judgement_of_a_token(people_routes: PeopleRoutes, kind: str):
+@pytest.mark.parametrize(("path", "headers"), HANDSHAKES)
+def test_a_websocket_waits_for_the_judgement_of_a_token(
+    people_routes: PeopleRoutes, path: str, headers: dict[str, str]
+):
     statuses = []
     for token in (people_routes.new_token(), "invented-0123456789", people_routes.identity.token(exp=1000)):
-        path, headers = HANDSHAKES[kind]
         with Wire.connect(people_routes.gateway.port) as wire:
             sent = {name: value.replace("TOKEN", token) for name, value in headers.items()}
             wire.send(handshake(path.replace("TOKEN", token), sent))

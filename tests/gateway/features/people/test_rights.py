@@ -24,6 +24,7 @@ from gateway.stores.database import Session
 from gateway.stores.record_tables import RightsTables
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.harness import eventually, provider
 from tests.support.people import MODEL, PATHS, PeopleSetup, issuer, people_gateway
 from tests.support.websocket_client import Client
@@ -120,6 +121,7 @@ def test_a_block_ends_every_credential_until_it_is_removed(stored):
     assert [stored.status(one) for one in credentials] == [200] * 3, "no session was stored, so none has ended"
 
 
+@needs_feature("responses_websocket")
 def test_a_block_completes_running_requests_and_closes_only_that_persons_websockets(stored):
     ada, bob = stored.people.token(sub="ada"), stored.people.token(sub="bob")
     sockets = [Client.connect(stored.people.gateway.port, {"authorization": f"Bearer {one}"}) for one in (ada, bob)]
@@ -142,6 +144,7 @@ def test_a_block_completes_running_requests_and_closes_only_that_persons_websock
             one.wire.close()
 
 
+@needs_feature("responses_websocket")
 @pytest.mark.parametrize("lost", ["session", "own key"])
 def test_websockets_of_a_lost_credential_close_also_after_many_changes(stored, lost):
     now, sub = time.time(), f"many-{lost.split()[0]}"

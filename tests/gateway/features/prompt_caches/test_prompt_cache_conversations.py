@@ -11,7 +11,7 @@ import pytest
 import gateway.features.prompt_caches.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
 from tests.support.cached_prompts import mark_end, tool_of, user_item
 from tests.support.cached_talks import ENTRIES, RULES, CachedTalk, Turn, entries, long_text, set_caches
-from tests.support.features import needs_feature
+from tests.support.features import needs_feature, rows_of
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, provider
 from tests.support.upstreams import JSON, PATHS, Raw
@@ -73,7 +73,7 @@ def stream_of(response: dict[str, Any]) -> Raw:
     return Raw(200, (("content-type", "text/event-stream"),), tuple(pieces))
 
 
-@pytest.fixture(params=["http", "websocket"])
+@pytest.fixture(params=["http", *rows_of("responses_websocket", "websocket")])
 def send(request, running, upstream) -> Iterator[Send]:
     """Return a function that sends a turn, to which the provider responds as given, and returns its log line."""
     known = len(running.log)

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.features.realtime.meter import MAX_REQUESTED, MAX_UNREQUESTED, TOO_MANY_UNREQUESTED
 from tests.support.asgi_app import eventually
+from tests.support.features import members_of, rows_of
 from tests.support.in_process import InProcess
 from tests.support.realtime_sessions import BEARER, PATH, PRICE, VOICE, budget_levels, serve_sessions
 from tests.support.settled import lines
@@ -50,14 +51,15 @@ ORDERS = {
 def served(
     talk: Talk, budget: str = "1 usd/day"
 ) -> contextlib.AbstractAsyncContextManager[tuple[InProcess, WebSocketServer]]:
-    entry = {**VOICE, "passthrough": True, "price": PRICE}
-    return serve_sessions(talk, entry, key={"budgets": [budget], "passthrough": ["voice"]})
+    entry = {**VOICE, **members_of("pass_through", passthrough=True), "price": PRICE}
+    rights = members_of("pass_through", passthrough=["voice"])
+    return serve_sessions(talk, entry, key={"budgets": [budget], **rights})
 
 
 @pytest.mark.sample(17, by="turns")
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("asked", [True, False])
-@pytest.mark.parametrize("path", [PATH, "/voice/realtime?model=gpt-realtime"])
+@pytest.mark.parametrize("path", [PATH, *rows_of("pass_through", "/voice/realtime?model=gpt-realtime")])
 async def test_an_answer_is_booked_once(order, asked, path):
     number, said = ORDERS[order]
 

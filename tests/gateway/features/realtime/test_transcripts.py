@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from tests.support.asgi_app import eventually
+from tests.support.features import members_of, rows_of
 from tests.support.in_process import InProcess
 from tests.support.realtime_sessions import BEARER, PATH, PRICE, VOICE, budget_levels, serve_sessions
 from tests.support.settled_lines import logged_exchanges
@@ -17,7 +18,7 @@ from tests.support.websocket_server import Peer, Talk, WebSocketServer
 
 DONE = "conversation.item.input_audio_transcription.completed"
 FAILED = "conversation.item.input_audio_transcription.failed"
-PATHS = [PATH, "/voice/realtime?model=gpt-realtime"]
+PATHS = [PATH, *rows_of("pass_through", "/voice/realtime?model=gpt-realtime")]
 SETTINGS = {
     "type": "session.update",
     "session": {"audio": {"input": {"transcription": {"model": "gpt-4o-transcribe"}}}},
@@ -28,7 +29,8 @@ AUDIO = {"type": "input_audio_buffer.append", "audio": "QUJD" * 100_000}
 def serve_transcripts(
     talk: Talk, **key: Any
 ) -> contextlib.AbstractAsyncContextManager[tuple[InProcess, WebSocketServer]]:
-    return serve_sessions(talk, {**VOICE, "passthrough": True, "price": PRICE}, key={"passthrough": ["voice"], **key})
+    entry = {**VOICE, **members_of("pass_through", passthrough=True), "price": PRICE}
+    return serve_sessions(talk, entry, key={**members_of("pass_through", passthrough=["voice"]), **key})
 
 
 def transcript_event(item: str, tokens: int = 50_000) -> dict[str, Any]:

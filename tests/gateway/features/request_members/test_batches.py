@@ -5,8 +5,11 @@ from typing import Any
 
 import msgspec
 
+from tests.support.features import needs_feature
 from tests.support.kept_clients import CLIENTS, KEYS, Served, with_gateway
 from tests.support.kept_provider import form
+
+pytestmark = needs_feature("files")
 
 MEMBERS = {"default": {"temperature": 0.2}, "max": {"max_tokens": 40}, "drop": ["user"], "system": {"before": "FIRST"}}
 CLIENT = [{**CLIENTS[0], "request": {"system": {"after": "LAST"}, "set": {"top_p": 0.5}}}, *CLIENTS[1:]]

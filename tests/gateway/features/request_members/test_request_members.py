@@ -328,6 +328,7 @@ def test_a_compaction_has_no_settings_that_its_endpoint_rejects(gateway, upstrea
         assert (sent["temperature"], sent["top_p"], sent["max_completion_tokens"]) == (0.5, 0.5, 9)
 
 
+@needs_feature("responses_websocket")
 def test_a_turn_over_a_websocket_has_the_same_members(gateway, upstream):
     upstream.script(Script("one"), Script("two"))
     with Client.connect(gateway.port, {"authorization": f"Bearer {KEYS['member']}"}) as client:

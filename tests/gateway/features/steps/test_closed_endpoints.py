@@ -10,6 +10,7 @@ import pytest
 from gateway.features.steps.endpoints import CHECKED_ENDPOINTS, CHECKED_ROUTES, PARTS_BY_ENDPOINT
 from providers.endpoints.endpoint import ENDPOINTS
 from tests.support.each_row import each_row
+from tests.support.features import members_of, needs_feature, rows_of
 from tests.support.harness import Reply, provider
 from tests.support.relay_rows import ROUTES, SESSION_PATHS
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
@@ -36,9 +37,10 @@ OPEN = ("nobody", "reports", "passes", "chats", "finished")
 def gateway(upstream, tmp_path_factory):
     steps = own_steps(STEPS, "./steps.py:check")
     keys = client_keys((*STEPS, "nobody"))
-    entry = {**provider("openai/m", upstream.url + "/v1", ["chat"], name="m"), "passthrough": True}
-    servers = [{"name": "files", "base_url": upstream.url + "/mcp"}]
-    more = {"client_keys": keys, "steps": steps, "mcp_servers": servers}
+    passed = members_of("pass_through", passthrough=True)
+    entry = {**provider("openai/m", upstream.url + "/v1", ["chat"], name="m"), **passed}
+    servers = members_of("mcp", mcp_servers=[{"name": "files", "base_url": upstream.url + "/mcp"}])
+    more = {"client_keys": keys, "steps": steps, **servers}
     with step_gateway(tmp_path_factory.mktemp("steps"), [entry], CODE, **more) as served:
         yield served
 
@@ -102,6 +104,7 @@ def test_a_step_for_definitions_of_tools_does_not_concern_files(gateway):
     assert b"unchecked_endpoint" not in ask(gateway, "tools", "GET", "/v1/files").body
 
 
+@needs_feature("pass_through")
 def test_a_passed_path_is_closed(gateway, upstream):
     upstream.seen.clear()
     assert b"unchecked_endpoint" in ask(gateway, "all", "POST", "/m/v1/anything").body
@@ -115,7 +118,8 @@ UPGRADE = {
 SESSIONS = [path.replace("<id>", "x1") for path in SESSION_PATHS]
 
 
-@each_row("path", [*SESSIONS, "/m/v1/realtime"])
+@needs_feature("realtime")
+@each_row("path", [*SESSIONS, *rows_of("pass_through", "/m/v1/realtime")])
 def test_every_session_over_a_websocket_is_closed(gateway, upstream, path):
     upstream.seen.clear()
     reply = ask(gateway, "all", "GET", path + "?model=m", **UPGRADE)
@@ -124,6 +128,7 @@ def test_every_session_over_a_websocket_is_closed(gateway, upstream, path):
     assert b"unchecked_endpoint" not in ask(gateway, "nobody", "GET", path + "?model=none", **UPGRADE).body
 
 
+@needs_feature("mcp")
 @each_row("method", ["POST", "GET", "DELETE"])
 def test_an_mcp_server_is_closed(gateway, upstream, method):
     upstream.seen.clear()

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
+from tests.support.features import rows_of
 
 CODE = """
 from contextlib import asynccontextmanager
@@ -81,7 +82,8 @@ SIGNED = "signing_key: AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
          ["stored turns contain the values that masks hide"], []),
         (MASK, f"{HEAD}{SIGNED}", [], ["masks change with each restart"]),
         (JUDGE, HEAD, [], ["no step checks [a-z_, ]*(passthrough|mcp)"]),
-        (JUDGE, f"{PASSING}{SERVERS}", ["no step checks [a-z_, ]*passthrough, mcp"], []),
+        *rows_of("pass_through", (JUDGE, PASSING, ["no step checks [a-z_, ]*passthrough"], [])),
+        *rows_of("mcp", (JUDGE, f"{HEAD}{SERVERS}", ["no step checks [a-z_, ]*mcp"], [])),
         ("  - {use: './steps.py:judge', parts: [system]}\n", HEAD, ["checks [a-z_, ]*live", "checks [a-z_, ]*realtime"],
          ["no step checks [a-z_, ]*embeddings"]),
         *((f"  - {{use: './steps.py:judge', {more}}}\n", HEAD, [], [CLOSED])

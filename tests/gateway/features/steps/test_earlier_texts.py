@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.features import rows_of
 from tests.support.harness import eventually, provider
 from tests.support.step_gateway import bearer, client_keys, step_gateway
 from tests.support.upstreams import Script
@@ -111,7 +112,10 @@ def over_a_websocket(gateway, client: str, forget: Any) -> None:
             previous = {"previous_response_id": events[-1]["response"]["id"]}
 
 
-WAYS: Final = (after_a_response, with_references, in_a_conversation, in_a_thread, over_a_websocket)
+WAYS: Final = (
+    after_a_response, with_references, in_a_conversation, in_a_thread,
+    *rows_of("responses_websocket", over_a_websocket),
+)  # fmt: skip
 
 
 @pytest.mark.sample(11, by="turns")

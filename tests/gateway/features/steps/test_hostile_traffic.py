@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.growing_streams import STREAMS as GROWING_STREAMS
 from tests.support.growing_streams import wire
@@ -248,6 +249,7 @@ def file_of_blank_lines() -> tuple[str, bytes, str]:
     return upload(line(0) + b"\n" * 1_000_000)
 
 
+@needs_feature("files")
 @pytest.mark.sample(3, by="place")
 @pytest.mark.slow
 @pytest.mark.parametrize("make", [batch_of_many_requests, file_of_many_lines, file_of_blank_lines])

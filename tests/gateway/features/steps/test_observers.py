@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Wire, eventually, exchanges, free_port, post, provider, refusing_port
 from tests.support.observed_steps import APIS, ask, observer, record_of, records_in, settings_for, short_batches
@@ -171,6 +172,7 @@ def test_a_client_that_leaves_has_a_record_with_the_text_so_far(gateway, upstrea
     assert text_of("chat", record["response"].encode(), stream=False).startswith("one")
 
 
+@needs_feature("responses_websocket")
 def test_each_turn_of_a_websocket_has_a_record(gateway, upstream, folder):
     upstream.script(Script(text="first"), Script(text="second"))
     before = len(exchanges(gateway.log))

@@ -12,6 +12,7 @@ from providers.responses.compaction import SUMMARY_INTRODUCTION, summary
 from tests.support import word_steps
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, json_answer
+from tests.support.features import needs_feature
 from tests.support.settled_lines import SettledLines
 from tests.support.upstreams import Script, render
 from tests.support.websocket_caller import calling
@@ -135,6 +136,7 @@ async def turn(caller: Any, text: str) -> list[dict[str, Any]]:
     return events
 
 
+@needs_feature("responses_websocket")
 async def test_a_refused_request_over_a_websocket_is_an_error_event_and_the_connection_continues():
     async with (
         with_steps(step(at=["request"]), entry={"speaks": ["responses"]}) as (served, provider),

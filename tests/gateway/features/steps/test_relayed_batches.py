@@ -14,10 +14,13 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
+from tests.support.features import needs_feature
 from tests.support.in_process import gateway
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled_lines import SettledLines
 from tests.support.word_gateway import gateway_with_steps, step
+
+pytestmark = needs_feature("files")
 
 PROMPT: Final = "about falcon-12 now"
 ANSWER: Final = "it is falcon-77 today"

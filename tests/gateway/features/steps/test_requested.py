@@ -34,8 +34,8 @@ REQUESTS: Final[dict[str, tuple[str, str, Any]]] = {
         "POST", "/v1/audio/transcriptions",
         {"files": {"file": ("a.wav", b"RIFF", "audio/wav")}, "data": {"model": "m-1", "prompt": "falcon-12"}},
     ),
-    "files": ("GET", "/v1/files", {}),
-    "pass-through": ("GET", "/openai/v1/anything", {}),
+    **members_of("files", files=("GET", "/v1/files", {})),
+    **members_of("pass_through", passed=("GET", "/openai/v1/anything", {})),
     "chat": (
         "POST", "/v1/chat/completions",
         {"json": {"model": "m-1", "messages": [{"role": "user", "content": "falcon-12"}]}},
@@ -62,7 +62,7 @@ async def serving(*steps: dict[str, Any]):
             {"model": "openai/m-1", "name": name, "access_key": "k", "base_url": f"{provider.url}/v1"}
             for name in ("m-1", "always", "other")
         ]
-        entries[0]["passthrough"] = True
+        entries[0] |= members_of("pass_through", passthrough=True)
         more = {"steps": list(steps)} if steps else {}
         content = {**settings(*entries), **members_of("client_routing", client_routing=["litellm"]), **more}
         async with gateway(content) as served:

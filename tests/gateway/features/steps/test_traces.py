@@ -6,12 +6,15 @@ import json
 import pytest
 import yaml
 
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import exchanges, free_port
 from tests.support.observed_steps import APIS, ask, settings_for
 from tests.support.otlp_collector import Collector, serve_collector
 from tests.support.step_gateway import placeholder_of
 from tests.support.upstreams import Script, ToolCall
+
+pytestmark = needs_feature("tracing")
 
 PATTERNS = {"patterns": {"bird": "osprey-[0-9]+"}}
 

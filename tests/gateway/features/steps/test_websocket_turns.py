@@ -10,11 +10,14 @@ from typing import Any, Final
 import pytest
 
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.harness import Gateway, eventually, provider
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.step_providers import BASES, CODE, VENDORS
 from tests.support.upstreams import Script
 from tests.support.websocket_client import TERMINAL, Client, lines
+
+pytestmark = needs_feature("responses_websocket")
 
 WAITING: Final = """
 from pathlib import Path

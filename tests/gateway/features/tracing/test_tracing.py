@@ -226,6 +226,7 @@ def test_an_attempt_next_to_another_one_has_its_own_times(gateway, upstream, by_
     assert [len(collector.children(one, "stream")) for one in (first, second)] == [0, 1]
 
 
+@needs_feature("responses_websocket")
 def test_each_answer_over_a_websocket_is_an_exchange_of_its_client(gateway, upstream, collector):
     upstream.script(ANSWER, ANSWER)
     trace = TRACE[::-1]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import config, provider
 from tests.support.session_replay import Replay, read_session, searching_clients
@@ -11,6 +12,7 @@ from tests.support.session_replay import Replay, read_session, searching_clients
 PAGE = b"https://news.example/1"
 
 
+@needs_feature("responses_websocket")
 def test_there_are_sessions_of_both():
     assert searching_clients() == ["claude-search", "codex-search"]
 
