@@ -103,7 +103,7 @@ ARROWS: Final = {
     "gateway.lifespan": "exchange open_features serving stores",
     "gateway.relay": """
         access config endpoints exchange http ledger providers.apis providers.catalog providers.endpoints
-        providers.neutral request routing seams serving streaming upstream""",
+        providers.errors providers.neutral request routing seams serving streaming upstream""",
     "gateway.websockets": "exchange http providers.apis serving",
     "gateway.viewing": "access config http providers.catalog",
     "gateway.processes": "serving",

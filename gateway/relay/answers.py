@@ -10,6 +10,7 @@ from gateway.http.response import JSON_HEADERS
 from gateway.streaming.lane import WEB_PAGE, too_large
 from providers.apis import CODECS
 from providers.endpoints.media_tokens import read_usage
+from providers.errors.failures import read_event_failure
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, Usage
 from streams.sse import SSE
@@ -30,6 +31,9 @@ BODY_HEADERS: Final = ("content-type", "content-disposition", "content-length", 
                        "etag", "last-modified")  # fmt: skip
 """Response headers about the body, passed on with an unchanged body."""
 
+
+_FAILED: Final = frozenset(("error", "type", "request_id", "message", "code", "status", "detail"))
+"""Members of a response that is only an error. Others, such as a video that failed, are objects with one."""
 
 UNBUFFERED_HEADERS: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
@@ -140,10 +144,10 @@ class ApiUsageReader(ResponseReader):
 class PassedAnswer(AnswerFilter):
     """A filter that returns the response unchanged, whole events at a time, while ``reading`` reads it.
 
-    ``hides`` returns whether to leave out an event, given its data: the gateway alone requested it. No endpoint returns
-    a web page, so one is a failure unless ``passes_pages``."""
+    ``hides`` returns whether to leave out an event, given its data: the gateway alone requested it. A web page,
+    and an error with a success status, are failures unless ``passes_failures``."""
 
-    passes_pages = False
+    passes_failures = False
 
     def __init__(self, reading: ResponseReader, event_limit: int, hides: Callable[[bytes], bool] | None = None) -> None:
         self._hides = hides
@@ -160,7 +164,7 @@ class PassedAnswer(AnswerFilter):
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = next((value for name, value in headers if name == "content-type"), "").lower()
-        if kind.startswith("text/html") and not self.passes_pages:
+        if kind.startswith("text/html") and not self.passes_failures:
             raise GatewayError.of(WEB_PAGE)
         self._is_streamed = SSE.matches_type(kind)
         if self._is_streamed:
@@ -183,6 +187,8 @@ class PassedAnswer(AnswerFilter):
     def close(self) -> bytes:
         if not self._is_streamed:
             if self._parts is not None and (value := decode_json(b"".join(self._parts))) is not None:
+                if not self.passes_failures:
+                    _check_success(value)
                 self._reading.read_whole(value)
             self._reading.close(streamed=False)
             return b""
@@ -197,6 +203,12 @@ class PassedAnswer(AnswerFilter):
         self._reading.read_event(*parsed)
         self._is_hidden = self._hides is not None and self._hides(parsed[1])
         return b"" if self._is_hidden else raw
+
+
+def _check_success(value: object) -> None:
+    """Raise ``GatewayError`` for a response that has an error and nothing else."""
+    if isinstance(value, dict) and value.get("error") and value.keys() <= _FAILED:
+        raise GatewayError.of(read_event_failure(value))
 
 
 class HeldAnswer(AnswerFilter):

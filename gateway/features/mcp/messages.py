@@ -306,7 +306,7 @@ def _without_keys(received: Headers, passed: Headers) -> Headers:
 class _McpAnswer(PassedAnswer):
     """A filter of a server's response with the headers in ``passed``. Failed calls cost nothing."""
 
-    passes_pages = True
+    passes_failures = True
 
     def __init__(self, bill: Bill, passed: HeaderNames, event_limit: int) -> None:
         super().__init__(_NoUsage(), event_limit)

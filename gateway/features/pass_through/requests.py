@@ -204,7 +204,7 @@ def _with_dearest_model(target: Target, models: Iterable[str]) -> Target:
 class _PassThroughAnswer(PassedAnswer):
     """A filter of the response of ``target`` below ``base``, which makes redirects lead to the gateway or fail."""
 
-    passes_pages = True
+    passes_failures = True
 
     def __init__(self, api: Api, event_limit: int, target: Target, base: SplitResult, name: str) -> None:
         super().__init__(ApiUsageReader(api), event_limit)

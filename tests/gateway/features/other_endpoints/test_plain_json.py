@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import pytest
+
 from tests.support.endpoint_provider import ScriptedAnswer, endpoint_provider, json_answer, settings
 from tests.support.features import needs_feature
 from tests.support.in_process import gateway
 from tests.support.settled_lines import SettledLines
 
 MODERATED = {"id": "modr-1", "model": "omni-moderation-2024", "results": [{"flagged": False, "categories": {}}]}
+PAGE = ScriptedAnswer((b"<!doctype html><title>Sign in</title>",), headers=(("content-type", "text/html"),))
 
 
 def _entry(url: str, model: str, **more: Any) -> dict[str, Any]:
@@ -38,9 +41,9 @@ async def test_moderations_without_a_model_mean_the_one_that_is_made_for_them():
                 assert not line.get("usage_estimated")
 
 
-async def test_a_web_page_is_a_failure_at_every_endpoint():
+@pytest.mark.parametrize("answer", [PAGE, json_answer({"error": {"message": "boom", "type": "server_error"}})])
+async def test_a_page_and_an_error_with_status_200_are_failures_at_every_endpoint(answer):
     """A wrong ``base_url`` often leads to a program's pages, with status 200."""
-    page = ScriptedAnswer((b"<!doctype html><title>Sign in</title>",), headers=(("content-type", "text/html"),))
     bodies = {
         "/v1/moderations": {"model": "openai/x", "input": "x"},
         "/v1/embeddings": {"model": "openai/x", "input": "x"},
@@ -50,7 +53,7 @@ async def test_a_web_page_is_a_failure_at_every_endpoint():
         "/v1/score": {"model": "vllm/x", "text_1": "x", "text_2": "y"},
         "/v1/rerank": {"model": "vllm/x", "query": "x", "documents": ["y"]},
     }
-    async with endpoint_provider(lambda asked: page) as provider:
+    async with endpoint_provider(lambda asked: answer) as provider:
         entries = [_entry(f"{provider.url}/v1", f"{name}/*") for name in ("openai", "vllm")]
         async with gateway(settings(*entries)) as served:
             lines = SettledLines(served)
@@ -58,7 +61,7 @@ async def test_a_web_page_is_a_failure_at_every_endpoint():
                 found = await served.post(path, json=body)
                 (line,) = await lines.next(1)
                 assert (found.status_code, line["ended"]) == (502, "upstream_error"), (path, found.text)
-                assert "<!doctype" not in found.text
+                assert "error" in found.json()
             assert len(provider.asked) == len(bodies)
 
 
