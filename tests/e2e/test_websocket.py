@@ -11,7 +11,7 @@ import pytest
 from providers.neutral.tool_names import STRICT, short_name
 from providers.responses.tools import is_own_id
 from tests.support.apis import OLDER
-from tests.support.features import needs_feature
+from tests.support.features import needs_feature, rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
@@ -440,7 +440,9 @@ def test_a_websocket_key_authenticates_and_its_client_is_logged(locked, upstream
     assert lines(locked, client, 1)[0]["client"] == KEYS[key]
 
 
-@pytest.mark.parametrize("path", ["/v1/responses", "/v1/responses/", "/v1//responses", "/v1/realtime/"])
+@pytest.mark.parametrize(
+    "path", ["/v1/responses", "/v1/responses/", "/v1//responses", *rows_of("realtime", "/v1/realtime/")]
+)
 def test_a_page_of_another_origin_gets_no_websocket_however_it_spells_the_path(gateway, path):
     assert upgrade(gateway, path, origin="https://evil.example").startswith(b"HTTP/1.1 403 ")
 

@@ -12,7 +12,7 @@ from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import before, json_answer
-from tests.support.features import needs_feature
+from tests.support.features import members_of, needs_feature
 from tests.support.multipart import KIND, multipart, part
 from tests.support.reserved import HEAD, LIMITED, UNITS, HeldProvider, Levels
 
@@ -111,9 +111,14 @@ def form(*fields: tuple[str, bytes]) -> Mapping[str, Any]:
 
 
 LENGTHS: Final[Mapping[str, tuple[str, Mapping[str, Any], float, float]]] = {
-    "a film of a stated length": ("/v1/videos", json_request({"prompt": "A cat", "seconds": 12}), 0.12, 0.12),
-    "a film": ("/v1/videos", json_request({"prompt": "A cat"}), 0.04, 0.12),
-    "a form for a film, its length after the file": ("/v1/videos", form(("seconds", b"8")), 0.08, 0.08),
+    **members_of(
+        "files",
+        **{
+            "a film of a stated length": ("/v1/videos", json_request({"prompt": "A cat", "seconds": 12}), 0.12, 0.12),
+            "a film": ("/v1/videos", json_request({"prompt": "A cat"}), 0.04, 0.12),
+            "a form for a film, its length after the file": ("/v1/videos", form(("seconds", b"8")), 0.08, 0.08),
+        },
+    ),
     "a document": ("/v1/ocr", json_request({"document": {"document_url": "https://x"}}), 30, 3000),
     "pages of a document": ("/v1/ocr", json_request({"document": {"document_url": "x"}, "pages": [1, 2]}), 6, 6),
     "ranges of pages": ("/v1/ocr", json_request({"document": {"document_url": "x"}, "pages": ["0-999"]}), 30, 3000),

@@ -142,10 +142,10 @@ def test_a_lead_takes_no_name_of_a_revoked_client_of_another_group(shared):
 
 
 def test_a_lead_gets_no_key_of_a_client_with_more_rights_than_it_may_give(shared):
-    body = leads_key(foreign_ids=True)
+    body = leads_key(limits={"in_flight": 100_000})
     assert shared.call("setup-2", "PUT", "/admin/v1/keys/strong", body).status == 201
     rotated = shared.call("lead", "POST", "/admin/v1/keys/strong/rotate", {})
-    assert (rotated.status, rotated.json["error"]["param"]) == (403, "foreign_ids")
+    assert (rotated.status, rotated.json["error"]["param"]) == (403, "limits.in_flight")
     assert shared.call("setup-2", "POST", "/admin/v1/keys/strong/rotate", {}).status == 200
 
 
