@@ -14,6 +14,7 @@ VARIABLES = {
 }  # fmt: skip
 
 
+@needs_feature("steps")
 @needs_feature("request_members")
 @needs_feature("model_lists")
 @each_row("api", OLDER)

@@ -241,13 +241,16 @@ CHAT = "/v1/chat/completions"
         (CHAT, (), 124),
         ("/v1/messages", (), 136),
         ("/v1/responses", (), 138),
-        (CHAT, ON_REQUESTS, 124),
-        (CHAT, ({"use": "pii", "at": ["response"], "action": "mask"},), 177),
-        (CHAT, ({"use": "pii", "at": ["response"], "action": "refuse"},), 176),
-        (CHAT, ({"use": "pii", "at": ["response"], "action": "report"},), 172),
-        (CHAT, ON_RESPONSES, 176),
-        ("/v1/messages", ON_RESPONSES, 179),
-        ("/v1/responses", ON_RESPONSES, 184),
+        *rows_of(
+            "steps",
+            (CHAT, ON_REQUESTS, 124),
+            (CHAT, ({"use": "pii", "at": ["response"], "action": "mask"},), 177),
+            (CHAT, ({"use": "pii", "at": ["response"], "action": "refuse"},), 176),
+            (CHAT, ({"use": "pii", "at": ["response"], "action": "report"},), 172),
+            (CHAT, ON_RESPONSES, 176),
+            ("/v1/messages", ON_RESPONSES, 179),
+            ("/v1/responses", ON_RESPONSES, 184),
+        ),
     ],
 )
 async def test_an_event_of_a_slow_stream(provider, path, steps, calls):
@@ -272,9 +275,12 @@ async def test_an_event_of_a_slow_stream(provider, path, steps, calls):
     [
         ({}, 1165),
         ({"cors": ["https://app.example"]}, 1170),
-        ({"steps": ON_REQUESTS}, 1375),
-        ({"steps": [{"use": "pii", "at": ["response"], "action": "mask"}]}, 1360),
-        ({"steps": [{"use": "pii", "at": ["response"], "action": "report"}]}, 1355),
+        *rows_of(
+            "steps",
+            ({"steps": ON_REQUESTS}, 1375),
+            ({"steps": [{"use": "pii", "at": ["response"], "action": "mask"}]}, 1360),
+            ({"steps": [{"use": "pii", "at": ["response"], "action": "report"}]}, 1355),
+        ),
     ],
 )
 async def test_a_small_request(provider, more, calls):

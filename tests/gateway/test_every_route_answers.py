@@ -18,6 +18,7 @@ from tests.support.every_route import (
     send_to_route,
     served_routes,
 )
+from tests.support.features import members_of
 from tests.support.harness import Gateway
 from tests.support.hostile_bodies import EVENTS, HostileAnswer, HostileBody
 from tests.support.set_answer import SetAnswer
@@ -59,7 +60,7 @@ def bodies_by_part() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
-    with before_set_answer(steps=STEPS) as served:
+    with before_set_answer(**members_of("steps", steps=STEPS)) as served:
         yield served
 
 

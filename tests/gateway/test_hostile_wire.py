@@ -14,7 +14,7 @@ import trio
 from tests.support.asgi_app import eventually
 from tests.support.bare_provider import listening
 from tests.support.every_route import ROUTES_KEY, ServedRoute, ordinary_request, served_routes, settings
-from tests.support.features import has_feature
+from tests.support.features import has_feature, rows_of
 from tests.support.harness import PATIENCE
 from tests.support.hostile_wire import HostileWire
 from tests.support.in_process import gateway
@@ -32,13 +32,16 @@ PAUSES: Final = (0, 0.001, 0.005, 0.02, 0.1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [STEPS, pytest.param([], marks=pytest.mark.soak)], ids=["steps", "no steps"])
+@pytest.mark.parametrize("steps", [*rows_of("steps", STEPS), pytest.param([], marks=pytest.mark.soak)], ids=str)
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 12))])
 async def test_nothing_of_random_traffic_stays(seed, steps, caplog):
     caplog.set_level(logging.INFO, "trigate")
     dice = random.Random(seed)
     provider = HostileWire(random.Random(seed))
-    async with listening(provider.serve) as url, gateway(settings(url, 9, **LIMITS, steps=steps)) as served:
+    async with (
+        listening(provider.serve) as url,
+        gateway(settings(url, 9, **LIMITS, **({"steps": steps} if steps else {}))) as served,
+    ):
         port = int(served.url.rpartition(":")[2])
         async with trio.open_nursery() as nursery:
             for client in range(CLIENTS):

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from gateway.config.loading import Config, from_mapping
+from tests.support.features import needs_feature
 from tests.support.in_process import gateway
 from tests.support.large_files import file_with_keys, large_file
 from tests.support.loop_steps import loop_steps
@@ -59,6 +60,7 @@ def time_to_hash(keys: str) -> float:
     return time.thread_time() - began
 
 
+@needs_feature("steps")
 async def test_the_code_of_a_step_is_imported_outside_the_event_loop(tmp_path):
     """It may import a library that takes seconds."""
     new = step_config(tmp_path, "  - {name: slow, use: ./steps.py:check, at: [request]}", SLOW_IMPORT)

@@ -14,7 +14,7 @@ import pytest
 from configfile.document import MAX_BYTES
 from tests.support.command_line import COMMAND, environment, invoke, running_command
 from tests.support.each_row import each_row
-from tests.support.features import rows_of
+from tests.support.features import needs_feature, rows_of
 from tests.support.harness import START_SECONDS, eventually
 
 UNENFORCED = """version: v0.3.0
@@ -114,6 +114,7 @@ def test_the_file_of_another_gateway_is_recognised(tmp_path, command):
 BAD = UNENFORCED + "fallbacks: [a]\nzzz: 1\nguardrails: {a: b}\ndrian: 5s\n"
 
 
+@needs_feature("steps")
 @pytest.mark.process
 def test_a_table_has_the_width_of_the_terminal(tmp_path):
     narrow, wide = (on_a_terminal("steps", cwd=tmp_path, columns=width)[1] for width in (60, 200))
@@ -179,6 +180,7 @@ OF_THE_MACHINE = [
 OF_CODE = ("there is no kind", "importing", "there is no file", "has no label")
 
 
+@needs_feature("steps")
 @pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("words", "mistakes"),

@@ -176,7 +176,7 @@ async def test_a_targets_exhausted_budget_moves_on_to_the_next(api):
             assert (await ask(running, "paid", api=api)).status_code == 402
 
 
-CHECKED: dict[str, Any] = {"steps": [{"use": "pii", "at": ["request", "response"], "action": "report"}]}
+CHECKED: dict[str, Any] = members_of("steps", steps=[{"use": "pii", "at": ["request", "response"], "action": "report"}])
 CACHED = members_of("answer_cache", cache={"ttl": "1h"})
 QUEUED = {"ratelimits": {"concurrent": 4}, "queue": {"size": 9, "wait": "10s"}}
 

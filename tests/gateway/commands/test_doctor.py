@@ -8,7 +8,7 @@ import pytest
 from gateway.commands import tables
 from gateway.commands.doctor import run
 from gateway.commands.probing import FEATURES, PROBES
-from tests.support.features import members_of
+from tests.support.features import members_of, needs_feature
 from tests.support.harness import config, provider, refusing_port
 from tests.support.quick_yaml import dump_yaml
 from tests.support.upstreams import Raw, Script, ToolCall, data, fake_upstream
@@ -47,6 +47,7 @@ def doctor(tmp_path, capsys, monkeypatch):
     return examine
 
 
+@needs_feature("steps")
 @pytest.mark.parametrize(
     ("use", "says"),
     [

@@ -26,7 +26,7 @@ VALID = {
     "client_groups": [{"name": "team"}],
     "client_keys": [{"name": "app", "key": KEY, "group": "team", "models": ["fast"]}],
     **members_of("mcp", mcp_servers=[{"name": "git", "base_url": "http://127.0.0.1:8002/mcp"}]),
-    "steps": [{"use": "pii", "name": "first"}],
+    **members_of("steps", steps=[{"use": "pii", "name": "first"}]),
     "budgets": ["5 usd/day"],
 }
 Change = Callable[[dict[str, Any]], object]
@@ -87,9 +87,14 @@ TOPICS: dict[str, Change] = {
             "issuers[].audience: the list is empty": item("issuers", **{**ISSUER, "name": "i", "audience": []}),
         },
     ),
-    "steps[].use: missing": item("steps", name="second"),
-    "steps[].for.models[]: 'gpt-14' is not a configured model": item(
-        "steps", use="pii", name="third", **{"for": {"models": ["gpt-14"]}}
+    **members_of(
+        "steps",
+        **{
+            "steps[].use: missing": item("steps", name="second"),
+            "steps[].for.models[]: 'gpt-14' is not a configured model": item(
+                "steps", use="pii", name="third", **{"for": {"models": ["gpt-14"]}}
+            ),
+        },
     ),
     "state_storage.type: 'sqlte'": root("state_storage", {"type": "sqlte"}),
     "counters.url: type redis needs a url": root("counters", {"type": "redis"}),
@@ -152,10 +157,15 @@ MORE: dict[str, Change] = {
             ),
         },
     ),
-    "steps[].for.entries[]: no name in model_providers matches 'xxx'": item(
-        "steps", use="pii", name="fourth", **{"for": {"entries": ["xxx"]}}
+    **members_of(
+        "steps",
+        **{
+            "steps[].for.entries[]: no name in model_providers matches 'xxx'": item(
+                "steps", use="pii", name="fourth", **{"for": {"entries": ["xxx"]}}
+            ),
+            "steps[].with.colour: unknown key": item("steps", use="pii", name="fifth", **{"with": {"colour": 1}}),
+        },
     ),
-    "steps[].with.colour: unknown key": item("steps", use="pii", name="fifth", **{"with": {"colour": 1}}),
     "stored_keys: 'x'": root("stored_keys", "x"),
     "timeouts.idle: 'x'": root("timeouts", {"idle": "x"}),
     "log_level: 'loud'": root("log_level", "loud"),

@@ -21,7 +21,7 @@ from gateway.config.settings import Config
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.features import describes_all_features, members_of
+from tests.support.features import describes_all_features, members_of, rows_of
 from tests.support.harness import ROOT
 from tests.support.places import value_at
 
@@ -116,34 +116,37 @@ FULL: dict[str, Any] = {
     "state_storage": {"type": "sqlite", "path": "/tmp/a", "ttl": "7d", "encryption_key": "A" * 43 + "="},
     **members_of("tracing", tracing={"random_sampling": 100, "endpoint": "http://localhost:4318"}),
     **members_of("metrics", metrics={"open": True}),
-    "steps": [
-        {
-            "use": "./steps.py:check",
-            "name": "own",
-            "at": ["request", "response"],
-            "action": {"email": "mask", "key": "refuse"},
-            "for": {
-                "clients": ["*", "!bob"],
-                "groups": ["team"],
-                "models": ["fast"],
-                "entries": ["f*"],
-                "endpoints": ["chat"],
-                "on_request": False,
+    **members_of(
+        "steps",
+        steps=[
+            {
+                "use": "./steps.py:check",
+                "name": "own",
+                "at": ["request", "response"],
+                "action": {"email": "mask", "key": "refuse"},
+                "for": {
+                    "clients": ["*", "!bob"],
+                    "groups": ["team"],
+                    "models": ["fast"],
+                    "entries": ["f*"],
+                    "endpoints": ["chat"],
+                    "on_request": False,
+                },
+                "with": {"a": {"b": ["$KEY"]}, "c": {"file": "secret.txt"}},
+                "hold": 64,
+                "parts": ["user", "tool_results"],
+                "latest": True,
+                "restore": True,
+                "deadline": "2s",
+                "concurrent": 8,
+                "unchecked": "pass",
+                "refusal": {"as": "stop", "message": "No."},
             },
-            "with": {"a": {"b": ["$KEY"]}, "c": {"file": "secret.txt"}},
-            "hold": 64,
-            "parts": ["user", "tool_results"],
-            "latest": True,
-            "restore": True,
-            "deadline": "2s",
-            "concurrent": 8,
-            "unchecked": "pass",
-            "refusal": {"as": "stop", "message": "No."},
-        },
-        {"use": "guards.acme:Guard.check", "action": "report", "for": "on_request", "hold": "nothing"},
-        {"use": "pii", "with": {"labels": ["email"]}},
-        {"use": "http", "with": {"url": "https://guard.internal", "key": "$KEY"}},
-    ],
+            {"use": "guards.acme:Guard.check", "action": "report", "for": "on_request", "hold": "nothing"},
+            {"use": "pii", "with": {"labels": ["email"]}},
+            {"use": "http", "with": {"url": "https://guard.internal", "key": "$KEY"}},
+        ],
+    ),
 }
 LEGACY: dict[str, Any] = {
     "version": "0.1-beta",
@@ -288,8 +291,11 @@ def test_the_schema_accepts_everything_that_check_accepts(content):
         ({"model_providers": [{"model": "gpt-4o"}]}, "a model without a provider"),
         ({"model_providers": [None]}, "an empty item"),
         ({"llm_providers": [{"model": "openai/gpt-4o"}]}, "both names of one list"),
-        ({"steps": [{"use": "pii", "with": {"lables": ["email"]}}]}, "an unknown setting of a kind of step"),
-        ({"steps": [{"use": "http"}]}, "a service without a URL"),
+        *rows_of(
+            "steps",
+            ({"steps": [{"use": "pii", "with": {"lables": ["email"]}}]}, "an unknown setting of a kind of step"),
+            ({"steps": [{"use": "http"}]}, "a service without a URL"),
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

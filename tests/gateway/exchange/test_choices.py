@@ -15,7 +15,7 @@ from tests.support.endpoint_provider import (
     events,
     json_answer,
 )
-from tests.support.features import members_of
+from tests.support.features import members_of, rows_of
 from tests.support.gemini_answers import call, text
 from tests.support.in_process import InProcess, gateway
 
@@ -125,7 +125,12 @@ STEPS = [{"use": "pii", "at": ["request", "response"], "action": "report"}]
 
 @each_row(
     ("api", "stream", "settings"),
-    [(api, stream, settings) for api in ("chat", "gemini") for stream in (False, True) for settings in ({}, STEPS)],
+    [
+        (api, stream, settings)
+        for api in ("chat", "gemini")
+        for stream in (False, True)
+        for settings in ({}, *rows_of("steps", STEPS))
+    ],
 )
 async def test_a_failure_in_the_other_form_goes_to_the_next_target(api, stream, settings):
     """The client got a 400 about the number of choices, because only one choice can change its form."""
@@ -156,7 +161,8 @@ async def test_a_failure_in_the_other_form_goes_to_the_next_target(api, stream, 
             for name, one in (("a", first), ("b", second))
         ]
         off = members_of("metrics", metrics=False)
-        content = {"version": "v0.4.0", "model_providers": entries, "steps": settings or [], **off}
+        content = {"version": "v0.4.0", "model_providers": entries, **off}
+        content |= {"steps": settings} if settings else {}
         async with gateway({**content, "model_aliases": {"r": {"targets": ["a", "b"]}}}) as served:
             for _ in range(1 if stream else 3):
                 answered = await served.post(path, json=body)

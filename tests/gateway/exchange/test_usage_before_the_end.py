@@ -13,7 +13,7 @@ import trio
 from tests.support.asgi_app import Client, eventually
 from tests.support.bare_provider import head, listening, read_request
 from tests.support.each_row import each_row
-from tests.support.features import needs_feature
+from tests.support.features import needs_feature, rows_of
 from tests.support.in_process import InProcess, gateway
 from tests.support.settled import lines
 
@@ -107,7 +107,12 @@ def settings(url: str, steps: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     ]  # fmt: skip
     whole = [{**entry, "access_key": "k", "price": PRICE} for entry in entries]
     keys = [{"name": "one", "key": KEY}]
-    return {"version": "v0.3.0", "model_providers": whole, "client_keys": keys, "steps": list(steps)}
+    return {
+        "version": "v0.3.0",
+        "model_providers": whole,
+        "client_keys": keys,
+        **({"steps": list(steps)} if steps else {}),
+    }
 
 
 def passing(url: str) -> dict[str, Any]:
@@ -155,13 +160,13 @@ def check_reported(line: dict[str, Any]) -> None:
 
 @each_row("path", ["/v1/chat/completions", "/v1/messages"])
 @each_row("provider", STREAMS, every=2)
-@each_row("steps", [[], STEPS])
+@each_row("steps", [[], *rows_of("steps", STEPS)])
 async def test_a_client_that_leaves_after_the_last_word_is_charged_for_the_reported_usage(path, provider, steps):
     check_reported(await line_of(partial(settings, steps=steps), path, provider, after=END))
 
 
 @each_row("provider", ["each", "messages", "gemini"])
-@each_row("steps", [[], STEPS])
+@each_row("steps", [[], *rows_of("steps", STEPS)])
 async def test_a_client_that_leaves_during_hidden_thoughts_is_charged_for_them(provider, steps):
     """No content has gone to the client, so the attempt is not committed."""
     line = await line_of(partial(settings, steps=steps), "/v1/messages", provider, "think")

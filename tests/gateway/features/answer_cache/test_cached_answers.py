@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from gateway.stores.memory import MemoryStore
-from tests.support.features import has_feature
+from tests.support.features import has_feature, needs_feature
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 from tests.support.metrics_page import Numbers
 from tests.support.settled_lines import SettledLines
@@ -393,6 +393,7 @@ async def refuse_third(check: Check) -> list[Finding]:
     return [Finding("any", check.passages[0], 0, 1)]
 
 
+@needs_feature("steps")
 async def test_an_answer_that_arrived_while_a_hedge_tried_its_cached_one_is_used():
     BEGUN[:] = [trio.Event() for _ in range(4)]
     step = {"use": f"{__name__}:refuse_third", "name": "third", "at": ["response"], "action": "refuse"}

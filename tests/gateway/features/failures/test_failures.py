@@ -33,6 +33,7 @@ from streams.events import ErrorInfo
 from tests.support.command_line import COMMAND, environment
 from tests.support.command_line import invoke as trigate
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     START_SECONDS,
@@ -190,6 +191,7 @@ def test_a_providers_long_words_are_cut_without_a_part_of_a_key(gateway, upstrea
     assert len(failure["message"]) == len(failure["errors"][0]["body"]) == SHOWN
 
 
+@needs_feature("steps")
 def test_a_step_that_cannot_check_a_providers_words_hides_them(tmp_path, upstream):
     step = {"use": "./steps.py:broken", "action": "mask", "at": ["response"]}
     entry = provider("openai/up", upstream.url, ["chat"], name="m")
@@ -200,6 +202,7 @@ def test_a_step_that_cannot_check_a_providers_words_hides_them(tmp_path, upstrea
         assert b"the model is tired" not in found.body
 
 
+@needs_feature("steps")
 @each_row(("size", "is_kept"), [(100, True), (2 * STREAMED, False)])
 def test_a_running_stream_holds_no_large_request_that_a_step_may_hide(tmp_path, upstream, size, is_kept):
     step = {"use": "regex", "action": "refuse", "at": ["during"], "with": {"patterns": {"word": "falcon-[0-9]+"}}}
@@ -215,6 +218,7 @@ def test_a_running_stream_holds_no_large_request_that_a_step_may_hide(tmp_path, 
         assert (failure["request"] is not None) is is_kept
 
 
+@needs_feature("steps")
 @each_row("action", ["mask", "refuse"])
 def test_a_step_leaves_only_what_it_does_not_hide(tmp_path, upstream, action):
     step = {"use": "regex", "action": action, "with": {"patterns": {"word": "falcon-[0-9]+"}}}
@@ -255,6 +259,7 @@ def test_a_client_with_many_requests_takes_no_room_of_others(size):
     assert left == [*range(2 * most + 1, 3 * most)]
 
 
+@needs_feature("steps")
 @each_row("at", [(), ("request",), ("request", "response")])
 def test_each_providers_words_are_its_own(tmp_path, at):
     """Also while two attempts run at the same time, and after steps, which let observers see the words at the end."""

@@ -99,6 +99,7 @@ async def test_a_repeated_request_joins_the_answer_that_its_client_has_left(firs
             await stage.has_kept(0)
 
 
+@needs_feature("steps")
 @pytest.mark.parametrize("ends", [True, False])
 async def test_an_answer_that_steps_check_is_kept_past_its_last_event(ends, monkeypatch):
     """Also if the end of its body arrives later; but not if it never arrives."""

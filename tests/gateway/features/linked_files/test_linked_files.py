@@ -14,6 +14,7 @@ from gateway.features.linked_files.links import links_in
 from gateway.relay import public_addresses
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature, rows_of
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Reply, config, provider, request
 from tests.support.http_servers import QuietHandler, http_server
@@ -223,6 +224,7 @@ def test_only_public_addresses_are_requested(address, public):
     assert public_addresses.is_public(address) is public
 
 
+@needs_feature("steps")
 def test_steps_check_the_contents(files, authority, reachable):
     """Also if the client has a budget, which is reserved before the steps."""
     url, _ = files
@@ -277,7 +279,7 @@ WORDS_STEP = {"name": "words", "use": "regex", "with": {"patterns": {"bird": r"f
     [
         {"budgets": ["100 tokens/day"]},
         {"budgets": ["1500 tokens/day"]},  # for the text, not for a picture
-        {"budgets": ["100 tokens/day"], "steps": [WORDS_STEP]},
+        *rows_of("steps", {"budgets": ["100 tokens/day"], "steps": [WORDS_STEP]}),
     ],
 )
 @pytest.mark.parametrize("target", ["converse", "gemini", "chat"])
@@ -308,10 +310,10 @@ def test_a_rate_of_requests_limits_downloads_also_if_they_fail(files, authority,
     asked.clear()
 
 
-@pytest.mark.parametrize("steps", [[], [WORDS_STEP]])
-def test_the_usage_of_the_provider_is_charged_and_nothing_else(steps, files, authority, reachable):
+@pytest.mark.parametrize("more", [{}, *rows_of("steps", {"steps": [WORDS_STEP]})])
+def test_the_usage_of_the_provider_is_charged_and_nothing_else(more, files, authority, reachable):
     url, asked = files
-    with serving(authority, "converse", steps=steps, budgets=["500000 tokens/day"]) as (gateway, upstream):
+    with serving(authority, "converse", **more, budgets=["500000 tokens/day"]) as (gateway, upstream):
         left = []
         for file in ("/r.pdf", "/missing.pdf", "/r.pdf"):
             upstream.script(Script("Fine."))
@@ -337,11 +339,11 @@ def test_images_at_the_server_of_the_provider_need_no_public_address(files, auth
                 assert reply.status == status, reply.body
 
 
-@pytest.mark.parametrize("steps", [[], [WORDS_STEP]])
-def test_a_target_that_cannot_have_the_files_does_not_end_the_request(steps, files, authority, reachable):
+@pytest.mark.parametrize("more", [{}, *rows_of("steps", {"steps": [WORDS_STEP]})])
+def test_a_target_that_cannot_have_the_files_does_not_end_the_request(more, files, authority, reachable):
     """Also if the client has a budget, which is reserved before such targets are removed."""
     url, asked = files
-    more = {"model_aliases": {"both": {"targets": ["one", "m"]}}, "budgets": ["500000 tokens/day"], "steps": steps}
+    more = {**more, "model_aliases": {"both": {"targets": ["one", "m"]}}, "budgets": ["500000 tokens/day"]}
     with fake_upstream() as upstream:
         images = {"inline": True}
         entries = [provider("gemini/m", f"{upstream.url}/v1", ["chat"], name="m", images=images),

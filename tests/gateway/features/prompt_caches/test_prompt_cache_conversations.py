@@ -271,6 +271,7 @@ def changing(check: Check) -> list[Finding]:
 '''
 
 
+@needs_feature("steps")
 @pytest.mark.parametrize("api_and_model", [("messages", "sonnet"), ("chat", "gpt")])
 def test_a_mask_that_differs_in_each_turn_is_the_steps(mock, tmp_path: Path, api_and_model):
     """C47: the client's own prompt is unchanged; ``at`` names the step."""

@@ -189,6 +189,7 @@ def test_without_texts_the_view_says_so_and_keeps_none(mock):
     assert "difference" not in told
 
 
+@needs_feature("steps")
 def test_a_masked_value_is_shown_masked(mock):
     """S58: the texts are those after the masks of steps."""
     port = free_port()
@@ -202,6 +203,7 @@ def test_a_masked_value_is_shown_masked(mock):
     assert "falcon-17" not in json.dumps(told)
 
 
+@needs_feature("steps")
 def test_a_step_that_may_hide_a_part_later_keeps_the_text_out(mock):
     port = free_port()
     steps = [{"use": "regex", "action": "refuse", "at": ["during"], "with": {"patterns": {"project": "falcon-[0-9]+"}}}]

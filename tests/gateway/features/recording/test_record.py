@@ -23,6 +23,7 @@ from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from providers.recordings import RecordedExchange, read_recording
 from streams import event_stream
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
@@ -166,6 +167,7 @@ def test_a_key_in_a_url_is_never_returned(recorder, api):
     assert b"[redacted]" in recorder.of(id)["provider"][1].response  # and the fixture looks into all files, and the log
 
 
+@needs_feature("steps")
 @pytest.mark.parametrize("at", ["request", "during"])
 @pytest.mark.parametrize("form", ["error", "stop"])
 def test_a_refused_request_is_recorded_with_masks_and_without_its_provider(upstream, tmp_path, at, form):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.support.features import rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
 from tests.support.upstreams import Raw
@@ -42,14 +43,14 @@ def stream_of_choices() -> Raw:
     return Raw(200, (("content-type", "text/event-stream"),), (*pieces, b"data: [DONE]\n\n"))
 
 
-@pytest.fixture(scope="module", params=[[], MASK], ids=["no steps", "mask"])
+@pytest.fixture(scope="module", params=[{}, *rows_of("steps", {"steps": MASK})], ids=str)
 def gateway(upstream, request):
     two = {"set": {"n": 2}}
     entries = [
         provider("up/chat", f"{upstream.url}/v1", ["chat"], name="chat", request=two),
         provider("gemini/m", f"{upstream.url}/v1beta", ["gemini"], name="gemini", request=two),
     ]
-    with gateway_thread(config(entries, steps=request.param)) as running:
+    with gateway_thread(config(entries, **request.param)) as running:
         yield running
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, free_port, provider
 from tests.support.upstreams import Script
@@ -45,6 +46,7 @@ def gateway(upstream, tmp_path_factory) -> Iterator[Gateway]:
         yield running
 
 
+@needs_feature("steps")
 @pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("api", ALL)
 def test_steps_see_no_text_of_the_operator_and_members_survive_a_mask(gateway, upstream, api):

@@ -179,6 +179,7 @@ def test_only_a_share_is_sampled_and_only_what_has_no_effects():
     assert second.seen == []
 
 
+@needs_feature("steps")
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_second_target_gets_what_the_steps_have_left(stream):
     steps = [

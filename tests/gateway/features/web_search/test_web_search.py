@@ -15,6 +15,7 @@ from gateway.features.web_search.origin import SearchOrigin
 from gateway.features.web_search.services import Domains
 from gateway.stores.memory import MemoryStore
 from tests.support.bare_provider import listening
+from tests.support.features import needs_feature
 from tests.support.harness import PATIENCE, ROOT
 from tests.support.live_objects import live_objects
 from tests.support.scripts import Script, Tokens, ToolCall
@@ -502,6 +503,7 @@ async def test_usage_that_a_provider_does_not_report_is_estimated():
         assert line["cost_grade"] == "estimated"
 
 
+@needs_feature("steps")
 @pytest.mark.parametrize("action", ["mask", "refuse"])
 @pytest.mark.parametrize("stream", [False, True])
 async def test_steps_see_results_before_the_model_and_the_client(stream, action):
@@ -525,6 +527,7 @@ async def test_steps_see_results_before_the_model_and_the_client(stream, action)
             assert line["cost_usd"] == pytest.approx(0.005 + 100e-6 + 10 * 10e-6, abs=1e-12), line
 
 
+@needs_feature("steps")
 async def test_restored_values_are_restored_in_each_turn():
     """The model and the service have a placeholder, the client its own word, observers the placeholder."""
     steps = [{"use": "tests.support.word_steps:words", "name": "words", "action": "mask", "restore": True}]

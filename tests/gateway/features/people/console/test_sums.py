@@ -12,6 +12,7 @@ import pytest
 
 from gateway.viewing.money import short_dollar_text
 from tests.support.apis import question
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Reply, config, eventually, provider
 from tests.support.people import Answering
@@ -154,6 +155,7 @@ def test_the_overview_adds_up_the_days_of_the_page(accounts: Accounts):
     assert f"{amount}</title>" in page
 
 
+@needs_feature("live_view")
 @pytest.mark.parametrize("keys", [[], [{"name": "me", "key": CI}]], ids=["without keys", "with one key"])
 def test_one_person_has_a_page(tmp_path, keys):
     """The usage by model, run and project, and the root's limits with their use: no other client spends."""
