@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.allowances.budgets import named_run
+from gateway.http.headers import Headers
+from gateway.http.redaction import redact_own
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.request.sessions import named_session
@@ -30,15 +32,15 @@ def run_of(client_request: ClientRequest, incoming: Incoming) -> str | None:
     Return ``None`` without any of these. Raises ``GatewayError`` (400) for an invalid name."""
     headers = dict(client_request.headers)
     header = headers.get(HEADER)
-    name = _session_name(headers, incoming) if header is None else _check_name(header)
+    name = _session_name(headers, incoming) if header is None else _check_name(header, client_request.headers)
     return None if name is None else named_run(client_request.client, name)
 
 
-def _check_name(header: str) -> str:
+def _check_name(header: str, headers: Headers) -> str:
     name = header.strip()
     if not name or len(name) > LONGEST or not name.isprintable():
         raise invalid(f"{HEADER} must be a name of 1 to {LONGEST} printable characters", HEADER)
-    return name
+    return redact_own(name, headers)[:LONGEST]
 
 
 def _session_name(headers: Mapping[str, str], incoming: Incoming) -> str | None:

@@ -136,6 +136,12 @@ _SCHEMES: Final = frozenset(("bearer", "basic", "token", "apikey"))
 """The schemes of ``Authorization`` that are not part of the credential (RFC 9110, section 11.4)."""
 
 
+def redact_own(text: str, headers: Headers) -> str:
+    """Return ``text``, a client's name for something, without the credentials in the ``headers`` of its request: a mask
+    of log lines may not find one within a word."""
+    return redact(text.encode(), search_forms(credentials_among(headers))).decode()
+
+
 def redact(data: bytes, secrets: Secrets) -> bytes:
     """Return ``data`` without credentials, which some providers repeat; ``secrets`` are from ``search_forms``."""
     for secret in secrets:

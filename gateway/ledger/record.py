@@ -8,7 +8,7 @@ from urllib.parse import unquote
 import attrs
 
 from gateway.http.headers import PROJECT, Headers
-from gateway.http.redaction import credentials_among, redact, search_forms
+from gateway.http.redaction import redact_own
 from gateway.ledger.bill import Bill
 from gateway.ledger.buckets import Buckets
 from streams.events import AnswerStart, Api, ErrorInfo
@@ -32,12 +32,11 @@ _LONGEST_PATH: Final = 4096  # characters, escaped
 
 
 def project_of(headers: Headers) -> str | None:
-    """Return the project in a request's headers, ``None`` without one. It is the last part of a path.
-
-    It has no credential of the same request: a mask of log lines may not find it within a word."""
+    """Return the project in a request's headers, ``None`` without one. It is the last part of a path, without
+    credentials of the request."""
     for name, value in headers:
         if name == PROJECT:
-            text = redact(unquote(value[-_LONGEST_PATH:]).encode(), search_forms(credentials_among(headers))).decode()
+            text = redact_own(unquote(value[-_LONGEST_PATH:]), headers)
             project = text.replace("\\", "/").rstrip("/ ").rpartition("/")[2]
             return "".join(filter(str.isprintable, project)).strip()[:_LONGEST_PROJECT] or None
     return None

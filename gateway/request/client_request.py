@@ -1,6 +1,5 @@
 """The HTTP side of a client's request, and its ``anthropic-beta`` header."""
 
-import fnmatch
 from collections.abc import Collection, Iterable
 
 import attrs
@@ -8,6 +7,7 @@ import attrs
 from gateway.http.headers import Headers, bearer_token, sent_credential
 from gateway.request.parse import NO_PARAMETERS, PathParameters
 from providers.errors.member_paths import BETA, Path
+from providers.neutral.patterns import fits, is_wild
 from providers.neutral.wire_api import WireApi
 from streams.framing import Framing
 
@@ -41,11 +41,16 @@ class ClientRequest:
         return bool(bearer_token(self.headers))
 
 
+def betas_of(request: ClientRequest) -> list[str]:
+    """Return the values of the ``anthropic-beta`` header of a request."""
+    return [beta.strip() for name, value in request.headers if name == BETA for beta in value.split(",")]
+
+
 def with_betas(request: ClientRequest, betas: Collection[str]) -> ClientRequest:
     """Add ``betas`` to the ``anthropic-beta`` header of a request."""
     if not betas:
         return request
-    present = [beta.strip() for name, value in request.headers if name == BETA for beta in value.split(",")]
+    present = betas_of(request)
     if all(beta in present for beta in betas):
         return request
     value = ",".join(dict.fromkeys((*present, *betas)))
@@ -67,13 +72,15 @@ def without_betas(request: ClientRequest, paths: Iterable[Path]) -> tuple[Client
     patterns = [path[1] if len(path) > 1 else "*" for path in paths if path[0] == BETA]
     if not patterns:
         return request, ()
+    names = frozenset(patterns)  # many if a provider repeats those of the client
+    wild = [pattern for pattern in names if is_wild(pattern)]
     headers: list[tuple[str, str]] = []
     dropped: list[str] = []
     for name, value in request.headers:
         if name == BETA:
             betas = [beta.strip() for beta in value.split(",")]
-            removed = [beta for beta in betas if any(fnmatch.fnmatchcase(beta, pattern) for pattern in patterns)]
-            dropped.extend(f"{BETA}.{beta}" for beta in removed)
+            removed = {beta for beta in betas if beta in names or any(fits(beta, one) for one in wild)}
+            dropped.extend(f"{BETA}.{beta}" for beta in betas if beta in removed)
             if removed:
                 value = ",".join(beta for beta in betas if beta not in removed)
         if value or name != BETA:

@@ -3,12 +3,12 @@
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import attrs
 
-from gateway.request.client_request import ClientRequest, without_betas
+from gateway.request.client_request import ClientRequest, betas_of
 from gateway.request.prepared import Prepared
 from gateway.routing.plan import Outcome
 from gateway.routing.target import NOTHING, Omissions, Target
@@ -41,10 +41,9 @@ def rejected_parts(
     named = [path for path in named if (path,) == sole_rejected or not is_protected(path)]
     if (elsewhere := next((path for path in named if _is_elsewhere(path, target)), None)) is not None:
         return Omissions(paths=(elsewhere,))
-    found = (
-        path for path in named if (_has_beta(client_request, path) if path[0] == BETA else _can_omit(prepared, path))
-    )
-    return Omissions(rejects_reasoning(error) and _has_reasoning(prepared, prepare), tuple(found))
+    omittable = {*_present_betas(client_request, named), *_omittable_members(prepared, named)}
+    found = tuple(path for path in named if path in omittable)
+    return Omissions(rejects_reasoning(error) and _has_reasoning(prepared, prepare), found)
 
 
 def learned_paths(outcomes: Sequence[Outcome], target: Target) -> tuple[Path, ...]:
@@ -80,22 +79,31 @@ def _has_reasoning(prepared: Prepared, prepare: Callable[[Omissions], Prepared])
     return other.outgoing.body != prepared.outgoing.body
 
 
-def _has_beta(client_request: ClientRequest, path: Path) -> bool:
-    return bool(without_betas(client_request, (path,))[1])
+def _present_betas(client_request: ClientRequest, paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield those of ``paths`` that are betas of the request, which may have thousands that the provider repeats."""
+    present = {(BETA, beta) for beta in betas_of(client_request)}
+    yield from (path for path in paths if path in present or (path == (BETA,) and present))
 
 
-def _can_omit(prepared: Prepared, path: Path) -> bool:
-    """Return whether the request contains ``path`` and can be sent without it."""
-    try:
-        body = parse_json(prepared.outgoing.body, dict[str, Any])
-    except GatewayError:  # it has no members: it was forwarded unchanged
-        return False
+def _omittable_members(prepared: Prepared, paths: Iterable[Path]) -> Iterator[Path]:
+    """Yield the first ``MOST_PATHS`` of ``paths`` that the request contains, if it can be sent without them.
+
+    A removal takes time in proportion to the body, so an error cannot cause many."""
     from providers.errors.other_shapes import find_shape  # imported soon after the start
 
-    if (shape := find_shape(path)) is not None:
-        return bool(shape.change(body))
-    _, places = remove_path(body, path)
-    return bool(places) and all(may_omit(place, body) for place in places)
+    members = [path for path in paths if path[0] != BETA][:MOST_PATHS]
+    try:
+        body = parse_json(prepared.outgoing.body, dict[str, Any]) if members else {}
+    except GatewayError:  # it has no members: it was forwarded unchanged
+        return
+    for path in members:
+        if (shape := find_shape(path)) is not None:
+            if shape.change(body):
+                yield path
+            continue
+        _, places = remove_path(body, path)
+        if places and all(may_omit(place, body) for place in places):
+            yield path
 
 
 LIFETIME = 3600.0  # seconds, because a server may learn to accept the member

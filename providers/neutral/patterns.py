@@ -7,6 +7,11 @@ from typing import Final
 _WILD: Final = re.compile(r"[*?[]")
 
 
+def is_wild(pattern: str) -> bool:
+    """Return whether ``pattern`` may match a name that differs from it."""
+    return _WILD.search(pattern) is not None
+
+
 def fits(name: str, pattern: str) -> bool:
     """Return whether ``name`` matches ``pattern``.
 

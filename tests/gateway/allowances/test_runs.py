@@ -25,6 +25,7 @@ def run(headers: dict[str, str], client: str | None = "alice", **members: Any) -
     [
         ({"x-trigate-run": "nightly-7"}, {}, "nightly-7"),
         ({"x-trigate-run": " nightly-7 ", "x-claude-code-session-id": ROOT}, {}, "nightly-7"),
+        ({"x-trigate-run": f"nightly{ROOT}x", "x-api-key": ROOT}, {}, "nightly[redacted]x"),  # logs show runs
         ({"x-claude-code-session-id": ROOT}, {"prompt_cache_key": "k"}, ROOT),
         # Claude Code's agents have the id of the session that they are in
         ({"x-claude-code-session-id": ROOT, "x-claude-code-agent-id": "b"}, {}, ROOT),
