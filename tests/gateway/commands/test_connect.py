@@ -399,7 +399,7 @@ def test_json_gets_the_setting_and_loses_nothing(content, path, value, indent, c
     assert holder == value
     assert type(holder) is type(value)
     assert merge("json", after, [(path, value)]) == after
-    if commented and not isinstance(old, dict):  # comments in a replaced mapping go with it
+    if commented and not isinstance(old, dict | list):  # comments in a replaced value go with it
         assert after.count("/*") == text.count("/*")
 
 
