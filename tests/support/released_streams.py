@@ -1,6 +1,6 @@
 """Streams of a provider as steps release them, without a gateway."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import attrs
@@ -26,7 +26,7 @@ KEY: Final = b"k" * 32
 
 
 class _Reads:
-    def __init__(self, reads: Sequence[bytes]) -> None:
+    def __init__(self, reads: Iterable[bytes]) -> None:
         self._reads = iter(reads)
 
     def __aiter__(self) -> "_Reads":
@@ -49,7 +49,7 @@ class Released:
 
 
 async def _release(
-    steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], masked: str, translates: bool
+    steps: Sequence[LoadedStep], api: str, reads: Iterable[bytes], masked: str, translates: bool, answer_limit: int
 ) -> Released:
     found, reader = Released(), ReleasedReader()
     async with trio.open_nursery() as nursery:
@@ -61,7 +61,7 @@ async def _release(
         )  # fmt: skip
         session.start_concurrent_steps(None)
         checks = ResponseSteps(session, AnswerSteps(tuple(steps)), restores=bool(masked), translates=translates)
-        stream = CheckedStream(checks, OpenedResponse(api, CODECS[api].wire.framing))
+        stream = CheckedStream(checks, OpenedResponse(api, CODECS[api].wire.framing, answer_limit=answer_limit))
         try:
             async for release in transformed_pieces(stream, _Reads(reads), Watch(Timeouts()), ProviderWait()):
                 found.releases.append(release)
@@ -82,8 +82,14 @@ def _parse(raw: bytes) -> tuple[str, bytes]:
 
 
 def release(
-    steps: Sequence[LoadedStep], api: str, reads: Sequence[bytes], masked: str = "", *, translates: bool = False
+    steps: Sequence[LoadedStep],
+    api: str,
+    reads: Iterable[bytes],
+    masked: str = "",
+    *,
+    translates: bool = False,
+    answer_limit: int = 2**20,
 ) -> Released:
     """Return what ``steps`` release of a stream whose request had the masked value ``masked``. ``translates``: the
     client gets it in another API."""
-    return trio.run(_release, steps, api, reads, masked, translates)
+    return trio.run(_release, steps, api, reads, masked, translates, answer_limit)

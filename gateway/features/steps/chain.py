@@ -129,18 +129,19 @@ class Chain:
             stage.session.records.of(stage.step.name, "response").note_too_long()
             self._stages.remove(stage)
 
-    def bypass(self) -> None:
-        """Let the stages that hold too much text release everything unchecked. Raises ``GatewayError`` if a step
-        refuses that."""
-        for stage in self._stages:
-            if isinstance(stage, StepStage) and stage.held_characters:
-                stage.session.note_failure(StepFailed(stage.step, "too_long"))
-                stage.is_bypassed = True
+    def bypass(self) -> bool:
+        """Let the stages that hold too much release everything unchecked with the next events, and return whether there
+        are any. Raises ``GatewayError`` if a step refuses that."""
+        holding = [one for one in self._stages if isinstance(one, StepStage) and one.holds and not one.is_bypassed]
+        for stage in holding:
+            stage.session.note_failure(StepFailed(stage.step, "too_long"))
+            stage.is_bypassed = True
+        return bool(holding)
 
     @property
-    def held_characters(self) -> int:
-        """The number of characters that the stages hold."""
-        return sum(stage.held_characters for stage in self._stages)
+    def held_size(self) -> int:
+        """The size of everything that the stages hold, in bytes."""
+        return sum(stage.held_size for stage in self._stages)
 
     @property
     def has_masked(self) -> bool:

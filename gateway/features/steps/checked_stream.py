@@ -32,7 +32,7 @@ _NO_DATA: Final = ("", b"")
 _NOTHING: Final[Mapping[int, Sequence[Event]]] = {}
 
 COUNTED: Final = 64 * 1024
-"""Characters of held text beyond which they are counted."""
+"""Bytes that are held beyond which they are counted."""
 
 
 class CheckedStream(StepTransform):
@@ -71,12 +71,15 @@ class CheckedStream(StepTransform):
         self._shown = ShownChoices()
         self._ended: set[int] = set()  # the choices whose answer has ended
         self._is_at_end = False
-        self._next_count = min(COUNTED, opened.answer_limit)  # of characters, held or not
+        self._size = 0  # of the provider's bytes so far
+        self._next_count = min(COUNTED, opened.answer_limit)  # the size at which to count held bytes
         self._most_held = COUNTED
+        self._holds_whole = checks.holds_whole
         self._awaits_verdict = checks.session.awaits_verdict
         self._find_choice = OTHER_CHOICE.search if self._api in MEMBERS else None
 
     async def feed(self, data: bytes) -> bytes:
+        self._size += len(data)
         raws = self._splitter.feed(data)
         try:
             if not data:
@@ -125,16 +128,33 @@ class CheckedStream(StepTransform):
         if self._waiting.take_keep_alive():
             self._opened.pass_keep_alive()
 
-    async def _note_held(self, chain: Chain) -> None:
-        """Count text that is held. Beyond the limit of an answer it is content that the step cannot check."""
-        limit, held = self._opened.answer_limit, sum(one.held_characters for one in self._chains.values())
-        if held > limit:
-            chain.bypass()
-            held = 0
+    async def _count_held(self) -> bytes:
+        """Count everything that is held, and return the bytes that this releases.
+
+        Beyond the limit of an answer it is content that the steps cannot check. Raises ``GatewayError`` if one refuses
+        that, or if no step can release it."""
+        limit, released = self._opened.answer_limit, b""
+        if self._size > limit:
+            for chain in self._chains.values():
+                chain.drop_watchers()
+        while (held := self._held_size) > limit:
+            bypassed = [chain.bypass() for chain in self._chains.values()]
+            if not any(bypassed):
+                raise GatewayError.of(too_large(limit))
+            self._holds_whole = False
+            released += await self._take({choice: await chain.feed(()) for choice, chain in self._chains.items()})
         if held >= self._most_held:
             self._most_held = await self._opened.count_held(held)
-        following = self.characters + max(1, min(self._most_held, limit) - held)
-        self._next_count = min(following, limit) if self.characters < limit else following
+        following = self._size + max(1, min(self._most_held, limit) - held)
+        self._next_count = min(following, limit) if self._size < limit else following
+        return released
+
+    @property
+    def _held_size(self) -> int:
+        """The size of everything that is held, in bytes. The provider's own events are in the stages, too."""
+        if self._translates and self._has_choices and self._holds_whole:
+            return 0 if self._shown.is_over else self._size  # a choice that has ended waits for the others
+        return max(self._gate.held_size, sum(chain.held_size for chain in self._chains.values()))
 
     async def _release(self, raws: Sequence[bytes]) -> bytes:
         """Return the released bytes after some events of the provider. Their texts are checked together."""
@@ -203,7 +223,7 @@ class CheckedStream(StepTransform):
     def _release_plain(self, plain: PlainText, together: dict[int, list[Event]]) -> bytes | None:
         """Return the released bytes of the plain text. If the steps must see it, add it to ``together`` and return
         ``None``."""
-        if self.characters > self._next_count or (text := plain.release()) is None:
+        if self._size > self._next_count or (text := plain.release()) is None:
             together[0] = self._leave_plain(plain)
             return None
         if plain.passed_length > LATER:
@@ -247,21 +267,21 @@ class CheckedStream(StepTransform):
         for choice, events in by_choice.items():
             self.characters += self._count(events)
             chain = self._chain(choice)
-            released[choice] = out = await chain.feed(events if change is None else [change(one) for one in events])
-            if self.characters > self._next_count:
-                if self.characters > self._opened.answer_limit:
-                    chain.drop_watchers()
-                await self._note_held(chain)
-                out += await chain.feed(())
+            released[choice] = await chain.feed(events if change is None else [change(one) for one in events])
+        taken = await self._take(released)
+        return taken + await self._count_held() if self._size > self._next_count else taken
+
+    async def _take(self, released: Mapping[int, list[Event]]) -> bytes:
+        """Return the client's bytes for the ``released`` events of each choice."""
         if self._awaits_verdict and any(released.values()):
             await self._checks.session.await_verdict()
             self._awaits_verdict = False
         if self._translates:
             if self._has_choices:
-                ready = self._shown.take_ready(released, self._chains, holds_whole=self._checks.holds_whole)
+                ready = self._shown.take_ready(released, self._chains, holds_whole=self._holds_whole)
                 return frame_of_choices(ready)
             return await self._frames_of(released.get(0, []))
-        if len(self._chains) > 1 and self._checks.holds_whole and not self._is_at_end:
+        if len(self._chains) > 1 and self._holds_whole and not self._is_at_end:
             self._gate.count_released(released)
             return b""
         return self._gate.release(released)
@@ -348,6 +368,8 @@ class CheckedBody(CheckedStream):
         self._body += data
         if len(self._body) > self._opened.answer_limit:
             raise GatewayError.of(too_large(self._opened.answer_limit))
+        if len(self._body) > self._most_held:
+            self._most_held = await self._opened.count_held(len(self._body))
         return b""
 
     async def end(self) -> bytes:

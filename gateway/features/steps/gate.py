@@ -30,6 +30,11 @@ class Gate:
         self._read: dict[int, int] = {}
         self._released: dict[int, int] = {}
 
+    @property
+    def held_size(self) -> int:
+        """The bytes of the events that wait. They are counted at intervals, because each event may be alone."""
+        return sum(len(row[0]) for row in self._waiting)
+
     def add(
         self,
         raw: bytes,

@@ -10,7 +10,7 @@ from gateway.features.steps.json_texts import KeyMasked
 from gateway.features.steps.masks import Placeholders
 from gateway.features.steps.response_texts import TEXTS
 from gateway.features.steps.runner import WORK_OF_FINDING
-from gateway.features.steps.runs import WITH_ITEMS, HeldEvent, Run, RunBuilder, count_values
+from gateway.features.steps.runs import SIZE_OF_VALUE, WITH_ITEMS, HeldEvent, Run, RunBuilder, size_of
 from gateway.http.offload import LARGE, offload
 from streams.events import (
     AnswerEnd,
@@ -28,9 +28,6 @@ from streams.events import (
 
 CONTEXT: Final = 256
 """Characters of released text that a built-in kind sees again before new text."""
-
-WORK_OF_VALUE: Final = 64
-"""Bytes of JSON that take as long as one value of an item."""
 
 EVENTS_OF_TURN: Final = 256
 """Events that are added or released in one turn of the event loop, which takes some milliseconds."""
@@ -53,6 +50,7 @@ class HoldingStage:
         self.placeholders = placeholders
         self.builder = builder or RunBuilder()
         self._held: deque[HeldEvent] = deque()
+        self._events_size = 0  # of the held events besides the text of runs
         self.runs: list[Run] = []  # not completely released, without those in ``_unended``
         self._unended: dict[Run, None] = {}  # released only at their end, which has not come
         self._opened: set[int] = set()
@@ -66,15 +64,19 @@ class HoldingStage:
         work = 0
         for event in events:
             if type(event) in WITH_ITEMS:
-                work += WORK_OF_VALUE * count_values(event)
+                work += size_of(event)
         if (self.add(events) if work <= LARGE else await offload(work, self.add, events)) is None:
             return [event for event in events if isinstance(event, ErrorInfo)]
-        if self.is_bypassed:
-            for run in (*self.runs, *self._unended):
-                self.release(run, run.length)
-        else:
+        if not self.is_bypassed:
             await self.judge()
-        return await self.drain_in_turns()
+            return await self.drain_in_turns()
+        runs = (*self.runs, *self._unended)
+        for run in runs:
+            self.release(run, run.length)
+        released = await self.drain_in_turns()
+        for run in runs:
+            run.forget_before(run.released)
+        return released
 
     def held_text(self, block: int) -> str | None:
         """Return the text that is held, ``None`` if it is not only plain text of ``block``."""
@@ -92,6 +94,7 @@ class HoldingStage:
     def take_back(self, block: int) -> None:
         """Forget the text that is held."""
         self._held.clear()
+        self._events_size = 0
         if (run := self.builder.text_run(block)) is not None:
             run.take_back()
 
@@ -106,7 +109,7 @@ class HoldingStage:
         """Return the events that are released now. A thread finds them if there are many masks."""
         work = WORK_OF_FINDING * sum(len(run.spans) for run in self.runs) if self.masked else 0
         if self._held and (texts := self._held[0].texts):
-            work += WORK_OF_VALUE * len(texts)
+            work += SIZE_OF_VALUE * len(texts)
         if work > LARGE:
             return await offload(work, self.drain)
         out: list[Event] = []
@@ -131,10 +134,15 @@ class HoldingStage:
         continue_text, hold = self.builder.continue_text, self._held.append
         for event in events:
             if (run := continue_text(event)) is not None:
-                hold(HeldEvent(event, run, run.length - len(event.text), run.length))  # type: ignore[union-attr]
+                held = HeldEvent(event, run, run.length - len(event.text), run.length)  # type: ignore[union-attr]
+                if event.logprobs is not None:  # type: ignore[union-attr]
+                    held.size = size_of(event)
+                    self._events_size += held.size
+                hold(held)
                 continue
             if isinstance(event, ErrorInfo):
                 self._held.clear()
+                self._events_size = 0
                 self.runs.clear()
                 self._unended.clear()
                 self.is_over = True
@@ -147,6 +155,8 @@ class HoldingStage:
                 self.sealed.add(held.run)
             if type(event) in RELEASED_AT_END and self._continues_held(held):
                 continue
+            held.size = size_of(event)
+            self._events_size += held.size
             hold(held)
             new += runs
             for run in runs:
@@ -186,9 +196,15 @@ class HoldingStage:
         raise NotImplementedError
 
     @property
-    def held_characters(self) -> int:
-        """The number of characters that are held."""
-        return sum(run.length - run.released for run in (*self.runs, *self._unended))
+    def holds(self) -> bool:
+        """Whether an event waits."""
+        return bool(self._held)
+
+    @property
+    def held_size(self) -> int:
+        """The size of everything that is held, in bytes, with text that the step sees again."""
+        texts = sum(run.length - run.start for run in (*self.runs, *self._unended) if not run.is_in_item)
+        return texts + self._events_size + SIZE_OF_VALUE * len(self._held)
 
     def release(self, run: Run, position: int) -> None:
         """Release ``run`` up to ``position``."""
@@ -220,6 +236,7 @@ class HoldingStage:
             elif not self._emit(held, out):
                 break
             self._held.popleft()
+            self._events_size -= held.size
         if self.is_over or self.is_bypassed or not self.holds_whole:  # before, a whole stage has released none
             self.runs = [run for run in self.runs if not (run.is_complete and run.released >= run.length)]
         return out
@@ -234,7 +251,8 @@ class HoldingStage:
         if run is None:
             out += self._item(held)
             return True
-        if self.waits_for_end(run) and not (run.is_complete and run.released >= run.length):
+        waits = self.waits_for_end(run) and not self.is_bypassed
+        if waits and not (run.is_complete and run.released >= run.length):
             return False
         if not isinstance(event, TEXTS):
             if run.released < held.end:

@@ -20,7 +20,8 @@ from gateway.features.steps.runs import HeldEvent, Run, RunBuilder
 from gateway.features.steps.transforms import StepTransform
 from gateway.http.offload import offload
 from gateway.seams.open_response import OpenedResponse
-from gateway.streaming.lane import OPENING_COMMENTS, StreamProgress
+from gateway.streaming.lane import OPENING_COMMENTS, StreamProgress, too_large
+from streams.errors import GatewayError
 from streams.events import AnswerEnd, Event, NativeItem
 from streams.sse import DONE, SSE, SseEvents
 from streams.surrogates import NOT_JSON, any_json
@@ -182,17 +183,19 @@ class RelayedStream(StepTransform):
     async def _count_held(self) -> bytes:
         """Account for the memory of the events that wait for a step, and return the bytes that this releases.
 
-        Beyond the limit, report to each step that it cannot check the response, and release the events."""
-        limit = self._opened.answer_limit
+        Beyond the limit, report to each step that it cannot check the response, and release the events. Raises
+        ``GatewayError`` if a step refuses that, or if no step can release them."""
+        limit, released = self._opened.answer_limit, b""
         if self._passed > limit:
             self._chain.drop_watchers()
-        if self._held > limit:
-            self._chain.bypass()
+        while self._held > limit:
+            if not self._chain.bypass():
+                raise GatewayError.of(too_large(limit))
             self._is_too_long = True
-            return await self._release([])
+            released += await self._release([])
         if self._held > self._counted:
             self._counted = await self._opened.count_held(self._held)
-        return b""
+        return released
 
     async def _release(self, raws: Sequence[bytes]) -> bytes:
         if not self._only_reports:
@@ -209,9 +212,13 @@ class RelayedStream(StepTransform):
             self._sizes.append(len(raw))
         read = await offload(sum(map(len, raws)), lambda: [RelayedEvent.of(self._endpoint, raw) for raw in raws])
         released = await self._chain.feed([NativeItem(-1, self._api, RELAYED, event) for event in read])
-        for _ in released:
-            self._held -= self._sizes.popleft()
-        return _bytes_of([event for event in released if not self._holds_end(event)])
+        passed = []
+        for one in released:
+            size = self._sizes.popleft()
+            if not self._holds_end(one):
+                self._held -= size
+                passed.append(one)
+        return _bytes_of(passed)
 
     def _holds_end(self, event: Event) -> bool:
         """Hold ``event`` until the verdict if it states that the answer has ended, or follows such an event without

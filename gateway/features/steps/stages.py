@@ -199,8 +199,8 @@ class WatchingStage(StepStage):
     """A stage that releases everything immediately, for a step that only reports, which sees the complete response."""
 
     @property
-    def held_characters(self) -> int:
-        return 0
+    def held_size(self) -> int:
+        return 0  # beyond the limit of an answer, it sees no more
 
     async def feed(self, events: Sequence[Event]) -> list[Event]:
         for event in events:
@@ -244,6 +244,15 @@ class FlowingStage(RunningStage):
         self._idle = trio.Event()
         self._refused: GatewayError | None = None
 
+    @property
+    def holds(self) -> bool:
+        return super().holds or self._is_calling  # the texts that came during the call
+
+    async def feed(self, events: Sequence[Event]) -> list[Event]:
+        if self._refused is not None:
+            raise self._refused
+        return await super().feed(events)
+
     def waits_for_end(self, run: Run) -> bool:
         return run.part == "tool_calls"
 
@@ -278,7 +287,7 @@ class FlowingStage(RunningStage):
     def _call_if_due(self, least: int = BETWEEN_CALLS) -> None:
         """Call the step if there are ``least`` characters of new text, or once if no text follows. Calls do not
         overlap."""
-        if self._is_calling or self._refused is not None:
+        if self._is_calling or self._refused is not None or self.is_bypassed:
             return
         unchecked = sum(run.length - run.checked for run in self._texts)
         if unchecked >= least or (self.is_over and not self._has_last_call):
