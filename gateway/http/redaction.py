@@ -3,6 +3,7 @@
 import re
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator
+from functools import cache
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -184,16 +185,20 @@ def redact_spelled(data: bytes, secrets: Secrets) -> bytes:
 
 LAYERS: Final = 3
 """The most escapes around one character that are removed."""
-_ESCAPE: Final = re.compile(rb"(?:\\u00|%)([0-9a-fA-F]{2})|\\([^0-9A-Za-z])", re.DOTALL)
+_ESCAPE: Final = re.compile(rb"((?:\\u00|%)[0-9a-fA-F]{2}|\\[^0-9A-Za-z])", re.DOTALL)
 
 
 def _decode(data: bytes) -> bytes:
     """Return ``data`` without the outermost escapes of each character."""
-    return _ESCAPE.sub(_character, data)
+    parts = _ESCAPE.split(data)  # odd positions are escapes; a function for each of them takes five times as long
+    parts[1::2] = map(_character, parts[1::2])
+    return b"".join(parts)
 
 
-def _character(found: re.Match[bytes]) -> bytes:
-    return found[2] or bytes((int(found[1], 16),))
+@cache
+def _character(escape: bytes) -> bytes:
+    """Return the character of one of the about thousand escapes."""
+    return escape[1:] if len(escape) == 2 else bytes((int(escape[-2:], 16),))
 
 
 def _replace_decoded(data: bytes, words: Collection[bytes]) -> bytes:
