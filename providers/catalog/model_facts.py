@@ -36,9 +36,8 @@ USUAL_ANSWER: Final = 64_000
 Providers reserve the limit, and reject requests whose prompt and limit do not fit together.
 """
 
-_VERSION_SUFFIX: Final = re.compile(r"(?:(?s:@.*)|-v\d+(?::\d+)?|:\d+|-latest|-20\d{6}|-20\d\d-\d\d-\d\d|-preview)$")
-"""Version suffixes of model names; they are removed if the list lacks the full name. A client may choose the name:
-the first ``@`` begins the suffix, whatever follows, so that no other is tried."""
+_VERSION_SUFFIX: Final = re.compile(r"(?:@.*|-v\d+(?::\d+)?|:\d+|-latest|-20\d{6}|-20\d\d-\d\d-\d\d|-preview)$")
+"""Version suffixes of model names; they are removed if the list lacks the full name."""
 
 SEPARATE_INPUTS: Final = (272_000, 922_000)
 """Input limits of OpenAI's models from GPT-5 on, which exclude the longest answer from the window

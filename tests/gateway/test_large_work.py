@@ -2,12 +2,14 @@
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 import pytest
 
+from tests.support.cases import case
 from tests.support.features import has_feature, members_of, needs_feature, rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.growing_requests import REQUESTS
@@ -174,6 +176,88 @@ def test_the_usage_of_a_failed_large_request_is_not_estimated_in_the_loop(gatewa
     SetAnswer.answer = HostileAnswer(b"{}")  # no answer of the API, but the provider may bill it
     send = post(gateway, "/v1/messages", {"model": "messages", "max_tokens": 9, **LARGE[kind]}, 502)
     check_steps(gateway, send, longest=LONGEST / 4)
+
+
+# Headers and names: clients choose them, up to the size of a head, and of a body without a thread
+
+LONG: Final = 60_000
+LONG_UNITS: Final = ("a ", "@", "a=00000000;", '"', "\\", "%25", "/", "claude-", "-v1", '{"a":')
+HEADERS: Final = (
+    *("authorization", "x-api-key", "x-goog-api-key", "x-trigate-key", "cookie"),
+    *("x-trigate-project", "x-trigate-run", "x-trigate-steps", "x-trigate-cache", "x-trigate-deadline"),
+    *("anthropic-beta", "openai-beta", "accept", "origin", "user-agent", "x-forwarded-for", "traceparent", "baggage"),
+    *("content-type", "connection", "cache-control", "if-none-match", "session-id", "x-litellm-tags"),
+)
+NAMES: Final[Mapping[str, Callable[[str], dict[str, Any]]]] = {
+    "model": lambda text: {"model": f"openai/{text}"},
+    "tool": lambda text: {"tools": [{"name": text, "input_schema": {"properties": {text: {"$ref": text}}}}]},
+    "member": lambda text: {text: 1},
+    "user": lambda text: {"metadata": {"user_id": text}},
+    "image": lambda text: {
+        "messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": text}}]}]
+    },
+}
+FEATURES: Final = {
+    **members_of("steps", steps=[{"use": "pii", "action": "mask"}, {"use": "secrets", "action": "mask"}]),
+    **members_of("client_routing", client_routing=["openrouter", "vercel", "litellm"]),
+    **members_of("compatible_clients", compatibility=["litellm", "azure"]),
+    **members_of("failures", keep_failures=True),
+}
+
+
+@pytest.fixture(scope="module")
+def featured(upstream) -> Iterator[Gateway]:
+    """Run a gateway with a wildcard and with features."""
+    with set_answer_provider() as url:
+        entries = [
+            provider("openai/*", f"{url}/v1", ["chat"]),
+            {"model": "anthropic/claude-x", "name": "theirs", "base_url": url, "passthrough_auth": True},
+        ]
+        names = {"refused": ["*x*-y*-z*", "a*b*c"]}
+        with gateway_thread(config(entries, model_names=names, **FEATURES)) as served:
+            yield served
+
+
+@pytest.fixture
+def reject() -> Iterator[Callable[[str], None]]:
+    """Return a function that sets the message with which the provider rejects everything."""
+
+    def answer(message: str) -> None:
+        SetAnswer.status = 400
+        SetAnswer.answer = HostileAnswer(json.dumps({"type": "error", "error": {"message": message}}).encode())
+
+    yield answer
+    SetAnswer.status = 200
+
+
+def ask(gateway: Gateway, headers: Mapping[str, str], **members: Any) -> None:
+    body = {"model": "openai/gpt-5", "max_tokens": 9, "messages": TURN, **members}
+    assert gateway.request("POST", "/v1/messages", body, headers=headers).status in range(400, 500)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", LONG_UNITS)
+def test_no_header_and_no_name_blocks_the_loop(featured, reject, unit):
+    """A credential of 30 kB took 6.6 s, and a model's name of 80 kB 7.9 s."""
+    text = unit * (LONG // len(unit)) + "x"
+    reject(f"bad \\u0061: {text[:4000]}")
+    for name in HEADERS:
+        with case(name):
+            check_steps(featured, partial(ask, featured, {"x-api-key": "sk-client-0123456789", name: text}))
+    for name, members in NAMES.items():
+        with case(name):
+            check_steps(featured, partial(ask, featured, {}, **members(f"{text[: LONG // 2]}\nx")))
+
+
+@pytest.mark.slow
+def test_no_repetition_of_a_clients_names_blocks_the_loop(featured, reject):
+    """80 of 20,000 betas took 3 s of one turn, and 400 members of 60 kB took 0.13 s."""
+    names = ["".join(pair) for pair in itertools.product("abcdefghijklmnopqrst", repeat=2)]
+    reject(f"Unexpected value(s) {', '.join(f'`{name}`' for name in names[:80])} for the `anthropic-beta` header")
+    betas = {"anthropic-beta": ",".join(names * 50)[:LONG], "x-api-key": "sk-client-0123456789"}
+    check_steps(featured, partial(ask, featured, betas, model="theirs"))
+    reject(f"Unknown parameters: {', '.join(names)}")
+    check_steps(featured, partial(ask, featured, {}, tools=[{"name": "f", "input_schema": {"enum": ["a"] * 10_000}}]))
 
 
 # Stored turns: their events are made outside the gateway's loop.

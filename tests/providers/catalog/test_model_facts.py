@@ -7,7 +7,6 @@ from providers.catalog.models import WINDOWS, plain_name, quirks_of
 from providers.catalog.providers import CATALOG
 from providers.neutral.quirks import Quirks
 from tests.support.cases import case
-from tests.support.growth import assert_time_grows_linearly
 
 
 def test_models_have_their_windows_and_longest_answers():
@@ -32,13 +31,6 @@ def test_an_unknown_model_keeps_its_quirks():
     quirks = Quirks(context_window=5)
     assert find_facts("openai", "x" * 10**6) is NOTHING
     assert with_facts(quirks, "nobody", "my-own") is quirks
-
-
-def test_a_long_name_takes_linear_time():
-    """Any client may send one to a wildcard. One of 80 kB took half a minute, in which nothing else ran."""
-    for unit in ("@", ":1", "-v1", "/"):
-        with case(unit):
-            assert_time_grows_linearly(lambda n, unit=unit: lambda: find_facts("openai", unit * n + "\nx"))
 
 
 def test_rows_kept_by_hand_and_the_configuration_come_before_the_list():
