@@ -13,7 +13,7 @@ from gateway import __version__
 from gateway.commands.compare_options import compare
 from gateway.commands.help import AS_JSON, CONFIG, Command, Commands, load_function, takes_file
 from gateway.commands.load_options import APIS, NAMES, load
-from gateway.features.order import ORDER
+from gateway.features.order import EFFECTIVE
 from gateway.named_imports import import_named
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -208,7 +208,7 @@ def check(path: Path | None, no_env: bool, strict: bool, old: Path | None, no_st
     sys.exit(load_function("check:check")(path, no_env, strict, imports_steps=not no_steps, **options))
 
 
-for _line in ORDER:
+for _line in EFFECTIVE:
     if _line.has_commands:
         for _command in import_named(f"gateway.features.{_line.name}.options:COMMANDS"):
             main.add_command(_command)

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.examples import DEFAULT
-from tests.support.features import has_feature, needed_features
+from tests.support.features import has_feature
 from tests.support.harness import Listening
 from tests.support.repository import ROOT
 from tests.support.samples import outside_samples
@@ -102,7 +102,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return True
     # A feature without those that it needs is not opened, and has nothing to test.
     is_of_feature = collection_path.parent == FEATURES and collection_path.is_dir()
-    return True if is_of_feature and not all(map(has_feature, needed_features(collection_path.name))) else None
+    return True if is_of_feature and not has_feature(collection_path.name) else None
 
 
 @pytest.hookimpl(optionalhook=True)  # debuggers need -p no:xdist

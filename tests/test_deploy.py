@@ -29,7 +29,7 @@ from gateway.named_imports import import_named
 from gateway.relay.spool import LARGEST
 from gateway.serving.lifecycle import CUT_AFTER, KILL_AFTER
 from tests.pages import kubernetes
-from tests.support.features import rows_of
+from tests.support.features import needs_feature, rows_of
 from tests.support.harness import ROOT
 from tests.support.helm import CHART, Templates, helm
 
@@ -130,6 +130,7 @@ def config_path(tmp_path) -> Path:
     return path
 
 
+@needs_feature("admin")
 def test_the_mounted_configuration_is_valid_with_the_secret(config_path):
     (place,) = (one["mountPath"] for one in CONTAINER["volumeMounts"] if one["name"] == "secrets")
     given = KUBERNETES["Secret"]["stringData"]
@@ -177,16 +178,19 @@ def test_the_file_is_mounted_where_the_image_looks(config_path):
     assert CONTAINER["args"] == ["serve", f"{where['config']['mountPath']}/trigate.yaml"]
 
 
+@needs_feature("admin")
 def test_a_pod_has_the_time_to_drain(config_path):
     assert POD["terminationGracePeriodSeconds"] > whole_drain(load(config_path, None))
 
 
+@needs_feature("admin")
 def test_a_stopping_pod_leaves_the_service_before_it_stops_listening(config_path):
     probe = CONTAINER["readinessProbe"]
     noticed = probe["failureThreshold"] * probe["periodSeconds"] + probe["timeoutSeconds"]
     assert load(config_path, None).drain_delay > noticed
 
 
+@needs_feature("admin")
 def test_probes_and_ports_exist(config_path):
     config = load(config_path, None)
     routes = {*ALIVE, *READY}
@@ -200,6 +204,7 @@ def test_probes_and_ports_exist(config_path):
     assert [port["targetPort"] for port in KUBERNETES["Service"]["spec"]["ports"]] == [requests["name"]]
 
 
+@needs_feature("admin")
 def test_several_replicas_share_their_state_and_require_a_key(config_path):
     config = load(config_path, None)
     assert KUBERNETES["HorizontalPodAutoscaler"]["spec"]["minReplicas"] >= 2

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, cast
 
 from configfile.keys import add_part, keys_of, parts_of
 from configfile.wording import Wrong, describe
-from gateway.features.order import ORDER
+from gateway.features.order import EFFECTIVE
 from gateway.named_imports import import_named
 from gateway.seams.feature import CONTRACT, Feature
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 @cache
 def features() -> tuple[Feature, ...]:
     """Return the rows of the features in their order. The first call adds their keys to the configuration."""
-    names = {"", *(one.name for one in ORDER)}
-    places = (f"gateway.features.{one.name}.feature:FEATURE" for one in ORDER if one.extends in names)
+    places = (f"gateway.features.{one.name}.feature:FEATURE" for one in EFFECTIVE)
     found = tuple(cast("Feature", import_named(place)) for place in places)
     for feature in found:
         _add_keys(feature)

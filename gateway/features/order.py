@@ -22,9 +22,9 @@ class OrderLine(NamedTuple):
 ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("secret_stores", "its place does not matter: it supplies keys of providers, and sees no request"),
     OrderLine("admin", "before people, who use its tables and its way to serve calls", has_commands=True),
-    OrderLine("people", "first of those that identify clients", has_commands=True),
-    OrderLine("people.api", "after people; the HTTP API has these calls without issuers, too"),
-    OrderLine("people.console", "after people, who sign in for its pages"),
+    OrderLine("people", "first of those that identify clients", has_commands=True, extends="admin"),
+    OrderLine("people.api", "after people; the HTTP API has these calls without issuers, too", extends="admin"),
+    OrderLine("people.console", "after people, who sign in for its pages", extends="admin"),
     OrderLine("client_routing", "its place does not matter: only it reads members for other routers"),
     OrderLine("linked_files", "before the steps, which check the contents that it puts into requests, too"),
     OrderLine("steps", "before all features that read or send texts: they get what the steps leave", has_commands=True),
@@ -52,3 +52,6 @@ ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("realtime", "among the routes, whose order does not matter"),
     OrderLine("pass_through", "after realtime, whose sessions it serves on its paths, too"),
 )
+
+EFFECTIVE: Final = tuple(line for line in ORDER if line.extends in {"", *(one.name for one in ORDER)})
+"""The lines of features whose code exists wholly."""

@@ -11,6 +11,7 @@ import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.bare_provider import head, listening, read_request
+from tests.support.features import rows_of
 from tests.support.in_process import InProcess, gateway
 
 MIB = 2**20
@@ -49,10 +50,10 @@ CASES = (
     Case("unchanged", "/v1/chat/completions", {"messages": HELLO}),
     Case("translated", "/v1/messages", {"messages": HELLO, "max_tokens": 5}),
     Case("made a stream", "/v1/chat/completions", {"messages": HELLO, "stream": True}),
-    Case(
+    *rows_of("other_endpoints", Case(
         "relayed", "/v1/rerank", {"query": "q", "documents": ["d"], "return_documents": True}, RANKS,
         model="voyage/m", shown=2,
-    ),
+    )),
 )  # fmt: skip
 
 

@@ -163,7 +163,7 @@ def test_check_reads_certificates_and_warns_of_their_end(tmp_path):
 
 
 SERVED = {
-    "/v1/responses/resp_1": "models", "/admin/keys": "admin", "/me": "models",
+    "/v1/responses/resp_1": "models", **dict(rows_of("admin", ("/admin/keys", "admin"), ("/me", "models"))),
     **dict(rows_of("model_lists", ("/v1/models", "models"))),
     **dict(rows_of("live_view", ("/ui", "pages"))), **dict(rows_of("metrics", ("/metrics", "metrics"))),
     "/healthz": "", "/nowhere": "",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.features import needs_feature
 from tests.support.harness import config, running
 from tests.support.multipart import KIND
 
@@ -60,6 +61,7 @@ def upload(port: int, size: int) -> tuple[int, bytes]:
     return response.status, response.read()
 
 
+@needs_feature("other_endpoints")
 def test_an_upload_larger_than_the_containers_memory_does_not_end_the_gateway(group, in_memory):
     """The kernel counts a tmpfs as memory of the group that writes to it, and ends the process beyond the limit."""
     with running(config([{"model": "openai/gpt-image-1", "access_key": "k"}])) as gateway:

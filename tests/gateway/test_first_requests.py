@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.admin import ADMIT, KEYS, admin_config, soon
-from tests.support.features import members_of, rows_of
+from tests.support.features import members_of, needs_feature, rows_of
 from tests.support.gateway_thread import mock_thread
 from tests.support.harness import START_SECONDS, config, config_file, eventually, request
 from tests.support.oidc import open_provider
@@ -53,6 +53,7 @@ VENDORS = {"chat": "openai", "messages": "openai", "responses": "openai", "gemin
 pytestmark = pytest.mark.process
 
 
+@needs_feature("other_endpoints")
 def test_it_imports_nothing_in_the_event_loop(tmp_path):
     with mock_thread() as mock:
         entries = [
@@ -89,6 +90,7 @@ CALLS = (
 )
 
 
+@needs_feature("admin")
 def test_the_admin_api_imports_nothing_in_the_event_loop(tmp_path):
     with open_provider() as identity:
         issuer = {"name": "okta", "issuer": identity.issuer, "audience": ["trigate"], "admit": list(ADMIT)}

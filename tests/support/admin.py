@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from gateway.stores.sqlite import SqliteDatabase
-from tests.support.features import members_of, rows_of
+from tests.support.features import has_feature, members_of, rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config
 from tests.support.oidc import OidcProvider, open_provider
@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 EVERY_ROUTE: Final = (
     *(row for one in rows_of("admin", "gateway.features.admin.table") for row in import_module(one).ROUTES),
-    *(row for one in rows_of("people", "gateway.features.people.api.part") for row in import_module(one).PART.routes),
+    *(
+        row
+        for one in (rows_of("people", "gateway.features.people.api.part") if has_feature("admin") else ())
+        for row in import_module(one).PART.routes
+    ),
 )
 """The calls of the HTTP API."""
 
@@ -50,16 +54,17 @@ KEYS: Final[Mapping[str, str]] = {
 """The keys by caller; ``stranger`` has one that the gateway does not know."""
 
 GROUPS: Final = (
-    {"name": "research", "models": ["small"], "budgets": ["3000 usd/month"], "raise_to": ["5000 usd/month"]},
+    {"name": "research", "models": ["small"], "budgets": ["3000 usd/month"],
+     **members_of("admin", raise_to=["5000 usd/month"])},
     {"name": "ci", "budgets": ["50 usd/day"]},
-)
+)  # fmt: skip
 
 
 def admin_config(folder: Path, entries: Sequence[Mapping[str, Any]] = ENTRIES, **more: Any) -> dict[str, Any]:
     """Return a configuration with a client of each role, and stored keys in a file in ``folder``."""
     clients = [
         {"name": "user", "key": KEYS["user"], "group": "research", "budgets": ["20 usd/day"],
-         "raise_to": ["60 usd/day"], "ratelimits": {"requests": "60/m"}},
+         **members_of("admin", raise_to=["60 usd/day"]), "ratelimits": {"requests": "60/m"}},
         {"name": "lead", "key": KEYS["lead"], "role": "lead", "group": "research"},
         {"name": "other-lead", "key": KEYS["other-lead"], "role": "lead", "group": "ci"},
         {"name": "auditor", "key": KEYS["auditor"], "role": "auditor"},
@@ -69,7 +74,7 @@ def admin_config(folder: Path, entries: Sequence[Mapping[str, Any]] = ENTRIES, *
     ]  # fmt: skip
     storage = {"type": "sqlite", "path": str(folder / "state.sqlite")}
     settings = {
-        "stored_keys": True,
+        **members_of("admin", stored_keys=True),
         "state_storage": storage,
         "client_groups": list(GROUPS),
         **members_of("mcp", mcp_servers=[{"name": "tools", "base_url": "http://127.0.0.1:9/mcp"}]),

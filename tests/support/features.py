@@ -8,14 +8,25 @@ from typing import Any, TypeVar
 import pytest
 
 from gateway.features.known import features
-from gateway.features.order import ORDER
+from gateway.features.order import EFFECTIVE, ORDER
 from tests.support.repository import ROOT
 
 T = TypeVar("T")
 
 
 def has_feature(name: str) -> bool:
-    return find_spec(f"gateway.features.{name}") is not None
+    """Return whether the gateway has the feature ``name`` and those that it needs."""
+    return all(find_spec(f"gateway.features.{one}") is not None for one in needed_features(name))
+
+
+@cache
+def needed_features(name: str) -> frozenset[str]:
+    """Return the features without which the one in the folder ``name`` has no effect, itself included."""
+    found = {name, *(line.extends for line in ORDER if line.extends and line.name == name)}
+    for line, feature in zip(EFFECTIVE, features(), strict=True):
+        if line.name.partition(".")[0] == name:
+            found |= {*feature.needs}
+    return frozenset(found.union(*(needed_features(one) for one in found - {name})))
 
 
 def _missing_features() -> list[str]:
@@ -31,19 +42,6 @@ describes_all_features = pytest.mark.skipif(
 """The mark of a test of a page about all features."""
 
 
-@cache
-def needed_features(name: str) -> frozenset[str]:
-    """Return the features without which the one in the folder ``name`` has no effect, itself included."""
-    found = {name, *(line.extends for line in ORDER if line.extends and line.name == name)}
-    for line, feature in zip((one for one in ORDER if one.extends in _FOLDERS), features(), strict=True):
-        if line.name.partition(".")[0] == name:
-            found |= {*feature.needs}
-    return frozenset(found.union(*(needed_features(one) for one in found - {name})))
-
-
-_FOLDERS = {"", *(line.name for line in ORDER)}
-
-
 def is_of_deleted_feature(path: str) -> bool:
     """Return whether a path from the repository's root is in the folder of a feature that the gateway does not have."""
     found = re.match(r"(?:tests/)?gateway/features/([a-z_]+)(?:/|$)", path)
@@ -53,7 +51,7 @@ def is_of_deleted_feature(path: str) -> bool:
 def is_without_needed(module: str) -> bool:
     """Return whether a module belongs to a feature whose needed ones the gateway does not have: it uses their code."""
     found = re.match(r"gateway\.features\.(\w+)\.", module)
-    return found is not None and not all(map(has_feature, needed_features(found[1])))
+    return found is not None and not has_feature(found[1])
 
 
 def rows_of(feature: str, *rows: T) -> tuple[T, ...]:

@@ -224,7 +224,7 @@ ISSUER = "{name: corp, issuer: $ISSUER, audience: [trigate], admit: [{when: {}}]
     [
         "listeners: [{address: $HOST}]",
         f"{OPEN}}}]\nopen: $OPEN",
-        f"{OPEN}}}]\nstate_storage: {{type: sqlite, path: s.db}}\nstored_keys: $KEYS",
+        *rows_of("admin", f"{OPEN}}}]\nstate_storage: {{type: sqlite, path: s.db}}\nstored_keys: $KEYS"),
         *rows_of("people", f"{OPEN}}}]\nissuers: [{ISSUER}]"),
         f"{OPEN}, serves: $SERVES}}]",
         f"{OPEN}, tls: {{certificate: $PEM, client_ca: $CA}}}}]",
@@ -239,6 +239,7 @@ def test_a_variable_may_decide_whether_a_listener_is_protected(tmp_path, more):
 EXPOSED = "address: client_keys is not set"
 
 
+@needs_feature("people")
 @each_row(
     ("more", "mistakes"),
     [

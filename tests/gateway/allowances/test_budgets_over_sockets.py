@@ -237,6 +237,7 @@ def answer_embedding(received: ReceivedRequest) -> ScriptedAnswer:
     return json_answer({"data": [{"index": 0, "embedding": [0.5]}], "text": "Hello.", "usage": usage})
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.parametrize("settings", [{}, CHECKED], ids=["plain", "checked"])
 async def test_requests_besides_conversations_also_use_the_targets_that_cost_nothing(settings):
     form = multipart([part("model", b"r"), part("file", wav(1), "a.wav")])

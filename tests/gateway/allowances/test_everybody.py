@@ -11,7 +11,7 @@ from gateway.allowances.rates import RootLimits
 from gateway.config.loading import from_mapping
 from gateway.counters.counter import RateCounter
 from gateway.endpoints.health import visible_limits
-from tests.support.features import has_feature, members_of
+from tests.support.features import has_feature, members_of, needs_feature
 from tests.support.in_process import CountingProvider, gateway, providers
 
 ALICE, BOB = ("alice-0123456789-0123456789-0123456789", "bob-0123456789-0123456789-0123456789-0")
@@ -96,6 +96,7 @@ ENDPOINTS = {
 }
 
 
+@needs_feature("other_endpoints")
 async def test_rates_of_the_root_apply_at_every_endpoint():
     async with providers(1) as [place]:
         known = config(place, ratelimits={"requests": "2/h"})
@@ -165,6 +166,7 @@ def test_one_of_a_value_is_known_beforehand():
     assert (counter.amount, counter.seconds, counter.chosen_by) == (60, 60.0, None)
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.parametrize("stream", [True, False])
 async def test_root_limits_apply_without_any_client_key(stream):
     async with providers(1) as (place,):

@@ -19,6 +19,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
+from tests.support.features import needs_feature
 from tests.support.in_process import InProcess, gateway
 
 KEY = "key-of-ann-0123456789-0123456789"
@@ -56,6 +57,7 @@ def used_amount(served: InProcess, measure: str, *, of_target: bool = False) -> 
     return allowances.counters.level(counter).used
 
 
+@needs_feature("other_endpoints")
 async def test_each_piece_counts_as_a_request_of_the_client_and_the_entry():
     entry = {"ratelimits": {"requests": "100/d"}}
     async with serving(entry, ratelimits={"requests": "100/d"}) as (served, provider):
@@ -65,6 +67,7 @@ async def test_each_piece_counts_as_a_request_of_the_client_and_the_entry():
         assert used_amount(served, "requests", of_target=True) == 4
 
 
+@needs_feature("other_endpoints")
 async def test_a_small_body_cannot_send_more_requests_than_its_limit():
     """A compressed list of short inputs is a few hundred bytes, and would be thousands of requests."""
     async with serving(ratelimits={"requests": "10/m"}) as (served, provider):
@@ -75,6 +78,7 @@ async def test_a_small_body_cannot_send_more_requests_than_its_limit():
         assert len(provider.asked) == 10
 
 
+@needs_feature("other_endpoints")
 async def test_pieces_before_a_rejected_one_are_charged():
     """A provider bills each request that it answers."""
     numbers = iter(range(9))
@@ -92,6 +96,7 @@ async def test_pieces_before_a_rejected_one_are_charged():
         assert used_amount(served, "tokens") == 2 * INPUTS * 10
 
 
+@needs_feature("other_endpoints")
 async def test_a_list_that_needs_too_many_requests_is_refused():
     async with serving() as (served, provider):
         refused = await embed(served, INPUTS * MAX_PIECES + 1)
@@ -100,6 +105,7 @@ async def test_a_list_that_needs_too_many_requests_is_refused():
         assert provider.asked == []
 
 
+@needs_feature("other_endpoints")
 async def test_members_that_each_piece_repeats_are_bounded():
     """A megabyte besides the inputs would become gigabytes."""
     async with serving() as (served, provider):

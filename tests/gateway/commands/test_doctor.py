@@ -8,7 +8,7 @@ import pytest
 from gateway.commands import tables
 from gateway.commands.doctor import run
 from gateway.commands.probing import FEATURES, PROBES
-from tests.support.features import members_of, needs_feature
+from tests.support.features import members_of, needs_feature, rows_of
 from tests.support.harness import config, provider, refusing_port
 from tests.support.quick_yaml import dump_yaml
 from tests.support.upstreams import Raw, Script, ToolCall, data, fake_upstream
@@ -165,7 +165,7 @@ def test_a_file_in_place_of_a_model_is_an_error_with_the_option(doctor, tmp_path
     assert (status, err) == (2, f"{file} is a file, not a model: trigate doctor --config {file}\n")
 
 
-@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("stored", [{}, *rows_of("admin", {"stored_keys": True})], ids=str)
 def test_clients_keys_issuers_and_the_configured_port_are_not_in_the_way(upstream, doctor, tmp_path, stored):
     upstream.script(*GOOD, NO_COUNT)
     issuer = {
@@ -178,7 +178,7 @@ def test_clients_keys_issuers_and_the_configured_port_are_not_in_the_way(upstrea
     more = {**members_of("people", issuers=[issuer]), "client_keys": [{"name": "a", "key": "k"}]}
     with socket.create_server(("127.0.0.1", 0)) as taken:
         status, found, err = doctor(
-            [provider("p/m", upstream.url)], **more, stored_keys=stored, state_storage=storage,
+            [provider("p/m", upstream.url)], **more, **stored, state_storage=storage,
             listener={"port": taken.getsockname()[1]},
         )  # fmt: skip
     assert not err

@@ -166,7 +166,7 @@ MORE: dict[str, Change] = {
             "steps[].with.colour: unknown key": item("steps", use="pii", name="fifth", **{"with": {"colour": 1}}),
         },
     ),
-    "stored_keys: 'x'": root("stored_keys", "x"),
+    **members_of("admin", **{"stored_keys: 'x'": root("stored_keys", "x")}),
     "timeouts.idle: 'x'": root("timeouts", {"idle": "x"}),
     "log_level: 'loud'": root("log_level", "loud"),
     "limits.in_flight: 'x'": root("limits", {"in_flight": "x"}),
@@ -244,7 +244,10 @@ def test_a_name_of_an_invalid_entry_is_not_reported_as_unknown(tmp_path, change,
         *rows_of("mcp", ((text("mcp_servers", "new"), key("x", mcp=["new"])), {"mcp_servers[]"})),
         ((name("model_aliases", "new", 5), key("x", models=["new"])), {"model_aliases.new"}),
         ((item("client_keys", name="x", keey="k"),), {"client_keys[].keey"}),
-        ((root("state_storage", {"type": "sqlte"}), root("stored_keys", True)), {"state_storage.type"}),
+        *rows_of(
+            "admin",
+            ((root("state_storage", {"type": "sqlte"}), root("stored_keys", True)), {"state_storage.type"}),
+        ),
     ],
 )  # fmt: skip
 def test_a_mistake_causes_no_other_report(tmp_path, changes, only):

@@ -11,7 +11,7 @@ import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.bare_provider import listening, response
-from tests.support.features import members_of
+from tests.support.features import members_of, needs_feature
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.multipart import KIND, multipart, part
@@ -58,6 +58,7 @@ async def refusing(status: int) -> AsyncIterator[InProcess]:
             yield running
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.sample(9, by="turns")
 @pytest.mark.parametrize("status", TOLD)
 @pytest.mark.parametrize("name", REQUESTS)

@@ -384,6 +384,7 @@ def failing_endpoints() -> Iterator[Any]:
         yield pytest.param(path, FAILURES, id=f"{path}-each", marks=pytest.mark.soak)
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.parametrize(("path", "failures"), list(failing_endpoints()))
 async def test_requests_that_are_no_conversations_take_no_target_away(path, failures):
     """Not even from a single client: the provider may lack the endpoint. A compaction may be a conversation."""

@@ -17,6 +17,7 @@ from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
+from tests.support.features import needs_feature
 from tests.support.harness import PATIENCE
 from tests.support.in_process import gateway
 from tests.support.settled_lines import logged_exchanges
@@ -54,6 +55,7 @@ def entry(model: str, url: str, **more: Any) -> dict[str, Any]:
     return {"model": model, "access_key": "k", "base_url": url, **more}
 
 
+@needs_feature("other_endpoints")
 async def test_each_request_is_a_line_with_its_units_and_its_cost(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
     with trio.fail_after(4 * PATIENCE):

@@ -52,6 +52,7 @@ async def test_forms_with_a_model(parts):
                     assert first == multipart(parts).replace(b"\r\nmine\r\n", b"\r\nwhisper-1\r\n")
 
 
+@needs_feature("other_endpoints")
 async def test_a_form_to_which_a_model_is_added():
     async with before(answering, "openai/gpt-image-1", {"type": "image"}) as (served, provider):
         first = await sent(served, "/v1/images/edits", multipart([PICTURE]), provider)

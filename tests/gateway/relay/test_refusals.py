@@ -11,7 +11,7 @@ from providers.endpoints.endpoint import STANDARD_PLACES
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import EndpointProvider, before, json_answer
-from tests.support.features import rows_of
+from tests.support.features import needs_feature, rows_of
 from tests.support.in_process import InProcess
 from tests.support.relayed_requests import ASKED, body_of
 
@@ -37,6 +37,7 @@ async def asking(served: InProcess, endpoint: str, path: str, *, key: str | None
     return await served.post(path, content=body, headers=head)
 
 
+@needs_feature("other_endpoints")
 def test_the_standard_endpoints_are_all_looked_at():
     assert len(ASKED) > 10
     assert {endpoint for endpoint, _ in ASKED} & set(STANDARD_PLACES) >= {"completions", "speech", "image_generations"}
@@ -65,6 +66,7 @@ async def test_a_key_without_the_right_is_refused(limits, key, statuses, header)
         assert provider.heads == []
 
 
+@needs_feature("other_endpoints")
 @each_row(
     ("model", "endpoint", "path"),
     [

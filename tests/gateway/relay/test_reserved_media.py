@@ -12,6 +12,7 @@ from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
 from tests.support.cases import case
 from tests.support.endpoint_provider import ScriptedAnswer, before, json_answer
+from tests.support.features import needs_feature
 from tests.support.multipart import KIND, multipart, part
 from tests.support.reserved import HEAD, KEY, HeldProvider, Levels
 from tests.support.settled_lines import SettledLines
@@ -77,6 +78,7 @@ def reserve(request) -> Iterator[str]:
     return request.param
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.sample(13, by="turns")
 @pytest.mark.parametrize("name", MEDIA)
 async def test_media_billed_by_tokens_is_reserved_during_generation(name, reserve):
@@ -102,6 +104,7 @@ async def test_media_billed_by_tokens_is_reserved_during_generation(name, reserv
         assert held < 50 * levels.used_amounts["usd"], "what nobody could afford is no expectation"
 
 
+@needs_feature("other_endpoints")
 async def test_simultaneous_image_requests_stay_within_the_budget():
     gate = HeldProvider(json_answer(drawn()))
     async with (
@@ -122,6 +125,7 @@ async def test_simultaneous_image_requests_stay_within_the_budget():
         assert Levels(served).used_amounts["usd"] == pytest.approx(6 * (4160 * 40 + 10 * 5) * 1000)
 
 
+@needs_feature("other_endpoints")
 async def test_a_picture_that_does_not_fit_is_refused_beforehand(reserve):
     answer, config = json_answer(drawn()), {"client_keys": budgeted("0.10"), "reserve": reserve}
     async with before(lambda asked: answer, "openai/gpt-image-1", {"name": "mine"}, **config) as (served, provider):
@@ -132,6 +136,7 @@ async def test_a_picture_that_does_not_fit_is_refused_beforehand(reserve):
         assert (await ask(json={**DRAWING, "quality": "low"})).status_code == 200
 
 
+@needs_feature("other_endpoints")
 async def test_tokens_are_reserved_only_where_they_are_billed():
     """A model with a price for each picture has no tokens, so that a budget of tokens has no part in it."""
     keys = [{"name": "ann", "key": KEY, "budgets": ["100 tokens/day"]}]
@@ -147,6 +152,7 @@ async def test_tokens_are_reserved_only_where_they_are_billed():
                 assert (await served.post(one.path, **sent)).status_code == 200
 
 
+@needs_feature("other_endpoints")
 async def test_speech_without_reported_tokens_is_billed_by_an_estimate():
     """Raw sound has no place for its usage: what was said of it has been booked at nothing (BerriAI/litellm#36914)."""
     body = {"model": "mine", "input": "x" * 900, "voice": "y"}

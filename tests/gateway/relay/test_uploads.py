@@ -26,7 +26,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
-from tests.support.features import members_of, rows_of
+from tests.support.features import members_of, needs_feature, rows_of
 from tests.support.in_process import InProcess, gateway
 from tests.support.multipart import KIND, multipart, part
 from tests.support.uploading import Upload
@@ -65,6 +65,7 @@ def sent(parts: Sequence[bytes]) -> bytes:
     return multipart(parts).replace(b"\r\nfast\r\n", b"\r\nwhisper-1\r\n")
 
 
+@needs_feature("other_endpoints")
 async def test_a_form_reaches_the_provider_byte_for_byte_but_for_its_model():
     """In any order of its parts, with its length or in chunks (BerriAI/litellm#41625, maximhq/bifrost#5320)."""
     big = part("file", bytes(3 * 2**20), "big.wav")
@@ -91,6 +92,7 @@ async def test_a_form_reaches_the_provider_byte_for_byte_but_for_its_model():
         assert served.service.admission.shares.bodies.total == 0
 
 
+@needs_feature("other_endpoints")
 async def test_a_form_that_cannot_be_forwarded_is_refused_before_anything_is_sent():
     async with transcribing() as (served, provider):
         for content, status, said, headers in (
@@ -107,6 +109,7 @@ async def test_a_form_that_cannot_be_forwarded_is_refused_before_anything_is_sen
         assert [asked for asked in provider.asked if asked.body] == []
 
 
+@needs_feature("other_endpoints")
 async def test_an_early_refusal_ends_the_upload():
     """A provider that does not want the rest says so at once (413, 429)."""
 
@@ -130,6 +133,7 @@ async def test_an_early_refusal_ends_the_upload():
         assert b"too many seconds" in head
 
 
+@needs_feature("other_endpoints")
 async def test_a_good_answer_that_begins_early_gets_the_rest_of_the_upload():
     got = bytearray()
 
@@ -149,6 +153,7 @@ async def test_a_good_answer_that_begins_early_gets_the_rest_of_the_upload():
         assert bytes(2**20) in got
 
 
+@needs_feature("other_endpoints")
 async def test_a_file_that_never_fits_into_the_spool_is_too_large():
     form = multipart([part("file", bytes(3 * 2**20), "a.wav"), MODEL])
     async with transcribing(limits={"spool": "2MiB"}) as (served, provider):
@@ -163,6 +168,7 @@ async def test_a_file_that_never_fits_into_the_spool_is_too_large():
         assert len(provider.asked) == 1
 
 
+@needs_feature("other_endpoints")
 async def test_a_file_that_does_not_fit_now_can_be_sent_later():
     form = multipart([part("file", bytes(3 * 2**19), "a.wav"), MODEL])
     async with transcribing(limits={"spool": "2MiB"}) as (served, _):
@@ -179,6 +185,7 @@ async def test_a_file_that_does_not_fit_now_can_be_sent_later():
 TWO_CLIENTS = [{"name": name, "key": f"key-of-{name}"} for name in ("first", "second")]
 
 
+@needs_feature("other_endpoints")
 async def test_the_waiting_uploads_of_one_client_leave_half_of_the_disk_to_others():
     """A client that sends a byte now and then would otherwise hold all of it (OWASP API4:2023)."""
     form = multipart([part("file", bytes(3 * 2**19), "a.wav"), MODEL])
@@ -197,6 +204,7 @@ async def test_the_waiting_uploads_of_one_client_leave_half_of_the_disk_to_other
         await eventually(lambda: not held)
 
 
+@needs_feature("other_endpoints")
 @each_row(
     ("path", "kind", "limited"),
     [
@@ -240,6 +248,7 @@ async def test_uploads_to_a_slow_provider_count_as_memory(path, kind, limited):
             await eventually(lambda: not shares.bodies.total)
 
 
+@needs_feature("other_endpoints")
 async def test_each_path_has_its_limit_unless_the_configuration_says_one():
     async with transcribing() as (served, provider):
         found = await Upload.begin(served, multipart([MODEL, FILE]), 100, length=101 * 2**20)
@@ -262,6 +271,7 @@ async def gone(served: InProcess, provider: EndpointProvider) -> None:
         await eventually(lambda: not (shares.spooled.total or shares.bodies.total or shares.used["in_flight"]))
 
 
+@needs_feature("other_endpoints")
 async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_upload():
     """BlockRunAI/ClawRouter#251, openclaw/openclaw#116146."""
     file = part("file", bytes(2**20 + 2**19), "a.wav")
@@ -299,6 +309,7 @@ MOST = 32 * 2**20
 """Bytes that a client would not get rid of, unless somebody holds them: sockets take some MiB."""
 
 
+@needs_feature("other_endpoints")
 async def test_a_slow_provider_slows_the_client_whose_leaving_is_seen_anyway():
     """As soon as TCP tells it, which puts an orderly end behind all that was sent, and a reset before it."""
     async with in_front_of(deaf) as served:
@@ -363,6 +374,7 @@ class Http2Upload:
             return 0
 
 
+@needs_feature("other_endpoints")
 async def test_over_http2_an_unread_upload_delays_no_other():
     """It took the window of the whole connection."""
     unknown = multipart([part("model", b"nobody"), part("file", bytes(50_000), "a.wav")])
@@ -375,6 +387,7 @@ async def test_over_http2_an_unread_upload_delays_no_other():
         await eventually(lambda: not served.service.admission.shares.used["in_flight"])
 
 
+@needs_feature("other_endpoints")
 async def test_an_answer_amid_an_upload_gives_the_connections_window_back():
     refused = multipart([MODEL, MODEL, part("file", bytes(2**20), "a.wav")])
     good = multipart([MODEL, part("file", bytes(2**20), "a.wav")])
@@ -385,6 +398,7 @@ async def test_an_answer_amid_an_upload_gives_the_connections_window_back():
         await client.stream.aclose()
 
 
+@needs_feature("other_endpoints")
 async def test_the_members_of_a_group_share_uploads():
     """Each goes to the member with the fewest open answers, as conversations do."""
     busy = trio.Event()

@@ -53,6 +53,7 @@ def test_a_compressed_body_is_refused(shared):
     assert shared.call("setup-1", "PUT", "/admin/v1/keys/x", b"{}", content_encoding="gzip").status == 415
 
 
+@needs_feature("people")
 @each_row(
     ("path", "param"),
     [
@@ -91,6 +92,7 @@ def names_in(admin, path, size=2):
     return found
 
 
+@needs_feature("people")
 def test_lists_are_searched_and_filtered_and_begin_with_the_newest(tmp_path):
     with admin_gateway(tmp_path) as admin:
         for name in ("new_1", "newx1", "NEW-2"):

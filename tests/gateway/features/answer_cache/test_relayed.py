@@ -16,6 +16,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
+from tests.support.features import needs_feature
 from tests.support.flights import cache_of
 from tests.support.in_process import InProcess, gateway
 
@@ -62,6 +63,7 @@ async def post(
     return await served.post(path, json={"model": "cached", **body}, headers=list(headers))
 
 
+@needs_feature("other_endpoints")
 async def test_the_same_request_to_an_endpoint_is_answered_again_byte_for_byte():
     async with endpoint_provider(answered) as provider, gateway(cached(provider.url)) as served:
         for path, body in ROUTES.items():
@@ -73,6 +75,7 @@ async def test_the_same_request_to_an_endpoint_is_answered_again_byte_for_byte()
             provider.asked.clear()
 
 
+@needs_feature("other_endpoints")
 async def test_embeddings_are_cached_as_whole_requests():
     """BerriAI/litellm#2990, #29284, run-llama/llama_index#19537: no answer is put together of kept and fresh ones."""
     async with endpoint_provider(answered) as provider, gateway(cached(provider.url)) as served:
@@ -85,6 +88,7 @@ async def test_embeddings_are_cached_as_whole_requests():
             assert found.headers["x-trigate-cache"] == "miss", other
 
 
+@needs_feature("other_endpoints")
 async def test_a_streamed_completion_is_kept_next_to_the_whole_one():
     async with endpoint_provider(answered) as provider, gateway(cached(provider.url)) as served:
         for stream in (False, True, False, True):
@@ -95,6 +99,7 @@ async def test_a_streamed_completion_is_kept_next_to_the_whole_one():
         assert found.text.endswith("data: [DONE]\n\n")
 
 
+@needs_feature("other_endpoints")
 async def test_an_answer_of_an_endpoint_that_is_not_good_is_not_kept():
     def bad(asked: ReceivedRequest) -> ScriptedAnswer:
         if asked.path == "/v1/moderations":
@@ -116,6 +121,7 @@ async def test_an_answer_of_an_endpoint_that_is_not_good_is_not_kept():
         assert len(provider.asked) == 2
 
 
+@needs_feature("other_endpoints")
 async def test_identical_endpoint_requests_make_one_call_even_if_a_client_leaves():
     free = trio.Event()
 

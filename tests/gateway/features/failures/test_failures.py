@@ -172,6 +172,7 @@ def test_the_line_has_no_key_that_the_log_masks(gateway):
         assert "[redacted]" in found["line"]["model"]
 
 
+@needs_feature("other_endpoints")
 def test_another_endpoints_failure_is_told_but_not_sent_again(gateway, upstream):
     upstream.script(ERROR)
     reply = gateway.request("POST", "/v1/embeddings", {"model": "m", "input": "x"}, bearer("ann"))

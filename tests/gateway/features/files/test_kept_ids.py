@@ -9,6 +9,7 @@ from gateway.features.files.kept_ids import EventsWithClientIds
 from gateway.kept_objects.owned_ids import OwnerIds
 from tests.support.cases import case
 from tests.support.endpoint_provider import events, json_answer
+from tests.support.features import needs_feature
 from tests.support.kept_accounts import account_with_owners
 from tests.support.kept_clients import KEYS, error_of, run, serving, with_gateway
 
@@ -207,6 +208,7 @@ MEDIA = {
 }
 
 
+@needs_feature("other_endpoints")
 @with_gateway("openai", entry={"endpoints": {"image_edits": True, "ocr": "/ocr", "videos": True}})
 def test_requests_for_media_refer_to_files_by_the_clients_own_ids(served):
     provider = served.providers["openai"]
@@ -224,6 +226,7 @@ def test_requests_for_media_refer_to_files_by_the_clients_own_ids(served):
                     assert own not in json.dumps(provider.asked[-1].json)
 
 
+@needs_feature("other_endpoints")
 @with_gateway("openai", entry={"endpoints": {"image_edits": True, "videos": True}})
 def test_a_form_refers_to_files_by_id_only_with_the_right_to_foreign_ids(served):
     provider = served.providers["openai"]

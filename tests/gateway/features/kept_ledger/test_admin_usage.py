@@ -17,7 +17,7 @@ from tests.support.harness import eventually, provider
 from tests.support.people import Answering
 from tests.support.upstreams import serve_upstream
 
-pytestmark = needs_feature("people")
+pytestmark = [needs_feature("admin"), needs_feature("people")]
 
 SENT: Final = {"user": 3, "passed": 2, "person": 2}
 PRICE: Final = {"input": 1.37, "output": 4.19}

@@ -223,7 +223,7 @@ def test_check_contacts_no_store_and_check_secrets_prints_no_text(stores, upstre
     assert "cannot be read: the store returns status 503: the store is sealed" in lost.stderr + lost.stdout
 
 
-@pytest.mark.parametrize("command", [*rows_of("admin", ["keys", "list"]), *rows_of("people", ["people", "list"])])
+@pytest.mark.parametrize("command", rows_of("admin", ["keys", "list"], *rows_of("people", ["people", "list"])))
 def test_commands_on_the_storage_read_its_address_from_a_store(stores, upstream, tmp_path, command):
     """``trigate people`` once took the reference to the secret for the address."""
     stores.secrets[PLACE]["database"] = "postgresql://trigate:secret-of-the-database@127.0.0.1:9/trigate"
@@ -234,7 +234,7 @@ def test_commands_on_the_storage_read_its_address_from_a_store(stores, upstream,
         "audience": ["trigate"],
         "admit": [{"when": {"a": "b"}}],
     }
-    more = {**members_of("admin", stored_keys=True), **members_of("people", issuers=[issuer])}
+    more = {**members_of("admin", stored_keys=True, **members_of("people", issuers=[issuer]))}
     content = settings(stores, upstream.url, state_storage=storage, **more)
     found = invoke(*command, "--config", file_of(tmp_path, content))
     assert found.returncode == 1

@@ -138,6 +138,7 @@ def test_an_mcp_server_is_closed(gateway, upstream, method):
     assert b"unchecked_endpoint" not in ask(gateway, "nobody", method, "/mcp/files").body
 
 
+@needs_feature("other_endpoints")
 def test_an_unknown_step_is_a_mistake_of_the_request(gateway):
     reply = ask(gateway, "nobody", "POST", "/v1/embeddings", **{"x-trigate-steps": "missing"})
     assert reply.status == 400

@@ -14,7 +14,7 @@ import attrs
 import pytest
 
 from tests.support.each_row import each_row
-from tests.support.features import members_of, rows_of
+from tests.support.features import members_of, needs_feature, rows_of
 from tests.support.harness import PATIENCE, Gateway, Wire, eventually, exchanges, provider
 from tests.support.step_gateway import bearer, client_keys, own_steps, post_as, step_gateway
 from tests.support.step_providers import BASES, VENDORS
@@ -230,6 +230,7 @@ RELAYED: Final[dict[str, Callable[[str], Any]]] = {
 }  # fmt: skip
 
 
+@needs_feature("other_endpoints")
 @each_row("path", RELAYED)
 def test_a_refusal_ends_a_request_to_another_endpoint(gateway, by_hand, pool, folder, path):
     for client in ("refuse", "stop"):  # there, a stop is an error, too

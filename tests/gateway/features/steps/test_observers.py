@@ -199,6 +199,7 @@ def test_a_background_turn_has_one_record_with_its_answer(gateway, upstream, fol
     assert text_of("responses", record["response"].encode(), stream=False) == "it is done"
 
 
+@needs_feature("other_endpoints")
 def test_other_endpoints_have_records_with_their_json(gateway, upstream, folder):
     answer: dict[str, Any] = {
         "object": "list", "model": "m", "usage": {"prompt_tokens": 3, "total_tokens": 3},
@@ -216,6 +217,7 @@ def test_other_endpoints_have_records_with_their_json(gateway, upstream, folder)
     assert "falcon" not in masked["request"]
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.parametrize("client", ["refuse", "during", "unsure"])
 @pytest.mark.parametrize("api", ["chat", "embeddings"])
 def test_a_refused_request_has_masks_at_every_moment_and_endpoint(gateway, upstream, folder, client, api):
@@ -233,6 +235,7 @@ def test_a_refused_request_has_masks_at_every_moment_and_endpoint(gateway, upstr
         assert placeholder_of(client, "falcon-12") in record["request"]
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_restored_value_of_another_endpoint_is_in_no_record(gateway, upstream, folder, stream):
     auth = {"authorization": "Bearer key-of-restore-0123456789"}

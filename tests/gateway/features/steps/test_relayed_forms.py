@@ -7,6 +7,7 @@ import pytest
 
 from tests.support import word_steps
 from tests.support.endpoint_provider import ScriptedAnswer, events
+from tests.support.features import needs_feature
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled_lines import SettledLines
 from tests.support.word_gateway import gateway_with_steps, step
@@ -34,6 +35,7 @@ async def send(served: Any, path: str, form: bytes) -> Any:
     return await served.post(path, content=form, headers={"content-type": KIND})
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.parametrize("model_last", [False, True])
 async def test_a_mask_changes_only_its_field(model_last):
     async with gateway_with_steps(IMAGES, step(action="mask")) as (served, provider):
@@ -49,6 +51,7 @@ async def test_a_mask_changes_only_its_field(model_last):
         assert found.headers["x-trigate-steps"] == "words=masked"
 
 
+@needs_feature("other_endpoints")
 async def test_a_refused_form_is_a_400_and_nothing_is_sent():
     async with gateway_with_steps(IMAGES, step(at=["request"])) as (served, provider):
         lines = SettledLines(served)
@@ -58,6 +61,7 @@ async def test_a_refused_form_is_a_400_and_nothing_is_sent():
         assert (await lines.next())[0]["refused_by"] == "words"
 
 
+@needs_feature("other_endpoints")
 async def test_a_form_without_findings_passes_unchanged():
     for steps in ([step(at=["request"])], [step(action="report")], [step(**{"for": {"endpoints": ["chat"]}})]):
         async with gateway_with_steps(IMAGES, *steps) as (served, provider):
@@ -66,6 +70,7 @@ async def test_a_form_without_findings_passes_unchanged():
             assert provider.asked[0].body == edit(b"a cat")
 
 
+@needs_feature("other_endpoints")
 async def test_an_unknown_file_or_preamble_is_content_that_no_step_can_read():
     async with gateway_with_steps(IMAGES, step()) as (served, provider):
         for form in (edit(b"a cat", notes=b"falcon-12"), b"falcon-12\r\n" + edit(b"a cat")):
@@ -74,6 +79,7 @@ async def test_an_unknown_file_or_preamble_is_content_that_no_step_can_read():
         assert not provider.asked
 
 
+@needs_feature("other_endpoints")
 async def test_a_client_without_allowance_calls_no_step():
     keys = [{"name": "ann", "key": "key-of-ann-0123456789", "ratelimits": {"requests": "1/m"}}]
     headers = {"authorization": "Bearer key-of-ann-0123456789", "content-type": KIND}
@@ -93,6 +99,7 @@ def recording(**fields: str) -> bytes:
 TRANSCRIPTS: Final = ("/v1/audio/transcriptions", "/v1/audio/translations")
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.parametrize("path", TRANSCRIPTS)
 async def test_a_recording_is_closed_to_steps_for_requests(path):
     async with gateway_with_steps(TRANSCRIPT, step(at=["request"])) as (served, provider):
@@ -101,6 +108,7 @@ async def test_a_recording_is_closed_to_steps_for_requests(path):
         assert not provider.asked
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("path", TRANSCRIPTS)
 async def test_a_transcript_is_masked_in_every_form(path):
@@ -115,12 +123,14 @@ async def test_a_transcript_is_masked_in_every_form(path):
             assert b"[WORD_" in found.content
 
 
+@needs_feature("other_endpoints")
 async def test_a_refused_transcript_is_a_400():
     async with gateway_with_steps(TRANSCRIPT, step(at=["response"])) as (served, _):
         found = await send(served, TRANSCRIPTS[0], recording())
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
 
 
+@needs_feature("other_endpoints")
 async def test_a_streamed_transcript_is_masked_in_its_deltas_and_its_end():
     told = [{"type": "transcript.text.delta", "delta": piece} for piece in ("it is fal", "con-7", "7 today")]
     told.append({"type": "transcript.text.done", "text": ANSWER})
@@ -134,6 +144,7 @@ async def test_a_streamed_transcript_is_masked_in_its_deltas_and_its_end():
         assert b"con-7" not in found.content
 
 
+@needs_feature("other_endpoints")
 async def test_a_prompt_of_a_recording_is_checked_where_recordings_pass():
     async with gateway_with_steps(TRANSCRIPT, step(at=["request"], unchecked="pass")) as (served, provider):
         found = await send(served, TRANSCRIPTS[0], recording(prompt="about falcon-1"))

@@ -125,6 +125,7 @@ def split(text: str, seed: int) -> list[str]:
     return found
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("hold", HOLDS)
@@ -179,6 +180,7 @@ class Reading:
                 self.received += await anext(self._pieces)
 
 
+@needs_feature("other_endpoints")
 @each_row("endpoint", ENDPOINTS, every=3)
 @each_row(("hold", "behind"), [("window", 30), ("tail", 15)])
 async def test_text_flows_while_the_provider_still_works(endpoint, hold, behind):
@@ -200,6 +202,7 @@ async def test_text_flows_while_the_provider_still_works(endpoint, hold, behind)
                 assert b"alcon" not in await reading.read_rest()
 
 
+@needs_feature("other_endpoints")
 async def test_a_step_that_holds_nothing_cuts_the_stream():
     answer = events(completion("it is "), completion("falcon-77 "), *[completion("more ") for _ in range(400)], DONE)
     async with gateway_with(answer, code(action="refuse", hold="nothing")) as (served, provider):
@@ -217,6 +220,7 @@ async def test_a_step_that_holds_nothing_cuts_the_stream():
         assert b"[DONE]" not in body
 
 
+@needs_feature("other_endpoints")
 async def test_the_end_of_a_refused_answer_does_not_pass_a_step_that_holds_nothing():
     """Some servers state the end in the event of the last word."""
     last = completion("falcon-77").replace(b'"finish_reason": null', b'"finish_reason": "stop"')
@@ -230,6 +234,7 @@ async def test_the_end_of_a_refused_answer_does_not_pass_a_step_that_holds_nothi
         assert await read_all(served) == (200, completion("fine") + good + DONE)
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("hold", ["window", "tail"])
 async def test_a_refusal_after_the_first_text_is_the_last_event(hold):
@@ -252,6 +257,7 @@ async def test_a_refusal_after_the_first_text_is_the_last_event(hold):
     assert b"[DONE]" not in body
 
 
+@needs_feature("other_endpoints")
 @each_row("seed", range(4))
 async def test_values_return_in_a_stream_however_it_is_split(seed):
     """https://github.com/BerriAI/litellm/issues/31950"""
@@ -266,6 +272,7 @@ async def test_values_return_in_a_stream_however_it_is_split(seed):
     assert "".join(texts_in(body)) == "you said: about falcon-12 and [WORD_0123456789]"
 
 
+@needs_feature("other_endpoints")
 async def test_comments_and_ids_of_events_do_not_pass():
     answer = events(b": falcon-77\n\n", b"id: falcon-77\nevent: falcon-77\n" + completion("fine"), DONE)
     async with gateway_with(answer, code()) as (served, _):
@@ -273,6 +280,7 @@ async def test_comments_and_ids_of_events_do_not_pass():
     assert (status, body) == (200, completion("fine") + DONE)
 
 
+@needs_feature("other_endpoints")
 async def test_text_that_is_held_beyond_the_limit_is_unchecked():
     pieces = [completion("x" * 2**16) for _ in range(40)]
     limits = {"limits": {"answer": "1MiB"}}
@@ -283,6 +291,7 @@ async def test_text_that_is_held_beyond_the_limit_is_unchecked():
         assert await read_all(served) == (200, b"".join(pieces) + DONE)
 
 
+@needs_feature("other_endpoints")
 async def test_a_body_beyond_the_limit_waits_for_the_steps_that_run_during_the_work_of_the_provider():
     step = {"use": "tests.support.word_steps:late_words", "at": ["during"]}
     async with gateway_with(answer_with("x" * 2**21), step, limits={"answer": "1MiB"}) as (served, _):
@@ -291,6 +300,7 @@ async def test_a_body_beyond_the_limit_waits_for_the_steps_that_run_during_the_w
             assert (found.status_code, b"xxx" in found.content) == (status, status == 200)
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
 async def test_a_step_that_reports_holds_no_more_of_a_stream_than_an_answer_may_have(path):
@@ -335,6 +345,7 @@ async def complete(served: InProcess, **headers: str) -> httpx2.Response:
     )
 
 
+@needs_feature("other_endpoints")
 async def test_a_masked_or_refused_response_is_not_cached():
     for action, status in (("mask", 200), ("refuse", 400)):
         async with gateway_with(answer_with(ANSWER), code(action=action)) as (served, provider):
@@ -345,6 +356,7 @@ async def test_a_masked_or_refused_response_is_not_cached():
                 assert len(provider.asked) == number
 
 
+@needs_feature("other_endpoints")
 @needs_feature("answer_cache")
 async def test_steps_run_on_each_cached_response():
     async with gateway_with(answer_with("fine"), code()) as (served, provider):
@@ -357,6 +369,7 @@ async def test_steps_run_on_each_cached_response():
         assert len(provider.asked) == 1
 
 
+@needs_feature("other_endpoints")
 async def test_a_refusal_does_not_concern_another_request_for_the_same_response():
     waiting = trio.Event()
 
@@ -383,6 +396,7 @@ async def test_a_refusal_does_not_concern_another_request_for_the_same_response(
     assert found["unchecked"].json()["choices"][0]["text"] == ANSWER
 
 
+@needs_feature("other_endpoints")
 async def test_a_held_stream_is_kept_alive_and_a_late_refusal_is_its_last_event():
     async with gateway_with(CUT, code(), keep_alive="1s") as (served, provider):
         go = wait_before_pieces(provider)
@@ -399,6 +413,7 @@ async def test_a_held_stream_is_kept_alive_and_a_late_refusal_is_its_last_event(
         assert b"[DONE]" not in received
 
 
+@needs_feature("other_endpoints")
 async def test_a_providers_comment_passes_while_a_stream_is_held():
     text = completion(" today")
     async with gateway_with(events(text, b": busy\n\n" * 2, DONE), code()) as (served, provider):
@@ -412,6 +427,7 @@ async def test_a_providers_comment_passes_while_a_stream_is_held():
             assert b"".join([piece async for piece in received]) == text + DONE
 
 
+@needs_feature("other_endpoints")
 async def test_a_client_that_leaves_closes_the_provider_and_its_check():
     async with gateway_with(CUT, code()) as (
         served,
@@ -428,6 +444,7 @@ async def test_a_client_that_leaves_closes_the_provider_and_its_check():
         assert line["ended"] == "client_disconnected"
 
 
+@needs_feature("other_endpoints")
 async def test_an_answer_beyond_the_limit_is_unchecked():
     limits = {"limits": {"answer": "1MiB"}}
     long = answer_with("x" * 2**21)
@@ -440,6 +457,7 @@ async def test_an_answer_beyond_the_limit_is_unchecked():
         assert (found.status_code, len(found.json()["choices"][0]["text"])) == (200, 2**21)
 
 
+@needs_feature("other_endpoints")
 async def test_sound_has_no_text_for_a_step():
     sound = ScriptedAnswer((b"first", b"second"), headers=(("content-type", "audio/mpeg"),))
     async with gateway_with(sound, code(at=["request", "response"])) as (served, _):

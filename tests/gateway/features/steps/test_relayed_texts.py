@@ -12,6 +12,7 @@ import pytest
 from tests.support import word_steps
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ScriptedAnswer, events, json_answer
+from tests.support.features import needs_feature
 from tests.support.settled_lines import SettledLines
 from tests.support.word_gateway import gateway_with_steps, step
 
@@ -96,6 +97,7 @@ def with_steps(case: Case, *steps: dict[str, Any], answer: Any = None, **more: A
     return gateway_with_steps(answer, *steps, model=case.model, entry=entry, **more)
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.sample(3)
 @cases
 async def test_a_masked_value_reaches_neither_provider_nor_client(case):
@@ -110,6 +112,7 @@ async def test_a_masked_value_reaches_neither_provider_nor_client(case):
         assert found.headers["x-trigate-steps"] == "words=masked"
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.sample(5)
 @cases
 @pytest.mark.parametrize(("moment", "scope"), [("request", {}), ("during", {}), ("during", {"entries": ["*"]})])
@@ -128,6 +131,7 @@ async def test_a_refused_request_is_a_400_and_nothing_is_sent(case, moment, scop
         assert not line.get("cost_usd")
 
 
+@needs_feature("other_endpoints")
 @each_row("case", [one for one in CASES.values() if one.has_text], every=3)
 async def test_a_refused_response_is_a_400_and_is_billed(case):
     price = {"input": 1, "output": 1}
@@ -144,6 +148,7 @@ async def test_a_refused_response_is_a_400_and_is_billed(case):
             assert line["cost_usd"] == pytest.approx(13 / 1_000_000), line
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.sample(3)
 @cases
 @pytest.mark.parametrize("status", [400, 500])
@@ -156,6 +161,7 @@ async def test_an_error_of_the_provider_shows_no_text_that_a_step_refuses(case, 
         assert is_estimate or b"the step words withheld the text of its error" in found.content
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.sample(3)
 @cases
 async def test_a_step_that_reports_changes_nothing(case):
@@ -176,6 +182,7 @@ async def test_a_step_that_reports_changes_nothing(case):
         assert "response" in reported or not case.has_text
 
 
+@needs_feature("other_endpoints")
 @pytest.mark.sample(3)
 @cases
 async def test_the_client_gets_its_own_values_back(case):
@@ -186,6 +193,7 @@ async def test_the_client_gets_its_own_values_back(case):
         assert b"[WORD_" not in found.content
 
 
+@needs_feature("other_endpoints")
 async def test_values_in_a_response_are_restored():
     def echo(asked):  # type: ignore[no-untyped-def]
         text = asked.json["prompt"]
@@ -197,6 +205,7 @@ async def test_values_in_a_response_are_restored():
         assert b"falcon" not in provider.asked[0].body
 
 
+@needs_feature("other_endpoints")
 async def test_a_masked_completion_loses_its_log_probabilities():
     async with with_steps(CASES["completions"], step(action="mask", at=["response"])) as (served, _):
         found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "logprobs": 1})
@@ -209,6 +218,7 @@ TOKENS: Final = {
 }
 
 
+@needs_feature("other_endpoints")
 @each_row(("path", "body"), [(path, body) for path, bodies in TOKENS.items() for body in bodies], every=2)
 async def test_token_ids_are_content_that_a_step_cannot_read(path, body):
     case = Case(path, body, VECTORS)
@@ -223,6 +233,7 @@ async def test_token_ids_are_content_that_a_step_cannot_read(path, body):
             assert len(provider.asked) == 1, more
 
 
+@needs_feature("other_endpoints")
 async def test_a_step_that_fails_is_a_503_and_passes_if_it_may():
     case = CASES["embeddings"]
     broken = {"use": "tests.support.word_steps:raise_error", "name": "broken", "at": ["request"]}
@@ -236,6 +247,7 @@ async def test_a_step_that_fails_is_a_503_and_passes_if_it_may():
         assert (found.status_code, found.headers["x-trigate-steps"]) == (200, "broken=unchecked")
 
 
+@needs_feature("other_endpoints")
 @each_row(("action", "status"), [("refuse", 400), ("mask", 200)])
 async def test_a_checked_request_is_counted_once_and_one_without_allowance_calls_no_step(action, status):
     case = CASES["embeddings"]
@@ -250,6 +262,7 @@ async def test_a_checked_request_is_counted_once_and_one_without_allowance_calls
         assert len(provider.asked) == (0 if action == "refuse" else 2)
 
 
+@needs_feature("other_endpoints")
 async def test_a_step_for_entries_checks_what_one_of_them_may_get():
     case = CASES["embeddings"]
     for entries, status in ((["openai/*"], 400), (["*"], 400), (["!openai/*"], 200)):
@@ -259,6 +272,7 @@ async def test_a_step_for_entries_checks_what_one_of_them_may_get():
             assert len(provider.asked) == (status == 200)
 
 
+@needs_feature("other_endpoints")
 async def test_a_suffix_does_not_evade_a_step_for_completions():
     case = CASES["suffix"]
     async with with_steps(case, step(**{"for": {"endpoints": ["completions"]}})) as (served, provider):
@@ -289,6 +303,7 @@ def texts_of(stream: bytes) -> dict[int, str]:
     return found
 
 
+@needs_feature("other_endpoints")
 async def test_a_stream_of_two_choices_is_masked_in_each():
     steps = step(action="mask"), {"use": "tests.support.word_steps:answered_words", "name": "other", "action": "mask"}
     async with with_steps(CASES["completions"], *steps, answer=events(*STREAMED)) as (served, _):
@@ -303,12 +318,14 @@ async def test_a_stream_of_two_choices_is_masked_in_each():
         assert found.content.endswith(b"data: [DONE]\n\n")
 
 
+@needs_feature("other_endpoints")
 async def test_a_refused_stream_has_its_own_status():
     async with with_steps(CASES["completions"], step(at=["response"]), answer=events(*STREAMED)) as (served, _):
         found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": True})
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
 
 
+@needs_feature("other_endpoints")
 async def test_a_stream_that_no_step_refuses_passes_unchanged():
     other = {"use": "tests.support.word_steps:answered_words", "name": "other"}
     clean = (*STREAMED[:1], *STREAMED[2:3], *STREAMED[6:])
@@ -317,6 +334,7 @@ async def test_a_stream_that_no_step_refuses_passes_unchanged():
         assert found.content == b"".join(clean)
 
 
+@needs_feature("other_endpoints")
 async def test_a_stream_that_a_step_only_reports_flows():
     async with with_steps(CASES["completions"], step(action="report"), answer=events(*STREAMED)) as (served, _):
         lines = SettledLines(served)
@@ -326,6 +344,7 @@ async def test_a_stream_that_a_step_only_reports_flows():
         assert [one["labels"] for one in line["steps"] if one["at"] == "response"] == [{"word": 1}]
 
 
+@needs_feature("other_endpoints")
 async def test_media_in_a_response_need_no_check():
     only_texts = step(action="mask", at=["response"], parts=["input"])
     async with with_steps(CASES["pictures"], only_texts) as (served, _):

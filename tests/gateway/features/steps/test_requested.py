@@ -78,6 +78,7 @@ async def send(served: Any, name: str, header: str | None = None, **members: Any
         return await client.request(method, path, headers=headers, **content)
 
 
+@needs_feature("other_endpoints")
 @each_row("name", REQUESTS, every=3)
 @each_row("steps", [(), STEPS])
 async def test_an_unknown_name_is_a_400_at_every_endpoint(name, steps):
@@ -88,6 +89,7 @@ async def test_an_unknown_name_is_a_400_at_every_endpoint(name, steps):
         assert not provider.asked
 
 
+@needs_feature("other_endpoints")
 @needs_feature("client_routing")
 @each_row("name", ["embeddings", "completions", "moderations", "images", "chat"], every=2)
 async def test_a_requested_step_checks_other_endpoints_too(name):
@@ -106,6 +108,7 @@ async def test_a_requested_step_checks_other_endpoints_too(name):
         assert "guardrails[0]: there is no step 'missing'" in unknown.text
 
 
+@needs_feature("other_endpoints")
 @needs_feature("client_routing")
 @each_row(
     ("name", "text", "sent"),
@@ -140,6 +143,7 @@ async def test_another_mistake_in_the_names_is_one_of_the_request(header, member
         assert not provider.asked
 
 
+@needs_feature("other_endpoints")
 @needs_feature("client_routing")
 @each_row("name", ["chat", "embeddings"])
 @each_row(

@@ -18,6 +18,7 @@ from gateway.features.steps.settings import (
 )
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.step_files import HEAD
 from trigate.steps import PARTS, Action, Moment, Part
 
@@ -135,6 +136,7 @@ def test_known_names_are_no_mistakes(scope):
     assert read_step(**{"for": scope}).scope.on_request is False
 
 
+@needs_feature("admin")
 def test_clients_of_the_state_storage_are_not_known_in_advance(tmp_path):
     storage = {"state_storage": {"type": "sqlite", "path": f"{tmp_path}/state.db"}, "stored_keys": True}
     assert steps_of(read({"use": "./steps.py:check", "for": {"clients": ["later"]}}, **storage))

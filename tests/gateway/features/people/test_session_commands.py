@@ -128,6 +128,7 @@ def test_a_token_is_refreshed_a_minute_before_its_end_by_one_process(user):
     assert after["expires_at"] > time.time() + 3000
 
 
+@needs_feature("model_lists")
 def test_connect_gives_codex_a_command_and_no_key(user):
     found = user.run("connect", "codex", "--write", "--model", "gpt-4o")
     assert found.returncode == 0, found.stderr
@@ -137,6 +138,7 @@ def test_connect_gives_codex_a_command_and_no_key(user):
     assert "env_key" not in written
 
 
+@needs_feature("model_lists")
 def test_connect_gives_claude_code_a_helper_and_no_key(user):
     found = user.run("connect", "claude", "--write")
     assert found.returncode == 0, found.stderr
@@ -147,6 +149,7 @@ def test_connect_gives_claude_code_a_helper_and_no_key(user):
     assert user.session()["access_token"] not in written
 
 
+@needs_feature("model_lists")
 def test_connect_tells_other_clients_how_to_get_a_key(user):
     found = user.run("connect", "openai-python")
     assert found.returncode == 0, found.stderr
