@@ -336,7 +336,7 @@ class Reserved:
 
     at: float
 
-    def settle(self, record: Record) -> None:
+    def settle(self, *, delivered: bool) -> None:
         return
 
 
