@@ -63,7 +63,7 @@ ARROWS: Final = {
     "gateway.config": """
         http named_imports providers.auth providers.catalog providers.endpoints providers.neutral""",
     "gateway.counters": "config named_imports shared stores",
-    "gateway.streaming": "providers.neutral",
+    "gateway.streaming": "providers.errors providers.neutral",
     "gateway.access": "config http",
     "gateway.logs": "config http providers.errors providers.neutral",
     "gateway.open_store": "config named_imports stores",

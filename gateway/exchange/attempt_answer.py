@@ -16,6 +16,7 @@ from gateway.routing.target import LaneName
 from gateway.seams.open_response import ResponseChecks, Transform
 from gateway.streaming.lane import WEB_PAGE, too_large
 from gateway.upstream.response import UpstreamResponse
+from providers.errors.answer_form import JSON
 from providers.neutral.codec import Writer
 from streams.errors import GatewayError
 from streams.events import Usage
@@ -174,6 +175,10 @@ class UnchangedAnswer(AttemptAnswer):
         self.body = await read_body(self.source, self.response, self._scope)
         if self.content_type.lower().startswith("text/html"):
             raise GatewayError.of(WEB_PAGE)
+        framing = self.source.target_request.target.framing
+        is_stream = framing.matches_type(self.content_type) or framing.begins(self.body)
+        if not is_stream and self.response.status != 204:
+            await offload(len(self.body), JSON.check_whole, self.body)
         if (checks := self.source.target_request.checks) is not None:
             await checks.await_verdict()
 

@@ -10,7 +10,7 @@ from gateway.http.response import JSON_HEADERS
 from gateway.streaming.lane import WEB_PAGE, too_large
 from providers.apis import CODECS
 from providers.endpoints.media_tokens import read_usage
-from providers.errors.failures import read_event_failure
+from providers.errors.answer_form import JSON, AnswerForm
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, Usage
 from streams.sse import SSE
@@ -31,9 +31,6 @@ BODY_HEADERS: Final = ("content-type", "content-disposition", "content-length", 
                        "etag", "last-modified")  # fmt: skip
 """Response headers about the body, passed on with an unchanged body."""
 
-
-_FAILED: Final = frozenset(("error", "type", "request_id", "message", "code", "status", "detail"))
-"""Members of a response that is only an error. Others, such as a video that failed, are objects with one."""
 
 UNBUFFERED_HEADERS: Final = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
@@ -144,19 +141,27 @@ class ApiUsageReader(ResponseReader):
 class PassedAnswer(AnswerFilter):
     """A filter that returns the response unchanged, whole events at a time, while ``reading`` reads it.
 
-    ``hides`` returns whether to leave out an event, given its data: the gateway alone requested it. A web page,
-    and an error with a success status, are failures unless ``passes_failures``."""
+    ``hides`` returns whether to leave out an event, given its data: the gateway alone requested it. A response that is
+    no stream fails if it does not have ``form``, as a web page or an incomplete body with a success status."""
 
-    passes_failures = False
-
-    def __init__(self, reading: ResponseReader, event_limit: int, hides: Callable[[bytes], bool] | None = None) -> None:
+    def __init__(
+        self,
+        reading: ResponseReader,
+        event_limit: int,
+        hides: Callable[[bytes], bool] | None = None,
+        form: AnswerForm = JSON,
+    ) -> None:
+        self._form = form
         self._hides = hides
         self._is_hidden = False  # whether the last event was hidden
         self._reading = reading
         self._splitter = SSE.splitter(event_limit)
         self._is_streamed = False
-        self._parts: list[bytes] | None = None  # of JSON that is read once it is complete
+        self._is_json = False
+        self._parts: list[bytes] | None = None  # of a body that is read once it is complete
         self._size = 0
+        self._ends: tuple[bytes, bytes] | None = None  # the first and last byte of JSON that is too long to be held
+        self._last = b""  # its last byte waits for the check, because the client may know the length
 
     @property
     def usage(self) -> Usage | None:
@@ -164,38 +169,51 @@ class PassedAnswer(AnswerFilter):
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = next((value for name, value in headers if name == "content-type"), "").lower()
-        if kind.startswith("text/html") and not self.passes_failures:
+        if kind.startswith("text/html") and self._form.kind != "unchecked":
             raise GatewayError.of(WEB_PAGE)
         self._is_streamed = SSE.matches_type(kind)
         if self._is_streamed:
             self.ping = SSE.comment
             return (*(pair for pair in headers if pair[0] == "content-type"), *UNBUFFERED_HEADERS)
-        if "json" in kind and "jsonl" not in kind:
+        self._form, self._is_json = self._form.for_type(kind), "json" in kind
+        if self._form.is_decoded(kind):
             self.hold_limit, self._parts = MAX_HELD_JSON, []
         return super().head(status, headers)
 
     def take(self, piece: bytes) -> bytes:
         if self._is_streamed:
             return b"".join(map(self._pass_event, self._splitter.feed(piece)))
+        self._size += len(piece)
         if self._parts is not None:
             self._parts.append(piece)
-            self._size += len(piece)
             if self._size > MAX_HELD_JSON:
-                self._parts = None
-        return piece
+                self._ends, self._parts = self._form.begin_long(self._parts), None
+        if self._ends is None:
+            return piece
+        if end := piece[-64:].rstrip() or piece.rstrip():
+            self._ends = self._ends[0], end[-1:]
+        out, self._last = self._last + piece[:-1], piece[-1:]
+        return out
 
     def close(self) -> bytes:
         if not self._is_streamed:
-            if self._parts is not None and (value := decode_json(b"".join(self._parts))) is not None:
-                if not self.passes_failures:
-                    _check_success(value)
-                self._reading.read_whole(value)
+            self._read_whole()
             self._reading.close(streamed=False)
-            return b""
+            return self._last
         rest = SSE.complete(self._splitter.close())
         out = self._pass_event(rest) if rest else b""
         self._reading.close(streamed=True)
         return out
+
+    def _read_whole(self) -> None:
+        """Read a response that is no stream. Raises ``GatewayError`` if it does not have its form."""
+        if self._parts is not None or not self._size:
+            value = self._form.decode(b"".join(self._parts or ()), is_json=self._is_json)
+            if value is not None:
+                self._reading.read_whole(value)
+                self._form.check(value)
+        elif self._ends is not None:
+            self._form.check_ends(*self._ends)
 
     def _pass_event(self, raw: bytes) -> bytes:
         if (parsed := SSE.parse(raw)) is None:
@@ -203,12 +221,6 @@ class PassedAnswer(AnswerFilter):
         self._reading.read_event(*parsed)
         self._is_hidden = self._hides is not None and self._hides(parsed[1])
         return b"" if self._is_hidden else raw
-
-
-def _check_success(value: object) -> None:
-    """Raise ``GatewayError`` for a response that has an error and nothing else."""
-    if isinstance(value, dict) and value.get("error") and value.keys() <= _FAILED:
-        raise GatewayError.of(read_event_failure(value))
 
 
 class HeldAnswer(AnswerFilter):

@@ -29,6 +29,8 @@ from gateway.upstream.request import UploadedBody
 from providers.apis import CODECS
 from providers.endpoints.endpoint import ENDPOINTS, Endpoint, EndpointName
 from providers.endpoints.model_types import bare_name
+from providers.errors.answer_form import FORMS
+from providers.errors.answer_form import JSON as JSON_OBJECT
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from streams.events import AnswerStart, ErrorInfo
@@ -227,8 +229,8 @@ class InboundRequest:
 
     def unchanged_filters(self, reading: Callable[[], ResponseReader] = NullReader) -> Callable[[Target], AnswerFilter]:
         """Return a function that makes filters of unchanged responses, each with a new ``reading``."""
-        limit = self.context.service.settings.limits.event
-        return lambda target: PassedAnswer(reading(), limit)
+        limit, form = self.context.service.settings.limits.event, FORMS.get(self.endpoint.name, JSON_OBJECT)
+        return lambda target: PassedAnswer(reading(), limit, form=form)
 
 
 def _with_output(prepare: Preparation, read: OutputReader, target: Target, omissions: Omissions) -> Prepared:

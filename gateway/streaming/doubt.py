@@ -7,6 +7,7 @@ purpose."""
 from typing import Final
 
 from gateway.streaming.lane import StreamProgress
+from providers.errors.failures import EMPTY
 from providers.neutral.ends import unknown_end_failure
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock
@@ -17,7 +18,6 @@ _SHORT: Final = 16 * 1024
 _BEGUN: Final = 1
 """Output tokens that Messages reports at the start of a stream, before any content."""
 
-EMPTY: Final = ErrorInfo("upstream", "the provider's answer is empty", reason="bad_answer")
 REFUSED: Final = ErrorInfo(
     "invalid_request",
     "the provider refused to answer and returned no text",

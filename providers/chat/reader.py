@@ -11,7 +11,7 @@ import attrs
 
 from providers.chat.chunks import Chunk, decode, decode_text, decode_textless
 from providers.chat.reading import OpenAnswer, add_delta, add_pages, start_nameless_calls
-from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
+from providers.errors.failures import EARLY, NO_OBJECT, NOT_OBJECT, array_failure, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader, corrected_reason
 from providers.neutral.ends import ENDS, Failed, Meaning, end_failure
@@ -225,7 +225,7 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
     except NOT_JSON:
         if (error := array_failure(body)) is not None:
             return (error,)
-        raise GatewayError("upstream", "the provider's answer is not a JSON object", reason="bad_answer") from None
+        raise GatewayError.of(NOT_OBJECT) from None
     if chunk.is_failure:
         return (read_event_failure(any_json(body)),)
     if not [choice for choice in chunk.choices or () if choice.index in (0, None)]:

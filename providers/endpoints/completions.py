@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.errors.failures import EARLY, NO_OBJECT, array_failure, read_event_failure
+from providers.errors.failures import EARLY, NO_OBJECT, NOT_OBJECT, array_failure, read_event_failure
 from providers.neutral.codec import complete_usage
 from providers.neutral.draft import Draft
 from providers.neutral.token_usage import OLDER, read_tokens
@@ -116,7 +116,7 @@ class CompletionReader:
     def read_whole(self, value: object) -> None:
         """Read a whole answer, decoded."""
         if not isinstance(value, dict):
-            raise GatewayError("upstream", "the provider's answer is not a JSON object", reason="bad_answer")
+            raise GatewayError.of(NOT_OBJECT)
         if value.get("error") and "choices" not in value:
             raise GatewayError.of(read_event_failure(value))
         if isinstance(usage := value.get("usage"), dict):

@@ -1,9 +1,9 @@
 """Tables and readers of errors in the formats of all APIs.
 
 ``failures`` reads and writes errors and their retry delays, with ``reasons``; ``limits`` reads rate limit headers
-and finds rejected credentials. ``overflow`` finds prompts that are too long, ``rejected`` the members that a
-provider rejects, by the words of ``unknown_members``, and lists members about privacy and safety; ``member_paths``
-removes them.
+and finds rejected credentials. ``answer_form`` finds failures with a success status. ``overflow`` finds prompts
+that are too long, ``rejected`` the members that a provider rejects, by the words of ``unknown_members``, and lists
+members about privacy and safety; ``member_paths`` removes them.
 
 Some rejections, recognized by their ``words``, require a request in another shape, which ``other_shapes`` lists:
 ``rejected_turns`` of the conversation and labels of its images, ``rejected_settings`` of thinking, token limits, the

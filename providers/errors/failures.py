@@ -20,6 +20,8 @@ from streams.surrogates import NOT_JSON, any_json
 
 EARLY: Final = ErrorInfo("upstream", "the provider ended the stream early", reason="bad_answer")
 NO_JSON: Final = ErrorInfo("upstream", "the provider sent an event that is not valid JSON", reason="bad_answer")
+EMPTY: Final = ErrorInfo("upstream", "the provider's answer is empty", reason="bad_answer")
+NOT_OBJECT: Final = ErrorInfo("upstream", "the provider's answer is not a JSON object", reason="bad_answer")
 NO_OBJECT: Final = ErrorInfo("upstream", "the provider sent an event that is not a JSON object", reason="bad_answer")
 
 # Sentences with a delay, of providers that state it nowhere else.

@@ -37,6 +37,7 @@ from gateway.routing.router import passthrough_target
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.upstream.request import UploadedBody
 from providers.catalog.prices import FREE
+from providers.errors.answer_form import UNCHECKED
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo, Usage
@@ -306,10 +307,8 @@ def _without_keys(received: Headers, passed: Headers) -> Headers:
 class _McpAnswer(PassedAnswer):
     """A filter of a server's response with the headers in ``passed``. Failed calls cost nothing."""
 
-    passes_failures = True
-
     def __init__(self, bill: Bill, passed: HeaderNames, event_limit: int) -> None:
-        super().__init__(_NoUsage(), event_limit)
+        super().__init__(_NoUsage(), event_limit, form=UNCHECKED)
         self._bill = bill
         self._passed = passed
 

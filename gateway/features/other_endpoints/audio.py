@@ -17,6 +17,7 @@ from gateway.routing.target import Target
 from providers.endpoints.audio import AudioReader, speech_type
 from providers.endpoints.audio_length import AudioLength
 from providers.endpoints.media_tokens import length_usage, speech_usage
+from providers.errors.answer_form import FORMS, TRANSCRIPTS
 from providers.neutral.draft import Draft
 from streams.events import Usage
 
@@ -54,7 +55,7 @@ class TypedAnswer(PassedAnswer):
     (BerriAI/litellm#4332, langgenius/dify#39582)."""
 
     def __init__(self, reading: ResponseReader, event_limit: int, default_type: str) -> None:
-        super().__init__(reading, event_limit)
+        super().__init__(reading, event_limit, form=FORMS["speech"])
         self._default_type = default_type
 
     def head(self, status: int, headers: Headers) -> Headers:
@@ -67,6 +68,19 @@ class TypedAnswer(PassedAnswer):
 def _speech_filter(kind: str, event_limit: int, spoken: SpokenText, target: Target) -> AnswerFilter:
     usage = cache(lambda: spoken_usage(spoken, target))  # requested after each piece of the recording
     return TypedAnswer(AudioReader(usage), event_limit, kind)
+
+
+class TranscriptAnswer(PassedAnswer):
+    """The filter of a transcript in the ``response_format`` of ``fields``, which arrive with the request."""
+
+    def __init__(self, reading: ResponseReader, event_limit: int, fields: Mapping[str, str]) -> None:
+        super().__init__(reading, event_limit)
+        self._fields = fields
+
+    def head(self, status: int, headers: Headers) -> Headers:
+        wanted = self._fields.get("response_format", "json")
+        self._form = TRANSCRIPTS.get(wanted, FORMS["transcriptions"])
+        return super().head(status, headers)
 
 
 async def read_transcript(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
@@ -85,7 +99,8 @@ async def read_transcript(inbound: InboundRequest, names: Mapping[str, str]) -> 
         seconds = 1 + (inbound.stated_length or ASSUMED_BYTES) // BYTES_PER_SECOND
     body, output = await upload.body_for(target.model), transcript_output(seconds)
     planned = inbound.plan_upload(incoming, target, body, upload.kind, output)
-    return RelayedRequest(planned, partial(_transcript_filter, length, inbound.context.service.settings.limits.event))
+    event_limit = inbound.context.service.settings.limits.event
+    return RelayedRequest(planned, partial(_transcript_filter, length, upload.fields, event_limit))
 
 
 _TRUE_TEXTS: Final = ("true", "True", "1")
@@ -100,7 +115,10 @@ _SHAPES: Final = ("openai", "cohere")
 """Shapes of endpoints for transcriptions: both have `file` and `model`, and their responses have `text`."""
 
 
-def _transcript_filter(length: AudioLength, event_limit: int, target: Target) -> AnswerFilter:
+def _transcript_filter(
+    length: AudioLength, fields: Mapping[str, str], event_limit: int, target: Target
+) -> AnswerFilter:
     priced = () if target.price is None else dict(target.price.units)
     by_tokens = "input_audio_token" in priced and "second" not in priced
-    return PassedAnswer(AudioReader(lambda: length_usage(length.milliseconds(), by_tokens=by_tokens)), event_limit)
+    reader = AudioReader(lambda: length_usage(length.milliseconds(), by_tokens=by_tokens))
+    return TranscriptAnswer(reader, event_limit, fields)

@@ -17,8 +17,6 @@ from gateway.relay.answers import (
     HeldAnswer,
     PassedAnswer,
     ResponseReader,
-    bad_answer_error,
-    decode_json,
 )
 from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.request.parse import Incoming
@@ -29,6 +27,7 @@ from providers.apis import CODECS
 from providers.endpoints import completions, fim
 from providers.endpoints.completions import CompletionReader
 from providers.endpoints.fim import FimShape
+from providers.errors.answer_form import FORMS
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft, ask_usage
 from streams.events import Usage
@@ -115,9 +114,10 @@ def prepare_completion(
 
 def completion_filter(options: CompletionOptions, event_limit: int, answer_limit: int, target: Target) -> AnswerFilter:
     reader = CompletionReader(options.expected_choices, options.prompt_tokens)
+    form = FORMS["completions"]
     if target.lane == "byte":
         hides = options.client == "openai" and not options.wants_usage and target.recipient.counts_usage
-        return PassedAnswer(reader, event_limit, CODECS["chat"].is_usage_alone if hides else None)
+        return PassedAnswer(reader, event_limit, CODECS["chat"].is_usage_alone if hides else None, form)
     return RewrittenEvents(
         reader,
         partial(fim.translate_event, client=options.client, usage=options.wants_usage),
@@ -140,7 +140,7 @@ class RewrittenEvents(PassedAnswer):
         event_limit: int,
         answer_limit: int,
     ) -> None:
-        super().__init__(reading, event_limit)
+        super().__init__(reading, event_limit, form=FORMS["completions"])
         self._rewrite_event = rewrite_event
         self._rewrite = rewrite_whole
         self._whole = HeldAnswer(self._rewrite_whole, answer_limit)
@@ -163,9 +163,9 @@ class RewrittenEvents(PassedAnswer):
         return super().close() if self._is_streamed else self._whole.close()
 
     def _rewrite_whole(self, body: bytes) -> tuple[bytes, Usage | None]:
-        if (value := decode_json(body)) is None:
-            raise bad_answer_error("the provider's response is not JSON")
+        value = self._form.decode(body, is_json=True)
         self._reading.read_whole(value)
+        self._form.check(value)
         self._reading.close(streamed=False)
         return self._rewrite(body), self._reading.usage
 

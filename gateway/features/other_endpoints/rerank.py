@@ -21,6 +21,7 @@ from providers.endpoints.rerank import (
     translates_answer,
     write_rerank,
 )
+from providers.errors.answer_form import FORMS
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from streams.events import Usage
@@ -39,7 +40,7 @@ async def read_rerank(inbound: InboundRequest, names: Mapping[str, str]) -> Rela
     def filter(target: Target) -> AnswerFilter:
         source = shape_of(target)
         if not translates_answer(wanted, source):
-            return PassedAnswer(RerankUsageReader(), limits.event)
+            return PassedAnswer(RerankUsageReader(), limits.event, form=FORMS["rerank"])
         return HeldAnswer(partial(_translate, wanted=wanted, source=source, target=target, id=id), limits.answer)
 
     return RelayedRequest(planned, filter)

@@ -38,6 +38,7 @@ from gateway.upstream.request import UploadedBody
 from providers.catalog.prices import cost_of
 from providers.endpoints.audio_length import AudioLength
 from providers.endpoints.endpoint import EndpointName
+from providers.errors.answer_form import UNCHECKED
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 from streams.events import Api, Usage
@@ -204,10 +205,8 @@ def _with_dearest_model(target: Target, models: Iterable[str]) -> Target:
 class _PassThroughAnswer(PassedAnswer):
     """A filter of the response of ``target`` below ``base``, which makes redirects lead to the gateway or fail."""
 
-    passes_failures = True
-
     def __init__(self, api: Api, event_limit: int, target: Target, base: SplitResult, name: str) -> None:
-        super().__init__(ApiUsageReader(api), event_limit)
+        super().__init__(ApiUsageReader(api), event_limit, form=UNCHECKED)
         self._target = target
         self._base = base
         self._name = name

@@ -33,6 +33,7 @@ from gateway.request.prepared import Prepared
 from gateway.request.wire import MediaTypes
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
+from providers.errors.answer_form import ANY, TEXT, AnswerForm
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 
@@ -96,14 +97,15 @@ def _relayed_call(
     prepare = as_prepared(Prepared(Outgoing(body)))
     planned = PlannedRequest(incoming, Plan.once(target), prepare, suffix=suffix, media=media)
     limit, ids = inbound.context.service.settings.limits.event, SessionIds.of(inbound.context, ENDPOINT)
-    return RelayedRequest(planned, partial(_CallAnswer, limit, ids))
+    form = TEXT if suffix else ANY  # a session description; providers confirm actions without a body
+    return RelayedRequest(planned, partial(_CallAnswer, limit, ids, form))
 
 
 class _CallAnswer(PassedAnswer):
     """A filter that replaces the URL of a new call by the gateway's, with the client's id."""
 
-    def __init__(self, event_limit: int, ids: SessionIds, target: Target) -> None:
-        super().__init__(NullReader(), event_limit)
+    def __init__(self, event_limit: int, ids: SessionIds, form: AnswerForm, target: Target) -> None:
+        super().__init__(NullReader(), event_limit, form=form)
         self._ids = ids
         self._target = target
 

@@ -160,7 +160,8 @@ async def test_every_format_is_metered():
     ):  # fmt: skip
         async with before(lambda asked, answer=answer: answer, "openai/whisper-1", ENTRY) as (served, _):
             with usages(served) as found:
-                assert (await upload(served, file=file, path="translations")).status_code == 200
+                form = part("response_format", b"text" if answer is plain else b"json")
+                assert (await upload(served, form, file=file, path="translations")).status_code == 200
             assert [(one.units, one.estimated) for one in found] == [((expected[0],), expected[1])]
 
 

@@ -115,9 +115,9 @@ async def test_a_transcript_is_masked_in_every_form(path):
     text = ScriptedAnswer((ANSWER.encode(),), headers=(("content-type", "text/plain"),), length=True)
     captions = b"1\n00:00:00,000 --> 00:00:02,000\nit is falcon-77\n"
     lines = ScriptedAnswer((captions,), headers=(("content-type", "application/x-subrip"),))
-    for answer in (TRANSCRIPT, text, lines):
+    for form, answer in (("json", TRANSCRIPT), ("text", text), ("srt", lines)):
         async with gateway_with_steps(answer, step(action="mask", at=["response"])) as (served, _):
-            found = await send(served, path, recording())
+            found = await send(served, path, recording(response_format=form))
             assert found.status_code == 200
             assert b"falcon" not in found.content, found.content
             assert b"[WORD_" in found.content

@@ -49,7 +49,7 @@ REQUESTS: Final[dict[str, tuple[str, str, Any]]] = {
 
 def respond(asked: ReceivedRequest) -> ScriptedAnswer:
     if not asked.path.endswith("/chat/completions"):
-        return json_answer(VECTORS)
+        return json_answer({**VECTORS, "choices": []})
     made = render(Script(text="fine"), "chat", asked.json)
     return ScriptedAnswer(made.pieces, headers=made.headers)
 
