@@ -10,9 +10,12 @@ import pytest
 
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ScriptedAnswer, endpoint_provider, settings
+from tests.support.features import needs_feature
 from tests.support.in_process import InProcess, gateway
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled_lines import SettledLines
+
+pytestmark = [needs_feature("other_endpoints"), needs_feature("files")]
 
 MODEL = "openai/x"
 LARGE = "A" * (2**20 + 2**19)
