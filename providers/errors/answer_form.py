@@ -26,11 +26,13 @@ class AnswerForm:
     """The least content of a complete response that is no stream of events.
 
     A JSON object has at least one of ``members``, and a text one of these words, unless there are none. JSON may also
-    be an array if it ``may_be_list``. Methods raise ``GatewayError`` for other responses."""
+    be an array if it ``may_be_list``, and a text ``may_be_empty``. Methods raise ``GatewayError`` for other
+    responses."""
 
     kind: AnswerKind = "json"
     members: tuple[str, ...] = ()
     may_be_list: bool = False
+    may_be_empty: bool = False
 
     def for_type(self, media_type: str) -> "AnswerForm":
         """Return the form of a response with this content type: labelled as binary data or as several JSON texts, it is
@@ -48,7 +50,7 @@ class AnswerForm:
     def decode(self, body: bytes, *, is_json: bool) -> object:
         """Return the value of a complete JSON ``body``, ``None`` for others that pass; ``is_json`` is their label."""
         start = body.lstrip()[:1]
-        if not body and self.kind in ("binary", "text"):
+        if not body and self.kind in ("binary", "text") and not self.may_be_empty:
             raise GatewayError.of(EMPTY)
         if self.kind == "text" and not (is_json and start in _CLOSING):
             if start and self.members and not any(word.encode() in body for word in self.members):
@@ -116,7 +118,11 @@ TEXT: Final = AnswerForm("text")
 ANY: Final = AnswerForm("any")
 UNCHECKED: Final = AnswerForm("unchecked")
 
-TRANSCRIPTS: Final = {"text": TEXT, "srt": AnswerForm("text", ("-->",)), "vtt": AnswerForm("text", ("WEBVTT",))}
+TRANSCRIPTS: Final = {
+    "text": AnswerForm("text", may_be_empty=True),  # of silence
+    "srt": AnswerForm("text", ("-->",), may_be_empty=True),
+    "vtt": AnswerForm("text", ("WEBVTT",)),
+}
 """The forms of transcripts whose ``response_format`` is not JSON."""
 
 _CHOICES: Final = AnswerForm(members=("choices",))
