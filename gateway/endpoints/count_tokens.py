@@ -80,7 +80,8 @@ async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | 
         checks = exchange.context.checks
         is_own = walk is None or (checks is not None and checks.refusal is not None)  # the gateway refuses the request
         is_rejected = not is_own and _is_rejected(error.info)
-        if error.info.status in NO_SUCH_PATH or is_unavailable or is_rejected:
+        is_no_count = error.info.reason == "bad_answer"
+        if error.info.status in NO_SUCH_PATH or is_unavailable or is_rejected or is_no_count:
             return None
         raise
     return read_count_answer(answer.body) or None
