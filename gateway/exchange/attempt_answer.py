@@ -14,7 +14,7 @@ from gateway.http.pieces import join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.routing.target import LaneName
 from gateway.seams.open_response import ResponseChecks, Transform
-from gateway.streaming.lane import WEB_PAGE, too_large
+from gateway.streaming.lane import too_large
 from gateway.upstream.response import UpstreamResponse
 from providers.errors.answer_form import JSON
 from providers.neutral.codec import Writer
@@ -173,8 +173,7 @@ class UnchangedAnswer(AttemptAnswer):
     async def begin(self) -> None:
         self.response = await self.source.send()
         self.body = await read_body(self.source, self.response, self._scope)
-        if self.content_type.lower().startswith("text/html"):
-            raise GatewayError.of(WEB_PAGE)
+        JSON.check_type(self.content_type.lower())
         framing = self.source.target_request.target.framing
         is_stream = framing.matches_type(self.content_type) or framing.begins(self.body)
         if not is_stream and self.response.status != 204:

@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.http.headers import Headers
 from gateway.http.response import JSON_HEADERS
-from gateway.streaming.lane import WEB_PAGE, too_large
+from gateway.streaming.lane import too_large
 from providers.apis import CODECS
 from providers.endpoints.media_tokens import read_usage
 from providers.errors.answer_form import JSON, AnswerForm
@@ -169,8 +169,7 @@ class PassedAnswer(AnswerFilter):
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = next((value for name, value in headers if name == "content-type"), "").lower()
-        if kind.startswith("text/html") and self._form.kind != "unchecked":
-            raise GatewayError.of(WEB_PAGE)
+        self._form.check_type(kind)
         self._is_streamed = SSE.matches_type(kind)
         if self._is_streamed:
             self.ping = SSE.comment

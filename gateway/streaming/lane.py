@@ -8,6 +8,7 @@ event boundary."""
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
+from providers.errors.failures import WEB_PAGE
 from providers.neutral.codec import Codec
 from providers.neutral.ends import bad_arguments, unknown_end_failure
 from streams.errors import GatewayError
@@ -153,10 +154,6 @@ NO_NAMES: Final[Mapping[str, str]] = {}
 
 OPENING_COMMENTS: Final = 1
 """Comments with which a provider may begin every stream, as OpenRouter does."""
-
-WEB_PAGE: Final = ErrorInfo(
-    "upstream", "the provider sent a web page: check that base_url is the address of its API", reason="bad_answer"
-)
 
 MapError: TypeAlias = Callable[[ErrorInfo], ErrorInfo]
 """Converts a failure for the client: removes credentials and maps the status."""

@@ -5,7 +5,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from providers.errors.failures import EMPTY, NOT_OBJECT, read_event_failure
+from providers.errors.failures import EMPTY, NOT_OBJECT, WEB_PAGE, read_event_failure
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from streams.sse import SSE
@@ -33,6 +33,11 @@ class AnswerForm:
     members: tuple[str, ...] = ()
     may_be_list: bool = False
     may_be_empty: bool = False
+
+    def check_type(self, media_type: str) -> None:
+        """Check that a response with this content type is no web page."""
+        if self.kind != "unchecked" and media_type.startswith("text/html"):
+            raise GatewayError.of(WEB_PAGE)
 
     def for_type(self, media_type: str) -> "AnswerForm":
         """Return the form of a response with this content type: labelled as binary data or as several JSON texts, it is

@@ -23,6 +23,9 @@ NO_JSON: Final = ErrorInfo("upstream", "the provider sent an event that is not v
 EMPTY: Final = ErrorInfo("upstream", "the provider's answer is empty", reason="bad_answer")
 NOT_OBJECT: Final = ErrorInfo("upstream", "the provider's answer is not a JSON object", reason="bad_answer")
 NO_OBJECT: Final = ErrorInfo("upstream", "the provider sent an event that is not a JSON object", reason="bad_answer")
+WEB_PAGE: Final = ErrorInfo(
+    "upstream", "the provider sent a web page: check that base_url is the address of its API", reason="bad_answer"
+)
 
 # Sentences with a delay, of providers that state it nowhere else.
 _SENTENCES: Final = tuple(
