@@ -52,7 +52,8 @@ ALIASES: Final[dict[str, dict[str, Any]]] = {
     "hedge": {"hedge": {"after": "10ms", "at_most": "100%"}},
     **members_of("answer_cache", cached={"cache": {"ttl": "1h"}}),
 }
-ONE_TARGET: Final = ("single", "waits", *rows_of("answer_cache", "cached"))
+PLACES: Final = {"single": "a", "waits": "c", **dict(rows_of("answer_cache", ("cached", "a")))}
+"""The target of each alias that has one. No other alias has the one that is busy for 30 seconds, nor its model."""
 FAILURE: Final = (
     b"HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n%b\r\n{}"
 )
@@ -62,18 +63,23 @@ BEGUN: Final = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: 9999\r\n
 @pytest.fixture(scope="module")
 def gateway(by_hand, folder):
     entries = [
-        provider(f"{vendor}/{api}", by_hand.url + BASES.get(api, "/v1"), [api], name=f"{place}-{api}")
+        provider(
+            f"{vendor}/{'busy' if place == 'c' else api}",
+            by_hand.url + BASES.get(api, "/v1"),
+            [api],
+            name=f"{place}-{api}",
+        )
         for api, vendor in VENDORS.items()
-        for place in "ab"
+        for place in "abc"
     ]
     aliases = {
-        f"{name}-{api}": {"targets": [f"a-{api}"] if name in ONE_TARGET else [f"a-{api}", f"b-{api}"], **settings}
+        f"{name}-{api}": {"targets": [f"{place}-{api}" for place in PLACES.get(name, "ab")], **settings}
         for name, settings in ALIASES.items()
         for api in VENDORS
     }
     steps = own_steps({name: {**DURING, **more} for name, more in STEPS.items()})
     steps.append({"use": "./steps.py:save", "at": ["finished"], "with": {"content": True}})
-    more = {"client_keys": client_keys(STEPS), "steps": steps, "model_aliases": aliases}
+    more = {"client_keys": client_keys(STEPS), "steps": steps, "model_aliases": aliases, "retries": {"budget": "100%"}}
     with step_gateway(folder, entries, CODE, circuit={"failures": 10**6, "error_rate": "100%"}, **more) as served:
         yield served
 
