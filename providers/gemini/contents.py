@@ -6,6 +6,7 @@ back. Clients omit the ids of calls and results; the gateway makes them. Source:
 reference, and histories of google-genai and Gemini CLI.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -56,14 +57,14 @@ class Calls:
     """The calls of the conversation so far, and those that wait for their result."""
 
     names: dict[str, str] = attrs.field(factory=dict)
-    waiting: dict[str, list[str]] = attrs.field(factory=dict)
-    """By function name, the ids of calls without a result, in order."""
+    waiting: dict[str, OrderedDict[str, None]] = attrs.field(factory=dict)
+    """By function name, the ids of calls without a result, in order. Results may arrive in any other."""
     matched_ids: set[str] = attrs.field(factory=set)
     """The ids of calls whose result referred to them by id."""
 
     def add(self, id: str, name: str) -> None:
         self.names[id] = name
-        self.waiting.setdefault(name, []).append(id)
+        self.waiting.setdefault(name, OrderedDict())[id] = None
 
     def match_result(self, id: str | None, name: str, at: str) -> str | None:
         """Return the id of the call that a result belongs to: the client's id, else the first waiting call of that
@@ -72,15 +73,14 @@ class Calls:
         Returns ``None`` if that call already has its result, because Gemini CLI repeats results when it resumes a
         session.
         """
-        ids = self.waiting.get(name) or []
+        ids = self.waiting.get(name) or OrderedDict()
         if id in self.matched_ids:
             return None
         if id is not None and id in self.names:
             self.matched_ids.add(id)
         if id is None or id not in self.names:
-            id = (ids[0] if ids else id) or derived_call_id(at)
-        if id in ids:
-            ids.remove(id)
+            id = next(iter(ids), id) or derived_call_id(at)
+        ids.pop(id, None)
         return id
 
 

@@ -1,7 +1,6 @@
 """Work on answers is linear in their bytes (CWE-407): readers, writers and folds."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import attrs
 import msgspec
@@ -11,12 +10,12 @@ from providers.apis import CODECS
 from streams.events import AnswerEnd, Event
 from streams.fold import Fold
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.growing_streams import STREAMS
 from tests.support.growth import Work, assert_steps_grow_linearly
 from tests.support.lanes import reply_for
 
 ROWS = [(api, shape) for api, shapes in STREAMS.items() for shape in shapes]
-each_row = pytest.mark.parametrize(("api", "shape"), ROWS, ids=[f"{api}: {shape}" for api, shape in ROWS])
 
 
 def read_stream(api: str, shape: str, n: int) -> Callable[[], list[Event]]:
@@ -31,12 +30,16 @@ def read_stream(api: str, shape: str, n: int) -> Callable[[], list[Event]]:
     return work
 
 
-def written_rows() -> Iterator[Any]:
-    """Yield each row with half of the clients' APIs, by turns, and for the soak with all."""
-    clients = list(CODECS)
-    for number, (api, shape) in enumerate(ROWS):
-        yield pytest.param(api, shape, clients[number % 2 :: 2], id=f"{api}: {shape}")
-        yield pytest.param(api, shape, clients, id=f"{api}: {shape}-each", marks=pytest.mark.soak)
+def written_rows() -> Iterator[tuple[str, str, Sequence[str]]]:
+    """Yield each row with APIs of clients. The rows of one shape have all APIs together, because they differ for
+    readers only."""
+    sources = {shape: [api for api, each in ROWS if each == shape] for _, shape in ROWS}
+    for api, shape in ROWS:
+        at, every = sources[shape].index(api), len(sources[shape])
+        yield api, shape, [*CODECS, *CODECS][at + 1 : at + 1 + len(CODECS) : every]
+
+
+WRITTEN = [*written_rows()]
 
 
 def write_to(clients: Sequence[str], api: str, shape: str, n: int) -> Work:
@@ -71,13 +74,18 @@ def test_a_stream_matches_its_row():
             assert len(read_stream(api, shape, 6)()) >= len(events)
 
 
-@pytest.mark.sample(29, by="turns")
-@each_row
+def test_every_shape_is_written_for_every_api():
+    written = {(shape, client) for _, shape, clients in WRITTEN for client in clients}
+    assert written == {(shape, client) for _, shape in ROWS for client in CODECS}
+
+
+@pytest.mark.slow
+@each_row("api, shape", ROWS)
 def test_reading_takes_linear_steps(api, shape):
     assert_steps_grow_linearly(lambda n: read_stream(api, shape, n))
 
 
-@pytest.mark.sample(51, by="turns")
-@pytest.mark.parametrize(("api", "shape", "clients"), list(written_rows()))
+@pytest.mark.slow
+@each_row("api, shape, clients", WRITTEN, ids=ROWS)
 def test_writing_takes_linear_steps(api, shape, clients):
     assert_steps_grow_linearly(lambda n: write_to(clients, api, shape, n))

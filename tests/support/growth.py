@@ -10,11 +10,11 @@ import functools
 import gc
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, TypeAlias, TypeGuard
 
 import pytest
 
@@ -51,6 +51,8 @@ OURS: Final = tuple(str(ROOT / package) for package in ("configfile", "streams",
 COPIED: Final = (str, bytes, bytearray, list, tuple, dict, set, frozenset)
 GROWN: Final = (str, bytes, tuple)  # other types grow in place
 SEARCHED: Final = (str, bytes, list, tuple)
+
+TraceFunction: TypeAlias = Callable[[FrameType, str, object], Any]
 
 Probe = tuple[CodeType, tuple[type, ...]]
 """An expression without side effects, and the types whose size counts."""
@@ -156,35 +158,25 @@ def _sizes(probes: tuple[Probe, ...], frame: FrameType) -> int:
 # Steps and seconds
 
 
-class Counted:
-    """The executed lines of a function, and the sizes of the values that they processed."""
-
-    def __init__(self, code: CodeType) -> None:
-        self.code = code  # a reference, because ids may be reused
-        self.lines = lines = defaultdict[int, int](int)
-        there = probes(code.co_filename) if code.co_filename.startswith(OURS) else {}
-        probed = {line: found for (line, inner), found in there.items() if inner == (code.co_name in _INNER)}
-
-        def trace(frame: FrameType, event: str, _: object) -> Any:
-            line = frame.f_lineno
-            lines[line] += 1
-            if line in probed and event == "line":
-                lines[line] += _sizes(probed[line], frame)
-            return trace
-
-        self.trace = trace
+@functools.cache
+def _probed_lines(code: CodeType) -> Mapping[int, tuple[Probe, ...]]:
+    """Return the expressions that the lines of our ``code`` copy or search."""
+    if not code.co_filename.startswith(OURS):
+        return {}
+    inner = code.co_name in _INNER
+    there = probes(code.co_filename)
+    return {line: there[line, inner] for _, _, line in code.co_lines() if line and (line, inner) in there}
 
 
-def steps(work: Work) -> Counter[tuple[str, int]]:
-    """Return the lines that ``work`` runs, and the sizes of the values that our modules copy and search, by file
-    and line."""
-    counted: dict[int, Counted] = {}
+def _trace(work: Work, tracer_of: Callable[[CodeType], TraceFunction]) -> None:
+    """Run ``work`` with one tracer for each function."""
+    tracers: dict[int, tuple[CodeType, TraceFunction]] = {}  # with the code, because ids may be reused
 
-    def trace(frame: FrameType, event: str, argument: object) -> Any:
+    def trace(frame: FrameType, event: str, argument: object) -> TraceFunction | None:
         code = frame.f_code
-        if (one := counted.get(id(code))) is None:
-            one = counted[id(code)] = Counted(code)
-        return one.trace(frame, event, argument)
+        if (one := tracers.get(id(code))) is None:
+            one = tracers[id(code)] = code, tracer_of(code)
+        return one[1](frame, event, argument)
 
     before = sys.gettrace()
     gc.disable()  # collection would close resources of others
@@ -194,10 +186,52 @@ def steps(work: Work) -> Counter[tuple[str, int]]:
     finally:
         sys.settrace(before)
         gc.enable()
-    count: Counter[tuple[str, int]] = Counter()
-    for one in counted.values():
-        count.update({(one.code.co_filename, line): times for line, times in one.lines.items()})
-    return count
+
+
+def _total_steps(work: Work) -> int:
+    """Return the sum of ``steps``, in half the time."""
+    total = 0
+
+    def count(frame: FrameType, event: str, _: object) -> TraceFunction:
+        nonlocal total
+        total += 1
+        return count
+
+    def tracer_of(code: CodeType) -> TraceFunction:
+        probed = _probed_lines(code)
+
+        def count_sizes(frame: FrameType, event: str, _: object) -> TraceFunction:
+            nonlocal total
+            total += 1
+            if event == "line" and (found := probed.get(frame.f_lineno)) is not None:
+                total += _sizes(found, frame)
+            return count_sizes
+
+        return count_sizes if probed else count
+
+    _trace(work, tracer_of)
+    return total
+
+
+def steps(work: Work) -> Counter[tuple[str, int]]:
+    """Return the lines that ``work`` runs, and the sizes of the values that our modules copy and search, by file
+    and line."""
+    total: Counter[tuple[str, int]] = Counter()
+
+    def tracer_of(code: CodeType) -> TraceFunction:
+        file, probed = code.co_filename, _probed_lines(code)
+
+        def count(frame: FrameType, event: str, _: object) -> TraceFunction:
+            line = frame.f_lineno
+            total[file, line] += 1
+            if event == "line" and line in probed:
+                total[file, line] += _sizes(probed[line], frame)
+            return count
+
+        return count
+
+    _trace(work, tracer_of)
+    return total
 
 
 def seconds(work: Work) -> float:
@@ -218,10 +252,10 @@ def assert_steps_grow_linearly(made: Callable[[int], Work], few: int = FEW, rati
     one of the steps for the third lot of units to those for the second.
     """
     made(few)()
-    counts = [steps(made(times * few)) for times in (1, 2, 3)]
-    one, two, three = (count.total() for count in counts)
+    one, two, three = (_total_steps(made(times * few)) for times in (1, 2, 3))
     if three - two > ratio * (two - one) + ROUNDED:
-        lines = ", ".join(f"{Path(file).relative_to(ROOT)}:{line}" for file, line in _fastest_growing_lines(*counts))
+        growing = _fastest_growing_lines(*(steps(made(times * few)) for times in (1, 2, 3)))
+        lines = ", ".join(f"{Path(file).relative_to(ROOT)}:{line}" for file, line in growing)
         pytest.fail(f"{one}, {two}, {three} steps for {few} units, twice and three times as many: see {lines}")
 
 

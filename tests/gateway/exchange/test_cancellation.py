@@ -540,8 +540,8 @@ ERROR = (
     b',\r\n{"error"',
     b'[{"error"',
     b":exception-type",
-    b'event: error\ndata: {"type":"error","error"',
-    b"event: response.failed\n",  # preceded by an `error` with a sequence number
+    b"event: error\n",
+    b"event: response.failed\n",
 )
 
 

@@ -190,6 +190,7 @@ BUDGET: Final = {"chat": 61, "messages": 67, "responses": 71, "gemini": 112, "co
 """Calls for an event that arrives alone, by API, without those of the client's lane."""
 
 
+@pytest.mark.sample(11, by="turns")
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("action", ["mask", "refuse", "report"])
 def test_an_event_alone_takes_few_calls_for_any_number_of_steps(steps, api, action):
