@@ -20,6 +20,7 @@ from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.issuers import IssuerDirectory
 from gateway.features.people.records import Credential
 from gateway.features.people.rules import RuleBook, issue_time
+from gateway.features.people.seen import AGAIN_SECONDS
 from gateway.features.people.session_tokens import SessionTokens
 from gateway.features.people.settings import AdmitRule, TrustedIssuer, issuers_of
 from gateway.features.people.token_format import TokenRefused, is_signed_token
@@ -230,7 +231,9 @@ class PeopleGate:
     ) -> Sender:
         known = self.directory.note(*self.rules.admit(issuer, claims))
         if self.directory.seen is not None:
-            self.directory.seen.note(known.person, self.rules.needed_claims(issuer, claims), issued)
+            needed, own_keys = self.rules.needed_claims(issuer, claims), known.rule.own_keys
+            confirm_again = AGAIN_SECONDS if own_keys is None else own_keys.renew / 2
+            self.directory.seen.note(known.person, needed, issued, confirm_again)
         sender = self._known[digest] = Sender(known, expiry, credential, credential_id, source)
         if len(self._known) > MOST_REMEMBERED:
             del self._known[next(iter(self._known))]

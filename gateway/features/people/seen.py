@@ -33,13 +33,17 @@ class SeenPeople:
         self._key_uses: dict[str, float] = {}  # by the digest of the key; there are at most ``MOST_OWN_KEYS``
         self._stored_uses: dict[str, float] = {}
 
-    def note(self, person: Person, claims: Mapping[str, Any], issued: float) -> None:
+    def note(
+        self, person: Person, claims: Mapping[str, Any], issued: float, confirm_again: float = AGAIN_SECONDS
+    ) -> None:
         """Note that a credential of ``person`` was used, whose ``claims`` the issuer confirmed at ``issued``.
 
-        Stores nothing yet, and never waits."""
+        Unchanged claims that it confirms ``confirm_again`` seconds after the stored time are news, too, because own
+        keys may wait for them. Stores nothing yet, and never waits."""
         now = self._now()
         at, known, known_issued = self._stored.get(person.name, (0.0, b"", 0.0))
-        is_news = not known or (issued > known_issued and _digest_of(claims) != known)
+        confirms = issued >= known_issued + min(confirm_again, AGAIN_SECONDS)
+        is_news = not known or confirms or (issued > known_issued and _digest_of(claims) != known)
         if (not is_news and now - at < AGAIN_SECONDS) or len(self._pending) >= _MOST_PENDING:
             return
         pending = self._pending.get(person.name)

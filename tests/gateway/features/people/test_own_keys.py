@@ -231,6 +231,23 @@ async def test_an_older_token_does_not_bring_its_rights_back(process, flushes_be
     assert (found.claims["groups"], found.seen) == (["ml"], process.now)
 
 
+@pytest.mark.parametrize(("issued", "confirm_again"), [(1000.0 + AGAIN_SECONDS, 30 * DAY), (1600.0, 600.0)])
+async def test_a_new_token_confirms_a_person_whose_own_key_was_used_before(process, issued, confirm_again):
+    """Else a key that waits for a new sign-in would wait for hours after it."""
+    process.see(CLAIMS, 1000.0)
+    await process.seen.flush()
+    process.see(CLAIMS, 0.0)  # as an own key does
+    await process.seen.flush()
+    process.now = issued + 1.0
+    process.seen.note(RULES.admit("okta", CLAIMS)[0], CLAIMS, issued, confirm_again)
+    with trio.fail_after(5):
+        await process.seen.wait_for_news()
+    await process.seen.flush()
+    found = await process.store.person(NAME)
+    assert found is not None
+    assert found.claims_at == issued
+
+
 async def test_the_last_uses_of_many_keys_are_stored(process):
     process.see()
     digest = bytes.fromhex((await process.own_keys().put(NAME, "laptop")).key.digest)
