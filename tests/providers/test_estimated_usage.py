@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import attrs
-import pytest
 
 from providers.apis import CODECS
 from providers.neutral.codec import complete_usage
@@ -118,9 +118,7 @@ def read_usage(provider: str, stream: bool, values: Sequence[object]) -> Usage |
 ABSENT = object()
 
 
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("provider", CODECS)
+@each_row("provider, stream", product(CODECS, [False, True]))
 def test_counts_that_are_no_numbers_are_estimated_in_every_api(provider: str, stream: bool) -> None:
     """Parts of 0, such as cached tokens, made them a report of 0 tokens in some APIs."""
     for missing in (None, ABSENT, "7", -1, True, [], {}):
@@ -135,9 +133,7 @@ def test_counts_that_are_no_numbers_are_estimated_in_every_api(provider: str, st
             assert (found.prompt, found.output, found.estimated) == (100, 7, True)
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("provider", [api for api, counts in COUNTS.items() if len(counts) == 3])
+@each_row("provider, stream", product((api for api, counts in COUNTS.items() if len(counts) == 3), [False, True]))
 def test_a_total_has_the_output_that_a_provider_does_not_count(provider: str, stream: bool) -> None:
     """Converse and Interactions providers were not read this way."""
     for missing in (None, ABSENT):

@@ -3,6 +3,7 @@
 import base64
 import json
 import tracemalloc
+from itertools import product
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -281,9 +282,7 @@ def turn(part: Any) -> Any:
     return {"messages": [{"role": "user", "content": [part]}]}
 
 
-@pytest.mark.sample(7)
-@pytest.mark.parametrize("provider", CODECS)
-@pytest.mark.parametrize("client", CODECS)
+@each_row("client, provider", product(CODECS, CODECS))
 def test_a_data_url_of_every_form_reaches_every_provider_as_base64(client: str, provider: str) -> None:
     """A percent-encoded image became text for Gemini, passed as a link, or was refused."""
     for media_type, content in CONTENTS:

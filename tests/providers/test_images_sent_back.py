@@ -1,6 +1,7 @@
 """Images of earlier answers, which clients send back: "make an image", then "now make the sky blue"."""
 
 import json
+from itertools import product
 from typing import Any
 
 import attrs
@@ -134,9 +135,7 @@ def test_a_signature_of_another_account_is_not_sent(client):
     assert model_parts(sent) == [{**SIGNED, "thoughtSignature": PLACEHOLDER}]
 
 
-@pytest.mark.sample(7)
-@pytest.mark.parametrize("maker", ITEMS)
-@pytest.mark.parametrize("client", CLIENTS)
+@each_row("client, maker", product(CLIENTS, ITEMS))
 def test_images_of_all_makers_reach_gemini(client, maker):
     events = read_events(maker, whole_for(maker, made_by_gemini(SIGNED)))
     sent, _ = sent_to("gemini", client, next_turn(client, whole_for(client, events)), GEMINI_3)
@@ -177,9 +176,7 @@ PLACES = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(7)
-@pytest.mark.parametrize("provider", ["chat", "messages", "responses", "converse"])
-@pytest.mark.parametrize("client", CLIENTS)
+@each_row("client, provider", product(CLIENTS, ["chat", "messages", "responses", "converse"]))
 def test_other_providers_get_the_conversation_without_the_image(client, provider):
     """The loss is reported, and neither the image nor its signature is sent."""
     body = whole_for(client, made_by_gemini({"text": "Look:"}, SIGNED))

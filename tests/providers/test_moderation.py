@@ -2,9 +2,9 @@
 types ``Moderation`` of openai-python 3.54)."""
 
 import json
+from itertools import product
 from typing import Any
 
-import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.responses import Response
 
@@ -12,6 +12,7 @@ from providers.apis import CODECS
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, Event, TextDelta, Usage
 from streams.fold import fold
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.lanes import reply_for
 from tests.support.provider_streams import read_either
 
@@ -82,9 +83,7 @@ def chat_form(side: dict[str, Any]) -> dict[str, Any]:
     return side if side["type"] == "error" else envelope(side)
 
 
-@pytest.mark.sample(5)
-@pytest.mark.parametrize("api", list(CODECS))
-@pytest.mark.parametrize("stream", [False, True])
+@each_row("api, stream", product(CODECS, [False, True]))
 def test_an_answer_without_moderation_has_no_such_member(api, stream):
     assert b"moderation" not in write_body(api, None, stream=stream)
 

@@ -345,6 +345,10 @@ ACCOUNTS: tuple[Account, ...] = (
     # Tools and their choice.
     Account("messages", "responses", r"tools\[\]\.type", "web_search in that API's words",
             lambda value, body: value.startswith("web_search_") and ("type", "web_search") in members(body["tools"])),
+    Account("chat", "responses", r"tools\[\]\.type", "web_search in that API's words",
+            lambda value, body: value == "openrouter:web_search" and ("type", "web_search") in members(body["tools"])),
+    Account("chat", "responses", r"tools\[\]\.parameters", "members of the tool, or dropped by name",
+            lambda value, body: ("type", "web_search") in members(body["tools"])),
     Account("chat|responses", "messages", "parallel_tool_calls", "disable_parallel_tool_use", one_by_one),
     Account("messages", "chat|responses", r"tool_choice\.disable_parallel_tool_use", "parallel_tool_calls", one_by_one),
     Account(ANY, ANY, r"tool_choice(\.type)?", "the same choice in other words", chooses),
@@ -376,7 +380,6 @@ ACCOUNTS: tuple[Account, ...] = (
 )  # fmt: skip
 
 
-@pytest.mark.sample(8)
 @pairs
 @by_turns
 def test_no_member_of_a_recorded_request_is_lost_silently(client: Api, upstream: Api, is_each: bool) -> None:

@@ -1,12 +1,12 @@
 """Work on the bytes of a stream is linear in them, in any pieces (CWE-407)."""
 
 from collections.abc import Callable
-
-import pytest
+from itertools import product
 
 from streams import sse
 from streams.structure import has_more_elements
 from streams.surrogates import find_lone_surrogate, replace_lone_surrogates
+from tests.support.each_row import each_row
 from tests.support.growth import Work, assert_time_grows_linearly
 
 UNITS = (
@@ -43,9 +43,7 @@ WORK: dict[str, Callable[[bytes], object]] = {
 }
 
 
-@pytest.mark.sample(8, by="turns")
-@pytest.mark.parametrize("unit", UNITS)
-@pytest.mark.parametrize("name", WORK)
+@each_row("name, unit", product(WORK, UNITS))
 def test_bytes_take_time_in_proportion(name, unit):
     def work_of(n: int) -> Work:
         data = b'data: {"a":"' + unit * (8 * n)

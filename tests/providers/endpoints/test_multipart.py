@@ -367,8 +367,7 @@ UNITS = [
 ]  # fmt: skip
 
 
-@pytest.mark.sample(4, by="turns")
-@pytest.mark.parametrize("unit", UNITS)
+@each_row("unit", UNITS)
 def test_work_is_linear_in_the_body(unit):
     def made(count: int, read: int):
         body = multipart([part("model", b"a"), part("file", b"x" + unit * 11 * count, "a")])

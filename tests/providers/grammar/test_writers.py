@@ -4,8 +4,6 @@ import itertools
 import json
 from typing import Any
 
-import pytest
-
 from providers.apis import CODECS
 from providers.grammar import judge
 from providers.neutral.codec import Reply
@@ -159,9 +157,10 @@ def check_content(api: str, told: Answer, streamed: Answer, whole: Answer, told_
         assert streamed.usage == whole.usage
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("api", CODECS)
-@pytest.mark.parametrize("kind", ["invalid_request", "billing", "overloaded", "upstream", "timeout", "internal"])
+KINDS = ("invalid_request", "billing", "overloaded", "upstream", "timeout", "internal")
+
+
+@each_row("api, kind", itertools.product(CODECS, KINDS))
 def test_our_error_bodies_keep_every_rule(api, kind):
     verdict = judge(api, CODECS[api].write_error(ErrorInfo(kind, "no", param="model"), "r1"))
     assert (verdict.broken, verdict.outcome) == (None, "failed")

@@ -12,6 +12,7 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.fold import fold
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.examples import places
 from tests.support.messages_requests import write
 from tests.support.messages_streams import check_grammar, read, reply, sdk_message
@@ -29,10 +30,6 @@ PLAIN_STREAMS = [path for path in STREAMS if not any(mark in path.read_bytes() f
 FOLDERS = {"chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses"}
 
 
-def name(path):
-    return path.name
-
-
 # Requests
 
 
@@ -44,15 +41,16 @@ def recorded():
         if program:
             value = value["body"] if value["path"].partition("?")[0] == "/v1/messages" else None
         if value is not None:
-            yield pytest.param(value, id=f"{path.parent.name}/{path.name}" if program else path.name)
+            yield f"{path.parent.name}/{path.name}" if program else path.name, value
 
 
-REQUESTS = list(recorded())
-THREADS, OTHERS = ([one for one in REQUESTS if ("thread" in one.values[0]) is which] for which in (True, False))
+REQUESTS = dict(recorded())
+THREADS, OTHERS = (
+    {key: REQUESTS[key] for key in REQUESTS if ("thread" in REQUESTS[key]) is which} for which in (True, False)
+)
 
 
-@pytest.mark.sample(4, by="turns")
-@pytest.mark.parametrize("body", OTHERS)
+@each_row("body", OTHERS.values(), ids=OTHERS)
 def test_a_recorded_request_is_read_and_can_be_written_again(body):
     again, _ = write(MESSAGES.read_request(body))
     texts = [text for text in _texts(body["messages"]) if text.strip()]
@@ -61,21 +59,20 @@ def test_a_recorded_request_is_read_and_can_be_written_again(body):
     assert [message["role"] for message in again["messages"]] == _roles(body["messages"])
 
 
-@pytest.mark.parametrize("body", THREADS)
-def test_a_recorded_request_for_a_thread_is_refused_by_the_codec(body):
-    with pytest.raises(GatewayError):
-        MESSAGES.read_request(body)
+def test_a_recorded_request_for_a_thread_is_refused_by_the_codec():
+    for name, body in THREADS.items():
+        with case(name), pytest.raises(GatewayError):
+            MESSAGES.read_request(body)
 
 
 @RECORDED
 def test_there_are_recorded_requests_of_every_sort():
     assert len(OTHERS) > 90
     assert THREADS
-    assert sum(len(_thinking(one.values[0]["messages"])) for one in OTHERS) > 10
+    assert sum(len(_thinking(body["messages"])) for body in OTHERS.values()) > 10
 
 
-@pytest.mark.sample(4, by="turns")
-@pytest.mark.parametrize("body", [one for one in OTHERS if b"thinking" in json.dumps(one.values[0]).encode()])
+@each_row("body", OTHERS.values(), ids=OTHERS)
 def test_thinking_of_a_recorded_request_goes_back_byte_for_byte(body):
     """A block that was changed is refused: "Invalid `signature` in `thinking` block" (maximhq/bifrost#6342)."""
     assert _thinking(write(MESSAGES.read_request(body))[0]["messages"]) == _thinking(body["messages"])
@@ -117,8 +114,8 @@ def test_there_are_recorded_streams():
     assert len(PLAIN_STREAMS) > 40
 
 
-@pytest.mark.sample(4, by="turns")
-@pytest.mark.parametrize("path", PLAIN_STREAMS, ids=name)
+@RECORDED
+@each_row("path", PLAIN_STREAMS or [None])
 def test_the_sdk_sees_in_our_stream_what_it_sees_in_the_recorded_one(path):
     data = path.read_bytes()
     before, after = sdk_message(data + b"\n\n", strict=False), sdk_message(tell(read(data)))

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import attrs
-import pytest
 
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
@@ -108,30 +107,23 @@ def asked_with(request: dict[str, Any]) -> Reply:
     return attrs.evolve(reply(), request=call)
 
 
-@pytest.mark.sample(15, by="place")
-@pytest.mark.parametrize("part", range(15))
-def test_an_answer_is_valid_streamed_and_whole(part):
-    for (asked, request_), (said, answer) in [*itertools.product(ASKED.items(), ANSWERS.items())][part::15]:
-        with case((asked, said)):
-            to = asked_with(request_)
-            events = write_events(answer, to)
-            assert misfits_of_stream(events) == []
-            assert misfits(json.loads(RESPONSES.write_answer(fold(answer), to))) == []
-            assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
+@each_row("asked, said", itertools.product(ASKED, ANSWERS))
+def test_an_answer_is_valid_streamed_and_whole(asked, said):
+    answer, to = ANSWERS[said], asked_with(ASKED[asked])
+    events = write_events(answer, to)
+    assert misfits_of_stream(events) == []
+    assert misfits(json.loads(RESPONSES.write_answer(fold(answer), to))) == []
+    assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("request_", ASKED.values(), ids=ASKED)
-@pytest.mark.parametrize("answer", FAILURES.values(), ids=FAILURES)
+@each_row("request_, answer", itertools.product(ASKED.values(), FAILURES.values()))
 def test_a_failed_answer_is_valid(request_, answer):
     events = write_events(answer, asked_with(request_))
     assert misfits_of_stream(events) == []
     assert events[-1]["type"] == "response.failed"
 
 
-@pytest.mark.sample(7, by="turns")
-@pytest.mark.parametrize("answer", [*ANSWERS.values(), *FAILURES.values()], ids=[*ANSWERS, *FAILURES])
-@pytest.mark.parametrize("status", ["cancelled", "failed", "incomplete"])
+@each_row("answer, status", itertools.product((ANSWERS | FAILURES).values(), ["cancelled", "failed", "incomplete"]))
 def test_an_interrupted_response_is_valid_at_every_event(answer, status):
     writer = RESPONSES.writer(asked_with(ASKED["tools"]))
     for event in answer:

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-import pytest
-
 from providers.responses import RESPONSES
 from streams import sse
 from streams.events import ErrorInfo
 from streams.fold import fold
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.provider_streams import check_order
 from tests.support.responses_requests import RECORDED, SENT, needs_recordings, recorded_body, send, words
 from tests.support.responses_streams import (
@@ -36,8 +35,7 @@ def test_recorded_requests_lose_nothing_that_a_responses_provider_could_use() ->
 
 
 @needs_corpus
-@pytest.mark.sample(4, by="turns")
-@pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.name[:60])
+@each_row("path", STREAMS or [None])
 def test_recorded_streams_equal_their_last_event(path: Path) -> None:
     data = path.read_bytes()
     events = read(data)
