@@ -12,7 +12,14 @@ from gateway.access.authentication import Authenticator, credential_pseudonym
 from gateway.access.body_memory import AnswerMemory, BodyBudget, HeldBody, HeldPieces
 from gateway.access.held_bytes import ByteShares
 from gateway.access.refused_keys import KeyRefused, RefusedKeys
-from gateway.access.shares import NOBODY, Share, ShareLimits, Shares
+from gateway.access.shares import (
+    NOBODY,
+    ShareLimit,
+    Shares,
+    limit_connections,
+    limit_requests,
+    limit_websockets,
+)
 from gateway.config.settings import Config
 from gateway.http.certificates import certificate_names
 from gateway.http.headers import Headers
@@ -51,7 +58,10 @@ class Admission:
         self.shares = shares
         self.refused = refused or RefusedKeys(_log_nothing)
         self._authenticator = authenticator
-        self._limits = ShareLimits(config, shares)
+        self.websockets = limit_websockets(config, shares)
+        """The limit on websockets, for ``take``."""
+        self.requests = limit_requests(config, shares)
+        self._connections = limit_connections(config, shares)
         self._bodies = BodyBudget(config, shares.bodies)
         self.spool = ByteShares(config, "spool")
         """The clients' shares of ``limits.spool``."""
@@ -70,7 +80,7 @@ class Admission:
         if holder != NOBODY:
             CLIENT.set(holder)
             self.take_connection(arrival, holder)
-        self.take("in_flight", holder, arrival.scope)
+        self.take(self.requests, holder, arrival.scope)
 
     def authenticate(self, arrival: Arrival) -> str | None:
         """Return the client of a request without counting the request. Raises ``GatewayError`` (401, 429)."""
@@ -106,14 +116,14 @@ class Admission:
         if place is None or place.holder == holder:
             return
         try:
-            self._limits.check("connections", holder)
+            release = self._connections.take(holder)
         except GatewayError as error:
             place.end()
             if arrival.asgi["http_version"] >= "2":  # RFC 9113, section 8.2.2
                 raise
             info = error.info
             raise GatewayError.of(attrs.evolve(info, headers=(*info.headers, ("connection", "close")))) from None
-        place.hold(holder, self.shares.take("connections", holder))
+        place.hold(holder, release)
 
     def body(self, holder: str, scope: RequestScope) -> HeldBody:
         """Return the memory account for the body of an admitted request."""
@@ -127,10 +137,9 @@ class Admission:
         """Return the memory account for a response that is kept for several requests, the first one of ``holder``."""
         return HeldPieces(self._bodies, holder)
 
-    def take(self, share: Share, holder: str, scope: RequestScope) -> None:
-        """Count one ``share`` for ``holder`` until the response of ``scope`` is complete, or the scope closes or
-        releases its places.
+    def take(self, limit: ShareLimit, holder: str, scope: RequestScope) -> None:
+        """Count one thing with this ``limit`` for ``holder`` until the response of ``scope`` is complete, or the scope
+        closes or releases its places.
 
         Raises ``GatewayError`` (429, 503) if none is free."""
-        self._limits.check(share, holder)
-        scope.hold_place(self.shares.take(share, holder))
+        scope.hold_place(limit.take(holder))

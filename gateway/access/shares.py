@@ -2,9 +2,9 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final
 
 import attrs
 
@@ -13,27 +13,36 @@ from gateway.config.limits import ClientLimits
 from gateway.config.settings import Config
 from streams.errors import GatewayError
 
-Share: TypeAlias = Literal["in_flight", "connections", "websockets", "viewers", "upstream_connections"]
-"""A kind of thing with shares: requests in progress, client connections, websockets, viewers of the live view, and
-connections to providers."""
-
 NOBODY: Final = ""
-"""The holder for clients without a name when no key is required; for the live view, its operator."""
+"""The holder for clients without a name when no key is required."""
 
-MOST_VIEWERS: Final = 16
-"""Viewers of the live view in a process; a page counts once, and once more for its stream."""
-
-KEPT_FOR_OPERATOR: Final = 2
-"""Viewers reserved for the operator."""
-
-_UNITS: Final[Mapping[Share, str]] = {
-    "in_flight": "running requests",
-    "connections": "open connections",
-    "websockets": "open WebSockets",
-    "viewers": "viewers of the live view",
-    "upstream_connections": "connections to providers",
-}
 _WAIT: Final = (("retry-after", "1"),)
+
+
+@attrs.frozen(eq=False, repr=False)
+class Share:
+    """A kind of thing of which each client may use a share. A feature declares those that only it has.
+
+    ``name`` is the key in ``limits.per_client``, and ``own`` returns its value. ``things`` is the name in errors,
+    ``full`` the error if none is free."""
+
+    name: str
+    things: str
+    own: Callable[[ClientLimits], int | None]
+    full: str = ""
+
+
+IN_FLIGHT: Final = Share(
+    "in_flight",
+    "running requests",
+    lambda limits: limits.in_flight,
+    "the gateway has reached its limit of concurrent requests (limits.in_flight): try again later",
+)
+CONNECTIONS: Final = Share("connections", "open connections", lambda limits: limits.connections)
+WEBSOCKETS: Final = Share("websockets", "open WebSockets", lambda limits: limits.websockets)
+UPSTREAM_CONNECTIONS: Final = Share(
+    "upstream_connections", "connections to providers", lambda limits: limits.upstream_connections
+)
 
 
 class Shares:
@@ -44,19 +53,20 @@ class Shares:
         """Memory of request bodies, and of large responses that are read completely."""
         self.spooled = HeldBytes()
         """Disk space of uploads in temporary files."""
-        self.used: defaultdict[Share, int] = defaultdict(int)
-        self.held: defaultdict[tuple[Share, str], int] = defaultdict(int)
-        # Start every kind at 0: Prometheus does not see a counter rise that appears with 1.
-        self.refused: defaultdict[Share, int] = defaultdict(int, dict.fromkeys(get_args(Share), 0))
+        self.used: defaultdict[str, int] = defaultdict(int)
+        self.held: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self.refused: defaultdict[str, int] = defaultdict(int)
         """Requests refused because a client exceeded its own share, since the last read."""
 
-    def take(self, share: Share, holder: str) -> Callable[[], object]:
-        """Count one ``share`` for ``holder``, and return the function that releases it, to be called once."""
+    def take(self, share: str, holder: str) -> Callable[[], object]:
+        """Count one of the ``share`` with this name for ``holder``.
+
+        Return the function that releases it, to be called once."""
         self.used[share] += 1
         self.held[share, holder] += 1
         return partial(self._release, share, holder)
 
-    def _release(self, share: Share, holder: str) -> None:
+    def _release(self, share: str, holder: str) -> None:
         self.used[share] -= 1
         left = self.held[share, holder] - 1
         if left:
@@ -65,65 +75,85 @@ class Shares:
             del self.held[share, holder]  # without keys the number of holders is unbounded
 
 
-class ShareLimits:
-    """The limits of one configuration for each client and for all clients together."""
+class ShareLimit:
+    """The limit of one configuration on a ``share``.
 
-    def __init__(self, config: Config, shares: Shares) -> None:
+    ``default`` is the share of a client, 0 for no limit. ``total`` is the limit for all together, of which ``reserved``
+    are for ``NOBODY``."""
+
+    def __init__(
+        self,
+        share: Share,
+        config: Config,
+        shares: Shares,
+        default: int,
+        total: float = math.inf,
+        reserved: int = 0,
+    ) -> None:
+        self.share = share
         self._shares = shares
-        every = _override(_default_shares(config), config.limits.per_client)
-        self._own = config.by_client(lambda key: _override(every, key.limits))
-        self._others = every
-        # Limits on all client connections belong to the servers, limits on provider connections to the HTTP client.
-        self._whole: Mapping[Share, int] = {"in_flight": config.limits.in_flight, "viewers": MOST_VIEWERS}
-        kept = 0 if config.ui_key is None else KEPT_FOR_OPERATOR
-        self._for_clients: Mapping[Share, int] = {**self._whole, "viewers": MOST_VIEWERS - kept}
+        self._name = share.name
+        every = share.own(config.limits.per_client)
+        self._others = others = default if every is None else every
+        self._own = config.by_client(lambda key: others if (own := share.own(key.limits)) is None else own)
+        self._total = total
+        self._for_clients = total - reserved
+        shares.refused[share.name] += 0  # Prometheus does not see a counter rise that appears with 1
 
-    def check(self, share: Share, holder: str) -> None:
-        """Check that ``holder`` may have one more ``share``.
+    def take(self, holder: str) -> Callable[[], object]:
+        """Count one for ``holder``, and return the function that releases it, to be called once.
 
-        Raises ``GatewayError``: 429 if the holder has reached its share (``NOBODY`` has none), 503 if none is free.
-        Only the operator can use those reserved for it."""
-        if holder != NOBODY and self.most(share, holder) <= self._shares.held.get((share, holder), 0):
-            raise self.refusal(share, holder)
-        most = (self._for_clients if holder else self._whole).get(share, math.inf)
-        if self._shares.used[share] >= most:
-            raise GatewayError("overloaded", _FULL[share], headers=_WAIT)
+        Raises ``GatewayError``: 429 if the holder has reached its share (``NOBODY`` has none), 503 if none is free."""
+        self.check(holder)
+        return self._shares.take(self._name, holder)
 
-    def most(self, share: Share, holder: str) -> float:
+    def check(self, holder: str) -> None:
+        """Raise ``GatewayError`` as ``take`` does, without counting."""
+        if holder != NOBODY and self.most(holder) <= self._shares.held.get((self._name, holder), 0):
+            raise self.refusal(holder)
+        if self._shares.used[self._name] >= (self._for_clients if holder else self._total):
+            raise GatewayError("overloaded", self.share.full, headers=_WAIT)
+
+    def most(self, holder: str) -> float:
         """Return the share of ``holder``, infinity without a limit."""
-        return self._own.get(holder, self._others)[share] or math.inf
+        return self._own.get(holder, self._others) or math.inf
 
-    def refusal(self, share: Share, holder: str) -> GatewayError:
+    def refusal(self, holder: str) -> GatewayError:
         """Count and return the error (429) for ``holder``, which has reached its share."""
-        self._shares.refused[share] += 1
+        self._shares.refused[self._name] += 1
         own = self._own.get(holder)
-        who = "the client" if own is None else f"the key {holder!r}"
-        most = (own or self._others)[share]
-        limit = f"limits.per_client.{share}"
-        message = f"{who} has reached its limit of {most} {_UNITS[share]} ({limit}): wait until one ends"
+        who, most = ("the client", self._others) if own is None else (f"the key {holder!r}", own)
+        key = f"limits.per_client.{self._name}"
+        message = f"{who} has reached its limit of {most} {self.share.things} ({key}): wait until one ends"
         return GatewayError("rate_limited", message, headers=_WAIT)
 
 
-class UpstreamShare:
-    """The share of each client in ``limits.upstream_connections``, for the HTTP client."""
+def limit_requests(config: Config, shares: Shares) -> ShareLimit:
+    """Return the limit on requests in progress."""
+    total = config.limits.in_flight
+    return ShareLimit(IN_FLIGHT, config, shares, half_for_each(config, total), total)
+
+
+def limit_connections(config: Config, shares: Shares) -> ShareLimit:
+    """Return the limit on clients' connections; the servers limit all of them together."""
+    return ShareLimit(CONNECTIONS, config, shares, half_for_each(config, config.limits.connections or 0))
+
+
+def limit_websockets(config: Config, shares: Shares) -> ShareLimit:
+    """Return the limit on websockets."""
+    return ShareLimit(WEBSOCKETS, config, shares, half_for_each(config, config.limits.in_flight))
+
+
+class UpstreamShare(ShareLimit):
+    """The share of each client in ``limits.upstream_connections``, for the HTTP client, which has the total limit."""
 
     def __init__(self, config: Config, shares: Shares) -> None:
-        self._limits = ShareLimits(config, shares)
-
-    def most(self, holder: str) -> float:
-        """Return how many connections ``holder`` may use, infinity without a limit."""
-        return self._limits.most("upstream_connections", holder)
+        half = half_for_each(config, config.limits.upstream_connections)
+        super().__init__(UPSTREAM_CONNECTIONS, config, shares, half)
 
     def refusal(self, holder: str) -> GatewayError:
-        """Return the error for ``holder``; it does not count as the provider's failure."""
-        error = self._limits.refusal("upstream_connections", holder).info
-        return GatewayError.of(attrs.evolve(error, reason=None))
-
-
-_FULL: Final[Mapping[Share, str]] = {
-    "in_flight": "the gateway has reached its limit of concurrent requests (limits.in_flight): try again later",
-    "viewers": f"the live view has {MOST_VIEWERS} viewers, the maximum: close another page",
-}
+        """Count and return the error for ``holder``; it does not count as the provider's failure."""
+        return GatewayError.of(attrs.evolve(super().refusal(holder).info, reason=None))
 
 
 def storage_limits(config: Config) -> Callable[[str], float]:
@@ -137,19 +167,7 @@ def storage_limits(config: Config) -> Callable[[str], float]:
     return most
 
 
-def _default_shares(config: Config) -> Mapping[Share, int]:
-    """Return the default share of a client: half of the limit, rounded up, if there are several clients; 0 means
+def half_for_each(config: Config, total: int) -> int:
+    """Return the default share of a client in ``total``: half, rounded up, if there are several clients; 0 means
     all."""
-    if not config.has_several_clients:
-        return dict.fromkeys(get_args(Share), 0)
-    half = -(-config.limits.in_flight // 2)
-    connections = -(-(config.limits.connections or 0) // 2)
-    upstream = -(-config.limits.upstream_connections // 2)
-    return {"in_flight": half, "connections": connections, "websockets": half, "viewers": MOST_VIEWERS // 2,
-            "upstream_connections": upstream}  # fmt: skip
-
-
-def _override(most: Mapping[Share, int], limits: ClientLimits) -> Mapping[Share, int]:
-    """Return ``most`` with the numbers that ``limits`` sets."""
-    own = {share: number for share in most if (number := getattr(limits, share)) is not None}
-    return {**most, **own} if own else most
+    return -(-total // 2) if config.has_several_clients else 0

@@ -1,10 +1,11 @@
 """Limits on the size and number of requests, for all clients and for each."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import attrs
 
-from configfile.keys import setting
+from configfile.keys import parts, setting
 from configfile.kinds import Count, Natural, Size
 
 
@@ -24,11 +25,6 @@ class ClientLimits:
         absent="by descriptors",
     )
     websockets: Count | None = setting("Open WebSockets.", None, shown="half of `limits.in_flight`")
-    viewers: Count | None = setting(
-        "Open pages of the live view, of 16; the holder of `ui_key` always gets one.",
-        None,
-        shown="half of 16",
-    )
     upstream_connections: Count | None = setting(
         "Simultaneous connections to providers. One more request waits up to 5 s, then gets 429.",
         None,
@@ -46,6 +42,7 @@ class ClientLimits:
         None,
         shown="no extra limit",
     )
+    parts: Mapping[type, Any] = parts()
 
 
 _REQUEST_BODY: Final = 64 * 2**20

@@ -48,7 +48,7 @@ def admit_websocket(service: Service, arrival: WebSocketArrival) -> AdmittedWebS
     holder = admission.holder(client, arrival.headers)
     CLIENT.set(holder)
     admission.take_connection(arrival, holder)
-    admission.take("websockets", holder, arrival.scope)
+    admission.take(admission.websockets, holder, arrival.scope)
     return AdmittedWebSocket(client, holder, replaced)
 
 

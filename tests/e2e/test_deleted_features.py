@@ -15,6 +15,7 @@ import pytest
 from configfile.keys import keys_of
 from gateway.config.aliases import Route
 from gateway.config.clients import ClientGroup, ClientKey
+from gateway.config.limits import ClientLimits
 from gateway.config.model_entry import ModelEntry
 from gateway.config.parts import ClientRights
 from gateway.config.settings import Config
@@ -47,6 +48,7 @@ CONTENT: Final[dict[str, Any]] = {
     "client_groups": [{"name": "group"}],
     "state_storage": {"type": "memory"},
     "client_keys": [{"name": "client", "group": "group", "key": "sk-of-a-client-1234"}],
+    "limits": {"per_client": {}},
 }
 OF_FEATURES: Final[dict[str, Any]] = {"McpServer": ("mcp_servers", [{"name": "tools", "base_url": "http://localhost"}])}
 """The root key, and an item of it, for each class of a feature to which another feature adds keys."""
@@ -59,6 +61,7 @@ PLACES: Final[Mapping[type, str]] = {
     StateStorage: "state_storage",
     ClientKey: "client_keys[0]",
     ClientRights: "client_keys[0]",
+    ClientLimits: "limits.per_client",
 }
 
 

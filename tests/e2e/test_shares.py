@@ -13,7 +13,7 @@ import pytest
 from h2.events import ResponseReceived, StreamEnded, StreamReset
 
 from tests.support import websocket_client as websocket
-from tests.support.features import has_feature, needs_feature
+from tests.support.features import has_feature, members_of, needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
@@ -32,7 +32,7 @@ from tests.support.upstreams import PATHS, Script
 KEYS = {"mallory": "sk-gw-mallory-0123456789", "bob": "sk-gw-bob-0123456789", "greta": "sk-gw-greta-0123456789"}
 OPERATOR = {"authorization": "Bearer sk-operator-0123456789"}
 CLIENTS = [{"name": name, "key": key} for name, key in KEYS.items()]
-SHARES = {"in_flight": 2, "websockets": 2, "viewers": 2}
+SHARES = {"in_flight": 2, "websockets": 2, **members_of("live_view", viewers=2)}
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from configfile.document import ConfigError
+from configfile.keys import keys_of
 from configfile.wording import spell_time
 from gateway.access.authentication import Authenticator
 from gateway.config.clients import ClientKey
@@ -170,8 +171,8 @@ def _check_models(caller: Caller, client: ClientKey, config: Config) -> None:
 
 def _check_shares(client: ClientKey, config: Config) -> None:
     """Check that ``client`` has no larger share of the gateway than other clients."""
-    for name in attrs.fields_dict(type(client.limits)):
-        own, every = getattr(client.limits, name), getattr(config.limits.per_client, name)
+    for name, field in keys_of(type(client.limits)).items():
+        own, every = field.value_in(client.limits), field.value_in(config.limits.per_client)
         if own is not None and (every is None or not 0 < own <= (every or own)):
             message = f"a lead's keys have at most everyone's limits: remove limits.{name}, or ask an admin"
             raise not_permitted(message, "beyond_group", f"limits.{name}")

@@ -5,6 +5,8 @@ from typing import Annotated, Final, Literal, TypeAlias
 import attrs
 
 from configfile.keys import Kind, part_of, setting
+from configfile.kinds import Count
+from gateway.config.limits import ClientLimits
 from gateway.config.listening import Listener
 from gateway.config.parts import Instead
 from gateway.config.settings import Config
@@ -60,6 +62,17 @@ class LiveViewKeys:
         return self.ui.answers if self.ui else "none"
 
 
+@attrs.frozen
+class ViewerKeys:
+    """The keys of the limits of each client."""
+
+    viewers: Count | None = setting(
+        "Open pages of the live view, of 16; the holder of `ui_key` always gets one.",
+        None,
+        shown="half of 16",
+    )
+
+
 ADVICE: Final = (
     Instead("the settings of the live view are `ui` and `ui_key`", "dashboard admin admin_ui ui_username ui_password "
             "console", (Config,)),
@@ -76,7 +89,7 @@ FEATURE: Final = Feature(
     "live_view",
     "gateway.features.live_view.opening:open_live_view",
     _is_on,
-    keys=(Keys(Config, LiveViewKeys),),
+    keys=(Keys(Config, LiveViewKeys), Keys(ClientLimits, ViewerKeys)),
     first_steps=("ui",),
     advice="gateway.features.live_view.feature:ADVICE",
 )

@@ -2,14 +2,15 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
 from configfile.keys import part_of
+from gateway.access.shares import Share, ShareLimit, Shares, half_for_each
 from gateway.config.loading import Config
 from gateway.config.state_storage import KEEPING_KEYS
-from gateway.features.live_view.feature import LiveViewKeys
+from gateway.features.live_view.feature import LiveViewKeys, ViewerKeys
 from gateway.features.live_view.live import LiveView
 from gateway.features.live_view.routes import GUARDED, live_view_routes
 from gateway.named_imports import import_named
@@ -21,8 +22,28 @@ if TYPE_CHECKING:
     from gateway.features.live_view.pages.workers import OtherViews
 
 
+MOST_VIEWERS: Final = 16
+"""Viewers in a process; a page counts once, and once more for its stream."""
+
+KEPT_FOR_OPERATOR: Final = 2
+"""Viewers reserved for the operator."""
+
+VIEWERS: Final = Share(
+    "viewers",
+    "viewers of the live view",
+    lambda limits: part_of(limits, ViewerKeys).viewers,
+    f"the live view has {MOST_VIEWERS} viewers, the maximum: close another page",
+)
+
+
+def limit_viewers(config: Config, shares: Shares) -> ShareLimit:
+    """Return the limit on viewers, of which the operator is ``NOBODY``."""
+    reserved = 0 if config.ui_key is None else KEPT_FOR_OPERATOR
+    return ShareLimit(VIEWERS, config, shares, half_for_each(config, MOST_VIEWERS), MOST_VIEWERS, reserved)
+
+
 class RunningLiveView(Running):
-    """The live view of a process with the settings of one configuration.
+    """The live view of a process with the settings of one configuration, and its limit on ``viewers``.
 
     ``others`` are the other workers, ``None`` in a single process. ``gateways`` are those with the same state storage,
     ``None`` if it is memory."""
@@ -41,6 +62,7 @@ class RunningLiveView(Running):
         self.has_tasks = others is not None or gateways is not None
         self.hooks = Hooks(observe=(live_view.observe,), routes=(partial(live_view_routes, config),), guarded=GUARDED)
         self.ports = ports
+        self.viewers = limit_viewers(config, ports.shares)
         self._config = config
 
     @property

@@ -383,8 +383,9 @@ class _Connection:
                     if self._service.authenticator.unlisted is not None:
                         await self._service.admission.prepare(self._arrival)
                     self._authenticate_again()
-                    self._service.admission.take("in_flight", self._holder, scope)
-                    envelope = await self._read(frame.text, self._service.admission.body(self._holder, scope))
+                    admission = self._service.admission
+                    admission.take(admission.requests, self._holder, scope)
+                    envelope = await self._read(frame.text, admission.body(self._holder, scope))
                     exchange.replace_headers(envelope.headers)
                     response = await self._response(exchange, envelope)
                 except GatewayError as error:

@@ -27,16 +27,16 @@ async def test_slots_reserved_before_a_reload_count_after_it_and_are_released_on
     async with trio.open_nursery() as nursery:
         scopes = [RequestScope(nursery, f"req_{i}") for i in range(2)]
         for scope in scopes:
-            before.take("in_flight", "alice", scope)
+            before.take(before.requests, "alice", scope)
         after = admission(shares, in_flight=4, per_client={"in_flight": 3})
         late = RequestScope(nursery, "req_late")
-        after.take("in_flight", "alice", late)
+        after.take(after.requests, "alice", late)
         with pytest.raises(GatewayError, match="'alice' ") as caught:
-            after.take("in_flight", "alice", RequestScope(nursery, "req_over"))
+            after.take(after.requests, "alice", RequestScope(nursery, "req_over"))
         assert caught.value.info.status == 429
-        after.take("in_flight", "bob", bobs := RequestScope(nursery, "req_bob"))
+        after.take(after.requests, "bob", bobs := RequestScope(nursery, "req_bob"))
         with pytest.raises(GatewayError, match=r"limits\.in_flight") as caught:
-            after.take("in_flight", "bob", RequestScope(nursery, "req_full"))
+            after.take(after.requests, "bob", RequestScope(nursery, "req_full"))
         assert caught.value.info.status == 503
         for scope in (*scopes, late, bobs):
             scope.ending = True
@@ -49,7 +49,8 @@ async def test_a_turn_that_outlives_its_request_keeps_its_slot():
     shares = Shares()
     async with trio.open_nursery() as nursery:
         scope = RequestScope(nursery, "req_1")
-        admission(shares).take("in_flight", "alice", scope)
+        one = admission(shares)
+        one.take(one.requests, "alice", scope)
         give_back = scope.detach()
         scope.close()
         assert shares.used["in_flight"] == 1
@@ -64,8 +65,8 @@ async def test_one_of_several_clients_may_take_half_and_no_less_than_one(whole, 
     one = admission(shares, in_flight=whole)
     async with trio.open_nursery() as nursery:
         for i in range(half):
-            one.take("in_flight", "alice", RequestScope(nursery, f"req_{i}"))
+            one.take(one.requests, "alice", RequestScope(nursery, f"req_{i}"))
         with pytest.raises(GatewayError):
-            one.take("in_flight", "alice", RequestScope(nursery, "req_over"))
+            one.take(one.requests, "alice", RequestScope(nursery, "req_over"))
         if half < whole:
-            one.take("in_flight", "bob", RequestScope(nursery, "req_bob"))
+            one.take(one.requests, "bob", RequestScope(nursery, "req_bob"))

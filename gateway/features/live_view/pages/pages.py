@@ -123,7 +123,7 @@ async def _stream_events(
             await send_news(running.live_view, make_event, visitor.client, send)
             nursery.cancel_scope.cancel()
 
-    return _events_for(service, incoming, visitor, send_events)
+    return _events_for(service, running, incoming, visitor, send_events)
 
 
 async def _stream(
@@ -146,7 +146,7 @@ async def _stream(
             raise GatewayError("not_found", _NO_STREAM)
         exchange = _readable(config, visitor, await others.find(worker, number, visitor.client))
         await audit_stream(service, incoming, visitor, exchange)
-        return _events_for(service, incoming, visitor, partial(others.send_stream, worker, number))
+        return _events_for(service, running, incoming, visitor, partial(others.send_stream, worker, number))
     exchange = _readable(config, visitor, running.live_view.find(number, visitor.client))
     found = running.live_view.subscribe(number, visitor.client)
     if found is None:
@@ -154,7 +154,7 @@ async def _stream(
     subscription, unsubscribe = found
     incoming.scope.on_close(lambda _: unsubscribe())
     await audit_stream(service, incoming, visitor, exchange)
-    return _events_for(service, incoming, visitor, partial(send_stream, subscription, make_event))
+    return _events_for(service, running, incoming, visitor, partial(send_stream, subscription, make_event))
 
 
 def _readable(config: Config, visitor: Visitor, exchange: FoundExchange | None) -> FoundExchange:
@@ -170,14 +170,18 @@ def _readable(config: Config, visitor: Visitor, exchange: FoundExchange | None) 
 
 
 def _events_for(
-    service: Service, incoming: IncomingRequest, visitor: Visitor, send_events: Callable[[Send], Awaitable[None]]
+    service: Service,
+    running: RunningLiveView,
+    incoming: IncomingRequest,
+    visitor: Visitor,
+    send_events: Callable[[Send], Awaitable[None]],
 ) -> Response:
     """Return a stream of the events that ``send_events`` sends, until the viewer's key expires or its rights change.
 
     A new configuration or another change of rights ends it with ``_RECONNECT``: the page then authenticates again.
     Raises ``GatewayError`` (429, 503) if too many streams are open. A slow viewer delays no exchange."""
     scope, replaced = incoming.scope, service.replaced.of(visitor.name)
-    service.admission.take("viewers", visitor.name or NOBODY, scope)
+    service.admission.take(running.viewers, visitor.name or NOBODY, scope)
 
     async def run() -> None:
         with to:

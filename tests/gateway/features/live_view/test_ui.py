@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.access.shares import MOST_VIEWERS
+from gateway.features.live_view.opening import MOST_VIEWERS
 from tests.support.browser import Page, browsing, needs_chromium
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
