@@ -9,7 +9,7 @@ from typing import Final
 
 import attrs
 
-from configfile.keys import value_of
+from configfile.keys import keys_of, value_of
 from gateway.commands.client import KEY_VARIABLE, Client, Setting
 from gateway.commands.clients import CLAUDE_WAITS, CODEX_PROVIDER
 from gateway.config.model_entry import ModelEntry
@@ -27,13 +27,15 @@ class Login:
     """The settings of a program that keeps its login.
 
     ``settings`` are for its file, ``environment`` is for starting it, without the variables in ``without``. ``passes``
-    returns whether an entry forwards the login; ``entry`` is an example."""
+    returns whether an entry forwards the login; ``entry`` is an example. ``key`` is the key of entries that a feature
+    must have, "" if none must."""
 
     settings: tuple[Setting, ...]
     environment: Mapping[str, str]
     entry: str
     passes: Callable[[ModelEntry], bool]
     without: tuple[str, ...] = ()
+    key: str = ""
 
 
 def _forwards_login_of(*providers: str) -> Callable[[ModelEntry], bool]:
@@ -81,7 +83,7 @@ LOGINS: Final[Mapping[str, Login]] = {
         {**_GEMINI_ADDRESS, **_GEMINI_HEADER},
         f"{{model: openai/{CODE_ASSIST}, name: {CODE_ASSIST}, base_url: 'https://cloudcode-pa.googleapis.com', "
         "passthrough: true, passthrough_auth: true, price: subscription}",
-        _passes_code_assist, without=("GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        _passes_code_assist, without=("GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY", "GOOGLE_API_KEY"), key="passthrough",
     ),
 }  # fmt: skip
 
@@ -99,7 +101,7 @@ def missing_entry(login: Login, config: Config | None) -> str:
     """Return a warning if no entry of ``config`` forwards the login, "" if one does or ``config`` is unknown."""
     if config is None or any(map(login.passes, config.entries)):
         return ""
-    return (
-        f"warning: {config.path or 'the configuration'} has no entry that forwards this login: "
-        f"add `- {login.entry}` to its model_providers."
-    )
+    problem = f"warning: {config.path or 'the configuration'} has no entry that forwards this login"
+    if login.key and login.key not in keys_of(ModelEntry):
+        return f"{problem}: this installation lacks the feature with the key {login.key}."
+    return f"{problem}: add `- {login.entry}` to its model_providers."
