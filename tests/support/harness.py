@@ -145,7 +145,7 @@ def with_ports(settings: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
 
 def exchanges(log: Sequence[str], request_id: str = "") -> list[dict[str, Any]]:
     """Return the ledger's lines in ``log`` so far, or those of one request."""
-    found = [json.loads(line) for line in list(log) if line.startswith('{"event":"exchange"')]
+    found = [json.loads(line) for line in list(log) if line.startswith('{"event":"exchange"') and request_id in line]
     return [line for line in found if request_id in ("", line["request_id"])]
 
 

@@ -5,7 +5,7 @@ import http.client
 import itertools
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -167,12 +167,16 @@ STATES: Final[dict[str, tuple[str, tuple[Callable[[Wire, bool], None], ...]]]] =
 """By state: the alias, and what each connection does before the verdict."""
 
 
-@pytest.mark.sample(9)
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("lane", ["byte", "hub"])
-@pytest.mark.parametrize("api", ALL)
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("client", ["refuse", "stop"])
+FORMS: Final = tuple(itertools.product(("refuse", "stop"), (False, True)))
+
+
+def refusals() -> Iterator[tuple[str, str, bool, str, str]]:
+    """Yield each form of a refusal with each state, with each API and, by turns, in both lanes."""
+    for (turn, state), (place, form) in itertools.product(enumerate(STATES), enumerate(FORMS)):
+        yield state, *form, ALL[(turn + place) % len(ALL)], ("byte", "hub")[(turn + place // 2) % 2]
+
+
+@pytest.mark.parametrize(("state", "client", "stream", "api", "lane"), list(refusals()))
 def test_a_refusal_ends_the_exchange_in_every_state(gateway, by_hand, pool, folder, client, state, api, lane, stream):
     alias, acts = STATES[state]
     model = f"{alias}-{api if lane == 'byte' else 'messages' if api == 'chat' else 'chat'}"
@@ -203,7 +207,6 @@ def test_a_refusal_ends_the_exchange_in_every_state(gateway, by_hand, pool, fold
     )
 
 
-@pytest.mark.sample(6)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", ALL)
 def test_a_stop_after_the_providers_response_has_its_usage(gateway, by_hand, pool, folder, api, stream):
