@@ -9,7 +9,7 @@ import random
 import re
 import string
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
@@ -20,6 +20,7 @@ from gateway.features.steps.kinds.regex import RegexSettings, RegexStep
 from gateway.features.steps.kinds.secrets import SecretsSettings, SecretsStep
 from gateway.features.steps.kinds.tools import ToolsSettings, ToolsStep
 from tests.support.counted_calls import calls
+from tests.support.each_row import each_row
 from trigate.steps import Check, Part, Passage
 
 STEPS: Final[dict[str, Any]] = {
@@ -41,14 +42,23 @@ ATTEMPTS: Final = 8
 
 ENCODED: Final = base64.b64encode(b"call 1234567 or a@b ").decode()
 
-REPEATED: Final = (
-    "a", "1", "1 ", "0 ", "@", "a@", "a@b.", "a.", ".", "1.", ":", "a:", "a::b ", "-", "+1", "(0", "%", "%41", "/", "=",
-    "A1 ", "DE89", "DE89 3704 0044 0532 0130 01 ", "4111 1111 1111 1112 ", "4111-1111-1111-1112-", "1.2.3.400 ",
-    "sk-", "eyJ", ".eyJaaaaaaaaaa", "ghp_", "xox", "AKIA", "Q~", ":AA", ".atlasv1.", "key=", "-----BEGIN ", "://a:b",
-    "-----BEGIN PRIVATE KEY-----", "da39a3ee5e6b4b0d3255bfef95601890afd80709 ", "\u200b", "1\0", "a\u0301", "а",
-    "１", "\ufdfa", ENCODED, "aB3" * 7 + " ", "project-", "\\n", '{"a":',
-)  # fmt: skip
-"""Texts that, repeated, begin a value at each position, or hide its end."""
+REPEATED: Final = {
+    "pii": (
+        "1", "1 ", "0 ", "@", "a@", "a@b.", "a.", ".", "1.", ":", "a:", "a::b ", "+1", "(0", "DE89",
+        "DE89 3704 0044 0532 0130 01 ", "4111 1111 1111 1112 ", "4111-1111-1111-1112-", "1.2.3.400 ",
+    ),
+    "secrets": (
+        "sk-", "eyJ", ".eyJaaaaaaaaaa", "ghp_", "xox", "AKIA", "Q~", ":AA", ".atlasv1.", "key=", "-----BEGIN ",
+        "://a:b", "-----BEGIN PRIVATE KEY-----", "da39a3ee5e6b4b0d3255bfef95601890afd80709 ", "aB3" * 7 + " ",
+    ),
+}  # fmt: skip
+"""Texts that, repeated, begin a value of the kind at each position."""
+
+OF_ALL: Final = ("a", "project-", "\u200b", "1\0", ENCODED, '{"a":')
+"""Texts that, repeated, begin a value of any kind, or become another text before it is searched."""
+
+OF_BOTH: Final = ("-", "%", "%41", "/", "=", "A1 ", "a\u0301", "а", "１", "\ufdfa", "\\n")
+"""Such texts for the kinds in ``REPEATED``."""
 
 
 def _random_text(alphabet: str) -> str:
@@ -56,25 +66,30 @@ def _random_text(alphabet: str) -> str:
 
 
 MIXED: Final = {
-    "digits": _random_text(string.digits),
-    "digits and spaces": _random_text(string.digits + " "),
-    "capitals, digits and spaces": _random_text(string.ascii_uppercase + string.digits + " "),
-    "printable": _random_text(string.printable),
-    "addresses": _random_text("@ab."),
-    "ip": _random_text("0123.:"),
-    "phone": _random_text("+0(1 -.)23"),
-    "escapes": _random_text("%4123456789abcdef"),
-    "beginnings of keys": _random_text("sk-_eyJAKI."),
-    "beginnings of words": _random_text("ab"),
-    "base64": base64.b64encode(random.Random(1).randbytes(TIMES * SIZE)).decode(),
-    "any characters": _random_text("".join(map(chr, range(0x20, 0xD800)))),
+    "digits": ("pii", _random_text(string.digits)),
+    "digits and spaces": ("pii", _random_text(string.digits + " ")),
+    "capitals, digits and spaces": ("pii", _random_text(string.ascii_uppercase + string.digits + " ")),
+    "printable": ("secrets", _random_text(string.printable)),
+    "addresses": ("pii", _random_text("@ab.")),
+    "ip": ("pii", _random_text("0123.:")),
+    "phone": ("pii", _random_text("+0(1 -.)23")),
+    "escapes": ("secrets", _random_text("%4123456789abcdef")),
+    "beginnings of keys": ("secrets", _random_text("sk-_eyJAKI.")),
+    "beginnings of words": ("regex", _random_text("ab")),
+    "base64": ("secrets", base64.b64encode(random.Random(1).randbytes(TIMES * SIZE)).decode()),
+    "any characters": ("pii", _random_text("".join(map(chr, range(0x20, 0xD800))))),
 }
-"""Random texts that have much of what the kinds look for."""
+"""Random texts that have much of what a kind looks for."""
 
-VALUES: Final = (
-    "a@b.co ", "555-123-4567 ", "ghp_" + "aB3" * 12 + " ", "://u:p4ss@h ", "4111 1111 1111 1111 ",
-    "DE89370400440532013000 ", "8.8.8.8 ", "project-a ", base64.b64encode(b"mail bob@corp.com now").decode() + " ",
-)  # fmt: skip
+VALUES: Final = {
+    "pii": (
+        "a@b.co ", "555-123-4567 ", "4111 1111 1111 1111 ", "DE89370400440532013000 ", "8.8.8.8 ",
+        base64.b64encode(b"mail bob@corp.com now").decode() + " ",
+    ),
+    "secrets": ("ghp_" + "aB3" * 12 + " ", "://u:p4ss@h "),
+    "regex": ("project-a ",),
+}  # fmt: skip
+"""Values that each kind finds."""
 
 
 def check_growth(step: Any, text: str, part: Part = "assistant") -> None:
@@ -114,24 +129,25 @@ def _growth(short: Callable[[], object], long: Callable[[], object]) -> float:
     return seconds[0] / max(seconds[1], 1e-4)
 
 
-@pytest.mark.sample(51, by="turns")
-@pytest.mark.parametrize("kind", STEPS)
-@pytest.mark.parametrize("repeated", REPEATED, ids=ascii)
+def adversarial_texts() -> Iterator[tuple[str, str]]:
+    for kind in STEPS:
+        own = (*OF_BOTH, *REPEATED[kind]) if kind in REPEATED else ()
+        yield from ((kind, text) for text in (*OF_ALL, *own))
+
+
+@pytest.mark.parametrize(("kind", "repeated"), list(adversarial_texts()), ids=ascii)
 def test_work_on_adversarial_text_grows_with_its_length(kind, repeated):
     text = (repeated * (TIMES * SIZE // len(repeated) + 1))[: TIMES * SIZE]
     check_growth(STEPS[kind], text, "tool_calls" if kind == "tools" else "assistant")
 
 
-@pytest.mark.sample(13, by="turns")
-@pytest.mark.parametrize("kind", ["pii", "secrets", "regex"])
 @pytest.mark.parametrize("name", MIXED)
-def test_work_on_random_text_grows_with_its_length(kind, name):
-    check_growth(STEPS[kind], MIXED[name])
+def test_work_on_random_text_grows_with_its_length(name):
+    kind, text = MIXED[name]
+    check_growth(STEPS[kind], text)
 
 
-@pytest.mark.sample(10, by="turns")
-@pytest.mark.parametrize("kind", ["pii", "secrets", "regex"])
-@pytest.mark.parametrize("value", VALUES)
+@each_row(("kind", "value"), [(kind, value) for kind, values in VALUES.items() for value in values])
 def test_work_on_many_values_grows_with_their_number(kind, value):
     check_growth(STEPS[kind], value * (TIMES * SIZE // len(value)))
 

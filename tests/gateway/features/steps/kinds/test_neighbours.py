@@ -32,8 +32,7 @@ NEIGHBOURS: Final = (
 )  # fmt: skip
 
 
-@pytest.mark.sample(13, by="turns")
-@pytest.mark.parametrize("neighbour", NEIGHBOURS, ids=ascii)
+@each_row("neighbour", NEIGHBOURS)
 @pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in VALUES.items() for value in values])
 def test_a_value_is_found_next_to_each_character(kind, value, neighbour):
     for text in (f"see {neighbour}{value}, or", f"see {value}{neighbour} now", f"{neighbour}{value}{neighbour}"):
@@ -70,7 +69,6 @@ def test_a_short_gap_hides_nothing_and_a_long_one_ends_the_text_before_it(gap):
     assert STEPS["pii"].open_tail(text[: -len(CARD)]) > LONGEST_GAP
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("kind", STEPS)
 def test_a_stream_of_invisible_characters_takes_linear_time(kind):
     def seconds(size: int) -> float:
