@@ -272,6 +272,7 @@ async def test_an_exchange_leaves_nothing_that_only_a_collection_finds(fault):
         with warnings.catch_warnings(action="ignore"):
             gc.collect()  # what earlier tests have left
         gc.disable()
+        gc.freeze()  # each collection would otherwise read all modules
         try:
             few, many = await left_by(1), await left_by(11)
         finally:

@@ -1,6 +1,6 @@
 """Work on answers is linear in their bytes (CWE-407): readers, writers and folds."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 import msgspec
@@ -14,6 +14,7 @@ from tests.support.each_row import each_row
 from tests.support.growing_streams import STREAMS
 from tests.support.growth import Work, assert_steps_grow_linearly
 from tests.support.lanes import reply_for
+from tests.support.spread import spread
 
 ROWS = [(api, shape) for api, shapes in STREAMS.items() for shape in shapes]
 
@@ -30,16 +31,8 @@ def read_stream(api: str, shape: str, n: int) -> Callable[[], list[Event]]:
     return work
 
 
-def written_rows() -> Iterator[tuple[str, str, Sequence[str]]]:
-    """Yield each row with APIs of clients. The rows of one shape have all APIs together, because they differ for
-    readers only."""
-    sources = {shape: [api for api, each in ROWS if each == shape] for _, shape in ROWS}
-    for api, shape in ROWS:
-        at, every = sources[shape].index(api), len(sources[shape])
-        yield api, shape, [*CODECS, *CODECS][at + 1 : at + 1 + len(CODECS) : every]
-
-
-WRITTEN = [*written_rows()]
+WRITTEN = [(api, shape, clients) for (api, shape), clients in spread(ROWS, lambda row: row[1], [*CODECS])]
+"""Each row with APIs of clients; rows of one shape differ for readers only."""
 
 
 def write_to(clients: Sequence[str], api: str, shape: str, n: int) -> Work:

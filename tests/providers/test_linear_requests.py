@@ -19,6 +19,7 @@ from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.growing_requests import ISSUER, REQUESTS
 from tests.support.growth import assert_steps_grow_linearly
+from tests.support.spread import spread
 
 ROWS = [(api, shape) for api, shapes in REQUESTS.items() for shape in shapes]
 
@@ -39,12 +40,8 @@ Target = tuple[str, Recipient]
 
 
 def translated_rows() -> Iterator[tuple[str, str, Sequence[Target]]]:
-    """Yield each row with recipients. The rows of one shape have those of all APIs together, because they differ for
-    readers only."""
-    sources = {shape: [api for api, each in ROWS if each == shape] for _, shape in ROWS}
-    for number, (api, shape) in enumerate(ROWS):
-        at, every = sources[shape].index(api), len(sources[shape])
-        targets = [*CODECS, *CODECS][at + 1 : at + 1 + len(CODECS) : every]
+    """Yield each row with recipients; rows of one shape differ for readers only."""
+    for number, ((api, shape), targets) in enumerate(spread(ROWS, lambda row: row[1], [*CODECS])):
         yield api, shape, [(target, RECIPIENTS[(number + i) % 2]) for i, target in enumerate(targets)]
 
 

@@ -222,7 +222,6 @@ IMAGES = st.builds(
 ).filter(lambda image: image_beginning(image.data) is None)
 
 
-@pytest.mark.sample(6)
 @pytest.mark.parametrize("write", [stream_for, whole_for])
 @pytest.mark.parametrize(("client", "provider"), PAIRS)
 @settings(max_examples=examples(15), deadline=None)

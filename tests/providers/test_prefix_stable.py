@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import pairwise, product
+from itertools import cycle, pairwise, product
 from typing import Any
 
 import attrs
@@ -40,6 +40,16 @@ from tests.support.returned_answers import calls_of, history_items
 from tests.support.sent_blocks import content_forms, hints, sent_blocks
 
 PAIRS = [(client, provider) for client in CODECS for provider in CODECS]
+
+
+def some_pairs(first: int) -> list[tuple[str, str]]:
+    """Return each API with two others on both sides, because no code is for a pair of APIs."""
+    apis = [*CODECS]
+    return [
+        (client, provider) for client, provider in PAIRS if (apis.index(client) + apis.index(provider)) % 3 == first
+    ]
+
+
 ISSUER, OTHER = Issuer("p", "account"), Issuer("other", "account")
 TURNED = Quirks(
     structured_output=False, mixed_tools=False, signed_calls=True, cache_breakpoints=True, bedrock_family="claude",
@@ -147,9 +157,8 @@ SETTINGS = st.builds(
 )  # fmt: skip
 
 
-@pytest.mark.sample(8)
-@pytest.mark.parametrize(("client", "provider"), PAIRS)
-@settings(max_examples=examples(25))  # of each of 36 pairs
+@pytest.mark.parametrize(("client", "provider"), some_pairs(0))
+@settings(max_examples=examples(25))  # of each pair
 @given(
     quirks=st.sampled_from(QUIRKS), setting=SETTINGS, turns=st.lists(st.tuples(SAID, ANSWERED), min_size=2, max_size=5)
 )
@@ -157,8 +166,7 @@ def test_each_turn_begins_with_the_turn_before(client, provider, quirks, setting
     check_prefixes(provider, list(conversation(client, provider, quirks, setting, turns)))
 
 
-@pytest.mark.sample(8)
-@pytest.mark.parametrize(("client", "provider"), PAIRS)
+@pytest.mark.parametrize(("client", "provider"), some_pairs(1))
 @settings(max_examples=examples(25))
 @given(setting=SETTINGS, turns=st.lists(st.tuples(SAID, ANSWERED), min_size=2, max_size=4))
 def test_a_streamed_answer_returns_as_a_whole_one(client, provider, setting, turns):
@@ -290,16 +298,14 @@ def split_tools(blocks: list[bytes]) -> tuple[list[bytes], list[bytes]]:
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason=ABSENT)
-@pytest.mark.sample(3, by="place")
-@pytest.mark.parametrize("quirks", QUIRKS, ids=("none", "turned", "other"))
 @pytest.mark.parametrize("provider", CODECS)
-def test_recorded_conversations_begin_with_their_earlier_turns(provider, quirks):
+def test_recorded_conversations_begin_with_their_earlier_turns(provider):
     """Tools that a client's search has found are added after the others.
 
     Requests without tools get placeholders for called tools in Converse, which requires them; their recordings are of a
     summary, and not of a conversation."""
     tried = 0
-    for recorded in RECORDED:
+    for recorded, quirks in zip(RECORDED, cycle(QUIRKS), strict=False):
         if provider == "converse" and not recorded.body.get("tools"):
             continue
         earlier: tuple[list[bytes], list[bytes]] = ([], [])

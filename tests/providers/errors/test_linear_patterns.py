@@ -1,11 +1,10 @@
 """Patterns take linear time in any text (CWE-1333), because a provider's error may quote a client."""
 
-import pytest
-
 from providers.errors.failures import read_failure, rejects_reasoning
 from providers.errors.overflow import with_anthropic_message
 from providers.errors.rejected import find_rejected
 from streams.events import ErrorInfo
+from tests.support.each_row import each_row
 from tests.support.growth import LONG, Work, assert_time_grows_linearly
 
 LOOKED_AT = 4000  # characters of a message: more are left out, so that this is the longest input there is
@@ -39,13 +38,14 @@ def judged(text: str) -> Work:
     return work
 
 
-@pytest.mark.sample(29, by="turns")
-@pytest.mark.parametrize("unit", UNITS)
-def test_refusals_are_judged_in_time_linear_in_their_words(unit):
+TEXTS = [beginning + unit * LOOKED_AT for i, unit in enumerate(UNITS) for beginning in BEGINNINGS[i % 4 :: 4]]
+"""Similar units are next to each other, and follow different beginnings."""
+
+
+@each_row("text", TEXTS, ids=[text[:80] for text in TEXTS])
+def test_refusals_are_judged_in_time_linear_in_their_words(text):
     few = LOOKED_AT // LONG
-    for beginning in BEGINNINGS:
-        text = beginning + unit * LOOKED_AT
-        assert_time_grows_linearly(lambda n, text=text: judged(text[:n]), few, few)
+    assert_time_grows_linearly(lambda n: judged(text[:n]), few, few)
 
 
 def test_long_quoted_paths_are_still_read():
