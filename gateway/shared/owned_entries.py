@@ -78,6 +78,14 @@ class OwnedEntries(Generic[O, K, V]):
         if own is not None and (found := own.pop(key, None)) is not None:
             self._note_removed(owner, found[1])
 
+    def take_next(self) -> V:
+        """Remove and return an owner's oldest entry. Owners take turns, however many entries each has."""
+        owner, own = next(iter(self._entries_of.items()))
+        _, (value, size) = own.popitem(last=False)
+        self._entries_of[owner] = self._entries_of.pop(owner)
+        self._note_removed(owner, size)
+        return value
+
     def clear(self) -> None:
         """Drop all entries."""
         for owner in tuple(self._entries_of):

@@ -25,6 +25,7 @@ from gateway.routing.plan import Plan
 from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observed_texts import ObservedTexts, TextRoom
 from gateway.seams.observers import Observers, join_observers
+from gateway.shared.owned_entries import OwnedEntries
 from streams.answer_differences import AnswerDifference, compare_answers
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -34,7 +35,7 @@ log = logging.getLogger("trigate")
 CONCURRENT: Final = 4
 """Samples that a process sends at the same time."""
 MOST: Final = 100
-"""Samples that wait to be sent; others are dropped."""
+"""Samples that wait to be sent. If there are more, the client with the most loses its oldest."""
 MOST_BYTES: Final = 32 * 2**20
 """Bytes of the waiting samples."""
 
@@ -56,39 +57,45 @@ class Comparison(ExchangeObserver):
 
 
 class Sending:
-    """The samples of a process that wait for their turn, with their ``figures``. ``room`` is for running exchanges."""
+    """The samples of a process that wait for their turn, with their ``figures``. ``room`` is for running exchanges.
+
+    Clients take turns, so that none of them prevents the samples of others."""
 
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
         self.room = TextRoom()
-        self._bytes = 0
-        self._put, self._waiting = trio.open_memory_channel[tuple[Service, Sample]](MOST)
+        self._waiting: OwnedEntries[str | None, Sample, tuple[Service, Sample]] = OwnedEntries(
+            MOST_BYTES, on_drop=lambda waiting: self._count(waiting[1], "dropped")
+        )
+        self._idle = trio.lowlevel.ParkingLot()
+        self._has_ended = False
 
     def submit(self, service: Service, sample: Sample) -> None:
         """Let ``sample`` wait until ``service`` sends it, or drop it."""
-        try:
-            if self._bytes + sample.size > MOST_BYTES:
-                raise trio.WouldBlock
-            self._put.send_nowait((service, sample))
-            self._bytes += sample.size
-        except (trio.WouldBlock, trio.BrokenResourceError):  # too many, or the process ends
+        size = max(sample.size, MOST_BYTES // MOST)
+        if self._has_ended or size > MOST_BYTES:
             self._count(sample, "dropped")
+            return
+        self._waiting.put(sample.context.client_request.client, sample, (service, sample), size)
+        self._idle.unpark()
 
     def _count(self, sample: Sample, outcome: str) -> None:
         self._figures.add("trigate_shadow_answers_total", sample.name, outcome)
 
     async def run(self, ending: trio.Event) -> None:
         """Send samples until ``ending`` is set."""
-        async with trio.open_nursery() as nursery, self._waiting:
+        async with trio.open_nursery() as nursery:
             for _ in range(CONCURRENT):
                 nursery.start_soon(self._send_each)
             await ending.wait()
+            self._has_ended = True
             nursery.cancel_scope.cancel()
 
     async def _send_each(self) -> None:
         while True:
-            service, sample = await self._waiting.receive()
-            self._bytes -= sample.size
+            while not self._waiting:
+                await self._idle.park()
+            service, sample = self._waiting.take_next()
             try:
                 self._count(sample, await self._send(service, sample))
             except Exception:  # the boundary: a bug must end only this sample

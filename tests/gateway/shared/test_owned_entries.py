@@ -48,6 +48,25 @@ def test_entries_that_come_and_go_after_a_full_time_take_no_memory():
         tracemalloc.stop()
 
 
+def test_owners_take_turns_with_their_oldest_entries():
+    entries: OwnedEntries[str, int, tuple[str, int]] = OwnedEntries(MOST)
+    for key in range(5):
+        entries.put("mallory", key, ("mallory", key))
+    for key in range(2):
+        entries.put("bob", key, ("bob", key))
+    taken = [entries.take_next() for _ in range(4)]
+    entries.put("greta", 0, ("greta", 0))
+    while entries:
+        taken.append(entries.take_next())
+    assert taken == [
+        ("mallory", 0), ("bob", 0), ("mallory", 1), ("bob", 1), ("mallory", 2), ("greta", 0), ("mallory", 3),
+        ("mallory", 4),
+    ]  # fmt: skip
+    for key in range(MOST):
+        entries.put("bob", key, ("bob", key))
+    assert entries.get("bob", 0), "the entries that were taken left their room"
+
+
 def test_an_empty_mapping_is_false_and_frees_its_room():
     entries: OwnedEntries[str, str, int] = OwnedEntries(1)
     assert not entries

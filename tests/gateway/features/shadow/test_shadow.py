@@ -153,6 +153,33 @@ def test_a_hanging_second_target_delays_no_client_and_not_the_end(monkeypatch):
     assert [(line["ended"], line["cost_usd"] > 0) for line in cut] == [("shutdown", True)] * sending.CONCURRENT
 
 
+@needs_feature("metrics")
+def test_no_client_takes_the_turns_of_others(monkeypatch):
+    """Samples of one client wait for a slow target; another client's is sent next, and is not dropped."""
+    monkeypatch.setattr(sending, "MOST", 4)
+    clients = [{"name": "mallory", "key": KEY}, {"name": "bob", "key": KEY + "-bob"}]
+    slow = [Raw(200, (("content-type", "application/json"),), (), "hang")] * sending.CONCURRENT
+    with mirrored(client_keys=clients, timeouts={"first_byte": 1}) as (served, first, second):
+        first.script(*[WELL] * 13)
+        second.script(*slow, *[WELL] * 9)
+
+        def ask_as(key: str, prompt: str) -> None:
+            body = body_of("chat", "m", prompt, stream=False)
+            assert served.request("POST", "/v1/chat/completions", body, {"x-api-key": key}).status == 200
+
+        for _ in range(sending.CONCURRENT):
+            ask_as(KEY, "slow")
+        eventually(lambda: len(second.seen) == sending.CONCURRENT)
+        for _ in range(8):
+            ask_as(KEY, "many")
+        ask_as(KEY + "-bob", "one")
+        assert figure(served, "dropped") == 5
+        eventually(lambda: figure(served, "alike") == 4)
+        prompts = [one.json["messages"][0]["content"] for one in second.seen[sending.CONCURRENT :]]
+        assert sorted(prompts) == ["many", "many", "many", "one"]
+        assert "one" in prompts[:2]
+
+
 def test_a_client_that_limits_its_targets_has_no_sample():
     clients = [{"name": "alice", "key": KEY, "only": ["m0"]}, {"name": "bob", "key": KEY + "-bob"}]
     with mirrored(client_keys=clients) as (served, first, second):
