@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -27,6 +26,7 @@ from opentelemetry.util.re import parse_env_headers
 import gateway
 from gateway.features.tracing.feature import TracingSettings as Settings
 from gateway.features.tracing.messages import message_attributes
+from gateway.features.tracing.reading import TextReader
 from gateway.features.tracing.spans import (
     LONGEST_NAME,
     AttemptTimes,
@@ -108,7 +108,7 @@ class Trace(ObservedTexts):
         if self._span.is_recording():
             self._write_spans(line, ended)
             if self._call is not None and self.is_wanted:
-                self._tracing.end_with_texts(self, ended)
+                self._tracing.end_with_texts(self, record.client, ended)
                 return
         self.end_spans(ended)
 
@@ -207,8 +207,7 @@ class Tracing:
             provider.add_span_processor(processor)
         self._tracer = provider.get_tracer("trigate", gateway.__version__)
         self.room = TextRoom()
-        self._reading = 0  # bytes of texts that a thread reads
-        self._threads: ThreadPoolExecutor | None = None
+        self._reader = TextReader(EACH)
         self._group_of: Callable[[str | None], str | None] = lambda client: None
         self.shows_group: Callable[[str | None], bool] = lambda group: False
         """Returns true for a group whose clients have their texts in spans."""
@@ -221,29 +220,13 @@ class Tracing:
         """Return whether the texts of ``client`` are in spans."""
         return self.shows_group(self._group_of(client))
 
-    def end_with_texts(self, trace: Trace, ended: float) -> None:
+    def end_with_texts(self, trace: Trace, client: str | None, ended: float) -> None:
         """Read the texts of an ended exchange in a thread, then end its spans. Beyond a limit they have no texts."""
-
-        if trace.is_lost or self._reading + trace.size > EACH:
+        if trace.is_lost:
             trace.end_spans(ended)
-            return
-        size, token = trace.size, trio.lowlevel.current_trio_token()
-        self._reading += size
-
-        def end(attributes: Attributes) -> None:
-            self._reading -= size
-            trace.end_spans(ended, attributes)
-
-        def read() -> None:
-            attributes: Attributes = {}
-            try:
-                attributes = {**message_attributes(trace)}
-            finally:
-                token.run_sync_soon(end, attributes)
-
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(1)
-        self._threads.submit(read)
+        else:
+            end = partial(trace.end_spans, ended)
+            self._reader.submit(client, trace.size, lambda: {**message_attributes(trace)}, end)
 
     def observe(self, record: Record, arrival: ArrivedRequest | None) -> Trace | None:
         """Start a trace of the exchange of ``record``, as a child of the trace in the client's headers."""
@@ -269,11 +252,7 @@ class Tracing:
     async def aclose(self) -> None:
         """Send the remaining spans if that does not take long."""
         with trio.move_on_after(LAST):
-            if self._threads is not None:
-                await trio.to_thread.run_sync(self._threads.shutdown, abandon_on_cancel=True)
-                read = trio.Event()
-                trio.lowlevel.current_trio_token().run_sync_soon(read.set)
-                await read.wait()  # after the ends of the spans
+            await self._reader.aclose()
             async with trio.open_nursery() as nursery:
                 for one in self._processors:  # together, so that an unavailable collector costs only its own spans
                     nursery.start_soon(partial(trio.to_thread.run_sync, one.shutdown, abandon_on_cancel=True))
