@@ -42,7 +42,10 @@ TICK: Final = 2.0
 BEAT_SECONDS: Final = 60.0
 """Seconds between two writings of a process without viewers."""
 FORGOTTEN: Final = 3600
-"""Seconds after which the row of a process that has ended without deleting it is deleted."""
+"""Seconds without a change after which a process deletes the row of another one, which has ended without doing so."""
+LONG_FORGOTTEN: Final = 7 * 86400
+"""Seconds since ``seen`` after which a row is deleted, if no process runs for an hour. The clocks of machines may
+differ, but by less."""
 WATCHED: Final = 5 * TICK
 """Seconds for which a process writes its requests after it has learned of a viewer."""
 SILENT: Final = 5
@@ -120,6 +123,7 @@ class Gateways:
         self._others_views: int | None = None
         self._watched_until = 0.0
         self._found: dict[str, OtherProcess] = {}
+        self._beats: dict[str, tuple[int, float]] = {}  # of each row, and the time at which it was first read
         self._is_readable = True
         self._read = trio.Event()
 
@@ -198,7 +202,17 @@ class Gateways:
                 "id": self.id, "gateway": self._gateway, "name": self._name, "beat": self._beat, "views": self._views,
                 "seen": int(time.time()), "guarded": int(self.is_guarded), "news": news,
             }  # fmt: skip
-            await _try(self._database.write, partial(_write, row=row))
+            beats = await _try(self._database.write, partial(_write, row=row, ended=self._ended_beats(now)))
+            if beats is not None:
+                known = self._beats
+                self._beats = {
+                    id: old if (old := known.get(id, (-1, 0.0)))[0] == beat else (beat, now)
+                    for id, beat in beats.items()
+                }
+
+    def _ended_beats(self, now: float) -> dict[str, int]:
+        """Return the last beat of each process that has ended without deleting its row."""
+        return {id: beat for id, (beat, since) in self._beats.items() if now - since >= FORGOTTEN and id != self.id}
 
     def _note_others(self, others: Mapping[str, OtherProcess]) -> None:
         """Note the rows of a reading."""
@@ -249,9 +263,13 @@ def _decode_news(text: str) -> News | None:
     return news
 
 
-def _write(session: Session, row: Mapping[str, Any]) -> None:
+def _write(session: Session, row: Mapping[str, Any], ended: Mapping[str, int]) -> dict[str, int]:
+    """Write ``row``, delete the rows of processes that have ``ended``, and return the beat of each row."""
     session.put("live_views", ("id",), row)
-    session.rows("DELETE FROM {live_views} WHERE seen < :least", least=row["seen"] - FORGOTTEN)
+    for id, beat in ended.items():
+        session.rows("DELETE FROM {live_views} WHERE id = :id AND beat = :beat", id=id, beat=beat)
+    session.rows("DELETE FROM {live_views} WHERE seen < :least", least=row["seen"] - LONG_FORGOTTEN)
+    return dict(session.rows("SELECT id, beat FROM {live_views}"))
 
 
 def _delete(session: Session, id: str) -> None:

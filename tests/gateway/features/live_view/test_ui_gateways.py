@@ -2,7 +2,8 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import trio
 from gateway.features.live_view import gateways
 from gateway.features.live_view.live import LiveView
 from gateway.stores import database
+from gateway.stores.database import Session
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import START_SECONDS, Gateway, Wire, eventually, post
@@ -149,6 +151,37 @@ async def test_a_locked_storage_delays_no_end(tmp_path, monkeypatch):
             other.execute("BEGIN IMMEDIATE")
             nursery.cancel_scope.cancel()
         await trio.lowlevel.checkpoint()
+    await storage.aclose()
+
+
+@pytest.mark.parametrize("ahead", [0, 86400], ids=["same_clock", "clock_a_day_ahead"])
+async def test_a_process_deletes_the_rows_of_ended_ones_whatever_their_clocks(ahead, tmp_path, monkeypatch):
+    monkeypatch.setattr(gateways, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(gateways, "FORGOTTEN", 0.5)
+    storage = SqliteDatabase(tmp_path / "state.sqlite")
+    table = storage.part(gateways.TABLES)
+    other = {"id": "other", "gateway": "of-other", "name": "other", "views": 0, "guarded": 1, "news": "",
+             "seen": int(time.time()) - ahead}  # fmt: skip
+
+    def beat(number: int) -> Callable[[Session], object]:
+        return lambda session: session.put("live_views", ("id",), {**other, "beat": number})
+
+    async def ids() -> set[str]:
+        rows = await table.read(lambda session: session.rows("SELECT id FROM {live_views}"))
+        return {id for (id,) in rows}
+
+    with trio.fail_after(START_SECONDS):
+        async with trio.open_nursery() as nursery:
+            await table.write(beat(0))
+            nursery.start_soon(gateways.Gateways(storage, None, 0).run, LiveView())
+            begun, number = trio.current_time(), 0
+            while trio.current_time() < begun + 3 * gateways.FORGOTTEN:
+                assert "other" in await ids()
+                await table.write(beat(number := number + 1))
+            while "other" in await ids():
+                pass
+            assert len(await ids()) == 1
+            nursery.cancel_scope.cancel()
     await storage.aclose()
 
 
