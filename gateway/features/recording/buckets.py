@@ -4,15 +4,22 @@ The vendors' clients find the credentials and other addresses in their own setti
 
 import errno
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from concurrent.futures import Future
+from typing import Any, Final, TypeAlias, TypeVar
 
 from gateway.features.recording.recorded import Side, files_of_sides
 from gateway.http.redaction import Secrets
 from gateway.named_imports import import_named
 
+T = TypeVar("T")
+
 Put: TypeAlias = Callable[[str, bytes, str], object]
 """Stores an object by its key, bytes and type. Blocks, and may be called in several threads."""
+
+OPEN_SECONDS: Final = 20.0
+"""Seconds for a bucket to store the first object. The limits and retries of its client may add up to minutes."""
 
 LONGEST: Final = 300
 """Characters of an error of a client."""
@@ -40,6 +47,25 @@ _CLIENTS: Final[Mapping[str, tuple[Callable[[str], Put], str]]] = {"s3": (_s3_pu
 """The opening of a client and its extra, by the scheme of the address."""
 
 
+def _finish_in_time(function: Callable[..., T], *arguments: object) -> T:
+    """Return the result of a blocking ``function``. Raises ``TimeoutError`` after ``OPEN_SECONDS``, and its errors.
+
+    Its thread then continues, but keeps no process from ending."""
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(function(*arguments))
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return result.result(OPEN_SECONDS)
+    except TimeoutError:
+        raise TimeoutError(f"no response within {OPEN_SECONDS:g} s") from None
+
+
 class Bucket:
     """A bucket with recordings, in the same layout as a folder but without an index. All methods block, and raise
     ``OSError``."""
@@ -48,8 +74,8 @@ class Bucket:
     """Exchanges that are written simultaneously: each object needs a round trip."""
 
     def __init__(self, url: str) -> None:
-        """Open the bucket of ``url`` and store an empty object. Raises ``LookupError`` if the client is not installed
-        or the address is wrong."""
+        """Open the bucket of ``url`` and store an empty object, within ``OPEN_SECONDS``. Raises ``LookupError`` if the
+        client is not installed or the address is wrong."""
         found = re.fullmatch(r"(s3|gs)://([^/]+)/?(.*?)/?", url)
         if found is None:
             raise LookupError(f"{url}: expected a directory, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
@@ -57,10 +83,14 @@ class Bucket:
         self._prefix = f"{prefix}/" if prefix else ""
         open_client, extra = _CLIENTS[scheme]
         try:
-            self._put = self._call(open_client, name)
+            self._put = self._call(_finish_in_time, self._open, open_client, name)
         except ImportError:
             raise LookupError(f"{url} needs another package: pip install 'trigate[{extra}]'") from None
-        self._call(self._put, f"{self._prefix}.trigate", b"", "text/plain")
+
+    def _open(self, open_client: Callable[[str], Put], name: str) -> Put:
+        put = open_client(name)
+        put(f"{self._prefix}.trigate", b"", "text/plain")
+        return put
 
     def write(
         self, sides: Sequence[Side], line: Mapping[str, Any], secrets: Secrets, began: float | None = None

@@ -2,12 +2,13 @@
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from gateway.commands.serve import can_record
-from gateway.features.recording import opening
+from gateway.features.recording import buckets, opening
 from gateway.features.recording.buckets import Bucket
 from providers.recordings import read_recording
 from tests.support.gateway_thread import gateway_thread
@@ -81,6 +82,19 @@ def test_a_silent_bucket_does_not_keep_the_gateway_from_ending(store, upstream, 
         assert gateway.request("POST", PATHS["chat"], body).status == 200
         assert store.has_waited.wait(PATIENCE)
     assert any("the last recordings are not written" in line for line in gateway.log)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_a_silent_bucket_is_reported_at_the_start(store, monkeypatch, capsys, scheme):
+    monkeypatch.setattr(buckets, "OPEN_SECONDS", 1.0)
+    store.responds.clear()
+    try:
+        begun = time.monotonic()
+        assert not can_record(f"{scheme}://logs")
+        assert time.monotonic() - begun < PATIENCE
+    finally:
+        store.responds.set()
+    assert f"--record {scheme}://logs: TimeoutError: no response within 1 s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("place", ["s3://", "s3:///prefix", "az://bucket"])
