@@ -68,11 +68,12 @@ class _Use(Generic[C]):
 class _ShieldingLimiter:
     """A limiter for ``trio.to_thread`` that shields ``scope`` once a connection of the ``share`` is free.
 
-    The wait for a connection can be cancelled; the work cannot."""
+    The wait for a connection can be cancelled; the work cannot. ``check`` is called in between, and may raise."""
 
     limiter: trio.CapacityLimiter
     scope: trio.CancelScope
     share: trio.CapacityLimiter | None
+    check: Callable[[], object]
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
         if self.share is not None:
@@ -85,6 +86,11 @@ class _ShieldingLimiter:
         except trio.Cancelled:
             if self.share is not None:
                 self.share.release_on_behalf_of(borrower)
+            raise
+        try:
+            self.check()
+        except BaseException:
+            self.release_on_behalf_of(borrower)
             raise
         self.scope.shield = True
 
@@ -118,16 +124,22 @@ class ConnectionPool(Generic[C]):
         a connection in use is interrupted, which only the last step of ``work`` can outrun."""
         use = _Use[C]()
         with trio.move_on_after(self._limit if limit is None else limit) as scope:
-            limiter = cast("trio.CapacityLimiter", _ShieldingLimiter(self._limiter, scope, share))
+            limiter = cast("trio.CapacityLimiter", _ShieldingLimiter(self._limiter, scope, share, self._check))
             return await call_in_thread(partial(self._work, work, use), limiter=limiter, abandon_on_cancel=True)
         use.give_up()
         raise Unavailable(SILENT if scope.shield else BUSY)
 
     async def aclose(self) -> None:
-        """Close idle connections now, and others when they are returned."""
+        """Close idle connections now, and others when they are returned. Work in progress is completed."""
         self._is_closed = True
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._close_idle)
+
+    def _check(self) -> None:
+        """Raise ``Unavailable`` if the pool is closed. Called before the work's thread starts: a thread that starts
+        later, after the process has begun to end, would fail work that its task cannot cancel any more."""
+        if self._is_closed:
+            raise Unavailable("the state storage is closed")
 
     def _work(self, work: Callable[[C], T], use: _Use[C]) -> T:
         connection = self._get_connection(use)
@@ -145,8 +157,6 @@ class ConnectionPool(Generic[C]):
         return result
 
     def _get_connection(self, use: _Use[C]) -> C:
-        if self._is_closed:
-            raise Unavailable("the state storage is closed")
         while (connection := self._pop_idle()) is not None:
             if connection.is_good():
                 use.begin(connection)

@@ -4,6 +4,7 @@ for a SQLite file that another process holds."""
 import sqlite3
 import threading
 import time
+from functools import partial
 
 import pytest
 import trio
@@ -52,6 +53,30 @@ class Gate:
 
     def open(self) -> None:
         self._may.set()
+
+
+async def test_work_that_was_admitted_before_the_end_is_completed():
+    """Its task cannot be cancelled any more, so that an error would be logged while the process ends."""
+    for _ in range(100):
+        opened: list[Wire] = []
+
+        def open_wire(opened: list[Wire] = opened) -> Wire:
+            opened.append(Wire())
+            return opened[-1]
+
+        links, done, share = ConnectionPool(open_wire, 1, PATIENCE), [], trio.CapacityLimiter(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(links.run, done.append, share=share))
+            while not share.borrowed_tokens:
+                await trio.lowlevel.checkpoint()
+            for _ in range(2):  # now its thread starts
+                await trio.lowlevel.checkpoint()
+            await links.aclose()
+        assert done == opened
+        assert [wire.told for wire in opened] == [["closed"]]
+        with pytest.raises(Unavailable, match="closed"):
+            await links.run(done.append, share=share)
+        assert not share.borrowed_tokens
 
 
 async def test_work_that_got_no_connection_never_begins():
