@@ -25,7 +25,7 @@ from streams.events import (
     ToolCallStart,
     Usage,
 )
-from streams.framing import EventWriter, Framing
+from streams.framing import EventWriter, Framing, FramingError
 from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, UNSCANNED_BYTES, has_more_elements
 from streams.surrogates import NOT_JSON, any_json, decode_or
 
@@ -211,12 +211,14 @@ def read_whole(codec: Codec, body: bytes, texts: bool = True, checked: bool = Tr
 def read_events(
     codec: Codec, body: bytes, framing: Framing | None, texts: bool = True, *, checked: bool = True
 ) -> list[Event]:
-    """Return the events of a complete body, or of a whole stream of ``framing``. Raises as ``read_whole``, and
-    ``FramingError``."""
+    """Return the events of a complete body, or of a whole stream of ``framing``. Raises as ``read_whole``."""
     if framing is None:
         return list(read_whole(codec, body, texts, checked))
     reader = codec.reader()
-    events = [event for name, data in framing.parse_all(body) for event in reader.read_event(name, data)]
+    try:
+        events = [event for name, data in framing.parse_all(body) for event in reader.read_event(name, data)]
+    except FramingError as error:
+        raise GatewayError("upstream", str(error), reason="bad_answer") from None
     return [*events, *reader.close()]
 
 

@@ -23,7 +23,7 @@ from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Reason
 from streams.fold import Answer, Fold, ReasoningBlock, RefusalBlock, TextBlock
-from streams.framing import Framing, FramingError
+from streams.framing import Framing
 
 _REFERRING: Final = frozenset(
     (
@@ -92,7 +92,7 @@ def is_cacheable(api: Api, body: bytes, framing: Framing | None, *, limited: boo
                 return False
             folded.add(event)
         answer = folded.answer()
-    except (GatewayError, FramingError):
+    except GatewayError:
         return False
     if answer.end.raw is None:  # the provider sent no finish reason: readers tolerate that, a cache should not
         return False
