@@ -171,6 +171,8 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     # Nearly all events have this shape: one data line and the blank line.
     if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.find(b"\n", 6, -2) < 0 and _CR not in raw:
         return ("", raw[6:-2]) if len(raw) > 8 else None
+    if _CR not in raw and (usual := parse_usual(raw)) is not None:
+        return usual
     if _is_data_with_crlf(raw):
         return ("", raw[6:-4]) if len(raw) > 10 else None
     if (first := _end_of_name(raw)) > 0 and len(raw) > first + 9:
@@ -211,6 +213,8 @@ def without_remarks(raw: bytes, name: str, data: bytes) -> bytes:
 
     ``name`` and ``data`` are its parsed name and data, which recognize most events quickly. A bare JSON object is
     returned unchanged."""
+    if name and len(raw) <= SHORT and _CR not in raw and _USUAL_EVENT(raw) is not None:
+        return raw
     rest = len(raw) - len(data)  # in most events too short for another line
     if name:
         if rest == len(name) + 16 and raw.startswith(b"event: ") and _EVENT_NAME.fullmatch(raw, 6, 7 + len(name)):

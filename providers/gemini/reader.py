@@ -172,7 +172,10 @@ class ChunkReader:
         if blocked := feedback.get("blockReason"):
             self._blocked_end = blocked_end(str(blocked), as_string(feedback.get("blockReasonMessage")))
         choices = bounded_objects(chunk.get("candidates"))  # the gateway requests and reads only the first one
-        candidate = next((one for one in choices if not one.get("index")), {})
+        if choices and not choices[0].get("index"):
+            candidate = choices[0]
+        else:
+            candidate = next((one for one in choices if not one.get("index")), {})
         word = finish_reason(candidate.get("finishReason"))
         if word is not None and self._failed is None:
             self._failed = unusable_answer(word, as_string(candidate.get("finishMessage")))
@@ -234,7 +237,8 @@ class ChunkReader:
         events: list[Event] = []
         for part in bounded_objects(as_object(candidate.get("content")).get("parts")):
             events += part_events(self._answer, part)
-        if (tokens := token_logprobs(candidate.get("logprobsResult"))) is not None:
+        result = candidate.get("logprobsResult")
+        if result is not None and (tokens := token_logprobs(result)) is not None:
             events = _with_logprobs(events, tokens)
         grounding = candidate.get("groundingMetadata")
         if isinstance(grounding, dict):

@@ -108,7 +108,6 @@ cuts = st.lists(st.integers(1, 9), min_size=1, max_size=5)
 sizes = st.lists(st.integers(1, 4), max_size=6)
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("api", APIS)
 @settings(max_examples=examples(25))
 @given(pieces=pieces, cuts=cuts, sizes=sizes)
@@ -123,7 +122,6 @@ def test_released_text_does_not_depend_on_the_arrival(steps, api, pieces, cuts, 
             assert "".join(release(masking, api, reads).texts) == expected
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("api", APIS)
 @settings(max_examples=examples(15))
 @given(pieces=pieces, cuts=cuts)
@@ -139,7 +137,6 @@ def test_the_providers_events_pass_unchanged_up_to_a_refusal(steps, api, pieces,
     assert found.refused is not None or passed == b"".join(events)
 
 
-@pytest.mark.sample(11)
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("value", VALUES)
 def test_a_value_at_the_very_end_of_a_paced_stream_is_found(steps, api, value):
@@ -190,7 +187,6 @@ BUDGET: Final = {"chat": 61, "messages": 67, "responses": 71, "gemini": 112, "co
 """Calls for an event that arrives alone, by API, without those of the client's lane."""
 
 
-@pytest.mark.sample(11, by="turns")
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("action", ["mask", "refuse", "report"])
 def test_an_event_alone_takes_few_calls_for_any_number_of_steps(steps, api, action):
