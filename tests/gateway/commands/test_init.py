@@ -48,9 +48,7 @@ def loaded(tmp_path, text, env):
     return load(path, env)
 
 
-@pytest.mark.sample(13, by="turns")
-@pytest.mark.parametrize("row", USABLE, ids=lambda row: row.id)
-@pytest.mark.parametrize("keyed", [False, True])
+@each_row(("row", "keyed"), [(row, bool(place % 2)) for place, row in enumerate(USABLE)])
 def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row, keyed):
     start = start_of(row)
     text = configuration([row], row if start else None, keyed=keyed)

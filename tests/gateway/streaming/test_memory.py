@@ -80,7 +80,6 @@ def size_of(root: object) -> int:
 _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType)
 
 
-@pytest.mark.sample(10, by="turns")
 @pytest.mark.slow
 @each_hostile
 def test_a_stream_that_passes_is_not_held(api, shape):
@@ -109,7 +108,6 @@ def translations() -> Iterator[Any]:
             yield pytest.param(api, shape, client, id=f"{api}: {shape}-{client}", marks=marks)
 
 
-@pytest.mark.sample(10, by="turns")
 @pytest.mark.slow
 @pytest.mark.parametrize(("api", "shape", "client"), list(translations()))
 def test_a_stream_that_is_translated_is_held_within_its_bound(api, shape, client):
@@ -130,8 +128,7 @@ def test_a_stream_of_too_many_blocks_ends_before_its_writer_has_to_list_them():
     assert lane.progress.error.message == "the provider sent too many blocks in one answer"
 
 
-@pytest.mark.sample(6, by="turns")
-@pytest.mark.parametrize("client", CODECS)
+@pytest.mark.parametrize("client", ["chat", "gemini", "interactions"])
 def test_a_stream_of_too_many_citations_ends_before_its_writer_has_to_list_them(client):
     """A client of Gemini or Interactions gets all of them in one event: 140,000 delayed other streams by 0.4 s."""
     lane = Translation(
@@ -143,8 +140,7 @@ def test_a_stream_of_too_many_citations_ends_before_its_writer_has_to_list_them(
     assert lane.progress.error.message == "the provider sent too many citations in one answer"
 
 
-@pytest.mark.sample(6, by="turns")
-@pytest.mark.parametrize("client", CODECS)
+@pytest.mark.parametrize("client", ["chat", "gemini", "interactions"])
 def test_a_stream_with_as_many_citations_as_allowed_is_complete(client):
     lane = Translation(
         CODECS["chat"], CODECS[client].writer(reply_for(client)), CODECS[client].wire, masked_error, 2**20

@@ -11,6 +11,7 @@ from gateway.features.steps.kinds.pii import PiiSettings, PiiStep
 from gateway.features.steps.kinds.services import PIECE, pieces_of
 from gateway.features.steps.request_texts import RequestTexts
 from gateway.features.steps.runner import digests_of
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
 from tests.support.step_providers import BASES, VENDORS
@@ -73,10 +74,10 @@ def gateway(upstream):
         yield served
 
 
-@pytest.mark.sample(11, by="turns")
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("name", PARTS)
-@pytest.mark.parametrize("api", ALL)
+@each_row(
+    ("api", "name", "stream"),
+    [(api, name, (turn + place) % 2 == 0) for turn, api in enumerate(ALL) for place, name in enumerate(PARTS)],
+)
 def test_no_part_brings_a_value_to_the_provider(gateway, upstream, api, name, stream):
     texts, value = PARTS[name]
     upstream.script(Script(text="fine"))
@@ -121,10 +122,14 @@ def response_gateway(upstream):
         yield served
 
 
-@pytest.mark.sample(5, by="turns")
-@pytest.mark.parametrize("size", [1, 3, 16, 100])
-@pytest.mark.parametrize("name", [name for name in PARTS if name != "a pattern"])
-@pytest.mark.parametrize("api", ["messages", "chat"])
+@each_row(
+    ("name", "size", "api"),
+    [
+        (name, size, ("messages", "chat")[(turn + place) % 2])
+        for turn, name in enumerate(name for name in PARTS if name != "a pattern")
+        for place, size in enumerate((1, 3, 16, 100))
+    ],
+)
 def test_no_block_of_a_stream_brings_a_value_to_the_client(response_gateway, upstream, api, name, size):
     texts, value = PARTS[name]
     upstream.script(message_of((*texts, " and more."), size))

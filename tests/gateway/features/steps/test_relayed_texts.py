@@ -2,6 +2,7 @@
 
 Guardrails elsewhere never ran for embeddings: https://github.com/api7/aisix/issues/541."""
 
+import itertools
 import json
 from base64 import b64encode
 from typing import Any, Final
@@ -89,6 +90,15 @@ CASES: Final = {
     "compact": Case("/v1/responses/compact", {"input": PROMPT}, COMPACTION, has_text=False, entry=OWN),
 }  # fmt: skip
 cases = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+EACH: Final = {"entries": ["*"]}
+
+
+def in_turns(*more: tuple[Any, ...]) -> list[Any]:
+    """Return each case with one of the tuples in ``more``, by turns."""
+    return [
+        pytest.param(one, *values, id=f"{name}-{values[0]}")
+        for (name, one), values in zip(CASES.items(), itertools.cycle(more), strict=False)
+    ]
 
 
 def with_steps(case: Case, *steps: dict[str, Any], answer: Any = None, **more: Any) -> Any:
@@ -98,7 +108,6 @@ def with_steps(case: Case, *steps: dict[str, Any], answer: Any = None, **more: A
 
 
 @needs_feature("other_endpoints")
-@pytest.mark.sample(3)
 @cases
 async def test_a_masked_value_reaches_neither_provider_nor_client(case):
     async with with_steps(case, step(action="mask")) as (served, provider):
@@ -113,9 +122,7 @@ async def test_a_masked_value_reaches_neither_provider_nor_client(case):
 
 
 @needs_feature("other_endpoints")
-@pytest.mark.sample(5)
-@cases
-@pytest.mark.parametrize(("moment", "scope"), [("request", {}), ("during", {}), ("during", {"entries": ["*"]})])
+@pytest.mark.parametrize(("case", "moment", "scope"), in_turns(("request", {}), ("during", {}), ("during", EACH)))
 async def test_a_refused_request_is_a_400_and_nothing_is_sent(case, moment, scope):
     async with with_steps(case, step(at=[moment], **{"for": scope})) as (served, provider):
         lines = SettledLines(served)
@@ -149,9 +156,7 @@ async def test_a_refused_response_is_a_400_and_is_billed(case):
 
 
 @needs_feature("other_endpoints")
-@pytest.mark.sample(3)
-@cases
-@pytest.mark.parametrize("status", [400, 500])
+@pytest.mark.parametrize(("case", "status"), in_turns((400,), (500,)))
 async def test_an_error_of_the_provider_shows_no_text_that_a_step_refuses(case, status):
     error = json_answer({"error": {"message": ANSWER, "type": "invalid_request_error", "param": ANSWER}}, status=status)
     async with with_steps(case, step(at=["response"]), answer=error) as (served, _):
@@ -162,7 +167,6 @@ async def test_an_error_of_the_provider_shows_no_text_that_a_step_refuses(case, 
 
 
 @needs_feature("other_endpoints")
-@pytest.mark.sample(3)
 @cases
 async def test_a_step_that_reports_changes_nothing(case):
     body = {"model": "m-1", **case.body}
@@ -183,7 +187,6 @@ async def test_a_step_that_reports_changes_nothing(case):
 
 
 @needs_feature("other_endpoints")
-@pytest.mark.sample(3)
 @cases
 async def test_the_client_gets_its_own_values_back(case):
     async with with_steps(case, step(action="mask", at=["request"], restore=True)) as (served, provider):
