@@ -35,6 +35,8 @@ SHUTTING_DOWN: Final = ErrorInfo(
 class Watch:
     """A cancel scope over a request to a provider, with a moving deadline: first byte, then idle, all within total.
 
+    A provider that sends only keep-alives is not silent. ``limit_keep_alives`` limits that time, too.
+
     Moving a deadline costs a third of a new scope for each read, but still more (1.5 µs) than reading the clock. The
     deadline therefore moves only once in a hundredth of the idle limit, which makes that limit exact to one percent.
     """
@@ -52,7 +54,12 @@ class Watch:
         first = math.inf if first_byte is None else now + first_byte
         self.scope = trio.CancelScope(deadline=min(self._total_deadline, self._content_deadline, first))
         self.reading = self._has_headers = False
-        self._idle = math.inf if idle is None else idle
+        self._idle = _seconds_or_infinity(idle)
+        self._progress = _seconds_or_infinity(timeouts.progress)
+        self._progress_of: Callable[[], object] | None = None
+        self._last_progress: object = None
+        self._progress_deadline = self._paused_at = math.inf
+        self._step = self._idle / 100  # the seconds in which the deadline stays
         self._next_move = -math.inf  # before this time the deadline stays
 
     def restart_idle_limit(self) -> None:
@@ -60,8 +67,24 @@ class Watch:
         now = self._clock()
         if now >= self._next_move and not self.scope.cancel_called:  # an expired deadline cannot move
             self.reading = True
-            self._next_move = now + self._idle / 100
-            self.scope.deadline = min(self._total_deadline, self._content_deadline, self._next_move + self._idle)
+            self._next_move = now + self._step
+            self._update_progress(now)
+            self.scope.deadline = min(self._fixed_deadline, self._progress_deadline, self._next_move + self._idle)
+
+    def limit_keep_alives(self, progress_of: Callable[[], object]) -> None:
+        """Limit the time in which the upstream sends something, but ``progress_of`` keeps returning an equal value."""
+        if self._progress < math.inf:
+            self._progress_of, self._last_progress = progress_of, progress_of()
+            self._progress_deadline = self._clock() + self._progress
+            self._step = min(self._idle, self._progress) / 100
+
+    def _update_progress(self, now: float) -> None:
+        """Restart the limit on keep-alives after progress, and extend it by the time of a pause."""
+        if self._paused_at < now:
+            self._progress_deadline += now - self._paused_at
+        self._paused_at = math.inf
+        if self._progress_of is not None and (progress := self._progress_of()) != self._last_progress:
+            self._last_progress, self._progress_deadline = progress, now + self._progress
 
     def await_body(self) -> None:
         """Continue the first-byte limit after the headers, but wait at least for the idle limit.
@@ -70,7 +93,7 @@ class Watch:
         self._has_headers = True
         if not self.scope.cancel_called:
             latest = max(self.scope.deadline, self._clock() + self._idle)
-            self.scope.deadline = min(self._total_deadline, self._content_deadline, latest)
+            self.scope.deadline = min(self._fixed_deadline, latest)
 
     def lift_content_limit(self) -> None:
         """Lift the limit of the first content, which has arrived."""
@@ -90,13 +113,19 @@ class Watch:
         """
         self._next_move = -math.inf
         if not self.scope.cancel_called:
-            self.scope.deadline = min(self._total_deadline, self._content_deadline)
+            self._paused_at = min(self._paused_at, self._clock())
+            self.scope.deadline = self._fixed_deadline
 
     def restart_first_byte_limit(self) -> None:
         """Restart the first-byte limit because more of the request was sent."""
         if not self.scope.cancel_called:
             first = trio.current_time() + _seconds_or_infinity(self._timeouts.first_byte)
-            self.scope.deadline = min(self._total_deadline, self._content_deadline, first)
+            self.scope.deadline = min(self._fixed_deadline, first)
+
+    @property
+    def _fixed_deadline(self) -> float:
+        """The earlier deadline of those that nothing from the upstream moves."""
+        return min(self._total_deadline, self._content_deadline)
 
     @property
     def _is_paused(self) -> bool:
@@ -112,6 +141,8 @@ class Watch:
             return attrs.evolve(error, reason=None) if self._is_paused else error
         if trio.current_time() >= self._content_deadline:
             return ErrorInfo("timeout", f"the provider did not begin its answer within {self._content_timeout:g} s")
+        if self.reading and trio.current_time() >= self._progress_deadline:
+            return ErrorInfo("timeout", f"the provider sent only keep-alives for {self._progress:g} s")
         if self.reading:
             return ErrorInfo(
                 "timeout", f"the provider sent nothing for {self._timeouts.idle:g} s in the middle of its answer"

@@ -19,4 +19,8 @@ class Timeouts:
         "The longest silence within a response, without waits for a slow client.",
         600.0,
     )
+    progress: TimeLimit = setting(
+        "The longest time in which the provider sends only keep-alives: comments, pings, events without content.",
+        3600.0,
+    )
     total: TimeLimit = setting("The time for a whole response.", None, shown="no limit")

@@ -1,6 +1,6 @@
 """The response of one attempt until it may go to the client."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeAlias, TypeVar
 
 import trio
@@ -16,10 +16,12 @@ from gateway.routing.target import LaneName
 from gateway.seams.open_response import ResponseChecks, Transform
 from gateway.streaming.lane import too_large
 from gateway.upstream.response import UpstreamResponse
+from providers.apis import CODECS
 from providers.errors.answer_form import JSON
 from providers.neutral.codec import Writer
 from streams.errors import GatewayError
 from streams.events import Usage
+from streams.framing import FramingError
 from streams.pipe import SHUTTING_DOWN, Watch
 
 Pieces: TypeAlias = list[tuple[float, bytes]]
@@ -199,6 +201,7 @@ async def read_body(
     has_arrived = response.has_arrived
     if not has_arrived:
         watch.await_body()
+        watch.limit_keep_alives(_ReadAmount(source, response, parts))
     pieces = read_pieces if source.is_shared else None
     if pieces is not None:
         pieces.append((trio.current_time(), b""))
@@ -219,6 +222,34 @@ async def read_body(
     body = await join_pieces(parts, size)
     context.observers.note_body(response.identity, response.status, body, is_public=context.checks is None)
     return body
+
+
+class _ReadAmount:
+    """A function that returns how much of a complete response has arrived in ``parts``, without keep-alives."""
+
+    def __init__(self, source: AnswerSource, response: UpstreamResponse, parts: Sequence[bytes | bytearray]) -> None:
+        target_request = source.target_request
+        target, framing = target_request.target, target_request.target.framing
+        is_stream = framing.matches_type(response.header("content-type") or "")
+        self._framing = framing if is_stream else None
+        self._splitter = framing.splitter(target_request.context.service.settings.limits.answer)
+        self._words = CODECS[target.api].wire.words
+        self._parts = parts
+        self._seen = self._amount = 0
+
+    def __call__(self) -> int:
+        new = self._parts[self._seen :]
+        self._seen += len(new)
+        if (framing := self._framing) is None:  # white space only shows that the provider works
+            self._amount += sum(not part.isspace() for part in new)
+            return self._amount
+        try:
+            parsed = [framing.parse(raw) for part in new for raw in self._splitter.feed(bytes(part))]
+        except FramingError:  # the whole body will be read, and will fail
+            self._framing = None
+            return self._amount
+        self._amount += sum(event is not None and not self._words.is_keep_alive(*event) for event in parsed)
+        return self._amount
 
 
 async def count_answer(context: ExchangeContext, scope: RequestScope, size: int, watch: Watch) -> int:

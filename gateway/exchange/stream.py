@@ -40,7 +40,7 @@ from gateway.seams.observed_stream import ObservedStream
 from gateway.seams.open_response import OpenedResponse, ResponseChecks, StreamTransform
 from gateway.streaming.doubt import stream_doubt
 from gateway.streaming.keep_alive import CountedLane
-from gateway.streaming.lane import Lane
+from gateway.streaming.lane import Lane, StreamProgress
 from gateway.streaming.passthrough import Passthrough
 from gateway.upstream.response import UpstreamResponse
 from providers.neutral.codec import Writer
@@ -137,6 +137,8 @@ class StartedStream(StartedAnswer):
             self.lane = await self._choose_lane(response)
             if self._checks is not None:
                 self._open_transform(self._checks, response, self.lane)
+            if not (self._is_whole and self._transform is not None):  # the lane gets nothing before the end
+                self.source.watch.limit_keep_alives(partial(_amount_of, self.lane.progress, self._transform))
             self.first = await self._read_first_content(response)
         except BaseException:
             await self.aclose()
@@ -247,6 +249,12 @@ class StartedStream(StartedAnswer):
         with trio.move_on_after(END_GRACE), contextlib.suppress(GatewayError):
             async for chunk in self.chunks():
                 lane.feed(chunk)
+
+
+def _amount_of(progress: StreamProgress, transform: StreamTransform | None) -> tuple[int, int]:
+    """Return the amount of a response that has arrived, without keep-alives; ``transform`` may hold a part of it."""
+    held = 0 if transform is None else transform.characters
+    return progress.characters + held, progress.other_events
 
 
 class _KeptPieces:

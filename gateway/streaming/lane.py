@@ -86,8 +86,8 @@ class StreamProgress:
     """The progress of a stream's response, for both lanes."""
 
     __slots__ = (
-        "arguments", "characters", "committed", "empty", "end", "error", "is_alive", "keep_alives", "over", "plain",
-        "repaired", "start", "unsent_usage", "usage",
+        "arguments", "characters", "committed", "empty", "end", "error", "is_alive", "keep_alives", "other_events",
+        "over", "plain", "repaired", "start", "unsent_usage", "usage",
     )  # fmt: skip
 
     def __init__(self, unsent_usage: ReadUsage = lambda: None) -> None:
@@ -95,6 +95,7 @@ class StreamProgress:
         self.start = AnswerStart()
         self.committed = False
         self.characters = 0  # characters of text, reasoning and arguments
+        self.other_events = 0  # events without such text, such as the start of a call
         self.usage: Usage | None = None
         self.end: AnswerEnd | None = None
         self.empty = False  # it ended well without content
@@ -113,7 +114,9 @@ class StreamProgress:
             self.committed = True
             if type(event) is ToolCallDelta:
                 self.arguments.add(event)
-        elif isinstance(event, CONTENT):
+            return
+        self.other_events += 1
+        if isinstance(event, CONTENT):
             if isinstance(event, ToolCallStart):
                 self.arguments.start(event)
             if isinstance(event, AnswerEnd):

@@ -179,6 +179,8 @@ class WholeAnswerTranslation(Translation):
     def feed(self, data: bytes) -> bytes:
         self._parts.append(data)
         self._size += len(data)
+        if not data.isspace():  # white space only shows that the provider works
+            self.progress.other_events += 1
         if self._size > self._limit:
             self._parts.clear()
             return self._write(too_large(self._limit))
