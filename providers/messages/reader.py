@@ -110,7 +110,9 @@ class MessagesReader(StagedReader):
             return ()
         self._stage = ANSWERING
         start = AnswerStart(as_string(message.get("id")), as_string(message.get("model")))
-        return [start, *self._usage_events(), *read_whole_blocks(self._answer, message.get("content"))]
+        usage = self._counts.usage()
+        begun = () if usage is None else (usage,)
+        return [start, *begun, *read_whole_blocks(self._answer, message.get("content"))]
 
     # The end
 
@@ -128,16 +130,13 @@ class MessagesReader(StagedReader):
 
     def _end_events(self) -> Sequence[Event]:
         end = read_end(self._reason, self._stop_sequence, self._details)
-        events = self.start_with([*finish_all(self._answer), *self._usage_events(), end])
+        usage = self._counts.usage(has_ended=True)
+        events = self.start_with([*finish_all(self._answer), *(() if usage is None else (usage,)), end])
         self._stage = ENDED
         return events
 
     def unsent_usage(self) -> Usage | None:
         return self._counts.usage() if self._has_unsent_usage else None
-
-    def _usage_events(self) -> Sequence[Event]:
-        usage = self._counts.usage()
-        return () if usage is None else (usage,)
 
 
 _STEPS: Mapping[str, Callable[[MessagesReader, Mapping[str, Any]], Sequence[Event]]] = {

@@ -47,11 +47,12 @@ class Counts:
     ``input_tokens: 0`` (envoyproxy/ai-gateway#1631).
     """
 
-    __slots__ = ("_diagnosis", "_extras", "_seen")
+    __slots__ = ("_begun_output", "_diagnosis", "_extras", "_seen")
 
     def __init__(self) -> None:
         self._diagnosis: str | None = None
         self._seen: dict[str, int] = {}
+        self._begun_output = 0
         self._extras: dict[str, Any] = {}
 
     def add(self, usage: Any, *, begun: bool = False) -> None:
@@ -68,6 +69,8 @@ class Counts:
         for name, figure in figures.items():
             if figure or name not in seen:
                 seen[name] = figure
+        if begun or figures.get("output_tokens"):
+            self._begun_output = seen.get("output_tokens", 0) if begun else 0
         for name in _START_EXTRAS if begun else _EXTRAS:
             if name in usage and (extras := usage[name]) is not None:
                 self._extras[name] = check_length(extras, "steps") if isinstance(extras, list) else extras
@@ -81,13 +84,17 @@ class Counts:
         reason = found.get("cache_miss_reason") if isinstance(found, dict) else None
         self._diagnosis = diagnosis_word(reason.get("type") if isinstance(reason, dict) else None)
 
-    def usage(self) -> Usage | None:
-        """Return the usage so far, or ``None`` if the provider has sent none that it bills."""
+    def usage(self, *, has_ended: bool = False) -> Usage | None:
+        """Return the usage so far, or ``None`` if the provider has sent none that it bills.
+
+        The output of an answer that has just begun is no count of an answer that ``has_ended``: it is then 0, which
+        means unknown."""
         tier, extras = _read_tier(self._extras), self._extras
         billed = tool_calls(extras), reported_nanos(extras), _read_steps(extras, tier)
         if not has_token_count(self._seen, _MAIN, _TOKENS) and billed == _NOTHING_BILLED:
             return None
-        usage = _build_usage(self._seen, tier, *billed)
+        seen = {**self._seen, "output_tokens": 0} if has_ended and self._begun_output else self._seen
+        usage = _build_usage(seen, tier, *billed)
         return usage if self._diagnosis is None else attrs.evolve(usage, cache_diagnosis=self._diagnosis)
 
 

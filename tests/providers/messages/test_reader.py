@@ -137,8 +137,8 @@ def test_a_later_input_side_with_a_figure_replaces_the_earlier_one_whole():
         ({"output_tokens": 9}, Usage(15, 3, output=9)),
         ({"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 9}, Usage(15, 3, output=9)),
         ({"input_tokens": 20, "output_tokens": 9}, Usage(20, output=9)),
-        ({"input_tokens": 0, "cache_read_input_tokens": 7}, Usage(0, 7, output=1)),
-        ({"input_tokens": None, "output_tokens": "9"}, Usage(15, 3, output=1)),
+        ({"input_tokens": 0, "cache_read_input_tokens": 7}, Usage(0, 7)),
+        ({"input_tokens": None, "output_tokens": "9"}, Usage(15, 3)),
         (
             {"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 4}},
             Usage(15, 3, output=9, reasoning=4),
@@ -146,11 +146,26 @@ def test_a_later_input_side_with_a_figure_replaces_the_earlier_one_whole():
         (
             {"cache_creation_input_tokens": 5, "cache_creation": {"ephemeral_5m_input_tokens": 2,
              "ephemeral_1h_input_tokens": 3}},
-            Usage(0, 0, 5, 2, 3, 1),
+            Usage(0, 0, 5, 2, 3),
         ),
     ]:  # fmt: skip
         with case((last, booked)):
             assert fold(read_events(message_start(), *TEXT, message_delta(usage=last), STOP)).usage == booked
+
+
+NO_OUTPUT = {"service_tier": "standard"}, {"input_tokens": 15}, {"output_tokens": 0}
+
+
+@each_row(
+    "ends",
+    [(STOP,), *((message_delta(usage=last), STOP) for last in NO_OUTPUT)],
+)  # fmt: skip
+def test_the_output_of_the_start_is_none_of_the_end(ends):
+    """Its single token would be billed for an answer of any length. 0 is estimated from the text."""
+    usage = fold(read_events(message_start(), *TEXT, *ends)).usage
+    assert usage is not None
+    assert usage.prompt
+    assert usage.output == 0
 
 
 def test_every_stop_reason_has_a_neutral_word_and_keeps_its_own():
