@@ -23,6 +23,9 @@ MISTAKE = ErrorInfo("internal", "internal error of the gateway; its log has the 
 OVERLOADED = 529
 """A status of some vendors that clients of other APIs do not know."""
 
+LAST_STATUS = 599
+"""The last valid status of HTTP (RFC 9110, section 15). Some servers send 999 to refuse automated clients."""
+
 NO_SUCH_PATH = (404, 405, 501)
 """Statuses with which a server rejects a path that it does not have, such as counting tokens or compacting."""
 
@@ -80,6 +83,8 @@ def public_error(error: ErrorInfo, api: Api, target: Target, secrets: Secrets) -
     status = error.status
     if status == 408:
         status = 504
+    if status > LAST_STATUS:
+        status = STATUS["upstream"]
     if status == 400 and error.kind == "upstream" and target.lane == "hub":  # only Groq's own clients know its 400
         status = STATUS["upstream"]
     codec = CODECS[api]

@@ -49,6 +49,12 @@ def test_the_public_error_keeps_the_reason_and_the_wait(api: str, status: int, e
     assert public.wait == (None if reason == "context_too_long" else 90)
 
 
+@each_row("api", APIS)
+@pytest.mark.parametrize("status", [600, 999])
+def test_a_status_that_is_none_of_http_is_a_502(status: int, api: str):
+    assert told(read_failure(status, b'{"error":{"message":"m"}}'), api).status == 502
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_rejected_client_credential_is_a_client_error(status: int):
     """No other target would take it, and nobody else's requests are to feel it."""
