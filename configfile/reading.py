@@ -76,14 +76,11 @@ def read(content: Any, cls: type[T], advise: AdviceFunction | None = None) -> Re
     return Reading(found, tuple(reader.faults), reader.given, tuple(reader.ignored), tuple(reader.unknown))
 
 
-def unknown_key(cls: type, name: str, advice: str | None = None) -> Wrong:
-    """Return the message about an unknown key: the most similar name, else ``advice``, else the name that it shortens,
-    else all names."""
+def unknown_key(cls: type, name: str) -> Wrong:
+    """Return the message about an unknown key: the most similar name, else the one that it shortens, else all."""
     names = tuple(field.name for field in keys_of(cls).values() if field.key.ignored is None)
     if (near := nearest(name, names)) is not None:
         return Wrong(UNKNOWN_KEY, "", near)
-    if advice is not None:
-        return Wrong(UNKNOWN_KEY, advice)
     if (whole := _only_completion(name, names)) is not None:
         return Wrong(UNKNOWN_KEY, "", whole)
     return Wrong(UNKNOWN_KEY, "", known=names)

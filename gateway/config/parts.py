@@ -63,13 +63,12 @@ class Absent:
     """A feature that trigate lacks, with the advice for users of its keys.
 
     ``title`` is its name, ``says`` a clause with the alternative. ``keys`` (snake case, separated by spaces) select the
-    advice in ``places``, as does any key that contains one of ``words``."""
+    advice in ``places``."""
 
     title: str
     says: str
     keys: str
     places: tuple[type, ...]
-    words: str = ""
 
     @property
     def advice(self) -> str:
@@ -79,12 +78,11 @@ class Absent:
 
 @attrs.frozen(repr=False)
 class Instead:
-    """A clause that states what to write instead of ``keys``, or of any key that contains one of ``words``."""
+    """A clause that states what to write instead of ``keys``."""
 
     says: str
     keys: str
     places: tuple[type, ...]
-    words: str = ""
 
     @property
     def advice(self) -> str:

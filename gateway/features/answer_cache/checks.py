@@ -5,11 +5,7 @@ from urllib.parse import urlsplit
 
 from configfile.expanded import Unresolved
 from configfile.keys import part_of, with_part
-from gateway.config.aliases import Route
 from gateway.config.building import Building
-from gateway.config.clients import ClientKey
-from gateway.config.model_entry import ModelEntry
-from gateway.config.parts import Instead
 from gateway.config.settings import Config
 from gateway.config.state_storage import check_place
 from gateway.features.answer_cache.feature import caches
@@ -47,15 +43,3 @@ def _is_redis_address(url: str) -> bool:
         return urlsplit(url).scheme in _SCHEMES and urlsplit(url).port != 0
     except ValueError:  # an unclosed bracket, or a port that is no number
         return False
-
-
-ADVICE: Final = (
-    Instead("write `cache: {ttl: 1h}` for an alias or a client key, and the storage at the root: `cache: {type: "
-            "sqlite, path: …}`", "caching cache_params cache_config cache_settings response_cache cache_ttl redis",
-            (Config,), words="caching"),
-    Instead("write it as `cache: {ttl: 1h}`", "caching cache_params cache_config cache_settings response_cache "
-            "cache_ttl ttl", (Route, ClientKey), words="caching"),
-    Instead("write it for an alias or a client key: `cache: {ttl: 1h}`", "cache caching cache_params cache_config "
-            "cache_settings response_cache cache_ttl redis", (ModelEntry,), words="cache caching"),
-)  # fmt: skip
-"""Advice on other gateways' spellings of its keys."""

@@ -27,5 +27,4 @@ FEATURE: Final = Feature(
     is_wanted,
     keys=(Keys(Config, AnswerCacheKeys), Keys(Route, NameCacheKeys), Keys(ClientRights, ClientCacheKeys)),
     build="gateway.features.answer_cache.checks:build_answer_cache",
-    advice="gateway.features.answer_cache.checks:ADVICE",
 )

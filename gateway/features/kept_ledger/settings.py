@@ -59,8 +59,5 @@ def build_ledger(config: Config, building: "Building") -> Config:
 
 
 ADVICE: Final = (
-    Instead("write it under `state_storage`, such as `state_storage: {type: sqlite, path: …, ledger: {keep: 90d}}`",
-            "ledger", (Config,)),
     Instead("`trigate reconcile` compares invoices by day and model, so leave it out", "billed_as", (ModelEntry,)),
-)  # fmt: skip
-"""Advice on other gateways' spellings of its keys."""
+)

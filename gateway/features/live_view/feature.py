@@ -7,8 +7,6 @@ import attrs
 from configfile.keys import Kind, part_of, setting
 from configfile.kinds import Count
 from gateway.config.limits import ClientLimits
-from gateway.config.listening import Listener
-from gateway.config.parts import Instead
 from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
 
@@ -73,14 +71,6 @@ class ViewerKeys:
     )
 
 
-ADVICE: Final = (
-    Instead("the settings of the live view are `ui` and `ui_key`", "dashboard admin admin_ui ui_username ui_password "
-            "console", (Config,)),
-    Instead("write it at the root, for all listeners", "ui", (Listener,)),
-)  # fmt: skip
-"""Advice on other gateways' spellings of its keys."""
-
-
 def _is_on(config: Config) -> bool:
     return bool(part_of(config, LiveViewKeys).ui)
 
@@ -91,5 +81,4 @@ FEATURE: Final = Feature(
     _is_on,
     keys=(Keys(Config, LiveViewKeys), Keys(ClientLimits, ViewerKeys)),
     first_steps=("ui",),
-    advice="gateway.features.live_view.feature:ADVICE",
 )

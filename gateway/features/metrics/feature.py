@@ -6,9 +6,6 @@ import attrs
 
 from configfile.keys import Kind, part_of, setting
 from configfile.wording import Wrong, describe
-from gateway.config.listening import Listener
-from gateway.config.model_entry import ModelEntry
-from gateway.config.parts import Instead
 from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
 
@@ -56,19 +53,6 @@ class MetricsKeys:
     )
 
 
-ADVICE: Final = (
-    Instead("write `metrics: true` or `metrics: false`", "enabled enable disabled", (MetricsSettings,)),
-    Instead("not needed: metrics are at `GET /metrics` on the "
-            "port of the models", "path port address listener", (MetricsSettings,)),
-    Instead("use `/metrics` for Prometheus, the JSON log, or traces for an OpenTelemetry collector",
-            "alerting alerts", (Config, ModelEntry)),
-    Instead("`tracing` sets the collector of traces, and `metrics` who may read `/metrics`",
-            "telemetry otel opentelemetry observability prometheus monitoring traces trace enable_metrics "
-            "enable_tracing", (Config,)),
-    Instead("write it at the root, for all listeners", "metrics", (Listener,)),
-)  # fmt: skip
-
-
 def _are_on(config: Config) -> bool:
     return part_of(config, MetricsKeys).metrics != "off"
 
@@ -79,5 +63,4 @@ FEATURE: Final = Feature(
     _are_on,
     supervised="gateway.features.metrics.shared_metrics:shared_metrics",
     keys=(Keys(Config, MetricsKeys),),
-    advice="gateway.features.metrics.feature:ADVICE",
 )

@@ -11,7 +11,7 @@ from gateway.config.client_access import check_patterns
 from gateway.config.clients import ClientKey
 from gateway.config.findings import Findings
 from gateway.config.model_entry import ModelEntry
-from gateway.config.parts import Absent, Instead, ItemPart
+from gateway.config.parts import Absent, ItemPart
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
@@ -77,16 +77,13 @@ def _has_entries(config: Config) -> bool:
 
 
 ADVICE: Final = (
-    Instead("write `passthrough: true` in the provider's entry",
-            "pass_through_endpoints passthrough_endpoints pass_through", (Config,)),
     Absent(
         "Fine-tuning",
         "trigate starts no jobs, but `passthrough: true` on an entry forwards requests for them",
         "fine_tuning finetuning finetune_settings",
         (Config,),
     ),
-)  # fmt: skip
-"""Advice on other gateways' spellings of its keys."""
+)
 
 FEATURE: Final = Feature(
     "pass_through",

@@ -6,9 +6,8 @@ from typing import Final
 from configfile.keys import value_of
 from gateway.config.aliases import Route
 from gateway.config.building import Building
-from gateway.config.clients import ClientKey
 from gateway.config.model_entry import ModelEntry
-from gateway.config.parts import Absent, Instead
+from gateway.config.parts import Absent
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
 from gateway.features.request_members.settings import request_of
@@ -49,22 +48,10 @@ def _is_realtime(entry: ModelEntry) -> bool:
 
 
 ADVICE: Final = (
-    Instead("write it under `request`, such as `request: {default: {temperature: 0.2}}`; `set` replaces the client's "
-            "value, `max` limits it (docs/request-members.md)",
-            "temperature top_p top_k max_tokens max_completion_tokens max_output_tokens seed stop thinking reasoning "
-            "reasoning_effort default_params defaults params parameters extra_body extra_params body",
-            (ModelEntry, Route, ClientKey)),
-    Instead("write `request: {set: {NAME: VALUE}}` (docs/request-members.md)",
-            "override_params overrides set_params fixed_params", (ModelEntry, Route, ClientKey)),
-    Instead("write `request: {system: {before: TEXT}}` (docs/request-members.md)",
-            "system system_prompt instructions", (ModelEntry, Route, ClientKey)),
-    Instead("write `request: {drop: [NAME]}` (docs/request-members.md)",
-            "additional_drop_params dropped_fields drop_fields dropped_params", (ModelEntry, Route, ClientKey)),
     Absent(
         "Prompt templates",
         "`request: {system: {before: TEXT}}` adds constant instructions; there are no variables",
         "prompt_template prompt_templates prompts transforms",
         (Config, ModelEntry, Route),
     ),
-)  # fmt: skip
-"""Advice on other gateways' spellings of its keys."""
+)

@@ -241,13 +241,9 @@ def unsafe_steps(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
 
 
 ADVICE: Final = (
-    Instead("write checks and records of prompts and answers under `steps` at the root, such as `steps: [{use: "
-            "secrets}]`",
-            "guardrails guardrail guardrails_config moderation moderations pii pii_masking redaction content_filter "
-            "content_filters safety input_guardrails output_guardrails before_request_hooks after_request_hooks "
-            "plugins plugin callbacks callback success_callback failure_callback service_callbacks hooks webhooks "
-            "webhook middleware middlewares litellm_callbacks langfuse",
-            (Config, ModelEntry, ClientKey, Listener),
-            words="guardrail guardrails pii callback callbacks plugin plugins webhook webhooks"),
-)  # fmt: skip
-"""Advice on other gateways' spellings of its keys."""
+    Instead(
+        "write checks and records of prompts and answers under `steps` at the root, such as `steps: [{use: secrets}]`",
+        "guardrails guardrail callbacks callback success_callback failure_callback",
+        (Config, ModelEntry, ClientKey, Listener),
+    ),
+)

@@ -9,7 +9,6 @@ import attrs
 from configfile.keys import Kind, ignored, part_of, setting, with_part
 from configfile.kinds import HeaderName, Percent, Secret, Url
 from gateway.config.kinds import OUTSIDE, later, list_of
-from gateway.config.parts import Instead
 from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
 
@@ -106,16 +105,6 @@ def build_tracing(config: Config, building: "Building") -> Config:
     return with_part(config, TracingKeys(attrs.evolve(tracing, endpoint=endpoint)))
 
 
-ADVICE: Final = (
-    Instead("write it as `random_sampling`, a percentage", "sampling sample_rate sampling_rate sampler ratio",
-            (TracingSettings,)),
-    Instead("write it as `endpoint`", "url otlp_endpoint collector address exporter", (TracingSettings,)),
-    Instead("set it by OpenTelemetry's variables, such as `OTEL_SERVICE_NAME` and `OTEL_EXPORTER_OTLP_HEADERS`",
-            "service_name service headers protocol insecure attributes resource_attributes", (TracingSettings,)),
-    Instead("`random_sampling: 0` turns traces off", "enabled enable disabled", (TracingSettings,)),
-)  # fmt: skip
-
-
 _ROW: Final = "gateway.features.tracing.feature"
 
 
@@ -133,5 +122,4 @@ FEATURE: Final = Feature(
     _has_collector,
     keys=(Keys(Config, TracingKeys),),
     build=f"{_ROW}:build_tracing",
-    advice=f"{_ROW}:ADVICE",
 )

@@ -76,8 +76,6 @@ def test_an_amount_for_a_time(text, rate):
          "for no limit"),
         ("{concurrent: 0}", "11: client_keys[0].ratelimits.concurrent: 0: expected a whole number, 1 or more"),
         ("{rpm: 60}", "11: client_keys[0].ratelimits.rpm: unknown key: write it as `requests: 60/m`"),
-        ("{max_parallel_requests: 60}", "11: client_keys[0].ratelimits.max_parallel_requests: unknown key: write it "
-         "as `concurrent`"),
         ("5", "11: client_keys[0].ratelimits: 5: expected a mapping, such as {requests: …}"),
     ],
 )  # fmt: skip
