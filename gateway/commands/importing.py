@@ -23,7 +23,7 @@ from gateway.commands.imports.losses import SERIOUS, Group
 from gateway.commands.imports.move_report import ENVIRONMENT, Move, json_text, markdown_text, report_of
 from gateway.commands.imports.result import Result, lines, one_line, summary
 from gateway.commands.terminal import say
-from gateway.config.file_search import CLAUDE_CODE_ROUTER, LITELLM, recognise_gateway
+from gateway.config.file_search import is_claude_code_router
 from gateway.config.loading import ConfigError, from_mapping
 
 GOOD: Final = 0
@@ -105,21 +105,10 @@ def _files(move: Move, text: str, report: Path | None) -> Iterator[tuple[Path, s
 
 def _convert(content: Any, database: str | None) -> Result:
     """Convert the file of LiteLLM's proxy or of claude-code-router. Raises ``ConfigError``."""
-    if isinstance(content, dict) and recognise_gateway(content) is CLAUDE_CODE_ROUTER:
+    if is_claude_code_router(content):
         return convert_claude_code_router(content)
-    check_is_litellm(content)
     salt_key = salt_key_of(content, os.environ)
     return convert_litellm(content, None if database is None else read_database(database, os.environ, salt_key))
-
-
-def check_is_litellm(content: Any) -> None:
-    """Raise ``ConfigError`` for the file of another gateway."""
-    if not isinstance(content, dict) or "model_list" in content:
-        return
-    other = recognise_gateway(content)
-    if other is not None and other is not LITELLM:
-        found = f"this is a configuration for {other.owner}, which trigate import does not convert"
-        raise ConfigError((document.Mistake("", "", found, other.advice),))
 
 
 def read_with_includes(file: Path) -> tuple[Any, list[str]]:

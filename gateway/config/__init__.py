@@ -5,7 +5,8 @@
 - ``listening``, ``limits``, ``attempts``, ``model_entry``, ``endpoints``, ``sign_ins``, ``price_table``,
   ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``state_storage``:
   the keys of a topic, with name, type, default and meaning. Their values are of ``kinds`` and ``amounts``.
-- ``users_files`` has a user's folders; ``file_search`` finds the file, and recognises those of other gateways.
+- ``users_files`` has a user's folders; ``file_search`` finds the file, and recognises those that ``trigate import``
+  converts.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
   ``client_keys`` with ``client_access`` (by ``patterns``), ``allowance_checks``. ``unlisted``: the
   interface to clients that rules admit. ``findings`` collects errors and warnings.

@@ -2,11 +2,9 @@
 
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
-
-import attrs
 
 from configfile import document
 from configfile.document import ConfigError, Mistake
@@ -48,7 +46,7 @@ def find_config_file(cwd: Path, env: Mapping[str, str], explicit: Path | None = 
             content = document.read_file(cwd / name).content
         except ConfigError:  # also Markdown and other languages have such names
             continue
-        refuse_other_gateway(content, name)
+        refuse_convertible(content, name)
     looked = f"found no configuration: neither ${FILE_VARIABLE} nor {', '.join(FILE_NAMES)} in {cwd}"
     looked += f", nor {users}" if users is not None else ""
     looked += f" ({others_text(others)})" if others else ""
@@ -98,88 +96,37 @@ def trust_in(path: Path, env: Mapping[str, str], explicit: Path | None = None) -
     return "named" if explicit is not None or env.get(FILE_VARIABLE) or is_own else "found"
 
 
-# Files of other gateways, recognised by their structure
-
-
-@attrs.frozen(repr=False)
-class Foreign:
-    """Another gateway's configuration: its ``owner``, and ``advice`` with ``{file}`` for the file's name."""
-
-    owner: str
-    advice: str
-    shaped: Callable[[Mapping[str, Any]], bool]
+# Files that ``trigate import`` converts, recognised by their structure
 
 
 def _has_any_key(value: Any, *keys: str) -> bool:
     return isinstance(value, dict) and any(key in value for key in keys)
 
 
-def _is_litellm(content: Mapping[str, Any]) -> bool:
+def is_litellm(content: Any) -> bool:
     """Recognise LiteLLM's files, also partial ones (https://docs.litellm.ai/docs/proxy/configs)."""
     return _has_any_key(content, "model_list", "litellm_settings", "router_settings", "general_settings")
 
 
-def _is_claude_code_router(content: Mapping[str, Any]) -> bool:
+def is_claude_code_router(content: Any) -> bool:
     """Recognise the ``config.json`` of claude-code-router (https://github.com/musistudio/claude-code-router)."""
+    if not isinstance(content, dict) or _OWN_KEYS & content.keys():
+        return False
     return isinstance(content.get("Providers"), list) or _has_any_key(content.get("Router"), "default", "longContext")
 
 
-def _is_bifrost(content: Mapping[str, Any]) -> bool:
-    """Recognise Bifrost's ``config.json`` (https://docs.getbifrost.ai/deployment-guides/config-json)."""
-    providers = content.get("providers")
-    return (
-        "getbifrost.ai" in str(content.get("$schema"))
-        or (
-            isinstance(providers, dict)
-            and any(_has_any_key(one, "keys", "network_config") for one in providers.values())
-        )
-        or (_has_any_key(content, "config_store", "logs_store") and "version" not in content)
-    )
-
-
-def _is_portkey(content: Mapping[str, Any]) -> bool:
-    """Recognise Portkey's config objects (https://portkey.ai/docs/product/ai-gateway/configs)."""
-    targets = content.get("targets")
-    several = isinstance(targets, list) and any(_has_any_key(one, "provider", "targets", *_PORTKEYS) for one in targets)
-    alone = "provider" in content and _has_any_key(content, "api_key", "apiKey")
-    return several or alone or _has_any_key(content.get("strategy"), "mode") or _has_any_key(content, *_PORTKEYS)
-
-
-def _is_agentgateway(content: Mapping[str, Any]) -> bool:
-    """Recognise agentgateway's files (https://agentgateway.dev/docs)."""
-    binds = content.get("binds")
-    return _has_any_key(content.get("llm"), "models", "virtualModels") or (
-        isinstance(binds, list) and any(_has_any_key(one, "listeners") for one in binds)
-    )
-
-
-_PORTKEYS: Final = ("virtual_key", "virtualKey", "override_params", "overrideParams")
 _OWN_KEYS: Final = frozenset({"version", "model_providers", "llm_providers", "listeners"})
 
-LITELLM: Final = Foreign("LiteLLM's proxy", "convert it: `trigate import {file} --write trigate.yaml`", _is_litellm)
-CLAUDE_CODE_ROUTER: Final = Foreign("claude-code-router", LITELLM.advice, _is_claude_code_router)
-_BY_HAND: Final = "write a configuration by hand: docs/migrating.md, section From {}, has an example"
 
-FOREIGN: Final = (
-    CLAUDE_CODE_ROUTER,
-    LITELLM,
-    Foreign("agentgateway", _BY_HAND.format("agentgateway"), _is_agentgateway),
-    Foreign("Bifrost", _BY_HAND.format("Bifrost"), _is_bifrost),
-    Foreign("Portkey", _BY_HAND.format("Portkey"), _is_portkey),
-)
-
-
-def recognise_gateway(content: Mapping[str, Any]) -> Foreign | None:
-    """Return the other gateway whose file has this content, if any.
+def refuse_convertible(content: Any, file: str) -> None:
+    """Raise ``ConfigError`` with advice if ``content`` is a configuration that ``trigate import`` converts.
 
     A file with any of trigate's keys is trigate's, and its errors are reported individually."""
-    if _OWN_KEYS & set(content):
-        return None
-    return next((one for one in FOREIGN if one.shaped(content)), None)
-
-
-def refuse_other_gateway(content: Any, file: str) -> None:
-    """Raise ``ConfigError`` with advice if ``content`` is another gateway's configuration."""
-    if isinstance(content, dict) and (foreign := recognise_gateway(content)) is not None:
-        found = f"this is a configuration for {foreign.owner}"
-        raise ConfigError((Mistake(file, "", found, foreign.advice.format(file=shlex.quote(file))),))
+    if is_claude_code_router(content):
+        owner = "claude-code-router"
+    elif is_litellm(content) and not _OWN_KEYS & content.keys():
+        owner = "LiteLLM's proxy"
+    else:
+        return
+    advice = f"convert it: `trigate import {shlex.quote(file)} --write trigate.yaml`"
+    raise ConfigError((Mistake(file, "", f"this is a configuration for {owner}", advice),))

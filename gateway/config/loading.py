@@ -38,7 +38,7 @@ from gateway.config.client_access import access_names, warn_of_empty_groups
 from gateway.config.client_keys import build_client_keys
 from gateway.config.doubtful_routes import doubtful
 from gateway.config.entries import Entries, EntryDefaults, build_entries
-from gateway.config.file_search import refuse_other_gateway
+from gateway.config.file_search import refuse_convertible
 from gateway.config.findings import Findings
 from gateway.config.limits import Limits
 from gateway.config.listening import ActiveListeners, Listener, build_listeners
@@ -156,7 +156,7 @@ def _examine(
     if not isinstance(written.content, dict) or not written.content:
         found = "empty" if not written.content else f"expected keys and values, found {describe(written.content)}"
         raise ConfigError((*written.mistakes, written.mistake((), found, "start the file with `version: v0.4.0`")))
-    refuse_other_gateway(written.content, written.file)
+    refuse_convertible(written.content, written.file)
     variables = Variables(env, WITHOUT_EFFECT, files, within)
     content = variables.expand(written.content, ())
     mistakes = [written.mistake(path, *words) for path, words in variables.mistakes]

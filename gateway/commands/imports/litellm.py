@@ -173,7 +173,7 @@ def _check_model_list(content: Any) -> None:
     if isinstance(content, dict) and "model_providers" in content:
         raise _model_list_error("missing", "the file is a configuration of trigate already: trigate check")
     if not isinstance(content, dict) or "model_list" not in content:
-        raise _model_list_error("missing", "give a configuration of LiteLLM's proxy")
+        raise _model_list_error("missing", "give a configuration of LiteLLM's proxy; docs/migrating.md has others")
     if not isinstance(content["model_list"], list):
         raise _model_list_error("not a list", "expected a list of models, as in LiteLLM")
 

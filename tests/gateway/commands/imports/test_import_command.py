@@ -4,7 +4,6 @@ import pytest
 
 from gateway.commands.imports.result import NO_KEYS_WARNING
 from tests.support.command_line import invoke
-from tests.support.each_row import each_row
 from tests.support.litellm_files import item
 from tests.support.quick_yaml import dump_yaml
 
@@ -77,7 +76,7 @@ def test_the_command_refuses_names_that_yaml_cannot_hold_as_keys(file):
         ),
         (
             "routes: []", (),
-            "litellm.yaml: model_list: missing; give a configuration of LiteLLM's proxy.",
+            "litellm.yaml: model_list: missing; give a configuration of LiteLLM's proxy; docs/migrating.md has others.",
         ),
         (None, (), "litellm.yaml: cannot be read: no such file or directory; give a readable file."),
         ("model_list: 5", (), "litellm.yaml: model_list: not a list; expected a list of models, as in LiteLLM."),
@@ -95,23 +94,6 @@ def test_an_unusable_file_or_database_gets_advice(file, text, options, message):
         file.write_text(text)
     found = invoke("import", "litellm.yaml", *options, cwd=file.parent)
     assert (found.returncode, found.stdout, found.stderr) == (1, "", f"{message}\n")
-
-
-@each_row(
-    ("text", "owner"),
-    [
-        ("llm: {models: [{name: m, provider: openAI}]}", "agentgateway"),
-        ('{"providers": {"openai": {"keys": [{"value": "env.K"}]}}}', "Bifrost"),
-        ('{"strategy": {"mode": "fallback"}, "targets": [{"provider": "openai", "api_key": "sk-secret"}]}', "Portkey"),
-    ],
-)
-def test_the_file_of_another_gateway_ends_with_the_section_of_the_page(file, text, owner):
-    file.write_text(text)
-    found = invoke("import", "litellm.yaml", cwd=file.parent)
-    assert (found.returncode, found.stdout) == (1, "")
-    (line,) = found.stderr.splitlines()
-    assert f"{owner}, which trigate import does not convert" in line
-    assert f"docs/migrating.md, section From {owner}" in line
 
 
 ELSEWHERE = item("claude-sonnet-4-5", "sagemaker/eu.anthropic.claude-sonnet-4-5-20250929-v1:0")
