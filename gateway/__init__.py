@@ -5,6 +5,7 @@
   servers
 - ``open_service`` opens what all requests share, with ``open_parts``, ``open_store`` and ``open_features``
 - ``lifespan``: the tasks of a process; ``reload`` replaces the configuration
+- ``file_search`` finds the configuration file, also in the user's folder, which ``users_files`` has
 - ``named_imports``: imports of functions that rows of data name
 - ``sign_in``: credentials from the clouds' own libraries
 """

@@ -10,8 +10,9 @@ from pathlib import Path
 import trio
 
 from gateway.app import create_app
-from gateway.config.file_search import find_config_file, trust_in
 from gateway.config.loading import ConfigError, Mistake, load
+from gateway.config_reports.warnings import remarks_on
+from gateway.file_search import find_config_file, trust_in
 from gateway.logs.setup import Log
 from gateway.open_store import open_store
 from gateway.serving.asgi_extensions import AsgiApp, AsgiReceive, AsgiScope, AsgiSend
@@ -29,7 +30,7 @@ def application() -> AsgiApp:
     ):
         raise ConfigError(mistakes[:1])
     log.apply_config(config)
-    for kind, text in config.remarks:
+    for kind, text in remarks_on(config):
         log.say(kind, text)
     made = create_app(config, store=trio.run(open_store, config))
 

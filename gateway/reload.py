@@ -9,7 +9,7 @@ import contextlib
 import fcntl
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
@@ -19,9 +19,10 @@ import msgspec
 
 from configfile.secret_files import SecretFiles
 from gateway.app import app_of, parts_of, whole_app
-from gateway.config.changes import Change, changes, key_changes, without_restart_settings
 from gateway.config.loading import Config, ConfigError, load
 from gateway.config.settings import Trust
+from gateway.config_reports.changes import Change, changes, key_changes, without_restart_settings
+from gateway.config_reports.warnings import warnings_of
 from gateway.exchange.service import Service
 from gateway.http.late_imports import import_all
 from gateway.http.offload import run_in_thread
@@ -143,17 +144,18 @@ class ReloadableApp:
             log.exception(UNCHANGED)
             return False
         if self._alone:
-            report_changes(prepared.changes, prepared.keys, config, audit.log_event)
+            report_changes(prepared.changes, prepared.keys, prepared.warnings, audit.log_event)
         return True
 
 
 @attrs.frozen(eq=False, repr=False)
 class _PreparedConfig:
-    """The ``changes`` to a new configuration, and those of its ``keys``. ``config`` is its usable form, with the old
-    values of settings that need a restart, and ``service`` the one prepared for it."""
+    """The ``changes`` to a new configuration, those of its ``keys``, and its ``warnings``. ``config`` is its usable
+    form, with the old values of settings that need a restart, and ``service`` the one prepared for it."""
 
     changes: tuple[Change, ...]
     keys: Mapping[str, tuple[str, ...]]
+    warnings: Sequence[str]
     config: Config
     service: Service
 
@@ -163,7 +165,7 @@ def _prepare(old: Config, new: Config, service: Service, secrets: SecretReader |
     usable = without_restart_settings(old, new)
     service.ledger.mask.apply_config(usable)
     made = prepare_service(usable, service, secrets)
-    return _PreparedConfig(changes(old, new), key_changes(old, new), usable, made)
+    return _PreparedConfig(changes(old, new), key_changes(old, new), warnings_of(new), usable, made)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -183,14 +185,14 @@ def _change_clients(with_clients: Callable[[Config], Config], old: Config, servi
 
 
 def report_changes(
-    found: tuple[Change, ...], keys: Mapping[str, tuple[str, ...]], config: Config, audit: LogAuditEvent
+    found: tuple[Change, ...], keys: Mapping[str, tuple[str, ...]], warnings: Sequence[str], audit: LogAuditEvent
 ) -> None:
-    """Write the changes of a reload to the log and to the audit log, and the warnings of the new configuration.
+    """Write the changes of a reload to the log and to the audit log, and the ``warnings`` of the new configuration.
 
     The changed ``keys`` are a second event of the audit log."""
     changed = tuple(map(str, found))
     log.info("the configuration was reloaded: %s", "; ".join(changed) or "no changes")
-    for warning in config.warnings:
+    for warning in warnings:
         log.warning("%s", warning)
     audit("reloaded", changes=changed)
     if any(keys.values()):
@@ -409,6 +411,6 @@ class ConfigFile:
             report_failed_reload(error, self._audit)
             return False
         found = changes(self._config, config)
-        report_changes(found, key_changes(self._config, config), config, self._audit)
+        report_changes(found, key_changes(self._config, config), warnings_of(config), self._audit)
         self._config = without_restart_settings(self._config, config)
         return True

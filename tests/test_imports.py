@@ -62,6 +62,9 @@ ARROWS: Final = {
     "gateway.upstream": "http providers.auth",
     "gateway.config": """
         http named_imports providers.auth providers.catalog providers.endpoints providers.neutral""",
+    "gateway.users_files": "",
+    "gateway.file_search": "config users_files",
+    "gateway.config_reports": "config http providers.catalog",
     "gateway.counters": "config named_imports shared stores",
     "gateway.streaming": "providers.errors providers.neutral",
     "gateway.access": "config http",
@@ -111,13 +114,14 @@ ARROWS: Final = {
     "gateway.app": """
         config endpoints exchange http lifespan open_features open_service providers.apis serving
         stores""",
-    "gateway.asgi": "app config logs open_store serving",
-    "gateway.reload": "app config exchange http open_features open_service seams serving shared",
+    "gateway.asgi": "app config config_reports file_search logs open_store serving",
+    "gateway.reload": "app config config_reports exchange http open_features open_service seams serving shared",
     "gateway.commands": """
-        access allowances app config health http loadtest logs mock named_imports open_features open_service
-        open_store providers.apis providers.catalog providers.endpoints providers.errors providers.framings
-        providers.grammar providers.members providers.neutral providers.recordings providers.request_api
-        processes reload routing seams serving shared stores""",
+        access allowances app config config_reports file_search health http loadtest logs mock named_imports
+        open_features open_service open_store providers.apis providers.catalog providers.endpoints
+        providers.errors providers.framings providers.grammar providers.members providers.neutral
+        providers.recordings providers.request_api processes reload routing seams serving shared stores
+        users_files""",
     "gateway.__main__": "commands mock named_imports providers.catalog",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.

@@ -10,8 +10,8 @@ from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.registry import own_command
 from gateway.commands.running_gateways import ConnectFailed, ConnectOptions, Destination, is_here, is_listening
 from gateway.commands.terminal import say
-from gateway.config.file_search import trust_in
-from gateway.config.users_files import state_folder
+from gateway.file_search import trust_in
+from gateway.users_files import state_folder
 
 SECONDS: Final = 30.0
 """The longest wait for the start."""

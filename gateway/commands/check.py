@@ -14,13 +14,14 @@ from configfile.expanded import Unresolved
 from configfile.keys import keys_of
 from gateway.commands.judging import judge_features
 from gateway.commands.terminal import count_text, say
-from gateway.config.changes import changes
-from gateway.config.file_search import FILE_VARIABLE, find_config_file, others_text, passed_over, trust_in, users_file
 from gateway.config.listening import EXPOSURE_ADVICE, exposure
 from gateway.config.loading import Config, ConfigError, Examined, examine, in_order, load
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import listed_names
 from gateway.config.settings import Remark, Trust
+from gateway.config_reports.changes import changes
+from gateway.config_reports.warnings import remarks_on
+from gateway.file_search import FILE_VARIABLE, find_config_file, others_text, passed_over, trust_in, users_file
 from gateway.named_imports import import_named
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES
 from providers.neutral.fields import generic_path
@@ -115,7 +116,7 @@ def check(
         say(ConfigError(ineffective).list_mistakes("settings without effect"))
     if judged.mistakes or ineffective:
         return 1
-    for kind, text in (*config.remarks, *judged.remarks):
+    for kind, text in (*remarks_on(config), *judged.remarks):
         say(sentence(f"{kind}: {text}"))
     for remark in () if no_env else _certificate_remarks(config):
         say(sentence(f"warning: {remark}"))

@@ -17,8 +17,8 @@ import msgspec
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.plans import PersonalPlan, plans_here
 from gateway.commands.terminal import count_text, wrap_sentences
-from gateway.config.file_search import users_file
 from gateway.config.loading import ConfigError, load
+from gateway.file_search import users_file
 from providers.catalog.providers import CATALOG, Provider
 from streams.surrogates import NOT_JSON
 

@@ -19,7 +19,7 @@ import msgspec
 
 import gateway
 from gateway.config.settings import Config, Trust
-from gateway.config.users_files import state_folder
+from gateway.users_files import state_folder
 from streams.surrogates import NOT_JSON
 
 _STDERR: Final = 2

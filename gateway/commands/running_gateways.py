@@ -30,9 +30,9 @@ from gateway.commands.demo import demo_config
 from gateway.commands.registry import file_of_gateway
 from gateway.commands.sessions import SavedSession, SessionFailed, SessionFile, valid_token
 from gateway.commands.terminal import count_text, some_of
-from gateway.config.file_search import FILE_VARIABLE, find_config_file, users_file
 from gateway.config.listening import Listener
 from gateway.config.loading import Config, ConfigError, load
+from gateway.file_search import FILE_VARIABLE, find_config_file, users_file
 from gateway.http.urls import is_loopback
 
 LOCAL = "127.0.0.1"

@@ -24,6 +24,7 @@ from gateway.commands.registry import own_command, registered
 from gateway.commands.served_config import ServedConfig, read_new_secrets
 from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import LogLevel
+from gateway.config_reports.warnings import remarks_on
 from gateway.logs.audit import Audit, OnEvent
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_features import check_option, check_secrets, open_client_source, open_supervised, read_secrets
@@ -103,7 +104,7 @@ def run(
     if config.path is None or not config.path.is_file():
         click.echo(f"{config.path}: expected a regular file, because serve reads it again on SIGHUP", err=True)
         return 1
-    for kind, text in config.remarks:
+    for kind, text in remarks_on(config):
         messages.print_or_log(log, kind, text)
     try:
         for remark in listening.certificate_remarks(config):

@@ -79,7 +79,7 @@ class SessionFile:
     @classmethod
     def of_user(cls) -> "SessionFile":
         """Return the file next to the user's own configuration. Raises ``SessionFailed`` without a home directory."""
-        from gateway.config.file_search import users_file
+        from gateway.file_search import users_file
 
         found = users_file(os.environ)
         if found is None:

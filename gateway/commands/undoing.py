@@ -16,7 +16,7 @@ import msgspec
 from gateway.commands.client import Format
 from gateway.commands.edits import MISSING, paths_of, revert, values_at
 from gateway.commands.notation import Settings
-from gateway.config.users_files import state_folder
+from gateway.users_files import state_folder
 from streams.surrogates import NOT_JSON
 
 Way: TypeAlias = tuple[str, ...]

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from gateway.commands.client import KEY_VARIABLE
-from gateway.config.users_files import users_folder
+from gateway.users_files import users_folder
 
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _added: set[str] = set()

@@ -5,12 +5,9 @@
 - ``listening``, ``limits``, ``attempts``, ``model_entry``, ``endpoints``, ``sign_ins``, ``price_table``,
   ``own_providers``, ``aliases``, ``clients``, ``allowances``, ``state_storage``:
   the keys of a topic, with name, type, default and meaning. Their values are of ``kinds`` and ``amounts``.
-- ``users_files`` has a user's folders; ``file_search`` finds the file, and recognises those that ``trigate import``
-  converts.
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
   ``client_keys`` with ``client_access`` (by ``patterns``), ``allowance_checks``. ``unlisted``: the
   interface to clients that rules admit. ``findings`` collects errors and warnings.
-- ``doubtful_routes``, ``weak_secrets``, ``untrusted_file``: checks of a whole file;
-  ``unknown``: advice on unknown keys.
-- ``names`` finds an entry by a model's name, by the rules of ``patterns``; ``credentials``
-  lists those of a file; ``changes`` lists differences between files, with values in the ``spelling`` for people."""
+- ``untrusted_file``: the check of a file that was only found; ``unknown``: advice on unknown keys.
+  ``convertible`` recognises the files that ``trigate import`` converts.
+- ``names`` finds an entry by a model's name, by the rules of ``patterns``; ``credentials`` lists those of a file."""

@@ -1,7 +1,7 @@
 """Checks of the rates and budgets of clients, groups and entries, of Plano's header limits, and of models without a
 price under budgets of money."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Final
@@ -17,7 +17,6 @@ from gateway.config.allowances import (
     Rate,
     RateLimits,
     RatesOrHeaderLimits,
-    Rolling,
     RootLimit,
     SpendingBudget,
 )
@@ -96,15 +95,6 @@ def check_queue(queue: QueueSettings, name: str, limits: RateLimits, findings: F
 
 # Budgets
 
-_DAY: Final = 86400.0
-_NAMED: Final = 3
-_LENGTHS: Final[Mapping[str, float]] = {"hour": _DAY / 24, "day": _DAY, "week": 7 * _DAY, "month": 31 * _DAY}
-
-
-_KEEPING: Final = ("sqlite", "postgres")
-_KEEP: Final = "set `state_storage` to sqlite or postgres, or `counters` to redis or postgres"
-_KEEP_MORE: Final = "raise `state_storage.ledger.keep`"
-
 
 def build_budgets(given: Sequence[SpendingBudget], path: Path, findings: Findings) -> tuple[SpendingBudget, ...]:
     """Return the budgets at ``path``; two for the same period are an error, because they would share a counter."""
@@ -138,49 +128,6 @@ def check_opening_spend(config: Config, findings: Findings) -> None:
             findings.note(f"opening_spend[{i}] ended at {item.until.isoformat()}: you may remove it")
 
 
-def doubtful_budgets(config: Config) -> Iterator[str]:
-    """Yield a warning about budgets of a day or longer that a restart resets."""
-    if config.counters.type != "memory":
-        return
-    storage = config.state_storage
-    long = [
-        f"{budget.text} of {holder}"
-        for holder, budget in _budgets_with_holders(config)
-        if _is_reset_by_restart(budget, config.kept_spending)
-    ]
-    if long:
-        more = f" and {len(long) - _NAMED} more" if len(long) > _NAMED else ""
-        yield (
-            f"budgets: {', '.join(long[:_NAMED])}{more}: if the process ends before the period does, earlier "
-            f"spending is forgotten: {_KEEP if storage is None or storage.type not in _KEEPING else _KEEP_MORE}"
-        )
-
-
-def _is_reset_by_restart(budget: SpendingBudget, kept: float) -> bool:
-    """Return whether a restart resets the budget if the ledger is kept for ``kept`` seconds.
-
-    Budgets by the hour or run are too short for a warning."""
-    if budget.period == "run":
-        return False
-    seconds = budget.period.seconds if isinstance(budget.period, Rolling) else _LENGTHS[budget.period]
-    return seconds >= _DAY and seconds > kept
-
-
-def _budgets_with_holders(config: Config) -> Iterator[tuple[str, SpendingBudget]]:
-    """Yield each budget with the name of its holder, a group's once."""
-    yield from (("everybody", budget) for budget in config.budgets)
-    clients = (*config.client_keys, *config.rule_clients)
-    groups = {key.group.name: key.group for key in clients if key.group is not None}
-    holders: tuple[ClientKey | ClientGroup | ModelEntry, ...] = (
-        *clients,
-        *groups.values(),
-        *config.entries,
-    )
-    for holder in holders:
-        for budget in holder.budgets:
-            yield holder.name, budget
-
-
 # Models without a price under budgets of money
 
 
@@ -208,29 +155,12 @@ def unpriced_models(config: Config) -> Iterator[Unpriced]:
     """Yield models whose costs cannot be counted, so that no budget would stop them (BerriAI/litellm#10598).
 
     The models of a wildcard are unknown, except those that the file names."""
-    if config.unpriced == "refuse" and _has_money_budget(config):
-        yield from _find_unpriced(config)
+    if config.unpriced == "refuse":
+        yield from uncountable_models(config)
 
 
-_LISTED: Final = 5
-"""Models listed in the warning."""
-
-
-def uncounted_warnings(config: Config) -> Iterator[str]:
-    """Yield a warning if the file allows models without a price and has budgets of money."""
-    if config.unpriced != "allow" or not _has_money_budget(config):
-        return
-    models = list(dict.fromkeys(f"{one.entry.provider.id}/{one.model}" for one in _find_unpriced(config)))
-    names = [*models[:_LISTED], *([f"{len(models) - _LISTED} more"] if len(models) > _LISTED else [])]
-    names += [f"any model of {entry.name} without a price" for entry in config.entries if entry.wildcard]
-    if names:
-        yield (
-            f"unpriced: budgets in dollars count {', '.join(names)} as free, so they never limit these models: set "
-            "`price: {input: DOLLARS, output: DOLLARS}` per million tokens in each entry, or `price: free`"
-        )
-
-
-def _has_money_budget(config: Config) -> bool:
+def has_money_budget(config: Config) -> bool:
+    """Return whether the configuration has a budget in dollars."""
     clients = (*config.client_keys, *config.rule_clients)
     groups = [key.group for key in clients if key.group is not None]
     holders: list[Config | ModelEntry | ClientKey | ClientGroup] = [
@@ -239,7 +169,10 @@ def _has_money_budget(config: Config) -> bool:
     return any(map(_dollar_budgets, holders))
 
 
-def _find_unpriced(config: Config) -> Iterator[Unpriced]:
+def uncountable_models(config: Config) -> Iterator[Unpriced]:
+    """Yield the models without a price under budgets of money, whether or not the file allows them."""
+    if not has_money_budget(config):
+        return
     seen: set[tuple[str, str]] = set()
     for holder, budget, found in _unpriced_under_budgets(config):
         key = (found.entry.name, found.model)

@@ -20,15 +20,12 @@ from configfile.secret_files import SecretFiles, UnreadFiles
 from configfile.stored_secrets import StoredSecret
 from configfile.variables import Variables
 from configfile.wording import Wrong, describe
-from gateway.config import weak_secrets
 from gateway.config.allowance_checks import (
     PRICE_ADVICE,
     build_budgets,
     build_header_limits,
     build_ratelimits,
     check_opening_spend,
-    doubtful_budgets,
-    uncounted_warnings,
     unpriced_models,
 )
 from gateway.config.allowances import RateLimits
@@ -36,16 +33,15 @@ from gateway.config.attempts import CircuitSettings, build_retries, changed_circ
 from gateway.config.building import Building, BuildKeys
 from gateway.config.client_access import access_names, warn_of_empty_groups
 from gateway.config.client_keys import build_client_keys
-from gateway.config.doubtful_routes import doubtful
+from gateway.config.convertible import refuse_convertible
 from gateway.config.entries import Entries, EntryDefaults, build_entries
-from gateway.config.file_search import refuse_convertible
 from gateway.config.findings import Findings
 from gateway.config.limits import Limits
 from gateway.config.listening import ActiveListeners, Listener, build_listeners
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import build_providers, check_used
 from gateway.config.routes import build_aliases
-from gateway.config.settings import Config, KeyDigest, Trust
+from gateway.config.settings import Config, Trust
 from gateway.config.state_storage import build_state_storage, check_counters
 from gateway.config.untrusted_file import check_untrusted
 from gateway.features.known import features, features_of, other_feature
@@ -116,8 +112,7 @@ def examine(
     written = document.parse(document.read_bytes(path) if data is None else data, str(path))
     files = UnreadFiles() if env is None else files or SecretFiles()
     found = _examine(written, env, files, path if trust == "found" else None, within)
-    warnings = (*found.config.warnings, *weak_secrets.readable(written.content, path, found.config))
-    return attrs.evolve(found, config=attrs.evolve(found.config, path=path, trust=trust, warnings=warnings))
+    return attrs.evolve(found, config=attrs.evolve(found.config, path=path, trust=trust))
 
 
 def from_mapping(content: Mapping[str, Any]) -> Config:
@@ -178,8 +173,6 @@ def _examine(
     if findings.mistakes or written.mistakes:
         mistakes = [*written.mistakes, *_without_reported(findings.mistakes, expanded)]
         return Examined(config, in_order(mistakes), expanded, findings)
-    doubts = (*doubtful(config), *doubtful_budgets(config), *uncounted_warnings(config), *weak_secrets.weak(config))
-    config = attrs.evolve(config, warnings=(*config.warnings, *doubts))
     # Most files have few variables, and a walk through the whole configuration takes a sixth of the time to read it.
     return Examined(without_marks(config) if variables.has_values else config, (), expanded, findings)
 
@@ -293,9 +286,6 @@ def _build_config(
         header_limits=build_header_limits(config.written_ratelimits, config.model_aliases, entries.names, findings),
         budgets=build_budgets(config.budgets, (), findings),
     )
-    for name, digest in (("ui_key", config.ui_key), ("metrics_key", config.metrics_key)):
-        if isinstance(digest, KeyDigest) and digest.is_short:
-            findings.warn(weak_secrets.guessable_text(name))
     check_counters(config.counters, findings)
     made = _build_features(made, Building(findings, entries, names, stored))
     warn_of_empty_groups(made, findings)

@@ -421,8 +421,3 @@ class Config:
         of_entries = (one for one in self.entries if one.default and one.type_of(one.model) == "chat")
         named: Iterator[Route | ModelEntry] = chain((one for one in self.routes.values() if one.default), of_entries)
         return next((one.name for one in named), None)
-
-    @property
-    def remarks(self) -> tuple[tuple[Remark, str], ...]:
-        """Warnings and notes."""
-        return (*(("warning", text) for text in self.warnings), *(("note", text) for text in self.notes))

@@ -5,6 +5,7 @@ import re
 from gateway.config.attempts import Hedge, Retries
 from gateway.config.loading import load
 from gateway.config.settings import Config
+from gateway.config_reports.warnings import warnings_of
 from tests.support.each_row import each_row
 from tests.support.features import has_feature, needs_feature
 from tests.support.repository import ROOT
@@ -30,7 +31,7 @@ def order(config: Config, name: str) -> list[list[str]]:
 def test_all_of_an_example_has_an_effect(path):
     config = example(path.stem)
     assert config.ineffective == ()
-    others = [text for text in config.warnings if "earlier spending is forgotten" not in text]
+    others = [text for text in warnings_of(config) if "earlier spending is forgotten" not in text]
     assert all(": longer prompts skip " in text for text in others), others
 
 

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from gateway.config.loading import load
+from gateway.config_reports.warnings import warnings_of
 from tests.support.doc_blocks import blocks_in
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import ROOT, free_port
@@ -19,7 +20,7 @@ def test_a_block_is_a_configuration_without_a_mistake_or_a_doubt(block, tmp_path
     path.write_text(block)
     config = load(path, KEYS)
     assert config.routes
-    assert not config.warnings
+    assert not warnings_of(config)
     assert not config.ineffective
 
 

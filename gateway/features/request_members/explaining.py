@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from gateway.config.settings import Config
-from gateway.config.spelling import spelled_value
+from gateway.config_reports.spelling import spelled_value
 from gateway.features.request_members.edits import ConfiguredMembers
 from gateway.features.request_members.settings import RequestMembers, request_of
 from gateway.routing.plan import Plan

@@ -22,6 +22,7 @@ from gateway.commands.init import (
 )
 from gateway.commands.plans import plans_here
 from gateway.config.loading import load
+from gateway.config_reports.warnings import warnings_of
 from gateway.routing.router import Router
 from providers.catalog.providers import CATALOG
 from tests.support.command_line import COMMAND, environment, invoke, script
@@ -53,7 +54,7 @@ def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row, keyed)
     start = start_of(row)
     text = configuration([row], row if start else None, keyed=keyed)
     config = loaded(tmp_path, text, {**KEYED, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
-    assert not config.warnings
+    assert not warnings_of(config)
     assert not config.notes
     assert bool(config.client_keys) == keyed
     if start:
@@ -75,7 +76,7 @@ def test_the_comments_are_good_settings_too(tmp_path):
     config = loaded(tmp_path, head + bare, {**KEYED, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
     assert [key.name for key in config.client_keys] == ["me"]
     assert [budget.text for budget in config.budgets] == ["5 usd/day"]
-    assert not config.warnings
+    assert not warnings_of(config)
 
 
 @needs_feature("kept_ledger")
@@ -85,7 +86,7 @@ def test_models_of_this_machine_go_with_a_budget_of_money(tmp_path, here):
     text = configuration([], None, here=here).replace("# budgets:", "budgets:")
     config = loaded(tmp_path, text, {})
     assert [budget.text for budget in config.budgets] == ["5 usd/day"]
-    assert not config.warnings
+    assert not warnings_of(config)
 
 
 @needs_feature("kept_ledger")

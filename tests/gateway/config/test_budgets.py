@@ -9,8 +9,9 @@ from configfile.document import ConfigError
 from configfile.wording import Wrong
 from gateway.config.allowances import Rolling, SpendingBudget
 from gateway.config.amounts import dollars, read_amount, spelled_amount
-from gateway.config.changes import changes
 from gateway.config.loading import Config, from_mapping
+from gateway.config_reports.changes import changes
+from gateway.config_reports.warnings import warnings_of
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 
@@ -104,7 +105,7 @@ def test_unset_budget_settings_have_defaults():
 
 
 def forgotten(made: Config) -> list[str]:
-    return [text for text in made.warnings if "earlier spending is forgotten" in text]
+    return [text for text in warnings_of(made) if "earlier spending is forgotten" in text]
 
 
 def test_a_budget_that_outlives_its_counter_is_warned_of():

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.config.model_entry import ModelEntry
+from gateway.config_reports.changes import changes
 from providers.catalog.provider import endpoint_url
 from providers.endpoints.endpoint import STANDARD_PLACES, EndpointName
 from tests.support.command_line import invoke

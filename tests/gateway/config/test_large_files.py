@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from gateway.config.allowance_checks import uncounted_warnings
 from gateway.config.loading import from_mapping
+from gateway.config_reports.doubtful_budgets import uncounted_models
 from tests.support.growth import assert_steps_grow_linearly
 from tests.support.large_files import large_file
 
@@ -12,7 +12,7 @@ def read(number: int) -> Callable[[], None]:
     content = large_file(number)
 
     def work() -> None:
-        assert any("m1" in warning for warning in uncounted_warnings(from_mapping(content)))
+        assert any("m1" in warning for warning in uncounted_models(from_mapping(content)))
 
     return work
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.config.changes import changes
 from gateway.config.listening import TlsSettings
 from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.config_reports.changes import changes
 from tests.support.each_row import each_row
 
 TLS = {"certificate": "a.pem", "key": "a.key"}

@@ -14,12 +14,12 @@ from configfile.keys import keys_of
 from gateway.commands.schema import schema
 from gateway.config.attempts import Retries
 from gateway.config.clients import AcceptedKey, ClientKey
-from gateway.config.file_search import find_config_file
 from gateway.config.loading import ConfigError, Limits, Listener, Timeouts, from_mapping, load
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
 from gateway.config.unknown import ADVICE, advice
+from gateway.file_search import find_config_file
 from gateway.routing.router import Router
 from streams.events import APIS
 from tests.support.each_row import each_row

@@ -5,9 +5,9 @@ import pytest
 from configfile.document import ConfigError, Document, read
 from configfile.secret_files import UnreadFiles
 from gateway.config.allowances import NO_QUEUE, QueueSettings, Rate, RateLimits, RootLimit
-from gateway.config.changes import changes
 from gateway.config.loading import configure, from_mapping
 from gateway.config.settings import Config
+from gateway.config_reports.changes import changes
 from tests.support.each_row import each_row
 
 

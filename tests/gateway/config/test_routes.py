@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from gateway.config.aliases import Route, RouteTarget
 from gateway.config.attempts import CircuitSettings, Hedge, Retries
-from gateway.config.changes import changes
 from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.config.names import Names
 from gateway.config.settings import Config
+from gateway.config_reports.changes import changes
+from gateway.config_reports.warnings import warnings_of
 from gateway.routing.router import Router
 from streams.events import UNAVAILABLE
 from tests.support.each_row import each_row
@@ -413,7 +414,7 @@ SILENT = "route r: `first_content` (10m) is not shorter than `deadline` (5m), so
 def test_unlikely_route_settings_are_warnings(tmp_path, route, warnings):
     path = tmp_path / "trigate.yaml"
     path.write_text(f"{WINDOWS}model_aliases:\n  r: {route}\n")
-    found = [text for text in load(path, None).warnings if text.startswith("route ")]
+    found = [text for text in warnings_of(load(path, None)) if text.startswith("route ")]
     assert len(found) == len(warnings), found
     assert all(text.startswith(start) for text, start in zip(found, warnings, strict=True)), found
 

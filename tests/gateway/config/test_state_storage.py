@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from gateway.config.changes import changes, without_restart_settings
 from gateway.config.credentials import secrets_in
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.config.state_storage import CounterSettings
+from gateway.config_reports.changes import changes, without_restart_settings
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
 from tests.support.each_row import each_row

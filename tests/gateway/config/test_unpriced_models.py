@@ -10,6 +10,7 @@ from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config.model_entry import entry_price
+from gateway.config_reports.doubtful_budgets import uncounted_models
 from providers.catalog.prices import FREE, Cost, cost_of
 from streams.events import Usage
 from tests.support.each_row import each_row
@@ -178,12 +179,12 @@ def test_budgets_of_tokens_and_no_budgets_need_no_prices():
 def test_money_that_a_budget_does_not_count_is_a_warning():
     """A budget of 50 dollars that never moves (BerriAI/litellm#10598)."""
     keys = [{"name": "alice", "key": "k" * 40, "budgets": ["20 usd/day"]}]
-    (warning,) = (one for one in config(*ENTRIES, unpriced="allow", client_keys=keys).warnings if "unpriced" in one)
+    (warning,) = uncounted_models(config(*ENTRIES, unpriced="allow", client_keys=keys))
     assert warning.startswith(
         "unpriced: budgets in dollars count vllm/qwen, own/thing, any model of groq/* without a price "
         "as free, so they never limit these models: set `price:"
     )
     for more in ({}, {"client_keys": [{**keys[0], "budgets": ["9 tokens/day"]}]}):
-        assert not [one for one in config(*ENTRIES, unpriced="allow", **more).warnings if "unpriced" in one]
+        assert not [*uncounted_models(config(*ENTRIES, unpriced="allow", **more))]
     priced = (entry("openai/gpt-5"), entry("vllm/qwen", price="free"))
-    assert not [one for one in config(*priced, unpriced="allow", client_keys=keys).warnings if "unpriced" in one]
+    assert not [*uncounted_models(config(*priced, unpriced="allow", client_keys=keys))]

@@ -6,8 +6,9 @@ import pytest
 
 from configfile.document import ConfigError
 from gateway.allowances.allowances import Allowances
-from gateway.config.changes import changes, key_changes
 from gateway.config.loading import from_mapping
+from gateway.config_reports.changes import changes, key_changes
+from gateway.config_reports.warnings import warnings_of
 from gateway.counters.counter import Claim, Debit
 from gateway.endpoints.health import limit_fields, visible_limits
 from gateway.logs.masking import MASKED, Mask
@@ -88,7 +89,7 @@ def test_the_key_is_kept_as_its_digest_and_masked():
 
 
 def warned(**more: Any) -> list[str]:
-    return [text for text in from_mapping(content(**more)).warnings if "metrics_key" in text]
+    return [text for text in warnings_of(from_mapping(content(**more))) if "metrics_key" in text]
 
 
 def test_check_warns_where_client_keys_read_what_all_others_spend():

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from gateway.access.authentication import Authenticator
-from gateway.config.changes import changes
 from gateway.config.loading import Config, ConfigError, from_mapping
+from gateway.config_reports.changes import changes
 from gateway.features.admin.stored_clients import new_client, read_item, stored_clients
 from streams.errors import GatewayError
 from tests.support.each_row import each_row

@@ -4,10 +4,10 @@ from typing import Any, get_args
 
 import pytest
 
-from gateway.config.changes import changes
 from gateway.config.credentials import secrets_in
 from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.config.settings import Config
+from gateway.config_reports.changes import changes
 from gateway.features.steps.settings import (
     StepAction,
     StepMoment,

@@ -8,31 +8,36 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from configfile import document
+from configfile.document import ConfigError
 from configfile.expanded import Unresolved
 from gateway.config.credentials import secrets_in
 from gateway.config.model_entry import ModelEntry
-from gateway.config.settings import ENOUGH, Config
+from gateway.config.settings import ENOUGH, Config, KeyDigest
 from gateway.http.redaction import SHORTEST
 
 _AT_HOME: Final = (".localhost", ".internal", ".local", ".svc")
 
 
 def weak(config: Config) -> Iterator[str]:
-    """Yield warnings about guessable client keys, readable provider keys, and client keys that reveal other clients'
-    data."""
+    """Yield warnings about guessable keys, readable provider keys, and client keys that reveal other clients' data."""
+    for name, digest in (("ui_key", config.ui_key), ("metrics_key", config.metrics_key)):
+        if isinstance(digest, KeyDigest) and digest.is_short:
+            yield _guessable_text(name)
     for client in config.client_keys:
         for key in client.keys:
-            yield from short(f"client_keys: the key of {client.name}", key.key)
+            yield from _short(f"client_keys: the key of {client.name}", key.key)
     for entry in config.all_entries:
         if (host := _plain_http_host(entry)) is not None:
             yield (
                 f"{entry.name}: its key goes to {host} unencrypted, so others on the network can read it: use "
                 "https in base_url"
             )
-    yield from exposed_metrics(config)
+    yield from _exposed_metrics(config)
+    yield from _readable_file(config)
 
 
-def exposed_metrics(config: Config) -> Iterator[str]:
+def _exposed_metrics(config: Config) -> Iterator[str]:
     """Yield a warning if client keys can read the activity and costs of all clients."""
     if config.metrics_key is not None or config.ui_key is not None:
         return
@@ -44,13 +49,13 @@ def exposed_metrics(config: Config) -> Iterator[str]:
         )
 
 
-def short(what: str, key: str | None) -> Iterator[str]:
+def _short(what: str, key: str | None) -> Iterator[str]:
     """Yield a warning about a guessable client ``key``; keys stored only as digests cannot be judged."""
     if key and len(key) < ENOUGH and not isinstance(key, Unresolved):
-        yield guessable_text(what)
+        yield _guessable_text(what)
 
 
-def guessable_text(what: str) -> str:
+def _guessable_text(what: str) -> str:
     """Return the text of the warning about a guessable key."""
     return (
         f"{what} has fewer than {ENOUGH} characters, so it can be guessed: create a random one with `openssl rand "
@@ -74,9 +79,16 @@ def _plain_http_host(entry: ModelEntry) -> str | None:
         return host if "." in host and not host.endswith(_AT_HOME) and ".svc." not in host else None
 
 
-def readable(content: Any, path: Path, config: Config) -> Iterator[str]:
-    """Yield a warning if the file in ``path`` contains secrets of ``config`` and other users may read it."""
-    if _others_may_read(path) and _has_one_of(frozenset(secrets_in(config)), content):
+def _readable_file(config: Config) -> Iterator[str]:
+    """Yield a warning if the file of ``config`` contains its secrets and other users may read it."""
+    path = config.path
+    if path is None or not _others_may_read(path):
+        return
+    try:
+        content = document.read_file(path).content
+    except ConfigError:  # it has changed meanwhile
+        return
+    if _has_one_of(frozenset(secrets_in(config)), content):
         yield (
             f"every user of this machine can read {path}, which has keys: run `chmod o-r {path}`, or use variables "
             "(`access_key: $NAME`)"
@@ -109,8 +121,10 @@ def _others_may_read(path: Path) -> bool:
     """Return whether the modes of the file and its parent directories let everyone read it."""
     try:
         whole = path.resolve()
-        return bool(whole.stat().st_mode & stat.S_IROTH) and all(
-            folder.stat().st_mode & stat.S_IXOTH for folder in whole.parents
+        return (
+            whole.is_file()
+            and bool(whole.stat().st_mode & stat.S_IROTH)
+            and all(folder.stat().st_mode & stat.S_IXOTH for folder in whole.parents)
         )
     except OSError:
         return False

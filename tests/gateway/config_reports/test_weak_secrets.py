@@ -4,6 +4,7 @@ from typing import Any
 
 from gateway.config.loading import from_mapping, load
 from gateway.config.settings import ENOUGH
+from gateway.config_reports.warnings import warnings_of
 from tests.support.each_row import each_row
 
 ENTRY = {"model": "openai/gpt-4o", "access_key": "key-of-the-account"}
@@ -11,7 +12,8 @@ GOOD = "0123456789abcdef"
 
 
 def warnings(entry: dict[str, Any] | None = None, **root: Any) -> list[str]:
-    return list(from_mapping({"version": "v0.3.0", "model_providers": [{**ENTRY, **(entry or {})}], **root}).warnings)
+    content = {"version": "v0.3.0", "model_providers": [{**ENTRY, **(entry or {})}], **root}
+    return list(warnings_of(from_mapping(content)))
 
 
 def test_a_short_key_is_reported_and_not_shown():
@@ -57,7 +59,7 @@ def test_a_file_with_keys_that_everybody_may_read_is_reported(tmp_path, text, mo
     path.chmod(mode)
 
     def told() -> bool:
-        found = load(path, {"ACCOUNT": "key-of-the-account"}).warnings
+        found = warnings_of(load(path, {"ACCOUNT": "key-of-the-account"}))
         return any("every user of this machine" in text for text in found)
 
     assert not told()  # nobody gets into the folder

@@ -6,8 +6,8 @@ from typing import Any
 import attrs
 import pytest
 
-from gateway.config.changes import changes, without_restart_settings
 from gateway.config.loading import Config, from_mapping
+from gateway.config_reports.changes import changes, without_restart_settings
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature, rows_of

@@ -13,7 +13,7 @@ from gateway.config.allowances import Rate
 from gateway.config.clients import ClientKey
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
-from gateway.config.spelling import spelled_value
+from gateway.config_reports.spelling import spelled_value
 from providers.catalog.prices import Price
 
 _COMPUTED: Final[Mapping[str, Key]] = {
