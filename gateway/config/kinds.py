@@ -3,7 +3,7 @@
 import base64
 import ipaddress
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
@@ -187,7 +187,7 @@ def read_zone(value: Any) -> str:
         if not known:
             raise Wrong(describe(value), "this machine has no time zone data: install the package tzdata") from None
         expected = "expected the name of a time zone, such as Europe/Berlin"
-        raise Wrong(describe(value), expected, next(_similar_zones(value, known), None)) from None
+        raise Wrong(describe(value), expected, nearest(value, sorted(known))) from None
     return value
 
 
@@ -198,15 +198,6 @@ def zone_of(name: str) -> tzinfo:
     from zoneinfo import ZoneInfo
 
     return ZoneInfo(name)
-
-
-def _similar_zones(word: str, known: set[str]) -> Iterator[str]:
-    """Yield names that ``word`` probably means: other case, a city alone, or misspelled."""
-    plain = word.strip().lower().replace(" ", "_")
-    cities = [name for name in sorted(known) if name.lower() == plain or name.lower().rpartition("/")[2] == plain]
-    yield from sorted(cities, key=lambda name: name.lower() != plain)
-    if (found := nearest(word, sorted(known))) is not None:
-        yield found
 
 
 ZoneName: TypeAlias = Annotated[

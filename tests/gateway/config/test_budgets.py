@@ -88,8 +88,8 @@ def test_two_budgets_for_one_period_are_a_mistake():
 
 @each_row(
     ("zone", "near"),
-    [("Europe/Berlni", "Europe/Berlin"), ("berlin", "Europe/Berlin"), ("europe/berlin", "Europe/Berlin"),
-     ("new york", "America/New_York"), ("../etc/passwd", None), ("Europe", None), ("+01:00", None)],
+    [("Europe/Berlni", "Europe/Berlin"), ("europe/berlin", "Europe/Berlin"), ("../etc/passwd", None),
+     ("Europe", None), ("+01:00", None)],
 )  # fmt: skip
 def test_an_unknown_time_zone_is_a_mistake_with_a_suggestion(zone, near):
     (mistake,) = mistakes(timezone=zone)

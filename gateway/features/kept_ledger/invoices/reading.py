@@ -26,13 +26,6 @@ _EXPECTED: Final = (
     "expected a page of OpenAI's costs or usage, of Anthropic's cost_report or usage_report, OpenRouter's activity, "
     "FOCUS in CSV, or CSV with the columns day, model and usd"
 )
-_OTHERS: Final[Sequence[tuple[bytes, str]]] = (
-    (b"PAR1", "Parquet; export CSV instead"),
-    (b"PK\x03\x04", "a ZIP archive or a spreadsheet; unpack it, or save it as CSV"),
-    (b"%PDF", "a PDF; download the data as CSV or JSON"),
-    (b"\x1f\x8b", "compressed; unpack it with gunzip"),
-    (b"\xff\xfe", "UTF-16; save it as UTF-8"),
-)
 RowReader: TypeAlias = Callable[[InvoiceRow], InvoiceLine | None]
 
 
@@ -87,9 +80,6 @@ def read_files(paths: Sequence[Path], found: ReadFiles) -> Generator[InvoiceLine
 def _read_file(file: BinaryIO, path: Path, pages: list[tuple[Path, Page]], found: ReadFiles) -> Iterator[InvoiceLine]:
     start = file.read(512)
     file.seek(0)
-    for magic, words in _OTHERS:
-        if start.startswith(magic):
-            raise UnreadableInvoice(f"{path}: this is {words}")
     if start.removeprefix(BOM_UTF8).lstrip()[:1] in (b"{", b"["):
         values = _read_json(file, path)
         for number, value in enumerate(values):
