@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import attrs
-
 from configfile.document import ConfigError
+from configfile.keys import keys_of
 from configfile.wording import spell_time
 from gateway.config.clients import AcceptedKey, ClientKey
 from gateway.config.settings import Config
@@ -60,7 +59,7 @@ def expiry_text(end: datetime | None) -> str | None:
 
 def limit_texts(limits: Any) -> dict[str, Any]:
     """Return the configured rates or limits of a client, as the file writes them."""
-    given = ((name, getattr(limits, name)) for name in attrs.fields_dict(type(limits)))
+    given = ((name, field.value_in(limits)) for name, field in keys_of(type(limits)).items())
     return {name: getattr(value, "text", value) for name, value in given if value is not None and value is not False}
 
 

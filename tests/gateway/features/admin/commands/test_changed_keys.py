@@ -15,6 +15,7 @@ from gateway.features.admin.storage import key_store_of
 from gateway.open_store import open_keeping_database
 from tests.support.cases import case
 from tests.support.command_line import Finished
+from tests.support.features import needs_feature
 from tests.support.finished_commands import good, reason_of
 from tests.support.quick_yaml import dump_yaml
 
@@ -85,6 +86,12 @@ def test_every_setting_can_be_set_and_removed(keys):
         with case(name):
             good(keys("set", "ci", "--without", name))
     assert row(keys, "ci") == nothing
+
+
+@needs_feature("live_view")
+def test_a_limit_of_a_feature_is_shown_beside_the_others(keys):
+    good(keys("add", "ci", "--limit", "in_flight=3", "--limit", "viewers=2"))
+    assert row(keys, "ci")["limits"] == {"in_flight": 3, "viewers": 2}
 
 
 INVALID = [
