@@ -11,8 +11,7 @@
   ``text_pieces`` edits them, ``attachments`` reads files. ``joined_texts`` are those of adjacent parts.
   ``json_texts`` finds values in the bytes of JSON.
 - ``response_texts`` finds the strings of a response that its reader does not report, ``answer_texts`` the texts of
-  responses that are no conversation, ``relayed_bodies`` and ``relayed_stream`` release these, with
-  the base in ``transforms``.
+  responses that are no conversation, which ``relayed_bodies`` releases, with the base in ``transforms``.
 - ``endpoints`` lists those that steps check. ``advice`` judges steps before they are served, and describes their
   consequences for ``trigate check`` and ``trigate explain``.
 - ``session`` has the steps of one exchange: it calls them, and applies the configured actions, with ``verdicts``:

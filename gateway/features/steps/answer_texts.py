@@ -1,11 +1,11 @@
-"""The texts of a complete response in the bytes that the client gets: of other endpoints, and of compactions.
-
-``relayed_stream`` has those of streams."""
+"""The texts of a complete response in the bytes that the client gets: of other endpoints, and of compactions."""
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Self
 
+import attrs
 import msgspec
 
 from gateway.features.steps.json_texts import KeyMasked, NotJson, raw_bytes, raw_text, splice, without_surrogates
@@ -13,13 +13,18 @@ from gateway.features.steps.masks import PassageEdit
 from gateway.features.steps.request_texts import RequestTexts
 from gateway.features.steps.tables import TextTable, answer_table_for
 from gateway.http.offload import offload
-from streams.sse import SSE
+from streams.sse import DONE, SSE, SseEvents
 from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import NOT_JSON, any_json
 from trigate.steps import PARTS, Part, Passage
 
 _ECHOES: Final = ("logprobs", "words", "tokens")
 """Members that repeat the text in pieces: a masked response loses them."""
+
+_CONTINUED: Final = re.compile(r"delta|^choices\[\d+\]\.text$")
+"""Paths of text that the next event continues."""
+
+_CHOICE: Final = re.compile(r"^choices\[(\d+)\]")
 
 
 class AnswerTexts(RequestTexts):
@@ -64,16 +69,114 @@ class PlainAnswer:
         return await offload(len(self.body), lambda: type(self)(raw_bytes(splice(raw_text(self.body), spans))))
 
 
+@attrs.frozen(eq=False, repr=False)
+class _SentEvent:
+    """An event of a stream: its bytes with their framing, its name, and its texts. ``texts`` is ``None`` for data that
+    is no JSON, which is a text as a whole."""
+
+    raw: bytes
+    name: str
+    data: bytes
+    texts: AnswerTexts | None
+    passages: Sequence[Passage] = ()
+
+    @classmethod
+    def of(cls, endpoint: str, raw: bytes, name: str, data: bytes) -> Self:
+        raw = SSE.without_remarks(raw, name, data)
+        if data in (b"", DONE):
+            return cls(raw, name, data, None)
+        try:
+            texts = AnswerTexts.of(endpoint, data)
+        except NotJson:
+            return cls(raw, name, data, None, (Passage("other", "", data.decode("utf-8", "replace")),))
+        return cls(raw, name, data, texts, texts.passages)
+
+    def replace(self, edits: Sequence[PassageEdit]) -> bytes:
+        """Return the bytes with each span replaced. Raises ``KeyMasked`` if the data is no JSON."""
+        if self.texts is None:
+            raise KeyMasked(edits[0][3])
+        return SseEvents().event(self.name, self.texts.replace(edits))
+
+
+class StreamAnswer:
+    """The passages of a complete event stream. Strings that continue each other in several events, such as the text of
+    one choice, are one passage. Comments are no part of ``body``, because no step sees them."""
+
+    unreadable: Mapping[str, Part | None] = {}
+
+    def __init__(self, endpoint: str, body: bytes) -> None:
+        splitter = SSE.splitter(len(body) + 1)
+        raws = splitter.feed(body)
+        rest = splitter.close()
+        parsed = ((raw, SSE.parse(raw)) for raw in (*raws, SSE.complete(rest) or rest))
+        self._endpoint = endpoint
+        self._events = [_SentEvent.of(endpoint, raw, *event) for raw, event in parsed if event is not None]
+        self.body = b"".join([event.raw for event in self._events])
+        pieces: dict[str, list[tuple[int, Passage]]] = {}
+        for index, event in enumerate(self._events):
+            for number, one in enumerate(event.passages):
+                is_continued = _CONTINUED.search(one.path) is not None
+                key = _key(event.data, one.path) if is_continued else f"{index}.{number}"
+                pieces.setdefault(key, []).append((index, one))
+        self._pieces = {_joined(key, found): found for key, found in pieces.items()}
+        self.passages: Sequence[Passage] = tuple(self._pieces)
+
+    def is_latest(self, passage: Passage) -> bool:
+        return True
+
+    async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
+        return await offload(len(self.body), lambda: type(self)(self._endpoint, self._replace(edits)))
+
+    def _replace(self, edits: Iterable[PassageEdit]) -> bytes:
+        by_event: dict[int, list[PassageEdit]] = {}
+        for edit in edits:
+            for index, own in self._own_edits(*edit):
+                by_event.setdefault(index, []).append(own)
+        raws = (one.replace(by_event[at]) if at in by_event else one.raw for at, one in enumerate(self._events))
+        return b"".join(raws)
+
+    def _own_edits(self, passage: Passage, start: int, end: int, text: str) -> Iterator[tuple[int, PassageEdit]]:
+        """Yield the edits of each event for one of a passage. The event in which the span begins has its text."""
+        at = 0
+        for index, piece in self._pieces[passage]:
+            first, last = start - at, min(end - at, len(piece.text))
+            if 0 <= first < len(piece.text):
+                yield index, (piece, first, last, text)
+            elif first < 0 < last:
+                yield index, (piece, 0, last, "")
+            at += len(piece.text)
+
+
+def _joined(key: str, pieces: Sequence[tuple[int, Passage]]) -> Passage:
+    """Return the passage of texts that continue each other."""
+    first = pieces[0][1]
+    return first if len(pieces) == 1 else attrs.evolve(first, path=key, text="".join([one.text for _, one in pieces]))
+
+
+def _key(data: bytes, path: str) -> str:
+    """Return ``path`` with the index that the provider gives a choice instead of its position."""
+    found = _CHOICE.match(path)
+    if found is None:
+        return path
+    try:
+        index = any_json(data)["choices"][int(found[1])].get("index", 0)
+    except (*NOT_JSON, LookupError, TypeError, AttributeError):
+        index = 0
+    return f"choices[{index}]{path[found.end() :]}"
+
+
 def is_sound(endpoint: str, content_type: str) -> bool:
     """Return whether a response is spoken text, which no step can read."""
     kind = content_type.partition(";")[0].strip().lower()
     return endpoint == "speech" and not (SSE.matches_type(kind) or "json" in kind or kind.startswith("text/"))
 
 
-def read_answer(endpoint: str, content_type: str, body: bytes) -> AnswerTexts | PlainAnswer:
+def read_answer(endpoint: str, content_type: str, body: bytes) -> AnswerTexts | PlainAnswer | StreamAnswer:
     """Return the texts of a complete response."""
     if is_sound(endpoint, content_type):
         return PlainAnswer(body, is_sound=True)
+    if SSE.matches_type(content_type):
+        return StreamAnswer(endpoint, body)
     if body.lstrip()[:1] in (b"{", b"["):
         with contextlib.suppress(NotJson):
             return AnswerTexts.of(endpoint, body)

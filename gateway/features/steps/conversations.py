@@ -24,7 +24,6 @@ from gateway.features.steps.json_texts import NotJson
 from gateway.features.steps.loaded import AppliedSteps, ClientFacts
 from gateway.features.steps.masks import PassageEdit, Placeholders
 from gateway.features.steps.relayed_bodies import RelayedBody
-from gateway.features.steps.relayed_stream import RelayedStream
 from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.session import StepSession
@@ -109,10 +108,8 @@ class AttemptSteps(ResponseSteps):
         return CheckedBody(self, opened) if opened.framing is None else CheckedStream(self, opened)
 
     def open_body(self, opened: OpenedResponse) -> Transform:
-        """Return the transform of a response: an event stream is released as its steps allow, any other response is
-        held until they have checked all of it. Steps that only report hold nothing."""
-        if opened.framing is not None:
-            return RelayedStream(self, opened)
+        """Return the transform of a response, which is held until its steps have checked all of it. Steps that only
+        report hold nothing."""
         is_readable = not is_sound(opened.api, opened.content_type)  # no step can read sound
         return RelayedBody(self, opened, holds=self.holds_responses and is_readable)
 

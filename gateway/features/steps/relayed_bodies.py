@@ -1,9 +1,9 @@
-"""Complete responses of other endpoints than conversations, as their steps release them."""
+"""Responses of other endpoints than conversations, as their steps release them."""
 
 from functools import partial
 
 from gateway.access.body_memory import UNCOUNTED
-from gateway.features.steps.answer_texts import AnswerTexts, PlainAnswer, read_answer
+from gateway.features.steps.answer_texts import AnswerTexts, PlainAnswer, StreamAnswer, read_answer
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.runner import StepFailed
 from gateway.features.steps.transforms import StepTransform
@@ -12,7 +12,7 @@ from gateway.seams.open_response import OpenedResponse
 
 
 class RelayedBody(StepTransform):
-    """A complete response: a ``Transform``. If it ``holds`` the response, its steps check all of it first.
+    """A body or an event stream: a ``Transform``. If it ``holds`` the response, its steps check all of it first.
 
     Otherwise the response passes after the verdict of the steps that run during the provider's work, and steps that
     only report see it after its end. A response longer than ``limits.answer`` passes unchecked, if no step refuses
@@ -25,7 +25,7 @@ class RelayedBody(StepTransform):
         self._session = checks.session
         self._opened = opened
         self._holds = holds
-        self._keeps = holds or not checks.holds_responses
+        self._keeps = holds or (bool(checks.steps) and not checks.holds_responses)
         self._kept: list[bytes] = []
         self._size = 0
         self._counted: float = UNCOUNTED
@@ -62,7 +62,7 @@ class RelayedBody(StepTransform):
     async def _report(self, body: bytes) -> None:
         await self._session.check_texts(self._checks.steps, await self._read(body), "response")
 
-    async def _read(self, body: bytes) -> AnswerTexts | PlainAnswer:
+    async def _read(self, body: bytes) -> AnswerTexts | PlainAnswer | StreamAnswer:
         return await offload(len(body), read_answer, self._opened.api, self._opened.content_type, body)
 
     def _pass_unchecked(self) -> bytes:

@@ -85,7 +85,7 @@ class ResponseSteps:
     @property
     def holds_responses(self) -> bool:
         """Whether a response of another endpoint waits for a step."""
-        return self.restores or self.session.awaits_verdict or any(not step.only_reports for step in self.steps)
+        return self.restores or any(not step.only_reports for step in self.steps)
 
     async def await_verdict(self) -> None:
         await self.session.await_verdict()
@@ -220,23 +220,13 @@ class ResponseSteps:
 
     def chain(self, cut: Callable[[], object], choice: int = 0) -> Chain:
         """Return the stages of a stream. ``cut`` ends it after a refusal by a step that holds nothing."""
-        keep = partial(self.keep_events, choice) if self._keeps_events else None
-        return self.chain_of(partial(self._builder, choice, choice + 1), cut, keep)
-
-    def chain_of(
-        self,
-        make_builder: Callable[[], RunBuilder],
-        cut: Callable[[], object],
-        keep: Callable[[Sequence[Event]], object] | None,
-    ) -> Chain:
-        """Return the stages of a stream whose texts ``make_builder`` finds. ``keep`` gets the events before values
-        return to the client."""
+        make_builder = partial(self._builder, choice, choice + 1)
         stages: list[HoldingStage] = [self._stage(step, make_builder(), cut) for step in self.steps]
         if self.restores:
             restoring = RestoringStage(self.session.placeholders, make_builder())
-            restoring.keep = keep
+            restoring.keep = partial(self.keep_events, choice) if self._keeps_events else None
             stages.append(restoring)
-        if keep is not None or self._plain_kinds is None:
+        if self._keeps_events or self._plain_kinds is None:
             return Chain(stages)
         return Chain(stages, plain_scan(self._plain_kinds, restores=self.restores))
 

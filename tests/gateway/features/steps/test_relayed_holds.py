@@ -1,4 +1,4 @@
-"""Responses of endpoints besides conversations: event streams flow as far as the ``hold`` of their steps allows."""
+"""Responses of endpoints besides conversations, which wait until their steps have checked all of them."""
 
 import contextlib
 import json
@@ -147,114 +147,6 @@ async def test_every_split_of_a_stream_gives_the_same_masked_text(endpoint, hold
     (text,) = texts
     assert text.startswith(masked)
     assert text.endswith("] today, and the last words are fine again")
-
-
-async def let_provider_send(provider: EndpointProvider, count: int, done: trio.Event) -> None:
-    """Let the provider send its next ``count`` pieces, one at a time, and set ``done``."""
-    await provider.begun.wait()
-    for _ in range(count):
-        await trio.testing.wait_all_tasks_blocked(0.02)
-        provider.go.set()
-        provider.go = trio.Event()
-    await trio.testing.wait_all_tasks_blocked(0.02)
-    done.set()
-
-
-class Reading:
-    """The pieces of a stream that have arrived."""
-
-    def __init__(self, response: httpx2.Response) -> None:
-        self.received = b""
-        self._pieces = response.aiter_bytes()
-
-    async def read_rest(self) -> bytes:
-        with trio.fail_after(10):
-            async for piece in self._pieces:
-                self.received += piece
-        return self.received
-
-    async def until(self, count: int) -> None:
-        """Read until ``count`` characters of text have arrived."""
-        with trio.fail_after(10):
-            while len("".join(texts_in(self.received))) < count:
-                self.received += await anext(self._pieces)
-
-
-@needs_feature("other_endpoints")
-@each_row("endpoint", ENDPOINTS, every=3)
-@each_row(("hold", "behind"), [("window", 30), ("tail", 15)])
-async def test_text_flows_while_the_provider_still_works(endpoint, hold, behind):
-    path, write, ends = ENDPOINTS[endpoint]
-    words = [f"{word} " for word in TEXT.split()]
-    async with gateway_with(events(*map(write, words), *ends), HOLDS[hold]) as (served, provider):
-        provider.go = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(let_provider_send, provider, 8, begun := trio.Event())
-            async with streaming(served, path) as response:
-                await begun.wait()
-                reading, sent = Reading(response), len("".join(words[:8]))
-                await reading.until(sent - behind)
-                for word in words[8:]:
-                    await let_provider_send(provider, 1, trio.Event())
-                    sent += len(word)
-                    await reading.until(sent - behind)
-                provider.go.set()
-                assert b"alcon" not in await reading.read_rest()
-
-
-@needs_feature("other_endpoints")
-async def test_a_step_that_holds_nothing_cuts_the_stream():
-    answer = events(completion("it is "), completion("falcon-77 "), *[completion("more ") for _ in range(400)], DONE)
-    async with gateway_with(answer, code(action="refuse", hold="nothing")) as (served, provider):
-        provider.go = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(let_provider_send, provider, 1, begun := trio.Event())
-            async with streaming(served) as response:
-                await begun.wait()
-                reading = Reading(response)
-                await reading.until(6)
-                provider.go.set()
-                body = await reading.read_rest()
-        assert response.status_code == 200
-        assert body.count(b"content_filter") == 1
-        assert b"[DONE]" not in body
-
-
-@needs_feature("other_endpoints")
-async def test_the_end_of_a_refused_answer_does_not_pass_a_step_that_holds_nothing():
-    """Some servers state the end in the event of the last word."""
-    last = completion("falcon-77").replace(b'"finish_reason": null', b'"finish_reason": "stop"')
-    answer = events(completion("it is "), last, DONE)
-    async with gateway_with(answer, code(action="refuse", hold="nothing")) as (served, _):
-        status, body = await read_all(served)
-    assert (status, body.count(b"content_filter")) == (200, 1)
-    assert b'"stop"' not in body
-    good = last.replace(b"falcon-77", b"!")
-    async with gateway_with(events(completion("fine"), good, DONE), code(hold="nothing")) as (served, _):
-        assert await read_all(served) == (200, completion("fine") + good + DONE)
-
-
-@needs_feature("other_endpoints")
-@pytest.mark.sample(2)
-@pytest.mark.parametrize("hold", ["window", "tail"])
-async def test_a_refusal_after_the_first_text_is_the_last_event(hold):
-    texts = ("a first text ", "that is fine. ", "and it goes on ", "it is falcon-77 and ", "b")
-    answer = events(*map(completion, texts), DONE)
-    async with gateway_with(answer, {**HOLDS[hold], "action": "refuse"}) as (served, provider):
-        provider.go = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(let_provider_send, provider, 3, begun := trio.Event())
-            async with streaming(served) as response:
-                await begun.wait()
-                reading = Reading(response)
-                await reading.until(13)
-                await let_provider_send(provider, 1, trio.Event())
-                body = await reading.read_rest()
-        with trio.fail_after(5):
-            await provider.left_now.wait()
-    assert b"alcon" not in body
-    assert body.count(b"content_filter") == 1
-    assert b"[DONE]" not in body
 
 
 @needs_feature("other_endpoints")
@@ -414,17 +306,18 @@ async def test_a_held_stream_is_kept_alive_and_a_late_refusal_is_its_last_event(
 
 
 @needs_feature("other_endpoints")
-async def test_a_providers_comment_passes_while_a_stream_is_held():
-    text = completion(" today")
-    async with gateway_with(events(text, b": busy\n\n" * 2, DONE), code()) as (served, provider):
-        turns = trio.Semaphore(2)
+@each_row("step", [code(action="report"), {**REGEX, "at": ["request"], "action": "mask", "restore": True}])
+async def test_a_stream_that_no_step_holds_flows(step):
+    """A step that restores values has none to restore in a response to a request without masks."""
+    async with gateway_with(events(completion("fine"), DONE), step) as (served, provider):
+        turns = trio.Semaphore(1)
         provider.go = types.SimpleNamespace(wait=turns.acquire)
         async with streaming(served) as response:
             received = response.aiter_bytes()
             with trio.fail_after(5):
-                assert await anext(received) == b": ping\n\n"
+                assert await anext(received) == completion("fine")
             turns.release()
-            assert b"".join([piece async for piece in received]) == text + DONE
+            assert b"".join([piece async for piece in received]) == DONE
 
 
 @needs_feature("other_endpoints")
