@@ -118,7 +118,7 @@ class StreamAnswer:
                 is_continued = _CONTINUED.search(one.path) is not None
                 key = _key(event.data, one.path) if is_continued else f"{index}.{number}"
                 pieces.setdefault(key, []).append((index, one))
-        self._pieces = {_joined(key, found): found for key, found in pieces.items()}
+        self._pieces = {_join_pieces(key, found): found for key, found in pieces.items()}
         self.passages: Sequence[Passage] = tuple(self._pieces)
 
     def is_latest(self, passage: Passage) -> bool:
@@ -147,7 +147,7 @@ class StreamAnswer:
             at += len(piece.text)
 
 
-def _joined(key: str, pieces: Sequence[tuple[int, Passage]]) -> Passage:
+def _join_pieces(key: str, pieces: Sequence[tuple[int, Passage]]) -> Passage:
     """Return the passage of texts that continue each other."""
     first = pieces[0][1]
     return first if len(pieces) == 1 else attrs.evolve(first, path=key, text="".join([one.text for _, one in pieces]))

@@ -237,16 +237,16 @@ class TextWalk:
         part = leaf.part or context.part
         text = file.read_text() if part in self._parts else None
         if text is not None:
-            self._add(Leaf("text", part), path, context, route, "file", text.text)
-        elif file.has_stray_characters:
+            self._add(Leaf("text", part), path, context, route, "file", text)
+            return
+        if part in self._parts and part != "media" and not file.is_media:
+            self.unreadable[path] = part
+        if file.has_stray_characters:
             self._add(OTHER, path, context, route, "string", value)
-        else:
-            if part in self._parts and part != "media" and not file.is_media:
-                self.unreadable[path] = part
-            if "media" in self._parts:
-                draft = PassageDraft("media", path, context.tool, [TextPiece(route, "file", "")], context.turn)
-                draft.media_type, draft.data = file.media_type, file.data
-                self.drafts.append(draft)
+        elif "media" in self._parts:
+            draft = PassageDraft("media", path, context.tool, [TextPiece(route, "file", "")], context.turn)
+            draft.media_type, draft.data = file.media_type, file.data
+            self.drafts.append(draft)
 
     def _content(self, value: Any) -> bytes:
         """Return the bytes of a string without escapes. A file may have megabytes."""
