@@ -158,7 +158,7 @@ class StartedStream(StartedAnswer):
         opened = OpenedResponse(
             request.target.api, request.target.framing if streamed else None, self.content_type, limits.event,
             limits.answer, request.choices, partial(restore_name, names=names) if names else None, wait.cut,
-            self._note_refusal, self.pass_keep_alive, self.count_held,
+            self._note_refusal, self.count_held,
         )  # fmt: skip
         transform = checks.open_stream(opened)
         watch = self.source.watch

@@ -143,7 +143,7 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
         self._request = request
 
     def make_answer(self, source: AnswerSource) -> RelayedAnswer:
-        return RelayedAnswer(self._request, source, self.scope, self.pass_keep_alive)
+        return RelayedAnswer(self._request, source, self.scope)
 
     def first_events(self, answer: RelayedAnswer) -> tuple[Lane, bytes]:
         disclosure, redact = answer.source.target_request.disclosure, None

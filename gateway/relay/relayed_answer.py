@@ -1,6 +1,5 @@
 """The response of one attempt to a relayed request, read through its filter."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -31,10 +30,6 @@ _BODY_HEADERS: Final = frozenset(("content-length", "content-range", "accept-ran
 """Headers about a body that a transform has changed."""
 
 
-def _do_nothing() -> None:
-    return None
-
-
 class RelayedAnswer(StartedAnswer):
     """The filtered response of one attempt.
 
@@ -43,14 +38,7 @@ class RelayedAnswer(StartedAnswer):
 
     client_headers: Headers = ()
 
-    def __init__(
-        self,
-        request: RelayedRequest,
-        source: AnswerSource,
-        scope: RequestScope,
-        pass_keep_alive: Callable[[], object] = _do_nothing,
-    ) -> None:
-        """Prepare the response. ``pass_keep_alive`` is called for a keep-alive of the provider that waits."""
+    def __init__(self, request: RelayedRequest, source: AnswerSource, scope: RequestScope) -> None:
         super().__init__(source, scope)
         made = source.target_request
         self.filter = request.filter(made.target)
@@ -67,7 +55,6 @@ class RelayedAnswer(StartedAnswer):
         self._transform = None if request.transform is None else request.transform()
         self._is_opened = self._transform is not None
         self._wait = ProviderWait()
-        self._pass_keep_alive = pass_keep_alive
 
     @property
     def is_stream(self) -> bool:
@@ -147,7 +134,6 @@ class RelayedAnswer(StartedAnswer):
         self._pieces = response.chunks()
         if not self._is_opened and self._checks is not None:
             self._is_opened, self._transform = True, self._checks.open_body(self._opened_response())
-        self._pass_keep_alive = _do_nothing  # it refers to the delivery, which refers to this
 
     def _opened_response(self) -> OpenedResponse:
         context = self.source.target_request.context
@@ -155,7 +141,7 @@ class RelayedAnswer(StartedAnswer):
         limits, observers = context.service.settings.limits, context.observers
         return OpenedResponse(
             context.endpoint, SSE if SSE.matches_type(kind) else None, kind, limits.event, limits.answer,
-            cut=self._wait.cut, pass_keep_alive=self._pass_keep_alive, count_held=self.count_held,
+            cut=self._wait.cut, count_held=self.count_held,
             keep_public=observers.note_public_bytes if observers.reads_events else None,
         )  # fmt: skip
 

@@ -62,7 +62,6 @@ class OpenedResponse:
     - ``event_limit``, ``answer_limit``: the most bytes of an event, and of an answer that is held
     - ``choices``: the number of requested choices
     - ``change``: applied to each event of the provider first, such as for the client's names of tools
-    - ``pass_keep_alive``: sends the client a keep-alive, because one of the provider waits for held text
     - ``count_held``: counts held bytes for the client, and returns the size at which to call it again
     - ``keep_public``: gives observers the public view of a body, in pieces; ``None`` without such observers
     """
@@ -76,7 +75,6 @@ class OpenedResponse:
     change: Callable[[Event], Event] | None = None
     cut: Callable[[], object] = _do_nothing
     note_refusal: Callable[[], object] = _do_nothing
-    pass_keep_alive: Callable[[], object] = _do_nothing
     count_held: Callable[[int], Awaitable[int]] = _count_nothing
     keep_public: Callable[[bytes], object] | None = None
 

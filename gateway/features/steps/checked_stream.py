@@ -19,7 +19,7 @@ from gateway.features.steps.transforms import StepTransform
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import offload
 from gateway.seams.open_response import OpenedResponse
-from gateway.streaming.lane import OPENING_COMMENTS, StreamProgress, read_whole, too_large
+from gateway.streaming.lane import read_whole, too_large
 from gateway.streaming.released import frame_of, frame_of_choices, frame_of_text
 from providers.apis import CODECS
 from providers.neutral.choices import MEMBERS, OTHER_CHOICE, ChoiceReaders
@@ -52,15 +52,11 @@ class CheckedStream(StepTransform):
         self._opened = opened
         self._codec = CODECS[opened.api]
         self._api = self._codec.api
-        self._words = self._codec.wire.words
         self._framing = opened.framing or self._codec.wire.framing
         self._translates = checks.translates or opened.framing is None
         """True if it releases events for the lane."""
         self._splitter = self._framing.splitter(opened.event_limit)
         self._has_choices = opened.choices > 1
-        self._waiting = StreamProgress()  # of the keep-alives that wait for a step
-        self._opening: int | None = None
-        """The number of such keep-alives with which a stream begins if the last event is one."""
         self._readers = ChoiceReaders(self._api, partial(self._codec.reader, opened.answer_limit))
         self._chains: dict[int, Chain] = {}
         self._plain: PlainText | None = None
@@ -88,8 +84,6 @@ class CheckedStream(StepTransform):
             released = await self._release(raws)
         except RefusedByStep as refused:
             return self._stop_events(refused)
-        if self._opening is not None and raws and not released.endswith(raws[-1]):
-            self._note_keep_alive(self._opening)
         if self._shown.is_over:
             self._note_end()
         return released
@@ -120,13 +114,6 @@ class CheckedStream(StepTransform):
     def _note_end(self) -> None:
         self.is_over = True
         self.is_clean = not any(chain.has_masked for chain in self._chains.values())
-
-    def _note_keep_alive(self, opening: int) -> None:
-        """Pass on a keep-alive that waits for a step, unless it is one with which every stream begins."""
-        self._waiting.committed = self.characters > 0
-        self._waiting.note_keep_alive(opening)
-        if self._waiting.take_keep_alive():
-            self._opened.pass_keep_alive()
 
     async def _count_held(self) -> bytes:
         """Count everything that is held, and return the bytes that this releases.
@@ -161,7 +148,7 @@ class CheckedStream(StepTransform):
         out, framing = [], self._framing
         together: dict[int, list[Event]] = {}
         for raw in raws:
-            parsed, reported, self._opening = framing.parse(raw), None, None
+            parsed, reported = framing.parse(raw), None
             if parsed is None:
                 by_choice = _NOTHING
             elif self._ended and len(self._ended) == len(self._readers) and parsed[1] != DONE:
@@ -201,17 +188,14 @@ class CheckedStream(StepTransform):
         by_choice: Mapping[int, Sequence[Event]],
         reported: Sequence[Event] | None,
     ) -> None:
-        """Hold the provider's own event if the client gets these. Note a keep-alive."""
-        if parsed is None:
-            self._opening = OPENING_COMMENTS if raw.startswith(b":") else None
-        elif not reported and self._words.is_keep_alive(*parsed):
-            self._opening = self._words.opening_keep_alives
-        if not self._translates:
-            clean = self._framing.without_remarks(raw, *(parsed or _NO_DATA))
-            if clean is not raw and self._framing.parse(clean) is None:
-                reported = None
-            is_end = self._checks.may_cut and parsed is not None and END_REASON.search(parsed[1]) is not None
-            self._gate.add(clean, by_choice, reported, has_failed=self._failure is not None, is_end=is_end)
+        """Hold the provider's own event if the client gets these."""
+        if self._translates:
+            return
+        clean = self._framing.without_remarks(raw, *(parsed or _NO_DATA))
+        if clean is not raw and self._framing.parse(clean) is None:
+            reported = None
+        is_end = self._checks.may_cut and parsed is not None and END_REASON.search(parsed[1]) is not None
+        self._gate.add(clean, by_choice, reported, has_failed=self._failure is not None, is_end=is_end)
 
     def _enter_plain(self, fed: Mapping[int, Sequence[Event]]) -> PlainText | None:
         """Return the text after the events ``fed`` if the steps need not see the next event."""

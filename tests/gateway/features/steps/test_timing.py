@@ -3,7 +3,6 @@ S51, S52 and S54 of ``step-behaviours.md``)."""
 
 import http.client
 import json
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -11,13 +10,12 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from providers.apis import CODECS
-from tests.support.apis import VENDORS, question
+from tests.support.apis import question
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider, request
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
-from tests.support.upstreams import PATHS, Script, converse_frame, fake_upstream, render
+from tests.support.upstreams import PATHS, Script, fake_upstream, render
 from tests.support.wire_clients import body_of, path_of, text_of
 
 CODE: Final = """
@@ -118,55 +116,6 @@ def test_held_text_has_keep_alives_and_a_late_refusal_is_an_error_event(gateway,
     else:
         assert b"[WORD_" in body
         assert b"[DONE]" in body
-
-
-@pytest.fixture(scope="module")
-def calm(by_hand, tmp_path_factory):
-    """Run a gateway that sends no keep-alive of its own."""
-    vendors = {**VENDORS, "converse": "bedrock"}
-    apis = {api for api, _ in KEEP_ALIVES.values()}
-    entries = [provider(f"{vendors[api]}/{api}", by_hand.url, [api], key=f"key-{api}") for api in apis]
-    more = {"client_keys": client_keys(STEPS), "steps": own_steps(STEPS), "keep_alive": "1h"}
-    with step_gateway(tmp_path_factory.mktemp("calm"), entries, CODE, **more) as served:
-        yield served
-
-
-KEEP_ALIVES: Final = {
-    "chat": ("chat", b": OPENROUTER PROCESSING\n\n"),
-    "messages": ("messages", b'event: ping\ndata: {"type": "ping"}\n\n'),
-    "responses": ("responses", b'event: keepalive\ndata: {"type":"keepalive","sequence_number":2}\n\n'),
-    "unnamed": ("responses", b'data: {"type":"keepalive","sequence_number":2}\n\n'),
-    "converse": ("converse", converse_frame("ping", {})),
-}
-"""The keep-alives of providers, with their API."""
-PING: Final = re.compile(rb': ping\n\n|event: ping\n|data: {"type":"keepalive"|: OPENROUTER')
-SUCCESS: Final = {"chat": b"[DONE]", "messages": b"message_stop", "responses": b"response.completed"}
-
-
-@pytest.mark.sample(6)
-@pytest.mark.parametrize("kind", KEEP_ALIVES)
-@pytest.mark.parametrize("client_api", SUCCESS)
-@pytest.mark.parametrize("client", ["whole", "whole-mask", "window"])
-def test_a_providers_keep_alives_pass_while_a_step_holds_text(calm, by_hand, kind, client_api, client):
-    api, keep_alive = KEEP_ALIVES[kind]
-    pieces = chunks("some words, " * 4, api)
-    (waiting,) = chunked(keep_alive)
-    head = SSE.replace(b"text/event-stream", CODECS[api].wire.framing.content_type.encode())
-    held = [at for at, piece in enumerate(pieces) if b"words" in piece][1] + 1
-    connection = begin(calm, client, api, client_api)
-    with by_hand.accept() as upstream:
-        upstream.read_request()
-        upstream.send(head + b"".join(pieces[:held]))
-        upstream.send(waiting)
-        response, body = connection.getresponse(), b""
-        for times in (1, 2, 3):
-            upstream.send(waiting)
-            while len(PING.findall(body)) < times:
-                body += response.read1(65536)
-        upstream.send(b"".join(pieces[held:]) + b"0\r\n\r\n")
-        rest = response.read()
-    connection.close()
-    assert SUCCESS[client_api] in rest
 
 
 @pytest.mark.parametrize("client", ["window", "nothing"])
