@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final, Protocol, TypeVar
 
 import attrs
@@ -143,11 +145,12 @@ class ResponseSteps:
         Raises ``GatewayError`` for a refusal."""
         if self.session.awaits_verdict:
             await self.session.await_verdict()
-        enforcing = [step for step in self.steps if not step.only_reports]
-        reporting = [step for step in self.steps if step.only_reports]
-        checked = await self.session.check_texts(enforcing, texts, "response")
-        if reporting:
-            self.session.spawn_report(partial(self.session.check_texts, reporting, checked, "response"))
+        checked = texts
+        for reports, group in groupby(self.steps, key=attrgetter("only_reports")):
+            if reports:
+                self.session.spawn_report(partial(self.session.check_texts, tuple(group), checked, "response"))
+            else:
+                checked = await self.session.check_texts(tuple(group), checked, "response")
         self.masked = checked is not texts
         if not self.restores:
             return checked

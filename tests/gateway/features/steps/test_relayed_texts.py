@@ -354,3 +354,18 @@ async def test_media_in_a_response_need_no_check():
         found = await served.post("/v1/images/generations", json={"model": "m-1", "prompt": "a"})
         assert found.status_code == 200, found.text
         assert b"falcon" not in found.content
+
+
+@needs_feature("other_endpoints")
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_step_sees_the_masks_of_the_steps_before_it_alone(stream):
+    masking, *others = step(action="mask", at=["response"]), step(name="before"), step(name="after")
+    before, after = ({**one, "action": "report", "at": ["response"]} for one in others)
+    case = CASES["completions"]
+    answer = events(*STREAMED) if stream else None
+    async with with_steps(case, before, masking, after, answer=answer) as (served, _):
+        lines = SettledLines(served)
+        await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": stream})
+        (line,) = await lines.next()
+        outcomes = {one["step"]: one.get("labels") for one in line["steps"] if one["at"] == "response"}
+        assert outcomes == {"before": {"word": 1}, "words": {"word": 1}, "after": None}
