@@ -17,8 +17,6 @@ APIS: Final = ("chat", "messages", "responses", "gemini", "converse", "interacti
 DETAILS_API: Final = "messages"
 """The API of the details of an answer's end."""
 
-_BATCH_LINES: Final = ("batch_line", "batch_result")
-
 
 @attrs.frozen(eq=False)
 class TextTable:
@@ -33,34 +31,28 @@ class TextTable:
 
 @cache
 def table_for(api: str) -> TextTable:
-    """Return the table of an API or endpoint, or of a ``batch_line`` or ``batch_result``.
-
-    For other names, each member is text."""
-    if api in APIS:
-        module = import_module(f"gateway.features.steps.tables.{api}")
-        return TextTable(module.REQUEST, spell=getattr(module, "camel_case", None))
-    if api not in (*ENDPOINTS, "conversations", *_BATCH_LINES):
-        return TextTable(Shape(members={}))
-    tables = import_module("gateway.features.steps.tables.endpoints")
-    return TextTable(tables.OWN.get(api, tables.REQUEST), "assistant" if api in _BATCH_LINES else "other")
+    """Return the table of an API or endpoint, or of a ``batch_line`` or ``batch_result``."""
+    return _table(api, "REQUEST")
 
 
 @cache
 def answer_table_for(api: str) -> TextTable:
     """Return the table of the responses of an API or endpoint, and of the events of its streams."""
-    if api in APIS:
-        module = import_module(f"gateway.features.steps.tables.{api}")
-        return TextTable(module.ANSWER, spell=getattr(module, "camel_case", None))
-    if api not in ENDPOINTS:
-        return TextTable(Shape(members={}))
-    tables = import_module("gateway.features.steps.tables.endpoints")
-    return TextTable(tables.OWN_ANSWERS.get(api, tables.ANSWER), "assistant" if api in tables.OWN_ANSWERS else "other")
+    return _table(api, "ANSWER")
 
 
 @cache
 def native_table_for(api: str) -> TextTable:
     """Return the table of the items of an API that readers report whole, such as calls of a server's tools."""
-    if api not in APIS:
-        return TextTable(Shape(members={}))
-    module = import_module(f"gateway.features.steps.tables.{api}")
-    return TextTable(module.NATIVE, spell=getattr(module, "camel_case", None))
+    return _table(api, "NATIVE")
+
+
+def _table(api: str, name: str) -> TextTable:
+    """Return the table ``name`` of an API or endpoint. For another one, each member is text."""
+    if api in APIS:
+        module = import_module(f"gateway.features.steps.tables.{api}")
+        return TextTable(getattr(module, name), spell=getattr(module, "camel_case", None))
+    tables = import_module("gateway.features.steps.tables.endpoints")
+    if (own := tables.OWN.get((api, name))) is not None:
+        return own  # type: ignore[no-any-return]
+    return TextTable(getattr(tables, name) if api in ENDPOINTS and name != "NATIVE" else Shape(members={}))

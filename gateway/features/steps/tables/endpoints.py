@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gateway.features.steps.shapes import *
-from gateway.features.steps.tables import chat, gemini, messages, responses
+from gateway.features.steps.tables import TextTable, chat, gemini, messages, responses
 
 _PICTURE: Final = record(None, Leaf("data"), url=URL, data=DATA, detail=EXEMPT, bytesBase64Encoded=DATA, gcsUri=URL)
 _URL: Final = record(None, Leaf("url"), url=URL, detail=EXEMPT)
@@ -161,11 +161,10 @@ BATCH_ANSWER: Final = record(
 )  # fmt: skip
 """A batch, or a list of batches. Mistral's has results itself."""
 
-OWN: Final = {
-    "conversations": CONVERSATION, "message_batches": MESSAGE_BATCH, "batches": BATCH,
-    "batch_line": LINE, "batch_result": RESULT,
+OWN: Final[Mapping[tuple[str, str], TextTable]] = {
+    ("conversations", "REQUEST"): TextTable(CONVERSATION), ("message_batches", "REQUEST"): TextTable(MESSAGE_BATCH),
+    ("batches", "REQUEST"): TextTable(BATCH), ("batch_line", "REQUEST"): TextTable(LINE, "assistant"),
+    ("batch_result", "REQUEST"): TextTable(RESULT, "assistant"),
+    **dict.fromkeys((("message_batches", "ANSWER"), ("batches", "ANSWER")), TextTable(BATCH_ANSWER, "assistant")),
 }  # fmt: skip
-"""The tables of the requests that differ, and of the lines of batch files."""
-
-OWN_ANSWERS: Final = {"message_batches": BATCH_ANSWER, "batches": BATCH_ANSWER}
-"""The tables of the responses that differ."""
+"""The tables that differ, and those of the lines of batch files."""
