@@ -33,6 +33,7 @@ from tests.support.streams_page import TRANSLATED, Cell, shows
 from tests.support.upstreams import PATHS
 
 CUT = "closed by the gateway"
+HOWS = ("FIN", "RST")
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +41,6 @@ def gateway(by_hand) -> Iterator[Gateway]:
     with gateway_thread(settings(by_hand)) as process:
         yield process
     check_log(process)
-
-
-leave = pytest.mark.parametrize("how", ["FIN", "RST"])
 
 
 def is_asked(by_hand: Listening) -> bool:
@@ -68,8 +66,7 @@ def send_half(gateway: Gateway, data: bytes, how: str) -> None:
         client.reset() if how == "RST" else client.close()
 
 
-@shows("disconnects while sending its headers")
-@leave
+@shows("disconnects while sending its headers", how=HOWS)
 def test_the_client_leaves_before_its_head_is_whole(gateway, by_hand, cell, how):
     id = new_id()
     head, _, _ = post(PATHS[cell.api], request_body(cell), {"x-request-id": id}).partition(b"\r\n\r\n")
@@ -79,8 +76,7 @@ def test_the_client_leaves_before_its_head_is_whole(gateway, by_hand, cell, how)
     assert not is_asked(by_hand)
 
 
-@shows("disconnects while sending its body")
-@leave
+@shows("disconnects while sending its body", how=HOWS)
 def test_the_client_leaves_before_its_body_is_whole(gateway, by_hand, cell, how):
     id = new_id()
     send_half(gateway, post(PATHS[cell.api], request_body(cell), {"x-request-id": id})[:-5], how)
@@ -93,17 +89,14 @@ def test_the_client_leaves_before_its_body_is_whole(gateway, by_hand, cell, how)
 # Before the answer
 
 
-@shows("disconnects before the provider's first byte")
-@leave
+@shows("disconnects before the provider's first byte", how=HOWS)
 @retried_when_late
 def test_the_client_leaves_before_the_providers_first_byte(gateway, by_hand, cell, how):
     with call(gateway, by_hand, cell) as one:
         assert "first_byte_ms" not in one.check_cut(one.leave(how))
 
 
-@shows("disconnects before the first content")
-@leave
-@pytest.mark.parametrize("opened", [False, True], ids=["head", "opening"])
+@shows("disconnects before the first content", how=HOWS, opened=(False, True))
 @retried_when_late
 def test_the_client_leaves_before_the_first_content(gateway, by_hand, cell, how, opened):
     with call(gateway, by_hand, cell) as one:
@@ -111,8 +104,7 @@ def test_the_client_leaves_before_the_first_content(gateway, by_hand, cell, how,
         assert "first_byte_ms" not in one.check_cut(one.leave(how))
 
 
-@shows("disconnects while the gateway resends its request after a dead pooled connection")
-@leave
+@shows("disconnects while the gateway resends its request after a dead pooled connection", how=HOWS)
 @retried_when_late
 def test_the_client_leaves_during_the_second_try(gateway, by_hand, cell, how):
     with call(gateway, by_hand, cell) as first:
@@ -140,8 +132,7 @@ def mid_stream(gateway: Gateway, by_hand: Listening, cell: Cell) -> Iterator[Cal
         yield one
 
 
-@shows("disconnects between two events of a stream")
-@leave
+@shows("disconnects between two events of a stream", how=HOWS)
 @retried_when_late
 def test_the_client_leaves_in_mid_stream(gateway, by_hand, cell, how):
     with mid_stream(gateway, by_hand, cell) as one:
@@ -151,8 +142,7 @@ def test_the_client_leaves_in_mid_stream(gateway, by_hand, cell, how):
     assert found["output_tokens"] > 0
 
 
-@shows("disconnects in the middle of an event")
-@leave
+@shows("disconnects in the middle of an event", how=HOWS)
 @retried_when_late
 def test_the_client_leaves_in_mid_event(gateway, by_hand, cell, how):
     with mid_stream(gateway, by_hand, cell) as one:
@@ -169,8 +159,7 @@ def test_the_client_leaves_while_the_provider_is_talking(gateway, by_hand):
             one.check_cut(one.leave("FIN"))
 
 
-@shows("disconnects during an answer that is not streamed")
-@leave
+@shows("disconnects during an answer that is not streamed", how=HOWS)
 @retried_when_late
 def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, by_hand, cell, how):
     with call(gateway, by_hand, cell) as one:
@@ -178,8 +167,7 @@ def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, by_hand, cel
         one.check_cut(one.leave(how))
 
 
-@shows("disconnects after pipelining a second request")
-@leave
+@shows("disconnects after pipelining a second request", how=HOWS)
 @retried_when_late
 def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, by_hand, cell, how):
     with mid_stream(gateway, by_hand, cell) as one:
@@ -208,8 +196,7 @@ def test_a_client_that_shuts_its_sending_side_has_left(gateway, by_hand, cell):
 # Behind it
 
 
-@shows("disconnects after the last event of its answer")
-@leave
+@shows("disconnects after the last event of its answer", how=HOWS)
 @retried_when_late
 def test_the_client_leaves_after_the_end(gateway, by_hand, cell, how):
     """Also a provider that holds its connection then is not waited for."""
@@ -221,8 +208,7 @@ def test_the_client_leaves_after_the_end(gateway, by_hand, cell, how):
     assert (found["output_tokens"], found["usage_complete"]) == (17, True)
 
 
-@shows("disconnects before it has read a complete answer")
-@leave
+@shows("disconnects before it has read a complete answer", how=HOWS)
 def test_the_client_leaves_an_answer_half_read(gateway, by_hand, cell, how):
     with call(gateway, by_hand, cell) as one:
         one.up.send(whole_answer(cell.model_api, "x" * 16 * 2**20))  # more than the sockets' buffers hold
@@ -265,8 +251,7 @@ def test_a_reset_of_an_http2_stream_ends_only_its_call(gateway, by_hand, cell):
         assert line(gateway, stays.id)["ended"] == "complete"
 
 
-@shows("closes its HTTP/2 connection with all its calls")
-@leave
+@shows("closes its HTTP/2 connection with all its calls", how=HOWS)
 @retried_when_late
 def test_the_end_of_an_http2_connection_ends_all_its_calls(gateway, by_hand, cell, how):
     with h2_calls(gateway, by_hand, cell) as (_, [(_, one), (_, other)]):

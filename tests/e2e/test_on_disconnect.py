@@ -28,7 +28,7 @@ from tests.support.raw_call import (
     settings,
     whole_answer,
 )
-from tests.support.streams_page import Cell, cells, shows
+from tests.support.streams_page import Cell, cell_rows, cells, shows
 
 HOWS = ("FIN", "RST")
 FINISH = {"on_disconnect": "finish"}
@@ -92,11 +92,10 @@ def lines_of(gateway, by_hand) -> Mapping[tuple[str, str, str], Mapping[str, Any
     with contextlib.ExitStack() as stack:
         calls = {}
         for what, play in PLAYS.items():
-            for cell in cells(what):
-                for how in HOWS:
-                    one = begin(gateway, by_hand, stack, cell, play.before(cell))
-                    one.leave(how)
-                    calls[what, cell.id, how] = one
+            for cell, how in cell_rows(what, how=HOWS):
+                one = begin(gateway, by_hand, stack, cell, play.before(cell))
+                one.leave(how)
+                calls[what, cell.id, how] = one
         # The gateway keeps the connections for the time that closing them would have taken.
         assert select.select([one.up.sock for one in calls.values()], [], [], 0.3)[0] == []
         assert [found for one in calls.values() for found in lines(gateway, one.id)] == []
@@ -106,23 +105,20 @@ def lines_of(gateway, by_hand) -> Mapping[tuple[str, str, str], Mapping[str, Any
         return {key: one.check_line() for key, one in calls.items()}
 
 
-@shows("disconnects during the answer, with `finish`")
-@pytest.mark.parametrize("how", HOWS)
+@shows("disconnects during the answer, with `finish`", how=HOWS)
 def test_an_answer_is_read_to_its_end(lines_of, cell, how):
     found = lines_of["disconnects during the answer, with `finish`", cell.id, how]
     assert (found["input_tokens"], found["output_tokens"], found["usage_complete"]) == (TOKENS.prompt, 17, True)
     assert found["reason"]
 
 
-@shows("disconnects before the provider's first byte, with `finish`")
-@pytest.mark.parametrize("how", HOWS)
+@shows("disconnects before the provider's first byte, with `finish`", how=HOWS)
 def test_a_client_that_leaves_before_the_first_byte(lines_of, cell, how):
     found = lines_of["disconnects before the provider's first byte, with `finish`", cell.id, how]
     assert (found["input_tokens"], found["output_tokens"], found["usage_complete"]) == (TOKENS.prompt, 17, True)
 
 
-@shows("disconnects with `finish`, and the provider breaks off")
-@pytest.mark.parametrize("how", HOWS)
+@shows("disconnects with `finish`, and the provider breaks off", how=HOWS)
 def test_a_provider_failure_during_a_disconnect_is_recorded_too(lines_of, cell, how):
     found = lines_of["disconnects with `finish`, and the provider breaks off", cell.id, how]
     assert found["usage_complete"] is False
@@ -135,15 +131,13 @@ def endless(by_hand) -> Iterator[Mapping[tuple[str, str], Call]]:
     """Calls whose clients have left, and whose providers go on in silence."""
     with finishing(by_hand, {"timeouts": {"total": "1s"}}) as own, contextlib.ExitStack() as stack:
         calls = {}
-        for cell in cells("disconnects with `finish`, and the answer exceeds its time limit"):
-            for how in HOWS:
-                calls[cell.id, how] = begin(own, by_hand, stack, cell, half(cell))
-                calls[cell.id, how].leave(how)  # right away: the limit is counted from the request
+        for cell, how in cell_rows("disconnects with `finish`, and the answer exceeds its time limit", how=HOWS):
+            calls[cell.id, how] = begin(own, by_hand, stack, cell, half(cell))
+            calls[cell.id, how].leave(how)  # right away: the limit is counted from the request
         yield calls
 
 
-@shows("disconnects with `finish`, and the answer exceeds its time limit")
-@pytest.mark.parametrize("how", HOWS)
+@shows("disconnects with `finish`, and the answer exceeds its time limit", how=HOWS)
 def test_the_total_limit_ends_it(endless, cell, how):
     one = endless[cell.id, how]
     assert cell.sees == "closed by the gateway"
@@ -160,10 +154,9 @@ def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
     """Calls whose clients have left, at the end of the drain; with the seconds until the provider saw it."""
     with finishing(by_hand, {}, drain=f"{DRAIN}s") as own, contextlib.ExitStack() as stack:
         calls = []
-        for cell in cells("an answer continues without its client (`finish`)"):
-            for how in HOWS:
-                calls.append((how, begin(own, by_hand, stack, cell, half(cell))))
-                calls[-1][1].leave(how)
+        for cell, how in cell_rows("an answer continues without its client (`finish`)", how=HOWS):
+            calls.append((how, begin(own, by_hand, stack, cell, half(cell))))
+            calls[-1][1].leave(how)
         assert select.select([one.up.sock for _, one in calls], [], [], 0.3)[0] == []
         begun = time.perf_counter()
         own.stop()
@@ -171,8 +164,7 @@ def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
         eventually(own.has_ended, what="the exit")
 
 
-@shows("an answer continues without its client (`finish`)")
-@pytest.mark.parametrize("how", HOWS)
+@shows("an answer continues without its client (`finish`)", how=HOWS)
 def test_the_drain_ends_it(drained, cell, how):
     one, seconds = drained[cell.id, how]
     assert cell.sees == "closed by the gateway"

@@ -194,7 +194,7 @@ def test_a_client_that_does_not_read_is_cut_after_the_drain(drained, cell):
     found.call.check_line()
 
 
-@shows("a client is still sending its request when the drain ends", every=1)
+@shows("a client is still sending its request when the drain ends")
 def test_a_request_that_is_still_being_sent_is_cut_after_the_drain(drained, cell):
     found = drained[SENDING, cell.id]
     assert (cell.gets, found.answer) == ("a closed connection", b"")
@@ -202,7 +202,7 @@ def test_a_request_that_is_still_being_sent_is_cut_after_the_drain(drained, cell
 
 
 @pytest.mark.process
-@shows("a second signal arrives", every=20)
+@shows("a second signal arrives")
 def test_a_second_signal_ends_every_answer_where_it_is(killed, cell):
     found = killed[SECOND, cell.id]
     assert cell.gets == "a closed connection, without the end of its answer"

@@ -27,7 +27,7 @@ from tests.support.raw_call import (
     new_id,
     settings,
 )
-from tests.support.streams_page import Cell, cells, shows
+from tests.support.streams_page import Cell, cell_rows, cells, shows
 
 WRITE_TIMEOUT = 1.0
 HOWS = ("FIN", "RST")
@@ -70,7 +70,7 @@ class Full:
 @pytest.fixture(scope="module")
 def full(by_hand) -> Iterator[Full]:
     ways = [
-        *((cell, how) for cell in cells(LEAVES) for how in HOWS),
+        *cell_rows(LEAVES, how=HOWS),
         *((cell, "half") for cell in cells(HALF_CLOSES)),
         *((cell, "stays") for cell in cells("does not read")),
     ]
@@ -97,8 +97,7 @@ def test_a_client_that_does_not_read_stops_only_its_own_provider(full, cell):
         raise Late(f"it took {took:.3f} s")
 
 
-@shows("disconnects without reading, all buffers full")
-@pytest.mark.parametrize("how", HOWS)
+@shows("disconnects without reading, all buffers full", how=HOWS)
 @retried_when_late
 def test_a_client_leaves_with_full_buffers(full, cell, how):
     with full.take(cell, how) as one:

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Case: TypeAlias = dict[str, str]
 _Pair: TypeAlias = frozenset[tuple[str, str]]
@@ -34,6 +34,14 @@ def covering(
             found.append(case)
     draw.shuffle(found)
     return found
+
+
+def covering_rows(*factors: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return rows with one value of each factor. They contain every pair of values of two factors."""
+    places = {str(at): [str(place) for place in range(len(values))] for at, values in enumerate(factors)}
+    found = covering(places, lambda _: True)
+    rows = sorted(tuple(int(case[at]) for at in places) for case in found)
+    return [tuple(values[place] for values, place in zip(factors, row, strict=True)) for row in rows]
 
 
 def _complete_case(

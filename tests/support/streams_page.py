@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import attrs
-import pytest
 
 from tests.support.apis import OLDER
+from tests.support.covering import covering_rows
+from tests.support.each_row import each_row
 from tests.support.harness import ROOT
 
 Test = TypeVar("Test", bound=Callable[..., Any])
@@ -61,9 +62,13 @@ class Cell:
     ledger: str
 
     @property
-    def id(self) -> str:
+    def form(self) -> str:
         lane = "byte" if self.api == self.model_api else "hub"
-        return f"{self.api}-{lane}-{'stream' if self.stream else 'whole'}"
+        return f"{lane}-{'stream' if self.stream else 'whole'}"
+
+    @property
+    def id(self) -> str:
+        return f"{self.api}-{self.form}"
 
     def check_line(self, line: dict[str, Any]) -> None:
         """Compare the ledger's line with the page: its status, ``ended``, and the kind of error if there is one."""
@@ -85,16 +90,23 @@ def cells(what: str) -> list[Cell]:
     ]
 
 
-def shows(what: str, every: int = 5) -> Callable[[Test], Test]:
-    """Run the decorated test once for each cell of the row ``what``, as its argument ``cell``.
+def cell_rows(what: str, **others: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return all cells of the row ``what``, each with values of ``others``, so that every two values meet."""
+    found = cells(what)
+    forms = list(dict.fromkeys(cell.form for cell in found))
+    by_form = {(cell.api, cell.form): cell for cell in found}
+    return [(by_form[api, form], *values) for api, form, *values in covering_rows(OLDER, forms, *others.values())]
 
-    The gate has every ``every``-th of its cases."""
-    one_each = pytest.mark.parametrize("cell", cells(what), ids=lambda cell: cell.id)
-    return lambda test: pytest.mark.sample(every, by="turns")(one_each(test))
+
+def shows(what: str, **others: Sequence[Any]) -> Callable[[Test], Test]:
+    """Run the decorated test with each cell of the row ``what``, as its argument ``cell``, and values of ``others``."""
+    rows = cell_rows(what, **others)
+    ids = [", ".join((cell.id, *map(str, values))) for cell, *values in rows]
+    return each_row(["cell", *others], rows, ids=ids)
 
 
 def names_of_tests(what: str, source: str) -> Sequence[str]:
     """Return the names of the tests in ``source`` with the decorator ``shows(what)``."""
     return re.findall(
-        rf'^@shows\("{re.escape(what)}"(?:, every=\d+)?\)\n(?:@.*\n)*(?:async )?def (\w+)\(', source, re.MULTILINE
+        rf'^@shows\("{re.escape(what)}"(?:, .*)?\)\n(?:@.*\n)*(?:async )?def (\w+)\(', source, re.MULTILINE
     )
