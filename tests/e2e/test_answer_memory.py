@@ -95,7 +95,6 @@ async def two_clients(case: Case) -> AsyncIterator[tuple[InProcess, SlowProvider
             yield served, provider
 
 
-@pytest.mark.sample(4)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 async def test_whole_responses_of_a_client_wait_for_each_other_beyond_its_share(case):
     statuses: list[tuple[str, int]] = []

@@ -1,7 +1,6 @@
 """Answers that are none, byte by byte: whatever a provider sends before its first content, the next target of the route
 answers, and the attempt's reason is known. ``test_reasons.py`` has what the stand-in provider can say."""
 
-import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Seen, Upstream, render, serve_upstream
@@ -126,6 +126,11 @@ CASES = {
 }  # fmt: skip
 
 
+OTHERS = [(name, [*PATHS][number % len(PATHS)]) for number, name in enumerate(CASES)]
+CLIENTS = [*dict.fromkeys([*((name, CASES[name].api) for name in CASES), *OTHERS])]
+"""Each case for a client of its own API, and for one of another, by turns."""
+
+
 class Broken(Upstream):
     """The provider of all cases, by the model that is asked for; the model ``good`` answers well."""
 
@@ -140,7 +145,8 @@ def gateway() -> Iterator[Gateway]:
     """A route for each case and client, whose targets have accounts of their own."""
     entries, aliases = [], {}
     with serve_upstream(Broken) as upstream:
-        for (name, case), client in itertools.product(CASES.items(), PATHS):
+        for name, client in CLIENTS:
+            case = CASES[name]
             route = f"{name}, {client}"
             url, more = f"{upstream.url}/{len(aliases)}/v1", {"provider_interface": "openai"}
             for model, key in ((name, "bad"), ("good", "good")):
@@ -165,9 +171,7 @@ def test_programs_of_groq_get_its_own_error_about_a_call():
                 assert client != "chat" or reply.json == GROQ
 
 
-@pytest.mark.sample(8)
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("client", PATHS)
+@each_row("name, client", CLIENTS)
 def test_the_next_target_answers(gateway: Gateway, name: str, client: str):
     """Half of these were taken for answers (BerriAI/litellm#24462), or failed in one API alone (maximhq/bifrost#5395,
     BerriAI/litellm#28599)."""

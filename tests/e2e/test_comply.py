@@ -58,9 +58,7 @@ def checked(url: str, model: str, format: str, *flags: str) -> dict[str, dict[st
     return {result.pop("id"): result for result in json.loads(out.getvalue())["results"]}
 
 
-@pytest.mark.sample(8)
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("format", "model"), [*zip(FORMATS, MODELS, strict=True)])
 def test_the_demo_complies(served, model, format):
     results = checked(served.url, model, format)
     assert len(results) >= 9
@@ -83,9 +81,10 @@ def undefaulted() -> Iterator[Gateway]:
             yield found
 
 
-@pytest.mark.sample(8)
-@pytest.mark.parametrize("format", [format for format in FORMATS if format != "google-genai"])  # nothing is left out
-@pytest.mark.parametrize("api", ["chat", "messages", "responses"])
+@pytest.mark.parametrize(
+    ("format", "api"),
+    [*zip([format for format in FORMATS if format != "google-genai"], ["messages", "responses", "chat"], strict=True)],
+)  # nothing is left out of Google's
 def test_cases_excluded_from_the_demo_comply_with_other_settings(undefaulted, api, format):
     left = {**LEFT_OUT, **SKIPPED}
     results = checked(undefaulted.url, NAMED.format(api), format, "--filter", ",".join(left))

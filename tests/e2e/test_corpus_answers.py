@@ -362,7 +362,6 @@ def test_events_of_the_clients_own_api_and_form_pass_unchanged(cells: list[Cell]
                 assert verdict.outcome == "complete"
 
 
-@pytest.mark.sample(9)
 @pytest.mark.filterwarnings("ignore:Pydantic serializer")  # the SDK's own doubts about items that it does not know
 @grouped(SAMPLED, TRANSLATED)
 def test_a_translated_answer_has_the_providers_content(cells: list[Cell], ask: Callable[[Cell], Reply]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from gateway.commands.demo import demo_config
 from gateway.config.credentials import secrets_in
 from tests.support.apis import OLDER, question
+from tests.support.covering import covering_rows
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import demo_thread
@@ -111,7 +112,7 @@ def streamed(api: str, reply: Reply) -> dict[str, object]:
     return told([delta.get(text) for delta in deltas], [delta.get(thinking) for delta in deltas], called)
 
 
-@each_row(("api", "stream", "model"), product(OLDER, [False, True], MODELS))
+@each_row("api, stream, model", covering_rows(OLDER, [False, True], MODELS))
 def test_text_tools_thinking_and_json(served, api, model, stream):
     tell = streamed if stream else lambda api, reply: read(api, reply.json)
 
@@ -134,7 +135,7 @@ def test_no_model_and_no_key_are_needed(served):
     assert (reply.status, reply.headers["x-trigate-target"]) == (200, "demo/mock-large")
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("api", "model"),
     [("messages", "claude-opus-4-8"), ("messages", "claude-haiku-4-5-20251001"), ("responses", "gpt-5.4"),
      ("chat", "gemini-2.5-pro"), ("chat", "stand-in/whatever"),
@@ -151,7 +152,7 @@ def test_names_of_real_models_are_answered_by_the_stand_in(served, api, model):
     assert ENDED in read(api, reply.json)["text"]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "works"),
     [
         ("mine", "stand-in/mine"),

@@ -8,6 +8,8 @@ import pytest
 
 from tests.support import apis
 from tests.support.apis import OLDER
+from tests.support.covering import covering_rows
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, Wire, complaint, config, post, provider, refusing_port
 from tests.support.raw_call import SUCCESS
@@ -116,8 +118,7 @@ NO_ANSWERS = {
 }
 
 
-@pytest.mark.parametrize("raw", list(NO_ANSWERS.values()), ids=list(NO_ANSWERS))
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@each_row("api, stream, raw", covering_rows(OLDER, (True, False), [*NO_ANSWERS.values()]))
 def test_a_200_that_is_no_answer_is_a_502(gateway, upstream, api, raw, stream):
     upstream.script(raw)
     complaint(api, ask(gateway, api, body(api, stream=stream)), 502)
@@ -143,11 +144,7 @@ def half(api: str, script: Script) -> tuple[bytes, ...]:
 ENDS = ("cut", "chunked", "close", "reset", "hang", "half_an_event", "error_event")
 
 
-@pytest.mark.sample(23)
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("upstream_api", OLDER)
-@pytest.mark.parametrize("said", HALF)
-@pytest.mark.parametrize("end", ENDS)
+@each_row("api, upstream_api, said, end", covering_rows(OLDER, OLDER, [*HALF], ENDS))
 def test_a_stream_cut_after_content_ends_with_an_error_and_no_success(gateway, upstream, api, upstream_api, said, end):
     model, pieces = (HASTY if end == "hang" else MODELS)[upstream_api], half(upstream_api, HALF[said])
     raw = {

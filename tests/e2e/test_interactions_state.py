@@ -395,7 +395,6 @@ def test_deleting_a_running_interaction_ends_it(gateway, upstream):
         [get_interaction, delete_interaction, cancel_interaction],
         ["v1_tg1.", "v1_tg1.xyz", "resp_tg1.0123", "v1_tg1.0123456789abcdef01234567x"],
     ),
-    every=3,
 )
 def test_a_malformed_id_is_refused(gateway, call, id):
     assert id in error_of(call(gateway, id), 400)["message"]

@@ -10,6 +10,7 @@ import yaml
 
 from gateway.commands.imports.result import Result, summary
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import ROOT, Gateway, eventually, exchanges, free_port, refusing_port, request
@@ -76,8 +77,7 @@ def test_the_summary_says_what_is_lost_by_what_it_means(result):
 
 
 @needs_feature("request_members")
-@pytest.mark.sample(8)
-@pytest.mark.parametrize(
+@each_row(
     ("key", "model", "status"),
     [
         ("sk-the-master", "gpt-4o", 200),

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import demo_thread, gateway_thread
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.harness import request as ask
@@ -70,9 +72,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield found
 
 
-@pytest.mark.sample(7)
-@pytest.mark.parametrize("said", SAID.values(), ids=SAID)
-@pytest.mark.parametrize("api", ["chat", "messages", "responses"])
+@each_row("api, said, stream", product(["chat", "messages", "responses"], SAID.values(), [True, False]))
 def test_translated_answers_are_valid(gateway, upstream, api, said, stream):
     script, status = said
     upstream.script(script)

@@ -19,6 +19,7 @@ from tests.support.wire_clients import ALL, body_of, path_of, text_of, with_tool
 pytestmark = pytest.mark.process
 
 cells = pytest.mark.parametrize(("api", "stream"), [(api, stream) for api in ALL for stream in (False, True)])
+some_cells = pytest.mark.parametrize(("api", "stream"), [(api, at % 2 == 0) for at, api in enumerate(ALL)])
 FAULTS: Final = ("hang", "garbage", "lie", "other")
 
 
@@ -76,7 +77,6 @@ def guard_gateway(upstream, guard) -> Iterator[Gateway]:
 
 
 @pytest.mark.soak
-@pytest.mark.sample(2)
 @cells
 @pytest.mark.parametrize("client", ["guard", "window"])
 def test_litellms_contract_masks_requests_and_responses(guard_gateway, upstream, client, api, stream):
@@ -89,8 +89,7 @@ def test_litellms_contract_masks_requests_and_responses(guard_gateway, upstream,
     assert b"falcon" not in seen.body
 
 
-@pytest.mark.sample(5)
-@cells
+@some_cells
 def test_litellms_contract_refuses_requests_and_responses(guard_gateway, upstream, api, stream):
     for client, moment in (("guard", "request"), ("during", "request"), ("guard", "response"), ("window", "response")):
         upstream.script(Script(text="forbidden words" if moment == "response" else "fine"))
@@ -102,7 +101,6 @@ def test_litellms_contract_refuses_requests_and_responses(guard_gateway, upstrea
 
 
 @pytest.mark.soak
-@pytest.mark.sample(5)
 @cells
 def test_words_that_the_guard_hides_return(guard_gateway, upstream, api, stream):
     upstream.script(Script(text="fine"))
@@ -116,7 +114,6 @@ def test_words_that_the_guard_hides_return(guard_gateway, upstream, api, stream)
 
 
 @pytest.mark.soak
-@pytest.mark.sample(3)
 @cells
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_guard_that_fails_harms_only_requests_that_it_must_check(guard_gateway, upstream, fault, api, stream):
@@ -175,8 +172,7 @@ MAIL: Final = "ann@example.com"
 CARD: Final = "4111 1111 1111 1111"
 
 
-@pytest.mark.sample(5)
-@cells
+@some_cells
 def test_presidio_masks_requests_and_responses(analyzer_gateway, upstream, api, stream):
     upstream.script(Script(text=f"🙂 write to {MAIL}, and pay with {CARD}, please"))
     reply = ask(analyzer_gateway, "both", api, f"🙂 I am {MAIL}, my card is {CARD}", stream=stream)
@@ -191,7 +187,6 @@ def test_presidio_masks_requests_and_responses(analyzer_gateway, upstream, api, 
 
 
 @pytest.mark.soak
-@pytest.mark.sample(5)
 @cells
 def test_presidio_refuses_what_it_must(analyzer_gateway, upstream, api, stream):
     upstream.script(Script(text="fine"))
@@ -202,7 +197,6 @@ def test_presidio_refuses_what_it_must(analyzer_gateway, upstream, api, stream):
 
 
 @pytest.mark.soak
-@pytest.mark.sample(5)
 @cells
 def test_values_that_presidio_finds_return(analyzer_gateway, upstream, api, stream):
     upstream.script(Script(text="fine"))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.apis import OLDER, question
+from tests.support.covering import covering_rows
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream, render, serve_upstream
@@ -129,8 +130,9 @@ def first_events(api: str, *, count: int) -> Raw:
 # Fallback
 
 
-@pytest.mark.sample(8)
-@pytest.mark.parametrize("failing", ["status", "nothing", "cut", "reset"])
+@pytest.mark.parametrize(
+    ("api", "stream", "failing"), covering_rows(OLDER, (False, True), ("status", "nothing", "cut", "reset"))
+)
 def test_the_next_target_answers_the_same_request(gateway, providers, api, stream, failing):
     # agentgateway/agentgateway#1081, kgateway-dev/kgateway#13216, BerriAI/litellm#28216
     raw = {

@@ -25,10 +25,7 @@ class Answering(Upstream):
         return render(Script("Hello"), "chat", seen.json)
 
 
-@pytest.fixture(
-    scope="module",
-    params=["of the key", "of the entry", pytest.param("two workers", marks=pytest.mark.process)],
-)
+@pytest.fixture(scope="module")
 def gateway(request) -> Iterator[Gateway]:
     port, one = free_port(), {"ratelimits": {"concurrent": 1, "requests": "100000/m"}}
     of_key, of_entry = ({}, one) if request.param == "of the entry" else (one, {})
@@ -40,8 +37,15 @@ def gateway(request) -> Iterator[Gateway]:
             yield started
 
 
-@pytest.mark.sample(8)
-@pytest.mark.parametrize("path", BODIES)
+@pytest.mark.parametrize(
+    ("gateway", "path"),
+    [
+        ("of the key", "/v1/chat/completions"),
+        ("of the entry", "/v1/messages"),
+        pytest.param("two workers", "/v1/responses", marks=pytest.mark.process),
+    ],
+    indirect=["gateway"],
+)
 def test_no_request_of_a_sequential_client_is_refused(gateway, path):
     """Each was answered before the next was sent; 8 to 34 of 100 were refused."""
     refused = []

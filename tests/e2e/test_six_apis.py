@@ -191,7 +191,6 @@ def unknown_parts(value: Any) -> list[Any]:
     return [part for name in fields for part in unknown_parts(getattr(value, name))]
 
 
-@pytest.mark.sample(5, by="turns")
 @both_forms
 @every_provider
 def test_googles_client_understands_every_part(gateway, upstream, interactions, api, stream):

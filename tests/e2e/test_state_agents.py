@@ -10,16 +10,15 @@ import httpx2
 import openai
 import pytest
 
+from tests.support.covering import covering_rows
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway
-from tests.support.responses_api import both_ways
 from tests.support.sdk_conversation import settings
 from tests.support.upstreams import Script, ToolCall, Upstream
 from tests.support.wire_transcript import conversation_of
 
 pytestmark = pytest.mark.soak  # it imports the SDK for seconds; the gate replays the SDK's recorded sessions
 
-EACH_API = pytest.mark.parametrize("api", ["chat", "messages"])
 
 SYSTEM, PLEASE, MORE = "Be brief.", "What do the boxes hold?", "Are you sure?"
 SEAL = "c2VhbA=="
@@ -107,10 +106,10 @@ def expect(upstream: Upstream, api: str) -> None:
     assert all("look_into" in str(seen.json["tools"]) for seen in upstream.seen)
 
 
-@pytest.mark.sample(8)
-@pytest.mark.parametrize("within", ["its own responses", "a conversation"])
-@both_ways
-@EACH_API
+@pytest.mark.parametrize(
+    ("api", "stream", "within"),
+    covering_rows(["chat", "messages"], [True, False], ["its own responses", "a conversation"]),
+)
 def test_an_agent_continues_within_what_the_server_keeps(gateway, upstream, api, stream, within):
     upstream.script(*FIRST, *SECOND)
 
@@ -131,9 +130,7 @@ def test_an_agent_continues_within_what_the_server_keeps(gateway, upstream, api,
     assert [len(input) if isinstance(input, list) else 1 for input in sent] == [1, 1, 1, 1], "only what is new"
 
 
-@pytest.mark.sample(2, by="place")
-@both_ways
-@EACH_API
+@pytest.mark.parametrize(("api", "stream"), [("chat", True), ("messages", False)])
 def test_an_agents_session_is_kept_in_a_conversation(gateway, upstream, api, stream):
     """The SDK reads the whole session again for each run, and adds to it what the run has brought."""
     upstream.script(*FIRST, *SECOND)

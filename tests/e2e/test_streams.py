@@ -18,6 +18,7 @@ import pytest
 
 from streams.event_stream import EVENT_STREAM
 from tests.support.apis import OLDER, VENDORS, question
+from tests.support.covering import covering_rows
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
@@ -365,10 +366,10 @@ def test_a_silent_provider_of_a_whole_answer_is_a_504(hasty, by_hand, sent):
 # Ends
 
 
-@pytest.mark.sample(11)
-@pytest.mark.parametrize("type_line", [b"", b"content-type: text/plain\r\n", b"content-type: application/json\r\n"])
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+WRONG_TYPES = (b"", b"content-type: text/plain\r\n", b"content-type: application/json\r\n")
+
+
+@each_row("api, model_api, stream, type_line", covering_rows(OLDER, OLDER, (True, False), WRONG_TYPES))
 def test_a_stream_with_a_wrong_content_type_is_a_stream(gateway, by_hand, api, model_api, stream, type_line):
     """https://github.com/containers/ramalama/issues/2837, https://github.com/BerriAI/litellm/issues/25766"""
     with call(gateway, by_hand, api, model_api, stream) as (client, provider_end):

@@ -139,10 +139,9 @@ def test_only_requests_that_need_an_unavailable_store_get_a_503(fragile, upstrea
     assert text_of(final(turn(fragile, "on-chat", store=False))) == "It is 7."
 
 
-@pytest.mark.sample(8)
-@pytest.mark.parametrize("matters", ["store", "previous_response_id"])
 @over_failing_stores
-def test_a_turn_that_matters_fails_if_it_cannot_be_stored(fragile, upstream, by_hand, failing, first, api, matters):
+def test_a_turn_that_matters_fails_if_it_cannot_be_stored(fragile, upstream, by_hand, failing, first, api):
+    matters = "store" if api == "chat" else "previous_response_id"
     more = {"store": {"store": True}, "previous_response_id": {"previous_response_id": first}}[matters]
     with speaking(fragile, by_hand, api, **more) as (client, up, id):
         failing.stop()
@@ -161,7 +160,6 @@ def test_a_turn_that_matters_fails_if_it_cannot_be_stored(fragile, upstream, by_
     assert stored(fragile, id).status == 404
 
 
-@pytest.mark.sample(8)
 @over_failing_stores
 def test_an_unimportant_turn_succeeds_and_warns_that_it_is_not_stored(fragile, upstream, first, down, api):
     upstream.script(Script(text="It is 7."), Script(text="It is 8."))

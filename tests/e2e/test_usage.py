@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
+from tests.support.covering import covering_rows
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.raw_call import line
@@ -123,10 +125,7 @@ NO_COUNTS: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 
-@pytest.mark.sample(5, by="turns")
-@pytest.mark.parametrize("text", ["x" * 400, ""], ids=["text", "no_text"])
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", ALL)
+@each_row("api, stream, text", covering_rows(ALL, (True, False), ("x" * 400, "")))
 def test_usage_without_a_count_counts_as_missing(every_api, upstream, api, stream, text):
     """Otherwise such answers are free, and clients of another API receive zeros."""
 

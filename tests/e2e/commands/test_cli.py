@@ -20,6 +20,7 @@ from gateway.__main__ import main
 from gateway.commands.help import GROUPS
 from providers.catalog.price_list import source
 from tests.support.command_line import COMMAND, Finished, demo, environment, invoke, run, running_command
+from tests.support.each_row import each_row
 from tests.support.features import has_feature, needs_feature
 from tests.support.harness import (
     PATIENCE,
@@ -116,8 +117,7 @@ def test_version():
     assert invoke("--version").stdout == f"trigate, version {__version__}\nprices: {source()}\n"
 
 
-@pytest.mark.sample(2)
-@pytest.mark.parametrize(
+@each_row(
     ("arguments", "says"),
     [
         (["serve", "--demo", "trigate.yaml"], "leave out FILE or --demo"),
@@ -153,8 +153,7 @@ def test_configurations_are_found_in_this_order(tmp_path):
     assert checked("fifth.yaml", TRIGATE_CONFIG="other.yaml") == "fifth.yaml"
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("command", [["check"], ["serve"], ["explain", "m"]], ids=lambda words: words[0])
+@each_row("command", [["check"], ["serve"], ["explain", "m"]])
 def test_a_missing_configuration_lists_the_searched_paths(tmp_path, command):
     found = invoke(*command, cwd=tmp_path)
     assert found.returncode == 1
@@ -262,8 +261,7 @@ def test_the_config_says_where_to_listen_and_a_flag_outranks_it(folder):
         assert process.banner.splitlines()[0].count("http://") == 1
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("command", [["serve"], ["serve", "--demo"], ["mock"]], ids=" ".join)
+@each_row("command", [["serve"], ["serve", "--demo"], ["mock"]])
 def test_a_taken_port_is_reported_in_one_line(folder, command):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         found = invoke(*command, "--port", str(taken.getsockname()[1]), cwd=folder, env=ENV)

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from tests.support.apis import OLDER
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import mock_thread
 from tests.support.load_servers import load
 
@@ -67,8 +68,7 @@ def kind(name: str) -> str:
     return "error event" if name.startswith("error event: ") else name
 
 
-@pytest.mark.sample(3)
-@pytest.mark.parametrize("api", OLDER)
+@each_row("api", OLDER)
 async def test_whole_answers_are_judged_too(mock, api):
     ask = partial(load, mock, rate=10, seconds=0.1)
     good = await ask(model="mock-small", api=api, stream=False)
