@@ -335,7 +335,7 @@ RECORD_READERS: Final = """
     gateway/features/notices/ gateway/features/prompt_caches/ gateway/features/recording/ gateway/features/tracing/
     gateway/features/steps/observers.py
     gateway/features/files/provider_runs.py gateway/features/realtime/meter.py
-    gateway/features/steps/conversations.py"""
+    gateway/features/steps/verdicts.py"""
 """The modules that read records: the ledger, what writes a response's headers, observers, and those that continue a
 report of their own. All others only write facts to the record of a request."""
 FIRST_FACTS: Final = {"gateway/exchange/context.py": {"id", "endpoint", "bill"}, "gateway/exchange/delivery.py": {"id"}}

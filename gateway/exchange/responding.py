@@ -41,7 +41,7 @@ def make_response(
     """Return the response to the request of ``record``, with the headers of every response. ``is_answer``: it is what
     the model or another endpoint has responded."""
     record.mark_answered(status)
-    if record.cache not in (None, "off"):
+    if record.notes and any(note.forbids_storing for note in record.notes.values()):
         headers = (*(pair for pair in headers if pair[0] != "cache-control"), ("cache-control", "no-store"))
     observers, is_whole = observers_of(record), isinstance(body, bytes)
     observers.note_response(status, headers, body if isinstance(body, bytes) else None, is_answer=is_answer)
@@ -100,23 +100,22 @@ def _header_safe(values: dict[str, str]) -> dict[str, str]:
 
 def own_headers(record: Record) -> Headers:
     """Return the headers that trigate adds to every response of an exchange."""
-    steps, dropped = record.steps, record.dropped and tuple(chain.from_iterable(map(with_explanation, record.dropped)))
+    dropped = record.dropped and tuple(chain.from_iterable(map(with_explanation, record.dropped)))
     own = {
         **dict.fromkeys(CODECS[record.api].wire.id_headers, record.id),
         "x-trigate-lane": record.lane,
         "x-trigate-attempts": str(record.attempts),
-        "x-trigate-cache": record.cache,
         "x-trigate-dropped": paths_header(dropped) if dropped else None,
         "x-trigate-adapted": paths_header(record.adapted) if record.adapted else None,
-        "age": None if record.cache_age is None else str(record.cache_age),
         "x-trigate-target": record.target,
         "x-trigate-model": record.model,
         "x-trigate-tried": tried_header(record.bill.attempt_records),
-        "x-trigate-steps": None if steps is None else steps.header,
-        "x-trigate-refused-by": None if steps is None else steps.refused_by,
         "x-trigate-upstream-request-id": record.upstream_id,
         "x-trigate-unknown-end": None if record.unknown_end is None else record.unknown_end[:LONGEST_WORD],
     }
+    if record.notes:
+        for note in record.notes.values():
+            own |= note.headers()
     left: Headers = ()
     if record.reservation is not None:
         left = record.reservation.budget_headers(delivered=record.delivered, failed=record.error is not None)

@@ -2,7 +2,6 @@
 
 - ``record``: the facts of one exchange while it runs
 - ``bill``: its usage and its cost
-- ``prompt_cache``: the verdict on the provider's prompt cache
 - ``ledger``: its settlement and its log line
 - ``figures``: figures of other events, for metrics
 - ``buckets``: histograms of frequent measurements"""

@@ -1,17 +1,14 @@
 """The bill of one exchange: the usage and the cost of each of its attempts."""
 
 import copy
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
 from providers.catalog.prices import NAMED_PRICES, Cost, Price, cost_of, total_cost
 from providers.neutral.codec import complete_usage
 from streams.events import Api, FailureReason, Usage
-
-if TYPE_CHECKING:
-    from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict
 
 CHARACTERS_PER_TOKEN: Final = 4
 """A typical ratio for English prose."""
@@ -24,6 +21,8 @@ AttemptOutcome: TypeAlias = FailureReason | Literal["ok", "hedge_lost", "client_
 
 _BROKEN_OFF: Final = ("client_left", "hedge_lost", "timeout")
 """Outcomes of an attempt whose response may have continued: its counts were not final."""
+
+NO_NOTES: Final[Mapping[str, Any]] = {}
 
 Cause: TypeAlias = Literal["first", "retry", "fallback", "hedge"]
 """The reason for an attempt: ``retry`` repeats a target, ``fallback`` uses another one."""
@@ -40,8 +39,8 @@ class AttemptRecord:
     have billed without reporting usage (bircex/llmr#48). ``requests`` is the number of requests that it sent, each with
     a part of the client's. ``committed``: the client received this response, so its usage is the exchange's usage.
     ``price`` is the target's price when the attempt started. ``upstream_id`` is the provider's
-    request id, ``None`` if it sent none. ``prompt_cache`` is the verdict on the provider's prompt cache with its
-    ``prompt_cache_loss``; both are set when the exchange is settled, or a complete response is sent."""
+    request id, ``None`` if it sent none. ``notes`` are facts for observers, by the names of the features that add them
+    until the exchange is settled."""
 
     target: str
     provider: str
@@ -60,12 +59,11 @@ class AttemptRecord:
     price: Price | None = None
     requests: int = 1
     upstream_id: str | None = None
-    prompt_cache: "CacheVerdict | None" = None
-    prompt_cache_loss: "CacheLoss | None" = None
+    notes: Mapping[str, Any] = NO_NOTES
 
-    def set_prompt_cache(self, verdict: "CacheVerdict", loss: "CacheLoss | None") -> None:
-        """Set the verdict on the provider's prompt cache. Nothing else of a record changes, also not its charge."""
-        vars(self).update(prompt_cache=verdict, prompt_cache_loss=loss)
+    def add_note(self, feature: str, note: object) -> None:
+        """Add the note of a feature. Nothing else of a record changes, also not its charge."""
+        vars(self).update(notes={**self.notes, feature: note})
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots

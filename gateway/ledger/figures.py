@@ -3,26 +3,23 @@
 A figure has the name of its metric and the values of its labels, which are few and not chosen by clients."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Any, TypeAlias
 
 Series: TypeAlias = tuple[str, ...]
 """The name of a metric, and the values of its labels."""
 
-StepOutcomes: TypeAlias = Sequence[Mapping[str, Any]]
-"""The outcomes of steps, in the form of the log's field ``steps``."""
-
 
 class Figures:
     """The figures of a process that metrics have not taken yet. Any thread may add one.
 
-    ``reports`` set the gauges whose values they know, each time before metrics take them. ``steps`` are outcomes of
-    steps outside of exchanges."""
+    ``reports`` set the gauges whose values they know, each time before metrics take them. ``fields`` are
+    fields of log lines about work outside of exchanges."""
 
     def __init__(self) -> None:
         self.reports: tuple[Callable[[Figures], object], ...] = ()
-        self.steps: deque[StepOutcomes] = deque(maxlen=1000)
+        self.fields: deque[Mapping[str, Any]] = deque(maxlen=1000)
         self._lock = Lock()
         self._counts: Counter[Series] = Counter()
         self._gauges: dict[Series, float] = {}

@@ -12,7 +12,7 @@ import msgspec
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.figures import Figures
-from gateway.ledger.record import UNOBSERVED, ArrivedRequest, Ended, Record, RecordObservers, StepsReport, project_of
+from gateway.ledger.record import UNOBSERVED, ArrivedRequest, Ended, Record, RecordObservers, project_of
 from gateway.logs.audit import Audit
 from gateway.logs.masking import Mask, without_quotations
 from gateway.logs.terminal import EXCHANGES, Printer
@@ -136,8 +136,7 @@ class Ledger:
         """Return the fields of the log line that have a value, with ``more`` from observers."""
         error, ended = record.error, record.ending(disconnected)
         usage, estimated = record.bill.usage_or_estimate()
-        cached = record.bill.from_cache
-        cost = record.bill.cost() if record.attempts or cached else None
+        cost = record.bill.cost() if record.attempts or record.bill.from_cache else None
         fields: dict[str, Any] = {
             "event": "exchange",
             "at": _format_second(int(time.time())),
@@ -173,8 +172,7 @@ class Ledger:
             "cost_usd": None if cost is None or cost.grade == "subscription" else cost.nanos / NANOS,
             "cost_grade": cost and cost.grade,
             "computed_usd": None if cost is None or cost.computed is None else cost.computed / NANOS,
-            "cache": record.cache if record.cache != "off" else None,
-            **(_cached_fields(record) if cached else _NO_FIELDS),
+            **(_notes(record) if record.notes else _NO_FIELDS),
             **more,
             "attempts": record.attempts,
             "route": record.route,
@@ -189,7 +187,6 @@ class Ledger:
             "dropped": self._paths(record.dropped) if record.dropped else None,
             "adapted": self._paths(record.adapted) if record.adapted else None,
             "repaired": self._paths(record.repaired) if record.repaired else None,
-            **(_NO_FIELDS if record.steps is None else _steps_fields(record.steps)),
             "operator": self._paths(record.by_operator) if record.by_operator else None,
         }
         for name in _NAMES:
@@ -243,20 +240,9 @@ def adds_information(tried: tuple[AttemptRecord, ...]) -> bool:
     return len(tried) > 1 or (bool(tried) and tried[0].reason != "ok")
 
 
-def _cached_fields(record: Record) -> Mapping[str, Any]:
-    """Return the fields about a response from the cache."""
-    saved = record.bill.saved_charge()
-    return {
-        "cache_age_s": record.cache_age,
-        "saved_input_tokens": saved and saved.usage.prompt,
-        "saved_output_tokens": saved and saved.usage.output,
-        "saved_usd": None if saved is None or saved.cost is None else saved.cost.nanos / NANOS,
-    }
-
-
-def _steps_fields(steps: StepsReport) -> Mapping[str, Any]:
-    """Return the fields about the operator's steps."""
-    return {"steps": steps.fields(), "refused_by": steps.refused_by}
+def _notes(record: Record) -> Mapping[str, Any]:
+    """Return the fields in the notes of features."""
+    return {name: value for note in record.notes.values() for name, value in note.fields(record.bill).items()}
 
 
 @lru_cache(maxsize=1)

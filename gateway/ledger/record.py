@@ -19,14 +19,6 @@ Ended: TypeAlias = Literal[
 
 NO_LABELS: Final[Mapping[str, Any]] = {}
 
-STEP_UNAVAILABLE: Final = "step_unavailable"
-"""The code of the error for content that a step could not check."""
-
-CacheOutcome: TypeAlias = Literal["hit", "joined", "miss", "bypass", "off"]
-"""The outcome of the response cache. ``joined``: an answer that continued without its client. ``bypass``: the request
-skipped the cache. ``off``: the cache is disabled for this client and this name."""
-
-
 _LONGEST_PROJECT: Final = 128  # characters
 _LONGEST_PATH: Final = 4096  # characters, escaped
 
@@ -77,37 +69,46 @@ class ResponseForms(Protocol):
 
 
 @attrs.frozen(eq=False, repr=False)
-class StepWork:
-    """The calls of one step at one moment. Times are of ``time.perf_counter``: the start of the first call, and the end
-    of the last. ``findings`` are their number, ``failure`` is the reason why a call checked nothing."""
+class Work:
+    """A part of an exchange that a feature did, for a span. ``failure`` is the reason why it failed.
+
+    Times are of ``time.perf_counter``."""
 
     name: str
-    at: str
     began: float
     ended: float
-    outcome: str
-    calls: int
-    findings: int
-    failure: str | None
+    attributes: Mapping[str, str | int]
+    failure: str | None = None
 
 
-class StepsReport(Protocol):
-    """The outcomes of the steps of an exchange. ``header`` is their form for a header, ``refused_by`` the step that
-    refused the request or its response."""
+class Note:
+    """The facts of a feature about an exchange, for its headers, its log line and its observers. This base has none."""
 
-    @property
-    def header(self) -> str | None: ...
+    forbids_storing: bool = False
+    """True if no cache between the gateway and the client may store the response."""
+    shares_attempts: bool = False
+    """True if the attempts may be those of another exchange."""
+    edits: Sequence[str] = ()
+    """Names of the changes of the request."""
 
-    @property
-    def refused_by(self) -> str | None: ...
+    def is_refusal(self, error: ErrorInfo | None) -> bool:
+        """Return whether the feature refused the request or its response, or could not judge it, as ``error`` says."""
+        return False
 
-    def work(self) -> Sequence[StepWork]:
-        """Return the calls of each step at each moment, in order."""
-        ...
+    def headers(self) -> Mapping[str, str | None]:
+        """Return headers of the response."""
+        return {}
 
-    def fields(self) -> list[dict[str, Any]]:
-        """Return the outcomes for the log line, without any text of the client or the provider."""
-        ...
+    def fields(self, bill: Bill) -> Mapping[str, Any]:
+        """Return fields of the log line, without any text of the client or the provider. ``bill`` is settled."""
+        return {}
+
+    def work(self) -> Sequence[Work]:
+        """Return what the feature did, in order."""
+        return ()
+
+
+NO_NOTES: Final[Mapping[str, Note]] = {}
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
@@ -198,11 +199,8 @@ class Record:
     run: str | None = None  # the client's name for the run that the exchange belongs to
     bill: Bill = attrs.field(factory=Bill)
     reservation: Settlement | None = None  # of the allowances of the client and its targets
-    cache: CacheOutcome | None = None  # ``None`` if the exchange is not cacheable
-    steps: "StepsReport | None" = None  # the outcomes of the operator's steps
-    requested_steps: frozenset[str] = frozenset()  # the steps that the client lists
+    notes: Mapping[str, Note] = NO_NOTES  # by the names of features
     landing: str | None = None  # of the conversation's turn at the members of its route (``gateway.balancing``)
-    cache_age: int | None = None  # seconds since the provider created the cached response
 
     @property
     def delivered(self) -> bool:
@@ -217,14 +215,9 @@ class Record:
             bill.is_complete or (self.first_write is not None and bill.characters > 0)
         )
 
-    def mark_cache_hit(self, age: int, *, joined: bool = False) -> None:
-        """Mark the response as cached, or as ``joined``. ``age`` is the number of seconds since the provider created
-        it."""
-        self.cache, self.cache_age, self.bill.from_cache = "joined" if joined else "hit", age, True
-
-    def unmark_cache_hit(self) -> None:
-        """Mark the response as not cached, because the cached one cannot be used."""
-        self.cache, self.cache_age, self.bill.from_cache = "miss", None, False
+    def add_note(self, feature: str, note: Note) -> None:
+        """Add the note of a feature, in place of an earlier one."""
+        self.notes = {**self.notes, feature: note}
 
     def mark_served(self, status: int) -> None:
         """Record the status of a complete response, unless a response is recorded already."""
@@ -262,14 +255,12 @@ class Record:
         # A failure before the shutdown keeps its own reason; "overloaded" is the shutdown's.
         if self.shut_down and not self.bill.is_complete and (self.error is None or self.error.kind == "overloaded"):
             return "shutdown"
-        if self.steps is not None and self.steps.refused_by is not None:
-            return "refused"
-        if self.steps is not None and self.error is not None and self.error.code == STEP_UNAVAILABLE:
+        if self.notes and any(one.is_refusal(self.error) for one in self.notes.values()):
             return "refused"
         if self.error is not None:
             # Directly, or through the exchange whose response it shared.
-            reached_provider = self.attempts or self.bill.from_cache or self.cache == "miss"
-            return "upstream_error" if reached_provider else "refused"
+            shared = self.bill.from_cache or any(one.shares_attempts for one in self.notes.values())
+            return "upstream_error" if self.attempts or shared else "refused"
         if self.status is None and disconnected:  # before anything was sent, also of a complete response
             return "client_disconnected"
         if self.bill.is_complete:  # failures of some endpoints pass unchanged

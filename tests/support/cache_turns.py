@@ -14,10 +14,10 @@ from gateway.features.prompt_caches.conversations import (
     Parent,
     Situation,
 )
+from gateway.features.prompt_caches.interface import CacheVerdict
 from gateway.features.prompt_caches.positions import boundary_positions, lifetime_of, lookup_positions, marks
 from gateway.features.prompt_caches.prompts import PromptDigest, pack_prompts, unpack_prompts
 from gateway.features.prompt_caches.verdicts import judge, predict
-from gateway.ledger.prompt_cache import CacheVerdict
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Api, Usage
 from tests.support.cached_prompts import read, row_of

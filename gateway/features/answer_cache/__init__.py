@@ -1,5 +1,6 @@
 """The response cache: complete responses that identical requests receive again, if the configuration allows it.
 
+- ``outcome``: what the cache did for an exchange, for its headers and its log line.
 - ``eligible``: which requests may use the cache and are identical, and which responses are stored.
 - ``filling`` wraps the walk: it serves cached responses and stores new ones. ``lookup`` finds one for each target;
   ``relayed`` has the rules for endpoints other than conversations.

@@ -19,11 +19,11 @@ from gateway.exchange.walk import Walk
 from gateway.features.answer_cache.cache import AnswerCache, CacheUses
 from gateway.features.answer_cache.flight import Flight
 from gateway.features.answer_cache.lookup import NOT_CACHED, CacheHit, CacheLookup, ConversationAnswers
+from gateway.features.answer_cache.outcome import NOTE, OFF, CacheNote, CacheOutcome, unmark_hit
 from gateway.features.answer_cache.relayed import RelayedAnswers
 from gateway.features.answer_cache.settings import NameCacheKeys
 from gateway.features.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response
 from gateway.http.offload import offload
-from gateway.ledger.record import CacheOutcome
 from gateway.relay.relaying import RelayedRequest
 from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
@@ -45,7 +45,7 @@ class CachedAnswers:
         if use is None and route is not None:
             use = part_of(route, NameCacheKeys).cache
         if not use:
-            context.record.cache = "off"
+            context.record.add_note(NOTE, OFF)
             return walk
         kind = ConversationAnswers() if relayed is None else RelayedAnswers(relayed, context.endpoint)
         holder = context.service.admission.holder(client, context.client_request.headers)
@@ -182,7 +182,7 @@ class CachedOrigin:
 
     def _mark(self, outcome: CacheOutcome) -> None:
         if self._cache.has_store:
-            self._walk.context.record.cache = outcome
+            self._walk.context.record.add_note(NOTE, CacheNote(outcome))
 
     async def _find_for_hedge(self, make: Make[A], target_request: TargetRequest) -> Contender[A] | None:
         """Return a contender with the cached response to a hedge's request, or ``None`` without one."""
@@ -197,7 +197,7 @@ class CachedOrigin:
             return await hit.run(make)
         except GatewayError as error:
             self._hit = None
-            self._walk.context.record.unmark_cache_hit()
+            unmark_hit(self._walk.context.record)
             self._walk.note_hedge_failure(hit.target_request.step.target, error.info)
             return None
 

@@ -25,6 +25,7 @@ from gateway.features.answer_cache.eligible import (
     sets_length,
 )
 from gateway.features.answer_cache.flight import Flight, FlightReader
+from gateway.features.answer_cache.outcome import mark_hit
 from gateway.features.answer_cache.own_members import OWN_MEMBER, OwnMembersBody
 from gateway.features.answer_cache.settings import CacheUse
 from gateway.features.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response, replay_body
@@ -166,7 +167,7 @@ class CacheHit(AnswerSource):
         """Return the response for the client. Raises ``GatewayError`` if the client cannot receive it."""
         context, turn = self.target_request.context, self.target_request.request.turn
         record = context.record
-        record.mark_cache_hit(self._age, joined=self._is_joined)
+        mark_hit(record, self._age, joined=self._is_joined)
         self.target_request.report(record)
         try:
             answer = await begin_answer(context, self.watch, make(self))

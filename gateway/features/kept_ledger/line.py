@@ -11,7 +11,7 @@ from providers.catalog.prices import GRADES, grade_rank
 from streams.events import Usage
 
 if TYPE_CHECKING:
-    from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict
+    from gateway.features.prompt_caches.interface import JudgedAttempt
 
 UNPRICED: Final = len(GRADES)
 """The grade of an attempt whose price is unknown, and whose cost no sum includes."""
@@ -134,7 +134,8 @@ def _upstream_id(attempt: AttemptRecord, record: Record) -> str | None:
     return (booked and booked.id) or attempt.upstream_id or record.upstream_id or (start and start.id) or None
 
 
-def _line_prompt_cache(verdict: "CacheVerdict", lost: "CacheLoss | None") -> LinePromptCache:
+def _line_prompt_cache(judged: "JudgedAttempt") -> LinePromptCache:
+    verdict, lost = judged.verdict, judged.loss
     shares = (0,) * len(verdict.causes) if lost is None else lost.shares
     return LinePromptCache(
         verdict.could,
@@ -150,8 +151,8 @@ def _line_prompt_cache(verdict: "CacheVerdict", lost: "CacheLoss | None") -> Lin
 
 
 def _attempt(attempt: AttemptRecord, charge: Charge | None, record: Record) -> LineAttempt:
-    verdict = attempt.prompt_cache
-    prompt_cache = None if verdict is None else _line_prompt_cache(verdict, attempt.prompt_cache_loss)
+    judged: JudgedAttempt | None = attempt.notes.get("prompt_caches") if attempt.notes else None
+    prompt_cache = None if judged is None else _line_prompt_cache(judged)
     upstream_id = _upstream_id(attempt, record)
     upstream_id = upstream_id and upstream_id[:_MAX_TEXT_IN_MEMORY]
     target, model = attempt.target[:_MAX_TEXT_IN_MEMORY], attempt.model and attempt.model[:_MAX_TEXT_IN_MEMORY]

@@ -33,7 +33,7 @@ from providers.apis import CODECS
 if TYPE_CHECKING:
     from gateway.config.unlisted import UnlistedClients
     from gateway.features.metrics.registry import Registry
-    from gateway.ledger.prompt_cache import CacheVerdict
+    from gateway.features.prompt_caches.interface import JudgedAttempt
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MAX_MODELS: Final = 100  # named models of wildcard entries
@@ -174,8 +174,8 @@ class Metrics(ExchangeObserver):
             self.add(rows.BY_NAME[name], *labels, by=by)
         for (name, *labels), value in gauges.items():
             self.set(rows.BY_NAME[name], value, *labels)
-        while figures.steps:
-            self.count_steps(figures.steps.popleft())
+        while figures.fields:
+            self.count_steps(figures.fields.popleft().get("steps", ()))
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
         """Increase a counter."""
@@ -238,9 +238,9 @@ class Metrics(ExchangeObserver):
             self._counted[rows.DROPS.name, api, provider] += 1
         if ended == "client_disconnected":
             self._counted[rows.DISCONNECTS.name, api, "waiting" if record.first_byte is None else "answering"] += 1
-        if record.steps is not None:
-            self.count_steps(line["steps"])
-        if record.cache is not None and record.cache != "off":
+        if record.notes:
+            self.count_steps(line.get("steps", ()))
+        if "cache" in line:
             self._count_cached(record, client, line)
         if record.attempts:
             self._count_call(record, provider, model, line)
@@ -269,8 +269,8 @@ class Metrics(ExchangeObserver):
     def _count_call(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
         for one in record.bill.attempt_records:
             self._counted[rows.TARGET_ATTEMPTS.name, self._target(one), one.reason] += 1
-            if one.prompt_cache is not None:
-                self._count_prompt_cache(one, one.prompt_cache, record)
+            if one.notes:
+                self._count_prompt_cache(one, one.notes.get("prompt_caches"), record)
         for charge in record.bill.charges():
             self._count_charge(charge, self._clients[record.client])
         if record.attempts > 1:
@@ -283,16 +283,18 @@ class Metrics(ExchangeObserver):
             self._counted[rows.ESTIMATED.name, provider] += 1
 
     def _count_cached(self, record: Record, client: str, line: Mapping[str, Any]) -> None:
-        self._counted[rows.CACHE.name, client, record.cache or NONE] += 1
+        self._counted[rows.CACHE.name, client, line["cache"]] += 1
         if record.bill.from_cache:
             self._counted[rows.CACHE_SAVED.name, client] += line.get("saved_usd", 0)
             tokens = line.get("saved_input_tokens", 0) + line.get("saved_output_tokens", 0)
             self._counted[rows.CACHE_SAVED_TOKENS.name, client] += tokens
 
-    def _count_prompt_cache(self, attempt: AttemptRecord, verdict: "CacheVerdict", record: Record) -> None:
+    def _count_prompt_cache(self, attempt: AttemptRecord, judged: "JudgedAttempt | None", record: Record) -> None:
         """Count the verdict about the provider's prompt cache."""
+        if judged is None:
+            return
         where = *self.target_labels(attempt.model), self._clients[record.client]
-        lost = attempt.prompt_cache_loss
+        verdict, lost = judged.verdict, judged.loss
         self._counted[rows.PROMPT_CACHE_TOKENS.name, *where, "could", NONE] += verdict.could
         self._counted[rows.PROMPT_CACHE_TOKENS.name, *where, "read", NONE] += verdict.read or 0
         rest = verdict.missed

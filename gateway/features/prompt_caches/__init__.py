@@ -18,6 +18,7 @@ The modules that compare are pure: no I/O and no clock. All of them keep digests
   to the attempt's record. An error in this code is logged once, and fails no request. ``sent_prompts`` has the parts of
   a request that the tracker needs.
 - ``choices``: finds the targets that cache a prompt, and requests a provider's explanation
+- ``interface``: the verdict that other observers read in the record of an attempt
 - ``values``: the forms of verdicts in headers and log lines
 - ``prompts``: a request as comparable blocks, which are ``rows`` of bytes, with ``chunks`` of its system texts.
   ``reading`` reads it, with ``items``, by the ``tables``. ``memo`` remembers parts that were read before.

@@ -16,6 +16,7 @@ from gateway.config.model_entry import ModelEntry
 from gateway.exchange.planned import Form
 from gateway.exchange.target_request import TargetRequest
 from gateway.features.prompt_caches.feature import PromptCacheSettings
+from gateway.features.prompt_caches.interface import NOTE, JudgedAttempt
 from gateway.features.prompt_caches.values import fields_of, header_of
 from gateway.http.headers import Headers
 from gateway.http.late_imports import import_all
@@ -205,9 +206,11 @@ class NotedExchange(ExchangeObserver):
         if self.followed is not None:
             self.followed.writer = None  # frees both without a garbage collection
         self.attempts, self.followed, self.read = [], None, ()
-        judged = [one for one in record.bill.attempt_records if one.prompt_cache is not None]
-        one = next((one for one in judged if one.committed), judged[-1] if judged else None)
-        return {} if one is None or one.prompt_cache is None else fields_of(one.prompt_cache, one.prompt_cache_loss)
+        judged = [one for one in record.bill.attempt_records if NOTE in one.notes]
+        if not judged:
+            return {}
+        note: JudgedAttempt = next((one for one in judged if one.committed), judged[-1]).notes[NOTE]
+        return fields_of(note.verdict, note.loss)
 
     def _settle(self, record: Record) -> None:
         for attempt in self.attempts:
@@ -221,7 +224,7 @@ class NotedExchange(ExchangeObserver):
                 tracker, followed = attempt.tracked
                 if known.committed:
                     _note_move(followed, record)
-                known.set_prompt_cache(*tracker.settle(followed, *attempt.end))
+                known.add_note(NOTE, JudgedAttempt(*tracker.settle(followed, *attempt.end)))
         if self.followed is not None and all(one.head is None for one in self.attempts):
             tracker = next(one.tracked[0] for one in self.attempts if one.tracked is not None)
             tracker.forget(self.followed)

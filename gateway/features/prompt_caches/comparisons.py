@@ -7,13 +7,13 @@ import attrs
 
 from gateway.features.prompt_caches.conversations import Boundary, Parent, Situation
 from gateway.features.prompt_caches.differences import Difference, changed_members, first_difference
+from gateway.features.prompt_caches.interface import CauseName
 from gateway.features.prompt_caches.positions import boundary_positions, lookup_ranges, marks
 from gateway.features.prompt_caches.prompts import PromptDigest
 from gateway.features.prompt_caches.rows import strict_at
 from gateway.features.prompt_caches.structures import Structure, once_property
 from gateway.features.prompt_caches.tables.kinds import COMPACTION
 from gateway.features.prompt_caches.values import LEAST_SHARE
-from gateway.ledger.prompt_cache import CauseName
 from providers.catalog.prompt_caching import CachingRow
 
 

@@ -2,8 +2,8 @@
 
 import attrs
 
+from gateway.features.prompt_caches.interface import CacheLoss, CacheVerdict
 from gateway.features.prompt_caches.values import NO_LOSS
-from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict
 from providers.catalog import prices
 from providers.catalog.prices import Price, computed_cost, worst_grade
 from streams.events import Usage

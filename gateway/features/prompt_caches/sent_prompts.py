@@ -91,9 +91,9 @@ def _items(raw: msgspec.Raw) -> list[object]:
 
 def _edits(context: ExchangeContext, target_request: TargetRequest) -> tuple[str, ...]:
     """Return the names of the steps and keys by which the gateway changed the request, and of members that it lost."""
-    outgoing, steps = target_request.prepared.outgoing, context.record.steps
-    masked = () if steps is None else (f"step {one.name}" for one in steps.work() if one.outcome == "masked")
-    named = dict.fromkeys((*masked, *outgoing.by_operator, *outgoing.adapted, *outgoing.dropped))
+    outgoing, notes = target_request.prepared.outgoing, context.record.notes.values()
+    edits = [edit for note in notes for edit in note.edits]
+    named = dict.fromkeys((*edits, *outgoing.by_operator, *outgoing.adapted, *outgoing.dropped))
     return tuple(named) or ((_TRANSLATION,) if target_request.target.lane == "hub" else ())
 
 

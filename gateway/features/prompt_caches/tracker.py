@@ -19,6 +19,7 @@ from gateway.features.prompt_caches.conversations import (
     RememberedPrompts,
     Situation,
 )
+from gateway.features.prompt_caches.interface import CacheLoss, CacheVerdict
 from gateway.features.prompt_caches.loss import loss, write_premium
 from gateway.features.prompt_caches.memory import PromptMemory
 from gateway.features.prompt_caches.parents import ParentFinder, is_one_shot
@@ -29,7 +30,6 @@ from gateway.features.prompt_caches.requests import PromptReader, ReadPrompts, S
 from gateway.features.prompt_caches.structures import MutableStructure
 from gateway.features.prompt_caches.tables.layouts import LAYOUTS
 from gateway.features.prompt_caches.verdicts import judge, predict
-from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict
 from gateway.shared.memory import SharedMemory
 from providers.catalog.prices import Price
 from providers.catalog.prompt_caching import CachingRow

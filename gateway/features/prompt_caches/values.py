@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict, CauseName, CauseShare
+from gateway.features.prompt_caches.interface import CacheLoss, CacheVerdict, CauseName, CauseShare
 from providers.catalog.prices import NANOS
 
 NO_LOSS: Final[frozenset[CauseName]] = frozenset({"compacted", "small", "early", "unknown"})

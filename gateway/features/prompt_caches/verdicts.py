@@ -10,9 +10,9 @@ import attrs
 
 from gateway.features.prompt_caches.comparisons import PromptComparison
 from gateway.features.prompt_caches.conversations import UNKNOWN_RULES, Parent, Situation
+from gateway.features.prompt_caches.interface import CacheVerdict, CauseName, CauseShare, Grade, UnknownReason
 from gateway.features.prompt_caches.positions import marks
 from gateway.features.prompt_caches.values import LEAST_MISSED, LEAST_SHARE
-from gateway.ledger.prompt_cache import CacheVerdict, CauseName, CauseShare, Grade, UnknownReason
 from streams.events import Usage
 
 _SETTINGS: Final[frozenset[CauseName]] = frozenset({"settings"})

@@ -28,7 +28,7 @@ from gateway.features.steps.request_texts import MOST_TEXTS, RequestTexts
 from gateway.features.steps.response_steps import ResponseSteps
 from gateway.features.steps.session import StepSession
 from gateway.features.steps.sessions import steps_of
-from gateway.features.steps.verdicts import STOPPED, RefusedByStep, StepRecords
+from gateway.features.steps.verdicts import STOPPED, RefusedByStep, StepRecords, applied_records, note_requested
 from gateway.http.offload import offload
 from gateway.http.request_scope import RequestScope
 from gateway.request.parse import INPUT, EarlierItems, Incoming, read_incoming
@@ -237,7 +237,7 @@ def begin_session(
         models = tuple([name for name in (route and route.name, model) if name])
         places = {name: path for path, name in requested}
         facts = ClientFacts(client, group, models, endpoint, frozenset(places))
-        record.requested_steps = facts.requested
+        note_requested(record, facts.requested)
         if requested and (unknown := configured.unavailable_names(facts)):
             raise unknown_step_error(places[unknown[0]], unknown[0])
         applied = configured.applied_steps(facts)
@@ -246,10 +246,8 @@ def begin_session(
     if applied is None:
         return None
     configured.lease(scope)
-    records = record.steps if isinstance(record.steps, StepRecords) else None  # those of another request in a batch
-    if records is None:
-        record.steps = records = StepRecords(configured.hidden)
-    common = Check("request", (), client, group, model, None, endpoint, record.id, run)
+    records = applied_records(record, configured.hidden)
+    common = Check("request", (), client, group, model, None, endpoint, context.id, run)
     placeholders = Placeholders(configured.mask_key, client or "")
     return SessionChecks(context, scope, applied, common, placeholders, records)
 

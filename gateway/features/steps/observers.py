@@ -23,7 +23,7 @@ from gateway.features.steps.runner import StepFailed, call_function, call_within
 from gateway.features.steps.session import CheckedTexts, StepSession
 from gateway.features.steps.shapes import array
 from gateway.features.steps.tables import answer_table_for, table_for
-from gateway.features.steps.verdicts import StepRecords, unavailable
+from gateway.features.steps.verdicts import StepRecords, records_of, unavailable
 from gateway.http.threads import call_in_thread
 from gateway.ledger.figures import Figures
 from gateway.ledger.record import ArrivedRequest, Record
@@ -208,9 +208,10 @@ class ObserverQueues:
     def add(self, record: Record, line: Mapping[str, Any], content: ObservedTexts | None) -> None:
         """Add a finished exchange to the queues of the observers that apply to it."""
         names = (None if record.route is None else record.route, record.requested_model)
+        records = records_of(record)
         facts = ClientFacts(
             record.client, self.group_of(record.client), tuple(name for name in names if name),
-            record.endpoint or record.api, record.requested_steps,
+            record.endpoint or record.api, frozenset() if records is None else records.requested,
         )  # fmt: skip
         chosen = [one for one in self._queues if _applies(one.step, facts, record)]
         if not chosen:
@@ -236,7 +237,7 @@ class ObserverQueues:
             records = StepRecords()
             session = _RecordSession.of(finished, self.steps.mask_key, records)
             request, response = await session.mask_texts(pending.masks, request, response)
-            self._sink.figures.steps.append(records.fields())
+            self._sink.figures.fields.append(records.fields())
         return attrs.evolve(
             finished,
             request=None if request is None else request.decode("utf-8", "replace"),
@@ -275,7 +276,8 @@ def _applies(step: LoadedStep, facts: ClientFacts, record: Record) -> bool:
 def finished_record(record: Record, line: Mapping[str, Any], group: str | None) -> Finished:
     """Return the record of an ended exchange with its log ``line``, without texts."""
     duration = time.perf_counter() - record.began
-    outcomes: Mapping[str, str] = record.steps.outcomes if isinstance(record.steps, StepRecords) else {}
+    records = records_of(record)
+    outcomes: Mapping[str, str] = {} if records is None else records.outcomes
     return Finished(
         record.id, record.client, group, line["api"], record.endpoint, line.get("model"), line.get("target"),
         record.model, line["status"], line["ended"], time.time() - duration, duration, record.first_write,

@@ -4,7 +4,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.service import Service
 from gateway.features.steps.endpoints import CHECKED_ROUTES, closing_step
 from gateway.features.steps.loaded import ClientFacts, StepSet
-from gateway.features.steps.verdicts import unchecked_content, unchecked_endpoint
+from gateway.features.steps.verdicts import note_requested, unchecked_content, unchecked_endpoint
 from gateway.request.client_request import ClientRequest
 from gateway.request.routing_options import read_headers, unknown_step_error
 from gateway.seams.running import Running
@@ -46,7 +46,7 @@ def admit_endpoint(context: ExchangeContext, endpoint: str, route: tuple[str, st
     (400) if the client may not request a step that it requests. ``route`` is the request's method and path."""
     steps = steps_of(context.service)
     facts = available_facts(steps, context.service, context.client_request, endpoint)
-    context.record.requested_steps = facts.requested
+    note_requested(context.record, facts.requested)
     if route in CHECKED_ROUTES:
         return
     if (step := closing_step(steps, facts)) is not None:

@@ -1,13 +1,14 @@
 """The verdicts of steps: refusals and failures as errors for the client, and the outcomes for headers and the log."""
 
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
 from gateway.features.steps.loaded import LoadedStep
-from gateway.ledger.record import StepWork
+from gateway.ledger.bill import Bill
+from gateway.ledger.record import Note, Record, Work
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo
 from trigate.steps import Moment
@@ -22,6 +23,12 @@ STOPPED: Final = AnswerEnd("refusal", raw="guardrail_intervened")
 
 LABELS: Final = 50
 """The most labels of one step in the log and metrics; the rest count as ``other``."""
+
+NOTE: Final = "steps"
+"""The name of the notes in records."""
+
+UNAVAILABLE: Final = "step_unavailable"
+"""The code of the error for content that a step could not check."""
 
 _NO_RETRY: Final = ("x-should-retry", "false")
 
@@ -50,7 +57,7 @@ def unavailable(step: str, why: str, retry_after: float) -> GatewayError:
     """Return the error for content that ``step`` could not check because it failed."""
     seconds = max(1, round(retry_after))
     return GatewayError(
-        "overloaded", f"the step {step} cannot check this content now ({why}): try again", code="step_unavailable",
+        "overloaded", f"the step {step} cannot check this content now ({why}): try again", code=UNAVAILABLE,
         headers=(("retry-after", str(seconds)),), reason=None,
     )  # fmt: skip
 
@@ -96,6 +103,14 @@ class StepRecord:
         fields["ms"] = round(self.seconds * 1000, 2)
         return fields
 
+    def work(self) -> Work:
+        """Return the calls for a span, without any text of the exchange."""
+        attributes: Mapping[str, str | int] = {
+            "trigate.step.name": self.name, "trigate.step.at": self.at, "trigate.step.outcome": self.outcome,
+            "trigate.step.calls": self.calls, "trigate.step.findings": sum(self.labels.values()),
+        }  # fmt: skip
+        return Work(f"step {self.name}", self.began, self.ended, attributes, self.failure)
+
     def add_call(self, began: float) -> None:
         """Count a call that has just ended."""
         self.ended = time.perf_counter()
@@ -117,11 +132,16 @@ class StepRecord:
             self.labels[shown] = self.labels.get(shown, 0) + 1
 
 
-class StepRecords:
-    """The records of all steps of an exchange, in order."""
+class StepRecords(Note):
+    """The records of all steps of an exchange, in order, with the names of those that its client ``requested``."""
 
-    def __init__(self, hidden: Collection[str] = ()) -> None:
-        """Begin without records. The header leaves out the steps in ``hidden``, which only report."""
+    requested: frozenset[str] = frozenset()
+
+    def __init__(self, hidden: Collection[str] = (), *, is_applied: bool = True) -> None:
+        """Begin without records. The header leaves out the steps in ``hidden``, which only report.
+
+        Only if it ``is_applied`` is there a step for the exchange."""
+        self.is_applied = is_applied
         self._hidden = hidden
         self._records: dict[tuple[str, Moment], StepRecord] = {}
         self._all: list[StepRecord] = []
@@ -132,19 +152,27 @@ class StepRecords:
             self._all.append(record)
         return record
 
-    def work(self) -> list[StepWork]:
+    def work(self) -> list[Work]:
         """Return the calls of each step at each moment that had any."""
-        return [
-            StepWork(
-                one.name, one.at, one.began, one.ended, one.outcome, one.calls, sum(one.labels.values()), one.failure
-            )
-            for one in self._all
-            if one.calls
-        ]
+        return [one.work() for one in self._all if one.calls]
 
-    def fields(self) -> list[dict[str, Any]]:
-        """Return the outcomes for the log line."""
+    def outcome_fields(self) -> list[dict[str, Any]]:
+        """Return the outcomes for the log's field ``steps``."""
         return [one.fields() for one in self._all]
+
+    def fields(self, bill: Bill | None = None) -> Mapping[str, Any]:
+        return {"steps": self.outcome_fields(), "refused_by": self.refused_by} if self.is_applied else {}
+
+    def headers(self) -> Mapping[str, str | None]:
+        return {"x-trigate-steps": self.header, "x-trigate-refused-by": self.refused_by}
+
+    def is_refusal(self, error: ErrorInfo | None) -> bool:
+        return self.refused_by is not None or (self.is_applied and error is not None and error.code == UNAVAILABLE)
+
+    @property
+    def edits(self) -> Sequence[str]:  # type: ignore[override]
+        """Names of the steps that masked the request."""
+        return [f"step {one.name}" for one in self._all if one.calls and one.outcome == "masked"]
 
     def __iter__(self) -> Iterator[StepRecord]:
         return iter(self._all)
@@ -171,3 +199,28 @@ class StepRecords:
         """The outcomes so far for a header, ``None`` if there are none."""
         shown = [f"{name}={outcome}" for name, outcome in self.outcomes.items() if name not in self._hidden]
         return ", ".join(shown) or None
+
+
+def records_of(record: Record) -> StepRecords | None:
+    """Return the records of the steps of an exchange, ``None`` if no step applies and its client requests none."""
+    note = record.notes.get(NOTE)
+    return note if isinstance(note, StepRecords) else None
+
+
+def note_requested(record: Record, requested: frozenset[str]) -> None:
+    """Note the names of the steps that the client of an exchange requests."""
+    if (records := records_of(record)) is None:
+        if not requested:
+            return
+        record.add_note(NOTE, records := StepRecords(is_applied=False))
+    records.requested = requested
+
+
+def applied_records(record: Record, hidden: Collection[str]) -> StepRecords:
+    """Return the records of the steps that apply to an exchange, with those of another request in a batch."""
+    records = records_of(record)
+    if records is None or not records.is_applied:
+        requested = frozenset[str]() if records is None else records.requested
+        record.add_note(NOTE, records := StepRecords(hidden))
+        records.requested = requested
+    return records

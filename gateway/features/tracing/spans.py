@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.http.headers import first_paths
 from gateway.ledger.bill import AttemptRecord
-from gateway.ledger.record import Record, StepWork
+from gateway.ledger.record import Record
 from streams.events import AnswerStart
 from streams.surrogates import NOT_JSON
 
@@ -177,17 +177,6 @@ def attempt_attributes(times: AttemptTimes, attempt_record: AttemptRecord | None
         "trigate.attempt.lane": attempt_record.lane,
     }  # fmt: skip
     return _without_none({**own, "server.address": where.hostname, "http.response.status_code": times.status})
-
-
-def step_attributes(work: StepWork) -> Attributes:
-    """Return the attributes of the calls of a step, which have no text of the exchange."""
-    return {
-        "trigate.step.name": work.name,
-        "trigate.step.at": work.at,
-        "trigate.step.outcome": work.outcome,
-        "trigate.step.calls": work.calls,
-        "trigate.step.findings": work.findings,
-    }
 
 
 def _finish_reasons(record: Record, attempt: AttemptTimes) -> tuple[str, ...] | None:

@@ -36,12 +36,11 @@ from gateway.features.tracing.spans import (
     exchange_attributes,
     operation_of,
     request_attributes,
-    step_attributes,
 )
 from gateway.http.headers import Headers
 from gateway.http.redaction import Secrets
 from gateway.ledger.bill import AttemptRecord
-from gateway.ledger.record import ArrivedRequest, Record, StepWork
+from gateway.ledger.record import ArrivedRequest, Record, Work
 from gateway.logs.masking import Mask
 from gateway.named_imports import import_named
 from gateway.seams.observed_texts import EACH, ObservedTexts, TextRoom
@@ -125,8 +124,8 @@ class Trace(ObservedTexts):
         _set_span_status(self._span, record, line["ended"])
         begun = self._attempts[0].began if self._attempts else ended
         self._phase(self._span, "prepare", record.began, begun)
-        if record.steps is not None:
-            self._write_step_spans(record.steps.work())
+        for note in record.notes.values():
+            self._write_work_spans(note.work())
         if self._call is None:
             return
         self._call.set_attributes(
@@ -145,10 +144,10 @@ class Trace(ObservedTexts):
             for name, since, until in attempt.phases(end):
                 self._phase(parent, name, since, until)
 
-    def _write_step_spans(self, works: Sequence[StepWork]) -> None:
+    def _write_work_spans(self, works: Sequence[Work]) -> None:
         for work in works:
-            span = self._tracing.child(self._span, f"step {work.name}", work.began)
-            span.set_attributes(step_attributes(work))
+            span = self._tracing.child(self._span, work.name, work.began)
+            span.set_attributes(work.attributes)
             if work.failure is not None:
                 _fail(span, work.failure)
             span.end(_to_nanoseconds(work.ended))

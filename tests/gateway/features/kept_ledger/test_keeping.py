@@ -155,7 +155,7 @@ async def test_a_cached_response_is_a_request_of_its_client_but_no_attempt(tmp_p
     settle(ledger)
     failed = AttemptRecord("other", "openai", "chat", "byte", reason="server_error", model="openai/gpt-4o", price=PRICE)
     for before in ((), (failed,)):
-        settle(ledger, attempt_records=(*before, *COMMITTED), from_cache=True, cache="hit")
+        settle(ledger, attempt_records=(*before, *COMMITTED), from_cache=True)
     await kept.flush()
     (by_key,), (by_target,) = [await table.sums((name,), EVER) for name in ("key", "target")]
     assert [(one.by, one.requests) for one in by_key] == [(("alice",), 3)]

@@ -26,14 +26,17 @@ from gateway.features.kept_ledger.table import LedgerTable, PromptCacheSum
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.figures import Figures
 from gateway.ledger.ledger import Ledger
-from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict, CauseName, CauseShare
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.ledger_lines import AT, attempt, line, random_line_with_verdicts
+
+verdicts: Any = pytest.importorskip(
+    "gateway.features.prompt_caches.interface", reason="the gateway has no feature prompt_caches"
+)
 
 pytestmark = pytest.mark.sample(2)
 """The gate takes one database for each test, and the soak the other."""
 
-CAUSES = get_args(CauseName)
+CAUSES = get_args(verdicts.CauseName)
 EVER = (0, 2**62)
 NAME_OF: dict[str, Callable[[LedgerLine, LineAttempt], str | None]] = {
     "key": lambda line, _: line.client,
@@ -198,22 +201,24 @@ def _remove_columns(file: Any) -> None:
         database.commit()
 
 
-def settled_line(verdict: CacheVerdict, loss: CacheLoss | None) -> LedgerLine:
+def settled_line(verdict: Any, loss: Any) -> LedgerLine:
     """Return the line of an exchange with one attempt."""
     ledger = Ledger(readable=False)
     record = ledger.open("r", "messages")
     tried = AttemptRecord("sonnet", "anthropic", "messages", "byte", committed=True, model="anthropic/m")
-    record.bill.attempt_records = (attrs.evolve(tried, prompt_cache=verdict, prompt_cache_loss=loss),)
+    record.bill.attempt_records = (attrs.evolve(tried, notes={verdicts.NOTE: verdicts.JudgedAttempt(verdict, loss)}),)
     return line_of(record, {"ended": "complete", "status": 200}, AT / 10**6)
 
 
-def random_settled(draw: random.Random) -> tuple[CacheVerdict, CacheLoss | None]:
-    shares = tuple(CauseShare(name, None, draw.randrange(10**6)) for name in draw.sample(CAUSES, draw.randrange(3)))
+def random_settled(draw: random.Random) -> tuple[Any, Any]:
+    shares = tuple(
+        verdicts.CauseShare(name, None, draw.randrange(10**6)) for name in draw.sample(CAUSES, draw.randrange(3))
+    )
     missed = sum(one.tokens for one in shares) + draw.choice((0, 1999))
     read = draw.choice((None, draw.randrange(10**6)))
     nanos = tuple(draw.randrange(10**12) for _ in shares)
-    found = CacheVerdict(could=missed + (read or 0), read=read, missed=missed, causes=shares)
-    return found, draw.choice((None, CacheLoss(sum(nanos), nanos, "estimated")))
+    found = verdicts.CacheVerdict(could=missed + (read or 0), read=read, missed=missed, causes=shares)
+    return found, draw.choice((None, verdicts.CacheLoss(sum(nanos), nanos, "estimated")))
 
 
 async def test_the_ledger_has_the_tokens_and_nano_dollars_of_each_verdict(table):
@@ -232,9 +237,11 @@ async def test_the_ledger_has_the_tokens_and_nano_dollars_of_each_verdict(table)
 
 @pytest.mark.parametrize(
     ("loss", "grade"),
-    [(CacheLoss(5, (5,), "exact"), 0), (CacheLoss(5, (5,), "estimated"), 1), (None, UNPRICED)],
+    [(verdicts.CacheLoss(5, (5,), "exact"), 0), (verdicts.CacheLoss(5, (5,), "estimated"), 1), (None, UNPRICED)],
 )
 def test_the_grade_of_a_loss_is_that_of_costs(loss, grade):
-    missed = CacheVerdict(could=9000, read=0, missed=9000, causes=(CauseShare("expired", None, 9000),), idle=400.4)
+    missed = verdicts.CacheVerdict(
+        could=9000, read=0, missed=9000, causes=(verdicts.CauseShare("expired", None, 9000),), idle=400.4
+    )
     (row,) = rows_of(settled_line(missed, loss), 1)
     assert (row["prompt_cache_grade"], row["prompt_cache_idle"], row["cause"]) == (grade, 400, "expired")

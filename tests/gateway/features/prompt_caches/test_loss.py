@@ -2,8 +2,8 @@
 
 import attrs
 
+from gateway.features.prompt_caches.interface import CacheVerdict, CauseShare
 from gateway.features.prompt_caches.loss import loss
-from gateway.ledger.prompt_cache import CacheVerdict, CauseShare
 from providers.catalog.prices import SUBSCRIPTION, read_price
 from streams.events import Usage
 from tests.support.each_row import each_row

@@ -6,7 +6,7 @@ import pytest
 
 from configfile.document import ConfigError
 from gateway.config.loading import from_mapping
-from gateway.ledger.prompt_cache import CauseName
+from gateway.features.prompt_caches.interface import CauseName
 from tests.pages.tables import rows_of
 from tests.support.features import needs_feature
 from tests.support.harness import ROOT, config, provider

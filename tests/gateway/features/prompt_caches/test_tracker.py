@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from gateway.features.prompt_caches.interface import CacheVerdict
 from gateway.features.prompt_caches.memory import PromptMemory
 from gateway.features.prompt_caches.requests import ReadPrompts, SentRequest
 from gateway.features.prompt_caches.tracker import FollowedAttempt, PromptTracker
-from gateway.ledger.prompt_cache import CacheVerdict
 from providers.catalog.prices import price_of
 from providers.catalog.prompt_caching import caching_row
 from streams.events import APIS, Usage

@@ -1,7 +1,7 @@
 """The header and the log fields of verdicts and predictions."""
 
+from gateway.features.prompt_caches.interface import CacheLoss, CacheVerdict, CauseShare
 from gateway.features.prompt_caches.values import LONGEST_HEADER, fields_of, header_of
-from gateway.ledger.prompt_cache import CacheLoss, CacheVerdict, CauseShare
 
 _SYSTEM = CauseShare("system", "system[0]:0-64 (time)", 49_280)
 _BROKEN = CacheVerdict(could=51_200, readable=1920, read=1920, missed=49_280, causes=(_SYSTEM,))

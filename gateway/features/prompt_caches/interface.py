@@ -1,11 +1,16 @@
-"""The verdict on the use that an attempt made of its provider's prompt cache, and what the missed tokens cost."""
+"""The verdict on the use that an attempt made of its provider's prompt cache, and what the missed tokens cost.
 
-from typing import Literal, TypeAlias
+It is the note of this feature in the record of an attempt, for other observers."""
+
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
 from providers.catalog.prices import NANOS
 from providers.catalog.prices import Grade as PriceGrade
+
+NOTE: Final = "prompt_caches"
+"""The name of the notes in records of attempts."""
 
 CauseName: TypeAlias = Literal[
     "moved", "edited", "model", "key", "tier", "compacted", "tools", "system", "settings", "history", "small", "marks",
@@ -89,3 +94,11 @@ class CacheLoss:
     def dollars(self) -> tuple[str, ...]:
         """The shares in dollars."""
         return tuple(f"{nanos / NANOS:.9f}" for nanos in self.shares)
+
+
+@attrs.frozen(repr=False)
+class JudgedAttempt:
+    """The note on an attempt: its ``verdict``, and the ``loss`` if prices are known."""
+
+    verdict: CacheVerdict
+    loss: CacheLoss | None = None
