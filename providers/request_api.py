@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from providers.catalog.providers import maker
+from providers.neutral.api_members import other_members
 from streams.events import Api
 
 _OF_CONVERSE: Final = frozenset(("inferenceConfig", "toolConfig", "additionalModelRequestFields", "modelId"))
@@ -12,10 +13,8 @@ _OF_INTERACTIONS: Final = frozenset(
 )
 """Members of Interactions that Responses lacks."""
 _OF_MESSAGES: Final = frozenset(("system", "anthropic_version", "stop_sequences", "mcp_servers", "context_management"))
-_OF_CHAT: Final = frozenset(
-    ("max_completion_tokens", "n", "response_format", "stream_options", "frequency_penalty", "presence_penalty",
-     "logprobs", "logit_bias", "reasoning_effort", "seed", "stop", "functions", "parallel_tool_calls", "user")
-)  # fmt: skip
+_OF_CHAT: Final = frozenset(other_members("chat")).difference(other_members("messages"))
+"""Members of Chat that Messages lacks."""
 _BLOCKS: Final = frozenset(("tool_use", "tool_result", "thinking", "redacted_thinking", "document", "image"))
 _ROLES: Final = ("user", "assistant")
 _OF_RESPONSES: Final = ("output", "outputs", "steps")

@@ -52,7 +52,7 @@ ARROWS: Final = {
         providers.neutral providers.responses""",
     "providers.recordings": "providers.apis",
     "providers.framings": "providers.apis providers.neutral",
-    "providers.request_api": "providers.catalog",
+    "providers.request_api": "providers.catalog providers.neutral",
     "loadtest": "providers.apis providers.catalog providers.grammar providers.neutral",
     "gateway.named_imports": "",
     "gateway.stores": "http",

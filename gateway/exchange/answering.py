@@ -18,6 +18,7 @@ from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
+from providers.neutral.api_members import ANSWER_COUNTS
 from providers.neutral.choices import MEMBERS, OTHER_CHOICE, join_choices, split_other_choices
 from providers.neutral.codec import Writer
 from providers.neutral.searches import answer_with_own_searches, with_own_searches
@@ -61,7 +62,7 @@ def refuse_change_of_form(target_request: TargetRequest) -> None:
     translated, which keeps only one of several requested choices."""
     if target_request.choices > 1:
         other = "without streaming" if target_request.request.incoming.stream else "only with streaming"
-        at = CODECS[target_request.context.codec.api].wire.answer_counts[0]
+        at = ANSWER_COUNTS[target_request.context.codec.api][0]
         raise invalid(
             f"{at} must be 1: the provider responds {other}, so trigate converts the response, which "
             "supports only one choice",

@@ -10,7 +10,9 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from providers.neutral.api_members import conversation_members, other_members
 from streams.errors import invalid
+from streams.events import Api
 from streams.surrogates import NOT_JSON, decode_or
 
 T = TypeVar("T")
@@ -25,24 +27,13 @@ _NEXT: Final = re.compile(rb"[ \t\r\n]*[,}]")
 
 _QUOTE: Final = ord('"')
 
+_SNAKE_CASE: Final[tuple[Api, ...]] = ("chat", "messages", "responses", "interactions")
+"""APIs that spell names in lower case only."""
+
 KNOWN: Final = frozenset(
     (
-        # Chat, Messages and Responses, by the parameter types of the official SDKs
-        "access_programs", "audio", "background", "background_options", "billing_policy", "cache_control",
-        "compaction", "container", "context_management", "conversation", "diagnostics", "fallback_credit_token",
-        "fallbacks", "frequency_penalty", "function_call", "functions", "image", "include", "inference_geo",
-        "input", "instructions", "logit_bias", "logprobs", "max_completion_tokens", "max_output_tokens",
-        "max_tokens", "max_tool_calls", "mcp_servers", "messages", "metadata", "modalities", "model",
-        "moderation", "n", "output_config", "parallel_tool_calls", "prediction", "presence_penalty",
-        "previous_response_id", "prompt", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
-        "reasoning", "reasoning_effort", "response_format", "safety_identifier", "seed", "service_tier",
-        "speed", "stop", "stop_sequences", "store", "stream", "stream_options", "system", "temperature", "text",
-        "thinking", "thread", "tool_choice", "tools", "top_k", "top_logprobs", "top_p", "truncation", "user",
-        "verbosity", "web_search_options",
-        # Interactions, by the types of the google-genai package
-        "agent", "agent_config", "cached_content", "continuation_token", "environment", "generation_config", "labels",
-        "previous_interaction_id", "response_mime_type", "response_modalities", "safety_settings",
-        "system_instruction", "webhook_config",
+        "model", "stream",
+        *(name for api in _SNAKE_CASE for name in (*conversation_members(api), *other_members(api))),
         # frames of a websocket
         "type", "generate", "stream_id",
         # conversations

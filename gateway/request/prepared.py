@@ -18,6 +18,7 @@ from gateway.request.members import check_members
 from gateway.routing.target import NOTHING, Omissions, Target
 from providers.apis import CODECS
 from providers.errors.member_paths import parse_paths
+from providers.neutral.api_members import ANSWER_COUNTS, OUTPUT_LIMITS
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Edit
 from providers.neutral.values import as_count
@@ -135,7 +136,7 @@ def requested_output(api: Api, body: bytes) -> RequestedOutput:
     except NOT_JSON:
         return UNSPECIFIED
     wire = CODECS[api].wire
-    output = _read_members(members, wire.output_limits, wire.answer_counts)
+    output = _read_members(members, OUTPUT_LIMITS[api], ANSWER_COUNTS[api])
     tools = _read_tools(members if wire.tools_within is None else _object_in(members, wire.tools_within))
     fallbacks = fallback_models(members)
     return attrs.evolve(output, tools=tools, fallbacks=fallbacks) if tools or fallbacks else output
@@ -147,7 +148,7 @@ def requested_choices(api: Api, body: bytes) -> int:
         members = _OBJECT.decode(body)
     except NOT_JSON:
         return 1
-    paths = _fold_paths(CODECS[api].wire.answer_counts)
+    paths = _fold_paths(ANSWER_COUNTS[api])
     return _most_answers([as_count(value) for path in paths for value in _values(members, path)])
 
 

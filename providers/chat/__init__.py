@@ -22,8 +22,6 @@ WIRE = WireApi(
     other_form="responses",  # Cursor's agent mode (maximhq/bifrost#5773)
     words=StreamWords(error_member=True),
     client_headers=("openai-beta",),
-    output_limits=("max_completion_tokens", "max_tokens"),
-    answer_counts=("n",),
 )
 
 

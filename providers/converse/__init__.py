@@ -40,7 +40,6 @@ WIRE = WireApi(
     ),
     error_headers=error_headers,
     id_headers=("x-request-id", "x-amzn-requestid"),
-    output_limits=("inferenceConfig.maxTokens",),
     charges_cache_writes=True,
     count_member="inputTokens",
 )

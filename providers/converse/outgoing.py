@@ -22,6 +22,7 @@ from providers.converse.families import FAMILIES, Family
 from providers.converse.history import Block, CachePoints, History
 from providers.converse.wording import STOP_SEQUENCE, TIERS
 from providers.neutral import tool_names
+from providers.neutral.api_members import own_members
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.draft import losses_of, raised_limit_edit
 from providers.neutral.fields import Drops, join_path
@@ -47,13 +48,10 @@ from providers.neutral.schemas import is_combined, object_schema, write_without_
 
 Body: TypeAlias = dict[str, Any]
 
-OWN_FIELDS: Final = (
-    "guardrailConfig", "promptVariables", "additionalModelResponseFieldPaths", "requestMetadata", "performanceConfig",
-    "serviceTier", "additionalModelRequestFields",
-)  # fmt: skip
+_OWN_FIELDS: Final = own_members("converse")
 """Members of Bedrock only; programs of other APIs send them with their SDK's ``extra_body``."""
 
-_CONVERSE_FIELDS: Final = (*OWN_FIELDS, "outputConfig")
+_CONVERSE_FIELDS: Final = (*_OWN_FIELDS, "outputConfig")
 """Members that the provider receives unchanged from a Converse client, including reasoning and format."""
 
 _SAMPLING: Final = ("temperature", "top_p")
@@ -63,7 +61,7 @@ _HIGHEST: Final = "high"
 
 def own_fields(request: Request) -> Body:
     """Return the members of the client's request that only Bedrock has, whatever the client's API."""
-    names = _CONVERSE_FIELDS if request.api == "converse" else OWN_FIELDS
+    names = _CONVERSE_FIELDS if request.api == "converse" else _OWN_FIELDS
     found = {name: value for name in names if (value := request.source.get(name)) is not None}
     if request.api == "gemini":  # its tier has the same name
         found.pop("serviceTier", None)

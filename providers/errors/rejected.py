@@ -12,8 +12,9 @@ import attrs
 
 from providers.errors.member_paths import Path, parse_path
 from providers.errors.unknown_members import find_sole_unknown, find_unknown
+from providers.neutral.api_members import ANSWER_COUNTS, OUTPUT_LIMITS, conversation_members, spellings, tool_members
 from providers.neutral.quirks import Quirks
-from streams.events import ErrorInfo
+from streams.events import APIS, ErrorInfo
 
 VECTOR_ENCODINGS = ("encoding_format", "embedding_type")
 """Members for the encoding of vectors.
@@ -30,20 +31,21 @@ _MAX_PATH = 200
 _CODES = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
 _PARAM = re.compile(r"[`'\"]?(?P<name>[\w\-.\[\]]{1,200})[`'\"]?")
 
-# The essence of a request and the form of its answer. Without one of these the client would get a different answer, so
-# it must see the rejection instead.
-_ESSENTIAL = frozenset(
-    (
-        "model", "messages", "input", "contents", "system", "instructions", "system_instruction", "systemInstruction",
-        "prompt", "n", "stream", "background", "thread",
-        "previous_response_id", "previous_interaction_id", "continuation_token", "agent", "conversation",
-        "tools", "functions", "tool_choice", "function_call",
-        "generation_config.tool_choice", "toolConfig", "tool_config",
-        "max_tokens", "max_completion_tokens", "max_output_tokens", "generation_config.max_output_tokens",
-        "generationConfig.maxOutputTokens", "inferenceConfig.maxTokens",
-        "response_format", "text.format", "output_format", "output_config.format",
+_ESSENTIAL: Final = frozenset(
+    ("model", "stream", "background", "response_format", "text.format", "output_format", "output_config.format")
+).union(
+    *(
+        (
+            *(name for member in conversation_members(api) for name in spellings(api, member)),
+            *tool_members(api),
+            *ANSWER_COUNTS[api],
+            *OUTPUT_LIMITS[api],
+        )
+        for api in APIS
     )
-)  # fmt: skip
+)
+"""The essence of a request and the form of its answer. Without one of these the client would get a different answer, so
+it must see the rejection instead."""
 
 # The only members inside the conversation and the tools that may be removed.
 _CONVERSATION = (

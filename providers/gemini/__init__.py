@@ -42,12 +42,6 @@ WIRE = WireApi(
     # models may use (anomalyco/opencode#4832).
     tool_naming=ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}"), ("default_api:", "default_api."), True),
     client_headers=("x-goog-api-client",),
-    output_limits=tuple(  # Google's servers read both spellings of each member
-        f"{settings}.{limit}"
-        for settings in ("generationConfig", "generation_config")
-        for limit in ("maxOutputTokens", "max_output_tokens")
-    ),
-    answer_counts=("generationConfig.candidateCount",),
     count_member="totalTokens",
 )
 

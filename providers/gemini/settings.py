@@ -10,6 +10,7 @@ from providers.catalog.effort import budget_of, has_unknown_level, known_level, 
 from providers.gemini.schemas import reduce_schema
 from providers.gemini.shared_members import gemini_safety
 from providers.gemini.spellings import camel, find_member
+from providers.neutral.api_members import own_members
 from providers.neutral.choices import MOST, are_translated
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import schema_with_description
@@ -18,10 +19,7 @@ from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, Reasoning, Request
 from streams.errors import invalid
 
-OWN_FIELDS: Final = (
-    "safetySettings", "cachedContent", "labels", "modelArmorConfig", "serviceTier", "store",
-)  # fmt: skip
-"""Members of a Gemini client's request that only this API has; a Gemini provider receives them unchanged."""
+_OWN_FIELDS: Final = own_members("gemini")
 
 OWN_SETTINGS: Final = (
     "responseModalities", "speechConfig", "imageConfig", "mediaResolution", "audioTimestamp", "routingConfig",
@@ -50,7 +48,7 @@ def own_fields(request: Request) -> dict[str, Any]:
         if "safetySettings" in found:
             found["safetySettings"] = gemini_safety(found["safetySettings"])
         return found
-    return _pick_members(request.source, OWN_FIELDS) if request.api == "gemini" else {}
+    return _pick_members(request.source, _OWN_FIELDS) if request.api == "gemini" else {}
 
 
 def is_own(path: str, request: Request, own: Mapping[str, Any]) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from providers.gemini.spellings import camel, to_snake
+from providers.gemini.spellings import camel
+from providers.neutral.api_members import to_snake
 from providers.neutral.fields import Drops, join_path
 
 INTERACTIONS_TOOLS: Final[Mapping[str, str]] = {

@@ -6,17 +6,12 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Self, TypeVar
 
+from providers.neutral.api_members import to_snake
 from providers.neutral.fields import Fields, expect, join_path
 
 T = TypeVar("T")
 
-_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 _UNDERSCORE = re.compile(r"_([a-z])")
-
-
-def to_snake(name: str) -> str:
-    """Return any name, such as a client's, in snake case."""
-    return _CAPITAL.sub("_", name).lower()
 
 
 @lru_cache(maxsize=512)

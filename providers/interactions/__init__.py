@@ -38,7 +38,6 @@ WIRE = WireApi(
     default_version="2026-05-20",
     client_headers=("api-revision", "x-goog-api-client"),
     query_members=frozenset(("alt", "include_input", "last_event_id", "stream")),
-    output_limits=("generation_config.max_output_tokens",),
     count_member="total_tokens",
 )
 

@@ -15,6 +15,7 @@ from providers.gemini.shared_members import INTERACTIONS_TOOLS, TIER_WORDS, inte
 from providers.gemini.spellings import find_member, snake
 from providers.interactions.history import History
 from providers.neutral import tool_names
+from providers.neutral.api_members import own_members
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.draft import losses_of
 from providers.neutral.fields import Drops, join_path
@@ -113,8 +114,7 @@ def _write_choice(choice: ToolChoice | None, functions: list[dict[str, Any]], dr
     return {"allowed_tools": {"mode": "validated" if mode == "auto" else mode, "tools": kept}}
 
 
-OWN_FIELDS: Final = ("safety_settings", "labels", "cached_content")
-"""Members of a request that only Google's APIs have."""
+_OWN_FIELDS: Final = own_members("interactions")
 
 OWN_SETTINGS: Final = ("speech_config", "image_config", "video_config", "transcription_config")
 """Members of ``generation_config`` that only this API has."""
@@ -130,7 +130,7 @@ _SPECIAL_CASES: Final = ("stop", "web_search_options", "service_tier", "store")
 def own_fields(request: Request) -> dict[str, Any]:
     """Return the request's members that only Google's APIs have; none if the client speaks another API."""
     if request.api == "interactions":
-        return {name: value for name in OWN_FIELDS if (value := request.source.get(name)) is not None}
+        return {name: value for name in _OWN_FIELDS if (value := request.source.get(name)) is not None}
     if request.api != "gemini":
         return {}
     found = {name: find_member(request.source, gemini) for name, gemini in _SHARED.items()}

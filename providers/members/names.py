@@ -17,6 +17,15 @@ from configfile.wording import Wrong, describe, nearest
 from providers.endpoints.endpoint import ENDPOINTS
 from providers.gemini.spellings import snake
 from providers.members.raw_paths import EVERY, Path
+from providers.neutral.api_members import (
+    API_MEMBERS,
+    SETTINGS,
+    conversation_members,
+    inner_members,
+    other_members,
+    setting_paths,
+    spellings,
+)
 from providers.neutral.parameters import BY_NAME, ROWS
 from streams.events import APIS, Api
 
@@ -25,22 +34,13 @@ Wire: TypeAlias = str
 
 Use: TypeAlias = Literal["default", "set", "max", "drop"]
 
-_WITHIN: Final[Mapping[str, Path]] = {
-    "gemini": ("generationConfig",), "converse": ("inferenceConfig",), "interactions": ("generation_config",),
-}  # fmt: skip
-"""Objects that have the settings of the neutral table."""
-
 _MORE: Final = "additionalModelRequestFields"
 
 _OWN: Final[Mapping[str, Mapping[Wire, tuple[str, ...]]]] = {
     "max_tokens": {
-        "chat": ("max_completion_tokens", "max_tokens"),
-        "converse": (
-            "inferenceConfig.maxTokens",
-            *(f"{_MORE}.{name}" for name in (
-                "max_tokens", "max_new_tokens", "max_gen_len", "max_completion_tokens", "max_tokens_to_sample",
-            )),
-        ),
+        "converse": tuple(f"{_MORE}.{name}" for name in (
+            "max_tokens", "max_new_tokens", "max_gen_len", "max_completion_tokens", "max_tokens_to_sample",
+        )),
         "completions": ("max_tokens",),
         "fim": ("max_tokens",),
     },
@@ -76,9 +76,8 @@ _OWN: Final[Mapping[str, Mapping[Wire, tuple[str, ...]]]] = {
         "converse": ("toolConfig",),
         "interactions": ("tools",),
     },
-    **{name: {"interactions": (name,)} for name in ("store", "service_tier", "background")},
 }  # fmt: skip
-"""Members beyond the neutral table, or with several paths; a new member gets the first one."""
+"""Paths beyond the neutral table; a new member gets the first one."""
 
 _NEVER_ADDED: Final = frozenset((("thinking_budget", "chat"),))
 """Members that only some servers of an API know: OpenRouter's ``reasoning`` in Chat."""
@@ -99,20 +98,13 @@ _TOOL_ITEMS: Final[Mapping[Wire, tuple[str, ...]]] = {
 """The places of a tool's members."""
 
 WITH_TOOLS: Final[Mapping[Wire, tuple[str, ...]]] = {
-    "chat": ("tool_choice", "function_call", "parallel_tool_calls"),
-    "messages": ("tool_choice",),
-    "responses": ("tool_choice", "parallel_tool_calls"),
-    "gemini": ("toolConfig", "tool_config"),
-    "interactions": ("generation_config.tool_choice",),
+    api: tuple(name for word in f"{one.with_tools} {one.hints}".split() for name in spellings(api, word))
+    for api, one in API_MEMBERS.items()
 }
 """Members that providers refuse without tools."""
 
-_NOT_NEUTRAL: Final = frozenset(
-    ("conversation", "previous_response_id", "prompt", "guardrail", "prompt_variables", "sealed_summary")
-)
-
 _KINDS: Final[Mapping[str, type]] = {
-    **{row.name: row.kind for row in ROWS if row.name not in _NOT_NEUTRAL},
+    **{row.name: row.kind for row in ROWS if not row.selects_words and any(map(row.field, APIS))},
     "reasoning_effort": str,
     "thinking_budget": int,
     "tools": list,
@@ -124,12 +116,7 @@ BUDGET: Final = "thinking_budget"
 LIMIT: Final = "max_tokens"
 
 _CONVERSATION: Final[Mapping[Wire, str]] = {
-    "chat": "messages",
-    "messages": "messages system thread compaction",
-    "responses": "input instructions previous_response_id conversation prompt",
-    "gemini": "contents systemInstruction continuationToken",
-    "converse": "messages system",
-    "interactions": "input system_instruction previous_interaction_id continuation_token agent",
+    **{api: " ".join(conversation_members(api)) for api in APIS},
     "completions": "prompt suffix",
     "fim": "prompt suffix",
     "embeddings": "input texts images inputs content requests",
@@ -143,90 +130,11 @@ _FIXED: Final = frozenset(
     ("model", "stream", *(name for names in _CONVERSATION.values() for name in names.split()))
 )  # fmt: skip
 
-KNOWN: Final[Mapping[Api, str]] = {
-    "chat": """
-        audio frequency_penalty function_call functions logit_bias logprobs max_completion_tokens max_tokens metadata
-        modalities moderation n parallel_tool_calls prediction presence_penalty prompt_cache_key prompt_cache_options
-        prompt_cache_retention reasoning reasoning_effort response_format safety_identifier seed service_tier stop store
-        stream_options temperature tool_choice tools top_logprobs top_p user verbosity web_search_options""",
-    "messages": """
-        billing_policy cache_control container context_management diagnostics fallback_credit_token fallbacks
-        inference_geo max_tokens mcp_servers metadata output_config output_format service_tier speed stop_sequences
-        temperature thinking tool_choice tools top_k top_p""",
-    "responses": """
-        access_programs background background_options context_management image include max_output_tokens max_tool_calls
-        metadata moderation parallel_tool_calls prompt_cache_key prompt_cache_options prompt_cache_retention reasoning
-        safety_identifier service_tier store stream_options temperature text tool_choice tools top_logprobs top_p
-        truncation user""",
-    "gemini": """
-        cachedContent generationConfig labels modelArmorConfig safetySettings serviceTier store toolConfig tools""",
-    "converse": """
-        additionalModelRequestFields additionalModelResponseFieldPaths guardrailConfig inferenceConfig outputConfig
-        performanceConfig projectIdentifier promptVariables requestMetadata serviceTier toolConfig""",
-    "interactions": """
-        agent_config background cached_content environment generation_config labels response_format response_mime_type
-        response_modalities safety_settings service_tier store tools webhook_config""",
-}
-"""The members of each API's requests besides the conversation. Source: the parameter types of the official SDKs."""
+KNOWN: Final[Mapping[Api, tuple[str, ...]]] = {api: other_members(api) for api in APIS}
+"""The members of each API's requests besides the conversation."""
 
-INNER: Final[Mapping[Api, Mapping[str, str]]] = {
-    "chat": {
-        "audio": "format voice",
-        "function_call": "name",
-        "moderation": "model policy",
-        "prediction": "content type",
-        "prompt_cache_options": "mode ttl",
-        "response_format": "json_schema type",
-        "stream_options": "include_obfuscation include_usage",
-        "web_search_options": "search_context_size user_location",
-    },
-    "messages": {
-        "billing_policy": "bill_to type",
-        "cache_control": "ttl type",
-        "container": "id skills",
-        "context_management": "edits",
-        "diagnostics": "previous_message_id",
-        "fallback_credit_token": "mode token",
-        "metadata": "user_id",
-        "output_config": "effort format task_budget",
-        "thinking": "block_binding budget_tokens display type",
-    },
-    "responses": {
-        "access_programs": "cyber",
-        "background_options": "completion_window continuation_id",
-        "image": "context_compression",
-        "moderation": "model policy",
-        "prompt_cache_options": "comparison_response_id mode prewarm ttl",
-        "reasoning": "context effort generate_summary mode summary",
-        "stream_options": "include_obfuscation",
-        "text": "format verbosity",
-    },
-    "gemini": {
-        "generationConfig": """
-            audioTimestamp audioTranscriptionConfig candidateCount enableAffectiveDialog enableEnhancedCivicAnswers
-            frequencyPenalty logprobs maxOutputTokens mediaResolution modelSelectionConfig presencePenalty
-            responseFormat responseJsonSchema responseLogprobs responseMimeType responseModalities responseSchema
-            routingConfig seed speechConfig stopSequences temperature thinkingConfig topK topP translationConfig""",
-        "modelArmorConfig": "promptTemplateName responseTemplateName",
-    },
-    "converse": {
-        "guardrailConfig": "guardrailIdentifier guardrailVersion trace",
-        "inferenceConfig": "maxTokens stopSequences temperature topP",
-        "outputConfig": "effort textFormat",
-        "performanceConfig": "latency",
-        "serviceTier": "type",
-    },
-    "interactions": {
-        "environment": "custom_config env environment_id mode network sources type",
-        "generation_config": """
-            image_config max_output_tokens seed speech_config stop_sequences temperature thinking_level
-            thinking_summaries tool_choice top_p transcription_config video_config""",
-        "response_format": """
-            aspect_ratio bit_rate delivery duration gcs_uri image_size mime_type resolution sample_rate schema type""",
-        "webhook_config": "uris user_metadata",
-    },
-}
-"""The members of objects that have no others, by the object's name. Source: as for ``KNOWN``."""
+INNER: Final[Mapping[Api, Mapping[str, tuple[str, ...]]]] = {api: inner_members(api) for api in APIS}
+"""The members of objects that have no others, by the object's name."""
 
 _NO_JSON: Final = frozenset(
     ("image_edits", "image_variations", "transcriptions", "translations", "files", "uploads", "vector_stores",
@@ -296,13 +204,14 @@ def _paths_in(member: NamedMember, wire: Wire) -> tuple[Path, ...]:
 
 def _neutral_paths(name: str, wire: Wire) -> Iterator[Path]:
     own = _OWN.get(name, {})
+    if wire in API_MEMBERS and name in BY_NAME:
+        yield from map(parse_steps, setting_paths(name, wire))
+        if wire in SETTINGS and name in API_MEMBERS[wire].more.split():  # it is no setting there
+            yield (name,)
     if wire in own:
         yield from map(parse_steps, own[wire])
-    elif wire in ("completions", "fim"):
-        if name in _COMPLETIONS:
-            yield (name,)
-    elif (row := BY_NAME.get(name)) is not None and (field := row.field(wire)):
-        yield (*_WITHIN.get(wire, ()), field)
+    elif wire in ("completions", "fim") and name in _COMPLETIONS:
+        yield (name,)
 
 
 def parse_steps(text: str) -> Path:
@@ -342,7 +251,7 @@ def _check_head(member: NamedMember, text: str, use: Use) -> None:
     if not member.scope and head not in _KINDS:
         raise _unknown_member_error(member, text, _KINDS)
     if member.scope in APIS and not _is_known(member.scope, head):
-        raise _unknown_member_error(member, text, KNOWN[member.scope].split())
+        raise _unknown_member_error(member, text, KNOWN[member.scope])
     if member.scope in APIS and len(member.path) > 1:
         _check_inner(member, text)
 
@@ -351,8 +260,8 @@ def _check_inner(member: NamedMember, text: str) -> None:
     """Raise ``Wrong`` for a member that an object does not have, if the object has no others."""
     head, name, *rest = member.path
     inner = INNER[member.scope]
-    known = next((names.split() for one, names in inner.items() if head in _names_in(member.scope, one)), None)
-    if known is None or name == EVERY or any(name in _names_in(member.scope, one) for one in known):
+    known = next((names for one, names in inner.items() if head in spellings(member.scope, one)), None)
+    if known is None or name == EVERY or any(name in spellings(member.scope, one) for one in known):
         return
     suggestion = nearest(name, known)
     if suggestion is not None:
@@ -364,11 +273,6 @@ def _check_inner(member: NamedMember, text: str) -> None:
     )
 
 
-def _names_in(api: str, name: str) -> tuple[str, ...]:
-    """Return a member's name in each spelling of ``api``."""
-    return (name, snake(name)) if api == "gemini" else (name,)
-
-
 def _is_tools(member: NamedMember) -> bool:
     head = member.path[0]
     if member.scope == "converse":
@@ -377,7 +281,7 @@ def _is_tools(member: NamedMember) -> bool:
 
 
 def _is_known(api: str, name: str) -> bool:
-    return any(name in _names_in(api, known) for known in KNOWN[api].split())
+    return any(name in spellings(api, known) for known in KNOWN[api])
 
 
 def _client_members_in(scope: str) -> frozenset[str]:

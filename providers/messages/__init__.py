@@ -36,7 +36,6 @@ WIRE = WireApi(
     version_header="anthropic-version",
     long_context_beta="context-1m-2025-08-07",
     id_headers=("x-request-id", "request-id"),
-    output_limits=("max_tokens",),
     requires_limit=True,
     charges_cache_writes=True,
     own_statuses=frozenset((529,)),

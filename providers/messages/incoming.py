@@ -190,13 +190,6 @@ def _read_system(fields: Fields, drops: Drops) -> tuple[Message, ...]:
     return (Message("system", tuple(parts), "system"),) if parts else ()
 
 
-# Members of this API only; a Messages provider receives them unchanged.
-OWN_FIELDS = (
-    "cache_control", "container", "context_management", "diagnostics", "fallbacks", "fallback_credit_token",
-    "billing_policy", "inference_geo", "mcp_servers", "metadata", "service_tier", "speed", "user_profile_id",
-    "workspace_id",
-)  # fmt: skip
-
 _CHOICES: Mapping[str, Any] = {"auto": "auto", "any": "required", "tool": "tool", "none": "none"}
 _SHOWN = ("summarized", "updates", "highlights")
 """The values of ``thinking.display`` that show some of the thinking."""

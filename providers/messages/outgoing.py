@@ -1,14 +1,13 @@
 """Writer of a ``Request`` as the request for a Messages provider."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec
 
 from providers.messages.blocks import Block, Breakpoints, Prompt, simplify_content
 from providers.messages.content import TOOL_MARKS
-from providers.messages.incoming import OWN_FIELDS
 from providers.messages.settings import (
     is_enforceable,
     max_tokens,
@@ -17,6 +16,7 @@ from providers.messages.settings import (
     write_settings,
 )
 from providers.neutral import tool_names
+from providers.neutral.api_members import own_members
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.draft import losses_of, raised_limit_edit
 from providers.neutral.fields import Drops, join_path
@@ -35,6 +35,9 @@ COUNT_FIELDS = (
 TOOL_CHANGES_BETA = "mid-conversation-tool-changes-2026-07-01"
 
 _CHOICES: Mapping[str, str] = {"auto": "auto", "none": "none", "required": "any", "tool": "tool"}
+
+_OWN_FIELDS: Final = (*own_members("messages"), "service_tier")
+"""Members that a Messages provider receives unchanged from clients of its own API."""
 
 
 def write_request(request: Request, to: Recipient) -> Outgoing:
@@ -98,7 +101,7 @@ def _own_fields(request: Request) -> dict[str, Any]:
     """Return the request's members that only this API has; none if the client speaks another API."""
     if request.api != "messages":
         return {}
-    return {name: value for name in OWN_FIELDS if (value := request.source.get(name)) is not None}
+    return {name: value for name in _OWN_FIELDS if (value := request.source.get(name)) is not None}
 
 
 # Tools

@@ -33,6 +33,7 @@ class Row:
     default: Any = None  # a value that equals omission, and is not reported as lost
     single: bool = False  # a string counts as a list of one, as for Chat's `stop`
     must: bool = False  # essential for the answer: unsupported, the request is refused
+    selects_words: bool = False  # a part of the conversation, which the client alone sets
 
     def field(self, api: Api) -> str:
         """Return the field's name in ``api``, or ""."""
@@ -75,10 +76,10 @@ ROWS: tuple[Row, ...] = (
     Row("service_tier", str, "service_tier", "service_tier", "service_tier", default="auto"),
     Row("store", bool, "store", "", "store"),
     Row("user", str, "user", "", "user"),
-    Row("previous_response_id", str, "", "", "previous_response_id", must=True),
-    Row("conversation", object, "", "", "conversation", must=True),
+    Row("previous_response_id", str, "", "", "previous_response_id", must=True, selects_words=True),
+    Row("conversation", object, "", "", "conversation", must=True, selects_words=True),
     Row("background", bool, "", "", "background", default=False, must=True),
-    Row("prompt", dict, "", "", "prompt", must=True),
+    Row("prompt", dict, "", "", "prompt", must=True, selects_words=True),
     Row("include", list, "", "", "include", default=[]),
     Row("truncation", str, "", "", "truncation", default="disabled"),
     Row("max_tool_calls", int, "", "", "max_tool_calls"),

@@ -189,8 +189,7 @@ class WireApi:
       on the provider.
     - Tools: ``tool_naming`` describes valid names. ``tools_within`` is the parent of ``tools``, ``None`` for the
       request. If tools have no ``type``, ``client_tools`` are the members of those that clients run.
-    - Costs: ``output_limits`` and ``answer_counts`` are the paths of a request's limits on output tokens, and of its
-      numbers of answers. ``count_member`` has the number in the response to a token count. ``requires_limit``:
+    - Costs: ``count_member`` has the number in the response to a token count. ``requires_limit``:
       requests need a token limit.
       ``charges_cache_writes``: cache writes cost more than other input.
     - Headers: ``client_headers`` (with ``*`` as a wildcard at the end) and ``query_members`` go only to providers of
@@ -223,8 +222,6 @@ class WireApi:
     stores_unasked: bool = False
     fetches_links: bool | None = None
     running: frozenset[str] = frozenset()
-    output_limits: tuple[str, ...] = ()
-    answer_counts: tuple[str, ...] = ()
     count_member: str = "input_tokens"
     requires_limit: bool = False
     charges_cache_writes: bool = False

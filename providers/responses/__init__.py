@@ -52,7 +52,7 @@ WIRE = WireApi(
         keep_alives=frozenset(("keepalive",)),
     ),
     counted_ping=keep_alive_after,
-    repeats_answer=True, repeats_request=True, stores_unasked=True, output_limits=("max_output_tokens",),
+    repeats_answer=True, repeats_request=True, stores_unasked=True,
     # Codex's own headers identify the conversation, which helps OpenAI find its prompt cache; older versions use
     # underscores.
     client_headers=(

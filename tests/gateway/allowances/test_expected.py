@@ -19,6 +19,7 @@ from gateway.ledger.bill import AttemptRecord, Bill, Booking
 from gateway.request.prepared import MAX_ANSWERS, MAX_REQUESTED, RequestedOutput, requested_choices, requested_output
 from gateway.routing.router import Router
 from providers.apis import CODECS
+from providers.neutral.api_members import ANSWER_COUNTS, OUTPUT_LIMITS
 from streams.events import Usage
 from tests.support.each_row import each_row
 
@@ -183,8 +184,7 @@ def test_the_limit_of_each_api_is_read(api, members, asked):
 @each_row("api", CODECS)
 def test_a_number_that_no_computer_holds_limits_nothing(api, number):
     """RFC 8259, section 6. The provider rejects it; until then the body has only been split into members."""
-    wire = CODECS[api].wire
-    for path in (*wire.output_limits, *wire.answer_counts, "service_tier", "max_tool_calls", "plugins"):
+    for path in (*OUTPUT_LIMITS[api], *ANSWER_COUNTS[api], "service_tier", "max_tool_calls", "plugins"):
         names = path.split(".")
         body = "".join(f'{{"{name}":' for name in names) + number + "}" * len(names)
         assert requested_output(api, body.encode()) == RequestedOutput(), body
