@@ -281,13 +281,10 @@ KERNEL: Final = [
 GENERAL_WORDS: Final = [
     "admin",
     "cache",
-    "console",
     "failures",
     "files",
-    "joined",
     "ledger",
     "metrics",
-    "oauth",
     "people",
     "record",
     "request",
@@ -296,7 +293,6 @@ GENERAL_WORDS: Final = [
     "upload",
     "v2",
     "mcp_servers",
-    "prompt_cache",
     "realtime",
     "web_search",
 ]
@@ -306,23 +302,42 @@ listeners, and names in the providers' APIs."""
 
 def test_the_kernel_names_no_feature():
     """Neither features nor their keys, options, paths and metrics, outside docstrings."""
-    rows = [(one.name, one.option, *one.first_steps) for one in features()]
-    keys = [attrs.fields_dict(part.keys) for one in features() for part in one.keys]
-    names = {name for row in (*rows, *keys) for name in row if name} - {*GENERAL_WORDS}
-    rooms = [path for path in MODULES if room(dotted_name(path)).removeprefix("gateway.") in KERNEL]
+    rooms = kernel_modules()
+    names = names_of_features() - {*GENERAL_WORDS}
     assert non_empty({module_id(path): {*filter(names.__contains__, words_of(path))} for path in rooms}) == {}
     metric = re.compile(r"trigate_\w+_(?:total|seconds|bytes)")
     assert non_empty({module_id(path): {*filter(metric.fullmatch, words_of(path))} for path in rooms}) == {}
 
 
+@describes_all_features
+def test_every_general_word_is_used_by_the_kernel_and_names_a_feature():
+    """Another word here would hide the name of a feature."""
+    used = frozenset[str]().union(*map(words_of, kernel_modules()))
+    assert {*GENERAL_WORDS} - (used & names_of_features()) == set()
+
+
+def names_of_features() -> set[str]:
+    rows = [(one.name, one.option, *one.first_steps) for one in features()]
+    keys = [attrs.fields_dict(part.keys) for one in features() for part in one.keys]
+    return {name for row in (*rows, *keys) for name in row if name}
+
+
+def kernel_modules() -> list[Path]:
+    return [path for path in MODULES if room(dotted_name(path)).removeprefix("gateway.") in KERNEL]
+
+
 @cache
 def words_of(path: Path) -> frozenset[str]:
-    """Return the words in the names and texts of a module, without docstrings."""
+    """Return the words in the names and texts of a module, without docstrings and URLs."""
     nodes = list(ast.walk(ast.parse(path.read_text())))
     docs = {one.value for one in nodes if isinstance(one, ast.Expr)}
     texts = (one.value for one in nodes if isinstance(one, ast.Constant) and one not in docs)
-    words = {word for text in texts if isinstance(text, str) for word in re.findall(r"[A-Za-z_]\w*", text)}
+    words = {word for text in texts if isinstance(text, str) for word in words_in(text)}
     return frozenset(words.union(*(name_of(one) for one in nodes)))
+
+
+def words_in(text: str) -> list[str]:
+    return re.findall(r"[A-Za-z_]\w*", re.sub(r"https?://[^\s)]+", "", text))
 
 
 def name_of(node: ast.AST) -> list[str]:

@@ -1,4 +1,4 @@
-"""The first paths of the pages for people, to which features and commands link."""
+"""The first paths of pages and metadata, to which several features and commands link."""
 
 from typing import Final
 
@@ -11,3 +11,6 @@ STORY: Final = "/ui/request"
 
 WITH_KEY: Final = "sign_in=key"
 """The query with which a page requests a key instead of a sign-in, for an operator whose issuer is unavailable."""
+
+RESOURCE: Final = "/.well-known/oauth-protected-resource"
+"""The start of the URL of a resource's metadata (RFC 9728, section 3.1). Its path follows."""

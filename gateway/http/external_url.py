@@ -14,9 +14,6 @@ import attrs
 if TYPE_CHECKING:
     from gateway.http.headers import Adapter, EditHeaders, Headers, RawHeaders
 
-RESOURCE: Final = "/.well-known/oauth-protected-resource"
-"""The start of the URL of a resource's metadata (RFC 9728, section 3.1). Its path follows."""
-
 _IN_SCOPE: Final = "trigate.external_url"
 """The key of the configured URL in the ASGI scope of a request."""
 

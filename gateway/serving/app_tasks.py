@@ -24,47 +24,47 @@ class AppInbox:
     """The messages of one request that its app has not received yet. ``HttpStream`` bounds them. A memory channel would
     add one percent to the cost of a small request."""
 
-    __slots__ = ("_joined", "_messages", "_put")
+    __slots__ = ("_messages", "_put", "_small")
 
     def __init__(self) -> None:
         self._messages: deque[AsgiMessage] = deque()
-        self._joined: bytearray | None = None  # small pieces after the last message
+        self._small: bytearray | None = None  # small pieces after the last message
         self._put: trio.Event | None = None
 
     def put(self, message: AsgiMessage) -> None:
         """Add a message without yielding to other tasks."""
-        if self._joined is not None:
-            self._end_joined()
+        if self._small is not None:
+            self._end_small()
         self._messages.append(message)
         if self._put is not None:
             self._put.set()
 
     def put_body(self, data: bytes, size: int) -> None:
         """Add ``data``, a piece of the body with ``size`` bytes. Small pieces that wait become one message."""
-        if self._joined is not None:
-            self._joined += data
-            if len(self._joined) >= SMALL_PIECE:
-                self._end_joined()
+        if self._small is not None:
+            self._small += data
+            if len(self._small) >= SMALL_PIECE:
+                self._end_small()
         elif size < SMALL_PIECE and self._messages:
-            self._joined = bytearray(data)
+            self._small = bytearray(data)
         else:
             self.put({"type": "http.request", "body": bytes(data), "more_body": True})
 
-    def _end_joined(self) -> None:
-        joined, self._joined = bytes(self._joined or b""), None
-        self._messages.append({"type": "http.request", "body": joined, "more_body": True})
+    def _end_small(self) -> None:
+        body, self._small = bytes(self._small or b""), None
+        self._messages.append({"type": "http.request", "body": body, "more_body": True})
 
     def take_now(self) -> AsgiMessage | None:
         """Return the next message (``TakeNow``), or ``None``."""
-        if not self._messages and self._joined is not None:
-            self._end_joined()
+        if not self._messages and self._small is not None:
+            self._end_small()
         return self._messages.popleft() if self._messages else None
 
     async def receive(self) -> AsgiMessage:
         """Wait for the next message and return it. Always a checkpoint. Only one task may receive at a time."""
         await trio.lowlevel.checkpoint()
-        if not self._messages and self._joined is not None:
-            self._end_joined()
+        if not self._messages and self._small is not None:
+            self._end_small()
         while not self._messages:
             self._put = trio.Event()
             await self._put.wait()

@@ -21,7 +21,8 @@ from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.exchange.service import Service
 from gateway.features.mcp.feature import McpServer, may_use
 from gateway.features.mcp.json_rpc import HEADER_MISMATCH, NO_ID, PARSE_ERROR, error_body, with_body
-from gateway.http.external_url import RESOURCE, url_of_request
+from gateway.features.page_paths import RESOURCE
+from gateway.http.external_url import url_of_request
 from gateway.http.headers import Headers, upstream_headers
 from gateway.http.offload import offload
 from gateway.http.passing import HeaderNames

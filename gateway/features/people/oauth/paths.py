@@ -9,8 +9,9 @@ from gateway.access.page_guard import GuardedPaths
 from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import json_response
 from gateway.exchange.service import Service
+from gateway.features.page_paths import RESOURCE
 from gateway.features.people.settings import issuers_of
-from gateway.http.external_url import RESOURCE, url_of_request
+from gateway.http.external_url import url_of_request
 from gateway.http.response import Response
 from gateway.seams.route import HttpRoute
 from gateway.serving.incoming_request import PiecesRequest
