@@ -128,7 +128,7 @@ class ReloadableApp:
         that. Never raises: an error is logged and changes nothing."""
         audit = self._service.ledger.audit
         try:
-            read_config = await run_in_thread(read)
+            read_config, warnings = await run_in_thread(_read_with_warnings, read, self._alone)
             while True:
                 old, service, config = self._config, self._service, complete(read_config)
                 prepared = await run_in_thread(_prepare, old, config, service, secrets)
@@ -144,18 +144,24 @@ class ReloadableApp:
             log.exception(UNCHANGED)
             return False
         if self._alone:
-            report_changes(prepared.changes, prepared.keys, prepared.warnings, audit.log_event)
+            report_changes(prepared.changes, prepared.keys, warnings, audit.log_event)
         return True
+
+
+def _read_with_warnings(read: Callable[[], Config], reports: bool) -> tuple[Config, Sequence[str]]:
+    """Return the configuration of a file, and its warnings if the process ``reports`` them. They do not concern stored
+    clients, which are added later."""
+    config = read()
+    return config, warnings_of(config) if reports else ()
 
 
 @attrs.frozen(eq=False, repr=False)
 class _PreparedConfig:
-    """The ``changes`` to a new configuration, those of its ``keys``, and its ``warnings``. ``config`` is its usable
-    form, with the old values of settings that need a restart, and ``service`` the one prepared for it."""
+    """The ``changes`` to a new configuration, and those of its ``keys``. ``config`` is its usable form, with the old
+    values of settings that need a restart, and ``service`` the one prepared for it."""
 
     changes: tuple[Change, ...]
     keys: Mapping[str, tuple[str, ...]]
-    warnings: Sequence[str]
     config: Config
     service: Service
 
@@ -165,7 +171,7 @@ def _prepare(old: Config, new: Config, service: Service, secrets: SecretReader |
     usable = without_restart_settings(old, new)
     service.ledger.mask.apply_config(usable)
     made = prepare_service(usable, service, secrets)
-    return _PreparedConfig(changes(old, new), key_changes(old, new), warnings_of(new), usable, made)
+    return _PreparedConfig(changes(old, new), key_changes(old, new), usable, made)
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -173,5 +173,8 @@ def test_stored_keys_are_required_and_survive_reload_and_restart(tmp_path, upstr
         os.kill(gateway.pid, signal.SIGHUP)
         eventually(lambda: any("was reloaded" in line for line in gateway.log))
         assert place.lets_in(key)
+        said_of_all = "every stored key can read the usage of all clients"
+        eventually(lambda: sum(said_of_all in line for line in gateway.log) == 2, what="the warning of the start")
+        assert not any("client_keys: lasting" in line for line in gateway.log), "warnings are about the file"
     with gateway_thread(file, port) as gateway:
         assert Place((gateway,), file).lets_in(key)
