@@ -85,14 +85,6 @@ def _build_groups(config: Config, names: AccessNames, findings: Findings) -> dic
     return groups
 
 
-def warn_of_empty_groups(config: Config, findings: Findings) -> None:
-    """Warn of groups without clients, unless some may be stored."""
-    if config.stored_clients == "off":
-        members = {client.group_name for client in (*config.client_keys, *config.rule_clients)}
-        for name in (group.name for group in config.client_groups if group.name not in members):
-            findings.warn(f"client_groups: {name} has no clients: set `group: {name}` in an item of client_keys")
-
-
 def build_client_rights(item: ClientKey, path: Path, names: AccessNames, findings: Findings) -> ClientKey:
     """Return a client with its group, limits and members, and report errors in its rights."""
     group = _group_of(item, path, names, findings)

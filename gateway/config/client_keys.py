@@ -1,21 +1,15 @@
-"""Client keys: checks, and warnings before they expire."""
+"""The checks of client keys."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final
 
 import attrs
 
 from configfile.document import Path
-from configfile.wording import spell_time
 from gateway.config.client_access import AccessNames, build_client_rights
 from gateway.config.clients import AcceptedKey, ClientKey, KeySource
 from gateway.config.findings import Findings
 from gateway.config.listening import Listener
-
-SOON: Final = timedelta(days=14)
-"""The time before a key's expiry from which on there is a warning."""
 
 
 def build_client_keys(
@@ -40,7 +34,6 @@ def build_client_keys(
             )
         _check_certificate(item, path, listeners, certificates, findings)
         clients.setdefault(item.name, client)
-        _warn_of_expiries(client, path, findings)
     return tuple(clients.values())
 
 
@@ -126,22 +119,3 @@ def _report_shared_keys(
         else:
             findings.wrong(path, f"client {holder} has the same key", "give each client its own keys")
         yield key
-
-
-def _warn_of_expiries(client: ClientKey, path: Path, findings: Findings) -> None:
-    if client.until is not None:
-        _warn_of_expiry(f"client_keys: {client.name}", client.until, findings)
-    for i, key in enumerate(client.keys):
-        if key.until is not None:
-            place = f"key {i + 1} of {client.name}" if len(client.keys) > 1 else f"the key of {client.name}"
-            _warn_of_expiry(f"client_keys: {place}", key.until, findings)
-
-
-def _warn_of_expiry(what: str, end: datetime, findings: Findings) -> None:
-    now = datetime.now(UTC)
-    if end <= now:
-        findings.warn(f"{what} expired on {spell_time(end)} and is rejected: remove it")
-    elif end - now <= SOON:
-        days = (end - now).days
-        left = f"in {days} day{'' if days == 1 else 's'}" if days else "in less than a day"
-        findings.warn(f"{what} expires on {spell_time(end)}, {left}")

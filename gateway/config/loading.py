@@ -31,7 +31,7 @@ from gateway.config.allowance_checks import (
 from gateway.config.allowances import RateLimits
 from gateway.config.attempts import CircuitSettings, build_retries, changed_circuit
 from gateway.config.building import Building, BuildKeys
-from gateway.config.client_access import access_names, warn_of_empty_groups
+from gateway.config.client_access import access_names
 from gateway.config.client_keys import build_client_keys
 from gateway.config.convertible import refuse_convertible
 from gateway.config.entries import Entries, EntryDefaults, build_entries
@@ -288,7 +288,6 @@ def _build_config(
     )
     check_counters(config.counters, findings)
     made = _build_features(made, Building(findings, entries, names, stored))
-    warn_of_empty_groups(made, findings)
     check_opening_spend(made, findings)
     return attrs.evolve(
         made,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from gateway.config.settings import Config, Remark
 from gateway.config_reports.doubtful_budgets import forgotten_budgets, uncounted_models
+from gateway.config_reports.doubtful_clients import empty_groups, expiring_keys
 from gateway.config_reports.doubtful_routes import doubtful
 from gateway.config_reports.weak_secrets import weak
 
@@ -12,7 +13,8 @@ def warnings_of(config: Config) -> Sequence[str]:
     """Return all warnings about a valid ``config``: those of its reading, and doubts about the whole."""
     return (
         *config.warnings,
-        *doubtful(config), *forgotten_budgets(config), *uncounted_models(config), *weak(config),
+        *doubtful(config), *forgotten_budgets(config), *uncounted_models(config), *expiring_keys(config),
+        *empty_groups(config), *weak(config),
     )  # fmt: skip
 
 

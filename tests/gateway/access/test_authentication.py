@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gateway.access.authentication import Authenticator
 from gateway.config.loading import Config, ConfigError, from_mapping, load
+from gateway.config_reports.doubtful_clients import expiring_keys
 from gateway.request.client_request import ClientRequest
 from gateway.request.decompress import DECODERS, decompress, read_coding
 from gateway.routing.router import Router
@@ -151,7 +152,7 @@ def test_ends_that_are_near_or_over_are_warnings():
     now = datetime.now(UTC)
     ends = {"gone": now - timedelta(hours=1), "near": now + timedelta(days=3, hours=1), "far": now + timedelta(days=15)}
     keys = [{"name": name, "key": f"{name}-{OLD}", "until": end} for name, end in ends.items()]
-    gone, near = config(*keys).warnings
+    gone, near = expiring_keys(config(*keys))
     assert gone.startswith("client_keys: gone expired on")
     assert near.startswith("client_keys: near expires on")
     assert "in 3 days" in near

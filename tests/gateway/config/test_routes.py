@@ -321,7 +321,7 @@ def test_mistakes_in_a_client_group_are_reported(read, group, own, mistake):
 
 def test_an_empty_group_is_a_warning(read):
     config = read(f"client_groups: [{{name: team}}, {{name: other}}]\n{KEYS % ''}")
-    assert "client_groups: other has no clients: set `group: other` in an item of client_keys" in config.warnings
+    assert "client_groups: other has no clients: set `group: other` in an item of client_keys" in warnings_of(config)
 
 
 def test_a_wildcards_own_name_is_a_pattern_of_it(read):
