@@ -64,6 +64,8 @@ class Passthrough:
         self._plain = True  # a comment is still harmless
         self._has_ended = False
         self._hid_last_event = False
+        self._reported = b""  # the forwarded error, until the API's second event about it
+        self._has_repeat = False  # which Azure sends first
         self._text_of: Callable[[bytes], TextDelta | None] | None = None
 
     def use_reader(self, reader: Reader, text_of: Callable[[bytes], TextDelta | None]) -> None:
@@ -105,7 +107,12 @@ class Passthrough:
         )
 
     def trailing_bytes(self) -> bytes:
-        """Return line ends after the last event, such as the LF of a CRLF whose CR ended the event."""
+        """Return line ends after the last event, such as the LF of a CRLF whose CR ended the event.
+
+        After an error, they are the second event about it if the provider has sent only one of two."""
+        if self._reported and (error := self.progress.error) is not None:
+            reported, self._reported = self._reported, b""
+            return self._codec.repeated_error(reported, error, self.progress.start)
         rest = self._splitter.close()
         return b"" if rest.strip() or self.progress.error is not None or self._reframe_event is not None else rest
 
@@ -161,6 +168,8 @@ class Passthrough:
                 return self._error_event(failure)
             else:
                 progress.add(event)
+        if not events and self._codec.wire.words.repeats_error(name, data):
+            self._has_repeat = True
         if not progress.committed and (words := self._codec.wire.words).is_keep_alive(name, data):
             # The client gets one of its own form now, not all of them with the first content.
             return raw if progress.note_keep_alive(words.opening_keep_alives) else b""
@@ -189,6 +198,7 @@ class Passthrough:
             public = self._map_error(error)
             self.progress.add(public)
             raw = self._codec.report_failure(raw, data, public, self._events - 1)
+            self._reported = b"" if self._has_repeat or words.repeats_error(name, data) else raw
             return self._framing.change_payload(raw, self._redact)
         return self._framing.change_payload(raw, self._redact) + self._error_event(error)
 
@@ -199,6 +209,7 @@ class Passthrough:
         self._reader.read_event(name, data)  # it may have the usage
         if not self._codec.wire.words.repeats_error(name, data):
             return b""
+        self._reported = b""
         raw = raw if self._reframe_event is None else self._reframe_event(name, data)
         return self._framing.change_payload(raw, self._redact)
 

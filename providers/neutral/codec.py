@@ -289,6 +289,10 @@ class Codec(Protocol):
         """
         return raw
 
+    def repeated_error(self, reported: bytes, error: ErrorInfo, begin: AnswerStart) -> bytes:
+        """Return the second event about ``error``, after the event ``reported``. Most APIs have only one."""
+        return b""
+
     def phrase_error(self, error: ErrorInfo) -> ErrorInfo:
         """Rephrase an error with the words that the API's clients react to; a second time changes nothing."""
         return error

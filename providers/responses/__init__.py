@@ -32,8 +32,13 @@ def keep_alive_after(events: bytes) -> bytes:
     """Return OpenAI's own keep-alive, with the number of the last of ``events``, 0 without one.
 
     Later events keep their numbers, and a client that resumes the stream after the keep-alive misses none."""
+    return sse.event("keepalive", {"type": "keepalive", "sequence_number": last_number(events)})
+
+
+def last_number(events: bytes) -> int:
+    """Return the sequence number of the last of ``events``, 0 without one."""
     numbers = _NUMBER.findall(events)
-    return sse.event("keepalive", {"type": "keepalive", "sequence_number": int(numbers[-1]) if numbers else 0})
+    return int(numbers[-1]) if numbers else 0
 
 
 WIRE = WireApi(
@@ -80,6 +85,7 @@ class Responses(LateCodec):
     write_answer = late("answer", "write_answer")
     read_error = staticmethod(read_failure)
     last_event = late("output", "failed_events")
+    repeated_error = late("output", "repeated_error")
     report_failure = late("output", "report_failure")
     is_own_error = staticmethod(is_openai_error)
 

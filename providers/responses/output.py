@@ -19,6 +19,7 @@ from providers.neutral.seal import Issuer, seal
 from providers.neutral.texts import CIPHERTEXT
 from providers.neutral.token_usage import OPENAI_TIERS, tier_for_client
 from providers.neutral.values import as_objects
+from providers.responses import last_number
 from providers.responses.tools import ENCRYPTED_ARGUMENTS, DeclaredTool, is_client_search, own_id
 from streams import sse
 from streams.events import (
@@ -79,8 +80,17 @@ def end_events(number: int, response: Mapping[str, Any]) -> bytes:
     first = b""
     if response["status"] == "failed":
         first, number = _error_event(number, response["error"]), number + 1
+    return first + _last_event(number, response)
+
+
+def repeated_error(reported: bytes, error: ErrorInfo, begin: AnswerStart) -> bytes:
+    """Return ``response.failed`` after a provider's ``error``. See ``Codec.repeated_error``."""
+    return _last_event(last_number(reported) + 1, _bare_response(begin, _failure(error)))
+
+
+def _last_event(number: int, response: Mapping[str, Any]) -> bytes:
     name = f"response.{response['status']}"
-    return first + sse.event(name, {"type": name, "sequence_number": number, "response": response})
+    return sse.event(name, {"type": name, "sequence_number": number, "response": response})
 
 
 def report_failure(raw: bytes, data: bytes, error: ErrorInfo, events: int) -> bytes:

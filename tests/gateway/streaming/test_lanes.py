@@ -335,6 +335,25 @@ def test_sdks_raise_for_every_failure_of_a_responses_provider(events, types, num
     assert (error["message"], lane.progress.error.message) == (told, told)
 
 
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize(
+    "error",
+    [FLAT, b'data: {"type":"error","error":{"type":"server_error","message":"spent all"}}\n\n'],
+    ids=["flat", "nested"],
+)
+def test_codex_gets_the_failed_response_that_the_provider_did_not_send(error, alone):
+    """Codex ignores ``error``. It sends its request again after a stream without a terminal event."""
+    lane, own = byte_lane("responses"), FAILED % (10, REASON)
+    out = run(lane, [*half("responses"), error, *([] if alone else [own])]) + lane.trailing_bytes()
+    (name, value), last = said(out)[-2:]
+    assert (name or value["type"], last[0]) == ("error", "response.failed")
+    assert last[1]["response"]["status"] == "failed"
+    assert last[1]["response"]["error"]["message"] == "spent all"
+    assert last[1]["sequence_number"] > value.get("sequence_number", 0)
+    assert out.count(b"event: response.failed") == 1
+    assert (out.endswith(own)) is not alone
+
+
 ODD_ERRORS = {
     "flat_object": ("chat", b'data: {"object":"error","message":"out of memory","code":500}'),
     "no_event_field": ("chat", b'error: {"message":"out of memory"}'),
