@@ -24,6 +24,8 @@ LARGEST = 2**20
 _NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 """OpenSSL's reasons for a response that is not TLS, by its version."""
 
+_NO_HEADER: Final = "headers cannot contain the key: set it as one line of printable ASCII, without spaces around it"
+
 _UNKNOWN_ISSUER: Final = (18, 19, 20, 21)
 """OpenSSL's codes for certificates whose authority is unknown, such as self-signed ones."""
 
@@ -98,6 +100,8 @@ def _failures_reported(*more: type[Exception]) -> Iterator[None]:
         yield
     except failures as error:
         reason = system_reason(error) or (str(error) or type(error).__name__).lower()
+        if isinstance(error, httpx2.LocalProtocolError | UnicodeEncodeError):  # its words repeat the key
+            reason = _NO_HEADER
         if isinstance(error, ValueError | ImportError) and "proxy" in reason:  # without support for its scheme
             reason = "the environment's proxy is not an http or https URL: correct HTTPS_PROXY or ALL_PROXY"
         raise FetchError(reason) from error

@@ -1,5 +1,6 @@
 """Requests of commands: the reason of a missing response, and the change that helps."""
 
+import os
 import ssl
 from pathlib import Path
 
@@ -39,9 +40,12 @@ def test_a_proxy_of_another_kind_is_reported_with_its_variable(monkeypatch, prox
             send("https://llm.example")
 
 
-def test_a_key_that_no_header_can_have_is_an_error():
-    with http_server(QuietHandler) as host, pytest.raises(FetchError):
-        fetch(f"http://{host}/", {"authorization": "Bearer \u8868"}, PATIENCE)
+@each_row("key", ["sk-Secret\u8868", "sk-Secret\nx", "sk-Secret ", os.fsdecode(b"sk-Secret\xe9"), "sk-Secret\0"])
+def test_a_key_that_no_header_can_contain_is_an_error_without_the_key(key):
+    """The words of the client quote the whole header, and commands print them."""
+    with http_server(QuietHandler) as host, pytest.raises(FetchError, match="headers cannot contain the key") as raised:
+        fetch(f"http://{host}/", {"authorization": f"Bearer {key}"}, PATIENCE)
+    assert "secret" not in str(raised.value).lower()
 
 
 @each_row(
