@@ -12,7 +12,7 @@ from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.running_gateways import local_url
 from gateway.commands.sessions import SessionFailed, SessionFile, read_object, root_of, valid_token
-from gateway.commands.terminal import say, some_of
+from gateway.commands.terminal import say, some_of, wrap_sentences
 
 PATIENCE: Final = 10.0
 SHOWN: Final = 20
@@ -22,15 +22,14 @@ SHOWN: Final = 20
 def run(url: str | None, *, as_json: bool) -> int:
     """Print the caller's rights, limits and budgets at the gateway at ``url``, and return the exit status.
 
-    The key in the environment has precedence over the session; without a URL, it is for the gateway on this machine."""
+    The key in the environment has precedence over the session; without a URL, it is for the gateway on this machine.
+    Without both, the caller is everybody, whom only a gateway without keys answers."""
     key = os.environ.get(KEY_VARIABLE)
     try:
         file = SessionFile.of_user()
         session = file.find(None if url is None else root_of(url))
         root = root_of(url) if url is not None else local_url() if key or session is None else session.root
-        if key is None and session is None:
-            raise SessionFailed(f"no session at {root}: run trigate login {root}, or set {KEY_VARIABLE} to your key")
-        token = key or valid_token(file, root)
+        token = key or (None if session is None else valid_token(file, root))
         found = _fetch(root, token)
     except SessionFailed as error:
         say(f"trigate me: {error}")
@@ -39,16 +38,19 @@ def run(url: str | None, *, as_json: bool) -> int:
         json.dump(found, sys.stdout, indent=2)
         click.echo()
     else:
-        for line in _lines(root, found):
+        for line in wrap_sentences(_lines(root, found)):
             click.echo(line)
     return 0
 
 
-def _fetch(root: str, token: str) -> Mapping[str, Any]:
+def _fetch(root: str, token: str | None) -> Mapping[str, Any]:
+    headers = {} if token is None else {"authorization": f"Bearer {token}"}
     try:
-        status, body = fetch(f"{root}/me", {"authorization": f"Bearer {token}"}, PATIENCE)
+        status, body = fetch(f"{root}/me", headers, PATIENCE)
     except FetchError as error:
         raise SessionFailed(f"no response from {root}: {error}") from None
+    if status == 401 and token is None:
+        raise SessionFailed(f"no session at {root}: run trigate login {root}, or set {KEY_VARIABLE} to your key")
     found = read_object(body)
     if status != 200:
         about = found.get("error")
@@ -59,6 +61,8 @@ def _fetch(root: str, token: str) -> Mapping[str, Any]:
 
 def _lines(root: str, found: Mapping[str, Any]) -> Iterator[str]:
     names = {"name": "name", "group": "group", "role": "role", "credential": "signed in with", "ends": "until"}
+    if found.get("name") is None:  # a gateway without keys
+        names = {}
     rows = {"gateway": root, **{label: found[name] for name, label in names.items() if found.get(name) is not None}}
     models = [str(name) for name in _items(found, "models")]
     rows["models"] = some_of(models, SHOWN) or "none"

@@ -18,9 +18,12 @@ import pytest
 
 from gateway.commands.sessions import root_of
 from tests.support.command_line import COMMAND, Finished, environment, invoke
+from tests.support.each_row import each_row
 from tests.support.features import needs_feature
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import config
 from tests.support.people_browser import PeopleBrowser
-from tests.support.people_gateway import PeopleGateway, people_gateway
+from tests.support.people_gateway import PROVIDERS, PeopleGateway, people_gateway
 
 pytestmark = [pytest.mark.process, needs_feature("people")]
 
@@ -200,6 +203,22 @@ def test_the_gateway_on_this_machine_has_the_port_of_the_configuration_here(tmp_
     assert "trigate me: no response from http://127.0.0.1:9: " in invoke("me", env=env, cwd=tmp_path).stderr
     file.write_text(file.read_text().replace("port: 9", "port: 9, address: 192.0.2.1"))
     assert "no response from http://127.0.0.1:12000: " in invoke("me", env=env, cwd=tmp_path).stderr
+
+
+@each_row("keys", [{}, {"client_keys": [{"name": "ci", "key": "key-of-ci-0123456789abcdef"}]}], ids=["open", "keyed"])
+def test_me_needs_no_key_if_the_gateway_needs_none(tmp_path, keys):
+    """A personal budget applies to everybody who can connect."""
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "", "TRIGATE_API_KEY": ""}
+    with gateway_thread(config(PROVIDERS, budgets=["5 usd/day"], **keys)) as gateway:
+        url = f"http://127.0.0.1:{gateway.port}"
+        found = invoke("me", url, env=env)
+    if keys:
+        advice = f"run trigate login {url}, or set TRIGATE_API_KEY to your key"
+        assert (found.returncode, found.stderr) == (1, f"trigate me: no session at {url}: {advice}\n")
+    else:
+        assert (found.returncode, found.stderr) == (0, "")
+        assert re.search(r"^budget +5 usd/day \(everybody\)", found.stdout, re.M), found.stdout
+        assert "signed in" not in found.stdout
 
 
 def test_an_address_of_this_machine_without_a_scheme_means_http(tmp_path):
