@@ -16,6 +16,7 @@ from providers.neutral.bounds import ANSWER, AnswerTooLarge, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader, corrected_reason
 from providers.neutral.ends import ENDS, Failed, Meaning, end_failure
 from providers.neutral.moderation import moderation_from_chat
+from providers.neutral.other_choices import OtherChoices
 from providers.neutral.token_usage import OLDER, read_tokens
 from providers.neutral.values import as_string
 from streams.errors import GatewayError
@@ -92,6 +93,7 @@ class ChatReader(StagedReader):
         self._pages: Any = None
         self._text_tries = TEXT_TRIES
         self._has_failed = False
+        self._others = OtherChoices()
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
@@ -129,7 +131,7 @@ class ChatReader(StagedReader):
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
-        return self._end() if self._finish else self._fail(EARLY)
+        return self._end() if self._finish and self._others.have_ended else self._fail(EARLY)
 
     def read_whole(self, chunk: Chunk) -> Sequence[Event]:
         """Return all events of an answer that arrived as one chunk."""
@@ -162,6 +164,8 @@ class ChatReader(StagedReader):
                     self._stopped_by = stop_string(choice.stop_reason)
                 if choice.error and not _is_end(self._finish):
                     return [*out, *self._fail(read_event_failure({"error": choice.error}))]
+            else:
+                self._others.note(choice.index, has_ended=bool(choice.finish_reason))
         if self._finish and (error := read_failure(self._finish)) is not None:
             return [*out, *self._fail(error)]
         return out

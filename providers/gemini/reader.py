@@ -25,6 +25,7 @@ from providers.gemini.errors import (
 from providers.gemini.reading import MAX_CITED, MAX_SCANNED, UnfinishedAnswer, part_events
 from providers.gemini.usage import Counts
 from providers.neutral.bounds import ANSWER, ID, check_length
+from providers.neutral.other_choices import OtherChoices
 from providers.neutral.searches import GROUNDING, FoundPage, FoundPages, search_items
 from providers.neutral.shapes import Shape, check_answer
 from providers.neutral.values import as_object, as_string, bounded_objects, character_positions
@@ -148,6 +149,7 @@ class ChunkReader:
         "_has_started",
         "_is_continued",
         "_model",
+        "_others",
         "_pages",
         "_reason",
     )
@@ -163,6 +165,7 @@ class ChunkReader:
         self._is_continued = False  # the provider would continue the answer after another request
         self._blocked_end: AnswerEnd | None = None  # the end for a blocked prompt
         self._pages: dict[str, str] = {}  # titles of found pages by URL
+        self._others = OtherChoices()
 
     def chunk_events(self, chunk: Mapping[str, Any]) -> list[Event]:
         if chunk.get("error"):
@@ -176,6 +179,9 @@ class ChunkReader:
             candidate = choices[0]
         else:
             candidate = next((one for one in choices if not one.get("index")), {})
+        for other in choices:
+            if index := other.get("index"):
+                self._others.note(index, has_ended=bool(other.get("finishReason")))
         word = finish_reason(candidate.get("finishReason"))
         if word is not None and self._failed is None:
             self._failed = unusable_answer(word, as_string(candidate.get("finishMessage")))
@@ -200,6 +206,8 @@ class ChunkReader:
         end, reason = self._blocked_end, self._reason
         if reason is None and end is None:
             reason = default
+        if default is None and not self._others.have_ended:
+            return self.failure_events(missing)
         if reason is not None:
             end = answer_end(reason, self._is_continued, bool(self._answer.call_ids))
         if end is None:

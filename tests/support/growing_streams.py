@@ -78,7 +78,8 @@ CHAT: Final[Mapping[str, MakeStream]] = {
         *[chunk({"content": ""}, logprobs={"content": [TOKEN]})] * n, chunk({"content": "a"}, "stop")
     ],
     "choices in one event": lambda n: [
-        ("", {"id": "c", "choices": [{"index": i % 2, "delta": {"content": "a"}} for i in range(n)]}), chunk({}, "stop")
+        ("", {"id": "c", "choices": [{"index": i % 2, "delta": {"content": "a"}} for i in range(n)]}),
+        ("", {"id": "c", "choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]}), chunk({}, "stop"),
     ],
     "usage in each event": lambda n: [
         *[("", {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1}})] * n, *_chat({"content": "a"})

@@ -354,6 +354,29 @@ def test_codex_gets_the_failed_response_that_the_provider_did_not_send(error, al
     assert (out.endswith(own)) is not alone
 
 
+def choice_event(api: str, index: int, text: str = "", end: str | None = None) -> bytes:
+    if api == "chat":
+        value: Any = {"choices": [{"index": index, "delta": {"content": text}, "finish_reason": end}]}
+    else:
+        content = {"parts": [{"text": text}], "role": "model"}
+        value = {"candidates": [{"index": index, "content": content, **({"finishReason": end.upper()} if end else {})}]}
+    return b"data: " + msgspec.json.encode(value) + b"\n\n"
+
+
+@pytest.mark.parametrize("break_", [None, ErrorInfo("upstream", "it broke")], ids=["end", "cut"])
+@pytest.mark.parametrize("api", ["chat", "gemini"])
+def test_a_stream_that_breaks_within_another_choice_is_incomplete(api, break_):
+    first = [choice_event(api, 0, "a"), choice_event(api, 1, "b"), choice_event(api, 0, end="stop")]
+    lane = byte_lane(api)
+    out = run(lane, first, break_)
+    assert b'"error"' in out
+    assert (lane.progress.error is not None, lane.progress.end) == (True, None)
+    lane = byte_lane(api)
+    out = run(lane, [*first, choice_event(api, 1, "c"), choice_event(api, 1, end="stop")], break_)
+    assert b'"error"' not in out
+    assert lane.progress.end is not None
+
+
 ODD_ERRORS = {
     "flat_object": ("chat", b'data: {"object":"error","message":"out of memory","code":500}'),
     "no_event_field": ("chat", b'error: {"message":"out of memory"}'),
