@@ -8,6 +8,7 @@ from functools import partial
 from importlib import import_module
 from typing import Final
 
+import attrs
 import trio
 
 from gateway.access.body_memory import UNCOUNTED
@@ -33,6 +34,7 @@ from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
 from gateway.http.redaction import Secrets
 from gateway.http.request_scope import RequestScope
+from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.logs.masking import without_quotations
 from gateway.request.public_errors import secrets_of
 from gateway.routing.target import Target
@@ -46,7 +48,7 @@ from gateway.upstream.response import UpstreamResponse
 from providers.neutral.codec import Writer
 from providers.neutral.tool_names import restore_name
 from streams.errors import GatewayError
-from streams.events import ErrorInfo
+from streams.events import ErrorInfo, Usage
 from streams.framing import FramingError
 
 log = logging.getLogger("trigate")
@@ -146,7 +148,7 @@ class StartedStream(StartedAnswer):
         finally:
             self.has_begun = True
             if self._transform is not None:
-                self.usage = self._transform.unsent_usage()
+                self.usage = _usage_so_far(self._transform)
 
     def _open_transform(self, checks: ResponseChecks, response: UpstreamResponse, lane: Lane) -> None:
         """Read the response through the transform of ``checks``, for ``lane``."""
@@ -167,7 +169,7 @@ class StartedStream(StartedAnswer):
         passing = lane.lane if isinstance(lane, CountedLane) else lane
         if isinstance(passing, Passthrough):
             passing.use_reader(transform.reader, transform.reader.text_of)
-        lane.progress.unsent_usage = transform.unsent_usage
+        lane.progress.unsent_usage = partial(_usage_so_far, transform)
 
     def _note_refusal(self) -> None:
         """Report what a refused response costs: its events with the usage are not released."""
@@ -229,7 +231,7 @@ class StartedStream(StartedAnswer):
             else:
                 first.append(await offload(seen, lane.end))  # it may be a complete response, which is read only now
                 self.forwarded_pieces.append((b"", bytes(first[-1])))
-            if (error := lane.progress.error) is not None and error.is_end and lane.progress.unsent_usage() is None:
+            if (error := lane.progress.error) is not None and error.is_end:
                 await self._read_usage(lane)
         except FramingError as exception:
             first.append(lane.end(ErrorInfo("upstream", str(exception), reason="bad_answer")))
@@ -245,10 +247,24 @@ class StartedStream(StartedAnswer):
         return await join_pieces([one for one in first if one], sum(map(len, first)))
 
     async def _read_usage(self, lane: Lane) -> None:
-        """Read what follows a last word without content for a moment, because it may have the usage."""
+        """Read what follows a last word without content for a moment if the usage may be there."""
+        reported = lane.progress.unsent_usage if self._transform is None else self._transform.unsent_usage
+        if reported() is not None:
+            return
         with trio.move_on_after(END_GRACE), contextlib.suppress(GatewayError):
             async for chunk in self.chunks():
                 lane.feed(chunk)
+
+
+def _usage_so_far(transform: StreamTransform) -> Usage | None:
+    """Return the usage of a response that may be interrupted while ``transform`` holds its text: at least the tokens of
+    the text that has arrived. The provider bills them, although the client has not received them."""
+    reported = transform.unsent_usage()
+    known = Usage() if reported is None else reported
+    written = -(-transform.characters // CHARACTERS_PER_TOKEN)
+    if known.output >= written:
+        return reported
+    return attrs.evolve(known, output=written, estimated=known.prompt > 0)  # else the input is still to be estimated
 
 
 def _amount_of(progress: StreamProgress, transform: StreamTransform | None) -> tuple[int, int]:

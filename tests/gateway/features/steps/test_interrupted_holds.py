@@ -1,0 +1,67 @@
+"""Streams that are interrupted while a step holds their text: the provider bills what it has written."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.each_row import each_row
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, Wire, config, eventually, exchanges, post, provider
+from tests.support.lanes import events_of
+from tests.support.raw_call import new_id
+from tests.support.upstreams import STREAM, Raw, Script, Upstream
+from tests.support.wire_clients import ALL, body_of, path_of
+
+VENDORS = {"chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini",
+           "converse": "amazon_bedrock", "interactions": "gemini"}  # fmt: skip
+TEXT = "word " * 600
+STEP = {"use": "regex", "name": "birds", "action": "mask", "at": ["response"], "hold": "whole",
+        "with": {"patterns": {"bird": "osprey-[0-9]+"}}}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    price = {"input": 1, "output": 1000}
+    entries = [provider(f"{VENDORS[api]}/up-{api}", upstream.url, [api], name=f"m-{api}", price=price) for api in ALL]
+    with gateway_thread(config(entries, steps=[STEP])) as process:
+        yield process
+
+
+def interrupted(api: str, end: str) -> Raw:
+    """Return an answer that is interrupted after two thirds of ``TEXT``."""
+    kind = (("content-type", "application/vnd.amazon.eventstream"),) if api == "converse" else STREAM
+    pieces = events_of(api, Script(text=TEXT))
+    last = [number for number, piece in enumerate(pieces) if piece.count(b"word") > 100][1]
+    return Raw(200, kind, pieces[: last + 1], end)
+
+
+def check_cost(gateway: Gateway, id: str) -> None:
+    (line,) = eventually(lambda: exchanges(gateway.log, id), what="the log line")
+    assert line["cost_usd"] == pytest.approx(0.5, rel=0.1), "500 of the 750 tokens"
+    assert line["cost_grade"] != "exact"
+
+
+@each_row("api", ALL)
+def test_a_stream_that_breaks_costs_its_text(gateway: Gateway, upstream: Upstream, api: str):
+    upstream.script(interrupted(api, "cut"))
+    id = new_id()
+    body = body_of(api, f"m-{api}", stream=True)
+    reply = gateway.request("POST", path_of(api, f"m-{api}", stream=True), body, {"x-request-id": id})
+    assert b"word" not in reply.body
+    check_cost(gateway, id)
+
+
+@each_row("api", ALL)
+def test_a_client_that_disconnects_pays_the_text(gateway: Gateway, upstream: Upstream, api: str):
+    """Otherwise one that always does could spend more than its budget."""
+    upstream.script(interrupted(api, "hang"))
+    id, seen = new_id(), len(upstream.seen)
+    with Wire.connect(gateway.port) as client:
+        client.send(
+            post(path_of(api, f"m-{api}", stream=True), body_of(api, f"m-{api}", stream=True), {"x-request-id": id})
+        )
+        eventually(lambda: len(upstream.seen) > seen, what="the provider's request")
+        client.sock.settimeout(0.3)
+        with pytest.raises(TimeoutError):  # the step holds everything that has arrived meanwhile
+            client.sock.recv(1)
+    check_cost(gateway, id)
