@@ -1,6 +1,6 @@
 """Streams of a provider as steps release them, without a gateway."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import attrs
@@ -16,7 +16,7 @@ from gateway.features.steps.verdicts import RefusedByStep, StepRecords
 from gateway.seams.open_response import OpenedResponse
 from gateway.streaming.released import RELEASED, ReleasedReader
 from providers.apis import CODECS
-from streams.events import TextDelta
+from streams.events import Event, TextDelta
 from streams.pipe import Watch
 from streams.timeouts import Timeouts
 from trigate.steps import Check
@@ -49,7 +49,13 @@ class Released:
 
 
 async def _release(
-    steps: Sequence[LoadedStep], api: str, reads: Iterable[bytes], masked: str, translates: bool, answer_limit: int
+    steps: Sequence[LoadedStep],
+    api: str,
+    reads: Iterable[bytes],
+    masked: str,
+    translates: bool,
+    answer_limit: int,
+    on_release: Callable[[bytes], object],
 ) -> Released:
     found, reader = Released(), ReleasedReader()
     async with trio.open_nursery() as nursery:
@@ -65,14 +71,18 @@ async def _release(
         try:
             async for release in transformed_pieces(stream, _Reads(reads), Watch(Timeouts()), ProviderWait()):
                 found.releases.append(release)
+                on_release(release)
                 if checks.translates:
-                    events = [
-                        one for raw in RELEASED.splitter(0).feed(release) for one in reader.read_event(*_parse(raw))
-                    ]
+                    events = events_of(release, reader)
                     found.texts.append("".join(one.text for one in events if isinstance(one, TextDelta)))
         except RefusedByStep as refused:
             found.refused = refused
     return found
+
+
+def events_of(release: bytes, reader: ReleasedReader) -> list[Event]:
+    """Return the events of a release whose events are rewritten."""
+    return [one for raw in RELEASED.splitter(0).feed(release) for one in reader.read_event(*_parse(raw))]
 
 
 def _parse(raw: bytes) -> tuple[str, bytes]:
@@ -89,7 +99,8 @@ def release(
     *,
     translates: bool = False,
     answer_limit: int = 2**20,
+    on_release: Callable[[bytes], object] = len,
 ) -> Released:
     """Return what ``steps`` release of a stream whose request had the masked value ``masked``. ``translates``: the
-    client gets it in another API."""
-    return trio.run(_release, steps, api, reads, masked, translates, answer_limit)
+    client gets it in another API. ``on_release`` is called with each release."""
+    return trio.run(_release, steps, api, reads, masked, translates, answer_limit, on_release)

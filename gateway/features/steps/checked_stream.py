@@ -61,7 +61,7 @@ class CheckedStream(StepTransform):
         self._chains: dict[int, Chain] = {}
         self._plain: PlainText | None = None
         """The text of the stream while no step can find anything in it."""
-        self.reader = self._gate = Gate()
+        self.reader = self._gate = Gate(checks.holds_whole)
         self._failure: ErrorInfo | None = None
         """The failure in the event that is being read."""
         self._shown = ShownChoices()
@@ -128,7 +128,7 @@ class CheckedStream(StepTransform):
             bypassed = [chain.bypass() for chain in self._chains.values()]
             if not any(bypassed):
                 raise GatewayError.of(too_large(limit))
-            self._holds_whole = False
+            self._holds_whole = self._gate.holds_whole = False
             released += await self._take({choice: await chain.feed(()) for choice, chain in self._chains.items()})
         if held >= self._most_held:
             self._most_held = await self._opened.count_held(held)
@@ -265,10 +265,14 @@ class CheckedStream(StepTransform):
                 ready = self._shown.take_ready(released, self._chains, holds_whole=self._holds_whole)
                 return frame_of_choices(ready)
             return await self._frames_of(released.get(0, []))
-        if len(self._chains) > 1 and self._holds_whole and not self._is_at_end:
-            self._gate.count_released(released)
-            return b""
+        if self._gate.holds_whole and (self._is_at_end or self._has_verdict(released)):
+            self._gate.holds_whole = False
         return self._gate.release(released)
+
+    def _has_verdict(self, released: Mapping[int, Sequence[Event]]) -> bool:
+        """Return whether the steps have released the whole response, or its failure."""
+        kinds = {type(event) for events in released.values() for event in events}
+        return ErrorInfo in kinds or (AnswerEnd in kinds and len(self._chains) == 1)
 
     async def _frames_of(self, events: Sequence[Event]) -> bytes:
         """Return the frames of released ``events``, each with those of one turn of the event loop."""

@@ -19,7 +19,9 @@ class Gate:
     """Releases the provider's own events in order, each when all its text was released. It is the ``Reader`` of the
     released bytes for the client's lane, because their events were read before."""
 
-    def __init__(self) -> None:
+    def __init__(self, holds_whole: bool) -> None:
+        self.holds_whole = holds_whole
+        """True while nothing is released, because a step holds the complete response."""
         self.end: Sequence[Event] | None = None
         """The events at the end of the stream, once everything was released."""
         self._reported: deque[Sequence[Event]] = deque()  # by a reader, for each released event of the provider
@@ -74,17 +76,15 @@ class Gate:
         self._alone = released = self._take_released()
         return released
 
-    def count_released(self, released: Mapping[int, Sequence[Event]]) -> None:
-        """Count the events ``released``, which the client does not get yet."""
-        for choice, events in released.items():
-            self._released[choice] = self._released.get(choice, 0) + _weight(events)
-
     def release(self, released: Mapping[int, Sequence[Event]]) -> bytes:
         """Return the events whose text is released after the events ``released``."""
-        self.count_released(released)
+        for choice, events in released.items():
+            self._released[choice] = self._released.get(choice, 0) + _weight(events)
         return self._take_released()
 
     def _take_released(self) -> bytes:
+        if self.holds_whole:
+            return b""
         out: list[bytes] = []
         waiting, found, report = self._waiting, self._released, self._reported.append
         while waiting:

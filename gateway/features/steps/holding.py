@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import trio
 
@@ -38,11 +38,7 @@ RELEASED_AT_END: Final = (ToolCallDelta, ReasoningDelta)
 
 class HoldingStage:
     """The base of stages, which transform the events of one response: it holds events until the text before and in them
-    is released.
-
-    ``holds_whole``: it releases nothing before the end of the response."""
-
-    holds_whole: ClassVar[bool] = False
+    is released."""
 
     def __init__(self, placeholders: Placeholders, builder: RunBuilder | None = None) -> None:
         self.masked = False
@@ -237,8 +233,7 @@ class HoldingStage:
                 break
             self._held.popleft()
             self._events_size -= held.size
-        if self.is_over or self.is_bypassed or not self.holds_whole:  # before, a whole stage has released none
-            self.runs = [run for run in self.runs if not (run.is_complete and run.released >= run.length)]
+        self.runs = [run for run in self.runs if not (run.is_complete and run.released >= run.length)]
         return out
 
     def _emit(self, held: HeldEvent, out: list[Event]) -> bool:

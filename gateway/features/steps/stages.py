@@ -19,7 +19,7 @@ from gateway.features.steps.runs import Run, RunBuilder
 from gateway.features.steps.session import StepSession
 from gateway.http.offload import LARGE, offload
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, ErrorInfo, Event
+from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Usage
 from trigate.steps import Passage
 
 BETWEEN_CALLS: Final = 1000
@@ -27,6 +27,9 @@ BETWEEN_CALLS: Final = 1000
 
 RUNS_OF_TURN: Final = 256
 """Runs that are checked in one turn of the event loop, which takes some milliseconds."""
+
+_WITHOUT_CONTENT: Final = (AnswerStart, Usage)
+"""Events that begin a response, which a stage need not hold."""
 
 
 class StepStage(HoldingStage):
@@ -75,10 +78,26 @@ class StepStage(HoldingStage):
 class WholeStage(StepStage):
     """A stage that holds everything until its step has seen the complete response."""
 
-    holds_whole = True
+    def __init__(self, step: LoadedStep, session: StepSession, builder: RunBuilder | None = None) -> None:
+        super().__init__(step, session, builder)
+        self._is_checked = False
 
     def note_run(self, run: Run) -> None:
         self.runs.append(run)
+
+    def drain(self, most: int = -1) -> list[Event]:
+        if self._is_checked or self.is_bypassed:
+            return super().drain(most)
+        opening: list[Event] = []
+        while self._held and isinstance(self._held[0].event, _WITHOUT_CONTENT):
+            held = self._held.popleft()
+            self._events_size -= held.size
+            opening.append(held.event)
+        return opening
+
+    def release_all(self) -> None:
+        self._is_checked = True
+        super().release_all()
 
     async def judge(self) -> None:
         if self.is_over:

@@ -1,5 +1,7 @@
-"""All content that a step keeps back counts in ``limits.answer``, not only its text."""
+"""A step that holds the whole response keeps back all content until its verdict, and all of it counts in
+``limits.answer``, not only text."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any, Final
@@ -7,9 +9,11 @@ from typing import Any, Final
 import pytest
 
 from gateway.features.steps.loading import load_steps
+from gateway.streaming.released import ReleasedReader
 from streams.errors import GatewayError
+from streams.events import AnswerStart, Usage
 from tests.support.growing_streams import STREAMS, wire
-from tests.support.released_streams import release
+from tests.support.released_streams import events_of, release
 from tests.support.step_files import step_config
 
 LIMIT: Final = 64 * 1024
@@ -66,3 +70,42 @@ def test_content_without_text_that_is_held_beyond_the_limit_is_unchecked(load, a
     assert translates or b"".join(found.releases) == b"".join(reads)
     small = release(load(), api, events_of_size(api, shape, LIMIT // 4), translates=translates, answer_limit=LIMIT * 2)
     assert small.releases
+
+
+ENDED_EARLY: Final = ("converse", "usage in each event")
+"""The stream whose answer ends before most of its events."""
+
+
+def early_releases(load: Any, api: str, reads: list[bytes], translates: bool) -> list[bytes]:
+    """Return what was released before the last two of ``reads``."""
+    at, early = 0, []
+
+    def count() -> Iterator[bytes]:
+        nonlocal at
+        for one in reads:
+            yield one
+            at += 1
+
+    def note(data: bytes) -> None:
+        if data and at < len(reads) - 2:
+            early.append(data)
+
+    with contextlib.suppress(BaseExceptionGroup):  # some streams end with a failure
+        release(load(), api, count(), translates=translates, on_release=note)
+    return early
+
+
+@pytest.mark.parametrize("translates", [False, True])
+@pytest.mark.parametrize("api", STREAMS)
+def test_no_content_passes_before_the_verdict_on_the_whole_response(load, api, translates):
+    """Not even content without text, such as images, calls without arguments, or items of a provider's own tool."""
+    for shape, events in STREAMS[api].items():
+        if (api, shape) == ENDED_EARLY:
+            continue
+        early = early_releases(load, api, [wire(api, [one]) for one in events(6)], translates)
+        if not translates:
+            assert not early, shape
+            continue
+        reader = ReleasedReader()
+        opening = [event for data in early for event in events_of(data, reader)]
+        assert all(isinstance(event, AnswerStart | Usage) for event in opening), shape
