@@ -61,7 +61,6 @@ async def is_free(running: InProcess, holder: str = "client_keys.alice") -> None
 # One request too many
 
 
-@pytest.mark.sample(2, by="place")
 @both_ways
 @each_api
 async def test_one_request_too_many_is_a_429_that_says_which_limit_it_is(api, stream):
@@ -117,7 +116,6 @@ async def test_a_group_has_its_limits_together():
 # Tokens
 
 
-@pytest.mark.sample(2, by="place")
 @both_ways
 @each_api
 async def test_tokens_are_reserved_then_corrected(api, stream):
@@ -168,7 +166,6 @@ def gone(place: CountingProvider) -> None:
     place.refuse()
 
 
-@pytest.mark.sample(2, by="place")
 @both_ways
 @each_api
 async def test_slots_are_released_however_a_request_ends(api, stream):
@@ -244,7 +241,6 @@ def waiting(running: InProcess) -> int:
     return running.service.allowances.queues.waiting(running.service.router.resolve("a", "chat"))
 
 
-@pytest.mark.sample(2, by="place")
 @both_ways
 @each_api
 async def test_requests_wait_for_a_place_before_they_continue_to_the_next_target(api, stream):

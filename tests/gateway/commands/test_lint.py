@@ -104,7 +104,6 @@ def test_a_file_may_be_missing_or_standard_input(tmp_path, monkeypatch, capsys):
     assert (ended.value.code, capsys.readouterr().out[:29]) == (0, "standard input: a chat stream")
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", [None, "chat", "messages", "responses"])
 @pytest.mark.parametrize(
     "body",

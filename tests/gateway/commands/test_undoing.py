@@ -48,7 +48,6 @@ def write(name, model="m"):
     assert connect(name, ConnectOptions(url=ROOT, model=model, write=True)) == 0
 
 
-@pytest.mark.sample(4)
 @pytest.mark.parametrize("ends", ["\n", "\r\n"])
 @pytest.mark.parametrize("writes", [1, 3])
 @pytest.mark.parametrize("name", FILES)

@@ -30,7 +30,6 @@ def facts(config: dict[str, Any], model: str, client: str) -> tuple[Any, ...]:
     return target.api, path, recipient.quirks, recipient.known, target.price, keeps, lacks
 
 
-@pytest.mark.sample(7, by="turns")
 @pytest.mark.parametrize("client", APIS)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_region_has_the_path_the_quirks_and_the_prices_of_openai(model, client):

@@ -196,7 +196,6 @@ async def test_errors_about_requests_have_codes_that_are_words():
         assert provider.asked == []
 
 
-@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize(
     ("status", "body", "expected", "code"),
     [
@@ -223,7 +222,6 @@ async def test_a_providers_errors_keep_status_words_and_waits(lane, status, body
         assert found.headers["retry-after"] == "7"
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("lane", ["byte", "hub"])
 async def test_a_failure_midway_is_one_error_event_and_the_end(lane):
     """N29, and N11: no sign of success follows."""
@@ -257,7 +255,6 @@ async def test_the_gateway_never_continues_on_its_own():
     assert [one.json for one in provider.asked] == [HI, more]
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("path", ["/v1beta1/projects/p/locations/l/interactions", "/v1beta/interactions/"])
 async def test_other_spellings_of_the_path_work(path):
     async with google() as (served, provider):

@@ -135,7 +135,6 @@ async def test_both_words_for_a_failure_arrive_though_there_is_time_between_them
     assert b"".join(data for _, data in writes).endswith(error + failed)
 
 
-@pytest.mark.sample(3, by="place")
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("turns", range(4))
 async def test_events_keep_their_order_whoever_writes_them(turns):
@@ -149,7 +148,6 @@ async def test_events_keep_their_order_whoever_writes_them(turns):
 # Memory
 
 
-@pytest.mark.sample(7, by="turns")
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     ("event", "chunk"),
@@ -173,7 +171,6 @@ async def test_a_stalled_client_bounds_what_is_held(event, chunk):
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.sample(3, by="turns")
 @pytest.mark.usefixtures("way")
 async def test_openings_without_end_do_not_gather():
     stream = Stream(*[b": waiting\n\n" * 5000] * 100)
@@ -185,7 +182,6 @@ async def test_openings_without_end_do_not_gather():
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.sample(3, by="turns")
 @pytest.mark.usefixtures("way")
 async def test_no_ping_splits_an_event_that_is_sent_in_pieces(autojump_clock):
     """The client takes a piece every 10 s, and a keep-alive is due every 3."""

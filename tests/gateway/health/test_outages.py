@@ -50,7 +50,6 @@ async def ask_at_once(running: InProcess, number: int, model: str = "r", **how: 
     return found
 
 
-@pytest.mark.sample(8)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("api", APIS)
 async def test_five_failures_stop_requests_until_a_trial(api, stream):
@@ -65,7 +64,6 @@ async def test_five_failures_stop_requests_until_a_trial(api, stream):
         assert (a.take_count(), b.take_count()) == (3, 0)
 
 
-@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("api", APIS)
 async def test_an_unreachable_provider_is_reported_with_its_entry_and_without_its_address(api, stream):
@@ -207,7 +205,6 @@ async def test_a_waiting_client_that_disconnects_lets_the_next_one_wait():
         assert a.take_count() == 1
 
 
-@pytest.mark.sample(8)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize(("status", "reason"), [(401, "credential"), (402, "quota")])
@@ -271,7 +268,6 @@ USED_UP = (("x-codex-primary-used-percent", "100"), ("x-codex-primary-reset-afte
 QUOTA_ALONE = {"r": {"targets": ["a", {"target": "b", "when": ["quota"]}]}}
 
 
-@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("told", [NOTHING_LEFT, OF_ANTHROPIC, USED_UP], ids=lambda told: told[0][0])
 async def test_a_place_that_has_nothing_left_is_passed_over(told, stream):

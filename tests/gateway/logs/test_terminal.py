@@ -64,7 +64,6 @@ def test_all_that_is_read_at_a_glance_is_in_one_line():
     assert line.split() == expected
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -76,7 +75,6 @@ def test_the_end_is_reported_in_words(line, words):
     assert shown(line)[0].endswith(f"s {words}")
 
 
-@pytest.mark.sample(6)
 @pytest.mark.parametrize("columns", [None, 20, 60, 80, 100, 250])
 @pytest.mark.parametrize("line", [*ALL, LONG], ids=lambda line: line["ended"])
 def test_the_line_fits_the_terminal_and_has_at_most_a_hundred_columns(line, columns):
@@ -114,7 +112,6 @@ def test_tokens_are_short_and_estimates_are_marked():
     assert " ~1234→567 " in shown(CUT)[0]
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("line", [GOOD, LEFT, {**GOOD, "dropped": "system[],tools[].cache_control"}])
 def test_without_trouble_there_is_no_second_line(line):
     assert len(shown(line)) == 1
@@ -142,7 +139,6 @@ MISSED = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("cause", "at", "more", "text"),
     [
@@ -217,7 +213,6 @@ def test_colours_are_those_of_the_end_and_none_without_a_terminal(monkeypatch):
         assert ESCAPE.sub("", "\n".join(shown(line, colour=True))) == "\n".join(shown(line))
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("env", "colour"), [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False)]
 )
@@ -240,7 +235,6 @@ def test_other_lines_have_time_and_level_each():
 # What must not be shown
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(
     "odd", ["\x1b[31m", "\n", "\r", "\x07", "\x9b31m", "\u202e", "\u2066", "\u061c", "\x7f", "\u2028"]
 )

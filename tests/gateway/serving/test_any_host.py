@@ -38,7 +38,6 @@ def usual_statuses(gateway) -> dict[tuple[str, bytes], int]:
     }
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("host", HOSTS)
 def test_any_host_gets_the_responses_of_others(gateway, usual_statuses, host):
     before = len(gateway.log)
@@ -49,7 +48,6 @@ def test_any_host_gets_the_responses_of_others(gateway, usual_statuses, host):
     assert not [line for line in gateway.log[before:] if "raceback" in line]
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_handshake_for_any_host_is_refused_without_a_key(gateway, host):
     before = len(gateway.log)

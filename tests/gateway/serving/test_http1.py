@@ -95,7 +95,6 @@ async def test_a_request_at_the_end_of_a_long_pipelined_one_is_answered():
                 await client.until(b"end")
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("behind", [b"\r\n", b"GET /whole HTTP/1.1\r\nhost: x\r\n\r\n", b"x" * 200_000])
 async def test_data_after_a_connections_last_request_is_ignored(behind):
     async with serving() as server, server.connect() as client:
@@ -128,7 +127,6 @@ async def test_an_empty_line_before_a_request_is_ignored(behind):
 # What is not HTTP, or not allowed
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
@@ -171,7 +169,6 @@ HOSTS = [
 ]
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("host", HOSTS)
 async def test_every_valid_host_is_served(host):
     """RFC 3986, section 3.2.2; ``%2F`` is what clients of Unix sockets send."""
@@ -183,7 +180,6 @@ async def test_every_valid_host_is_served(host):
 CONTROLS = [bytes((code,)) for code in (*range(0x20), 0x7F) if code != 0x09]
 
 
-@pytest.mark.sample(4, by="place")
 @pytest.mark.parametrize("part", range(4))
 @pytest.mark.parametrize("chunk", [b"4;a%bb\r\n", b"4;%b\r\n", b'4;a="%b"\r\n', b"4\r\nabcd\r\n0;%b\r\n\r\n"])
 async def test_a_control_character_in_a_chunk_extension_is_refused(chunk, part):
@@ -199,7 +195,6 @@ async def test_a_control_character_in_a_chunk_extension_is_refused(chunk, part):
                 assert received.count(b"HTTP/1.1 ") == 1
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("extension", [b"", b";", b";a", b";a=b", b';a="b c"', b";\t", b";caf\xe9", b"; a = b"])
 async def test_other_chunk_extensions_are_read_and_dropped(extension):
     head = b"POST /size HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -210,7 +205,6 @@ async def test_other_chunk_extensions_are_read_and_dropped(extension):
         assert json.loads((await client.until(b"}")).partition(b"\r\n\r\n")[2])["size"] == 4
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("size", [b"f" * 20, b"f" * 16, b"8" + b"0" * 15, b"7" + b"f" * 15, b"10000000000"])
 async def test_a_chunk_of_an_absurd_size_is_refused_immediately(size):
     """Its client would be waited for until its time was up."""
@@ -317,7 +311,6 @@ async def test_bytes_right_after_a_websocket_upgrade_are_refused(pause, caplog):
         assert "Traceback" not in caplog.text
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("size", [100, 5000, 10**6])
 async def test_lines_of_a_body_are_no_lines_of_the_head(size):
     """A client may send both together, and in any pieces."""
@@ -338,7 +331,6 @@ async def test_a_head_of_many_lines_is_refused_in_pieces_as_well():
         assert (await client.rest()).startswith(b"HTTP/1.1 431 ")
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("name", [b"a:\r\n", b"a%d:\r\n"])
 @pytest.mark.parametrize("more", [0, 1])
 async def test_a_short_head_of_many_lines_is_refused(name, more):

@@ -174,7 +174,6 @@ MALFORMED = {
 """Requests that are malformed by RFC 9113, sections 8.1.1, 8.2 and 8.3; each has a body of 16 KiB."""
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("name", MALFORMED)
 async def test_a_malformed_request_ends_no_other_stream(name: str):
     """A proxy may have the requests of many users on one connection."""
@@ -203,7 +202,6 @@ async def test_a_malformed_request_ends_no_other_stream(name: str):
         await eventually(lambda: not server.lifecycle.in_flight)
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("sizes", [(2**32 - 1,), (0, 2**32 - 1), (65_536, 2**20)])
 async def test_a_client_cannot_enlarge_the_table_of_response_headers(sizes):
     """Each response adds headers to it: the memory and the search of a client's table grew with every request."""
@@ -452,7 +450,6 @@ async def test_a_listener_without_http2_refuses_its_preface_in_http1():
 # What a client may cost before it is admitted
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("path", ["/whole", "/missing"])
 async def test_few_responses_before_admission_wait_for_the_window(path, monkeypatch):
     """RFC 9113, section 10.5: with a window of nothing every answer would stay, for as long as it may wait."""
@@ -481,7 +478,6 @@ async def test_a_response_before_admission_waits_only_some_seconds_for_the_windo
         await eventually(lambda: not server.lifecycle.in_flight)
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("path", ["/whole", "/missing"])
 async def test_a_response_before_admission_arrives_as_the_window_opens(path):
     """RFC 9113, section 6.9.2: a client may begin with a window of one byte, and even of none."""
@@ -580,7 +576,6 @@ FLOODS = {
 }
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("sent", FLOODS.values(), ids=FLOODS)
 async def test_a_flood_of_frames_ends_its_connection_with_one_line_in_the_log(sent, caplog):
     """CVE-2023-44487 (resets), CVE-2025-8671 (those that it provokes), CVE-2019-9512, 9513, 9515 and 9518 (pings,

@@ -35,7 +35,6 @@ def members(request: PlainRequest | None, rest: bytes = b"") -> object:
     return request.method, request.target, request.headers, request.body + rest
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "data",
     [
@@ -49,7 +48,6 @@ def test_plain_requests_are_read_as_by_h11(data):
     assert members(read_plain_request(data)) == members(read_by_h11(data))
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     "data",
     [

@@ -61,7 +61,6 @@ async def pair() -> AsyncIterator[tuple[trio.socket.SocketType, trio.socket.Sock
         yield ours, theirs
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("at_once", [True, False], ids=["at once", "byte by byte"])
 @pytest.mark.parametrize("name", GOOD)
 async def test_a_proxy_header_names_the_client_and_consumes_nothing_after_it(name, at_once):
@@ -82,7 +81,6 @@ async def test_a_proxy_header_names_the_client_and_consumes_nothing_after_it(nam
         assert await ours.recv(1000) == REQUEST
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", BAD)
 async def test_an_invalid_proxy_header_is_refused_after_a_limited_number_of_bytes(name):
     async with pair() as (ours, theirs):
@@ -91,7 +89,6 @@ async def test_an_invalid_proxy_header_is_refused_after_a_limited_number_of_byte
             await read_proxy_header(ours)
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", GOOD)
 async def test_a_header_that_ends_early_is_refused(name):
     async with pair() as (ours, theirs):
@@ -101,7 +98,6 @@ async def test_a_header_that_ends_early_is_refused(name):
             await read_proxy_header(ours)
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("name", "host"), [("v1 TCP4", "203.0.113.7"), ("v2 TCP6", "2001:db8::7"), ("v2 local", "127.0.0.1")]
 )
@@ -114,7 +110,6 @@ async def test_the_address_is_the_connections_client(name, host):
         assert server.witness.clients == [connection.client]
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("name", BAD)
 async def test_a_connection_without_a_header_is_closed(name):
     async with serving(options=[ListenerOptions(proxy_protocol=True)]) as server, server.connect() as client:

@@ -79,7 +79,6 @@ def test_a_long_answer_with_undecoded_text_is_not_doubted():
     assert answer_doubt(fold([AnswerStart(), AnswerEnd("stop")]), 20_000) is None
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("stop", ["stop", "content_filter"])
 @pytest.mark.parametrize("client", APIS)
 @pytest.mark.parametrize("source", APIS)

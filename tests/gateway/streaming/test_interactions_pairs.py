@@ -52,7 +52,6 @@ def test_an_interaction_is_a_whole_answer_of_every_client(client):
     assert [block.text for block in again.blocks if isinstance(block, TextBlock)] == ["Hi"]
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_stream_is_an_interaction(source, script):

@@ -1,10 +1,11 @@
 """The two lanes of a stream as pure functions: the provider's bytes in, split or cut anywhere, the client's out."""
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -106,7 +107,6 @@ def looks_whole(api: str, data: bytes) -> bool:
     return any(mark in data for mark in SUCCESS[api])
 
 
-@pytest.mark.sample(8)
 @pytest.mark.parametrize("name", SCRIPTS)
 @pytest.mark.parametrize("api", OLDER)
 def test_the_byte_lane_gives_what_it_gets_however_it_is_split(api, name):
@@ -142,7 +142,6 @@ def test_other_line_ends_pass_too_however_they_are_split(end):
         assert lane.progress.end is not None
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("way", [way for way in WAYS if way.lane == "hub"], ids=str)
 def test_the_hub_lane_gives_the_same_however_it_is_split(way):
     for script in SCRIPTS.values():
@@ -165,9 +164,10 @@ def whole_from(api: str, script: Script) -> int:
     raise AssertionError("the stream has no end")
 
 
-@pytest.mark.sample(17, by="turns")
-@pytest.mark.parametrize(("name", "end"), [("short", None), ("short_call", CUT)], ids=["closed", "broken"])
-@pytest.mark.parametrize("way", WAYS, ids=str)
+CUTS: Final = itertools.cycle((("short", None), ("short_call", CUT)))
+
+
+@pytest.mark.parametrize(("way", "name", "end"), [(way, *next(CUTS)) for way in WAYS], ids=str)
 def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
     data = b"".join(events_of(way.source, SCRIPTS[name]))
     good = whole_from(way.source, SCRIPTS[name])
@@ -186,7 +186,6 @@ def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
         assert lane.end(CUT) == b""  # told once, whatever comes
 
 
-@pytest.mark.sample(4)
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_the_message_of_a_failure_says_what_happened(way):
     assert b"the provider's connection broke" in run(way.open(), half(way.source), CUT)
@@ -272,9 +271,7 @@ LAST = {
 }
 
 
-@pytest.mark.sample(17, by="turns")
-@pytest.mark.parametrize("after", ["success", "done"])
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize(("way", "after"), [*zip(WAYS, itertools.cycle(("done", "success")), strict=False)], ids=str)
 def test_events_after_an_error_do_not_make_a_success(way, after):
     """vLLM sends [DONE] after its error (BerriAI/litellm#40578)."""
     tail = LAST[way.source] if after == "success" else b"data: [DONE]\n\n"
@@ -407,7 +404,6 @@ def test_a_key_in_an_error_event_stays_here(api):
     assert KEY not in lane.progress.error.message
 
 
-@pytest.mark.sample(4)
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_pings_fall_between_events_and_end_with_the_stream(way):
     lane = way.open()
@@ -445,7 +441,6 @@ def test_an_id_inside_the_json_does_no_harm():
     assert lane.ping() == COMMENT_PING
 
 
-@pytest.mark.sample(4)
 @pytest.mark.parametrize("way", WAYS, ids=str)
 def test_an_event_larger_than_the_limit_is_refused_in_any_split(way):
     data = b"".join(events_of(way.source, SCRIPTS["text"]))
@@ -457,7 +452,6 @@ def test_an_event_larger_than_the_limit_is_refused_in_any_split(way):
             run(lane, parts)
 
 
-@pytest.mark.sample(4)
 @pytest.mark.parametrize("client", OLDER)
 @pytest.mark.parametrize("source", OLDER)
 def test_a_whole_answer_becomes_a_stream(source, client):

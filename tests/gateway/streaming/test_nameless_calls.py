@@ -22,7 +22,6 @@ def whole_body(source: str, *, has_member: bool) -> bytes:
     return body if has_member else body.replace(b'"name": "", ', b"").replace(b', "name": ""', b"")
 
 
-@pytest.mark.sample(11)
 @pytest.mark.parametrize("has_member", [True, False])
 @pytest.mark.parametrize("client", CODECS)
 @pytest.mark.parametrize("source", CODECS)
@@ -37,7 +36,6 @@ def test_a_whole_answer_keeps_a_call_without_a_name(source: str, client: str, ha
     assert found.end.reason == "tool_calls"
 
 
-@pytest.mark.sample(7)
 @pytest.mark.parametrize("client", CODECS)
 @pytest.mark.parametrize("source", CODECS)
 def test_a_stream_keeps_a_call_without_a_name(source: str, client: str) -> None:

@@ -71,7 +71,6 @@ def item(number: int) -> dict[str, object]:
     }
 
 
-@pytest.mark.sample(8, by="turns")
 @pytest.mark.parametrize(
     ("caller", "method", "path", "body", "status"),
     [

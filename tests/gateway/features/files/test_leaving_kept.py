@@ -145,7 +145,6 @@ async def gone(served: Served) -> None:
 CACHING = [{**one, **members_of("answer_cache", cache={"ttl": "1h"})} for one in CLIENTS]
 
 
-@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("clients", [CLIENTS, CACHING], ids=["plain", "with a cache of answers"])
 async def test_an_object_is_in_its_owners_list_though_its_client_left_before_the_answer(making, clients):
     async with serving(making.provider, clients=clients) as served:
@@ -179,7 +178,6 @@ async def no_connection_free(served: Served) -> AsyncIterator[None]:
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.sample(3, by="turns")
 async def test_no_object_is_created_for_a_client_that_left_early(making):
     async with serving(making.provider, limits={"upstream_connections": 1}) as served:
         path, request = await begin(served, making)

@@ -167,7 +167,6 @@ def test_a_transcript_of_frames_has_them_one_by_one(damaged):
 # The ear
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(("api", "client"), PAIRS)
 @settings(max_examples=examples(40))
 @given(places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=12), ears=st.integers(0, 12))
@@ -186,7 +185,6 @@ async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, plac
     assert b"".join(out).endswith(heard.went)
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(("api", "client"), PAIRS)
 def test_both_sides_are_shown_event_by_event(api, client):
     heard = Heard()
@@ -576,7 +574,6 @@ def shown(tap) -> list[tuple[str, str]]:
     return [(one.received, one.sent) for one in tap.before]
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(("api", "client"), PAIRS)
 @settings(max_examples=examples(20))
 @given(places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=12), opened=st.integers(0, 12))

@@ -277,7 +277,6 @@ async def test_an_sdk_s_plain_call_gives_numbers():
         assert [asked.json["encoding_format"] for asked in provider.asked] == ["base64"]
 
 
-@pytest.mark.sample(11, by="turns")
 @pytest.mark.parametrize("input", [[1, 2], [[1, 2], [3]]])
 @pytest.mark.parametrize(
     ("model", "more", "status"),

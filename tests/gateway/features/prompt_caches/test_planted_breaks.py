@@ -45,7 +45,6 @@ def test_ten_turns_without_a_break_have_no_cause(api: str):
 # The client's changes
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("text", "other", "kind"),
     [
@@ -91,7 +90,6 @@ _TOOL_WORDS = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("names", "at"),
     [
@@ -354,7 +352,6 @@ def test_many_calls_at_the_same_time_stay_in_reach():
     assert turns.causes == []
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("minutes", [4, 6, 61, 24 * 60])
 def test_pauses(api: str, minutes: int):

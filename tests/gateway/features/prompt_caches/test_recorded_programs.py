@@ -20,7 +20,6 @@ from tests.support.recorded_turns import (
 )
 
 
-@pytest.mark.sample(7, by="turns")
 @pytest.mark.parametrize("program", program_names())
 def test_ten_turns_of_a_program_have_no_cause(program: str):
     request = conversations()[program]
@@ -39,7 +38,6 @@ def test_ten_turns_of_a_program_have_no_cause(program: str):
             assert turns.sent[-1].prompt.prefix(before.end) == before.prefix(before.end)
 
 
-@pytest.mark.sample(7, by="turns")
 @pytest.mark.parametrize("program", program_names())
 def test_a_break_in_the_turns_of_a_program_is_found(program: str):
     request = conversations()[program]

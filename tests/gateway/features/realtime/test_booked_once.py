@@ -56,7 +56,6 @@ def served(
     return serve_sessions(talk, entry, key={"budgets": [budget], **rights})
 
 
-@pytest.mark.sample(17, by="turns")
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("asked", [True, False])
 @pytest.mark.parametrize("path", [PATH, *rows_of("pass_through", "/voice/realtime?model=gpt-realtime")])

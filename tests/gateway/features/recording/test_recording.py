@@ -301,7 +301,6 @@ DAMAGED = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("meta", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_recording_is_reported_and_nothing_is_sent_or_served(tmp_path, capsys, meta):
     folder = tmp_path / "openai_chat"

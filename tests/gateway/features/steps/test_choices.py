@@ -130,7 +130,6 @@ def candidate(index: int, text: str, **more: Any) -> dict[str, Any]:
 OWN_API: Final = {"on-chat": "chat", "on-gemini": "gemini"}
 
 
-@pytest.mark.sample(11)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("client", ["mask", "mask-window", "restore"])
 @pytest.mark.parametrize("model", OWN_API)

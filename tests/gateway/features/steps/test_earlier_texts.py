@@ -118,7 +118,6 @@ WAYS: Final = (
 )  # fmt: skip
 
 
-@pytest.mark.sample(11, by="turns")
 @pytest.mark.parametrize("client", STEPS)
 @pytest.mark.parametrize("way", WAYS)
 def test_each_text_reaches_each_step_once(gateway, upstream, folder, client, way):

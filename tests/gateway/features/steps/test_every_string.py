@@ -291,7 +291,6 @@ def recorded_bodies(api: str) -> list[Any]:
     return [json.loads(file.read_bytes()) for file in sorted((CORPUS / folder).glob("*.request.json"))]
 
 
-@pytest.mark.sample(3, by="place")
 @pytest.mark.parametrize("part", range(3))
 @pytest.mark.parametrize("api", APIS)
 def test_every_string_of_a_recorded_request_is_in_one_passage_or_exempt(api: str, part: int) -> None:

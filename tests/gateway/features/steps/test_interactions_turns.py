@@ -83,7 +83,6 @@ def ask(gateway, client: str, target: str, form: str, input: Any, **more: Any) -
     return data, eventually(read_ended_turn, what="the end of the turn")
 
 
-@pytest.mark.sample(2, by="place")
 @forms
 @targets
 def test_no_way_to_a_turn_shows_a_masked_value(gateway, upstream, target, form):
@@ -118,7 +117,6 @@ def test_a_hidden_thought_leaves_nothing_in_its_signature(gateway, upstream, tar
         assert len(texts) == (target == "chat" and "falcon" not in thought)
 
 
-@pytest.mark.sample(2, by="place")
 @forms
 @targets
 def test_each_string_reaches_a_step_once(gateway, upstream, seen_file, target, form):
@@ -162,7 +160,6 @@ def test_a_refused_answer_is_not_stored(gateway, upstream, form):
     assert (json.loads(kept)["status"], b"falcon" in kept) == ("failed", False)
 
 
-@pytest.mark.sample(2, by="place")
 @forms
 @targets
 def test_values_return_to_their_client_and_are_stored_for_it(gateway, upstream, target, form):

@@ -85,7 +85,6 @@ def events_of(texts: list[str]) -> list[Event]:
     return [*(TextDelta(0, text) for text in texts), BlockEnd(0), AnswerEnd("stop")]
 
 
-@pytest.mark.sample(4, by="place")
 @pytest.mark.parametrize("kind", [*STEPS, "restored"])
 @pytest.mark.parametrize("together", [False, True])
 def test_many_masks_take_linear_work(tmp_path, kind, together):
@@ -115,7 +114,6 @@ def test_many_masks_take_linear_work(tmp_path, kind, together):
     assert three - two <= 1.1 * (two - one), (one, two, three)  # text is forgotten now and then
 
 
-@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("kind", ["whole", "tail"])
 @pytest.mark.parametrize("is_streamed", [False, True])
 async def test_very_many_masks_of_a_response_are_written_in_a_thread(tmp_path, kind, is_streamed):
@@ -162,7 +160,6 @@ async def check(step: Any, content: str) -> tuple[NotingPlaceholders, NotingReco
     return placeholders, records, reports, masked
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("step", "value", "word"),
     [

@@ -120,7 +120,6 @@ def take_calls(folder) -> list[str]:
     return lines
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_refusal_causes_no_retry_and_no_fallback(gateway, upstream, stream):
     upstream.script(Script(text="falcon-77"), Script(text="fine"))
@@ -146,7 +145,6 @@ def test_a_fallback_to_a_cloud_is_masked(gateway, upstream, failing, stream):
     assert headers["x-trigate-steps"] == "cloud=masked"
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", ALL)
 @pytest.mark.parametrize("model", ["both", "cloud-first"])
@@ -172,7 +170,6 @@ def test_no_attempt_follows_a_refusal_or_a_stop_before_an_attempt(
         assert b'"blockReason"' in body
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("background", [False, True])
 def test_only_a_background_turn_is_stored_with_a_stop_after_a_failed_attempt(

@@ -42,7 +42,6 @@ def with_address(api: str, turn: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.sample(11, by="turns")
 @pytest.mark.parametrize("program", program_names())
 def test_each_of_ten_turns_has_the_same_mask_and_returns_the_value(gateway, upstream, program):
     asked = conversations()[program]

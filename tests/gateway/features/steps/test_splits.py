@@ -98,7 +98,6 @@ def rendered(api: str, script: Script) -> bytes:
     return b"".join(render(script, api, request).pieces)
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("name", ["whole", "window", "wide"])
 @settings(max_examples=examples(12))
@@ -121,7 +120,6 @@ def long_chat_stream(text: str, size: int) -> list[bytes]:
     return [*events, end, b"data: [DONE]\n\n"]
 
 
-@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("size", [16, 5000, 100_000])
 @pytest.mark.parametrize("name", ["window", "wide", "tail"])
 def test_a_long_text_keeps_all_its_characters_however_much_arrives_together(steps, name, size):
@@ -135,7 +133,6 @@ def test_a_long_text_keeps_all_its_characters_however_much_arrives_together(step
         assert "falcon" not in found
 
 
-@pytest.mark.sample(4, by="turns")
 @pytest.mark.parametrize("size", [16, 5000, 100_000])
 @pytest.mark.parametrize("name", ["gate", "tail-gate"])
 def test_a_long_text_passes_a_gate_unchanged(steps, name, size):
@@ -171,7 +168,6 @@ def test_a_call_is_released_as_one_with_its_masks(steps, api, name):
         assert "falcon" not in "".join(text_in(frames, ReasoningDelta))
 
 
-@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("name", ["gate", "tail-gate", "flow"])
 @settings(max_examples=examples(12))
@@ -181,7 +177,6 @@ def test_a_gate_releases_the_providers_own_bytes(steps, api, name, text, seed):
     assert b"".join(release_all(steps[name], api, split(data, seed))) == data
 
 
-@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("name", ["gate", "tail-gate"])
 @settings(max_examples=examples(12))
@@ -307,7 +302,6 @@ class Guard:
         return [Finding("masked", passage, *found.span(), "<BIRD>", "mask") for found in VALUE.finditer(passage.text)]
 
 
-@pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("size", [4, 8, 16])
 async def test_a_service_that_holds_text_back_releases_the_same_text_at_every_split(tmp_path, size):
     (loaded,) = load_steps(step_config(tmp_path, "  - {use: http, at: [response], with: {url: 'http://a'}}\n")).steps

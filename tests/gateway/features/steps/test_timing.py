@@ -94,7 +94,6 @@ def chunks(text: str, api: str = "chat") -> list[bytes]:
     return chunked(*render(Script(text=text), api, {"stream": True, "model": "m"}).pieces)
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("client", ["whole", "whole-mask"])
 def test_held_text_has_keep_alives_and_a_late_refusal_is_an_error_event(gateway, by_hand, client):
     connection = begin(gateway, client)

@@ -55,7 +55,6 @@ def attributes_of(collector: Collector, request_id: str) -> dict[str, dict[str, 
     return {name: dict(span.attributes) for name, span in collector.of(request_id).items()}
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("api", [*APIS, "gemini", "converse", "interactions"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_listed_group_has_its_messages_with_masks_in_spans(gateway, upstream, collector, api, stream):
@@ -98,7 +97,6 @@ def test_a_refused_text_is_in_no_span_and_a_failed_call_has_its_reason(gateway, 
     assert exchanges(gateway.log, request_id)[0]["status"] == 200
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_step_has_one_span_for_the_request_and_one_for_the_response(gateway, upstream, collector, api, stream):

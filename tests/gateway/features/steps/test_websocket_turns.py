@@ -67,7 +67,6 @@ def text_of(frames: list[dict[str, Any]]) -> str:
     return "".join(frame["delta"] for frame in frames if frame["type"] == "response.output_text.delta")
 
 
-@pytest.mark.sample(19, by="turns")
 @pytest.mark.parametrize("lane", LANES)
 @pytest.mark.parametrize("name", STEPS)
 def test_each_turn_has_one_end_and_the_connection_continues(gateway, upstream, name, lane):
