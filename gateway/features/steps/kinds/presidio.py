@@ -42,27 +42,16 @@ class PresidioSettings:
     url: Url = setting(f"The address of the analyzer. The gateway adds `{PATH}`.")
     language: str = setting("The language of the texts.", "en")
     score: Score | None = setting("The minimum confidence of a finding.", None, shown="the analyzer's")
-    entities: tuple[str, ...] | None = setting(
-        "The kinds of data to find, such as `PERSON` and `US_SSN`.",
-        None,
-        shown="the labels under `action`, or all",
-        shape={"minItems": 1},
-    )
     headers: dict[HeaderName, Secret] = setting("Headers for the analyzer.", factory=dict, secret=True)
 
 
 class PresidioStep(CheckingService):
-    """A step that finds personal data with a Presidio analyzer. Its labels are Presidio's entities."""
+    """A step that finds personal data with a Presidio analyzer. Its labels are Presidio's entities: those under
+    ``action``, or all."""
 
     def __init__(self, settings: PresidioSettings, context: KindContext) -> None:
-        if settings.entities == ():
-            raise Wrong("`entities` is empty", "list at least one kind of data, or remove it to find all")
         super().__init__(settings.url.rstrip("/").removesuffix(PATH) + PATH, settings.headers, context)
-        options = {
-            "language": settings.language,
-            "score_threshold": settings.score,
-            "entities": settings.entities or context.labels,
-        }
+        options = {"language": settings.language, "score_threshold": settings.score, "entities": context.labels}
         self._options = {name: value for name, value in options.items() if value not in (None, ())}
 
     async def check_batch(self, check: Check, batch: Sequence[SentPiece]) -> Sequence[Finding]:

@@ -9,7 +9,6 @@ from typing import Any, Final
 import pytest
 import trio
 
-from gateway.config.loading import ConfigError
 from gateway.features.steps.loaded import LoadedStep
 from gateway.features.steps.loading import load_steps
 from gateway.features.steps.runner import StepFailed, run_step
@@ -46,9 +45,7 @@ def check(*texts: str) -> Check:
     [
         ("", "", {"language": "en"}),
         ("", ", language: de, score: 0.35", {"language": "de", "score_threshold": 0.35}),
-        ("", ", entities: [PERSON]", {"language": "en", "entities": ["PERSON"]}),
         (", action: {PERSON: mask}", "", {"language": "en", "entities": ["PERSON"]}),
-        (", action: {PERSON: mask}", ", entities: [DATE_TIME]", {"language": "en", "entities": ["DATE_TIME"]}),
     ],
 )
 async def test_the_request_has_the_documented_members(tmp_path, service, more, settings, expected):
@@ -72,8 +69,8 @@ async def test_positions_count_characters(tmp_path, service):
 
 
 async def test_a_label_without_an_action_is_refused(tmp_path, service):
-    service.use(analyzer({"PERSON": "Ann Lee"}))
-    async with presidio_step(tmp_path, service.url, ", action: {US_SSN: mask}", ", entities: [PERSON]") as step:
+    service.use(lambda _: [[{"entity_type": "PERSON", "start": 5, "end": 12, "score": 0.85}]])
+    async with presidio_step(tmp_path, service.url, ", action: {US_SSN: mask}") as step:
         (found,) = await run_step(step, check("I am Ann Lee"))
         assert step.action_for(found.label) == "refuse"
 
@@ -122,9 +119,3 @@ async def test_malformed_results_are_failures(tmp_path, service, case):
         with pytest.raises(StepFailed) as caught:
             await run_step(step, check(f"a text that was never clean, {case}"))
     assert caught.value.reason == "malformed"
-
-
-def test_an_empty_list_of_entities_is_a_mistake(tmp_path):
-    use = "  - {use: presidio, with: {url: 'http://localhost:1', entities: []}}\n"
-    with pytest.raises(ConfigError, match="`entities` is empty; list at least one kind of data, or remove it"):
-        load_steps(step_config(tmp_path, use))
