@@ -7,7 +7,6 @@ and keeps duplicate members. It decodes long documents value by value, so that n
 
 import json
 import re
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, AnyStr, Final, NamedTuple, TypeAlias, TypeVar
 
@@ -196,6 +195,8 @@ _ESCAPE: Final = re.compile(
     r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))", re.DOTALL
 )
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_CONTROL: Final = re.compile("[\0-\x1f]")
+_NO_ASCII: Final = re.compile("[^ -~]")
 _SHORT: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 
 
@@ -265,37 +266,6 @@ def is_document(text: str) -> bool:
 # Edits
 
 
-class EscapePositions:
-    """The positions of the escapes in ``raw``, and of the characters that they are in the text."""
-
-    def __init__(self, raw: str, *, document: bool = False) -> None:
-        self._raws: list[tuple[int, int]] = []
-        self._texts: list[tuple[int, int]] = []
-        self._starts: list[int] = []
-        shift, resolve = 0, _resolve_in_document if document else _resolve
-        for found in _ESCAPE.finditer(raw) if "\\" in raw else ():
-            start, size = found.start() - shift, len(resolve(found))
-            self._raws.append(found.span())
-            self._texts.append((start, start + size))
-            self._starts.append(start)
-            shift += len(found[0]) - size
-
-    def raw_span(self, start: int, end: int) -> tuple[int, int]:
-        """Return the span of ``raw`` for a span of the text. Part of an escape counts as the whole."""
-        return self._raw_position(start, is_end=False), self._raw_position(end, is_end=True)
-
-    def _raw_position(self, at: int, *, is_end: bool) -> int:
-        before = bisect_right(self._starts, at) - 1
-        if before < 0:
-            return at
-        (text_start, text_end), (raw_start, raw_end) = self._texts[before], self._raws[before]
-        if at == text_start:
-            return raw_start
-        if at < text_end:
-            return raw_end if is_end else raw_start
-        return raw_end + at - text_end
-
-
 def splice(text: AnyStr, edits: Iterable[tuple[int, int, AnyStr]]) -> AnyStr:
     """Return ``text`` with each span of ``edits``, which are in order and do not overlap, replaced."""
     at = 0
@@ -314,9 +284,12 @@ def escape(text: str) -> str:
 
 def edit_string(data: bytes, edits: Sequence[Edit]) -> bytes:
     """Return the JSON string ``data``, without its quotes, with spans of its text replaced by texts."""
-    raw = raw_text(data)
-    positions = EscapePositions(raw)
-    return raw_bytes(splice(raw, [(*positions.raw_span(start, end), escape(new)) for start, end, new in edits]))
+    return _write_string(data, splice(string_text(data), edits))
+
+
+def _write_string(before: bytes, text: str) -> bytes:
+    """Return ``text`` as a JSON string without quotes, in ASCII if the string ``before`` was."""
+    return json.dumps(text, ensure_ascii=before.isascii())[1:-1].encode()
 
 
 def edit_document(data: bytes, edits: Sequence[Edit]) -> bytes:
@@ -329,24 +302,24 @@ def edit_quoted_document(data: bytes, edits: Sequence[Edit]) -> bytes:
     """Return the JSON string ``data``, which contains a JSON value, with spans of its ``document_text`` replaced.
 
     Raises ``KeyMasked``."""
-    document = unescape(raw_text(data))
-    return edit_string(data, document_edits(document, edits))
+    document = string_text(data)
+    return _write_string(data, splice(document, document_edits(document, edits)))
 
 
 _TOKEN: Final = re.compile(r'"([^"\\]*+(?:\\.[^"\\]*+)*+)"([ \t\r\n]*+:)?|[^ \t\r\n\[\]{},:"]++', re.DOTALL)
 
 
 def document_edits(raw: str, edits: Sequence[Edit]) -> list[Edit]:
-    """Return the edits of ``raw`` for those of its text. The first value in a span gets the replacement.
+    """Return the edits of ``raw`` for those of its text: each changed value is written anew. The first value in a span
+    gets the replacement.
 
-    Other values in the span lose their characters in it. A number, ``true`` or ``null`` becomes a string."""
-    positions = EscapePositions(raw, document=True)
-    tokens = list(_TOKEN.finditer(raw)) if edits else []
+    Other values in the span lose their characters in it. A number, ``true`` or ``null`` becomes a string. Raises
+    ``KeyMasked``, also if ``raw`` is no JSON and so has other values than its text."""
+    written, tokens = (list(_TOKEN.finditer(one)) for one in ((raw, document_text(raw)) if edits else ("", "")))
     spans = [token.span(1) if token[1] is not None else token.span() for token in tokens]
     changes: dict[int, list[Edit]] = {}
     first = 0
-    for text_start, text_end, new in edits:
-        start, end = positions.raw_span(text_start, text_end)
+    for start, end, new in edits:
         while first < len(spans) and spans[first][1] <= start:
             first += 1
         at, replacement, is_placed = first, escape(new), False
@@ -354,22 +327,34 @@ def document_edits(raw: str, edits: Sequence[Edit]) -> list[Edit]:
             if tokens[at][2] is not None:
                 raise KeyMasked(new)
             if spans[at][0] < spans[at][1]:
-                change = max(start, spans[at][0]), min(end, spans[at][1]), replacement
+                base = spans[at][0]
+                change = max(start, base) - base, min(end, spans[at][1]) - base, replacement
                 changes.setdefault(at, []).append(change)
                 replacement, is_placed = "", True
             at += 1
-        if not is_placed:
+        if not is_placed or len(written) != len(tokens):
             raise KeyMasked(new)
-    return [edit for at in sorted(changes) for edit in _value_edits(raw, tokens[at], changes[at])]
+    return [_value_edit(written[at], tokens[at], own) for at, own in sorted(changes.items())]
 
 
-def _value_edits(raw: str, token: re.Match[str], changes: Sequence[Edit]) -> Sequence[Edit]:
-    """Return ``changes`` of a string, or one edit that writes another value as a string with ``changes``."""
-    if token[1] is not None:
-        return changes
-    start, end = token.span()
-    local = [(first - start, last - start, new) for first, last, new in changes]
-    return [(start, end, f'"{splice(raw[start:end], local)}"')]
+def _value_edit(written: re.Match[str], token: re.Match[str], changes: Sequence[Edit]) -> Edit:
+    """Return the edit that writes the value ``token`` of a text with ``changes``. It is ``written`` in the document."""
+    if document_text(written[0]) != token[0]:
+        raise KeyMasked(changes[0][2])
+    if token[1] is None:
+        return (*written.span(), f'"{splice(token[0], changes)}"')
+    content = token[1]
+    whole = [(_outside_escape(content, a, -1), _outside_escape(content, b, 1), new) for a, b, new in changes]
+    escaped = _NO_ASCII if written[0].isascii() else _CONTROL
+    return (*written.span(1), escaped.sub(lambda found: json.dumps(found[0])[1:-1], splice(content, whole)))
+
+
+def _outside_escape(text: str, at: int, step: int) -> int:
+    """Return ``at``, moved by ``step`` if it is between a backslash and the character after it."""
+    first = at
+    while first and text[first - 1] == "\\":
+        first -= 1
+    return at + step if (at - first) % 2 else at
 
 
 Route: TypeAlias = tuple[int, ...]
