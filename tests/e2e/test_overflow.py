@@ -8,6 +8,7 @@ from itertools import product
 import pytest
 
 from tests.support.apis import OLDER, question
+from tests.support.covering import covering_rows
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, complaint, config, provider
@@ -63,7 +64,7 @@ def is_told(api: str, reply) -> None:
         assert (error["message"], error["code"]) == (WORDS, CODE)
 
 
-@each_row(("stream", "status", "model", "api"), product([True, False], [400, 413, 500], OLDER, OLDER))
+@each_row("stream, status, model, api", covering_rows([True, False], [400, 413, 500], OLDER, OLDER))
 def test_an_overflow_is_a_400_in_the_clients_words(gateway, upstream, api, model, status, stream):
     upstream.script(Raw(status, JSON, (refusal(WORDS),)))
     is_told(api, gateway.request("POST", PATHS[api], question(api, model, stream=stream)))
