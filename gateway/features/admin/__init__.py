@@ -3,16 +3,15 @@
 - ``paths``: the paths, which import the rest with their first request. ``table``: path × verb × role.
 - ``serving``: a request from its caller to its response, the rates of calls, and advice on LiteLLM's paths.
   ``callers``: who calls. ``parts``: calls of other features.
-- ``calls``: what handlers read and return. ``bodies`` reads JSON, ``pages`` and ``versions`` read queries and headers;
-  ``levels``: the levels of limits; ``errors``.
+- ``calls``: what handlers read and return. ``bodies`` reads JSON, ``pages`` queries; ``levels``: the levels of limits;
+  ``errors``.
 - ``stored_clients``: the clients of the storage under a configuration;
   ``key_changes``: the checks of changes of them, ``client_rows``: clients for readers. ``key_store``: their table.
   ``commands``: ``trigate keys``, with ``options``.
 - ``feature``: its row and the key ``stored_keys``; ``interface``: the names for others; ``opening``: the tables of each
   configuration.
-  ``storage`` opens them, ``tables`` has those of raises and the audit; ``followed_keys`` follows the stored clients.
-- ``store``: raises and the audit in a database, with their rows in ``rights_rows``. ``followed_rights`` follows raises,
-  ``raised`` finds the present amounts of budgets,
-  ``client_changes`` adds changes of stored clients to the audit.
+  ``storage`` opens them; ``followed_keys`` follows the stored clients.
+- ``store``: the tables of raises and the audit. ``followed_rights`` follows raises, and finds the present amounts of
+  budgets.
 - The handlers: ``own``, ``groups``, ``usage``, ``audit_list``; ``keys`` with ``key_items`` and ``key_storage``;
   ``raises``; ``litellm``."""

@@ -1,13 +1,12 @@
 """The audit: every change over HTTP or by a command, with its author, for 400 days."""
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
-from configfile.wording import spell_time
+from configfile.wording import time_text
 from gateway.features.admin.calls import AdminAnswer, AdminCall, in_thread
 from gateway.features.admin.pages import is_newest_first, read_period
-from gateway.features.admin.rights_rows import LAST_NUMBER
+from gateway.features.admin.store import LAST_NUMBER
 from gateway.stores.record_tables import AuditEntry
 from streams.errors import invalid
 
@@ -29,7 +28,7 @@ async def list_audit(call: AdminCall) -> AdminAnswer:
 def _row(entry: AuditEntry) -> dict[str, Any]:
     return {
         "number": entry.number,
-        "at": spell_time(datetime.fromtimestamp(entry.at, UTC)),
+        "at": time_text(entry.at),
         "who": entry.who,
         "credential": entry.credential,
         "address": entry.address,

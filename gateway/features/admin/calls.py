@@ -1,5 +1,6 @@
 """Calls of handlers of the HTTP API, and their results."""
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
@@ -19,11 +20,11 @@ from gateway.features.admin.pages import page_of, page_size
 from gateway.features.admin.parts.interface import parts_in
 from gateway.features.admin.store import RightsStore
 from gateway.features.admin.table import AdminRoute
-from gateway.features.admin.versions import version_tag
 from gateway.http.headers import Headers
 from gateway.http.offload import run_in_thread
 from gateway.named_imports import import_named
 from gateway.serving.incoming_request import IncomingRequest
+from gateway.stores.errors import Changed
 from gateway.stores.record_tables import AuditEntry
 from streams.errors import GatewayError
 
@@ -219,6 +220,23 @@ class AdminCall:
     def header(self, name: str) -> str | None:
         """Return a header of the request by its lower-case name."""
         return dict(self.incoming.headers).get(name)
+
+
+def version_tag(text: str) -> str:
+    """Return the version of an object, which is stored as ``text``."""
+    return f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+
+
+def check_unchanged_since(
+    before: T | None, version: Callable[[T | None], object] = lambda stored: stored
+) -> Callable[[T | None], None]:
+    """Return a check that the stored object is still the one that was read."""
+
+    def check(present: T | None) -> None:
+        if version(present) != version(before):
+            raise Changed
+
+    return check
 
 
 def author_of(caller: Caller) -> str:

@@ -7,7 +7,7 @@ do not wait while thousands of clients are applied."""
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import trio
@@ -18,7 +18,7 @@ from gateway.allowances.budgets import PresentAmount
 from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.settings import Config
-from gateway.features.admin.raised import highest_amount, raised_amount
+from gateway.features.admin.followed_rights import FollowedRights, highest_amount, raised_amount
 from gateway.features.admin.stored_clients import StoredClients, StoredReader, parse_stored, read_item
 from gateway.ledger.figures import Figures
 from gateway.seams.identify import ApplyClients, ClientSource
@@ -26,28 +26,11 @@ from gateway.stores.errors import Unavailable
 
 if TYPE_CHECKING:
     from gateway.features.admin.key_store import KeyStore, KeyTable, StoredItem
-    from gateway.stores.database import Session
 
 log = logging.getLogger("trigate.keys")
 
 POLL_SECONDS: Final = 0.25
 """Seconds between two reads of the storage. A change applies within half a second, including the time of the read."""
-
-
-class FollowedRows(Protocol):
-    """Other rows of the storage that change at run time."""
-
-    def on_change(self, listener: Callable[[frozenset[str]], object]) -> None:
-        """Call ``listener(names)`` after each change with the clients that it concerns."""
-        ...
-
-    def read(self, session: "Session") -> Any:
-        """Return the rows that have changed. Runs in a thread."""
-        ...
-
-    def apply(self, news: Any) -> None:
-        """Use the rows that ``read`` returned. Never raises."""
-        ...
 
 
 class SharedRead:
@@ -80,7 +63,7 @@ class FollowedKeys(ClientSource):
         self,
         store: "KeyStore",
         clock: Callable[[], float] = time.monotonic,
-        rows_for: Callable[[Config], FollowedRows | None] = lambda config: None,
+        rows_for: Callable[[Config], FollowedRights | None] = lambda config: None,
     ) -> None:
         self.store: Final = store
         self._rows_for = rows_for
@@ -98,7 +81,7 @@ class FollowedKeys(ClientSource):
         self._apply: ApplyClients | None = None
         self._applied: KeyTable | None = None
         self.other_rows: Any = None
-        """``FollowedRows`` that are read with each read of the clients, also without stored clients; or ``None``."""
+        """``FollowedRights`` that are read with each read of the clients, also without stored clients; or ``None``."""
         self._has_read_others = False
         self._unread = ""
 
@@ -247,7 +230,7 @@ class FollowedKeys(ClientSource):
         except Unavailable as error:
             self._note_failure(error, with_clients=False)
 
-    async def _read_others(self, others: FollowedRows) -> str:
+    async def _read_others(self, others: FollowedRights) -> str:
         """Read and apply the other rows, and return the mark of the clients. The caller holds the lock, so that no
         older read is applied after a newer one."""
         mark, news = await self.store.poll(others.read)

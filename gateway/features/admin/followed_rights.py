@@ -5,12 +5,20 @@ immediately (``FollowedKeys.apply_changes``). While the store is unavailable, th
 
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import attrs
 
-from gateway.features.admin.rights_rows import RAISES, Raise
+from configfile.keys import part_of
+from configfile.wording import Wrong
+from gateway.allowances.allowance import Holder
+from gateway.config.allowances import Currency, SpendingBudget
+from gateway.config.amounts import Period, read_budget
+from gateway.config.clients import ClientGroup, ClientKey
+from gateway.features.admin.feature import RaiseRights
+from gateway.features.admin.store import RAISES, Raise
 from gateway.stores.database import Session
 from gateway.stores.record_tables import CLOCK_SKEW, Position, RightsTables, replace_row
 
@@ -121,3 +129,39 @@ def _names_since(tables: RightsTables, known: Position | None) -> frozenset[str]
     if found and found[0][:2] == (known.number, known.mark) and len(found) < _MOST_CHANGES:
         return frozenset(name for _, _, name in found[1:])
     return None
+
+
+# The amounts of budgets
+
+
+def highest_amount(settings: ClientKey | ClientGroup, budget: SpendingBudget) -> int | None:
+    """Return the amount to which a raise may lift ``budget``, ``None`` if it may not."""
+    period = (budget.currency, budget.period)
+    found = part_of(settings, RaiseRights).raise_to
+    return next((one.most for one in found if (one.currency, one.period) == period), None)
+
+
+def raised_amount(source: FollowedRights | None, holder: Holder, budget: SpendingBudget, most: int) -> int:
+    """Return the amount of ``budget`` with the present raise of ``holder``, which ``most`` bounds."""
+    found = None if source is None else source.raise_of(_name_in_raises(holder))
+    if found is None:
+        return budget.most
+    raised = _amounts_in(found.budgets).get((budget.currency, budget.period), 0)
+    return max(budget.most, min(raised, most))
+
+
+def _name_in_raises(holder: Holder) -> str:
+    return f"group:{holder.name}" if holder.kind == "client_groups" else holder.name
+
+
+@lru_cache(1024)
+def _amounts_in(budgets: tuple[str, ...]) -> Mapping[tuple[Currency, Period], int]:
+    """Return the raised amounts by currency and period. Amounts that cannot be read raise nothing."""
+    found: dict[tuple[Currency, Period], int] = {}
+    for text in budgets:
+        try:
+            budget = read_budget(text)
+        except Wrong:
+            continue
+        found[budget.currency, budget.period] = budget.most
+    return found

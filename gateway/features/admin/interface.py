@@ -5,7 +5,14 @@ from typing import cast
 
 from gateway.features.admin.bodies import read_text
 from gateway.features.admin.callers import identify_caller
-from gateway.features.admin.calls import AdminAnswer, AdminCall, ApiCalls, audit_entry, in_thread
+from gateway.features.admin.calls import (
+    AdminAnswer,
+    AdminCall,
+    ApiCalls,
+    audit_entry,
+    check_unchanged_since,
+    in_thread,
+)
 from gateway.features.admin.client_rows import row_of
 from gateway.features.admin.errors import not_found, not_permitted
 from gateway.features.admin.followed_rights import FollowedRights, RightsNews
@@ -16,7 +23,6 @@ from gateway.features.admin.pages import is_newest_first, read_period, read_unti
 from gateway.features.admin.serving import perform
 from gateway.features.admin.store import RightsStore
 from gateway.features.admin.table import ADMINS, ALL, FOUND, PAGE, READERS, ROUTES, AdminRoute
-from gateway.features.admin.versions import check_unchanged_since
 from gateway.seams.running import Running
 
 __all__ = [

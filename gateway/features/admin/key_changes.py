@@ -17,8 +17,11 @@ from configfile.document import ConfigError
 from configfile.wording import spell_time, time_text
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
+from gateway.features.admin.key_store import ItemChange, KeyEvent
 from gateway.features.admin.stored_clients import new_client, parse_stored, read_item
+from gateway.stores.database import Session
 from gateway.stores.errors import ChangeRejected
+from gateway.stores.record_tables import AuditEntry, RightsTables
 
 PREFIX: Final = "sk-trigate-"
 """The prefix of keys: clients expect it, and secret scanners recognise it."""
@@ -91,6 +94,12 @@ def added_client(
     return KeyedClient(client, {"client": item, "added": now_text(), "by": author}, key)
 
 
+def changed_client(name: str, kept: Mapping[str, Any], item: Mapping[str, Any], config: Config) -> KeyedClient:
+    """Return the client stored as ``kept`` with another ``item``. Raises ``ConfigError`` and ``ChangeRejected``."""
+    client, item = built_client(name, item, config)
+    return KeyedClient(client, {**kept, "client": item}, None)
+
+
 def rotated_client(
     name: str, kept: Mapping[str, Any], given: Mapping[str, Any] | None, keep_old: float, config: Config,
     settings: Mapping[str, Any] = {},
@@ -101,8 +110,8 @@ def rotated_client(
     key = new_key() if given is None else None
     accepted = given if key is None else accepted_item(key)
     keys = rotated_keys(read_item(name, kept["client"]), accepted or {}, keep_old)
-    client, item = built_client(name, {**kept["client"], **settings, "keys": keys}, config)
-    return KeyedClient(client, {**kept, "client": item}, key)
+    changed = changed_client(name, kept, {**kept["client"], **settings, "keys": keys}, config)
+    return attrs.evolve(changed, key=key)
 
 
 def check_unshared(client: ClientKey, others: Iterable[ClientKey]) -> None:
@@ -159,6 +168,30 @@ def stored_or_empty(name: str, text: str | None) -> Mapping[str, Any]:
         return parse_stored(name, text or "")
     except ConfigError:
         return {"client": {}}
+
+
+def client_change(
+    entry: AuditEntry,
+    event: KeyEvent,
+    name: str,
+    before: str | None,
+    written: Mapping[str, Any] | None,
+    digests: Sequence[str] = (),
+) -> ItemChange:
+    """Return the change that stores ``written`` for a client, whose stored text must be ``before``.
+
+    ``None`` for either means no client: the change removes or creates it. ``digests`` are those of new keys."""
+    text = None if written is None else json.dumps(written, ensure_ascii=False)
+    about = described_settings(name, before if text is None else text)
+
+    def write_audit(session: Session) -> None:
+        tables = RightsTables(session)
+        tables.lock()
+        tables.add_audit(entry, audited_client(name, before), audited_client(name, text))
+
+    certificate = (written or {}).get("client", {}).get("certificate")
+    own = () if certificate is None else (f'"certificate": {json.dumps(certificate, ensure_ascii=False)}',)
+    return ItemChange(event, name, before, text, about, (*digests, *own), write_audit)
 
 
 def time_after(seconds: float) -> str:

@@ -15,10 +15,10 @@ from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
 from gateway.config.unlisted import Caller
 from gateway.features.admin.errors import conflict, mistakes_error, not_permitted
-from gateway.features.admin.key_changes import MOST_KEYS, TooManyKeys, built_client
+from gateway.features.admin.key_changes import MOST_KEYS, TooManyKeys
 from gateway.stores.errors import ChangeRejected
 from gateway.stores.store import check_name
-from streams.errors import GatewayError, invalid
+from streams.errors import invalid
 
 T = TypeVar("T")
 
@@ -99,15 +99,8 @@ def _stored_key(sent_key: Any) -> dict[str, Any]:
     return {**sent_key, "sha256": digest.strip().lower()}
 
 
-def build_checked(name: str, item: Mapping[str, Any], config: Config) -> tuple[ClientKey, dict[str, Any]]:
-    """Return the client of an item, and its stored form, with equal spellings of times.
-
-    Raises ``GatewayError`` (400) for everything that the file would not accept either."""
-    return build_or_refuse(lambda: built_client(name, item, config))
-
-
 def build_or_refuse(build: Callable[[], T]) -> T:
-    """Return the result of ``build``. Raises ``GatewayError`` for a client that is not valid."""
+    """Return the result of ``build``. Raises ``GatewayError`` for a client that the file would not accept either."""
     try:
         return build()
     except ConfigError as error:
@@ -176,9 +169,3 @@ def _check_shares(client: ClientKey, config: Config) -> None:
         if own is not None and (every is None or not 0 < own <= (every or own)):
             message = f"a lead's keys have at most everyone's limits: remove limits.{name}, or ask an admin"
             raise not_permitted(message, "beyond_group", f"limits.{name}")
-
-
-def shared_key_error(holder: str, kind: str = "key") -> GatewayError:
-    """Return the error (409) for a key or certificate that another client has; its name is for callers who see it."""
-    message = f"{holder} has the same {kind}: give each client its own"
-    return GatewayError("invalid_request", message, status=409, code="key_taken")

@@ -6,11 +6,9 @@ from typing import Any, Final
 
 from gateway.config.settings import Config
 from gateway.features.admin.calls import AdminCall
-from gateway.features.admin.client_changes import client_change
 from gateway.features.admin.errors import conflict, not_found, not_permitted
 from gateway.features.admin.followed_keys import FollowedKeys
-from gateway.features.admin.key_changes import stored_settings
-from gateway.features.admin.key_items import shared_key_error
+from gateway.features.admin.key_changes import client_change, stored_settings
 from gateway.features.admin.key_store import ItemChange, KeyEvent, KeyStore, KeyTaken
 from gateway.stores.errors import Changed
 from streams.errors import GatewayError
@@ -136,5 +134,7 @@ async def _write(call: AdminCall, changes: Sequence[ItemChange]) -> None:
     await keys.apply_changes()
 
 
-def taken_key_error(call: AdminCall, holder: str, kind: str = "key") -> GatewayError:
-    return shared_key_error(holder if call.caller.sees_all else "another client", kind)
+def taken_key_error(call: AdminCall, holder: str, kind: str) -> GatewayError:
+    """Return the error (409) for a key or certificate that another client has; its name is for callers who see it."""
+    holder = holder if call.caller.sees_all else "another client"
+    return conflict(f"{holder} has the same {kind}: give each client its own", "key_taken")

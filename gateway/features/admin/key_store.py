@@ -128,22 +128,6 @@ class KeyStore:
         """Return the last changes, the oldest first."""
         return await self.database.read(lambda session: self._changes(session, 0, most))
 
-    async def change(
-        self,
-        event: KeyEvent,
-        name: str,
-        expect: str | None,
-        item: str | None,
-        *,
-        at: float,
-        by: str,
-        about: str,
-        digests: Sequence[str] = (),
-        also: Callable[[Session], object] | None = None,
-    ) -> None:
-        """Make one change, as ``change_all`` does, and store it."""
-        await self.change_all((ItemChange(event, name, expect, item, about, digests, also),), at=at, by=by)
-
     async def change_all(self, changes: Sequence[ItemChange], *, at: float, by: str) -> None:
         """Make all ``changes`` or none, and store them.
 

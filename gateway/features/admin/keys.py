@@ -1,6 +1,6 @@
 """The clients of the file and of the storage: lists, changes and new keys."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
@@ -17,12 +17,13 @@ from gateway.features.admin.errors import conflict
 from gateway.features.admin.key_changes import (
     KeyedClient,
     added_client,
+    changed_client,
     kind_of,
     rotated_client,
     stored_or_empty,
     stored_settings,
 )
-from gateway.features.admin.key_items import NewItem, build_checked, build_or_refuse, check_lead_change, read_new_item
+from gateway.features.admin.key_items import NewItem, build_or_refuse, check_lead_change, read_new_item
 from gateway.features.admin.key_storage import (
     changeable_text,
     check_unused,
@@ -81,53 +82,37 @@ async def put_key(call: AdminCall) -> AdminAnswer:
     """Create a client, or replace the settings of one. Its key is in the response only when it is created."""
     name = call.names["name"]
     stored = await store_client(call, name, read_new_item(name, await call.body()))
-    return AdminAnswer(stored.row(), 201 if stored.is_new else 200, stored=stored.text)
+    return AdminAnswer(_shown(stored.made), 201 if stored.is_new else 200, stored=stored.text)
 
 
 @attrs.frozen(eq=False, repr=False)
 class StoredClient:
-    """A client after a change: its stored data ``written`` as ``text``, and its new ``key``, if one was created."""
+    """A client after a change, which is stored as ``text``."""
 
-    client: ClientKey
-    written: Mapping[str, Any]
+    made: KeyedClient
     text: str | None
-    key: str | None = None
     is_new: bool = False
-
-    def row(self) -> dict[str, Any]:
-        return {**row_of(self.client, self.written), **({} if self.key is None else {"key": self.key})}
 
 
 async def store_client(call: AdminCall, name: str, new: NewItem) -> StoredClient:
     """Create the client ``name``, or replace its settings. Raises ``GatewayError``."""
     text = await changeable_text(call, name)
     call.check_match(text, "client")
-    config = current_config(call)
     if text is None:
         await check_unused(call, name)
-        return await _add_client(call, name, new, config)
+        made = await _build(call, lambda config: added_client(name, new.settings, new.keys, config, call.author))
+        text = await write_client(call, name, None, made.written, "added", 201, made.digests)
+        return StoredClient(made, text, is_new=True)
     kept = stored_or_empty(name, text)
     accepted = stored_keys_of(name, kept)
     if not new.digests <= {one["sha256"] for one in accepted}:
         raise conflict(_NO_CHANGE.format(name), "key_differs")
     if not accepted and new.settings.get("certificate") is None:
         raise conflict(f"{name} has only its certificate: keep `certificate`. {_NO_CHANGE.format(name)}", "key_differs")
-    client, item = await in_thread(partial(_build, call, name, {**new.settings, "keys": accepted}, config))
-    written = {**kept, "client": item}
-    if item == kept["client"]:
-        return StoredClient(client, kept, text)
-    return StoredClient(client, written, await write_client(call, name, text, written, "changed", 200))
-
-
-async def _add_client(call: AdminCall, name: str, new: NewItem, config: Config) -> StoredClient:
-    def build() -> KeyedClient:
-        added = build_or_refuse(lambda: added_client(name, new.settings, new.keys, config, call.author))
-        _check_allowed(call, added.client, config)
-        return added
-
-    added = await in_thread(build)
-    text = await write_client(call, name, None, added.written, "added", 201, added.digests)
-    return StoredClient(added.client, added.written, text, added.key, is_new=True)
+    made = await _build(call, lambda config: changed_client(name, kept, {**new.settings, "keys": accepted}, config))
+    if made.written != kept:
+        text = await write_client(call, name, text, made.written, "changed", 200)
+    return StoredClient(made, text)
 
 
 async def delete_key(call: AdminCall) -> AdminAnswer:
@@ -145,19 +130,15 @@ async def rotate_key(call: AdminCall) -> AdminAnswer:
     keep_old = _keep_old(body.get("keep_old", KEEP_OLD))
     given = read_new_item(name, {"sha256": body["sha256"]} if "sha256" in body else {})
     text = await _stored_text(call, name)
-    kept, accepted, config = stored_or_empty(name, text), next(iter(given.keys), None), current_config(call)
+    kept, accepted = stored_or_empty(name, text), next(iter(given.keys), None)
+    rotated = await _build(call, lambda config: rotated_client(name, kept, accepted, keep_old, config))
+    after = await write_client(call, name, text, rotated.written, "rotated", 200, rotated.digests[-1:])
+    until = max((one.until for one in rotated.client.keys[:-1] if one.until is not None), default=None)
+    return AdminAnswer({**_shown(rotated), "old_keys_until": expiry_text(until)}, stored=after)
 
-    def build() -> KeyedClient:
-        rotated = build_or_refuse(lambda: rotated_client(name, kept, accepted, keep_old, config))
-        _check_allowed(call, rotated.client, config)
-        return rotated
 
-    rotated = await in_thread(build)
-    client, written = rotated.client, rotated.written
-    after = await write_client(call, name, text, written, "rotated", 200, rotated.digests[-1:])
-    until = max((one.until for one in client.keys[:-1] if one.until is not None), default=None)
-    new = {} if rotated.key is None else {"key": rotated.key}
-    return AdminAnswer({**row_of(client, written), "old_keys_until": expiry_text(until), **new}, stored=after)
+def _shown(made: KeyedClient) -> dict[str, Any]:
+    return {**row_of(made.client, made.written), **({} if made.key is None else {"key": made.key})}
 
 
 async def _stored_text(call: AdminCall, name: str) -> str:
@@ -171,11 +152,18 @@ async def _stored_text(call: AdminCall, name: str) -> str:
     return text
 
 
-def _build(call: AdminCall, name: str, item: Mapping[str, Any], config: Config) -> tuple[ClientKey, dict[str, Any]]:
-    """Return the client that ``item`` describes, and the item to store. Raises ``GatewayError``."""
-    client, stored = build_checked(name, item, config)
-    _check_allowed(call, client, config)
-    return client, stored
+async def _build(call: AdminCall, make: Callable[[Config], KeyedClient]) -> KeyedClient:
+    """Return the client that ``make`` returns under the present configuration, if the caller may make it.
+
+    Raises ``GatewayError``."""
+    config = current_config(call)
+
+    def build() -> KeyedClient:
+        made = build_or_refuse(lambda: make(config))
+        _check_allowed(call, made.client, config)
+        return made
+
+    return await in_thread(build)
 
 
 def _check_allowed(call: AdminCall, client: ClientKey, config: Config) -> None:

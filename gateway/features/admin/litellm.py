@@ -42,8 +42,8 @@ async def generate_key(call: AdminCall) -> AdminAnswer:
     if await changeable_text(call, name) is not None:
         raise conflict(f"the key_alias {name} exists already: use /key/update, or another name", "key_exists")
     stored = await store_client(call, name, read_new_item(name, read.settings))
-    info = _info(stored.client, stored.written)
-    shown = {**info, "key": stored.key, "key_name": f"sk-...{(stored.key or '')[-4:]}", "token_id": info["token"]}
+    info, key = key_info(stored.made.client, stored.made.written), stored.made.key
+    shown = {**info, "key": key, "key_name": f"sk-...{(key or '')[-4:]}", "token_id": info["token"]}
     return AdminAnswer(shown, headers=_dropped_header(read.dropped))
 
 
@@ -51,7 +51,7 @@ async def show_key(call: AdminCall) -> AdminAnswer:
     """Show a client by its key, the digest of its key, or its name."""
     await refresh_keys(call)
     client = _find(call, _wanted_key(call.query))
-    info = _info(client, stored_or_empty(client.name, stored_texts(call).get(client.name)))
+    info = key_info(client, stored_or_empty(client.name, stored_texts(call).get(client.name)))
     return AdminAnswer({"key": info["token"], "info": info})
 
 
@@ -65,7 +65,7 @@ async def list_keys(call: AdminCall) -> AdminAnswer:
         if client.keys and team in (None, client.group_name) and alias in (None, client.name)
     ]
     texts, some = stored_texts(call), found[(page - 1) * size : page * size]
-    infos = [_info(client, stored_or_empty(client.name, texts.get(client.name))) for client in some]
+    infos = [key_info(client, stored_or_empty(client.name, texts.get(client.name))) for client in some]
     full = call.query.get("return_full_object", "").lower() in ("true", "1")
     keys = infos if full else [info["token"] for info in infos]
     pages = -(-len(found) // size)
@@ -90,7 +90,7 @@ async def update_key(call: AdminCall) -> AdminAnswer:
     if "models" in body and body["models"] is not None and "models" not in read.settings:
         settings.pop("models", None)  # an empty list means all
     stored = await store_client(call, client.name, read_new_item(client.name, settings))
-    return AdminAnswer(_info(stored.client, stored.written), headers=_dropped_header(read.dropped))
+    return AdminAnswer(key_info(stored.made.client, stored.made.written), headers=_dropped_header(read.dropped))
 
 
 async def delete_keys(call: AdminCall) -> AdminAnswer:
@@ -150,10 +150,6 @@ def _number(call: AdminCall, name: str, default: int, most: int) -> int:
     if not 1 <= number <= most:
         raise invalid(f"{name} must be a number from 1 to {most}", name)
     return number
-
-
-def _info(client: ClientKey, kept: Mapping[str, Any]) -> dict[str, Any]:
-    return key_info(client, kept.get("added"), kept.get("by"))
 
 
 def _dropped_header(names: tuple[str, ...]) -> Headers:
@@ -267,8 +263,10 @@ def digest_in(key: str) -> str:
     return key.lower() if re.fullmatch(r"[0-9a-fA-F]{64}", key) else hashlib.sha256(key.encode()).hexdigest()
 
 
-def key_info(client: ClientKey, added: str | None, by: str | None) -> dict[str, Any]:
-    """Return a client in LiteLLM's form. The digests of keys in the file are left out: people choose weak keys."""
+def key_info(client: ClientKey, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a client in LiteLLM's form; ``kept`` is its stored data.
+
+    The digests of keys in the file are left out: people choose weak keys."""
     rates = client.ratelimits
     budget = next((one for one in client.budgets if one.currency == "usd"), None)
     return {
@@ -284,8 +282,8 @@ def key_info(client: ClientKey, added: str | None, by: str | None) -> dict[str, 
         "tpm_limit": _per_minute(rates.tokens),
         "max_parallel_requests": rates.concurrent,
         "blocked": client.until is not None and client.until <= datetime.now(UTC),
-        "created_at": added,
-        "created_by": by,
+        "created_at": kept.get("added"),
+        "created_by": kept.get("by"),
         "metadata": {},
     }
 

@@ -12,14 +12,20 @@ from configfile.keys import part_of
 from configfile.wording import spell_time, time_text
 from gateway.config.allowances import SpendingBudget
 from gateway.config.clients import ClientGroup, ClientKey
-from gateway.features.admin.calls import AdminAnswer, AdminCall, client_of, group_of, in_thread
+from gateway.features.admin.calls import (
+    AdminAnswer,
+    AdminCall,
+    check_unchanged_since,
+    client_of,
+    group_of,
+    in_thread,
+)
 from gateway.features.admin.errors import mistakes_error, not_found, not_permitted
 from gateway.features.admin.feature import RaiseRights
 from gateway.features.admin.key_items import GROUP
 from gateway.features.admin.pages import read_until
-from gateway.features.admin.rights_rows import Raise
+from gateway.features.admin.store import Raise
 from gateway.features.admin.stored_clients import read_item
-from gateway.features.admin.versions import check_unchanged_since
 from streams.errors import GatewayError, invalid
 
 LONGEST: Final = timedelta(days=31)

@@ -43,7 +43,6 @@ _ROLE_NEEDED: Final = (
 )
 _OPEN: Final = "this gateway has no client_keys, so it has no callers with rights: add client keys with a `role`"
 _OTHER_SITE: Final = "web pages of other sites may not use this path, whatever `cors` permits: send it from a program"
-_CHANGED: Final = "another caller changed it at the same time: read it again, and repeat the change"
 _MISTAKE: Final = "the gateway failed because of a bug; its log has the details"
 
 

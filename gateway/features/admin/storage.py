@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, cast
 from configfile.keys import part_of
 from gateway.config.settings import Config
 from gateway.features.admin.feature import RaiseRights
-from gateway.features.admin.followed_keys import FollowedKeys, FollowedRows
+from gateway.features.admin.followed_keys import FollowedKeys
 from gateway.features.admin.followed_rights import FollowedRights
 from gateway.features.admin.key_store import KeyStore
-from gateway.features.admin.tables import rights_tables
+from gateway.features.admin.store import rights_tables
 from gateway.seams.identify import OpenRows
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ def key_store_of(database: "Database") -> KeyStore:
 def open_keys(config: Config, database: "Database", rows: OpenRows | None) -> FollowedKeys:
     """Return the stored clients that this process follows, with raises and other ``rows``."""
 
-    def rows_for(config: Config) -> FollowedRows | None:
+    def rows_for(config: Config) -> FollowedRights | None:
         if not _follows_people(config):
             return None
-        return FollowedRights() if rows is None else cast("FollowedRows", rows())
+        return FollowedRights() if rows is None else cast("FollowedRights", rows())
 
     return FollowedKeys(key_store_of(database), rows_for=rows_for)
 

@@ -22,7 +22,7 @@ from gateway.features.admin.commands.keys import (
     write_changes,
 )
 from gateway.features.admin.key_changes import (
-    built_client,
+    changed_client,
     check_unshared,
     checked_client,
     kind_of,
@@ -50,11 +50,10 @@ async def change(
     item = {key: value for key, value in {**kept["client"], **new}.items() if key not in without}
     if item == kept["client"]:
         raise CommandFailed(f"nothing changed: {name} has these settings already")
-    client, item = built_client(name, item, opened.config)
-    await write_changes(opened, "changed", [(name, text, {**kept, "client": item})], "set", by)
-    show_changed(
-        client, f"Changed {name}: {_describe_changes(new, without)}. Gateways apply it within a second.", as_json
-    )
+    made = changed_client(name, kept, item, opened.config)
+    await write_changes(opened, "changed", [(name, text, made.written)], "set", by)
+    sentence = f"Changed {name}: {_describe_changes(new, without)}. Gateways apply it within a second."
+    show_changed(made.client, sentence, as_json)
 
 
 def _describe_changes(new: Mapping[str, Any], without: Sequence[str]) -> str:

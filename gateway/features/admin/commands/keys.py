@@ -21,7 +21,6 @@ from gateway.commands.terminal import say
 from gateway.config.clients import ClientKey
 from gateway.config.loading import Config, ConfigError
 from gateway.features.admin import key_changes
-from gateway.features.admin.client_changes import client_change
 from gateway.features.admin.client_rows import client_rows, expiry_text, row_of
 from gateway.features.admin.key_store import MOST_CHANGES, KeyChange, KeyEvent, KeyStore, KeyTable, KeyTaken
 from gateway.features.admin.storage import key_store_of
@@ -229,7 +228,7 @@ async def write_changes(
     prepared = []
     for name, before, written in changes:
         entry = AuditEntry.of_command(f"keys {command} {name}", now, author)
-        prepared.append(client_change(entry, event, name, before, written, digests))
+        prepared.append(key_changes.client_change(entry, event, name, before, written, digests))
     try:
         await opened.store.change_all(prepared, at=now, by=author)
     except Changed as changed:

@@ -9,7 +9,7 @@ import trio
 
 from gateway.config.loading import Config, from_mapping
 from gateway.features.admin.followed_keys import FollowedKeys
-from gateway.features.admin.key_store import KeyStore
+from gateway.features.admin.key_store import ItemChange, KeyStore
 from gateway.stores import sqlite
 from gateway.stores.database import Session
 
@@ -33,7 +33,7 @@ def opened(path: Path) -> KeyStore:
 
 
 async def add(store: KeyStore, name: str, item: object = ITEM) -> None:
-    await store.change("added", name, None, json.dumps(item), at=1.0, by="alice@host", about="{}")
+    await store.change_all([ItemChange("added", name, None, json.dumps(item), "{}")], at=1.0, by="alice@host")
 
 
 async def test_a_reload_finds_the_clients_that_were_read_last(tmp_path):
@@ -81,7 +81,7 @@ async def test_foreign_key_rows_admit_no_client_and_break_nothing(tmp_path, capl
     # Whoever may write to the database would else have ended every process by one row.
     file, store = config(tmp_path / "state"), opened(tmp_path / "state")
     for number, text in enumerate(("{", "[]", "null", '{"client": 5}', '{"client": {"keys": 5}}', "[" * 100_000)):
-        await store.change("added", f"bad{number}", None, text, at=1.0, by="mallory", about="{}")
+        await store.change_all([ItemChange("added", f"bad{number}", None, text, "{}")], at=1.0, by="mallory")
     await add(store, "ci")
     keys = FollowedKeys(store)
     assert [client.name for client in (await keys.read(file)).client_keys] == ["ci"]

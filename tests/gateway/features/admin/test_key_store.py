@@ -38,7 +38,7 @@ async def make(request, tmp_path) -> AsyncIterator[Make]:
 
 async def changed(store: KeyStore, name: str, expect: str | None, item: str | None, **more: Any) -> None:
     event: Any = "added" if expect is None else "rotated" if item is not None else "revoked"
-    await store.change(event, name, expect, item, at=1.0, by="alice@host", about="{}", **more)
+    await store.change_all([ItemChange(event, name, expect, item, "{}", **more)], at=1.0, by="alice@host")
 
 
 async def test_another_process_sees_what_was_changed(make):

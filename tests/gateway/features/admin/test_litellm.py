@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.features.admin import key_store
-from gateway.features.admin import rights_rows as raise_rows
+from gateway.features.admin import store as raise_rows
 from gateway.features.admin.table import ROUTES
 from tests.support.admin import KEYS, AdminGateway, admin_gateway, soon
 from tests.support.each_row import each_row

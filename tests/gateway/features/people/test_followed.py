@@ -8,8 +8,8 @@ import pytest
 
 from gateway.config.loading import Config, from_mapping
 from gateway.features.admin.followed_keys import FollowedKeys
-from gateway.features.admin.rights_rows import Raise
 from gateway.features.admin.storage import key_store_of
+from gateway.features.admin.store import Raise
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, SeenPerson, digest_of
 from gateway.features.people.store import PeopleStore

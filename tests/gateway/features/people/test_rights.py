@@ -13,7 +13,7 @@ import attrs
 import pytest
 import trio
 
-from gateway.features.admin.rights_rows import Raise
+from gateway.features.admin.store import Raise
 from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, SeenPerson
 from gateway.features.people.rights_rows import remove_own_key
 from gateway.features.people.session_rows import end_session

@@ -8,9 +8,8 @@ import attrs
 import pytest
 import trio
 
-from gateway.features.admin.key_store import KeyStore
-from gateway.features.admin.rights_rows import Raise
-from gateway.features.admin.tables import rights_tables
+from gateway.features.admin.key_store import ItemChange, KeyStore
+from gateway.features.admin.store import Raise, rights_tables
 from gateway.features.people.records import (
     Block,
     DeviceGrant,
@@ -429,7 +428,7 @@ async def test_expired_rows_are_deleted_and_others_remain(make):
 async def test_versions_without_these_tables_use_the_same_database(make, open_database):
     store, older = make(), KeyStore(open_database())
     await store.sign_in(ADA, ORIGIN, SESSION)
-    await older.change("added", "ci", None, "item", at=1.0, by="alice", about="{}")
+    await older.change_all([ItemChange("added", "ci", None, "item", "{}")], at=1.0, by="alice")
     assert await store.sessions("okta:ada", 1.0) == (SESSION,)
     await older.database.aclose()
 
