@@ -12,13 +12,12 @@ import trio
 
 from gateway.features.people.issuer_http import IssuerClient, IssuerRefused, IssuerTokens, IssuerUnavailable
 from gateway.features.people.issuers import IssuerDirectory
-from gateway.features.people.records import IssuerSession
+from gateway.features.people.records import IssuerSession, Person
 from gateway.features.people.rules import NotAdmitted, RuleBook
-from gateway.features.people.seals import RefreshSeals
+from gateway.features.people.session_tokens import RefreshSeals
 from gateway.features.people.store import PeopleStore
 from gateway.features.people.token_format import TokenRefused
 from gateway.features.people.tokens import CannotJudge
-from gateway.features.people.values import Person
 from gateway.stores.errors import Unavailable
 
 T = TypeVar("T")

@@ -12,9 +12,8 @@ import attrs
 
 from gateway.config.clients import ClientKey
 from gateway.features.people.followed import PersonKey
-from gateway.features.people.records import Credential
+from gateway.features.people.records import Credential, Person
 from gateway.features.people.settings import AdmitRule
-from gateway.features.people.values import Person
 
 if TYPE_CHECKING:
     from gateway.features.people.seen import SeenPeople

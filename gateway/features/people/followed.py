@@ -9,8 +9,7 @@ import attrs
 
 from configfile.wording import time_text
 from gateway.features.admin.interface import FollowedRights, RightsNews
-from gateway.features.people.records import Block
-from gateway.features.people.rows import BLOCKS
+from gateway.features.people.records import BLOCKS, Block
 from gateway.stores.record_tables import CLOCK_SKEW, RightsTables, replace_row
 
 

@@ -4,12 +4,11 @@ import base64
 import math
 import time
 from collections.abc import Callable, Collection, Mapping
-from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import msgspec
 
-from configfile.wording import spell_time
+from configfile.wording import time_text
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
@@ -18,14 +17,13 @@ from gateway.features.admin.interface import PREFIX
 from gateway.features.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender, sign_in_time
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.issuers import IssuerDirectory
-from gateway.features.people.records import Credential
+from gateway.features.people.records import Credential, Person
 from gateway.features.people.rules import RuleBook, issue_time
 from gateway.features.people.seen import AGAIN_SECONDS
 from gateway.features.people.session_tokens import SessionTokens
 from gateway.features.people.settings import AdmitRule, TrustedIssuer, issuers_of
 from gateway.features.people.token_format import TokenRefused, is_signed_token
 from gateway.features.people.tokens import CannotJudge, Claims, digest_of
-from gateway.features.people.values import Person
 from gateway.http.headers import Headers
 from gateway.seams.identify import ClientSource
 from gateway.stores.record_tables import CLOCK_SKEW
@@ -168,15 +166,14 @@ class PeopleGate:
         if found is None:
             return None
         if time.time() >= found.until:
-            end = spell_time(datetime.fromtimestamp(int(found.until), UTC))
-            raise KeyRefused(_KEY_ENDED.format(end), "expired", found.person, headers=_HEADERS)
+            text = _KEY_ENDED.format(time_text(found.until))
+            raise KeyRefused(text, "expired", found.person, headers=_HEADERS)
         sender = self._recall(digest)
         if sender is None or sender.source is not found:
             self.check_same_person(found.issuer, found.claims, found.person)
             sender = self._remember(digest, found.issuer, found.claims, 0.0, found.until, "own key", found.name, found)
         if time.time() >= (due := sign_in_time(sender)):
-            text = _SIGN_IN.format(spell_time(datetime.fromtimestamp(int(due), UTC)))
-            raise KeyRefused(text, "sign_in_due", found.person, headers=_HEADERS)
+            raise KeyRefused(_SIGN_IN.format(time_text(due)), "sign_in_due", found.person, headers=_HEADERS)
         if self.directory.seen is not None and rights is not None and not rights.is_blocked(found.person):
             self.directory.seen.note_key_use(digest)
         return sender

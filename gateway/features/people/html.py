@@ -3,9 +3,10 @@
 ``templates`` has the page and its parts. Only servers of pages import this module, with their first request."""
 
 import logging
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, TypeAlias
+from typing import Final, Protocol, TypeAlias, cast
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -57,9 +58,15 @@ FILTERS: Final = _ENVIRONMENT.filters
 _PAGE: Final = _ENVIRONMENT.get_template("page.html")
 
 
-def macros(name: str) -> Any:
-    """Return the macros of the template ``name`` as attributes. Each returns ``Html``, with escaped arguments."""
-    return _ENVIRONMENT.get_template(name).module
+class Macros(Protocol):
+    """The macros of a template as attributes. Each returns ``Html``, with escaped arguments."""
+
+    def __getattr__(self, name: str) -> Callable[..., Html]: ...
+
+
+def macros(name: str) -> Macros:
+    """Return the macros of the template ``name``."""
+    return cast("Macros", _ENVIRONMENT.get_template(name).module)
 
 
 def html_page(

@@ -2,7 +2,7 @@
 
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
-from gateway.features.people.oauth.signed_in import SignedInCallers
+from gateway.features.people.oauth.browser import SignedInCallers
 from gateway.features.people.opening import PeopleOfConfig, people_of
 from gateway.features.people.records import Block, SeenPerson
 from gateway.features.people.rules import NotAdmitted, RuleBook

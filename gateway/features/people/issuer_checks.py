@@ -18,7 +18,7 @@ from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.findings import Findings
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, is_storage_in_doubt
-from gateway.features.people.issuer_urls import url_problem
+from gateway.features.people.discovery import url_problem
 from gateway.features.people.managed_settings import command_warnings
 from gateway.features.people.settings import SIGN_IN_PARAMETERS, AdmitRule, TrustedIssuer, people_keys
 from gateway.http.urls import is_loopback

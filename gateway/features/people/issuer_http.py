@@ -21,11 +21,11 @@ from gateway.features.people.discovery import (
     WELL_KNOWN,
     BadDocument,
     IssuerMetadata,
-    check_url,
+    is_permitted_address,
     read_metadata,
     runs_on_this_machine,
+    url_problem,
 )
-from gateway.features.people.issuer_urls import is_permitted_address
 from gateway.features.people.settings import TrustedIssuer
 from gateway.features.people.signing_keys import LARGEST_SET, BadKeySet, KeySet, parse_key_set
 from gateway.features.people.token_format import TokenRefused, read_object
@@ -241,10 +241,9 @@ class IssuerClient:
     async def _request(
         self, method: str, url: str, headers: tuple[tuple[str, str], ...], form: Mapping[str, str] | None = None
     ) -> "_Reply":
-        try:
-            check_url(url, self._is_local or url == self.issuer.jwks)
-        except BadDocument as error:
-            raise IssuerUnavailable(f"the gateway does not request its URL: {error}") from None
+        problem = url_problem(url, may_be_local=self._is_local or url == self.issuer.jwks)
+        if problem is not None:
+            raise IssuerUnavailable(f"the gateway does not request its URL: {problem}")
         own = (("accept", "application/json"), ("accept-encoding", "identity"), ("user-agent", "trigate"), *headers)
         if form is not None:
             own = (*own, ("content-type", "application/x-www-form-urlencoded"))

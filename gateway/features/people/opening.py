@@ -3,14 +3,13 @@
 import math
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final, cast
 
 import attrs
 import trio
 
-from configfile.wording import spell_time
+from configfile.wording import time_text
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
 from gateway.features.admin.interface import RightsStore, admin_of
@@ -20,12 +19,11 @@ from gateway.features.people.directory import SENDER, sign_in_time
 from gateway.features.people.followed import FollowedPeople, PersonKey
 from gateway.features.people.gate import PeopleGate
 from gateway.features.people.issuers import IssuerDirectory
-from gateway.features.people.keeping import finish_people, keep_people
 from gateway.features.people.oauth.paths import GUARDED, sign_in_routes
 from gateway.features.people.own_keys import OwnKeys
 from gateway.features.people.rules import RuleBook
-from gateway.features.people.seals import RefreshSeals
-from gateway.features.people.seen import SeenPeople
+from gateway.features.people.seen import SeenPeople, finish_people, keep_people
+from gateway.features.people.session_tokens import RefreshSeals
 from gateway.features.people.sessions import Sessions
 from gateway.features.people.settings import issuers_of, people_keys
 from gateway.features.people.spend_forms import spend_forms_of
@@ -172,7 +170,7 @@ class _SignInNotice(ExchangeObserver):
         due = math.inf if sender is None else sign_in_time(sender)
         if due - time.time() > NOTICE_SECONDS:
             return ()
-        return (("x-trigate-sign-in-by", spell_time(datetime.fromtimestamp(int(due), UTC))),)
+        return (("x-trigate-sign-in-by", time_text(due)),)
 
 
 _SIGN_IN_NOTICE: Final = _SignInNotice()

@@ -3,13 +3,12 @@
 import re
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Final
 
 import attrs
 
 from configfile.kinds import spell_duration
-from configfile.wording import spell_time
+from configfile.wording import time_text
 from gateway.features.admin.interface import new_key
 from gateway.features.people.records import OwnKey, digest_of
 from gateway.features.people.rules import NotAdmitted, RuleBook
@@ -103,8 +102,7 @@ def _checked_end(
     if until <= now:
         raise OwnKeyRefused("the key would end in the past: set a later time", "until")
     if until > latest + _TOLERANCE:
-        time_text = spell_time(datetime.fromtimestamp(int(latest), UTC))
         raise OwnKeyRefused(
-            f"a key of your own may last {spell_duration(limits.longest)}: set a time until {time_text}"
+            f"a key of your own may last {spell_duration(limits.longest)}: set a time until {time_text(latest)}"
         )
     return min(until, latest)

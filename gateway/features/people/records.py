@@ -1,4 +1,6 @@
-"""The records of the tables of people: sessions, device grants, keys and blocks. All are frozen."""
+"""A person, and the records of the tables of people with these tables: sessions, device grants, keys and blocks.
+
+All are frozen."""
 
 import hashlib
 import secrets
@@ -6,6 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
+
+from gateway.config.clients import Role
+from gateway.stores.record_tables import RecordTable
 
 SessionKind: TypeAlias = Literal["browser", "device"]
 Credential: TypeAlias = Literal["session", "own key", "issuer token"]
@@ -28,6 +33,25 @@ def new_id() -> str:
 def readable_text(text: str) -> str:
     """Return ``text`` for readers: its printable characters, at most 200. Databases reject some of the others."""
     return "".join(filter(str.isprintable, text[: 2 * _LONGEST_TEXT]))[:_LONGEST_TEXT]
+
+
+@attrs.frozen(repr=False)
+class Person:
+    """A person that a rule admits; ``name`` is its client's name, such as ``okta:00u1``.
+
+    ``issuer`` is the issuer's name in the file, and ``rule`` the number of the rule in its ``admit``, from 0.
+    ``label``, ``email`` and ``full_name`` are only shown to readers, and grant no rights. ``groups`` is the claim
+    ``groups``."""
+
+    name: str
+    label: str | None
+    issuer: str
+    rule: int
+    group: str | None = None
+    role: Role = "user"
+    email: str | None = None
+    full_name: str | None = None
+    groups: tuple[str, ...] = ()
 
 
 @attrs.frozen(repr=False)
@@ -138,3 +162,11 @@ class OwnKey:
     until: float
     made: float
     used: float | None = None
+
+
+PEOPLE: Final = RecordTable("people", SeenPerson, ("name",), {"group": "client_group"}, ("claims",))
+BLOCKS: Final = RecordTable("people_blocks", Block, ("name",), {"by": "made_by"})
+OWN_KEYS: Final = RecordTable("own_keys", OwnKey, ("person", "name"))
+ISSUER_SESSIONS: Final = RecordTable("issuer_sessions", IssuerSession, ("id",), json=("claims",))
+SESSIONS: Final = RecordTable("person_sessions", PersonSession, ("id",))
+GRANTS: Final = RecordTable("device_grants", DeviceGrant, ("device_code",))

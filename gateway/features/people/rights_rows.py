@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from configfile.wording import time_text
-from gateway.features.people.records import Block, OwnKey, SeenPerson
-from gateway.features.people.rows import BLOCKS, OWN_KEYS, PEOPLE
+from gateway.features.people.records import BLOCKS, OWN_KEYS, PEOPLE, Block, OwnKey, SeenPerson
 from gateway.features.people.session_rows import end_sessions
 from gateway.stores.record_tables import AuditEntry, RightsTables, contains, like_pattern
 

@@ -5,9 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from gateway.access.refused_keys import KeyRefused
-from gateway.features.people.records import readable_text
+from gateway.features.people.records import Person, readable_text
 from gateway.features.people.settings import AdmitRule, TrustedIssuer
-from gateway.features.people.values import Person
 
 LONGEST_NAME: Final = 128
 """Characters of the claim that names a person."""
@@ -20,8 +19,6 @@ GROUPS: Final = "groups"
 _LEFT_OUT: Final = "_claim_names"
 """The member in which Entra lists the claims that it left out, because a person has too many groups
 (https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference#groups-overage-claim)."""
-
-_MISSING: Final = object()
 
 
 class NotAdmitted(KeyRefused):

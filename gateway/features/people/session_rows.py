@@ -2,8 +2,15 @@
 
 from typing import Final, LiteralString
 
-from gateway.features.people.records import DeviceGrant, FoundRefresh, IssuerSession, PersonSession
-from gateway.features.people.rows import GRANTS, ISSUER_SESSIONS, SESSIONS
+from gateway.features.people.records import (
+    GRANTS,
+    ISSUER_SESSIONS,
+    SESSIONS,
+    DeviceGrant,
+    FoundRefresh,
+    IssuerSession,
+    PersonSession,
+)
 from gateway.stores.record_tables import CLOCK_SKEW, AuditEntry, RightsTables
 from streams.errors import GatewayError
 
@@ -237,8 +244,8 @@ def note_poll(tables: RightsTables, device_code: str, now: float) -> None:
 def use_once(tables: RightsTables, digest: str, until: float) -> bool:
     """Mark a secret as used until it expires, and return whether this was its first use.
 
-    For the ``state`` of a browser's sign-in: the rest is in the browser's cookie, encrypted (``people.seals``), so a
-    request without a credential writes nothing."""
+    For the ``state`` of a browser's sign-in: the rest is in the browser's cookie, encrypted
+    (``oauth.sign_in_states``), so a request without a credential writes nothing."""
     if tables.first("SELECT until FROM {used_once} WHERE digest = :digest", digest=digest) is not None:
         return False
     tables.select("INSERT INTO {used_once} VALUES (:digest, :until)", digest=digest, until=until)

@@ -13,14 +13,21 @@ import attrs
 from gateway.config.settings import Config
 from gateway.features.people.confirming import ConfirmationRefused, IssuerConfirmation
 from gateway.features.people.followed import FollowedPeople
-from gateway.features.people.records import FoundRefresh, IssuerSession, PersonSession, digest_of, new_id, readable_text
+from gateway.features.people.records import (
+    FoundRefresh,
+    IssuerSession,
+    Person,
+    PersonSession,
+    digest_of,
+    new_id,
+    readable_text,
+)
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.seen import seen_person
 from gateway.features.people.session_rows import REMEMBERED_SECONDS
 from gateway.features.people.session_tokens import SessionTokens
 from gateway.features.people.settings import people_keys
 from gateway.features.people.store import PeopleStore, Refreshed
-from gateway.features.people.values import Person
 from gateway.stores.errors import Unavailable
 from gateway.stores.record_tables import CLOCK_SKEW
 

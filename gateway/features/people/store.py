@@ -7,10 +7,21 @@ from collections.abc import Callable, Mapping
 
 import attrs
 
-from gateway.features.admin.interface import RightsStore
+from gateway.features.admin.interface import AdminCall, RightsStore
 from gateway.features.people import rights_rows, session_rows
-from gateway.features.people.records import Block, DeviceGrant, IssuerSession, OwnKey, PersonSession, SeenPerson
-from gateway.features.people.rows import BLOCKS, GRANTS, ISSUER_SESSIONS, PEOPLE, SESSIONS
+from gateway.features.people.records import (
+    BLOCKS,
+    GRANTS,
+    ISSUER_SESSIONS,
+    PEOPLE,
+    SESSIONS,
+    Block,
+    DeviceGrant,
+    IssuerSession,
+    OwnKey,
+    PersonSession,
+    SeenPerson,
+)
 from gateway.features.people.sweeping import sweep
 from gateway.stores.record_tables import AuditEntry, RightsTables, accept_any, changing, reading
 
@@ -217,3 +228,10 @@ class PeopleStore(RightsStore):
         await self.database.write(lambda session: rights_rows.note_key_uses(RightsTables(session), uses))
 
     sweep = changing(sweep)
+
+
+async def people_store(call: AdminCall) -> PeopleStore:
+    """Return the store of people for a call, with its tables and everyone whom this process has seen.
+
+    Raises ``GatewayError`` (403) and ``Unavailable``."""
+    return PeopleStore((await call.rights()).database)

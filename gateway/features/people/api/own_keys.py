@@ -11,10 +11,10 @@ from gateway.features.admin.interface import (
     not_permitted,
     read_until,
 )
-from gateway.features.people.api.stores import people_store
 from gateway.features.people.opening import people_of
 from gateway.features.people.own_keys import OwnKeyRefused
 from gateway.features.people.records import OwnKey, PersonSession
+from gateway.features.people.store import people_store
 from streams.errors import GatewayError, invalid
 
 

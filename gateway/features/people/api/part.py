@@ -21,11 +21,11 @@ from gateway.features.admin.interface import (
     ApiCalls,
 )
 from gateway.features.people.api.people_keys import KeysOfPeople, delete_people_key, is_people_key, read_people_keys
-from gateway.features.people.api.stores import people_store
 from gateway.features.people.directory import SENDER
 from gateway.features.people.opening import people_of
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.settings import issuers_of
+from gateway.features.people.store import people_store
 from gateway.http.late_imports import load_module
 from gateway.serving.incoming_request import IncomingRequest
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from configfile.wording import time_text
 from gateway.features.admin.interface import AdminAnswer, AdminCall, is_newest_first, not_found, read_period, read_text
-from gateway.features.people.api.stores import people_store
 from gateway.features.people.records import Block, SeenPerson
+from gateway.features.people.store import people_store
 from streams.errors import GatewayError, invalid
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
 from gateway.features.admin.interface import AdminAnswer, AdminCall, in_thread, not_permitted, row_of, unknown_key
-from gateway.features.people.api.stores import people_store
 from gateway.features.people.opening import people_of
 from gateway.features.people.settings import issuers_of
+from gateway.features.people.store import people_store
 from gateway.stores.errors import Unavailable
 
 if TYPE_CHECKING:

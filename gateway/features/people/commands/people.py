@@ -17,8 +17,8 @@ from gateway.commands.storage_changes import CommandFailed, made_by, on_storage,
 from gateway.commands.tables import TableColumn
 from gateway.commands.terminal import count_text, say
 from gateway.config.loading import Config
-from gateway.features.people.keeping import FLUSH_SECONDS
 from gateway.features.people.records import Block, OwnKey, SeenPerson
+from gateway.features.people.seen import FLUSH_SECONDS
 from gateway.features.people.settings import issuers_of
 from gateway.features.people.store import PeopleStore
 from gateway.open_store import open_keeping_database

@@ -1,7 +1,7 @@
 """Parts of the pages, which are macros of templates, and the filters that these use."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -43,14 +43,8 @@ FILTERS.update(
     file_lines=_file_lines, json_lines=_json_lines, list_text=_list_text, yaml=_yaml,
     short_dollars=lambda usd: short_dollar_text(Decimal(str(usd))), short_number=short_number,
 )  # fmt: skip
-_PARTS: Final = macros("parts.html")
-money: Callable[[object], Html] = _PARTS.money
-number: Callable[[object], Html] = _PARTS.number
-notice: Callable[[str], Html] = _PARTS.notice
-problem: Callable[[str], Html] = _PARTS.problem
-failure: Callable[..., Html] = _PARTS.failure
-navigation: Callable[..., Html] = _PARTS.navigation
-new_key: Callable[..., Html] = _PARTS.new_key
+PARTS: Final = macros("parts.html")
+"""The parts that all pages share."""
 
 
 def shown_by(page: str, macro: str, call: PageCall, *values: object, **more: object) -> Html:
@@ -61,11 +55,10 @@ def shown_by(page: str, macro: str, call: PageCall, *values: object, **more: obj
 
 def problem_of(answer: AdminAnswer) -> Html:
     """Return an error of the API as a paragraph of the page."""
-    return problem(str(answer.value["error"]["message"]))
+    return PARTS.problem(str(answer.value["error"]["message"]))
 
 
 def next_link(path: str, answer: AdminAnswer, query: Mapping[str, str]) -> Html:
     """Return the link to the next part of a list, nothing after the last one."""
     following = answer.value.get("next")
-    shown: Html = _PARTS.next_link(None if following is None else f"{path}?{urlencode({**query, 'after': following})}")
-    return shown
+    return PARTS.next_link(None if following is None else f"{path}?{urlencode({**query, 'after': following})}")

@@ -20,15 +20,10 @@ from gateway.serving.incoming_request import PiecesRequest
 from gateway.serving.late_views import LateViews
 from gateway.serving.route_table import METHODS
 
-ME: Final = ACCOUNT
-USAGE: Final = "/ui/usage"
-KEYS: Final = "/ui/keys"
-GROUPS: Final = "/ui/groups"
-PEOPLE: Final = "/ui/people"
-AUDIT: Final = "/ui/audit"
+ME, USAGE, KEYS, GROUPS, PEOPLE, AUDIT = PAGES
 STYLE: Final = "/ui/pages.css"
 
-CONSOLE_PATHS: Final = (ME, USAGE, KEYS, GROUPS, PEOPLE, AUDIT, STYLE)
+CONSOLE_PATHS: Final = (*PAGES, STYLE)
 
 _PACKAGE: Final = "gateway.features.people.console"
 _SERVING: Final = f"{_PACKAGE}.serving"

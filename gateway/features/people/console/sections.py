@@ -10,7 +10,7 @@ from gateway.config.kinds import zone_of
 from gateway.features.admin.interface import AdminAnswer, in_thread
 from gateway.features.people.console.api_calls import PageCall, with_name
 from gateway.features.people.console.overview import days_query, overview
-from gateway.features.people.console.parts import money, next_link, number, shown_by
+from gateway.features.people.console.parts import PARTS, next_link, shown_by
 from gateway.features.people.html import Html
 
 Section: TypeAlias = Callable[[PageCall], Awaitable[Html | AdminAnswer]]
@@ -125,9 +125,9 @@ def _report(
 def _value(row: Mapping[str, Any], name: str) -> object:
     value = row.get(name)
     if name == "usd":
-        return "plan" if row["grade"] == "subscription" else money(value)
+        return "plan" if row["grade"] == "subscription" else PARTS.money(value)
     if name in _COUNTS:
-        return number(value)
+        return PARTS.number(value)
     if isinstance(value, int):
         return f"{value:,}"
     return _ABSENT.get(name, value) if value is None else value

@@ -13,7 +13,7 @@ from gateway.features.admin.interface import AdminAnswer, identify_caller
 from gateway.features.page_paths import ACCOUNT, LIVE, WITH_KEY
 from gateway.features.people.console.api_calls import ApiRequest, PageCall, ReadRefused, with_name
 from gateway.features.people.console.form_values import request_body
-from gateway.features.people.console.parts import failure, navigation, new_key, notice, problem_of
+from gateway.features.people.console.parts import PARTS, problem_of
 from gateway.features.people.console.paths import KEYS, STYLE, USAGE
 from gateway.features.people.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
 from gateway.features.people.html import PRIVATE_PAGE, Html, PageServer, html_page, redirect, style_response
@@ -29,7 +29,7 @@ from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 
 if TYPE_CHECKING:
-    from gateway.features.people.oauth.signed_in import SignedInCallers
+    from gateway.features.people.oauth.browser import SignedInCallers
 
 _CHALLENGE: Final = ("www-authenticate", 'Basic realm="trigate", charset="UTF-8"')
 _ENDED: Final = "your session has ended: sign in again, then repeat the change"
@@ -112,7 +112,7 @@ class ConsoleServer(PageServer):
         path = f"{incoming.asgi['path']}?{incoming.query}".removesuffix("?")
         is_form = bool(incoming.query) and dict(incoming.headers).get("sec-fetch-site") == "same-origin"
         if is_form or incoming.asgi["method"] == "POST":
-            content = failure(_ENDED, path, "Sign in", is_button=True)
+            content = PARTS.failure(_ENDED, path, "Sign in", is_button=True)
             return _console_page("Session ended", content, self._config.external, 401)
         return await signed_in.send_to_sign_in(incoming.headers, path)
 
@@ -145,7 +145,7 @@ class ConsoleServer(PageServer):
     def refuse(self, incoming: PiecesRequest, error: ErrorInfo) -> Response:
         """Return the page of an error without a known caller."""
         first, name = (LIVE, "Live view") if value_of(self._config, "ui") else (ACCOUNT, "Account")
-        content = failure(error.message, first, name)
+        content = PARTS.failure(error.message, first, name)
         return _console_page("That did not work", content, self._config.external, error.status, error.headers)
 
     # Forms
@@ -165,7 +165,8 @@ class ConsoleServer(PageServer):
         if answer.status >= 400:
             return await self._show(failing, page, answer)
         if isinstance(answer.value, Mapping) and "key" in answer.value:
-            return self._page(call, "New key", new_key(action.done.replace("{}", name), str(answer.value["key"]), KEYS))
+            done, key = action.done.replace("{}", name), str(answer.value["key"])
+            return self._page(call, "New key", PARTS.new_key(done, key, KEYS))
         stays = {"name": name} if action.is_of_one and action.verb == "PUT" else {}
         told = {"done": action.name, "of": name} if "{}" in action.done else {"done": action.name}
         return redirect(f"{page.path}?{urlencode({**stays, **told})}")
@@ -205,7 +206,7 @@ def _done_message(call: PageCall, page: ConsolePage) -> Html:
     action = action_of(page.path, call.query.get("done", ""))
     if action is None or site != "same-origin":
         return Html("")
-    return notice(action.done.replace("{}", call.query.get("of", "")[:200]))
+    return PARTS.notice(action.done.replace("{}", call.query.get("of", "")[:200]))
 
 
 def _nav(call: PageCall) -> Html:
@@ -216,4 +217,4 @@ def _nav(call: PageCall) -> Html:
     if call.caller.credential == "session":
         links.append(("/oauth/logout", "Sign out", False))
     who = ("you", "on this machine") if call.is_local else (call.caller.name or "operator", call.caller.role)
-    return navigation(links, *who)
+    return PARTS.navigation(links, *who)

@@ -9,11 +9,13 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 
+from gateway.config.settings import Config
+from gateway.config.unlisted import Caller
+from gateway.exchange.service import Service
 from gateway.features.people.html import PRIVATE_PAGE, html_page, redirect
 from gateway.features.people.issuer_http import IssuerClient, IssuerRefused, IssuerUnavailable
 from gateway.features.people.issuers import IssuerDirectory
-from gateway.features.people.oauth import pages
-from gateway.features.people.oauth.browser_sessions import shown_name
+from gateway.features.people.oauth.browser_sessions import cookie_caller, has_key, shown_name
 from gateway.features.people.oauth.context import SignInContext, program_of
 from gateway.features.people.oauth.cookies import (
     SESSION,
@@ -25,17 +27,18 @@ from gateway.features.people.oauth.cookies import (
 )
 from gateway.features.people.oauth.errors import OAuthError, PageError
 from gateway.features.people.oauth.forms import Form, parse_query, read_form
+from gateway.features.people.oauth.pages import PAGES, login_link
 from gateway.features.people.oauth.paths import CALLBACK
 from gateway.features.people.oauth.sign_in_states import LIFETIME, SignIn, StateRefused
 from gateway.features.people.records import digest_of
 from gateway.features.people.rules import NotAdmitted, required_claims
 from gateway.features.people.sessions import OpenSession, PersonBlocked
-from gateway.features.people.settings import IssuerLogin, TrustedIssuer
+from gateway.features.people.settings import IssuerLogin, TrustedIssuer, people_keys
 from gateway.features.people.token_format import TokenRefused
 from gateway.features.people.tokens import CannotJudge
 from gateway.http.headers import Headers, bearer_token
 from gateway.http.response import Response
-from gateway.serving.incoming_request import PiecesRequest
+from gateway.serving.incoming_request import IncomingRequest, PiecesRequest
 
 log = logging.getLogger("trigate.people")
 
@@ -196,10 +199,10 @@ class BrowserSignIn:
         ``browser`` is the value of its cookie for sign-ins. Without ``issuer_name``, several issuers are a choice.
         Raises ``PageError`` (400, 503)."""
         context = self._context
-        links = [(one.name, pages.login_link(path, one.name)) for one in context.login_issuers]
+        links = [(one.name, login_link(path, one.name)) for one in context.login_issuers]
         cookie = set_cookie(SIGN_IN, browser, LIFETIME, context.external.path)
         if issuer_name is None and len(links) > 1:
-            content = pages.issuer_choice(links, offers_key=context.has_ui_key)
+            content = PAGES.issuer_choice(links, offers_key=context.has_ui_key)
             return html_page("Sign in", content, context.external, headers=(cookie,))
         issuer = context.login_issuers[0] if issuer_name is None else self._issuer(issuer_name)
         state, begun = context.states.begin(browser, issuer.name, path, time.time())
@@ -293,7 +296,7 @@ class BrowserSignIn:
     async def ask_sign_out(self, incoming: PiecesRequest) -> Response:
         """Show the button that ends the session. A link alone changes nothing."""
         found = await self.session(incoming.headers)
-        content = pages.NOT_SIGNED_IN if found is None else pages.sign_out_question(shown_name(found))
+        content = PAGES.not_signed_in() if found is None else PAGES.sign_out_question(shown_name(found))
         return html_page("Sign out", content, self._context.external)
 
     async def sign_out(self, incoming: PiecesRequest) -> Response:
@@ -311,7 +314,7 @@ class BrowserSignIn:
             await self._context.end_session(session.person, session.id)
             self._context.log_event("signed_out", incoming, client=session.person, session=session.id)
             issuer_name, issuer_page = origin.issuer, await self._issuers.sign_out_address(origin.issuer)
-        content = pages.signed_out(issuer_name, issuer_page)
+        content = PAGES.signed_out(issuer_name, issuer_page)
         ended = delete_cookie(SESSION, self._context.external.path)
         return html_page("Signed out", content, self._context.external, headers=(ended,))
 
@@ -325,3 +328,28 @@ class BrowserSignIn:
         await context.end_session(found.person, found.session)
         context.log_event("signed_out", incoming, client=found.person, session=found.session)
         return Response(204, PRIVATE_PAGE)
+
+
+class SignedInCallers:
+    """The callers who sign in at an issuer, for one configuration."""
+
+    def __init__(self, config: Config, service: Service) -> None:
+        self._config = config
+        self._service = service
+        self.seconds: Final = people_keys(config).sessions.token
+        """The lifetime of a session's token."""
+        self._browser = BrowserSignIn(SignInContext(config, service))
+
+    def sends_key(self, headers: Headers) -> bool:
+        """Return whether a request has a key or a token, which counts instead of the cookie."""
+        return has_key(self._config, headers)
+
+    async def caller(self, incoming: IncomingRequest) -> Caller | None:
+        """Return the person of the cookie, ``None`` without a valid one.
+
+        Raises ``GatewayError`` and ``Unavailable``."""
+        return await cookie_caller(self._config, self._service, incoming)
+
+    async def send_to_sign_in(self, headers: Headers, path: str) -> Response:
+        """Return the redirect to an issuer, which returns to the page at ``path``. Never raises."""
+        return await self._browser.send_to_sign_in(headers, path)

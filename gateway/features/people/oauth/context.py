@@ -8,9 +8,9 @@ from gateway.exchange.service import Service
 from gateway.features.admin.interface import admin_of
 from gateway.features.people.html import html_page
 from gateway.features.people.issuers import IssuerDirectory
-from gateway.features.people.oauth import pages
 from gateway.features.people.oauth.address_limits import SignInLimits
 from gateway.features.people.oauth.errors import PageError
+from gateway.features.people.oauth.pages import PAGES, login_link
 from gateway.features.people.oauth.sign_in_states import SignInStates
 from gateway.features.people.opening import people_of
 from gateway.features.people.records import readable_text
@@ -77,8 +77,8 @@ class SignInContext:
 
     def error_page(self, error: PageError) -> Response:
         """Return the page that explains ``error``, with links to try again or to use the operator's key."""
-        retry = None if error.retry is None else pages.login_link(error.retry)
-        content = pages.failure(error.message, retry, issuer_logout=error.issuer_logout, offers_key=self.has_ui_key)
+        retry = None if error.retry is None else login_link(error.retry)
+        content = PAGES.failure(error.message, retry, issuer_logout=error.issuer_logout, offers_key=self.has_ui_key)
         return html_page(error.title, content, self.external, error.status)
 
     def log_event(self, event: str, incoming: PiecesRequest, **fields: Any) -> None:

@@ -10,16 +10,16 @@ from typing import Final
 from urllib.parse import urlencode
 
 from gateway.features.people.html import Html, html_page
-from gateway.features.people.oauth import pages
 from gateway.features.people.oauth.browser import BrowserSignIn, browser_of
 from gateway.features.people.oauth.browser_sessions import shown_name
 from gateway.features.people.oauth.context import SignInContext, program_of
 from gateway.features.people.oauth.cookies import SIGN_IN, read_cookie
 from gateway.features.people.oauth.errors import json_response
 from gateway.features.people.oauth.forms import parse_query, read_form
+from gateway.features.people.oauth.pages import PAGES
 from gateway.features.people.oauth.paths import DEVICE
+from gateway.features.people.own_pages import is_from_other_site
 from gateway.features.people.records import DeviceGrant, digest_of
-from gateway.features.people.same_origin import is_from_other_site
 from gateway.features.people.sessions import OpenSession
 from gateway.http.headers import Headers
 from gateway.http.response import Response
@@ -104,10 +104,10 @@ class DeviceSignIn:
         query = parse_query(incoming.query)
         text = query.get("user_code", "")
         if not text:
-            return self._page("Sign in a program", pages.code_form())
+            return self._page("Sign in a program", PAGES.code_form())
         is_confirmed = self._has_confirmed(incoming.headers, text, query.get("confirmed", ""))
         if not is_confirmed and is_from_other_site(incoming.headers):
-            return self._page("Sign in a program", pages.code_form(text[:20]))
+            return self._page("Sign in a program", PAGES.code_form(text[:20]))
         found = await self._find(incoming, text)
         if found is None:
             return self._wrong_code(text)
@@ -115,8 +115,8 @@ class DeviceSignIn:
         if is_confirmed:
             session = await self._browser.session(incoming.headers)
             if session is not None:
-                return self._page("Approve the sign-in?", pages.approval(user_code, grant, shown_name(session)))
-        return self._page("Sign in a program", pages.code_form(user_code, grant=grant))
+                return self._page("Approve the sign-in?", PAGES.approval(user_code, grant, shown_name(session)))
+        return self._page("Sign in a program", PAGES.code_form(user_code, grant=grant))
 
     def _has_confirmed(self, headers: Headers, text: str, proof: str) -> bool:
         """Return whether ``proof`` shows that this browser confirmed the code in ``text`` on the gateway's page."""
@@ -136,7 +136,7 @@ class DeviceSignIn:
         if session is None:
             return await self._sign_in(incoming.headers, user_code)
         if form.get("decision") not in ("approve", "deny"):
-            return self._page("Approve the sign-in?", pages.approval(user_code, grant, shown_name(session)))
+            return self._page("Approve the sign-in?", PAGES.approval(user_code, grant, shown_name(session)))
         return await self._decide(incoming, user_code, session, approved=form["decision"] == "approve")
 
     async def _sign_in(self, headers: Headers, user_code: str) -> Response:
@@ -152,12 +152,12 @@ class DeviceSignIn:
         """Store the decision of a person."""
         chosen = session.session if approved else None
         if not await self._context.store.decide_grant(digest_of(user_code), chosen, time.time()):
-            return self._page("Sign in a program", pages.code_form(problem=_DECIDED), 400)
+            return self._page("Sign in a program", PAGES.code_form(problem=_DECIDED), 400)
         event = "device_approved" if approved else "device_denied"
         self._context.log_event(event, incoming, client=session.person.name)
         if approved:
-            return self._page("Approved", pages.APPROVED)
-        return self._page("Denied", pages.DENIED)
+            return self._page("Approved", PAGES.approved())
+        return self._page("Denied", PAGES.denied())
 
     async def _find(self, incoming: PiecesRequest, text: str) -> tuple[str, DeviceGrant] | None:
         """Return the pending grant of the code in ``text``, and the code. Count a wrong one.
@@ -174,7 +174,7 @@ class DeviceSignIn:
             return user_code, grant
 
     def _wrong_code(self, text: str) -> Response:
-        return self._page("Sign in a program", pages.code_form(text[:20], _WRONG), 400)
+        return self._page("Sign in a program", PAGES.code_form(text[:20], _WRONG), 400)
 
     def _page(self, title: str, content: Html, status: int = 200) -> Response:
         return html_page(title, content, self._context.external, status)

@@ -22,15 +22,10 @@ _PRINTABLE: Final = frozenset(map(chr, range(0x20, 0x7F))) - {'"', "\\"}
 
 
 class OAuthError(Exception):
-    """A refused request of a program, with the error ``code`` of the OAuth standards.
+    """A refused request of a program, with the error ``code`` of the OAuth standards."""
 
-    ``is_guess``: the credential in the request was never valid."""
-
-    def __init__(
-        self, code: str, description: str, status: int = 400, headers: Headers = (), *, is_guess: bool = False
-    ) -> None:
+    def __init__(self, code: str, description: str, status: int = 400, headers: Headers = ()) -> None:
         super().__init__(description)
-        self.is_guess = is_guess
         self.code = code
         self.description = description
         self.status = status

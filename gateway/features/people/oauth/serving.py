@@ -6,7 +6,6 @@ from typing import Final, TypeAlias
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.people.html import PageServer, html_page, style_response
-from gateway.features.people.oauth import pages
 from gateway.features.people.oauth.browser import BrowserSignIn
 from gateway.features.people.oauth.context import SignInContext
 from gateway.features.people.oauth.devices import DeviceSignIn
@@ -17,6 +16,7 @@ from gateway.features.people.oauth.errors import (
     oauth_error_of,
     oauth_error_response,
 )
+from gateway.features.people.oauth.pages import PAGES
 from gateway.features.people.oauth.paths import (
     CALLBACK,
     DEVICE,
@@ -96,7 +96,7 @@ class SignInServer(PageServer):
         """Return ``error`` in the form of the request's path."""
         if incoming.asgi["path"] in _FOR_PROGRAMS:
             return oauth_error_response(oauth_error_of(error))
-        content = pages.failure(error.message, None)
+        content = PAGES.failure(error.message, None)
         return html_page("That did not work", content, self._context.external, error.status, error.headers)
 
     async def _metadata(self, incoming: PiecesRequest) -> Response:

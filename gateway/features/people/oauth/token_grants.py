@@ -36,15 +36,16 @@ class TokenGrants:
             raise OAuthError("unsupported_grant_type", _OTHER_GRANT)
         try:
             return await grant(incoming, form)
-        except OAuthError as error:
-            raise self._count_wrong_credential(incoming, error) from None
+        except GrantRefused as error:
+            # Claude Code signs its user out at a 401, so no other failure of a refresh may be one.
+            status = 401 if (kind, error.code) == (REFRESH, "invalid_grant") else 400
+            refused = OAuthError(error.code, error.description, status)
+            raise (refused if error.is_known else self._count_guess(incoming, refused)) from None
 
-    def _count_wrong_credential(self, incoming: PiecesRequest, error: OAuthError) -> OAuthError:
+    def _count_guess(self, incoming: PiecesRequest, error: OAuthError) -> OAuthError:
         """Count a wrong credential of the sender's address, and return the error for the program.
 
         An address with too many gets ``slow_down``, after which programs wait longer (RFC 8628, section 3.5)."""
-        if not error.is_guess:
-            return error
         refused = KeyRefused(error.description, "unknown")
         judged = self._context.refused.judge(refused, incoming.scope.address, incoming.asgi["path"])
         if judged is refused:
@@ -53,23 +54,13 @@ class TokenGrants:
 
     async def _redeem_device_code(self, incoming: PiecesRequest, form: Form) -> Response:
         """Return the tokens of an approved device code (RFC 8628, section 3.4)."""
-        try:
-            issued = await self._context.sessions.redeem_device_code(_require(form, "device_code"))
-        except GrantRefused as error:
-            raise OAuthError(error.code, error.description, is_guess=not error.is_known) from None
+        issued = await self._context.sessions.redeem_device_code(_require(form, "device_code"))
         self._context.log_event("signed_in", incoming, client=issued.person.name, session=issued.session)
         return _token_response(issued)
 
     async def _refresh(self, incoming: PiecesRequest, form: Form) -> Response:
-        """Return the next tokens of a session (RFC 6749, section 6).
-
-        Claude Code signs its user out at a 401, so any other failure must not be one."""
-        try:
-            issued = await self._context.sessions.refresh(_require(form, "refresh_token"))
-        except GrantRefused as error:
-            status = 401 if error.code == "invalid_grant" else 400
-            raise OAuthError(error.code, error.description, status, is_guess=not error.is_known) from None
-        return _token_response(issued)
+        """Return the next tokens of a session (RFC 6749, section 6)."""
+        return _token_response(await self._context.sessions.refresh(_require(form, "refresh_token")))
 
 
 def _token_response(issued: IssuedTokens) -> Response:

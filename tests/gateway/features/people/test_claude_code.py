@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from gateway.features.people.records import Person
 from gateway.features.people.session_tokens import SessionTokens
-from gateway.features.people.values import Person
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.harness import Reply, provider

@@ -9,8 +9,8 @@ import pytest
 
 from gateway.config.clients import ClientKey
 from gateway.features.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
+from gateway.features.people.records import Person
 from gateway.features.people.settings import AdmitRule
-from gateway.features.people.values import Person
 
 RULE = AdmitRule({}, client=ClientKey("okta:*", models=("a",), source="rule"))
 OTHER = AdmitRule({}, client=ClientKey("okta:*", models=("b",), source="rule"))

@@ -14,12 +14,11 @@ import pytest
 import trio
 
 from gateway.features.admin.store import Raise
-from gateway.features.people.records import Block, IssuerSession, OwnKey, PersonSession, SeenPerson
+from gateway.features.people.records import Block, IssuerSession, OwnKey, Person, PersonSession, SeenPerson
 from gateway.features.people.rights_rows import remove_own_key
 from gateway.features.people.session_rows import end_session
 from gateway.features.people.session_tokens import SessionTokens
 from gateway.features.people.store import PeopleStore
-from gateway.features.people.values import Person
 from gateway.stores.database import Session
 from gateway.stores.record_tables import RightsTables
 from gateway.stores.sqlite import SqliteDatabase

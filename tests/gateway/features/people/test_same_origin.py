@@ -1,6 +1,6 @@
 """A change with a cookie passes only from the gateway's own page (OWASP, "Cross-Site Request Forgery Prevention")."""
 
-from gateway.features.people.same_origin import is_same_origin
+from gateway.features.people.own_pages import is_same_origin
 from tests.support.each_row import each_row
 
 OWN = "https://llm.example"

@@ -11,10 +11,9 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from gateway.features.people.seals import RefreshSeals, derive_key
-from gateway.features.people.session_tokens import SessionTokens
+from gateway.features.people.records import Person
+from gateway.features.people.session_tokens import RefreshSeals, SessionTokens, derive_key
 from gateway.features.people.token_format import TokenRefused
-from gateway.features.people.values import Person
 from tests.support.each_row import each_row
 
 KEY, OTHER = os.urandom(32), os.urandom(32)

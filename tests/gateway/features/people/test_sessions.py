@@ -15,7 +15,7 @@ from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.issuers import IssuerDirectory
 from gateway.features.people.records import Block, DeviceGrant, OwnKey, digest_of
 from gateway.features.people.rules import NotAdmitted, RuleBook
-from gateway.features.people.seals import RefreshSeals
+from gateway.features.people.session_tokens import RefreshSeals
 from gateway.features.people.sessions import GrantRefused, IssuedTokens, PersonBlocked, Sessions
 from gateway.features.people.settings import issuers_of
 from gateway.features.people.store import PeopleStore

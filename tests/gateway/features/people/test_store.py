@@ -11,6 +11,7 @@ import trio
 from gateway.features.admin.key_store import ItemChange, KeyStore
 from gateway.features.admin.store import Raise, rights_tables
 from gateway.features.people.records import (
+    BLOCKS,
     Block,
     DeviceGrant,
     IssuerSession,
@@ -21,7 +22,6 @@ from gateway.features.people.records import (
     digest_of,
     readable_text,
 )
-from gateway.features.people.rows import BLOCKS
 from gateway.features.people.session_rows import MOST_SESSIONS, add_session, rotate_session
 from gateway.features.people.store import PeopleStore, Refreshed
 from gateway.stores.database import AddedTables, Session

@@ -176,7 +176,7 @@ def test_the_keys_of_a_blocked_person_are_refused(shared):
 
 
 def test_the_last_use_of_an_own_key_is_listed(tmp_path, monkeypatch):
-    monkeypatch.setattr("gateway.features.people.keeping.FLUSH_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.features.people.seen.FLUSH_SECONDS", 0.1)
     with admin_gateway(tmp_path) as admin:
         make(admin, "unused")
         key = make(admin, "laptop")
@@ -193,7 +193,7 @@ CHAT = {"model": "small", "messages": [{"role": "user", "content": "Hello"}]}
 
 @each_row(("days", "is_refused", "is_announced"), [(0.0, False, False), (24.0, False, True), (31.0, True, False)])
 def test_an_own_key_asks_for_a_new_sign_in(tmp_path_factory, monkeypatch, days, is_refused, is_announced):
-    monkeypatch.setattr("gateway.features.people.keeping.FLUSH_SECONDS", 0.1)
+    monkeypatch.setattr("gateway.features.people.seen.FLUSH_SECONDS", 0.1)
 
     def call() -> Reply:
         return admin.call(key, "POST", "/v1/chat/completions", CHAT)
