@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 import trio
 import yaml
 
-from gateway.features.kept_ledger.line import LedgerLine, LineAttempt, LineCause, LinePromptCache
+from gateway.features.kept_ledger.line import LedgerLine, LineAttempt
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
@@ -53,24 +54,37 @@ def random_line(draw: random.Random, days: int = 3) -> LedgerLine:
     )
 
 
-def random_verdict(draw: random.Random) -> LinePromptCache | None:
+def verdict(
+    could: int, missed: int, *causes: tuple[Any, int, int], grade: Any = "exact", **more: Any
+) -> dict[str, Any]:
+    """Return the verdict of an attempt about the prompt cache, whose causes have a name, tokens and nano-dollars."""
+    verdicts = pytest.importorskip(
+        "gateway.features.prompt_caches.interface", reason="the gateway has no feature prompt_caches"
+    )
+    shares = tuple([verdicts.CauseShare(name, None, tokens) for name, tokens, _ in causes])
+    fields = {"read": could - missed, "missed": missed, "causes": shares, **more}
+    nanos = tuple([one for *_, one in causes])
+    return {
+        "verdict": verdicts.CacheVerdict(could, **fields),
+        "loss": grade and verdicts.CacheLoss(sum(nanos), nanos, grade),
+    }
+
+
+def random_verdict(draw: random.Random) -> dict[str, Any]:
     """Return a verdict about the prompt cache with up to two causes, or none."""
     names = draw.sample(("system", "tools", "moved", "expired", "provider", "unknown"), draw.choice((0, 1, 1, 2)))
-    causes = tuple([LineCause(name, draw.randrange(10**6), draw.randrange(10**10)) for name in names])
-    missed = sum(one.tokens for one in causes) if causes else draw.randrange(2000)
-    could = missed + draw.randrange(10**6)
-    nanos = sum(one.nanos for one in causes)
-    grade = draw.randrange(3) if causes else None
-    unread = draw.randrange(-(10**9), 10**10)
-    found = LinePromptCache(could, draw.choice((could - missed, None)), missed, nanos, grade, causes, unread=unread)
-    return draw.choice((None, found, found))
+    causes = [(name, draw.randrange(10**6), draw.randrange(10**10)) for name in names]
+    missed = sum(tokens for _, tokens, _ in causes) if causes else draw.randrange(2000)
+    could, grade = missed + draw.randrange(10**6), draw.choice(("exact", "estimated", "at_least")) if causes else None
+    more = {"read": draw.choice((could - missed, None)), "unread": draw.randrange(-(10**9), 10**10)}
+    found = verdict(could, missed, *causes, grade=grade, **more)
+    return draw.choice(({}, found, found))
 
 
 def random_line_with_verdicts(draw: random.Random, days: int = 3) -> LedgerLine:
     """Return a random line whose attempts may have verdicts about the prompt cache."""
     found = random_line(draw, days)
-    attempts = [attrs.evolve(one, prompt_cache=random_verdict(draw)) for one in found.attempts]
-    return attrs.evolve(found, attempts=tuple(attempts))
+    return attrs.evolve(found, attempts=tuple([attrs.evolve(one, **random_verdict(draw)) for one in found.attempts]))
 
 
 def write_ledger_file(

@@ -1,25 +1,23 @@
 """Usage and costs for the HTTP API, by the query that ``trigate costs`` uses too."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from functools import partial
 from typing import Any, Final, cast, get_args
 
 from configfile.wording import nearest
 from gateway.config.kinds import zone_of
 from gateway.config.settings import Config
-from gateway.features.kept_ledger.settings import ledger_in
 from gateway.features.kept_ledger.statements import Filters
 from gateway.features.kept_ledger.table import LedgerTable, TooManySums
-from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, named_values, read_usage
-from gateway.features.kept_ledger.usage_formats import as_csv, figures_of
+from gateway.features.kept_ledger.usage import By, UsageQuery, UsageReport, UsageRow, named_values, query_in, read_usage
+from gateway.features.kept_ledger.usage_formats import as_csv, figures_of, head_of
 from gateway.viewing.money import dollar_text
 from gateway.viewing.periods import month_bounds, parse_month, read_time
 from streams.errors import invalid
 
 _COLUMNS: Final[tuple[By, ...]] = get_args(By)
 _FIGURES: Final = ("requests", "failed", "input", "cached", "output")
-_LONGEST_KEEP: Final = 36525 * 86400.0
 MOST_ROWS: Final = 10_000
 """The most rows of a report: clients choose the names of runs, and single requests are rows too."""
 
@@ -43,12 +41,8 @@ def query_of(config: Config, query: Mapping[str, str], only: Filters, default: t
     """Return the query to the ledger that the parameters select. Raises ``GatewayError`` (400)."""
     zone = zone_of(config.timezone)
     now = datetime.now(zone)
-    since, until = _period(query, now, zone)
-    keep = 0.0 if config.state_storage is None else min(ledger_in(config.state_storage).keep, _LONGEST_KEEP)
-    return UsageQuery(
-        since=since, until=until, by=_columns(query, default), only=only, zone=zone,
-        timezone=config.timezone, kept_from=now - timedelta(seconds=keep), most_rows=MOST_ROWS,
-    )  # fmt: skip
+    by = _columns(query, default)
+    return query_in(config, now, _period(query, now, zone), by=by, only=only, most_rows=MOST_ROWS)
 
 
 def _columns(query: Mapping[str, str], default: tuple[By, ...]) -> tuple[By, ...]:
@@ -80,10 +74,8 @@ def _period(query: Mapping[str, str], now: datetime, zone: tzinfo) -> tuple[date
 
 
 def _report_value(report: UsageReport) -> dict[str, Any]:
-    query = report.query
     return {
-        "since": query.since.isoformat(), "until": query.until.isoformat(), "timezone": query.timezone,
-        "by": report.by,
+        **head_of(report.query, report.by),
         "data": [{**named_values(report.by, row.by, report.labels), **_row(row)} for row in report.rows],
         "total": _row(report.total), "notes": report.notes, "next": None,
     }  # fmt: skip

@@ -8,10 +8,10 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, tzinfo
 from itertools import islice
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import trio
 
@@ -39,6 +39,8 @@ from gateway.seams.observe import ExchangeObserver
 from gateway.stores.errors import Unavailable
 
 log = logging.getLogger("trigate.ledger")
+
+T = TypeVar("T")
 
 Step: TypeAlias = Callable[[LedgerTable], Awaitable[None]]
 """An operation on the table that never raises."""
@@ -162,26 +164,23 @@ class TableLedgerWriter(ExchangeObserver):
             await self._flush()
 
     async def _flush(self) -> None:
-        while self._waiting:
-            batch = list(islice(self._waiting, BATCH_LINES))
+        if await self._drain(self._waiting, lambda lines: self._table.add(lines, self._mask)):
+            self._number_overflow()
+            await self._drain(self._sums, self._table.add_rows)
+
+    async def _drain(self, queue: deque[T], write: Callable[[Sequence[T]], Awaitable[None]]) -> bool:
+        """Write ``queue`` in batches, and return whether the database accepted all of it."""
+        while queue:
+            batch = list(islice(queue, BATCH_LINES))
             try:
-                await self._table.add(batch, self._mask)
+                await write(batch)
             except Unavailable as error:
                 self._log_unavailable(error)
-                return
+                return False
             for _ in batch:
-                self._waiting.popleft()
+                queue.popleft()
             self._log_available()
-        self._number_overflow()
-        while self._sums:
-            rows = list(islice(self._sums, BATCH_LINES))
-            try:
-                await self._table.add_rows(rows)
-            except Unavailable as error:
-                self._log_unavailable(error)
-                return
-            for _ in rows:
-                self._sums.popleft()
+        return True
 
     def _count_unwritten(self) -> int:
         """Return the number of exchanges that wait to be written."""

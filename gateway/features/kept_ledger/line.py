@@ -11,7 +11,7 @@ from providers.catalog.prices import GRADES, grade_rank
 from streams.events import Usage
 
 if TYPE_CHECKING:
-    from gateway.features.prompt_caches.interface import JudgedAttempt
+    from gateway.features.prompt_caches.interface import CacheLoss, CacheVerdict, JudgedAttempt
 
 UNPRICED: Final = len(GRADES)
 """The grade of an attempt whose price is unknown, and whose cost no sum includes."""
@@ -19,8 +19,9 @@ UNPRICED: Final = len(GRADES)
 MAX_TEXT: Final = 200  # characters of a text that a client chose
 _MAX_TEXT_IN_MEMORY: Final = 4 * MAX_TEXT  # the same in memory, longer so that long keys are found and masked
 _NO_USAGE: Final = Usage()
-_NO_CAUSES: Final = (None, None)
-_NO_VERDICT: Final[Mapping[str, Any]] = {}  # the columns are then NULL
+
+CAUSE_COLUMNS: Final = (("cause", "cause_tokens", "cause_nanos"), ("second_cause", "second_tokens", "second_nanos"))
+"""The columns of the name, the missed tokens and the loss of each cause."""
 
 UNIT_COLUMNS: Final[Mapping[str, str]] = {
     "image": "images", "second": "seconds", "character": "characters", "search": "searches", "query": "searches",
@@ -30,39 +31,12 @@ UNIT_COLUMNS: Final[Mapping[str, str]] = {
 
 
 @attrs.frozen(eq=False, repr=False)
-class LineCause:
-    """A cause of missed tokens, with its tokens and its loss in nano-dollars."""
-
-    name: str
-    tokens: int
-    nanos: int = 0
-
-
-@attrs.frozen(eq=False, repr=False)
-class LinePromptCache:
-    """The verdict about the provider's prompt cache: the tokens that it could serve, served and did not serve.
-
-    ``nanos`` is the loss. ``grade`` is its rank, as in ``LineAttempt``, ``None`` without a loss. ``idle`` is the number
-    of seconds after which an entry of the cache had expired. ``unread`` and ``is_unkeyed`` are as in ``CacheVerdict``.
-    Sums keep neither ``idle`` nor ``is_unkeyed``."""
-
-    could: int
-    read: int | None
-    missed: int
-    nanos: int = 0
-    grade: int | None = None
-    causes: tuple[LineCause, ...] = ()
-    idle: int | None = None
-    unread: int = 0
-    is_unkeyed: bool = False
-
-
-@attrs.frozen(eq=False, repr=False)
 class LineAttempt:
     """An attempt of an exchange, with its cost: ``target`` is the configured name, ``model`` the provider's.
 
     ``grade`` is the rank of a ``GRADES`` entry or ``UNPRICED``, ``None`` if nothing was billed. ``upstream_id`` is the
-    provider's id of the request, or of a batch."""
+    provider's id of the request, or of a batch. ``verdict`` is that about the provider's prompt cache, with its
+    ``loss``."""
 
     target: str
     model: str | None
@@ -71,7 +45,8 @@ class LineAttempt:
     nanos: int = 0
     grade: int | None = None
     upstream_id: str | None = None
-    prompt_cache: LinePromptCache | None = None
+    verdict: "CacheVerdict | None" = None
+    loss: "CacheLoss | None" = None
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -134,30 +109,14 @@ def _upstream_id(attempt: AttemptRecord, record: Record) -> str | None:
     return (booked and booked.id) or attempt.upstream_id or record.upstream_id or (start and start.id) or None
 
 
-def _line_prompt_cache(judged: "JudgedAttempt") -> LinePromptCache:
-    verdict, lost = judged.verdict, judged.loss
-    shares = (0,) * len(verdict.causes) if lost is None else lost.shares
-    return LinePromptCache(
-        verdict.could,
-        verdict.read,
-        verdict.missed,
-        0 if lost is None else lost.nanos,
-        grade_rank(lost.grade) if lost is not None else UNPRICED if verdict.missed else None,
-        tuple([LineCause(one.name, one.tokens, nanos) for one, nanos in zip(verdict.causes, shares, strict=True)]),
-        None if verdict.idle is None else round(verdict.idle),
-        verdict.unread,
-        verdict.is_unkeyed,
-    )
-
-
 def _attempt(attempt: AttemptRecord, charge: Charge | None, record: Record) -> LineAttempt:
     judged: JudgedAttempt | None = attempt.notes.get("prompt_caches") if attempt.notes else None
-    prompt_cache = None if judged is None else _line_prompt_cache(judged)
+    verdict, loss = (None, None) if judged is None else (judged.verdict, judged.loss)
     upstream_id = _upstream_id(attempt, record)
     upstream_id = upstream_id and upstream_id[:_MAX_TEXT_IN_MEMORY]
     target, model = attempt.target[:_MAX_TEXT_IN_MEMORY], attempt.model and attempt.model[:_MAX_TEXT_IN_MEMORY]
     if charge is None:
-        return LineAttempt(target, model, attempt.reason, upstream_id=upstream_id, prompt_cache=prompt_cache)
+        return LineAttempt(target, model, attempt.reason, upstream_id=upstream_id, verdict=verdict, loss=loss)
     cost = charge.cost
     return LineAttempt(
         target,
@@ -167,7 +126,8 @@ def _attempt(attempt: AttemptRecord, charge: Charge | None, record: Record) -> L
         0 if cost is None else cost.nanos,
         UNPRICED if cost is None else grade_rank(cost.grade),
         upstream_id,
-        prompt_cache,
+        verdict,
+        loss,
     )
 
 
@@ -203,22 +163,24 @@ def _attempt_columns(attempt: LineAttempt | None) -> dict[str, Any]:
         "reason": attempt and attempt.reason, "input": usage.input, "cache_read": usage.cache_read,
         "cache_write": usage.cache_write, "output": usage.output, "nanos": 0 if attempt is None else attempt.nanos,
         "grade": attempt and attempt.grade, **dict.fromkeys(UNIT_COLUMNS.values(), 0), **_units(usage),
-        **_prompt_cache_columns(None if attempt is None else attempt.prompt_cache),
+        **({} if attempt is None or attempt.verdict is None else _prompt_cache_columns(attempt.verdict, attempt.loss)),
     }  # fmt: skip
 
 
-def _prompt_cache_columns(verdict: LinePromptCache | None) -> Mapping[str, Any]:
-    if verdict is None:
-        return _NO_VERDICT
-    first, second = (*verdict.causes, *_NO_CAUSES)[:2]
-    return {
+def _prompt_cache_columns(verdict: "CacheVerdict", loss: "CacheLoss | None") -> dict[str, Any]:
+    """Return the columns of a verdict about a prompt cache; without one they are NULL.
+
+    Sums keep neither ``prompt_cache_idle`` nor ``prompt_cache_unkeyed``."""
+    grade = grade_rank(loss.grade) if loss is not None else UNPRICED if verdict.missed else None
+    found: dict[str, Any] = {
         "prompt_cache_could": verdict.could, "prompt_cache_read": verdict.read, "prompt_cache_missed": verdict.missed,
-        "prompt_cache_nanos": verdict.nanos, "prompt_cache_grade": verdict.grade, "prompt_cache_idle": verdict.idle,
+        "prompt_cache_nanos": 0 if loss is None else loss.nanos, "prompt_cache_grade": grade,
+        "prompt_cache_idle": None if verdict.idle is None else round(verdict.idle),
         "prompt_cache_unread": verdict.unread, "prompt_cache_unkeyed": int(verdict.is_unkeyed),
-        "cause": first and first.name, "cause_tokens": first and first.tokens, "cause_nanos": first and first.nanos,
-        "second_cause": second and second.name, "second_tokens": second and second.tokens,
-        "second_nanos": second and second.nanos,
     }  # fmt: skip
+    for number, (names, cause) in enumerate(zip(CAUSE_COLUMNS, verdict.causes, strict=False)):
+        found |= zip(names, (cause.name, cause.tokens, 0 if loss is None else loss.shares[number]), strict=True)
+    return found
 
 
 def _units(usage: Usage) -> dict[str, int]:

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
-import msgspec
 
 from gateway.features.kept_ledger.table import NO_VERDICTS, CauseSum, LedgerTable, PromptCacheSum
 from gateway.features.kept_ledger.usage import UsageQuery, UsageReport, label_in, named_values, read_causes, read_usage
-from gateway.features.kept_ledger.usage_formats import csv_cell, csv_text, json_text
+from gateway.features.kept_ledger.usage_formats import csv_cell, csv_text, head_of, json_text, usd_value
 from gateway.viewing.money import dollar_text
 from providers.catalog.prices import grade_at
 
@@ -148,10 +147,8 @@ def _cells(found: CacheReport, row: CacheRow) -> tuple[object, ...]:
 
 def as_json(found: CacheReport, advice: Sequence[str] = ()) -> str:
     """Return the report as a JSON object, with totals and ``advice``."""
-    query = found.usage.query
     content: dict[str, Any] = {
-        "since": query.since.isoformat(), "until": query.until.isoformat(), "timezone": query.timezone,
-        "by": found.by,
+        **head_of(found.usage.query, found.by),
         "rows": [{**named_values(found.by, row.by, found.usage.labels), **_members(found, row)} for row in found.rows],
         "total": {
             **_tokens(found.total), **_money(found.total), **_unread_cost(found.total), "causes": _causes(found.total),
@@ -174,19 +171,17 @@ def _tokens(row: CacheRow) -> dict[str, Any]:
 
 
 def _money(row: CacheRow) -> dict[str, Any]:
-    usd = msgspec.Raw(dollar_text(row.sum.nanos).encode())
-    return {"lost_usd": usd, "lost_nanos": row.sum.nanos, "lost_grade": row.grade}
+    return {"lost_usd": usd_value(row.sum.nanos), "lost_nanos": row.sum.nanos, "lost_grade": row.grade}
 
 
 def _unread_cost(row: CacheRow) -> dict[str, Any]:
     """Return the price of written entries that were never read."""
     nanos = row.sum.unread_nanos
-    return {"unread_usd": msgspec.Raw(dollar_text(nanos).encode()), "unread_nanos": nanos}
+    return {"unread_usd": usd_value(nanos), "unread_nanos": nanos}
 
 
 def _causes(row: CacheRow) -> list[dict[str, Any]]:
     return [
-        {"cause": one.cause, "missed_tokens": one.tokens, "lost_usd": msgspec.Raw(dollar_text(one.nanos).encode()),
-         "lost_nanos": one.nanos}
+        {"cause": one.cause, "missed_tokens": one.tokens, "lost_usd": usd_value(one.nanos), "lost_nanos": one.nanos}
         for one in row.causes
     ]  # fmt: skip

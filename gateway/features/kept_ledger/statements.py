@@ -14,6 +14,7 @@ from gateway.features.kept_ledger.columns import (
     MARK,
     PROMPT_CACHE_AMOUNTS,
 )
+from gateway.features.kept_ledger.line import CAUSE_COLUMNS
 
 Dimension: TypeAlias = Literal[
     "key", "group", "model", "target", "run", "project", "endpoint", "request_id", "upstream_request_id", "grade"
@@ -44,9 +45,6 @@ AMOUNT_SUMS: Final = ", ".join(
     f"CAST(COALESCE(SUM({name}), 0) AS BIGINT)" for name in (*PROMPT_CACHE_AMOUNTS, *AMOUNTS)
 )
 GRADES_OF_SUM: Final = "MAX(prompt_cache_grade), MAX(grade)"
-
-CAUSE_COLUMNS: Final = (("cause", "cause_tokens", "cause_nanos"), ("second_cause", "second_tokens", "second_nanos"))
-"""The columns of the name, the missed tokens and the loss of each cause."""
 
 LONGEST_SUM: Final = 25 * 3600 * 10**6
 """The longest time in microseconds between the first and the last exchange of a sum."""

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import partial
 from itertools import groupby
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 import trio
 
+from gateway.config.kinds import zone_of
+from gateway.config.settings import Config
 from gateway.features.kept_ledger.columns import DAY_SUM, GAP, LOST_COUNT, MARK_SECONDS
 from gateway.features.kept_ledger.line import UNPRICED
+from gateway.features.kept_ledger.settings import ledger_in
 from gateway.features.kept_ledger.statements import ATTEMPT_DIMENSIONS, NO_FILTERS, Dimension, Filters
 from gateway.features.kept_ledger.table import CauseSum, FoldedPart, LedgerSum, LedgerTable, sorted_by_cost, total
 from gateway.viewing.periods import Period, days_between, microseconds, months_between
@@ -78,6 +81,18 @@ class UsageQuery:
     def period(self) -> Period:
         """The whole period in microseconds."""
         return microseconds(self.since), microseconds(self.until)
+
+
+LONGEST_KEEP: Final = 36525 * 86400.0
+"""The longest supported ``ledger.keep`` in seconds, so that dates cannot overflow."""
+
+
+def query_in(config: Config, now: datetime, period: tuple[datetime, datetime], **more: Any) -> UsageQuery:
+    """Return a query for a ``period``, with the zone of ``config`` and ``more`` of its members."""
+    keep = timedelta(seconds=min(ledger_in(config.state_storage).keep, LONGEST_KEEP))
+    since, until = period
+    zone = zone_of(config.timezone)
+    return UsageQuery(since=since, until=until, zone=zone, timezone=config.timezone, kept_from=now - keep, **more)
 
 
 @attrs.frozen

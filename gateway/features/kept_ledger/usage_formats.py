@@ -3,12 +3,12 @@
 import csv
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from gateway.features.kept_ledger.usage import UsageReport, UsageRow, named_values
+from gateway.features.kept_ledger.usage import UsageQuery, UsageReport, UsageRow, named_values
 from gateway.logs.masking import escape, escape_json
 from gateway.viewing.money import dollar_text
 
@@ -52,6 +52,17 @@ def json_text(content: Any) -> str:
     return "\n".join(map(escape_json, lines)) + "\n"
 
 
+def head_of(query: UsageQuery, by: Sequence[str]) -> dict[str, Any]:
+    """Return the first members of a report in JSON."""
+    since, until = query.since.isoformat(), query.until.isoformat()
+    return {"since": since, "until": until, "timezone": query.timezone, "by": by}
+
+
+def usd_value(nanos: int) -> msgspec.Raw:
+    """Return nano-dollars as dollars in JSON; a Decimal would be encoded as 0E-9."""
+    return msgspec.Raw(dollar_text(nanos).encode())
+
+
 def as_csv(found: UsageReport) -> str:
     """Return the report as CSV, without totals, which a spreadsheet would add again."""
     has_units = bool(found.total.sum.usage.units)
@@ -73,11 +84,9 @@ def as_csv(found: UsageReport) -> str:
 
 def as_json(found: UsageReport) -> str:
     """Return the report as a JSON object, with totals."""
-    query = found.query
     rows = [{**named_values(found.by, row.by, found.labels), **_row_members(found, row)} for row in found.rows]
     content = {
-        "since": query.since.isoformat(), "until": query.until.isoformat(), "timezone": query.timezone,
-        "by": found.by,
+        **head_of(found.query, found.by),
         "rows": rows, "total": _row_members(found, found.total),
         **({"notes": found.notes} if found.notes else {}),
     }  # fmt: skip
@@ -86,17 +95,15 @@ def as_json(found: UsageReport) -> str:
 
 def _row_members(found: UsageReport, row: UsageRow) -> dict[str, Any]:
     figures = zip((found.count_name, *_JSON_FIGURES), figures_of(row), strict=True)
-    cost_usd = msgspec.Raw(dollar_text(row.sum.nanos).encode())  # a Decimal would be encoded as 0E-9
-    cost = {"cost_usd": cost_usd, "cost_nanos": row.sum.nanos, "cost_grade": row.grade}
+    cost = {"cost_usd": usd_value(row.sum.nanos), "cost_nanos": row.sum.nanos, "cost_grade": row.grade}
     units = {"units": dict(row.sum.usage.units)} if row.sum.usage.units else {}
     share = None if row.cached_share is None else round(row.cached_share, 4)
-    lost_usd = msgspec.Raw(dollar_text(row.sum.prompt_cache.nanos).encode())
-    unread_usd = msgspec.Raw(dollar_text(row.sum.prompt_cache.unread_nanos).encode())
+    verdicts = row.sum.prompt_cache
     cache = {
         "cache_write_tokens": row.sum.usage.cache_write, "cached_share": share,
-        "cache_missed_tokens": row.sum.prompt_cache.missed, "cache_lost_usd": lost_usd,
-        "cache_unread_usd": unread_usd,
+        "cache_missed_tokens": verdicts.missed, "cache_lost_usd": usd_value(verdicts.nanos),
+        "cache_unread_usd": usd_value(verdicts.unread_nanos),
     }  # fmt: skip
     listed = found.list_price_of(row)
-    list_usd = {} if listed is None else {"list_usd": msgspec.Raw(dollar_text(listed[0]).encode())}
+    list_usd = {} if listed is None else {"list_usd": usd_value(listed[0])}
     return {**dict(figures), **cache, **cost, **list_usd, **units}

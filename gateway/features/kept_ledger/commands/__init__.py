@@ -1,5 +1,5 @@
 """The commands over the ledger.
 
-- ``costs``, ``reconcile``: commands of that name; ``reconcile_table`` has the report of the latter.
+- ``costs``, ``reconcile``: commands of that name.
 - ``cache_report``: ``cache`` over the ledger, with ``cache_advice``. ``adding``: ``ledger add``.
   ``amounts``: numbers and dollars in reports."""

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 import click
@@ -27,7 +27,15 @@ from gateway.features.kept_ledger.commands.amounts import (
 from gateway.features.kept_ledger.settings import ledger_in
 from gateway.features.kept_ledger.statements import DIMENSIONS, Dimension, Filters
 from gateway.features.kept_ledger.table import LedgerTable
-from gateway.features.kept_ledger.usage import By, ByValues, ListPrice, UsageQuery, UsageReport, UsageRow, read_usage
+from gateway.features.kept_ledger.usage import (
+    ByValues,
+    ListPrice,
+    UsageQuery,
+    UsageReport,
+    UsageRow,
+    query_in,
+    read_usage,
+)
 from gateway.features.kept_ledger.usage_formats import as_csv, as_json, figures_of
 from gateway.open_store import open_keeping_database
 from gateway.stores.errors import Unavailable
@@ -41,9 +49,6 @@ Format: TypeAlias = Literal["table", "csv", "json"]
 GOOD, BAD_CONFIG, UNREADABLE = 0, 1, 2
 TIMEOUT: Final = 120.0
 """The time limit for a database query, in seconds."""
-
-LONGEST_KEEP: Final = 36525 * 86400.0
-"""The longest supported ``ledger.keep`` in seconds, so that dates cannot overflow."""
 
 
 @attrs.frozen
@@ -99,17 +104,8 @@ def query_of(options: CostOptions, config: Config) -> UsageQuery:
     """Return the query of ``options``. Raises ``click.UsageError``."""
     zone = zone_of(config.timezone)
     now = datetime.now(zone)
-    since, until = _period(options, now, zone)
-    by = cast("tuple[By, ...]", tuple(dict.fromkeys(options.by))) or (("key",) if config.client_keys else ("model",))
-    return UsageQuery(
-        since=since,
-        until=until,
-        by=by,
-        only=_filters(options.only),
-        zone=zone,
-        timezone=config.timezone,
-        kept_from=now - retention(config),
-    )
+    by = tuple(dict.fromkeys(options.by)) or (("key",) if config.client_keys else ("model",))
+    return query_in(config, now, _period(options, now, zone), by=by, only=_filters(options.only))
 
 
 def _period(options: CostOptions, now: datetime, zone: tzinfo) -> tuple[datetime, datetime]:
@@ -175,11 +171,6 @@ def _list_prices(plan: UsageReport, width: int) -> dict[ByValues, ListPrice]:
         nanos, is_whole = found.get(row.by[:width], (0, True))
         found[row.by[:width]] = nanos + cost.nanos, is_whole and price is not None
     return found
-
-
-def retention(config: Config) -> timedelta:
-    """Return how long the ledger keeps its lines."""
-    return timedelta(seconds=min(ledger_in(config.state_storage).keep, LONGEST_KEEP))
 
 
 @asynccontextmanager

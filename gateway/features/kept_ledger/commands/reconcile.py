@@ -1,7 +1,7 @@
 """``trigate reconcile``: compares providers' invoices with the stored ledger. It only reads."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, timedelta
 from decimal import Decimal, localcontext
 from pathlib import Path
@@ -12,16 +12,21 @@ import click
 import trio
 
 from gateway.commands.check import load_or_explain
-from gateway.commands.terminal import echo_styled, say
+from gateway.commands.tables import TableColumn, table_lines
+from gateway.commands.terminal import echo_styled, page, say, wrap_sentences
 from gateway.config.loading import Config
 from gateway.features.kept_ledger.commands.costs import open_ledger
-from gateway.features.kept_ledger.commands.reconcile_table import as_table
-from gateway.features.kept_ledger.invoices.comparison import InvoiceComparison, Tolerance, compare
+from gateway.features.kept_ledger.invoices.comparison import (
+    MEANINGS,
+    InvoiceComparison,
+    ModelDifference,
+    Tolerance,
+    compare,
+)
 from gateway.features.kept_ledger.invoices.formats import as_csv, as_json
-from gateway.features.kept_ledger.invoices.ledger_side import OwnSide, read_own_side
 from gateway.features.kept_ledger.invoices.line import UnreadableInvoice
 from gateway.features.kept_ledger.invoices.reading import ReadFiles, read_files
-from gateway.features.kept_ledger.invoices.sums import Invoice
+from gateway.features.kept_ledger.invoices.sums import Invoice, OwnSide, read_own_side
 from gateway.stores.errors import Unavailable
 from gateway.viewing.periods import parse_month
 
@@ -32,7 +37,6 @@ _DIGITS: Final = 100
 """Digits of sums: enough for exact sums of any amounts in invoices."""
 
 Format: TypeAlias = Literal["table", "csv", "json"]
-FORMATS: Final = {"table": as_table, "csv": as_csv, "json": as_json}
 
 
 def run(
@@ -114,3 +118,55 @@ def _days_of(files: Sequence[Path]) -> tuple[date, date]:
 async def _read_ledger(config: Config, since: date, until: date) -> OwnSide:
     async with open_ledger(config) as table:
         return await read_own_side(table, since, until)
+
+
+# How it looks
+
+
+_INSEPARABLE: Final = (
+    "* the invoice does not state these tokens, so price and quantity cannot be separated; the provider's usage report "
+    "has them"
+)
+
+
+def as_table(found: InvoiceComparison) -> str:
+    """Return a table with the causes below each model."""
+    last = found.until.toordinal() - found.since.toordinal() - 1
+    days = f"{found.since} to {found.since.fromordinal(found.since.toordinal() + last)} (UTC)"
+    columns = (
+        *(TableColumn(name, "name") for name in ("provider", "model")),
+        *(TableColumn(title, "figure") for title in ("invoice", "ledger", "difference")),
+        TableColumn("", "word"),
+    )
+    rows = [cells for row in found.rows for cells in _rows((row.family, row.model or "-"), row)]
+    table = table_lines(columns, rows, [*_rows(("total", ""), found.total)])
+    met = {cause for row in found.rows for cause in row.causes}
+    meanings = [f"{cause}: {meaning}" for cause, meaning in MEANINGS.items() if cause in met]
+    remarks = [_INSEPARABLE] if any(row.is_inseparable for row in found.rows) else []
+    notes = (wrap_sentences(sentences) for sentences in (meanings, remarks, found.notes))
+    return page([days], table, *notes, [_verdict(found)])
+
+
+def _verdict(found: InvoiceComparison) -> str:
+    if not found.rows and not found.is_complete:
+        return "nothing was compared"
+    missing = "" if found.is_complete else "; parts of the invoice are missing"
+    return f"{'within' if found.is_within else 'beyond'} tolerance{missing}"
+
+
+def _rows(names: tuple[str, ...], row: ModelDifference) -> Iterator[tuple[str, ...]]:
+    """Yield the amounts of a model, then each cause, the largest first."""
+    mark = ("" if row.is_within else "!") + ("*" if row.is_inseparable else "")
+    yield (*names, _money(row.billed, sign=False), _money(row.own, sign=False), _money(row.difference), mark)
+    for cause, usd in sorted(row.causes.items(), key=lambda one: -abs(one[1])):
+        yield (f"  {cause}", *[""] * (len(names) + 1), _money(usd), "")
+
+
+def _money(usd: Decimal, *, sign: bool = True) -> str:
+    shown = usd.quantize(Decimal("0.0001"))
+    if usd and not shown:
+        return "<0.0001" if usd > 0 else ">-0.0001"
+    return f"{shown:+,f}" if sign and shown else f"{shown:,f}"
+
+
+FORMATS: Final = {"table": as_table, "csv": as_csv, "json": as_json}

@@ -4,7 +4,6 @@
 - ``reading`` opens a file and recognizes its format.
 - ``pages`` of OpenAI and Anthropic, ``rows`` of OpenRouter and plain CSV, ``focus``: the formats, as the providers
   document them publicly. Amounts are decimals, never floats.
-- ``model_names``: the folded form of a model's name, and the providers that one company bills; ``ledger_side``: the
-  ledger's usage in the same cells.
-- ``sums`` adds both sides up by day and model; ``comparison`` explains their differences for a period;
+- ``model_names``: the folded form of a model's name, and the providers that one company bills.
+- ``sums`` adds up the invoice and the ledger by day and model; ``comparison`` explains their differences for a period;
   ``formats`` writes them."""

@@ -17,8 +17,6 @@ from gateway.features.kept_ledger.line import (
     UNPRICED,
     LedgerLine,
     LineAttempt,
-    LineCause,
-    LinePromptCache,
     line_of,
     rows_of,
 )
@@ -27,7 +25,8 @@ from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.figures import Figures
 from gateway.ledger.ledger import Ledger
 from gateway.stores.sqlite import SqliteDatabase
-from tests.support.ledger_lines import AT, attempt, line, random_line_with_verdicts
+from providers.catalog.prices import grade_rank
+from tests.support.ledger_lines import AT, attempt, line, random_line_with_verdicts, verdict
 
 verdicts: Any = pytest.importorskip(
     "gateway.features.prompt_caches.interface", reason="the gateway has no feature prompt_caches"
@@ -47,11 +46,7 @@ NAME_OF: dict[str, Callable[[LedgerLine, LineAttempt], str | None]] = {
 NEW_COLUMNS = [name for name in COLUMN_TYPES if name.startswith(("prompt_cache_", "cause", "second_", "project"))]
 
 
-def verdict(could: int, missed: int, *causes: LineCause, grade: int | None = 0) -> LinePromptCache:
-    return LinePromptCache(could, could - missed, missed, sum(one.nanos for one in causes), grade, causes)
-
-
-SYSTEM = verdict(51_200, 49_280, LineCause("system", 49_280, 170_016_000))
+SYSTEM = verdict(51_200, 49_280, ("system", 49_280, 170_016_000))
 
 
 async def sums_of(table: LedgerTable, by: str) -> dict[str | None, PromptCacheSum]:
@@ -70,16 +65,16 @@ def added_up(lines: Iterable[LedgerLine], by: str) -> tuple[dict[Any, PromptCach
     tokens, nanos = Counter[Any](), Counter[Any]()
     for one in lines:
         for tried in one.attempts:
-            if (found := tried.prompt_cache) is None:
+            if (found := tried.verdict) is None:
                 continue
-            name = NAME_OF[by](one, tried)
-            values = {"could": found.could, "read": found.read or 0, "missed": found.missed, "nanos": found.nanos}
-            values["unread"] = found.unread
-            amounts.setdefault(name, Counter()).update(values)
-            grades.setdefault(name, []).extend([] if found.grade is None else [found.grade])
-            for cause in found.causes:
+            name, lost = NAME_OF[by](one, tried), tried.loss
+            values = {"could": found.could, "read": found.read or 0, "missed": found.missed, "unread": found.unread}
+            amounts.setdefault(name, Counter()).update(values, nanos=lost.nanos if lost else 0)
+            grade = grade_rank(lost.grade) if lost else UNPRICED if found.missed else None
+            grades.setdefault(name, []).extend([] if grade is None else [grade])
+            for number, cause in enumerate(found.causes):
                 tokens[name, cause.name] += cause.tokens
-                nanos[name, cause.name] += cause.nanos
+                nanos[name, cause.name] += lost.shares[number] if lost else 0
     whole = {name: PromptCacheSum(**one, grade=max(grades[name], default=None)) for name, one in amounts.items()}
     return whole, {name: (tokens[name], nanos[name]) for name in tokens}
 
@@ -118,9 +113,9 @@ async def test_lines_without_a_verdict_have_none(table):
 
 async def test_a_verdict_of_every_attempt_counts(table):
     """A fallback missed the cache of the second target, after the first one had failed."""
-    moved = verdict(40_000, 40_000, LineCause("moved", 40_000, 5))
-    first = attempt(1, "gpt", prompt_cache=SYSTEM)
-    await table.add([(1, line(first, attempt(1, "claude", prompt_cache=moved)))])
+    moved = verdict(40_000, 40_000, ("moved", 40_000, 5))
+    first = attempt(1, "gpt", **SYSTEM)
+    await table.add([(1, line(first, attempt(1, "claude", **moved)))])
     assert await causes_of(table, "target") == {
         ("gpt", "system"): (49_280, 170_016_000),
         ("claude", "moved"): (40_000, 5),
@@ -132,7 +127,7 @@ async def test_an_earlier_database_gains_the_columns_when_it_is_opened(tmp_path)
     await _use(file, lambda table: table.add([(1, line(attempt(7)))]))
     _remove_columns(file)
     table = LedgerTable(SqliteDatabase(file))
-    await table.add([(2, line(attempt(3, prompt_cache=SYSTEM)))])
+    await table.add([(2, line(attempt(3, **SYSTEM)))])
     assert await sums_of(table, "key") == {"alice": PromptCacheSum(51_200, 1920, 49_280, 170_016_000, 0)}
     (found,) = await table.sums((), [EVER])
     assert (found[0].nanos, found[0].requests) == (10, 2)
@@ -142,14 +137,14 @@ async def test_an_earlier_database_gains_the_columns_when_it_is_opened(tmp_path)
 async def test_a_database_with_the_first_columns_gains_the_others(tmp_path):
     """Its lines have no price of unread entries (C33)."""
     file = tmp_path / "state.sqlite"
-    await _use(file, lambda table: table.add([(1, line(attempt(7, prompt_cache=SYSTEM)))]))
+    await _use(file, lambda table: table.add([(1, line(attempt(7, **SYSTEM)))]))
     with contextlib.closing(sqlite3.connect(file)) as database:
         for name in ("prompt_cache_unread", "prompt_cache_unkeyed", "project"):
             database.execute(f"ALTER TABLE ledger DROP COLUMN {name}")
         database.execute("UPDATE added_tables SET version = 1 WHERE name = ?", (LEDGER_TABLES.name,))
         database.commit()
     table = LedgerTable(SqliteDatabase(file))
-    await table.add([(2, line(attempt(3, prompt_cache=attrs.evolve(SYSTEM, unread=900))))])
+    await table.add([(2, line(attempt(3, **verdict(51_200, 49_280, unread=900))))])
     (found,) = (await sums_of(table, "key")).values()
     assert (found.missed, found.unread) == (2 * 49_280, 900)
     await table.database.aclose()
@@ -158,7 +153,7 @@ async def test_a_database_with_the_first_columns_gains_the_others(tmp_path):
 async def test_an_earlier_version_still_writes_and_reads_a_ledger_with_the_columns(tmp_path):
     """The earlier version names its columns in each statement, and the schema version is unchanged."""
     file = tmp_path / "state.sqlite"
-    await _use(file, lambda table: table.add([(1, line(attempt(7, prompt_cache=SYSTEM)))]))
+    await _use(file, lambda table: table.add([(1, line(attempt(7, **SYSTEM)))]))
     old = [name for name in COLUMN_TYPES if name not in NEW_COLUMNS]
     (row,) = rows_of(line(attempt(5), began=AT + 1), 2)
     with contextlib.closing(sqlite3.connect(file)) as database:

@@ -10,10 +10,10 @@ import pytest
 
 from gateway.commands import tables
 from gateway.features.kept_ledger.commands import cache_report
-from gateway.features.kept_ledger.line import UNPRICED, LedgerLine, LineCause, LinePromptCache
+from gateway.features.kept_ledger.line import LedgerLine
 from streams.events import Usage
 from tests.support.command_line import invoke
-from tests.support.ledger_lines import AT, DAY, attempt, line, random_line_with_verdicts
+from tests.support.ledger_lines import AT, DAY, attempt, line, random_line_with_verdicts, verdict
 
 ENTRY = {"model": "anthropic/claude-sonnet-4-6", "access_key": "$NOBODY_HAS_SET_THIS"}
 EVER = "2026-01-01"
@@ -26,26 +26,19 @@ def report(capsys, config: Path, *by: str, form: Any = "table", **more: Any) -> 
     return capsys.readouterr().out
 
 
-def verdict(
-    could: int, missed: int, *causes: tuple[str, int, int], grade: int | None = 0, **more: Any
-) -> LinePromptCache:
-    parts = tuple(LineCause(*one) for one in causes)
-    return LinePromptCache(could, could - missed, missed, sum(one.nanos for one in parts), grade, parts, **more)
-
-
-def turn(client: str, found: LinePromptCache | None, written: int = 0, **more: Any) -> LedgerLine:
-    usage = Usage(1000, found.read or 0 if found else 0, written)
+def turn(client: str, found: dict[str, Any], written: int = 0, **more: Any) -> LedgerLine:
+    usage = Usage(1000, found["verdict"].read or 0 if found else 0, written)
     model = "anthropic/claude-sonnet-4-6"
-    return line(attempt(5, "claude", model=model, usage=usage, prompt_cache=found), client=client, **more)
+    return line(attempt(5, "claude", model=model, usage=usage, **found), client=client, **more)
 
 
 BROKEN = turn("nightly", verdict(51_200, 49_280, ("system", 49_280, 3_170_016_000)), 49_310)
 MOVED = turn("nightly", verdict(40_000, 40_000, ("moved", 38_000, DOLLAR // 2), ("small", 2000, 0)))
-GOOD = turn("alice", verdict(60_000, 600, grade=None))
+GOOD = turn("alice", verdict(60_000, 600))
 
 
 def test_the_table_has_what_could_be_read_and_what_broke_it(write_ledger, capsys):
-    lines = report(capsys, write_ledger(BROKEN, MOVED, GOOD, turn("ben", None)), "key").splitlines()
+    lines = report(capsys, write_ledger(BROKEN, MOVED, GOOD, turn("ben", {})), "key").splitlines()
     assert [text.split()[:6] for text in lines[2:5]] == [
         ["key", "input", "could", "read", "share", "lost"],
         ["nightly", "53.2k", "91.2k", "1920", "2%", "$3.67"],
@@ -74,9 +67,10 @@ def test_causes_can_be_rows(write_ledger, capsys):
 def test_csv_and_json_are_exact_by_every_column(write_ledger, capsys, by):
     draw = random.Random(5)
     lines = [random_line_with_verdicts(draw) for _ in range(200)]
-    verdicts = [one.prompt_cache for line in lines for one in line.attempts if one.prompt_cache is not None]
-    caused = [cause for one in verdicts for cause in one.causes]
-    nanos, tokens = sum(one.nanos for one in caused), sum(one.tokens for one in caused)
+    attempts = [one for line in lines for one in line.attempts]
+    verdicts = [one.verdict for one in attempts if one.verdict is not None]
+    nanos = sum(one.loss.nanos for one in attempts if one.loss is not None)
+    tokens = sum(cause.tokens for one in verdicts for cause in one.causes)
     config = write_ledger(*lines)
     rows = list(csv.DictReader(report(capsys, config, by, form="csv").splitlines()))
     assert sum(int(row["lost_usd"].replace(".", "")) for row in rows) == nanos
@@ -104,7 +98,7 @@ def test_a_day_with_verdicts_is_a_row_in_order(write_ledger, capsys):
 
 def test_tokens_that_the_provider_did_not_report_are_no_share(write_ledger, capsys):
     """A provider without cached counts would otherwise look like a broken cache."""
-    silent = LinePromptCache(50_000, None, 0, 0, None, (LineCause("unknown", 0),))
+    silent = verdict(50_000, 0, ("unknown", 0, 0), grade=None, read=None)
     (row,) = json.loads(report(capsys, write_ledger(turn("ann", silent)), "key", form="json"))["rows"]
     assert (row["could_tokens"], row["read_tokens"], row["share"]) == (50_000, 0, None)
     shown = report(capsys, write_ledger(), "key").splitlines()[3]
@@ -112,8 +106,8 @@ def test_tokens_that_the_provider_did_not_report_are_no_share(write_ledger, caps
 
 
 def test_estimates_and_missing_prices_are_marked(write_ledger, capsys):
-    free = turn("local", verdict(9000, 9000, ("tools", 9000, 0), grade=UNPRICED))
-    estimated = turn("ann", verdict(9000, 9000, ("history", 9000, DOLLAR), grade=1))
+    free = turn("local", verdict(9000, 9000, ("tools", 9000, 0), grade=None))
+    estimated = turn("ann", verdict(9000, 9000, ("history", 9000, DOLLAR), grade="estimated"))
     text = report(capsys, write_ledger(free, estimated), "key")
     assert "≥$0.00  tools 9000 tokens" in text
     assert "~$1.00  history 1.00" in text
@@ -144,9 +138,9 @@ def test_advice_compares_lifetimes_by_the_gaps_of_the_period(write_ledger, capsy
 
 def test_entries_that_were_never_read_have_their_price(write_ledger, capsys):
     """C33: writing adds it, and the first reading subtracts it. Readings of earlier entries leave nothing below 0."""
-    wrote, read = (turn("nightly", LinePromptCache(9000, 9000, 0, unread=nanos)) for nanos in (4 * DOLLAR, -DOLLAR))
-    before = turn("alice", LinePromptCache(9000, 9000, 0, unread=-DOLLAR))
-    once = turn("oneshot", LinePromptCache(0, 0, 0, unread=DOLLAR // 2))
+    wrote, read = (turn("nightly", verdict(9000, 0, grade=None, unread=nanos)) for nanos in (4 * DOLLAR, -DOLLAR))
+    before = turn("alice", verdict(9000, 0, grade=None, unread=-DOLLAR))
+    once = turn("oneshot", verdict(0, 0, grade=None, unread=DOLLAR // 2))
     config = write_ledger(wrote, read, before, once)
     assert "unread writes: nightly 3.00 usd, oneshot 0.50 usd" in report(capsys, config, "key").splitlines()
     found = {row["key"]: row for row in json.loads(report(capsys, config, "key", form="json"))["rows"]}
@@ -166,7 +160,7 @@ def test_advice_names_missing_cache_keys(write_ledger, capsys):
     changed = verdict(9000, 9000, ("tools", 9000, DOLLAR), is_unkeyed=True)
     keyed = verdict(9000, 9000, ("provider", 9000, DOLLAR))
     lines = [
-        line(attempt(5, "gpt", model="openai/gpt-5.2", prompt_cache=one), client="bot")
+        line(attempt(5, "gpt", model="openai/gpt-5.2", **one), client="bot")
         for one in (missed, changed, keyed, verdict(9000, 0, is_unkeyed=True))
     ]
     text = report(capsys, write_ledger(*lines), "key")
@@ -174,14 +168,14 @@ def test_advice_names_missing_cache_keys(write_ledger, capsys):
         "advice: bot: 3 of 4 requests to openai/gpt-5.2 had no prompt_cache_key, and unchanged prompts cost 1.00 usd: "
         "send a prompt_cache_key for each conversation"
     ) in text
-    other = [line(attempt(5, "gpt", model="openai/gpt-5.2", prompt_cache=keyed), client="zoe")]
+    other = [line(attempt(5, "gpt", model="openai/gpt-5.2", **keyed), client="zoe")]
     assert "zoe: " not in report(capsys, write_ledger(*other), "key")
 
 
 def test_without_verdicts_the_report_states_why_it_is_empty(write_ledger, capsys):
-    text = report(capsys, write_ledger(turn("ann", None)), "key")
+    text = report(capsys, write_ledger(turn("ann", {})), "key")
     assert "no request of this period could have read from a prompt cache" in text
-    assert "leave out --by cause" in report(capsys, write_ledger(turn("ann", None)), "cause")
+    assert "leave out --by cause" in report(capsys, write_ledger(turn("ann", {})), "cause")
     assert report(capsys, write_ledger(), "key", form="csv").splitlines() == [
         "key,input,could,read,missed,share,lost_usd,grade,because,unread_usd",
     ]

@@ -16,7 +16,6 @@ from gateway.commands import tables
 from gateway.features.kept_ledger.commands import costs
 from gateway.features.kept_ledger.commands.costs import FORMATS
 from gateway.features.kept_ledger.keeping import OverflowSums
-from gateway.features.kept_ledger.line import LineCause, LinePromptCache
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.ledger.figures import Figures
 from gateway.stores.sqlite import SqliteDatabase
@@ -24,7 +23,7 @@ from gateway.viewing.periods import days_between, months_between, parse_moment, 
 from streams.events import Usage
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
-from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
+from tests.support.ledger_lines import AT, DAY, attempt, line, random_line, verdict
 from tests.support.quick_yaml import dump_yaml, load_yaml
 
 ENTRY = {"model": "openai/gpt-5", "access_key": "$NOBODY_HAS_SET_THIS"}
@@ -77,8 +76,8 @@ def test_units_have_columns_where_there_are_any(write_ledger, capsys):
 
 
 def test_missed_prompt_caches_have_columns_if_there_are_verdicts(write_ledger, capsys):
-    missed = LinePromptCache(51_200, 1_920, 49_280, 170_016_000, 1, (LineCause("system", 49_280, 170_016_000),))
-    config = write_ledger(line(attempt(5, prompt_cache=missed)), line(attempt(5), client="ben"))
+    missed = verdict(51_200, 49_280, ("system", 49_280, 170_016_000), grade="estimated")
+    config = write_ledger(line(attempt(5, **missed)), line(attempt(5), client="ben"))
     table = shown(capsys, config, ("key",), EVER, None, "table").splitlines()
     assert table[2].split()[-4:] == ["missed", "lost", "usd", "usd"]
     assert [row.split()[-3:-1] for row in table[3:5]] == [["49.3k", "~$0.1700"], ["0", "$0.00"]]

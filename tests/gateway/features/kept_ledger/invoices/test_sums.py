@@ -6,12 +6,11 @@ from decimal import Decimal, localcontext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.features.kept_ledger.commands.reconcile_table import as_table
+from gateway.features.kept_ledger.commands.reconcile import as_table
 from gateway.features.kept_ledger.invoices.comparison import Tolerance, compare
 from gateway.features.kept_ledger.invoices.formats import as_csv, as_json
-from gateway.features.kept_ledger.invoices.ledger_side import CellKey, OwnSide, OwnUsage
 from gateway.features.kept_ledger.invoices.line import InvoiceLine
-from gateway.features.kept_ledger.invoices.sums import Invoice
+from gateway.features.kept_ledger.invoices.sums import CellKey, Invoice, OwnSide, OwnUsage
 
 FIRST = date(2026, 10, 1)
 DAYS = st.integers(0, 3).map(lambda number: FIRST + timedelta(days=number))
