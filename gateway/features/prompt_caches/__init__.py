@@ -16,8 +16,7 @@ The modules that compare are pure: no I/O and no clock. All of them keep digests
 - ``attempts``: opens the ``tracker`` with the first prompt that matters, and observes each attempt with such a prompt.
   When the request was sent, it reads the prompt and finds its parent; when the exchange is settled, it adds the verdict
   to the attempt's record. An error in this code is logged once, and fails no request. ``sent_prompts`` has the parts of
-  a request that the tracker needs.
-- ``choices``: finds the targets that cache a prompt, and requests a provider's explanation
+  a request that the tracker needs. It also finds the targets that cache a prompt, and requests a provider's explanation
 - ``interface``: the verdict that other observers read in the record of an attempt
 - ``values``: the forms of verdicts in headers and log lines
 - ``prompts``: a request as comparable blocks, which are ``rows`` of bytes, with ``chunks`` of its system texts.
@@ -26,11 +25,10 @@ The modules that compare are pure: no I/O and no clock. All of them keep digests
 - ``conversations``: other facts about conversations, and about an attempt and its parent
 - ``differences``: the first difference of two prompts
 - ``comparisons``: a request compared with its parent
-- ``verdicts``: the causes of a miss; ``loss``: its price
+- ``verdicts``: the causes of a miss, and its price
 - ``texts``: the latest prompts as texts, if the operator enables them, and excerpts around a difference
 - ``tracker``: follows attempts and remembers them in the ``memory`` of all workers, with the boundaries that they
-  leave. ``rates`` counts recent requests. The reader in ``requests`` has each client's memo, and ``parents`` finds what
-  a request continues.
+  leave. The reader in ``requests`` has each client's memo, and ``parents`` finds what a request continues.
 - ``structures``: the bases of structures that many requests make
 
 The cache of responses (``answer_cache``) is unrelated."""

@@ -149,11 +149,7 @@ class NotedExchange(ExchangeObserver):
         self.read: Sequence[ReadPrompts] = ()
         self.attempts: list[NotedAttempt] = []
         self.followed: FollowedExchange | None = None
-        self.texts = None
-        if caching.texts is not None:
-            from gateway.features.prompt_caches.texts import ExchangeTexts  # only where the operator enables it
-
-            self.texts = ExchangeTexts(caching.texts)
+        self.texts = None if caching.texts is None else caching.texts.of_exchange()
 
     def viewer_texts(self) -> "ShownTexts | None":
         return None if self.texts is None else self.texts.shown

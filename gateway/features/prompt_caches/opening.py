@@ -1,16 +1,16 @@
 """Opens the explanations of misses of prompt caches. The code that reads prompts is imported with the first prompt
 that matters."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import trio
 
 from configfile.keys import part_of
-from gateway.balancing.balancer import NOTHING_READABLE
+from gateway.balancing.balancer import NOTHING_READABLE, Readable
 from gateway.config.settings import Config
-from gateway.features.prompt_caches.attempts import LEAST_BODY, Diagnoses, PromptCaching, note_attempt
+from gateway.features.prompt_caches.attempts import LEAST_BODY, Diagnoses, PromptCaching, note_attempt, noted_exchange
 from gateway.features.prompt_caches.feature import PromptCacheKeys, PromptCacheSettings
 from gateway.http.late_imports import load_module
 from gateway.request.parse import Incoming
@@ -22,7 +22,10 @@ from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 from gateway.shared.memory import SharedMemory
 
-_CHOICES: Final = "gateway.features.prompt_caches.choices"
+T = TypeVar("T")
+
+_BEFORE_SENDING: Final = "gateway.features.prompt_caches.sent_prompts"
+_NOTHING_READ: Final[tuple[Readable, Sequence[Any]]] = (NOTHING_READABLE, ())
 
 
 class OpenPromptCaches(Running):
@@ -80,14 +83,13 @@ def _find_diagnoses(config: Config, ports: Ports) -> Diagnoses | None:
     return is_diagnosed if any(map(is_diagnosed, config.entries)) else None
 
 
-async def _find_readable(
-    caching: PromptCaching, context: ExchangeFacts, incoming: Incoming, plan: Plan
-) -> Mapping[bytes, int]:
+async def _find_readable(caching: PromptCaching, context: ExchangeFacts, incoming: Incoming, plan: Plan) -> Readable:
     """Return what the caches of the targets of ``plan`` hold of a prompt that is long enough to matter."""
     if incoming.size < LEAST_BODY:
         return NOTHING_READABLE
-    code = await load_module(_CHOICES)
-    found: Mapping[bytes, int] = await code.find_readable(caching, context, incoming, plan)
+    found, read = await _choose(caching, "find_readable", _NOTHING_READ, context, incoming, plan)
+    if read:
+        noted_exchange(caching, context.record).read = read
     return found
 
 
@@ -97,6 +99,15 @@ async def _request_diagnosis(
     """Return ``prepared`` with a request for a diagnosis, if the target's entry wants it."""
     if not caching.is_diagnosed(target):
         return prepared
-    code = await load_module(_CHOICES)
-    found: Prepared = await code.request_diagnosis(caching, prepared, target, context, request)
+    return await _choose(caching, "request_diagnosis", prepared, prepared, target, context, request)
+
+
+async def _choose(caching: PromptCaching, name: str, otherwise: T, *given: Any) -> T:
+    """Return the result of the function ``name`` of ``sent_prompts``, ``otherwise`` after an error in it."""
+    code = await load_module(_BEFORE_SENDING)
+    try:
+        found: T = await getattr(code, name)(await caching.tracker(), *given)
+    except Exception:  # the boundary: an error here must not fail the request
+        caching.note_error()
+        return otherwise
     return found

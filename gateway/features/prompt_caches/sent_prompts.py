@@ -1,22 +1,37 @@
-"""The parts of a sent request that the tracker of prompts needs. Imported with the first prompt that matters."""
+"""The parts of a request that the tracker of prompts needs: of one that was sent, and of one that is read before, for
+the choice of a target or for a provider's own diagnosis of a miss. Imported with the first prompt that matters."""
 
+import time
+from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
+from msgspec import structs
 
+from gateway.balancing.balancer import Readable
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
 from gateway.features.prompt_caches.conversations import UNKNOWN_RULES
 from gateway.features.prompt_caches.requests import Members, SentRequest
 from gateway.http.headers import Headers
+from gateway.http.offload import offload
 from gateway.request.client_request import with_betas
 from gateway.request.parse import Incoming
+from gateway.request.prepared import Prepared
 from gateway.request.sessions import named_session
+from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from gateway.seams.edit_sent import ExchangeFacts
+from gateway.seams.edit_sent import ExchangeFacts, PlannedFacts
 from providers.apis import CODECS
+from providers.catalog.prompt_caching import CachingRow
+from providers.neutral.draft import Draft
+
+if TYPE_CHECKING:
+    from gateway.features.prompt_caches.conversations import Parent
+    from gateway.features.prompt_caches.requests import ReadPrompts
+    from gateway.features.prompt_caches.tracker import PromptTracker
 
 _TRANSLATION: Final = "translation"
 
@@ -30,7 +45,7 @@ def sent_request(target_request: TargetRequest, sent_at: float, *, is_diagnosed:
     if target.lane == "byte" and not outgoing.edits and original is None and not incoming.earlier:
         return sent, len(outgoing.body)
     own = incoming if original is None else original
-    changed = msgspec.structs.replace(
+    changed = structs.replace(
         sent,
         body=outgoing.body,
         client_members=partial(_with_earlier, own) if own.earlier else own.members,
@@ -109,3 +124,68 @@ def _move(context: ExchangeContext, target_request: TargetRequest) -> str:
     first = plan.first
     is_out = first is not target and TargetConditions(context, plan).outage(first, alone=False) is not None
     return "out" if is_out else ""
+
+
+# Before a request is sent
+
+
+MOST_TARGETS: Final = 16
+"""Targets whose caches are compared; each takes some microseconds."""
+
+
+async def find_readable(
+    tracker: "PromptTracker", context: ExchangeFacts, incoming: Incoming, plan: Plan
+) -> tuple[Readable, Sequence["ReadPrompts"]]:
+    """Return how many tokens of ``incoming`` the cache of each target of ``plan`` can serve, and its prompts.
+
+    This covers only targets with the client's API: the others' prompts are not translated yet. A large request is
+    read in a thread."""
+    now = time.monotonic()
+    prompts: dict[object, tuple[ReadPrompts, Parent | None] | None] = {}
+    found: dict[bytes, int] = {}
+    for target in [one for one in plan.targets if one.lane == "byte"][:MOST_TARGETS]:
+        sent = possible_request(context, incoming, target, now)
+        key = id(target.caching), target.betas  # all on which the reading of the prompt depends
+        if key not in prompts:
+            read = await tracker.reader.read_in_thread(tracker.reader.open(sent, incoming.size))
+            prompts[key] = None if read is None else (read, tracker.parents.find(sent, read))
+        if (prompt := prompts[key]) is not None and (tokens := tracker.readable_at(sent, *prompt)):
+            found[target.identity.place] = tokens
+    return found, [one[0] for one in prompts.values() if one is not None]
+
+
+async def request_diagnosis(
+    tracker: "PromptTracker", prepared: Prepared, target: Target, context: ExchangeFacts, request: PlannedFacts
+) -> Prepared:
+    """Return ``prepared`` with a request for a diagnosis, unchanged if the provider has none."""
+    if (row := target.caching) is None or row.diagnosis_member is None:
+        return prepared
+    found = await _find_response(tracker, target, context, request.original or request.incoming)
+    return await offload(prepared.size, with_diagnosis, prepared, target, row, found)
+
+
+async def _find_response(
+    tracker: "PromptTracker", target: Target, context: ExchangeFacts, incoming: Incoming
+) -> str | None:
+    """Return the id of the response that the request continues, ``None`` for a first turn or another target's."""
+    sent = structs.replace(possible_request(context, incoming, target, time.monotonic()), api=context.codec.api)
+    read = await tracker.reader.read_in_thread(tracker.reader.open(sent, incoming.size))
+    parent = None if read is None else tracker.parents.find(sent, read)
+    if parent is None or not parent.is_latest or parent.conversation.scope.target != sent.target:
+        return None
+    return parent.conversation.response_id or None
+
+
+def with_diagnosis(prepared: Prepared, target: Target, row: CachingRow, response_id: str | None) -> Prepared:
+    """Return ``prepared`` with a request for a diagnosis, which compares it with the response ``response_id``.
+
+    Some providers require such a request from the first turn on, which has no earlier response (``None``).
+    ``prepared`` stays unchanged if the client requests a diagnosis itself, or the provider offers or accepts none."""
+    if row.diagnosis_member is None or (response_id is None and not row.diagnoses_from_start):
+        return prepared
+    member, _, inner = row.diagnosis_member.partition(".")
+    draft = Draft.of(prepared.outgoing.body)
+    if draft.raw(member) is not None or prepared.refuses(target, member):
+        return prepared
+    draft.put(member, {inner: response_id})
+    return prepared.with_addition(member, body=draft.encode())

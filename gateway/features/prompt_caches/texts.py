@@ -58,6 +58,10 @@ class LatestTexts:
         self._share = most // 2
         self._texts: OwnedEntries[bytes, bytes, _SentText] = OwnedEntries(most, most_of_owner=self._share)
 
+    def of_exchange(self) -> "ExchangeTexts":
+        """Return the texts of a new exchange."""
+        return ExchangeTexts(self)
+
     def find(self, owner: bytes, conversation: bytes, sent: float) -> bytes | None:
         """Return the body of a client's conversation, ``None`` if it is not that of the request sent at ``sent``."""
         known = self._texts.get(owner, conversation)

@@ -3,7 +3,8 @@
 ``PromptReader.read`` works in any thread. Everything else belongs to the thread of the event loop."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -20,16 +21,14 @@ from gateway.features.prompt_caches.conversations import (
     Situation,
 )
 from gateway.features.prompt_caches.interface import CacheLoss, CacheVerdict
-from gateway.features.prompt_caches.loss import loss, write_premium
 from gateway.features.prompt_caches.memory import PromptMemory
 from gateway.features.prompt_caches.parents import ParentFinder, is_one_shot
 from gateway.features.prompt_caches.positions import first_anchor, last_anchor, lookup_positions, lookup_ranges
-from gateway.features.prompt_caches.rates import RecentRequests
 from gateway.features.prompt_caches.reading import HEADER
 from gateway.features.prompt_caches.requests import PromptReader, ReadPrompts, SentRequest, compared_response
 from gateway.features.prompt_caches.structures import MutableStructure
 from gateway.features.prompt_caches.tables.layouts import LAYOUTS
-from gateway.features.prompt_caches.verdicts import judge, predict
+from gateway.features.prompt_caches.verdicts import judge, loss, predict, write_premium
 from gateway.shared.memory import SharedMemory
 from providers.catalog.prices import Price
 from providers.catalog.prompt_caching import CachingRow
@@ -45,9 +44,32 @@ _FACT: Final = 8  # bytes of the digest of a fact that is compared with the one 
 _MOST_EDITS: Final = 4
 _ID_BYTES: Final = 12
 _MAX_ID: Final = 128
+_MINUTE: Final = 60.0
+_MOST_PREFIXES: Final = 10_000
 _BYTES_PER_TOKEN: Final = 4
 _SURE: Final = 0.95
 """The share of an estimated number of tokens from which on it counts as read."""
+
+
+class RecentRequests:
+    """Counts of requests by prefix in this process, in the current minute and the one before."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._counts: OrderedDict[bytes, tuple[int, int, int]] = OrderedDict()
+
+    def count(self, prefix: bytes) -> int:
+        """Count a request with ``prefix``, and return how many there were in the last minute, this one included.
+
+        Requests of the minute before count in proportion."""
+        minute, second = divmod(self._clock(), _MINUTE)
+        number, now, before = self._counts.pop(prefix, (int(minute), 0, 0))
+        if number != int(minute):
+            now, before = 0, now if number == int(minute) - 1 else 0
+        self._counts[prefix] = int(minute), now + 1, before
+        if len(self._counts) > _MOST_PREFIXES:
+            self._counts.popitem(last=False)
+        return now + 1 + int(before * (1 - second / _MINUTE))
 
 
 class FollowedExchange(MutableStructure, gc=True):

@@ -3,7 +3,7 @@
 import attrs
 
 from gateway.features.prompt_caches.interface import CacheVerdict, CauseShare
-from gateway.features.prompt_caches.loss import loss
+from gateway.features.prompt_caches.verdicts import loss
 from providers.catalog.prices import SUBSCRIPTION, read_price
 from streams.events import Usage
 from tests.support.each_row import each_row
