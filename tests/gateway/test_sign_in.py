@@ -269,7 +269,6 @@ CASES = {
 BURSTS = {"AWS, an instance": 12}
 
 
-@pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("name", CASES)
 def test_many_requests_make_one_fetch_and_what_was_revoked_is_renewed_once(name, clouds, monkeypatch, tmp_path, caplog):
     """A refused credential is one for all requests that held it (openclaw/openclaw#30030)."""

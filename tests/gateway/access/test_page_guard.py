@@ -100,7 +100,6 @@ def test_an_invalid_host_name_is_a_mistake(host):
 # Pages
 
 
-@pytest.mark.sample(8)
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 @pytest.mark.parametrize("ends", [HERE, AWAY], ids=["loopback", "elsewhere"])
 def test_without_keys_another_page_gets_nothing(method, path, ends):

@@ -61,7 +61,6 @@ async def ask(
     return answer
 
 
-@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", APIS)
 async def test_a_used_up_budget_stops_a_client_before_anything_is_sent(api, stream):

@@ -89,7 +89,6 @@ def test_an_answer_is_open_until_its_end():
 # Conversations
 
 
-@pytest.mark.sample(7, by="turns")
 @pytest.mark.parametrize("balance", ["least_busy", "weighted", "lowest_latency", "cheapest"])
 @pytest.mark.parametrize("source", ["session", "beginning"])
 def test_the_turns_of_a_conversation_land_on_one_member_under_mixed_load(balance: Balance, source: AffinitySource):

@@ -53,7 +53,6 @@ def turn(number: int, api: str) -> dict[str, Any]:
     return {"input" if api == "responses" else "messages": said}
 
 
-@pytest.mark.sample(7, by="turns")
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("named", NAMED)
 async def test_ten_turns_of_a_conversation_go_to_one_member_streamed_and_whole(named, api):
@@ -81,7 +80,6 @@ async def test_the_least_busy_member_gets_requests_while_answers_are_open(stream
         await eventually(lambda: not any(open_answers(running)))
 
 
-@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 @pytest.mark.parametrize("how", ["status", "cut", "client"])
 async def test_no_answer_stays_open_however_it_ends(how, stream):

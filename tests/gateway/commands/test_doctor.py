@@ -73,7 +73,6 @@ def states(found, number=0):
     return {name: outcome["state"] for name, outcome in found["models"][number]["outcomes"].items()}
 
 
-@pytest.mark.sample(8)
 @pytest.mark.parametrize("spoken", BODIES)
 @pytest.mark.parametrize("api", BODIES)
 def test_doctor_reports_ok_for_every_pair_of_apis(upstream, doctor, api, spoken):

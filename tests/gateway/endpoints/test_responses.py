@@ -49,7 +49,6 @@ def not_found(id: str) -> dict[str, Any]:
 # Once more
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("status", STATUSES)
 async def test_a_response_is_given_again_unchanged(store, status):
     was = await store_turn(store, [message("Hi")], ANSWER, status=status)
@@ -130,7 +129,6 @@ async def test_a_wrong_query_is_reported(store, path, param):
 # Streams
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("status", ENDED)
 async def test_a_stream_is_played_again_from_any_event(store, status):
     bare = await store_turn(store, [], ANSWER, status=status)

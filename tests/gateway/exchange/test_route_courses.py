@@ -59,7 +59,6 @@ async def served(**more: Any) -> AsyncIterator[tuple[PlayedProvider, Client]]:
             yield provider, Client(running, http)
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_request_without_fallback_is_sent_once(stream):
     async with served() as (provider, client):
@@ -96,7 +95,6 @@ async def test_a_request_that_no_provider_has_read_is_not_billed():
         assert "cost_grade" not in line
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_request_on_a_dead_connection_is_one_of_those_that_were_tried(stream):
     # envoyproxy/envoy#32580
@@ -138,7 +136,6 @@ async def test_an_empty_response_is_charged_what_its_provider_counted(route, str
         assert line["cost_usd"] == pytest.approx(2 * prompt + 17 * 15 / 1e6)
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_unsteady_targets_get_requests_if_all_are_unavailable(stream):
     circuit = {"failures": 3, "error_rate": "30%"}

@@ -172,7 +172,6 @@ def test_bodies_are_compared_by_their_ends_and_length():
 
 
 @needs_feature("realtime")
-@pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("status", [403, 404, 429, 500])
 @pytest.mark.parametrize("path", ["/v1/realtime?model=voice", "/v1/realtime?model=voice&intent=conversation"])
 async def test_a_client_s_realtime_sessions_take_no_target_from_another(path, status):

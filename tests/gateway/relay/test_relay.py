@@ -28,7 +28,6 @@ async def post(served: InProcess, **body: Any) -> httpx2.Response:
     return await served.post("/v1/completions", json={"model": "m-1", "prompt": "Hello", **body})
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("kind", ["audio/mpeg", "application/json"])
 async def test_a_body_that_breaks_off_does_not_look_whole(kind):
     big = (b"[" + b"1," * 2**19, b"1," * 2**19)
@@ -104,7 +103,6 @@ async def all_over(served: InProcess) -> None:
     await eventually(lambda: not served.service.ledger.open_records and not served.service.upstream.stats().active)
 
 
-@pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("kind", [None, *PIECES])
 @pytest.mark.parametrize(
     ("model", "requests"),

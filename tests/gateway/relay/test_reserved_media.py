@@ -79,7 +79,6 @@ def reserve(request) -> Iterator[str]:
 
 
 @needs_feature("other_endpoints")
-@pytest.mark.sample(13, by="turns")
 @pytest.mark.parametrize("name", MEDIA)
 async def test_media_billed_by_tokens_is_reserved_during_generation(name, reserve):
     media = MEDIA[name]

@@ -114,7 +114,6 @@ ADDRESSES = {
 }
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(("addresses", "room"), ADDRESSES.values(), ids=ADDRESSES)
 def test_connections_of_one_address_are_counted_together(addresses, room):
     found = ConnectionRegistry()
@@ -184,7 +183,6 @@ async def test_a_silent_connection_ends_before_an_idle_one():
         await idle.until(b"whole")
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize(
     ("begun", "before"),
     [(b"G", 0), (b"G", 1), (b"GET /whole HTTP/1.1\r\n", 1), (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0)],
@@ -244,7 +242,6 @@ def test_half_of_the_connections_may_come_from_one_address(limits, most):
     assert (lifecycle.max_connections, lifecycle.max_per_address) == most
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(("soft", "in_flight", "most"), [(4096, 1024, 2816), (1024, 1024, 512), (1024, 10, 758)])
 def test_the_default_leaves_descriptors_for_providers_and_files(descriptors_limit, soft, in_flight, most):
     descriptors_limit(soft)
@@ -260,7 +257,6 @@ def test_more_connections_than_there_are_descriptors_for_are_a_warning(descripto
     assert found is None or "need 2025 file descriptors, but only 2024 are" in found
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(("in_flight", "most"), [(10, 4096), (1024, 4096), (20_000, 80_000)])
 def test_the_default_is_bounded_where_descriptors_are_not(monkeypatch, in_flight, most):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))

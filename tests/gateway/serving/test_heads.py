@@ -70,7 +70,6 @@ def test_answers_without_a_body_have_none(status):
     assert not {b"content-length", b"transfer-encoding"} & set(dict(head.headers))
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("version", "connection", "closes"),
     [
@@ -89,7 +88,6 @@ def test_the_app_may_end_the_connection_once():
     assert [value for name, value in head.headers if name == b"connection"] == [b"close"]
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb", b"\r\n\r\nbody", b"a\r\n"])
 def test_a_header_cannot_break_out_of_its_line(value):
     with pytest.raises(ValueError, match="line break"):

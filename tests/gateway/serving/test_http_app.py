@@ -23,7 +23,6 @@ def how(request):
     return request.param
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("path", ["/hang", "/stream", "/flood"])
 @retried_when_late
 async def test_a_client_that_leaves_ends_every_task_of_its_request(path, how):
@@ -100,7 +99,6 @@ async def test_a_request_inherits_nothing_of_the_one_before_on_its_connection(is
             await client.until(b"nobody")
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     ("given", "expected"), [("my-id.1", "my-id.1"), ("a b", None), ("x" * 129, None), ("", None), ("\u00e9", None)]
 )
@@ -138,7 +136,6 @@ async def test_a_crash_before_the_answer_is_a_500_with_a_body(caplog):
         await eventually(lambda: "a task of the request failed" in caplog.text)
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("target", ["?x=1", "http://[", "http://x", "*", "//", "/%ff%00", "/\x7e\x7e?%zz"])
 async def test_an_odd_target_is_a_404_and_not_a_500(target):
     async with serving() as server:

@@ -117,7 +117,6 @@ async def test_a_client_that_takes_nothing_is_seen_to_leave(authority, pair):
         await eventually(lambda: not server.lifecycle.connections)
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"])
 async def test_a_handshake_that_stalls_is_cut(pair, sent, autojump_clock, caplog):
     caplog.set_level(logging.DEBUG, "trigate")
@@ -147,7 +146,6 @@ GARBAGE = [
 ]
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("sent", GARBAGE, ids=range(len(GARBAGE)))
 async def test_garbage_is_one_quiet_line(pair, sent, caplog):
     caplog.set_level(logging.DEBUG, "trigate")
@@ -170,7 +168,6 @@ async def test_plain_http_gets_advice_to_use_tls(pair):
     assert b"https://" in answer
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(
     ("offered", "agreed"), [(("h2", "http/1.1"), "h2"), (("http/1.1",), "http/1.1"), (("x",), None)]
 )
@@ -325,7 +322,6 @@ def test_certificate_and_key_may_be_in_one_file(tmp_path, pair):
     assert ListenerTls(TlsFiles(both)).context.minimum_version == ssl.TLSVersion.TLSv1_2
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(("days", "said"), [(90, None), (13, "expires on"), (-1, "is expired")])
 def test_the_end_of_a_certificate_is_remarked_on(authority, days, said):
     pair = authority.pair("localhost", *LOOPBACK, days=days)

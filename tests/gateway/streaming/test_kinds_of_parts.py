@@ -35,7 +35,6 @@ def answer_with(api: str, part: dict[str, Any]) -> bytes:
     return json.dumps({"output": {"message": message}, "stopReason": "end_turn", "usage": {}}).encode()
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize(("api", "client"), [(api, client) for api in PATHS for client in CODECS if client != api])
 def test_every_kind_of_part_leaves_the_rest_of_the_answer(api, client):
     for kind, part in kinds(api).items():

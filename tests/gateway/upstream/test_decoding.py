@@ -79,7 +79,6 @@ async def test_several_frames_of_zstd_are_one_body_and_half_a_frame_is_none():
         await taken_off(["zstd"], pack(BODY)[:-1])
 
 
-@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize(
     ("content", "repeated", "most"),

@@ -715,7 +715,6 @@ def test_the_first_credential_of_a_name_is_the_one_that_litellm_uses():
     assert convert_litellm({"model_list": [model], "credential_list": [first, first]}).losses == []
 
 
-@pytest.mark.sample(8)
 @pytest.mark.parametrize(
     ("model", "base", "listed"),
     [
@@ -808,7 +807,6 @@ def test_text_completions_are_models_for_completions():
 EMBEDDER = item("e", "openai/text-embedding-3-small")
 
 
-@pytest.mark.sample(8)
 @pytest.mark.parametrize(
     "settings", [{"default_fallbacks": ["m"]}, {"fallbacks": [{"*": ["m"]}]}, {"default_fallbacks": ["m", "e"]}]
 )

@@ -348,7 +348,6 @@ def test_without_stored_keys_the_clients_of_the_file_can_be_read(tmp_path):
 
 
 @needs_feature("request_members")
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize(
     "request_members",
     [{"drop": ["max_tokens", "store", "safety_identifier"]}, {"set": {"max_tokens": 9000, "store": True}},

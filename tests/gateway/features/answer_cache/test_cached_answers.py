@@ -299,7 +299,6 @@ async def test_a_turn_that_is_kept_here_is_answered_from_the_cache_too():
     assert again["output"][0]["content"] == first["output"][0]["content"]
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_turn_of_a_conversation_is_never_answered_from_the_cache(stream):
     """Also the first, before which there is nothing."""

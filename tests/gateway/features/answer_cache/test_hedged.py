@@ -18,7 +18,6 @@ def settings(entries: list[dict[str, Any]], hedge: dict[str, str]) -> dict[str, 
     return {"version": "v0.4.0", "model_providers": entries, "model_aliases": {"r": route}}
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_identical_requests_at_once_are_sent_once_on_a_hedged_route_too(stream):
     """ELares/IronTraffic#249. The cache stands around the walk, and a hedge is a part of that."""
@@ -45,7 +44,6 @@ async def test_identical_requests_at_once_are_sent_once_on_a_hedged_route_too(st
             assert provider.asked == {"first": 1}
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_client_does_not_get_a_hedges_answer_in_another_api(stream):
     """It waits for the answer of the first target, and would read the bytes of the other one as that."""

@@ -61,7 +61,6 @@ def members_repeated_in(answer: Any) -> list[dict[str, Any]]:
     return [{name: one[name] for name in EMPTY} for one in found]
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_hit_repeats_the_members_of_its_own_request(stream):
     async with providers(1) as (provider,):
@@ -87,7 +86,6 @@ async def test_the_other_form_of_a_cached_answer_repeats_them_too(stream):
             assert {one["metadata"]["ticket"] for one in members_repeated_in(answer)} == {"2"}
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_identical_requests_at_the_same_time_get_their_own_members(stream):
     async with providers(1) as (provider,):

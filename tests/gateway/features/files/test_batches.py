@@ -259,7 +259,6 @@ def result_line(model: str = "gpt-5") -> bytes:
     return json.dumps({"id": "q", "custom_id": "r0", "response": {"status_code": 200, "body": body}}).encode() + b"\n"
 
 
-@pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("reports_usage", [True, False])
 @pytest.mark.parametrize("steps", ["list, content", "content, batch", "batch, content", "content, content", "part"])
 async def test_results_with_the_providers_own_ids_are_billed_once_in_any_order(steps, reports_usage, caplog):

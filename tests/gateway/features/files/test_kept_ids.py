@@ -51,7 +51,6 @@ def streamed() -> bytes:
     )
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True])
 async def test_container_files_are_fetched_by_the_ids_in_the_answer(stream):
     async with serving("openai") as served:

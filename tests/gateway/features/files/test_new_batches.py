@@ -48,7 +48,6 @@ def native_id(served: Served, provider: str) -> str:
     return next(reversed(served.providers[provider].kept))
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_no_member_of_a_batch_names_another_model_than_was_allowed(provider):
     """The rows of MEMBERS make the cases, so that a new member is tried as well."""

@@ -331,7 +331,6 @@ async def test_a_clients_own_credential_is_billed_by_an_estimate():
         assert len(one.provider.asked) == 1
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("is_reloaded", [False, True])
 async def test_the_process_queries_in_the_background(monkeypatch, is_reloaded):
     """Also with the entries of a configuration that replaced another one."""

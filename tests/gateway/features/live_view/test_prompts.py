@@ -54,7 +54,6 @@ async def opened(running: InProcess, number: int, client: str = "ann") -> dict[s
     return found
 
 
-@pytest.mark.sample(9)
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("api", APIS)
 async def test_a_prompt_is_shown_where_the_operator_has_chosen_so(api, stream):

@@ -91,7 +91,6 @@ async def test_anthropic_clients_get_pages_on_request():
             assert (status, failed["error"]["type"]) == (400, "invalid_request_error"), query
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize(("path", "headers"), [("/v1beta/models", {}), ("/v1/models", {"x-goog-api-key": "k"})])
 async def test_gemini_clients_get_their_own_list_in_pages(path, headers):
     async with gateway(CONFIG) as running:

@@ -221,7 +221,6 @@ FAULTS = {
 }
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("path", [KEY_SET, CONFIGURATION])
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 async def test_the_last_keys_of_an_unavailable_issuer_stay_valid_for_a_day(

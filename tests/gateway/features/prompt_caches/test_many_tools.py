@@ -17,7 +17,6 @@ def prompt_of(*names: str) -> PromptDigest:
     return read("chat", body)
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("order", ["added", "removed"])
 def test_the_names_of_tools_are_compared_in_linear_time(order):
     def compare(n: int) -> Any:

@@ -66,7 +66,6 @@ async def silent(peer: Peer) -> None:
     await peer.rest()
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("how", ["fin", "rst"])
 async def test_a_client_that_leaves_while_the_provider_does_not_read_ends_the_session(how):
     talk = Unread()

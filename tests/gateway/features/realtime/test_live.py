@@ -96,7 +96,6 @@ async def test_the_provider_gets_its_own_name_of_the_model():
         assert received == [{**START, "session": {**START["session"], "model": "gpt-live-1"}}]
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("action", ["fork", "attach"])
 async def test_another_connection_needs_the_key_that_made_the_session(action, caplog):
     caplog.set_level(logging.INFO, "trigate")

@@ -167,7 +167,6 @@ async def write(peer: Peer) -> None:
     await peer.rest()
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("is_closed", [True, False])
 async def test_a_translation_of_small_pieces_is_charged_whole(is_closed, caplog):
     """The provider reports no usage of it, so the gateway counts the audio of both sides."""

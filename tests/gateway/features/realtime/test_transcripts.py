@@ -43,7 +43,6 @@ async def until_end(caller: Caller) -> list[str]:
     return [json.loads(message)["type"] for message in await caller.rest()]
 
 
-@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("is_announced", [True, False])
 async def test_transcripts_end_the_session_when_the_budget_is_exhausted(path, is_announced, caplog):

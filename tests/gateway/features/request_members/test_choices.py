@@ -54,7 +54,6 @@ def gateway(upstream, request):
         yield running
 
 
-@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("api", ["chat", "gemini"])
 @pytest.mark.parametrize("to", ["chat", "gemini"])
 def test_a_complete_response_has_all_choices(gateway, upstream, api, to):
@@ -71,7 +70,6 @@ def test_a_stream_of_the_clients_api_has_all_choices(gateway, upstream):
     assert all(text in reply.body.decode() for text in TEXTS)
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize(("api", "to"), [("chat", "gemini"), ("gemini", "chat")])
 def test_a_translated_stream_is_refused_before_the_provider_is_paid(gateway, upstream, api, to):
     upstream.script()

@@ -47,7 +47,6 @@ def gateway(upstream, tmp_path_factory) -> Iterator[Gateway]:
 
 
 @needs_feature("steps")
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("api", ALL)
 def test_steps_see_no_text_of_the_operator_and_members_survive_a_mask(gateway, upstream, api):
     upstream.script(Script("ok"))

@@ -230,7 +230,6 @@ def test_text_is_a_document_only_if_it_is_json() -> None:
 LARGE = 16 * 2**20
 
 
-@pytest.mark.sample(4)
 @pytest.mark.parametrize(
     "body",
     [

@@ -107,7 +107,6 @@ def test_a_text_that_a_step_could_not_check_is_left_out(gateway, upstream, folde
     assert all(texts) if client == "broken-pass" else texts == [None, None]
 
 
-@pytest.mark.sample(5)
 @apis
 @pytest.mark.parametrize("client", ["mask", "restore"])
 @each_cell

@@ -109,7 +109,6 @@ async def test_a_recording_is_closed_to_steps_for_requests(path):
 
 
 @needs_feature("other_endpoints")
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("path", TRANSCRIPTS)
 async def test_a_transcript_is_masked_in_every_form(path):
     text = ScriptedAnswer((ANSWER.encode(),), headers=(("content-type", "text/plain"),), length=True)

@@ -126,7 +126,6 @@ def split(text: str, seed: int) -> list[str]:
 
 
 @needs_feature("other_endpoints")
-@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("hold", HOLDS)
 async def test_every_split_of_a_stream_gives_the_same_masked_text(endpoint, hold):
@@ -193,7 +192,6 @@ async def test_a_body_beyond_the_limit_waits_for_the_steps_that_run_during_the_w
 
 
 @needs_feature("other_endpoints")
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
 async def test_a_step_that_reports_holds_no_more_of_a_stream_than_an_answer_may_have(path):
     write = completion if path == "/v1/completions" else fill_delta

@@ -599,7 +599,6 @@ def test_data_that_is_no_base64_is_text_whatever_parts_are_wanted() -> None:
     ]
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize(("api", "body", "expected"), CASES.values(), ids=CASES)
 @given(data=st.data())
 def test_any_edits_give_the_edited_texts(api: str, body: Any, expected: Any, data: st.DataObject) -> None:

@@ -122,7 +122,6 @@ LONG = "a word and another, " * 50_000
 SEARCHES = ("{use: secrets", "{use: pii", "{use: regex, with: {patterns: {code: '[A-Z]{3}-[0-9]{9}'}}")
 
 
-@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("end", ["", " ABC-123456789 ada@example.com"])
 @pytest.mark.parametrize("use", SEARCHES)
 def test_the_deadline_binds_a_search_in_a_thread(tmp_path, use, end):

@@ -82,7 +82,6 @@ def dollars(rows: list[tuple[str, ...]]) -> list[Decimal]:
     return [Decimal(row[-2]) for row in rows]
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("by", ["day", "group,key"])
 def test_the_page_has_the_sums_of_the_api(accounts: Accounts, by: str):
     """``test_admin_usage.py`` of the ledger compares these with the sums of ``trigate costs``."""

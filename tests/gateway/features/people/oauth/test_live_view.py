@@ -265,7 +265,6 @@ def admin_call(gateway, method, path, body=None):
     return gateway.gateway.request(method, path, body, bearer(ADMIN)).status
 
 
-@pytest.mark.sample(8)
 @pytest.mark.parametrize("credential", ["cookie", "token"])
 @pytest.mark.parametrize(("user", "path"), [("root", "/ui/events"), ("root", "/ui/streams/1"), ("aud", "/ui/events")])
 def test_the_streams_of_a_blocked_person_end(live_gateway, credential, user, path):
