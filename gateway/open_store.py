@@ -27,6 +27,12 @@ WORKERS_FILE: Final = "TRIGATE_WORKERS_FILE"
 """The environment variable with the path of the file that a supervisor's workers share."""
 
 
+_NO_FILE: Final = "give a file in a writable directory"
+_OTHER_FILE: Final = (
+    "give a database that it can write; if this one is damaged, restore a backup, or move it away to start empty"
+)
+
+
 async def open_store(config: Config) -> Store | None:
     """Return the open store of conversations, or ``None`` if state is disabled.
 
@@ -48,14 +54,15 @@ def _open_memory_store(kept: StateStorage) -> Store:
 async def _open_database_store(config: Config, kept: StateStorage) -> Store:
     database = open_database(config, kept)
     store: SqlStore = import_named("gateway.stores.sql:SqlStore")(database, kept.ttl, kept.max_bytes)
+    is_there = kept.path is not None and kept.path.is_file()
     try:
         await store.open()
     except Unavailable as error:
         if kept.type == "postgres":
-            log.warning("%s: %s", error, _cause(error))
+            log.warning("%s: %s", error, error.cause() or "the gateway will try again")
         else:
             await store.aclose()
-            found, advice = f"cannot use {kept.path}: {error}", "give a file in a writable directory"
+            found, advice = f"cannot use {kept.path}: {error}", _OTHER_FILE if is_there else _NO_FILE
             raise ConfigError((Mistake(str(config.path or ""), "state_storage.path", found, advice),)) from None
     return store
 
@@ -66,11 +73,6 @@ def _with_shared_file(storage: StateStorage, env: Mapping[str, str]) -> StateSto
     if file is None or storage.type != "memory":
         return storage
     return attrs.evolve(storage, type="sqlite", path=Path(file))
-
-
-def _cause(error: Unavailable) -> str:
-    """Return the driver's message for the log. It may name the server, but contains no password."""
-    return " ".join(str(error.__cause__ or "the gateway will try again").split())
 
 
 def open_database(config: Config, kept: StateStorage, limit: float | None = None) -> "Database":

@@ -49,4 +49,4 @@ def read_storage(config: Config, read: Callable[["Database"], Awaitable[T]], unk
     try:
         return trio.run(read_part)
     except Unavailable as error:
-        raise click.UsageError(f"--key: {unknown}: {sentence(str(error))}") from None
+        raise click.UsageError(f"--key: {unknown}: {sentence(error.with_cause())}") from None

@@ -51,7 +51,9 @@ def on_storage(
                 trio.run(run)
             except ConfigError as error:
                 say(error.list_mistakes("mistakes"))
-            except (CommandFailed, ChangeRejected, StoreFull, Unavailable) as error:
+            except Unavailable as error:
+                say(sentence(f"{loaded.path}: state_storage: {error.with_cause()}"))
+            except (CommandFailed, ChangeRejected, StoreFull) as error:
                 say(sentence(str(error)))
             else:
                 return 0

@@ -96,14 +96,20 @@ async def test_state_in_a_file_outlives_the_process(tmp_path):
     await second.aclose()
 
 
-@pytest.mark.parametrize("name", ["none/state.sqlite", ".", "text"])
-async def test_a_file_that_cannot_be_used_is_a_mistake_that_names_it(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("none/state.sqlite", "give a file in a writable directory."), (".", "give a file in a writable directory."),
+        ("text", "if this one is damaged, restore a backup, or move it away to start empty."),
+    ],
+)  # fmt: skip
+async def test_a_file_that_cannot_be_used_is_a_mistake_that_names_it(tmp_path, name, advice):
     (tmp_path / "text").write_text("no database " * 1000)
     path = tmp_path / name
     with pytest.raises(ConfigError) as caught:
         await open_store(config(type="sqlite", path=str(path)))
     assert str(caught.value).startswith(f"state_storage.path: cannot use {path}: ")
-    assert str(caught.value).endswith("give a file in a writable directory.")
+    assert str(caught.value).endswith(advice)
 
 
 async def test_a_server_that_is_down_at_the_start_is_a_warning(caplog, tmp_path):

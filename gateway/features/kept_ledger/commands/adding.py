@@ -51,7 +51,7 @@ def run(logs: Sequence[Path], path: Path | None) -> int:
     try:
         return trio.run(_add, config, logs)
     except Unavailable as error:
-        say(f"{config.path}: state_storage: {error}")
+        say(f"{config.path}: state_storage: {error.with_cause()}")
         return UNREADABLE
     except OSError as error:
         say(f"{error.filename}: {error.strerror}")

@@ -58,7 +58,7 @@ def run(path: Path | None, **given: Any) -> int:
     try:
         found, advice = trio.run(_read, config, query, tuple(dict.fromkeys(options.by)) or query.by)
     except Unavailable as error:
-        say(f"{config.path}: state_storage: {error}")
+        say(f"{config.path}: state_storage: {error.with_cause()}")
         return UNREADABLE
     if options.form == "json":
         click.echo(as_json(found, advice), nl=False)

@@ -76,7 +76,7 @@ def run(path: Path | None, **given: Any) -> int:
     try:
         found = trio.run(_read, config, query, options.at_list_price)
     except Unavailable as error:
-        say(f"{config.path}: state_storage: {error}")
+        say(f"{config.path}: state_storage: {error.with_cause()}")
         return UNREADABLE
     echo_styled(FORMATS[options.form](found), nl=False)
     if options.only and not found.rows:
@@ -92,7 +92,7 @@ def spending_today(config: Config) -> tuple[str, str]:
     try:
         total = trio.run(_read, config, query_of(CostOptions(since="today", by=("day",)), config)).total
     except Unavailable as error:
-        return "spent", f"unknown: {error}"
+        return "spent", f"unknown: {error.with_cause()}"
     if total.grade == "subscription":
         return "spent", "nothing today besides a subscription"
     amount = dollars(total.sum.nanos)

@@ -58,7 +58,7 @@ def run(
         say(str(error))
         return UNREADABLE
     except Unavailable as error:
-        say(f"{config.path}: state_storage: {error}")
+        say(f"{config.path}: state_storage: {error.with_cause()}")
         return UNREADABLE
     if form == "csv":
         for note in found.notes:
