@@ -25,6 +25,7 @@ _MERGE = "tag:yaml.org,2002:merge"
 _TEXT = "tag:yaml.org,2002:str"
 _PLAIN = (None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 _QUOTED = re.compile(r"'(?!<)[^']{4,}'")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 MAX_BYTES = 2**24  # reading this takes up to a minute
 MAX_NODES = 100_000  # anchors expanded: far above any real file, far below a "billion laughs"
 
@@ -94,8 +95,8 @@ def _describe_parent(path: str) -> str:
 class Document:
     """A file's content, with the place of every key and element.
 
-    ``mistakes`` are those of YAML: keys that appear twice, and values that are ``None`` because of a tag or an
-    anchor."""
+    ``mistakes`` are those of YAML: keys that appear twice, and values that are ``None`` because of a tag, an anchor or
+    half a character."""
 
     file: str
     content: Any
@@ -372,7 +373,7 @@ class _Conversion:
 
     def _convert_scalar(self, event: yaml.ScalarEvent, path: Path) -> Any:
         if (tag := self._tag_of(event)) == _TEXT:
-            return event.value
+            return self._whole_text(event, path)
         if tag != self._plain_tag(event.value):  # PyYAML's constructors raise whatever they like for !!bool x
             self._add_mistake(event, path, "a tag changes the type of this value", "remove the tag")
             return None
@@ -381,6 +382,19 @@ class _Conversion:
         except ValueError:  # a date such as 2026-99-99, a number with thousands of digits
             what = "a date" if tag.endswith(":timestamp") else "a number"
             self._add_mistake(event, path, f"this looks like {what}, but is not valid", "put it in quotes")
+            return None
+
+    def _whole_text(self, event: yaml.ScalarEvent, path: Path) -> str | None:
+        """Return the text of ``event``, with each pair of ``\\u`` escapes as its one character, as JSON means it.
+
+        Half a pair is a mistake: it has no UTF-8, so no terminal, log or provider could get it."""
+        text: str = event.value
+        if text.isascii() or not _SURROGATE.search(text):
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            self._add_mistake(event, path, "half of a surrogate pair is no character", "write the whole character")
             return None
 
     def _convert_mapping(self, events: Iterator[yaml.Event], path: Path) -> dict[str, Any]:
@@ -396,7 +410,10 @@ class _Conversion:
                 self._skip(key, others)
                 self._skip(next(events), events)
                 continue
-            if (name := key.value) not in keys:
+            if (name := self._whole_text(key, path)) is None:
+                self._skip(next(events), events)
+                continue
+            if name not in keys:
                 keys[name] = key
             elif not is_alias:
                 self._report_duplicate(key, keys[name], (*path, name))

@@ -130,9 +130,13 @@ class Variables:
             return None
         if name not in self._env and self._files is not None and (file := self._env.get(f"{name}_FILE")):
             return self._read_secret_file(file, name, path, self._files)
-        if name not in self._env:
+        value = self._env.get(name)
+        if value is None:
             self._missing.setdefault(name, path)
-        return self._env.get(name)
+        elif not value.isascii() and not _is_text(value):
+            self._faults.append((path, (f"the environment variable {name} is not UTF-8 text", f"set {name} as UTF-8")))
+            return None
+        return value
 
     def _read_secret_file(self, file: str, name: str, path: Path, files: SecretFiles) -> str | None:
         try:
@@ -140,3 +144,12 @@ class Variables:
         except Wrong as wrong:
             self._faults.append((path, (wrong.found, wrong.expected)))
             return None
+
+
+def _is_text(value: str) -> bool:
+    """Return whether UTF-8 can encode ``value``; Python reads other bytes of the environment as lone surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -2,8 +2,10 @@
 
 It also has the options of several commands."""
 
+import errno
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -91,7 +93,9 @@ class Command(click.Command):
         first = args[0] if args else "-"
         _check_removed(ctx, f"{ctx.info_name} {first}")
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
+            self._check_texts(ctx)
+            return rest
         except click.NoSuchOption as error:
             _check_removed(ctx, f"{ctx.info_name} {error.option_name}")
             raise
@@ -99,6 +103,18 @@ class Command(click.Command):
             if not first.startswith("-"):
                 _check_removed(ctx, f"{ctx.info_name} FILE")
             raise
+
+    def _check_texts(self, ctx: click.Context) -> None:
+        """Refuse values in other encodings, which no URL, JSON or UTF-8 file can contain. Paths may have any bytes."""
+        for parameter in self.params:
+            if isinstance(parameter.type, click.Path):
+                continue
+            value = ctx.params.get(parameter.name or "")
+            try:
+                for text in value if isinstance(value, tuple) else (value,):
+                    str(text).encode()
+            except UnicodeEncodeError:
+                raise click.BadParameter("the value is not UTF-8 text.", ctx, parameter) from None
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write(formatter, self._paragraphs()[0])
@@ -124,10 +140,25 @@ def _write(formatter: click.HelpFormatter, text: str) -> None:
             formatter.write_text(text)
 
 
+_UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""The errors of a full or broken disk, which any command can meet."""
+
+
 class Commands(click.Group):
     """A group whose help lists its commands before its options, by ``GROUPS`` or in the order of their definition."""
 
     command_class = Command
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        try:
+            return super().main(*args, **more)
+        except OSError as error:
+            if error.errno not in _UNWRITABLE:
+                raise
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python writes the rest of its buffer at the end
+            where = error.filename or "the output"
+            click.echo(f"trigate: {where} cannot be written: {os.strerror(error.errno).lower()}", err=True)
+            sys.exit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)

@@ -130,7 +130,7 @@ def story_of(request_id: str, url: str | None, reasons: list[str], *, with_reque
         roots = [root_url(url)] if url is not None else _own_roots()
     except ConnectFailed as error:
         raise click.UsageError(str(error).replace("--url", "--to")) from None
-    query = urlencode({"id": request_id, **({"request": 1} if with_request else {})})
+    query = urlencode({"id": request_id, **({"request": 1} if with_request else {})}, errors="replace")
     for root in roots:
         key = _key_for(root)
         try:

@@ -24,7 +24,7 @@ def say(text: str, **style: Any) -> None:
 
     Names in ``text`` may come from anywhere, so no character of them controls the terminal."""
     if not all(line.isascii() and line.isprintable() for line in text.splitlines()):
-        text = escape_lines(text)
+        text = escape_lines(text).encode(errors="backslashreplace").decode()  # paths may have any bytes
     width = columns(sys.stderr)
     shown = text if width is None else "\n".join(fold(line, width) for line in text.splitlines())
     echo_styled(click.style(shown, **style) if style else shown, err=True)

@@ -367,6 +367,16 @@ def test_serve_continues_if_its_output_is_closed(redirection):
     assert "Traceback" not in complaints
 
 
+@pytest.mark.process
+@pytest.mark.parametrize("line", ["--version", pytest.param("mock --faults", marks=pytest.mark.soak)])
+def test_an_output_that_is_full_is_reported_in_one_line(line):
+    with open("/dev/full", "w") as full:
+        found = subprocess.run([*COMMAND, *line.split()], env=environment(), stdout=full, stderr=subprocess.PIPE,
+                               text=True, timeout=START_SECONDS, check=False)  # fmt: skip
+    expected = "trigate: the output cannot be written: no space left on device\n"
+    assert (found.returncode, found.stderr) == (1, expected)
+
+
 def answers(port: int) -> bool:
     try:
         return request(f"http://127.0.0.1:{port}", "GET", "/healthz", timeout=5).status == 200

@@ -1,6 +1,7 @@
 """``--config FILE``: every command that reads a configuration takes it, some also as ``FILE`` alone."""
 
 import inspect
+import os
 
 import click
 import pytest
@@ -93,3 +94,20 @@ def test_two_files_are_a_wrong_command_line(command):
     found = invoke(command, "a.yaml", "--config", "b.yaml")
     assert found.returncode == 2
     assert "two configurations, a.yaml and b.yaml: give only one" in found.stderr
+
+
+@each_row("line", [["log"], ["replay"], ["explain"], ["connect"], ["login"], ["doctor", "--api"]], ids=" ".join)
+def test_a_value_that_is_not_utf_8_is_a_mistake(line, tmp_path):
+    """Shells pass the bytes of any encoding, which no URL, JSON or table of the gateway can contain."""
+    (tmp_path / "trigate.yaml").write_text(CONFIG)
+    found = invoke(*line, os.fsdecode(b"caf\xe9"), cwd=tmp_path)
+    assert found.returncode != 0
+    assert "the value is not UTF-8 text" in found.stderr or "Found no request caf" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_a_path_may_have_any_bytes(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.yaml")
+    path.write_text(CONFIG)
+    found = invoke("check", path.name, cwd=tmp_path)
+    assert (found.returncode, found.stderr) == (0, "")

@@ -1,6 +1,8 @@
 """Configuration files: what loads, what is refused and in which words."""
 
 import base64
+import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -619,6 +621,14 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         (HEAD + ONE + "? [a]\n: b\n", ["4:3: a list or mapping cannot be a key; use text as the key, and put"]),
         (HEAD + ONE + "hosts: &x [*x]\n", ["the anchor contains itself"]),
         ("a: \x01\n", ["1: the file has a control character"]),
+        (
+            HEAD + ONE + 'hosts: ["\\ud83d"]\n',
+            ["4:9: hosts[0]: half of a surrogate pair is no character; write the whole character"],
+        ),
+        (
+            HEAD + ONE + 'model_aliases: {"\\udc00\\ud83d": {target: gpt-4o}}\n',
+            ["4:17: model_aliases: half of a surrogate pair is no character"],
+        ),
         (HEAD + ONE + "cors: 2026-99-99\n", ["4:7: cors: this looks like a date, but is not valid; put it in quotes"]),
         ("a: " + "[" * 5000, ["the nesting is too deep"]),
         (b"a: b\nc: \xff\n", ["2: the file is not UTF-8 text"]),
@@ -1156,6 +1166,25 @@ def test_a_name_has_no_line_break_and_no_control_character(more, place):
         place, "a name cannot contain line breaks and control characters: remove them",
     )  # fmt: skip
     assert not VALIDATOR.is_valid(minimal(**more))
+
+
+def test_a_pair_of_json_escapes_is_one_character(tmp_path):
+    """``json.dumps`` writes characters beyond U+FFFF so; for YAML each half is a character."""
+    content = minimal(model_aliases={"\U0001f680": {"target": "openai/gpt-4o"}})
+    path = tmp_path / "trigate.json"
+    path.write_text(json.dumps(content, ensure_ascii=True))
+    assert "\\ud83d\\ude80" in path.read_text()
+    assert set(load(path, {}).aliases) == {"\U0001f680"}
+
+
+def test_a_variable_that_is_not_utf_8_is_a_mistake(tmp_path):
+    """Python reads its bytes as halves of surrogate pairs, which no log and no table can print."""
+    path = tmp_path / "trigate.yaml"
+    path.write_text(HEAD + "model_providers: [{model: openai/gpt-4o, name: $NAME, access_key: k}]\n")
+    (mistake,) = mistakes_of(load, path, {"NAME": os.fsdecode(b"caf\xe9")})
+    assert (mistake.path, mistake.found, mistake.expected) == (
+        "model_providers[0].name", "the environment variable NAME is not UTF-8 text", "set NAME as UTF-8",
+    )  # fmt: skip
 
 
 @each_row("name", ["a b", "Zoë’s 👩‍💻", "a\u00a0b", "日本"])
