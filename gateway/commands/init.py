@@ -14,6 +14,7 @@ import attrs
 import click
 import msgspec
 
+from gateway.commands.dotenv import advise_loading, names_in_dotenv
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.plans import PersonalPlan, plans_here
 from gateway.commands.terminal import count_text, wrap_sentences
@@ -217,7 +218,11 @@ def _print_summary(
             "an example: there is no key of a provider in the environment, and no Ollama with a model on this machine. "
             "Edit model_providers; or set a key, such as OPENAI_API_KEY, and run trigate init --force"
         )
-    for line in wrap_sentences([f"wrote {path} with {says}"]):
+    sentences = [f"wrote {path} with {says}"]
+    in_file = dict.fromkeys(names_in_dotenv().difference(os.environ), "any")
+    if unset := [str(row.key_env) for row in providers_with_keys(in_file)]:
+        sentences.append(advise_loading(unset, ", then trigate init --force"))
+    for line in wrap_sentences(sentences):
         click.echo(line)
     if keyed and not os.environ.get("TRIGATE_API_KEY"):
         click.echo('then: export TRIGATE_API_KEY="$(openssl rand -hex 32)"')

@@ -1,4 +1,5 @@
-"""Warnings about weak secrets: short ones, those sent unencrypted, and those in files that everyone can read."""
+"""Warnings about secrets: short ones, those sent unencrypted, those in files that everyone can read, and keys of
+providers in a form that no provider accepts."""
 
 import ipaddress
 import re
@@ -15,6 +16,7 @@ from gateway.config.credentials import secrets_in
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import ENOUGH, Config, KeyDigest
 from gateway.http.redaction import SHORTEST
+from providers.catalog.providers import CATALOG
 
 _AT_HOME: Final = (".localhost", ".internal", ".local", ".svc")
 
@@ -28,6 +30,7 @@ def weak(config: Config) -> Iterator[str]:
         for key in client.keys:
             yield from _short(f"client_keys: the key of {client.name}", key.key)
     for entry in config.all_entries:
+        yield from _wrong_form(entry)
         if (host := _plain_http_host(entry)) is not None:
             yield (
                 f"{entry.name}: its key goes to {host} unencrypted, so others on the network can read it: use "
@@ -35,6 +38,23 @@ def weak(config: Config) -> Iterator[str]:
             )
     yield from _exposed_metrics(config)
     yield from _readable_file(config)
+
+
+# The first is common in files for `docker run --env-file`, which keeps quotation marks
+_WRONG_FORMS: Final = (
+    (re.compile(r"""(["']).*\1"""), "is in quotation marks", "remove them from its value"),
+    (re.compile(r"(?i)(?:bearer|basic)\s.*"), "begins with the scheme of a header", "remove the first word"),
+    (re.compile(r"[A-Z][A-Z0-9_]*(?:KEY|TOKEN)=.+"), "begins with a variable's name", "keep only the text after `=`"),
+)
+"""Forms that no provider's key has, each with the fault and its correction."""
+
+
+def _wrong_form(entry: ModelEntry) -> Iterator[str]:
+    """Yield a warning if a part of the key of ``entry`` is none. A provider of the file may need a whole header."""
+    if entry.key and entry.provider.id in CATALOG:
+        for form, what, advice in _WRONG_FORMS:
+            if form.fullmatch(entry.key):
+                yield f"{entry.name}: access_key {what}, which the provider would receive, too: {advice}"
 
 
 def _exposed_metrics(config: Config) -> Iterator[str]:

@@ -25,6 +25,29 @@ def test_a_short_key_is_reported_and_not_shown():
 
 
 @each_row(
+    ("key", "advice"),
+    [
+        ('"sk-proj-0123456789"', "remove them from its value"),
+        ("'sk-proj-0123456789'", "remove them from its value"),
+        ("Bearer sk-proj-0123456789", "remove the first word"),
+        ("basic dXNlcjpw", "remove the first word"),
+        ("OPENAI_API_KEY=sk-proj-0123456789", "keep only the text after `=`"),
+    ],
+)
+def test_a_key_with_more_than_the_key_is_reported_and_not_shown(key, advice):
+    (said,) = warnings({"access_key": key})
+    assert said.endswith(f"which the provider would receive, too: {advice}")
+    assert "sk-" not in said
+
+
+@each_row("auth", ["authorization", {"chat": "authorization"}])
+def test_a_key_that_is_a_whole_header_may_begin_with_a_scheme(auth):
+    own = {"base_url": "https://llm.example", "speaks": {"chat": "chat"}, "auth": auth}
+    entry = {"model": "own/m", "access_key": "Bearer 0123456789abcdef", "price": "free"}
+    assert not warnings(entry, version="v0.4.0", providers={"own": own})
+
+
+@each_row(
     ("url", "said"),
     [
         ("http://provider.example/v1", True),
