@@ -140,6 +140,14 @@ def _write(formatter: click.HelpFormatter, text: str) -> None:
             formatter.write_text(text)
 
 
+def _folder_exists() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 _UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 """The errors of a full or broken disk, which any command can meet."""
 
@@ -152,6 +160,11 @@ class Commands(click.Group):
     def main(self, *args: Any, **more: Any) -> Any:
         try:
             return super().main(*args, **more)
+        except FileNotFoundError:
+            if _folder_exists():
+                raise
+            click.echo("trigate: the current folder does not exist any more: change to another one", err=True)
+            sys.exit(1)
         except OSError as error:
             if error.errno not in _UNWRITABLE:
                 raise

@@ -368,6 +368,16 @@ def test_serve_continues_if_its_output_is_closed(redirection):
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("command", ["check", pytest.param("serve", marks=pytest.mark.soak)])
+def test_a_current_folder_that_was_removed_is_reported_in_one_line(tmp_path, command):
+    words = f"mkdir gone && cd gone && rmdir ../gone && exec {' '.join(COMMAND)} {command}"
+    found = subprocess.run(["sh", "-c", words], cwd=tmp_path, env=environment(), capture_output=True, text=True,
+                           timeout=START_SECONDS, check=False)  # fmt: skip
+    expected = "trigate: the current folder does not exist any more: change to another one\n"
+    assert (found.returncode, found.stderr) == (1, expected)
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("line", ["--version", pytest.param("mock --faults", marks=pytest.mark.soak)])
 def test_an_output_that_is_full_is_reported_in_one_line(line):
     with open("/dev/full", "w") as full:
