@@ -21,7 +21,7 @@ _WAIT: Final = (("retry-after", "1"),)
 
 @attrs.frozen(eq=False, repr=False)
 class Share:
-    """A kind of thing of which each client may use a share. A feature declares those that only it has.
+    """A kind of thing that clients share. A feature declares the kinds that only it has.
 
     ``name`` is the key in ``limits.per_client``, and ``own`` returns its value. ``things`` is the name in errors,
     ``full`` the error if none is free."""
@@ -78,8 +78,8 @@ class Shares:
 class ShareLimit:
     """The limit of one configuration on a ``share``.
 
-    ``default`` is the share of a client, 0 for no limit. ``total`` is the limit for all together, of which ``reserved``
-    are for ``NOBODY``."""
+    ``default`` is the share of a client, 0 for no limit. ``total`` is the limit for all together, and includes
+    the ``reserved`` ones for ``NOBODY``."""
 
     def __init__(
         self,

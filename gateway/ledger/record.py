@@ -92,7 +92,9 @@ class Note:
     """Names of the changes of the request."""
 
     def is_refusal(self, error: ErrorInfo | None) -> bool:
-        """Return whether the feature refused the request or its response, or could not judge it, as ``error`` says."""
+        """Return whether the feature refused the request or its response.
+
+        It also counts if it could not judge them, and ``error`` is its own."""
         return False
 
     def headers(self) -> Mapping[str, str | None]:

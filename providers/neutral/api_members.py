@@ -1,7 +1,7 @@
-"""The members of each API's requests: the one place that says which API has a member.
+"""The members of each API's requests, in the only table that has them.
 
-Settings that several APIs have are rows of ``parameters``; all others are declared here. Whatever else a module needs
-to know about a member follows from these two. Sources: the parameter types of the official SDKs."""
+Settings that several APIs have are rows of ``parameters``; all others are declared here. Other lists of an API's
+members follow from these two. Sources: the parameter types of the official SDKs."""
 
 import re
 from collections.abc import Mapping

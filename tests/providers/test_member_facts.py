@@ -1,4 +1,4 @@
-"""One place says which API has which member of a request: no other table may say it again."""
+"""One table has the members of each API's requests, and no other table repeats it."""
 
 import ast
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ OTHER_FACTS: Final = {
     "gateway/features/tracing/spans.py": "names of a span's attributes",
     **{f"gateway/features/steps/tables/{api}.py": "which members have texts" for api in APIS},
 }
-"""The modules with lists of members that say something else about them."""
+"""The modules with lists of members for another reason."""
 
 LISTED: Final = 8
 """As many members of one API are a list of its members."""
@@ -74,7 +74,7 @@ def lists_in(path: Path) -> Iterator[set[str]]:
 
 
 def test_no_other_table_lists_the_members_of_an_api():
-    """A table with a fact of its own is named with it, and leaves out what it does not concern."""
+    """Add a table with another fact to ``OTHER_FACTS``. Derive all others from ``api_members``."""
     members = {api: {*other_members(api), *conversation_members(api)} for api in APIS}
     paths = [path for package in ("providers", "gateway") for path in (ROOT / package).rglob("*.py")]
     names = {path: path.relative_to(ROOT).as_posix() for path in paths}

@@ -37,7 +37,7 @@ VIEWERS: Final = Share(
 
 
 def limit_viewers(config: Config, shares: Shares) -> ShareLimit:
-    """Return the limit on viewers, of which the operator is ``NOBODY``."""
+    """Return the limit on viewers. The operator counts as ``NOBODY``."""
     reserved = 0 if config.ui_key is None else KEPT_FOR_OPERATOR
     return ShareLimit(VIEWERS, config, shares, half_for_each(config, MOST_VIEWERS), MOST_VIEWERS, reserved)
 
