@@ -41,8 +41,10 @@ def make_response(
     """Return the response to the request of ``record``, with the headers of every response. ``is_answer``: it is what
     the model or another endpoint has responded."""
     record.mark_answered(status)
-    if record.notes and any(note.forbids_storing for note in record.notes.values()):
-        headers = (*(pair for pair in headers if pair[0] != "cache-control"), ("cache-control", "no-store"))
+    if record.notes:
+        for note in record.notes.values():
+            if note.forbids_storing:
+                headers = (*(pair for pair in headers if pair[0] != "cache-control"), ("cache-control", "no-store"))
     observers, is_whole = observers_of(record), isinstance(body, bytes)
     observers.note_response(status, headers, body if isinstance(body, bytes) else None, is_answer=is_answer)
     if record.forms is not None:

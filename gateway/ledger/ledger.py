@@ -242,7 +242,10 @@ def adds_information(tried: tuple[AttemptRecord, ...]) -> bool:
 
 def _notes(record: Record) -> Mapping[str, Any]:
     """Return the fields in the notes of features."""
-    return {name: value for note in record.notes.values() for name, value in note.fields(record.bill).items()}
+    fields: dict[str, Any] = {}
+    for note in record.notes.values():
+        fields |= note.fields(record.bill)
+    return fields
 
 
 @lru_cache(maxsize=1)

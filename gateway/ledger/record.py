@@ -257,8 +257,10 @@ class Record:
         # A failure before the shutdown keeps its own reason; "overloaded" is the shutdown's.
         if self.shut_down and not self.bill.is_complete and (self.error is None or self.error.kind == "overloaded"):
             return "shutdown"
-        if self.notes and any(one.is_refusal(self.error) for one in self.notes.values()):
-            return "refused"
+        if self.notes:
+            for note in self.notes.values():
+                if note.is_refusal(self.error):
+                    return "refused"
         if self.error is not None:
             # Directly, or through the exchange whose response it shared.
             shared = self.bill.from_cache or any(one.shares_attempts for one in self.notes.values())
