@@ -35,7 +35,6 @@ OTHER_FACTS: Final = {
     "providers/responses/outgoing.py": "the order of members in a body",
     "providers/responses/output.py": "members that a response repeats",
     "gateway/commands/imports/litellm_members.py": "names in another gateway's configuration",
-    "gateway/features/request_members/checks.py": "members that a configuration usually means",
     "gateway/features/tracing/spans.py": "names of a span's attributes",
     **{f"gateway/features/steps/tables/{api}.py": "which members have texts" for api in APIS},
 }
