@@ -89,7 +89,6 @@ def test_names_of_models():
     assert long_keys() == set()
 
 
-@pytest.mark.sample(4, by="turns")
 @pytest.mark.parametrize("api", CODECS)
 def test_names_of_members(api):
     to = Recipient("m", Issuer("openai", "account"))

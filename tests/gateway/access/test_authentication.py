@@ -414,7 +414,6 @@ def test_no_body_is_too_odd_to_be_answered(body, coding):
     assert status in (200, 400, 413)
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("packer", PACKERS)
 def test_a_bomb_is_refused_and_never_unpacked(packer):
     import tracemalloc

@@ -194,7 +194,6 @@ def test_all_mistakes_of_a_file_are_reported_together(tmp_path):
     assert {*TOPICS, *MORE} - found == set()
 
 
-@pytest.mark.sample(3, by="place")
 @pytest.mark.parametrize("part", range(3))
 def test_no_mistake_hides_one_of_another_topic(part, tmp_path):
     hidden = [

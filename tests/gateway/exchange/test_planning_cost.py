@@ -47,7 +47,6 @@ def test_the_clients_credential_is_searched_once_for_all_targets():
     assert calls_of(100, headers=many, passthrough_auth=True) == calls_of(100, headers=few, passthrough_auth=True)
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("members", [{}, {"temperature": 0}])
 async def test_a_plan_for_100_targets_calls_few_functions_for_each(members, nursery):
     scope = RequestScope(nursery, "id")

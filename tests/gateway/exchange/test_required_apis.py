@@ -138,7 +138,6 @@ class Vertex(CountingProvider):
         return _response(200, "application/json", interaction(text_step("It is noon."), id="v1_a"))
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("model", ["vertex/*", "vertex/gemini-omni-flash-preview"])
 async def test_vertex_serves_interactions_and_stores_them(model):
     entry = {"model": model, "access_key": "k", "project": "acme", "location": "global"}

@@ -139,7 +139,6 @@ def test_people_read_it_in_words(log, stderr, monkeypatch):
     assert "audit: key_refused, address 198.51.100.7, path /v1/\\u001b[31mmessages" in said
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("place", ["", 7, ["stderr"]])
 def test_an_invalid_audit_destination_is_a_mistake(place):
     with pytest.raises(ConfigError, match="audit"):

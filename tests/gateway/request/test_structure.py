@@ -62,7 +62,6 @@ def test_an_agents_request_may_be_repetitive_and_compressed(body):
     check_structure(text, wire, 200_000)
 
 
-@pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("text", [b" " * 8, b"\\n" * 4, "é".encode() * 4, b"\\\\" * 4], ids=str)
 def test_slowly_decoded_bytes_are_limited(text):
     body = b'{"messages":"' + text * (RARE // 8) + b'  "}'

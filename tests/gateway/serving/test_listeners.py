@@ -76,7 +76,6 @@ def test_a_socket_in_use_is_not_replaced(tmp_path):
         client.connect(str(path))
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("kind", ["file", "link", "directory"])
 def test_a_path_that_is_no_socket_is_not_replaced(tmp_path, kind):
     path, target = tmp_path / "gw.sock", tmp_path / "precious"

@@ -62,7 +62,6 @@ def key(number: int) -> bytes:
     return number.to_bytes(32, "big")
 
 
-@pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("owner", ["alice", ""])
 async def test_a_store_evicts_the_least_recently_used_and_limits_owners_to_half(kind, owner, tmp_path, request):

@@ -32,8 +32,6 @@ verdicts: Any = pytest.importorskip(
     "gateway.features.prompt_caches.interface", reason="the gateway has no feature prompt_caches"
 )
 
-pytestmark = pytest.mark.sample(2)
-"""The gate takes one database for each test, and the soak the other."""
 
 CAUSES = get_args(verdicts.CauseName)
 EVER = (0, 2**62)
@@ -79,7 +77,6 @@ def added_up(lines: Iterable[LedgerLine], by: str) -> tuple[dict[Any, PromptCach
     return whole, {name: (tokens[name], nanos[name]) for name in tokens}
 
 
-@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("by", NAME_OF)
 async def test_sums_are_those_of_the_verdicts_before_and_after_folding(table, by, monkeypatch):
     draw = random.Random(13)

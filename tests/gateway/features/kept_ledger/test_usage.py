@@ -14,13 +14,9 @@ from gateway.features.kept_ledger.usage_formats import as_csv, as_json
 from tests.support.features import needs_feature
 from tests.support.ledger_lines import AT, DAY, attempt, line, random_line
 
-pytestmark = pytest.mark.sample(2)
-"""The gate takes one database for each test, and the soak the other: test_table.py has all statements on both."""
-
 EVER = {"since": datetime(2026, 1, 1, tzinfo=UTC), "until": datetime(2027, 1, 1, tzinfo=UTC)}
 
 
-@pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("by", get_args(By))
 async def test_the_sums_of_every_column_are_the_nano_dollars_of_the_lines(table, by):
     draw = random.Random(11)

@@ -3,6 +3,7 @@
 Each turn of the gateway's loop is measured in CPU time, as for routes without steps.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -76,11 +77,14 @@ REQUESTS: Final[dict[str, dict[str, Any]]] = {
     "names like values": {**user("x"), **{f"u{at}@b.cd": 1 for at in range(90_000)}},
     "a long text": user("falcon - " * 1_000_000),
 }  # fmt: skip
+SLOWEST: Final = ("definitions", "values to mask", "names like values")
+"""Requests that take three ways through the steps: their tools, their texts and their own members."""
 
 
-@pytest.mark.sample(7, by="place")
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", REQUESTS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.soak] * (kind not in SLOWEST)) for kind in REQUESTS]
+)
 def test_no_request_blocks_the_loop(gateway, kind):
     SetAnswer.answer = HostileAnswer(json.dumps(WHOLE).encode())
     check_steps(gateway, lambda: send(gateway, "masked", REQUESTS[kind]))
@@ -150,10 +154,14 @@ STREAMS: Final[dict[str, Callable[[], Iterator[bytes]]]] = {
 }
 
 
-@pytest.mark.sample(14, by="place")
 @pytest.mark.slow
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize(
+    ("model", "kind"),
+    [
+        ("masked", "calls"), ("refused", "values to mask"),
+        *(pytest.param(*row, marks=pytest.mark.soak) for row in itertools.product(MODELS, STREAMS)),
+    ],
+)  # fmt: skip
 def test_no_stream_blocks_the_loop(gateway, model, kind):
     SetAnswer.answer = HostileAnswer(b"".join(STREAMS[kind]()) + b"data: [DONE]\n\n", "text/event-stream")
     check_steps(gateway, lambda: send(gateway, model, {**user("x"), "stream": True}))
@@ -250,9 +258,14 @@ def file_of_blank_lines() -> tuple[str, bytes, str]:
 
 
 @needs_feature("files")
-@pytest.mark.sample(3, by="place")
 @pytest.mark.slow
-@pytest.mark.parametrize("make", [batch_of_many_requests, file_of_many_lines, file_of_blank_lines])
+@pytest.mark.parametrize(
+    "make",
+    [
+        batch_of_many_requests,
+        *(pytest.param(one, marks=pytest.mark.soak) for one in (file_of_many_lines, file_of_blank_lines)),
+    ],
+)
 def test_no_batch_blocks_the_loop(gateway: Any, make: Callable[[], tuple[str, bytes, str]]) -> None:
     path, body, kind = make()
     SetAnswer.answer = HostileAnswer(json.dumps(FILE if path == "/v1/files" else BATCH).encode())

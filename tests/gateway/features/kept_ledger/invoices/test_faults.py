@@ -78,7 +78,6 @@ def plant_fault(calls: list[Call], **fault: Any) -> tuple[list[Call], Call]:
     return [*calls[:place], found, *calls[place + 1 :]], calls[place]
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMATS)
 def test_an_invoice_of_the_same_requests_has_no_difference(compared, form):
     status, found = compared(traffic(), form)
@@ -86,7 +85,6 @@ def test_an_invoice_of_the_same_requests_has_no_difference(compared, form):
     assert len(found["rows"]) == 2
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_model_that_only_the_provider_knows_went_past_the_gateway(compared, form):
     extra = call(2, "m-other", 777, 9, in_ledger=False)
@@ -104,7 +102,6 @@ def test_tokens_that_only_we_took_for_cached_differ_in_their_price(compared, for
     assert (status, causes_of(found)) == (3, {"price": usd_of(uncached) - one.usd})
 
 
-@pytest.mark.sample(3)
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_request_that_the_provider_counts_on_the_next_day_costs_nothing(compared, form):
     calls, one = plant_fault(traffic(), billed_day=3)

@@ -47,7 +47,6 @@ def test_each_format_is_recognized_by_its_content(tmp_path, form):
     assert all(one.startswith(report) for one in found.formats.values())
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
