@@ -83,7 +83,6 @@ def test_the_id_of_each_routes_response_is_kept(numbered, tmp_path):
     assert dict(kept) == {request: logged[request] for request, _ in kept}
 
 
-@pytest.mark.sample(5)
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("api", CONVERSATIONS)
 def test_the_id_of_a_stream_is_kept(numbered, tmp_path, api, fails):

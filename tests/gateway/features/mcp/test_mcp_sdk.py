@@ -114,7 +114,6 @@ async def connect(served: InProcess, mode: str = "auto", key: str = KEY) -> Asyn
         yield client
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_the_sdks_client_uses_the_sdks_server(mode):
     progress: list[float] = []

@@ -93,8 +93,7 @@ class _Client:
 _SCOPE: Final = CacheScope(b"scope", "target")
 
 
-@pytest.mark.sample(11, by="turns")
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("api", _MODELS)
 def test_every_edit_has_its_cause_and_no_other(api: str, seed: int):
     client, parent, undone = _Client(api, seed), None, set()

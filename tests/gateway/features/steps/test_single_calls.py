@@ -81,10 +81,14 @@ def calls_in(folder: Path) -> list[tuple[str, str]]:
     return [(at, text) for at, texts in map(json.loads, lines) for text in texts]
 
 
-@pytest.mark.sample(11, by="turns")
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("api", ALL)
-@pytest.mark.parametrize("client", ["refuse", "mask", "report", "both", "entries"])
+@pytest.mark.parametrize(
+    ("client", "api", "stream"),
+    [
+        (client, api, (turn + place) % 2 == 1)
+        for turn, client in enumerate(("refuse", "mask", "report", "both", "entries"))
+        for place, api in enumerate(ALL)
+    ],
+)
 def test_a_step_sees_each_text_once(gateway, upstream, folder, client, api, stream):
     upstream.script(FAILED, Script(text="It is a bird."))
     status, _, body = ask(gateway, client, api, "What is a falcon?", stream=stream)
@@ -97,7 +101,6 @@ def test_a_step_sees_each_text_once(gateway, upstream, folder, client, api, stre
     assert all(seen.count(one) == 1 for one in seen), seen
 
 
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("stream", [False, True])
 def test_no_request_waits_for_a_step_that_only_reports(gateway, upstream, folder, stream):
     """S24: the step ends after the client has the response, and the log has its outcome."""
