@@ -123,9 +123,8 @@ def check(
         say(sentence(f"warning: {remark}"))
     listed = {name for one in config.entries for name in listed_names(one)} - {*config.model_names.refused}
     models = len({*config.aliases, *config.routes, *listed})
-    click.echo(
-        f"{config.path}: valid ({count_text(len(config.entries), 'provider')}, {count_text(models, 'model name')})"
-    )
+    shown = click.format_filename(config.path or "")  # a path may have any bytes
+    click.echo(f"{shown}: valid ({count_text(len(config.entries), 'provider')}, {count_text(models, 'model name')})")
     for line in _endpoint_lines(config) if endpoints else ():
         click.echo(line)
     if (idle := ineffective_settings_text(config)) is not None:

@@ -96,7 +96,7 @@ def test_two_files_are_a_wrong_command_line(command):
     assert "two configurations, a.yaml and b.yaml: give only one" in found.stderr
 
 
-@each_row("line", [["log"], ["replay"], ["explain"], ["connect"], ["login"], ["doctor", "--api"]], ids=" ".join)
+@each_row("line", [["log"], ["replay"], ["explain"], ["connect"], ["login"], ["doctor"]], ids=" ".join)
 def test_a_value_that_is_not_utf_8_is_a_mistake(line, tmp_path):
     """Shells pass the bytes of any encoding, which no URL, JSON or table of the gateway can contain."""
     (tmp_path / "trigate.yaml").write_text(CONFIG)
