@@ -247,7 +247,7 @@ class StartedStream(StartedAnswer):
         return await join_pieces([one for one in first if one], sum(map(len, first)))
 
     async def _read_usage(self, lane: Lane) -> None:
-        """Read what follows a last word without content for a moment if the usage may be there."""
+        """Read what follows a last word without content for a moment if it may have the usage."""
         reported = lane.progress.unsent_usage if self._transform is None else self._transform.unsent_usage
         if reported() is not None:
             return

@@ -82,7 +82,7 @@ async def put_key(call: AdminCall) -> AdminAnswer:
     """Create a client, or replace the settings of one. Its key is in the response only when it is created."""
     name = call.names["name"]
     stored = await store_client(call, name, read_new_item(name, await call.body()))
-    return AdminAnswer(_shown(stored.made), 201 if stored.is_new else 200, stored=stored.text)
+    return AdminAnswer(_row_with_key(stored.made), 201 if stored.is_new else 200, stored=stored.text)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -134,10 +134,10 @@ async def rotate_key(call: AdminCall) -> AdminAnswer:
     rotated = await _build(call, lambda config: rotated_client(name, kept, accepted, keep_old, config))
     after = await write_client(call, name, text, rotated.written, "rotated", 200, rotated.digests[-1:])
     until = max((one.until for one in rotated.client.keys[:-1] if one.until is not None), default=None)
-    return AdminAnswer({**_shown(rotated), "old_keys_until": expiry_text(until)}, stored=after)
+    return AdminAnswer({**_row_with_key(rotated), "old_keys_until": expiry_text(until)}, stored=after)
 
 
-def _shown(made: KeyedClient) -> dict[str, Any]:
+def _row_with_key(made: KeyedClient) -> dict[str, Any]:
     return {**row_of(made.client, made.written), **({} if made.key is None else {"key": made.key})}
 
 

@@ -1,4 +1,4 @@
-"""What ``trigate check --diff`` and a reload say of two configurations."""
+"""The report of ``trigate check --diff`` and of a reload about two configurations."""
 
 import copy
 from typing import Any
@@ -32,8 +32,8 @@ OLD: dict[str, Any] = {
 }
 
 
-def said(change: Any, old: dict[str, Any] = OLD) -> list[str]:
-    """The lines for what ``change`` does to a copy of ``old``."""
+def lines_of(change: Any, old: dict[str, Any] = OLD) -> list[str]:
+    """Return the lines for what ``change`` does to a copy of ``old``."""
     new = copy.deepcopy(old)
     change(new)
     return [str(one) for one in changes(from_mapping(old), from_mapping(new))]
@@ -119,17 +119,17 @@ CHANGES = [
 def test_prices_are_shown_in_dollars():
     price = {"input": 1.4, "cached": 0.14, "output": 11, "tools": {"web_search": 0.01}}
     dollars = "{input: 1.4, output: 11, cached: 0.14, tools: …}"
-    assert said(setting("model_providers.0.price", price)) == [f"~ model openai/gpt-4o: price the list's → {dollars}"]
+    assert lines_of(setting("model_providers.0.price", price)) == [f"~ model openai/gpt-4o: price the list's → {dollars}"]
     old = copy.deepcopy(OLD)
     old["model_providers"][0]["price"] = price
-    changed = said(setting("model_providers.0.price", "free"), old)
+    changed = lines_of(setting("model_providers.0.price", "free"), old)
     assert changed == [f"~ model openai/gpt-4o: price {dollars} → free"]
-    assert said(setting("unpriced", "allow")) == ["~ unpriced refuse → allow"]
+    assert lines_of(setting("unpriced", "allow")) == ["~ unpriced refuse → allow"]
 
 
 @each_row(("path", "value", "lines"), CHANGES, ids=[path for path, *_ in CHANGES])
 def test_each_change_has_its_words_without_a_secret(path, value, lines):
-    assert said(setting(path, value)) == lines
+    assert lines_of(setting(path, value)) == lines
     assert not [secret for secret in SECRETS if secret in "\n".join(lines)]
 
 
@@ -138,13 +138,13 @@ def test_a_route_that_becomes_the_default_is_reported():
         content["model_providers"][0]["default"] = False
         content["model_aliases"]["pair"]["default"] = True
 
-    assert said(change) == ["~ default model: openai/gpt-4o → pair"]
+    assert lines_of(change) == ["~ default model: openai/gpt-4o → pair"]
 
 
 def test_the_parts_of_one_place_of_storage_are_named_one_by_one():
     storage = {"type": "postgres", "connection_string": "postgresql://u:db-old@h/d"}
     changed = {**storage, "connection_string": "postgresql://u:db-new@h/d", "ttl": "1h"}
-    assert said(setting("state_storage", changed), {**OLD, "state_storage": storage}) == [
+    assert lines_of(setting("state_storage", changed), {**OLD, "state_storage": storage}) == [
         "~ state_storage.ttl 30d → 1h (needs a restart)",
         "~ state_storage.connection_string changed (needs a restart)",
     ]

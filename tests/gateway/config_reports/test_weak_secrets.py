@@ -1,4 +1,4 @@
-"""What is said of keys that others may guess or read; each may be meant, so it is a warning."""
+"""Warnings of keys that others may guess or read; each may be intended."""
 
 from typing import Any
 
@@ -17,10 +17,10 @@ def warnings(entry: dict[str, Any] | None = None, **root: Any) -> list[str]:
 
 
 def test_a_short_key_is_reported_and_not_shown():
-    said = warnings(client_keys=[{"name": "alice", "key": "x"}, {"name": "bob", "key": GOOD}], ui_key="opensesame")
-    assert [text.partition(" has")[0] for text in said] == ["ui_key", "client_keys: the key of alice"]
-    assert f"fewer than {ENOUGH} characters" in said[0]
-    assert "opensesame" not in said[0]
+    found = warnings(client_keys=[{"name": "alice", "key": "x"}, {"name": "bob", "key": GOOD}], ui_key="opensesame")
+    assert [text.partition(" has")[0] for text in found] == ["ui_key", "client_keys: the key of alice"]
+    assert f"fewer than {ENOUGH} characters" in found[0]
+    assert "opensesame" not in found[0]
     assert not warnings(client_keys=[{"name": "alice", "sha256": "0" * 64}], ui_key=GOOD)
 
 
@@ -35,9 +35,9 @@ def test_a_short_key_is_reported_and_not_shown():
     ],
 )
 def test_a_key_with_more_than_the_key_is_reported_and_not_shown(key, advice):
-    (said,) = warnings({"access_key": key})
-    assert said.endswith(f"which the provider would receive, too: {advice}")
-    assert "sk-" not in said
+    (found,) = warnings({"access_key": key})
+    assert found.endswith(f"which the provider would receive, too: {advice}")
+    assert "sk-" not in found
 
 
 @each_row("auth", ["authorization", {"chat": "authorization"}])
@@ -48,7 +48,7 @@ def test_a_key_that_is_a_whole_header_may_begin_with_a_scheme(auth):
 
 
 @each_row(
-    ("url", "said"),
+    ("url", "expected"),
     [
         ("http://provider.example/v1", True),
         ("http://10.0.0.7:8000/v1", True),
@@ -61,13 +61,13 @@ def test_a_key_that_is_a_whole_header_may_begin_with_a_scheme(auth):
         ("http://vllm.models.svc.cluster.local/v1", False),
     ],
 )
-def test_a_key_that_crosses_a_network_in_clear_is_reported(url, said):
-    assert any("unencrypted" in text for text in warnings({"base_url": url})) is said
+def test_a_key_that_crosses_a_network_in_clear_is_reported(url, expected):
+    assert any("unencrypted" in text for text in warnings({"base_url": url})) is expected
     assert not any("unencrypted" in text for text in warnings({"base_url": url, "access_key": None}))
 
 
 @each_row(
-    ("text", "mode", "said"),
+    ("text", "mode", "expected"),
     [
         ("access_key: literal-key-0815", 0o644, True),
         ("access_key: literal-key-0815", 0o640, False),
@@ -76,22 +76,22 @@ def test_a_key_that_crosses_a_network_in_clear_is_reported(url, said):
         ("headers: {authorization: Bearer literal-key-0815}", 0o644, True),
     ],
 )
-def test_a_file_with_keys_that_everybody_may_read_is_reported(tmp_path, text, mode, said):
+def test_a_file_with_keys_that_everybody_may_read_is_reported(tmp_path, text, mode, expected):
     path = tmp_path / "trigate.yaml"
     path.write_text(f"version: v0.3.0\nmodel_providers:\n  - model: openai/gpt-4o\n    {text}\n")
     path.chmod(mode)
 
-    def told() -> bool:
+    def is_reported() -> bool:
         found = warnings_of(load(path, {"ACCOUNT": "key-of-the-account"}))
         return any("every user of this machine" in text for text in found)
 
-    assert not told()  # nobody gets into the folder
+    assert not is_reported()  # no other user gets into the folder
     opened = [folder for folder in path.parents if not folder.stat().st_mode & 0o001]
     modes = [folder.stat().st_mode for folder in opened]
     try:
         for folder in opened:
             folder.chmod(0o711)
-        assert told() is said
+        assert is_reported() is expected
     finally:
         for folder, before in zip(opened, modes, strict=True):
             folder.chmod(before)

@@ -77,7 +77,7 @@ ENDED_EARLY: Final = ("converse", "usage in each event")
 
 
 def early_releases(load: Any, api: str, reads: list[bytes], translates: bool) -> list[bytes]:
-    """Return what was released before the last two of ``reads``."""
+    """Return the releases before the last two of ``reads``."""
     at, early = 0, []
 
     def count() -> Iterator[bytes]:

@@ -27,7 +27,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-def interrupted(api: str, end: str) -> Raw:
+def interrupted_answer(api: str, end: str) -> Raw:
     """Return an answer that is interrupted after two thirds of ``TEXT``."""
     kind = (("content-type", "application/vnd.amazon.eventstream"),) if api == "converse" else STREAM
     pieces = events_of(api, Script(text=TEXT))
@@ -43,7 +43,7 @@ def check_cost(gateway: Gateway, id: str) -> None:
 
 @each_row("api", ALL)
 def test_a_stream_that_breaks_costs_its_text(gateway: Gateway, upstream: Upstream, api: str):
-    upstream.script(interrupted(api, "cut"))
+    upstream.script(interrupted_answer(api, "cut"))
     id = new_id()
     body = body_of(api, f"m-{api}", stream=True)
     reply = gateway.request("POST", path_of(api, f"m-{api}", stream=True), body, {"x-request-id": id})
@@ -54,7 +54,7 @@ def test_a_stream_that_breaks_costs_its_text(gateway: Gateway, upstream: Upstrea
 @each_row("api", ALL)
 def test_a_client_that_disconnects_pays_the_text(gateway: Gateway, upstream: Upstream, api: str):
     """Otherwise one that always does could spend more than its budget."""
-    upstream.script(interrupted(api, "hang"))
+    upstream.script(interrupted_answer(api, "hang"))
     id, seen = new_id(), len(upstream.seen)
     with Wire.connect(gateway.port) as client:
         client.send(

@@ -82,7 +82,7 @@ def test_streams_are_checked_in_linear_time(steps, api, shape, kind):
 # Requests
 
 
-def edited() -> Iterator[tuple[str, str]]:
+def edited_shapes() -> Iterator[tuple[str, str]]:
     """Yield each shape of each API, but those of schemas, which one table reads, with one API each, by turns."""
     places: dict[str, list[str]] = defaultdict(list)
     for api, shapes in REQUESTS.items():
@@ -115,6 +115,6 @@ def edit_texts(api: str, shape: str, n: int) -> Callable[[], None]:
     return work
 
 
-@each_row(("api", "shape"), list(edited()))
+@each_row(("api", "shape"), list(edited_shapes()))
 def test_texts_are_edited_in_linear_time(api, shape):
     assert_steps_grow_linearly(lambda n: edit_texts(api, shape, n))
