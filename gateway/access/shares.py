@@ -20,7 +20,7 @@ _WAIT: Final = (("retry-after", "1"),)
 
 
 @attrs.frozen(eq=False, repr=False)
-class Share:
+class SharedThing:
     """A kind of thing that clients share. A feature declares the kinds that only it has.
 
     ``name`` is the key in ``limits.per_client``, and ``own`` returns its value. ``things`` is the name in errors,
@@ -32,15 +32,15 @@ class Share:
     full: str = ""
 
 
-IN_FLIGHT: Final = Share(
+IN_FLIGHT: Final = SharedThing(
     "in_flight",
     "running requests",
     lambda limits: limits.in_flight,
     "the gateway has reached its limit of concurrent requests (limits.in_flight): try again later",
 )
-CONNECTIONS: Final = Share("connections", "open connections", lambda limits: limits.connections)
-WEBSOCKETS: Final = Share("websockets", "open WebSockets", lambda limits: limits.websockets)
-UPSTREAM_CONNECTIONS: Final = Share(
+CONNECTIONS: Final = SharedThing("connections", "open connections", lambda limits: limits.connections)
+WEBSOCKETS: Final = SharedThing("websockets", "open WebSockets", lambda limits: limits.websockets)
+UPSTREAM_CONNECTIONS: Final = SharedThing(
     "upstream_connections", "connections to providers", lambda limits: limits.upstream_connections
 )
 
@@ -83,7 +83,7 @@ class ShareLimit:
 
     def __init__(
         self,
-        share: Share,
+        share: SharedThing,
         config: Config,
         shares: Shares,
         default: int,

@@ -35,7 +35,7 @@ STREAMS = (
     Stream("interactions", "not recorded", stream_bytes("interactions", full_stream("interactions"))),
 )
 VARIOUS = various(STREAMS, lambda one: (one.api, one.body))
-"""What is read byte by byte; long streams repeat their events."""
+"""The streams that are read byte by byte; long ones repeat their events."""
 SMALL = 2_000
 """Bytes up to which a stream is cut in two at each of its bytes: the work is quadratic."""
 

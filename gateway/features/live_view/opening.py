@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from configfile.keys import part_of
-from gateway.access.shares import Share, ShareLimit, Shares, half_for_each
+from gateway.access.shares import SharedThing, ShareLimit, Shares, half_for_each
 from gateway.config.loading import Config
 from gateway.config.state_storage import KEEPING_KEYS
 from gateway.features.live_view.feature import LiveViewKeys, ViewerKeys
@@ -28,7 +28,7 @@ MOST_VIEWERS: Final = 16
 KEPT_FOR_OPERATOR: Final = 2
 """Viewers reserved for the operator."""
 
-VIEWERS: Final = Share(
+VIEWERS: Final = SharedThing(
     "viewers",
     "viewers of the live view",
     lambda limits: part_of(limits, ViewerKeys).viewers,

@@ -119,7 +119,9 @@ CHANGES = [
 def test_prices_are_shown_in_dollars():
     price = {"input": 1.4, "cached": 0.14, "output": 11, "tools": {"web_search": 0.01}}
     dollars = "{input: 1.4, output: 11, cached: 0.14, tools: …}"
-    assert lines_of(setting("model_providers.0.price", price)) == [f"~ model openai/gpt-4o: price the list's → {dollars}"]
+    assert lines_of(setting("model_providers.0.price", price)) == [
+        f"~ model openai/gpt-4o: price the list's → {dollars}"
+    ]
     old = copy.deepcopy(OLD)
     old["model_providers"][0]["price"] = price
     changed = lines_of(setting("model_providers.0.price", "free"), old)
