@@ -82,7 +82,6 @@ SHIFTS = [pytest.param(n, marks=[pytest.mark.soak] if n % 4 else []) for n in ra
 """Each gives every key another of the values."""
 
 
-@pytest.mark.sample(6)
 @pytest.mark.parametrize("shift", SHIFTS)
 def test_no_value_of_a_key_is_an_internal_error(shift):
     assert len(KEYS) > 300

@@ -29,7 +29,6 @@ def path_of(path: str) -> str:
     return path
 
 
-@pytest.mark.sample(2, by="turns")
 @pytest.mark.parametrize("verb", ["GET", "changes"])
 def test_simultaneous_calls_are_answered_while_the_storage_is_silent(tmp_path, server, verb):
     storage = {"type": "postgres", "connection_string": server.new_schema()}

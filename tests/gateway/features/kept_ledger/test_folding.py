@@ -33,7 +33,6 @@ async def sums_of(table: LedgerTable, by: Any, *periods: tuple[int, int], **more
     return [{one.by: one for one in sums} for sums in found]
 
 
-@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("delivered_only", [False, True])
 async def test_sums_are_the_same_however_few_lines_are_left(table, delivered_only, monkeypatch):
     """A budget that a restart found at a third of itself: its lines had gone for their number."""

@@ -227,7 +227,6 @@ def _file(folder: Path, content: dict[str, Any]) -> Path:
 
 
 @pytest.mark.process
-@pytest.mark.sample(2)
 @pytest.mark.parametrize("store", ["redis", "postgres"])
 def test_workers_and_gateways_send_each_notice_once(store, request, tmp_path):
     server = request.getfixturevalue("redis_server" if store == "redis" else "server")

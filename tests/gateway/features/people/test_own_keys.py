@@ -21,9 +21,6 @@ from gateway.stores.errors import Changed, Unavailable
 from gateway.stores.record_tables import AuditEntry
 from gateway.stores.sqlite import SqliteDatabase
 
-pytestmark = pytest.mark.sample(2)
-"""The gate takes one database for each test, and the soak the other."""
-
 DAY = 86400.0
 NAME = "okta:00u1"
 CLAIMS = {"sub": "00u1", "email": "ada@example.com", "groups": ["ml"]}

@@ -26,9 +26,6 @@ from gateway.stores.record_tables import RightsTables
 from streams.errors import GatewayError
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
 
-pytestmark = pytest.mark.sample(2)
-"""The gate takes one database for each test, and the soak the other: test_store.py has all statements on both."""
-
 KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 ADA = {"sub": "00u1", "email": "ada@example.com", "name": "Ada", "groups": ["ml"]}
 HOUR = 3600.0

@@ -62,7 +62,6 @@ def test_causes_can_be_rows(write_ledger, capsys):
     assert [rows[0][name] for name in ("day", "cause", "lost_usd")] == ["2026-09-21", "system", "3.170016000"]
 
 
-@pytest.mark.sample(3, by="turns")
 @pytest.mark.parametrize("by", KINDS)
 def test_csv_and_json_are_exact_by_every_column(write_ledger, capsys, by):
     draw = random.Random(5)
