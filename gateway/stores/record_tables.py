@@ -31,8 +31,10 @@ T = TypeVar("T")
 CLOCK_SKEW: Final = 60.0
 """Seconds by which the clocks of gateways may differ. A later time is that of a wrong clock."""
 
-ChangeKind: TypeAlias = Literal["block", "session", "raise", "own_key"]
-"""The kind of a change that every process follows. The change's name is the person or the holder."""
+ChangeKind: TypeAlias = Literal["block", "session", "raise", "own_key", "confirmed"]
+"""The kind of a change that every process follows. The change's name is the person or the holder.
+
+``confirmed``: an issuer confirmed the same claims of a person with own keys again."""
 
 _KEPT_CHANGES: Final = 10_000
 _LAST: Final = "SELECT number, mark FROM {people_changes} ORDER BY number DESC LIMIT 1"

@@ -28,7 +28,7 @@ _MOST_CHANGES: Final = 1000
 """The number of changes from which on everything is read again."""
 
 _SINCE: Final = """
-    SELECT number, mark, name FROM {people_changes} WHERE number >= :number ORDER BY number LIMIT :most
+    SELECT number, mark, name, kind FROM {people_changes} WHERE number >= :number ORDER BY number LIMIT :most
 """
 
 
@@ -36,13 +36,15 @@ _SINCE: Final = """
 class RightsNews:
     """The rows that have changed since a position; if ``is_complete``, all rows.
 
-    ``names`` are the clients whose rows have changed, or may have. ``others`` are those of another feature."""
+    ``names`` are the clients whose rows have changed, or may have, and ``confirmed`` those that their issuer has only
+    confirmed anew. ``others`` are the rows of another feature."""
 
     position: Position
     is_complete: bool
     names: frozenset[str]
     raises: Mapping[str, Raise]
     others: Any = None
+    confirmed: frozenset[str] = frozenset()
 
 
 class FollowedRights:
@@ -98,14 +100,14 @@ class FollowedRights:
         position = tables.position()  # read first: later changes appear with the next position
         if position == known:
             return None
-        names = _names_since(tables, known)
+        names, confirmed = _names_since(tables, known)
         if names is None:
             raises = {one.holder: one for one in tables.list(RAISES)}
         else:
             found = (tables.find(RAISES, holder=name) for name in names)
             raises = {one.holder: one for one in found if one is not None}
         others, holders = self.read_others(tables, names, now)
-        return RightsNews(position, names is None, names or frozenset(raises) | holders, raises, others)
+        return RightsNews(position, names is None, names or frozenset(raises) | holders, raises, others, confirmed)
 
     def apply(self, news: RightsNews | None) -> None:
         """Use the rows that ``read`` returned."""
@@ -118,17 +120,20 @@ class FollowedRights:
         names |= self.apply_others(news)
         self._position = news.position
         for listener in self._listeners:
-            listener(names)
+            listener(names - news.confirmed)
 
 
-def _names_since(tables: RightsTables, known: Position | None) -> frozenset[str] | None:
-    """Return the clients with changes since the position ``known``, ``None`` if everything must be read."""
+def _names_since(tables: RightsTables, known: Position | None) -> tuple[frozenset[str] | None, frozenset[str]]:
+    """Return the clients with changes since the position ``known``, and those that were only confirmed anew; ``None``
+    and none if everything must be read."""
     if known is None or not known.number:
-        return None
+        return None, frozenset()
     found = tables.select(_SINCE, number=known.number, most=_MOST_CHANGES)
-    if found and found[0][:2] == (known.number, known.mark) and len(found) < _MOST_CHANGES:
-        return frozenset(name for _, _, name in found[1:])
-    return None
+    if not found or found[0][:2] != (known.number, known.mark) or len(found) >= _MOST_CHANGES:
+        return None, frozenset()
+    changed = frozenset(name for _, _, name, kind in found[1:] if kind != "confirmed")
+    names = frozenset(name for _, _, name, _ in found[1:])
+    return names, names - changed
 
 
 # The amounts of budgets

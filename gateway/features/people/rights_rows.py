@@ -26,8 +26,8 @@ def put_person(tables: RightsTables, person: SeenPerson) -> None:
         return
     tables.put(PEOPLE, person, kept=("first",))
     is_news = before is not None and (before.claims, before.claims_at) != (person.claims, person.claims_at)
-    if is_news and own_keys_of(tables, person.name):
-        tables.note_change("own_key", person.name)
+    if before is not None and is_news and own_keys_of(tables, person.name):
+        tables.note_change("confirmed" if before.claims == person.claims else "own_key", person.name)
 
 
 def list_people(

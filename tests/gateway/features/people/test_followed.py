@@ -98,6 +98,25 @@ async def test_another_process_follows_every_kind_of_change(open_database, store
         assert people.is_ended("sid")
 
 
+async def test_a_confirmation_of_the_same_claims_changes_no_rights(open_database, store):
+    """So the person's WebSockets stay open."""
+    async with following(open_database) as process:
+        await store.put_own_key(ADA, KEY, 3, 0.0)
+        await process.poll()
+        changed: list[frozenset[str]] = []
+        process.people.on_change(changed.append)
+        await store.note_people((attrs.evolve(ADA, seen=50.0, claims_at=50.0),))
+        await process.poll()
+        key = process.people.own_key(DIGEST)
+        assert key is not None
+        assert key.confirmed == 50.0
+        assert not frozenset().union(*changed)
+        await store.note_people((attrs.evolve(ADA, seen=60.0, claims_at=60.0),))
+        await store.block(Block("okta:ada", 61.0, "boss"))
+        await process.poll()
+        assert "okta:ada" in changed[-1]
+
+
 async def test_new_claims_of_a_person_with_own_keys_are_followed(open_database, store):
     async with following(open_database) as process:
         await store.put_own_key(ADA, KEY, 3, 0.0)
