@@ -9,7 +9,7 @@ import attrs
 
 from configfile.document import Path
 from configfile.expanded import Unresolved
-from configfile.wording import describe, nearest, one_of
+from configfile.wording import describe, is_misspelling, nearest, one_of
 from gateway.config.allowance_checks import build_budgets, build_ratelimits, check_queue
 from gateway.config.attempts import CircuitSettings, Retries, changed_circuit
 from gateway.config.endpoints import build_endpoints
@@ -150,6 +150,8 @@ def _build_entry(
     item = attrs.evolve(item, provider=provider)
     if item.default and model == "*":
         findings.wrong((*path, "default"), f"{item.written} is not a single model", "a wildcard cannot be the default")
+    _warn_of_stars(item, findings)
+    _warn_of_misspelling(item, findings)
     _check_headers(item, path, findings)
     speaks = _resolve_apis(item, path, findings)
     _check_probe(item, path, findings)
@@ -278,6 +280,11 @@ def _build_row(
         if (*path, "base_url") not in findings.faulty:
             findings.wrong((*path, "model"), f"unknown provider {prefix!r}", _ANY_ADDRESS, near)
         return None
+    if local is None and near is not None and findings.first(prefix):
+        findings.warn(
+            f"{item.written}: {prefix} is not a known provider, so trigate assumes your own server with the Chat "
+            f"API: did you mean {near}?"
+        )
     interface = catalog.find(item.provider_interface) if item.provider_interface is not None else None
     if item.provider_interface is not None and interface is None:
         found = f"unknown interface {describe(item.provider_interface)}"
@@ -332,6 +339,46 @@ def _check_headers(item: ModelEntry, path: Path, findings: Findings) -> None:
             findings.wrong((*path, "pass_headers", i), f"{name!r} cannot be passed on", reason)
     if item.http_host is not None and not re.fullmatch(r"[\x21-\x7e]+", item.http_host):
         findings.wrong((*path, "http_host"), describe(item.http_host), "expected a host name")
+
+
+def _warn_of_stars(item: ModelEntry, findings: Findings) -> None:
+    """Warn if a `*` is literal but looks like a pattern: only `provider/*` is one."""
+    if "*" in item.model and not item.wildcard:
+        every = f"{item.written_provider}/*"
+        findings.warn(
+            f"{item.written}: this is one model id, not a pattern; write {every} for all models of the provider"
+        )
+    prefix = item.name.removesuffix("/*") if item.wildcard else item.name
+    if "*" in prefix and item.name != item.written:
+        name = f"{prefix}/MODEL" if item.wildcard else prefix
+        findings.warn(
+            f"{item.name}: this name is not a pattern, so clients must request {name}; write a name without *"
+        )
+
+
+def _warn_of_misspelling(item: ModelEntry, findings: Findings) -> None:
+    """Warn of a model that is probably a misspelled one of the catalogue, at the maker's own address."""
+    models = item.provider.models if item.base_url is None and item.model != "*" else ()
+    if models and item.model not in models and (near := _same_but_for_a_typo(item.model, models)) is not None:
+        findings.warn(f"{item.written}: trigate knows no model {item.model}: did you mean {near}?")
+
+
+def _same_but_for_a_typo(model: str, models: Iterable[str]) -> str | None:
+    """Return the one of ``models`` that differs in one word, by a typing error. Another number is another version."""
+    words = _WORDS.split(model)
+    for other in models:
+        others = _WORDS.split(other)
+        pairs = [pair for pair in zip(words, others, strict=False) if pair[0] != pair[1]]
+        if len(words) != len(others) or len(pairs) != 1:
+            continue
+        word, right = pairs[0]
+        is_word = right.isalpha() and word.isalpha() and len(right) > 2
+        if is_word and is_misspelling(word, right):
+            return other
+    return None
+
+
+_WORDS: Final = re.compile(r"([-./:@])")
 
 
 def _warn_of_credentials(item: ModelEntry, sign_in: SignIn | None, findings: Findings) -> None:

@@ -13,7 +13,7 @@ import difflib
 import heapq
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
 from itertools import islice
@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
 
-from configfile.wording import is_misspelling
+from configfile.wording import is_misspelling, nearest
 from gateway.config.aliases import Route, RouteTarget
 from gateway.config.model_entry import ModelEntry
 from gateway.config.patterns import ALL_NAMES, ModelNames
 from providers.catalog.provider import region_of
-from providers.catalog.providers import Provider, find, maker
+from providers.catalog.providers import CATALOG, Provider, find, maker
 from providers.endpoints.model_types import ModelType
 from streams.errors import GatewayError, invalid
 
@@ -43,11 +43,20 @@ _LONGEST = 200  # characters of an unknown name that are compared and repeated
 _COMPARED, _CANDIDATES, _CLOSELY, _LIKE, _REMEMBERED = 100, 500, 4, 0.6, 256
 """Bounds on suggestions for an unknown name: its characters, candidates, candidates compared closely, required
 similarity, and remembered results."""
-_OFFERED: Final = 3
-"""The number of suggestions."""
+_ALIKE: Final = 0.85
+"""The similarity to a provider's id that suffices alone."""
+_REPEATED, _OFFERED = 100, 3
+"""Characters of a name whose other forms are suggested, and the number of suggestions."""
+
 
 _WORD: Final = re.compile(r"[a-z]{3,}")
+_DIGIT: Final = re.compile(r"[0-9]")
 _PUNCTUATION: Final = re.compile(r"[^a-z0-9]+")
+_FORMS: Final = frozenset(
+    ("latest", "preview", "beta", "exp", "experimental", "instruct", "chat", "mini", "nano", "small", "medium", "large")
+)
+"""Words in names of many makers' models."""
+
 _MARK = re.compile(r"(?:\[[0-9]{1,4}[km]\])+$", re.IGNORECASE)
 _MARKED = 32  # characters at the end of a name that are searched for marks: names may be megabytes
 
@@ -340,6 +349,29 @@ class Names:
             return _found_model(entry, name, f"family of {entry.provider.display_name} → wildcard {entry.name}")
         return None
 
+    def shared_ids(self) -> Mapping[str, Sequence[ModelEntry]]:
+        """Return a bare id, or a family of ids, that several wildcards serve, for each such group of wildcards.
+
+        A group with an alias or entry for one of its ids is left out."""
+        by_id = dict(self._known)
+        for entry in self._wildcards:
+            for family in () if (row := self._family_row(entry)) is None else row.families:
+                if family not in self._known:  # a whole id
+                    by_id[family] = [*by_id.get(family, ()), entry]
+        found: dict[tuple[str, ...], str] = {}
+        for id, entries in by_id.items():
+            if len(entries) > 1:
+                found.setdefault(tuple(entry.name for entry in entries), id)
+        if "*" in self.routes:
+            return {}
+        own_names = (*self.aliases, *self.routes, *self._by_name)
+        shared = {id: by_id[id] for id in found.values()}
+        return {
+            id: entries
+            for id, entries in shared.items()
+            if not any(self._has_relative(entries[0], name) for name in own_names)
+        }
+
     def _is_misspelled(self, name: str, alike: float) -> bool:
         """Return whether ``name`` is a known id with other punctuation, or a word of it is almost one of theirs.
 
@@ -355,10 +387,17 @@ class Names:
         return row is not None and row.has(name)
 
     def _advice(self, requested_name: str, may: May | None) -> str:
-        """Return similar names that the client may use, else the entry that is missing."""
-        if len(requested_name) <= _COMPARED:
+        """Return advice on what to request instead, or to add to the configuration."""
+        prefix, slash, model = requested_name.partition("/")
+        if slash and model in ("", "*") and prefix in self._wild:
+            return f"write a model's name after {prefix}/"
+        if slash and model and (meant := self._meant_provider(prefix)):
+            form = f"{meant}/{model}"
+            if len(self._wild.get(meant, ())) == 1 and len(requested_name) <= _REPEATED and (may is None or may(form)):
+                return f"did you mean {form}?"
+        if len(requested_name) <= _LONGEST:
+            known = self._known_names() if slash and find(prefix) is None else ()
             routes = (name for name in self.routes if "*" not in name)
-            known = self._known_names() if "/" in requested_name else ()
             names = dict.fromkeys(
                 (*self.aliases, *routes, *self._by_name, *self._full, *self._bare, *self._known, *known)
             )
@@ -366,9 +405,10 @@ class Names:
             forms = dict.fromkeys(form for name in near for form in self._forms(name) if may is None or may(form))
             if forms:
                 return f"did you mean {' or '.join(islice(forms, _OFFERED))}?"
-        if (made := _maker_of(requested_name)) is not None:
-            return f"models of {made.display_name} need an entry, such as {made.id}/*"
-        return "GET /v1/models lists the models"
+        served, made = self._wildcard_names(requested_name, may), _maker_of(requested_name)
+        theirs = "" if made is None else f"models of {made.display_name} need an entry, such as {made.id}/*"
+        ask = f"if {'that' if len(served) == 1 else 'a'} provider has it, request {' or '.join(served)}"
+        return "; or, ".join(filter(None, (theirs, ask if served else ""))) or "GET /v1/models lists the models"
 
     def _forms(self, name: str) -> Sequence[str]:
         """Return ``name``, or if it is ambiguous the name of each of its entries."""
@@ -378,9 +418,33 @@ class Names:
                     return (name,) if len(entries) == 1 else [_unambiguous_name(entry, name) for entry in entries]
         return (name,)
 
-    def _known_names(self) -> Iterator[str]:
-        """Yield the known ids with their provider."""
-        return (_unambiguous_name(entry, model) for model, entries in self._known.items() for entry in entries)
+    def _meant_provider(self, prefix: str) -> str | None:
+        """Return the prefix of a wildcard that ``prefix`` probably misspells, if any."""
+        if prefix in self._wild or find(prefix) is not None or len(prefix) > _COMPARED:
+            return None
+        return nearest(prefix, self._wild)
+
+    def _known_names(self) -> tuple[str, ...]:
+        """Return the known ids with their provider, as candidates for misspelled providers."""
+        return tuple(_unambiguous_name(entry, model) for model, entries in self._known.items() for entry in entries)
+
+    def _wildcard_names(self, requested_name: str, may: May | None) -> list[str]:
+        """Return names for ``requested_name`` that a wildcard entry would accept, without other makers' models."""
+        prefix, slash, model = requested_name.partition("/")
+        if (
+            not requested_name.isprintable()
+            or "*" in requested_name
+            or len(requested_name) > _REPEATED
+            or (slash and not (prefix and model))
+        ):
+            return []
+        other = _maker_of(requested_name) is not None
+        forms = [
+            _unambiguous_name(entry, requested_name)
+            for entry in self._wildcards
+            if (entry.lists_all or entry.provider.families) and not (other and entry.provider.families)
+        ]
+        return [form for form in forms if may is None or may(form)][:_OFFERED]
 
 
 def _unconfigured_error(requested_name: str, advice: str) -> GatewayError:
@@ -399,6 +463,8 @@ def _similar_names(requested_name: str, names: tuple[str, ...]) -> tuple[str, ..
     """Return up to three of ``names`` similar to ``requested_name``.
 
     Only those with about the same letters are compared closely, which takes quadratic time."""
+    if len(requested_name) > _COMPARED:
+        return ()
     matcher = difflib.SequenceMatcher(b=requested_name)
     alike: list[tuple[float, str]] = []
     for name in islice((name for name in names if len(name) <= _COMPARED), _CANDIDATES):
@@ -406,13 +472,38 @@ def _similar_names(requested_name: str, names: tuple[str, ...]) -> tuple[str, ..
         if matcher.real_quick_ratio() >= _LIKE and (ratio := matcher.quick_ratio()) >= _LIKE:
             alike.append((ratio, name))
     closely = [name for _, name in heapq.nlargest(_CLOSELY, alike)]
-    return tuple(difflib.get_close_matches(requested_name, closely, n=_OFFERED, cutoff=_LIKE))
+    close = [
+        name
+        for name in difflib.get_close_matches(requested_name, closely, n=3, cutoff=_LIKE)
+        if _has_similar_word(requested_name, name)
+    ]
+    return tuple(close or islice((name for name in names if _has_words(name, requested_name)), _OFFERED))
+
+
+def _has_similar_word(requested_name: str, name: str) -> bool:
+    """Return whether ``name`` has a word similar to a distinctive word of ``requested_name``: ``latest`` alone does not
+    count."""
+    words = _distinctive_words(requested_name)
+    return not words or any(nearest(word, _distinctive_words(name), _LIKE) for word in words)
+
+
+def _has_words(name: str, requested_name: str) -> bool:
+    """Return whether ``name`` has all words of ``requested_name``, a model without its version: ``opus-latest``."""
+    words = _distinctive_words(requested_name)
+    return bool(words) and not _DIGIT.search(requested_name) and words <= _distinctive_words(name)
+
+
+def _distinctive_words(name: str) -> set[str]:
+    """Return the distinctive words of a model's name."""
+    return {word for word in _WORD.findall(name.lower()) if word not in _FORMS}
 
 
 def _maker_of(requested_name: str) -> Provider | None:
     """Return the provider that ``requested_name`` names, or whose family it belongs to."""
     prefix, slash, _ = requested_name.partition("/")
-    return find(prefix) if slash else maker(requested_name)
+    if not slash or len(prefix) > _COMPARED:
+        return maker(requested_name)
+    return find(prefix) or find(nearest(prefix, CATALOG, _ALIKE) or "")
 
 
 def _unambiguous_name(entry: ModelEntry, model: str) -> str:

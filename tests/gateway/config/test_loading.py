@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -21,12 +22,14 @@ from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
 from gateway.config.unknown import ADVICE, advice
+from gateway.config_reports.warnings import warnings_of
 from gateway.file_search import find_config_file
 from gateway.routing.router import Router
 from streams.events import APIS
 from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.features import needs_feature, rows_of
+from tests.support.quick_yaml import load_yaml
 from tests.support.repository import ROOT
 
 HEAD = "version: v0.3.0\nlisteners: [{type: model, name: llm, port: 12000}]\n"
@@ -558,6 +561,21 @@ def test_a_provider_that_keeps_responses_is_left_to_it(entry, ours):
             ({"model": f"{name}/m", "base_url": "http://h"}, None)
             for name in ("my-openai", "openai-eu", "compatible", "corp", "llm", "litellm_proxy", "llamafile")
         ),
+        *(
+            ({"model": f"{provider}/{model}"}, f"trigate knows no model {model}: did you mean {near}?")
+            for provider, model, near in (
+                ("openai", "gpt-4o-mni", "gpt-4o-mini"), ("openai", "gtp-4o", "gpt-4o"),
+                ("anthropic", "claude-sonet-4-5", "claude-sonnet-4-5"), ("anthropic", "cluade-opus-5", "claude-opus-5"),
+            )
+        ),
+        *(
+            ({"model": model}, None)
+            for model in (
+                "openai/gpt-5.9", "openai/gpt-4.1-turbo", "anthropic/claude-sonnet-4-5-20250929", "openai/*",
+                "groq/gpt-4o-mni",
+            )
+        ),
+        ({"model": "openai/gpt-4o-mni", "base_url": "http://127.0.0.1:1/v1"}, None),  # it may have any id there
     ],
 )  # fmt: skip
 def test_a_doubtful_entry_loads_with_a_warning(entry, warning):
@@ -565,6 +583,35 @@ def test_a_doubtful_entry_loads_with_a_warning(entry, warning):
     warnings = from_mapping(minimal(model_providers=[given])).warnings
     assert len(warnings) == (warning is not None), warnings
     assert warning is None or (warning in warnings[0] and warnings[0].startswith(f"{entry['model']}: "))
+
+
+def test_wildcards_with_common_ids_get_a_warning_with_the_alias_that_makes_one_work():
+    makers = ("anthropic", "openai", "azure_openai", "voyage", "cohere", "perplexity")
+    entries: list[dict[str, Any]] = [{"model": f"{maker}/*", "access_key": "k"} for maker in makers]
+    entries[2]["base_url"] = "https://me.openai.azure.com"
+    content = minimal(model_providers=[{**entries[0], "name": "plan", "access_key": "k2"}, *entries])
+    warnings = list(warnings_of(from_mapping(content)))
+    pairs = [text.partition(" serve ")[0] for text in warnings]
+    assert pairs == ["plan and anthropic/*", "openai/* and azure_openai/*"]
+    aliases = {}
+    for text in warnings:
+        aliases |= load_yaml(text.partition("`model_aliases`: `")[2].rstrip("`"))
+    assert [alias["targets"] for alias in aliases.values()] == [
+        [f"{prefix}/{name}" for prefix in prefixes]
+        for name, prefixes in zip(aliases, (("plan", "anthropic"), ("openai", "azure_openai")), strict=True)
+    ]
+    assert not list(warnings_of(from_mapping({**content, "model_aliases": aliases})))
+
+
+@each_row(
+    ("name", "meant"),
+    [("opnai", "openai"), ("antropic", "anthropic"), ("open-router", "openrouter"), ("together-ai", "together_ai")],
+)
+def test_a_name_next_to_a_providers_is_reported_where_it_has_an_address_too(name, meant):
+    entries = [{"model": f"{name}/{model}", "base_url": "http://h", "access_key": "k"} for model in ("a", "b")]
+    (warning,) = from_mapping(minimal(model_providers=entries)).warnings
+    assert f"{name} is not a known provider" in warning
+    assert f"did you mean {meant}?" in warning
 
 
 def test_a_server_of_ones_own_keeps_a_name_that_has_become_a_providers():

@@ -62,6 +62,35 @@ def test_a_wildcard_of_a_providers_name_serves_its_known_models_at_any_address()
 
 
 @each_row(
+    ("entry", "expected"),
+    [
+        ({"model": "openai/*"}, []),
+        ({"model": "openai/*", "name": "mine/*"}, []),
+        ({"model": "openai/*", "name": "mine"}, []),
+        (
+            {"model": "openai/gpt-4*"},
+            ["openai/gpt-4*: this is one model id, not a pattern; write openai/* for all models of the provider"],
+        ),
+        (
+            {"model": "openai/*", "name": "mine-*"},
+            ["mine-*: this name is not a pattern, so clients must request mine-*/MODEL; write a name without *"],
+        ),
+        (
+            {"model": "openai/*", "name": "*"},
+            ["*: this name is not a pattern, so clients must request */MODEL; write a name without *"],
+        ),
+        (
+            {"model": "openai/gpt-4o", "name": "gpt-*"},
+            ["gpt-*: this name is not a pattern, so clients must request gpt-*; write a name without *"],
+        ),
+    ],
+)
+def test_a_star_that_is_no_pattern_has_a_warning(entry, expected):
+    config = from_mapping({"version": "v0.4.0", "model_providers": [{"access_key": "k", **entry}]})
+    assert [warning for warning in config.warnings if "*" in warning] == expected
+
+
+@each_row(
     ("name", "refused", "expected"),
     [
         ("dall-e-2", ["dall-e-2"], "model_not_found"),

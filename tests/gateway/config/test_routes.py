@@ -388,7 +388,11 @@ model_providers:
 """
 SMALL = "route r: the context window of b has 8000 tokens, and an earlier target has 100000: longer prompts skip b"
 ONE_KEY = "route r: all its targets use the same credential"
+FIRST = "route r: a is among the first targets, which always get requests: its `when` has no effect"
+USELESS = "route r: `context_too_long` leads to b, whose context window is no larger than those before it (8000 tokens)"
 SILENT = "route r: `first_content` (10m) is not shorter than `deadline` (5m), so no target follows a silent one"
+ONE = "route r: one attempt is too few for its other targets"
+NO_HEDGE = "route r: `hedge.after` is not shorter than the timeout of a target, so there is never a second request"
 
 
 @each_row(
@@ -400,15 +404,22 @@ SILENT = "route r: `first_content` (10m) is not shorter than `deadline` (5m), so
         ("{targets: [a, nearly]}", []),
         ("{targets: [b, a]}", []),
         ("{targets: [b, {target: a, when: [context_too_long]}]}", []),
+        ("{targets: [a, {target: b, when: [context_too_long]}]}", [USELESS]),
         ("{targets: [shared, {target: b, when: [context_too_long]}]}", []),
         ("{targets: [a, shared]}", [ONE_KEY]),
         ("{targets: [p, q]}", [ONE_KEY]),
         ("{targets: [p, a]}", []),
         ("{targets: [v, w]}", []),
         ("{targets: [a, shared, far]}", []),
+        ("{targets: [{target: a, when: [quota]}, far]}", [FIRST]),
+        ("{targets: [[far, {target: a, when: [quota]}]]}", [FIRST]),
+        ("{targets: [{target: a, when: [unavailable]}, far]}", []),
         ("{targets: [a, far], first_content: 10m}", [SILENT]),
         ("{targets: [a, far], first_content: 10m, retries: {deadline: 1h}}", []),
         ("{target: a, first_content: 10m}", []),
+        ("{targets: [a, far], retries: {attempts: 1}}", [ONE]),
+        ("{targets: [a, far], first_content: 2s, hedge: {after: 5s}}", [NO_HEDGE]),
+        ("{targets: [a, far], first_content: 2s, hedge: {after: p95}}", []),
     ],
 )
 def test_unlikely_route_settings_are_warnings(tmp_path, route, warnings):
@@ -417,6 +428,13 @@ def test_unlikely_route_settings_are_warnings(tmp_path, route, warnings):
     found = [text for text in warnings_of(load(path, None)) if text.startswith("route ")]
     assert len(found) == len(warnings), found
     assert all(text.startswith(start) for text, start in zip(found, warnings, strict=True)), found
+
+
+def test_a_choice_by_price_reports_targets_without_a_price(read):
+    text = "  - {model: vllm/x, base_url: 'http://h/v1'}\nmodel_aliases: {r: {targets: [[a, x]], balance: cheapest}}\n"
+    config = read(text)
+    assert config.routes["r"].balance == "cheapest"
+    assert [text for text in warnings_of(config) if text.startswith("route r: vllm/x has no price, so targets with")]
 
 
 # Any shape
