@@ -157,9 +157,10 @@ def test_a_hanging_second_target_delays_no_client_and_not_the_end(monkeypatch):
 def test_no_client_takes_the_turns_of_others(monkeypatch):
     """Samples of one client wait for a slow target; another client's is sent next, and is not dropped."""
     monkeypatch.setattr(sending, "MOST", 4)
+    monkeypatch.setattr(sending, "CONCURRENT", 1)  # so that they arrive in the order in which they are sent
     clients = [{"name": "mallory", "key": KEY}, {"name": "bob", "key": KEY + "-bob"}]
     slow = [Raw(200, (("content-type", "application/json"),), (), "hang")] * sending.CONCURRENT
-    with mirrored(client_keys=clients, timeouts={"first_byte": 1}) as (served, first, second):
+    with mirrored(client_keys=clients, timeouts={"first_byte": 3}) as (served, first, second):
         first.script(*[WELL] * 13)
         second.script(*slow, *[WELL] * 9)
 
