@@ -40,6 +40,7 @@ from gateway.config.limits import Limits
 from gateway.config.listening import ActiveListeners, Listener, build_listeners
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import build_providers, check_used
+from gateway.config.readable_secrets import warn_of_readable_secrets
 from gateway.config.routes import build_aliases
 from gateway.config.settings import Config, Trust
 from gateway.config.state_storage import build_state_storage, check_counters
@@ -112,7 +113,8 @@ def examine(
     written = document.parse(document.read_bytes(path) if data is None else data, str(path))
     files = UnreadFiles() if env is None else files or SecretFiles()
     found = _examine(written, env, files, path if trust == "found" else None, within)
-    return attrs.evolve(found, config=attrs.evolve(found.config, path=path, trust=trust))
+    warnings = (*found.config.warnings, *warn_of_readable_secrets(written.content, path, found.config))
+    return attrs.evolve(found, config=attrs.evolve(found.config, path=path, trust=trust, warnings=warnings))
 
 
 def from_mapping(content: Mapping[str, Any]) -> Config:

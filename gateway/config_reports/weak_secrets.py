@@ -1,21 +1,15 @@
-"""Warnings about secrets: short ones, those sent unencrypted, those in files that everyone can read, and keys of
-providers in a form that no provider accepts."""
+"""Warnings about secrets: short ones, those sent unencrypted, and keys of providers in a form that no provider
+accepts."""
 
 import ipaddress
 import re
-import stat
-from collections.abc import Collection, Iterator
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 from urllib.parse import urlsplit
 
-from configfile import document
-from configfile.document import ConfigError
 from configfile.expanded import Unresolved
-from gateway.config.credentials import secrets_in
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import ENOUGH, Config, KeyDigest
-from gateway.http.redaction import SHORTEST
 from providers.catalog.providers import CATALOG
 
 _AT_HOME: Final = (".localhost", ".internal", ".local", ".svc")
@@ -37,7 +31,6 @@ def weak(config: Config) -> Iterator[str]:
                 "https in base_url"
             )
     yield from _exposed_metrics(config)
-    yield from _readable_file(config)
 
 
 # The first is common in files for `docker run --env-file`, which keeps quotation marks
@@ -97,54 +90,3 @@ def _plain_http_host(entry: ModelEntry) -> str | None:
         return None if ipaddress.ip_address(host).is_loopback else host
     except ValueError:
         return host if "." in host and not host.endswith(_AT_HOME) and ".svc." not in host else None
-
-
-def _readable_file(config: Config) -> Iterator[str]:
-    """Yield a warning if the file of ``config`` contains its secrets and other users may read it."""
-    path = config.path
-    if path is None or not _others_may_read(path):
-        return
-    try:
-        content = document.read_file(path).content
-    except ConfigError:  # it has changed meanwhile
-        return
-    if _has_one_of(frozenset(secrets_in(config)), content):
-        yield (
-            f"every user of this machine can read {path}, which has keys: run `chmod o-r {path}`, or use variables "
-            "(`access_key: $NAME`)"
-        )
-
-
-def _has_one_of(secrets: Collection[str], content: Any) -> bool:
-    """Return whether ``content`` has one of ``secrets``, not as a digest or as a key of a local server.
-
-    In a header, a scheme may precede it."""
-    if isinstance(content, str):
-        parts = (content.strip(), content.partition(" ")[2].strip())
-        return any(len(part) >= SHORTEST and part in secrets for part in parts)
-    if isinstance(content, list):
-        return any(_has_one_of(secrets, item) for item in content)
-    if not isinstance(content, dict) or _is_stand_in(content.get("base_url")):
-        return False
-    return any(_has_one_of(secrets, value) for name, value in content.items() if name != "sha256")
-
-
-def _is_stand_in(base_url: Any) -> bool:
-    """Return whether the address is a local server, whose key is worthless elsewhere."""
-    return (
-        isinstance(base_url, str)
-        and re.match(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?:[:/]|$)", base_url) is not None
-    )
-
-
-def _others_may_read(path: Path) -> bool:
-    """Return whether the modes of the file and its parent directories let everyone read it."""
-    try:
-        whole = path.resolve()
-        return (
-            whole.is_file()
-            and bool(whole.stat().st_mode & stat.S_IROTH)
-            and all(folder.stat().st_mode & stat.S_IXOTH for folder in whole.parents)
-        )
-    except OSError:
-        return False

@@ -1,0 +1,55 @@
+"""The warning about secrets in a file that everyone can read, made with the content that was read."""
+
+import re
+import stat
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from gateway.config.credentials import secrets_in
+from gateway.config.settings import Config
+from gateway.http.redaction import SHORTEST
+
+
+def warn_of_readable_secrets(content: Any, path: Path, config: Config) -> Iterator[str]:
+    """Yield a warning if the file in ``path`` contains secrets of ``config`` and other users may read it."""
+    if _others_may_read(path) and _has_one_of(frozenset(secrets_in(config)), content):
+        yield (
+            f"every user of this machine can read {path}, which has keys: run `chmod o-r {path}`, or use variables "
+            "(`access_key: $NAME`)"
+        )
+
+
+def _has_one_of(secrets: Collection[str], content: Any) -> bool:
+    """Return whether ``content`` has one of ``secrets``, not as a digest or as a key of a local server.
+
+    In a header, a scheme may precede it."""
+    if isinstance(content, str):
+        parts = (content.strip(), content.partition(" ")[2].strip())
+        return any(len(part) >= SHORTEST and part in secrets for part in parts)
+    if isinstance(content, list):
+        return any(_has_one_of(secrets, item) for item in content)
+    if not isinstance(content, dict) or _is_stand_in(content.get("base_url")):
+        return False
+    return any(_has_one_of(secrets, value) for name, value in content.items() if name != "sha256")
+
+
+def _is_stand_in(base_url: Any) -> bool:
+    """Return whether the address is a local server, whose key is worthless elsewhere."""
+    return (
+        isinstance(base_url, str)
+        and re.match(r"http://(?:localhost|127\.0\.0\.1|\[::1\])(?:[:/]|$)", base_url) is not None
+    )
+
+
+def _others_may_read(path: Path) -> bool:
+    """Return whether the modes of the file and its parent directories let everyone read it."""
+    try:
+        whole = path.resolve()
+        return (
+            whole.is_file()
+            and bool(whole.stat().st_mode & stat.S_IROTH)
+            and all(folder.stat().st_mode & stat.S_IXOTH for folder in whole.parents)
+        )
+    except OSError:
+        return False
