@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from gateway.streaming.lane import MapError, StreamProgress, too_large
+from gateway.streaming.lane import MapError, StreamProgress, count_characters, too_large
 from gateway.streaming.released import LENGTH, RELEASED, UNFINISHED, events_by_choice
 from providers.neutral.choices import MEMBERS, set_choice
 from providers.neutral.codec import Writer, complete_usage
@@ -39,6 +39,7 @@ class ChoicesLane:
         self._max_characters = math.inf if max_characters is None else max_characters
         self._input_estimate = input_estimate
         self._frames = RELEASED.splitter(0)
+        self._characters = 0  # of all choices
         self._writers: dict[int, Writer] = {}
         self._id: str | None = None
 
@@ -72,8 +73,12 @@ class ChoicesLane:
         return b"".join([*out, *self._write_ends(ends)])
 
     def _write(self, choice: int, event: Event) -> bytes:
-        self.progress.add(event)
-        if self.progress.characters > self._max_characters:
+        if choice == 0:
+            self.progress.add(event)
+        else:
+            self.progress.add_other(event)
+        self._characters += count_characters(event)
+        if self._characters > self._max_characters:
             return self._write_failure(too_large(int(self._max_characters)))
         return (
             b"" if isinstance(event, Usage) else b"".join(self._events_of(choice, self._writer_of(choice).send(event)))
@@ -81,13 +86,16 @@ class ChoicesLane:
 
     def _write_ends(self, ends: dict[int, AnswerEnd]) -> Iterator[bytes]:
         """Yield the end of each choice. The usage and the terminator of the API follow the last one."""
+        if not ends:
+            return
+        usage = complete_usage(self.progress.usage, self._input_estimate, self._characters)
+        self.progress.usage = usage  # the bill and the client count the same
         for choice in sorted(ends):
             writer = self._writer_of(choice)
-            writer.send(complete_usage(self.progress.usage, self._input_estimate, self.progress.characters))
+            writer.send(usage)
             is_last = choice == max(ends)
             yield from self._events_of(choice, writer.send(ends[choice]), others=is_last)
-        if ends:
-            self.progress.add(ends[min(ends)])
+        self.progress.add(ends[min(ends)])
 
     def _write_failure(self, error: ErrorInfo) -> bytes:
         error = self._map_error(error)

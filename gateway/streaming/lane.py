@@ -10,7 +10,8 @@ from typing import Final, Protocol, TypeAlias
 
 from providers.errors.failures import WEB_PAGE
 from providers.neutral.codec import Codec
-from providers.neutral.ends import bad_arguments, unknown_end_failure
+from providers.neutral.complete_choices import CallArguments
+from providers.neutral.ends import unknown_end_failure
 from streams.errors import GatewayError
 from streams.events import (
     CONTENT,
@@ -27,7 +28,6 @@ from streams.events import (
 )
 from streams.framing import EventWriter, Framing, FramingError
 from streams.structure import MAX_ELEMENTS, TOO_MANY_ELEMENTS, UNSCANNED_BYTES, has_more_elements
-from streams.surrogates import NOT_JSON, any_json, decode_or
 
 _TEXT_EVENTS = (TextDelta, ReasoningDelta, ToolCallDelta, RefusalDelta)
 """The most frequent events; each is content or follows content."""
@@ -39,47 +39,6 @@ def count_characters(event: Event) -> int:
 
 
 ReadUsage: TypeAlias = Callable[[], Usage | None]
-
-
-MAX_ARGUMENTS: Final = 256 * 1024
-"""The most bytes of arguments of calls that a stream holds to check them."""
-_CALL: Final = 256
-"""The bytes that a call takes without its name and arguments."""
-
-
-class CallArguments:
-    """The arguments of a stream's calls of functions. If the provider lost a piece of them, they are not JSON."""
-
-    __slots__ = ("_held", "_size")
-
-    def __init__(self) -> None:
-        self._held: dict[int, tuple[str, bytearray]] = {}
-        self._size = 0
-
-    def start(self, call: ToolCallStart) -> None:
-        if call.kind == "function" and self._size <= MAX_ARGUMENTS:
-            self._held[call.block] = call.name, bytearray()
-            self._size += len(call.name) + _CALL
-
-    def add(self, piece: ToolCallDelta) -> None:
-        if (held := self._held.get(piece.block)) is not None:
-            text = piece.text.encode(errors="surrogatepass")
-            held[1].extend(text)
-            self._size += len(text)
-            if self._size > MAX_ARGUMENTS:
-                self._held.clear()
-
-    def failure(self, end: AnswerEnd) -> ErrorInfo | None:
-        """Return the failure of an answer with ``end`` if it claims that its calls are complete."""
-        if end.reason not in ("stop", "stop_sequence", "tool_calls"):
-            return None
-        broken = (name for name, arguments in self._held.values() if not _is_json(arguments))
-        return None if (name := next(broken, None)) is None else bad_arguments(name)
-
-
-def _is_json(arguments: bytearray) -> bool:
-    """Return whether ``arguments`` are JSON, or empty, as some providers write a call without any."""
-    return not arguments.strip() or decode_or(any_json, bytes(arguments), NOT_JSON) is not NOT_JSON
 
 
 class StreamProgress:
@@ -128,6 +87,13 @@ class StreamProgress:
             self.start = event
         elif isinstance(event, ErrorInfo):
             self.error, self.over = event, True
+
+    def add_other(self, event: Event) -> None:
+        """Update the progress with an event of another choice than the first one, whose reader judges its end."""
+        self.committed = True
+        self.other_events += 1
+        if isinstance(event, Usage):
+            self.usage = event
 
     def note_keep_alive(self, opening: int) -> bool:
         """Note a keep-alive of the provider. Return whether it is the first.

@@ -5,14 +5,15 @@ more.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import attrs
 
-from providers.chat.chunks import Chunk, decode, decode_text, decode_textless
+from providers.chat.chunks import Choice, Chunk, decode, decode_text, decode_textless
 from providers.chat.reading import OpenAnswer, add_delta, add_pages, start_nameless_calls
 from providers.errors.failures import EARLY, NO_OBJECT, NOT_OBJECT, array_failure, read_event_failure
-from providers.neutral.bounds import ANSWER, AnswerTooLarge, check_length
+from providers.neutral.bounds import ANSWER, AnswerTooLarge, Budget, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader, corrected_reason
 from providers.neutral.ends import ENDS, Failed, Meaning, end_failure
 from providers.neutral.moderation import moderation_from_chat
@@ -84,8 +85,8 @@ class ChatReader(StagedReader):
     ``AnswerEnd`` waits for ``[DONE]`` or the end of the stream, because usage follows ``finish_reason``.
     """
 
-    def __init__(self, content_limit: int = ANSWER) -> None:
-        self._answer = OpenAnswer(content_limit)
+    def __init__(self, content_limit: int = ANSWER, places: Budget | None = None) -> None:
+        self._answer = OpenAnswer(content_limit, places)
         self._usage: Usage | None = None
         self._finish = ""
         self._stopped_by: str | None = None
@@ -93,7 +94,7 @@ class ChatReader(StagedReader):
         self._pages: Any = None
         self._text_tries = TEXT_TRIES
         self._has_failed = False
-        self._others = OtherChoices()
+        self._others: OtherChoices[ChatReader] = OtherChoices(partial(ChatReader, 0, self._answer.places))
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
@@ -113,7 +114,9 @@ class ChatReader(StagedReader):
                 self._text_tries -= 1
         if data.startswith(b"[DONE]"):
             read_whole = self._finish or (self._stage is ANSWERING and not self._answer.calls.is_incomplete)
-            return self._end() if read_whole else self._fail(EARLY)
+            if not read_whole:
+                return self._fail(EARLY)
+            return self._end(self._others.end(_end_by_mark))
         try:
             chunk = decode(data)
         except NOT_JSON:
@@ -131,7 +134,7 @@ class ChatReader(StagedReader):
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
-        return self._end() if self._finish and self._others.have_ended else self._fail(EARLY)
+        return self._end(self._others.end(ChatReader.close)) if self._finish else self._fail(EARLY)
 
     def read_whole(self, chunk: Chunk) -> Sequence[Event]:
         """Return all events of an answer that arrived as one chunk."""
@@ -154,21 +157,34 @@ class ChatReader(StagedReader):
             check_length(choices, "choices")
         for choice in choices:
             if choice.index in (0, None):
-                if self._stage is WAITING:  # Azure's preamble, without a choice, has neither id nor model
-                    self._stage = ANSWERING
-                    created = chunk.created if type(chunk.created) is int else None
-                    out.append(AnswerStart(as_string(chunk.id), as_string(chunk.model), created))
-                add_delta(self._answer, choice, out)
-                if isinstance(choice.finish_reason, str) and choice.finish_reason:
-                    self._finish = choice.finish_reason
-                    self._stopped_by = stop_string(choice.stop_reason)
-                if choice.error and not _is_end(self._finish):
-                    return [*out, *self._fail(read_event_failure({"error": choice.error}))]
+                error = self._read_choice(chunk, choice, out)
             else:
-                self._others.note(choice.index, has_ended=bool(choice.finish_reason))
-        if self._finish and (error := read_failure(self._finish)) is not None:
-            return [*out, *self._fail(error)]
+                error = self._others.read(choice.index, partial(ChatReader._read_other, chunk=chunk, choice=choice))
+            if error is not None:
+                return [*out, *self._fail(error)]
         return out
+
+    def _read_choice(self, chunk: Chunk, choice: Choice, out: list[Event]) -> ErrorInfo | None:
+        """Add the events of ``choice`` in ``chunk`` to ``out``, and return its failure."""
+        if self._stage is WAITING:  # Azure's preamble, without a choice, has neither id nor model
+            self._stage = ANSWERING
+            created = chunk.created if type(chunk.created) is int else None
+            out.append(AnswerStart(as_string(chunk.id), as_string(chunk.model), created))
+        add_delta(self._answer, choice, out)
+        if isinstance(choice.finish_reason, str) and choice.finish_reason:
+            self._finish = choice.finish_reason
+            self._stopped_by = stop_string(choice.stop_reason)
+        if choice.error and not _is_end(self._finish):
+            return read_event_failure({"error": choice.error})
+        return read_failure(self._finish) if self._finish else None
+
+    def _read_other(self, chunk: Chunk, choice: Choice) -> Sequence[Event]:
+        """Return the events of ``choice``, which is not the first one of ``chunk`` and the only one of this reader."""
+        if self._stage is ENDED:
+            return ()
+        out: list[Event] = []
+        error = self._read_choice(chunk, choice, out)
+        return out if error is None else [*out, error]
 
     def _read_late(self, data: bytes) -> None:
         """Read the usage in a chunk after a failure: it also follows a ``finish_reason`` that means one."""
@@ -191,7 +207,10 @@ class ChatReader(StagedReader):
         # A cost before the end is not final: Perplexity reports 0 until its last chunk.
         return self._usage if self._usage is None or self._finish else attrs.evolve(self._usage, reported_nanos=None)
 
-    def _end(self) -> Sequence[Event]:
+    def _end(self, failure: ErrorInfo | None = None) -> Sequence[Event]:
+        """Return the events at the end of the answer, or ``failure`` of another choice."""
+        if failure is not None:
+            return self._fail(failure)
         out: list[Event] = []
         if self._pages is not None and self._answer.holds_content:
             add_pages(self._answer, self._pages, out)
@@ -218,8 +237,12 @@ class ChatReader(StagedReader):
         if error is not None or event == "error":
             return self._fail(error or read_event_failure(None))
         if self._finish:  # the answer is complete except perhaps for its usage
-            return self._end()
+            return self._end(self._others.end(ChatReader.close))
         return self._fail(NO_OBJECT)
+
+
+def _end_by_mark(reader: ChatReader) -> Sequence[Event]:
+    return reader.read_event("", b"[DONE]")
 
 
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:

@@ -213,8 +213,8 @@ class OpenAnswer(AnswerBudgets):
 
     __slots__ = ("block", "blocks", "calls", "citations", "details", "field", "logprobs", "speech", "tools")
 
-    def __init__(self, content_limit: int) -> None:
-        super().__init__(content_limit)
+    def __init__(self, content_limit: int, places: Budget | None = None) -> None:
+        super().__init__(content_limit, places)
         self.blocks = 0
         self.block: int | None = None  # the open block that is not a tool call
         self.speech: Speech = TextDelta  # the kind of events in it

@@ -11,6 +11,7 @@ Citations have a URL and positions in characters, while Gemini counts positions 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import starmap, zip_longest
 from typing import Any, Final, TypeAlias
 
@@ -24,7 +25,7 @@ from providers.gemini.errors import (
 )
 from providers.gemini.reading import MAX_CITED, MAX_SCANNED, UnfinishedAnswer, part_events
 from providers.gemini.usage import Counts
-from providers.neutral.bounds import ANSWER, ID, check_length
+from providers.neutral.bounds import ANSWER, ID, Budget, check_length
 from providers.neutral.other_choices import OtherChoices
 from providers.neutral.searches import GROUNDING, FoundPage, FoundPages, search_items
 from providers.neutral.shapes import Shape, check_answer
@@ -154,8 +155,8 @@ class ChunkReader:
         "_reason",
     )
 
-    def __init__(self, content_limit: int) -> None:
-        self._answer = UnfinishedAnswer(content_limit)
+    def __init__(self, content_limit: int, places: Budget | None = None) -> None:
+        self._answer = UnfinishedAnswer(content_limit, places)
         self._counts = Counts()
         self._has_started = False
         self._counted = False
@@ -165,7 +166,7 @@ class ChunkReader:
         self._is_continued = False  # the provider would continue the answer after another request
         self._blocked_end: AnswerEnd | None = None  # the end for a blocked prompt
         self._pages: dict[str, str] = {}  # titles of found pages by URL
-        self._others = OtherChoices()
+        self._others: OtherChoices[ChunkReader] = OtherChoices(partial(ChunkReader, 0, self._answer.places))
 
     def chunk_events(self, chunk: Mapping[str, Any]) -> list[Event]:
         if chunk.get("error"):
@@ -181,7 +182,13 @@ class ChunkReader:
             candidate = next((one for one in choices if not one.get("index")), {})
         for other in choices:
             if index := other.get("index"):
-                self._others.note(index, has_ended=bool(other.get("finishReason")))
+                failure = self._others.read(index, partial(ChunkReader._read_candidate, chunk=chunk, candidate=other))
+                if failure is not None:
+                    return self.failure_events(failure)
+        return self._read_candidate(chunk, candidate)
+
+    def _read_candidate(self, chunk: Mapping[str, Any], candidate: Mapping[str, Any]) -> list[Event]:
+        """Return the events of ``candidate``, the one of this reader in ``chunk``."""
         word = finish_reason(candidate.get("finishReason"))
         if word is not None and self._failed is None:
             self._failed = unusable_answer(word, as_string(candidate.get("finishMessage")))
@@ -206,8 +213,8 @@ class ChunkReader:
         end, reason = self._blocked_end, self._reason
         if reason is None and end is None:
             reason = default
-        if default is None and not self._others.have_ended:
-            return self.failure_events(missing)
+        if (failure := self._others.end(lambda other: other.end_events(default, missing))) is not None:
+            return self.failure_events(failure)
         if reason is not None:
             end = answer_end(reason, self._is_continued, bool(self._answer.call_ids))
         if end is None:

@@ -162,8 +162,8 @@ class UnfinishedAnswer(AnswerBudgets):
         "text_size",
     )  # fmt: skip
 
-    def __init__(self, content_limit: int) -> None:
-        super().__init__(content_limit)
+    def __init__(self, content_limit: int, places: Budget | None = None) -> None:
+        super().__init__(content_limit, places)
         self.block_count = 0  # block numbers used so far
         self.number = 0  # the number of the open block
         self.text_kind: TextKind | None = None  # the kind of the open block

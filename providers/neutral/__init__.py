@@ -11,6 +11,6 @@
   ``tokens``, and ``next_turns`` with the results of calls.
 - Answers: the words of ``ends``, ``values`` without trust, ``shapes`` of whole answers, ``bounds`` of memory,
   ``block_order``, ``made_images``, web ``searches`` with their ``search_tools``, several ``choices``, in streams the
-  ``other_choices``, ``moderation`` results, ``token_usage`` with other billing, the frames of an ``invoked`` model, and
-  ``kept_turns``, which are stored.
+  ``other_choices``, which must be ``complete_choices``, ``moderation`` results, ``token_usage`` with other billing, the
+  frames of an ``invoked`` model, and ``kept_turns``, which are stored.
 """

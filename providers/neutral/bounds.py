@@ -83,11 +83,11 @@ class AnswerBudgets:
 
     __slots__ = ("arriving", "held", "holds_content", "places")
 
-    def __init__(self, content_limit: int) -> None:
-        """Allow ``content_limit`` bytes of content."""
+    def __init__(self, content_limit: int, places: Budget | None = None) -> None:
+        """Allow ``content_limit`` bytes of content. ``places`` is a budget that another reader shares."""
         self.holds_content = content_limit > 0
         self.held = Budget(content_limit)
-        self.places = Budget(PLACES)
+        self.places = places or Budget(PLACES)
         self.arriving = b""  # the current event
 
     def charge_event(self, what: str) -> None:

@@ -12,6 +12,7 @@ import msgspec
 
 from providers.neutral.bounds import AnswerTooLarge
 from providers.neutral.codec import Reader
+from providers.neutral.complete_choices import CompleteChoices
 from providers.neutral.values import as_objects
 from streams.events import Api, Event
 from streams.surrogates import any_json, decode_or
@@ -112,6 +113,8 @@ def split_choices(api: str, data: bytes) -> dict[int, bytes]:
     for one in listed:
         index = one.get("index") if isinstance(one, dict) else 0
         chosen[index if isinstance(index, int) else 0] = [{**one, "index": 0}] if isinstance(one, dict) else []
+    if "usage" in value:
+        chosen.setdefault(0, [])  # only the reader of the first choice reads it
     first = next(iter(chosen))
     return {
         index: msgspec.json.encode({**(value if index == 0 else others if index == first else head), member: one})
@@ -120,11 +123,16 @@ def split_choices(api: str, data: bytes) -> dict[int, bytes]:
 
 
 class ChoiceReaders(dict[int, Reader]):
-    """The readers of a stream by choice, each made by ``make_reader`` when its choice begins."""
+    """The readers of a stream by choice, each made by ``make_reader`` when its choice begins. An incomplete choice ends
+    with a failure.
 
-    def __init__(self, api: str, make_reader: Callable[[], Reader]) -> None:
+    ``checks_first``: the lane does not check the first one."""
+
+    def __init__(self, api: str, make_reader: Callable[[], Reader], *, checks_first: bool = False) -> None:
         self._api = api
+        self._checks_first = checks_first
         self._make_reader = make_reader
+        self._complete = CompleteChoices()
 
     def __missing__(self, choice: int) -> Reader:
         check_number(self)
@@ -136,11 +144,15 @@ class ChoiceReaders(dict[int, Reader]):
         parts = split_choices(self._api, data)
         if len(self) > 1 and not data.startswith(b"{"):  # the mark of the end, for all choices
             parts = dict.fromkeys(self, data)
-        return {choice: self[choice].read_event(name, part) for choice, part in parts.items()}
+        return {choice: self._check(choice, self[choice].read_event(name, part)) for choice, part in parts.items()}
 
     def close(self) -> dict[int, list[Event]]:
         """Return the events at the end of the stream by choice, at least those of the first one."""
-        return {choice: list(reader.close()) for choice, reader in (self or {0: self[0]}).items()}
+        readers = (self or {0: self[0]}).items()
+        return {choice: list(self._check(choice, reader.close())) for choice, reader in readers}
+
+    def _check(self, choice: int, events: Sequence[Event]) -> Sequence[Event]:
+        return self._complete.check(choice, events) if choice or self._checks_first else events
 
 
 def check_number(choices: Collection[object]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+import attrs
 import trio
 
 from gateway.features.steps.chain import LATER, Chain, PlainText
@@ -57,7 +58,8 @@ class CheckedStream(StepTransform):
         """True if it releases events for the lane."""
         self._splitter = self._framing.splitter(opened.event_limit)
         self._has_choices = opened.choices > 1
-        self._readers = ChoiceReaders(self._api, partial(self._codec.reader, opened.answer_limit))
+        make_reader = partial(self._codec.reader, opened.answer_limit)
+        self._readers = ChoiceReaders(self._api, make_reader, checks_first=self._has_choices and self._translates)
         self._chains: dict[int, Chain] = {}
         self._plain: PlainText | None = None
         """The text of the stream while no step can find anything in it."""
@@ -168,6 +170,7 @@ class CheckedStream(StepTransform):
                         out.append(await self._feed(together))
                         together = {}
                     by_choice = await self._check_failure(self._failure, parsed[1])
+                    reported = _with_failure(reported, by_choice[0][0])
             self._hold_bytes(raw, parsed, by_choice, reported)
             self._failure = None
             for choice, events in by_choice.items():
@@ -238,9 +241,13 @@ class CheckedStream(StepTransform):
         by_choice = self._readers.close()
         if self._plain is not None:
             by_choice[0] = [*self._leave_plain(self._plain), *by_choice.get(0, ())]
+        errors = [event for events in by_choice.values() for event in events if isinstance(event, ErrorInfo)]
+        if errors:
+            # The client does not get the held events, which may be those that state the failure.
+            failure = attrs.evolve(errors[0], native=False) if self._gate.is_holding else errors[0]
+            by_choice[0] = _with_failure(by_choice.get(0, ()), failure)
         if not self._translates:
-            has_failed = any(isinstance(one, ErrorInfo) for one in by_choice.get(0, ()))
-            self._gate.add(rest, by_choice, None, has_failed=has_failed)
+            self._gate.add(rest, by_choice, None, has_failed=bool(errors))
         released = await self._feed(by_choice)
         self._gate.end = by_choice.get(0, ())
         return released
@@ -341,6 +348,11 @@ class CheckedStream(StepTransform):
             elif type(event) is Usage:
                 self.usage = event
         return found
+
+
+def _with_failure(events: Sequence[Event], failure: Event) -> list[Event]:
+    """Return ``events`` of the first choice, which end with ``failure`` of any choice."""
+    return [*(event for event in events if not isinstance(event, AnswerEnd | ErrorInfo)), failure]
 
 
 class CheckedBody(CheckedStream):

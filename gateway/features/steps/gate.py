@@ -33,6 +33,11 @@ class Gate:
         self._released: dict[int, int] = {}
 
     @property
+    def is_holding(self) -> bool:
+        """True if an event waits."""
+        return bool(self._waiting)
+
+    @property
     def held_size(self) -> int:
         """The bytes of the events that wait. They are counted at intervals, because each event may be alone."""
         return sum(len(row[0]) for row in self._waiting)

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.streaming.lane import MAX_ARGUMENTS, Lane
+from gateway.streaming.lane import Lane
 from providers.apis import CODECS
 from providers.grammar import judge
+from providers.neutral.complete_choices import MAX_ARGUMENTS
 from providers.neutral.ends import ENDS, Failed
 from streams.events import AnswerEnd, Usage
 from tests.support.cases import case

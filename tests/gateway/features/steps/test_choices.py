@@ -10,7 +10,8 @@ import pytest
 from providers.apis import CODECS
 from providers.neutral.choices import MOST_SPLIT
 from tests.support.each_row import each_row
-from tests.support.harness import provider
+from tests.support.harness import Reply, provider
+from tests.support.raw_call import line as line_of_request
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.step_providers import CODE
 from tests.support.upstreams import JSON, STREAM, Raw, data
@@ -23,6 +24,9 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "stop": {"action": "refuse", "refusal": {"as": "stop", "message": "Not here."}},
     "stop-window": {"action": "refuse", "hold": 9, "refusal": {"as": "stop", "message": "Not here."}},
     "refuse": {"action": {"word": "refuse", "other": "mask"}},
+    "refuse-alone": {"action": "refuse"},
+    "refuse-window": {"action": "refuse", "hold": 9},
+    "report": {"action": "report"},
 }
 TEXTS: Final = ("all is fine, and all stays fine until the end", "it is falcon-77, and the rest is fine again")
 MASKED: Final = re.compile(r"it is \[WORD_[0-9a-f]{10,}\], and the rest is fine again")
@@ -86,6 +90,10 @@ def ask_chat(gateway, client: str, *, stream: bool, **more: Any) -> Any:
 def ask_gemini(gateway, client: str, query: str = "?alt=sse") -> Any:
     body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "generationConfig": {"candidateCount": 2}}
     return gateway.request("POST", f"/v1beta/models/on-gemini:streamGenerateContent{query}", body, bearer(client))
+
+
+def line_of(gateway, reply: Reply) -> dict[str, Any]:
+    return line_of_request(gateway, reply.headers["x-request-id"])
 
 
 def events_in(body: bytes) -> list[Any]:
@@ -233,6 +241,77 @@ def test_a_failure_between_the_choices_is_one_error_event(gateway, upstream):
     assert reply.body.count(b'"error"') == 1
     assert b"[DONE]" not in reply.body
     assert b"falcon" not in reply.body
+
+
+CALL: Final = {"index": 0, "id": "c", "type": "function", "function": {"name": "get_weather", "arguments": '{"city"'}}
+REST: Final = {"index": 0, "function": {"arguments": ": 1}"}}
+FAILED: Final = {
+    "the word of a failure": ({}, "error"),
+    "cut arguments": ({"tool_calls": [CALL]}, "tool_calls"),
+    "an unknown word without content": ({}, "something_new"),
+}
+"""The delta and the end of a choice that is no answer."""
+HELLO: Final = [{"role": "user", "content": "hi"}]
+ALL_STEPS: Final = ("mask", "mask-window", "restore", "refuse-alone", "refuse-window", "report")
+
+
+@each_row("failed", [0, 1])
+@each_row("why", FAILED)
+@each_row("client", ALL_STEPS)
+def test_a_failed_choice_is_a_failure_of_the_stream(gateway, upstream, client, why, failed):
+    good = [({"content": "fine"}, None), ({}, "stop")]
+    bad = [FAILED[why]]
+    rows = [(at, delta, end) for at in range(2) for delta, end in (bad if at == failed else good)]
+    listed = [{"index": at, "delta": delta, "finish_reason": end} for at, delta, end in rows]
+    for done in (b"data: [DONE]\n\n", b""):
+        pieces = [data({**HEAD, "choices": [one]}) for one in listed]
+        upstream.script(Raw(200, STREAM, (*pieces, done) if done else tuple(pieces), "chunked"))
+        reply = ask_chat(gateway, client, stream=True, messages=HELLO)
+        assert reply.body.count(b'"error"') >= 1, (done, reply.body)
+        assert b"[DONE]" not in reply.body
+        assert line_of(gateway, reply).get("error"), done
+
+
+@each_row("client", ALL_STEPS)
+def test_interleaved_calls_of_several_choices_are_complete(gateway, upstream, client):
+    rows = [*((at, [CALL], None) for at in range(2)), *((at, [REST], "tool_calls") for at in range(2))]
+    listed = [{"index": at, "delta": {"tool_calls": calls}, "finish_reason": end} for at, calls, end in rows]
+    pieces = [data({**HEAD, "choices": [one]}) for one in listed]
+    upstream.script(Raw(200, STREAM, (*pieces, b"data: [DONE]\n\n"), "chunked"))
+    reply = ask_chat(gateway, client, stream=True, messages=HELLO)
+    assert reply.body.endswith(b"data: [DONE]\n\n")
+    assert b'"error"' not in reply.body
+
+
+@each_row("failed", [0, 1])
+@each_row("client", ALL_STEPS)
+def test_a_candidate_that_ends_with_the_word_of_a_failure_is_a_failure(gateway, upstream, client, failed):
+    ends = [candidate(at, "fine", finishReason="MALFORMED_RESPONSE" if at == failed else "STOP") for at in range(2)]
+    pieces = [data({"candidates": [one], "usageMetadata": GEMINI_USAGE, "responseId": "r"}) for one in ends]
+    upstream.script(Raw(200, STREAM, tuple(pieces), "chunked"))
+    reply = ask_gemini(gateway, client)
+    assert b"MALFORMED_RESPONSE" in reply.body
+    assert line_of(gateway, reply).get("error"), reply.body
+
+
+@each_row("client", ALL_STEPS)
+def test_usage_that_comes_with_a_later_choice_alone_is_counted(gateway, upstream, client):
+    listed = [{"index": at, "delta": {"content": "fine"}, "finish_reason": "stop"} for at in range(2)]
+    pieces = [data({**HEAD, "choices": [listed[0]]}), data({**HEAD, "choices": [listed[1]], "usage": USAGE})]
+    upstream.script(Raw(200, STREAM, (*pieces, b"data: [DONE]\n\n"), "chunked"))
+    reply = ask_chat(gateway, client, stream=True, messages=HELLO)
+    line = line_of(gateway, reply)
+    assert (line["input_tokens"], line["output_tokens"], line["usage_complete"]) == (5, 31, True)
+
+
+@each_row("client", ["mask", "restore"])
+def test_the_ledger_estimates_the_usage_that_the_client_gets(gateway, upstream, client):
+    """It counted all choices once for each choice."""
+    upstream.script(chat_stream(TEXTS, 10, counts=False))
+    reply = ask_chat(gateway, client, stream=True, stream_options={"include_usage": True})
+    told = events_in(reply.body)[-1]["usage"]
+    line = line_of(gateway, reply)
+    assert (line["input_tokens"], line["output_tokens"]) == (told["prompt_tokens"], told["completion_tokens"])
 
 
 @each_row("size", [1, 9, 100])
