@@ -228,6 +228,15 @@ def _find_all(word: bytes, text: bytes) -> Iterator[tuple[int, int]]:
         start = text.find(word, end)
 
 
+def redact_answer(data: bytes, secrets: Secrets) -> bytes:
+    """Return a part of a provider's response without credentials. If it may be an error, it may spell them otherwise,
+    because errors quote requests."""
+    return redact_spelled(data, secrets) if _MAY_BE_ERROR.search(data) else redact(data, secrets)
+
+
+_MAY_BE_ERROR: Final = re.compile(rb"error|exception", re.IGNORECASE)
+
+
 def redact_json(value: Any, secrets: Secrets) -> Any:
     """Return a JSON value after ``redact_spelled``."""
     return None if value is None else msgspec.json.decode(redact_spelled(msgspec.json.encode(value), secrets))

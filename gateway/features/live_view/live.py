@@ -18,7 +18,7 @@ from gateway.features.live_view.ended import EndedExchange, EndedExchanges, Line
 from gateway.features.live_view.prompts import KeptPrompt, KeptPrompts
 from gateway.features.live_view.transcripts import Passage, Transcript, Transcripts
 from gateway.http.headers import first_paths
-from gateway.http.redaction import Secrets, redact
+from gateway.http.redaction import Secrets, redact, redact_answer
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.ledger.ledger import MOST_TRIED
 from gateway.ledger.record import ArrivedRequest, Record
@@ -176,7 +176,8 @@ class Subscription:
 
     def _redact_and_cut(self, data: bytes) -> str:
         """Return an event as text without credentials, cut to ``SHOWN`` bytes. A cut credential would not be found."""
-        return redact(data, self._secrets)[:SHOWN].decode("utf-8", "replace")
+        read = redact(data, self._secrets)[: 2 * SHOWN]  # other spellings take longer to find
+        return redact_answer(read, self._secrets)[:SHOWN].decode("utf-8", "replace")
 
 
 # The board

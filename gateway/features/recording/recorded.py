@@ -21,7 +21,7 @@ import msgspec
 
 from gateway import __version__
 from gateway.http.headers import Headers
-from gateway.http.redaction import REDACTED, Secrets, redact
+from gateway.http.redaction import LONGEST_SPELLED, REDACTED, Secrets, redact, redact_answer, redact_spelled
 from providers.apis import CODECS
 from providers.framings import events_in, framing_of, text_of
 from providers.neutral.invoked import INVOKED
@@ -112,7 +112,7 @@ def files_of_sides(
         request, response = redact(side.request, secrets), redact_stream(side.response, secrets)
         changed = (request, response) != (side.request, side.response)
         meta = _meta(side, line, changed) | ({} if began is None else {"began": began})
-        described = redact(msgspec.json.format(msgspec.json.encode(meta), indent=1), secrets)
+        described = redact_spelled(msgspec.json.format(msgspec.json.encode(meta), indent=1), secrets)
         files = {REQUEST: request, side.suffix: response, META: described}
         row = redact(_row(f"{side.folder}/{stem}", meta).encode(), secrets)
         yield RecordedFiles(side.folder, stem, {suffix: data for suffix, data in files.items() if data}, row)
@@ -269,17 +269,19 @@ def _remove(folder: Path, stem: str) -> None:
 
 
 def redact_stream(data: bytes, secrets: Secrets) -> bytes:
-    """Return ``data`` without credentials. Frames stay valid, with new checksums."""
-    if framing_of(data) is not EVENT_STREAM:
-        return redact(data, secrets)
-    return redact(b"".join(_redact_raw(raw, secrets) for raw in events_in(data)), secrets)
+    """Return ``data`` without credentials, also as errors spell them. Frames stay valid, with new checksums."""
+    if framing_of(data) is EVENT_STREAM:
+        return redact(b"".join(_redact_raw(raw, secrets) for raw in events_in(data)), secrets)
+    if len(data) > LONGEST_SPELLED:
+        data = b"".join(redact_answer(raw, secrets) for raw in events_in(data))
+    return redact_answer(data, secrets)
 
 
 def _redact_raw(raw: bytes, secrets: Secrets) -> bytes:
     said = text_of(raw)
-    if redact(said, secrets) == said:
+    if redact_answer(said, secrets) == said:
         return raw
-    plain = EVENT_STREAM.change_payload(raw, lambda payload: redact(payload, secrets))
-    if plain != raw and redact(text_of(plain), secrets) == text_of(plain):
+    plain = EVENT_STREAM.change_payload(raw, lambda payload: redact_spelled(payload, secrets))
+    if plain != raw and redact_answer(text_of(plain), secrets) == text_of(plain):
         return plain
-    return INVOKED.change_payload(raw, lambda event: redact(event, secrets))
+    return INVOKED.change_payload(raw, lambda event: redact_spelled(event, secrets))

@@ -599,6 +599,22 @@ async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client
     assert "".join(text for text, _ in shown(stage.live_view.subscribe(1, None)[0])) == stream_of(api).decode()
 
 
+async def test_an_error_shows_no_credential_in_another_spelling(stage):
+    record = stage.begin()
+    delivery = stage.stream(record)
+    tap, off = stage.live_view.subscribe(1, None)
+    spelled = KEY.replace("-", "\\u002d")
+    delivery.feed(b'data: {"error": {"message": "wrong key: %b"}}\n\n' % spelled.encode())
+    off()
+    stage.end(record)
+    live = [one async for one in tap.events]
+    kept = list(stage.live_view.subscribe(1, None)[0].before)
+    for passed in (live, kept):
+        text = "".join(one.received + one.sent + one.note for one in passed)
+        assert spelled not in text
+        assert "wrong key: [redacted]" in text
+
+
 async def test_a_stream_failure_is_shown_after_its_end_too(stage):
     record = stage.begin()
     delivery = stage.stream(record)

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import attrs
 import pytest
@@ -26,7 +27,7 @@ from gateway.config.loading import from_mapping
 from gateway.features.recording import recorded, recording
 from gateway.features.recording.recorded import COLUMNS, INDEX, Folder, Side
 from gateway.features.recording.recording import Recorder
-from gateway.http.redaction import SHORTEST, search_forms
+from gateway.http.redaction import LONGEST_SPELLED, SHORTEST, search_forms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
@@ -177,6 +178,29 @@ def test_no_file_repeats_a_credential(tmp_path):
     told = json.loads(meta.read_bytes())
     assert told["bytes_exact"] is False
     assert any("credentials" in note for note in told["notes"])
+
+
+@pytest.mark.parametrize("padding", [0, LONGEST_SPELLED])
+def test_errors_have_no_credential_in_another_spelling(padding, tmp_path):
+    """Providers quote requests in errors: in URLs, or in JSON as Go and PHP write it."""
+    key = "Ab+/cd<secret>/1234=="
+    spellings = [quote(key, safe=""), key.replace("/", "\\/"), key.replace("<", "\\u003c"), quote(quote(key, safe=""))]
+    begin = STREAM[: STREAM.index(b"data: [DONE]")] + b": " + b"x" * padding + b"\n\n"
+    for number, spelled in enumerate(spellings):
+        error = b'{"error":{"message":"wrong key: %b"}}' % spelled.encode()
+        in_frame = exception_frame("throttlingException", b'{"message":"%b"}' % spelled.encode())
+        header = (("x-ratelimit-note", spelled),)
+        sides = [
+            attrs.evolve(SIDE, response=begin + b"data: %b\n\n" % error, response_headers=header),
+            attrs.evolve(SIDE, response=error, status=401, content_type="application/json"),
+            attrs.evolve(SIDE, api="converse", response=in_frame, content_type=FRAMES),
+        ]
+        for side in sides:
+            (meta,) = Folder(tmp_path / str(number)).write([side], LINE, search_forms((key,)))
+            assert b"[redacted]" in read_recording(meta).response
+            assert json.loads(meta.read_bytes())["bytes_exact"] is False
+        assert spelled.encode() not in contents(tmp_path)
+        assert json.dumps(spelled)[1:-1].encode() not in contents(tmp_path)
 
 
 def test_frames_are_recorded_whole_without_credentials(tmp_path):
