@@ -107,6 +107,10 @@ def test_action_and_hold_have_several_forms():
         ({"for": {"entries": ["opnai*"]}}, "steps[0].for.entries[0]: no name in model_providers matches 'opnai*'"),
         ({"for": {"endpoints": ["embedings"]}}, "steps[0].for.endpoints[0]: no name in the endpoints matches"),
         ({"for": {"models": ["gpt-6"]}}, "steps[0].for.models[0]: 'gpt-6' is not a configured model"),
+        (
+            {"use": "presidio", "with": {"url": "http://127.0.0.1:5002", "entities": ["PERSON"]}},
+            "steps[0].with.entities: unknown key; list the kinds of data under `action`, such as `action: {PERSON: ma",
+        ),
     ],
 )
 def test_a_mistake_states_its_place_and_the_remedy(members, message):
