@@ -59,6 +59,7 @@ class Watch:
         self._progress_of: Callable[[], object] | None = None
         self._last_progress: object = None
         self._progress_deadline = self._paused_at = math.inf
+        self._is_late = self._is_stalled = False  # the limit on keep-alives has passed; it has failed the upstream
         self._step = self._idle / 100  # the seconds in which the deadline stays
         self._next_move = -math.inf  # before this time the deadline stays
 
@@ -69,22 +70,29 @@ class Watch:
             self.reading = True
             self._next_move = now + self._step
             self._update_progress(now)
-            self.scope.deadline = min(self._fixed_deadline, self._progress_deadline, self._next_move + self._idle)
+            self.scope.deadline = now if self._is_stalled else min(self._fixed_deadline, self._next_move + self._idle)
 
     def limit_keep_alives(self, progress_of: Callable[[], object]) -> None:
-        """Limit the time in which the upstream sends something, but ``progress_of`` keeps returning an equal value."""
+        """Limit the time in which the upstream sends something, but ``progress_of`` keeps returning an equal value.
+
+        Silence alone does not exceed this limit. ``progress_of`` may count a piece when the next one arrives."""
         if self._progress < math.inf:
             self._progress_of, self._last_progress = progress_of, progress_of()
             self._progress_deadline = self._clock() + self._progress
             self._step = min(self._idle, self._progress) / 100
 
     def _update_progress(self, now: float) -> None:
-        """Restart the limit on keep-alives after progress, and extend it by the time of a pause."""
+        """Restart the limit on keep-alives after progress, and extend it by the time of a pause.
+
+        Beyond the limit, the piece that has just arrived may be progress, so only the next one decides."""
         if self._paused_at < now:
             self._progress_deadline += now - self._paused_at
         self._paused_at = math.inf
         if self._progress_of is not None and (progress := self._progress_of()) != self._last_progress:
             self._last_progress, self._progress_deadline = progress, now + self._progress
+            self._is_late = False
+        elif now >= self._progress_deadline:
+            self._is_late, self._is_stalled = True, self._is_late
 
     def await_body(self) -> None:
         """Continue the first-byte limit after the headers, but wait at least for the idle limit.
@@ -141,7 +149,7 @@ class Watch:
             return attrs.evolve(error, reason=None) if self._is_paused else error
         if trio.current_time() >= self._content_deadline:
             return ErrorInfo("timeout", f"the provider did not begin its answer within {self._content_timeout:g} s")
-        if self.reading and trio.current_time() >= self._progress_deadline:
+        if self._is_stalled:
             return ErrorInfo("timeout", f"the provider sent only keep-alives for {self._progress:g} s")
         if self.reading:
             return ErrorInfo(

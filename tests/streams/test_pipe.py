@@ -41,6 +41,19 @@ async def pump_items(upstream: Upstream, timeouts: Timeouts, pause: float = 0.0)
     return items
 
 
+async def pump_counted(upstream: Upstream, timeouts: Timeouts) -> Items:
+    """Return all items that are no keep-alives, which are empty here, with a limit on these."""
+    handoff, items = Handoff[Chunk](PIECES_QUEUED), list[Chunk]()
+    async with trio.open_nursery() as nursery:
+        watch = Watch(timeouts)
+        watch.limit_keep_alives(lambda: len(items))
+        nursery.start_soon(pump_into, handoff, upstream, watch)
+        with contextlib.suppress(trio.EndOfChannel):
+            while (item := await handoff.receive()) is not None:
+                items += [item] if item else []
+    return items
+
+
 LIMITS = Timeouts(first_byte=10, idle=5, total=100)
 
 
@@ -93,6 +106,26 @@ async def test_a_local_model_may_think_in_the_middle_of_its_answer(autojump_cloc
 async def test_none_means_no_limit(autojump_clock):
     never = Timeouts(first_byte=None, idle=None, total=None)
     assert await pump_items(Upstream(1e5, b"a", 1e5, head_after=1e5), never) == [b"a"]
+
+
+@pytest.mark.parametrize("idle", [None, 10_000])
+@pytest.mark.parametrize(
+    "before", [(b"a",), (b"a", 3500, b"a"), (b"a", 3500, b"", 90, b"a")], ids=["first", "later", "after_keep_alives"]
+)
+async def test_silence_is_no_keep_alive(autojump_clock, idle, before):
+    """``idle`` alone limits it, also if it is longer than ``progress``."""
+    upstream = Upstream(*before, 9000, b"b", 20, b"", 9000, b"c", 9000, b"d")
+    items = [b"a" for piece in before if piece == b"a"] + [b"b", b"c", b"d"]
+    assert await pump_counted(upstream, Timeouts(idle=idle)) == items
+
+
+async def test_keep_alives_alone_are_a_failure(autojump_clock):
+    begun = trio.current_time()
+    *items, failure = await pump_counted(Upstream(b"a", *[b"", 15] * 1000), Timeouts())
+    assert items == [b"a"]
+    assert isinstance(failure, ErrorInfo)
+    assert (failure.kind, failure.message) == ("timeout", "the provider sent only keep-alives for 3600 s")
+    assert 3600 <= trio.current_time() - begun <= 3650
 
 
 @pytest.mark.parametrize("pause", [0.0, 3.0], ids=["at_once", "slow_client"])
