@@ -258,11 +258,13 @@ class StartedStream(StartedAnswer):
 
 def _usage_so_far(transform: StreamTransform) -> Usage | None:
     """Return the usage of a response that may be interrupted while ``transform`` holds its text: at least the tokens of
-    the text that has arrived. The provider bills them, although the client has not received them."""
+    the text that has arrived. The provider bills them, although the client has not received them.
+
+    The provider's count of a whole answer is final."""
     reported = transform.unsent_usage()
     known = Usage() if reported is None else reported
     written = -(-transform.characters // CHARACTERS_PER_TOKEN)
-    if known.output >= written:
+    if known.output >= written or (known.output and transform.has_ended):
         return reported
     return attrs.evolve(known, output=written, estimated=known.prompt > 0)  # else the input is still to be estimated
 

@@ -116,10 +116,13 @@ class StreamTransform(Transform, Protocol):
     """The change of a conversation's stream.
 
     ``reader`` reads the released events for a lane of the provider's API. ``usage`` and ``characters`` are those that
-    the provider sent, whatever was released."""
+    the provider sent, and ``has_ended`` is true once its whole answer has arrived, whatever was released."""
 
     usage: Usage | None
     characters: int
+
+    @property
+    def has_ended(self) -> bool: ...
 
     @property
     def reader(self) -> ReleasedEvents: ...

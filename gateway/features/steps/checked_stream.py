@@ -239,6 +239,8 @@ class CheckedStream(StepTransform):
     async def _end(self, rest: bytes) -> bytes:
         self._is_at_end = True
         by_choice = self._readers.close()
+        for choice, events in by_choice.items():
+            self._note_ends(choice, events)
         if self._plain is not None:
             by_choice[0] = [*self._leave_plain(self._plain), *by_choice.get(0, ())]
         errors = [event for events in by_choice.values() for event in events if isinstance(event, ErrorInfo)]
@@ -329,6 +331,11 @@ class CheckedStream(StepTransform):
             elif kind is ErrorInfo and self._failure is None:
                 self._failure = event  # type: ignore[assignment]
 
+    @property
+    def has_ended(self) -> bool:
+        """True once the answers of all choices have ended."""
+        return bool(self._ended) and len(self._ended) >= len(self._readers)
+
     def _chain(self, choice: int) -> Chain:
         if choice not in self._chains:
             self._chains[choice] = self._checks.chain(self._opened.cut, choice)
@@ -375,6 +382,7 @@ class CheckedBody(CheckedStream):
     async def end(self) -> bytes:
         body = bytes(self._body)
         events = await offload(len(body), read_whole, self._codec, body)
+        self._note_ends(0, events)
         try:
             released = await self._feed({0: events})
         except RefusedByStep as refused:

@@ -435,6 +435,7 @@ class _Unchanged:
     has_changed: bool = True
     usage: Usage | None = None
     characters: int = 0
+    has_ended: bool = False
 
     @property
     def reader(self) -> ReleasedEvents:

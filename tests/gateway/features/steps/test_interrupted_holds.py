@@ -1,4 +1,4 @@
-"""Streams that are interrupted while a step holds their text: the provider bills what it has written."""
+"""Streams that are interrupted or refused while a step holds their text: the provider bills what it has written."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, exchanges, post, provider
 from tests.support.lanes import events_of
 from tests.support.raw_call import new_id
-from tests.support.upstreams import STREAM, Raw, Script, Upstream
+from tests.support.upstreams import STREAM, Raw, Script, Upstream, render
 from tests.support.wire_clients import ALL, body_of, path_of
 
 VENDORS = {"chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini",
@@ -23,7 +23,8 @@ STEP = {"use": "regex", "name": "birds", "action": "mask", "at": ["response"], "
 def gateway(upstream) -> Iterator[Gateway]:
     price = {"input": 1, "output": 1000}
     entries = [provider(f"{VENDORS[api]}/up-{api}", upstream.url, [api], name=f"m-{api}", price=price) for api in ALL]
-    with gateway_thread(config(entries, steps=[STEP])) as process:
+    refusing = {**STEP, "name": "bats", "action": "refuse", "with": {"patterns": {"bat": "pipistrelle-[0-9]+"}}}
+    with gateway_thread(config(entries, steps=[STEP, refusing])) as process:
         yield process
 
 
@@ -65,3 +66,20 @@ def test_a_client_that_disconnects_pays_the_text(gateway: Gateway, upstream: Ups
         with pytest.raises(TimeoutError):  # the step holds everything that has arrived meanwhile
             client.sock.recv(1)
     check_cost(gateway, id)
+
+
+@each_row("api", ALL)
+@pytest.mark.parametrize("is_stream", [True, False], ids=["stream", "body"])
+def test_a_refused_answer_costs_what_its_provider_reports(
+    gateway: Gateway, upstream: Upstream, api: str, is_stream: bool
+):
+    """An estimate by the characters of long words would be several times as much."""
+    script = Script(text="extraordinarily " * 100 + "pipistrelle-1")
+    upstream.script(script if is_stream else render(script, api, {"model": "m"}))
+    body = body_of(api, f"m-{api}", stream=True)
+    id = new_id()
+    reply = gateway.request("POST", path_of(api, f"m-{api}", stream=True), body, {"x-request-id": id})
+    assert b"extraordinarily" not in reply.body
+    (line,) = eventually(lambda: exchanges(gateway.log, id), what="the log line")
+    assert (line["ended"], line["cost_grade"]) == ("refused", "exact")
+    assert line["cost_usd"] == pytest.approx(0.007, rel=0.01), "7 tokens"
