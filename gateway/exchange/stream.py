@@ -139,8 +139,7 @@ class StartedStream(StartedAnswer):
             self.lane = await self._choose_lane(response)
             if self._checks is not None:
                 self._open_transform(self._checks, response, self.lane)
-            if not (self._is_whole and self._transform is not None):  # the lane gets nothing before the end
-                self.source.watch.limit_keep_alives(partial(_amount_of, self.lane.progress, self._transform))
+            self.source.watch.limit_keep_alives(partial(_amount_of, self.lane.progress, self._transform))
             self.first = await self._read_first_content(response)
         except BaseException:
             await self.aclose()
@@ -164,7 +163,8 @@ class StartedStream(StartedAnswer):
         )  # fmt: skip
         transform = checks.open_stream(opened)
         watch = self.source.watch
-        released = transformed.transformed_pieces(transform, _KeptPieces(self), watch, wait, is_stream=streamed)
+        pieces = _KeptPieces(self, lane.progress if self._is_whole else None)
+        released = transformed.transformed_pieces(transform, pieces, watch, wait, is_stream=streamed)
         self.release_through(transform, released)
         passing = lane.lane if isinstance(lane, CountedLane) else lane
         if isinstance(passing, Passthrough):
@@ -276,10 +276,13 @@ def _amount_of(progress: StreamProgress, transform: StreamTransform | None) -> t
 
 
 class _KeptPieces:
-    """The provider's bytes of ``answer``, which also keeps those before the first content for the cache."""
+    """The provider's bytes of ``answer``, which also keeps those before the first content for the cache.
 
-    def __init__(self, answer: StartedStream) -> None:
+    ``progress`` is that of a response that is no stream: its lane gets nothing before the end."""
+
+    def __init__(self, answer: StartedStream, progress: StreamProgress | None) -> None:
         self._answer = answer
+        self._progress = progress
         self._keeps = answer.source.is_shared
         if self._keeps:
             answer.read_pieces.append((trio.current_time(), b""))
@@ -291,6 +294,8 @@ class _KeptPieces:
         piece = await anext(self._answer.response)  # another one once other requests follow it
         if self._keeps and not self._answer.has_begun:
             self._answer.read_pieces.append((trio.current_time(), piece))
+        if self._progress is not None and not piece.isspace():  # white space only shows that the provider works
+            self._progress.other_events += 1
         return piece
 
 

@@ -1,5 +1,6 @@
 """Providers that send keep-alives instead of an answer: after ``timeouts.progress`` they have failed."""
 
+import contextlib
 import http.server
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from streams.event_stream import event_frame
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
 from tests.support.lanes import SCRIPTS, events_of, half
+from tests.support.upstreams import render
 from tests.support.wire_clients import ALL, body_of, path_of
 
 VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini",
@@ -29,6 +31,8 @@ PAIRS: Final = [
     (api, client, ping) for at, api in enumerate(ALL) for client in (api, ALL[at - 1]) for ping in KEEP_ALIVES[api]
 ]
 PROGRESS, INTERVAL = 1.0, 0.02
+STEP: Final = {"use": "regex", "name": "birds", "action": "mask", "at": ["response"], "hold": "whole",
+               "with": {"patterns": {"bird": "osprey-[0-9]+"}}}  # fmt: skip
 
 
 class PingingProvider(http.server.ThreadingHTTPServer):
@@ -83,15 +87,28 @@ class Setting:
         return line
 
 
-@pytest.fixture(scope="module")
-def setting() -> Iterator[Setting]:
+@contextlib.contextmanager
+def served(**more: object) -> Iterator[Setting]:
     with PingingProvider() as pinging:
         threading.Thread(target=pinging.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{pinging.server_port}"
         entries = [provider(f"{VENDORS[api]}/up-{api}", url, [api], name=f"m-{api}") for api in ALL]
-        with gateway_thread(config(entries, timeouts={"progress": PROGRESS})) as gateway:
+        with gateway_thread(config(entries, timeouts={"progress": PROGRESS}, **more)) as gateway:
             yield Setting(gateway, pinging)
         pinging.shutdown()
+
+
+@pytest.fixture(scope="module")
+def setting() -> Iterator[Setting]:
+    with served() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def held() -> Iterator[Setting]:
+    """A gateway whose step holds each response until its end."""
+    with served(steps=[STEP]) as found:
+        yield found
 
 
 def type_of(api: str) -> str:
@@ -115,6 +132,30 @@ def test_a_whole_answer_of_white_space_ends_with_an_error(setting, api, stream):
     setting.provider.send("application/json", b"", b"\n")
     reply = setting.ask(api, api, stream=stream)
     assert (reply.status, b"sent only keep-alives for 1 s" in reply.body) == (504, True)
+
+
+@pytest.mark.parametrize("api", ALL)
+def test_a_held_answer_of_white_space_ends_with_an_error(held, api):
+    """The provider sends no stream although the client requested one."""
+    held.provider.send("application/json", b"{", b"\n")
+    reply = held.ask(api, api, stream=True)
+    assert (reply.status, b"sent only keep-alives for 1 s" in reply.body) == (504, True)
+
+
+@pytest.mark.parametrize("api", ["chat", "gemini"])
+def test_a_held_answer_of_many_pieces_may_take_longer(held, api):
+    parts = render(SCRIPTS["text"], api, {"model": "m"}).pieces
+    held.provider.send("application/json", b'{"x":"', b"a", 100, b'",' + b"".join(parts)[1:])
+    line = held.line(held.ask(api, api, stream=True))
+    assert line["ended"] == "complete"
+    assert line["duration_ms"] > 1.5 * PROGRESS * 1000
+
+
+@pytest.mark.parametrize(("api", "ping"), [(api, KEEP_ALIVES[api][0]) for api in ALL])
+def test_a_held_stream_of_keep_alives_ends_with_an_error(held, api, ping):
+    held.provider.send(type_of(api), b"".join(half(api)), ping)
+    line = held.line(held.ask(api, api, stream=True))
+    assert (line["ended"], line["error"]) == ("upstream_error", "timeout")
 
 
 @pytest.mark.parametrize("has_content", [False, True], ids=["at_first", "after_content"])
