@@ -52,9 +52,14 @@ class Upstream(trio.abc.AsyncResource):
     ) -> None:
         self._slots = ConcurrencyLimit(max_connections, pool_timeout, share)
         self._max_chunk = max_chunk
+        self._ca_path, self._trust_env = ca_path, trust_env
         self._proxies = ProxyRules.of_environment() if trust_env else ProxyRules({})
         self._find_route: Callable[[str], tuple[Address, UpstreamRoute]] = lru_cache(_ROUTES)(self._make_route)
         self._pool = Pool(TlsRoots(ca_path, trust_env), self._slots, permits_address)
+
+    def restricted_client(self, permits_address: Callable[[str], bool]) -> "Upstream":
+        """Return a client with the same certificates and proxies for addresses that others choose. Close it."""
+        return Upstream(ca_path=self._ca_path, trust_env=self._trust_env, permits_address=permits_address)
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send ``request`` and return the head of the response, whatever its status.

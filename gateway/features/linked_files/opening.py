@@ -40,8 +40,7 @@ ENTRY: Final = 32 * 1024  # bytes that each kept file counts in addition: their 
 class LinkedFiles:
     """The media type and the base64 of each kept file by owner, conversation and URL, the oldest first."""
 
-    def __init__(self, ca_path: str | None) -> None:
-        self._ca_path = ca_path
+    def __init__(self) -> None:
         self._kept: dict[tuple[str, bytes, str], tuple[str, str]] = {}
         self._places: WeakValueDictionary[str, trio.CapacityLimiter] = WeakValueDictionary()  # of each client
 
@@ -62,7 +61,7 @@ class LinkedFiles:
         affinity = await find_affinity(AUTO, owner, context.client_request.headers, incoming)
         held, most = context.service.admission.body(context.holder, planning.scope), limit - incoming.size
         until = trio.current_time() + ALL_SECONDS
-        async with Upstream(ca_path=self._ca_path, permits_address=public_addresses.is_public) as public:
+        async with context.service.upstream.restricted_client(public_addresses.is_public) as public:
             for link, is_own in links:
                 key = owner, b"" if affinity is None else affinity.key, link.url
                 upstream = context.service.upstream if is_own else public
@@ -136,5 +135,4 @@ def _with_values(incoming: Incoming, values: list[Any]) -> Incoming:
 
 def open_linked_files(config: Config, ports: Ports, before: Running | None) -> Running:
     """Return the linked files of ``before``, or new ones."""
-    ca_path = None if config.ca_path is None else str(config.ca_path)
-    return before or Addition(Hooks(after_turns=(LinkedFiles(ca_path).fill,)))
+    return before or Addition(Hooks(after_turns=(LinkedFiles().fill,)))

@@ -15,7 +15,7 @@ from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, PassedAnswer, decode_json
 from gateway.relay.outputs import noted_members, picture_output, wanted_pictures
-from gateway.relay.public_addresses import has_public_addresses
+from gateway.relay.public_addresses import has_public_addresses, is_public
 from gateway.relay.relay import relay
 from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.relay.uploads import read_priced_upload
@@ -141,13 +141,16 @@ async def inline_pictures(upstream: Upstream, body: bytes, limit: int, own: Orig
         return body
     changed = 0
     with trio.move_on_after(FETCH_SECONDS):
-        for item in wanted:
-            picture = await _fetch_picture(upstream, _picture_url(item), limit, own)
-            if picture:
-                limit -= len(picture)
-                item["b64_json"] = base64.b64encode(picture).decode("ascii")
-                del item["url"]
-                changed += 1
+        async with upstream.restricted_client(is_public) as public:
+            for item in wanted:
+                url = _picture_url(item)
+                is_own = parse_origin(url) == own
+                picture = await _fetch_picture(upstream if is_own else public, url, limit, is_own=is_own)
+                if picture:
+                    limit -= len(picture)
+                    item["b64_json"] = base64.b64encode(picture).decode("ascii")
+                    del item["url"]
+                    changed += 1
     return await offload(limit, msgspec.json.encode, answer) if changed else body
 
 
@@ -156,14 +159,14 @@ def _picture_url(item: Any) -> str:
     return url if isinstance(url, str) and len(url) <= 8192 else ""
 
 
-async def _fetch_picture(upstream: Upstream, url: str, limit: int, own: Origin | None) -> bytes:
+async def _fetch_picture(upstream: Upstream, url: str, limit: int, *, is_own: bool) -> bytes:
     """Download the picture at ``url``; return ``b""`` if it is not public or unavailable."""
     origin = parse_origin(url)
-    if origin is None or "@" in url.partition("?")[0] or not (origin == own or origin.secure):
+    if origin is None or "@" in url.partition("?")[0] or not (is_own or origin.secure):
         return b""
     request = UpstreamRequest("GET", url, (("accept", "image/*"), ("accept-encoding", "identity")))
     try:
-        if origin != own and not await has_public_addresses(origin.host, origin.port):
+        if not is_own and not await has_public_addresses(origin.host, origin.port):
             return b""
         async with await upstream.send(request) as response:
             kind = response.header("content-type") or ""

@@ -217,7 +217,10 @@ def test_a_file_that_cannot_be_had_is_a_400_with_the_reason(link, found, files, 
         ("127.0.0.1", False), ("10.1.2.3", False), ("192.168.0.1", False), ("169.254.169.254", False), ("::1", False),
         ("100.100.100.200", False), ("fd00:ec2::254", False), ("::ffff:10.0.0.1", False), ("0.0.0.0", False),
         ("64:ff9b::a9fe:a9fe", False), ("64:ff9b:1::1", False), ("2002:a00:1::1", False), ("64:ff9b::5db8:d70e", True),
-        ("no address", False), ("93.184.215.14", True), ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
+        ("::127.0.0.1", False), ("::ffff:0:127.0.0.1", False), ("fec0::1", False), ("192.0.0.192", False),
+        ("168.63.129.16", False), ("64:ff9b::a83f:8110", False), ("2002:a83f:8110::1", False), ("224.0.0.1", False),
+        ("ff0e::1", False), ("no address", False), ("93.184.215.14", True),
+        ("2606:2800:21f:cb07:6820:80da:af6b:8b2c", True),
     ],
 )  # fmt: skip
 def test_only_public_addresses_are_requested(address, public):

@@ -2,11 +2,14 @@
 
 import base64
 import json
+import socket
+from functools import partial
 from typing import Any
 
 import httpx2
 import openai
 import pytest
+import trio
 
 from streams.events import Usage
 from tests.support.endpoint_provider import (
@@ -265,3 +268,37 @@ async def test_addresses_pass_unless_pictures_are_to_be_in_the_answer():
                     assert [asked.path for asked in fetched] == list(answers)
                     assert all("authorization" not in asked.headers for asked in fetched)
         assert other.asked == []
+
+
+class ReboundName(trio.abc.HostnameResolver):
+    """A name with a public address in the first lookup and one of this machine in all others (DNS rebinding)."""
+
+    def __init__(self) -> None:
+        self.lookups = 0
+
+    async def getaddrinfo(self, host: Any, port: Any, *rest: Any) -> list[Any]:
+        self.lookups += 1
+        address = "93.184.215.14" if self.lookups == 1 else "127.0.0.1"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    async def getnameinfo(self, *names: Any) -> tuple[str, str]:
+        raise OSError
+
+
+async def test_a_name_that_becomes_an_internal_address_gets_no_byte(nursery):
+    received: list[bytes] = []
+
+    async def note(stream: trio.SocketStream) -> None:
+        received.append(await stream.receive_some())
+
+    (internal,) = await nursery.start(partial(trio.serve_tcp, note, 0, host="127.0.0.1"))
+    url = f"https://rebound.example:{internal.socket.getsockname()[1]}/a.png"
+    name = ReboundName()
+    trio.socket.set_custom_hostname_resolver(name)  # until trio's run ends
+    answer = json_answer({"created": 1, "data": [{"url": url}]})
+    async with before(lambda asked: answer, MODEL, {**ENTRY, "images": {"inline": True}}) as (served, _):
+        found = await post(served, "generations", json={"model": "mine", "prompt": "x"})
+    assert found.json()["data"] == [{"url": url}]
+    assert name.lookups == 2
+    assert received == [b""]
+    nursery.cancel_scope.cancel()
