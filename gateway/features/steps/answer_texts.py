@@ -2,7 +2,9 @@
 
 import contextlib
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Final, Self
 
 import attrs
@@ -114,11 +116,13 @@ class StreamAnswer:
         self.body = b"".join([event.raw for event in self._events])
         pieces: dict[str, list[tuple[int, Passage]]] = {}
         for index, event in enumerate(self._events):
-            for number, one in enumerate(event.passages):
-                is_continued = _CONTINUED.search(one.path) is not None
-                key = _key(event.data, one.path) if is_continued else f"{index}.{number}"
-                pieces.setdefault(key, []).append((index, one))
+            for number, (key, one) in enumerate(zip(_keys(event), event.passages, strict=True)):
+                pieces.setdefault(f"{index}.{number}" if key is None else key, []).append((index, one))
         self._pieces = {_join_pieces(key, found): found for key, found in pieces.items()}
+        self._starts = {
+            passage: list(accumulate((len(one.text) for _, one in found), initial=0))
+            for passage, found in self._pieces.items()
+        }
         self.passages: Sequence[Passage] = tuple(self._pieces)
 
     def is_latest(self, passage: Passage) -> bool:
@@ -137,14 +141,15 @@ class StreamAnswer:
 
     def _own_edits(self, passage: Passage, start: int, end: int, text: str) -> Iterator[tuple[int, PassageEdit]]:
         """Yield the edits of each event for one of a passage. The event in which the span begins has its text."""
-        at = 0
-        for index, piece in self._pieces[passage]:
+        pieces, starts = self._pieces[passage], self._starts[passage]
+        after = bisect_left(starts, max(end, start + 1), hi=len(pieces))
+        for number in range(bisect_right(starts, start) - 1, after):
+            (index, piece), at = pieces[number], starts[number]
             first, last = start - at, min(end - at, len(piece.text))
             if 0 <= first < len(piece.text):
                 yield index, (piece, first, last, text)
             elif first < 0 < last:
                 yield index, (piece, 0, last, "")
-            at += len(piece.text)
 
 
 def _join_pieces(key: str, pieces: Sequence[tuple[int, Passage]]) -> Passage:
@@ -153,16 +158,28 @@ def _join_pieces(key: str, pieces: Sequence[tuple[int, Passage]]) -> Passage:
     return first if len(pieces) == 1 else attrs.evolve(first, path=key, text="".join([one.text for _, one in pieces]))
 
 
-def _key(data: bytes, path: str) -> str:
-    """Return ``path`` with the index that the provider gives a choice instead of its position."""
-    found = _CHOICE.match(path)
-    if found is None:
-        return path
+def _keys(event: _SentEvent) -> Iterator[str | None]:
+    """Yield for each text of ``event`` the key under which other events continue it, ``None`` if they do not.
+
+    The key is its path, with the index that the provider gives a choice instead of its position."""
+    indexes: Sequence[Any] | None = None
+    for path in [one.path for one in event.passages]:
+        if _CONTINUED.search(path) is None:
+            yield None
+        elif (found := _CHOICE.match(path)) is None:
+            yield path
+        else:
+            indexes = _choice_indexes(event.data) if indexes is None else indexes
+            at = int(found[1])
+            yield f"choices[{indexes[at] if at < len(indexes) else 0}]{path[found.end() :]}"
+
+
+def _choice_indexes(data: bytes) -> Sequence[Any]:
+    """Return the index that the provider gives each choice in an event."""
     try:
-        index = any_json(data)["choices"][int(found[1])].get("index", 0)
-    except (*NOT_JSON, LookupError, TypeError, AttributeError):
-        index = 0
-    return f"choices[{index}]{path[found.end() :]}"
+        return [one.get("index", 0) if isinstance(one, dict) else 0 for one in any_json(data)["choices"]]
+    except (*NOT_JSON, LookupError, TypeError):
+        return ()
 
 
 def is_sound(endpoint: str, content_type: str) -> bool:

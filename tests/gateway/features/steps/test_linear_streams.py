@@ -8,8 +8,10 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+import trio
 
 from gateway.features.steps import response_texts, runner
+from gateway.features.steps.answer_texts import StreamAnswer
 from gateway.features.steps.json_texts import KeyMasked
 from gateway.features.steps.loaded import LoadedStep
 from gateway.features.steps.loading import load_steps
@@ -18,7 +20,7 @@ from gateway.features.steps.request_texts import RequestTexts
 from tests.support.each_row import each_row
 from tests.support.growing_requests import REQUESTS, SCHEMAS
 from tests.support.growing_streams import STREAMS, wire
-from tests.support.growth import assert_steps_grow_linearly
+from tests.support.growth import assert_steps_grow_linearly, assert_time_grows_linearly
 from tests.support.released_streams import release
 from tests.support.step_files import step_config
 
@@ -77,6 +79,36 @@ def large_stream(monkeypatch):
 @pytest.mark.parametrize(("api", "shape", "kind"), [*rows()])
 def test_streams_are_checked_in_linear_time(steps, api, shape, kind):
     assert_steps_grow_linearly(lambda n: check_stream(steps[kind], api, shape, n), EVENTS, RATIO)
+
+
+# Streams of other endpoints
+
+
+def stream_of_completions(n: int) -> bytes:
+    return b"".join(b'data: {"choices":[{"index":0,"text":"falcon-1 "}]}\n\n' for _ in range(n))
+
+
+def completion_of_choices(n: int) -> bytes:
+    choices = [{"index": at, "text": "falcon-1 "} for at in range(n)]
+    return b"data: " + json.dumps({"choices": choices}).encode() + b"\n\n"
+
+
+def edit_stream(body: bytes) -> Callable[[], None]:
+    def work() -> None:
+        texts = StreamAnswer("completions", body)
+        found = [(one, one.text.index("f", at), at + 8) for one in texts.passages for at in range(0, len(one.text), 9)]
+        edited = trio.run(texts.with_edits, [(*one, "[M]") for one in found])
+        assert edited.body.count(b"[M]") == body.count(b"falcon")
+
+    return work
+
+
+def test_streams_of_other_endpoints_are_edited_in_linear_time():
+    assert_steps_grow_linearly(lambda n: edit_stream(stream_of_completions(n)), EVENTS, RATIO)
+
+
+def test_events_with_many_choices_are_edited_in_linear_time():
+    assert_time_grows_linearly(lambda n: edit_stream(completion_of_choices(n)), few=256)
 
 
 # Requests
