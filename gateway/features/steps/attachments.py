@@ -20,7 +20,7 @@ HEAD: Final = 1024
 
 _DATA_URL: Final = re.compile(rb"\s*+data:([^,]*+),?", re.IGNORECASE)
 _BASE64_MARK: Final = re.compile(rb"(?:.*;)?\s*base64\s*", re.IGNORECASE | re.DOTALL)
-_MEDIA_TYPES: Final = re.compile("image/|audio/|video/")
+_MEDIA_TYPES: Final = re.compile(r"(?:image|audio|video)/(?!.*\+xml)")  # SVG is text
 _TEXT_TYPES: Final = re.compile(
     r"text/|message/|application/(?:.*[+.])?(?:json|xml|(?:x-)?yaml|javascript|csv|x-ndjson|sql)\b|.*\+xml"
 )

@@ -385,8 +385,12 @@ def files_in(data: str, kind: str) -> dict[str, Any]:
 
 
 @each_row(
-    "kind", ["text/plain", " Text/Plain", "application/octet-stream", "application/x-yaml", "message/rfc822", "x", ""]
-)
+    "kind",
+    [
+        "text/plain", " Text/Plain", "application/octet-stream", "application/x-yaml", "message/rfc822", "x", "",
+        "image/svg+xml",
+    ],
+)  # fmt: skip
 @each_row("encoding", ["utf-8", "utf-8-sig"])
 def test_a_file_is_text_whatever_its_type(kind: str, encoding: str) -> None:
     data = base64.b64encode(SECRET_FILE.encode(encoding)).decode()
@@ -432,7 +436,7 @@ def test_a_file_that_providers_read_in_different_ways_is_unreadable(written: str
 
 
 @each_row("encoding", ["latin-1", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-@each_row("kind", ["text/plain", "text/csv; charset=utf-16", "application/octet-stream", ""])
+@each_row("kind", ["text/plain", "text/csv; charset=utf-16", "image/svg+xml", "application/octet-stream", ""])
 def test_a_text_in_another_encoding_is_unreadable(kind: str, encoding: str) -> None:
     data = base64.b64encode(SECRET_FILE.encode(encoding)).decode()
     for api, body in files_in(data, kind).items():
