@@ -48,7 +48,8 @@ def _fetch(root: str, token: str | None) -> Mapping[str, Any]:
     try:
         status, body = fetch(f"{root}/me", headers, PATIENCE)
     except FetchError as error:
-        raise SessionFailed(f"no response from {root}: {error}") from None
+        advice = "" if token is not None else "; for another gateway, run trigate login URL"
+        raise SessionFailed(f"no response from {root}: {error}{advice}") from None
     if status == 401 and token is None:
         raise SessionFailed(f"no session at {root}: run trigate login {root}, or set {KEY_VARIABLE} to your key")
     found = read_object(body)
@@ -61,7 +62,7 @@ def _fetch(root: str, token: str | None) -> Mapping[str, Any]:
 
 def _lines(root: str, found: Mapping[str, Any]) -> Iterator[str]:
     names = {"name": "name", "group": "group", "role": "role", "credential": "signed in with", "ends": "until"}
-    if found.get("name") is None:  # a gateway without keys
+    if found.get("name") is None and found.get("credential") != "operator":  # a gateway without keys
         names = {}
     rows = {"gateway": root, **{label: found[name] for name, label in names.items() if found.get(name) is not None}}
     models = [str(name) for name in _items(found, "models")]

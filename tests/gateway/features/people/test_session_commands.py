@@ -205,6 +205,24 @@ def test_the_gateway_on_this_machine_has_the_port_of_the_configuration_here(tmp_
     assert "no response from http://127.0.0.1:12000: " in invoke("me", env=env, cwd=tmp_path).stderr
 
 
+def test_me_without_a_session_and_a_gateway_advises_a_login(tmp_path):
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "", "TRIGATE_API_KEY": ""}
+    found = invoke("me", "http://127.0.0.1:1", env=env)
+    assert found.returncode == 1
+    assert "trigate me: no response from http://127.0.0.1:1: " in found.stderr
+    assert found.stderr.endswith("; for another gateway, run trigate login URL\n")
+
+
+def test_me_shows_the_role_of_the_operator(tmp_path):
+    key = "key-of-the-operator-0123456789"
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "", "TRIGATE_API_KEY": key}
+    with gateway_thread(config(PROVIDERS, ui_key=key)) as gateway:
+        found = invoke("me", f"http://127.0.0.1:{gateway.port}", env=env)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert re.search(r"^role +auditor$", found.stdout, re.M), found.stdout
+    assert re.search(r"^signed in with +operator$", found.stdout, re.M), found.stdout
+
+
 @each_row("keys", [{}, {"client_keys": [{"name": "ci", "key": "key-of-ci-0123456789abcdef"}]}], ids=["open", "keyed"])
 def test_me_needs_no_key_if_the_gateway_needs_none(tmp_path, keys):
     """A personal budget applies to everybody who can connect."""
