@@ -1,6 +1,6 @@
 """The response of one attempt until it may go to the client."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TypeAlias, TypeVar
 
 import trio
@@ -201,13 +201,15 @@ async def read_body(
     has_arrived = response.has_arrived
     if not has_arrived:
         watch.await_body()
-        watch.limit_keep_alives(_ReadAmount(source, response, parts))
+        amount = _ReadAmount(source, response)
+        watch.limit_keep_alives(amount)
     pieces = read_pieces if source.is_shared else None
     if pieces is not None:
         pieces.append((trio.current_time(), b""))
     try:
         async for chunk in response.chunks(split_dense=pieces is not None):  # the cache replays the pieces as a stream
             if not has_arrived:
+                amount.add(chunk)
                 watch.restart_idle_limit()
             if pieces is not None:
                 pieces.append((trio.current_time(), chunk))
@@ -225,31 +227,33 @@ async def read_body(
 
 
 class _ReadAmount:
-    """A function that returns how much of a complete response has arrived in ``parts``, without keep-alives."""
+    """A function that returns how much of a complete response has arrived, without keep-alives.
 
-    def __init__(self, source: AnswerSource, response: UpstreamResponse, parts: Sequence[bytes | bytearray]) -> None:
+    It does not keep the pieces: its watch lasts longer than they do."""
+
+    def __init__(self, source: AnswerSource, response: UpstreamResponse) -> None:
         target_request = source.target_request
         target, framing = target_request.target, target_request.target.framing
         is_stream = framing.matches_type(response.header("content-type") or "")
         self._framing = framing if is_stream else None
         self._splitter = framing.splitter(target_request.context.service.settings.limits.answer)
         self._words = CODECS[target.api].wire.words
-        self._parts = parts
-        self._seen = self._amount = 0
+        self._amount = 0
 
     def __call__(self) -> int:
-        new = self._parts[self._seen :]
-        self._seen += len(new)
-        if (framing := self._framing) is None:  # white space only shows that the provider works
-            self._amount += sum(not part.isspace() for part in new)
-            return self._amount
+        return self._amount
+
+    def add(self, piece: bytes) -> None:
+        """Count ``piece``."""
+        if (framing := self._framing) is None:
+            self._amount += not piece.isspace()  # white space only shows that the provider works
+            return
         try:
-            parsed = [framing.parse(raw) for part in new for raw in self._splitter.feed(bytes(part))]
+            parsed = [framing.parse(raw) for raw in self._splitter.feed(piece)]
         except FramingError:  # the whole body will be read, and will fail
             self._framing = None
-            return self._amount
+            return
         self._amount += sum(event is not None and not self._words.is_keep_alive(*event) for event in parsed)
-        return self._amount
 
 
 async def count_answer(context: ExchangeContext, scope: RequestScope, size: int, watch: Watch) -> int:

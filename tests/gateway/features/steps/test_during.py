@@ -5,6 +5,7 @@ import http.client
 import itertools
 import json
 import socket
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -280,3 +281,22 @@ def test_a_report_during_the_providers_work_delays_nothing(gateway, by_hand, poo
     call.refuse()
     (line,) = eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
     assert [(step["at"], step["outcome"]) for step in line["steps"]] == [("during", "reported")]
+
+
+def test_a_response_that_waits_for_the_verdict_is_in_memory_once(gateway, by_hand, pool, folder):
+    """Only that size counts in ``limits.bodies``."""
+    size = 8 * 2**20
+    body = size * b" " + b"".join(render(Script(text="fine"), "chat", {"model": "m"}).pieces)
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+    path = path_of("chat", "single-chat", stream=False)
+    call = begin(gateway, pool, folder, "refuse", path, request("chat", "single-chat"))
+    with by_hand.accept() as wire:
+        wire.read_request()
+        tracemalloc.start()
+        try:
+            wire.send(head + body)
+            eventually(lambda: tracemalloc.get_traced_memory()[1] > 1.9 * size, what="the pieces and the whole body")
+            eventually(lambda: tracemalloc.get_traced_memory()[0] < 1.5 * size, what="the whole body alone")
+        finally:
+            tracemalloc.stop()
+        assert call.refuse()[0] == 400
