@@ -17,7 +17,7 @@ import msgspec
 from gateway.commands.dotenv import advise_loading, names_in_dotenv
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.plans import PersonalPlan, plans_here
-from gateway.commands.terminal import count_text, wrap_sentences
+from gateway.commands.terminal import count_text, say, wrap_sentences
 from gateway.config.loading import ConfigError, load
 from gateway.file_search import users_file
 from providers.catalog.providers import CATALOG, Provider
@@ -156,9 +156,14 @@ def run(file: Path | None, yes: bool, force: bool) -> int:
     state = path.absolute().with_suffix(".sqlite")
     text = configuration(usable, default, others, keyed, here, os.environ, state, plans)
     try:
+        data = text.encode()
+    except UnicodeEncodeError:  # of the state file's path
+        say(f"cannot write {path}: the configuration contains its path, which is not UTF-8: give another FILE")
+        return 1
+    try:
         if path == users_file(os.environ):
             path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(data)
     except OSError as error:
         click.echo(f"cannot write {path}: {(error.strerror or 'unwritable').lower()}", err=True)
         return 1

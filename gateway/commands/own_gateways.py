@@ -181,9 +181,9 @@ def _duration_text(seconds: float) -> str:
 
 
 def _short(path: str) -> str:
-    """Return ``path`` with ``~`` for the home directory."""
+    """Return ``path`` with ``~`` for the home directory, without bytes that cannot be printed."""
     home = Path.home()
-    return f"~/{Path(path).relative_to(home)}" if Path(path).is_relative_to(home) else path
+    return click.format_filename(f"~/{Path(path).relative_to(home)}" if Path(path).is_relative_to(home) else path)
 
 
 # Reload and stop

@@ -5,6 +5,7 @@ same number since, is mistaken for a gateway."""
 
 import contextlib
 import fcntl
+import json
 import os
 import stat
 import struct
@@ -81,7 +82,7 @@ class Registration:
         """Write the entry, padded so that readers never get a part of it."""
         if self._fd is not None:
             with contextlib.suppress(OSError):  # a full disk
-                data = msgspec.json.encode(self._entry)
+                data = json.dumps(msgspec.to_builtins(self._entry)).encode()  # paths may have any bytes
                 os.pwrite(self._fd, data.ljust(os.fstat(self._fd).st_size), 0)
 
 
@@ -127,7 +128,7 @@ def running_gateways() -> list[RegisteredGateway]:
                 if process is None:
                     path.unlink()
                 else:
-                    entry = msgspec.json.decode(file.read(), type=RegisteredGateway)
+                    entry = msgspec.convert(json.loads(file.read()), RegisteredGateway)
                     found.append(attrs.evolve(entry, process=process))
     return sorted(found, key=lambda one: one.since)
 

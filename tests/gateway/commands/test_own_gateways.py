@@ -74,6 +74,21 @@ def test_a_gateway_is_shown_reloaded_and_stopped_from_every_directory(home, env,
     assert "No gateway of yours is running: run trigate serve" in gone.stderr
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_path_of_a_file_may_have_any_bytes(home, env, workers):
+    folder = home / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    (folder / "trigate.yaml").write_text(FILE.format(port=free_port(), folder=home))
+    with running_command("serve", "--workers", workers, cwd=folder, env=env) as served:
+        shown = trigate("status", cwd=home, env=env)
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert re.search(r"^  file +~/caf\ufffd/trigate\.yaml$", shown.stdout, re.MULTILINE)
+        done = trigate("reload", cwd=home, env=env)
+        assert (done.returncode, done.stdout) == (0, "reloaded ~/caf\ufffd/trigate.yaml: no changes\n")
+        stopped = trigate("stop", cwd=home, env=env)
+        assert (stopped.returncode, stopped.stdout) == (0, f"stopped the gateway on {served.url}\n")
+
+
 def test_one_of_several_gateways_is_chosen_by_its_port_or_its_configuration(home, env):
     with (
         running_command("serve", cwd=home, env=env) as own,
