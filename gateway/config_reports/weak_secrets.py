@@ -43,7 +43,8 @@ _WRONG_FORMS: Final = (
 
 
 def _wrong_form(entry: ModelEntry) -> Iterator[str]:
-    """Yield a warning if a part of the key of ``entry`` is none. A provider of the file may need a whole header."""
+    """Yield a warning if the value of ``access_key`` has more than the key. A provider of the file may need a whole
+    header."""
     if entry.key and entry.provider.id in CATALOG:
         for form, what, advice in _WRONG_FORMS:
             if form.fullmatch(entry.key):
