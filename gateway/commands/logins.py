@@ -27,8 +27,8 @@ class Login:
     """The settings of a program that keeps its login.
 
     ``settings`` are for its file, ``environment`` is for starting it, without the variables in ``without``. ``passes``
-    returns whether an entry forwards the login; ``entry`` is an example. ``key`` is the key of entries that a feature
-    must have, "" if none must."""
+    returns whether an entry forwards the login; ``entry`` is an example. ``key`` is the key in ``entry`` that a feature
+    declares, "" if the kernel declares all."""
 
     settings: tuple[Setting, ...]
     environment: Mapping[str, str]

@@ -70,7 +70,7 @@ class ResponseForms(Protocol):
 
 @attrs.frozen(eq=False, repr=False)
 class Work:
-    """A part of an exchange that a feature did, for a span. ``failure`` is the reason why it failed.
+    """Work of a feature on an exchange, which becomes a span. ``failure`` is the reason why it failed.
 
     Times are of ``time.perf_counter``."""
 
@@ -94,7 +94,7 @@ class Note:
     def is_refusal(self, error: ErrorInfo | None) -> bool:
         """Return whether the feature refused the request or its response.
 
-        It also counts if it could not judge them, and ``error`` is its own."""
+        Also true if it could not judge them, and ``error`` is its own."""
         return False
 
     def headers(self) -> Mapping[str, str | None]:

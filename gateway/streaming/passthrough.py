@@ -65,7 +65,7 @@ class Passthrough:
         self._has_ended = False
         self._hid_last_event = False
         self._reported = b""  # the forwarded error, until the API's second event about it
-        self._has_repeat = False  # which Azure sends first
+        self._has_repeat = False  # the second event has arrived: Azure sends it first
         self._text_of: Callable[[bytes], TextDelta | None] | None = None
 
     def use_reader(self, reader: Reader, text_of: Callable[[bytes], TextDelta | None]) -> None:
