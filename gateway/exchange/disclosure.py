@@ -2,7 +2,7 @@
 
 from gateway.exchange.context import ExchangeContext
 from gateway.http.headers import Headers
-from gateway.http.redaction import Secrets, redact, redact_spelled
+from gateway.http.redaction import Secrets, redact, redact_answer, redact_spelled
 from gateway.request.public_errors import client_headers, public_error, secrets_of, with_passed_headers
 from gateway.routing.target import LaneName, Target
 from streams.events import ErrorInfo
@@ -33,6 +33,10 @@ class Disclosure:
     def body(self, data: bytes) -> bytes:
         """Return the body of a complete response without the provider's key."""
         return redact(data, self.secrets)
+
+    def relayed_body(self, data: bytes) -> bytes:
+        """Return a part of a response that the gateway does not read, such as an event, without the provider's key."""
+        return redact_answer(data, self.secrets)
 
     def error_body(self, data: bytes) -> bytes:
         """Return a provider's error without its key in any encoding."""

@@ -153,7 +153,7 @@ class Relay(DeliveredAnswer[RelayedAnswer]):
                 kept = tuple(pair for pair in kept if pair[0] != "content-length")
             self.head = answer.status, kept
         elif not answer.is_stream:
-            redact = disclosure.body
+            redact = disclosure.relayed_body
         limit = self.context.service.settings.limits.answer
         lane = RelayedLane(self._request.last_event, answer, disclosure.error, redact, limit)
         first = lane.feed(answer.first)

@@ -13,7 +13,9 @@ from gateway.exchange.transformed import ProviderWait, transformed_pieces
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
+from gateway.http.redaction import may_be_error
 from gateway.http.request_scope import RequestScope
+from gateway.relay.answers import MAX_HELD_JSON, bad_answer_error
 from gateway.relay.relaying import RelayedRequest
 from gateway.seams.open_response import OpenedResponse
 from gateway.upstream.response import UpstreamResponse
@@ -25,6 +27,9 @@ from streams.sse import SSE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+_SEARCH: Final = 4
+"""The work of a search for credentials in any spelling, as a multiple of that on JSON."""
 
 _BODY_HEADERS: Final = frozenset(("content-length", "content-range", "accept-ranges", "etag"))
 """Headers about a body that a transform has changed."""
@@ -62,6 +67,11 @@ class RelayedAnswer(StartedAnswer):
         return bool(self.filter.ping)
 
     @property
+    def is_failure(self) -> bool:
+        """Whether the status is that of a redirect or an error, which the client gets unchanged."""
+        return self.status >= 300
+
+    @property
     def unread_response(self) -> UpstreamResponse | None:
         return None if self.is_over else self.response
 
@@ -84,17 +94,22 @@ class RelayedAnswer(StartedAnswer):
         if self._transform is not None and self._transform.has_changed:
             self.client_headers = tuple(pair for pair in self.client_headers if pair[0] not in _BODY_HEADERS)
         if self.is_held and not self.is_stream:
-            body = self.source.target_request.disclosure.body
-            self.first = await offload(len(self.first), body, self.first)  # a search of megabytes
+            disclosure = self.source.target_request.disclosure
+            redact = disclosure.error_body if self.is_failure else disclosure.relayed_body
+            self.first = await offload(_SEARCH * len(self.first), redact, self.first)
 
     async def read_first(self) -> bytes:
         """Return the first bytes for the client, all of them if the response is short. Raises ``GatewayError``."""
         first: list[bytes | bytearray] = []
         size = 0
-        while size <= self.filter.hold_limit and (piece := await self._read_next()) is not None:
+        is_whole = self.is_failure and not self.is_stream  # it may repeat a credential, in any two pieces
+        limit = MAX_HELD_JSON if is_whole else self.filter.hold_limit
+        while size <= limit and (piece := await self._read_next()) is not None:
             first.append(piece)
             size += len(piece)
-        self.is_held = self.is_over and (self._released is None or size <= self.filter.hold_limit)
+        if is_whole and size > limit:
+            raise bad_answer_error("the provider's error is longer than 1 MiB")
+        self.is_held = self.is_over and (self._released is None or size <= limit)
         return await join_pieces(first, size)
 
     def chunks(self) -> "RelayedAnswer":
@@ -164,6 +179,7 @@ class RelayedAnswer(StartedAnswer):
                 else:
                     out = self.filter.take(piece)
                 self._buffered += len(piece) - len(out)
+                out = await self._redact_events(out)
                 if self._buffered > self._counted and (held := self.filter.buffered_bytes) > self._counted:
                     self._counted = await self.count_held(held)
                 return out
@@ -173,11 +189,17 @@ class RelayedAnswer(StartedAnswer):
                 await self.open_response(await source.send_another(body))
                 return b""
             self.is_over = True
-            return await offload(self._buffered, self.filter.close)
+            return await self._redact_events(await offload(self._buffered, self.filter.close))
         except FramingError as error:
             raise GatewayError("upstream", str(error), reason="bad_answer") from None
         finally:
             self.usage = self._usage_so_far()
+
+    async def _redact_events(self, events: bytes) -> bytes:
+        """Return ``events`` of a stream without the provider's key if they may have an error."""
+        if not (self.is_stream and (self.is_failure or may_be_error(events))):
+            return events
+        return await offload(_SEARCH * len(events), self.source.target_request.disclosure.error_body, events)
 
     def _usage_so_far(self) -> Usage | None:
         """Return the usage that the filter has found; before the end of the response, the estimate of the request in

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.features.mcp.json_rpc import error_body
 from gateway.features.mcp.messages import MAX_ID, MAX_REFUSED, RpcForms, RpcMessage, decode_value, parse
+from gateway.relay.answers import MAX_HELD_JSON
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from tests.support.cases import case
@@ -60,6 +61,36 @@ async def send(served: InProcess, message: Any, method: str = "POST", path: str 
     content = message if isinstance(message, bytes) else json.dumps(message).encode()
     more = {name.replace("_", "-"): value for name, value in headers.items()}
     return await served.send(method, f"/mcp/{path}", content=content, headers={**HEADERS, **more})
+
+
+SPELLINGS = {"plain": TOKEN, "JSON": TOKEN.replace("-", "\\u002d"), "URL": TOKEN.replace("-", "%2D")}
+
+
+@each_row("spelling", [*SPELLINGS])
+@each_row(
+    ("status", "kind"),
+    [
+        (200, "application/json"), (200, "text/event-stream"), (400, "application/json"), (400, "text/plain"),
+        (404, "text/event-stream"), (500, "text/html"), (502, ""),
+    ],
+)  # fmt: skip
+async def test_no_error_repeats_the_servers_key(status, kind, spelling):
+    error = json.dumps({"jsonrpc": "2.0", "id": 7, "error": {"code": -32000, "message": "invalid token T"}})
+    text = {"application/json": error, "text/event-stream": f"event: message\ndata: {error}\n\n"}.get(kind, "bad T")
+    written = text.replace("T", SPELLINGS[spelling]).encode()
+    pieces = tuple(written[at : at + 7] for at in range(0, len(written), 7))
+    headers = (("content-type", kind),) if kind else ()
+    async with serving(lambda asked: ScriptedAnswer(pieces, status, headers)) as (served, _):
+        found = await send(served, call("f"))
+    assert found.status_code == status
+    assert found.content == text.replace("T", "[redacted]").encode()
+
+
+async def test_an_error_too_long_to_read_is_not_passed_on():
+    async with serving(lambda asked: ScriptedAnswer((b"x" * MAX_HELD_JSON, TOKEN.encode()), 500)) as (served, _):
+        found = await send(served, call("f"))
+    assert found.status_code == 502
+    assert found.json()["error"]["message"].startswith("the provider's error is longer than 1 MiB")
 
 
 async def test_body_and_headers_pass_unchanged_and_the_credential_is_the_servers():

@@ -224,6 +224,22 @@ async def test_a_redirect_repeats_no_credential_in_any_spelling(written):
         assert "version" not in found
 
 
+@each_row("written", ["sk-far-too-secret", "sk%2Dfar-too-secret", "sk\\u002dfar-too-secret"])
+async def test_no_error_repeats_the_entrys_key(written):
+    entry, error = {"access_key": "sk-far-too-secret"}, '{"error":{"message":"no such key: KEY"}}'
+    page = '<a href="/v1/other?x=KEY">moved</a>'
+    for text, status, kind in (
+        (f'data: {{"choices":[]}}\n\ndata: {error}\n\n', 200, "text/event-stream"),
+        (error, 200, "application/json"),
+        (page, 302, "text/html"),
+    ):
+        headers = (("content-type", kind), ("location", "/v1/other"))
+        answer = ScriptedAnswer((text.replace("KEY", written).encode(),), status, headers)
+        async with passing(lambda asked, answer=answer: answer, "/v1", entry) as (served, _):
+            found = await served.send("GET", "/mine/jobs", follow_redirects=False)
+        assert (found.status_code, found.text) == (status, text.replace("KEY", "[redacted]"))
+
+
 async def test_other_methods_get_405_with_those_of_the_path():
     """Also where a websocket may be opened: HEAD was a 426 there."""
     async with passing(lambda asked: json_answer({})) as (served, provider):
