@@ -13,6 +13,7 @@ from gateway.exchange.context import ExchangeContext
 from gateway.exchange.disclosure import Disclosure
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.reserving import expected_background_tokens, size_of
+from gateway.http.headers import unknown_own_headers
 from gateway.http.offload import offload
 from gateway.ledger.bill import Cause
 from gateway.ledger.record import Record
@@ -89,9 +90,11 @@ class TargetRequest:
         target, outgoing = self.target, self.prepared.outgoing
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         record.lane = target.lane
-        record.dropped, record.adapted = self.dropped_betas, ()
+        # A client that misspells x-trigate-budget must not believe that its limit applies.
+        dropped = (*self.dropped_betas, *unknown_own_headers(self.context.client_request.headers))
+        record.dropped, record.adapted = dropped, ()
         if outgoing.edits:
-            record.dropped, record.adapted = (*outgoing.dropped, *self.dropped_betas), outgoing.adapted
+            record.dropped, record.adapted = (*outgoing.dropped, *dropped), outgoing.adapted
         if self.request.members is not None:
             record.by_operator = outgoing.by_operator
         if self.size is not None:

@@ -47,6 +47,16 @@ _LIMIT_PREFIXES = ("anthropic-ratelimit-", "x-ratelimit-")
 PROJECT: Final = "x-trigate-project"
 """The header in which a client names the project that a request is for. ``trigate connect`` sets it."""
 
+OWN_PREFIX: Final = "x-trigate-"
+_OWN_NAMES = ("budget", "deadline", "fallback", "key", "models", "project", "provider", "run", "steps", "strict")
+OWN_REQUEST_HEADERS: Final = frozenset(f"{OWN_PREFIX}{name}" for name in _OWN_NAMES)
+"""The headers for this gateway that clients may send."""
+
+
+def unknown_own_headers(client: Headers) -> tuple[str, ...]:
+    """Return the names of the client's headers for this gateway that it does not know, such as misspelled ones."""
+    return tuple([name for name, _ in client if name.startswith(OWN_PREFIX) and name not in OWN_REQUEST_HEADERS])
+
 
 def upstream_headers(client: Iterable[tuple[str, str]], passing: PassingHeaders) -> Headers:
     """Return the client's headers in ``passing`` for a provider of the same API (the byte lane)."""

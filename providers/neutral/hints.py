@@ -72,6 +72,7 @@ EXPLANATIONS = {
     "*.eager_input_streaming": "streaming of a tool's input",
     "*.input_examples": "examples of a tool's input",
     "messages[].name": "the author's name",
+    "x-trigate-*": "unknown to the gateway",
     "*.encrypted_function_args": "names of encrypted arguments",
     "*.internal_chat_message_metadata_passthrough": "the client's metadata",
     "*.defer_loading": "deferred loading of a tool",

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.http.headers import OWN_PREFIX, OWN_REQUEST_HEADERS
 from tests.support.apis import OLDER, question
 from tests.support.each_row import each_row
 from tests.support.features import members_of, needs_feature
@@ -171,6 +172,21 @@ def test_a_key_may_be_served_by_all_of_its_route_and_not_name_its_targets(gatewa
     upstream.script()
     assert ask(gateway, asked("chat", "b"), key=SOME).status == 403
     assert upstream.seen == []
+
+
+# Unknown headers
+
+
+@each_row(("model", "lost"), [("b", ""), ("chat-only", "top_k,")])
+def test_an_unknown_header_for_the_gateway_is_reported_as_dropped(gateway, upstream, model, lost):
+    upstream.script(Script(text="ok"), Script(text="ok"))
+    known = {name.removeprefix(OWN_PREFIX): "1" for name in OWN_REQUEST_HEADERS}
+    known |= {"models": model, "fallback": "off", "deadline": "20s", "budget": "9k tokens", "strict": "0", "key": ALL}
+    del known["steps"]  # none are configured
+    reply = ask(gateway, asked("messages", model, top_k=5), "messages", **known)
+    assert (reply.status, reply.headers.get("x-trigate-dropped", "")) == (200, lost.rstrip(","))
+    reply = ask(gateway, asked("messages", model, top_k=5), "messages", budgets="2 usd", target="b")
+    assert (reply.status, reply.headers["x-trigate-dropped"]) == (200, f"{lost}x-trigate-budgets,x-trigate-target")
 
 
 # Windows and abilities
