@@ -1,6 +1,6 @@
 """The state that all attempts of one exchange share, and the log of the attempts."""
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -9,7 +9,7 @@ from gateway.exchange.service import Service
 from gateway.ledger.bill import AttemptOutcome, AttemptRecord, Bill, Cause
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
-from gateway.request.routing_options import refuse_requested_steps
+from gateway.request.routing_options import STRICT, read_switch, refuse_requested_steps
 from gateway.routing.target import LaneName, Target
 from gateway.seams.observers import UNOBSERVED, Observers
 from providers.auth.signer import BearerToken, is_subscription_token
@@ -51,9 +51,6 @@ def attempt_record(
         target.place, target.entry.provider.id, target.api, lane, reason, cause, model=target.name, price=target.price,
         **more,
     )  # fmt: skip
-
-
-STRICT: Final = "x-trigate-strict"
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
@@ -98,7 +95,7 @@ class ExchangeContext:
     def strict(self) -> bool:
         """Whether strict mode is on: a target that would lose a part of the request is rejected."""
         value = self.client_request.header(STRICT)
-        return self.service.settings.strict if value is None else value in ("1", "true")
+        return self.service.settings.strict if value is None else read_switch(STRICT, value)
 
     @property
     def holder(self) -> str:

@@ -24,8 +24,8 @@ from gateway.routing.target import Target
 from streams.errors import GatewayError, invalid
 
 MODELS, FALLBACK, DEADLINE = "x-trigate-models", "x-trigate-fallback", "x-trigate-deadline"
-BUDGET, REQUESTED_STEPS = "x-trigate-budget", "x-trigate-steps"
-ROUTING_HEADERS: Final = frozenset((MODELS, FALLBACK, DEADLINE, BUDGET, REQUESTED_STEPS))
+BUDGET, REQUESTED_STEPS, STRICT = "x-trigate-budget", "x-trigate-steps", "x-trigate-strict"
+ROUTING_HEADERS: Final = frozenset((MODELS, FALLBACK, DEADLINE, BUDGET, REQUESTED_STEPS, STRICT))
 MOST_NAMES: Final = 32
 MOST_WORDS: Final = 128
 """Names in one list of a body: each is compared with every candidate while the event loop waits."""
@@ -124,10 +124,11 @@ def read_headers(client_request: ClientRequest) -> RoutingOptions:
     return RoutingOptions(
         names=_read_models(",".join(models)) if models else (),
         fallback="off"
-        if "off" in [_read_fallback(value) for name, value in headers if name == FALLBACK]
+        if False in [read_switch(name, value) for name, value in headers if name == FALLBACK]
         else "as configured",
         deadline=min([_read_deadline(value) for name, value in headers if name == DEADLINE], default=math.inf),
         budgets=tuple(_read_budget(value) for name, value in headers if name == BUDGET),
+        strict=True in [read_switch(name, value) for name, value in headers if name == STRICT],
         steps=read_steps([value for name, value in headers if name == REQUESTED_STEPS]),
     )
 
@@ -173,13 +174,15 @@ def check_names(names: list[Word]) -> tuple[Word, ...]:
     return tuple((at, name) for name, at in different.items())
 
 
-def _read_fallback(value: str) -> Literal["as configured", "off"]:
-    match value.strip().lower():
-        case "off":
-            return "off"
-        case "on":
-            return "as configured"
-    raise invalid(f"{FALLBACK} must be off or on, not {value[:60]!r}", FALLBACK)
+_SWITCHES: Final = {"on": True, "1": True, "true": True, "off": False, "0": False, "false": False}
+
+
+def read_switch(name: str, value: str) -> bool:
+    """Return whether the header ``name`` is on. Raises ``GatewayError`` (400) for another word."""
+    try:
+        return _SWITCHES[value.strip().lower()]
+    except KeyError:
+        raise invalid(f"{name} must be off or on, not {value[:60]!r}", name) from None
 
 
 def _read_deadline(value: str) -> float:

@@ -35,9 +35,13 @@ def test_a_loss_is_named_by_default_and_refused_in_strict_mode(gateway, upstream
     assert reply.status == 200
     assert set(reply.headers["x-trigate-dropped"].split(",")) == {"seed", "logit_bias"}
     upstream.script()
-    error = complaint("chat", gateway.request("POST", PATHS["chat"], asked, {"x-trigate-strict": "1"}), 400)
-    assert error["param"] == "seed"
-    assert "seed, logit_bias" in error["message"]
+    for word in ("1", "True", "on"):
+        error = complaint("chat", gateway.request("POST", PATHS["chat"], asked, {"x-trigate-strict": word}), 400)
+        assert error["param"] == "seed"
+        assert "seed, logit_bias" in error["message"]
+    plain = question("chat", MODELS["messages"])
+    error = complaint("chat", gateway.request("POST", PATHS["chat"], plain, {"x-trigate-strict": "yes"}), 400)
+    assert error["param"] == "x-trigate-strict"
     assert upstream.seen == []
 
 
@@ -46,7 +50,7 @@ def test_strict_mode_of_the_config_can_be_lifted_for_one_request(upstream):
     with gateway_thread(config([entry], strict=True)) as process:
         upstream.script(Script(text="fine"))
         complaint("chat", process.request("POST", PATHS["chat"], question("chat", "m", seed=7)), 400)
-        reply = process.request("POST", PATHS["chat"], question("chat", "m", seed=7), {"x-trigate-strict": "0"})
+        reply = process.request("POST", PATHS["chat"], question("chat", "m", seed=7), {"x-trigate-strict": "False"})
         assert reply.status == 200
 
 

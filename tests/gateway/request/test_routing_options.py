@@ -18,7 +18,8 @@ from tests.support.routed_requests import NOTHING, SEVERAL, candidates, groups, 
 
 def test_a_request_without_routing_members_has_no_options():
     assert read_headers(NOTHING) is NO_OPTIONS
-    assert read_headers(headers(strict="1", run="r")) is NO_OPTIONS
+    assert read_headers(headers(run="r", project="p")) is NO_OPTIONS
+    assert [read_headers(headers(strict=word)).strict for word in ("1", "True", "ON", "0")] == [True, True, True, False]
 
 
 def test_headers_are_read_without_any_key():
@@ -39,6 +40,7 @@ def test_duplicate_headers_all_apply():
         ("models", " , ", "must have at least one model"),
         ("models", ",".join(f"m{i}" for i in range(33)), "send at most 32"),
         ("fallback", "no", "must be off or on, not 'no'"),
+        ("strict", "yes", "must be off or on, not 'yes'"),
         ("deadline", "soon", "'soon'; expected a duration"),
         ("deadline", "0s", "above 0"),
         ("deadline", "-3s", "expected a duration"),
