@@ -1,6 +1,6 @@
 """The service: HTTP in, HTTP out, routing, cancellation, settlement and the command line.
 
-- ``__main__``: the command line
+- ``__main__``: the command line, which ``program`` imports
 - ``app`` builds the app of a configuration, with ``websockets`` for what needs Quart; ``asgi``: the app for other
   servers
 - ``open_service`` opens what all requests share, with ``open_parts``, ``open_store`` and ``open_features``

@@ -123,6 +123,7 @@ ARROWS: Final = {
         providers.recordings providers.request_api processes reload routing seams serving shared stores
         users_files""",
     "gateway.__main__": "commands mock named_imports providers.catalog",
+    "gateway.program": "__main__",
 }
 """The imports that each room may have, besides ``streams``, ``configfile`` and the version in ``gateway``.
 

@@ -6,6 +6,7 @@ imports less lowers it.
 
 import ast
 import mmap
+import signal
 import subprocess
 import sys
 
@@ -69,6 +70,21 @@ tell("serve for Bedrock")
 """
 """A program that has what every command imports. Commands continue in forks of it, and the gateway in itself."""
 
+INTERRUPTED = """
+import signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "%s":
+            signal.raise_signal(signal.SIGINT)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["trigate", "--version"]
+from gateway.program import main
+main()
+"""
+
 pytestmark = pytest.mark.process
 
 
@@ -121,3 +137,13 @@ def test_the_start_leaves_out_what_few_gateways_use(commands, name):
 def test_no_cloud_library_is_imported_before_a_sign_in(commands):
     clouds = ("botocore", "google.auth", "azure.", "requests")
     assert [name for name in commands["serve for Bedrock"][0] if name.startswith(clouds)] == []
+
+
+@pytest.mark.parametrize(
+    ("module", "status", "stderr"),
+    [("click", -signal.SIGINT, ""), ("providers.catalog.price_list", 1, "\nAborted!\n")],
+)
+def test_ctrl_c_during_imports_prints_no_traceback(module, status, stderr):
+    command = [sys.executable, "-c", INTERRUPTED % module]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (found.returncode, found.stderr) == (status, stderr)
