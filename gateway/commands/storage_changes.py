@@ -42,6 +42,7 @@ def on_storage(
             loaded = load_or_explain(path, within=("state_storage", "secret_stores"), with_stored_secrets=True)
             if loaded is None:
                 return 1
+            _report_new_file(loaded)
 
             async def run() -> None:
                 async with open_part(loaded) as opened:
@@ -62,6 +63,15 @@ def on_storage(
         return command
 
     return decorate
+
+
+def _report_new_file(config: Config) -> None:
+    """Report that the command creates the database: it is not the gateway's if that runs in another directory."""
+    path = None if config.state_storage is None else config.state_storage.path
+    if path is not None and not path.exists():
+        say(f"{path.absolute()} does not exist, so this command creates it.")
+        if not path.is_absolute():
+            say("Its path is relative: to use a gateway's file, run the command in the directory of the gateway.")
 
 
 def made_by(by: str | None = None) -> str:

@@ -40,7 +40,9 @@ class StateStorage:
         shown="`memory`: `16MiB`; `sqlite`: `1GiB`; `postgres`: no limit",
     )
     path: FilePath | None = setting(
-        "Required with `sqlite`: the file on a local disk, readable only by its owner.", None
+        "Required with `sqlite`: the file on a local disk, readable only by its owner. A relative path starts in the "
+        "directory in which you run trigate.",
+        None,
     )
     connection_string: Secret | None = setting(
         "Required with `postgres`: a URL (`postgresql://user:password@host:5432/database`) or libpq's parameters. "

@@ -178,7 +178,7 @@ async def open_ledger(config: Config) -> AsyncIterator[LedgerTable]:
     """Open the ledger for the block. Raises ``Unavailable``, with advice, if there is none."""
     storage = config.state_storage or StateStorage()
     if storage.path is not None and not storage.path.exists():
-        raise Unavailable(f"{storage.path} does not exist: no gateway has stored anything yet")
+        raise Unavailable(f"{storage.path.absolute()} does not exist: no gateway has stored anything there")
     if not ledger_in(storage).keep:
         raise Unavailable("ledger.keep is 0, so there is no ledger: remove it to keep the ledger for 400 days")
     async with AsyncExitStack() as stack:

@@ -18,6 +18,6 @@ def keys(request, tmp_path) -> Callable[..., Finished]:
         given = {"stored_keys": True, "state_storage": storage, **request.module.SETTINGS, **more}
         settings = {name: value for name, value in given.items() if value is not None}
         file.write_text(dump_yaml({"version": "v0.4.0", **settings}))
-        return invoke("keys", *args, "--config", str(file))
+        return invoke("keys", *args, "--config", str(file), cwd=tmp_path)
 
     return run

@@ -94,6 +94,15 @@ def test_no_unusable_key_is_created(keys):
     assert keys("revoke", "ci", stored_keys=None).returncode == 0, "but one can always be taken out"
 
 
+def test_a_new_file_is_reported_because_a_gateway_may_use_another(keys, tmp_path):
+    for path, is_relative in ((str(tmp_path / "state.sqlite"), False), ("other.sqlite", True)):
+        storage = {"type": "sqlite", "path": path}
+        said = keys("list", state_storage=storage).stderr
+        assert f"{tmp_path / path} does not exist, so this command creates it.\n" in said
+        assert ("run the command in the directory of the gateway" in said) == is_relative
+        assert "does not exist" not in keys("list", state_storage=storage).stderr
+
+
 def test_a_variable_of_the_storage_is_needed(keys, tmp_path):
     said = reason_of(keys("list", state_storage={"type": "sqlite", "path": "$NOBODY_HAS_SET_THIS"}))
     assert "state_storage.path: the environment variable NOBODY_HAS_SET_THIS is not set" in said
