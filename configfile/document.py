@@ -24,7 +24,7 @@ Places: TypeAlias = Mapping[Path, tuple[int, int]]
 _MERGE = "tag:yaml.org,2002:merge"
 _TEXT = "tag:yaml.org,2002:str"
 _PLAIN = (None, "!", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
-_QUOTED = re.compile(r"'(?!<)[^']{4,}'")
+_QUOTED = re.compile(r"('[^']{0,3}'|'<[^']*')|'[^']*'")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 MAX_BYTES = 2**24  # reading this takes up to a minute
 MAX_NODES = 100_000  # anchors expanded: far above any real file, far below a "billion laughs"
@@ -237,7 +237,8 @@ def _syntax_error(file: str, error: yaml.MarkedYAMLError) -> ConfigError:
         return _create_error(
             file, "the line has a tab", "YAML does not allow tabs here: indent with spaces", line, column
         )
-    found = _QUOTED.sub("'…'", ", ".join(part for part in (error.context, problem) if part))  # it may be a key
+    words = ", ".join(part for part in (error.context, problem) if part)
+    found = _QUOTED.sub(lambda quoted: quoted[1] or "'…'", words)  # a longer one may be a key
     expected = next(advice for words, advice in _SYNTAX_ADVICE if words in found)
     return _create_error(file, f"not valid YAML: {found}", expected, line, column)
 
@@ -246,6 +247,10 @@ _KEY_ADVICE: Final = "use text as the key, and put a value that begins with { or
 
 _SYNTAX_ADVICE: Final = (
     ("expected <block end>", "indent the line as much as the other keys or items that belong with it"),
+    (
+        "expected ','",
+        'separate items by commas, close all brackets, put text with brackets in quotes, as "${NAME}"',
+    ),
     ("mapping values are not allowed", "indent the line as much as the other keys, or put the value in quotes"),
     ("alias", "put text that begins with * in quotes"),
     ("cannot start any token", "put the text in quotes"),

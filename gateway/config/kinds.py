@@ -350,7 +350,8 @@ def _read_version(value: Any) -> str:
     text = spell_number(value) if isinstance(value, int | float) else str(value)
     if text in VERSIONS:
         return text
-    raise Wrong(describe(value), one_of(VERSIONS), nearest(text, ("v0.3.0", "v0.4.0", *VERSIONS), 0.5))
+    meant = (one for one in reversed(VERSIONS) if one.removeprefix("v").startswith(text.removeprefix("v")))
+    raise Wrong(describe(value), one_of(VERSIONS), next(meant, None))
 
 
 Version: TypeAlias = Annotated[str, Kind("text", _read_version, {"enum": list(VERSIONS)})]

@@ -407,7 +407,8 @@ class Names:
                 return f"did you mean {' or '.join(islice(forms, _OFFERED))}?"
         served, made = self._wildcard_names(requested_name, may), _maker_of(requested_name)
         theirs = "" if made is None else f"models of {made.display_name} need an entry, such as {made.id}/*"
-        ask = f"if {'that' if len(served) == 1 else 'a'} provider has it, request {' or '.join(served)}"
+        provider = served[0].partition("/")[0] if len(served) == 1 else "a provider"
+        ask = f"if {provider} has it, request {' or '.join(served)}"
         return "; or, ".join(filter(None, (theirs, ask if served else ""))) or "GET /v1/models lists the models"
 
     def _forms(self, name: str) -> Sequence[str]:

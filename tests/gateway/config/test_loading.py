@@ -653,6 +653,13 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
             ["3:1: the line has a tab; YAML does not allow tabs here: indent with spaces"],
         ),
         ("version: [v0.3.0\n", ["2:1: not valid YAML"]),
+        (
+            "a: {b: ${NAME}}\n",
+            [
+                "1:9: not valid YAML: while parsing a flow mapping, expected ',' or '}', but got '{'; separate items "
+                'by commas, close all brackets, put text with brackets in quotes, as "${NAME}".'
+            ],
+        ),
         ('a: b\nversion: "v0.3.0\nlisteners: []\n', ["2:10: not valid YAML: the quote has no end"]),
         ("a: 'b\nversion: 'v0.3.0'\n", ["1:4: not valid YAML: the quote has no end"]),
         ("a: 'b\n  c'\nversion: [v0.3.0\n", ["4:1: not valid YAML"]),
@@ -683,6 +690,7 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         ("version: v0.3\n" + ONE, ["1:1: version: 'v0.3'; did you mean v0.3.0?"]),
         ("version: 0.3\n" + ONE, ["1:1: version: 0.3; did you mean v0.3.0?"]),
         ("version: v0.4\n" + ONE, ["did you mean v0.4.0?"]),
+        ("version: v0.5.0\n" + ONE, ["1:1: version: 'v0.5.0'; expected one of v0.1, v0.1.0"]),
         ("version: 7\n" + ONE, ["1:1: version: 7; expected one of v0.1, v0.1.0"]),
         (HEAD, ["model_providers: the list is empty"]),
         (HEAD + "model_providers: []\n", ["3:1: model_providers: the list is empty"]),

@@ -191,19 +191,19 @@ def test_a_misspelled_name_of_two_wildcards_is_unknown_instead_of_ambiguous(aske
         (["openai"], "claude-opus-4-8", "models of Anthropic need an entry, such as anthropic/*"),
         (["openai"], "claude-opus-4-8[1m]", "models of Anthropic need an entry, such as anthropic/*"),
         (["openai"], "anthropic/claude-opus-4-8", "models of Anthropic need an entry, such as anthropic/*"),
-        (["openai"], "deepseek-r1:70b", "if that provider has it, request openai/deepseek-r1:70b"),
+        (["openai"], "deepseek-r1:70b", "if openai has it, request openai/deepseek-r1:70b"),
         (["openai", "groq"], "my-model", "if a provider has it, request openai/my-model or groq/my-model"),
         (
             ["openai", "openrouter"],
             "claude-opus-4-8",
-            "models of Anthropic need an entry, such as anthropic/*; or, if that provider has it, request "
+            "models of Anthropic need an entry, such as anthropic/*; or, if openrouter has it, request "
             "openrouter/claude-opus-4-8",
         ),
         (["groq"], "gpt-oss:20b", "did you mean openai/gpt-oss-20b"),
         (["anthropic"], "claud-opus-4-8", "did you mean claude-opus-4-8"),
         (["openai", "anthropic"], "openia/gpt-4o", "did you mean openai/gpt-4o"),
         (["mistral", "anthropic"], "opus-latest", "did you mean claude-opus-"),
-        (["mistral"], "opus-latest", "if that provider has it, request mistral/opus-latest"),
+        (["mistral"], "opus-latest", "if mistral has it, request mistral/opus-latest"),
         (["mistral"], "mistrall/x", "did you mean mistral/x?"),
         (["mistral", "openai"], "mistrall/codestral-latest", "did you mean mistral/codestral-latest?"),
         (["openai"], "mistrall/x", "models of Mistral AI need an entry, such as mistral/*"),
