@@ -13,11 +13,10 @@ from gateway.config.unlisted import Caller
 from gateway.http.headers import Headers
 from gateway.http.pages import as_bearer
 from gateway.viewing.callers import OPERATOR, caller_named
+from streams.errors import GatewayError
 
 _CHALLENGE: Final = (("www-authenticate", 'Basic realm="trigate", charset="UTF-8"'),)
-_KEY_WANTED: Final = (
-    "this page requires a key: enter the ui_key or one of the client_keys as the password, with any user name"
-)
+_KEY_WANTED: Final = "this page requires a key: enter yours, or the ui_key, as the password, with any user name"
 
 
 @attrs.frozen
@@ -47,6 +46,11 @@ def visitor_of(caller: Caller, by: str, seconds_left: float) -> Visitor:
     return Visitor(client, by, seconds_left, sees_streams=caller.role != "auditor", caller=caller)
 
 
+def page_refusal(error: GatewayError) -> str:
+    """Return the message of a 401 for a page: a browser shows it after its dialog for the key is closed."""
+    return _KEY_WANTED if isinstance(error, KeyRefused) and error.reason == "missing" else error.info.message
+
+
 def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, has_client_keys: bool) -> Visitor:
     """Return the viewer who sent ``headers``. Raises ``GatewayError`` (401) without repeating a key.
 
@@ -67,5 +71,5 @@ def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, 
         except KeyRefused as error:
             if error.info.kind == "permission":
                 raise
-            raise KeyRefused(error.info.message, error.reason, error.client, headers=_CHALLENGE) from None
+            raise KeyRefused(page_refusal(error), error.reason, error.client, headers=_CHALLENGE) from None
     raise KeyRefused(_KEY_WANTED, "unknown" if keys else "missing", headers=_CHALLENGE)

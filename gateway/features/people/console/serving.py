@@ -25,6 +25,7 @@ from gateway.http.pages import as_bearer
 from gateway.http.response import Response
 from gateway.serving.incoming_request import PiecesRequest
 from gateway.viewing.callers import OPERATOR
+from gateway.viewing.visitors import page_refusal
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
 
@@ -102,7 +103,7 @@ class ConsoleServer(PageServer):
             if info.status != 401:
                 raise
             headers = tuple(header for header in info.headers if header[0].lower() != "www-authenticate")
-            raise GatewayError("authentication", info.message, headers=(*headers, _CHALLENGE)) from None
+            raise GatewayError("authentication", page_refusal(error), headers=(*headers, _CHALLENGE)) from None
 
     async def _send_to_sign_in(self, signed_in: "SignedInCallers", incoming: PiecesRequest) -> Response:
         """Return the redirect to the sign-in, which returns to the page.

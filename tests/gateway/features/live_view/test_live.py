@@ -875,7 +875,9 @@ def test_a_key_may_be_of_any_letters():
     assert visible_to((*AT_HOME, basic(key + "x")), ui_key=ui_key) == 401
 
 
-def test_a_browser_is_prompted_for_the_key():
+@pytest.mark.parametrize(("door", "keys"), [(OPEN_DOOR, False), (KEYED_DOOR, True)])
+def test_a_browser_is_prompted_for_the_key(door, keys):
     with pytest.raises(GatewayError) as refused:
-        admit(AT_HOME, OPEN_DOOR, UI_KEY, False)
+        admit(AT_HOME, door, UI_KEY, keys)
     assert dict(refused.value.info.headers)["www-authenticate"].startswith("Basic ")
+    assert "enter yours, or the ui_key, as the password, with any user name" in refused.value.info.message

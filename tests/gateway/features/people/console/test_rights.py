@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from gateway.features.admin.table import AdminRoute
+from gateway.features.page_paths import WITH_KEY
 from gateway.features.people.console.api_calls import route_of
 from gateway.features.people.console.table import ACTIONS, PAGES, ConsolePage, FormAction
 from tests.support.each_row import each_row
@@ -134,6 +135,8 @@ def test_a_stranger_signs_in_first_and_changes_nothing(callers: Callers, page: C
     for action in (action for action in ACTIONS if action.path == page.path):
         data = {"action": action.name, "name": "okta:00u1"}
         assert PeopleBrowser().request("POST", gateway.url + page.path, headers, data).status_code == 401
+    missing = PeopleBrowser().request("GET", f"{gateway.url}{page.path}?{WITH_KEY}")
+    assert (missing.status_code, "as the password, with any user name" in missing.text) == (401, True)
     wrong = PeopleBrowser(headers=password("wrong-key")).request("GET", gateway.url + page.path)
     assert wrong.status_code == 401
     assert wrong.headers["www-authenticate"].startswith("Basic ")
