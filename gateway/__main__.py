@@ -425,6 +425,8 @@ def replay(file: Path, port: int | None, pace: float, **options: Any) -> None:
 
     Exit status: 0 for a successful response, 1 for an error response, 2 if the request could not be sent.
     """
+    if file == Path():  # such as an unset variable of a script
+        raise click.UsageError("REQUEST_ID is empty: give the id in x-request-id of the response, or a FILE")
     if port is not None:
         if any(options.values()):
             raise click.UsageError("--serve sends no requests: leave out --to, --model and --key-env")

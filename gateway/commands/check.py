@@ -22,7 +22,15 @@ from gateway.config.names import listed_names
 from gateway.config.settings import Remark, Trust
 from gateway.config_reports.changes import changes
 from gateway.config_reports.warnings import remarks_on
-from gateway.file_search import FILE_VARIABLE, find_config_file, others_text, passed_over, trust_in, users_file
+from gateway.file_search import (
+    FILE_VARIABLE,
+    NoConfig,
+    find_config_file,
+    others_text,
+    passed_over,
+    trust_in,
+    users_file,
+)
 from gateway.named_imports import import_named
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES
 from providers.neutral.fields import generic_path
@@ -50,7 +58,17 @@ def load_or_explain(
         return loaded
     except ConfigError as error:
         say(with_advice(str(error)))
+        if isinstance(error, NoConfig):
+            _say_demo_has_none()
         return None
+
+
+def _say_demo_has_none() -> None:
+    """Report that the user's running demos have no file, because the user may expect to see their state."""
+    from gateway.commands.registry import running_gateways  # imported only where it is needed
+
+    if urls := [url for one in running_gateways() if not one.file for url in one.urls]:
+        say(f"The demo on {', '.join(urls)} has none either: this command needs one.")
 
 
 def _find_file(config: Path | None) -> tuple[Path, Trust]:

@@ -223,8 +223,8 @@ def _write_file(client: Client, file: SettingsFile, address: GatewayAddress) -> 
     if after == before:
         click.echo(f"{shown} has these settings already")
         return False
-    echo_styled(_diff(before or "", after, shown), nl=False)
     backup = _write_with_backup(path, shown, before is not None, after, secret)
+    echo_styled(_diff(before or "", after, shown), nl=False)
     _save_note(path, undoing.note_of_write(earlier, file.format, (before, after), settings, backup))
     click.echo(f"wrote {shown}" + (f"; backup: {backup} in the same directory" if backup else ""))
     return True
@@ -270,8 +270,9 @@ def _undo_file(file: SettingsFile) -> None:
         raise ConnectFailed(f"{shown} is not changed: {error}; {_manual_steps(written)}") from None
     if exact := undoing.is_unchanged(written, text):
         after = _original_text(written, path, after)
+    result = _restore_file(path, shown, after, written)
     echo_styled(_diff(text, after, shown), nl=False)
-    _restore_file(path, shown, after, written)
+    click.echo(result)
     for copy in written.backups if exact else ():
         path.with_name(copy).unlink(missing_ok=True)
     for one in left:
@@ -294,14 +295,13 @@ def _original_text(written: undoing.WrittenFile, path: Path, otherwise: str) -> 
         return otherwise
 
 
-def _restore_file(path: Path, shown: str, text: str, written: undoing.WrittenFile) -> None:
-    """Write ``text``, the file's text without the settings. If the settings created the file, delete it."""
+def _restore_file(path: Path, shown: str, text: str, written: undoing.WrittenFile) -> str:
+    """Write ``text``, the file's text without the settings, or delete the file if they created it; return a report."""
     if not written.original and text.strip() in ("", "{}", "[]"):
         path.unlink(missing_ok=True)
-        click.echo(f"removed {shown}, which trigate connect had created")
-        return
+        return f"removed {shown}, which trigate connect had created"
     _replace_file(path, shown, text, secret=True)
-    click.echo(f"removed the settings of trigate connect from {shown}")
+    return f"removed the settings of trigate connect from {shown}"
 
 
 def _read_file(path: Path, shown: str) -> str | None:

@@ -52,6 +52,8 @@ class Story:
 
 def run(request_id: str, url: str | None, log: Path | None, as_json: bool) -> int:
     """Run ``trigate log`` and return its exit status: 0, or 1 if nothing is known about the request."""
+    if not request_id:  # such as an unset variable of a script
+        raise click.UsageError("REQUEST_ID is empty: give the id in x-request-id of the response")
     reasons: list[str] = []
     story = None if log is not None else story_of(request_id, url, reasons)
     if story is None and url is None:

@@ -4,12 +4,14 @@ Programs that a command starts get only the gateway's own key: a coding agent ha
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from gateway.commands.client import KEY_VARIABLE
+from gateway.named_imports import import_named
 from gateway.users_files import users_folder
 
 _LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
@@ -22,6 +24,8 @@ def load_users_environment() -> None:
     folder = users_folder(os.environ)
     if folder is None or not (path := folder / "environment").is_file():
         return
+    if path.stat().st_mode & stat.S_IROTH and import_named("gateway.config.readable_secrets:others_may_read")(path):
+        click.echo(f"every user of this machine can read {path}: run chmod o= {path}", err=True)
     for name, value in _variables_in(path):
         if name not in os.environ or name in _added:  # the last line counts, as for systemd
             os.environ[name] = value

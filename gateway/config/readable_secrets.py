@@ -13,7 +13,7 @@ from gateway.http.redaction import SHORTEST
 
 def warn_of_readable_secrets(content: Any, path: Path, config: Config) -> Iterator[str]:
     """Yield a warning if the file in ``path`` contains secrets of ``config`` and other users may read it."""
-    if _others_may_read(path) and _has_one_of(frozenset(secrets_in(config)), content):
+    if others_may_read(path) and _has_one_of(frozenset(secrets_in(config)), content):
         yield (
             f"every user of this machine can read {path}, which has keys: run `chmod o-r {path}`, or use variables "
             "(`access_key: $NAME`)"
@@ -42,7 +42,7 @@ def _is_stand_in(base_url: Any) -> bool:
     )
 
 
-def _others_may_read(path: Path) -> bool:
+def others_may_read(path: Path) -> bool:
     """Return whether the modes of the file and its parent directories let everyone read it."""
     try:
         whole = path.resolve()

@@ -261,6 +261,8 @@ def _with_model(members: dict[str, msgspec.Raw], model: str | None) -> tuple[byt
 
 def decode_members(body: bytes) -> dict[str, msgspec.Raw]:
     """Return the top-level members of a body as raw JSON. Raises ``GatewayError`` (400)."""
+    if not body:
+        raise invalid("the request body is empty: send a JSON object")
     try:
         check_text(body)
         members = _MEMBERS.decode(body)

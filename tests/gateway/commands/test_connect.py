@@ -303,6 +303,14 @@ def test_a_persons_own_secrets_are_not_shown_either(home, capsys):
     assert "+export OPENAI_API_KEY=any" in out
 
 
+def test_nothing_is_shown_as_written_if_the_file_cannot_be(home, capsys):
+    (home / ".claude").symlink_to("/proc/self")  # also root can create nothing there
+    assert connect("claude", ConnectOptions(url=ROOT, model="m", write=True)) == 1
+    out, err = capsys.readouterr()
+    assert "ANTHROPIC_BASE_URL" not in out
+    assert "cannot write ~/.claude/settings.json: " in err
+
+
 def test_a_link_stays_a_link(home):
     (home / "dotfiles").mkdir()
     (home / "dotfiles/claude.json").write_text("{}")

@@ -1,5 +1,8 @@
 """The variables in the user's own file, which all commands read."""
 
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from gateway.commands.client import KEY_VARIABLE
@@ -38,6 +41,18 @@ def test_commands_read_the_variables_and_the_file_of_the_user_in_every_directory
         "This directory has no configuration (config.yaml belongs to another program, without `version: v0.4.0` or "
         f"`model_providers`); using {home}/.config/trigate/trigate.yaml.",
     ]
+
+
+def test_a_file_that_every_user_can_read_is_reported():
+    with tempfile.TemporaryDirectory() as name:  # tmp_path is private
+        file = Path(name) / "trigate/environment"
+        file.parent.mkdir()
+        file.write_text("OPENAI_API_KEY=sk")
+        file.chmod(0o644)
+        warning = f"every user of this machine can read {file}: run chmod o= {file}\n"
+        for mode, expected in ((0o700, ""), (0o755, warning)):
+            Path(name).chmod(mode)
+            assert trigate("connect", "--list", env={"XDG_CONFIG_HOME": name}).stderr == expected
 
 
 @pytest.mark.parametrize(("shell", "key"), [({}, ""), ({"OPENAI_API_KEY": "sk-shell"}, "sk-shell")])

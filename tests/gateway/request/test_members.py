@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.request.further_models import ANY, CHOOSING, ROWS, further_models
 from gateway.request.members import KNOWN, check_members
-from gateway.request.parse import read_incoming
+from gateway.request.parse import decode_members, read_incoming
 from streams.errors import GatewayError
 from streams.events import Api
 from tests.support.each_row import each_row
@@ -201,3 +201,8 @@ def test_a_member_that_is_too_large_to_search_is_rejected():
     with pytest.raises(GatewayError) as caught:
         found(tools=["x" * (8 * 2**20)])
     assert (caught.value.info.status, caught.value.info.param) == (413, "tools")
+
+
+def test_an_empty_body_is_reported_as_empty():
+    with pytest.raises(GatewayError, match="the request body is empty: send a JSON object"):
+        decode_members(b"")

@@ -408,3 +408,7 @@ def test_a_request_is_told_from_a_log_too(tmp_path):
     unknown = trigate("log", "req_3", "--log", str(log))
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert f"Found no request req_3. The response has its id in x-request-id.\n- {log}: no line with" in unknown.stderr
+    empty = trigate("log", "", "--log", str(log))
+    assert (empty.returncode, empty.stdout) == (2, "")
+    assert "REQUEST_ID is empty: give the id in x-request-id of the response" in empty.stderr
+    assert "REQUEST_ID is empty: give the id in x-request-id of the response, or a FILE" in trigate("replay", "").stderr
