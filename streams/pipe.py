@@ -131,6 +131,11 @@ class Watch:
             self.scope.deadline = min(self._fixed_deadline, first)
 
     @property
+    def idle(self) -> float:
+        """The limit on the upstream's silence in seconds."""
+        return self._idle
+
+    @property
     def _fixed_deadline(self) -> float:
         """The earlier deadline of those that nothing from the upstream moves."""
         return min(self._total_deadline, self._content_deadline)

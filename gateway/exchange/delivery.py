@@ -26,6 +26,9 @@ log = logging.getLogger("trigate")
 END_GRACE = 0.25
 """Seconds for a provider to end its body after the end of the response, so that its connection can be reused."""
 
+SILENT_INTERVALS: Final = 2
+"""The keep-alive intervals without data after the last word of an answer, until its end."""
+
 MAX_HELD = 512 * 1024
 """Bytes of events before the first content that are held. Usually there are a few hundred, or in ``response.created`` a
 large request's tools. Beyond this the stream is opened, because its memory is bounded."""
@@ -207,6 +210,7 @@ class Delivery:
         self._check = check
         self._observed = ObservedStream(lane) if observed is None else observed
         self._listeners = self._observed.listeners
+        self._silences = 0  # the keep-alives since the last data
         self._held: list[bytes] = []
         self._held_size = 0
         self._queued_events = b""
@@ -272,6 +276,9 @@ class Delivery:
         if has_more_data and self.state is not DeliveryState.LINGERING:  # a provider might never end its body
             self.deadline = now + self._keep_alive
             return ()
+        has_begun = self.state in (DeliveryState.OPEN, DeliveryState.STREAMING)
+        if has_begun and self._silences + 1 >= SILENT_INTERVALS and self.lane.progress.has_finished():
+            return self._advance(self._end_lane())
         return self._react(Trigger.TIME_UP)
 
     def turn_stored(self, store: StoreTurn, data: bytes) -> Actions:
@@ -368,6 +375,7 @@ class Delivery:
         if not data:  # in the byte lane, the provider's own keep-alive is among the events
             return self._ping(b"") if self.lane.progress.take_keep_alive() else ()
         self.deadline = self._clock() + self._keep_alive
+        self._silences = 0
         self._record.mark_write_started()
         if self._check is not None:
             self._check(data)
@@ -390,6 +398,7 @@ class Delivery:
 
     def _ping(self, _: bytes) -> Actions:
         self.deadline = self._clock() + self._keep_alive
+        self._silences += 1
         ping = self.lane.ping()
         if self._listeners:
             self._observed.note_keep_alive(ping)

@@ -1,11 +1,13 @@
 """The reading of a response through its transform, whose contract is in ``gateway.seams.open_response``."""
 
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar
 
 import trio
 
 from gateway.seams.open_response import Transform
+from streams.errors import GatewayError
 from streams.pipe import Watch
 
 T = TypeVar("T")
@@ -35,14 +37,27 @@ class ProviderWait:
         return b""
 
 
+def _return_false() -> bool:
+    return False
+
+
 async def transformed_pieces(
-    transform: Transform, source: AsyncIterator[bytes], watch: Watch, wait: ProviderWait, *, is_stream: bool = True
+    transform: Transform,
+    source: AsyncIterator[bytes],
+    watch: Watch,
+    wait: ProviderWait,
+    *,
+    is_stream: bool = True,
+    has_finished: Callable[[], bool] = _return_false,
+    grace: float = 0,
 ) -> AsyncGenerator[bytes, None]:
     """Yield the bytes that ``transform`` releases of ``source``. Raises ``GatewayError`` for a refusal, and the errors
     of ``source``.
 
     The limits of ``watch`` on silence do not count the time of the transform. The limit of the first content ends
-    with the first bytes of a stream, because the transform may hold all of it."""
+    with the first bytes of a stream, because the transform may hold all of it.
+
+    A response that ``has_finished`` also ends if ``source`` breaks off, or sends nothing for ``grace`` seconds."""
     is_counting = True  # the limit on silence counts, first from the headers on
     has_settled = not is_stream  # no limit changes any more
     try:
@@ -51,7 +66,10 @@ async def transformed_pieces(
                 is_counting = False
             else:
                 watch.restart_idle_limit()
-            data = await (wait.read(lambda: anext(source, None)) if transform.may_cut else anext(source, None))
+            if has_finished():
+                data = await _read_rest(source, grace)
+            else:
+                data = await (wait.read(lambda: anext(source, None)) if transform.may_cut else anext(source, None))
             if data is None:
                 break
             if not has_settled:
@@ -74,6 +92,13 @@ async def transformed_pieces(
             yield released[at : at + PIECE]
     finally:
         transform.close()
+
+
+async def _read_rest(source: AsyncIterator[bytes], grace: float) -> bytes | None:
+    """Return the next piece of a response that is complete without it, ``None`` if it does not arrive."""
+    with trio.move_on_after(grace), contextlib.suppress(GatewayError):
+        return await anext(source, None)
+    return None
 
 
 def _note_arrival(transform: Transform, watch: Watch, data: bytes) -> bool:

@@ -131,6 +131,10 @@ class StreamTransform(Transform, Protocol):
         """Return the usage that the provider has reported so far, although its events may not be released."""
         ...
 
+    def has_finished(self) -> bool:
+        """Return whether the response is complete if nothing follows."""
+        ...
+
 
 class ResponseChecks(Protocol):
     """The checks of the response of one attempt.

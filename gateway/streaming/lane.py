@@ -45,12 +45,15 @@ class StreamProgress:
     """The progress of a stream's response, for both lanes."""
 
     __slots__ = (
-        "arguments", "characters", "committed", "empty", "end", "error", "is_alive", "keep_alives", "other_events",
-        "over", "plain", "repaired", "start", "unsent_usage", "usage",
+        "arguments", "characters", "committed", "empty", "end", "error", "has_finished", "is_alive", "keep_alives",
+        "other_events", "over", "plain", "repaired", "start", "unsent_usage", "usage",
     )  # fmt: skip
 
-    def __init__(self, unsent_usage: ReadUsage = lambda: None) -> None:
+    def __init__(
+        self, unsent_usage: ReadUsage = lambda: None, has_finished: Callable[[], bool] = lambda: False
+    ) -> None:
         self.unsent_usage = unsent_usage  # the usage that the provider has reported and no event has
+        self.has_finished = has_finished  # the answer is complete if nothing follows
         self.start = AnswerStart()
         self.committed = False
         self.characters = 0  # characters of text, reasoning and arguments

@@ -53,7 +53,7 @@ class Passthrough:
         own = self._framing.writer
         self._reframe_event = own().event if own is not None and framing is not self._framing else None
         self._reader: Reader = codec.reader(content_limit=0)
-        self.progress = StreamProgress(self._reader.unsent_usage)
+        self.progress = StreamProgress(self._reader.unsent_usage, self._reader.has_finished)
         self._repair = repair
         self._names = names
         self._has_edits = repair is not None or bool(names)
@@ -72,7 +72,7 @@ class Passthrough:
         """Let ``reader`` read the events. ``text_of`` returns the only event in some bytes if it is known already and
         has text alone."""
         self._reader = reader
-        self.progress.unsent_usage = reader.unsent_usage
+        self.progress.unsent_usage, self.progress.has_finished = reader.unsent_usage, reader.has_finished
         self._text_of = text_of if self._reframe_event is None else None
 
     def feed(self, data: bytes) -> bytes:

@@ -102,6 +102,9 @@ class ReleasedReader:
     def unsent_usage(self) -> Usage | None:
         return None
 
+    def has_finished(self) -> bool:
+        return False  # the transform knows
+
 
 class ReleasedSource:
     """The source of a translation whose provider's events were already read and released."""

@@ -77,7 +77,7 @@ class Translation:
         self._parse = self.source.parse
         self._words = source.wire.words
         self._reader = source.reader(content_limit)
-        self.progress = StreamProgress(self._reader.unsent_usage)
+        self.progress = StreamProgress(self._reader.unsent_usage, self._reader.has_finished)
         self._held = Budget(content_limit)
         self._blocks = Budget(BLOCKS)
         self._citations = Budget(CITATIONS)

@@ -203,6 +203,9 @@ class ChatReader(StagedReader):
         if self._usage is None or (found is not None and (found.prompt or found.output)):
             self._usage = found
 
+    def has_finished(self) -> bool:
+        return bool(self._finish) and self._stage is not ENDED and self._others.have_finished(ChatReader.has_finished)
+
     def unsent_usage(self) -> Usage | None:
         # A cost before the end is not final: Perplexity reports 0 until its last chunk.
         return self._usage if self._usage is None or self._finish else attrs.evolve(self._usage, reported_nanos=None)

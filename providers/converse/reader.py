@@ -51,6 +51,9 @@ class ConverseReader(StagedReader):
     def unsent_usage(self) -> Usage | None:
         return self._usage
 
+    def has_finished(self) -> bool:
+        return self._end is not None and self._stage is not ENDED
+
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()

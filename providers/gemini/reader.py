@@ -232,6 +232,11 @@ class ChunkReader:
         """Return the failure of the answer, preceded by its usage."""
         return [*(self._usage_events() if self._has_started else ()), error]
 
+    def has_finished(self) -> bool:
+        """Return whether a reason for the end of each candidate has arrived."""
+        has_reason = self._reason is not None or self._blocked_end is not None or self._failed is not None
+        return has_reason and self._others.have_finished(ChunkReader.has_finished)
+
     def unsent_usage(self) -> Usage | None:
         """Return the usage so far: only that of the first chunk, or of the last one, is an event."""
         return self._counts.usage() if self._has_started else None
@@ -350,6 +355,9 @@ class GeminiReader:
 
     def unsent_usage(self) -> Usage | None:
         return self._chunks.unsent_usage()
+
+    def has_finished(self) -> bool:
+        return not self._has_ended and self._chunks.has_finished()
 
     def _read_chunk(self, data: bytes) -> Sequence[Event]:
         try:

@@ -65,6 +65,9 @@ class MessagesReader(StagedReader):
         except AnswerTooLarge as error:
             return self.fail(error.info)
 
+    def has_finished(self) -> bool:
+        return self._reason is not None and self._stage is not ENDED
+
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()

@@ -129,6 +129,10 @@ class Reader(Protocol):
         """Return the usage so far if no event has it. The client may leave before the end, which would have it."""
         ...
 
+    def has_finished(self) -> bool:
+        """Return whether the answer is complete if nothing follows, although its API does not end it here."""
+        ...
+
 
 class StagedReader:
     """The stage of a ``Reader``'s answer."""
@@ -151,6 +155,10 @@ class StagedReader:
     def unsent_usage(self) -> Usage | None:
         """Return the usage so far if no event has it, by default ``None``."""
         return None
+
+    def has_finished(self) -> bool:
+        """Return whether the last word has arrived and its API's end has not, by default ``False``."""
+        return False
 
 
 class Writer(Protocol):

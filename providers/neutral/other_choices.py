@@ -38,6 +38,10 @@ class OtherChoices(Generic[R]):
         failures = (self._failure(index, end(reader)) for index, reader in self._readers.items())
         return next((failure for failure in failures if failure is not None), None)
 
+    def have_finished(self, has_finished: Callable[[R], bool]) -> bool:
+        """Return whether each choice ``has_finished``."""
+        return all(map(has_finished, self._readers.values()))
+
     def _failure(self, index: int, events: Sequence[Event]) -> ErrorInfo | None:
         if self._complete is None:
             self._complete = CompleteChoices()

@@ -68,6 +68,7 @@ class CheckedStream(StepTransform):
         """The failure in the event that is being read."""
         self._shown = ShownChoices()
         self._ended: set[int] = set()  # the choices whose answer has ended
+        self._released_ends: set[int] = set()  # the choices whose end the steps have released
         self._is_at_end = False
         self._size = 0  # of the provider's bytes so far
         self._next_count = min(COUNTED, opened.answer_limit)  # the size at which to count held bytes
@@ -280,8 +281,9 @@ class CheckedStream(StepTransform):
 
     def _has_verdict(self, released: Mapping[int, Sequence[Event]]) -> bool:
         """Return whether the steps have released the whole response, or its failure."""
-        kinds = {type(event) for events in released.values() for event in events}
-        return ErrorInfo in kinds or (AnswerEnd in kinds and len(self._chains) == 1)
+        kinds = {choice: set(map(type, events)) for choice, events in released.items()}
+        self._released_ends.update(choice for choice, found in kinds.items() if AnswerEnd in found)
+        return any(ErrorInfo in found for found in kinds.values()) or len(self._released_ends) == len(self._chains)
 
     async def _frames_of(self, events: Sequence[Event]) -> bytes:
         """Return the frames of released ``events``, each with those of one turn of the event loop."""
@@ -345,6 +347,13 @@ class CheckedStream(StepTransform):
         """Return the usage that the provider has reported so far, although its events may not be released."""
         usages = (reader.unsent_usage() for reader in self._readers.values())
         return next((usage for usage in usages if usage is not None), self.usage)
+
+    def has_finished(self) -> bool:
+        """Return whether the response is complete if nothing follows."""
+        for reader in self._readers.values():  # called for each piece
+            if not reader.has_finished():
+                return False
+        return bool(self._readers)
 
     def _count(self, events: Iterable[Event]) -> int:
         """Return the number of characters of text in ``events``, and note the usage that they report."""

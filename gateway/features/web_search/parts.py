@@ -455,3 +455,6 @@ class _Unchanged:
 
     def unsent_usage(self) -> Usage | None:
         return None
+
+    def has_finished(self) -> bool:
+        return False

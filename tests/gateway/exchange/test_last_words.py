@@ -1,0 +1,49 @@
+"""Providers that break off or stay silent after the last word of an answer: the client gets its end soon."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import pytest
+
+from tests.support.cases import case
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, config, provider
+from tests.support.lanes import half
+from tests.support.last_words import SILENCES, SOON, WITHOUT_END, kind_of, unfinished_stream
+from tests.support.raw_call import line
+from tests.support.upstreams import Raw
+from tests.support.wire_clients import ALL, body_of, path_of, text_of
+
+VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini",
+                  "converse": "amazon_bedrock", "interactions": "gemini"}  # fmt: skip
+KEEP_ALIVE: Final = 0.3
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream) -> Iterator[Gateway]:
+    entries = [provider(f"{VENDORS[api]}/up-{api}", upstream.url, [api], name=f"m-{api}") for api in ALL]
+    with gateway_thread(config(entries, keep_alive=KEEP_ALIVE)) as served:
+        yield served
+
+
+@pytest.mark.parametrize("end", SILENCES)
+@pytest.mark.parametrize(("api", "has_end"), WITHOUT_END)
+def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_end, end):
+    for client in ALL:
+        with case(client):
+            upstream.script(unfinished_stream(api, end, has_end=has_end))
+            body = body_of(client, f"m-{api}", stream=True)
+            reply = gateway.request("POST", path_of(client, f"m-{api}", stream=True), body)
+            assert (reply.status, reply.cut) == (200, False), reply.body
+            assert text_of(client, reply.body, stream=True) == "The answer is 42."
+            found = line(gateway, reply.headers["x-request-id"])
+            assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
+
+
+@pytest.mark.parametrize("end", ["cut", "reset"])
+@pytest.mark.parametrize("api", ALL)
+def test_an_answer_without_its_last_word_is_a_failure(gateway, upstream, api, end):
+    upstream.script(Raw(200, kind_of(api), tuple(half(api)), end))
+    reply = gateway.request("POST", path_of(api, f"m-{api}", stream=True), body_of(api, f"m-{api}", stream=True))
+    found = line(gateway, reply.headers["x-request-id"])
+    assert (found["ended"], found["error"]) == ("upstream_error", "upstream")

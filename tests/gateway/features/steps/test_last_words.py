@@ -1,0 +1,77 @@
+"""Providers that break off or stay silent after the last word of an answer that steps check: it is complete, too."""
+
+from typing import Any, Final
+
+import pytest
+
+from tests.support.cases import case
+from tests.support.each_row import each_row
+from tests.support.harness import provider
+from tests.support.last_words import SILENCES, SOON, WITHOUT_END, unfinished_stream
+from tests.support.raw_call import line
+from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
+from tests.support.step_providers import BASES, CODE, VENDORS
+from tests.support.upstreams import STREAM, Raw, data
+from tests.support.wire_clients import ALL, body_of, path_of, text_of
+
+STEPS: Final[dict[str, dict[str, Any]]] = {
+    "mask": {"action": "mask"},
+    "mask-whole": {"action": "mask", "hold": "whole"},
+    "refuse": {"action": "refuse"},
+    "refuse-window": {"action": "refuse", "hold": 9},
+    "refuse-late": {"action": "refuse", "hold": "nothing"},
+    "report": {"action": "report"},
+}
+
+
+@pytest.fixture(scope="module")
+def gateway(upstream, tmp_path_factory):
+    entries = [
+        provider(f"{VENDORS[api]}/up-{api}", upstream.url + BASES.get(api, "/v1"), [api], name=f"m-{api}")
+        for api in ALL
+    ]
+    settings = {"client_keys": client_keys(STEPS), "steps": own_steps(STEPS), "keep_alive": 0.3}
+    with step_gateway(tmp_path_factory.mktemp("steps"), entries, CODE, **settings) as served:
+        yield served
+
+
+@each_row("client", STEPS)
+@each_row("end", SILENCES)
+@each_row(("api", "has_end"), WITHOUT_END)
+def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_end, end, client):
+    for own in (True, False):
+        spoken = api if own else ALL[ALL.index(api) - 1]
+        with case(spoken):
+            upstream.script(unfinished_stream(api, end, has_end=has_end))
+            body, path = body_of(spoken, f"m-{api}", stream=True), path_of(spoken, f"m-{api}", stream=True)
+            reply = gateway.request("POST", path, body, bearer(client))
+            assert (reply.status, reply.cut) == (200, False), reply.body
+            assert text_of(spoken, reply.body, stream=True) == "The answer is 42."
+            found = line(gateway, reply.headers["x-request-id"])
+            assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
+
+
+@each_row("client", STEPS)
+@each_row("end", SILENCES)
+@each_row("has_end", [True, False])
+def test_an_answer_is_complete_after_the_last_words_of_all_choices(gateway, upstream, has_end, end, client):
+    pieces = [
+        data({"id": "c", "choices": [{"index": at, "delta": {"content": "fine"}, "finish_reason": "stop"}]})
+        for at in range(2)
+    ]
+    upstream.script(Raw(200, STREAM, (*pieces, *((b"data: [DONE]\n\n",) if has_end else ())), end))
+    body = {**body_of("chat", "m-chat", stream=True), "n": 2}
+    reply = gateway.request("POST", path_of("chat", "m-chat", stream=True), body, bearer(client))
+    assert reply.body.count(b"fine") == 2, reply.body
+    found = line(gateway, reply.headers["x-request-id"])
+    assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
+
+
+@each_row("client", [name for name in STEPS if name != "refuse-late"])
+@each_row("end", ["cut", "reset"])
+def test_text_that_a_step_may_not_pass_stays_held(gateway, upstream, end, client):
+    """The last text is checked, although its provider has broken off."""
+    upstream.script(unfinished_stream("gemini", end, has_end=True, text="falcon-77"))
+    path, body = path_of("gemini", "m-gemini", stream=True), body_of("gemini", "m-gemini", stream=True)
+    reply = gateway.request("POST", path, body, bearer(client))
+    assert ("falcon-77" in text_of("gemini", reply.body, stream=True)) == (client == "report")
