@@ -7,7 +7,7 @@ and keeps duplicate members. It decodes long documents value by value, so that n
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, AnyStr, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
@@ -344,17 +344,23 @@ def _value_edit(written: re.Match[str], token: re.Match[str], changes: Sequence[
     if token[1] is None:
         return (*written.span(), f'"{splice(token[0], changes)}"')
     content = token[1]
-    whole = [(_outside_escape(content, a, -1), _outside_escape(content, b, 1), new) for a, b, new in changes]
+    inside = [*_are_in_escapes(content, [end for first, last, _ in changes for end in (first, last)])]
+    whole = [
+        (first - starts_inside, last + ends_inside, new)
+        for (first, last, new), starts_inside, ends_inside in zip(changes, inside[::2], inside[1::2], strict=True)
+    ]
     escaped = _NO_ASCII if written[0].isascii() else _CONTROL
     return (*written.span(1), escaped.sub(lambda found: json.dumps(found[0])[1:-1], splice(content, whole)))
 
 
-def _outside_escape(text: str, at: int, step: int) -> int:
-    """Return ``at``, moved by ``step`` if it is between a backslash and the character after it."""
-    first = at
-    while first and text[first - 1] == "\\":
-        first -= 1
-    return at + step if (at - first) % 2 else at
+def _are_in_escapes(text: str, positions: Sequence[int]) -> Iterator[bool]:
+    """Yield whether each of ``positions``, which are in order, is between a backslash and the character after it."""
+    last = first_backslash = 0
+    for at in positions:
+        if others := len(text[last:at].rstrip("\\")):
+            first_backslash = last + others
+        last = at
+        yield (at - first_backslash) % 2 == 1
 
 
 Route: TypeAlias = tuple[int, ...]

@@ -12,7 +12,7 @@ import trio
 
 from gateway.features.steps import response_texts, runner
 from gateway.features.steps.answer_texts import StreamAnswer
-from gateway.features.steps.json_texts import KeyMasked
+from gateway.features.steps.json_texts import KeyMasked, edit_document
 from gateway.features.steps.loaded import LoadedStep
 from gateway.features.steps.loading import load_steps
 from gateway.features.steps.masks import PassageEdit
@@ -112,6 +112,20 @@ def test_events_with_many_choices_are_edited_in_linear_time():
 
 
 # Requests
+
+
+def test_masks_of_backslashes_take_linear_time():
+    def mask_all(n: int) -> Callable[[], None]:
+        document = json.dumps({"path": "\\" * n}).encode()
+        first = document.index(b"\\")
+
+        def work() -> None:
+            edited = edit_document(document, [(first + 2 * at, first + 2 * at + 2, "-") for at in range(n)])
+            assert json.loads(edited) == {"path": "-" * n}
+
+        return work
+
+    assert_steps_grow_linearly(mask_all)
 
 
 def edited_shapes() -> Iterator[tuple[str, str]]:
