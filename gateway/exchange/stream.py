@@ -264,7 +264,7 @@ def _usage_so_far(transform: StreamTransform) -> Usage | None:
     the text that has arrived. The provider bills them, although the client has not received them.
 
     The provider's count of a whole answer is final."""
-    reported = transform.unsent_usage()
+    reported = (transform.usage if transform.has_ended else None) or transform.unsent_usage()
     known = Usage() if reported is None else reported
     written = -(-transform.characters // CHARACTERS_PER_TOKEN)
     if known.output >= written or (known.output and transform.has_ended):

@@ -116,7 +116,7 @@ class StreamTransform(Transform, Protocol):
     """The change of a conversation's stream.
 
     ``reader`` reads the released events for a lane of the provider's API. ``usage`` and ``characters`` are those that
-    the provider sent, and ``has_ended`` is true once its whole answer has arrived, whatever was released."""
+    the provider sent, whatever was released. ``has_ended`` is true once its answer has ended and ``usage`` is final."""
 
     usage: Usage | None
     characters: int

@@ -69,6 +69,7 @@ class CheckedStream(StepTransform):
         self._shown = ShownChoices()
         self._ended: set[int] = set()  # the choices whose answer has ended
         self._released_ends: set[int] = set()  # the choices whose end the steps have released
+        self._counted_ends = 0  # of choices, in the events that steps have seen
         self._is_at_end = False
         self._size = 0  # of the provider's bytes so far
         self._next_count = min(COUNTED, opened.answer_limit)  # the size at which to count held bytes
@@ -240,8 +241,6 @@ class CheckedStream(StepTransform):
     async def _end(self, rest: bytes) -> bytes:
         self._is_at_end = True
         by_choice = self._readers.close()
-        for choice, events in by_choice.items():
-            self._note_ends(choice, events)
         if self._plain is not None:
             by_choice[0] = [*self._leave_plain(self._plain), *by_choice.get(0, ())]
         errors = [event for events in by_choice.values() for event in events if isinstance(event, ErrorInfo)]
@@ -335,8 +334,8 @@ class CheckedStream(StepTransform):
 
     @property
     def has_ended(self) -> bool:
-        """True once the answers of all choices have ended."""
-        return bool(self._ended) and len(self._ended) >= len(self._readers)
+        """True once the answers of all choices have ended, and ``usage`` is final."""
+        return self._counted_ends >= max(1, len(self._readers))
 
     def _chain(self, choice: int) -> Chain:
         if choice not in self._chains:
@@ -356,13 +355,15 @@ class CheckedStream(StepTransform):
         return bool(self._readers)
 
     def _count(self, events: Iterable[Event]) -> int:
-        """Return the number of characters of text in ``events``, and note the usage that they report."""
+        """Return the number of characters of text in ``events``, and note the usage and the ends that they report."""
         found = 0
         for event in events:
             if type(event) in TEXT_TYPES:
                 found += len(event.text)  # type: ignore[union-attr]
             elif type(event) is Usage:
                 self.usage = event
+            elif type(event) is AnswerEnd:
+                self._counted_ends += 1
         return found
 
 
@@ -391,7 +392,6 @@ class CheckedBody(CheckedStream):
     async def end(self) -> bytes:
         body = bytes(self._body)
         events = await offload(len(body), read_whole, self._codec, body)
-        self._note_ends(0, events)
         try:
             released = await self._feed({0: events})
         except RefusedByStep as refused:

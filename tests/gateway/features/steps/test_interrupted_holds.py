@@ -83,3 +83,19 @@ def test_a_refused_answer_costs_what_its_provider_reports(
     (line,) = eventually(lambda: exchanges(gateway.log, id), what="the log line")
     assert (line["ended"], line["cost_grade"]) == ("refused", "exact")
     assert line["cost_usd"] == pytest.approx(0.007, rel=0.01), "7 tokens"
+
+
+@pytest.mark.parametrize("broken", [False, True], ids=["refused", "cut"])
+def test_a_count_at_the_start_is_no_count_of_a_held_answer(gateway: Gateway, upstream: Upstream, broken: bool):
+    """Some servers of Messages count the output only there, as one token."""
+    pieces = events_of("messages", Script(text=TEXT + "pipistrelle-1"))
+    pieces = [one.replace(b'"output_tokens": 7', b'"output_tokens": 0') for one in pieces]
+    assert sum(b'"output_tokens": 1' in one for one in pieces) == 1
+    upstream.script(Raw(200, STREAM, pieces[:-1], "cut") if broken else Raw(200, STREAM, pieces))
+    id = new_id()
+    body = body_of("messages", "m-messages", stream=True)
+    reply = gateway.request("POST", path_of("messages", "m-messages", stream=True), body, {"x-request-id": id})
+    assert b"word" not in reply.body
+    (line,) = eventually(lambda: exchanges(gateway.log, id), what="the log line")
+    assert line["cost_usd"] == pytest.approx(0.75, rel=0.1)
+    assert line["cost_grade"] != "exact"
