@@ -13,7 +13,7 @@ from gateway.exchange.transformed import ProviderWait, transformed_pieces
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
-from gateway.http.redaction import may_be_error
+from gateway.http.redaction import SPELLED_WORK, may_be_error
 from gateway.http.request_scope import RequestScope
 from gateway.relay.answers import MAX_HELD_JSON, bad_answer_error
 from gateway.relay.relaying import RelayedRequest
@@ -27,9 +27,6 @@ from streams.sse import SSE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-
-_SEARCH: Final = 4
-"""The work of a search for credentials in any spelling, as a multiple of that on JSON."""
 
 _BODY_HEADERS: Final = frozenset(("content-length", "content-range", "accept-ranges", "etag"))
 """Headers about a body that a transform has changed."""
@@ -96,7 +93,7 @@ class RelayedAnswer(StartedAnswer):
         if self.is_held and not self.is_stream:
             disclosure = self.source.target_request.disclosure
             redact = disclosure.error_body if self.is_failure else disclosure.relayed_body
-            self.first = await offload(_SEARCH * len(self.first), redact, self.first)
+            self.first = await offload(SPELLED_WORK * len(self.first), redact, self.first)
 
     async def read_first(self) -> bytes:
         """Return the first bytes for the client, all of them if the response is short. Raises ``GatewayError``."""
@@ -199,7 +196,7 @@ class RelayedAnswer(StartedAnswer):
         """Return ``events`` of a stream without the provider's key if they may have an error."""
         if not (self.is_stream and (self.is_failure or may_be_error(events))):
             return events
-        return await offload(_SEARCH * len(events), self.source.target_request.disclosure.error_body, events)
+        return await offload(SPELLED_WORK * len(events), self.source.target_request.disclosure.error_body, events)
 
     def _usage_so_far(self) -> Usage | None:
         """Return the usage that the filter has found; before the end of the response, the estimate of the request in

@@ -41,7 +41,7 @@ from gateway.features.realtime.notices import (
 )
 from gateway.features.realtime.provider_websocket import Piece, UpstreamWebSocket, WebSocketEnded
 from gateway.http.offload import offload
-from gateway.http.redaction import Secrets, redact_spelled
+from gateway.http.redaction import SPELLED_WORK, Secrets, may_be_error, redact_spelled
 from gateway.serving.lifecycle import Lifecycle
 from gateway.websockets.frames import size_of
 from streams.errors import GatewayError
@@ -331,15 +331,18 @@ class RealtimeSession:
 
     async def _deliver(self, message: Piece) -> None:
         """Bill ``message``, and send it to the client."""
+        has_error = may_be_error(message if isinstance(message, bytes) else message.encode())
         for notice in await offload(len(message), self._reader.read_provider_frame, message):
             if isinstance(notice, FrameRejected):
-                message = await offload(len(message), self._redact, message)
+                has_error = True
             elif isinstance(notice, Resumable):
                 self._resumable.set_handle(self._ended_event, notice.handle)
             try:
                 await self._meter.process(notice)
             except GatewayError as error:
                 await self._stop(notice, error.info)
+        if has_error:
+            message = await offload(SPELLED_WORK * len(message), self._redact, message)
         await websocket.send(self._reader.for_client(message))
 
     async def _stop(self, notice: Notice, error: ErrorInfo) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from tests.support.asgi_app import eventually
+from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
@@ -95,6 +96,24 @@ async def test_realtime_is_metered_there_as_ever(caplog):
             assert (await caller.event())["type"] == "error"
             await caller.close()
         assert server.peers[3].target == "/base/realtime?model=gpt-realtime"
+
+
+@each_row("path", ["/mine/stream", "/mine/realtime?model=gpt-realtime", "/mine/ws/x.BidiGenerateContent"])
+async def test_no_error_repeats_the_entry_s_key(path):
+    async def refuse(peer: Peer) -> None:
+        await peer.accept()
+        for written in ("provider-key", "provider\\u002dkey", "provider%2Dkey"):
+            text = json.dumps({"type": "x", "error": {"message": "bad key KEY"}}).replace("KEY", written)
+            await peer.send(text)
+            await peer.send(text.encode())
+        await peer.receive()
+
+    async with served(refuse) as (running, _), calling(running.url, path, bearer(KEY)) as caller:
+        for _ in range(3):
+            for message in (await caller.receive(), await caller.receive()):
+                text = message if isinstance(message, str) else message.decode()
+                assert json.loads(text)["error"] == {"message": "bad key [redacted]"}
+        await caller.close()
 
 
 async def test_a_refused_websocket_opens_no_provider_connection():
