@@ -117,7 +117,6 @@ _SHAPE: Shape = {
         }
     },
     "stopReason": str,
-    "usage": {},
 }
 
 

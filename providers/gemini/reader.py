@@ -294,7 +294,6 @@ _PART: Final[Shape] = {
 _SHAPE: Final[Shape] = {
     "candidates": [{"content": {"parts": [_PART]}, "finishMessage": str}],
     "promptFeedback": dict,
-    "usageMetadata": dict,
     "responseId": str,
     "modelVersion": str,
 }

@@ -377,7 +377,7 @@ def _failure(interaction: Json, status: str) -> ErrorInfo:
 
 
 _STEP: Final[Shape] = {"type": str, "content": list, "summary": list, "signature": str, "name": str, "id": str}
-_SHAPE: Final[Shape] = {"id": str, "status": str, "model": str, "steps": [_STEP], "usage": dict, "errors": list}
+_SHAPE: Final[Shape] = {"id": str, "status": str, "model": str, "steps": [_STEP], "errors": list}
 
 
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:

@@ -157,7 +157,6 @@ _MESSAGE: Shape = {
         )
     ],
     "stop_reason": str,
-    "usage": {},
 }
 
 

@@ -2,7 +2,7 @@
 
 A shape is a table of the read members: a type; a dict of members, for an object; a list of one shape, for an array; a
 tuple of alternatives; or ``ByType``. Other members are free, and any member may be missing, null or an empty array, as
-providers write empty values.
+providers write empty values. No shape has the usage: without readable counts, the answer's text is still an answer.
 """
 
 from collections.abc import Mapping

@@ -183,7 +183,6 @@ _RESPONSE: Shape = {
             }
         )
     ],
-    "usage": {},
 }
 
 
