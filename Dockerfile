@@ -19,7 +19,9 @@ RUN pip wheel --no-cache-dir --no-deps --no-build-isolation --no-index --wheel-d
     && pip --python /opt/trigate install --no-cache-dir --no-deps --no-index /dist/*.whl
 
 FROM python:3.14-slim@sha256:51dafde81dbdb6ebde285137a295cf18a47ca95234fe388a343719cb97305b3d
-RUN groupadd --system --gid 10001 trigate && useradd --system --uid 10001 --gid 10001 --no-create-home trigate
+# A new volume gets the owner of its directory: SQLite files can be in /var/lib/trigate.
+RUN groupadd --system --gid 10001 trigate && useradd --system --uid 10001 --gid 10001 --no-create-home trigate \
+    && install -d -o 10001 -g 10001 -m 700 /var/lib/trigate
 COPY --from=build /opt/trigate /opt/trigate
 # By number, because Kubernetes' runAsNonRoot cannot check a name.
 USER 10001:10001

@@ -372,6 +372,14 @@ def test_it_runs_as_the_images_user_and_can_do_nothing_else():
     }  # fmt: skip
 
 
+def test_the_image_has_a_directory_for_the_sqlite_file_that_its_user_may_write():
+    text = (ROOT / "Dockerfile").read_text()
+    user, group = re.search(r"^USER (\d+):(\d+)$", text, re.M).groups()
+    made = f"install -d -o {user} -g {group} -m 700 /var/lib/trigate"
+    assert made in text[: text.index(f"\nUSER {user}:{group}\n")]
+    assert "-v trigate-state:/var/lib/trigate" in (ROOT / "docs/operating.md").read_text()
+
+
 # Compose
 
 
