@@ -18,9 +18,12 @@ async def load_module(name: str) -> ModuleType:
 
 
 async def import_all(names: Iterable[str]) -> None:
-    """Import the modules ``names``. Other tasks continue meanwhile; it returns immediately if all were imported."""
+    """Import the modules ``names``. Other tasks continue meanwhile; it returns immediately if all were imported.
+
+    A disconnect of the client does not cancel it, because the code that records the request may be among them."""
     if missing := [name for name in names if name not in _imported]:
-        await trio.to_thread.run_sync(_import_each, missing)
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(_import_each, missing)
         _imported.update(missing)
 
 
