@@ -145,7 +145,7 @@ def check(
     click.echo(f"{shown}: valid ({count_text(len(config.entries), 'provider')}, {count_text(models, 'model name')})")
     for line in _endpoint_lines(config) if endpoints else ():
         click.echo(line)
-    if (idle := ineffective_settings_text(config)) is not None:
+    if (idle := ineffective_settings_text(config, "the reasons are above")) is not None:
         say(f"WARNING: {idle}", fg="red", bold=True)
     return cast("int", import_named(f"{_STORES}:print_secrets")(config)) if reads_secrets else 0
 
@@ -239,14 +239,14 @@ def _batch_size(entry: ModelEntry) -> str:
     return f" (up to {traits.inputs} texts per request)" if traits.inputs is not None and traits.splits else ""
 
 
-def ineffective_settings_text(config: Config) -> str | None:
-    """Return a sentence that lists the settings without effect, ``None`` if there are none."""
+def ineffective_settings_text(config: Config, reasons: str = "trigate check shows the reasons") -> str | None:
+    """Return a sentence that lists the settings without effect, and where the ``reasons`` are; ``None`` if there are
+    none."""
     names = tuple(dict.fromkeys(generic_path(setting.path) for setting in config.ineffective))
     if not names:
         return None
     which = f"{count_text(len(names), 'setting')} in {config.path} {'has' if len(names) == 1 else 'have'} no effect"
-    hint = "trigate check shows the reasons; with --strict it reports them as mistakes"
-    return f"{which}: {', '.join(names)} ({hint})."
+    return f"{which}: {', '.join(names)} ({reasons}; trigate check --strict reports them as mistakes)."
 
 
 def check_difference(old: Path, new: Path | None, no_env: bool) -> int:

@@ -73,7 +73,7 @@ def test_a_setting_without_effect_is_reported_in_a_valid_file(folder):
     warning, other, last = found.stderr.splitlines()
     assert warning == "warning: routing: accepted, not enforced yet: requests go to the model in their `model`."
     assert other.startswith("warning: model_metrics_sources: accepted, not enforced yet: requests go to the model")
-    assert last == f"WARNING: {WARNING} (trigate check shows the reasons; with --strict it reports them as mistakes)."
+    assert last == f"WARNING: {WARNING} (the reasons are above; trigate check --strict reports them as mistakes)."
 
 
 def test_strict_makes_a_mistake_of_it(folder):
