@@ -58,8 +58,6 @@ def run(
             status,
         )
         _write_new(dict(_files(move, text, report)), report)
-        if write is None and status != NOTHING:
-            click.echo(text, nl=False)
     except ConfigError as error:
         mistake = error.mistakes[0]
         is_of_file = not mistake.file and not mistake.path.startswith("--")
@@ -70,8 +68,12 @@ def run(
         say(f"{file}: the result would be no YAML ({problem}): shorten the names of models and keys")
         return NOTHING
     except OSError as error:
-        click.echo(f"{error.filename}: {(error.strerror or 'unusable').lower()}", err=True)
+        if error.filename is None:  # of the current folder
+            raise
+        say(f"{error.filename}: {(error.strerror or 'unusable').lower()}")
         return NOTHING
+    if write is None and status != NOTHING:
+        click.echo(text, nl=False)
     for line in _incomplete_lines(result, file) if status == NOTHING else summary(result):
         say(line)
     if move.known_variables and status != NOTHING:
@@ -150,14 +152,27 @@ def _write_new(files: Mapping[Path, str], report: Path | None) -> None:
         for path in files:
             if os.path.lexists(path):
                 raise FileExistsError(errno.EEXIST, "", str(path))
-        for path, text in files.items():
-            mode = 0o600 if path.suffix == ENVIRONMENT else 0o666
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as into:
-                into.write(text)
+        _write_all(files)
     except FileExistsError as error:
         option = "--report" if error.filename == str(report) else "--write"
         message = f"file exists; give {option} the name of a new file"
         raise FileExistsError(error.errno, message, error.filename) from None
+
+
+def _write_all(files: Mapping[Path, str]) -> None:
+    written: list[Path] = []
+    try:
+        for path, text in files.items():
+            mode = 0o600 if path.suffix == ENVIRONMENT else 0o666
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            written.append(path)
+            with os.fdopen(descriptor, "w", encoding="utf-8") as into:
+                into.write(text)
+    except OSError as error:
+        error.filename = str(path)  # which the error of a full disk lacks
+        for one in written:
+            one.unlink(missing_ok=True)
+        raise
 
 
 def _incomplete_lines(result: Result, file: Path) -> Iterator[str]:

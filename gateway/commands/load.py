@@ -202,14 +202,19 @@ def _report(plan: LoadPlan, results: LoadResults, options: Mapping[str, Any]) ->
             click.echo(text.search_text(single), file=out)
     if results.compared is not None:
         click.echo(text.comparison_text(results.compared, [single.name for single in results.runs]), file=out)
-    try:
-        if (path := options["json"]) is not None:
-            _write(path, report_file.dump(results.runs, judged, results.compared, __version__) + b"\n")
-        if (path := options["html"]) is not None:
-            _write(path, page(results.runs, judged, results.compared).encode())
-    except OSError as error:
-        click.echo(f"cannot write {error.filename}: {(error.strerror or 'unusable').lower()}", err=True)
-        return UNUSABLE
+    reports: list[tuple[Path, bytes]] = []
+    if (path := options["json"]) is not None:
+        reports.append((path, report_file.dump(results.runs, judged, results.compared, __version__) + b"\n"))
+    if (path := options["html"]) is not None:
+        reports.append((path, page(results.runs, judged, results.compared).encode()))
+    for path, report in reports:
+        try:
+            _write(path, report)
+        except OSError as error:
+            if path == STDOUT:
+                raise
+            say(f"cannot write {path}: {(error.strerror or 'unusable').lower()}")
+            return UNUSABLE
     return _exit_status(results, [f"{one.run}: {one.text}" for one in judged if not one.ok])
 
 

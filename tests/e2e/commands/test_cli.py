@@ -378,11 +378,14 @@ def test_a_current_folder_that_was_removed_is_reported_in_one_line(tmp_path, com
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("line", ["--version", pytest.param("mock --faults", marks=pytest.mark.soak)])
-def test_an_output_that_is_full_is_reported_in_one_line(line):
+@pytest.mark.parametrize(
+    "line", ["--version", "import litellm.yaml", pytest.param("mock --faults", marks=pytest.mark.soak)]
+)
+def test_an_output_that_is_full_is_reported_in_one_line(tmp_path, line):
+    (tmp_path / "litellm.yaml").write_text("model_list: [{model_name: a, litellm_params: {model: openai/gpt-4o}}]")
     with open("/dev/full", "w") as full:
-        found = subprocess.run([*COMMAND, *line.split()], env=environment(), stdout=full, stderr=subprocess.PIPE,
-                               text=True, timeout=START_SECONDS, check=False)  # fmt: skip
+        found = subprocess.run([*COMMAND, *line.split()], cwd=tmp_path, env=environment(), stdout=full,
+                               stderr=subprocess.PIPE, text=True, timeout=START_SECONDS, check=False)  # fmt: skip
     expected = "trigate: the output cannot be written: no space left on device\n"
     assert (found.returncode, found.stderr) == (1, expected)
 

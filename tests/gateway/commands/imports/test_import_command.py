@@ -1,5 +1,7 @@
 """The command ``trigate import``: its output, its files and its exit status."""
 
+import resource
+
 import pytest
 
 from gateway.commands.imports.result import NO_KEYS_WARNING
@@ -126,3 +128,15 @@ def test_no_name_of_a_foreign_file_controls_the_terminal(file):
         found = invoke("import", "litellm.yaml", cwd=file.parent)
         assert "\\u202eb" in found.stderr
         assert all(line.isprintable() for line in found.stderr.splitlines())
+
+
+def test_a_full_disk_is_reported_with_the_file_and_leaves_none(file):
+    file.write_text(dump_yaml({"model_list": [item(f"model-{i}", "openai/gpt-4o") for i in range(1000)]}))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**14, before[1]))
+    try:
+        found = invoke("import", "litellm.yaml", "--write", "trigate.yaml", cwd=file.parent)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (found.returncode, found.stdout, found.stderr) == (1, "", "trigate.yaml: file too large\n")
+    assert [path.name for path in file.parent.iterdir()] == ["litellm.yaml"]
