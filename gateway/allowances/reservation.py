@@ -19,7 +19,7 @@ from gateway.allowances.refusals import over_own_budget_error, refusal_error, un
 from gateway.config.amounts import dollars
 from gateway.counters.counter import Claim, Counter, Counters, Debit, Shortage, SlotCounter, SumCounter, new_claim
 from gateway.http.headers import Headers
-from gateway.ledger.bill import Bill, Charge
+from gateway.ledger.bill import AttemptRecord, Bill, Charge
 from gateway.request.routing_options import RequestBudget
 from gateway.routing.target import Target
 from streams.errors import GatewayError
@@ -195,13 +195,13 @@ class Reservation:
         self._answers = 1  # of the last attempt
         self._grants: list[Grant] = []
         self._longest_wait = LONGEST_WAIT
-        self._spent = _NOTHING  # by earlier parts of the response
+        self._finished: tuple[AttemptRecord, ...] = ()  # the attempts of earlier parts of the response
 
     # Before a request is sent
 
     def begin_part(self) -> None:
         """Reserve from now on in addition to the charges so far, because another part of the same response follows."""
-        self._spent = _consumption_of(self._bill.charges())
+        self._finished = self._bill.attempt_records
 
     async def reserve_part(self, target: Target, nanos: int) -> None:
         """Begin a part of the response that costs ``nanos`` and comes from no model, and reserve it for the client.
@@ -359,9 +359,9 @@ class Reservation:
 
     def _client_claims(self, expected: Consumption) -> _ClaimPair | None:
         """Return claims for what the client has not reserved yet; an attempt at another target may need more."""
-        if self._spent is not _NOTHING:
-            usage, nanos = self._spent.usage + expected.usage, self._spent.nanos + expected.nanos
-            expected = Consumption(usage, nanos, expected.requests)
+        if self._bill.attempt_records:
+            spent = self._spent_before()
+            expected = Consumption(spent.usage + expected.usage, spent.nanos + expected.nanos, expected.requests)
         pairs = self._debits((*self._allowances.of_client(self._client_name), *self._by_header), expected)
         if not self._client:
             return _ClaimPair.of(pairs)
@@ -373,6 +373,11 @@ class Reservation:
                 if (more := debit.amount - held.get(debit.counter, 0)) > 0
             ]
         )
+
+    def _spent_before(self) -> Consumption:
+        """Return the consumption by earlier parts of the response, and by failed attempts that providers may bill."""
+        charges = self._bill.charges()
+        return _consumption_of([one for one in charges if not one.attempt.committed or one.attempt in self._finished])
 
     def _held_amounts(self) -> Mapping[Counter, int]:
         """Return what the request itself has reserved for the client."""

@@ -105,6 +105,22 @@ async def test_undelivered_responses_are_charged_if_configured(charged, left, af
             assert (await ask(running)).headers["x-trigate-budget-left"].startswith(f"usd/day={after}")
 
 
+@pytest.mark.parametrize(("budget", "status"), [("0.041 usd/day", 502), ("0.1 usd/day", 200)])
+async def test_an_attempt_after_one_that_is_charged_must_fit_as_well(budget, status):
+    """Reserved for one attempt, a request could cost as much as all of its attempts."""
+    async with providers(2) as [broken, good]:
+        broken.cuts = True
+        async with gateway(config([entry(broken), entry(good, "b")], budget, reserve="max")) as running:
+            assert (await ask(running, "r")).status_code == status
+            assert good.take_count() == (status == 200)
+            (own,) = running.service.allowances.of_client("alice")
+            counter = own.counter(running.service.allowances.now(), None)
+            assert counter is not None
+            level = running.service.allowances.counters.level(counter)
+            assert 20_000_000 < level.used <= own.most
+            assert level.held == 0
+
+
 async def test_clients_of_a_group_share_its_budget_and_have_their_own():
     # agentgateway/agentgateway#2171: several hold together, and all that are used up are named.
     clients = [
