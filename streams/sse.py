@@ -35,6 +35,13 @@ _USUAL_EVENT = re.compile(rb"(?:event: ([a-z_.]+)\n)?data: (.+)\n\n").fullmatch
 
 COMMENT_PING = b": ping\n\n"
 
+
+def is_blank(piece: bytes) -> bool:
+    """Return whether ``piece`` of a stream or of JSON has only comments and white space."""
+    text = piece.lstrip()
+    return not text or (text.startswith(b":") and all(line[:1] in (b"", b":") for line in text.splitlines()))
+
+
 MAX_LINES = 20_000
 """Limit of the lines of an event, comments included: more would block every stream while they are read.
 

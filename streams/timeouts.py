@@ -20,7 +20,7 @@ class Timeouts:
         600.0,
     )
     progress: TimeLimit = setting(
-        "The longest time in which a conversation's provider sends only keep-alives: comments, pings, empty events.",
+        "The longest time in which a provider sends only keep-alives: comments, pings, empty events of a conversation.",
         3600.0,
     )
     total: TimeLimit = setting("The time for a whole response.", None, shown="no limit")

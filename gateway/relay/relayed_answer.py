@@ -23,7 +23,7 @@ from providers.catalog.prices import cost_of
 from streams.errors import GatewayError
 from streams.events import Usage
 from streams.framing import FramingError
-from streams.sse import SSE
+from streams.sse import SSE, is_blank
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -51,6 +51,7 @@ class RelayedAnswer(StartedAnswer):
         self._later_bodies = iter(made.prepared.later_bodies)
         self._buffered = 0  # approximate bytes in the filter
         self._counted = UNCOUNTED
+        self._arrived = 0  # pieces of the provider that are no keep-alives
         self.is_over = False
         self._has_begun = False
         self._pieces: AsyncIterator[bytes]
@@ -138,6 +139,7 @@ class RelayedAnswer(StartedAnswer):
         """Begin to read ``response``. Raises ``GatewayError`` if it is unusable."""
         source, self.response = self.source, response
         source.watch.await_body()
+        source.watch.limit_keep_alives(lambda: self._arrived)
         if source.is_shared:
             self.read_pieces.append((trio.current_time(), b""))
         own = await offload(self._buffered, self.filter.head, response.status, response.headers)
@@ -168,6 +170,7 @@ class RelayedAnswer(StartedAnswer):
         source = self.source
         try:
             if (piece := await anext(self._pieces, None)) is not None:
+                self._arrived += not is_blank(piece)
                 source.watch.restart_idle_limit()
                 if source.is_shared and not self._has_begun:
                     self.read_pieces.append((trio.current_time(), piece))

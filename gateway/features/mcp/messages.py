@@ -191,7 +191,7 @@ def _entry_for(server: McpServer, message: RpcMessage, *, is_stream: bool) -> Mo
     if message.method != CALL:
         entry = attrs.evolve(entry, price=FREE)
     if is_stream or message.method == _LISTEN:
-        entry = attrs.evolve(entry, timeouts=attrs.evolve(entry.timeouts, idle=None, total=None))
+        entry = attrs.evolve(entry, timeouts=attrs.evolve(entry.timeouts, idle=None, progress=None, total=None))
     return entry
 
 

@@ -1,7 +1,6 @@
 """Providers that send keep-alives instead of an answer: after ``timeouts.progress`` they have failed."""
 
 import contextlib
-import http.server
 import threading
 from collections.abc import Iterator
 from typing import Final
@@ -13,6 +12,7 @@ from streams.event_stream import event_frame
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
 from tests.support.lanes import SCRIPTS, events_of, half
+from tests.support.pinging_provider import PingingProvider
 from tests.support.upstreams import render
 from tests.support.wire_clients import ALL, body_of, path_of
 
@@ -30,45 +30,9 @@ KEEP_ALIVES: Final = {
 PAIRS: Final = [
     (api, client, ping) for at, api in enumerate(ALL) for client in (api, ALL[at - 1]) for ping in KEEP_ALIVES[api]
 ]
-PROGRESS, INTERVAL = 1.0, 0.02
+PROGRESS = 1.0
 STEP: Final = {"use": "regex", "name": "birds", "action": "mask", "at": ["response"], "hold": "whole",
                "with": {"patterns": {"bird": "osprey-[0-9]+"}}}  # fmt: skip
-
-
-class PingingProvider(http.server.ThreadingHTTPServer):
-    """A provider that sends ``first``, then each 20 ms ``ping``, and after ``pings`` of them ``rest``."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Responder)
-        self.ended = threading.Event()
-
-    def send(self, kind: str, first: bytes, ping: bytes, pings: int = 10**6, rest: bytes = b"") -> None:
-        self.kind, self.first, self.ping, self.pings, self.rest = kind, first, ping, pings, rest
-
-
-class _Responder(http.server.BaseHTTPRequestHandler):
-    server: PingingProvider
-
-    def do_POST(self) -> None:
-        provider = self.server
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(200)
-        self.send_header("content-type", provider.kind)
-        self.end_headers()
-        self.wfile.write(provider.first)
-        interval = threading.Event()
-        try:
-            for _ in range(provider.pings):
-                self.wfile.write(provider.ping)
-                interval.wait(INTERVAL)
-            self.wfile.write(provider.rest)
-        except OSError:
-            pass
-
-    def log_message(self, *_: object) -> None:
-        """Log nothing."""
 
 
 @attrs.frozen

@@ -1,0 +1,67 @@
+"""Providers of other endpoints that send keep-alives alone: after ``timeouts.progress`` they have failed."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+
+from streams.sse import is_blank
+from tests.support.each_row import each_row
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, config, provider
+from tests.support.pinging_provider import PingingProvider
+from tests.support.raw_call import line
+
+JSON, STREAM = "application/json", "text/event-stream"
+REQUESTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
+    "embeddings": ("/v1/embeddings", {"model": "m", "input": "x"}),
+    "images": ("/v1/images/generations", {"model": "m", "prompt": "x"}),
+    "speech": ("/v1/audio/speech", {"model": "m", "input": "x", "voice": "alloy"}),
+    "completions": ("/v1/completions", {"model": "m", "prompt": "x", "stream": True}),
+    "passed": ("/m/v1/threads/runs", {"assistant_id": "a", "stream": True}),
+}
+KEEP_ALIVES: Final = ((JSON, b"\n"), (STREAM, b": ping\n\n"))
+
+
+@pytest.fixture(scope="module")
+def pinging() -> Iterator[PingingProvider]:
+    with PingingProvider() as found:
+        threading.Thread(target=found.serve_forever, daemon=True).start()
+        yield found
+        found.shutdown()
+
+
+@pytest.fixture(scope="module")
+def gateway(pinging) -> Iterator[Gateway]:
+    url = f"http://127.0.0.1:{pinging.server_port}/v1"
+    entry = {**provider("openai/gpt-4o-mini", url, ["chat"], name="m"), "passthrough": True}
+    with gateway_thread(config([entry], timeouts={"progress": 1})) as served:
+        yield served
+
+
+@each_row("kind", KEEP_ALIVES)
+@each_row("name", REQUESTS)
+def test_a_response_of_keep_alives_ends_with_an_error(gateway, pinging, name, kind):
+    path, body = REQUESTS[name]
+    pinging.send(kind[0], b"", kind[1])
+    reply = gateway.request("POST", path, body)
+    found = line(gateway, reply.headers["x-request-id"])
+    assert (found["ended"], found["error"]) == ("upstream_error", "timeout"), found
+    assert "sent only keep-alives for 1 s" in found["message"]
+
+
+def test_a_response_may_follow_keep_alives(gateway, pinging):
+    path, body = REQUESTS["embeddings"]
+    rest = b'{"object":"list","data":[{"object":"embedding","index":0,"embedding":[1.0]}],"usage":{"prompt_tokens":1}}'
+    pinging.send(JSON, b"", b"\n", 9, rest)
+    reply = gateway.request("POST", path, body)
+    assert (reply.status, reply.json["data"][0]["embedding"]) == (200, [1.0])
+
+
+@each_row(("piece", "blank"), [
+    (b"", True), (b" \r\n\t", True), (b": ping\n\n", True), (b"\n: a\r\n: b\r\n\r\n", True),
+    (b": a\ndata: b\n\n", False), (b"data: a\n\n", False), (b"{", False), (b"\x00", False),
+])  # fmt: skip
+def test_comments_and_white_space_are_no_content(piece, blank):
+    assert is_blank(piece) == blank
