@@ -215,9 +215,11 @@ class Reservation:
             raise GatewayError.of(refusal)
 
     async def reserve(
-        self, target: Target, size: RequestSize, *, queues: bool = True
+        self, target: Target, size: RequestSize, *, queues: bool = True, is_hedge: bool = False
     ) -> Grant | QueuedAttempt | ErrorInfo | None:
         """Reserve for an attempt of ``size`` at ``target``, and what the client has not reserved for it yet.
+
+        A hedge costs as much in addition to the running attempt.
 
         Return the grant to end, ``None`` if the target has no allowances, or an error if the target is unavailable now
         or costs more than the client's budgets in dollars allow. If the target has a queue with room, the attempt must
@@ -227,7 +229,8 @@ class Reservation:
         expected = self._expected_consumption(target, size)
         if self._budgets and (error := self._over_own_budget_error(target, expected)) is not None:
             return error
-        return await self._reserve(target, expected, self._target_claims(target, expected), queues=queues)
+        claim_pair = self._target_claims(target, expected)
+        return await self._reserve(target, expected, claim_pair, queues=queues, is_hedge=is_hedge)
 
     async def reserve_client(self, target: Target, size: RequestSize | None) -> ErrorInfo | None:
         """Reserve for the client alone what an attempt of ``size`` at ``target`` would use, because its response may
@@ -244,7 +247,13 @@ class Reservation:
         return refusal if isinstance(refusal, ErrorInfo) else None
 
     async def _reserve(
-        self, target: Target, expected: Consumption, claim_pair: _ClaimPair | None, *, queues: bool
+        self,
+        target: Target,
+        expected: Consumption,
+        claim_pair: _ClaimPair | None,
+        *,
+        queues: bool,
+        is_hedge: bool = False,
     ) -> Grant | QueuedAttempt | ErrorInfo | None:
         """Reserve ``claim_pair`` at ``target`` and the client's part, with the results and errors of ``reserve``."""
         # Without its place in the queue it would overtake waiting requests.
@@ -254,7 +263,7 @@ class Reservation:
             )
         until, full = trio.current_time() + self._longest_wait, None
         while True:
-            version, client = self._allowances.batch_reserves.version, self._client_claims(expected)
+            version, client = self._allowances.batch_reserves.version, self._client_claims(expected, is_hedge=is_hedge)
             claims = [claim for one in (client, claim_pair) if one is not None for claim in one.claims]
             if not claims:
                 return None
@@ -357,7 +366,7 @@ class Reservation:
         self._grants.append(grant)
         return grant
 
-    def _client_claims(self, expected: Consumption) -> _ClaimPair | None:
+    def _client_claims(self, expected: Consumption, *, is_hedge: bool = False) -> _ClaimPair | None:
         """Return claims for what the client has not reserved yet; an attempt at another target may need more."""
         if self._bill.attempt_records:
             spent = self._spent_before()
@@ -366,6 +375,8 @@ class Reservation:
         if not self._client:
             return _ClaimPair.of(pairs)
         held = self._held_amounts()
+        if is_hedge:  # it takes no other place of a simultaneous request, but may be billed as well
+            held = {counter: amount for counter, amount in held.items() if not isinstance(counter, SumCounter)}
         return _ClaimPair.of(
             [
                 (one, attrs.evolve(debit, amount=more))

@@ -386,7 +386,7 @@ class Walk:
             target_request = await self._write_request(step, "hedge")
             if self.find_cached is not None and (cached := await self.find_cached(target_request)) is not None:
                 return cached
-            grant = await self._reserve(target_request, queues=False)
+            grant = await self._reserve(target_request, is_hedge=True)
         except GatewayError:
             return None
         return None if isinstance(grant, ErrorInfo) else AttemptAccount(self.context, target_request, "hedge", grant)
@@ -477,12 +477,14 @@ class Walk:
             self._add_refused(step.target, grant)
 
     async def _reserve(
-        self, target_request: TargetRequest, *, queues: bool = True
+        self, target_request: TargetRequest, *, is_hedge: bool = False
     ) -> Grant | QueuedAttempt | ErrorInfo | None:
-        """Reserve for ``target_request``, as ``Reservation.reserve`` does, if any limit applies."""
+        """Reserve for ``target_request``, as ``Reservation.reserve`` does, if any limit applies. A hedge never waits in
+        a queue."""
         if self._reservation is None or target_request.size is None:
             return None
-        return await self._reservation.reserve(target_request.target, target_request.size, queues=queues)
+        target, size = target_request.target, target_request.size
+        return await self._reservation.reserve(target, size, queues=not is_hedge, is_hedge=is_hedge)
 
     async def _write_for(self, step: Send, cause: Cause) -> TargetRequest | None:
         """Return the request of ``step``, or ``None`` and add an outcome if the target cannot serve it.

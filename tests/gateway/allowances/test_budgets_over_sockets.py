@@ -121,6 +121,28 @@ async def test_an_attempt_after_one_that_is_charged_must_fit_as_well(budget, sta
             assert level.held == 0
 
 
+@pytest.mark.parametrize(("budget", "hedges"), [("0.041 usd/day", 0), ("0.1 usd/day", 1)])
+async def test_a_hedge_must_fit_besides_the_attempt_that_runs(budget, hedges):
+    """Providers may bill both."""
+    async with providers(2) as [slow, quick]:
+        route = {"targets": ["a", "b"], "hedge": {"after": "10ms", "at_most": "100%"}}
+        entries = [entry(slow), entry(quick, "b")]
+        async with gateway(config(entries, budget, reserve="max", model_aliases={"r": route})) as running:
+            (own,) = running.service.allowances.of_client("alice")
+            counter, counters = own.counter(running.service.allowances.now(), None), running.service.allowances.counters
+            assert counter is not None
+            async with trio.open_nursery() as nursery:
+                with slow.hold_answers():
+                    nursery.start_soon(ask, running, "r")
+                    await eventually(lambda: slow.asked)
+                    refusals = running.service.allowances.refusals
+                    await eventually(lambda: quick.asked or refusals)
+            assert quick.take_count() == hedges
+            level = counters.level(counter)
+            assert 0 < level.used <= own.most
+            assert level.held == 0
+
+
 async def test_clients_of_a_group_share_its_budget_and_have_their_own():
     # agentgateway/agentgateway#2171: several hold together, and all that are used up are named.
     clients = [
