@@ -1,16 +1,21 @@
 """What a request says of where it goes: this gateway's headers, and how options narrow a plan."""
 
 import math
+import re
 
 import attrs
 
+from gateway.access.authentication import OWN_HEADER
+from gateway.allowances.runs import HEADER
 from gateway.config.aliases import Route
 from gateway.config.attempts import Retries
+from gateway.http.headers import OWN_REQUEST_HEADERS, PROJECT
 from gateway.request.client_request import ClientRequest
 from gateway.request.narrowing import join_plans, narrow_retries
-from gateway.request.routing_options import NO_OPTIONS, RoutingOptions, read_headers
+from gateway.request.routing_options import NO_OPTIONS, ROUTING_HEADERS, RoutingOptions, read_headers
 from gateway.routing.plan import ONCE, SINGLE_ATTEMPT, Plan
 from tests.support.each_row import each_row
+from tests.support.repository import ROOT
 from tests.support.routed_requests import NOTHING, SEVERAL, candidates, groups, headers, names, read_refusal
 
 # Headers
@@ -32,6 +37,12 @@ def test_duplicate_headers_all_apply():
     both = (*headers(models="a", fallback="off", deadline="9s").headers, *headers(models="b", fallback="on").headers)
     options = read_headers(ClientRequest((*both, *headers(deadline="1m").headers), ""))
     assert (names(options), options.fallback, options.deadline) == (["a", "b"], "off", 9.0)
+
+
+def test_no_header_that_the_gateway_reads_is_reported_as_unknown():
+    documented = set(re.findall(r"^\| `(x-trigate-[a-z]+): ", (ROOT / "docs/routing.md").read_text(), re.MULTILINE))
+    assert documented == OWN_REQUEST_HEADERS - {OWN_HEADER, "x-trigate-provider"}
+    assert ROUTING_HEADERS | {PROJECT, HEADER} == documented
 
 
 @each_row(
