@@ -1,5 +1,6 @@
 """The response of one attempt until it may go to the client."""
 
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TypeAlias, TypeVar
 
@@ -7,6 +8,7 @@ import trio
 
 from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.context import ExchangeContext
+from gateway.exchange.delivery import END_GRACE, SILENT_INTERVALS
 from gateway.exchange.target_request import AnswerSource
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
@@ -20,7 +22,7 @@ from providers.apis import CODECS
 from providers.errors.answer_form import JSON
 from providers.neutral.codec import Writer
 from streams.errors import GatewayError
-from streams.events import Usage
+from streams.events import AnswerEnd, ErrorInfo, Usage
 from streams.framing import FramingError
 from streams.pipe import SHUTTING_DOWN, Watch
 
@@ -206,8 +208,10 @@ async def read_body(
     pieces = read_pieces if source.is_shared else None
     if pieces is not None:
         pieces.append((trio.current_time(), b""))
+    chunks = response.chunks(split_dense=pieces is not None)  # the cache replays the pieces as a stream
+    end = None if has_arrived or not _is_stream(source, response) else _StreamEnd(source)
     try:
-        async for chunk in response.chunks(split_dense=pieces is not None):  # the cache replays the pieces as a stream
+        while (chunk := await (anext(chunks, None) if end is None else end.next_piece(chunks))) is not None:
             if not has_arrived:
                 amount.add(chunk)
                 watch.restart_idle_limit()
@@ -226,6 +230,47 @@ async def read_body(
     return body
 
 
+def _is_stream(source: AnswerSource, response: UpstreamResponse) -> bool:
+    return source.target_request.target.framing.matches_type(response.header("content-type") or "")
+
+
+class _StreamEnd:
+    """Reads along a stream for a client without one. After the answer's end, its body may break off or stay silent."""
+
+    def __init__(self, source: AnswerSource) -> None:
+        target, settings = source.target_request.target, source.target_request.context.service.settings
+        self._framing = target.framing
+        self._splitter = target.framing.splitter(settings.limits.answer)
+        self._reader = CODECS[target.api].reader(content_limit=0)
+        self._has_ended = False
+        self._long_grace = min(SILENT_INTERVALS * settings.keep_alive, source.watch.idle / 2)
+
+    async def next_piece(self, chunks: AsyncIterator[bytes]) -> bytes | None:
+        """Return the next piece of ``chunks``, ``None`` at the end. Raises ``GatewayError``."""
+        if not (self._has_ended or self._reader.has_finished()):
+            piece = await anext(chunks, None)
+        else:
+            piece = await read_rest(chunks, END_GRACE if self._has_ended else self._long_grace)
+        if piece is not None and not self._has_ended:
+            self._read(piece)
+        return piece
+
+    def _read(self, piece: bytes) -> None:
+        try:
+            parsed = filter(None, map(self._framing.parse, self._splitter.feed(piece)))
+            events = [event for name, data in parsed for event in self._reader.read_event(name, data)]
+        except FramingError:  # the whole body will be read, and will fail
+            return
+        self._has_ended = any(isinstance(event, AnswerEnd | ErrorInfo) for event in events)
+
+
+async def read_rest(chunks: AsyncIterator[bytes], grace: float) -> bytes | None:
+    """Return the next piece of a response that is complete without it, ``None`` if it does not arrive."""
+    with trio.move_on_after(grace), contextlib.suppress(GatewayError):
+        return await anext(chunks, None)
+    return None
+
+
 class _ReadAmount:
     """A function that returns how much of a complete response has arrived, without keep-alives.
 
@@ -234,8 +279,7 @@ class _ReadAmount:
     def __init__(self, source: AnswerSource, response: UpstreamResponse) -> None:
         target_request = source.target_request
         target, framing = target_request.target, target_request.target.framing
-        is_stream = framing.matches_type(response.header("content-type") or "")
-        self._framing = framing if is_stream else None
+        self._framing = framing if _is_stream(source, response) else None
         self._splitter = framing.splitter(target_request.context.service.settings.limits.answer)
         self._words = CODECS[target.api].wire.words
         self._amount = 0

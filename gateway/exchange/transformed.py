@@ -1,13 +1,12 @@
 """The reading of a response through its transform, whose contract is in ``gateway.seams.open_response``."""
 
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Final, TypeVar
 
 import trio
 
+from gateway.exchange.attempt_answer import read_rest
 from gateway.seams.open_response import Transform
-from streams.errors import GatewayError
 from streams.pipe import Watch
 
 T = TypeVar("T")
@@ -67,7 +66,7 @@ async def transformed_pieces(
             else:
                 watch.restart_idle_limit()
             if has_finished():
-                data = await _read_rest(source, grace)
+                data = await read_rest(source, grace)
             else:
                 data = await (wait.read(lambda: anext(source, None)) if transform.may_cut else anext(source, None))
             if data is None:
@@ -92,13 +91,6 @@ async def transformed_pieces(
             yield released[at : at + PIECE]
     finally:
         transform.close()
-
-
-async def _read_rest(source: AsyncIterator[bytes], grace: float) -> bytes | None:
-    """Return the next piece of a response that is complete without it, ``None`` if it does not arrive."""
-    with trio.move_on_after(grace), contextlib.suppress(GatewayError):
-        return await anext(source, None)
-    return None
 
 
 def _note_arrival(transform: Transform, watch: Watch, data: bytes) -> bool:

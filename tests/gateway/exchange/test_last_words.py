@@ -26,16 +26,18 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield served
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("end", SILENCES)
 @pytest.mark.parametrize(("api", "has_end"), WITHOUT_END)
-def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_end, end):
+def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_end, end, stream):
+    """The provider sends a stream also if the client requests none."""
     for client in ALL:
         with case(client):
             upstream.script(unfinished_stream(api, end, has_end=has_end))
-            body = body_of(client, f"m-{api}", stream=True)
-            reply = gateway.request("POST", path_of(client, f"m-{api}", stream=True), body)
+            body = body_of(client, f"m-{api}", stream=stream)
+            reply = gateway.request("POST", path_of(client, f"m-{api}", stream=stream), body)
             assert (reply.status, reply.cut) == (200, False), reply.body
-            assert text_of(client, reply.body, stream=True) == "The answer is 42."
+            assert text_of(client, reply.body, stream=stream) == "The answer is 42."
             found = line(gateway, reply.headers["x-request-id"])
             assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
 

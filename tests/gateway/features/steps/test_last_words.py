@@ -39,14 +39,13 @@ def gateway(upstream, tmp_path_factory):
 @each_row("end", SILENCES)
 @each_row(("api", "has_end"), WITHOUT_END)
 def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_end, end, client):
-    for own in (True, False):
-        spoken = api if own else ALL[ALL.index(api) - 1]
-        with case(spoken):
+    for spoken, stream in ((api, True), (ALL[ALL.index(api) - 1], True), (api, False)):
+        with case((spoken, stream)):
             upstream.script(unfinished_stream(api, end, has_end=has_end))
-            body, path = body_of(spoken, f"m-{api}", stream=True), path_of(spoken, f"m-{api}", stream=True)
+            body, path = body_of(spoken, f"m-{api}", stream=stream), path_of(spoken, f"m-{api}", stream=stream)
             reply = gateway.request("POST", path, body, bearer(client))
             assert (reply.status, reply.cut) == (200, False), reply.body
-            assert text_of(spoken, reply.body, stream=True) == "The answer is 42."
+            assert text_of(spoken, reply.body, stream=stream) == "The answer is 42."
             found = line(gateway, reply.headers["x-request-id"])
             assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
 
