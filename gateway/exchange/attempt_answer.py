@@ -238,19 +238,19 @@ class _StreamEnd:
     """Reads along a stream for a client without one. After the answer's end, its body may break off or stay silent."""
 
     def __init__(self, source: AnswerSource) -> None:
-        target, settings = source.target_request.target, source.target_request.context.service.settings
+        target, limits = source.target_request.target, source.target_request.context.service.settings.limits
         self._framing = target.framing
-        self._splitter = target.framing.splitter(settings.limits.answer)
+        self._splitter = target.framing.splitter(limits.answer)
         self._reader = CODECS[target.api].reader(content_limit=0)
         self._has_ended = False
-        self._long_grace = min(SILENT_INTERVALS * settings.keep_alive, source.watch.idle / 2)
+        self._rest_grace = rest_grace(source)
 
     async def next_piece(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         """Return the next piece of ``chunks``, ``None`` at the end. Raises ``GatewayError``."""
         if not (self._has_ended or self._reader.has_finished()):
             piece = await anext(chunks, None)
         else:
-            piece = await read_rest(chunks, END_GRACE if self._has_ended else self._long_grace)
+            piece = await read_rest(chunks, END_GRACE if self._has_ended else self._rest_grace)
         if piece is not None and not self._has_ended:
             self._read(piece)
         return piece
@@ -262,6 +262,11 @@ class _StreamEnd:
         except FramingError:  # the whole body will be read, and will fail
             return
         self._has_ended = any(isinstance(event, AnswerEnd | ErrorInfo) for event in events)
+
+
+def rest_grace(source: AnswerSource) -> float:
+    """Return the seconds of silence after the last word of an answer until it ends."""
+    return min(SILENT_INTERVALS * source.target_request.context.service.settings.keep_alive, source.watch.idle / 2)
 
 
 async def read_rest(chunks: AsyncIterator[bytes], grace: float) -> bytes | None:

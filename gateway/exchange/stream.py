@@ -20,10 +20,10 @@ from gateway.exchange.answering import (
     make_whole_answer_lane,
     refuse_change_of_form,
 )
-from gateway.exchange.attempt_answer import StartedAnswer
+from gateway.exchange.attempt_answer import StartedAnswer, rest_grace
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer
-from gateway.exchange.delivery import END_GRACE, MAX_HELD, SILENT_INTERVALS, Delivery
+from gateway.exchange.delivery import END_GRACE, MAX_HELD, Delivery
 from gateway.exchange.disconnect import Audience, survive_disconnect
 from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.planned import STOPPED, Form, StoppedAnswer
@@ -166,7 +166,7 @@ class StartedStream(StartedAnswer):
         pieces = _KeptPieces(self, lane.progress if self._is_whole else None)
         released = transformed.transformed_pieces(
             transform, pieces, watch, wait, is_stream=streamed, has_finished=transform.has_finished,
-            grace=min(SILENT_INTERVALS * request.context.service.settings.keep_alive, watch.idle / 2),
+            grace=rest_grace(self.source),
         )  # fmt: skip
         self.release_through(transform, released)
         passing = lane.lane if isinstance(lane, CountedLane) else lane

@@ -38,7 +38,7 @@ class PlayedModel:
 
     ``status`` are failures by the number of the request, with the message ``refusal``. ``cut``: the number of the turn
     that breaks off after its first pieces, counted from 0, and ``holds`` that of the turn that stops there until
-    ``was_left``."""
+    ``was_left``. ``unsent`` are the last pieces of each turn that are not sent before the connection closes."""
 
     def __init__(
         self,
@@ -47,7 +47,9 @@ class PlayedModel:
         holds: int | None = None,
         status: Mapping[int, int] | None = None,
         refusal: str = "no",
+        unsent: int = 0,
     ) -> None:
+        self._unsent = unsent
         self.turns = list(turns)
         self.bodies: list[dict[str, Any]] = []
         self.url = ""
@@ -70,13 +72,14 @@ class PlayedModel:
                     raw = render(self.turns[min(number, len(self.turns) - 1)], api, asked)
                     whole = b"".join(raw.pieces)
                     cut = number in (self._cut, self._holds)
-                    sent = b"".join(raw.pieces[: len(raw.pieces) // 2]) if cut else whole
+                    count = len(raw.pieces)
+                    sent = b"".join(raw.pieces[: count // 2 if cut else count - self._unsent])
                     length = ("content-length", str(len(whole)))
                     await stream.send_all(head(raw.status, *raw.headers, length) + sent)
                     if self._holds == number:
                         await stream.receive_some()
                         self.was_left.set()
-                    if cut:
+                    if cut or self._unsent:
                         return
 
 

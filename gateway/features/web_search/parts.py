@@ -13,7 +13,7 @@ import msgspec
 import trio
 
 from gateway.conversations.recorder import UNRECORDED
-from gateway.exchange.attempt_answer import A, AttemptAnswer, begin_answer
+from gateway.exchange.attempt_answer import A, AttemptAnswer, begin_answer, read_rest, rest_grace
 from gateway.exchange.origin import Make
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.stream import FirstLane, StartedStream
@@ -75,7 +75,10 @@ class Part:
             chunk: bytes | None = None
             try:
                 with lifecycle.track_pump(watch.renew_scope()), watch.scope:
-                    chunk = await anext(chunks, None)
+                    if lane.progress.has_finished():
+                        chunk = await read_rest(chunks, rest_grace(answer.source))
+                    else:
+                        chunk = await anext(chunks, None)
                 if watch.scope.cancelled_caught:
                     raise GatewayError.of(watch.failure())
                 frame = lane.end() if chunk is None else lane.feed(chunk)

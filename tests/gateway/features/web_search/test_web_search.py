@@ -358,6 +358,16 @@ async def test_a_provider_that_dies_in_a_later_turn_is_an_error_and_both_turns_a
         assert line["cost_usd"] > 0.005 + 100e-6 + 10 * 10e-6
 
 
+async def test_a_turn_that_breaks_after_its_last_word_is_complete():
+    """Its provider does not send ``[DONE]``."""
+    model = PlayedModel(searching("a"), answering("Seven it is."), unsent=1)
+    async with search_gateway(model=model, entries={}) as stage:
+        answer = await ask(stage, "messages", stream=True)
+        assert (shown_text(answer), events(answer)[-1]["type"]) == ("Seven it is.", "message_stop")
+        (line,) = await stage.lines.next()
+        assert (line["ended"], line.get("error"), len(model.bodies)) == ("complete", None, 2)
+
+
 async def test_a_client_that_leaves_ends_the_search():
     service = PlayedService(held=True)
     async with search_gateway(searching("a"), answering(), service=service) as stage:
