@@ -5,7 +5,6 @@ same number since, is mistaken for a gateway."""
 
 import contextlib
 import fcntl
-import json
 import os
 import stat
 import struct
@@ -20,6 +19,7 @@ import msgspec
 
 import gateway
 from gateway.config.settings import Config, Trust
+from gateway.named_imports import import_named
 from gateway.users_files import state_folder
 from streams.surrogates import NOT_JSON
 
@@ -82,7 +82,8 @@ class Registration:
         """Write the entry, padded so that readers never get a part of it."""
         if self._fd is not None:
             with contextlib.suppress(OSError):  # a full disk
-                data = json.dumps(msgspec.to_builtins(self._entry)).encode()  # paths may have any bytes
+                # Paths may have any bytes, which msgspec cannot write. Most commands need no json.
+                data = import_named("json:dumps")(msgspec.to_builtins(self._entry)).encode()
                 os.pwrite(self._fd, data.ljust(os.fstat(self._fd).st_size), 0)
 
 
@@ -128,7 +129,7 @@ def running_gateways() -> list[RegisteredGateway]:
                 if process is None:
                     path.unlink()
                 else:
-                    entry = msgspec.convert(json.loads(file.read()), RegisteredGateway)
+                    entry = msgspec.convert(import_named("json:loads")(file.read()), RegisteredGateway)
                     found.append(attrs.evolve(entry, process=process))
     return sorted(found, key=lambda one: one.since)
 
