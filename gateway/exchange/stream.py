@@ -176,9 +176,12 @@ class StartedStream(StartedAnswer):
 
     def _note_refusal(self) -> None:
         """Report what a refused response costs: its events with the usage are not released."""
-        if self._transform is not None:
-            progress = self.lane.progress
-            progress.usage, progress.characters = self._transform.usage, self._transform.characters
+        if (transform := self._transform) is not None:
+            progress, written = self.lane.progress, transform.characters
+            progress.usage = usage = _usage_so_far(transform)
+            if usage is not None:  # its output is at least that of the text, or the provider's final count
+                written = min(written, usage.output * CHARACTERS_PER_TOKEN)
+            progress.characters = written and max(1, written // self.source.target_request.choices)
 
     async def _correct_content_type(self, response: UpstreamResponse) -> None:
         """Correct an unlikely content type: a stream has no length."""

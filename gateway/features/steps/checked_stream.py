@@ -257,8 +257,9 @@ class CheckedStream(StepTransform):
     async def _feed(self, by_choice: Mapping[int, Sequence[Event]]) -> bytes:
         released: dict[int, list[Event]] = {}
         change = self._opened.change
+        for choice in by_choice:  # all before the first refusal
+            self.characters += self._count(by_choice[choice])
         for choice, events in by_choice.items():
-            self.characters += self._count(events)
             chain = self._chain(choice)
             released[choice] = await chain.feed(events if change is None else [change(one) for one in events])
         taken = await self._take(released)

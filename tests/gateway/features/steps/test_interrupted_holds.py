@@ -1,12 +1,13 @@
 """Streams that are interrupted or refused while a step holds their text: the provider bills what it has written."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Wire, config, eventually, exchanges, post, provider
+from tests.support.harness import Gateway, Listening, Wire, config, eventually, exchanges, post, provider
 from tests.support.lanes import events_of
 from tests.support.raw_call import new_id
 from tests.support.upstreams import STREAM, Raw, Script, Upstream, render
@@ -88,8 +89,8 @@ def test_a_refused_answer_costs_what_its_provider_reports(
 @pytest.mark.parametrize("broken", [False, True], ids=["refused", "cut"])
 def test_a_count_at_the_start_is_no_count_of_a_held_answer(gateway: Gateway, upstream: Upstream, broken: bool):
     """Some servers of Messages count the output only there, as one token."""
-    pieces = events_of("messages", Script(text=TEXT + "pipistrelle-1"))
-    pieces = [one.replace(b'"output_tokens": 7', b'"output_tokens": 0') for one in pieces]
+    sent = events_of("messages", Script(text=TEXT + "pipistrelle-1"))
+    pieces = [one.replace(b'"output_tokens": 7', b'"output_tokens": 0') for one in sent]
     assert sum(b'"output_tokens": 1' in one for one in pieces) == 1
     upstream.script(Raw(200, STREAM, pieces[:-1], "cut") if broken else Raw(200, STREAM, pieces))
     id = new_id()
@@ -99,3 +100,45 @@ def test_a_count_at_the_start_is_no_count_of_a_held_answer(gateway: Gateway, ups
     (line,) = eventually(lambda: exchanges(gateway.log, id), what="the log line")
     assert line["cost_usd"] == pytest.approx(0.75, rel=0.1)
     assert line["cost_grade"] != "exact"
+
+
+@pytest.fixture(scope="module")
+def flowing(by_hand: Listening) -> Iterator[Gateway]:
+    """A gateway whose step holds 64 characters."""
+    entry = provider("openai/up", by_hand.url, ["chat"], name="m", price={"input": 1, "output": 1000})
+    with gateway_thread(config([entry], steps=[{**STEP, "action": "refuse", "hold": 64}])) as process:
+        yield process
+
+
+def chunk(**more: object) -> bytes:
+    data = b"data: " + json.dumps({"id": "x", "model": "m", "choices": [], **more}).encode() + b"\n\n"
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize("choices", [1, 2])
+def test_a_refusal_at_the_end_of_a_stream_costs_what_its_provider_reports(
+    flowing: Gateway, by_hand: Listening, choices: int
+) -> None:
+    text = "extraordinarily " * 100
+    id = new_id()
+    body = {**body_of("chat", "m", stream=True), "n": choices}
+    with Wire.connect(flowing.port) as client:
+        client.send(post("/v1/chat/completions", body, {"x-request-id": id}))
+        with by_hand.accept() as upstream:
+            upstream.read_request()
+            upstream.send(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+            for index in range(choices):
+                delta = chunk(choices=[{"index": index, "delta": {"content": text[: len(text) // 10]}}])
+                upstream.send(delta * 10)
+            received = b""
+            while received.count(b"extraordinarily extraordinarily") < choices:
+                received += (piece := client.sock.recv(65536))
+                assert piece, received
+            ends = [chunk(choices=[{"index": at, "delta": {}, "finish_reason": "stop"}]) for at in range(choices)]
+            usage = chunk(usage={"prompt_tokens": 11, "completion_tokens": 7 * choices})
+            value = chunk(choices=[{"index": 0, "delta": {"content": "osprey-1"}}])
+            upstream.send(value + b"".join(ends) + usage + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
+            (line,) = eventually(lambda: exchanges(flowing.log, id), what="the log line")
+    assert line["ended"] == "refused"
+    assert line["cost_usd"] == pytest.approx(0.007 * choices, rel=0.01)
+    assert line["cost_grade"] == "exact"
