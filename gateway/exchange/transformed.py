@@ -36,10 +36,6 @@ class ProviderWait:
         return b""
 
 
-def _return_false() -> bool:
-    return False
-
-
 async def transformed_pieces(
     transform: Transform,
     source: AsyncIterator[bytes],
@@ -47,7 +43,7 @@ async def transformed_pieces(
     wait: ProviderWait,
     *,
     is_stream: bool = True,
-    has_finished: Callable[[], bool] = _return_false,
+    has_finished: Callable[[], bool] | None = None,
     grace: float = 0,
 ) -> AsyncGenerator[bytes, None]:
     """Yield the bytes that ``transform`` releases of ``source``. Raises ``GatewayError`` for a refusal, and the errors
@@ -65,7 +61,7 @@ async def transformed_pieces(
                 is_counting = False
             else:
                 watch.restart_idle_limit()
-            if has_finished():
+            if has_finished is not None and has_finished():
                 data = await read_rest(source, grace)
             else:
                 data = await (wait.read(lambda: anext(source, None)) if transform.may_cut else anext(source, None))
