@@ -266,8 +266,9 @@ NO_EFFECT: Mapping[str, str] = {
 
 def no_effect(sample: Sample) -> str | None:
     """Return the reason why the field has no effect, or ``None`` if it should have one."""
+    name = f".{sample.name}"
     for end, reason in NO_EFFECT.items():
-        if sample.name == end or sample.name.endswith((f".{end}", f"[].{end}")):
+        if name.endswith(f".{end}"):
             return reason
         path, *kinds = end.split(" <")
         if not kinds and sample.path.endswith(f".{path}"):
