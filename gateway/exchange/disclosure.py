@@ -2,7 +2,7 @@
 
 from gateway.exchange.context import ExchangeContext
 from gateway.http.headers import Headers
-from gateway.http.redaction import Secrets, redact, redact_answer, redact_spelled
+from gateway.http.redaction import Secrets, may_be_error, redact, redact_answer, redact_spelled
 from gateway.request.public_errors import client_headers, public_error, secrets_of, with_passed_headers
 from gateway.routing.target import LaneName, Target
 from streams.events import ErrorInfo
@@ -37,6 +37,12 @@ class Disclosure:
     def relayed_body(self, data: bytes) -> bytes:
         """Return a part of a response that the gateway does not read, such as an event, without the provider's key."""
         return redact_answer(data, self.secrets)
+
+    def relayed_events(self, data: bytes) -> bytes:
+        """Return server-sent events that the gateway does not read, errors among them without the provider's key."""
+        secrets = self.secrets
+        events = data.split(b"\n\n")
+        return b"\n\n".join([redact_answer(one, secrets) if may_be_error(one) else one for one in events])
 
     def error_body(self, data: bytes) -> bytes:
         """Return a provider's error without its key in any encoding."""

@@ -22,8 +22,8 @@ thread runs meanwhile."""
 LONGEST_SPELLED: Final = 256 * 1024
 """Bytes in which other spellings are searched, at about 100 ns each."""
 
-SPELLED_WORK: Final = 4
-"""The work of that search on a byte, as a multiple of the work on a byte of JSON."""
+LONGEST_ERROR: Final = 16 * 1024
+"""Bytes up to which a part of a response, such as an event, counts as an error: tools may return megabytes."""
 
 Secrets: TypeAlias = tuple[str, ...]
 
@@ -234,12 +234,42 @@ def _find_all(word: bytes, text: bytes) -> Iterator[tuple[int, int]]:
 def redact_answer(data: bytes, secrets: Secrets) -> bytes:
     """Return a part of a provider's response without credentials. If it may be an error, it may spell them otherwise,
     because errors quote requests."""
-    return redact_spelled(data, secrets) if may_be_error(data) else redact(data, secrets)
+    is_error = len(data) <= LONGEST_ERROR and may_be_error(data)
+    return redact_spelled(data, secrets) if is_error and _may_have_spelled(data, secrets) else redact(data, secrets)
 
 
 def may_be_error(data: bytes) -> bool:
     """Return whether a part of a response may be an error; a model's words may look like one."""
     return b"rror" in data or b"RROR" in data or b"xception" in data
+
+
+def _may_have_spelled(data: bytes, secrets: Secrets) -> bool:
+    """Return whether ``data`` may have one of ``secrets``, also with escapes.
+
+    Almost no event has one, and to remove each escape takes a hundred times longer."""
+    words = [secret.encode() for secret in secrets]
+    if any(mark in word for word in words for mark in (b"\\", b"%", b"u00")):  # they look like escapes themselves
+        return True
+    return any(_has_spelled(data, words, escape) for escape in (_HEX_ESCAPE, _BARE_ESCAPE))
+
+
+def _has_spelled(data: bytes, words: Collection[bytes], escape: re.Pattern[bytes]) -> bool:
+    """Return whether ``data`` without backslashes, and perhaps without each ``escape``, has one of ``words``."""
+    for _ in range(LAYERS + 1):
+        bare = data.replace(b"\\", b"")
+        if any(word in bare for word in words):
+            return True
+        if not (b"%" in data or b"u00" in bare):
+            return False
+        parts = escape.split(bare if escape is _BARE_ESCAPE else data)
+        parts[1::2] = map(_character, parts[1::2])
+        data = b"".join(parts)
+    return False
+
+
+_HEX_ESCAPE: Final = re.compile(rb"((?:\\u00|%)[0-9a-fA-F]{2})")
+_BARE_ESCAPE: Final = re.compile(rb"((?:u00|%)[0-9a-fA-F]{2})")
+"""An escape whose backslash is missing, because another escape may be within it."""
 
 
 def redact_json(value: Any, secrets: Secrets) -> Any:

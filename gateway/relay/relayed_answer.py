@@ -13,7 +13,7 @@ from gateway.exchange.transformed import ProviderWait, transformed_pieces
 from gateway.http.headers import Headers
 from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
-from gateway.http.redaction import SPELLED_WORK, may_be_error
+from gateway.http.redaction import may_be_error
 from gateway.http.request_scope import RequestScope
 from gateway.relay.answers import MAX_HELD_JSON, bad_answer_error
 from gateway.relay.relaying import RelayedRequest
@@ -27,6 +27,9 @@ from streams.sse import SSE, is_blank
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+_SEARCH: Final = 16
+"""The work of a search for credentials in many small events, as a multiple of that on JSON."""
 
 _BODY_HEADERS: Final = frozenset(("content-length", "content-range", "accept-ranges", "etag"))
 """Headers about a body that a transform has changed."""
@@ -94,7 +97,7 @@ class RelayedAnswer(StartedAnswer):
         if self.is_held and not self.is_stream:
             disclosure = self.source.target_request.disclosure
             redact = disclosure.error_body if self.is_failure else disclosure.relayed_body
-            self.first = await offload(SPELLED_WORK * len(self.first), redact, self.first)
+            self.first = await offload(len(self.first), redact, self.first)  # a search of megabytes
 
     async def read_first(self) -> bytes:
         """Return the first bytes for the client, all of them if the response is short. Raises ``GatewayError``."""
@@ -199,7 +202,9 @@ class RelayedAnswer(StartedAnswer):
         """Return ``events`` of a stream without the provider's key if they may have an error."""
         if not (self.is_stream and (self.is_failure or may_be_error(events))):
             return events
-        return await offload(SPELLED_WORK * len(events), self.source.target_request.disclosure.error_body, events)
+        disclosure = self.source.target_request.disclosure
+        redact = disclosure.error_body if self.is_failure else disclosure.relayed_events
+        return await offload(_SEARCH * len(events), redact, events)
 
     def _usage_so_far(self) -> Usage | None:
         """Return the usage that the filter has found; before the end of the response, the estimate of the request in

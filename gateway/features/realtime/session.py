@@ -41,7 +41,7 @@ from gateway.features.realtime.notices import (
 )
 from gateway.features.realtime.provider_websocket import Piece, UpstreamWebSocket, WebSocketEnded
 from gateway.http.offload import offload
-from gateway.http.redaction import SPELLED_WORK, Secrets, may_be_error, redact_spelled
+from gateway.http.redaction import Secrets, may_be_error, redact_answer, redact_spelled
 from gateway.serving.lifecycle import Lifecycle
 from gateway.websockets.frames import size_of
 from streams.errors import GatewayError
@@ -331,18 +331,19 @@ class RealtimeSession:
 
     async def _deliver(self, message: Piece) -> None:
         """Bill ``message``, and send it to the client."""
-        has_error = may_be_error(message if isinstance(message, bytes) else message.encode())
+        data = message if isinstance(message, bytes) else message.encode()
+        search = redact_answer if may_be_error(data) else None
         for notice in await offload(len(message), self._reader.read_provider_frame, message):
             if isinstance(notice, FrameRejected):
-                has_error = True
+                search = redact_spelled
             elif isinstance(notice, Resumable):
                 self._resumable.set_handle(self._ended_event, notice.handle)
             try:
                 await self._meter.process(notice)
             except GatewayError as error:
                 await self._stop(notice, error.info)
-        if has_error:
-            message = await offload(SPELLED_WORK * len(message), self._redact, message)
+        if search is not None:
+            message = await offload(len(message), self._redact, message, search)
         await websocket.send(self._reader.for_client(message))
 
     async def _stop(self, notice: Notice, error: ErrorInfo) -> None:
@@ -364,10 +365,10 @@ class RealtimeSession:
         else:
             await self._send_to_provider(cancel_frame)
 
-    def _redact(self, message: Piece) -> Piece:
+    def _redact(self, message: Piece, search: Callable[[bytes, Secrets], bytes]) -> Piece:
         if isinstance(message, bytes):
-            return redact_spelled(message, self._secrets)
-        return redact_spelled(message.encode(), self._secrets).decode()
+            return search(message, self._secrets)
+        return search(message.encode(), self._secrets).decode()
 
     # Time
 

@@ -21,7 +21,7 @@ import msgspec
 
 from gateway import __version__
 from gateway.http.headers import Headers
-from gateway.http.redaction import LONGEST_SPELLED, REDACTED, Secrets, redact, redact_answer, redact_spelled
+from gateway.http.redaction import LONGEST_ERROR, REDACTED, Secrets, redact, redact_answer, redact_spelled
 from providers.apis import CODECS
 from providers.framings import events_in, framing_of, text_of
 from providers.neutral.invoked import INVOKED
@@ -272,7 +272,7 @@ def redact_stream(data: bytes, secrets: Secrets) -> bytes:
     """Return ``data`` without credentials, also as errors spell them. Frames stay valid, with new checksums."""
     if framing_of(data) is EVENT_STREAM:
         return redact(b"".join(_redact_raw(raw, secrets) for raw in events_in(data)), secrets)
-    if len(data) > LONGEST_SPELLED:
+    if len(data) > LONGEST_ERROR:
         data = b"".join(redact_answer(raw, secrets) for raw in events_in(data))
     return redact_answer(data, secrets)
 

@@ -230,6 +230,7 @@ async def test_no_error_repeats_the_entrys_key(written):
     page = '<a href="/v1/other?x=KEY">moved</a>'
     for text, status, kind in (
         (f'data: {{"choices":[]}}\n\ndata: {error}\n\n', 200, "text/event-stream"),
+        (f"{': a comment' * 5000}\n\ndata: {error}\n\n", 200, "text/event-stream"),
         (error, 200, "application/json"),
         (page, 302, "text/html"),
     ):

@@ -27,7 +27,7 @@ from gateway.config.loading import from_mapping
 from gateway.features.recording import recorded, recording
 from gateway.features.recording.recorded import COLUMNS, INDEX, Folder, Side
 from gateway.features.recording.recording import Recorder
-from gateway.http.redaction import LONGEST_SPELLED, SHORTEST, search_forms
+from gateway.http.redaction import LONGEST_ERROR, SHORTEST, search_forms
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
@@ -180,7 +180,7 @@ def test_no_file_repeats_a_credential(tmp_path):
     assert any("credentials" in note for note in told["notes"])
 
 
-@pytest.mark.parametrize("padding", [0, LONGEST_SPELLED])
+@pytest.mark.parametrize("padding", [0, LONGEST_ERROR])
 def test_errors_have_no_credential_in_another_spelling(padding, tmp_path):
     """Providers quote requests in errors: in URLs, or in JSON as Go and PHP write it."""
     key = "Ab+/cd<secret>/1234=="
