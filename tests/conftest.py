@@ -23,7 +23,7 @@ from tests.support.certificates import LOOPBACK, Authority
 from tests.support.examples import DEFAULT
 from tests.support.features import has_feature
 from tests.support.harness import Listening
-from tests.support.repository import ROOT
+from tests.support.repository import ROOT, SHARED_FOLDER
 from tests.support.samples import outside_samples
 from tests.support.upstreams import Upstream, fake_upstream
 
@@ -48,6 +48,11 @@ for _name in [name for name in os.environ if name.lower().endswith("_proxy")]:
 # Gateways register themselves there, and the user's own ones are not the tests' business.
 _state = tempfile.TemporaryDirectory(prefix="trigate-state-", ignore_cleanup_errors=True)
 os.environ["XDG_STATE_HOME"] = _state.name
+
+# Workers inherit it, and find there what takes long to make.
+if SHARED_FOLDER not in os.environ:
+    _files = tempfile.TemporaryDirectory(prefix="trigate-tests-", ignore_cleanup_errors=True)
+    os.environ[SHARED_FOLDER] = _files.name
 
 SCHEMAS = itertools.count()
 END_TO_END = Path(__file__).parent / "e2e"

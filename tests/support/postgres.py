@@ -1,6 +1,7 @@
 """A real PostgreSQL server for a test, from the distribution's binaries."""
 
 import contextlib
+import fcntl
 import itertools
 import os
 import pwd
@@ -15,6 +16,7 @@ import attrs
 import pytest
 
 from tests.support.harness import START_SECONDS, eventually
+from tests.support.repository import SHARED_FOLDER
 
 PLACES = ("/usr/lib/postgresql/*/bin/initdb", "/usr/pgsql-*/bin/initdb", "/usr/local/pgsql/bin/initdb")
 MISSING = "needs PostgreSQL's server (apt-get install postgresql)"
@@ -152,15 +154,35 @@ def running_server(bin: Path) -> Iterator[Server]:
         other = _other_user()
         if other:
             os.chown(directory, int(str(other["user"])), int(str(other["group"])))
-        options = ("-A", "trust", "-U", "someone", "-E", "UTF8", "--no-locale", "--no-sync")
-        made = subprocess.run(
-            [bin / "initdb", "-D", directory / "data", *options], cwd=directory, timeout=2 * START_SECONDS, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **other,  # type: ignore[call-overload]
-        )  # fmt: skip
-        assert made.returncode == 0, made.stdout
+        _make_data(bin, directory)
         server = Server(bin, directory)
         server.start()
         try:
             yield server
         finally:
             server.stop()
+
+
+def _make_data(bin: Path, directory: Path) -> None:
+    """Make the data of a new server. A run of the tests initializes one, in a second and a half, and copies it."""
+    if (shared := os.environ.get(SHARED_FOLDER)) is None:
+        return _initialize(bin, directory)
+    kept = Path(shared) / "postgres"
+    with Path(shared, "postgres.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            _initialize(bin, directory)
+            subprocess.run(["cp", "-a", directory / "data", kept.with_suffix(".new")], check=True)
+            kept.with_suffix(".new").rename(kept)
+            return None
+    subprocess.run(["cp", "-a", kept, directory / "data"], check=True)
+    return None
+
+
+def _initialize(bin: Path, directory: Path) -> None:
+    options = ("-A", "trust", "-U", "someone", "-E", "UTF8", "--no-locale", "--no-sync")
+    made = subprocess.run(
+        [bin / "initdb", "-D", directory / "data", *options], cwd=directory, timeout=2 * START_SECONDS, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **_other_user(),  # type: ignore[call-overload]
+    )  # fmt: skip
+    assert made.returncode == 0, made.stdout
