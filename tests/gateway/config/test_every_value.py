@@ -6,6 +6,7 @@ import gc
 import re
 from collections.abc import Iterator, Mapping
 from datetime import date
+from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any, Literal, get_args
 
@@ -48,6 +49,7 @@ def configured(content: Any) -> Config | None:
         return None
 
 
+@cache
 def kinds_of_places() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     """Return one content and place for each key of the configurations that are valid without an environment."""
     found: dict[str, tuple[Any, tuple[Any, ...]]] = {}
@@ -59,7 +61,6 @@ def kinds_of_places() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     return found
 
 
-KEYS = kinds_of_places()
 SCHEMA = Draft202012Validator(schema())
 NAMES = sorted(set(re.findall(r"\$\{?([A-Za-z_]\w*)", repr(SECTIONS))))
 SECRET = base64.b64encode(b"k" * 32).decode()
@@ -84,8 +85,8 @@ SHIFTS = [pytest.param(n, marks=[pytest.mark.soak] if n % 4 else []) for n in ra
 
 @pytest.mark.parametrize("shift", SHIFTS)
 def test_no_value_of_a_key_is_an_internal_error(shift):
-    assert len(KEYS) > 300
-    for number, (content, place) in enumerate(KEYS.values()):
+    assert len(kinds_of_places()) > 300
+    for number, (content, place) in enumerate(kinds_of_places().values()):
         changed = changed_at(content, place, VALUES[(number + shift) % len(VALUES)])
         if (config := configured(changed)) is not None:
             for listener in config.listeners:
@@ -96,7 +97,7 @@ def test_no_value_of_a_key_is_an_internal_error(shift):
 def test_no_text_keeps_the_mark_of_a_variable():
     """Encoders reject classes derived from ``str``: names from variables were missing in the log."""
     number = 0
-    for content, place in KEYS.values():
+    for content, place in kinds_of_places().values():
         if isinstance(value := value_at(content, place), str):
             env = {**dict.fromkeys(NAMES, SECRET), "TEXT": value}
             with contextlib.suppress(ConfigError):  # the values of some of the other variables are no secrets
@@ -117,7 +118,7 @@ def is_valid(content: Any, env: Mapping[str, str] | None) -> bool:
 def test_a_variable_can_give_each_number_and_boolean():
     """The check with and without the environment and the schema agree."""
     number = 0
-    for content, place in KEYS.values():
+    for content, place in kinds_of_places().values():
         value = value_at(content, place)
         env = {**{name: f"{SECRET[:-6]}{i:04}k=" for i, name in enumerate(NAMES)}, "TEXT": str(value).lower()}
         if isinstance(value, bool | int | float) and is_valid(content, env):

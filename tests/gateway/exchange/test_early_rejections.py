@@ -1,6 +1,7 @@
 """A provider that rejects a large request early, and reads no more of it: its response reaches the client."""
 
 import contextlib
+import functools
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -36,6 +37,13 @@ REQUESTS: dict[str, tuple[str, str, Any]] = {
 }
 
 
+@functools.lru_cache(1)
+def content_of(name: str) -> bytes:
+    """Return the body of one of ``REQUESTS``."""
+    body = REQUESTS[name][2]
+    return body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
 @contextlib.asynccontextmanager
 async def refusing(status: int) -> AsyncIterator[InProcess]:
     """Run a gateway before a provider that answers each request with ``status`` as soon as its head has come."""
@@ -63,11 +71,10 @@ async def refusing(status: int) -> AsyncIterator[InProcess]:
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_an_early_rejection_reaches_the_client(name, status):
     """The request was written to its end first, and the client got a 504 after ten minutes."""
-    path, kind, body = REQUESTS[name]
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    path, kind, _ = REQUESTS[name]
     async with refusing(status) as running:
         with trio.fail_after(PATIENCE):
-            found = await running.post(path, content=content, headers={"content-type": kind})
+            found = await running.post(path, content=content_of(name), headers={"content-type": kind})
         assert found.status_code == TOLD[status], found.text
         stats = running.service.upstream.stats
         await eventually(lambda: stats().connections == 0)  # none is used again: its provider waits for the rest

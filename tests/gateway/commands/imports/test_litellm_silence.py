@@ -71,12 +71,15 @@ def alone(content: Any, path: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
 
 def silent_settings(content: Any) -> set[tuple[Any, ...]]:
     """Return the settings without effect."""
+    texts: dict[str, str] = {}  # of the parts, of which most are those of several settings
 
     def is_silent(path: tuple[Any, ...]) -> bool:
         part, place = alone(content, path)
-        base, *others = (part, replace_value(part, place), replace_value(part, place, "os.environ/X"))
-        text = file_text(convert_litellm(base))
-        return all(file_text(convert_litellm(other)) == text for other in others)
+        others = (replace_value(part, place), replace_value(part, place, "os.environ/X"))
+        key = repr(part)
+        if key not in texts:
+            texts[key] = file_text(convert_litellm(part))
+        return all(file_text(convert_litellm(other)) == texts[key] for other in others)
 
     needed = ("model_list", "model_name", "litellm_params", "model")
     return {path for path in settings_of(content) if path[-1] not in needed and is_silent(path)}

@@ -17,12 +17,16 @@ from tests.support.websocket_server import websocket_server
 
 LARGE = MAX_MESSAGE - 1000
 
-MESSAGES = {
-    "audio": json.dumps({"type": "input_audio_buffer.append", "audio": "QUJD" * (LARGE // 4)}),
-    "text": json.dumps({"type": "conversation.item.create", "item": {"text": "é" * (LARGE // 2)}}, ensure_ascii=False),
-    "session": json.dumps({"type": "session.update", "session": {"model": "voice", "x": "word " * (LARGE // 5)}}),
-    "error": json.dumps({"type": "error", "error": {"message": "word " * (LARGE // 5)}}),
-    "binary": bytes(range(256)) * (LARGE // 256),
+MESSAGES: dict[str, Callable[[], str | bytes]] = {
+    "audio": lambda: json.dumps({"type": "input_audio_buffer.append", "audio": "QUJD" * (LARGE // 4)}),
+    "text": lambda: json.dumps(
+        {"type": "conversation.item.create", "item": {"text": "é" * (LARGE // 2)}}, ensure_ascii=False
+    ),
+    "session": lambda: json.dumps(
+        {"type": "session.update", "session": {"model": "voice", "x": "word " * (LARGE // 5)}}
+    ),
+    "error": lambda: json.dumps({"type": "error", "error": {"message": "word " * (LARGE // 5)}}),
+    "binary": lambda: bytes(range(256)) * (LARGE // 256),
 }  # fmt: skip
 
 
@@ -36,7 +40,7 @@ async def _in_background(check: Callable[[Callable[[], object]], None], work: Ca
 )
 async def test_the_largest_message_delays_no_stream_in_either_direction(kind):
     """To mask 16 MB for the provider took 0.2 s of the event loop, and to send them to the client 0.1 s."""
-    message = MESSAGES[kind]
+    message = MESSAGES[kind]()
     with trio.fail_after(PATIENCE):
         async with websocket_server(echo) as server:
             entry = provider("openai/gpt-realtime", f"{server.url}/v1", name="voice")
