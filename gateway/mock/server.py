@@ -131,7 +131,7 @@ def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None, 
     for codec, route in answering:
         if route.path.startswith(codec.wire.root):  # Google's /v1beta/openai/chat/completions
             routes.add("/{rest}" + route.path.removeprefix(codec.wire.root), handler(codec, route), _POST)
-    return App(routes=routes, unknown=_find_no_path, websocket_app=session_app)
+    return App(routes=routes, unknown=partial(_find_no_path, routes), websocket_app=session_app)
 
 
 async def _call_endpoint(
@@ -155,9 +155,14 @@ async def _call_endpoint(
     return await send(incoming, answer)
 
 
-async def _find_no_path(incoming: IncomingRequest) -> Response:
-    text = f"the stand-in has no path {incoming.asgi['path'][:100]}: test it with the provider"
-    return _error(incoming, CODECS["chat"], ErrorInfo("not_found", text))
+async def _find_no_path(routes: RouteTable, incoming: IncomingRequest) -> Response:
+    method, path = incoming.asgi["method"], incoming.asgi["path"]
+    if allowed := ", ".join(routes.methods(path)):
+        text = f"{method[:100]} is not allowed on {path[:100]}; use {allowed}"
+        error = ErrorInfo("invalid_request", text, status=405, headers=(("allow", allowed),))
+    else:
+        error = ErrorInfo("not_found", f"the stand-in has no path {path[:100]}: test it with the provider")
+    return _error(incoming, CODECS["chat"], error)
 
 
 def _error(

@@ -183,6 +183,22 @@ def test_a_path_that_the_stand_in_does_not_have_is_named():
     assert "no path /v1/score: test it with the provider" in found.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/embeddings", "POST"),
+        ("GET", "/v1/chat/completions", "POST"),
+        ("GET", "/v1beta/models/m:generateContent", "POST"),
+        ("POST", "/v1/models", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_of_a_path_that_the_stand_in_has_is_a_405(method, path, allowed):
+    with mock_thread() as served:
+        found = httpx2.request(method, f"{served.url}{path}")
+    assert (found.status_code, found.headers["allow"]) == (405, allowed)
+    assert f"{method} is not allowed on {path}; use {allowed}" in found.json()["error"]["message"]
+
+
 @each_row("requests", ["a", ["a"], [{"params": {}}], [{"custom_id": "a"}], [{"custom_id": "a", "params": 1}]])
 def test_a_malformed_message_batch_is_refused(requests):
     with pytest.raises(GatewayError, match="requests") as refused:
