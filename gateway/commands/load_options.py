@@ -60,7 +60,7 @@ _OPTIONS: Final = [
     cls=Command,
     runs="load:run",
     short_help="Load-test a server, and measure its streams.",
-    params=[click.Argument(["targets"], nargs=-1, required=True, metavar="[NAME=]URL..."), *_OPTIONS],
+    params=[click.Argument(["targets"], nargs=-1, metavar="[NAME=]URL..."), *_OPTIONS],
 )
 def load(**options: Any) -> None:
     """Load-test a server that speaks one of the six APIs, and measure its streams.

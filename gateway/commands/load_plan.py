@@ -83,6 +83,8 @@ def build_plan(options: Mapping[str, Any]) -> LoadPlan:
         values[name] = options[name]
         for one in options[name]:
             _read_option(name, one, check)
+    if not options["targets"]:
+        raise input_error("", "no URL given", "add one, such as trigate load http://127.0.0.1:12000 --model demo")
     for name, found, expected in _conflicts(options):
         raise input_error(_option_name(name), found, expected)
     targets = _name_targets(options["targets"])

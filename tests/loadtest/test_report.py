@@ -68,6 +68,7 @@ def test_each_mistake_is_reported_with_what_to_do():
         (("http://x", "--processes", "2"), "--processes was removed: start the command twice"),
         (("http://x", "--websocket"), "--websocket was removed: use h2load"),
         (("plan.yml",), "scenario files were removed"),
+        ((), "no URL given; add one, such as trigate load http://127.0.0.1:12000 --model demo"),
         (("127.0.0.1:12000",), "did you mean http://127.0.0.1:12000?"),
         (("http://x", "--model", "m", "--rate", "5", "--concurrency", "2"), "it does not work with --rate"),
         (("http://x", "--model", "m", "--leave", "5"), "such as 10%:2s or 10%:20tokens"),
