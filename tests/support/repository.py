@@ -6,5 +6,5 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 SHARED: Final = ROOT.parent / "shared"
 
-SHARED_FOLDER = "TESTS_SHARED_FOLDER"
+SHARED_FOLDER: Final = "TESTS_SHARED_FOLDER"
 """The variable with the folder of files that all workers of a run of the tests share."""
