@@ -4,11 +4,14 @@ import re
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from gateway.config.credentials import secrets_in
 from gateway.config.settings import Config
 from gateway.http.redaction import SHORTEST
+
+_KEPT_AS_BYTES: Final = frozenset({"ui_key", "metrics_key", "signing_key", "encryption_key"})
+"""Keys whose text the configuration does not keep, so it is not among its secrets."""
 
 
 def warn_of_readable_secrets(content: Any, path: Path, config: Config) -> Iterator[str]:
@@ -31,7 +34,18 @@ def _has_one_of(secrets: Collection[str], content: Any) -> bool:
         return any(_has_one_of(secrets, item) for item in content)
     if not isinstance(content, dict) or _is_stand_in(content.get("base_url")):
         return False
-    return any(_has_one_of(secrets, value) for name, value in content.items() if name != "sha256")
+    return any(
+        _is_literal(value) if name in _KEPT_AS_BYTES else _has_one_of(secrets, value)
+        for name, value in content.items()
+        if name != "sha256"
+    )
+
+
+def _is_literal(value: Any) -> bool:
+    """Return whether ``value`` is a text without variables that is long enough for a credential, or has one."""
+    if isinstance(value, list):
+        return any(map(_is_literal, value))
+    return isinstance(value, str) and len(value) >= SHORTEST and "$" not in value
 
 
 def _is_stand_in(base_url: Any) -> bool:

@@ -9,6 +9,8 @@ from tests.support.each_row import each_row
 
 ENTRY = {"model": "openai/gpt-4o", "access_key": "key-of-the-account"}
 GOOD = "0123456789abcdef"
+SIGNING = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+OTHER_SIGNING = "HxECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 
 def warnings(entry: dict[str, Any] | None = None, **root: Any) -> list[str]:
@@ -74,6 +76,13 @@ def test_a_key_that_crosses_a_network_in_clear_is_reported(url, expected):
         ("access_key: $ACCOUNT", 0o644, False),
         ("access_key: none", 0o644, False),
         ("headers: {authorization: Bearer literal-key-0815}", 0o644, True),
+        ("name: a\nui_key: literal-key-of-the-operator", 0o644, True),
+        ("name: a\nui_key: $ACCOUNT", 0o644, False),
+        ("name: a\nmetrics_key: literal-key-of-the-operator", 0o644, True),
+        (f"name: a\nsigning_key: {SIGNING}", 0o644, True),
+        (f"name: a\nsigning_key: [$SIGNING, {SIGNING}]", 0o644, True),
+        ("name: a\nsigning_key: $SIGNING", 0o644, False),
+        (f"name: a\nstate_storage: {{type: sqlite, path: state.db, encryption_key: {SIGNING}}}", 0o644, True),
     ],
 )
 def test_a_file_with_keys_that_everybody_may_read_is_reported(tmp_path, text, mode, expected):
@@ -82,7 +91,7 @@ def test_a_file_with_keys_that_everybody_may_read_is_reported(tmp_path, text, mo
     path.chmod(mode)
 
     def is_reported() -> bool:
-        found = warnings_of(load(path, {"ACCOUNT": "key-of-the-account"}))
+        found = warnings_of(load(path, {"ACCOUNT": "key-of-the-account", "SIGNING": OTHER_SIGNING}))
         return any("every user of this machine" in text for text in found)
 
     assert not is_reported()  # no other user gets into the folder
