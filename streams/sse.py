@@ -36,7 +36,7 @@ _USUAL_EVENT = re.compile(rb"(?:event: ([a-z_.]+)\n)?data: (.+)\n\n").fullmatch
 COMMENT_PING = b": ping\n\n"
 
 
-def is_blank(piece: bytes) -> bool:
+def is_blank(piece: bytes | bytearray) -> bool:
     """Return whether ``piece`` of a stream or of JSON has only comments and white space."""
     text = piece.lstrip()
     return not text or (text.startswith(b":") and all(line[:1] in (b"", b":") for line in text.splitlines()))

@@ -54,7 +54,7 @@ class RelayedAnswer(StartedAnswer):
         self._later_bodies = iter(made.prepared.later_bodies)
         self._buffered = 0  # approximate bytes in the filter
         self._counted = UNCOUNTED
-        self._arrived = 0  # pieces of the provider that are no keep-alives
+        self._arrived = _Arrived()
         self.is_over = False
         self._has_begun = False
         self._pieces: AsyncIterator[bytes]
@@ -142,7 +142,7 @@ class RelayedAnswer(StartedAnswer):
         """Begin to read ``response``. Raises ``GatewayError`` if it is unusable."""
         source, self.response = self.source, response
         source.watch.await_body()
-        source.watch.limit_keep_alives(lambda: self._arrived)
+        source.watch.limit_keep_alives(self._arrived)
         if source.is_shared:
             self.read_pieces.append((trio.current_time(), b""))
         own = await offload(self._buffered, self.filter.head, response.status, response.headers)
@@ -173,7 +173,7 @@ class RelayedAnswer(StartedAnswer):
         source = self.source
         try:
             if (piece := await anext(self._pieces, None)) is not None:
-                self._arrived += not is_blank(piece)
+                self._arrived.add(piece)
                 source.watch.restart_idle_limit()
                 if source.is_shared and not self._has_begun:
                     self.read_pieces.append((trio.current_time(), piece))
@@ -215,6 +215,22 @@ class RelayedAnswer(StartedAnswer):
         if cost_of(target_request.target.price, found).nanos:
             return found
         return attrs.evolve(target_request.sent_usage(), estimated=True)
+
+
+class _Arrived:
+    """A function that returns how many pieces of the provider have arrived, without keep-alives.
+
+    It has no answer: the watch that calls it belongs to the answer's source."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def __call__(self) -> int:
+        return self._number
+
+    def add(self, piece: bytes | bytearray) -> None:
+        """Count ``piece``."""
+        self._number += not is_blank(piece)
 
 
 class _FilteredPieces:

@@ -57,7 +57,6 @@ WRONG: dict[str, list[tuple[dict[str, Any], str]]] = {
         (choice(tool_calls=[{"function": "f"}]), "choices[0].message.tool_calls[0].function"),
         (choice(tool_calls=[{"function": {"name": {}}}]), "choices[0].message.tool_calls[0].function.name"),
         (choice(function_call="f"), "choices[0].message.function_call"),
-        ({**choice(), "usage": [1]}, "usage"),
     ],
     "messages": [
         (MESSAGE | {"content": "x"}, "content"),
@@ -65,7 +64,6 @@ WRONG: dict[str, list[tuple[dict[str, Any], str]]] = {
         (MESSAGE | {"content": [{"type": "text", "text": {}}]}, "content[0].text"),
         (MESSAGE | {"content": [{"type": "thinking", "thinking": 7}]}, "content[0].thinking"),
         (MESSAGE | {"content": [{"type": "tool_use", "name": {}}]}, "content[0].name"),
-        (MESSAGE | {"usage": [1]}, "usage"),
         (MESSAGE | {"stop_reason": {}}, "stop_reason"),
     ],
     "responses": [
@@ -77,7 +75,6 @@ WRONG: dict[str, list[tuple[dict[str, Any], str]]] = {
          "output[0].content[0].text"),
         (RESPONSE | {"output": [{"type": "reasoning", "summary": "x"}]}, "output[0].summary"),
         (RESPONSE | {"output": [{"type": "function_call", "name": {}}]}, "output[0].name"),
-        (RESPONSE | {"output": [], "usage": [1]}, "usage"),
         (RESPONSE | {"output": [], "status": 7}, "status"),
     ],
 }  # fmt: skip

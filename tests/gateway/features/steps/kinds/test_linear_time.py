@@ -96,7 +96,8 @@ VALUES: Final = {
 def check_growth(step: Any, text: str, part: Part = "assistant") -> None:
     """Check that the work on ``text``, by a check and by the search for the tail of a stream, grows with its length."""
     for search in (_search_passage, _search_tail):
-        works = [search(step, _passage(text[:size], part)) for size in (SIZE, TIMES * SIZE)]
+        # Both end alike: how far the search for the tail goes back depends on the end.
+        works = [search(step, _passage(text[-size:], part)) for size in (SIZE, TIMES * SIZE)]
         growths: list[float] = []
         while not growths or (growths[-1] >= MOST_GROWTH and len(growths) < ATTEMPTS):
             growths.append(_growth(*works))
