@@ -203,17 +203,15 @@ async def read_body(
     has_arrived = response.has_arrived
     if not has_arrived:
         watch.await_body()
-        amount = _ReadAmount(source, response)
-        watch.limit_keep_alives(amount)
+        arriving = _counted_body(source, response)
+        watch.limit_keep_alives(arriving.amount)
     pieces = read_pieces if source.is_shared else None
     if pieces is not None:
         pieces.append((trio.current_time(), b""))
     chunks = response.chunks(split_dense=pieces is not None)  # the cache replays the pieces as a stream
-    end = None if has_arrived or not _is_stream(source, response) else _StreamEnd(source)
     try:
-        while (chunk := await (anext(chunks, None) if end is None else end.next_piece(chunks))) is not None:
+        while (chunk := await (anext(chunks, None) if has_arrived else arriving.next_piece(chunks))) is not None:
             if not has_arrived:
-                amount.add(chunk)
                 watch.restart_idle_limit()
             if pieces is not None:
                 pieces.append((trio.current_time(), chunk))
@@ -230,38 +228,63 @@ async def read_body(
     return body
 
 
-def _is_stream(source: AnswerSource, response: UpstreamResponse) -> bool:
-    return source.target_request.target.framing.matches_type(response.header("content-type") or "")
+def _counted_body(source: AnswerSource, response: UpstreamResponse) -> "_CountedBody":
+    """Return the reader of the body of ``response``, which may be a stream for a client without one."""
+    is_stream = source.target_request.target.framing.matches_type(response.header("content-type") or "")
+    return _CountedStream(source) if is_stream else _CountedBody()
 
 
-class _StreamEnd:
-    """Reads along a stream for a client without one. After the answer's end, its body may break off or stay silent."""
+class _CountedBody:
+    """Reads a body, and counts what arrives without keep-alives.
+
+    It keeps neither the pieces nor the source: the watch that asks for its amount lasts longer."""
+
+    def __init__(self) -> None:
+        self._amount = 0
+
+    def amount(self) -> int:
+        """Return how much has arrived."""
+        return self._amount
+
+    async def next_piece(self, chunks: AsyncIterator[bytes]) -> bytes | None:
+        """Return the next piece of ``chunks``, ``None`` at the end. Raises ``GatewayError``."""
+        if (piece := await anext(chunks, None)) is not None:
+            self._amount += not piece.isspace()  # white space only shows that the provider works
+        return piece
+
+
+class _CountedStream(_CountedBody):
+    """Reads a stream along. After the answer's end, its body may break off or stay silent."""
 
     def __init__(self, source: AnswerSource) -> None:
+        super().__init__()
         target, limits = source.target_request.target, source.target_request.context.service.settings.limits
         self._framing = target.framing
         self._splitter = target.framing.splitter(limits.answer)
-        self._reader = CODECS[target.api].reader(content_limit=0)
+        self._codec = CODECS[target.api]
+        self._reader = self._codec.reader(content_limit=0)
         self._has_ended = False
         self._rest_grace = rest_grace(source)
 
     async def next_piece(self, chunks: AsyncIterator[bytes]) -> bytes | None:
-        """Return the next piece of ``chunks``, ``None`` at the end. Raises ``GatewayError``."""
         if not (self._has_ended or self._reader.has_finished()):
             piece = await anext(chunks, None)
         else:
             piece = await read_rest(chunks, END_GRACE if self._has_ended else self._rest_grace)
-        if piece is not None and not self._has_ended:
+        if piece is not None:
             self._read(piece)
         return piece
 
     def _read(self, piece: bytes) -> None:
         try:
-            parsed = filter(None, map(self._framing.parse, self._splitter.feed(piece)))
-            events = [event for name, data in parsed for event in self._reader.read_event(name, data)]
+            parsed = [event for raw in self._splitter.feed(piece) if (event := self._framing.parse(raw)) is not None]
         except FramingError:  # the whole body will be read, and will fail
+            self._amount += 1
             return
-        self._has_ended = any(isinstance(event, AnswerEnd | ErrorInfo) for event in events)
+        self._amount += sum(not self._codec.wire.words.is_keep_alive(*event) for event in parsed)
+        if not self._has_ended:
+            events = [event for name, data in parsed for event in self._reader.read_event(name, data)]
+            self._has_ended = any(isinstance(event, AnswerEnd | ErrorInfo) for event in events)
 
 
 def rest_grace(source: AnswerSource) -> float:
@@ -274,35 +297,6 @@ async def read_rest(chunks: AsyncIterator[bytes], grace: float) -> bytes | None:
     with trio.move_on_after(grace), contextlib.suppress(GatewayError):
         return await anext(chunks, None)
     return None
-
-
-class _ReadAmount:
-    """A function that returns how much of a complete response has arrived, without keep-alives.
-
-    It does not keep the pieces: its watch lasts longer than they do."""
-
-    def __init__(self, source: AnswerSource, response: UpstreamResponse) -> None:
-        target_request = source.target_request
-        target, framing = target_request.target, target_request.target.framing
-        self._framing = framing if _is_stream(source, response) else None
-        self._splitter = framing.splitter(target_request.context.service.settings.limits.answer)
-        self._words = CODECS[target.api].wire.words
-        self._amount = 0
-
-    def __call__(self) -> int:
-        return self._amount
-
-    def add(self, piece: bytes) -> None:
-        """Count ``piece``."""
-        if (framing := self._framing) is None:
-            self._amount += not piece.isspace()  # white space only shows that the provider works
-            return
-        try:
-            parsed = [framing.parse(raw) for raw in self._splitter.feed(piece)]
-        except FramingError:  # the whole body will be read, and will fail
-            self._framing = None
-            return
-        self._amount += sum(event is not None and not self._words.is_keep_alive(*event) for event in parsed)
 
 
 async def count_answer(context: ExchangeContext, scope: RequestScope, size: int, watch: Watch) -> int:

@@ -69,7 +69,7 @@ class RelayedAnswer(StartedAnswer):
 
     @property
     def is_failure(self) -> bool:
-        """Whether the status is that of a redirect or an error, which the client gets unchanged."""
+        """True if the status is that of a redirect or an error, which the client gets unchanged."""
         return self.status >= 300
 
     @property
