@@ -171,8 +171,10 @@ class Counters(Protocol):
         """Return the level of ``counter`` as far as this process knows, immediately."""
         ...
 
-    async def refresh(self, counters: "Sequence[Counter]") -> None:
-        """Refresh the levels of ``counters`` from the store, if it replies in time. Never raises."""
+    async def refresh(self, counters: "Sequence[Counter]") -> bool:
+        """Refresh the levels of ``counters`` from the store, if it replies in time. Never raises.
+
+        Return whether the store has confirmed all amounts settled here, and the levels include them."""
         ...
 
     async def earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:

@@ -94,8 +94,8 @@ class LocalCounters:
             return Level(unrefilled_units(counter, self._full_time(counter), self._clock()))
         return Level(*self._used_and_held(counter))
 
-    async def refresh(self, counters: Sequence[Counter]) -> None:
-        return
+    async def refresh(self, counters: Sequence[Counter]) -> bool:
+        return True
 
     async def earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
         return [0 if (state := self._states.get(key)) is None else state.used for key in counter.earlier]

@@ -219,12 +219,17 @@ class RemoteCounters:
         alone = 0 if self._share is None else self._share.held_amount(counter)
         return Level(known.used_amount + added, known.held_amount + alone)
 
-    async def refresh(self, counters: Sequence[Counter]) -> None:
+    async def refresh(self, counters: Sequence[Counter]) -> bool:
+        if self.is_away:
+            return False
         fresh = self._clock() - _FRESH
-        wanted = [one for one in counters if (known := self._known.get(one.key)) is None or known.received_at < fresh]
-        if not wanted or self.is_away:
-            return
-        await self._await_refresh(wanted)
+        wanted = [
+            one for one in counters
+            if (known := self._known.get(one.key)) is None
+            or known.received_at < fresh
+            or self._unconfirmed_amount(one)  # what others settle at the same time is in neither process's level
+        ]  # fmt: skip
+        return (not wanted or await self._await_refresh(wanted)) and not self.is_away and not self._delayed
 
     async def earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
         if (found := self._fresh_earlier_sums(counter)) is not None:

@@ -91,8 +91,8 @@ class WorkerCounters:
             return Level(unrefilled_units(counter, self._full_time(counter), self._clock()))
         return Level(*_used_of(self._amounts, counter))
 
-    async def refresh(self, counters: Sequence[Counter]) -> None:
-        return
+    async def refresh(self, counters: Sequence[Counter]) -> bool:
+        return True
 
     async def earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
         table, words = _table_of(self._amounts, counter), self._amounts.words

@@ -63,6 +63,11 @@ class RedisServer:
             self.process.wait(START_SECONDS)
             self.process = None
 
+    def new_database(self) -> str:
+        """Delete all data, and return the URL."""
+        assert self.say("FLUSHALL") == b"+OK\r\n"
+        return self.url
+
     def save(self, name: str) -> None:
         """Save its present data under ``name``."""
         assert self.say("SAVE") == b"+OK\r\n"

@@ -75,8 +75,12 @@ class Notices(ExchangeObserver):
         rejecting = record.error.exhausted if isinstance(record.error, LimitError) else ()
         at = self._counters.now() - (time.perf_counter() - record.began)
         for budget, counter, _ in _marks_of((*self._allowances.of_client(record.client), *self._of_entries), at):
-            rejects = budget in rejecting or (counter.key in self._marks and self._marks[counter.key][2])
-            self._marks[counter.key] = budget, counter, rejects
+            self._mark((budget, counter, budget in rejecting))
+
+    def _mark(self, mark: _Mark) -> None:
+        """Check the budget of ``mark`` at the next check."""
+        budget, counter, rejects = mark
+        self._marks[counter.key] = budget, counter, rejects or self._marks.get(counter.key, mark)[2]
 
     async def run(self, ending: trio.Event) -> None:
         """Check budgets until ``ending`` is set, and once more."""
@@ -90,18 +94,18 @@ class Notices(ExchangeObserver):
                 with trio.move_on_after(INTERVAL):
                     await ending.wait()
                 marks, self._marks = self._marks, {}
-                await self._counters.refresh([counter for _, counter, _ in marks.values()])
-                for key, mark in marks.items():
+                is_current = await self._counters.refresh([counter for _, counter, _ in marks.values()])
+                for mark in marks.values():
+                    if not is_current:  # another gateway may send the same notice, or the amounts reach no step yet
+                        self._mark(mark)
+                        continue
                     for receiver, counter, figures in self._find_reached(mark):
-                        # without their store, several gateways would send it
-                        if self._under_way[receiver.url] >= MOST or (
-                            self._counters.remote and self._counters.remote.is_away
-                        ):
-                            self._marks.setdefault(key, mark)
+                        if self._under_way[receiver.url] >= MOST:
+                            self._mark(mark)
                         elif self._settled.get(counter.key, 0.0) <= self._counters.now():
                             self._settle(counter)
                             self._under_way[receiver.url] += 1
-                            nursery.start_soon(self._send, receiver, counter, figures, ending)
+                            nursery.start_soon(self._send, mark, receiver, counter, figures, ending)
 
     def _find_reached(self, mark: _Mark) -> Iterator[tuple[Receiver, SumCounter, Mapping[str, Any]]]:
         """Yield each step that a budget has reached: its receiver, the counter of claims on it, and its figures.
@@ -123,9 +127,11 @@ class Notices(ExchangeObserver):
         self._settled[counter.key] = counter.until
 
     async def _send(
-        self, receiver: Receiver, counter: SumCounter, figures: Mapping[str, Any], ending: trio.Event
+        self, mark: _Mark, receiver: Receiver, counter: SumCounter, figures: Mapping[str, Any], ending: trio.Event
     ) -> None:
-        """Send a notice until the receiver has it, after the last attempt, or when the process ends."""
+        """Send a notice until the receiver has it, after the last attempt, or when the process ends.
+
+        While another process sends it, check the budget of ``mark`` again: that process may die."""
         claim, id, is_done = new_claim(Debit(counter, 1)), counter.key.hex(), False
         form = {"id": id, **figures} if receiver.form == "json" else {"text": html.escape(figures["text"], quote=False)}
         body, host = msgspec.json.encode(form), host_of_url(receiver.url)
@@ -150,6 +156,7 @@ class Notices(ExchangeObserver):
             self._counters.settle(claim, [int(is_done)])
             if not is_done:
                 self._settled.pop(counter.key, None)
+                self._mark(mark)
 
     async def _fault_of_attempt(self, receiver: Receiver, id: str, body: bytes) -> str | None:
         """Send a notice once. Return the reason why the receiver does not have it."""

@@ -38,6 +38,10 @@ class Store:
     def lose_everything(self) -> None:
         self._used, self._claims, self._number = {}, {}, 0
 
+    def add_elsewhere(self, counter: SumCounter, amount: int) -> None:
+        """Add what another process used."""
+        self._used[counter.key.hex()] = self.used_amount(counter) + amount
+
     def used_amount(self, counter: SumCounter) -> int:
         return self._used.get(counter.key.hex(), 0)
 
@@ -210,3 +214,32 @@ async def test_a_store_that_is_away_is_not_asked_for_earlier_sums(counters, stor
     for _ in range(10):
         assert await counters.earlier_sums(current) is None
     assert len(store.steps) == sent
+
+
+async def test_a_refresh_includes_what_others_settle_at_the_same_time(counters, store):
+    """A level that was fresh was not refreshed, so none of several processes saw that together they reached a step."""
+    spent = budget("b", 1000)
+    taken = await reserve(counters, spent, 10)
+    store.add_elsewhere(spent, 50)
+    counters.settle(taken, [10])
+    assert await counters.refresh([spent])
+    assert counters.level(spent) == Level(60, 0)
+
+
+@pytest.mark.parametrize("is_delayed", [True, False])
+async def test_a_refresh_says_that_the_store_lacks_amounts(counters, store, clock, is_delayed):
+    spent = budget("b", 1000)
+    if is_delayed:
+        await delay(counters, store, spent, 10)
+    else:
+        taken = await reserve(counters, spent, 10)
+        store.is_away = True
+        counters.settle(taken, [10])
+    assert not await counters.refresh([spent])
+    store.is_away = False
+    clock.now += LEASE
+    await until(lambda: not counters.is_away)
+    await reserve_nothing(counters)
+    await until(lambda: counters.is_synced)
+    assert await counters.refresh([spent])
+    assert counters.level(spent).used == 10

@@ -147,6 +147,25 @@ async def test_a_failing_receiver_gets_the_same_notice_again_and_delays_no_respo
     assert "hidden-path" not in caplog.text
 
 
+@pytest.mark.process
+async def test_a_notice_of_a_gateway_that_ends_is_sent_by_another_one(quick, monkeypatch, redis_server):
+    monkeypatch.setattr(opening, "PAUSES", (60.0,))
+    counters = {"type": "redis", "url": redis_server.new_database()}
+    with receiver(faults=1) as own:
+        async with providers(1) as [place]:
+            to = {"url": own.url, "at": ["50%", "80%"]}
+            given = settings(place, to, budgets=["90 tokens/day"], counters=counters)
+            async with gateway(given) as other:
+                async with gateway(given, drains=True) as one:
+                    for _ in range(3):
+                        assert (await one.ask("a")).status_code == 200
+                    await eventually_async(lambda: own.attempts == 1)
+                    assert (await other.ask("a")).status_code == 200
+                    await eventually_async(lambda: own.attempts == 2)  # and the first step belonged to ``one``
+                await eventually_async(lambda: len(own.bodies) == 2)
+    assert [one["step"] for one in own.bodies] == [80, 50]
+
+
 async def test_a_receiver_that_hangs_delays_no_other_one(quick, monkeypatch):
     monkeypatch.setattr(opening, "ATTEMPT", 60.0)
     names = [f"k{number}" for number in range(2 * opening.PLACES)]
@@ -229,8 +248,7 @@ def _file(folder: Path, content: dict[str, Any]) -> Path:
 @pytest.mark.process
 @pytest.mark.parametrize("store", ["redis", "postgres"])
 def test_workers_and_gateways_send_each_notice_once(store, request, tmp_path):
-    server = request.getfixturevalue("redis_server" if store == "redis" else "server")
-    url = server.url if store == "redis" else server.new_database()
+    url = request.getfixturevalue("redis_server" if store == "redis" else "server").new_database()
     more = {"counters": {"type": store, "url": url}}
     with receiver(faults=2) as own, serve_upstream(_Answering) as upstream:
         ports = free_port(), free_port()
