@@ -14,7 +14,6 @@ from gateway.stores.store import Node, Store
 from gateway.streaming.lane import StreamProgress
 from providers.messages import MESSAGES
 from providers.messages.answer import write_content
-from providers.messages.writer import MESSAGE_STOP
 from providers.neutral.codec import Reply, Writer, new_id
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
@@ -70,7 +69,7 @@ class ThreadTurn(TurnRecorder):
             await self._write(self._fold.blocks())
         except GatewayError as error:
             progress.end, progress.error, progress.committed = None, error.info, self._is_committed
-            return data.removesuffix(MESSAGE_STOP) + MESSAGES.last_event(error.info, progress.start, 0)
+            return data.removesuffix(MESSAGES.wire.words.bare_end) + MESSAGES.last_event(error.info, progress.start, 0)
         return data
 
     async def persist_whole(self, body: bytes, answer: Answer) -> bytes:

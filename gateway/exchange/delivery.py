@@ -29,6 +29,8 @@ END_GRACE = 0.25
 SILENT_INTERVALS: Final = 2
 """The keep-alive intervals without data after the last word of an answer, until its end."""
 
+_SILENCE: Final = ErrorInfo("upstream", "the provider did not end its stream", reason=None)
+
 MAX_HELD = 512 * 1024
 """Bytes of events before the first content that are held. Usually there are a few hundred, or in ``response.created`` a
 large request's tools. Beyond this the stream is opened, because its memory is bounded."""
@@ -278,7 +280,7 @@ class Delivery:
             return ()
         has_begun = self.state in (DeliveryState.OPEN, DeliveryState.STREAMING)
         if has_begun and self._silences + 1 >= SILENT_INTERVALS and self.lane.progress.has_finished():
-            return self._advance(self._end_lane())
+            return self._advance(self._end_lane(_SILENCE))
         return self._react(Trigger.TIME_UP)
 
     def turn_stored(self, store: StoreTurn, data: bytes) -> Actions:

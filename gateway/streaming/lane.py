@@ -155,7 +155,7 @@ class Lane(Protocol):
         """Return the last bytes for the client after the body ended, or failed with ``error``.
 
         An incomplete response ends with an error event. A response that its API marks as complete stays complete,
-        however the connection ended."""
+        however the connection ended, and has the API's last event also if ``error`` prevented the provider's."""
         ...
 
     def trailing_bytes(self) -> bytes:

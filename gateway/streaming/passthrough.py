@@ -98,6 +98,8 @@ class Passthrough:
                 error = error or failure
             else:
                 self.progress.add(event)
+                if error is not None and isinstance(event, AnswerEnd):  # some clients wait for the end of the stream
+                    out += self._codec.wire.words.bare_end
         self._has_ended = True
         error = error or passed
         if error is None or self.progress.over:

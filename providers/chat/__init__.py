@@ -20,7 +20,7 @@ WIRE = WireApi(
     "/chat/completions",
     Conversation("messages"),
     other_form="responses",  # Cursor's agent mode (maximhq/bifrost#5773)
-    words=StreamWords(error_member=True),
+    words=StreamWords(bare_end=b"data: [DONE]\n\n", error_member=True),
     client_headers=("openai-beta",),
 )
 

@@ -11,6 +11,7 @@ from typing import Any, Final, assert_never
 
 import msgspec
 
+from providers.chat import WIRE
 from providers.chat.parts import USUAL_FIELD
 from providers.chat.settings import SERVICE_TIERS
 from providers.chat.tools import ToolWriter
@@ -175,7 +176,6 @@ With calls, ``stop`` becomes ``tool_calls`` or its older form; otherwise agent l
 strands-agents/harness-sdk#1827).
 """
 
-_DONE = b"data: [DONE]\n\n"
 _UNFINISHED = b',"finish_reason":null}]}\n\n'
 
 
@@ -303,7 +303,7 @@ class ChatWriter:
         if self._include_usage:
             usage = complete_usage(self._usage, self._input_estimate, self._content_length + self._other_length)
             yield self._head + b'],"usage":' + sse.dump(write_usage(usage)) + tail + b"}\n\n"
-        yield _DONE
+        yield WIRE.words.bare_end
 
 
 def _finish_reason(end: AnswerEnd, tools: ToolWriter, has_calls: bool) -> str:

@@ -24,6 +24,7 @@ WIRE = WireApi(
     operations={"answer": OperationPath(), "count": OperationPath("/count_tokens")},
     words=StreamWords(
         ends=frozenset(("message_stop",)),
+        bare_end=b'event: message_stop\ndata: {"type":"message_stop"}\n\n',
         error_names=frozenset(("error",)),
         keep_alives=frozenset(("ping",)),
         opening_keep_alives=1,

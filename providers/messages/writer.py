@@ -11,6 +11,7 @@ from typing import Any, Final, assert_never
 import msgspec
 
 from providers.errors.failures import messages_error
+from providers.messages import WIRE
 from providers.messages.answer import (
     call_block,
     empty_message,
@@ -43,7 +44,6 @@ from streams.events import (
     Usage,
 )
 
-MESSAGE_STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 _PIECES = (ReasoningDelta, ToolCallDelta)  # the most frequent events besides texts
 _END_OF_DELTA = b"}}\n\n"
 
@@ -142,7 +142,7 @@ class MessagesWriter:
         self._stage = ENDED
         delta = write_end(event, self._calls_tools)
         value = {"type": "message_delta", "delta": delta, "usage": usage_delta(self._known_usage())}
-        return b"".join([*out, sse.event("message_delta", value), MESSAGE_STOP])
+        return b"".join([*out, sse.event("message_delta", value), WIRE.words.bare_end])
 
     def _known_usage(self) -> Usage:
         return complete_usage(self._usage, self._input_estimate, self._characters)

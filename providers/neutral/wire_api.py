@@ -104,6 +104,7 @@ class StreamWords:
     ``type_member`` of their JSON.
 
     - ``ends``: ends of good answers; clients stop reading there.
+    - ``bare_end``: the end of every good answer after its last word, if it has no data of its own.
     - ``error_names``, ``error_types``: events for which SDKs raise, by name and by ``type`` alone.
     - ``error_member``: every event with a member ``error`` is such an event.
     - ``after_error``: events that repeat an error.
@@ -113,6 +114,7 @@ class StreamWords:
     """
 
     ends: frozenset[str] = frozenset()
+    bare_end: bytes = b""
     error_names: frozenset[str] = frozenset()
     error_types: frozenset[str] = frozenset()
     error_member: bool = False

@@ -64,8 +64,8 @@ async def test_a_stall_of_one_second_shows_in_the_percentiles_of_an_open_loop_an
     assert first.ttft.percentile(99) > 0.8  # where they were to begin, not where they were answered
     ttft = runs["closed"].tally.measures["ttft"]
     assert ttft.most > 0.9
-    assert ttft.count > 5
-    assert ttft.percentile(80) <= 0.5  # all but one, if nothing else holds them up
+    assert ttft.count > 1
+    assert ttft.percentile(100 * (ttft.count - 1) / ttft.count) < 0.9  # all but one
 
 
 async def test_a_loader_that_is_held_up_charges_its_requests_and_is_reported():

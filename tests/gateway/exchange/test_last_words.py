@@ -17,6 +17,8 @@ from tests.support.wire_clients import ALL, body_of, path_of, text_of
 VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini",
                   "converse": "amazon_bedrock", "interactions": "gemini"}  # fmt: skip
 KEEP_ALIVE: Final = 0.3
+ENDS: Final = {"chat": b"data: [DONE]\n\n", "messages": b'"message_stop"}\n\n'}
+"""The ends of the events after which clients stop to read. Some wait for them."""
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,9 @@ def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_e
             reply = gateway.request("POST", path_of(client, f"m-{api}", stream=stream), body)
             assert (reply.status, reply.cut) == (200, False), reply.body
             assert text_of(client, reply.body, stream=stream) == "The answer is 42."
+            if stream and client in ENDS:
+                assert reply.body.endswith(ENDS[client])
+                assert reply.body.count(ENDS[client]) == 1
             found = line(gateway, reply.headers["x-request-id"])
             assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
 

@@ -149,11 +149,17 @@ def begins(wire: Wire, stream: bool) -> None:
 
 
 def fails(wire: Wire, stream: bool) -> None:
-    wire.send(FAILURE % b"")
+    fail(wire, b"")
 
 
 def is_busy(wire: Wire, stream: bool) -> None:
-    wire.send(FAILURE % b"retry-after: 30\r\n")
+    fail(wire, b"retry-after: 30\r\n")
+
+
+def fail(wire: Wire, headers: bytes) -> None:
+    """Send a failure, and wait until the gateway has read it: a refusal that is first would leave no failure."""
+    wire.send(FAILURE % headers)
+    wire.closed_after(0)
 
 
 STATES: Final[dict[str, tuple[str, tuple[Callable[[Wire, bool], None], ...]]]] = {
