@@ -274,7 +274,7 @@ def _undo_file(file: SettingsFile) -> None:
     echo_styled(_diff(text, after, shown), nl=False)
     click.echo(result)
     for copy in written.backups if exact else ():
-        path.with_name(copy).unlink(missing_ok=True)
+        _delete_file(path.with_name(copy), copy)
     for one in left:
         click.echo(f"kept {'.'.join(one)}: its value was changed after --write")
     _save_note(path, None)
@@ -298,10 +298,17 @@ def _original_text(written: undoing.WrittenFile, path: Path, otherwise: str) -> 
 def _restore_file(path: Path, shown: str, text: str, written: undoing.WrittenFile) -> str:
     """Write ``text``, the file's text without the settings, or delete the file if they created it; return a report."""
     if not written.original and text.strip() in ("", "{}", "[]"):
-        path.unlink(missing_ok=True)
+        _delete_file(path, shown)
         return f"removed {shown}, which trigate connect had created"
     _replace_file(path, shown, text, secret=True)
     return f"removed the settings of trigate connect from {shown}"
+
+
+def _delete_file(path: Path, shown: str) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ConnectFailed(f"cannot remove {shown}: {(error.strerror or 'undeletable').lower()}") from None
 
 
 def _read_file(path: Path, shown: str) -> str | None:

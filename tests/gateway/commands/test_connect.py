@@ -1,9 +1,11 @@
 """``trigate connect``: what it prints, what it does to files that are not ours, and how it starts a client."""
 
+import errno
 import json
 import os
 import stat
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -309,6 +311,22 @@ def test_nothing_is_shown_as_written_if_the_file_cannot_be(home, capsys):
     out, err = capsys.readouterr()
     assert "ANTHROPIC_BASE_URL" not in out
     assert "cannot write ~/.claude/settings.json: " in err
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["the file", "its backup"])
+def test_a_file_that_undo_cannot_delete_is_named(home, capsys, monkeypatch, is_new):
+    path = home / ".claude/settings.json"
+    if not is_new:
+        path.parent.mkdir()
+        path.write_text("{}")
+    assert connect("claude", ConnectOptions(url=ROOT, model="m", write=True)) == 0
+
+    def refuse(path: Path, **_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(os, "unlink", refuse)
+    assert undo("claude") == 1
+    assert "cannot remove " in capsys.readouterr().err
 
 
 def test_a_link_stays_a_link(home):
