@@ -59,20 +59,20 @@ async def _serve(entry: ModelEntry, name: str, opening: Opening) -> None:
     record.requested_model, record.target, record.model = target.requested_name, target.name, target.model
     record.provider_api, record.lane = target.api, "byte"
     reader, meter = _frame_reader(address.rest), Meter(service, record, target)
-    if reader.is_metered:
-        await meter.check_allowed()
-    else:
-        await meter.request_response()  # the session counts as one
-        await meter.process(ResponseStarted())
     try:
+        if reader.is_metered:
+            await meter.check_allowed()
+        else:
+            await meter.request_response()  # the session counts as one
         attempt = ConnectionAttempt(opening.context, target, _SHAPE, reports_health=False)
         provider = await attempt.connect("", opening.offered.names)
-    except BaseException:
+        async with provider.socket:
+            if not reader.is_metered:  # a session that the provider rejected costs nothing
+                await meter.process(ResponseStarted())
+            await opening.accept(provider.socket.subprotocol)
+            await run_session(opening, provider, reader, meter, models)
+    finally:
         meter.close()
-        raise
-    async with provider.socket:
-        await opening.accept(provider.socket.subprotocol)
-        await run_session(opening, provider, reader, meter, models)
 
 
 _SHAPE: Final = RealtimeShape(FrameReader, None, beta=True)

@@ -70,6 +70,21 @@ async def test_any_protocol_passes_unread_below_the_entry_s_name(caplog):
     assert session["endpoint"] == "passthrough"
 
 
+async def test_a_session_that_the_provider_rejects_costs_nothing(caplog):
+    caplog.set_level(logging.INFO, "trigate")
+
+    async def reject(peer: Peer) -> None:
+        await peer.stream.send_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+
+    async with served(reject, key={"budgets": ["2049 tokens/day"]}) as (running, server):
+        for _ in range(2):
+            async with calling(running.url, "/mine/stream", bearer(KEY)) as caller:
+                assert caller.status == 502, caller.body
+        assert len(server.peers) == 2
+        await eventually(lambda: len(logged_exchanges(caplog)) == 4)
+    assert not [line["cost_usd"] for line in logged_exchanges(caplog) if "cost_usd" in line]
+
+
 async def test_realtime_is_metered_there_as_ever(caplog):
     caplog.set_level(logging.INFO, "trigate")
 
