@@ -202,7 +202,8 @@ class Meter:
         record = self._service.ledger.open(id, session.api, endpoint=session.endpoint)
         record.client, record.address, record.requested_model = session.client, session.address, session.requested_model
         record.target, record.model, record.provider_api = target.name, target.model, target.api
-        record.route, record.lane, record.stream, record.project = session.route, "byte", True, session.project
+        record.route, record.lane, record.stream = session.route, "byte", True
+        record.project, record.run = session.project, session.run
         record.bill.request_size = self._prompt_tokens * CHARACTERS_PER_TOKEN + self._input_characters
         return record
 

@@ -14,6 +14,7 @@ from quart import Response as QuartResponse
 from quart import websocket
 
 from configfile.keys import part_of
+from gateway.allowances.runs import run_of
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.responding import error_response, open_record, own_headers
 from gateway.exchange.service import Service
@@ -34,6 +35,7 @@ from gateway.features.realtime.session import (
 from gateway.http.headers import Headers, as_text, with_key_in_header
 from gateway.ledger.record import ArrivedRequest, Record
 from gateway.request.client_request import ClientRequest
+from gateway.request.parse import Incoming
 from gateway.request.public_errors import MISTAKE
 from gateway.routing.target import Target
 from gateway.seams.observers import observers_of
@@ -153,6 +155,8 @@ async def open_websocket(
         asked = ClientRequest(_without_handshake(arrival.headers), query.decode("latin-1"), admitted.client)
         context = ExchangeContext(service, CODECS[api], asked, record, observers_of(record))
         await context.admit_endpoint(endpoint)
+        if service.allowances.has_limits or service.hooks.records_run:
+            record.run = run_of(asked, Incoming(api, b"", {}, None, True))
         inbox = ClientInbox(service.admission.body(admitted.holder, arrival.scope), MAX_MESSAGE)
         _connect_inbox(arrival, inbox)
         try:

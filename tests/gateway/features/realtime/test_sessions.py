@@ -341,6 +341,26 @@ async def test_the_budget_is_looked_at_for_each_answer(caplog):
         await eventually(lambda: server.peers[0].closed)
 
 
+async def test_a_session_belongs_to_the_run_that_its_handshake_names():
+    """A budget for runs limited none of its answers, and the kept ledger had no run."""
+    key, dear = {"budgets": ["0.09 usd/run"]}, {"price": {"input": 400, "output": 16, "cached": 0.4}}
+    async with served(answering, key=key, entry=dear) as (running, _):
+        kinds: list[str] = []
+        for run in ("task", "task", "other"):
+            async with calling(running.url, PATH, (*bearer(), ("x-trigate-run", run))) as caller:
+                if caller.status != 101:
+                    kinds.append(str(caller.status))
+                    continue
+                await caller.send({"type": "response.create"})
+                while (event := await caller.event())["type"] not in ("response.done", "error"):
+                    pass
+                kinds.append(event["type"])
+                await caller.close()
+        assert kinds == ["response.done", "402", "response.done"]
+        async with calling(running.url, PATH, (*bearer(), ("x-trigate-run", "x" * 129))) as caller:
+            assert caller.status == 400
+
+
 async def test_an_answer_that_begins_unasked_is_stopped_if_nothing_is_left():
     """Voice detection at the provider begins answers by itself."""
     heard: list[Any] = []
