@@ -180,7 +180,8 @@ class UnchangedAnswer(AttemptAnswer):
         JSON.check_type(self.content_type.lower())
         framing = self.source.target_request.target.framing
         is_stream = framing.matches_type(self.content_type) or framing.begins(self.body)
-        if not is_stream and self.response.status != 204:
+        is_deletion = self.source.target_request.request.method == "DELETE"
+        if not is_stream and not (is_deletion and self.response.status == 204):
             await offload(len(self.body), JSON.check_whole, self.body)
         if (checks := self.source.target_request.checks) is not None:
             await checks.await_verdict()

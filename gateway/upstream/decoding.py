@@ -27,6 +27,10 @@ ZSTD_WINDOW_LOG: Final = 23  # 8 MiB, the limit of RFC 9659: a frame may request
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _MEMBER: Final = b"\x1f"  # the first byte of a member
+_FLUSHED: Final = b"\x00\x00\xff\xff"
+"""The last bytes of deflated data after a flush: an empty block without compression (RFC 1951, section 3.2.4)."""
+_LAST_BLOCK: Final = b"\x03"
+"""An empty last block of br (RFC 7932, section 9.2)."""
 
 UNWARRANTED = "the provider's compressed response has far more content than its size explains"
 UNREADABLE_CODING = "the provider's response has the unsupported content-encoding {!r}"
@@ -98,8 +102,10 @@ class Inflater:
         self._window = window
         self._unpack = zlib.decompressobj(window)
         self._bare = bare  # while it may still be without a header
+        self._last = b""  # the last bytes received
 
     def feed(self, data: bytes) -> Iterator[bytes]:
+        self._last = (self._last + data[-4:])[-4:]
         while True:
             if self._unpack.eof:
                 if self._window != _GZIP or not data.startswith(_MEMBER):
@@ -122,7 +128,9 @@ class Inflater:
             raise ValueError(str(error)) from error
 
     def finish(self) -> None:
-        """Accept an early end: some servers never write the end, so the reader judges it."""
+        """Accept an early end only after a flush: some servers flush each event, and never write the end."""
+        if self._last and not self._unpack.eof and self._last != _FLUSHED:
+            raise ValueError("the data is incomplete")
 
 
 class ZstdDecoder:
@@ -162,8 +170,10 @@ class BrotliDecoder:
     def __init__(self, module: Any) -> None:
         self._module = module
         self._unpack = module.Decompressor()
+        self._begun = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
+        self._begun = True
         while piece := self._inflate(data):
             yield piece
             data = b""
@@ -177,7 +187,11 @@ class BrotliDecoder:
         return found
 
     def finish(self) -> None:
-        """Accept an early end, as with gzip."""
+        """Accept an early end only after a flush, as with gzip: an empty last block then completes the data."""
+        if self._begun and not self._unpack.is_finished():
+            self._inflate(_LAST_BLOCK)
+            if not self._unpack.is_finished():
+                raise ValueError("the data is incomplete")
 
 
 Maker: TypeAlias = Callable[[], Decoder]

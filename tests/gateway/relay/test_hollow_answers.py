@@ -136,6 +136,21 @@ async def test_a_response_that_is_no_answer_is_the_failure_of_its_provider(endpo
             assert found.content or case.may_be_empty
 
 
+@each_row(
+    "method, path, status",
+    [("POST", "/v1/responses/compact", 502), ("GET", "/v1/responses/resp_1", 502),
+     ("POST", "/v1/responses/resp_1/cancel", 502), ("DELETE", "/v1/responses/resp_1", 204)],
+)  # fmt: skip
+async def test_only_a_deletion_is_complete_without_content(method, path, status):
+    async with endpoint_provider(lambda asked: ScriptedAnswer((), 204, headers=())) as provider:
+        entry = {"model": MODEL, "base_url": f"{provider.url}/v1", "access_key": "k"}
+        async with gateway(settings(entry, retries={"attempts": 1})) as served:
+            lines, body = SettledLines(served), CASES["compaction"].body if path.endswith("compact") else None
+            found = await served.send(method, path, json=body)
+            (line,) = await lines.next(1)
+            assert (found.status_code, line["status"]) == (status, status), found.text
+
+
 async def test_a_long_response_that_breaks_off_does_not_look_complete():
     """Its start has been sent, so the client gets fewer bytes than announced, or no end of the body."""
     whole = json.dumps({"created": 1, "data": [{"b64_json": LARGE}]}).encode()

@@ -3,6 +3,7 @@
 import gzip
 import importlib
 import random
+import struct
 import zlib
 from collections.abc import Callable
 
@@ -123,13 +124,46 @@ async def test_several_members_of_gzip_are_one_body_whose_padding_is_ignored(siz
         await taken_off(["gzip"], members[0] + b"\x1fno member", size)
 
 
+@pytest.mark.parametrize("coding", CODINGS)
+async def test_data_that_breaks_off_is_an_error(coding):
+    """Only the coding shows it for media and files: the half body may be complete HTTP."""
+    data = ENCODERS[coding](BODY)
+    for end in (1, len(data) // 2, len(data) - 1):
+        with pytest.raises(UpstreamError) as caught:
+            await taken_off([coding], data[:end])
+        assert caught.value.cause == "encoding"
+    assert await taken_off([coding], b"") == []
+
+
+FLUSHERS = {
+    "gzip": lambda: zlib.compressobj(wbits=31),
+    "deflate": zlib.compressobj,
+    "br": lambda: importlib.import_module("brotli").Compressor(),
+}
+
+
+@pytest.mark.parametrize("size", [1, 10**9])
+@pytest.mark.parametrize("coding", [pytest.param(coding, marks=needs(coding)) for coding in FLUSHERS])
+async def test_data_may_end_after_a_flush(coding, size):
+    """Some servers flush each event of a stream, and never write the end."""
+    packer, events = FLUSHERS[coding](), [b"data: %d\n\n" % number for number in range(20)]
+    if coding == "br":
+        flushed = b"".join(packer.process(event) + packer.flush() for event in events)
+    else:
+        flushed = b"".join(packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH) for event in events)
+    assert b"".join(await taken_off([coding], flushed, size)) == b"".join(events)
+    with pytest.raises(UpstreamError):
+        await taken_off([coding], flushed[:-1], size)
+
+
 def test_gzip_and_deflate_are_always_there():
     assert {"gzip", "deflate"} <= set(DECODERS)
 
 
 async def test_others_run_while_a_coding_hides_megabytes_in_its_head(nursery):
     """A gzip stream may begin with a long file name, which is not content (RFC 1952, section 2.3)."""
-    inner = b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 100 * PIECE + b"\0" + zlib.compress(BODY, wbits=-15)
+    end = struct.pack("<II", zlib.crc32(BODY), len(BODY))
+    inner = b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 100 * PIECE + b"\0" + zlib.compress(BODY, wbits=-15) + end
     turns = 0
 
     async def count_turns() -> None:
