@@ -222,6 +222,10 @@ class ServerCounters(Counters, Protocol):
         """Wait a moment until the notes of other gateways are read. Never raises."""
         ...
 
+    async def wait_until_confirmed(self) -> None:
+        """Wait a second at most until the server has all amounts settled so far. Never raises."""
+        ...
+
     async def run(self) -> None:
         """Exchange counts with the server until cancelled."""
         ...

@@ -54,6 +54,8 @@ _SLICES: Final = 10
 """The parts of that limit. A part does not count more than its length, however late this process resumes."""
 _CONNECT_TIMEOUT: Final = 3.0
 """Seconds to connect and for a step. No request waits for them: a slow step still ends the outage."""
+_CONFIRM: Final = 1.0
+"""Seconds to wait until the store confirms the amounts of lines of the ledger."""
 _RESERVATIONS_PER_STEP: Final = 64
 """Reservations per step."""
 _MOST_EARLIER_SUMS: Final = 10_000
@@ -274,6 +276,11 @@ class RemoteCounters:
         """Write this process's notes and read those of others, unless the store is unavailable or too slow."""
         if not self.is_away:
             await self._await_refresh(())
+
+    async def wait_until_confirmed(self) -> None:
+        with trio.move_on_after(_CONFIRM):
+            while not (self.is_away or self._left.is_set() or await self._await_refresh(())):
+                pass
 
     def _fresh_earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
         received_at, found = self._earlier_sums.get(counter.key, (0.0, None))

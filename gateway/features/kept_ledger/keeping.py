@@ -18,6 +18,7 @@ import trio
 from gateway.config.clients import name_of_group
 from gateway.config.kinds import zone_of
 from gateway.config.settings import Config
+from gateway.counters.counter import ServerCounters
 from gateway.features.kept_ledger.columns import (
     AMOUNTS,
     CAUSE_AMOUNTS,
@@ -66,7 +67,9 @@ FINISH_SECONDS: Final = 3.0
 class TableLedgerWriter(ExchangeObserver):
     """A writer of a process's lines to ``table``, which keeps ``most`` rows for ``keep`` seconds.
 
-    It observes all exchanges, and is used from the trio thread only. ``figures`` are for metrics."""
+    It observes all exchanges, and is used from the trio thread only. ``figures`` are for metrics. A process that starts
+    raises budgets to the sums of ``table``, so a line is written after the server of ``counters`` has its amounts:
+    otherwise these would count twice."""
 
     def __init__(
         self,
@@ -76,8 +79,10 @@ class TableLedgerWriter(ExchangeObserver):
         mask: Callable[[str], str] = str,
         clock: Callable[[], float] = time.time,
         figures: Figures | None = None,
+        counters: ServerCounters | None = None,
     ) -> None:
         self.table = self._table = table
+        self._counters = counters
         self.figures = Figures() if figures is None else figures
         self._overflow = OverflowSums(self.figures)
         self._sums: deque[Mapping[str, Any]] = deque()
@@ -172,6 +177,8 @@ class TableLedgerWriter(ExchangeObserver):
         """Write ``queue`` in batches, and return whether the database accepted all of it."""
         while queue:
             batch = list(islice(queue, BATCH_LINES))
+            if self._counters is not None:
+                await self._counters.wait_until_confirmed()
             try:
                 await write(batch)
             except Unavailable as error:

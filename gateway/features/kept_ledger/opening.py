@@ -63,5 +63,6 @@ def open_kept_ledger(config: Config, ports: Ports, before: Running | None) -> Ru
     table = LedgerTable(database)
     kept = ledger_in(storage)
     most = kept.max_bytes // ROW_BYTES
-    writer = TableLedgerWriter(table, kept.keep, most, ledger.mask, figures=ledger.figures)
+    counters = ports.allowances.counters.remote
+    writer = TableLedgerWriter(table, kept.keep, most, ledger.mask, figures=ledger.figures, counters=counters)
     return KeptLedger(writer, config, ports.allowances, None, ports.lifecycle)

@@ -1,16 +1,20 @@
 """The task that keeps the ledger: one line for each exchange, in batches, whatever becomes of the database."""
 
+import contextlib
 import gc
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 import trio
 
 from gateway.config.loading import from_mapping
+from gateway.counters.counter_store import SendStep
+from gateway.counters.remote import RemoteCounters
 from gateway.features.kept_ledger import keeping
 from gateway.features.kept_ledger.keeping import TableLedgerWriter
 from gateway.features.kept_ledger.table import LedgerTable, ShrinkResult, total
@@ -22,6 +26,7 @@ from gateway.stores.errors import Unavailable
 from gateway.stores.sqlite import SqliteDatabase
 from providers.catalog.prices import Price
 from streams.events import Usage
+from tests.support.counters import budget, claim
 from tests.support.ledger_lines import AT
 
 EVER = [(0, 2**62)]
@@ -363,3 +368,64 @@ async def test_queued_lines_contain_no_names_of_megabytes(tmp_path):
     gc.collect()
     assert sys.getrefcount(name) == before
     await kept.finish()
+
+
+class SlowStore:
+    """A store of counters that calls ``before_reply`` with each step's added amounts, and knows nothing."""
+
+    title = "a store"
+
+    def __init__(self, before_reply: Callable[[list[int]], Awaitable[None]]) -> None:
+        self._before_reply = before_reply
+
+    @contextlib.asynccontextmanager
+    async def connect(self) -> AsyncIterator[SendStep]:
+        yield self._perform
+
+    async def _perform(self, text: bytes, limit: float) -> bytes:
+        step = msgspec.json.decode(text)
+        await self._before_reply([int(one[5]) for one in step["added"]])
+        reserved = [(1, [(0, 0, 0, 0) for _, debits in claims for _ in debits]) for claims in step["reserved"]]
+        states = {name: [(0, 0, 0, 0)] * len(step[name]) for name in ("added", "looked")}
+        return msgspec.json.encode({"time": AT / 1e6, "reserved": reserved, **states})
+
+
+async def test_a_line_is_stored_after_the_shared_counters_have_its_cost(tmp_path, nursery):
+    """A process that started in between raised its budgets by the line, and then the cost was added once more."""
+    table, written, before_reply = table_in(tmp_path), trio.Event(), {}
+
+    async def note_stored(added: list[int]) -> None:
+        for amount in added:
+            with trio.move_on_after(0.1):
+                await written.wait()
+            before_reply[amount] = await nanos(table)
+
+    counters = RemoteCounters(SlowStore(note_stored))
+    kept, ledger = keeping_in(table, counters=counters)
+    nursery.start_soon(counters.run)
+    taken = claim((budget("b", 10**9), 500))
+    assert not await counters.reserve([taken])
+    counters.settle(taken, [400])
+    settle(ledger)
+    await kept.flush()
+    written.set()
+    assert before_reply == {400: 0}
+    assert await nanos(table) > 0
+
+
+async def test_lines_are_stored_while_the_store_of_the_counters_is_unavailable(tmp_path, nursery):
+    async def hang(added: list[int]) -> None:
+        await trio.sleep_forever()
+
+    counters = RemoteCounters(SlowStore(hang))
+    kept, ledger = keeping_in(table := table_in(tmp_path), counters=counters)
+    nursery.start_soon(counters.run)
+    settle(ledger)
+    with trio.fail_after(10):
+        await kept.flush()  # it does not reply
+        first = await nanos(table)
+        assert not await counters.reserve([claim((budget("b", 10**9), 500))])
+        assert counters.is_away
+        settle(ledger)
+        await kept.flush()
+    assert await nanos(table) == 2 * first > 0
