@@ -30,15 +30,15 @@ TOKENS_A_SECOND: Final = 10
 """Tokens per second of audio input for OpenAI's models that are billed by tokens."""
 
 
-def read_usage(usage: Any) -> Usage | None:
-    """Return the usage in ``usage``: tokens, including audio and image tokens, or seconds; ``None`` if it
-    has neither."""
+def read_usage(usage: Any, most: int = MOST_TOKENS) -> Usage | None:
+    """Return the usage in ``usage``: tokens, including audio and image tokens, each up to ``most``, or seconds;
+    ``None`` if it has neither."""
     if not isinstance(usage, dict):
         return None
     if usage.get("type") == "duration":
         seconds: Any = usage.get("seconds")
         return Usage(units=(("second", math.ceil(min(seconds, _MAX_SECONDS))),)) if is_token_count(seconds) else None
-    found = read_tokens(usage, NEWER, media=ALL_MEDIA)
+    found = read_tokens(usage, NEWER, media=ALL_MEDIA, most=most)
     if found is not None and not has_token_count(usage, COUNTS[:-1]):  # Voyage's embeddings only report a total
         return attrs.evolve(found, input=found.output, output=0, estimated=False)
     return found

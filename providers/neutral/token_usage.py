@@ -19,6 +19,9 @@ from streams.events import Usage
 MOST_TOKENS: Final = 10**8
 """The most tokens of one kind in one turn, ten times those of the longest prompts; sums fit into 64 bits."""
 
+MOST_BATCH_TOKENS: Final = 10**10
+"""The most tokens of one kind in a batch: 50,000 answers of the longest kind."""
+
 _MOST_DOLLARS = 10**6  # for one answer; a higher cost is ignored
 _MOST_CALLS = 10**6  # of one tool in one answer
 _MAX_TOOLS = 32
@@ -33,13 +36,14 @@ PROVISIONED: Final = "provisioned_throughput"
 (https://cloud.google.com/vertex-ai/generative-ai/docs/provisioned-throughput/overview)."""
 
 
-def token_count(value: Any) -> int:
-    """Return ``value`` as a number of tokens, 0 for anything else (``null`` in Databricks' running usage)."""
+def token_count(value: Any, most: int = MOST_TOKENS) -> int:
+    """Return ``value`` as a number of tokens up to ``most``, 0 for anything else (``null`` in Databricks' running
+    usage)."""
     if value is None:
         return 0
-    if type(value) is int and 0 <= value <= MOST_TOKENS:
+    if type(value) is int and 0 <= value <= most:
         return value
-    return int(min(value, MOST_TOKENS)) if is_token_count(value) else 0
+    return int(min(value, most)) if is_token_count(value) else 0
 
 
 def is_token_count(value: Any) -> bool:
@@ -178,8 +182,10 @@ def read_tokens(
     tier: Any = None,
     calls: tuple[tuple[str, int], ...] = (),
     media: tuple[str, ...] = AUDIO_ONLY,
+    most: int = MOST_TOKENS,
 ) -> Usage | None:
-    """Read the counts in ``usage``, and the other items of its bill; return ``None`` if it has neither.
+    """Read the counts in ``usage``, each up to ``most``, and the other items of its bill; return ``None`` if it has
+    neither.
 
     ``words`` are the names of the counts. If ``usage`` has no counts under them, its other names apply (new-api has
     both, one with 0). ``tier`` is from outside ``usage``, and ``calls`` are the default for calls of the provider's own
@@ -190,17 +196,17 @@ def read_tokens(
         words = next((one for one in (OLDER, NEWER) if usage.get(one.input) or usage.get(one.output)), words)
         input_count, output_count = usage.get(words.input), usage.get(words.output)
     inputs, outputs = _object(usage, words.input_details), _object(usage, words.output_details)
-    prompt, total = token_count(input_count), token_count(usage.get("total_tokens"))
+    prompt, total = token_count(input_count, most), token_count(usage.get("total_tokens"), most)
     # # DeepSeek and Moonshot have the cached part at the top level.
     counts = inputs.get("cached_tokens"), usage.get("prompt_cache_hit_tokens"), usage.get("cached_tokens")
     cached = counts[0] or counts[1] or counts[2]
-    cache_read = min(token_count(cached), prompt)
+    cache_read = min(token_count(cached, most), prompt)
     written = next((count for name in _WRITES if (count := inputs.get(name))), 0) if inputs else 0
-    cache_write = min(token_count(written), prompt - cache_read)
-    short, long = _writes_by_lifetime(inputs, cache_write) if cache_write else (None, None)
+    cache_write = min(token_count(written, most), prompt - cache_read)
+    short, long = _writes_by_lifetime(inputs, cache_write, most) if cache_write else (None, None)
     # # Google's and xAI's endpoints count reasoning in the total, but not in completion_tokens.
     # # Mistral's total has the tokens of a recording, which is billed by its length instead.
-    counted, seconds = token_count(output_count), token_count(usage.get("prompt_audio_seconds"))
+    counted, seconds = token_count(output_count, most), token_count(usage.get("prompt_audio_seconds"))
     output = counted if seconds else max(counted, total - prompt)
     reasoning = outputs.get("reasoning_tokens")
     calls, nanos = tool_calls(usage) or calls, reported_nanos(usage)
@@ -213,7 +219,7 @@ def read_tokens(
         cache_write_5m=short,
         cache_write_1h=long,
         output=output,
-        reasoning=None if reasoning is None else min(token_count(reasoning), output),
+        reasoning=None if reasoning is None else min(token_count(reasoning, most), output),
         tier=tier_of(tier or usage.get("service_tier")),  # Mistral has it inside
         calls=calls,
         reported_nanos=nanos,
@@ -231,12 +237,12 @@ _LIFETIMES: Final = ("ttl_30m_tokens", "ttl_12h_tokens")
 """The counts of OpenAI's lifetimes of cache entries, the shorter first (``ResponseUsage`` of the openai package)."""
 
 
-def _writes_by_lifetime(inputs: Mapping[str, Any], written: int) -> tuple[int | None, int | None]:
+def _writes_by_lifetime(inputs: Mapping[str, Any], written: int, most: int) -> tuple[int | None, int | None]:
     """Return the cache writes with the short and the long lifetime, if they add up to ``written``."""
     details = inputs.get("cache_write_tokens_details")
     if not isinstance(details, dict):
         return None, None
-    short, long = (token_count(details.get(name)) for name in _LIFETIMES)
+    short, long = (token_count(details.get(name), most) for name in _LIFETIMES)
     return (short, long) if short + long == written else (None, None)
 
 
@@ -249,11 +255,11 @@ def _media_units(
         name = f"{medium}_tokens"
         if not inputs.get(name) and not outputs.get(name):
             continue
-        cached = token_count(_object(inputs, ("cached_tokens_details",)).get(name))
+        cached = token_count(_object(inputs, ("cached_tokens_details",)).get(name), most)
         for kind, number in (
-            ("input", token_count(inputs.get(name)) - cached),
+            ("input", token_count(inputs.get(name), most) - cached),
             ("cached", cached),
-            ("output", token_count(outputs.get(name))),
+            ("output", token_count(outputs.get(name), most)),
         ):
             if number > 0:
                 found.append((f"{kind}_{medium}_token", min(number, most)))

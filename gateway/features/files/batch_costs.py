@@ -13,6 +13,7 @@ from providers.apis import CODECS
 from providers.catalog.prices import BATCH, USUAL_TIERS, Cost, Price, cost_of, price_of, total_cost
 from providers.endpoints.batch_lines import MAX_LINE
 from providers.endpoints.media_tokens import read_usage
+from providers.neutral.token_usage import MOST_BATCH_TOKENS
 from providers.neutral.values import text_or_none
 from streams.events import Api, Usage
 from streams.structure import MAX_ELEMENTS, has_more_elements
@@ -46,7 +47,7 @@ def ended_batch(body: bytes, entries: Iterable[ModelEntry]) -> EndedBatch | None
         value = msgspec.json.decode(body, type=dict[str, Any])
     except NOT_JSON:
         return None
-    id, usage, known = value.get("id"), read_usage(value.get("usage")), tuple(entries)
+    id, usage, known = value.get("id"), read_usage(value.get("usage"), MOST_BATCH_TOKENS), tuple(entries)
     output = text_or_none(value.get("output_file_id")) or text_or_none(value.get("output_file"))
     status = text_or_none(value.get("status")) or ""
     is_over = status.lower() in FINAL or _ended_without_success(value)

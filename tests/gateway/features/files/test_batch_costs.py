@@ -164,6 +164,17 @@ def test_a_batch_with_usage_is_billed_with_its_cached_tokens():
     assert ended(usage, status="in_progress") is None
 
 
+def test_a_batch_may_have_more_tokens_than_one_answer():
+    """Of 500 million tokens, 100 million were billed."""
+    usage = {"input_tokens": 500_000_000, "input_tokens_details": {"cached_tokens": 200_000_000},
+             "output_tokens": 400_000_000, "total_tokens": 900_000_000}  # fmt: skip
+    found = ended(usage)
+    assert found.booking.cost == Cost((300 * 10 + 200 * 1 + 400 * 100) * 10**9 // 2, "exact")
+    assert found.booking.usage == Usage(input=300_000_000, cache_read=200_000_000, output=400_000_000)
+    hostile = ended(dict.fromkeys(usage, 10**30))
+    assert 0 < hostile.booking.cost.nanos < 2**60
+
+
 def test_an_unpriced_sum_is_billed_by_its_lines():
     """Prompts above a limit cost more, each by its own length (Helicone/helicone#5766)."""
     long = entry("m", {**ROW, "above": {5000: {"input": 20}}})
