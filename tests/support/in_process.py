@@ -23,6 +23,7 @@ from gateway.stores.store import Store
 from streams.events import ErrorInfo, FailureReason
 from tests.support.bare_provider import head, listening, read_request
 from tests.support.harness import PATIENCE
+from tests.support.no_tls import NO_TLS
 from tests.support.set_clock import SetClock
 from tests.support.upstreams import PATHS, STREAMS, Script, render
 
@@ -130,7 +131,7 @@ class InProcess:
 
     async def send(self, method: str, path: str, **sent: Any) -> httpx2.Response:
         """Return the response to a request. ``sent`` are arguments of ``httpx2``."""
-        options: dict[str, Any] = {"verify": False, "trust_env": False, "timeout": PATIENCE}
+        options: dict[str, Any] = {"verify": NO_TLS, "trust_env": False, "timeout": PATIENCE}
         async with httpx2.AsyncClient(base_url=self.url, **options) as client:
             return await client.request(method, path, **sent)
 

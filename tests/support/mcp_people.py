@@ -15,6 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 
 from tests.support.harness import PATIENCE
+from tests.support.no_tls import NO_TLS
 
 REDIRECT: Final = "http://127.0.0.1:9/callback"
 VERIFIER: Final = "v" * 43
@@ -35,7 +36,7 @@ def redemption(code: str) -> dict[str, str]:
 
 async def sign_in(issuer: str, person: str, **parameters: str) -> dict[str, Any]:
     """Return the issuer's response with the tokens of ``person``."""
-    async with httpx2.AsyncClient(base_url=issuer, timeout=PATIENCE, trust_env=False) as http:
+    async with httpx2.AsyncClient(base_url=issuer, timeout=PATIENCE, verify=NO_TLS, trust_env=False) as http:
         found = await http.get("/authorize", params=authorization(login_hint=person, **parameters))
         answer = dict(parse_qsl(urlsplit(found.headers["location"]).query))
         granted: dict[str, Any] = (await http.post("/token", data=redemption(answer["code"]))).json()
@@ -68,7 +69,7 @@ class Browser:
     async def open(self, url: str) -> None:
         """Sign in at the page ``url`` of the issuer."""
         self.requested = dict(parse_qsl(urlsplit(url).query))
-        async with httpx2.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
+        async with httpx2.AsyncClient(timeout=PATIENCE, verify=NO_TLS, trust_env=False) as http:
             self.location = (await http.get(f"{url}&login_hint={self.person}")).headers["location"]
 
     async def wait(self) -> AuthorizationCodeResult:
@@ -82,7 +83,7 @@ async def signed_in_client(url: str, browser: Browser) -> AsyncIterator[Client]:
     own = OAuthClientMetadata(redirect_uris=[REDIRECT], token_endpoint_auth_method="none")
     auth = OAuthClientProvider(url, own, browser, browser.open, browser.wait)
     async with (
-        httpx2.AsyncClient(auth=auth, timeout=PATIENCE, trust_env=False) as http,
+        httpx2.AsyncClient(auth=auth, timeout=PATIENCE, verify=NO_TLS, trust_env=False) as http,
         Client(streamable_http_client(url, http_client=http)) as client,
     ):
         yield client

@@ -17,6 +17,7 @@ from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import mock_thread
+from tests.support.no_tls import NO_TLS
 
 SOUND = {"file": [UploadedFile("a.wav", b"\0" * 32_000)]}
 
@@ -167,7 +168,7 @@ def test_a_line_of_a_batch_that_is_no_request_fails_alone():
         ("/v1/embeddings", {"input": "a", "dimensions": "many"}),
     ]
     lines = "\n".join(json.dumps({"custom_id": "a", "url": url, "body": body}) for url, body in asked)
-    with mock_thread() as served, httpx2.Client(base_url=served.url) as client:
+    with mock_thread() as served, httpx2.Client(base_url=served.url, verify=NO_TLS) as client:
         file = client.post("/v1/files", data={"purpose": "batch"}, files={"file": ("in.jsonl", lines)}).json()
         begun = client.post("/v1/batches", json={"input_file_id": file["id"], "endpoint": asked[0][0]}).json()
         done = client.get(f"/v1/batches/{begun['id']}").json()
@@ -178,7 +179,7 @@ def test_a_line_of_a_batch_that_is_no_request_fails_alone():
 
 def test_a_path_that_the_stand_in_does_not_have_is_named():
     with mock_thread() as served:
-        found = httpx2.post(f"{served.url}/v1/score", json={"model": "m"})
+        found = httpx2.post(f"{served.url}/v1/score", json={"model": "m"}, verify=NO_TLS)
     assert found.status_code == 404
     assert "no path /v1/score: test it with the provider" in found.json()["error"]["message"]
 
@@ -194,7 +195,7 @@ def test_a_path_that_the_stand_in_does_not_have_is_named():
 )
 def test_a_wrong_method_of_a_path_that_the_stand_in_has_is_a_405(method, path, allowed):
     with mock_thread() as served:
-        found = httpx2.request(method, f"{served.url}{path}")
+        found = httpx2.request(method, f"{served.url}{path}", verify=NO_TLS)
     assert (found.status_code, found.headers["allow"]) == (405, allowed)
     assert f"{method} is not allowed on {path}; use {allowed}" in found.json()["error"]["message"]
 

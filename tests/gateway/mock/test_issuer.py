@@ -11,6 +11,7 @@ from streams.errors import GatewayError
 from tests.support.gateway_thread import mock_thread
 from tests.support.harness import PATIENCE
 from tests.support.mcp_people import authorization, redemption, sign_in
+from tests.support.no_tls import NO_TLS
 from tests.support.signed_tokens import claims_of
 
 RESOURCE = "http://127.0.0.1:12000/mcp/tools"
@@ -24,7 +25,7 @@ def issuer() -> Iterator[str]:
 
 @pytest.fixture
 def http(issuer: str) -> Iterator[httpx2.Client]:
-    with httpx2.Client(base_url=issuer, timeout=PATIENCE, trust_env=False) as client:
+    with httpx2.Client(base_url=issuer, timeout=PATIENCE, verify=NO_TLS, trust_env=False) as client:
         yield client
 
 
@@ -98,7 +99,7 @@ async def test_tokens_are_for_their_resource_and_refreshed_and_exchanged(issuer)
     assert identity.items() >= {**person, "aud": "test", "nonce": "n"}.items()
 
     def token(**form: str) -> dict[str, Any]:
-        found = httpx2.post(f"{issuer}/token", data=form, trust_env=False).json()
+        found = httpx2.post(f"{issuer}/token", data=form, verify=NO_TLS, trust_env=False).json()
         return claims_of(found["access_token"])
 
     refreshed = token(grant_type="refresh_token", refresh_token=granted["refresh_token"])
@@ -139,6 +140,6 @@ def test_the_mcp_server_refuses_and_answers(http, key, body, status, words):
 async def test_the_mcp_server_refuses_a_token_for_another_audience(issuer):
     granted = await sign_in(issuer, "ada", resource=RESOURCE)
     headers = {"authorization": f"Bearer {granted['access_token']}"}
-    async with httpx2.AsyncClient(trust_env=False) as http:
+    async with httpx2.AsyncClient(verify=NO_TLS, trust_env=False) as http:
         found = await http.post(f"{issuer}/mcp", json={"id": 1}, headers=headers)
     assert (found.status_code, "audience" in found.text) == (401, True)

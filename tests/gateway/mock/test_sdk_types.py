@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import mock_thread
+from tests.support.no_tls import NO_TLS
 
 LINE = b'{"custom_id": "a", "url": "/v1/chat/completions", "body": {"model": "m", "messages": []}}\n'
 MESSAGE = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
@@ -66,21 +67,21 @@ def test_images_as_links(client):
     linked = client.images.generate(prompt="x", model="dall-e-3", response_format="url", n=2)
     (encoded,) = client.images.generate(prompt="x", model="dall-e-3", response_format="b64_json").data
     for one in linked.data:
-        picture = httpx2.get(one.url)
+        picture = httpx2.get(one.url, verify=NO_TLS)
         assert picture.headers["content-type"] == "image/png"
         assert picture.content == base64.b64decode(encoded.b64_json)
         assert one.b64_json is None
-    assert httpx2.get(linked.data[0].url.replace(".png", ".gif")).status_code == 404
+    assert httpx2.get(linked.data[0].url.replace(".png", ".gif"), verify=NO_TLS).status_code == 404
 
 
 def test_a_list_is_one_page(stand_in, client, claude):
     """The SDKs' pagination reads these members; programs that repeat ``after`` until a page is empty must end
     (https://platform.openai.com/docs/api-reference/files/list)."""
     ids = [stored_file(client) for _ in range(3)]
-    first = httpx2.get(f"{stand_in}/v1/files").json()
+    first = httpx2.get(f"{stand_in}/v1/files", verify=NO_TLS).json()
     assert [one["id"] for one in first["data"][:3]] == ids[::-1]
     assert (first["first_id"], first["has_more"]) == (ids[2], False)
-    rest = httpx2.get(f"{stand_in}/v1/files", params={"after": first["last_id"]}).json()
+    rest = httpx2.get(f"{stand_in}/v1/files", params={"after": first["last_id"]}, verify=NO_TLS).json()
     assert (rest["data"], rest["first_id"], rest["last_id"]) == ([], None, None)
     assert {*ids} <= {one.id for one in client.files.list(limit=2)}
     batches = {claude.messages.batches.create(requests=[{"custom_id": "a", "params": MESSAGE}]).id for _ in range(3)}
@@ -157,7 +158,7 @@ def test_an_error_for_anthropics_client_has_anthropics_format(claude):
 def test_a_cached_content_is_a_mistake_because_the_stand_in_has_none(stand_in):
     """google-genai's own tests expect an error for an unknown name."""
     body = {"contents": [{"role": "user", "parts": [{"text": "x"}]}], "cachedContent": "cachedContents/c"}
-    response = httpx2.post(f"{stand_in}/v1beta/models/m:generateContent", json=body)
+    response = httpx2.post(f"{stand_in}/v1beta/models/m:generateContent", json=body, verify=NO_TLS)
     assert (response.status_code, response.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
 
 
@@ -166,7 +167,7 @@ def test_the_requested_number_of_choices(client, stand_in):
     chat = client.chat.completions.create(model="m", n=3, messages=MESSAGE["messages"])
     assert [choice.index for choice in chat.choices] == [0, 1, 2]
     body = {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"candidateCount": 2}}
-    answer = httpx2.post(f"{stand_in}/v1beta/models/m:generateContent", json=body).json()
+    answer = httpx2.post(f"{stand_in}/v1beta/models/m:generateContent", json=body, verify=NO_TLS).json()
     assert [candidate["index"] for candidate in answer["candidates"]] == [0, 1]
 
 

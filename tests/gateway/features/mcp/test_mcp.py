@@ -22,6 +22,7 @@ from tests.support.each_row import each_row
 from tests.support.endpoint_provider import EndpointProvider, ScriptedAnswer, endpoint_provider, events, json_answer
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
+from tests.support.no_tls import NO_TLS
 from tests.support.settled_lines import SettledLines
 
 KEY = "ann-key-0123456789-0123456789"
@@ -409,7 +410,7 @@ async def test_a_subscription_has_no_time_limit_and_ends_with_its_client():
     limits = {"idle": "200ms", "total": "300ms"}
     async with serving(lambda asked: events(b"data: 1\n\n", b"data: 2\n\n"), timeouts=limits) as (served, provider):
         provider.go = trio.Event()
-        async with httpx2.AsyncClient(timeout=PATIENCE) as http, trio.open_nursery() as nursery:
+        async with httpx2.AsyncClient(timeout=PATIENCE, verify=NO_TLS) as http, trio.open_nursery() as nursery:
             sender, received = trio.open_memory_channel[bytes](1)
 
             async def follow(message: Any) -> bytes:
@@ -432,7 +433,7 @@ async def test_a_subscription_has_no_time_limit_and_ends_with_its_client():
 async def test_a_client_that_leaves_closes_the_request_to_the_server():
     async with serving(lambda asked: events(b"data: 1\n\n", b"data: 2\n\n")) as (served, provider):
         provider.go = trio.Event()
-        async with httpx2.AsyncClient(timeout=PATIENCE) as http:
+        async with httpx2.AsyncClient(timeout=PATIENCE, verify=NO_TLS) as http:
             content = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "subscriptions/listen"}).encode()
             with trio.move_on_after(PATIENCE) as scope:
                 async with trio.open_nursery() as nursery:

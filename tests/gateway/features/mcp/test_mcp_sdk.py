@@ -22,6 +22,7 @@ from tests.support.gateway_thread import mock_thread
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.mcp_people import Browser, sign_in, signed_in_client
+from tests.support.no_tls import NO_TLS
 from tests.support.path_proxy import path_proxy
 
 # The SDK's client leaves generators of responses to the garbage collector, which trio reports.
@@ -108,7 +109,7 @@ async def serving(
 async def connect(served: InProcess, mode: str = "auto", key: str = KEY) -> AsyncIterator[Client]:
     headers = {"authorization": f"Bearer {key}"}
     async with (
-        httpx2.AsyncClient(headers=headers, timeout=PATIENCE, trust_env=False) as http,
+        httpx2.AsyncClient(headers=headers, timeout=PATIENCE, verify=NO_TLS, trust_env=False) as http,
         Client(streamable_http_client(f"{served.url}/mcp/tools", http_client=http), mode=mode) as client,
     ):
         yield client

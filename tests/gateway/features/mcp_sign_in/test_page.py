@@ -17,6 +17,7 @@ from tests.support.doc_blocks import blocks_in
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import PATIENCE, ROOT, free_port
 from tests.support.mcp_people import Browser, sign_in, signed_in_client
+from tests.support.no_tls import NO_TLS
 
 # The SDK's client leaves generators of responses to the garbage collector, which trio reports.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -56,7 +57,7 @@ class Site:
 
     async def call(self, token: str | None) -> httpx2.Response:
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
-        async with httpx2.AsyncClient(timeout=PATIENCE, trust_env=False) as http:
+        async with httpx2.AsyncClient(timeout=PATIENCE, verify=NO_TLS, trust_env=False) as http:
             return await http.post(self.tools, json=CALL, headers=headers)
 
 
