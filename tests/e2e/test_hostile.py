@@ -146,8 +146,8 @@ def nested(depth: int) -> bytes:
 
 
 @lru_cache
-def bodies(api: str, model: str) -> dict[str, bytes]:
-    """What cannot be taken for a request, or only just."""
+def bodies(api: str, model: str, many: int = 100_000) -> dict[str, bytes]:
+    """What cannot be taken for a request, or only just. ``many`` is the number of the parts of large ones."""
     key, turn = "input" if api == "responses" else "messages", TURN
     name = json.dumps(model).encode()
 
@@ -168,12 +168,12 @@ def bodies(api: str, model: str) -> dict[str, bytes]:
             b'"properties": {}', b'"properties":' + nested(depth)
         )
 
-    tools = b",".join(written.format(n=n).encode() for n in range(100_000))
+    tools = b",".join(written.format(n=n).encode() for n in range(many))
     return {
         "deep_parameters": request(deep_tool(300)),
         "deeper_parameters": request(deep_tool(480)),
         "deep_metadata": request(b',"metadata":' + nested(490)),
-        "too_deep": request(b',"metadata":' + nested(100_000)),
+        "too_deep": request(b',"metadata":' + nested(many)),
         "deep_content": request(turns=b'{"role":"user","content":' + nested(495) + b"}"),
         "deep_turns": request(turns=b"[" * 900 + b"]" * 900),
         "infinite": request(b',"temperature":1e400'),
@@ -196,10 +196,10 @@ def bodies(api: str, model: str) -> dict[str, bytes]:
         "null_in_model": request(model=b'"%b\\u0000"' % model.encode()),
         "keys_twice": request(b',"model":["x"],"model":%b,"stream":false,"stream":false' % name),
         "role_twice": request(turns=turn.replace(b'"role":"user"', b'"role":5,"role":"user"')),
-        "many_keys": request(b"".join(b',"k%d":1' % n for n in range(100_000))),
+        "many_keys": request(b"".join(b',"k%d":1' % n for n in range(many))),
         "many_tools": request(b',"tools":[' + tools + b"]"),
-        "many_turns": request(turns=b",".join([turn] * 100_000)),
-        "empty_turns": request(turns=b",".join([b"{}"] * 100_000)),
+        "many_turns": request(turns=b",".join([turn] * many)),
+        "empty_turns": request(turns=b",".join([b"{}"] * many)),
         "nulls": request(turns=b"null,null"),
         "model_of_a_million": request(model=b'"' + b"m" * 1_000_000 + b'"'),
         "model_with_lines": request(model=b'"on-chat\\r\\nset-cookie: stolen=1\\r\\n\\r\\n<html>"'),
@@ -212,7 +212,7 @@ def bodies(api: str, model: str) -> dict[str, bytes]:
     }  # fmt: skip
 
 
-BODIES = tuple(bodies("chat", "on-chat"))
+BODIES = tuple(bodies("chat", "on-chat", many=1))
 
 
 def settings(upstream: Upstream) -> dict[str, Any]:

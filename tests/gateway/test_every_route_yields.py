@@ -97,13 +97,10 @@ def test_no_request_of_a_client_blocks_the_loop(gateway, name, part):
             check_steps(gateway, partial(send_unless_broken, gateway.port, route, body))
 
 
-ANSWERS: Final = answers()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("row_key", "part"), with_parts(ONE_OF_EACH, OFTEN_ANSWERED))
 def test_no_response_of_a_provider_blocks_the_loop(gateway, row_key, part):
     route = ONE_OF_EACH[row_key]
-    for kind, SetAnswer.answer in itertools.islice(ANSWERS.items(), part, None, PARTS):
+    for kind, SetAnswer.answer in itertools.islice(answers().items(), part, None, PARTS):
         with case(kind):
             check_steps(gateway, partial(send_unless_broken, gateway.port, route, ordinary_request(route)))

@@ -268,10 +268,7 @@ def no_effect(sample: Sample) -> str | None:
     """Return the reason why the field has no effect, or ``None`` if it should have one."""
     name = f".{sample.name}"
     for end, reason in NO_EFFECT.items():
-        if name.endswith(f".{end}"):
-            return reason
-        path, *kinds = end.split(" <")
-        if not kinds and sample.path.endswith(f".{path}"):
+        if name.endswith(f".{end}") or sample.path.endswith(f".{end}"):
             return reason
     return None
 

@@ -168,6 +168,7 @@ class HostileAnswer:
     coding: str = ""
 
 
+@functools.cache
 def answers() -> Mapping[str, HostileAnswer]:
     """Return each hostile answer by its name."""
     result = {"custom_id": "a", "response": {"status_code": 200, "body": {"model": "m", "usage": {"input_tokens": 1}}}}
