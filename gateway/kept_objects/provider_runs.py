@@ -32,7 +32,8 @@ _OWNER: Final = "provider runs"  # the common owner: lists of clients never show
 class ProviderRun(msgspec.Struct, frozen=True):
     """A run of the provider with the ``id``, which ``client`` started with the request ``request_id``.
 
-    ``owner`` is the name under which the client's objects are stored, ``run`` the client's name for the work that pays.
+    ``owner`` is the name under which the client's objects are stored, ``run`` the client's name for the work that pays,
+    ``project`` its name for the project.
     ``model`` is the provider's model or agent, ``requested_model`` the client's name for it. ``input`` and ``output``
     are its estimated tokens. ``began`` and ``due``, the next query, are Unix seconds."""
 
@@ -49,6 +50,7 @@ class ProviderRun(msgspec.Struct, frozen=True):
     run: str | None = None
     input: int = 0
     output: int = 0
+    project: str | None = None
 
     @property
     def is_too_old(self) -> bool:

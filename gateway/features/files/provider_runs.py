@@ -150,7 +150,7 @@ class StartedRun(TurnRecorder):
         run = ProviderRun(
             id, self._owner, target.entry.name, target.api, target.model, record.id, now, now + FIRST_QUERY_SECONDS,
             record.requested_model, record.client, record.run, bill.estimated_input(),
-            bill.expected_background_tokens or AT_FIRST,
+            bill.expected_background_tokens or AT_FIRST, record.project,
         )  # fmt: skip
         try:
             with store_deadline("store the background answer", shield=True):
@@ -268,7 +268,8 @@ async def bill(service: Service, run: ProviderRun, usage: Usage | None) -> None:
         known = target.price is not None or usage.reported_nanos is not None
         cost = cost_of(target.price, usage, estimated=estimated) if known else None
         record = service.ledger.open(f"{run.request_id}-run", run.api)
-        record.client, record.requested_model, record.run = run.client, run.requested_model, run.run
+        record.client, record.requested_model = run.client, run.requested_model
+        record.run, record.project = run.run, run.project
         record.target, record.model, record.provider_api, record.lane = target.name, target.model, target.api, "byte"
         record.attempts = 1
         record.bill.attempt_records = (attempt_record(target, "ok", "byte", committed=True),)

@@ -100,9 +100,9 @@ class Stage:
     async def send(self, method: str, path: str = "", key: dict[str, str] = ALICE, **sent: Any) -> httpx2.Response:
         return await self.served.send(method, PATH + path, headers=key, **sent)
 
-    async def begin(self, **more: Any) -> None:
+    async def begin(self, key: dict[str, str] = ALICE, **more: Any) -> None:
         """Start the interaction. Its exchange costs nothing."""
-        begun = await self.send("POST", json={**BODY, **more})
+        begun = await self.send("POST", key=key, json={**BODY, **more})
         assert (begun.status_code, begun.json()["status"]) == (200, "in_progress"), begun.text
         (line,) = await self.lines.next()
         assert (line["client"], line.get("cost_usd", 0), line.get("output_tokens")) == ("alice", 0, None)
@@ -165,6 +165,16 @@ async def test_every_end_is_billed(end):
         assert (await one.send(method, path)).json()["status"] == status
         (line,) = await one.bills()
         check(line)
+
+
+async def test_a_run_is_billed_to_the_project_of_its_request():
+    """The cost was in no project, because the line of its end has no request of the client."""
+    async with stage() as staged:
+        await staged.begin(key={**ALICE, "x-trigate-project": "house"})
+        staged.google.status = "completed"
+        await staged.query()
+        (bill,) = await staged.bills()
+        assert bill["project"] == "house"
 
 
 async def test_a_deletion_right_after_the_end_is_billed():
