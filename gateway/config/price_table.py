@@ -53,12 +53,12 @@ class PriceTable:
     output: Dollars | None = setting("Answer tokens, including reasoning.", None, shown="required without `per`")
     cached: Dollars | None = setting("Tokens read from a cache.", None, shown="as `input`")
     cache_write: Dollars | None = setting(
-        "Tokens written to a cache.", None, shown="as `input`; 1.25 times `input` in Messages"
+        "Tokens written to a cache.", None, shown="as `input`; 1.25 times `input` in Messages, Converse"
     )
     cache_write_1h: Dollars | None = setting(
         "Tokens written to a cache for an hour (OpenAI: 12 hours).",
         None,
-        shown="as `cache_write`; 2 times `input` in Messages",
+        shown="as `cache_write`; 2 times `input` in Messages, Converse",
     )
     above: dict[PromptLength, TokenPrice] = setting(
         "Prices for all tokens if the prompt with its cached tokens exceeds a number: `{200k: {input: 6, output: "
