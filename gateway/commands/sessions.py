@@ -166,12 +166,16 @@ class SessionFile:
 def valid_token(file: SessionFile, root: str | None = None) -> str:
     """Return a token of the session at ``root``, refreshed if it ends within a minute. Takes four seconds at most.
 
-    Raises ``SessionFailed``."""
+    If it cannot be refreshed in time, a valid token stays in use. Raises ``SessionFailed``."""
     deadline = time.monotonic() + PATIENCE
     session = _require_session(file, root)
     if time.time() < session.expires_at - EARLY:
         return session.access_token
-    with file.hold_lock(deadline):
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(file.hold_lock(deadline))
+        except SessionFailed as error:
+            return _token_without_refresh(session, str(error))
         session = _require_session(file, session.root)  # another process may have refreshed it
         if time.time() < session.expires_at - EARLY:
             return session.access_token
@@ -186,7 +190,7 @@ def _require_session(file: SessionFile, root: str | None) -> SavedSession:
 
 
 def _refresh(file: SessionFile, session: SavedSession, deadline: float) -> str:
-    """Return the token of the refreshed ``session``. If the gateway is down, a valid token stays in use."""
+    """Return the token of the refreshed ``session``, or its own if the gateway is down and it is still valid."""
     if session.refresh_token is None:
         if time.time() < session.expires_at:
             return session.access_token

@@ -31,7 +31,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 15.0  # shorter than the 25 of a drain, which only a stuck gateway needs
 DUMPER: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """The dumper in C, if PyYAML has it: it takes a tenth of the time."""
-PATIENCE = 15.0
+PATIENCE = 30.0
 """The timeout in seconds for events that must happen immediately. Only failing tests wait for it."""
 ATTEMPTS = 5
 

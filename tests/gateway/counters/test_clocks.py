@@ -12,6 +12,7 @@ from gateway.counters.redis import RedisCounters
 from gateway.counters.remote import RemoteCounters
 from tests.support import redis
 from tests.support.counters import claim
+from tests.support.harness import START_SECONDS
 
 HOURS = (-30, -3, 0, 3, 30)
 MOST = 100
@@ -50,7 +51,7 @@ async def spend(allowances, amount):
 async def test_gateways_with_other_clocks_spend_one_budget(store, nursery, period):
     config, spent = settings(f"{MOST} tokens/{period}"), 0
     for hours in HOURS:
-        counters = RemoteCounters(store, wall=lambda hours=hours: time.time() + hours * 3600.0)
+        counters = RemoteCounters(store, limit=START_SECONDS, wall=lambda hours=hours: time.time() + hours * 3600.0)
         nursery.start_soon(counters.run)
         allowances = Allowances(config, counters)
         assert not await counters.reserve([claim()]), "it has joined"

@@ -50,6 +50,7 @@ from tests.pages.tables import rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     ROOT,
+    START_SECONDS,
     Gateway,
     Wire,
     config,
@@ -345,7 +346,7 @@ def test_numbers_of_workers_add_up_and_outlive_them(upstream):
         victim = min(crew)
         os.kill(victim, signal.SIGKILL)
         eventually(lambda: not is_running(victim))
-        eventually(lambda: len(workers(gateway.pid)) == 2 and numbers(gateway)("trigate_workers") == 2)
+        eventually(lambda: len(workers(gateway.pid)) == 2 and numbers(gateway)("trigate_workers") == 2, START_SECONDS)
         after = numbers(gateway)
         assert {
             key: after.counters.get(key) for key, value in before.items() if (after.counters.get(key) or 0) < value
