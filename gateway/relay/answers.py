@@ -54,6 +54,11 @@ class AnswerFilter:
         """The bytes of the response in memory, if they may be many."""
         return 0
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last event of a stream has arrived. The response is complete even if its body does not end."""
+        return False
+
     def head(self, status: int, headers: Headers) -> Headers:
         """Begin a response: return the client's headers about the body.
 
@@ -85,6 +90,11 @@ class ResponseReader(Protocol):
     @property
     def usage(self) -> Usage | None:
         return None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last event of a stream has been read."""
+        return False
 
     def read_event(self, name: str, data: bytes) -> None:
         """Read a server-sent event; ``name`` is "" without one."""
@@ -166,6 +176,10 @@ class PassedAnswer(AnswerFilter):
     @property
     def usage(self) -> Usage | None:
         return self._reading.usage
+
+    @property
+    def has_ended(self) -> bool:
+        return self._is_streamed and self._reading.has_ended
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = next((value for name, value in headers if name == "content-type"), "").lower()

@@ -7,7 +7,8 @@ import trio
 
 from gateway.access.body_memory import UNCOUNTED
 from gateway.exchange.attempt import Attempt
-from gateway.exchange.attempt_answer import StartedAnswer
+from gateway.exchange.attempt_answer import StartedAnswer, read_rest
+from gateway.exchange.delivery import END_GRACE
 from gateway.exchange.target_request import AnswerSource
 from gateway.exchange.transformed import ProviderWait, transformed_pieces
 from gateway.http.headers import Headers
@@ -172,7 +173,7 @@ class RelayedAnswer(StartedAnswer):
         """Return the filter's next bytes, possibly none."""
         source = self.source
         try:
-            if (piece := await anext(self._pieces, None)) is not None:
+            if (piece := await self._read_piece()) is not None:
                 self._arrived.add(piece)
                 source.watch.restart_idle_limit()
                 if source.is_shared and not self._has_begun:
@@ -197,6 +198,12 @@ class RelayedAnswer(StartedAnswer):
             raise GatewayError("upstream", str(error), reason="bad_answer") from None
         finally:
             self.usage = self._usage_so_far()
+
+    async def _read_piece(self) -> bytes | None:
+        """Return the provider's next piece, ``None`` at the end. A complete stream may break off or stay silent."""
+        if self.filter.has_ended:
+            return await read_rest(self._pieces, END_GRACE)
+        return await anext(self._pieces, None)
 
     async def _redact_events(self, events: bytes) -> bytes:
         """Return ``events`` of a stream without the provider's key if they may have an error."""

@@ -51,6 +51,11 @@ class AudioReader:
         return attrs.evolve(found, input=found.input or default.input, output=found.output or default.output,
                             units=found.units or default.units, estimated=True)  # fmt: skip
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last event of a stream has been read."""
+        return self._is_done
+
     def read_event(self, name: str, data: bytes) -> None:
         """Read an event of a stream. The end is one of ``FINISHED``; vLLM and others end like Chat."""
         if data == b"[DONE]":

@@ -98,6 +98,11 @@ class CompletionReader:
             return self._reported
         return complete_usage(self._reported, self._prompt_tokens, self._text_length)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether ``[DONE]`` has been read."""
+        return self._is_done
+
     def read_event(self, name: str, data: bytes) -> None:
         """Read one event of a stream: its name ("" for none) and its data."""
         if data.startswith(b"[DONE]"):

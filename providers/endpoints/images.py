@@ -4,6 +4,7 @@ A whole answer has megabytes of base64, so only its start and end are scanned.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
@@ -46,10 +47,10 @@ def drop_response_format(draft: Draft, model: str) -> None:
 
 
 class ImageReader:
-    """A reader of an answer with ``expected`` images, which is forwarded. ``bytes`` receives answers that are not
-    events."""
+    """A reader of an answer with images, which is forwarded. ``expected`` returns their number: the form that requests
+    them may arrive after the answer's reader is made."""
 
-    def __init__(self, expected: int) -> None:
+    def __init__(self, expected: Callable[[], int]) -> None:
         self._expected = expected
         self._head = b""
         self._tail = bytearray()
@@ -60,8 +61,13 @@ class ImageReader:
     def usage(self) -> Usage | None:
         """The number of images, and tokens if reported, because an entry may have a price for either."""
         told = self._reported or token_usage(_usage_in(self._head) or _usage_in(bytes(self._tail)))
-        units = (("image", max(self._done, self._expected)),)
+        units = (("image", max(self._done, self._expected())),)
         return Usage(units=units) if told is None else attrs.evolve(told, units=(*units, *told.units))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last image of a stream has been read."""
+        return self._done >= self._expected()
 
     def read_event(self, name: str, data: bytes) -> None:
         """Read an event of a stream; one may have megabytes of an image."""

@@ -8,7 +8,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import partial
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 import attrs
@@ -43,7 +43,7 @@ from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo, Usage
 from streams.sse import SseEvents
-from streams.surrogates import NOT_JSON
+from streams.surrogates import NOT_JSON, decode_or
 
 _MESSAGE_HEADERS: Final = ("mcp-protocol-version", "mcp-method", "mcp-name", "mcp-param-*")
 _SESSION_HEADERS: Final = ("mcp-session-id", "last-event-id")
@@ -177,8 +177,11 @@ def _plan_request(server: McpServer, inbound: InboundRequest, message: RpcMessag
         media=MediaTypes(kind, inbound.header("accept") or "*/*"),
     )  # fmt: skip
     limit = inbound.context.service.settings.limits.event
+    ending_id = NO_ID if message.method == _LISTEN else message.id
     return RelayedRequest(
-        planned, lambda _: _McpAnswer(inbound.context.bill, passed, limit), last_event=partial(_last_event, message)
+        planned,
+        lambda _: _McpAnswer(inbound.context.bill, passed, limit, ending_id),
+        last_event=partial(_last_event, message),
     )
 
 
@@ -306,10 +309,12 @@ def _without_keys(received: Headers, passed: Headers) -> Headers:
 
 
 class _McpAnswer(PassedAnswer):
-    """A filter of a server's response with the headers in ``passed``. Failed calls cost nothing."""
+    """A filter of a server's response with the headers in ``passed``. Failed calls cost nothing.
 
-    def __init__(self, bill: Bill, passed: HeaderNames, event_limit: int) -> None:
-        super().__init__(_NoUsage(), event_limit, form=UNCHECKED)
+    Its stream ends with the response to ``ending_id``."""
+
+    def __init__(self, bill: Bill, passed: HeaderNames, event_limit: int, ending_id: bytes) -> None:
+        super().__init__(_AnsweredReader(ending_id), event_limit, form=UNCHECKED)
         self._bill = bill
         self._passed = passed
 
@@ -319,9 +324,47 @@ class _McpAnswer(PassedAnswer):
         return (*super().head(status, headers), *own)
 
 
-class _NoUsage(ResponseReader):
-    """A reader of responses that have no tokens."""
+_MAX_SEARCHED: Final = 2**20
+"""Bytes of an event in which the id of a response is found, because the search delays other streams."""
+
+
+class _AnsweredReader(ResponseReader):
+    """A reader of a server's responses, which have no tokens. The stream of a request ends with the response to its
+    ``id``, although some servers do not close it then."""
+
+    def __init__(self, id: bytes) -> None:
+        self._id: object = msgspec.json.decode(id)
+        self._has_ended = False
 
     @property
     def usage(self) -> Usage | None:
         return Usage()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._has_ended
+
+    def read_event(self, name: str, data: bytes) -> None:
+        if self._id is not None and len(data) <= _MAX_SEARCHED:
+            message = decode_or(_decode_response, data, None)
+            self._has_ended = self._has_ended or (message is not None and message.responds_to(self._id))
+
+
+_ABSENT: Final = msgspec.Raw()
+
+
+class _RpcResponse(msgspec.Struct):
+    """The members of a server's message that show to which request it responds."""
+
+    id: Any = None
+    method: msgspec.Raw = _ABSENT
+    result: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
+
+    def responds_to(self, id: object) -> bool:
+        """Return whether this is the response to the request with ``id``, and no request of the server with the same
+        one."""
+        return self.id == id and not bytes(self.method) and bool(bytes(self.result) or bytes(self.error))
+
+
+_decode_response: Final = msgspec.json.Decoder(_RpcResponse).decode

@@ -14,7 +14,7 @@ from gateway.exchange.planned import PlannedRequest
 from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, PassedAnswer, decode_json
-from gateway.relay.outputs import noted_members, picture_output, wanted_pictures
+from gateway.relay.outputs import noted_members, picture_output
 from gateway.relay.public_addresses import has_public_addresses, is_public
 from gateway.relay.relay import relay
 from gateway.relay.relaying import InboundRequest, RelayedRequest
@@ -44,7 +44,7 @@ async def read_generation(inbound: InboundRequest, names: Mapping[str, str]) -> 
     incoming = await inbound.apply_edits(incoming, plan)
     draft = Draft(incoming.json)
     planned = inbound.plan_json(incoming, plan, partial(_prepare, incoming))
-    pictures = _relayed_pictures(inbound, planned, noted_members(draft), wanted_pictures(draft).number)
+    pictures = _relayed_pictures(inbound, planned, noted_members(draft))
     return await _relay_inlined(inbound, pictures)
 
 
@@ -59,7 +59,7 @@ async def read_edit(inbound: InboundRequest, names: Mapping[str, str]) -> Relaye
     body = await upload.body_for(target.model)
     wanted = WantedPictures.of(upload.fields, None)
     planned = inbound.plan_upload(incoming, target, body, upload.kind, picture_output(wanted))
-    return await _relay_inlined(inbound, _relayed_pictures(inbound, planned, upload.fields, wanted.number))
+    return await _relay_inlined(inbound, _relayed_pictures(inbound, planned, upload.fields))
 
 
 async def _relay_inlined(inbound: InboundRequest, request: RelayedRequest) -> RelayedRequest | Response:
@@ -107,17 +107,16 @@ def _prepare(incoming: Incoming, target: Target, omissions: Omissions) -> Prepar
     return Prepared(Outgoing(draft.encode(), edits=draft.edits), omissions=omissions)
 
 
-def _relayed_pictures(
-    inbound: InboundRequest, planned: PlannedRequest, fields: Mapping[str, str], number: int
-) -> RelayedRequest:
-    """Return the request for ``number`` pictures; ``fields`` describe them, and may still be arriving."""
+def _relayed_pictures(inbound: InboundRequest, planned: PlannedRequest, fields: Mapping[str, str]) -> RelayedRequest:
+    """Return the request for pictures that ``fields`` describe. These may still be arriving."""
 
     async def note() -> None:
         noted = {name: fields[name][:MAX_RECORDED] for name in PRICED_MEMBERS if name in fields}
         inbound.context.record.details = {"picture": noted}
 
     event_limit = inbound.context.service.settings.limits.event
-    return RelayedRequest(planned, lambda target: ImageAnswer(ImageReader(number), event_limit), on_complete=note)
+    reader = partial(ImageReader, lambda: WantedPictures.of(fields).number)
+    return RelayedRequest(planned, lambda target: ImageAnswer(reader(), event_limit), on_complete=note)
 
 
 # Pictures at URLs: a provider may return the URL of a picture, which the gateway fetches if the entry permits it.

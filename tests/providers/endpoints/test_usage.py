@@ -77,7 +77,7 @@ def test_seconds_are_whole_ones():
 
 
 def test_a_name_in_a_prompt_is_no_usage():
-    reader = ImageReader(1)
+    reader = ImageReader(lambda: 1)
     body = rb'{"data":[{"revised_prompt":"write \"usage\": {\"input_tokens\": 9}"}],"usage": {"input_tokens":2,"x":{}}}'
     for at in range(0, len(body), 3):
         reader.scan(body[at : at + 3])
@@ -88,7 +88,7 @@ def test_usage_is_found_at_either_end_of_any_answer():
     usage, data = b'"usage":{"input_tokens":2,"output_tokens":3}', b'"data":[{"b64_json":"' + b"A" * 9 * ENDS + b'"}]'
     for body in (b"{" + usage + b"," + data + b"}", b"{" + data + b"," + usage + b"}"):
         for size in (len(body), 1000):
-            reader = ImageReader(1)
+            reader = ImageReader(lambda: 1)
             for at in range(0, len(body), size):
                 reader.scan(body[at : at + size])
             assert reader.usage == Usage(input=2, output=3)
@@ -107,7 +107,7 @@ def test_readers_raise_only_failures_for_any_input():
         b"[" * 300_000,
         b'"\\ud800"',
     ):
-        for reader in (ImageReader(1), AudioReader(lambda: None)):
+        for reader in (ImageReader(lambda: 1), AudioReader(lambda: None)):
             reader.read_event("", data)
             assert reader.usage in (None, Usage())
             with pytest.raises(GatewayError):
@@ -117,7 +117,7 @@ def test_readers_raise_only_failures_for_any_input():
 
 
 def test_pictures_of_a_stream_are_added_up():
-    reader = ImageReader(2)
+    reader = ImageReader(lambda: 2)
     for _ in range(2):
         reader.read_event("", b'{"type":"image_generation.completed","usage":{"input_tokens":2,"output_tokens":3}}')
     reader.read_event("", b'{"type":"image_generation.completed","usage":{"input_tokens":null}}')

@@ -1,0 +1,112 @@
+"""Streams of other endpoints whose last event has arrived: they are complete, even if their bodies do not end."""
+
+import contextlib
+import json
+from functools import partial
+from typing import Any, Final
+
+import attrs
+import trio
+
+from tests.support.bare_provider import head, listening, read_request
+from tests.support.each_row import each_row
+from tests.support.features import needs_feature
+from tests.support.in_process import InProcess, gateway
+from tests.support.multipart import KIND, multipart, part
+from tests.support.settled_lines import SettledLines
+
+pytestmark = [needs_feature("other_endpoints"), needs_feature("mcp")]
+
+JSON: Final = "application/json"
+FORM: Final = multipart([part("model", b"m"), part("stream", b"true"), part("file", b"RIFF" + bytes(999), "a.wav")])
+DONE: Final = b"data: [DONE]\n\n"
+
+
+def event(**members: Any) -> bytes:
+    return f"data: {json.dumps(members)}\n\n".encode()
+
+
+@attrs.frozen
+class Streamed:
+    """A request to ``path``, and the stream in response to it, whose ``last`` event is its end."""
+
+    path: str
+    body: dict[str, Any] | bytes
+    first: bytes
+    last: bytes
+
+    async def send(self, served: InProcess) -> Any:
+        is_form = isinstance(self.body, bytes)
+        content = self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+        return await served.post(self.path, content=content, headers={"content-type": KIND if is_form else JSON})
+
+
+CALL: Final = {"jsonrpc": "2.0", "id": "\u00e9", "method": "tools/call", "params": {"name": "f"}}
+TEXT: Final = event(choices=[{"index": 0, "text": "x", "finish_reason": None}])
+STREAMS: Final = {
+    "images": Streamed(
+        "/v1/images/generations", {"model": "m", "prompt": "x", "stream": True, "n": 2},
+        event(type="image_generation.completed", b64_json=""), event(type="image_generation.completed", b64_json="B"),
+    ),
+    "speech": Streamed(
+        "/v1/audio/speech", {"model": "m", "input": "x", "voice": "alloy", "stream_format": "sse"},
+        event(type="speech.audio.delta", audio="AAAA"), event(type="speech.audio.done"),
+    ),
+    "transcript": Streamed(
+        "/v1/audio/transcriptions", FORM,
+        event(type="transcript.text.delta", delta="Hi"), event(type="transcript.text.done", text="Hi"),
+    ),
+    "transcript, vLLM": Streamed("/v1/audio/transcriptions", FORM, event(choices=[{"delta": {"content": "x"}}]), DONE),
+    "completion": Streamed("/v1/completions", {"model": "m", "prompt": "x", "stream": True}, TEXT, DONE),
+    "MCP": Streamed(
+        "/mcp/tools", CALL,
+        event(method="sampling/createMessage", id="\u00e9"), event(jsonrpc="2.0", id="\u00e9", result={}),
+    ),
+    "MCP, an error": Streamed("/mcp/tools", CALL, event(result={}, id=7), event(id="\u00e9", error={"code": 1})),
+}  # fmt: skip
+
+
+async def serve(case: Streamed, pieces: tuple[bytes, ...], breaks: bool, stream: trio.SocketStream) -> None:
+    """Send ``pieces``, and close the connection within the body if the stream ``breaks``, otherwise nothing else."""
+    assert await read_request(stream) is not None
+    with contextlib.suppress(trio.BrokenResourceError):
+        await stream.send_all(head(200, ("content-type", "text/event-stream"), ("transfer-encoding", "chunked")))
+        for piece in pieces:
+            await stream.send_all(b"%x\r\n%b\r\n" % (len(piece), piece))
+        if not breaks:
+            await stream.receive_some()
+    await stream.aclose()
+
+
+async def respond(name: str, *, breaks: bool, whole: bool, **more: Any) -> tuple[bytes, dict[str, Any]]:
+    """Return the client's body, and the line, of a stream with or without its last event."""
+    case = STREAMS[name]
+    pieces = (case.first, case.last) if whole else (case.first,)
+    async with listening(partial(serve, case, pieces, breaks)) as url:
+        entry = {"model": "openai/m", "base_url": f"{url}/v1", "access_key": "k"}
+        servers = [{"name": "tools", "base_url": f"{url}/mcp", "access_key": "k"}]
+        config = {"version": "v0.3.0", "model_providers": [entry], "mcp_servers": servers, **more}
+        async with gateway(config) as served:
+            lines = SettledLines(served)
+            with trio.fail_after(10):
+                found = await case.send(served)
+                (line,) = await lines.next(1)
+            assert found.status_code == 200, found.text
+            return found.content, line
+
+
+@each_row("breaks", [True, False])
+@each_row("name", STREAMS)
+async def test_a_stream_is_complete_with_its_last_event(name, breaks):
+    content, line = await respond(name, breaks=breaks, whole=True)
+    assert content == STREAMS[name].first + STREAMS[name].last
+    assert (line["ended"], line["status"]) == ("complete", 200), line
+
+
+@each_row("name", STREAMS)
+async def test_a_stream_without_its_last_event_fails(name):
+    for breaks, error in ((True, "upstream"), (False, "timeout")):
+        content, line = await respond(name, breaks=breaks, whole=False, timeouts={"idle": "300ms"})
+        assert content.startswith(STREAMS[name].first)
+        assert b'"error"' in content.removeprefix(STREAMS[name].first)
+        assert (line["ended"], line["error"]) == ("upstream_error", error), line
