@@ -13,7 +13,7 @@ from tests.support.apis import OLDER, question
 from tests.support.each_row import each_row
 from tests.support.features import members_of, needs_feature
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import PATIENCE, Gateway, Reply, complaint, config, provider
+from tests.support.harness import Gateway, Reply, complaint, config, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream
 from tests.support.websocket_client import Client
 
@@ -108,7 +108,7 @@ def test_a_deadline_ends_the_wait_for_a_silent_provider(gateway, upstream, api, 
     upstream.script(Raw(200, (("content-type", kind),), (b": \n\n" if stream else b"{",), "hang"))
     since = time.perf_counter()
     complaint(api, ask(gateway, asked(api, "a", stream=stream), api, deadline="300ms"), 504)
-    assert time.perf_counter() - since < PATIENCE
+    assert time.perf_counter() - since < 15  # the provider hangs for 20
     assert models(upstream) == ["a"]
 
 
