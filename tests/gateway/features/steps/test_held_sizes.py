@@ -16,7 +16,7 @@ from tests.support.growing_streams import STREAMS, wire
 from tests.support.released_streams import events_of, release
 from tests.support.step_files import step_config
 
-LIMIT: Final = 64 * 1024
+LIMIT: Final = 16 * 1024
 WHOLE: Final[dict[str, Any]] = {
     "use": "regex", "with": {"patterns": {"word": "falcon-[0-9]+"}}, "at": ["response"], "action": "refuse",
     "hold": "whole",
