@@ -43,7 +43,7 @@ from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo, Usage
 from streams.sse import SseEvents
-from streams.surrogates import NOT_JSON, decode_or
+from streams.surrogates import NOT_JSON, any_json, decode_or
 
 _MESSAGE_HEADERS: Final = ("mcp-protocol-version", "mcp-method", "mcp-name", "mcp-param-*")
 _SESSION_HEADERS: Final = ("mcp-session-id", "last-event-id")
@@ -333,7 +333,7 @@ class _AnsweredReader(ResponseReader):
     ``id``, although some servers do not close it then."""
 
     def __init__(self, id: bytes) -> None:
-        self._id: object = msgspec.json.decode(id)
+        self._id: object = decode_or(any_json, id, None)
         self._has_ended = False
 
     @property

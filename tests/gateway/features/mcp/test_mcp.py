@@ -397,6 +397,13 @@ async def test_events_pass_unchanged_as_they_arrive():
         assert found.content == b"".join(pieces)
 
 
+async def test_an_id_that_is_no_text_is_passed_on_with_its_stream():
+    async with serving(lambda asked: events(b'data: {"x":1}\n\n')) as (served, _):
+        for id in (b'"\xff"', b'"\\ud83d"', b"9" * 4000):
+            found = await send(served, b'{"jsonrpc":"2.0","method":"ping","id":%b}' % id)
+            assert found.status_code in (200, 400), (id, found.text)
+
+
 async def test_a_broken_stream_ends_with_an_error_for_its_request():
     async with serving(lambda asked: events(b'data: {"x":1}\n\n', cut=True)) as (served, _):
         found = await send(served, call("f"))
