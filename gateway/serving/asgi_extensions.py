@@ -21,6 +21,9 @@ IMMEDIATE: Final = "trigate.at_once"
 """The key in the ASGI scope that is true for the response to a rejected or failed request: if it cannot be sent
 immediately, it is dropped."""
 
+INVALID_BODY: Final = "trigate.invalid_body"
+"""The type of the message that the rest of the request's body cannot be read."""
+
 WRITE_NOW: Final = "trigate.write_now"
 """The ASGI extension with the server's ``WriteNow``."""
 

@@ -64,6 +64,8 @@ class ReadState(Enum):
     READING = auto()
     SKIPPING = auto()
     """The response was early: the rest of its request's body is dropped."""
+    BROKEN = auto()
+    """The request's body is not HTTP. What follows is dropped, and the connection closes after the response."""
     ENDED = auto()
     """The connection is closed, or speaks another protocol from now on."""
 
@@ -108,6 +110,8 @@ class Http1:
     # Requests
 
     async def receive(self, data: bytes) -> None:
+        if self._state is ReadState.BROKEN:
+            return
         reader = self.reader if self._state is ReadState.READING else None
         if isinstance(reader, PlainReader) and (request := reader.read(data)) is not None:
             self._begin_plain(request)
@@ -147,11 +151,7 @@ class Http1:
             try:
                 event = self.reader.next_event()
             except h11.RemoteProtocolError as error:
-                if self._response is None:
-                    if self.reader.trailing_data[0].startswith(_TLS_HANDSHAKE):
-                        _warn_of_tls(self._context.local and self._context.local[1])
-                    await self._refuse(error.error_status_hint)
-                await self._connection.close()
+                await self._end_invalid(error.error_status_hint)
                 return
             if isinstance(event, h11.Request):
                 await self._begin(event)
@@ -170,6 +170,19 @@ class Http1:
                 return
         if self._state is ReadState.SKIPPING:
             await self._skip()
+
+    async def _end_invalid(self, status: int) -> None:
+        """End the connection, because the client sent no HTTP. If that is the body of an open request, the app responds
+        to it; ``status`` is that of the response to others."""
+        if self._stream is not None and self._response is None:
+            self._state = ReadState.BROKEN
+            self._stream.break_body()
+            return
+        if self._response is None:
+            if self.reader.trailing_data[0].startswith(_TLS_HANDSHAKE):
+                _warn_of_tls(self._context.local and self._context.local[1])
+            await self._refuse(status)
+        await self._connection.close()
 
     async def _count_tiny_chunk(self) -> None:
         """Count a tiny chunk, and let other tasks run after some: a read may contain ten thousand of them."""
@@ -246,7 +259,8 @@ class Http1:
         if self._response is not None:
             return  # nothing of the app follows the server's own error
         # After a 413 the rest of the body is dropped. While the process stops, the next request belongs elsewhere.
-        if status == 413 or self._context.server.registry.draining:
+        is_last = status == 413 or self._state is ReadState.BROKEN
+        if is_last or self._context.server.registry.draining:
             headers = [*headers, (b"connection", b"close")]
         self._response = ResponseWriter(self._line, status, headers)
         self._head = self._response.head

@@ -11,6 +11,7 @@ from gateway.serving.app_tasks import AppInbox
 from gateway.serving.asgi_extensions import (
     CLIENT_LEFT,
     IMMEDIATE,
+    INVALID_BODY,
     ON_LEAVING,
     ON_READING,
     PACE_BODY,
@@ -179,6 +180,10 @@ class HttpStream:
         """Pass the end of the request's body to the app."""
         if not self._closed:
             self._inbox.put({"type": "http.request", "body": b"", "more_body": False})
+
+    def break_body(self) -> None:
+        """Report to the app that the rest of the request's body cannot be read."""
+        self._inbox.put({"type": INVALID_BODY})
 
     def close(self) -> None:
         """Notify the app that the client has disconnected or has its whole response."""

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol, TypeAlias, cast
+from typing import NoReturn, Protocol, TypeAlias, cast
 
 import trio
 
@@ -10,6 +10,7 @@ from gateway.http.headers import as_text
 from gateway.http.pieces import add_piece, join_pieces
 from gateway.http.request_scope import RequestScope
 from gateway.serving.asgi_extensions import (
+    INVALID_BODY,
     ON_LEAVING,
     ON_READING,
     PACE_BODY,
@@ -35,6 +36,11 @@ def ignore_arrived(size: int) -> None:
 def too_large(max_bytes: int | None) -> GatewayError:
     """Return the error of a request whose body has more than ``max_bytes`` bytes."""
     return GatewayError("too_large", f"the request body is larger than the limit of {max_bytes} bytes")
+
+
+def invalid_body() -> GatewayError:
+    """Return the error of a request whose body is not HTTP."""
+    return GatewayError("invalid_request", "the request body is not valid HTTP: check its transfer-encoding")
 
 
 def too_slow() -> GatewayError:
@@ -134,8 +140,15 @@ class AsgiRequest:
         if message["type"] == "http.request":
             body.add(message)
         else:
-            self.scope.leave()
-            await trio.sleep_forever()
+            await self.end_reading(message)
+
+    async def end_reading(self, message: AsgiMessage) -> NoReturn:
+        """Handle a ``message`` after which no part of the body follows. Raises ``GatewayError`` (400) for an invalid
+        body; if the client has disconnected, the request is cancelled."""
+        if message["type"] == INVALID_BODY:
+            raise invalid_body()
+        self.scope.leave()
+        await trio.sleep_forever()
 
     def pieces(self, max_bytes: int) -> AsyncIterator[bytes]:
         return _BodyPieces(self, self._receive, max_bytes, self._seconds)
@@ -208,8 +221,7 @@ class _BodyPieces:
             if silence.cancelled_caught:
                 raise too_slow()
             if message["type"] != "http.request":
-                self._request.scope.leave()
-                await trio.sleep_forever()
+                await self._request.end_reading(message)
             self._is_over = not message.get("more_body", False)
             piece: bytes = message.get("body", b"")
             self._report_taken(len(piece))

@@ -73,8 +73,8 @@ async def size(witness: Witness, incoming: IncomingRequest) -> Response:
     scope = witness.watch(incoming)
     try:
         body = await incoming.read(ignore_arrived)
-    except GatewayError:
-        return Response(413, JSON_HEADERS, b'{"error": "too large"}')
+    except GatewayError as error:
+        return Response(error.info.status, JSON_HEADERS, b'{"error": "too large or invalid"}')
     return Response(200, JSON_HEADERS, msgspec.json.encode({"size": len(body), "id": scope.id}))
 
 
