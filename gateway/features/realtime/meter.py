@@ -203,7 +203,7 @@ class Meter:
         record.client, record.address, record.requested_model = session.client, session.address, session.requested_model
         record.target, record.model, record.provider_api = target.name, target.model, target.api
         record.route, record.lane, record.stream = session.route, "byte", True
-        record.project, record.run = session.project, session.run
+        record.project, record.run, record.labels = session.project, session.run, session.labels
         record.bill.request_size = self._prompt_tokens * CHARACTERS_PER_TOKEN + self._input_characters
         return record
 

@@ -155,8 +155,11 @@ async def open_websocket(
         asked = ClientRequest(_without_handshake(arrival.headers), query.decode("latin-1"), admitted.client)
         context = ExchangeContext(service, CODECS[api], asked, record, observers_of(record))
         await context.admit_endpoint(endpoint)
+        bodiless = Incoming(api, b"", {}, None, True)
+        for forms in service.hooks.request_forms:
+            record.labels = forms.label(asked, bodiless)
         if service.allowances.has_limits or service.hooks.records_run:
-            record.run = run_of(asked, Incoming(api, b"", {}, None, True))
+            record.run = run_of(asked, bodiless)
         inbox = ClientInbox(service.admission.body(admitted.holder, arrival.scope), MAX_MESSAGE)
         _connect_inbox(arrival, inbox)
         try:

@@ -12,7 +12,7 @@ from wsproto.utilities import LocalProtocolError
 
 from tests.support import realtime_sessions
 from tests.support.asgi_app import eventually
-from tests.support.features import has_feature
+from tests.support.features import has_feature, needs_feature
 from tests.support.in_process import InProcess
 from tests.support.metrics_page import Numbers, metrics_of, page_of
 from tests.support.realtime_sessions import KEY, PATH, PRICE, UPSTREAM, echo, serve_sessions, session_config
@@ -359,6 +359,25 @@ async def test_a_session_belongs_to_the_run_that_its_handshake_names():
         assert kinds == ["response.done", "402", "response.done"]
         async with calling(running.url, PATH, (*bearer(), ("x-trigate-run", "x" * 129))) as caller:
             assert caller.status == 400
+
+
+@needs_feature("client_routing")
+async def test_labels_of_the_handshake_are_those_of_each_answer(caplog):
+    """A blocked end user could open sessions, and the lines of answers named nobody."""
+    caplog.set_level(logging.INFO, "trigate")
+    more = {"client_routing": ["litellm"], "blocked_end_users": ["eve"]}
+    async with served(answering, **more) as (running, _):
+        user = "x-litellm-end-user-id"
+        async with calling(running.url, PATH, (*bearer(), (user, "eve"))) as caller:
+            assert caller.status == 403
+        async with calling(running.url, PATH, (*bearer(), (user, "ada"), ("x-litellm-tags", "a,b"))) as caller:
+            await caller.send({"type": "response.create"})
+            while (await caller.event())["type"] != "response.done":
+                pass
+            await caller.close()
+        await eventually(lambda: len(logged_exchanges(caplog)) == 3)
+    for line in logged_exchanges(caplog)[1:]:
+        assert (line["end_user"], line["tags"]) == ("ada", ["a", "b"])
 
 
 async def test_an_answer_that_begins_unasked_is_stopped_if_nothing_is_left():
