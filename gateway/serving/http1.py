@@ -65,7 +65,7 @@ class ReadState(Enum):
     SKIPPING = auto()
     """The response was early: the rest of its request's body is dropped."""
     BROKEN = auto()
-    """The request's body is not HTTP. What follows is dropped, and the connection closes after the response."""
+    """The request's body is not HTTP. Its rest is dropped, and the connection closes after the response."""
     ENDED = auto()
     """The connection is closed, or speaks another protocol from now on."""
 
