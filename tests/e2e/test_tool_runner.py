@@ -11,6 +11,7 @@ from anthropic import beta_tool
 from tests.support.apis import OLDER
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import START_SECONDS, Gateway, complaint, config, free_port, provider
+from tests.support.no_tls import NO_TLS
 from tests.support.upstreams import PATHS, Script, ToolCall, Upstream
 from tests.support.wire_transcript import conversation_of
 
@@ -55,7 +56,7 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.sent: list[dict[str, Any]] = []
-        self._http = anthropic.DefaultHttpxClient(event_hooks={"request": [self._note]})
+        self._http = anthropic.DefaultHttpxClient(verify=NO_TLS, event_hooks={"request": [self._note]})
         self.sdk = anthropic.Anthropic(
             base_url=url, api_key="test-key", max_retries=0, timeout=START_SECONDS, http_client=self._http
         )
