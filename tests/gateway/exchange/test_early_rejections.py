@@ -67,7 +67,6 @@ async def refusing(status: int) -> AsyncIterator[InProcess]:
 
 
 @needs_feature("other_endpoints")
-@pytest.mark.sample(4, by="place")
 @pytest.mark.parametrize("status", TOLD)
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_an_early_rejection_reaches_the_client(name, status):

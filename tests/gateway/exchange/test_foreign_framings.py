@@ -32,7 +32,6 @@ def gateway(upstream) -> Iterator[Gateway]:
         assert "Traceback" not in "\n".join(process.log)
 
 
-@pytest.mark.sample(3, by="place")
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("kind", [FRAMES, EVENTS, "application/json"])
 @pytest.mark.parametrize("name", BODIES)

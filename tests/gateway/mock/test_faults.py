@@ -172,7 +172,6 @@ async def test_silence_lasts_until_the_client_leaves(model):
         await eventually(lambda: not served.lifecycle.in_flight)
 
 
-@pytest.mark.sample(2, by="place")
 @pytest.mark.parametrize("tools", [(), (TOOL,)], ids=["text", "call"])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("api", CODECS)
