@@ -6,7 +6,6 @@ import signal
 import ssl
 import time
 from functools import partial
-from pathlib import Path
 
 import pytest
 import trio
@@ -18,6 +17,7 @@ from loadtest.reports import report_file as report
 from loadtest.reports import text
 from loadtest.reports.page import page
 from tests.support.load_servers import HEAD, answer, chunk, events, load, plan_for, prepared, quick, serving
+from tests.support.processes import children
 
 
 def stalling(begin: float, end: float):
@@ -269,21 +269,16 @@ async def test_a_server_that_rejects_everything_ends_the_load():
 # The judge
 
 
-def children() -> set[int]:
-    """Return the processes that this one started."""
-    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
-
-
 @pytest.mark.process
 async def test_answers_are_judged_here_if_the_judge_is_full_or_gone(monkeypatch):
-    cut, before = ReceivedAnswer("chat", True, b"".join(events("one")[:2])), children()
+    cut, before = ReceivedAnswer("chat", True, b"".join(events("one")[:2])), children(os.getpid())
     with trio.fail_after(60):
         async with open_judge() as judge:
             assert (await judge(cut)).outcome == "cut"
             monkeypatch.setattr("loadtest.exchange.judging.HELD", 0)
             assert (await judge(cut)).outcome == "cut"
             monkeypatch.undo()
-            for pid in children() - before:
+            for pid in children(os.getpid()) - before:
                 os.kill(pid, signal.SIGKILL)
             assert [(await judge(cut)).outcome for _ in range(3)] == ["cut"] * 3
 

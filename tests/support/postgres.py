@@ -16,6 +16,7 @@ import attrs
 import pytest
 
 from tests.support.harness import START_SECONDS, eventually
+from tests.support.processes import children
 from tests.support.repository import SHARED_FOLDER
 
 PLACES = ("/usr/lib/postgresql/*/bin/initdb", "/usr/pgsql-*/bin/initdb", "/usr/local/pgsql/bin/initdb")
@@ -81,10 +82,9 @@ class Server:
         """Send a signal to all its processes, for example to simulate a stopped machine."""
         assert self.process is not None
         pid = self.process.pid
-        for file in Path(f"/proc/{pid}/task").glob("*/children"):
-            for child in file.read_text().split():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(child), number)
+        for child in children(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, number)
         os.kill(pid, number)
 
     def save(self, name: str) -> None:

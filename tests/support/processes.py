@@ -22,17 +22,25 @@ def resident(pid: int) -> float:
     return int(Path(f"/proc/{pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
 
 
+_ENDED = contextlib.suppress(FileNotFoundError, ProcessLookupError)
+"""Ignores a thread or child that has ended meanwhile."""
+
+
+def children(pid: int) -> set[int]:
+    """Return the processes that ``pid`` has started, and that still exist."""
+    found: set[int] = set()
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):  # a child belongs to one thread
+        with _ENDED:
+            found.update(map(int, file.read_text().split()))
+    return found
+
+
 def workers(supervisor: int) -> set[int]:
     """Return the processes that ``serve --workers`` has started."""
-    gone = contextlib.suppress(FileNotFoundError, ProcessLookupError)  # a thread or child that has ended meanwhile
-    found: list[str] = []
-    for file in Path(f"/proc/{supervisor}/task").glob("*/children"):  # a child belongs to one thread
-        with gone:
-            found += file.read_text().split()
     crew: set[int] = set()
-    for pid in found:
-        with gone:
-            crew |= {int(pid)} if b"--fd" in Path(f"/proc/{pid}/cmdline").read_bytes() else set()
+    for pid in children(supervisor):
+        with _ENDED:
+            crew |= {pid} if b"--fd" in Path(f"/proc/{pid}/cmdline").read_bytes() else set()
     return crew
 
 
