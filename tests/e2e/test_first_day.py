@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 import yaml
-from anthropic import Anthropic
+from anthropic import Anthropic, DefaultHttpxClient
 from openai import OpenAI
 
 from tests.support.command_line import invoke, running_command
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import free_port, request
+from tests.support.no_tls import NO_TLS
 from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, fake_upstream, render
 
 KEYS = {"OPENAI_API_KEY": "sk-openai-0123456789", "ANTHROPIC_API_KEY": "sk-anthropic-0123456789"}
@@ -48,11 +49,12 @@ def point(file: Path, upstream: Upstream, **more: Any) -> int:
 
 def answers(url: str, model: str) -> str:
     """What ``model`` says to a client of its maker's own SDK."""
+    http = DefaultHttpxClient(verify=NO_TLS)
     if "claude" in model:
-        with Anthropic(base_url=url, api_key="any", max_retries=0) as client:
+        with Anthropic(base_url=url, api_key="any", max_retries=0, http_client=http) as client:
             turns = [{"role": "user", "content": "Hi"}]
             return client.messages.create(model=model, max_tokens=100, messages=turns).content[0].text
-    with OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0) as client:
+    with OpenAI(base_url=f"{url}/v1", api_key="any", max_retries=0, http_client=http) as client:
         chat = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "Hi"}])
         return chat.choices[0].message.content
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import anthropic
 import openai
@@ -13,6 +14,7 @@ from tests.support.features import has_feature, needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, complaint, config, eventually, provider
 from tests.support.metrics_page import numbers
+from tests.support.no_tls import NO_TLS
 from tests.support.upstreams import Script, Tokens
 
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, output=9))
@@ -103,12 +105,13 @@ def test_a_websocket_has_the_same_spellings(gateway, path):
 def test_the_sdks_work_with_either_base_url(gateway, upstream, base):
     upstream.script(ANSWER, ANSWER)
     said = [{"role": "user", "content": "hi"}]
-    with openai.OpenAI(base_url=f"{gateway.url}{base}", api_key="any", max_retries=0) as client:
+    options: dict[str, Any] = {"base_url": f"{gateway.url}{base}", "api_key": "any", "max_retries": 0}
+    with openai.OpenAI(**options, http_client=openai.DefaultHttpxClient(verify=NO_TLS)) as client:
         told = client.chat.completions.create(model="m", messages=said)  # type: ignore[arg-type]
         assert told.choices[0].message.content == "one two three"
         if has_feature("model_lists"):
             assert [model.id for model in client.models.list()] == ["openai/m"]
-    with anthropic.Anthropic(base_url=f"{gateway.url}{base}", api_key="any", max_retries=0) as speaker:
+    with anthropic.Anthropic(**options, http_client=anthropic.DefaultHttpxClient(verify=NO_TLS)) as speaker:
         assert speaker.messages.create(model="m", max_tokens=9, messages=said).content[0].text == "one two three"  # type: ignore
 
 
