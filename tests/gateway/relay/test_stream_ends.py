@@ -44,10 +44,6 @@ class Streamed:
 CALL: Final = {"jsonrpc": "2.0", "id": "\u00e9", "method": "tools/call", "params": {"name": "f"}}
 TEXT: Final = event(choices=[{"index": 0, "text": "x", "finish_reason": None}])
 STREAMS: Final = {
-    "images": Streamed(
-        "/v1/images/generations", {"model": "m", "prompt": "x", "stream": True, "n": 2},
-        event(type="image_generation.completed", b64_json=""), event(type="image_generation.completed", b64_json="B"),
-    ),
     "speech": Streamed(
         "/v1/audio/speech", {"model": "m", "input": "x", "voice": "alloy", "stream_format": "sse"},
         event(type="speech.audio.delta", audio="AAAA"), event(type="speech.audio.done"),

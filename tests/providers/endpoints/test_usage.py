@@ -121,6 +121,7 @@ def test_pictures_of_a_stream_are_added_up():
     for _ in range(2):
         reader.read_event("", b'{"type":"image_generation.completed","usage":{"input_tokens":2,"output_tokens":3}}')
     reader.read_event("", b'{"type":"image_generation.completed","usage":{"input_tokens":null}}')
+    assert not reader.has_ended, "the entry may have requested more images than the client"
     reader.close(streamed=True)
     assert reader.usage == Usage(input=4, output=6)
 
