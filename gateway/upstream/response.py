@@ -21,6 +21,9 @@ DENSE_BYTES: Final = 16 * 1024
 ERROR_BYTES: Final = 2**20
 """The most bytes of an error response that are read."""
 
+ERROR_SECONDS: Final = 5.0
+"""Seconds to read an error response: its status is sufficient, and another target may respond."""
+
 TOO_LARGE = "the provider's response is larger than the limit of {} bytes"
 
 
@@ -148,14 +151,16 @@ class UpstreamResponse(trio.abc.AsyncResource):
         return await join_pieces(parts, size)
 
     async def read_error(self) -> bytes:
-        """Return the body of an error, empty if it breaks off or is too long, because the status is sufficient. Closes
-        the response."""
+        """Return the body of an error, empty if it breaks off, stays silent or is too long, because the status is
+        sufficient. Closes the response."""
         try:
-            return await self.read(ERROR_BYTES)
+            with trio.move_on_after(ERROR_SECONDS):
+                return await self.read(ERROR_BYTES)
         except GatewayError:
-            return b""
+            pass
         finally:
             await self.aclose()
+        return b""
 
     async def receive(self) -> bytes:
         """Return the next bytes of an upgraded connection, ``b""`` at its end. Cancellation loses nothing. Raises
