@@ -56,7 +56,7 @@ class AnswerFilter:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the last event of a stream has arrived. The response is complete even if its body does not end."""
+        """True if the last event of a stream has arrived. The response is complete even if its body does not end."""
         return False
 
     def head(self, status: int, headers: Headers) -> Headers:
@@ -93,7 +93,7 @@ class ResponseReader(Protocol):
 
     @property
     def has_ended(self) -> bool:
-        """Whether the last event of a stream has been read."""
+        """True if the last event of a stream has been read."""
         return False
 
     def read_event(self, name: str, data: bytes) -> None:

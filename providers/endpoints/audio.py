@@ -53,7 +53,7 @@ class AudioReader:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the last event of a stream has been read."""
+        """True if the last event of a stream has been read."""
         return self._is_done
 
     def read_event(self, name: str, data: bytes) -> None:

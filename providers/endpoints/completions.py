@@ -100,7 +100,7 @@ class CompletionReader:
 
     @property
     def has_ended(self) -> bool:
-        """Whether ``[DONE]`` has been read."""
+        """True if ``[DONE]`` has been read."""
         return self._is_done
 
     def read_event(self, name: str, data: bytes) -> None:

@@ -66,7 +66,7 @@ class ImageReader:
 
     @property
     def has_ended(self) -> bool:
-        """Return false: an entry may request more images than the client, so that the last one is not known."""
+        """False: an entry may request more images than the client, so the last one is not known."""
         return False
 
     def read_event(self, name: str, data: bytes) -> None:

@@ -147,7 +147,7 @@ def nested(depth: int) -> bytes:
 
 @lru_cache
 def bodies(api: str, model: str, many: int = 100_000) -> dict[str, bytes]:
-    """What cannot be taken for a request, or only just. ``many`` is the number of the parts of large ones."""
+    """Return bodies that are no valid requests, or barely. ``many`` is the number of parts of large ones."""
     key, turn = "input" if api == "responses" else "messages", TURN
     name = json.dumps(model).encode()
 
