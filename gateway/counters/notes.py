@@ -62,10 +62,11 @@ class SharedNotes:
         self.read_to = 0
 
     def receive(self, notes: Sequence[ReadNote], read_to: int) -> None:
-        """Pass the notes of other processes to their readers. Notes with a newer value to write are skipped."""
+        """Pass the notes of other processes to their readers. They replace those still to write here."""
         self.read_to = read_to
         for name, value, milliseconds in notes:
+            self._unsent.pop(name, None)  # it was written without knowing the other one, as if the store refused it
             kind, _, key = name.partition(":")
-            if name not in self._unsent and (reader := self._readers.get(kind)) is not None:
+            if (reader := self._readers.get(kind)) is not None:
                 with suppress(ValueError):  # another version's, or damaged: it must not end this process
                     reader(bytes.fromhex(key), value, milliseconds / 1000)
