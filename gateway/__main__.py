@@ -249,7 +249,7 @@ def explain(**_: Any) -> None:
     "--report",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write all that moves, changes and is lost to FILE: JSON if it ends in .json, else text.",
+    help="Write all that changes, is lost or left to do to FILE: JSON if it ends in .json, else text.",
 )
 @click.option("--partial", is_flag=True, help="Write the result even if some models cannot be converted.")  # fmt: skip
 def import_config(**_: Any) -> None:

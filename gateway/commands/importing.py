@@ -80,7 +80,7 @@ def run(
         where = "with --write, a file next to it" if write is None else str(move.environment)
         say(f"Secrets became variables: {where} has their values (mode 0600).")
     if report is not None:
-        say(f"{report} has all that moves, changes and is lost.")
+        say(f"{report} has all that changes, is lost or left to do.")
     return status
 
 

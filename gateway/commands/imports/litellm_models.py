@@ -199,7 +199,6 @@ def _add_model(draft: ModelDraft, taken: dict[str, str]) -> None:
         return
     taken[name] = entry["model"]
     result.entries.append((draft.notes, entry))
-    result.entry_places.append(draft.place)
     if "*" not in name:
         params = draft.params
         attempts = attempts_of(number_of(params.get("num_retries", params.get("max_retries"))))

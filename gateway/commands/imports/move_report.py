@@ -1,8 +1,7 @@
-"""The report of ``trigate import --report``: losses, changes, the remaining work, and everything that moves."""
+"""The report of ``trigate import --report``: losses, changes and the remaining work; the new file has what moves."""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ import attrs
 import msgspec
 
 from gateway.commands.imports.losses import Group
-from gateway.commands.imports.result import OMITTED, Result, as_yaml, file_content, group_losses, one_line
+from gateway.commands.imports.result import OMITTED, Result, group_losses, one_line
 from gateway.commands.terminal import WIDTH, count_text
 
 _MEANINGS: Final[Mapping[Group, str]] = {
@@ -59,10 +58,10 @@ class Move:
 
 def report_of(move: Move) -> dict[str, Any]:
     """Return the whole report, without secrets and digests of keys."""
-    result, content = move.result, file_content(move.result)
-    invalid, keys = list(result.no_longer_good), content.get("client_keys", [])
+    result = move.result
+    invalid = list(result.no_longer_good)
     lost_keys = [loss for loss in result.losses if loss.what.startswith("the key ")]
-    imported = sum("sha256" in key for key in keys)
+    imported = sum("sha256" in key for key in result.client_keys)
     spent = [float(item["spent"].split()[0]) for item in result.opening_spend]
     return {
         "source": {"file": move.file, "database": move.database},
@@ -87,29 +86,15 @@ def report_of(move: Move) -> dict[str, Any]:
              "names": [*one.names]}
             for _, losses in group_losses(result.losses) for one in losses
         ],
-        "changes": [one for one in result.remarks if not one.startswith(OMITTED)],
+        "changes": [one for one in result.remarks if not one.startswith(OMITTED)] + [
+            f"{entry.get('name', entry['model'])}: {note}" for notes, entry in result.entries for note in notes
+        ],
         "to_do": {
             "decide": [*result.choices],
             "variables_with_values": move.known_variables,
             "variables_to_set": [name for name in move.variables if name not in move.known_variables],
         },
         "invalid_keys": invalid,
-        "moves": {
-            "models": [
-                {
-                    "name": entry.get("name", entry["model"]),
-                    "model": entry["model"],
-                    "place": _place(place, move.file),
-                    "notes": notes,
-                }
-                for (notes, entry), place in zip(result.entries, chain(result.entry_places, repeat("")), strict=False)
-            ],
-            "names": content.get("model_aliases", {}),
-            "groups": content.get("client_groups", []),
-            "client_keys": [{one: key[one] for one in key if one not in ("key", "sha256")} for key in keys],
-            "opening_spend": result.opening_spend,
-            "settings": result.settings,
-        },
     }  # fmt: skip
 
 
@@ -151,7 +136,6 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _section("What else changes", report["changes"])
     yield from _section("What you must do", _to_do(report["to_do"], written, bool(report["lost"])))
     yield from _section("Keys that were invalid already, and stay behind", report["invalid_keys"])
-    yield from _moves(report["moves"])
 
 
 def _all_names(loss: Mapping[str, Any]) -> Iterator[str]:
@@ -189,38 +173,3 @@ def _to_do(to_do: Mapping[str, Any], written: Mapping[str, Any], has_lost: bool)
 def _section(title: str, items: Sequence[str] | Iterator[str]) -> Iterator[str]:
     if lines := [f"- {item.rstrip('.')}." for item in items]:
         yield from (f"## {title}", "", *lines, "")
-
-
-def _moves(moves: Mapping[str, Any]) -> Iterator[str]:
-    yield from ("## Everything that moves", "", f"### Models: {len(moves['models'])}", "")
-    for one in moves["models"]:
-        yield f"- {one['name']}: {one['model']}, from {one['place']}"
-        yield from (f"  {note[:1].upper()}{note[1:]}." for note in one["notes"])
-    if names := moves["names"]:
-        yield from ("", f"### Names of other models, groups and fallbacks: {len(names)}", "")
-        yield from (f"- {name}: {_members(route)}" for name, route in names.items())
-    for title, key in (("Groups", "groups"), ("Client keys", "client_keys"), ("Spend so far", "opening_spend")):
-        if items := moves[key]:
-            yield from ("", f"### {title}: {len(items)}", "")
-            yield from (f"- {_item(item)}" for item in items)
-    if settings := moves["settings"]:
-        yield from ("", f"### Settings: {len(settings)}", "")
-        yield from (f"- {name}: {as_yaml(value)}" for name, value in settings.items())
-
-
-def _item(item: Mapping[str, Any]) -> str:
-    """Return a group, client or spend on one line: its name, then its settings."""
-    name = next((one for one in ("name", "client", "group") if one in item), "")
-    rest = _members({one: value for one, value in item.items() if one != name})
-    return f"{item.get(name, 'all clients')}{': ' if rest else ''}{rest}"
-
-
-def _members(item: Mapping[str, Any]) -> str:
-    return "; ".join(f"{name} {_value(value)}" for name, value in item.items())
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {one}" for name, one in value.items())
-    flat = isinstance(value, list) and all(isinstance(one, str) for one in value)
-    return ", ".join(value) if flat else value if isinstance(value, str) else as_yaml(value)

@@ -126,8 +126,6 @@ class Result:
     """Settings in comments, which the operator must complete."""
     groups_of_teams: dict[str, str] = attrs.field(factory=dict)
     """The names in ``client_groups`` by LiteLLM's id of the team."""
-    entry_places: list[str] = attrs.field(factory=list)
-    """The places of ``entries`` in the old configuration."""
     key_rows: int = 0
     """The number of keys in the database."""
     undecrypted: int = 0
