@@ -18,7 +18,7 @@ from gateway.commands.imports.claude_code_router import convert_claude_code_rout
 from gateway.commands.imports.imported_secrets import environment_line, variables_in
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_database import read_database
-from gateway.commands.imports.litellm_secrets import salt_key_of
+from gateway.commands.imports.litellm_secrets import Decryption, salt_key_of
 from gateway.commands.imports.losses import SERIOUS, Group
 from gateway.commands.imports.move_report import ENVIRONMENT, Move, json_text, markdown_text, report_of
 from gateway.commands.imports.result import Result, lines, one_line, summary
@@ -109,8 +109,8 @@ def _convert(content: Any, database: str | None) -> Result:
     """Convert the file of LiteLLM's proxy or of claude-code-router. Raises ``ConfigError``."""
     if is_claude_code_router(content):
         return convert_claude_code_router(content)
-    salt_key = salt_key_of(content, os.environ)
-    return convert_litellm(content, None if database is None else read_database(database, os.environ, salt_key))
+    tables = None if database is None else read_database(database, os.environ)
+    return convert_litellm(content, tables, Decryption(salt_key_of(content, os.environ)))
 
 
 def read_with_includes(file: Path) -> tuple[Any, list[str]]:

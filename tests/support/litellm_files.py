@@ -8,7 +8,6 @@ import yaml
 
 from gateway.commands.importing import read_with_includes
 from gateway.commands.imports.litellm import convert_litellm
-from gateway.commands.imports.litellm_database import clients_of_tables
 from gateway.commands.imports.result import Result, lines
 from gateway.config.loading import Config, from_mapping
 
@@ -34,4 +33,4 @@ def convert_file(*models: Any, **sections: Any) -> tuple[Config, str, dict[str, 
 
 def import_with_tables(file: Path, tables: Mapping[str, Sequence[dict[str, Any]]]) -> Result:
     """Return the result for a file and these tables of LiteLLM's database."""
-    return convert_litellm(read_with_includes(file)[0], clients_of_tables(tables))
+    return convert_litellm(read_with_includes(file)[0], tables)

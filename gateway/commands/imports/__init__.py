@@ -3,11 +3,12 @@
 - ``result`` has the new file and its summary, ``losses`` the settings without a counterpart,
   ``move_report`` all of it for readers.
 - ``litellm``: a LiteLLM proxy's file. ``litellm_tables`` has its providers and settings; ``litellm_models``,
-  ``litellm_places`` (providers, addresses and credentials), ``litellm_prices``, ``litellm_routes``,
-  ``litellm_members``, and ``litellm_keys`` with ``litellm_budgets`` and ``litellm_rows`` convert the parts.
-- ``litellm_limits``: limits of keys and teams, also for the HTTP API and tables of keys.
-- ``litellm_database`` reads the keys from PostgreSQL, and ``litellm_columns`` lists what it does not convert.
+  ``litellm_places`` (providers, addresses and credentials), ``litellm_prices``, ``litellm_routes`` and
+  ``litellm_members`` convert the parts.
+- ``litellm_database`` reads its tables, and ``litellm_stored`` the models and settings in them. ``litellm_clients`` and
+  ``litellm_keys`` convert the clients, ``litellm_columns`` lists what they lose, ``litellm_rows`` reads values.
+- ``litellm_limits`` and ``litellm_budgets``: limits of keys and teams, also for the HTTP API and tables of keys.
+- ``litellm_secrets`` decrypts the values in the tables, and ``litellm_sign_in`` makes a draft of ``issuers``.
 - ``claude_code_router``: its ``config.json``.
-- ``litellm_secrets`` decrypts the values in it, and ``litellm_sign_in`` makes a draft of ``issuers``.
 - ``imported_secrets``: credentials, which become variables in the new file. ``imported_values``: texts and numbers.
 """

@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 from configfile import document
-from gateway.commands.imports import litellm_tables as tables
+from gateway.commands.imports import litellm_tables
 from gateway.commands.imports.imported_secrets import SecretOwner
 from gateway.commands.imports.imported_values import (
     ENVIRONMENT,
@@ -24,7 +24,8 @@ from gateway.commands.imports.imported_values import (
     timeouts_of,
 )
 from gateway.commands.imports.litellm_budgets import budgets_of
-from gateway.commands.imports.litellm_keys import Team, Token, add_keys
+from gateway.commands.imports.litellm_clients import add_clients
+from gateway.commands.imports.litellm_database import Tables
 from gateway.commands.imports.litellm_models import add_models
 from gateway.commands.imports.litellm_places import ENTRA
 from gateway.commands.imports.litellm_routes import (
@@ -35,9 +36,11 @@ from gateway.commands.imports.litellm_routes import (
     rename_entries,
     routing_strategies,
 )
-from gateway.commands.imports.litellm_secrets import MASTER_KEY
-from gateway.commands.imports.litellm_sign_in import CHOICE, draft_issuers
-from gateway.commands.imports.losses import Group, Loss
+from gateway.commands.imports.litellm_rows import SIGN_IN
+from gateway.commands.imports.litellm_secrets import MASTER_KEY, Decryption
+from gateway.commands.imports.litellm_sign_in import draft_issuers
+from gateway.commands.imports.litellm_stored import with_stored
+from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Deployment, Result, file_content
 from gateway.config.allowance_checks import unpriced_models
 from gateway.config.loading import ConfigError, from_mapping
@@ -59,52 +62,16 @@ _NO_MASTER_KEY: Final = (
 )
 
 
-@attrs.frozen
-class Clients:
-    """The keys of clients in LiteLLM's database, and their teams."""
-
-    keys: Sequence[Token]
-    teams: Sequence[Team] = ()
-    losses: Sequence[Loss] = ()
-    """Settings of the database without a counterpart."""
-    opening: Sequence[Mapping[str, Any]] = ()
-    """Items of ``opening_spend`` for all clients together."""
-    models: Sequence[str] = ()
-    """The names of models of the database that cannot be decrypted or are blocked."""
-    stored_models: Sequence[Mapping[str, Any]] = ()
-    """Items of ``model_list`` in the database, decrypted."""
-    credentials: Sequence[Mapping[str, Any]] = ()
-    """Items of ``credential_list`` in the database, decrypted."""
-    variables: Mapping[str, str] = attrs.field(factory=dict)
-    """``environment_variables`` of the database, decrypted."""
-    key_rows: int = 0
-    """The number of rows in the table of keys."""
-    sign_in: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    """The settings for the sign-in of people."""
-    leads: Mapping[str, Sequence[str]] = attrs.field(factory=dict)
-    """The addresses of admins by the id of their team."""
-    remarks: Sequence[str] = ()
-    settings: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
-    """Settings that are only in the database, by their section."""
-    closed_end_users: Sequence[str] = ()
-    """The end users whom LiteLLM rejects."""
-
-
-NO_CLIENTS: Final = Clients(())
-
-
-def convert_litellm(content: Any, clients: Clients | None = None) -> Result:
-    """Convert ``content``, a LiteLLM configuration. ``clients`` are those of its database, ``None`` without an export.
+def convert_litellm(content: Any, tables: Tables | None = None, decryption: Decryption = Decryption()) -> Result:  # noqa: B008
+    """Convert ``content``, a LiteLLM configuration, with the ``tables`` of its database.
 
     Raises ``ConfigError`` if it is not a LiteLLM configuration, or if no model can be converted."""
     _check_model_list(content)
-    result, found = Result(knows_keys=clients is not None), clients or NO_CLIENTS
-    content = _with_database(content, found, result)
-    result.models = len(content["model_list"]) + len(found.models)
+    result = Result(knows_keys=tables is not None)
+    content = with_stored(content, tables or {}, decryption, result)
     router = section_of(content, "router_settings")
     result.filters_tags = router.get("enable_tag_filtering") is True
     result.enforced_rates, result.strategies = enforced_rates(router), routing_strategies(router)
-    result.variables = {**section_of(content, "environment_variables"), **found.variables}
     add_models(content["model_list"], content.get("credential_list"), _defaults(content), result)
     if not result.entries:
         raise _model_list_error("no model can be converted", "; ".join(map(str, result.missing)) or "the list is empty")
@@ -113,7 +80,11 @@ def convert_litellm(content: Any, clients: Clients | None = None) -> Result:
     _add_aliases(content, result)
     _add_model_ids(result)
     _add_master_key(content, result)
-    _add_clients(clients, result)
+    if tables is not None:
+        add_clients(tables, result)
+        draft_issuers(tables.get(SIGN_IN, ()), decryption, result)
+    elif result.access_groups:
+        result.lose(f"the access groups {', '.join(result.access_groups)}", litellm_tables.reason_of("access_groups"))
     _lose_addresses(result)
     budgets, loss = budgets_of(section_of(content, "litellm_settings"))
     if budgets:
@@ -133,26 +104,6 @@ def convert_litellm(content: Any, clients: Clients | None = None) -> Result:
     if "compatibility" not in result.settings:
         result.choices.append(_COMPATIBILITY)
     return result
-
-
-def _with_database(content: Mapping[str, Any], clients: Clients, result: Result) -> dict[str, Any]:
-    """Return ``content`` with the settings of the database that it lacks; in LiteLLM, its file has precedence.
-
-    No wildcard of the new file may serve the models that are only in the database."""
-    result.missing_names |= {name: "a model in the database" for name in clients.models if name}
-    merged = {**content, "model_list": [*content["model_list"], *clients.stored_models]}
-    if clients.credentials:
-        merged["credential_list"] = [*(content.get("credential_list") or ()), *clients.credentials]
-    for section, settings in clients.settings.items():
-        given = section_of(content, section)
-        for name in (name for name, value in settings.items() if name in given and given[name] != value):
-            group, _ = tables.reason_of(name, (Group.PROTECTION, ""))
-            why = "the file has another value, which new versions of LiteLLM prefer"
-            result.lose(f"{section}.{name} in the database", (group, why), tables.SETTINGS_TABLE)
-        if added := [f"{section}.{name}" for name in settings if name not in given]:
-            result.remarks.append(f"from the database, as in LiteLLM: {', '.join(added)}")
-        merged[section] = {**settings, **given}
-    return merged
 
 
 def allow_unpriced(result: Result) -> None:
@@ -284,24 +235,6 @@ def _add_master_key(content: Mapping[str, Any], result: Result) -> None:
         result.choices.append(_NO_MASTER_KEY)
 
 
-def _add_clients(clients: Clients | None, result: Result) -> None:
-    """Add the keys and teams of the database."""
-    if clients is not None:
-        opening = ({key: escape_dollars(value) for key, value in item.items()} for item in clients.opening)
-        result.opening_spend += opening
-        result.losses += (attrs.evolve(one, place=one.place or "the database") for one in clients.losses)
-        result.key_rows, result.undecrypted = clients.key_rows, len(clients.models)
-        result.remarks += clients.remarks
-        if clients.closed_end_users:
-            result.settings |= {"client_routing": ["litellm"], "blocked_end_users": [*clients.closed_end_users]}
-        add_keys(clients.keys, clients.teams, result)
-        result.draft = draft_issuers(clients.sign_in, result.groups_of_teams, clients.leads, result.secrets)
-        result.choices += [CHOICE] if result.draft else []
-    elif result.access_groups:
-        what = f"the access groups {', '.join(result.access_groups)}"
-        result.lose(what, tables.reason_of("access_groups"))
-
-
 # Other settings
 
 
@@ -310,8 +243,8 @@ def _convert_setting(what: str, name: str, value: Any, result: Result) -> None:
     if what in ("litellm_settings.max_budget", "litellm_settings.budget_duration") and "budgets" in result.settings:
         return
     if name == "ssl_verify" and value is False:
-        result.lose(what, tables.UNVERIFIED)
-    elif name in tables.NO_MATTER and name not in _READ_ELSEWHERE:
+        result.lose(what, litellm_tables.UNVERIFIED)
+    elif name in litellm_tables.NO_MATTER and name not in _READ_ELSEWHERE:
         result.needless.append(what)
     elif name == "litellm_key_header_name" and isinstance(value, str):
         _convert_key_header(what, value, result)
@@ -322,15 +255,15 @@ def _convert_setting(what: str, name: str, value: Any, result: Result) -> None:
     elif name.endswith(("callback", "callbacks")):
         _lose_callbacks(what, name, value, result)
     elif what == "general_settings.max_parallel_requests":
-        result.lose(what, tables.UNENFORCED)
+        result.lose(what, litellm_tables.UNENFORCED)
     elif name != "database_url" or not result.knows_keys:
-        result.lose(what, tables.reason_of(name))
+        result.lose(what, litellm_tables.reason_of(name))
 
 
 _READ_ELSEWHERE: Final = frozenset((*(name for _, name in ALIASES), "credential_list"))
 """Settings without effect of their own: other functions read them, and report losses."""
 
-_DONE: Final = tables.NO_MATTER | ROUTED | {"master_key", ENTRA, "default_litellm_params"}
+_DONE: Final = litellm_tables.NO_MATTER | ROUTED | {"master_key", ENTRA, "default_litellm_params"}
 """Settings that need nothing more."""
 
 _KEY_HEADERS: Final = frozenset(("authorization", "x-api-key", "x-goog-api-key"))
@@ -379,8 +312,8 @@ def _convert_limit(name: str, value: Any, result: Result) -> bool:
 def _lose_callbacks(what: str, name: str, value: Any, result: Result) -> None:
     """Record callbacks as losses; those that block requests or content are lost protection."""
     for one in dict.fromkeys(str(one) for one in (value if isinstance(value, list) else [value])):
-        protects = one in tables.GUARDS or "." in one  # a class of the operator's own may do anything
-        result.lose(f"{what} ({one})", tables.reason_of("guardrails" if protects else name))
+        protects = one in litellm_tables.GUARDS or "." in one  # a class of the operator's own may do anything
+        result.lose(f"{what} ({one})", litellm_tables.reason_of("guardrails" if protects else name))
 
 
 def _lose_guardrails(what: str, value: Sequence[Any], result: Result) -> None:
@@ -388,7 +321,9 @@ def _lose_guardrails(what: str, value: Sequence[Any], result: Result) -> None:
     for item in items_of(value):
         kind = mapping_of(item.get("litellm_params")).get("guardrail") or ""
         name = item.get("guardrail_name") or kind or next(iter(item), "without a name")
-        result.lose(f"{what} ({name}{f', {kind}' if kind not in ('', name) else ''})", tables.reason_of("guardrails"))
+        result.lose(
+            f"{what} ({name}{f', {kind}' if kind not in ('', name) else ''})", litellm_tables.reason_of("guardrails")
+        )
 
 
 _ADDRESS: Final = re.compile(r"_(?:API_BASE|BASE_URL|ENDPOINT|HOST|LOCATION|REGION(?:_NAME)?)$")

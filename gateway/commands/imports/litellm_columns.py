@@ -4,13 +4,19 @@ reason, others are only listed.
 The names are those of LiteLLM's ``schema.prisma``."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from gateway.commands.imports.imported_values import word_set
-from gateway.commands.imports.litellm_rows import is_set, name_list, read_mapping, read_text
-from gateway.commands.imports.litellm_secrets import NO_KEY
-from gateway.commands.imports.litellm_tables import SETTINGS_TABLE
+from gateway.commands.imports.litellm_rows import (
+    SETTINGS,
+    TABLES,
+    UNREADABLE,
+    is_set,
+    name_list,
+    read_mapping,
+    read_text,
+)
 from gateway.commands.imports.losses import Group, Loss, Reason
 
 METADATA: Final = "metadata"
@@ -64,16 +70,24 @@ def lost_columns(row: Mapping[Any, Any], converted: Collection[str] = ()) -> Ite
                 yield column, _REASONS.get(column, (Group.UNKNOWN, ""))
 
 
+def column_losses(
+    rows: Iterable[tuple[str, Mapping[str, Any], Collection[str]]], prefix: str, noun: str, table: str
+) -> Iterator[Loss]:
+    """Yield one loss for each column that the owners of ``rows`` lose: exports can have hundreds of keys.
+
+    Each row has the name of its owner, and its ``converted`` columns. The text has ``prefix`` and a list of owners."""
+    owners: dict[tuple[str, Reason], list[str]] = {}
+    for name, row, converted in rows:
+        for lost in lost_columns(row, converted):
+            owners.setdefault(lost, []).append(name)
+    for (column, (group, why)), names in owners.items():
+        yield Loss(group, f"{column} of {prefix}{name_list(names, noun)}", why, table, tuple(names))
+
+
 # Tables
 
 PREFIX: Final = "LiteLLM_"
-SETTINGS: Final = SETTINGS_TABLE
-VARIABLES: Final = "environment_variables"
-SECTIONS: Final = ("general_settings", "router_settings", "litellm_settings")
-"""The sections of that table that LiteLLM adds to those of its file."""
-
 _SIGN_IN: Final = "complete the draft of `issuers` in the comments of the new file (docs/people.md)"
-_PEOPLE: Final = "people sign in with `issuers` (docs/people.md)"
 _WHY: Final = {
     Group.PROTECTION: "set `models`, `ratelimits` or `steps` for the keys and groups, and `issuers` for people",
     Group.MONEY: "set `budgets` for keys, groups or entries; a tag or a person has none",
@@ -118,13 +132,11 @@ def is_record(table: str) -> bool:
     return _WITHOUT_SETTINGS.fullmatch(table.removeprefix(PREFIX)) is not None
 
 
-def lost_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]], read: Sequence[str]) -> Iterator[Loss]:
-    """Yield the losses of the tables with rows that are not in ``read``, and are no records."""
+def lost_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Loss]:
+    """Yield the losses of the tables with rows that are not converted, and are no records."""
     for name, rows in sorted(tables.items()):
         short = name.removeprefix(PREFIX)
-        if name == SETTINGS:
-            yield from _lost_settings(rows)
-        elif short in LOST_TABLES:
+        if short in LOST_TABLES:
             group, column, matters = LOST_TABLES[short]
             lost = [row for row in rows if not matters or any(_is_changed(row.get(one)) for one in matters)]
             names = [*dict.fromkeys(filter(None, (read_text(row.get(column)) for row in lost)))]
@@ -132,29 +144,9 @@ def lost_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]], read: Sequenc
             if lost:
                 listed = f": {name_list(names, 'rows')}" if names else ""
                 yield Loss(group, f"the table {name}{listed}", why, name, tuple(names))
-        elif rows and name not in read and not is_record(name):
+        elif rows and name not in (*TABLES, SETTINGS, UNREADABLE) and not is_record(name):
             yield Loss(Group.UNKNOWN, f"the table {name}", place=name)
 
 
 def _is_changed(value: Any) -> bool:
     return is_set(value) and value not in _USUAL
-
-
-def _lost_settings(rows: Sequence[Mapping[str, Any]]) -> Iterator[Loss]:
-    """Yield the losses of the table of settings, without the sections that ``stored_settings`` returns."""
-    for row in rows:
-        section, value = read_text(row.get("param_name")), row.get("param_value")
-        if section == VARIABLES and is_set(value):
-            why = f"set these variables where trigate starts; {NO_KEY}"
-            names = ", ".join(sorted(read_mapping(value)))
-            yield Loss(Group.NAMES, f"{section} ({names}) in the database", why, SETTINGS)
-        elif section not in SECTIONS and is_set(value):
-            is_sign_in = section == "sso_config"
-            group, why = (Group.PROTECTION, _PEOPLE) if is_sign_in else (Group.UNKNOWN, "")
-            yield Loss(group, f"{section} in the database", why, SETTINGS)
-
-
-def stored_settings(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the settings in the table of settings by their section in LiteLLM's file."""
-    sections = {read_text(row.get("param_name")): read_mapping(row.get("param_value")) for row in rows}
-    return {section: settings for section, settings in sections.items() if section in SECTIONS}

@@ -21,7 +21,7 @@ from gateway.commands.imports.litellm_budgets import (
     spend_losses,
     with_periods,
 )
-from gateway.commands.imports.litellm_columns import lost_columns
+from gateway.commands.imports.litellm_columns import column_losses, lost_columns
 from gateway.commands.imports.litellm_limits import limited_columns
 from gateway.commands.imports.litellm_rows import (
     KEYS,
@@ -34,7 +34,7 @@ from gateway.commands.imports.litellm_rows import (
     read_text,
     read_time,
 )
-from gateway.commands.imports.losses import Group, Loss, Reason
+from gateway.commands.imports.losses import Group, Reason
 from gateway.commands.imports.result import OMITTED, Result
 
 _EVERY_PATH: Final = frozenset({"*", "/*"})
@@ -53,109 +53,89 @@ OF_THE_TEAM: Final = "all-team-models"
 
 @attrs.frozen
 class Team:
-    """A row of the table of teams."""
-
-    id: str
-    name: str
-    models: tuple[str, ...]
-    blocked: bool
-    row: Mapping[str, Any] = attrs.field(repr=False)
-
-    @property
-    def admins(self) -> list[str]:
-        """The users who may manage the team's keys."""
-        members = read_objects(self.row.get("members_with_roles"))
-        found = [read_text(one.get("user_id")) for one in members if one.get("role") == "admin"]
-        return [*dict.fromkeys(filter(None, (*found, *read_list(self.row.get("admins")))))]
-
-
-@attrs.frozen
-class ConvertedTeam:
     """A team as an item of ``client_groups``.
 
-    ``known``: the database has its row. ``nothing``: none of its models was converted. ``rejection`` is the reason why
-    LiteLLM rejects its keys. ``aliases`` are the names that its keys have for other models."""
+    ``row`` is that of its table, empty if the database lacks it. ``is_empty``: none of its models was converted.
+    ``rejection`` is the reason why LiteLLM rejects its keys."""
 
     name: str
     item: Mapping[str, Any]
-    known: bool = False
-    nothing: bool = False
+    row: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    is_empty: bool = False
     rejection: str | None = None
-    aliases: Mapping[str, str] = attrs.field(factory=dict)
 
 
-def teams_of_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[Team, ...]:
-    """Return the teams in rows of the table."""
-    return tuple(
-        Team(
-            id=row["team_id"].strip(),
-            name=read_text(row.get("team_alias")) or read_text(row["team_id"]),
-            models=read_list(row.get("models")),
-            blocked=read_boolean(row.get("blocked"))[0],
-            row=row,
-        )
-        for row in rows
-    )
+@attrs.frozen(repr=False)
+class ServedNames:
+    """The names that the new file serves, as LiteLLM has them.
+
+    ``names`` are without aliases, ``aliases`` are those of all clients with their models, ``groups`` the models of each
+    access group."""
+
+    is_known: Callable[[str], bool]
+    names: Sequence[str]
+    aliases: Mapping[str, str]
+    groups: Mapping[str, Sequence[str]]
+
+    def allowed_names(self, models: Sequence[str]) -> tuple[list[str] | None, list[str]]:
+        """Return the names that a key or team with these ``models`` may use, ``None`` for all, and the unserved ones.
+
+        Access groups are replaced by their models."""
+        if not models or ALL & set(models):
+            return None, []
+        wanted = [model for one in models for model in self.groups.get(one, (one,)) if one != NONE]
+        each = [*dict.fromkeys(wanted)]
+        return [one for one in each if self.is_known(one)], [one for one in each if not self.is_known(one)]
 
 
-def convert_teams(
-    ids: Iterable[str],
-    teams: Sequence[Team],
-    known: Callable[[str], bool],
-    groups: Mapping[str, Sequence[str]],
-    now: datetime,
-) -> tuple[dict[str, ConvertedTeam], list[Loss]]:
-    """Convert the teams with these ``ids``, and return the losses, too.
+def _served_names(result: Result) -> ServedNames:
+    is_served = result.name_test()
+    aliases = {
+        _plain(alias): _plain(str(route.get("target", "")))
+        for alias, route in {**result.aliases, **result.model_ids}.items()
+        if alias not in result.deployments
+    }
+    names = [_plain(name) for name in result.requested_names]
+    return ServedNames(lambda name: is_served(escape_dollars(name)), names, aliases, result.access_groups)
 
-    ``known`` tests whether the new file serves a model name; ``groups`` are the models of each access group."""
-    rows = {team.id: team for team in teams}
-    found: dict[str, ConvertedTeam] = {}
-    losses: list[Loss] = []
+
+def _plain(name: str) -> str:
+    """Return a name in the new file as LiteLLM has it."""
+    return name.replace("$$", "$")
+
+
+def _convert_teams(
+    ids: Iterable[str], rows: Mapping[str, Mapping[str, Any]], served: ServedNames, now: datetime, result: Result
+) -> dict[str, Team]:
+    """Return the teams with these ``ids``, and record what they lose."""
+    found: dict[str, Team] = {}
     called: set[str] = set()
     for id in dict.fromkeys(ids):
-        team = rows.get(id)
-        name = free_name(read_text(id) if team is None else team.name, called)
+        row = rows.get(id, {})
+        name = free_name(read_text(row.get("team_alias")) or read_text(id), called)
         called.add(name)
-        if team is None:
-            found[id] = ConvertedTeam(name, {"name": name})
-            losses.append(Loss(Group.PROTECTION, f"the limits of the team {name}", "the database lacks its row"))
-            continue
-        allowed, unknown = allowed_models(team.models, known, groups)
-        if unknown and allowed:
+        allowed, unknown = served.allowed_names(read_list(row.get("models")))
+        if not row:
+            result.lose(f"the limits of the team {name}", (Group.PROTECTION, "the database lacks its row"), TEAMS)
+        elif unknown and allowed:
             what = f"models of the team {name}: {', '.join(unknown)}"
-            losses.append(Loss(Group.NAMES, what, "they are not in this file"))
-        item = {"name": name, **({} if not allowed else {"models": list(allowed)}), **converted_limits(team.row)}
-        losses += lifetime_losses(f"the team {name}", [team.row])
-        limited = set(limited_columns(with_periods(team.row)))
-        losses += [
-            Loss(group, f"{column} of the team {name}", why) for column, (group, why) in lost_columns(team.row, limited)
-        ]
-        found[id] = ConvertedTeam(
-            name, item, True, allowed == (), _rejection_of_team(team, now), _aliases_of(team.row)
-        )  # fmt: skip
-    return found, losses
+            result.lose(what, (Group.NAMES, "they are not in this file"), TEAMS)
+        for lost in lifetime_losses(f"the team {name}", [row]):
+            result.lose(lost.what, (lost.group, lost.why), TEAMS)
+        for column, reason in lost_columns(row, set(limited_columns(with_periods(row)))):
+            result.lose(f"{column} of the team {name}", reason, TEAMS)
+        item = {"name": name, **({"models": allowed} if allowed else {}), **converted_limits(row)}
+        found[id] = Team(name, item, row, allowed == [], _rejection_of_team(row, now))
+    return found
 
 
-def _rejection_of_team(team: Team, now: datetime) -> str | None:
-    if team.blocked:
+def _rejection_of_team(row: Mapping[str, Any], now: datetime) -> str | None:
+    if read_boolean(row.get("blocked"))[0]:
         return "its team is blocked"
-    if (closed := closed_column(team.row, _ENFORCED_OF_TEAMS)) is not None:
+    if (closed := closed_column(row, _ENFORCED_OF_TEAMS)) is not None:
         return f"the {closed} of its team is 0"
-    until = exhausted_text(team.row, now)
+    until = exhausted_text(row, now)
     return None if until is None else f"the budget of its team is exhausted {until}"
-
-
-def allowed_models(
-    models: Sequence[str], known: Callable[[str], bool], groups: Mapping[str, Sequence[str]]
-) -> tuple[tuple[str, ...] | None, list[str]]:
-    """Return the model names that a key or team may use, ``None`` for all, and the names that are not served.
-
-    Access groups are replaced by their models."""
-    if not models or ALL & set(models):
-        return None, []
-    wanted = [model for one in models for model in groups.get(one, (one,)) if one != NONE]
-    each = tuple(dict.fromkeys(wanted))
-    return tuple(one for one in each if known(one)), [one for one in each if not known(one)]
 
 
 def _aliases_of(row: Mapping[str, Any]) -> dict[str, str]:
@@ -164,39 +144,33 @@ def _aliases_of(row: Mapping[str, Any]) -> dict[str, str]:
     return {alias: model for alias, model in aliases if isinstance(model, str) and model != alias}
 
 
-# Limits
+# Keys
 
-
-_OF_ITS_PAGES: Final = "litellm-dashboard"
+OF_ITS_PAGES: Final = "litellm-dashboard"
 """The team of the keys that LiteLLM creates for its web interface."""
 
 
 @attrs.frozen
 class Token:
-    """A key in the table; ``digest`` is hexadecimal, ``expires`` may be None, ``row`` has all columns."""
+    """A key in the table; ``digest`` is hexadecimal, ``row`` has all columns, ``team`` and ``user`` are ids or "".
+
+    ``unreadable`` is the reason why the row is unclear, so that the key may be invalid; ``refused`` the one in another
+    table why LiteLLM rejects it."""
 
     name: str
     digest: str
     models: tuple[str, ...]
     team: str
-    """The id of its team, or ""."""
     blocked: bool
     expires: datetime | None
     unreadable: str | None
-    """The reason why the row is unclear, so that the key may be invalid."""
     row: Mapping[str, Any] = attrs.field(repr=False)
     refused: str | None = None
-    """The reason in another table why LiteLLM rejects the key."""
     user: str = ""
-    """The id of its user, or ""."""
 
 
-def keys_of_rows(rows: Iterable[dict[str, Any]]) -> tuple[Token, ...]:
-    """Return the keys in rows of the table, without those of LiteLLM's own pages."""
-    return tuple(_token_of_row(row) for row in rows if row.get("team_id") != _OF_ITS_PAGES)
-
-
-def _token_of_row(row: dict[str, Any]) -> Token:
+def read_token(row: Mapping[str, Any], refused: str | None, user: str) -> Token:
+    """Return the key in a row of the table."""
     token = row["token"].strip()
     hashed = re.fullmatch(r"[0-9a-fA-F]{64}", token)
     digest = token.lower() if hashed else hashlib.sha256(token.encode()).hexdigest()
@@ -212,106 +186,75 @@ def _token_of_row(row: dict[str, Any]) -> Token:
         expires=expires,
         unreadable=wrong or odd or (None if is_key else "its token is neither a SHA-256 digest nor a key"),
         row=row,
+        refused=refused,
+        user=user,
     )
 
 
-def add_keys(keys: Sequence[Token], teams: Sequence[Team], result: Result) -> None:
-    """Add ``keys`` and their ``teams`` to ``result``, which has the models of the new file already."""
-    now, is_served, groups = datetime.now(UTC), result.name_test(), result.access_groups
-    served = [_plain(name) for name in result.requested_names]
-    common = {  # aliases, which all clients of their models may use
-        _plain(alias): _plain(str(route.get("target", "")))
-        for alias, route in {**result.aliases, **result.model_ids}.items()
-        if alias not in result.deployments
-    }
-
-    def is_known(name: str) -> bool:
-        return is_served(escape_dollars(name))
-
-    items: dict[str, dict[str, Any]] = {}
-    losses: list[Loss] = []
-    no_longer_good: list[str] = []
+def add_keys(keys: Sequence[Token], team_rows: Mapping[str, Mapping[str, Any]], result: Result) -> None:
+    """Add ``keys`` and their teams to ``result``, which has the models of the new file already."""
+    now, served = datetime.now(UTC), _served_names(result)
+    teams = _convert_teams((key.team for key in keys if key.team), team_rows, served, now, result)
     called = {str(one["name"]) for one in result.client_keys}
-    carried, of_teams = convert_teams((key.team for key in keys if key.team), teams, is_known, groups, now)
+    held: dict[str, tuple[Token, dict[str, Any]]] = {}
+    invalid: list[str] = []
     for key in keys:
-        name = free_name(key.name, called)
-        team = carried.get(key.team)
+        name, team = free_name(key.name, called), teams.get(key.team)
         if (reason := _rejection_reason(key, team, now)) is not None:
-            no_longer_good.append(f"{name} ({reason})")
-            continue
-        if (loss := _unsafe_loss(name, key, team)) is not None:
-            losses.append(loss)
-            continue
-        if key.digest in items:
-            continue
-        own = [model for model in key.models if model != OF_THE_TEAM]
-        allowed, unknown = allowed_models(own, is_known, groups)
-        if allowed == ():
-            why = f"this file has none of its models: {', '.join(unknown)}" if unknown else "it may use no model"
-            losses.append(Loss(Group.NAMES, f"the key {name}", why))
-            continue
-        if unknown:
-            what = f"models of the key {name}: {', '.join(unknown)}"
-            losses.append(Loss(Group.NAMES, what, "they are not in this file"))
-        allowed = None if OF_THE_TEAM in key.models else allowed
-        aliases = {**_aliases_of(key.row), **(team.aliases if team is not None else {})}
-        if hidden := [alias for alias, model in aliases.items() if is_known(alias) and common.get(alias) != model]:
-            everything = served if team is None else team.item.get("models", served)
-            allowed = tuple(
-                model
-                for model in (everything if allowed is None else allowed)
-                if not any(model == name or fnmatch.fnmatchcase(name, model) for name in hidden)
-            )
-            if not allowed or common.keys() & hidden:
-                why = f"it has other models under these names: {', '.join(hidden)}"
-                losses.append(Loss(Group.NAMES, f"the key {name}", why))
-                continue
-            why = "this client has another model under that name, and trigate would send its requests elsewhere"
-            losses.append(Loss(Group.NAMES, f"{', '.join(hidden)} for the key {name}", why))
-        called.add(name)
-        items[key.digest] = {
-            "name": name, "sha256": key.digest,
-            **({} if allowed is None else {"models": list(allowed)}),
-            **({} if team is None else {"group": team.name}),
-            **({} if key.expires is None else {"until": spell_time(key.expires)}), **converted_limits(key.row),
-        }  # fmt: skip
-    held = [key for key in keys if key.digest in items]
-    leads = [key for key in held if _may_lead(key, teams)]
-    for key in leads:
-        everything = carried[key.team].item.get("models", served)  # a client with a role may only use its own list
-        items[key.digest] |= {"role": "lead", "models": items[key.digest].get("models", list(everything))}
-    result.remarks += _lead_remarks([items[key.digest]["name"] for key in leads])
-    used = {item["group"] for item in items.values() if "group" in item}
-    losses += (attrs.evolve(one, place=TEAMS) for one in (*of_teams, *_lost_admins(leads, teams)))
-    result.groups_of_teams |= {id: team.name for id, team in carried.items() if team.name in used}
-    lasting = [key for key in held if lifetime_rest(key.row) is not None]
-    names = [items[key.digest]["name"] for key in lasting]
-    losses += (
-        attrs.evolve(one, names=tuple(names)) for one in lifetime_losses(name_list(names), [key.row for key in lasting])
-    )
-    spent_by_keys = {items[key.digest]["name"]: key.row for key in held}
-    spent_by_teams = {
-        carried[team.id].name: team.row for team in teams if team.id in carried and carried[team.id].name in used
-    }
-    losses += spend_losses("keys", spent_by_keys)
-    losses += spend_losses("teams", spent_by_teams)
-    losses += _limit_losses(held, items)
-    opening = (*_opening_items("client", spent_by_keys, now), *_opening_items("group", spent_by_teams, now))
-    result.client_keys += [_as_file_item(one, result) for one in items.values()]
-    result.client_groups += [_as_file_item(team.item, result) for team in carried.values() if team.name in used]
-    result.opening_spend += [{key: escape_dollars(value) for key, value in item.items()} for item in opening]
-    result.losses += (attrs.evolve(one, place=one.place or KEYS) for one in losses)
-    result.no_longer_good = tuple(no_longer_good)
-    free = [entry.get("name", entry["model"]) for _, entry in result.entries if entry.get("price") == "free"]
-    if free and any("exhausted" in one for one in no_longer_good):
-        why = "LiteLLM counts no budget for free models: create keys for these models without a budget"
-        result.lose(f"{', '.join(free)} for keys whose budget is exhausted", (Group.NAMES, why))
-    result.remarks += [f"{OMITTED}{one}" for one in no_longer_good]
+            invalid.append(f"{name} ({reason})")
+        elif (unsafe := _unsafe_reason(key, team)) is not None:
+            result.lose(f"the key {name}", unsafe, KEYS)
+        elif key.digest not in held and (item := _convert_key(key, name, team, served, result)) is not None:
+            called.add(name)
+            held[key.digest] = key, item
+    _add_leads([*held.values()], teams, team_rows, served, result)
+    used = {team.name: id for id, team in teams.items() if any(key.team == id for key, _ in held.values())}
+    rows = {item["name"]: key.row for key, item in held.values()}
+    rows_of_teams = {name: teams[id].row for name, id in used.items() if teams[id].row}
+    _lose_limits(rows, rows_of_teams, result)
+    result.groups_of_teams |= {id: name for name, id in used.items()}
+    result.client_keys += [_as_file_item(item, result) for _, item in held.values()]
+    result.client_groups += [_as_file_item(teams[id].item, result) for id in used.values()]
+    result.opening_spend += _opening_items("client", rows, now)
+    result.opening_spend += _opening_items("group", rows_of_teams, now)
+    _leave_invalid(invalid, result)
 
 
-def _plain(name: str) -> str:
-    """Return a name in the new file as LiteLLM has it."""
-    return name.replace("$$", "$")
+def _convert_key(
+    key: Token, name: str, team: Team | None, served: ServedNames, result: Result
+) -> dict[str, Any] | None:
+    """Return the item of ``client_keys``, ``None`` if it could use no model; record what the key loses."""
+    allowed, unknown = served.allowed_names([model for model in key.models if model != OF_THE_TEAM])
+    if allowed == []:
+        why = f"this file has none of its models: {', '.join(unknown)}" if unknown else "it may use no model"
+        result.lose(f"the key {name}", (Group.NAMES, why), KEYS)
+        return None
+    if unknown:
+        what = f"models of the key {name}: {', '.join(unknown)}"
+        result.lose(what, (Group.NAMES, "they are not in this file"), KEYS)
+    allowed = None if OF_THE_TEAM in key.models else allowed
+    aliases = {**_aliases_of(key.row), **_aliases_of({} if team is None else team.row)}
+    hidden = [one for one, model in aliases.items() if served.is_known(one) and served.aliases.get(one) != model]
+    if hidden:
+        everything = served.names if team is None else team.item.get("models", served.names)
+        allowed = [one for one in (everything if allowed is None else allowed) if not _matches_any(one, hidden)]
+        if not allowed or served.aliases.keys() & hidden:
+            why = f"it has other models under these names: {', '.join(hidden)}"
+            result.lose(f"the key {name}", (Group.NAMES, why), KEYS)
+            return None
+        why = "this client has another model under that name, and trigate would send its requests elsewhere"
+        result.lose(f"{', '.join(hidden)} for the key {name}", (Group.NAMES, why), KEYS)
+    return {
+        "name": name, "sha256": key.digest,
+        **({} if allowed is None else {"models": allowed}),
+        **({} if team is None else {"group": team.name}),
+        **({} if key.expires is None else {"until": spell_time(key.expires)}), **converted_limits(key.row),
+    }  # fmt: skip
+
+
+def _matches_any(model: str, names: Sequence[str]) -> bool:
+    """Return whether ``model``, a name or a pattern, serves one of ``names``."""
+    return any(model == name or fnmatch.fnmatchcase(name, model) for name in names)
 
 
 def _as_file_item(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
@@ -326,35 +269,49 @@ def _as_file_item(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
     return {**item, **names, "models": [*routes, *same]}
 
 
-def _lead_remarks(names: Sequence[str]) -> Iterator[str]:
-    if names:
-        yield f"as in LiteLLM, keys of a team's admins manage those of their group (`role: lead`): {', '.join(names)}"
+def _add_leads(
+    held: Sequence[tuple[Token, dict[str, Any]]], teams: Mapping[str, Team],
+    rows: Mapping[str, Mapping[str, Any]], served: ServedNames, result: Result,
+) -> None:  # fmt: skip
+    """Give the keys of teams' admins the role ``lead``, and record the admins without such a key."""
+    admins = {id: _admins_of(row) for id, row in rows.items()}
+    leads = [(key, item) for key, item in held if _may_lead(key, admins.get(key.team, ()))]
+    for key, item in leads:
+        everything = teams[key.team].item.get("models", served.names)  # a client with a role needs a list of its own
+        item |= {"role": "lead", "models": item.get("models", [*everything])}
+    if leads:
+        names = ", ".join(item["name"] for _, item in leads)
+        what = "as in LiteLLM, keys of a team's admins manage those of their group (`role: lead`)"
+        result.remarks.append(f"{what}: {names}")
+    having = {(key.user, key.team) for key, _ in leads}
+    for id, users in admins.items():
+        if lost := [user for user in users if (user, id) not in having]:
+            team = read_text(rows[id].get("team_alias")) or id
+            what = f"the admins of the team {team}: {name_list(lost, 'users')}"
+            result.lose(what, (Group.PROTECTION, "set `role: lead` for a key of each"), TEAMS, lost)
 
 
-def _may_lead(key: Token, teams: Sequence[Team]) -> bool:
+def _admins_of(row: Mapping[str, Any]) -> list[str]:
+    """Return the users who may manage a team's keys."""
+    members = read_objects(row.get("members_with_roles"))
+    found = [read_text(one.get("user_id")) for one in members if one.get("role") == "admin"]
+    return [*dict.fromkeys(filter(None, (*found, *read_list(row.get("admins")))))]
+
+
+def _may_lead(key: Token, admins: Sequence[str]) -> bool:
     """Return whether LiteLLM lets a key manage its team's keys: its user is an admin, and it may use all paths."""
     routes = read_list(key.row.get("allowed_routes"))
-    admins = next((team.admins for team in teams if team.id == key.team), ())
     return key.user in admins and (not routes or not _EVERY_PATH.isdisjoint(routes))
-
-
-def _lost_admins(leads: Sequence[Token], teams: Sequence[Team]) -> Iterator[Loss]:
-    """Yield the admins of teams that have no key among ``leads``."""
-    having = {(key.user, key.team) for key in leads}
-    for team in teams:
-        if lost := [user for user in team.admins if (user, team.id) not in having]:
-            what = f"the admins of the team {team.name}: {name_list(lost, 'users')}"
-            yield Loss(Group.PROTECTION, what, "set `role: lead` for a key of each", names=tuple(lost))
 
 
 def _opening_items(owner: str, rows: Mapping[str, Mapping[str, Any]], now: datetime) -> Iterator[dict[str, Any]]:
     """Yield the items of ``opening_spend`` for the ``owner``s with these rows."""
     for name, row in rows.items():
         if (spent := opening_spend(row, now)) is not None:
-            yield {owner: name, **spent}
+            yield {owner: escape_dollars(name), **spent}
 
 
-def _rejection_reason(key: Token, team: ConvertedTeam | None, now: datetime) -> str | None:
+def _rejection_reason(key: Token, team: Team | None, now: datetime) -> str | None:
     """Return the reason why LiteLLM would reject the key."""
     if key.blocked and key.unreadable is None:
         return "blocked"
@@ -369,32 +326,46 @@ def _rejection_reason(key: Token, team: ConvertedTeam | None, now: datetime) -> 
     return None if team is None else team.rejection
 
 
-def _unsafe_loss(name: str, key: Token, team: ConvertedTeam | None) -> Loss | None:
-    """Return a loss for a key that could have more permissions than in LiteLLM."""
+def _unsafe_reason(key: Token, team: Team | None) -> Reason | None:
+    """Return the reason why a key could have more permissions than in LiteLLM."""
     if key.unreadable is not None:
-        return Loss(Group.PROTECTION, f"the key {name}", f"it may be invalid: {key.unreadable}")
+        return Group.PROTECTION, f"it may be invalid: {key.unreadable}"
     routes = read_list(key.row.get("allowed_routes"))  # a key without any can use all
     if routes and not _ALL_ROUTES & set(routes):
-        why = f"it may only use {', '.join(routes)}, and a client key has no list of paths"
-        return Loss(Group.PROTECTION, f"the key {name}", why)
-    if team is not None and team.nothing:
-        return Loss(Group.NAMES, f"the key {name}", f"this file has none of the models of its team {team.name}")
-    is_by_team = OF_THE_TEAM in key.models or (not key.models and team is not None)
-    if is_by_team and team is None:
-        return Loss(Group.PROTECTION, f"the key {name}", "it may use its team's models, but has no team")
-    if is_by_team and team is not None and not team.known:
-        return Loss(Group.PROTECTION, f"the key {name}", "it may use its team's models, and the database lacks its row")
+        return Group.PROTECTION, f"it may only use {', '.join(routes)}, and a client key has no list of paths"
+    if team is not None and team.is_empty:
+        return Group.NAMES, f"this file has none of the models of its team {team.name}"
+    if OF_THE_TEAM in key.models or (not key.models and team is not None):
+        if team is None:
+            return Group.PROTECTION, "it may use its team's models, but has no team"
+        if not team.row:
+            return Group.PROTECTION, "it may use its team's models, and the database lacks its row"
     return None
 
 
-def _limit_losses(held: Sequence[Token], items: Mapping[str, dict[str, Any]]) -> Iterator[Loss]:
-    """Yield one loss for each column of settings that keys lost: exports can have hundreds of keys."""
-    owners: dict[tuple[str, Reason], list[str]] = {}
-    for key in held:
-        limited = set(limited_columns(with_periods(key.row)))
-        if read_list(key.row.get("allowed_routes")) == ("llm_api_routes",):
-            limited.add("allowed_routes")
-        for lost in lost_columns(key.row, limited):
-            owners.setdefault(lost, []).append(items[key.digest]["name"])
-    for (column, (group, why)), names in owners.items():
-        yield Loss(group, f"{column} of {name_list(names)}", why, names=tuple(names))
+def _lose_limits(rows: Mapping[str, Mapping[str, Any]], of_teams: Mapping[str, Any], result: Result) -> None:
+    """Record the settings that keys lost, and what keys and teams have spent of budgets without a known end."""
+    lasting = [name for name, row in rows.items() if lifetime_rest(row) is not None]
+    columns = ((name, row, _converted_columns(row)) for name, row in rows.items())
+    losses = [
+        *(attrs.evolve(one, names=tuple(lasting)) for one in lifetime_losses(name_list(lasting), rows.values())),
+        *spend_losses("keys", rows),
+        *spend_losses("teams", of_teams),
+        *column_losses(columns, "", "keys", KEYS),
+    ]
+    result.losses += (attrs.evolve(one, place=KEYS) for one in losses)
+
+
+def _converted_columns(row: Mapping[str, Any]) -> set[str]:
+    limited = set(limited_columns(with_periods(row)))
+    return limited | {"allowed_routes"} if read_list(row.get("allowed_routes")) == ("llm_api_routes",) else limited
+
+
+def _leave_invalid(invalid: Sequence[str], result: Result) -> None:
+    """Record the keys that LiteLLM rejects."""
+    result.no_longer_good = tuple(invalid)
+    free = [entry.get("name", entry["model"]) for _, entry in result.entries if entry.get("price") == "free"]
+    if free and any("exhausted" in one for one in invalid):
+        why = "LiteLLM counts no budget for free models: create keys for these models without a budget"
+        result.lose(f"{', '.join(free)} for keys whose budget is exhausted", (Group.NAMES, why))
+    result.remarks += [f"{OMITTED}{one}" for one in invalid]

@@ -26,6 +26,7 @@ from gateway.commands.imports.litellm_members import READ, read_members
 from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, ModelPlace, place_model
 from gateway.commands.imports.litellm_prices import base_price, read_price
 from gateway.commands.imports.litellm_routes import LONGEST, attempts_of
+from gateway.commands.imports.litellm_rows import MODELS
 from gateway.commands.imports.losses import Group, Inconvertible, Reason
 from gateway.commands.imports.result import VERSION, Deployment, Result
 from gateway.config.loading import ConfigError, from_mapping
@@ -38,7 +39,6 @@ _LIMITS: Final = {"rpm": "rpm_limit", "tpm": "tpm_limit", "max_parallel_requests
 WEIGHTS: Final = ("weight", "rpm", "tpm")
 """The members of ``litellm_params`` that LiteLLM uses as weights, in the order of precedence."""
 
-MODELS_TABLE: Final = "LiteLLM_ProxyModelTable"
 LITELLMS_DATABASE: Final = "LiteLLM's database"
 STORED: Final = "db_model"
 """The member of ``model_info`` that LiteLLM sets for models of its database."""
@@ -119,7 +119,7 @@ def _read_item(
     members = mapping_of(item)
     name, params, info = (members.get(member) for member in _MEMBERS)
     is_stored = mapping_of(info).get(STORED) is True
-    where = MODELS_TABLE if is_stored else f"model_list[{number}]"
+    where = MODELS if is_stored else f"model_list[{number}]"
     where += f" ({name})" if isinstance(name, str) else ""
     beside = [str(member) for member in members if member not in _MEMBERS]
     if not (isinstance(params, dict) and isinstance(params.get("model"), str) and isinstance(name, str) and name):

@@ -13,6 +13,23 @@ from streams.surrogates import decode_or
 
 KEYS: Final = "LiteLLM_VerificationToken"
 TEAMS: Final = "LiteLLM_TeamTable"
+ALIASES: Final = "LiteLLM_ModelTable"
+BUDGETS: Final = "LiteLLM_BudgetTable"
+CREDENTIALS: Final = "LiteLLM_CredentialsTable"
+END_USERS: Final = "LiteLLM_EndUserTable"
+MEMBERS: Final = "LiteLLM_TeamMembership"
+MODELS: Final = "LiteLLM_ProxyModelTable"
+ORGANIZATIONS: Final = "LiteLLM_OrganizationTable"
+PROJECTS: Final = "LiteLLM_ProjectTable"
+ROTATED: Final = "LiteLLM_DeprecatedVerificationToken"
+SETTINGS: Final = "LiteLLM_Config"
+SIGN_IN: Final = "LiteLLM_SSOConfig"
+USERS: Final = "LiteLLM_UserTable"
+
+TABLES: Final = (KEYS, TEAMS, BUDGETS, USERS, END_USERS, MODELS, CREDENTIALS, ROTATED, ALIASES)
+"""The tables that are converted; older versions of LiteLLM lack some."""
+UNREADABLE: Final = "tables that were not read"
+"""The name for rows with the names of such tables."""
 
 
 # Values

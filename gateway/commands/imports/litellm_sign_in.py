@@ -12,6 +12,8 @@ import yaml
 from gateway.commands.imports.imported_secrets import SecretNames
 from gateway.commands.imports.imported_values import escape_dollars
 from gateway.commands.imports.litellm_rows import read_mapping, read_text
+from gateway.commands.imports.litellm_secrets import Decryption, Undecryptable
+from gateway.commands.imports.result import Result
 
 _ISSUERS: Final[Mapping[str, str]] = {
     "microsoft": "https://login.microsoftonline.com/{microsoft_tenant}/v2.0",
@@ -27,25 +29,24 @@ _ROLES: Final[Mapping[str, str]] = {
     "proxy_admin": "admin", "proxy_admin_viewer": "auditor", "internal_user": "user", "internal_user_viewer": "user",
 }  # fmt: skip
 
-CHOICE: Final = (
+_CHOICE: Final = (
     "who may sign in: complete the draft of `issuers` in the comments of the new file, and compare its `issuer` with "
     "`iss` of a token (docs/people.md)"
 )
 _TITLE: Final = "LiteLLM's sign-in as a draft: check each line, then remove the # (docs/people.md)"
 
 
-def draft_issuers(
-    settings: Mapping[str, Any], groups: Mapping[str, str], leads: Mapping[str, Sequence[str]], secrets: SecretNames
-) -> list[str]:
-    """Return the lines of the draft, none without a known provider.
-
-    ``groups`` are the names of groups by LiteLLM's team, ``leads`` the addresses of its admins."""
-    rules = [*_rules(settings, groups, leads)]
+def draft_issuers(rows: Sequence[Mapping[str, Any]], decryption: Decryption, result: Result) -> None:
+    """Add the lines of the draft to ``result``, none without a known provider."""
+    settings = _decrypt_settings(rows, decryption)
+    rules = [*_rules(settings, result.groups_of_teams)]
     issuers = [
-        _issuer(kind, settings, rules, secrets) for kind in _ISSUERS if read_text(settings.get(f"{kind}_client_id"))
+        _issuer(kind, settings, rules, result.secrets)
+        for kind in _ISSUERS
+        if read_text(settings.get(f"{kind}_client_id"))
     ]
     if not issuers:
-        return []
+        return
     content = {
         "public_url": read_text(settings.get("proxy_base_url")) or "https://llm.example.com",
         "signing_key": "$SIGNING_KEY",
@@ -53,7 +54,20 @@ def draft_issuers(
         "issuers": issuers,
     }
     text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True)
-    return [_TITLE, *text.splitlines()]
+    result.draft = [_TITLE, *text.splitlines()]
+    result.choices.append(_CHOICE)
+
+
+def _decrypt_settings(rows: Sequence[Mapping[str, Any]], decryption: Decryption) -> dict[str, Any]:
+    """Return the settings in ``rows``; those that cannot be decrypted have their names as values."""
+    found: dict[str, Any] = {}
+    for row in rows:
+        for name, value in read_mapping(row.get("sso_settings")).items():
+            try:
+                found[name] = decryption.decrypt(value)
+            except Undecryptable:
+                found[name] = "" if name.endswith("_secret") else name.upper()
+    return found
 
 
 def _issuer(kind: str, settings: Mapping[str, Any], rules: Sequence[Any], secrets: SecretNames) -> dict[str, Any]:
@@ -74,16 +88,11 @@ def _issuer(kind: str, settings: Mapping[str, Any], rules: Sequence[Any], secret
     }
 
 
-def _rules(
-    settings: Mapping[str, Any], groups: Mapping[str, str], leads: Mapping[str, Sequence[str]]
-) -> Iterator[dict[str, Any]]:
+def _rules(settings: Mapping[str, Any], groups: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Yield the rules: administrators first, because the first match decides."""
     mappings = read_mapping(read_mapping(settings.get("role_mappings")).get("roles"))
     by_role = [(ours, mappings[role]) for role, ours in _ROLES.items() if mappings.get(role)]
     yield from ({"when": {"groups": found}, "role": role} for role, found in by_role if role != "user")
-    for team, addresses in leads.items():
-        if team in groups and addresses:
-            yield {"when": {"email": [*addresses]}, "group": groups[team], "role": "lead"}
     claim = read_text(read_mapping(settings.get("team_mappings")).get("team_ids_jwt_field"))
     if claim:
         yield from ({"when": {_pointer(claim): team}, "group": group} for team, group in groups.items())

@@ -119,9 +119,6 @@ NO_MATTER: Final = word_set(
 )
 """Settings that describe trigate's normal behaviour, that clients cannot notice, or that are read elsewhere."""
 
-SETTINGS_TABLE: Final = "LiteLLM_Config"
-"""The table of LiteLLM's database with settings that were changed at run time."""
-
 NO_BATCHES: Final = "trigate does not send batches to Bedrock: clients must send single requests"
 _STEPS: Final = "write these checks under `steps` (docs/steps.md)"
 ROWS: Final = (

@@ -2,7 +2,7 @@
 
 import fnmatch
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -232,9 +232,9 @@ class Result:
         route = Route(name=max(matching, key=len))
         return [route.target_for(target, name) for target in self.wildcards[route.name]]
 
-    def lose(self, what: str, reason: Reason, place: str = "") -> None:
+    def lose(self, what: str, reason: Reason, place: str = "", names: Iterable[str] = ()) -> None:
         """Record a lost setting."""
-        self.losses.append(Loss(reason[0], what, reason[1], place))
+        self.losses.append(Loss(reason[0], what, reason[1], place, tuple(names)))
 
     def lose_model(self, name: str | None, what: str, why: str, place: str = "") -> None:
         """Record that the item of ``model_list`` with this ``name`` has no entry."""

@@ -5,11 +5,14 @@ import hashlib
 import psycopg
 import pytest
 
-from gateway.commands.imports.litellm_database import clients_of_tables, read_database
+from gateway.commands.imports.litellm import convert_litellm
+from gateway.commands.imports.litellm_database import Tables, read_database
 from gateway.commands.imports.losses import Group
+from gateway.commands.imports.result import Result
 from tests.support.command_line import invoke
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
+from tests.support.litellm_files import item
 from tests.support.quick_yaml import dump_yaml, load_yaml
 
 SECRETS = {name: f"sk-{name}-1234567890" for name in ("team", "user", "budget", "plain", "blocked")}
@@ -66,6 +69,11 @@ def folder(tmp_path):
     return tmp_path
 
 
+def convert_model(tables: Tables) -> Result:
+    """Return the result for a file with one model and a price, and these tables."""
+    return convert_litellm({"model_list": [item("m", "openai/gpt-4o")]}, tables)
+
+
 def import_from(folder, source, **env):
     said = invoke("import", "litellm.yaml", "--database", str(source), cwd=folder, env=env)
     assert "hunter2" not in said.stdout + said.stderr
@@ -99,8 +107,8 @@ def test_keys_keep_their_hashes_teams_users_and_budgets(stored, folder, is_prism
     assert (found["blocked_end_users"], found["client_routing"]) == (["e1"], ["litellm"])
     assert said.returncode == 3  # what follows is lost
     for lost in (
-        "the budgets of 2 end users",
-        "the regions of 1 end user",
+        "the budgets of end users: 2 end users (e1, e2)",
+        "the regions of end users: e1",
         "models that are only in the database: gpt-stored",
         "blocked (blocked)",
     ):
@@ -134,9 +142,9 @@ def test_tables_without_a_counterpart_are_listed(server, folder):
         ):
             connection.execute(statement)
     expected = {"the table LiteLLM_GuardrailsTable: no-cards", "the table LiteLLM_NovelTable"}
-    assert {loss.what for loss in read_database(url, {}).losses} == expected
+    assert {loss.what for loss in convert_model(read_database(url, {})).losses} == expected
     assert import_from(folder, url).returncode == 3
-    limited = read_database(url.replace("someone:", "limited:"), {}).losses
+    limited = convert_model(read_database(url.replace("someone:", "limited:"), {})).losses
     unread = ("EmptyTable", "GuardrailsTable", "NovelTable")
     assert [(loss.group, loss.what) for loss in limited] == [
         (Group.UNKNOWN, f"the table LiteLLM_{name}") for name in unread
@@ -189,15 +197,17 @@ def test_a_dump_is_refused_in_one_line(folder):
 def test_a_users_limits_do_not_apply_to_the_keys_of_a_team():
     token = {"token": "a" * 64, "key_alias": "k", "user_id": "u", "team_id": "t", "models": None}
     user = {"user_id": "u", "max_budget": 1, "budget_duration": "1d"}
-    tables = {"LiteLLM_VerificationToken": [token], "LiteLLM_UserTable": [user]}
-    found = clients_of_tables(tables)
-    assert [(key.team, key.row["user_id"]) for key in found.keys] == [("t", None)]
-    assert found.teams == ()
+    teams = [{"team_id": "t", "models": []}]
+    tables = {"LiteLLM_VerificationToken": [token], "LiteLLM_UserTable": [user], "LiteLLM_TeamTable": teams}
+    result = convert_model(tables)
+    assert result.client_keys == [{"name": "k", "sha256": "a" * 64, "group": "t"}]
+    assert result.client_groups == [{"name": "t"}]
 
 
 def test_a_keys_own_limits_precede_those_of_its_budget():
-    token = {"token": "a" * 64, "budget_id": "b", "max_budget": 3, "budget_duration": "1d"}
+    token = {"token": "a" * 64, "key_alias": "k", "budget_id": "b", "max_budget": 3, "budget_duration": "1d"}
     budget = {"budget_id": "b", "max_budget": 9, "budget_duration": "30d", "rpm_limit": 5}
-    found = clients_of_tables({"LiteLLM_VerificationToken": [token], "LiteLLM_BudgetTable": [budget]})
-    row = found.keys[0].row
-    assert (row["max_budget"], row["budget_duration"], row["rpm_limit"], row["budget_id"]) == (3, "1d", 5, None)
+    result = convert_model({"LiteLLM_VerificationToken": [token], "LiteLLM_BudgetTable": [budget]})
+    limits = {"ratelimits": {"requests": "5/m"}, "budgets": ["3 usd/day"]}
+    assert result.client_keys == [{"name": "k", "sha256": "a" * 64, **limits}]
+    assert result.losses == []

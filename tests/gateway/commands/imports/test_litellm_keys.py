@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gateway.commands.imports.litellm import Clients, convert_litellm
-from gateway.commands.imports.litellm_keys import keys_of_rows, teams_of_rows
+from gateway.commands.imports.litellm import convert_litellm
+from gateway.commands.imports.litellm_rows import KEYS, TEAMS
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result, summary
 from gateway.config.loading import from_mapping
@@ -22,9 +22,9 @@ HASH = "0123456789abcdef" * 4
 TEAM = {"team_id": "t-1", "team_alias": "red", "models": ["a"]}
 
 
-def clients(*rows: Any, teams: Any = None) -> Clients:
-    """Return the keys in rows of the database, with their teams."""
-    return Clients(keys_of_rows(rows), teams_of_rows(teams or ()))
+def clients(*rows: Any, teams: Any = None) -> dict[str, Any]:
+    """Return the tables of a database with these keys and teams."""
+    return {KEYS: rows, TEAMS: teams or ()}
 
 
 def exported(teams: Any = None, **columns: Any) -> Result:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gateway.commands.imports.litellm import convert_litellm
-from gateway.commands.imports.litellm_columns import LOST_TABLES, PREFIX, SETTINGS, SILENT, is_record
-from gateway.commands.imports.litellm_database import TABLES, clients_of_tables
+from gateway.commands.imports.litellm_columns import LOST_TABLES, PREFIX, SILENT, is_record
+from gateway.commands.imports.litellm_rows import SETTINGS, TABLES
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result
 from gateway.config.loading import from_mapping
@@ -35,7 +35,7 @@ ROWS: Mapping[str, dict[str, Any]] = {
 
 def import_tables(tables: Mapping[str, Any], *models: Any, **sections: Any) -> Result:
     found = [item("m", "openai/m", **TOKEN_COSTS), *models]
-    return convert_litellm({"model_list": found, **sections}, clients_of_tables(tables))
+    return convert_litellm({"model_list": found, **sections}, tables)
 
 
 def with_row(table: str, **values: Any) -> Result:
@@ -250,7 +250,7 @@ def test_aliases_of_a_team_are_in_another_table():
     result = import_tables(tables, item("n", "openai/n"))
     assert [one["models"] for one in result.client_keys] == [["n"]]
     assert [loss.what for loss in result.losses if loss.group is Group.NAMES] == [
-        "m for the key app", "aliases of the team red",
+        "aliases of the team red", "m for the key app",
     ]  # fmt: skip
 
 

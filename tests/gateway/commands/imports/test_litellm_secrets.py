@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from gateway.commands.imports.imported_secrets import environment_line
 from gateway.commands.imports.litellm import convert_litellm
-from gateway.commands.imports.litellm_database import clients_of_tables
 from gateway.commands.imports.litellm_secrets import Decryption, salt_key_of
 from gateway.commands.imports.result import Result
 from gateway.config.loading import ConfigError, from_mapping
@@ -60,7 +59,7 @@ def stored_tables(form: str = "v3", **params: str) -> dict[str, list[dict[str, A
 
 def import_stored(tables: dict[str, Any], salt: str | None = SALT, *models: Any) -> Result:
     found = models or (item("m", "openai/m", api_key="os.environ/FROM_UI", **TOKEN_COSTS),)
-    return convert_litellm({"model_list": list(found)}, clients_of_tables(tables, Decryption(salt)))
+    return convert_litellm({"model_list": list(found)}, tables, Decryption(salt))
 
 
 @pytest.mark.parametrize("form", ["v3", "v2", "nacl", "nacl in plain base64"])
@@ -136,10 +135,7 @@ def test_the_sign_in_becomes_a_draft_of_issuers(salt):
     """The draft is a comment, so the import itself gives no person new rights."""
     tables: dict[str, Any] = {
         "LiteLLM_VerificationToken": [{"token": "a" * 64, "key_alias": "app", "team_id": "t"}],
-        "LiteLLM_TeamTable": [
-            {"team_id": "t", "team_alias": "red", "members_with_roles": [{"user_id": "u", "role": "admin"}]}
-        ],
-        "LiteLLM_UserTable": [{"user_id": "u", "user_email": "ada@acme.com"}],
+        "LiteLLM_TeamTable": [{"team_id": "t", "team_alias": "red"}],
         "LiteLLM_SSOConfig": [{
             "sso_settings": {
                 **{name: encrypt(value) for name, value in SIGN_IN.items()},
@@ -166,7 +162,6 @@ def test_the_sign_in_becomes_a_draft_of_issuers(salt):
     assert result.values.get("MICROSOFT_CLIENT_SECRET") == (SECRET if salt else None)
     assert microsoft["admit"] == [
         {"when": {"groups": ["ops"]}, "role": "admin"},
-        {"when": {"email": ["ada@acme.com"]}, "group": "red", "role": "lead"},
         {"when": {"teams": "t"}, "group": "red"},
         {"when": {"groups": ["all"]}},
     ]
@@ -183,7 +178,7 @@ def test_the_sign_in_becomes_a_draft_of_issuers(salt):
 def test_the_master_key_is_a_stated_choice(general, choice):
     tables = {"LiteLLM_VerificationToken": [{"token": "a" * 64, "key_alias": "app", "models": []}]}
     content = {"model_list": [item("m", "openai/m", **TOKEN_COSTS)], "general_settings": general}
-    result = convert_litellm(content, clients_of_tables(tables))
+    result = convert_litellm(content, tables)
     assert [one for one in result.choices if one.startswith(choice)]
     assert f"# decide: {choice}" in file_text(result)
 
