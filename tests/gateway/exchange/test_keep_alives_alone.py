@@ -2,17 +2,19 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import attrs
 import pytest
 
 from streams.event_stream import event_frame
+from tests.support.cases import case
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
 from tests.support.lanes import SCRIPTS, events_of, half
-from tests.support.pinging_provider import PingingProvider
+from tests.support.pinging_provider import PingingProvider, Pings
 from tests.support.upstreams import render
 from tests.support.wire_clients import ALL, body_of, path_of
 
@@ -27,9 +29,8 @@ KEEP_ALIVES: Final = {
     "interactions": (b": ping\n\n",),
 }
 """The keep-alives that a provider of each API may send."""
-PAIRS: Final = [
-    (api, client, ping) for at, api in enumerate(ALL) for client in (api, ALL[at - 1]) for ping in KEEP_ALIVES[api]
-]
+LANES: Final = {"byte": 0, "hub": -1}
+"""The position of a client's API in ``ALL``, relative to its provider's."""
 PROGRESS = 1.0
 STEP: Final = {"use": "regex", "name": "birds", "action": "mask", "at": ["response"], "hold": "whole",
                "with": {"patterns": {"bird": "osprey-[0-9]+"}}}  # fmt: skip
@@ -40,7 +41,17 @@ class Setting:
     gateway: Gateway
     provider: PingingProvider
 
-    def ask(self, api: str, client: str, *, stream: bool) -> Reply:
+    def ask(
+        self, make: Callable[[str], Pings], *, apis: Sequence[str] = ALL, lane: str = "byte", stream: bool
+    ) -> dict[str, Reply]:
+        """Request the response ``make(api)`` of each of ``apis`` at the same time, because each takes a second."""
+        for api in apis:
+            self.provider.send(make(api), f"up-{api}")
+        clients = [ALL[ALL.index(api) + LANES[lane]] for api in apis]
+        with ThreadPoolExecutor(len(apis)) as threads:
+            return dict(zip(apis, threads.map(lambda *pair: self._request(*pair, stream), apis, clients), strict=True))
+
+    def _request(self, api: str, client: str, stream: bool) -> Reply:
         model = f"m-{api}"
         return self.gateway.request(
             "POST", path_of(client, model, stream=stream), body_of(client, model, stream=stream)
@@ -80,72 +91,86 @@ def type_of(api: str) -> str:
 
 
 @pytest.mark.parametrize("has_content", [False, True], ids=["at_first", "after_content"])
-@pytest.mark.parametrize(("api", "client", "ping"), PAIRS)
-def test_a_stream_of_keep_alives_ends_with_an_error(setting, api, client, ping, has_content):
-    setting.provider.send(type_of(api), b"".join(half(api)) if has_content else b"", ping)
-    reply = setting.ask(api, client, stream=True)
-    assert b"sent only keep-alives for 1 s" in reply.body
-    assert reply.status in ((200,) if has_content else (200, 504))  # the provider's keep-alives may open it
-    line = setting.line(reply)
-    assert (line["ended"], line["error"]) == ("upstream_error", "timeout")
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("at", [0, -1])
+def test_a_stream_of_keep_alives_ends_with_an_error(setting, at, lane, has_content):
+    def make(api: str) -> Pings:
+        return Pings(type_of(api), b"".join(half(api)) if has_content else b"", KEEP_ALIVES[api][at])
+
+    for api, reply in setting.ask(make, lane=lane, stream=True).items():
+        with case(api):
+            assert b"sent only keep-alives for 1 s" in reply.body
+            assert reply.status in ((200,) if has_content else (200, 504))  # the provider's keep-alives may open it
+            line = setting.line(reply)
+            assert (line["ended"], line["error"]) == ("upstream_error", "timeout")
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("api", ALL)
-def test_a_whole_answer_of_white_space_ends_with_an_error(setting, api, stream):
-    setting.provider.send("application/json", b"", b"\n")
-    reply = setting.ask(api, api, stream=stream)
-    assert (reply.status, b"sent only keep-alives for 1 s" in reply.body) == (504, True)
+def test_a_whole_answer_of_white_space_ends_with_an_error(setting, stream):
+    for api, reply in setting.ask(lambda api: Pings("application/json", b"", b"\n"), stream=stream).items():
+        with case(api):
+            assert (reply.status, b"sent only keep-alives for 1 s" in reply.body) == (504, True)
 
 
-@pytest.mark.parametrize("api", ALL)
-def test_a_held_answer_of_white_space_ends_with_an_error(held, api):
+def test_a_held_answer_of_white_space_ends_with_an_error(held):
     """The provider sends no stream although the client requested one."""
-    held.provider.send("application/json", b"{", b"\n")
-    reply = held.ask(api, api, stream=True)
-    assert (reply.status, b"sent only keep-alives for 1 s" in reply.body) == (504, True)
+    for api, reply in held.ask(lambda api: Pings("application/json", b"{", b"\n"), stream=True).items():
+        with case(api):
+            assert (reply.status, b"sent only keep-alives for 1 s" in reply.body) == (504, True)
 
 
-@pytest.mark.parametrize("api", ["chat", "gemini"])
-def test_a_held_answer_of_many_pieces_may_take_longer(held, api):
-    parts = render(SCRIPTS["text"], api, {"model": "m"}).pieces
-    held.provider.send("application/json", b'{"x":"', b"a", 100, b'",' + b"".join(parts)[1:])
-    line = held.line(held.ask(api, api, stream=True))
-    assert line["ended"] == "complete"
-    assert line["duration_ms"] > 1.5 * PROGRESS * 1000
+def test_a_held_answer_of_many_pieces_may_take_longer(held):
+    def make(api: str) -> Pings:
+        parts = render(SCRIPTS["text"], api, {"model": "m"}).pieces
+        return Pings("application/json", b'{"x":"', b"a", 100, b'",' + b"".join(parts)[1:])
+
+    for api, reply in held.ask(make, apis=["chat", "gemini"], stream=True).items():
+        with case(api):
+            line = held.line(reply)
+            assert line["ended"] == "complete"
+            assert line["duration_ms"] > 1.5 * PROGRESS * 1000
 
 
-@pytest.mark.parametrize(("api", "ping"), [(api, KEEP_ALIVES[api][0]) for api in ALL])
-def test_a_held_stream_of_keep_alives_ends_with_an_error(held, api, ping):
-    held.provider.send(type_of(api), b"".join(half(api)), ping)
-    line = held.line(held.ask(api, api, stream=True))
-    assert (line["ended"], line["error"]) == ("upstream_error", "timeout")
+def test_a_held_stream_of_keep_alives_ends_with_an_error(held):
+    def make(api: str) -> Pings:
+        return Pings(type_of(api), b"".join(half(api)), KEEP_ALIVES[api][0])
+
+    for api, reply in held.ask(make, stream=True).items():
+        with case(api):
+            line = held.line(reply)
+            assert (line["ended"], line["error"]) == ("upstream_error", "timeout")
 
 
 @pytest.mark.parametrize("has_content", [False, True], ids=["at_first", "after_content"])
-@pytest.mark.parametrize(("api", "ping"), [(api, KEEP_ALIVES[api][-1]) for api in ALL if api != "gemini"])
-def test_a_stream_of_keep_alives_for_a_request_without_one_ends_with_an_error(setting, api, ping, has_content):
-    ping = b": ping\n\n" if api == "chat" else ping
-    setting.provider.send(type_of(api), b"".join(half(api)) if has_content else b"", ping)
-    reply = setting.ask(api, api, stream=False)
-    assert (reply.status, b"sent only keep-alives for 1 s" in reply.body) == (504, True)
+def test_a_stream_of_keep_alives_for_a_request_without_one_ends_with_an_error(setting, has_content):
+    def make(api: str) -> Pings:
+        ping = b": ping\n\n" if api == "chat" else KEEP_ALIVES[api][-1]
+        return Pings(type_of(api), b"".join(half(api)) if has_content else b"", ping)
+
+    for api, reply in setting.ask(make, stream=False).items():
+        with case(api):
+            assert (reply.status, b"sent only keep-alives for 1 s" in reply.body) == (504, True)
 
 
-@pytest.mark.parametrize(("api", "client", "ping"), PAIRS)
-def test_an_answer_may_follow_keep_alives(setting, api, client, ping):
-    pieces = events_of(api, SCRIPTS["text"])
-    at = len(half(api)) - 1
-    setting.provider.send(type_of(api), b"".join(pieces[:at]), ping, 8, b"".join(pieces[at:]))
-    line = setting.line(setting.ask(api, client, stream=True))
-    assert (line["ended"], line.get("error")) == ("complete", None)
+@pytest.mark.parametrize("lane", LANES)
+@pytest.mark.parametrize("at", [0, -1])
+def test_an_answer_may_follow_keep_alives(setting, at, lane):
+    def make(api: str) -> Pings:
+        pieces, before = events_of(api, SCRIPTS["text"]), len(half(api)) - 1
+        ping = KEEP_ALIVES[api][at]
+        return Pings(type_of(api), b"".join(pieces[:before]), ping, 8, b"".join(pieces[before:]))
+
+    for api, reply in setting.ask(make, lane=lane, stream=True).items():
+        with case(api):
+            line = setting.line(reply)
+            assert (line["ended"], line.get("error")) == ("complete", None)
 
 
 def test_an_answer_that_moves_between_keep_alives_may_take_longer(setting):
     """``progress`` is no limit on the whole answer."""
     word = b'data: {"id":"x","choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
-    setting.provider.send(
-        type_of("chat"), word, b": ping\n\n" * 3 + word, 100, b"".join(events_of("chat", SCRIPTS["text"]))
-    )
-    line = setting.line(setting.ask("chat", "chat", stream=True))
+    rest = b"".join(events_of("chat", SCRIPTS["text"]))
+    response = Pings(type_of("chat"), word, b": ping\n\n" * 3 + word, 100, rest)
+    line = setting.line(setting.ask(lambda _: response, apis=["chat"], stream=True)["chat"])
     assert line["ended"] == "complete"
     assert line["duration_ms"] > 1.5 * PROGRESS * 1000

@@ -16,7 +16,7 @@ from tests.support.wire_clients import ALL, body_of, path_of, text_of
 
 VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini",
                   "converse": "amazon_bedrock", "interactions": "gemini"}  # fmt: skip
-KEEP_ALIVE: Final = 0.3
+KEEP_ALIVE: Final = 0.05
 ENDS: Final = {"chat": b"data: [DONE]\n\n", "messages": b'"message_stop"}\n\n'}
 """The ends of the events after which clients stop to read. Some wait for them."""
 

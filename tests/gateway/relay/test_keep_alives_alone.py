@@ -10,7 +10,7 @@ from streams.sse import is_blank
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
-from tests.support.pinging_provider import PingingProvider
+from tests.support.pinging_provider import PingingProvider, Pings
 from tests.support.raw_call import line
 
 JSON, STREAM = "application/json", "text/event-stream"
@@ -44,7 +44,7 @@ def gateway(pinging) -> Iterator[Gateway]:
 @each_row("name", REQUESTS)
 def test_a_response_of_keep_alives_ends_with_an_error(gateway, pinging, name, kind):
     path, body = REQUESTS[name]
-    pinging.send(kind[0], b"", kind[1])
+    pinging.send(Pings(kind[0], b"", kind[1]))
     reply = gateway.request("POST", path, body)
     found = line(gateway, reply.headers["x-request-id"])
     assert (found["ended"], found["error"]) == ("upstream_error", "timeout"), found
@@ -54,7 +54,7 @@ def test_a_response_of_keep_alives_ends_with_an_error(gateway, pinging, name, ki
 def test_a_response_may_follow_keep_alives(gateway, pinging):
     path, body = REQUESTS["embeddings"]
     rest = b'{"object":"list","data":[{"object":"embedding","index":0,"embedding":[1.0]}],"usage":{"prompt_tokens":1}}'
-    pinging.send(JSON, b"", b"\n", 9, rest)
+    pinging.send(Pings(JSON, b"", b"\n", 9, rest))
     reply = gateway.request("POST", path, body)
     assert (reply.status, reply.json["data"][0]["embedding"]) == (200, [1.0])
 

@@ -91,6 +91,15 @@ def pool():
         yield threads
 
 
+@pytest.fixture(scope="module")
+def refused(gateway, folder) -> Iterator[dict[str, Path]]:
+    """Collect refused requests with their verdicts, and check their records after all tests: each takes a second."""
+    verdicts: dict[str, Path] = {}
+    yield verdicts
+    for request_id, verdict in verdicts.items():
+        check_record(folder, request_id, verdict)
+
+
 _numbers: Final = itertools.count()
 
 
@@ -184,7 +193,9 @@ def refusals() -> Iterator[tuple[str, str, bool, str, str]]:
 
 
 @pytest.mark.parametrize(("state", "client", "stream", "api", "lane"), list(refusals()))
-def test_a_refusal_ends_the_exchange_in_every_state(gateway, by_hand, pool, folder, client, state, api, lane, stream):
+def test_a_refusal_ends_the_exchange_in_every_state(
+    gateway, by_hand, pool, folder, refused, client, state, api, lane, stream
+):
     alias, acts = STATES[state]
     model = f"{alias}-{api if lane == 'byte' else 'messages' if api == 'chat' else 'chat'}"
     call = begin(gateway, pool, folder, client, path_of(api, model, stream=stream), request(api, model, stream=stream))
@@ -208,7 +219,7 @@ def test_a_refusal_ends_the_exchange_in_every_state(gateway, by_hand, pool, fold
     (line,) = eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
     assert line["ended"] == "refused"
     failed = sum(act in (fails, is_busy) for act in acts)
-    check_record(folder, headers["x-request-id"], call.verdict)
+    refused[headers["x-request-id"]] = call.verdict
     assert [one["reason"] for one in line["tried"]] == ["overloaded"] * failed + ["refused"] * (
         alias == "waits" or len(acts) - failed
     )
@@ -216,7 +227,7 @@ def test_a_refusal_ends_the_exchange_in_every_state(gateway, by_hand, pool, fold
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", ALL)
-def test_a_stop_after_the_providers_response_has_its_usage(gateway, by_hand, pool, folder, api, stream):
+def test_a_stop_after_the_providers_response_has_its_usage(gateway, by_hand, pool, folder, refused, api, stream):
     """https://github.com/BerriAI/litellm/issues/36880"""
     sent, model = request(api, "single-chat", stream=stream), "single-chat"
     call = begin(gateway, pool, folder, "stop", path_of(api, model, stream=stream), sent)
@@ -232,7 +243,7 @@ def test_a_stop_after_the_providers_response_has_its_usage(gateway, by_hand, poo
     assert (status, text_of(api, body, stream=stream)) == (200, "Not here."), body
     if not stream:  # which has been read to its end
         assert usage_of(api, body, stream=False) == (11, 7)
-    check_record(folder, headers.get("x-request-id") or headers["request-id"], call.verdict)
+    refused[headers.get("x-request-id") or headers["request-id"]] = call.verdict
 
 
 RELAYED: Final[dict[str, Callable[[str], Any]]] = {

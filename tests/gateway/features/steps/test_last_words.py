@@ -30,7 +30,7 @@ def gateway(upstream, tmp_path_factory):
         provider(f"{VENDORS[api]}/up-{api}", upstream.url + BASES.get(api, "/v1"), [api], name=f"m-{api}")
         for api in ALL
     ]
-    settings = {"client_keys": client_keys(STEPS), "steps": own_steps(STEPS), "keep_alive": 0.3}
+    settings = {"client_keys": client_keys(STEPS), "steps": own_steps(STEPS), "keep_alive": 0.05}
     with step_gateway(tmp_path_factory.mktemp("steps"), entries, CODE, **settings) as served:
         yield served
 
