@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from operator import itemgetter
 from types import UnionType
 from typing import Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
 
@@ -153,15 +154,16 @@ def _own_fields(cls: Any, part: type | None = None) -> tuple[Field, ...]:
     return tuple(Field(key.name or one.name, one.name, one.type, one.default, key, part) for one, key in found)
 
 
-_PARTS: Final[dict[type, tuple[type, ...]]] = {}
+_PARTS: Final[dict[type, tuple[tuple[int, type], ...]]] = {}
 
 
-def add_part(cls: type, part: type) -> None:
+def add_part(cls: type, part: type, number: int = 0) -> None:
     """Let ``cls`` and its subclasses have the keys of ``part``, too, which all have defaults. Call it before anything
-    is read.
+    is read that has them.
 
-    The instances of ``cls`` have an attribute ``parts``: the instances of their parts by class."""
-    _PARTS[cls] = (*_PARTS.get(cls, ()), part)
+    The parts of a class are in the order of their ``number``. The instances of ``cls`` have an attribute ``parts``: the
+    instances of their parts by class."""
+    _PARTS[cls] = tuple(sorted((*_PARTS.get(cls, ()), (number, part)), key=itemgetter(0)))
     _keys_of.cache_clear()
     _parts_of.cache_clear()
 
@@ -173,7 +175,7 @@ def parts_of(cls: type) -> tuple[type, ...]:
 
 @cache
 def _parts_of(cls: Any) -> tuple[type, ...]:
-    return tuple(part for base in cls.__mro__ for part in _PARTS.get(base, ()))
+    return tuple(part for base in cls.__mro__ for _, part in _PARTS.get(base, ()))
 
 
 def part_of(whole: Any, part: type[P]) -> P:

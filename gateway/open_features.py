@@ -110,8 +110,10 @@ async def read_secrets(config: Config) -> SecretFiles:
 
 def open_client_source(config: Config, database: "StateDatabase | None") -> ClientSource:
     """Return the clients that are stored in the ``database`` of the state storage. Raises ``ConfigError``."""
+    if database is None:
+        return ClientSource()
     source = next((one for one in features() if one.client_source and one.stores_clients(config)), None)
-    if database is None or source is None:
+    if source is None:
         return ClientSource()
     rows = next((cast("OpenRows", import_named(one.client_rows)) for one in features() if one.client_rows), None)
     return cast("OpenClientSource", import_named(source.client_source))(config, database, rows)

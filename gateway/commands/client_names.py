@@ -9,7 +9,7 @@ import trio
 from configfile.document import sentence
 from gateway.commands.terminal import suggest_name
 from gateway.config.settings import Config
-from gateway.features.known import features
+from gateway.features.known import imported_features
 from gateway.named_imports import import_named
 from gateway.open_store import open_keeping_database
 from gateway.stores.errors import Unavailable
@@ -26,7 +26,7 @@ def with_client(config: Config, key: str | None) -> Config:
     names = [one.name for one in config.client_keys]
     if key is None or key in names:
         return config
-    for feature in features():
+    for feature in imported_features():
         if feature.find_client:
             found = cast("FindClient", import_named(feature.find_client))(config, key, names)
             if found is not None:

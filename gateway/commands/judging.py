@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from configfile.document import ConfigError, Mistake
 from gateway.config.settings import Config, Remark
-from gateway.features.known import features
+from gateway.features.known import imported_features
 from gateway.named_imports import import_named
 from gateway.seams.feature import Explained, ExplainedRequest
 
@@ -14,7 +14,7 @@ def judge_features(config: Config, mistakes: Sequence[Mistake] = ()) -> Sequence
     that only the features find."""
     remarks: list[tuple[Remark, str]] = []
     found: list[Mistake] = []
-    for feature in features():
+    for feature in imported_features():
         if feature.judge and feature.is_wanted(config):
             try:
                 remarks += import_named(feature.judge)(config, mistakes)
@@ -27,7 +27,7 @@ def judge_features(config: Config, mistakes: Sequence[Mistake] = ()) -> Sequence
 
 def explain_features(config: Config, request: ExplainedRequest) -> Sequence[Explained]:
     """Return the parts of features in ``request``. Raises ``ConfigError``."""
-    wanted = (one for one in features() if one.explain and one.is_wanted(config))
+    wanted = (one for one in imported_features() if one.explain and one.is_wanted(config))
     return [import_named(one.explain)(config, request) for one in wanted]
 
 
@@ -35,7 +35,7 @@ async def try_features(config: Config) -> Sequence[tuple[Remark, str]]:
     """Open and close the features of ``config`` whose start may fail, and return their remarks. Raises
     ``ConfigError``."""
     remarks: list[tuple[Remark, str]] = []
-    for feature in features():
+    for feature in imported_features():
         if feature.trial and feature.is_wanted(config):
             remarks += await import_named(feature.trial)(config)
     return remarks

@@ -45,7 +45,8 @@ from gateway.config.routes import build_aliases
 from gateway.config.settings import Config, Trust
 from gateway.config.state_storage import build_state_storage, check_counters
 from gateway.config.untrusted_file import check_untrusted
-from gateway.features.known import features, features_of, other_feature
+from gateway.features.known import early_features, features, features_of, other_feature
+from gateway.features.order import EFFECTIVE
 from gateway.named_imports import import_named
 from streams.timeouts import Timeouts
 
@@ -61,7 +62,7 @@ __all__ = [
     "load",
 ]  # fmt: skip
 
-features()  # adds their keys to the classes above
+early_features()  # adds their keys to the classes above
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -159,7 +160,7 @@ def _examine(
     mistakes = [written.mistake(path, *words) for path, words in variables.mistakes]
     imported = _import_features(written) if unnamed is None else {}  # a file that was only found loads no code
     mistakes += filter(None, imported.values())
-    reading = _with_imported(read(content, Config, advise), imported)
+    reading = _with_imported(_read(content), imported)
     mistakes += (written.mistake(fault.path, *fault.wrong.words) for fault in reading.faults)
     expanded = attrs.evolve(written, content=content)
     findings = Findings(expanded, mistakes, reading.faults, reading.given, reading.unknown)
@@ -179,11 +180,28 @@ def _examine(
     return Examined(without_marks(config) if variables.has_values else config, (), expanded, findings)
 
 
+class _UnknownKey(Exception):
+    """A key that no feature read so far declares."""
+
+
+def _read(content: Any) -> Reading[Config]:
+    """Read a file. If a key is unknown, read it again with the keys of late features."""
+
+    def stop(place: type, name: str) -> Wrong:
+        raise _UnknownKey
+
+    try:
+        return read(content, Config, stop)
+    except _UnknownKey:
+        features()
+        return read(content, Config, advise)
+
+
 def _import_features(written: Document) -> dict[str, Mistake | None]:
     """Import the features of other packages that a file names, because they declare keys. Return their mistakes."""
     names = written.content.get("features")
     found: dict[str, Mistake | None] = {}
-    taken = {one.name for one in features()}
+    taken = {line.name for line in EFFECTIVE}
     for i, name in enumerate(names if isinstance(names, list) else ()):
         if isinstance(name, str) and ":" in name:  # others have the wrong type, which the reading reports
             found[name] = _import_feature(name, ("features", i), written, taken)

@@ -17,7 +17,7 @@ from configfile.variables import Use, Variables
 from gateway.config.findings import Findings
 from gateway.config.own_providers import id_of
 from gateway.config.sign_ins import MODULES, is_of_vendor
-from gateway.features.known import features
+from gateway.features.known import imported_features
 from gateway.http.urls import is_loopback
 from gateway.named_imports import import_named
 from providers.catalog import providers as catalog
@@ -114,7 +114,7 @@ def _unsafe_contents(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     """Yield the places of features that the file must not use, with the reasons."""
     if content.get("features"):
         yield ("features",), "it loads code"
-    for feature in features():
+    for feature in imported_features():
         if feature.unsafe and feature.has_keys_in(content):
             yield from import_named(feature.unsafe)(content)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.endpoints.inference import ROUTES
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
-from gateway.features.known import features
+from gateway.features.known import imported_features
 from gateway.http.external_url import url_of_request
 from gateway.http.headers import Headers
 from gateway.http.paths import SERVED_METHODS, advice, api_of, base_urls, model_method, shorten_path
@@ -98,7 +98,7 @@ def unknown_path_error(
     origin = url_of_request(asgi, headers)
     help = advice(path, headers, origin, _settings())
     if help is None:
-        rows = (row for feature in features() for row in feature.unwanted_paths)
+        rows = (row for feature in imported_features() for row in feature.unwanted_paths)
         help = next((text for start, text in rows if f"{path}/".startswith(f"{start}/")), None)
     if help is None:
         near = difflib.get_close_matches(path[:_MAX_COMPARED], (*_SERVED, *endpoints), n=1, cutoff=_MIN_SIMILARITY)
@@ -112,7 +112,7 @@ def unknown_path_error(
 
 def _settings() -> dict[str, str]:
     """Return the settings with which features serve the clients of other servers, by the names of these."""
-    return {client: setting for feature in features() for client, setting in feature.served_clients}
+    return {client: setting for feature in imported_features() for client, setting in feature.served_clients}
 
 
 _MAX_COMPARED, _MIN_SIMILARITY = 100, 0.8

@@ -1,7 +1,7 @@
 """The rows of all features: those of this gateway, and those of other packages."""
 
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from configfile.keys import add_part, keys_of, parts_of
 from configfile.wording import Wrong, describe
@@ -15,12 +15,31 @@ if TYPE_CHECKING:
 
 @cache
 def features() -> tuple[Feature, ...]:
-    """Return the rows of the features in their order. The first call adds their keys to the configuration."""
-    places = (f"gateway.features.{one.name}.feature:FEATURE" for one in EFFECTIVE)
-    found = tuple(cast("Feature", import_named(place)) for place in places)
-    for feature in found:
-        _add_keys(feature)
-    return found
+    """Return the rows of all features in their order."""
+    return tuple(map(_row, range(len(EFFECTIVE))))
+
+
+def early_features() -> tuple[Feature, ...]:
+    """Return the rows without those of late features, in their order. The first call adds their keys to the
+    configuration."""
+    return tuple(_row(number) for number, line in enumerate(EFFECTIVE) if not line.late)
+
+
+def imported_features() -> tuple[Feature, ...]:
+    """Return the rows of the features with an effect on the configurations that were read, in their order."""
+    return tuple(map(_row, sorted(_IMPORTED)))
+
+
+_IMPORTED: Final[set[int]] = set()
+"""The numbers of the imported rows in the order."""
+
+
+@cache
+def _row(number: int) -> Feature:
+    feature = cast("Feature", import_named(f"gateway.features.{EFFECTIVE[number].name}.feature:FEATURE"))
+    _add_keys(feature, number)
+    _IMPORTED.add(number)
+    return feature
 
 
 @cache
@@ -39,15 +58,15 @@ def other_feature(place: str) -> Feature:
         known = sorted(keys_of(keys.place).keys() & keys_of(keys.keys).keys())
         if known and keys.keys not in parts_of(keys.place):
             raise Wrong(f"its key {known[0]} exists already", "rename the key in its package")
-    _add_keys(feature)
+    _add_keys(feature, len(EFFECTIVE))
     return feature
 
 
 def features_of(config: "Config") -> tuple[Feature, ...]:
     """Return the rows of the features for ``config``, in their order."""
-    return (*features(), *map(other_feature, config.features))
+    return (*imported_features(), *map(other_feature, config.features))
 
 
-def _add_keys(feature: Feature) -> None:
+def _add_keys(feature: Feature, number: int) -> None:
     for keys in feature.keys:
-        add_part(keys.place, keys.keys)
+        add_part(keys.place, keys.keys, number)

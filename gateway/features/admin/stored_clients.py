@@ -22,7 +22,10 @@ from gateway.config.findings import Findings
 from gateway.config.loading import advise
 from gateway.config.patterns import matches_one
 from gateway.config.settings import Config
+from gateway.features.known import features
 from streams.errors import GatewayError
+
+features()  # a stored client may have keys of a feature that the file does not use
 
 _TAKEN: Final = "the file has a client with this name"
 
