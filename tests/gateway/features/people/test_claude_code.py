@@ -6,8 +6,9 @@ drops the message of an exhausted budget that comes with ``representative-claim`
 import base64
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -67,8 +68,15 @@ def unified_headers(reply: Reply) -> dict[str, str]:
     return {name.removeprefix(UNIFIED): value for name, value in reply.headers.items() if name.startswith(UNIFIED)}
 
 
-def day_end() -> int:
-    return (int(time.time()) // 86400 + 1) * 86400
+def day_end(zone: tzinfo = UTC) -> int:
+    midnight = datetime.now(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    return int((midnight + timedelta(days=1)).timestamp())
+
+
+def zone_within_month() -> ZoneInfo:
+    """Return a time zone in which the month does not end today."""
+    zones = map(ZoneInfo, ("UTC", "Etc/GMT+12", "Etc/GMT-14"))
+    return next(zone for zone in zones if (datetime.now(zone) + timedelta(days=1)).day > 1)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +87,8 @@ def setup():
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_headers_show_the_fullest_budget_until_it_is_exhausted(stream):
-    with gateway_with(*rules("100 usd/month", "5 usd/day")) as setup:
+    zone = zone_within_month()
+    with gateway_with(*rules("100 usd/month", "5 usd/day"), timezone=str(zone)) as setup:
         found = []
         for _ in range(12):
             reply = ask(setup, stream=stream)
@@ -88,7 +97,7 @@ def test_headers_show_the_fullest_budget_until_it_is_exhausted(stream):
             found.append(unified_headers(reply))
         assert reply.status == 429
         assert len(found) >= 4
-        assert found[0]["reset"] != str(day_end()), "of two unused budgets, the one that resets later"
+        assert found[0]["reset"] != str(day_end(zone)), "of two unused budgets, the one that resets later"
         for number, headers in enumerate(found[1:], start=1):
             used = number * COST / 5
             surpassed = "0.95" if used > 0.95 else "0.75" if used > 0.75 else None
@@ -96,8 +105,8 @@ def test_headers_show_the_fullest_budget_until_it_is_exhausted(stream):
                 "status": "allowed" if surpassed is None else "allowed_warning",
                 "overage-status": "allowed" if surpassed is None else "allowed_warning",
                 "representative-claim": "overage",
-                "reset": str(day_end()),
-                "overage-reset": str(day_end()),
+                "reset": str(day_end(zone)),
+                "overage-reset": str(day_end(zone)),
                 "overage-utilization": f"{min(round(used, 2), 0.99):g}",
                 **({} if surpassed is None else {"overage-surpassed-threshold": surpassed}),
             }
@@ -137,7 +146,7 @@ def test_only_the_protocols_periods_are_named(budget, period):
 
 
 def test_of_several_exhausted_budgets_the_one_that_resets_later_counts():
-    with gateway_with(*rules("1 usd/day", "1 usd/month")) as setup:
+    with gateway_with(*rules("1 usd/day", "1 usd/month"), timezone=str(zone_within_month())) as setup:
         assert unified_headers([ask(setup) for _ in range(4)][-1])["overage-period"] == "monthly"
 
 
