@@ -18,12 +18,8 @@ STAND_IN = "stand-in"  # the provider for all other model names
 DEMO_ENDPOINTS: Final[Mapping[str, Any]] = {
     "rerank": True, "score": "/score", "pooling": "/pooling", "classify": "/classify",
     "fim": {"path": "/fim/completions", "shape": "mistral"},
-    "message_batches": {"path": "/messages/batches", "shape": "anthropic"},
 }  # fmt: skip
 """The endpoints of the stand-in besides OpenAI's."""
-
-ANTHROPICS_FILES: Final[Mapping[str, Any]] = {"files": {"path": "/messages/files", "shape": "anthropic"}}
-"""Anthropic's files endpoint at a separate path: an entry supports only one form, so other entries have this one."""
 
 OTHER_NAMES: Final = tuple(
     start + end
@@ -65,7 +61,7 @@ def demo_config(upstream: str) -> Config:
                 *({**priced, "model": f"{api}-only/mock-large", "name": f"demo-{api}", "speaks": [api],
                    "endpoints": dict.fromkeys(ENDPOINTS, False)} for api in apis),
                 *({**provider, "model": f"demo/mock-{kind}", "name": f"demo-{kind}", "type": kind,
-                   "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept, **ANTHROPICS_FILES}} for kind in DEMO_TYPES),
+                   "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}} for kind in DEMO_TYPES),
                 {**priced, "model": f"{STAND_IN}/*", "speaks": apis,
                  "endpoints": {**DEMO_ENDPOINTS, **kept, "realtime": True}},  # for names such as gpt-realtime
                 {**faulty, "model": "fault/*", "speaks": apis, "endpoints": {**DEMO_ENDPOINTS, **kept}},

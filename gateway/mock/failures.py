@@ -12,9 +12,9 @@ from typing import Final
 
 import attrs
 
-from gateway.mock.faults import FAULTS, Fault, cut_before_content, in_all_apis
+from gateway.mock.faults import FAULTS, Fault, end_with, in_all_apis
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, Api, ErrorInfo, Event, FailureReason, Reason, Usage
+from streams.events import AnswerEnd, ErrorInfo, Event, FailureReason, Reason, Usage
 
 _NO_CREDIT = "Your credit balance is too low to access the Anthropic API."
 _BLOCKED = "Output blocked by content filtering policy"
@@ -29,70 +29,60 @@ def _request_error(message: str, code: str | None = None) -> ErrorInfo:
     return ErrorInfo("invalid_request", message, code=code)
 
 
-REFUSALS: Final[Mapping[FailureReason, tuple[str, Mapping[Api, ErrorInfo]]]] = {
-    "rate_limited": ("429 with retry-after: 2", FAULTS["429"].refusals),
-    "quota": (
-        "429 insufficient_quota; Messages: 400 for an account without credit",
-        in_all_apis(
+REFUSALS: Final[Mapping[FailureReason, Fault]] = {
+    "rate_limited": FAULTS["429"],
+    "quota": Fault(
+        "status 429 insufficient_quota; Messages: 400 for an account without credit",
+        refusals=in_all_apis(
             ErrorInfo("rate_limited", "You exceeded your current quota", code="insufficient_quota"),
             messages=_request_error(_NO_CREDIT),
         ),
     ),
-    "overloaded": (
-        "503; Messages: 529",
-        in_all_apis(
+    "overloaded": Fault(
+        "status 503; Messages: 529",
+        refusals=in_all_apis(
             _overload_error("overloaded"),
             messages=FAULTS["529"].refusals["messages"],
             responses=_overload_error("server_is_overloaded"),
         ),
     ),
-    "server_error": ("500", FAULTS["500"].refusals),
-    "timeout": ("504", in_all_apis(ErrorInfo("timeout", "Gateway timeout"))),
-    "credential": ("401", in_all_apis(ErrorInfo("authentication", "Invalid API key", code="invalid_api_key"))),
-    "gone": ("404 model_not_found", in_all_apis(ErrorInfo("not_found", "No such model", code="model_not_found"))),
-    "context_too_long": (
-        "400 with the provider's message for a prompt that is too long",
-        FAULTS["context-overflow"].refusals,
+    "server_error": FAULTS["500"],
+    "timeout": Fault("status 504", refusals=in_all_apis(ErrorInfo("timeout", "Gateway timeout"))),
+    "credential": FAULTS["401"],
+    "gone": Fault(
+        "status 404 model_not_found",
+        refusals=in_all_apis(ErrorInfo("not_found", "No such model", code="model_not_found")),
     ),
-    "content_filter": (
-        "400 content_policy_violation; Messages: 400 with a message only",
-        in_all_apis(
+    "context_too_long": FAULTS["context-overflow"],
+    "content_filter": Fault(
+        "status 400 content_policy_violation; Messages: 400 with a message only",
+        refusals=in_all_apis(
             _request_error("The request was rejected by the content filter", "content_policy_violation"),
             messages=_request_error(_BLOCKED),
         ),
     ),
-    "invalid": (
-        "400 for an invalid request",
-        in_all_apis(_request_error("The stand-in treats this request as invalid")),
+    "invalid": Fault(
+        "status 400 for an invalid request",
+        refusals=in_all_apis(_request_error("The stand-in treats this request as invalid")),
     ),
 }
-"""The status and messages by reason."""
+"""The fault for each reason."""
 
 _WINDOW: Final = attrs.evolve(
-    REFUSALS["rate_limited"][1]["chat"],
+    FAULTS["429"].refusals["chat"],
     message="Usage limit reached",
     headers=((_UNIFIED, "rejected"), ("retry-after", "5")),
 )
-_NO_EVENT: Final = ("timeout",)
-"""Reasons without an error event in any API."""
 
 
 def _faults_for(reason: FailureReason) -> Mapping[str, Fault]:
     """Return the faults for ``reason`` by name."""
-    says, refusals = REFUSALS[reason]
-    found = {
-        reason: Fault(f"status {says}", 0, refusals=refusals, is_counted=True),
-        f"{reason}-array": Fault(
-            f"status {says}; the error is in an array",
-            0,
-            refusals=refusals,
-            body=lambda body: b"[%b]" % body,
-            is_counted=True,
-        ),
-    }
-    if reason not in _NO_EVENT:
-        says = f"status 200; the first event, or the body without streaming, has the error of status {says}"
-        found[f"{reason}-event"] = Fault(says, 0, error_events=refusals, is_counted=True)
+    fault = attrs.evolve(REFUSALS[reason], number=0)
+    says = f"{fault.description}; the error is in an array"
+    found = {reason: fault, f"{reason}-array": attrs.evolve(fault, description=says, body=lambda body: b"[%b]" % body)}
+    if reason != "timeout":  # no API has an error event for it
+        says = f"status 200; the first event, or the body without streaming, has the error of {fault.description}"
+        found[f"{reason}-event"] = Fault(says, 0, error_events=fault.refusals)
     return found
 
 
@@ -103,20 +93,14 @@ def _empty_answer(reason: Reason) -> Callable[[Sequence[Event], int], Sequence[E
 FAILURES: Final[Mapping[str, Fault]] = {
     **{name: fault for reason in REFUSALS for name, fault in _faults_for(reason).items()},
     "quota-window": Fault(
-        "status 429: the limit of a plan, which resets after 5 seconds",
-        0,
-        refusals=in_all_apis(_WINDOW),
-        is_counted=True,
+        "status 429: the limit of a plan, which resets after 5 seconds", 0, refusals=in_all_apis(_WINDOW)
     ),
     "connection": Fault(
-        "the connection closes before the first content",
-        0,
-        answer=lambda answer, _: cut_before_content(answer),
-        is_counted=True,
+        "the connection closes before the first content", 0, answer=lambda answer, _: end_with("cut")(answer, 0)
     ),
-    "bad_answer": Fault("status 200 and an HTML page", 0, answer=FAULTS["html"].answer, is_counted=True),
-    "empty": Fault("a complete but empty answer", 0, events=_empty_answer("stop"), is_counted=True),
-    "refusal": Fault("an empty answer that ends with a refusal", 0, events=_empty_answer("refusal"), is_counted=True),
+    "bad_answer": Fault("status 200 and an HTML page", 0, answer=FAULTS["html"].answer),
+    "empty": Fault("a complete but empty answer", 0, events=_empty_answer("stop")),
+    "refusal": Fault("an empty answer that ends with a refusal", 0, events=_empty_answer("refusal")),
 }
 
 

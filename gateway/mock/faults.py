@@ -71,10 +71,9 @@ Change: TypeAlias = Callable[[ScriptedAnswer, int], ScriptedAnswer]
 class Fault:
     """A way to change a response or reject a request.
 
-    ``number`` is the default of ``-N`` at the end of the model's name. ``error_events`` has errors that replace the
-    events,
-    ``refusals`` those that replace the response, with bodies changed by ``body``. If ``is_counted``, the number is how
-    many requests fail before one succeeds (0: all fail); with ``fails_once`` it is 1."""
+    ``number`` is the default of ``-N`` at the end of the model's name. If it is 0, ``N`` is how many requests fail
+    before one succeeds, and without ``N`` all fail; with ``fails_once``, one fails. ``error_events`` has errors that
+    replace the events, ``refusals`` those that replace the response, with bodies changed by ``body``."""
 
     description: str
     number: int | None = None
@@ -83,7 +82,6 @@ class Fault:
     error_events: Mapping[Api, ErrorInfo] = attrs.field(factory=dict)
     refusals: Mapping[Api, ErrorInfo] = attrs.field(factory=dict)
     body: Callable[[bytes], bytes] = lambda body: body
-    is_counted: bool = False
     fails_once: bool = False
 
 
@@ -115,7 +113,7 @@ def _piece_count(answer: ScriptedAnswer, words: int) -> int:
     return contents[-1] + 1 if contents else 0
 
 
-def _end_with(end: Ending) -> Change:
+def end_with(end: Ending) -> Change:
     """Return a change that ends a response with ``end``, after some words or after half of a whole response."""
 
     def stop(answer: ScriptedAnswer, words: int) -> ScriptedAnswer:
@@ -124,11 +122,6 @@ def _end_with(end: Ending) -> Change:
         return attrs.evolve(answer, pieces=(_first_half(answer.pieces[0]),), end=end)
 
     return stop
-
-
-def cut_before_content(answer: ScriptedAnswer) -> ScriptedAnswer:
-    """Cut the connection before the first content of a stream, or after half of a whole response."""
-    return _end_with("cut")(answer, 0)
 
 
 def _first_half(piece: Piece) -> Piece:
@@ -252,13 +245,13 @@ _TOO_LONG = ErrorInfo(
 
 FAULTS: Final[Mapping[str, Fault]] = {
     "cut-after": Fault(
-        "the connection closes (FIN) after N words, in the middle of the body", DEFAULT_WORDS, answer=_end_with("cut")
+        "the connection closes (FIN) after N words, in the middle of the body", DEFAULT_WORDS, answer=end_with("cut")
     ),
-    "reset-after": Fault("the connection is reset (RST) after N words", DEFAULT_WORDS, answer=_end_with("reset")),
+    "reset-after": Fault("the connection is reset (RST) after N words", DEFAULT_WORDS, answer=end_with("reset")),
     "half-an-event": Fault("the body ends in the middle of an event; as HTTP it is complete", answer=_cut_within_event),
     "stall": Fault(
         "silence after 3 words, until you disconnect",
-        answer=lambda answer, _: _end_with("silence")(answer, DEFAULT_WORDS),
+        answer=lambda answer, _: end_with("silence")(answer, DEFAULT_WORDS),
     ),
     "slow-first-byte": Fault(
         "N seconds of silence, then a normal answer",
@@ -295,7 +288,9 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "529-then-ok": Fault(
         "status 529 for every first of two requests, then a normal answer", refusals=_OVERLOADED, fails_once=True
     ),
-    "401": Fault("status 401", refusals=in_all_apis(ErrorInfo("authentication", "Invalid API key"))),
+    "401": Fault(
+        "status 401", refusals=in_all_apis(ErrorInfo("authentication", "Invalid API key", code="invalid_api_key"))
+    ),
     "context-overflow": Fault(
         "status 400 with the provider's message for a prompt that is too long",
         refusals=in_all_apis(

@@ -1,13 +1,12 @@
 """Construction of a simple value that matches a JSON Schema of tools and structured outputs.
 
-References, ``allOf``, ``anyOf`` and ``oneOf`` are resolved into flat schemas first. Keywords that such schemas hardly
-use have no effect: ``not``, ``if``, ``contains``, ``patternProperties``, ``minProperties`` and the uniqueness rule of
-``oneOf``. All items of an array are alike, so only one can be in an array with ``uniqueItems``."""
+It knows the keywords that SDKs write. ``allOf`` joins members, and otherwise the first schema with a keyword counts.
+Keywords such as ``not``, ``if``, ``contains`` and ``patternProperties`` have no effect. All items of an array are
+alike, so only one can be in an array with ``uniqueItems``."""
 
-import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
 
@@ -28,17 +27,13 @@ class NoMatchingValue(Exception):
     """An error: the builder finds no value that matches the schema."""
 
 
-class _TooManySteps(Exception):
-    """An error: more than ``MAX_STEPS`` steps were needed."""
-
-
 def fill(schema: object, say: TextFor, *, complete: bool = True) -> Any:
     """Return a value that matches ``schema``, with optional members and items if ``complete``.
 
     Raises ``NoMatchingValue``."""
     try:  # keywords may have arbitrary values
         return _ValueBuilder(schema, say, complete).value(schema, "", ())
-    except (_TooManySteps, RecursionError, TypeError, ValueError):  # the last two come from invalid keyword values
+    except (RecursionError, TypeError, ValueError):  # the last two come from invalid keyword values
         raise NoMatchingValue from None
 
 
@@ -55,46 +50,28 @@ class _ValueBuilder:
         self._steps = 0
 
     def value(self, schema: object, name: str, path: Path) -> Any:
-        for flat, inside in self._choices(schema, path):
-            for make in _makers(flat):
-                try:
-                    return make(self, flat, name, inside)
-                except NoMatchingValue:
-                    continue
-        raise NoMatchingValue
-
-    # References and alternatives
-
-    def _choices(self, schema: object, path: Path) -> Iterator[tuple[Flat, Path]]:
-        """Yield a flat schema for each choice that ``schema`` allows. Raises ``_TooManySteps``."""
         self._steps += 1
         if self._steps > MAX_STEPS:
-            raise _TooManySteps
-        if schema is False:
-            return
-        if not isinstance(schema, Mapping):
-            yield {}, path
-            return
-        groups = [[one] for one in _list_in(schema, "allOf")]
-        groups += [found for key in ("anyOf", "oneOf") if (found := _list_in(schema, key))]
-        if isinstance(ref := schema.get("$ref"), str):
+            raise NoMatchingValue
+        flat = _merge({}, schema)
+        if isinstance(ref := flat.pop("$ref", None), str):
             if path.count(ref) >= MAX_RECURSION:
-                return
-            path = (*path, ref)
-            groups.insert(0, [self._find_referenced(ref)])
-        if len(path) >= MAX_OPTIONAL_DEPTH:  # alternatives that end the recursion first
-            groups = [sorted(group, key=lambda one: isinstance(one, Mapping) and "$ref" in one) for group in groups]
-        yield from self._merge_choices({key: schema[key] for key in schema.keys() - _COMBINING}, groups, path)
-
-    def _merge_choices(self, flat: Flat, groups: Sequence[Sequence[object]], path: Path) -> Iterator[tuple[Flat, Path]]:
-        """Yield ``flat`` merged with each combination of one schema from every group."""
-        if not groups:
-            yield flat, path
-            return
-        for choice in groups[0]:
-            for found, inside in self._choices(choice, path):
-                if (merged := _merge(flat, found)) is not None:
-                    yield from self._merge_choices(merged, groups[1:], inside)
+                raise NoMatchingValue
+            return self.value(_merge(flat, self._find_referenced(ref)), name, (*path, ref))
+        if parts := _list_in(flat, "allOf"):
+            return self.value(_merge({**flat, "allOf": parts[1:]}, parts[0]), name, path)
+        for key in ("anyOf", "oneOf"):
+            if choices := _list_in(flat, key):
+                del flat[key]
+                if len(path) >= MAX_OPTIONAL_DEPTH:  # alternatives that end the recursion first
+                    choices = sorted(choices, key=lambda one: isinstance(one, Mapping) and "$ref" in one)
+                return _first_possible(choices, lambda one: self.value(_merge(flat, one), name, path))
+        if "const" in flat:
+            return flat["const"]
+        if values := _list_in(flat, "enum"):
+            return next((one for one in values if one is not None), None)
+        makers = [MAKERS[one] for one in sorted(_types(flat), key="null".__eq__) if one in MAKERS]
+        return _first_possible(makers, lambda make: make(self, flat, name, path))
 
     def _find_referenced(self, ref: str) -> object:
         """Return the schema to which a reference points, or ``False``, which matches nothing, if there is none."""
@@ -108,18 +85,8 @@ class _ValueBuilder:
                 found = found.get(key, False) if isinstance(found, Mapping) else False
         return found
 
-    # By type
-
-    def fixed_value(self, flat: Flat, name: str, path: Path) -> Any:
-        """Return a value that the schema lists in ``const`` or ``enum``."""
-        values = [flat["const"]] if "const" in flat else _list_in(flat, "enum")
-        fitting = [value for value in values if _is_allowed(flat, value)]
-        if not fitting:
-            raise NoMatchingValue
-        return fitting[0]
-
     def object(self, flat: Flat, name: str, path: Path) -> dict[str, Any]:
-        known = _object_in(flat, "properties")
+        known = properties if isinstance(properties := flat.get("properties"), Mapping) else {}
         needed = [one for one in _list_in(flat, "required") if isinstance(one, str)]
         others = flat.get("additionalProperties", {})
         found = {one: self.value(known.get(one, others), one, path) for one in needed}
@@ -140,7 +107,7 @@ class _ValueBuilder:
                 value = self.value([*first, flat.get("items", True)][min(len(found), len(first))], name, path)
             except NoMatchingValue:
                 break
-            if flat.get("uniqueItems") and _is_in(value, found):
+            if flat.get("uniqueItems") and value in found:
                 break
             found.append(value)
         if len(found) < least:
@@ -168,21 +135,15 @@ class _ValueBuilder:
     def number(self, flat: Flat, name: str, path: Path) -> float:
         low = max(_number(flat, "minimum", -math.inf), _number(flat, "exclusiveMinimum", -math.inf))
         high = min(_number(flat, "maximum", math.inf), _number(flat, "exclusiveMaximum", math.inf))
-        grid = _number(flat, "multipleOf", 0) or 1
-        start = math.floor(max(low, min(high, 0)) / grid) * grid
-        candidates = [1, *(start + times * grid for times in (0, 1, 2, -1, -2))]
+        grid, excluded = _number(flat, "multipleOf", 0), (flat.get("exclusiveMinimum"), flat.get("exclusiveMaximum"))
+        start = math.floor(max(low, min(high, 0)) / (grid or 1)) * (grid or 1)
+        candidates = [1, *(start + times * (grid or 1) for times in (0, 1, 2, -1, -2))]
         if math.isfinite(high - low):
             candidates.append((low + high) / 2)
         for value in candidates:
-            if _is_valid_number(flat, value):
+            if low <= value <= high and value not in excluded and not (grid and value % grid):
                 return int(value) if isinstance(value, float) and value.is_integer() else value
         raise NoMatchingValue
-
-    def boolean(self, flat: Flat, name: str, path: Path) -> bool:
-        return flat.get("default") is True
-
-    def null(self, flat: Flat, name: str, path: Path) -> None:
-        return None
 
     def _omits_optional(self, path: Path) -> bool:
         """Return whether optional parts are left out."""
@@ -193,12 +154,8 @@ Make: TypeAlias = Callable[[_ValueBuilder, Flat, str, Path], Any]
 
 MAKERS: Final[Mapping[str, Make]] = {
     "object": _ValueBuilder.object, "array": _ValueBuilder.array, "string": _ValueBuilder.string,
-    "integer": _ValueBuilder.integer, "number": _ValueBuilder.number, "boolean": _ValueBuilder.boolean,
-    "null": _ValueBuilder.null,
-}  # fmt: skip
-_PYTHON: Final[Mapping[str, tuple[type, ...]]] = {
-    "object": (dict,), "array": (list,), "string": (str,), "integer": (int,), "number": (int, float),
-    "boolean": (bool,), "null": (type(None),),
+    "integer": _ValueBuilder.integer, "number": _ValueBuilder.number,
+    "boolean": lambda _, flat, *__: flat.get("default") is True, "null": lambda *_: None,
 }  # fmt: skip
 _TYPE_KEYWORDS: Final[Mapping[str, frozenset[str]]] = {
     "object": frozenset(("properties", "required", "additionalProperties")),
@@ -208,13 +165,6 @@ _TYPE_KEYWORDS: Final[Mapping[str, frozenset[str]]] = {
 """Keywords that reveal the type of a schema without ``type``; the default is a string."""
 
 
-def _makers(flat: Flat) -> list[Make]:
-    """Return the builder's methods for the types that the schema allows, null last."""
-    if "const" in flat or "enum" in flat:
-        return [_ValueBuilder.fixed_value]
-    return [MAKERS[one] for one in sorted(_types(flat), key="null".__eq__) if one in MAKERS]
-
-
 def _types(flat: Flat) -> list[str]:
     types = flat.get("type")
     if types is None:
@@ -222,51 +172,45 @@ def _types(flat: Flat) -> list[str]:
     return [one for one in (types if isinstance(types, list) else [types]) if isinstance(one, str)]
 
 
-# Checks
+def _first_possible(choices: Sequence[Any], make: Callable[[Any], Any]) -> Any:
+    """Return the value that ``make`` returns for the first choice with one. Raises ``NoMatchingValue``."""
+    for choice in choices:
+        try:
+            return make(choice)
+        except NoMatchingValue:
+            continue
+    raise NoMatchingValue
 
 
-def _is_allowed(flat: Flat, value: object) -> bool:
-    """Return whether a value that the schema lists also has its type and bounds."""
-    if "enum" in flat and not _is_in(value, _list_in(flat, "enum")):
-        return False
-    if value is None and flat.get("nullable") is True:
-        return True
-    if "type" in flat and type(value) not in {kind for one in _types(flat) for kind in _PYTHON.get(one, ())}:
-        return False
-    return _is_valid_string(flat, value) and _is_valid_number(flat, value)
+def _merge(one: Flat, other: object) -> Flat:
+    """Return the members of both schemas; those of ``one`` count. Raises ``NoMatchingValue``."""
+    if other is False:
+        raise NoMatchingValue
+    if not isinstance(other, Mapping):
+        return one
+    found = {**other, **one}
+    for key in one.keys() & other.keys() & _JOIN.keys():
+        found[key] = _JOIN[key](one[key], other[key])
+    return found
 
 
-def _is_valid_string(flat: Flat, value: object) -> bool:
-    """Return whether ``value`` has the required length and pattern, or is no string."""
-    if not isinstance(value, str):
-        return True
+_JOIN: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    **dict.fromkeys(("required", "allOf"), lambda one, other: [*one, *other]),
+    "properties": lambda one, other: {**other, **one},
+    **dict.fromkeys(("minimum", "exclusiveMinimum", "minLength", "minItems"), max),
+    **dict.fromkeys(("maximum", "exclusiveMaximum", "maxLength", "maxItems"), min),
+}
+"""How two values of a keyword merge. The first counts for all other keywords."""
+
+
+def _is_valid_string(flat: Flat, value: str) -> bool:
+    """Return whether ``value`` has the required length and pattern."""
     pattern = flat.get("pattern")
     try:
         matches = not isinstance(pattern, str) or re.search(pattern, value) is not None
     except re.error:  # it is in another dialect
         matches = True
     return matches and _number(flat, "minLength", 0) <= len(value) <= _number(flat, "maxLength", MAX_STRING)
-
-
-def _is_valid_number(flat: Flat, value: object) -> bool:
-    """Return whether ``value`` is in the bounds and a multiple of ``multipleOf``, or is no number."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return True
-    above, below = _number(flat, "exclusiveMinimum", -math.inf), _number(flat, "exclusiveMaximum", math.inf)
-    low, high, step = (
-        _number(flat, key, default)
-        for key, default in (("minimum", -math.inf), ("maximum", math.inf), ("multipleOf", 0))
-    )
-    return low <= value <= high and above < value < below and not (step and value % step)
-
-
-def _is_in(value: object, values: Sequence[object]) -> bool:
-    return _as_json(value) in map(_as_json, values)
-
-
-def _as_json(value: object) -> str:
-    """Return a value as canonical JSON; Python considers 1 and true equal."""
-    return json.dumps(value, sort_keys=True)
 
 
 # Tolerant reading of keywords
@@ -277,58 +221,9 @@ def _list_in(schema: Mapping[str, Any], key: str) -> list[Any]:
     return found if isinstance(found, list) else []
 
 
-def _object_in(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    found = schema.get(key)
-    return found if isinstance(found, Mapping) else {}
-
-
 def _number(schema: Mapping[str, Any], key: str, default: float) -> float:
     found = schema.get(key)
     return found if isinstance(found, int | float) and not isinstance(found, bool) else default
-
-
-# Merging
-
-_COMBINING: Final = frozenset(("$ref", "allOf", "anyOf", "oneOf", "$defs", "definitions"))
-
-
-def _merge(one: Flat, other: Flat) -> Flat | None:
-    """Merge two schemas into one that fits both; return ``None`` if evidently nothing does."""
-    found = {**other, **one}
-    for key in one.keys() & other.keys() & _MERGE.keys():
-        found[key] = _MERGE[key](one[key], other[key])
-        if found[key] is None:
-            return None
-    return found
-
-
-def _common_types(one: object, other: object) -> list[str] | None:
-    """Return the types that both allow."""
-    ones, others = (set(each if isinstance(each, list) else [each]) for each in (one, other))
-    ones |= {"integer"} & others if "number" in ones else set()
-    others |= {"integer"} & ones if "number" in others else set()
-    common = ones & others
-    return sorted(common - ({"number"} if "integer" in common else set())) or None
-
-
-def _join_members(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    return {**one, **other, **{name: {"allOf": [one[name], other[name]]} for name in one if name in other}}
-
-
-_MERGE: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
-    "type": _common_types,
-    "enum": lambda one, other: [value for value in one if _is_in(value, other)] or None,
-    "const": lambda one, other: one if _is_in(one, [other]) else None,
-    "required": lambda one, other: [*one, *other],
-    "properties": _join_members,
-    "format": lambda one, other: one if one == other else None,
-    **dict.fromkeys(("minimum", "exclusiveMinimum", "minLength", "minItems"), max),
-    **dict.fromkeys(("maximum", "exclusiveMaximum", "maxLength", "maxItems"), min),
-    **dict.fromkeys(("items", "additionalProperties"), lambda one, other: {"allOf": [one, other]}),
-}
-"""How two values of a keyword merge; ``None`` means that nothing fits both.
-
-The first schema's value applies for all other keywords."""
 
 
 # Strings

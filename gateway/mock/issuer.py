@@ -106,7 +106,7 @@ class StandInIssuer:
 
     def register(self, origin: str, body: str) -> Response:
         """Return the registration of a client (RFC 7591). The issuer accepts each, and stores none."""
-        client = read_call(body.encode(), "", {}, "").members
+        client = read_call(body.encode()).members
         return _json({**client, "client_id": "mcp-client", "token_endpoint_auth_method": "none"}, 201)
 
     def authorize(self, origin: str, parameters: str) -> Response:

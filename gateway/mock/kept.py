@@ -4,15 +4,18 @@ If there are too many, the oldest are dropped."""
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import attrs
 import msgspec
 
 from gateway.mock.called import EndpointCall, UploadedFile
-from gateway.mock.endpoint_answers import bytes_answer, json_answer
+from gateway.mock.endpoint_answers import AnswerCall, bytes_answer, json_answer
 from gateway.mock.faults import ScriptedAnswer
+from gateway.mock.issuer import POST
+from gateway.serving.route_table import READING
 from providers.neutral.codec import new_id
 from streams.errors import GatewayError, invalid
 from streams.surrogates import NOT_JSON
@@ -41,24 +44,31 @@ class MockObjects:
         self._objects: dict[str, MockObject] = {}
         self._answer_line = answer_line
 
+    def routes(self) -> Iterator[tuple[Sequence[str], str, AnswerCall]]:
+        """Yield the methods, paths and answers of all requests."""
+        for root, prefix, create in (
+            ("/v1/files", "file-", self.add_file),
+            ("/v1/batches", "batch_", self.create_batch),
+        ):
+            yield POST, root, create
+            yield READING, root, partial(self.page, prefix)
+            yield READING, f"{root}/{{id}}", self.show
+            yield ("DELETE",), f"{root}/{{id}}", self.remove
+            yield READING, f"{root}/{{id}}/content", self.content
+            yield POST, f"{root}/{{id}}/cancel", self.cancel
+
     # Files
 
     def add_file(self, call: EndpointCall) -> ScriptedAnswer:
-        """Store a file; without a purpose it is Anthropic's."""
         if not call.files.get("file"):
             raise invalid("file is required: send it as a file in multipart/form-data", "file")
-        file = call.files["file"][0]
-        purpose = call.members.get("purpose")
-        return json_answer(self._store_file(file, "file-" if purpose else "file_", purpose).about)
+        return json_answer(self._store_file(call.files["file"][0], call.members.get("purpose")).about)
 
-    def _store_file(self, file: UploadedFile, prefix: str, purpose: Any) -> MockObject:
-        about: dict[str, Any] = {"id": new_id(prefix), "filename": file.name}
-        if purpose:
-            about |= {"object": "file", "bytes": len(file.content), "created_at": int(time.time()), "purpose": purpose,
-                      "status": "processed"}  # fmt: skip
-        else:
-            about |= {"type": "file", "size_bytes": len(file.content), "created_at": _timestamp(), "downloadable": True,
-                      "mime_type": file.type}  # fmt: skip
+    def _store_file(self, file: UploadedFile, purpose: Any) -> MockObject:
+        about = {
+            "id": new_id("file-"), "object": "file", "filename": file.name, "bytes": len(file.content),
+            "created_at": int(time.time()), "purpose": purpose, "status": "processed",
+        }  # fmt: skip
         return self.store(MockObject(about, file.content))
 
     # All kinds
@@ -71,26 +81,20 @@ class MockObjects:
 
     def remove(self, call: EndpointCall) -> ScriptedAnswer:
         about = self.get(call).about
-        del self._objects[call.path_parameters["id"]]
-        if call.is_from_anthropic_client:
-            return json_answer({"id": about["id"], "type": f"{about.get('type', 'file')}_deleted"})
-        kind = about.get("object", "file")  # OpenAI has no `file.deleted`, but all the others
-        deleted = kind if kind == "file" else f"{kind}.deleted"
-        return json_answer({"id": about["id"], "object": deleted, "deleted": True})
+        del self._objects[about["id"]]
+        return json_answer({"id": about["id"], "object": about["object"], "deleted": True})
 
     def cancel(self, call: EndpointCall) -> ScriptedAnswer:
         about = self.get(call).about
-        about.update({"processing_status": "canceling"} if "processing_status" in about else {"status": "cancelled"})
+        about["status"] = "cancelled"
         return json_answer(about)
 
-    def lister(self, *prefixes: str) -> Callable[[EndpointCall], ScriptedAnswer]:
-        def answer(call: EndpointCall) -> ScriptedAnswer:
-            data = [one.about for id, one in reversed(self._objects.items()) if id.startswith(prefixes)]
-            if len(prefixes) > 1:  # files: the client's API selects which
-                data = [about for about in data if call.is_from_anthropic_client == ("type" in about)]
-            return page(data, call)
-
-        return answer
+    def page(self, prefix: str, call: EndpointCall) -> ScriptedAnswer:
+        """Return all objects with this prefix as one page, or the empty page after it."""
+        data = [one.about for id, one in reversed(self._objects.items()) if id.startswith(prefix)]
+        data = [] if "after" in call.query else data
+        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
+        return json_answer({"object": "list", "data": data, **ends, "has_more": False})
 
     # Batches
 
@@ -100,11 +104,8 @@ class MockObjects:
         Results and errors are in separate files. A file without lines does not exist."""
         file = self._objects.get(str(call.members.get("input_file_id")))
         if file is None:
-            raise GatewayError(
-                "not_found",
-                "there is no file with the id in input_file_id: upload the file first",
-                param="input_file_id",
-            )
+            message = "there is no file with the id in input_file_id: upload the file first"
+            raise GatewayError("not_found", message, param="input_file_id")
         answers = [self._answer_batch_line(line) for line in file.content.splitlines() if line.strip()]
         failed = [one for one in answers if one["response"]["status_code"] >= 400]
         succeeded = [one for one in answers if one["response"]["status_code"] < 400]
@@ -130,7 +131,7 @@ class MockObjects:
         if not lines:
             return None
         content = b"\n".join(map(msgspec.json.encode, lines)) + b"\n"
-        return str(self._store_file(UploadedFile(name, content), "file-", "batch_output").about["id"])
+        return str(self._store_file(UploadedFile(name, content), "batch_output").about["id"])
 
     def _answer_batch_line(self, line: bytes) -> dict[str, Any]:
         try:
@@ -138,44 +139,16 @@ class MockObjects:
             status, body = self._answer_line(request["url"], request["body"])
             id = request["custom_id"]
         except (*NOT_JSON, KeyError, TypeError):
-            id, status, body = (
-                "",
-                400,
-                {"error": {"message": "the line is not a request", "type": "invalid_request_error"}},
-            )
+            id, status = "", 400
+            body = {"error": {"message": "the line is not a request", "type": "invalid_request_error"}}
         response = {"status_code": status, "request_id": new_id("req_"), "body": body}
         return {"id": new_id("batch_req_"), "custom_id": id, "response": response, "error": None}
-
-    def create_message_batch(self, call: EndpointCall) -> ScriptedAnswer:
-        """Create an Anthropic batch, ended at the next query."""
-        results = []
-        for request in call.objects("requests"):
-            if not (isinstance(request.get("custom_id"), str) and isinstance(request.get("params"), dict)):
-                raise invalid("each of requests needs a custom_id, a text, and params, an object", "requests")
-            status, body = self._answer_line("/v1/messages", request["params"])
-            result = {"type": "succeeded", "message": body} if status == 200 else {"type": "errored", "error": body}
-            results.append({"custom_id": request["custom_id"], "result": result})
-        content = b"\n".join(map(msgspec.json.encode, results)) + b"\n"
-        ended = Counter(one["result"]["type"] for one in results)
-        counts = {kind: ended[kind] for kind in ("processing", "succeeded", "errored", "canceled", "expired")}
-        id = new_id("msgbatch_")
-        about = {
-            "id": id, "type": "message_batch", "processing_status": "ended", "request_counts": counts,
-            "created_at": _timestamp(), "ended_at": _timestamp(), "expires_at": _timestamp(), "archived_at": None,
-            "cancel_initiated_at": None, "results_url": f"{call.origin}/v1/messages/batches/{id}/results",
-        }  # fmt: skip
-        kept = self.store(MockObject(about, content))
-        begun = {**dict.fromkeys(counts, 0), "processing": len(results)}
-        return json_answer({
-            **kept.about, "processing_status": "in_progress", "request_counts": begun, "ended_at": None,
-            "results_url": None,
-        })  # fmt: skip
 
     # Storage
 
     def store(self, made: MockObject) -> MockObject:
         self._objects[made.about["id"]] = made
-        while len(self._objects) > MAX_OBJECTS or _total_size(self._objects.values()) > MAX_BYTES:
+        while len(self._objects) > MAX_OBJECTS or sum(len(one.content) for one in self._objects.values()) > MAX_BYTES:
             del self._objects[next(iter(self._objects))]
         return made
 
@@ -185,25 +158,6 @@ class MockObjects:
             message = f"there is no object {id[:80]}; the stand-in loses its objects when it ends"
             raise GatewayError("not_found", message, param="id")
         return self._objects[id]
-
-
-def page(listed: Sequence[dict[str, Any]], call: EndpointCall) -> ScriptedAnswer:
-    """Return all of ``listed`` as one page, or those after the id that a client's query for the next page has."""
-    ids = [one["id"] for one in listed]
-    after = next((call.query[name] for name in ("after", "after_id", "page") if call.query.get(name) in ids), None)
-    data = listed if after is None else listed[ids.index(after) + 1 :]
-    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
-    if call.is_from_anthropic_client:
-        return json_answer({"data": data, **ends, "has_more": False, "next_page": None})
-    return json_answer({"object": "list", "data": data, **ends, "has_more": False})
-
-
-def _total_size(objects: Iterable[MockObject]) -> int:
-    return sum(len(one.content) for one in objects)
-
-
-def _timestamp() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _sum_usage(answers: Iterable[Any]) -> dict[str, Any]:

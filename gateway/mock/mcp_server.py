@@ -8,7 +8,7 @@ import msgspec
 
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.mock.called import read_call
-from gateway.mock.issuer import Claims, StandInIssuer
+from gateway.mock.issuer import POST, Claims, StandInIssuer
 from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
 from gateway.serving.route_table import RouteTable
 from streams.errors import GatewayError, invalid
@@ -30,7 +30,7 @@ TOOLS: Final = (
 
 def add_mcp_server(routes: RouteTable, issuer: StandInIssuer) -> None:
     """Add the server to ``routes``. It accepts keys of any text, and tokens of ``issuer``."""
-    routes.add(PATH, partial(_respond, issuer), ("POST",))
+    routes.add(PATH, partial(_respond, issuer), POST)
 
 
 async def _respond(issuer: StandInIssuer, incoming: IncomingRequest) -> Response:
@@ -38,7 +38,7 @@ async def _respond(issuer: StandInIssuer, incoming: IncomingRequest) -> Response
     try:
         person = _person_of(issuer, dict(incoming.headers).get("authorization", ""))
         status = 400
-        message = read_call(await incoming.read(ignore_arrived), "", {}, PATH).members
+        message = read_call(await incoming.read(ignore_arrived)).members
     except GatewayError as error:
         return _json(status, None, _error(-32000, f"the stand-in refuses this: {error}"))
     if "id" not in message:

@@ -1,13 +1,15 @@
 """The stand-in's prompt cache in the demo: it serves the start that a long prompt shares with an earlier one."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import attrs
 import msgspec
 
-from gateway.mock.server import ModelCaches, ReportedCounts
+from gateway.mock.faults import Fault
+from gateway.mock.server import NO_FAULT, ModelCaches
 from streams.events import AnswerStart, Api, Event, Usage
 
 _PARTS: Final = (
@@ -27,12 +29,10 @@ class SharedPrefixes(ModelCaches):
     def __init__(self) -> None:
         self._known: set[bytes] = set()
 
-    def count(
-        self, model: str, api: Api, body: Mapping[str, Any], headers: Mapping[str, str], endpoint: str
-    ) -> ReportedCounts:
+    def count(self, model: str, api: Api, body: Mapping[str, Any], headers: Mapping[str, str], endpoint: str) -> Fault:
         prompt = msgspec.json.encode([body[name] for name in _PARTS if name in body])
         if len(prompt) < _LEAST * _TOKEN:
-            return ReportedCounts()
+            return NO_FAULT
         digest, starts = hashlib.sha256(f"{model} {api}".encode()), list[bytes]()
         for at in range(0, len(prompt) - _STEP, _STEP):
             digest.update(prompt[at : at + _STEP])
@@ -42,23 +42,15 @@ class SharedPrefixes(ModelCaches):
             self._known.clear()
         self._known.update(starts)
         read = shared * _STEP // _TOKEN
-        return _CachedPrompt(len(prompt) // _TOKEN, read if read >= _LEAST else 0)
+        tokens = len(prompt) // _TOKEN
+        return Fault("a cached prompt", events=partial(_with_prompt, tokens, read if read >= _LEAST else 0))
 
 
-@attrs.frozen
-class _CachedPrompt(ReportedCounts):
-    """The tokens of a prompt, and how many of them the cache served."""
-
-    tokens: int
-    read: int
-
-    def add_usage(self, events: Iterable[Event]) -> list[Event]:
-        found: list[Event] = []
-        for event in events:
-            found.append(self._with_prompt(event) if isinstance(event, Usage) else event)
-            if isinstance(event, AnswerStart):  # Messages reports the prompt first
-                found.append(self._with_prompt(Usage(output=1)))
-        return found
-
-    def _with_prompt(self, usage: Usage) -> Usage:
-        return attrs.evolve(usage, input=self.tokens - self.read, cache_read=self.read)
+def _with_prompt(tokens: int, read: int, events: Sequence[Event], _: int) -> list[Event]:
+    """Return the events with a prompt of ``tokens``. The cache served ``read`` tokens."""
+    found: list[Event] = []
+    for event in events:
+        found.append(attrs.evolve(event, input=tokens - read, cache_read=read) if isinstance(event, Usage) else event)
+        if isinstance(event, AnswerStart):  # Messages reports the prompt first
+            found.append(Usage(input=tokens - read, cache_read=read, output=1))
+    return found

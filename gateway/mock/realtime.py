@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
+from quart import websocket
 
 from gateway.mock import words
 from gateway.mock.media import tone
+from gateway.serving.asgi_extensions import AsgiApp
+from gateway.websockets.in_quart import HostlessQuart, configure
 from providers.neutral.codec import new_id
 from providers.neutral.fields import expect
 from streams.errors import GatewayError, invalid
@@ -142,3 +145,22 @@ def _error(error: ErrorInfo, event_id: Any) -> str:
             "param": error.param, "event_id": event_id if isinstance(event_id, str) else None,
         },
     )  # fmt: skip
+
+
+async def session_app() -> AsgiApp:
+    """Return the app of websockets."""
+    app = HostlessQuart("trigate-mock", static_folder=None)
+    configure(app)
+    app.add_websocket(PATH, f"websocket {PATH}", _serve_session)
+    return app
+
+
+async def _serve_session() -> None:
+    """Serve a realtime session until its client leaves."""
+    session = MockSession(websocket.args.get("model", "mock-small"))
+    offered = websocket.requested_subprotocols
+    await websocket.accept(subprotocol="realtime" if "realtime" in offered else None)
+    await websocket.send(session.created_event())
+    while True:
+        for event in session.take(await websocket.receive()):
+            await websocket.send(event)

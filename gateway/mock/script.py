@@ -26,15 +26,11 @@ from streams.events import (
 )
 
 
-def script(request: Request, api: Api) -> list[Event]:
-    """Return the response to ``request`` as events.
+def script(request: Request, api: Api) -> Iterator[Event]:
+    """Yield the response to ``request`` as events: thinking if requested, then a tool call if suitable, else text or
+    JSON in the requested format.
 
-    They are thinking if requested, then a tool call if suitable, else text or JSON in the requested format. Raises
-    ``GatewayError`` (400) for a format that nothing fits."""
-    return list(_events(request, api))
-
-
-def _events(request: Request, api: Api) -> Iterator[Event]:
+    Raises ``GatewayError`` (400) for a format that nothing fits."""
     yield AnswerStart(new_id("mock-"), request.model)
     block, thought = 0, 0
     if request.reasoning is not None and request.reasoning.mode != "disabled" and request.reasoning.effort != "none":

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -10,21 +10,22 @@ import attrs
 import msgspec
 import trio
 
-from gateway.http.paths import canonical, is_anthropic
+from gateway.http.paths import canonical
 from gateway.http.response import JSON_HEADERS, ChannelBody, Response, stream_headers
-from gateway.mock.called import EndpointCall
-from gateway.mock.endpoint_answers import POST_ANSWERS, AnswerCall
-from gateway.mock.endpoints import add_endpoints, session_app
+from gateway.mock.called import EndpointCall, read_incoming
+from gateway.mock.endpoint_answers import GET_ANSWERS, POST_ANSWERS, AnswerCall
 from gateway.mock.failures import ONLY_FAULTS, fault_descriptions, fault_of
 from gateway.mock.failures import PREFIX as FAULT_PREFIX
 from gateway.mock.faults import MAX_EVENT, Fault, Piece, ScriptedAnswer
-from gateway.mock.issuer import StandInIssuer, add_issuer
+from gateway.mock.issuer import POST, StandInIssuer, add_issuer
+from gateway.mock.kept import MockObjects
 from gateway.mock.mcp_server import add_mcp_server
+from gateway.mock.realtime import session_app
 from gateway.mock.script import script
 from gateway.serving.http_app import App
 from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
 from gateway.serving.registry import ConnectionRegistry
-from gateway.serving.route_table import READING, Handler, RouteTable
+from gateway.serving.route_table import READING, RouteTable
 from providers.apis import CODECS
 from providers.neutral.choices import MEMBERS, MOST_SPLIT, join_choices
 from providers.neutral.codec import Codec, Reply
@@ -48,19 +49,6 @@ _WORDS: Final = (TextDelta, ReasoningDelta, ToolCallDelta)
 _IGNORED: Final = ("compaction",)
 """Members of requests that no other API has, so that a translation refuses them. Their providers accept them."""
 NO_FAULT = Fault("a normal answer")
-_POST: Final = ("POST",)
-
-
-class ReportedCounts:
-    """The counts of a provider for one request: here, those of the answer itself."""
-
-    def add_usage(self, events: Iterable[Event]) -> list[Event]:
-        """Return the events of an answer with the counts."""
-        return list(events)
-
-    def report(self, answer: ScriptedAnswer) -> ScriptedAnswer:
-        """Return ``answer`` with the members in which the provider reports the counts."""
-        return answer
 
 
 class ModelCaches:
@@ -70,89 +58,135 @@ class ModelCaches:
         """Return the model whose fault a request for the model ``name`` gets."""
         return name
 
-    def count(
-        self, model: str, api: Api, body: Mapping[str, Any], headers: Mapping[str, str], endpoint: str
-    ) -> ReportedCounts:
-        """Return the counts for a request. Raises ``GatewayError``."""
-        return ReportedCounts()
+    def count(self, model: str, api: Api, body: Mapping[str, Any], headers: Mapping[str, str], endpoint: str) -> Fault:
+        """Return the change that adds a provider's counts for a request to its answer. Raises ``GatewayError``."""
+        return NO_FAULT
 
 
-NO_CACHES: Final = ModelCaches()
-
-
-def create_mock(pace: float = 0.03, registry: ConnectionRegistry | None = None, caches: ModelCaches = NO_CACHES) -> App:
+def create_mock(
+    pace: float = 0.03, registry: ConnectionRegistry | None = None, caches: ModelCaches | None = None
+) -> App:
     """Return the ASGI app.
 
     ``pace`` is the pause between words of a stream in seconds. ``registry`` has the server's connections; without it,
     ``fault/reset-after-3`` closes like ``fault/cut-after-3``."""
-    routes = RouteTable()
-    failures = Counter[tuple[Api, str, int]]()  # consecutive failures of counted faults
-    send = partial(_send, pace, registry or ConnectionRegistry())
-
-    async def models(incoming: IncomingRequest) -> Response:
-        data = [
-            {"id": name, "object": "model", "created": 0, "owned_by": "trigate-mock"}
-            for name in (*MODELS, *fault_descriptions())
-        ]
-        return Response(200, JSON_HEADERS, msgspec.json.encode({"object": "list", "data": data}))
-
-    def handler(codec: Codec, route: RequestPath) -> Handler:
-        async def answer(incoming: IncomingRequest, rest: str = "", model: str | None = None) -> Response:
-            try:
-                body = await incoming.read(ignore_arrived)
-                decoded = expect(decode_or(msgspec.json.decode, body, None), dict, "the request body")
-                call = codec.read_request({key: value for key, value in decoded.items() if key not in _IGNORED})
-                if model is not None:
-                    call = attrs.evolve(call, model=model, stream=bool(route.streamed))
-                fault, number = _select_fault(incoming, caches.model_of(call.model), codec.api, failures)
-                if (refusal := fault.refusals.get(codec.api)) is not None:
-                    return _error(incoming, codec, refusal, fault.body)
-                counts = caches.count(call.model, codec.api, decoded, dict(incoming.headers), rest)
-                error_event = fault.error_events.get(codec.api)
-                scripted = counts.add_usage(script(call, codec.api))
-                events = fault.events(scripted, number) if error_event is None else [error_event]
-            except GatewayError as error:
-                return _error(incoming, codec, error.info)
-            reply = Reply(call, ISSUER, int(time.time()), max(1, len(body) // 4))
-            answer = counts.report(_answer(codec, reply, events, incoming.query))
-            return await send(incoming, fault.answer(answer, number))
-
-        return answer
-
-    issuer = StandInIssuer()
+    provider = _StandIn(pace, registry or ConnectionRegistry(), caches or ModelCaches())
+    issuer, routes = StandInIssuer(), RouteTable()
     add_issuer(routes, issuer)
     add_mcp_server(routes, issuer)
-    add_endpoints(routes, partial(_call_endpoint, failures, send), _answer_line)
-    routes.add("/v1/models", models, READING)
-    answering = [(codec, route) for codec in CODECS.values() for route in codec.wire.routes()]
-    answering = [(codec, route) for codec, route in answering if route.operation == "answer"]
-    for codec, route in answering:
-        routes.add(route.path, handler(codec, route), _POST)
-    for codec, route in answering:
+    simple = [(POST, *row) for row in POST_ANSWERS.items()] + [(READING, *row) for row in GET_ANSWERS.items()]
+    for methods, path, answering in (*simple, *MockObjects(_answer_line).routes()):
+        routes.add(path, partial(provider.answer_endpoint, answering), methods)
+    routes.add("/v1/models", _list_models, READING)
+    calls = [(codec, route) for codec in CODECS.values() for route in codec.wire.routes()]
+    calls = [(codec, route) for codec, route in calls if route.operation == "answer"]
+    for codec, route in calls:
+        routes.add(route.path, partial(provider.answer_conversation, codec, route), POST)
+    for codec, route in calls:
         if route.path.startswith(codec.wire.root):  # Google's /v1beta/openai/chat/completions
-            routes.add("/{rest}" + route.path.removeprefix(codec.wire.root), handler(codec, route), _POST)
+            path = "/{rest}" + route.path.removeprefix(codec.wire.root)
+            routes.add(path, partial(provider.answer_conversation, codec, route), POST)
     return App(routes=routes, unknown=partial(_find_no_path, routes), websocket_app=session_app)
 
 
-async def _call_endpoint(
-    failures: Counter[tuple[Api, str, int]],
-    send: Callable[[IncomingRequest, ScriptedAnswer], Awaitable[Response]],
-    incoming: IncomingRequest,
-    answering: AnswerCall,
-    read: Callable[[], Awaitable[EndpointCall]],
-) -> Response:
-    """Return the response to a request other than a conversation. Faults are those of Chat; errors have its format, or
-    Anthropic's for Anthropic's clients."""
-    codec = CODECS["messages" if is_anthropic(incoming.headers) else "chat"]
-    try:
-        call = await read()
-        fault, number = _select_fault(incoming, call.model, "chat", failures)
-        if (refusal := fault.refusals.get("chat")) is not None:
-            return _error(incoming, codec, refusal, fault.body)
-        answer = fault.answer(answering(call), number)
-    except GatewayError as error:
-        return _error(incoming, codec, error.info)
-    return await send(incoming, answer)
+class _StandIn:
+    """The answers of the stand-in, and the consecutive failures of its counted faults."""
+
+    def __init__(self, pace: float, registry: ConnectionRegistry, caches: ModelCaches) -> None:
+        self._pace = pace
+        self._registry = registry
+        self._caches = caches
+        self._failures: Counter[tuple[Api, str, int]] = Counter()
+
+    async def answer_conversation(
+        self, codec: Codec, route: RequestPath, incoming: IncomingRequest, rest: str = "", model: str | None = None
+    ) -> Response:
+        try:
+            body = await incoming.read(ignore_arrived)
+            decoded = expect(decode_or(msgspec.json.decode, body, None), dict, "the request body")
+            call = codec.read_request({key: value for key, value in decoded.items() if key not in _IGNORED})
+            if model is not None:
+                call = attrs.evolve(call, model=model, stream=bool(route.streamed))
+            fault, number = self._select_fault(incoming, self._caches.model_of(call.model), codec.api)
+            if (refusal := fault.refusals.get(codec.api)) is not None:
+                return _error(incoming, codec, refusal, fault.body)
+            counts = self._caches.count(call.model, codec.api, decoded, dict(incoming.headers), rest)
+            error_event = fault.error_events.get(codec.api)
+            scripted = counts.events([*script(call, codec.api)], 0)
+            events = fault.events(scripted, number) if error_event is None else [error_event]
+        except GatewayError as error:
+            return _error(incoming, codec, error.info)
+        reply = Reply(call, ISSUER, int(time.time()), max(1, len(body) // 4))
+        answer = counts.answer(_answer(codec, reply, events, incoming.query), 0)
+        return await self._send(incoming, fault.answer(answer, number))
+
+    async def answer_endpoint(self, answering: AnswerCall, incoming: IncomingRequest, **named: str) -> Response:
+        """Return the response to a request other than a conversation. Faults and errors are those of Chat."""
+        codec = CODECS["chat"]
+        try:
+            call = await read_incoming(incoming, named)
+            fault, number = self._select_fault(incoming, call.model, "chat")
+            if (refusal := fault.refusals.get("chat")) is not None:
+                return _error(incoming, codec, refusal, fault.body)
+            answer = fault.answer(answering(call), number)
+        except GatewayError as error:
+            return _error(incoming, codec, error.info)
+        return await self._send(incoming, answer)
+
+    def _select_fault(self, incoming: IncomingRequest, model: str, api: Api) -> tuple[Fault, int]:
+        """Return the fault that ``model`` selects for this request, and the number in the model's name.
+
+        Raises ``GatewayError`` for an unknown fault."""
+        if ONLY_FAULTS in dict(incoming.headers):
+            model = FAULT_PREFIX + model.removeprefix(FAULT_PREFIX)
+        name, fault, number = fault_of(model) or ("", NO_FAULT, 0)
+        times = 1 if fault.fails_once else number if fault.number == 0 else 0
+        key = (api, name, number)
+        if times and self._failures[key] >= times:
+            del self._failures[key]
+            return NO_FAULT, 0
+        self._failures[key] += 1 if times else 0
+        return fault, number
+
+    async def _send(self, incoming: IncomingRequest, answer: ScriptedAnswer) -> Response:
+        await trio.sleep(answer.wait)
+        answer.begin()
+        if answer.end == "well" and not answer.stream:
+            return Response(200, answer.headers, b"".join(piece.data for piece in answer.pieces))
+        send, receive = trio.open_memory_channel[bytes](0)
+        body = ChannelBody(receive)
+        incoming.scope.nursery.start_soon(self._send_pieces, answer, send, body, incoming.asgi["client"])
+        return Response(200, answer.headers, body)
+
+    async def _send_pieces(
+        self, answer: ScriptedAnswer, send: trio.MemorySendChannel[bytes], body: ChannelBody, client: object
+    ) -> None:
+        with send:
+            for piece in answer.pieces:
+                if piece.content:
+                    await trio.sleep(self._pace)
+                if piece.data:
+                    await send.send(piece.data)
+            match answer.end:
+                case "silence":
+                    await trio.sleep_forever()
+                case "reset":
+                    for _ in range(2):  # the second starts after the last word was written
+                        await send.send(b"")
+                    body.cut()
+                    for connection in tuple(self._registry.connections):
+                        if connection.client == client:
+                            connection.reset()
+                case "cut":
+                    body.cut()
+
+
+async def _list_models(incoming: IncomingRequest) -> Response:
+    data = [
+        {"id": name, "object": "model", "created": 0, "owned_by": "trigate-mock"}
+        for name in (*MODELS, *fault_descriptions())
+    ]
+    return Response(200, JSON_HEADERS, msgspec.json.encode({"object": "list", "data": data}))
 
 
 async def _find_no_path(routes: RouteTable, incoming: IncomingRequest) -> Response:
@@ -171,25 +205,6 @@ def _error(
     error = codec.phrase_error(error)
     body = change(codec.write_error(error, incoming.scope.id))
     return Response(error.status, (*error.headers, *codec.wire.error_headers(error), *JSON_HEADERS), body)
-
-
-def _select_fault(
-    incoming: IncomingRequest, model: str, api: Api, failures: Counter[tuple[Api, str, int]]
-) -> tuple[Fault, int]:
-    """Return the fault that ``model`` selects for this request, and the number in the model's name.
-
-    ``failures`` counts the failed requests, because some faults end after a number of them. Raises ``GatewayError``
-    for an unknown fault."""
-    if ONLY_FAULTS in dict(incoming.headers):
-        model = FAULT_PREFIX + model.removeprefix(FAULT_PREFIX)
-    name, fault, number = fault_of(model) or ("", NO_FAULT, 0)
-    times = 1 if fault.fails_once else number if fault.is_counted else 0
-    key = (api, name, number)
-    if times and failures[key] >= times:
-        del failures[key]
-        return NO_FAULT, 0
-    failures[key] += 1 if times else 0
-    return fault, number
 
 
 def _answer(codec: Codec, reply: Reply, events: Iterable[Event], query: str = "") -> ScriptedAnswer:
@@ -244,49 +259,3 @@ def _reframe(answer: ScriptedAnswer, own: Framing, framing: Framing) -> Scripted
         for piece, raws in ((piece, splitter.feed(piece.data)) for piece in answer.pieces)
     ]
     return attrs.evolve(answer, framing=framing, pieces=(*pieces, Piece(writer.close())))
-
-
-async def _send(
-    pace: float, registry: ConnectionRegistry, incoming: IncomingRequest, answer: ScriptedAnswer
-) -> Response:
-    await trio.sleep(answer.wait)
-    answer.begin()
-    if answer.end == "well" and not answer.stream:
-        return Response(200, answer.headers, b"".join(piece.data for piece in answer.pieces))
-    send, receive = trio.open_memory_channel[bytes](0)
-    body = ChannelBody(receive)
-    reset = partial(_reset, registry, incoming.asgi["client"])
-    incoming.scope.nursery.start_soon(_send_pieces, answer, pace, send, body, reset)
-    return Response(200, answer.headers, body)
-
-
-async def _send_pieces(
-    answer: ScriptedAnswer,
-    pace: float,
-    send: trio.MemorySendChannel[bytes],
-    body: ChannelBody,
-    reset: Callable[[], None],
-) -> None:
-    with send:
-        for piece in answer.pieces:
-            if piece.content:
-                await trio.sleep(pace)
-            if piece.data:
-                await send.send(piece.data)
-        match answer.end:
-            case "silence":
-                await trio.sleep_forever()
-            case "reset":
-                for _ in range(2):  # the second starts after the last word was written
-                    await send.send(b"")
-                body.cut()
-                reset()
-            case "cut":
-                body.cut()
-
-
-def _reset(registry: ConnectionRegistry, client: object) -> None:
-    """Close the connection of ``client`` with an RST."""
-    for connection in tuple(registry.connections):
-        if connection.client == client:
-            connection.reset()

@@ -13,8 +13,8 @@ import attrs
 import msgspec
 
 from gateway.http.response import JSON_HEADERS, Response
-from gateway.mock.faults import ScriptedAnswer, change_events, edit_usage
-from gateway.mock.server import ModelCaches, ReportedCounts
+from gateway.mock.faults import Fault, ScriptedAnswer, change_events, edit_usage
+from gateway.mock.server import NO_FAULT, ModelCaches
 from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
 from gateway.serving.route_table import READING, RouteTable
 from streams.events import AnswerStart, Api, Event, Usage
@@ -37,28 +37,16 @@ class ImitatedCaches(ModelCaches):
     def model_of(self, name: str) -> str:
         return name if (cache := self._caches.select(name)) is None else cache.fault
 
-    def count(
-        self, model: str, api: Api, body: Mapping[str, Any], headers: Mapping[str, str], endpoint: str
-    ) -> ReportedCounts:
+    def count(self, model: str, api: Api, body: Mapping[str, Any], headers: Mapping[str, str], endpoint: str) -> Fault:
         cache = self._caches.select(model)
-        return (
-            ReportedCounts()
-            if cache is None
-            else ReportedPrompt(self._caches.count(cache, api, body, headers, endpoint))
+        if cache is None:
+            return NO_FAULT
+        prompt = self._caches.count(cache, api, body, headers, endpoint)
+        return Fault(
+            "a cached prompt",
+            events=lambda events, _: with_cached_usage(events, prompt),
+            answer=lambda answer, _: with_reported_usage(answer, prompt),
         )
-
-
-@attrs.frozen
-class ReportedPrompt(ReportedCounts):
-    """The counts of one prompt, and how its provider reports them."""
-
-    prompt: CachedPrompt
-
-    def add_usage(self, events: Iterable[Event]) -> list[Event]:
-        return with_cached_usage(events, self.prompt)
-
-    def report(self, answer: ScriptedAnswer) -> ScriptedAnswer:
-        return with_reported_usage(answer, self.prompt)
 
 
 def with_cached_usage(events: Iterable[Event], prompt: CachedPrompt) -> list[Event]:

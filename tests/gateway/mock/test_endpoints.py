@@ -34,12 +34,12 @@ def ask(path: str, files: Any = None, **members: Any) -> Any:
 NOT_SIMULATED = {
     "passthrough", "mcp", "live", "realtime_translations", "search", "decisions", "content_provenance_checks", "score",
     "classify", "predict", "similarity", "classifications", "chat_classifications", "ocr", "uploads", "vector_stores",
-    "containers", "videos", "fim", "voices",
+    "containers", "videos", "fim", "voices", "message_batches",
 }  # fmt: skip
 
 
 def test_the_endpoints_that_the_page_does_not_exclude_are_served_at_one_of_their_paths():
-    served = {*POST_ANSWERS, *GET_ANSWERS, PATH, "/v1/files", "/v1/batches", "/v1/messages/batches"}
+    served = {*POST_ANSWERS, *GET_ANSWERS, PATH, "/v1/files", "/v1/batches"}
     assert {name for name, row in ENDPOINTS.items() if not served.intersection(row.paths)} == NOT_SIMULATED
 
 
@@ -55,33 +55,22 @@ def test_vectors_are_the_same_each_time_and_near_where_words_are_shared():
     assert similarity_of("food for a cat", "cat food") > 0.5 > similarity_of("cat food", "quantum physics")
 
 
-def test_vectors_in_each_makers_shape():
+def test_vectors_have_the_requested_length_and_encoding():
     plain = ask("/v1/embeddings", input=["a", "b"], dimensions=4)
     assert [one["index"] for one in plain["data"]] == [0, 1]
     (packed,) = ask("/v1/embeddings", input="a", dimensions=4, encoding_format="base64")["data"]
     assert struct.unpack("<4f", base64.b64decode(packed["embedding"])) == pytest.approx(plain["data"][0]["embedding"])
     assert len(ask("/v1/embeddings", input=[1, 2, 3])["data"]) == 1, "one input, as token ids"
     assert len(ask("/v1/embeddings", input=[[1], [2]])["data"]) == 2
-    cohere = ask("/v2/embed", texts=["a"], embedding_types=["float", "base64"])
-    assert set(cohere["embeddings"]) == {"float", "base64"}
-    assert cohere["meta"]["billed_units"] == {"input_tokens": 1}
-    assert isinstance(ask("/v1/embed", texts=["a"])["embeddings"], list)
-    parts = {"content": {"parts": [{"text": "a"}]}, "outputDimensionality": 4}
+    parts = {"content": {"parts": [{"text": "a"}]}}
     google = ask("/v1beta/models/{model}:batchEmbedContents", requests=[parts, parts])
-    assert [len(one["values"]) for one in google["embeddings"]] == [4, 4]
-    assert ask("/embed", inputs=["a"]) == [vector("a")]
+    assert google["embeddings"] == [{"values": vector("a")}] * 2
 
 
-def test_an_order_in_each_makers_shape():
+def test_the_document_with_the_words_of_the_query_is_first():
     asked = {"query": "cat food", "documents": ["dogs", "food for cats and a cat", {"text": "quantum physics"}]}
-    for path, more, read in (
-        ("/v1/rerank", {"top_n": 1, "return_documents": True}, lambda found: found["results"]),
-        ("/v2/rerank", {"top_n": 1}, lambda found: found["results"]),
-        ("/v1/rerank", {"top_k": 1}, lambda found: found["data"]),
-    ):
-        (best,) = read(ask(path, **asked, **more))
-        assert best["index"] == 1, (path, more)
-    assert [one["index"] for one in ask("/rerank", query="cat", texts=["dog", "cat"])] == [1, 0]
+    (best,) = ask("/v1/rerank", **asked, top_n=1, return_documents=True)["results"]
+    assert (best["index"], best["document"]) == (1, {"text": "food for cats and a cat"})
 
 
 def test_a_transcript_as_json_and_as_a_text():
@@ -97,10 +86,15 @@ def test_a_form_is_read_with_its_files():
         b'--x\r\ncontent-disposition: form-data; name="model"\r\n\r\nm\r\n'
         b'--x\r\ncontent-disposition: form-data; name="file"; filename="a b.wav"\r\n\r\n\0\r\n--y\r\n--x--\r\n'
     )
-    call = read_call(body, "multipart/form-data; boundary=x", {}, "/p")
+    call = read_call(body, "multipart/form-data; boundary=x")
     assert (call.model, call.files["file"]) == ("m", [UploadedFile("a b.wav", b"\0\r\n--y")])
-    with pytest.raises(GatewayError):
-        read_call(b"[1]", "application/json", {}, "/p")
+    for wrong, kind in (
+        (b"[1]", "application/json"),
+        (b"[1]", "multipart/form-data; boundary=x"),
+        (body, "multipart/x"),
+    ):
+        with pytest.raises(GatewayError):
+            read_call(wrong, kind)
 
 
 def test_a_batch_reports_the_tokens_of_its_answers():
@@ -126,15 +120,6 @@ def test_a_batch_is_answered_line_by_line():
     assert (first["custom_id"], first["response"]["body"]) == ("a", {"of": "/v1/x", "n": 1})
     assert second["response"]["status_code"] == 400
     assert done["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
-    asked = {"requests": [{"custom_id": "b", "params": {"n": 2}}]}
-    batch = made(shelf.create_message_batch(EndpointCall(asked)))
-    assert batch["processing_status"] == "in_progress"
-    ended = show(shelf, batch["id"])
-    assert ended["results_url"] == f"http://127.0.0.1/v1/messages/batches/{batch['id']}/results", (
-        "absolute, as the maker's"
-    )
-    (result,) = content(shelf.content(EndpointCall({}, path_parameters={"id": batch["id"]}))).splitlines()
-    assert json.loads(result)["result"] == {"type": "succeeded", "message": {"of": "/v1/messages", "n": 2}}
 
 
 def lines_of(shelf, id):
@@ -200,19 +185,6 @@ def test_a_wrong_method_of_a_path_that_the_stand_in_has_is_a_405(method, path, a
     assert f"{method} is not allowed on {path}; use {allowed}" in found.json()["error"]["message"]
 
 
-@each_row("requests", ["a", ["a"], [{"params": {}}], [{"custom_id": "a"}], [{"custom_id": "a", "params": 1}]])
-def test_a_malformed_message_batch_is_refused(requests):
-    with pytest.raises(GatewayError, match="requests") as refused:
-        MockObjects(lambda path, body: (200, {})).create_message_batch(EndpointCall({"requests": requests}))
-    assert refused.value.info.kind == "invalid_request"
-
-
-@pytest.mark.parametrize("requests", ["a", [1]])
-def test_a_malformed_gemini_batch_is_refused(requests):
-    with pytest.raises(GatewayError, match="requests"):
-        ask("/v1/models/{model}:batchEmbedContents", requests=requests)
-
-
 def show(shelf: MockObjects, id: str) -> Any:
     return made(shelf.show(EndpointCall({}, path_parameters={"id": id})))
 
@@ -223,23 +195,15 @@ def create_batch(shelf: MockObjects, lines: bytes) -> Any:
     return made(shelf.create_batch(EndpointCall({"input_file_id": file["id"], "endpoint": "/v1/x"})))
 
 
-def test_a_message_batch_counts_the_requests_that_failed():
-    shelf = MockObjects(lambda path, body: (body["status"], {}))
-    asked = [{"custom_id": str(status), "params": {"status": status}} for status in (200, 400)]
-    batch = made(shelf.create_message_batch(EndpointCall({"requests": asked})))
-    ended = show(shelf, batch["id"])
-    assert (ended["request_counts"]["succeeded"], ended["request_counts"]["errored"]) == (1, 1)
-
-
 def test_the_stand_in_stores_a_limited_number_of_objects():
     shelf = MockObjects(lambda path, body: (200, {}))
     call = EndpointCall({"purpose": "batch"}, SOUND)
     ids = [made(shelf.add_file(call))["id"] for _ in range(MAX_OBJECTS + 1)]
     with pytest.raises(GatewayError, match="there is no object file-"):
         shelf.show(EndpointCall({}, path_parameters={"id": ids[0]}))
-    assert len(made(shelf.lister("file-")(EndpointCall({})))["data"]) == MAX_OBJECTS
+    assert len(made(shelf.page("file-", EndpointCall({})))["data"]) == MAX_OBJECTS
     made(shelf.remove(EndpointCall({}, path_parameters={"id": ids[-1]})))
-    assert len(made(shelf.lister("file-")(EndpointCall({})))["data"]) == MAX_OBJECTS - 1
+    assert len(made(shelf.page("file-", EndpointCall({})))["data"]) == MAX_OBJECTS - 1
 
 
 def made(answer: ScriptedAnswer) -> Any:
