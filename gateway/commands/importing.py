@@ -4,7 +4,6 @@ The result contains no keys of providers, but a variable for each. Comments and 
 counterpart.
 """
 
-import errno
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ import yaml
 from configfile import document
 from gateway.commands.imports.claude_code_router import convert_claude_code_router, read_json5
 from gateway.commands.imports.imported_secrets import environment_line, variables_in
+from gateway.commands.imports.imported_values import list_of
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_database import read_database
 from gateway.commands.imports.litellm_secrets import Decryption, salt_key_of
@@ -130,7 +130,7 @@ def read_with_includes(file: Path) -> tuple[Any, list[str]]:
             continue
         listed = read.content.get("include")
         merged = _merge(merged or {}, {name: value for name, value in read.content.items() if name != "include"})
-        for name in listed if isinstance(listed, list) else ():
+        for name in list_of(listed):
             found = path.parent / str(name)
             if (place := os.path.realpath(found)) not in seen:
                 seen.add(place)
@@ -148,18 +148,6 @@ def _merge(merged: dict[str, Any], content: Mapping[str, Any]) -> dict[str, Any]
 
 def _write_new(files: Mapping[Path, str], report: Path | None) -> None:
     """Write new files, those with secrets for their owner only, or none at all. Raises ``OSError``."""
-    try:
-        for path in files:
-            if os.path.lexists(path):
-                raise FileExistsError(errno.EEXIST, "", str(path))
-        _write_all(files)
-    except FileExistsError as error:
-        option = "--report" if error.filename == str(report) else "--write"
-        message = f"file exists; give {option} the name of a new file"
-        raise FileExistsError(error.errno, message, error.filename) from None
-
-
-def _write_all(files: Mapping[Path, str]) -> None:
     written: list[Path] = []
     try:
         for path, text in files.items():
@@ -169,9 +157,12 @@ def _write_all(files: Mapping[Path, str]) -> None:
             with os.fdopen(descriptor, "w", encoding="utf-8") as into:
                 into.write(text)
     except OSError as error:
-        error.filename = str(path)  # which the error of a full disk lacks
         for one in written:
             one.unlink(missing_ok=True)
+        error.filename = str(path)  # which the error of a full disk lacks
+        if isinstance(error, FileExistsError):
+            option = "--report" if path == report else "--write"
+            error.strerror = f"file exists; give {option} the name of a new file"
         raise
 
 

@@ -15,6 +15,7 @@ from gateway.commands.imports.imported_values import (
     escape_dollars,
     is_switched_off,
     items_of,
+    list_of,
     mapping_of,
     positive,
     section_of,
@@ -92,7 +93,7 @@ def convert_claude_code_router(content: Mapping[str, Any]) -> Result:
 def _add_provider(provider: Mapping[str, Any], result: Result) -> None:
     """Add an entry for each model of a provider, and an alias with the name that clients used."""
     name, url = str(provider.get("name") or ""), str(provider.get("api_base_url") or "")
-    models = [one for one in _list(provider.get("models")) if isinstance(one, str) and one]
+    models = [one for one in list_of(provider.get("models")) if isinstance(one, str) and one]
     result.models += len(models)
     transformers = mapping_of(provider.get("transformer"))
     is_anthropic = url.rstrip("/").endswith("/messages") or "anthropic" in dict(_transformers(transformers))
@@ -123,10 +124,6 @@ def _host(url: str) -> str:
         return ""
 
 
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
 def _with_variable(value: Any) -> Any:
     """Return a secret; a variable is written as the other importers do."""
     found = _VARIABLE.fullmatch(value) if isinstance(value, str) else None
@@ -135,8 +132,8 @@ def _with_variable(value: Any) -> Any:
 
 def _transformers(part: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the name of each transformer in lower case, and its options."""
-    for one in _list(part.get("use")):
-        named = _list(one) or [one]
+    for one in list_of(part.get("use")):
+        named = list_of(one) or [one]
         yield str(named[0]).lower(), mapping_of(named[1]) if len(named) > 1 else {}
 
 
@@ -172,7 +169,7 @@ def _add_router(content: Mapping[str, Any], result: Result) -> None:
     if default is None:
         result.lose("Router.default", (Group.NAMES, f"write `model_aliases: {{'{ALIAS}': {{target: …}}}}`"))
         return
-    next_ones = [_target(one, "fallback.default", result) for one in _list(fallback.get("default"))]
+    next_ones = [_target(one, "fallback.default", result) for one in list_of(fallback.get("default"))]
     for setting in fallback.keys() - {"default"}:
         result.lose(
             f"fallback.{setting}", (Group.PROTECTION, "all kinds of requests fall back to the default's targets")

@@ -77,9 +77,14 @@ def section_of(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     return mapping_of(content.get(name))
 
 
+def list_of(value: Any) -> list[Any]:
+    """Return ``value`` if it is a list, otherwise an empty one."""
+    return value if isinstance(value, list) else []
+
+
 def items_of(value: Any) -> Iterator[Mapping[str, Any]]:
     """Yield the mappings in a list."""
-    yield from (one for one in (value if isinstance(value, list) else ()) if isinstance(one, dict))
+    yield from (one for one in list_of(value) if isinstance(one, dict))
 
 
 def free_name(name: str, taken: Container[str]) -> str:

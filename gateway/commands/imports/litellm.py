@@ -36,7 +36,6 @@ from gateway.commands.imports.litellm_routes import (
     rename_entries,
     routing_strategies,
 )
-from gateway.commands.imports.litellm_rows import SIGN_IN
 from gateway.commands.imports.litellm_secrets import MASTER_KEY, Decryption
 from gateway.commands.imports.litellm_sign_in import draft_issuers
 from gateway.commands.imports.litellm_stored import with_stored
@@ -82,7 +81,7 @@ def convert_litellm(content: Any, tables: Tables | None = None, decryption: Decr
     _add_master_key(content, result)
     if tables is not None:
         add_clients(tables, result)
-        draft_issuers(tables.get(SIGN_IN, ()), decryption, result)
+        draft_issuers(tables, decryption, result)
     elif result.access_groups:
         result.lose(f"the access groups {', '.join(result.access_groups)}", litellm_tables.reason_of("access_groups"))
     _lose_addresses(result)
@@ -185,7 +184,7 @@ def _add_aliases(content: dict[str, Any], result: Result) -> None:
             elif taken or not (model and known(model)):
                 why = "another alias has the same name" if taken else "its model is not in this file"
                 result.lose(f"the alias {alias}", (Group.NAMES, why))
-                result.missing_aliases += [] if taken else [str(alias)]
+                result.missing_names |= {} if taken else {str(alias): "an alias"}
                 continue
             else:
                 route = result.aliases.get(model, {})

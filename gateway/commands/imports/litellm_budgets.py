@@ -2,7 +2,7 @@
 
 A budget without a period applies for good in LiteLLM (https://docs.litellm.ai/docs/proxy/users)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -13,6 +13,9 @@ from gateway.commands.imports.losses import Group, Loss
 
 LONGEST_PERIOD: Final = "366d"
 """The longest period of a budget."""
+LASTING: Final = (Group.MONEY, f"a budget needs a period: the unspent rest applies to {LONGEST_PERIOD}")
+"""The reason for the change of a budget without a period."""
+
 _ANEW: Final = "their budgets start anew: lower them until the next period if that matters"
 _LEAST: Final = 1e-9
 _MOST: Final = 9e6
@@ -80,13 +83,6 @@ def lifetime_rest(row: Mapping[str, Any]) -> float | None:
     budget, spend = read_number(row.get("max_budget")), read_number(row.get("spend")) or 0.0
     has_rest = budget is not None and not has_value(row.get("budget_duration")) and 1e-6 <= budget - spend < 10**12
     return budget - spend if has_rest and budget is not None else None
-
-
-def lifetime_losses(whose: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[Loss]:
-    """Yield a loss if the budget of one of ``rows`` has no period."""
-    if any(lifetime_rest(row) is not None for row in rows):
-        why = f"a budget needs a period: the unspent rest applies to {LONGEST_PERIOD}"
-        yield Loss(Group.MONEY, f"max_budget without budget_duration of {whose}", why)
 
 
 def spend_losses(owner: str, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Loss]:

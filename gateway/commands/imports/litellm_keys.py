@@ -10,12 +10,12 @@ from typing import Any, Final
 import attrs
 
 from configfile.wording import spell_time
-from gateway.commands.imports.imported_values import escape_dollars, free_name
+from gateway.commands.imports.imported_values import escape_dollars, free_name, items_of
 from gateway.commands.imports.litellm_budgets import (
+    LASTING,
     closed_column,
     converted_limits,
     exhausted_text,
-    lifetime_losses,
     lifetime_rest,
     opening_spend,
     spend_losses,
@@ -30,7 +30,6 @@ from gateway.commands.imports.litellm_rows import (
     read_boolean,
     read_list,
     read_mapping,
-    read_objects,
     read_text,
     read_time,
 )
@@ -46,6 +45,8 @@ ALL: Final = frozenset({"all-proxy-models", "*"})
 _ENFORCED: Final = ("rpm_limit", "tpm_limit", "max_parallel_requests")
 _ENFORCED_OF_TEAMS: Final = _ENFORCED[:2]
 """The limits that LiteLLM enforces: a limit of 0 rejects every request."""
+
+_LASTING: Final = "max_budget without budget_duration"
 
 NONE: Final = "no-default-models"
 OF_THE_TEAM: Final = "all-team-models"
@@ -120,8 +121,8 @@ def _convert_teams(
         elif unknown and allowed:
             what = f"models of the team {name}: {', '.join(unknown)}"
             result.lose(what, (Group.NAMES, "they are not in this file"), TEAMS)
-        for lost in lifetime_losses(f"the team {name}", [row]):
-            result.lose(lost.what, (lost.group, lost.why), TEAMS)
+        if lifetime_rest(row) is not None:
+            result.lose(f"{_LASTING} of the team {name}", LASTING, TEAMS)
         for column, reason in lost_columns(row, set(limited_columns(with_periods(row)))):
             result.lose(f"{column} of the team {name}", reason, TEAMS)
         item = {"name": name, **({"models": allowed} if allowed else {}), **converted_limits(row)}
@@ -274,7 +275,7 @@ def _add_leads(
     rows: Mapping[str, Mapping[str, Any]], served: ServedNames, result: Result,
 ) -> None:  # fmt: skip
     """Give the keys of teams' admins the role ``lead``, and record the admins without such a key."""
-    admins = {id: _admins_of(row) for id, row in rows.items()}
+    admins = {id: admins_of(row) for id, row in rows.items()}
     leads = [(key, item) for key, item in held if _may_lead(key, admins.get(key.team, ()))]
     for key, item in leads:
         everything = teams[key.team].item.get("models", served.names)  # a client with a role needs a list of its own
@@ -291,9 +292,9 @@ def _add_leads(
             result.lose(what, (Group.PROTECTION, "set `role: lead` for a key of each"), TEAMS, lost)
 
 
-def _admins_of(row: Mapping[str, Any]) -> list[str]:
+def admins_of(row: Mapping[str, Any]) -> list[str]:
     """Return the users who may manage a team's keys."""
-    members = read_objects(row.get("members_with_roles"))
+    members = items_of(row.get("members_with_roles"))
     found = [read_text(one.get("user_id")) for one in members if one.get("role") == "admin"]
     return [*dict.fromkeys(filter(None, (*found, *read_list(row.get("admins")))))]
 
@@ -345,10 +346,10 @@ def _unsafe_reason(key: Token, team: Team | None) -> Reason | None:
 
 def _lose_limits(rows: Mapping[str, Mapping[str, Any]], of_teams: Mapping[str, Any], result: Result) -> None:
     """Record the settings that keys lost, and what keys and teams have spent of budgets without a known end."""
-    lasting = [name for name, row in rows.items() if lifetime_rest(row) is not None]
+    if lasting := [name for name, row in rows.items() if lifetime_rest(row) is not None]:
+        result.lose(f"{_LASTING} of {name_list(lasting)}", LASTING, KEYS, lasting)
     columns = ((name, row, _converted_columns(row)) for name, row in rows.items())
     losses = [
-        *(attrs.evolve(one, names=tuple(lasting)) for one in lifetime_losses(name_list(lasting), rows.values())),
         *spend_losses("keys", rows),
         *spend_losses("teams", of_teams),
         *column_losses(columns, "", "keys", KEYS),

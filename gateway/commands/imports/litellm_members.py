@@ -5,8 +5,6 @@ LiteLLM adds them to requests that lack them (https://docs.litellm.ai/docs/proxy
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-import attrs
-
 from configfile.wording import Wrong
 from gateway.commands.imports.imported_values import with_texts
 from gateway.commands.imports.losses import Group, Reason
@@ -34,16 +32,8 @@ READ: Final = frozenset((*_NEUTRAL, *_RENAMED, *_OF_BODY, _BODY, "thinking"))
 """The members of ``litellm_params`` that become a part of ``request``."""
 
 
-@attrs.frozen(repr=False)
-class ImportedMembers:
-    """The key ``request`` of an entry, and the ``losses`` by parameter."""
-
-    request: Mapping[str, Any]
-    losses: Mapping[str, Reason]
-
-
-def read_members(params: Mapping[str, Any], prefix: str = "openai") -> ImportedMembers:
-    """Return the members in ``params`` for a provider with LiteLLM's ``prefix``.
+def read_members(params: Mapping[str, Any], prefix: str = "openai") -> tuple[dict[str, Any], dict[str, Reason]]:
+    """Return the key ``request`` for a provider with LiteLLM's ``prefix``, and the losses by parameter.
 
     Clients may replace them, except those in ``extra_body``: these have precedence at most providers."""
     default: dict[str, Any] = {}
@@ -60,7 +50,7 @@ def read_members(params: Mapping[str, Any], prefix: str = "openai") -> ImportedM
         except Wrong as wrong:
             losses[param] = Group.NAMES, f"{wrong.found}: {wrong.expected or 'it has no counterpart'}"
     given = {"default": default, "set": fixed}
-    return ImportedMembers({name: value for name, value in given.items() if value}, losses)
+    return {name: value for name, value in given.items() if value}, losses
 
 
 def _default_members(params: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:

@@ -13,6 +13,7 @@ from gateway.commands.imports.imported_values import (
     escape_dollars,
     free_name,
     is_switched_off,
+    list_of,
     mapping_of,
     number_of,
     positive,
@@ -161,7 +162,7 @@ def _read_credentials(value: Any, result: Result) -> Mapping[str, dict[str, Any]
     found: dict[str, dict[str, Any]] = {}
     if value and not isinstance(value, list):
         result.lose("credential_list", (Group.NAMES, "it is not a list"))
-    for number, item in enumerate(value if isinstance(value, list) else ()):
+    for number, item in enumerate(list_of(value)):
         name, values = mapping_of(item).get("credential_name"), mapping_of(item).get("credential_values")
         if not isinstance(name, str) or not isinstance(values, dict):
             why = "credential_name or credential_values is missing"
@@ -347,12 +348,12 @@ def _add_price(draft: ModelDraft) -> None:
     if price is None and (named or provider in (tables.COMPATIBLE, AT_ROOT)):
         listed = base_price(named or f"openai/{model}", provider, model)
         if listed is not None:
-            price = listed.price
-            draft.notes += listed.remarks
+            price, remarks = listed
+            draft.notes += remarks
         elif named:
             why = f"the price list has no price for {base}: set `price` in the entry"
             draft.lose("base_model", (Group.MONEY, why))
-    if price is not None:
+    if price:
         draft.entry["price"] = price
     for name in (*read, "base_model"):
         draft.params.pop(name, None)
@@ -385,10 +386,10 @@ def _convert_params(draft: ModelDraft) -> None:
     carried |= {"timeout", "request_timeout"} if "timeouts" in draft.entry else set()
     default_limit = {"max_tokens"} & draft.params.keys() if draft.prefix == "anthropic" else set[str]()
     params = {name: value for name, value in draft.params.items() if name not in default_limit}
-    members = read_members(params, draft.prefix)
-    if members.request:
-        draft.entry["request"] = dict(members.request)
-    for param, reason in members.losses.items():
+    request, losses = read_members(params, draft.prefix)
+    if request:
+        draft.entry["request"] = request
+    for param, reason in losses.items():
         draft.lose(param, reason)
     for param, value in draft.params.items():
         if param == "ssl_verify" and value is False:
@@ -439,7 +440,7 @@ def _convert_info(draft: ModelDraft) -> None:
     if groups and not isinstance(groups, list):
         draft.lose("access_groups", (Group.PROTECTION, "it is not a list"))
     named = draft.entry.get("name", draft.entry["model"]).replace("$$", "$")
-    for group in groups if isinstance(groups, list) else ():
+    for group in list_of(groups):
         if named not in (names := draft.result.access_groups.setdefault(str(group), [])):
             names.append(named)
     trifles: list[str] = []

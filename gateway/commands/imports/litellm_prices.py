@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
-import attrs
-
 from providers.catalog.price_list import price_row, source
 from providers.catalog.providers import find, maker
 
@@ -34,30 +32,23 @@ _LISTED_ALONE: Final[Mapping[str, str]] = {
 """Members of a row in the price list that the ``price`` of an entry cannot have, with their descriptions."""
 
 
-@attrs.frozen
-class ListedPrice:
-    """The ``price`` to write into an entry, ``None`` if the price list has the same one for the entry's model."""
+def base_price(base: str, provider: str, model: str) -> tuple[dict[str, Any], list[str]] | None:
+    """Return the price of LiteLLM's ``base`` model for an entry with this ``provider`` and ``model``, and remarks.
 
-    price: Mapping[str, Any] | None
-    remarks: tuple[str, ...] = ()
-
-
-def base_price(base: str, provider: str, model: str) -> ListedPrice | None:
-    """Return the price of LiteLLM's ``base`` model for an entry with this ``provider`` and ``model``.
-
-    Return ``None`` if the price list lacks it."""
+    The price is empty if the price list has the same one for the entry's model. Return ``None`` if it lacks ``base``.
+    """
     found = next((row for pair in _listed_names(base, provider) if (row := price_row(*pair)) is not None), None)
     if found is None:
         return None
     if found == price_row(provider, model):
-        return ListedPrice(None)
+        return {}, []
     price = {"output": 0, **{name: _plain_row(value) for name, value in found.items() if name not in _LISTED_ALONE}}
     price = {"input": price.pop("input", 0), **price}
     lacking = [description for name, description in _LISTED_ALONE.items() if name in found]
     lacking += [f"units of the tier {name}" for name, tier in price.get("tiers", {}).items() if tier.pop("per", None)]
     remarks = [f"the price is that of {base} in {source()}"]
     remarks += [f"the price list also has {each} for it, which `price` does not support" for each in lacking]
-    return ListedPrice(price, tuple(remarks))
+    return price, remarks
 
 
 def _listed_names(base: str, provider: str) -> Iterator[tuple[str, str]]:

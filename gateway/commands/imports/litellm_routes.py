@@ -11,7 +11,15 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from gateway.commands.imports.imported_values import escape_dollars, free_name, items_of, number_of
+from gateway.commands.imports.imported_values import (
+    escape_dollars,
+    free_name,
+    items_of,
+    list_of,
+    mapping_of,
+    number_of,
+    section_of,
+)
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Deployment, Result
 from gateway.config.attempts import Retries
@@ -84,7 +92,8 @@ def add_routes(content: Mapping[str, Any], result: Result) -> None:
     settings = {
         name: value
         for section in ("litellm_settings", "router_settings")
-        for name, value in _settings_in(content, section)
+        for name, value in section_of(content, section).items()
+        if value not in (None, [], {}, "")
     }
     if settings.get("max_fallbacks") == 0 and settings["max_fallbacks"] is not False:
         result.remarks.append("max_fallbacks: 0 switches all fallbacks off, as in LiteLLM")
@@ -120,18 +129,10 @@ def add_routes(content: Mapping[str, Any], result: Result) -> None:
 
 def aliases_in(settings: Mapping[str, Any], setting: str) -> Iterator[tuple[str, str]]:
     """Yield the aliases in a setting with their models."""
-    given = settings.get(setting)
-    for alias, target in given.items() if isinstance(given, dict) else ():
+    for alias, target in mapping_of(settings.get(setting)).items():
         model = target.get("model") if isinstance(target, dict) else target
         if isinstance(model, str) and model:
             yield str(alias), model
-
-
-def _settings_in(content: Mapping[str, Any], section: str) -> Iterator[tuple[str, Any]]:
-    settings = content.get(section)
-    for name, value in settings.items() if isinstance(settings, dict) else ():
-        if value not in (None, [], {}, ""):
-            yield str(name), value
 
 
 # Fallbacks
@@ -310,15 +311,11 @@ def _add_retries(settings: Mapping[str, Any], result: Result) -> None:
             result.lose(setting, (Group.PROTECTION, "it is not a suitable number"))
     if attempts is not None and attempts > 1:  # with one, the fallbacks in a client's request would not be used
         result.settings["retries"] = {"attempts": attempts}
-        result.comments["retries"] = (
-            "LiteLLM's num_retries applies to each group and fallback separately; attempts limits all requests together"
-        )
     circuit: dict[str, Any] = {} if failures is None else {"failures": failures + 1}
     if cooldown and is_cooldown:  # for 0, LiteLLM uses its default, which is trigate's, too
         circuit |= {"cooldown": f"{cooldown:g}s"} | ({"longest": f"{cooldown:g}s"} if cooldown > LONGEST else {})
     if circuit:
         result.settings["circuit"] = circuit
-        result.comments["circuit"] = "When the gateway pauses a failing target, and how long"
 
 
 def attempts_of(retries: Any) -> int | None:
@@ -351,10 +348,10 @@ def enforced_rates(settings: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     """Return the rates of models that LiteLLM enforces with these ``router_settings``; ``*`` are all models.
 
     https://docs.litellm.ai/docs/routing"""
-    checks = settings.get("optional_pre_call_checks")
+    checks = list_of(settings.get("optional_pre_call_checks"))
     found = set(_RATES) if settings.get("routing_strategy") in _ENFORCING else set()
     found |= {"rpm"} if settings.get("enable_pre_call_checks") is True else set()
-    found |= set(_RATES) if isinstance(checks, list) and "enforce_model_rate_limits" in checks else set()
+    found |= set(_RATES) if "enforce_model_rate_limits" in checks else set()
     rates = {"*": frozenset(found)}
     strategies = routing_strategies(settings)
     return rates | {name: frozenset(_RATES) for name, one in strategies.items() if name != "*" and one in _ENFORCING}
@@ -364,8 +361,8 @@ def routing_strategies(settings: Mapping[str, Any]) -> dict[str, str]:
     """Return the routing strategy of each model in a group of ``router_settings``; ``*`` is that of all others."""
     found = {"*": str(settings.get("routing_strategy", _WEIGHTED))}
     for group in items_of(settings.get("routing_groups")):
-        if isinstance(models := group.get("models"), list):
-            found |= {str(model): str(group.get("routing_strategy", _WEIGHTED)) for model in models}
+        strategy = str(group.get("routing_strategy", _WEIGHTED))
+        found |= {str(model): strategy for model in list_of(group.get("models"))}
     return found
 
 

@@ -101,8 +101,3 @@ def name_list(names: Sequence[str], noun: str = "keys") -> str:
     if len(names) == 1:
         return shown
     return f"{len(names)} {noun} ({shown}{', …' if len(names) > 5 else ''})"
-
-
-def read_objects(value: Any) -> list[dict[str, Any]]:
-    """Return the objects of a list, empty for other values."""
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []

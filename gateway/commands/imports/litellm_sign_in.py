@@ -11,7 +11,9 @@ import yaml
 
 from gateway.commands.imports.imported_secrets import SecretNames
 from gateway.commands.imports.imported_values import escape_dollars
-from gateway.commands.imports.litellm_rows import read_mapping, read_text
+from gateway.commands.imports.litellm_database import Tables
+from gateway.commands.imports.litellm_keys import admins_of
+from gateway.commands.imports.litellm_rows import SIGN_IN, TEAMS, USERS, read_mapping, read_text
 from gateway.commands.imports.litellm_secrets import Decryption, Undecryptable
 from gateway.commands.imports.result import Result
 
@@ -36,10 +38,10 @@ _CHOICE: Final = (
 _TITLE: Final = "LiteLLM's sign-in as a draft: check each line, then remove the # (docs/people.md)"
 
 
-def draft_issuers(rows: Sequence[Mapping[str, Any]], decryption: Decryption, result: Result) -> None:
+def draft_issuers(tables: Tables, decryption: Decryption, result: Result) -> None:
     """Add the lines of the draft to ``result``, none without a known provider."""
-    settings = _decrypt_settings(rows, decryption)
-    rules = [*_rules(settings, result.groups_of_teams)]
+    settings = _decrypt_settings(tables.get(SIGN_IN, ()), decryption)
+    rules = [*_rules(settings, result.groups_of_teams, tables)]
     issuers = [
         _issuer(kind, settings, rules, result.secrets)
         for kind in _ISSUERS
@@ -88,11 +90,17 @@ def _issuer(kind: str, settings: Mapping[str, Any], rules: Sequence[Any], secret
     }
 
 
-def _rules(settings: Mapping[str, Any], groups: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _rules(settings: Mapping[str, Any], groups: Mapping[str, str], tables: Tables) -> Iterator[dict[str, Any]]:
     """Yield the rules: administrators first, because the first match decides."""
     mappings = read_mapping(read_mapping(settings.get("role_mappings")).get("roles"))
     by_role = [(ours, mappings[role]) for role, ours in _ROLES.items() if mappings.get(role)]
     yield from ({"when": {"groups": found}, "role": role} for role, found in by_role if role != "user")
+    addresses = {read_text(row.get("user_id")): read_text(row.get("user_email")) for row in tables.get(USERS, ())}
+    for row in tables.get(TEAMS, ()):
+        group = groups.get(read_text(row.get("team_id")))
+        leads = [addresses[user] for user in admins_of(row) if addresses.get(user)]
+        if group is not None and leads:
+            yield {"when": {"email": leads}, "group": group, "role": "lead"}
     claim = read_text(read_mapping(settings.get("team_mappings")).get("team_ids_jwt_field"))
     if claim:
         yield from ({"when": {_pointer(claim): team}, "group": group} for team, group in groups.items())

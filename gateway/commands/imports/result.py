@@ -104,13 +104,11 @@ class Result:
     missing: list[Loss] = attrs.field(factory=list)
     """Items without a new entry; ``losses`` has them, too."""
     missing_names: dict[str, str] = attrs.field(factory=dict)
-    """The names of these items in the old file, with their models."""
-    missing_aliases: list[str] = attrs.field(factory=list)
-    """The aliases of the old file that are not in the new one."""
-    refused_families: list[str] = attrs.field(factory=list)
-    """Patterns of names that LiteLLM sends to another provider than the new file would."""
+    """The names of these items and of missing aliases in the old file, with their models."""
     hidden: dict[str, list[str]] = attrs.field(factory=dict)
     """The entries whose name became an alias of other models, by that name."""
+    refused_families: list[str] = attrs.field(factory=list)
+    """Patterns of names that LiteLLM sends to another provider than the new file would."""
     needless: list[str] = attrs.field(factory=list)
     """Settings that need no counterpart: they describe what the gateway does anyway, or are read elsewhere."""
     losses: list[Loss] = attrs.field(factory=list)
@@ -173,8 +171,6 @@ class Result:
         An entry of another provider may still match the name by its family."""
         if name in self.deployments or name in self.names:
             return False
-        if name in self.missing_aliases:
-            return True
         plain = name.replace("$$", "$")
         served = (one.replace("$$", "$") for one in (*self.names, *self.wildcards) if "*" in one)
         patterns = {*self.missing_names, *served}
@@ -192,7 +188,7 @@ class Result:
         hidden += (f"{name}*" if "*" in name else name for name in self.private)  # longer than the name of the entry
         if not any("*" in name for name in self.names):
             return hidden
-        missing = (escape_dollars(name) for name in (*self.missing_names, *self.missing_aliases))
+        missing = (escape_dollars(name) for name in self.missing_names)
         refused = dict.fromkeys((*missing, *self.refused_families))
         return [*hidden, *(name for name in refused if name not in {*kept, *self.names})]
 
@@ -270,6 +266,10 @@ def file_content(result: Result) -> dict[str, Any]:
 
 
 _COMMENTS: Final = {
+    "retries": (
+        "LiteLLM's num_retries applies to each group and fallback separately; attempts limits all requests together"
+    ),
+    "circuit": "When the gateway pauses a failing target, and how long",
     "listeners": f"{PORT} is the old port. To listen on all addresses, as LiteLLM does: `address: 0.0.0.0`",
     "model_names": "As in LiteLLM, clients may request only the names in this file",
     "blocked_end_users": "Blocked in LiteLLM, or without money left: remove the latter when their budgets start anew",

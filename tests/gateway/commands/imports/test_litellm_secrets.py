@@ -135,7 +135,10 @@ def test_the_sign_in_becomes_a_draft_of_issuers(salt):
     """The draft is a comment, so the import itself gives no person new rights."""
     tables: dict[str, Any] = {
         "LiteLLM_VerificationToken": [{"token": "a" * 64, "key_alias": "app", "team_id": "t"}],
-        "LiteLLM_TeamTable": [{"team_id": "t", "team_alias": "red"}],
+        "LiteLLM_TeamTable": [
+            {"team_id": "t", "team_alias": "red", "members_with_roles": [{"user_id": "u", "role": "admin"}]}
+        ],
+        "LiteLLM_UserTable": [{"user_id": "u", "user_email": "ada@acme.com"}],
         "LiteLLM_SSOConfig": [{
             "sso_settings": {
                 **{name: encrypt(value) for name, value in SIGN_IN.items()},
@@ -162,6 +165,7 @@ def test_the_sign_in_becomes_a_draft_of_issuers(salt):
     assert result.values.get("MICROSOFT_CLIENT_SECRET") == (SECRET if salt else None)
     assert microsoft["admit"] == [
         {"when": {"groups": ["ops"]}, "role": "admin"},
+        {"when": {"email": ["ada@acme.com"]}, "group": "red", "role": "lead"},
         {"when": {"teams": "t"}, "group": "red"},
         {"when": {"groups": ["all"]}},
     ]
