@@ -209,7 +209,8 @@ def add_keys(keys: Sequence[Token], team_rows: Mapping[str, Mapping[str, Any]], 
             called.add(name)
             held[key.digest] = key, item
     _add_leads([*held.values()], teams, team_rows, served, result)
-    used = {team.name: id for id, team in teams.items() if any(key.team == id for key, _ in held.values())}
+    ids = {key.team for key, _ in held.values()}
+    used = {team.name: id for id, team in teams.items() if id in ids}
     rows = {item["name"]: key.row for key, item in held.values()}
     rows_of_teams = {name: teams[id].row for name, id in used.items() if teams[id].row}
     _lose_limits(rows, rows_of_teams, result)

@@ -175,7 +175,8 @@ class Result:
         served = (one.replace("$$", "$") for one in (*self.names, *self.wildcards) if "*" in one)
         patterns = {*self.missing_names, *served}
         fitting = [one for one in patterns if one == plain or ("*" in one and fnmatch.fnmatchcase(plain, one))]
-        return bool(fitting) and max(fitting, key=len) in self.missing_names
+        closest = max(fitting, key=lambda one: (one == plain, len(one), one in self.missing_names), default=None)
+        return closest in self.missing_names
 
     @property
     def refused_names(self) -> list[str]:
