@@ -476,7 +476,7 @@ async def test_a_known_browsers_session_survives_an_outage_of_the_store(gateways
     assert await process.sessions.browser_session("cookie") is not None
     with pytest.raises(Unavailable):
         await process.sessions.browser_session("unknown")
-    gateways.clock.offset = HOUR - 1
+    gateways.clock.offset = HOUR - 60
     assert await process.sessions.browser_session("cookie") is not None
     with pytest.raises(Unavailable):
         await sign_in(process, provider)
