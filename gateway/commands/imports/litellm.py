@@ -23,7 +23,7 @@ from gateway.commands.imports.imported_values import (
     section_of,
     timeouts_of,
 )
-from gateway.commands.imports.litellm_budgets import budgets_of
+from gateway.commands.imports.litellm_budgets import LASTING, WHY_LASTING, converted_limits, lifetime_rest
 from gateway.commands.imports.litellm_clients import add_clients
 from gateway.commands.imports.litellm_database import Tables
 from gateway.commands.imports.litellm_models import add_models
@@ -85,11 +85,11 @@ def convert_litellm(content: Any, tables: Tables | None = None, decryption: Decr
     elif result.access_groups:
         result.lose(f"the access groups {', '.join(result.access_groups)}", litellm_tables.reason_of("access_groups"))
     _lose_addresses(result)
-    budgets, loss = budgets_of(section_of(content, "litellm_settings"))
-    if budgets:
+    budget = {name: section_of(content, "litellm_settings").get(name) for name in ("max_budget", "budget_duration")}
+    if budgets := converted_limits(budget)[0].get("budgets"):
         result.settings["budgets"] = budgets
-    if loss is not None:
-        result.lose(f"litellm_settings.{loss.what}", (loss.group, loss.why))
+        if lifetime_rest(budget) is not None:
+            result.lose(f"litellm_settings.{LASTING}", WHY_LASTING)
     for section, settings in content.items():
         if section == "model_list":
             continue

@@ -7,14 +7,18 @@ from datetime import datetime
 from typing import Any, Final
 
 from configfile.wording import spell_time
-from gateway.commands.imports.litellm_limits import budget_windows, limits_of
+from gateway.commands.imports.litellm_limits import budget_windows, read_limits
 from gateway.commands.imports.litellm_rows import has_value, name_list, read_number, read_time
 from gateway.commands.imports.losses import Group, Loss
 
 LONGEST_PERIOD: Final = "366d"
 """The longest period of a budget."""
-LASTING: Final = (Group.MONEY, f"a budget needs a period: the unspent rest applies to {LONGEST_PERIOD}")
-"""The reason for the change of a budget without a period."""
+LASTING: Final = "max_budget without budget_duration"
+WHY_LASTING: Final = (
+    Group.MONEY,
+    f"a budget needs a period: the amount, or its unspent rest, applies to {LONGEST_PERIOD}",
+)
+"""A budget without a period, and the reason for its change."""
 
 _ANEW: Final = "their budgets start anew: lower them until the next period if that matters"
 _LEAST: Final = 1e-9
@@ -53,29 +57,17 @@ def opening_spend(row: Mapping[str, Any], now: datetime) -> dict[str, Any] | Non
     spend, (reset, _) = read_number(row.get("spend")), read_time(row.get("budget_reset_at"))
     if spend is None or spend < _LEAST or reset is None or reset <= now or not has_value(row.get("budget_duration")):
         return None
-    if "budgets" not in limits_of(row) or budget_windows(row):
+    if "budgets" not in read_limits(row)[0] or budget_windows(row):
         return None
     return {"spent": f"{f'{min(spend, _MOST):.9f}'.rstrip('0').rstrip('.')} usd", "until": spell_time(reset)}
 
 
-def budgets_of(settings: Mapping[str, Any]) -> tuple[list[str], Loss | None]:
-    """Return the budgets in ``max_budget`` and ``budget_duration``, and a loss if the period had to change."""
-    row = {name: settings.get(name) for name in ("max_budget", "budget_duration")}
-    budgets: list[str] = converted_limits(row).get("budgets", [])
-    why = f"a budget needs a period: the amount applies to {LONGEST_PERIOD}"
-    is_changed = bool(budgets) and not has_value(row["budget_duration"])
-    return budgets, Loss(Group.MONEY, "max_budget without budget_duration", why) if is_changed else None
+def converted_limits(row: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """Return the limits of a key or team, and their columns.
 
-
-def converted_limits(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the limits of a key or team."""
-    return limits_of(with_periods(row))
-
-
-def with_periods(row: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return ``row`` with the rest of a budget without a period as one for the longest period."""
+    The rest of a budget without a period is a budget for the longest period."""
     rest = lifetime_rest(row)
-    return row if rest is None else {**row, "max_budget": rest, "budget_duration": LONGEST_PERIOD}
+    return read_limits(row if rest is None else {**row, "max_budget": rest, "budget_duration": LONGEST_PERIOD})
 
 
 def lifetime_rest(row: Mapping[str, Any]) -> float | None:

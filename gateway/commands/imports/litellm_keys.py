@@ -13,16 +13,15 @@ from configfile.wording import spell_time
 from gateway.commands.imports.imported_values import escape_dollars, free_name, items_of
 from gateway.commands.imports.litellm_budgets import (
     LASTING,
+    WHY_LASTING,
     closed_column,
     converted_limits,
     exhausted_text,
     lifetime_rest,
     opening_spend,
     spend_losses,
-    with_periods,
 )
 from gateway.commands.imports.litellm_columns import column_losses, lost_columns
-from gateway.commands.imports.litellm_limits import limited_columns
 from gateway.commands.imports.litellm_rows import (
     KEYS,
     TEAMS,
@@ -45,8 +44,6 @@ ALL: Final = frozenset({"all-proxy-models", "*"})
 _ENFORCED: Final = ("rpm_limit", "tpm_limit", "max_parallel_requests")
 _ENFORCED_OF_TEAMS: Final = _ENFORCED[:2]
 """The limits that LiteLLM enforces: a limit of 0 rejects every request."""
-
-_LASTING: Final = "max_budget without budget_duration"
 
 NONE: Final = "no-default-models"
 OF_THE_TEAM: Final = "all-team-models"
@@ -122,10 +119,11 @@ def _convert_teams(
             what = f"models of the team {name}: {', '.join(unknown)}"
             result.lose(what, (Group.NAMES, "they are not in this file"), TEAMS)
         if lifetime_rest(row) is not None:
-            result.lose(f"{_LASTING} of the team {name}", LASTING, TEAMS)
-        for column, reason in lost_columns(row, set(limited_columns(with_periods(row)))):
+            result.lose(f"{LASTING} of the team {name}", WHY_LASTING, TEAMS)
+        limits, converted = converted_limits(row)
+        for column, reason in lost_columns(row, converted):
             result.lose(f"{column} of the team {name}", reason, TEAMS)
-        item = {"name": name, **({"models": allowed} if allowed else {}), **converted_limits(row)}
+        item = {"name": name, **({"models": allowed} if allowed else {}), **limits}
         found[id] = Team(name, item, row, allowed == [], _rejection_of_team(row, now))
     return found
 
@@ -250,7 +248,7 @@ def _convert_key(
         "name": name, "sha256": key.digest,
         **({} if allowed is None else {"models": allowed}),
         **({} if team is None else {"group": team.name}),
-        **({} if key.expires is None else {"until": spell_time(key.expires)}), **converted_limits(key.row),
+        **({} if key.expires is None else {"until": spell_time(key.expires)}), **converted_limits(key.row)[0],
     }  # fmt: skip
 
 
@@ -348,7 +346,7 @@ def _unsafe_reason(key: Token, team: Team | None) -> Reason | None:
 def _lose_limits(rows: Mapping[str, Mapping[str, Any]], of_teams: Mapping[str, Any], result: Result) -> None:
     """Record the settings that keys lost, and what keys and teams have spent of budgets without a known end."""
     if lasting := [name for name, row in rows.items() if lifetime_rest(row) is not None]:
-        result.lose(f"{_LASTING} of {name_list(lasting)}", LASTING, KEYS, lasting)
+        result.lose(f"{LASTING} of {name_list(lasting)}", WHY_LASTING, KEYS, lasting)
     columns = ((name, row, _converted_columns(row)) for name, row in rows.items())
     losses = [
         *spend_losses("keys", rows),
@@ -359,7 +357,7 @@ def _lose_limits(rows: Mapping[str, Mapping[str, Any]], of_teams: Mapping[str, A
 
 
 def _converted_columns(row: Mapping[str, Any]) -> set[str]:
-    limited = set(limited_columns(with_periods(row)))
+    _, limited = converted_limits(row)
     return limited | {"allowed_routes"} if read_list(row.get("allowed_routes")) == ("llm_api_routes",) else limited
 
 

@@ -27,21 +27,27 @@ _IN_WEEKS: Final = re.compile(r"([1-9][0-9]{0,2})w")
 _IN_SECONDS: Final = re.compile(r"([1-9][0-9]{0,6})s")
 
 
-def limits_of(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Convert the limits of a key or a team into members of ``client_keys`` or ``client_groups``."""
+def read_limits(row: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
+    """Return the limits of a key or a team as members of ``client_keys`` or ``client_groups``, and their columns.
+
+    A column whose limit trigate lacks in part is not among them."""
     found: dict[str, Any] = {}
+    columns: set[str] = set()
     for column, limit, unit in RATES:
         number = _positive_number(row.get(column))
         if number is not None and number == int(number):
-            found.setdefault("ratelimits", {})[limit] = (
-                f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
-            )
+            text = f"{int(number)}{unit}" if unit else min(int(number), MOST_AT_ONCE)
+            found.setdefault("ratelimits", {})[limit] = text
+            columns.add(column)
+    budget, windows = _budget_in(row), [*_windows_of(row)]
+    columns |= {"max_budget"} if budget is not None else set()
+    columns |= {"budget_limits"} if all(windows) else set()
     amounts: dict[str, float] = {}
-    for amount, period in filter(None, (_budget_in(row), *_windows_of(row))):
+    for amount, period in filter(None, (budget, *windows)):
         amounts[period] = min(amount, amounts.get(period, amount))  # all of them apply
     if amounts:
         found["budgets"] = [_budget_text(amount, period) for period, amount in amounts.items()]
-    return found
+    return found, columns
 
 
 def _budget_in(row: Mapping[str, Any]) -> tuple[float, str] | None:
@@ -87,16 +93,6 @@ def _period_of(duration: str) -> str | None:
     if (seconds := _IN_SECONDS.fullmatch(duration)) and int(seconds[1]) % 60 == 0:
         duration = f"{int(seconds[1]) // 60}m"
     return _PERIODS.get(duration) or (duration if _ROLLING.fullmatch(duration) else None)
-
-
-def limited_columns(row: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the columns whose limits ``limits_of`` converts completely."""
-    rates = limits_of(row).get("ratelimits", {})
-    yield from (column for column, limit, _ in RATES if limit in rates)
-    if _budget_in(row) is not None:
-        yield "max_budget"
-    if all(_windows_of(row)):
-        yield "budget_limits"
 
 
 def _is_budget(text: str) -> bool:

@@ -21,8 +21,7 @@ from gateway.commands.imports.imported_values import (
     timeouts_of,
     word_set,
 )
-from gateway.commands.imports.litellm_budgets import budgets_of
-from gateway.commands.imports.litellm_limits import limited_columns, limits_of
+from gateway.commands.imports.litellm_budgets import LASTING, WHY_LASTING, converted_limits, lifetime_rest
 from gateway.commands.imports.litellm_members import READ, read_members
 from gateway.commands.imports.litellm_places import AT_ROOT, AT_ROOT_SETTINGS, CLOUDS, ENTRA, ModelPlace, place_model
 from gateway.commands.imports.litellm_prices import base_price, read_price
@@ -34,7 +33,10 @@ from gateway.config.loading import ConfigError, from_mapping
 from providers.catalog import providers as catalog
 from providers.endpoints.model_types import ModelType, model_type
 
-_LIMITS: Final = {"rpm": "rpm_limit", "tpm": "tpm_limit", "max_parallel_requests": "max_parallel_requests"}
+_LIMITS: Final = {
+    "rpm": "rpm_limit", "tpm": "tpm_limit", "max_parallel_requests": "max_parallel_requests",
+    "max_budget": "max_budget", "budget_duration": "budget_duration",
+}  # fmt: skip
 """LiteLLM's limits of a model, and the columns of the same limits of a key."""
 
 WEIGHTS: Final = ("weight", "rpm", "tpm")
@@ -421,17 +423,18 @@ def _add_limits(draft: ModelDraft) -> frozenset[str]:
     enforced = rates.get("*", frozenset()) | rates.get(name, frozenset())
     unused = [one for one in _RATES_BESIDE if one not in enforced and number_of(params.get(one)) is not None]
     draft.result.needless += (f"{one} of {name}: LiteLLM only divides requests by it" for one in unused if params[one])
-    budgets, changed = budgets_of(params)
-    if changed is not None:
-        draft.lose(changed.what, (changed.group, changed.why))
     row = {column: params.get(param) for param, column in _LIMITS.items() if param not in unused}
-    limits = {**limits_of(row), **({"budgets": budgets} if budgets else {})}
+    limits, columns = converted_limits(row)
     draft.entry |= limits
-    found = {param for param, column in _LIMITS.items() if column in set(limited_columns(row))}
+    found = {param for param, column in _LIMITS.items() if column in columns}
+    if "max_budget" in found:
+        found.add("budget_duration")
+        if lifetime_rest(row) is not None:
+            draft.lose(LASTING, WHY_LASTING)
     for param in _RATES_BESIDE:
         if number_of(params.get(param)) == 0 and param not in unused:
             draft.lose(param, (Group.PROTECTION, "LiteLLM sends no requests to it: remove the entry"))
-    return frozenset((*unused, *found, *(("max_budget", "budget_duration") if budgets else ())))
+    return frozenset((*unused, *found))
 
 
 def _convert_info(draft: ModelDraft) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 
 from configfile.wording import nearest, spell_time
-from gateway.commands.imports.litellm_limits import RATES, limited_columns, limits_of
+from gateway.commands.imports.litellm_limits import RATES, read_limits
 from gateway.config.clients import ClientKey
 from gateway.features.admin.bodies import read_text
 from gateway.features.admin.calls import AdminAnswer, AdminCall
@@ -218,7 +218,7 @@ def _limits(members: Mapping[str, Any]) -> dict[str, Any]:
     """Return the limits. Each of them is converted, or the request is refused."""
     period = members.get("budget_duration", members.get("duration"))
     row = {**members, "budget_duration": period}
-    settings, converted = limits_of(row), set(limited_columns(row))
+    settings, converted = read_limits(row)
     for name in _LIMITS:
         if name in members and name not in converted:
             expected = "a positive whole number"

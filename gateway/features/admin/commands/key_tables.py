@@ -15,7 +15,7 @@ import attrs
 from configfile.wording import nearest, spell_time
 from gateway.commands.imports.litellm_budgets import closed_column, exhausted_text
 from gateway.commands.imports.litellm_keys import ALL, NONE, OF_THE_TEAM
-from gateway.commands.imports.litellm_limits import limited_columns, limits_of
+from gateway.commands.imports.litellm_limits import read_limits
 from gateway.commands.imports.litellm_rows import has_value, read_boolean, read_list, read_text, read_time
 from gateway.stores.errors import ChangeRejected
 
@@ -158,8 +158,7 @@ def _models_in(cell: str) -> list[str] | None:
 
 def _limits_in(place: str, row: Mapping[str, str]) -> dict[str, Any]:
     """Return the limits in LiteLLM's columns. Raises ``ChangeRejected`` for one that a client cannot have."""
-    limits = limits_of(row)
-    read = set(limited_columns(row))
+    limits, read = read_limits(row)
     for column in ("max_budget", "rpm_limit", "tpm_limit", "max_parallel_requests"):
         if has_value(row.get(column)) and column not in read:
             advice = "a budget needs a `budget_duration`, such as 30d or 1mo" if column == "max_budget" else "empty it"
