@@ -1,11 +1,13 @@
 """Complete bodies and streams in another framing than their content type: the provider's failure, not the gateway's."""
 
+import itertools
 import json
 from collections.abc import Iterator
 
 import pytest
 
 from streams.event_stream import event_frame
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import Raw, Upstream
@@ -32,12 +34,15 @@ def gateway(upstream) -> Iterator[Gateway]:
         assert "Traceback" not in "\n".join(process.log)
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("kind", [FRAMES, EVENTS, "application/json"])
-@pytest.mark.parametrize("name", BODIES)
-@pytest.mark.parametrize(
-    ("api", "client"), [(api, client) for at, api in enumerate(ALL) for client in (api, ALL[at - 1])]
-)
+def failures() -> Iterator[tuple[str, str, str, str, bool]]:
+    """Yield each API with each type in both lanes, streamed and whole, and by turns with each body."""
+    kinds = (FRAMES, EVENTS, "application/json")
+    names = itertools.cycle(BODIES)
+    for (at, api), kind, lane, stream in itertools.product(enumerate(ALL), kinds, ("byte", "hub"), (False, True)):
+        yield api, api if lane == "byte" else ALL[at - 1], next(names), kind, stream
+
+
+@each_row(("api", "client", "name", "kind", "stream"), failures())
 def test_it_is_a_502(gateway: Gateway, upstream: Upstream, api: str, client: str, name: str, kind: str, stream: bool):
     upstream.script(Raw(200, (("content-type", kind),), (BODIES[name],)))
     model = f"m-{api}"

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import pytest
-
 from gateway.streaming.doubt import answer_doubt, stream_doubt
 from gateway.streaming.lane import StreamProgress
 from providers.apis import CODECS
@@ -79,9 +77,8 @@ def test_a_long_answer_with_undecoded_text_is_not_doubted():
     assert answer_doubt(fold([AnswerStart(), AnswerEnd("stop")]), 20_000) is None
 
 
-@pytest.mark.parametrize("stop", ["stop", "content_filter"])
-@pytest.mark.parametrize("client", APIS)
-@pytest.mark.parametrize("source", APIS)
+@each_row("stop", ["stop", "content_filter"])
+@each_row(("source", "client"), [(api, client) for at, api in enumerate(APIS) for client in (api, APIS[at - 1])])
 def test_every_api_has_answers_of_nothing(source, client, stop):
     script = Script(stop=stop, tokens=Tokens(prompt=9, output=0))
     lane = byte_lane(client) if client == source else hub_lane(source, client)

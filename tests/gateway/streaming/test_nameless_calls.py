@@ -1,16 +1,17 @@
-"""Calls to which the model gave no name, in every pair of APIs."""
+"""Calls to which the model gave no name."""
 
 import json
 
-import pytest
-
 from providers.apis import CODECS
+from streams.events import APIS
 from streams.fold import ToolCallBlock, fold
 from tests.support.each_row import each_row
 from tests.support.lanes import events_of, hub_lane, reply_for
 from tests.support.provider_streams import read_stream
 from tests.support.upstreams import Script, ToolCall, render
 
+PAIRS = [(source, APIS[at - 1]) for at, source in enumerate(APIS)]
+"""Each API once as the provider's, and once as the client's."""
 NAMELESS = Script(
     text="Hi", calls=(ToolCall("call_1", "", '{"a": 1}'), ToolCall("call_2", "g", "{}")), stop="tool_calls"
 )
@@ -22,9 +23,8 @@ def whole_body(source: str, *, has_member: bool) -> bytes:
     return body if has_member else body.replace(b'"name": "", ', b"").replace(b', "name": ""', b"")
 
 
-@pytest.mark.parametrize("has_member", [True, False])
-@pytest.mark.parametrize("client", CODECS)
-@pytest.mark.parametrize("source", CODECS)
+@each_row("has_member", [True, False])
+@each_row(("source", "client"), PAIRS)
 def test_a_whole_answer_keeps_a_call_without_a_name(source: str, client: str, has_member: bool) -> None:
     """Answers of Chat and Responses providers lost the call, and those of Gemini were a 502."""
     body = whole_body(source, has_member=has_member)
@@ -36,8 +36,7 @@ def test_a_whole_answer_keeps_a_call_without_a_name(source: str, client: str, ha
     assert found.end.reason == "tool_calls"
 
 
-@pytest.mark.parametrize("client", CODECS)
-@pytest.mark.parametrize("source", CODECS)
+@each_row(("source", "client"), PAIRS)
 def test_a_stream_keeps_a_call_without_a_name(source: str, client: str) -> None:
     lane = hub_lane(source, client)
     out = b"".join([*map(lane.feed, events_of(source, NAMELESS)), lane.end()])
