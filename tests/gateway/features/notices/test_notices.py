@@ -255,7 +255,7 @@ def test_workers_and_gateways_send_each_notice_once(store, request, tmp_path):
         files = [tmp_path / f"{port}.yaml" for port in ports]
         for file, port in zip(files, ports, strict=True):
             file.write_text(yaml.dump(_process_settings(upstream, port, own, **more)))
-        options = "--workers", "4"
+        options = "--workers", "2"
         with running(files[0], ports[0], *options) as one, running(files[1], ports[1], *options) as other:
             assert _ask(one, 3) + _ask(other, 3) == [200] * 6
             eventually(lambda: len(own.bodies) == 2, 20)
