@@ -30,7 +30,7 @@ from tests.support.sdk_fields import samples
 from tests.support.settled_lines import SettledLines
 from tests.support.unknown_members import with_members
 
-LONG = "Long_name " * 5_000
+LONG = "Long_name " * 600
 LONGEST = 5_000
 """Characters of the longest text in a key."""
 
