@@ -2,8 +2,9 @@
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
+import msgspec
 import trio
 
 from gateway.access.body_memory import UNCOUNTED
@@ -25,6 +26,7 @@ from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from streams.framing import FramingError
 from streams.pipe import SHUTTING_DOWN, Watch
+from streams.surrogates import decode_or
 
 Pieces: TypeAlias = list[tuple[float, bytes]]
 """Pieces of a provider's body, each with the time (trio's clock) of its arrival."""
@@ -211,7 +213,13 @@ async def read_body(
         pieces.append((trio.current_time(), b""))
     chunks = response.chunks(split_dense=pieces is not None)  # the cache replays the pieces as a stream
     try:
-        while (chunk := await (anext(chunks, None) if has_arrived else arriving.next_piece(chunks))) is not None:
+        while True:
+            if has_arrived:
+                chunk = await anext(chunks, None)
+            else:
+                chunk = await arriving.next_piece(chunks, parts if response.is_unfinished else [])
+            if chunk is None:
+                break
             if not has_arrived:
                 watch.restart_idle_limit()
             if pieces is not None:
@@ -232,42 +240,60 @@ async def read_body(
 def _counted_body(source: AnswerSource, response: UpstreamResponse) -> "_CountedBody":
     """Return the reader of the body of ``response``, which may be a stream for a client without one."""
     is_stream = source.target_request.target.framing.matches_type(response.header("content-type") or "")
-    return _CountedStream(source) if is_stream else _CountedBody()
+    return _CountedStream(source) if is_stream else _CountedBody(source)
 
 
 class _CountedBody:
-    """Reads a body, and counts what arrives without keep-alives.
+    """Reads a body, and counts what arrives without keep-alives. After the end of a JSON object, it may break off or
+    stay silent.
 
     It keeps neither the pieces nor the source: the watch that asks for its amount lasts longer."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: AnswerSource) -> None:
         self._amount = 0
+        self._rest_grace = rest_grace(source)
 
     def amount(self) -> int:
         """Return how much has arrived."""
         return self._amount
 
-    async def next_piece(self, chunks: AsyncIterator[bytes]) -> bytes | None:
-        """Return the next piece of ``chunks``, ``None`` at the end. Raises ``GatewayError``."""
-        if (piece := await anext(chunks, None)) is not None:
+    async def next_piece(self, chunks: AsyncIterator[bytes], parts: list[bytes | bytearray]) -> bytes | None:
+        """Return the next piece of ``chunks``, ``None`` at the end. Raises ``GatewayError``.
+
+        ``parts`` are the pieces before it, empty if the next one cannot be late."""
+        if await _is_object(parts):
+            piece = await read_rest(chunks, self._rest_grace)
+        else:
+            piece = await anext(chunks, None)
+        if piece is not None:
             self._amount += not piece.isspace()  # white space only shows that the provider works
         return piece
+
+
+_skim: Final = msgspec.json.Decoder(msgspec.Raw).decode  # checks the structure, and makes no values
+
+
+async def _is_object(parts: list[bytes | bytearray]) -> bool:
+    """Return whether ``parts`` are a whole JSON object. Few other parts end like one, so few are read."""
+    if not parts or not parts[-1].rstrip().endswith(b"}"):
+        return False
+    size = sum(map(len, parts))
+    return await offload(size, decode_or, _skim, await join_pieces([*parts], size), None) is not None
 
 
 class _CountedStream(_CountedBody):
     """Reads a stream along. After the answer's end, its body may break off or stay silent."""
 
     def __init__(self, source: AnswerSource) -> None:
-        super().__init__()
+        super().__init__(source)
         target, limits = source.target_request.target, source.target_request.context.service.settings.limits
         self._framing = target.framing
         self._splitter = target.framing.splitter(limits.answer)
         self._codec = CODECS[target.api]
         self._reader = self._codec.reader(content_limit=0)
         self._has_ended = False
-        self._rest_grace = rest_grace(source)
 
-    async def next_piece(self, chunks: AsyncIterator[bytes]) -> bytes | None:
+    async def next_piece(self, chunks: AsyncIterator[bytes], parts: list[bytes | bytearray]) -> bytes | None:
         if not (self._has_ended or self._reader.has_finished()):
             piece = await anext(chunks, None)
         else:

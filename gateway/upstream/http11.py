@@ -79,12 +79,15 @@ class BodySource(Protocol):
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots
 class WireResponse:
-    """The head of a response. The caller closes its ``body``. ``has_arrived``: the body came with the head."""
+    """The head of a response. The caller closes its ``body``. ``has_arrived``: the body came with the head.
+
+    ``framing`` is that of a body from a connection."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...]
     body: BodySource
     has_arrived: bool = False
+    framing: BodyFraming | None = None
 
 
 class WireBody:
@@ -201,7 +204,7 @@ class Connection:
             if missing > 0 and len(first) > READ // 2:  # probably the next bytes have arrived, too: wait for no turn
                 first += self.stream.read_now(min(missing, LONG_READ))
             has_arrived = framing.left <= len(first)
-        return WireResponse(head.status, head.headers, WireBody(self, framing, first), has_arrived)
+        return WireResponse(head.status, head.headers, WireBody(self, framing, first), has_arrived, framing)
 
     async def _send_large(
         self, request: WireRequest, first: bytes | memoryview, rest: Sequence[bytes | memoryview]
@@ -212,7 +215,7 @@ class Connection:
         that starts a successful response early receives the rest. Raises ``UpstreamError`` and the errors of an
         upload."""
         await self.stream.write(first)  # until then, the end of a pooled connection is that of a stale one
-        responses: list[tuple[Head, BodySource]] = []
+        responses: list[tuple[Head, BodySource, BodyFraming]] = []
         failures: list[Exception] = []
         sent = False
 
@@ -228,9 +231,10 @@ class Connection:
         async def receive() -> None:
             try:
                 head = await read_head(self.stream)
-                body = WireBody(self, _framing(head, request.max_chunk), head.rest)
+                framing = _framing(head, request.max_chunk)
+                body = WireBody(self, framing, head.rest)
                 is_early = head.status >= 300 and not sent
-                responses.append((head, await read_ahead(body) if is_early else body))
+                responses.append((head, await read_ahead(body) if is_early else body, framing))
             except Exception as error:
                 failures.append(error)
             if not responses or responses[0][0].status >= 300:
@@ -241,9 +245,9 @@ class Connection:
             await receive()
         if not responses or (failures and responses[0][0].status < 300):
             raise failures[0]
-        head, body = responses[0]
+        head, body, framing = responses[0]
         self._reusable = head.lasts and sent
-        return WireResponse(head.status, head.headers, body)
+        return WireResponse(head.status, head.headers, body, framing=framing)
 
     async def _write_pieces(self, request: WireRequest, pieces: Sequence[bytes | memoryview]) -> None:
         for piece in pieces[:-1]:

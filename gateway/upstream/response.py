@@ -58,7 +58,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
         """Prepare the response. ``free`` is called once, to release its slot. ``identity`` is that of its request."""
         self._closed = self._whole = False
         self._free = free
-        self._body = response.body
+        self._body, self._framing = response.body, response.framing
         self._read = response.body.read
         self._decoding: AsyncGenerator[bytes, None] | None = None
         self._rest = b""  # of a piece with many lines
@@ -74,6 +74,11 @@ class UpstreamResponse(trio.abc.AsyncResource):
         self.headers: tuple[tuple[str, str], ...] = headers
         self.has_arrived = response.has_arrived
         """The whole body came with the head: reading it does not wait."""
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the provider has not sent the end of the body yet."""
+        return self._framing is not None and not self._framing.over
 
     def header(self, name: str) -> str | None:
         """Return the first value of the header ``name`` (lower case), or ``None``."""

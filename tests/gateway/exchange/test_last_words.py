@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+import attrs
 import pytest
 
 from tests.support.cases import case
@@ -11,7 +12,7 @@ from tests.support.harness import Gateway, config, provider
 from tests.support.lanes import half
 from tests.support.last_words import SILENCES, SOON, WITHOUT_END, kind_of, unfinished_stream
 from tests.support.raw_call import line
-from tests.support.upstreams import Raw
+from tests.support.upstreams import Raw, Script, render
 from tests.support.wire_clients import ALL, body_of, path_of, text_of
 
 VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini",
@@ -45,6 +46,23 @@ def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_e
                 assert reply.body.count(ENDS[client]) == 1
             found = line(gateway, reply.headers["x-request-id"])
             assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
+
+
+@pytest.mark.parametrize("end", SILENCES)
+@pytest.mark.parametrize("api", ALL)
+def test_a_json_answer_is_complete_after_its_last_brace(gateway, upstream, api, end):
+    for client in (api, ALL[ALL.index(api) - 1]):
+        with case(client):
+            whole = render(Script(text="The answer is 42."), api, {"model": "m"})
+            upstream.script(attrs.evolve(whole, end=end))
+            path, body = path_of(client, f"m-{api}", stream=False), body_of(client, f"m-{api}", stream=False)
+            reply = gateway.request("POST", path, body)
+            assert reply.status == 200, reply.body
+            assert text_of(client, reply.body, stream=False) == "The answer is 42."
+            found = line(gateway, reply.headers["x-request-id"])
+            assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
+            upstream.script(attrs.evolve(whole, pieces=(b"".join(whole.pieces)[:-1],), end="cut"))
+            assert gateway.request("POST", path, body).status == 502
 
 
 @pytest.mark.parametrize("end", ["cut", "reset"])
