@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from gateway.health.reported_limits import MOST_REPORTED, ReportedLimits
 from gateway.routing.target import Target
 from tests.support.asgi_app import eventually
+from tests.support.covering import covering_rows
 from tests.support.features import rows_of
 from tests.support.harness import refusing_port
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
@@ -205,12 +206,13 @@ async def test_a_waiting_client_that_disconnects_lets_the_next_one_wait():
         assert a.take_count() == 1
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize(("status", "reason"), [(401, "credential"), (402, "quota")])
-async def test_a_credential_failure_applies_to_all_entries_with_that_credential(api, stream, status, reason, caplog):
+@pytest.mark.parametrize(
+    ("api", "stream", "failure"), covering_rows(APIS, (False, True), ((401, "credential"), (402, "quota")))
+)
+async def test_a_credential_failure_applies_to_all_entries_with_that_credential(api, stream, failure, caplog):
     """A subscription and a key shared one bucket, so the fallback was never tried (openclaw/openclaw#30030); and a
     revoked key must not be a client's trouble (mnfst/llm-gateway#1180)."""
+    status, reason = failure
     async with providers(2) as (a, b), gateway(config(a, a, b)) as running:
         a.fails = status
         first = await running.ask("r", api, stream=stream)

@@ -25,6 +25,7 @@ from streams.events import AnswerEnd, ErrorInfo, Usage
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.command_line import invoke
+from tests.support.covering import covering_rows
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import demo_thread, mock_thread
 from tests.support.harness import PATIENCE, ROOT, request
@@ -172,9 +173,7 @@ async def test_silence_lasts_until_the_client_leaves(model):
         await eventually(lambda: not served.lifecycle.in_flight)
 
 
-@pytest.mark.parametrize("tools", [(), (TOOL,)], ids=["text", "call"])
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", CODECS)
+@pytest.mark.parametrize(("api", "stream", "tools"), covering_rows([*CODECS], (True, False), ((), (TOOL,))))
 async def test_every_fault_is_on_every_api(api, stream, tools, caplog):
     quick = [name for name in fault_descriptions() if not name.endswith(("stall", "silent", "-20", "-8", "connection"))]
     heads = {}

@@ -167,8 +167,8 @@ def prompt_or_none(api: Any, body: bytes) -> PromptDigest | None:
     return None if found is None else found.prompt
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("value", [None, 7, "text", {}, [], [1, None, "x"], [{}], [{"role": 3, "content": 4}]])
+@each_row("api", APIS)
+@each_row("value", [None, 7, "text", {}, [], [1, None, "x"], [{}], [{"role": 3, "content": 4}]])
 def test_odd_requests_are_read_or_refused_without_an_error(api: str, value: Any):
     for member in ("tools", "system", "instructions", "systemInstruction", "toolConfig", HISTORY[api]):
         prompt = prompt_or_none(api, json.dumps(request_of(api, 1) | {member: value}).encode())

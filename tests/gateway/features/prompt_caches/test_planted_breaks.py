@@ -1,6 +1,7 @@
 """Breaks planted into conversations: each one has its own cause, and turns without a break have none."""
 
 import copy
+import itertools
 import json
 from typing import Any
 
@@ -45,22 +46,23 @@ def test_ten_turns_without_a_break_have_no_cause(api: str):
 # The client's changes
 
 
-@pytest.mark.parametrize(
-    ("text", "other", "kind"),
-    [
-        ("It is 09:31:07 now. ", "It is 09:31:08 now. ", "time"),
-        ("Today is Monday, 23 November 2026. ", "Today is Tuesday, 24 November 2026. ", "date"),
-        ("Date: 2026-11-23. ", "Date: 2026-11-24. ", "date"),
-        ("Run 3f2b8c1e-7d10-4a52-9d2c-0d9e51b1c7aa. ", "Run 9c2b8c1e-7d10-4a52-9d2c-0d9e51b1c7bb. ", "uuid"),
-        ("Commit 3f2b8c1e7d. ", "Commit 9c2b8c1e7d. ", "hash"),
-        ("There are 17 files. ", "There are 18 files. ", "number"),
-        ("You are kind, at 09:31:07. ", "You are rude, at 09:31:07. ", "changed"),
-        ("You are kind. ", "You are rude. ", "changed"),
-    ],
-)
-@pytest.mark.parametrize("api", APIS)
-def test_a_clock_in_the_system_text(api: str, text: str, other: str, kind: str):
+CLOCKS = [
+    ("It is 09:31:07 now. ", "It is 09:31:08 now. ", "time"),
+    ("Today is Monday, 23 November 2026. ", "Today is Tuesday, 24 November 2026. ", "date"),
+    ("Date: 2026-11-23. ", "Date: 2026-11-24. ", "date"),
+    ("Run 3f2b8c1e-7d10-4a52-9d2c-0d9e51b1c7aa. ", "Run 9c2b8c1e-7d10-4a52-9d2c-0d9e51b1c7bb. ", "uuid"),
+    ("Commit 3f2b8c1e7d. ", "Commit 9c2b8c1e7d. ", "hash"),
+    ("There are 17 files. ", "There are 18 files. ", "number"),
+    ("You are kind, at 09:31:07. ", "You are rude, at 09:31:07. ", "changed"),
+    ("You are kind. ", "You are rude. ", "changed"),
+]
+"""Texts, the same ones later, and the kind of the difference."""
+
+
+@each_row(("api", "clock"), zip(itertools.cycle(APIS), CLOCKS, strict=False))
+def test_a_clock_in_the_system_text(api: str, clock: tuple[str, str, str]):
     """https://github.com/goruck/home-generative-agent/issues/617"""
+    text, other, kind = clock
     turns = _break_turns(
         api, request_of(api, 30, system=SYSTEM[:1000] + text + SYSTEM),
         request_of(api, 31, system=SYSTEM[:1000] + other + SYSTEM),
@@ -90,23 +92,24 @@ _TOOL_WORDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("names", "at"),
-    [
-        (("read_file", "search", "write_file", "run_command", "list_files"), "PATH1 (reordered)"),
-        (
-            ("read_file", "mcp_one", "mcp_two", "write_file", "run_command", "search", "list_files"),
-            "tools: 2 added at [1]",
-        ),
-        ((*_NAMES, "mcp_one"), "tools: 1 added at [5]"),
-        (("read_file", "run_command", "search", "list_files"), "tools: 1 removed at [1]"),
-        (_NAMES[:3], "tools: 2 removed at [3]"),
-        (("read_file", "write_all", *_NAMES[2:]), "PATH1 (changed)"),
-    ],
-)
-@pytest.mark.parametrize("api", APIS)
-def test_other_tools(api: str, names: tuple[str, ...], at: str):
+TOOLS = [
+    (("read_file", "search", "write_file", "run_command", "list_files"), "PATH1 (reordered)"),
+    (
+        ("read_file", "mcp_one", "mcp_two", "write_file", "run_command", "search", "list_files"),
+        "tools: 2 added at [1]",
+    ),
+    ((*_NAMES, "mcp_one"), "tools: 1 added at [5]"),
+    (("read_file", "run_command", "search", "list_files"), "tools: 1 removed at [1]"),
+    (_NAMES[:3], "tools: 2 removed at [3]"),
+    (("read_file", "write_all", *_NAMES[2:]), "PATH1 (changed)"),
+]
+"""Tools that come after ``_NAMES``, and where the difference is."""
+
+
+@each_row(("api", "tools"), [(api, one) for at, api in enumerate(APIS) for one in (TOOLS[at], TOOLS[at - 1])])
+def test_other_tools(api: str, tools: tuple[tuple[str, ...], str]):
     """https://github.com/coder/aibridge/issues/49 (an order that changes), and tools of a server that appear later."""
+    names, at = tools
     before = request_of(api, 30, tools=_tools(api))
     turns = _break_turns(api, before, request_of(api, 31, tools=_tools(api, *names)))
     assert turns.causes == ["tools"]
@@ -352,8 +355,8 @@ def test_many_calls_at_the_same_time_stay_in_reach():
     assert turns.causes == []
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("minutes", [4, 6, 61, 24 * 60])
+@each_row("api", APIS)
+@each_row("minutes", [4, 6, 61, 24 * 60])
 def test_pauses(api: str, minutes: int):
     """A miss without a reason is the provider's: https://github.com/anthropics/claude-code/issues/87966"""
     lifetime = row_of(api).lifetime
