@@ -82,6 +82,12 @@ def cell(request, sdks, upstream, upstream_api, stream) -> Cell:
     return Cell(client, request.param, upstream_api, stream, upstream)
 
 
+each_pair = pytest.mark.parametrize(
+    ("cell", "upstream_api", "stream"), covering_rows(OLDER, OLDER, (True, False)), indirect=True
+)
+"""Each pair of APIs, and each API streamed and whole."""
+
+
 def test_two_parallel_tool_calls(cell):
     cell.script(Script(calls=(WEATHER, TIME), stop="tool_calls"), Script(text="Both done."))
     cell.client.user("Weather and time?")
@@ -150,6 +156,7 @@ def test_stop_reasons(cell, stop):
     assert got.text == "So"
 
 
+@each_pair
 def test_usage_with_cached_tokens_adds_up_in_every_api(cell):
     cell.script(
         Script(text="ok", tokens=Tokens(prompt=1220, cache_read=1000, cache_write=117, output=30, reasoning=12))
@@ -158,6 +165,7 @@ def test_usage_with_cached_tokens_adds_up_in_every_api(cell):
     assert cell.client.ask().usage == (1220, 1000, 117, 30, 12)
 
 
+@each_pair
 def test_an_answer_without_any_content_is_still_an_answer(cell):
     cell.script(Script())
     cell.client.user("Say nothing.")

@@ -1,8 +1,9 @@
 """Keys that are placeholders, as for local servers, blot out no words, and real ones reach nobody, in each way that an
 answer passes."""
 
+import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -37,6 +38,13 @@ def name(request) -> str:
     return request.param
 
 
+def with_each_key(*factors: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Return all rows of the factors with the real key, and again with the placeholders by turns."""
+    placeholders = [name for name in KEYS if name != "real"]
+    rows = enumerate(itertools.product(*factors))
+    return [(name, *row) for at, row in rows for name in (placeholders[(at + at // 3) % 3], "real")]
+
+
 def sentence(name: str) -> str:
     return f"of them {KEYS[name]} is spent"
 
@@ -61,8 +69,7 @@ def failing(api: str, text: str) -> dict[str, Any]:
     return {"error": {"message": text, "type": "invalid_request_error", "code": None, "param": None}}
 
 
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("model_api", OLDER)
+@pytest.mark.parametrize(("name", "api", "model_api"), with_each_key(OLDER, OLDER))
 def test_an_error_is_reported_in_the_providers_words(gateway, upstream, name, api, model_api):
     body = json.dumps(failing(model_api, sentence(name))).encode()
     upstream.script(Raw(400, JSON, (body,)))
@@ -84,9 +91,7 @@ def begun(api: str) -> tuple[bytes, ...]:
     return pieces[: next(i for i, piece in enumerate(pieces) if b'"one t' in piece) + 1]
 
 
-@pytest.mark.parametrize("opening", [begun, lambda api: ()], ids=["after_content", "at_once"])
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("model_api", OLDER)
+@pytest.mark.parametrize(("name", "opening", "api", "model_api"), with_each_key([begun, lambda api: ()], OLDER, OLDER))
 def test_an_error_event_is_reported_in_the_providers_words(
     gateway, upstream, name, api, model_api, opening: Callable[[str], tuple[bytes, ...]]
 ):
@@ -98,8 +103,7 @@ def test_an_error_event_is_reported_in_the_providers_words(
 # Answers that pass untouched
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
-@pytest.mark.parametrize("api", OLDER)
+@pytest.mark.parametrize(("name", "stream", "api"), with_each_key([False, True], OLDER))
 def test_a_good_answer_passes_unchanged(gateway, upstream, name, api, stream):
     raw = render(Script(text=sentence(name)), api, {"model": "up", "stream": stream})
     upstream.script(raw)

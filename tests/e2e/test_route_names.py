@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support.apis import OLDER, question
+from tests.support.covering import covering_rows
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, provider
@@ -63,9 +64,9 @@ def send(gateway: Gateway, model: str | None, api: str, text: str, **more: Any) 
     return gateway.request("POST", PATHS[api], sent)
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize("name", ["best", None, "", "code generation"])
+@pytest.mark.parametrize(
+    ("name", "api", "stream"), covering_rows(["best", None, "", "code generation"], OLDER, (False, True))
+)
 def test_a_route_falls_back_however_the_client_named_it(ask, name, api, stream):
     # An alias did not get its model's fallbacks (BerriAI/litellm#10317), nor did every API (#26067).
     reply, models = ask(name, api, DOWN, Script(text="from b"), stream=stream)

@@ -382,8 +382,7 @@ def test_a_stream_with_a_wrong_content_type_is_a_stream(gateway, by_hand, api, m
         assert (SUCCESS[api] if stream else b"one two three") in reply.body
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize(("api", "model_api"), PAIRS)
+@each_row("api, model_api, stream", covering_rows(OLDER, OLDER, (True, False)))
 def test_a_whole_answer_with_the_content_type_of_a_stream_is_whole(gateway, by_hand, api, model_api, stream):
     """https://github.com/Wei-Shaw/sub2api/issues/1311"""
     (body,) = pieces(model_api, stream=False)
