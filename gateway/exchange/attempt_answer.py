@@ -2,9 +2,8 @@
 
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import Final, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
-import msgspec
 import trio
 
 from gateway.access.body_memory import UNCOUNTED
@@ -26,7 +25,7 @@ from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from streams.framing import FramingError
 from streams.pipe import SHUTTING_DOWN, Watch
-from streams.surrogates import decode_or
+from streams.whole_json import ends_like_object, is_object
 
 Pieces: TypeAlias = list[tuple[float, bytes]]
 """Pieces of a provider's body, each with the time (trio's clock) of its arrival."""
@@ -240,7 +239,7 @@ async def read_body(
 def _counted_body(source: AnswerSource, response: UpstreamResponse) -> "_CountedBody":
     """Return the reader of the body of ``response``, which may be a stream for a client without one."""
     is_stream = source.target_request.target.framing.matches_type(response.header("content-type") or "")
-    return _CountedStream(source) if is_stream else _CountedBody(source)
+    return _CountedStream(source) if is_stream else _CountedBody()
 
 
 class _CountedBody:
@@ -249,9 +248,8 @@ class _CountedBody:
 
     It keeps neither the pieces nor the source: the watch that asks for its amount lasts longer."""
 
-    def __init__(self, source: AnswerSource) -> None:
+    def __init__(self) -> None:
         self._amount = 0
-        self._rest_grace = rest_grace(source)
 
     def amount(self) -> int:
         """Return how much has arrived."""
@@ -261,8 +259,8 @@ class _CountedBody:
         """Return the next piece of ``chunks``, ``None`` at the end. Raises ``GatewayError``.
 
         ``parts`` are the pieces before it, empty if the next one cannot be late."""
-        if await _is_object(parts):
-            piece = await read_rest(chunks, self._rest_grace)
+        if ends_like_object(parts) and await offload(sum(map(len, parts)), is_object, parts):
+            piece = await read_rest(chunks, END_GRACE)
         else:
             piece = await anext(chunks, None)
         if piece is not None:
@@ -270,28 +268,18 @@ class _CountedBody:
         return piece
 
 
-_skim: Final = msgspec.json.Decoder(msgspec.Raw).decode  # checks the structure, and makes no values
-
-
-async def _is_object(parts: list[bytes | bytearray]) -> bool:
-    """Return whether ``parts`` are a whole JSON object. Few other parts end like one, so few are read."""
-    if not parts or not parts[-1].rstrip().endswith(b"}"):
-        return False
-    size = sum(map(len, parts))
-    return await offload(size, decode_or, _skim, await join_pieces([*parts], size), None) is not None
-
-
 class _CountedStream(_CountedBody):
     """Reads a stream along. After the answer's end, its body may break off or stay silent."""
 
     def __init__(self, source: AnswerSource) -> None:
-        super().__init__(source)
+        super().__init__()
         target, limits = source.target_request.target, source.target_request.context.service.settings.limits
         self._framing = target.framing
         self._splitter = target.framing.splitter(limits.answer)
         self._codec = CODECS[target.api]
         self._reader = self._codec.reader(content_limit=0)
         self._has_ended = False
+        self._rest_grace = rest_grace(source)
 
     async def next_piece(self, chunks: AsyncIterator[bytes], parts: list[bytes | bytearray]) -> bytes | None:
         if not (self._has_ended or self._reader.has_finished()):

@@ -16,6 +16,7 @@ from streams.events import Api, ErrorInfo, Event, Usage
 from streams.sse import SSE
 from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import any_json, decode_or
+from streams.whole_json import is_object
 
 if TYPE_CHECKING:
     from providers.neutral.codec import Reader
@@ -56,7 +57,8 @@ class AnswerFilter:
 
     @property
     def has_ended(self) -> bool:
-        """True if the last event of a stream has arrived. The response is complete even if its body does not end."""
+        """True if the last event of a stream, or a whole JSON object, has arrived. The response is complete even if its
+        body does not end."""
         return False
 
     def head(self, status: int, headers: Headers) -> Headers:
@@ -179,7 +181,7 @@ class PassedAnswer(AnswerFilter):
 
     @property
     def has_ended(self) -> bool:
-        return self._is_streamed and self._reading.has_ended
+        return self._reading.has_ended if self._is_streamed else self._parts is not None and is_object(self._parts)
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = next((value for name, value in headers if name == "content-type"), "").lower()
@@ -250,6 +252,10 @@ class HeldAnswer(AnswerFilter):
     @property
     def buffered_bytes(self) -> int:
         return self._size
+
+    @property
+    def has_ended(self) -> bool:
+        return self._size <= MAX_HELD_JSON and is_object(self._parts)
 
     def head(self, status: int, headers: Headers) -> Headers:
         return JSON_HEADERS

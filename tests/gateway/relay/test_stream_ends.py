@@ -1,4 +1,4 @@
-"""Streams of other endpoints whose last event has arrived: they are complete, even if their bodies do not end."""
+"""Responses of other endpoints that have arrived as a whole: they are complete, even if their bodies do not end."""
 
 import contextlib
 import json
@@ -34,6 +34,7 @@ class Streamed:
     body: dict[str, Any] | bytes
     first: bytes
     last: bytes
+    kind: str = "text/event-stream"
 
     async def send(self, served: InProcess) -> Any:
         is_form = isinstance(self.body, bytes)
@@ -60,13 +61,24 @@ STREAMS: Final = {
     ),
     "MCP, an error": Streamed("/mcp/tools", CALL, event(result={}, id=7), event(id="\u00e9", error={"code": 1})),
 }  # fmt: skip
+JSON_ANSWERS: Final = {
+    "completion": Streamed(
+        "/v1/completions", {"model": "m", "prompt": "x"},
+        b'{"choices":[{"index":0,"text":"x","finish_reason":"stop"}', b'],"usage":{"prompt_tokens":1}}', JSON,
+    ),
+    "rerank": Streamed(
+        "/v1/rerank", {"model": "m", "query": "x", "documents": ["x"]},
+        b'{"results":[{"index":0,"relevance_score":0.5}', b']}\n', JSON,
+    ),
+    "MCP": Streamed("/mcp/tools", CALL, b'{"jsonrpc":"2.0","result":{}', b',"id":"\xc3\xa9"}', JSON),
+}  # fmt: skip
 
 
 async def serve(case: Streamed, pieces: tuple[bytes, ...], breaks: bool, stream: trio.SocketStream) -> None:
     """Send ``pieces``, and close the connection within the body if the stream ``breaks``, otherwise nothing else."""
     assert await read_request(stream) is not None
     with contextlib.suppress(trio.BrokenResourceError):
-        await stream.send_all(head(200, ("content-type", "text/event-stream"), ("transfer-encoding", "chunked")))
+        await stream.send_all(head(200, ("content-type", case.kind), ("transfer-encoding", "chunked")))
         for piece in pieces:
             await stream.send_all(b"%x\r\n%b\r\n" % (len(piece), piece))
         if not breaks:
@@ -74,12 +86,11 @@ async def serve(case: Streamed, pieces: tuple[bytes, ...], breaks: bool, stream:
     await stream.aclose()
 
 
-async def respond(name: str, *, breaks: bool, whole: bool, **more: Any) -> tuple[bytes, dict[str, Any]]:
-    """Return the client's body, and the line, of a stream with or without its last event."""
-    case = STREAMS[name]
+async def respond(case: Streamed, *, breaks: bool, whole: bool, **more: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the client's response, and the line, of a response with or without its last piece."""
     pieces = (case.first, case.last) if whole else (case.first,)
     async with listening(partial(serve, case, pieces, breaks)) as url:
-        entry = {"model": "openai/m", "base_url": f"{url}/v1", "access_key": "k"}
+        entry = {"model": "openai/m", "base_url": f"{url}/v1", "access_key": "k", "endpoints": {"rerank": True}}
         servers = [{"name": "tools", "base_url": f"{url}/mcp", "access_key": "k"}]
         config = {"version": "v0.3.0", "model_providers": [entry], "mcp_servers": servers, **more}
         async with gateway(config) as served:
@@ -87,22 +98,33 @@ async def respond(name: str, *, breaks: bool, whole: bool, **more: Any) -> tuple
             with trio.fail_after(10):
                 found = await case.send(served)
                 (line,) = await lines.next(1)
-            assert found.status_code == 200, found.text
-            return found.content, line
+            return found, line
 
 
 @each_row("breaks", [True, False])
 @each_row("name", STREAMS)
 async def test_a_stream_is_complete_with_its_last_event(name, breaks):
-    content, line = await respond(name, breaks=breaks, whole=True)
-    assert content == STREAMS[name].first + STREAMS[name].last
+    found, line = await respond(STREAMS[name], breaks=breaks, whole=True)
+    assert (found.status_code, found.content) == (200, STREAMS[name].first + STREAMS[name].last)
     assert (line["ended"], line["status"]) == ("complete", 200), line
 
 
 @each_row("name", STREAMS)
 async def test_a_stream_without_its_last_event_fails(name):
     for breaks, error in ((True, "upstream"), (False, "timeout")):
-        content, line = await respond(name, breaks=breaks, whole=False, timeouts={"idle": "300ms"})
-        assert content.startswith(STREAMS[name].first)
-        assert b'"error"' in content.removeprefix(STREAMS[name].first)
+        found, line = await respond(STREAMS[name], breaks=breaks, whole=False, timeouts={"idle": "300ms"})
+        assert found.status_code == 200
+        assert found.content.startswith(STREAMS[name].first)
+        assert b'"error"' in found.content.removeprefix(STREAMS[name].first)
         assert (line["ended"], line["error"]) == ("upstream_error", error), line
+
+
+@each_row("breaks", [True, False])
+@each_row("name", JSON_ANSWERS)
+async def test_a_json_response_is_complete_with_its_last_brace(name, breaks):
+    case = JSON_ANSWERS[name]
+    found, line = await respond(case, breaks=breaks, whole=True)
+    assert (found.status_code, found.json()) == (200, json.loads(case.first + case.last))
+    assert (line["ended"], line["status"]) == ("complete", 200), line
+    found, line = await respond(case, breaks=breaks, whole=False, timeouts={"idle": "300ms"})
+    assert (found.status_code, line["ended"]) == (502 if breaks else 504, "upstream_error"), found.text
