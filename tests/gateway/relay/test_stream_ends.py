@@ -70,7 +70,6 @@ JSON_ANSWERS: Final = {
         "/v1/rerank", {"model": "m", "query": "x", "documents": ["x"]},
         b'{"results":[{"index":0,"relevance_score":0.5}', b']}\n', JSON,
     ),
-    "MCP": Streamed("/mcp/tools", CALL, b'{"jsonrpc":"2.0","result":{}', b',"id":"\xc3\xa9"}', JSON),
 }  # fmt: skip
 
 
@@ -128,3 +127,10 @@ async def test_a_json_response_is_complete_with_its_last_brace(name, breaks):
     assert (line["ended"], line["status"]) == ("complete", 200), line
     found, line = await respond(case, breaks=breaks, whole=False, timeouts={"idle": "300ms"})
     assert (found.status_code, line["ended"]) == (502 if breaks else 504, "upstream_error"), found.text
+
+
+async def test_an_object_may_not_be_the_end_of_a_response_of_unknown_form():
+    for breaks, status in ((True, 502), (False, 504)):
+        case = Streamed("/mcp/tools", CALL, b'{"id":1}', b'{"id":2}', JSON)
+        found, line = await respond(case, breaks=breaks, whole=False, timeouts={"idle": "300ms"})
+        assert (found.status_code, line["ended"]) == (status, "upstream_error"), found.text
