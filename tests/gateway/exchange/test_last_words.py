@@ -1,6 +1,7 @@
 """Providers that break off or stay silent after the last word of an answer: the client gets its end soon."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import attrs
@@ -8,7 +9,7 @@ import pytest
 
 from tests.support.cases import case
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, provider
+from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.lanes import half
 from tests.support.last_words import SILENCES, SOON, WITHOUT_END, kind_of, unfinished_stream
 from tests.support.raw_call import line
@@ -33,12 +34,18 @@ def gateway(upstream) -> Iterator[Gateway]:
 @pytest.mark.parametrize("end", SILENCES)
 @pytest.mark.parametrize(("api", "has_end"), WITHOUT_END)
 def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_end, end, stream):
-    """The provider sends a stream also if the client requests none."""
-    for client in ALL:
+    """The provider sends a stream also if the client requests none. All clients ask at the same time, because a silence
+    lasts for a while."""
+
+    def ask(client: str) -> Reply:
+        body = body_of(client, f"m-{api}", stream=stream)
+        return gateway.request("POST", path_of(client, f"m-{api}", stream=stream), body)
+
+    upstream.script(*[unfinished_stream(api, end, has_end=has_end)] * len(ALL))
+    with ThreadPoolExecutor(len(ALL)) as threads:
+        replies = [*threads.map(ask, ALL)]
+    for client, reply in zip(ALL, replies, strict=True):
         with case(client):
-            upstream.script(unfinished_stream(api, end, has_end=has_end))
-            body = body_of(client, f"m-{api}", stream=stream)
-            reply = gateway.request("POST", path_of(client, f"m-{api}", stream=stream), body)
             assert (reply.status, reply.cut) == (200, False), reply.body
             assert text_of(client, reply.body, stream=stream) == "The answer is 42."
             if stream and client in ENDS:

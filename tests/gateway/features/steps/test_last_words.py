@@ -1,5 +1,7 @@
 """Providers that break off or stay silent after the last word of an answer that steps check: it is complete, too."""
 
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -35,19 +37,22 @@ def gateway(upstream, tmp_path_factory):
         yield served
 
 
-@each_row("client", STEPS)
 @each_row("end", SILENCES)
 @each_row(("api", "has_end"), WITHOUT_END)
-def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_end, end, client):
+def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_end, end):
+    """All clients ask at the same time, because a silence lasts for a while."""
     for spoken, stream in ((api, True), (ALL[ALL.index(api) - 1], True), (api, False)):
-        with case((spoken, stream)):
-            upstream.script(unfinished_stream(api, end, has_end=has_end))
-            body, path = body_of(spoken, f"m-{api}", stream=stream), path_of(spoken, f"m-{api}", stream=stream)
-            reply = gateway.request("POST", path, body, bearer(client))
-            assert (reply.status, reply.cut) == (200, False), reply.body
-            assert text_of(spoken, reply.body, stream=stream) == "The answer is 42."
-            found = line(gateway, reply.headers["x-request-id"])
-            assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
+        upstream.script(*[unfinished_stream(api, end, has_end=has_end)] * len(STEPS))
+        body, path = body_of(spoken, f"m-{api}", stream=stream), path_of(spoken, f"m-{api}", stream=stream)
+        with ThreadPoolExecutor(len(STEPS)) as threads:
+            replies = [*threads.map(partial(gateway.request, "POST", path, body), map(bearer, STEPS))]
+        for client, reply in zip(STEPS, replies, strict=True):
+            with case((client, spoken, stream)):
+                assert (reply.status, reply.cut) == (200, False), reply.body
+                assert text_of(spoken, reply.body, stream=stream) == "The answer is 42."
+                found = line(gateway, reply.headers["x-request-id"])
+                outcome = (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON)
+                assert outcome == ("complete", None, True)
 
 
 @each_row("client", STEPS)
