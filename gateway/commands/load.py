@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import attrs
 import click
@@ -16,36 +16,29 @@ from configfile.document import ConfigError, sentence
 from gateway import __version__
 from gateway.commands.load_plan import build_plan, describe_tokens, input_error
 from gateway.commands.terminal import say
+from gateway.serving.descriptors import raise_descriptor_limit
 from loadtest.exchange.judging import open_judge
-from loadtest.figures.result import RunResult, join_rounds
-from loadtest.figures.rounds import ComparedFigure, compare_rounds
+from loadtest.figures.result import RunResult, SearchStep
+from loadtest.figures.rounds import compare_runs
 from loadtest.masking import mask_url
-from loadtest.plan.limits import judge_condition, parse_condition
+from loadtest.plan.limits import judge_condition
 from loadtest.plan.plan import LoadPlan
-from loadtest.reports import report_file, text
+from loadtest.reports import report_files, text
 from loadtest.reports.live import Screen, choose_screen
-from loadtest.reports.page import page
 from loadtest.reports.request_log import RequestLog
-from loadtest.run.running import ActiveRun, Unreachable, address_of
-from loadtest.run.search import SearchStep, search
-from loadtest.wire.connections import raise_file_limit
+from loadtest.run.running import ActiveRun
+from loadtest.run.search import search
+from loadtest.wire.connecting import ServerAddress, WireError
 from streams.garbage import frozen_startup_objects
 
 GOOD, FAILED, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 STDOUT: Final = Path("-")
 REFUSED: Final = "status 401"  # the kind of failure in a tally
+NO_KEY: Final = "sending no key (--key-env NAME sends the key in $NAME)"
 KEY_ADVICE: Final = (
     "give the variable with the right key with --key-env; a gateway needs one of its client keys, often in "
     "$TRIGATE_API_KEY"
 )
-
-
-@attrs.frozen
-class LoadResults:
-    """The results of all servers, and the comparison of two."""
-
-    runs: Sequence[RunResult]
-    compared: Sequence[ComparedFigure] | None = None
 
 
 def run(**options: Any) -> int:
@@ -54,24 +47,25 @@ def run(**options: Any) -> int:
         plan = build_plan(options)
         _check_files([options[name] for name in ("json", "html", "log") if options[name] is not None])
         key = _read_key(options["key_env"])
+        sent = f"using the key in ${options['key_env']}" if key else NO_KEY
         for url in plan.targets.values():
-            say(sentence(f"{mask_url(url)}: {_describe_key(options['key_env'])}"))
+            say(sentence(f"{mask_url(url)}: {sent}"))
         if tokens := describe_tokens(plan):
             say(sentence(tokens))
-        raise_file_limit()
+        raise_descriptor_limit()
         with _open_log(options["log"]) as log:
-            results = _run_load(plan, key, log)
-            if results is not None and log is not None:
+            runs = _run_load(plan, key, log)
+            if runs and log is not None:
                 log.close()
                 if log.lost:
-                    results.runs[-1].remarks = [f"The request log lacks {log.lost} lines: {log.failure}."]
-    except (ConfigError, Unreachable) as error:
-        click.echo(error.list_mistakes("mistakes") if isinstance(error, ConfigError) else str(error), err=True)
+                    say(f"The request log lacks {log.lost} lines: {log.failure}.")
+    except (ConfigError, WireError) as error:
+        click.echo(error.list_mistakes("mistakes") if isinstance(error, ConfigError) else error.detail, err=True)
         return UNUSABLE
-    if results is None:
+    if not runs:
         return INTERRUPTED
-    status = _report(plan, results, options)
-    for single in results.runs:
+    status = _report(plan, runs, options)
+    for single in runs:
         if any(failure.kind == REFUSED for failure in single.tally.failures):
             why = f"the server rejects the key in ${options['key_env']}" if key else "the load sent no key"
             say(sentence(f"{REFUSED}: {single.name}: {why}: {KEY_ADVICE}"))
@@ -100,8 +94,9 @@ def _read_key(key_env: str | None) -> str | None:
     return key
 
 
-def _describe_key(key_env: str | None) -> str:
-    return f"using the key in ${key_env}" if key_env else "sending no key (--key-env NAME sends the key in $NAME)"
+def _open_file(path: Path, buffering: int = -1) -> contextlib.AbstractContextManager[BinaryIO]:
+    """Open an output file, or standard output."""
+    return contextlib.nullcontext(sys.stdout.buffer) if path == STDOUT else path.open("wb", buffering)
 
 
 @contextlib.contextmanager
@@ -110,7 +105,7 @@ def _open_log(path: Path | None) -> Iterator[RequestLog | None]:
     if path is None:
         yield None
         return
-    with contextlib.nullcontext(sys.stdout.buffer) if path == STDOUT else path.open("wb", buffering=0) as file:
+    with _open_file(path, buffering=0) as file:
         log = RequestLog(file)
         try:
             yield log
@@ -121,47 +116,38 @@ def _open_log(path: Path | None) -> Iterator[RequestLog | None]:
 # Running
 
 
-def _run_load(plan: LoadPlan, key: str | None, log: RequestLog | None) -> LoadResults | None:
-    """Run the load; return None after an interrupt without a report. Raises ``Unreachable``."""
+def _run_load(plan: LoadPlan, key: str | None, log: RequestLog | None) -> Sequence[RunResult]:
+    """Run the load; return no results after an interrupt without a report. Raises ``WireError``."""
     try:
         screen = choose_screen(sys.stderr, os.environ)
         with frozen_startup_objects():
             return trio.run(_load, plan, key, log, screen)
     except* KeyboardInterrupt:
         click.echo("interrupted; no report", err=True)
-    return None
+    return ()
 
 
-async def _load(plan: LoadPlan, key: str | None, log: RequestLog | None, screen: Screen) -> LoadResults:
-    addresses = {target: await address_of(plan, target) for target in plan.targets}
+async def _load(plan: LoadPlan, key: str | None, log: RequestLog | None, screen: Screen) -> Sequence[RunResult]:
+    """Load one server, or two in turns, each for ``plan.seconds`` in all."""
+    addresses = {target: await ServerAddress.resolve(url) for target, url in plan.targets.items()}
+    results = [RunResult(target=target, url=mask_url(url), plan=plan.dump()) for target, url in plan.targets.items()]
     async with open_judge() as judge:
 
-        async def start(plan: LoadPlan, target: str = next(iter(plan.targets))) -> ActiveRun:
-            return ActiveRun(plan, target, addresses[target], key, judge, log.add if log is not None else None)
+        def start(plan: LoadPlan, result: RunResult) -> ActiveRun:
+            return ActiveRun(plan, result, addresses[result.target], key, judge, log.add if log is not None else None)
 
         if plan.find_rate:
             say(f"Searching for the highest rate, doubling from {plan.rate:g} per second. Ctrl-C stops it.")
-            return LoadResults([await search(plan, start, run_watched, _print_step)])
-        if plan.rounds == 1:
-            running = await start(plan)
-            return LoadResults([await run_watched(running, lambda: screen(running))])
-        return await _alternate(plan, start, screen)
-
-
-async def _alternate(
-    plan: LoadPlan, start: Callable[[LoadPlan, str], Awaitable[ActiveRun]], screen: Screen
-) -> LoadResults:
-    """Load two servers in turns, each for ``plan.seconds`` in all, and compare them."""
-    found: dict[str, list[RunResult]] = {target: [] for target in plan.targets}
-    count = None if plan.count is None else max(1, plan.count // plan.rounds)
-    for number in range(plan.rounds):
-        part = attrs.evolve(plan, seconds=plan.seconds / plan.rounds, count=count, seed=plan.seed + number)
-        for target in plan.targets:
-            running = await start(part, target)
-            found[target].append(await run_watched(running, lambda: screen(running)))  # noqa: B023
-            if found[target][-1].interrupted or found[target][-1].stopped:
-                return LoadResults([join_rounds(rounds) for rounds in found.values() if rounds])
-    return LoadResults([join_rounds(rounds) for rounds in found.values()], compare_rounds(*found.values()))
+            return [await search(plan, start, run_watched, _print_step)]
+        count = None if plan.count is None else max(1, plan.count // plan.rounds)
+        for number in range(plan.rounds):
+            part = attrs.evolve(plan, seconds=plan.seconds / plan.rounds, count=count, seed=plan.seed + number)
+            for result in results:
+                running = start(part, result)
+                await run_watched(running, lambda: screen(running))  # noqa: B023
+                if result.interrupted or result.stopped:
+                    return [one for one in results if one.started]
+    return results
 
 
 async def run_watched(running: ActiveRun, watch: Callable[[], Awaitable[None]]) -> RunResult:
@@ -184,57 +170,51 @@ async def _stop_on_signal(running: ActiveRun, *, task_status: trio.TaskStatus[No
 
 
 def _print_step(step: SearchStep) -> None:
-    rate, started, good, *times, verdict = text.search_cells(attrs.asdict(step))
+    rate, started, good, *times, verdict = text.search_cells(step)
     say(f"{rate}/s: {started} begun, {good} good, p50 {times[0]}, p99 {times[1]}: {verdict}")
 
 
 # Results
 
 
-def _report(plan: LoadPlan, results: LoadResults, options: Mapping[str, Any]) -> int:
+def _report(plan: LoadPlan, runs: Sequence[RunResult], options: Mapping[str, Any]) -> int:
     """Print and write the report, and return the exit status."""
-    conditions = tuple(map(parse_condition, plan.fail_if))
-    judged = [judge_condition(one, single) for single in results.runs for one in conditions]
+    judged = [judge_condition(one, single) for single in runs for one in plan.fail_if]
+    compared = compare_runs(runs)
     out = sys.stderr if STDOUT in (options["json"], options["log"]) else sys.stdout
-    for single in results.runs:
+    for single in runs:
         click.echo(text.summary(single, [one for one in judged if one.run == single.name]) + "\n", file=out)
         if single.search is not None:
-            click.echo(text.search_text(single), file=out)
-    if results.compared is not None:
-        click.echo(text.comparison_text(results.compared, [single.name for single in results.runs]), file=out)
+            click.echo(text.search_text(single.search, single.name), file=out)
+    if compared is not None:
+        click.echo(text.comparison_text(compared, [single.name for single in runs]), file=out)
     reports: list[tuple[Path, bytes]] = []
     if (path := options["json"]) is not None:
-        reports.append((path, report_file.dump(results.runs, judged, results.compared, __version__) + b"\n"))
+        reports.append((path, report_files.dump(runs, judged, compared, __version__) + b"\n"))
     if (path := options["html"]) is not None:
-        reports.append((path, page(results.runs, judged, results.compared).encode()))
+        reports.append((path, report_files.page(runs, judged, compared).encode()))
     for path, report in reports:
         try:
-            _write(path, report)
+            with _open_file(path) as file:
+                file.write(report)
+                file.flush()
         except OSError as error:
             if path == STDOUT:
                 raise
             say(f"cannot write {path}: {(error.strerror or 'unusable').lower()}")
             return UNUSABLE
-    return _exit_status(results, [f"{one.run}: {one.text}" for one in judged if not one.ok])
+    return _exit_status(runs, [f"{one.run}: {one.text}" for one in judged if not one.ok])
 
 
-def _write(path: Path, data: bytes) -> None:
-    if path == STDOUT:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    else:
-        path.write_bytes(data)
-
-
-def _exit_status(results: LoadResults, failures: Sequence[str]) -> int:
+def _exit_status(runs: Sequence[RunResult], failures: Sequence[str]) -> int:
     """Print the failures and return the exit status."""
-    refused = [single for single in results.runs if single.is_refused]
+    refused = [single for single in runs if single.is_refused]
     reasons = [f"failed: {single.name}: {single.stopped or 'no request got a connection'}" for single in refused]
     for failure in (*failures, *reasons):
         click.echo(failure, err=True)
-    if any(single.interrupted for single in results.runs):
+    if any(single.interrupted for single in runs):
         return INTERRUPTED
     if refused:
         return UNUSABLE
-    fruitless = any(single.search is not None and not single.search["rate"] for single in results.runs)
+    fruitless = any(single.search is not None and not single.search.rate for single in runs)
     return FAILED if failures or fruitless else GOOD

@@ -3,7 +3,8 @@
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from itertools import chain
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from configfile.document import ConfigError, Mistake, sentence
@@ -13,12 +14,13 @@ from gateway.commands.terminal import say
 from loadtest.masking import mask_url
 from loadtest.plan.limits import parse_condition, parse_objectives
 from loadtest.plan.plan import STEP, Leaving, Lengths, LoadPlan
-from loadtest.requests.sources import FileBodies
+from loadtest.requests import FileBodies
 from providers.apis import api_of_path
 
-ROUNDS: Final = 10
-"""The rounds of a comparison, if the user gives none."""
+ROUNDS: Final = 10  # of a comparison, if the user gives none
 MOST: Final = 10**6  # tokens
+
+Value = TypeVar("Value")
 
 _TARGET: Final = re.compile(r"(?:([\w.-]+)=)?(https?://.+)")
 _NO_SCHEME: Final = re.compile(r"([\w.-]+=)?([\w.-]+(?::\d+)?(?:/.*)?)")
@@ -57,15 +59,12 @@ def _read_warmup(value: str) -> float:
     return 0.0 if value.strip() == "0" else read_positive_duration(value)
 
 
-_READERS: Final[Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
-    "prompt": ("prompt", _read_lengths), "output": ("output", _read_lengths), "leave": ("leaving", _read_leaving),
-    "warmup": ("warmup", _read_warmup), "seconds": ("seconds", read_positive_duration),
-    "timeout": ("timeout", read_positive_duration),
+_READERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "prompt": _read_lengths, "output": _read_lengths, "leave": _read_leaving, "warmup": _read_warmup,
+    "seconds": read_positive_duration, "timeout": read_positive_duration, "slo": parse_objectives,
+    "fail_if": parse_condition,
 }  # fmt: skip
-"""The attributes of the plan by option, and the functions that read their texts."""
-
-_TEXTS: Final[Mapping[str, Callable[[str], Any]]] = {"slo": parse_objectives, "fail_if": parse_condition}
-"""Options that the plan has as texts, and the functions that check them."""
+"""The functions that read the texts of options."""
 
 _PLAIN: Final = ("stream", "poisson", "find_rate", "requests", "rate", "max_rate", "concurrency", "count", "rounds")
 
@@ -76,13 +75,12 @@ _PLAIN: Final = ("stream", "poisson", "find_rate", "requests", "rate", "max_rate
 def build_plan(options: Mapping[str, Any]) -> LoadPlan:
     """Return the plan. Raises ``ConfigError``."""
     values = {name: options[name] for name in _PLAIN if options[name] is not None}
-    for name, (attribute, read) in _READERS.items():
-        if options[name] is not None:
-            values[attribute] = _read_option(name, options[name], read)
-    for name, check in _TEXTS.items():
-        values[name] = options[name]
-        for one in options[name]:
-            _read_option(name, one, check)
+    for name, read in _READERS.items():
+        if isinstance(option := options[name], str):
+            values[name] = _read_option(name, option, read)
+        elif option:
+            values[name] = tuple(_read_option(name, one, read) for one in option)
+    values["slo"] = tuple(chain.from_iterable(values.get("slo", ())))
     if not options["targets"]:
         raise input_error("", "no URL given", "add one, such as trigate load http://127.0.0.1:12000 --model demo")
     for name, found, expected in _conflicts(options):
@@ -99,11 +97,12 @@ def build_plan(options: Mapping[str, Any]) -> LoadPlan:
         raise input_error("--model", "missing", "choose a model with --model MODEL")
     plan = LoadPlan(targets=targets, api=api, model=model, **values)
     if plan.requests is not None:
-        _check_bodies(plan)
+        bodies = _read_option("requests", plan, FileBodies)
+        say(sentence(f"{plan.requests}: {len(bodies):,} bodies of {plan.api}"))
     return plan
 
 
-def _read_option(name: str, value: str, read: Callable[[str], Any]) -> Any:
+def _read_option(name: str, value: Value, read: Callable[[Value], Any]) -> Any:
     """Return the value of an option. Raises ``ConfigError``."""
     try:
         return read(value)
@@ -168,14 +167,6 @@ def _wrong_target(word: str) -> ConfigError:
     bare = _NO_SCHEME.fullmatch(word)
     right = mask_url(f"{bare[1] or ''}http://{bare[2]}") if bare else None
     return input_error(mask_url(word), "this is not a URL", "give one that starts with http:// or https://", right)
-
-
-def _check_bodies(plan: LoadPlan) -> None:
-    try:
-        bodies = FileBodies(plan)
-    except Wrong as wrong:
-        raise input_error("--requests", wrong.found, wrong.expected) from None
-    say(sentence(f"{plan.requests}: {len(bodies):,} bodies of {plan.api}"))
 
 
 def describe_tokens(plan: LoadPlan) -> str:

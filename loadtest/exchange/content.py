@@ -34,7 +34,7 @@ from streams.surrogates import decode_or
 LONGEST: Final = 16 * 2**20  # bytes of an event
 PIECE: Final = 64 * 1024
 
-_OUTPUT: Final = (TextDelta, RefusalDelta, ToolCallStart, ToolCallDelta, NativeItem)
+_CONTENT: Final = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallStart, ToolCallDelta, NativeItem)
 _MOST_SHOWN: Final = 200  # characters of a message
 
 
@@ -42,20 +42,20 @@ _MOST_SHOWN: Final = 200  # characters of a message
 class AnswerContent:
     """The content of an answer. Events are numbered in the order of their arrival.
 
-    ``first`` is the first event that is not empty, ``contents`` are the events with generated content, ``output`` is
-    the first of them that is not reasoning, and ``end`` is the end event of the API. ``has_content`` is True if the
-    answer has more than an end. ``error`` is the kind of an error in it, and ``message`` its text.
+    ``first`` is the first event that is not empty, ``contents`` are the events with generated content, and ``end`` is
+    the end event of the API. ``has_content`` is True if the answer has more than an end. ``fault`` is the kind of the
+    answer's fault, and ``detail`` its text, "" if there is none. ``waived`` are broken rules that many servers break.
     """
 
     first: int | None = None
     contents: tuple[int, ...] = ()
-    output: int | None = None
     end: int | None = None
     has_content: bool = False
     tokens: AnswerTokens = attrs.field(factory=AnswerTokens)
     finish: str = ""
-    error: str | None = None
-    message: str = ""
+    fault: str = ""
+    detail: str = ""
+    waived: tuple[str, ...] = ()
 
 
 class EventReader:
@@ -79,12 +79,7 @@ class EventReader:
 
 def has_content(events: Iterable[Event]) -> bool:
     """Return whether one of the events has generated content: text, reasoning, a refusal, or a tool call."""
-    return any(isinstance(one, (ReasoningDelta, *_OUTPUT)) for one in events)
-
-
-def has_output(events: Iterable[Event]) -> bool:
-    """Return whether one of the events has content that is not reasoning."""
-    return any(isinstance(one, _OUTPUT) for one in events)
+    return any(isinstance(one, _CONTENT) for one in events)
 
 
 def read_answer(api: Api, body: bytes, *, streamed: bool) -> AnswerContent:
@@ -97,7 +92,11 @@ def read_answer(api: Api, body: bytes, *, streamed: bool) -> AnswerContent:
     except GatewayError as error:
         info = error.info
         is_json = isinstance(decode_or(msgspec.json.decode, body, None), dict)
-        return AnswerContent(error=info.kind, message=_in_one_line(info.message)) if is_json else AnswerContent()
+        return (
+            AnswerContent(fault=f"error event: {info.kind}", detail=_in_one_line(info.message))
+            if is_json
+            else AnswerContent()
+        )
 
 
 def _split_events(api: Api, body: bytes) -> Iterator[bytes]:
@@ -112,17 +111,15 @@ def _combine(read: Sequence[tuple[Sequence[Event], bool]], unsent: Usage | None 
     usage = [event for event in events if isinstance(event, Usage)]
     error = next((event for event in events if isinstance(event, ErrorInfo)), None)
     ends = [event for event in events if isinstance(event, AnswerEnd)]
-    contents = tuple(number for number, (found, _) in enumerate(read) if has_content(found))
     return AnswerContent(
         first=next((number for number, (found, is_end) in enumerate(read) if found or is_end), None),
-        contents=contents,
-        output=next((number for number in contents if has_output(read[number][0])), None),
+        contents=tuple(number for number, (found, _) in enumerate(read) if has_content(found)),
         end=next((number for number, (_, is_end) in enumerate(read) if is_end), None),
         has_content=any(not isinstance(event, ErrorInfo) for event in events),
         tokens=_tokens(usage[-1] if usage else unsent),
         finish=(ends[-1].raw or "") if ends else "",
-        error=None if error is None else error.code or error.kind,
-        message="" if error is None else _in_one_line(error.message),
+        fault="" if error is None else f"error event: {error.code or error.kind}",
+        detail="" if error is None else _in_one_line(error.message),
     )
 
 

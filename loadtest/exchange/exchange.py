@@ -1,8 +1,7 @@
 """One exchange: a request and its answer, with the times of all steps.
 
-During the exchange, the answer is only cut into events with their times. Only the first event with content, the end
-event and possible errors are parsed. ``content`` reads the rest afterwards, because parsing takes long and would delay
-the clocks of other streams.
+During the exchange, the answer is only cut into events with their times. Only events that may be the end are parsed.
+``content`` reads the rest afterwards, because parsing takes long and would delay the clocks of other streams.
 """
 
 import math
@@ -11,16 +10,15 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Final
 
+import attrs
 import trio
 
-from loadtest.exchange.content import LONGEST, AnswerContent, EventReader, error_message, has_content, has_output
-from loadtest.exchange.judging import StreamVerdict
+from loadtest.exchange.content import LONGEST, AnswerContent, EventReader, error_message, has_content
 from loadtest.exchange.record import End, ExchangeRecord, Phase, Problem
 from loadtest.masking import SecretWords, plain_text
 from loadtest.plan.plan import Leaving
-from loadtest.wire.answers import OutgoingRequest, ResponseHead, WireError
-from loadtest.wire.connection import TimedConnection
-from loadtest.wire.connections import Connections
+from loadtest.wire.connecting import WireError
+from loadtest.wire.connection import Connections, TimedConnection
 from providers.apis import CODECS
 from streams.events import Api
 from streams.framing import EventSplitter, EventTooComplex, FramingError
@@ -33,7 +31,6 @@ MAX_ANSWER: Final = 64 * 2**20  # bytes of an answer, all kept until it is judge
 MAX_EVENTS: Final = 300_000  # events of an answer; judging more takes too long
 ERROR_BODY: Final = 64 * 1024  # bytes of the longest error body that is read
 SHORT: Final = 100  # characters of short texts
-ROUTE: Final = "x-trigate-"
 REQUEST_IDS: Final = ("x-trigate-request-id", "x-request-id", "request-id", "x-amzn-requestid")
 
 
@@ -44,8 +41,7 @@ class TimedExchange:
     an early disconnect of the client. ``body`` is the received answer, and ``complete`` means status 200 and read to
     the end. ``client_left`` means that the client disconnected early, as planned.
 
-    During the exchange, the record's ``contents`` have only the first event with content. ``apply_reading`` adds the
-    others, and sets ``first_output``, ``tokens`` and ``finish``.
+    ``apply_content`` sets everything in the record that depends on the content of the answer.
     """
 
     def __init__(
@@ -59,6 +55,7 @@ class TimedExchange:
         self._leaving = leaving
         self._body = bytearray()
         self._times = array("d")  # of each event
+        self._seen = 0  # events with content, if the client leaves
         self._splitter: EventSplitter | None = None
         self._reader: EventReader | None = None
         self._marks = end_marks_of(api)
@@ -75,18 +72,13 @@ class TimedExchange:
         return bytes(self._body)
 
     @property
-    def events(self) -> int:
-        """The number of events received."""
-        return len(self._times)
-
-    @property
     def is_readable(self) -> bool:
         """True if the answer can be read, at least in part."""
         problem = self.record.problem
         too_large = problem is not None and problem.kind == "too large"
         return self.complete or (bool(self._body) and self.record.status == HTTP_OK and not too_large)
 
-    async def run(self, connections: Connections, request: OutgoingRequest, timeout: float) -> None:
+    async def run(self, connections: Connections, request: bytes, timeout: float) -> None:
         """Send the request and read its answer to the end, for at most ``timeout`` seconds.
 
         Only a cancellation raises; ``ended`` is always set.
@@ -113,7 +105,7 @@ class TimedExchange:
         """Record an error in the present phase."""
         self.record.problem = Problem(kind, self.phase, detail)
 
-    def apply_reading(self, reading: AnswerContent) -> None:
+    def apply_content(self, content: AnswerContent) -> None:
         """Set the times, tokens and finish reason according to the parsed answer."""
         record, times = self.record, self._times
         if record.streamed:
@@ -121,13 +113,12 @@ class TimedExchange:
             def time_of(event: int | None) -> float | None:
                 return times[event] if event is not None and event < len(times) else None
 
-            record.first_event = time_of(reading.first)
-            record.contents = [times[number] for number in reading.contents if number < len(times)]
-            record.first_output = time_of(reading.output)
-            record.end_event = time_of(reading.end)
-        record.tokens, record.finish = reading.tokens, reading.finish
+            record.first_event = time_of(content.first)
+            record.contents = [times[number] for number in content.contents if number < len(times)]
+            record.end_event = time_of(content.end)
+        record.tokens, record.finish, record.waived = content.tokens, content.finish, content.waived
 
-    async def _send_and_read(self, connections: Connections, request: OutgoingRequest) -> None:
+    async def _send_and_read(self, connections: Connections, request: bytes) -> None:
         if (idle := connections.take_idle()) is not None:
             try:
                 await self._send_and_receive(connections, idle, request)
@@ -143,9 +134,7 @@ class TimedExchange:
         self.record.connected = trio.current_time() - since
         await self._send_and_receive(connections, connection, request)
 
-    async def _send_and_receive(
-        self, connections: Connections, connection: TimedConnection, request: OutgoingRequest
-    ) -> None:
+    async def _send_and_receive(self, connections: Connections, connection: TimedConnection, request: bytes) -> None:
         record, self.phase = self.record, "send"
         self._answer_ended, self._response_ended, self._sending = trio.Event(), trio.Event(), trio.CancelScope()
         record.ended = 0.0
@@ -159,7 +148,6 @@ class TimedExchange:
             if self._fault is not None:
                 raise self._fault
         finally:
-            record.received += connection.received
             connections.release(connection)
         if record.status != HTTP_OK:
             self.phase = "first byte"
@@ -171,15 +159,14 @@ class TimedExchange:
         if not self._response_ended.is_set() and not self.client_left:
             with trio.move_on_after(HTTP_END_WAIT):
                 await self._response_ended.wait()
-            self.record.left_open = self.record.status == HTTP_OK and not self._response_ended.is_set()
 
     # Callbacks of the task that reads the answer
 
-    def take_head(self, head: ResponseHead, first: float) -> None:
+    def take_head(self, status: int, headers: Mapping[str, str], first: float) -> None:
         record = self.record
-        record.first_byte, record.status, self.headers = first - self._origin, head.status, head.headers
+        record.first_byte, record.status, self.headers = first - self._origin, status, headers
         self.phase = "first token"
-        if record.streamed and head.status == HTTP_OK:
+        if record.streamed and status == HTTP_OK:
             self._splitter = CODECS[record.api].wire.framing.splitter(LONGEST)
             self._reader = EventReader(record.api)
 
@@ -188,7 +175,7 @@ class TimedExchange:
         if self._fault is not None:
             return
         if len(body) + len(data) > MAX_ANSWER:
-            self.take_fault(WireError("too large", f"the answer is larger than {MAX_ANSWER // 2**20} MiB"), at)
+            self.take_end(at, WireError("too large", f"the answer is larger than {MAX_ANSWER // 2**20} MiB"))
             return
         if splitter is None:
             self._add_to_body(data)
@@ -197,11 +184,11 @@ class TimedExchange:
         try:
             self._record_events(splitter.feed(data), at - self._origin)
         except EventTooComplex:
-            self.take_fault(WireError("too large", f"it has an event {TOO_MANY_ELEMENTS}"), at)
+            self.take_end(at, WireError("too large", f"it has an event {TOO_MANY_ELEMENTS}"))
         except FramingError:
-            self.take_fault(WireError("too large", f"one event is larger than {LONGEST // 2**20} MiB"), at)
+            self.take_end(at, WireError("too large", f"one event is larger than {LONGEST // 2**20} MiB"))
         except WireError as error:
-            self.take_fault(error, at)
+            self.take_end(at, error)
 
     def _add_to_body(self, data: bytes) -> None:
         """Add a part of an answer that is not a stream. Error bodies are cut to ``ERROR_BODY``."""
@@ -213,23 +200,20 @@ class TimedExchange:
 
     def _record_events(self, events: Sequence[bytes], at: float) -> None:
         """Record the arrival of events. Raises ``WireError``."""
-        times, record = self._times, self.record
+        times = self._times
         if len(times) + len(events) > MAX_EVENTS:
             raise WireError("too large", f"the answer has more than {MAX_EVENTS} events")
         for raw in events:
             times.append(at)
-            if not record.contents or self._leaving is not None or self._has_end_mark(raw):
-                self._inspect_event(raw, at)
+            if self._leaving is not None or self._has_end_mark(raw):
+                self._inspect_event(raw)
 
-    def take_end(self, at: float) -> None:
+    def take_end(self, at: float, fault: WireError | None = None) -> None:
+        self._fault = self._fault or fault
         self.record.ended = at - self._origin  # the task may run later, after others that ended simultaneously
         self._response_ended.set()
         self._answer_ended.set()
         self._sending.cancel()
-
-    def take_fault(self, error: WireError, at: float) -> None:
-        self._fault = self._fault or error
-        self.take_end(at)
 
     def _has_end_mark(self, raw: bytes) -> bool:
         for mark in self._marks:  # noqa: SIM110  # faster than a generator
@@ -237,23 +221,13 @@ class TimedExchange:
                 return True
         return False
 
-    def _inspect_event(self, raw: bytes, at: float) -> None:
-        """Parse an event that may be the first with content, or the end event."""
+    def _inspect_event(self, raw: bytes) -> None:
+        """End the answer if this is its end event, or if the client has seen enough tokens."""
         assert self._reader is not None
-        record = self.record
         found, is_end = self._reader.read(raw)
-        if record.first_event is None and (found or is_end):
-            record.first_event = at
-        if has_content(found):
-            record.contents.append(at)
-            self.phase = "stream"
-            if record.first_output is None and has_output(found):
-                record.first_output = at
-        if self._leaving is not None and len(record.contents) >= self._leaving.tokens:
-            self.client_left = True
-            self._answer_ended.set()
-        if is_end:
-            record.end_event = at
+        self._seen += has_content(found)
+        self.client_left = self.client_left or (self._leaving is not None and self._seen >= self._leaving.tokens)
+        if is_end or self.client_left:
             self._answer_ended.set()
 
 
@@ -263,57 +237,37 @@ def end_marks_of(api: Api) -> tuple[bytes, ...]:
     return (DONE, *(name.encode() for name in sorted(CODECS[api].wire.words.ends)))
 
 
-def settle(exchange: TimedExchange, judged: StreamVerdict | None, secrets: SecretWords) -> ExchangeRecord:
-    """Return the final record of an exchange. ``judged`` is the verdict on its answer, if that was readable.
+def settle(exchange: TimedExchange, judged: AnswerContent | None, secrets: SecretWords) -> ExchangeRecord:
+    """Return the final record of an exchange. ``judged`` is its answer, if that was readable.
 
     Credentials are masked in all texts from the server.
     """
     if judged is not None:
-        exchange.apply_reading(judged.reading)
+        exchange.apply_content(judged)
 
     def masked_line(text: str) -> str:
         return secrets.mask(plain_text(text, SHORT))
 
     record, headers = exchange.record, exchange.headers
-    end, problem = _end_of(exchange, judged if exchange.complete else None)
-    record.end, record.waived = end, judged.waived if judged is not None else ()
+    record.end, problem = _end_of(exchange, judged)
     record.problem = problem and Problem(
         masked_line(problem.kind), problem.phase, secrets.mask(plain_text(problem.detail))
     )
     record.finish = masked_line(record.finish)
     record.request_id = masked_line(next((headers[name] for name in REQUEST_IDS if name in headers), ""))
-    record.route = tuple(
-        (masked_line(name), masked_line(value)) for name, value in headers.items() if name.startswith(ROUTE)
-    )
     return record
 
 
-def _end_of(exchange: TimedExchange, judged: StreamVerdict | None) -> tuple[End, Problem | None]:
-    """Return the kind of end of the exchange, and its problem. ``judged`` is the verdict on a complete answer."""
-    if (problem := exchange.record.problem) is not None:
-        return ("unfinished" if problem.kind == "unfinished" else "error"), problem
+def _end_of(exchange: TimedExchange, judged: AnswerContent | None) -> tuple[End, Problem | None]:
+    """Return the kind of end of the exchange, and its problem."""
+    record, problem = exchange.record, exchange.record.problem
+    if problem is not None:
+        has_begun = record.contents or problem.kind == "too large"
+        phase: Phase = "stream" if problem.phase == "first token" and has_begun else problem.phase
+        return ("unfinished" if problem.kind == "unfinished" else "error"), attrs.evolve(problem, phase=phase)
     if exchange.client_left:
         return "cancelled", None
-    if judged is None:
+    if judged is None or not exchange.complete:
         return "interrupted", None
-    kind, detail = _fault_of(exchange, judged)
-    return ("error", Problem(kind, exchange.phase, detail)) if kind else ("whole", None)
-
-
-def _fault_of(exchange: TimedExchange, judged: StreamVerdict) -> tuple[str, str]:
-    """Return the kind and the text of the fault in a complete answer, two empty strings if there is none."""
-    reading = judged.reading
-    if judged.outcome == "too large":
-        return "too large", judged.found
-    if judged.outcome == "failed":
-        return f"error event: {reading.error or 'error'}", reading.message
-    if exchange.record.streamed and not reading.has_content:
-        shown = f": {text}" if (text := error_message(exchange.body)) else ""
-        return "no stream", f"the HTTP response ended normally, but without an answer{shown}"
-    if judged.outcome == "cut":
-        return "cut", "the HTTP response ended normally, but before the end of the answer"
-    if judged.rule:
-        return f"grammar: {judged.rule}", judged.found
-    if not reading.contents and not reading.finish:
-        return "empty answer", "the answer has neither content nor a finish reason"
-    return "", ""
+    phase = "stream" if record.contents else "first token"
+    return ("error", Problem(judged.fault, phase, judged.detail)) if judged.fault else ("whole", None)

@@ -1,25 +1,23 @@
 """Judges every answer against the grammar of its API, in a separate process.
 
 Judging an event takes longer than reading it, and would delay the clocks of other streams here. The process has the
-lowest priority, so that it takes no CPU time from a server on the same machine. It reads answers and writes verdicts,
-one per line of JSON, in the same order.
+lowest priority, so that it takes no CPU time from a server on the same machine.
 """
 
 import contextlib
 import os
 import signal
-import subprocess
-import sys
-from collections import deque
-from collections.abc import AsyncIterator
-from functools import partial
-from typing import Final, Literal, Protocol
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import active_children, get_context, parent_process
+from typing import Final, TypeAlias
 
 import attrs
-import msgspec
 import trio
 
-from loadtest.exchange.content import AnswerContent, read_answer
+from loadtest.exchange.content import AnswerContent, error_message, read_answer
 from streams.events import Api
 from streams.garbage import freeze_startup_objects
 from streams.structure import MAX_ELEMENTS, has_more_elements
@@ -41,108 +39,80 @@ class ReceivedAnswer:
     complete: bool = True
 
 
-@attrs.frozen
-class StreamVerdict:
-    """The verdict on an answer.
-
-    The ``rule`` that it breaks is "" if there is none, and ``found`` describes the violation. ``waived`` are rules that
-    many servers break. ``reading`` is the content; an answer ``too large`` is not read.
-    """
-
-    outcome: Literal["complete", "failed", "cut", "too large"]
-    rule: str = ""
-    found: str = ""
-    waived: tuple[str, ...] = ()
-    reading: AnswerContent = attrs.field(factory=AnswerContent)
+AnswerJudge: TypeAlias = Callable[[ReceivedAnswer], Awaitable[AnswerContent]]
 
 
-class AnswerJudge(Protocol):
-    async def __call__(self, answer: ReceivedAnswer) -> StreamVerdict: ...
-
-
-def judge_answer(answer: ReceivedAnswer) -> StreamVerdict:
-    """Return the verdict, computed in this process."""
+def judge_answer(answer: ReceivedAnswer) -> AnswerContent:
+    """Return the content of an answer and its fault, computed in this process."""
     from providers.grammar import judge
 
     if not answer.streamed and has_more_elements(answer.body, MAX_ELEMENTS):
-        return StreamVerdict("too large", found=f"the answer has more than {MAX_ELEMENTS:,} JSON elements")
-    reading = read_answer(answer.api, answer.body, streamed=answer.streamed)
+        return AnswerContent(fault="too large", detail=f"the answer has more than {MAX_ELEMENTS:,} JSON elements")
+    content = read_answer(answer.api, answer.body, streamed=answer.streamed)
     if not answer.complete:
-        return StreamVerdict("cut", reading=reading)
+        return content
     verdict = judge(answer.api, answer.body, streamed=answer.streamed, tolerant=True)
-    rule, found = (broken.rule, broken.found) if (broken := verdict.broken) else ("", "")
-    return StreamVerdict(verdict.outcome, rule, found, tuple(verdict.waived), reading)
-
-
-class _JudgeProcess:
-    """The connection to the judge process."""
-
-    def __init__(self, process: trio.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._input, self._output = process.stdin, process.stdout
-        self._held = 0
-        self._sending = trio.Lock()
-        self._waiting: deque[trio.MemorySendChannel[StreamVerdict]] = deque()
-        self._gone = False
-
-    async def __call__(self, answer: ReceivedAnswer) -> StreamVerdict:
-        if self._gone or self._held + len(answer.body) > HELD:
-            return judge_answer(answer)
-        self._held += len(answer.body)
-        send, receive = trio.open_memory_channel[StreamVerdict](1)
-        try:
-            async with self._sending:
-                self._waiting.append(send)
-                await self._input.send_all(msgspec.json.encode(answer) + b"\n")
-            return await receive.receive()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.EndOfChannel):
-            return judge_answer(answer)  # the process was killed: judge here instead
-        finally:
-            self._held -= len(answer.body)
-
-    async def listen(self) -> None:
-        """Deliver the verdicts until the process ends."""
-        decoder, held = msgspec.json.Decoder(StreamVerdict), b""
-        async for data in self._output:
-            *lines, held = (held + data).split(b"\n")
-            for line in lines:
-                self._waiting.popleft().send_nowait(decoder.decode(line))
-                await trio.lowlevel.checkpoint()  # count one at a time, so that reads can run in between
-        self._gone = True
-        for waiting in self._waiting:
-            waiting.close()
+    fault, detail = "", ""
+    if verdict.outcome == "failed":
+        fault, detail = content.fault or "error event: error", content.detail
+    elif answer.streamed and not content.has_content:
+        shown = f": {text}" if (text := error_message(answer.body)) else ""
+        fault, detail = "no stream", f"the HTTP response ended normally, but without an answer{shown}"
+    elif verdict.outcome == "cut":
+        fault, detail = "cut", "the HTTP response ended normally, but before the end of the answer"
+    elif verdict.broken is not None:
+        fault, detail = f"grammar: {verdict.broken.rule}", verdict.broken.found
+    elif not content.contents and not content.finish:
+        fault, detail = "empty answer", "the answer has neither content nor a finish reason"
+    return attrs.evolve(content, fault=fault, detail=detail, waived=tuple(verdict.waived))
 
 
 @contextlib.asynccontextmanager
 async def open_judge() -> AsyncIterator[AnswerJudge]:
     """Run a judge in a separate process until the end of the block."""
-    command = [sys.executable, "-m", "loadtest.exchange.judging"]
-    async with trio.open_nursery() as nursery:
-        start = partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, check=False)
-        process: trio.Process = await nursery.start(start)
-        judge = _JudgeProcess(process)
-        nursery.start_soon(judge.listen)
+    token, held = trio.lowlevel.current_trio_token(), 0
+
+    async def judge(answer: ReceivedAnswer) -> AnswerContent:
+        nonlocal held
+        if held + len(answer.body) > HELD:
+            return judge_answer(answer)
+        held += len(answer.body)
+        try:
+            future, done = pool.submit(judge_answer, answer), trio.Event()
+            future.add_done_callback(lambda _: _call_in(token, done.set))
+            await done.wait()
+            return future.result()
+        except BrokenProcessPool:  # the process was killed: judge here instead
+            return judge_answer(answer)
+        finally:
+            held -= len(answer.body)
+
+    pool = ProcessPoolExecutor(1, get_context("spawn"), _prepare_process)
+    try:
         # Its start uses CPU, so it must be over before the measurement. The first verdict loads all modules.
         await judge(ReceivedAnswer("chat", True, b""))
-        try:
-            yield judge
-        finally:
-            nursery.cancel_scope.cancel()
+        yield judge
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in active_children():
+            process.kill()  # its last answer has lost its client
 
 
-def main() -> None:
-    """Run the process: read answers from standard input, write verdicts to standard output."""
+def _call_in(token: trio.lowlevel.TrioToken, call: Callable[[], object]) -> None:
+    with contextlib.suppress(trio.RunFinishedError):  # after the second Ctrl-C
+        token.run_sync_soon(call)
+
+
+def _prepare_process() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the load tester, which ends this process
-    with contextlib.suppress(OSError, AttributeError):
-        os.nice(19)
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
+    os.nice(19)
     judge_answer(ReceivedAnswer("chat", True, b""))
     freeze_startup_objects()
-    decoder = msgspec.json.Decoder(ReceivedAnswer)
-    for line in sys.stdin.buffer:
-        sys.stdout.buffer.write(msgspec.json.encode(judge_answer(decoder.decode(line))) + b"\n")
-        sys.stdout.buffer.flush()
 
 
-if __name__ == "__main__":
-    main()
+def _exit_with_parent() -> None:
+    """Wait until the load tester is gone, also if it was killed."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -49,11 +49,9 @@ class ExchangeRecord:
 
     ``number`` is the request's number in the plan. ``planned`` is the planned begin and ``began`` the real one.
     ``connected`` is the seconds to connect, ``None`` on an open connection. ``contents`` are the times of events with
-    generated content, and ``first_output`` is the first of them that is not reasoning. ``end_event`` is the time of the
-    API's end event, ``ended`` when reading stopped.
+    generated content. ``end_event`` is the time of the API's end event, ``ended`` when reading stopped.
 
-    ``route`` has the headers in which a gateway reports its target. ``waived`` are broken rules of the grammar that
-    many servers break. ``left_open`` means that the answer had its end event but HTTP did not end.
+    ``waived`` are broken rules of the grammar that many servers break.
     """
 
     number: int = 0
@@ -66,7 +64,6 @@ class ExchangeRecord:
     first_byte: float | None = None
     first_event: float | None = None
     contents: list[float] = attrs.field(factory=list)
-    first_output: float | None = None
     end_event: float | None = None
     ended: float = 0.0
     status: int = 0
@@ -75,11 +72,8 @@ class ExchangeRecord:
     tokens: AnswerTokens = AnswerTokens()
     finish: str = ""
     request_id: str = ""
-    route: Sequence[tuple[str, str]] = ()
     resent: bool = False
-    received: int = 0
     waived: Sequence[str] = ()
-    left_open: bool = False
 
     @property
     def is_counted(self) -> bool:
@@ -95,11 +89,3 @@ class ExchangeRecord:
     def output_tokens(self) -> int:
         """The output tokens by the usage, or else the number of events with content."""
         return self.tokens.output or len(self.contents)
-
-    @property
-    def tokens_seen(self) -> int:
-        """The output tokens without hidden reasoning."""
-        shows_reasoning = bool(self.contents) and self.first_output != self.contents[0]
-        hidden = 0 if shows_reasoning else self.tokens.reasoning or 0
-        seen = self.output_tokens - hidden
-        return seen if seen > 0 else len(self.contents)

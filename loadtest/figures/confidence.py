@@ -6,6 +6,8 @@ from functools import cache
 from itertools import pairwise
 from typing import Final
 
+import attrs
+
 CONFIDENCE: Final = 0.95
 
 
@@ -23,18 +25,31 @@ def chance_of_at_most(over: int, values: int, share: float) -> float:
     return min(1.0, math.fsum(map(math.exp, logs)))
 
 
-def surely_missed(values: int, over: int, share: float, confidence: float = CONFIDENCE) -> bool:
-    """Return whether more values exceed the limit than chance explains if a ``share`` of all kept it."""
-    return over > 0 and 1 - chance_of_at_most(over - 1, values, share) <= 1 - confidence
+@attrs.frozen
+class Evidence:
+    """The number of independent ``values``, and how many are ``over`` a limit that a ``share`` of all must keep."""
 
+    share: float
+    values: int
+    over: int
 
-def surely_kept(values: int, over: int, share: float) -> bool:
-    """Return whether a ``share`` of all values certainly keeps the limit.
+    def count_each(self, dependent: float) -> "Evidence":
+        """Return the evidence if so many successive values count as one."""
+        values = int(self.values / dependent)
+        return Evidence(self.share, values, min(values, round(self.over / dependent)))
 
-    For 99 % with none, one or two beyond the limit, that takes 299, 473 or 628 values, as by the formula of early
-    stopping in MLPerf's inference rules.
-    """
-    return values > over and chance_of_at_most(over, values, share) <= 1 - CONFIDENCE
+    @property
+    def is_kept(self) -> bool:
+        """True if a ``share`` of all values certainly keeps the limit.
+
+        For 99 % with none, one or two beyond the limit, that takes 299, 473 or 628 values, as by the formula of early
+        stopping in MLPerf's inference rules.
+        """
+        return self.values > self.over and chance_of_at_most(self.over, self.values, self.share) <= 1 - CONFIDENCE
+
+    def is_missed(self, confidence: float = CONFIDENCE) -> bool:
+        """Return whether more values exceed the limit than chance explains if a ``share`` of all kept it."""
+        return self.over > 0 and 1 - chance_of_at_most(self.over - 1, self.values, self.share) <= 1 - confidence
 
 
 @cache

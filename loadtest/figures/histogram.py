@@ -55,15 +55,6 @@ class Histogram:
             self.squares += math.fsum(value * value for value in values)
             self._buckets.update(map(bucket_of, values))
 
-    def merge(self, other: "Histogram") -> None:
-        """Add every value of ``other``."""
-        self.least, self.most = min(self.least, other.least), max(self.most, other.most)
-        self.count += other.count
-        self.total += other.total
-        self.squares += other.squares
-        self.censored += other.censored
-        self._buckets.update(other._buckets)
-
     @property
     def mean(self) -> float:
         return self.total / self.count if self.count else 0.0

@@ -76,14 +76,6 @@ def _stall(record: ExchangeRecord) -> Measured:
     return Measured((max(gaps.values),), gaps.censored) if gaps.values else NOT_MEASURED
 
 
-def _per_token(record: ExchangeRecord) -> Measured:
-    """Return the seconds per output token after the first."""
-    if record.end != "whole" or len(record.contents) < 2:
-        return NOT_MEASURED
-    seconds, tokens = record.contents[-1] - record.contents[0], record.tokens_seen
-    return _one_value(seconds / (tokens - 1) if tokens > 1 and seconds > 0 else None)
-
-
 def _duration(record: ExchangeRecord) -> Measured:
     """Return the time to the end event of the API, if it has one, or else to the end of HTTP."""
     if record.end == "whole":
@@ -107,11 +99,8 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "first_event": Measure("time to the first event", "s",
                            lambda record: _latency(record, record.first_event, record.streamed)),
     "ttft": Measure("time to the first token", "s", _first_token),
-    "ttfo": Measure("time to the first output", "s",
-                    lambda record: _latency(record, record.first_output, record.streamed)),
     "gap": Measure("gap between tokens", "s", _gaps),
     "stall": Measure("longest gap of a stream", "s", _stall),
-    "tpot": Measure("time per output token", "s", _per_token),
     "duration": Measure("duration", "s", _duration),
     "input_tokens": Measure("input tokens", "tokens", _of_whole(lambda record: record.tokens.input)),
     "output_tokens": Measure("output tokens", "tokens", _of_whole(lambda record: record.output_tokens or None)),
@@ -120,9 +109,6 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "left_after": Measure("tokens seen by those who left", "tokens", _left_after),
 }  # fmt: skip
 """The measures in the order of a report."""
-
-
-Formatter: TypeAlias = Callable[[float], str]
 
 
 def format_number(value: float) -> str:
@@ -139,6 +125,6 @@ def format_duration(seconds: float) -> str:
     return f"{seconds * 1e6:.0f} µs" if seconds else "0"
 
 
-def formatter_of(name: str) -> Formatter:
+def formatter_of(name: str) -> Callable[[float], str]:
     """Return the formatter for a measure's values."""
     return format_duration if MEASURES[name].unit == "s" else "{:.0f}".format

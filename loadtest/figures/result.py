@@ -1,7 +1,8 @@
 """The result of a run, which grows while the run is under way, and notes that readers need to judge its figures."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -16,26 +17,51 @@ BUSY: Final = 0.9
 """A note warns above this lag (p99, seconds) or CPU share, because the loader itself may be the limit."""
 
 
-@attrs.define
-class Overhead:
-    """The load tester's own figures: the ``lag`` of its event loop, how ``late`` requests began, and the part of a core
-    that it used."""
+Purpose: TypeAlias = Literal["climb", "again", "narrow", "confirm"]
+Verdict: TypeAlias = Literal["held", "seems to hold", "failed", "the loader was too slow"]
+"""The result of a step. ``held`` is certain, or the step has no percentile or share to be certain of."""
 
-    lag: Histogram = attrs.field(factory=Histogram)
-    late: Histogram = attrs.field(factory=Histogram)
-    cpu: float = 0.0
 
-    def dump(self) -> dict[str, Any]:
-        return {"lag": self.lag.dump(), "late": self.late.dump(), "cpu": self.cpu}
+@attrs.frozen
+class SearchStep:
+    """A tried rate and its result. ``why`` is the reason of a failure, or the certainty so far."""
+
+    rate: float
+    purpose: Purpose
+    verdict: Verdict
+    why: str = ""
+    started: int = 0
+    goodput: float | None = None
+    ttft_p50: float = 0.0
+    ttft_p99: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        return self.verdict in ("held", "seems to hold")
+
+
+@attrs.frozen
+class FoundRate:
+    """The end of a search. ``rate`` is 0 if none holds; ``failed`` is the lowest rate that failed, if any. ``rule`` is
+    the condition of the search."""
+
+    rate: float
+    answer: str
+    failed: float | None = None
+    rule: str = ""
+    steps: Sequence[SearchStep] = ()
 
 
 @attrs.define(kw_only=True)
 class RunResult:
-    """The result of a load on one target. Exchanges of the warm-up are not in the ``tally``.
+    """The result of a load on one target, in one round or several. Exchanges of the warm-up are not in the ``tally``.
 
-    ``seconds`` is the duration of the measured arrivals, ``elapsed`` the time until the last end. ``stopped`` is the
-    reason for an early end, or "". ``is_refused``: the server rejected or refused every request. ``search`` has the
-    steps of a search, whose last run this is. ``remarks`` are notes that do not follow from the figures.
+    ``plan`` has JSON values. ``seconds`` is the duration of the measured arrivals, ``round_elapsed`` the time until the
+    last end of this round, and ``elapsed_before`` that of earlier ones. ``rounds`` has the measures of each round, if
+    there are several. ``stopped`` is the reason for an early end, or "". ``is_refused``: the server rejected or refused
+    every request. ``search`` is the search whose last run this is.
+
+    ``lag`` is that of the loader's event loop, and ``cpu`` the part of a core that it used.
     """
 
     target: str
@@ -43,33 +69,57 @@ class RunResult:
     plan: Mapping[str, Any]
     started: str = ""
     seconds: float = 0.0
-    elapsed: float = 0.0
     tally: Tally = attrs.field(factory=Tally)
-    timeline: LoadTimeline = attrs.field(factory=LoadTimeline)
-    overhead: Overhead = attrs.field(factory=Overhead)
+    rounds: list[Tally] = attrs.field(factory=list)
+    timeline: LoadTimeline = attrs.field()
+    lag: Histogram = attrs.field(factory=Histogram)
+    cpu: float = 0.0
     interrupted: bool = False
     stopped: str = ""
     is_refused: bool = False
-    search: Mapping[str, Any] | None = None
-    remarks: Sequence[str] = ()
+    search: FoundRate | None = None
+    elapsed_before: float = 0.0
+    round_elapsed: float = 0.0
 
-    def record_begin(self, planned: float, late: float) -> None:
-        """Count the begin of an exchange that the loader started ``late`` seconds too late."""
+    @timeline.default
+    def _new_timeline(self) -> LoadTimeline:
+        return LoadTimeline(self.plan["seconds"])
+
+    def begin_round(self) -> None:
+        """Begin the first round, or one whose seconds follow those of the earlier ones."""
+        self.started = self.started or datetime.now(UTC).isoformat(timespec="seconds")
+        if self.plan["rounds"] > 1:
+            self.rounds.append(Tally())
+        self.timeline.begin = int(self.seconds)
+        self.elapsed_before, self.round_elapsed = self.whole_seconds, 0.0
+
+    def record_begin(self, planned: float) -> None:
+        """Count the begin of an exchange."""
         if planned >= 0:
             self.timeline.span_at(planned).started += 1
-            self.overhead.late.add(late)
 
     def add(self, record: ExchangeRecord, missed: Sequence[str] = ()) -> None:
         """Add an exchange that ended and ``missed`` these objectives."""
         self.timeline.record_tokens(record)
         if record.is_counted:
-            self.elapsed = max(self.elapsed, record.ended)
-            self.tally.add(record, missed)
+            self.round_elapsed = max(self.round_elapsed, record.ended)
+            for tally in (self.tally, *self.rounds[-1:]):
+                tally.add(record, missed)
             self.timeline.record_end(record)
+
+    @property
+    def whole_seconds(self) -> float:
+        """The seconds of all rounds, each until its last end."""
+        return self.elapsed_before + self.round_elapsed
 
     @property
     def name(self) -> str:
         return self.target or self.url
+
+    @property
+    def late(self) -> Histogram:
+        """The lateness of the loader's requests."""
+        return self.tally.measures["late"]
 
     @property
     def rate(self) -> float:
@@ -84,56 +134,41 @@ class RunResult:
     @property
     def tokens_per_second(self) -> float:
         """Output tokens of whole answers per second, until the last end."""
-        return self.tally.tokens / self.elapsed if self.elapsed else 0.0
+        return self.tally.tokens / self.whole_seconds if self.whole_seconds else 0.0
 
     def dump(self) -> dict[str, Any]:
         """Return the result as JSON values. Times are in seconds."""
         return {
-            **{name: getattr(self, name) for name in ("target", "url", "started", "plan", "seconds", "elapsed",
-                                                      "interrupted", "stopped", "rate", "search")},
+            **{name: getattr(self, name) for name in ("target", "url", "started", "seconds", "interrupted",
+                                                      "stopped", "rate", "plan")},
+            "elapsed": self.whole_seconds,
+            "search": self.search and attrs.asdict(self.search),
             "completed": self.completed_rate,
             "throughput": self.tokens_per_second,
             "total": self.tally.dump(),
             "timeline": self.timeline.dump(),
-            "loader": self.overhead.dump(),
+            "loader": {"lag": self.lag.dump(), "late": self.late.dump(), "cpu": self.cpu},
+            "notes": list(notes(self)),
         }  # fmt: skip
 
 
-def join_rounds(rounds: Sequence[RunResult]) -> RunResult:
-    """Return the rounds of one target as one result. Their seconds follow each other."""
-    first = rounds[0]
-    joined = RunResult(target=first.target, url=first.url, plan=first.plan, started=first.started)
-    for one in rounds:
-        joined.tally.merge(one.tally)
-        joined.timeline.append(one.timeline, int(joined.seconds), one.seconds)
-        joined.overhead.lag.merge(one.overhead.lag)
-        joined.overhead.late.merge(one.overhead.late)
-        joined.overhead.cpu = max(joined.overhead.cpu, one.overhead.cpu)
-        joined.seconds += one.seconds
-        joined.elapsed += one.elapsed
-        joined.interrupted = joined.interrupted or one.interrupted
-        joined.stopped = joined.stopped or one.stopped
-        joined.is_refused = joined.is_refused or one.is_refused
-    return joined
-
-
-def loader_is_the_limit(overhead: Overhead) -> bool:
+def loader_is_the_limit(run: RunResult) -> bool:
     """Return whether the slowness of the load tester may explain a failure."""
-    return overhead.cpu > BUSY or overhead.late.percentile(50) > LATE
+    return run.cpu > BUSY or run.late.percentile(50) > LATE
 
 
 def notes(run: RunResult) -> Sequence[str]:
-    """Return all notes and remarks on a run."""
-    found = [*run.remarks]
-    lag, late = (values.percentile(99) for values in (run.overhead.lag, run.overhead.late))
+    """Return all notes on a run."""
+    found = []
+    lag, late = (values.percentile(99) for values in (run.lag, run.late))
     if max(lag, late) > LATE:
         found.append(
             f"The loader was late: its event loop by {format_duration(lag)} (p99), requests by {format_duration(late)} "
             "(p99). Up to that much of the latencies may be the loader's."
         )
-    if run.overhead.cpu > BUSY:
+    if run.cpu > BUSY:
         found.append(
-            f"The loader used {100 * run.overhead.cpu:.0f} % of its core, so it may be the limit, not the server. "
+            f"The loader used {100 * run.cpu:.0f} % of its core, so it may be the limit, not the server. "
             "Start it twice with half the load."
         )
     return found

@@ -14,6 +14,7 @@ import attrs
 from loadtest.figures.confidence import CONFIDENCE, mean_bounds
 from loadtest.figures.measures import MEASURES
 from loadtest.figures.result import RunResult
+from loadtest.figures.tally import Tally
 
 COMPARED: Final = ("ttft", "gap", "stall", "duration")
 PERCENTILES: Final = (50.0, 95.0)
@@ -51,18 +52,22 @@ class ComparedFigure:
         return attrs.asdict(self) | {"change": self.change}
 
 
-def compare_rounds(first: Sequence[RunResult], second: Sequence[RunResult]) -> list[ComparedFigure]:
-    """Return all figures that both servers have in each round, none if there are too few rounds."""
+def compare_runs(runs: Sequence[RunResult]) -> list[ComparedFigure] | None:
+    """Return all figures that two servers have in each round, none if there are too few rounds.
+
+    ``None`` means that there are no two servers, or that one was not loaded in each round.
+    """
+    if len(runs) < 2 or any(run.interrupted or run.stopped for run in runs):
+        return None
+    first, second = (run.rounds for run in runs)
     found = list(_paired_values(first, second)) if len(first) >= FEWEST else []
     confidence = 1 - (1 - CONFIDENCE) / max(1, len(found))  # all hold jointly (Bonferroni)
     return [_compare(label, one, other, confidence) for label, one, other in found]
 
 
-def _paired_values(
-    first: Sequence[RunResult], second: Sequence[RunResult]
-) -> Iterator[tuple[str, list[float], list[float]]]:
+def _paired_values(first: Sequence[Tally], second: Sequence[Tally]) -> Iterator[tuple[str, list[float], list[float]]]:
     for name in COMPARED:
-        histograms = [[one.tally.measures[name] for one in rounds] for rounds in (first, second)]
+        histograms = [[one.measures[name] for one in rounds] for rounds in (first, second)]
         if min(histogram.count for rounds in histograms for histogram in rounds) < ENOUGH:
             continue
         label = MEASURES[name].label

@@ -10,7 +10,7 @@ from loadtest.exchange.record import ExchangeRecord
 from loadtest.figures.histogram import Histogram
 
 MOST: Final = 600
-"""The largest number of spans: a histogram takes kilobytes, and a chart shows no more points."""
+"""The number of spans in the planned time: a histogram takes kilobytes, and a chart shows no more points."""
 
 
 @attrs.define
@@ -29,36 +29,28 @@ class LoadSpan:
     lag: float = 0.0
     ttft: Histogram = attrs.field(factory=Histogram)
 
-    def merge(self, other: "LoadSpan") -> None:
-        for name in ("started", "whole", "failed", "tokens"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        self.in_flight, self.lag = max(self.in_flight, other.in_flight), max(self.lag, other.lag)
-        self.ttft.merge(other.ttft)
-
 
 class LoadTimeline:
-    """The spans of a run, including those without events.
+    """The spans of a run of so many ``seconds``, including those without events.
 
-    A span is ``width`` seconds: one, or 2, 4, 8 ... in runs of more than ten minutes.
+    A span is ``width`` seconds: one, or more in runs of more than ten minutes. Times count from ``begin``, the seconds
+    of earlier rounds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
         self.spans: list[LoadSpan] = []
-        self.width = 1
+        self.width = max(1, math.ceil(seconds / MOST))
+        self.begin = 0
 
     def span_at(self, time: float) -> LoadSpan:
         """Return the span of ``time``, which is not negative."""
-        while len(self.spans) <= (number := int(time / self.width)):
-            self.spans.append(LoadSpan())
-            if len(self.spans) > MOST:
-                for even, odd in zip(self.spans[::2], self.spans[1::2], strict=False):
-                    even.merge(odd)
-                self.spans, self.width = self.spans[::2], 2 * self.width
+        number = int((self.begin + time) / self.width)
+        self.spans += [LoadSpan() for _ in range(len(self.spans), number + 1)]
         return self.spans[number]
 
     def record_tokens(self, record: ExchangeRecord) -> None:
         """Record the arrival times of the tokens, including those of requests of the warm-up."""
-        tokens = record.tokens_seen / len(record.contents) if record.contents and record.end == "whole" else 1.0
+        tokens = record.output_tokens / len(record.contents) if record.contents and record.end == "whole" else 1.0
         for second, events in Counter(map(math.floor, record.contents)).items():
             if second >= 0:
                 self.span_at(second).tokens += tokens * events
@@ -75,12 +67,8 @@ class LoadTimeline:
     def record_state(self, now: float, in_flight: int, lag: float) -> None:
         """Record the requests under way and the lag of the event loop."""
         if now >= 0:
-            self.span_at(now).merge(LoadSpan(in_flight=in_flight, lag=lag))
-
-    def append(self, other: "LoadTimeline", begin: int, seconds: float) -> None:
-        """Add the first ``seconds`` of another timeline, which begins at ``begin`` of this one."""
-        for number, span in enumerate(other.spans[: max(1, int(seconds / other.width))]):
-            self.span_at(begin + number * other.width).merge(span)
+            span = self.span_at(now)
+            span.in_flight, span.lag = max(span.in_flight, in_flight), max(span.lag, lag)
 
     def rate(self, name: str, seconds: float) -> float:
         """Return the mean of the count ``name`` per second, over the whole spans of the first ``seconds``."""

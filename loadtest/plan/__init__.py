@@ -1,1 +1,1 @@
-"""The load as values: the ``plan`` with its arrivals, the ``limits`` of its figures, and ``masked_urls``."""
+"""The load as values: the ``plan`` with its arrivals, and the ``limits`` of its figures."""

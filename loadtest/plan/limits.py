@@ -3,12 +3,13 @@
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from configfile.wording import Wrong, nearest
 from loadtest.exchange.record import ExchangeRecord
+from loadtest.figures.confidence import Evidence
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.measures import MEASURES, format_duration, format_number
 from loadtest.figures.result import RunResult
@@ -34,8 +35,8 @@ _SHAPE: Final = re.compile(
     r"(?P<name>[a-z][a-z0-9_]*)(?:\.(?P<statistic>min|mean|max|p\d{1,2}(?:\.\d{1,4})?|p100))?\s*(?P<sign>>=|<=|>|<)\s*"
     r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<unit>[a-zµ%]*)"
 )
-_OF_STREAMS: Final = frozenset(("first_event", "ttft", "ttfo"))
-_OF_SOME: Final = frozenset(("connect", "gap", "stall", "tpot"))
+_OF_STREAMS: Final = frozenset(("first_event", "ttft"))
+_OF_SOME: Final = frozenset(("connect", "gap", "stall"))
 
 
 @attrs.frozen
@@ -141,9 +142,6 @@ class ConditionVerdict:
     limit: float
     text: str
 
-    def dump(self) -> dict[str, Any]:
-        return attrs.asdict(self, filter=lambda field, _: field.name != "text")
-
 
 def judge_condition(limit: Limit, run: RunResult) -> ConditionVerdict:
     """Return the result of a condition. It fails if it is true, or if nothing was measured."""
@@ -166,7 +164,7 @@ def missed_by(record: ExchangeRecord, objectives: Iterable[Limit]) -> tuple[str,
 def _is_met(limit: Limit, record: ExchangeRecord) -> bool:
     """Return whether the record meets the objective.
 
-    An objective that cannot apply is met, such as the time per token of a single token. One whose value is missing is
+    An objective that cannot apply is met, such as the gap of a single token. One whose value is missing is
     not met, such as the first token of an empty stream.
     """
     values = MEASURES[limit.name].values_of(record).values
@@ -179,17 +177,14 @@ def _is_met(limit: Limit, record: ExchangeRecord) -> bool:
     return limit.holds(limit.select(found))
 
 
-def evidence_of(limit: Limit, tally: Tally) -> tuple[float, int, int] | None:
-    """Return the share of values that must keep the limit, their number, and the number beyond it.
-
-    ``None`` for a figure that is no percentile or share.
-    """
+def evidence_of(limit: Limit, tally: Tally) -> Evidence | None:
+    """Return the evidence about a limit, ``None`` for a figure that is no percentile or share."""
     is_upper_bound = limit.sign in ("<", "<=")
     if limit.name == "goodput" and is_upper_bound:
-        return limit.limit / 100, tally.judgeable_count, tally.judgeable_count - tally.counts["good"]
+        return Evidence(limit.limit / 100, tally.judgeable_count, tally.judgeable_count - tally.counts["good"])
     if limit.name in COUNTS and limit.unit == "%" and not is_upper_bound and limit.limit > 0:
-        return 1 - limit.limit / 100, tally.counts["started"], tally.counts[limit.name]
+        return Evidence(1 - limit.limit / 100, tally.counts["started"], tally.counts[limit.name])
     if limit.name not in MEASURES or not limit.statistic.startswith("p") or is_upper_bound:
         return None
     share, values = float(limit.statistic[1:]) / 100, tally.measures[limit.name]
-    return (share, values.count, values.count_above(limit.limit)) if 0 < share < 1 else None
+    return Evidence(share, values.count, values.count_above(limit.limit)) if 0 < share < 1 else None

@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from loadtest.masking import mask_url
+from loadtest.plan.limits import Limit
 from streams.events import Api
 
 
@@ -41,8 +42,6 @@ class Leaving:
     tokens: int = sys.maxsize
 
 
-PROMPT = Lengths(20, 20)
-OUTPUT = Lengths(1024, 1024)
 STEP = 5.0
 """The default length of a step of a search, in seconds."""
 
@@ -55,16 +54,16 @@ class LoadPlan:
     after a response. ``seconds`` is the duration of the measured arrivals, after the ``warmup``, and ``count`` limits
     the measured requests. Requests under way have ``grace`` seconds to end.
 
-    ``requests`` is a file of bodies, instead of made prompts. ``slo`` and ``fail_if`` are texts. With two ``targets``,
-    ``rounds`` alternate between them. ``seed`` determines all random values except the texts of prompts.
+    ``requests`` is a file of bodies, instead of made prompts. With two ``targets``, ``rounds`` alternate between them.
+    ``seed`` determines all random values except the texts of prompts.
     """
 
     targets: Mapping[str, str]
     model: str = ""
     api: Api = "chat"
     stream: bool = True
-    prompt: Lengths = PROMPT
-    output: Lengths = OUTPUT
+    prompt: Lengths = Lengths(20, 20)
+    output: Lengths = Lengths(1024, 1024)
     requests: Path | None = None
     rate: float | None = None
     poisson: bool = False
@@ -74,9 +73,9 @@ class LoadPlan:
     warmup: float = 0.0
     timeout: float = 300.0
     grace: float = 30.0
-    leaving: Leaving | None = None
-    slo: tuple[str, ...] = ()
-    fail_if: tuple[str, ...] = ()
+    leave: Leaving | None = None
+    slo: tuple[Limit, ...] = ()
+    fail_if: tuple[Limit, ...] = ()
     find_rate: bool = False
     max_rate: float | None = None
     rounds: int = 1
@@ -90,8 +89,9 @@ class LoadPlan:
 
     def dump(self) -> dict[str, Any]:
         """Return the plan as JSON values, without credentials."""
-        value = attrs.asdict(self, value_serializer=lambda _, __, one: str(one) if isinstance(one, Path) else one)
-        return value | {"targets": {name: mask_url(url) for name, url in self.targets.items()}}
+        texts = {name: [limit.text for limit in getattr(self, name)] for name in ("slo", "fail_if")}
+        targets = {name: mask_url(url) for name, url in self.targets.items()}
+        return attrs.asdict(self) | texts | {"targets": targets, "requests": self.requests and str(self.requests)}
 
 
 def arrival_times(plan: LoadPlan) -> Iterator[float]:

@@ -33,7 +33,7 @@ def choose_screen(out: TextIO, environ: Mapping[str, str]) -> Screen:
 
 async def show_lines(running: ActiveRun) -> None:
     """Print the state of the run as lines for a log."""
-    said = describe_load(running.plan.dump(), running.plan.seconds)
+    said = describe_load(running.result.plan, running.plan.seconds)
     while True:
         print(f"{running.result.name}: {said}", file=sys.stderr, flush=True)
         await trio.sleep(LINE_EVERY)
@@ -63,12 +63,12 @@ def describe_phase(running: ActiveRun) -> str:
         return "warming up"
     if trio.current_time() < running.end:
         return f"{running.measured_seconds:.0f} of {running.plan.seconds:.0f} s"
-    return "waiting for the last answers" if running.in_flight else f"judging {running.in_judging} answers"
+    return "waiting for the last answers" if running.in_flight else "judging the last answers"
 
 
 def status_line(running: ActiveRun) -> str:
     """Return the state of a run in one line."""
-    counts, lag = describe_counts(running.result.tally), running.result.overhead.lag.percentile(99)
+    counts, lag = describe_counts(running.result.tally), running.result.lag.percentile(99)
     return f"{describe_phase(running)}, {running.in_flight} under way, {counts}, lag p99 {format_duration(lag)}"
 
 
@@ -78,14 +78,14 @@ def status_table(running: ActiveRun) -> "Group":
     from rich.text import Text
 
     result, now = running.result, trio.current_time()
-    tally, seconds = result.tally, running.measured_seconds or 1
+    tally, seconds = result.tally, result.seconds + running.measured_seconds or 1
     begin = running.begin - running.plan.warmup
     done = min(BAR, round(BAR * (now - begin) / max(running.end - begin, 1e-9)))
     below = (
         f"{running.in_flight} under way, {format_number(round(tally.tokens / seconds, 1))} tokens a second",
         describe_counts(tally),
         *(f"{row.count} × {row.kind}, waiting for {row.phase}" for row in tally.failures[:5]),
-        f"loader: {describe_overhead(result.overhead)}",
+        f"loader: {describe_overhead(result)}",
     )
     head = f"{result.name}\n{'█' * done}{'░' * (BAR - done)} {describe_phase(running)}"
     return Group(Text(head), text_table(measure_rows(tally)), Text("\n".join(below)))

@@ -3,7 +3,6 @@
 ``chart.html`` is the template of a chart.
 """
 
-import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -23,7 +22,6 @@ LEFT, RIGHT, TOP, BOTTOM = 62, WIDTH - 14, 12, HEIGHT - 34
 COLOURS = 6
 """The number of classes ``s0``, ``s1`` ..., which have a colour and a dash in the page's style."""
 
-_NOTHING = 1e-5
 _STEPS = (1, 2, 5, 10)
 
 
@@ -66,28 +64,6 @@ def linear_axis(high: float, show: Callable[[float], str], least: float = 0.0) -
     return Axis(0, count * step, [i * step for i in range(count + 1)], show)
 
 
-def seconds_axis(high: float, show: Callable[[float], str]) -> Axis:
-    """Return a linear axis that ends at the last value."""
-    axis = linear_axis(high, show)
-    return attrs.evolve(axis, high=max(high, 1e-9), ticks=[tick for tick in axis.ticks if tick <= high])
-
-
-def logarithmic_axis(low: float, high: float, show: Callable[[float], str]) -> Axis:
-    """Return a logarithmic axis over at most three decades below ``high``.
-
-    If all values are near 0, it is linear.
-    """
-    if high < _NOTHING:
-        return linear_axis(1e-3, show)
-    low = max(low, high / 1000, 1e-6)
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    marks = (1, 2, 5) if len(decades) > 2 else (1, 1.5, 2, 3, 5, 7)
-    ticks = [mark * 10.0**decade for decade in decades for mark in marks]
-    first = max((tick for tick in ticks if tick <= low * 1.0001), default=low)
-    last = min((tick for tick in ticks if tick >= high * 0.9999 and tick > first), default=2 * first)
-    return Axis(first, last, [tick for tick in ticks if first <= tick <= last] or [first], show, math.log10)
-
-
 def percentile_axis(most: float) -> Axis:
     """Return an axis of percentiles on which each additional nine takes the same space."""
     most = max(most, 50)
@@ -95,18 +71,15 @@ def percentile_axis(most: float) -> Axis:
     return Axis(0, most, ticks, lambda value: f"{value:g} %", lambda value: -math.log10(1 - value / 100))
 
 
-@functools.cache
-def templates() -> Environment:
-    """Return the templates of the page and its charts."""
-    return Environment(
-        loader=PackageLoader("loadtest", "reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+TEMPLATES: Final = Environment(
+    loader=PackageLoader("loadtest", "reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+    lstrip_blocks=True,
+)  # fmt: skip
 
 
 def chart(title: str, x: Axis, y: Axis, series: Sequence[Series], x_label: str = "") -> str:
     """Return a ``<figure>`` with caption and legend."""
-    return templates().get_template("chart.html").render(
+    return TEMPLATES.get_template("chart.html").render(
         title=title, series=series, x_label=x_label, width=WIDTH, height=HEIGHT, left=LEFT, right=RIGHT, bottom=BOTTOM,
         rows=[(y.position(tick, BOTTOM, TOP), y.show(tick)) for tick in y.ticks],
         columns=[(x.position(tick, LEFT, RIGHT), x.show(tick)) for tick in x.ticks],
@@ -142,7 +115,7 @@ def distribution_charts(runs: Sequence[RunResult]) -> Iterator[str]:
         if series:
             values = [y for one in series for _, y in one.points]
             x = percentile_axis(max(one.points[-1][0] for one in series))
-            y = logarithmic_axis(min(values), max(values), formatter_of(name))
+            y = linear_axis(max(values) or 1e-3, formatter_of(name))
             yield chart(MEASURES[name].label.capitalize(), x, y, series, "percentile")
 
 
@@ -176,7 +149,7 @@ def timeline_charts(run: RunResult) -> Iterator[str]:
         ("Tokens, each second", {"tokens": [one.tokens / width for one in spans]}, format_number),
         ("Lateness of the loader itself", {"greatest lag": [one.lag for one in spans]}, format_duration),
     )
-    x = seconds_axis(max(1.0, begins[-1]), lambda value: f"{value:.4g} s")
+    x = linear_axis(max(1.0, begins[-1]), lambda value: f"{value:.4g} s")
     for title, lines, show in charts:
         series = [Series(name, list(zip(begins, ys, strict=True)), i) for i, (name, ys) in enumerate(lines.items())]
         highest = max((y for one in series for _, y in one.points if not math.isnan(y)), default=0.0)

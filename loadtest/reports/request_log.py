@@ -51,10 +51,8 @@ def log_line(record: ExchangeRecord, missed: Sequence[str], target: str, begin: 
         "finish": record.finish or None,
         "tokens": {**attrs.asdict(record.tokens), "events": len(record.contents)},
         "request_id": record.request_id or None,
-        "headers": dict(record.route),
         "waived": list(record.waived),
         "resent": record.resent,
-        "bytes": record.received,
     }
 
 
@@ -75,15 +73,13 @@ class RequestLog:
 
     def add(self, record: ExchangeRecord, missed: Sequence[str], target: str, begin: float) -> None:
         """Log an exchange of a measurement that began at ``begin``, in Unix seconds."""
-        self.write(log_line(record, missed, target, begin))
-
-    def write(self, value: dict[str, Any]) -> None:
         if self._lines.qsize() >= HELD:
             self.lost += 1
             self.failure = self.failure or "the file is too slow"
             return
         # Escape everything but ASCII, because texts from servers may be printed to a terminal.
-        self._lines.put(json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode() + b"\n")
+        line = json.dumps(log_line(record, missed, target, begin), allow_nan=False, separators=(",", ":"))
+        self._lines.put(line.encode() + b"\n")
 
     def close(self, patience: float = 5.0) -> None:
         """Wait until all lines are written, for at most ``patience`` seconds."""

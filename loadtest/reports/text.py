@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loadtest.figures.histogram import PERCENTILES
 from loadtest.figures.measures import MEASURES, format_duration, format_number, formatter_of
-from loadtest.figures.result import Overhead, RunResult, notes
+from loadtest.figures.result import FoundRate, RunResult, SearchStep, notes
 from loadtest.figures.rounds import ComparedFigure, verdict_of
 from loadtest.figures.tally import Tally
 from loadtest.plan.limits import ConditionVerdict
@@ -31,8 +31,7 @@ COUNTED: Final = {
 }
 _ALWAYS: Final = ("started", "whole", "errors")
 _SHOWN: Final = (
-    "connect", "ttfb", "ttft", "ttfo", "gap", "stall", "tpot", "duration", "input_tokens", "output_tokens",
-    "left_after",
+    "connect", "ttfb", "ttft", "gap", "stall", "duration", "input_tokens", "output_tokens", "left_after",
 )  # fmt: skip
 
 
@@ -61,14 +60,8 @@ def _render(parts: Sequence["RenderableType"], indent: int = 2) -> str:
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
-def shown_measures(tally: Tally) -> Sequence[str]:
-    """Return the measures to show: those with values, without the first output if it is the first token."""
-    same = tally.measures["ttfo"].total == tally.measures["ttft"].total
-    return [name for name in _SHOWN if tally.measures[name].count and not (name == "ttfo" and same)]
-
-
 def describe_load(plan: Mapping[str, Any], seconds: float) -> str:
-    """Describe the load on a target. ``plan`` is that of a report."""
+    """Describe the load on a target for so many ``seconds``."""
     if plan["rate"] is None:
         clients = plan["concurrency"]
         text = f"{clients} client{'' if clients == 1 else 's'}, each sends its next request after a response"
@@ -86,14 +79,14 @@ def describe_counts(tally: Tally) -> str:
     return ", ".join(f"{number} {COUNTED[name]}" for name, number in counts)
 
 
-def describe_overhead(own: Overhead) -> str:
+def describe_overhead(run: RunResult) -> str:
     """Describe the overhead of the loader."""
-    lag = f"lag p50 {format_duration(own.lag.percentile(50))}, p99 {format_duration(own.lag.percentile(99))}"
-    return f"{100 * own.cpu:.0f} % of a core, {lag}, request lateness p99 {format_duration(own.late.percentile(99))}"
+    lag = f"lag p50 {format_duration(run.lag.percentile(50))}, p99 {format_duration(run.lag.percentile(99))}"
+    return f"{100 * run.cpu:.0f} % of a core, {lag}, request lateness p99 {format_duration(run.late.percentile(99))}"
 
 
 def describe_answers(run: RunResult) -> Iterator[str]:
-    """Describe the number, the goodput, the tokens, the ends and the connections of the answers."""
+    """Describe the number, the goodput, the tokens and the connections of the answers."""
     tally = run.tally
     yield describe_counts(tally)
     yield f"{format_number(run.rate)} requests a second begun, {format_number(run.completed_rate)} completed"
@@ -103,27 +96,30 @@ def describe_answers(run: RunResult) -> Iterator[str]:
         yield f"goodput {100 * tally.goodput:.4g} %{slo}"
     if tally.tokens:
         yield f"{format_number(run.tokens_per_second)} tokens a second"
-    if len(tally.finishes) > 1:
-        ends = ", ".join(f"{name or 'no reason given'} {number}" for name, number in tally.finishes.most_common(8))
-        yield f"ended by {ends}"
     if tally.waived:
         yield f"rules waived: {', '.join(f'{name} {number}' for name, number in tally.waived.most_common(8))}"
     if (uncounted := tally.counts["whole"] - tally.counted_by_usage) and tally.events:
         yield f"{uncounted} answers without usage: events count as tokens"
     if tally.counts["resent"]:
         yield f"{tally.counts['resent']} requests were sent again because their connection was closed"
-    if tally.counts["left_open"]:
-        yield f"{tally.counts['left_open']} answers had an end event but stayed open"
 
 
 def measure_rows(tally: Tally) -> list[list[str]]:
     """Return the table of measures, with its head."""
     rows = [["", *(f"p{percent:g}" for percent in PERCENTILES), "max", "count"]]
-    for name in shown_measures(tally):
-        values = tally.measures[name]
+    for name in _SHOWN:
+        if not (values := tally.measures[name]).count:
+            continue
         shown = map(formatter_of(name), (*map(values.percentile, PERCENTILES), values.most))
         rows.append([MEASURES[name].label, *shown, str(values.count)])
     return rows
+
+
+def failure_rows(tally: Tally) -> list[list[str]]:
+    """Return the table of errors, with its head."""
+    rows = ([str(one.count), one.kind, one.phase, shorten(one.example, _EXAMPLE, placeholder=" …")]
+            for one in tally.failures)  # fmt: skip
+    return [["errors", "kind", "waiting for", "example"], *rows]
 
 
 def summary(run: RunResult, verdicts: Sequence[ConditionVerdict] = ()) -> str:
@@ -140,30 +136,27 @@ def summary(run: RunResult, verdicts: Sequence[ConditionVerdict] = ()) -> str:
         text_table(rows) if len(rows) > 1 else "nothing was measured",
     ]
     if run.tally.failures:
-        errors = [
-            [str(row.count), row.kind, row.phase, shorten(row.example, _EXAMPLE, placeholder=" …")]
-            for row in run.tally.failures
-        ]
-        said += ["", text_table([["errors", "kind", "waiting for", "example"], *errors], (1, 2, 3))]
-    return _render([*said, "", f"loader: {describe_overhead(run.overhead)}", *(f"note: {one}" for one in notes(run))])
+        said += ["", text_table(failure_rows(run.tally), (1, 2, 3))]
+    return _render([*said, "", f"loader: {describe_overhead(run)}", *(f"note: {one}" for one in notes(run))])
 
 
-SEARCH_HEAD: Final = ("a second", "begun", "good", "p50", "p99", "")
+def search_rows(found: FoundRate) -> list[list[str]]:
+    """Return the table of a search, with its head."""
+    return [["a second", "begun", "good", "p50", "p99", ""], *map(search_cells, found.steps)]
 
 
-def search_cells(step: Mapping[str, Any]) -> list[str]:
-    """Return the row of a step of a search, with the columns of ``SEARCH_HEAD``."""
-    good = "–" if step["goodput"] is None else f"{100 * step['goodput']:.3g} %"
-    verdict = step["verdict"] + (f": {step['why']}" if step["why"] else "")
-    times = map(format_duration, (step["ttft_p50"], step["ttft_p99"]))
-    return [format_number(step["rate"]), str(step["started"]), good, *times, verdict]
+def search_cells(step: SearchStep) -> list[str]:
+    """Return the row of a step of a search."""
+    good = "–" if step.goodput is None else f"{100 * step.goodput:.3g} %"
+    verdict = step.verdict + (f": {step.why}" if step.why else "")
+    times = map(format_duration, (step.ttft_p50, step.ttft_p99))
+    return [format_number(step.rate), str(step.started), good, *times, verdict]
 
 
-def search_text(run: RunResult) -> str:
+def search_text(found: FoundRate, name: str) -> str:
     """Return the result of a search, and its steps."""
-    found = run.search or {}
-    rows = [SEARCH_HEAD, *map(search_cells, found["steps"])]
-    return _render([*([text_table(rows, (5,))] if rows[1:] else []), f"{run.name}: {found['answer']}"], 0)
+    table = [text_table(search_rows(found), (5,))] if found.steps else []
+    return _render([*table, f"{name}: {found.answer}"], 0)
 
 
 def comparison_rows(figures: Sequence[ComparedFigure], names: Sequence[str]) -> list[list[str]]:

@@ -3,9 +3,8 @@
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import count
-from typing import Final, TypeAlias
+from typing import Final
 
 import trio
 
@@ -13,18 +12,15 @@ from loadtest.exchange.exchange import TimedExchange, settle
 from loadtest.exchange.judging import AnswerJudge, ReceivedAnswer
 from loadtest.exchange.record import ExchangeRecord
 from loadtest.figures.result import RunResult
-from loadtest.masking import SecretWords, mask_url, url_secrets
-from loadtest.plan.limits import missed_by, parse_objectives
+from loadtest.masking import SecretWords, url_secrets
+from loadtest.plan.limits import missed_by
 from loadtest.plan.plan import LoadPlan, arrival_times, start_on_time
-from loadtest.requests.bodies import request_headers, request_path
-from loadtest.requests.sources import FileBodies, MadePrompts, PreparedRequest
-from loadtest.wire.answers import OutgoingRequest, WireError
+from loadtest.requests import FileBodies, MadePrompts, PreparedRequest, request_head, request_path
 from loadtest.wire.connecting import ServerAddress
-from loadtest.wire.connections import Connections
+from loadtest.wire.connection import Connections
 from streams.garbage import collect_when_idle
 
-TICK: Final = 0.02  # seconds between two checks of the event loop's lag
-SAMPLE_INTERVAL: Final = 0.1  # seconds between two samples of the requests under way
+TICK: Final = 0.02  # seconds between two checks of the requests under way and the event loop's lag
 SPARE: Final = 256 * 2**20  # bytes of garbage to allow, because a collection pauses all streams
 AFTER_ERROR: Final = 0.1  # seconds that a client of a closed loop waits after an error
 MANY: Final = 20  # refusals without any other answer: the load is then pointless
@@ -32,81 +28,42 @@ FEW: Final = 5  # requests without a connection and no others: nothing listens a
 REFUSALS: Final = (400, 401, 403, 404)
 UNREACHED: Final = ("refused", "unreachable")
 
-LogRecord: TypeAlias = Callable[[ExchangeRecord, Sequence[str], str, float], None]
-"""Receives each record, the figures of the objectives that it missed, the target, and the begin in Unix seconds.
-
-It receives those of the warm-up, too, and must not wait.
-"""
-
-
-class Unreachable(Exception):
-    """The name of a target cannot be resolved."""
-
-
-class RefusedAnswers:
-    """Finds out that no request gets a connection, or that the server rejects all of them.
-
-    ``reason`` is the reason to end the load, or "".
-    """
-
-    def __init__(self) -> None:
-        self._ended = 0
-        self._unconnected = self._refused = True
-        self.reason = ""
-
-    def add(self, record: ExchangeRecord) -> None:
-        problem = record.problem
-        if record.end == "interrupted" or self.reason:
-            return
-        self._ended += 1
-        self._unconnected &= problem is not None and problem.phase == "connect" and problem.kind in UNREACHED
-        self._refused &= record.status in REFUSALS
-        text = f"{problem.kind}: {problem.detail}" if problem is not None else ""
-        if self._unconnected and self._ended == FEW:
-            self.reason = f"none of the first {FEW} requests got a connection: {text}"
-        elif self._refused and self._ended == MANY:
-            self.reason = f"the server rejected all of the first {MANY} requests: {text}"
-
-    @property
-    def is_total(self) -> bool:
-        """True if no request got a connection, or the load ended because of refusals."""
-        return bool(self.reason) or (self._unconnected and self._ended > 0)
-
 
 class ActiveRun:
     """A run that can be observed and ended while it runs.
 
-    Arrivals between the trio times ``begin`` and ``end`` count; ``in_judging`` is the number of answers that wait for
-    their verdict. ``key`` is the key of the target.
+    Its figures are added to ``result``. Arrivals between the trio times ``begin`` and ``end`` count. ``key`` is the key
+    of the target. ``log`` receives each record, the missed objectives, the target, and the begin in Unix seconds; it
+    must not wait.
     """
 
     def __init__(
         self,
         plan: LoadPlan,
-        target: str,
+        result: RunResult,
         address: ServerAddress,
         key: str | None,
         judge: AnswerJudge,
-        log: LogRecord | None = None,
+        log: Callable[[ExchangeRecord, Sequence[str], str, float], None] | None = None,
     ) -> None:
-        url = plan.targets[target]
+        url = plan.targets[result.target]
         self.plan = plan
-        self.result = RunResult(target=target, url=mask_url(url), plan=plan.dump())
-        self.in_flight = self.in_judging = 0
+        self.result = result
+        result.begin_round()
+        self.in_flight = 0
         self.begin = trio.current_time() + plan.warmup
         self.end = self.begin + plan.seconds
         self._begin_unix = time.time() + plan.warmup
         self._left = plan.count  # requests left in a closed loop
-        self._objectives = [objective for text in plan.slo for objective in parse_objectives(text)]
         self._judge = judge
         self._log = log
         self._secrets = SecretWords.from_values((key or "", *url_secrets(url)))
-        self._headers = request_headers(plan.api, key)
-        self._paths = {stream: request_path(url, plan.api, plan.model, stream=stream) for stream in (True, False)}
+        paths = {stream: request_path(url, plan.api, plan.model, stream=stream) for stream in (True, False)}
+        self._heads = {stream: request_head(url, plan.api, path, key) for stream, path in paths.items()}
         self._source = FileBodies(plan) if plan.requests else MadePrompts(plan)
         self._connections = Connections(address)
-        self._refusals = RefusedAnswers()
-        self._worst_lag = 0.0
+        self._ended = 0
+        self._unconnected = self._refused = True  # all answers so far
         self._scope, self._arriving = trio.CancelScope(), trio.CancelScope()
         self._exchanging: trio.CancelScope | None = None
         self._settling: trio.Nursery
@@ -133,26 +90,25 @@ class ActiveRun:
     async def run(self) -> RunResult:
         """Run the whole load. Returns a result even if the run was stopped."""
         result = self.result
-        result.started = datetime.now(UTC).isoformat(timespec="seconds")
         cpu, since = time.process_time(), time.perf_counter()
         async with trio.open_nursery() as watching:
-            watching.start_soon(self._watch_lag)
-            watching.start_soon(self._sample)
+            watching.start_soon(self._observe)
             watching.start_soon(collect_when_idle, self, SPARE)
             async with trio.open_nursery() as self._settling:
                 try:
                     with self._scope:
                         await (self._run_closed_loop() if self.plan.rate is None else self._run_open_loop())
-                    elapsed = max(SAMPLE_INTERVAL, time.perf_counter() - since)
-                    result.overhead.cpu = (time.process_time() - cpu) / elapsed
+                    elapsed = max(0.1, time.perf_counter() - since)
+                    result.cpu = max(result.cpu, (time.process_time() - cpu) / elapsed)
                 finally:
                     self._connections.close()
             watching.cancel_scope.cancel()
-        result.seconds = max(0.0, self.end - self.begin)
+        seconds = max(0.0, self.end - self.begin)
         if self.plan.count is not None and self.plan.rate is None:
             # The clients continue until the last of them has its answer.
-            result.seconds = min(result.seconds, result.elapsed)
-        result.is_refused = self._refusals.is_total
+            seconds = min(seconds, result.round_elapsed)
+        result.seconds += seconds
+        result.is_refused = result.is_refused or bool(result.stopped) or (self._unconnected and self._ended > 0)
         return result
 
     # Arrivals
@@ -212,13 +168,13 @@ class ActiveRun:
 
     async def _run_exchange(self, number: int, planned: float, request: PreparedRequest, draw: float) -> TimedExchange:
         """Send a request and return the finished exchange. The random ``draw`` selects the clients that leave."""
-        plan, leaving = self.plan, self.plan.leaving
-        outgoing = OutgoingRequest(self._paths[request.stream], self._headers, request.body)
-        leaves = leaving if leaving is not None and draw < leaving.share else None
-        exchange = TimedExchange(plan.api, request.stream, planned - self.begin, leaves, self.begin)
+        plan, leave = self.plan, self.plan.leave
+        outgoing = b"%b%d\r\n\r\n%b" % (self._heads[request.stream], len(request.body), request.body)
+        leaving = leave if leave is not None and draw < leave.share else None
+        exchange = TimedExchange(plan.api, request.stream, planned - self.begin, leaving, self.begin)
         record = exchange.record
         record.number = number
-        self.result.record_begin(record.planned, max(0.0, record.began - record.planned))
+        self.result.record_begin(record.planned)
         self.in_flight += 1
         try:
             await exchange.run(self._connections, outgoing, plan.timeout)
@@ -235,42 +191,36 @@ class ActiveRun:
         """Judge and count an exchange. Its client does not wait for that."""
         judged = None
         if exchange.is_readable:
-            self.in_judging += 1
             kind = exchange.record
             judged = await self._judge(ReceivedAnswer(kind.api, kind.streamed, exchange.body, exchange.complete))
-            self.in_judging -= 1
         record = settle(exchange, judged, self._secrets)
-        missed = missed_by(record, self._objectives)
+        missed = missed_by(record, self.plan.slo)
         self.result.add(record, missed)
         if self._log is not None:
             self._log(record, missed, self.result.target, self._begin_unix)
-        self._refusals.add(record)
-        if (reason := self._refusals.reason) and not self.result.stopped:
-            self.stop(reason)
+        self._stop_if_refused(record)
 
-    # Observation
+    def _stop_if_refused(self, record: ExchangeRecord) -> None:
+        """End the load if no request gets a connection, or if the server rejects all of them."""
+        problem = record.problem
+        if record.end == "interrupted" or self.result.stopped:
+            return
+        self._ended += 1
+        self._unconnected &= problem is not None and problem.phase == "connect" and problem.kind in UNREACHED
+        self._refused &= record.status in REFUSALS
+        text = f"{problem.kind}: {problem.detail}" if problem is not None else ""
+        if self._unconnected and self._ended == FEW:
+            self.stop(f"none of the first {FEW} requests got a connection: {text}")
+        elif self._refused and self._ended == MANY:
+            self.stop(f"the server rejected all of the first {MANY} requests: {text}")
 
-    async def _watch_lag(self) -> None:
-        """Check the lag of this process. A late check counts for all checks that it delayed."""
+    async def _observe(self) -> None:
+        """Record the requests under way, and the lag. A late check also counts for those that it delayed."""
         due = trio.current_time() + TICK
         while True:
             await trio.sleep_until(due)
             now = trio.current_time()
-            self._worst_lag = max(self._worst_lag, now - due)
+            self.result.timeline.record_state(now - self.begin, self.in_flight, now - due)
             while due <= now:
-                self.result.overhead.lag.add(now - due)
+                self.result.lag.add(now - due)
                 due += TICK
-
-    async def _sample(self) -> None:
-        while True:
-            worst, self._worst_lag = self._worst_lag, 0.0
-            self.result.timeline.record_state(trio.current_time() - self.begin, self.in_flight, worst)
-            await trio.sleep(SAMPLE_INTERVAL)
-
-
-async def address_of(plan: LoadPlan, target: str) -> ServerAddress:
-    """Return the address of a target. Raises ``Unreachable``."""
-    try:
-        return await ServerAddress.resolve(plan.targets[target])
-    except WireError as error:
-        raise Unreachable(error.detail) from error

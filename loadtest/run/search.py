@@ -12,16 +12,17 @@ vllm-project/guidellm#1086 (the request, and the end of a step by its backlog), 
 import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from statistics import fmean, variance
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final
 
 import attrs
 import trio
 
-from loadtest.figures.confidence import CONFIDENCE, surely_kept, surely_missed, surely_rises
+from loadtest.figures.confidence import Evidence, surely_rises
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.measures import format_number
-from loadtest.figures.result import RunResult, loader_is_the_limit
+from loadtest.figures.result import FoundRate, Purpose, RunResult, SearchStep, Verdict, loader_is_the_limit
 from loadtest.figures.tally import Tally
+from loadtest.masking import mask_url
 from loadtest.plan.limits import Limit, evidence_of, judge_condition, parse_condition
 from loadtest.plan.plan import LoadPlan
 from loadtest.run.running import ActiveRun
@@ -40,10 +41,6 @@ GROWTH: Final = 1.1
 """The least growth of a backlog."""
 FEW: Final = 10  # least arrivals in a step
 
-Purpose: TypeAlias = Literal["climb", "again", "narrow", "confirm"]
-Verdict: TypeAlias = Literal["held", "seems to hold", "failed", "the loader was too slow"]
-"""The result of a step. ``held`` is certain, or the step has no percentile or share to be certain of."""
-
 LENGTHS: Final[dict[Purpose, tuple[float, float]]] = {
     "climb": (0.5, 2.0), "again": (1.0, 4.0), "narrow": (1.0, 4.0), "confirm": (2.0, 12.0),
 }  # fmt: skip
@@ -51,36 +48,6 @@ LENGTHS: Final[dict[Purpose, tuple[float, float]]] = {
 
 GOOD: Final = "goodput<99%"
 """The default condition of a search."""
-
-Starter: TypeAlias = Callable[[LoadPlan], Awaitable[ActiveRun]]
-"""Returns a run of a plan that has not begun."""
-
-
-@attrs.frozen
-class SearchStep:
-    """A tried rate and its result. ``why`` is the reason of a failure, or the certainty so far."""
-
-    rate: float
-    purpose: Purpose
-    verdict: Verdict
-    why: str = ""
-    started: int = 0
-    goodput: float | None = None
-    ttft_p50: float = 0.0
-    ttft_p99: float = 0.0
-
-    @property
-    def holds(self) -> bool:
-        return self.verdict in ("held", "seems to hold")
-
-
-@attrs.frozen
-class FoundRate:
-    """The end of a search. ``rate`` is 0 if none holds; ``above`` is the lowest rate that failed, if any."""
-
-    rate: float
-    text: str
-    above: float | None = None
 
 
 def next_step(first: float, most: float | None, steps: Sequence[SearchStep]) -> tuple[float, Purpose] | FoundRate:
@@ -171,40 +138,20 @@ class StepWatch:
         return found if found > 1 + 2 * math.sqrt(2 / (len(blocks) - 1)) else 1.0  # two standard errors of a variance
 
 
-class Evidence(NamedTuple):
-    """The number of independent ``values``, and how many are ``over`` a limit that a ``share`` of all must keep."""
-
-    share: float
-    values: int
-    over: int
-
-    @property
-    def is_kept(self) -> bool:
-        return surely_kept(self.values, self.over, self.share)
-
-    def is_missed(self, confidence: float = CONFIDENCE) -> bool:
-        return surely_missed(self.values, self.over, self.share, confidence)
-
-
 def rate_conditions(plan: LoadPlan) -> list[Limit]:
     """Return the conditions that a rate must meet: those of the plan, and that 99 % of answers are good.
 
     The latter is omitted if a condition is about goodput, or if there are conditions but no objectives.
     """
-    conditions = list(map(parse_condition, plan.fail_if))
-    names = {condition.name for condition in conditions}
+    names = {condition.name for condition in plan.fail_if}
     needs_good = "goodput" not in names and (plan.slo or not names)
-    return [*([parse_condition(GOOD)] if needs_good else []), *conditions]
+    return [*([parse_condition(GOOD)] if needs_good else []), *plan.fail_if]
 
 
 def evidence_in(conditions: Sequence[Limit], tally: Tally, watch: StepWatch) -> list[Evidence]:
     """Return the evidence about each percentile and share."""
     dependent = watch.dependent_answers(waits_of(tally).deviation)
-    found = [one for limit in conditions if (one := evidence_of(limit, tally))]
-    return [
-        Evidence(share, int(values / dependent), min(int(values / dependent), round(over / dependent)))
-        for share, values, over in found
-    ]
+    return [one.count_each(dependent) for limit in conditions if (one := evidence_of(limit, tally))]
 
 
 def waits_of(tally: Tally) -> Histogram:
@@ -226,7 +173,7 @@ def judge_step(run: RunResult, conditions: Sequence[Limit], watch: StepWatch) ->
     failed = [one.text for limit in conditions if not (one := judge_condition(limit, run)).ok]
     if watch.backlog_grows or failed:
         why = "its backlog grew" if watch.backlog_grows else failed[0].removeprefix("failed: ")
-        return ("the loader was too slow" if loader_is_the_limit(run.overhead) else "failed"), why
+        return ("the loader was too slow" if loader_is_the_limit(run) else "failed"), why
     unsure = [one for one in evidence_in(conditions, run.tally, watch) if not one.is_kept]
     if not unsure:
         return "held", ""
@@ -235,7 +182,7 @@ def judge_step(run: RunResult, conditions: Sequence[Limit], watch: StepWatch) ->
 
 async def search(
     plan: LoadPlan,
-    start: Starter,
+    start: Callable[[LoadPlan, RunResult], ActiveRun],
     run_watched: Callable[..., Awaitable[RunResult]],
     report: Callable[[SearchStep], None],
 ) -> RunResult:
@@ -244,13 +191,15 @@ async def search(
     ``run_watched`` makes a run next to a watching task, and ``report`` receives each step.
     """
     conditions, steps, typical = rate_conditions(plan), list[SearchStep](), 0.0
+    ((target, url),) = plan.targets.items()
     result: RunResult | None = None
     while not isinstance(found := next_step(plan.rate or 1.0, plan.max_rate, steps), FoundRate):
         rate, purpose = found
         least, most = (factor * max(plan.seconds, 2 * typical, FEW / rate) for factor in LENGTHS[purpose])
         warmup = max(plan.warmup, 0.0 if purpose == "climb" else min(typical, 60.0))  # fills the server
         seed = plan.seed + len(steps)
-        running = await start(attrs.evolve(plan, rate=rate, seconds=most, warmup=warmup, seed=seed))
+        step = attrs.evolve(plan, rate=rate, seconds=most, warmup=warmup, seed=seed)
+        running = start(step, RunResult(target=target, url=mask_url(url), plan=step.dump()))
         watch = StepWatch(least / BLOCKS)
 
         async def end_when_sure() -> None:
@@ -278,11 +227,6 @@ async def search(
         if steps[-1].holds:
             typical = result.tally.measures["duration"].percentile(50)
     assert result is not None
-    result.search = {
-        "rule": " and ".join(f"not {condition.text}" for condition in conditions),
-        "rate": found.rate,
-        "failed": found.above,
-        "answer": found.text,
-        "steps": [attrs.asdict(step) for step in steps],
-    }
+    rule = " and ".join(f"not {condition.text}" for condition in conditions)
+    result.search = attrs.evolve(found, rule=rule, steps=steps)
     return result

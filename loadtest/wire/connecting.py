@@ -1,21 +1,16 @@
-"""The addresses of a server, and new sockets to it, plain or with TLS."""
+"""The addresses of a server, new sockets to it, plain or with TLS, and the faults below the API."""
 
 import errno
 import os
 import socket
 import ssl
-from typing import Final, TypeAlias
+from typing import Final
 from urllib.parse import urlsplit
 
 import attrs
 import trio
 
-from loadtest.wire.answers import Fault, WireError
-
-SocketAddress: TypeAlias = tuple[int, tuple[object, ...]]
-"""The family of an address, and the address in the form that sockets use."""
-
-_FAULTS: Final[dict[int | None, Fault]] = {
+_FAULTS: Final[dict[int | None, str]] = {
     errno.ECONNREFUSED: "refused",
     errno.EMFILE: "too many files",
     errno.ENFILE: "too many files",
@@ -24,14 +19,25 @@ _FAULTS: Final[dict[int | None, Fault]] = {
 _NO_PORT: Final = "all local ports for this address are in use, or were within the last minute: reuse connections"
 
 
+class WireError(Exception):
+    """A fault below the API that ends the exchange. ``fault`` is its kind, and ``detail`` is for the report.
+
+    ``no port``: all local ports to the server are in use, or were a minute ago.
+    """
+
+    def __init__(self, fault: str, detail: str = "") -> None:
+        super().__init__(f"{fault}: {detail}")
+        self.fault = fault
+        self.detail = detail
+
+
 @attrs.frozen
 class ServerAddress:
-    """The name and port of a server, and the ``addresses`` that its name resolved to."""
+    """The name of a server, and the ``addresses`` that it resolved to, each with its family."""
 
     host: str
-    port: int
     secure: bool
-    addresses: tuple[SocketAddress, ...]
+    addresses: tuple[tuple[int, tuple[object, ...]], ...]
 
     @classmethod
     async def resolve(cls, url: str) -> "ServerAddress":
@@ -46,19 +52,11 @@ class ServerAddress:
         except UnicodeError as error:
             raise WireError("dns", f"{host} is not a valid host name: a part of it is empty or too long") from error
         addresses = dict.fromkeys((int(family), address) for family, _, _, _, address in found)
-        return cls(host, port, secure, tuple(addresses))
-
-    @property
-    def authority(self) -> str:
-        """The host and port for the ``Host`` header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+        return cls(host, secure, tuple(addresses))
 
 
-def connect_error(error: OSError | None) -> WireError:
-    """Return the fault of a failed connection attempt. ``None`` means that there was no address to try."""
-    if error is None:
-        return WireError("unreachable", "no address")
+def connect_error(error: OSError) -> WireError:
+    """Return the fault of a failed connection attempt."""
     fault = _FAULTS.get(error.errno, "unreachable")
     number = error.errno or 0  # the library puts the address in front of the system's message
     said = os.strerror(number) if number > 0 else error.strerror or str(error)
@@ -67,7 +65,7 @@ def connect_error(error: OSError | None) -> WireError:
 
 async def open_socket(address: ServerAddress, tls: ssl.SSLContext | None) -> socket.socket:
     """Connect to the first address that accepts. Raises ``WireError``."""
-    last: OSError | None = None
+    last = OSError("no address")
     for family, place in address.addresses:
         try:
             sock = await _connect_to(family, place)

@@ -11,15 +11,15 @@ import re
 import socket
 import ssl
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 import h11
 import trio
 
-from loadtest.wire.answers import AnswerTaker, Fields, OutgoingRequest, ResponseHead, WireError
-from loadtest.wire.read_loop import WatchedSocket, read_loop
+from loadtest.wire.connecting import ServerAddress, WireError, open_socket
+from loadtest.wire.read_loop import ReadSocket, read_loop
 
 HEAD: Final = 64 * 1024  # bytes of a head
 PIECE: Final = 64 * 1024  # bytes to write before other tasks run
@@ -35,11 +35,27 @@ _SENT: Final = h11.Request(method="POST", target="/", headers=[("host", "server"
 _BODILESS: Final = frozenset((204, 304))
 
 
+class AnswerTaker(Protocol):
+    """The receiver of an answer.
+
+    The reading task calls it, so it must be fast and must not raise. Times are trio's.
+    """
+
+    def take_head(self, status: int, headers: Mapping[str, str], first: float) -> None:
+        """Receive the head, whose first byte arrived at ``first``. Names are in lower case."""
+
+    def take_content(self, data: bytes, at: float) -> None:
+        """Receive the uncompressed content of one read."""
+
+    def take_end(self, at: float, fault: WireError | None = None) -> None:
+        """Receive the end of an answer that is complete by HTTP, or the fault that ended it."""
+
+
 class ResponseParser:
     """A parser for one answer, which passes its head and content to ``taker``.
 
-    ``first`` is the arrival of its first byte, after any interim answers (1xx). ``is_persistent`` is True if the server
-    keeps the connection open for another request, as far as known.
+    ``begun`` has its first bytes. ``first`` is the arrival of the first byte, after any interim answers (1xx).
+    ``is_persistent`` is True if the server keeps the connection open for another request, as far as known.
     """
 
     def __init__(self, taker: AnswerTaker) -> None:
@@ -47,7 +63,7 @@ class ResponseParser:
         self._reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD)
         self._reader.send(_SENT)
         self._reader.send(h11.EndOfMessage())
-        self._begun = b""
+        self.begun = b""
         self._interim = 0
         self._has_head = False
         self._between = False  # between two chunks, with nothing of the next one
@@ -88,9 +104,12 @@ class ResponseParser:
                     case event:
                         break
         except h11.RemoteProtocolError as error:
-            raise self._fault(error) from error
-        if not (data or self._has_head):
-            raise self._fault()
+            if data:
+                raise WireError("not http", str(error)) from error
+            event = h11.ConnectionClosed()
+        if isinstance(event, h11.ConnectionClosed):
+            where = "in the middle of" if self._has_head else "in the head of" if self.begun else "before"
+            raise WireError("closed", f"{where} its answer")
         rest, _ = reader.trailing_data
         if isinstance(event, h11.EndOfMessage):
             self.is_complete = True
@@ -100,12 +119,10 @@ class ResponseParser:
 
     def _check_begin(self, data: bytes) -> None:
         """Raise ``WireError`` if the answer is surely not HTTP, although h11 would wait for more."""
-        if len(self._begun) < SHOWN:
-            self._begun += data[:SHOWN]
-        if not STATUS_LINE.startswith(self._begun[: len(STATUS_LINE)]) and (
-            not data or b"\n" in self._begun or len(self._begun) >= SHOWN
-        ):
-            raise self._not_http_error()
+        self.begun += data[: SHOWN - len(self.begun)]
+        is_enough = not data or b"\n" in self.begun or len(self.begun) == SHOWN
+        if is_enough and not STATUS_LINE.startswith(self.begun[: len(STATUS_LINE)]):
+            raise WireError("not http", f"it sent {self.begun.partition(CRLF)[0]!r}")
 
     def _take_head(self, event: h11.Response) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in event.headers}
@@ -115,71 +132,51 @@ class ResponseParser:
         self._has_head = True
         if (coding := headers.get("content-encoding", "identity").lower()) != "identity":
             raise WireError("encoding", f"the response has the unrequested content-encoding {coding[:20]!r}")
-        self._taker.take_head(ResponseHead(event.status_code, headers), self.first)
-
-    def _fault(self, error: h11.RemoteProtocolError | None = None) -> WireError:
-        if error is None or self._reader.trailing_data[1]:
-            begun = "in the head of its answer" if self._begun else "before its answer"
-            return WireError("closed", "in the middle of its answer" if self._has_head else begun)
-        if self._has_head:
-            return WireError("not http", str(error))
-        if error.error_status_hint == 431:
-            return WireError("not http", "a line of the response headers is too long")
-        return self._not_http_error()
-
-    def _not_http_error(self) -> WireError:
-        return WireError("not http", f"it sent {self._begun.partition(CRLF)[0][:SHOWN]!r}")
+        self._taker.take_head(event.status_code, headers, self.first)
 
 
-class TimedConnection:
-    """One connection, for one exchange at a time. ``reads`` and ``received`` (bytes) count the last exchange."""
+class TimedConnection(ReadSocket):
+    """One connection, for one exchange at a time."""
 
-    def __init__(self, sock: socket.socket, authority: str) -> None:
-        self._socket = sock
-        self._authority = authority
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
         self._taker: AnswerTaker | None = None
         self._parser: ResponseParser | None = None
         self._usable = True  # for another request after the present answer
         self._begun = 0.0  # begin of the last request, on trio's clock
         self._written = 0  # bytes of it
-        self.reads = self.received = 0
         self.unread = False  # the server had surely closed before it read the last request
-        self._watched: WatchedSocket | None = WatchedSocket(sock, self._receive, self._connection_broke)
-        read_loop().add(self._watched)
+        read_loop().add(self)
 
-    async def ask(self, request: OutgoingRequest, taker: AnswerTaker) -> None:
+    async def ask(self, request: bytes, taker: AnswerTaker) -> None:
         """Send a request. ``taker`` receives the answer, possibly before this returns.
 
         Raises nothing: if the connection is broken, its reader learns it after the remaining data. A cancellation
         closes the connection.
         """
-        self.reads = self.received = 0
+        self._written = 0
         if not self._usable:
-            taker.take_fault(WireError("closed", "before the request"), trio.current_time())
+            taker.take_end(trio.current_time(), WireError("closed", "before the request"))
             return
         self._taker, self._parser, self._begun = taker, ResponseParser(taker), trio.current_time()
-        self._written = 0
-        head = _request_head(self._authority, request.path, request.headers)
         try:
-            await self._send(b"%b%d\r\n\r\n" % (head, len(request.body)), request.body)
+            await self._send(memoryview(request))
         except trio.Cancelled:  # the rest of the request is missing
             self.close()
             raise
         except (OSError, trio.ClosedResourceError):
             return
 
-    async def _send(self, head: bytes, body: bytes) -> None:
-        pieces = _split_pieces(head, body)
-        for number, piece in enumerate(pieces):
-            if number:
-                await trio.lowlevel.checkpoint()
-            rest = memoryview(piece)
-            while rest:
-                try:
-                    taken = self._socket.send(rest)
-                    self._written, rest = self._written + taken, rest[taken:]
-                except (BlockingIOError, ssl.SSLWantWriteError):
-                    await trio.lowlevel.wait_writable(self._socket)
+    async def _send(self, request: memoryview) -> None:
+        """Write the request in pieces. Other tasks run in between."""
+        while True:
+            try:
+                self._written += self.socket.send(request[self._written : self._written + PIECE])
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                await trio.lowlevel.wait_writable(self.socket)
+            if self._written == len(request):
+                return
+            await trio.lowlevel.checkpoint()
 
     @property
     def is_reusable(self) -> bool:
@@ -189,42 +186,31 @@ class TimedConnection:
     def close(self) -> None:
         """Close immediately. The taker receives nothing more."""
         self._taker, self._parser, self._usable = None, None, False
-        if self._watched is not None:
-            read_loop().remove(self._watched)
-            self._watched = None  # breaks a reference cycle, so that no garbage collection is needed
-            trio.lowlevel.notify_closing(self._socket)
-            self._socket.close()
+        if self.socket.fileno() >= 0:
+            read_loop().remove(self)
+            trio.lowlevel.notify_closing(self.socket)
+            self.socket.close()
 
     # Incoming data
 
-    def _receive(self, data: bytes, at: float) -> None:
+    def take_read(self, found: bytes | OSError, at: float) -> None:
         taker, parser = self._taker, self._parser
         if taker is None or parser is None:  # the server closed the connection, or sent unrequested data
             self.close()
             return
-        self.reads += 1
-        self.received += len(data)
         try:
-            parser.feed(data, at)
+            if isinstance(found, OSError):
+                raise WireError("reset", found.strerror or str(found))
+            parser.feed(found, at)
         except WireError as error:
-            self._fail(error, at)
+            self._taker, self._usable = None, False
+            self.unread = not parser.begun and self._is_unread(error, at)
+            taker.take_end(at, error)
             return
         # The taker may have closed the connection.
         if parser.is_complete and self._taker is taker:
-            self._taker, self._usable = None, parser.is_persistent and bool(data)
+            self._taker, self._usable = None, parser.is_persistent and bool(found)
             taker.take_end(at)
-
-    def _connection_broke(self, error: OSError, at: float) -> None:
-        if self._taker is None:
-            self.close()
-        else:
-            self._fail(WireError("reset", error.strerror or str(error)), at)
-
-    def _fail(self, error: WireError, at: float) -> None:
-        taker, self._taker, self._usable = self._taker, None, False
-        self.unread = not self.received and self._is_unread(error, at)
-        if taker is not None:
-            taker.take_fault(error, at)
 
     def _is_unread(self, error: WireError, at: float) -> bool:
         """Return whether the server surely did not read the request, because it had closed the connection before.
@@ -238,19 +224,9 @@ class TimedConnection:
             import fcntl
             import termios
 
-            waiting = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
+            waiting = fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, bytes(4))
             return sys.platform == "linux" and int.from_bytes(waiting, sys.byteorder) >= self._written
         return False
-
-
-def _split_pieces(head: bytes, body: bytes) -> Iterator[bytes | memoryview]:
-    """Yield a small request in one piece, and a large one in several without a copy."""
-    if len(body) <= PIECE:
-        yield head + body
-        return
-    yield head
-    view = memoryview(body)
-    yield from (view[start : start + PIECE] for start in range(0, len(view), PIECE))
 
 
 @lru_cache(maxsize=1024)
@@ -259,9 +235,32 @@ def _chunk_size(line: bytes) -> int:
     return int(line, 16) if re.fullmatch(rb"[0-9A-Fa-f]+", line) else -1
 
 
-@lru_cache(maxsize=256)
-def _request_head(authority: str, path: str, headers: Fields) -> bytes:
-    """Return the head of a request, up to the value of ``content-length``."""
-    lines = [f"POST {path} HTTP/1.1", f"host: {authority}", "accept-encoding: identity"]
-    lines += [f"{name}: {value}" for name, value in headers]
-    return "\r\n".join([*lines, "content-length: "]).encode("latin-1")
+class Connections:
+    """All connections of a load to one server. Idle ones are kept, and the newest is used first."""
+
+    def __init__(self, address: ServerAddress) -> None:
+        self._address = address
+        self._tls = ssl.create_default_context() if address.secure else None
+        self._idle: list[TimedConnection] = []
+
+    def take_idle(self) -> TimedConnection | None:
+        """Return an idle connection that the server has not closed, as far as known, or ``None``."""
+        while self._idle:
+            if (connection := self._idle.pop()).is_reusable:
+                return connection
+        return None
+
+    async def open(self) -> TimedConnection:
+        """Open a connection. Raises ``WireError``."""
+        return TimedConnection(await open_socket(self._address, self._tls))
+
+    def release(self, connection: TimedConnection) -> None:
+        """Keep the connection for a later request, or close it."""
+        if connection.is_reusable:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()

@@ -9,32 +9,29 @@ import contextlib
 import selectors
 import socket
 import ssl
-from collections.abc import Callable
 from typing import Final
 
-import attrs
 import trio
 
 READ: Final = 64 * 1024  # bytes of one read, more than one record of TLS: nothing stays in its buffer
 BATCH: Final = 64  # reads before other tasks run
 TURN: Final = 0.02  # seconds of processing before other tasks run; a hostile server can make a read expensive
 
-DataCallback = Callable[[bytes, float], None]
-"""Receives the bytes of one read (``b""`` at the end of the connection) and its time on trio's clock.
 
-It must be fast and must not raise.
-"""
-ErrorCallback = Callable[[OSError, float], None]
+class ReadSocket:
+    """A socket that the loop reads. ``is_read`` is False after its end."""
 
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
+        self.is_read = True
 
-@attrs.define(eq=False)
-class WatchedSocket:
-    """A socket and the callbacks for its data. ``is_read`` is False after its end."""
+    def take_read(self, found: bytes | OSError, at: float) -> None:
+        """Receive the bytes of one read (``b""`` at the end of the connection) or its error, and the time on trio's
+        clock.
 
-    socket: socket.socket
-    on_data: DataCallback
-    on_error: ErrorCallback
-    is_read: bool = True
+        Must be fast and must not raise.
+        """
+        raise NotImplementedError
 
     def read(self) -> bytes | OSError | None:
         """Return the next bytes, an error, or ``None`` if there is no data."""
@@ -53,10 +50,10 @@ class ReadLoop:
         self._selector = selectors.DefaultSelector()
         self._now = trio.lowlevel.current_clock().current_time  # faster than ``trio.current_time``
 
-    def add(self, watched: WatchedSocket) -> None:
+    def add(self, watched: ReadSocket) -> None:
         self._selector.register(watched.socket, selectors.EVENT_READ, watched)
 
-    def remove(self, watched: WatchedSocket) -> None:
+    def remove(self, watched: ReadSocket) -> None:
         if watched.is_read:
             watched.is_read = False
             with contextlib.suppress(KeyError):  # the selector is closed
@@ -66,32 +63,25 @@ class ReadLoop:
         try:
             while True:
                 await trio.lowlevel.wait_readable(self._selector.fileno())
-                ready: list[WatchedSocket] = [key.data for key, _ in self._selector.select(0)]
+                ready: list[ReadSocket] = [key.data for key, _ in self._selector.select(0)]
                 for start in range(0, len(ready), BATCH):
                     await self._read_sockets(ready[start : start + BATCH])
         finally:
             self._selector.close()
 
-    async def _read_sockets(self, ready: list[WatchedSocket]) -> None:
+    async def _read_sockets(self, ready: list[ReadSocket]) -> None:
         now = self._now
         reads = [(watched, watched.read(), now()) for watched in ready if watched.is_read]
         until = now() + TURN
         for watched, found, at in reads:
-            if found is not None and watched.is_read:  # no earlier callback closed it
-                self._deliver(watched, found, at)
+            if found is not None and watched.is_read:  # no earlier one closed it
+                if not found or isinstance(found, OSError):
+                    self.remove(watched)
+                watched.take_read(found, at)
             if now() > until:
                 await trio.lowlevel.checkpoint()
                 until = now() + TURN
         await trio.lowlevel.checkpoint()
-
-    def _deliver(self, watched: WatchedSocket, found: bytes | OSError, at: float) -> None:
-        """Pass one read to the callback. At the end or after an error, the socket leaves the loop."""
-        if not found or isinstance(found, OSError):
-            self.remove(watched)
-        if isinstance(found, OSError):
-            watched.on_error(found, at)
-        else:
-            watched.on_data(found, at)
 
 
 _current: "trio.lowlevel.RunVar[ReadLoop]" = trio.lowlevel.RunVar("the loop that reads")

@@ -10,8 +10,7 @@ import pytest
 from configfile.wording import Wrong
 from loadtest.exchange.content import EventReader, error_message, read_answer
 from loadtest.plan.plan import Lengths, LoadPlan
-from loadtest.requests.bodies import Bodies, request_headers, request_path
-from loadtest.requests.sources import MARK, FileBodies, MadePrompts
+from loadtest.requests import MARK, FileBodies, MadePrompts, request_head, request_path
 from providers.apis import CODECS, api_of_path
 from providers.neutral.codec import Reply
 from providers.neutral.seal import Issuer
@@ -27,14 +26,13 @@ def plan(**more):
 
 @each_row("api", CODECS)
 def test_each_body_is_a_good_request_of_its_size(api):
-    bodies = Bodies(plan(api=api, stream=api != "chat"))
-    for prompt in ("one", 'two "words"\n' * 40):
-        call = CODECS[api].read_request(msgspec.json.decode(bodies.make_body(prompt, 77)))
-        if CODECS[api].wire.model_member is not None:
-            assert (call.model, call.stream) == ("m", api != "chat")
-        assert call.parameters["max_tokens"].value == 77
-        (part,) = call.messages[-1].parts
-        assert part.text == prompt
+    source = MadePrompts(plan(api=api, stream=api != "chat", output=Lengths(77, 77)))
+    call = CODECS[api].read_request(msgspec.json.decode(source.prepare(0, random.Random(1)).body))
+    if CODECS[api].wire.model_member is not None:
+        assert (call.model, call.stream) == ("m", api != "chat")
+    assert call.parameters["max_tokens"].value == 77
+    (part,) = call.messages[-1].parts
+    assert len(part.text.split()) == 20 - MARK + 1
 
 
 def test_prompts_begin_differently_and_have_the_planned_length():
@@ -109,7 +107,7 @@ def test_a_path_may_name_the_model():
 def test_streams_of_every_api_are_understood(api):
     """As the codec writes them: how often there was content, how many tokens were counted, and that one failed."""
     events = [AnswerStart("id", "m"), *(TextDelta(0, word) for word in ("one ", "two")), BlockEnd(0)]
-    body = msgspec.json.decode(Bodies(plan(api=api)).make_body("x", 9))
+    body = msgspec.json.decode(MadePrompts(plan(api=api)).prepare(0, random.Random(1)).body)
     call = attrs.evolve(CODECS[api].read_request(body), model="m", stream=True)
     for ends, tokens, message in (
         ((Usage(input=3, output=5), AnswerEnd("stop")), 5, ""),
@@ -119,16 +117,15 @@ def test_streams_of_every_api_are_understood(api):
         stream = b"".join(writer.send(event) for event in (*events, *ends))
         found = read_answer(api, stream, streamed=True)
         assert len(found.contents) == 2
-        assert found.message == message
+        assert found.detail == message
         if not message:
             assert found.tokens.output == tokens
 
 
-def test_reasoning_is_no_output():
+def test_reasoning_is_content():
     first = b'data: {"choices": [{"index": 0, "delta": {"reasoning_content": "x"}}]}\n\n'
     then = b'data: {"choices": [{"index": 0, "delta": {"content": "x"}}]}\n\n'
-    found = read_answer("chat", first + then, streamed=True)
-    assert (found.contents, found.output) == ((0, 1), 1)
+    assert read_answer("chat", first + then, streamed=True).contents == (0, 1)
 
 
 def test_a_whole_url_says_its_api():
@@ -138,9 +135,17 @@ def test_a_whole_url_says_its_api():
     assert api_of_path("http://h/v1") is None
 
 
-def test_keys_go_where_the_api_has_them():
-    assert dict(request_headers("messages", "k"))["x-api-key"] == "k"
-    assert dict(request_headers("responses", "k"))["authorization"] == "Bearer k"
+def test_the_head_has_the_host_and_the_key_where_the_api_has_it():
+    assert request_head("http://h:80/v1", "chat", "/v1/x?y", None).split(b"\r\n") == [
+        b"POST /v1/x?y HTTP/1.1", b"host: h", b"accept-encoding: identity", b"content-type: application/json",
+        b"user-agent: trigate-load", b"content-length: "
+    ]  # fmt: skip
+    for url, api, line in [
+        ("https://[::1]:8443", "messages", b"host: [::1]:8443"),
+        ("https://h", "messages", b"x-api-key: k"),
+        ("https://h", "responses", b"authorization: Bearer k"),
+    ]:
+        assert line in request_head(url, api, "/", "k").split(b"\r\n")
 
 
 @each_row(("raw", "api"), itertools.product([b": ping\n\n", b"data: {\n\n", b"\n\n", b"data: \xff\n\n"], OLDER))

@@ -5,11 +5,10 @@ import random
 import pytest
 
 from loadtest.figures.confidence import (
+    Evidence,
     chance_of_at_most,
     mean_bounds,
     students_t,
-    surely_kept,
-    surely_missed,
     surely_rises,
 )
 
@@ -17,8 +16,8 @@ from loadtest.figures.confidence import (
 def test_a_percentile_needs_as_many_values_as_early_stopping_in_mlperfs_rules():
     for share, values in ((0.99, (299, 473, 628)), (0.95, (59, 93, 124))):
         for over, needed in enumerate(values):
-            assert surely_kept(needed, over, share), (share, over)
-            assert not surely_kept(needed - 1, over, share), (share, over)
+            assert Evidence(share, needed, over).is_kept, (share, over)
+            assert not Evidence(share, needed - 1, over).is_kept, (share, over)
 
 
 def test_the_chances_are_those_of_the_binomial_distribution():
@@ -41,11 +40,11 @@ def test_certainty_that_a_share_is_kept_is_wrong_at_most_once_in_twenty():
 
 
 def test_a_few_beyond_the_limit_may_be_chance_and_many_are_none():
-    assert not surely_missed(100, 0, 0.99)
-    assert not surely_missed(100, 2, 0.99)
-    assert surely_missed(100, 4, 0.99)
-    assert surely_missed(2, 2, 0.99, confidence=0.999)
-    assert not surely_missed(1, 1, 0.99, confidence=0.999)
+    assert not Evidence(0.99, 100, 0).is_missed()
+    assert not Evidence(0.99, 100, 2).is_missed()
+    assert Evidence(0.99, 100, 4).is_missed()
+    assert Evidence(0.99, 2, 2).is_missed(0.999)
+    assert not Evidence(0.99, 1, 1).is_missed(0.999)
 
 
 def test_students_quantiles_are_those_of_the_tables():

@@ -84,7 +84,7 @@ async def test_an_answer_that_ends_for_a_reason_is_whole_without_a_text():
     ]:
         with case((body, streamed)):
             run = await run_of(body, stream=streamed)
-            assert run.tally.failures == ()
+            assert run.tally.failures == []
             assert run.tally.counts["good"] == 1
 
 

@@ -43,23 +43,5 @@ def test_percentiles_rise_between_the_least_and_the_greatest(values):
     assert found[0] >= min(values)
 
 
-@given(MANY, MANY)
-def test_merging_is_adding_everything(first, second):
-    merged = filled(first)
-    merged.merge(filled(second))
-    both = filled([*first, *second])
-    assert merged.dump() == both.dump() | {"mean": pytest.approx(merged.mean)}
-    assert merged.deviation == pytest.approx(both.deviation, abs=1e-3)
-
-
-def test_merging_nothing_changes_nothing():
-    histogram = filled([1, 2])
-    histogram.merge(Histogram())
-    assert histogram.dump() == filled([1, 2]).dump()
-    empty = Histogram()
-    empty.merge(histogram)
-    assert empty.dump() == histogram.dump()
-
-
 def test_percentiles_and_mean_of_an_empty_histogram_are_0():
     assert (Histogram().percentile(99), Histogram().mean) == (0, 0)

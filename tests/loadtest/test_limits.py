@@ -4,6 +4,7 @@ import pytest
 
 from configfile.wording import Wrong
 from loadtest.exchange.record import Problem
+from loadtest.figures.confidence import Evidence
 from loadtest.figures.tally import Tally
 from loadtest.plan.limits import evidence_of, judge_condition, missed_by, parse_condition, parse_objectives
 from tests.support.cases import case
@@ -67,7 +68,7 @@ def test_objectives_apply_to_whole_answers():
         ("ttft<100ms, duration<1s", {}, ("ttft",)),
         ("gap.max<39ms", {}, ("gap.max",)),
         ("ttft<100ms", {"end": "error"}, ()),
-        ("tpot<1ms", {"contents": (0.2,)}, ()),  # it cannot apply
+        ("stall<1ms", {"contents": (0.2,)}, ()),  # it cannot apply
         ("ttft<5s", {"contents": ()}, ("ttft",)),  # a stream must have it
         ("ttft<5s", {"contents": (), "streamed": False}, ()),
     ]:
@@ -76,8 +77,8 @@ def test_objectives_apply_to_whole_answers():
 
 
 def test_percentiles_and_shares_have_evidence():
-    assert evidence_of(parse_condition("ttft.p95>500ms"), RUN.tally) == (0.95, 9, 0)
-    assert evidence_of(parse_condition("ttft.p50>100ms"), RUN.tally) == (0.5, 9, 9)
-    assert evidence_of(parse_condition("goodput<99%"), RUN.tally) == (0.99, 10, 1)
-    assert evidence_of(parse_condition("errors>1%"), RUN.tally) == (0.99, 10, 1)
+    assert evidence_of(parse_condition("ttft.p95>500ms"), RUN.tally) == Evidence(0.95, 9, 0)
+    assert evidence_of(parse_condition("ttft.p50>100ms"), RUN.tally) == Evidence(0.5, 9, 9)
+    assert evidence_of(parse_condition("goodput<99%"), RUN.tally) == Evidence(0.99, 10, 1)
+    assert evidence_of(parse_condition("errors>1%"), RUN.tally) == Evidence(0.99, 10, 1)
     assert evidence_of(parse_condition("ttft.mean>1s"), Tally()) is None

@@ -2,15 +2,16 @@
 
 import json
 
+import attrs
 import pytest
 
 from loadtest.exchange.record import Problem
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.result import Overhead, notes
+from loadtest.figures.result import FoundRate, SearchStep, notes
+from loadtest.figures.rounds import ComparedFigure
 from loadtest.figures.timeline import MOST, LoadTimeline
 from loadtest.reports import text
-from loadtest.reports.page import page
-from loadtest.reports.report_file import dump
+from loadtest.reports.report_files import dump, page
 from tests.support.command_line import run
 from tests.support.load_records import record, result
 from tests.support.upstreams import Script
@@ -47,18 +48,32 @@ def test_a_late_or_busy_loader_is_noted():
     slow = Histogram()
     slow.extend([0.05] * 100)
     assert notes(result(record())) == []
-    assert "The loader was late" in notes(result(record(), overhead=Overhead(slow, Histogram(), 0.1)))[0]
-    assert "The loader was late" in notes(result(record(), overhead=Overhead(Histogram(), slow, 0.1)))[0]
-    assert "Start it twice" in notes(result(record(), overhead=Overhead(cpu=0.95)))[0].replace("\n", " ")
+    assert "The loader was late" in notes(result(record(), lag=slow))[0]
+    assert "The loader was late" in notes(result(*[record(began=0.05)] * 100))[0]
+    assert "Start it twice" in notes(result(record(), cpu=0.95))[0].replace("\n", " ")
 
 
 def test_a_long_run_has_few_histograms():
-    timeline = LoadTimeline()
+    timeline = LoadTimeline(5 * MOST)
     for second in range(5 * MOST):
         timeline.record_end(record(planned=float(second)))
-    assert (len(timeline.spans), timeline.width) == (5 * MOST // 8, 8)
+    assert (len(timeline.spans), timeline.width) == (MOST, 5)
     assert sum(one.ttft.count for one in timeline.spans) == 5 * MOST
     assert timeline.rate("whole", 5 * MOST) == 1
+
+
+def test_the_page_of_a_search_has_its_steps():
+    step = SearchStep(2.0, "climb", "failed", "its backlog grew", 10, 0.5, 0.1, 0.2)
+    found = page([result(record(), search=FoundRate(1.0, "1 request per second is the highest", 2.0, "", [step]))])
+    assert "<h3>1 request per second is the highest</h3>" in found
+    assert "failed: its backlog grew" in found
+
+
+def test_the_page_of_two_servers_has_their_verdict():
+    runs = [attrs.evolve(result(record()), target=name) for name in ("a", "b")]
+    figure = ComparedFigure("duration, mean", 1.0, 2.0, 2.0, 1.5, 2.5)
+    assert "b against a: slower" in page(runs, compared=[figure])
+    assert "no verdict" in page(runs, compared=[])
 
 
 @pytest.mark.process

@@ -4,48 +4,55 @@ import random
 
 import pytest
 
-from loadtest.figures.result import join_rounds
-from loadtest.figures.rounds import compare_rounds, verdict_of
+from loadtest.figures.result import RunResult
+from loadtest.figures.rounds import compare_runs, verdict_of
+from loadtest.plan.plan import LoadPlan
 from loadtest.reports import text
-from tests.support.load_records import record, result
+from tests.support.load_records import record
 
 
-def rounds(factor: float, seed: int, number: int = 10, drift: float = 0.0):
-    """Rounds of a server whose latencies vary; the machine becomes slower from round to round."""
-    rng, found = random.Random(seed), []
+def loaded(factor: float, seed: int, number: int = 10, drift: float = 0.0) -> RunResult:
+    """Return rounds of a server whose latencies vary; the machine becomes slower from round to round."""
+    rng = random.Random(seed)
+    found = RunResult(target="", url="http://x", plan=LoadPlan(targets={}, rounds=number).dump())
     for at in range(number):
         slow = factor * (1 + drift * at)
-        times = [0.2 * slow * rng.lognormvariate(0, 0.3) for _ in range(40)]
-        found.append(result(*(record(contents=(one, one + 0.04 * slow), ended=one + 0.1 * slow) for one in times)))
+        found.begin_round()
+        for time in [0.2 * slow * rng.lognormvariate(0, 0.3) for _ in range(40)]:
+            one = record(contents=(time, time + 0.04 * slow), ended=time + 0.1 * slow)
+            found.record_begin(one.planned)
+            found.add(one)
+        found.seconds += 10
     return found
 
 
 @pytest.mark.parametrize("drift", [0.0, 0.3])
 def test_a_slower_server_is_found_also_on_a_machine_that_becomes_slower(drift):
-    assert verdict_of(compare_rounds(rounds(1, 1, drift=drift), rounds(1.3, 2, drift=drift))) == "slower"
-    assert verdict_of(compare_rounds(rounds(1.3, 1, drift=drift), rounds(1, 2, drift=drift))) == "faster"
+    assert verdict_of(compare_runs([loaded(1, 1, drift=drift), loaded(1.3, 2, drift=drift)])) == "slower"
+    assert verdict_of(compare_runs([loaded(1.3, 1, drift=drift), loaded(1, 2, drift=drift)])) == "faster"
 
 
 def test_a_server_differs_from_itself_at_most_once_in_twenty():
     wrong = sum(
-        verdict_of(compare_rounds(rounds(1, 2 * seed, 5), rounds(1, 2 * seed + 1, 5))) != "no difference seen"
+        verdict_of(compare_runs([loaded(1, 2 * seed, 5), loaded(1, 2 * seed + 1, 5)])) != "no difference seen"
         for seed in range(60)
     )
     assert wrong <= 6
 
 
 def test_few_rounds_give_no_verdict():
-    assert verdict_of(compare_rounds(rounds(1, 1, 3), rounds(2, 2, 3))).startswith("no verdict")
+    assert verdict_of(compare_runs([loaded(1, 1, 3), loaded(2, 2, 3)])).startswith("no verdict")
 
 
 def test_the_rounds_of_a_server_are_one_result():
-    whole = join_rounds(rounds(1, 1, 4))
+    whole = loaded(1, 1, 4)
     assert whole.tally.counts["started"] == 160
-    assert whole.seconds == 40
+    assert [span.started for span in whole.timeline.spans[::10]] == [40] * 4
     assert whole.rate == 4
+    assert whole.whole_seconds == pytest.approx(sum(one.measures["duration"].most for one in whole.rounds))
 
 
 def test_the_table_fits_a_terminal():
-    found = text.comparison_text(compare_rounds(rounds(1, 1), rounds(1.3, 2)), ["127.0.0.1:12000", "127.0.0.1:51001"])
+    found = text.comparison_text(compare_runs([loaded(1, 1), loaded(1.3, 2)]), ["127.0.0.1:12000", "127.0.0.1:51001"])
     assert max(map(len, found.splitlines())) <= text.COLUMNS
     assert found.endswith("127.0.0.1:51001 against 127.0.0.1:12000: slower")

@@ -6,13 +6,12 @@ from bisect import bisect_right
 import attrs
 import pytest
 
+from loadtest.figures.confidence import Evidence
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.result import Overhead
+from loadtest.figures.result import FoundRate, SearchStep
+from loadtest.plan.limits import parse_condition, parse_objectives
 from loadtest.plan.plan import LoadPlan
 from loadtest.run.search import (
-    Evidence,
-    FoundRate,
-    SearchStep,
     StepWatch,
     is_over,
     judge_step,
@@ -48,14 +47,14 @@ def test_rates_double_until_one_fails_twice_then_the_bounds_are_halved_and_the_a
         *((rate, "narrow") for rate in (12, 14, 15, 15.5)),
         (15.5, "confirm"),
     ]
-    assert (found.rate, found.above) == (15.5, 16)
-    assert found.text == "15.5 requests per second is the highest rate that passed; 16 requests per second failed"
+    assert (found.rate, found.failed) == (15.5, 16)
+    assert found.answer == "15.5 requests per second is the highest rate that passed; 16 requests per second failed"
 
 
 def test_no_rate_above_the_greatest_is_tried():
     steps, found = searched(up_to(100), most=12.0)
     assert [rate for rate, _ in steps] == [1, 2, 4, 8, 12, 12]
-    assert found.text == "at least 12 requests per second passed, the highest rate to try"
+    assert found.answer == "at least 12 requests per second passed, the highest rate to try"
 
 
 def test_an_answer_that_fails_when_it_is_run_longer_is_lowered():
@@ -79,7 +78,7 @@ def test_a_pause_of_the_server_is_not_its_limit():
 
 def test_a_slow_loader_ends_the_search():
     _, found = searched(lambda rate, purpose: "held" if rate < 8 else "the loader was too slow")
-    assert found.text == "at least 4 requests per second passed, the limit of this loader"
+    assert found.answer == "at least 4 requests per second passed, the limit of this loader"
 
 
 def watched(queue: SimulatedQueue, rate: float, seed: int | None = None) -> float:
@@ -128,7 +127,7 @@ def test_a_step_continues_until_it_has_enough_values():
         (5, clean, "narrow", True),
         (5, some, "narrow", False),
         (5, clean, "confirm", False),
-        (5, clean._replace(values=299), "confirm", True),
+        (5, attrs.evolve(clean, values=299), "confirm", True),
         (1, missed, "climb", True),
     ]:
         assert is_over(elapsed, 5, [evidence], purpose, watch) is over, (elapsed, evidence, purpose)
@@ -144,7 +143,7 @@ def test_answers_of_one_queue_do_not_count_as_independent():
 
 
 def test_a_step_is_judged_with_its_certainty():
-    rule, watch = rate_conditions(LoadPlan(targets={}, slo=("ttft<1s",))), StepWatch(1)
+    rule, watch = rate_conditions(LoadPlan(targets={}, slo=parse_objectives("ttft<1s"))), StepWatch(1)
     assert judge_step(result(*[record()] * 300), rule, watch) == ("held", "")
     assert judge_step(result(*[record()] * 50), rule, watch) == (
         "seems to hold",
@@ -152,12 +151,13 @@ def test_a_step_is_judged_with_its_certainty():
     )
     failing = result(record(), missed={0: ("ttft",)})
     assert judge_step(failing, rule, watch) == ("failed", "goodput<99%: it is 0 %")
-    assert judge_step(attrs.evolve(failing, overhead=Overhead(cpu=0.95)), rule, watch)[0] == "the loader was too slow"
+    assert judge_step(attrs.evolve(failing, cpu=0.95), rule, watch)[0] == "the loader was too slow"
 
 
 def test_conditions_replace_the_default_unless_there_are_objectives():
     def texts(**plan):
         return [one.text for one in rate_conditions(LoadPlan(targets={}, **plan))]
 
-    assert texts(fail_if=("ttft.p95>1s",)) == ["ttft.p95>1s"]
-    assert texts(fail_if=("ttft.p95>1s",), slo=("duration<9s",)) == ["goodput<99%", "ttft.p95>1s"]
+    slow = (parse_condition("ttft.p95>1s"),)
+    assert texts(fail_if=slow) == ["ttft.p95>1s"]
+    assert texts(fail_if=slow, slo=parse_objectives("duration<9s")) == ["goodput<99%", "ttft.p95>1s"]

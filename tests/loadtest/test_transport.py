@@ -2,18 +2,28 @@
 
 import socket
 import ssl
+from collections.abc import Callable
 
 import pytest
 import trio
 
 from loadtest.wire import read_loop as loops
-from loadtest.wire.answers import OutgoingRequest, WireError
-from loadtest.wire.connecting import ServerAddress, open_socket
-from loadtest.wire.connection import PIECE
-from loadtest.wire.connections import Connections
-from loadtest.wire.read_loop import ReadLoop, WatchedSocket
+from loadtest.wire.connecting import ServerAddress, WireError, open_socket
+from loadtest.wire.connection import PIECE, Connections
+from loadtest.wire.read_loop import ReadLoop, ReadSocket
 from tests.support.load_servers import answer, serving
 from tests.support.timed_wire import TakenAnswer, connection_and_peer
+
+
+class NotingSocket(ReadSocket):
+    """A socket whose reads a function takes."""
+
+    def __init__(self, sock: socket.socket, take: Callable[[bytes | OSError, float], object]) -> None:
+        super().__init__(sock)
+        self._take = take
+
+    def take_read(self, found: bytes | OSError, at: float) -> None:
+        self._take(found, at)
 
 
 async def test_a_large_request_is_sent_in_pieces_that_let_other_tasks_run():
@@ -34,7 +44,7 @@ async def test_a_large_request_is_sent_in_pieces_that_let_other_tasks_run():
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(others)
-        nursery.start_soon(near.ask, OutgoingRequest("/", (), bytes(20 * PIECE)), TakenAnswer())
+        nursery.start_soon(near.ask, bytes(20 * PIECE), TakenAnswer())
         await read()
         nursery.cancel_scope.cancel()
     assert turns >= 20
@@ -44,10 +54,10 @@ async def test_a_large_request_is_sent_in_pieces_that_let_other_tasks_run():
 
 async def test_small_data_is_sent_immediately():
     near, far = connection_and_peer()
-    step = near.ask(OutgoingRequest("/", (), b"body"), TakenAnswer())
+    step = near.ask(b"body", TakenAnswer())
     with pytest.raises(StopIteration):  # without a turn of anybody else
         step.send(None)
-    assert (await far.receive_some()).endswith(b"\r\n\r\nbody")
+    assert (await far.receive_some()) == b"body"
     near.close()
     await far.aclose()
 
@@ -57,7 +67,7 @@ async def test_slow_processing_of_reads_does_not_delay_timers(turn, monkeypatch,
     """Frames without end on sixty connections kept timeouts waiting for the better part of a minute."""
     monkeypatch.setattr(loops, "TURN", turn)
     loop, pairs, order = ReadLoop(), [socket.socketpair() for _ in range(3)], []
-    watched = [WatchedSocket(near, lambda data, at: order.append(at), lambda error, at: None) for near, _ in pairs]
+    watched = [NotingSocket(near, lambda _, at: order.append(at)) for near, _ in pairs]
     for one, (_, far) in zip(watched, pairs, strict=True):
         one.socket.setblocking(False)
         loop.add(one)
@@ -86,7 +96,7 @@ async def test_the_loop_reads_to_the_end(nursery):
 
     near, far = socket.socketpair()
     near.setblocking(False)
-    loop.add(WatchedSocket(near, take, lambda error, at: None))
+    loop.add(NotingSocket(near, take))
     start = trio.current_time()
     far.send(b"one")
     far.send(b"two")
@@ -101,13 +111,13 @@ async def test_the_loop_reads_to_the_end(nursery):
 async def test_a_closed_connection_reports_nothing_more():
     near, far = connection_and_peer()
     taken = TakenAnswer()
-    await near.ask(OutgoingRequest("/", ()), taken)
+    await near.ask(b"x", taken)
     await far.send_all(b"HTTP/1.1 200 OK\r\n\r\none")
     near.close()
     near.close()
     await trio.testing.wait_all_tasks_blocked(0.02)
     await far.aclose()
-    assert (taken.head, taken.pieces, taken.fault) == (None, [], None)
+    assert (taken.status, taken.pieces, taken.fault) == (None, [], None)
 
 
 async def test_answers_come_through_tls(certificate, monkeypatch):
@@ -123,7 +133,7 @@ async def test_answers_come_through_tls(certificate, monkeypatch):
         for _ in range(2):
             taken = TakenAnswer()
             connection = connections.take_idle() or await connections.open()
-            await connection.ask(OutgoingRequest("/", (), b'{"a": "%b"}' % (b"y" * 200_000)), taken)
+            await connection.ask(b"POST / HTTP/1.1\r\ncontent-length: 200000\r\n\r\n" + b"y" * 200_000, taken)
             await taken.over.wait()
             connections.release(connection)
             assert taken.fault is None

@@ -8,13 +8,12 @@ import attrs
 
 from loadtest.exchange.record import AnswerTokens, ExchangeRecord
 from loadtest.figures.histogram import Histogram
-from loadtest.figures.result import Overhead, RunResult
+from loadtest.figures.result import RunResult
 from loadtest.plan.plan import LoadPlan
 
 _WHOLE = ExchangeRecord(
     number=0, api="chat", streamed=True, planned=1.0, began=1.0, connected=None, sent=1.001, first_byte=1.1,
-    first_event=1.1, contents=[1.2, 1.3, 1.45], first_output=1.2, end_event=1.5, ended=1.5, status=200, end="whole",
-    finish="stop", received=100,
+    first_event=1.1, contents=[1.2, 1.3, 1.45], end_event=1.5, ended=1.5, status=200, end="whole", finish="stop",
 )  # fmt: skip
 
 
@@ -28,13 +27,9 @@ def record(**said: Any) -> ExchangeRecord:
     planned = said.get("planned", 0.0)
     contents = said.pop("contents", tuple(planned + 0.2 + 0.04 * number for number in range(3)))
     times = {"planned": planned, "began": planned, "sent": planned, "ended": planned + 0.3}
-    first = {
-        "first_byte": planned + 0.1,
-        "first_event": planned + 0.1,
-        "first_output": contents[0] if contents else None,
-    }
+    first = {"first_byte": planned + 0.1, "first_event": planned + 0.1}
     counts = {"tokens": AnswerTokens(1, len(contents))}
-    same = {"contents": contents, "end_event": None, "received": 1000}
+    same = {"contents": contents, "end_event": None}
     return exchange_record(**{**times, **first, **counts, **same, **said})
 
 
@@ -48,8 +43,8 @@ def result(
     quiet = Histogram()
     quiet.add(0.001)
     plan = LoadPlan(targets={"": "http://x"}, rate=1.0).dump()
-    found = RunResult(target="", url="http://x", plan=plan, seconds=seconds, overhead=Overhead(quiet, quiet, 0.1))
+    found = RunResult(target="", url="http://x", plan=plan, seconds=seconds, lag=quiet, cpu=0.1)
     for number, one in enumerate(records):
-        found.record_begin(one.planned, 0.001)
+        found.record_begin(one.planned)
         found.add(one, missed.get(number, ()))
     return attrs.evolve(found, **said)

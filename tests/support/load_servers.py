@@ -10,10 +10,13 @@ import msgspec
 import trio
 
 import providers.grammar  # noqa: F401  # otherwise the first verdict loads it during a measurement
-from loadtest.exchange.judging import ReceivedAnswer, StreamVerdict, judge_answer
+from loadtest.exchange.content import AnswerContent
+from loadtest.exchange.judging import ReceivedAnswer, judge_answer
 from loadtest.figures.result import RunResult
+from loadtest.masking import mask_url
 from loadtest.plan.plan import LoadPlan
-from loadtest.run.running import ActiveRun, address_of
+from loadtest.run.running import ActiveRun
+from loadtest.wire.connecting import ServerAddress
 from streams import sse
 
 Serving = Callable[[trio.abc.Stream, bytes], Awaitable[bool | None]]
@@ -98,7 +101,7 @@ async def _connection(serve: ServingBodies, stream: trio.abc.Stream) -> None:
                     return
 
 
-async def judge(received: ReceivedAnswer) -> StreamVerdict:
+async def judge(received: ReceivedAnswer) -> AnswerContent:
     """Return the verdict on a received answer. It is computed in this process, which is faster than in another."""
     return judge_answer(received)
 
@@ -113,5 +116,6 @@ async def load(url: str, **more: Any) -> RunResult:
 
 
 async def prepared(plan: LoadPlan) -> ActiveRun:
-    (target,) = plan.targets
-    return ActiveRun(plan, target, await address_of(plan, target), "sk-secret", judge)
+    ((target, url),) = plan.targets.items()
+    result = RunResult(target=target, url=mask_url(url), plan=plan.dump())
+    return ActiveRun(plan, result, await ServerAddress.resolve(url), "sk-secret", judge)

@@ -1,11 +1,12 @@
 """The client's end of a connection for the load tester, and a receiver of its answers."""
 
 import socket
+from collections.abc import Mapping
 
 import attrs
 import trio
 
-from loadtest.wire.answers import ResponseHead, WireError
+from loadtest.wire.connecting import WireError
 from loadtest.wire.connection import TimedConnection
 
 
@@ -13,7 +14,7 @@ from loadtest.wire.connection import TimedConnection
 class TakenAnswer:
     """A received answer, with the time of each piece of content."""
 
-    head: ResponseHead | None = None
+    status: int | None = None
     first: float = 0.0
     pieces: list[tuple[bytes, float]] = attrs.field(factory=list)
     fault: WireError | None = None
@@ -24,18 +25,14 @@ class TakenAnswer:
     def content(self) -> bytes:
         return b"".join(piece for piece, _ in self.pieces)
 
-    def take_head(self, head: ResponseHead, first: float) -> None:
-        self.head, self.first = head, first
+    def take_head(self, status: int, headers: Mapping[str, str], first: float) -> None:
+        self.status, self.first = status, first
 
     def take_content(self, data: bytes, at: float) -> None:
         self.pieces.append((data, at))
 
-    def take_end(self, at: float) -> None:
-        self.ended = at
-        self.over.set()
-
-    def take_fault(self, error: WireError, at: float) -> None:
-        self.fault, self.ended = error, at
+    def take_end(self, at: float, fault: WireError | None = None) -> None:
+        self.fault, self.ended = fault, at
         self.over.set()
 
 
@@ -44,4 +41,4 @@ def connection_and_peer() -> tuple[TimedConnection, trio.SocketStream]:
     near, far = socket.socketpair()
     near.setblocking(False)
     far.setblocking(False)
-    return TimedConnection(near, "server"), trio.SocketStream(trio.socket.from_stdlib_socket(far))
+    return TimedConnection(near), trio.SocketStream(trio.socket.from_stdlib_socket(far))

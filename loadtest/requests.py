@@ -1,21 +1,34 @@
-"""The sources of requests: made prompts that meet no cache, or the bodies of a JSONL file."""
+"""The requests of a load: their URL and headers, and their bodies, of made prompts or of a JSONL file."""
 
 import functools
 import random
+import re
 import secrets
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, urlsplit
 
 import attrs
 import msgspec
 
 from configfile.wording import Wrong
 from loadtest.plan.plan import LoadPlan
-from loadtest.requests.bodies import Bodies
 from providers.apis import CODECS
+from providers.catalog.providers import STANDARD_AUTH
+from providers.neutral.codec import Recipient
+from providers.neutral.request import Message, Parameter, Request, TextPart
+from providers.neutral.seal import Issuer
+from streams.events import Api
 from streams.surrogates import NOT_JSON, describe_json_error
+
+_VERSION: Final = "2023-06-01"
+
+# Placeholders in a body that is encoded once. Each request replaces them.
+_PROMPT: Final = "\N{SYMBOL FOR SUBSTITUTE}"
+_LIMIT: Final = 918273645
+
 
 MARK: Final = 8
 """The tokens of the mark at the begin of a prompt, about."""
@@ -28,6 +41,41 @@ earth east enough even every example face fact fall family far farm feel field f
 friend full garden give good great green ground group half hand hard head hear heart help here high home hot hour house
 """
 _WORDS: Final = 20_000  # in the text from which all prompts are cut
+
+
+def request_path(url: str, api: Api, model: str, *, stream: bool) -> str:
+    """Return the path and query to post to. ``url`` is the server, the API up to its version, or the whole URL."""
+    parts, wire = urlsplit(url), CODECS[api].wire
+    named = wire.path.replace("{model}", quote(model, safe="/:@"))
+    ending, _, query = wire.suffix("answer", stream).partition("?")
+    base = parts.path.rstrip("/")
+    wholes = (named + wire.suffix("answer", one).partition("?")[0] for one in (True, False))
+    if (whole := next((one for one in wholes if base.endswith(one)), None)) is not None:
+        base = base.removesuffix(whole) + named + ending
+    else:
+        base += f"{'' if re.search(r'/v[0-9][a-zA-Z0-9_]*$', base) else wire.root}{named}{ending}"
+    return "?".join(filter(None, (base, "&".join(filter(None, dict.fromkeys((parts.query, query)))))))
+
+
+def request_head(url: str, api: Api, path: str, key: str | None) -> bytes:
+    """Return the head of a request to ``path``, up to the value of ``content-length``."""
+    headers = {"host": _authority(url), "accept-encoding": "identity", "content-type": "application/json",
+               "user-agent": "trigate-load"}  # fmt: skip
+    if api == "messages":
+        headers["anthropic-version"] = _VERSION
+    if key:
+        name, value = STANDARD_AUTH[api].header(key)
+        headers[name] = value
+    lines = [f"POST {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "content-length: "]
+    return "\r\n".join(lines).encode("latin-1")
+
+
+def _authority(url: str) -> str:
+    """Return the host of ``url``, with its port unless that is the standard one."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
+    standard = {"http": 80, "https": 443}[parts.scheme]
+    return host if parts.port in (None, standard) else f"{host}:{parts.port}"
 
 
 @attrs.frozen
@@ -48,14 +96,15 @@ class MadePrompts:
 
     def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
-        self._bodies = Bodies(plan)
+        self._template = msgspec.json.encode(_write_body(plan))
         self._mark = secrets.token_hex(8)
         _text_pool()  # created before the load, because it would delay the first request
 
     def prepare(self, number: int, rng: random.Random) -> PreparedRequest:
         tokens, output = self._plan.prompt.draw(rng), self._plan.output.draw(rng)
         prompt = self._make_prompt(number, max(0, tokens - MARK), rng.randrange(_WORDS))
-        return PreparedRequest(self._bodies.make_body(prompt, output), self._plan.stream)
+        body = self._template.replace(b"%d" % _LIMIT, b"%d" % output)
+        return PreparedRequest(body.replace(_PROMPT.encode(), msgspec.json.encode(prompt)[1:-1]), self._plan.stream)
 
     def _make_prompt(self, number: int, words: int, start: int) -> str:
         """Return the mark, and ``words`` from the position ``start`` of the pool."""
@@ -65,6 +114,22 @@ class MadePrompts:
         while len(found) <= words:
             found += pool[: words + 1 - len(found)]
         return " ".join(found)
+
+
+def _write_body(plan: LoadPlan) -> dict[str, Any]:
+    """Return the body that the API's codec writes, with placeholders."""
+    codec = CODECS[plan.api]
+    request = Request(
+        plan.api,
+        plan.model,
+        (Message("user", (TextPart(_PROMPT),)),),
+        stream=plan.stream,
+        parameters={"max_tokens": Parameter(_LIMIT, "max_tokens")},
+    )
+    body: dict[str, Any] = msgspec.json.decode(codec.write_request(request, Recipient(plan.model, Issuer("", ""))).body)
+    if codec.wire.stream_member:
+        body[codec.wire.stream_member] = plan.stream
+    return body | ({"store": False} if codec.wire.stores_unasked else {})
 
 
 class FileBodies:

@@ -1,1 +1,0 @@
-"""The requests of a load: ``sources`` of prompts or of the bodies of a file, and their ``bodies`` and URLs."""
