@@ -24,13 +24,15 @@ from tests.support.processes import is_running
 from tests.support.repository import ROOT
 
 
-def stalling(begin: float, end: float):
-    """Answers concurrent requests, but for requests that come between so many seconds from now: those at its end."""
+def stalling(begin: float, seconds: float):
+    """Answers concurrent requests, but from ``begin`` on none for ``seconds``, counted from the first of these."""
     start = trio.current_time()
+    stalled: list[float] = []
 
     async def serve(stream, head):
-        if trio.current_time() - start > begin:
-            await trio.sleep_until(start + end)
+        if (now := trio.current_time()) - start > begin:
+            stalled.append(now)
+            await trio.sleep_until(stalled[0] + seconds)
         await answer(stream, "word")
 
     return serve
@@ -53,7 +55,7 @@ async def test_a_stall_of_one_second_shows_in_the_percentiles_of_an_open_loop_an
     runs = {}
 
     async def measure(name, **how):
-        async with serving(stalling(0.3, 1.3)) as url:
+        async with serving(stalling(0.3, 1.0)) as url:
             runs[name] = await load(url, seconds=1.6, **how)
 
     async with trio.open_nursery() as nursery:

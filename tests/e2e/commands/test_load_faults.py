@@ -57,9 +57,11 @@ async def test_each_fault_has_its_kind_and_phase(mock):
         assert run.tally.counts["started"] == 1
         assert run.tally.counts["whole"] == (not rows)
 
-    async with trio.open_nursery() as nursery:
-        for api, model in expected:
-            nursery.start_soon(tell, api, model)
+    for is_timed in (False, True):  # others at the same time would delay the first words beyond the timeout
+        async with trio.open_nursery() as nursery:
+            for api, model in expected:
+                if (model in PATIENCE) == is_timed:
+                    nursery.start_soon(tell, api, model)
     assert found == expected
 
 
