@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import pytest
 
 from streams.sse import is_blank
+from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
@@ -41,14 +43,16 @@ def gateway(pinging) -> Iterator[Gateway]:
 
 
 @each_row("kind", KEEP_ALIVES)
-@each_row("name", REQUESTS)
-def test_a_response_of_keep_alives_ends_with_an_error(gateway, pinging, name, kind):
-    path, body = REQUESTS[name]
+def test_a_response_of_keep_alives_ends_with_an_error(gateway, pinging, kind):
+    """All requests are sent at the same time, because each takes a second."""
     pinging.send(Pings(kind[0], b"", kind[1]))
-    reply = gateway.request("POST", path, body)
-    found = line(gateway, reply.headers["x-request-id"])
-    assert (found["ended"], found["error"]) == ("upstream_error", "timeout"), found
-    assert "sent only keep-alives for 1 s" in found["message"]
+    with ThreadPoolExecutor(len(REQUESTS)) as threads:
+        replies = [*threads.map(lambda request: gateway.request("POST", *request), REQUESTS.values())]
+    for name, reply in zip(REQUESTS, replies, strict=True):
+        with case(name):
+            found = line(gateway, reply.headers["x-request-id"])
+            assert (found["ended"], found["error"]) == ("upstream_error", "timeout"), found
+            assert "sent only keep-alives for 1 s" in found["message"]
 
 
 def test_a_response_may_follow_keep_alives(gateway, pinging):
