@@ -12,7 +12,8 @@ _skim: Final = msgspec.json.Decoder(msgspec.Raw).decode  # checks the structure,
 
 def ends_like_object(pieces: Sequence[bytes | bytearray]) -> bool:
     """Return whether ``pieces`` may be a whole JSON object. Few incomplete ones end like it."""
-    return bool(pieces) and pieces[-1].rstrip().endswith(b"}")
+    last = next((text for piece in reversed(pieces) if (text := piece.rstrip())), b"")
+    return last.endswith(b"}")
 
 
 def is_object(pieces: Sequence[bytes | bytearray]) -> bool:

@@ -201,7 +201,7 @@ class RelayedAnswer(StartedAnswer):
 
     async def _read_piece(self) -> bytes | None:
         """Return the provider's next piece, ``None`` at the end. A complete response may break off or stay silent."""
-        if self.response.is_unfinished and self.filter.has_ended:
+        if (self.is_stream or self.response.is_unfinished) and self.filter.has_ended:
             return await read_rest(self._pieces, END_GRACE)
         return await anext(self._pieces, None)
 

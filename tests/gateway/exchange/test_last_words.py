@@ -61,7 +61,7 @@ def test_a_json_answer_is_complete_after_its_last_brace(gateway, upstream, api, 
     for client in (api, ALL[ALL.index(api) - 1]):
         with case(client):
             whole = render(Script(text="The answer is 42."), api, {"model": "m"})
-            upstream.script(attrs.evolve(whole, end=end))
+            upstream.script(attrs.evolve(whole, pieces=(*whole.pieces, b"\n"), end=end))
             path, body = path_of(client, f"m-{api}", stream=False), body_of(client, f"m-{api}", stream=False)
             reply = gateway.request("POST", path, body)
             assert reply.status == 200, reply.body

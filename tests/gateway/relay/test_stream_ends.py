@@ -108,6 +108,17 @@ async def test_a_stream_is_complete_with_its_last_event(name, breaks):
     assert (line["ended"], line["status"]) == ("complete", 200), line
 
 
+@needs_feature("answer_cache")
+async def test_a_stream_that_is_cached_is_complete_with_its_last_event():
+    case = STREAMS["completion"]
+    case = attrs.evolve(case, body={"model": "kept", "prompt": "x", "stream": True})
+    aliases = {"kept": {"target": "openai/m", "cache": {"ttl": "1h"}}}
+    for breaks in (True, False):
+        found, line = await respond(case, breaks=breaks, whole=True, model_aliases=aliases)
+        assert (found.status_code, found.content, line["ended"]) == (200, case.first + case.last, "complete")
+        assert found.headers["x-trigate-cache"] == "miss"
+
+
 @each_row("name", STREAMS)
 async def test_a_stream_without_its_last_event_fails(name):
     for breaks, error in ((True, "upstream"), (False, "timeout")):
