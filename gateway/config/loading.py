@@ -45,7 +45,7 @@ from gateway.config.routes import build_aliases
 from gateway.config.settings import Config, Trust
 from gateway.config.state_storage import build_state_storage, check_counters
 from gateway.config.untrusted_file import check_untrusted
-from gateway.features.known import early_features, features, features_of, other_feature
+from gateway.features.known import features, features_of, import_early_features, other_feature
 from gateway.features.order import EFFECTIVE
 from gateway.named_imports import import_named
 from streams.timeouts import Timeouts
@@ -62,7 +62,7 @@ __all__ = [
     "load",
 ]  # fmt: skip
 
-early_features()  # adds their keys to the classes above
+import_early_features()  # adds their keys to the classes above
 
 
 @attrs.frozen(eq=False, repr=False)

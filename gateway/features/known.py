@@ -15,14 +15,16 @@ if TYPE_CHECKING:
 
 @cache
 def features() -> tuple[Feature, ...]:
-    """Return the rows of all features in their order."""
+    """Return the rows of all features in their order. The first call adds the keys of late features to the
+    configuration."""
     return tuple(map(_row, range(len(EFFECTIVE))))
 
 
-def early_features() -> tuple[Feature, ...]:
-    """Return the rows without those of late features, in their order. The first call adds their keys to the
-    configuration."""
-    return tuple(_row(number) for number, line in enumerate(EFFECTIVE) if not line.late)
+def import_early_features() -> None:
+    """Import the rows of all features but the late ones, and add their keys to the configuration."""
+    for number, line in enumerate(EFFECTIVE):
+        if not line.late:
+            _row(number)
 
 
 def imported_features() -> tuple[Feature, ...]:

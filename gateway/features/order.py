@@ -29,7 +29,7 @@ ORDER: Final[tuple[OrderLine, ...]] = (
     OrderLine("people.console", "after people, who sign in for its pages", extends="admin"),
     OrderLine("client_routing", "its place does not matter: only it reads members for other routers", late=True),
     OrderLine("linked_files", "before the steps, which check the contents that it puts into requests, too"),
-    OrderLine("steps", "before all that read or send texts: these get what is left", has_commands=True, late=True),
+    OrderLine("steps", "before all that read or send texts: they get what it leaves", has_commands=True, late=True),
     OrderLine("request_members", "before those that edit each attempt: it edits what the client sent", late=True),
     OrderLine("cache_acts", "after the features that change texts: its marks count what is sent", late=True),
     OrderLine("web_search", "before the answer cache, which then stores no answer with searches", late=True),

@@ -77,7 +77,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether the provider has not sent the end of the body yet."""
+        """True if the provider has not sent the end of the body yet."""
         return self._framing is not None and not self._framing.over
 
     def header(self, name: str) -> str | None:
