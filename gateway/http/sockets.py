@@ -5,11 +5,35 @@ did not wait. Here a read always waits first, which runs the other tasks, and a 
 not."""
 
 import os
-from typing import TypeAlias
+import threading
+from typing import Final, TypeAlias
 
 import trio
 
 Data: TypeAlias = bytes | memoryview
+
+READ: Final = 64 * 1024  # bytes of one read, unless the size of a body is known
+
+
+class _Buffer(threading.local):
+    """A buffer for the reads of a thread, which copy what arrived.
+
+    ``os.read`` would allocate the whole size and then shrink the object in place. What lives longer than the next read
+    would leave holes that are too small for it, and the heap would grow with each hour."""
+
+    def __init__(self) -> None:
+        self.room = memoryview(bytearray(READ))
+        self.whole = (self.room,)
+
+
+def _read(fd: int, size: int) -> bytes:
+    if size != READ:
+        return os.read(fd, size)
+    buffer = _buffer
+    return buffer.room[: os.readv(fd, buffer.whole)].tobytes()
+
+
+_buffer: Final = _Buffer()
 
 
 async def receive(socket: trio.socket.SocketType, size: int) -> bytes:
@@ -22,7 +46,7 @@ async def receive(socket: trio.socket.SocketType, size: int) -> bytes:
         if socket.fileno() != fd:  # another task closed it; the number may belong to another socket
             break
         try:
-            return os.read(fd, size)
+            return _read(fd, size)
         except BlockingIOError:
             continue
     raise trio.ClosedResourceError("this socket was already closed")
@@ -32,7 +56,7 @@ def receive_now(socket: trio.socket.SocketType, size: int) -> bytes:
     """Return up to ``size`` bytes that have already arrived, ``b""`` without any. ``receive`` reports the end and
     errors."""
     try:
-        return os.read(socket.fileno(), size)
+        return _read(socket.fileno(), size)
     except OSError:
         return b""
 

@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import trio
 
+from gateway.http.sockets import READ
 from gateway.upstream.errors import UpstreamError, failure
-from gateway.upstream.framing import READ
 from gateway.upstream.http11 import BodySource
 
 PIECE: Final = READ

@@ -4,10 +4,11 @@ import re
 from functools import lru_cache
 from typing import Final, Protocol
 
+from gateway.http.sockets import READ
+
 MAX_CHUNK: Final = 64 * 2**20  # default limit of a chunk's size in bytes
 MAX_LINE: Final = 16 * 1024  # bytes of a chunk's first line, and of all trailers
 SHORT: Final = 32  # bytes of a size line that is cached; its extensions could have megabytes
-READ: Final = 64 * 1024  # bytes of one read
 LONG_READ: Final = 256 * 1024  # bytes of one read of a known large body
 
 _EXTENSION: Final = rb"(?:;[\t -~\x80-\xff]*)?"  # no control characters: servers disagree on what ends a line

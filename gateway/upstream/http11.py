@@ -11,8 +11,9 @@ from typing import Final, Protocol
 import attrs
 import trio
 
+from gateway.http.sockets import READ
 from gateway.upstream.errors import UpstreamError, failure, invalid_http
-from gateway.upstream.framing import LONG_READ, READ, BodyFraming, Chunked, ChunkTooLarge, Sized, UntilClosed
+from gateway.upstream.framing import LONG_READ, BodyFraming, Chunked, ChunkTooLarge, Sized, UntilClosed
 from gateway.upstream.heads import Head, HeadReader
 from gateway.upstream.network import NetworkStream
 from gateway.upstream.proxies import UpstreamRoute

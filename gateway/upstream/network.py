@@ -10,12 +10,13 @@ from typing import Final
 
 import trio
 
-from gateway.http.sockets import receive, receive_now, send
+from gateway.http.sockets import READ, receive, receive_now, send
 from gateway.upstream.errors import StaleConnection, failure, misconfigured, tls_failure
 
 # A model may be silent for minutes. Keep-alive probes keep NAT entries alive, and detect a vanished peer after about a
 # minute. The names of the intervals differ by platform; missing ones are skipped.
 _PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+_TLS_RECORD: Final = 16 * 1024  # bytes; a read of TLS returns at most one record, and room for more costs time
 KEEPALIVE = [(getattr(socket, name), value) for name, value in _PROBES.items() if hasattr(socket, name)]
 
 
@@ -59,6 +60,29 @@ def _is_refusal(error: OSError) -> bool:
     return isinstance(attempts, ExceptionGroup) and attempts.split(ConnectionRefusedError)[1] is None
 
 
+class _BelowTls(trio.abc.Stream):
+    """A TCP connection for TLS that reads as plain HTTP does: it waits first, and copies what arrived."""
+
+    def __init__(self, stream: trio.abc.Stream, socket: trio.socket.SocketType) -> None:
+        self._stream = stream
+        self._socket = socket
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        try:
+            return await receive(self._socket, max_bytes or READ)
+        except OSError as error:
+            raise trio.BrokenResourceError from error
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
 class NetworkStream:
     """A connection that knows whether it was dead before the request reached it."""
 
@@ -75,7 +99,7 @@ class NetworkStream:
             if self._plain:
                 data = await receive(self.socket, max_bytes)
             else:
-                data = bytes(await self._stream.receive_some(max_bytes))
+                data = bytes(await self._stream.receive_some(min(max_bytes, _TLS_RECORD)))
         except (trio.BrokenResourceError, OSError) as error:
             raise (StaleConnection() if self._is_stale() else failure("cut")) from error
         except trio.ClosedResourceError as error:
@@ -107,7 +131,8 @@ class NetworkStream:
 
     async def start_tls(self, roots: ssl.SSLContext, host: str, timeout: float) -> "NetworkStream":
         """Start TLS with ``host`` on the other side and return the new stream. Raises ``UpstreamError``."""
-        secured = trio.SSLStream(self._stream, roots, server_hostname=host, https_compatible=True)
+        below = _BelowTls(self._stream, self.socket) if self._plain else self._stream
+        secured = trio.SSLStream(below, roots, server_hostname=host, https_compatible=True)
         try:
             with trio.fail_after(timeout):
                 await secured.do_handshake()

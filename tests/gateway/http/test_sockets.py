@@ -1,14 +1,16 @@
-"""A read of a socket that another task closes."""
+"""A read of a socket that another task closes, and what reads and writes copy."""
 
 import contextlib
 import os
 import socket
+import threading
+import tracemalloc
 
 import pytest
 import trio
 import trio.testing
 
-from gateway.http.sockets import receive, receive_now, send
+from gateway.http.sockets import READ, receive, receive_now, send
 
 
 class BeforeNextStep(trio.abc.Instrument):
@@ -75,6 +77,52 @@ async def test_a_read_that_does_not_wait_leaves_the_end_to_the_next_one():
     assert receive_now(mine, 10) == await receive(mine, 10) == b""
     mine.close()
     assert receive_now(mine, 10) == b""
+
+
+async def test_a_short_read_allocates_only_what_arrived():
+    """A block of the whole size, shrunk in place, would leave a hole in the heap for each piece that is kept."""
+    mine, peer = trio.socket.socketpair()
+    with mine, peer:
+        await peer.send(b"the buffer of this thread")
+        assert receive_now(mine, READ) == b"the buffer of this thread"
+        await peer.send(b"0123456789")
+        tracemalloc.start()
+        try:
+            assert await receive(mine, READ) == b"0123456789"
+            assert tracemalloc.get_traced_memory()[1] < READ // 4
+        finally:
+            tracemalloc.stop()
+
+
+async def test_a_read_is_a_copy_that_later_reads_leave_alone():
+    mine, peer = trio.socket.socketpair()
+    read = []
+    with mine, peer:
+        for data in (b"first", b"second", b"xxx"):
+            await peer.send(data)
+            read.append(receive_now(mine, READ))
+    assert read == [b"first", b"second", b"xxx"]
+
+
+def test_threads_read_at_the_same_time():
+    """A read lets other threads run before it copies what arrived."""
+    count, size, wrong = 3000, 8000, []
+
+    def reading(letter: bytes) -> None:
+        mine, peer = socket.socketpair()
+        with mine, peer:
+            own = trio.socket.from_stdlib_socket(mine)
+            for _ in range(count):
+                peer.send(letter * size)
+                if receive_now(own, READ) != letter * size:
+                    wrong.append(letter)
+
+    threads = [threading.Thread(target=reading, args=(letter,)) for letter in (b"a", b"b", b"c")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
 
 
 # Writes

@@ -15,11 +15,11 @@ import pytest
 import trio
 import trio.testing
 
+from gateway.http.sockets import READ
 from gateway.upstream import http11
 from gateway.upstream.address import Origin
 from gateway.upstream.client import Upstream
 from gateway.upstream.errors import StaleConnection, UpstreamError
-from gateway.upstream.framing import READ
 from gateway.upstream.network import open_stream
 from gateway.upstream.pool import PoolStats
 from gateway.upstream.proxies import UpstreamRoute

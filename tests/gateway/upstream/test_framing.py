@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.framing import LONG_READ, MAX_LINE, READ, BodyFraming, Chunked, ChunkTooLarge, Sized, UntilClosed
+from gateway.http.sockets import READ
+from gateway.upstream.framing import LONG_READ, MAX_LINE, BodyFraming, Chunked, ChunkTooLarge, Sized, UntilClosed
 from gateway.upstream.http11 import PIECE, WireRequest
 from tests.support.each_row import each_row
 
