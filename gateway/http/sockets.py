@@ -13,6 +13,7 @@ import trio
 Data: TypeAlias = bytes | memoryview
 
 READ: Final = 64 * 1024  # bytes of one read, unless the size of a body is known
+TLS_RECORD: Final = 16 * 1024  # bytes; a read of TLS returns at most one record, and room for more costs time
 
 
 class _Buffer(threading.local):

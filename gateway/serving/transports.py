@@ -9,9 +9,8 @@ from typing import Final, Protocol
 import trio
 
 from gateway.http.certificates import NOBODY, CertificateNames, names_of
-from gateway.http.sockets import Data, receive, send
+from gateway.http.sockets import READ, TLS_RECORD, Data, receive, send
 
-MAX_RECV: Final = 64 * 1024
 PIECE: Final = 64 * 1024
 """Bytes that are encrypted in one step, so that a large response is not copied as a whole."""
 FAREWELL_SECONDS: Final = 1.0
@@ -58,7 +57,7 @@ class PlainTransport:
 
     async def receive(self) -> bytes:
         try:
-            return await receive(self._socket, MAX_RECV)
+            return await receive(self._socket, READ)
         except (OSError, trio.ClosedResourceError):
             return b""
 
@@ -157,7 +156,7 @@ class TlsTransport:
         with contextlib.suppress(*BROKEN):
             while True:
                 try:
-                    return self._tls.read(MAX_RECV)
+                    return self._tls.read(TLS_RECORD)
                 except ssl.SSLWantReadError:
                     await self._fill()
         return b""
@@ -168,7 +167,7 @@ class TlsTransport:
         own = self._encrypted.pending
         if own and (own > PIECE or not self._sending.locked()):
             await self._drain()
-        if data := await receive(self._socket, MAX_RECV):
+        if data := await receive(self._socket, READ):
             self._received.write(data)
         else:
             self._received.write_eof()

@@ -10,13 +10,12 @@ from typing import Final
 
 import trio
 
-from gateway.http.sockets import READ, receive, receive_now, send
+from gateway.http.sockets import READ, TLS_RECORD, receive, receive_now, send
 from gateway.upstream.errors import StaleConnection, failure, misconfigured, tls_failure
 
 # A model may be silent for minutes. Keep-alive probes keep NAT entries alive, and detect a vanished peer after about a
 # minute. The names of the intervals differ by platform; missing ones are skipped.
 _PROBES = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-_TLS_RECORD: Final = 16 * 1024  # bytes; a read of TLS returns at most one record, and room for more costs time
 KEEPALIVE = [(getattr(socket, name), value) for name, value in _PROBES.items() if hasattr(socket, name)]
 
 
@@ -99,7 +98,7 @@ class NetworkStream:
             if self._plain:
                 data = await receive(self.socket, max_bytes)
             else:
-                data = bytes(await self._stream.receive_some(min(max_bytes, _TLS_RECORD)))
+                data = bytes(await self._stream.receive_some(min(max_bytes, TLS_RECORD)))
         except (trio.BrokenResourceError, OSError) as error:
             raise (StaleConnection() if self._is_stale() else failure("cut")) from error
         except trio.ClosedResourceError as error:
