@@ -4,10 +4,8 @@ from typing import Final
 
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
-from gateway.features.cache_acts.settings import EntryCacheKeys, PlanoCacheKeys, acts_of, is_diagnosed
+from gateway.features.cache_acts.settings import EntryCacheKeys, PlanoCacheKeys, acts_of
 from gateway.seams.feature import Feature, Keys
-
-__all__ = ["FEATURE", "is_diagnosed"]
 
 
 def is_wanted(config: Config) -> bool:

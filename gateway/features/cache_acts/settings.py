@@ -65,9 +65,3 @@ def _needs_marks(item: "ModelEntry") -> bool:
     rows = [item.caching_of(item.model, api) for api in item.speaks.values()]
     is_needed = any(row is not None and row.needs_marks and row.takes_marks for row in rows)
     return is_needed or (item.model == "*" and None in rows)
-
-
-def is_diagnosed(entry: "ModelEntry") -> bool:
-    """Return whether requests to ``entry`` ask for the provider's diagnosis of misses."""
-    wanted = acts_of(entry)
-    return wanted is not None and wanted.diagnose

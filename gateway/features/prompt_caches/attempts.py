@@ -6,12 +6,13 @@ was sent, and an error in it fails no request."""
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from msgspec import structs
 
+from configfile.keys import value_of
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.planned import Form
 from gateway.exchange.target_request import TargetRequest
@@ -22,7 +23,6 @@ from gateway.http.headers import Headers
 from gateway.http.late_imports import import_all
 from gateway.http.offload import offload
 from gateway.ledger.record import Record
-from gateway.routing.target import Target
 from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observers import join_observers, observers_of
 from gateway.shared.memory import SharedMemory
@@ -50,42 +50,20 @@ _NOTED: Final = _CONTINUING | {"diagnostics", "prompt_cache_options"}
 """Members that make a short request matter: its prompt may be long, or the client requests a diagnosis."""
 
 
-Diagnoses: TypeAlias = Callable[[ModelEntry], bool]
-"""Returns whether the provider of an entry is to diagnose misses."""
-
 _CODE: Final = ("gateway.features.prompt_caches.tracker", "gateway.features.prompt_caches.sent_prompts")
 
 log = logging.getLogger("trigate.prompt_cache")
 
 
-class PromptCaching:
-    """The explanations of misses of prompt caches in one process.
+class LatePrompts:
+    """The tracker of all prompts in ``size`` bytes. Its code is imported when it is first needed.
 
-    ``memory`` is that of the workers, ``None`` in a single process. ``texts`` are those of conversations, ``None`` if
-    the operator does not enable them."""
+    ``memory`` is that of the workers, ``None`` in a single process."""
 
-    def __init__(self, settings: PromptCacheSettings, memory: SharedMemory | None = None) -> None:
-        self.settings = settings
-        self.memory = memory
-        self.diagnoses: Diagnoses | None = None
-        self.texts = _open_texts(settings.texts) if settings.texts else None
+    def __init__(self, size: int, memory: SharedMemory | None = None) -> None:
+        self._size, self._memory = size, memory
         self._tracker: PromptTracker | None = None
-        self._has_failed = False
         self._opening = trio.Lock()  # it serves tasks in the order of their arrival
-
-    def is_diagnosed(self, target: Target) -> bool:
-        """Return whether the provider of ``target`` is to diagnose misses."""
-        return self.diagnoses is not None and self.diagnoses(target.entry)
-
-    def continue_from(self, before: "PromptCaching") -> None:
-        """Continue with the prompts of ``before`` if the memory has the same size."""
-        if before is not self and before.settings.memory == self.settings.memory:
-            self._tracker = before._tracker
-
-    def close(self) -> None:
-        """Delete the texts of prompts, because the configuration has changed."""
-        if self.texts is not None:
-            self.texts.close()
 
     @property
     def opened_tracker(self) -> "PromptTracker | None":
@@ -93,15 +71,36 @@ class PromptCaching:
         return None if self._opening.locked() else self._tracker
 
     async def tracker(self) -> "PromptTracker":
-        """Return the tracker. Its code is imported when it is first needed.
+        """Return the tracker.
 
         Requests that wait for that continue in order: the first turn of a conversation precedes its second one."""
         if self._tracker is None or self._opening.locked():
             async with self._opening:
                 await import_all(_CODE)
                 module = sys.modules[_CODE[0]]
-                self._tracker = self._tracker or module.open_tracker(self.settings.memory, self.memory)
+                self._tracker = self._tracker or module.open_tracker(self._size, self._memory)
         return self._tracker
+
+
+class PromptCaching:
+    """The explanations of misses of prompt caches in one process, for configurations with the same settings.
+
+    ``prompts`` are those of the settings ``before`` if the memory has the same size. ``texts`` are those of
+    conversations, ``None`` if the operator does not enable them."""
+
+    def __init__(
+        self, settings: PromptCacheSettings, memory: SharedMemory | None = None, before: "PromptCaching | None" = None
+    ) -> None:
+        self.settings = settings
+        same = before if before is not None and before.settings.memory == settings.memory else None
+        self.prompts: LatePrompts = LatePrompts(settings.memory, memory) if same is None else same.prompts
+        self.texts = _open_texts(settings.texts) if settings.texts else None
+        self._has_failed = False
+
+    def close(self) -> None:
+        """Delete the texts of prompts, because the configuration has changed."""
+        if self.texts is not None:
+            self.texts.close()
 
     def note_error(self) -> None:
         """Log an error of this code, with its traceback, the first time."""
@@ -114,6 +113,12 @@ def _open_texts(most: int) -> "LatestTexts":
     from gateway.features.prompt_caches.texts import LatestTexts  # only where the operator enables it
 
     return LatestTexts(most)
+
+
+def is_diagnosed(entry: ModelEntry) -> bool:
+    """Return whether the provider of an entry is to diagnose misses, by a key of another feature."""
+    changes = value_of(entry, "prompt_cache")
+    return changes is not None and changes.diagnose
 
 
 def note_attempt(caching: PromptCaching, target_request: TargetRequest, nursery: trio.Nursery) -> "NotedAttempt | None":
@@ -158,8 +163,8 @@ class NotedExchange(ExchangeObserver):
         """Return the request of an attempt, with the parts of its prompt that were read before."""
         from gateway.features.prompt_caches.sent_prompts import sent_request
 
-        is_diagnosed = self.caching.is_diagnosed(target_request.target)
-        return tracker.reader.open(*sent_request(target_request, sent_at, is_diagnosed=is_diagnosed))
+        wanted = is_diagnosed(target_request.target.entry)
+        return tracker.reader.open(*sent_request(target_request, sent_at, is_diagnosed=wanted))
 
     def find_read(self, unread: "UnreadRequest") -> "ReadPrompts | None":
         """Return the prompts of a request that was read to choose its target."""
@@ -264,7 +269,7 @@ class NotedAttempt:
             return
         self._unread, unread = None, None
         sent_at, exchange = time.monotonic(), self.exchange
-        if exchange.texts is None and (tracker := exchange.caching.opened_tracker) is not None:
+        if exchange.texts is None and (tracker := exchange.caching.prompts.opened_tracker) is not None:
             try:
                 unread = exchange.open_request(tracker, request, sent_at)
                 if (known := exchange.find_read(unread)) is not None or unread.is_short:
@@ -297,7 +302,7 @@ class NotedAttempt:
         exchange = self.exchange
         with trio.CancelScope(shield=True):  # its work is bounded, and the next request needs it
             try:
-                tracker = await exchange.caching.tracker()
+                tracker = await exchange.caching.prompts.tracker()
                 unread = unread or exchange.open_request(tracker, request, sent_at)
                 prompts = exchange.find_read(unread) or await tracker.reader.read_in_thread(unread)
                 if prompts is None:

@@ -10,8 +10,14 @@ import trio
 from configfile.keys import part_of
 from gateway.balancing.balancer import NOTHING_READABLE, Readable
 from gateway.config.settings import Config
-from gateway.features.prompt_caches.attempts import LEAST_BODY, Diagnoses, PromptCaching, note_attempt, noted_exchange
-from gateway.features.prompt_caches.feature import PromptCacheKeys, PromptCacheSettings
+from gateway.features.prompt_caches.attempts import (
+    LEAST_BODY,
+    PromptCaching,
+    is_diagnosed,
+    note_attempt,
+    noted_exchange,
+)
+from gateway.features.prompt_caches.feature import PromptCacheKeys
 from gateway.http.late_imports import load_module
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -20,7 +26,6 @@ from gateway.routing.target import Target
 from gateway.seams.edit_sent import ExchangeFacts, PlannedFacts
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
-from gateway.shared.memory import SharedMemory
 
 T = TypeVar("T")
 
@@ -29,58 +34,36 @@ _NOTHING_READ: Final[tuple[Readable, Sequence[Any]]] = (NOTHING_READABLE, ())
 
 
 class OpenPromptCaches(Running):
-    """The explanations under one configuration. They continue those of ``before``, with other settings or entries."""
+    """The explanations under one configuration. Others with the same settings continue them."""
 
-    def __init__(
-        self,
-        settings: PromptCacheSettings,
-        memory: SharedMemory | None,
-        diagnoses: Diagnoses | None,
-        before: "OpenPromptCaches | None",
-    ) -> None:
-        self._before, self._is_continued, self.diagnoses = before, False, diagnoses
-        earlier: PromptCaching | None = None if before is None else before.caching
-        is_same = earlier is not None and earlier.settings == settings
-        self.caching: PromptCaching = earlier if earlier is not None and is_same else PromptCaching(settings, memory)
-        self.has_tasks = self.caching.texts is not None
+    def __init__(self, caching: PromptCaching, *, requests_diagnoses: bool) -> None:
+        self.caching = caching
+        self.has_tasks = caching.texts is not None
         self.hooks = Hooks(
-            edit_sent=() if diagnoses is None else (partial(_request_diagnosis, self.caching),),
-            observe_attempts=(partial(note_attempt, self.caching),),
-            find_readable=(partial(_find_readable, self.caching),),
+            edit_sent=(partial(_request_diagnosis, caching),) if requests_diagnoses else (),
+            observe_attempts=(partial(note_attempt, caching),),
+            find_readable=(partial(_find_readable, caching),),
         )
 
-    def use(self) -> None:
-        """Continue with what the earlier explanations have read until now."""
-        self.caching.diagnoses = self.diagnoses
-        if (before := self._before) is not None:
-            self._before, before._is_continued = None, before.caching is self.caching
-            self.caching.continue_from(before.caching)
+    @property
+    def lasting(self) -> PromptCaching:
+        return self.caching
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Delete the texts of prompts when another configuration has other settings."""
         task_status.started()
         await ending.wait()
-        if not self._is_continued:
-            self.caching.close()
+        self.caching.close()
 
 
 def open_prompt_caches(config: Config, ports: Ports, before: Running | None) -> Running:
-    """Return the explanations for ``config``, the same ones as ``before`` if nothing of them has changed."""
-    settings, diagnoses = part_of(config, PromptCacheKeys).prompt_cache, _find_diagnoses(config, ports)
+    """Return the explanations for ``config``, those of ``before`` if it has the same settings."""
+    settings = part_of(config, PromptCacheKeys).prompt_cache
     assert settings is not False, "they are switched on"
-    earlier = before if isinstance(before, OpenPromptCaches) else None
-    if earlier is not None and earlier.caching.settings == settings and earlier.diagnoses is diagnoses:
-        return earlier
-    return OpenPromptCaches(settings, None if ports.shared is None else ports.shared.memory, diagnoses, earlier)
-
-
-def _find_diagnoses(config: Config, ports: Ports) -> Diagnoses | None:
-    """Return the function that finds entries whose providers are to diagnose misses, ``None`` without such an entry."""
-    if "cache_acts" not in ports.opened:  # the feature with that key
-        return None
-    from gateway.features.cache_acts.feature import is_diagnosed
-
-    return is_diagnosed if any(map(is_diagnosed, config.entries)) else None
+    caching = before.caching if isinstance(before, OpenPromptCaches) else None
+    if caching is None or caching.settings != settings:
+        caching = PromptCaching(settings, None if ports.shared is None else ports.shared.memory, caching)
+    return OpenPromptCaches(caching, requests_diagnoses=any(map(is_diagnosed, config.entries)))
 
 
 async def _find_readable(caching: PromptCaching, context: ExchangeFacts, incoming: Incoming, plan: Plan) -> Readable:
@@ -97,7 +80,7 @@ async def _request_diagnosis(
     caching: PromptCaching, prepared: Prepared, target: Target, context: ExchangeFacts, request: PlannedFacts
 ) -> Prepared:
     """Return ``prepared`` with a request for a diagnosis, if the target's entry wants it."""
-    if not caching.is_diagnosed(target):
+    if not is_diagnosed(target.entry):
         return prepared
     return await _choose(caching, "request_diagnosis", prepared, prepared, target, context, request)
 
@@ -106,7 +89,7 @@ async def _choose(caching: PromptCaching, name: str, otherwise: T, *given: Any) 
     """Return the result of the function ``name`` of ``sent_prompts``, ``otherwise`` after an error in it."""
     code = await load_module(_BEFORE_SENDING)
     try:
-        found: T = await getattr(code, name)(await caching.tracker(), *given)
+        found: T = await getattr(code, name)(await caching.prompts.tracker(), *given)
     except Exception:  # the boundary: an error here must not fail the request
         caching.note_error()
         return otherwise

@@ -88,7 +88,7 @@ def caching_of(service: Service) -> PromptCaching:
 async def test_a_reload_without_texts_deletes_them_and_keeps_the_prompts():
     running, with_texts = RunningFeatures(), config({"texts": 2**20})
     first = open_service(with_texts, Lifecycle(), None, check_streams=False)
-    tracker, texts = await caching_of(first).tracker(), caching_of(first).texts
+    tracker, texts = await caching_of(first).prompts.tracker(), caching_of(first).texts
     assert texts is not None
     async with trio.open_nursery() as nursery:
         running.use(first.opened.features)
@@ -101,9 +101,9 @@ async def test_a_reload_without_texts_deletes_them_and_keeps_the_prompts():
         nursery.cancel_scope.cancel()
     assert caching_of(second).texts is None
     assert not texts.is_open
-    assert await caching_of(second).tracker() is tracker
+    assert await caching_of(second).prompts.tracker() is tracker
     third = reloaded(second, config({"memory": 2**21}))
-    assert await caching_of(third).tracker() is not tracker
+    assert await caching_of(third).prompts.tracker() is not tracker
 
 
 async def test_a_reload_that_switches_explanations_off_deletes_the_texts():
