@@ -169,7 +169,4 @@ def read(
     """Return the prompt of a request, whose first ``earlier`` items are stored turns."""
     data = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
     row = row_of(api) if row is None else row
-    source = PromptSource(api, MEMBERS.decode(data), row, headers or {}, memo or PromptMemo(), earlier)
-    prompt = source.read(KEY)
-    source.store()
-    return prompt
+    return PromptSource(api, MEMBERS.decode(data), row, headers or {}, memo or PromptMemo(), earlier).read(KEY)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Hashable, Sequence
+from threading import Lock
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from xxhash import xxh3_64, xxh3_64_intdigest
@@ -64,31 +65,31 @@ class PromptMemo(Generic[T]):
     """A bounded memory of lists of tools, of system texts, and of the beginnings of histories.
 
     Each client has its own one, so that no client learns from the time of reading what another sent. It has at most
-    ``MOST_MEMO`` bytes; the least recently used are dropped first. Any thread may search; only the event loop stores.
-    ``size`` are the bytes of memory of all values."""
+    ``MOST_MEMO`` bytes; the least recently used are dropped first. Any thread may search and store: it holds the lock
+    only to change the memo, not to hash. ``size`` are the bytes of memory of all values."""
 
     def __init__(self) -> None:
         self._lists: list[KnownList[T]] = []
-        self._values: dict[Hashable, tuple[object, int]] = {}
+        self._values: dict[Hashable, tuple[T, int]] = {}
+        self._lock = Lock()
         self.size = 0
 
-    def value(self, name: Hashable) -> object | None:
+    def value(self, name: Hashable) -> T | None:
         """Return the value that was stored with ``name``, which contains a ``hash_of`` its bytes."""
-        found = self._values.get(name)
-        return None if found is None else found[0]
-
-    def note_used(self, name: Hashable) -> None:
-        """Note that the value of ``name`` was used."""
-        if (found := self._values.pop(name, None)) is not None:
+        with self._lock:
+            if (found := self._values.pop(name, None)) is None:
+                return None
             self._values[name] = found
+            return found[0]
 
-    def store(self, name: Hashable, value: object, size: int) -> None:
+    def store(self, name: Hashable, value: T, size: int) -> None:
         """Store ``value``, which occupies ``size`` bytes."""
-        self.size -= self._values.pop(name, (None, 0))[1]
-        self.size += size + _VALUE
-        self._values[name] = value, size + _VALUE
-        while len(self._values) > 4 * _MOST or (self.size > MOST_MEMO and self._values):
-            self.size -= self._values.pop(next(iter(self._values)))[1]
+        with self._lock:
+            before = self._values.pop(name, None)
+            self.size += size + _VALUE - (0 if before is None else before[1])
+            self._values[name] = value, size + _VALUE
+            while len(self._values) > 4 * _MOST or (self.size > MOST_MEMO and self._values):
+                self.size -= self._values.pop(next(iter(self._values)))[1]
 
     def find(self, name: str, view: memoryview, most: int | None = None) -> FoundBeginning[T] | None:
         """Return the longest known beginning of ``view``, a list of the kind ``name``, of at most ``most`` bytes."""
@@ -118,18 +119,20 @@ class PromptMemo(Generic[T]):
         if found is not None:
             hasher, start = found.checkpoint.hasher, found.checkpoint.length
             checkpoints += [one for one in found.known.checkpoints if one.length <= start][-_KEPT:]
-            if found.known in self._lists:
-                self._remove(found.known)
-                if not replaces:
-                    self._add(found.known)
         for length, items, count in places:
             (hasher := hasher.copy()).update(view[start:length])
             checkpoints.append(Checkpoint(length, hasher, hasher.intdigest(), _sample(view, length), items, count))
             start = length
-        if checkpoints:
-            head = min(checkpoints[0].length, _SAMPLE)
-            size += len(checkpoints) * _VALUE
-            self._add(KnownList(name, (head, hash_of(view[:head])), tuple(checkpoints), value, size))
+        head = min(checkpoints[0].length, _SAMPLE) if checkpoints else 0
+        size += len(checkpoints) * _VALUE
+        new = KnownList(name, (head, hash_of(view[:head])), tuple(checkpoints), value, size)
+        with self._lock:
+            if found is not None and found.known in self._lists:
+                self._remove(found.known)
+                if not replaces:
+                    self._add(found.known)
+            if checkpoints:
+                self._add(new)
 
     def _add(self, known: KnownList[T]) -> None:
         self._lists.append(known)

@@ -1,7 +1,7 @@
 """Reader of requests as prompts, for six APIs."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple, cast
 
 import msgspec
@@ -87,9 +87,8 @@ class PromptSource:
     ) -> None:  # fmt: skip
         self._api, self._layout, self._members, self._row = api, LAYOUTS[api], members, row
         self._headers, self._memo, self._earlier = headers, memo, earlier
-        self._lists: dict[Section, tuple[Hashable, ReadList]] = {}
+        self._lists: dict[Section, ReadList] = {}
         self._found = found
-        self._stores: list[Callable[[], None]] = []
         self._is_limited, layout = True, self._layout
         self._located = _find(members, layout.tools), _find(members, layout.system), _find(members, layout.history)
 
@@ -99,8 +98,8 @@ class PromptSource:
         for section, (where, view) in zip(_LISTS, self._located, strict=False):
             if section not in self._lists and (most is None or len(view) <= most):
                 name = self._api, section, where, self._row.ignores, len(view), hash_of(view)
-                if isinstance(known := self._memo.value(name), ReadList):
-                    self._lists[section] = name, known
+                if (known := self._memo.value(name)) is not None:
+                    self._lists[section] = known
             size += len(view) if section in self._lists else 0
         where, view = self._located[2]
         self._is_limited = most is not None and any(len(one) > most for _, one in self._located)
@@ -109,7 +108,9 @@ class PromptSource:
         return size + (self._found.checkpoint.length if self._found else 0)
 
     def read(self, key: bytes) -> PromptDigest:
-        """Return the prompt, in any thread. Text that the memo knows is hashed once and not parsed."""
+        """Return the prompt, in any thread, and store its new parts in the memo.
+
+        Text that the memo knows is hashed once and not parsed."""
         if self._is_limited:
             self.look_up()
         tools, system, history = (
@@ -131,12 +132,6 @@ class PromptSource:
             history.rows,
         )  # fmt: skip
 
-    def store(self) -> None:
-        """Store the values of all new parts in the memo, in the event loop."""
-        for store in self._stores:
-            store()
-        self._stores.clear()
-
     # Lists of tools and system texts
 
     def _read_list(
@@ -147,11 +142,10 @@ class PromptSource:
         if not view:
             return ReadList()
         if (known := self._lists.get(section)) is not None:
-            self._stores.append(partial(self._memo.note_used, known[0]))
-            return known[1]
+            return known
         name = self._api, section, where, self._row.ignores, len(view), hash_of(view)
         value = read(where, compact_json(bytes(view)), key)
-        self._stores.append(partial(self._memo.store, name, value, value.memory_size))
+        self._memo.store(name, value, value.memory_size)
         return value
 
     def _read_tools(self, where: str, raw: bytes, key: bytes) -> ReadList:
@@ -251,7 +245,7 @@ class PromptSource:
         read, chunks = (make_rows(system, key), _chunks_of(system, key)) if system else (known.system, known.chunks)
         value = ReadList(b"".join(parts), system=read, chunks=chunks)
         places = sorted({*places, *marked[-_MOST_MARKS:], (len(items), count)})
-        self._stores.append(partial(self._store, view, begin, items, places, value))
+        self._store(view, begin, items, places, value)
         return value
 
     def _store(

@@ -182,7 +182,9 @@ class UnreadRequest:
                 self._sources.append(PromptSource(sent.client_api, own, row, {}, self._memo, sent.client_earlier))
 
     def read(self, key: bytes) -> ReadPrompts | None:
-        """Return the prompts, with ``key`` as the key of all digests; ``None`` if the request has none."""
+        """Return the prompts, with ``key`` as the key of all digests; ``None`` if the request has none.
+
+        The client's memo has all new parts from now on."""
         if self._members is None:
             self._open()
         try:
@@ -193,11 +195,6 @@ class UnreadRequest:
             return None
         client_prompt = prompts[1] if len(prompts) > 1 else None
         return plan_prompts(self.sent.row, self._members, prompts[0], client_prompt, self.sent.key_headers, key)
-
-    def store(self) -> None:
-        """Store the values of all new parts in the memo, in the event loop."""
-        for one in self._sources:
-            one.store()
 
 
 class PromptReader:
@@ -219,17 +216,14 @@ class PromptReader:
 
     def read(self, unread: UnreadRequest) -> ReadPrompts | None:
         """Return the prompts of a request, in the event loop."""
-        return self._note_read(unread, unread.read(self.memory.key))
+        read = unread.read(self.memory.key)
+        self._limit_memos(unread.sent.client)
+        return read
 
     async def read_in_thread(self, unread: UnreadRequest) -> ReadPrompts | None:
         """Return the prompts of a request, in a thread if much of it is new."""
-        return self._note_read(unread, await offload(unread.new, unread.read, self.memory.key))
-
-    def _note_read(self, unread: UnreadRequest, read: ReadPrompts | None) -> ReadPrompts | None:
-        unread.store()
-        memo = self._memos.get(unread.sent.client)
-        if memo is not None and memo.size > _LARGE_MEMO:
-            self._limit_memos()
+        read = await offload(unread.new, unread.read, self.memory.key)
+        self._limit_memos(unread.sent.client)
         return read
 
     def complete_prompts(self, read: ReadPrompts, parent: Parent | None) -> ReadPrompts:
@@ -249,9 +243,11 @@ class PromptReader:
         members = read.members, read.client_members
         return plan_prompts(read.row, members, prompt, None, read.key_headers, self.memory.key)
 
-    def _limit_memos(self) -> None:
-        """Drop the least recently used of the large memos until all together have few enough bytes."""
-        size = self.memo_size
+    def _limit_memos(self, latest: str) -> None:
+        """Drop the least recently used of the large memos until all together have few enough bytes, if that of the
+        client ``latest``, which may have grown, is large."""
+        grown = self._memos.get(latest)
+        size = 0 if grown is None or grown.size <= _LARGE_MEMO else self.memo_size
         for client, memo in [*self._memos.items()]:
             if size <= MOST_MEMO_BYTES:
                 break
