@@ -25,7 +25,7 @@ from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from streams.framing import FramingError
 from streams.pipe import SHUTTING_DOWN, Watch
-from streams.whole_json import ends_like_object, is_object
+from streams.whole_json import ObjectEnd
 
 Pieces: TypeAlias = list[tuple[float, bytes]]
 """Pieces of a provider's body, each with the time (trio's clock) of its arrival."""
@@ -250,6 +250,7 @@ class _CountedBody:
 
     def __init__(self) -> None:
         self._amount = 0
+        self._end = ObjectEnd()
 
     def amount(self) -> int:
         """Return how much has arrived."""
@@ -259,11 +260,12 @@ class _CountedBody:
         """Return the next piece of ``chunks``, ``None`` at the end. Raises ``GatewayError``.
 
         ``parts`` are the pieces before it, empty if the next one cannot be late."""
-        if ends_like_object(parts) and await offload(sum(map(len, parts)), is_object, parts):
+        if parts and self._end.is_likely and await offload(sum(map(len, parts)), self._end.is_reached, parts):
             piece = await read_rest(chunks, END_GRACE)
         else:
             piece = await anext(chunks, None)
         if piece is not None:
+            self._end.feed(piece)
             self._amount += not piece.isspace()  # white space only shows that the provider works
         return piece
 

@@ -19,8 +19,8 @@ TLS_RECORD: Final = 16 * 1024  # bytes; a read of TLS returns at most one record
 class _Buffer(threading.local):
     """A buffer for the reads of a thread, which copy what arrived.
 
-    ``os.read`` would allocate the whole size and then shrink the object in place. What lives longer than the next read
-    would leave holes that are too small for it, and the heap would grow with each hour."""
+    ``os.read`` would allocate the whole size and then shrink the object in place. A piece that outlives the next read
+    would leave a hole that is too small for it, and the heap would grow with each hour."""
 
     def __init__(self) -> None:
         self.room = memoryview(bytearray(READ))
