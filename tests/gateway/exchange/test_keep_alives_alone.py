@@ -11,15 +11,14 @@ import pytest
 
 from streams.event_stream import event_frame
 from tests.support.cases import case
+from tests.support.every_api import ask, entries_of_every_api
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
+from tests.support.harness import Gateway, Reply, config, eventually, exchanges
 from tests.support.lanes import SCRIPTS, events_of, half
 from tests.support.pinging_provider import PingingProvider, Pings
 from tests.support.upstreams import render
-from tests.support.wire_clients import ALL, body_of, path_of
+from tests.support.wire_clients import ALL
 
-VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini",
-                  "converse": "amazon_bedrock", "interactions": "gemini"}  # fmt: skip
 KEEP_ALIVES: Final = {
     "chat": (b": OPENROUTER PROCESSING\n\n", b'data: {"id":"x","choices":[{"index":0,"delta":{"content":""}}]}\n\n'),
     "messages": (b'event: ping\ndata: {"type": "ping"}\n\n', b": ping\n\n"),
@@ -49,13 +48,8 @@ class Setting:
             self.provider.send(make(api), f"up-{api}")
         clients = [ALL[ALL.index(api) + LANES[lane]] for api in apis]
         with ThreadPoolExecutor(len(apis)) as threads:
-            return dict(zip(apis, threads.map(lambda *pair: self._request(*pair, stream), apis, clients), strict=True))
-
-    def _request(self, api: str, client: str, stream: bool) -> Reply:
-        model = f"m-{api}"
-        return self.gateway.request(
-            "POST", path_of(client, model, stream=stream), body_of(client, model, stream=stream)
-        )
+            sent = threads.map(lambda *pair: ask(self.gateway, *pair, stream=stream), clients, apis)
+            return dict(zip(apis, sent, strict=True))
 
     def line(self, reply: Reply) -> dict[str, object]:
         (line,) = eventually(lambda: exchanges(self.gateway.log, reply.headers["x-request-id"]), what="the log line")
@@ -67,8 +61,7 @@ def served(**more: object) -> Iterator[Setting]:
     with PingingProvider() as pinging:
         threading.Thread(target=pinging.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{pinging.server_port}"
-        entries = [provider(f"{VENDORS[api]}/up-{api}", url, [api], name=f"m-{api}") for api in ALL]
-        with gateway_thread(config(entries, timeouts={"progress": PROGRESS}, **more)) as gateway:
+        with gateway_thread(config(entries_of_every_api(url), timeouts={"progress": PROGRESS}, **more)) as gateway:
             yield Setting(gateway, pinging)
         pinging.shutdown()
 
