@@ -8,6 +8,6 @@
   an item immediately
 - ``garbage``: when Python's garbage collector may run
 - ``errors``: the one family of exceptions
-- ``structure`` counts the elements of JSON before it is decoded; ``whole_json`` finds the end of an object;
+- ``structure`` counts the elements of JSON before it is decoded; ``whole_json`` finds its end;
   ``surrogates``: JSON with unpaired surrogates
 """

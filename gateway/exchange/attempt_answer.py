@@ -25,7 +25,6 @@ from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Usage
 from streams.framing import FramingError
 from streams.pipe import SHUTTING_DOWN, Watch
-from streams.whole_json import ObjectEnd
 
 Pieces: TypeAlias = list[tuple[float, bytes]]
 """Pieces of a provider's body, each with the time (trio's clock) of its arrival."""
@@ -213,10 +212,7 @@ async def read_body(
     chunks = response.chunks(split_dense=pieces is not None)  # the cache replays the pieces as a stream
     try:
         while True:
-            if has_arrived:
-                chunk = await anext(chunks, None)
-            else:
-                chunk = await arriving.next_piece(chunks, parts if response.is_unfinished else [])
+            chunk = await (anext(chunks, None) if has_arrived else arriving.next_piece(chunks))
             if chunk is None:
                 break
             if not has_arrived:
@@ -239,33 +235,27 @@ async def read_body(
 def _counted_body(source: AnswerSource, response: UpstreamResponse) -> "_CountedBody":
     """Return the reader of the body of ``response``, which may be a stream for a client without one."""
     is_stream = source.target_request.target.framing.matches_type(response.header("content-type") or "")
-    return _CountedStream(source) if is_stream else _CountedBody()
+    if is_stream:
+        return _CountedStream(source)
+    response.end_with_json(END_GRACE)
+    return _CountedBody()
 
 
 class _CountedBody:
-    """Reads a body, and counts what arrives without keep-alives. After the end of a JSON object, it may break off or
-    stay silent.
+    """Reads a body, and counts what arrives without keep-alives.
 
     It keeps neither the pieces nor the source: the watch that asks for its amount lasts longer."""
 
     def __init__(self) -> None:
         self._amount = 0
-        self._end = ObjectEnd()
 
     def amount(self) -> int:
         """Return how much has arrived."""
         return self._amount
 
-    async def next_piece(self, chunks: AsyncIterator[bytes], parts: list[bytes | bytearray]) -> bytes | None:
-        """Return the next piece of ``chunks``, ``None`` at the end. Raises ``GatewayError``.
-
-        ``parts`` are the pieces before it, empty if the next one cannot be late."""
-        if parts and self._end.is_likely and await offload(sum(map(len, parts)), self._end.is_reached, parts):
-            piece = await read_rest(chunks, END_GRACE)
-        else:
-            piece = await anext(chunks, None)
-        if piece is not None:
-            self._end.feed(piece)
+    async def next_piece(self, chunks: AsyncIterator[bytes]) -> bytes | None:
+        """Return the next piece of ``chunks``, ``None`` at the end. Raises ``GatewayError``."""
+        if (piece := await anext(chunks, None)) is not None:
             self._amount += not piece.isspace()  # white space only shows that the provider works
         return piece
 
@@ -283,7 +273,7 @@ class _CountedStream(_CountedBody):
         self._has_ended = False
         self._rest_grace = rest_grace(source)
 
-    async def next_piece(self, chunks: AsyncIterator[bytes], parts: list[bytes | bytearray]) -> bytes | None:
+    async def next_piece(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         if not (self._has_ended or self._reader.has_finished()):
             piece = await anext(chunks, None)
         else:

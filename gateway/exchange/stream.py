@@ -202,6 +202,7 @@ class StartedStream(StartedAnswer):
         incoming = target_request.request.incoming
         await offload(incoming.size, lambda: incoming.request)  # for the lane
         self.lane_name, self._is_whole = "hub", True
+        response.end_with_json(END_GRACE)
         self._counted = UNCOUNTED
         lane, self.writer = make_whole_answer_lane(target_request, self._turn)
         return lane

@@ -16,7 +16,6 @@ from streams.events import Api, ErrorInfo, Event, Usage
 from streams.sse import SSE
 from streams.structure import MAX_ELEMENTS, has_more_elements
 from streams.surrogates import any_json, decode_or
-from streams.whole_json import ObjectEnd
 
 if TYPE_CHECKING:
     from providers.neutral.codec import Reader
@@ -57,8 +56,12 @@ class AnswerFilter:
 
     @property
     def has_ended(self) -> bool:
-        """True if the last event of a stream, or a whole JSON object, has arrived. The response is complete even if its
-        body does not end."""
+        """True if the last event of a stream has arrived. The stream is complete even if its body does not end."""
+        return False
+
+    @property
+    def is_json(self) -> bool:
+        """True if the response is one JSON text, which is complete with its last bracket. Known after ``head``."""
         return False
 
     def head(self, status: int, headers: Headers) -> Headers:
@@ -172,7 +175,6 @@ class PassedAnswer(AnswerFilter):
         self._is_json = False
         self._parts: list[bytes] | None = None  # of a body that is read once it is complete
         self._size = 0
-        self._end = ObjectEnd()
         self._ends: tuple[bytes, bytes] | None = None  # the first and last byte of JSON that is too long to be held
         self._last = b""  # its last byte waits for the check, because the client may know the length
 
@@ -182,15 +184,11 @@ class PassedAnswer(AnswerFilter):
 
     @property
     def has_ended(self) -> bool:
-        if self._is_streamed:
-            return self._reading.has_ended
-        # A response of unknown form may have several objects.
-        return (
-            self._form.kind == "json"
-            and self._parts is not None
-            and self._end.is_likely
-            and self._end.is_reached(self._parts)
-        )
+        return self._is_streamed and self._reading.has_ended
+
+    @property
+    def is_json(self) -> bool:
+        return not self._is_streamed and self._form.kind == "json"  # one of unknown form may have several objects
 
     def head(self, status: int, headers: Headers) -> Headers:
         kind = next((value for name, value in headers if name == "content-type"), "").lower()
@@ -210,7 +208,6 @@ class PassedAnswer(AnswerFilter):
         self._size += len(piece)
         if self._parts is not None:
             self._parts.append(piece)
-            self._end.feed(piece)
             if self._size > MAX_HELD_JSON:
                 self._ends, self._parts = self._form.begin_long(self._parts), None
         if self._ends is None:
@@ -258,22 +255,20 @@ class HeldAnswer(AnswerFilter):
         self._rewrite = rewrite
         self._parts: list[bytes] = []
         self._size = 0
-        self._end = ObjectEnd()
 
     @property
     def buffered_bytes(self) -> int:
         return self._size
 
     @property
-    def has_ended(self) -> bool:
-        return self._size <= MAX_HELD_JSON and self._end.is_likely and self._end.is_reached(self._parts)
+    def is_json(self) -> bool:
+        return True
 
     def head(self, status: int, headers: Headers) -> Headers:
         return JSON_HEADERS
 
     def take(self, piece: bytes) -> bytes:
         self._parts.append(piece)
-        self._end.feed(piece)
         self._size += len(piece)
         if self._size > self.hold_limit:
             raise GatewayError.of(too_large(self.hold_limit))

@@ -149,6 +149,8 @@ class RelayedAnswer(StartedAnswer):
         own = await offload(self._buffered, self.filter.head, response.status, response.headers)
         shown = source.target_request.disclosure.headers(response.headers, self.lane_name, own)
         self.status, self.client_headers = response.status, (*shown, *self._own_headers)
+        if self.filter.is_json:
+            response.end_with_json(END_GRACE)
         self._pieces = response.chunks()
         if not self._is_opened and self._checks is not None:
             self._is_opened, self._transform = True, self._checks.open_body(self._opened_response())
@@ -200,8 +202,8 @@ class RelayedAnswer(StartedAnswer):
             self.usage = self._usage_so_far()
 
     async def _read_piece(self) -> bytes | None:
-        """Return the provider's next piece, ``None`` at the end. A complete response may break off or stay silent."""
-        if (self.is_stream or self.response.is_unfinished) and self.filter.has_ended:
+        """Return the provider's next piece, ``None`` at the end. A complete stream may break off or stay silent."""
+        if self.filter.has_ended:
             return await read_rest(self._pieces, END_GRACE)
         return await anext(self._pieces, None)
 

@@ -1,5 +1,6 @@
 """A provider's response: its head, and its body in pieces."""
 
+import contextlib
 import warnings
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from functools import partial
@@ -8,12 +9,15 @@ from typing import Final, Protocol, Self
 import trio
 
 from gateway.http.headers import as_text
+from gateway.http.offload import offload
 from gateway.http.pieces import join_pieces
 from gateway.upstream.decoding import content_codings, decode
 from gateway.upstream.errors import UpstreamError
+from gateway.upstream.framing import BodyFraming
 from gateway.upstream.http11 import WireBody, WireResponse
 from streams.errors import GatewayError
 from streams.pipe import BATCH_LINES
+from streams.whole_json import JsonEnd
 
 DENSE_BYTES: Final = 16 * 1024
 """Bytes of a piece that readers get in one call if it has many lines, as each may be an event or a batch's result."""
@@ -75,11 +79,6 @@ class UpstreamResponse(trio.abc.AsyncResource):
         self.has_arrived = response.has_arrived
         """The whole body came with the head: reading it does not wait."""
 
-    @property
-    def is_unfinished(self) -> bool:
-        """True if the provider has not sent the end of the body yet."""
-        return self._framing is not None and not self._framing.over
-
     def header(self, name: str) -> str | None:
         """Return the first value of the header ``name`` (lower case), or ``None``."""
         for key, value in self.headers:
@@ -90,6 +89,29 @@ class UpstreamResponse(trio.abc.AsyncResource):
     def change(self, change: BodyChange) -> None:
         """Pass the body through ``change``. Call this before any of it is read."""
         self._read = partial(_read_changed, self._read, change)
+
+    def end_with_json(self, grace: float) -> None:
+        """Read the body as one JSON object or array, whose connection need not end: after its last bracket, it may
+        break off, or stay silent for ``grace`` seconds.
+
+        Call this before any of the body is read; it may be peeked."""
+        if self._framing is not None and not self.has_arrived:
+            end = JsonEnd()
+            end.feed(self._rest)
+            self._read = partial(self._read_json, self._read, self._framing, end, grace)
+
+    @staticmethod
+    async def _read_json(
+        read: Callable[[], Awaitable[bytes]], framing: BodyFraming, end: JsonEnd, grace: float
+    ) -> bytes:
+        piece = b""
+        if end.is_complete and not framing.over:
+            with trio.move_on_after(grace), contextlib.suppress(GatewayError):
+                piece = await read()
+        else:
+            piece = await read()
+        await offload(len(piece), end.feed, piece)
+        return piece
 
     async def peek(self, least: int) -> bytes:
         """Return the first bytes of the body, at least ``least`` unless it is shorter.

@@ -149,10 +149,6 @@ class RewrittenEvents(PassedAnswer):
     def buffered_bytes(self) -> int:
         return self._whole.buffered_bytes
 
-    @property
-    def has_ended(self) -> bool:
-        return super().has_ended if self._is_streamed else self._whole.has_ended
-
     def head(self, status: int, headers: Headers) -> Headers:
         super().head(status, headers)
         if self._is_streamed:

@@ -47,6 +47,10 @@ class EmbeddingFilter(AnswerFilter):
     def buffered_bytes(self) -> int:
         return self._answer.buffered_bytes
 
+    @property
+    def is_json(self) -> bool:
+        return True
+
     def head(self, status: int, headers: Headers) -> Headers:
         self._answer.begin(reported_tokens(headers))
         return JSON_HEADERS

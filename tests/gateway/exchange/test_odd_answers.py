@@ -94,20 +94,23 @@ def test_an_answer_is_complete_after_its_last_word(pinging, upstream, api, has_e
             assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("end", SILENCES)
 @pytest.mark.parametrize("api", ALL)
-def test_a_json_answer_is_complete_after_its_last_brace(pinging, upstream, api, end):
+def test_a_json_answer_is_complete_after_its_last_brace(pinging, upstream, api, end, stream):
+    """The provider sends JSON also if the client requests a stream."""
     for client in (api, ALL[ALL.index(api) - 1]):
         with case(client):
             whole = render(Script(text="The answer is 42."), api, {"model": "m"})
             upstream.script(attrs.evolve(whole, pieces=(*whole.pieces, b"\n"), end=end))
-            reply = ask(pinging, client, api, stream=False)
-            assert reply.status == 200, reply.body
-            assert text_of(client, reply.body, stream=False) == "The answer is 42."
+            reply = ask(pinging, client, api, stream=stream)
+            assert (reply.status, reply.cut) == (200, False), reply.body
+            assert text_of(client, reply.body, stream=stream) == "The answer is 42."
             found = line(pinging, reply.headers["x-request-id"])
             assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
             upstream.script(attrs.evolve(whole, pieces=(b"".join(whole.pieces)[:-1],), end="cut"))
-            assert ask(pinging, client, api, stream=False).status == 502
+            found = line(pinging, ask(pinging, client, api, stream=stream).headers["x-request-id"])
+            assert (found["ended"], found["error"]) == ("upstream_error", "upstream")
 
 
 @pytest.mark.parametrize("end", ["cut", "reset"])

@@ -6,6 +6,8 @@ from functools import partial
 from typing import Any, Final
 
 import attrs
+import httpx2
+import pytest
 import trio
 
 from tests.support.bare_provider import head, listening, read_request
@@ -19,6 +21,7 @@ pytestmark = [needs_feature("other_endpoints"), needs_feature("mcp")]
 
 JSON: Final = "application/json"
 FORM: Final = multipart([part("model", b"m"), part("stream", b"true"), part("file", b"RIFF" + bytes(999), "a.wav")])
+WHOLE_FORM: Final = multipart([part("model", b"m"), part("file", b"RIFF" + bytes(999), "a.wav")])
 DONE: Final = b"data: [DONE]\n\n"
 
 
@@ -66,11 +69,32 @@ JSON_ANSWERS: Final = {
         "/v1/completions", {"model": "m", "prompt": "x"},
         b'{"choices":[{"index":0,"text":"x","finish_reason":"stop"}', b'],"usage":{"prompt_tokens":1}}', JSON,
     ),
+    "embedding": Streamed(
+        "/v1/embeddings", {"model": "m", "input": "x"},
+        b'{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5]}', b'],"model":"m"}', JSON,
+    ),
+    "picture": Streamed(
+        "/v1/images/generations", {"model": "m", "prompt": "x"},
+        b'{"created":1,"data":[{"b64_json":"AAAA"}', b"]}", JSON,
+    ),
+    "transcript": Streamed("/v1/audio/transcriptions", WHOLE_FORM, b'{"text":"{"', b"}", JSON),
     "rerank": Streamed(
         "/v1/rerank", {"model": "m", "query": "x", "documents": ["x"]},
         b'{"results":[{"index":0,"relevance_score":0.5}', b']}\n', JSON,
     ),
 }  # fmt: skip
+LONG_ANSWERS: Final = {
+    "completion": Streamed(
+        "/v1/completions", {"model": "m", "prompt": "x"},
+        b'{"choices":[{"index":0,"text":"%b","finish_reason":"stop"}' % (b"x" * 2**20), b']}', JSON,
+    ),
+    "embedding": Streamed(
+        "/v1/embeddings", {"model": "m", "input": "x"},
+        b'{"object":"list","data":[{"object":"embedding","index":0,"embedding":[0.5%b]}' % (b",0.25" * 250_000), b']}',
+        JSON,
+    ),
+}  # fmt: skip
+"""Answers that are too long to be held, so a failure can only cut them."""
 
 
 async def serve(case: Streamed, pieces: tuple[bytes, ...], breaks: bool, stream: trio.SocketStream) -> None:
@@ -138,6 +162,17 @@ async def test_a_json_response_is_complete_with_its_last_brace(name, breaks):
     assert (line["ended"], line["status"]) == ("complete", 200), line
     found, line = await respond(case, breaks=breaks, whole=False, timeouts={"idle": "300ms"})
     assert (found.status_code, line["ended"]) == (502 if breaks else 504, "upstream_error"), found.text
+
+
+@each_row("breaks", [True, False])
+@each_row("name", LONG_ANSWERS)
+async def test_a_long_json_response_is_complete_with_its_last_brace(name, breaks):
+    case = LONG_ANSWERS[name]
+    found, line = await respond(case, breaks=breaks, whole=True)
+    assert (found.status_code, found.content) == (200, case.first + case.last)
+    assert (line["ended"], line["status"]) == ("complete", 200), line
+    with pytest.RaisesGroup(httpx2.RemoteProtocolError, allow_unwrapped=True, flatten_subgroups=True):
+        await respond(case, breaks=breaks, whole=False, timeouts={"idle": "300ms"})
 
 
 async def test_an_object_may_not_be_the_end_of_a_response_of_unknown_form():

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final
 
+import attrs
 import pytest
 
 from tests.support.cases import case
@@ -13,7 +14,7 @@ from tests.support.last_words import SILENCES, SOON, WITHOUT_END, unfinished_str
 from tests.support.raw_call import line
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.step_providers import BASES, CODE, VENDORS
-from tests.support.upstreams import STREAM, Raw, data
+from tests.support.upstreams import STREAM, Raw, Script, data, render
 from tests.support.wire_clients import ALL, body_of, path_of, text_of
 
 STEPS: Final[dict[str, dict[str, Any]]] = {
@@ -50,6 +51,25 @@ def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_e
             with case((client, spoken, stream)):
                 assert (reply.status, reply.cut) == (200, False), reply.body
                 assert text_of(spoken, reply.body, stream=stream) == "The answer is 42."
+                found = line(gateway, reply.headers["x-request-id"])
+                outcome = (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON)
+                assert outcome == ("complete", None, True)
+
+
+@each_row("end", SILENCES)
+@each_row("api", ALL)
+def test_json_in_place_of_a_stream_is_complete_after_its_last_brace(gateway, upstream, api, end):
+    """All clients ask at the same time, because a silence lasts for a while."""
+    whole = attrs.evolve(render(Script(text="The answer is 42."), api, {"model": "m"}), end=end)
+    for spoken in (api, ALL[ALL.index(api) - 1]):
+        upstream.script(*[whole] * len(STEPS))
+        body, path = body_of(spoken, f"m-{api}", stream=True), path_of(spoken, f"m-{api}", stream=True)
+        with ThreadPoolExecutor(len(STEPS)) as threads:
+            replies = [*threads.map(partial(gateway.request, "POST", path, body), map(bearer, STEPS))]
+        for client, reply in zip(STEPS, replies, strict=True):
+            with case((client, spoken)):
+                assert (reply.status, reply.cut) == (200, False), reply.body
+                assert text_of(spoken, reply.body, stream=True) == "The answer is 42."
                 found = line(gateway, reply.headers["x-request-id"])
                 outcome = (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON)
                 assert outcome == ("complete", None, True)
