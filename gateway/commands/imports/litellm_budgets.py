@@ -42,11 +42,21 @@ def exhausted_text(row: Mapping[str, Any], now: datetime, carried: bool = True) 
     return None if reset <= now or (carried and opening_spend(row, now) is not None) else f"until {reset:%Y-%m-%d}"
 
 
-def closed_column(row: Mapping[str, Any], columns: Sequence[str]) -> str | None:
-    """Return the first of ``columns`` whose limit is 0: LiteLLM then rejects every request."""
-    closed = next((column for column in columns if read_number(row.get(column)) == 0), None)
+def limit_rejection(
+    row: Mapping[str, Any], rates: Sequence[str], now: datetime, whose: str = "", *, carried: bool = True
+) -> str | None:
+    """Return the reason why LiteLLM rejects every request because of a limit in ``row``.
+
+    One of ``rates`` or a budget is 0, or the budget is exhausted. ``whose`` limits they are: "" for those of the key
+    itself. For ``carried``, see ``exhausted_text``."""
+    named = f"the {{}} of {whose}" if whose else "its {}"
+    closed = [column for column in rates if read_number(row.get(column)) == 0]
     amounts = (one.get("max_budget") for one in budget_windows(row) if isinstance(one, Mapping))
-    return "budget_limits" if closed is None and any(read_number(amount) == 0 for amount in amounts) else closed
+    closed += ["budget_limits"] if any(read_number(amount) == 0 for amount in amounts) else []
+    if closed:
+        return f"{named.format(closed[0])} is 0"
+    until = exhausted_text(row, now, carried)
+    return None if until is None else f"{named.format('budget')} is exhausted {until}"
 
 
 def opening_spend(row: Mapping[str, Any], now: datetime) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.commands.imports.imported_values import escape_dollars, free_name
-from gateway.commands.imports.litellm_budgets import closed_column, exhausted_text, opening_spend
+from gateway.commands.imports.litellm_budgets import exhausted_text, limit_rejection, opening_spend
 from gateway.commands.imports.litellm_columns import column_losses, lost_tables
 from gateway.commands.imports.litellm_database import Row, Tables
 from gateway.commands.imports.litellm_keys import OF_ITS_PAGES, Token, add_keys, read_token
@@ -116,15 +116,13 @@ def _make_rejection(
             return "its user is deactivated"
         if read_boolean(project.get("blocked"))[0]:
             return "its project is blocked"
-        for owner, whose in (
-            (project, "of its project"), (organization, "of its organization"), (member, "of its user in its team"),
-        ):  # fmt: skip
-            limits = _with_budget(owner, budgets)
-            if owner and (until := exhausted_text(limits, now, carried=False)) is not None:
-                return f"the budget {whose} is exhausted {until}"
-            if owner and (closed := closed_column(limits, _RATES)) is not None:
-                return f"the {closed} {whose} is 0"
-        return None
+        owners = {"its project": project, "its organization": organization, "its user in its team": member}
+        found = (
+            limit_rejection(_with_budget(owner, budgets), _RATES, now, whose, carried=False)
+            for whose, owner in owners.items()
+            if owner
+        )
+        return next(filter(None, found), None)
 
     return rejection
 

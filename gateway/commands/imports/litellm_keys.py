@@ -14,10 +14,9 @@ from gateway.commands.imports.imported_values import escape_dollars, free_name, 
 from gateway.commands.imports.litellm_budgets import (
     LASTING,
     WHY_LASTING,
-    closed_column,
     converted_limits,
-    exhausted_text,
     lifetime_rest,
+    limit_rejection,
     opening_spend,
     spend_losses,
 )
@@ -124,17 +123,10 @@ def _convert_teams(
         for column, reason in lost_columns(row, converted):
             result.lose(f"{column} of the team {name}", reason, TEAMS)
         item = {"name": name, **({"models": allowed} if allowed else {}), **limits}
-        found[id] = Team(name, item, row, allowed == [], _rejection_of_team(row, now))
+        is_blocked, _ = read_boolean(row.get("blocked"))
+        rejection = "its team is blocked" if is_blocked else limit_rejection(row, _ENFORCED_OF_TEAMS, now, "its team")
+        found[id] = Team(name, item, row, allowed == [], rejection)
     return found
-
-
-def _rejection_of_team(row: Mapping[str, Any], now: datetime) -> str | None:
-    if read_boolean(row.get("blocked"))[0]:
-        return "its team is blocked"
-    if (closed := closed_column(row, _ENFORCED_OF_TEAMS)) is not None:
-        return f"the {closed} of its team is 0"
-    until = exhausted_text(row, now)
-    return None if until is None else f"the budget of its team is exhausted {until}"
 
 
 def _aliases_of(row: Mapping[str, Any]) -> dict[str, str]:
@@ -319,11 +311,7 @@ def _rejection_reason(key: Token, team: Team | None, now: datetime) -> str | Non
         return f"expired {key.expires:%Y-%m-%d}"
     if key.refused is not None:
         return key.refused
-    if (closed := closed_column(key.row, _ENFORCED)) is not None:
-        return f"its {closed} is 0"
-    if (until := exhausted_text(key.row, now)) is not None:
-        return f"its budget is exhausted {until}"
-    return None if team is None else team.rejection
+    return limit_rejection(key.row, _ENFORCED, now) or (None if team is None else team.rejection)
 
 
 def _unsafe_reason(key: Token, team: Team | None) -> Reason | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from configfile.wording import Wrong
+from gateway.commands.imports.litellm_rows import read_number
 from gateway.config.amounts import read_budget
 
 MOST_AT_ONCE: Final = 10**6
@@ -105,8 +106,5 @@ def _is_budget(text: str) -> bool:
 
 def _positive_number(value: Any) -> float | None:
     """Return a number above 0 from JSON or CSV, else None."""
-    try:
-        number = float(value) if not isinstance(value, bool) else 0.0
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if 0 < number < 10**15 else None
+    number = read_number(value)
+    return number if number is not None and 0 < number < 10**15 else None

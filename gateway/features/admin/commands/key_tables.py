@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from configfile.wording import nearest, spell_time
-from gateway.commands.imports.litellm_budgets import closed_column, exhausted_text
+from gateway.commands.imports.litellm_budgets import limit_rejection
 from gateway.commands.imports.litellm_keys import ALL, NONE, OF_THE_TEAM
 from gateway.commands.imports.litellm_limits import read_limits
 from gateway.commands.imports.litellm_rows import has_value, read_boolean, read_list, read_text, read_time
@@ -192,4 +192,4 @@ def _is_rejected(place: str, row: Mapping[str, str], now: datetime) -> bool:
 
 def _is_closed(row: Mapping[str, str], now: datetime) -> bool:
     """Return whether LiteLLM would reject all requests with the key because of its limits."""
-    return closed_column(row, _RATES) is not None or exhausted_text(row, now, carried=False) is not None
+    return limit_rejection(row, _RATES, now, carried=False) is not None
