@@ -87,7 +87,7 @@ def lifetime_rest(row: Mapping[str, Any]) -> float | None:
     return budget - spend if has_rest and budget is not None else None
 
 
-def spend_losses(owner: str, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[Loss]:
+def spend_losses(owner: str, rows: Mapping[str, Mapping[str, Any]], table: str) -> Iterator[Loss]:
     """Yield a loss for amounts that keys or teams have spent of budgets whose period has no known end."""
     spent = {
         name: spend
@@ -99,7 +99,7 @@ def spend_losses(owner: str, rows: Mapping[str, Mapping[str, Any]]) -> Iterator[
     }
     if spent:
         what = f"the spend so far of {name_list([*spent], owner)}: {sum(spent.values()):.2f} usd"
-        yield Loss(Group.MONEY, what, _ANEW, names=tuple(spent))
+        yield Loss(Group.MONEY, what, _ANEW, table, tuple(spent))
     if windows := [name for name, row in rows.items() if name not in spent and budget_windows(row)]:
         what = f"the spend so far in `budget_limits` of {name_list(windows, owner)}"
-        yield Loss(Group.MONEY, what, _ANEW, names=tuple(windows))
+        yield Loss(Group.MONEY, what, _ANEW, table, tuple(windows))

@@ -145,39 +145,41 @@ OF_ITS_PAGES: Final = "litellm-dashboard"
 class Token:
     """A key in the table; ``digest`` is hexadecimal, ``row`` has all columns, ``team`` and ``user`` are ids or "".
 
-    ``unreadable`` is the reason why the row is unclear, so that the key may be invalid; ``refused`` the one in another
-    table why LiteLLM rejects it."""
+    ``unreadable`` is the reason why the row is unclear, so that the key may be invalid. ``rejection`` is the reason why
+    LiteLLM rejects it, apart from its team."""
 
     name: str
     digest: str
     models: tuple[str, ...]
     team: str
-    blocked: bool
     expires: datetime | None
     unreadable: str | None
+    rejection: str | None
     row: Mapping[str, Any] = attrs.field(repr=False)
-    refused: str | None = None
     user: str = ""
 
 
-def read_token(row: Mapping[str, Any], refused: str | None, user: str) -> Token:
-    """Return the key in a row of the table."""
+def read_token(row: Mapping[str, Any], refused: str | None, user: str, now: datetime) -> Token:
+    """Return the key in a row of the table. LiteLLM may have ``refused`` it because of another table."""
     token = row["token"].strip()
     hashed = re.fullmatch(r"[0-9a-fA-F]{64}", token)
     digest = token.lower() if hashed else hashlib.sha256(token.encode()).hexdigest()
     is_key = hashed is not None or token.startswith("sk-")
     expires, wrong = read_time(row.get("expires"))
     blocked, odd = read_boolean(row.get("blocked"))
+    unreadable = wrong or odd or (None if is_key else "its token is neither a SHA-256 digest nor a key")
+    rejection = refused or limit_rejection(row, _ENFORCED, now)
+    if expires is not None and expires <= now:
+        rejection = f"expired {expires:%Y-%m-%d}"
     return Token(
         name=read_text(row.get("key_alias")) or read_text(row.get("key_name")) or f"key-{digest[:8]}",
         digest=digest,
         models=read_list(row.get("models")),
         team=read_text(row.get("team_id")),
-        blocked=blocked,
         expires=expires,
-        unreadable=wrong or odd or (None if is_key else "its token is neither a SHA-256 digest nor a key"),
+        unreadable=unreadable,
+        rejection="blocked" if blocked and unreadable is None else rejection,
         row=row,
-        refused=refused,
         user=user,
     )
 
@@ -191,8 +193,8 @@ def add_keys(keys: Sequence[Token], team_rows: Mapping[str, Mapping[str, Any]], 
     invalid: list[str] = []
     for key in keys:
         name, team = free_name(key.name, called), teams.get(key.team)
-        if (reason := _rejection_reason(key, team, now)) is not None:
-            invalid.append(f"{name} ({reason})")
+        if rejection := key.rejection or (None if team is None else team.rejection):
+            invalid.append(f"{name} ({rejection})")
         elif (unsafe := _unsafe_reason(key, team)) is not None:
             result.lose(f"the key {name}", unsafe, KEYS)
         elif key.digest not in held and (item := _convert_key(key, name, team, served, result)) is not None:
@@ -303,17 +305,6 @@ def _opening_items(owner: str, rows: Mapping[str, Mapping[str, Any]], now: datet
             yield {owner: escape_dollars(name), **spent}
 
 
-def _rejection_reason(key: Token, team: Team | None, now: datetime) -> str | None:
-    """Return the reason why LiteLLM would reject the key."""
-    if key.blocked and key.unreadable is None:
-        return "blocked"
-    if key.expires is not None and key.expires <= now:
-        return f"expired {key.expires:%Y-%m-%d}"
-    if key.refused is not None:
-        return key.refused
-    return limit_rejection(key.row, _ENFORCED, now) or (None if team is None else team.rejection)
-
-
 def _unsafe_reason(key: Token, team: Team | None) -> Reason | None:
     """Return the reason why a key could have more permissions than in LiteLLM."""
     if key.unreadable is not None:
@@ -336,12 +327,9 @@ def _lose_limits(rows: Mapping[str, Mapping[str, Any]], of_teams: Mapping[str, A
     if lasting := [name for name, row in rows.items() if lifetime_rest(row) is not None]:
         result.lose(f"{LASTING} of {name_list(lasting)}", WHY_LASTING, KEYS, lasting)
     columns = ((name, row, _converted_columns(row)) for name, row in rows.items())
-    losses = [
-        *spend_losses("keys", rows),
-        *spend_losses("teams", of_teams),
-        *column_losses(columns, "", "keys", KEYS),
-    ]
-    result.losses += (attrs.evolve(one, place=KEYS) for one in losses)
+    result.losses += spend_losses("keys", rows, KEYS)
+    result.losses += spend_losses("teams", of_teams, TEAMS)
+    result.losses += column_losses(columns, "", "keys", KEYS)
 
 
 def _converted_columns(row: Mapping[str, Any]) -> set[str]:
