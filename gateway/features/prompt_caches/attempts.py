@@ -28,7 +28,6 @@ from gateway.seams.observers import join_observers, observers_of
 from gateway.shared.memory import SharedMemory
 
 if TYPE_CHECKING:
-    from gateway.features.prompt_caches.conversations import Parent
     from gateway.features.prompt_caches.requests import ReadPrompts, SentRequest, UnreadRequest
     from gateway.features.prompt_caches.texts import LatestTexts, ShownTexts
     from gateway.features.prompt_caches.tracker import FollowedAttempt, FollowedExchange, PromptTracker
@@ -170,24 +169,20 @@ class NotedExchange(ExchangeObserver):
         """Return the prompts of a request that was read to choose its target."""
         return next((one for one in self.read if one.belongs_to(unread.sent)), None)
 
-    def find_parent(self, tracker: "PromptTracker", sent: "SentRequest", prompts: "ReadPrompts") -> "Parent | None":
-        """Return the exchange that this one continues, the same one for all attempts."""
-        return tracker.parents.find(sent, prompts) if self.followed is None else self.followed.parent
-
-    def follow(
-        self, tracker: "PromptTracker", sent: "SentRequest", prompts: "ReadPrompts", parent: "Parent | None"
-    ) -> "FollowedAttempt":
-        """Return the attempt that the tracker follows."""
+    def open_followed(
+        self, tracker: "PromptTracker", sent: "SentRequest", prompts: "ReadPrompts"
+    ) -> "FollowedExchange":
+        """Return the exchange that the tracker follows, which has the same parent for all attempts."""
         if self.followed is None:
-            self.followed = tracker.open_exchange(sent, parent)
-        return tracker.follow(sent, prompts, self.followed)
+            self.followed = tracker.open_exchange(sent, tracker.parents.find(sent, prompts))
+        return self.followed
 
     def headers(self, record: Record, *, is_whole: bool) -> Headers:
         """Return the verdict of a whole response, the prediction of a stream."""
         attempt = next((one for one in reversed(self.attempts) if one.is_committed), None)
-        if attempt is None or record.error is not None or attempt.tracked is None:
+        if attempt is None or record.error is not None or (followed := attempt.followed) is None:
             return ()
-        tracker, followed = attempt.tracked
+        tracker = followed.exchange.tracker
         try:
             _note_move(followed, record)
             found = tracker.judge(followed, record.bill.usage) if is_whole else tracker.predict(followed)
@@ -221,14 +216,12 @@ class NotedExchange(ExchangeObserver):
             usage = record.bill.usage if known.committed else known.usage
             start = record.answer_start if known.committed else None
             attempt.end = usage, known.price, None if start is None else start.id
-            if attempt.tracked is not None:
-                tracker, followed = attempt.tracked
+            if (followed := attempt.followed) is not None:
                 if known.committed:
                     _note_move(followed, record)
-                known.add_note(NOTE, JudgedAttempt(*tracker.settle(followed, *attempt.end)))
+                known.add_note(NOTE, JudgedAttempt(*followed.exchange.tracker.settle(followed, *attempt.end)))
         if self.followed is not None and all(one.head is None for one in self.attempts):
-            tracker = next(one.tracked[0] for one in self.attempts if one.tracked is not None)
-            tracker.forget(self.followed)
+            self.followed.tracker.forget(self.followed)
 
 
 def _note_move(followed: "FollowedAttempt", record: Record) -> None:
@@ -241,15 +234,15 @@ def _note_move(followed: "FollowedAttempt", record: Record) -> None:
 class NotedAttempt:
     """An attempt with a prompt that matters.
 
-    ``head`` is when its successful response began, ``record`` its record so far. ``tracked`` is set once its prompt was
-    read. ``end`` is set once its exchange was settled: the usage, the price, and the id of the response that the client
-    has. Either may be first: a response may end while its prompt is read."""
+    ``head`` is when its successful response began, ``record`` its record so far. ``followed`` is set once its prompt
+    was read. ``end`` is set once its exchange was settled: the usage, the price, and the id of the response that the
+    client has. Either may be first: a response may end while its prompt is read."""
 
     def __init__(self, exchange: NotedExchange, target_request: TargetRequest, nursery: trio.Nursery) -> None:
         self.exchange = exchange
         self.head: float | None = None
         self.record: AttemptRecord | None = None
-        self.tracked: tuple[PromptTracker, FollowedAttempt] | None = None
+        self.followed: FollowedAttempt | None = None
         self.end: tuple[Usage | None, Price | None, str | None] | None = None
         self._nursery = nursery
         self._is_whole = not target_request.request.incoming.stream
@@ -274,9 +267,9 @@ class NotedAttempt:
                 unread = exchange.open_request(tracker, request, sent_at)
                 if (known := exchange.find_read(unread)) is not None or unread.is_short:
                     if (prompts := known or tracker.reader.read(unread)) is not None:
-                        parent = exchange.find_parent(tracker, unread.sent, prompts)
-                        prompts = tracker.reader.complete_prompts(prompts, parent)
-                        self._note_followed(tracker, exchange.follow(tracker, unread.sent, prompts, parent))
+                        followed = exchange.open_followed(tracker, unread.sent, prompts)
+                        prompts = tracker.reader.complete_prompts(prompts, followed.parent)
+                        self._note_followed(tracker.follow(unread.sent, prompts, followed))
                     return
             except RecursionError:  # a task has more of the stack for deep nesting
                 unread = None
@@ -293,8 +286,8 @@ class NotedAttempt:
     async def note_head(self) -> None:
         """Note that a successful response begins. If that was fast, let the task begin that reads the prompt."""
         self.head = time.monotonic()
-        if self.tracked is not None:
-            self._note_head(*self.tracked, self.head)
+        if self.followed is not None:
+            self._note_head(self.followed, self.head)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
@@ -307,30 +300,30 @@ class NotedAttempt:
                 prompts = exchange.find_read(unread) or await tracker.reader.read_in_thread(unread)
                 if prompts is None:
                     return
-                parent = exchange.find_parent(tracker, unread.sent, prompts)
-                prompts = await offload(unread.size, tracker.reader.complete_prompts, prompts, parent)
-                followed, compare = exchange.follow(tracker, unread.sent, prompts, parent), None
+                followed = exchange.open_followed(tracker, unread.sent, prompts)
+                prompts = await offload(unread.size, tracker.reader.complete_prompts, prompts, followed.parent)
+                attempt, compare = tracker.follow(unread.sent, prompts, followed), None
                 if exchange.texts is not None:
-                    compare = exchange.texts.note(tracker, followed, request)
-                self._note_followed(tracker, followed)
+                    compare = exchange.texts.note(attempt, request)
+                self._note_followed(attempt)
                 if compare is not None:
                     await compare()
             except Exception:  # the boundary, as above
                 exchange.caching.note_error()
 
-    def _note_followed(self, tracker: "PromptTracker", followed: "FollowedAttempt") -> None:
+    def _note_followed(self, followed: "FollowedAttempt") -> None:
         """Note that the prompt was read, perhaps after the response began or ended."""
-        self.tracked = tracker, followed
+        self.followed = followed
         if self.head is not None:
-            self._note_head(tracker, followed, self.head)
+            self._note_head(followed, self.head)
             if self.end is not None:
-                tracker.settle(followed, *self.end)
+                followed.exchange.tracker.settle(followed, *self.end)
 
-    def _note_head(self, tracker: "PromptTracker", followed: "FollowedAttempt", at: float) -> None:
+    def _note_head(self, followed: "FollowedAttempt", at: float) -> None:
         self.exchange.read = ()  # no attempt follows
         if self.exchange.texts is not None:
             self.exchange.texts.keep()
         try:
-            tracker.note_head(followed, at, is_whole=self._is_whole)
+            followed.exchange.tracker.note_head(followed, at, is_whole=self._is_whole)
         except Exception:  # the boundary, as above
             self.exchange.caching.note_error()

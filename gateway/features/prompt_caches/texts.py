@@ -21,7 +21,7 @@ from streams.surrogates import NOT_JSON
 if TYPE_CHECKING:
     from gateway.features.prompt_caches.differences import Difference
     from gateway.features.prompt_caches.prompts import PromptDigest
-    from gateway.features.prompt_caches.tracker import FollowedAttempt, FollowedExchange, PromptTracker
+    from gateway.features.prompt_caches.tracker import FollowedAttempt, FollowedExchange
 
 EXCERPT: Final = 200
 """Characters of a text that an excerpt has."""
@@ -111,9 +111,7 @@ class ExchangeTexts:
         self._own: bytes | None = None
         self._exchange: FollowedExchange | None = None
 
-    def note(
-        self, tracker: "PromptTracker", attempt: "FollowedAttempt", target_request: TargetRequest
-    ) -> Compare | None:
+    def note(self, attempt: "FollowedAttempt", target_request: TargetRequest) -> Compare | None:
         """Note an attempt's text. Return a function that compares it with its parent's, if there is a difference."""
         context = target_request.context
         if context.checks is not None and context.checks.may_hide_later:
@@ -126,7 +124,7 @@ class ExchangeTexts:
                 self._earlier = self._texts.find(exchange.owner, parent.id, parent.conversation.ends[-1].sent)
         if self._earlier is None or parent is None:
             return None
-        if (change := tracker.compare(attempt).change_in_reach) is None:
+        if (change := exchange.tracker.compare(attempt).change_in_reach) is None:
             return None
         prompts = parent.prompt, attempt.read.prompt
         secrets = secrets_of(target_request.target, context.client_request.credential)

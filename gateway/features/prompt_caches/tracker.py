@@ -75,6 +75,7 @@ class RecentRequests:
 class FollowedExchange(MutableStructure, gc=True):
     """The attempts of one exchange, which have the same parent and write the same conversation."""
 
+    tracker: "PromptTracker"
     owner: bytes
     parent: Parent | None = None
     id: bytes | None = None
@@ -126,7 +127,7 @@ class PromptTracker:
 
     def open_exchange(self, sent: SentRequest, parent: Parent | None) -> FollowedExchange:
         """Return the exchange of a first attempt."""
-        return FollowedExchange(self.memory.owner_of(sent.client), parent)
+        return FollowedExchange(self, self.memory.owner_of(sent.client), parent)
 
     def follow(self, sent: SentRequest, read: ReadPrompts, exchange: FollowedExchange) -> FollowedAttempt:
         """Return the attempt, and remember its prompt. Without an anchor, only its response's id leads to it."""
