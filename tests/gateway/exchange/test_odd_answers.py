@@ -69,7 +69,7 @@ ENDS: Final = {"chat": b"data: [DONE]\n\n", "messages": b'"message_stop"}\n\n'}
 
 @pytest.fixture(scope="module")
 def pinging(upstream) -> Iterator[Gateway]:
-    """A gateway that sends keep-alives during each silence."""
+    """Run a gateway that sends keep-alives during each silence."""
     with gateway_thread(config(entries_of_every_api(upstream.url), keep_alive=0.05)) as served:
         yield served
 
