@@ -17,6 +17,7 @@ from providers.grammar import judge
 from providers.neutral.tool_names import STRICT, short_name
 from tests.support.client_turns import ClientInput, Setting, body, items
 from tests.support.each_row import each_row
+from tests.support.every_api import VENDORS
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.returned_answers import answer_items, calls_of
@@ -24,8 +25,6 @@ from tests.support.upstreams import JSON, Raw, Script, Tokens, ToolCall
 from tests.support.wire_clients import ALL, path_of, text_of, usage_of
 from tests.support.wire_transcript import conversation_of
 
-VENDORS = {"chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini",
-           "converse": "amazon_bedrock", "interactions": "gemini"}  # fmt: skip
 SEAL = "c2VhbGVk"
 WEATHER = ToolCall("call_w1", "get_weather", '{"city": "Zürich", "days": 12}')
 CALLING = Script(

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.support.gateway_thread import mock_thread
 from tests.support.harness import START_SECONDS, config, config_file, eventually, request
 from tests.support.oidc import open_provider
 from tests.support.repository import ROOT
+from tests.support.wire_clients import ALL, body_of, path_of
 
 SERVE = """
 import sys, trio
@@ -29,23 +31,14 @@ main(["serve", sys.argv[1]])
 """
 NOTED = "imported in the loop"
 
-TEXT = [{"role": "user", "content": "Hello"}]
-TURN = [{"role": "user", "parts": [{"text": "Hello"}]}]
-BLOCKS = [{"role": "user", "content": [{"text": "Hello"}]}]
-REQUESTS = {
-    "chat": ("/v1/chat/completions", {"model": "{model}", "messages": TEXT}),
-    "chat stream": ("/v1/chat/completions", {"model": "{model}", "messages": TEXT, "stream": True}),
-    "messages": ("/v1/messages", {"model": "{model}", "max_tokens": 9, "messages": TEXT}),
-    "messages stream": ("/v1/messages", {"model": "{model}", "max_tokens": 9, "messages": TEXT, "stream": True}),
-    "messages count": ("/v1/messages/count_tokens", {"model": "{model}", "messages": TEXT}),
-    "responses": ("/v1/responses", {"model": "{model}", "input": "Hello"}),
-    "responses stream": ("/v1/responses", {"model": "{model}", "input": "Hello", "stream": True}),
-    "gemini": ("/v1beta/models/{model}:generateContent", {"contents": TURN}),
-    "gemini stream": ("/v1beta/models/{model}:streamGenerateContent?alt=sse", {"contents": TURN}),
-    "converse": ("/model/{model}/converse", {"messages": BLOCKS}),
-    "converse stream": ("/model/{model}/converse-stream", {"messages": BLOCKS}),
-    "embeddings": ("/v1/embeddings", {"model": "{model}", "input": "Hello"}),
-}
+
+def requests_for(model: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield path and body of a request of each kind."""
+    for api, stream in itertools.product(ALL, (False, True)):
+        yield path_of(api, model, stream=stream), body_of(api, model, stream=stream)
+    yield "/v1/messages/count_tokens", {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+    yield "/v1/embeddings", {"model": model, "input": "Hello"}
+
 
 VENDORS = {"chat": "openai", "messages": "openai", "responses": "openai", "gemini": "gemini"}
 """Providers by the API that they have."""
@@ -64,12 +57,11 @@ def test_it_imports_nothing_in_the_event_loop(tmp_path):
             base = f"http://127.0.0.1:{port}"
             for path in ("/healthz", "/readyz", "/metrics", "/v1/models", "/v1/nothing"):
                 assert request(base, "GET", path).status in (200, 404)
-            for (api, vendor), (name, (path, body)) in itertools.product(VENDORS.items(), REQUESTS.items()):
-                model = f"{vendor}/{api}"
-                members = {key: model if value == "{model}" else value for key, value in body.items()}
-                reply = request(base, "POST", path.replace("{model}", model), members)
-                assert reply.status == 200, (api, name, reply.body)
-                assert NOTED not in log.read_text().partition("listening on")[2], (api, name)
+            for api, vendor in VENDORS.items():
+                for path, body in requests_for(f"{vendor}/{api}"):
+                    reply = request(base, "POST", path, body)
+                    assert reply.status == 200, (api, path, reply.body)
+                    assert NOTED not in log.read_text().partition("listening on")[2], (api, path)
 
 
 CALLS = (

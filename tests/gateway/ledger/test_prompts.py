@@ -28,6 +28,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
+from tests.support.every_api import VENDORS
 from tests.support.features import needs_feature
 from tests.support.in_process import InProcess, gateway
 from tests.support.relayed_requests import ASKED, body_of
@@ -35,6 +36,8 @@ from tests.support.settled import lines
 from tests.support.upstreams import converse_frame
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, websocket_server
+from tests.support.wire_clients import ALL, path_of
+from tests.support.wire_clients import body_of as request_of
 
 SECRETS = ("patient", "Roe", "Jane", "sig=", "hiv")
 PROMPT = "my patient Jane Roe has HIV"
@@ -47,13 +50,6 @@ QUOTING = (
     f"could not read {json.dumps({'role': 'user', 'content': PROMPT})}",
     "bad content: Roe",
 )
-
-VENDORS = {"chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini",
-           "converse": "amazon_bedrock", "interactions": "gemini"}  # fmt: skip
-PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses",
-         "gemini": "/v1beta/models/m-{api}:{method}", "converse": "/model/m-{api}/{method}",
-         "interactions": "/v1beta/interactions"}  # fmt: skip
-METHODS = {"gemini": ("generateContent", "streamGenerateContent"), "converse": ("converse", "converse-stream")}
 
 
 def in_chat_words(message: str) -> dict[str, Any]:
@@ -84,19 +80,6 @@ def streamed(api: str, message: str) -> ScriptedAnswer:
     return events(name + b"data: " + json.dumps(error).encode() + b"\n\n")
 
 
-def request_of(api: str, provider_api: str, stream: bool) -> tuple[str, dict[str, Any]]:
-    body: dict[str, Any] = {
-        "chat": {"messages": [{"role": "user", "content": PROMPT}]},
-        "messages": {"max_tokens": 9, "messages": [{"role": "user", "content": PROMPT}]},
-        "responses": {"input": PROMPT},
-        "gemini": {"contents": [{"role": "user", "parts": [{"text": PROMPT}]}]},
-        "converse": {"messages": [{"role": "user", "content": [{"text": PROMPT}]}]},
-        "interactions": {"input": PROMPT},
-    }[api]
-    path = PATHS[api].format(api=provider_api, method=METHODS.get(api, ("", ""))[stream])
-    return path, body if api in METHODS else {"model": f"m-{provider_api}", "stream": stream, **body}
-
-
 def calling_http(served: InProcess) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(base_url=served.url, timeout=30, verify=False, trust_env=False)
 
@@ -112,7 +95,7 @@ PARTS = 3
 
 @pytest.mark.parametrize(
     ("api", "form", "part"),
-    [(api, form, (at + place) % PARTS) for at, api in enumerate(PATHS) for place, form in enumerate(FORMS)],
+    [(api, form, (at + place) % PARTS) for at, api in enumerate(ALL) for place, form in enumerate(FORMS)],
 )
 async def test_no_log_line_has_the_prompt_that_a_provider_quotes(api, form, part, caplog):
     """``broken_stream``: the provider sends status 200, and the error is the first event."""
@@ -120,18 +103,20 @@ async def test_no_log_line_has_the_prompt_that_a_provider_quotes(api, form, part
     quoted = ""
 
     def answer(asked: ReceivedRequest) -> ScriptedAnswer:
-        own = next(one for one in PATHS if asked.path.startswith(f"/{one}/"))
+        own = next(one for one in ALL if asked.path.startswith(f"/{one}/"))
         return streamed(own, quoted) if form == "broken_stream" else json_answer(ERRORS[own](quoted), 400)
 
     async with endpoint_provider(answer) as provider:
         entries = [
             {"model": f"{VENDORS[one]}/up-{one}", "name": f"m-{one}", "access_key": "k", "speaks": [one],
              "base_url": f"{provider.url}/{one}/v1"}
-            for one in PATHS
+            for one in ALL
         ]  # fmt: skip
         async with gateway(settings(*entries)) as served, calling_http(served) as client:
-            for own in PATHS:
-                path, body = request_of(api, own, stream=form != "whole")
+            for own in ALL:
+                stream = form != "whole"
+                path = path_of(api, f"m-{own}", stream=stream)
+                body = request_of(api, f"m-{own}", PROMPT, stream=stream)
                 for quoted in QUOTING[part::PARTS]:
                     with case(f"{own}: {quoted}"), lines(served) as found:
                         response = await client.post(path, json=body)
