@@ -10,7 +10,6 @@ import http.client
 import http.server
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -107,12 +106,6 @@ REPAIRED = ("8955c7", "a0bc92", "ee0342")
 UNGRAMMATICAL: Mapping[str, str] = {
     "307487": "made for an SDK's tests: the last block of the stream is never closed",
 }
-FIRST_CHOICE = "n > 1: a client of another API or form gets choice 0; a request for more is refused before that"
-TRANSCRIPT = "audio output: a client of another API or form gets the transcript as text"
-STATED: Mapping[str, str] = {
-    "18d8cc": FIRST_CHOICE, "1d5faf": FIRST_CHOICE, "3039e6": FIRST_CHOICE, "50682c": FIRST_CHOICE,
-    "337257": FIRST_CHOICE, "c41233": TRANSCRIPT,
-}  # fmt: skip
 EXCLUDED: Mapping[str, str] = {}
 """Recordings that are not replayed, and why: none."""
 
@@ -441,29 +434,3 @@ def test_a_recorded_error_reaches_every_client_in_its_own_shape(
                 assert error["message"] == message
             if status == 429:
                 assert int(got.headers["retry-after"]) > 0
-
-
-def test_the_number_of_cells_is_known() -> None:
-    """270 answers and 39 errors, each to three APIs in two forms; none is left out."""
-    own, others = (tuple(one for one in answers() if one.own is which) for which in (True, False))
-    assert Counter(cell.recording.api for cell in cells(own)) == {"chat": 36, "messages": 36, "responses": 36}
-    if not others:
-        pytest.skip(ABSENT)
-    per_api = Counter(cell.recording.api for cell in cells(others))
-    assert per_api == {"chat": 540, "messages": 540, "responses": 540}
-    assert {one.key for one in answers() if one not in REPLAYED} == set(EXCLUDED)
-    sorts = [[cell for cell in sort if not cell.recording.own] for sort in (PASSING, TRANSLATED, FAILING, REFUSED)]
-    assert [len(sort) for sort in sorts] == [268, 1335, 17, 234]
-    assert sum(map(len, sorts[:3])) + 6 * len(EXCLUDED) == sum(per_api.values())
-
-
-@pytest.mark.skipif(all(one.own for one in answers()), reason=ABSENT)
-def test_every_special_expectation_has_a_recording() -> None:
-    by_key = {one.key: one for one in answers()}
-    assert {one.key for one in answers() if "n_gt_1" in one.features} == {
-        key for key, why in STATED.items() if why == FIRST_CHOICE
-    }
-    assert "audio_output" in by_key["c41233"].features
-    assert all("error_in_stream" in by_key[key].features for key, one in FAILED.items() if one.status < 500)
-    assert {*STATED, *FAILED, *UNGRAMMATICAL} <= set(by_key)
-    assert set(TOO_LONG) <= {one.key for one in errors()}

@@ -5,7 +5,6 @@ client has used as much of the structure as it can.
 """
 
 import itertools
-import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ from gateway.shared.tables import SharedTables
 from tests.support.endpoint_provider import EndpointProvider, ReceivedRequest, ScriptedAnswer, endpoint_provider
 from tests.support.endpoint_provider import json_answer as answer
 from tests.support.endpoint_provider import settings as configuration
-from tests.support.features import is_of_deleted_feature, rows_of
+from tests.support.features import rows_of
 from tests.support.in_process import InProcess, gateway
 from tests.support.repository import ROOT
 
@@ -262,12 +261,3 @@ def test_everything_that_requests_share_has_a_row(owner, rows):
 def test_every_feature_has_a_row():
     assert {feature.name for feature in features() if feature.opening} <= set(ROWS_OF_FEATURES)
     assert {*ROWS_OF_FEATURES.values()} - {SETTINGS} <= set(rows_of_the_page())
-
-
-def test_each_row_names_a_test_that_exists():
-    rows = {name: line for name, line in rows_of_the_page().items() if name not in ("structure", "---")}
-    assert {case.row for case in CASES} <= set(rows)
-    for name, line in rows.items():
-        files = re.findall(r"\]\((tests/[\w/.]+)\)", line.split("|")[4])
-        assert files, name
-        assert all((ROOT / file).is_file() for file in files if not is_of_deleted_feature(file)), name
