@@ -12,7 +12,7 @@ import pytest
 from tests.support import redis
 from tests.support.harness import Gateway, config, eventually, free_port, provider, running
 from tests.support.processes import workers
-from tests.support.upstreams import Raw, Script, Seen, Upstream, render, serve_upstream
+from tests.support.upstreams import Raw, Script, Upstream, fake_upstream
 
 pytestmark = pytest.mark.process
 
@@ -21,15 +21,9 @@ BEARER = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
 WELL = Script("Hello")
 
 
-class Answering(Upstream):
-    def take(self, seen: Seen) -> Raw:
-        self.seen.append(seen)
-        return render(WELL, "chat", seen.json)
-
-
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[Upstream]:
-    with serve_upstream(Answering) as answering:
+    with fake_upstream(WELL) as answering:
         yield answering
 
 
@@ -93,25 +87,15 @@ def test_two_gateways_enforce_a_limit_together(pair, server):
 BUSY = Raw(429, (("content-type", "application/json"), ("retry-after", "600")), (b'{"error": {"message": "later"}}',))
 
 
-class Named(Answering):
-    """A provider that answers everybody, unless it is ``busy``."""
-
-    busy = False
-
-    def take(self, seen: Seen) -> Raw:
-        answer = super().take(seen)
-        return BUSY if self.busy else answer
-
-
 @pytest.fixture(params=["redis", "postgres"])
-def sharing(request, upstream) -> Iterator[tuple[list[Gateway], list[Named]]]:
+def sharing(request, upstream) -> Iterator[tuple[list[Gateway], list[Upstream]]]:
     """Run two gateways with one store, and a group of three providers."""
     if request.param == "redis":
         url = request.getfixturevalue("server").url
     else:
         url = request.getfixturevalue("database_server").new_database()
     with contextlib.ExitStack() as stack:
-        upstreams = [stack.enter_context(serve_upstream(Named)) for _ in range(3)]
+        upstreams = [stack.enter_context(fake_upstream(WELL)) for _ in range(3)]
         entries = [provider(f"made-{n}/up", one.url, ["chat"], name=f"m{n}") for n, one in enumerate(upstreams)]
         aliases = {"pool": {"targets": [["m0", "m1", "m2"]]}, "first": {"targets": ["m0", "m1"]}}
         given = config(entries, model_aliases=aliases, counters={"type": request.param, "url": url})
@@ -133,7 +117,7 @@ def targets_out(gateway: Gateway) -> float:
 def test_gateways_with_one_store_share_outages(sharing):
     """The second one sent several requests to a target that the first knew to be unavailable."""
     (one, other), (first, second, _) = sharing
-    first.busy = True
+    first.default = BUSY
     assert answer_to(one, "first", "Hello") == 200
     eventually(lambda: targets_out(other) == 1, what="the news of the outage")
     assert answer_to(other, "first", "Hello") == 200

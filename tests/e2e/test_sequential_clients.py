@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, free_port, post, provider, running
-from tests.support.upstreams import Raw, Script, Seen, Upstream, render, serve_upstream
+from tests.support.upstreams import Script, fake_upstream
 
 KEY = "sk-alice-0123456789abcdef"
 BODIES: dict[str, dict[str, Any]] = {
@@ -20,16 +20,11 @@ LAST = {"/v1/chat/completions": b"[DONE]", "/v1/messages": b"message_stop", "/v1
 """What tells a client that a stream is over: few wait for the connection's end."""
 
 
-class Answering(Upstream):
-    def take(self, seen: Seen) -> Raw:
-        return render(Script("Hello"), "chat", seen.json)
-
-
 @pytest.fixture(scope="module")
 def gateway(request) -> Iterator[Gateway]:
     port, one = free_port(), {"ratelimits": {"concurrent": 1, "requests": "100000/m"}}
     of_key, of_entry = ({}, one) if request.param == "of the entry" else (one, {})
-    with serve_upstream(Answering) as upstream:
+    with fake_upstream(Script("Hello")) as upstream:
         entry = provider("openai/gpt-4o-mini", upstream.url, ["chat"], **of_entry)
         given = config([entry], port, client_keys=[{"name": "alice", "key": KEY, **of_key}])
         workers = request.param == "two workers"

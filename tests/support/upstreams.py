@@ -61,12 +61,13 @@ STOP_WORDS: Mapping[str, Mapping[Stop, str]] = {
 class Raw:
     """An answer byte by byte. ``end``: ``length`` (content-length), ``chunked``, ``cut`` (chunked, then closed without
     the last chunk), ``close`` (no length, a clean close), ``reset`` (chunked, then RST), ``hang`` (silent until the
-    other side closes)."""
+    other side closes). ``interval`` is the time in seconds between its pieces."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     pieces: tuple[bytes, ...] = ()
     end: Literal["length", "chunked", "cut", "close", "reset", "hang"] = "length"
+    interval: float = 0
 
 
 @attrs.frozen
@@ -444,7 +445,9 @@ _GEMINI = re.compile(r".*/models/(.+):(generateContent|streamGenerateContent)")
 
 
 class Upstream:
-    """A provider of all APIs, distinguished by path. Each request gets the next answer of ``script``."""
+    """A provider of all APIs, by path. Each request gets the next answer of ``script``, or ``default``."""
+
+    default: Script | Raw = Raw(599, (), (b"the test has scripted no answer for this request",))
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -466,7 +469,7 @@ class Upstream:
         try:
             return self._answers.get_nowait()
         except queue.Empty:
-            return Raw(599, (), (b"the test has scripted no answer for this request",))
+            return self.default
 
     def answer(self, received: Seen) -> Raw:
         answer = self.take(received)
@@ -508,8 +511,10 @@ class _Connection(http.server.BaseHTTPRequestHandler):
         else:
             self.send_header("connection", "close")
         self.end_headers()
+        interval = threading.Event()
         for piece in raw.pieces:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            interval.wait(raw.interval)
         if raw.end == "chunked":
             self.wfile.write(b"0\r\n\r\n")
         elif raw.end == "hang":
@@ -562,6 +567,9 @@ def serve_upstream(kind: type[Kind], port: int = 0, tls: Pair | None = None) -> 
             thread.join()
 
 
-def fake_upstream() -> contextlib.AbstractContextManager[Upstream]:
-    """Run an ``Upstream`` that a test scripts."""
-    return serve_upstream(Upstream)
+@contextlib.contextmanager
+def fake_upstream(default: Script | Raw = Upstream.default) -> Iterator[Upstream]:
+    """Run an ``Upstream`` that a test scripts. ``default`` is its answer to other requests."""
+    with serve_upstream(Upstream) as upstream:
+        upstream.default = default
+        yield upstream

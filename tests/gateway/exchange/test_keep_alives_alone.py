@@ -1,7 +1,6 @@
 """Providers that send keep-alives instead of an answer: after ``timeouts.progress`` they have failed."""
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -16,7 +15,7 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges
 from tests.support.lanes import SCRIPTS, events_of, half
 from tests.support.pinging_provider import PingingProvider, Pings
-from tests.support.upstreams import render
+from tests.support.upstreams import render, serve_upstream
 from tests.support.wire_clients import ALL
 
 KEEP_ALIVES: Final = {
@@ -58,12 +57,10 @@ class Setting:
 
 @contextlib.contextmanager
 def served(**more: object) -> Iterator[Setting]:
-    with PingingProvider() as pinging:
-        threading.Thread(target=pinging.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{pinging.server_port}"
-        with gateway_thread(config(entries_of_every_api(url), timeouts={"progress": PROGRESS}, **more)) as gateway:
+    with serve_upstream(PingingProvider) as pinging:
+        entries = entries_of_every_api(pinging.url)
+        with gateway_thread(config(entries, timeouts={"progress": PROGRESS}, **more)) as gateway:
             yield Setting(gateway, pinging)
-        pinging.shutdown()
 
 
 @pytest.fixture(scope="module")

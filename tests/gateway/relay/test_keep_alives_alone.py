@@ -1,6 +1,5 @@
 """Providers of other endpoints that send keep-alives alone: after ``timeouts.progress`` they have failed."""
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
@@ -14,6 +13,7 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.pinging_provider import PingingProvider, Pings
 from tests.support.raw_call import line
+from tests.support.upstreams import serve_upstream
 
 JSON, STREAM = "application/json", "text/event-stream"
 REQUESTS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
@@ -28,16 +28,13 @@ KEEP_ALIVES: Final = ((JSON, b"\n"), (STREAM, b": ping\n\n"))
 
 @pytest.fixture(scope="module")
 def pinging() -> Iterator[PingingProvider]:
-    with PingingProvider() as found:
-        threading.Thread(target=found.serve_forever, daemon=True).start()
+    with serve_upstream(PingingProvider) as found:
         yield found
-        found.shutdown()
 
 
 @pytest.fixture(scope="module")
 def gateway(pinging) -> Iterator[Gateway]:
-    url = f"http://127.0.0.1:{pinging.server_port}/v1"
-    entry = {**provider("openai/gpt-4o-mini", url, ["chat"], name="m"), "passthrough": True}
+    entry = {**provider("openai/gpt-4o-mini", f"{pinging.url}/v1", ["chat"], name="m"), "passthrough": True}
     with gateway_thread(config([entry], timeouts={"progress": 1})) as served:
         yield served
 

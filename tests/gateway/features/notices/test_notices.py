@@ -29,7 +29,7 @@ from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, free_port, provider, refusing_port, running
 from tests.support.http_servers import QuietHandler, http_server
 from tests.support.in_process import gateway, providers
-from tests.support.upstreams import Raw, Script, Seen, Upstream, render, serve_upstream
+from tests.support.upstreams import Script, Upstream, fake_upstream
 
 SECRET = "a-secret-of-the-operator-0123456789"
 KEY = "sk-alice-0123456789abcdef-0123456789"
@@ -191,7 +191,7 @@ async def test_a_receiver_that_hangs_delays_no_other_one(quick, monkeypatch):
 
 async def test_a_restart_with_a_kept_ledger_repeats_no_notice(quick, tmp_path):
     storage = {"state_storage": {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}}
-    with receiver() as own, serve_upstream(_Answering) as upstream:
+    with receiver() as own, fake_upstream(Script("Hello")) as upstream:
         for step in (15, 30):
             port = free_port()
             with gateway_thread(_file(tmp_path, _process_settings(upstream, port, own, **storage)), port) as one:
@@ -221,11 +221,6 @@ def test_a_receiver_that_cannot_work_is_a_mistake(member, value, found):
     assert "secret-path" not in str(mistake)
 
 
-class _Answering(Upstream):
-    def take(self, seen: Seen) -> Raw:
-        return render(Script("Hello"), "chat", seen.json)
-
-
 def _process_settings(upstream: Upstream, port: int, own: Received, **more: Any) -> dict[str, Any]:
     """Return settings with a budget. An answer uses 5 % of it."""
     to = {"url": own.url, "at": ["15%", "30%", "60%", "90%"]}
@@ -250,7 +245,7 @@ def _file(folder: Path, content: dict[str, Any]) -> Path:
 def test_workers_and_gateways_send_each_notice_once(store, request, tmp_path):
     url = request.getfixturevalue("redis_server" if store == "redis" else "server").new_database()
     more = {"counters": {"type": store, "url": url}}
-    with receiver(faults=2) as own, serve_upstream(_Answering) as upstream:
+    with receiver(faults=2) as own, fake_upstream(Script("Hello")) as upstream:
         ports = free_port(), free_port()
         files = [tmp_path / f"{port}.yaml" for port in ports]
         for file, port in zip(files, ports, strict=True):

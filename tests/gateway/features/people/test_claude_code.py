@@ -18,7 +18,7 @@ from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.harness import Reply, provider
 from tests.support.people import MODEL, OTHER_MODEL, PeopleSetup, bearer, people_gateway
-from tests.support.upstreams import Raw, Upstream, serve_upstream
+from tests.support.upstreams import Raw, fake_upstream
 
 URL = "https://llm.example"
 KEY = "7vZT9Dk0aQ8iEuU2Cw3n6Jx3p8j3G2n5c9uC9gk3q0M="
@@ -167,12 +167,8 @@ def test_a_session_without_a_budget_gets_no_such_header(setup):
 
 def test_the_providers_limits_do_not_pass():
     theirs = {f"{UNIFIED}status": "rejected", "anthropic-ratelimit-requests-remaining": "3"}
-
-    class Limited(Upstream):
-        def take(self, seen: Any) -> Any:
-            return Raw(200, (("content-type", "application/json"), *theirs.items()), (json.dumps(ANSWER).encode(),))
-
-    with serve_upstream(Limited) as limited:
+    headers = (("content-type", "application/json"), *theirs.items())
+    with fake_upstream(Raw(200, headers, (json.dumps(ANSWER).encode(),))) as limited:
         models = lambda _: [provider("anthropic/claude", limited.url, ["messages"], name=MODEL)]  # noqa: E731
         with gateway_with(*rules(), models=models) as setup:
             own = {name for name in ask(setup).headers if name.startswith("anthropic-ratelimit")}
