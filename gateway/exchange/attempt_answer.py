@@ -7,6 +7,7 @@ from typing import TypeAlias, TypeVar
 import trio
 
 from gateway.access.body_memory import UNCOUNTED
+from gateway.exchange.answering import correct_content_type
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivery import END_GRACE, SILENT_INTERVALS
 from gateway.exchange.target_request import AnswerSource
@@ -204,7 +205,7 @@ async def read_body(
     has_arrived = response.has_arrived
     if not has_arrived:
         watch.await_body()
-        arriving = _counted_body(source, response)
+        arriving = await _counted_body(source, response)
         watch.limit_keep_alives(arriving.amount)
     pieces = read_pieces if source.is_shared else None
     if pieces is not None:
@@ -232,10 +233,9 @@ async def read_body(
     return body
 
 
-def _counted_body(source: AnswerSource, response: UpstreamResponse) -> "_CountedBody":
+async def _counted_body(source: AnswerSource, response: UpstreamResponse) -> "_CountedBody":
     """Return the reader of the body of ``response``, which may be a stream for a client without one."""
-    is_stream = source.target_request.target.framing.matches_type(response.header("content-type") or "")
-    if is_stream:
+    if correct_content_type(source.target_request, response, await response.peek(1)):  # a keep-alive may be shorter
         return _CountedStream(source)
     response.end_with_json(END_GRACE)
     return _CountedBody()

@@ -96,7 +96,7 @@ async def _make_lane(target_request: TargetRequest, turn: TurnRecorder) -> tuple
 
 
 PEEKED: Final = 8
-"""Bytes of a body that show whether it is a stream."""
+"""Bytes of a body that show that it is a stream. One byte shows that it is JSON."""
 
 
 class StartedStream(StartedAnswer):
@@ -184,10 +184,10 @@ class StartedStream(StartedAnswer):
             progress.characters = written and max(1, written // self.source.target_request.choices)
 
     async def _correct_content_type(self, response: UpstreamResponse) -> None:
-        """Correct an unlikely content type: a stream has no length."""
+        """Correct a wrong content type."""
         target_request = self.source.target_request
-        if not is_stream(target_request, response.header("content-type")) or response.header("content-length"):
-            correct_content_type(target_request, response, await response.peek(PEEKED))
+        least = 1 if is_stream(target_request, response.header("content-type")) else PEEKED
+        correct_content_type(target_request, response, await response.peek(least))
 
     async def _choose_lane(self, response: UpstreamResponse) -> Lane:
         """Return the lane of the response. Raises ``GatewayError`` for a response that the client cannot receive."""

@@ -19,7 +19,7 @@ from tests.support.lanes import half
 from tests.support.last_words import SILENCES, SOON, WITHOUT_END, kind_of, unfinished_stream
 from tests.support.odd_usage import ODD_USAGES, whole_with_usage
 from tests.support.raw_call import line
-from tests.support.upstreams import Raw, Script, render
+from tests.support.upstreams import JSON, Raw, Script, render
 from tests.support.wire_clients import ALL, text_of
 
 PRICE: Final = {"input": 1, "output": 1000}
@@ -111,6 +111,24 @@ def test_a_json_answer_is_complete_after_its_last_brace(pinging, upstream, api, 
             upstream.script(attrs.evolve(whole, pieces=(b"".join(whole.pieces)[:-1],), end="cut"))
             found = line(pinging, ask(pinging, client, api, stream=stream).headers["x-request-id"])
             assert (found["ended"], found["error"]) == ("upstream_error", "upstream")
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("end", ["hang", "chunked"])
+@pytest.mark.parametrize("api", ALL)
+def test_an_answer_with_a_wrong_content_type_is_complete(pinging, upstream, api, end, stream):
+    """The provider labels JSON as a stream, or a stream as JSON."""
+    whole = render(Script(text="The answer is 42."), api, {"model": "m"})
+    labelled_stream = Raw(200, kind_of(api), whole.pieces, end)
+    labelled_json = attrs.evolve(unfinished_stream(api, end, has_end=True), headers=JSON)
+    for client, answer in itertools.product((api, ALL[ALL.index(api) - 1]), (labelled_stream, labelled_json)):
+        with case((client, answer.headers)):
+            upstream.script(answer)
+            reply = ask(pinging, client, api, stream=stream)
+            assert (reply.status, reply.cut) == (200, False), reply.body
+            assert text_of(client, reply.body, stream=stream) == "The answer is 42."
+            found = line(pinging, reply.headers["x-request-id"])
+            assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
 
 
 @pytest.mark.parametrize("end", ["cut", "reset"])
