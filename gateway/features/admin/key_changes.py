@@ -114,11 +114,15 @@ def rotated_client(
     return attrs.evolve(changed, key=key)
 
 
-def check_unshared(client: ClientKey, others: Iterable[ClientKey]) -> None:
+def holders_of(clients: Iterable[ClientKey]) -> dict[bytes | str, str]:
+    """Return the name of the client for each key and certificate of ``clients``."""
+    return {one: client.name for client in clients for one in client.credentials}
+
+
+def check_unshared(client: ClientKey, holders: Mapping[bytes | str, str]) -> None:
     """Check that ``client`` shares no key or certificate with another client. Raises ``ChangeRejected``."""
-    holders = {one: other.name for other in others for one in other.credentials if other.name != client.name}
     for one in client.credentials:
-        if one in holders:
+        if holders.get(one, client.name) != client.name:
             kind = kind_of(one)
             raise ChangeRejected(f"{client.name} and {holders[one]} have the same {kind}: give each client its own")
 

@@ -144,7 +144,7 @@ class KeyStore:
                     change.also(session)
             session.rows(_FORGET, kept=MOST_CHANGES)
 
-        await self.database.write(work)
+        await self.database.write(work, bulk=len(changes) > 1)
 
     def _apply(self, session: Session, change: ItemChange) -> None:
         name = change.name

@@ -25,7 +25,7 @@ from gateway.features.admin.key_changes import (
     changed_client,
     check_unshared,
     checked_client,
-    kind_of,
+    holders_of,
     now_text,
 )
 from gateway.features.admin.stored_clients import parse_stored, read_item
@@ -69,9 +69,10 @@ async def import_clients(opened: OpenedKeys, file: Path, names: Sequence[str], b
     if missing := [name for name in names if name not in found.items and name not in found.skipped]:
         raise CommandFailed(f"{file} has no client with the name {missing[0]}")
     items = {name: item for name, item in found.items.items() if not names or name in names}
-    stored = [name for name in items if opened.item(name) is not None]
-    new = {name: item for name, item in items.items() if name not in stored}
-    holders: dict[bytes | str, str] = {}
+    known = {one.name for one in opened.table.clients}
+    stored = [name for name in items if name in known]
+    new = {name: item for name, item in items.items() if name not in known}
+    holders = holders_of(opened.clients())
     for name, item in new.items():  # check all before storing the first one
         _check_row(opened, name, item, holders, found.places.get(name))
     kept = {"added": now_text(), "by": made_by(by)}
@@ -109,13 +110,11 @@ def _check_row(
 
 
 def _check(opened: OpenedKeys, name: str, item: Mapping[str, Any], holders: dict[bytes | str, str]) -> None:
-    """Check that a client can be stored. Raises ``CommandFailed`` and ``ConfigError``."""
+    """Check that a client can be stored, and add it to ``holders``. Raises ``ChangeRejected`` and ``ConfigError``."""
     check_name(name)
     client = checked_client(name, item, opened.config, of_file=True)
-    check_unshared(client, opened.clients())
-    for one in client.credentials:
-        if holders.setdefault(one, name) != name:
-            raise CommandFailed(f"{holders[one]} and {name} have the same {kind_of(one)}: give each client its own")
+    check_unshared(client, holders)
+    holders.update(holders_of((client,)))
 
 
 def _read_clients(file: Path, names: Sequence[str]) -> FoundClients:

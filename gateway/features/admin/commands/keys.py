@@ -118,7 +118,7 @@ async def add(
     given = () if sha256 is None else ({"sha256": sha256.lower()},)
     values = {**settings_of(**options), **expiry_of(until, lasting)}
     added = key_changes.added_client(name, values, given, opened.config, made_by(by))
-    key_changes.check_unshared(added.client, opened.clients())
+    key_changes.check_unshared(added.client, key_changes.holders_of(opened.clients()))
     await write_changes(opened, "added", [(name, None, added.written)], "add", by, added.digests)
     if added.key is None:
         said = f"Added {name} with the given digest; gateways accept it within a second."

@@ -4,6 +4,7 @@ LiteLLM's columns are those of its table LiteLLM_VerificationToken
 (https://github.com/BerriAI/litellm/blob/main/schema.prisma)."""
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -121,13 +122,24 @@ def test_names_select_rows_and_stored_ones_are_skipped(keys, import_table):
     assert "no client with the name nobody" in reason_of(import_table(*lines, names=("nobody",)))
 
 
+def test_an_import_next_to_many_clients_is_as_fast_as_the_first(import_table):
+    def cpu_seconds(start: int) -> float:
+        lines = ("name,sha256", *(f"client-{at},{at:064x}" for at in range(start, start + 300)))
+        before = time.process_time()
+        assert "Stored 300 clients;" in report_of(import_table(*lines))
+        return time.process_time() - before
+
+    first = cpu_seconds(0)
+    assert cpu_seconds(300) < 3 * first + 1
+
+
 BAD = [
     (("ci," + A,), "no header line"),
     (("name,group", "ci,search"), "no header line with the column `sha256` or `token`"),
     (("name,key_alias,sha256", f"ci,ci,{A}"), "name and key_alias mean the same"),
     (("name,sha256", f"ci,{A}", "bad,123"), "keys.csv, line 3: the digest"),
     (("name,sha256", f"ci,{A}", f"ci,{C}"), "keys.csv, line 3: line 2 has the same name ci"),
-    (("name,sha256", f"ci,{A}", f"cd,{A}"), "keys.csv, line 3: ci and cd have the same key"),
+    (("name,sha256", f"ci,{A}", f"cd,{A}"), "keys.csv, line 3: cd and ci have the same key"),
     (("name,sha256", f"ci,{A}", f"boss2,{'b' * 64}"), "keys.csv, line 3: boss2 and boss have the same key"),
     (("name,sha256", f"ci,{A}", f"cd,{C},more"), "keys.csv, line 3: expected as many cells as in the header line, 2"),
     (("name,sha256,group", f"ci,{A}"), "keys.csv, line 2: expected as many cells as in the header line, 3"),
