@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Final, TextIO, TypeVar
 import click
 
 from configfile.wording import nearest
+from gateway.logs import colours
 from gateway.logs.masking import escape_lines
 
 T = TypeVar("T")
@@ -31,8 +32,8 @@ def say(text: str, **style: Any) -> None:
 
 
 def echo_styled(text: str, **more: Any) -> None:
-    """Print ``text``, without colours if the environment has ``NO_COLOR``. ``more`` are options of ``click.echo``."""
-    click.echo(text, color=False if os.environ.get("NO_COLOR") else None, **more)
+    """Print ``text``, without colours if they are unwanted. ``more`` are options of ``click.echo``."""
+    click.echo(text, color=False if colours.are_unwanted() else None, **more)
 
 
 def fold(line: str, width: int, hanging: str = _HANGING) -> str:

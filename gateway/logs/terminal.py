@@ -18,6 +18,7 @@ from typing import Any, Final, TextIO
 
 import attrs
 
+from gateway.logs import colours
 from gateway.logs.masking import Mask, escape
 from providers.errors.reasons import SHOWN_AT_DEBUG
 from providers.neutral.hints import explain_path, losses
@@ -67,12 +68,8 @@ class Printer:
 
     @classmethod
     def of(cls, stream: TextIO) -> "Printer":
-        """Return a printer for ``stream``, without colours for ``NO_COLOR`` (https://no-color.org) and dumb or no
-        terminals."""
-        if not stream.isatty():
-            return cls()
-        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        return cls(not plain, partial(_width, stream))
+        """Return a printer for ``stream``, without colours if they are unwanted or it is no terminal."""
+        return cls(not colours.are_unwanted(), partial(_width, stream)) if stream.isatty() else cls()
 
     def exchange(self, line: Mapping[str, Any], mask: Mask, *, keeps_errors: bool = False) -> str:
         """Return the text of an exchange's line, with fields as in ``Ledger.line``. ``keeps_errors``: ``trigate log``

@@ -423,6 +423,7 @@ def test_a_terminal_gets_colour_and_readable_lines():
 @pytest.mark.process
 def test_a_terminal_without_colour():
     assert "\x1b[" not in on_a_terminal({"NO_COLOR": "1"})
+    assert "\x1b[" not in on_a_terminal({"TERM": "dumb"})
 
 
 def on_a_terminal(env: dict[str, str]) -> str:

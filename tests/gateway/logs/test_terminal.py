@@ -1,13 +1,16 @@
 """The log for people: a line for each exchange, a second one only for trouble."""
 
 import io
+import os
 import pty
 import re
 import unicodedata
 from typing import Any
 
+import click
 import pytest
 
+from gateway.commands.terminal import echo_styled
 from gateway.logs.masking import Mask
 from gateway.logs.terminal import NARROWEST, WIDEST, Printer
 
@@ -224,6 +227,8 @@ def test_a_terminal_has_colours_unless_disabled(monkeypatch, env, colour):
     mine, theirs = pty.openpty()
     with open(mine), open(theirs, "w") as stream:
         assert Printer.of(stream).colour is colour
+        echo_styled(click.style("a head", bold=True), file=stream)
+        assert (b"\x1b" in os.read(mine, 99)) is colour
     assert not Printer.of(io.StringIO()).colour
 
 
