@@ -128,8 +128,8 @@ class KeyStore:
         """Return the last changes, the oldest first."""
         return await self.database.read(lambda session: self._changes(session, 0, most))
 
-    async def change_all(self, changes: Sequence[ItemChange], *, at: float, by: str) -> None:
-        """Make all ``changes`` or none, and store them.
+    async def change_all(self, changes: Sequence[ItemChange], *, at: float, by: str, is_patient: bool = False) -> None:
+        """Make all ``changes`` or none, and store them. If ``is_patient``, a file has no limit of time.
 
         Raises ``Changed`` with the name of a client whose stored item is not the expected one, ``KeyTaken``, and
         ``StoreFull``."""
@@ -144,7 +144,7 @@ class KeyStore:
                     change.also(session)
             session.rows(_FORGET, kept=MOST_CHANGES)
 
-        await self.database.write(work, bulk=len(changes) > 1)
+        await self.database.write(work, bulk=is_patient)
 
     def _apply(self, session: Session, change: ItemChange) -> None:
         name = change.name

@@ -230,7 +230,7 @@ async def write_changes(
         entry = AuditEntry.of_command(f"keys {command} {name}", now, author)
         prepared.append(key_changes.client_change(entry, event, name, before, written, digests))
     try:
-        await opened.store.change_all(prepared, at=now, by=author)
+        await opened.store.change_all(prepared, at=now, by=author, is_patient=len(prepared) > 1)
     except Changed as changed:
         raise CommandFailed(_CHANGED.format(changed.args[0])) from None
     except KeyTaken as taken:

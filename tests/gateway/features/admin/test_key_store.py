@@ -1,6 +1,8 @@
 """The table of keys in each database: one change at a time, seen by whoever follows, never in another's place."""
 
+import contextlib
 import itertools
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -10,7 +12,7 @@ import trio
 
 from gateway.features.admin import key_store
 from gateway.features.admin.key_store import ItemChange, KeyStore, KeyTaken
-from gateway.stores.errors import Changed, StoreFull
+from gateway.stores.errors import Changed, StoreFull, Unavailable
 
 Make = Callable[[], KeyStore]
 
@@ -39,6 +41,22 @@ async def make(request, tmp_path) -> AsyncIterator[Make]:
 async def changed(store: KeyStore, name: str, expect: str | None, item: str | None, **more: Any) -> None:
     event: Any = "added" if expect is None else "rotated" if item is not None else "revoked"
     await store.change_all([ItemChange(event, name, expect, item, "{}", **more)], at=1.0, by="alice@host")
+
+
+@pytest.mark.parametrize("is_patient", [False, True])
+async def test_only_a_patient_change_of_a_file_may_take_longer_than_a_request(tmp_path, is_patient):
+    """A client of the admin API gets an error in time, also for several keys; an import may take longer."""
+    from gateway.stores.sqlite import SqliteDatabase
+
+    store, free = KeyStore(SqliteDatabase(tmp_path / "state.sqlite", limit=2)), threading.Event()
+    changes = [ItemChange("added", name, None, name, "{}") for name in ("ci", "cd")]
+    changes.append(ItemChange("added", "ce", None, "ce", "{}", also=lambda _: free.wait(2.5)))
+    outcome = contextlib.nullcontext() if is_patient else pytest.raises(Unavailable)
+    with outcome:
+        await store.change_all(changes, at=1.0, by="alice@host", is_patient=is_patient)
+    free.set()
+    assert len((await store.read()).clients) == (3 if is_patient else 0)
+    await store.database.aclose()
 
 
 async def test_another_process_sees_what_was_changed(make):
