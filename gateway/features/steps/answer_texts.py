@@ -10,7 +10,17 @@ from typing import Any, Final, Self
 import attrs
 import msgspec
 
-from gateway.features.steps.json_texts import KeyMasked, NotJson, raw_bytes, raw_text, splice, without_surrogates
+from gateway.features.steps.json_texts import (
+    Edit,
+    KeyMasked,
+    NotJson,
+    document_text,
+    edit_document,
+    raw_bytes,
+    raw_text,
+    splice,
+    without_surrogates,
+)
 from gateway.features.steps.masks import PassageEdit
 from gateway.features.steps.request_texts import RequestTexts
 from gateway.features.steps.tables import TextTable, answer_table_for
@@ -53,22 +63,32 @@ class AnswerTexts(RequestTexts):
 
 class PlainAnswer:
     """A response that is a text, such as a transcript, or sound, which has none. Bytes that are not UTF-8 stay
-    unchanged."""
+    unchanged.
+
+    A text with quotes and escapes may be JSON that only some clients read. Steps see it without its escapes."""
 
     unreadable: Mapping[str, Part | None] = {}
 
     def __init__(self, body: bytes, *, is_sound: bool = False) -> None:
         self.body = body
         self.passages: Sequence[Passage] = ()
+        self._has_escapes = b"\\" in body and b'"' in body
         if not is_sound:
-            self.passages = (Passage("input", "", without_surrogates(raw_text(body))),)
+            text = raw_text(body)
+            text = document_text(text) if self._has_escapes else without_surrogates(text)
+            self.passages = (Passage("input", "", text),)
 
     def is_latest(self, passage: Passage) -> bool:
         return True
 
     async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
         spans = sorted((start, end, text) for _, start, end, text in edits)
-        return await offload(len(self.body), lambda: type(self)(raw_bytes(splice(raw_text(self.body), spans))))
+        return await offload(len(self.body), lambda: type(self)(self._replace(spans)))
+
+    def _replace(self, spans: Sequence[Edit]) -> bytes:
+        if self._has_escapes:
+            return edit_document(self.body, spans)
+        return raw_bytes(splice(raw_text(self.body), spans))
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -90,7 +110,7 @@ class _SentEvent:
         try:
             texts = AnswerTexts.of(endpoint, data)
         except NotJson:
-            return cls(raw, name, data, None, (Passage("other", "", data.decode("utf-8", "replace")),))
+            return cls(raw, name, data, None, (Passage("other", "", document_text(raw_text(data))),))
         return cls(raw, name, data, texts, texts.passages)
 
     def replace(self, edits: Sequence[PassageEdit]) -> bytes:

@@ -88,14 +88,15 @@ class LineChecks:
 
     async def check_request(self, line: bytes, at: str, endpoint: str = "", model: str | None = None) -> bytes:
         """Return ``line``, a request, with its masks. ``at`` is its position for errors, ``endpoint`` and ``model`` are
-        those of its batch. Raises ``GatewayError``."""
-        try:
-            value = await offload(len(line), any_json, line)
-        except NOT_JSON:
-            return line  # refused later
-        url, own = _endpoint_and_model(value)
+        those of its batch. Raises ``GatewayError``.
+
+        The decoder refuses some lines that a provider may read, such as one with a large number. All steps check
+        these."""
+        url, own = _endpoint_and_model(await offload(len(line), decode_or, any_json, line, None))
         try:
             return await self._check_body(_api_of(url) or endpoint, own or model, line_texts, line)
+        except NotJson:
+            raise invalid(f"{at} is not a JSON object") from None
         except GatewayError as error:
             raise _with_position(error, at) from None
 

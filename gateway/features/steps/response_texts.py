@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from gateway.features.steps.json_texts import without_surrogates
+from gateway.features.steps.json_texts import document_text, raw_text, without_surrogates
 from gateway.features.steps.shapes import ANYTHING, NO_TEXT, Shape
 from gateway.features.steps.tables import DETAILS_API, TextTable, answer_table_for, native_table_for
 from streams.events import (
@@ -228,7 +228,7 @@ def read_strings(table: TextTable, data: bytes) -> Iterator[FoundString]:
     try:
         value = _decode(data.decode("utf-8", "replace"))
     except (ValueError, RecursionError):
-        yield FoundString("", data.decode("utf-8", "replace"))
+        yield FoundString("", document_text(raw_text(data)))  # some clients may read it as JSON
         return
     for found in _walk(value, table.shape, "", (), table):
         if found.text:

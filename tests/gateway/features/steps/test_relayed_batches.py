@@ -103,6 +103,25 @@ async def test_a_mask_is_written_into_the_line(url):
         assert checked == ["fine", PROMPT]
 
 
+ODD: Final = (b"1e999", b"9" * 5000, b'"\xff"', b'"\\ud83d"', b"[" * 900 + b"]" * 900)
+"""Values that some decoders refuse. Numbers have no limit in JSON: RFC 8259, section 6."""
+
+
+@each_row("value", ODD)
+async def test_no_value_beside_a_text_hides_the_text_from_a_step(value):
+    line = request_line("b", PROMPT).replace(b'"model": "m-1"', b'"model": "m-1", "seed": ' + value)
+    inline = b'{"requests": [{"custom_id": "b", "params": {"model": "m-1", "max_tokens": 9, "seed": %b, "messages": '
+    inline += b'[{"role": "user", "content": "about falcon-12 now"}]}}]}'
+    for more in ({"action": "mask"}, {}):
+        async with with_steps(step(**more)) as (served, provider):
+            await upload(served, line)
+            assert all(b"falcon" not in asked.body for asked in provider.asked)
+        async with with_steps(step(**more), model="anthropic/m-1") as (served, provider):
+            headers = {"content-type": "application/json"}
+            await served.post("/v1/messages/batches", content=inline % value, headers=headers)
+            assert all(b"falcon" not in asked.body for asked in provider.asked)
+
+
 @each_row("url", URLS)
 async def test_a_refused_line_is_a_400_with_its_number(url):
     content = request_line("a", "fine", url) + b"\n" + request_line("b", PROMPT, url)

@@ -369,3 +369,27 @@ async def test_a_step_sees_the_masks_of_the_steps_before_it_alone(stream):
         (line,) = await lines.next()
         outcomes = {one["step"]: one.get("labels") for one in line["steps"] if one["at"] == "response"}
         assert outcomes == {"before": {"word": 1}, "words": {"word": 1}, "after": None}
+
+
+ESCAPED: Final = rb'{"results": [{"index": 0, "relevance_score": %b, "document": {"text": "it is f\u0061lcon-77"}}]}'
+LENIENT: Final = {
+    "number": ESCAPED % b"NaN", "large number": ESCAPED % b"1e999", "mark": b"\xef\xbb\xbf" + ESCAPED % b"0.9",
+    "two values": ESCAPED % b"0.8" + b"\n" + ESCAPED % b"0.9", "string": rb'"it is f\u0061lcon-77"',
+    "list": rb'[NaN, "it is f\u0061lcon-77"]', "space": b"\v" + ESCAPED % b"0.9",
+    "events": b"data: " + ESCAPED % b"0.9",
+}  # fmt: skip
+"""Bodies that some clients read as JSON, or as events with JSON, and others do not."""
+
+
+@needs_feature("other_endpoints")
+@each_row("name", LENIENT)
+async def test_no_body_that_is_hardly_json_hides_text_by_escapes(name):
+    body, case = LENIENT[name], CASES["rerank"]
+    event = b"data: " + body.replace(b"\n", b"\ndata: ") + b"\n\n"
+    for kind, data in (("application/json", body), ("text/event-stream", event)):
+        for action in ("mask", "refuse"):
+            answer = ScriptedAnswer((data,), headers=(("content-type", kind),), length=True)
+            async with with_steps(case, step(at=["response"], action=action), answer=answer) as (served, _):
+                found = await served.post(case.path, json={"model": "m-1", **case.body})
+                assert b"falcon" not in found.content.replace(rb"\u0061", b"a")
+                assert found.status_code in (400, 502) or action == "mask"
