@@ -253,9 +253,11 @@ def _resolve_in_document(found: re.Match[str]) -> str:
 
 
 def is_document(text: str) -> bool:
-    """Return whether ``text`` is a JSON object or array."""
+    """Return whether ``text`` is a JSON object or array, or has escapes and may be one for some programs."""
     if text.lstrip(" \t\r\n")[:1] not in ("{", "["):
         return False
+    if "\\" in text:
+        return True
     try:
         _any(raw_bytes(text))
     except NOT_JSON:

@@ -111,7 +111,7 @@ class TextWalk:
             if first == b"{" and shape.scope is not None:
                 context = self._enter(shape.scope, self._document.members(value), context, route)
             self._container(shape.leaf, path, context, route)
-        elif first and shape.leaf.kind == "text" and first in b"-0123456789":
+        elif first and shape.leaf.kind in _WITH_NUMBERS and first in b"-0123456789":
             self._add(shape.leaf, path, context, route, "document")
 
     def _object(self, value: Any, shape: Shape, path: str, context: TextContext, route: Route) -> None:
@@ -338,6 +338,8 @@ _SCALARS: Final = frozenset((str, float, bool, type(None)))
 _LITERALS: Final = {"True": "true", "False": "false", "None": "null"}
 _NO_WORD: Final = "\0"
 _NO_CONTEXT: Final = TextContext()
+_WITH_NUMBERS: Final = frozenset(("text", "json", "name", "url"))
+"""The kinds of values whose place may have a number, which is text, too."""
 _OF_TOOLS: Final = frozenset(("tool_calls", "tool_results", "tools"))
 _ANSWERS: Final = frozenset(("assistant", "reasoning", "tool_calls"))
 _NUMBERS: Final = re.compile(rb"[\[ \t\r\n]*+[0-9-][\[\]0-9,. \t\r\n+eE-]*+")

@@ -117,6 +117,23 @@ def test_every_string_of_botocores_model_is_in_one_passage_or_exempt() -> None:
     assert count > 50
 
 
+NUMBER: Final = "4111111111111111"
+
+
+@each_row(("api", "strings"), [("converse", converse_strings), ("chat", lambda: plant(TYPES["chat"][1]))])
+def test_a_number_in_place_of_a_text_is_seen_as_well(api: str, strings: Any) -> None:
+    wrong, count = [], 0
+    for path, body in strings():
+        written = json.dumps(body)
+        if any(one.text == MARKER for one in RequestTexts.of(api, written.encode()).passages):
+            count += 1
+            number = RequestTexts.of(api, written.replace(json.dumps(MARKER), NUMBER).encode())
+            if sum(one.text.count(NUMBER) for one in number.passages) != 1:
+                wrong.append(path)
+    assert wrong == []
+    assert count > 20
+
+
 GEMINI: Final[dict[str, Any]] = {
     "systemInstruction": {"role": "user", "parts": [{"text": "a"}]},
     "contents": [

@@ -315,6 +315,14 @@ def test_a_masked_number_becomes_a_string(api: str, body: Any) -> None:
     assert rows(api, found)[0][2:] == ('{"card": "[M]"}', "pay")
 
 
+@each_row("rest", ("NaN", "1e999", "1, ]", "1} {"))
+def test_arguments_that_only_some_programs_read_have_no_hidden_text(rest: str) -> None:
+    call = {"id": "1", "function": {"name": "pay", "arguments": rf'{{"note": "a s\u0065cret", "n": {rest}}}'}}
+    body = {"messages": [{"role": "assistant", "tool_calls": [call]}]}
+    (masked,) = mask_secret("chat", body, "secret")["messages"][0]["tool_calls"]
+    assert masked["function"]["arguments"] == f'{{"note": "a [M]", "n": {rest}}}'
+
+
 def test_a_number_of_an_unknown_member_is_text() -> None:
     assert mask_secret("chat", {"messages": [], "note": 4111111111111111}, "4111111111111111")["note"] == "[M]"
 
