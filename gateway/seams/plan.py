@@ -60,7 +60,8 @@ class BatchChecks(Protocol):
         ...
 
     async def check_new(self, body: bytes, endpoint: str) -> bytes:
-        """Return ``body``, a new batch for ``endpoint``, as it may be sent. Raises ``GatewayError``."""
+        """Return ``body``, a new batch for ``endpoint`` or the body of a request about one, as it may be sent. Raises
+        ``GatewayError``."""
         ...
 
     def note_file(self, owner: str, file: str) -> None:

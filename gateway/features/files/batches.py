@@ -172,9 +172,9 @@ class BatchRequest(KeptRequest):
 
     async def _read_body(self) -> bytes:
         body = await super()._read_body()
-        if (checks := await checks_of(self)) is not None and body and not self.path_ids:
+        if (checks := await checks_of(self)) is not None and body:
             body = await checks.check_new(body, self.endpoint)
-            needs_files = self.endpoint == "batches" and checks.required_names
+            needs_files = self.endpoint == "batches" and not self.path_ids and checks.required_names
             for file in NewBatch.of(body).files if needs_files else ():
                 checks.require_checked(await self._steps_of_file(checks, file))
         return await self._checked_batch(body) if body and not self.path_ids else body

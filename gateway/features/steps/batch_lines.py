@@ -101,7 +101,8 @@ class LineChecks:
             raise _with_position(error, at) from None
 
     async def check_new(self, body: bytes, endpoint: str) -> bytes:
-        """Return ``body``, a new batch for ``endpoint``, with its masks. Raises ``GatewayError``."""
+        """Return ``body``, a new batch for ``endpoint`` or the body of a request about one, with its masks. Raises
+        ``GatewayError``."""
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         path, model = _text(members, "endpoint"), _text(members, "model") or _text(members, "model_id")
         if bytes(members.get("requests", b"null")) != b"null":

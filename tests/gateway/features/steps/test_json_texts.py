@@ -219,9 +219,10 @@ def read_elements(data: bytes) -> object:
     return read_members(data, start, end) if data[:1] == b"{" else read_items(data, start, end)
 
 
-def test_text_is_a_document_only_if_it_is_json() -> None:
+def test_text_is_a_document_only_if_a_program_may_read_it_as_json() -> None:
     assert is_document(' {"a": 1}')
     assert is_document('["\\ud800"]')
+    assert is_document('["\\u0061", NaN]')
     assert not is_document("{not json}")
     assert not is_document("plain")
     assert not is_document("[" * 100_000)

@@ -183,6 +183,17 @@ async def test_a_batch_needs_a_file_that_the_steps_have_checked():
             assert (await create_batch(served)).status_code == 200, more
 
 
+@each_row("action", ("mask", "refuse"))
+async def test_the_body_of_a_request_about_a_batch_is_checked(action):
+    async with with_steps(step(action=action)) as (served, provider):
+        assert (await upload(served, request_line("a", "fine"))).status_code == 200
+        assert (await create_batch(served)).status_code == 200
+        found = await served.post("/v1/batches/batch_1/cancel", json={"note": PROMPT})
+        assert found.status_code == (200 if action == "mask" else 400)
+        assert all(b"falcon" not in asked.body for asked in provider.asked)
+        assert (await served.post("/v1/batches/batch_1/cancel")).status_code == 200
+
+
 async def test_a_batch_uses_a_checked_file_by_the_id_of_its_owner():
     keys = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in ("ann", "bob")]
     async with endpoint_provider(answer_kept) as provider:
