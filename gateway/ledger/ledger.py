@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
+import trio
 
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
 from gateway.ledger.bill import AttemptRecord
@@ -82,9 +83,10 @@ class Ledger:
         return record
 
     async def finish(self, seconds: float) -> None:
-        """Call the ``finishers``, each with the limit ``seconds``."""
-        for finisher in tuple(self.finishers):
-            await finisher(seconds)
+        """Call the ``finishers`` simultaneously, each with the limit ``seconds``."""
+        async with trio.open_nursery() as nursery:
+            for finisher in tuple(self.finishers):
+                nursery.start_soon(finisher, seconds)
 
     def flush(self) -> None:
         """Settle all open records before the process exits."""

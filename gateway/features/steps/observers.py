@@ -184,20 +184,41 @@ class ObserverQueue:
 
 
 class ObserverQueues:
-    """The queues of all observers of one configuration."""
+    """The queues of all observers of one configuration, to which an exchange belongs that starts with it.
 
-    def __init__(self, steps: StepSet, group_of: Callable[[str | None], str | None], sink: "FinishedRecords") -> None:
+    ``finishers`` has ``finish`` while they are in use. ``room`` is that of the texts of all configurations."""
+
+    def __init__(
+        self, steps: StepSet, figures: Figures, finishers: list[Callable[[float], Awaitable[None]]], room: TextRoom
+    ) -> None:
         self.steps = steps
-        self.group_of = group_of
-        self._sink = sink
+        self.room = room
+        self.group_of: Callable[[str | None], str | None] = lambda client: None
+        """Returns the group of a client."""
+        self._figures = figures
+        self._finishers = finishers
         self._masks = tuple(step for step in steps.observers if not step.is_observer)
         self._queues = [
-            ObserverQueue(step, self._complete, sink.count_lost, steps.release)
+            ObserverQueue(step, self._complete, self._count_lost, steps.release)
             for step in steps.observers
             if step.is_observer
         ]
         self._scope = trio.CancelScope()
-        self.is_closed = False
+
+    def use(self, group_of: Callable[[str | None], str | None]) -> None:
+        """Use the queues for new exchanges, whose clients have the groups of ``group_of``."""
+        self.group_of = group_of
+        if self.finish not in self._finishers:
+            self._finishers.append(self.finish)
+
+    def observe(self, record: Record, arrived: ArrivedRequest | None = None) -> "FinishedExchange":
+        """Observe the exchange of ``record``."""
+        self.steps.acquire()
+        return FinishedExchange(record, self)
+
+    def _count_lost(self, name: str, reason: LostReason, count: int) -> None:
+        """Count records that the observer ``name`` does not get."""
+        self._figures.add("trigate_step_records_lost_total", name, reason, by=count)
 
     def wants_content(self, client: str | None) -> bool:
         """Return whether an observer may want the texts of a client's requests."""
@@ -220,7 +241,7 @@ class ObserverQueues:
         for queue in chosen:
             own = content if queue.step.wants_content else None
             if own is not None and own.is_lost:
-                self._sink.count_lost(queue.step.name, "full", 1)
+                self._count_lost(queue.step.name, "full", 1)
                 continue
             before = () if own is None else [one for one in self._masks if one.order < queue.step.order]
             masks = tuple(one for one in before if _applies(one, facts, record))
@@ -237,7 +258,7 @@ class ObserverQueues:
             records = StepRecords()
             session = _RecordSession.of(finished, self.steps.mask_key, records)
             request, response = await session.mask_texts(pending.masks, request, response)
-            self._sink.figures.fields.append(records.fields())
+            self._figures.fields.append(records.fields())
         return attrs.evolve(
             finished,
             request=None if request is None else request.decode("utf-8", "replace"),
@@ -250,17 +271,21 @@ class ObserverQueues:
                 for queue in self._queues:
                     nursery.start_soon(queue.run)
 
-    async def flush(self) -> None:
-        """Wait until all observers have all their records."""
-        async with trio.open_nursery() as nursery:
-            for queue in self._queues:
-                nursery.start_soon(queue.flush)
+    async def finish(self, seconds: float) -> None:
+        """Pass all waiting records to the observers, for at most ``seconds``, and close the queues."""
+        with trio.move_on_after(seconds, shield=True):
+            async with trio.open_nursery() as nursery:
+                for queue in self._queues:
+                    nursery.start_soon(queue.flush)
+        self.close()
 
     def close(self) -> None:
-        self.is_closed = True
+        """Drop the records that still wait, and refer to the steps no longer."""
         self._scope.cancel()
         for queue in self._queues:
             queue.close()
+        if self.finish in self._finishers:
+            self._finishers.remove(self.finish)
 
 
 def _applies(step: LoadedStep, facts: ClientFacts, record: Record) -> bool:
@@ -328,8 +353,8 @@ class _RecordSession(StepSession):
 class FinishedExchange(ObservedTexts):
     """The exchange that becomes a record for the observers in ``queues``."""
 
-    def __init__(self, record: Record, room: TextRoom, queues: ObserverQueues) -> None:
-        super().__init__(record, room, queues.wants_content)
+    def __init__(self, record: Record, queues: ObserverQueues) -> None:
+        super().__init__(record, queues.room, queues.wants_content)
         self._queues = queues
 
     @property
@@ -340,57 +365,3 @@ class FinishedExchange(ObservedTexts):
         self.settle()
         self._queues.add(record, line, self if self.is_wanted else None)
         self._queues.steps.release()
-
-
-class FinishedRecords:
-    """Collects the finished exchanges of a process for its observers.
-
-    An exchange belongs to the configuration of its start. ``finishers`` has ``finish`` while there are queues."""
-
-    def __init__(self, figures: Figures, finishers: list[Callable[[float], Awaitable[None]]]) -> None:
-        self.figures = figures
-        self._finishers = finishers
-        self._current: ObserverQueues | None = None
-        self._room = TextRoom()
-        self._queues: list[ObserverQueues] = []
-
-    def use(self, steps: StepSet, group_of: Callable[[str | None], str | None]) -> ObserverQueues | None:
-        """Use the observers of ``steps`` for new exchanges, whose clients have the groups of ``group_of``. Return their
-        queues, ``None`` without any."""
-        if self._current is not None and self._current.steps is steps:
-            self._current.group_of = group_of
-            return self._current
-        self._current = None
-        if any(step.is_observer for step in steps.steps):
-            self._current = ObserverQueues(steps, group_of, self)
-            if not self._queues:
-                self._finishers.append(self.finish)
-            self._queues.append(self._current)
-        return self._current
-
-    def forget_closed(self) -> None:
-        """Drop the queues that are closed, because they refer to the steps of a replaced configuration."""
-        if self._queues:
-            self._queues = [one for one in self._queues if not one.is_closed]
-            if not self._queues:
-                self._finishers.remove(self.finish)
-
-    def count_lost(self, name: str, reason: LostReason, count: int) -> None:
-        """Count records that the observer ``name`` does not get."""
-        self.figures.add("trigate_step_records_lost_total", name, reason, by=count)
-
-    def observe(self, record: Record, arrived: ArrivedRequest | None = None) -> "FinishedExchange | None":
-        """Observe the exchange of ``record`` if there are observers."""
-        if self._current is None:
-            return None
-        self._current.steps.acquire()
-        return FinishedExchange(record, self._room, self._current)
-
-    async def finish(self, seconds: float) -> None:
-        """Pass all waiting records to the observers, for at most ``seconds``, and close their queues."""
-        with trio.move_on_after(seconds, shield=True):
-            async with trio.open_nursery() as nursery:
-                for queues in self._queues:
-                    nursery.start_soon(queues.flush)
-        for queues in self._queues:
-            queues.close()

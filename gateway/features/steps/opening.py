@@ -10,11 +10,12 @@ from gateway.features.steps.advice import consequences
 from gateway.features.steps.conversations import begin_checks, check_items, check_turns
 from gateway.features.steps.loaded import StepSet
 from gateway.features.steps.loading import load_steps
-from gateway.features.steps.observers import FinishedRecords, ObserverQueues
+from gateway.features.steps.observers import ObserverQueues
 from gateway.features.steps.sessions import OpenedSteps, admit_endpoint, admit_kept
 from gateway.features.steps.settings import steps_of
 from gateway.http.late_imports import load_module
 from gateway.seams.hooks import Hooks
+from gateway.seams.observed_texts import TextRoom
 from gateway.seams.running import Ports, Running
 
 _RELAYED: Final = "gateway.features.steps.relayed_requests"
@@ -49,18 +50,17 @@ class OpenSteps(OpenedSteps):
 
     has_tasks = True
 
-    def __init__(self, config: Config, ports: Ports, steps: StepSet, finished: FinishedRecords | None) -> None:
+    def __init__(self, config: Config, ports: Ports, steps: StepSet, queues: ObserverQueues | None) -> None:
         self.settings = steps_of(config)
         self.steps = steps
-        self.finished = finished
+        self.queues = queues
         self.hooks = Hooks(
             before_turns=(begin_checks,),
             after_turns=(check_turns,),
             request_checks=(StepChecks(),),
-            observe=() if finished is None else (finished.observe,),
+            observe=() if queues is None else (queues.observe,),
         )
         self.remarks = tuple(consequences(config, steps))
-        self._queues: ObserverQueues | None = None
         self._store = ports.store
         self._is_reload = ports.is_reload
         self._group_of = ports.authenticator.find_group
@@ -75,12 +75,12 @@ class OpenSteps(OpenedSteps):
 
     def use(self) -> None:
         self.steps.begin()  # before those of the configuration before end
-        if self.finished is not None:
-            self._queues = self.finished.use(self.steps, self._group_of)
+        if self.queues is not None:
+            self.queues.use(self._group_of)
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Open the resources, and close them after ``ending``. Raises ``ConfigError`` if one fails at the start."""
-        steps, queues = self.steps, self._queues
+        steps, queues = self.steps, self.queues
         try:
             async with trio.open_nursery() as nursery:
                 if queues is not None:
@@ -92,9 +92,8 @@ class OpenSteps(OpenedSteps):
                     task_status.started()
                 await ending.wait()
                 await steps.finish()
-                if queues is not None and self.finished is not None:
+                if queues is not None:
                     queues.close()
-                    self.finished.forget_closed()
         except BaseExceptionGroup:
             if steps.failed is not None:
                 raise steps.failed from None
@@ -105,10 +104,10 @@ def open_steps(config: Config, ports: Ports, before: Running | None) -> OpenStep
     """Return the steps of ``config``, with the state of unchanged ones of ``before``. Raises ``ConfigError``."""
     known = before if isinstance(before, OpenSteps) else None
     if known is not None and known.settings is steps_of(config):  # only clients have changed
-        steps = known.steps
-    else:
-        steps = load_steps(config, None if known is None else known.steps)
-    finished = None if known is None else known.finished
-    if finished is None and any(step.is_observer for step in steps.steps):
-        finished = FinishedRecords(ports.ledger.figures, ports.ledger.finishers)
-    return OpenSteps(config, ports, steps, finished)
+        return OpenSteps(config, ports, known.steps, known.queues)
+    steps = load_steps(config, None if known is None else known.steps)
+    if not any(step.is_observer for step in steps.steps):
+        return OpenSteps(config, ports, steps, None)
+    room = TextRoom() if known is None or known.queues is None else known.queues.room
+    queues = ObserverQueues(steps, ports.ledger.figures, ports.ledger.finishers, room)
+    return OpenSteps(config, ports, steps, queues)

@@ -19,12 +19,13 @@ import yaml
 from gateway.config.loading import load
 from gateway.features.steps.loaded import LoadedStep
 from gateway.features.steps.loading import load_steps
-from gateway.features.steps.observers import BATCH, RECORDS, FinishedRecords, ObserverQueue, PendingRecord
+from gateway.features.steps.observers import BATCH, RECORDS, ObserverQueue, ObserverQueues, PendingRecord
 from gateway.ledger.figures import Figures
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.open_service import open_service
 from gateway.reload import ReloadableApp
+from gateway.seams.observed_texts import TextRoom
 from gateway.serving.lifecycle import Lifecycle
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import app_thread, gateway_thread
@@ -225,15 +226,19 @@ def test_the_writer_on_the_page_of_steps_stores_requests_in_sqlite(tmp_path, ups
 async def test_an_observer_adds_less_than_50_microseconds_to_an_exchange(tmp_path):
     (step,) = (steps := load_steps(step_config(tmp_path, yaml.safe_dump([observer("facts")]), CODE))).steps
     assert step.is_observer
-    finished, ledger = FinishedRecords(Figures(), []), Ledger(readable=False)
-    finished.use(steps, lambda client: None)
+    queues, ledger = ObserverQueues(steps, Figures(), [], TextRoom()), Ledger(readable=False)
     times = []
     for number in range(500):
         one = Record(f"req_{number}", "chat", status=200)
         line = ledger.line(one, disconnected=True)
         began = time.perf_counter()
-        observed = finished.observe(one)
-        assert observed is not None
-        observed.note_end(one, line)
+        queues.observe(one).note_end(one, line)
         times.append(time.perf_counter() - began)
     assert statistics.median(times) < 50e-6
+
+
+async def test_the_observers_of_several_configurations_have_one_limit_at_the_end(autojump_clock):
+    ledger, began = Ledger(readable=False), trio.current_time()
+    ledger.finishers += [trio.sleep, trio.sleep]
+    await ledger.finish(5)
+    assert trio.current_time() - began == 5
