@@ -11,6 +11,8 @@ from typing import Final, TypeAlias
 import attrs
 from stdnum import numdb, verhoeff
 from stdnum.br import cpf
+from stdnum.es import dni, nie
+from stdnum.fr import nir
 from stdnum.iso7064 import mod_11_10
 from stdnum.it import codicefiscale
 from stdnum.nl import bsn
@@ -143,13 +145,11 @@ def _is_de_tax_id(text: str) -> bool:
 
 
 def _is_fr_nir(text: str) -> bool:
-    number = text[:13].replace("2A", "19").replace("2B", "18")
-    return number.isdigit() and 97 - int(number) % 97 == int(text[13:])
+    return nir.calc_check_digits(text) == text[13:]
 
 
 def _is_es_dni(text: str) -> bool:
-    digits = {"X": "0", "Y": "1", "Z": "2"}.get(text[0], text[0]) + text[1:8]
-    return "TRWAGMYFPDXBNJZSQVHLCKE"[int(digits) % 23] == text[8]
+    return (dni if text[0].isdigit() else nie).calc_check_digit(text[:8]) == text[8]
 
 
 def _is_it_codice_fiscale(text: str) -> bool:
