@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from tests.pages.interface import FILE, interface
+from tests.support.each_row import each_row
 from tests.support.features import describes_all_features
 
 REMOVED = {
@@ -40,7 +41,7 @@ def names() -> Mapping[str, Sequence[str]]:
 
 
 @describes_all_features
-@pytest.mark.parametrize("kind", [kind for kind in RELEASED if kind != "version"])
+@each_row("kind", [kind for kind in RELEASED if kind != "version"])
 def test_every_name_of_the_last_release_exists(kind, names):
     assert sorted({*RELEASED[kind]} - {*names[kind]} - REMOVED) == [], f"these names are in {RELEASED['version']}"
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.client_turns import ClientInput, Setting, body, items
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.returned_answers import answer_items, calls_of
@@ -66,8 +67,8 @@ def ask(gateway: Gateway, client: str, model: str, history: list[Any], stream: b
     return reply.body
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("client", [api for api in ALL if api != "chat"])
+@each_row("stream", [True, False], ids=["stream", "whole"])
+@each_row("client", [api for api in ALL if api != "chat"])
 def test_the_signature_of_a_call_returns_to_its_provider_alone(gateway, upstream, client, stream):
     upstream.script(answer(stream), Script(text="Sunny."), Script(text="Sunny."))
     history = items(client, ClientInput(texts=("Weather?",)), [])

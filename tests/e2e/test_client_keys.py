@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import apis
 from tests.support.apis import OLDER
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, Wire, config, eventually, free_port, post, provider
 from tests.support.upstreams import PATHS, Script
@@ -75,8 +76,8 @@ def refused(api: str, reply: Reply, status: int) -> str:
 # Keys
 
 
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize(
+@each_row("api", OLDER)
+@each_row(
     "headers",
     [
         {"authorization": f"Bearer {ALICE}"},
@@ -100,8 +101,8 @@ def test_a_client_key_authenticates_and_is_not_forwarded(gateway, upstream, api,
     assert "sk-something-else" not in repr(seen)
 
 
-@pytest.mark.parametrize("api", OLDER)
-@pytest.mark.parametrize(
+@each_row("api", OLDER)
+@each_row(
     "headers",
     [
         {},
@@ -125,7 +126,7 @@ def test_without_a_right_key_there_is_a_401_in_shape(gateway, upstream, api, hea
     assert upstream.seen == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("method", "path"),
     [
         ("GET", "/v1/models"), ("GET", "/v1/models/up"), ("POST", "/v1/messages/count_tokens"),

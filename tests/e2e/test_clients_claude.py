@@ -124,8 +124,8 @@ def test_betas_and_versions_stay_away_from_other_apis(gateway, upstream):
 # Its other requests
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("model", [*OLDER, "compatible"])
+@each_row("stream", [True, False], ids=["stream", "whole"])
+@each_row("model", [*OLDER, "compatible"])
 def test_a_turn_with_tools_thinking_and_context_management_works_everywhere(gateway, upstream, model, stream):
     sent = body(
         model, stream=stream, thinking={"type": "enabled", "budget_tokens": 31999},

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.support.apis import question
+from tests.support.each_row import each_row
 from tests.support.features import has_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, free_port
@@ -118,7 +119,7 @@ FORESEEN = [
 ]
 
 
-@pytest.mark.parametrize(("name", "failing", "answers"), [*FORESEEN[1:3], *FORESEEN[4:8]])
+@each_row(("name", "failing", "answers"), [*FORESEEN[1:3], *FORESEEN[4:8]])
 def test_an_example_works_as_it_is_explained(name, failing, answers):
     with serving(name) as stage:
         stage.providers.failing = failing

@@ -67,8 +67,8 @@ def tool(api: str, name: str) -> dict[str, Any]:
             return {"type": "function", "name": name, "parameters": SCHEMA, "strict": False}
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize(("api", "other"), [(a, b) for a in OLDER for b in OLDER if a != b])
+@each_row("stream", [True, False], ids=["stream", "whole"])
+@each_row(("api", "other"), [(a, b) for a in OLDER for b in OLDER if a != b])
 def test_a_name_that_providers_refuse_comes_back_unchanged(gateway, upstream, api, other, stream):
     upstream.script(Raw(500, JSON, (b"{}",)))  # first: which name does the provider get?
     asked = question(api, MODELS[other], tools=[tool(api, LONG)], stream=stream)

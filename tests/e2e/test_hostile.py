@@ -429,8 +429,8 @@ def test_how_deep_is_too_deep_is_never_our_mistake(gateway, upstream, path, body
     assert b"400" in statuses.values(), "no depth was too deep"
 
 
-@pytest.mark.parametrize("value", ["1e999", "[1e999]", "NaN", "9" * 400])
-@pytest.mark.parametrize("member", ["store", "previous_response_id", "conversation", "background"])
+@each_row("value", ["1e999", "[1e999]", "NaN", "9" * 400])
+@each_row("member", ["store", "previous_response_id", "conversation", "background"])
 def test_a_number_that_is_none_is_a_400_that_names_it(gateway, upstream, member, value):
     upstream.script()
     body = f'{{"model":"on-chat","input":"hi","{member}":{value}}}'.encode()

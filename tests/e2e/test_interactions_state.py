@@ -400,8 +400,8 @@ def test_a_malformed_id_is_refused(gateway, call, id):
     assert id in error_of(call(gateway, id), 400)["message"]
 
 
-@pytest.mark.parametrize("id", ["v1_0123456789abcdef01234567", "x", "v1_tg1.0123456789abcdef01234567"])
-@pytest.mark.parametrize("call", [get_interaction, delete_interaction, cancel_interaction])
+@each_row("id", ["v1_0123456789abcdef01234567", "x", "v1_tg1.0123456789abcdef01234567"])
+@each_row("call", [get_interaction, delete_interaction, cancel_interaction])
 def test_an_unknown_id_is_not_found(gateway, call, id):
     assert error_of(call(gateway, id), 404)["code"] == "not_found"
 

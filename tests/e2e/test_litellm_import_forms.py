@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from tests.support.compatible_forms import HELLO, compatible_requests
+from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.litellm_files import TOKEN_COSTS, file_text, import_with_tables, item
@@ -58,7 +59,7 @@ def gateway(tmp_path_factory):
             yield found
 
 
-@pytest.mark.parametrize("name", KEYS)
+@each_row("name", KEYS)
 def test_a_key_has_the_status_that_it_had_in_litellm(gateway, name):
     status = KEYS[name][0]
     bearer = {"authorization": f"Bearer {secret(name)}"}

@@ -54,8 +54,8 @@ def stream(request) -> bool:
     return request.param
 
 
-@pytest.mark.parametrize("entry", ["fault", "fault-chat", "fault-messages", "fault-responses"])
-@pytest.mark.parametrize("fault", ["error-event", "no-finish", "cut-after-3", "half-an-event"])
+@each_row("entry", ["fault", "fault-chat", "fault-messages", "fault-responses"])
+@each_row("fault", ["error-event", "no-finish", "cut-after-3", "half-an-event"])
 def test_a_stream_that_fails_ends_validly(served, entry, fault):
     body = {"model": f"{entry}/{fault}", "input": "Hello", "stream": True}
     reply = ask(served.url, "POST", PATH, body)

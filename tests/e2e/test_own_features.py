@@ -13,6 +13,7 @@ from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.features.known import other_feature
 from tests.support.apis import question
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import ROOT, config, provider
 from tests.support.quick_yaml import dump_yaml
@@ -92,7 +93,7 @@ def test_the_example_is_short():
     assert len((EXAMPLE / "budget_header.py").read_text().splitlines()) <= 60
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@each_row("name", MISTAKES)
 def test_a_name_that_is_no_feature_is_a_mistake(installed, name):
     with pytest.raises(ConfigError) as caught:
         from_mapping({**PLAIN, "features": [name]})

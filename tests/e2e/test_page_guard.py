@@ -14,6 +14,7 @@ import yaml
 from gateway.access.refused_keys import MOST
 from gateway.logs.audit import LINES_PER_ADDRESS
 from tests.support.command_line import invoke
+from tests.support.each_row import each_row
 from tests.support.features import rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, provider, running
@@ -37,7 +38,7 @@ SIMPLE = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(("method", "path"), SIMPLE)
+@each_row(("method", "path"), SIMPLE)
 def test_neither_a_form_nor_an_image_nor_a_rebound_name_reaches_anything(gateway, upstream, method, path):
     before = len(upstream.seen)
     for headers in (

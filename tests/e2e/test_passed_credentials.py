@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import PATHS, Script
@@ -24,7 +25,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("shown", "passed"),
     [
         ({"authorization": f"Bearer {ALICE}"}, ALICE),
@@ -38,7 +39,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         ({}, None),
     ],
 )
-@pytest.mark.parametrize("api", ["chat", "messages"])
+@each_row("api", ["chat", "messages"])
 def test_a_bearers_token_or_an_api_key_is_passed_on_and_nothing_else(gateway, upstream, api, shown, passed):
     upstream.script(Script(text="ok"))
     body = {"model": f"by-{api}", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}

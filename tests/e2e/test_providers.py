@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import PATHS, Script, ToolCall, render
@@ -27,7 +28,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "client", "path", "credential"),
     [
         ("azure_openai/gpt-6.1-sol", "chat", "/openai/v1/chat/completions", ("api-key", "sk-upstream")),
@@ -50,7 +51,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         ("gpt-7", "chat", "/v1/chat/completions", ("authorization", "Bearer sk-upstream")),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@each_row("stream", [False, True], ids=["whole", "stream"])
 def test_an_entry_is_queried_at_its_own_address(gateway, upstream, model, client, path, credential, stream):
     named = next(api for api, end in PATHS.items() if path.endswith(end.removeprefix("/v1")))
     upstream.script(render(Script(text="fine"), named, {"model": model, "stream": stream}))
@@ -65,7 +66,7 @@ def test_an_entry_is_queried_at_its_own_address(gateway, upstream, model, client
     assert known == (dict([credential]) if credential else {})
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "more", "path"),
     [
         ("gpt-6.1-terra", {}, "/v1/responses"),
@@ -82,7 +83,7 @@ def test_an_entry_is_queried_at_its_own_address(gateway, upstream, model, client
         ("ollama/gpt-6-sol", {}, "/v1/chat/completions"),
     ],
 )
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@each_row("stream", [False, True], ids=["whole", "stream"])
 def test_a_chat_clients_tools_reach_models_that_support_them(gateway, upstream, model, more, path, stream):
     """(openai/openai-openapi#541, BerriAI/litellm#34569, danny-avila/LibreChat#14355)"""
     tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}

@@ -15,6 +15,7 @@ from streams.events import UNAVAILABLE, FailureReason
 from tests.support.apis import OLDER
 from tests.support.cases import case
 from tests.support.doc_blocks import blocks_in
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import ROOT, Gateway, Reply, config, free_port, provider, refusing_port
 from tests.support.upstreams import PATHS
@@ -160,8 +161,8 @@ def other(name: str, url: str, model: str = "mock-small", **more: Any) -> dict[s
     return provider(f"stand-in/{model}", url, ["chat"], provider_interface="openai", name=name) | more
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize(
+@each_row("stream", [True, False], ids=["stream", "whole"])
+@each_row(
     ("name", "reason", "status"),
     [
         ("silent", "timeout", 200),

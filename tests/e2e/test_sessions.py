@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway
 from tests.support.session_replay import Replay, clients, read_session, searching_clients
@@ -40,7 +41,7 @@ def test_there_are_sessions_of_clients_of_every_api():
     assert paths >= {"/v1/chat/completions", "/v1/messages", "/v1/responses"}
 
 
-@pytest.mark.parametrize(("client", "api"), [*zip(clients(), cycle(ENTRIES), strict=False)])
+@each_row(("client", "api"), [*zip(clients(), cycle(ENTRIES), strict=False)])
 def test_a_session_of_a_real_program_completes(gateway, upstream, client, api):
     upstream.said.clear()
     upstream.refused.clear()

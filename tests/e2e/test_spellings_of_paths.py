@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import websocket_client as ws
 from tests.support.apis import OLDER, question
+from tests.support.each_row import each_row
 from tests.support.features import has_feature, needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, complaint, config, eventually, provider
@@ -45,7 +46,7 @@ PATHS = [
 
 
 @needs_feature("metrics")
-@pytest.mark.parametrize(("path", "api"), PATHS)
+@each_row(("path", "api"), PATHS)
 def test_a_request_is_answered_and_counted_as_on_the_real_path(gateway, upstream, path, api):
     upstream.script(ANSWER)
     before = numbers(gateway)("trigate_exchanges_total", api=api, ended="complete")
@@ -55,7 +56,7 @@ def test_a_request_is_answered_and_counted_as_on_the_real_path(gateway, upstream
     eventually(lambda: numbers(gateway)("trigate_exchanges_total", api=api, ended="complete") == before + 1)
 
 
-@pytest.mark.parametrize(("path", "api"), PATHS)
+@each_row(("path", "api"), PATHS)
 def test_every_path_spelling_requires_authentication(guarded, upstream, path, api):
     upstream.script(ANSWER)
     complaint_of_none = guarded.request("POST", path, question(api, "m"))
@@ -118,7 +119,7 @@ def test_the_sdks_work_with_either_base_url(gateway, upstream, base):
 # Health
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/health", "/health/liveliness", "/health/liveness"])
+@each_row("path", ["/healthz", "/health", "/health/liveliness", "/health/liveness"])
 def test_liveness_also_where_probes_of_litellm_ask(guarded, path):
     assert guarded.request("GET", path).json == {"status": "ok"}
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream, event
@@ -149,8 +150,8 @@ def test_a_providers_stored_response_is_not_compacted_by_another(gateway, upstre
 SILENT = Raw(200, STREAM, (b": \n\n",), "hang")
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("first", [SILENT, Raw(503), FAILS], ids=["silent", "down", "failed"])
+@each_row("stream", [False, True], ids=["whole", "streamed"])
+@each_row("first", [SILENT, Raw(503), FAILS], ids=["silent", "down", "failed"])
 def test_the_turn_of_a_hedged_response_is_the_one_that_its_client_has(gateway, upstream, stream, first):
     upstream.script(first, Script(text="from the hedge"))
     begun = answer(gateway.request("POST", PATHS["responses"], asked(model="hedged", stream=stream)))

@@ -148,8 +148,8 @@ def test_usage_without_a_count_counts_as_missing(every_api, upstream, api, strea
             assert play(client, edit) == missing, (client, name)
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("api", ALL)
+@each_row("stream", [True, False], ids=["stream", "whole"])
+@each_row("api", ALL)
 def test_one_missing_count_is_estimated(every_api, upstream, api, stream):
     for words, expected in ((_OUTPUTS, (1000, 100)), (_INPUTS, (None, 50))):
 

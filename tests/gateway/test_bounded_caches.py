@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, Final
 
-import pytest
 import trio
 import trio.testing
 
@@ -24,6 +23,7 @@ from providers.endpoints.model_types import model_type
 from providers.neutral.codec import Recipient
 from providers.neutral.seal import Issuer
 from streams.errors import GatewayError
+from tests.support.each_row import each_row
 from tests.support.features import rows_of
 from tests.support.in_process import gateway, providers
 from tests.support.sdk_fields import samples
@@ -89,7 +89,7 @@ def test_names_of_models():
     assert long_keys() == set()
 
 
-@pytest.mark.parametrize("api", CODECS)
+@each_row("api", CODECS)
 def test_names_of_members(api):
     to = Recipient("m", Issuer("openai", "account"))
     for _, body in with_members(samples(api), LONG):

@@ -18,6 +18,7 @@ from loadtest.figures.result import notes
 from loadtest.plan.plan import Leaving
 from loadtest.reports import report_files as report
 from loadtest.reports import text
+from tests.support.each_row import each_row
 from tests.support.harness import eventually
 from tests.support.load_servers import HEAD, answer, chunk, events, load, plan_for, prepared, quick, serving
 from tests.support.processes import is_running
@@ -139,7 +140,7 @@ async def test_cancelled_requests_are_no_errors():
 # Ends that are no good ones
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("data", "kind", "phase"),
     [
         (b"", "closed", "first byte"),

@@ -5,7 +5,6 @@ from itertools import product
 from typing import Any
 
 import attrs
-import pytest
 
 from providers.apis import CODECS
 from providers.gemini.turns import PLACEHOLDER
@@ -79,8 +78,8 @@ def model_parts(sent: Any) -> list[Any]:
     return [part for content in sent["contents"] if content["role"] == "model" for part in content["parts"]]
 
 
-@pytest.mark.parametrize("write", WRITES)
-@pytest.mark.parametrize("client", CLIENTS)
+@each_row("write", WRITES)
+@each_row("client", CLIENTS)
 def test_a_signed_image_returns_to_gemini_unchanged(client, write):
     """langchain-ai/langchain-google#1431"""
     body = write(client, made_by_gemini({"text": "Look:"}, SIGNED))

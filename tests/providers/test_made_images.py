@@ -47,8 +47,8 @@ def test_a_reader_finds_the_made_image_in_what_a_writer_wrote():
                     assert (verdict.outcome, verdict.broken) == ("complete", None)
 
 
-@pytest.mark.parametrize("write", [stream_for, whole_for])
-@pytest.mark.parametrize("provider", ITEMS)
+@each_row("write", [stream_for, whole_for])
+@each_row("provider", ITEMS)
 def test_clients_of_messages_get_the_text_alone(provider, write):
     """Messages has no block for a model's images."""
     body = write("messages", answer_of(provider))
@@ -56,8 +56,8 @@ def test_clients_of_messages_get_the_text_alone(provider, write):
     assert [block.text for block in fold(read_events("messages", body)).blocks] == ["Look:"]
 
 
-@pytest.mark.parametrize("client", CODECS)
-@pytest.mark.parametrize("provider", ITEMS)
+@each_row("client", CODECS)
+@each_row("provider", ITEMS)
 def test_items_without_an_image_of_their_own_are_left_out(client, provider):
     """Files with an address alone, other media, and calls that made nothing."""
     items = {

@@ -18,6 +18,7 @@ from providers.neutral.api_members import (
 )
 from providers.neutral.parameters import ROWS
 from streams.events import APIS
+from tests.support.each_row import each_row
 from tests.support.features import is_of_deleted_feature
 from tests.support.repository import ROOT
 
@@ -50,7 +51,7 @@ def words_of(declared: object) -> list[str]:
     return [word for field in fields for word in getattr(declared, field).split()]
 
 
-@pytest.mark.parametrize("api", APIS)
+@each_row("api", APIS)
 def test_no_member_is_stated_twice(api):
     declared, within = API_MEMBERS[api], SETTINGS.get(api)
     settings = [name for row in ROWS if (name := row.field(api))]

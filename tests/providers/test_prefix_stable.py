@@ -298,7 +298,7 @@ def split_tools(blocks: list[bytes]) -> tuple[list[bytes], list[bytes]]:
 
 
 @pytest.mark.skipif(not CORPUS.exists(), reason=ABSENT)
-@pytest.mark.parametrize("provider", CODECS)
+@each_row("provider", CODECS)
 def test_recorded_conversations_begin_with_their_earlier_turns(provider):
     """Tools that a client's search has found are added after the others.
 

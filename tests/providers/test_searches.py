@@ -25,6 +25,7 @@ from providers.neutral.searches import (
 )
 from streams.events import Api, Citation, Event
 from streams.fold import fold
+from tests.support.each_row import each_row
 from tests.support.recordings import ABSENT, files
 from tests.support.strings import strings
 
@@ -53,7 +54,7 @@ def sent(client: str, provider: str, search: Any, **request: Any) -> tuple[dict[
     return json.loads(outgoing.body), outgoing.dropped
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("client", "provider", "search", "tool", "lost"),
     [
         ("responses", "messages", "tool",

@@ -100,8 +100,8 @@ def test_an_invalid_host_name_is_a_mistake(host):
 # Pages
 
 
-@pytest.mark.parametrize(("method", "path"), ROUTES)
-@pytest.mark.parametrize("ends", [HERE, AWAY], ids=["loopback", "elsewhere"])
+@each_row(("method", "path"), ROUTES)
+@each_row("ends", [HERE, AWAY], ids=["loopback", "elsewhere"])
 def test_without_keys_another_page_gets_nothing(method, path, ends):
     def asked(**headers: str) -> int | None:
         named = {name.replace("_", "-"): value for name, value in headers.items()}

@@ -17,6 +17,7 @@ from gateway.shared.memory import SharedMemory
 from gateway.shared.rows import LocalRows
 from gateway.shared.tables import SharedTables
 from streams.events import ErrorInfo
+from tests.support.each_row import each_row
 from tests.support.groups import group, names, plan, route
 
 ROUTE = route()
@@ -89,8 +90,8 @@ def test_an_answer_is_open_until_its_end():
 # Conversations
 
 
-@pytest.mark.parametrize("balance", ["least_busy", "weighted", "lowest_latency", "cheapest"])
-@pytest.mark.parametrize("source", ["session", "beginning"])
+@each_row("balance", ["least_busy", "weighted", "lowest_latency", "cheapest"])
+@each_row("source", ["session", "beginning"])
 def test_the_turns_of_a_conversation_land_on_one_member_under_mixed_load(balance: Balance, source: AffinitySource):
     """A third of them otherwise (agentgateway/agentgateway#2572, LeenHawk/gproxy#161, BerriAI/litellm#41065)."""
     gateway = Gateway(group(1, 1, 1), route(balance))

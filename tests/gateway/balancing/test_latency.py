@@ -11,6 +11,7 @@ from gateway.balancing.balancer import Balancer
 from gateway.balancing.loads import MeasuredLoads
 from gateway.routing.plan import Candidate
 from gateway.shared.rows import LocalRows
+from tests.support.each_row import each_row
 from tests.support.groups import group, plan, route
 
 ROUTE = route("lowest_latency")
@@ -60,8 +61,8 @@ def test_the_choice_is_random_without_measurements():
     assert min(found.values()) > 450
 
 
-@pytest.mark.parametrize("rate", [1, 10, 100])
-@pytest.mark.parametrize("seed", range(3))
+@each_row("rate", [1, 10, 100])
+@each_row("seed", range(3))
 def test_two_equal_members_get_at_most_65_percent_each(rate, seed):
     """BerriAI/litellm#3360"""
     traffic = Traffic(group(1, 1), {"member-0": about(1, seed), "member-1": about(1, seed + 100)}, rate)
@@ -96,8 +97,8 @@ def test_slow_members_get_at_most_half_of_the_traffic():
     assert Traffic(group(*[1] * 20), takes).run(2500)["member-0"] > 0.45
 
 
-@pytest.mark.parametrize("rate", [2, 10, 40])
-@pytest.mark.parametrize("slow_for", [10, 240])
+@each_row("rate", [2, 10, 40])
+@each_row("slow_for", [10, 240])
 def test_a_member_that_was_slow_is_back_within_a_minute_of_being_fast_again(rate, slow_for):
     well, ill = about(1), about(15, 6)
     takes = {"member-0": about(1, 7), "member-1": lambda now: (ill if 60 < now < 60 + slow_for else well)(now)}

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from tests.support.asgi_app import eventually
+from tests.support.each_row import each_row
 from tests.support.features import members_of
 from tests.support.harness import PATIENCE
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
@@ -53,8 +54,8 @@ def turn(number: int, api: str) -> dict[str, Any]:
     return {"input" if api == "responses" else "messages": said}
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("named", NAMED)
+@each_row("api", APIS)
+@each_row("named", NAMED)
 async def test_ten_turns_of_a_conversation_go_to_one_member_streamed_and_whole(named, api):
     """agentgateway/agentgateway#2572, BerriAI/litellm#41065"""
     async with providers(3) as places, gateway(config(places)) as running:
@@ -80,8 +81,8 @@ async def test_the_least_busy_member_gets_requests_while_answers_are_open(stream
         await eventually(lambda: not any(open_answers(running)))
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("how", ["status", "cut", "client"])
+@each_row("stream", [False, True], ids=["whole", "streamed"])
+@each_row("how", ["status", "cut", "client"])
 async def test_no_answer_stays_open_however_it_ends(how, stream):
     async with providers(2) as places, gateway(config(places)) as running:
         for place in places:

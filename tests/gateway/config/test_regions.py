@@ -10,6 +10,7 @@ import pytest
 from gateway.config.loading import from_mapping
 from gateway.routing.router import Router
 from streams.events import APIS
+from tests.support.each_row import each_row
 
 HOSTS = ("api", "us.api", "eu.api", "ae.api", "au.api", "in.api", "jp.api")
 MODELS = ("o3", "gpt-5", "gpt-5.6-sol", "gpt-4o")
@@ -33,7 +34,7 @@ def facts(config: dict[str, Any], model: str) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@each_row("model", MODELS)
 def test_every_region_has_the_path_the_quirks_and_the_prices_of_openai(model):
     usual = facts(settings(f"openai/{model}", None), model)
     assert all(price is not None for _, _, _, _, price, _, _ in usual)

@@ -196,7 +196,7 @@ async def test_errors_about_requests_have_codes_that_are_words():
         assert provider.asked == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("status", "body", "expected", "code"),
     [
         (400, {"error": {"code": "invalid_request", "message": "no such tool"}}, 400, "invalid_request"),
@@ -210,7 +210,7 @@ async def test_errors_about_requests_have_codes_that_are_words():
         (401, {"error": {"code": "unauthenticated", "message": "key"}}, 502, "internal"),
     ],
 )
-@pytest.mark.parametrize("lane", ["byte", "hub"])
+@each_row("lane", ["byte", "hub"])
 async def test_a_providers_errors_keep_status_words_and_waits(lane, status, body, expected, code):
     state = {} if lane == "byte" else {"state": "ours"}
     reply = json_answer(body, status, ("retry-after", "7"), ("x-goog-request-id", "g1"))

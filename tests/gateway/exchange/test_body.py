@@ -15,6 +15,7 @@ from streams.events import Api
 from streams.handoff import Handoff
 from streams.pipe import PIECES_QUEUED, Chunk, Watch
 from streams.timeouts import Timeouts
+from tests.support.each_row import each_row
 from tests.support.lanes import SCRIPTS, byte_lane, events_of, half
 from tests.support.scripted_source import BROKEN, MIB, Step, Upstream, content, pump_from
 
@@ -136,7 +137,7 @@ async def test_both_words_for_a_failure_arrive_though_there_is_time_between_them
 
 
 @pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("turns", range(4))
+@each_row("turns", range(4))
 async def test_events_keep_their_order_whoever_writes_them(turns):
     """The pump and the body take turns, each with some of what is on the way."""
     events = [content(10).replace(b"x", b"%d," % number) for number in range(300)]
@@ -149,7 +150,7 @@ async def test_events_keep_their_order_whoever_writes_them(turns):
 
 
 @pytest.mark.usefixtures("way")
-@pytest.mark.parametrize(
+@each_row(
     ("event", "chunk"),
     [(100, 100), (100, 65536), (10_000, 65536), (4 * MIB, 65536), (4 * MIB, MIB)],
     ids=["tiny_reads", "many_in_a_read", "middling", "large", "large_in_large_reads"],

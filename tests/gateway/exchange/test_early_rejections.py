@@ -8,11 +8,11 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pytest
 import trio
 
 from tests.support.asgi_app import eventually
 from tests.support.bare_provider import listening, response
+from tests.support.each_row import each_row
 from tests.support.features import members_of, needs_feature
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
@@ -68,7 +68,7 @@ async def refusing(status: int) -> AsyncIterator[InProcess]:
 
 
 @needs_feature("other_endpoints")
-@pytest.mark.parametrize(("name", "status"), [*zip(REQUESTS, itertools.cycle(TOLD), strict=False)])
+@each_row(("name", "status"), [*zip(REQUESTS, itertools.cycle(TOLD), strict=False)])
 async def test_an_early_rejection_reaches_the_client(name, status):
     """The request was written to its end first, and the client got a 504 after ten minutes."""
     path, kind, _ = REQUESTS[name]

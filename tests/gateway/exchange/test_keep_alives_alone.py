@@ -10,6 +10,7 @@ import pytest
 
 from streams.event_stream import event_frame
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.every_api import ask, entries_of_every_api
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges
@@ -80,9 +81,9 @@ def type_of(api: str) -> str:
     return "application/vnd.amazon.eventstream" if api == "converse" else "text/event-stream"
 
 
-@pytest.mark.parametrize("has_content", [False, True], ids=["at_first", "after_content"])
-@pytest.mark.parametrize("lane", LANES)
-@pytest.mark.parametrize("at", [0, -1])
+@each_row("has_content", [False, True], ids=["at_first", "after_content"])
+@each_row("lane", LANES)
+@each_row("at", [0, -1])
 def test_a_stream_of_keep_alives_ends_with_an_error(setting, at, lane, has_content):
     def make(api: str) -> Pings:
         return Pings(type_of(api), b"".join(half(api)) if has_content else b"", KEEP_ALIVES[api][at])
@@ -95,7 +96,7 @@ def test_a_stream_of_keep_alives_ends_with_an_error(setting, at, lane, has_conte
             assert (line["ended"], line["error"]) == ("upstream_error", "timeout")
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@each_row("stream", [False, True], ids=["whole", "stream"])
 def test_a_whole_answer_of_white_space_ends_with_an_error(setting, stream):
     for api, reply in setting.ask(lambda api: Pings("application/json", b"", b"\n"), stream=stream).items():
         with case(api):
@@ -131,7 +132,7 @@ def test_a_held_stream_of_keep_alives_ends_with_an_error(held):
             assert (line["ended"], line["error"]) == ("upstream_error", "timeout")
 
 
-@pytest.mark.parametrize("has_content", [False, True], ids=["at_first", "after_content"])
+@each_row("has_content", [False, True], ids=["at_first", "after_content"])
 def test_a_stream_of_keep_alives_for_a_request_without_one_ends_with_an_error(setting, has_content):
     def make(api: str) -> Pings:
         ping = b": ping\n\n" if api == "chat" else KEEP_ALIVES[api][-1]
@@ -142,8 +143,8 @@ def test_a_stream_of_keep_alives_for_a_request_without_one_ends_with_an_error(se
             assert (reply.status, b"sent only keep-alives for 1 s" in reply.body) == (504, True)
 
 
-@pytest.mark.parametrize("lane", LANES)
-@pytest.mark.parametrize("at", [0, -1])
+@each_row("lane", LANES)
+@each_row("at", [0, -1])
 def test_an_answer_may_follow_keep_alives(setting, at, lane):
     def make(api: str) -> Pings:
         pieces, before = events_of(api, SCRIPTS["text"]), len(half(api)) - 1

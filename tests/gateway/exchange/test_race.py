@@ -20,6 +20,7 @@ from gateway.stores.memory import MemoryStore
 from tests.support.asgi_app import eventually
 from tests.support.bare_provider import listening, read_request
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.live_objects import live_objects
@@ -111,8 +112,8 @@ async def racing(api: str, *, stream: bool, **more: Any) -> AsyncIterator[tuple[
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("api", APIS)
+@each_row("stream", [False, True], ids=["whole", "streamed"])
+@each_row("api", APIS)
 async def test_only_one_of_two_simultaneous_answers_is_sent(api, stream):
     async with racing(api, stream=stream) as (running, a, b, answers):
         a.say(answer(api, "a", stream=stream))
@@ -287,9 +288,9 @@ async def test_the_request_of_a_loser_without_a_head_is_in_sums_and_budgets(stre
     assert found["alice", "9000 usd/day"] == lost * 10**9 + found["b", "90 usd/day"]
 
 
-@pytest.mark.parametrize("api", APIS)
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("begun", ["head", "part"])
+@each_row("api", APIS)
+@each_row("stream", [False, True], ids=["whole", "streamed"])
+@each_row("begun", ["head", "part"])
 async def test_a_loser_that_has_begun_is_in_sums_and_budgets_once(api, stream, begun):
     """A head or a part of an answer without text does not win, but its provider bills it (bircex/llmr#48)."""
     async with puppets() as (a, b):
@@ -331,8 +332,8 @@ COURSES = {
 }
 
 
-@pytest.mark.parametrize("course", COURSES)
-@pytest.mark.parametrize("provider_api", ALL)
+@each_row("course", COURSES)
+@each_row("provider_api", ALL)
 async def test_a_hedged_answer_is_that_of_a_lone_target(provider_api, course):
     acts, wins = COURSES[course], "second" if course in ("second wins", "first fails") else "first"
     sent = {"in time": 1, "first fails": 2}.get(course, 2)

@@ -203,7 +203,7 @@ async def test_a_translated_request_is_repeated_without_the_rejected_member(api)
             google.asked.clear()
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "at"),
     [
         ("system_instruction", ""), ("tools", ""), ("response_format", ""), ("previous_interaction_id", ""),

@@ -12,6 +12,7 @@ from gateway.health.reported_limits import MOST_REPORTED, ReportedLimits
 from gateway.routing.target import Target
 from tests.support.asgi_app import eventually
 from tests.support.covering import covering_rows
+from tests.support.each_row import each_row
 from tests.support.features import rows_of
 from tests.support.harness import refusing_port
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
@@ -51,8 +52,8 @@ async def ask_at_once(running: InProcess, number: int, model: str = "r", **how: 
     return found
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("api", APIS)
+@each_row("stream", [False, True], ids=["whole", "streamed"])
+@each_row("api", APIS)
 async def test_five_failures_stop_requests_until_a_trial(api, stream):
     """25 answers of 500 in a row left a deployment in rotation (BerriAI/litellm#34836)."""
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
@@ -65,8 +66,8 @@ async def test_five_failures_stop_requests_until_a_trial(api, stream):
         assert (a.take_count(), b.take_count()) == (3, 0)
 
 
-@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("api", APIS)
+@each_row("stream", [False, True], ids=["whole", "streamed"])
+@each_row("api", APIS)
 async def test_an_unreachable_provider_is_reported_with_its_entry_and_without_its_address(api, stream):
     with refusing_port() as port:
         async with gateway(config(f"http://127.0.0.1:{port}")) as running:
@@ -270,8 +271,8 @@ USED_UP = (("x-codex-primary-used-percent", "100"), ("x-codex-primary-reset-afte
 QUOTA_ALONE = {"r": {"targets": ["a", {"target": "b", "when": ["quota"]}]}}
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("told", [NOTHING_LEFT, OF_ANTHROPIC, USED_UP], ids=lambda told: told[0][0])
+@each_row("stream", [True, False], ids=["stream", "whole"])
+@each_row("told", [NOTHING_LEFT, OF_ANTHROPIC, USED_UP], ids=lambda told: told[0][0])
 async def test_a_place_that_has_nothing_left_is_passed_over(told, stream):
     async with providers(2) as (first, second), gateway(config(first, second)) as running:
         first.told = told

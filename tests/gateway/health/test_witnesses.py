@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pytest
 import trio
 
 from gateway.config.loading import from_mapping
@@ -22,6 +21,7 @@ from gateway.routing.router import Router
 from gateway.routing.target import Target
 from gateway.shared.rows import LocalRows
 from streams.events import ErrorInfo, FailureReason
+from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.harness import PATIENCE
 from tests.support.in_process import gateway
@@ -172,8 +172,8 @@ def test_bodies_are_compared_by_their_ends_and_length():
 
 
 @needs_feature("realtime")
-@pytest.mark.parametrize("status", [403, 404, 429, 500])
-@pytest.mark.parametrize("path", ["/v1/realtime?model=voice", "/v1/realtime?model=voice&intent=conversation"])
+@each_row("status", [403, 404, 429, 500])
+@each_row("path", ["/v1/realtime?model=voice", "/v1/realtime?model=voice&intent=conversation"])
 async def test_a_client_s_realtime_sessions_take_no_target_from_another(path, status):
     async def refuse(peer: Peer) -> None:
         await peer.stream.send_all(

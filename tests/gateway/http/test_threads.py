@@ -16,6 +16,7 @@ from gateway.http.threads import call_in_thread
 from gateway.relay.spool import run_disk_work
 from gateway.stores.pool import ConnectionPool
 from streams.errors import GatewayError, invalid
+from tests.support.each_row import each_row
 
 
 class Body:
@@ -78,7 +79,7 @@ async def fail(call):
     return weakref.ref(body)
 
 
-@pytest.mark.parametrize("name", CALLS)
+@each_row("name", CALLS)
 @pytest.mark.usefixtures("no_collection")
 async def test_rejected_work_leaves_nothing_in_memory(name):
     watched = await fail(CALLS[name])

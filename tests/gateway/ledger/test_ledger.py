@@ -235,7 +235,7 @@ def test_looking_for_quotations_takes_linear_time():
         assert len(without_quotations(text * 100_000)) <= 200_000
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("sent", "project"),
     [("shop", "shop"), ("/home/ann/shop/", "shop"), ("my%20shop", "my shop"), ("%D0%BF", "п"), ("a\u001b[2Jb", "a[2Jb"),
      ("x" * 500, "x" * 128), (" ", None), ("/", None),

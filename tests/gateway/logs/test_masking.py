@@ -9,12 +9,13 @@ import pytest
 
 from gateway.config.loading import from_mapping
 from gateway.logs.masking import Mask, escape, escape_json
+from tests.support.each_row import each_row
 from tests.support.harness import config, provider
 
 KEY = "key-of-the-team-0815"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "key",
     [
         "sk-proj-Ab12_Cd34-Ef56Gh78", "sk-ant-api03-" + "x" * 90, "sk-or-v1-" + "0" * 64, "sk-1234",
@@ -39,7 +40,7 @@ def test_the_gateways_own_keys_are_masked_within_a_word_too():
     assert Mask()("shop_sk-trigate-" + "Ab1" * 14) == "shop_[redacted]"
 
 
-@pytest.mark.parametrize(
+@each_row(
     "text",
     [
         "claude-sonnet-4-5-20250929", "gpt-4o-mini", "xai/grok-4", "hf:org/model", "task-management-board",
@@ -52,7 +53,7 @@ def test_names_and_ids_are_not_mistaken_for_keys(text):
     assert Mask()(text) == text
 
 
-@pytest.mark.parametrize("part", ["-eyJ", "eyJ-", "sk-", "-AIza", "eyJ0123456789.", ".eyJ-0123456789"])
+@each_row("part", ["-eyJ", "eyJ-", "sk-", "-AIza", "eyJ0123456789.", ".eyJ-0123456789"])
 def test_masking_a_long_name_does_not_block_the_process(part):
     text = part * 250_000
     began = time.process_time()
@@ -96,7 +97,7 @@ def test_controls_are_escaped_in_json_and_mean_the_same():
     assert "ä" in told
 
 
-@pytest.mark.parametrize("one", [*ODD, "\x00", "\x1b", "\n", "\r", "\t"])
+@each_row("one", [*ODD, "\x00", "\x1b", "\n", "\r", "\t"])
 def test_controls_are_escaped_for_a_terminal(one):
     assert escape(f"a{one}b").isprintable()
     assert escape(f"a{one}b") != "ab"

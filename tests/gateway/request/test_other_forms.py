@@ -61,7 +61,7 @@ def test_a_responses_body_gets_a_chat_answer(gateway, upstream, api, stream):
         assert reply.json["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "read"
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("members", "words", "param"),
     [
         ({"previous_response_id": "resp_1"}, "previous_response_id", "previous_response_id"),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.features import has_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, provider
@@ -38,7 +39,7 @@ def usual_statuses(gateway) -> dict[tuple[str, bytes], int]:
     }
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@each_row("host", HOSTS)
 def test_any_host_gets_the_responses_of_others(gateway, usual_statuses, host):
     before = len(gateway.log)
     for path in PATHS:
@@ -48,7 +49,7 @@ def test_any_host_gets_the_responses_of_others(gateway, usual_statuses, host):
     assert not [line for line in gateway.log[before:] if "raceback" in line]
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@each_row("host", HOSTS)
 def test_a_handshake_for_any_host_is_refused_without_a_key(gateway, host):
     before = len(gateway.log)
     head = (

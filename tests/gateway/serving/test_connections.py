@@ -16,6 +16,7 @@ from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import ListenerOptions
 from gateway.serving.registry import ConnectionRegistry
 from tests.support.asgi_app import PATIENCE, Client, Server, eventually, serving
+from tests.support.each_row import each_row
 from tests.support.http2_client import Http2Client
 
 HEALTH = ListenerOptions(is_for_probes=True)
@@ -114,7 +115,7 @@ ADDRESSES = {
 }
 
 
-@pytest.mark.parametrize(("addresses", "room"), ADDRESSES.values(), ids=ADDRESSES)
+@each_row(("addresses", "room"), ADDRESSES.values(), ids=ADDRESSES)
 def test_connections_of_one_address_are_counted_together(addresses, room):
     found = ConnectionRegistry()
     found.max_per_address, found.unlimited = 2, (ipaddress.ip_network("10.0.0.0/8"),)

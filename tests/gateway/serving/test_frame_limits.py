@@ -14,6 +14,7 @@ from hyperframe.frame import (
 
 from gateway.http.turns import TINY, TURN
 from gateway.serving.frame_limits import BOUNDS, PREFACE, SECONDS, FrameCounter, FrameType
+from tests.support.each_row import each_row
 
 FRAMES = {
     FrameType.DATA: DataFrame(1).serialize(),
@@ -37,8 +38,8 @@ def test_every_kind_of_frame_that_costs_its_sender_nothing_has_a_bound():
     assert FRAMES.keys() == BOUNDS.keys()
 
 
-@pytest.mark.parametrize("kind", BOUNDS, ids=lambda kind: kind.name)
-@pytest.mark.parametrize("size", [1, 13, 10**9])
+@each_row("kind", BOUNDS, ids=lambda kind: kind.name)
+@each_row("size", [1, 13, 10**9])
 def test_one_frame_more_than_the_bound_is_found_however_the_bytes_are_cut(kind, size):
     counter, most, sent = new(), BOUNDS[kind].max_frames, FRAMES[kind]
     good = sent * most
@@ -46,7 +47,7 @@ def test_one_frame_more_than_the_bound_is_found_however_the_bytes_are_cut(kind, 
     assert counter.receive(sent, SECONDS - 0.1) is BOUNDS[kind]
 
 
-@pytest.mark.parametrize("kind", BOUNDS, ids=lambda kind: kind.name)
+@each_row("kind", BOUNDS, ids=lambda kind: kind.name)
 def test_frames_spread_over_time_are_no_flood(kind):
     counter, sent = new(), FRAMES[kind]
     for second in range(0, 100, 5):

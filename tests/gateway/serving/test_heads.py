@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.serving.heads import UNKNOWN, RequestLine, ResponseWriter, date_line
+from tests.support.each_row import each_row
 
 JSON = (b"content-type", b"application/json")
 GET = RequestLine(b"GET", b"1.1", closes=False)
@@ -70,7 +71,7 @@ def test_answers_without_a_body_have_none(status):
     assert not {b"content-length", b"transfer-encoding"} & set(dict(head.headers))
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("version", "connection", "closes"),
     [
         (b"1.1", None, False), (b"1.1", b"close", True), (b"1.1", b"Keep-Alive, CLOSE", True),

@@ -11,6 +11,7 @@ from gateway.serving import http1
 from gateway.serving.request_reader import MAX_LINES
 from tests.support.asgi_app import eventually, serving, within
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.harness import retried_when_late
 from tests.support.loop_steps import LONGEST, check_own_steps
 
@@ -127,7 +128,7 @@ async def test_an_empty_line_before_a_request_is_ignored(behind):
 # What is not HTTP, or not allowed
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("request_bytes", "status"),
     [
         (b"nonsense\r\n\r\n", 400),
@@ -169,7 +170,7 @@ HOSTS = [
 ]
 
 
-@pytest.mark.parametrize("host", HOSTS)
+@each_row("host", HOSTS)
 async def test_every_valid_host_is_served(host):
     """RFC 3986, section 3.2.2; ``%2F`` is what clients of Unix sockets send."""
     async with serving() as server, server.connect() as client:
@@ -180,8 +181,8 @@ async def test_every_valid_host_is_served(host):
 CONTROLS = [bytes((code,)) for code in (*range(0x20), 0x7F) if code != 0x09]
 
 
-@pytest.mark.parametrize("part", range(4))
-@pytest.mark.parametrize("chunk", [b"4;a%bb\r\n", b"4;%b\r\n", b'4;a="%b"\r\n', b"4\r\nabcd\r\n0;%b\r\n\r\n"])
+@each_row("part", range(4))
+@each_row("chunk", [b"4;a%bb\r\n", b"4;%b\r\n", b'4;a="%b"\r\n', b"4\r\nabcd\r\n0;%b\r\n\r\n"])
 async def test_a_control_character_in_a_chunk_extension_is_refused(chunk, part):
     """CVE-2025-55315: two servers that read the end of the line in two places read two requests."""
     head = b"POST /size HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -195,7 +196,7 @@ async def test_a_control_character_in_a_chunk_extension_is_refused(chunk, part):
                 assert received.count(b"HTTP/1.1 ") == 1
 
 
-@pytest.mark.parametrize("extension", [b"", b";", b";a", b";a=b", b';a="b c"', b";\t", b";caf\xe9", b"; a = b"])
+@each_row("extension", [b"", b";", b";a", b";a=b", b';a="b c"', b";\t", b";caf\xe9", b"; a = b"])
 async def test_other_chunk_extensions_are_read_and_dropped(extension):
     head = b"POST /size HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
     async with serving() as server, server.connect() as client:

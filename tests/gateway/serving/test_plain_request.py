@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.serving.plain_request import SHORT_HEAD, PlainReader, PlainRequest, read_plain_request
 from gateway.serving.request_reader import MAX_LINES, RequestReader
+from tests.support.each_row import each_row
 
 HEAD = b"POST /v1/chat/completions?a=b HTTP/1.1\r\nhost: x\r\nContent-Length: 2\r\nx-a:b\t c\r\n"
 PLAIN = HEAD + b"\r\nhi"
@@ -48,7 +49,7 @@ def test_plain_requests_are_read_as_by_h11(data):
     assert members(read_plain_request(data)) == members(read_by_h11(data))
 
 
-@pytest.mark.parametrize(
+@each_row(
     "data",
     [
         HEAD,  # incomplete

@@ -11,6 +11,7 @@ import trio
 from gateway.serving.listeners import ListenerOptions
 from gateway.serving.proxy_header import SIGNATURE, ProxyHeaderFailed, read_proxy_header
 from tests.support.asgi_app import eventually, serving
+from tests.support.each_row import each_row
 
 REQUEST = b"GET /whole HTTP/1.1\r\nhost: x\r\n\r\n"
 
@@ -61,8 +62,8 @@ async def pair() -> AsyncIterator[tuple[trio.socket.SocketType, trio.socket.Sock
         yield ours, theirs
 
 
-@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "byte by byte"])
-@pytest.mark.parametrize("name", GOOD)
+@each_row("at_once", [True, False], ids=["at once", "byte by byte"])
+@each_row("name", GOOD)
 async def test_a_proxy_header_names_the_client_and_consumes_nothing_after_it(name, at_once):
     header, address = GOOD[name]
     async with pair() as (ours, theirs), trio.open_nursery() as nursery:
@@ -81,7 +82,7 @@ async def test_a_proxy_header_names_the_client_and_consumes_nothing_after_it(nam
         assert await ours.recv(1000) == REQUEST
 
 
-@pytest.mark.parametrize("name", BAD)
+@each_row("name", BAD)
 async def test_an_invalid_proxy_header_is_refused_after_a_limited_number_of_bytes(name):
     async with pair() as (ours, theirs):
         await theirs.send(BAD[name])
@@ -89,7 +90,7 @@ async def test_an_invalid_proxy_header_is_refused_after_a_limited_number_of_byte
             await read_proxy_header(ours)
 
 
-@pytest.mark.parametrize("name", GOOD)
+@each_row("name", GOOD)
 async def test_a_header_that_ends_early_is_refused(name):
     async with pair() as (ours, theirs):
         await theirs.send(GOOD[name][0][:-1])
@@ -110,7 +111,7 @@ async def test_the_address_is_the_connections_client(name, host):
         assert server.witness.clients == [connection.client]
 
 
-@pytest.mark.parametrize("name", BAD)
+@each_row("name", BAD)
 async def test_a_connection_without_a_header_is_closed(name):
     async with serving(options=[ListenerOptions(proxy_protocol=True)]) as server, server.connect() as client:
         await client.send(BAD[name])

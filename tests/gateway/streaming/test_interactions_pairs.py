@@ -52,8 +52,8 @@ def test_an_interaction_is_a_whole_answer_of_every_client(client):
     assert [block.text for block in again.blocks if isinstance(block, TextBlock)] == ["Hi"]
 
 
-@pytest.mark.parametrize("source", SOURCES)
-@pytest.mark.parametrize("script", SCRIPTS)
+@each_row("source", SOURCES)
+@each_row("script", SCRIPTS)
 def test_every_stream_is_an_interaction(source, script):
     out = send(hub_lane(source, "interactions"), list(events_of(source, SCRIPTS[script])))
     verdict = judge("interactions", out, streamed=True)

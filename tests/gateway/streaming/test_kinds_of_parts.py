@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
-
 from providers.apis import CODECS
 from providers.grammar import judge
 from streams.fold import fold
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.lanes import reply_for, whole_lane
 from tests.support.sdk_fields import samples
 
@@ -35,7 +34,7 @@ def answer_with(api: str, part: dict[str, Any]) -> bytes:
     return json.dumps({"output": {"message": message}, "stopReason": "end_turn", "usage": {}}).encode()
 
 
-@pytest.mark.parametrize(("api", "client"), [(api, client) for api in PATHS for client in CODECS if client != api])
+@each_row(("api", "client"), [(api, client) for api in PATHS for client in CODECS if client != api])
 def test_every_kind_of_part_leaves_the_rest_of_the_answer(api, client):
     for kind, part in kinds(api).items():
         body = answer_with(api, part)

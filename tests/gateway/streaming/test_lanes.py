@@ -107,8 +107,8 @@ def looks_whole(api: str, data: bytes) -> bool:
     return any(mark in data for mark in SUCCESS[api])
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-@pytest.mark.parametrize("api", OLDER)
+@each_row("name", SCRIPTS)
+@each_row("api", OLDER)
 def test_the_byte_lane_gives_what_it_gets_however_it_is_split(api, name):
     data = b"".join(events_of(api, SCRIPTS[name]))
     for parts in (
@@ -142,7 +142,7 @@ def test_other_line_ends_pass_too_however_they_are_split(end):
         assert lane.progress.end is not None
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if way.lane == "hub"], ids=str)
+@each_row("way", [way for way in WAYS if way.lane == "hub"], ids=str)
 def test_the_hub_lane_gives_the_same_however_it_is_split(way):
     for script in SCRIPTS.values():
         data = b"".join(events_of(way.source, script))
@@ -167,7 +167,7 @@ def whole_from(api: str, script: Script) -> int:
 CUTS: Final = itertools.cycle((("short", None), ("short_call", CUT)))
 
 
-@pytest.mark.parametrize(("way", "name", "end"), [(way, *next(CUTS)) for way in WAYS], ids=str)
+@each_row(("way", "name", "end"), [(way, *next(CUTS)) for way in WAYS], ids=str)
 def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
     data = b"".join(events_of(way.source, SCRIPTS[name]))
     good = whole_from(way.source, SCRIPTS[name])
@@ -186,7 +186,7 @@ def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
         assert lane.end(CUT) == b""  # told once, whatever comes
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@each_row("way", WAYS, ids=str)
 def test_the_message_of_a_failure_says_what_happened(way):
     assert b"the provider's connection broke" in run(way.open(), half(way.source), CUT)
     assert b"ended the stream early" in run(way.open(), half(way.source))
@@ -271,7 +271,7 @@ LAST = {
 }
 
 
-@pytest.mark.parametrize(("way", "after"), [*zip(WAYS, itertools.cycle(("done", "success")), strict=False)], ids=str)
+@each_row(("way", "after"), [*zip(WAYS, itertools.cycle(("done", "success")), strict=False)], ids=str)
 def test_events_after_an_error_do_not_make_a_success(way, after):
     """vLLM sends [DONE] after its error (BerriAI/litellm#40578)."""
     tail = LAST[way.source] if after == "success" else b"data: [DONE]\n\n"
@@ -407,7 +407,7 @@ def test_a_key_in_an_error_event_stays_here(api):
     assert KEY not in lane.progress.error.message
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@each_row("way", WAYS, ids=str)
 def test_pings_fall_between_events_and_end_with_the_stream(way):
     lane = way.open()
     data = b"".join(events_of(way.source, SCRIPTS["text"]))
@@ -444,7 +444,7 @@ def test_an_id_inside_the_json_does_no_harm():
     assert lane.ping() == COMMENT_PING
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
+@each_row("way", WAYS, ids=str)
 def test_an_event_larger_than_the_limit_is_refused_in_any_split(way):
     data = b"".join(events_of(way.source, SCRIPTS["text"]))
     big = data + b'data: {"x": "' + b"y" * 2000 + b'"}\n\n'
@@ -455,8 +455,8 @@ def test_an_event_larger_than_the_limit_is_refused_in_any_split(way):
             run(lane, parts)
 
 
-@pytest.mark.parametrize("client", OLDER)
-@pytest.mark.parametrize("source", OLDER)
+@each_row("client", OLDER)
+@each_row("source", OLDER)
 def test_a_whole_answer_becomes_a_stream(source, client):
     (body,) = render(SCRIPTS["text"], source, {"model": "up"}).pieces
     lane = whole_lane(source, client)

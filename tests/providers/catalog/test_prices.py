@@ -2,7 +2,6 @@ import sys
 from datetime import UTC, datetime
 
 import attrs
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -313,8 +312,8 @@ PREMIUMS = (
 )
 
 
-@pytest.mark.parametrize("tier", [None, "priority"])
-@pytest.mark.parametrize("price", PREMIUMS)
+@each_row("tier", [None, "priority"])
+@each_row("price", PREMIUMS)
 def test_the_premium_of_cache_writes_is_their_cost_less_that_of_input(price: Price, tier: str | None):
     """Each token costs whole nano-dollars, so that no cost is rounded."""
     price = _in_nanos(price)

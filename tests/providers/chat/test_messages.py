@@ -176,7 +176,7 @@ HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
 OWN_MARK = {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "30m"}}
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("marks", "expected"),
     [
         (EPHEMERAL, {"mode": "explicit"}),
@@ -185,7 +185,7 @@ OWN_MARK = {"prompt_cache_breakpoint": {"mode": "explicit", "ttl": "30m"}}
         (OWN_MARK, {"mode": "explicit", "ttl": "30m"}),
     ],
 )
-@pytest.mark.parametrize(
+@each_row(
     "turn",
     [
         lambda marks: Message("system", (TextPart("a", "x", marks),)),

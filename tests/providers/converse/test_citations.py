@@ -53,8 +53,8 @@ def test_the_sdk_reads_a_cited_page_in_a_stream(provider):
     assert (verdict.outcome, verdict.broken) == ("complete", None)
 
 
-@pytest.mark.parametrize("write", [whole_for, stream_for])
-@pytest.mark.parametrize("provider", LINKS)
+@each_row("write", [whole_for, stream_for])
+@each_row("provider", LINKS)
 def test_a_reader_finds_the_page_that_a_writer_wrote(provider, write):
     body = write("converse", answer_with(Citation(0, provider, LINKS[provider])))
     (block,) = fold(read_events("converse", body)).blocks

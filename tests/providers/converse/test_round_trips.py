@@ -16,6 +16,7 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo, Event
 from tests.support.converse_recordings import ConverseRecording, converse_recordings
 from tests.support.converse_requests import ADAPTIVE, CLAUDE, LLAMA, NOVA2, OURS, outgoing
+from tests.support.each_row import each_row
 from tests.support.next_requests import returning_request
 from tests.support.provider_streams import read_stream
 from tests.support.recorded_requests import requests
@@ -37,7 +38,7 @@ def reasoning_in(body: bytes) -> list[Any]:
 
 
 @recorded
-@pytest.mark.parametrize("api", CLIENTS)
+@each_row("api", CLIENTS)
 def test_reasoning_comes_back_as_it_was_through_clients_of_every_api(api):
     """spring-projects/spring-ai#6413, NousResearch/hermes-agent#36260, RooCodeInc/Roo-Code#11238."""
     codec, seen = CLIENTS[api], 0

@@ -7,8 +7,6 @@ SillyTavern#5276), Ollama (ollama/ollama#17774) and Rapid-MLX (raullenchai/Rapid
 
 import json
 
-import pytest
-
 from providers.errors.failures import read_failure
 from providers.errors.other_shapes import SYSTEM_PLACE
 from providers.errors.rejected import find_rejected, find_sole_rejected
@@ -34,8 +32,8 @@ def read_error(message: str, status: int = 400):
     return read_failure(status, json.dumps({"error": {"code": status, "message": message}}).encode())
 
 
-@pytest.mark.parametrize("status", [400, 500])
-@pytest.mark.parametrize("message", ALONE)
+@each_row("status", [400, 500])
+@each_row("message", ALONE)
 def test_the_words_of_servers_are_known(message, status):
     error = read_error(message, status)
     assert (error.kind, error.status, error.reason) == ("invalid_request", 400, read_error("no", 400).reason)

@@ -574,7 +574,7 @@ def test_settings_with_a_counterpart_are_converted():
     assert not [line for line in content if line.startswith("not carried")]
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("name", "model", "asked", "target"),
     [
         ("claude-*", "anthropic/claude-*", "claude-haiku-4-5", "anthropic/claude-haiku-4-5"),
@@ -715,7 +715,7 @@ def test_the_first_credential_of_a_name_is_the_one_that_litellm_uses():
     assert convert_litellm({"model_list": [model], "credential_list": [first, first]}).losses == []
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("model", "base", "listed"),
     [
         ("azure/own-name", "azure/gpt-4o", ("azure_openai", "gpt-4o")),
@@ -725,7 +725,7 @@ def test_the_first_credential_of_a_name_is_the_one_that_litellm_uses():
         ("openai/own-name", "anthropic/claude-sonnet-4-5", ("anthropic", "claude-sonnet-4-5")),
     ],
 )
-@pytest.mark.parametrize("place", ["litellm_params", "model_info"])
+@each_row("place", ["litellm_params", "model_info"])
 def test_the_base_model_gives_the_price(model, base, listed, place):
     given = item("m", model, api_base="http://h/v1")
     given.setdefault(place, {})["base_model"] = base

@@ -191,9 +191,7 @@ WITHOUT_BODY: Final = {"rotate": 200, "block": 201}
 """Routes whose body has no settings that would be lost, by the end of their path, and their status."""
 
 
-@pytest.mark.parametrize(
-    "route", [route for route in KEY_ROUTES if route.verb in ("PUT", "POST")], ids=lambda route: route.handler
-)
+@each_row("route", [route for route in KEY_ROUTES if route.verb in ("PUT", "POST")], ids=lambda route: route.handler)
 def test_a_request_that_has_lost_its_body_changes_nothing(gateway, route):
     good, number = GOOD[route.verb, route.path], next(NUMBERS)
     name, caller = f"{'okta:' if good.is_person else ''}made-{number}", f"setup-{number % SETUP}"

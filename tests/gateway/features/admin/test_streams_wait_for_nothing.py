@@ -17,6 +17,7 @@ from gateway.features.admin.key_store import KeyStore
 from gateway.stores.sqlite import SqliteDatabase
 from gateway.viewing.periods import microseconds
 from tests.support.admin import AdminGateway, admin_gateway, soon
+from tests.support.each_row import each_row
 from tests.support.features import has_feature, needs_feature, rows_of
 from tests.support.gateway_thread import ThreadGateway
 from tests.support.loop_steps import check_measured_steps, gateway_steps
@@ -71,7 +72,7 @@ def item(number: int) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("caller", "method", "path", "body", "status"),
     [
         ("admin", "GET", "/admin/v1/keys?limit=1000", None, 200),

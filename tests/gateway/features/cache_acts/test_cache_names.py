@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.people import PATHS, body_of
@@ -94,10 +95,8 @@ def test_a_header_names_the_conversation_where_the_provider_reads_one(gateway: G
     assert sent[0] == sent[1]
 
 
-@pytest.mark.parametrize(
-    ("model", "member"), [("new", "prompt_cache_key"), ("own", "cache_salt"), ("custom", "cache_salt")]
-)
-@pytest.mark.parametrize("api", PATHS)
+@each_row(("model", "member"), [("new", "prompt_cache_key"), ("own", "cache_salt"), ("custom", "cache_salt")])
+@each_row("api", PATHS)
 def test_each_key_has_a_cache_of_its_own(gateway: Gateway, upstream: Upstream, model: str, member: str, api: str):
     salts = [ask(gateway, upstream, model, "one", client, api)[1].json[member] for client in ("ann", "ann", "ben")]
     assert salts[0] == salts[1] != salts[2]

@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, EventStreamError
 from botocore.session import Session
 
+from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 
 KEY = "sk-cloud-1234567890abcdef"
@@ -156,7 +157,7 @@ def ask(url: str, base: str = "/vertex_ai/v1", key: str = KEY, **members: Any) -
         return list(found) if members.get("stream") else found
 
 
-@pytest.mark.parametrize("base", ["/vertex_ai/v1", "/vertex-ai/v1", "/vertex_ai", "/v1"])
+@each_row("base", ["/vertex_ai/v1", "/vertex-ai/v1", "/vertex_ai", "/v1"])
 def test_anthropics_sdk_for_vertex_reads_a_whole_answer(gateway: Gateway, upstream: Upstream, base: str) -> None:
     upstream.script(Script("Hi there."))
     answer = ask(gateway.url, base)
@@ -237,7 +238,7 @@ def test_other_publishers_are_refused(gateway: Gateway, model: str) -> None:
 # Both
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("change", "message"),
     [
         ({"anthropic_version": None}, "anthropic_version is required"),

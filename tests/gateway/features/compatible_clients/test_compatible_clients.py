@@ -7,6 +7,7 @@ import pytest
 from openai import AzureOpenAI, OpenAI
 
 from tests.support.compatible_forms import AZURE, HELLO, OTHER, compatible_requests
+from tests.support.each_row import each_row
 from tests.support.features import has_feature, needs_feature, rows_of
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import config, provider, refusing_port
@@ -45,14 +46,14 @@ def gateway(settings, request):
 REQUESTS = compatible_requests(KEY)
 
 
-@pytest.mark.parametrize(("path", "body", "headers"), REQUESTS)
+@each_row(("path", "body", "headers"), REQUESTS)
 def test_their_paths_and_keys_work(gateway, path, body, headers):
     reply = gateway.request("POST", path, body, headers)
     assert reply.status == 200, reply.body
     assert KEY not in "".join(gateway.log)
 
 
-@pytest.mark.parametrize(("path", "body", "headers"), REQUESTS)
+@each_row(("path", "body", "headers"), REQUESTS)
 def test_they_work_only_if_configured(plain, path, body, headers):
     assert plain.request("POST", path, body, headers).status in (401, 404)
 
@@ -171,7 +172,7 @@ def test_a_deployment_limits_and_logs_the_model_that_it_names(settings):
     assert (line["model"], line["target"]) == ("demo", "compatible/mock-small")
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"model": '])
+@each_row("body", [b"", b"[]", b'{"model": '])
 def test_a_broken_body_at_a_deployment_is_the_clients_mistake(gateway, body):
     for endpoint in ("chat/completions", "embeddings"):
         assert gateway.request("POST", f"{AZURE}/{endpoint}", body, BEARER).status == 400

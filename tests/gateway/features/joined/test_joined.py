@@ -127,8 +127,8 @@ def kept_flight(stage: Stage) -> Any:
     return next(iter(opened.cache.flights.values()))
 
 
-@pytest.mark.parametrize("form", ["stream", "whole"])
-@pytest.mark.parametrize("api", ALL)
+@each_row("form", ["stream", "whole"])
+@each_row("api", ALL)
 async def test_clients_of_every_api_join_their_answers(api, form):
     """The provider has another API than most, and the repeated request wants the other form, too. The first one leaves
     before the first byte, in the middle, or in the last event."""
@@ -390,8 +390,8 @@ async def test_a_name_with_a_cache_joins_too():
         assert stage.provider.calls == 1
 
 
-@pytest.mark.parametrize("form", ["stream", "whole"])
-@pytest.mark.parametrize("api", ALL)
+@each_row("form", ["stream", "whole"])
+@each_row("api", ALL)
 async def test_a_complete_answer_is_not_kept(api, form):
     """A client that has received its answer wants another one."""
     async with staged() as stage:

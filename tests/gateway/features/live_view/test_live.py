@@ -48,6 +48,7 @@ from streams.framing import EventTooLarge
 from streams.handoff import Handoff
 from streams.pipe import Chunk
 from tests.support.apis import OLDER
+from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.harness import config, provider
 from tests.support.upstreams import Script, ToolCall, render
@@ -185,7 +186,7 @@ async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, plac
     assert b"".join(out).endswith(heard.went)
 
 
-@pytest.mark.parametrize(("api", "client"), PAIRS)
+@each_row(("api", "client"), PAIRS)
 def test_both_sides_are_shown_event_by_event(api, client):
     heard = Heard()
     tapped = HeardStream(lane_of(api, client)).heard_by(heard)
@@ -834,7 +835,7 @@ def visible_to(headers, ui_key=None, keys=False):
     return refused.status
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("headers", "ui_key", "keys", "seen"),
     [
         ((), UI_KEY, False, 401),

@@ -3,9 +3,8 @@
 import json
 from typing import Any
 
-import pytest
-
 from gateway.features.live_view.prompts import EACH, KeptPrompt, KeptPrompts
+from tests.support.each_row import each_row
 from tests.support.in_process import InProcess, gateway, providers
 
 APIS = ("chat", "messages", "responses")
@@ -54,8 +53,8 @@ async def opened(running: InProcess, number: int, client: str = "ann") -> dict[s
     return found
 
 
-@pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("api", APIS)
+@each_row("stream", [True, False])
+@each_row("api", APIS)
 async def test_a_prompt_is_shown_where_the_operator_has_chosen_so(api, stream):
     async with providers(1) as [place], gateway(config(place.url, ui_prompts=True)) as running:
         said = {"metadata": {"note": f"my key is {SECRET}"}}

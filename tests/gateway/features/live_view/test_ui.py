@@ -90,7 +90,7 @@ def viewer(gateway: Gateway, path: str = "/ui/events", sock: socket.socket | Non
 # Without a browser
 
 
-@pytest.mark.parametrize("path", FILES)
+@each_row("path", FILES)
 def test_the_page_comes_from_the_package_under_a_strict_policy(gateway, path):
     reply = gateway.request("GET", path)
     assert reply.status == 200

@@ -277,8 +277,8 @@ async def test_an_sdk_s_plain_call_gives_numbers():
         assert [asked.json["encoding_format"] for asked in provider.asked] == ["base64"]
 
 
-@pytest.mark.parametrize("input", [[1, 2], [[1, 2], [3]]])
-@pytest.mark.parametrize(
+@each_row("input", [[1, 2], [[1, 2], [3]]])
+@each_row(
     ("model", "more", "status"),
     [
         ("openai/text-embedding-3-small", {}, 200),

@@ -179,9 +179,7 @@ REDIRECTS = {
 """Where a provider leads from ``/v1/jobs/1``, and where a client comes to that follows it; ``None``: nowhere."""
 
 
-@pytest.mark.parametrize(
-    ("place", "base"), [*zip(REDIRECTS, itertools.cycle(("/v1", "/v1/", "/v1?api-version=7")), strict=False)]
-)
+@each_row(("place", "base"), [*zip(REDIRECTS, itertools.cycle(("/v1", "/v1/", "/v1?api-version=7")), strict=False)])
 async def test_redirects_lead_back_here_or_nowhere(place, base):
     """With the path of the base URL once, and not below another one."""
 

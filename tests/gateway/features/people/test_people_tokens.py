@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.certificates import LOOPBACK, Authority
+from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.forged_tokens import FIRST, FORGED, PUBLISHED
 from tests.support.harness import Gateway, Reply, config, eventually, free_port, running
@@ -117,14 +118,14 @@ def of_all_forms(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeopleSet
         yield found
 
 
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@each_row("form", FORMS, ids=lambda form: form.name)
 def test_a_token_of_each_known_issuer_is_a_client(of_all_forms: PeopleSetup, form: TokenForm):
     reply = of_all_forms.ask("messages", None, headers={"x-api-key": form.token()})
     assert reply.status == 200, reply.body
     assert of_all_forms.client_of(reply) == form.client
 
 
-@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+@each_row("form", FORMS, ids=lambda form: form.name)
 def test_a_token_that_no_rule_admits_is_refused_by_name(of_all_forms: PeopleSetup, form: TokenForm):
     """Such as that of a pull request from a fork, or of another namespace."""
     reply = of_all_forms.ask("chat", form.token(**form.other))

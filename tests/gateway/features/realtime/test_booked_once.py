@@ -8,6 +8,7 @@ import pytest
 
 from gateway.features.realtime.meter import MAX_REQUESTED, MAX_UNREQUESTED, TOO_MANY_UNREQUESTED
 from tests.support.asgi_app import eventually
+from tests.support.each_row import each_row
 from tests.support.features import members_of, rows_of
 from tests.support.in_process import InProcess
 from tests.support.realtime_sessions import BEARER, PATH, PRICE, VOICE, budget_levels, serve_sessions
@@ -56,9 +57,9 @@ def served(
     return serve_sessions(talk, entry, key={"budgets": [budget], **rights})
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("asked", [True, False])
-@pytest.mark.parametrize("path", [PATH, *rows_of("pass_through", "/voice/realtime?model=gpt-realtime")])
+@each_row("order", ORDERS)
+@each_row("asked", [True, False])
+@each_row("path", [PATH, *rows_of("pass_through", "/voice/realtime?model=gpt-realtime")])
 async def test_an_answer_is_booked_once(order, asked, path):
     number, said = ORDERS[order]
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.features import rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
@@ -54,8 +55,8 @@ def gateway(upstream, request):
         yield running
 
 
-@pytest.mark.parametrize("api", ["chat", "gemini"])
-@pytest.mark.parametrize("to", ["chat", "gemini"])
+@each_row("api", ["chat", "gemini"])
+@each_row("to", ["chat", "gemini"])
 def test_a_complete_response_has_all_choices(gateway, upstream, api, to):
     upstream.script(complete_answer(to))
     reply = gateway.request("POST", path_of(api, to, stream=False), body_of(api, to, stream=False))

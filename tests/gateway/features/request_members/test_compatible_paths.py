@@ -58,7 +58,7 @@ def check_members(upstream: Upstream, target: str) -> None:
     assert seen.body.count(b"ALIAS-BEFORE") == 1
 
 
-@pytest.mark.parametrize(("path", "target", "stream"), CELLS)
+@each_row(("path", "target", "stream"), CELLS)
 def test_members_apply_on_the_paths_of_other_servers(gateway, upstream, path, target, stream):
     upstream.script(Script("It is done."))
     reply = gateway.request("POST", path, requests(f"a-{target}", stream=stream)[path])

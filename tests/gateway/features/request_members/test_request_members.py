@@ -280,8 +280,8 @@ COUNTED = {
 COUNTS = {"input_tokens": 41, "totalTokens": 41, "inputTokens": 41}
 
 
-@pytest.mark.parametrize("to", ALL)
-@pytest.mark.parametrize("api", COUNTED)
+@each_row("to", ALL)
+@each_row("api", COUNTED)
 def test_a_count_of_tokens_has_the_same_instructions_and_no_settings_of_answers(gateway, upstream, api, to):
     """Anthropic and OpenAI reject settings of answers there, such as ``max_tokens``."""
     path, body = COUNTED[api]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, free_port, provider
@@ -47,7 +48,7 @@ def gateway(upstream, tmp_path_factory) -> Iterator[Gateway]:
 
 
 @needs_feature("steps")
-@pytest.mark.parametrize("api", ALL)
+@each_row("api", ALL)
 def test_steps_see_no_text_of_the_operator_and_members_survive_a_mask(gateway, upstream, api):
     upstream.script(Script("ok"))
     path, body = path_of(api, "alias", stream=False), body_of(api, "alias", "Ada is here", stream=False)

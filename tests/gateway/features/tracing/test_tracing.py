@@ -18,6 +18,7 @@ from gateway.features.tracing import tracing
 from gateway.features.tracing.feature import TracingKeys
 from gateway.features.tracing.spans import request_attributes
 from tests.support import websocket_client as ws
+from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
@@ -320,7 +321,7 @@ def test_spans_have_the_sampling_settings_sent_to_the_provider(gateway, upstream
     assert "secret" not in repr(collector.spans)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"max_tokens": 1e999}', b'{"seed": "7", "n": true}',
+@each_row("body", [b"", b"{", b"[]", b"\xff", b'{"max_tokens": 1e999}', b'{"seed": "7", "n": true}',
                                   b'{"max_tokens": 9223372036854775808, "top_p": null}', b'{"a":' * 9000])  # fmt: skip
 def test_a_missing_limit_is_not_in_the_span(body):
     assert request_attributes(body) == {}

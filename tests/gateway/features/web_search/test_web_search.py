@@ -15,6 +15,7 @@ from gateway.features.web_search.origin import SearchOrigin
 from gateway.features.web_search.services import Domains
 from gateway.stores.memory import MemoryStore
 from tests.support.bare_provider import listening
+from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.harness import PATIENCE, ROOT
 from tests.support.live_objects import live_objects
@@ -70,8 +71,8 @@ def shown_text(answer: httpx2.Response) -> str:
     return "".join(one["delta"].get("text", "") for one in events(answer) if one["type"] == "content_block_delta")
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("api", [*REQUESTS])
+@each_row("stream", [False, True])
+@each_row("api", [*REQUESTS])
 async def test_clients_of_each_api_get_the_search_in_its_form(api, stream):
     """BerriAI/litellm#31902, #29649, #25242"""
     async with search_gateway(searching("trio 7"), answering()) as stage:
@@ -450,8 +451,8 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("refusal", REFUSALS)
+@each_row("stream", [False, True])
+@each_row("refusal", REFUSALS)
 async def test_a_search_that_a_provider_rejects_is_the_gateways(stream, refusal):
     """The provider gets no member of the tool that only OpenAI has."""
     model = PlayedModel(searching("a"), answering(), answering(), status={0: 400}, refusal=refusal)
@@ -756,7 +757,7 @@ async def test_a_client_that_leaves_in_a_later_turn_ends_it():
         assert line["cost_usd"] > 0.005 + 100e-6 + 10 * 10e-6, line
 
 
-@pytest.mark.parametrize(
+@each_row(
     ("domains", "permits"),
     [
         (["example.com"], True), (["https://docs.example.com/path"], True), (["*.example.com"], True),

@@ -138,7 +138,7 @@ def test_a_form_without_a_session_gets_a_link_because_it_may_not_lead_to_an_issu
     assert 'href="/ui/usage?by=model"' in sent.text
 
 
-@pytest.mark.parametrize("path", [page.path for page in PAGES] + ["/ui/pages.css"])
+@each_row("path", [page.path for page in PAGES] + ["/ui/pages.css"])
 def test_pages_are_private_and_strict(gateway: PeopleGateway, admin: PeopleBrowser, path):
     response = admin.request("GET", gateway.url + path)
     assert response.status_code == 200

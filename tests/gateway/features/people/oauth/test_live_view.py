@@ -265,8 +265,8 @@ def admin_call(gateway, method, path, body=None):
     return gateway.gateway.request(method, path, body, bearer(ADMIN)).status
 
 
-@pytest.mark.parametrize("credential", ["cookie", "token"])
-@pytest.mark.parametrize(("user", "path"), [("root", "/ui/events"), ("root", "/ui/streams/1"), ("aud", "/ui/events")])
+@each_row("credential", ["cookie", "token"])
+@each_row(("user", "path"), [("root", "/ui/events"), ("root", "/ui/streams/1"), ("aud", "/ui/events")])
 def test_the_streams_of_a_blocked_person_end(live_gateway, credential, user, path):
     person = live_gateway.provider.people[user]
     block = f"/admin/v1/people/okta:{person['sub']}/block"
