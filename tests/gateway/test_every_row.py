@@ -13,6 +13,7 @@ from gateway.config.loading import from_mapping
 from gateway.routing.router import Router
 from providers.catalog.provider import Provider
 from providers.catalog.providers import CATALOG
+from tests.support.bare_provider import response
 from tests.support.in_process import CountingProvider, gateway, providers
 from tests.support.upstreams import Script, render
 
@@ -189,9 +190,7 @@ class AnyProvider(CountingProvider):
     def _answer(self, path: str, body: bytes) -> bytes:
         api = next((api for end, api in ENDS.items() if end in path), path.rpartition("/")[2])
         raw = render(Script(text=f"Hello from {api}."), api, {"model": "m", **json.loads(body)})
-        head = "\r\n".join(["HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in raw.headers)])
-        text = b"".join(raw.pieces)
-        return f"{head}\r\ncontent-length: {len(text)}\r\n\r\n".encode() + text
+        return response(200, b"".join(raw.pieces), dict(raw.headers)["content-type"])
 
 
 @pytest.mark.slow

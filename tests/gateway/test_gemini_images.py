@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.stores.memory import MemoryStore
+from tests.support.bare_provider import response
 from tests.support.gemini_answers import candidate, text
 from tests.support.google import Google
 from tests.support.in_process import CountingProvider, gateway, providers
@@ -24,7 +25,7 @@ def config(url: str) -> dict[str, Any]:
 
 
 def model_parts(google: Google) -> list[Any]:
-    contents = google.bodies[-1]["contents"]
+    contents = json.loads(google.bodies[-1])["contents"]
     assert [content["role"] for content in contents] == ["user", "model", "user"]
     assert contents[-1]["parts"] == [{"text": SECOND}]
     return list(contents[1]["parts"])
@@ -86,8 +87,8 @@ class WithoutImages(CountingProvider):
         if not any("images" in message for message in json.loads(body)["messages"]):
             return super()._answer(path, body)
         error = {"message": "Unknown parameter: 'messages[1].images'.", "code": "unknown_parameter"}
-        text = json.dumps({"error": {**error, "param": "messages[1].images", "type": "invalid_request_error"}}).encode()
-        return b"HTTP/1.1 400 Bad\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(text), text)
+        error |= {"param": "messages[1].images", "type": "invalid_request_error"}
+        return response(400, json.dumps({"error": error}).encode())
 
 
 async def test_another_chat_model_continues_a_conversation_with_images():

@@ -67,7 +67,7 @@ async def test_a_turn_with_a_tool_continues_with_its_signature():
         answer = await running.ask(MODEL, "messages", tools=[TOOL], messages=turns)
         assert answer.json()["content"][0]["text"] == "It is noon."
         assert "x-trigate-dropped" not in answer.headers
-        sent = google.bodies[-1]
+        sent = json.loads(google.bodies[-1])
         assert sent["contents"][1]["parts"] == [call("get_time", {"zone": "UTC"}, signature=SIGNATURE)]
         assert sent["contents"][2]["parts"] == [
             {"functionResponse": {"name": "get_time", "response": {"result": "noon"}}}
@@ -88,7 +88,7 @@ async def test_chat_usage_is_requested_where_the_entry_says_so():
             deltas = [one["choices"][0]["delta"] for one in events(answer) if one["choices"]]
             assert [delta["reasoning_content"] for delta in deltas if "reasoning_content" in delta] == ["I look."]
             (details,) = [delta["reasoning_details"] for delta in deltas if "reasoning_details" in delta]
-            assert google.bodies[0]["generationConfig"] == {
+            assert json.loads(google.bodies[0])["generationConfig"] == {
                 "maxOutputTokens": 9, "thinkingConfig": {"thinkingLevel": "low", "includeThoughts": True}
             }  # fmt: skip
             use = {"id": "c1", "type": "function", "function": {"name": "get_time", "arguments": '{"zone":"UTC"}'}}
@@ -96,7 +96,7 @@ async def test_chat_usage_is_requested_where_the_entry_says_so():
             said = {"role": "assistant", "content": None, "tool_calls": [use], "reasoning_details": details}
             turns = [ASKED, said, {"role": "tool", "tool_call_id": use["id"], "content": "noon"}]
             await running.ask(MODEL, "chat", tools=tools, messages=turns)
-            sent = google.bodies[-1]["contents"][1]["parts"]
+            sent = json.loads(google.bodies[-1])["contents"][1]["parts"]
             assert sent == [call("get_time", {"zone": "UTC"}, signature=SIGNATURE)]
 
 
@@ -168,7 +168,7 @@ async def test_a_blocked_prompt_and_a_count():
             assert (answer.status_code, told in answer.text) == (200, True), answer.text
         answer = await running.count_tokens(MODEL)
         assert answer.json() == {"input_tokens": 31}
-        assert google.bodies[-1]["generateContentRequest"]["contents"] == [
+        assert json.loads(google.bodies[-1])["generateContentRequest"]["contents"] == [
             {"role": "user", "parts": [{"text": "Hi"}]}
         ]  # fmt: skip
 
@@ -185,7 +185,7 @@ async def test_a_client_of_the_same_api_gets_its_bytes_through():
         answer = await sdk.post(f"{path}:streamGenerateContent?alt=sse", content=raw)
         assert answer.content == google.says
         assert google.asked == ["/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse"]
-        assert google.raw == raw
+        assert google.bodies[-1] == raw
         google.says = (candidate(text("done"), finishReason="STOP"),)
         for mark, expected in ((ours, SIGNATURE), (others, PLACEHOLDER), (None, PLACEHOLDER)):
             said = {"role": "model", "parts": [thought_part("hm"), call("f", {}, signature=mark)]}
@@ -193,7 +193,7 @@ async def test_a_client_of_the_same_api_gets_its_bytes_through():
             answer = await sdk.post(f"{path}:generateContent", json={"contents": turns})
             assert answer.json() == google.says[0]
             assert answer.headers["x-trigate-lane"] == "byte"
-            sent = google.bodies[-1]["contents"][1]["parts"][-1]
+            sent = json.loads(google.bodies[-1])["contents"][1]["parts"][-1]
             assert sent["thoughtSignature"] == expected, mark
             assert ("x-trigate-dropped" in answer.headers) == (expected == PLACEHOLDER)
 

@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 from streams import event_stream
+from tests.support.bare_provider import response
 from tests.support.each_row import each_row
 from tests.support.in_process import CountingProvider, gateway, providers
 from tests.support.upstreams import Script, messages_answer, messages_stream
@@ -20,33 +21,26 @@ METRICS = {"inputTokenCount": 3, "outputTokenCount": 4, "invocationLatency": 900
 class Platform(CountingProvider):
     """Vertex and Bedrock, for Claude: SSE for the one, frames with base64 of the same events for the other."""
 
-    bodies: list[dict[str, Any]]
     breaks: tuple[bytes, ...] | None = None
     """How a stream ends instead of its last events."""
 
     def _answer(self, path: str, body: bytes) -> bytes:
         said = json.loads(body)
-        self.bodies.append(said)
         script = Script(text="Hello there.")
         asked = {**said, "model": "claude"}
         if path.endswith("count-tokens:rawPredict"):
             return whole({"input_tokens": 42})
         if path.endswith(":streamRawPredict"):
-            return head("text/event-stream", b"".join(messages_stream(script, asked)))
+            return response(200, b"".join(messages_stream(script, asked)), "text/event-stream")
         if path.endswith("-stream"):
             events = [frame(one) for one in messages_stream(script, asked)]
-            return head(
-                event_stream.MEDIA_TYPE, b"".join(events if self.breaks is None else [*events[:4], *self.breaks])
-            )
+            sent = events if self.breaks is None else [*events[:4], *self.breaks]
+            return response(200, b"".join(sent), event_stream.MEDIA_TYPE)
         return whole(messages_answer(script, "claude"))
 
 
-def head(kind: str, body: bytes) -> bytes:
-    return f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
-
-
 def whole(answer: Any) -> bytes:
-    return head("application/json", json.dumps(answer).encode())
+    return response(200, json.dumps(answer).encode())
 
 
 def frame(event: bytes) -> bytes:
@@ -71,7 +65,6 @@ def config(place: CountingProvider) -> dict[str, Any]:
 
 def of(place: CountingProvider) -> Platform:
     place.__class__ = Platform
-    place.bodies = []
     return place
 
 
@@ -86,7 +79,7 @@ async def test_claude_on_vertex_has_its_model_in_the_path_and_its_version_in_the
                 assert answer.status_code == 200, answer.text
                 ending = "streamRawPredict" if stream else "rawPredict"
                 assert place.asked.pop() == f"{VERTEX}/claude-opus-4-5@20251101:{ending}", (api, stream)
-                body, sent = place.bodies.pop(), place.heads.pop().lower()
+                body, sent = json.loads(place.bodies.pop()), place.heads.pop().lower()
                 assert body["anthropic_version"] == "vertex-2023-10-16"
                 assert not {"model", "stream", "anthropic_beta"} & body.keys()
                 assert b"anthropic-version" not in sent
@@ -99,7 +92,7 @@ async def test_tokens_are_counted_at_vertex_next_to_the_models():
         place = of(one)
         answer = await running.count_tokens("vertex/claude-opus-4-5@20251101")
         assert (answer.json()["input_tokens"], place.asked) == (42, [f"{VERTEX}/count-tokens:rawPredict"])
-        (body,) = place.bodies
+        body = json.loads(*place.bodies)
         assert (body["model"], body["anthropic_version"]) == ("claude-opus-4-5@20251101", "vertex-2023-10-16")
 
 
@@ -113,7 +106,7 @@ async def test_an_invoked_claude_has_its_betas_in_the_body_and_its_events_in_fra
                 assert answer.status_code == 200, answer.text
                 ending = "invoke-with-response-stream" if stream else "invoke"
                 assert place.asked.pop() == f"/model/{model}/{ending}", (api, stream)
-                body, sent = place.bodies.pop(), place.heads.pop().lower()
+                body, sent = json.loads(place.bodies.pop()), place.heads.pop().lower()
                 assert body["anthropic_version"] == "bedrock-2023-05-31"
                 assert not {"model", "stream"} & body.keys()
                 assert b"anthropic-version" not in sent

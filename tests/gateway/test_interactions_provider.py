@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.bare_provider import response
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 from tests.support.interactions_answers import (
     begin,
@@ -40,9 +41,7 @@ class Google(CountingProvider):
         is_stream = isinstance(self.says, list)
         data = b"".join(self.says) if is_stream else self.says
         kind = "text/event-stream" if is_stream else "application/json"
-        self.bodies = [*getattr(self, "bodies", []), body]
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(data)}\r\n\r\n"
-        return head.encode() + data
+        return response(200, data, kind)
 
 
 def config(url: str, model: str = "gemini-3.8-flash") -> dict[str, Any]:

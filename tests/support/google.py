@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from tests.support.bare_provider import response
 from tests.support.in_process import CountingProvider
 
 
@@ -24,7 +25,4 @@ class Google(CountingProvider):
             kind, data = "text/event-stream", sse(*self.says)
         else:
             kind, data = "application/json", json.dumps(self.says[-1]).encode()
-        self.raw = body
-        self.bodies = [*getattr(self, "bodies", []), json.loads(body)]
-        head = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(data)}\r\n\r\n"
-        return head.encode() + data
+        return response(200, data, kind)

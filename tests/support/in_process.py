@@ -32,13 +32,14 @@ class CountingProvider:
     """A provider of three APIs.
 
     ``fails`` is the status of all its answers (``None``: 200). While ``held``, it sends nothing. ``told`` are headers
-    of good answers, ``asked`` the paths of all requests.
+    of good answers, ``asked`` the paths of all requests, and ``bodies`` their bodies.
     """
 
     def __init__(self) -> None:
         self.url = ""
         self.asked: list[str] = []
         self.heads: list[bytes] = []
+        self.bodies: list[bytes] = []
         self.fails: int | None = None
         self.headers: tuple[tuple[str, str], ...] = ()
         self.told: tuple[tuple[str, str], ...] = ()
@@ -74,6 +75,7 @@ class CountingProvider:
                     path, sent, body = request
                     self.asked.append(path)
                     self.heads.append(sent)
+                    self.bodies.append(body)
                     await self._free.wait()
                     await stream.send_all(self._answer(path, body))
                     if self.cuts:

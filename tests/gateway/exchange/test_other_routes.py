@@ -7,6 +7,7 @@ import attrs
 
 from gateway.config.loading import from_mapping
 from gateway.routing.router import Router
+from tests.support.bare_provider import response
 from tests.support.in_process import CountingProvider, gateway, providers
 
 REFUSED = json.dumps({"error": {"message": "model `openai.gpt-oss-120b` isn't supported on this route"}}).encode()
@@ -18,8 +19,7 @@ class Bedrock(CountingProvider):
     def _answer(self, path: str, body: bytes) -> bytes:
         if path.startswith("/openai"):
             return super()._answer(path.removeprefix("/openai"), body)
-        head = f"HTTP/1.1 400 X\r\ncontent-type: application/json\r\ncontent-length: {len(REFUSED)}\r\n\r\n"
-        return head.encode() + REFUSED
+        return response(400, REFUSED)
 
 
 def config(url: str, *routes: tuple[str, str]) -> Any:

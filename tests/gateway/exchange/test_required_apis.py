@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.bare_provider import response
 from tests.support.each_row import each_row
 from tests.support.in_process import CountingProvider, gateway, providers
 from tests.support.interactions_answers import (
@@ -35,18 +36,12 @@ class Google(CountingProvider):
     says = ALONE
 
     def _answer(self, path: str, body: bytes) -> bytes:
-        self.bodies = [*getattr(self, "bodies", []), body]
         if path != PATH:
             error = {"error": {"code": 400, "message": self.says, "status": "INVALID_ARGUMENT"}}
-            return _response(400, "application/json", json.dumps([error] if path == CHAT else error).encode())
+            return response(400, json.dumps([error] if path == CHAT else error).encode())
         if json.loads(body).get("stream"):
-            return _response(200, "text/event-stream", b"".join(STREAM))
-        return _response(200, "application/json", interaction(text_step("It is noon.")))
-
-
-def _response(status: int, kind: str, data: bytes) -> bytes:
-    head = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(data)}\r\n\r\n"
-    return head.encode() + data
+            return response(200, b"".join(STREAM), "text/event-stream")
+        return response(200, interaction(text_step("It is noon.")))
 
 
 def config(url: str, **more: Any) -> dict[str, Any]:
@@ -135,7 +130,7 @@ class Vertex(CountingProvider):
 
     def _answer(self, path: str, body: bytes) -> bytes:
         assert path.startswith(AT_VERTEX), path
-        return _response(200, "application/json", interaction(text_step("It is noon."), id="v1_a"))
+        return response(200, interaction(text_step("It is noon."), id="v1_a"))
 
 
 @pytest.mark.parametrize("model", ["vertex/*", "vertex/gemini-omni-flash-preview"])
@@ -159,11 +154,10 @@ class Strict(CountingProvider):
 
     def _answer(self, path: str, body: bytes) -> bytes:
         value, (name, at) = json.loads(body), self.refused
-        self.bodies = [*getattr(self, "bodies", []), value]
         if name in (value.get(at, {}) if at else value):
             message = f'Invalid JSON payload received. Unknown name "{name}"' + (f" at '{at}'" if at else "")
-            return _response(400, "application/json", json.dumps(self.shape(f"{message}: Cannot find field.")).encode())
-        return _response(200, "application/json", interaction(text_step("It is noon.")))
+            return response(400, json.dumps(self.shape(f"{message}: Cannot find field.")).encode())
+        return response(200, interaction(text_step("It is noon.")))
 
 
 def in_numbers(message: str) -> Any:
@@ -184,7 +178,7 @@ async def test_a_member_that_interactions_rejects_is_left_out_and_remembered(sha
             answer = await running.post(PATH, json=body)
             assert (answer.status_code, len(google.asked)) == (200, count), answer.text
             assert answer.headers["x-trigate-dropped"] == dropped
-            left = google.bodies[-1]
+            left = json.loads(google.bodies[-1])
             expected = json.loads(json.dumps({**body, "model": "gemini-new"}))
             del (expected[at] if at else expected)[name]
             assert left == expected
@@ -198,7 +192,7 @@ async def test_a_translated_request_is_repeated_without_the_rejected_member(api)
         for count in (2, 1):
             answer = await running.ask("g", api, temperature=0.5)
             assert (answer.status_code, len(google.asked)) == (200, count), answer.text
-            assert "temperature" not in google.bodies[-1].get("generation_config", {})
+            assert "temperature" not in json.loads(google.bodies[-1]).get("generation_config", {})
             assert answer.headers["x-trigate-dropped"]
             google.asked.clear()
 
