@@ -26,6 +26,7 @@ from providers.neutral.tool_names import restore_name
 from streams.errors import invalid
 from streams.events import ErrorInfo, Event, Usage
 from streams.fold import Answer, Fold
+from streams.framing import Framing
 
 T = TypeVar("T")
 
@@ -37,15 +38,14 @@ def is_stream(target_request: TargetRequest, content_type: str | None) -> bool:
     return target_request.target.framing.matches_type(content_type)
 
 
-def correct_content_type(target_request: TargetRequest, response: UpstreamResponse, start: bytes) -> bool:
+def correct_content_type(framing: Framing, response: UpstreamResponse, start: bytes) -> bool:
     """Replace the content type of ``response`` if its body, which begins with ``start``, has the other form. Return
-    whether it is a stream of events.
+    whether it is a stream of events in ``framing``.
 
     Some servers label their streams as JSON or text, or not at all (https://github.com/containers/ramalama/issues/2837,
     https://github.com/vllm-project/vllm/pull/47526), others a complete response as a stream
     (https://github.com/Wei-Shaw/sub2api/issues/1311)."""
-    framing = target_request.target.framing
-    if not is_stream(target_request, response.header("content-type")):
+    if not framing.matches_type(response.header("content-type")):
         if not framing.begins(start):
             return False
         response.set_content_type(framing.content_type)

@@ -235,7 +235,7 @@ async def read_body(
 
 async def _counted_body(source: AnswerSource, response: UpstreamResponse) -> "_CountedBody":
     """Return the reader of the body of ``response``, which may be a stream for a client without one."""
-    if correct_content_type(source.target_request, response, await response.peek(1)):  # a keep-alive may be shorter
+    if correct_content_type(source.target_request.target.framing, response, await response.peek(1)):
         return _CountedStream(source)
     response.end_with_json(END_GRACE)
     return _CountedBody()

@@ -187,7 +187,7 @@ class StartedStream(StartedAnswer):
         """Correct a wrong content type."""
         target_request = self.source.target_request
         least = 1 if is_stream(target_request, response.header("content-type")) else PEEKED
-        correct_content_type(target_request, response, await response.peek(least))
+        correct_content_type(target_request.target.framing, response, await response.peek(least))
 
     async def _choose_lane(self, response: UpstreamResponse) -> Lane:
         """Return the lane of the response. Raises ``GatewayError`` for a response that the client cannot receive."""

@@ -69,7 +69,7 @@ class WholeAnswer(AttemptAnswer):
         source = self.source
         self.response = response = await source.send()
         self.body = body = await read_body(source, response, self._scope, self.read_pieces)
-        streamed = correct_content_type(source.target_request, response, body)
+        streamed = correct_content_type(source.target_request.target.framing, response, body)
         size = len(body) + source.target_request.request.incoming.size
         keeps_events = self._checks is not None
         texts = keeps_events or self.lane_name != "byte"

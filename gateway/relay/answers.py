@@ -61,7 +61,8 @@ class AnswerFilter:
 
     @property
     def is_json(self) -> bool:
-        """True if the response is one JSON text, which is complete with its last bracket. Known after ``head``."""
+        """True if the response is one JSON text, which is complete with its last bracket. Before ``head``, it may turn
+        out to be a stream or something else."""
         return False
 
     def head(self, status: int, headers: Headers) -> Headers:

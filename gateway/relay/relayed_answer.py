@@ -6,6 +6,7 @@ import attrs
 import trio
 
 from gateway.access.body_memory import UNCOUNTED
+from gateway.exchange.answering import correct_content_type
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import StartedAnswer, read_rest
 from gateway.exchange.delivery import END_GRACE
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 _SEARCH: Final = 16
 """The work of a search for credentials in many small events, as a multiple of that on JSON."""
+
+_TEXT_TYPES: Final = ("application/json", "text/")
+"""Content types of JSON and streams, and of each other's if a provider labels them wrongly."""
 
 _BODY_HEADERS: Final = frozenset(("content-length", "content-range", "accept-ranges", "etag"))
 """Headers about a body that a transform has changed."""
@@ -146,6 +150,9 @@ class RelayedAnswer(StartedAnswer):
         source.watch.limit_keep_alives(self._arrived)
         if source.is_shared:
             self.read_pieces.append((trio.current_time(), b""))
+        kind = self.content_type.lower()
+        if self.filter.is_json and (not kind or kind.startswith(_TEXT_TYPES)):
+            correct_content_type(SSE, response, await response.peek(1))
         own = await offload(self._buffered, self.filter.head, response.status, response.headers)
         shown = source.target_request.disclosure.headers(response.headers, self.lane_name, own)
         self.status, self.client_headers = response.status, (*shown, *self._own_headers)

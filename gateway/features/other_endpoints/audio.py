@@ -77,6 +77,10 @@ class TranscriptAnswer(PassedAnswer):
         super().__init__(reading, event_limit)
         self._fields = fields
 
+    @property
+    def is_json(self) -> bool:
+        return super().is_json and self._fields.get("response_format") not in TRANSCRIPTS
+
     def head(self, status: int, headers: Headers) -> Headers:
         wanted = self._fields.get("response_format", "json")
         self._form = TRANSCRIPTS.get(wanted, FORMS["transcriptions"])

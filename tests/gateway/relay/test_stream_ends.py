@@ -165,6 +165,33 @@ async def test_a_json_response_is_complete_with_its_last_brace(name, breaks):
 
 
 @each_row("breaks", [True, False])
+@each_row("stream", [True, False])
+async def test_a_completion_with_a_wrong_content_type_is_complete_and_billed(stream, breaks):
+    """The provider labels JSON as a stream, or a stream as JSON."""
+    body = {"model": "m", "prompt": "x", "stream": stream}
+    usage = {"prompt_tokens": 5, "completion_tokens": 7}
+    text = event(choices=[{"index": 0, "text": "x", "finish_reason": "stop"}], usage=usage)
+    streamed = Streamed("/v1/completions", body, text, DONE, JSON)
+    whole = JSON_ANSWERS["completion"]
+    last = b'],"usage":%b}' % json.dumps(usage).encode()
+    for case, kind in (
+        (streamed, "text/event-stream"),
+        (attrs.evolve(streamed, kind="text/plain"), "text/event-stream"),
+        (attrs.evolve(whole, body=body, last=last, kind="text/event-stream"), JSON),
+    ):
+        found, line = await respond(case, breaks=breaks, whole=True)
+        assert (found.status_code, found.content) == (200, case.first + case.last)
+        assert found.headers["content-type"].startswith(kind)
+        assert (line["ended"], line["input_tokens"], line["output_tokens"]) == ("complete", 5, 7)
+
+
+async def test_binary_data_is_no_stream_whatever_its_first_bytes():
+    case = Streamed("/v1/completions", {"model": "m", "prompt": "x"}, b":\0", b"\0", "application/octet-stream")
+    with pytest.RaisesGroup(httpx2.RemoteProtocolError, allow_unwrapped=True, flatten_subgroups=True):
+        await respond(case, breaks=True, whole=True)  # a stream would have an error event
+
+
+@each_row("breaks", [True, False])
 @each_row("name", LONG_ANSWERS)
 async def test_a_long_json_response_is_complete_with_its_last_brace(name, breaks):
     case = LONG_ANSWERS[name]
