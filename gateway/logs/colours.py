@@ -1,4 +1,4 @@
-"""Whether terminals get colours."""
+"""The environment's choice of colours for terminals."""
 
 import os
 

@@ -40,9 +40,9 @@ def closes_endpoint(step: LoadedStep, endpoint: str) -> bool:
     """Return whether clients of ``step`` cannot use ``endpoint``, because it carries text that the step must see.
 
     A step that only reports, or passes unchecked content, closes nothing; nor does one for other endpoints."""
-    carried = PARTS_BY_ENDPOINT.get(endpoint)  # type: ignore[call-overload]
-    if carried is None or endpoint in CHECKED_ENDPOINTS or not step.refuses_unchecked:
+    if not endpoint or endpoint in CHECKED_ENDPOINTS or not step.refuses_unchecked:
         return False
+    carried = PARTS_BY_ENDPOINT.get(endpoint, _ALL)  # type: ignore[call-overload]
     if step.only_finished or not step.parts & carried:
         return False
     if endpoint in RECORDING_ENDPOINTS and not step.at("request") and not step.at("during"):

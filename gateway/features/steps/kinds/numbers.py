@@ -149,7 +149,8 @@ def _is_fr_nir(text: str) -> bool:
 
 
 def _is_es_dni(text: str) -> bool:
-    return (dni if text[0].isdigit() else nie).calc_check_digit(text[:8]) == text[8]
+    letter: str = (dni if text[0].isdigit() else nie).calc_check_digit(text[:8])
+    return letter == text[8]
 
 
 def _is_it_codice_fiscale(text: str) -> bool:

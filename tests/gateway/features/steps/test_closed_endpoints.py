@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
-from gateway.features.steps.endpoints import CHECKED_ENDPOINTS, CHECKED_ROUTES, PARTS_BY_ENDPOINT
+from gateway.features.steps.endpoints import CHECKED_ENDPOINTS, CHECKED_ROUTES, PARTS_BY_ENDPOINT, closes_endpoint
+from gateway.features.steps.loading import load_steps
 from providers.endpoints.endpoint import ENDPOINTS
 from tests.support.each_row import each_row
 from tests.support.features import members_of, needs_feature, rows_of
 from tests.support.harness import Reply, provider
 from tests.support.relay_rows import ROUTES, SESSION_PATHS
+from tests.support.step_files import step_config
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
 from tests.support.upstreams import Script
 
@@ -61,6 +63,13 @@ ROUTED = sorted({(one.endpoint, one.method, path_of(one.path)) for one in ROUTES
 def test_every_endpoint_has_its_parts_here():
     assert set(PARTS_BY_ENDPOINT) == set(ENDPOINTS)
     assert set(ENDPOINTS) >= CHECKED_ENDPOINTS
+
+
+def test_an_endpoint_that_no_table_has_is_closed(tmp_path):
+    """A feature of another package may add one."""
+    (step,) = load_steps(step_config(tmp_path, "  - use: ./steps.py:check\n", CODE)).steps
+    assert closes_endpoint(step, "new")
+    assert not closes_endpoint(step, "")  # a conversation
 
 
 @each_row(("endpoint", "method", "path"), ROUTED)
