@@ -215,15 +215,16 @@ class DatabaseConnections:
     """The connections of a process to one database.
 
     ``readers`` and ``writers`` are pools, the same one if both have equal connections. ``open`` opens a connection for
-    an exiting process. ``reason`` describes an ``error`` of the driver. ``bulk_limit`` is the time limit for bulk work
-    in seconds; ``None`` is the pool's."""
+    an exiting process. ``reason`` describes an ``error`` of the driver. ``bulk_read_limit`` and ``bulk_write_limit``
+    are the time limits for bulk work in seconds; ``None`` is the pool's."""
 
     open: Callable[[], SqlConnection]
     readers: ConnectionPool[SqlConnection]
     writers: ConnectionPool[SqlConnection]
     error: type[Exception]
     reason: Callable[[Any], str]
-    bulk_limit: float | None = None
+    bulk_read_limit: float | None = None
+    bulk_write_limit: float | None = None
     bulk: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(BULK))
 
 
@@ -244,11 +245,15 @@ class Database:
 
     async def read(self, work: Callable[[Session], T], *, bulk: bool = False) -> T:
         """Run the read-only ``work`` in a thread. ``bulk`` work may take long, and leaves connections to requests."""
-        return await self._run(self._connections.readers, lambda connection: connection.read(work), bulk)
+        connections = self._connections
+        limit = connections.bulk_read_limit if bulk else None
+        return await self._run(connections.readers, lambda connection: connection.read(work), bulk, limit)
 
     async def write(self, work: Callable[[Session], T], *, bulk: bool = False) -> T:
         """Run ``work`` in a thread in one transaction; ``bulk`` as for ``read``."""
-        return await self._run(self._connections.writers, lambda connection: connection.write(work), bulk)
+        connections = self._connections
+        limit = connections.bulk_write_limit if bulk else None
+        return await self._run(connections.writers, lambda connection: connection.write(work), bulk, limit)
 
     def write_blocking(self, work: Callable[[Session], T]) -> T:
         """Run ``work`` in one transaction over a new connection in this thread, because the process is about to
@@ -265,13 +270,15 @@ class Database:
         await self._connections.readers.aclose()
         await self._connections.writers.aclose()
 
-    async def _run(self, pool: ConnectionPool[SqlConnection], step: Callable[[SqlConnection], T], bulk: bool) -> T:
+    async def _run(
+        self, pool: ConnectionPool[SqlConnection], step: Callable[[SqlConnection], T], bulk: bool, limit: float | None
+    ) -> T:
         connections, until = self._connections, time.monotonic() + BUSY
         share = connections.bulk if bulk else self._share
         try:
             return await pool.run(
                 lambda connection: self._use(connection, step, until),
-                connections.bulk_limit if bulk else None,
+                limit,
                 share if pool is connections.readers else None,  # a single writer has no shares
             )
         except connections.error as error:

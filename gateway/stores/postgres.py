@@ -91,6 +91,7 @@ NOTATION: Final = SqlNotation(
 
 MIGRATION_LOCK: Final = 7_482_111_963  # an arbitrary number
 LIMIT: Final = 5.0  # seconds for an operation, including the wait for a connection
+BULK_WRITES: Final = 12  # times the limit for bulk writes, such as thousands of keys with a few statements each
 ATTEMPTS: Final = 5
 
 # The connection string overrides these. tcp_user_timeout detects a machine that vanished silently.
@@ -122,7 +123,9 @@ class PostgresDatabase(Database):
         # A statement times out before its connection is cut: then the server reports why and has stopped.
         open_server = partial(PostgresConnection, connection_string, BEGIN.format(milliseconds=int(limit * 800)))
         pool = ConnectionPool[SqlConnection](open_server, CONNECTIONS, limit)
-        super().__init__(DatabaseConnections(open_server, pool, pool, psycopg.Error, _reason))
+        super().__init__(
+            DatabaseConnections(open_server, pool, pool, psycopg.Error, _reason, bulk_write_limit=limit * BULK_WRITES)
+        )
 
 
 class PostgresConnection(SqlConnection):

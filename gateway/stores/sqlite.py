@@ -106,7 +106,7 @@ class SqliteDatabase(Database):
         # SQLite has one writer at a time: others wait here instead of in its lock.
         limit = LIMIT if limit is None else limit
         readers, writer = (ConnectionPool[SqlConnection](open_file, most, limit) for most in (CONNECTIONS, 1))
-        super().__init__(DatabaseConnections(open_file, readers, writer, sqlite3.Error, _reason, math.inf))
+        super().__init__(DatabaseConnections(open_file, readers, writer, sqlite3.Error, _reason, math.inf, math.inf))
 
 
 def _reason(error: sqlite3.Error) -> str:

@@ -129,15 +129,19 @@ class KeyStore:
         return await self.database.read(lambda session: self._changes(session, 0, most))
 
     async def change_all(self, changes: Sequence[ItemChange], *, at: float, by: str, is_patient: bool = False) -> None:
-        """Make all ``changes`` or none, and store them. If ``is_patient``, a file has no limit of time.
+        """Make all ``changes`` or none, and store them. If ``is_patient``, they may be thousands, which takes long.
 
         Raises ``Changed`` with the name of a client whose stored item is not the expected one, ``KeyTaken``, and
         ``StoreFull``."""
 
         def work(session: Session) -> None:
             session.lock("client_keys")
+            count = session.rows(_COUNT)[0][0]
             for change in changes:
                 self._apply(session, change)
+                count += (change.item is not None) - (change.expect is not None)
+                if change.expect is None and count > MOST_CLIENTS:
+                    raise StoreFull(f"there are {MOST_CLIENTS} stored clients, the maximum: revoke some")
                 values = {"event": change.event, "name": change.name, "about": change.about}
                 session.rows(_LOG, at=at, by=by, mark=secrets.token_hex(16), **values)
                 if change.also is not None:
@@ -158,8 +162,6 @@ class KeyStore:
         if change.item is None:
             session.rows(_REMOVE, name=name)
             return
-        if change.expect is None and session.rows(_COUNT)[0][0] >= MOST_CLIENTS:
-            raise StoreFull(f"there are {MOST_CLIENTS} stored clients, the maximum: revoke some")
         session.put("client_keys", ("name",), {"name": name, "item": change.item})
 
     def _mark(self, session: Session) -> tuple[int, str]:

@@ -14,23 +14,23 @@ from gateway.features.admin import key_store
 from gateway.features.admin.key_store import ItemChange, KeyStore, KeyTaken
 from gateway.stores.errors import Changed, StoreFull, Unavailable
 
-Make = Callable[[], KeyStore]
+Make = Callable[..., KeyStore]
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
 async def make(request, tmp_path) -> AsyncIterator[Make]:
-    """Opens one more store in the same place."""
+    """Opens one more store in the same place, with other settings of its database if they are given."""
     async with AsyncExitStack() as stack:
 
-        def one() -> KeyStore:
+        def one(**settings: Any) -> KeyStore:
             if request.param == "sqlite":
                 from gateway.stores import sqlite
 
-                store = KeyStore(sqlite.SqliteDatabase(tmp_path / "state.sqlite"))
+                store = KeyStore(sqlite.SqliteDatabase(tmp_path / "state.sqlite", **settings))
             else:
                 from gateway.stores import postgres
 
-                store = KeyStore(postgres.PostgresDatabase(place))
+                store = KeyStore(postgres.PostgresDatabase(place, **settings))
             stack.push_async_callback(store.database.aclose)
             return store
 
@@ -44,11 +44,9 @@ async def changed(store: KeyStore, name: str, expect: str | None, item: str | No
 
 
 @pytest.mark.parametrize("is_patient", [False, True])
-async def test_only_a_patient_change_of_a_file_may_take_longer_than_a_request(tmp_path, is_patient):
+async def test_only_a_patient_change_may_take_longer_than_a_request(make, is_patient):
     """A client of the admin API gets an error in time, also for several keys; an import may take longer."""
-    from gateway.stores.sqlite import SqliteDatabase
-
-    store, free = KeyStore(SqliteDatabase(tmp_path / "state.sqlite", limit=2)), threading.Event()
+    store, free = make(limit=2), threading.Event()
     changes = [ItemChange("added", name, None, name, "{}") for name in ("ci", "cd")]
     changes.append(ItemChange("added", "ce", None, "ce", "{}", also=lambda _: free.wait(2.5)))
     outcome = contextlib.nullcontext() if is_patient else pytest.raises(Unavailable)
@@ -56,7 +54,6 @@ async def test_only_a_patient_change_of_a_file_may_take_longer_than_a_request(tm
         await store.change_all(changes, at=1.0, by="alice@host", is_patient=is_patient)
     free.set()
     assert len((await store.read()).clients) == (3 if is_patient else 0)
-    await store.database.aclose()
 
 
 async def test_another_process_sees_what_was_changed(make):
