@@ -283,11 +283,11 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z_$/\[][\w.$/:\[\]-]{0,79}", re.ASCII)
 
 
 def log_message(status: int | None, error: Mapping[str, Any], headers: Headers = ()) -> str:
-    """Return the message for the log about a provider's ``error``. ``status`` is None inside a stream."""
+    """Return the message for the log about a provider's ``error``. ``status`` is None in a successful response."""
     words = [*error_words(error, headers), *_identifiers(error.get("status"))]
     names = list(islice(dict.fromkeys(word for one in words for word in _identifiers(one)), _MOST_WORDS))
     names += [f"param {param}" for param in _identifiers(error.get("param"))]
-    where = "an error in the stream" if status is None else f"status {status}"
+    where = "an error in its response" if status is None else f"status {status}"
     return f"the provider sent {where}{': ' if names else ''}{', '.join(names)} ({SHOWN_AT_DEBUG})"
 
 
