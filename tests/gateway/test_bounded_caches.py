@@ -153,6 +153,7 @@ async def test_a_gateway_holds_no_long_name_after_its_request():
                 await served.post(path, content=body_of(path), headers={"content-type": "application/json"})
                 await lines.next()
             del lines
+            provider.bodies.clear()
             await trio.testing.wait_all_tasks_blocked()
             gc.collect()
             assert holders() <= {"FailureTexts"}, "the kept failures have a bound of their own"

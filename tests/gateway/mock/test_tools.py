@@ -381,6 +381,6 @@ FORMATS = {key: call for key, call in RECORDED.items() if call.format and call.f
 
 
 @recorded
-@each_row("call", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("call", FORMATS.values(), ids=FORMATS)
 def test_recorded_formats_are_filled(call):
     judge(call.format.schema, text(attrs.evolve(call, tools=())))
