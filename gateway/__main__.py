@@ -405,33 +405,24 @@ def mock(host: str, port: int, pace: float, faults: bool) -> None:
     sys.exit(load_function("stand_in:run_mock")(host, port, pace))
 
 
-@main.command(short_help="Send a failed or recorded request again, or serve a recorded response.")
+@main.command(runs="replay:run", short_help="Send a failed or recorded request again.")
 @click.argument("file", type=click.Path(path_type=Path), metavar="REQUEST_ID|FILE")
 @click.option("--to", "url", metavar="URL", help="The server's URL; default: your running gateways, or for FILE "
               "http://127.0.0.1:12000.")  # fmt: skip
 @click.option("--model", metavar="MODEL", help="Request this model instead of the recorded one.")
 @click.option("--key-env", metavar="NAME", help="The environment variable with the key; default: TRIGATE_API_KEY.")
-@click.option("--serve", "port", type=PORT, metavar="PORT", help="Act as the provider: serve the response on PORT.")
-@click.option("--pace", type=click.FloatRange(0), default=0.0, metavar="SECONDS",
-              help="Pause between two events, with --serve; default: 0.")  # fmt: skip
-def replay(file: Path, port: int | None, pace: float, **options: Any) -> None:
+def replay(file: Path, **_: Any) -> None:
     """Send a request again, and print the response as it arrives. It costs as any other request.
 
     With REQUEST_ID, replay gets the request from the gateway, which keeps the last hundred failed ones. Your key in
     TRIGATE_API_KEY decides which you can see, and pays; --key-env lets another key of yours pay.
 
-    FILE is any file of a recording that serve --record wrote. With --serve, replay instead sends the recorded
-    response, with its status, to every POST request.
+    FILE is any file of a recording that serve --record wrote.
 
     Exit status: 0 for a successful response, 1 for an error response, 2 if the request could not be sent.
     """
     if file == Path():  # such as an unset variable of a script
         raise click.UsageError("REQUEST_ID is empty: give the id in x-request-id of the response, or a FILE")
-    if port is not None:
-        if any(options.values()):
-            raise click.UsageError("--serve sends no requests: leave out --to, --model and --key-env")
-        sys.exit(load_function("replay:run_server")(file, port, pace))
-    sys.exit(load_function("replay:run")(file, **options))
 
 
 main.add_command(compare)

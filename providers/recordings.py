@@ -64,7 +64,6 @@ class RecordedExchange:
     response: bytes | None
     status: int
     content_type: str
-    headers: Headers
     model: str | None = None
     stream: bool = False
 
@@ -89,7 +88,6 @@ def read_recording(file: Path) -> RecordedExchange:
         response=parts[suffix],
         status=meta.status or 200,
         content_type=meta.content_type or ("application/json" if whole else FRAMINGS[suffix].media_type),
-        headers=tuple((meta.response_headers or {}).items()),
         model=meta.model,
         stream=bool(meta.stream) or not whole or _is_stream_path(api, meta.path or ""),
     )
@@ -205,7 +203,6 @@ class _Meta(msgspec.Struct):
     status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
     content_type: str | None = None
     request_headers: dict[str, str] | None = None
-    response_headers: dict[str, str] | None = None
     features: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     began: float | None = None
@@ -220,7 +217,7 @@ def _read_meta(file: Path, data: bytes) -> _Meta:
         raise UnreadableRecording(f"{file}: the recording is damaged: nested too deeply") from None
     except NOT_JSON as error:
         raise UnreadableRecording(f"{file}: the recording is damaged: {error}") from None
-    headers = {"content-type": meta.content_type or ""}, meta.request_headers or {}, meta.response_headers or {}
+    headers = {"content-type": meta.content_type or ""}, meta.request_headers or {}
     for name, value in chain.from_iterable(one.items() for one in headers):
         if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
             raise UnreadableRecording(f"{file}: the recording is damaged: {name[:100]!a} is no header with this value")

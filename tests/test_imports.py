@@ -119,7 +119,7 @@ ARROWS: Final = {
     "gateway.commands": """
         access allowances app config config_reports file_search health http loadtest logs mock named_imports
         open_features open_service open_store providers.apis providers.catalog providers.endpoints
-        providers.errors providers.framings providers.grammar providers.members providers.neutral
+        providers.errors providers.grammar providers.members providers.neutral
         providers.recordings providers.request_api processes reload routing seams serving shared stores
         users_files""",
     "gateway.__main__": "commands mock named_imports providers.catalog",

@@ -57,6 +57,8 @@ REMOVED: Final[Mapping[str, str]] = {
                     "docs/routing.md lists the models of trigate mock that fail",
     "cache --model": "it belonged to the comparison of files; the log and trigate cache name the cause of each miss",
     "cache FILE": "send the requests through a gateway; its log and trigate cache name the cause of each miss",
+    "replay --serve": "start trigate mock, which answers every request as a provider",
+    "replay --pace": "it belonged to --serve; trigate mock has --pace",
     "step": "use trigate steps try",
     "import --keys": "give --database the URL of LiteLLM's database, or of a copy of it",
     "import --teams": "give --database the URL of LiteLLM's database, or of a copy of it",

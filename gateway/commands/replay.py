@@ -1,10 +1,9 @@
-"""``trigate replay``: sends a recorded request again, or serves a recorded response as a provider."""
+"""``trigate replay``: sends a failed or recorded request again."""
 
 import os
 import sys
 from codecs import getincrementaldecoder
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,18 +13,9 @@ import trio
 from gateway.commands.addressing import HERE, KEY, address_of, credential_headers, with_model
 from gateway.commands.fetching import FetchError, client_of, response_to
 from gateway.commands.request_story import kept_request
-from gateway.http.response import ChannelBody, Response
 from gateway.logs.masking import escape, escape_text
-from gateway.logs.setup import Log
-from gateway.serving.http_app import App
-from gateway.serving.incoming_request import IncomingRequest
-from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import BindFailed, bind
-from gateway.serving.route_table import RouteTable
-from gateway.serving.worker import serve
 from providers.apis import CODECS
-from providers.framings import events_in
-from providers.recordings import RecordedExchange, UnreadableRecording, answer_path, read_recording, stream_framing
+from providers.recordings import UnreadableRecording, read_recording
 from streams.events import Api
 
 TIMEOUT: Final = 600.0
@@ -107,52 +97,3 @@ async def _send(url: str, api: Api, body: bytes, key: str | None, more: Mapping[
                 sys.stdout.buffer.write(shown)
                 sys.stdout.buffer.flush()
             return 0 if 200 <= response.status_code < 300 else 1
-
-
-# As a provider
-
-
-def run_server(file: Path, port: int, pace: float) -> int:
-    """Serve the recorded response until a signal, and return the exit status."""
-    Log()
-    try:
-        recorded = read_recording(file)
-        if recorded.response is None:
-            raise UnreadableRecording(f"{recorded.name}: the recording has no response")
-        sock = bind("127.0.0.1", port)
-    except (UnreadableRecording, BindFailed) as error:
-        click.echo(str(error), err=True)
-        return 2
-    place = "http://{}:{}".format(*sock.getsockname()[:2])
-    path = answer_path(recorded.api, recorded.model, recorded.stream)
-    announce = partial(click.echo, f"trigate replay serves {recorded.name} for {path} on {place}")
-    state = Lifecycle()
-    trio.run(partial(serve, create_replay(recorded, pace), [sock], state=state, drain=1, ready=announce))
-    return 0
-
-
-def create_replay(recorded: RecordedExchange, pace: float = 0.0) -> App:
-    """Return an ASGI app that sends the response of ``recorded`` to every POST.
-
-    ``pace`` is the pause between two events in seconds."""
-    headers = (("content-type", recorded.content_type), *recorded.headers)
-    assert recorded.response is not None
-    streamed = stream_framing(recorded.api, recorded.content_type, recorded.response) is not None
-    pieces = events_in(recorded.response) if streamed else []
-
-    async def play(to: trio.MemorySendChannel[bytes]) -> None:
-        with to:
-            for piece in pieces:
-                await to.send(piece)
-                await trio.sleep(pace)
-
-    async def answer(incoming: IncomingRequest, rest: str) -> Response:
-        if not streamed:
-            return Response(recorded.status, headers, recorded.response or b"")
-        to, body = trio.open_memory_channel[bytes](0)
-        incoming.scope.nursery.start_soon(play, to)
-        return Response(recorded.status, headers, ChannelBody(body))
-
-    routes = RouteTable()
-    routes.add("/{rest}", answer, ("POST",))
-    return App(routes=routes)

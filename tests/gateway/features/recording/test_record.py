@@ -5,37 +5,29 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
-import trio
 
-from gateway.commands.replay import create_replay, run
+from gateway.commands.replay import run
 from gateway.config.loading import from_mapping
 from gateway.features.recording.recorded import INDEX
 from gateway.ledger.ledger import Ledger
 from gateway.logs.setup import Log
-from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
-from gateway.serving.worker import serve
 from providers.recordings import RecordedExchange, read_recording
-from streams import event_stream
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import (
     Gateway,
     Listening,
-    Reply,
     Wire,
     config,
     eventually,
     free_port,
     post,
     provider,
-    request,
 )
 from tests.support.own_log import own_log
 from tests.support.raw_call import SSE, answer_stream, chunks, line, lines, new_id
@@ -249,31 +241,6 @@ def test_a_recorded_request_can_be_sent_again(recorder, capfdbinary):
     assert b"cannot send to" in capfdbinary.readouterr().err
     assert run(file, recorder.gateway.url, None, "NO_SUCH_VARIABLE") == 2
     assert b"NO_SUCH_VARIABLE" in capfdbinary.readouterr().err
-
-
-async def test_a_recorded_answer_can_be_served(recorder):
-    answer = b"".join(render(ANSWER, "chat", {"stream": True, "model": "up"}).pieces)
-    recorded = RecordedExchange("x", "chat", None, answer, 200, "text/event-stream", (("x-ratelimit-limit", "1"),))
-    error = attrs.evolve(recorded, response=b"{}", status=429, content_type="application/json")
-    frames = event_stream.event_frame("messageStart", b"{}") + event_stream.event_frame("messageStop", b"{}")
-    binary = attrs.evolve(recorded, api="converse", response=frames, content_type=event_stream.MEDIA_TYPE)
-    array = attrs.evolve(recorded, api="gemini", response=b'[{"a": 1},\r\n{"b": 2}]', content_type="application/json")
-    for one in (recorded, error, binary, array):
-        sock, state = bind("127.0.0.1", 0), Lifecycle()
-        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-        ready = trio.Event()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(
-                partial(serve, create_replay(one), [sock], state=state, drain=1, ready=ready.set, signals=False)
-            )
-            await ready.wait()
-            reply = await trio.to_thread.run_sync(partial(post_to, url))
-            state.stop()
-        assert (reply.status, reply.body, reply.headers["x-ratelimit-limit"]) == (one.status, one.response, "1")
-
-
-def post_to(url: str) -> Reply:
-    return request(url, "POST", "/v1/chat/completions", {"model": "any"})
 
 
 # The log

@@ -21,7 +21,7 @@ import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.commands.replay import UnreadableRecording, address_of, run, run_server
+from gateway.commands.replay import UnreadableRecording, address_of, run
 from gateway.config.credentials import secrets_in
 from gateway.config.loading import from_mapping
 from gateway.features.recording import recorded, recording
@@ -292,7 +292,6 @@ def test_any_file_of_a_recording_identifies_it(tmp_path):
     found = [read_recording(Path(stem + suffix)) for suffix in (".meta.json", ".request.json", ".response.sse", "")]
     assert all(one == found[0] for one in found)
     assert (found[0].api, found[0].status, found[0].request, found[0].response) == ("chat", 200, SIDE.request, STREAM)
-    assert found[0].headers == SIDE.response_headers
 
 
 def test_the_corpus_can_be_read():
@@ -319,23 +318,22 @@ DAMAGED = {
     "half": b'{"api": "openai_chat", "sta', "bytes": b"\xff\xfe\x00", "array": b"[]", "deep": b'{"a":' * 9000,
     "status": b'{"status": "20"}', "no_status": b'{"status": 99}', "huge_status": b'{"status": 1e400}',
     "api": b'{"api": ["openai_chat"]}', "type": b'{"content_type": "text/event-stream\\nx: y"}',
-    "headers": b'{"response_headers": []}', "name": b'{"response_headers": {"a b": "c"}}',
-    "value": b'{"response_headers": {"a": "b\\r\\nc: d"}}', "null": b'{"response_headers": {"a": null}}',
+    "headers": b'{"request_headers": []}', "name": b'{"request_headers": {"a b": "c"}}',
+    "value": b'{"request_headers": {"a": "b\\r\\nc: d"}}', "null": b'{"request_headers": {"a": null}}',
     "surrogate": b'{"content_type": "\\ud800"}',
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("meta", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_recording_is_reported_and_nothing_is_sent_or_served(tmp_path, capsys, meta):
+def test_a_damaged_recording_is_reported_and_nothing_is_sent(tmp_path, capsys, meta):
     folder = tmp_path / "openai_chat"
     folder.mkdir()
     for suffix, data in ((".meta.json", meta), (".request.json", b"{}"), (".response.sse", STREAM)):
         (folder / f"x{suffix}").write_bytes(data)
     file = folder / "x.meta.json"
     assert run(file, "http://127.0.0.1:1", None, None) == 2
-    assert run_server(file, 1, 0) == 2
     told = capsys.readouterr().err
-    assert told.count("x.meta.json: the recording is damaged: ") == 2
+    assert told.count("x.meta.json: the recording is damaged: ") == 1
     assert "Traceback" not in told
 
 
