@@ -12,7 +12,7 @@ import attrs
 import msgspec
 import trio
 
-from gateway.stores.errors import Unavailable
+from gateway.stores.errors import InDoubt, Unavailable
 from gateway.stores.pool import ConnectionPool
 from gateway.stores.schema import SCHEMA
 
@@ -125,6 +125,8 @@ class SqlConnection(Session):
     """A connection of a pool to a database with ``schema``, and with the tables of the parts that have used it."""
 
     def __init__(self, schema: Sequence[str] = SCHEMA) -> None:
+        self.is_committing = False
+        """True if the COMMIT of the transaction was sent, so it may succeed without an answer."""
         self._schema = schema
         self._complete: set[AddedTables] = set()
 
@@ -144,7 +146,7 @@ class SqlConnection(Session):
     def is_good(self) -> bool: ...
 
     @abstractmethod
-    def interrupt(self) -> None: ...
+    def interrupt(self) -> bool: ...
 
     @abstractmethod
     def close(self) -> None: ...
@@ -247,10 +249,14 @@ class Database:
         """Run the read-only ``work`` in a thread. ``bulk`` work may take long, and leaves connections to requests."""
         connections = self._connections
         limit = connections.bulk_read_limit if bulk else None
-        return await self._run(connections.readers, lambda connection: connection.read(work), bulk, limit)
+        try:
+            return await self._run(connections.readers, lambda connection: connection.read(work), bulk, limit)
+        except InDoubt as error:
+            raise Unavailable(str(error)) from error.__cause__
 
     async def write(self, work: Callable[[Session], T], *, bulk: bool = False) -> T:
-        """Run ``work`` in a thread in one transaction; ``bulk`` as for ``read``."""
+        """Run ``work`` in a thread in one transaction; ``bulk`` as for ``read``. Raises ``InDoubt`` if it may be
+        done."""
         connections = self._connections
         limit = connections.bulk_write_limit if bulk else None
         return await self._run(connections.writers, lambda connection: connection.write(work), bulk, limit)
@@ -285,6 +291,7 @@ class Database:
             raise Unavailable(connections.reason(error)) from error
 
     def _use(self, connection: SqlConnection, step: Callable[[SqlConnection], T], until: float) -> T:
+        connection.is_committing = False
         connection.wait_for_others(until)
         if self._tables is not None:
             connection.add_tables(self._tables)

@@ -15,6 +15,10 @@ class Unavailable(Exception):
         return f"{self}: {cause}" if cause and cause not in str(self) else str(self)
 
 
+class InDoubt(Unavailable):
+    """An error: the store did not confirm a change in time, but may have made it."""
+
+
 class ChangeRejected(Exception):
     """An error: a change of stored data that is not valid; the message is for the user."""
 

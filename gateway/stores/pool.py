@@ -9,7 +9,7 @@ import attrs
 import trio
 
 from gateway.http.threads import call_in_thread
-from gateway.stores.errors import Changed, Unavailable
+from gateway.stores.errors import Changed, InDoubt, Unavailable
 
 SILENT: Final = "the state storage does not respond"
 BUSY: Final = "the state storage is overloaded"
@@ -24,8 +24,9 @@ class BlockingConnection(Protocol):
     def is_good(self) -> bool:
         """Return whether an idle connection is still usable, without waiting."""
 
-    def interrupt(self) -> None:
-        """Interrupt the operation of another thread on this connection, without waiting."""
+    def interrupt(self) -> bool:
+        """Interrupt the operation of another thread on this connection, without waiting. Return whether its last step
+        had begun, which may still succeed."""
 
     def close(self) -> None: ...
 
@@ -42,21 +43,23 @@ class _Use(Generic[C]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._connection: C | None = None
+        self._is_done = False
         self.given_up = False
 
     def begin(self, connection: C) -> None:
         with self._lock:
             self._connection = connection
 
-    def end(self) -> None:
+    def end(self, *, is_done: bool = False) -> None:
         with self._lock:
             self._connection = None
+            self._is_done = is_done
 
-    def give_up(self) -> None:
+    def give_up(self) -> bool:
+        """Interrupt the work, and return whether it may be done nevertheless."""
         with self._lock:
             self.given_up = True
-            if self._connection is not None:
-                self._connection.interrupt()
+            return self._is_done if self._connection is None else self._connection.interrupt()
 
     def check(self) -> None:
         """Raise ``Unavailable`` if no task waits any more: work reported as failed must not be done."""
@@ -121,12 +124,13 @@ class ConnectionPool(Generic[C]):
 
         Cancellation ends the wait for a connection, but waits for the end of work in progress, which is never left
         incomplete. Raises ``Unavailable`` after the limit, and errors of ``work``. Work not begun by then never begins;
-        a connection in use is interrupted, which only the last step of ``work`` can outrun."""
+        a connection in use is interrupted, which only the last step of ``work`` can outrun: then ``InDoubt``."""
         use = _Use[C]()
         with trio.move_on_after(self._limit if limit is None else limit) as scope:
             limiter = cast("trio.CapacityLimiter", _ShieldingLimiter(self._limiter, scope, share, self._check))
             return await call_in_thread(partial(self._work, work, use), limiter=limiter, abandon_on_cancel=True)
-        use.give_up()
+        if use.give_up():
+            raise InDoubt(SILENT)
         raise Unavailable(SILENT if scope.shield else BUSY)
 
     async def aclose(self) -> None:
@@ -153,7 +157,7 @@ class ConnectionPool(Generic[C]):
             use.end()
             connection.close()
             raise
-        self._return(connection, use)
+        self._return(connection, use, is_done=True)
         return result
 
     def _get_connection(self, use: _Use[C]) -> C:
@@ -173,8 +177,8 @@ class ConnectionPool(Generic[C]):
             raise
         return connection
 
-    def _return(self, connection: C, use: _Use[C]) -> None:
-        use.end()
+    def _return(self, connection: C, use: _Use[C], *, is_done: bool = False) -> None:
+        use.end(is_done=is_done)
         if use.given_up:  # it may have been interrupted
             connection.close()
             return

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from gateway.stores.database import CONNECTIONS, Database, DatabaseConnections, Session, SqlConnection, SqlNotation
-from gateway.stores.errors import Unavailable
+from gateway.stores.errors import InDoubt, Unavailable
 from gateway.stores.pool import ConnectionPool
 
 T = TypeVar("T")
@@ -150,22 +150,28 @@ class PostgresConnection(SqlConnection):
         poll.register(self.db.fileno(), select.POLLIN)
         return not poll.poll(0)
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> bool:
         """Shut the connection down, which wakes the thread that waits for the server."""
         with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self.db.fileno())) as sock:
             sock.shutdown(socket.SHUT_RDWR)
+        return self.is_committing  # read last: a COMMIT that follows is not sent
 
     def close(self) -> None:
         self.db.close()
 
     def transact(self, work: Callable[[Self], T]) -> T:
+        self.is_committing = False
         self.db.execute(self._begin)
         try:
             result = work(self)
+            self.is_committing = True
             self.db.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if not self.db.closed:
+                self.is_committing = False
                 self.db.rollback()
+            elif self.is_committing and isinstance(error, psycopg.Error):
+                raise InDoubt(_reason(error)) from error
             raise
         return result
 

@@ -143,9 +143,10 @@ class _File(SqlConnection):
     def wait_for_others(self, until: float) -> None:
         self.db.execute(f"PRAGMA busy_timeout = {max(0, int(1000 * (until - time.monotonic())))}")
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> bool:
         self.given_up = True
         self.db.interrupt()  # the running statement; between statements it has no effect
+        return self.is_committing
 
     def close(self) -> None:
         self.db.close()
@@ -175,9 +176,11 @@ class _File(SqlConnection):
         return self.transact(work)
 
     def transact(self, work: Callable[[Self], T]) -> T:
+        self.is_committing = False
         self.db.execute("BEGIN IMMEDIATE")  # a later lock could fail immediately
         try:
             result = work(self)
+            self.is_committing = True  # set first: an interruption either sees it or stops the COMMIT
             if self.given_up:
                 raise Unavailable(SILENT)
             self.db.execute("COMMIT")

@@ -7,10 +7,13 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import attrs
 import pytest
@@ -134,6 +137,77 @@ class Server:
         except psycopg.OperationalError:
             return False
         return True
+
+
+@attrs.define(eq=False)
+class CommitRelay:
+    """A TCP port of a server's socket. While ``fate`` is set, no connection receives the answer to the COMMIT of a
+    transaction that wrote: it is ``cut``, as by a server that dies, or stays ``silent``."""
+
+    server: Server
+    listener: socket.socket
+    fate: Literal["cut", "silent", ""] = ""
+    lost: int = 0
+
+    def url(self, connection_string: str) -> str:
+        """Return ``connection_string`` by way of this port."""
+        port = self.listener.getsockname()[1]
+        return connection_string.replace(f"host={self.server.directory}", f"host=127.0.0.1&port={port}")
+
+    def accept(self) -> None:
+        with contextlib.ExitStack() as stack, contextlib.suppress(OSError):
+            while True:
+                serving = threading.Thread(target=self._serve, args=(self.listener.accept()[0],))
+                serving.start()
+                stack.callback(serving.join)
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
+            server.connect(str(self.server.directory / ".s.PGSQL.5432"))
+            is_lost = threading.Event()
+            receiving = threading.Thread(target=self._receive, args=(client, server, is_lost))
+            receiving.start()
+            self._send(client, server, is_lost)
+            receiving.join()
+
+    def _send(self, client: socket.socket, server: socket.socket, is_lost: threading.Event) -> None:
+        has_written = False
+        with contextlib.suppress(OSError):
+            while data := client.recv(65536):
+                has_written |= b"INSERT" in data
+                if b"COMMIT" in data:
+                    if self.fate and has_written:
+                        is_lost.set()
+                    has_written = False
+                server.sendall(data)
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
+
+    def _receive(self, client: socket.socket, server: socket.socket, is_lost: threading.Event) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                if not is_lost.is_set():
+                    client.sendall(data)
+                    continue
+                self.lost += 1
+                if self.fate == "cut":
+                    break
+        with contextlib.suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def commit_relay(server: Server) -> Iterator[CommitRelay]:
+    """Run a ``CommitRelay`` until the end of the block."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        relay = CommitRelay(server, listener)
+        accepting = threading.Thread(target=relay.accept)
+        accepting.start()
+        try:
+            yield relay
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            accepting.join()
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from gateway.http.paths import shorten_path
 from gateway.http.response import JSON_HEADERS, Response
 from gateway.named_imports import import_named
 from gateway.serving.incoming_request import IncomingRequest
-from gateway.stores.errors import Changed, StoreFull, Unavailable
+from gateway.stores.errors import Changed, InDoubt, StoreFull, Unavailable
 from gateway.viewing.callers import counted_name
 from streams.errors import GatewayError, invalid
 from streams.events import ErrorInfo
@@ -43,6 +43,7 @@ _ROLE_NEEDED: Final = (
 )
 _OPEN: Final = "this gateway has no client_keys, so it has no callers with rights: add client keys with a `role`"
 _OTHER_SITE: Final = "web pages of other sites may not use this path, whatever `cors` permits: send it from a program"
+_IN_DOUBT: Final = "it is unknown whether the change was made: {}; read the object before you repeat the request"
 _MISTAKE: Final = "the gateway failed because of a bug; its log has the details"
 
 
@@ -70,6 +71,8 @@ async def perform(
         result = _error_answer(conflict(str(error), "too_many").info, incoming)
     except Unavailable as error:
         info = ErrorInfo("overloaded", f"nothing has changed: {error}", headers=_WAIT)
+        if isinstance(error, InDoubt):
+            info = ErrorInfo("overloaded", _IN_DOUBT.format(error), code="in_doubt", headers=_WAIT)
         result = _error_answer(info, incoming)
     except Exception:  # the boundary: a bug must not end the connection
         log.exception("request %s: unexpected error", incoming.scope.id)

@@ -15,13 +15,14 @@ from gateway.http.external_url import ExternalUrl
 from gateway.http.headers import Headers
 from gateway.http.response import Response
 from gateway.serving.incoming_request import PiecesRequest
-from gateway.stores.errors import Unavailable
+from gateway.stores.errors import InDoubt, Unavailable
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 
 log = logging.getLogger("trigate.people")
 
 _STORE_DOWN: Final = "the gateway cannot read or write its storage at the moment, so nothing has changed: try again"
+_IN_DOUBT: Final = "the gateway's storage did not confirm this in time, but may have done it: check, then try again"
 _MISTAKE: Final = "the gateway failed because of a bug; its log has the details"
 
 STYLE: Final = "/oauth/style.css"
@@ -94,7 +95,8 @@ class PageServer:
             response = self.refuse(incoming, error.info)
         except Unavailable as error:
             log.warning("a page is not possible: %s", error)
-            response = self.refuse(incoming, ErrorInfo("overloaded", _STORE_DOWN, headers=(("retry-after", "5"),)))
+            message = _IN_DOUBT if isinstance(error, InDoubt) else _STORE_DOWN
+            response = self.refuse(incoming, ErrorInfo("overloaded", message, headers=(("retry-after", "5"),)))
         except Exception:  # a bug in the gateway
             log.exception("request %s: unexpected error", incoming.scope.id)
             response = self.refuse(incoming, ErrorInfo("internal", _MISTAKE))

@@ -29,9 +29,10 @@ class Wire:
     def is_good(self) -> bool:
         return True
 
-    def interrupt(self) -> None:
+    def interrupt(self) -> bool:
         self.told.append("cut")
         self.ended.set()
+        return False
 
     def close(self) -> None:
         self.told.append("closed")

@@ -5,7 +5,7 @@ import signal
 import pytest
 import trio
 
-from gateway.stores.errors import Unavailable
+from gateway.stores.errors import InDoubt, Unavailable
 from gateway.stores.store import Store
 from tests.support import postgres
 from tests.support.harness import PATIENCE, Late, retried_when_late
@@ -69,4 +69,43 @@ async def test_tables_that_only_others_may_use_are_unavailable(server, database)
     server.sql("DROP ROLE IF EXISTS guest", "CREATE ROLE guest LOGIN")
     with pytest.raises(Unavailable, match="permission"):
         await store.put([node("a")])
+    await store.aclose()
+
+
+@pytest.mark.server
+@pytest.mark.parametrize("fate", ["cut", "silent"])
+async def test_a_write_whose_commit_is_not_answered_is_in_doubt(server, database, fate):
+    with postgres.commit_relay(server) as relay:
+        store = postgres_store(relay.url(database), 100, None, limit=1.5)
+        await store.put([node("before")])
+        relay.fate = fate
+        with trio.fail_after(PATIENCE), pytest.raises(InDoubt):
+            await store.put([node("in doubt")])
+        assert relay.lost
+        assert await store.get("alice", "in doubt") is not None
+        relay.fate = ""
+        await store.put([node("after")])
+        await store.aclose()
+
+
+@pytest.mark.server
+async def test_a_write_that_fails_before_its_commit_is_in_no_doubt(server, database):
+    import psycopg
+
+    store = postgres_store(database, 100, None, limit=1.5)
+    await store.put([node("a")])
+    with psycopg.connect(database) as other:
+        other.execute("LOCK TABLE trigate_nodes IN EXCLUSIVE MODE")
+        with pytest.raises(Unavailable) as locked:
+            await store.put([node("b")])
+    server.signal_all(signal.SIGSTOP)
+    try:
+        with pytest.raises(Unavailable) as silent:
+            await store.put([node("b")])
+        with pytest.raises(Unavailable) as unread:
+            await store.get("alice", "a")
+    finally:
+        server.signal_all(signal.SIGCONT)
+    assert not {InDoubt} & {type(one.value) for one in (locked, silent, unread)}
+    assert await store.get("alice", "b") is None
     await store.aclose()

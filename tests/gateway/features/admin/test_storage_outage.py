@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.admin import EVERY_ROUTE, admin_gateway, soon
 from tests.support.features import needs_feature
+from tests.support.postgres import commit_relay
 
 pytestmark = [pytest.mark.server, needs_feature("people")]
 
@@ -55,3 +56,18 @@ def test_simultaneous_calls_are_answered_while_the_storage_is_silent(tmp_path, s
         assert {status for _, status, _ in found} <= {200, 400, 404, 503}, found
         assert any(status == 503 for _, status, _ in found)
         assert verb == "GET" or not any(status == 200 for _, status, _ in found), "nothing was changed"
+
+
+def test_a_change_that_the_storage_did_not_confirm_is_not_called_undone(tmp_path, server):
+    with commit_relay(server) as relay:
+        storage = {"type": "postgres", "connection_string": relay.url(server.new_schema())}
+        with admin_gateway(tmp_path, state_storage=storage) as admin:
+            assert admin.call("admin", "PUT", "/admin/v1/keys/before", {}).status == 201
+            relay.fate = "cut"
+            reply = admin.call("admin", "PUT", "/admin/v1/keys/ci", {})
+            relay.fate = ""
+            assert (reply.status, reply.json["error"]["code"]) == (503, "in_doubt"), reply.body
+            assert "unknown whether the change was made" in reply.json["error"]["message"]
+            assert "nothing has changed" not in reply.body.decode()
+            assert admin.call("admin", "GET", "/admin/v1/keys/ci").status == 200
+            assert admin.call("admin", "PUT", "/admin/v1/keys/ci", {}, if_none_match="*").status == 409
