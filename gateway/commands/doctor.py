@@ -213,7 +213,8 @@ _COLOURS: dict[State, str] = {"ok": "green", "absent": "yellow", "failed": "red"
 
 def _text_report(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
     """Return the table, then the reasons for failures and skipped models."""
-    columns = (TableColumn("", "name"), *(TableColumn(title, "word") for title in ("api", *FEATURES, "first byte")))
+    names = (TableColumn("", "name"), TableColumn("api", "name"))
+    columns = (*names, *(TableColumn(title, "word") for title in FEATURES), TableColumn("first byte"))
     rows = [
         (one.title, one.api, *(_outcome_cell(one.outcomes[name], name) for name in FEATURES), _first_byte_text(one))
         for one in found

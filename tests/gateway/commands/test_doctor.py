@@ -257,15 +257,19 @@ def test_doctor_reports_skipped_entries_with_the_reason(upstream, doctor):
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_the_table_fits_the_terminal(upstream, doctor, monkeypatch, columns):
+@pytest.mark.parametrize("api", ["chat", "responses", "interactions"])
+def test_the_table_fits_the_terminal(upstream, doctor, monkeypatch, api, columns):
     monkeypatch.setattr(tables, "real_columns", lambda _: columns)
     upstream.script(*GOOD, NO_COUNT)
-    _, out, _ = doctor([provider("provider/a-model-with-a-long-name", upstream.url)], as_json=False)
-    assert max(map(len, out.splitlines())) <= max(columns, 72)
-    assert len(out.splitlines()) == (2 if columns == 120 else 3)
-    assert out.split() == [
-        *("api", *FEATURES, "first", "byte"), *(["provider/a-model-with-a-long-name"]),
-        *("chat", "ok", "ok", "ok", "ok", "ok", "estimate"), out.split()[-2], "ms",
+    url = upstream.url + ("/v1beta" if api == "interactions" else "")
+    _, out, _ = doctor([provider("provider/a-model-with-a-long-name", url, [api])], as_json=False)
+    assert max(map(len, out.splitlines())) <= columns
+    assert len(out.splitlines()) == {60: 4, 80: 3, 120: 2}[columns]
+    *head, _, ms = out.split()
+    names = ["provider/a-model-with-a-long-name", api]
+    assert ms == "ms"
+    assert head == [
+        *(["api"] if columns == 120 else []), *FEATURES, "first", "byte", *names, *["ok"] * 5, "estimate",
     ]  # fmt: skip
 
 
