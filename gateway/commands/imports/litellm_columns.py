@@ -17,6 +17,7 @@ from gateway.commands.imports.litellm_rows import (
     read_mapping,
     read_text,
 )
+from gateway.commands.imports.litellm_tables import CACHE_ADVICE
 from gateway.commands.imports.losses import Group, Loss, Reason
 
 METADATA: Final = "metadata"
@@ -30,7 +31,8 @@ _ROWS: Final = (
      "max_budget_per_session enforced_batch_output_expires_after enforced_file_expires_after"),
     (Group.MONEY, "set `budgets` for the key, its group or the entries: each needs a period of at most 366 days",
      "max_budget budget_limits soft_budget model_max_budget user_id budget_id budget_fallbacks end_user_budget_id "
-     "team_member_budget_id temp_budget_increase temp_budget_expiry allowed_cache_controls cache"),
+     "team_member_budget_id temp_budget_increase temp_budget_expiry"),
+    (Group.MONEY, CACHE_ADVICE, "allowed_cache_controls cache"),
     (Group.NAMES, "", "router_settings config model_config disable_fallbacks team_model_aliases model_id aliases "
      "rpm_limit_type tpm_limit_type throttle_on_budget_exceeded allowed_vector_store_indexes prompts "
      "disable_global_guardrails opted_out_global_guardrails default_model"),
@@ -87,7 +89,11 @@ def column_losses(
 # Tables
 
 PREFIX: Final = "LiteLLM_"
-_SIGN_IN: Final = "complete the draft of `issuers` in the comments of the new file (docs/people.md)"
+_OWN_WHY: Final = {
+    "SSOConfig": "complete the draft of `issuers` in the comments of the new file (docs/people.md)",
+    "CacheConfig": CACHE_ADVICE,
+}
+"""The advice for tables that is not that of their group."""
 _WHY: Final = {
     Group.PROTECTION: "set `models`, `ratelimits` or `steps` for the keys and groups, and `issuers` for people",
     Group.MONEY: "set `budgets` for keys, groups or entries; a tag or a person has none",
@@ -140,7 +146,7 @@ def lost_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[L
             group, column, matters = LOST_TABLES[short]
             lost = [row for row in rows if not matters or any(_is_changed(row.get(one)) for one in matters)]
             names = [*dict.fromkeys(filter(None, (read_text(row.get(column)) for row in lost)))]
-            why = _SIGN_IN if short == "SSOConfig" else _WHY[group]
+            why = _OWN_WHY.get(short, _WHY[group])
             if lost:
                 listed = f": {name_list(names, 'rows')}" if names else ""
                 yield Loss(group, f"the table {name}{listed}", why, name, tuple(names))

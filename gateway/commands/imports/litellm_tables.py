@@ -121,6 +121,7 @@ NO_MATTER: Final = word_set(
 
 NO_BATCHES: Final = "trigate does not send batches to Bedrock: clients must send single requests"
 _STEPS: Final = "write these checks under `steps` (docs/steps.md)"
+CACHE_ADVICE: Final = "set `cache: {ttl: 1h}` for a client key or an alias, `prompt_cache` in entries (docs/caching.md)"
 ROWS: Final = (
     (Group.PROTECTION, "set `retries` of the file or an alias, or a target with `when: [context_too_long]`",
      "retry_policy model_group_retry_policy context_window_fallback_dict"),
@@ -157,7 +158,7 @@ ROWS: Final = (
      "cache_read_input_token_cost cache_creation_input_token_cost output_cost_per_reasoning_token "
      "input_cost_per_token_batches output_cost_per_token_batches input_cost_per_audio_token "
      "output_cost_per_audio_token input_cost_per_image"),
-    (Group.MONEY, "set `cache: {ttl: 1h}` for a client key or an alias, `prompt_cache` in entries (docs/caching.md)",
+    (Group.MONEY, CACHE_ADVICE,
      "cache cache_params enable_caching_on_provider_specific_optional_params cache_responses "
      "caching_groups client_ttl caching default_redis_ttl cache_kwargs cache_control_injection_points"),
     (Group.LOGS, "", "extra_spend_tag_headers store_audit_logs callbacks success_callback failure_callback "

@@ -90,6 +90,14 @@ def test_no_column_is_silent(table):
                 assert file_text(result) != plain
 
 
+def test_what_is_lost_of_a_cache_has_advice_on_caches():
+    key = {"token": "a" * 64, "allowed_cache_controls": ["no-cache"], "metadata": {"cache": {"ttl": 5}}}
+    tables = {KEYS: [key], "LiteLLM_CacheConfig": [{"id": "c", "cache_settings": {"type": "redis"}}]}
+    losses = {loss.what: loss.why for loss in import_tables(tables, litellm_settings={"cache": True}).losses}
+    assert {why.partition(":")[0] for what, why in losses.items() if "cache" in what.lower()} == {"set `cache"}
+    assert sum("cache" in what.lower() for what in losses) == 4
+
+
 @each_row("table", ROWS)
 def test_an_unknown_column_is_reported(table):
     losses = [loss for loss in with_row(table, novel_setting=[1]).losses if loss.group is Group.UNKNOWN]
