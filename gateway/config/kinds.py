@@ -140,6 +140,8 @@ def read_timestamp(value: Any) -> datetime:
         found = _parse_date(value.strip()) if isinstance(value, str) else value
         if isinstance(found, datetime):
             return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+        if found == date.max:  # which other programs write for "never"; no day follows it
+            return datetime.combine(found, time(23, 59, 59), UTC)
         if isinstance(found, date):
             return datetime.combine(found, time(), UTC) + timedelta(days=1)
     except (ValueError, OverflowError):  # ``OverflowError`` for years beyond 9999 in UTC

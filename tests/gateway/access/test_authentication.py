@@ -102,6 +102,13 @@ def test_a_key_is_good_to_its_end_and_the_other_one_beyond(keys):
     assert shown(over, NEW) == "carol"
 
 
+@each_row("until", ["9999-12-31", date.max, "9999-12-31T23:59:59Z"])
+def test_a_key_may_last_until_the_last_date(until):
+    """Other programs write it for keys that never expire."""
+    client = {"name": "carol", "keys": [{"key": OLD, "until": until}, {"key": NEW, "until": "2040-01-31"}]}
+    assert shown(at(END, client), OLD) == "carol"
+
+
 def test_the_end_of_a_client_is_that_of_each_of_its_keys():
     client = {"name": "carol", "until": "2040-01-31", "keys": [{"key": OLD}, {"key": NEW, "until": "2041-01-01"}]}
     for key in (OLD, NEW):
@@ -336,7 +343,7 @@ def mistakes(**root) -> str:
         ([{"name": "a", "keys": [True]}], "client_keys[0].keys[0]: true"),
         ([{"name": "a", "key": "sk-secret", "until": "soon"}], "client_keys[0].until: 'soon'; expected a date such as"),
         ([{"name": "a", "key": "sk-secret", "until": "2040-02-30"}], "client_keys[0].until"),
-        ([{"name": "a", "key": "sk-secret", "until": "9999-12-31"}], "client_keys[0].until"),
+        ([{"name": "a", "key": "sk-secret", "until": "9999-12-31T23:59:59-05:00"}], "client_keys[0].until"),
         ([{"name": "a", "key": "sk-secret", "models": ["gpt-9"]}], "models[0]: 'gpt-9' is not a configured model"),
         ([{"name": "a", "key": "sk-secret", "models": [""]}], "'' is not a configured model"),
         ([{"name": "a", "key": "sk-secret", "modles": []}], "did you mean models?"),
