@@ -167,12 +167,17 @@ def _handler(route: AdminRoute) -> Any:
 
 
 def path_steps(asgi: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the decoded parts of a request's path between slashes; an encoded slash is part of a name."""
+    """Return the decoded parts of a request's path between slashes; an encoded slash is part of a name.
+
+    A path that is not UTF-8 has no parts, so it is unknown."""
     raw: bytes = asgi.get("raw_path") or b""
     text = raw.partition(b"?")[0].decode("latin-1")
     if not text.startswith("/"):  # in absolute form
         return tuple(filter(None, asgi["path"].split("/")))
-    return tuple(unquote(step, errors="replace") for step in text.split("/") if step)
+    try:
+        return tuple(unquote(step, errors="strict") for step in text.split("/") if step)
+    except UnicodeDecodeError:
+        return ()
 
 
 def read_query(query: str, known: Sequence[str]) -> dict[str, str]:

@@ -227,6 +227,14 @@ def test_odd_paths_name_nothing(shared, path):
     assert shared.call("admin", "GET", path).status == 404
 
 
+@each_row("name", ["%ff", "caf%e9", "a/%c3"])
+def test_a_path_that_is_not_utf_8_names_no_client_and_makes_none(shared, name):
+    """Each such byte was U+FFFD, so that two different names were the same one."""
+    for verb in ("GET", "PUT", "DELETE"):
+        reply = shared.call("setup-4", verb, f"/admin/v1/keys/{name}", {} if verb == "PUT" else None)
+        assert (reply.status, reply.json["error"]["code"]) == (404, "unknown_path")
+
+
 def test_a_storage_that_is_away_changes_nothing_and_lists_what_is_known(tmp_path):
     with admin_gateway(tmp_path) as admin:
         assert admin.call("admin", "PUT", "/admin/v1/keys/ci", {}).status == 201
