@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from gateway.commands.notation import Notation, Path, Settings
+from gateway.commands.notation import MISSING, Notation, Path
 
 _TOKENS = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/', re.S)
 _COMMAS = re.compile(r'"(?:\\.|[^"\\])*"|,(?=\s*[}\]])', re.S)
@@ -60,28 +60,21 @@ def _skip_space(plain: str, place: int, mark: str = "") -> int:
     return place
 
 
-def _edit_json(text: str, settings: Settings) -> str:
+def _change_json(text: str, path: Path, value: Any) -> str:
     text = text if _blank_comments(text).strip() else text + "{}\n"
-    for path, value in settings:
-        text = _set_json(text, path, value)
-    return text
-
-
-def _set_json(text: str, path: Path, value: Any) -> str:
     plain = _blank_comments(text)
     place = _skip_space(plain, 0)
     for depth, name in enumerate(path):
         found = _Object.at(plain, place)
-        rest = path[depth + 1 :]
         if name not in found.members:
-            for step in reversed(rest):
+            for step in reversed(path[depth + 1 :]):
                 value = {step: value}
             return _insert_json(text, plain, found, name, value, depth)
         place, end = found.members[name]
-        if not rest:
-            same = value == {} and plain[place] == "{"
-            return text if same else text[:place] + json.dumps(value, ensure_ascii=False) + text[end:]
-    return text
+    if value is MISSING:
+        return _remove_json(text, found, path[-1])
+    same = value == {} and plain[place] == "{"
+    return text if same else text[:place] + json.dumps(value, ensure_ascii=False) + text[end:]
 
 
 def _insert_json(text: str, plain: str, found: _Object, name: str, value: Any, depth: int) -> str:
@@ -100,14 +93,9 @@ def _insert_json(text: str, plain: str, found: _Object, name: str, value: Any, d
     return text[:start] + comma + between + added + tail + text[found.closed :]
 
 
-def _remove_json(text: str, path: Path) -> str:
-    """Return ``text`` without the member at ``path`` and its comma; comments stay."""
-    plain = _blank_comments(text)
-    place = _skip_space(plain, 0)
-    for name in path[:-1]:
-        place = _Object.at(plain, place).members[name][0]
-    found = _Object.at(plain, place)
-    start, (_, end) = found.names[path[-1]], found.members[path[-1]]
+def _remove_json(text: str, found: _Object, name: str) -> str:
+    """Return ``text`` without the member ``name`` of ``found`` and its comma; comments stay."""
+    start, (_, end) = found.names[name], found.members[name]
     own = _comma_after(text, end)
     if own is not None:
         return _cut_out(text, start, own + 1)
@@ -131,4 +119,4 @@ def _cut_out(text: str, start: int, end: int) -> str:
     return text[:start] + text[end:]
 
 
-JSON = Notation(_parse_json, _edit_json, _remove_json)
+JSON = Notation(_parse_json, _change_json)

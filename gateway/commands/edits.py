@@ -14,7 +14,18 @@ import yaml
 
 from gateway.commands.client import Format
 from gateway.commands.edit_json import JSON
-from gateway.commands.notation import ENV, TOML, YAML, YAML_LIST, Notation, Path, Settings, Unmergeable, with_members
+from gateway.commands.notation import (
+    ENV,
+    MISSING,
+    TOML,
+    YAML,
+    YAML_LIST,
+    Notation,
+    Path,
+    Settings,
+    Unmergeable,
+    with_members,
+)
 
 FORMATS: Mapping[Format, Notation] = {"json": JSON, "toml": TOML, "yaml": YAML, "yaml_list": YAML_LIST, "env": ENV}
 
@@ -22,19 +33,23 @@ FORMATS: Mapping[Format, Notation] = {"json": JSON, "toml": TOML, "yaml": YAML, 
 def merge(form: Format, text: str, settings: Settings) -> str:
     """Return ``text`` with ``settings``, unchanged if it has them already. Raises ``Unmergeable``."""
     notation = FORMATS[form]
-    lines = text.replace("\r\n", "\n")
-    before = _parse(notation, lines)
+    before = _parse(notation, text)
     if form == "yaml_list":  # its settings are those of one item
         (name,) = paths_of(form, settings)
         item = before[name[0]] if isinstance(before.get(name[0]), dict) else {}
         settings = [(name, {**item, **{path[-1]: value for path, value in settings}})]
     wanted = with_members(before, settings)
-    if before == wanted:
-        return text
+    return text if before == wanted else _apply(notation, text, settings, wanted)
+
+
+def _apply(notation: Notation, text: str, changes: Settings, wanted: Any) -> str:
+    """Return ``text`` with ``changes``, which make its content ``wanted``. Raises ``Unmergeable`` if they do not."""
+    after = text.replace("\r\n", "\n")
     try:
-        after = notation.edit(lines, settings)
+        for path, value in changes:
+            after = notation.change(after, path, value)
         is_proven = notation.parse(after) == wanted
-    except (LookupError, ValueError, TypeError, yaml.YAMLError):
+    except (LookupError, ValueError, TypeError, yaml.YAMLError, Unmergeable):
         is_proven = False
     if not is_proven:
         raise Unmergeable("trigate cannot edit its syntax safely")
@@ -48,12 +63,10 @@ def settings_text(form: Format, settings: Settings) -> str:
 
 # Reverting
 
-MISSING = object()
-
 
 def values_at(form: Format, text: str, paths: Iterable[Path]) -> dict[Path, Any]:
     """Return the values in ``text`` at those of ``paths`` that exist. Raises ``Unmergeable``."""
-    tree = _parse(FORMATS[form], text.replace("\r\n", "\n"))
+    tree = _parse(FORMATS[form], text)
     return {path: value for path in paths if (value := _value_at(tree, path)) is not MISSING}
 
 
@@ -67,21 +80,16 @@ def revert(form: Format, text: str, changes: Mapping[Path, Any], holders: Sequen
 
     Mappings of ``holders`` that become empty are removed as well. Raises ``Unmergeable``."""
     notation = FORMATS[form]
-    lines = text.replace("\r\n", "\n")
-    before = _parse(notation, lines)
-    for emptied in dict.fromkeys((tuple(holders), ())):  # second try: a holder with a comment stays
-        wanted, steps = _target_content(before, changes, emptied)
-        if wanted == before:
-            return text
-        after = lines
-        try:
-            for path, value in steps:
-                after = notation.remove(after, path) if value is MISSING else notation.edit(after, [(path, value)])
-            if notation.parse(after) == wanted:
-                return after.replace("\n", "\r\n") if "\r\n" in text else after
-        except (LookupError, ValueError, TypeError, yaml.YAMLError, Unmergeable):
-            continue
-    raise Unmergeable("trigate cannot edit its syntax safely")
+    before = _parse(notation, text)
+    wanted, steps = _target_content(before, changes, holders)
+    if wanted == before:
+        return text
+    try:
+        return _apply(notation, text, steps, wanted)
+    except Unmergeable:
+        if not holders:
+            raise
+        return revert(form, text, changes)  # a holder with a comment stays
 
 
 def _target_content(
@@ -108,7 +116,7 @@ def _value_at(tree: Any, path: Path) -> Any:
 
 def _parse(notation: Notation, text: str) -> Any:
     try:
-        return notation.parse(text)
+        return notation.parse(text.replace("\r\n", "\n"))
     except (ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise Unmergeable(f"it has a syntax error: {reason}") from None

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import yaml
@@ -16,16 +16,19 @@ class Unmergeable(Exception):
     """An error: the file cannot be edited. The message is the reason."""
 
 
+MISSING: Final = object()
+"""The value of a setting that is not there."""
+
+
 @attrs.frozen
 class Notation:
     """The functions for one file format.
 
-    ``parse`` returns the content as a mapping, ``edit`` the text with settings, ``remove`` the text without a path.
-    ``parse`` raises ``ValueError`` or ``yaml.YAMLError``; the others may also raise ``LookupError``."""
+    ``parse`` returns the content as a mapping, ``change`` the text with another value at a path, or without the path
+    for ``MISSING``. Both raise ``ValueError`` or ``yaml.YAMLError``, ``change`` also ``LookupError``."""
 
     parse: Callable[[str], dict[str, Any]]
-    edit: Callable[[str, Settings], str]
-    remove: Callable[[str, Path], str]
+    change: Callable[[str, Path, Any], str]
 
 
 def with_members(before: Any, settings: Settings) -> Any:
@@ -47,13 +50,13 @@ def _require_mapping(value: Any, name: str) -> dict[str, Any]:
     return dict(value)
 
 
-def join_lines(lines: Sequence[str]) -> str:
+def _join_lines(lines: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-# Variables, one a line
+# A name and its value on each line
 
-_VARIABLE = re.compile(r"\s*(?P<export>export\s+)?(?P<name>\w+)\s*=(?P<value>.*)")
+_VARIABLE = re.compile(r"\s*(?:export\s+)?(?P<name>\w+)\s*=(?P<value>.*)")
 
 
 def _parse_env(text: str) -> dict[str, str]:
@@ -61,34 +64,35 @@ def _parse_env(text: str) -> dict[str, str]:
     return {one["name"]: re.sub(r"^(['\"])(.*)\1$", r"\2", one["value"].strip()) for one in found if one}
 
 
-def _edit_env(text: str, settings: Settings) -> str:
-    lines = text.splitlines()
-    for (name,), value in settings:
-        plain = re.fullmatch(r"[\w./:@%+,=-]*", value)
-        line = f"{name}={value if plain else _quote(value)}"
-        places = [n for n, old in enumerate(lines) if (found := _VARIABLE.fullmatch(old)) and found["name"] == name]
-        for number in places:
-            lines[number] = (_VARIABLE.fullmatch(lines[number])["export"] or "") + line  # type: ignore[index]
-        if not places:
-            lines.append(line)
-    return join_lines(lines)
-
-
-def _remove_env(text: str, path: Path) -> str:
-    lines = text.splitlines()
-    return join_lines(
-        [line for line in lines if (found := _VARIABLE.fullmatch(line)) is None or found["name"] != path[0]]
-    )
+def _change_env(text: str, path: Path, value: Any) -> str:
+    (name,) = path
+    return _change_lines(text, rf"\s*(export\s+)?{name}\s*=", None if value is MISSING else f"{name}={_quote(value)}")
 
 
 def _quote(value: str) -> str:
-    """Return ``value`` in single quotes, which shells do not expand. Raises ``ValueError`` if it contains a quote."""
+    """Return ``value`` in single quotes, which shells do not expand, if it needs any.
+
+    Raises ``ValueError`` if it cannot be quoted."""
+    if re.fullmatch(r"[\w./:@%+,=-]*", value):
+        return value
     if "'" in value or "\n" in value:
         raise ValueError("cannot be quoted")
     return f"'{value}'"
 
 
-ENV = Notation(_parse_env, _edit_env, _remove_env)
+def _change_lines(text: str, start: str, line: str | None) -> str:
+    """Return ``text`` with ``line`` in place of each line that matches ``start``, else at the end; ``None`` removes
+    these lines. The first group of ``start`` stays."""
+    lines = text.splitlines()
+    found = {place: match for place, old in enumerate(lines) if (match := re.match(start, old))}
+    if line is None:
+        return _join_lines([old for place, old in enumerate(lines) if place not in found])
+    for place, match in found.items():
+        lines[place] = f"{match[1] or ''}{line}"
+    return _join_lines(lines if found else [*lines, line])
+
+
+ENV = Notation(_parse_env, _change_env)
 
 
 # TOML
@@ -97,39 +101,29 @@ _FIRST_TABLE = re.compile(r"(?:^[ \t]*#.*\n)*^[ \t]*\[", re.M)
 """The first table with the comments above it: tomlkit would put new keys of the root between the two."""
 
 
-def _edit_toml(text: str, settings: Settings) -> str:
-    found = _FIRST_TABLE.search(text)
-    start = len(text) if found is None else found.start()
-    head = _change_toml(text[:start], [one for one in settings if len(one[0]) == 1])
-    return _change_toml(head + text[start:], [one for one in settings if len(one[0]) > 1])
-
-
-def _change_toml(text: str, changes: Settings) -> str:
-    """Return ``text`` with new values at paths; a value that is missing (``...``) is removed. Raises ``ValueError``."""
+def _change_toml(text: str, path: Path, value: Any) -> str:
     import tomlkit.exceptions
 
+    table = _FIRST_TABLE.search(text) if value is not MISSING and len(path) == 1 else None
+    end = len(text) if table is None else table.start()
     try:
-        document = tomlkit.parse(text)
-        for path, value in changes:
-            holder: Any = document
-            for step in path[:-1]:
-                holder = holder.setdefault(step, tomlkit.table(is_super_table=True))
-            if value is ...:
-                holder.pop(path[-1], None)  # tables that only contain tables vanish with the last one
-            else:
-                holder[path[-1]] = value
-        return tomlkit.dumps(document)
+        document = tomlkit.parse(text[:end])
+        holder: Any = document
+        for step in path[:-1]:
+            holder = holder.setdefault(step, tomlkit.table(is_super_table=True))
+        if value is MISSING:
+            holder.pop(path[-1], None)  # tables that only contain tables vanish with the last one
+        else:
+            holder[path[-1]] = value
+        after = tomlkit.dumps(document)
     except tomlkit.exceptions.TOMLKitError as error:
         raise ValueError(str(error)) from None
+    if value is MISSING and (after == "\n" or (after.endswith("\n\n") and not text.endswith("\n\n"))):
+        return after[:-1]  # tomlkit put an empty line before the last table, which is gone
+    return after + text[end:]
 
 
-def _remove_toml(text: str, path: Path) -> str:
-    after = _change_toml(text, [(path, ...)])
-    separates = after == "\n" or (after.endswith("\n\n") and not text.endswith("\n\n"))
-    return after[:-1] if separates else after  # tomlkit put an empty line before the last table, which is gone
-
-
-TOML = Notation(tomllib.loads, _edit_toml, _remove_toml)
+TOML = Notation(tomllib.loads, _change_toml)
 
 
 # YAML: a mapping of scalars, or a list of mappings with ours among them
@@ -139,21 +133,10 @@ def _parse_yaml(text: str) -> Any:
     return yaml.safe_load(text) or {}
 
 
-def _edit_yaml(text: str, settings: Settings) -> str:
-    lines = text.splitlines()
-    for (name,), value in settings:
-        line = _as_yaml({name: value}).rstrip("\n")
-        places = [number for number, old in enumerate(lines) if re.match(rf"{re.escape(name)}\s*:", old)]
-        if places:
-            lines[places[0]] = line
-        else:
-            lines.append(line)
-    return join_lines(lines)
-
-
-def _remove_yaml(text: str, path: Path) -> str:
+def _change_yaml(text: str, path: Path, value: Any) -> str:
     (name,) = path
-    return join_lines([line for line in text.splitlines() if not re.match(rf"{re.escape(name)}\s*:", line)])
+    line = None if value is MISSING else _as_yaml({name: value}).rstrip("\n")
+    return _change_lines(text, rf"(){re.escape(name)}\s*:", line)
 
 
 def _parse_yaml_list(text: str) -> dict[str, Any]:
@@ -167,15 +150,11 @@ def _parse_yaml_list(text: str) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _edit_yaml_list(text: str, settings: Settings) -> str:
-    for (name,), item in settings:
-        names, block = [*_parse_yaml_list(text)], _as_yaml([item])
-        text = _replace_block(text, names.index(name), block) if name in names else _join(text, block)
-    return text
-
-
-def _join(text: str, block: str) -> str:
-    return "\n".join([*text.splitlines(), block])
+def _change_item(text: str, path: Path, value: Any) -> str:
+    names, block = [*_parse_yaml_list(text)], "" if value is MISSING else _as_yaml([value])
+    if path[0] not in names:
+        return "\n".join([*text.splitlines(), block])
+    return _replace_block(text, names.index(path[0]), block)
 
 
 def _replace_block(text: str, place: int, block: str) -> str:
@@ -186,16 +165,12 @@ def _replace_block(text: str, place: int, block: str) -> str:
     end = nodes[place].end_mark.line if place + 1 < len(nodes) else len(lines)
     while lines[end - 1].lstrip()[:1] in ("", "#"):  # belongs to the next item
         end -= 1
-    return join_lines(lines[:start]) + block + join_lines(lines[end:])
-
-
-def _remove_item(text: str, path: Path) -> str:
-    return _replace_block(text, [*_parse_yaml_list(text)].index(path[0]), "")
+    return _join_lines(lines[:start]) + block + _join_lines(lines[end:])
 
 
 def _as_yaml(value: Any) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1000)
 
 
-YAML = Notation(_parse_yaml, _edit_yaml, _remove_yaml)
-YAML_LIST = Notation(_parse_yaml_list, _edit_yaml_list, _remove_item)
+YAML = Notation(_parse_yaml, _change_yaml)
+YAML_LIST = Notation(_parse_yaml_list, _change_item)

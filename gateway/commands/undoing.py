@@ -14,8 +14,8 @@ import attrs
 import msgspec
 
 from gateway.commands.client import Format
-from gateway.commands.edits import MISSING, paths_of, revert, values_at
-from gateway.commands.notation import Settings
+from gateway.commands.edits import paths_of, revert, values_at
+from gateway.commands.notation import MISSING, Settings
 from gateway.users_files import state_folder
 from streams.surrogates import NOT_JSON
 

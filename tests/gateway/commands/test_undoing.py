@@ -13,8 +13,8 @@ from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.clients import CLAUDE_WAITS, CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
-from gateway.commands.edits import FORMATS, MISSING, merge, revert, values_at
-from gateway.commands.notation import Unmergeable
+from gateway.commands.edits import FORMATS, merge, revert, values_at
+from gateway.commands.notation import MISSING, Unmergeable
 from gateway.commands.running_gateways import ConnectOptions
 from gateway.commands.undoing import notes_path
 from tests.support.quick_yaml import load_yaml
