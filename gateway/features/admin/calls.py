@@ -24,7 +24,7 @@ from gateway.http.headers import Headers
 from gateway.http.offload import run_in_thread
 from gateway.named_imports import import_named
 from gateway.serving.incoming_request import IncomingRequest
-from gateway.stores.errors import Changed
+from gateway.stores.errors import Changed, Unavailable
 from gateway.stores.record_tables import AuditEntry
 from streams.errors import GatewayError
 
@@ -182,12 +182,17 @@ class AdminCall:
     async def rights(self) -> RightsStore:
         """Return the store of raises and of the audit, with everything that other features store.
 
-        Raises ``GatewayError`` (403) and ``Unavailable``."""
+        For a call that only reads, these may be missing: a storage that cannot be written may still be read. Raises
+        ``GatewayError`` (403) and ``Unavailable``."""
         store = self.admin.store
         if store is None:
             raise GatewayError("permission", _NO_PEOPLE, code="no_storage")
         for part in self.parts:
-            await part.flush(self.service)
+            try:
+                await part.flush(self.service)
+            except Unavailable:
+                if self.route.changes:
+                    raise
         return store
 
     @property

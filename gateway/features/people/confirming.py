@@ -72,18 +72,19 @@ class IssuerConfirmation:
 
         If another process contacts the issuer at the same time, wait for its result. Raises ``ConfirmationRefused``,
         and ``Unavailable`` if the issuer or the store is."""
-        with trio.move_on_after(WAIT):
-            while True:
-                found, may_contact = await self._store.claim_issuer_session(before, self._now())
-                if found is None:
-                    raise ConfirmationRefused(f"the session has ended: {_SIGN_IN}")
-                if may_contact:
-                    with trio.CancelScope(shield=True):  # a used refresh token must not get lost
-                        return await self._contact(found, rules)
-                if found.checked != before.checked:
-                    return await self._admit(found, found.claims, rules, is_new=False)
-                await trio.sleep(_POLL)
-        raise Unavailable(_DOWN.format(before.issuer))
+        until = trio.current_time() + WAIT
+        while True:
+            found, may_contact = await self._store.claim_issuer_session(before, self._now())
+            if found is None:
+                raise ConfirmationRefused(f"the session has ended: {_SIGN_IN}")
+            if may_contact:
+                with trio.CancelScope(shield=True):  # a used refresh token must not get lost
+                    return await self._contact(found, rules)
+            if found.checked != before.checked:
+                return await self._admit(found, found.claims, rules, is_new=False)
+            if trio.current_time() >= until:
+                raise Unavailable(_DOWN.format(before.issuer))
+            await trio.sleep(_POLL)
 
     async def save(self, before: IssuerSession, after: IssuerSession, write: Callable[[], Awaitable[bool]]) -> bool:
         """Store a result by ``write()``, and return its result. Keep the refresh token if the store is unavailable."""

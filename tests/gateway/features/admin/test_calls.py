@@ -251,6 +251,26 @@ def test_a_storage_that_is_away_changes_nothing_and_lists_what_is_known(tmp_path
         assert [row[2] for row in admin.audit_rows()] == ["/admin/v1/keys/ci"]
 
 
+@needs_feature("people")
+def test_a_storage_that_cannot_be_written_is_still_read(tmp_path):
+    lists = ("/admin/v1/people", "/admin/v1/people/okta:person-1", "/admin/v1/raises", "/admin/v1/audit")
+    with admin_gateway(tmp_path) as admin:
+        assert admin.call("admin", "PUT", "/admin/v1/keys/ci", {}).status == 201
+        assert admin.call("person", "GET", "/me/keys").status == 200
+        with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite", isolation_level=None)) as db:
+            db.execute("CREATE TRIGGER full BEFORE INSERT ON people BEGIN SELECT RAISE(ABORT, 'full'); END")
+            assert admin.call("lead person", "GET", "/me").status == 200, "a person to be stored"
+            found = {path: admin.call("admin", "GET", path) for path in lists}
+            found["/me/keys"] = admin.call("person", "GET", "/me/keys")
+            assert {path: reply.status for path, reply in found.items()} == dict.fromkeys(found, 200)
+            assert [row["path"] for row in found["/admin/v1/audit"].json["data"]] == ["/admin/v1/keys/ci"]
+            refused = admin.call("admin", "PUT", "/admin/v1/people/okta:person-1/block", {})
+            assert refused.status == 503, refused.body
+            db.execute("DROP TRIGGER full")
+        names = [row["name"] for row in admin.call("admin", "GET", "/admin/v1/people").json["data"]]
+        assert "okta:lead-1" in names
+
+
 def test_a_gateway_without_client_keys_shows_its_models_and_has_no_admin(tmp_path):
     with admin_gateway(
         tmp_path, client_keys=None, stored_keys=None, issuers=None, ui_key=None, client_groups=None

@@ -10,6 +10,7 @@ import pytest
 import trio
 
 from gateway.config.loading import Config, from_mapping
+from gateway.features.people import confirming
 from gateway.features.people.confirming import IssuerConfirmation
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.issuers import IssuerDirectory
@@ -24,6 +25,7 @@ from gateway.stores.database import Database
 from gateway.stores.errors import Unavailable
 from gateway.stores.record_tables import RightsTables
 from streams.errors import GatewayError
+from tests.support.harness import PATIENCE
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
 
 KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -259,6 +261,21 @@ async def test_a_refresh_while_the_issuer_is_down_changes_nothing(gateways, prov
         await process.sessions.refresh(refresh_of(tokens))
     provider.faults.clear()
     assert (await process.sessions.refresh(refresh_of(tokens))).session == tokens.session
+
+
+async def test_a_slow_storage_is_not_called_an_unavailable_issuer(gateways, provider, monkeypatch):
+    monkeypatch.setattr(confirming, "WAIT", 0.1)
+    process, begun = gateways.process(), threading.Event()
+    tokens = await signed_in(process, provider)
+
+    def write_slowly(session: object) -> None:
+        begun.set()
+        threading.Event().wait(0.5)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(process.store.database.write, write_slowly)
+        assert await trio.to_thread.run_sync(begun.wait, PATIENCE)
+        assert (await process.sessions.refresh(refresh_of(tokens))).session == tokens.session
 
 
 async def test_a_refresh_token_works_again_for_ten_seconds(gateways, provider):
