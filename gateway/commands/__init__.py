@@ -22,8 +22,6 @@
 - ``load``: ``load``; ``load_options`` has the options, ``load_plan`` builds the plan of a load.
 - ``compare``: ``compare``; ``compare_options`` has the options, ``compared_requests`` reads the requests,
   ``compared_answers`` the responses, ``answer_differences`` finds their differences, ``compare_report`` prints them.
-  ``addressing`` has the addresses and credentials of requests to servers.
-- ``probing`` has the requests of ``doctor``, which ``compare`` sends too. ``fetching`` is the HTTP client of commands,
-  ``server_client`` receives the responses of ``compare`` and ``doctor``. ``terminal`` wraps lines, and ends commands at
-  Ctrl-C.
+- ``probing`` has the requests of ``doctor``, which ``compare`` sends too; ``server_requests`` sends them.
+- ``fetching`` is the HTTP client of commands. ``terminal`` wraps lines, and ends commands at Ctrl-C.
 """

@@ -9,9 +9,8 @@ import attrs
 import click
 import msgspec
 
-from gateway.commands.addressing import ServerRequest
 from gateway.commands.compared_answers import cost_of, median_first_byte, total_cost
-from gateway.commands.server_client import ServerResponse
+from gateway.commands.server_requests import ServerRequest, ServerResponse
 from gateway.commands.tables import TableColumn, table_lines
 from gateway.commands.terminal import some_of
 from gateway.logs.masking import escape
@@ -43,7 +42,7 @@ class ServerComparison:
 
     old: str
     new: str
-    pairs: tuple[ComparedPair, ...]
+    pairs: Sequence[ComparedPair]
     skipped: Mapping[str, int]
     exact: bool
 

@@ -8,8 +8,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from gateway.commands.addressing import ServerRequest
-from gateway.commands.server_client import ServerResponse
+from gateway.commands.server_requests import ServerRequest, ServerResponse
 from providers.apis import CODECS
 from providers.grammar import judge
 from providers.recordings import stream_framing

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
-from gateway.commands.addressing import ServerRequest
 from gateway.commands.probing import PROBES, Probe, probe_request, written_request
+from gateway.commands.server_requests import ServerRequest
 from providers.apis import CODECS, answer_endings, api_of_path
 from providers.neutral.request import Request, Tool
 from providers.recordings import (
@@ -29,7 +29,7 @@ from providers.request_api import possible_apis
 from streams.events import Api
 from streams.surrogates import NOT_JSON, decode_or
 
-MODELS_PATH: Final = "/v1/models"
+LIST_OF_MODELS: Final = ServerRequest("list of models", "/v1/models", method="GET")
 UNKNOWN_MODEL: Final = "trigate-compare-no-such-model"
 WRONG_KEY: Final = "sk-trigate-compare-wrong-key"
 
@@ -40,18 +40,11 @@ _PASSED_HEADERS: Final = ("anthropic-beta", "anthropic-version", "openai-beta")
 """The recorded headers that change an answer. No other header is sent, because it may be a credential."""
 
 
-@attrs.frozen
-class RequestsToCompare:
-    """The requests in order, and the number of skipped ones by reason."""
+def read_sources(paths: Sequence[Path], api: Api | None = None) -> tuple[Sequence[ServerRequest], Mapping[str, int]]:
+    """Return the requests in ``paths``, and the number of skipped ones by reason.
 
-    requests: tuple[ServerRequest, ...]
-    skipped: Mapping[str, int] = attrs.field(factory=dict)
-
-
-def read_sources(paths: Sequence[Path], api: Api | None = None) -> RequestsToCompare:
-    """Return the requests in ``paths``: directories of recordings, single recordings, and logs in JSON Lines.
-
-    ``api`` is that of bodies in a log without a path. Raises ``UnreadableRecording``."""
+    Paths are directories of recordings, single recordings, and logs in JSON Lines. ``api`` is that of bodies in a log
+    without a path. Raises ``UnreadableRecording``."""
     found: list[ServerRequest] = []
     skipped: Counter[str] = Counter()
     for path in paths:
@@ -64,7 +57,7 @@ def read_sources(paths: Sequence[Path], api: Api | None = None) -> RequestsToCom
         reasons = "".join(f"; {count} skipped: {why}" for why, count in skipped.items())
         expected = "give a directory written by trigate serve --record DIR, or a log with requests in JSON Lines"
         raise UnreadableRecording(f"{', '.join(map(str, paths))}: no requests found{reasons}; {expected}")
-    return RequestsToCompare(tuple(found), skipped)
+    return found, skipped
 
 
 def _read_source(path: Path, api: Api | None) -> Iterator[ServerRequest | str]:
@@ -185,9 +178,9 @@ def _path(url: Any) -> str | None:
 # Samples
 
 
-def sample_requests(apis: Sequence[Api], models: Sequence[str]) -> RequestsToCompare:
+def sample_requests(apis: Sequence[Api], models: Sequence[str]) -> Sequence[ServerRequest]:
     """Return built-in requests: in each API, ``PROBES`` and a tool's result for each model, and three errors."""
-    found = [ServerRequest("list of models", MODELS_PATH, method="GET")]
+    found = [LIST_OF_MODELS]
     for api in apis:
         for model in models:
             found += [
@@ -196,7 +189,7 @@ def sample_requests(apis: Sequence[Api], models: Sequence[str]) -> RequestsToCom
             ]
             found.append(written_request(f"{api} tool result ({model})", api, model, _second_turn(api, model)))
         found += _errors(api, models[0])
-    return RequestsToCompare(tuple(found))
+    return found
 
 
 _PLACE: Final = Tool("get_place", "The place where the user is", {"type": "object", "properties": {}})

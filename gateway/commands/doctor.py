@@ -22,7 +22,8 @@ from gateway.app import create_app
 from gateway.commands.check import load_or_explain
 from gateway.commands.fetching import client_of
 from gateway.commands.judging import try_features
-from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, ModelTester, State
+from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, State, examine
+from gateway.commands.server_requests import Server
 from gateway.commands.tables import Cell, TableColumn, table_lines
 from gateway.commands.terminal import columns, count_text, echo_styled, fold, run_or_exit
 from gateway.config.loading import ConfigError
@@ -39,24 +40,20 @@ from streams.errors import GatewayError
 from streams.events import APIS, Api
 
 
-@attrs.frozen
-class TargetsToCheck:
-    """The models to test in the order of their entries, by the name that only their entry has, each with the aliases
-    and routes that use it; and the skipped models and entries, each with the reason."""
+def targets_to_check(
+    config: Config, models: Sequence[str] = ()
+) -> tuple[Mapping[str, Sequence[str]], Mapping[str, str]]:
+    """Return the targets of ``models``, or of the whole configuration. Raises ``GatewayError`` for an unknown model.
 
-    tried: Mapping[str, tuple[str, ...]]
-    skipped: Mapping[str, str]
-
-
-def targets_to_check(config: Config, models: Sequence[str] = ()) -> TargetsToCheck:
-    """Return the targets of ``models``, or of the whole configuration. Raises ``GatewayError`` for an unknown model."""
+    The first mapping has the models to test in the order of their entries, by the name that only their entry has, each
+    with the aliases and routes that use it. The second has the skipped models and entries, each with the reason."""
     names = Names.of(config)
     by_entry: dict[str, dict[str, list[str]]] = {entry.name: {} for entry in config.entries}
     for name in models or (name for name in (*config.aliases, *config.routes) if "*" not in name):
         for found in names.meaning(name).found:
             form = f"{found.entry.prefixes[0]}/{found.model}" if found.entry.wildcard else found.entry.name
             by_entry[found.entry.name].setdefault(form, []).extend([name] if name != form else [])
-    tried: dict[str, tuple[str, ...]] = {}
+    tried: dict[str, Sequence[str]] = {}
     skipped: dict[str, str] = {}
     for entry in () if models else config.entries:
         own = _own_model(entry)
@@ -72,7 +69,7 @@ def targets_to_check(config: Config, models: Sequence[str] = ()) -> TargetsToChe
                 skipped[form] = f"its type is {kind}, and doctor tests only chat models"
             else:
                 tried[form] = tuple(dict.fromkeys(aliases))
-    return TargetsToCheck(tried, skipped)
+    return tried, skipped
 
 
 def _own_model(entry: ModelEntry) -> str | None:
@@ -128,18 +125,18 @@ def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], timeout: 
     if config is None:
         return 1
     try:
-        targets = targets_to_check(config, models)
+        tried, skipped = targets_to_check(config, models)
     except GatewayError as error:
         click.echo(error.info.message, err=True)
         return 2
-    if not targets.tried:
+    if not tried:
         click.echo(f"{config.path} lists no model names: give some, such as trigate doctor groq/MODEL", err=True)
-        for line in _skipped_lines(targets):
+        for line in _skipped_lines(skipped):
             click.echo(line, err=True)
         return 2
     names = attrs.evolve(config.model_names, refused=())  # also entries that only aliases reach
     config = attrs.evolve(config, aliases={}, routes={}, model_names=names)
-    checks = _model_checks(config, targets.tried, apis)
+    checks = _model_checks(config, tried, apis)
     if sys.stderr.isatty():
         click.echo(f"testing {count_text(len(checks), 'model')} …", err=True)
     try:
@@ -148,8 +145,7 @@ def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], timeout: 
         click.echo(str(error), err=True)
         return 1
     found: Sequence[Checkup] = run_or_exit(_run_checks, config, checks, timeout, jobs)
-    shown = _json_report(found, targets) if as_json else _text_report(found, targets)
-    echo_styled(shown)
+    echo_styled((_json_report if as_json else _text_report)(found, skipped))
     return _exit_status(found)
 
 
@@ -157,11 +153,11 @@ def _exit_status(found: Sequence[Checkup]) -> int:
     return 0 if all(one.good or one.is_skipped for one in found) else 1
 
 
-def _model_checks(config: Config, targets: Mapping[str, tuple[str, ...]], apis: Sequence[Api]) -> list[ModelCheck]:
+def _model_checks(config: Config, targets: Mapping[str, Sequence[str]], apis: Sequence[Api]) -> list[ModelCheck]:
     """Return a check for each target and API; the default API is one that needs no translation."""
     router = Router(config)
     return [
-        ModelCheck(model, api, router.resolve(model, api), names)
+        ModelCheck(model, api, router.resolve(model, api), tuple(names))
         for model, names in targets.items()
         for api in apis or (_native_api(router, model),)
     ]
@@ -185,14 +181,15 @@ async def _run_checks(config: Config, checks: Sequence[ModelCheck], limit: float
         gateway.start_soon(partial(serve, app, [sock], state=lifecycle, drain=1, signals=False, ready=ready.set))
         await ready.wait()
         async with client_of(url) as client:
+            server = Server(url, client, limit)
 
-            async def examine(number: int, one: ModelCheck) -> None:
+            async def check(number: int, one: ModelCheck) -> None:
                 async with places:
-                    found[number] = await ModelTester(client, url, one, limit).examine()
+                    found[number] = await examine(server, one)
 
             async with trio.open_nursery() as nursery:
                 for number, one in enumerate(checks):
-                    nursery.start_soon(examine, number, one)
+                    nursery.start_soon(check, number, one)
         lifecycle.stop()
     return [one for one in found if one is not None]
 
@@ -200,10 +197,10 @@ async def _run_checks(config: Config, checks: Sequence[ModelCheck], limit: float
 # Printing
 
 
-def _json_report(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
+def _json_report(found: Sequence[Checkup], skipped: Mapping[str, str]) -> str:
     value: list[dict[str, Any]] = [{**attrs.asdict(one), "good": one.good} for one in found]
-    skipped = [{"name": name, "why": why} for name, why in targets.skipped.items()]
-    content = {"good": _exit_status(found) == 0, "models": value, "skipped": skipped}
+    left_out = [{"name": name, "why": why} for name, why in skipped.items()]
+    content = {"good": _exit_status(found) == 0, "models": value, "skipped": left_out}
     return msgspec.json.format(msgspec.json.encode(content), indent=2).decode()
 
 
@@ -211,7 +208,7 @@ _WORDS: dict[State, str] = {"ok": "ok", "absent": "no", "failed": "FAILS", "skip
 _COLOURS: dict[State, str] = {"ok": "green", "absent": "yellow", "failed": "red", "skipped": "bright_black"}
 
 
-def _text_report(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
+def _text_report(found: Sequence[Checkup], skipped: Mapping[str, str]) -> str:
     """Return the table, then the reasons for failures and skipped models."""
     names = (TableColumn("", "name"), TableColumn("api", "name"))
     columns = (*names, *(TableColumn(title, "word") for title in FEATURES), TableColumn("first byte"))
@@ -220,13 +217,13 @@ def _text_report(found: Sequence[Checkup], targets: TargetsToCheck) -> str:
         for one in found
     ]
     lines = table_lines(columns, rows)
-    skipped = [click.style(_wrap(line), fg=_COLOURS["skipped"]) for line in _skipped_lines(targets)]
-    after = [*_failure_lines(found), *skipped]
+    after = [*_failure_lines(found)]
+    after += [click.style(_wrap(line), fg=_COLOURS["skipped"]) for line in _skipped_lines(skipped)]
     return "\n".join(line.rstrip() for line in [*lines, *([""] if after else []), *after])
 
 
-def _skipped_lines(targets: TargetsToCheck) -> list[str]:
-    return [sentence(f"skipped {name}: {why}") for name, why in targets.skipped.items()]
+def _skipped_lines(skipped: Mapping[str, str]) -> list[str]:
+    return [sentence(f"skipped {name}: {why}") for name, why in skipped.items()]
 
 
 def _outcome_cell(outcome: CheckOutcome, feature: str) -> Cell:

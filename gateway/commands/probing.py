@@ -1,14 +1,13 @@
 """The checks of ``trigate doctor``: an HTTP request for each feature, and the required content of its response."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
 import msgspec
 
-from gateway.commands.addressing import ServerRequest
 from gateway.commands.compared_answers import read_answer
-from gateway.commands.server_client import ServerResponse, receive
+from gateway.commands.server_requests import Server, ServerRequest, ServerResponse
 from gateway.routing.target import Target
 from providers.apis import CODECS
 from providers.errors.failures import read_failure
@@ -21,9 +20,6 @@ from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo
 from streams.fold import Answer, ReasoningBlock, TextBlock, ToolCallBlock
 from streams.surrogates import decode_or
-
-if TYPE_CHECKING:
-    from gateway.commands.fetching import HttpClient
 
 State: TypeAlias = Literal["ok", "absent", "failed", "skipped"]
 """``absent``: the response was good, but lacked the tested feature."""
@@ -168,54 +164,45 @@ def written_request(name: str, api: Api, model: str, request: Request, quirks: Q
 # Sending
 
 
-@attrs.frozen(eq=False, repr=False)
-class ModelTester:
-    """Tests one model through the gateway at ``url``. ``limit`` is the time for one response in seconds."""
+async def examine(server: Server, check: ModelCheck) -> Checkup:
+    """Return the outcomes of all features of a model, which the gateway ``server`` serves."""
+    outcomes: dict[str, CheckOutcome] = {}
+    for feature in FEATURES:
+        outcomes[feature] = _skipped_outcome(check, outcomes) or await _test(server, check, feature)
+    return Checkup(check.model, check.api, check.target.name, check.target.lane, outcomes, check.names)
 
-    client: "HttpClient"
-    url: str
-    check: ModelCheck
-    limit: float
 
-    async def examine(self) -> Checkup:
-        outcomes: dict[str, CheckOutcome] = {}
-        for name in FEATURES:
-            outcomes[name] = self._skipped_outcome(outcomes) or await self._test(name)
-        one = self.check
-        return Checkup(one.model, one.api, one.target.name, one.target.lane, outcomes, one.names)
+def _skipped_outcome(check: ModelCheck, outcomes: Mapping[str, CheckOutcome]) -> CheckOutcome | None:
+    """Return the reason to skip the remaining features, ``None`` if there is none."""
+    if check.target.entry.passthrough_auth:
+        return CheckOutcome("skipped", "clients send their own keys to this provider (passthrough_auth)")
+    if all(name in outcomes and outcomes[name].state == "failed" for name in NEEDED):
+        return CheckOutcome("skipped", "")
+    return None
 
-    def _skipped_outcome(self, outcomes: Mapping[str, CheckOutcome]) -> CheckOutcome | None:
-        """Return the reason to skip the remaining features, ``None`` if there is none."""
-        if self.check.target.entry.passthrough_auth:
-            return CheckOutcome("skipped", "clients send their own keys to this provider (passthrough_auth)")
-        if all(name in outcomes and outcomes[name].state == "failed" for name in NEEDED):
-            return CheckOutcome("skipped", "")
-        return None
 
-    async def _test(self, feature: str) -> CheckOutcome:
-        """Send the request for ``feature``, and check its response."""
-        request = self._request_for(feature)
-        response = await receive(self.client, request, self.url, None, self.limit)
-        if response.problem:
-            return CheckOutcome("failed", response.problem, response.ms)
-        try:
-            if response.status != 200:
-                raise GatewayError.of(_failure_of(response))
-            if feature == COUNT:
-                exact = "estimate" if response.header("x-trigate-estimated") else "exact"
-                return CheckOutcome("ok", exact, response.ms)
-            missing = PROBES[feature].missing(read_answer(self.check.api, response))
-        except GatewayError as error:
-            return CheckOutcome("failed", _error_message(error), response.ms)
-        first = response.first_byte_ms if request.stream else None
-        return CheckOutcome("absent" if missing else "ok", missing, response.ms, first)
-
-    def _request_for(self, feature: str) -> ServerRequest:
+async def _test(server: Server, check: ModelCheck, feature: str) -> CheckOutcome:
+    """Send the request for ``feature``, and check its response."""
+    if feature == COUNT:
+        body = {"model": check.model, "messages": [{"role": "user", "content": "Say hello."}]}
+        request = ServerRequest(COUNT, "/v1/messages/count_tokens", msgspec.json.encode(body))
+    else:
+        content = probe_request(PROBES[feature], check.api, check.model)
+        request = written_request(feature, check.api, check.model, content, check.target.recipient.quirks)
+    response = await server.send(request)
+    if response.problem:
+        return CheckOutcome("failed", response.problem, response.ms)
+    try:
+        if response.status != 200:
+            raise GatewayError.of(_failure_of(response))
         if feature == COUNT:
-            body = {"model": self.check.model, "messages": [{"role": "user", "content": "Say hello."}]}
-            return ServerRequest(COUNT, "/v1/messages/count_tokens", msgspec.json.encode(body))
-        request = probe_request(PROBES[feature], self.check.api, self.check.model)
-        return written_request(feature, self.check.api, self.check.model, request, self.check.target.recipient.quirks)
+            exact = "estimate" if response.header("x-trigate-estimated") else "exact"
+            return CheckOutcome("ok", exact, response.ms)
+        missing = PROBES[feature].missing(read_answer(check.api, response))
+    except GatewayError as error:
+        return CheckOutcome("failed", _error_message(error), response.ms)
+    first = response.first_byte_ms if request.stream else None
+    return CheckOutcome("absent" if missing else "ok", missing, response.ms, first)
 
 
 def _failure_of(response: ServerResponse) -> ErrorInfo:

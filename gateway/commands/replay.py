@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 import trio
 
-from gateway.commands.addressing import HERE, KEY, address_of, credential_headers, with_model
+from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, client_of, response_to
 from gateway.commands.request_story import kept_request
+from gateway.commands.server_requests import HERE, check_url, credential_headers
 from gateway.logs.masking import escape, escape_text
 from providers.apis import CODECS
-from providers.recordings import UnreadableRecording, read_recording
+from providers.recordings import UnreadableRecording, answer_path, read_recording
 from streams.events import Api
+from streams.surrogates import NOT_JSON
 
 TIMEOUT: Final = 600.0
 """The longest silence of the server, in seconds."""
@@ -56,7 +59,7 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
 
 def _run_kept(request_id: str, url: str | None, model: str | None, key_env: str | None) -> int:
     _key_in(key_env)
-    kept = kept_request(request_id, url, key_env or KEY)
+    kept = kept_request(request_id, url, key_env or KEY_VARIABLE)
     if kept is None:
         return 2
     body = _body_for(kept.api, kept.body, model)
@@ -69,9 +72,30 @@ def _body_for(api: Api, body: bytes, model: str | None) -> bytes:
     return body if model is None or CODECS[api].wire.model_member is None else with_model(body, model)
 
 
+def with_model(request: bytes, model: str) -> bytes:
+    """Return the request with another model. Raises ``UnreadableRecording``."""
+    try:
+        members = msgspec.json.decode(request, type=dict[str, msgspec.Raw])
+    except NOT_JSON:
+        raise UnreadableRecording(
+            "--model: cannot set the model, because the recorded request is not a JSON object"
+        ) from None
+    members["model"] = msgspec.Raw(msgspec.json.encode(model))
+    return msgspec.json.encode(members)
+
+
+def address_of(url: str, api: Api, model: str | None = None, stream: bool = False) -> str:
+    """Return ``url`` with the path of ``api``; ``url`` may have a part of that path. Raises ``UnreadableRecording``."""
+    check_url(url, "--to")
+    base, path, root = url.rstrip("/"), answer_path(api, model, stream), CODECS[api].wire.root
+    if base.endswith(path.removeprefix(root)):
+        return base
+    return base.removesuffix(root) + path
+
+
 def _key_in(variable: str | None) -> str | None:
-    """Return the key in a variable, by default ``KEY``. Raises ``UnreadableRecording`` if another one is unset."""
-    key = os.environ.get(variable or KEY)
+    """Return the key in a variable, by default the usual one. Raises ``UnreadableRecording`` if another is unset."""
+    key = os.environ.get(variable or KEY_VARIABLE)
     if variable is not None and not key:
         raise UnreadableRecording(f"--key-env: the environment variable {variable} is not set")
     return key

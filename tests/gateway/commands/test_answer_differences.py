@@ -4,9 +4,9 @@ import json
 
 import attrs
 
-from gateway.commands.addressing import ServerRequest
 from gateway.commands.answer_differences import find_differences
-from gateway.commands.compared_answers import ReadResponse, ServerResponse, read_response
+from gateway.commands.compared_answers import ReadResponse, read_response
+from gateway.commands.server_requests import ServerRequest, ServerResponse
 from streams.answer_differences import AnswerDifference
 from tests.support.each_row import each_row
 

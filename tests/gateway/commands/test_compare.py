@@ -6,9 +6,8 @@ from threading import Event
 
 import pytest
 
-from gateway.commands.addressing import ServerRequest
 from gateway.commands.compare_report import ComparedPair, ServerComparison, text_report
-from gateway.commands.server_client import ServerResponse
+from gateway.commands.server_requests import ServerRequest, ServerResponse
 from streams.answer_differences import AnswerDifference
 from streams.events import APIS
 from tests.support.command_line import environment, invoke

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.commands.addressing import address_of, with_model
+from gateway.commands.replay import address_of, with_model
 from providers.recordings import UnreadableRecording
 from tests.support.each_row import each_row
 
