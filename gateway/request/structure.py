@@ -5,6 +5,7 @@ A few bytes of JSON become objects of some hundred bytes, such as ``[],`` for a 
 limited like the number of bytes. One call of a decoder holds the interpreter lock and blocks all streams; within these
 limits no call takes a tenth of a second."""
 
+import codecs
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -53,7 +54,11 @@ def check_structure(body: bytes, wire: int, max_elements: int) -> int:
 
 
 def check_text(body: bytes) -> None:
-    """Raise ``GatewayError`` (400) for invalid UTF-8. Works in pieces, because a single call would block too long."""
+    """Raise ``GatewayError`` (400) for invalid UTF-8, and for a byte order mark, which JSON excludes.
+
+    Works in pieces, because a single call would block too long."""
+    if body.startswith(codecs.BOM_UTF8):
+        raise invalid("the request body begins with a byte order mark: send UTF-8 without one")
     start, size = 0, len(body)
     try:
         while start < size:
@@ -63,7 +68,7 @@ def check_text(body: bytes) -> None:
             body[start:end].decode()
             start = end
     except UnicodeDecodeError as error:
-        raise invalid(f"the request body is not UTF-8 (byte {start + error.start})") from None
+        raise invalid(f"the request body is not UTF-8 (byte {start + error.start}): send it as UTF-8") from None
 
 
 @attrs.frozen(eq=False, repr=False)

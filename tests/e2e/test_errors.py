@@ -1,5 +1,6 @@
 """What goes wrong is told in the client's own API, with the right status, and without a secret or a traceback."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -67,6 +68,24 @@ def test_a_wrong_part_deep_inside_is_named_by_its_path(gateway, api):
     place = "input" if api == "responses" else "messages"
     sent = {**body(api, to), place: [{"role": "user", "content": "hi"}, {"role": "user", "content": [7]}]}
     assert f"{place}[1].content[0]" in complaint(api, ask(gateway, api, sent), 400)["message"]
+
+
+@each_row(
+    ("encoding", "says"),
+    [
+        ("utf-16", "the request body is not UTF-8 (byte 0): send it as UTF-8"),
+        ("utf-32", "the request body is not UTF-8 (byte 0): send it as UTF-8"),
+        ("latin-1", "the request body is not UTF-8 (byte "),
+        ("utf-16-le", "the request body is not UTF-8 (byte "),
+        ("utf-8-sig", "the request body begins with a byte order mark: send UTF-8 without one"),
+    ],
+)
+def test_a_body_in_another_encoding_is_a_400_that_says_so(gateway, upstream, api, encoding, says):
+    """Editors and shells of Windows write such files, which clients send unread."""
+    upstream.script()
+    text = json.dumps(body(api) | {"metadata": {"name": "Zoë"}}, ensure_ascii=False)
+    assert says in complaint(api, ask(gateway, api, text.encode(encoding)), 400)["message"]
+    assert upstream.seen == []
 
 
 def test_a_body_above_the_limit_is_a_413_before_it_is_sent(gateway, api):

@@ -81,7 +81,7 @@ def test_text_is_checked_across_pieces():
     for cut in (1, 131_071, 131_072, 131_073, 300_000):
         with pytest.raises(GatewayError) as refused:
             check_text(b"x" * cut + b"\x80" + text)
-        assert refused.value.info.message == f"the request body is not UTF-8 (byte {cut})"
+        assert refused.value.info.message == f"the request body is not UTF-8 (byte {cut}): send it as UTF-8"
 
 
 def test_a_conversation_has_the_same_limits_as_a_body():
