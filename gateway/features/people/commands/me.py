@@ -12,11 +12,13 @@ from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.running_gateways import local_url
 from gateway.commands.sessions import SessionFailed, SessionFile, read_object, root_of, valid_token
-from gateway.commands.terminal import say, some_of, wrap_sentences
+from gateway.commands.terminal import columns, print_rows, say, some_of
 
 PATIENCE: Final = 10.0
 SHOWN: Final = 20
 """Models in one line; ``--json`` prints all."""
+_LABELS: Final = 16
+"""The width of the labels."""
 
 
 def run(url: str | None, *, as_json: bool) -> int:
@@ -38,8 +40,7 @@ def run(url: str | None, *, as_json: bool) -> int:
         json.dump(found, sys.stdout, indent=2)
         click.echo()
     else:
-        for line in wrap_sentences(_lines(root, found)):
-            click.echo(line)
+        print_rows(_rows(root, found), _LABELS, columns(sys.stdout), indent="")
     return 0
 
 
@@ -60,18 +61,19 @@ def _fetch(root: str, token: str | None) -> Mapping[str, Any]:
     return found
 
 
-def _lines(root: str, found: Mapping[str, Any]) -> Iterator[str]:
+def _rows(root: str, found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield labels with texts."""
     names = {"name": "name", "group": "group", "role": "role", "credential": "signed in with", "ends": "until"}
     if found.get("name") is None and found.get("credential") != "operator":  # a gateway without keys
         names = {}
     rows = {"gateway": root, **{label: found[name] for name, label in names.items() if found.get(name) is not None}}
     models = [str(name) for name in _items(found, "models")]
     rows["models"] = some_of(models, SHOWN) or "none"
-    yield from (f"{label:16}{value}" for label, value in rows.items())
+    yield from ((label, str(value)) for label, value in rows.items())
     for label, member in (("budget", "budgets"), ("limit", "limits")):
-        yield from (f"{label:16}{_level(row)}" for row in _items(found, member) if isinstance(row, dict))
+        yield from ((label, _level(row)) for row in _items(found, member) if isinstance(row, dict))
     if found.get("shared_limits"):
-        yield f"{'shared':16}limits or budgets of all clients together also apply"
+        yield "shared", "limits or budgets of all clients together also apply"
 
 
 def _level(row: Mapping[str, Any]) -> str:

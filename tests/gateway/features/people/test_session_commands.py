@@ -17,6 +17,7 @@ import attrs
 import pytest
 
 from gateway.commands.sessions import root_of
+from gateway.features.people.commands import me
 from tests.support.command_line import COMMAND, Finished, environment, invoke
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
@@ -221,6 +222,17 @@ def test_me_shows_the_role_of_the_operator(tmp_path):
     assert (found.returncode, found.stderr) == (0, "")
     assert re.search(r"^role +auditor$", found.stdout, re.M), found.stdout
     assert re.search(r"^signed in with +operator$", found.stdout, re.M), found.stdout
+
+
+def test_me_aligns_long_rows_below_their_texts(tmp_path, monkeypatch):
+    monkeypatch.setattr(me, "columns", lambda _: 60)
+    env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "", "TRIGATE_API_KEY": ""}
+    models = [{"model": f"openai/model-number-{i}", "access_key": "k"} for i in range(6)]
+    with gateway_thread(config(models, budgets=["5 usd/day"], unpriced="allow")) as gateway:
+        lines = invoke("me", f"http://127.0.0.1:{gateway.port}", env=env).stdout.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert {line[:16].strip() for line in lines} == {"gateway", "models", "budget", ""}
+    assert "".join(lines).count("model-number") == len(models)
 
 
 @each_row("keys", [{}, {"client_keys": [{"name": "ci", "key": "key-of-ci-0123456789abcdef"}]}], ids=["open", "keyed"])
