@@ -51,7 +51,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise invalid(f"the body is not valid JSON: {describe_json_error(error)}", code="invalid_json") from None
     if not isinstance(found, dict):
         raise invalid("the body must be a JSON object", code="invalid_json")
-    _check_size(found)
+    _check_values(found)
     return found
 
 
@@ -67,12 +67,17 @@ def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON")
 
 
-def _check_size(value: dict[str, Any]) -> None:
-    """Raise ``GatewayError`` (400) for more values or levels than a client's settings need."""
+def _check_values(value: dict[str, Any]) -> None:
+    """Raise ``GatewayError`` (400) for more values or levels than a client's settings need, and for NUL characters,
+    which PostgreSQL does not accept in a text."""
     count, level = 0, list[Any]([value])
     for _ in range(_MOST_LEVELS):
         values = [one for parent in level for one in (parent.values() if isinstance(parent, dict) else parent)]
         count += len(values)
+        if any("\0" in one for one in values if isinstance(one, str)):
+            raise invalid(
+                "the body has a NUL character (\\u0000), which no setting has: remove it", code="invalid_json"
+            )
         level = [one for one in values if isinstance(one, dict | list)]
         if count > _MOST_VALUES:
             raise invalid(f"the body has more than {_MOST_VALUES} values", code="invalid_json")

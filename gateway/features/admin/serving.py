@@ -169,9 +169,11 @@ def _handler(route: AdminRoute) -> Any:
 def path_steps(asgi: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the decoded parts of a request's path between slashes; an encoded slash is part of a name.
 
-    A path that is not UTF-8 has no parts, so it is unknown."""
+    A path that is not UTF-8, or has a NUL, has no parts, so it is unknown."""
     raw: bytes = asgi.get("raw_path") or b""
     text = raw.partition(b"?")[0].decode("latin-1")
+    if "\0" in asgi["path"]:  # no name has one, and PostgreSQL accepts none in texts
+        return ()
     if not text.startswith("/"):  # in absolute form
         return tuple(filter(None, asgi["path"].split("/")))
     try:
@@ -194,6 +196,8 @@ def read_query(query: str, known: Sequence[str]) -> dict[str, str]:
             raise invalid(f"unknown parameter {name[:100]}; {advice}", name[:100], code="unknown_parameter")
         if name in found:
             raise invalid(f"the parameter {name} occurs twice: send it once", name)
+        if "\0" in value:
+            raise invalid(f"the parameter {name} has a NUL character, which no value has: remove it", name)
         found[name] = value
     return found
 
