@@ -86,7 +86,8 @@ class _Current:
             return not cls.is_fast
         of_another_test = threading.current_thread().name.startswith("ThreadPoolExecutor")
         marks = {mark.name for mark in cls.test.iter_markers()}
-        is_server = event == "subprocess.Popen" and Path(os.fsdecode(arguments[0])).name in SERVERS
+        runs_program = event in ("subprocess.Popen", "os.posix_spawn")  # from Python 3.13, the first calls the other
+        is_server = runs_program and Path(os.fsdecode(arguments[0])).name in SERVERS
         return of_another_test or "process" in marks or ("server" in marks and is_server)
 
 

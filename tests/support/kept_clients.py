@@ -79,6 +79,8 @@ async def serving(
             entries.append({**own, **({"name": called} if called else {}), **(entry or {})})
         content = settings(*entries, **({"client_keys": clients} if clients else {}), **config)
         store = await open_store(from_mapping(content)) if "state_storage" in config else None
+        if store is not None:
+            stack.push_async_callback(store.database.aclose)
         served = await stack.enter_async_context(gateway(content, store=store))
         plain = stack.enter_context(httpx2.Client(trust_env=False, timeout=10, verify=NO_TLS))
         yield Served(served, providers, plain, content)
