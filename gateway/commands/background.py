@@ -51,7 +51,7 @@ def _refuse_other_server(root: str) -> None:
 
 
 def _start_gateway(config: Path, root: str) -> None:
-    """Start a gateway with ``config`` that outlives this process, and wait until it listens at ``root``.
+    """Start a gateway with ``config`` that outlives this process, and wait until it serves at ``root``.
 
     Its log is a file in the user's state folder. Raises ``ConnectFailed`` with the end of the log."""
     folder = state_folder(os.environ)
@@ -70,7 +70,7 @@ def _start_gateway(config: Path, root: str) -> None:
         null = subprocess.DEVNULL
         process = subprocess.Popen(command, stdin=null, stdout=null, stderr=log, start_new_session=True)
         until = time.monotonic() + SECONDS
-        while not is_listening(root):
+        while not _serves(root):
             if process.poll() is not None or time.monotonic() > until:
                 process.terminate()
                 log.seek(before)
@@ -78,3 +78,14 @@ def _start_gateway(config: Path, root: str) -> None:
                 raise ConnectFailed(f"the gateway did not start; {path} has:\n{last}")
             time.sleep(_POLL)
         process.returncode = 0  # this process does not wait for it
+
+
+def _serves(root: str) -> bool:
+    """Return whether a gateway at ``root`` responds. One that listens may still fail to open its storage."""
+    if not is_listening(root):
+        return False
+    try:
+        fetch(f"{root}/healthz", {}, 1.0)
+    except FetchError as error:
+        return error.is_of_handshake
+    return True

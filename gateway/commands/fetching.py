@@ -33,6 +33,11 @@ _UNKNOWN_ISSUER: Final = (18, 19, 20, 21)
 class FetchError(Exception):
     """An error: there was no response, or only a part of it. The message is the reason, in lower case."""
 
+    @property
+    def is_of_handshake(self) -> bool:
+        """True if the server responded, but TLS failed, such as by a certificate that is not trusted here."""
+        return isinstance(_system_error(self), ssl.SSLError)
+
 
 def fetch(url: str, headers: Mapping[str, str], seconds: float, most: int = LARGEST) -> tuple[int, bytes]:
     """Return the status and the first ``most`` bytes of the response to a GET. Raises ``FetchError``."""
@@ -122,17 +127,22 @@ def _roots(url: str) -> Any:
 def system_reason(error: BaseException | None) -> str | None:
     """Return the operating system's message for ``error``, from inside the exceptions of libraries, ``None`` without
     any."""
-    cause = error
-    while cause is not None:
-        if isinstance(cause, BaseExceptionGroup):  # one for each address of the host
-            cause = cause.exceptions[0]
-        if isinstance(cause, ConnectionRefusedError):
-            return "nothing is listening there"
-        if isinstance(cause, ssl.SSLError):
-            return _tls_reason(cause)
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
-        cause = cause.__cause__ or cause.__context__
+    cause = _system_error(error)
+    if cause is None:
+        return None
+    if isinstance(cause, ConnectionRefusedError):
+        return "nothing is listening there"
+    return _tls_reason(cause) if isinstance(cause, ssl.SSLError) else str(cause.strerror).lower()
+
+
+def _system_error(error: BaseException | None) -> OSError | None:
+    """Return the operating system's or OpenSSL's error inside ``error``, ``None`` if it has none with a message."""
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):  # one for each address of the host
+            error = error.exceptions[0]
+        if isinstance(error, ConnectionRefusedError | ssl.SSLError) or (isinstance(error, OSError) and error.strerror):
+            return error
+        error = error.__cause__ or error.__context__
     return None
 
 

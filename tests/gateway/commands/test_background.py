@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.commands import running_gateways
+from tests.support.certificates import LOOPBACK, Authority
 from tests.support.command_line import invoke as trigate
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
@@ -69,6 +70,33 @@ def test_a_gateway_that_does_not_start_is_explained(home, env, usual):
     assert (found.returncode, found.argv) == (1, ())
     assert "the gateway did not start" in found.stderr
     assert "the environment variable OPENAI_API_KEY is not set" in found.stderr
+
+
+@pytest.mark.process
+def test_no_client_is_started_before_its_gateway_serves(home, env):
+    """A gateway listens first and reads its storage later, which may fail."""
+    path = own_file(home, free_port())
+    (home / "a folder").mkdir()
+    path.write_text(path.read_text() + f"state_storage: {{type: sqlite, path: {home}/a folder}}\n")
+    found = trigate(*START, cwd=home, env={**env, "OPENAI_API_KEY": "sk-own"})
+    assert (found.returncode, found.argv) == (1, ()), found.stderr
+    assert "the gateway did not start" in found.stderr
+    assert "state_storage" in found.stderr
+
+
+@pytest.mark.process
+def test_a_gateway_whose_certificate_only_the_client_trusts_has_started(home, env):
+    pair = Authority(home).pair("server", *LOOPBACK)
+    path = own_file(home, free_port())
+    tls = f"tls: {{certificate: {pair.certificate}, key: {pair.key}}}"
+    path.write_text(path.read_text().replace("address: 127.0.0.1", f"address: 127.0.0.1, {tls}"))
+    env = {**env, "OPENAI_API_KEY": "sk-own"}
+    try:
+        found = trigate(*START, cwd=home, env=env)
+        assert (found.returncode, found.argv) == (0, ["sh", "-c", "true"]), found.stderr
+        assert "Started a gateway on https://127.0.0.1" in found.stderr
+    finally:
+        assert trigate("stop", cwd=home, env=env).returncode == 0
 
 
 @each_row(
