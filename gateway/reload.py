@@ -65,7 +65,7 @@ class ReloadableApp:
 
     def change(self, config: Config) -> tuple[Change, ...]:
         """Use ``config`` for new requests, without the settings that need a restart, and return its changes."""
-        prepared = _prepare(self._config, config, self._service)
+        prepared = _prepare(self._config, config, self._service, lambda new: new)
         self._use(prepared)
         return prepared.changes
 
@@ -121,17 +121,20 @@ class ReloadableApp:
         read: Callable[[], Config],
         complete: Callable[[Config], Config] = lambda new: new,
         secrets: SecretReader | None = None,
+        on_read: Callable[[Config], object] = lambda new: None,
     ) -> bool:
         """Use the configuration ``complete(read())``, with ``secrets`` in stores; return whether it is valid and used.
 
-        A thread reads, compares and prepares it, which may take seconds for thousands of keys: no stream waits for
-        that. Never raises: an error is logged and changes nothing."""
+        A thread reads, completes, compares and prepares it, which may take seconds for thousands of keys: no stream
+        waits for that. ``on_read(read())`` is called in the loop first. Never raises: an error is logged and changes
+        nothing."""
         audit = self._service.ledger.audit
         try:
             read_config, warnings = await run_in_thread(_read_with_warnings, read, self._alone)
+            on_read(read_config)
             while True:
-                old, service, config = self._config, self._service, complete(read_config)
-                prepared = await run_in_thread(_prepare, old, config, service, secrets)
+                old, service = self._config, self._service
+                prepared = await run_in_thread(_prepare, old, read_config, service, complete, secrets)
                 if self._service is service:  # no change of stored keys meanwhile
                     break
             if self._service.lifecycle.draining:  # the process has begun to stop meanwhile
@@ -166,8 +169,15 @@ class _PreparedConfig:
     service: Service
 
 
-def _prepare(old: Config, new: Config, service: Service, secrets: SecretReader | None = None) -> _PreparedConfig:
-    """Prepare the use of ``new`` after ``old``. From now on the log of ``service`` masks its credentials."""
+def _prepare(
+    old: Config,
+    new: Config,
+    service: Service,
+    complete: Callable[[Config], Config],
+    secrets: SecretReader | None = None,
+) -> _PreparedConfig:
+    """Prepare the use of ``complete(new)`` after ``old``. From now on the log of ``service`` masks its credentials."""
+    new = complete(new)
     usable = without_restart_settings(old, new)
     service.ledger.mask.apply_config(usable)
     made = prepare_service(usable, service, secrets)

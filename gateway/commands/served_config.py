@@ -92,18 +92,13 @@ class ServedConfig(trio.abc.AsyncResource):
             self._log.mask.apply_config(config)
             return config
 
-        return await self._app.reload(read_usable, self._complete, self.secrets)
+        return await self._app.reload(read_usable, self._clients.complete, self.secrets, self._log.apply_config)
 
     async def _apply_secrets(self, applied: trio.Event) -> None:
         """Use the same configuration with the present secrets, then set ``applied``."""
         async with self._reloading:
             await self._apply(self._source.read_same)
         applied.set()
-
-    def _complete(self, config: Config) -> Config:
-        """Return ``config`` with the clients in the storage, after applying its log settings."""
-        self._log.apply_config(config)
-        return self._clients.complete(config)
 
     def _follow(self, secrets: SecretReader) -> None:
         async def apply() -> None:

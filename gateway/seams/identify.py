@@ -5,10 +5,10 @@ limits, shares), so both get the configuration alone. At most one feature has ea
 
 1. **Client source** (``Feature.client_source``): clients that are stored, and change while the process runs. Only
    ``trigate serve`` opens it, once, if ``stores_clients`` accepts its first configuration. ``read`` completes that
-   one, ``complete`` each later one; both return it with other ``client_keys``. ``follow`` runs until it is cancelled,
-   and calls ``apply`` for each change. No method raises for a storage that is unavailable: it may return, and the last
-   known clients stay valid. A stored client may have more to spend for a time: ``amount_of`` makes this the amount of
-   its budget, or of its group's.
+   one, ``complete`` each later one, in a thread; both return it with other ``client_keys``. ``follow`` runs until it is
+   cancelled, and calls ``apply`` for each change. No method raises for a storage that is unavailable: it may return,
+   and the last known clients stay valid. A stored client may have more to spend for a time: ``amount_of`` makes this
+   the amount of its budget, or of its group's.
    Another feature may declare rows that the source reads together with its clients, in one transaction
    (``Feature.client_rows``), and the tables of these rows (``Feature.client_tables``).
 2. **Unlisted clients** (``Feature.unlisted``): clients that no list has, because a token names them. They are opened

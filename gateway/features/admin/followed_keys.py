@@ -134,9 +134,10 @@ class FollowedKeys(ClientSource):
 
     def _follow_rows_for(self, config: Config) -> None:
         if self.other_rows is None:
-            self.other_rows = rows = self._rows_for(config)
+            rows = self._rows_for(config)
             if rows is not None:
                 rows.on_change(lambda names: self.on_names(names))
+            self.other_rows = rows  # last: ``complete`` runs in a thread
 
     async def read(self, config: Config) -> Config:
         self._follow_rows_for(config)
@@ -253,12 +254,15 @@ class FollowedKeys(ClientSource):
         self._since = None
 
     def _stored(self, config: Config, table: "KeyTable") -> StoredClients:
-        self._known = {item: self._known.get(item) or _KnownItem.read(item) for item in table.clients}
+        """Return the clients of ``table``. A reload and a change of clients may call this at the same time, in threads
+        of their own."""
+        before = self._known
+        self._known = known = {item: before.get(item) or _KnownItem.read(item) for item in table.clients}
         reader = self._reader
         if reader is None or not reader.fits(config):
             reader = self._reader = StoredReader(config)
-        found = reader.read([one.client for one in self._known.values() if not isinstance(one.client, str)])
-        unreadable = {item.name: one.client for item, one in self._known.items() if isinstance(one.client, str)}
+        found = reader.read([one.client for one in known.values() if not isinstance(one.client, str)])
+        unreadable = {item.name: one.client for item, one in known.items() if isinstance(one.client, str)}
         return attrs.evolve(found, refused={**unreadable, **found.refused})
 
 

@@ -3,24 +3,29 @@
 import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 import trio
 
+from gateway.config.loading import from_mapping
+from gateway.features.admin.followed_keys import FollowedKeys
 from gateway.features.admin.key_store import KeyStore
 from gateway.stores.sqlite import SqliteDatabase
 from gateway.viewing.periods import microseconds
-from tests.support.admin import AdminGateway, admin_gateway, soon
+from tests.support import in_process
+from tests.support.admin import AdminGateway, admin_config, admin_gateway, soon
 from tests.support.each_row import each_row
 from tests.support.features import has_feature, needs_feature, rows_of
 from tests.support.gateway_thread import ThreadGateway
-from tests.support.loop_steps import check_measured_steps, gateway_steps
+from tests.support.harness import with_ports
+from tests.support.loop_steps import check_measured_steps, check_own_steps, gateway_steps
 
 CLIENTS: Final = 3000
 
@@ -33,7 +38,7 @@ def many_clients(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminGate
         yield admin
 
 
-def store_clients(folder: Path) -> None:
+def store_clients(folder: Path, clients: int = CLIENTS) -> None:
     """Store many clients, faster than one by one."""
 
     async def create_tables() -> None:
@@ -44,7 +49,7 @@ def store_clients(folder: Path) -> None:
     trio.run(create_tables)
     if has_feature("kept_ledger"):
         store_lines(folder)
-    rows = [(f"client-{number:05}", json.dumps({"client": item(number)})) for number in range(CLIENTS)]
+    rows = [(f"client-{number:05}", json.dumps({"client": item(number)})) for number in range(clients)]
     with contextlib.closing(sqlite3.connect(folder / "state.sqlite")) as db, db:
         db.executemany("INSERT INTO client_keys VALUES (?, ?)", rows)
         db.execute(
@@ -99,6 +104,28 @@ def test_no_call_keeps_the_loop_busy(many_clients, caller, method, path, body, s
         reply = many_clients.call(caller, method, path, body)
     assert reply.status == status, reply.body
     check_measured_steps(steps)
+
+
+async def test_no_reload_keeps_the_loop_busy(tmp_path):
+    await trio.to_thread.run_sync(store_clients, tmp_path, 3 * CLIENTS)
+    database, numbers = SqliteDatabase(tmp_path / "state.sqlite"), itertools.count(100)
+    keys = FollowedKeys(KeyStore(database))
+
+    def changed_content() -> dict[str, Any]:
+        groups = [{"name": "research"}, {"name": "ci", "budgets": [f"{next(numbers)} usd/day"]}]
+        return with_ports(admin_config(tmp_path, client_groups=groups))[0]
+
+    await keys.read(from_mapping(changed_content()))
+    async with in_process.gateway(changed_content()) as gateway:
+
+        async def reload() -> None:
+            assert await gateway.served.reload(lambda: from_mapping(changed_content()), keys.complete)
+
+        await reload()  # its modules are imported
+        await check_own_steps(reload)
+        clients = gateway.served.current[0].client_keys
+        assert sum(client.source == "state storage" for client in clients) == 3 * CLIENTS
+    await database.aclose()
 
 
 @needs_feature("people")
