@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import attrs
-import click
 import trio
 
 from gateway.commands.answer_differences import find_differences
@@ -20,7 +19,7 @@ from gateway.commands.compared_answers import read_response
 from gateway.commands.compared_requests import LIST_OF_MODELS, read_sources, sample_requests
 from gateway.commands.fetching import FetchError, client_of
 from gateway.commands.server_requests import Server, ServerRequest, check_url
-from gateway.commands.terminal import echo_styled, run_or_exit, some_of
+from gateway.commands.terminal import echo_styled, run_or_exit, say, some_of
 from gateway.logs.masking import Mask
 from providers.recordings import UnreadableRecording
 from streams.events import Api
@@ -62,7 +61,7 @@ def run(
 
         found = run_or_exit(compare)
     except UnreadableRecording as error:
-        click.echo(str(error), err=True)
+        say(str(error))
         return 2
     mask = Mask([server.key for server in servers.values() if server.key])
     echo_styled(mask(json_report(found) if as_json else text_report(found)))

@@ -20,12 +20,13 @@ import trio
 from configfile.document import sentence
 from gateway.app import create_app
 from gateway.commands.check import load_or_explain
+from gateway.commands.explaining import report_unknown
 from gateway.commands.fetching import client_of
 from gateway.commands.judging import try_features
 from gateway.commands.probing import COUNT, FEATURES, CheckOutcome, Checkup, ModelCheck, State, examine
 from gateway.commands.server_requests import Server
 from gateway.commands.tables import Cell, TableColumn, table_lines
-from gateway.commands.terminal import columns, count_text, echo_styled, fold, run_or_exit
+from gateway.commands.terminal import columns, count_text, echo_styled, fold, run_or_exit, say
 from gateway.config.loading import ConfigError
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import Names
@@ -90,7 +91,7 @@ class _StderrHandler(logging.Handler):
     """A log handler that prints messages on standard error, with secrets masked."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        click.echo(Mask()(record.getMessage()), err=True)
+        say(Mask()(record.getMessage()))
 
 
 _STDERR = _StderrHandler()
@@ -119,7 +120,7 @@ def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], timeout: 
     It is 0 if every model answers and streams, 1 if one does not or the config is invalid, 2 for an unknown model.
     ``timeout`` is the time for one response in seconds, ``jobs`` the number of models to test concurrently."""
     if file := next((one for one in models if one.endswith((".yaml", ".yml")) and Path(one).is_file()), None):
-        click.echo(f"{file} is a file, not a model: trigate doctor --config {file}", err=True)
+        say(f"{file} is a file, not a model: trigate doctor --config {file}")
         return 2
     config = load_or_explain(path, with_stored_secrets=True)
     if config is None:
@@ -127,22 +128,22 @@ def run(models: Sequence[str], path: Path | None, apis: Sequence[Api], timeout: 
     try:
         tried, skipped = targets_to_check(config, models)
     except GatewayError as error:
-        click.echo(error.info.message, err=True)
+        report_unknown(config, error)
         return 2
     if not tried:
-        click.echo(f"{config.path} lists no model names: give some, such as trigate doctor groq/MODEL", err=True)
+        say(f"{config.path} lists no model names: give some, such as trigate doctor groq/MODEL")
         for line in _skipped_lines(skipped):
-            click.echo(line, err=True)
+            say(line)
         return 2
     names = attrs.evolve(config.model_names, refused=())  # also entries that only aliases reach
     config = attrs.evolve(config, aliases={}, routes={}, model_names=names)
     checks = _model_checks(config, tried, apis)
     if sys.stderr.isatty():
-        click.echo(f"testing {count_text(len(checks), 'model')} …", err=True)
+        say(f"testing {count_text(len(checks), 'model')} …")
     try:
         run_or_exit(try_features, config)  # otherwise the gateway's start would fail with a traceback
     except ConfigError as error:
-        click.echo(str(error), err=True)
+        say(str(error))
         return 1
     found: Sequence[Checkup] = run_or_exit(_run_checks, config, checks, timeout, jobs)
     echo_styled((_json_report if as_json else _text_report)(found, skipped))

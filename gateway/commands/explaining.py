@@ -186,10 +186,7 @@ def explain(
         found = _explain_for(config, model, api, key)
         running = None if url is None else running_gateway(url, os.environ.get(KEY_VARIABLE))
     except GatewayError as error:
-        say(error.info.message)
-        if error.info.kind == "permission":
-            return 2
-        say(f"{config.path} has these models: {', '.join(_known_names(config))}")
+        report_unknown(config, error)
         return 2
     except click.ClickException as error:
         say(error.message)
@@ -219,8 +216,12 @@ def _explain_for(config: Config, model: str, api: Api, key: str | None) -> Expla
     return found
 
 
-def _known_names(config: Config) -> Iterable[str]:
-    return (*(entry.name for entry in config.entries), *config.aliases, *config.routes)
+def report_unknown(config: Config, error: GatewayError) -> None:
+    """Print ``error``, and which names there are if a model has none."""
+    say(error.info.message)
+    if error.info.kind != "permission":
+        names = (*(entry.name for entry in config.entries), *config.aliases, *config.routes)
+        say(f"{config.path} has these models: {', '.join(names)}")
 
 
 def running_gateway(url: str, key: str | None) -> ReadyReport:

@@ -140,7 +140,7 @@ def run(file: Path | None, yes: bool, force: bool) -> int:
     """Run ``trigate init`` and return its exit status: 0, or 1 if the file was not written."""
     path = file or FILE
     if path.exists() and not force:
-        click.echo(f"{path} exists already: overwrite it with --force, or give another FILE", err=True)
+        say(f"{path} exists already: overwrite it with --force, or give another FILE")
         return 1
     found = providers_with_keys(os.environ)
     usable = [row for row in found if row.base_url is not None and row.key_env not in SHARED_KEYS]
@@ -165,7 +165,7 @@ def run(file: Path | None, yes: bool, force: bool) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     except OSError as error:
-        click.echo(f"cannot write {path}: {(error.strerror or 'unwritable').lower()}", err=True)
+        say(f"cannot write {path}: {(error.strerror or 'unwritable').lower()}")
         return 1
     _print_summary(path, usable, keyed, here, plans)
     return 0
@@ -234,7 +234,7 @@ def _print_summary(
     try:
         load(path, os.environ if not keyed else {**os.environ, "TRIGATE_API_KEY": "any"})
     except ConfigError as error:  # such as an environment that changed meanwhile
-        click.echo(str(error), err=True)
+        say(str(error))
     option = "" if path in (FILE, users_file(os.environ)) else f" --config {path}"
     commands = {
         f"trigate check{option}": "find mistakes",

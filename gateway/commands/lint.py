@@ -6,7 +6,7 @@ import attrs
 import click
 import msgspec
 
-from gateway.commands.terminal import count_text, name_of
+from gateway.commands.terminal import count_text, name_of, say
 from providers.apis import CODECS
 from providers.grammar import Verdict, detect, judge
 from streams.events import Api
@@ -20,11 +20,11 @@ def run(file: BinaryIO, api: Api | None, tolerant: bool, as_json: bool) -> int:
     it is empty or its API is not clear."""
     body, name = file.read(), name_of(file)
     if not body.strip():
-        click.echo(f"{name}: empty: give a captured stream or response", err=True)
+        say(f"{name}: empty: give a captured stream or response")
         return 2
     api = api or detect(body)
     if api is None:
-        click.echo(f"{name}: cannot detect the API; set it with --api: {', '.join(CODECS)}", err=True)
+        say(f"{name}: cannot detect the API; set it with --api: {', '.join(CODECS)}")
         return 2
     verdict = judge(api, body, tolerant=tolerant)
     click.echo(_json_report(name, body, verdict) if as_json else _text_report(name, body, verdict))

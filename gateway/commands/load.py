@@ -60,7 +60,7 @@ def run(**options: Any) -> int:
                 if log.lost:
                     say(f"The request log lacks {log.lost} lines: {log.failure}.")
     except (ConfigError, WireError) as error:
-        click.echo(error.list_mistakes("mistakes") if isinstance(error, ConfigError) else error.detail, err=True)
+        say(error.list_mistakes("mistakes") if isinstance(error, ConfigError) else error.detail)
         return UNUSABLE
     if not runs:
         return INTERRUPTED
@@ -123,7 +123,7 @@ def _run_load(plan: LoadPlan, key: str | None, log: RequestLog | None) -> Sequen
         with frozen_startup_objects():
             return trio.run(_load, plan, key, log, screen)
     except* KeyboardInterrupt:
-        click.echo("interrupted; no report", err=True)
+        say("interrupted; no report")
     return ()
 
 
@@ -211,7 +211,7 @@ def _exit_status(runs: Sequence[RunResult], failures: Sequence[str]) -> int:
     refused = [single for single in runs if single.is_refused]
     reasons = [f"failed: {single.name}: {single.stopped or 'no request got a connection'}" for single in refused]
     for failure in (*failures, *reasons):
-        click.echo(failure, err=True)
+        say(failure)
     if any(single.interrupted for single in runs):
         return INTERRUPTED
     if refused:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import click
 import msgspec
 import trio
 
@@ -15,6 +14,7 @@ from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, client_of, response_to
 from gateway.commands.request_story import kept_request
 from gateway.commands.server_requests import HERE, check_url, credential_headers
+from gateway.commands.terminal import say
 from gateway.logs.masking import escape, escape_text
 from providers.apis import CODECS
 from providers.recordings import UnreadableRecording, answer_path, read_recording
@@ -50,10 +50,10 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
             address = address.partition("?")[0]  # its request had no ?alt=sse
         return trio.run(_send, address, recorded.api, body, key)
     except UnreadableRecording as error:
-        click.echo(str(error), err=True)
+        say(str(error))
     except (FetchError, trio.TooSlowError) as error:
         reason = str(error) or f"no response for {TIMEOUT:g} s"
-        click.echo(f"cannot send to {url or HERE}: {reason}; check the URL, and that the server runs", err=True)
+        say(f"cannot send to {url or HERE}: {reason}; check the URL, and that the server runs")
     return 2
 
 
@@ -110,10 +110,10 @@ async def _send(url: str, api: Api, body: bytes, key: str | None, more: Mapping[
     headers = {"content-type": "application/json", **credential_headers(api, key), **(more or {})}
     with trio.fail_after(TIMEOUT) as limit:
         async with client_of(url) as client, response_to(client, "POST", url, headers, body) as response:
-            click.echo(f"{response.status_code} {url}", err=True)
+            say(f"{response.status_code} {url}")
             for name in _SHOWN:
                 if (value := response.headers.get(name)) is not None:
-                    click.echo(f"{name}: {escape(value)}", err=True)
+                    say(f"{name}: {escape(value)}")
             decoder = getincrementaldecoder("utf-8")("replace") if sys.stdout.isatty() else None
             async for piece in response.aiter_bytes():
                 limit.deadline = trio.current_time() + TIMEOUT

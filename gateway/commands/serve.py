@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
-import click
 import trio
 
 import gateway
@@ -22,6 +21,7 @@ from gateway.commands.check import load_to_serve
 from gateway.commands.judging import judge_features, try_features
 from gateway.commands.registry import own_command, registered
 from gateway.commands.served_config import ServedConfig, read_new_secrets
+from gateway.commands.terminal import say
 from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import LogLevel
 from gateway.config_reports.warnings import remarks_on
@@ -102,7 +102,7 @@ def run(
     if config is None or not can_record(options.record) or not _can_audit(config, log):
         return 1
     if config.path is None or not config.path.is_file():
-        click.echo(f"{config.path}: expected a regular file, because serve reads it again on SIGHUP", err=True)
+        say(f"{config.path}: expected a regular file, because serve reads it again on SIGHUP")
         return 1
     for kind, text in remarks_on(config):
         messages.print_or_log(log, kind, text)
@@ -113,7 +113,7 @@ def run(
     except BindFailed as error:
         return report_bind_failure(error)
     except CertificateFailed as error:
-        click.echo(f"{config.path}: {error}", err=True)
+        say(f"{config.path}: {error}")
         return 1
     with listening.unlink_sockets_on_exit(listeners):
         try:
@@ -130,7 +130,7 @@ def run(
                 command = _worker_command(config, (host, port), options)
                 return _supervise(config, listeners, workers, announce, command, log, judge, registration.note_event)
         except ConfigError as error:  # also for the store, which was opened only now
-            click.echo(str(error), err=True)
+            say(str(error))
             return 1
 
 
@@ -151,7 +151,7 @@ def run_trio(main: Callable[..., Awaitable[T]], *args: Any) -> T:
 
 
 def report_bind_failure(error: BindFailed) -> int:
-    click.echo(f"{error} (set another address with --host or --port)", err=True)
+    say(f"{error} (set another address with --host or --port)")
     return 1
 
 
@@ -162,10 +162,10 @@ def can_record(folder: Path | str | None) -> bool:
     try:
         check_option("record", folder)
     except OSError as error:
-        click.echo(f"--record {folder}: {error.strerror}: give a writable directory or bucket", err=True)
+        say(f"--record {folder}: {error.strerror}: give a writable directory or bucket")
         return False
     except LookupError as error:
-        click.echo(f"--record: {error}", err=True)
+        say(f"--record: {error}")
         return False
     return True
 
@@ -175,7 +175,7 @@ def _can_audit(config: Config, log: Log) -> bool:
     try:
         log.apply_config(config)
     except OSError as error:
-        click.echo(f"audit: {config.audit}: {error.strerror}: give a writable file", err=True)
+        say(f"audit: {config.audit}: {error.strerror}: give a writable file")
         return False
     return True
 

@@ -105,7 +105,7 @@ def run_or_exit(task: Callable[..., Awaitable[T]], *args: Any) -> T:
     try:
         return trio.run(task, *args)
     except* KeyboardInterrupt:  # a nursery puts it into a group
-        click.echo("interrupted; no report", err=True)
+        say("interrupted; no report")
     raise SystemExit(INTERRUPTED)
 
 

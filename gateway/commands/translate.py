@@ -5,7 +5,7 @@ from typing import Any, BinaryIO
 import click
 import msgspec
 
-from gateway.commands.terminal import name_of
+from gateway.commands.terminal import name_of, say
 from gateway.logs.masking import escape
 from providers.apis import CODECS
 from providers.catalog import providers as catalog
@@ -28,21 +28,21 @@ def run(file: BinaryIO, source: Api, target: Api, model: str | None, provider: s
     try:
         value = msgspec.json.decode(file.read())
     except NOT_JSON as error:
-        click.echo(f"{name_of(file)} is not valid JSON: {describe_json_error(error)}", err=True)
+        say(f"{name_of(file)} is not valid JSON: {describe_json_error(error)}")
         return 2
     row = catalog.find(provider) if provider is not None else None
     if provider is not None and row is None:
-        click.echo(f"unknown provider {provider!r}; expected one of {', '.join(catalog.CATALOG)}", err=True)
+        say(f"unknown provider {provider!r}; expected one of {', '.join(catalog.CATALOG)}")
         return 2
     try:
         outgoing = translate_body(value, source, target, model, Quirks() if row is None else row.quirks)
     except GatewayError as error:
-        click.echo(escape(f"rejected with status {error.info.status}: {error.info.message}"), err=True)
+        say(escape(f"rejected with status {error.info.status}: {error.info.message}"))
         return 1
     click.echo(msgspec.json.format(outgoing.body, indent=2))
     _print_report(outgoing)
     if strict and (lost := losses(outgoing.dropped)):
-        click.echo(escape(f"--strict: the translation loses {', '.join(lost)}"), err=True)
+        say(escape(f"--strict: the translation loses {', '.join(lost)}"))
         return 1
     return 0
 
@@ -59,7 +59,7 @@ def translate_body(value: Any, source: Api, target: Api, model: str | None, quir
 
 def _print_report(outgoing: Outgoing) -> None:
     for name, value in outgoing.headers:
-        click.echo(escape(f"header   {name}: {value}"), err=True)
+        say(escape(f"header   {name}: {value}"))
     lost = losses(outgoing.dropped)
     for path in outgoing.dropped:
-        click.echo(escape(f"dropped  {path}{'' if path in lost else '  (a hint)'}"), err=True)
+        say(escape(f"dropped  {path}{'' if path in lost else '  (a hint)'}"))

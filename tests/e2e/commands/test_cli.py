@@ -17,6 +17,7 @@ import pytest
 
 from gateway import __version__
 from gateway.__main__ import main
+from gateway.commands import terminal
 from gateway.commands.help import GROUPS
 from providers.catalog.price_list import source
 from tests.support.command_line import COMMAND, Finished, demo, environment, invoke, run, running_command
@@ -55,6 +56,42 @@ def folder(tmp_path):
     """An empty directory with a good configuration."""
     (tmp_path / "trigate.yaml").write_text(GOOD)
     return tmp_path
+
+
+# Messages
+
+
+@each_row(
+    "words",
+    [
+        ("doctor", "no-such-model"),
+        ("init",),
+        ("lint", "trigate.yaml"),
+        ("serve", "--host", "192.0.2.7", "--open"),
+        ("serve", "--record", "trigate.yaml/below"),
+        ("translate", "trigate.yaml", "--from", "chat", "--to", "messages"),
+    ],
+)
+def test_a_narrow_terminal_cuts_no_word_of_a_message(folder, monkeypatch, words):
+    monkeypatch.setattr(terminal, "real_columns", lambda _: 44)
+    found = invoke(*words, cwd=folder, env=ENV)
+    assert found.returncode in (1, 2)
+    lines = found.stderr.splitlines()
+    assert len(lines) > 1
+    assert [line for line in lines if len(line) > 44 and " " in line.strip()] == []
+
+
+def test_commands_print_their_messages_with_say():
+    """Other ways let a terminal cut words. The listed modules are imported for each command, and ``say`` is not."""
+    files = {path.name for path in (ROOT / "gateway").rglob("*.py") if "err=True" in path.read_text()}
+    assert files == {"terminal.py", "help.py", "users_environment.py"}
+
+
+def test_an_unknown_model_lists_the_known_ones(folder):
+    for command in ("doctor", "explain"):
+        found = invoke(command, "gpt-4o-mimi", cwd=folder, env=ENV)
+        assert found.returncode == 2
+        assert "has these models: openai/gpt-4o-mini, anthropic/claude-sonnet-4-5, vllm/*" in found.stderr
 
 
 # Help
