@@ -220,8 +220,10 @@ def undo_success(circuit: Circuit, before: Circuit) -> Circuit:
     """Undo the success that made ``circuit`` available, because its response broke off.
 
     A target that starts every response and completes none is not healthy; ``before`` is its state before the
-    success."""
-    return circuit if circuit.reason is not None or circuit.failures else attrs.evolve(before, trial=0, trial_until=0)
+    success. The counts of attempts stay."""
+    if circuit.reason is not None or circuit.failures:
+        return circuit
+    return attrs.evolve(before, trial=0, trial_until=0, step=circuit.step, good=circuit.good, bad=circuit.bad)
 
 
 def claim_probe(circuit: Circuit, now: float, every: float) -> Circuit:

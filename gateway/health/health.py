@@ -433,6 +433,7 @@ class Health:
             own = self._own[attempt.client]
             if place.key in own.rows:
                 attempt.own_before = self._apply_success(attempt, own, place.key, now)
+                own.update(place.key, lambda circuit: with_counts(circuit, now, 1))
                 self._own.drop_empty(attempt.client)
 
     def _apply_success(self, attempt: OpenAttempt, table: Table, key: bytes, now: float) -> Circuit:
@@ -453,6 +454,8 @@ class Health:
         failure = Failure(reason, error.wait, now, attempt.sent, attempt.trial)
         if attempt.phase is _Phase.STARTED:
             place.good -= 1
+            if attempt.own_before is not None and attempt.client in self._own:
+                self._own[attempt.client].update(place.key, lambda circuit: with_counts(circuit, now, -1))
         if place.good:
             self._flush_successes(place, now)
         key = place.account if reason in ACCOUNT_REASONS else place.key

@@ -44,10 +44,12 @@ class ClientCircuits:
         self.get = self.rows.get
 
     def update(self, key: bytes, change: Callable[[Circuit], Circuit]) -> tuple[Circuit, Circuit]:
-        """Replace the circuit of ``key`` by the result of ``change``, and return the old and the new one."""
+        """Replace the circuit of ``key`` by the result of ``change``, and return the old and the new one.
+
+        Only one with a recent failure is kept."""
         before = self.rows.pop(key, CLOSED)
         after = change(before)
-        if after.reason is not None or after.failures:
+        if after.reason is not None or after.failures or any(after.bad):
             self.rows[key] = after
             if len(self.rows) > MOST_OF_CLIENT:
                 del self.rows[next(iter(self.rows))]
@@ -65,7 +67,7 @@ class CircuitsByClient(dict[str | None, ClientCircuits]):
         return found
 
     def drop_empty(self, client: str | None) -> None:
-        """Remove the circuits of ``client`` if all are closed."""
+        """Remove the circuits of ``client`` if it has none."""
         if client in self and not self[client].rows:
             del self[client]
 

@@ -339,6 +339,21 @@ def test_an_outage_of_one_client_is_that_clients_at_another_gateway():
     assert outages[0] is not None
 
 
+@pytest.mark.parametrize(("broken", "is_out"), [(2, True), (1, False)])
+def test_streams_of_one_client_that_break_are_no_successes(broken, is_out):
+    """Two of three that break are more than half; that each of them had begun well does not count."""
+    keys = [{"name": name, "key": f"{name}-key-0123456789-0123456789"} for name in ("ann", "bob")]
+    scene = Scene(config=from_mapping({"version": "v0.4.0", "model_providers": [ONE], "client_keys": keys}))
+    for number in range(30):
+        attempt = scene.health.begin(scene.target(), None, added=False, client="ann")
+        attempt.mark_started()
+        if number % 3 < broken:
+            attempt.mark_failed(ErrorInfo("upstream", "it broke", reason="connection"))
+        attempt.close()
+    outages = [scene.health.outage(scene.target(), None, client=client) for client in ("ann", "bob")]
+    assert [outage is not None for outage in outages] == [is_out, False]
+
+
 def test_a_note_that_this_version_cannot_read_is_skipped():
     """The counters' task reads notes; an exception would end the gateway, at each start again."""
     scene, notes = Scene(ONE), SharedNotes(lambda: None)

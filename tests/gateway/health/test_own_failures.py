@@ -137,6 +137,10 @@ class Scene:
         """Send a request that fails, unlike any other one."""
         return await self.ask(key, f"{POISON} {next(NUMBERS)}", api, **how)
 
+    async def greet(self, key: str) -> str:
+        """Send a request unlike any other one, which fails only while everybody's do."""
+        return await self.ask(key, f"Hi {next(NUMBERS)}")
+
     def states(self) -> list[str]:
         return [one.state for one in self.running.service.health.target_states()]
 
@@ -210,6 +214,40 @@ async def test_the_client_itself_is_spared_the_failing_target():
         assert await at.ask(BOB, "Hi") == "a=ok"
         at.running.clock.now += 10
         assert await at.ask(ANN, "Hi") == "a=ok"
+
+
+async def test_a_target_that_fails_most_requests_of_a_client_is_unavailable_to_it():
+    """Even if it never fails often in a row: a fallback to the next target has a limited rate, an available one has
+    none."""
+    async with scene() as at:
+        at.a.failing = Failing(503)
+        for at.a.everybody in (True, True, False) * 3:
+            assert await at.greet(ANN) == ("a=overloaded, b=ok" if at.a.everybody else "a=ok")
+        at.a.everybody = True
+        assert await at.greet(ANN) == "a=overloaded, b=ok"
+        at.a.everybody = False
+        assert await at.greet(ANN) == "b=ok"
+        assert await at.greet(BOB) == "a=ok"
+
+
+async def test_a_target_that_fails_some_requests_of_a_client_stays_available_to_it():
+    async with scene() as at:
+        at.a.failing = Failing(503)
+        for at.a.everybody in (True, False, False) * 8:
+            assert await at.greet(ANN) == ("a=overloaded, b=ok" if at.a.everybody else "a=ok")
+
+
+@pytest.mark.parametrize("seconds", [20, 40])
+async def test_failures_of_a_client_count_for_half_a_minute(seconds):
+    async with scene() as at:
+        at.a.failing = Failing(503)
+        for at.a.everybody in (True, True, False) * 3:
+            await at.greet(ANN)
+        at.running.clock.now += seconds
+        for at.a.everybody in (False, True):
+            await at.greet(ANN)
+        at.a.everybody = False
+        assert await at.greet(ANN) == ("b=ok" if seconds == 20 else "a=ok")
 
 
 async def test_operators_see_for_how_many_clients_a_target_is_unavailable():
