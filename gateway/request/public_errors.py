@@ -98,9 +98,7 @@ def public_error(error: ErrorInfo, api: Api, target: Target, secrets: Secrets) -
         param=error.param and redact_text(_client_param(error.param, api, target), secrets),
         code=error.code and redact_text(error.code, secrets),
         details=redact_json(error.details, secrets),
-        headers=tuple(
-            (name, redact_text(value, secrets)) for name, value in with_wait(error.headers, status, error.wait)
-        ),
+        headers=tuple((name, redact_text(value, secrets)) for name, value in _retry_headers(error, status)),
     )
 
 
@@ -147,11 +145,16 @@ def passthrough_error(body: bytes, api: Api, target: Target, secrets: Secrets) -
     return redact_spelled(body, secrets)
 
 
-def with_wait(headers: Headers, status: int, wait: float | None) -> Headers:
-    """Return ``headers`` with a wait if the status is 429 or a translated 529, because Codex gives up without one.
+def _retry_headers(error: ErrorInfo, status: int) -> Headers:
+    """Return the headers of ``error`` with a wait if the status is 429 or a translated 529, because Codex gives up
+    without one.
 
-    ``wait`` is the provider's, from its headers or its body. All waits are limited."""
-    headers = bounded_waits(headers)
-    if status in (429, 503) and not any(name in ("retry-after", "retry-after-ms") for name, _ in headers):
-        return (*headers, *bounded_waits((("retry-after", str(math.ceil(wait or 1))),)))
-    return headers
+    The wait is the provider's, from its headers or its body, and limited. An account without credit has none: clients
+    would repeat the request for minutes."""
+    headers = bounded_waits(error.headers)
+    names = {name for name, _ in headers}
+    if status not in (429, 503) or names & {"retry-after", "retry-after-ms"}:
+        return headers
+    if error.reason == "quota" and error.wait is None:
+        return headers if "x-should-retry" in names else (*headers, ("x-should-retry", "false"))
+    return (*headers, *bounded_waits((("retry-after", str(math.ceil(error.wait or 1))),)))

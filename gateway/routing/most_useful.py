@@ -51,7 +51,8 @@ def _rank(error: ErrorInfo, sent: Sequence[Outcome]) -> int:
     if error.reason is None:
         return len(ORDER)
     if error.reason in LIMITED and all(outcome.error.reason in LIMITED for outcome in sent):
-        return 0 if error.status == 429 else 1  # that target answers again soon, without more money
+        is_over_soon = error.status == 429 and (error.reason != "quota" or error.wait is not None)
+        return 0 if is_over_soon else 1  # that target answers again, without more money
     return ORDER.index(error.reason)
 
 

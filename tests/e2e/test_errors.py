@@ -112,6 +112,42 @@ def test_an_overloaded_provider_is_529_for_messages_clients_and_503_for_others(g
     assert reply.headers["retry-after"] == "3"
 
 
+EMPTY = b'{"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}'
+PLAN = (
+    b'{"error": {"message": "The usage limit has been reached", "type": "usage_limit_reached", "resets_in_seconds": 9}}'
+)
+BUSY = b'{"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}}'
+
+
+@pytest.fixture
+def accounts(upstream) -> Iterator[Gateway]:
+    """A gateway with two accounts of its own: after such an error they are out for minutes."""
+    entries = [provider(f"openai/{name}", upstream.url, ["chat"], key=f"{SECRET}-{name}") for name in ("one", "two")]
+    with gateway_thread(config(entries, retries={"attempts": 2})) as process:
+        yield process
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("models", ["one", "one,two"], ids=["one target", "two targets"])
+def test_no_client_retries_for_an_account_without_credit(accounts, upstream, api, models, stream):
+    """With ``retry-after: 1``, Claude Code and Codex repeated such a request for minutes."""
+    upstream.script(*[Raw(429, JSON, (EMPTY,))] * 2)
+    reply = ask(accounts, api, body(api, "one", stream=stream), x_trigate_models=models)
+    assert "You exceeded your current quota" in complaint(api, reply, 429, passed=True)["message"]
+    assert reply.headers.get("x-should-retry") == "false"
+    assert "retry-after" not in reply.headers
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize(("other", "wait"), [(PLAN, "9"), (BUSY, "1")], ids=["plan", "busy"])
+def test_a_client_waits_for_the_target_that_has_credit(accounts, upstream, api, other, wait, is_first):
+    answers = (EMPTY, other) if is_first else (other, EMPTY)
+    upstream.script(*[Raw(429, JSON, (answer,)) for answer in answers])
+    reply = ask(accounts, api, body(api, "one"), x_trigate_models="one,two")
+    assert (reply.status, reply.headers["retry-after"]) == (429, wait)
+    assert "x-should-retry" not in reply.headers
+
+
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("model", ["refused", "nowhere"])
 def test_a_provider_that_cannot_be_reached_is_a_502(gateway, api, model, stream):

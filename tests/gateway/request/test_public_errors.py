@@ -97,12 +97,18 @@ def test_a_blocked_or_empty_response_is_not_reported_as_a_rejected_key():
         ({"message": "m", "resets_in_seconds": 600_000}, {}, {"retry-after": "600000"}),
         ({"message": "m"}, {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"},
          {"retry-after": "360"}),
+        ({"message": "m", "code": "insufficient_quota"}, {}, {"x-should-retry": "false"}),
+        ({"message": "m", "code": "insufficient_quota"}, {"x-should-retry": "true"}, {"x-should-retry": "true"}),
+        ({"message": "m", "code": "insufficient_quota"}, {"retry-after": "7"}, {"retry-after": "7"}),
+        ({"message": "m", "code": "insufficient_quota", "resets_in_seconds": 90.5}, {}, {"retry-after": "91"}),
     ],
 )  # fmt: skip
 def test_the_client_receives_the_wait_wherever_the_provider_stated_it(
     body: object, headers: dict[str, str], told_headers: dict[str, str]
 ):
-    """Clients that are told too little come back at once (openai/codex#30471, router-for-me/CLIProxyAPI#1666)."""
+    """Clients that are told too little come back at once (openai/codex#30471, router-for-me/CLIProxyAPI#1666).
+
+    For an empty account there is no time to wait for."""
     failed = read_failure(429, json.dumps({"error": body}).encode(), tuple(headers.items()))
     assert dict(told(failed).headers) == told_headers
 
