@@ -58,11 +58,11 @@ class Fallback:
         if outcomes[-1].stage is Stage.PREPARING:
             return _step_if_unprepared(plan, outcomes, conditions)
         if _is_final(plan, outcomes, conditions):
-            return GiveUp(most_useful(outcomes))
+            return _give_up(plan, outcomes, conditions)
         return (
             _try_another(plan, outcomes, conditions)
             or _retry(plan, outcomes, conditions)
-            or GiveUp(most_useful(outcomes))
+            or _give_up(plan, outcomes, conditions)
         )
 
 
@@ -141,6 +141,20 @@ def _is_final(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -
     if reason is None or reason == "invalid":
         return True
     return requests_sent(outcomes) >= plan.retries.attempts or conditions.now >= plan.deadline
+
+
+def _give_up(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> GiveUp:
+    """Return the most useful failure; the log also names the available targets that the retry budget excluded."""
+    error, tried = most_useful(outcomes), {id(outcome.target) for outcome in outcomes}
+    over = {id(one.target) for one in plan.candidates if not conditions.may_add(one.target)} - tried
+    if not over or not counts_as_retry(outcomes):
+        return GiveUp(error)
+    eligible = [one.target for one in _eligible_candidates(plan, outcomes, conditions) if id(one.target) in over]
+    excluded = [one.place for one in eligible if _outage(plan, one, conditions) is None]
+    if not excluded:
+        return GiveUp(error)
+    note = f" (not tried because of the retry budget: {', '.join(excluded)})"
+    return GiveUp(attrs.evolve(error, log_message=error.loggable_message + note))
 
 
 def _eligible_candidates(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Iterator[Candidate]:

@@ -200,6 +200,26 @@ def test_beyond_the_budget_the_first_failure_is_the_answer():
     assert end.error.message == "a failed"
 
 
+@each_row(
+    ("outcomes", "conditions", "note"),
+    [
+        (("a",), {"full": ["a", "b", "c"]}, " (not tried because of the retry budget: b, c)"),
+        (("a", "a", "a", "a"), {"full": ["b"]}, " (not tried because of the retry budget: b)"),
+        (
+            ("a",),
+            {"full": ["a", "b", "c"], "out": {"b": Outage("gone", 900.0)}},
+            " (not tried because of the retry budget: c)",
+        ),
+        (("a", "b", "c"), {"full": ["a", "b", "c"]}, " (tried: a: overloaded, b: overloaded, c: overloaded)"),
+    ],
+)
+def test_the_log_names_the_targets_that_the_budget_excluded(outcomes, conditions, note):
+    """Otherwise an operator sees an error next to an available target, without a reason."""
+    end = step(plan("a", "b", "c"), *(failed(name) for name in outcomes), **conditions)
+    assert end.error.loggable_message.endswith(f"failed{note}")
+    assert "budget" not in end.error.message
+
+
 def test_a_request_that_cannot_be_written_goes_to_the_next_target():
     unprepared = failed("a", "invalid", stage=Stage.PREPARING)
     assert place(step(plan("a", "b"), unprepared)) == "b"
