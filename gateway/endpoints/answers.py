@@ -21,6 +21,7 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.members import check_members
 from gateway.request.public_errors import MISTAKE
+from gateway.request.structure import check_text
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.serving.route_table import Handler
 from gateway.stores.errors import Unavailable
@@ -188,6 +189,7 @@ def _members(body: bytes) -> dict[str, Any]:
     """Return the members of a JSON object. Raises ``GatewayError`` (400)."""
     body = body or b"{}"
     try:
+        check_text(body)
         check_members(body, msgspec.json.decode(body, type=dict[str, msgspec.Raw]))
         return msgspec.json.decode(body, type=dict[str, Any])
     except msgspec.ValidationError:

@@ -88,6 +88,12 @@ def test_a_body_in_another_encoding_is_a_400_that_says_so(gateway, upstream, api
     assert upstream.seen == []
 
 
+@each_row("path", ["/v1/conversations", "/v1/embeddings", "/v1/responses/input_tokens"])
+def test_a_byte_order_mark_before_other_bodies_is_a_400_that_says_so(gateway, path):
+    reply = gateway.request("POST", path, b'\xef\xbb\xbf{"model": "good-chat", "input": "hi"}')
+    assert "begins with a byte order mark" in complaint("chat", reply, 400)["message"]
+
+
 def test_a_body_above_the_limit_is_a_413_before_it_is_sent(gateway, api):
     with Wire.connect(gateway.port) as client:
         client.send(post(PATHS[api], b"", {"content-length": str(100 * 2**20)}) + b'{"model":')
