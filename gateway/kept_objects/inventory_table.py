@@ -1,6 +1,7 @@
 """The inventory in a database."""
 
 import math
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ from gateway.kept_objects.inventory import (
 )
 from gateway.named_imports import import_named
 from gateway.stores.database import Database, Session
-from gateway.stores.errors import Unavailable
+from gateway.stores.errors import InDoubt, Unavailable
 from gateway.stores.nodes import OwnerLimit
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 _CLAIM: Final = """
     INSERT INTO {kept_objects} (owner, collection, id, until, body) VALUES (:owner, :collection, :id, 0, :body)
-    ON CONFLICT (owner, id) DO NOTHING RETURNING id
+    ON CONFLICT (owner, id) DO UPDATE SET until = excluded.until WHERE {kept_objects}.body = excluded.body RETURNING id
 """
+"""Returns a row for the first claim, and for its repetition with the same mark as ``body``."""
 _DROP_OLDEST: Final = """
     DELETE FROM {kept_objects} WHERE owner = :owner AND collection = :collection AND number <= (
         SELECT number FROM {kept_objects} WHERE owner = :owner AND collection = :collection
@@ -72,6 +74,7 @@ class InventoryTable:
         self._cipher = cipher
         self._most = most
         self._most_of: OwnerLimit = lambda _: math.inf
+        self._in_doubt: dict[tuple[str, tuple[str, ...]], bytes] = {}  # marks of claims that may be stored
 
     def limit_owners(self, most: OwnerLimit) -> None:
         self._most_of = most
@@ -90,13 +93,24 @@ class InventoryTable:
         await self.database.write(work)
 
     async def claim(self, owner: str, *ids: str) -> bool:
-        list_key = {"owner": owner, "collection": BILLED_BATCHES}
+        list_key, key = {"owner": owner, "collection": BILLED_BATCHES}, (owner, ids)
+        earlier = self._in_doubt.pop(key, None)  # no other request may claim with the same mark
+        mark, is_in_doubt = earlier or secrets.token_bytes(16), earlier is not None
 
         def work(session: Session) -> bool:
             session.rows(_DROP_OLDEST, **list_key, most=self._most)
-            return all(session.rows(_CLAIM, **list_key, id=f"{BILLED_BATCHES} {id}", body=b"") for id in ids)
+            return all(session.rows(_CLAIM, **list_key, id=f"{BILLED_BATCHES} {id}", body=mark) for id in ids)
 
-        return await self.database.write(work)
+        try:
+            try:
+                return await self.database.write(work)
+            except InDoubt:
+                is_in_doubt = True
+                return await self.database.write(work)  # finds the mark if it was stored
+        except BaseException:
+            if is_in_doubt:
+                self._in_doubt[key] = mark
+            raise
 
     async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None:
         rows = await self._read(_GET, owner=owner, collection=collection, id=id)

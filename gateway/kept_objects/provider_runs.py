@@ -79,10 +79,12 @@ class ProviderRuns:
         return None if found is None else _read(found.kept.body)
 
     async def claim(self, run: ProviderRun) -> bool:
-        """Claim the right to bill ``run``; return whether this is the first claim."""
-        is_first = await self._inventory.claim(run.owner, f"run {run.id}")
+        """Claim the right to bill ``run``; return whether this is the first claim. Then ``remove`` it."""
+        return await self._inventory.claim(run.owner, f"run {run.id}")
+
+    async def remove(self, run: ProviderRun) -> None:
+        """Remove a claimed run. Otherwise it is queried again, and its next claim fails."""
         await self._inventory.remove(_OWNER, PROVIDER_RUNS, run.key)
-        return is_first
 
     async def take_due(self) -> list[ProviderRun]:
         """Return the runs to query now, and postpone their next queries, so that other processes skip them."""

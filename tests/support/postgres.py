@@ -142,12 +142,14 @@ class Server:
 @attrs.define(eq=False)
 class CommitRelay:
     """A TCP port of a server's socket. While ``fate`` is set, no connection receives the answer to the COMMIT of a
-    transaction that wrote: it is ``cut``, as by a server that dies, or stays ``silent``."""
+    transaction that wrote: it is ``cut``, as by a server that dies, or stays ``silent``. ``cut once`` ends with the
+    first."""
 
     server: Server
     listener: socket.socket
-    fate: Literal["cut", "silent", ""] = ""
+    fate: Literal["cut", "cut once", "silent", ""] = ""
     lost: int = 0
+    clients: list[socket.socket] = attrs.field(factory=list)
 
     def url(self, connection_string: str) -> str:
         """Return ``connection_string`` by way of this port."""
@@ -162,6 +164,7 @@ class CommitRelay:
                 stack.callback(serving.join)
 
     def _serve(self, client: socket.socket) -> None:
+        self.clients.append(client)
         with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
             server.connect(str(self.server.directory / ".s.PGSQL.5432"))
             is_lost = threading.Event()
@@ -190,7 +193,8 @@ class CommitRelay:
                     client.sendall(data)
                     continue
                 self.lost += 1
-                if self.fate == "cut":
+                if self.fate != "silent":
+                    self.fate = "" if self.fate == "cut once" else self.fate
                     break
         with contextlib.suppress(OSError):
             client.shutdown(socket.SHUT_RDWR)
@@ -207,6 +211,9 @@ def commit_relay(server: Server) -> Iterator[CommitRelay]:
             yield relay
         finally:
             listener.shutdown(socket.SHUT_RDWR)
+            for client in relay.clients:  # a failed test leaves some open
+                with contextlib.suppress(OSError):
+                    client.shutdown(socket.SHUT_RDWR)
             accepting.join()
 
 

@@ -293,6 +293,11 @@ async def claim(service: Service, runs: ProviderRuns, run: ProviderRun) -> bool:
     except GatewayError as error:
         log.warning("the background answer %s cannot be billed now: %s", run.id, error.info.loggable_message)
         return False
+    try:
+        with store_deadline("remove the background answer", shield=True):
+            await runs.remove(run)
+    except GatewayError as error:  # it is billed now, and removed after its next query
+        log.warning("%s", error.info.loggable_message)
     return is_first
 
 

@@ -19,6 +19,7 @@ from gateway.kept_objects.inventory_table import InventoryTable, NoCipher
 from gateway.stores.encrypted import BodyCipher
 from gateway.stores.errors import Unavailable
 from gateway.stores.sqlite import SqliteDatabase
+from tests.support.postgres import commit_relay
 
 MAX_IN_LIST, PAGE_SIZE = 12, 4  # as the inventory of these tests are bounded
 
@@ -169,3 +170,34 @@ async def test_the_cost_of_a_batch_is_claimed_once_for_each_owner(inventory):
         for _ in range(5):
             nursery.start_soon(claim)
     assert sorted(found) == [False] * 4 + [True]
+
+
+@pytest.mark.server
+async def test_a_claim_whose_commit_is_not_answered_is_not_lost(server, database):
+    """Nobody would bill a batch that is claimed by a process which does not know it."""
+    from gateway.stores.postgres import PostgresDatabase
+
+    with commit_relay(server) as relay:
+        inventory = InventoryTable(PostgresDatabase(relay.url(database)), NoCipher())
+        assert await inventory.claim("a", "before")
+        relay.fate = "cut once"
+        assert await inventory.claim("a", "b1", "b2")
+        assert relay.lost
+        assert not await inventory.claim("a", "b1", "b2")
+        relay.fate = "cut"
+        with pytest.raises(Unavailable):
+            await inventory.claim("a", "b3")
+        relay.fate = ""
+        other = InventoryTable(PostgresDatabase(database), NoCipher())
+        assert not await other.claim("a", "b3")
+        found: list[bool] = []
+
+        async def claim() -> None:
+            found.append(await inventory.claim("a", "b3"))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(claim)
+        assert sorted(found) == [False, False, False, True]
+        await inventory.database.aclose()
+        await other.database.aclose()

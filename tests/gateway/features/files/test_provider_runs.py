@@ -3,6 +3,7 @@ that sees its end: for its client, or because no client fetches it (litellm ``ba
 
 import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -21,6 +22,9 @@ from gateway.kept_objects.provider_runs import MAX_AGE_SECONDS, ProviderRuns
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.memory import MemoryStore
+from gateway.stores.sql import SqlStore
+from gateway.stores.sqlite import SqliteDatabase
+from gateway.stores.store import Store
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
     EndpointProvider,
@@ -134,7 +138,7 @@ async def stage(google: Google | None = None, **more: Any) -> AsyncIterator[Stag
 
 
 @contextlib.asynccontextmanager
-async def serving(provider: EndpointProvider, store: MemoryStore, **more: Any) -> AsyncIterator[InProcess]:
+async def serving(provider: EndpointProvider, store: Store, **more: Any) -> AsyncIterator[InProcess]:
     entry = {"model": "gemini/deep-research-pro", "access_key": "k", "base_url": provider.url, "name": "research"}
     entry |= {"price": PRICE, **more.pop("entry", {})}
     config = {name: value for name, value in {"client_keys": KEYS, **more}.items() if value is not None}
@@ -365,3 +369,27 @@ def test_only_providers_that_continue_answers_are_queried():
         config = from_mapping(settings({"model": model, "access_key": "k", **more}))
         service = open_service(config, Lifecycle(), None, False)
         assert stored_objects_of(service).has_runs(service) is expected
+
+
+async def test_a_claimed_run_is_billed_although_the_storage_cannot_remove_it(tmp_path: Path):
+    path, google = tmp_path / "state.db", Google()
+    more = {"state_storage": {"type": "sqlite", "path": str(path)}}
+    async with (
+        endpoint_provider(google) as provider,
+        contextlib.aclosing(SqlStore(SqliteDatabase(path), 60, None)) as store,
+        serving(provider, store, **more) as served,
+    ):
+        one = Stage(served, google, provider)
+        await one.begin()
+        google.status = "completed"
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("CREATE TRIGGER full BEFORE DELETE ON kept_objects BEGIN SELECT RAISE(ABORT, 'full'); END")
+            await one.query()
+            (line,) = await one.bills()
+            check(line)
+            db.execute("DROP TRIGGER full")
+        await one.query(after=3600)
+        assert not await one.bills(), "it is billed once"
+        inventory = stored_objects_of(served.service).inventory
+        assert inventory is not None
+        assert not await ProviderRuns(inventory, lambda: time.time() + 7200).take_due()
