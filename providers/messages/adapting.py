@@ -74,6 +74,11 @@ def adapt_members(body: Mapping[str, Any], quirks: Quirks) -> Changes:
     return changes, tuple(dropped)
 
 
+def _is_native(quirks: Quirks) -> bool:
+    """Return whether the server reads everything that ``adapt_members`` changes for others."""
+    return quirks.billing_line and quirks.deferred_tools == "native"
+
+
 def _remove_billing_line(body: Object) -> Changes:
     system = body.get("system")
     if isinstance(system, str):
@@ -150,7 +155,7 @@ def _reference_as_text(block: Any) -> Any:
 
 def adapt(draft: Draft, to: Recipient) -> None:
     """Edit the request. See ``providers.neutral.codec.Codec.adapt``."""
-    if any(map(draft.mentions, MARKS)):
+    if not _is_native(to.quirks) and any(map(draft.mentions, MARKS)):
         draft.replace(*adapt_members(draft.values(), to.quirks))
     lower_effort(draft, "output_config", to.known.efforts)
     adapt_schemas(draft, to.known)

@@ -274,8 +274,7 @@ def adapt_schemas(draft: Draft, quirks: Quirks) -> None:
     if quirks.schemas != "without_limits":
         return
     names = [name for name in FORMATS if name in draft]
-    if draft.mentions(b'"strict"'):
-        names += [name for name in TOOLS if name in draft]
+    names += [name for name in TOOLS if (raw := draft.raw(name)) is not None and b'"strict"' in bytes(raw)]
     if names:
         for name, value in describe_limits_in({name: draft.value(name) for name in names}).items():
             draft.put(name, value)
