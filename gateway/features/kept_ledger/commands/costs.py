@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, tzinfo
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -49,6 +50,8 @@ Format: TypeAlias = Literal["table", "csv", "json"]
 GOOD, BAD_CONFIG, UNREADABLE = 0, 1, 2
 TIMEOUT: Final = 120.0
 """The time limit for a database query, in seconds."""
+STATUS_TIMEOUT: Final = 10.0
+"""That for a query of ``trigate status``, which must show a locked database instead of waiting for it."""
 
 
 @attrs.frozen
@@ -90,7 +93,8 @@ def run(path: Path | None, **given: Any) -> int:
 def spending_today(config: Config) -> tuple[str, str]:
     """Return the row of today's spending for ``trigate status``."""
     try:
-        total = trio.run(_read, config, query_of(CostOptions(since="today", by=("day",)), config)).total
+        query = query_of(CostOptions(since="today", by=("day",)), config)
+        total = trio.run(partial(_read, config, query, limit=STATUS_TIMEOUT)).total
     except Unavailable as error:
         return "spent", f"unknown: {error.with_cause()}"
     if total.grade == "subscription":
@@ -143,8 +147,8 @@ def _filters(texts: Sequence[str]) -> Filters:
     return found
 
 
-async def _read(config: Config, query: UsageQuery, at_list_price: bool = False) -> UsageReport:
-    async with open_ledger(config) as table:
+async def _read(config: Config, query: UsageQuery, at_list_price: bool = False, limit: float = TIMEOUT) -> UsageReport:
+    async with open_ledger(config, limit) as table:
         found = await read_usage(table, query)
         if not at_list_price:
             return found
@@ -174,8 +178,9 @@ def _list_prices(plan: UsageReport, width: int) -> dict[ByValues, ListPrice]:
 
 
 @asynccontextmanager
-async def open_ledger(config: Config) -> AsyncIterator[LedgerTable]:
-    """Open the ledger for the block. Raises ``Unavailable``, with advice, if there is none."""
+async def open_ledger(config: Config, limit: float = TIMEOUT) -> AsyncIterator[LedgerTable]:
+    """Open the ledger for the block, with ``limit`` seconds for a query. Raises ``Unavailable``, with advice, if there
+    is none."""
     storage = config.state_storage or StateStorage()
     if storage.path is not None and not storage.path.exists():
         raise Unavailable(f"{storage.path.absolute()} does not exist: no gateway has stored anything there")
@@ -183,7 +188,7 @@ async def open_ledger(config: Config) -> AsyncIterator[LedgerTable]:
         raise Unavailable("ledger.keep is 0, so there is no ledger: remove it to keep the ledger for 400 days")
     async with AsyncExitStack() as stack:
         try:
-            database = await stack.enter_async_context(open_keeping_database(config, TIMEOUT))
+            database = await stack.enter_async_context(open_keeping_database(config, limit))
         except ConfigError as error:
             mistake = error.mistakes[0]
             raise Unavailable(f"{mistake.found}: {mistake.expected}") from None

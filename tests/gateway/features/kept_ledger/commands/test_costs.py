@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from gateway.commands import tables
+from gateway.config.loading import from_mapping
 from gateway.features.kept_ledger.commands import costs
 from gateway.features.kept_ledger.commands.costs import FORMATS
 from gateway.features.kept_ledger.keeping import OverflowSums
@@ -456,3 +457,17 @@ def test_projects_and_what_a_plan_would_have_cost(write_ledger, capsys):
     found = json.loads(shown(capsys, config, ("project",), EVER, None, "json", at_list_price=True))
     assert found["total"]["list_usd"] == 36.75  # 5 + 0.50 + 6.25 + 25 dollars
     assert "list_usd" not in shown(capsys, config, ("project",), EVER, None, "json")
+
+
+@pytest.mark.server
+def test_status_does_not_wait_for_a_locked_ledger(database, monkeypatch):
+    import psycopg
+
+    monkeypatch.setattr(costs, "STATUS_TIMEOUT", 1.0)
+    storage = {"type": "postgres", "connection_string": database}
+    config = from_mapping({"version": "v0.4.0", "model_providers": [{"model": "openai/a"}], "state_storage": storage})
+    assert costs.spending_today(config)[1].endswith("today")
+    with psycopg.connect(database) as other:
+        other.execute("LOCK TABLE trigate_ledger IN ACCESS EXCLUSIVE MODE")
+        other.execute("SET idle_in_transaction_session_timeout = 20000")  # ends the lock if the command waits for it
+        assert costs.spending_today(config)[1].startswith("unknown: the state storage ")
