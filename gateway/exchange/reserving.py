@@ -30,6 +30,8 @@ FILE_LENGTH: Final = 2000
 """Characters in a run of base64 beyond which it counts as a file."""
 
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/=_-]")
+_NEAR: Final = 64
+"""Bytes before a place in which a text has another character, so that more need not be copied and searched."""
 FILE_TOKENS: Final = 1600
 """Estimated tokens of an image. Other files have a similar number, far fewer than their characters suggest."""
 
@@ -103,6 +105,9 @@ def base64_lengths(body: bytes, min_length: int = FILE_LENGTH) -> Iterator[int]:
         end = len(body) if other is None else other.start()
         if end == at:
             at += min_length
+            continue
+        if end - at + _NEAR < min_length and _NOT_BASE64.search(body, max(0, at - _NEAR), at):  # a word of a text
+            at = end + min_length
             continue
         before = _NOT_BASE64.search(body[at - min_length + 1 : at][::-1])
         length = end - at + (min_length - 1 if before is None else before.start())
