@@ -143,11 +143,12 @@ class Server:
 class CommitRelay:
     """A TCP port of a server's socket. While ``fate`` is set, no connection receives the answer to the COMMIT of a
     transaction that wrote: it is ``cut``, as by a server that dies, or stays ``silent``. ``cut once`` ends with the
-    first."""
+    first. A transaction writes if its statements or values have the text ``writes``."""
 
     server: Server
     listener: socket.socket
     fate: Literal["cut", "cut once", "silent", ""] = ""
+    writes: bytes = b"INSERT"
     lost: int = 0
     clients: list[socket.socket] = attrs.field(factory=list)
 
@@ -177,7 +178,7 @@ class CommitRelay:
         has_written = False
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
-                has_written |= b"INSERT" in data
+                has_written |= self.writes in data
                 if b"COMMIT" in data:
                     if self.fate and has_written:
                         is_lost.set()

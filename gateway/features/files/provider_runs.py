@@ -29,6 +29,7 @@ from gateway.kept_objects.provider_runs import FIRST_QUERY_SECONDS, ProviderRun,
 from gateway.ledger.bill import Booking
 from gateway.ledger.record import Record
 from gateway.routing.target import Target
+from gateway.stores.errors import InDoubt
 from gateway.streaming.lane import StreamProgress
 from gateway.upstream.request import UpstreamRequest
 from providers.apis import CODECS
@@ -154,7 +155,11 @@ class StartedRun(TurnRecorder):
         )  # fmt: skip
         try:
             with store_deadline("store the background answer", shield=True):
-                await self._runs.add(run)
+                try:
+                    await self._runs.add(run)
+                except InDoubt:  # if it is stored, no query may bill it
+                    await self._runs.claim(run)
+                    raise
                 self._run, bill.billed = run, False
         except GatewayError as error:
             log.warning("%s: its cost is estimated: %s", record.id, error.info.loggable_message)

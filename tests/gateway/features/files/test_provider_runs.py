@@ -18,6 +18,7 @@ from gateway.features.files import provider_runs
 from gateway.features.files.opening import stored_objects_of
 from gateway.features.files.provider_runs import query_due_runs
 from gateway.kept_objects import provider_runs as kept_provider_runs
+from gateway.kept_objects.inventory import PROVIDER_RUNS
 from gateway.kept_objects.provider_runs import MAX_AGE_SECONDS, ProviderRuns
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
@@ -25,6 +26,7 @@ from gateway.stores.memory import MemoryStore
 from gateway.stores.sql import SqlStore
 from gateway.stores.sqlite import SqliteDatabase
 from gateway.stores.store import Store
+from tests.support import postgres
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
     EndpointProvider,
@@ -38,6 +40,7 @@ from tests.support.endpoint_provider import (
 from tests.support.in_process import InProcess, gateway
 from tests.support.interactions_api import PATH
 from tests.support.settled_lines import SettledLines
+from tests.support.stores import postgres_store
 from tests.support.upstreams import STREAM
 
 KEYS = [{"name": "alice", "key": "alice-key"}, {"name": "bob", "key": "bob-key"}]
@@ -77,6 +80,7 @@ class Google:
         self.status = "in_progress"
         self.stream: ScriptedAnswer | None = None
         self.code = 200
+        self.id = ID
 
     def __call__(self, asked: ReceivedRequest) -> ScriptedAnswer:
         if asked.method == "DELETE":
@@ -88,7 +92,7 @@ class Google:
             self.status = "cancelled"
         if self.code != 200:
             return json_answer({"error": {"code": "not_found", "message": "gone"}}, self.code)
-        whole = {"id": ID, "object": "interaction", "status": self.status, "model": "m", "steps": []}
+        whole = {"id": self.id, "object": "interaction", "status": self.status, "model": "m", "steps": []}
         return json_answer(whole if self.status == "in_progress" else {**whole, "usage": USAGE})
 
 
@@ -393,3 +397,28 @@ async def test_a_claimed_run_is_billed_although_the_storage_cannot_remove_it(tmp
         inventory = stored_objects_of(served.service).inventory
         assert inventory is not None
         assert not await ProviderRuns(inventory, lambda: time.time() + 7200).take_due()
+
+
+@pytest.mark.server
+async def test_a_run_that_may_be_stored_is_billed_once(server: postgres.Server, database: str):
+    """PostgreSQL may end before it confirms a run. Then its exchange bills an estimate, and no query bills it again."""
+    google = Google()
+    with postgres.commit_relay(server) as relay:
+        storage = {"state_storage": {"type": "postgres", "connection_string": database}}
+        async with (
+            endpoint_provider(google) as provider,
+            contextlib.aclosing(postgres_store(relay.url(database), 60, None)) as store,
+            serving(provider, store, **storage) as served,
+        ):
+            one = Stage(served, google, provider)
+            await one.begin()
+            relay.fate, relay.writes, google.id = "cut once", PROVIDER_RUNS.encode(), "v1_second"
+            assert (await one.send("POST", json=BODY)).status_code == 200
+            assert relay.lost == 1
+            (line,) = await one.lines.next()
+            assert line["cost_grade"] == "estimated"
+            assert line["cost_usd"] > 0
+            google.status = "completed"
+            await one.query()
+            (first,) = await one.bills()
+            check(first)
