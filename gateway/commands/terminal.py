@@ -103,7 +103,8 @@ def run_or_exit(task: Callable[..., Awaitable[T]], *args: Any) -> T:
     import trio  # slow to import, and only some commands need it
 
     try:
-        return trio.run(task, *args)
+        # Between checkpoints, Ctrl-C could leave a library's coroutine unawaited, and Python would warn of it.
+        return trio.run(task, *args, restrict_keyboard_interrupt_to_checkpoints=True)
     except* KeyboardInterrupt:  # a nursery puts it into a group
         say("interrupted; no report")
     raise SystemExit(INTERRUPTED)
