@@ -155,11 +155,14 @@ class StartedRun(TurnRecorder):
         )  # fmt: skip
         try:
             with store_deadline("store the background answer", shield=True):
+                doubt = None
                 try:
                     await self._runs.add(run)
-                except InDoubt:  # if it is stored, no query may bill it
-                    await self._runs.claim(run)
-                    raise
+                except InDoubt as error:
+                    doubt = error
+                if doubt is not None:
+                    await self._runs.claim(run)  # if it is stored, no query may bill it
+                    raise doubt
                 self._run, bill.billed = run, False
         except GatewayError as error:
             log.warning("%s: its cost is estimated: %s", record.id, error.info.loggable_message)
