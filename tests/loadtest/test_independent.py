@@ -1,5 +1,6 @@
 """A load beside a client of another kind, threads with plain sockets, and beside the server's own log: what is reported
-is what they saw. Where a latency differs by more than 5 %, it is by no more than the loader says that it was late."""
+is what they saw. Where a latency differs by more than 5 %, it is by no more than the loader says that it was late, each
+time that it waits for the loop."""
 
 import json
 import math
@@ -24,6 +25,9 @@ CLIENTS, EACH = 10, 4
 REQUESTS = CLIENTS * EACH
 WORDS = 8
 CLOSE = 0.05
+WAITS = {"ttft": 4, "gap": 2, "duration": 4}
+"""How often the loop of the loader and the server may delay a latency: a connection, a request, the end of a pause, and
+a token reach their tasks when it has time."""
 PATIENCE = 0.3  # seconds to the first token with which a user is content
 BODY = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'
 ASKED = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
@@ -132,9 +136,9 @@ async def test_latencies_and_goodput_are_what_others_saw():
             assert found.count == len(values), name
             for percent in (50, 90, 95):
                 said, saw = found.percentile(percent), percentile(values, percent)
-                assert abs(said - saw) <= CLOSE * saw + late, (name, percent, said, saw)
+                assert abs(said - saw) <= CLOSE * saw + WAITS[name] * late, (name, percent, said, saw)
         content = sum(value < PATIENCE for value in other.ttft)
-        unsure = sum(abs(value - PATIENCE) <= late for value in other.ttft)
+        unsure = sum(abs(value - PATIENCE) <= WAITS["ttft"] * late for value in other.ttft)
         assert abs(run.tally.counts["good"] - content) <= CLOSE * REQUESTS + unsure, (run.tally.counts, content, late)
 
 
