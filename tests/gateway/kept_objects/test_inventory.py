@@ -174,7 +174,7 @@ async def test_the_cost_of_a_batch_is_claimed_once_for_each_owner(inventory):
 
 @pytest.mark.server
 async def test_a_claim_whose_commit_is_not_answered_is_not_lost(server, database):
-    """Nobody would bill a batch that is claimed by a process which does not know it."""
+    """A batch whose claim is stored, but unknown to the process that made it, would be in no bill."""
     from gateway.stores.postgres import PostgresDatabase
 
     with commit_relay(server) as relay:
