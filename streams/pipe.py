@@ -45,7 +45,7 @@ class Watch:
         """Start the watch; ``content_timeout`` is the number of seconds until the first content must arrive (see
         ``lift_content_limit``)."""
         self._clock = trio.lowlevel.current_clock().current_time  # three times as fast as trio.current_time
-        now = self._clock()
+        self._began = now = self._clock()
         first_byte, idle, total = timeouts.first_byte, timeouts.idle, timeouts.total
         self._timeouts = timeouts
         self._content_timeout = content_timeout
@@ -129,6 +129,11 @@ class Watch:
         if not self.scope.cancel_called:
             first = trio.current_time() + _seconds_or_infinity(self._timeouts.first_byte)
             self.scope.deadline = min(self._fixed_deadline, first)
+
+    @property
+    def seconds(self) -> float:
+        """The seconds since the watch started, by the clock of its limits."""
+        return self._clock() - self._began
 
     @property
     def idle(self) -> float:

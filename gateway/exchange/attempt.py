@@ -138,11 +138,6 @@ class Attempt(AnswerSource):
             upstream_id=self.upstream_id,
         )  # fmt: skip
 
-    @property
-    def seconds(self) -> float:
-        """The seconds since the attempt was sent."""
-        return time.perf_counter() - self._began
-
     def _sent_usage(self) -> Usage:
         """Return the estimated usage of the bodies that the provider received, also after ``release``."""
         if self.target_request.size is None and self.target_request.prepared.size < self._size:

@@ -211,4 +211,4 @@ class AttemptAccount:
         if is_compared and not self.step.after:
             service = self._context.service
             now = service.health.clock()
-            service.balancer.loads.record_start(self.target, attempt.seconds, now, at_least=at_least)
+            service.balancer.loads.record_start(self.target, attempt.watch.seconds, now, at_least=at_least)

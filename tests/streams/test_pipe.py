@@ -186,6 +186,15 @@ async def test_data_at_the_deadline_does_not_turn_a_timeout_into_a_shutdown(auto
     assert (watch.failure().kind, watch.failure().reason) == ("timeout", "timeout")
 
 
+async def test_the_seconds_of_an_expired_watch_reach_its_limit(autojump_clock):
+    """Also if the request was sent late: whoever compares providers by these seconds would prefer the silent one."""
+    watch = Watch(Timeouts(first_byte=9, idle=9), content_timeout=2)
+    await trio.sleep(0.5)
+    with watch.scope:
+        await trio.sleep_forever()
+    assert watch.seconds == pytest.approx(2)
+
+
 @pytest.mark.parametrize(("slow", "reason"), [("client", None), ("upstream", "timeout")])
 async def test_a_client_that_does_not_read_is_no_failure_of_the_upstream(autojump_clock, slow, reason):
     """What a client does cools nothing (BerriAI/litellm#41223): it may read too slowly for ``total``."""
