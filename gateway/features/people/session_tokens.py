@@ -10,15 +10,18 @@ import base64
 import hmac
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import msgspec
 
 from gateway.features.people.records import Person, new_id
 from gateway.features.people.token_format import TokenRefused
-from gateway.stores.encrypted import BodyCipher
+from gateway.named_imports import import_named
 from gateway.stores.record_tables import CLOCK_SKEW
+
+if TYPE_CHECKING:
+    from gateway.stores.encrypted import BodyCipher
 
 _SIGNATURES: Final = "session tokens"
 _SEALS: Final = "the issuer's refresh tokens"
@@ -172,7 +175,8 @@ class RefreshSeals:
     Each is bound to the id of its sign-in, so rows of the table cannot be exchanged."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        self._cipher = BodyCipher([derive_key(key, _SEALS) for key in keys])
+        cipher = import_named("gateway.stores.encrypted:BodyCipher")  # needs an extra that only issuers need
+        self._cipher: BodyCipher = cipher([derive_key(key, _SEALS) for key in keys])
 
     def seal(self, token: str, id: str) -> bytes:
         """Encrypt the refresh token of the sign-in ``id``."""

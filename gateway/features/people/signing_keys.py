@@ -4,14 +4,18 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import msgspec
-from jwt.algorithms import Algorithm, get_default_algorithms
 
+from gateway.named_imports import import_named
 from streams.structure import has_more_elements
 from streams.surrogates import NOT_JSON
+
+if TYPE_CHECKING:
+    from jwt.algorithms import Algorithm
 
 LARGEST_SET: Final = 256 * 1024
 """Bytes of a key set."""
@@ -34,15 +38,19 @@ KEYS_OF: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
 }  # fmt: skip
 """The key type and the curves for each permitted algorithm."""
 
-_CHECKS: Final[Mapping[str, Algorithm]] = {
-    name: check for name, check in get_default_algorithms().items() if name in KEYS_OF
-}
 _PUBLIC: Final[Mapping[str, tuple[str, ...]]] = {"RSA": ("n", "e"), "EC": ("x", "y"), "OKP": ("x",)}
 """The members of a public key by type. All others are ignored: one of them would make the key a private one."""
 
 _MODULUS_BITS: Final = range(2048, 8192 + 1)
 _EXPONENT_BITS: Final = range(2, 32 + 1)  # a large one makes each check slow
 _BASE64URL: Final = re.compile(r"[A-Za-z0-9_-]{1,2000}={0,2}")
+
+
+@cache
+def _algorithms() -> "Mapping[str, Algorithm]":
+    """Return PyJWT's algorithms. The HTTP API imports this module without issuers, too, and PyJWT is an extra."""
+    found: Mapping[str, Algorithm] = import_named("jwt.algorithms:get_default_algorithms")()
+    return found
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -62,7 +70,7 @@ class VerificationKey:
 
     def verifies(self, algorithm: str, signed: bytes, signature: bytes) -> bool:
         """Return whether ``signature`` is the key's, made with ``algorithm``, which must fit."""
-        return _CHECKS[algorithm].verify(signed, self.public, signature)
+        return _algorithms()[algorithm].verify(signed, self.public, signature)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -155,7 +163,7 @@ def _parse_key(member: Any) -> VerificationKey | None:
         _check_size(public["n"], _MODULUS_BITS, "modulus")
         _check_size(public["e"], _EXPONENT_BITS, "exponent")
     fitting = next(name for name, (one, curves) in KEYS_OF.items() if one == kind and curve in curves)
-    made = _CHECKS[fitting].from_jwk({"kty": kind, **({"crv": curve} if curve else {}), **public})
+    made = _algorithms()[fitting].from_jwk({"kty": kind, **({"crv": curve} if curve else {}), **public})
     return VerificationKey(key_id, kind, curve, algorithm, made)
 
 

@@ -9,12 +9,15 @@ import hashlib
 import hmac
 import os
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from gateway.named_imports import import_named
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 LIFETIME: Final = 600.0
 """Seconds from the start of a sign-in to its callback."""
@@ -70,7 +73,7 @@ class SignInStates:
         """Return a new state for the cookie value ``browser``, and its sign-in."""
         key, nonce, salt = self._keys[0], os.urandom(_NONCE), os.urandom(_SALT)
         content = msgspec.msgpack.encode((issuer, path, now, salt))
-        state = _text(nonce + AESGCM(key).encrypt(nonce, content, browser.encode()))
+        state = _text(nonce + _cipher(key).encrypt(nonce, content, browser.encode()))
         return state, _sign_in(key, browser, issuer, path, now, salt, state)
 
     def open(self, state: str, browser: str | None, now: float) -> SignIn:
@@ -85,10 +88,11 @@ class SignInStates:
             raise StateRefused(_FOREIGN) from None
         if _text(sealed) != state:  # another spelling would have another digest
             raise StateRefused(_FOREIGN)
+        invalid: type[Exception] = import_named("cryptography.exceptions:InvalidTag")
         for key in self._keys:
             try:
-                content = AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], browser.encode("utf-8", "replace"))
-            except (InvalidTag, ValueError):
+                content = _cipher(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], browser.encode("utf-8", "replace"))
+            except (invalid, ValueError):
                 continue
             issuer, path, at, salt = msgspec.msgpack.decode(content, type=tuple[str, str, float, bytes])
             if not -_SKEW <= now - at <= LIFETIME:
@@ -105,6 +109,12 @@ class SignInStates:
         if browser is None or not proof.isascii():
             return False
         return any(hmac.compare_digest(_confirmation(key, browser, user_code), proof) for key in self._keys)
+
+
+def _cipher(key: bytes) -> "AESGCM":
+    """Return a cipher. Pages without issuers import this module, too, and ``cryptography`` is an extra."""
+    cipher: AESGCM = import_named("cryptography.hazmat.primitives.ciphers.aead:AESGCM")(key)
+    return cipher
 
 
 def _confirmation(key: bytes, browser: str, user_code: str) -> str:
