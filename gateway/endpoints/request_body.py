@@ -26,7 +26,7 @@ async def read_decompressed(codings: Collection[str], read: ReadBody, held: Held
         body = await offload(10 * sent, decompress, body, coding, limits.request_body)  # as prompts usually expand
     if len(body) > COUNTED:
         held.arrive(sent + len(body))
-        held.decode(len(body), await offload(len(body) // 4, check_structure, body, sent, limits.elements))
+        held.decode(len(body), await offload(len(body) // 8, check_structure, body, sent, limits.elements))
     return body
 
 

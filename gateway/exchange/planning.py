@@ -74,7 +74,7 @@ class Planning:
     async def read(self, body: bytes) -> PlannedRequest:
         """Return the request with everything that it refers to, and its plan. Raises ``GatewayError``."""
         api, path = self.context.codec.api, self.context.client_request.path
-        self.received = await offload(len(body) // 2, read_incoming, api, body, path)  # only the top level is decoded
+        self.received = await offload(len(body) // 8, read_incoming, api, body, path)  # only the top level is decoded
         self.incoming = self.received
         for step in self.steps:
             await step(self)

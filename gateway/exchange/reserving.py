@@ -15,7 +15,7 @@ from gateway.exchange.planned import Form, PlannedRequest
 from gateway.http.offload import offload
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
 from gateway.request.parse import Incoming
-from gateway.request.prepared import Prepared, RequestedOutput
+from gateway.request.prepared import UNSPECIFIED, Prepared, RequestedOutput
 from gateway.request.repeatable import is_in_background
 from gateway.routing.most_useful import most_useful
 from gateway.routing.plan import Outcome, Stage
@@ -29,6 +29,7 @@ SEARCHED_SIZE: Final = 16 * 1024
 FILE_LENGTH: Final = 2000
 """Characters in a run of base64 beyond which it counts as a file."""
 
+_BASE64: Final = re.compile(rb"[A-Za-z0-9+/=_-]+")
 _NOT_BASE64: Final = re.compile(rb"[^A-Za-z0-9+/=_-]")
 _NEAR: Final = 64
 """Bytes before a place in which a text has another character, so that more need not be copied and searched."""
@@ -60,7 +61,15 @@ def reservation_for(context: ExchangeContext, request: PlannedRequest, run_id: s
 
 def size_of(prepared: Prepared, api: Api) -> RequestSize:
     """Return the size of the request that a provider with ``api`` receives."""
-    output = prepared.output_at(api)
+    return _size(prepared, prepared.output_at(api))
+
+
+def sent_size_of(prepared: Prepared) -> RequestSize:
+    """Return the size of a request without the output that a conversation allows, which would have to be decoded."""
+    return _size(prepared, prepared.output or UNSPECIFIED)
+
+
+def _size(prepared: Prepared, output: RequestedOutput) -> RequestSize:
     tokens = output.input
     if tokens is None:
         tokens = sum(map(_body_tokens, (prepared.outgoing.body, *prepared.later_bodies)))
@@ -101,11 +110,11 @@ def base64_lengths(body: bytes, min_length: int = FILE_LENGTH) -> Iterator[int]:
     10 ms instead of half a second."""
     at = min_length - 1
     while at < len(body):
-        other = _NOT_BASE64.search(body, at)
-        end = len(body) if other is None else other.start()
-        if end == at:
+        run = _BASE64.match(body, at)
+        if run is None:
             at += min_length
             continue
+        end = run.end()
         if end - at + _NEAR < min_length and _NOT_BASE64.search(body, max(0, at - _NEAR), at):  # a word of a text
             at = end + min_length
             continue

@@ -187,7 +187,7 @@ async def test_data_at_the_deadline_does_not_turn_a_timeout_into_a_shutdown(auto
 
 
 async def test_the_seconds_of_an_expired_watch_reach_its_limit(autojump_clock):
-    """Also if the request was sent late: whoever compares providers by these seconds would prefer the silent one."""
+    """Also if the request was sent late: a balancer that compares these seconds would prefer the silent provider."""
     watch = Watch(Timeouts(first_byte=9, idle=9), content_timeout=2)
     await trio.sleep(0.5)
     with watch.scope:
