@@ -34,6 +34,8 @@ RETRY_SECONDS: Final = 10.0
 """Seconds between two reads while a secret has never been read."""
 PAUSE: Final = 10.0
 """Seconds between two reads of a secret because a provider rejected it."""
+RENEWAL_SECONDS: Final = 10.0
+"""Seconds that a rejected request waits for a new text. Other reads may come first, and each may wait for the store."""
 _START_PAUSE: Final = 0.5
 
 
@@ -136,9 +138,10 @@ class SecretKeeper(SecretReader):
         name = str(secret)
         if self._is_unchanged(name, refused) and self._clock() - self._asked_at.get(name, -math.inf) >= PAUSE:
             self._asked_at[name] = self._clock()
-            await self.read((secret,))
-            if not self._is_unchanged(name, refused):
-                await self.apply()
+            with trio.move_on_after(RENEWAL_SECONDS):
+                await self.read((secret,))
+                if not self._is_unchanged(name, refused):
+                    await self.apply()
         return None if self._is_unchanged(name, refused) else self.texts[name].strip()
 
     def _is_unchanged(self, name: str, refused: str) -> bool:

@@ -2,9 +2,11 @@
 
 import pytest
 import trio
+import trio.testing
 
 from configfile.stored_secrets import StoredSecret
 from gateway.config.loading import Config, from_mapping
+from gateway.features.secret_stores import keeping
 from gateway.features.secret_stores.keeping import PAUSE, SecretKeeper
 from tests.support.secret_store import FIXED_TOKEN, SecretStoreServer, open_stores
 
@@ -18,12 +20,12 @@ def server():
         yield stores
 
 
-def config(server: SecretStoreServer) -> Config:
+def config(server: SecretStoreServer, url: str | None = None) -> Config:
     return from_mapping(
         {
             "version": "v0.4.0",
             "model_providers": [{"model": "openai/a", "access_key": {"vault": KEY.place}}],
-            "secret_stores": {"vault": {"url": server.url, "token": FIXED_TOKEN}},
+            "secret_stores": {"vault": {"url": url or server.url, "token": FIXED_TOKEN}},
         }
     )
 
@@ -77,3 +79,27 @@ async def test_rejected_keys_are_read_again_once_in_a_while_however_many_request
         await renew("one")
         await renew("one")
         assert (found[-2:], len(server.calls), applied) == (["two", "two"], 2, ["two"])
+
+
+@pytest.fixture
+async def silent():
+    """A store that accepts connections and never responds."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("waits_for", ["the store", "another read", "a reload"])
+async def test_a_rejected_request_waits_only_for_a_limited_time(server, silent, monkeypatch, waits_for):
+    monkeypatch.setattr(keeping, "RENEWAL_SECONDS", 0.1)
+    settings = config(server) if waits_for == "a reload" else config(server, silent)
+    server.secrets["secret/a"] = {"key": "two"}
+    async with SecretKeeper(settings, {str(KEY): "one"}) as keeper, trio.open_nursery() as nursery:
+        keeper.apply = trio.sleep_forever
+        if waits_for == "another read":
+            nursery.start_soon(keeper.read, (KEY,))
+            await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(5):
+            found = await keeper.renew(KEY, "one")
+        assert found == ("two" if waits_for == "a reload" else None)
+        nursery.cancel_scope.cancel()
