@@ -23,8 +23,10 @@ NO_JSON: Final = ErrorInfo("upstream", "the provider sent an event that is not v
 EMPTY: Final = ErrorInfo("upstream", "the provider's answer is empty", reason="bad_answer")
 NOT_OBJECT: Final = ErrorInfo("upstream", "the provider's answer is not a JSON object", reason="bad_answer")
 NO_OBJECT: Final = ErrorInfo("upstream", "the provider sent an event that is not a JSON object", reason="bad_answer")
+_CHECK_ADDRESS: Final = "check that base_url is the address of its API"
+_NO_RETRY: Final = (("x-should-retry", "false"),)  # the address stays wrong while a client repeats the request
 WEB_PAGE: Final = ErrorInfo(
-    "upstream", "the provider sent a web page: check that base_url is the address of its API", reason="bad_answer"
+    "upstream", f"the provider sent a web page: {_CHECK_ADDRESS}", headers=_NO_RETRY, reason="bad_answer"
 )
 
 # Sentences with a delay, of providers that state it nowhere else.
@@ -226,6 +228,9 @@ _KIND_OF_REASON: Mapping[tuple[ErrorKind, FailureReason], ErrorKind] = {
 # rejects a key.
 _FIREWALL_MESSAGE = "the provider returned status 403 and a web page: a firewall in front of it blocked the request"
 
+# Messages of servers that do not have the path, in lower case: Go's, FastAPI's and those of proxies.
+_NO_PATH_WORDS: Final = frozenset(("not found", "404 page not found", "404 not found", "method not allowed"))
+
 # Headers of a provider's error that clients act on (api7/aisix#144).
 RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
@@ -245,6 +250,8 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         status = 400
     kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
     own = _FIREWALL_MESSAGE if blocked else f"the provider returned status {status} without a readable error"
+    has_moved = 300 <= status < 400
+    is_wrong_address = has_moved or (status in (404, 405) and _names_no_path(given))
     if status < 400 or status == 500:  # inside a stream, or a generic status
         kind = kind_of(error, kind)
     reason = "bad_answer" if blocked else failure_reason(status, error, kind, headers)
@@ -252,11 +259,14 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
     keeps_status = status >= 400 and (corrected == kind or (status == 400 and reason != "server_error"))
     info = ErrorInfo(
         corrected,
-        given or own,
+        f"{given or own}: {_CHECK_ADDRESS}" if is_wrong_address else given or own,
         status=status if keeps_status else STATUS[corrected],
         code=_code_word(error.get("code")),
         param=text_or_none(error.get("param")),
-        headers=tuple((name, text) for name, text in headers if name in RETRY_HEADERS),
+        headers=(
+            *((name, text) for name, text in headers if name in RETRY_HEADERS),
+            *(_NO_RETRY if has_moved else ()),
+        ),
         details=error.get("details"),
         reason=reason,
         wait=find_delay(reason, error, headers),
@@ -264,6 +274,11 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         log_message=log_message(status, error, headers) if given else None,
     )
     return as_overflow(info) if overflows(error, status) else info
+
+
+def _names_no_path(given: str | None) -> bool:
+    """Return whether a 404's message only repeats the status, as servers send it that do not have the path."""
+    return given is None or given.casefold().rstrip(".") in _NO_PATH_WORDS
 
 
 def read_event_failure(value: Any) -> ErrorInfo:

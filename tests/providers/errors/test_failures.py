@@ -56,7 +56,21 @@ def test_other_statuses_fall_to_their_class(status, kind):
 
 @each_row("status", [301, 302, 307])
 def test_a_redirect_is_a_502(status):
-    assert read_failure(status, b"").status == 502
+    """Its ``base_url`` is wrong, and Claude Code would repeat the request for minutes."""
+    failed = read_failure(status, b"", (("location", "https://example.com/"),))
+    assert (failed.status, failed.headers) == (502, (("x-should-retry", "false"),))
+    assert failed.message.endswith(f"returned status {status} without a readable error: {ADDRESS}")
+
+
+ADDRESS = "check that base_url is the address of its API"
+
+
+@each_row("body", [b"", b"<html>", b"404 page not found\n", b'{"detail":"Not Found"}', b'{"error":{"message":"m"}}'])
+def test_a_404_without_a_reason_advises_to_check_the_address(body):
+    """FastAPI's, Go's and other servers' words for a path that they do not have (sigoden/aichat#1100)."""
+    failed = read_failure(404, body, (("content-type", "text/plain"),))
+    assert (failed.kind, failed.status) == ("not_found", 404)
+    assert failed.message.endswith(ADDRESS) == (b'"m"' not in body)
 
 
 def test_an_unreadable_body_is_described_and_never_raises():
