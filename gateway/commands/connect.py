@@ -188,11 +188,11 @@ def _write(client: Client, address: GatewayAddress) -> int:
     kept = {file.name for file in client.files}
     for file in CLIENTS[client.name].files:
         if file.name not in kept and _is_noted(file):
-            _undo_file(file)  # a client that keeps its login does not need this file
+            _undo_file(client, file)  # a client that keeps its login does not need this file
     for file in client.files:
         for one in file.versions:
             if path_of(one, os.environ) != path_of(file, os.environ) and _is_noted(one):
-                _undo_file(one)  # another file overrides it since
+                _undo_file(client, one)  # another file overrides it since
     changed = [_write_file(client, file, address) for file in client.files]
     if any(changed):
         for name in _variables_to_hide(client):
@@ -216,16 +216,18 @@ def _write_file(client: Client, file: SettingsFile, address: GatewayAddress) -> 
     shown, path = short_path(file), path_of(file, os.environ).resolve()  # keeps symbolic links
     before, earlier = _read_file(path, shown), undoing.read_notes().get(str(path))
     try:
-        after = merge(file.format, undoing.remove_stale(earlier, before or "", settings), settings)
+        after = merge(file.format, undoing.remove_stale(client.name, earlier, before or "", settings), settings)
     except Unmergeable as error:
         advice = f"{shown} is not changed: {error}; trigate connect {client.name} prints the settings to add yourself"
         raise ConnectFailed(advice) from None
     if after == before:
         click.echo(f"{shown} has these settings already")
+        if earlier is not None:  # perhaps of another client, whose --undo must keep them
+            _save_note(path, undoing.note_of_write(client.name, earlier, file.format, (before, after), settings, ""))
         return False
     backup = _write_with_backup(path, shown, before is not None, after, secret)
     echo_styled(_diff(before or "", after, shown), nl=False)
-    _save_note(path, undoing.note_of_write(earlier, file.format, (before, after), settings, backup))
+    _save_note(path, undoing.note_of_write(client.name, earlier, file.format, (before, after), settings, backup))
     click.echo(f"wrote {shown}" + (f"; backup: {backup} in the same directory" if backup else ""))
     return True
 
@@ -246,38 +248,45 @@ def undo(name: str) -> int:
             raise ConnectFailed(f"nothing to undo: trigate knows no settings file of {client.title}", 2)
         for file in client.files:
             for one in tuple(filter(_is_noted, file.versions)) or (file,):
-                _undo_file(one)
+                _undo_file(client, one)
         return 0
     except ConnectFailed as error:
         say(sentence(str(error)))
         return error.status
 
 
-def _undo_file(file: SettingsFile) -> None:
-    """Remove the settings that ``--write`` added to ``file``. Raises ``ConnectFailed`` if the file cannot be edited."""
+def _undo_file(client: Client, file: SettingsFile) -> None:
+    """Remove the settings that ``--write`` added to ``file`` only for ``client``.
+
+    Raises ``ConnectFailed`` if the file cannot be edited."""
     shown, path = short_path(file), path_of(file, os.environ).resolve()
     written, text = undoing.read_notes().get(str(path)), _read_file(path, shown)
-    if written is None or text is None:
-        if written is not None:
+    if written is None or text is None or not undoing.has_settings_of(client.name, written):
+        if text is None and written is not None:
             _save_note(path, None)
         backups = sorted(one.name for one in path.parent.glob(f"{path.name}.before-trigate-*"))
         older = f"; older backups: {', '.join(backups)}" if backups else ""
-        click.echo(f"nothing to undo: {shown} has no settings of trigate connect{older}")
+        click.echo(f"nothing to undo: {shown} has no settings of trigate connect {client.name}{older}")
         return
     try:
-        after, left = undoing.revert_write(written, text)
+        after, left = undoing.revert_write(client.name, written, text)
     except Unmergeable as error:
         raise ConnectFailed(f"{shown} is not changed: {error}; {_manual_steps(written)}") from None
-    if exact := undoing.is_unchanged(written, text):
+    others = undoing.note_for_others(client.name, written, (text, after))
+    if exact := others is None and undoing.is_unchanged(written, text):
         after = _original_text(written, path, after)
-    result = _restore_file(path, shown, after, written)
-    echo_styled(_diff(text, after, shown), nl=False)
-    click.echo(result)
+    if after != text or others is None:
+        result = _restore_file(path, shown, after, written)
+        echo_styled(_diff(text, after, shown), nl=False)
+        click.echo(result)
     for copy in written.backups if exact else ():
         _delete_file(path.with_name(copy), copy)
     for one in left:
         click.echo(f"kept {'.'.join(one)}: its value was changed after --write")
-    _save_note(path, None)
+    if others is not None:
+        names = sorted({name for change in others.changes for name in change.clients})
+        click.echo(f"kept the settings of {', '.join(names)}")
+    _save_note(path, others)
 
 
 def _manual_steps(written: undoing.WrittenFile) -> str:

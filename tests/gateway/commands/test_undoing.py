@@ -244,6 +244,41 @@ def test_undo_reports_that_there_is_nothing_to_undo(home, capsys, name, says):
     assert says in capsys.readouterr().err
 
 
+# One file of several clients
+
+
+def test_each_client_of_a_shared_file_keeps_its_settings(home, capsys):
+    path = home / ".env"
+    put(path, "X=1\n")
+    for name in ("anthropic-python", "openai-python", "langchain", "google-genai"):
+        write(name)
+    both = {"OPENAI_BASE_URL", "OPENAI_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"}
+    google = {"GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY"}
+    assert set(FORMATS["env"].parse(path.read_text())) == {"X", *both, *google}
+    for name, rest in (
+        ("openai-python", {*both, *google}),  # langchain needs its settings
+        ("google-genai", both),
+        ("langchain", {"ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"}),
+    ):
+        assert undo(name) == 0
+        assert set(FORMATS["env"].parse(path.read_text())) == {"X", *rest}
+    assert "kept the settings of anthropic-python" in capsys.readouterr().out
+    assert undo("openai-python") == 0
+    assert "has no settings of trigate connect openai-python" in capsys.readouterr().out
+    assert undo("anthropic-python") == 0
+    assert path.read_text() == "X=1\n"
+    assert [one.name for one in home.iterdir() if one.name.startswith(".env")] == [".env"]
+
+
+@pytest.mark.parametrize("name", ["openai-python", "langchain"])
+def test_the_last_client_of_a_shared_file_removes_it(home, name):
+    for one in ("openai-python", "langchain"):
+        write(one)
+    for one in sorted(("openai-python", "langchain"), key=lambda one: one == name):
+        assert undo(one) == 0
+    assert not (home / ".env").exists()
+
+
 # Edits
 
 SCALARS = st.one_of(st.text("ab\"'\\é", max_size=4), st.integers(2, 9), st.booleans())
