@@ -110,7 +110,7 @@ def _days_of(files: Sequence[Path]) -> tuple[date, date]:
         first, last = min(first or day, day), max(last or day, day)
     if first is None or last is None:
         raise UnreadableInvoice("the files have no charges for models: give the pages that list models")
-    if last - first > LONGEST_PERIOD:
+    if last - first > LONGEST_PERIOD or last.year == date.max.year:  # no day follows the last one
         raise UnreadableInvoice(f"the files cover {first} to {last}; choose a month with --month")
     return first, last + timedelta(days=1)
 

@@ -82,5 +82,6 @@ def _tokens(row: InvoiceRow, meter: str) -> Decimal | None:
     unit = _UNIT.search(row.text(f"{column}Unit") or "")
     if unit is None or not _OF_TOKENS.search(meter) or not row.text(f"{column}Quantity"):
         return None
-    factor = _FACTORS.get((unit[2] or "").lower(), 1) * Decimal((unit[1] or "1").replace(",", "").rstrip("."))
-    return row.amount(f"{column}Quantity") * factor
+    number = {f"{column}unit".lower(): (unit[1] or "1").replace(",", "").rstrip(".")}
+    each = attrs.evolve(row, members={**row.members, **number}).amount(f"{column}Unit")
+    return row.amount(f"{column}Quantity") * each * _FACTORS.get((unit[2] or "").lower(), 1)

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -168,6 +169,9 @@ def _read_rows(lines: Iterable[str], path: Path, found: ReadFiles) -> Iterator[I
         names = [name.strip().lower() for name in next(rows, [])]
         report, read = _reader_of(frozenset(names), path)
         found.formats[str(path)] = report
+        for name, number_of in Counter(names).items():
+            if number_of > 1 and name and (read is not read_plain or name in KNOWN):
+                raise UnreadableInvoice(f"{path}: the column {name} appears twice: remove one")
         if read is read_plain and (unknown := [name for name in names if name not in KNOWN]):
             found.notes.append(f"{path}: unknown columns, which were ignored: {', '.join(unknown)}")
         for cells in rows:

@@ -76,6 +76,15 @@ def test_the_table_of_another_month_says_that_nothing_was_compared(prepared):
     assert done.stdout.splitlines()[-1] == "nothing was compared"
 
 
+@pytest.mark.parametrize(
+    ("day", "status"), [("0001-01-01", 3), ("9998-12-31", 3), ("9999-01-01", 1), ("9999-12-31", 1)]
+)
+def test_no_day_is_a_traceback(prepared, day, status):
+    done = invoke(*prepared(traffic(1), "mistral", {"one.csv": f"day,model,usd\n{day},m-large,1.00\n".encode()}))
+    assert done.returncode == status
+    assert status == 3 or done.stderr == f"the files cover {day} to {day}; choose a month with --month\n"
+
+
 def test_days_are_in_utc_whatever_the_timezone(prepared, tmp_path):
     calls = traffic(3)
     arguments = prepared(calls, "mistral", plain_files(calls))

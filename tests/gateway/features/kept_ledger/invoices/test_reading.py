@@ -85,6 +85,9 @@ def test_csv_may_have_any_encoding_and_separator(tmp_path, encoding, delimiter, 
         (b"day,model,usd\n2026-13-01,m,1\n", "line 2, day: expected a time"),
         (b"day,model,usd\n01.10.2026,m,1\n", "line 2, day: expected a day"),
         (b"day,model,usd\n2026-10-01,m,=1+1\n", "line 2, usd: expected an amount"),
+        (b"day,model,usd,USD \n2026-10-01,m,1,100\n", "the column usd appears twice"),
+        (b"date,model,usage,requests,usage\n", "the column usage appears twice"),
+        (b"BilledCost,ChargePeriodStart,ChargeCategory,x_a,x_a\n", "the column x_a appears twice"),
         (b"day,model,usd,input\n2026-10-01,m,1,-5\n", "line 2, input: expected a count"),
         (b"day,model,usd,input\n2026-10-01,m,1,5.5\n", "line 2, input: expected a count"),
         (b"day,model,usd\n2026-10-01,,1\n", "line 2, model: empty"),
@@ -108,6 +111,19 @@ def test_another_file_is_refused_with_its_name_and_place(tmp_path, content, word
 def test_a_comma_that_may_separate_decimals_is_refused(written):
     with pytest.raises(UnreadableInvoice, match="expected an amount"):
         row_of(written).amount("usd")
+
+
+@each_row("cell", ["1.000.000 tokens", "1,000.5.5 tokens"])
+def test_a_unit_that_may_separate_thousands_by_points_is_refused(tmp_path, cell):
+    head = "BilledCost,ChargePeriodStart,ChargeCategory,ProviderName,ChargeDescription,ConsumedUnit,ConsumedQuantity"
+    row = f'1,2026-10-01,Usage,OpenAI,input,"{cell}",5'
+    with pytest.raises(UnreadableInvoice, match="line 2, ConsumedUnit: expected an amount"):
+        read(tmp_path, f"{head}\n{row}\n".encode())
+
+
+def test_ignored_columns_may_have_one_name(tmp_path):
+    lines, _ = read(tmp_path, b"day,model,usd,note,note,,\n2026-10-01,m,1,2,3,,\n")
+    assert dollars(lines) == 1
 
 
 def test_unknown_columns_are_noted(tmp_path):
