@@ -138,8 +138,7 @@ class DeliveredAnswer(Generic[B]):
                 error = await pump(answer, self.chunks, watch)
             finally:  # also if cancelled, because a client that does not read takes no failure from the channel
                 context.record.shut_down = is_shut_down(watch)
-        if error is not None:
-            self.origin.fail(error)
+        if error is not None:  # a failure, unless the answer is complete without the rest: the delivery decides
             await self.chunks.send(error)
 
     def _deliver(self, answer: B) -> None:

@@ -146,15 +146,16 @@ class _Phase(enum.Enum):
     SENT = "sent"
     STARTED = "begun"
     FAILED = "failed"
-    CLOSED = "closed"
+    UNREPORTED = "unreported"
 
 
 class OpenAttempt:
     """A request to a target, from its start to the last byte of its response.
 
-    Its owner calls ``mark_started`` and ``mark_failed`` as these happen, and ``close`` once. An attempt closed without
-    either is no evidence about its target: the client left, or the request was invalid. The same applies to one without
-    ``reports``. ``is_overtaken`` means that another request became the trial first."""
+    Its owner calls ``mark_started`` and ``mark_failed`` as these happen, and ``close`` once. ``mark_failed`` may follow
+    ``close``, because it may be known late that a response was not complete. An attempt without either is no evidence
+    about its target: the client left, or the request was invalid. The same applies to one without ``reports``.
+    ``is_overtaken`` means that another request became the trial first."""
 
     def __init__(
         self, health: "Health", entry: ModelEntry, place: UsedPlace, sent: float, client: str | None, reports: bool
@@ -165,7 +166,7 @@ class OpenAttempt:
         self.client = client
         self.trial = 0
         self.is_overtaken = False
-        self.phase = _Phase.SENT if reports else _Phase.CLOSED
+        self.phase = _Phase.SENT if reports else _Phase.UNREPORTED
         self.before: Circuit | None = None  # the circuit before its success closed it
         self.own_before: Circuit | None = None  # the same of its client's circuit
         self._health = health
@@ -181,7 +182,7 @@ class OpenAttempt:
 
         Only reasons in ``UNAVAILABLE`` count, and no credential of the client's own."""
         reason = error.reason
-        if reason not in UNAVAILABLE or self.phase in (_Phase.FAILED, _Phase.CLOSED):
+        if reason not in UNAVAILABLE or self.phase in (_Phase.FAILED, _Phase.UNREPORTED):
             return
         if reason == "credential" and self.entry.passthrough_auth:
             return
@@ -192,7 +193,6 @@ class OpenAttempt:
         """End the attempt."""
         if self.trial:
             self._health._release_trial(self)
-        self.phase = _Phase.CLOSED
 
 
 class Health:

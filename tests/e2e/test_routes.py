@@ -63,8 +63,10 @@ def serving(providers: Mapping[str, Upstream], **more: Any) -> Iterator[Gateway]
         entry("long-a", "a"),
         entry("long-b", "b"),
         *(entry(f"left-{when}", "a", retries={"attempts": 3}) for when in ("head", "wait", "content")),
-        entry("blocked-a", "a", circuit={"failures": 2, "cooldown": "30s", "longest": "30s"}),
-        entry("blocked-b", "b", circuit={"failures": 2, "cooldown": "30s", "longest": "30s"}),
+        *(
+            entry(name, "a", circuit={"failures": 2, "cooldown": "30s", "longest": "30s"})
+            for name in ("blocked-cut", "blocked-chunked")
+        ),
     ]
     aliases: dict[str, Any] = {
         "best": {"targets": ["a", "b", "c"]},
@@ -75,7 +77,7 @@ def serving(providers: Mapping[str, Upstream], **more: Any) -> Iterator[Gateway]
         "reserved": {"targets": ["a", {"target": "b", "when": ["quota"]}, "c"]},
         "long": {"targets": ["long-a", {"target": "long-b", "when": ["context_too_long"]}]},
         "crossing": {"targets": ["as-responses", "as-chat"]},
-        "blocked": {"targets": ["blocked-a", "blocked-b"]},
+        **{f"{name}-or-b": {"targets": [name, "b"]} for name in ("blocked-cut", "blocked-chunked")},
     }
     settings = config(
         entries,
@@ -247,16 +249,17 @@ def test_no_fallback_follows_the_first_content(gateway, providers, api):
     assert exchanges(gateway.log)[-1]["tried"][0]["reason"] == "connection"
 
 
-def test_failures_after_the_beginning_take_a_target_out(gateway, providers):
+@pytest.mark.parametrize("end", ["cut", "chunked"])
+def test_failures_after_the_beginning_take_a_target_out(gateway, providers, end):
     # BerriAI/litellm#34836
     raw = render(WELL, "chat", {"stream": True, "model": "up"})
     begun = next(i for i, piece in enumerate(raw.pieces) if b'"!"' in piece) + 1
-    broken = Raw(200, STREAM, raw.pieces[:begun], "cut")
+    broken = Raw(200, STREAM, raw.pieces[:begun], end)
     script(providers, a=(broken, broken), b=WELL)
     for _ in range(2):
-        ask(gateway, "chat", "blocked", stream=True)
-    reply = ask(gateway, "chat", "blocked", stream=True)
-    assert reply.headers["x-trigate-tried"] == "blocked-b=ok"
+        ask(gateway, "chat", f"blocked-{end}-or-b", stream=True)
+    reply = ask(gateway, "chat", f"blocked-{end}-or-b", stream=True)
+    assert reply.headers["x-trigate-tried"] == "b=ok"
 
 
 # Hedging

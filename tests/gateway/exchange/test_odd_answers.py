@@ -92,6 +92,7 @@ def test_an_answer_is_complete_after_its_last_word(pinging, upstream, api, has_e
                 assert reply.body.count(ENDS[client]) == 1
             found = line(pinging, reply.headers["x-request-id"])
             assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
+            assert "tried" not in found, "an attempt has failed"
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
