@@ -8,7 +8,7 @@ import attrs
 from gateway.allowances.reservation import Grant, QueuedAttempt
 from gateway.exchange.attempt import Attempt, Resends
 from gateway.exchange.attempt_answer import A, AttemptAnswer
-from gateway.exchange.context import ExchangeContext, attempt_record
+from gateway.exchange.context import ExchangeContext
 from gateway.exchange.target_request import TargetRequest
 from gateway.health.health import OpenAttempt
 from gateway.health.witnesses import fingerprint
@@ -46,7 +46,7 @@ class AttemptAccount:
         self._context = context
         self._unsent_request: TargetRequest | None = target_request
         self._open = None
-        self._began = self._content = 0.0
+        self._content = 0.0
         self._recorded: AttemptRecord | None = None
         self._lane_at_end = target_request.target.lane
 
@@ -75,7 +75,6 @@ class AttemptAccount:
 
         Return false if another request is already testing the target, or about to."""
         service = self._context.service
-        self._began = time.perf_counter()
         self._open = service.health.begin(
             self.target, self._context.forwarded_credential(self.target), added=added,
             client=self._context.client_request.client, reports=self.target_request.request.reports_target_health,
@@ -122,7 +121,7 @@ class AttemptAccount:
         if self.cause == "hedge":  # other attempts reported it before they were sent
             attempt.target_request.report(self._context.record)
         self._record_response_facts(attempt)
-        self._record_attempt(self._attempt_record("ok"))
+        self._record_end("ok")
 
     def fail(self, error: ErrorInfo, recorded_reason: FailureReason | None = None) -> None:
         """Report that the attempt failed, before or after its commit.
@@ -136,11 +135,11 @@ class AttemptAccount:
             self._open.mark_failed(error, fingerprint(self.target_request.request.incoming.body))
         checks = self._context.checks
         other: AttemptOutcome = "refused" if checks is not None and checks.has_refused else "internal"
-        self._record_attempt(self._attempt_record(error.reason or recorded_reason or other))
+        self._record_end(error.reason or recorded_reason or other)
 
     def mark_lost(self) -> None:
         """Report that the attempt lost against a concurrent one."""
-        self._record_attempt(self._attempt_record("hedge_lost"))
+        self._record_end("hedge_lost")
         if self.attempt is not None:
             self._report_time_to_content(self.attempt, at_least=True)
 
@@ -156,21 +155,19 @@ class AttemptAccount:
         """Report the end of the attempt and release everything."""
         self._end()
         if self._recorded is None:
-            self._record_attempt(self._attempt_record("client_left"))
+            self._record_end("client_left")
         if isinstance(self.grant, Grant) and not self.committed:
-            assert self._recorded is not None
-            self.grant.end(self._context.bill.charge(self._recorded))
+            self.grant.end(None if self._recorded is None else self._context.bill.charge(self._recorded))
         if on_usage := self.target_request.prepared.on_usage:
-            assert self._recorded is not None
-            usage = self._context.bill.usage if self.committed else self._recorded.usage
+            usage = self._context.bill.usage if self.committed else self.reported_usage
             if usage is not None:
                 for note in on_usage:
                     note(usage)
         self._lane_at_end, self.answer = self._lane, None  # breaks a reference cycle through the walk
 
     def outcome(self, error: ErrorInfo) -> Outcome:
-        """Return the outcome for the plan's policy if the attempt failed with ``error``."""
-        stage = Stage.SENDING if self.attempt is None else self.attempt.stage
+        """Return the outcome for the plan's policy if the attempt, or the wait for it, failed with ``error``."""
+        stage = Stage.WAITING if self.attempt is None else self.attempt.stage
         return Outcome(self.target, error, stage, self.step.omissions, requests=self.requests)
 
     def _end(self) -> None:
@@ -188,13 +185,13 @@ class AttemptAccount:
         record.lane = self._lane
         record.upstream_id = attempt.upstream_id
 
-    def _attempt_record(self, reason: AttemptOutcome) -> AttemptRecord:
-        usage = None if self.answer is None else self.answer.usage
+    def _record_end(self, reason: AttemptOutcome) -> None:
+        """Record how the attempt ended, unless its wait ended first: then nothing was sent."""
         if self.attempt is not None:
-            return self.attempt.to_record(
-                reason, self._lane, content=self._content, committed=self.committed, usage=usage
+            usage = None if self.answer is None else self.answer.usage
+            self._record_attempt(
+                self.attempt.to_record(reason, self._lane, content=self._content, committed=self.committed, usage=usage)
             )
-        return attempt_record(self.target, reason, self._lane, self.cause, seconds=time.perf_counter() - self._began)
 
     def _record_attempt(self, attempt: AttemptRecord) -> None:
         """Record ``attempt``, and replace the earlier record if it failed after its commit."""

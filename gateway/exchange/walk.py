@@ -1,7 +1,8 @@
 """The walk of a plan: makes attempts until one commits or the policy gives up."""
 
+import contextlib
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias
 
@@ -406,13 +407,8 @@ class Walk:
         """Wait in the queue of a target, and return whether the attempt has its allowances. Raises ``GatewayError`` at
         the end of the drain."""
         remaining = self.request.plan.deadline - self._conditions.now
-        began = trio.current_time()
-        with trio.CancelScope() as scope, self.context.service.lifecycle.track_pump(scope):
-            found = await queued.wait(began + remaining)
-        self.context.record.waited += trio.current_time() - began
-        if scope.cancelled_caught:
-            self.context.record.shut_down = True
-            raise GatewayError.of(SHUTTING_DOWN)
+        with self._waiting():
+            found = await queued.wait(trio.current_time() + remaining)
         if isinstance(found, Grant):
             account.grant = found
             return True
@@ -424,19 +420,28 @@ class Walk:
 
         Failures of other requests may postpone that. Raises ``GatewayError`` at the end of the drain, and if there is
         not enough time."""
-        plan, lifecycle = self.request.plan, self.context.service.lifecycle
+        plan = self.request.plan
         seconds, waited = account.step.after, 0.0
         while seconds:
-            with trio.CancelScope() as scope, lifecycle.track_pump(scope):
+            with self._waiting():
                 await trio.sleep(seconds)
-            if scope.cancelled_caught:
-                self.context.record.shut_down = True
-                raise GatewayError.of(SHUTTING_DOWN)
             waited += seconds
-            self.context.record.waited += seconds
             seconds = account.seconds_until_due()
             if waited + seconds > plan.retries.wait or self._conditions.now + seconds >= plan.deadline:
                 raise GatewayError.of(account.unavailable_error(seconds))
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Add the time of the block to the record. Raises ``GatewayError`` at the end of the drain, which ends it."""
+        record, lifecycle, began = self.context.record, self.context.service.lifecycle, trio.current_time()
+        try:
+            with trio.CancelScope() as scope, lifecycle.track_pump(scope):
+                yield
+        finally:
+            record.waited += trio.current_time() - began
+        if scope.cancelled_caught:
+            record.shut_down = True
+            raise GatewayError.of(SHUTTING_DOWN)
 
     def _content_limit(self, account: AttemptAccount) -> float:
         """Return the limit in seconds of the time to an attempt's first content."""

@@ -36,10 +36,13 @@ def most_useful(outcomes: Sequence[Outcome]) -> ErrorInfo:
     if not sent:
         return outcomes[0].error
     best = min(reversed(sent), key=lambda outcome: _rank(outcome.error, sent)).error
-    places = {outcome.target.place: outcome for outcome in sent}
-    if len(places) == 1 or best.reason not in UNAVAILABLE:
+    reasons: dict[str, str] = {}  # by place, each the last one
+    for outcome in sent:
+        place = outcome.target.place
+        reasons[place] = outcome.error.reason or reasons.get(place, "stopped")
+    if len(reasons) == 1 or best.reason not in UNAVAILABLE:
         return best
-    causes = ", ".join(f"{place}: {outcome.error.reason or 'stopped'}" for place, outcome in places.items())
+    causes = ", ".join(f"{place}: {reason}" for place, reason in reasons.items())
     tried = f" (tried: {causes})"
     return attrs.evolve(
         best, message=best.message + tried, headers=_with_wait(best, outcomes), body=b"",

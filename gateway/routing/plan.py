@@ -27,7 +27,7 @@ class Stage(enum.Enum):
     PREPARING = "preparing"
     """The request could not be written for the target; nothing was sent."""
     WAITING = "waiting"
-    """The target's limits had no capacity left; nothing was sent."""
+    """The target's limits had no capacity left, or the target stayed unavailable; nothing was sent."""
     SENDING = "sending"
     """No successful status had arrived."""
     ANSWERING = "answering"

@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -65,7 +66,7 @@ def serving(providers: Mapping[str, Upstream], **more: Any) -> Iterator[Gateway]
         *(entry(f"left-{when}", "a", retries={"attempts": 3}) for when in ("head", "wait", "content")),
         *(
             entry(name, "a", circuit={"failures": 2, "cooldown": "30s", "longest": "30s"})
-            for name in ("blocked-cut", "blocked-chunked")
+            for name in ("blocked-cut", "blocked-chunked", "failing-a")
         ),
     ]
     aliases: dict[str, Any] = {
@@ -78,6 +79,7 @@ def serving(providers: Mapping[str, Upstream], **more: Any) -> Iterator[Gateway]
         "long": {"targets": ["long-a", {"target": "long-b", "when": ["context_too_long"]}]},
         "crossing": {"targets": ["as-responses", "as-chat"]},
         **{f"{name}-or-b": {"targets": [name, "b"]} for name in ("blocked-cut", "blocked-chunked")},
+        "failing": {"targets": ["failing-a", "b"]},
     }
     settings = config(
         entries,
@@ -232,6 +234,23 @@ def test_the_client_leaves_and_all_ends(gateway, providers, when):
         time.sleep(0.05)  # into the wait
     (line,) = eventually(mine)
     assert (line["ended"], line["attempts"], len(providers["a"].seen)) == ("client_disconnected", 1, 1)
+    assert [one["reason"] for one in line["tried"]] == ["rate_limited" if when == "wait" else "client_left"]
+
+
+def test_a_wait_that_is_given_up_is_no_attempt(gateway, providers):
+    later = refusal(500, ("retry-after", "1.5"))
+    script(providers, a=(later, DOWN), b=refusal(500, ("retry-after", "2")))
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(ask, gateway, "chat", "failing")
+        eventually(lambda: sent(providers) == {"a": 1, "b": 1})
+        ask(gateway, "chat", "failing-a")  # fails too, so the target is unavailable for longer than a request may wait
+    reply = waiting.result()
+    assert (reply.status, sent(providers)) == (500, {"a": 2, "b": 1})
+    tried = "failing-a=server_error, b=server_error"
+    assert (reply.headers["x-trigate-tried"], reply.headers["x-trigate-attempts"]) == (tried, "2")
+    assert f"(tried: {tried.replace('=', ': ')})" in reply.json["error"]["message"]
+    (line,) = eventually(lambda: [line for line in exchanges(gateway.log) if line["model"] == "failing"])
+    assert (line["attempts"], len(line["tried"])) == (2, 2)
 
 
 # Streams that have begun
