@@ -174,13 +174,17 @@ def test_a_gateway_that_requires_a_key_leads_to_advice_on_the_variable(home, usu
             assert f'env_key = "{KEY_VARIABLE}"' in out
 
 
-def test_a_config_in_the_folder_serves_where_the_key_is_not_at_hand(home, capsys):
+@pytest.mark.parametrize("file_has_keys", [True, False])
+def test_a_config_in_the_folder_serves_where_the_key_is_not_at_hand(home, capsys, file_has_keys):
+    """The gateway may have been started with another file, and only that has keys."""
     port, keys = free_port(), [{"name": "me", "key": "gw-key"}]
-    put(home / "project/trigate.yaml", LOCAL, port, client_keys=keys)
+    put(home / "project/trigate.yaml", LOCAL, port, **({"client_keys": keys} if file_has_keys else {}))
     with gateway_thread(config(LOCAL, port, client_keys=keys), port):
+        assert connect("claude", ConnectOptions(write=True)) == 2
         assert connect("codex", ConnectOptions()) == 0
     out, err = capsys.readouterr()
     assert 'model = "vllm/large"' in out
+    assert f'env_key = "{KEY_VARIABLE}"' in out
     assert f"requires a key ({KEY_VARIABLE}); using the models in " in err
 
 
