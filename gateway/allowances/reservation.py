@@ -525,7 +525,7 @@ class Reservation:
         if not self._client:
             return
         (first, *others), self._client = self._client, []
-        sent = max((one.requests for one in bill.attempt_records), default=1)
+        sent = max((1, *(one.requests for one in bill.attempt_records)))  # a cached response counts, too
         first.settle(self._allowances.counters, attrs.evolve(self._charged_consumption(delivered), requests=sent))
         for other in others:  # the first one counts everything
             other.settle(self._allowances.counters, _NOTHING)

@@ -151,7 +151,7 @@ class Walk:
         """The usage that a provider reported for the last attempt, whose response did not go to the client."""
         return None if self._current_account is None else self._current_account.reported_usage
 
-    def note_hedge_failure(self, target: Target, error: ErrorInfo) -> None:
+    def note_hit_failure(self, target: Target, error: ErrorInfo) -> None:
         """Note that the cached response of ``target`` cannot be used."""
         self._add_outcome(Outcome(target, error, requests=0))
 

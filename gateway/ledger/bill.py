@@ -37,8 +37,8 @@ class AttemptRecord:
     they arrived; ``seconds`` is the duration of a failed attempt. For a response that no client received, ``usage`` is
     the usage that the provider reported. ``unknown_usage`` is the estimated usage of an attempt that the provider may
     have billed without reporting usage (bircex/llmr#48). ``requests`` is the number of requests that it sent, each with
-    a part of the client's. ``committed``: the client received this response, so its usage is the exchange's usage.
-    ``price`` is the target's price when the attempt started. ``upstream_id`` is the provider's
+    a part of the client's; 0 for a cached response. ``committed``: the client received this response, so its usage is
+    the exchange's usage. ``price`` is the target's price when the attempt started. ``upstream_id`` is the provider's
     request id, ``None`` if it sent none. ``notes`` are facts for observers, by the names of the features that add them
     until the exchange is settled."""
 

@@ -164,8 +164,7 @@ class CachedOrigin:
         elif cache_control.reads:
             match await self._lookup.find(walk.target_request, key):
                 case CacheHit() as hit:
-                    self._hit = hit
-                    return await hit.run(make)
+                    return await self._run_hit(hit, make)
                 case ErrorInfo() as error:
                     self._mark("miss")
                     walk.note_failure(error)
@@ -191,14 +190,15 @@ class CachedOrigin:
         return partial(self._run_hit, hit, make) if isinstance(hit, CacheHit) else None
 
     async def _run_hit(self, hit: CacheHit, make: Make[A]) -> A | None:
-        """Return the cached response of a hedge, or ``None`` if the client cannot receive it."""
+        """Return the cached response, or ``None`` if the client cannot receive it; another attempt may then follow."""
         self._hit = hit
         try:
             return await hit.run(make)
         except GatewayError as error:
             self._hit = None
             unmark_hit(self._walk.context.record)
-            self._walk.note_hedge_failure(hit.target_request.step.target, error.info)
+            self._mark("miss")
+            self._walk.note_hit_failure(hit.target_request.step.target, error.info)
             return None
 
     async def _fetch_and_share(self, make: Make[A], key: bytes) -> A | None:

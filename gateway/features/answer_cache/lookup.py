@@ -31,7 +31,7 @@ from gateway.features.answer_cache.settings import CacheUse
 from gateway.features.answer_cache.stored_answer import AnswerStamp, StoredAnswer, local_response, replay_body
 from gateway.http.offload import offload
 from gateway.http.passing import TO_PROVIDER, HeaderNames
-from gateway.ledger.bill import AttemptOutcome, AttemptRecord
+from gateway.ledger.bill import AttemptOutcome, AttemptRecord, Cause
 from gateway.request.wire import upstream_request
 from gateway.routing.plan import Stage
 from gateway.routing.target import Target
@@ -159,6 +159,8 @@ class CacheHit(AnswerSource):
         self._is_joined = joined
         self._has_begun = False
         self._cached_attempt: AttemptRecord | None = None
+        places = request.context.attempt_log.places
+        self._cause: Cause = "first" if not places else "retry" if request.target.place in places else "fallback"
 
     async def send(self) -> UpstreamResponse:
         return self._response
@@ -195,8 +197,9 @@ class CacheHit(AnswerSource):
 
     def _record_attempt(self, error: ErrorInfo | None) -> None:
         cached_attempt = _cached_attempt(
-            self.target_request, error, committed=self._has_begun, content=time.perf_counter() - self._began
-        )
+            self.target_request, error, self._cause, committed=self._has_begun,
+            content=time.perf_counter() - self._began,
+        )  # fmt: skip
         self.target_request.context.attempt_log.add(cached_attempt, self._cached_attempt)
         self._cached_attempt = cached_attempt
 
@@ -329,13 +332,17 @@ class CacheLookup:
 
 
 def _cached_attempt(
-    target_request: TargetRequest, error: ErrorInfo | None, *, committed: bool, content: float | None = None
+    target_request: TargetRequest,
+    error: ErrorInfo | None,
+    cause: Cause = "first",
+    *,
+    committed: bool,
+    content: float | None = None,
 ) -> AttemptRecord:
     """Return the record of an attempt that the cache answered without a request to the provider."""
     reason: AttemptOutcome = "ok" if error is None else error.reason or "internal"
-    return attempt_record(
-        target_request.target, reason, target_request.target.lane, content=content, committed=committed
-    )
+    target = target_request.target
+    return attempt_record(target, reason, target.lane, cause, content=content, committed=committed, requests=0)
 
 
 def _with_sorted_sets(value: Any) -> dict[str, Any]:

@@ -43,8 +43,8 @@ def mark_hit(record: Record, age: int, *, joined: bool = False) -> None:
 
 
 def unmark_hit(record: Record) -> None:
-    """Mark the response as not cached, because the cached one cannot be used."""
-    record.add_note(NOTE, CacheNote("miss"))
+    """Remove the mark of a cached response that cannot be used."""
+    record.notes = {name: note for name, note in record.notes.items() if name != NOTE}
     record.bill.from_cache = False
 
 

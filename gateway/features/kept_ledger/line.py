@@ -89,7 +89,7 @@ def line_of(record: Record, fields: Mapping[str, Any], began: float, group: str 
             [
                 _attempt(one, charged.get(id(one)), record)
                 for one in record.bill.attempt_records
-                if not (one.committed and record.bill.from_cache)  # no provider received a request
+                if one.requests  # a provider received it
             ]
         ),
         fields["ended"],

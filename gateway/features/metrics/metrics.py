@@ -268,7 +268,8 @@ class Metrics(ExchangeObserver):
 
     def _count_call(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
         for one in record.bill.attempt_records:
-            self._counted[rows.TARGET_ATTEMPTS.name, self._target(one), one.reason] += 1
+            if one.requests:
+                self._counted[rows.TARGET_ATTEMPTS.name, self._target(one), one.reason] += 1
             if one.notes:
                 self._count_prompt_cache(one, one.notes.get("prompt_caches"), record)
         for charge in record.bill.charges():
@@ -330,7 +331,8 @@ class Metrics(ExchangeObserver):
         """Count an exchange with several attempts, whose last one used ``provider``.
 
         An attempt sends a second request if its connection was closed before it carried anything."""
-        asked = [one.provider if one.provider in self._providers else OTHER for one in record.bill.attempt_records]
+        sent = [one.provider for one in record.bill.attempt_records if one.requests]
+        asked = [provider_id if provider_id in self._providers else OTHER for provider_id in sent]
         asked += [provider] * (record.attempts - len(asked))
         for number, name in enumerate(asked):
             self._counted[rows.ATTEMPTS.name, name] += 1

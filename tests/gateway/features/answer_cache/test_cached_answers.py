@@ -239,9 +239,11 @@ async def test_after_a_fallback_the_answer_is_kept_under_the_target_that_gave_it
         alias = {"best": {"targets": ["first", "second"], "cache": {"ttl": "1h"}}}
         content = {"version": "v0.4.0", "model_providers": entries, "model_aliases": alias}
         async with gateway({**content, "circuit": {"failures": 100}}) as gate:
-            one.fails = 500
+            one.fails, lines = 500, SettledLines(gate)
             found = [(await gate.ask("best")).headers for _ in range(2)]
             assert [head["x-trigate-cache"] for head in found] == ["miss", "hit"]
+            for line in await lines.next(2):
+                assert [one["cause"] for one in line["tried"]] == ["first", "fallback"]
             assert [head["x-trigate-target"] for head in found] == ["openai/second"] * 2
             assert two.take_count() == 1
             one.fails = None

@@ -319,6 +319,30 @@ async def test_a_failure_while_a_request_joins_is_its_own(begun):
         await stage.has_kept(0)
 
 
+async def test_a_whole_answer_whose_joined_stream_fails_gets_another_attempt():
+    """Its client has received nothing."""
+    async with staged() as stage:
+        client = stage.ask()
+        await eventually(lambda: stage.provider.calls == 1)
+        stage.provider.send(*STREAM[:2])
+        await client.has(WORDS[0])
+        await stage.leave(client)
+        await stage.has_kept(1)
+        again = stage.ask(stream=False)
+        await eventually(lambda: kept_flight(stage).followers == 1)
+        stage.provider.cut()
+        await eventually(lambda: stage.provider.calls == 2)
+        stage.provider.send(*STREAM)
+        await all_of([again])
+        assert json.loads(again.text)["choices"][0]["message"]["content"] == "".join(WORDS)
+        assert "x-trigate-cache" not in again.headers
+        left, answered = await stage.lines.next(2)
+        assert (left["ended"], answered["ended"]) == ("client_disconnected", "complete")
+        tried = [(one["cause"], one["reason"]) for one in answered["tried"]]
+        assert tried == [("first", "connection"), ("retry", "ok")]
+        assert (answered["attempts"], answered["cost_usd"]) == (1, 15.0)
+
+
 @each_row(("limit", "most"), [(1024, 32), (40, 32), (20, 20)])
 async def test_the_number_of_kept_answers_is_limited(limit, most):
     """For a client, and for all of them by ``limits.in_flight``."""

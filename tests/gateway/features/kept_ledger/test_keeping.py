@@ -159,11 +159,13 @@ async def test_a_cached_response_is_a_request_of_its_client_but_no_attempt(tmp_p
     kept, ledger = keeping_in(table := table_in(tmp_path))
     settle(ledger)
     failed = AttemptRecord("other", "openai", "chat", "byte", reason="server_error", model="openai/gpt-4o", price=PRICE)
+    cached = attrs.evolve(COMMITTED[0], requests=0)
     for before in ((), (failed,)):
-        settle(ledger, attempt_records=(*before, *COMMITTED), from_cache=True)
+        settle(ledger, attempt_records=(*before, cached), from_cache=True)
+    settle(ledger, attempt_records=(attrs.evolve(cached, committed=False, reason="connection"),), from_cache=True)
     await kept.flush()
     (by_key,), (by_target,) = [await table.sums((name,), EVER) for name in ("key", "target")]
-    assert [(one.by, one.requests) for one in by_key] == [(("alice",), 3)]
+    assert [(one.by, one.requests) for one in by_key] == [(("alice",), 4)]
     assert sorted((one.by, one.requests) for one in by_target) == [(("gpt",), 1), (("other",), 1)]
     await kept.finish()
 
