@@ -221,6 +221,10 @@ class Record:
         """Add the note of a feature, in place of an earlier one."""
         self.notes = {**self.notes, feature: note}
 
+    def remove_note(self, feature: str) -> None:
+        """Remove the note of a feature."""
+        self.notes = {name: note for name, note in self.notes.items() if name != feature}
+
     def mark_served(self, status: int) -> None:
         """Record the status of a complete response, unless a response is recorded already."""
         if self.status is None:

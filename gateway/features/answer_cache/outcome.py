@@ -44,7 +44,7 @@ def mark_hit(record: Record, age: int, *, joined: bool = False) -> None:
 
 def unmark_hit(record: Record) -> None:
     """Remove the mark of a cached response that cannot be used."""
-    record.notes = {name: note for name, note in record.notes.items() if name != NOTE}
+    record.remove_note(NOTE)
     record.bill.from_cache = False
 
 
