@@ -9,6 +9,6 @@
   ``client_keys`` with ``client_access`` (by ``patterns``), ``allowance_checks``. ``unlisted``: the
   interface to clients that rules admit. ``findings`` collects errors and warnings.
 - ``untrusted_file``: the check of a file that was only found; ``readable_secrets``: the warning about secrets in a file
-  that everyone can read. ``unknown``: advice on unknown keys. ``convertible`` recognises the files that ``trigate
-  import`` converts.
+  that everyone can read. ``unknown``: advice on unknown keys. ``packages``: the warning about extras that are not
+  installed. ``convertible`` recognises the files that ``trigate import`` converts.
 - ``names`` finds an entry by a model's name, by the rules of ``patterns``; ``credentials`` lists those of a file."""

@@ -1,6 +1,5 @@
 """Sign-ins of entries: identities that authenticate requests instead of keys."""
 
-import importlib.util
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias, assert_never
@@ -12,6 +11,7 @@ from configfile.keys import Kind, setting
 from configfile.kinds import Secret, Url
 from configfile.wording import Wrong, describe, nearest, one_of
 from gateway.config.findings import Findings
+from gateway.config.packages import is_present
 from providers.auth.signer import BEARER_TOKEN, GOOGLE_TOKEN, AwsKeys, Signer, SignInName, secret_parts
 from providers.auth.sigv4 import SigV4
 
@@ -209,10 +209,7 @@ SigningIn: TypeAlias = Annotated[
 
 def is_installed(name: SignInName) -> bool:
     """Return whether the extra for this sign-in is installed."""
-    try:
-        return importlib.util.find_spec(MODULES[name]) is not None
-    except ModuleNotFoundError:
-        return False
+    return is_present(MODULES[name])
 
 
 def is_of_vendor(name: SignInName, host: str) -> bool:

@@ -12,6 +12,7 @@ from configfile.keys import parts, setting
 from configfile.kinds import Secret, Size, Wait
 from gateway.config.findings import Findings
 from gateway.config.kinds import FilePath, SealingKeys
+from gateway.config.packages import warn_of_missing
 from gateway.config.parts import with_completed_parts
 from gateway.http.urls import crosses_in_clear, is_loopback
 
@@ -80,8 +81,9 @@ _PLACES: Final[Mapping[str, tuple[str, str]]] = {
 
 def check_place(storage: Any, places: Mapping[str, tuple[str, str]], name: str, findings: Findings) -> None:
     """Report a key of the mapping ``name`` with the place of ``storage`` that is missing, or that its type does not
-    use."""
+    use, and a missing package."""
     given = findings.given_attributes((name,))
+    warn_of_missing(f"{name}.type", storage.type, findings)
     for kind, (key, such_as) in places.items():
         if storage.type != kind and key in given:
             findings.no_effect((name, key), f"type {storage.type} does not use it; ignored")
@@ -100,6 +102,8 @@ def build_state_storage(storage: StateStorage | None, config: Any, findings: Fin
     if storage is None:
         return None
     check_place(storage, _PLACES, "state_storage", findings)
+    if storage.encryption_key:
+        warn_of_missing("state_storage.encryption_key", "encryption", findings)
     text = storage.connection_string
     if storage.type == "postgres" and text and not isinstance(text, Unresolved):
         _check_connection_string(text, findings)
@@ -182,8 +186,9 @@ class CounterSettings:
 
 
 def check_counters(counters: CounterSettings, findings: Findings) -> None:
-    """Report an address that is missing, invalid or without effect."""
+    """Report an address that is missing, invalid or without effect, and a missing package."""
     url, place = counters.url, ("counters", "url")
+    warn_of_missing("counters.type", counters.type, findings)
     if counters.type == "memory":
         if url is not None:
             findings.no_effect(place, "type memory does not use it; ignored")

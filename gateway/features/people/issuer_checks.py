@@ -1,6 +1,5 @@
 """Checks of the keys of people, and the client of each rule. Imported only for a configuration with such keys."""
 
-import importlib.util
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -16,6 +15,7 @@ from gateway.config.building import Building
 from gateway.config.client_access import AccessNames, build_client_rights
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.findings import Findings
+from gateway.config.packages import is_present
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS, is_storage_in_doubt
 from gateway.features.people.discovery import url_problem
@@ -95,7 +95,7 @@ def _build_issuers(config: Config, names: AccessNames, findings: Findings) -> tu
     keys = people_keys(config)
     if not keys.issuers:
         findings.wrong(("issuers",), "the list is empty", "list at least one issuer, or remove it")
-    if importlib.util.find_spec(_LIBRARY) is None:
+    if not is_present(_LIBRARY):
         findings.wrong(("issuers",), "PyJWT is not installed", "run pip install 'trigate[identity]'")
     made: dict[str, TrustedIssuer] = {}
     advice = "add `name`, `issuer`, `audience` and `admit`"
