@@ -138,7 +138,13 @@ print(Agent(OpenAIChatModel("{model}", provider=provider)).run_sync("Hello").out
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText } from "ai";
 
-const trigate = createOpenAICompatible({ name: "trigate", baseURL: "{base}", apiKey: {node_key} });
+const trigate = createOpenAICompatible({
+  name: "trigate",
+  baseURL: "{base}",
+  apiKey: {node_key},
+  includeUsage: true,
+  supportsStructuredOutputs: true,
+});
 const { text } = await generateText({ model: trigate("{model}"), prompt: "Hello" });
 console.log(text);
 """,
