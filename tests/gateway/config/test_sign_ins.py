@@ -110,7 +110,8 @@ def test_mistakes_in_sign_ins_are_reported_with_their_path_and_without_secrets()
 
 @pytest.mark.parametrize("name", MODULES)
 def test_without_its_package_the_entry_its_line_and_what_to_install_are_reported(name, monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, MODULES[name], None)
+    for module in MODULES.values():
+        monkeypatch.setitem(sys.modules, module, None)
     file = tmp_path / "trigate.yaml"
     file.write_text(
         "version: v0.3.0\nmodel_providers:\n  - model: mine/x\n    base_url: http://localhost:1/v1\n"
