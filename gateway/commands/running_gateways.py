@@ -1,7 +1,8 @@
 """Finds the gateway for ``trigate connect``, and the models for the client.
 
-The address comes from ``--url``, else from the config, else it is the default. The models come from the gateway that
-runs there, else from the config, else from the demo. With ``--config``, they come from that file alone.
+The address comes from ``--url``, else from the config, else from the user's only gateway, else it is the default. The
+models come from the gateway that runs there, else from the config, else from the demo. With ``--config``, they come
+from that file alone.
 """
 
 import os
@@ -27,7 +28,7 @@ from gateway.commands.choosing import (
 )
 from gateway.commands.client import KEY_VARIABLE, GatewayAddress
 from gateway.commands.demo import demo_config
-from gateway.commands.registry import file_of_gateway
+from gateway.commands.registry import file_of_gateway, running_gateways
 from gateway.commands.sessions import SavedSession, SessionFailed, SessionFile, valid_token
 from gateway.commands.terminal import count_text, some_of
 from gateway.config.listening import Listener
@@ -175,7 +176,7 @@ def _key_problem(root: str, key: str | None) -> str:
 def _addresses_to_try(config: Config | None) -> Sequence[str]:
     """Return the addresses to try, in order. The user's own config may not be the one that is running."""
     if config is None:
-        return [USUAL]
+        return [_usual_url()]
     own = config.path is not None and config.path == users_file(os.environ)
     return list(dict.fromkeys([url_of(config), *([USUAL] if own else [])]))
 
@@ -239,15 +240,21 @@ def _load_config(path: Path) -> Config:
 
 
 def local_url() -> str:
-    """Return the URL of the gateway on this machine, by the configuration here or of the user if there is one.
+    """Return the URL of the gateway on this machine: by the configuration here or of the user, else the only one.
 
     A key goes to this URL, so another machine's address in a configuration, which may be someone else's, is ignored."""
     try:
         config = _find_config(None)
     except ConnectFailed:
         config = None
-    root = USUAL if config is None else url_of(config)
+    root = _usual_url() if config is None else url_of(config)
     return root if is_here(root) else USUAL
+
+
+def _usual_url() -> str:
+    """Return the URL of the user's running gateway if there is only one, otherwise the default one."""
+    roots = [next(filter(is_here, one.urls), None) for one in running_gateways()]
+    return roots[0] if len(roots) == 1 and roots[0] is not None else USUAL
 
 
 def is_here(root: str) -> bool:

@@ -159,3 +159,14 @@ def test_an_unavailable_wildcard_has_one_row_for_all_its_models(home, env):
             request(served.url, "POST", "/v1/chat/completions", question)
         rows = trigate("status", cwd=home, env=env).stdout.partition("  targets   ")[2].splitlines()
     assert [re.sub(r" for .*? \(", " (", row.strip()) for row in rows] == ["fault/*: unavailable (credential)"], rows
+
+
+def test_connect_finds_the_only_gateway_of_the_user_on_any_port(home, env):
+    """It printed the settings of the demo's usual port, while ``trigate status`` showed this gateway."""
+    (home / ".config/trigate/trigate.yaml").unlink()
+    with running_command("serve", "--demo", "--port", "0", cwd=home, env=env) as served:
+        found = trigate("connect", "claude", cwd=home, env=env)
+        assert f'"ANTHROPIC_BASE_URL": "{served.url}"' in found.stdout
+        assert f"The gateway on {served.url} serves" in found.stderr
+        with running_command("serve", "--demo", "--port", "0", cwd=home, env=env):
+            assert served.url not in trigate("connect", "claude", cwd=home, env=env).stdout
