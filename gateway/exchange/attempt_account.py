@@ -133,9 +133,7 @@ class AttemptAccount:
                 self._report_time_to_content(self.attempt, at_least=True)
         if self._open is not None:
             self._open.mark_failed(error, fingerprint(self.target_request.request.incoming.body))
-        checks = self._context.checks
-        other: AttemptOutcome = "refused" if checks is not None and checks.has_refused else "internal"
-        self._record_end(error.reason or recorded_reason or other)
+        self._record_end(error.reason or recorded_reason or self._context.own_reason(error))
 
     def mark_lost(self) -> None:
         """Report that the attempt lost against a concurrent one."""

@@ -14,6 +14,7 @@ from gateway.routing.target import LaneName, Target
 from gateway.seams.observers import UNOBSERVED, Observers
 from providers.auth.signer import BearerToken, is_subscription_token
 from providers.neutral.codec import Codec
+from streams.events import ErrorInfo
 
 if TYPE_CHECKING:
     from gateway.seams.open_response import ExchangeChecks
@@ -75,6 +76,10 @@ class ExchangeContext:
             self.service, self.codec, self.client_request, self.record, self.observers, checks,
             self.attempt_log,
         )  # fmt: skip
+
+    def own_reason(self, error: ErrorInfo) -> AttemptOutcome:
+        """Return the reason of an attempt that the gateway, and no provider, ended with ``error``."""
+        return "refused" if self.checks is not None and self.checks.is_refusal(error) else "internal"
 
     @property
     def id(self) -> str:

@@ -153,7 +153,7 @@ class Walk:
 
     def note_hit_failure(self, target: Target, error: ErrorInfo) -> None:
         """Note that the cached response of ``target`` cannot be used."""
-        self._add_outcome(Outcome(target, error, requests=0))
+        self._add_outcome(Outcome(target, error, Stage.ANSWERING, requests=0))
 
     def fail(self, error: ErrorInfo) -> None:
         """Report that the response failed with ``error`` after its commit."""

@@ -35,7 +35,7 @@ def most_useful(outcomes: Sequence[Outcome]) -> ErrorInfo:
     sent = [outcome for outcome in outcomes if outcome.stage is not Stage.PREPARING]
     if not sent:
         return outcomes[0].error
-    best = min(reversed(sent), key=lambda outcome: _rank(outcome.error, sent)).error
+    best = min(reversed(sent), key=lambda outcome: _rank(outcome, sent)).error
     reasons: dict[str, str] = {}  # by place, each the last one
     for outcome in sent:
         place = outcome.target.place
@@ -50,9 +50,13 @@ def most_useful(outcomes: Sequence[Outcome]) -> ErrorInfo:
     )  # fmt: skip
 
 
-def _rank(error: ErrorInfo, sent: Sequence[Outcome]) -> int:
+def _rank(outcome: Outcome, sent: Sequence[Outcome]) -> int:
+    error = outcome.error
     if error.reason is None:
-        return len(ORDER)
+        # A response that the gateway refuses is the result; its client must not pay for another one. The client's
+        # deadline is not.
+        is_result = outcome.stage is Stage.ANSWERING and error.kind != "timeout"
+        return -1 if is_result else len(ORDER)
     if error.reason in LIMITED and all(outcome.error.reason in LIMITED for outcome in sent):
         is_over_soon = error.status == 429 and (error.reason != "quota" or error.wait is not None)
         return 0 if is_over_soon else 1  # that target answers again, without more money

@@ -38,7 +38,7 @@ from gateway.routing.target import Target
 from gateway.seams.observers import Observers
 from providers.neutral.codec import Reader
 from streams.errors import GatewayError
-from streams.events import Api, Event, TextDelta, Usage
+from streams.events import Api, ErrorInfo, Event, TextDelta, Usage
 from streams.framing import Framing
 
 R = TypeVar("R")
@@ -216,9 +216,9 @@ class ExchangeChecks(Protocol):
     @property
     def may_hide_later(self) -> bool: ...
 
-    @property
-    def has_refused(self) -> bool:
-        """Whether the request or its response was refused."""
+    def is_refusal(self, error: ErrorInfo) -> bool:
+        """Return whether ``error`` is a refusal of the request or its response, or of a text that could not be
+        checked."""
         ...
 
     @property

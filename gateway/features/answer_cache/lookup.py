@@ -340,7 +340,7 @@ def _cached_attempt(
     content: float | None = None,
 ) -> AttemptRecord:
     """Return the record of an attempt that the cache answered without a request to the provider."""
-    reason: AttemptOutcome = "ok" if error is None else error.reason or "internal"
+    reason: AttemptOutcome = "ok" if error is None else error.reason or target_request.context.own_reason(error)
     target = target_request.target
     return attempt_record(target, reason, target.lane, cause, content=content, committed=committed, requests=0)
 

@@ -36,7 +36,7 @@ from gateway.request.routing_options import Word, read_headers, unknown_step_err
 from gateway.routing.target import Target
 from gateway.seams.open_response import OpenedResponse, RunningOrigin, StreamTransform, Transform
 from streams.errors import GatewayError
-from streams.events import Usage
+from streams.events import ErrorInfo, Usage
 from trigate.steps import Check, Part, Passage
 
 R = TypeVar("R")
@@ -163,9 +163,8 @@ class SessionChecks(StepSession):
         """Whether a step may mask or refuse the request during the provider's work, or before an attempt."""
         return self.applied.may_hide_later
 
-    @property
-    def has_refused(self) -> bool:
-        return self.records.refused_by is not None
+    def is_refusal(self, error: ErrorInfo) -> bool:
+        return self.records.is_refusal(error)
 
     async def until_refused(self, origin: RunningOrigin, work: Callable[[], Awaitable[R]]) -> R:
         try:

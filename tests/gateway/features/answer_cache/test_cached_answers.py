@@ -251,6 +251,27 @@ async def test_after_a_fallback_the_answer_is_kept_under_the_target_that_gave_it
             assert (answer.headers["x-trigate-cache"], answer.headers["x-trigate-target"]) == ("miss", "openai/first")
 
 
+@needs_feature("steps")
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_refusal_of_a_cached_response_outranks_an_earlier_failure(stream):
+    step = {"use": "regex", "name": "no-answers", "at": ["response"], "with": {"patterns": {"all": "."}}}
+    async with providers(2) as (one, two):
+        content = {
+            "version": "v0.4.0", "model_providers": [entry(one, "first"), entry(two, "second")],
+            "model_aliases": {"best": {"targets": ["first", "second"], "cache": {"ttl": "1h", "scope": "all"}}},
+            "client_keys": [{"name": "alice", "key": ALICE}, {"name": "ben", "key": BEN}],
+            "steps": [{**step, "for": {"clients": ["ben"]}}], "circuit": {"failures": 100},
+        }  # fmt: skip
+        async with gateway(content) as gate:
+            one.fails, lines = 500, SettledLines(gate)
+            assert (await gate.ask("best", headers=bearer(ALICE))).status_code == 200
+            refused = await gate.ask("best", headers=bearer(BEN), stream=stream)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, "content_filter")
+            assert (one.take_count(), two.take_count()) == (2, 1)
+            _, line = await lines.next(2)
+            assert (line["ended"], [one["reason"] for one in line["tried"]]) == ("refused", ["server_error", "refused"])
+
+
 async def test_requests_with_stored_objects_or_hosted_tools_bypass_the_cache():
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     file = {"type": "file", "file": {"file_id": "file-1"}}

@@ -38,6 +38,9 @@ async def other(check):
 
 async def clean(check):
     return []
+
+async def broken(check):
+    raise ValueError("falcon-9 is in this error")
 """
 
 STEPS: Final[dict[str, dict[str, Any]]] = {
@@ -53,6 +56,7 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
         "refusal": {"as": "stop", "message": "Not there."},
         "for": {"entries": ["cloud"]},
     },
+    "broken": {"use": "./steps.py:broken", "at": ["response"]},
     "counted": {"action": "refuse"},
     "poor": {"action": "refuse"},
     "cached": {"action": "mask", "at": ["response"]},
@@ -130,6 +134,26 @@ def test_a_refusal_causes_no_retry_and_no_fallback(gateway, upstream, stream):
     (line,) = exchanges(gateway.log, headers["x-request-id"])
     assert (line["ended"], line["refused_by"]) == ("refused", "refuse")
     assert line["tried"][0]["output_tokens"] == 7
+
+
+@each_row("stream", [False, True])
+@each_row(
+    ("client", "status", "code", "refused_by"),
+    [("refuse", 400, "content_filter", "refuse"), ("broken", 503, "step_unavailable", None)],
+)
+def test_a_refused_response_outranks_an_earlier_failure(
+    gateway, upstream, failing, client, status, code, refused_by, stream
+):
+    """The client of a provider's error sends the request again, and pays again."""
+    failing.script()
+    upstream.script(Script(text="falcon-77"))
+    found, headers, body = ask(gateway, client, "hi", model="both", stream=stream)
+    assert (found, json.loads(body)["error"]["code"]) == (status, code)
+    assert "tried" not in json.loads(body)["error"]["message"]
+    eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
+    (line,) = exchanges(gateway.log, headers["x-request-id"])
+    assert (line["ended"], line.get("refused_by")) == ("refused", refused_by)
+    assert [one["reason"] for one in line["tried"]] == ["server_error", "refused"]
 
 
 @pytest.mark.parametrize("stream", [False, True])
