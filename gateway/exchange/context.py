@@ -1,5 +1,6 @@
 """The state that all attempts of one exchange share, and the log of the attempts."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -80,6 +81,10 @@ class ExchangeContext:
     def own_reason(self, error: ErrorInfo) -> AttemptOutcome:
         """Return the reason of an attempt that the gateway, and no provider, ended with ``error``."""
         return "refused" if self.checks is not None and self.checks.is_refusal(error) else "internal"
+
+    def outliving_client(self) -> AbstractContextManager[None]:
+        """Return a context in which the operator's steps continue if the client disconnects."""
+        return nullcontext() if self.checks is None else self.checks.outliving_client()
 
     @property
     def id(self) -> str:

@@ -178,7 +178,7 @@ class DeliveredAnswer(Generic[B]):
             if self.scope.left or not self.delivery.lane.progress.over:
                 self.context.record.abandoned = True
 
-        with survival(on_disconnect):
+        with survival(on_disconnect), self.context.outliving_client():
             async with trio.open_nursery() as nursery:
                 self._start(nursery)
                 nursery.start_soon(body.run)

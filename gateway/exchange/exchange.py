@@ -219,7 +219,7 @@ class Exchange:
     ) -> Response:
         """Return the complete response, which is read after its client has left, too, until ``desertion``."""
         target, note = origin.target_request.target, partial(self._note_disconnect, origin)
-        with survive_disconnect(scope.nursery, target, note, desertion):
+        with survive_disconnect(scope.nursery, target, note, desertion), self.context.outliving_client():
             return await self._read_whole(origin, scope)
 
     def _note_disconnect(self, origin: AnswerOrigin) -> None:

@@ -27,6 +27,7 @@ complete conversations ``check_whole``, and bodies that the gateway writes ``che
 view: what the client gets, but with the values that only the client may see still hidden."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 import attrs
@@ -229,6 +230,10 @@ class ExchangeChecks(Protocol):
     async def until_refused(self, origin: RunningOrigin, work: Callable[[], Awaitable[R]]) -> R:
         """Return the result of ``work()``, a part of the walk of ``origin``. A refusal of the
         request during the provider's work cancels it, and is raised (``GatewayError``)."""
+        ...
+
+    def outliving_client(self) -> AbstractContextManager[None]:
+        """Return a context in which the checks continue if the client disconnects, because its response does."""
         ...
 
     async def await_verdict(self) -> None:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+import trio
 import trio.testing
 
 from trigate.steps import Check, Finding
@@ -30,6 +31,17 @@ async def words(check: Check) -> list[Finding]:
 async def late_words(check: Check) -> list[Finding]:
     """Return the findings of ``words`` once all other tasks wait."""
     await trio.testing.wait_all_tasks_blocked(0.05)
+    return await words(check)
+
+
+holding: Final[list[trio.Event]] = []
+"""The events for which ``held_words`` waits."""
+
+
+async def held_words(check: Check) -> list[Finding]:
+    """Return the findings of ``words`` once all events of ``holding`` are set."""
+    for event in holding:
+        await event.wait()
     return await words(check)
 
 

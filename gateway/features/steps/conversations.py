@@ -130,16 +130,43 @@ class SessionChecks(StepSession):
         records: StepRecords,
     ) -> None:
         super().__init__(
-            applied, common, placeholders, records, scope.nursery.start_soon, context.observers,
+            applied, common, placeholders, records, self._start_task, context.observers,
             partial(_track_until_cut, context),
         )  # fmt: skip
+        self._nursery = scope.nursery
+        self._tasks: set[trio.CancelScope] = set()
+        self._outlives_client = False
         self.original: Incoming | None = None
         self.start_later: Callable[[], object] | None = None
         self._context = context
         self._by_entries: dict[tuple[str, ...], PlannedRequest] = {}
 
+    def _start_task(self, task: Callable[[], Awaitable[object]]) -> None:
+        self._nursery.start_soon(self._run_task, task)
+
+    async def _run_task(self, task: Callable[[], Awaitable[object]]) -> None:
+        with trio.CancelScope(shield=self._outlives_client) as scope:
+            self._tasks.add(scope)
+            try:
+                await task()
+            finally:
+                self._tasks.remove(scope)
+
+    @contextmanager
+    def outliving_client(self) -> Iterator[None]:
+        self._let_outlive_client(True)
+        try:
+            yield
+        finally:
+            self._let_outlive_client(False)
+
+    def _let_outlive_client(self, value: bool) -> None:
+        self._outlives_client = value
+        for scope in self._tasks:
+            scope.shield = value
+
     def move_to(self, scope: RequestScope) -> None:
-        self.spawn = scope.nursery.start_soon
+        self._nursery = scope.nursery
         if self.start_later is not None:
             self.start_later()
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from gateway.features.joined import kept_answers
-from tests.support import websocket_client
+from tests.support import websocket_client, word_steps
 from tests.support.asgi_app import eventually
 from tests.support.bare_provider import listening
 from tests.support.each_row import each_row
@@ -120,6 +120,33 @@ async def test_an_answer_that_steps_check_is_kept_past_its_last_event(ends, monk
             assert (repeated.headers["x-trigate-cache"], stage.provider.calls) == ("joined", 1)
         await stage.has_kept(0)
         await eventually(lambda: stage.provider.closed == (not ends))
+
+
+@needs_feature("steps")
+@pytest.mark.parametrize("first", ["stream", "whole"])
+async def test_a_step_that_checks_during_the_work_continues_with_the_answer(first, monkeypatch):
+    """Its end with the client made the answer fail, because nothing had checked it."""
+    released = trio.Event()
+    monkeypatch.setattr(word_steps, "holding", [released])
+    steps = [{"use": "tests.support.word_steps:held_words", "name": "held", "at": ["during"]}]
+    async with staged(steps=steps, signing_key=SIGNING_KEY) as stage:
+        client = stage.ask(stream=first == "stream")
+        await eventually(lambda: stage.provider.calls == 1)
+        stage.provider.send(*STREAM[:2])
+        await stage.leave(client)
+        await stage.has_kept(1)
+        repeated = stage.ask()
+        await eventually(lambda: kept_flight(stage).followers == 1)
+        released.set()
+        stage.provider.send(*STREAM[2:])
+        await all_of([repeated])
+        assert (repeated.headers["x-trigate-cache"], stage.provider.calls) == ("joined", 1)
+        assert repeated.text.endswith("data: [DONE]\n\n")
+        lines = await stage.lines.next(2)
+        assert {(one["ended"], one.get("error")) for one in lines} == {
+            ("client_disconnected", None), ("complete", None),
+        }  # fmt: skip
+        assert [one for line in lines for one in line.get("tried", ())] == []
 
 
 def kept_flight(stage: Stage) -> Any:
