@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from gateway.http.headers import LONGEST_PATH, MOST_PATHS, first_paths
-from gateway.ledger.bill import AttemptRecord
+from gateway.ledger.bill import AttemptRecord, Bill
 from gateway.ledger.figures import Figures
 from gateway.ledger.record import UNOBSERVED, ArrivedRequest, Ended, Record, RecordObservers, project_of
 from gateway.logs.audit import Audit
@@ -179,7 +179,7 @@ class Ledger:
             "attempts": record.attempts,
             "route": record.route,
             "waited_ms": _ms(record.waited) if record.waited else None,
-            "tried": [self._attempt(one) for one in record.bill.attempt_records[-MOST_TRIED:]]
+            "tried": [self._attempt(one, record.bill) for one in record.bill.attempt_records[-MOST_TRIED:]]
             if adds_information(record.bill.attempt_records)
             else None,
             # If the client stopped reading, timing decides whether it still received the error.
@@ -207,7 +207,8 @@ class Ledger:
         """Return a client's or a provider's text, masked and then cut. A cut key would escape the mask."""
         return text if text is None or len(text) <= longest else self.mask(text[:_MASKED_LENGTH])[:longest] + "…"
 
-    def _attempt(self, one: AttemptRecord) -> dict[str, Any]:
+    def _attempt(self, one: AttemptRecord, bill: Bill) -> dict[str, Any]:
+        charge = None if one.committed else bill.charge(one)
         fields = {
             "target": self._mask_and_cut(one.target, LONGEST_NAME),
             "api": one.api,
@@ -218,8 +219,8 @@ class Ledger:
             "head_ms": _ms(one.head),
             "content_ms": _ms(one.content),
             "duration_ms": _ms(one.seconds),
-            "input_tokens": (used := one.usage or one.unknown_usage) and used.prompt,
-            "output_tokens": one.usage and one.usage.output,
+            "input_tokens": charge and charge.usage.prompt,
+            "output_tokens": charge.usage.output if charge is not None and one.usage is not None else None,
             "usage": None if one.unknown_usage is None or one.usage is not None else "unknown",
         }
         return {name: value for name, value in fields.items() if value is not None}

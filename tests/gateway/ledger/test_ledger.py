@@ -119,9 +119,11 @@ def test_a_failed_attempt_without_counted_input_costs_its_estimate():
     """Some servers start a Messages stream with 0 input tokens, and count them at its end."""
     price = Price(input=2 * 10**9, output=8 * 10**9)
     failed = tried("a", reason="server_error", status=200, usage=Usage(output=1), price=price)
-    bill = Bill(request_size=4000, attempt_records=(failed,))
-    (charge,) = bill.charges()
+    record = Record("req_1", "chat", attempts=1, bill=Bill(request_size=4000, attempt_records=(failed,)))
+    (charge,) = record.bill.charges()
     assert (charge.usage, charge.cost) == (Usage(input=1000, output=1), Cost(2_008_000, "estimated"))
+    (one,) = Ledger(readable=False).line(record, disconnected=False)["tried"]
+    assert (one["input_tokens"], one["output_tokens"]) == (1000, 1)
 
 
 def test_a_client_that_left_before_a_complete_response_was_sent_disconnected():
