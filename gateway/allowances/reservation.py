@@ -4,6 +4,7 @@ The client's share is reserved once, the target's for each attempt; the first at
 end of a request settles all open claims exactly once."""
 
 import enum
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -171,7 +172,8 @@ class Reservation:
     """The reservation of one request that ``payer`` pays for.
 
     ``bill`` collects its charges. ``budgets`` are the client's own limits for it, ``by_header`` the allowances that its
-    headers select, ``begins`` the expected cost of the work that it starts."""
+    headers select, ``begins`` the expected cost of the work that it starts. It waits for room until
+    ``deadline`` (trio's clock) at the latest."""
 
     def __init__(
         self,
@@ -182,6 +184,7 @@ class Reservation:
         counted_as: CountedAs = CountedAs.ANSWER,
         by_header: Sequence[Allowance] = (),
         begins: Consumption = SOMETHING,
+        deadline: float = math.inf,
     ) -> None:
         self._allowances = allowances
         self._client_name, self._run = payer.client, payer.run
@@ -190,6 +193,7 @@ class Reservation:
         self._counted_as = counted_as
         self._by_header = by_header
         self._begins = begins
+        self._deadline = deadline
         self.at = allowances.now()
         self._client: list[_ClaimPair] = []
         self._answers = 1  # of the last attempt
@@ -261,7 +265,7 @@ class Reservation:
             return await self._queue_up(target, expected) or await self._counted_refusal_error(
                 _with_allowances(claim_pair, self._current_shortages(claim_pair))
             )
-        until, full = trio.current_time() + self._longest_wait, None
+        full: Counter | None = None
         while True:
             version, client = self._allowances.batch_reserves.version, self._client_claims(expected, is_hedge=is_hedge)
             claims = [claim for one in (client, claim_pair) if one is not None for claim in one.claims]
@@ -285,14 +289,21 @@ class Reservation:
                 return queued or await self._counted_refusal_error(_with_allowances(claim_pair, short))
             client_shortages = self._without_own_claims(client_shortages)
             full = client_shortages[0].debit.counter
-            if _may_pass_soon(client_shortages):
-                if await self._allowances.room.wait(full, self._client_name, until):
-                    continue
-                self._longest_wait = 0.0  # other targets do not wait again
+            if _may_pass_soon(client_shortages) and await self._wait_for_room(full):
+                continue
             refusal = await self._counted_refusal_error(_with_allowances(client, client_shortages))
             if refusal.reason is None:  # it would be the same at any target
                 raise GatewayError.of(refusal)
             return refusal
+
+    async def _wait_for_room(self, full: Counter) -> bool:
+        """Wait until ``full`` may have room. Return false if the request has waited for ``LONGEST_WAIT`` at all targets
+        together, or its deadline has passed."""
+        began = trio.current_time()
+        until = min(began + self._longest_wait, self._deadline)
+        has_room = await self._allowances.room.wait(full, self._client_name, until)
+        self._longest_wait -= trio.current_time() - began
+        return has_room
 
     def _may_fit_without_batches(self, short: Sequence[Shortage], *claim_pairs: _ClaimPair | None) -> bool:
         """Return whether the end of a batch may have freed the missing room; other processes may already know."""

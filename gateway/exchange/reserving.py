@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import attrs
+import trio
 
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.expected import ALLOWED, AT_FIRST, RequestSize
@@ -56,7 +57,8 @@ def reservation_for(context: ExchangeContext, request: PlannedRequest, run_id: s
     if not (limited or request.budgets) or request.form is Form.REJECTED:
         return None
     payer, bill, counted_as, begins = Payer(client, run_id), context.bill, request.counted_as, request.begins
-    return Reservation(allowances, payer, bill, request.budgets, counted_as, by_header, begins)
+    deadline = trio.current_time() + request.plan.deadline - context.service.health.clock()
+    return Reservation(allowances, payer, bill, request.budgets, counted_as, by_header, begins, deadline)
 
 
 def size_of(prepared: Prepared, api: Api) -> RequestSize:

@@ -327,6 +327,20 @@ async def test_a_request_waits_once_for_reservations_then_costs_nothing(monkeypa
             assert [place.take_count() for place in places] == [1, 0, 1]
 
 
+async def test_a_request_waits_for_reservations_until_its_deadline_at_the_latest():
+    async with providers(2) as places:
+        entries = [entry(place, f"paid{number}") for number, place in enumerate(places)]
+        async with gateway(config(entries, "0.041 usd/day")) as running, trio.open_nursery() as nursery:
+            with places[0].hold_answers():
+                nursery.start_soon(ask, running, "paid0")
+                await eventually(lambda: places[0].asked)
+                began = trio.current_time()
+                answer = await ask(running, "paid1", headers={"x-trigate-deadline": "100ms"})
+                assert answer.status_code == 429
+                assert trio.current_time() - began < reservation.LONGEST_WAIT / 2
+            assert [place.take_count() for place in places] == [1, 0]
+
+
 @needs_feature("metrics")
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_metric_counts_tokens_of_failed_attempts_like_their_dollars(stream):
