@@ -187,7 +187,10 @@ class CachedOrigin:
         """Return a contender with the cached response to a hedge's request, or ``None`` without one."""
         key = await self._lookup.key(target_request) if self._cache_control.reads else None
         hit = None if key is None else await self._lookup.find(target_request, key)
-        return partial(self._run_hit, hit, make) if isinstance(hit, CacheHit) else None
+        if not isinstance(hit, CacheHit):
+            return None
+        hit.cause = "hedge"
+        return partial(self._run_hit, hit, make)
 
     async def _run_hit(self, hit: CacheHit, make: Make[A]) -> A | None:
         """Return the cached response, or ``None`` if the client cannot receive it; another attempt may then follow."""

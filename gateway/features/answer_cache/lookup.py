@@ -136,7 +136,7 @@ class CacheHit(AnswerSource):
 
     ``response`` reads like the provider's, ``target_request`` is the request that would have been sent, ``age`` is the
     number of seconds since the response was created. ``followed`` reads a response in progress. ``joined``: it
-    continued without the client that requested it."""
+    continued without the client that requested it. ``cause`` is the reason for the attempt that it replaces."""
 
     stage = Stage.ANSWERING
 
@@ -160,7 +160,7 @@ class CacheHit(AnswerSource):
         self._has_begun = False
         self._cached_attempt: AttemptRecord | None = None
         places = request.context.attempt_log.places
-        self._cause: Cause = "first" if not places else "retry" if request.target.place in places else "fallback"
+        self.cause: Cause = "first" if not places else "retry" if request.target.place in places else "fallback"
 
     async def send(self) -> UpstreamResponse:
         return self._response
@@ -197,7 +197,7 @@ class CacheHit(AnswerSource):
 
     def _record_attempt(self, error: ErrorInfo | None) -> None:
         cached_attempt = _cached_attempt(
-            self.target_request, error, self._cause, committed=self._has_begun,
+            self.target_request, error, self.cause, committed=self._has_begun,
             content=time.perf_counter() - self._began,
         )  # fmt: skip
         self.target_request.context.attempt_log.add(cached_attempt, self._cached_attempt)

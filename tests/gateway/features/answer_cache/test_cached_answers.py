@@ -393,7 +393,8 @@ async def test_a_hedge_uses_the_cached_answer_of_its_own_target(stream):
             assert (answer.status_code, answer.headers["x-trigate-cache"]) == (200, "hit"), answer.text
             assert (slow.take_count(), other.take_count()) == (1, 0)
             line = (await lines.next())[0]
-            assert {one["target"]: one["reason"] for one in line["tried"]} == {"a": "hedge_lost", "b": "ok"}
+            tried = {one["target"]: (one["cause"], one["reason"]) for one in line["tried"]}
+            assert tried == {"a": ("first", "hedge_lost"), "b": ("hedge", "ok")}
             (budget,) = gate.service.allowances.list_all()
             level = gate.service.allowances.counters.level(budget.counter(gate.service.allowances.now(), None))
             assert (level.used, level.held) == (round((first["cost_usd"] + line["cost_usd"]) * 10**9), 0)
