@@ -25,7 +25,7 @@ from gateway.config_reports.changes import Change, changes, key_changes, without
 from gateway.config_reports.warnings import warnings_of
 from gateway.exchange.service import Service
 from gateway.http.late_imports import import_all
-from gateway.http.offload import run_in_thread
+from gateway.http.offload import read_in_thread, run_in_thread
 from gateway.open_features import RunningFeatures
 from gateway.open_service import prepare_service, service_of_clients, use_clients, use_service
 from gateway.seams.secrets import FilesOf, SecretReader
@@ -130,7 +130,7 @@ class ReloadableApp:
         nothing."""
         audit = self._service.ledger.audit
         try:
-            read_config, warnings = await run_in_thread(_read_with_warnings, read, self._alone)
+            read_config, warnings = await read_in_thread(partial(_read_with_warnings, read, self._alone))
             on_read(read_config)
             while True:
                 old, service = self._config, self._service

@@ -25,6 +25,7 @@ from gateway.commands.terminal import say
 from gateway.config.loading import Config, ConfigError
 from gateway.config.settings import LogLevel
 from gateway.config_reports.warnings import remarks_on
+from gateway.http.offload import read_in_thread
 from gateway.logs.audit import Audit, OnEvent
 from gateway.logs.setup import Log, LogFormat
 from gateway.open_features import check_option, check_secrets, open_client_source, open_supervised, read_secrets
@@ -343,7 +344,8 @@ def _supervise(
         config_file = ConfigFile(config, copies, log.apply_config, audit.log_event, check, secrets)
 
         async def reload() -> bool:
-            good = config_file.reload(await read_new_secrets(config_file))
+            secrets = await read_new_secrets(config_file)
+            good = await read_in_thread(partial(config_file.reload, secrets))
             for one in supervised:
                 one.note_reload(good)
             return good

@@ -11,6 +11,7 @@ from configfile.secret_files import SecretFiles
 from configfile.stored_secrets import STORES
 from gateway.commands.listening import OpenListener, reload_certificates
 from gateway.config.loading import Config, ConfigError
+from gateway.http.offload import read_in_thread
 from gateway.logs.setup import Log
 from gateway.open_features import can_read_secrets, check_secrets, open_secrets
 from gateway.reload import ConfigCopies, ConfigFile, ConfigSource, OwnFile, ReloadableApp, load_with_snapshot
@@ -64,11 +65,12 @@ class ServedConfig(trio.abc.AsyncResource):
 
     async def _reload(self) -> None:
         async with self._reloading:
-            if self.secrets is not None or _may_have_secrets(lambda: self._source.data):
+            may_have_secrets = partial(_may_have_secrets, lambda: self._source.data)
+            if self.secrets is not None or await read_in_thread(may_have_secrets):
                 await self._read_secrets()
             if good := await self._apply(self._source.read_again):
                 self._source.accept()
-        if good and not reload_certificates(self._listeners):
+        if good and not await read_in_thread(partial(reload_certificates, self._listeners)):
             good = False
             self._app.current[1].ledger.audit.on_event("reload_refused", {"reason": _OLD_CERTIFICATE})
         if self._alone:
@@ -115,10 +117,10 @@ class ServedConfig(trio.abc.AsyncResource):
 async def read_new_secrets(file: ConfigFile) -> SecretFiles:
     """Return the secrets in stores for a reload of a supervisor's ``file``."""
     known, (path, env, trust) = file.secrets, file.place
-    if not _may_have_secrets(path.read_bytes):
+    if not await read_in_thread(partial(_may_have_secrets, path.read_bytes)):
         return known
     try:
-        config = load_with_snapshot(path, env, trust, known)[0]
+        config, _ = await read_in_thread(partial(load_with_snapshot, path, env, trust, known))
     except (ConfigError, OSError):
         return known  # the reload reports it
     async with open_secrets(config, known.stored) as secrets:
@@ -129,6 +131,7 @@ async def read_new_secrets(file: ConfigFile) -> SecretFiles:
 def _may_have_secrets(data: Callable[[], bytes]) -> bool:
     """Return whether the content of a configuration, ``data()``, may name secrets in stores."""
     try:
-        return can_read_secrets() and any(store.encode() in data() for store in STORES)
+        content = data() if can_read_secrets() else b""
     except OSError:
         return False  # the reload reports it
+    return any(store.encode() in content for store in STORES)

@@ -78,6 +78,14 @@ async def run_in_thread(work: Callable[P, T], *args: P.args, **keywords: P.kwarg
     return await call_in_thread(lambda: work(*args, **keywords))
 
 
+async def read_in_thread(read: Callable[[], T]) -> T:
+    """Return ``read()``, called in a thread, for files that may be on a network.
+
+    Cancellation does not wait for it, because the file system may never respond."""
+    sys.setswitchinterval(SWITCH)
+    return await call_in_thread(read, abandon_on_cancel=True)
+
+
 @attrs.define(eq=False)
 class ThreadTicket:
     """A piece of work of ``client`` that waits for a thread, or has one since ``began``."""

@@ -173,9 +173,21 @@ class Supervisor:
             self._signal(signal.SIGKILL)
 
     async def _wait_for_stop(self, received: AsyncIterator[int]) -> None:
-        """Wait for a stop signal, and handle reloads meanwhile."""
+        """Wait for a stop signal, and handle reloads meanwhile.
+
+        A stop waits for no reload, because its files may be on a file system that does not respond."""
         terminal = has_terminal()
-        while await anext(received) == signal.SIGHUP and not has_lost_terminal(terminal):
+        requested, requests = trio.open_memory_channel[None](1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._reload_workers, requests)
+            while await anext(received) == signal.SIGHUP and not has_lost_terminal(terminal):
+                with contextlib.suppress(trio.WouldBlock):  # the waiting one will read the same files
+                    requested.send_nowait(None)
+            nursery.cancel_scope.cancel()
+
+    async def _reload_workers(self, requests: trio.MemoryReceiveChannel[None]) -> None:
+        """Reload the workers for each of ``requests``, until cancelled."""
+        async for _ in requests:
             if self._reload is not None and await self._reload():
                 self._to_reload |= self._starting
                 self._signal(signal.SIGHUP, self._live - self._starting)

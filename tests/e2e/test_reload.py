@@ -443,6 +443,35 @@ def test_a_warning_about_the_new_file_is_reported_once_as_a_warning(gateway, fil
     assert line["level"] == "warning"
 
 
+@linux
+@pytest.mark.parametrize("count", ["1", "2"])
+@pytest.mark.parametrize("reads", [0, 1])
+def test_a_file_system_that_does_not_respond_delays_neither_requests_nor_the_stop(file, provider, count, reads):
+    with running_command("serve", "--port", "0", "--workers", count, cwd=file.parent) as gateway:
+        until_up(gateway, int(count))
+        content = file.read_bytes()
+        file.unlink()
+        os.mkfifo(file)
+        for _ in range(3):
+            gateway.process.send_signal(signal.SIGHUP)
+        for _ in range(reads):  # the first reads of the reload
+            with open(eventually(lambda: opened_by_reader(file), what="a read"), "wb") as pipe:
+                file.unlink()
+                os.mkfifo(file)  # for the next read alone
+                pipe.write(content)
+        with open(eventually(lambda: opened_by_reader(file), what="the last read"), "wb"):  # which now waits
+            assert request(gateway.url, "GET", "/healthz").status == 200
+            assert gateway.stop() == 0
+
+
+def opened_by_reader(pipe: Path) -> int | None:
+    """Open a named pipe for writing if another process reads it."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
+
+
 # Workers
 
 

@@ -8,6 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
 from typing import Final
 
 import trio
@@ -19,6 +20,7 @@ from gateway.config.loading import ConfigError
 from gateway.config.settings import Config
 from gateway.features.secret_stores.feature import SecretStoreKeys
 from gateway.features.secret_stores.stores import SecretReadings, SecretStores
+from gateway.http.offload import read_in_thread
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 from gateway.seams.secrets import FilesOf, SecretReader, SecretSize
@@ -82,7 +84,7 @@ class SecretKeeper(SecretReader):
 
     async def read_new(self, load: Callable[[FilesOf], Config]) -> None:
         try:
-            missing = self.unread(await trio.to_thread.run_sync(load, self.files))
+            missing = self.unread(await read_in_thread(partial(load, self.files)))
         except (ConfigError, OSError):
             return  # the reload reports it
         if missing:
