@@ -12,6 +12,7 @@ import msgspec
 from gateway.config.settings import Config, LogLevel, Remark
 from gateway.logs.audit import AUDIT, AuditTarget
 from gateway.logs.masking import Mask, escape_json, escape_lines
+from gateway.logs.standard_error import open_handler
 from gateway.logs.terminal import EXCHANGES, Printer
 
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
@@ -112,7 +113,7 @@ class Log:
         self._lines = _Lines(Printer.of(sys.stderr) if self.readable else None)
         self.mask = self._lines.mask
         """The credentials that no line contains."""
-        handler = logging.StreamHandler(sys.stderr)
+        handler = open_handler()
         handler.setFormatter(self._lines)
         in_file = _Lines(None)
         in_file.mask = self.mask

@@ -1,0 +1,104 @@
+"""The log on standard error, whose reader may stop: a pager, a terminal after Ctrl-S, a log driver of containers."""
+
+import logging
+import os
+import select
+import sys
+import threading
+from collections import deque
+from typing import Final
+
+MOST_WAITING: Final = 16 * 2**20
+"""Bytes of lines that wait for the reader; while it has so many, new lines are lost."""
+
+_AT_ONCE: Final = select.PIPE_BUF
+"""Bytes that a writable pipe or socket accepts without waiting."""
+
+_LAST_WAIT: Final = 1.0
+"""Seconds for which the end of the process waits for the reader."""
+
+
+def open_handler() -> logging.Handler:
+    """Return the handler of standard error."""
+    try:
+        fd = sys.stderr.fileno()
+        if os.isatty(fd):  # which may accept a part of a line, so open it anew to make it non-blocking for this process
+            fd = os.open(os.ttyname(fd), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        return LineHandler(fd, sys.stderr.encoding)
+    except (AttributeError, OSError, ValueError):  # an object without a file has replaced it
+        return logging.StreamHandler(sys.stderr)
+
+
+class LineHandler(logging.Handler):
+    """A handler that writes lines to the file ``fd``, and never waits until it accepts them.
+
+    A thread writes those that it does not accept immediately, and later ones in order. If lines were lost, the last one
+    reports their number."""
+
+    def __init__(self, fd: int, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self._fd, self._encoding = fd, encoding
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+        self._lock = threading.RLock()  # of the following
+        self._waiting = deque[bytes]()
+        self._size = self._lost = 0
+        self._is_idle = threading.Event()  # without a thread
+        self._is_idle.set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self._encode(record)
+            if self._is_idle.is_set() and len(line) <= _AT_ONCE and self._poll.poll(0):
+                line = self._write(line)
+            if line:
+                self._add(line)
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Wait until the reader has all lines, for a second at most."""
+        self._is_idle.wait(_LAST_WAIT)
+
+    def _encode(self, record: logging.LogRecord) -> bytes:
+        return f"{self.format(record)}\n".encode(self._encoding, "backslashreplace")
+
+    def _add(self, line: bytes) -> None:
+        with self._lock:
+            if self._size + len(line) > MOST_WAITING:
+                self._lost += 1
+                return
+            self._waiting.append(line)
+            self._size += len(line)
+            if self._is_idle.is_set():
+                self._is_idle.clear()
+                threading.Thread(target=self._write_waiting, name="log", daemon=True).start()
+
+    def _write(self, line: bytes) -> bytes:
+        """Write ``line``, and return the part that the file does not accept now."""
+        try:
+            return line[os.write(self._fd, line) :]
+        except BlockingIOError:
+            return line
+
+    def _write_waiting(self) -> None:
+        while (line := self._next()) is not None:
+            try:
+                while line := self._write(line):
+                    self._poll.poll()
+            except OSError:  # the reader has ended
+                continue
+
+    def _next(self) -> bytes | None:
+        """Return the next line for the thread, which ends without one."""
+        with self._lock:
+            if self._waiting:
+                line = self._waiting.popleft()
+                self._size -= len(line)
+                return line
+            if self._lost:
+                text = f"{self._lost} lines of the log were lost, because standard error was not read"
+                self._lost = 0
+                return self._encode(logging.LogRecord("trigate", logging.WARNING, "", 0, text, None, None))
+            self._is_idle.set()
+            return None

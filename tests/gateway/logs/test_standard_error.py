@@ -1,0 +1,92 @@
+"""The log while the reader of standard error does not read (moby/moby#22502)."""
+
+import logging
+import os
+import select
+import sys
+import threading
+import tty
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway.logs.standard_error import MOST_WAITING, open_handler
+from tests.support.command_line import environment
+from tests.support.harness import request
+from tests.support.repository import ROOT
+from tests.support.warm_start import forked_with_streams
+
+LINES = 3000
+
+
+@contextmanager
+def standard_error(kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[logging.Logger, int]]:
+    """Return a log on a new standard error of a ``kind``, and the end of its reader."""
+    near, far = os.openpty() if kind == "terminal" else os.pipe()
+    if kind == "terminal":
+        tty.setraw(far)  # which leaves line ends unchanged
+    os.set_blocking(far, kind != "non-blocking pipe")
+    log = logging.Logger("test")
+    with open(far, "w") as stream, open(near, "rb", 0):
+        monkeypatch.setattr(sys, "stderr", stream)
+        log.addHandler(open_handler())
+        yield log, near
+
+
+each_kind = pytest.mark.parametrize("kind", ["pipe", "non-blocking pipe", "terminal"])
+
+
+def finishes(work: Callable[[], object]) -> bool:
+    """Return whether ``work`` ends soon, in a thread of its own."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(20)
+    return not thread.is_alive()
+
+
+def read_lines(near: int, end: str) -> list[str]:
+    """Return the next lines up to one that ends with ``end``, or what there is after a long silence."""
+    pieces = [b""]
+    while not b"".join(pieces[-2:]).endswith(f"{end}\n".encode()) and select.select([near], [], [], 10)[0]:
+        pieces.append(os.read(near, 1 << 16))
+    return b"".join(pieces).decode().splitlines()
+
+
+@each_kind
+def test_lines_wait_for_a_reader_in_order(kind, monkeypatch):
+    lines = [f"{number} ".ljust(100 + number % 7 * 1000, ".") for number in range(LINES)]
+    with standard_error(kind, monkeypatch) as (log, near):
+        assert finishes(lambda: [log.info(line) for line in lines]), "a logging call waits for the reader"
+        assert read_lines(near, lines[-1]) == lines
+        log.info("later")
+        assert read_lines(near, "later") == ["later"]
+
+
+@each_kind
+def test_lines_beyond_the_limit_are_lost_and_counted(kind, monkeypatch):
+    size, count = MOST_WAITING // 16, 30
+    with standard_error(kind, monkeypatch) as (log, near):
+        assert finishes(lambda: [log.info(chr(97 + number) * size) for number in range(count)])
+        *lines, last = read_lines(near, "was not read")
+        assert last == f"{count - len(lines)} lines of the log were lost, because standard error was not read"
+        assert [line[0] for line in lines] == [chr(97 + number) for number in range(len(lines))]
+        assert {len(line) for line in lines} == {size}
+
+
+@pytest.mark.process
+def test_a_gateway_whose_log_is_not_read_answers_and_stops(tmp_path: Path):
+    """Each stream stopped after 127 requests, and SIGTERM changed nothing (containerd/containerd#9342)."""
+    arguments = ("serve", "--demo", "--port", "0", "--pace", "0", "--log-format", "json")
+    process, said, complained = forked_with_streams(arguments, ROOT, environment({"HOME": str(tmp_path)}))
+    with said, complained:
+        try:
+            url = next(word for word in said.readline().split() if word.startswith("http"))
+            question = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
+            answers = [request(url, "POST", "/v1/chat/completions", question) for _ in range(300)]
+            assert {one.status for one in answers} == {200}
+            process.terminate()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
