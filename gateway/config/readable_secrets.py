@@ -5,13 +5,18 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from gateway.config.credentials import secrets_in
 from gateway.config.settings import Config
 from gateway.http.redaction import SHORTEST
+from gateway.http.urls import is_loopback
 
 _KEPT_AS_BYTES: Final = frozenset({"ui_key", "metrics_key", "signing_key", "encryption_key"})
 """Keys whose text the configuration does not keep, so it is not among its secrets."""
+
+_DATABASES: Final = frozenset({"postgres", "postgresql", "redis", "rediss", "unix"})
+"""The schemes of URLs that are secrets only with a password. Others, such as those of notices, may be secrets whole."""
 
 
 def warn_of_readable_secrets(content: Any, path: Path, config: Config) -> Iterator[str]:
@@ -29,7 +34,7 @@ def _has_one_of(secrets: Collection[str], content: Any) -> bool:
     In a header, a scheme may precede it."""
     if isinstance(content, str):
         parts = (content.strip(), content.partition(" ")[2].strip())
-        return any(len(part) >= SHORTEST and part in secrets for part in parts)
+        return any(len(part) >= SHORTEST and part in secrets and not _is_address(part) for part in parts)
     if isinstance(content, list):
         return any(_has_one_of(secrets, item) for item in content)
     if not isinstance(content, dict) or _is_stand_in(content.get("base_url")):
@@ -39,6 +44,16 @@ def _has_one_of(secrets: Collection[str], content: Any) -> bool:
         for name, value in content.items()
         if name != "sha256"
     )
+
+
+def _is_address(text: str) -> bool:
+    """Return whether ``text`` is the URL of a database or of a local server, without a password."""
+    try:
+        url = urlsplit(text)
+        is_known = url.scheme in _DATABASES or is_loopback(url.hostname or "")
+    except ValueError:
+        return False
+    return is_known and bool(url.scheme) and not url.password and not url.query
 
 
 def _is_literal(value: Any) -> bool:

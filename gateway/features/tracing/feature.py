@@ -9,6 +9,7 @@ import attrs
 from configfile.keys import Kind, ignored, part_of, setting, with_part
 from configfile.kinds import HeaderName, Percent, Secret, Url
 from gateway.config.kinds import OUTSIDE, later, list_of
+from gateway.config.packages import is_present
 from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
 
@@ -91,8 +92,10 @@ class TracingKeys:
 
 
 def build_tracing(config: Config, building: "Building") -> Config:
-    """Derive the ``endpoint`` from Plano's key for a gRPC collector."""
+    """Derive the ``endpoint`` from Plano's key for a gRPC collector. Warn if the SDK is missing."""
     tracing = part_of(config, TracingKeys).tracing
+    if _has_collector(config) and not is_present(_EXPORTER):
+        building.findings.warn("traces are not sent, because the SDK is missing: pip install 'trigate[otel]'")
     if tracing is None or tracing.endpoint is not None or tracing.opentracing_grpc_endpoint is None:
         return config
     given = urlsplit(tracing.opentracing_grpc_endpoint)
@@ -105,6 +108,7 @@ def build_tracing(config: Config, building: "Building") -> Config:
     return with_part(config, TracingKeys(attrs.evolve(tracing, endpoint=endpoint)))
 
 
+_EXPORTER: Final = "opentelemetry.exporter.otlp.proto.http"
 _ROW: Final = "gateway.features.tracing.feature"
 
 

@@ -1,6 +1,5 @@
 """Opens traces, if the configuration or the environment names a collector."""
 
-import logging
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,8 +15,6 @@ from gateway.seams.running import Ports, Running
 
 if TYPE_CHECKING:
     from gateway.features.tracing.tracing import Tracing
-
-log = logging.getLogger("trigate.tracing")
 
 
 class RunningTracing(Running):
@@ -50,8 +47,7 @@ def open_tracing(config: Config, ports: Ports, before: Running | None) -> Runnin
     settings = part_of(config, TracingKeys).tracing or TracingSettings()
     try:
         return RunningTracing(_open(settings, ports.ledger), ports)
-    except ImportError:
-        log.warning("traces are not sent, because the SDK is missing: pip install 'trigate[otel]'")
+    except ImportError:  # the configuration's warnings report it
         return Running()
 
 

@@ -6,6 +6,7 @@ from gateway.config.loading import from_mapping, load
 from gateway.config.settings import ENOUGH
 from gateway.config_reports.warnings import warnings_of
 from tests.support.each_row import each_row
+from tests.support.features import rows_of
 
 ENTRY = {"model": "openai/gpt-4o", "access_key": "key-of-the-account"}
 GOOD = "0123456789abcdef"
@@ -83,6 +84,15 @@ def test_a_key_that_crosses_a_network_in_clear_is_reported(url, expected):
         (f"name: a\nsigning_key: [$SIGNING, {SIGNING}]", 0o644, True),
         ("name: a\nsigning_key: $SIGNING", 0o644, False),
         (f"name: a\nstate_storage: {{type: sqlite, path: state.db, encryption_key: {SIGNING}}}", 0o644, True),
+        ("name: a\ncounters: {type: redis, url: 'redis://redis.example:6379/0'}", 0o644, False),
+        ("name: a\ncounters: {type: redis, url: 'redis://:literal-password@redis.example'}", 0o644, True),
+        ("name: a\ncounters: {type: postgres, url: 'postgresql://db.example/d?password=literal'}", 0o644, True),
+        ("name: a\nstate_storage: {type: postgres, connection_string: 'postgresql://a@db.example/d'}", 0o644, False),
+        ("name: a\nstate_storage: {type: postgres, connection_string: 'host=db password=literal'}", 0o644, True),
+        *rows_of("notices", ("name: a\nnotify: [{url: 'http://localhost:9000/'}]\nbudgets: [1 usd/day]", 0o644, False)),
+        *rows_of(
+            "notices", ("name: a\nnotify: [{url: 'https://a.example/secret'}]\nbudgets: [1 usd/day]", 0o644, True)
+        ),
     ],
 )
 def test_a_file_with_keys_that_everybody_may_read_is_reported(tmp_path, text, mode, expected):

@@ -1,6 +1,7 @@
 """Traces, as a collector gets them from a real gateway."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -524,3 +525,22 @@ def test_a_provider_that_fails_in_mid_stream_is_an_error_of_a_call_that_was_answ
     call = collector.of("cut")["chat on-chat"]
     assert (call.status, call.attributes["error.type"]) == (ERROR, "upstream")
     assert call.attributes["http.response.status_code"] == 200
+
+
+@pytest.mark.parametrize(
+    ("settings", "environment", "is_reported"),
+    [
+        ({"endpoint": "http://localhost:4318"}, {}, True),
+        (None, {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"}, True),
+        ({"random_sampling": 0}, {}, False),
+        (None, {}, False),
+    ],
+)
+def test_a_check_reports_that_the_sdk_is_missing(monkeypatch, settings, environment, is_reported):
+    for name in ["opentelemetry", *(name for name in sys.modules if name.startswith("opentelemetry."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    root = {} if settings is None else {"tracing": settings}
+    found = from_mapping({"version": "v0.4.0", "model_providers": [{"model": "openai/a", "access_key": "k"}], **root})
+    assert any("pip install 'trigate[otel]'" in text for text in found.warnings) is is_reported
