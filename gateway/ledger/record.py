@@ -266,8 +266,8 @@ class Record:
                 if note.is_refusal(self.error):
                     return "refused"
         if self.error is not None:
-            # Directly, or through the exchange whose response it shared.
-            shared = self.bill.from_cache or any(one.shares_attempts for one in self.notes.values())
+            # Directly, or through an exchange whose response it shared or tried to share.
+            shared = self.bill.attempt_records or any(one.shares_attempts for one in self.notes.values())
             return "upstream_error" if self.attempts or shared else "refused"
         if self.status is None and disconnected:  # before anything was sent, also of a complete response
             return "client_disconnected"

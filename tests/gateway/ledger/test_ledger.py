@@ -162,6 +162,13 @@ def test_a_log_line_lists_attempts_in_order_and_possible_extra_bills():
     }  # fmt: skip
 
 
+def test_the_failure_of_a_shared_response_is_one_of_a_provider():
+    """Also if no other attempt followed, so that the exchange itself has sent nothing."""
+    shared = tried("a", reason="connection", requests=0)
+    record = Record("req_1", "chat", error=ErrorInfo("upstream", "cut"), bill=Bill(attempt_records=(shared,)))
+    assert Ledger(readable=False).line(record, disconnected=False)["ended"] == "upstream_error"
+
+
 @pytest.mark.parametrize(("reason", "told"), [("ok", False), ("connection", True)])
 def test_one_attempt_is_listed_only_where_it_failed(reason, told):
     record = Record("req_1", "chat", attempts=1, bill=Bill(attempt_records=(tried("a", reason=reason),)))
