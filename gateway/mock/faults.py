@@ -129,9 +129,9 @@ def _first_half(piece: Piece) -> Piece:
 
 
 def _index_after_words(answer: ScriptedAnswer) -> int:
-    """Return the index of the piece after ``DEFAULT_WORDS`` pieces of content, 0 in a whole response."""
+    """Return the index of the piece after ``DEFAULT_WORDS`` pieces of content, 0 in a response that ends with them."""
     at = _piece_count(answer, DEFAULT_WORDS)
-    return next(i for i, piece in enumerate(answer.pieces) if i >= at and piece.data)
+    return next((i for i, piece in enumerate(answer.pieces) if i >= at and piece.data), 0)
 
 
 def _cut_within_event(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:

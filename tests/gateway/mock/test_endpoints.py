@@ -10,7 +10,7 @@ import pytest
 
 from gateway.mock.called import EndpointCall, UploadedFile, read_call
 from gateway.mock.endpoint_answers import GET_ANSWERS, POST_ANSWERS, similarity_of, vector
-from gateway.mock.faults import ScriptedAnswer
+from gateway.mock.faults import FAULTS, ScriptedAnswer
 from gateway.mock.kept import MAX_OBJECTS, MockObjects
 from gateway.mock.realtime import PATH, MockSession
 from providers.endpoints.endpoint import ENDPOINTS
@@ -41,6 +41,14 @@ NOT_SIMULATED = {
 def test_the_endpoints_that_the_page_does_not_exclude_are_served_at_one_of_their_paths():
     served = {*POST_ANSWERS, *GET_ANSWERS, PATH, "/v1/files", "/v1/batches"}
     assert {name for name, row in ENDPOINTS.items() if not served.intersection(row.paths)} == NOT_SIMULATED
+
+
+@each_row("name", FAULTS)
+def test_a_fault_changes_a_stream_of_any_length(name):
+    """Some endpoints stream fewer pieces than a fault lets pass."""
+    for path, members in (("/v1/completions", {"prompt": "hi"}), ("/v1/audio/speech", {"input": "hi"})):
+        answer = POST_ANSWERS[path](EndpointCall({**members, "stream": True}, path=path))
+        assert FAULTS[name].answer(answer, 3).headers, path
 
 
 def test_a_search_finds_pages_about_the_query():
