@@ -40,6 +40,7 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
     counters = service.allowances.counters
 
     async def begin() -> None:
+        service.upstream.begin()
         if counters.remote is not None:
             app.nursery.start_soon(counters.remote.run)
             await counters.remote.read_clock()  # periods begin by it

@@ -7,6 +7,7 @@ from typing import Final
 import trio
 
 from gateway.http.addresses import parse_ip
+from gateway.upstream.lookups import foreign_names
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # the addresses end with those of IPv4 (RFC 6052)
 _INTERNAL: Final = tuple(
@@ -38,5 +39,6 @@ def is_public(address: str) -> bool:
 
 async def has_public_addresses(host: str, port: int) -> bool:
     """Return whether ``host`` has only public addresses. Raises ``OSError``, or ``UnicodeError`` for no valid name."""
-    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    with foreign_names():
+        found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return all(is_public(str(one[4][0])) for one in found)

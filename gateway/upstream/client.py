@@ -16,6 +16,7 @@ from gateway.upstream.address import Address, parse_address
 from gateway.upstream.errors import StaleConnection
 from gateway.upstream.framing import MAX_CHUNK
 from gateway.upstream.http11 import WireRequest
+from gateway.upstream.lookups import NameLookups, foreign_names
 from gateway.upstream.network import TlsRoots
 from gateway.upstream.pool import Pool, PoolStats
 from gateway.upstream.proxies import ProxyRules, UpstreamRoute, proxy_headers
@@ -57,9 +58,14 @@ class Upstream(trio.abc.AsyncResource):
         self._find_route: Callable[[str], tuple[Address, UpstreamRoute]] = lru_cache(_ROUTES)(self._make_route)
         self._pool = Pool(TlsRoots(ca_path, trust_env), self._slots, permits_address)
 
+    def begin(self) -> None:
+        """Look up names in threads of their own from now on, unless this run of trio has another resolver."""
+        if (other := trio.socket.set_custom_hostname_resolver(NameLookups())) is not None:
+            trio.socket.set_custom_hostname_resolver(other)
+
     def restricted_client(self, permits_address: Callable[[str], bool]) -> "Upstream":
         """Return a client with the same certificates and proxies for addresses that others choose. Close it."""
-        return Upstream(ca_path=self._ca_path, trust_env=self._trust_env, permits_address=permits_address)
+        return _RestrictedUpstream(ca_path=self._ca_path, trust_env=self._trust_env, permits_address=permits_address)
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         """Send ``request`` and return the head of the response, whatever its status.
@@ -119,3 +125,11 @@ class Upstream(trio.abc.AsyncResource):
     async def aclose(self) -> None:
         """Close every connection; responses that are still being read fail as cut."""
         await self._pool.aclose()
+
+
+class _RestrictedUpstream(Upstream):
+    """A client for addresses that others choose."""
+
+    async def send(self, request: UpstreamRequest) -> UpstreamResponse:
+        with foreign_names():
+            return await super().send(request)
