@@ -1,6 +1,7 @@
 """The command line: ``trigate`` and ``python -m gateway``."""
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -430,11 +431,15 @@ main.add_command(load)
 
 
 def _open_standard_streams() -> None:
-    """Open /dev/null for each closed standard stream (``2>&-``): otherwise the next socket would get its number."""
+    """Open /dev/null for each closed standard stream (``2>&-``): otherwise the next socket would get its number.
+
+    Standard output writes `?` for characters that its encoding lacks, such as the arrows and lines of reports."""
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is fd
             setattr(sys, name, open(fd, "w" if fd else "r", closefd=False))  # noqa: SIM115  # as long as the process
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.encoding.lower().startswith("utf"):
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _hold_reloads() -> None:

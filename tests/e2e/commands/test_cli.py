@@ -381,6 +381,18 @@ run_trio(main)
 
 
 @pytest.mark.process
+@pytest.mark.parametrize(("encoding", "arrow"), [("utf-8", "→".encode()), ("latin-1", b"?")])
+def test_a_report_is_printed_in_the_encoding_of_the_terminal(tmp_path, encoding, arrow):
+    (file := tmp_path / "t.yaml").write_text(
+        "version: v0.4.0\nmodel_providers: [{model: openai/a, access_key: k}]\nmodel_aliases: {fast: {target: a}}\n"
+    )
+    command = [*COMMAND, "explain", "fast", "--config", str(file)]
+    said = subprocess.run(command, cwd=ROOT, env=environment({"PYTHONIOENCODING": encoding}), capture_output=True)
+    assert not said.returncode, said.stderr
+    assert b"(alias fast %s a" % arrow in said.stdout
+
+
+@pytest.mark.process
 @pytest.mark.parametrize(
     "redirection",
     [
