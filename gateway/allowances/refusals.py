@@ -64,7 +64,7 @@ def _concerns_target(short: Sequence[tuple[Allowance, Shortage]]) -> bool:
 def _exhaustion_sentence(budget: BudgetAllowance, shortage: Shortage) -> str:
     currency, need = budget.budget.currency, shortage.debit.amount
     most = spelled_amount(budget.amount, currency)
-    whose = f"{budget.holder.title} may spend {budget.text}"
+    whose = f"{budget.holder.title} may spend {budget.text}{f', raised to {most}' if budget.is_raised else ''}"
     if shortage.used >= budget.amount:
         state = f"{whose}: exhausted ({spelled_amount(shortage.used, currency)} of {most})."
     else:

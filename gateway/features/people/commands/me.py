@@ -77,8 +77,10 @@ def _rows(root: str, found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _level(row: Mapping[str, Any]) -> str:
-    """Return one limit or budget with its level: ``20 usd/day (client): 0.0031 used, more from …``."""
-    parts = [f"{_amount(row['used'])} used"] if row.get("used") is not None else []
+    """Return one limit or budget with its level: ``20 usd/day (client): 0.0031 used, more available from …``."""
+    parts = [f"raised to {_amount(row.get('amount'))} {row.get('unit')}"] if row.get("raised") is True else []
+    if row.get("used") is not None:
+        parts.append(f"{_amount(row['used'])} used")
     if (reserved := _amount(row.get("reserved") or 0)) != "0":
         parts.append(f"{reserved} reserved by running requests")
     if row.get("reset") is not None:

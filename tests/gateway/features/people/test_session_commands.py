@@ -18,6 +18,7 @@ import pytest
 
 from gateway.commands.sessions import root_of
 from gateway.features.people.commands import me
+from tests.support.admin import KEYS, admin_config
 from tests.support.command_line import COMMAND, Finished, environment, invoke
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
@@ -257,3 +258,14 @@ def test_an_address_of_this_machine_without_a_scheme_means_http(tmp_path):
         assert f"trigate me: no response from http://{address}: " in invoke("me", address, env=env).stderr
     assert root_of("https://127.0.0.1:1") == "https://127.0.0.1:1"
     assert root_of("gateway.example/v1") == "https://gateway.example"
+
+
+@needs_feature("admin")
+def test_a_raised_budget_shows_its_amount(tmp_path):
+    with gateway_thread(admin_config(tmp_path)) as gateway:
+        body = {"budgets": ["40 usd/day"], "until": time.strftime("%Y-%m-%d", time.gmtime(time.time() + 86400))}
+        headers = {"authorization": f"Bearer {KEYS['admin']}"}
+        assert gateway.request("PUT", "/admin/v1/raises/user", body, headers).status == 201
+        found = invoke("me", gateway.url, env={"TRIGATE_API_KEY": KEYS["user"], "HOME": str(tmp_path)})
+    assert "20 usd/day (client): raised to 40 usd, 0 used, " in found.stdout
+    assert "3000 usd/month (group): 0 used, " in found.stdout
