@@ -83,14 +83,15 @@ def find(options: ConnectOptions, chooses: str) -> Destination:
         return _from_options(options.url, options.model, options.small, key)
     config = _find_config(options.config)
     known = ConfiguredOffer(config) if config is not None else None
-    root, offer, reason, requires_key = _query_gateway(options, config, known, key)
+    queried = _query_gateway(options, config, known, key)
+    root, offer, reason = queried.root, queried.offer, queried.reason
     source = f"The gateway on {root} serves {count_text(len(offer.names), 'model')}." if offer is not None else ""
     if offer is not None and config is not None and _is_of_another(config, root):
         config = known = None
     if offer is None and known is None:
         return _demo_destination(options, chooses, reason, key)
     if offer is None and config is not None:
-        offer, key = known, key or ("" if requires_key or config.asks_for_key else None)
+        offer, key = known, key or ("" if queried.requires_key or config.asks_for_key else None)
         source = f"{reason}; using the models in {config.path}." if reason else ""
     assert offer is not None
     address = GatewayAddress(root, _model_values(options, chooses, offer, config), key)
@@ -137,29 +138,39 @@ def _from_options(url: str, model: str, small: str | None, key: str | None) -> D
     return Destination(GatewayAddress(root_url(url), values_of_models(model, small, None), key))
 
 
+@attrs.frozen
+class _Queried:
+    """The gateway at ``root``: its ``offer``, or the ``reason`` if it has none."""
+
+    root: str
+    offer: Offer | None = None
+    reason: str = ""
+    requires_key: bool = False
+
+
 def _query_gateway(
     options: ConnectOptions, config: Config | None, known: ConfiguredOffer | None, key: str | None
-) -> tuple[str, Offer | None, str, bool]:
-    """Return the address, the offer of the gateway there, the reason if there is none, and whether a key is missing.
+) -> _Queried:
+    """Return the result of asking the gateway for its models.
 
     The key goes only to this machine and to ``--url``: the config of a directory may be someone else's."""
     roots = [root_url(options.url)] if options.url is not None else _addresses_to_try(config)
     if options.arguments is not None:
         roots = roots[:1]  # the user's own gateway is started there
     if options.config is not None:
-        return roots[0], None, "", False
+        return _Queried(roots[0])
     reasons = []
     for root in roots:
         shown = key if options.url is not None or is_here(root) else None
         try:
-            return root, RunningGateway(root, shown, known), "", False
+            return _Queried(root, RunningGateway(root, shown, known))
         except NoGateway as error:
             reasons.append(f"No gateway is running on {root} ({error})")
         except KeyRequired:
             if known is not None and shown is None:
-                return root, None, f"The gateway on {root} requires a key ({KEY_VARIABLE})", True
+                return _Queried(root, None, f"The gateway on {root} requires a key ({KEY_VARIABLE})", requires_key=True)
             raise ConnectFailed(_key_problem(root, key), 2) from None
-    return roots[0], None, reasons[0], False
+    return _Queried(roots[0], None, reasons[0])
 
 
 def _is_of_another(config: Config, root: str) -> bool:
