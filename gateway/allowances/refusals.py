@@ -64,7 +64,7 @@ def _concerns_target(short: Sequence[tuple[Allowance, Shortage]]) -> bool:
 def _exhaustion_sentence(budget: BudgetAllowance, shortage: Shortage) -> str:
     currency, need = budget.budget.currency, shortage.debit.amount
     most = spelled_amount(budget.amount, currency)
-    whose = f"{budget.holder.title} may spend {budget.text}{f', raised to {most}' if budget.is_raised else ''}"
+    whose = f"{budget.holder.title} may spend {present_text(budget)}"
     if shortage.used >= budget.amount:
         state = f"{whose}: exhausted ({spelled_amount(shortage.used, currency)} of {most})."
     else:
@@ -73,6 +73,12 @@ def _exhaustion_sentence(budget: BudgetAllowance, shortage: Shortage) -> str:
             used += f", {spelled_amount(aside, currency)} reserved for running batches"
         state = f"{whose}: {used}, and this request may need {spelled_amount(need, currency)}."
     return f"{state} {_next_available(budget, shortage)}"
+
+
+def present_text(budget: BudgetAllowance) -> str:
+    """Return the text of ``budget`` with the amount that replaces it, if it is raised."""
+    raised = f" (raised to {spelled_amount(budget.amount, budget.budget.currency)})" if budget.is_raised else ""
+    return f"{budget.text}{raised}"
 
 
 def _next_available_at(budget: BudgetAllowance, shortage: Shortage) -> float | None:

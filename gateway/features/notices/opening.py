@@ -21,7 +21,7 @@ import trio
 from gateway.allowances.allowance import Allowance, counter_key
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import BudgetAllowance
-from gateway.allowances.refusals import LimitError
+from gateway.allowances.refusals import LimitError, present_text
 from gateway.config.amounts import spelled_amount
 from gateway.config.settings import Config
 from gateway.counters.counter import Debit, SumCounter, new_claim
@@ -119,7 +119,7 @@ class Notices(ExchangeObserver):
                     name = f"{step:g} {receiver.url}"
                     keys = [counter_key(f"notice {key.hex()} {name}") for key in (counter.key, *counter.earlier)]
                     claims = attrs.evolve(counter, key=keys[0], name="notices", most=1, earlier=tuple(keys[1:]))
-                    yield receiver, claims, _figures(mark, step, used)
+                    yield receiver, claims, notice_figures(mark, step, used)
 
     def _settle(self, counter: SumCounter) -> None:
         if len(self._settled) >= _MOST_KNOWN:
@@ -188,12 +188,12 @@ def _marks_of(allowances: Sequence[Allowance], at: float) -> Iterator[_Mark]:
             yield one, counter, False
 
 
-def _figures(mark: _Mark, step: float, used: int) -> Mapping[str, Any]:
+def notice_figures(mark: _Mark, step: float, used: int) -> Mapping[str, Any]:
     """Return the members of a notice."""
     budget, _, rejects = mark
     currency, amount = budget.budget.currency, budget.amount
     percent, unit = used * 100 // amount, NANOS if currency == "usd" else 1
-    text = f"{percent}% of {budget.text} is used by {budget.holder.title}: {spelled_amount(used, currency)}."
+    text = f"{percent}% of {present_text(budget)} is used by {budget.holder.title}: {spelled_amount(used, currency)}."
     text += " A request did not fit into the rest." if rejects else ""
     return {
         "type": "budget.step", "step": round(step * 100, 3), "holder": str(budget.holder), "budget": budget.text,

@@ -212,9 +212,9 @@ def test_the_refusal_says_how_much_of_how_much_and_from_when_there_is_more():
 def test_the_refusal_of_a_raised_budget_has_both_amounts():
     one = attrs.evolve(budget("20 usd/day"), present_amount=lambda: 40 * USD)
     error = exhausted_error([(one, shortage(one, 39 * USD, 2 * USD))])
-    assert "alice may spend 20 usd/day, raised to 40 usd: 39 usd of 40 usd used, and" in error.message
+    assert "alice may spend 20 usd/day (raised to 40 usd): 39 usd of 40 usd used, and" in error.message
     error = exhausted_error([(one, shortage(one, 40 * USD, 2 * USD))])
-    assert "alice may spend 20 usd/day, raised to 40 usd: exhausted (40 usd of 40 usd)" in error.message
+    assert "alice may spend 20 usd/day (raised to 40 usd): exhausted (40 usd of 40 usd)" in error.message
 
 
 @each_row(

@@ -20,8 +20,12 @@ import attrs
 import pytest
 import yaml
 
+from gateway.allowances.allowance import Holder
+from gateway.allowances.budgets import budget_allowances
+from gateway.config.amounts import read_budget
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.features.notices import opening
+from providers.catalog.prices import NANOS
 from tests.support.asgi_app import eventually as eventually_async
 from tests.support.each_row import each_row
 from tests.support.features import members_of
@@ -263,3 +267,10 @@ def test_workers_and_gateways_send_each_notice_once(store, request, tmp_path):
             eventually(lambda: len(own.bodies) == 4, 20)
             assert _ask(one, 1) == [200]
     assert Counter(one["step"] for one in own.bodies) == {15: 1, 30: 1, 60: 1, 90: 1}
+
+
+def test_the_notice_of_a_raised_budget_has_both_amounts():
+    (one,) = budget_allowances(Holder("client_keys", "alice"), [read_budget("20 usd/day")], "UTC")
+    raised = attrs.evolve(one, present_amount=lambda: 40 * NANOS)
+    found = opening.notice_figures((raised, raised.counter(0.0, None), False), 1.0, 40 * NANOS)
+    assert found["text"] == "100% of 20 usd/day (raised to 40 usd) is used by client key alice: 40 usd."
