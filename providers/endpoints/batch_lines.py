@@ -5,6 +5,7 @@ Errors are reported with the line number before a provider has the file, because
 (BerriAI/litellm#37527).
 """
 
+import codecs
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -31,6 +32,8 @@ CheckMembers: TypeAlias = Callable[[bytes, Mapping[str, msgspec.Raw]], None]
 """A function that raises ``GatewayError`` if an object has a duplicate member."""
 
 _CHECKED_MEMBERS: Final = frozenset(("custom_id", "method", "url", "body"))
+
+_MARKS: Final = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TEXT: Final = msgspec.json.Decoder(str)
@@ -97,6 +100,8 @@ class BatchLines:
         self.count += 1
         if self.count > MAX_LINES:
             raise invalid(f"the file has more than {MAX_LINES} lines: split it into several batches", "file")
+        if line.startswith(_MARKS):
+            raise self._line_error("begins with a byte order mark: save the file as UTF-8 without one")
         if has_more_elements(line, MAX_ELEMENTS):
             raise self._line_error("has too many JSON values")
         members = self._parse_object(line, "is not a JSON object")

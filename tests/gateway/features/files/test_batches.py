@@ -128,6 +128,10 @@ def test_an_invalid_batch_line_is_reported_before_the_upload(served):
     for content, status, says in (
         (lines("fast", "gpt-5"), 403, "line 2 of the file: the key 'a' may not use the model 'gpt-5'"),
         (lines("fast") + b"{", 400, "line 2 of the file is not a JSON object"),
+        *(
+            (lines("fast").decode().encode(name), 400, "line 1 of the file begins with a byte order mark: save")
+            for name in ("utf-8-sig", "utf-16")
+        ),
         (lines("fast", url="/v1/nothing"), 400, "line 1 of the file: batches do not support '/v1/nothing'"),
         (lines("nobody's"), 404, "line 1 of the file: model"),
     ):
