@@ -195,10 +195,10 @@ class Reservation:
         self._begins = begins
         self._deadline = deadline
         self.at = allowances.now()
+        self.wait_seconds = 0.0
         self._client: list[_ClaimPair] = []
         self._answers = 1  # of the last attempt
         self._grants: list[Grant] = []
-        self._longest_wait = LONGEST_WAIT
         self._finished: tuple[AttemptRecord, ...] = ()  # the attempts of earlier parts of the response
 
     # Before a request is sent
@@ -300,9 +300,9 @@ class Reservation:
         """Wait until ``full`` may have room. Return false if the request has waited for ``LONGEST_WAIT`` at all targets
         together, or its deadline has passed."""
         began = trio.current_time()
-        until = min(began + self._longest_wait, self._deadline)
+        until = min(began + LONGEST_WAIT - self.wait_seconds, self._deadline)
         has_room = await self._allowances.room.wait(full, self._client_name, until)
-        self._longest_wait -= trio.current_time() - began
+        self.wait_seconds += trio.current_time() - began
         return has_room
 
     def _may_fit_without_batches(self, short: Sequence[Shortage], *claim_pairs: _ClaimPair | None) -> bool:

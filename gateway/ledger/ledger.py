@@ -106,6 +106,7 @@ class Ledger:
         more = record.observers.fields(record)
         if record.reservation is not None:
             record.reservation.settle(delivered=record.delivered)
+            record.waited += record.reservation.wait_seconds
         usage = record.bill.usage
         if usage is not None and usage.tier is not None and usage.tier not in USUAL_TIERS:
             self._warn_of_tiers(record)

@@ -36,10 +36,13 @@ def project_of(headers: Headers) -> str | None:
 
 class Settlement(Protocol):
     """The reservation of an exchange, settled exactly once without waiting. Its methods never raise. ``at`` is the Unix
-    time of the request's start."""
+    time of the request's start, ``wait_seconds`` is the length of its waits for the reservations of others."""
 
     @property
     def at(self) -> float: ...
+
+    @property
+    def wait_seconds(self) -> float: ...
 
     def settle(self, *, delivered: bool) -> None:
         """Settle the exchange. ``delivered``: its client received a part of a response, or its work was booked."""

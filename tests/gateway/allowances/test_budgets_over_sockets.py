@@ -23,6 +23,7 @@ from tests.support.features import members_of, needs_feature
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 from tests.support.metrics_page import Numbers
 from tests.support.multipart import KIND, multipart, part
+from tests.support.settled_lines import SettledLines
 from tests.support.task_steps import count_task_steps
 from tests.support.websocket_client import Client
 
@@ -334,10 +335,12 @@ async def test_a_request_waits_for_reservations_until_its_deadline_at_the_latest
             with places[0].hold_answers():
                 nursery.start_soon(ask, running, "paid0")
                 await eventually(lambda: places[0].asked)
-                began = trio.current_time()
+                began, lines = trio.current_time(), SettledLines(running)
                 answer = await ask(running, "paid1", headers={"x-trigate-deadline": "100ms"})
                 assert answer.status_code == 429
                 assert trio.current_time() - began < reservation.LONGEST_WAIT / 2
+                (line,) = await lines.next()
+                assert 50 < line["waited_ms"] < 1000 * reservation.LONGEST_WAIT / 2
             assert [place.take_count() for place in places] == [1, 0]
 
 
