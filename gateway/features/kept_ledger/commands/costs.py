@@ -1,5 +1,6 @@
 """``trigate costs``: sums up the stored ledger. It only reads, and gateways may write at the same time."""
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, tzinfo
@@ -193,12 +194,17 @@ async def open_ledger(config: Config, limit: float = TIMEOUT) -> AsyncIterator[L
             mistake = error.mistakes[0]
             raise Unavailable(f"{mistake.found}: {mistake.expected}") from None
         if database is None:
-            such_as = "{type: sqlite, path: /var/lib/trigate/state.sqlite}"
             raise Unavailable(
-                f"type {storage.type} stores no ledger; costs are only in the log and at /metrics: set "
-                f"state_storage to {such_as} or to postgres, and restart the gateway"
+                f"type {storage.type} stores no ledger; costs are only in the log and at /metrics: set state_storage "
+                f"to {{type: sqlite, path: {_usual_file(config)}}} or to postgres, and restart the gateway"
             )
         yield LedgerTable(database)
+
+
+def _usual_file(config: Config) -> Path:
+    """Return where the ledger of a gateway with ``config`` could be: a person cannot write the place of a service."""
+    folder = Path("/var/lib/trigate") if config.path is None else config.path.absolute().parent
+    return (folder if folder.is_relative_to(os.path.expanduser("~")) else Path("/var/lib/trigate")) / "state.sqlite"
 
 
 # How it looks

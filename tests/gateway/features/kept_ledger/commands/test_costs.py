@@ -367,6 +367,14 @@ def test_costs_without_a_kept_ledger_says_what_to_configure(tmp_path, monkeypatc
     assert words in capsys.readouterr().err
 
 
+def test_a_person_is_advised_to_store_costs_beside_the_configuration(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / "trigate.yaml"
+    file.write_text(dump_yaml({"version": "v0.4.0", "model_providers": [ENTRY]}))
+    assert costs.run(file) == costs.UNREADABLE
+    assert f"{{type: sqlite, path: {tmp_path}/state.sqlite}}" in " ".join(capsys.readouterr().err.split())
+
+
 def test_costs_works_without_the_providers_keys(write_ledger):
     began = int((datetime.now(UTC) - timedelta(minutes=5)).timestamp() * 1e6)
     config = write_ledger(line(attempt(12), began=began), line(attempt(30), began=AT - 900 * DAY))
