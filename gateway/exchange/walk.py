@@ -45,6 +45,9 @@ _OWN_LIMITS: Final = ("timeout", "rate_limited")
 """Kinds of failures that a client's own limits cause if no provider is the reason."""
 
 
+_TOO_LATE: Final = ErrorInfo("timeout", "the deadline of this request passed before it could be sent", reason=None)
+
+
 class Walk:
     """Runner of a plan's attempts, until one commits or the policy gives up.
 
@@ -281,7 +284,9 @@ class Walk:
         try:
             if account.step.after:
                 await self._wait_until_due(account)
-            watch = Watch(account.target.entry.timeouts, self._content_limit(account))
+            if (content_limit := self._content_limit(account)) <= 0:
+                raise GatewayError.of(_TOO_LATE)
+            watch = Watch(account.target.entry.timeouts, content_limit)
             attempt = Attempt(account.target_request, watch, context.attempt_log, account.cause, account.resends)
             for observe in context.service.hooks.observe_attempts:
                 if (observer := observe(attempt.target_request, self.scope.nursery)) is not None:

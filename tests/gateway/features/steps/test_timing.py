@@ -14,7 +14,7 @@ from tests.support.apis import question
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider, request
-from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
+from tests.support.step_gateway import bearer, client_keys, own_steps, post_as, step_gateway
 from tests.support.upstreams import PATHS, Script, fake_upstream, render
 from tests.support.wire_clients import body_of, path_of, text_of
 
@@ -277,3 +277,18 @@ def test_fifty_streams_that_wait_for_a_step_delay_no_other_stream(tmp_path, hold
             finally:
                 (tmp_path / "released").touch()
             assert [one.result() for one in slow] == ["all is well"] * STREAMS
+
+
+@each_row("stream", [False, True])
+def test_a_request_whose_deadline_passes_during_a_step_is_not_sent(tmp_path, upstream, stream):
+    """The provider got it and could bill it, and the error called it slow."""
+    step = {"use": "tests.support.word_steps:late_words", "name": "late", "at": ["request"]}
+    upstream.script()
+    entries = [provider("openai/m", f"{upstream.url}/v1", ["chat"], name="m")]
+    with step_gateway(tmp_path, entries, client_keys=client_keys(["late"]), steps=own_steps({"late": step})) as served:
+        body = body_of("chat", "m", "hi", stream=stream)
+        status, headers, answer = post_as(served, "late", PATHS["chat"], body, {"x-trigate-deadline": "20ms"})
+        assert (status, upstream.seen) == (504, [])
+        assert "provider" not in json.loads(answer)["error"]["message"].partition("before")[0]
+        (line,) = eventually(lambda: exchanges(served.log, headers["x-request-id"]))
+        assert (line["ended"], line["error"], line["attempts"], "tried" in line) == ("refused", "timeout", 0, False)
