@@ -29,6 +29,7 @@ from gateway.features.people.discovery import (
 from gateway.features.people.settings import TrustedIssuer
 from gateway.features.people.signing_keys import LARGEST_SET, BadKeySet, KeySet, parse_key_set
 from gateway.features.people.token_format import TokenRefused, read_object
+from gateway.http.offload import read_in_thread
 from gateway.http.threads import call_in_thread
 from gateway.upstream.client import Upstream
 from gateway.upstream.network import NO_ROOTS
@@ -338,6 +339,6 @@ async def _read_file(path: Path, limit: int) -> bytes:
             return file.read(limit + 1)
 
     try:
-        return await call_in_thread(read)
+        return await read_in_thread(read)
     except OSError as error:
         raise IssuerUnavailable(f"cannot read {path}: {error.strerror}") from None

@@ -6,6 +6,7 @@ https://developer.hashicorp.com/vault/api-docs/secret/kv/kv-v2, …/auth/kuberne
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -16,7 +17,8 @@ import trio
 
 from configfile.stored_secrets import StoredSecret
 from gateway.features.secret_stores.feature import VaultSettings
-from gateway.features.secret_stores.fetching import SecretUnreadable, SecretVersion, fetch_json, refusal
+from gateway.features.secret_stores.fetching import PATIENCE, SecretUnreadable, SecretVersion, fetch_json, refusal
+from gateway.http.offload import read_in_thread
 from gateway.http.redaction import FETCHED
 from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest
@@ -88,7 +90,12 @@ class VaultClient(trio.abc.AsyncResource):
         if settings.role is None:
             FETCHED.hide(filter(None, (settings.token,)))
             return await self._look_up(settings.token or "")
-        jwt = await trio.to_thread.run_sync(_read_pod_token, settings.pod_token)
+        try:
+            with trio.fail_after(PATIENCE):
+                jwt = await read_in_thread(partial(_read_pod_token, settings.pod_token))
+        except trio.TooSlowError:
+            message = f"cannot read the pod's token in {settings.pod_token}: no response within {PATIENCE:g} s"
+            raise SecretUnreadable(message, temporary=True) from None
         FETCHED.hide((jwt,))
         content = {"role": settings.role, "jwt": jwt}
         status, found = await self._call("POST", f"auth/{quote(settings.auth_path)}/login", None, content)

@@ -224,6 +224,18 @@ async def test_a_slow_issuer_has_its_deadline(provider: OidcProvider, monkeypatc
                 await client.refresh("token")
 
 
+async def test_a_file_of_keys_has_the_deadline_of_an_issuer(provider: OidcProvider, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(issuer_http, "FETCH_SECONDS", 0.1)
+    file = tmp_path / "keys.json"
+    os.mkfifo(file)  # as a file system that does not respond
+    async with client_of(issuer_settings(provider, jwks=file)) as client:
+        try:
+            with trio.fail_after(5), pytest.raises(IssuerUnavailable, match=r"no response within 0\.2 s"):
+                await client.fetch_keys()
+        finally:
+            os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK))  # ends the read
+
+
 async def test_a_response_beyond_the_limit_is_not_read(provider: OidcProvider):
     provider.faults["/jwks"] = Fault(body=b" " * 20_000_000)
     async with client_of(issuer_settings(provider)) as client:

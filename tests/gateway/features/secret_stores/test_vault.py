@@ -1,12 +1,15 @@
 """Vault and OpenBao, as https://developer.hashicorp.com/vault/api-docs describes their API, over real sockets."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from configfile.stored_secrets import StoredSecret
 from gateway.config.loading import Config, from_mapping
+from gateway.features.secret_stores import vault
 from gateway.features.secret_stores.feature import VaultSettings
 from gateway.features.secret_stores.fetching import SecretUnreadable
 from gateway.features.secret_stores.stores import SecretReadings, SecretStores
@@ -131,6 +134,20 @@ async def test_a_sign_in_that_is_refused_is_explained(server, tmp_path):
     assert str(found.reasons[KEY]) == "the sign-in failed: the store returns status 403: permission denied"
     missing = await read(config(server, tmp_path, role=ROLE, pod_token=str(tmp_path / "none")), KEY)
     assert "cannot read the pod's token" in str(missing.reasons[KEY])
+
+
+async def test_a_pods_token_on_a_file_system_that_does_not_respond_is_an_outage(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(vault, "PATIENCE", 0.1)
+    file = tmp_path / "pod-token"
+    os.mkfifo(file)
+    settings = config(server, tmp_path, role=ROLE, pod_token=str(file))
+    try:
+        with trio.fail_after(5):
+            found = await read(settings, KEY)
+    finally:
+        os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK))  # ends the read
+    assert found.reasons[KEY].temporary
+    assert str(found.reasons[KEY]) == f"cannot read the pod's token in {file}: no response within 0.1 s"
 
 
 @pytest.mark.parametrize("status", [500, 503, 429])
