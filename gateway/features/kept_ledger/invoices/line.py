@@ -59,7 +59,7 @@ class InvoiceLine:
 def _decimal(value: object) -> Decimal | None:
     """Return the decimal in text or of a number of JSON, ``None`` for anything else."""
     text = value.strip() if isinstance(value, str) else str(value) if _is_number(value) else ""
-    if len(text) > MOST_DIGITS:
+    if len(text) > MOST_DIGITS or not text.isascii() or "_" in text:  # Decimal accepts other digits, and underscores
         return None
     try:
         found = Decimal(text)

@@ -107,8 +107,8 @@ def test_another_file_is_refused_with_its_name_and_place(tmp_path, content, word
     assert "file-0" in str(error.value)
 
 
-@pytest.mark.parametrize("written", ["1,234", "1,234.50", "0,5", "1.234,56"])
-def test_a_comma_that_may_separate_decimals_is_refused(written):
+@pytest.mark.parametrize("written", ["1,234", "1,234.50", "0,5", "1.234,56", "1_0", "\u0661\u0660", "\uff11"])
+def test_an_amount_with_other_characters_than_digits_and_a_point_is_refused(written):
     with pytest.raises(UnreadableInvoice, match="expected an amount"):
         row_of(written).amount("usd")
 
