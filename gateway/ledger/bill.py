@@ -19,6 +19,9 @@ AttemptOutcome: TypeAlias = FailureReason | Literal["ok", "hedge_lost", "client_
 ``ok``: the client received its response. ``hedge_lost``: another attempt that ran at the same time won.
 ``client_left``: the client disconnected. ``refused``: a step refused the response. ``internal``: the gateway failed."""
 
+OWN_OUTCOMES: Final = ("client_left", "refused", "internal")
+"""Outcomes of attempts that are no failures of their provider, which may not have received them."""
+
 _BROKEN_OFF: Final = ("client_left", "hedge_lost", "timeout")
 """Outcomes of an attempt whose response may have continued: its counts were not final."""
 

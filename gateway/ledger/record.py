@@ -9,7 +9,7 @@ import attrs
 
 from gateway.http.headers import PROJECT, Headers
 from gateway.http.redaction import redact_own
-from gateway.ledger.bill import Bill
+from gateway.ledger.bill import OWN_OUTCOMES, Bill
 from gateway.ledger.buckets import Buckets
 from streams.events import AnswerStart, Api, ErrorInfo
 
@@ -270,8 +270,9 @@ class Record:
                     return "refused"
         if self.error is not None:
             # Directly, or through an exchange whose response it shared or tried to share.
-            shared = self.bill.attempt_records or any(one.shares_attempts for one in self.notes.values())
-            return "upstream_error" if self.attempts or shared else "refused"
+            shared = any(one.shares_attempts for one in self.notes.values())
+            has_failed = shared or any(one.reason not in OWN_OUTCOMES for one in self.bill.attempt_records)
+            return "upstream_error" if self.attempts or has_failed else "refused"
         if self.status is None and disconnected:  # before anything was sent, also of a complete response
             return "client_disconnected"
         if self.bill.is_complete:  # failures of some endpoints pass unchanged

@@ -342,6 +342,7 @@ class Reserved:
     """A reservation of a request that began then."""
 
     at: float
+    wait_seconds: float = 0.0
 
     def settle(self, *, delivered: bool) -> None:
         return
