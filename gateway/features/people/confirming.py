@@ -19,6 +19,7 @@ from gateway.features.people.store import PeopleStore
 from gateway.features.people.token_format import TokenRefused
 from gateway.features.people.tokens import CannotJudge
 from gateway.stores.errors import Unavailable
+from streams.errors import GatewayError
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Exception)
@@ -71,7 +72,7 @@ class IssuerConfirmation:
         """Return the person of the sign-in ``before`` as the issuer knows it now.
 
         If another process contacts the issuer at the same time, wait for its result. Raises ``ConfirmationRefused``,
-        and ``Unavailable`` if the issuer or the store is."""
+        ``GatewayError`` (503) if the issuer is unavailable, and ``Unavailable`` if the store is."""
         until = trio.current_time() + WAIT
         while True:
             found, may_contact = await self._store.claim_issuer_session(before, self._now())
@@ -83,7 +84,7 @@ class IssuerConfirmation:
             if found.checked != before.checked:
                 return await self._admit(found, found.claims, rules, is_new=False)
             if trio.current_time() >= until:
-                raise Unavailable(_DOWN.format(before.issuer))
+                raise _issuer_down(before.issuer)
             await trio.sleep(_POLL)
 
     async def save(self, before: IssuerSession, after: IssuerSession, write: Callable[[], Awaitable[bool]]) -> bool:
@@ -152,9 +153,14 @@ class IssuerConfirmation:
         if len(self._unsaved) > _MOST_UNSAVED:
             del self._unsaved[next(iter(self._unsaved))]
 
-    def _unavailable(self, issuer_name: str, error: Exception) -> Unavailable:
+    def _unavailable(self, issuer_name: str, error: Exception) -> GatewayError:
         log.warning("the issuer %s could not refresh a session: %s", issuer_name, error)
-        return Unavailable(_DOWN.format(issuer_name))
+        return _issuer_down(issuer_name)
+
+
+def _issuer_down(issuer_name: str) -> GatewayError:
+    """Return the error (503) for a session that its issuer cannot confirm now."""
+    return GatewayError("overloaded", _DOWN.format(issuer_name), headers=(("retry-after", "5"),))
 
 
 async def _result_or_error(call: Awaitable[T], *errors: type[E]) -> T | E:

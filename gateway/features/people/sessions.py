@@ -97,8 +97,8 @@ class _CachedSession:
 class Sessions:
     """The sessions at the gateway of ``config``.
 
-    Every coroutine may raise ``Unavailable``: the store or the issuer is unavailable, and nothing has changed.
-    ``now`` returns Unix time."""
+    Every coroutine may raise ``Unavailable``, and ``GatewayError`` (503) if the issuer is unavailable. Then nothing has
+    changed. ``now`` returns Unix time."""
 
     def __init__(
         self,

@@ -232,6 +232,7 @@ def test_a_page_explains_that_the_issuer_is_unavailable(tmp_path):
         eventually(lambda: browser.request("GET", page).status_code == 503, what="a due confirmation")
         failed = browser.request("GET", page)
         assert 'role="alert"' in failed.text
+        assert "issuer okta is unavailable" in failed.text
         assert "retry-after" in failed.headers
         assert failed.headers["content-security-policy"]
 

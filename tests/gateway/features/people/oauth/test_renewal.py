@@ -76,6 +76,7 @@ def test_an_unavailable_issuer_signs_no_one_out(gateway):
     gateway.provider.faults["/token"] = Fault(status=500)
     down = refresh(gateway, tokens["refresh_token"])
     assert (down.status_code, down.json()["error"]) == (503, "temporarily_unavailable")
+    assert down.json()["error_description"].startswith("the issuer okta is unavailable")
     assert "retry-after" in down.headers
     gateway.provider.faults.clear()
     assert refresh(gateway, tokens["refresh_token"]).status_code == 200
