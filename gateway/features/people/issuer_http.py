@@ -294,7 +294,10 @@ class _Reply:
         found = self.value()
         if not isinstance(found, dict):
             raise IssuerUnavailable("its token response is not a JSON object")
-        return IssuerTokens(*(_text(found.get(name)) for name in ("access_token", "id_token", "refresh_token")))
+        tokens = IssuerTokens(*(_text(found.get(name)) for name in ("access_token", "id_token", "refresh_token")))
+        if tokens.access_token is None and tokens.id_token is None:  # some issuers send errors with status 200
+            raise IssuerUnavailable("its token response has no token")
+        return tokens
 
 
 @contextmanager

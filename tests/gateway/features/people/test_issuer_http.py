@@ -131,10 +131,13 @@ async def test_only_the_persons_own_errors_end_access(
 
 async def test_tokens_that_are_no_text_do_not_count(provider: OidcProvider):
     body = {"access_token": 5, "id_token": ["x"], "refresh_token": ""}
-    provider.faults["/token"] = Fault(body=json.dumps(body).encode())
+    provider.faults["/token"] = Fault(body=json.dumps({**body, "access_token": "a"}).encode())
     async with client_of(issuer_settings(provider, login=LOGIN)) as client:
         tokens = await client.refresh("x")
-    assert (tokens.access_token, tokens.id_token, tokens.refresh_token) == (None, None, None)
+        provider.faults["/token"] = Fault(body=json.dumps(body).encode())
+        with pytest.raises(IssuerUnavailable, match="has no token"):
+            await client.refresh("x")
+    assert (tokens.access_token, tokens.id_token, tokens.refresh_token) == ("a", None, None)
 
 
 _UNFIT = (

@@ -253,7 +253,9 @@ async def test_a_refresh_after_the_person_left_ends_all_its_sessions(gateways, p
     assert process.followed.is_ended(tokens.session), "also the tokens that have not expired"
 
 
-@pytest.mark.parametrize("fault", [Fault(gone=True), Fault(body=b"<html>")])
+@pytest.mark.parametrize(
+    "fault", [Fault(gone=True), Fault(body=b"<html>"), Fault(body=b"{}"), Fault(body=b'{"error": "invalid_token"}')]
+)
 async def test_a_refresh_that_the_issuer_does_not_answer_changes_nothing(gateways, provider, fault):
     process = gateways.process()
     tokens = await signed_in(process, provider)
