@@ -64,6 +64,12 @@ class IssuerConfirmation:
         self._now = now
         self._unsaved: dict[bytes, bytes] = {}  # refresh tokens that could not be stored, by those before them
 
+    def with_seals(self, seals: RefreshSeals) -> "IssuerConfirmation":
+        """Return the same confirmation for a configuration whose keys are those of ``seals``."""
+        other = IssuerConfirmation(self._store, self._issuers, seals, self._now)
+        other._unsaved = self._unsaved
+        return other
+
     def seal(self, refresh_token: str, id: str) -> bytes:
         """Encrypt the issuer's refresh token of the sign-in ``id``."""
         return self._seals.seal(refresh_token, id)
@@ -115,7 +121,7 @@ class IssuerConfirmation:
         if isinstance(tokens, Exception):
             await self._store.release_issuer_session(before.id)
             raise self._unavailable(before.issuer, tokens)
-        refresh = before.refresh if tokens.refresh_token is None else self.seal(tokens.refresh_token, before.id)
+        refresh = self.seal(tokens.refresh_token or token, before.id)  # the same token with the present key
         after = attrs.evolve(before, refresh=refresh, checked=self._now())
         claims = await _result_or_error(
             self._claims_of(tokens, client, before), IssuerUnavailable, CannotJudge, TokenRefused

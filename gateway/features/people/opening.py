@@ -150,10 +150,11 @@ def _open_sessions(
     """Return the sessions of people, ``None`` without a key to sign them or a URL for their browsers."""
     if not (config.signing_key and config.public_url):
         return None
+    seals = RefreshSeals(config.signing_key)
     if before is not None and before.sessions is not None and before.store is store:
-        confirmation = before.sessions.confirmation
+        confirmation = before.sessions.confirmation.with_seals(seals)
     else:
-        confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key))
+        confirmation = IssuerConfirmation(store, issuers, seals)
     rows = FollowedPeople() if followed is None else followed
     return Sessions(config, store, RuleBook(issuers_of(config)), confirmation, rows)
 

@@ -1,12 +1,15 @@
-"""Sessions of people over HTTP during an outage of the storage."""
+"""Sessions of people over HTTP during an outage of the storage, and after a reload."""
 
 import contextlib
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import pytest
+import yaml
 
 from tests.support.harness import Gateway, eventually, free_port, running
 from tests.support.oidc import OidcProvider, open_provider
@@ -104,3 +107,19 @@ def test_an_outage_of_the_storage_keeps_everything_in_effect_that_was_read(reque
         eventually(lambda: place.refresh(tokens["refresh_token"]).status_code == 200, 20)
         assert place.status_of(ADMIN_KEY, block, method="DELETE") == 204
         assert place.status_of(blocked) == 404, "the change applies immediately in the process that makes it"
+
+
+def test_a_signing_key_is_not_used_after_a_reload_without_it(tmp_path, identity):
+    port, file = free_port(), tmp_path / "trigate.yaml"
+    settings = people_settings(port, tmp_path, issuer_settings(identity))
+    identity.redirect_uris.add(f"http://127.0.0.1:{port}/oauth/callback")
+    file.write_text(yaml.safe_dump(settings))
+    with running(file, port) as gateway:
+        place = Place(gateway, identity)
+        tokens = place.sign_in("ada")
+        file.write_text(yaml.safe_dump({**settings, "signing_key": "B" * 43 + "="}))
+        assert gateway.pid is not None
+        os.kill(gateway.pid, signal.SIGHUP)
+        eventually(lambda: any("signing_key changed" in line for line in gateway.log), what="the reload")
+        assert place.refresh(tokens["refresh_token"]).status_code == 401
+        assert place.refresh(place.sign_in("lin")["refresh_token"]).status_code == 200

@@ -29,6 +29,7 @@ from tests.support.harness import PATIENCE
 from tests.support.oidc import CLIENT_ID, CLIENT_SECRET, Fault, OidcProvider, open_provider
 
 KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+NEXT_KEY = "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBB="
 ADA = {"sub": "00u1", "email": "ada@example.com", "name": "Ada", "groups": ["ml"]}
 HOUR = 3600.0
 
@@ -373,6 +374,14 @@ async def test_a_client_that_disconnects_does_not_lose_the_issuers_new_token(gat
     gateways.clock.offset = 9.0
     again = await process.sessions.refresh(refresh_of(tokens))
     assert (await process.sessions.refresh(refresh_of(again))).session == tokens.session
+
+
+@pytest.mark.parametrize("rotates", [True, False])
+async def test_a_session_outlives_the_rotation_of_the_signing_key(gateways, provider, rotates):
+    provider.rotates = rotates
+    tokens = await signed_in(gateways.process(signing_key=[KEY]), provider)
+    for keys in ([NEXT_KEY, KEY], [NEXT_KEY]):
+        tokens = await gateways.process(signing_key=keys).sessions.refresh(refresh_of(tokens))
 
 
 async def test_a_stolen_refresh_token_of_another_gateway_is_unknown(gateways, provider):
