@@ -126,12 +126,11 @@ class ReloadableApp:
         """Use the configuration ``complete(read())``, with ``secrets`` in stores; return whether it is valid and used.
 
         A thread reads, completes, compares and prepares it, which may take seconds for thousands of keys: no stream
-        waits for that. ``on_read(read())`` is called in the loop first. Never raises: an error is logged and changes
+        waits for that. ``on_read(read())`` is called in the thread first. Never raises: an error is logged and changes
         nothing."""
         audit = self._service.ledger.audit
         try:
-            read_config, warnings = await read_in_thread(partial(_read_with_warnings, read, self._alone))
-            on_read(read_config)
+            read_config, warnings = await read_in_thread(partial(_read_with_warnings, read, self._alone, on_read))
             while True:
                 old, service = self._config, self._service
                 prepared = await run_in_thread(_prepare, old, read_config, service, complete, secrets)
@@ -151,11 +150,15 @@ class ReloadableApp:
         return True
 
 
-def _read_with_warnings(read: Callable[[], Config], reports: bool) -> tuple[Config, Sequence[str]]:
-    """Return the configuration of a file, and its warnings if the process ``reports`` them. They do not concern stored
-    clients, which are added later."""
+def _read_with_warnings(
+    read: Callable[[], Config], reports: bool, on_read: Callable[[Config], object]
+) -> tuple[Config, Sequence[str]]:
+    """Return the configuration of a file, and its warnings if the process ``reports`` them, after ``on_read``. They do
+    not concern stored clients, which are added later."""
     config = read()
-    return config, warnings_of(config) if reports else ()
+    warnings = warnings_of(config) if reports else ()
+    on_read(config)
+    return config, warnings
 
 
 @attrs.frozen(eq=False, repr=False)

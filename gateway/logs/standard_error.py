@@ -11,9 +11,6 @@ from typing import Final
 MOST_WAITING: Final = 16 * 2**20
 """Bytes of lines that wait for the reader; while it has so many, new lines are lost."""
 
-_AT_ONCE: Final = select.PIPE_BUF
-"""Bytes that a writable pipe or socket accepts without waiting."""
-
 _LAST_WAIT: Final = 1.0
 """Seconds for which the end of the process waits for the reader."""
 
@@ -32,25 +29,27 @@ def open_handler() -> logging.Handler:
 class LineHandler(logging.Handler):
     """A handler that writes lines to the file ``fd``, and never waits until it accepts them.
 
-    A thread writes those that it does not accept immediately, and later ones in order. If lines were lost, the last one
-    reports their number."""
+    A thread writes those that it does not accept immediately or that have more than ``at_once`` bytes, and later ones
+    in order. If lines were lost, the last one reports their number and the ``cause``."""
 
-    def __init__(self, fd: int, encoding: str = "utf-8") -> None:
+    cause = "standard error was not read"
+
+    def __init__(self, fd: int, encoding: str = "utf-8", at_once: int = select.PIPE_BUF) -> None:
         super().__init__()
-        self._fd, self._encoding = fd, encoding
-        self._poll = select.poll()
-        self._poll.register(fd, select.POLLOUT)
+        self._encoding, self._at_once = encoding, at_once
+        self.use_file(fd)
         self._lock = threading.RLock()  # of the following
         self._waiting = deque[bytes]()
         self._size = self._lost = 0
+        self._is_closed = False
         self._is_idle = threading.Event()  # without a thread
         self._is_idle.set()
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self._encode(record)
-            if self._is_idle.is_set() and len(line) <= _AT_ONCE and self._poll.poll(0):
-                line = self._write(line)
+            if self._is_idle.is_set() and len(line) <= self._at_once and self._poll.poll(0):
+                line = self.write_line(line)
             if line:
                 self._add(line)
         except Exception:
@@ -59,6 +58,14 @@ class LineHandler(logging.Handler):
     def flush(self) -> None:
         """Wait until the reader has all lines, for a second at most."""
         self._is_idle.wait(_LAST_WAIT)
+
+    def close(self) -> None:
+        """Accept no more lines, and do not wait for the reader of those before."""
+        super().close()
+        with self._lock:
+            self._is_closed = True
+            if self._is_idle.is_set():
+                self.release_file()
 
     def _encode(self, record: logging.LogRecord) -> bytes:
         return f"{self.format(record)}\n".encode(self._encoding, "backslashreplace")
@@ -74,20 +81,13 @@ class LineHandler(logging.Handler):
                 self._is_idle.clear()
                 threading.Thread(target=self._write_waiting, name="log", daemon=True).start()
 
-    def _write(self, line: bytes) -> bytes:
-        """Write ``line``, and return the part that the file does not accept now."""
-        try:
-            return line[os.write(self._fd, line) :]
-        except BlockingIOError:
-            return line
-
     def _write_waiting(self) -> None:
         while (line := self._next()) is not None:
             try:
-                while line := self._write(line):
+                while line := self.write_line(line):
                     self._poll.poll()
-            except OSError:  # the reader has ended
-                continue
+            except OSError as error:
+                self.drop_line(error)
 
     def _next(self) -> bytes | None:
         """Return the next line for the thread, which ends without one."""
@@ -97,8 +97,29 @@ class LineHandler(logging.Handler):
                 self._size -= len(line)
                 return line
             if self._lost:
-                text = f"{self._lost} lines of the log were lost, because standard error was not read"
+                text = f"{self._lost} lines of the log were lost, because {self.cause}"
                 self._lost = 0
                 return self._encode(logging.LogRecord("trigate", logging.WARNING, "", 0, text, None, None))
             self._is_idle.set()
+            if self._is_closed:
+                self.release_file()
             return None
+
+    # For files that are reopened
+
+    def use_file(self, fd: int) -> None:
+        self.fd, self._poll = fd, select.poll()
+        self._poll.register(fd, select.POLLOUT)
+
+    def release_file(self) -> None:
+        """End the use of the file, after ``close`` and the last line."""
+
+    def write_line(self, line: bytes) -> bytes:
+        """Write ``line``, and return the part that the file does not accept now. Raises ``OSError``."""
+        try:
+            return line[os.write(self.fd, line) :]
+        except BlockingIOError:
+            return line
+
+    def drop_line(self, error: OSError) -> None:
+        """Skip a line that the file refused: the reader has ended."""

@@ -1,9 +1,12 @@
 """Pages of browsers before a gateway that asks for no key, on real sockets: every route but the probes refuses them."""
 
 import contextlib
+import fcntl
 import json
+import mmap
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +86,12 @@ def keyed(tmp_path: Path, upstream: Upstream, serve: Callable[..., Any], *args: 
     assert "Traceback" not in "\n".join(process.log)
 
 
+def visit(gateway: Gateway, page: str) -> None:
+    with Wire.connect(gateway.port) as viewer:
+        viewer.send(f"GET {page} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}-ui\r\n\r\n".encode())
+        viewer.read_until(b"event: all")
+
+
 def audited(path: Path, event: str) -> list[dict[str, Any]]:
     return [line for text in path.read_text().splitlines() if (line := json.loads(text))["event"] == event]
 
@@ -96,12 +105,11 @@ def test_the_audit_has_beginning_and_end_reloads_keys_and_visits(tmp_path, upstr
     with keyed(tmp_path, upstream, running, *args) as gateway:
         assert path.stat().st_mode & 0o777 == 0o600
         for page in VIEWS:
-            with Wire.connect(gateway.port) as viewer:
-                viewer.send(f"GET {page} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}-ui\r\n\r\n".encode())
-                viewer.read_until(b"event: all")
+            visit(gateway, page)
         file = tmp_path / "trigate.yaml"
         settings = yaml.safe_load(file.read_text())
         settings["client_keys"] = [{"name": "alice", "key": f"{KEY}-new"}, {"name": "carol", "key": f"{KEY}-carol"}]
+        eventually(lambda: len(audited(path, "ui_opened")) == len(VIEWS), what="the visits")
         path.rename(before)
         file.write_text(yaml.safe_dump(settings))
         os.kill(gateway.pid, signal.SIGHUP)
@@ -116,6 +124,22 @@ def test_the_audit_has_beginning_and_end_reloads_keys_and_visits(tmp_path, upstr
     assert [(line["added"], line["changed"], "removed" in line) for line in changed] == [(["carol"], ["alice"], False)]
     assert [len(audited(path, event)) for event in ("reloaded", "reload_refused", "stopped")] == [1, 1, 1]
     assert KEY not in path.read_text() + before.read_text()
+
+
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can shrink a pipe")
+def test_no_request_waits_for_an_audit_that_is_not_read(tmp_path, upstream):
+    path = tmp_path / "audit.log"
+    os.mkfifo(path)
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, mmap.PAGESIZE)  # about 20 lines
+        with keyed(tmp_path, upstream, running) as gateway:
+            for page in VIEWS * 50:
+                visit(gateway, page)
+            os.set_blocking(reader.fileno(), True)
+            lines = [reader.readline() for _ in ("started", *VIEWS * 50)]
+        lines += reader.readlines()
+    assert [json.loads(line)["event"] for line in lines] == ["started", *["ui_opened" for _ in VIEWS * 50], "stopped"]
 
 
 def test_an_audit_that_cannot_be_written_is_reported_at_the_start(tmp_path, upstream):

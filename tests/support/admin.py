@@ -8,6 +8,7 @@ with admin_gateway(tmp_path) as admin:
 
 import contextlib
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 import trio
 
+from gateway.logs.audit import AUDIT
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.features import has_feature, members_of, rows_of
 from tests.support.gateway_thread import gateway_thread
@@ -156,7 +158,9 @@ class AdminGateway:
             return db.execute("SELECT who, method, path, status FROM audit ORDER BY number").fetchall()
 
     def audit_lines(self) -> list[dict[str, Any]]:
-        """Return the lines of the audit about requests."""
+        """Return the lines of the audit about requests, once all are written."""
+        for handler in logging.getLogger(AUDIT).handlers:
+            handler.flush()
         lines = map(json.loads, (self.folder / "audit.jsonl").read_text().splitlines())
         return [line for line in lines if line["event"] == "admin_request"]
 

@@ -13,6 +13,7 @@ import pytest
 from gateway.config.loading import ConfigError, from_mapping
 from gateway.logs.audit import ADDRESSES, AUDIT, LINES_PER_ADDRESS, LINES_PER_MINUTE, LONGEST, MINUTE, MOST, Audit
 from gateway.logs.setup import Log
+from tests.support.harness import eventually
 from tests.support.own_log import own_log
 from tests.support.set_clock import SetClock
 
@@ -87,6 +88,9 @@ def log(stderr) -> Iterator[Log]:
 
 
 def lines(path: Path) -> list[dict[str, object]]:
+    """Return the lines of a file once the audit has written all."""
+    for handler in logging.getLogger(AUDIT).handlers:
+        handler.flush()
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -95,6 +99,7 @@ def test_a_file_is_for_its_owner_alone_and_made_anew_when_it_was_moved_away(log,
     log.apply_config(from_mapping({**BARE, "audit": str(path)}))
     audit = Audit()
     audit.log_event("ui_opened", path="/ui/key-of-the-account", client="a\u202eb")
+    assert [line["event"] for line in lines(path)] == ["ui_opened"]
     path.rename(moved)
     audit.log_event("stopped")
     assert [line["event"] for line in lines(moved) + lines(path)] == ["ui_opened", "stopped"]
@@ -115,6 +120,33 @@ def test_an_unwritable_audit_file_changes_nothing(log, tmp_path):
         log.apply_config(from_mapping({**BARE, "audit": str(tmp_path / "nowhere/audit.log")}))
     Audit().log_event("reload_refused")
     assert len(lines(tmp_path / "audit.log")) == 1
+
+
+def test_a_named_pipe_without_a_reader_is_an_unwritable_audit_file(log, tmp_path):
+    os.mkfifo(tmp_path / "audit.log")
+    with pytest.raises(OSError, match="No such device"):
+        log.apply_config(from_mapping({**BARE, "audit": str(tmp_path / "audit.log")}))
+
+
+def test_a_disk_that_refuses_lines_is_reported_and_used_again(log, tmp_path, stderr):
+    (tmp_path / "audit.log").symlink_to("/dev/full")
+    log.apply_config(from_mapping({**BARE, "audit": str(tmp_path / "audit.log")}))
+    audit = Audit()
+    audit.log_event("ui_opened")
+    eventually(lambda: "could not write the audit: No space left on device" in stderr.getvalue())
+    (tmp_path / "audit.log").unlink()
+    audit.log_event("reloaded")
+    assert [line["event"] for line in lines(tmp_path / "audit.log")] == ["reloaded"]
+
+
+def test_an_audit_file_gets_all_lines_before_its_replacement(log, tmp_path):
+    files = [tmp_path / str(number) for number in range(10)]
+    for file in files:
+        log.apply_config(from_mapping({**BARE, "audit": str(file)}))
+        for _ in range(100):
+            Audit().log_event("ui_opened", path=str(file))
+    for file in files:
+        eventually(lambda file=file: [line["path"] for line in lines(file)] == [str(file)] * 100)
 
 
 def test_on_standard_error_it_is_there_whatever_is_logged(log, stderr):

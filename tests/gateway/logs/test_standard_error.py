@@ -1,4 +1,4 @@
-"""The log while the reader of standard error does not read (moby/moby#22502)."""
+"""The log and the audit while their readers do not read (moby/moby#22502)."""
 
 import logging
 import os
@@ -7,11 +7,12 @@ import sys
 import threading
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 
+from gateway.logs.audit_file import AuditFile
 from gateway.logs.standard_error import MOST_WAITING, open_handler
 from tests.support.command_line import environment
 from tests.support.harness import request
@@ -35,7 +36,23 @@ def standard_error(kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple
         yield log, near
 
 
-each_kind = pytest.mark.parametrize("kind", ["pipe", "non-blocking pipe", "terminal"])
+@contextmanager
+def audit(path: Path) -> Iterator[tuple[logging.Logger, int]]:
+    """Return an audit in a new named pipe at ``path``, and the end of its reader."""
+    os.mkfifo(path)
+    log, near = logging.Logger("test"), os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with open(near, "rb", 0):
+        log.addHandler(AuditFile(str(path)))
+        yield log, near
+
+
+def open_log(
+    kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> AbstractContextManager[tuple[logging.Logger, int]]:
+    return audit(folder / "audit") if kind == "audit" else standard_error(kind, monkeypatch)
+
+
+each_kind = pytest.mark.parametrize("kind", ["pipe", "non-blocking pipe", "terminal", "audit"])
 
 
 def finishes(work: Callable[[], object]) -> bool:
@@ -55,9 +72,9 @@ def read_lines(near: int, end: str) -> list[str]:
 
 
 @each_kind
-def test_lines_wait_for_a_reader_in_order(kind, monkeypatch):
+def test_lines_wait_for_a_reader_in_order(kind, tmp_path, monkeypatch):
     lines = [f"{number} ".ljust(100 + number % 7 * 1000, ".") for number in range(LINES)]
-    with standard_error(kind, monkeypatch) as (log, near):
+    with open_log(kind, tmp_path, monkeypatch) as (log, near):
         assert finishes(lambda: [log.info(line) for line in lines]), "a logging call waits for the reader"
         assert read_lines(near, lines[-1]) == lines
         log.info("later")
@@ -65,12 +82,13 @@ def test_lines_wait_for_a_reader_in_order(kind, monkeypatch):
 
 
 @each_kind
-def test_lines_beyond_the_limit_are_lost_and_counted(kind, monkeypatch):
+def test_lines_beyond_the_limit_are_lost_and_counted(kind, tmp_path, monkeypatch):
     size, count = MOST_WAITING // 16, 30
-    with standard_error(kind, monkeypatch) as (log, near):
+    with open_log(kind, tmp_path, monkeypatch) as (log, near):
         assert finishes(lambda: [log.info(chr(97 + number) * size) for number in range(count)])
-        *lines, last = read_lines(near, "was not read")
-        assert last == f"{count - len(lines)} lines of the log were lost, because standard error was not read"
+        cause = "the audit file was not writable" if kind == "audit" else "standard error was not read"
+        *lines, last = read_lines(near, cause)
+        assert last == f"{count - len(lines)} lines of the log were lost, because {cause}"
         assert [line[0] for line in lines] == [chr(97 + number) for number in range(len(lines))]
         assert {len(line) for line in lines} == {size}
 
