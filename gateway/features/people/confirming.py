@@ -5,12 +5,18 @@ An issuer's refresh token may work only once, so one process at a time uses it, 
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 import trio
 
-from gateway.features.people.issuer_http import IssuerClient, IssuerRefused, IssuerTokens, IssuerUnavailable
+from gateway.features.people.issuer_http import (
+    REFRESH_SECONDS,
+    IssuerClient,
+    IssuerRefused,
+    IssuerTokens,
+    IssuerUnavailable,
+)
 from gateway.features.people.issuers import IssuerDirectory
 from gateway.features.people.records import IssuerSession, Person
 from gateway.features.people.rules import NotAdmitted, RuleBook
@@ -33,6 +39,9 @@ _MOST_UNSAVED: Final = 1000
 
 _SIGN_IN: Final = "sign in again"
 _DOWN: Final = "the issuer {} is unavailable, so the session cannot be refreshed: try again in a few seconds"
+
+
+_Answer: TypeAlias = IssuerTokens | Exception
 
 
 class ConfirmationRefused(Exception):
@@ -114,7 +123,9 @@ class IssuerConfirmation:
         if client is None or client.issuer.login is None or token is None:
             await self._store.release_issuer_session(before.id)
             raise ConfirmationRefused(f"the issuer {before.issuer} cannot refresh this session: {_SIGN_IN}")
-        tokens = await _result_or_error(client.refresh(token), IssuerRefused, IssuerUnavailable)
+        tokens = await self._request_tokens(client, token, before)
+        if tokens is None:
+            raise self._unavailable(before.issuer, f"no response within {REFRESH_SECONDS:g} s")
         if isinstance(tokens, IssuerRefused):
             await self._store.end_sign_in(before.id, self._now())
             raise ConfirmationRefused(f"the issuer {before.issuer} has ended the access: {_SIGN_IN}")
@@ -130,6 +141,37 @@ class IssuerConfirmation:
             await self.save(before, after, lambda: self._store.keep_refresh(after))
             raise self._unavailable(before.issuer, claims)
         return await self._admit(after, claims, rules, is_new=True)
+
+    async def _request_tokens(self, client: IssuerClient, token: str, before: IssuerSession) -> _Answer | None:
+        """Return the issuer's tokens, or its error; ``None`` if there is none after ``REFRESH_SECONDS``.
+
+        A later one is stored for the next refresh: the issuer may accept ``token`` only once."""
+        answers: list[_Answer | None] = []
+        has_answer = trio.Event()
+
+        async def refresh() -> None:
+            try:
+                answer = await _result_or_error(client.refresh(token), IssuerRefused, IssuerUnavailable)
+                if answers:
+                    await self._keep_late(answer, before)
+                answers.append(answer)
+            except Exception:  # the boundary: an error here would end the process
+                log.exception("the response of the issuer %s to a refresh is lost", before.issuer)
+            has_answer.set()
+
+        await self._issuers.start(refresh)
+        with trio.move_on_after(REFRESH_SECONDS):
+            await has_answer.wait()
+        answers.append(None)  # only the first one counts
+        return answers[0]
+
+    async def _keep_late(self, answer: _Answer, before: IssuerSession) -> None:
+        """Store the refresh token of an answer for which no request waits, and release the claim."""
+        if isinstance(answer, Exception) or answer.refresh_token is None:
+            await self._store.release_issuer_session(before.id)
+        else:
+            after = attrs.evolve(before, refresh=self.seal(answer.refresh_token, before.id))
+            await self.save(before, after, lambda: self._store.keep_refresh(after))
 
     async def _claims_of(self, tokens: IssuerTokens, client: IssuerClient, before: IssuerSession) -> Mapping[str, Any]:
         """Return the person's present claims, from the ID token and, if claims are missing there, from userinfo.
@@ -159,7 +201,7 @@ class IssuerConfirmation:
         if len(self._unsaved) > _MOST_UNSAVED:
             del self._unsaved[next(iter(self._unsaved))]
 
-    def _unavailable(self, issuer_name: str, error: Exception) -> GatewayError:
+    def _unavailable(self, issuer_name: str, error: object) -> GatewayError:
         log.warning("the issuer %s could not refresh a session: %s", issuer_name, error)
         return _issuer_down(issuer_name)
 

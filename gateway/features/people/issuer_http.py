@@ -42,7 +42,10 @@ FETCH_SECONDS: Final = 5.0
 """Seconds for each request."""
 
 REFRESH_SECONDS: Final = 3.5
-"""Seconds for a refresh: Claude Code waits for ours a little longer."""
+"""Seconds that a refresh waits: Claude Code waits for ours a little longer."""
+
+LATE_SECONDS: Final = 8.0
+"""Seconds in which the response to a refresh may still arrive: less than ``session_rows.CLAIM_SECONDS``."""
 
 LARGEST_DOCUMENT: Final = 256 * 1024
 MOST_ELEMENTS: Final = 5000
@@ -203,9 +206,7 @@ class IssuerClient:
 
     async def refresh(self, refresh_token: str) -> IssuerTokens:
         """Return new tokens. Raises ``IssuerRefused`` if the issuer has ended the person's access."""
-        return await self._request_tokens(
-            {"grant_type": "refresh_token", "refresh_token": refresh_token}, REFRESH_SECONDS
-        )
+        return await self._request_tokens({"grant_type": "refresh_token", "refresh_token": refresh_token}, LATE_SECONDS)
 
     async def userinfo(self, access_token: str, seconds: float = FETCH_SECONDS) -> Mapping[str, Any]:
         """Return the claims of userinfo, ``{}`` if the issuer has no such endpoint. The caller compares ``sub``.
@@ -235,13 +236,14 @@ class IssuerClient:
                 form = {**form, "client_id": login.client_id, "client_secret": login.client_secret}
             else:
                 headers = (_basic(login.client_id, login.client_secret),)
-            return (await self._request("POST", metadata.token_endpoint, headers, form)).tokens()
+            return (await self._request("POST", metadata.token_endpoint, headers, form, seconds)).tokens()
 
     # HTTP
 
     async def _request(
-        self, method: str, url: str, headers: tuple[tuple[str, str], ...], form: Mapping[str, str] | None = None
-    ) -> "_Reply":
+        self, method: str, url: str, headers: tuple[tuple[str, str], ...], form: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> "_Reply":  # fmt: skip
         problem = url_problem(url, may_be_local=self._is_local or url == self.issuer.jwks)
         if problem is not None:
             raise IssuerUnavailable(f"the gateway does not request its URL: {problem}")
@@ -249,10 +251,11 @@ class IssuerClient:
         if form is not None:
             own = (*own, ("content-type", "application/x-www-form-urlencoded"))
         body = b"" if form is None else urlencode(form).encode("ascii")
+        seconds = FETCH_SECONDS if seconds is None else seconds
         try:
-            with _deadline(FETCH_SECONDS):
+            with _deadline(seconds):
                 async with await self._connections.upstream(self.issuer.fetch.ca).send(
-                    UpstreamRequest(method, url, own, body, FETCH_SECONDS)
+                    UpstreamRequest(method, url, own, body, seconds)
                 ) as response:
                     return _Reply(response.status, dict(response.headers), await response.read(LARGEST_DOCUMENT))
         except GatewayError as error:

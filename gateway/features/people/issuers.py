@@ -3,7 +3,7 @@
 A request's token is first prepared, which may wait for an unknown key, and then checked, which never waits."""
 
 import hmac
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ class IssuerDirectory(trio.abc.AsyncResource):
         self._keys = FollowedKeySets()
         self._issuers: tuple[TrustedIssuer, ...] = ()
         self._running = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
         self.clients: Mapping[str, IssuerClient] = {}
         """The clients of the issuers' endpoints, by name."""
         self.use_config(config)
@@ -115,7 +116,18 @@ class IssuerDirectory(trio.abc.AsyncResource):
     async def run(self) -> None:
         """Keep the keys of all issuers up to date until ``aclose``."""
         with self._running:
-            await self._keys.run()
+            async with trio.open_nursery() as self._nursery:
+                try:
+                    await self._keys.run()
+                finally:
+                    self._nursery = None
+
+    async def start(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run ``work``, which raises nothing, also after the request that needs it; or wait for it at the end."""
+        if self._nursery is None:
+            await work()
+        else:
+            self._nursery.start_soon(work)
 
     async def aclose(self) -> None:
         self._running.cancel()

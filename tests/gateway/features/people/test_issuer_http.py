@@ -217,7 +217,7 @@ async def test_no_redirect_is_followed(provider: OidcProvider, path: str):
 
 async def test_a_slow_issuer_has_its_deadline(provider: OidcProvider, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(issuer_http, "FETCH_SECONDS", 0.3)
-    monkeypatch.setattr(issuer_http, "REFRESH_SECONDS", 0.2)
+    monkeypatch.setattr(issuer_http, "LATE_SECONDS", 0.2)
     provider.faults["/jwks"] = provider.faults["/token"] = Fault(hold=threading.Event())
     async with client_of(issuer_settings(provider, login=LOGIN)) as client:
         with trio.fail_after(3):

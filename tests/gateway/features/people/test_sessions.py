@@ -267,6 +267,21 @@ async def test_a_refresh_that_the_issuer_does_not_answer_changes_nothing(gateway
     assert (await process.sessions.refresh(refresh_of(tokens))).session == tokens.session
 
 
+@pytest.mark.parametrize("rotates", [True, False])
+async def test_a_late_response_of_the_issuer_serves_the_next_refresh(gateways, provider, monkeypatch, rotates):
+    monkeypatch.setattr(confirming, "REFRESH_SECONDS", 0.1)
+    one, other = gateways.process(), gateways.process()
+    tokens, provider.rotates = await signed_in(one, provider), rotates
+    hold = provider.faults["/token"] = Fault(hold=Arrival())
+    with pytest.raises(GatewayError, match="okta is unavailable"):
+        await one.sessions.refresh(refresh_of(tokens))
+    provider.faults.clear()
+    assert hold.hold is not None
+    hold.hold.set()
+    monkeypatch.setattr(confirming, "REFRESH_SECONDS", PATIENCE)
+    assert (await other.sessions.refresh(refresh_of(tokens))).session == tokens.session
+
+
 async def test_a_slow_storage_is_not_called_an_unavailable_issuer(gateways, provider, monkeypatch):
     monkeypatch.setattr(confirming, "WAIT", 0.1)
     process, begun = gateways.process(), threading.Event()
