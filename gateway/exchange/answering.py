@@ -220,7 +220,8 @@ def _fold(target_request: TargetRequest, body: bytes, streamed: bool, texts: boo
     lane = target_request.target.lane
     folded, characters = Fold(), 0
     codec, framing = CODECS[target_request.target.api], target_request.target.framing if streamed else None
-    events = read_events(codec, body, framing, texts, checked=texts)
+    one_choice = lane == "hub" and target_request.choices == 1
+    events = read_events(codec, body, framing, texts, checked=texts, one_choice=one_choice)
     for event in events:
         if type(event) is Usage and event.prompt and event.output:
             break

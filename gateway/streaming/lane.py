@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, Protocol, TypeAlias
 
 from providers.errors.failures import WEB_PAGE
+from providers.neutral.choices import as_one_choice
 from providers.neutral.codec import Codec
 from providers.neutral.complete_choices import CallArguments
 from providers.neutral.ends import unknown_end_failure
@@ -167,11 +168,17 @@ class Lane(Protocol):
         ...
 
 
-def read_whole(codec: Codec, body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
+def read_whole(
+    codec: Codec, body: bytes, texts: bool = True, checked: bool = True, *, one_choice: bool = False
+) -> Sequence[Event]:
     """Return ``Codec.read_answer`` of a body that has no more elements than an event may have. Raises the same
-    errors."""
+    errors.
+
+    ``one_choice``: one choice was requested, so that all others are parts of it."""
     if len(body) > UNSCANNED_BYTES and has_more_elements(body, MAX_ELEMENTS):
         raise GatewayError("upstream", f"the provider sent an answer {TOO_MANY_ELEMENTS}", reason=None)
+    if one_choice:
+        body = as_one_choice(body, codec.api)
     try:
         return codec.read_answer(body, texts, checked)
     except GatewayError as error:
@@ -181,11 +188,17 @@ def read_whole(codec: Codec, body: bytes, texts: bool = True, checked: bool = Tr
 
 
 def read_events(
-    codec: Codec, body: bytes, framing: Framing | None, texts: bool = True, *, checked: bool = True
+    codec: Codec,
+    body: bytes,
+    framing: Framing | None,
+    texts: bool = True,
+    *,
+    checked: bool = True,
+    one_choice: bool = False,
 ) -> list[Event]:
-    """Return the events of a complete body, or of a whole stream of ``framing``. Raises as ``read_whole``."""
+    """Return the events of a complete body, as ``read_whole`` does, or of a whole stream of ``framing``."""
     if framing is None:
-        return list(read_whole(codec, body, texts, checked))
+        return list(read_whole(codec, body, texts, checked, one_choice=one_choice))
     reader = codec.reader()
     try:
         events = [event for name, data in framing.parse_all(body) for event in reader.read_event(name, data)]

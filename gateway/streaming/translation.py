@@ -190,7 +190,7 @@ class WholeAnswerTranslation(Translation):
         if error is not None:
             return self._write(error)
         try:
-            events = read_whole(self._codec, b"".join(self._parts))
+            events = read_whole(self._codec, b"".join(self._parts), one_choice=True)
         except GatewayError as exception:
             return self._write(exception.info)
         return b"".join(map(self._write, events))

@@ -13,7 +13,7 @@ import msgspec
 from providers.neutral.bounds import AnswerTooLarge
 from providers.neutral.codec import Reader
 from providers.neutral.complete_choices import CompleteChoices
-from providers.neutral.values import as_objects
+from providers.neutral.values import as_objects, load
 from streams.events import Api, Event
 from streams.surrogates import any_json, decode_or
 
@@ -67,6 +67,20 @@ def _other_choices(value: Mapping[str, Any], member: str) -> list[tuple[int, dic
     head = _small_head(value, member)
     others = ((one["index"], one) for one in choices if one.get("index"))
     return [(index if isinstance(index, int) else 0, {**head, member: [{**one, "index": 0}]}) for index, one in others]
+
+
+def as_one_choice(body: bytes, api: Api) -> bytes:
+    """Return a whole answer to a request for one choice, with all its choices as parts of the first one.
+
+    Some Chat servers make a choice of each item of an answer: the text is in the first one, the calls are in the second
+    (BerriAI/litellm#37299, zeroclaw-labs/zeroclaw#2136)."""
+    if api != "chat" or OTHER_CHOICE.search(body) is None:
+        return body
+    value, member = load(body), MEMBERS[api]
+    choices = as_objects(value.get(member)) if isinstance(value, dict) else []
+    if not any(one.get("index") for one in choices):
+        return body
+    return msgspec.json.encode({**value, member: [{**one, "index": 0} for one in choices]})
 
 
 def join_choices(answers: Sequence[bytes], api: Api) -> bytes:

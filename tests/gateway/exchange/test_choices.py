@@ -18,6 +18,7 @@ from tests.support.endpoint_provider import (
 from tests.support.features import members_of, rows_of
 from tests.support.gemini_answers import call, text
 from tests.support.in_process import InProcess, gateway
+from tests.support.returned_answers import answer_items
 
 ASKED = [{"role": "user", "content": "Hi"}]
 GEMINI = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
@@ -86,6 +87,26 @@ async def test_a_gemini_client_gets_all_choices_of_chat():
         assert [(one["index"], one["content"]["parts"][0]["text"]) for one in listed] == [(0, "one"), (1, "two")]
         assert [one["finishReason"] for one in listed] == ["STOP", "MAX_TOKENS"]
         assert answer.json()["usageMetadata"]["candidatesTokenCount"] == 12
+
+
+@each_row("stream", [True, False])
+async def test_choices_that_were_not_requested_are_parts_of_the_answer(stream: bool):
+    """LiteLLM and Copilot make a choice of each item of an answer (BerriAI/litellm#37299, zeroclaw-labs/zeroclaw#2136).
+    The calls were lost, and the text looked like the whole answer."""
+    called = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+    listed = [
+        {"index": 0, "message": {"role": "assistant", "content": "Let me look."}, "finish_reason": "stop"},
+        {"index": 1, "message": {"role": "assistant", "content": None, "tool_calls": [called]},
+         "finish_reason": "tool_calls"},
+    ]  # fmt: skip
+    body = {"id": "c", "object": "chat.completion", "model": "m", "choices": listed}
+    asked = {"model": "one", "max_tokens": 9, "messages": ASKED, "stream": stream}
+    async with before(lambda _: json_answer(body), "openai/m", {"name": "one", "speaks": ["chat"]}) as (served, _):
+        answer = await post(served, "/v1/messages", asked)
+        (item,) = answer_items("messages", answer.content, streamed=stream)
+        assert [block["type"] for block in item["content"]] == ["text", "tool_use"]
+        assert [block.get("input") for block in item["content"]] == [None, {"a": 1}]
+        assert b'"stop_reason":"tool_use"' in answer.content
 
 
 @each_row("members", [{"n": 3, "stream": True}, {"n": 9}, {"n": 0}, {"n": -1}])
