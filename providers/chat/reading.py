@@ -440,15 +440,15 @@ def _add_after_text(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
 
 
 def _add_parts(answer: OpenAnswer, content: Any, out: list[Event]) -> None:
-    """Add the events of typed content (Mistral, Databricks: tidyverse/ellmer#822); unknown parts are ignored."""
-    for part in bounded_objects(content):
+    """Add the events of typed content (Mistral, Databricks: tidyverse/ellmer#822); parts without text are ignored."""
+    for part in bounded_objects([content] if isinstance(content, dict) else content):
         match part.get("type"):
-            case "text":
-                if text := as_string(part.get("text")):
-                    add_text(answer, text, out)
             case "thinking":
                 if text := _joined_text(part.get("thinking")):
                     _add_reasoning(answer, TYPED_FIELD, text, out)
             case "reasoning":
                 if text := _joined_text(part.get("summary")):
                     _add_reasoning(answer, "", text, out)
+            case _:  # "text", or another word for it
+                if text := as_string(part.get("text")):
+                    add_text(answer, text, out)

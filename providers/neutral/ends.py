@@ -39,6 +39,8 @@ _OF_SERVERS: Final[Mapping[str, Meaning]] = {
     "timeout": TIMEOUT,  # Cohere
     "time_limit": TIMEOUT,  # watsonx
     "sensitive": "refusal",  # GLM and Hunyuan (earendil-works/pi#1509); also in Messages (earendil-works/pi#978)
+    "guardrail_intervened": "refusal",  # Bedrock's, which its gateways forward (pydantic/pydantic-ai#7816)
+    "content_filtered": "refusal",
     "repetition": "length",  # vLLM stopped a model that repeats itself
     "repetition_truncation": "length",  # Xiaomi MiMo did
 }

@@ -87,8 +87,11 @@ def test_a_failure_at_the_end_of_a_whole_answer_is_an_error_in_the_clients_strea
 
 
 def test_words_of_routers_and_makers_keep_their_meaning_for_other_clients():
-    """Vercel's gateway writes the words of its AI SDK, Xiaomi's models stop when they repeat themselves."""
-    for word, read in (("content-filter", "refusal"), ("repetition_truncation", "max_tokens"), ("end", "end_turn")):
+    """Vercel's gateway writes the words of its AI SDK, gateways of Bedrock those of its guardrails
+    (pydantic/pydantic-ai#7816). Xiaomi's models stop when they repeat themselves."""
+    refusals = ("content-filter", "guardrail_intervened", "content_filtered")
+    words = {**dict.fromkeys(refusals, "refusal"), "repetition_truncation": "max_tokens", "end": "end_turn"}
+    for word, read in words.items():
         data = with_end("chat", b"".join(events_of("chat", SCRIPTS["text"])), word)
         with case(word):
             assert b'"stop_reason":"%s"' % read.encode() in hub_lane("chat", "messages").feed(data)

@@ -106,6 +106,18 @@ STREAMS = {
         thought("tu", {"field": "content"}),
         TextBlock("ab"),
     ),
+    "text with another type, or without one": row(
+        chunk({"content": [{"type": "output_text", "text": "a"}, {"text": "b"}]})
+        + chunk({"content": {"type": "text", "text": "c"}}, "stop")
+        + DONE,
+        TextBlock("abc"),
+    ),
+    # Pings are no errors, although they have no choices.
+    "pings without a finish reason": row(
+        chunk({"content": "a"}) + sse.data({"type": "ping"}) + sse.data({}) + DONE,
+        TextBlock("a"),
+        end=AnswerEnd("stop", is_known=False),
+    ),
     # Databricks (tidyverse/ellmer#822)
     "reasoning as typed parts": row(
         chunk({"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "t"}]}]})
