@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from providers.neutral.shapes import Shape, check_answer
+from providers.neutral.values import as_object
 from streams.surrogates import any_json, tolerate_lone_surrogates
 
 
@@ -49,6 +50,7 @@ class Chunk(msgspec.Struct):
     service_tier: Any = None
     moderation: Any = None
     search_results: Any = None  # Perplexity: the same pages in each chunk
+    base_resp: Any = None  # MiniMax: a status, also next to choices
     error: Any = None
     errors: Any = None
     message: Any = None  # with the next two: members of an error without an envelope
@@ -66,7 +68,7 @@ class Chunk(msgspec.Struct):
     @property
     def is_failure(self) -> bool:
         """True for an error, in any of the shapes that servers send."""
-        if self.error:
+        if self.error or as_object(self.base_resp).get("status_code"):
             return True
         if self.choices is not None:
             return False
@@ -106,6 +108,7 @@ class _TextChunk(Chunk, kw_only=True):
     choices: tuple[_TextChoice]  # type: ignore[assignment]  # it is only read
     usage: _NONE = None
     moderation: None = None
+    base_resp: _NONE = None
     error: _NONE = None
 
 

@@ -19,7 +19,7 @@ from providers.neutral.ends import ENDS, Failed, Meaning, end_failure
 from providers.neutral.moderation import moderation_from_chat
 from providers.neutral.other_choices import OtherChoices
 from providers.neutral.token_usage import OLDER, read_tokens
-from providers.neutral.values import as_string
+from providers.neutral.values import as_object, as_string
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, BlockEnd, ErrorInfo, Event, TextDelta, Usage
 from streams.surrogates import NOT_JSON, any_json
@@ -94,6 +94,7 @@ class ChatReader(StagedReader):
         self._pages: Any = None
         self._text_tries = TEXT_TRIES
         self._has_failed = False
+        self._early = EARLY
         self._others: OtherChoices[ChatReader] = OtherChoices(partial(ChatReader, 0, self._answer.places))
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
@@ -113,9 +114,9 @@ class ChatReader(StagedReader):
             except NOT_JSON:
                 self._text_tries -= 1
         if data.startswith(b"[DONE]"):
-            read_whole = self._finish or (self._stage is ANSWERING and not self._answer.calls.is_incomplete)
-            if not read_whole:
-                return self._fail(EARLY)
+            may_lack_reason = self._stage is ANSWERING and self._early is EARLY
+            if not self._finish and (not may_lack_reason or self._answer.calls.is_incomplete):
+                return self._fail(self._early)
             return self._end(self._others.end(_end_by_mark))
         try:
             chunk = decode(data)
@@ -123,8 +124,10 @@ class ChatReader(StagedReader):
             return self._read_malformed(event, data)
         if (counts := chunk.counts) is not None:
             self._read_usage(counts, chunk.service_tier)
-        if event == "error" or chunk.error or (chunk.choices is None and chunk.is_failure):
+        if event == "error" or chunk.is_failure:
             return self._fail(read_event_failure(any_json(data)))
+        if chunk.choices is None and counts is None and self._stage is ANSWERING:
+            self._note_unknown(any_json(data))
         self._answer.arriving = data
         try:
             return self._read(chunk)
@@ -134,7 +137,14 @@ class ChatReader(StagedReader):
     def close(self) -> Sequence[Event]:
         if self._stage is ENDED:
             return ()
-        return self._end(self._others.end(ChatReader.close)) if self._finish else self._fail(EARLY)
+        return self._end(self._others.end(ChatReader.close)) if self._finish else self._fail(self._early)
+
+    def _note_unknown(self, value: Any) -> None:
+        """Note an event without choices as the failure of an answer that ends without a finish reason.
+
+        Servers have other forms of errors than those of ``is_failure``, and the mark of the end follows them, too."""
+        if value and as_object(value).get("type") != "ping":
+            self._early = read_event_failure(value)
 
     def read_whole(self, chunk: Chunk) -> Sequence[Event]:
         """Return all events of an answer that arrived as one chunk."""

@@ -342,6 +342,8 @@ def error_object(value: Any) -> Mapping[str, Any]:
             return {"message": message}
     if "message" not in value and isinstance(said := value.get("Message"), str):  # AWS' front end
         return {**value, "message": said}
+    if isinstance(status := value.get("base_resp"), dict):  # MiniMax (adrianlyjak/obsidian-aloud-tts#114)
+        return {"message": status.get("status_msg"), "code": status.get("status_code")}
     return _with_reason(value)
 
 

@@ -67,6 +67,20 @@ FAILURES = {
     # Google (FuzzAnything/PromptFuzz#42, langroid/langroid#988)
     "an error in a list": (sse.data([{"error": {"message": "quota", "code": 429}}]), ("rate_limited", "quota")),
     "a list of errors": (sse.data({"errors": [{"message": "quota", "code": 429}]}), ("rate_limited", "quota")),
+    # A truncated answer looked complete: Snowflake's end without a finish reason, too.
+    "an error in an unknown form before the done marker": (
+        chunk({"content": "a"}) + sse.data({"code": 1113, "msg": "no credit"}) + DONE,
+        ("upstream", "the provider ended the stream with an error"),
+    ),
+    # MiniMax (adrianlyjak/obsidian-aloud-tts#114)
+    "a status other than 0": (
+        chunk({"content": "a"}) + sse.data({"choices": None, "base_resp": {"status_code": 1, "status_msg": "busy"}}),
+        ("upstream", "busy"),
+    ),
+    "a status other than 0 with a finish reason": (
+        chunk({"content": "a"}, "stop", base_resp={"status_code": 1027, "status_msg": "output"}) + DONE,
+        ("upstream", "output"),
+    ),
     "a finish reason that is a failure": (
         chunk({}, "MALFORMED_FUNCTION_CALL"),
         ("upstream", "the provider could not finish its answer: MALFORMED_FUNCTION_CALL"),
@@ -231,6 +245,16 @@ def test_empty_members_of_a_whole_answer_are_no_calls():
     answer = fold(CHAT.read_answer(whole(message, "")))
     assert answer.blocks == (TextBlock("a"),)
     assert answer.end == AnswerEnd("stop", is_known=False)
+
+
+def test_a_status_of_0_is_no_error():
+    """MiniMax sends it with good answers."""
+    status = {"base_resp": {"status_code": 0, "status_msg": ""}}
+    for events in (
+        read([chunk({"content": "a"}, "stop", **status) + DONE]),
+        CHAT.read_answer(whole({"content": "a"}, **status)),
+    ):
+        assert fold(events).blocks == (TextBlock("a"),)
 
 
 @each_row("body", [b'{"error":%b}', b'[{"error":%b}]', b'{"errors":[%b]}'])
