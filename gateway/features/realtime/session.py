@@ -251,7 +251,7 @@ class RealtimeSession:
         try:
             with lifecycle.track_pump(drained), drained, self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._pass_to_provider)
+                    nursery.start_soon(self._pass_to_provider, replaced)
                     nursery.start_soon(self._pass_to_client)
                     nursery.start_soon(self._ping)
                     nursery.start_soon(self._end_on_time_limit)
@@ -278,7 +278,7 @@ class RealtimeSession:
             self._ended_event.set()
             self._resumable.forget(self._ended_event)
 
-    async def _pass_to_provider(self) -> None:
+    async def _pass_to_provider(self, replaced: trio.Event) -> None:
         while True:
             message = await self._inbox.receive() if self._first is None else self._first
             self._first = None
@@ -294,6 +294,8 @@ class RealtimeSession:
                 continue
             if frame.requests_response:
                 try:
+                    if replaced.is_set():  # the session ends after the responses requested before
+                        raise GatewayError.of(_REPLACED)
                     await self._meter.request_response()
                 except GatewayError as error:
                     await self._report_error(error.info, frame.event_id)

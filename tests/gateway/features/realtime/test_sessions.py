@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -585,6 +586,8 @@ async def test_another_configuration_ends_a_session_after_the_answer_under_way()
         assert (await caller.event())["type"] == "response.created"
         running.reload(session_config(server.url, VOICE, WORDS, key={"models": ["words"]}))
         await trio.testing.wait_all_tasks_blocked(0.02)
+        await caller.send({"type": "response.create", "event_id": "late"})  # a revoked key got responses for a minute
+        assert itemgetter("code", "event_id")((await caller.event())["error"]) == ("session_expired", "late")
         go.set()
         assert (await caller.event())["type"] == "response.done"
         assert (await caller.event())["error"]["code"] == "session_expired"
