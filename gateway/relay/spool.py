@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final, TypeVar
 
+import trio
+
 from gateway.access.body_memory import HeldBody
 from gateway.access.held_bytes import ByteShares, HeldBytes
 from gateway.http.pieces import add_piece
@@ -217,7 +219,7 @@ class Spool:
         self.account.release(self._taken)
         self._taken = self._unread = 0
         if self._file is not None:
-            self._file.close()
+            trio.lowlevel.start_thread_soon(self._file.close, _ignore)  # to delete gigabytes takes long
             self._file = None
 
     async def _write_to_file(self) -> None:
@@ -229,6 +231,10 @@ class Spool:
         if self._file is None:
             self._file = await run_disk_work(tempfile.TemporaryFile)
         await run_disk_work(lambda file=self._file: file.write(data))  # type: ignore[misc]
+
+
+def _ignore(result: object) -> None:
+    return
 
 
 async def run_disk_work(work: Callable[[], T]) -> T:

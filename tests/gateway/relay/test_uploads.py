@@ -1,9 +1,13 @@
 """Uploads on real sockets: edited while they pass, kept where they must be, and gone with their client."""
 
 import contextlib
+import io
 import socket
+import tempfile
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
+from typing import ClassVar
 
 import h2.config
 import h2.connection
@@ -257,6 +261,28 @@ async def test_each_path_has_its_limit_unless_the_configuration_says_one():
         assert (await post(served, multipart([MODEL, FILE]))).status_code == 413
         assert (await post(served, in_chunks(multipart([MODEL, FILE]), 300))).status_code == 413
         assert [asked for asked in provider.asked if asked.body] == []
+
+
+class WatchedFile(io.BufferedRandom):
+    """A temporary file that notes the threads that close it."""
+
+    closed_in: ClassVar[list[threading.Thread]] = []
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed_in.append(threading.current_thread())
+        super().close()
+
+
+@needs_feature("other_endpoints")
+async def test_the_file_of_an_upload_is_deleted_in_a_thread(monkeypatch):
+    """To delete a gigabyte takes 0.1 s, and longer while the disk is busy: all streams waited."""
+    open_file = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda: WatchedFile(open_file(buffering=0)))
+    async with transcribing() as (served, _):
+        await post(served, multipart([part("file", bytes(3 * 2**20), "big.wav"), MODEL]))
+        await eventually(lambda: WatchedFile.closed_in)
+    assert threading.current_thread() not in WatchedFile.closed_in
 
 
 # The client leaves
