@@ -162,10 +162,14 @@ class GatewayAddress:
 
     def _placeholder_values(self) -> Mapping[str, Any]:
         keyed = self.key is not None
+        model = str(self.models.get("model", ""))
+        # With Vertex AI, Google's SDK takes the start of any other name with a slash for the publisher's.
+        vertex = {"vertex_model": f"publishers/google/models/{model}" if "/" in model else model} if model else {}
         return {
             "root": self.root,
             "base": f"{self.root}/v1",
             **self.models,
+            **vertex,
             "key": OPEN_KEY if self.key is None else self.key,
             **self._session_values(),
             "import_os": "import os\n\n" if keyed else "",

@@ -290,7 +290,7 @@ _ROWS = (
             "~/.gemini", "settings.json", "json", (Setting(("security", "auth", "selectedType"), "gemini-api-key"),)
         ),
         program="gemini", install="npm install -g @google/gemini-cli",
-        environment={**_GOOGLE, **_AS_VERTEX, "GEMINI_MODEL": "{model}"},
+        environment={**_GOOGLE, **_AS_VERTEX, "GEMINI_MODEL": "{vertex_model}"},
         headers_variable=("GEMINI_CLI_CUSTOM_HEADERS", ", "),
         then=('gemini --skip-trust --prompt "Hello"',),
     ),

@@ -501,6 +501,17 @@ def test_opencode_gets_its_whole_file_in_a_variable(started):
 
 
 @each_row(
+    ("model", "sent"),
+    [("m", "m"), ("a/b", "publishers/google/models/a/b"), ("a/b/c", "publishers/google/models/a/b/c")],
+)
+def test_gemini_cli_keeps_the_slashes_of_a_name(started, model, sent):
+    """With Vertex AI, it uses the part before the first slash as the publisher, and drops the part after the second:
+    https://github.com/googleapis/js-genai, src/_transformers.ts, tModel"""
+    found = started("gemini-cli", *WHERE[:3], model, "--", program="gemini")
+    assert found.env["GEMINI_MODEL"] == sent
+
+
+@each_row(
     ("client", "program"),
     [("claude", "claude"), ("codex", "codex"), ("opencode", "opencode"), ("gemini-cli", "gemini")],
 )
