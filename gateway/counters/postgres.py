@@ -2,6 +2,7 @@
 ``postgres``."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Final, LiteralString, cast
@@ -200,7 +201,18 @@ BEGIN
     RETURN told;
 END $$;
 """
-"""Executed by the first connection; later versions replace the functions."""
+"""Executed by a connection that finds only a part of it, or another version's functions."""
+
+_PARTS: Final = frozenset(
+    re.findall(r"CREATE (?:TABLE IF NOT EXISTS|INDEX) (\w+)", _SCHEMA)
+    + re.findall(r"FUNCTION[^$]+\$\$(.*?)\$\$;", _SCHEMA, re.DOTALL)
+)
+"""The names of tables and indexes, and the sources of functions."""
+
+_FIND_PARTS: Final = """
+    SELECT relname::text FROM pg_class WHERE relname LIKE 'trigate%' AND pg_table_is_visible(oid)
+    UNION SELECT prosrc FROM pg_proc WHERE proname LIKE 'trigate%' AND pg_function_is_visible(oid)
+"""
 
 _BEGIN: Final = BEGIN.format(milliseconds=5000) + "; SET LOCAL synchronous_commit = off"
 """A crashed server may lose the last tenth of a second; the gateway detects that and sends it again."""
@@ -241,7 +253,8 @@ class CountingConnection(PostgresConnection):
     """A connection that performs steps."""
 
     def prepare(self) -> None:
-        self.transact(lambda connection: connection.db.execute(_SCHEMA))
+        if _PARTS - {part for (part,) in self.db.execute(_FIND_PARTS)}:  # otherwise the user may lack permissions
+            self.transact(lambda connection: connection.db.execute(_SCHEMA))
 
     def step(self, text: bytes) -> bytes:
         """Perform a step in one message: a process that stalls must not keep a transaction open."""

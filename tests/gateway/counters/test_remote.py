@@ -16,7 +16,7 @@ import trio
 
 from gateway.counters import remote
 from gateway.counters.counter import Claim, Debit, Level, SlotCounter, SumCounter
-from gateway.counters.counter_store import CounterStore, SendStep
+from gateway.counters.counter_store import CounterStore, CounterStoreUnavailable, SendStep
 from gateway.counters.postgres import PostgresCounters
 from gateway.counters.redis import RedisCounters
 from gateway.counters.remote import RemoteCounters
@@ -508,6 +508,36 @@ async def test_a_first_step_that_is_sent_twice_at_once_is_done_once(postgres_ser
                 await until(lambda: holding.execute(blocked).fetchone() == (2,), "both wait")
                 holding.commit()
     assert [reply.added for reply in said] == [[(5, 0, 0, 0)]] * 2
+
+
+async def test_a_user_who_cannot_create_tables_counts_in_those_of_their_owner(postgres_server):
+    """The roles of docs/backup.md."""
+    url = postgres_server.new_schema()
+    schema, other_url = url.rpartition("%3D")[2], url.replace("someone:", "counts_only:")
+    rights = f"ALTER DEFAULT PRIVILEGES IN SCHEMA {schema} GRANT"
+    postgres_server.sql(
+        "CREATE ROLE counts_only LOGIN",
+        f"GRANT USAGE ON SCHEMA {schema} TO counts_only",
+        f"{rights} SELECT, INSERT, UPDATE, DELETE ON TABLES TO counts_only",
+        f"{rights} USAGE ON SEQUENCES TO counts_only",
+    )
+
+    async def total(user_url: str, name: str) -> int:
+        step = CountingStep(
+            name, 1, 30.0, True, False, (), (), {}, {}, [(budget("b", 100), 5)], [], noted=[("n", "v", 9)]
+        )
+        async with PostgresCounters(user_url).connect() as ask:
+            return decode_reply(await ask(encode_step(step), START_SECONDS)).added[0][0]
+
+    try:
+        with pytest.raises(CounterStoreUnavailable, match="permission"):
+            await total(other_url, "early")
+        assert [await total(user_url, name) for user_url, name in ((url, "owner"), (other_url, "other"))] == [5, 10]
+        older = "trigate_told(one jsonb) RETURNS text LANGUAGE sql AS $$ SELECT 'another version' $$"
+        postgres_server.sql(f"CREATE OR REPLACE FUNCTION {schema}.{older}")
+        assert await total(url, "newer") == 15
+    finally:
+        postgres_server.sql("DROP OWNED BY counts_only", "DROP ROLE counts_only")
 
 
 async def test_a_gateway_stalled_within_a_step_does_not_block_others(postgres_server):
