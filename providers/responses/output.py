@@ -13,12 +13,12 @@ import msgspec
 
 from providers.errors.failures import KIND_OF_WORD, OPENAI_CODE, OPENAI_TYPE
 from providers.neutral.arguments import arguments_object
-from providers.neutral.codec import Reply
+from providers.neutral.codec import Reply, complete_usage
 from providers.neutral.made_images import made_images
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.texts import CIPHERTEXT
 from providers.neutral.token_usage import OPENAI_TIERS, tier_for_client
-from providers.neutral.values import as_objects
+from providers.neutral.values import as_object, as_objects
 from providers.responses import last_number
 from providers.responses.tools import ENCRYPTED_ARGUMENTS, DeclaredTool, is_client_search, own_id
 from streams import sse
@@ -168,10 +168,12 @@ class ResponseTemplate:
     created: int
     model: str
     echo: Mapping[str, Any]
+    input_estimate: int
 
     @classmethod
     def of(cls, reply: Reply) -> "ResponseTemplate":
-        return cls(reply.id or own_id("resp_"), reply.created, reply.request.model, _echoed_members(reply))
+        id = reply.id or own_id("resp_")
+        return cls(id, reply.created, reply.request.model, _echoed_members(reply), reply.input_estimate)
 
     def response(
         self,
@@ -199,11 +201,12 @@ class ResponseTemplate:
     def finished_response(self, end: AnswerEnd, output: Sequence[Any], usage: Usage | None) -> Object:
         """Return the response object of a complete answer.
 
-        Usage that the provider did not send becomes zeros, because clients without ``usage`` repeat the request forever
-        (OpenCode) or fail.
+        Usage that the provider did not send is estimated. Without it, OpenCode repeats the request forever, and with 0
+        input tokens Codex never compacts (duolahypercho/codex-router#95).
         """
         status, word = final_status(end)
-        response = self.response(status, output, usage or Usage(), incomplete=word)
+        counted = complete_usage(usage, self.input_estimate, sum(map(_written_length, output)))
+        response = self.response(status, output, counted, incomplete=word)
         if end.moderation is not None:
             response["moderation"] = end.moderation
         return response
@@ -290,6 +293,14 @@ def _echoed_choice(choice: Any) -> Any:
     if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
         return choice
     return {**choice, "mode": choice.get("mode") or "auto"}
+
+
+def _written_length(value: Any) -> int:
+    """Return the number of characters that the model wrote in an output item."""
+    item = as_object(value)
+    parts = (*as_objects(item.get("content")), *as_objects(item.get("summary")))
+    texts = [item.get("arguments"), item.get("input"), *(part.get("text") or part.get("refusal") for part in parts)]
+    return sum(len(text) for text in texts if isinstance(text, str))
 
 
 def usage_object(usage: Usage) -> Object:
