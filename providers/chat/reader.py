@@ -167,9 +167,9 @@ class ChatReader(StagedReader):
             check_length(choices, "choices")
         for choice in choices:
             if choice.index in (0, None):
-                error = self._read_choice(chunk, choice, out)
-                if self._answer.calls.is_whole:  # the next choice is another item of the answer
+                if self._stage is ANSWERING and self._answer.calls.is_whole:  # another item of the answer
                     self._answer.close_block(out)
+                error = self._read_choice(chunk, choice, out)
             else:
                 error = self._others.read(choice.index, partial(ChatReader._read_other, chunk=chunk, choice=choice))
             if error is not None:

@@ -252,12 +252,11 @@ def arguments(text: Any) -> Any:
 
 
 def _chat_content(answer: Mapping[str, Any]) -> RecordedContent:
-    choice = next(one for one in answer["choices"] if one.get("index", 0) == 0)
-    message = choice["message"]
+    choices = answer["choices"]  # all are parts of the answer to a request for one
     usage = answer.get("usage")
     return RecordedContent(
-        join_parts(_chat_parts(message)),
-        choice.get("finish_reason"),
+        join_parts(part for choice in choices for part in _chat_parts(choice["message"])),
+        choices[-1].get("finish_reason"),
         None,
         _chat_tokens(usage) if usage else None,
     )

@@ -173,6 +173,13 @@ def test_citations_of_a_whole_answer_belong_to_its_text_whatever_follows():
     assert [type(block) for block in blocks[1:]] == [RefusalBlock, ToolCallBlock]
 
 
+def test_the_pages_of_a_search_belong_to_the_text_of_a_whole_answer():
+    """Perplexity lists them next to the choices."""
+    events = CHAT.read_answer(whole({"content": "a"}, search_results=[{"url": "https://x.test", "title": "X"}]))
+    check_order(events)
+    assert [event.item["url_citation"]["url"] for event in events if isinstance(event, Citation)] == ["https://x.test"]
+
+
 def test_citations_before_their_text_wait_for_it():
     item = {"type": "url_citation", "url_citation": {"url": "https://a", "title": "A"}}
     stream = chunk({"content": "", "annotations": [item]}) + chunk({"content": "a"}) + chunk({}, "stop") + DONE
