@@ -3,6 +3,7 @@
 An issuer's refresh token may work only once, so one process at a time uses it, and each result is stored."""
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
@@ -95,7 +96,11 @@ class IssuerConfirmation:
                 raise ConfirmationRefused(f"the session has ended: {_SIGN_IN}")
             if may_contact:
                 with trio.CancelScope(shield=True):  # a used refresh token must not get lost
-                    return await self._contact(found, rules)
+                    confirmed = await self._contact(found, rules)
+                if trio.current_effective_deadline() == -math.inf:  # the client has left, and repeats this later
+                    await self._keep_refresh(found, confirmed.issuer_session)
+                    await trio.lowlevel.checkpoint()
+                return confirmed
             if found.checked != before.checked:
                 return await self._admit(found, found.claims, rules, is_new=False)
             if trio.current_time() >= until:
@@ -138,7 +143,7 @@ class IssuerConfirmation:
             self._claims_of(tokens, client, before), IssuerUnavailable, CannotJudge, TokenRefused
         )
         if isinstance(claims, Exception):
-            await self.save(before, after, lambda: self._store.keep_refresh(after))
+            await self._keep_refresh(before, after)
             raise self._unavailable(before.issuer, claims)
         return await self._admit(after, claims, rules, is_new=True)
 
@@ -170,8 +175,11 @@ class IssuerConfirmation:
         if isinstance(answer, Exception) or answer.refresh_token is None:
             await self._store.release_issuer_session(before.id)
         else:
-            after = attrs.evolve(before, refresh=self.seal(answer.refresh_token, before.id))
-            await self.save(before, after, lambda: self._store.keep_refresh(after))
+            await self._keep_refresh(before, attrs.evolve(before, refresh=self.seal(answer.refresh_token, before.id)))
+
+    async def _keep_refresh(self, before: IssuerSession, after: IssuerSession) -> None:
+        """Store only the issuer's refresh token in ``after``, for the next refresh."""
+        await self.save(before, after, lambda: self._store.keep_refresh(after))
 
     async def _claims_of(self, tokens: IssuerTokens, client: IssuerClient, before: IssuerSession) -> Mapping[str, Any]:
         """Return the person's present claims, from the ID token and, if claims are missing there, from userinfo.
