@@ -1,7 +1,7 @@
 """Converts a provider's response for the client: the lane of a stream, or the fold of a complete response."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from providers.neutral.api_members import ANSWER_COUNTS
 from providers.neutral.choices import MEMBERS, OTHER_CHOICE, join_choices, split_other_choices
 from providers.neutral.codec import Writer
 from providers.neutral.searches import answer_with_own_searches, with_own_searches
-from providers.neutral.tool_names import restore_name
+from providers.neutral.tool_names import free_text_tools, restore_name
 from streams.errors import invalid
 from streams.events import ErrorInfo, Event, Usage
 from streams.fold import Answer, Fold
@@ -94,7 +94,7 @@ def make_stream_lane(target_request: TargetRequest, turn: TurnRecorder) -> tuple
         writer = turn.writer(context.codec.writer(target_request.reply(turn)))
         lane = Translation(
             CODECS[target.api], _in_own_forms(target_request, writer), wire, disclosure.error, limits.event,
-            prepared.names, max_characters, limits.answer, target.framing,
+            prepared.names, max_characters, limits.answer, target.framing, _free_text(target_request),
         )  # fmt: skip
         return _in_client_framing(context, lane), writer
 
@@ -117,6 +117,7 @@ def make_whole_answer_lane(target_request: TargetRequest, turn: TurnRecorder) ->
             target_request.disclosure.error,
             limit,
             target_request.prepared.names,
+            _free_text(target_request),
         )
         return _in_client_framing(context, lane), writer
 
@@ -137,8 +138,13 @@ def released_lane(
         ReleasedSource(), _in_own_forms(target_request, writer), context.codec.wire,
         target_request.disclosure.error,
         context.service.settings.limits.event, max_characters=max_characters,
+        free_text=_free_text(target_request),
     )  # fmt: skip
     return _in_client_framing(context, lane), writer
+
+
+def _free_text(target_request: TargetRequest) -> Collection[str]:
+    return free_text_tools(target_request.request.incoming.request)
 
 
 def _in_own_forms(target_request: TargetRequest, writer: Writer) -> Writer:

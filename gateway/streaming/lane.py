@@ -51,7 +51,10 @@ class StreamProgress:
     )  # fmt: skip
 
     def __init__(
-        self, unsent_usage: ReadUsage = lambda: None, has_finished: Callable[[], bool] = lambda: False
+        self,
+        unsent_usage: ReadUsage = lambda: None,
+        has_finished: Callable[[], bool] = lambda: False,
+        free_text: Collection[str] = (),
     ) -> None:
         self.unsent_usage = unsent_usage  # the usage that the provider has reported and no event has
         self.has_finished = has_finished  # the answer is complete if nothing follows
@@ -64,7 +67,7 @@ class StreamProgress:
         self.empty = False  # it ended well without content
         self.error: ErrorInfo | None = None
         self.over = False  # it ended, well or not
-        self.arguments = CallArguments()
+        self.arguments = CallArguments(free_text)
         self.repaired: Collection[str] = ()  # members of the provider's answer that the client got in another form
         self.plain = False  # not an event stream: it has a content length, and a failure cuts it
         self.keep_alives = 0  # of the provider, without those that it sent between events with content

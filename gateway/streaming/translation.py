@@ -1,7 +1,7 @@
 """The hub lane: reads the provider's response as events and writes them in the client's API."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Protocol
 
 from gateway.streaming.keep_alive import keep_alive
@@ -64,12 +64,14 @@ class Translation:
         max_characters: int | None = None,
         content_limit: int = ANSWER,
         framing: Framing | None = None,
+        free_text: Collection[str] = (),
     ) -> None:
         """Prepare the lane.
 
         ``framing`` is the provider's framing if it differs from its API's, ``client`` the API of the client.
         ``max_characters`` limits the response, ``None`` if no writer holds it. ``content_limit`` limits the bytes
-        of content that arrives out of order, or that the end of the response repeats."""
+        of content that arrives out of order, or that the end of the response repeats. ``free_text`` has the names of
+        tools whose input is a text."""
         self.source = framing or source.wire.framing
         self._max_characters = math.inf if max_characters is None else max_characters
         self._names = names
@@ -77,7 +79,7 @@ class Translation:
         self._parse = self.source.parse
         self._words = source.wire.words
         self._reader = source.reader(content_limit)
-        self.progress = StreamProgress(self._reader.unsent_usage, self._reader.has_finished)
+        self.progress = StreamProgress(self._reader.unsent_usage, self._reader.has_finished, free_text)
         self._held = Budget(content_limit)
         self._blocks = Budget(BLOCKS)
         self._citations = Budget(CITATIONS)
@@ -149,7 +151,8 @@ class Translation:
         if isinstance(event, ErrorInfo):
             event = self._map_error(event)
         try:
-            data = self._writer.send(restore_name(event, self._names) if self._names else event)
+            event = restore_name(event, self._names) if self._names else event
+            data = self._writer.send(event)
         except GatewayError as error:
             return self._write(error.info)
         self.progress.add(event)
@@ -169,8 +172,9 @@ class WholeAnswerTranslation(Translation):
         map_error: MapError,
         answer_limit: int,
         names: Mapping[str, str] = NO_NAMES,
+        free_text: Collection[str] = (),
     ) -> None:
-        super().__init__(source, writer, client, map_error, answer_limit, names)
+        super().__init__(source, writer, client, map_error, answer_limit, names, free_text=free_text)
         self._codec = source
         self._limit = answer_limit
         self._parts: list[bytes] = []

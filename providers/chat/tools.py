@@ -9,8 +9,8 @@ calls are dropped.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from providers.neutral.request import Request, Tool
-from providers.neutral.tool_names import unwrap_text
+from providers.neutral.request import Request
+from providers.neutral.tool_names import free_text_tools, unwrap_text
 from streams.events import ToolCallStart
 from streams.fold import ToolCallBlock
 
@@ -39,7 +39,7 @@ class ToolWriter:
     """A writer of calls as members of a chunk's ``delta``; an empty mapping means nothing to write."""
 
     def __init__(self, request: Request) -> None:
-        self._custom = {tool.name for tool in request.tools if isinstance(tool, Tool) and tool.kind == "custom"}
+        self._custom = free_text_tools(request)
         self._legacy = is_legacy(request)
         self._calls: dict[int, _OpenCall] = {}
 

@@ -1,6 +1,6 @@
 """The check whether each choice of an answer is complete, from its events."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from providers.neutral.ends import bad_arguments, unknown_end_failure
@@ -14,11 +14,14 @@ _CALL: Final = 256
 
 
 class CallArguments:
-    """The arguments of a stream's calls of functions. If the provider lost a piece of them, they are not JSON."""
+    """The arguments of a stream's calls of functions. If the provider lost a piece of them, they are not JSON.
 
-    __slots__ = ("_held", "_size")
+    ``free_text``: the names of tools whose text a function's arguments wrap. Models may forget to wrap it."""
 
-    def __init__(self) -> None:
+    __slots__ = ("_free_text", "_held", "_size")
+
+    def __init__(self, free_text: Collection[str] = ()) -> None:
+        self._free_text = free_text
         self._held: dict[tuple[int, int], tuple[str, bytearray]] = {}  # by choice and block
         self._size = 0
 
@@ -40,8 +43,12 @@ class CallArguments:
         if end.reason not in ("stop", "stop_sequence", "tool_calls"):
             return None
         calls = (call for (one, _), call in self._held.items() if one == choice)
-        broken = (name for name, arguments in calls if not _is_json(arguments))
+        broken = (name for name, arguments in calls if not (_is_json(arguments) or self._is_text(name, arguments)))
         return None if (name := next(broken, None)) is None else bad_arguments(name)
+
+    def _is_text(self, name: str, arguments: bytearray) -> bool:
+        """Return whether ``arguments`` are an unwrapped text."""
+        return name in self._free_text and not arguments.lstrip().startswith(b"{")
 
 
 def _is_json(arguments: bytearray) -> bool:

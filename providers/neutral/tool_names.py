@@ -15,7 +15,7 @@ are offered at the end of the history.
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -40,6 +40,11 @@ class _Wrapped(msgspec.Struct):
 
     input: msgspec.Raw = msgspec.Raw()
     patch: msgspec.Raw = msgspec.Raw()
+
+
+def free_text_tools(request: Request) -> Collection[str]:
+    """Return the names of the tools whose input is a text instead of arguments."""
+    return {tool.name for tool in request.tools if isinstance(tool, Tool) and tool.kind == "custom"}
 
 
 def wrap_text(text: str) -> str:

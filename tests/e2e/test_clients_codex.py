@@ -2,7 +2,6 @@
 
 Its WebSocket, its compaction and its compressed bodies have files of their own."""
 
-import json
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -126,9 +125,13 @@ def test_its_second_turn_comes_back_to_the_provider_whole(gateway, upstream, mod
     assert (b"c2ln" in sent) == (model != "chat"), "what the provider sealed it gets back; Chat has no seal"
 
 
-@each_row("model", ["chat", "messages"])
-def test_its_patches_are_custom_calls_with_every_provider(gateway, upstream, model):
-    patch = ToolCall("call_p", "apply_patch", json.dumps({"input": "*** Begin Patch"}))
+WRAPPED = '{"input": "*** Begin Patch"}'
+
+
+@each_row(("model", "written"), [("chat", WRAPPED), ("chat", "*** Begin Patch"), ("messages", WRAPPED)])
+def test_its_patches_are_custom_calls_with_every_provider(gateway, upstream, model, written):
+    """Models may forget to wrap the text (router-for-me/CLIProxyAPI#5753)."""
+    patch = ToolCall("call_p", "apply_patch", written)
     upstream.script(Script(calls=(patch,), stop="tool_calls"))
     (call,) = items(ask(gateway, turn(model)))
     assert (call["type"], call["name"], call["input"]) == ("custom_tool_call", "apply_patch", "*** Begin Patch")

@@ -1,5 +1,6 @@
 """Lanes of a stream, and the streams that a provider sends through them."""
 
+from collections.abc import Collection
 from functools import cache
 from typing import Any
 
@@ -66,10 +67,11 @@ def byte_lane(api: str, limit: int = 2**20) -> Passthrough:
     return Passthrough(CODECS[api], masked_error, clean, limit)
 
 
-def hub_lane(source: str, client: str, limit: int = 2**20) -> Translation:
+def hub_lane(source: str, client: str, limit: int = 2**20, free_text: Collection[str] = ()) -> Translation:
     return Translation(
-        CODECS[source], CODECS[client].writer(reply_for(client)), CODECS[client].wire, masked_error, limit
-    )
+        CODECS[source], CODECS[client].writer(reply_for(client)), CODECS[client].wire, masked_error, limit,
+        free_text=free_text,
+    )  # fmt: skip
 
 
 def whole_lane(source: str, client: str, limit: int = 2**20) -> WholeAnswerTranslation:

@@ -131,6 +131,15 @@ def test_a_call_that_lost_a_piece_of_its_arguments_is_a_failure(api, client):
             assert judge(client, out, streamed=True).outcome == "failed"
 
 
+def test_a_wrapped_text_that_lost_a_piece_is_a_failure():
+    for written, fails in (('{"input": "*** Begin', True), (' {"input"', True), ("*** Begin", False), ('"a"', False)):
+        lane = hub_lane("chat", "responses", free_text={"apply_patch"})
+        script = Script(calls=(ToolCall("call_1", "apply_patch", written),), stop="tool_calls")
+        lane.feed(b"".join(events_of("chat", script)))
+        with case(written):
+            assert (lane.progress.error is not None) == fails
+
+
 def test_calls_without_arguments_and_calls_cut_by_the_limit_are_no_failures():
     for script in (
         Script(calls=(ToolCall("call_1", "f", ""),), stop="tool_calls"),
