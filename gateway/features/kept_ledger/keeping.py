@@ -13,9 +13,9 @@ from datetime import UTC, tzinfo
 from itertools import islice
 from typing import Any, Final, TypeAlias, TypeVar
 
+import attrs
 import trio
 
-from gateway.config.clients import name_of_group
 from gateway.config.kinds import zone_of
 from gateway.config.settings import Config
 from gateway.counters.counter import ServerCounters
@@ -64,12 +64,24 @@ FINISH_SECONDS: Final = 3.0
 """Seconds that an exiting process waits for the last batch."""
 
 
-class TableLedgerWriter(ExchangeObserver):
+@attrs.frozen(eq=False)
+class LinesOfConfig(ExchangeObserver):
+    """Observes the exchanges that begin under one configuration, whose ``groups`` by client pay for them: a client may
+    be moved or removed before its exchange ends."""
+
+    writer: "TableLedgerWriter"
+    groups: Mapping[str, str]
+
+    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
+        self.writer.add(record, line, None if record.client is None else self.groups.get(record.client))
+
+
+class TableLedgerWriter:
     """A writer of a process's lines to ``table``, which keeps ``most`` rows for ``keep`` seconds.
 
-    It observes all exchanges, and is used from the trio thread only. ``figures`` are for metrics. A process that starts
-    raises budgets to the sums of ``table``, so a line is written after the server of ``counters`` has its amounts:
-    otherwise these would count twice."""
+    It is used from the trio thread only. ``figures`` are for metrics. A process that starts raises budgets to the sums
+    of ``table``, so a line is written after the server of ``counters`` has its amounts: otherwise these would count
+    twice."""
 
     def __init__(
         self,
@@ -91,7 +103,6 @@ class TableLedgerWriter(ExchangeObserver):
         self._most = most
         self._mask = mask
         self._clock = clock
-        self._groups: Mapping[str, str] = {}
         self._writing = trio.Lock()
         self._number = int.from_bytes(os.urandom(4)) >> 1 << 32  # unique to this process
         self._own_mark, self._began = self._number, int(clock() * 1e6)
@@ -100,12 +111,11 @@ class TableLedgerWriter(ExchangeObserver):
         self._is_unavailable = self._has_folded = False
 
     def use_config(self, config: Config) -> None:
-        """Use the time zone, clients and groups of ``config`` from now on."""
+        """Use the time zone of ``config`` from now on."""
         self._zone = zone_of(config.timezone)
-        self._groups = config.by_client(name_of_group)
 
-    def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
-        """Queue a line of ``record`` to be written.
+    def add(self, record: Record, line: Mapping[str, Any], group: str | None) -> None:
+        """Queue a line of ``record``, which ``group`` pays for, to be written.
 
         Exchanges without a model are left out: they cost nothing, and rejected clients must not displace other
         lines."""
@@ -113,7 +123,6 @@ class TableLedgerWriter(ExchangeObserver):
             return
         reserved = record.reservation
         began = self._clock() - (time.perf_counter() - record.began) if reserved is None else reserved.at
-        group = None if record.client is None else self._groups.get(record.client)
         kept = line_of(record, line, began, group)
         if len(self._waiting) >= MAX_WAITING:
             self._overflow.add(kept)

@@ -6,8 +6,9 @@ import trio
 
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.seeds import budgets_of
+from gateway.config.clients import name_of_group
 from gateway.config.settings import Config
-from gateway.features.kept_ledger.keeping import TableLedgerWriter
+from gateway.features.kept_ledger.keeping import LinesOfConfig, TableLedgerWriter
 from gateway.features.kept_ledger.seeds import seed_budgets
 from gateway.features.kept_ledger.settings import ledger_in
 from gateway.features.kept_ledger.table import ROW_BYTES, LedgerTable
@@ -27,7 +28,8 @@ class KeptLedger(Running):
     ) -> None:  # fmt: skip
         self.writer = writer
         self.allowances = allowances
-        self.hooks = Hooks(observe=(lambda record, arrival: writer,), records_run=(True,))
+        lines = LinesOfConfig(writer, config.by_client(name_of_group))
+        self.hooks = Hooks(observe=(lambda record, arrival: lines,), records_run=(True,))
         self._config = config
         self._budgets = budgets_of(allowances, before)
         self._lifecycle = lifecycle

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +42,28 @@ def used_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminGate
             total = sum(SENT.values())
             eventually(lambda: usage(admin, "by=key")["total"]["requests"] == total, what="the ledger's lines")
             yield admin
+
+
+def test_a_request_counts_for_the_group_in_which_it_began(tmp_path):
+    with serve_upstream(Answering) as upstream:
+        names, url = ("small", "large"), f"{upstream.url}/v1"
+        entries = [provider(f"openai/{name}", url, name=name, price=PRICE) for name in names]
+        with admin_gateway(tmp_path, entries=entries) as admin, ThreadPoolExecutor() as threads:
+            made = admin.call("admin", "PUT", "/admin/v1/keys/evals", {"group": "research"})
+            body = question("chat", "small", "hi")
+            for verb, change in (("PUT", {"group": "ci"}), ("DELETE", None)):
+                upstream.is_open.clear()
+                before = len(upstream.seen)
+                running = threads.submit(admin.call, made.json["key"], "POST", "/v1/chat/completions", body)
+                eventually(lambda before=before: len(upstream.seen) > before, what="the request")
+                changed = admin.call("admin", verb, "/admin/v1/keys/evals", change)
+                assert changed.status in (200, 204), changed.body
+                upstream.is_open.set()
+                assert running.result().status == 200
+            eventually(lambda: usage(admin)["total"]["requests"] == 2, what="the ledger's lines")
+            assert {row["group"]: row["requests"] for row in usage(admin, "by=group")["data"]} == {
+                "research": 1, "ci": 1
+            }  # fmt: skip
 
 
 def usage(admin: AdminGateway, query: str = "", caller: str = "auditor", path: str = "/admin/v1/usage") -> Any:

@@ -4,7 +4,7 @@ import contextlib
 import gc
 import logging
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
@@ -12,11 +12,10 @@ import msgspec
 import pytest
 import trio
 
-from gateway.config.loading import from_mapping
 from gateway.counters.counter_store import SendStep
 from gateway.counters.remote import RemoteCounters
 from gateway.features.kept_ledger import keeping
-from gateway.features.kept_ledger.keeping import TableLedgerWriter
+from gateway.features.kept_ledger.keeping import LinesOfConfig, TableLedgerWriter
 from gateway.features.kept_ledger.table import LedgerTable, ShrinkResult, total
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
@@ -77,9 +76,9 @@ def kept_in(table: LedgerTable, **given: Any) -> TableLedgerWriter:
     return TableLedgerWriter(table, **{"keep": 1e9, "most": 10**6, "clock": lambda: AT / 1e6, **given})
 
 
-def ledger_to(kept: TableLedgerWriter) -> Ledger:
+def ledger_to(kept: TableLedgerWriter, groups: Mapping[str, str] | None = None) -> Ledger:
     ledger = Ledger(readable=False)
-    observation_of(ledger).hooks += (lambda record, arrival: kept,)
+    observation_of(ledger).hooks += (lambda record, arrival: LinesOfConfig(kept, groups or {}),)
     return ledger
 
 
@@ -138,12 +137,7 @@ async def test_the_kept_ledger_has_what_the_records_have_cost(tmp_path):
 
 async def test_a_line_has_the_client_and_the_provider(tmp_path):
     kept = kept_in(table := table_in(tmp_path))
-    groups = [{"name": "search"}]
-    keys = [{"name": "alice", "key": "k" * 32, "group": "search"}, {"name": "ben", "key": "b" * 32}]
-    entry = {"model": "openai/gpt-5", "access_key": "k"}
-    kept.use_config(from_mapping({"version": "v0.4.0", "model_providers": [entry], "client_keys": keys,
-                              "client_groups": groups}))  # fmt: skip
-    ledger = ledger_to(kept)
+    ledger = ledger_to(kept, {"alice": "search"})
     settle(ledger, run="a-run")
     settle(ledger, client="ben")
     await kept.flush()
