@@ -72,7 +72,7 @@ class Chunk(msgspec.Struct):
             return True
         if self.choices is not None:
             return False
-        bare = isinstance(self.message, str) or isinstance(self.detail, str) or bool(self.errors)
+        bare = isinstance(self.message, str) or bool(self.detail or self.errors)
         return bare or self.object == "error" or self.type == "error"
 
 

@@ -331,6 +331,8 @@ def error_object(value: Any) -> Mapping[str, Any]:
     value = _first_element(value)
     if not isinstance(value, dict):
         return {}
+    if isinstance(detail := value.get("detail"), dict) and not value.get("error"):  # FastAPI servers
+        value = detail
     several = value.get("errors")
     inner = _first_element(value.get("error")) or (_first_element(several) if isinstance(several, list) else None)
     if isinstance(inner, dict):

@@ -264,7 +264,7 @@ def test_a_status_of_0_is_no_error():
         assert fold(events).blocks == (TextBlock("a"),)
 
 
-@each_row("body", [b'{"error":%b}', b'[{"error":%b}]', b'{"errors":[%b]}'])
+@each_row("body", [b'{"error":%b}', b'[{"error":%b}]', b'{"errors":[%b]}', b'{"detail":%b}'])
 def test_an_error_inside_a_good_status_is_a_failure(body):
     events = CHAT.read_answer(body % b'{"message":"no credit","code":402}')
     assert [(event.kind, event.message) for event in events] == [("billing", "no credit")]

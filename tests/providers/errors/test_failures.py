@@ -93,6 +93,8 @@ def test_the_message_is_found_wherever_the_provider_put_it():
         ({"error": {"message": "m", "code": 402}}, "m", None),
         ({"message": "m", "object": "error", "type": "x"}, "m", None),
         ({"detail": "m"}, "m", None),
+        ({"detail": {"message": "m", "code": "c"}}, "m", "c"),  # omeryasirkucuk/amx#185
+        ({"detail": {"error": "m"}}, "m", None),
         ([{"error": {"message": "m", "code": 400, "status": "INVALID_ARGUMENT"}}], "m", None),
         ({"errors": [{"message": "m", "code": 10000}, {"message": "n"}]}, "m", None),
         ({"errors": ["m"]}, "m", None),
