@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from gateway.http.sockets import READ, TLS_RECORD, receive, receive_now, send
+from gateway.http.threads import call_in_thread
 from gateway.upstream.errors import StaleConnection, failure, misconfigured, tls_failure
 
 # A model may be silent for minutes. Keep-alive probes keep NAT entries alive, and detect a vanished peer after about a
@@ -176,6 +177,7 @@ class TlsRoots:
         self._ca_path = ca_path
         self._trust_env = trust_env
         self._context: ssl.SSLContext | None = None
+        self._thread = trio.CapacityLimiter(1)  # of its own, for as long as the file system does not respond
 
     async def context(self) -> ssl.SSLContext:
         """Return the TLS context.
@@ -183,9 +185,13 @@ class TlsRoots:
         The first call makes it, in about 20 ms, which plain HTTP never needs. Raises ``UpstreamError``."""
         if self._context is None:
             try:
-                self._context = await trio.to_thread.run_sync(self._load)
+                self._context = await call_in_thread(self._load_once, limiter=self._thread, abandon_on_cancel=True)
             except OSError as error:  # also ssl.SSLError
                 raise misconfigured(NO_ROOTS) from error
+        return self._context
+
+    def _load_once(self) -> ssl.SSLContext:
+        self._context = self._context or self._load()
         return self._context
 
     def _load(self) -> ssl.SSLContext:

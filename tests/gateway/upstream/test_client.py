@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import os
 import random
 import re
 import socket
@@ -1066,6 +1067,26 @@ async def test_roots_are_loaded_only_when_tls_is_spoken(serve, tls):
         error = await failure(upstream, post(secure.url))
         assert (error.info.kind, error.cause) == ("internal", "config")
         assert "upstream_tls_ca_path" in error.info.message
+
+
+async def test_certificates_on_a_silent_file_system_take_one_thread(serve, tls, certificate, tmp_path):
+    """Each request kept one of the process's 40 threads, also after its end: pages, reloads and the stop waited."""
+    server, path = await serve(once(OK), tls), tmp_path / "ca.pem"
+    os.mkfifo(path)  # as a file system that does not respond
+    async with Upstream(ca_path=str(path), trust_env=False) as upstream:
+        try:
+            with trio.move_on_after(0.2) as left:
+                async with trio.open_nursery() as nursery:
+                    for _ in range(50):
+                        nursery.start_soon(fetch, upstream, post(server.url))
+            assert left.cancelled_caught
+            with trio.fail_after(PATIENCE):
+                await trio.to_thread.run_sync(str)
+        finally:
+            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+            os.write(pipe, certificate[0].read_bytes())
+            os.close(pipe)
+        assert await fetch(upstream, post(server.url)) == b"ok"
 
 
 # --- proxies ---
