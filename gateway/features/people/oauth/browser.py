@@ -115,16 +115,17 @@ class IssuerSignIns:
         }
         return _with_query(endpoint, parameters)
 
-    async def check_sender(self, issuer: TrustedIssuer, iss: str | None) -> None:
+    async def check_sender(self, issuer: TrustedIssuer, sign_in: SignIn, iss: str | None) -> None:
         """Check ``iss`` of a redirect to the callback (RFC 9207): another issuer may have sent it.
 
         Raises ``PageError``."""
         try:
             must_have = (await self._client(issuer).metadata()).sends_issuer
         except IssuerUnavailable as error:
-            raise _unavailable(issuer, error, None) from None
+            raise _unavailable(issuer, error, sign_in.path) from None
         if iss != issuer.issuer and (must_have or iss is not None):
-            raise PageError(_NOT_VERIFIED.format(issuer.name, "its answer names another issuer (`iss`)"))
+            message = _NOT_VERIFIED.format(issuer.name, "its answer names another issuer (`iss`)")
+            raise PageError(message, retry=sign_in.path)
 
     async def finish(self, issuer: TrustedIssuer, sign_in: SignIn, code: str) -> SignedIn:
         """Return the claims of the person who signed in. Raises ``PageError`` (400, 503)."""
@@ -134,9 +135,10 @@ class IssuerSignIns:
             required = required_claims(issuer)
             claims = await self._issuers.claims_of(client, tokens, required, time.time(), sign_in.nonce)
         except IssuerRefused as error:
-            raise PageError(f"{issuer.name} did not accept the sign-in ({error.code}). Start again.") from None
+            message = f"{issuer.name} did not accept the sign-in ({error.code}). Start again."
+            raise PageError(message, retry=sign_in.path) from None
         except TokenRefused as error:
-            raise PageError(_NOT_VERIFIED.format(issuer.name, error.message)) from None
+            raise PageError(_NOT_VERIFIED.format(issuer.name, error.message), retry=sign_in.path) from None
         except (IssuerUnavailable, CannotJudge) as error:
             raise _unavailable(issuer, error, sign_in.path) from None
         return SignedIn(claims, tokens.refresh_token)
@@ -165,7 +167,7 @@ def _login_of(issuer: TrustedIssuer) -> IssuerLogin:
     return issuer.login
 
 
-def _unavailable(issuer: TrustedIssuer, reason: object, retry: str | None) -> PageError:
+def _unavailable(issuer: TrustedIssuer, reason: object, retry: str) -> PageError:
     log.warning("sign-in at %s is not possible: %s", issuer.name, reason)
     return PageError(_UNAVAILABLE.format(issuer.name), 503, title="Sign-in is not possible", retry=retry)
 
@@ -239,7 +241,7 @@ class BrowserSignIn:
                 raise
 
     async def _finish(self, incoming: PiecesRequest, query: Form, sign_in: SignIn, issuer: TrustedIssuer) -> Response:
-        await self._issuers.check_sender(issuer, query.get("iss"))
+        await self._issuers.check_sender(issuer, sign_in, query.get("iss"))
         if not await self._context.store.use_once(sign_in.digest, sign_in.until):
             raise PageError(_AGAIN.format("This sign-in was used already."), retry=sign_in.path)
         if "error" in query or not query.get("code"):

@@ -152,7 +152,8 @@ CHANGED = {
 @each_row("changed", CHANGED.values())
 def test_a_changed_callback_is_refused(gateway, browser, changed):
     """``iss`` names the issuer of the answer, so another issuer's answer is not taken for it (RFC 9207)."""
-    assert_refused(gateway, browser, with_query(answer_of_issuer(gateway, browser), **changed))
+    page = assert_refused(gateway, browser, with_query(answer_of_issuer(gateway, browser), **changed))
+    assert "/oauth/login" in page.text, "a way to try again"
 
 
 def test_a_repeated_parameter_is_refused(gateway, browser):
@@ -191,7 +192,8 @@ WRONG_TOKENS = {
 @each_row("wrong", WRONG_TOKENS.values())
 def test_an_id_token_with_a_wrong_claim_is_refused(gateway, browser, wrong):
     gateway.provider.wrong.update(wrong)
-    assert_refused(gateway, browser, answer_of_issuer(gateway, browser))
+    page = assert_refused(gateway, browser, answer_of_issuer(gateway, browser))
+    assert "/oauth/login" in page.text, "a way to try again"
 
 
 def tokens_of(provider, id_token):
