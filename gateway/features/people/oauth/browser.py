@@ -20,6 +20,7 @@ from gateway.features.people.oauth.context import SignInContext, program_of
 from gateway.features.people.oauth.cookies import (
     SESSION,
     SIGN_IN,
+    SIGN_IN_SECONDS,
     delete_cookie,
     new_cookie_value,
     read_cookie,
@@ -29,7 +30,7 @@ from gateway.features.people.oauth.errors import OAuthError, PageError
 from gateway.features.people.oauth.forms import Form, parse_query, read_form
 from gateway.features.people.oauth.pages import PAGES, login_link
 from gateway.features.people.oauth.paths import CALLBACK
-from gateway.features.people.oauth.sign_in_states import LIFETIME, SignIn, StateRefused
+from gateway.features.people.oauth.sign_in_states import SignIn, StateRefused
 from gateway.features.people.records import digest_of
 from gateway.features.people.rules import NotAdmitted, required_claims
 from gateway.features.people.sessions import OpenSession, PersonBlocked
@@ -202,7 +203,7 @@ class BrowserSignIn:
         Raises ``PageError`` (400, 503)."""
         context = self._context
         links = [(one.name, login_link(path, one.name)) for one in context.login_issuers]
-        cookie = set_cookie(SIGN_IN, browser, LIFETIME, context.external.path)
+        cookie = set_cookie(SIGN_IN, browser, SIGN_IN_SECONDS, context.external.path)
         if issuer_name is None and len(links) > 1:
             content = PAGES.issuer_choice(links, offers_key=context.has_ui_key)
             return html_page("Sign in", content, context.external, headers=(cookie,))

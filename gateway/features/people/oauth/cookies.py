@@ -13,6 +13,10 @@ from gateway.http.headers import Headers
 SESSION: Final = "__Host-trigate"
 SIGN_IN: Final = "__Host-trigate-sign-in"
 
+SIGN_IN_SECONDS: Final = 400 * 86400.0
+"""Seconds of the cookie ``SIGN_IN``, the most that browsers permit. Tabs that a browser restores after a session share
+it; otherwise each would set another one, and only the last could sign in."""
+
 _VALUE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _MOST: Final = 64 * 1024  # bytes of cookies that are read
 

@@ -1,6 +1,7 @@
 """Sign-in with a browser: only the person who began it, at the issuer that it began at, gets a session."""
 
 import json
+import re
 import sqlite3
 import threading
 import time
@@ -116,6 +117,17 @@ def test_a_person_signs_in_and_returns_to_the_page(gateway, browser):
     assert {"Path=/", "Secure", "HttpOnly", "SameSite=Lax"} <= set(rest.split("; "))
     assert "Domain" not in cookie
     assert is_signed_in(gateway, browser)
+
+
+def test_tabs_that_open_together_after_the_session_share_the_cookie_of_sign_ins(gateway, browser):
+    """A browser restores several tabs at once. Each would set its own cookie, and only the last one could sign in."""
+    begun = browser.request("GET", f"{gateway.url}/oauth/login")
+    ended = browser.request("GET", answer_of_issuer(gateway, browser))
+    seconds = [
+        int(re.findall(f"{name}=.*Max-Age=([0-9]+)", str(response.headers.get_list("set-cookie")))[0])
+        for name, response in ((SIGN_IN, begun), (SESSION, ended))
+    ]
+    assert seconds[0] > seconds[1]
 
 
 def test_a_foreign_return_address_leads_to_the_first_page(gateway, browser):
