@@ -120,7 +120,7 @@ def test_a_person_signs_in_and_returns_to_the_page(gateway, browser):
 
 
 def test_tabs_that_open_together_after_the_session_share_the_cookie_of_sign_ins(gateway, browser):
-    """A browser restores several tabs at once. Each would set its own cookie, and only the last one could sign in."""
+    """A browser restores several tabs. Each would set its own cookie, and only the last one could sign in."""
     begun = browser.request("GET", f"{gateway.url}/oauth/login")
     ended = browser.request("GET", answer_of_issuer(gateway, browser))
     seconds = [
