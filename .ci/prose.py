@@ -18,8 +18,8 @@ from typing import Final
 from prose_offences import VERB_ADVICE, Offence, file_offences
 
 ALLOWED: Final = {
-    "docs": 2, "gateway": 6, "providers": 3, "tests/clients": 82, "tests/docs": 17, "tests/e2e": 458,
-    "tests/gateway": 929, "tests/loadtest": 57, "tests/providers": 185, "tests/support": 6,
+    "docs": 1, "gateway": 2, "providers": 2, "tests/clients": 82, "tests/e2e": 458,
+    "tests/gateway": 929, "tests/providers": 185, "tests/support": 2,
 }  # fmt: skip
 """The offences that were in folders before this check. These numbers only fall; everything else has none."""
 CACHE: Final = Path(".lint_cache/prose.json")

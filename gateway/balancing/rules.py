@@ -39,7 +39,7 @@ def least_busy(weights: Sequence[float], loads: GroupLoads, random: Random) -> l
     )
 
 
-def weighted(weights: Sequence[float], loads: GroupLoads, random: Random) -> list[int]:
+def weighted_order(weights: Sequence[float], loads: GroupLoads, random: Random) -> list[int]:
     """Order members at random by weight; the shares stay correct if members are unavailable.
 
     The method is by Efraimidis and Spirakis (https://doi.org/10.1016/j.ipl.2005.11.003)."""
@@ -99,7 +99,7 @@ def _positions_by(keys: Sequence[float]) -> list[int]:
 
 RULES: Final[Mapping[Balance, BalanceRule]] = {
     "least_busy": least_busy,
-    "weighted": weighted,
+    "weighted": weighted_order,
     "lowest_latency": lowest_latency,
     "cheapest": cheapest,
 }

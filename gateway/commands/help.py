@@ -64,7 +64,7 @@ REMOVED: Final[Mapping[str, str]] = {
     "import --teams": "give --database the URL of LiteLLM's database, or of a copy of it",
     **{f"load {word}": advice for words, advice in _OF_LOAD for word in words.split()},
 }  # fmt: skip
-"""What to do instead of a removed option, argument or command."""
+"""The advice for each removed option, argument or command."""
 
 
 def load_function(place: str) -> Callable[..., Any]:

@@ -141,7 +141,7 @@ class Unpriced:
     budget: str
 
     @property
-    def found(self) -> str:
+    def problem(self) -> str:
         return f"{self.entry.provider.id}/{self.model} has no price, but {self.holder} has a budget of {self.budget}"
 
 

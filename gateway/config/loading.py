@@ -172,7 +172,7 @@ def _examine(
     for one in unpriced_models(config):
         place = entries.paths[one.entry.name]
         if (*place, "price") not in findings.faulty:
-            findings.wrong((*place, "model"), one.found, PRICE_ADVICE)
+            findings.wrong((*place, "model"), one.problem, PRICE_ADVICE)
     if findings.mistakes or written.mistakes:
         mistakes = [*written.mistakes, *_without_reported(findings.mistakes, expanded)]
         return Examined(config, in_order(mistakes), expanded, findings)

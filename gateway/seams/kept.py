@@ -9,7 +9,7 @@ At most one feature has it (``Hooks.kept``). Without it, the providers' ids pass
   successful response, before any byte of the body. It replaces the ids by ``UpstreamResponse.change``.
 - **Background answers** are billed when they end. ``record_run`` returns the recorder of the turn that starts one,
   ``send_about_run`` sends a client's request about one, and ``query_runs`` queries the providers until the
-  configuration is replaced. None of them raises anything but ``GatewayError``.
+  configuration is replaced. They raise only ``GatewayError``.
 
 All may wait, and a client that leaves cancels them, except for bills, which the feature completes.
 """

@@ -1,6 +1,6 @@
 """The words with which providers end an answer, and their neutral meaning.
 
-An answer is complete only if its word says so. A word that no table has is unknown: the answer counts as complete if it
+Only some of them mean a complete answer. A word that no table has is unknown: the answer counts as complete if it
 has content, and as failed without any.
 """
 

@@ -1,4 +1,4 @@
-"""The table of real programs says what was tried: the versions that are pinned, and a reason for all that fails."""
+"""The table of real programs lists the pinned versions that were tested, and a reason for every failure."""
 
 import json
 import re
@@ -14,15 +14,15 @@ def rows() -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")][2:]
 
 
-def pinned() -> set[str]:
+def pinned_versions() -> set[str]:
     npm = json.loads((FOLDER / "package.json").read_text())["dependencies"].values()
     python = re.findall(r"^[\w.\[\]-]+==([\w.]+)", "".join(file.read_text() for file in FOLDER.glob("*.txt")), re.M)
     return {*npm, *python}
 
 
-def test_it_has_the_versions_that_are_pinned():
+def test_the_table_has_only_pinned_versions():
     assert len(rows()) >= 20
-    assert {version for row in rows() for version in row[1].split(", ")} <= pinned()
+    assert {version for row in rows() for version in row[1].split(", ")} <= pinned_versions()
 
 
 def test_every_cell_works_or_has_a_reason():
@@ -33,7 +33,7 @@ def test_every_cell_works_or_has_a_reason():
     assert {word.split("(")[1].rstrip(")") for word in failing} == set(reasons)
 
 
-def test_pins_name_no_package_host():
+def test_pins_contain_no_package_host():
     texts = [file.read_text() for file in FOLDER.glob("*.txt")] + [(FOLDER / "package.json").read_text()]
     assert not any("://" in text for text in texts)
     assert all(version[0].isdigit() for version in json.loads(texts[-1])["dependencies"].values())

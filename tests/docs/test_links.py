@@ -1,4 +1,4 @@
-"""The pages as a whole: each can be found from the index, and what they link to is there, headings too."""
+"""The pages as a whole: the index leads to each, and their links lead to existing files and headings."""
 
 import functools
 import re
@@ -44,7 +44,7 @@ def test_the_pages_have_a_bounded_number_of_words():
 
 
 def test_the_index_has_every_page():
-    """Those of clients by way of their own index."""
+    """The index of clients leads to the pages of clients."""
     linked = defaultdict[Path, set[Path]](set)
     for page, file, _ in LINKS:
         linked[page].add((page.parent / file).resolve())

@@ -1,4 +1,4 @@
-"""The page on the log has every field that a line may have, and no other."""
+"""The page about the log describes exactly the fields that a line may have."""
 
 import json
 import logging
@@ -25,7 +25,7 @@ EXCHANGE, TRIED, OTHER = (rows_of(PAGE, heading) for heading in ("Exchanges", "A
 
 
 def names(rows: list[tuple[str, ...]], *, always: bool = False) -> list[str]:
-    """The fields of ``rows``, or those that are always there."""
+    """Return the names of the fields in ``rows``, or only of those that every line has."""
     return [name for name, when, _ in rows if when == "always" or not always]
 
 
@@ -46,8 +46,8 @@ def refused_steps() -> Any:
     return records
 
 
-def full() -> Record:
-    """A record with a value for everything."""
+def full_record() -> Record:
+    """Return a record with a value in every field."""
     given: dict[str, Any] = {
         "id": "req_1", "api": "chat",
         "details": {"picture": {"n": "1"}, "mcp": {"method": "ping"}}, "project": "shop",
@@ -75,10 +75,10 @@ def full() -> Record:
 
 @describes_all_features
 def test_every_field_of_an_exchange_has_its_row_in_the_order_of_the_line():
-    """One out of the cache has taken nothing, and has saved something."""
+    """A cached answer took no time of a provider, and has other fields for what it saved."""
     from gateway.features.answer_cache.outcome import mark_hit  # which may be deleted
 
-    record, cached = full(), full()
+    record, cached = full_record(), full_record()
     mark_hit(cached, 0)
     more = {name: 1 for name in names(EXCHANGE) if name.startswith(("prompt_cache_", "shadow"))}  # by observers
     lines = [Ledger(readable=False).line(one, disconnected=False, more=more) for one in (record, cached)]
@@ -102,17 +102,17 @@ def test_every_field_of_an_attempt_has_its_row():
     assert list(least["tried"][0]) == names(TRIED, always=True)
 
 
-def test_a_field_that_is_always_there_is():
+def test_every_line_has_the_fields_marked_always():
     line = Ledger(readable=False).line(Record("req_1", "chat"), disconnected=True)
     assert set(line) == set(names(EXCHANGE, always=True))
 
 
-def test_every_way_to_end_has_its_row():
+def test_every_outcome_has_its_row():
     assert {word for word, *_ in rows_of(PAGE, "How it ended")} == set(get_args(Ended))
 
 
 def crashed(message: str, form: LogFormat) -> None:
-    """Log a crash with ``message``, in that form."""
+    """Log a crash with ``message``, in the format ``form``."""
     with own_log():
         Log(form=form)
         try:
@@ -127,7 +127,7 @@ def test_every_field_of_any_other_line_has_its_row(capsys):
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_a_byte_of_a_name_that_is_no_text_is_spelled_out(capsys, form):
+def test_an_invalid_byte_of_a_name_is_escaped(capsys, form):
     crashed("caf\udce9.yaml sk-proj-Ab12Cd34Ef56", form)
     told = capsys.readouterr().err
     assert "caf\\udce9.yaml" in (json.loads(told)["message"] if form == "json" else told)

@@ -21,7 +21,7 @@ def test_the_list_states_its_source_and_date():
     assert source() == f"genai-prices 0.2.3, {prices.AS_OF}"
 
 
-def test_names_find_the_prices_that_they_find_there():
+def test_names_find_the_same_prices_as_in_the_package():
     for provider, theirs, model in [
         ("openai", "openai", "gpt-5-2025-08-07"), ("openai", "openai", "gpt-5.4"), ("openai", "openai", "GPT-5"),
         ("openai", "openai", "gpt-5.2-20251211"), ("anthropic", "anthropic", "claude-sonnet-4-6"),
@@ -58,19 +58,19 @@ def test_an_unlisted_model_has_no_price(provider, model):
     assert price_of(provider, model) is None
 
 
-def test_models_that_are_called_free_are():
+def test_models_with_free_in_their_name_are_free():
     price = price_of("openrouter", "deepseek/deepseek-r1:free")
     assert cost_of(price, Usage(input=1000, output=1000)).nanos == 0
 
 
 def test_every_row_of_the_list_can_be_read():
     content = json.loads(FILE.read_text())
-    names = {(id, name) for id, rows in content["providers"].items() for name in named(rows)}
+    names = {(id, name) for id, rows in content["providers"].items() for name in priced_names(rows)}
     assert len(names) > 2000
     assert all(price_of(id, name) is not None for id, name in sorted(names)[::7])
 
 
-def named(rows: list[tuple[object, object]]) -> list[str]:
+def priced_names(rows: list[tuple[object, object]]) -> list[str]:
     priced = [clause for clause, price in rows if price is not None]
     return [
         name for clause in priced for name in (clause if isinstance(clause, list) else [clause]) if type(name) is str

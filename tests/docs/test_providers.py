@@ -1,4 +1,4 @@
-"""The page of providers: its table is the catalogue's, and each of its entries loads and is asked where it says."""
+"""The page of providers: its table matches the catalogue, and each example loads and sends requests to its address."""
 
 import re
 
@@ -10,8 +10,8 @@ from tests.pages.providers import PAGE, page
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
 
-# Of each example: where Chat, Messages and Responses clients are sent, by the API and the path of the address.
-ASKED = {
+# The address of each example for Chat, Messages and Responses clients.
+REQUESTED = {
     "openai/gpt-5-mini": (
         "https://api.openai.com/v1/chat/completions", *("https://api.openai.com/v1/responses",) * 2,
     ),
@@ -51,21 +51,21 @@ EXAMPLES = [
 ]
 
 
-def test_the_table_is_the_catalogues():
+def test_the_table_matches_the_catalogue():
     assert PAGE.read_text() == page(PAGE.read_text()), "run: python -m tests.pages.providers"
 
 
-def test_every_example_is_tried():
-    assert [entry["model"] for entry in EXAMPLES] == list(ASKED)
+def test_every_example_is_tested():
+    assert [entry["model"] for entry in EXAMPLES] == list(REQUESTED)
 
 
 @each_row("entry", EXAMPLES, ids=lambda entry: entry["model"])
-def test_an_example_is_asked_where_it_should_be(entry):
+def test_an_example_sends_requests_to_its_address(entry):
     config = from_mapping({"version": "v0.4.0", "model_providers": [entry]})
     assert (config.warnings, config.notes) == ((), ())
     name = entry["model"].replace("*", "m")
     targets = [Router(config).resolve(name, api) for api in OLDER]
     base = entry.get("base_url", "http://localhost:11434")
     host = re.match("https?://[^/]+", base)[0]
-    assert [target.url.removeprefix(host) for target in targets] == list(ASKED[entry["model"]])
+    assert [target.url.removeprefix(host) for target in targets] == list(REQUESTED[entry["model"]])
     assert {target.model for target in targets} == {name.partition("/")[2]}

@@ -1,4 +1,4 @@
-"""The README and the pages of docs: what they tell a reader to do works."""
+"""The README and the pages of docs: their commands, snippets and configurations work."""
 
 import contextlib
 import re
@@ -23,7 +23,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def section(text: str, heading: str) -> str:
-    """What stands under ``## heading``, up to the next heading of that level."""
+    """Return the text under ``## heading``, up to the next heading of that level."""
     found = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
     assert found, f"no section {heading}"
     return found[1]
@@ -44,7 +44,7 @@ def test_a_section_begins_with_one_line_that_suffices(heading, end):
 
 
 @each_row("heading", ["Run", "Test"])
-def test_the_commands_name_files_that_exist(heading):
+def test_the_commands_use_files_that_exist(heading):
     line = blocks_in(section(README, heading), "sh")[0]
     for file in re.findall(r"-r (\S+)", line):
         assert (ROOT / file).is_file()
@@ -86,7 +86,7 @@ def test_the_python_snippets_run(monkeypatch, capsys):
 
 
 def close_later(monkeypatch, client, stack):
-    """A program that ends closes its client; the snippet's is closed here."""
+    """Close the snippet's client when ``stack`` ends, as the end of a program would."""
     original = client.__init__
 
     def init(self, **options):
@@ -100,7 +100,7 @@ def close_later(monkeypatch, client, stack):
 
 
 def table(text: str) -> dict[str, list[str]]:
-    """The rows of the first table of ``text``, by their first cell; emphasis and what is in brackets is left out."""
+    """Return the rows of the first table of ``text``, by their first cell, without emphasis and bracketed text."""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in re.findall(r"^\|.*\|$", text, re.M)]
     return {first: [re.sub(r"\*|\s*\([\d.]+\)", "", cell) for cell in cells] for first, *cells in rows}
 
@@ -131,7 +131,7 @@ CONFIGS = [(f"{page.name}-{i}", body) for page in PAGES for i, body in enumerate
 
 
 @describes_all_features
-def test_each_configuration_is_good(tmp_path):
+def test_each_configuration_is_valid(tmp_path):
     assert CONFIGS
     file = tmp_path / "trigate.yaml"
     for name, text in CONFIGS:
@@ -142,7 +142,7 @@ def test_each_configuration_is_good(tmp_path):
 
 @pytest.fixture
 def configured(tmp_path):
-    """A directory with the README's configuration of real providers."""
+    """Return a directory with the README's configuration of real providers."""
     (tmp_path / "trigate.yaml").write_text(blocks_in(README, "yaml")[-1])
     return tmp_path
 
@@ -153,13 +153,13 @@ def test_the_readmes_configuration_passes_check(configured):
     assert "valid" in found.stdout
 
 
-def test_explain_prints_what_the_first_steps_show(configured):
+def test_explain_prints_the_output_in_the_first_steps(configured):
     assert invoke("explain", "fast", "--api", "messages", "--no-env", cwd=configured).stdout in blocks_in(
         FIRST_STEPS, ""
     )
 
 
-def test_check_prints_what_the_first_steps_show(configured):
+def test_check_prints_the_output_in_the_first_steps(configured):
     file = configured / "trigate.yaml"
     file.write_text(file.read_text().replace("access_key: $ANTHROPIC", "acces_key: $ANTHROPIC"))
     assert invoke("check", cwd=configured, env={"ANTHROPIC_API_KEY": "sk"}).stderr in blocks_in(FIRST_STEPS, "")

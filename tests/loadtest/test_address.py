@@ -1,4 +1,4 @@
-"""Addresses of servers, and what is said of connections that fail."""
+"""The addresses of servers, and the errors of connections that fail."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""What the load tester sends, and what it understands of the answers."""
+"""The requests of the load tester, and its reading of the responses."""
 
 import itertools
 import random
@@ -25,7 +25,7 @@ def plan(**more):
 
 
 @each_row("api", CODECS)
-def test_each_body_is_a_good_request_of_its_size(api):
+def test_each_body_is_a_valid_request_of_the_planned_size(api):
     source = MadePrompts(plan(api=api, stream=api != "chat", output=Lengths(77, 77)))
     call = CODECS[api].read_request(msgspec.json.decode(source.prepare(0, random.Random(1)).body))
     if CODECS[api].wire.model_member is not None:
@@ -48,7 +48,7 @@ def test_prompts_begin_differently_and_have_the_planned_length():
     )
 
 
-def test_bodies_of_a_file_are_sent_in_order_with_another_model(tmp_path):
+def test_bodies_from_a_file_are_sent_in_order_with_the_planned_model(tmp_path):
     file = tmp_path / "own.jsonl"
     file.write_text('{"model": "a", "messages": [], "stream": true, "x": 1.50}\n\n{"messages": [1]}\n')
     source = FileBodies(plan(requests=file))
@@ -68,13 +68,13 @@ def test_bodies_of_a_file_are_sent_in_order_with_another_model(tmp_path):
         ("\n", "has no bodies"),
     ],
 )
-def test_a_bad_file_is_refused_with_its_lines(content, said, tmp_path):
+def test_an_invalid_file_is_rejected_with_the_line_number(content, said, tmp_path):
     (tmp_path / "own.jsonl").write_text(content)
     with pytest.raises(Wrong, match=said):
         FileBodies(plan(requests=tmp_path / "own.jsonl", model=""))
 
 
-def test_the_path_is_added_as_far_as_it_is_missing():
+def test_the_missing_part_of_the_path_is_added():
     for url, path in [
         ("http://h:1", "/v1/messages"),
         ("http://h/v1/", "/v1/messages"),
@@ -87,7 +87,7 @@ def test_the_path_is_added_as_far_as_it_is_missing():
             assert request_path(url, "messages", "m", stream=True) == path
 
 
-def test_a_path_may_name_the_model():
+def test_a_path_may_contain_the_model():
     for api, stream, url, path in [
         ("gemini", True, "http://h", "/v1beta/models/a%20b/c:streamGenerateContent?alt=sse"),
         ("gemini", False, "http://h/v1", "/v1/models/a%20b/c:generateContent"),
@@ -105,7 +105,7 @@ def test_a_path_may_name_the_model():
 
 @each_row("api", CODECS)
 def test_streams_of_every_api_are_understood(api):
-    """As the codec writes them: how often there was content, how many tokens were counted, and that one failed."""
+    """The reader finds the same content, token counts and failures that the codec wrote."""
     events = [AnswerStart("id", "m"), *(TextDelta(0, word) for word in ("one ", "two")), BlockEnd(0)]
     body = msgspec.json.decode(MadePrompts(plan(api=api)).prepare(0, random.Random(1)).body)
     call = attrs.evolve(CODECS[api].read_request(body), model="m", stream=True)
@@ -128,7 +128,7 @@ def test_reasoning_is_content():
     assert read_answer("chat", first + then, streamed=True).contents == (0, 1)
 
 
-def test_a_whole_url_says_its_api():
+def test_a_full_url_determines_the_api():
     assert api_of_path("http://h/v1/responses") == "responses"
     assert api_of_path("http://h/v1beta/models/gemini-3:streamGenerateContent?alt=sse") == "gemini"
     assert api_of_path("http://h/model/m/converse-stream") == "converse"

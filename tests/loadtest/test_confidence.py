@@ -1,4 +1,4 @@
-"""What so many values allow to say."""
+"""The conclusions that a number of measured values allows."""
 
 import random
 
@@ -29,8 +29,8 @@ def test_the_chances_are_those_of_the_binomial_distribution():
 
 
 @pytest.mark.soak
-def test_certainty_that_a_share_is_kept_is_wrong_at_most_once_in_twenty():
-    """1,000 seeds of a server that keeps a little less than is asked."""
+def test_the_claim_that_a_share_is_met_is_wrong_at_most_once_in_twenty():
+    """Each of 1,000 seeds simulates a server that misses the required share by 0.0001."""
     for share, values, over in ((0.99, 299, 0), (0.99, 628, 2), (0.95, 93, 1)):
         wrong = 0
         for seed in range(1000):
@@ -39,7 +39,7 @@ def test_certainty_that_a_share_is_kept_is_wrong_at_most_once_in_twenty():
         assert wrong <= 70, (share, values)
 
 
-def test_a_few_beyond_the_limit_may_be_chance_and_many_are_none():
+def test_a_few_values_over_the_limit_may_be_chance_and_many_may_not():
     assert not Evidence(0.99, 100, 0).is_missed()
     assert not Evidence(0.99, 100, 2).is_missed()
     assert Evidence(0.99, 100, 4).is_missed()
@@ -47,7 +47,7 @@ def test_a_few_beyond_the_limit_may_be_chance_and_many_are_none():
     assert not Evidence(0.99, 1, 1).is_missed(0.999)
 
 
-def test_students_quantiles_are_those_of_the_tables():
+def test_quantiles_of_students_distribution_match_published_tables():
     table = {(1, 0.975): 12.706, (2, 0.95): 2.920, (4, 0.975): 2.776, (9, 0.95): 1.833, (30, 0.975): 2.042}
     for (freedom, probability), quantile in table.items():
         assert students_t(freedom, probability) == pytest.approx(quantile, abs=1e-3), freedom

@@ -1,4 +1,4 @@
-"""HTTP/1.1 of the load tester, fed in pieces."""
+"""The HTTP/1.1 parser and the connections of the load tester, with data in pieces."""
 
 from itertools import pairwise
 
@@ -20,8 +20,8 @@ SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 IN_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n3; a=b\r\n he\r\n0\r\n\r\n"
 
 
-def fed(*pieces: bytes) -> tuple[ResponseParser, TakenAnswer]:
-    """An answer that comes in these pieces, one a second."""
+def parse_pieces(*pieces: bytes) -> tuple[ResponseParser, TakenAnswer]:
+    """Parse a response that arrives in these pieces, one per second."""
     answer = TakenAnswer()
     parser = ResponseParser(answer)
     for at, piece in enumerate(pieces, 1):
@@ -44,8 +44,8 @@ def cut_at(wire: bytes, *places: int) -> list[bytes]:
 @pytest.mark.parametrize(("wire", "content"), [(SIZED, b"hello"), (IN_CHUNKS, b"hi he"), (EARLY + SIZED, b"hello")])
 @settings(max_examples=examples(40))
 @given(places=st.lists(st.integers(0, 200), max_size=6))
-def test_an_answer_is_the_same_however_it_is_cut(wire, content, places):
-    parser, answer = fed(*cut_at(wire, *places))
+def test_a_response_is_parsed_the_same_however_it_is_split(wire, content, places):
+    parser, answer = parse_pieces(*cut_at(wire, *places))
     assert answer.status == 200
     assert answer.content == content
     assert answer.fault is None
@@ -53,22 +53,22 @@ def test_an_answer_is_the_same_however_it_is_cut(wire, content, places):
     assert parser.is_persistent
 
 
-def test_the_first_byte_is_that_of_the_final_head():
+def test_the_first_byte_is_the_first_of_the_final_head():
     for pieces, first in [
         ((SIZED[:3], SIZED[3:]), 1.0),
-        ((EARLY, SIZED), 2.0),  # a 103 is no byte of the answer
+        ((EARLY, SIZED), 2.0),  # a 103 does not count as a byte of the response
         ((EARLY + SIZED[:1], SIZED[1:]), 1.0),
         ((EARLY[:9], EARLY[9:], EARLY, SIZED[:1], SIZED[1:]), 4.0),
     ]:
         with case((pieces, first)):
-            _, answer = fed(*pieces)
+            _, answer = parse_pieces(*pieces)
             assert answer.first == first
 
 
-def test_every_read_has_its_time_and_what_comes_in_one_read_has_one():
+def test_all_data_of_one_read_has_the_time_of_that_read():
     head, body = IN_CHUNKS.split(b"\r\n\r\n", 1)
     pieces = [head + b"\r\n\r\n2\r\n", b"hi\r\n", body[7:]]
-    _, answer = fed(*pieces)
+    _, answer = parse_pieces(*pieces)
     assert answer.pieces == [(b"hi", 2.0), (b" he", 3.0)]
     assert answer.ended == 3.0
 
@@ -77,7 +77,7 @@ def test_every_read_has_its_time_and_what_comes_in_one_read_has_one():
     ("wire", "fault", "detail"),
     [
         (b"220 mail\r\n\r\n", "not http", "it sent b'220 mail'"),
-        (b"SSH-2.0-OpenSSH_9\r\n", "not http", "it sent b'SSH-2.0-OpenSSH_9'"),  # no blank line will come
+        (b"SSH-2.0-OpenSSH_9\r\n", "not http", "it sent b'SSH-2.0-OpenSSH_9'"),  # no blank line will follow
         (b"<html>", "not http", "it sent b'<html>'"),
         (EARLY * (INTERIM + 1), "not http", "more than 100 interim responses"),
         (b"HTTP/1.1 200 OK\r\nx: " + b"x" * HEAD, "not http", "Receive buffer too long"),
@@ -100,7 +100,7 @@ def test_an_incomplete_answer_is_reported_however_it_is_split(wire, fault, detai
     for size in (1, 7, len(wire) or 1):
         if size == 1 and len(wire) > 1000:
             continue
-        _, answer = fed(*(wire[at : at + size] for at in range(0, len(wire), size)), b"")
+        _, answer = parse_pieces(*(wire[at : at + size] for at in range(0, len(wire), size)), b"")
         assert answer.fault is not None, size
         assert answer.fault.fault == fault, size
         assert detail in answer.fault.detail, size
@@ -109,7 +109,7 @@ def test_an_incomplete_answer_is_reported_however_it_is_split(wire, fault, detai
 def test_a_connection_is_reused_when_the_answer_was_read_to_its_end():
     for wire, reusable in [
         (SIZED, True),
-        (SIZED + b"x", False),  # nobody knows what the rest is
+        (SIZED + b"x", False),  # the extra byte belongs to no response
         (IN_CHUNKS + b"HTTP/1.1 200 OK\r\n", False),
         (SIZED.replace(b"HTTP/1.1", b"HTTP/1.0"), False),
         (SIZED.replace(b"Content-Length", b"Connection: x, Close\r\nContent-Length"), False),
@@ -118,12 +118,12 @@ def test_a_connection_is_reused_when_the_answer_was_read_to_its_end():
         (SIZED[:-1], False),
     ]:
         with case((wire, reusable)):
-            parser, _ = fed(wire)
+            parser, _ = parse_pieces(wire)
             assert (parser.is_complete and parser.is_persistent) is reusable
 
 
 def test_without_a_length_the_close_is_the_end():
-    parser, answer = fed(b"HTTP/1.0 200 OK\r\n\r\nall ", b"of it", b"")
+    parser, answer = parse_pieces(b"HTTP/1.0 200 OK\r\n\r\nall ", b"of it", b"")
     assert answer.content == b"all of it"
     assert answer.fault is None
     assert answer.ended == 3.0
@@ -132,10 +132,10 @@ def test_without_a_length_the_close_is_the_end():
 
 @settings(max_examples=examples(60))
 @given(body=st.lists(st.binary(min_size=1, max_size=40), max_size=5), places=st.lists(st.integers(0, 400), max_size=5))
-def test_a_body_in_chunks_is_what_h11_reads_too(body, places):
+def test_a_chunked_body_is_read_as_h11_reads_it(body, places):
     wire = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     wire += b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in body) + b"0\r\n\r\n"
-    _, answer = fed(*cut_at(wire, *places))
+    _, answer = parse_pieces(*cut_at(wire, *places))
     reader = h11.Connection(h11.CLIENT)
     reader.send(h11.Request(method="GET", target="/", headers=[("host", "a")]))
     reader.send(h11.EndOfMessage())
@@ -173,8 +173,8 @@ async def test_an_idle_connection_that_the_server_closes_is_not_used_again():
             await trio.lowlevel.checkpoint()
 
 
-async def test_an_answer_that_comes_before_the_request_is_read_is_an_answer():
-    """As a server does that refuses what is too large: it says so and closes."""
+async def test_a_response_before_the_end_of_the_request_counts():
+    """A server that rejects a large request responds while it still receives, then closes the connection."""
     connection, far = connection_and_peer()
     answer = TakenAnswer()
     async with trio.open_nursery() as nursery:
@@ -187,5 +187,5 @@ async def test_an_answer_that_comes_before_the_request_is_read_is_an_answer():
     connection.close()
 
 
-def test_faults_say_what_they_are():
+def test_errors_describe_the_fault():
     assert str(WireError("closed", "why")) == "closed: why"

@@ -1,4 +1,4 @@
-"""Answers that end well by HTTP and by their API, and in which nothing is."""
+"""Responses that end properly, according to HTTP and to their API, but are empty."""
 
 import json
 
@@ -14,7 +14,7 @@ SAME = {"id": "chatcmpl-1", "created": 1, "model": "m"}
 
 
 def chat_stream(*choices: list[object], usage: bool = True) -> bytes:
-    """Return a Chat stream of these lists of choices, with its end."""
+    """Return a Chat stream with an event for each of these lists of choices, and with its end."""
     chunks = [{**SAME, "object": "chat.completion.chunk", "choices": one} for one in choices]
     if usage:
         counted = {"prompt_tokens": 1, "completion_tokens": 9, "total_tokens": 10}
@@ -35,7 +35,7 @@ def delta(finish: str | None, **said: object) -> list[object]:
 
 
 async def run_of(body: bytes, **request: object):
-    """Return the run of one request that is answered with ``body``."""
+    """Return the result of a run with one request, to which the server returns ``body``."""
     head = HEAD if request.get("stream", True) else HEAD.replace(b"text/event-stream", b"application/json")
 
     async def serve(stream, _):
@@ -54,7 +54,7 @@ STREAMS = {
 
 
 @each_row("body", STREAMS.values())
-async def test_a_stream_with_nothing_in_it_is_an_error(body):
+async def test_an_empty_stream_is_an_error(body):
     run = await run_of(body)
     (failure,) = run.tally.failures
     assert (failure.kind, failure.example) == ("empty answer", "the answer has neither content nor a finish reason")
@@ -69,16 +69,16 @@ WHOLE = {
 
 
 @pytest.mark.parametrize("body", WHOLE.values(), ids=WHOLE)
-async def test_a_whole_response_with_nothing_in_it_is_an_error(body):
+async def test_an_empty_whole_response_is_an_error(body):
     run = await run_of(body, stream=False)
     assert run.tally.counts["errors"] == 1
     assert run.tally.counts["good"] == 0
 
 
-async def test_an_answer_that_ends_for_a_reason_is_whole_without_a_text():
+async def test_a_response_without_text_is_complete_if_it_has_a_finish_reason():
     for body, streamed in [
         (chat_stream(delta(None, role="assistant", content=""), delta("stop")), True),
-        (chat_stream(delta(None, role="assistant", content="Hi")), True),  # Snowflake gives no finish reason
+        (chat_stream(delta(None, role="assistant", content="Hi")), True),  # Snowflake sends no finish reason
         (chat_whole(choice("stop", content="")), False),
         (chat_whole(choice("content_filter", content=None, refusal=None)), False),
     ]:
@@ -88,7 +88,7 @@ async def test_an_answer_that_ends_for_a_reason_is_whole_without_a_text():
             assert run.tally.counts["good"] == 1
 
 
-async def test_a_prompt_that_gemini_blocks_is_answered():
+async def test_a_prompt_that_gemini_blocks_counts_as_answered():
     body = b'{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":3,"totalTokenCount":3}}'
     assert read_answer("gemini", body, streamed=False).finish == "SAFETY"
 

@@ -31,8 +31,8 @@ def new_exchange(api: str = "chat", *, stream: bool = True) -> TimedExchange:
     return TimedExchange(api, stream, trio.current_time())
 
 
-async def asked(target: Connections, request: bytes = REQUEST, **kind) -> TimedExchange:
-    """One exchange to its end, read."""
+async def run_one(target: Connections, request: bytes = REQUEST, **kind) -> TimedExchange:
+    """Run one exchange to its end, and read the content of the response."""
     exchange = new_exchange(**kind)
     await exchange.run(target, request, TIMEOUT)
     exchange.apply_content(read_answer(exchange.record.api, exchange.body, streamed=exchange.record.streamed))
@@ -56,7 +56,7 @@ async def test_the_end_event_of_the_api_ends_an_answer_whose_body_is_left_open(a
         await trio.sleep_forever()
 
     async with serving(serve) as url, target_at(url) as target:
-        exchange = await asked(target, api=api)
+        exchange = await run_one(target, api=api)
         assert exchange.complete
         assert exchange.record.end_event - exchange.record.began < 0.15
         assert target.take_idle() is None
@@ -67,13 +67,13 @@ async def test_text_that_looks_like_an_end_event_does_not_end_the_answer():
         await answer(stream, "[DONE]", '"error"', pause=0.15)
 
     async with serving(serve) as url, target_at(url) as target:
-        exchange = await asked(target)
+        exchange = await run_one(target)
     assert exchange.complete
     assert len(exchange.record.contents) == 2
     assert 0.1 < exchange.record.contents[1] - exchange.record.contents[0] < 0.5
 
 
-def test_every_end_of_an_api_is_looked_at():
+def test_the_search_for_an_end_event_covers_every_end_of_an_api():
     for api, codec in CODECS.items():
         words = codec.wire.words
         for name in words.ends:
@@ -90,24 +90,24 @@ async def test_an_event_that_is_too_large_ends_the_answer():
             await trio.sleep_forever()
 
     async with serving(serve) as url, target_at(url) as target:
-        exchange = await asked(target)
+        exchange = await run_one(target)
     record = settle(exchange, None, SecretWords.from_values(()))
     assert (record.problem.kind, record.problem.phase) == ("too large", "stream")
 
 
 @pytest.mark.soak
-async def test_an_event_of_the_greatest_size_without_its_end_has_no_content():
+async def test_an_event_of_maximum_size_without_its_end_has_no_content():
     whole = TimedExchange("chat", True, 0.0)
     whole.take_head(200, {}, 0.0)
     large = b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % (b"x" * 2**24)
     whole.take_content(large[:-1], 1.0)
     whole.take_content(large[-1:], 2.0)
-    whole.apply_content(read_answer("chat", whole.body, streamed=True))  # all concurrent requests it is an event
+    whole.apply_content(read_answer("chat", whole.body, streamed=True))  # in one piece, it is an event
     assert whole.record.contents == []
 
 
 async def test_an_endless_answer_is_bounded_in_memory(monkeypatch):
-    """Nothing that comes behind its end is kept either."""
+    """Data after the end of the response is dropped too."""
     monkeypatch.setattr("loadtest.exchange.exchange.MAX_ANSWER", 2**23)
     for stream, piece in ((False, b"x" * 2**20), (True, b": " + b"x" * (2**20 - 4) + b"\n\n")):
         exchange = TimedExchange("chat", stream, 0.0)
@@ -118,11 +118,11 @@ async def test_an_endless_answer_is_bounded_in_memory(monkeypatch):
         assert exchange.record.ended == 8.0
 
 
-# Connections that are used again
+# Reused connections
 
 
-def dropping(when: str):
-    """Answers one request on each connection, and closes it ``when`` the next has come, or before that."""
+def drop_every_second_request(when: str):
+    """Respond to one request per connection, then close it before or after the next request arrives (``when``)."""
     served: list[str] = []
 
     async def serve(stream, head):
@@ -137,11 +137,11 @@ def dropping(when: str):
 
 
 async def test_a_request_that_the_server_read_and_dropped_is_not_sent_again():
-    """What it may have done with it is not ours to do twice (RFC 9110, section 9.2.2), and the wait is the server's."""
-    serve, served = dropping("after")
+    """The server may have processed it (RFC 9110, section 9.2.2), and the delay is the server's."""
+    serve, served = drop_every_second_request("after")
     async with serving(serve) as url, target_at(url) as target:
-        assert (await asked(target)).complete
-        exchange = await asked(target)
+        assert (await run_one(target)).complete
+        exchange = await run_one(target)
     assert (exchange.record.problem.kind, exchange.record.problem.phase) == ("closed", "first byte")
     assert not exchange.record.resent
     assert len(served) == 2
@@ -155,19 +155,19 @@ async def test_a_request_on_a_closed_connection_is_resent_once_and_reported():
         await answer(stream, "one")
 
     async with serving(serve) as url, target_at(url) as target:
-        assert (await asked(target)).complete
-        peers[0].socket.close()  # nobody has a turn from here until the request is out
-        exchange = await asked(target)
+        assert (await run_one(target)).complete
+        peers[0].socket.close()  # no other task runs between here and the sending of the request
+        exchange = await run_one(target)
     assert exchange.record.resent
     assert exchange.complete
     assert len(peers) == 2
 
 
-async def test_an_idle_connection_that_was_closed_is_passed_over():
-    serve, served = dropping("before")
+async def test_an_idle_connection_that_the_server_closed_is_skipped():
+    serve, served = drop_every_second_request("before")
     async with serving(serve) as url, target_at(url) as target:
         for _ in range(3):
-            exchange = await asked(target)
+            exchange = await run_one(target)
             assert exchange.complete
             with trio.fail_after(2):
                 while (kept := target.take_idle()) is not None:
@@ -178,11 +178,11 @@ async def test_an_idle_connection_that_was_closed_is_passed_over():
     assert len(served) == 3
 
 
-# What is no answer
+# Responses without an answer
 
 
-async def test_an_answer_of_nothing_but_done_is_none():
-    """As some servers end what they failed at (infiniflow/ragflow#19498). What they said instead is shown."""
+async def test_a_stream_with_only_a_done_event_is_an_error():
+    """Some servers end failed responses so (infiniflow/ragflow#19498). The error shows the stream's text."""
 
     async def serve(stream, head):
         await stream.send_all(HEAD + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
@@ -193,14 +193,14 @@ async def test_an_answer_of_nothing_but_done_is_none():
     assert run.tally.failures[0].example == "the HTTP response ended normally, but without an answer: data: [DONE]"
 
 
-async def test_the_time_to_the_first_byte_is_not_that_of_an_interim_answer():
+async def test_the_time_to_the_first_byte_excludes_interim_responses():
     async def serve(stream, head):
         await stream.send_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         await trio.sleep(0.2)
         await answer(stream, "one")
 
     async with serving(serve) as url, target_at(url) as target:
-        exchange = await asked(target)
+        exchange = await run_one(target)
     assert exchange.record.first_byte - exchange.record.began > 0.19
 
 
@@ -216,15 +216,15 @@ async def test_a_refusal_during_the_upload_ends_the_request():
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
         async with target_at(f"http://127.0.0.1:{listener.socket.getsockname()[1]}") as target:
-            exchange = await asked(target, b"POST / HTTP/1.1\r\ncontent-length: 30000000\r\n\r\n" + bytes(30_000_000))
+            exchange = await run_one(target, b"POST / HTTP/1.1\r\ncontent-length: 30000000\r\n\r\n" + bytes(30_000_000))
         nursery.cancel_scope.cancel()
     assert exchange.record.problem.kind == "status 413"
     assert exchange.record.ended - exchange.record.began < 2
 
 
 @pytest.mark.parametrize("fault", ["refused", "cut", "timeout", "none"])
-async def test_an_exchange_leaves_nothing_that_only_a_collection_finds(fault):
-    """A collection of all is a gap in every stream, and so there is none while a load runs."""
+async def test_an_exchange_leaves_no_reference_cycles(fault):
+    """A full garbage collection would delay every stream, so the load tester disables it during a run."""
 
     async def serve(stream, head):
         if fault == "timeout":
@@ -243,9 +243,9 @@ async def test_an_exchange_leaves_nothing_that_only_a_collection_finds(fault):
         target_at("http://127.0.0.1:1" if fault == "refused" else url) as target,
     ):
         with warnings.catch_warnings(action="ignore"):
-            gc.collect()  # what earlier tests have left
+            gc.collect()  # the garbage of earlier tests
         gc.disable()
-        gc.freeze()  # each collection would otherwise read all modules
+        gc.freeze()  # otherwise each collection scans all modules
         try:
             few, many = await left_by(1), await left_by(11)
         finally:

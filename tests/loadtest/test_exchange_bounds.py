@@ -1,4 +1,4 @@
-"""What one answer may take of the load tester."""
+"""The memory and time that one response may cost the load tester."""
 
 import pytest
 
@@ -15,8 +15,8 @@ from tests.support.load_servers import HEAD, chunk, load, serving
     ],
     ids=["comments", "blank-lines"],
 )
-async def test_an_answer_of_endless_small_events_ends(events, limit, monkeypatch):
-    """Each is read and judged, which would go on for minutes after the load's end."""
+async def test_an_endless_response_of_small_events_is_cut_off(events, limit, monkeypatch):
+    """Without a bound, reading and judging the events took minutes after the end of the load."""
     monkeypatch.setattr(exchange, "MAX_EVENTS", 30_000)
     monkeypatch.setattr(exchange, "MAX_ANSWER", 2**23)
 
@@ -32,7 +32,7 @@ async def test_an_answer_of_endless_small_events_ends(events, limit, monkeypatch
 
 
 async def test_only_the_shown_part_of_an_endless_error_is_read():
-    """What it says was decoded as a whole, while all streams stood still: for 8 s with 60 MB of lists."""
+    """Decoding a whole error of 60 MB of lists stopped all streams for 8 s."""
 
     async def serve(stream, _):
         await stream.send_all(b"HTTP/1.1 500 No\r\n\r\n")
@@ -46,8 +46,8 @@ async def test_only_the_shown_part_of_an_endless_error_is_read():
     assert failure.example.startswith("no! no!")
 
 
-def test_a_whole_answer_that_unfolds_is_not_read():
-    """60 MB of lists took 2 GB and a quarter of a minute, in the loader where the judge had enough to do."""
+def test_a_whole_response_that_expands_in_memory_is_not_decoded():
+    """60 MB of lists took 2 GB and 15 s, in the loader's own process if the judge was busy."""
     lists = b'{"choices":[' + b"[]," * 100_000 + b"[]]}"
     verdict = judge_answer(ReceivedAnswer("chat", False, lists))
     assert (verdict.fault, verdict.detail) == ("too large", "the answer has more than 200,000 JSON elements")

@@ -12,7 +12,7 @@ VALUES = st.floats(0, 1e5)
 MANY = st.lists(VALUES, min_size=1, max_size=200)
 
 
-def filled(values) -> Histogram:
+def histogram_of(values) -> Histogram:
     histogram = Histogram()
     histogram.extend(values)
     return histogram
@@ -30,14 +30,14 @@ def test_buckets_follow_one_another_without_a_gap(bucket):
 
 
 @given(MANY, st.floats(0, 100))
-def test_a_percentile_is_that_of_the_sorted_values(values, percent):
+def test_a_percentile_equals_the_percentile_of_the_sorted_values(values, percent):
     exact = sorted(values)[max(1, math.ceil(len(values) * percent / 100 - 1e-9)) - 1]
-    assert filled(values).percentile(percent) == pytest.approx(exact, rel=0.01, abs=2 * UNIT)
+    assert histogram_of(values).percentile(percent) == pytest.approx(exact, rel=0.01, abs=2 * UNIT)
 
 
 @given(MANY)
 def test_percentiles_rise_between_the_least_and_the_greatest(values):
-    found = [filled(values).percentile(percent) for percent in (0, 10, 50, 90, 99, 99.9, 100)]
+    found = [histogram_of(values).percentile(percent) for percent in (0, 10, 50, 90, 99, 99.9, 100)]
     assert found == sorted(found)
     assert found[-1] == max(values)
     assert found[0] >= min(values)

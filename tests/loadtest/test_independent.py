@@ -1,6 +1,6 @@
-"""A load beside a client of another kind, threads with plain sockets, and beside the server's own log: what is reported
-is what they saw. Where a latency differs by more than 5 %, it is by no more than the loader says that it was late, each
-time that it waits for the loop."""
+"""Comparison of the load tester's report with a client of plain sockets and threads, and with the server's own log.
+
+A latency may differ by 5 %, plus the delay that the load tester reports for each wait for its event loop."""
 
 import json
 import math
@@ -26,15 +26,15 @@ REQUESTS = CLIENTS * EACH
 WORDS = 8
 CLOSE = 0.05
 WAITS = {"ttft": 4, "gap": 2, "duration": 4}
-"""How often the loop of the loader and the server may delay a latency: a connection, a request, the end of a pause, and
-a token reach their tasks when it has time."""
-PATIENCE = 0.3  # seconds to the first token with which a user is content
+"""How often the shared event loop of load tester and server may delay a latency: a connection, a request, the end of a
+pause and a token reach their tasks only when the loop is free."""
+PATIENCE = 0.3  # seconds to the first token that a user accepts
 BODY = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}'
 ASKED = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
 
 
 def lognormal(median: float, sigma: float, count: int, rng: random.Random) -> list[float]:
-    """As many values as the distribution has equal parts, one from the middle of each, in any order."""
+    """Split the distribution into ``count`` equal parts, and return the middle value of each, shuffled."""
     found = [median * math.exp(sigma * NormalDist().inv_cdf((i + 0.5) / count)) for i in range(count)]
     rng.shuffle(found)
     return found
@@ -42,7 +42,7 @@ def lognormal(median: float, sigma: float, count: int, rng: random.Random) -> li
 
 @attrs.define
 class Seen:
-    """What one side saw: times of first tokens, gaps and whole answers, in seconds."""
+    """Latencies that one side measured: first tokens, gaps and whole responses, in seconds."""
 
     ttft: list[float] = attrs.field(factory=list)
     gap: list[float] = attrs.field(factory=list)
@@ -59,7 +59,7 @@ def percentile(values: list[float], percent: float) -> float:
 
 
 class PacedServer:
-    """Answers each client's requests with the same delays, in another order; logs what it has done."""
+    """A server with the same delays for each client, in another order, and a log of the delays."""
 
     def __init__(self) -> None:
         self._pauses = {client: self._script(client) for client in ("loader", "threads")}
@@ -88,7 +88,7 @@ class PacedServer:
 
 
 def threads(url: str) -> Seen:
-    """The responses to concurrent clients, each of which opens a connection for each of its requests."""
+    """Run concurrent clients that open a connection for each request, and return their latencies."""
     place = (urlsplit(url).hostname, urlsplit(url).port)
     seen = Seen()
 
@@ -118,15 +118,15 @@ def exchange(sock: socket.socket, seen: Seen) -> None:
 
 
 @pytest.mark.slow
-async def test_latencies_and_goodput_are_what_others_saw():
+async def test_latencies_and_goodput_match_other_measurements():
     server = PacedServer()
     async with serving(server.serve) as url, trio.open_nursery() as nursery:
         others: list[Seen] = [server.log["loader"]]
 
-        async def beside() -> None:
+        async def run_threads() -> None:
             others.append(await trio.to_thread.run_sync(threads, url))
 
-        nursery.start_soon(beside)
+        nursery.start_soon(run_threads)
         run = await load(url, concurrency=CLIENTS, count=REQUESTS, slo=parse_objectives("ttft<300ms"))
     assert run.tally.counts["whole"] == REQUESTS, run.tally.failures
     late = run.lag.most
@@ -135,8 +135,8 @@ async def test_latencies_and_goodput_are_what_others_saw():
             found = run.tally.measures[name]
             assert found.count == len(values), name
             for percent in (50, 90, 95):
-                said, saw = found.percentile(percent), percentile(values, percent)
-                assert abs(said - saw) <= CLOSE * saw + WAITS[name] * late, (name, percent, said, saw)
+                reported, seen = found.percentile(percent), percentile(values, percent)
+                assert abs(reported - seen) <= CLOSE * seen + WAITS[name] * late, (name, percent, reported, seen)
         content = sum(value < PATIENCE for value in other.ttft)
         unsure = sum(abs(value - PATIENCE) <= WAITS["ttft"] * late for value in other.ttft)
         assert abs(run.tally.counts["good"] - content) <= CLOSE * REQUESTS + unsure, (run.tally.counts, content, late)
@@ -146,7 +146,7 @@ ENDS = ("whole", "whole", "status 500", "closed", "cut", "whole", "reset", "whol
 
 
 class FaultyServer:
-    """Answers well, with an error, in part or not at all, in turns; logs what it received and how it ended that."""
+    """A server that succeeds, fails, stops midway or drops the connection, in turns, and logs each request."""
 
     def __init__(self) -> None:
         self.log = Counter[str]()
@@ -167,7 +167,7 @@ class FaultyServer:
         elif end == "reset":
             assert isinstance(stream, trio.SocketStream)
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            await trio.sleep(0.15)  # else the request may have met a connection already closed
+            await trio.sleep(0.15)  # otherwise the connection may close before the request arrives
             stream.socket.close()
         return end not in ("closed", "reset")
 
@@ -178,7 +178,7 @@ def ends_of(run: RunResult) -> Counter[str]:
 
 @pytest.mark.slow
 async def test_the_report_agrees_with_the_servers_own_counts():
-    """Fifteen sent and seven dropped were "8 whole, 0 errors" where dropped requests are sent again unseen
+    """A tool that silently resends dropped requests reported 15 requests, 7 of them dropped, as "8 whole, 0 errors"
     (kubernetes-sigs/inference-perf#780)."""
     for how in (
         {"concurrency": 3, "count": 40},
@@ -192,7 +192,7 @@ async def test_the_report_agrees_with_the_servers_own_counts():
         assert run.tally.counts["errors"] == 40 - server.log["whole"], how
 
 
-async def test_offered_and_completed_are_what_the_server_counts():
+async def test_offered_and_completed_rates_match_the_servers_counts():
     server = FaultyServer()
     async with serving(server.serve) as url:
         run = await load(url, rate=100, seconds=1)

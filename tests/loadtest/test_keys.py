@@ -1,4 +1,4 @@
-"""Which key the load tester sends, what it says of it, and what it advises where a key is refused."""
+"""The key that the load tester sends, its notice of that, and its advice if the server rejects the key."""
 
 import pytest
 
@@ -11,9 +11,9 @@ ONCE = ("--model", "m", "--rate", "1", "--seconds", "1")
 
 
 @pytest.mark.process
-def test_no_key_of_the_environment_reaches_a_server_unasked(upstream):
+def test_no_key_from_the_environment_is_sent_without_an_option(upstream):
     upstream.script(Script("well"))
-    found = run("load", upstream.url, "--api", "messages", *ONCE, env=KEYS)  # which key is sent is no matter of the API
+    found = run("load", upstream.url, "--api", "messages", *ONCE, env=KEYS)  # the API does not affect the choice
     assert found.returncode == 0, found.stderr
     (seen,) = upstream.seen
     assert not any("sk-" in value for _, value in seen.headers)
@@ -22,7 +22,7 @@ def test_no_key_of_the_environment_reaches_a_server_unasked(upstream):
 
 @pytest.mark.process
 @pytest.mark.parametrize(("api", "header"), [("chat", "authorization"), ("messages", "x-api-key")])
-def test_the_key_that_is_named_is_sent(upstream, api, header):
+def test_the_key_of_the_option_is_sent(upstream, api, header):
     upstream.script(Script("well"))
     found = run("load", upstream.url, "--api", api, "--key-env", "TRIGATE_API_KEY", *ONCE, env=KEYS)
     assert found.returncode == 0, found.stderr
@@ -35,7 +35,7 @@ def test_the_key_that_is_named_is_sent(upstream, api, header):
 @pytest.mark.parametrize(
     ("args", "said"), [((), "the load sent no key"), (("--key-env", "OPENAI_API_KEY"), "rejects the key")]
 )
-def test_a_refused_key_is_reported_with_what_to_do(upstream, args, said):
+def test_a_rejected_key_is_reported_with_advice(upstream, args, said):
     upstream.script(REFUSAL)
     found = run("load", upstream.url, *args, *ONCE, env=KEYS)
     last = found.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Conditions of ``--fail-if`` and objectives of ``--slo``."""
+"""The conditions of ``--fail-if`` and the objectives of ``--slo``."""
 
 import pytest
 
@@ -55,7 +55,7 @@ def test_a_verdict_states_the_value():
         (parse_objectives, "errors<1", "errors is not measured"),
     ],
 )
-def test_a_text_that_is_no_limit_is_refused_with_advice(parse, text, said):
+def test_an_invalid_limit_is_rejected_with_advice(parse, text, said):
     with pytest.raises(Wrong) as caught:
         parse(text)
     assert said in caught.value.found

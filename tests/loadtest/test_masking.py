@@ -1,4 +1,4 @@
-"""Credentials that servers repeat, in one spelling or another."""
+"""The masking of credentials that servers repeat, in any encoding."""
 
 import base64
 import itertools
@@ -20,7 +20,7 @@ ENCODED = [
 ]
 
 
-def test_a_key_is_masked_however_it_is_spelled():
+def test_a_key_is_masked_in_any_encoding():
     for spelled in [
         KEY,
         IN_JSON,
@@ -37,12 +37,12 @@ def test_a_key_is_masked_however_it_is_spelled():
 
 
 @each_row("behind, whole", itertools.product(["", "'", '" is no key', "…", "..."], [KEY, IN_JSON, IN_URL, ENCODED[0]]))
-def test_a_key_of_which_only_the_beginning_is_shown_is_masked(behind, whole):
-    for end in range(48 if whole is IN_JSON else 12, len(whole), 3):  # from its first eight characters on
+def test_the_beginning_of_a_key_is_masked(behind, whole):
+    for end in range(48 if whole is IN_JSON else 12, len(whole), 3):  # from the first eight characters of the key
         said = WORDS.mask(f"it answered b'{whole[:end]}{behind}")
         assert said.startswith(("it answered b'***", "*** (the text repeats")), end
 
 
-def test_words_that_only_begin_like_a_key_are_not_masked():
+def test_words_that_share_only_the_prefix_of_a_key_are_not_masked():
     for text in ("sk-prox-another is no key", "sk-proj", "Bearer", "no key"):
         assert WORDS.mask(text) == text

@@ -1,4 +1,4 @@
-"""What is measured of an exchange, against what the same names mean elsewhere."""
+"""The measures of an exchange, compared with the same names in other load testers."""
 
 import attrs
 import msgspec
@@ -20,15 +20,15 @@ def measured(name, **changes):
     return list(MEASURES[name].values_of(attrs.evolve(WHOLE, **changes)).values)
 
 
-def test_a_role_and_reasoning_are_two_first_moments():
-    """One model behind two servers, 5 and 214 ms: vllm-project/vllm#3759; vllm-project/guidellm#737, #760."""
+def test_the_first_event_and_the_first_content_are_two_measures():
+    """The same model took 5 or 214 ms on two servers: vllm-project/vllm#3759; vllm-project/guidellm#737, #760."""
     found = {"first_event": 1.005, "contents": (1.2, 3.0, 3.1)}
     for name, value in (("first_event", 0.005), ("ttft", 0.2)):
         assert measured(name, **found) == pytest.approx([value]), name
 
 
 def test_several_tokens_in_an_event_are_not_spread_over_its_gaps():
-    """Median of 8.72 or 3.20 ms for one run: sgl-project/sglang#12064, vllm-project/vllm#42661."""
+    """One run had a median of 8.72 or 3.20 ms: sgl-project/sglang#12064, vllm-project/vllm#42661."""
     found = {"contents": (1.0, 1.04, 1.08, 1.12), "tokens": AnswerTokens(output=20)}
     assert measured("gap", **found) == pytest.approx([0.04] * 3)
     assert measured("stall", **found) == pytest.approx([0.04])
@@ -43,7 +43,7 @@ def test_an_answer_of_one_token_has_no_gap():
 
 
 def test_a_whole_answer_has_no_first_token():
-    """A median of 0.00 was reported for it: vllm-project/vllm#5895."""
+    """Another tool reported a median of 0.00 (vllm-project/vllm#5895)."""
     whole = {"streamed": False, "contents": (), "first_event": None, "end_event": None}
     assert [measured(name, **whole) for name in ("ttft", "first_event", "gap")] == [[], [], []]
     tally = RunResult(target="", url="", plan=LoadPlan(targets={}).dump())
@@ -59,11 +59,11 @@ def test_aborted_waits_count_and_are_marked_as_censored():
     assert (list(found.values), found.censored) == ([30.0], True)
 
 
-def test_an_end_event_is_the_end_whatever_the_connection_does():
+def test_an_end_event_is_the_end_even_if_the_connection_stays_open():
     assert measured("duration", end_event=1.5, ended=4.4) == pytest.approx([0.5])
 
 
-def test_quick_failures_do_not_flatter():
+def test_quick_failures_do_not_improve_the_latencies():
     """vllm-project/vllm#57519, aspnet/Benchmarks#320."""
     figures = RunResult(target="", url="", plan=LoadPlan(targets={}).dump())
     failed = {"end": "error", "problem": Problem("status 500", "first byte"), "status": 500, "contents": ()}
@@ -75,8 +75,8 @@ def test_quick_failures_do_not_flatter():
     assert figures.tally.goodput == 0.5
 
 
-def test_tokens_count_in_the_second_in_which_they_came():
-    """Totals over first and last request, 637 or 2,446 a second for one run: NVIDIA/TensorRT-LLM#13638."""
+def test_tokens_count_in_the_second_in_which_they_arrived():
+    """Two definitions gave 637 or 2,446 tokens per second for one run: NVIDIA/TensorRT-LLM#13638."""
     figures = RunResult(target="", url="", plan=LoadPlan(targets={}).dump())
     for start in range(-3, 20):  # three seconds of warm-up; 67 tokens each, over 2.2 s
         for n in range(5):

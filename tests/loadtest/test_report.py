@@ -20,14 +20,14 @@ HOSTILE = "<script>alert(1)</script> " + "long " * 60
 FAILED = record(end="error", problem=Problem("status 500", "first byte", HOSTILE), status=500, contents=())
 
 
-def test_the_summary_has_80_columns_and_the_measures():
+def test_the_summary_fits_80_columns_and_has_all_measures():
     found = text.summary(result(*(record(planned=float(at)) for at in range(9)), FAILED))
     assert max(map(len, found.splitlines())) <= text.COLUMNS
     assert "10 requests begun, 9 whole answers, 1 errors" in found
     assert "time to the first token" in found
 
 
-def test_the_page_is_one_file_that_runs_nothing():
+def test_the_page_is_a_single_file_without_scripts():
     found = page([result(*(record(planned=float(at)) for at in range(9)), FAILED)])
     assert "<script" not in found
     assert "http" not in found.replace("http://x", "").replace("HTTP", "")
@@ -77,7 +77,7 @@ def test_the_page_of_two_servers_has_their_verdict():
 
 
 @pytest.mark.process
-def test_each_mistake_is_reported_with_what_to_do():
+def test_each_mistake_is_reported_with_advice():
     for args, said in [
         (("compare", "a.json", "b.json"), "compare was removed: run `trigate load A=URL B=URL`"),
         (("http://x", "--processes", "2"), "--processes was removed: start the command twice"),
@@ -119,7 +119,7 @@ def test_two_servers_are_compared(upstream):
 
 
 @pytest.mark.process
-def test_a_missing_server_ends_the_load_soon():
+def test_an_unreachable_server_ends_the_load_early():
     found = run("load", "http://127.0.0.1:1", "--model", "m", "--rate", "50", "--seconds", "600")
     assert found.returncode == 2
     assert "none of the first 5 requests got a connection" in found.stderr

@@ -1,6 +1,6 @@
-"""``--log``: a line for each exchange, at its end.
+"""The log of ``--log``, with a line for each exchange that ended.
 
-What failed was lost just there in kubernetes-sigs/inference-perf#531.
+Another tool's log lacked the failed requests (kubernetes-sigs/inference-perf#531).
 """
 
 import io
@@ -15,12 +15,12 @@ from loadtest.reports.request_log import HELD, RequestLog, log_line
 from tests.support.load_records import exchange_record
 
 
-def said(record, missed=()):
+def parsed_line(record, missed=()):
     return json.loads(json.dumps(log_line(record, missed, "a", 1_000_000.0), allow_nan=False))
 
 
-def test_a_line_has_each_time_from_the_planned_begin():
-    found = said(exchange_record(tokens=AnswerTokens(7, 3, None, 2), request_id="r1"))
+def test_the_times_of_a_line_count_from_the_planned_start():
+    found = parsed_line(exchange_record(tokens=AnswerTokens(7, 3, None, 2), request_id="r1"))
     assert found["planned"] == 1
     assert found["time"] == "1970-01-12T13:46:41.000+00:00"
     times = ("sent", "ttfb", "first_event", "ttft", "duration", "ended", "late", "stall", "gap")
@@ -33,7 +33,7 @@ def test_a_line_has_each_time_from_the_planned_begin():
     assert found["tokens"] == {"input": 7, "output": 3, "reasoning": None, "cached": 2, "events": 3}
     assert found["request_id"] == "r1"
     assert found["warmup"] is False
-    assert said(exchange_record(planned=-1.0))["warmup"] is True
+    assert parsed_line(exchange_record(planned=-1.0))["warmup"] is True
 
 
 def test_missing_times_are_null_and_aborted_waits_are_marked():
@@ -42,16 +42,16 @@ def test_missing_times_are_null_and_aborted_waits_are_marked():
         sent=1.0, first_byte=None, first_event=None, contents=(), end_event=None,
         ended=31.0, status=0, end="error", problem=gone,
     )  # fmt: skip
-    found = said(record, ["ttft<500ms"])
+    found = parsed_line(record, ["ttft<500ms"])
     assert (found["error"], found["phase"], found["detail"]) == ("timeout", "first byte", "not finished after 30 s")
     assert (found["status"], found["gap"]) == (None, None)
     assert found["ttft"] == 30
     assert {"ttft", "ttfb", "duration"} <= set(found["censored"])
     assert (found["good"], found["missed"]) == (False, ["ttft<500ms"])
-    assert said(exchange_record(end="cancelled"))["good"] is None
+    assert parsed_line(exchange_record(end="cancelled"))["good"] is None
 
 
-def test_each_line_is_there_when_its_exchange_has_ended():
+def test_each_line_is_written_when_its_exchange_ends():
     reading, writing = os.pipe()
     with os.fdopen(writing, "wb") as file, os.fdopen(reading, "rb") as lines:
         log = RequestLog(file)

@@ -11,8 +11,8 @@ from loadtest.reports import text
 from tests.support.load_records import record
 
 
-def loaded(factor: float, seed: int, number: int = 10, drift: float = 0.0) -> RunResult:
-    """Return rounds of a server whose latencies vary; the machine becomes slower from round to round."""
+def run_of(factor: float, seed: int, number: int = 10, drift: float = 0.0) -> RunResult:
+    """Return rounds against a server whose latencies vary, on a machine that slows down by ``drift`` per round."""
     rng = random.Random(seed)
     found = RunResult(target="", url="http://x", plan=LoadPlan(targets={}, rounds=number).dump())
     for at in range(number):
@@ -27,25 +27,25 @@ def loaded(factor: float, seed: int, number: int = 10, drift: float = 0.0) -> Ru
 
 
 @pytest.mark.parametrize("drift", [0.0, 0.3])
-def test_a_slower_server_is_found_also_on_a_machine_that_becomes_slower(drift):
-    assert verdict_of(compare_runs([loaded(1, 1, drift=drift), loaded(1.3, 2, drift=drift)])) == "slower"
-    assert verdict_of(compare_runs([loaded(1.3, 1, drift=drift), loaded(1, 2, drift=drift)])) == "faster"
+def test_a_slower_server_is_detected_even_if_the_machine_slows_down(drift):
+    assert verdict_of(compare_runs([run_of(1, 1, drift=drift), run_of(1.3, 2, drift=drift)])) == "slower"
+    assert verdict_of(compare_runs([run_of(1.3, 1, drift=drift), run_of(1, 2, drift=drift)])) == "faster"
 
 
 def test_a_server_differs_from_itself_at_most_once_in_twenty():
     wrong = sum(
-        verdict_of(compare_runs([loaded(1, 2 * seed, 5), loaded(1, 2 * seed + 1, 5)])) != "no difference seen"
+        verdict_of(compare_runs([run_of(1, 2 * seed, 5), run_of(1, 2 * seed + 1, 5)])) != "no difference seen"
         for seed in range(60)
     )
     assert wrong <= 6
 
 
 def test_few_rounds_give_no_verdict():
-    assert verdict_of(compare_runs([loaded(1, 1, 3), loaded(2, 2, 3)])).startswith("no verdict")
+    assert verdict_of(compare_runs([run_of(1, 1, 3), run_of(2, 2, 3)])).startswith("no verdict")
 
 
 def test_the_rounds_of_a_server_are_one_result():
-    whole = loaded(1, 1, 4)
+    whole = run_of(1, 1, 4)
     assert whole.tally.counts["started"] == 160
     assert [span.started for span in whole.timeline.spans[::10]] == [40] * 4
     assert whole.rate == 4
@@ -53,6 +53,6 @@ def test_the_rounds_of_a_server_are_one_result():
 
 
 def test_the_table_fits_a_terminal():
-    found = text.comparison_text(compare_runs([loaded(1, 1), loaded(1.3, 2)]), ["127.0.0.1:12000", "127.0.0.1:51001"])
+    found = text.comparison_text(compare_runs([run_of(1, 1), run_of(1.3, 2)]), ["127.0.0.1:12000", "127.0.0.1:51001"])
     assert max(map(len, found.splitlines())) <= text.COLUMNS
     assert found.endswith("127.0.0.1:51001 against 127.0.0.1:12000: slower")

@@ -1,4 +1,4 @@
-"""Load on real sockets: what is measured, and what counts as what."""
+"""Load on real sockets: its measurements, and the classification of responses."""
 
 import os
 import re
@@ -25,8 +25,8 @@ from tests.support.processes import is_running
 from tests.support.repository import ROOT
 
 
-def stalling(begin: float, seconds: float):
-    """Answers concurrent requests, but from ``begin`` on none for ``seconds``, counted from the first of these."""
+def stall_for(begin: float, seconds: float):
+    """Respond immediately until ``begin``; delay later requests until ``seconds`` after the first of these."""
     start = trio.current_time()
     stalled: list[float] = []
 
@@ -52,11 +52,11 @@ async def test_a_good_server_is_measured():
     assert sum(second.started for second in run.timeline.spans) == 20
 
 
-async def test_a_stall_of_one_second_shows_in_the_percentiles_of_an_open_loop_and_once_in_a_closed_one():
+async def test_a_stall_shows_in_the_percentiles_of_an_open_loop_but_only_once_in_a_closed_loop():
     runs = {}
 
     async def measure(name, **how):
-        async with serving(stalling(0.3, 1.0)) as url:
+        async with serving(stall_for(0.3, 1.0)) as url:
             runs[name] = await load(url, seconds=1.6, **how)
 
     async with trio.open_nursery() as nursery:
@@ -65,21 +65,21 @@ async def test_a_stall_of_one_second_shows_in_the_percentiles_of_an_open_loop_an
     ttft = runs["open"].tally.measures["ttft"]
     assert runs["open"].tally.counts["whole"] == 80, runs["open"].tally.failures
     assert ttft.most > 0.9
-    assert ttft.percentile(60) > 0.2  # those of 0.8 of the 1.6 seconds
+    assert ttft.percentile(60) > 0.2  # the stall affects the requests of 0.8 of the 1.6 seconds
     assert ttft.percentile(95) > 0.8
     first = runs["open"].timeline.spans[0]
-    assert first.ttft.percentile(99) > 0.8  # where they were to begin, not where they were answered
+    assert first.ttft.percentile(99) > 0.8  # at their planned start, not at their response
     ttft = runs["closed"].tally.measures["ttft"]
     assert ttft.most > 0.9
     assert ttft.count > 1
     assert ttft.percentile(100 * (ttft.count - 1) / ttft.count) < 0.9  # all but one
 
 
-async def test_a_loader_that_is_held_up_charges_its_requests_and_is_reported():
+async def test_the_delays_of_a_blocked_load_tester_count_and_are_reported():
     async with serving(quick) as url:
         running = await prepared(plan_for(url, rate=50, seconds=0.6))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(held_up, 0.35)
+            nursery.start_soon(block_loop, 0.35)
             run = await running.run()
     assert run.tally.counts["whole"] == 30
     assert run.tally.measures["ttfb"].most > 0.25
@@ -89,12 +89,12 @@ async def test_a_loader_that_is_held_up_charges_its_requests_and_is_reported():
     assert "The loader was late" in text.summary(run)
 
 
-async def held_up(seconds: float):
+async def block_loop(seconds: float):
     await trio.sleep(0.2)
-    time.sleep(seconds)  # noqa: ASYNC251  # that is the point
+    time.sleep(seconds)  # noqa: ASYNC251  # the test blocks the loop on purpose
 
 
-async def test_requests_begun_in_the_warm_up_do_not_count():
+async def test_requests_started_during_the_warm_up_do_not_count():
     asked = []
 
     async def serve(stream, head):
@@ -117,7 +117,7 @@ async def test_a_kept_connection_that_the_server_closed_is_no_error():
     assert run.tally.counts["whole"] == run.tally.counts["started"] > 1, run.tally.failures
 
 
-# Clients that are no good readers
+# Cancelled requests
 
 
 async def test_cancelled_requests_are_no_errors():
@@ -125,7 +125,7 @@ async def test_cancelled_requests_are_no_errors():
 
     async def serve(stream, head):
         await stream.send_all(HEAD + chunk(b"".join(events("one")[:2])))
-        assert not await stream.receive_some()  # it waits for nothing but the client's leaving
+        assert not await stream.receive_some()  # the server waits until the client disconnects
         left.set()
         return False
 
@@ -137,7 +137,7 @@ async def test_cancelled_requests_are_no_errors():
     assert run.tally.measures["duration"].count == 0
 
 
-# Ends that are no good ones
+# Failures
 
 
 @each_row(
@@ -157,7 +157,7 @@ async def test_cancelled_requests_are_no_errors():
     ],
     ids=lambda value: value[-12:] if isinstance(value, bytes) else None,
 )  # fmt: skip
-async def test_each_bad_end_has_its_kind_and_phase(data, kind, phase):
+async def test_each_failure_has_its_kind_and_phase(data, kind, phase):
     async def serve(stream, head):
         await stream.send_all(data)
         return False
@@ -195,7 +195,7 @@ async def test_requests_running_after_the_grace_are_unfinished():
     assert run.tally.counts["not_whole"] == 2
 
 
-async def test_a_run_that_is_stopped_reports_what_it_has():
+async def test_a_stopped_run_reports_its_results_so_far():
     served = []
     enough = trio.Event()
 
@@ -222,13 +222,13 @@ async def test_a_run_that_is_stopped_reports_what_it_has():
     assert run.tally.measures["ttft"].count > 0
 
 
-async def finished_after(answers: int, serve, **how):
-    """A run that begins no more once the server has been asked so often."""
-    asked, enough = [], trio.Event()
+async def finish_run_after(requests: int, serve, **how):
+    """Run a load that starts no more requests after the server has received this many, and return its result."""
+    received, enough = [], trio.Event()
 
     async def counting(stream, head):
-        asked.append(head)
-        if len(asked) == answers:
+        received.append(head)
+        if len(received) == requests:
             enough.set()
         return await serve(stream, head)
 
@@ -250,14 +250,14 @@ async def test_a_finishing_run_waits_for_requests_under_way():
         await answer(stream, "one", "two", pause=0.05)
 
     for how in ({"rate": 20}, {"concurrency": 4}):
-        run = await finished_after(6, slow, **how)
+        run = await finish_run_after(6, slow, **how)
         assert not run.interrupted, how
         assert run.seconds < 50, how
         assert run.tally.counts["whole"] == run.tally.counts["started"] >= 6, how
 
 
 async def test_requests_running_after_the_last_arrival_are_unfinished():
-    run = await finished_after(2, silent, rate=20, grace=0.2)
+    run = await finish_run_after(2, silent, rate=20, grace=0.2)
     assert run.tally.counts["unfinished"] == run.tally.counts["started"] >= 2
 
 
@@ -277,7 +277,7 @@ async def test_a_server_that_rejects_everything_ends_the_load():
 
 
 @pytest.mark.process
-async def test_answers_are_judged_here_if_the_judge_is_full_or_gone(monkeypatch):
+async def test_the_load_tester_judges_responses_if_the_judge_is_full_or_gone(monkeypatch):
     cut = ReceivedAnswer("chat", True, b"".join(events("one")[:2]))
     with trio.fail_after(60):
         async with open_judge() as judge:
@@ -338,7 +338,7 @@ def test_the_judge_ends_with_a_load_tester_that_is_killed(tmp_path):
 # TLS
 
 
-async def test_tls_is_spoken_and_a_certificate_that_is_not_trusted_is_reported(certificate, monkeypatch):
+async def test_tls_works_and_an_untrusted_certificate_is_reported(certificate, monkeypatch):
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(*certificate)
     async with serving(quick, tls) as url:
@@ -353,7 +353,7 @@ async def test_tls_is_spoken_and_a_certificate_that_is_not_trusted_is_reported(c
 # Credentials
 
 
-async def test_credentials_are_sent_and_are_in_no_report():
+async def test_credentials_are_sent_but_appear_in_no_report():
     heads = []
 
     async def serve(stream, head):
@@ -371,7 +371,7 @@ async def test_credentials_are_sent_and_are_in_no_report():
 
 
 async def test_texts_of_the_server_in_reports_contain_no_credential():
-    """The reason to finish and the request's id are in the log as the server sends them."""
+    """The log has the finish reason and the request id that the server sends."""
 
     async def serve(stream, head):
         told = b"x-request-id: id-sk-secret\r\n"
@@ -394,8 +394,8 @@ async def test_texts_of_the_server_in_reports_contain_no_credential():
     assert [output for output in outputs if "sk-secre" in output] == []
 
 
-async def test_numbers_that_no_answer_can_have_are_not_mistaken_for_counts():
-    """Neither sums nor speeds are made of them: a float holds no more than 1e308."""
+async def test_impossible_token_counts_are_ignored():
+    """They enter neither sums nor speeds: a float has no more than 1e308."""
     for number in (b"9" * 400, b"9" * 18, b"-5", b"1e308"):
 
         async def serve(stream, _, number=number):
@@ -409,9 +409,9 @@ async def test_numbers_that_no_answer_can_have_are_not_mistaken_for_counts():
         assert not run.tally.measures["input_tokens"].count, number
 
 
-async def test_no_key_in_a_url_is_in_any_output():
-    """Not where it is shown, nor where the server repeats it: as it was sent, decoded, as the name of an error, or cut
-    off where the example ends."""
+async def test_a_key_in_a_url_appears_in_no_output():
+    """The output masks the key in the URL, and also where the server repeats it: encoded, decoded, as the type of an
+    error, or at the truncated end of an example."""
 
     async def serve(stream, head):
         line = head.split(b"\r\n")[0]

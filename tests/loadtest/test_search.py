@@ -1,4 +1,4 @@
-"""The search for the highest rate: what is tried next, and when a step is over, on a queue in virtual time."""
+"""The search for the highest rate, on a simulated queue: the choice of the next rate, and the end of a step."""
 
 import random
 from bisect import bisect_right
@@ -24,8 +24,8 @@ from tests.support.simulated_queue import SimulatedQueue, starts
 SECONDS = 5.0
 
 
-def searched(verdict_of, first=1.0, most=None):
-    """A whole search; ``verdict_of`` is what comes of each rate and purpose."""
+def run_search(verdict_of, first=1.0, most=None):
+    """Return the steps of a whole search and its result; ``verdict_of`` judges each rate and purpose."""
     steps: list[SearchStep] = []
     for _ in range(100):
         found = next_step(first, most, steps)
@@ -39,8 +39,8 @@ def up_to(limit):
     return lambda rate, purpose: "held" if rate <= limit else "failed"
 
 
-def test_rates_double_until_one_fails_twice_then_the_bounds_are_halved_and_the_answer_is_run_again():
-    steps, found = searched(up_to(15.8))
+def test_rates_double_until_one_fails_twice_then_a_bisection_follows_and_a_confirmation():
+    steps, found = run_search(up_to(15.8))
     assert steps == [
         *((rate, "climb") for rate in (1, 2, 4, 8, 16)),
         (16, "again"),
@@ -51,38 +51,38 @@ def test_rates_double_until_one_fails_twice_then_the_bounds_are_halved_and_the_a
     assert found.answer == "15.5 requests per second is the highest rate that passed; 16 requests per second failed"
 
 
-def test_no_rate_above_the_greatest_is_tried():
-    steps, found = searched(up_to(100), most=12.0)
+def test_no_rate_above_the_maximum_is_tried():
+    steps, found = run_search(up_to(100), most=12.0)
     assert [rate for rate, _ in steps] == [1, 2, 4, 8, 12, 12]
     assert found.answer == "at least 12 requests per second passed, the highest rate to try"
 
 
-def test_an_answer_that_fails_when_it_is_run_longer_is_lowered():
-    _, found = searched(lambda rate, purpose: up_to(14.2 if purpose == "confirm" else 15.8)(rate, purpose))
+def test_a_found_rate_that_fails_its_longer_confirmation_is_lowered():
+    _, found = run_search(lambda rate, purpose: up_to(14.2 if purpose == "confirm" else 15.8)(rate, purpose))
     assert 13 <= found.rate <= 14.2
 
 
 def test_lower_rates_are_tried_if_the_first_fails():
-    steps, found = searched(up_to(0))
+    steps, found = run_search(up_to(0))
     assert steps[:2] == [(1, "climb"), (1, "again")]
     assert steps[-1][0] == 0.0625
     assert found.rate == 0
-    assert searched(up_to(0.3))[1].rate == pytest.approx(0.3, rel=0.06)
+    assert run_search(up_to(0.3))[1].rate == pytest.approx(0.3, rel=0.06)
 
 
-def test_a_pause_of_the_server_is_not_its_limit():
+def test_a_pause_of_the_server_is_not_taken_for_its_limit():
     failures = iter(["failed"])
-    _, found = searched(lambda rate, purpose: next(failures, "held") if rate == 4 else up_to(15.8)(rate, purpose))
+    _, found = run_search(lambda rate, purpose: next(failures, "held") if rate == 4 else up_to(15.8)(rate, purpose))
     assert found.rate == 15.5
 
 
 def test_a_slow_loader_ends_the_search():
-    _, found = searched(lambda rate, purpose: "held" if rate < 8 else "the loader was too slow")
+    _, found = run_search(lambda rate, purpose: "held" if rate < 8 else "the loader was too slow")
     assert found.answer == "at least 4 requests per second passed, the limit of this loader"
 
 
-def watched(queue: SimulatedQueue, rate: float, seed: int | None = None) -> float:
-    """When a step is over because its backlog grows, as a part of its time (1: never)."""
+def end_of_step(queue: SimulatedQueue, rate: float, seed: int | None = None) -> float:
+    """Return the time at which a growing backlog ends a step, as a part of its duration (1: never)."""
     answers = queue.answers(starts(rate, SECONDS, seed), random.Random(seed or 0))
     begun, ends = [one.planned for one in answers], sorted((one.ended, one.wait_seconds) for one in answers)
     watch, waits, seen = StepWatch(SECONDS / 12), Histogram(), 0
@@ -109,20 +109,20 @@ EIGHT = SimulatedQueue(8, constant)
 
 
 def test_a_step_above_the_capacity_ends_early_and_one_below_does_not():
-    assert watched(EIGHT, 32) < 0.6
-    assert watched(EIGHT, 15.8) == 1
-    assert watched(SimulatedQueue(1000, lambda rng: 0.5 * SECONDS), 20) == 1  # filling the server is no backlog
+    assert end_of_step(EIGHT, 32) < 0.6
+    assert end_of_step(EIGHT, 15.8) == 1
+    assert end_of_step(SimulatedQueue(1000, lambda rng: 0.5 * SECONDS), 20) == 1  # filling the server is no backlog
 
 
-def test_a_step_below_capacity_is_hardly_ever_mistaken_for_one_above():
-    assert sum(watched(SimulatedQueue(8, spread), 13, seed) < 1 for seed in range(1, 101)) <= 7
+def test_a_step_below_capacity_rarely_counts_as_overload():
+    assert sum(end_of_step(SimulatedQueue(8, spread), 13, seed) < 1 for seed in range(1, 101)) <= 7
 
 
 def test_a_step_continues_until_it_has_enough_values():
     watch = StepWatch(1)
     clean, some, missed = Evidence(0.99, 298, 0), Evidence(0.99, 400, 2), Evidence(0.99, 100, 40)
     for elapsed, evidence, purpose, over in [
-        (4, clean, "narrow", False),  # not before its time
+        (4, clean, "narrow", False),  # not before the planned end
         (5, clean, "climb", True),
         (5, clean, "narrow", True),
         (5, some, "narrow", False),
@@ -133,7 +133,7 @@ def test_a_step_continues_until_it_has_enough_values():
         assert is_over(elapsed, 5, [evidence], purpose, watch) is over, (elapsed, evidence, purpose)
 
 
-def test_answers_of_one_queue_do_not_count_as_independent():
+def test_responses_of_one_queue_do_not_count_as_independent():
     watch, waits = StepWatch(1), Histogram()
     for second in range(10):
         waits.extend([1.0 + second % 5] * 20)

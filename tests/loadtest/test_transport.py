@@ -1,4 +1,4 @@
-"""The connections of the load tester and the loop that reads for them, on real sockets."""
+"""The connections of the load tester, and the loop that reads from them, on real sockets."""
 
 import socket
 import ssl
@@ -16,7 +16,7 @@ from tests.support.timed_wire import TakenAnswer, connection_and_peer
 
 
 class NotingSocket(ReadSocket):
-    """A socket whose reads a function takes."""
+    """A socket that passes each read to a function."""
 
     def __init__(self, sock: socket.socket, take: Callable[[bytes | OSError, float], object]) -> None:
         super().__init__(sock)
@@ -27,11 +27,11 @@ class NotingSocket(ReadSocket):
 
 
 async def test_a_large_request_is_sent_in_pieces_that_let_other_tasks_run():
-    """Else the streams beside it would be measured late (vllm-project/vllm#39963)."""
+    """Otherwise the load tester would measure the other streams late (vllm-project/vllm#39963)."""
     near, far = connection_and_peer()
     turns = 0
 
-    async def others():
+    async def count_turns():
         nonlocal turns
         while True:
             turns += 1
@@ -43,7 +43,7 @@ async def test_a_large_request_is_sent_in_pieces_that_let_other_tasks_run():
             size += len(await far.receive_some())
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(others)
+        nursery.start_soon(count_turns)
         nursery.start_soon(near.ask, bytes(20 * PIECE), TakenAnswer())
         await read()
         nursery.cancel_scope.cancel()
@@ -55,7 +55,7 @@ async def test_a_large_request_is_sent_in_pieces_that_let_other_tasks_run():
 async def test_small_data_is_sent_immediately():
     near, far = connection_and_peer()
     step = near.ask(b"body", TakenAnswer())
-    with pytest.raises(StopIteration):  # without a turn of anybody else
+    with pytest.raises(StopIteration):  # without a turn of another task
         step.send(None)
     assert (await far.receive_some()) == b"body"
     near.close()
@@ -64,7 +64,7 @@ async def test_small_data_is_sent_immediately():
 
 @pytest.mark.parametrize("turn", [-1.0, 60.0])
 async def test_slow_processing_of_reads_does_not_delay_timers(turn, monkeypatch, nursery):
-    """Frames without end on sixty connections kept timeouts waiting for the better part of a minute."""
+    """Endless frames on sixty connections delayed timeouts by more than half a minute."""
     monkeypatch.setattr(loops, "TURN", turn)
     loop, pairs, order = ReadLoop(), [socket.socketpair() for _ in range(3)], []
     watched = [NotingSocket(near, lambda _, at: order.append(at)) for near, _ in pairs]
@@ -75,7 +75,7 @@ async def test_slow_processing_of_reads_does_not_delay_timers(turn, monkeypatch,
     nursery.start_soon(loop.run)
     with trio.fail_after(2):
         while len([at for at in order if at]) < 3:
-            order.append(0.0)  # the turn of another task
+            order.append(0.0)  # another task runs
             await trio.lowlevel.checkpoint()
     first, last = order.index(next(filter(None, order))), len(order)
     assert (order[first:last].count(0.0) > 0) is (turn < 0)
@@ -120,7 +120,7 @@ async def test_a_closed_connection_reports_nothing_more():
     assert (taken.status, taken.pieces, taken.fault) == (None, [], None)
 
 
-async def test_answers_come_through_tls(certificate, monkeypatch):
+async def test_responses_arrive_over_tls(certificate, monkeypatch):
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(*certificate)
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate[0]))

@@ -104,7 +104,7 @@ async def flood(witness: Witness, incoming: IncomingRequest) -> Response:
     return Response(200, HTML, body)
 
 
-async def pumped(witness: Witness, incoming: IncomingRequest) -> Response:
+async def pump_stream(witness: Witness, incoming: IncomingRequest) -> Response:
     scope = witness.watch(incoming)
     body = witness.stream()
     scope.nursery.start_soon(pump, witness, witness.feed)
@@ -142,7 +142,7 @@ async def no_view() -> QuartTrio:
     return app
 
 
-HANDLERS = (whole, size, hang, stubborn, stream, flood, pumped, crash, crash_slowly, crash_in_stream)
+HANDLERS = (whole, size, hang, stubborn, stream, flood, pump_stream, crash, crash_slowly, crash_in_stream)
 
 
 def make_app(witness: Witness, max_body: int = 1000) -> App:

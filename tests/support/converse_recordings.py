@@ -30,7 +30,7 @@ class ConverseRecording:
     usage: Mapping[str, int]
 
     @property
-    def streamed(self) -> bool:
+    def is_streamed(self) -> bool:
         return bool(self.meta["stream"])
 
 

@@ -53,7 +53,7 @@ class ChatClient:
         if think:
             given["reasoning_effort"] = "low"
         if self._stream:
-            answer = self._streamed({**given, "stream_options": {"include_usage": True}}, helper)
+            answer = self._send_streaming({**given, "stream_options": {"include_usage": True}}, helper)
         else:
             answer = self._sdk.chat.completions.create(**given)
         (choice,) = answer.choices
@@ -75,11 +75,11 @@ class ChatClient:
             answer.model,
         )
 
-    def _streamed(self, given: dict[str, Any], helper: bool) -> Any:
+    def _send_streaming(self, given: dict[str, Any], helper: bool) -> Any:
         if helper:
             with self._sdk.chat.completions.stream(**given) as stream:
                 return stream.get_final_completion()
-        # The helper raises where an answer ends at a limit: then put the pieces together as simpler programs do.
+        # The helper raises if an answer ends at a limit. Join the chunks instead, as simpler programs do.
         chunks = list(self._sdk.chat.completions.create(**given, stream=True))
         (finish,) = [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason]
         text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
@@ -172,7 +172,7 @@ class ResponsesClient:
         if think:
             given["reasoning"] = {"effort": "low", "summary": "auto"}
             given["include"] = ["reasoning.encrypted_content"]
-        answer = self._streamed(given) if self._stream else self._sdk.responses.create(**given)
+        answer = self._send_streaming(given) if self._stream else self._sdk.responses.create(**given)
         self._input += answer.output
         reasoning = [item for item in answer.output if item.type == "reasoning"]
         reason = answer.incomplete_details.reason if answer.incomplete_details else answer.status
@@ -192,7 +192,7 @@ class ResponsesClient:
             answer.model,
         )
 
-    def _streamed(self, given: dict[str, Any]) -> Any:
+    def _send_streaming(self, given: dict[str, Any]) -> Any:
         with self._sdk.responses.stream(**given) as stream:
             last = [event for event in stream if event.type != "keepalive"][-1]
         assert last.type in ("response.completed", "response.incomplete")

@@ -141,7 +141,7 @@ ENTRIES = (entry("openai/gpt-5"), entry("vllm/qwen"), entry("own/thing"), entry(
 
 def test_a_model_without_a_price_under_a_clients_budget_is_reported():
     found = list(unpriced_models(budgeted(config(*ENTRIES))))
-    assert [one.found for one in found] == [
+    assert [one.problem for one in found] == [
         "vllm/qwen has no price, but client_groups.search has a budget of 20 usd/day",
         "own/thing has no price, but client_groups.search has a budget of 20 usd/day",
     ]

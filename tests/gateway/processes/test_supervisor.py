@@ -152,7 +152,7 @@ async def test_workers_share_a_socket_are_replaced_and_drain_together(run):
     assert third not in (first, second)
     async with server.connect() as one, server.connect() as two:
         for client in (one, two):
-            await client.get("/pumped")
+            await client.get("/pump-stream")
             await client.until(b"first;")
         os.killpg(program.process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
         await eventually_refused(server)

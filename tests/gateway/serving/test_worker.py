@@ -140,7 +140,7 @@ async def test_over_http2_no_answer_loses_its_end_to_the_goaway():
 
 async def test_at_the_end_of_the_drain_a_stream_is_ended_in_words():
     async with serving(drain=0.2) as server, server.connect() as client:
-        await client.get("/pumped")
+        await client.get("/pump-stream")
         await client.until(b"first;")
         server.lifecycle.stop()
         assert (await client.rest()).endswith(b"shutting down;\r\n" + END)

@@ -109,7 +109,7 @@ def expected_blocks(recording: ConverseRecording) -> list[Any]:
 @recorded
 def test_recorded_answers_say_what_they_say_by_hand():
     for recording in converse_recordings():
-        events = read([recording.body]) if recording.streamed else list(CONVERSE.read_answer(recording.body))
+        events = read([recording.body]) if recording.is_streamed else list(CONVERSE.read_answer(recording.body))
         check_event_order(events)
         answer = fold(events)
         assert content_blocks(answer) == expected_blocks(recording), recording.name

@@ -27,7 +27,7 @@ recorded = pytest.mark.skipif(not converse_recordings(), reason=ABSENT)
 
 
 def events_of(recording: ConverseRecording) -> list[Event]:
-    if not recording.streamed:
+    if not recording.is_streamed:
         return list(CONVERSE.read_answer(recording.body))
     return read_stream(CONVERSE, recording.body)
 
