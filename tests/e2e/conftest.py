@@ -1,4 +1,4 @@
-"""What the end-to-end tests of stored state share."""
+"""Fixtures of the end-to-end tests of stored state."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,6 @@ from tests.support.sdk_conversation import openai_client
 
 @pytest.fixture(scope="module")
 def sdk(gateway) -> Iterator[openai.OpenAI]:
-    """OpenAI's client of the module's gateway."""
+    """Return OpenAI's client, connected to the module's gateway."""
     with openai_client(gateway.url) as client:
         yield client

@@ -1,4 +1,4 @@
-"""All targets of a name away under constant load, on real sockets: what is offered against what is sent."""
+"""All targets of a model name fail under constant load: how many requests clients send, and how many reach targets."""
 
 import threading
 import time
@@ -17,9 +17,10 @@ BROKEN = Raw(500, JSON, (b'{"error": {"type": "api_error", "message": "broke"}}'
 OFFERED, AT_ONCE = 150, 12
 
 
-class Counted(Upstream):
-    """Providers that are away until they are back, but for one request in ``but_for``; ``sent`` are the requests that
-    reached them, by target."""
+class FailingUpstream(Upstream):
+    """Providers that fail while ``away`` is set, except for every ``but_for``-th request.
+
+    ``sent`` has the number of requests that each target received."""
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
@@ -38,7 +39,7 @@ class Counted(Upstream):
 @attrs.frozen
 class Stage:
     gateway: Gateway
-    upstream: Counted
+    upstream: FailingUpstream
 
     def ask(self, name: str = "best") -> Reply:
         body = {"model": name, "messages": [{"role": "user", "content": "Hello"}]}
@@ -51,7 +52,7 @@ class Stage:
 
 @pytest.fixture
 def stage() -> Iterator[Stage]:
-    with serve_upstream(Counted) as upstream:
+    with serve_upstream(FailingUpstream) as upstream:
         url = f"{upstream.url}/v1"
         entries = [provider(f"openai/{one}", url, ["chat"], name=one, key=f"sk-{one}") for one in "abc"]
         never = {"failures": 1_000_000, "error_rate": "100%"}
@@ -66,7 +67,7 @@ def stage() -> Iterator[Stage]:
 
 
 def test_unavailable_targets_get_no_requests_and_clients_get_a_retry_after(stage):
-    """Clients retry as well, and both together multiply: openai/codex#30471, bman654/clodex#81."""
+    """The client's retries multiply with the gateway's: openai/codex#30471, bman654/clodex#81."""
     began = time.monotonic()
     replies = stage.load("best")
     took = time.monotonic() - began
@@ -74,7 +75,7 @@ def test_unavailable_targets_get_no_requests_and_clients_get_a_retry_after(stage
     refused = [reply for reply in replies if reply.headers["x-trigate-attempts"] == "0"]
     assert len(refused) > OFFERED / 2
     assert {(reply.status, int(reply.headers["retry-after"]) <= 1) for reply in refused} == {(503, True)}
-    # 4 attempts each would be 600. Three targets take some failures each, and then a trial every half second.
+    # 4 attempts each would be 600. Each of the 3 targets gets a few failures, then one trial every half second.
     assert sum(stage.upstream.sent.values()) < OFFERED / 2 + 3 * took / 0.5
     stage.upstream.away = False
     eventually(lambda: stage.ask().status == 200, 5)
@@ -82,7 +83,7 @@ def test_unavailable_targets_get_no_requests_and_clients_get_a_retry_after(stage
 
 
 def test_the_retry_budget_limits_retries_when_every_target_fails(stage):
-    """A fifth of what clients bring, and three a second beside that: ray-project/ray#64399."""
+    """Retries may be a fifth of the clients' requests, plus three a second: ray-project/ray#64399."""
     stage.upstream.but_for = 3
     replies = stage.load("bare")
     assert {reply.status for reply in replies} <= {200, 500, 502}

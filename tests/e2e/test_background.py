@@ -1,4 +1,4 @@
-"""Turns in the background: polled, followed, cancelled, cut by the drain and by the death of their process."""
+"""Tests of background turns: polling, following, cancelling, and the drain or death of their process."""
 
 import contextlib
 import json
@@ -54,7 +54,7 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
 
 
 def begin(gateway: Gateway, model: str, id: str, **more) -> dict:
-    """A turn in the background, begun; ``id`` is that of the request."""
+    """Start a background turn by a request with this ``id``, and return its response object."""
     asked = {"model": model, "input": "hi", "background": True, **more}
     reply = gateway.request("POST", "/v1/responses", asked, {"x-request-id": id})
     assert reply.status == 200, reply.body
@@ -62,8 +62,8 @@ def begin(gateway: Gateway, model: str, id: str, **more) -> dict:
 
 
 @contextlib.contextmanager
-def called(gateway: Gateway, by_hand: Listening, api: str, id: str, **more) -> Iterator[tuple[str, Wire]]:
-    """The id of a turn in the background, and the provider's end of its call."""
+def started_turn(gateway: Gateway, by_hand: Listening, api: str, id: str, **more) -> Iterator[tuple[str, Wire]]:
+    """Start a background turn, and yield its id and the provider's end of its call."""
     response = begin(gateway, f"hand-{api}", id, **more)
     assert (response["status"], response["background"], response["output"]) == ("queued", True, [])
     with by_hand.accept() as up:
@@ -73,7 +73,7 @@ def called(gateway: Gateway, by_hand: Listening, api: str, id: str, **more) -> I
 
 @contextlib.contextmanager
 def streaming(gateway: Gateway, by_hand: Listening, api: str, id: str) -> Iterator[tuple[str, Wire, Wire]]:
-    """A streamed turn in the background of which "one t" has come: its id, the client's end, the provider's end."""
+    """Stream a background turn up to "one t", and yield its id, the client's end and the provider's end."""
     asked = {"model": f"hand-{api}", "input": "hi", "background": True, "stream": True}
     with Wire.connect(gateway.port) as client:
         client.send(post("/v1/responses", asked, {"x-request-id": id, "connection": "close"}))
@@ -88,9 +88,9 @@ def streaming(gateway: Gateway, by_hand: Listening, api: str, id: str) -> Iterat
 
 
 @each_row("api", OLDER)
-def test_a_turn_is_polled_until_it_has_ended_and_has_one_line(gateway, by_hand, api):
+def test_a_client_polls_a_turn_and_the_log_has_one_line(gateway, by_hand, api):
     own = f"polled-{api}"
-    with called(gateway, by_hand, api, own) as (id, up):
+    with started_turn(gateway, by_hand, api, own) as (id, up):
         for _ in range(2):
             found = stored(gateway, id).json
             assert (found["status"], found["output"]) == ("in_progress", [])
@@ -118,7 +118,7 @@ def test_a_turn_can_continue_an_ended_background_turn(gateway, upstream):
 
 
 @each_row(("stream", "api"), product((True, False), OLDER))
-def test_a_provider_that_fails_is_found_in_the_response(gateway, upstream, api, stream):
+def test_the_response_has_the_providers_error(gateway, upstream, api, stream):
     upstream.script(Raw(429, (("retry-after", "7"),), (b'{"error": {"message": "not so fast", "code": "slow"}}',)))
     own = f"refused-{api}-{stream}"
     if stream:
@@ -185,7 +185,7 @@ def test_a_client_that_disconnects_resumes_where_it_was(gateway, by_hand, api):
 @each_row("after", [-1, 0, 1, 2])
 def test_events_larger_than_a_write_are_followed_from_anywhere(gateway, by_hand, after):
     """A stream's first events repeat the instructions: they go out in several writes."""
-    with called(gateway, by_hand, "chat", f"large-{after}", stream=False, instructions="x" * 300_000) as (_, up):
+    with started_turn(gateway, by_hand, "chat", f"large-{after}", stream=False, instructions="x" * 300_000) as (_, up):
         up.send(whole_answer("chat"))
     asked = {"model": "hand-chat", "input": "hi", "background": True, "stream": True, "instructions": "y" * 300_000}
     with Wire.connect(gateway.port) as client:
@@ -208,7 +208,7 @@ def test_events_larger_than_a_write_are_followed_from_anywhere(gateway, by_hand,
     assert found == numbers_of(everything)[after + 1 :]
 
 
-async def test_an_end_that_comes_while_a_follower_is_slow_is_not_missed():
+async def test_a_slow_follower_gets_the_last_events():
     store = MemoryStore(1e9, 2**20)
     async with kept_state.running(store) as (turns, turn):
         body = turns.follow("alice", turn.id, Resumption(), 15)
@@ -248,7 +248,7 @@ def test_a_cancelled_turn_keeps_its_text_and_its_followers_are_informed(gateway,
 @each_api
 def test_a_turn_is_cancelled_before_anything_was_reported(gateway, by_hand, api):
     own = f"cancelled-early-{api}"
-    with called(gateway, by_hand, api, own) as (id, up):
+    with started_turn(gateway, by_hand, api, own) as (id, up):
         reply = gateway.request("POST", f"/v1/responses/{id}/cancel")
         up.closed_after(time.perf_counter(), 5)
     assert (reply.status, reply.json["status"], reply.json["output"]) == (200, "cancelled", [])
@@ -269,8 +269,8 @@ def test_a_turn_is_cancelled_also_where_answers_are_finished_for_clients_that_le
 def test_turns_in_the_background_count_among_those_in_flight(upstream, by_hand):
     settings = config(entries(upstream, by_hand), limits={"in_flight": 2})
     with gateway_thread(settings) as own, contextlib.ExitStack() as stack:
-        _, up = stack.enter_context(called(own, by_hand, "chat", "first"))
-        stack.enter_context(called(own, by_hand, "chat", "second"))
+        _, up = stack.enter_context(started_turn(own, by_hand, "chat", "first"))
+        stack.enter_context(started_turn(own, by_hand, "chat", "second"))
         for background in (True, False):
             refused = turn(own, "on-chat", background=background)
             complaint("responses", refused, 503)
@@ -290,7 +290,7 @@ def test_a_turn_ends_within_the_drain(upstream, by_hand, tmp_path):
     settings = config(entries(upstream, by_hand), state_storage=sqlite_at(path), drain="10s")
     with gateway_thread(settings) as own:
         with (
-            called(own, by_hand, "chat", "drain-whole") as (one, up),
+            started_turn(own, by_hand, "chat", "drain-whole") as (one, up),
             streaming(own, by_hand, "messages", "drain-stream") as two,
         ):
             id, client, second = two
@@ -312,7 +312,7 @@ def test_a_turn_that_outlasts_the_drain_has_failed(upstream, by_hand, tmp_path):
     settings = config(entries(upstream, by_hand), state_storage=sqlite_at(path), drain="100ms")
     with gateway_thread(settings) as own:
         with (
-            called(own, by_hand, "chat", "drain-whole") as (one, _),
+            started_turn(own, by_hand, "chat", "drain-whole") as (one, _),
             streaming(own, by_hand, "messages", "drain-stream") as two,
         ):
             id, client, _ = two
@@ -331,14 +331,14 @@ def test_a_turn_that_outlasts_the_drain_has_failed(upstream, by_hand, tmp_path):
 
 
 def age_marks(path: Path) -> None:
-    """As if the workers that left them had been dead for as long as it takes to be sure."""
+    """Make the marks so old that their workers count as dead."""
     with contextlib.closing(sqlite3.connect(path)) as db, db:
         old = str(time.time() - background.STALE - 1).encode()
         assert db.execute("UPDATE nodes SET body = ? WHERE kind = 'mark'", (old,)).rowcount
 
 
 async def test_a_turn_that_ends_while_declared_lost_keeps_its_own_end(monkeypatch):
-    """Its worker lives, but could not leave a mark in time."""
+    """The turn's worker is alive, but wrote its mark too late."""
     monkeypatch.setattr(background, "STALE", 0.0)
     store = Interrupted(1e9, 2**20)
     id = (await kept_state.store_turn(store, status="in_progress", background=True))["id"]
@@ -350,7 +350,7 @@ async def test_a_turn_that_ends_while_declared_lost_keeps_its_own_end(monkeypatc
 
 
 class Interrupted(MemoryStore):
-    """A store to which somebody else writes just before the next write."""
+    """A store in which another worker writes just before the next write."""
 
     before_put: Callable[[], Awaitable[Any]] | None = None
 
@@ -394,9 +394,9 @@ def crew(upstream, by_hand, tmp_path) -> Iterator[tuple[Gateway, Path]]:
 
 
 def reach(gateway: Gateway, worker: int) -> Wire:
-    """A connection that this worker has accepted."""
+    """Return a connection that this worker has accepted."""
 
-    def found() -> Wire | None:
+    def connect_to_worker() -> Wire | None:
         wire = Wire.connect(gateway.port)
         wire.send(b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n")
         wire.read_until(b"ready")
@@ -406,11 +406,11 @@ def reach(gateway: Gateway, worker: int) -> Wire:
         wire.close()
         return None
 
-    return eventually(found, 15, f"a connection to worker {worker}")
+    return eventually(connect_to_worker, 15, f"a connection to worker {worker}")
 
 
 def ask(wire: Wire, method: str, path: str, body: dict | None = None) -> dict:
-    """One request on a connection, which is closed by it; the JSON of its answer."""
+    """Send the last request of a connection, and return the JSON of its response."""
     data = json.dumps(body or {}).encode()
     head = f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(data)}\r\n\r\n"
     wire.send(head.encode() + data)

@@ -1,4 +1,4 @@
-"""Bodies under way hold memory within a budget, over every route, and give it back (OWASP API4, LLM10)."""
+"""Tests of the memory budget for bodies of running requests, on every route (OWASP API4, LLM10)."""
 
 import gzip
 import json
@@ -35,8 +35,8 @@ def head(name: str, length: int) -> bytes:
     return "\r\n".join([*lines, "content-type: application/json", f"content-length: {length}", "", ""]).encode()
 
 
-def arrived(gateway: Gateway) -> None:
-    """Let the gateway read what was sent: a request that asks meanwhile might take the place of one that grows."""
+def wait_until_read(gateway: Gateway) -> None:
+    """Let the gateway read the sent bytes: otherwise, the next request may reserve memory before them."""
     for _ in range(30):
         assert gateway.request("GET", "/healthz").status == 200
 
@@ -48,11 +48,11 @@ def status(gateway: Gateway, name: str, path: str = PATHS["chat"]) -> tuple[int,
 
 
 def test_a_slow_upload_only_uses_its_clients_share(gateway, upstream):
-    """It counts with what it has brought, until it ends in whatever way."""
+    """The received bytes count until the request ends, also if the client disconnects."""
     upstream.script(*[Script(text="hello")] * 1000)
     with Wire.connect(gateway.port) as slow:
         slow.send(head("alice", 9 * 2**20) + b" " * 900 * KIB)
-        arrived(gateway)
+        wait_until_read(gateway)
         assert status(gateway, "alice") == (429, "1")
         assert status(gateway, "alice", "/v1/conversations") == (429, "1")
         assert status(gateway, "bob") == (200, "")
@@ -66,12 +66,12 @@ def test_a_stated_length_reserves_no_memory(gateway, upstream):
         assert status(gateway, "alice") == (200, "")
 
 
-def test_all_together_hold_no_more_than_there_is(gateway, upstream):
+def test_all_clients_together_stay_within_the_total_memory(gateway, upstream):
     upstream.script(*[Script(text="hello")] * 1000)
     with Wire.connect(gateway.port) as one, Wire.connect(gateway.port) as other:
         one.send(head("alice", 9 * 2**20) + b" " * 1000 * KIB)
         other.send(head("bob", 9 * 2**20) + b" " * 900 * KIB)
-        arrived(gateway)
+        wait_until_read(gateway)
         assert status(gateway, "carol") == (503, "1")
     eventually(lambda: status(gateway, "carol") == (200, ""), what="the memory is given back")
 
@@ -80,7 +80,7 @@ def test_one_clients_large_body_leaves_the_others_their_memory(gateway, upstream
     upstream.script(*[Script(text="hello")] * 1000)
     with Wire.connect(gateway.port) as large:
         large.send(head("alice", 9 * 2**20) + b" " * 3000 * KIB)
-        arrived(gateway)
+        wait_until_read(gateway)
         assert status(gateway, "alice") == (429, "1")
         assert status(gateway, "bob") == (200, "")
 
@@ -92,18 +92,18 @@ def test_a_compressed_body_counts_with_its_decompressed_size(gateway, upstream):
     headers = {"authorization": f"Bearer {KEYS['alice']}", "content-encoding": "gzip"}
     with Wire.connect(gateway.port) as slow:
         slow.send(head("alice", 9 * 2**20) + b" " * 100 * KIB)
-        arrived(gateway)
+        wait_until_read(gateway)
         assert gateway.request("POST", PATHS["chat"], body, headers).status == 429
     eventually(lambda: gateway.request("POST", PATHS["chat"], body, headers).status == 200)
 
 
 @needs_feature("responses_websocket")
-def test_frames_that_wait_on_a_websocket_count(gateway, upstream):
+def test_waiting_frames_of_a_websocket_count(gateway, upstream):
     upstream.script(*[Script(text="hello")] * 1000)
     client = Client.connect(gateway.port, {"authorization": f"Bearer {KEYS['alice']}"})
     with client.wire:
         client.send_part("x" * 900 * KIB)
-        arrived(gateway)
+        wait_until_read(gateway)
         assert status(gateway, "alice") == (429, "1")
         assert status(gateway, "bob") == (200, "")
     eventually(lambda: status(gateway, "alice") == (200, ""), what="the share is given back")
@@ -115,7 +115,7 @@ def test_a_body_in_tiny_chunks_takes_no_more_memory_than_its_bytes(gateway):
     spaces, last = b"2\r\n  \r\n" * 10_000, b'1e\r\n{"model":"other","messages":[]\r\n1\r\n}\r\n0\r\n\r\n'
     with Wire.connect(gateway.port) as wire:
         wire.send("\r\n".join([*lines, "transfer-encoding: chunked", "", ""]).encode())
-        arrived(gateway)
+        wait_until_read(gateway)
         tracemalloc.start()
         try:
             wire.send(spaces + last)

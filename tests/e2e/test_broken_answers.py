@@ -1,5 +1,5 @@
-"""Answers that are none, byte by byte: whatever a provider sends before its first content, the next target of the route
-answers, and the attempt's reason is known. ``test_reasons.py`` has what the stand-in provider can say."""
+"""Tests of broken responses, byte by byte: if a provider fails before its first content, the next target answers, and
+the log has the attempt's reason. ``test_reasons.py`` has the errors that the stand-in provider can send."""
 
 import json
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ def stream(*events: bytes, end: Any = "chunked") -> Raw:
     return Raw(200, STREAM, events, end)
 
 
-def said(value: Any, name: str = "") -> bytes:
+def sse(value: Any, name: str = "") -> bytes:
     return (f"event: {name}\n" if name else "").encode() + b"data: " + json.dumps(value).encode() + b"\n\n"
 
 
 @attrs.frozen
 class Case:
-    """What a provider of ``api`` sends, and the reason that it is."""
+    """A response of a provider of ``api``, and the reason that the gateway logs for it."""
 
     api: str
     raw: Raw
@@ -47,22 +47,22 @@ MESSAGE = {"type": "message", "id": "msg_1", "role": "assistant", "model": "m", 
 RESPONSE = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": "in_progress", "output": []}
 OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 LIMITED = [{"error": {"code": 429, "message": "m", "status": "RESOURCE_EXHAUSTED"}}]
-ROLE = said({"id": "x", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
+ROLE = sse({"id": "x", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]})
 
 
 def response(name: str, **members: Any) -> bytes:
-    return said({"type": name, "response": RESPONSE | members}, name)
+    return sse({"type": name, "response": RESPONSE | members}, name)
 
 
-def ended(reason: str) -> Raw:
+def without_message(reason: str) -> Raw:
     return whole({"choices": [{"index": 0, "finish_reason": reason, "message": None}]})
 
 
-def last(reason: str) -> bytes:
-    return said({"id": "x", "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
+def last_chunk(reason: str) -> bytes:
+    return sse({"id": "x", "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
 
 
-def failed(code: str) -> dict[str, Any]:
+def failure_members(code: str) -> dict[str, Any]:
     return {"status": "failed", "error": {"code": code, "message": "m"}}
 
 
@@ -80,46 +80,46 @@ CASES = {
     "a page with 502": Case("chat", Raw(502, HTML, (b"<h1>502 Bad Gateway</h1>",)), "server_error"),
     "an array in a 200": Case("chat", whole(LIMITED), "rate_limited"),
     "an array with 429": Case("chat", whole(LIMITED, 429), "rate_limited"),
-    "an array in a stream": Case("chat", stream(said(LIMITED)), "rate_limited"),
+    "an array in a stream": Case("chat", stream(sse(LIMITED)), "rate_limited"),
     "nothing but done": Case("chat", stream(b"data: [DONE]\n\n"), "bad_answer"),
     "nothing but a comment": Case("chat", stream(b": OPENROUTER PROCESSING\n\n"), "bad_answer"),
     "nothing but a role": Case("chat", stream(ROLE), "bad_answer"),
     "garbage in a stream": Case("chat", stream(ROLE, b"data: {oops\n\n"), "bad_answer"),
     "a stream of no bytes": Case("messages", stream(), "bad_answer"),
-    "an event behind a role": Case("chat", stream(ROLE, said({"error": {"code": 503, "message": "m"}})), "overloaded"),
+    "an event behind a role": Case("chat", stream(ROLE, sse({"error": {"code": 503, "message": "m"}})), "overloaded"),
     "an event behind a start": Case(
         "messages",
-        stream(said({"type": "message_start", "message": MESSAGE}, "message_start"), said({"type": "ping"}, "ping"),
-               said(OVERLOADED, "error")),
+        stream(sse({"type": "message_start", "message": MESSAGE}, "message_start"), sse({"type": "ping"}, "ping"),
+               sse(OVERLOADED, "error")),
         "overloaded",
     ),
     "a failed response in a stream": Case(
         "responses",
-        stream(response("response.created"), response("response.failed", **failed("server_error"))),
+        stream(response("response.created"), response("response.failed", **failure_members("server_error"))),
         "server_error",
     ),
     "a used-up quota in a stream": Case(
         "responses",
         stream(response("response.created"),
-               response("response.failed", **failed("insufficient_quota"))),
+               response("response.failed", **failure_members("insufficient_quota"))),
         "quota",
     ),
-    "a failed response": Case("responses", whole(RESPONSE | failed("server_error")), "server_error"),
-    "an end without an answer": Case("chat", ended("error"), "server_error"),
-    "an abort": Case("chat", ended("abort"), "server_error"),
+    "a failed response": Case("responses", whole(RESPONSE | failure_members("server_error")), "server_error"),
+    "an end without an answer": Case("chat", without_message("error"), "server_error"),
+    "an abort": Case("chat", without_message("abort"), "server_error"),
     "a lack of resources in a stream": Case(
-        "chat", stream(ROLE, last("insufficient_system_resource"), b"data: [DONE]\n\n"), "overloaded"
+        "chat", stream(ROLE, last_chunk("insufficient_system_resource"), b"data: [DONE]\n\n"), "overloaded"
     ),
-    "a network error in a stream": Case("chat", stream(ROLE, last("network_error")), "server_error"),
-    "an unknown word for nothing": Case("chat", ended("something_new"), "bad_answer"),
+    "a network error in a stream": Case("chat", stream(ROLE, last_chunk("network_error")), "server_error"),
+    "an unknown word for nothing": Case("chat", without_message("something_new"), "bad_answer"),
     "an abort of a message": Case("messages", whole(MESSAGE | {"stop_reason": "abort"}), "server_error"),
-    "a malformed call": Case("chat", ended("function_call_filter: MALFORMED_FUNCTION_CALL"), "bad_answer"),
+    "a malformed call": Case("chat", without_message("function_call_filter: MALFORMED_FUNCTION_CALL"), "bad_answer"),
     "a call that Groq rejects": Case("chat", whole(GROQ, 400), "bad_answer"),
-    "a call that Groq rejects in a stream": Case("chat", stream(ROLE, said(GROQ, "error")), "bad_answer"),
+    "a call that Groq rejects in a stream": Case("chat", stream(ROLE, sse(GROQ, "error")), "bad_answer"),
     "a router's error": Case("chat", whole(ROUTER, 400), "server_error"),
     "a router's error in a 200": Case("chat", whole(ROUTER), "server_error"),
-    "a router's error in a stream": Case("chat", stream(ROLE, said(ROUTER)), "server_error"),
-    "a cut before content": Case("messages", stream(said(OVERLOADED, "error")[:20], end="cut"), "connection"),
+    "a router's error in a stream": Case("chat", stream(ROLE, sse(ROUTER)), "server_error"),
+    "a cut before content": Case("messages", stream(sse(OVERLOADED, "error")[:20], end="cut"), "connection"),
     "a reset before content": Case("chat", stream(ROLE, end="reset"), "connection"),
     "a cut body": Case("responses", Raw(200, JSON, (b'{"object": "resp',), "cut"), "connection"),
     "no gzip": Case("chat", Raw(200, (*JSON, ("content-encoding", "gzip")), (b"oops",)), "bad_answer"),
@@ -128,11 +128,11 @@ CASES = {
 
 OTHERS = [(name, [*PATHS][number % len(PATHS)]) for number, name in enumerate(CASES)]
 CLIENTS = [*dict.fromkeys([*((name, CASES[name].api) for name in CASES), *OTHERS])]
-"""Each case for a client of its own API, and for one of another, by turns."""
+"""Each case with a client of its own API, and with a client of another API in rotation."""
 
 
 class Broken(Upstream):
-    """The provider of all cases, by the model that is asked for; the model ``good`` answers well."""
+    """A provider that sends the case with the requested model's name; other models work."""
 
     def answer(self, seen: Seen) -> Raw:
         model = seen.json["model"]
@@ -142,7 +142,7 @@ class Broken(Upstream):
 
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
-    """A route for each case and client, whose targets have accounts of their own."""
+    """Return a gateway with a route for each case and client; each target has its own account."""
     entries, aliases = [], {}
     with serve_upstream(Broken) as upstream:
         for name, client in CLIENTS:
@@ -158,7 +158,7 @@ def gateway() -> Iterator[Gateway]:
 
 
 def test_programs_of_groq_get_its_own_error_about_a_call():
-    """They read what the model wrote (pydantic/pydantic-ai#2774); clients of other APIs get a 502."""
+    """They read the model's words from it (pydantic/pydantic-ai#2774); clients of other APIs get a 502."""
     route = {"targets": ["groq"], "retries": {"attempts": 4}}
     with serve_upstream(Broken) as upstream:
         entry = provider("up/a call that Groq rejects", f"{upstream.url}/v1", ["chat"], name="groq")
@@ -173,7 +173,7 @@ def test_programs_of_groq_get_its_own_error_about_a_call():
 
 @each_row("name, client", CLIENTS)
 def test_the_next_target_answers(gateway: Gateway, name: str, client: str):
-    """Half of these were taken for answers (BerriAI/litellm#24462), or failed in one API alone (maximhq/bifrost#5395,
+    """Gateways took half of these for answers (BerriAI/litellm#24462), or failed in one API (maximhq/bifrost#5395,
     BerriAI/litellm#28599)."""
     case = CASES[name]
     asks = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 9}

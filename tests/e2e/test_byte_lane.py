@@ -1,5 +1,4 @@
-"""Same API on both sides: what the client wrote reaches the provider, and what the provider wrote reaches the client,
-byte for byte."""
+"""Tests of clients that use their provider's API: the gateway passes requests and responses on byte for byte."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -30,7 +29,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-# White space inside values, member order, number spellings, escapes, unknown members: all of it the client's own.
+# The client's white space, order of members, spelling of numbers, escapes and unknown members must stay.
 REQUESTS = {
     "chat": (
         b'{"zeta":{"b" : 1.0,  "a":1e2},"model":"MODEL","temperature":1.0,"seed":12345678901234567890123,'
@@ -75,7 +74,7 @@ EVENTS = {
         b'"output_index":0,"item":{"id":"msg_1","type":"message","status":"in_progress","role":"assistant",'
         b'"content":[]}}\n\nevent: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
         b'"sequence_number":2,"item_id":"msg_1","output_index":0,"content_index":0,"delta":"caf\\u00e9","x" : 1.0}\n\n',
-        # Before the content, the gateway would also send its own keep-alive: test_streams.py has these.
+        # Before the content, the gateway also sends keep-alives of its own: see test_streams.py.
         b'event: keepalive\ndata: {"type":"keepalive","sequence_number":3}\n\n',
         b'event: response.completed\ndata: {"type":"response.completed","sequence_number":4,"response":{"id":"resp_1",'
         b'"object":"response","status":"completed","output":[],"usage":{"input_tokens":1,"output_tokens":1,'
@@ -115,7 +114,7 @@ def test_the_request_differs_only_in_the_model(gateway, upstream, api, stream):
     assert reply.status == 200
     assert reply.headers["x-trigate-lane"] == "byte"
     expected = body.replace(b"MODEL", f"real-{api}".encode())
-    if stream and api == "chat":  # its tokens are counted, too
+    if stream and api == "chat":  # the gateway requests the token counts
         expected = expected[:-1] + b',"stream_options":{"include_usage":true}}'
     assert upstream.seen[0].body == expected
     assert "x-trigate-dropped" not in reply.headers
@@ -172,14 +171,14 @@ def test_no_client_chooses_the_version_of_the_providers_api(gateway, upstream, a
     assert ask(gateway, upstream, api, "?api-version=2&x=a%20b&%62eta=true&key=k").query == ""
 
 
-def spelled(key: str) -> tuple[str, ...]:
+def spellings(key: str) -> tuple[str, ...]:
     return key, key.replace("-", "\\u002D"), "".join(f"\\u{ord(char):04x}" for char in key), key.replace("-", "%2d")
 
 
 @each_row(("api", "way"), product(OLDER, range(4)))
 def test_the_gateways_key_is_masked_in_errors_in_every_spelling(gateway, upstream, api, way):
     """(RFC 8259, section 7; BerriAI/litellm#15799)"""
-    key = spelled(f"sk-{api}-key")[way].encode()
+    key = spellings(f"sk-{api}-key")[way].encode()
     error = b'{"type":"error","error":{"type":"invalid_request_error","message":"bad key: %b", "x" : 1.0}}' % key
     body = REQUESTS[api].replace(b"MODEL", f"asked-{api}".encode())
     upstream.script(Raw(400, JSON, (error,)))
@@ -194,7 +193,7 @@ def test_the_gateways_key_is_masked_in_errors_in_every_spelling(gateway, upstrea
 
 @pytest.mark.parametrize("way", range(4), ids=["plain", "hyphens", "all escaped", "in a URL"])
 def test_a_rewritten_error_has_no_key_in_any_member(gateway, upstream, way):
-    key = spelled("sk-chat-key")[way]
+    key = spellings("sk-chat-key")[way]
     error = '{"error":{"message":"a KEY","type":"invalid_request_error","param":"b KEY","code":"c KEY"}}'
     upstream.script(Raw(400, JSON, (error.replace("KEY", key).encode(),)))
     reply = gateway.request("POST", PATHS["responses"], {"model": "asked-chat", "input": "hi"})
@@ -206,7 +205,7 @@ def test_a_rewritten_error_has_no_key_in_any_member(gateway, upstream, way):
 @pytest.mark.parametrize("api", OLDER)
 def test_the_gateways_key_is_masked_in_response_headers(gateway, upstream, api):
     names = ("openai-processing-ms", "anthropic-x", "x-request-id", "x-ratelimit-key", "cf-ray")
-    for key in spelled(f"sk-{api}-key"):
+    for key in spellings(f"sk-{api}-key"):
         upstream.script(Raw(200, (*JSON, *((name, f"a {key} b") for name in names)), (WHOLE[api],)))
         reply = gateway.request("POST", PATHS[api], REQUESTS[api].replace(b"MODEL", f"asked-{api}".encode()))
         assert reply.headers["openai-processing-ms"] == reply.headers["x-trigate-upstream-request-id"]

@@ -1,4 +1,4 @@
-"""What exchanges cost, seen from outside: every way in, every lane and form, and every way to end."""
+"""Tests of the cost of exchanges for each endpoint, each pair of APIs, streams and whole answers, and each end."""
 
 import contextlib
 import itertools
@@ -33,7 +33,7 @@ from tests.support.websocket_client import Client
 
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=1000, cache_read=600, output=50, reasoning=20))
 COST = 0.001075
-"""Of that answer, of GPT-5 at 1.25, 0.125 and 10 dollars: 400 x 1250 + 600 x 125 + 50 x 10000 nano-dollars."""
+"""The cost of ``ANSWER`` from GPT-5 at 1.25, 0.125 and 10 dollars: 400 x 1250 + 600 x 125 + 50 x 10000 nano-dollars."""
 
 OVERLOADED = Raw(529, JSON, (b'{"error": {"type": "overloaded_error", "message": "Overloaded"}}',))
 REFUSED = Raw(400, JSON, (b'{"error": {"type": "invalid_request_error", "message": "no"}}',))
@@ -74,18 +74,18 @@ def compact(body: Mapping[str, Any]) -> bytes:
 
 
 def ask(gateway: Gateway, api: str, model: str, path: str = "", **more: Any) -> tuple[Reply, dict[str, Any]]:
-    """The reply, and the line of its exchange."""
+    """Send a request, and return the reply and the log line of its exchange."""
     id = f"charge-{next(NUMBERS)}"
     reply = gateway.request("POST", PATHS[api] + path, compact(question(api, model, **more)), {"x-request-id": id})
     return reply, line(gateway, id)
 
 
-def charged(line: Mapping[str, Any]) -> tuple[float | None, str | None]:
+def cost_and_grade(line: Mapping[str, Any]) -> tuple[float | None, str | None]:
     return line.get("cost_usd"), line.get("cost_grade")
 
 
 def estimate(size: int, output: int) -> float:
-    """Dollars for a request of so many bytes and so many tokens of an answer, of GPT-5."""
+    """Return GPT-5's price in dollars for a request of ``size`` bytes and ``output`` tokens of its answer."""
     return (size // 4 * 1250 + output * 10_000) / 10**9
 
 
@@ -97,13 +97,13 @@ EDITS = 20 * 1250 / 10**9
 
 
 @each_row(("stream", "api"), product((True, False), OLDER))
-def test_an_answer_costs_the_same_whatever_api_lane_and_form(gateway, upstream, api, stream):
+def test_an_answer_costs_the_same_in_every_api_and_form(gateway, upstream, api, stream):
     """BerriAI/litellm#11789, BerriAI/litellm#35127"""
     for spoken in OLDER:
         upstream.script(ANSWER)
         reply, line = ask(gateway, api, f"on-{spoken}", stream=stream)
         assert reply.status == 200, reply.body
-        assert charged(line) == (COST, "exact")
+        assert cost_and_grade(line) == (COST, "exact")
         told = {name: value for name, value in reply.headers.items() if name.startswith("x-trigate-cost")}
         assert told == ({} if stream else {"x-trigate-cost": "0.001075", "x-trigate-cost-grade": "exact"})
 
@@ -124,9 +124,9 @@ def router_answer(stream: bool, **usage: Any) -> Raw:
 def test_a_cost_that_the_provider_states_is_the_cost(gateway, upstream, api, stream):
     """BerriAI/litellm#39441"""
     upstream.script(router_answer(stream, cost=0.05))
-    assert charged(ask(gateway, api, "router", stream=stream)[1]) == (0.05, "exact")
+    assert cost_and_grade(ask(gateway, api, "router", stream=stream)[1]) == (0.05, "exact")
     upstream.script(router_answer(stream, cost=0.05))
-    assert charged(ask(gateway, api, "agreed", stream=stream)[1]) == (0.003, "exact"), "1000 x 2000 + 50 x 20000"
+    assert cost_and_grade(ask(gateway, api, "agreed", stream=stream)[1]) == (0.003, "exact"), "1000 x 2000 + 50 x 20000"
 
 
 @each_row("stream", (True, False))
@@ -141,7 +141,7 @@ def test_a_client_of_the_providers_api_reads_its_stated_cost(gateway, upstream, 
 def test_a_model_without_a_price_has_no_cost(gateway, upstream):
     upstream.script(ANSWER)
     reply, line = ask(gateway, "chat", "unpriced")
-    assert charged(line) == (None, None)
+    assert cost_and_grade(line) == (None, None)
     assert "x-trigate-cost" not in reply.headers
 
 
@@ -153,39 +153,39 @@ def test_a_request_that_no_provider_accepted_costs_nothing(gateway, upstream, ap
     upstream.script(REFUSED)
     reply, line = ask(gateway, api, "on-chat", stream=stream)
     assert reply.status == 400
-    assert charged(line) == (None, None)
+    assert cost_and_grade(line) == (None, None)
     upstream.script(OVERLOADED, ANSWER)
     reply, line = ask(gateway, api, "route", stream=stream)
     assert [one["reason"] for one in line["tried"]] == ["connection", "overloaded", "ok"]
-    assert charged(line) == (COST, "exact")
+    assert cost_and_grade(line) == (COST, "exact")
 
 
 @each_row("stream", (True, False))
-def test_an_answer_that_is_thrown_away_is_paid_for(gateway, upstream, stream):
-    """A 200 whose body is none of the API, and the next target's answer."""
+def test_a_discarded_answer_is_charged(gateway, upstream, stream):
+    """The first target returns 200 with a body that is not of its API, and the next target answers."""
     upstream.script(Raw(200, STREAM if stream else JSON, (b"data: nothing\n\n",)), ANSWER)
     reply, line = ask(gateway, "chat", "route", stream=stream)
     assert [one["reason"] for one in line["tried"]] == ["connection", "bad_answer", "ok"]
     size = len(compact(question("chat", "route", stream=stream)))
-    assert charged(line) == (pytest.approx(COST + estimate(size, 0), abs=EDITS), "estimated")
+    assert cost_and_grade(line) == (pytest.approx(COST + estimate(size, 0), abs=EDITS), "estimated")
     if not stream:
         assert reply.headers["x-trigate-cost-grade"] == "estimated"
 
 
-def test_a_sum_with_an_unpriced_part_has_the_grade_at_least(gateway, upstream):
+def test_a_cost_with_an_unpriced_attempt_has_the_grade_at_least(gateway, upstream):
     empty = Script(tokens=Tokens(prompt=1000, output=0))
     upstream.script(empty, OVERLOADED, ANSWER)
     _, line = ask(gateway, "chat", "route")
     assert [one["reason"] for one in line["tried"]][-1] == "ok"
-    assert charged(line)[1] == "at_least"
+    assert cost_and_grade(line)[1] == "at_least"
 
 
 @pytest.mark.parametrize(("sent", "grade"), [(raw_call.SSE, "estimated"), (b"", "at_least")], ids=["begun", "silent"])
 @each_api
-def test_both_attempts_of_a_hedge_are_paid_for(gateway, upstream, by_hand, api, sent, grade):
-    """The slower provider has all of the request, and may have been at work."""
+def test_both_attempts_of_a_hedge_are_charged(gateway, upstream, by_hand, api, sent, grade):
+    """The slower provider has received the whole request, and may have started its answer."""
     upstream.script(ANSWER)
-    unstored = {"store": False} if api == "responses" else {}  # what is stored is asked for once
+    unstored = {"store": False} if api == "responses" else {}  # the gateway does not hedge a stored turn
     id, body = f"charge-{next(NUMBERS)}", compact(question(api, "hedged", stream=True, **unstored))
     with Wire.connect(gateway.port) as client:
         client.send(post(PATHS[api], body, {"x-request-id": id, "connection": "close"}))
@@ -198,18 +198,18 @@ def test_both_attempts_of_a_hedge_are_paid_for(gateway, upstream, by_hand, api, 
         ("on-chat", "ok"),
     ]
     about = COST + estimate(len(body), 0)
-    assert charged(found) == (pytest.approx(about, abs=EDITS), grade)
+    assert cost_and_grade(found) == (pytest.approx(about, abs=EDITS), grade)
 
 
 # Interrupted
 
 
 @contextlib.contextmanager
-def begun(
+def half_streamed(
     gateway: Gateway, by_hand: Listening, api: str, spoken: str, sent: bytes
 ) -> Iterator[tuple[Wire, Wire, str, int]]:
-    """A stream of which the provider has ``sent`` that much: the client's end, the provider's, the request's id and
-    size."""
+    """Start a stream, let the provider send ``sent``, and yield the client's end, the provider's end, the request's id
+    and its size."""
     id, body = f"charge-{next(NUMBERS)}", compact(question(api, f"hand-{spoken}", stream=True))
     with Wire.connect(gateway.port) as client:
         client.send(post(PATHS[api], body, {"x-request-id": id}))
@@ -220,36 +220,36 @@ def begun(
 
 
 @each_api
-def test_a_client_that_leaves_pays_for_what_has_been_streamed(gateway, by_hand, api):
+def test_a_client_that_leaves_is_charged_for_the_streamed_part(gateway, by_hand, api):
     """BerriAI/litellm#33736, QuantumNous/new-api#5235: five characters are two tokens."""
     for spoken in OLDER:
-        with begun(gateway, by_hand, api, spoken, answer_stream(spoken).half) as (client, _, id, size):
+        with half_streamed(gateway, by_hand, api, spoken, answer_stream(spoken).half) as (client, _, id, size):
             client.read_until(b"one t")
             client.sock.close()
-            cost, grade = charged(line(gateway, id))
+            cost, grade = cost_and_grade(line(gateway, id))
         assert grade == "estimated"
-        # Messages say in their first event how long the prompt was.
+        # The first event of Messages has the prompt's length.
         about = estimate(4 * TOKENS.prompt, 2) if spoken == "messages" else estimate(size, 2)
         assert cost == pytest.approx(about, abs=4 * 1250 / 10**9), "the request may have been written anew"
 
 
 @each_api
-def test_a_provider_that_breaks_off_is_paid_for_what_has_been_streamed(gateway, by_hand, api):
-    with begun(gateway, by_hand, api, "chat", answer_stream("chat").half) as (client, up, id, size):
+def test_the_streamed_part_of_a_cut_answer_is_charged(gateway, by_hand, api):
+    with half_streamed(gateway, by_hand, api, "chat", answer_stream("chat").half) as (client, up, id, size):
         client.read_until(b"one t")
         up.sock.close()
-        assert charged(line(gateway, id)) == (estimate(size, 2), "estimated")
+        assert cost_and_grade(line(gateway, id)) == (estimate(size, 2), "estimated")
 
 
 def test_a_client_that_leaves_early_is_charged_for_accepted_work(gateway, by_hand):
-    with begun(gateway, by_hand, "chat", "chat", raw_call.SSE) as (client, _, id, size):
+    with half_streamed(gateway, by_hand, "chat", "chat", raw_call.SSE) as (client, _, id, size):
         client.sock.close()
-        cost, grade = charged(line(gateway, id))
+        cost, grade = cost_and_grade(line(gateway, id))
     assert grade in ("estimated", "at_least"), "the head may not have been read when the client left"
     assert cost == pytest.approx(estimate(size, 0), abs=EDITS)
 
 
-# Other ways in
+# Other endpoints
 
 
 @each_row(("stream", "api"), product((True, False), OLDER))
@@ -261,10 +261,10 @@ def test_a_turn_in_the_background_is_charged_once(gateway, upstream, api, stream
     assert "x-trigate-cost" not in reply.headers
     response = reply.events()[-1][1]["response"] if stream else reply.json
     wait_for_status(gateway, response["id"], "completed")
-    for rest in ("", "?stream=true"):  # what is kept costs nothing
+    for rest in ("", "?stream=true"):  # reading a stored response is free
         again = gateway.request("GET", f"{PATHS['responses']}/{response['id']}{rest}")
         assert "x-trigate-cost" not in again.headers
-    assert charged(line(gateway, id)) == (COST, "exact")
+    assert cost_and_grade(line(gateway, id)) == (COST, "exact")
 
 
 def unfinished(stream: bool) -> Raw:
@@ -282,25 +282,25 @@ def unfinished(stream: bool) -> Raw:
 def test_an_answer_that_its_provider_continues_with_alone_is_charged_as_expected(
     gateway, upstream, stream, most, output
 ):
-    """Nobody has to fetch it here. Fetched, it costs nothing more."""
+    """The gateway charges the expected cost even if no client fetches the answer."""
     upstream.script(unfinished(stream))
     asked = {"background": True, "stream": stream, **most}
     reply, line = ask(gateway, "responses", "theirs", **asked)
     assert reply.status == 200
     about = estimate(len(compact(question("responses", "theirs", **asked))), output)
-    assert charged(line) == (pytest.approx(about, abs=4 * 1250 / 10**9), "estimated")
+    assert cost_and_grade(line) == (pytest.approx(about, abs=4 * 1250 / 10**9), "estimated")
 
 
 @each_row("stream", (True, False))
 def test_an_answer_that_is_fetched_from_its_provider_costs_nothing_again(gateway, upstream, stream):
     upstream.script(ANSWER)
     _, line = ask(gateway, "responses", "theirs")
-    assert charged(line) == (COST, "exact")
+    assert cost_and_grade(line) == (COST, "exact")
     upstream.script(render(ANSWER, "responses", {"stream": stream, "model": "gpt-5"}))
     id = f"charge-{next(NUMBERS)}"
     path = f"{PATHS['responses']}/resp_up1?stream={str(stream).lower()}"
     assert gateway.request("GET", path, headers={"x-request-id": id}).status == 200
-    assert charged(raw_call.line(gateway, id)) == (None, None)
+    assert cost_and_grade(raw_call.line(gateway, id)) == (None, None)
 
 
 # Against a budget
@@ -308,8 +308,8 @@ def test_an_answer_that_is_fetched_from_its_provider_costs_nothing_again(gateway
 KEY = "sk-a-key-of-alice-0123456789"
 
 
-def test_a_budget_is_the_sum_of_all_ways_in(upstream):
-    """A path that went around budgets: maximhq/bifrost#2873; answers booked at zero: BerriAI/litellm#34728."""
+def test_a_budget_counts_the_cost_of_every_endpoint(upstream):
+    """Some paths bypassed budgets (maximhq/bifrost#2873), and some answers were free (BerriAI/litellm#34728)."""
     alice = {"name": "alice", "key": KEY, "budgets": ["1 usd/day", "1M tokens/day"]}
     entries = [
         *(provider("openai/gpt-5", upstream.url, [api], name=f"on-{api}", state="ours") for api in OLDER),

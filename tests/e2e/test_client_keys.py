@@ -1,4 +1,4 @@
-"""The door on real sockets: keys, models that a key may use, what the provider gets to see, browsers, connections."""
+"""Tests of access on real sockets: keys, the headers that the provider gets, browsers, and too many connections."""
 
 import contextlib
 import hashlib
@@ -57,8 +57,8 @@ def line(gateway: Gateway, reply: Reply) -> Mapping[str, Any]:
 TYPES = {401: "authentication_error", 403: "permission_error"}
 
 
-def refused(api: str, reply: Reply, status: int) -> str:
-    """The message of a refusal in the shape of ``api``."""
+def refusal_message(api: str, reply: Reply, status: int) -> str:
+    """Check a refusal's form in ``api``, and return its message."""
     assert reply.status == status, reply.body
     assert reply.headers["x-should-retry"] == "false"
     error = reply.json["error"]
@@ -112,10 +112,10 @@ def test_a_client_key_authenticates_and_is_not_forwarded(gateway, upstream, api,
     ],
     ids=["none", "wrong", "wrong bearer", "two"],
 )
-def test_without_a_right_key_there_is_a_401_in_shape(gateway, upstream, api, headers):
+def test_a_missing_or_wrong_key_returns_401_in_the_clients_api(gateway, upstream, api, headers):
     upstream.script()
     reply = ask(gateway, api, headers)
-    refused(api, reply, 401)
+    refusal_message(api, reply, 401)
     assert reply.headers["www-authenticate"] == "Bearer"
     said = line(gateway, reply)
     assert (said["status"], said["ended"], said["error"]) == (401, "refused", "authentication")
@@ -134,7 +134,7 @@ def test_without_a_right_key_there_is_a_401_in_shape(gateway, upstream, api, hea
         ("POST", "/v1/messages/"), ("PUT", "/v1/messages"), ("GET", "/nothing"), ("POST", "//v1/messages"),
     ],
 )  # fmt: skip
-def test_every_other_route_asks_for_a_key_too(gateway, method, path):
+def test_every_other_route_requires_a_key_too(gateway, method, path):
     assert gateway.request(method, path, {} if method != "GET" else None).status == 401
 
 
@@ -144,20 +144,11 @@ def test_a_refusal_does_not_wait_for_the_body(gateway):
         assert client.read_until(b"authentication_error").startswith(b"HTTP/1.1 401 ")
 
 
-# Models
-
-
-# Two keys
-
-
-# Browsers
-
-
-# Without keys and pages, and with few connections
+# A gateway without keys and pages, with few connections
 
 
 @contextlib.contextmanager
-def opened(**more: Any) -> Iterator[Gateway]:
+def run_local_gateway(**more: Any) -> Iterator[Gateway]:
     port = free_port()
     with gateway_thread(alone(port, **more), port) as found:
         yield found
@@ -169,10 +160,10 @@ def alone(port: int, **more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("given", ["key", "sha256"])
 def test_a_key_in_the_wrong_place_is_in_no_line_of_the_log(given):
-    """As the name of the model, as the request's id, in the path, the query and the user agent, right or wrong."""
+    """The key is the model's name, the request's id, or in the path, the query or the user agent, valid or not."""
     key, foreign = "key-of-the-team-0815", "sk-somebody-elses-key"
     shown = {"key": key, "sha256": hashlib.sha256(key.encode()).hexdigest()}[given]
-    with opened(client_keys=[{"name": "team", given: shown}]) as gateway:
+    with run_local_gateway(client_keys=[{"name": "team", given: shown}]) as gateway:
         for one in (key, foreign):
             for headers in ({"x-api-key": key}, {}):
                 more = {**headers, "x-request-id": one, "user-agent": one}
@@ -186,8 +177,8 @@ def test_a_key_in_the_wrong_place_is_in_no_line_of_the_log(given):
     assert foreign not in said
 
 
-def test_off_by_default_and_too_many_connections_are_turned_away():
-    with opened(limits={"connections": 3}) as gateway:
+def test_too_many_connections_are_refused_and_browsers_by_default():
+    with run_local_gateway(limits={"connections": 3}) as gateway:
         preflight = {"origin": PAGE, "access-control-request-method": "POST"}
         reply = gateway.request("OPTIONS", PATHS["chat"], None, preflight)
         assert reply.status == 405
@@ -197,7 +188,7 @@ def test_off_by_default_and_too_many_connections_are_turned_away():
             for _ in range(3):
                 client = stack.enter_context(Wire.connect(gateway.port))
                 eventually(lambda client=client: _is_served(client))
-                client.send(post(PATHS["chat"], b"x" * 100)[:-1])  # busy: an idle one would make room
+                client.send(post(PATHS["chat"], b"x" * 100)[:-1])  # busy: the gateway would close an idle one
             assert gateway.request("GET", "/healthz").status == 200
             refusal = gateway.request("POST", PATHS["chat"], body("chat"))
             assert (refusal.status, refusal.headers["retry-after"]) == (503, "1")

@@ -1,5 +1,5 @@
-"""What Claude Code sends and needs, in front of every sort of provider. Its requests, models and recovery are those of
-version 2.1; the threads beside the tests are where a gateway broke it."""
+"""Tests of Claude Code with every kind of provider. Its requests, models and recovery are those of version 2.1; the
+threads in the tests report gateways that broke it."""
 
 import json
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def gateway(upstream) -> Iterator[Gateway]:
 
 
 def body(model: str, **more: Any) -> dict[str, Any]:
-    """A request of the main loop, less its length."""
+    """Return a shortened request of the main loop."""
     return {
         "model": model,
         "max_tokens": 32000,
@@ -60,7 +60,7 @@ def ask(gateway: Gateway, sent: dict[str, Any], query: str = "?beta=true", **hea
     return gateway.request("POST", PATHS["messages"] + query, sent, own | named)
 
 
-def said(reply: Any, stream: bool) -> str:
+def text_of(reply: Any, stream: bool) -> str:
     assert reply.status == 200, reply.body
     if not stream:
         return "".join(block["text"] for block in reply.json["content"] if block["type"] == "text")
@@ -69,7 +69,7 @@ def said(reply: Any, stream: bool) -> str:
     return "".join(delta.get("text", "") for delta in deltas)
 
 
-# Betas, versions, the billing line
+# Betas, versions, and the billing line
 
 
 @each_row("version", ["2023-06-01", "2026-10-21", "tomorrow"])
@@ -88,7 +88,7 @@ def test_version_betas_and_query_reach_anthropic_unchanged(gateway, upstream, ve
 
 @each_row(("shape", "model"), product(["blocks", "text"], OTHERS))
 def test_two_turns_share_their_prefix_with_every_other_provider(gateway, upstream, model, shape):
-    """The billing line changes with each request, and no cache would ever be hit: 50 s in place of 4
+    """The billing line changes with each request, so the cache would always miss: 50 s instead of 4
     (anthropics/claude-code#68900, vllm-project/vllm#36829, waybarrios/vllm-mlx#277)."""
     systems = [[{"type": "text", "text": BILLING.format(turn)}, SYSTEM] for turn in "12"]
     texts = [f"{BILLING.format(turn)}\nYou are Claude Code." for turn in "12"]
@@ -105,7 +105,7 @@ def test_two_turns_share_their_prefix_with_every_other_provider(gateway, upstrea
 
 
 @each_row("model", OTHERS)
-def test_a_system_of_nothing_but_the_billing_line_is_none(gateway, upstream, model):
+def test_a_system_prompt_with_only_the_billing_line_is_removed(gateway, upstream, model):
     for system in ([{"type": "text", "text": BILLING.format("1")}], BILLING.format("1")):
         upstream.script(FINE)
         assert ask(gateway, body(model, system=system)).status == 200
@@ -113,7 +113,7 @@ def test_a_system_of_nothing_but_the_billing_line_is_none(gateway, upstream, mod
         assert b"billing" not in upstream.seen[0].body
 
 
-def test_betas_and_versions_stay_away_from_other_apis(gateway, upstream):
+def test_betas_and_versions_are_not_sent_to_other_apis(gateway, upstream):
     for model in ("chat", "responses"):
         upstream.script(FINE)
         ask(gateway, body(model))
@@ -132,22 +132,22 @@ def test_a_turn_with_tools_thinking_and_context_management_works_everywhere(gate
         context_management={"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
     )  # fmt: skip
     upstream.script(Script(text="ok", calls=(ToolCall("call_1", "Bash", '{"command":"ls"}'),), stop="tool_calls"))
-    assert said(ask(gateway, sent), stream) == "ok"
+    assert text_of(ask(gateway, sent), stream) == "ok"
 
 
 @each_row(("stream", "model"), product([True, False], OLDER))
 def test_the_same_body_is_answered_whole_after_a_stream_was_cut(gateway, upstream, model, stream):
-    """It asks again at once without ``stream``, and it is ``stream`` alone that decides, never ``accept``."""
+    """The client immediately retries without ``stream``. Only ``stream`` decides about the form, never ``accept``."""
     upstream.script(FINE, FINE)
     sent = body(model, stream=stream)
     for accept in ("application/json", "text/event-stream"):
-        assert said(ask(gateway, sent, accept=accept), stream) == "fine"
+        assert text_of(ask(gateway, sent, accept=accept), stream) == "fine"
     assert [bool(seen.json.get("stream")) for seen in upstream.seen] == [stream, stream]
 
 
 @each_row("model", ["chat", "responses"])
 def test_an_empty_list_of_tools_is_no_list(gateway, upstream, model):
-    """The request for a title; OpenAI refuses an empty ``tools``."""
+    """The request for a title has an empty ``tools``, and OpenAI refuses it."""
     sent = body(model, tools=[], thinking={"type": "disabled"}, temperature=1)
     upstream.script(FINE)
     assert ask(gateway, sent).status == 200
@@ -157,7 +157,7 @@ def test_an_empty_list_of_tools_is_no_list(gateway, upstream, model):
 
 @each_row("model", ["chat", "responses"])
 def test_instructions_in_mid_conversation_keep_their_place(gateway, upstream, model):
-    """For names of models that it does not know it sends ``role: system`` among the messages."""
+    """The client sends ``role: system`` among the messages to models that it does not know."""
     talk = [
         {"role": "user", "content": "one"}, {"role": "assistant", "content": "two"},
         {"role": "system", "content": "a reminder"}, {"role": "user", "content": "three"},
@@ -207,7 +207,7 @@ def test_deferred_tools_reach_others_once_they_were_found(gateway, upstream, mod
 
 
 @each_row("model", ["eager", "eager-compatible"])
-def test_deferred_tools_are_all_sent_where_the_config_says_so(gateway, upstream, model):
+def test_the_config_may_have_all_deferred_tools_sent(gateway, upstream, model):
     upstream.script(FINE)
     ask(gateway, body(model, tools=[SEARCH, *LATER]))
     assert sorted(offered(upstream.seen[0])) == ["ToolSearch", "mcp__a", "mcp__b"]
@@ -223,29 +223,29 @@ def test_all_tools_are_sent_if_anthropic_should_search_them(gateway, upstream, m
     assert "tools[]" in reply.headers["x-trigate-dropped"]
 
 
-# The door, discovery
+# Keys and the list of models
 
 
 @pytest.mark.parametrize("path", ["/", "/api/hello"])
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
-def test_the_first_thing_that_it_asks_is_answered_without_a_key(gateway, method, path):
+def test_its_first_request_needs_no_key(gateway, method, path):
     """(SaladDay/cc-switch-cli#170)"""
     assert gateway.request(method, path).status == 200
 
 
 @each_row("model", ["chat", "messages"])
-def test_unknown_query_parameters_and_its_session_header_are_no_trouble(gateway, upstream, model):
+def test_its_query_parameters_and_session_header_are_accepted(gateway, upstream, model):
     upstream.script(FINE)
     reply = ask(gateway, body(model), "?beta=true&future=1&x", x_claude_code_session_id="5e55", x_app="cli")
     assert reply.status == 200
 
 
 @needs_feature("model_lists")
-def test_its_picker_gets_every_model_at_once_and_aliases_for_those_of_others(gateway):
-    """It shows names that hold ``claude`` or ``anthropic`` (raine/claude-code-proxy#60, agentgateway/agentgateway#2235,
-    theopenco/llmgateway#3310)."""
+def test_its_picker_gets_all_models_in_one_page_and_aliases_for_others(gateway):
+    """The picker only shows names with ``claude`` or ``anthropic`` (raine/claude-code-proxy#60,
+    agentgateway/agentgateway#2235, theopenco/llmgateway#3310)."""
     own = {"x-api-key": KEY, "anthropic-version": "2023-06-01"}
-    reply = gateway.request("GET", "/v1/models?limit=1000", None, own)  # does not follow redirects
+    reply = gateway.request("GET", "/v1/models?limit=1000", None, own)  # the client does not follow redirects
     assert reply.status == 200
     ids = [entry["id"] for entry in reply.json["data"]]
     assert {"claude-via-gpt", "anthropic-local", "messages"} <= set(ids)

@@ -1,6 +1,6 @@
-"""What Codex sends and needs, in front of every sort of provider: its requests are those of version 0.169.
+"""Tests of Codex with every kind of provider. Its requests are those of version 0.169.
 
-Its WebSocket, its compaction and its compressed bodies have files of their own."""
+Other files test its websocket, its compaction and its compressed bodies."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -32,7 +32,7 @@ def gateway(upstream) -> Iterator[Gateway]:
 
 
 def turn(model: str, *more: Any, **members: Any) -> dict[str, Any]:
-    """A request of ``codex exec``, less its length."""
+    """Return a shortened request of ``codex exec``."""
     return {
         "model": model,
         "stream": True,
@@ -68,7 +68,7 @@ def ask(gateway: Gateway, sent: dict[str, Any]) -> Reply:
 
 
 def items(reply: Reply) -> list[dict[str, Any]]:
-    """What Codex takes from a stream: finished items, and the word that it is whole."""
+    """Return the finished items of a complete stream: Codex reads nothing else."""
     assert reply.status == 200, reply.body
     names = [name for name, _ in reply.events()]
     assert names[0] == "response.created"
@@ -109,7 +109,7 @@ def test_strict_mode_fails_only_for_the_hosted_search(gateway, upstream, model):
 
 @each_row("model", OLDER)
 def test_its_second_turn_comes_back_to_the_provider_whole(gateway, upstream, model):
-    """It replays items with ids, ``content: null`` in reasoning, and results as plain strings."""
+    """Codex replays items with ids, ``content: null`` in reasoning, and results as plain strings."""
     upstream.script(Script(thinking="hm", seal="c2ln", text="Let me look.", calls=(EXEC,), stop="tool_calls"))
     said = [
         {**item, "content": None} if item["type"] == "reasoning" else item
@@ -151,7 +151,7 @@ def test_a_tool_of_a_namespace_comes_back_with_it(gateway, upstream, model):
 
 @each_row(("end", "model"), product(["cut", "reset"], OLDER))
 def test_a_cut_answer_is_never_reported_as_complete(gateway, upstream, model, end):
-    """It asks again upon a failure, and believes what looks complete."""
+    """Codex retries a failure, but accepts an answer that looks complete."""
     pieces = {
         "chat": b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":'
                 b'[{"index":0,"delta":{"role":"assistant","content":"half"}}]}\n\n',
@@ -169,7 +169,7 @@ def test_a_cut_answer_is_never_reported_as_complete(gateway, upstream, model, en
 
 
 @each_row("model", OLDER)
-def test_a_rate_limit_has_a_wait_without_which_the_client_gives_up(gateway, upstream, model):
+def test_a_rate_limit_has_the_delay_that_the_client_needs(gateway, upstream, model):
     upstream.script(Raw(429, JSON, (b'{"error":{"message":"slow down","type":"rate_limit_error","code":null}}',)))
     reply = ask(gateway, turn(model))
     assert reply.headers["retry-after"] == "1"
@@ -177,8 +177,8 @@ def test_a_rate_limit_has_a_wait_without_which_the_client_gives_up(gateway, upst
 
 
 @needs_feature("model_lists")
-def test_its_question_for_models_is_answered_in_both_shapes(gateway):
-    """Without ``models`` it cannot decode the answer, and one incomplete entry there loses all of them
+def test_its_request_for_models_gets_both_forms_of_the_list(gateway):
+    """Codex cannot decode the list without ``models``, and one incomplete entry makes it lose all models
     (openai/codex#37122, #35758, BigPizzaV3/CodexPlusPlus#2118)."""
     listed = gateway.request("GET", "/v1/models?client_version=0.169.0").json
     assert (listed["object"], listed["models"]) == ("list", [])

@@ -1,5 +1,5 @@
-"""What SDK helpers and agent frameworks are strict about, on every route: the helpers run unmodified, and the members
-that they read are there."""
+"""Tests of SDK helpers and agent frameworks on every route: the helpers run unmodified, and answers have the members
+that they require."""
 
 import json
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def anthropic_sdk(gateway) -> Iterator[anthropic.Anthropic]:
         yield sdk
 
 
-def asked(api: str, model: str, **more: Any) -> dict[str, Any]:
+def request_body(api: str, model: str, **more: Any) -> dict[str, Any]:
     own: dict[str, Any] = {"input": "hi"} if api == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
     function = {"name": "get", "parameters": SCHEMA, "strict": True}
     match api:
@@ -68,20 +68,20 @@ def asked(api: str, model: str, **more: Any) -> dict[str, Any]:
 
 def ask(gateway: Gateway, upstream: Upstream, api: str, model: str, script: Script, **more: Any) -> Reply:
     upstream.script(script)
-    reply = gateway.request("POST", PATHS[api], asked(api, model, **more))
+    reply = gateway.request("POST", PATHS[api], request_body(api, model, **more))
     assert reply.status == 200, reply.body
     return reply
 
 
-# Helpers see the same in a stream as in a whole answer
+# Helpers read the same from a stream as from a whole answer
 
 
 @each_row("model", OLDER)
-def test_the_messages_helper_sees_what_the_whole_answer_says(anthropic_sdk, upstream, model):
+def test_the_messages_helper_reads_the_same_from_a_stream(anthropic_sdk, upstream, model):
     upstream.script(ANSWER, ANSWER)
-    with anthropic_sdk.messages.stream(**asked("messages", model)) as stream:
+    with anthropic_sdk.messages.stream(**request_body("messages", model)) as stream:
         final = stream.get_final_message()
-    whole = anthropic_sdk.messages.create(**asked("messages", model))
+    whole = anthropic_sdk.messages.create(**request_body("messages", model))
     assert [block.type for block in final.content] == ["text", "tool_use", "tool_use"]
     for told in (final, whole):
         assert told.content[0].text == "Two calls."
@@ -93,9 +93,9 @@ def test_the_messages_helper_sees_what_the_whole_answer_says(anthropic_sdk, upst
 
 
 @each_row("model", OLDER)
-def test_the_chat_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, model):
+def test_the_chat_helper_reads_the_same_from_a_stream(openai_sdk, upstream, model):
     upstream.script(ANSWER, ANSWER)
-    given = asked("chat", model)
+    given = request_body("chat", model)
     with openai_sdk.chat.completions.stream(**given, stream_options={"include_usage": True}) as stream:
         final = stream.get_final_completion()
     whole = openai_sdk.chat.completions.create(**given)
@@ -111,9 +111,9 @@ def test_the_chat_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, m
 
 
 @each_row("model", OLDER)
-def test_the_responses_helper_sees_what_the_whole_answer_says(openai_sdk, upstream, model):
+def test_the_responses_helper_reads_the_same_from_a_stream(openai_sdk, upstream, model):
     upstream.script(ANSWER, ANSWER)
-    given = asked("responses", model, store=False)
+    given = request_body("responses", model, store=False)
     with openai_sdk.responses.stream(**given) as stream:
         final = stream.get_final_response()
     whole = openai_sdk.responses.create(**given)
@@ -128,7 +128,7 @@ def test_the_responses_helper_sees_what_the_whole_answer_says(openai_sdk, upstre
 
 
 @each_row("model", OLDER)
-def test_parsed_answers_of_both_openai_apis(openai_sdk, upstream, model):
+def test_helpers_parse_answers_of_both_openai_apis(openai_sdk, upstream, model):
     upstream.script(PARIS, PARIS)
     talk = [{"role": "user", "content": "hi"}]
     chat = openai_sdk.chat.completions.parse(model=model, messages=talk, response_format=City)
@@ -140,7 +140,7 @@ def test_parsed_answers_of_both_openai_apis(openai_sdk, upstream, model):
 
 @each_row("model", OLDER)
 def test_a_response_that_is_not_whole_raises_as_it_does_with_openai(openai_sdk, upstream, model):
-    """The helper has no final response then, against OpenAI too; the event before has all of it."""
+    """The helper then has no final response, as with OpenAI itself; the last event has all of it."""
     upstream.script(Script(text="half an ans", stop="length"))
     with openai_sdk.responses.stream(model=model, input="hi", store=False) as stream:
         events = list(stream)
@@ -150,12 +150,12 @@ def test_a_response_that_is_not_whole_raises_as_it_does_with_openai(openai_sdk, 
     assert events[-1].response.output_text == "half an ans"
 
 
-# What frameworks read of an answer
+# Members that frameworks read
 
 
 @each_row("model", OLDER)
-def test_every_chunk_has_choices_and_every_call_its_id_type_and_name_at_once(gateway, upstream, model):
-    """Vercel's SDK and OpenCode (anomalyco/opencode#1298, #30580, vercel/ai#7417, #9579)."""
+def test_every_chunk_has_choices_and_a_calls_first_chunk_its_id_type_and_name(gateway, upstream, model):
+    """Vercel's SDK and OpenCode require this (anomalyco/opencode#1298, #30580, vercel/ai#7417, #9579)."""
     reply = ask(gateway, upstream, "chat", model, ANSWER, stream=True)
     chunks = [data for _, data in reply.events()[:-1]]
     assert reply.events()[-1][1] == "[DONE]"
@@ -207,7 +207,7 @@ def test_content_is_null_with_calls_and_calls_are_absent_without_any(gateway, up
 
 @each_row("model", OLDER)
 def test_the_start_and_the_end_of_a_message_both_count_its_input(gateway, upstream, model):
-    """langchain-anthropic reads the end alone, others the start."""
+    """langchain-anthropic only reads the end, and others only read the start."""
     events = [data for _, data in ask(gateway, upstream, "messages", model, ANSWER, stream=True).events()]
     start = next(event for event in events if event["type"] == "message_start")["message"]["usage"]
     end = next(event for event in events if event["type"] == "message_delta")["usage"]
@@ -217,9 +217,9 @@ def test_the_start_and_the_end_of_a_message_both_count_its_input(gateway, upstre
 
 @each_row(("model", "api"), product(OLDER, OLDER))
 def test_an_errors_message_is_a_text_in_the_clients_shape(gateway, upstream, api, model):
-    """Whatever the provider's own shape was: a code that is a number, an error that is a text."""
+    """The provider's own form does not matter: its code may be a number, or its error a text."""
     upstream.script(Raw(400, JSON, (b'{"error":"no such thing","code":400}',)))
-    reply = gateway.request("POST", PATHS[api], asked(api, model))
+    reply = gateway.request("POST", PATHS[api], request_body(api, model))
     assert reply.status == 400
     error = reply.json["error"]
     assert error["message"] == "no such thing"
@@ -230,10 +230,10 @@ def test_an_errors_message_is_a_text_in_the_clients_shape(gateway, upstream, api
 # OpenCode
 
 
-def test_cache_marks_on_chat_messages_are_left_out_for_who_refuses_them(gateway, upstream):
-    """OpenCode puts them there for names that hold ``claude``, and OpenAI does not know them."""
+def test_cache_marks_are_removed_for_providers_that_refuse_them(gateway, upstream):
+    """OpenCode adds them for model names with ``claude``, and OpenAI does not know them."""
     marked = {"role": "user", "content": "hi", "cache_control": {"type": "ephemeral"}}
-    body = asked("chat", "chat", messages=[{"role": "system", "content": "s", "cache_control": {}}, marked])
+    body = request_body("chat", "chat", messages=[{"role": "system", "content": "s", "cache_control": {}}, marked])
     refusal = {"message": "Unknown parameter: 'messages[0].cache_control'.", "type": "invalid_request_error",
                "param": "messages[0].cache_control", "code": "unknown_parameter"}  # fmt: skip
     json_type = JSON

@@ -1,4 +1,4 @@
-"""A conversation in one item, its size before it is sent, and items that a request only refers to."""
+"""Tests of compaction to one item, of token counts before a request, and of references to items."""
 
 import json
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ NONE = Raw(404, JSON, (b'{"error": {"message": "no such path", "type": "invalid_
 
 
 class Provider:
-    """A provider whose further paths below its APIs' own can be scripted."""
+    """A provider with scripted responses for the paths below its API's path."""
 
     def __init__(self, upstream: Upstream) -> None:
         self.seen: list[Seen] = []
@@ -81,7 +81,7 @@ def compact(gateway: Gateway, model: str, input: Any = HISTORY, **more: Any) -> 
 
 
 def the_item(output: list[dict[str, Any]]) -> dict[str, Any]:
-    """Clients take exactly one item, with an id and something in it."""
+    """Return the only item, and check its id and its encrypted content: clients accept nothing else."""
     (item,) = output
     assert item["type"] == "compaction"
     assert item["id"]
@@ -91,7 +91,7 @@ def the_item(output: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def check_understood(gateway: Gateway, theirs: Provider, api: str, input: list[Any], **more: Any) -> None:
-    """The notes reach the provider in place of what they stand for."""
+    """Check that the provider gets the notes instead of the history that they summarise."""
     theirs.scripts.append(Script(text="xylophone"))
     assert text_of(final(turn(gateway, f"on-{api}", input, **more))) == "xylophone"
     asked = theirs.seen[-1].body.decode()
@@ -136,7 +136,7 @@ def test_a_stored_conversation_continues_from_its_compaction(gateway, theirs, ap
     assert "xylophone" in theirs.seen[1].body.decode()
     assert stored(gateway, second["id"]).json["output"] == [item]
     check_understood(gateway, theirs, api, [SUMMARY_PROMPT], previous_response_id=second["id"])
-    assert "Be brief." in theirs.seen[-1].body.decode()  # no summary stands for instructions
+    assert "Be brief." in theirs.seen[-1].body.decode()  # a summary never replaces instructions
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_provider_without_compaction_gets_a_request_for_a_summary(gateway, the
 
 @pytest.mark.parametrize("more", [{"previous_response_id": "resp_theirs"}, {"conversation": "conv_theirs"}])
 def test_a_conversation_that_the_provider_has_is_never_summed_up_without_it(gateway, theirs, more):
-    """The client would drop its history for a summary of nothing."""
+    """The client would replace its history by a summary of nothing."""
     no = {"error": {"message": "no such path", "type": "invalid_request_error", "param": None, "code": None}}
     theirs.below["/v1/responses/compact"] = Raw(404, JSON, (json.dumps(no).encode(),))
     assert complaint("responses", compact(gateway, "native", None, **more), 404)["message"] == "no such path"
@@ -242,7 +242,7 @@ def test_a_trigger_passes_where_the_provider_keeps_state(gateway, theirs):
     assert theirs.seen[0].json["input"] == [*HISTORY, TRIGGER]
 
 
-# Tokens, before they are sent
+# Token counts before a request
 
 COUNTED = Raw(200, JSON, (b'{"object": "response.input_tokens", "input_tokens": 4711}',))
 COUNTS = {"messages": "/v1/messages/count_tokens", "responses": "/v1/responses/input_tokens"}
@@ -288,7 +288,7 @@ def test_a_stored_conversation_is_counted_whole(gateway, theirs, api):
     assert before == stored(gateway, first, "/input_items").json  # counting adds nothing
 
 
-def test_a_count_from_nowhere_is_a_400(gateway, theirs):
+def test_a_count_after_an_unknown_response_returns_400(gateway, theirs):
     asked = {"model": "on-chat", "input": "hi", "previous_response_id": "resp_nobodys"}
     error = refusal(gateway.request("POST", "/v1/responses/input_tokens", asked))
     assert error["code"] == "previous_response_not_found"
@@ -301,7 +301,7 @@ def test_a_count_from_nowhere_is_a_400(gateway, theirs):
 @both_ways
 @each_api
 def test_references_between_calls_and_results_are_resolved(gateway, theirs, api, stream):
-    """As the Vercel AI SDK sends the second step: what the assistant said by its id, its calls whole."""
+    """The Vercel AI SDK sends the second step so: the assistant's text by its id, its calls whole."""
     calls = (ToolCall("call_a", "get_secret", '{"key": "alpha"}'), ToolCall("call_b", "get_secret", '{"key": "beta"}'))
     theirs.scripts = [Script(text="I shall look.", calls=calls), Script(text="Both.")]
     begun = [

@@ -1,4 +1,4 @@
-"""The public compliance tester llm-comply against each model of the demo in each of our APIs."""
+"""Tests of each model of the demo in each API with llm-comply, a public compliance tester."""
 
 import io
 import json
@@ -23,8 +23,8 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
     "google-genai": ("--auth-header", "x-goog-api-key", "--no-bearer"),
 }
 
-# Checks that do not hold for the demo, and why; the last test has them held where they can be. What the tester skips
-# itself it must skip, or it is to be struck off here.
+# Checks that the demo does not pass, with reasons; the last test runs them on a gateway that can pass them. The tester
+# itself skips the checks in ``SKIPPED``: remove a check that it does not skip.
 DEFAULTED = "a request without a model is answered where the configuration has a default, as the demo's has"
 LEFT_OUT: Mapping[str, str] = {
     "error-handling": DEFAULTED,
@@ -43,13 +43,13 @@ NAMED = "gpt-5-claude-opus-on-{}"
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Gateway]:
+def demo_gateway() -> Iterator[Gateway]:
     with demo_thread() as process:
         yield process
 
 
-def checked(url: str, model: str, format: str, *flags: str) -> dict[str, dict[str, Any]]:
-    """What the tester says of each check, by its id."""
+def run_checks(url: str, model: str, format: str, *flags: str) -> dict[str, dict[str, Any]]:
+    """Run the tester, and return its result of each check by the check's id."""
     root = url if format == "google-genai" else f"{url}/v1"
     command = ["--json", "--base-url", root, "--api-key", "unneeded", "--model", model, "--format", format]
     out = io.StringIO()
@@ -59,8 +59,8 @@ def checked(url: str, model: str, format: str, *flags: str) -> dict[str, dict[st
 
 
 @pytest.mark.parametrize(("format", "model"), [*zip(FORMATS, MODELS, strict=True)])
-def test_the_demo_complies(served, model, format):
-    results = checked(served.url, model, format)
+def test_the_demo_complies(demo_gateway, model, format):
+    results = run_checks(demo_gateway.url, model, format)
     assert len(results) >= 9
     assert {id for id, result in results.items() if result["status"] == "skipped"} == SKIPPED.keys() & results.keys()
     held = {id: result for id, result in results.items() if id not in LEFT_OUT.keys() | SKIPPED.keys()}
@@ -69,9 +69,9 @@ def test_the_demo_complies(served, model, format):
 
 
 @pytest.fixture(scope="module")
-def undefaulted() -> Iterator[Gateway]:
-    """A gateway without a default before the stand-in of the demo; the tester knows by their names that its models
-    reason."""
+def gateway_without_default() -> Iterator[Gateway]:
+    """Return a gateway without a default model for the demo's stand-in. The tester takes its models for reasoning
+    models because of their names."""
     with mock_thread() as stand_in:
         entries = [
             provider(f"on-{api}/mock-large", stand_in.url, [api], name=NAMED.format(api))
@@ -84,10 +84,10 @@ def undefaulted() -> Iterator[Gateway]:
 @pytest.mark.parametrize(
     ("format", "api"),
     [*zip([format for format in FORMATS if format != "google-genai"], ["messages", "responses", "chat"], strict=True)],
-)  # nothing is left out of Google's
-def test_cases_excluded_from_the_demo_comply_with_other_settings(undefaulted, api, format):
+)  # the demo passes all checks of Google's API
+def test_cases_excluded_from_the_demo_comply_with_other_settings(gateway_without_default, api, format):
     left = {**LEFT_OUT, **SKIPPED}
-    results = checked(undefaulted.url, NAMED.format(api), format, "--filter", ",".join(left))
+    results = run_checks(gateway_without_default.url, NAMED.format(api), format, "--filter", ",".join(left))
     assert results
     assert results.keys() <= left.keys()
     assert {id: told for id, told in results.items() if told["status"] != "passed" or told.get("warnings")} == {}

@@ -1,8 +1,8 @@
-"""Recorded answers of real providers, replayed through the gateway to clients of every API, streamed and not.
+"""Replays of recorded answers of real providers through the gateway, to clients of every API, as streams and whole.
 
-A cell is one recording, one client API and one form. Where client and recording agree in both, the events pass as they
-are (real providers break their own grammar, so it is judged in tolerant mode); in every other cell the gateway writes
-the answer, the grammar binds, the official SDK puts the answer together, and it must say what the recording says.
+A cell is one recording, one client API and one form. If the client has the recording's API and form, the gateway passes
+the events unchanged, and the judge is tolerant, because real providers break their own grammar. In all other cells, the
+gateway writes the answer: it must keep the grammar, and the official SDK must read the recording's content from it.
 """
 
 import base64
@@ -63,12 +63,12 @@ class Cell:
 
     @property
     def native(self) -> bool:
-        """Whether the client speaks the recording's API: what only that API knows then goes out as it came."""
+        """True if the client has the recording's API: it then gets the members that only this API has."""
         return self.client == self.recording.api
 
     @property
     def passes(self) -> bool:
-        """Whether the recording is what the client wants, so that its events pass unchanged."""
+        """True if the client requests the recording's API and form, so that its events pass unchanged."""
         return (self.client, self.stream) == (self.recording.api, self.recording.streamed)
 
 
@@ -78,8 +78,8 @@ def cells(recordings: tuple[Recording, ...]) -> list[Cell]:
 
 @attrs.frozen
 class Failure:
-    """What clients get of a recording that is no answer: ``status`` before any content, and whether content comes
-    first, so that a stream ends in an error event."""
+    """The client's response to a recorded failure: ``status`` if it has no content. If content has ``begun``, a stream
+    ends in an error event."""
 
     why: str
     status: int
@@ -97,12 +97,12 @@ FAILED: Mapping[str, Failure] = {
     "chat-error": BROKEN, "responses-error": BROKEN, "chat-cut": CUT, "messages-cut": CUT, "responses-cut": CUT,
     "64d6e2": Failure("the status of a background response is `queued`: there is no answer yet", 502),
 }  # fmt: skip
-# A whole body of the client's own API is no failure for it: it asked for `background`.
+# A client of the same API gets this body without an error, because it requested `background`.
 QUEUED = "64d6e2"
 REPAIRED = ("8955c7", "a0bc92", "ee0342")
-"""Recordings with calls that SDKs would misread: without numbers (Mistral) or with empty ids (Google)."""
+"""Recordings of calls that SDKs would misread: Mistral's have no numbers, and Google's have empty ids."""
 
-# The grammar does not hold for these even in tolerant mode, and the gateway passes them as they are.
+# These recordings break the grammar even in tolerant mode, and the gateway passes them unchanged.
 UNGRAMMATICAL: Mapping[str, str] = {
     "307487": "made for an SDK's tests: the last block of the stream is never closed",
 }
@@ -119,12 +119,12 @@ SAMPLED = [
     for place, cell in enumerate(cell for cell in cells((one,)) if not cell.passes and cell not in FAILING)
     if (number + place) % 10 == 0
 ]
-"""Every other recording in one of the five translations, by turns."""
+"""About half of the recordings, each in one of its five translations in rotation."""
 REFUSED = cells(errors())
 
 
-def grouped(found: list[Cell], every: Sequence[Cell] = ()) -> pytest.MarkDecorator:
-    """A test of those for each API of recordings and each client's API and form, and in the soak of ``every`` one."""
+def group_cells(found: list[Cell], every: Sequence[Cell] = ()) -> pytest.MarkDecorator:
+    """Make a test of the ``found`` cells for each pair of APIs and each form; the soak also tests ``every`` cell."""
     tests = []
     for some, suffix, marks in ((found, "", ()), (every, "-each", pytest.mark.soak)):
         groups: dict[str, list[Cell]] = {}
@@ -138,7 +138,7 @@ def grouped(found: list[Cell], every: Sequence[Cell] = ()) -> pytest.MarkDecorat
 
 
 class _Provider(QuietHandler):
-    """Answers with the recording that the model's id names, in the form in which it was recorded."""
+    """A provider that returns the recording with the model's id, in its recorded form."""
 
     known: Mapping[str, Recording] = {}
 
@@ -155,7 +155,7 @@ def upstream() -> Iterator[str]:
         yield f"http://{host}"
 
 
-def streamed(got: Reply) -> bool:
+def is_stream(got: Reply) -> bool:
     return got.headers["content-type"].startswith("text/event-stream")
 
 
@@ -167,14 +167,14 @@ def ask(upstream: str) -> Iterator[Callable[[Cell], Reply]]:
     with gateway_thread(config(entries, port), port):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
 
-        def one(cell: Cell) -> Reply:
+        def send_question(cell: Cell) -> Reply:
             body = json.dumps(question(cell)).encode()
             connection.request("POST", PATHS[cell.client], body, {"content-type": "application/json"})
             response = connection.getresponse()
             headers = {name.lower(): value for name, value in response.getheaders()}
             return Reply(response.status, headers, response.read())
 
-        yield one
+        yield send_question
         connection.close()
 
 
@@ -191,13 +191,13 @@ def question(cell: Cell) -> dict[str, Any]:
             return {"model": model, "input": asked, "stream": cell.stream}
 
 
-# What the SDKs make of it
+# Answers as the SDKs read them
 
 
-def understood(cell: Cell, got: Reply) -> Mapping[str, Any]:
-    """The whole answer as the client's official SDK has it in the end. What the gateway translated is also validated,
-    every event and object; the SDKs themselves do not, and take what a provider of their own API sends."""
-    if not streamed(got):
+def sdk_answer(cell: Cell, got: Reply) -> Mapping[str, Any]:
+    """Return the whole answer as the client's official SDK assembles it. Translated events and objects are also
+    validated, because the SDKs accept anything that their provider sends."""
+    if not is_stream(got):
         whole, value = WHOLE[cell.client], json.loads(got.body)
         return (whole.construct(**value) if cell.native else whole(**value)).to_dict(warnings=False)
     chunks = [value for _, value in events(got.body) if value.get("type") != "ping"]
@@ -251,9 +251,9 @@ WHOLE: Mapping[str, Any] = {
 }
 
 
-# What must be in it
+# The expected content
 
-# The provider's word in neutral words, and those in the client's.
+# Neutral words for each API's stop reasons, and then each API's stop reasons for the neutral words.
 MEANS: Mapping[str, Mapping[str | None, str]] = {
     "chat": {
         "stop": "stop", "": "stop", None: "stop", "length": "length", "tool_calls": "called",
@@ -279,7 +279,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
 
 
 def stop_word(recorded: RecordedContent, api: str, client: str) -> str:
-    """How the answer must end for ``client``: whoever called a tool ended because of it, and nobody else did."""
+    """Return the stop reason that ``client`` must get: only answers with calls may end because of a tool."""
     means = MEANS[api][recorded.stop]
     if recorded.calls and means == "stop":
         means = "called"
@@ -287,8 +287,8 @@ def stop_word(recorded: RecordedContent, api: str, client: str) -> str:
 
 
 def words(one: RecordedContent, client: str) -> Any:
-    """Text, refusals, reasoning and calls as ``client`` can have them: in their order, in Chat each kind for itself. A
-    Messages client reads a refusal as text; ids that a client's API refuses are made anew."""
+    """Return text, refusals, reasoning and calls in the form of ``client``: in order, but in Chat by kind. A Messages
+    client gets refusals as text."""
     if client == "chat":
         return one.text, one.refusal, one.thinking, [(call.name, call.arguments) for call in one.calls]
     parts = [("text" if kind == "refusal" and client == "messages" else kind, value) for kind, value in one.parts]
@@ -300,7 +300,7 @@ def words(one: RecordedContent, client: str) -> Any:
 
 
 def fit(arguments: Any, client: str) -> Any:
-    """Arguments that a limit has cut are no JSON; a whole Messages answer wants an object all the same."""
+    """Wrap arguments that a limit has cut, and that are not JSON: a whole Messages answer needs an object."""
     return {"_raw": arguments} if client == "messages" and isinstance(arguments, str) else arguments
 
 
@@ -308,7 +308,7 @@ GOOD_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def assert_ids_kept(recorded: list[Call], got: list[Call]) -> None:
-    """Ids are the provider's own where they are there, once only and fit for every API."""
+    """Check that each unique id of the provider that is valid in every API is kept, and each other id replaced."""
     ids = [call.id for call in recorded]
     assert len({call.id for call in got}) == len(got)
     for id, call in zip(ids, got, strict=True):
@@ -318,8 +318,8 @@ def assert_ids_kept(recorded: list[Call], got: list[Call]) -> None:
             assert GOOD_ID.fullmatch(call.id)
 
 
-def opened(seal: Any) -> Iterator[Any]:
-    """What the provider wants back out of what the client was given: as it is, or in a seal of the gateway's."""
+def unseal(seal: Any) -> Iterator[Any]:
+    """Yield the provider's sealed reasoning from the client's, which the gateway may have sealed again."""
     text = seal["data"] if isinstance(seal, dict) and "data" in seal else seal
     if not (isinstance(text, str) and text.startswith("tg1.")):
         yield seal
@@ -338,7 +338,7 @@ def opened(seal: Any) -> Iterator[Any]:
 # The cells
 
 
-@grouped(PASSING[::6], PASSING)
+@group_cells(PASSING[::6], PASSING)
 def test_events_of_the_clients_own_api_and_form_pass_unchanged(cells: list[Cell], ask: Callable[[Cell], Reply]) -> None:
     for cell in cells:
         with case(cell.key):
@@ -355,31 +355,31 @@ def test_events_of_the_clients_own_api_and_form_pass_unchanged(cells: list[Cell]
                 assert verdict.outcome == "complete"
 
 
-@pytest.mark.filterwarnings("ignore:Pydantic serializer")  # the SDK's own doubts about items that it does not know
-@grouped(SAMPLED, TRANSLATED)
+@pytest.mark.filterwarnings("ignore:Pydantic serializer")  # the SDK warns about items that it does not know
+@group_cells(SAMPLED, TRANSLATED)
 def test_a_translated_answer_has_the_providers_content(cells: list[Cell], ask: Callable[[Cell], Reply]) -> None:
     for cell in cells:
         with case(cell.key):
             got = ask(cell)
             assert got.status == 200, got.body[:500]
-            assert streamed(got) is cell.stream
+            assert is_stream(got) is cell.stream
             asked = cell.stream if cell.client == "chat" else None
             verdict = judge(cell.client, got.body, streamed=cell.stream, tolerant=cell.native, include_usage=asked)
             assert verdict.broken is None
             assert verdict.outcome == "complete"
 
             recorded = content_of(cell.recording)
-            heard = parse_content(cell.client, understood(cell, got), recorded.hosted)
+            heard = parse_content(cell.client, sdk_answer(cell, got), recorded.hosted)
             assert words(heard, cell.client) == words(recorded, cell.client)
             assert_ids_kept(recorded.calls, heard.calls)
-            assert [item for seal in heard.seals for item in opened(seal)] == recorded.seals
+            assert [item for seal in heard.seals for item in unseal(seal)] == recorded.seals
             assert heard.stop == stop_word(recorded, cell.recording.api, cell.client)
             assert heard.stop_sequence == (recorded.stop_sequence if cell.client == "messages" else None)
             if recorded.tokens is not None:
                 assert heard.tokens == recorded.tokens
 
 
-@grouped(FAILING)
+@group_cells(FAILING)
 def test_a_recorded_failure_is_an_error_instead_of_an_empty_success(
     cells: list[Cell], ask: Callable[[Cell], Reply]
 ) -> None:
@@ -398,17 +398,17 @@ def test_a_recorded_failure_is_an_error_instead_of_an_empty_success(
             assert b"[DONE]" not in got.body
 
 
-# Whose trouble it is: a refused credential is the gateway's, not the client's.
+# The client's status for each status of the provider: a refused credential is the gateway's fault, not the client's.
 STATUS: Mapping[int, int] = {400: 400, 401: 502, 403: 502, 404: 404, 429: 429}
 KEY_REFUSED: Mapping[str, str] = {"ff4d7b": "xAI"}
-"""Recordings of a 400 that says so."""
-# A prompt that is too long is told in the words that the client's own API has for it.
+"""Recordings of a 400 for a refused key."""
+# For prompts that are too long, the client gets the error of its own API.
 TOO_LONG: Mapping[str, str] = {
     "33c69d": "Anthropic", "c78aa9": "DeepSeek", "5115ea": "Ollama", "9e855e": "Perplexity",
 }  # fmt: skip
 
 
-def told_message(error: Any, is_native: bool) -> str:
+def recorded_message(error: Any, is_native: bool) -> str:
     """Return the message of a recorded error. In another API, it is the reason that OpenRouter has in ``metadata``."""
     if isinstance(error, str):
         return error
@@ -416,7 +416,7 @@ def told_message(error: Any, is_native: bool) -> str:
     return str(reason or error["message"])
 
 
-@grouped(REFUSED[::5], REFUSED)
+@group_cells(REFUSED[::5], REFUSED)
 def test_a_recorded_error_reaches_every_client_in_its_own_shape(
     cells: list[Cell], ask: Callable[[Cell], Reply]
 ) -> None:
@@ -426,7 +426,7 @@ def test_a_recorded_error_reaches_every_client_in_its_own_shape(
             status = 502 if cell.key in KEY_REFUSED else STATUS[cell.recording.status]
             got = ask(cell)
             error = complaint(cell.client, got, status, passed=cell.native and status != 502)
-            message = told_message(recorded["error"], cell.native)
+            message = recorded_message(recorded["error"], cell.native)
             if status == 502:
                 assert message not in error["message"]
                 assert got.headers["x-should-retry"] == "false"

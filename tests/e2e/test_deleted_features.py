@@ -1,4 +1,4 @@
-"""Each feature can be deleted: without its folder and its lines in the order, the gateway serves all conversations."""
+"""Tests of deleted features: without a feature's folder and its lines in ``order.py``, all conversations work."""
 
 import copy
 import json
@@ -79,7 +79,7 @@ EACH: Final = [pytest.param((name,), id=name, marks=pytest.mark.soak) for name i
 
 @pytest.fixture(params=[FOLDERS[::2], FOLDERS[1::2], *EACH], ids=lambda names: "half")
 def tree(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Sequence[str], Path]:
-    """The names of features, and a copy of the product without them. The gate deletes half of them together."""
+    """Return the names of features and a copy of the product without them. Only the soak deletes each one alone."""
     names = request.param
     for package in ELSEWHERE:
         (tmp_path / package).symlink_to(ROOT / package)

@@ -1,5 +1,4 @@
-"""The demo answers like a provider: all three APIs, streamed and not, with tools and with thinking, each also through a
-translation."""
+"""Tests of the demo's answers in all three APIs, as streams and whole, with tools, thinking and translation."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -48,47 +47,47 @@ ENDED = "stand-in model"
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Gateway]:
+def gateway() -> Iterator[Gateway]:
     with demo_thread() as process:
         yield process
 
 
-def ask(served: Gateway, api: str, model: str, **more: object) -> Reply:
+def ask(gateway: Gateway, api: str, model: str, **more: object) -> Reply:
     limit = {"max_tokens": 500} if api == "messages" else {}
-    reply = request(served.url, "POST", PATHS[api], question(api, model, "Hello", **(limit | more)))
+    reply = request(gateway.url, "POST", PATHS[api], question(api, model, "Hello", **(limit | more)))
     assert reply.status == 200, reply.body
     assert not reply.cut
     return reply
 
 
 def read(api: str, answer: dict) -> dict[str, object]:
-    """Text, thinking and tool calls of a whole answer."""
+    """Return text, thinking and tool calls of a whole answer."""
     if api == "chat":
         message = answer["choices"][0]["message"]
         calls = [call["function"] for call in message.get("tool_calls") or ()]
-        return told([message["content"]], [message.get("reasoning_content")], decoded(calls))
+        return content_of([message["content"]], [message.get("reasoning_content")], decode_calls(calls))
     items = answer["output" if api == "responses" else "content"]
     of = {kind: [item for item in items if item["type"] == kind] for kind in {item["type"] for item in items}}
     if api == "messages":
         thinking = [item["thinking"] for item in of.get("thinking", ())]
         calls = [(item["name"], item["input"]) for item in of.get("tool_use", ())]
-        return told([item["text"] for item in of.get("text", ())], thinking, calls)
+        return content_of([item["text"] for item in of.get("text", ())], thinking, calls)
     text = [part["text"] for item in of.get("message", ()) for part in item["content"]]
     thinking = [part["text"] for item in of.get("reasoning", ()) for part in item["summary"]]
-    return told(text, thinking, decoded(of.get("function_call", ())))
+    return content_of(text, thinking, decode_calls(of.get("function_call", ())))
 
 
-def told(text: Iterable[str | None], thinking: Iterable[str | None], calls: list) -> dict[str, object]:
+def content_of(text: Iterable[str | None], thinking: Iterable[str | None], calls: list) -> dict[str, object]:
     return {"text": "".join(one or "" for one in text), "thinking": "".join(one or "" for one in thinking),
             "calls": calls}  # fmt: skip
 
 
-def decoded(calls: Iterable[dict]) -> list:
+def decode_calls(calls: Iterable[dict]) -> list:
     return [(call["name"], json.loads(call["arguments"])) for call in calls]
 
 
-def streamed(api: str, reply: Reply) -> dict[str, object]:
-    """The same of a stream that ends well."""
+def read_stream(api: str, reply: Reply) -> dict[str, object]:
+    """Check that a stream ends with success, and return its text, thinking and tool calls."""
     events = [data for _, data in reply.events()]
     if api == "responses":
         assert events[-1]["type"] == "response.completed"
@@ -109,29 +108,29 @@ def streamed(api: str, reply: Reply) -> dict[str, object]:
     assert len(names) <= 1
     arguments = "".join(piece or "" for piece in pieces)
     called = [(name, json.loads(arguments)) for name in names]
-    return told([delta.get(text) for delta in deltas], [delta.get(thinking) for delta in deltas], called)
+    return content_of([delta.get(text) for delta in deltas], [delta.get(thinking) for delta in deltas], called)
 
 
 @each_row("api, stream, model", covering_rows(OLDER, [False, True], MODELS))
-def test_text_tools_thinking_and_json(served, api, model, stream):
-    tell = streamed if stream else lambda api, reply: read(api, reply.json)
+def test_answers_have_text_tools_thinking_and_json(gateway, api, model, stream):
+    read_reply = read_stream if stream else lambda api, reply: read(api, reply.json)
 
-    text = tell(api, ask(served, api, model, stream=stream))
+    text = read_reply(api, ask(gateway, api, model, stream=stream))
     assert SAID in text["text"]
     assert (text["thinking"], text["calls"]) == ("", [])
 
-    called = tell(api, ask(served, api, model, stream=stream, tools=TOOLS[api]))
+    called = read_reply(api, ask(gateway, api, model, stream=stream, tools=TOOLS[api]))
     assert called["calls"] == [("weather", CALLED)]
 
-    thought = tell(api, ask(served, api, model, stream=stream, **THINKING[api]))
+    thought = read_reply(api, ask(gateway, api, model, stream=stream, **THINKING[api]))
     assert thought["thinking"].startswith(THOUGHT)
     assert SAID in thought["text"]
 
-    assert json.loads(tell(api, ask(served, api, model, stream=stream, **FORMATS[api]))["text"]) == FILLED
+    assert json.loads(read_reply(api, ask(gateway, api, model, stream=stream, **FORMATS[api]))["text"]) == FILLED
 
 
-def test_no_model_and_no_key_are_needed(served):
-    reply = request(served.url, "POST", PATHS["chat"], {"messages": [{"role": "user", "content": "Hello"}]})
+def test_no_model_and_no_key_are_needed(gateway):
+    reply = request(gateway.url, "POST", PATHS["chat"], {"messages": [{"role": "user", "content": "Hello"}]})
     assert (reply.status, reply.headers["x-trigate-target"]) == (200, "demo/mock-large")
 
 
@@ -146,8 +145,8 @@ def test_no_model_and_no_key_are_needed(served):
      ("chat", "fireworks_ai/some-model"), ("messages", "deepseek/deepseek-chat"), ("chat", "facebook/opt-1.3b"),
      ("chat", "falcon3:10b")],
 )  # fmt: skip
-def test_names_of_real_models_are_answered_by_the_stand_in(served, api, model):
-    reply = ask(served, api, model)
+def test_names_of_real_models_are_answered_by_the_stand_in(gateway, api, model):
+    reply = ask(gateway, api, model)
     assert reply.headers["x-trigate-target"] == f"stand-in/{model.removeprefix('stand-in/')}"
     assert ENDED in read(api, reply.json)["text"]
 
@@ -165,31 +164,31 @@ def test_names_of_real_models_are_answered_by_the_stand_in(served, api, model):
         ("demo/mock", "demo/mock-large"),
     ],
 )
-def test_another_name_is_a_404_that_says_what_works(served, name, works):
+def test_an_unknown_name_returns_404_with_a_name_that_works(gateway, name, works):
     asked = {"model": name, "messages": [{"role": "user", "content": "Hello"}]}
-    reply = request(served.url, "POST", PATHS["chat"], asked)
+    reply = request(gateway.url, "POST", PATHS["chat"], asked)
     assert reply.status == 404
     assert works in reply.json["error"]["message"]
     assert f"fault/{name}" not in reply.json["error"]["message"]
 
 
-def test_no_text_of_the_demo_is_masked_as_its_key(served):
-    said = [ask(served, "messages", model, stream=stream).body for model in MODELS for stream in (False, True)]
+def test_no_text_of_the_demo_is_masked_as_its_key(gateway):
+    said = [ask(gateway, "messages", model, stream=stream).body for model in MODELS for stream in (False, True)]
     keys = secrets_in(demo_config("http://127.0.0.1"))
     assert keys
     assert [key for key in keys if any(key.encode() in body for body in said)] == []
 
 
 @needs_feature("model_lists")
-def test_the_models_are_listed(served):
-    listed = request(served.url, "GET", "/v1/models").json["data"]
+def test_the_models_are_listed(gateway):
+    listed = request(gateway.url, "GET", "/v1/models").json["data"]
     assert [model["id"] for model in listed] == [*MODELS, *TYPED]
     assert [f"demo-{model['type']}" for model in listed[len(MODELS) :]] == list(TYPED)
-    assert request(served.url, "GET", "/v1/audio/models").json == {"models": [{"id": "demo-speech"}]}
+    assert request(gateway.url, "GET", "/v1/audio/models").json == {"models": [{"id": "demo-speech"}]}
 
 
 @each_row(("api", "stream"), product(OLDER, [False, True]))
-def test_a_newcomer_sees_prices_and_the_cause_of_a_miss(served, api, stream):
+def test_a_newcomer_sees_prices_and_the_cause_of_a_miss(gateway, api, stream):
     lines, model = [], f"demo-{api}"
     for at in ("9:00", "9:00", "9:01"):
         body = question(api, model, "Hello", stream=stream, **({"max_tokens": 500} if api == "messages" else {}))
@@ -198,8 +197,8 @@ def test_a_newcomer_sees_prices_and_the_cause_of_a_miss(served, api, stream):
             body["messages"].insert(0, {"role": "system", "content": text})
         else:
             body["system" if api == "messages" else "instructions"] = text
-        reply = request(served.url, "POST", PATHS[api], body)
-        lines.append(ledger_line(served, reply.headers["x-request-id"]))
+        reply = request(gateway.url, "POST", PATHS[api], body)
+        lines.append(ledger_line(gateway, reply.headers["x-request-id"]))
     assert [line["cached_tokens"] > 2000 for line in lines] == [False, True, False]
     assert lines[1]["cost_usd"] < lines[0]["cost_usd"] == lines[2]["cost_usd"]
     assert (lines[2]["prompt_cache_cause"], lines[2]["prompt_cache_usd"] > 0) == ("system", True)

@@ -1,6 +1,6 @@
-"""When a client goes away, the provider's connection is closed at once and one line says so: at every moment, in both
-lanes, for each API, whether it closes, resets, or shuts its sending side. What ``docs/streams.md`` says of it is read
-from there."""
+"""When a client disconnects, the gateway immediately closes the provider's connection and logs one line: at every
+moment, in both lanes and each API, if the client closes, resets, or shuts its sending side. The tests read the expected
+results from ``docs/streams.md``."""
 
 import contextlib
 import select
@@ -43,26 +43,26 @@ def gateway(by_hand) -> Iterator[Gateway]:
     check_log(process)
 
 
-def is_asked(by_hand: Listening) -> bool:
-    """Whether somebody connects to the provider, or has."""
+def has_connection(by_hand: Listening) -> bool:
+    """Return whether the gateway has connected to the provider."""
     return bool(select.select([by_hand.sock], [], [], 0)[0])
 
 
 def settle_another(gateway: Gateway) -> None:
-    """What came before it has been dealt with when this is over."""
+    """Send another request and wait for its log line: by then, the gateway has handled all earlier requests."""
     id = new_id()
     gateway.request("POST", "/v1/nothing", {}, {"x-request-id": id})
     line(gateway, id)
 
 
-# Before a provider is asked
+# Before the gateway sends a request
 
 
 def send_half(gateway: Gateway, data: bytes, how: str) -> None:
-    """Send this much of a request, and leave."""
+    """Send ``data``, the start of a request, and disconnect."""
     with Wire.connect(gateway.port) as client:
         client.send(data)
-        settle_another(gateway)  # they have arrived by then
+        settle_another(gateway)  # by then, the gateway has read the data
         client.reset() if how == "RST" else client.close()
 
 
@@ -73,7 +73,7 @@ def test_the_client_leaves_before_its_head_is_whole(gateway, by_hand, cell, how)
     send_half(gateway, head + b"\r\n", how)
     settle_another(gateway)
     assert lines(gateway, id) == []
-    assert not is_asked(by_hand)
+    assert not has_connection(by_hand)
 
 
 @shows("disconnects while sending its body", how=HOWS)
@@ -83,7 +83,7 @@ def test_the_client_leaves_before_its_body_is_whole(gateway, by_hand, cell, how)
     found = line(gateway, id)
     cell.check_line(found)
     assert (found["api"], found["attempts"]) == (cell.api, 0)
-    assert not is_asked(by_hand)
+    assert not has_connection(by_hand)
 
 
 # Before the answer
@@ -113,7 +113,7 @@ def test_the_client_leaves_during_the_second_try(gateway, by_hand, cell, how):
         with Wire.connect(gateway.port) as client:
             id = new_id()
             client.send(post(PATHS[cell.api], request_body(cell), {"x-request-id": id}))
-            first.up.read_request()  # on the connection that was kept
+            first.up.read_request()  # on the pooled connection
             first.up.close()
             with by_hand.accept() as again:
                 again.read_request()
@@ -169,14 +169,14 @@ def test_the_client_leaves_in_the_middle_of_a_whole_answer(gateway, by_hand, cel
 
 @shows("disconnects after pipelining a second request", how=HOWS)
 @retried_when_late
-def test_a_pipelined_second_request_does_not_hide_the_leaving(gateway, by_hand, cell, how):
+def test_a_pipelined_second_request_does_not_hide_the_disconnect(gateway, by_hand, cell, how):
     with mid_stream(gateway, by_hand, cell) as one:
         id = new_id()
         one.client.send(post(PATHS[cell.api], request_body(cell), {"x-request-id": id}))
         one.check_cut(one.leave(how))
         settle_another(gateway)
         assert lines(gateway, id) == []
-        assert not is_asked(by_hand)
+        assert not has_connection(by_hand)
 
 
 @shows("closes its sending side and continues to read (half-closed)")
@@ -193,13 +193,13 @@ def test_a_client_that_shuts_its_sending_side_has_left(gateway, by_hand, cell):
     assert bool(answer) == cell.stream
 
 
-# Behind it
+# After the answer
 
 
 @shows("disconnects after the last event of its answer", how=HOWS)
 @retried_when_late
 def test_the_client_leaves_after_the_end(gateway, by_hand, cell, how):
-    """Also a provider that holds its connection then is not waited for."""
+    """The gateway does not wait for a provider that keeps its connection open."""
     with call(gateway, by_hand, cell) as one:
         speech = answer_stream(cell.model_api)
         one.up.send(speech.half + chunks(*speech.rest))
@@ -222,7 +222,7 @@ def test_the_client_leaves_an_answer_half_read(gateway, by_hand, cell, how):
 
 @contextlib.contextmanager
 def h2_calls(gateway: Gateway, by_hand: Listening, cell: Cell) -> Iterator[tuple[H2, list[tuple[int, Call]]]]:
-    """Two calls on one HTTP/2 connection; streams have begun."""
+    """Start two calls on one HTTP/2 connection; streamed answers have started."""
     with contextlib.ExitStack() as stack:
         client = H2(stack.enter_context(Wire.connect(gateway.port)))
         calls = []
@@ -260,7 +260,7 @@ def test_the_end_of_an_http2_connection_ends_all_its_calls(gateway, by_hand, cel
         other.check_cut(left)
 
 
-# The other side of the coin
+# Clients that stay
 
 STREAMED = [
     Cell(api, up, True, "", CUT, "499, `client_disconnected`") for api in OLDER for up in (api, TRANSLATED[api])
@@ -271,7 +271,7 @@ streamed = pytest.mark.parametrize("cell", STREAMED, ids=lambda cell: cell.id)
 @streamed
 @retried_when_late
 def test_a_disconnect_does_not_end_other_streams(gateway, by_hand, cell):
-    """And with nobody leaving, nothing is cut."""
+    """The gateway does not cut the streams of clients that stay connected."""
     with mid_stream(gateway, by_hand, cell) as stays:
         for how in ("FIN", "RST"):
             with mid_stream(gateway, by_hand, cell) as leaves:
@@ -283,6 +283,6 @@ def test_a_disconnect_does_not_end_other_streams(gateway, by_hand, cell):
     assert line(gateway, stays.id)["ended"] == "complete"
 
 
-def test_the_process_is_as_good_as_new_afterwards(gateway):
+def test_the_gateway_works_after_all_disconnects(gateway):
     eventually(lambda: gateway.request("GET", "/readyz").status == 200)
     check_log(gateway)

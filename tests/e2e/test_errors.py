@@ -1,4 +1,4 @@
-"""What goes wrong is told in the client's own API, with the right status, and without a secret or a traceback."""
+"""Tests of errors in the client's own API, with the right status, and without secrets or tracebacks."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from tests.support.raw_call import SUCCESS
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, ToolCall, Upstream, render
 
 MODELS = {"chat": "good-chat", "messages": "good-messages", "responses": "good-responses"}
-HASTY = {"chat": "hasty-chat", "messages": "hasty-messages", "responses": "hasty-responses"}  # not waited for long
+HASTY = {"chat": "hasty-chat", "messages": "hasty-messages", "responses": "hasty-responses"}  # short timeouts
 PATIENT = {"connect": "30s", "first_byte": "30s"}  # name servers may take their time
 SECRET = "sk-verysecret"
 
@@ -63,7 +63,7 @@ def ask(gateway: Gateway, api: str, sent: Any, **headers: str) -> Reply:
     return reply
 
 
-def test_a_wrong_part_deep_inside_is_named_by_its_path(gateway, api):
+def test_an_invalid_nested_part_is_reported_with_its_path(gateway, api):
     to = "good-messages" if api != "messages" else "good-chat"
     place = "input" if api == "responses" else "messages"
     sent = {**body(api, to), place: [{"role": "user", "content": "hi"}, {"role": "user", "content": [7]}]}
@@ -80,8 +80,8 @@ def test_a_wrong_part_deep_inside_is_named_by_its_path(gateway, api):
         ("utf-8-sig", "the request body begins with a byte order mark: send UTF-8 without one"),
     ],
 )
-def test_a_body_in_another_encoding_is_a_400_that_says_so(gateway, upstream, api, encoding, says):
-    """Editors and shells of Windows write such files, which clients send unread."""
+def test_a_body_in_another_encoding_returns_400_with_the_reason(gateway, upstream, api, encoding, says):
+    """Editors and shells of Windows write such files, and clients send them without decoding."""
     upstream.script()
     text = json.dumps(body(api) | {"metadata": {"name": "Zoë"}}, ensure_ascii=False)
     assert says in complaint(api, ask(gateway, api, text.encode(encoding)), 400)["message"]
@@ -89,12 +89,12 @@ def test_a_body_in_another_encoding_is_a_400_that_says_so(gateway, upstream, api
 
 
 @each_row("path", ["/v1/conversations", "/v1/embeddings", "/v1/responses/input_tokens"])
-def test_a_byte_order_mark_before_other_bodies_is_a_400_that_says_so(gateway, path):
+def test_a_byte_order_mark_returns_400_with_the_reason(gateway, path):
     reply = gateway.request("POST", path, b'\xef\xbb\xbf{"model": "good-chat", "input": "hi"}')
     assert "begins with a byte order mark" in complaint("chat", reply, 400)["message"]
 
 
-def test_a_body_above_the_limit_is_a_413_before_it_is_sent(gateway, api):
+def test_a_body_above_the_limit_returns_413_before_it_is_sent(gateway, api):
     with Wire.connect(gateway.port) as client:
         client.send(post(PATHS[api], b"", {"content-length": str(100 * 2**20)}) + b'{"model":')
         answer = client.read_until(b"}")
@@ -103,7 +103,7 @@ def test_a_body_above_the_limit_is_a_413_before_it_is_sent(gateway, api):
 
 
 @pytest.mark.parametrize("api", ["chat", "messages"])  # GET on Responses is its WebSocket form
-def test_the_wrong_method_is_a_405(gateway, api):
+def test_the_wrong_method_returns_405(gateway, api):
     reply = gateway.request("GET", PATHS[api])
     complaint(api, reply, 405)
     assert "POST" in reply.headers["allow"]
@@ -127,7 +127,7 @@ BUSY = b'{"error": {"message": "Rate limit reached", "code": "rate_limit_exceede
 
 @pytest.fixture
 def accounts(upstream) -> Iterator[Gateway]:
-    """A gateway with two accounts of its own: after such an error they are out for minutes."""
+    """Return a gateway with two accounts of its own, because they are unavailable for minutes after such an error."""
     entries = [provider(f"openai/{name}", upstream.url, ["chat"], key=f"{SECRET}-{name}") for name in ("one", "two")]
     with gateway_thread(config(entries, retries={"attempts": 2})) as process:
         yield process
@@ -136,7 +136,7 @@ def accounts(upstream) -> Iterator[Gateway]:
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("models", ["one", "one,two"], ids=["one target", "two targets"])
 def test_no_client_retries_for_an_account_without_credit(accounts, upstream, api, models, stream):
-    """With ``retry-after: 1``, Claude Code and Codex repeated such a request for minutes."""
+    """Because of ``retry-after: 1``, Claude Code and Codex repeated such a request for minutes."""
     upstream.script(*[Raw(429, JSON, (EMPTY,))] * 2)
     reply = ask(accounts, api, body(api, "one", stream=stream), x_trigate_models=models)
     assert "You exceeded your current quota" in complaint(api, reply, 429, passed=True)["message"]
@@ -156,14 +156,14 @@ def test_a_client_waits_for_the_target_that_has_credit(accounts, upstream, api, 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("model", ["refused", "nowhere"])
-def test_a_provider_that_cannot_be_reached_is_a_502(gateway, api, model, stream):
+def test_an_unreachable_provider_returns_502(gateway, api, model, stream):
     error = complaint(api, ask(gateway, api, body(api, model, stream=stream)), 502)
     assert "127.0.0.1" not in error["message"]
     assert "Errno" not in error["message"]
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_a_silent_provider_is_a_504(gateway, upstream, api, stream):
+def test_a_silent_provider_returns_504(gateway, upstream, api, stream):
     upstream.script(Raw(end="hang"))
     complaint(api, ask(gateway, api, body(api, "mute", stream=stream)), 504)
 
@@ -180,7 +180,7 @@ NO_ANSWERS = {
 
 
 @each_row("api, stream, raw", covering_rows(OLDER, (True, False), [*NO_ANSWERS.values()]))
-def test_a_200_that_is_no_answer_is_a_502(gateway, upstream, api, raw, stream):
+def test_a_200_without_an_answer_returns_502(gateway, upstream, api, raw, stream):
     upstream.script(raw)
     complaint(api, ask(gateway, api, body(api, stream=stream)), 502)
 
@@ -196,7 +196,7 @@ HALF = {"text": Script(text="one two three"), "call": Script(calls=(ToolCall("ca
 
 
 def half(api: str, script: Script) -> tuple[bytes, ...]:
-    """A stream up to its first content and a little more."""
+    """Return the pieces of a stream up to just after its first content."""
     pieces = render(script, api, {"stream": True, "model": MODELS[api]}).pieces
     content = (b"one t", b'"function_call"', b'"tool_use"', b'"tool_calls"')
     return pieces[: next(i for i, piece in enumerate(pieces) if any(mark in piece for mark in content)) + 2]
@@ -229,7 +229,7 @@ def test_a_stream_cut_after_content_ends_with_an_error_and_no_success(gateway, u
             assert (name, last["type"]) == ("error", "error")
             assert last["error"]["message"]
         case _ if api == upstream_api and end == "error_event":
-            assert last["type"] == "error"  # the provider's own word for it passes
+            assert last["type"] == "error"  # the gateway keeps the provider's own type
         case _:
             assert name == last["type"] == "response.failed"
             assert last["response"]["status"] == "failed"
@@ -238,7 +238,7 @@ def test_a_stream_cut_after_content_ends_with_an_error_and_no_success(gateway, u
 
 @pytest.mark.parametrize("end", ["cut", "close", "reset"])
 @pytest.mark.parametrize("upstream_api", OLDER)
-def test_a_whole_answer_cut_short_is_a_502(gateway, upstream, api, upstream_api, end):
+def test_a_cut_whole_answer_returns_502(gateway, upstream, api, upstream_api, end):
     model = MODELS[upstream_api]
     (whole,) = render(Script(text="one two three"), upstream_api, {"model": model}).pieces
     upstream.script(Raw(200, JSON, (whole[:-20],), end))
@@ -246,7 +246,7 @@ def test_a_whole_answer_cut_short_is_a_502(gateway, upstream, api, upstream_api,
 
 
 @pytest.mark.parametrize("upstream_api", OLDER)
-def test_the_answers_own_headers(gateway, upstream, api, upstream_api):
+def test_answers_have_the_gateways_headers(gateway, upstream, api, upstream_api):
     model = MODELS[upstream_api]
     upstream.script(Script(text="ok"))
     reply = ask(gateway, api, body(api, model), x_request_id="mine-123")
@@ -290,12 +290,12 @@ def test_dropped_members_are_reported(gateway, upstream, api):
         ("responses", "good-chat", {"prompt": {"id": "p"}}, "prompt"),
     ],
 )
-def test_a_member_that_must_not_be_dropped_is_a_400(gateway, upstream, api, model, more, param):
+def test_a_member_that_must_not_be_dropped_returns_400(gateway, upstream, api, model, more, param):
     upstream.script()
     assert complaint(api, ask(gateway, api, body(api, model, **more)), 400)["param"] == param
     assert upstream.seen == []
 
 
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
-def test_the_root_answers(gateway, method):
+def test_the_root_returns_200(gateway, method):
     assert gateway.request(method, "/").status == 200

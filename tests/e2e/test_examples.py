@@ -1,5 +1,5 @@
-"""The configurations of ``docs/examples`` at work: explained, served, and asked by clients of each API while their
-providers, which are stand-ins here, fail as each file has foreseen."""
+"""Tests of the configurations in ``docs/examples``: clients of each API send requests while stand-ins for the providers
+fail in the ways that each file handles."""
 
 import contextlib
 import json
@@ -34,7 +34,7 @@ FAILURES = {
 
 
 class Providers(Upstream):
-    """All providers of a file, told apart by their keys; ``failing`` are the entries that fail, and why."""
+    """All providers of a file, distinguished by their keys; ``failing`` has the failure of each failing entry."""
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
@@ -57,7 +57,7 @@ ENDS = {"chat": "/chat/completions", "messages": "/messages", "responses": "/res
 
 
 def settings(name: str, url: str, port: int) -> dict[str, Any]:
-    """The file with stand-ins for its providers, and with keys for its clients."""
+    """Return the file's settings with stand-ins for its providers, and with keys for its clients."""
     text = (ROOT / f"docs/examples/{name}.yaml").read_text()
     found: dict[str, Any] = yaml.safe_load(text)
     for entry in found["model_providers"]:
@@ -70,9 +70,9 @@ def settings(name: str, url: str, port: int) -> dict[str, Any]:
         found["metrics_key"] = client_key("prometheus")
     if not has_feature("client_routing"):
         found.pop("client_routing", None)
-    found.pop("counters", None)  # a Redis, which is not there
+    found.pop("counters", None)  # the tests have no Redis
     for alias in found["model_aliases"].values():
-        alias.pop("hedge", None)  # on a busy machine the second one may win
+        alias.pop("hedge", None)  # on a busy machine, the second attempt may win
     return {**found, "listeners": [{"type": "model", "name": "models", "port": port}]}
 
 
@@ -120,7 +120,7 @@ FORESEEN = [
 
 
 @each_row(("name", "failing", "answers"), [*FORESEEN[1:3], *FORESEEN[4:8]])
-def test_an_example_works_as_it_is_explained(name, failing, answers):
+def test_an_example_works_as_explain_predicts(name, failing, answers):
     with serving(name) as stage:
         stage.providers.failing = failing
         for api in PATHS:
@@ -135,8 +135,8 @@ def test_an_example_works_as_it_is_explained(name, failing, answers):
 
 
 @pytest.mark.parametrize("stage", ["regions"], indirect=True)
-def test_a_restricted_key_stays_restricted_whatever_fails(stage):
-    """A key that was kept to one model got another's answer: BerriAI/litellm#38572."""
+def test_a_restricted_key_stays_restricted_after_failures(stage):
+    """A key for one model got another model's answer: BerriAI/litellm#38572."""
     stage.providers.failing = {"eu-azure-1": "overloaded", "eu-azure-2": "server_error"}
     reply = stage.ask("gpt-5", client="bank")
     assert reply.status == 503
@@ -146,7 +146,7 @@ def test_a_restricted_key_stays_restricted_whatever_fails(stage):
 
 
 @pytest.mark.parametrize("stage", ["team"], indirect=True)
-def test_members_of_a_group_may_use_what_it_may(stage):
+def test_members_of_a_group_may_use_the_groups_models(stage):
     assert stage.ask("best", client="ben").status == 200
     assert stage.ask("cheap", client="ben").status == 200
     assert stage.ask("cheap", client="nightly").status == 403

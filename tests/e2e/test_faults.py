@@ -1,5 +1,5 @@
-"""What ``docs/streams.md`` says of every way to end is what happens: each cell of its tables is a request through a
-real gateway to the stand-in provider's model for that fault, from a client of each API, through both lanes."""
+"""Tests that ``docs/streams.md`` describes every end of a stream correctly: for each cell of its tables, a client of
+each API sends a request through a real gateway, in both lanes, to the stand-in provider's model for that fault."""
 
 import contextlib
 import json
@@ -43,8 +43,8 @@ from tests.support.upstreams import PATHS
 
 
 class Provider:
-    """The stand-in provider, and how each of its answers ended, by the request's text in ``seen``: ``taken`` (read to
-    its end), ``left`` (the gateway hung up), ``cut`` (it was the fault to)."""
+    """The stand-in provider. ``seen`` has the end of each of its answers, by the request's text: ``taken`` (the gateway
+    read all of it), ``left`` (the gateway disconnected), or ``cut`` (the fault cut it)."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -65,16 +65,16 @@ class Provider:
         found = re.search(rb"cell-[\w./-]+", body)
         assert found
 
-        def closed(left: bool) -> None:
+        def record_end(left: bool) -> None:
             self.seen[found[0].decode()].append("left" if left else "taken" if incoming.scope.complete else "cut")
 
-        incoming.scope.on_close(closed)
+        incoming.scope.on_close(record_end)
         return await answer(ReadRequest(incoming, body), **names)
 
 
 @attrs.frozen
 class WatchedRoutes:
-    """The ``routes`` of the stand-in, whose requests go through ``watch``."""
+    """The ``routes`` of the stand-in; their requests pass through ``watch``."""
 
     routes: RouteTable
     watch: Any
@@ -107,7 +107,7 @@ def stand_in() -> Iterator[Provider]:
 
 
 def settings(stand_in: Provider, patience: str = "2s", **more: Any) -> dict[str, Any]:
-    """Two wildcards for each API that the provider can be asked in: one has ``patience`` with silence, one minutes."""
+    """Return settings with two wildcards for each API: one accepts silence for ``patience``, the other for minutes."""
     short = {"timeouts": {"first_byte": patience, "idle": patience}}
     entries = [
         provider(f"{name}-{api}/*", stand_in.url, [api], provider_interface="openai", **limits)
@@ -116,7 +116,7 @@ def settings(stand_in: Provider, patience: str = "2s", **more: Any) -> dict[str,
     ]
     for entry in entries:
         if entry["speaks"] == ["responses"]:
-            entry["state"] = "upstream"  # else its answers would be kept here, and not pass as they are
+            entry["state"] = "upstream"  # otherwise the gateway would store its answers and rewrite them
     return config(entries, **more)
 
 
@@ -139,7 +139,7 @@ def pinging(stand_in) -> Iterator[Gateway]:
 
 @attrs.frozen
 class Cell:
-    """What the page says of one request."""
+    """One request, and the results that the page states for it."""
 
     model: str
     api: str
@@ -160,8 +160,7 @@ class Cell:
 
 
 def cells(stream: bool, every: bool) -> Iterator[Cell]:
-    """Yield ``every`` request of the table, or of each row one or two of the clients' APIs and models' APIs, by
-    turns."""
+    """Yield ``every`` request of the table, or one or two pairs of APIs of each row in rotation."""
     rows = [row for row in table("When an answer goes wrong") if stream or row[4] != "–"]
     for number, (_, model, lane, of_stream, of_whole, sees, ledger) in enumerate(rows):
         for place, api in enumerate(OLDER):
@@ -182,7 +181,7 @@ SLOW = re.compile("stall|silent|slow")
 
 @attrs.frozen
 class Found:
-    """What came of one request: its answer, how the provider's ended, the ledger's lines."""
+    """The result of one request: its answer, the end of the provider's answer, and the ledger's lines."""
 
     reply: Reply
     seen: list[str]
@@ -199,7 +198,7 @@ def ask(gateway: Gateway, cell: Cell) -> Reply:
 
 
 def ledger(gateway: Gateway) -> Mapping[str, list[Mapping[str, Any]]]:
-    """The lines of each request so far, by its id."""
+    """Return the log lines of each request so far, by its id."""
     found = defaultdict(list)
     for line in map(json.loads, [line for line in list(gateway.log) if line.startswith('{"event":"exchange"')]):
         found[line["request_id"]].append(line)
@@ -207,7 +206,7 @@ def ledger(gateway: Gateway) -> Mapping[str, list[Mapping[str, Any]]]:
 
 
 def answers(cells: Sequence[Cell], gateway: Gateway, pinging: Gateway, stand_in: Provider) -> Mapping[str, Found]:
-    """All of these, asked for side by side: what takes seconds is waited for once."""
+    """Send the requests of all ``cells`` simultaneously, because some take seconds, and return the results by id."""
     slow = [cell for cell in cells if SLOW.search(cell.model)]
     quick = [cell for cell in cells if not SLOW.search(cell.model)]
     with ThreadPoolExecutor(len(slow)) as waiting, ThreadPoolExecutor(3) as others:
@@ -219,11 +218,11 @@ def answers(cells: Sequence[Cell], gateway: Gateway, pinging: Gateway, stand_in:
     return {cell.id: Found(reply, stand_in.seen[cell.id], told[cell.id]) for cell, reply in replies.items()}
 
 
-# What was said
+# Content of answers
 
 
 def words(api: str, events: list[tuple[str, Any]]) -> str:
-    """The text that a stream's deltas say."""
+    """Return the text of a stream's deltas."""
     values = [value for _, value in events if isinstance(value, dict)]
     if api == "chat":
         deltas = [choice["delta"] for value in values for choice in value.get("choices", ())]
@@ -234,7 +233,7 @@ def words(api: str, events: list[tuple[str, Any]]) -> str:
 
 
 def text(api: str, answer: Mapping[str, Any]) -> str:
-    """The text of a whole answer."""
+    """Return the text of a whole answer."""
     if api == "chat":
         return str(answer["choices"][0]["message"]["content"])
     if api == "messages":
@@ -279,7 +278,7 @@ def check_whole(cell: Cell, reply: Reply) -> None:
 
 
 def check_failed(cell: Cell, reply: Reply) -> None:
-    """A stream that ends with the one error event of the client's API."""
+    """Check that a stream ends with one error event of the client's API."""
     assert (reply.status, reply.cut) == (200, False)
     *said, error = cell.gets.replace(" then ", " ").split(", ")
     assert error == "an error"
@@ -305,7 +304,7 @@ def is_error(api: str, name: str, value: Any) -> bool:
 
 
 @pytest.mark.parametrize("cells", [TYPICAL, pytest.param(EVERY, marks=pytest.mark.soak)], ids=["typical", "every"])
-def test_the_page_is_right(gateway, pinging, stand_in, cells):
+def test_each_row_of_the_page_describes_what_happens(gateway, pinging, stand_in, cells):
     found_by_id = answers(cells, gateway, pinging, stand_in)
     for cell in cells:
         with case(cell.id):
@@ -318,7 +317,7 @@ def test_the_page_is_right(gateway, pinging, stand_in, cells):
             else:
                 check_failed(cell, found.reply)
             assert pinged or "pings" not in cell.gets
-            # Where the connection is reset, its server finds it lost or has ended by then.
+            # After a reset, the provider's server may have ended already, or sees that the connection is lost.
             assert found.seen in [[one] for one in SEES[cell.sees] | ({"left"} if "reset" in cell.model else set())]
             (line,) = found.lines
             ended, _, kind = cell.ledger.replace("`", "").partition(", ")
@@ -342,7 +341,7 @@ def test_every_row_about_a_client_or_the_process_has_one_test():
 # Beyond the tables
 
 
-def test_a_client_that_asks_again_gets_through(gateway):
+def test_a_clients_retry_succeeds(gateway):
     with ThreadPoolExecutor(len(OLDER)) as clients:
         for api, text in zip(OLDER, clients.map(partial(answer_to_an_sdk, gateway), OLDER), strict=True):
             with case(api):
@@ -350,7 +349,7 @@ def test_a_client_that_asks_again_gets_through(gateway):
 
 
 def answer_to_an_sdk(gateway: Gateway, api: str) -> str:
-    """Return what a client gets that asks once more after a failure."""
+    """Return the text that an SDK gets by one retry after a failure."""
     model = f"on-{api}/fault/529-then-ok"
     if api == "messages":
         with anthropic.Anthropic(api_key="any", base_url=gateway.url, max_retries=1) as client:

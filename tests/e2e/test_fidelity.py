@@ -1,5 +1,5 @@
-"""What the gateway does about losses: strict mode, names that a provider would refuse, reasoning that it has refused,
-counting tokens, and the check of live streams."""
+"""Tests of losses in translations: strict mode, tool names and reasoning that a provider refuses, token counts, and the
+check of live streams."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -28,7 +28,7 @@ def gateway(upstream) -> Iterator[Gateway]:
 # Strict mode
 
 
-def test_a_loss_is_named_by_default_and_refused_in_strict_mode(gateway, upstream):
+def test_a_loss_is_reported_by_default_and_refused_in_strict_mode(gateway, upstream):
     asked = question("chat", MODELS["messages"], seed=7, logit_bias={"1": 2}, user="u-1")
     upstream.script(Script(text="fine"))
     reply = gateway.request("POST", PATHS["chat"], asked)
@@ -45,7 +45,7 @@ def test_a_loss_is_named_by_default_and_refused_in_strict_mode(gateway, upstream
     assert upstream.seen == []
 
 
-def test_strict_mode_of_the_config_can_be_lifted_for_one_request(upstream):
+def test_one_request_can_turn_off_the_strict_mode_of_the_config(upstream):
     entry = provider("anthropic/m", upstream.url, ["messages"], name="m")
     with gateway_thread(config([entry], strict=True)) as process:
         upstream.script(Script(text="fine"))
@@ -70,7 +70,7 @@ def tool(api: str, name: str) -> dict[str, Any]:
 @each_row("stream", [True, False], ids=["stream", "whole"])
 @each_row(("api", "other"), [(a, b) for a in OLDER for b in OLDER if a != b])
 def test_a_name_that_providers_refuse_comes_back_unchanged(gateway, upstream, api, other, stream):
-    upstream.script(Raw(500, JSON, (b"{}",)))  # first: which name does the provider get?
+    upstream.script(Raw(500, JSON, (b"{}",)))  # the first request shows the name that the provider gets
     asked = question(api, MODELS[other], tools=[tool(api, LONG)], stream=stream)
     gateway.request("POST", PATHS[api], asked)
     sent = upstream.seen[0].json["tools"][0]
@@ -144,7 +144,7 @@ def test_sealed_reasoning_that_is_refused_is_left_out_too(gateway, upstream, cli
     assert b"c2ln" not in upstream.seen[1].body
 
 
-# Counting: a 404 makes each count of Claude Code a paid request, a 0 turns its compaction off (Wei-Shaw/sub2api#657,
+# Counts: a 404 makes Claude Code send a paid request for each, and a 0 stops its compaction (Wei-Shaw/sub2api#657,
 # BerriAI/litellm#13252, #37102, router-for-me/CLIProxyAPI#679)
 
 COUNT = "/v1/messages/count_tokens"
@@ -175,7 +175,7 @@ def test_other_apis_get_an_estimate_that_is_marked(gateway, upstream, model):
 
 
 @each_row("status", [404, 405, 501])
-def test_a_messages_server_that_does_not_count_is_no_failure(gateway, upstream, status):
+def test_a_messages_server_without_token_counts_causes_no_error(gateway, upstream, status):
     upstream.script(Raw(status, JSON, (b"{}",)))
     reply = count(gateway, MODELS["messages"])
     assert (reply.status, reply.headers["x-trigate-estimated"]) == (200, "1")
@@ -199,7 +199,7 @@ def test_a_count_is_sent_again_without_a_rejected_member(gateway, upstream, path
     reply = gateway.request("POST", path, asked)
     assert (reply.status, reply.json["input_tokens"]) == (200, 123)
     assert "x-trigate-estimated" not in reply.headers
-    if path == COUNT:  # a count teaches nothing about answers
+    if path == COUNT:  # the gateway learns nothing about answers from a count
         assert gateway.request("POST", "/v1/messages", {**asked, "max_tokens": 9}).status == 200
     first, second, *answers = (seen.json for seen in upstream.seen)
     assert "thinking" in first or "output_config" in first
@@ -224,7 +224,7 @@ def test_a_count_that_a_provider_rejects_is_estimated(gateway, upstream, raw):
     assert len(upstream.seen) == 1
 
 
-def test_a_count_that_fails_is_an_error_in_shape(gateway, upstream):
+def test_a_failed_count_is_an_error_in_the_clients_api(gateway, upstream):
     upstream.script(Raw(429, JSON, (b'{"type":"error","error":{"type":"rate_limit_error","message":"slow"}}',)))
     error = complaint("messages", count(gateway, MODELS["messages"]), 429, passed=True)
     assert error["message"] == "slow"

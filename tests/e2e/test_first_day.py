@@ -1,5 +1,5 @@
-"""The first day of two users, from the command line as they know it: the first config, and a project's folder that is
-not the config's. ``test_litellm_import.py`` has a LiteLLM file."""
+"""The first steps of two users on the command line: a first config, and a project in another folder than the config.
+``test_litellm_import.py`` tests users of LiteLLM."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ OPENAI = ("gpt-5.4", "gpt-5.1-codex", "gpt-4o-2024-08-06", "o4-mini")
 
 @pytest.fixture
 def answering() -> Iterator[Upstream]:
-    """A provider of all three APIs that always has an answer."""
+    """Return a provider that answers all requests in all three APIs."""
     with fake_upstream() as upstream:
 
         def answer(seen: Seen) -> Raw:
@@ -37,8 +37,7 @@ def answering() -> Iterator[Upstream]:
 
 
 def point(file: Path, upstream: Upstream, **more: Any) -> int:
-    """Put the test's provider in place of the real ones, and ``more``, into ``file``. Return the free port that it
-    names."""
+    """Replace the providers in ``file`` with the test's provider, add ``more`` and a free port, and return the port."""
     settings, port = yaml.safe_load(file.read_text()), free_port()
     settings["listeners"] = [{"type": "model", "name": "models", "port": port}]
     for entry in settings["model_providers"]:
@@ -48,7 +47,7 @@ def point(file: Path, upstream: Upstream, **more: Any) -> int:
 
 
 def answers(url: str, model: str) -> str:
-    """What ``model`` says to a client of its maker's own SDK."""
+    """Return the answer of ``model`` that the SDK of the model's maker reads."""
     http = DefaultHttpxClient(verify=NO_TLS)
     if "claude" in model:
         with Anthropic(base_url=url, api_key="any", max_retries=0, http_client=http) as client:
@@ -74,7 +73,7 @@ def test_a_configuration_of_init_serves_the_model_names_of_programs(tmp_path, an
 
 
 @needs_feature("kept_ledger")
-def test_money_from_the_first_day(tmp_path, answering):
+def test_budgets_and_costs_work_from_the_first_day(tmp_path, answering):
     """`init` keeps costs, so that a budget survives a restart and `trigate costs` adds them up from any folder."""
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     project.mkdir()
@@ -95,9 +94,8 @@ def test_money_from_the_first_day(tmp_path, answering):
 
 
 @pytest.mark.process
-def test_a_project_folder_that_is_not_the_configs(tmp_path, answering):
-    """The config is the person's own; every command finds it from any folder, and clients are told of the gateway that
-    runs."""
+def test_commands_work_in_a_project_folder_without_a_config(tmp_path, answering):
+    """Each command finds the user's config from any folder, and ``connect`` sets up clients for the running gateway."""
     home, project = tmp_path / "config", tmp_path / "project"
     (home / "trigate").mkdir(parents=True)
     project.mkdir()

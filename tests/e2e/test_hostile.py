@@ -1,5 +1,5 @@
-"""Hostile input over real sockets to a real process: each is a 4xx in the client's shape or a clean close, never a 5xx
-or a traceback, and the process is as good as new afterwards."""
+"""Tests of hostile input on real sockets: each input returns a 4xx in the client's API or closes the connection, never
+a 5xx or a traceback, and the gateway keeps working."""
 
 import contextlib
 import json
@@ -30,10 +30,10 @@ from tests.support.processes import resident
 from tests.support.raw_call import SUCCESS
 from tests.support.upstreams import PATHS, Script, Upstream, render
 
-ROUNDS = 1  # how often the process gets everything before its memory is looked at again
-GROWTH = 24  # MiB that it may have grown by after that; the largest body alone is 10
+ROUNDS = 1  # how often the process gets all inputs before the second measurement of its memory
+GROWTH = 24  # MiB that the process may grow meanwhile; the largest body has 10
 LARGE = ("many_tools", "many_turns", "empty_turns", "many_keys")
-SECONDS = 20.0  # for the largest input, on a busy machine; others wait meanwhile
+SECONDS = 20.0  # for the largest input on a busy machine, which delays the others
 
 CHAT = PATHS["chat"].encode()
 HOST = b"host: x\r\n"
@@ -56,7 +56,7 @@ RESPONSES_GET = b"GET /v1/responses HTTP/1.1"
 
 REFUSED = {
     "upgrade_elsewhere": lines(HOST, UPGRADE, KEY, first=b"GET /v1/models HTTP/1.1", body=b"\x81\x7f" + b"\xff" * 8),
-    # RFC 9112, section 11.2: two readings of where a request ends
+    # RFC 9112, section 11.2: the end of the request is ambiguous
     "length_and_chunked": lines(HOST, LENGTH, CHUNKED, body=b"0\r\n\r\n" + SMUGGLED),
     "chunked_and_length": lines(HOST, CHUNKED, b"content-length: 5\r\n", body=b"0\r\n\r\n" + SMUGGLED),
     "two_lengths": lines(HOST, LENGTH, b"content-length: 3\r\n"),
@@ -80,7 +80,7 @@ REFUSED = {
     "chunk_without_its_line_end": lines(HOST, CHUNKED, body=b"3\r\nabcdef\r\n0\r\n\r\n"),
     "chunk_of_more_than_there_can_be": lines(HOST, CHUNKED, body=b"f" * 20 + b"\r\n" + GOOD),
     "chunk_of_a_terabyte": lines(HOST, CHUNKED, body=b"10000000000\r\n" + GOOD),
-    # CVE-2025-55315: two readings of where the first line of a chunk ends
+    # CVE-2025-55315: the end of a chunk's first line is ambiguous
     "chunk_extension_with_a_bare_return": lines(HOST, CHUNKED, body=b"3;\rxx\r\nabc\r\n0\r\n\r\n"),
     "chunk_extension_with_a_null": lines(HOST, CHUNKED, body=b"3;a\x00\r\nabc\r\n0\r\n\r\n"),
     "last_chunk_with_a_vertical_tab": lines(HOST, CHUNKED, body=CHUNKS[:-5] + b"0;a=\x0b\r\n\r\n"),
@@ -118,7 +118,7 @@ REFUSED = {
     "compressed_it_says": lines(HOST, TYPE, LENGTH, b"content-encoding: gzip\r\n"),
     "compressed_thrice": lines(HOST, TYPE, LENGTH, b"content-encoding: gzip, br, x-nonsense\r\n"),
 }
-"""Answered with a 4xx (or a 501), or closed without a word, whichever the line of HTTP allows."""
+"""Invalid requests: the gateway returns a 4xx or 501, or closes the connection without a response."""
 
 TAKEN = {
     "absolute_form": lines(HOST, TYPE, LENGTH, first=b"POST http://evil.example" + CHAT + b" HTTP/1.1"),
@@ -138,16 +138,16 @@ TAKEN = {
     "odd_request_id": lines(HOST, TYPE, LENGTH, b"x-request-id: a\tb\xff\r\n"),
     "two_request_ids": lines(HOST, TYPE, LENGTH, b"x-request-id: a\r\nx-request-id: b, c\r\n"),
 }
-"""Unusual but allowed: one good answer, and nothing behind it."""
+"""Unusual but valid requests: the gateway returns one good answer, and nothing after it."""
 
 
-def nested(depth: int) -> bytes:
+def nested_json(depth: int) -> bytes:
     return b'{"a":[' * depth + b"1" + b"]}" * depth
 
 
 @lru_cache
 def bodies(api: str, model: str, many: int = 100_000) -> dict[str, bytes]:
-    """Return bodies that are no valid requests, or barely. ``many`` is the number of parts of large ones."""
+    """Return bodies that are invalid or barely valid requests. ``many`` is the number of parts of large ones."""
     key, turn = "input" if api == "responses" else "messages", TURN
     name = json.dumps(model).encode()
 
@@ -165,16 +165,16 @@ def bodies(api: str, model: str, many: int = 100_000) -> dict[str, bytes]:
 
     def deep_tool(depth: int) -> bytes:
         return b',"tools":[%b]' % json.dumps(tool).encode().replace(
-            b'"properties": {}', b'"properties":' + nested(depth)
+            b'"properties": {}', b'"properties":' + nested_json(depth)
         )
 
     tools = b",".join(written.format(n=n).encode() for n in range(many))
     return {
         "deep_parameters": request(deep_tool(300)),
         "deeper_parameters": request(deep_tool(480)),
-        "deep_metadata": request(b',"metadata":' + nested(490)),
-        "too_deep": request(b',"metadata":' + nested(many)),
-        "deep_content": request(turns=b'{"role":"user","content":' + nested(495) + b"}"),
+        "deep_metadata": request(b',"metadata":' + nested_json(490)),
+        "too_deep": request(b',"metadata":' + nested_json(many)),
+        "deep_content": request(turns=b'{"role":"user","content":' + nested_json(495) + b"}"),
         "deep_turns": request(turns=b"[" * 900 + b"]" * 900),
         "infinite": request(b',"temperature":1e400'),
         "minus_infinite": request(b',"top_p":-1e400'),
@@ -231,15 +231,15 @@ def gateway(upstream) -> Iterator[Gateway]:
 
 @pytest.fixture
 def process(upstream) -> Iterator[Gateway]:
-    """The same gateway in a process of its own."""
+    """Return the same gateway in its own process."""
     with running(settings(upstream)) as process:
         yield process
 
 
-def said(gateway: Gateway, data: bytes) -> bytes:
-    """All that comes back for ``data`` on a connection of its own, until the gateway closes or has no more to say."""
+def response_to(gateway: Gateway, data: bytes) -> bytes:
+    """Send ``data`` on a new connection, and return the received bytes up to the response's or the connection's end."""
     with Wire.connect(gateway.port) as wire:
-        with contextlib.suppress(OSError):  # it may close while we are still sending
+        with contextlib.suppress(OSError):  # the gateway may close before it has read everything
             wire.send(data)
         wire.sock.settimeout(SECONDS)
         received = b""
@@ -267,7 +267,7 @@ def fields(head: bytes) -> dict[str, str]:
 
 
 def check_answer(received: bytes, statuses: tuple[int, ...]) -> None:
-    """One answer, in shape, and nothing that the client could have put there."""
+    """Check that the client gets one response in its API, without text from the request in its head."""
     head, _, body = received.partition(b"\r\n\r\n")
     if head.startswith(b"HTTP/1.1 100"):
         head, _, body = body.partition(b"\r\n\r\n")
@@ -285,7 +285,7 @@ def check_answer(received: bytes, statuses: tuple[int, ...]) -> None:
 @each_row("sent", REFUSED.values(), ids=REFUSED)
 def test_invalid_http_is_refused_or_closes_the_connection(gateway, upstream, sent):
     upstream.script(Script("nobody should ask for this"))
-    if received := said(gateway, sent):
+    if received := response_to(gateway, sent):
         check_answer(received, (*range(400, 432), 501, 505))
         assert len(re.findall(rb"HTTP/1.1 \d+ ", received)) == 1, (
             "a second answer, to what was hidden in the first request"
@@ -296,7 +296,7 @@ def test_invalid_http_is_refused_or_closes_the_connection(gateway, upstream, sen
 @each_row("sent", TAKEN.values(), ids=TAKEN)
 def test_unusual_but_valid_http_is_one_request(gateway, upstream, sent):
     upstream.script(Script("one"))
-    check_answer(said(gateway, sent), (200,))
+    check_answer(response_to(gateway, sent), (200,))
     assert [json.loads(seen.body)["model"] for seen in upstream.seen] == ["on-chat"]
 
 
@@ -310,25 +310,25 @@ def test_a_request_that_breaks_off_is_dropped(gateway, upstream, cut):
 
 
 @each_row("model, at", product(["on-chat", "on-messages"], range(len(OLDER))))
-def test_bodies_are_a_4xx_or_pass_whole(gateway, upstream, model, at):
-    """For each provider, each body has one of the clients' APIs, by turns."""
+def test_odd_bodies_return_4xx_or_pass_whole(gateway, upstream, model, at):
+    """For each provider, the clients' APIs take turns over the bodies."""
     api = OLDER[at - (model == "on-chat")]
     for name, body in [*bodies(api, model).items()][at :: len(OLDER)]:
         with case(name):
             answered = "chat" if name.startswith("wildcard") else model.removeprefix("on-")
-            upstream.script(render(Script("fine"), answered, {"model": "up"}))  # without reading what it gets
+            upstream.script(render(Script("fine"), answered, {"model": "up"}))  # without reading the body
             begun = time.perf_counter()
-            check_answer(said(gateway, post(PATHS[api], body)), (200, *range(400, 432)))
+            check_answer(response_to(gateway, post(PATHS[api], body)), (200, *range(400, 432)))
             assert time.perf_counter() - begun < SECONDS
 
 
-def asked(api: str) -> Mapping[str, Any]:
+def request_body(api: str) -> Mapping[str, Any]:
     return question(api, "on-chat", max_tokens=100, stream=True)
 
 
 @pytest.mark.soak
 @pytest.mark.process
-def test_the_process_is_as_good_as_new_afterwards(process, upstream):
+def test_the_process_keeps_its_memory_and_works_after_all_inputs(process, upstream):
     everything = [*REFUSED.values(), *TAKEN.values()]
     sent = [(api, name) for api in OLDER for name in BODIES if api == "chat" or name not in LARGE]
     everything += [post(PATHS[api], bodies(api, "on-messages")[name]) for api, name in sent]
@@ -336,22 +336,22 @@ def test_the_process_is_as_good_as_new_afterwards(process, upstream):
     def one_round() -> float:
         upstream.script(*[Script("fine")] * len(everything))
         for sent in everything:
-            said(process, sent)
+            response_to(process, sent)
         return resident(process.pid)
 
-    before = one_round()  # the allocator keeps what the largest body took
+    before = one_round()  # the allocator keeps the memory of the largest body
     after = [one_round() for _ in range(ROUNDS)][-1]
     assert after - before < GROWTH, (before, after)
     for api in OLDER:
         upstream.script(Script("as good as new"))
-        reply = process.request("POST", PATHS[api], asked(api))
+        reply = process.request("POST", PATHS[api], request_body(api))
         assert (reply.status, reply.cut) == (200, False)
         assert SUCCESS[api] in reply.body
 
 
 @pytest.mark.process
 def test_silent_connections_up_to_the_soft_limit_block_no_client(upstream):
-    """Many systems give 1024, and a stranger who opens as many connections and says nothing takes all of them."""
+    """Many systems allow 1024 open files, and a stranger can open as many silent connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     port = free_port()
     settings = config([provider("openai/on-chat", upstream.url, ["chat"])], port)
@@ -365,15 +365,15 @@ def test_silent_connections_up_to_the_soft_limit_block_no_client(upstream):
             stack.enter_context(Wire.connect(port))
         upstream.script(Script("let in"))
         assert own.request("GET", "/healthz").status == 200
-        assert own.request("POST", PATHS["chat"], asked("chat")).status == 200
+        assert own.request("POST", PATHS["chat"], request_body("chat")).status == 200
         assert "Traceback" not in "\n".join(own.log)
 
 
-# Slow ones, against a server in this process: its patience is shorter here
+# Slow requests to a server in this process with short timeouts
 
 
 @contextlib.asynccontextmanager
-async def impatient(monkeypatch: pytest.MonkeyPatch, keep_alive: float = 75) -> Any:
+async def impatient_server(monkeypatch: pytest.MonkeyPatch, keep_alive: float = 75) -> Any:
     monkeypatch.setattr(http_app, "BODY_SECONDS", 0.3)
     app = create_app(from_mapping(config([provider("openai/on-chat", "http://127.0.0.1:9")], 12000)))
     state, ready, sock = Lifecycle(), trio.Event(), bind("127.0.0.1", 0)
@@ -396,8 +396,8 @@ async def dribble(client: Client, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS.values())
-async def test_a_body_that_never_ends_is_a_408(monkeypatch, path):
-    async with impatient(monkeypatch) as (client, _), trio.open_nursery() as nursery:
+async def test_a_body_that_never_ends_returns_408(monkeypatch, path):
+    async with impatient_server(monkeypatch) as (client, _), trio.open_nursery() as nursery:
         await client.send(b"POST " + path.encode() + b" HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n")
         nursery.start_soon(dribble, client, b" ")
         while not whole(client.buffer):
@@ -406,7 +406,7 @@ async def test_a_body_that_never_ends_is_a_408(monkeypatch, path):
         nursery.cancel_scope.cancel()
 
 
-ROOMS = {
+DEEP_BODIES = {
     "conversation": ("/v1/responses", b'{"model":"on-chat","input":"hi","conversation":%b}'),
     "reference": ("/v1/responses", b'{"model":"on-chat","input":[{"type":"item_reference","id":"a","b":%b}]}'),
     "thread": ("/v1/messages", b'{"model":"on-chat","max_tokens":9,"messages":[],"thread":%b}'),
@@ -419,19 +419,19 @@ ROOMS = {
 }
 
 
-@each_row(("path", "body"), ROOMS.values(), ids=ROOMS)
-def test_how_deep_is_too_deep_is_never_our_mistake(gateway, upstream, path, body):
-    """The interpreter's limit is met at another depth by each that reads the body, deeper or not in the program."""
+@each_row(("path", "body"), DEEP_BODIES.values(), ids=DEEP_BODIES)
+def test_no_depth_of_nesting_is_an_internal_error(gateway, upstream, path, body):
+    """Each reader of the body reaches the interpreter's limit at another depth, because its own call depth differs."""
     depths = (*range(960, 1000), 400_000)  # Python 3.14 decodes tens of thousands of levels
     upstream.script(*[render(Script("fine"), "chat", {"model": "up"})] * len(depths))
-    statuses = {depth: said(gateway, post(path, body % (b"[" * depth + b"]" * depth)))[9:12] for depth in depths}
+    statuses = {depth: response_to(gateway, post(path, body % (b"[" * depth + b"]" * depth)))[9:12] for depth in depths}
     assert {depth: status for depth, status in statuses.items() if not status.startswith((b"2", b"4"))} == {}
     assert b"400" in statuses.values(), "no depth was too deep"
 
 
 @each_row("value", ["1e999", "[1e999]", "NaN", "9" * 400])
 @each_row("member", ["store", "previous_response_id", "conversation", "background"])
-def test_a_number_that_is_none_is_a_400_that_names_it(gateway, upstream, member, value):
+def test_an_invalid_number_returns_400(gateway, upstream, member, value):
     upstream.script()
     body = f'{{"model":"on-chat","input":"hi","{member}":{value}}}'.encode()
-    check_answer(said(gateway, post("/v1/responses", body)), (400,))
+    check_answer(response_to(gateway, post("/v1/responses", body)), (400,))

@@ -1,8 +1,8 @@
-"""A stream goes on beside whatever another client sends: bodies that unfold in memory and in work (CWE-400, CWE-409).
+"""Tests that other clients' bodies do not delay a stream, even if they need much memory or work (CWE-400, CWE-409).
 
-How late its chunks come is measured in a real process, without the time for which others on a full machine kept that
-from its core. A quiet machine is below 30 ms with these, and 250 ms with the largest; before large bodies were bounded
-and worked on beside the loop, they stopped all streams for one to thirty seconds.
+The tests measure the delay of its chunks in a real process, without the time in which the process waited for its core.
+On a quiet machine, the delay is below 30 ms, and below 250 ms with the largest bodies. Before large bodies were bounded
+and parsed in threads, they stopped all streams for 1 to 30 seconds.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ EVERY = 0.01
 """Seconds between two chunks."""
 
 LATE = 0.8
-"""The most seconds by which one may be late on a machine that does other things, too."""
+"""The largest allowed delay of a chunk in seconds, on a busy machine."""
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
 TURN = b'{"role":"user","content":"a"},'
@@ -39,7 +39,7 @@ def chunk(text: str) -> bytes:
 
 
 class Paced:
-    """A stream whose chunks say when they were sent, and how late each has come through the gateway ``pid``."""
+    """A stream whose chunks contain their time of sending; ``late`` has their delays through the gateway ``pid``."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid

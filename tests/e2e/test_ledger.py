@@ -1,4 +1,4 @@
-"""One line for each exchange, whatever ended it, and no secret in any of them."""
+"""Tests that each exchange has one log line, however it ends, and that no line has a secret."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -54,7 +54,7 @@ numbers = iter(range(10_000))
 
 @attrs.frozen
 class Call:
-    """One request under an id of its own, and the line about it."""
+    """One request with its own id, and its log line."""
 
     gateway: Gateway
     id: str = attrs.field(factory=lambda: f"call-{next(numbers)}")
@@ -68,7 +68,7 @@ class Call:
         return [line for line in found if line.get("request_id") == self.id]
 
     def line(self) -> Mapping[str, Any]:
-        """The one line, once it is there. Another request settles behind it, so a second line would be there too."""
+        """Wait for the request's line and for a later request's line, and check that the request has only one."""
         eventually(self.lines, what="the line")
         behind = Call(self.gateway)
         behind.gateway.request("POST", "/v1/nothing", {}, {"x-request-id": behind.id})
@@ -78,17 +78,17 @@ class Call:
 
 
 @pytest.fixture
-def called(gateway) -> Call:
+def call(gateway) -> Call:
     return Call(gateway)
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
-def test_a_good_end(called, upstream, api, model_api, stream):
+def test_a_complete_answer_has_one_line(call, upstream, api, model_api, stream):
     upstream.script(ANSWER)
     usage = {"stream_options": {"include_usage": True}} if (api, stream) == ("chat", True) else {}
-    assert called.ask(api, question(api, f"on-{model_api}", stream=stream, **usage)).status == 200
-    line = called.line()
+    assert call.ask(api, question(api, f"on-{model_api}", stream=stream, **usage)).status == 200
+    line = call.line()
     vendor = VENDORS[model_api]
     expected = {
         "event": "exchange", "api": api, "model": f"on-{model_api}", "target": f"{vendor}/on-{model_api}",
@@ -111,13 +111,13 @@ REFUSED: Mapping[str, tuple[Any, int, str]] = {
 
 @pytest.mark.parametrize(("sent", "status", "error"), REFUSED.values(), ids=REFUSED)
 @pytest.mark.parametrize("api", OLDER)
-def test_requests_that_the_gateway_itself_refuses_are_logged(called, upstream, api, sent, status, error):
+def test_requests_that_the_gateway_itself_refuses_are_logged(call, upstream, api, sent, status, error):
     if isinstance(sent, dict) and "messages" in sent:
         sent = question(api, "nobody")
     elif isinstance(sent, dict) and api == "responses":
         sent = {"model": "on-chat", "input": 5}
-    assert called.ask(api, sent).status == status
-    line = called.line()
+    assert call.ask(api, sent).status == status
+    line = call.line()
     assert (line["api"], line["status"], line["ended"], line["error"]) == (api, status, "refused", error)
     assert line["message"]
     assert line["attempts"] == 0
@@ -151,35 +151,35 @@ EVENTS = {
 
 @pytest.mark.parametrize("begun", [True, False], ids=["after_content", "at_once"])
 @pytest.mark.parametrize(("api", "model_api"), PAIRS)
-def test_a_key_in_an_error_event_reaches_neither_client_nor_log(called, upstream, api, model_api, begun):
+def test_a_key_in_an_error_event_reaches_neither_client_nor_log(call, upstream, api, model_api, begun):
     echo = EVENTS[model_api].format(key=f"{KEY}-{model_api}").encode()
     upstream.script(Raw(200, STREAM, (*(cut(model_api).pieces if begun else ()), echo), "chunked"))
-    reply = called.ask(api, question(api, f"on-{model_api}", stream=True))
+    reply = call.ask(api, question(api, f"on-{model_api}", stream=True))
     assert reply.status == (200 if begun else 502)
     assert b"[redacted] is spent" in reply.body
     assert KEY.encode() not in reply.body
-    assert called.line()["message"].startswith("the provider sent ")
+    assert call.line()["message"].startswith("the provider sent ")
 
 
 @pytest.mark.parametrize("status", [401, 429])
 @pytest.mark.parametrize("api", OLDER)
 @pytest.mark.parametrize("secret", [CLIENT_KEY, HEADER_KEY])
-def test_the_clients_own_key_and_configured_ones_stay_out_of_the_log(called, upstream, api, secret, status):
+def test_the_clients_own_key_and_configured_ones_stay_out_of_the_log(call, upstream, api, secret, status):
     upstream.script(Raw(status, JSON, (ECHO.format(key=secret).encode(),)))
-    reply = called.ask(api, question(api, "own"), authorization=f"Bearer {CLIENT_KEY}")
+    reply = call.ask(api, question(api, "own"), authorization=f"Bearer {CLIENT_KEY}")
     assert upstream.seen[0].header("authorization") == f"Bearer {CLIENT_KEY}"
     assert upstream.seen[0].header("x-auth-token") == HEADER_KEY
     assert reply.status == status
     assert "[redacted] is spent" in reply.json["error"]["message"]
     assert secret.encode() not in reply.body
-    assert called.line()["message"].startswith("the provider sent ")
+    assert call.line()["message"].startswith("the provider sent ")
 
 
-# Our own mistakes
+# The gateway's own errors
 
 
 class Unsound:
-    """An HTTP client that fails as none should, after a while."""
+    """An HTTP client with a defect: after a while, it raises an unexpected error."""
 
     async def send(self, request: Any) -> Any:
         await trio.sleep(0.05)
@@ -188,7 +188,7 @@ class Unsound:
 
 @pytest.mark.parametrize("keep_alive", [15, 0.01], ids=["at_once", "after_the_opening"])
 @pytest.mark.parametrize("api", OLDER)
-async def test_an_internal_error_is_reported_as_one_and_ends_no_other_task(caplog, autojump_clock, api, keep_alive):
+async def test_an_internal_error_is_reported_and_ends_no_other_task(caplog, autojump_clock, api, keep_alive):
     settings = from_mapping(config([provider("openai/up", "http://127.0.0.1:1", [api])], 1))
     limits, authenticator = settings.limits, Authenticator(settings)
     admission = Admission(settings, authenticator, Shares())
@@ -257,7 +257,7 @@ def test_exchanges_open_at_a_second_signal_are_settled_as_shut_down(caplog):
     assert (line["ended"], line["status"]) == ("shutdown", 503)
 
 
-def test_an_exchange_that_crashed_is_our_mistake_and_not_the_clients():
+def test_a_crashed_exchange_is_logged_as_the_gateways_error():
     record = Record("req_1", "chat", attempts=1)
     line = Ledger(readable=False).line(record, disconnected=False)
     assert (line["ended"], line["status"]) == ("internal_error", 500)

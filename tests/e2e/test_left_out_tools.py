@@ -1,4 +1,4 @@
-"""Claude Code's web search through a model without one: the client learns which tool was left out
+"""Tests of Claude Code's web search with a model without search: the answer states which tool the gateway left out
 (router-for-me/CLIProxyAPI#883)."""
 
 import json
@@ -28,7 +28,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield running
 
 
-def asked(model: str, tools: list[Any], *, stream: bool, **more: Any) -> dict[str, Any]:
+def tools_request(model: str, tools: list[Any], *, stream: bool, **more: Any) -> dict[str, Any]:
     """Return the request of Claude Code's search, or one with other ``tools``."""
     turn = {"role": "user", "content": "Perform a web search for the query: trio cancellation"}
     return {"model": model, "max_tokens": 99, "messages": [turn], "tools": tools, "stream": stream, **more}
@@ -37,7 +37,7 @@ def asked(model: str, tools: list[Any], *, stream: bool, **more: Any) -> dict[st
 @each_row("stream", [True, False])
 def test_the_answer_and_the_header_state_the_name_of_a_search_that_was_left_out(gateway, upstream, stream):
     upstream.script(Script(thinking="Hm.", text="I remember."))
-    reply = gateway.request("POST", "/v1/messages", asked("plain", [SEARCH], stream=stream))
+    reply = gateway.request("POST", "/v1/messages", tools_request("plain", [SEARCH], stream=stream))
     assert reply.headers["x-trigate-dropped"] == "tools[],tools[]: web_search"
     assert text_of("messages", reply.body, stream=stream).replace("Hm.", "") == NOTE + "I remember."
     (line,) = eventually(lambda: exchanges(gateway.log, reply.headers["x-request-id"]))
@@ -66,13 +66,13 @@ def test_the_answer_and_the_header_state_the_name_of_a_search_that_was_left_out(
 )
 def test_other_answers_have_no_note(gateway, upstream, model, tools, more, dropped):
     upstream.script(Script(text="fine"))
-    reply = gateway.request("POST", "/v1/messages", asked(model, tools, stream=False, **more))
+    reply = gateway.request("POST", "/v1/messages", tools_request(model, tools, stream=False, **more))
     assert text_of("messages", reply.body, stream=False) == "fine"
     assert reply.headers.get("x-trigate-dropped") == dropped
 
 
-def test_strict_mode_refuses_by_name(gateway, upstream):
-    body = asked("plain", [SEARCH], stream=False)
+def test_strict_mode_refuses_the_search_and_states_its_name(gateway, upstream):
+    body = tools_request("plain", [SEARCH], stream=False)
     reply = gateway.request("POST", "/v1/messages", body, {"x-trigate-strict": "1"})
     assert reply.status == 400
     assert "tools[]: web_search" in reply.json["error"]["message"]

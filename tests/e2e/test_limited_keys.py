@@ -1,4 +1,4 @@
-"""A key for some models, and every way in which a request may name another one to the provider
+"""Tests of keys for some models, with every way to request another model from the provider
 (https://owasp.org/API-Security/editions/2023/en/0xa5-broken-function-level-authorization/)."""
 
 import json
@@ -27,7 +27,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-def asked(api: str, model: str = "small", **more: Any) -> dict[str, Any]:
+def request_body(api: str, model: str = "small", **more: Any) -> dict[str, Any]:
     return question(api, model, **more)
 
 
@@ -45,7 +45,7 @@ WAYS = (
 @each_row(("api", "way"), product(OLDER, WAYS))
 def test_a_limited_key_lists_only_its_own_models(gateway, upstream, api, way):
     upstream.script()
-    reply = ask(gateway, api, LIMITED, asked(api, **way))
+    reply = ask(gateway, api, LIMITED, request_body(api, **way))
     error = reply.json["error"]
     assert (reply.status, error["type"]) == (403, "permission_error")
     assert "may not use the model" in error["message"]
@@ -54,26 +54,26 @@ def test_a_limited_key_lists_only_its_own_models(gateway, upstream, api, way):
 
 
 @pytest.mark.parametrize("api", OLDER)
-def test_the_models_that_a_limited_key_may_use_may_be_named_next_to_one_another(gateway, upstream, api):
+def test_a_limited_key_may_list_several_of_its_models(gateway, upstream, api):
     upstream.script(Script(text="ok"))
-    assert ask(gateway, api, LIMITED, asked(api, models=["small", "medium"])).status == 200
+    assert ask(gateway, api, LIMITED, request_body(api, models=["small", "medium"])).status == 200
     assert upstream.seen[0].json["models"] == ["small", "medium"]
 
 
 @pytest.mark.parametrize("way", [WAYS[0], WAYS[4]])
-def test_a_key_without_limits_may_name_models_in_any_member(gateway, upstream, way):
+def test_a_key_without_limits_may_use_any_model_in_any_member(gateway, upstream, way):
     upstream.script(Script(text="ok"))
-    assert ask(gateway, "chat", FREE, asked("chat", **way)).status == 200
+    assert ask(gateway, "chat", FREE, request_body("chat", **way)).status == 200
     assert way.items() <= upstream.seen[0].json.items()
 
 
 @each_row(("key", "name", "api"), product([LIMITED, FREE], ["model", "Model", "mod\\u0065l", "MODEL"], OLDER))
-def test_no_key_names_two_models(gateway, upstream, api, name, key):
+def test_a_repeated_model_member_is_refused_for_every_key(gateway, upstream, api, name, key):
     upstream.script()
     for first, last in (("big", "small"), ("small", "big")):
-        body = json.dumps(asked(api, model=first))[:-1] + f', "{name}": "{last}"}}'
+        body = json.dumps(request_body(api, model=first))[:-1] + f', "{name}": "{last}"}}'
         reply = ask(gateway, api, key, body.encode())
-        if reply.status != 403:  # the last is decided by, and may not be the client's
+        if reply.status != 403:  # the last name decides, and the key may not use it
             message = complaint(api, reply, 400)["message"]
             assert message.startswith(("model appears twice", f"{name} differs from model"))
     assert upstream.seen == []
@@ -82,13 +82,13 @@ def test_no_key_names_two_models(gateway, upstream, api, name, key):
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/v1/messages/count_tokens", asked("messages")),
-        ("/v1/responses/compact", asked("responses")),
+        ("/v1/messages/count_tokens", request_body("messages")),
+        ("/v1/responses/compact", request_body("responses")),
         ("/v1/conversations", {"metadata": {"a": "b"}}),
-        ("/v1/responses", asked("responses", previous_response_id="resp_a")),
+        ("/v1/responses", request_body("responses", previous_response_id="resp_a")),
     ],
 )
-def test_no_route_takes_a_member_twice(gateway, upstream, path, body):
+def test_every_route_refuses_a_repeated_member(gateway, upstream, path, body):
     upstream.script()
     name, value = list(body.items())[-1]
     twice = json.dumps(body)[:-1] + f", {json.dumps(name)}: {json.dumps(value)}}}"
@@ -101,7 +101,7 @@ def test_no_route_takes_a_member_twice(gateway, upstream, path, body):
 @pytest.mark.parametrize(
     ("more", "status"), [('"model":"small"', 400), ('"Model":"big"', 400), ('"models":["big"]', 403)]
 )
-def test_no_frame_of_a_websocket_names_another_model(gateway, upstream, more, status):
+def test_no_websocket_frame_may_use_another_model(gateway, upstream, more, status):
     upstream.script()
     client = Client.connect(gateway.port, {"authorization": f"Bearer {LIMITED}"})
     with client.wire:

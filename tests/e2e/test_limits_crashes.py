@@ -1,10 +1,10 @@
-"""Processes that are killed while requests are under way: budgets against the lines of the ledger, slots against zero.
+"""Tests that kill processes during requests: budgets must agree with the ledger's lines, and all slots become free.
 
-What a process has open when it is killed leaves no line and no debit, although its provider may bill it. What has
-ended leaves both, but for the moment between the two. In the memory of workers a debit comes first: one killed in
-between leaves one debit without its line, and the budget is on the safe side. To a store over a connection a debit is
-sent after the line: what had not been sent is missing there, and never is there more than the lines say. So each test
-kills once while nothing ends, where both are equal to the last unit, and once amid what ends.
+A request that is open when its process is killed leaves no line and no debit, although its provider may bill it. An
+ended request leaves both, except between the two. Workers debit their shared memory first, so a kill in between leaves
+one debit without a line, and the budget errs on the safe side. A store over a connection gets the debit after the line,
+so its debits may be missing, but never exceed the lines. So each test kills once while no request ends, when both are
+exactly equal, and once while requests end.
 """
 
 import os
@@ -51,14 +51,14 @@ PRICE = {"input": 1.23, "output": 9.87}
 AT_ONCE = 64
 DOLLAR, TOKENS = 10**9, 10**6
 OPEN = 6
-"""Streams that are under way when a process is killed."""
+"""The number of open streams when a process is killed."""
 LEASE = 31
-"""Seconds after which a gateway that says nothing counts as dead, and one more."""
+"""Seconds after which a silent gateway counts as dead, plus one."""
 
 
 @attrs.frozen
 class Spent:
-    """Nano-dollars and tokens."""
+    """A cost in nano-dollars and tokens."""
 
     nanos: int
     tokens: int
@@ -71,8 +71,8 @@ class Spent:
 
 
 class Metered(Upstream):
-    """Each answer has tokens of its own. The end of one that is to be slow waits for ``go``; ``waiting`` has one item
-    for each of them."""
+    """A provider whose answers have different token counts. The end of each slow answer waits for ``go``, and
+    ``waiting`` has one item for each."""
 
     def __init__(self, port: int) -> None:
         super().__init__(port)
@@ -90,13 +90,13 @@ class Metered(Upstream):
         return attrs.evolve(raw, pieces=Slow(raw.pieces, self)) if is_slow else raw
 
     def dearest(self) -> Spent:
-        """What the last answer has cost: none before it cost more."""
+        """Return the cost of the last answer: no answer before it cost more."""
         number = len(self.seen)
         return Spent((100 + number) * 1230 + number * 9870, 100 + 2 * number)
 
 
 class Slow(tuple[bytes, ...]):
-    """The pieces of a stream, of which the last ones wait until the provider is told to go on."""
+    """The pieces of a stream; the last ones wait for the event ``go`` of ``upstream``."""
 
     upstream: Metered
 
@@ -129,13 +129,13 @@ def settings(upstream: Upstream, port: int = 0, **more: Any) -> dict[str, Any]:
 
 @attrs.frozen
 class Client:
-    """One who sends requests, each on a connection of its own, and bears that it breaks off."""
+    """A client that sends each request on a new connection, and tolerates that connections break."""
 
     upstream: Metered
     threads: ThreadPoolExecutor
 
     def ask(self, url: str, id: str, text: str = "hello", *, stream: bool = False) -> int:
-        """The status of the answer; 0 if there was none or not all of one."""
+        """Send a request, and return the status of its answer, or 0 if the answer is missing or incomplete."""
         body = {"model": "gpt-4o", "messages": [{"role": "user", "content": text}], "max_tokens": 100, "stream": stream}
         try:
             reply = request(url, "POST", "/v1/chat/completions", body, {**BEARER, "x-request-id": id})
@@ -144,14 +144,14 @@ class Client:
         return 0 if reply.cut else reply.status
 
     def ask_often(self, urls: list[str], number: int, name: str) -> "list[Future[int]]":
-        """Every other one streamed."""
+        """Send ``number`` requests; every second one requests a stream."""
         return [
             self.threads.submit(self.ask, urls[one % len(urls)], f"{name}-{one}", stream=one // len(urls) % 2 == 0)
             for one in range(number)
         ]
 
     def open(self, urls: list[str], name: str) -> "list[Future[int]]":
-        """Streams that have begun, and do not end before the provider is told to go on."""
+        """Start streams that do not end before the test sets the provider's ``go``."""
         self.upstream.go.clear()
         self.upstream.waiting.clear()
         opened = [
@@ -174,14 +174,14 @@ def client(upstream) -> Iterator[Client]:
 
 
 def lines(log: list[str]) -> dict[str, Spent]:
-    """What each exchange has cost, as the log has it."""
+    """Return the cost of each exchange in the log."""
     asked = [one for one in exchanges(log) if one.get("model") == "gpt-4o"]
-    made = {one["request_id"]: _spent(one) for one in asked}
+    made = {one["request_id"]: _line_cost(one) for one in asked}
     assert len(made) == len(asked), "each has one line"
     return made
 
 
-def _spent(line: Mapping[str, Any]) -> Spent:
+def _line_cost(line: Mapping[str, Any]) -> Spent:
     return Spent(round(line.get("cost_usd", 0) * DOLLAR), line.get("input_tokens", 0) + line.get("output_tokens", 0))
 
 
@@ -191,8 +191,8 @@ def total(lines: Mapping[str, Spent]) -> Spent:
 
 @attrs.frozen
 class Standing:
-    """What a gateway says of its client's allowances: what of the budgets is used, what of them is held, and how many
-    requests it has at once."""
+    """A client's allowances as the gateway reports them: the used and the reserved part of its budgets, and the number
+    of its running requests."""
 
     used: Spent
     held: Spent
@@ -211,12 +211,12 @@ def standing(gateway: Gateway) -> Standing:
 
 
 def busiest(gateway: Gateway) -> int:
-    """The worker that has most of the open requests."""
+    """Return the worker with the most open requests."""
     return max(workers(gateway.pid), key=lambda pid: len(peers(pid, gateway.port)))
 
 
-def kept(file: Path) -> dict[str, Spent]:
-    """What the kept ledger has of each exchange."""
+def ledger_costs(file: Path) -> dict[str, Spent]:
+    """Return the cost of each exchange in the kept ledger."""
     found = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
     try:
         rows = found.execute(
@@ -231,15 +231,15 @@ NOTHING = Spent(0, 0)
 
 
 @needs_feature("metrics")
-def test_workers_that_are_killed_leave_what_was_spent_and_nothing_that_they_held(upstream, client, tmp_path):
-    """Slots that stayed taken, spending that was in no sum (BerriAI/litellm#20256, #27639)."""
+def test_killed_workers_keep_their_spending_and_free_their_reservations(upstream, client, tmp_path):
+    """Slots stayed occupied, and spending was in no sum (BerriAI/litellm#20256, #27639)."""
     port, file = free_port(), tmp_path / "state.sqlite"
     given = settings(upstream, port, state_storage={"type": "sqlite", "path": str(file)})
     with running(given, port, "--workers", "2") as gateway:
         first = client.ask_often([gateway.url], 12, "first")
         assert {one.result() for one in first} == {200}
         opened = client.open([gateway.url], "open")
-        eventually(lambda: len(kept(file)) == 12, what="that all which has ended is kept")
+        eventually(lambda: len(ledger_costs(file)) == 12, what="that all which has ended is kept")
         before = eventually(lambda: now if (now := standing(gateway)).used == total(lines(gateway.log)) else None)
         assert before.at_once == OPEN
         assert before.held.tokens >= OPEN * 100
@@ -261,15 +261,16 @@ def test_workers_that_are_killed_leave_what_was_spent_and_nothing_that_they_held
     written = lines(gateway.log)
     assert total(written) <= used, "a debit comes before its line"
     assert used <= total(written) + upstream.dearest(), "of one exchange at most"
-    found = kept(file)
+    found = ledger_costs(file)
     assert found.items() <= written.items()
     lost = {id.partition("-")[0] for id in written.keys() - found.keys()}
     assert lost <= {"open", "amid"}, "but for the last second of the one that was killed"
 
 
 @needs_feature("metrics")
-def test_a_gateway_that_is_killed_leaves_what_it_spent_and_nothing_that_it_held(upstream, client, tmp_path):
-    """Phantom spending, and double the cap with two replicas (BerriAI/litellm#27639, #39390)."""
+def test_a_killed_gateway_keeps_its_spending_and_frees_its_reservations(upstream, client, tmp_path):
+    """Budgets counted spending that never happened, and two replicas allowed twice the cap (BerriAI/litellm#27639,
+    #39390)."""
     ports, file = (free_port(), free_port()), tmp_path / "other.yaml"
     with redis.server_or_skip() as server:
         one, other = (
@@ -285,14 +286,14 @@ def test_a_gateway_that_is_killed_leaves_what_it_spent_and_nothing_that_it_held(
             def all_lines() -> dict[str, Spent]:
                 return lines([*gateway.log, *dying.log])
 
-            def seen() -> Standing:
-                """What the gateway knows once it has asked the store."""
+            def latest() -> Standing:
+                """Return the gateway's standing after a request made it query the store."""
                 assert client.ask(gateway.url, f"seen-{len(upstream.seen)}") == 200
                 return standing(gateway)
 
             opened = client.open(urls, "open")
             eventually(
-                lambda: (now := seen()).at_once == OPEN and now.used == total(all_lines()), what="that both are equal"
+                lambda: (now := latest()).at_once == OPEN and now.used == total(all_lines()), what="that both are equal"
             )
             known = all_lines()
             amid = client.ask_often(urls, 24, "amid")
@@ -300,17 +301,17 @@ def test_a_gateway_that_is_killed_leaves_what_it_spent_and_nothing_that_it_held(
             answers = [one.result() for one in amid]
             assert {one.result() for one in opened[1::2]} == {0}
             assert answers.count(200) >= 12, "the other one is well"
-            assert seen().at_once >= OPEN, "it may yet be alive"
+            assert latest().at_once >= OPEN, "it may yet be alive"
             made_older = f"""
                 for _, name in ipairs(redis.call('ZRANGE', '{{trigate}}:alive', 0, -1)) do
                     redis.call('ZINCRBY', '{{trigate}}:alive', -{LEASE}, name)
                 end
             """
             server.say("EVAL", made_older, "0")
-            eventually(lambda: seen().at_once == OPEN // 2, what="that what the dead one held is back")
+            eventually(lambda: latest().at_once == OPEN // 2, what="that what the dead one held is back")
             upstream.go.set()
             assert {one.result() for one in opened[::2]} == {200}
-            eventually(lambda: (now := seen()).at_once == 0 and now.held == NOTHING, what="that nothing is held")
+            eventually(lambda: (now := latest()).at_once == 0 and now.held == NOTHING, what="that nothing is held")
             used = standing(gateway).used
     written, of_the_dead = all_lines(), lines(dying.log)
     untold = total({id: spent for id, spent in of_the_dead.items() if id not in known})

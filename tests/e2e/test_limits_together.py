@@ -1,4 +1,4 @@
-"""Limits over several processes: the workers of one gateway, and two gateways with one store."""
+"""Tests of limits that several processes share: the workers of one gateway, and two gateways with one store."""
 
 import contextlib
 import json
@@ -52,14 +52,14 @@ def server() -> Iterator[redis.RedisServer]:
 
 @pytest.fixture
 def pair(upstream, server) -> Iterator[tuple[Gateway, Gateway]]:
-    """Two gateways that count in one Redis."""
+    """Run two gateways that count in one Redis."""
     given = settings(upstream, counters={"type": "redis", "url": server.url})
     with running(given) as one, running(given) as other:
         yield one, other
 
 
 def test_workers_enforce_a_limit_together(upstream):
-    """Held once per worker (BerriAI/litellm#16011)."""
+    """Each worker allowed the whole limit (BerriAI/litellm#16011)."""
     port = free_port()
     with running(settings(upstream, port), port, "--workers", "2") as gateway:
         answers = burst([gateway], 16)
@@ -71,7 +71,7 @@ def test_workers_enforce_a_limit_together(upstream):
 
 
 def test_two_gateways_enforce_a_limit_together(pair, server):
-    """Double the cap with two replicas (BerriAI/litellm#39390)."""
+    """Two replicas allowed twice the cap (BerriAI/litellm#39390)."""
     one, other = pair
     answers = burst([one, other], 16)
     assert (answers.count(200), answers.count(429)) == (10, 6)

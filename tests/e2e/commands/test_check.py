@@ -1,4 +1,4 @@
-"""``trigate check`` as a person meets it: settings without effect, files of other gateways, and a terminal's width."""
+"""Tests of ``trigate check``: settings without effect, files of other gateways, and the width of the terminal."""
 
 import fcntl
 import json
@@ -33,8 +33,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def on_a_terminal(*words: str, cwd, columns: int = 80) -> tuple[int, list[str]]:
-    """The exit status of a command, and the lines that a terminal shows of it."""
+def run_on_terminal(*words: str, cwd, columns: int = 80) -> tuple[int, list[str]]:
+    """Run a command on a terminal, and return its exit status and the lines that it printed."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     process = subprocess.Popen([*COMMAND, *words], cwd=cwd, env=environment(), stdout=theirs, stderr=theirs)
@@ -43,7 +43,7 @@ def on_a_terminal(*words: str, cwd, columns: int = 80) -> tuple[int, list[str]]:
     while True:
         try:
             chunk = os.read(ours, 65536)
-        except OSError:  # Linux says so when the last writer has closed
+        except OSError:  # Linux raises this after the last writer has closed the terminal
             break
         if not chunk:
             break
@@ -59,7 +59,7 @@ def plain(line: str) -> str:
 @pytest.mark.process
 @pytest.mark.parametrize("words", [("explain", "openai/gpt-4o"), ("mock", "--faults")])
 def test_a_narrow_terminal_gets_whole_words(folder, words):
-    status, lines = on_a_terminal(*words, cwd=folder)
+    status, lines = run_on_terminal(*words, cwd=folder)
     assert status == 0
     assert max(len(plain(line)) for line in lines) <= 80
     piped = invoke(*words, cwd=folder).stdout
@@ -76,7 +76,7 @@ def test_a_setting_without_effect_is_reported_in_a_valid_file(folder):
     assert last == f"WARNING: {WARNING} (the reasons are above; trigate check --strict reports them as mistakes)."
 
 
-def test_strict_makes_a_mistake_of_it(folder):
+def test_strict_fails_on_a_setting_without_effect(folder):
     found = invoke("check", "--strict", cwd=folder)
     assert (found.returncode, found.stdout) == (1, "")
     reason = "accepted, not enforced yet: requests go to the model in their `model`."
@@ -89,7 +89,7 @@ def test_strict_makes_a_mistake_of_it(folder):
 
 @pytest.mark.process
 @pytest.mark.parametrize("form", [pytest.param("text", marks=pytest.mark.soak), "json"])
-def test_serve_logs_it_at_the_start(folder, form):
+def test_serve_logs_settings_without_effect_at_the_start(folder, form):
     with running_command("serve", "--port", "0", "--log-format", form, cwd=folder) as process:
         (line,) = eventually(lambda: [line for line in process.log if "no effect" in line], what="the warning")
     if form == "text":
@@ -117,7 +117,7 @@ BAD = UNENFORCED + "fallbacks: [a]\nzzz: 1\nguardrails: {a: b}\ndrian: 5s\n"
 @needs_feature("steps")
 @pytest.mark.process
 def test_a_table_has_the_width_of_the_terminal(tmp_path):
-    narrow, wide = (on_a_terminal("steps", cwd=tmp_path, columns=width)[1] for width in (60, 200))
+    narrow, wide = (run_on_terminal("steps", cwd=tmp_path, columns=width)[1] for width in (60, 200))
     assert max(map(len, map(plain, narrow))) <= 60
     assert max(map(len, map(plain, wide))) > 80
     assert len(narrow) > len(wide)
@@ -126,7 +126,7 @@ def test_a_table_has_the_width_of_the_terminal(tmp_path):
 @pytest.mark.process
 def test_a_terminal_gets_lines_that_fit_and_hang(folder):
     (folder / "trigate.yaml").write_text(BAD)
-    status, lines = on_a_terminal("check", cwd=folder)
+    status, lines = run_on_terminal("check", cwd=folder)
     assert status == 1
     assert max(map(len, lines)) <= 80
     assert lines[1:4] == [

@@ -53,7 +53,7 @@ COMMANDS = ["serve", "check", "explain", "translate", "lint", "mock"]
 
 @pytest.fixture
 def folder(tmp_path):
-    """An empty directory with a good configuration."""
+    """Return an empty directory with a valid configuration."""
     (tmp_path / "trigate.yaml").write_text(GOOD)
     return tmp_path
 
@@ -82,7 +82,7 @@ def test_a_narrow_terminal_cuts_no_word_of_a_message(folder, monkeypatch, words)
 
 
 def test_commands_print_their_messages_with_say():
-    """Other ways let a terminal cut words. The listed modules are imported for each command, and ``say`` is not."""
+    """Other ways let a terminal cut words. Every command imports the listed modules, but not ``say``."""
     files = {path.name for path in (ROOT / "gateway").rglob("*.py") if "err=True" in path.read_text()}
     assert files == {"terminal.py", "help.py", "users_environment.py"}
 
@@ -179,15 +179,15 @@ def test_a_wrong_command_line_exits_with_2_and_a_reason(arguments, says):
 
 
 def test_configurations_are_found_in_this_order(tmp_path):
-    def checked(*args: str, **env: str) -> str:
+    def config_name(*args: str, **env: str) -> str:
         return invoke("check", *args, cwd=tmp_path, env={**ENV, **env}).stdout.partition(":")[0]
 
     for name in ("plano_config.yaml", "config.yaml", "trigate.yaml", "other.yaml", "fifth.yaml"):
         (tmp_path / name).write_text(GOOD)
         if name in ("plano_config.yaml", "config.yaml", "trigate.yaml"):
-            assert checked() == name
-    assert checked(TRIGATE_CONFIG="other.yaml") == "other.yaml"
-    assert checked("fifth.yaml", TRIGATE_CONFIG="other.yaml") == "fifth.yaml"
+            assert config_name() == name
+    assert config_name(TRIGATE_CONFIG="other.yaml") == "other.yaml"
+    assert config_name("fifth.yaml", TRIGATE_CONFIG="other.yaml") == "fifth.yaml"
 
 
 @each_row("command", [["check"], ["serve"], ["explain", "m"]])
@@ -213,9 +213,6 @@ def test_a_config_from_a_pipe_is_read_once(folder):
     served = through_a_pipe("serve")
     assert served.returncode == 1
     assert "expected a regular file" in served.stderr
-
-
-# check
 
 
 # explain
@@ -246,7 +243,7 @@ def test_explain_shows_where_a_request_goes_and_no_secret(folder, model, api, ro
 
 
 @pytest.mark.process
-def test_serve_says_where_it_listens_what_it_has_and_what_to_try(folder):
+def test_serve_prints_its_address_its_models_and_an_example(folder):
     with running_command("serve", "--port", "0", cwd=folder, env=ENV) as process:
         lines = process.banner.splitlines()
         assert re.fullmatch(r"trigate \S+ is listening on http://127\.0\.0\.1:\d+", lines[0])
@@ -285,7 +282,7 @@ def test_serve_on_all_addresses_prints_a_usable_url_and_warns(folder):
 
 
 @pytest.mark.process
-def test_the_config_says_where_to_listen_and_a_flag_outranks_it(folder):
+def test_a_flag_outranks_the_listeners_of_the_config(folder):
     one, two, three = free_port(), free_port(), free_port()
     listeners = f"listeners: [{{port: {one}}}, {{name: b, port: {two}, address: localhost}}]\n"
     (folder / "trigate.yaml").write_text(GOOD + listeners)
@@ -311,7 +308,7 @@ def test_a_taken_port_is_reported_in_one_line(folder, command):
 
 
 @pytest.mark.parametrize("command", [["serve"], ["serve", "--workers", "2"]], ids=" ".join)
-def test_serve_with_mistakes_says_them_and_serves_nothing(folder, command):
+def test_serve_reports_mistakes_and_does_not_start(folder, command):
     found = invoke(*command, cwd=folder)
     assert found.returncode == 1
     assert "the environment variable KEY_OF_OPENAI is not set" in found.stderr
@@ -322,7 +319,7 @@ def test_serve_with_mistakes_says_them_and_serves_nothing(folder, command):
 @pytest.mark.parametrize(
     "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.soak)], ids=lambda number: number.name
 )
-def test_a_signal_ends_it_with_0_and_a_running_stream_whole(number):
+def test_a_signal_lets_a_stream_finish_and_serve_exits_with_0(number):
     with running_command("serve", "--demo", "--port", "0", "--pace", "0.002") as process:
         body = {"model": "demo-messages", "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
         with Wire.connect(int(process.url.rpartition(":")[2])) as client:
@@ -339,8 +336,8 @@ HEEDING_SIGINT = (
 
 
 @pytest.mark.process
-def test_a_signal_before_it_serves_ends_it_without_a_traceback():
-    # A shell without job control starts what runs beside it with SIGINT ignored, and that is inherited.
+def test_a_signal_during_the_start_prints_no_traceback():
+    # A shell without job control ignores SIGINT in its background processes, and their children inherit this.
     command = [sys.executable, "-c", HEEDING_SIGINT, *COMMAND, "serve", "--demo", "--port", "0"]
     with subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE) as process:
         maps = Path(f"/proc/{process.pid}/maps")
@@ -354,13 +351,13 @@ def test_a_signal_before_it_serves_ends_it_without_a_traceback():
 
 @pytest.mark.soak
 @pytest.mark.process
-def test_a_signal_after_the_drain_ends_it_without_a_traceback():
-    """A worker's tasks are in a nursery of its own, and what ends them is in a group then."""
+def test_a_signal_after_the_drain_prints_no_traceback():
+    """The worker's tasks run in a nursery, so the interrupt arrives in an exception group."""
     script = """
 import signal, trio
 from gateway.commands.serve import run_trio
 
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # which is ignored where the tests run in the background
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests in the background of a shell inherit that it is ignored
 
 async def end():
     signal.raise_signal(signal.SIGINT)
@@ -408,7 +405,7 @@ def test_serve_continues_if_its_output_is_closed(redirection):
     try:
         eventually(lambda: answers(port), START_SECONDS, "an answer")
         body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
-        for _ in range(2):  # the first one's log line has nowhere to go
+        for _ in range(2):  # writing the log line of the first request fails
             assert request(f"http://127.0.0.1:{port}", "POST", "/v1/chat/completions", body).status == 200
     finally:
         os.killpg(shell.pid, signal.SIGTERM)  # the session of this shell alone
@@ -462,7 +459,7 @@ def test_a_pipe_gets_structured_lines_only():
 @pytest.mark.soak
 @pytest.mark.process
 def test_a_terminal_gets_colour_and_readable_lines():
-    shown = on_a_terminal({})
+    shown = run_demo_on_terminal({})
     assert "\x1b[1mtrigate" in shown
     assert "\x1b[32m200\x1b[0m chat demo → demo/mock-large " in shown
     assert '{"event"' not in shown
@@ -470,13 +467,13 @@ def test_a_terminal_gets_colour_and_readable_lines():
 
 @pytest.mark.soak
 @pytest.mark.process
-def test_a_terminal_without_colour():
-    assert "\x1b[" not in on_a_terminal({"NO_COLOR": "1"})
-    assert "\x1b[" not in on_a_terminal({"TERM": "dumb"})
+def test_a_terminal_without_colour_gets_no_escapes():
+    assert "\x1b[" not in run_demo_on_terminal({"NO_COLOR": "1"})
+    assert "\x1b[" not in run_demo_on_terminal({"TERM": "dumb"})
 
 
-def on_a_terminal(env: dict[str, str]) -> str:
-    """What the demo shows on a terminal, from its start over one exchange to its end by Ctrl-C."""
+def run_demo_on_terminal(env: dict[str, str]) -> str:
+    """Run the demo on a terminal with one request until Ctrl-C, and return the output."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen([*COMMAND, "serve", "--demo", "--port", "0", "--pace", "0"], cwd=ROOT,
                                env=environment({"TERM": "xterm", **env}), stdin=theirs, stdout=theirs, stderr=theirs,

@@ -1,4 +1,4 @@
-"""Everything that can go wrong with a provider, as the load tester tells it."""
+"""Tests of the load tester's reports about every fault of a provider."""
 
 from functools import partial
 
@@ -50,23 +50,23 @@ async def test_each_fault_has_its_kind_and_phase(mock):
     expected |= {(api, "fault/no-usage"): rule and (rule, "stream") for api, rule in UNCOUNTED.items()}
     found = {}
 
-    async def tell(api, model):
+    async def run_load(api, model):
         run = await load(mock, model=model, api=api, rate=10, seconds=0.1, timeout=PATIENCE.get(model, 60))
-        rows = [(kind(row.kind), row.phase) for row in run.tally.failures]
+        rows = [(kind_without_type(row.kind), row.phase) for row in run.tally.failures]
         found[api, model] = rows[0] if rows else WHOLE
         assert run.tally.counts["started"] == 1
         assert run.tally.counts["whole"] == (not rows)
 
-    for is_timed in (False, True):  # others at the same time would delay the first words beyond the timeout
+    for is_timed in (False, True):  # simultaneous loads would delay the first words beyond the timeout
         async with trio.open_nursery() as nursery:
             for api, model in expected:
                 if (model in PATIENCE) == is_timed:
-                    nursery.start_soon(tell, api, model)
+                    nursery.start_soon(run_load, api, model)
     assert found == expected
 
 
-def kind(name: str) -> str:
-    """The type of an error event differs by API."""
+def kind_without_type(name: str) -> str:
+    """Remove the type of an error event, because it differs by API."""
     return "error event" if name.startswith("error event: ") else name
 
 
