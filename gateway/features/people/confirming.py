@@ -156,9 +156,10 @@ class IssuerConfirmation:
 
         async def refresh() -> None:
             try:
-                answer = await _result_or_error(client.refresh(token), IssuerRefused, IssuerUnavailable)
-                if answers:
-                    await self._keep_late(answer, before)
+                with trio.CancelScope(shield=True):  # a process that ends waits for it
+                    answer = await _result_or_error(client.refresh(token), IssuerRefused, IssuerUnavailable)
+                    if answers:
+                        await self._keep_late(answer, before)
                 answers.append(answer)
             except Exception:  # the boundary: an error here would end the process
                 log.exception("the response of the issuer %s to a refresh is lost", before.issuer)

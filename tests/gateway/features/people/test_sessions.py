@@ -267,19 +267,26 @@ async def test_a_refresh_that_the_issuer_does_not_answer_changes_nothing(gateway
     assert (await process.sessions.refresh(refresh_of(tokens))).session == tokens.session
 
 
+@pytest.mark.parametrize("ends", [True, False])
 @pytest.mark.parametrize("rotates", [True, False])
-async def test_a_late_response_of_the_issuer_serves_the_next_refresh(gateways, provider, monkeypatch, rotates):
+async def test_a_late_response_of_the_issuer_serves_the_next_refresh(gateways, provider, monkeypatch, rotates, ends):
     monkeypatch.setattr(confirming, "REFRESH_SECONDS", 0.1)
-    one, other = gateways.process(), gateways.process()
-    tokens, provider.rotates = await signed_in(one, provider), rotates
-    hold = provider.faults["/token"] = Fault(hold=Arrival())
-    with pytest.raises(GatewayError, match="okta is unavailable"):
-        await one.sessions.refresh(refresh_of(tokens))
-    provider.faults.clear()
-    assert hold.hold is not None
-    hold.hold.set()
-    monkeypatch.setattr(confirming, "REFRESH_SECONDS", PATIENCE)
-    assert (await other.sessions.refresh(refresh_of(tokens))).session == tokens.session
+    other, hold = gateways.process(), Arrival()
+    async with trio.open_nursery() as tasks:
+        one = attrs.evolve(gateways, tasks=tasks).process()
+        tokens, provider.rotates = await signed_in(one, provider), rotates
+        provider.faults["/token"] = Fault(hold=hold)
+        with pytest.raises(GatewayError, match="okta is unavailable"):
+            await one.sessions.refresh(refresh_of(tokens))
+        monkeypatch.setattr(confirming, "REFRESH_SECONDS", PATIENCE)
+        provider.faults.clear()
+        if ends:
+            tasks.cancel_scope.cancel()  # the process waits for the response
+        hold.set()
+        if not ends:
+            tokens = await other.sessions.refresh(refresh_of(tokens))
+            tasks.cancel_scope.cancel()
+    assert (await other.sessions.refresh(refresh_of(tokens))).person.name == "okta:00u1"
 
 
 async def test_a_slow_storage_is_not_called_an_unavailable_issuer(gateways, provider, monkeypatch):
