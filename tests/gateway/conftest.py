@@ -1,4 +1,4 @@
-"""What tests of the gateway share: a clock, and servers of databases, one of each for a whole run."""
+"""Fixtures for the tests of the gateway: a clock, and one server of each database for a whole run."""
 
 import itertools
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def server(database_server) -> postgres.Server:
 
 @pytest.fixture
 def database(request) -> str:
-    """The connection string of an empty place on the PostgreSQL server."""
+    """Return the connection string of an empty schema on the PostgreSQL server."""
     name = f"t{next(SCHEMAS)}"
     server = request.getfixturevalue("server")
     server.sql(f"CREATE SCHEMA {name}")

@@ -1,4 +1,4 @@
-"""The clients of the state storage as a process knows them, over a real SQLite file."""
+"""How a process follows the clients of the state storage, over a real SQLite file."""
 
 import json
 import logging
@@ -28,7 +28,7 @@ def config(path: Path, **more: object) -> Config:
     )
 
 
-def opened(path: Path) -> KeyStore:
+def open_store(path: Path) -> KeyStore:
     return KeyStore(sqlite.SqliteDatabase(path))
 
 
@@ -38,7 +38,7 @@ async def add(store: KeyStore, name: str, item: object = ITEM) -> None:
 
 async def test_a_reload_finds_the_clients_that_were_read_last(tmp_path):
     file = config(tmp_path / "state")
-    store = opened(tmp_path / "state")
+    store = open_store(tmp_path / "state")
     await add(store, "ci")
     keys = FollowedKeys(store)
     assert (await keys.read(file)).stored_clients == "read"
@@ -49,10 +49,10 @@ async def test_a_reload_finds_the_clients_that_were_read_last(tmp_path):
     await store.database.aclose()
 
 
-async def test_a_storage_that_is_away_is_reported_once_and_leaves_all_unchanged(tmp_path, caplog):
+async def test_an_unavailable_storage_is_reported_once_and_the_clients_stay(tmp_path, caplog):
     now = 100.0
     place = tmp_path / "folder"
-    file, store = config(place / "state"), opened(place / "state")
+    file, store = config(place / "state"), open_store(place / "state")
     keys = FollowedKeys(store, lambda: now)
     with caplog.at_level(logging.INFO, "trigate.keys"):
         assert (await keys.read(file)).stored_clients == "unread"
@@ -67,7 +67,7 @@ async def test_a_storage_that_is_away_is_reported_once_and_leaves_all_unchanged(
 
 
 async def test_a_stored_key_of_a_later_version_is_ignored_without_affecting_others(tmp_path, caplog):
-    file, store = config(tmp_path / "state"), opened(tmp_path / "state")
+    file, store = config(tmp_path / "state"), open_store(tmp_path / "state")
     await add(store, "ci")
     await add(store, "later", {"client": {**ITEM["client"], "quantum": 1}})
     with caplog.at_level(logging.WARNING, "trigate.keys"):
@@ -78,8 +78,8 @@ async def test_a_stored_key_of_a_later_version_is_ignored_without_affecting_othe
 
 
 async def test_foreign_key_rows_admit_no_client_and_break_nothing(tmp_path, caplog):
-    # Whoever may write to the database would else have ended every process by one row.
-    file, store = config(tmp_path / "state"), opened(tmp_path / "state")
+    # Otherwise, anyone with write access to the database could end every process with a single row.
+    file, store = config(tmp_path / "state"), open_store(tmp_path / "state")
     for number, text in enumerate(("{", "[]", "null", '{"client": 5}', '{"client": {"keys": 5}}', "[" * 100_000)):
         await store.change_all([ItemChange("added", f"bad{number}", None, text, "{}")], at=1.0, by="mallory")
     await add(store, "ci")
@@ -107,7 +107,7 @@ class OtherRows:
 
 
 async def test_other_rows_are_followed_while_thousands_of_clients_are_applied(tmp_path):
-    file, store, rows = config(tmp_path / "state"), opened(tmp_path / "state"), OtherRows()
+    file, store, rows = config(tmp_path / "state"), open_store(tmp_path / "state"), OtherRows()
     keys = FollowedKeys(store)
     keys.other_rows = rows
     applying, done = trio.Event(), trio.Event()
@@ -125,7 +125,7 @@ async def test_other_rows_are_followed_while_thousands_of_clients_are_applied(tm
             before = rows.applied
             await keys.apply_other_changes()
             assert rows.applied > before, "a change by this process applies immediately"
-            while rows.applied < before + 4:  # those by others with the next polls
+            while rows.applied < before + 4:  # the polls find rows that others wrote
                 await rows.changed.wait()
             async with trio.open_nursery() as several:
                 for _ in range(20):

@@ -1,4 +1,4 @@
-"""The table of keys in each database: one change at a time, seen by whoever follows, never in another's place."""
+"""The table of keys in each database: changes happen one at a time, reach every process and never overwrite others."""
 
 import contextlib
 import itertools
@@ -19,10 +19,10 @@ Make = Callable[..., KeyStore]
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.server)])
 async def make(request, tmp_path) -> AsyncIterator[Make]:
-    """Opens one more store in the same place, with other settings of its database if they are given."""
+    """Return a function that opens another store on the same database, with changed database ``settings``."""
     async with AsyncExitStack() as stack:
 
-        def one(**settings: Any) -> KeyStore:
+        def open_store(**settings: Any) -> KeyStore:
             if request.param == "sqlite":
                 from gateway.stores import sqlite
 
@@ -35,10 +35,10 @@ async def make(request, tmp_path) -> AsyncIterator[Make]:
             return store
 
         place = request.getfixturevalue("database") if request.param == "postgres" else ""
-        yield one
+        yield open_store
 
 
-async def changed(store: KeyStore, name: str, expect: str | None, item: str | None, **more: Any) -> None:
+async def change_item(store: KeyStore, name: str, expect: str | None, item: str | None, **more: Any) -> None:
     event: Any = "added" if expect is None else "rotated" if item is not None else "revoked"
     await store.change_all([ItemChange(event, name, expect, item, "{}", **more)], at=1.0, by="alice@host")
 
@@ -56,17 +56,17 @@ async def test_only_a_patient_change_may_take_longer_than_a_request(make, is_pat
     assert len((await store.read()).clients) == (3 if is_patient else 0)
 
 
-async def test_another_process_sees_what_was_changed(make):
+async def test_another_process_sees_each_change(make):
     one, other = make(), make()
     assert await other.mark() == ""
-    await changed(one, "ci", None, "first")
+    await change_item(one, "ci", None, "first")
     table = await other.read(0)
     assert [(client.name, client.item) for client in table.clients] == [("ci", "first")]
     assert [(change.event, change.name, change.by) for change in table.changes] == [("added", "ci", "alice@host")]
     assert table.mark == await one.mark() != ""
-    await changed(one, "ci", "first", "second")
-    await changed(one, "cd", None, "its own")
-    await changed(one, "ci", "second", None)
+    await change_item(one, "ci", "first", "second")
+    await change_item(one, "cd", None, "its own")
+    await change_item(one, "ci", "second", None)
     later = await other.read(table.last)
     assert [client.name for client in later.clients] == ["cd"]
     assert [change.event for change in later.changes] == ["rotated", "added", "revoked"]
@@ -80,10 +80,10 @@ OTHERS = [("x", None, "y"), ("x", "z", "y"), (None, "x", "y"), (None, "x", None)
 async def test_a_change_by_another_process_is_not_overwritten(make, there, expect, item):
     store = make()
     if there is not None:
-        await changed(store, "ci", None, there)
+        await change_item(store, "ci", None, there)
     before = await store.read(0)
     with pytest.raises(Changed):
-        await changed(store, "ci", expect, item)
+        await change_item(store, "ci", expect, item)
     assert await store.read(0) == before
 
 
@@ -92,7 +92,7 @@ async def test_only_one_of_two_concurrent_additions_succeeds(make):
 
     async def add(store: KeyStore, item: str) -> None:
         try:
-            await changed(store, "ci", None, item)
+            await change_item(store, "ci", None, item)
             done.append(item)
         except Changed:
             pass
@@ -103,24 +103,24 @@ async def test_only_one_of_two_concurrent_additions_succeeds(make):
     assert [client.item for client in (await stores[0].read()).clients] == done
 
 
-async def test_there_are_never_more_clients_and_changes_than_so_many(make, monkeypatch):
+async def test_the_numbers_of_clients_and_changes_are_bounded(make, monkeypatch):
     monkeypatch.setattr(key_store, "MOST_CLIENTS", 2)
     monkeypatch.setattr(key_store, "MOST_CHANGES", 3)
     store = make()
-    await changed(store, "a", None, "1")
-    await changed(store, "b", None, "1")
+    await change_item(store, "a", None, "1")
+    await change_item(store, "b", None, "1")
     with pytest.raises(StoreFull, match="revoke some"):
-        await changed(store, "c", None, "1")
+        await change_item(store, "c", None, "1")
     for before, after in itertools.pairwise("12345"):
-        await changed(store, "a", before, after)
+        await change_item(store, "a", before, after)
     assert [change.event for change in await store.changes(10)] == ["rotated"] * 3
     assert len((await store.read()).clients) == 2
 
 
-async def test_all_changes_are_made_or_none(make):
+async def test_either_all_changes_are_made_or_none(make):
     store = make()
-    await changed(store, "a", None, "1")
-    await changed(store, "b", None, "1")
+    await change_item(store, "a", None, "1")
+    await change_item(store, "b", None, "1")
     mark, written = await store.mark(), []
     changes = [ItemChange("revoked", name, "1", None, "{}", also=written.append) for name in ("a", "b", "c")]
     with pytest.raises(Changed, match="c"):
@@ -139,7 +139,7 @@ async def test_a_key_belongs_to_one_client_even_if_two_processes_add_it(make, di
 
     async def add(store: KeyStore, name: str) -> None:
         try:
-            await changed(store, name, None, f'{{"client": {{{digest}}}}}', digests=(digest,))
+            await change_item(store, name, None, f'{{"client": {{{digest}}}}}', digests=(digest,))
         except KeyTaken as error:
             taken.append(*error.args)
 
@@ -149,8 +149,8 @@ async def test_a_key_belongs_to_one_client_even_if_two_processes_add_it(make, di
         nursery.start_soon(add, other, "cd")
     (stored,) = (await one.read()).clients
     assert taken == [stored.name]
-    await changed(other, stored.name, stored.item, stored.item, digests=(digest,))  # its own key is no obstacle
-    await changed(other, "another", None, "{}", digests=("_" * 9, '"cli%'))  # these are no patterns
+    await change_item(other, stored.name, stored.item, stored.item, digests=(digest,))  # its own key is no obstacle
+    await change_item(other, "another", None, "{}", digests=("_" * 9, '"cli%'))  # these are no patterns
     assert await other.item(stored.name) == stored.item
     assert await other.item("nobody") is None
 
@@ -162,5 +162,5 @@ async def test_a_failure_of_an_added_write_undoes_the_change(make):
         raise LookupError
 
     with pytest.raises(LookupError):
-        await changed(store, "ci", None, "first", also=fail)
+        await change_item(store, "ci", None, "first", also=fail)
     assert (await store.read(0)).changes == (await store.read()).clients == ()

@@ -1,4 +1,4 @@
-"""Clients of the state storage beside those of the file: what may be kept, and what becomes of it by another file."""
+"""Clients of the state storage next to those of the file: which may be stored, and the effects of a changed file."""
 
 import hashlib
 from typing import Any
@@ -60,7 +60,7 @@ def test_a_stored_client_has_the_permissions_of_its_item():
     assert authenticator.allowed_models("ci", ["a", "b"]) == {"a"}
 
 
-def test_a_stored_client_has_its_end():
+def test_a_stored_client_expires_at_its_end():
     late = beside(config(), until="2020-01-01")
     with pytest.raises(GatewayError, match="expired on"):
         Authenticator(late).authenticate(SHOWN)
@@ -84,7 +84,7 @@ def test_a_key_that_is_invalid_in_a_file_cannot_be_stored(item, says):
         new_client(read_item("ci", {**ACCEPTED, **item}), config(client_groups=[{"name": "team"}]))
 
 
-def test_a_name_of_the_file_is_the_files():
+def test_for_the_same_name_the_file_has_precedence():
     filed = config(client_keys=[{"name": "ci", "key": "another-key-0123456789"}])
     with pytest.raises(ConfigError, match="the file has a client with this name"):
         new_client(read_item("ci", ACCEPTED), filed)
@@ -93,7 +93,7 @@ def test_a_name_of_the_file_is_the_files():
     assert "which has precedence" in found.refused["ci"]
 
 
-def test_a_certificate_of_the_file_is_the_files():
+def test_for_the_same_certificate_the_file_has_precedence():
     filed = config(client_keys=[{"name": "robot", "certificate": "CN=robot"}])
     found = stored_clients([read_item("ci", {"certificate": "CN=robot"})], filed)
     assert found.clients == ()

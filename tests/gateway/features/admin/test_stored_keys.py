@@ -1,5 +1,5 @@
-"""Keys that are made while it runs: the real gateway, the real command, SQLite with two workers and PostgreSQL with two
-gateways."""
+"""Keys that are created while the gateway runs. The tests use the real gateway and the real command, once with SQLite
+and two workers, and once with PostgreSQL and two gateways."""
 
 import contextlib
 import itertools
@@ -30,49 +30,49 @@ BOSS = "sk-gw-boss-0123456789abcdef"
 
 @attrs.frozen
 class Place:
-    """Gateways of so many ``processes`` over one storage, and the file that they and the command have."""
+    """Gateways with ``processes`` processes in total over one storage, and the configuration file of all."""
 
     gateways: tuple[Gateway, ...]
     file: Path
     processes: int = 1
 
     def keys(self, *args: str, status: int = 0) -> str:
-        """What ``trigate keys`` prints to standard output, or of one that fails what is wrong."""
+        """Run ``trigate keys`` and return its standard output, or its error output if it is expected to fail."""
         done = CliRunner().invoke(main, ["keys", *args, "--config", str(self.file)])
         assert done.exit_code == status, done.output
         return done.stdout.strip() if status == 0 else done.stderr
 
     def change(self, *args: str) -> str:
-        """``keys``, and then wait until every process says that it has taken it in."""
-        said = len(self.audited())
+        """Run ``trigate keys``, and wait until every process has logged the change."""
+        logged = len(self.audit_lines())
         printed, before = self.keys(*args), time.monotonic()
-        eventually(lambda: len(self.audited()) == said + self.processes, 10, "what was changed holds everywhere")
+        eventually(lambda: len(self.audit_lines()) == logged + self.processes, 10, "what was changed holds everywhere")
         assert time.monotonic() - before < 5  # a second is promised, of a machine that is not busy
         return printed
 
     def all_follow(self, name: str) -> bool:
-        """Whether every process takes in a change. One that is still to begin reads it at its start, and says nothing
-        of it."""
-        said = len(self.audited())
+        """Add a client, and return whether every process logs it. A process that has yet to start reads the change
+        then and logs nothing."""
+        logged = len(self.audit_lines())
         self.keys("add", name)
         with contextlib.suppress(AssertionError):
-            eventually(lambda: len(self.audited()) == said + self.processes, 2)
-        return len(self.audited()) == said + self.processes
+            eventually(lambda: len(self.audit_lines()) == logged + self.processes, 2)
+        return len(self.audit_lines()) == logged + self.processes
 
-    def audited(self) -> list[Any]:
-        """The lines on changed keys."""
+    def audit_lines(self) -> list[Any]:
+        """Return the log lines about changed keys."""
         log = [line for gateway in self.gateways for line in gateway.log if line.startswith("{")]
         return [line for line in map(json.loads, log) if line["event"] == "keys_changed"]
 
     def lets_in(self, key: str) -> bool:
-        """Too many wrong keys are a 429."""
+        """Return whether every gateway admits ``key``. After too many wrong keys a gateway returns 429."""
         found = [status_of(gateway, key) for gateway in self.gateways for _ in range(2)]
         assert set(found) == {404} or set(found) <= {401, 429}
         return found[0] == 404
 
 
 def status_of(gateway: Gateway, key: str) -> int:
-    """Return the status of a request with ``key`` for no path: 404 if the key is good."""
+    """Return the status of a request with ``key`` to an unknown path: 404 if the key is good."""
     return gateway.request("GET", "/nowhere", headers={"authorization": f"Bearer {key}"}).status
 
 
@@ -108,7 +108,7 @@ def place(request, tmp_path_factory, upstream, storage) -> Iterator[Place]:
 
 
 def test_a_key_works_within_a_second_and_fails_a_second_after_revocation(place):
-    """BerriAI/litellm#20256, #1477: what lives in a cache goes on after its end."""
+    """BerriAI/litellm#20256, #1477: cached keys still worked after they were deleted."""
     key = place.change("add", "ci", "--models", "up")
     assert re.fullmatch(r"sk-trigate-[A-Za-z0-9]{43}", key)
     other = {"model": "other", "messages": [{"role": "user", "content": "Hello"}]}
@@ -130,7 +130,7 @@ def test_a_websocket_continues_while_others_get_keys_and_ends_when_its_own_is_re
 
 
 @pytest.mark.parametrize("place", ["postgres"], indirect=True)
-def test_known_keys_continue_while_the_storage_is_away(place, request, tmp_path, upstream):
+def test_known_keys_still_work_while_the_storage_is_unavailable(place, request, tmp_path, upstream):
     storage = yaml.safe_load(place.file.read_text())["state_storage"]
     server = request.getfixturevalue("database_server")
     key = place.change("add", "faithful")

@@ -1,4 +1,4 @@
-"""The stores of answers, each by the same tests."""
+"""The stores of cached answers: all pass the same tests."""
 
 import contextlib
 import os
@@ -26,13 +26,13 @@ KINDS = ("memory", "sqlite", pytest.param("redis", marks=pytest.mark.server), "e
 
 
 @pytest.fixture(scope="module", autouse=True)
-def collected() -> Iterator[None]:
+def collect_connections() -> Iterator[None]:
     yield
     redis.collect_left_open()
 
 
 @contextlib.asynccontextmanager
-async def opened(kind: str, folder: Path, clock: SetClock, request, most: int = 10_000) -> AsyncIterator[AnswerStore]:
+async def open_store(kind: str, folder: Path, clock: SetClock, request, most=10_000) -> AsyncIterator[AnswerStore]:
     if kind == "redis":
         from gateway.features.answer_cache.redis import RedisAnswers
 
@@ -66,13 +66,13 @@ def key(number: int) -> bytes:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("owner", ["alice", ""])
 async def test_a_store_evicts_the_least_recently_used_and_limits_owners_to_half(kind, owner, tmp_path, request):
-    """api7/aisix#87, diegosouzapw/OmniRoute#3740: what is kept is bounded, and one owner does not push out the rest."""
+    """api7/aisix#87, diegosouzapw/OmniRoute#3740: the size is bounded, and one owner does not evict all others."""
     clock = SetClock()
-    async with opened(kind, tmp_path, clock, request) as store:
+    async with open_store(kind, tmp_path, clock, request) as store:
         await store.put(key(1), owner, b"1" * 1000, 60)
         assert (await store.get(key(1)), await store.get(key(2))) == (b"1" * 1000, None)
         await store.put(key(1), owner, b"one", 60)
-        assert await store.get(key(1)) == b"one", "the later one holds"
+        assert await store.get(key(1)) == b"one", "the later one replaces it"
         for number in range(10, 20):  # 1,300 bytes each: three fit into a half
             clock.now += 1
             await store.put(key(number), owner, b"a" * 1000, 3600)
@@ -95,7 +95,7 @@ async def test_a_store_evicts_the_least_recently_used_and_limits_owners_to_half(
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_an_expired_response_is_missing(kind, tmp_path, request):
     clock = SetClock()
-    async with opened(kind, tmp_path, clock, request) as store:
+    async with open_store(kind, tmp_path, clock, request) as store:
         await store.put(key(1), "alice", b"one", 10)
         clock.now += 9
         assert await store.get(key(1)) == b"one"
@@ -105,7 +105,7 @@ async def test_an_expired_response_is_missing(kind, tmp_path, request):
 
 @pytest.mark.server
 async def test_redis_deletes_expired_responses(redis_server, tmp_path, request):
-    async with opened("redis", tmp_path, SetClock(), request) as store:
+    async with open_store("redis", tmp_path, SetClock(), request) as store:
         await store.put(key(1), "alice", b"one", 0.001)
         with trio.fail_after(PATIENCE):
             while await store.get(key(1)) is not None:  # noqa: ASYNC110
@@ -152,12 +152,12 @@ async def test_a_slow_or_unavailable_store_is_a_miss(autojump_clock):
         assert len(failures) == (1 if isinstance(store, Slow) else 2)
 
 
-async def test_a_process_that_did_not_run_finds_what_it_stores():
-    """Its own delay counted against the time limit of a lookup: a busy gateway paid for a cached answer again."""
+async def test_a_delayed_process_still_finds_its_stored_answers():
+    """A process's own delay counted against a lookup's time limit: a busy gateway paid for cached answers again."""
 
     async def hold_up_the_loop() -> None:
         while True:
-            time.sleep(1.2 * READ_TIMEOUT)  # noqa: ASYNC251  # as long as other processes have the machine
+            time.sleep(1.2 * READ_TIMEOUT)  # noqa: ASYNC251  # as if other processes used the processor
             await trio.lowlevel.checkpoint()
 
     cache = AnswerCache(AnswerCacheSettings(), MemoryAnswers(10_000))
@@ -181,8 +181,8 @@ async def test_a_response_is_at_most_as_old_as_requested():
 
 @pytest.mark.server
 @pytest.mark.filterwarnings("ignore:Unclosed:ResourceWarning")  # coredis leaves the channels of a broken connection
-async def test_a_lost_connection_is_a_miss_for_all_who_use_it(redis_server, tmp_path, request):
-    """The task that notices it closes the client, in whose connections the others are waiting."""
+async def test_a_lost_connection_is_a_miss_for_all_its_users(redis_server, tmp_path, request):
+    """The task that notices the loss closes the client while other tasks wait for its connections."""
     outcomes: Counter[str] = Counter()
     recovered = trio.Event()
 
@@ -199,7 +199,7 @@ async def test_a_lost_connection_is_a_miss_for_all_who_use_it(redis_server, tmp_
             except Exception as error:
                 outcomes[repr(error)] += 1
 
-    async with opened("redis", tmp_path, SetClock(), request) as store, trio.open_nursery() as nursery:
+    async with open_store("redis", tmp_path, SetClock(), request) as store, trio.open_nursery() as nursery:
         for number in range(30):
             nursery.start_soon(use, store, number)
         with trio.fail_after(PATIENCE):

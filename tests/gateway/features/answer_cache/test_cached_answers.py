@@ -1,4 +1,4 @@
-"""Whole answers out of the cache, over real sockets: who is given them, in which form, and what it costs."""
+"""Answers from the cache, over real sockets: which clients get them, in which form, and their cost."""
 
 import contextlib
 import itertools
@@ -29,7 +29,7 @@ def entry(provider: CountingProvider, name: str = "m", api: str = "chat", **more
 
 
 def settings(*entries: dict[str, Any], use: Any = None, **more: Any) -> dict[str, Any]:
-    """Each model by its name, and behind ``cached-`` with the cache."""
+    """Return a configuration with an alias ``cached-NAME``, which uses the cache, for each model NAME."""
     use = use or {"ttl": "1h"}
     aliases = {f"cached-{one['name']}": {"target": one["name"], "cache": use} for one in entries}
     return {"version": "v0.4.0", "model_providers": list(entries), "model_aliases": aliases, **more}
@@ -42,12 +42,12 @@ class Stage:
     lines: SettledLines
 
     async def ask(self, model: str = "cached-m", api: str = "chat", **members: Any) -> Any:
-        """The answer, and by ``asked`` how often the provider was asked for it."""
+        """Send a request and return the response."""
         return await self.gate.ask(model, api, **members)
 
 
 @contextlib.asynccontextmanager
-async def staged(*, use: Any = None, entries: tuple[dict[str, Any], ...] = ({},), **more: Any) -> AsyncIterator[Stage]:
+async def open_stage(*, use=None, entries: tuple[dict[str, Any], ...] = ({},), **more: Any) -> AsyncIterator[Stage]:
     async with providers(1) as (provider,):
         made = [entry(provider, **one) for one in entries]
         async with gateway(settings(*made, use=use, **more)) as gate:
@@ -60,9 +60,9 @@ def bearer(key: str) -> tuple[tuple[str, str], ...]:
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.soak)])
 async def test_the_same_request_is_answered_from_the_cache_byte_for_byte_and_in_the_other_form(step):
-    """To each API's clients from each API's providers, ids and times included (theopenco/llmgateway#3899). The other
+    """With each client API and each provider API, including ids and times (theopenco/llmgateway#3899). The other
     form is a stream or a complete response (Portkey-AI/gateway#19, theopenco/llmgateway#529, gumieri/nenya#18)."""
-    async with staged(entries=tuple({"name": api, "api": api} for api in APIS)) as stage:
+    async with open_stage(entries=tuple({"name": api, "api": api} for api in APIS)) as stage:
         cases = [*itertools.product(APIS, APIS, (False, True))]
         for number, case in enumerate(cases[::step]):
             client, api, stream = case
@@ -84,7 +84,7 @@ async def test_the_same_request_is_answered_from_the_cache_byte_for_byte_and_in_
 
 async def test_a_hit_consumes_no_tokens_and_reports_its_savings():
     """BerriAI/litellm#39057, theopenco/llmgateway#2518"""
-    async with staged(entries=({"price": {"input": 1, "output": 10}},)) as stage:
+    async with open_stage(entries=({"price": {"input": 1, "output": 10}},)) as stage:
         for stream in (False, True):
             first = await stage.ask(stream=stream, seed=int(stream))
             paid = (await stage.lines.next())[0]
@@ -134,7 +134,7 @@ async def test_responses_are_not_shared_between_owners():
     wanted = {"key": [True, True, True], "group": [True, False, True], "all": [True, False, False]}
     for scope, asked in wanted.items():
         use = {"ttl": "1h", "scope": scope}
-        async with staged(use=use, client_keys=CLIENTS, client_groups=GROUPS) as stage:
+        async with open_stage(use=use, client_keys=CLIENTS, client_groups=GROUPS) as stage:
             for key, fresh in zip((ALICE, BEN, CARL), asked, strict=True):
                 answer = await stage.ask(headers=bearer(key))
                 assert (stage.provider.take_count() == 1) is fresh, (scope, key)
@@ -142,7 +142,7 @@ async def test_responses_are_not_shared_between_owners():
 
 
 async def test_a_cached_answer_does_not_show_another_owners_request_members():
-    async with staged(use={"ttl": "1h", "scope": "all"}, entries=({"api": "responses"},), client_keys=CLIENTS,
+    async with open_stage(use={"ttl": "1h", "scope": "all"}, entries=({"api": "responses"},), client_keys=CLIENTS,
                       client_groups=GROUPS) as stage:  # fmt: skip
         for key, number in ((ALICE, "1"), (BEN, "2")):
             more = {"store": False, "metadata": {"ticket": number}}
@@ -152,7 +152,7 @@ async def test_a_cached_answer_does_not_show_another_owners_request_members():
 
 async def test_a_client_keys_setting_takes_precedence_over_the_routes():
     keys = [{**CLIENTS[2], "cache": {"ttl": "1h"}}, {"name": "dora", "key": BEN, "cache": False}]
-    async with staged(client_keys=keys) as stage:
+    async with open_stage(client_keys=keys) as stage:
         found = []
         for key, model in ((CARL, "m"), (CARL, "m"), (BEN, "cached-m"), (BEN, "cached-m")):
             answer = await stage.ask(model, headers=bearer(key))
@@ -167,15 +167,15 @@ async def test_without_a_cache_responses_have_no_cache_header():
         assert {"x-trigate-cache", "age"}.isdisjoint(answer.headers)
 
 
-async def test_keys_models_rates_and_budgets_come_before_the_cache():
-    """andreimerfu/pllm#17: a key that has ended, or is over its limit, is given nothing."""
+async def test_keys_models_rates_and_budgets_are_checked_before_the_cache():
+    """andreimerfu/pllm#17: a key that has expired, or exceeds its limit, gets no cached answers."""
     keys = [
         {"name": "alice", "key": ALICE, "ratelimits": {"requests": "1/h"}},
         {"name": "ben", "key": BEN, "models": ["other"]},
         {"name": "carl", "key": CARL, "budgets": ["100 tokens/day"]},
     ]
     use, entries = {"ttl": "1h", "scope": "all"}, ({}, {"name": "other"})
-    async with staged(use=use, entries=entries, client_keys=keys) as stage:
+    async with open_stage(use=use, entries=entries, client_keys=keys) as stage:
         assert (await stage.ask(headers=bearer(ALICE))).status_code == 200
         assert (await stage.ask(headers=bearer(ALICE))).status_code == 429
         assert (await stage.ask(headers=bearer(BEN))).status_code == 403
@@ -187,7 +187,7 @@ async def test_keys_models_rates_and_budgets_come_before_the_cache():
 
 
 async def test_cache_control_is_respected():
-    async with staged() as stage:
+    async with open_stage() as stage:
         wanted = (
             ("only-if-cached", 504, None, 0), ("no-store", 200, "bypass", 1), ("only-if-cached", 504, None, 0),
             ("", 200, "miss", 1), ("only-if-cached", 200, "hit", 0), ("no-cache", 200, "bypass", 1),
@@ -203,7 +203,7 @@ async def test_cache_control_is_respected():
 
 async def test_incomplete_and_failed_responses_are_not_stored():
     """gonka-ai/gonka#1722, vllm-project/semantic-router#2130"""
-    async with staged() as stage:
+    async with open_stage() as stage:
         stage.provider.fails = 500
         assert (await stage.ask(stream=True)).status_code >= 500
         stage.provider.fails = None
@@ -215,8 +215,8 @@ async def test_incomplete_and_failed_responses_are_not_stored():
         assert stage.provider.take_count() == 1
 
 
-async def test_a_cached_answer_is_from_the_target_that_would_be_used_now():
-    """lunargate-ai/gateway#2; without any flush: another model, another address, another key, another quirk."""
+async def test_a_cached_answer_comes_from_the_current_target():
+    """lunargate-ai/gateway#2; a changed model, address, key or quirk needs no flush."""
     async with providers(2) as (one, two):
         first = entry(one)
         async with gateway(settings(first)) as gate:
@@ -233,7 +233,7 @@ async def test_a_cached_answer_is_from_the_target_that_would_be_used_now():
             assert (await gate.ask("cached-m")).headers["x-trigate-cache"] == "hit"
 
 
-async def test_after_a_fallback_the_answer_is_kept_under_the_target_that_gave_it():
+async def test_after_a_fallback_the_answer_is_stored_for_the_target_that_returned_it():
     async with providers(2) as (one, two):
         entries = [entry(one, "first"), entry(two, "second")]
         alias = {"best": {"targets": ["first", "second"], "cache": {"ttl": "1h"}}}
@@ -290,16 +290,16 @@ async def test_requests_with_stored_objects_or_hosted_tools_bypass_the_cache():
         ("messages", {"mcp_servers": [{"type": "url", "url": "https://x", "name": "n"}]}, "bypass"),
         ("messages", {"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "bypass"),
     )
-    async with staged(entries=tuple({"name": api, "api": api} for api in APIS)) as stage:
+    async with open_stage(entries=tuple({"name": api, "api": api} for api in APIS)) as stage:
         for api, members, wanted in cases:
             answer = await stage.ask(f"cached-{api}", api, **members)
             assert answer.headers["x-trigate-cache"] == wanted, (api, members.keys(), answer.text[:200])
 
 
 async def test_a_setting_limits_the_cache_to_deterministic_requests():
-    """Continuum-AI-Corp/OrcaRouter-Lite#84: without a temperature it is the provider's default."""
+    """Continuum-AI-Corp/OrcaRouter-Lite#84: a request without a temperature uses the provider's default."""
     use = {"ttl": "1h", "when": "deterministic"}
-    async with staged(use=use, entries=tuple({"name": api, "api": api} for api in APIS)) as stage:
+    async with open_stage(use=use, entries=tuple({"name": api, "api": api} for api in APIS)) as stage:
         for api in APIS:
             for members, wanted in (({}, "bypass"), ({"temperature": 0.1}, "bypass"), ({"temperature": 0}, "miss")):
                 more = {"store": False} if api == "responses" else {}
@@ -307,16 +307,16 @@ async def test_a_setting_limits_the_cache_to_deterministic_requests():
                 assert answer.headers["x-trigate-cache"] == wanted, (api, members)
 
 
-async def test_in_strict_mode_the_form_and_the_notes_of_a_request_count():
+async def test_in_strict_mode_the_key_includes_the_form_and_notes_of_a_request():
     for strict in (False, True):
-        async with staged(use={"ttl": "1h", "strict": strict}) as stage:
+        async with open_stage(use={"ttl": "1h", "strict": strict}) as stage:
             notes = ({}, {"user": "u"}, {"metadata": {"a": "b"}}, {"service_tier": "flex"}, {"stream": True})
             found = [(await stage.ask(**members)).headers["x-trigate-cache"] for members in notes]
             assert found == (["miss"] * 5 if strict else ["miss", *["hit"] * 4])
 
 
-async def test_a_turn_that_is_kept_here_is_answered_from_the_cache_too():
-    async with staged(entries=({"state": "ours", "api": "chat"},)) as stage:
+async def test_a_turn_that_the_gateway_stores_is_answered_from_the_cache_too():
+    async with open_stage(entries=({"state": "ours", "api": "chat"},)) as stage:
         first, again = [(await stage.ask(api="responses")).json() for _ in range(2)]
     assert stage.provider.take_count() == 1
     assert again["output"][0]["content"] == first["output"][0]["content"]
@@ -324,7 +324,7 @@ async def test_a_turn_that_is_kept_here_is_answered_from_the_cache_too():
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_turn_of_a_conversation_is_never_answered_from_the_cache(stream):
-    """Also the first, before which there is nothing."""
+    """The first turn, which has no history, is no exception."""
     async with providers(1) as (provider,):
         content = settings(entry(provider, state="ours"))
         async with gateway(content, store=MemoryStore(60, 2**20)) as gate:
@@ -345,7 +345,7 @@ async def test_clients_of_gemini_and_converse_are_answered_from_the_cache_in_bot
     google, own = {"functionDeclarations": [{"name": "f"}]}, {"googleSearch": {}}
     whole = ("/v1beta/models/cached-m:generateContent", "/model/cached-m/converse")
     streamed = ("/v1beta/models/cached-m:streamGenerateContent?alt=sse", "/model/cached-m/converse-stream")
-    async with staged() as stage:
+    async with open_stage() as stage:
         for body, *paths in ((gemini, whole[0], streamed[0]), (converse, whole[1], streamed[1])):
             first, again, other, once_more = [
                 await stage.gate.post(path, json=body) for path in (paths[0], paths[0], paths[1], paths[1])
@@ -361,8 +361,8 @@ async def test_clients_of_gemini_and_converse_are_answered_from_the_cache_in_bot
             assert found.status_code == 200 or wanted == "bypass", found.text
 
 
-async def test_headers_that_change_an_answer_count_and_those_that_do_not_do_not():
-    async with staged(entries=({"api": "messages"},)) as stage:
+async def test_only_headers_that_change_an_answer_are_part_of_the_key():
+    async with open_stage(entries=({"api": "messages"},)) as stage:
         wanted = (
             ((), "miss"), ((("anthropic-beta", "context-1m-2025-08-07"),), "miss"),
             ((("anthropic-version", "2023-06-01"),), "miss"), ((("openai-beta", "x"),), "miss"),

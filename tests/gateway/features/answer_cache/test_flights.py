@@ -1,4 +1,4 @@
-"""Identical requests at the same time: one call, which all of them follow."""
+"""Identical simultaneous requests: the gateway makes one call and sends its answer to all clients."""
 
 import contextlib
 import json
@@ -26,12 +26,12 @@ class Stage:
         self.nursery = nursery
 
     @property
-    def followed(self) -> int:
-        """How many requests follow what is on its way."""
+    def follower_count(self) -> int:
+        """The number of requests that wait for another request's call."""
         return sum(flight.followers for flight in cache_of(self.gate.service).flights.values())
 
     async def is_followed_by(self, number: int) -> None:
-        await eventually(lambda: self.followed == number)
+        await eventually(lambda: self.follower_count == number)
 
     def client(self, **options: Any) -> SteppedClient:
         """Send a request with the ``options`` of a ``SteppedClient``."""
@@ -39,7 +39,7 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def staged(**more: Any) -> AsyncIterator[Stage]:
+async def open_stage(**more: Any) -> AsyncIterator[Stage]:
     provider = SteppedProvider()
     async with listening(provider.serve) as url, trio.open_nursery() as nursery:
         entry = {"model": "openai/m", "access_key": "k", "base_url": f"{url}/v1", "speaks": ["chat"]}
@@ -55,10 +55,10 @@ async def staged(**more: Any) -> AsyncIterator[Stage]:
 
 
 async def test_many_identical_requests_make_one_call():
-    """marketcalls/openalgo#1693; in both forms, and the one that comes later has it out of the cache."""
-    async with staged() as stage:
+    """marketcalls/openalgo#1693; in both forms, and a later request gets the cached answer."""
+    async with open_stage() as stage:
         clients = [stage.client(stream=number % 2 == 0) for number in range(40)]
-        await eventually(lambda: stage.followed == 39)
+        await eventually(lambda: stage.follower_count == 39)
         stage.provider.send(*EVENTS)
         await all_of(clients)
         assert stage.provider.calls == 1
@@ -79,11 +79,11 @@ async def test_many_identical_requests_make_one_call():
 async def test_a_shared_answer_continues_if_its_first_client_leaves():
     """flyingsquirrel0419/layercache#59, ELares/IronTraffic#249"""
     for step in range(len(EVENTS)):
-        async with staged() as stage:
+        async with open_stage() as stage:
             leader = stage.client()
             await eventually(lambda: stage.provider.calls == 1)
             follower = stage.client()
-            await eventually(lambda: stage.followed == 1)
+            await eventually(lambda: stage.follower_count == 1)
             stage.provider.send(*EVENTS[:step])
             if step > 1:
                 await follower.has(WORDS[step - 2])
@@ -102,11 +102,11 @@ async def test_a_shared_answer_continues_if_its_first_client_leaves():
 
 async def test_the_provider_is_closed_when_the_last_follower_leaves():
     for step in range(len(EVENTS) - 1):
-        async with staged() as stage:
+        async with open_stage() as stage:
             clients = [stage.client()]
             await eventually(lambda: stage.provider.calls == 1)
             clients += [stage.client(), stage.client()]
-            await eventually(lambda: stage.followed == 2)
+            await eventually(lambda: stage.follower_count == 2)
             stage.provider.send(*EVENTS[:step])
             for client in clients:
                 assert stage.provider.closed == 0
@@ -122,13 +122,13 @@ async def test_the_provider_is_closed_when_the_last_follower_leaves():
 
 
 async def test_a_follower_replaces_a_leader_that_failed_before_content():
-    async with staged() as stage:
+    async with open_stage() as stage:
         clients = [stage.client() for _ in range(8)]
-        await eventually(lambda: stage.followed == 7)
+        await eventually(lambda: stage.follower_count == 7)
         stage.provider.send(EVENTS[0])
         stage.provider.cut()
         await eventually(lambda: stage.provider.calls == 2)
-        await eventually(lambda: stage.followed == 6)
+        await eventually(lambda: stage.follower_count == 6)
         stage.provider.send(*EVENTS)
         await all_of(clients)
         assert stage.provider.calls == 2
@@ -136,8 +136,8 @@ async def test_a_follower_replaces_a_leader_that_failed_before_content():
 
 
 async def test_the_own_deadlines_of_two_leaders_fail_no_follower():
-    """The second leader was a follower of the first one; both end by their own deadlines."""
-    async with staged() as stage:
+    """The second leader followed the first one before; the deadline of each ends it."""
+    async with open_stage() as stage:
         first = stage.client(**{"x-trigate-deadline": "0.5"})
         await eventually(lambda: stage.provider.calls == 1)
         second = stage.client(**{"x-trigate-deadline": "1.5"})
@@ -157,7 +157,7 @@ async def test_the_own_deadlines_of_two_leaders_fail_no_follower():
 
 
 async def test_a_follower_waits_no_longer_than_its_own_deadline():
-    async with staged() as stage:
+    async with open_stage() as stage:
         leader = stage.client()
         await eventually(lambda: stage.provider.calls == 1)
         follower = stage.client(**{"x-trigate-deadline": "0.3"})
@@ -178,7 +178,7 @@ async def test_a_leaders_own_limits_do_not_delay_others():
         "cached": {"target": "openai/m", "cache": {"ttl": "1h", "scope": "all"}, "retries": {"attempts": 1}},
         "plain": {"target": "openai/m"},
     }
-    async with staged(client_keys=keys, model_aliases=aliases) as stage:
+    async with open_stage(client_keys=keys, model_aliases=aliases) as stage:
         first = stage.client(model="plain", authorization="Bearer key-of-client-a")
         await eventually(lambda: stage.provider.calls == 1)
         waiting = stage.client(authorization="Bearer key-of-client-a")
@@ -197,7 +197,7 @@ async def test_a_leaders_own_limits_do_not_delay_others():
 
 
 async def test_followers_do_not_query_a_failing_provider_one_by_one():
-    async with staged() as stage:
+    async with open_stage() as stage:
         stage.provider.refused = 100
         clients = [stage.client() for _ in range(20)]
         for others in (19, 18):
@@ -208,13 +208,13 @@ async def test_followers_do_not_query_a_failing_provider_one_by_one():
         assert {client.status for client in clients} == {503}
         if has_feature("metrics"):
             page = Numbers((await stage.gate.get("/metrics")).text)
-            assert page("trigate_exchanges_total", ended="upstream_error") == 20, "also of those that followed"
+            assert page("trigate_exchanges_total", ended="upstream_error") == 20, "followers are counted too"
 
 
 async def test_a_failure_after_content_reaches_all_and_is_not_stored():
-    async with staged() as stage:
+    async with open_stage() as stage:
         clients = [stage.client() for _ in range(3)]
-        await eventually(lambda: stage.followed == 2)
+        await eventually(lambda: stage.follower_count == 2)
         stage.provider.send(*EVENTS[:3])
         await eventually(lambda: all(WORDS[1] in client.text for client in clients))
         stage.provider.cut()
@@ -240,8 +240,8 @@ async def test_a_failure_after_content_reaches_all_and_is_not_stored():
     ],
 )  # fmt: skip
 async def test_a_slow_client_does_not_slow_followers(first, events):
-    """ELares/IronTraffic#249; the first one, and one of those who follow."""
-    async with staged() as stage:
+    """ELares/IronTraffic#249; the slow client is either the first one or a follower."""
+    async with open_stage() as stage:
         clients = []
         if not first:
             clients.append(stage.client())
@@ -253,7 +253,7 @@ async def test_a_slow_client_does_not_slow_followers(first, events):
             await slow.send_all(head + body)
             await eventually(lambda: stage.provider.calls == 1)
             clients += [stage.client(), stage.client()]
-            await eventually(lambda: stage.followed == len(clients))
+            await eventually(lambda: stage.follower_count == len(clients))
             stage.provider.send(EVENTS[0])
             word = "word " * 20_000
             for _ in range(events):  # more than all sockets take

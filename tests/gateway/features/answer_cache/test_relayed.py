@@ -1,4 +1,4 @@
-"""Relayed answers out of the cache: whole ones of endpoints that ask a model, in every client's shape."""
+"""Answers of the relayed endpoints from the cache, in every client's format."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,8 +29,8 @@ ROUTES: Mapping[str, Mapping[str, Any]] = {
 USAGE = {"prompt_tokens": 5, "completion_tokens": 0, "total_tokens": 5}
 
 
-def answered(asked: ReceivedRequest) -> ScriptedAnswer:
-    """Each answer of an endpoint with what tells it from the one before."""
+def answer(asked: ReceivedRequest) -> ScriptedAnswer:
+    """Return an answer with a new id, so that a test can distinguish it from a cached one."""
     if asked.path == "/v1/embeddings":
         data = [{"object": "embedding", "index": i, "embedding": [i, 0.5]} for i, _ in enumerate(asked.json["input"])]
         return json_answer({"object": "list", "data": data, "model": "m", "usage": USAGE, "id": id(asked)})
@@ -46,7 +46,7 @@ def answered(asked: ReceivedRequest) -> ScriptedAnswer:
     return json_answer({"id": str(id(asked)), "results": results, "usage": {"total_tokens": 5}})
 
 
-def cached(url: str, use: Any = None, **more: Any) -> dict[str, Any]:
+def cached_settings(url: str, use: Any = None, **more: Any) -> dict[str, Any]:
     entry = {
         "model": "custom/m", "name": "m", "access_key": "k", "base_url": f"{url}/v1", "provider_interface": "openai",
         "endpoints": {"rerank": {"path": "/rerank", "shape": "jina"}},
@@ -64,8 +64,8 @@ async def post(
 
 
 @needs_feature("other_endpoints")
-async def test_the_same_request_to_an_endpoint_is_answered_again_byte_for_byte():
-    async with endpoint_provider(answered) as provider, gateway(cached(provider.url)) as served:
+async def test_a_repeated_request_to_an_endpoint_gets_the_same_bytes():
+    async with endpoint_provider(answer) as provider, gateway(cached_settings(provider.url)) as served:
         for path, body in ROUTES.items():
             first, again = [await post(served, path, body) for _ in range(2)]
             assert (first.status_code, len(provider.asked)) == (200, 1), (path, first.text)
@@ -77,8 +77,8 @@ async def test_the_same_request_to_an_endpoint_is_answered_again_byte_for_byte()
 
 @needs_feature("other_endpoints")
 async def test_embeddings_are_cached_as_whole_requests():
-    """BerriAI/litellm#2990, #29284, run-llama/llama_index#19537: no answer is put together of kept and fresh ones."""
-    async with endpoint_provider(answered) as provider, gateway(cached(provider.url)) as served:
+    """BerriAI/litellm#2990, #29284, run-llama/llama_index#19537: no answer combines cached and fresh embeddings."""
+    async with endpoint_provider(answer) as provider, gateway(cached_settings(provider.url)) as served:
         for texts in (["a", "b"], ["b", "a"], ["a"], ["a", "b", "c"]):
             found = await post(served, "/v1/embeddings", {"input": texts})
             assert found.headers["x-trigate-cache"] == "miss", texts
@@ -89,8 +89,8 @@ async def test_embeddings_are_cached_as_whole_requests():
 
 
 @needs_feature("other_endpoints")
-async def test_a_streamed_completion_is_kept_next_to_the_whole_one():
-    async with endpoint_provider(answered) as provider, gateway(cached(provider.url)) as served:
+async def test_streamed_and_complete_completions_are_stored_separately():
+    async with endpoint_provider(answer) as provider, gateway(cached_settings(provider.url)) as served:
         for stream in (False, True, False, True):
             found = await post(served, "/v1/completions", {**ROUTES["/v1/completions"], "stream": stream})
             assert found.headers["content-type"].startswith("text/event-stream" if stream else "application/json")
@@ -100,16 +100,16 @@ async def test_a_streamed_completion_is_kept_next_to_the_whole_one():
 
 
 @needs_feature("other_endpoints")
-async def test_an_answer_of_an_endpoint_that_is_not_good_is_not_kept():
+async def test_a_bad_answer_of_an_endpoint_is_not_stored():
     def bad(asked: ReceivedRequest) -> ScriptedAnswer:
         if asked.path == "/v1/moderations":
             return json_answer({"error": {"message": "no"}}, 500)
-        return answered(asked)
+        return answer(asked)
 
-    ended = {"content_filter": {}, "length": {"max_tokens": None}}  # ``user`` is how it ends here
+    ended = {"content_filter": {}, "length": {"max_tokens": None}}  # ``user`` is the finish reason here
     async with (
         endpoint_provider(bad) as provider,
-        gateway(cached(provider.url, {"ttl": "1h", "strict": True})) as served,
+        gateway(cached_settings(provider.url, {"ttl": "1h", "strict": True})) as served,
     ):
         for reason, more in ended.items():
             for _ in range(2):
@@ -127,9 +127,9 @@ async def test_identical_endpoint_requests_make_one_call_even_if_a_client_leaves
 
     async def waiting(asked: ReceivedRequest) -> ScriptedAnswer:
         await free.wait()
-        return answered(asked)
+        return answer(asked)
 
-    async with endpoint_provider(waiting) as provider, gateway(cached(provider.url)) as served:
+    async with endpoint_provider(waiting) as provider, gateway(cached_settings(provider.url)) as served:
         found: list[httpx2.Response] = []
         flights = cache_of(served.service).flights
 

@@ -1,4 +1,4 @@
-"""The cache of answers, as the file says it."""
+"""The settings of the answer cache in the configuration file."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ def test_caching_is_off_by_default():
     assert CacheUses.of(read(key=False)) is None
 
 
-def test_a_name_and_a_client_say_how_they_use_it():
+def test_an_alias_and_a_client_configure_their_use_of_the_cache():
     use = {"ttl": "90m", "scope": "group", "strict": True, "when": "deterministic", "pace": "recorded"}
     config = read(REDIS, use, {"ttl": "10s"})
     assert part_of(config.routes["best"], NameCacheKeys).cache == CacheUse(
@@ -89,7 +89,7 @@ def test_cache_settings_without_effect_are_reported():
     assert any("has no TLS" in text for text in read({**REDIS, "url": "redis://redis.example:1"}, {"ttl": 1}).warnings)
 
 
-def test_another_store_needs_a_restart_and_another_use_does_not():
+def test_changing_the_store_needs_a_restart_and_changing_its_use_does_not():
     before, after = read(None, {"ttl": "1h"}, False), read(REDIS, {"ttl": "2h"}, {"ttl": "1h"})
     found = {str(change): change.restart for change in changes(before, after)}
     assert not any("hunter22" in text for text in found)

@@ -1,4 +1,4 @@
-"""What tests of commands over stored clients share."""
+"""Fixtures for the tests of commands that change stored clients."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from tests.support.quick_yaml import dump_yaml
 
 @pytest.fixture
 def keys(request, tmp_path) -> Callable[..., Finished]:
-    """Runs ``trigate keys`` with stored keys and the module's ``SETTINGS``, changed by ``more`` (None removes one)."""
+    """Run ``trigate keys`` with stored keys and the module's ``SETTINGS``, changed by ``more`` (None removes one)."""
 
     def run(*args: str, **more: object) -> Finished:
         file = tmp_path / "c.yaml"

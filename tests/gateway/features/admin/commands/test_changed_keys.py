@@ -1,4 +1,4 @@
-"""``trigate keys set``, ``import``, ``add --sha256`` and ``--by``: what a client may use changes, and its key stays."""
+"""``trigate keys set``, ``import``, ``add --sha256`` and ``--by``: permissions change, and the client's key stays."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ def row(keys: Keys, name: str) -> Any:
 
 
 def clients(folder: Path) -> dict[str, Any]:
-    """The clients as a gateway that starts now knows them."""
+    """Return the clients that a gateway would have if it started now."""
     config = load(folder / "c.yaml", {})
 
     async def read() -> Config:
@@ -130,7 +130,7 @@ def test_a_client_keeps_a_key_that_it_has(keys):
 
 
 def test_imported_keys_rotate_in_the_storage(keys, tmp_path):
-    """The file as ``trigate import`` writes it."""
+    """``trigate import`` writes such a file."""
     file = tmp_path / "imported.yaml"
     items = [
         {"name": "alice", "sha256": DIGEST, "models": ["gpt-4o"], "group": "search", "budgets": ["50 usd/month"],

@@ -1,4 +1,4 @@
-"""``trigate keys``: what it prints, what it refuses and why, and what of the environment it does without."""
+"""``trigate keys``: its output, its errors with their reasons, and the variables that it does not need."""
 
 import contextlib
 import hashlib
@@ -26,25 +26,25 @@ SETTINGS = {
 }
 
 
-def listed(keys: Keys) -> dict[str, Any]:
+def list_keys(keys: Keys) -> dict[str, Any]:
     return {row["name"]: row for row in json.loads(keys("list", "--json").stdout)}
 
 
-def test_the_key_alone_is_on_standard_output_and_no_secret_but_that_of_the_storage_is_needed(keys):
+def test_only_the_key_is_on_standard_output_and_only_the_secret_of_the_storage_is_needed(keys):
     limits = ("--budget", "20 usd/day", "--ratelimit", "requests=60/m")
     done = keys("add", "ci", "--group", "search", *limits, "--for", "30d")
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"sk-trigate-\w{43}\n", done.stdout)
     assert "copy the key now" in done.stderr
-    row = listed(keys)["ci"]
+    row = list_keys(keys)["ci"]
     assert (row["group"], row["budgets"], row["ratelimits"]) == ("search", ["20 usd/day"], {"requests": "60/m"})
-    assert (row["from"], row["state"], listed(keys)["boss"]["from"]) == ("state storage", "good", "file")
+    assert (row["from"], row["state"], list_keys(keys)["boss"]["from"]) == ("state storage", "good", "file")
     table = keys("list").stdout
     assert re.search(r"^name +from +state", table)
     assert re.search(r"^ci +state storage +good +search +gpt-4o +requests=60/m, 20 usd/day", table, re.MULTILINE)
 
 
-def test_programs_get_it_as_json(keys):
+def test_keys_add_prints_json_for_programs(keys):
     made = json.loads(keys("add", "ci", "--until", "2099-01-31", "--json").stdout)
     assert made["key"].startswith("sk-trigate-")
     assert made["until"] == "2099-02-01T00:00:00Z"
@@ -78,7 +78,7 @@ def test_invalid_keys_commands_fail_with_advice(keys):
     for args, says in INVALID:
         with case(args):
             assert re.search(says, reason_of(keys(*args)))
-    assert set(listed(keys)) == {"boss", "taken"}
+    assert set(list_keys(keys)) == {"boss", "taken"}
 
 
 @pytest.mark.parametrize("storage", [None, {"type": "memory"}])
@@ -108,17 +108,17 @@ def test_a_variable_of_the_storage_is_needed(keys, tmp_path):
     assert "state_storage.path: the environment variable NOBODY_HAS_SET_THIS is not set" in said
 
 
-def test_two_ends_are_one_too_many(keys):
+def test_a_key_cannot_have_two_ends(keys):
     assert keys("add", "ci", "--until", "2099-01-01", "--for", "1d").returncode == 2
 
 
-def test_old_keys_are_bounded_and_go_when_they_have_ended(keys):
+def test_old_keys_are_bounded_and_disappear_when_they_have_expired(keys):
     keys("add", "ci")
     for _ in range(MOST_KEYS - 1):
         assert keys("rotate", "ci").returncode == 0
     assert "wait until one expires" in reason_of(keys("rotate", "ci"))
     assert keys("rotate", "ci", "--keep-old", "0").returncode == 0
-    assert len(listed(keys)["ci"]["keys"]) == 1
+    assert len(list_keys(keys)["ci"]["keys"]) == 1
 
 
 def test_keys_list_shows_keys_that_no_longer_fit_the_file(keys):
@@ -197,8 +197,8 @@ def test_foreign_rows_are_listed_and_can_be_revoked(keys, tmp_path, item):
     name = "odd\x1b[31m"
     with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite")) as database, database:
         database.execute("INSERT INTO client_keys (name, item) VALUES (?, ?)", (name, item))
-    assert {one: row["state"] for one, row in listed(keys).items()} == {"boss": "good", "ci": "good", name: "refused"}
+    assert {id: row["state"] for id, row in list_keys(keys).items()} == {"boss": "good", "ci": "good", name: "refused"}
     assert r"odd\u001b[31m " in keys("list").stdout
     assert reason_of(keys("rotate", name))
     assert keys("revoke", name).returncode == 0
-    assert set(listed(keys)) == {"boss", "ci"}
+    assert set(list_keys(keys)) == {"boss", "ci"}
