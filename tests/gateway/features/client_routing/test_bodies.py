@@ -1,4 +1,4 @@
-"""Routing options in the bodies of other routers' clients."""
+"""Routing options in the request bodies of clients of other routers."""
 
 import json
 
@@ -29,7 +29,7 @@ from tests.support.routed_requests import (
 ALL = ("openrouter", "vercel", "litellm")
 
 
-def said(*forms: str, api: str = "chat", asked: ClientRequest = NOTHING, **members: object) -> RoutingOptions:
+def parse(*forms: str, api: str = "chat", asked: ClientRequest = NOTHING, **members: object) -> RoutingOptions:
     return read_options(asked, chat(api, **members), forms or ALL)  # type: ignore[arg-type]
 
 
@@ -45,7 +45,7 @@ def test_openrouter():
                 "require_parameters": True, "sort": "price", "quantizations": ["fp8"],
                 "max_price": {"prompt": 1, "completion": "2.5", "image": 3},
                 "data_collection": "allow", "zdr": False}  # fmt: skip
-    options = said("openrouter", models=["second", "best"], route="fallback", provider=provider)
+    options = parse("openrouter", models=["second", "best"], route="fallback", provider=provider)
     assert names(options) == ["best", "second"]
     assert options.order == (("provider.order[0]", "azure"),)
     assert [word for _, word in options.only or ()] == ["azure", "anthropic"]
@@ -71,12 +71,12 @@ def test_vercel():
 
 def test_litellm():
     # https://docs.litellm.ai/docs/proxy/client_side_fallbacks
-    options = said("litellm", fallbacks=["second"], num_retries=1, timeout=30, context_window_fallbacks=[{"a": ["b"]}])
+    options = parse("litellm", fallbacks=["second"], num_retries=1, timeout=30, context_window_fallbacks=[{"a": ["b"]}])
     assert (names(options), options.max_repeats, options.deadline) == (["best", "second"], 1, 30)
     assert options.dropped == ("context_window_fallbacks",)
-    assert said("litellm", disable_fallbacks=True).fallback == "off"
+    assert parse("litellm", disable_fallbacks=True).fallback == "off"
     proxys = {"cache": {"no-cache": True}, "no-log": True, "drop_params": True, "allowed_openai_params": ["tools"]}
-    assert set(said("litellm", **proxys).dropped) == set(proxys)
+    assert set(parse("litellm", **proxys).dropped) == set(proxys)
 
 
 def test_anthropics_own_fallbacks_are_not_read_as_litellms():
@@ -90,7 +90,7 @@ def test_anthropics_own_fallbacks_are_not_read_as_litellms():
 
 def test_null_counts_as_absent():
     nothing = dict.fromkeys(("models", "provider", "route", "providerOptions", "fallbacks", "num_retries", "timeout"))
-    options = said(**nothing, disable_fallbacks=None)
+    options = parse(**nothing, disable_fallbacks=None)
     assert (options.names, options.only, options.fallback, options.dropped) == ((), None, "as configured", ())
 
 
@@ -118,7 +118,7 @@ def test_other_members_keep_their_order_and_their_bytes():
 
 NO_PRICES = ("cheap", -1, True, [], {}, "NaN", "Infinity")
 MANY = 129 * ["gpt"]
-"""Two megabytes of names took three seconds, in which nobody was answered."""
+"""Two megabytes of names took three seconds, during which the gateway answered no request."""
 
 
 @each_row(
@@ -147,20 +147,20 @@ MANY = 129 * ["gpt"]
         ({"fallbacks": MANY}, "fallbacks"),
     ],
 )
-def test_an_invalid_wish_is_rejected_with_its_path(members, at):
+def test_an_invalid_option_is_rejected_with_its_path(members, at):
     kind, param, message = read_refusal(read_options, NOTHING, chat(**members), ALL)
     assert (kind, param) == ("invalid_request", at)
     assert at in message
 
 
 def test_headers_take_precedence_over_the_body_and_both_narrow():
-    options = said("litellm", fallbacks=["b"], timeout=30, asked=headers(models="c", deadline="10s"))
+    options = parse("litellm", fallbacks=["b"], timeout=30, asked=headers(models="c", deadline="10s"))
     assert (names(options), options.deadline) == (["c"], 10)
-    assert said("litellm", timeout=5, asked=headers(deadline="10s")).deadline == 5
-    assert said("litellm", timeout=5, asked=headers(fallback="off")).fallback == "off"
+    assert parse("litellm", timeout=5, asked=headers(deadline="10s")).deadline == 5
+    assert parse("litellm", timeout=5, asked=headers(fallback="off")).fallback == "off"
 
 
-# What is left of the places
+# The targets that remain
 
 
 @each_row(
@@ -179,7 +179,7 @@ def test_headers_take_precedence_over_the_body_and_both_narrow():
     ],
 )
 def test_options_match_entries_and_providers_by_name(provider, left):
-    assert groups(narrow_candidates(SEVERAL, said("openrouter", provider=provider))) == left
+    assert groups(narrow_candidates(SEVERAL, parse("openrouter", provider=provider))) == left
 
 
 @each_row(
@@ -189,26 +189,26 @@ def test_options_match_entries_and_providers_by_name(provider, left):
         ({"ignore": ["sonnet", "azure", "openai"]}, "provider.ignore"),
         ({"order": ["gpt", "novita"]}, "provider.order[1]"),
         ({"ignore": ["opneai"]}, "provider.ignore[0]"),
-        ({"order": ["argon"]}, "provider.order[0]"),  # an entry, but not the client's to know of
+        ({"order": ["argon"]}, "provider.order[0]"),  # an entry that the client may not use
         ({"max_price": {"completion": 0.5}}, "provider.max_price"),
         ({"zdr": True}, "provider.zdr"),
         ({"data_collection": "deny"}, "provider.data_collection"),
     ],
 )
-def test_a_wish_that_permits_nothing_or_has_an_unknown_name_is_rejected(provider, at):
-    options = said("openrouter", provider=provider)
+def test_an_option_that_excludes_all_targets_or_has_an_unknown_name_is_rejected(provider, at):
+    options = parse("openrouter", provider=provider)
     assert read_refusal(narrow_candidates, SEVERAL, options)[:2] == ("invalid_request", at)
 
 
 def test_a_router_that_knows_the_options_receives_them():
     both = candidates("sonnet", "router")
-    options = said("openrouter", provider={"only": ["deepinfra"], "order": ["deepinfra/turbo"]})
+    options = parse("openrouter", provider={"only": ["deepinfra"], "order": ["deepinfra/turbo"]})
     assert groups(narrow_candidates(both, options)) == ["router"]
-    private = said("openrouter", provider={"zdr": True})
+    private = parse("openrouter", provider={"zdr": True})
     assert groups(narrow_candidates(both, private)) == ["router"]
 
 
-# Whatever comes
+# Arbitrary bodies
 
 WORDS = st.sampled_from(["sonnet", "azure", "openai", "gpt", "nobody", "", "price", "off", "default", "eu-*"])
 ANYTHING = st.recursive(

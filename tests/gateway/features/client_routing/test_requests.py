@@ -1,4 +1,4 @@
-"""Bodies of other routers' clients through a real gateway."""
+"""Requests of clients of other routers, through a real gateway."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -36,7 +36,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-def asked(api: str, model: str = "best", **more: Any) -> dict[str, Any]:
+def question_body(api: str, model: str = "best", **more: Any) -> dict[str, Any]:
     return question(api, model, **{"stream": False, **more})
 
 
@@ -53,7 +53,7 @@ def models(upstream: Upstream) -> list[str]:
 def test_openrouters_list_of_models(gateway, upstream, api):
     # https://openrouter.ai/docs/features/model-routing
     upstream.script(DOWN, Script(text="ok"))
-    reply = ask(gateway, asked(api, "b", models=["eu-c"], route="fallback"), api)
+    reply = ask(gateway, question_body(api, "b", models=["eu-c"], route="fallback"), api)
     assert (reply.status, models(upstream)) == (200, ["b", "eu-c"])
     assert not [seen for seen in upstream.seen if {"models", "route"} & seen.json.keys()]
 
@@ -61,31 +61,31 @@ def test_openrouters_list_of_models(gateway, upstream, api):
 @pytest.mark.parametrize("provider_options", [{"zdr": True}, {"data_collection": "deny"}])
 def test_an_option_about_data_that_no_provider_guarantees_is_refused(gateway, upstream, provider_options):
     upstream.script()
-    error = complaint("chat", ask(gateway, asked("chat", provider=provider_options)), 400)
+    error = complaint("chat", ask(gateway, question_body("chat", provider=provider_options)), 400)
     assert error["param"] == f"provider.{next(iter(provider_options))}"
     assert upstream.seen == []
 
 
-def test_a_key_cannot_list_what_it_may_not_use(gateway, upstream):
+def test_a_client_cannot_request_models_that_its_key_may_not_use(gateway, upstream):
     # BerriAI/litellm#39998
     upstream.script()
     for members in ({"models": ["b"]}, {"fallbacks": ["b"]}):
-        assert ask(gateway, asked("chat", "a", **members), key=SOME).status == 400
+        assert ask(gateway, question_body("chat", "a", **members), key=SOME).status == 400
     assert upstream.seen == []
 
 
-def test_names_for_a_router_alone_are_its_own(gateway, upstream):
+def test_names_that_only_a_router_knows_reach_it_unchanged(gateway, upstream):
     upstream.script(Script(text="ok"))
-    reply = ask(gateway, asked("chat", "r", models=["theirs/one", "theirs/two"], route="fallback"))
+    reply = ask(gateway, question_body("chat", "r", models=["theirs/one", "theirs/two"], route="fallback"))
     assert (reply.status, models(upstream)) == (200, ["r"])
     assert upstream.seen[0].json["models"] == ["theirs/one", "theirs/two"]
     upstream.script()
-    assert ask(gateway, asked("chat", "r", models=["theirs/one"]), models="r, theirs/one").status == 400
+    assert ask(gateway, question_body("chat", "r", models=["theirs/one"]), models="r, theirs/one").status == 400
     assert upstream.seen == []
 
 
-def test_strictness_in_the_body_passes_over_a_target_that_would_lose_something(gateway, upstream):
+def test_strictness_in_the_body_skips_a_target_that_would_lose_a_member(gateway, upstream):
     upstream.script(Script(text="ok"))
-    body = asked("messages", "lossy-first", top_k=5, provider={"require_parameters": True})
+    body = question_body("messages", "lossy-first", top_k=5, provider={"require_parameters": True})
     assert ask(gateway, body, "messages").status == 200
     assert models(upstream) == ["b"]

@@ -1,5 +1,5 @@
-"""Clients of a Claude in a cloud, as LiteLLM serves them: of Bedrock's InvokeModel at /bedrock, by Amazon's SDK and
-Anthropic's, and of Vertex AI at /vertex_ai, by Anthropic's SDK for it."""
+"""Clients of Claude in a cloud, on the paths of LiteLLM: Bedrock's InvokeModel at /bedrock, with the SDKs of Amazon
+and Anthropic, and Vertex AI at /vertex_ai, with Anthropic's SDK for it."""
 
 import contextlib
 import json
@@ -55,7 +55,7 @@ def cut() -> Raw:
     return attrs.evolve(whole, pieces=(b"".join(whole.pieces)[:700],), end="cut")
 
 
-def called(stream: Any) -> list[Any]:
+def tool_calls(stream: Any) -> list[Any]:
     return [(one.name, one.input) for one in stream.get_final_message().content if one.type == "tool_use"]
 
 
@@ -63,7 +63,7 @@ def called(stream: Any) -> list[Any]:
 
 
 def amazon(url: str, key: str = KEY) -> Any:
-    """Return Amazon's client; botocore sends the key of Bedrock only over TLS, so that a hook adds it."""
+    """Return Amazon's client; botocore sends a Bedrock key only over TLS, so a hook adds it."""
     how = Config(retries={"total_max_attempts": 1}, signature_version=UNSIGNED)
     made = Session().create_client(
         "bedrock-runtime", region_name="eu-central-1", endpoint_url=f"{url}/bedrock", config=how
@@ -77,7 +77,7 @@ def amazon(url: str, key: str = KEY) -> Any:
 
 
 def anthropic_bedrock(url: str) -> AnthropicBedrock:
-    """Return Anthropic's client, which sends a key of Bedrock as a bearer token."""
+    """Return Anthropic's client, which sends a Bedrock key as a bearer token."""
     return AnthropicBedrock(base_url=f"{url}/bedrock", aws_region="eu-central-1", api_key=KEY, max_retries=0)
 
 
@@ -113,7 +113,7 @@ def test_anthropics_sdk_for_bedrock_reads_answers_and_tools(gateway: Gateway, up
     client = anthropic_bedrock(gateway.url)
     assert client.messages.create(**asked).content[0].text == "Hi there."
     with client.messages.stream(**asked, tools=TOOLS) as stream:
-        assert called(stream) == [("get_weather", {"city": "Zürich"})]
+        assert tool_calls(stream) == [("get_weather", {"city": "Zürich"})]
 
 
 def test_errors_have_amazons_form(gateway: Gateway, upstream: Upstream) -> None:
@@ -145,7 +145,7 @@ def test_a_stream_of_bedrock_that_breaks_ends_with_an_exception(gateway: Gateway
 
 
 def anthropic_vertex(url: str, base: str = "/vertex_ai/v1", key: str = KEY) -> AnthropicVertex:
-    """Return Anthropic's client, which sends the token of Google as a bearer token."""
+    """Return Anthropic's client, which sends a Google token as a bearer token."""
     place = {"region": "europe-west1", "project_id": "some-project"}
     return AnthropicVertex(base_url=url + base, access_token=key, max_retries=0, **place)  # type: ignore[arg-type]
 
@@ -176,7 +176,7 @@ def test_anthropics_sdk_for_vertex_reads_streams_and_tools(gateway: Gateway, ups
         anthropic_vertex(gateway.url) as client,
         client.messages.stream(model=VERTEX, max_tokens=99, messages=MESSAGES, tools=TOOLS) as stream,
     ):
-        assert called(stream) == [("get_weather", {"city": "Zürich"})]
+        assert tool_calls(stream) == [("get_weather", {"city": "Zürich"})]
 
 
 def test_the_path_selects_the_model_and_the_stream(gateway: Gateway, upstream: Upstream) -> None:
@@ -192,7 +192,7 @@ def test_tokens_are_counted(gateway: Gateway, upstream: Upstream) -> None:
     upstream.script(Raw(200, (("content-type", "application/json"),), (b'{"input_tokens": 7}',)))
     with anthropic_vertex(gateway.url) as client:
         assert client.messages.count_tokens(model=VERTEX, messages=MESSAGES).input_tokens > 0
-    for seen in upstream.seen:  # a provider of Chat counts nothing
+    for seen in upstream.seen:  # a provider with the Chat API has no endpoint that counts
         assert (seen.path, seen.json["model"]) == ("/v1/messages/count_tokens", "claude-sonnet-4-5")
 
 

@@ -1,4 +1,4 @@
-"""What lines of batches' results, and batches as a whole, cost: each sum is made out by hand."""
+"""The costs of single result lines and of whole batches: each expected sum was calculated by hand."""
 
 import json
 from types import SimpleNamespace
@@ -22,14 +22,14 @@ def entry(model: str = "m", row: dict[str, Any] | None = ROW, provider: str = "o
     return found
 
 
-def opened(body: dict[str, Any]) -> dict[str, Any]:
+def result(body: dict[str, Any]) -> dict[str, Any]:
     return {"custom_id": "a", "response": {"status_code": 200, "body": {"model": "m", **body}}, "error": None}
 
 
 def chat(**usage: Any) -> dict[str, Any]:
     message = {"role": "assistant", "content": "Hi \ud83d"}
     choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
-    return opened({"object": "chat.completion", "choices": choices, "usage": usage})
+    return result({"object": "chat.completion", "choices": choices, "usage": usage})
 
 
 def message(usage: dict[str, Any]) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def message(usage: dict[str, Any]) -> dict[str, Any]:
 
 SEARCH = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "x"}}
 
-LINES: dict[str, tuple[dict[str, Any], int]] = {  # and what it costs, in millionths of a dollar
+LINES: dict[str, tuple[dict[str, Any], int]] = {  # each line with its cost in millionths of a dollar
     "chat": (
         chat(prompt_tokens=1000, completion_tokens=100, total_tokens=1100,
              prompt_tokens_details={"cached_tokens": 600}, completion_tokens_details={"reasoning_tokens": 40}),
@@ -55,11 +55,11 @@ LINES: dict[str, tuple[dict[str, Any], int]] = {  # and what it costs, in millio
         (500 * 10 + 500 * 12 + 10 * 100) // 2,
     ),
     "chat, in a tier of its own": (
-        opened({"choices": [], "service_tier": "default", "usage": {"prompt_tokens": 1000, "completion_tokens": 10}}),
+        result({"choices": [], "service_tier": "default", "usage": {"prompt_tokens": 1000, "completion_tokens": 10}}),
         (1000 * 10 + 10 * 100) // 2,
     ),
     "responses": (
-        opened({
+        result({
             "object": "response", "id": "resp_1", "status": "completed", "output": [SEARCH, {**SEARCH, "id": "ws_2"}],
             "usage": {"input_tokens": 1000, "input_tokens_details": {"cached_tokens": 200}, "output_tokens": 50,
                       "output_tokens_details": {"reasoning_tokens": 10}, "total_tokens": 1050},
@@ -67,12 +67,12 @@ LINES: dict[str, tuple[dict[str, Any], int]] = {  # and what it costs, in millio
         (800 * 10 + 200 * 1 + 50 * 100) // 2 + 2 * 10_000,
     ),
     "embeddings": (
-        opened({"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
+        result({"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}],
                 "usage": {"prompt_tokens": 500, "total_tokens": 500}}),
         500 * 10 // 2,
     ),
     "completions": (
-        opened({"object": "text_completion", "choices": [{"index": 0, "text": "Hi.", "finish_reason": "stop"}],
+        result({"object": "text_completion", "choices": [{"index": 0, "text": "Hi.", "finish_reason": "stop"}],
                 "usage": {"prompt_tokens": 100, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 50},
                           "total_tokens": 110}}),
         (50 * 10 + 50 * 1 + 10 * 100) // 2,
@@ -93,7 +93,7 @@ LINES: dict[str, tuple[dict[str, Any], int]] = {  # and what it costs, in millio
 }  # fmt: skip
 
 
-def booked(line: dict[str, Any], *entries: ModelEntry) -> Booking:
+def bill(line: dict[str, Any], *entries: ModelEntry) -> Booking:
     found = line_booking(json.dumps({"custom_id": "a", **line}).encode(), entries or (entry(),))
     assert found is not None
     return found
@@ -102,10 +102,10 @@ def booked(line: dict[str, Any], *entries: ModelEntry) -> Booking:
 @each_row("name", LINES)
 def test_a_line_costs_half_of_its_tokens_and_all_of_its_tools(name):
     line, millionths = LINES[name]
-    assert booked(line).cost == Cost(millionths * 1000, "exact")
+    assert bill(line).cost == Cost(millionths * 1000, "exact")
 
 
-def test_all_lines_of_a_file_are_one_sum():
+def test_the_lines_of_a_file_are_added_up():
     results = ResultLines((entry(),))
     failed = {"custom_id": "x", "response": {"status_code": 400, "body": {"error": {"message": "no"}}}, "error": None}
     lines = [line for line, _ in LINES.values()] + [failed, {"custom_id": "y", "result": {"type": "expired"}}]
@@ -120,18 +120,18 @@ def test_all_lines_of_a_file_are_one_sum():
     assert results.usage == found.usage
 
 
-def test_a_price_is_found_by_what_answers_call_a_model():
-    line = opened({"model": "gpt-5-2025-08-07", "usage": {"prompt_tokens": 1000, "completion_tokens": 0}})
+def test_a_price_is_found_by_the_model_name_in_the_answers():
+    line = result({"model": "gpt-5-2025-08-07", "usage": {"prompt_tokens": 1000, "completion_tokens": 0}})
     for entries, nanos in (
         ((entry("gpt-5"),), 5_000_000),
         ((entry("gpt", {"input": 1, "output": 1}), entry("*")), 5_000_000),
-        ((entry("gpt", {"input": 1, "output": 1}), entry("n")), 625_000),  # the list's for batches: 0.625
+        ((entry("gpt", {"input": 1, "output": 1}), entry("n")), 625_000),  # the price list has 0.625 for batches
         ((entry("a-deployment"),), 5_000_000),
         ((entry("*", None),), 625_000),
     ):
-        assert booked(line, *entries).cost == Cost(nanos, "exact")
-    other = opened({"model": "nobody's", "usage": {"prompt_tokens": 1000}})
-    assert booked(other, entry("*", None)).cost is None
+        assert bill(line, *entries).cost == Cost(nanos, "exact")
+    other = result({"model": "nobody's", "usage": {"prompt_tokens": 1000}})
+    assert bill(other, entry("*", None)).cost is None
     results = ResultLines((entry("*", None),))
     results.take(json.dumps(line).encode() + b"\n" + json.dumps(other).encode())
     results.close()
@@ -141,16 +141,16 @@ def test_a_price_is_found_by_what_answers_call_a_model():
 def test_cache_writes_of_messages_batches_cost_more():
     usage = {"input_tokens": 0, "output_tokens": 0, "cache_creation_input_tokens": 3000,
              "cache_creation": {"ephemeral_5m_input_tokens": 1000, "ephemeral_1h_input_tokens": 2000}}  # fmt: skip
-    found = booked(message(usage), entry("m", {"input": 10, "output": 100}, "anthropic"))
+    found = bill(message(usage), entry("m", {"input": 10, "output": 100}, "anthropic"))
     assert found.cost == Cost((1000 * 12_500 + 2000 * 20_000) // 2, "exact")
 
 
 def test_a_cost_stated_by_the_provider_is_not_halved():
     line = chat(prompt_tokens=1000, completion_tokens=1, cost_in_usd_ticks=50_000_000)
-    assert booked(line, entry("*", None, "xai")).cost == Cost(5_000_000, "exact")
+    assert bill(line, entry("*", None, "xai")).cost == Cost(5_000_000, "exact")
 
 
-def ended(usage: dict[str, Any] | None, *entries: ModelEntry, **more: Any) -> Any:
+def bill_batch(usage: dict[str, Any] | None, *entries: ModelEntry, **more: Any) -> Any:
     body = {"id": "b", "status": "completed", "model": "m", "usage": usage, "output_file_id": "f", **more}
     return ended_batch(json.dumps(body).encode(), entries or (entry(),))
 
@@ -158,20 +158,20 @@ def ended(usage: dict[str, Any] | None, *entries: ModelEntry, **more: Any) -> An
 def test_a_batch_with_usage_is_billed_with_its_cached_tokens():
     usage = {"input_tokens": 10_000, "input_tokens_details": {"cached_tokens": 6000}, "output_tokens": 300,
              "output_tokens_details": {"reasoning_tokens": 100}, "total_tokens": 10_300}  # fmt: skip
-    found = ended(usage)
+    found = bill_batch(usage)
     assert found.booking.cost == Cost((4000 * 10 + 6000 * 1 + 300 * 100) * 1000 // 2, "exact")
     assert found.booking.usage == Usage(input=4000, cache_read=6000, output=300, reasoning=100)
-    assert ended(usage, status="in_progress") is None
+    assert bill_batch(usage, status="in_progress") is None
 
 
 def test_a_batch_may_have_more_tokens_than_one_answer():
-    """Of 500 million tokens, 100 million were billed."""
+    """Only 100 million of 500 million tokens were billed."""
     usage = {"input_tokens": 500_000_000, "input_tokens_details": {"cached_tokens": 200_000_000},
              "output_tokens": 400_000_000, "total_tokens": 900_000_000}  # fmt: skip
-    found = ended(usage)
+    found = bill_batch(usage)
     assert found.booking.cost == Cost((300 * 10 + 200 * 1 + 400 * 100) * 10**9 // 2, "exact")
     assert found.booking.usage == Usage(input=300_000_000, cache_read=200_000_000, output=400_000_000)
-    hostile = ended(dict.fromkeys(usage, 10**30))
+    hostile = bill_batch(dict.fromkeys(usage, 10**30))
     assert 0 < hostile.booking.cost.nanos < 2**60
 
 
@@ -187,21 +187,21 @@ def test_an_unpriced_sum_is_billed_by_its_lines():
         ((entry("n"),), {"model": None}, False),
         ((entry(),), {}, False),
     ):
-        found = ended(usage, *entries, **more)
+        found = bill_batch(usage, *entries, **more)
         assert (found.booking is None) == is_left
 
 
 RECORDED = [one for one in answers() if not one.streamed]
 
 
-def test_recorded_answers_in_a_batch_cost_what_the_list_says_of_batches():
-    """By the tokens that are read in them by hand, at the price that a reader of the list would take."""
+def test_recorded_answers_in_a_batch_cost_the_listed_batch_price():
+    """The expected costs were calculated by hand from the recorded tokens and the price list."""
     counted = cached = 0
     for one in RECORDED:
         tokens = content_of(one).tokens
         if tokens is None:
             continue
-        found = booked(_line(one), entry("*", ROW))
+        found = bill(_line(one), entry("*", ROW))
         used = found.usage
         if found.usage.calls or b'"iterations"' in one.body:
             continue
@@ -231,10 +231,10 @@ def test_a_price_without_a_batch_price_is_halved():
     assert fast == Cost(10 * 5000, "estimated")
 
 
-def test_the_list_knows_what_batches_cost():
-    """Anthropic says `batch` in each line: a half of that half would be a quarter."""
+def test_the_price_list_has_prices_for_batches():
+    """Each line of Anthropic has the service tier `batch`: halving its price twice would bill a quarter."""
     usage = {"input_tokens": 1_000_000, "output_tokens": 0, "service_tier": "batch"}
     line = message(usage)
     line["result"]["message"]["model"] = "claude-sonnet-4-6"
     assert isinstance(price_of("anthropic", "claude-sonnet-4-6"), Price)
-    assert booked(line, entry("*", None, "anthropic")).cost == Cost(1_500_000_000, "exact")
+    assert bill(line, entry("*", None, "anthropic")).cost == Cost(1_500_000_000, "exact")

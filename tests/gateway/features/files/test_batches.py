@@ -1,4 +1,4 @@
-"""Batches, by the official SDKs: their models, their results, and what they cost, booked once."""
+"""Batches, with the official SDKs: their models, their results, and their costs, which are billed once."""
 
 import json
 from functools import partial
@@ -36,8 +36,8 @@ def lines(*models: str, url: str = "/v1/chat/completions") -> bytes:
     )
 
 
-def limited(*models: str) -> bytes:
-    """Lines of which each expects at most 100 tokens, and none is refused for its rate."""
+def cheap_lines(*models: str) -> bytes:
+    """Return lines that reserve at most 100 tokens each, so that no rate limit rejects them."""
     return b"".join(
         json.dumps({**json.loads(line), "body": {"model": model, "messages": [], "max_tokens": 100}}).encode() + b"\n"
         for line, model in zip(lines(*models).splitlines(), models, strict=True)
@@ -45,39 +45,39 @@ def limited(*models: str) -> bytes:
 
 
 LINE = (len('{"model": "gpt-5", "messages": [], "max_tokens": 100}') // 4 * 10 + 100 * 100) / 2 / 10**6
-"""Dollars that a line is expected to cost."""
+"""The expected cost of a line in dollars."""
 
 
 def upload(served: Served, content: bytes, key: str = KEYS["a"], **more: Any) -> Any:
     return served.openai(key).files.create(file=("b.jsonl", content), purpose="batch", **more)
 
 
-def made(client: Any, file: Any) -> Any:
+def create_batch(client: Any, file: Any) -> Any:
     return client.batches.create(input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h")
 
 
-def native(provider: KeptProvider) -> dict[str, Any]:
-    """The one batch of ``provider`` that is in its hands."""
+def only_batch(provider: KeptProvider) -> dict[str, Any]:
+    """Return the only batch that ``provider`` stores."""
     (found,) = (value for id, value in provider.kept.items() if "batch_" in id)
     return found
 
 
-def asked_messages(served: Served, *models: str, key: str = KEYS["a"]) -> Any:
-    """A batch of Anthropic's."""
+def create_message_batch(served: Served, *models: str, key: str = KEYS["a"]) -> Any:
+    """Create a batch with Anthropic's SDK."""
     message = {"max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
     requests: Any = [{"custom_id": f"r{at}", "params": {"model": one, **message}} for at, one in enumerate(models)]
     return served.anthropic(key).messages.batches.create(requests=requests)
 
 
-def succeeded(id: str, **usage: Any) -> bytes:
-    """A line of Anthropic's results."""
+def message_result(id: str, **usage: Any) -> bytes:
+    """Return a line of the results of an Anthropic batch."""
     message = {"id": "m", "type": "message", "role": "assistant", "model": "claude-x", "content": [],
                "stop_reason": "end_turn", "usage": {"service_tier": "batch", **usage}}  # fmt: skip
     return json.dumps({"custom_id": id, "result": {"type": "succeeded", "message": message}}).encode() + b"\n"
 
 
-def booked(caplog: pytest.LogCaptureFixture) -> list[float]:
-    """What the log says that requests have cost."""
+def logged_costs(caplog: pytest.LogCaptureFixture) -> list[float]:
+    """Return the costs of requests in the log."""
     found = (json.loads(one.getMessage()) for one in caplog.records if one.name.startswith("trigate.exchange"))
     return [line["cost_usd"] for line in found if line.get("cost_usd")]
 
@@ -151,7 +151,7 @@ def test_a_batch_of_several_providers_is_refused_and_its_first_model_decides(ser
     assert first.asked == second.asked == []
     file = upload(served, lines("two", "two"))
     client = served.openai()
-    batch = made(client, file)
+    batch = create_batch(client, file)
     assert [one.path for one in second.asked] == ["/v1/files", "/v1/batches"]
     assert second.asked[1].json["input_file_id"] in second.kept
     assert batch.input_file_id == file.id
@@ -161,11 +161,11 @@ def test_a_batch_of_several_providers_is_refused_and_its_first_model_decides(ser
     other = served.openai(KEYS["b"])
     assert list(other.batches.list()) == []
     assert error_of(lambda: other.batches.retrieve(batch.id)).status_code == 404
-    assert error_of(lambda: made(other, file)).status_code == 404
+    assert error_of(lambda: create_batch(other, file)).status_code == 404
     assert first.asked == []
 
 
-async def test_a_batch_is_paid_once_when_it_is_first_seen_to_have_ended(caplog):
+async def test_a_batch_is_billed_once_when_a_request_first_sees_its_end(caplog):
     """BerriAI/litellm#37050, #39980, #37156."""
     caplog.set_level("INFO", "trigate")
     async with serving("openai", entry=PRICE) as served:
@@ -174,7 +174,7 @@ async def test_a_batch_is_paid_once_when_it_is_first_seen_to_have_ended(caplog):
         def steps() -> None:
             client = served.openai()
             file = upload(served, lines("gpt-5"))
-            batches = [made(client, file) for _ in range(3)]
+            batches = [create_batch(client, file) for _ in range(3)]
             natives = [value for id, value in provider.kept.items() if id.startswith("batch_")]
             for one, status in zip(natives, ("completed", "expired", "in_progress"), strict=True):
                 one.update(status=status, model="gpt-5-2025-08-07", usage=USAGE)
@@ -184,7 +184,7 @@ async def test_a_batch_is_paid_once_when_it_is_first_seen_to_have_ended(caplog):
             client.batches.list()
 
         await run(steps)
-    assert booked(caplog) == [HALF, HALF]
+    assert logged_costs(caplog) == [HALF, HALF]
     assert served.lines.batch_ids == [id for id in provider.kept if id.startswith("batch_")][:2]
 
 
@@ -192,15 +192,15 @@ def create_ended_batches(served: Served, number: int) -> list[str]:
     """Create batches that the provider completes, and return their ids."""
     client = served.openai()
     file = upload(served, lines("gpt-5"))
-    ids = [made(client, file).id for _ in range(number)]
+    ids = [create_batch(client, file).id for _ in range(number)]
     for id, one in served.providers["openai"].kept.items():
         if id.startswith("batch_"):
             one.update(status="completed", model="gpt-5", usage=USAGE, output_file_id=f"file-of-{id}")
     return ids
 
 
-async def test_a_batch_that_several_see_ended_at_the_same_time_is_paid_once(caplog):
-    """Each claims the bill under several keys. If each won one of them, no request would bill it."""
+async def test_a_batch_is_billed_once_if_several_requests_see_its_end_simultaneously(caplog):
+    """Each request claims the bill under several keys. If each won one of them, no request would bill it."""
     caplog.set_level("INFO", "trigate")
     async with serving("openai", entry=PRICE) as served:
         ids = await trio.to_thread.run_sync(create_ended_batches, served, 4)
@@ -208,11 +208,11 @@ async def test_a_batch_that_several_see_ended_at_the_same_time_is_paid_once(capl
             async with trio.open_nursery() as nursery:
                 for _ in range(4):
                     nursery.start_soon(trio.to_thread.run_sync, served.http, "GET", f"/v1/batches/{id}")
-    assert booked(caplog) == [HALF] * 4
+    assert logged_costs(caplog) == [HALF] * 4
 
 
 @pytest.mark.parametrize("stride", [3, pytest.param(1, marks=pytest.mark.soak)])
-async def test_a_batch_is_paid_once_whenever_a_client_leaves_that_sees_it_ended(stride, caplog):
+async def test_a_batch_is_billed_once_whenever_the_client_that_sees_its_end_leaves(stride, caplog):
     """The gateway waits for the storage while it claims the bill."""
     caplog.set_level("INFO", "trigate")
     async with serving("openai", entry=PRICE) as served:
@@ -228,24 +228,24 @@ async def test_a_batch_is_paid_once_whenever_a_client_leaves_that_sees_it_ended(
             leaving.leave("rst")
             await eventually(lambda: not served.gateway.service.ledger.open_records)
         await trio.to_thread.run_sync(lambda: [served.http("GET", f"/v1/batches/{id}") for id in ids])
-    assert len(booked(caplog)) == len(ids)
+    assert len(logged_costs(caplog)) == len(ids)
 
 
 async def test_tool_calls_of_a_batch_are_billed_by_its_lines(caplog):
-    """Its usage counts tokens alone."""
+    """The usage of a batch counts only tokens."""
     caplog.set_level("INFO", "trigate")
     async with serving("openai", entry={"price": {**PRICE["price"], "tools": {"web_search": 0.01}}}) as served:
         provider = served.providers["openai"]
 
         def steps() -> None:
             client = served.openai()
-            batch = made(client, upload(served, lines("gpt-5")))
+            batch = create_batch(client, upload(served, lines("gpt-5")))
             calls = [{"type": "web_search_call", "id": f"ws_{at}", "status": "completed"} for at in range(3)]
             answer = {"object": "response", "model": "gpt-5", "status": "completed", "output": calls, "usage": USAGE}
             line = json.dumps({"custom_id": "r0", "response": {"status_code": 200, "body": answer}, "error": None})
             provider.contents["file-out"] = line.encode()
             provider.kept["file-out"] = {"id": "file-out"}
-            native(provider).update(
+            only_batch(provider).update(
                 status="completed", model="gpt-5", usage=USAGE, endpoint="/v1/responses", output_file_id="file-out"
             )
             for _ in range(2):
@@ -253,7 +253,7 @@ async def test_tool_calls_of_a_batch_are_billed_by_its_lines(caplog):
                 assert client.files.content(str(output)).content == line.encode()
 
         await run(steps)
-    assert booked(caplog) == [HALF, 0.03]
+    assert logged_costs(caplog) == [HALF, 0.03]
 
 
 def result_line(model: str = "gpt-5") -> bytes:
@@ -274,7 +274,7 @@ async def test_results_with_the_providers_own_ids_are_billed_once_in_any_order(s
 
         def run_steps() -> None:
             client = served.openai(KEYS["c"])
-            batch = made(client, upload(served, lines("gpt-5"), KEYS["c"]))
+            batch = create_batch(client, upload(served, lines("gpt-5"), KEYS["c"]))
             provider.contents["file-results"] = result_line()
             ended = {"status": "completed", "output_file_id": "file-results"}
             provider.kept[batch.id] |= {**ended, **({"usage": USAGE, "model": "gpt-5"} if reports_usage else {})}
@@ -292,32 +292,32 @@ async def test_results_with_the_providers_own_ids_are_billed_once_in_any_order(s
                         assert client.files.content("file-results").content == result_line()
 
         await run(run_steps)
-        await eventually(lambda: booked(caplog) == [HALF])
+        await eventually(lambda: logged_costs(caplog) == [HALF])
 
 
-async def test_results_of_anthropics_batches_stay_here_and_are_paid_once(caplog):
-    """The SDK calls the address that a batch names, with the gateway's key (stdapi-ai/stdapi.ai#161)."""
+async def test_results_of_anthropic_batches_come_from_the_gateway_and_are_billed_once(caplog):
+    """The SDK calls the address in a batch with the gateway's key (stdapi-ai/stdapi.ai#161)."""
     caplog.set_level("INFO", "trigate")
     aliases = {"fast": {"target": "anthropic/claude-x"}}
     async with serving("anthropic", entry=PRICE, model_aliases=aliases) as served:
         provider = served.providers["anthropic"]
 
         def steps() -> None:
-            client, batch = served.anthropic(), asked_messages(served, "fast", "claude-x")
+            client, batch = served.anthropic(), create_message_batch(served, "fast", "claude-x")
             assert [one["params"]["model"] for one in provider.asked[-1].json["requests"]] == ["claude-x"] * 2
             failed = {"custom_id": "b", "result": {"type": "errored", "error": {"type": "error"}}}
             written = {"ephemeral_5m_input_tokens": 300, "ephemeral_1h_input_tokens": 100}
-            provider.contents[native(provider)["id"]] = b"".join((
-                succeeded("a", input_tokens=1000, output_tokens=100),
+            provider.contents[only_batch(provider)["id"]] = b"".join((
+                message_result("a", input_tokens=1000, output_tokens=100),
                 json.dumps(failed).encode() + b"\n",
-                succeeded("c", input_tokens=500, output_tokens=100, cache_read_input_tokens=2000,
+                message_result("c", input_tokens=500, output_tokens=100, cache_read_input_tokens=2000,
                           cache_creation_input_tokens=400, cache_creation=written),
             ))  # fmt: skip
-            native(provider).update(processing_status="ended", results_url=f"{provider.url}/v1/x/y")
+            only_batch(provider).update(processing_status="ended", results_url=f"{provider.url}/v1/x/y")
             assert client.messages.batches.retrieve(batch.id).results_url == (
                 f"{served.url}/v1/messages/batches/{batch.id}/results"
             )
-            part = {"anthropic-version": "2023-06-01", "range": "bytes=0-9"}  # of which nobody could say what it cost
+            part = {"anthropic-version": "2023-06-01", "range": "bytes=0-9"}  # a range has no known cost
             assert served.http("GET", f"/v1/messages/batches/{batch.id}/results", headers=part).status_code == 200
             assert "range" not in provider.asked[-1].headers
             for _ in range(3):
@@ -327,18 +327,18 @@ async def test_results_of_anthropics_batches_stay_here_and_are_paid_once(caplog)
 
         await run(steps)
     lines = ((1000 * 10 + 100 * 100), (500 * 10 + 2000 * 1 + 300 * 12.5 + 100 * 20 + 100 * 100))
-    assert booked(caplog) == [sum(lines) / 2 / 10**6]
+    assert logged_costs(caplog) == [sum(lines) / 2 / 10**6]
 
 
-async def test_results_are_paid_for_though_their_reader_leaves_before_the_end(caplog):
+async def test_results_are_billed_even_if_their_reader_leaves_before_the_end(caplog):
     caplog.set_level("INFO", "trigate")
     async with serving("anthropic", entry=PRICE) as served:
         provider = served.providers["anthropic"]
 
         def steps() -> None:
-            batch = asked_messages(served, "claude-x")
-            line = succeeded("a" * 500_000, input_tokens=100, output_tokens=10)
-            provider.contents[native(provider)["id"]] = line * 20
+            batch = create_message_batch(served, "claude-x")
+            line = message_result("a" * 500_000, input_tokens=100, output_tokens=10)
+            provider.contents[only_batch(provider)["id"]] = line * 20
             url = f"{served.url}/v1/messages/batches/{batch.id}/results"
             head = {"authorization": f"Bearer {KEYS['a']}", "anthropic-version": "2023-06-01"}
             with (
@@ -348,12 +348,12 @@ async def test_results_are_paid_for_though_their_reader_leaves_before_the_end(ca
                 next(answer.iter_raw())
 
         await run(steps)
-        await eventually(lambda: booked(caplog) == [0.02])
+        await eventually(lambda: logged_costs(caplog) == [0.02])
 
 
 @with_gateway("anthropic")
-def test_a_model_in_anthropics_list_that_is_nobodys_is_reported_with_its_place(served):
-    found = error_of(lambda: asked_messages(served, "nobody's"))
+def test_an_unknown_model_in_an_anthropic_batch_is_reported_with_its_position(served):
+    found = error_of(lambda: create_message_batch(served, "nobody's"))
     assert found.status_code == 404
     assert "requests[0]: model" in str(found.body)
     assert served.providers["anthropic"].asked == []
@@ -364,12 +364,12 @@ def test_a_client_with_an_exhausted_budget_can_only_read(served):
     """BerriAI/litellm#9077, #39861."""
     provider = served.providers["openai"]
     client = served.openai()
-    file = upload(served, limited("gpt-5"))
-    batch = made(client, file)
-    native(provider).update(status="completed", model="gpt-5", usage=USAGE)
+    file = upload(served, cheap_lines("gpt-5"))
+    batch = create_batch(client, file)
+    only_batch(provider).update(status="completed", model="gpt-5", usage=USAGE)
     assert client.batches.retrieve(batch.id).status == "completed"
     calls = len(provider.asked)
-    for begin in (lambda: made(client, file), lambda: upload(served, limited("gpt-5"))):
+    for begin in (lambda: create_batch(client, file), lambda: upload(served, cheap_lines("gpt-5"))):
         assert error_of(begin).status_code == 402
     assert len(provider.asked) == calls
     assert client.batches.retrieve(batch.id).status == "completed"
@@ -378,29 +378,29 @@ def test_a_client_with_an_exhausted_budget_can_only_read(served):
 BUDGETED = [{**CLIENTS[0], "budgets": ["0.03 usd/day"]}, CLIENTS[1]]
 
 
-def left(client: Any, batch: Any) -> float:
-    """What the answer to a question about ``batch`` says is left of the day."""
+def budget_left(client: Any, batch: Any) -> float:
+    """Return the rest of the day's budget in dollars, from the response to a request for ``batch``."""
     answer = client.batches.with_raw_response.retrieve(batch.id)
     return float(answer.http_response.headers["x-trigate-budget-left"].removeprefix("usd/day="))
 
 
 @with_gateway("openai", clients=BUDGETED, entry=PRICE)
-def test_a_batch_has_its_cost_set_aside_until_it_is_booked(served):
+def test_the_cost_of_a_batch_is_reserved_until_it_is_billed(served):
     provider = served.providers["openai"]
     client = served.openai()
-    file = upload(served, limited("gpt-5", "gpt-5", "gpt-5"))
-    batch = made(client, file)
-    assert left(client, batch) == pytest.approx(0.03 - 3 * LINE, abs=1e-4)
+    file = upload(served, cheap_lines("gpt-5", "gpt-5", "gpt-5"))
+    batch = create_batch(client, file)
+    assert budget_left(client, batch) == pytest.approx(0.03 - 3 * LINE, abs=1e-4)
     calls = len(provider.asked)
-    found = error_of(lambda: made(client, file))
+    found = error_of(lambda: create_batch(client, file))
     assert found.status_code == 402
     assert "reserved for running batches" in found.body["message"]
     assert error_of(lambda: ask(client, 300)).status_code == 402
     assert len(provider.asked) == calls
-    native(provider).update(status="completed", model="gpt-5", usage=USAGE)
+    only_batch(provider).update(status="completed", model="gpt-5", usage=USAGE)
     for _ in range(2):
-        assert left(client, batch) == pytest.approx(0.03 - HALF, abs=1e-4)
-    assert made(client, file).id != batch.id
+        assert budget_left(client, batch) == pytest.approx(0.03 - HALF, abs=1e-4)
+    assert create_batch(client, file).id != batch.id
 
 
 def ask(client: Any, most: int) -> Any:
@@ -417,9 +417,9 @@ async def test_a_batchs_reservation_reduces_every_shared_budget(holder):
 
         def steps() -> None:
             for key, status in ((KEYS["a"], 200), (KEYS["b"], 402)):
-                file = upload(served, limited("gpt-5", "gpt-5", "gpt-5"), key)
+                file = upload(served, cheap_lines("gpt-5", "gpt-5", "gpt-5"), key)
                 try:
-                    made(served.openai(key), file)
+                    create_batch(served.openai(key), file)
                     found = 200
                 except openai.APIStatusError as error:
                     found = error.status_code
@@ -429,48 +429,48 @@ async def test_a_batchs_reservation_reduces_every_shared_budget(holder):
 
 
 @with_gateway("openai", clients=BUDGETED, entry=PRICE)
-def test_a_batch_that_fails_returns_what_was_set_aside(served):
+def test_a_failed_batch_releases_its_reservation(served):
     provider = served.providers["openai"]
     client = served.openai()
-    file = upload(served, limited("gpt-5", "gpt-5", "gpt-5"))
-    batch = made(client, file)
+    file = upload(served, cheap_lines("gpt-5", "gpt-5", "gpt-5"))
+    batch = create_batch(client, file)
     for ends, back in (
         ({"status": "cancelling"}, False),
-        ({"status": "cancelled", "output_file_id": "file-out"}, False),  # whose lines tell
+        ({"status": "cancelled", "output_file_id": "file-out"}, False),  # its lines have the cost
         ({"status": "cancelled", "output_file_id": None}, True),
         ({"status": "failed"}, True),
     ):
         if ends["status"] == "failed":
-            batch = made(client, file)
+            batch = create_batch(client, file)
         provider.kept[[id for id in provider.kept if id.startswith("batch_")][-1]].update(ends)
         client.batches.retrieve(batch.id)
         with case(str(ends)):
-            assert left(client, batch) == pytest.approx(0.03 if back else 0.03 - 3 * LINE, abs=1e-4)
+            assert budget_left(client, batch) == pytest.approx(0.03 if back else 0.03 - 3 * LINE, abs=1e-4)
 
 
 @with_gateway("anthropic", clients=BUDGETED, entry=PRICE)
-def test_a_batch_of_anthropics_is_set_aside_until_its_results_have_been_read(served):
+def test_the_cost_of_an_anthropic_batch_is_reserved_until_its_results_are_read(served):
     provider = served.providers["anthropic"]
     client, models = served.anthropic(), ["claude-x"] * 40  # of 9 tokens each
-    batch = asked_messages(served, *models)
-    assert error_of(lambda: asked_messages(served, *models)).status_code == 402
-    line = succeeded("a", input_tokens=100, output_tokens=10)
-    native(provider).update(processing_status="ended", results_url="https://x", request_counts={"succeeded": 1})
+    batch = create_message_batch(served, *models)
+    assert error_of(lambda: create_message_batch(served, *models)).status_code == 402
+    line = message_result("a", input_tokens=100, output_tokens=10)
+    only_batch(provider).update(processing_status="ended", results_url="https://x", request_counts={"succeeded": 1})
     client.messages.batches.retrieve(batch.id)
-    assert error_of(lambda: asked_messages(served, *models)).status_code == 402
-    provider.contents[batch_id := native(provider)["id"]] = line
+    assert error_of(lambda: create_message_batch(served, *models)).status_code == 402
+    provider.contents[batch_id := only_batch(provider)["id"]] = line
     assert len(list(client.messages.batches.results(batch.id))) == 1
-    other = asked_messages(served, *models)
+    other = create_message_batch(served, *models)
     del provider.kept[batch_id]
-    native(provider).update(processing_status="ended", request_counts={"succeeded": 0, "errored": 40})
+    only_batch(provider).update(processing_status="ended", request_counts={"succeeded": 0, "errored": 40})
     client.messages.batches.retrieve(other.id)
-    assert asked_messages(served, *models).id != other.id
+    assert create_message_batch(served, *models).id != other.id
 
 
-async def test_a_batch_is_set_aside_though_who_makes_it_leaves_before_the_answer():
+async def test_a_batch_is_reserved_even_if_its_client_leaves_before_the_response():
     async with serving("openai", clients=BUDGETED, entry=PRICE) as served:
         provider, batch_reserves = served.providers["openai"], served.gateway.service.allowances.batch_reserves
-        file = await run(lambda: upload(served, limited("gpt-5")))
+        file = await run(lambda: upload(served, cheap_lines("gpt-5")))
         provider.gate, calls = trio.Event(), len(provider.asked)
         body = {"input_file_id": file.id, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
         head = {"authorization": f"Bearer {KEYS['a']}"}
@@ -485,24 +485,24 @@ async def test_a_batch_is_set_aside_though_who_makes_it_leaves_before_the_answer
 
 async def test_batch_reservations_survive_a_restart_and_are_shared(tmp_path):
     storage = {"state_storage": {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}}
-    content = limited("gpt-5", "gpt-5", "gpt-5")
+    content = cheap_lines("gpt-5", "gpt-5", "gpt-5")
 
-    def tried(served: Served) -> int:
+    def try_batch(served: Served) -> int:
         file = upload(served, content)
         try:
-            return 200 if made(served.openai(), file) else 0
+            return 200 if create_batch(served.openai(), file) else 0
         except openai.APIStatusError as error:
             return error.status_code
 
     async with serving("openai", clients=BUDGETED, entry=PRICE, **storage) as served:
-        assert await run(lambda: tried(served)) == 200
-        async with serving("openai", clients=BUDGETED, entry=PRICE, **storage) as beside:
-            assert await run(lambda: tried(beside)) == 402
+        assert await run(lambda: try_batch(served)) == 200
+        async with serving("openai", clients=BUDGETED, entry=PRICE, **storage) as other:
+            assert await run(lambda: try_batch(other)) == 402
     async with serving("openai", clients=BUDGETED, entry=PRICE, **storage) as served:
-        assert await run(lambda: tried(served)) == 402
+        assert await run(lambda: try_batch(served)) == 402
 
 
-async def test_a_model_that_was_taken_from_a_key_since_the_upload_is_in_no_batch_of_it():
+async def test_a_batch_is_refused_if_its_client_lost_access_to_the_model_since_the_upload():
     """ls1intum/edutelligence#933."""
     async with serving("openai", model_aliases={**ALIASES, "other": {"target": "openai/gpt-5"}}) as served:
         provider = served.providers["openai"]
@@ -511,7 +511,7 @@ async def test_a_model_that_was_taken_from_a_key_since_the_upload_is_in_no_batch
 
         def steps() -> None:
             calls = len(provider.asked)
-            found = error_of(lambda: made(served.openai(), file))
+            found = error_of(lambda: create_batch(served.openai(), file))
             assert found.status_code == 403
             assert "may not use the model 'fast'" in found.body["message"]
             assert len(provider.asked) == calls
@@ -521,13 +521,13 @@ async def test_a_model_that_was_taken_from_a_key_since_the_upload_is_in_no_batch
 
 @pytest.mark.parametrize("undelivered", [True, False])
 async def test_a_batch_is_charged_before_the_client_reads_its_results(undelivered):
-    """Over HTTP/2 a client says how much of an answer it takes: meanwhile others begin. And it is booked once, so that
-    nothing hangs on whether that answer arrives."""
+    """Over HTTP/2 a client limits how much of a response it receives, and other requests run meanwhile. The gateway
+    bills the batch once, whether or not the response arrives."""
     async with serving("openai", clients=BUDGETED, entry=PRICE, charge_undelivered=undelivered) as served:
         provider, allowances = served.providers["openai"], served.gateway.service.allowances
-        file = await run(lambda: upload(served, limited("gpt-5", "gpt-5", "gpt-5")))
-        batch = await run(lambda: made(served.openai(), file))
-        native(provider).update(status="completed", model="gpt-5", usage=USAGE)
+        file = await run(lambda: upload(served, cheap_lines("gpt-5", "gpt-5", "gpt-5")))
+        batch = await run(lambda: create_batch(served.openai(), file))
+        only_batch(provider).update(status="completed", model="gpt-5", usage=USAGE)
         sock = trio.socket.socket()
         await sock.connect(("127.0.0.1", int(served.url.rpartition(":")[2])))
         with sock:
@@ -540,18 +540,18 @@ async def test_a_batch_is_charged_before_the_client_reads_its_results(undelivere
             counter = budget.counter(allowances.now(), None)
             assert counter is not None
             assert allowances.counters.level(counter).used == round(HALF * 10**9)
-        assert await run(lambda: left(served.openai(), batch)) == pytest.approx(0.03 - HALF, abs=1e-4)
+        assert await run(lambda: budget_left(served.openai(), batch)) == pytest.approx(0.03 - HALF, abs=1e-4)
 
 
-def asked(served: Served) -> int:
-    """The status of a conversation that needs what a batch would take."""
+def conversation_status(served: Served) -> int:
+    """Return the status of a conversation that needs the money that a batch would reserve."""
     body = {"model": "gpt-5", "messages": [], "max_tokens": 200}
     return served.http("POST", "/v1/chat/completions", json=body).status_code
 
 
-async def test_gateways_that_share_a_record_know_of_a_batch_when_it_matters(tmp_path):
+async def test_gateways_with_shared_storage_notice_each_others_batches_in_time(tmp_path):
     storage = {"state_storage": {"type": "sqlite", "path": str(tmp_path / "state.sqlite")}}
-    content = limited("gpt-5", "gpt-5", "gpt-5")
+    content = cheap_lines("gpt-5", "gpt-5", "gpt-5")
     async with (
         serving("openai", clients=BUDGETED, entry=PRICE, **storage) as first,
         serving("openai", clients=BUDGETED, entry=PRICE, **storage) as second,
@@ -560,25 +560,25 @@ async def test_gateways_that_share_a_record_know_of_a_batch_when_it_matters(tmp_
 
         def steps() -> None:
             files = [upload(served, content) for served in (first, second)]
-            batch = made(first.openai(), files[0])
-            assert error_of(lambda: made(second.openai(), files[1])).status_code == 402
-            native(provider).update(status="failed")
+            batch = create_batch(first.openai(), files[0])
+            assert error_of(lambda: create_batch(second.openai(), files[1])).status_code == 402
+            only_batch(provider).update(status="failed")
             first.openai().batches.retrieve(batch.id)
 
         await run(steps)
-        with trio.fail_after(READ_SECONDS / 2):  # less than until it is read anyhow
-            while await run(lambda: asked(second)) == 402:
+        with trio.fail_after(READ_SECONDS / 2):  # less than the time until the next regular read
+            while await run(lambda: conversation_status(second)) == 402:
                 pass
 
 
-async def test_models_without_a_price_are_in_no_batch_where_money_is_limited():
+async def test_models_without_a_price_cannot_be_in_batches_if_money_is_limited():
     for name in ("openai", "anthropic"):
         async with serving(name, clients=BUDGETED, entry={"model": f"{name}/*"}) as served:
 
             def make(client: str, name: str = name, served: Served = served) -> Any:
                 if name == "openai":
-                    return upload(served, limited(f"{name}/strange"), KEYS[client])
-                return asked_messages(served, f"{name}/strange", key=KEYS[client])
+                    return upload(served, cheap_lines(f"{name}/strange"), KEYS[client])
+                return create_message_batch(served, f"{name}/strange", key=KEYS[client])
 
             def steps(name: str = name, served: Served = served) -> None:
                 found = error_of(lambda: make("a"))
@@ -598,8 +598,8 @@ async def test_a_batch_without_a_price_is_refused_if_a_budget_applies():
         def steps() -> None:
             parts = {"filename": "a", "bytes": 1, "mime_type": "text/jsonl", "purpose": "batch"}
             assert error_of(lambda: served.openai().uploads.create(**parts)).status_code == 403
-            bare = (("purpose", (None, b"batch")), ("file", (None, limited("gpt-5"))))
-            found = served.http("POST", "/v1/files", files=[*bare, ("x", ("x", limited("gpt-5")))])
+            bare = (("purpose", (None, b"batch")), ("file", (None, cheap_lines("gpt-5"))))
+            found = served.http("POST", "/v1/files", files=[*bare, ("x", ("x", cheap_lines("gpt-5")))])
             assert found.status_code == 400
             assert "a file name" in found.json()["error"]["message"]
             asked = {"endpoint": "/v1/chat/completions", "completion_window": "24h", "input_blob": "https://x"}
@@ -607,14 +607,14 @@ async def test_a_batch_without_a_price_is_refused_if_a_budget_applies():
             assert provider.asked == []
 
         await run(steps)
-        file = await run(lambda: upload(served, limited("gpt-5")))
+        file = await run(lambda: upload(served, cheap_lines("gpt-5")))
         await inventory.remove(
             served.gateway.service.admission.holder("a", ()), BATCH_FILES, f"{BATCH_FILES} {file.id}"
         )
-        found = await run(lambda: error_of(lambda: made(served.openai(), file)))
+        found = await run(lambda: error_of(lambda: create_batch(served.openai(), file)))
         assert found.status_code == 400
         assert "upload them to /v1/files again" in found.body["message"]
-        theirs = await run(lambda: error_of(lambda: made(served.openai(KEYS["b"]), file)))
+        theirs = await run(lambda: error_of(lambda: create_batch(served.openai(KEYS["b"]), file)))
         assert theirs.status_code == 404
 
 
@@ -636,7 +636,7 @@ async def test_batch_lines_may_have_token_ids_only_for_models_that_read_them():
 
 
 @with_gateway("openai", clients=BUDGETED, entry=PRICE)
-def test_all_answers_that_a_line_asks_for_are_set_aside(served):
+def test_the_cost_of_all_answers_to_a_line_is_reserved(served):
     batch_reserves = served.gateway.service.allowances.batch_reserves
     for asks, url, output in (
         ({"messages": [], "n": 2}, "/v1/chat/completions", 2 * 40),
@@ -656,8 +656,8 @@ def test_all_answers_that_a_line_asks_for_are_set_aside(served):
 
 
 @with_gateway("openai")
-def test_a_file_whose_id_is_no_text_reaches_its_client(served):
-    """The note of its lines has no id to go under."""
+def test_a_file_whose_id_is_not_a_string_reaches_its_client(served):
+    """The gateway cannot store a note about its lines without an id."""
     for id in (5, None, {}, ["a"], ""):
         with case(id):
             served.providers["openai"].answers["/v1/files"] = json_answer({"id": id, "object": "file"})

@@ -21,7 +21,7 @@ RESPONSE = {"id": "resp_1", "object": "response", "status": "completed", "model"
 
 
 async def tokens(served: InProcess, lines: SettledLines, number: int) -> tuple[int, float]:
-    """The tokens of the next ``number`` lines of the log, and of the metrics if there are any."""
+    """Return the tokens of the next ``number`` lines of the log, and the tokens in the metrics, if available."""
     found = await lines.next(number)
     logged = sum(line.get("input_tokens", 0) + line.get("output_tokens", 0) for line in found)
     if not has_feature("metrics"):
@@ -78,7 +78,7 @@ async def test_batches_of_openais_and_their_results_count_once(says_it):
         assert await tokens(served.gateway, served.lines, 2 + 2 * TIMES) == (TAKEN, TAKEN)
 
 
-def streamed(asked: ReceivedRequest) -> ScriptedAnswer:
+def stream_response(asked: ReceivedRequest) -> ScriptedAnswer:
     return events(b"event: response.completed\ndata: %b\n\n" % json.dumps(
         {"type": "response.completed", "sequence_number": 9, "response": RESPONSE}
     ).encode())  # fmt: skip
@@ -88,15 +88,15 @@ def streamed(asked: ReceivedRequest) -> ScriptedAnswer:
     ("path", "answer"),
     [
         ("/v1/responses/resp_1", lambda asked: json_answer(RESPONSE)),
-        ("/v1/responses/resp_1?stream=true", streamed),
+        ("/v1/responses/resp_1?stream=true", stream_response),
         *rows_of(
             "pass_through",
             ("/mine/responses/resp_1", lambda asked: json_answer(RESPONSE)),
-            ("/mine/responses/resp_1?stream=true", streamed),
+            ("/mine/responses/resp_1?stream=true", stream_response),
         ),
     ],
 )
-async def test_responses_that_a_provider_keeps_count_where_they_were_made(
+async def test_responses_that_a_provider_stores_count_only_when_they_are_created(
     path: str, answer: Callable[[ReceivedRequest], ScriptedAnswer]
 ):
     entry = {"name": "mine", "speaks": ["responses"], **members_of("pass_through", passthrough=True), **PRICE}

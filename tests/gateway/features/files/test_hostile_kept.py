@@ -1,4 +1,4 @@
-"""What a key that is for some models tries with files and batches: nothing of it reaches a provider."""
+"""Attacks with files and batches by a key that may use only some models: none reaches a provider."""
 
 import json
 from typing import Any
@@ -29,8 +29,8 @@ BIG = line('{"model": "gpt-5-pro", "messages": []}')
 
 
 @with_gateway("openai", clients=LIMITED, model_aliases=ALIASES)
-def test_no_line_of_a_batch_has_another_model_than_was_looked_at(served):
-    """BerriAI/litellm#27015, #29114: what stands twice, and what a provider goes on with."""
+def test_no_line_of_a_batch_can_have_a_model_that_was_not_checked(served):
+    """BerriAI/litellm#27015, #29114: duplicate members, and members with fallback models of a provider."""
     for body in (
         '{"model": "gpt-5-pro", "messages": [], "model": "fast"}',
         '{"model": "gpt-5-pro", "messages": [], "mod\\u0065l": "fast"}',
@@ -46,7 +46,7 @@ def test_no_line_of_a_batch_has_another_model_than_was_looked_at(served):
 
 
 @with_gateway("openai", clients=LIMITED, model_aliases=ALIASES)
-def test_a_file_for_batches_cannot_say_that_it_is_for_something_else(served):
+def test_a_file_for_batches_cannot_pretend_another_purpose(served):
     for name, parts in {
         "twice": ((PURPOSE, b"user_data"), (PURPOSE, b"batch"), (FILE, BIG)),
         "twice, last behind the file": ((PURPOSE, b"user_data"), (FILE, BIG), (PURPOSE, b"batch")),
@@ -70,7 +70,7 @@ def test_a_file_for_batches_cannot_say_that_it_is_for_something_else(served):
 
 @with_gateway("openai", clients=LIMITED, model_aliases=ALIASES)
 def test_an_unread_body_is_not_sent(served):
-    """A provider may read JSON whatever its type is, and in whatever encoding."""
+    """A provider may parse a body as JSON whatever its content type and encoding are."""
 
     def ask(path: str, body: bytes, kind: str, **headers: str) -> httpx2.Response:
         return served.http("POST", path, content=body, headers={"content-type": kind, **headers})
@@ -90,7 +90,7 @@ def test_an_unread_body_is_not_sent(served):
 
 
 @with_gateway("anthropic", clients=LIMITED, model_aliases=CLAUDE)
-def test_no_request_of_anthropics_batches_has_another_model_than_was_looked_at(served):
+def test_no_request_of_an_anthropic_batch_can_have_a_model_that_was_not_checked(served):
     good = '{"custom_id": "a", "params": {"model": "fast", "max_tokens": 9, "messages": []}}'
     for name, body in {
         "model twice": good.replace('"model": "fast"', '"model": "claude-opus", "model": "fast"'),

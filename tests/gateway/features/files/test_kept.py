@@ -1,4 +1,4 @@
-"""Files and what else providers keep, by the official SDKs: whose they are, at which provider, and in which form."""
+"""Files and other stored objects of providers, with the official SDKs: their owner, their provider and their form."""
 
 import json
 from typing import Any
@@ -51,7 +51,7 @@ def test_a_file_can_be_uploaded_and_read_by_its_owner_only(served):
     assert gone.body["message"].startswith(f"there is no object at /v1/files/{made.id}: it does not exist")
 
 
-async def test_a_list_is_the_owners_own_in_its_cursors_too():
+async def test_a_list_and_its_cursors_contain_only_the_owners_objects():
     async with serving("openai") as served:
 
         def steps() -> None:
@@ -269,7 +269,7 @@ async def test_ids_outlive_a_restart(tmp_path):
 
 
 @with_gateway("openai", clients=())
-def test_a_path_leads_nowhere_else(served):
+def test_a_path_cannot_lead_to_another_endpoint(served):
     for path in ("/v1/files/..", "/v1/files/%2e%2e", "/v1/files/a%2Fb", "/v1/files/%2e%2e%2fmodels"):
         answer = served.http("GET", path)
         assert answer.status_code in (400, 404), (path, answer.text)
@@ -277,7 +277,7 @@ def test_a_path_leads_nowhere_else(served):
 
 
 @with_gateway("openai")
-def test_an_id_in_a_form_is_its_owners_too(served):
+def test_an_id_in_a_form_works_only_for_its_owner(served):
     provider = served.providers["openai"]
     mine, other = served.openai(), served.openai(KEYS["b"])
     box = mine.containers.create(name="x").id
@@ -298,7 +298,7 @@ def test_an_id_in_a_form_is_its_owners_too(served):
 
 
 async def test_the_entry_of_an_account_with_the_endpoint_is_used():
-    """Entries of one provider, address and key are one account, whichever of them says that it has files."""
+    """Entries with the same provider, address and key are one account, whichever of them has the files endpoint."""
     keeping = KeptProvider()
     async with endpoint_provider(keeping) as provider:
         own = {"access_key": "sk-of-the-account", "base_url": f"{provider.url}/v1"}

@@ -32,7 +32,7 @@ MADE = {
 }  # fmt: skip
 
 
-def streamed() -> bytes:
+def stream_of_made() -> bytes:
     begun = {**MADE, "status": "in_progress", "output": []}
     sequence = (
         {"type": "response.created", "response": begun},
@@ -55,7 +55,7 @@ def streamed() -> bytes:
 async def test_container_files_are_fetched_by_the_ids_in_the_answer(stream):
     async with serving("openai") as served:
         provider = served.providers["openai"]
-        provider.answers["/v1/responses"] = events(streamed()) if stream else json_answer(MADE)
+        provider.answers["/v1/responses"] = events(stream_of_made()) if stream else json_answer(MADE)
 
         def steps() -> None:
             client = served.openai()
@@ -83,11 +83,11 @@ async def test_container_files_are_fetched_by_the_ids_in_the_answer(stream):
         await run(steps)
 
 
-def test_events_are_shown_alike_wherever_they_are_split():
+def test_ids_in_events_are_replaced_wherever_the_events_are_split():
     account = account_with_owners()
     ids = OwnerIds((account,), "a")
     whole = EventsWithClientIds(ids, account, 2**20)
-    body = streamed()
+    body = stream_of_made()
     expected = whole.take(body) + whole.close()
     assert expected.count(b"cntr_T") == 5
     assert b"cntr_11" not in expected
@@ -113,7 +113,7 @@ def test_a_file_in_a_conversation_is_the_providers_own_and_chooses_the_provider(
         return served.openai(key).chat.completions.create(model=model, messages=asked)
 
     for _ in range(3):
-        error_of(lambda: ask(id))  # the provider of this test answers no conversation
+        error_of(lambda: ask(id))  # this provider has no answer to conversations
     asked = [one for one in second.asked if "completions" in one.path]
     assert len(asked) >= 3
     content = asked[0].json["messages"][0]["content"]

@@ -1,5 +1,5 @@
-"""A client that leaves while an object is made at a provider: before the provider has the request nothing is made, and
-from then on the object is in its owner's list, whatever kind of object it is."""
+"""A client leaves while a provider creates an object for it. If the provider does not have the request yet, no object
+is created; otherwise the object is in its owner's list. This is the same for all kinds of objects."""
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
@@ -27,8 +27,8 @@ FINAL = {"x-goog-upload-command": "upload, finalize", "x-goog-upload-offset": "0
 
 @attrs.frozen
 class Made:
-    """One way to make an object: the request, and the list in which its owner finds the object then. ``before`` makes
-    what the request needs, and returns its path."""
+    """A way to create an object: the request, and the list in which its owner then finds the object. ``before`` creates
+    the objects that the request needs, and returns the path of the request."""
 
     provider: str
     path: str
@@ -96,10 +96,10 @@ def making(request) -> Made:
     return MAKING[request.param]
 
 
-def written(
+def request_bytes(
     served: Served, method: str, path: str, headers: dict[str, str], content: bytes = b"", json: Any = None
 ) -> bytes:
-    """The bytes of a request of client a."""
+    """Return the bytes of a request by client a."""
     if json is not None:
         headers, content = {**headers, "content-type": "application/json"}, dumps(json).encode()
     headers = {"host": served.url.removeprefix("http://"), "authorization": f"Bearer {KEYS['a']}", **headers}
@@ -110,14 +110,14 @@ def written(
 
 @contextlib.asynccontextmanager
 async def leaving(served: Served, data: bytes) -> AsyncIterator[None]:
-    """A client that has sent ``data``, and leaves at the end of the block."""
+    """Connect a client that sends ``data``, and leaves at the end of the block."""
     async with await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2])) as stream:
         await stream.send_all(data)
         yield
 
 
 async def begin(served: Served, making: Made) -> tuple[str, dict[str, Any]]:
-    """The path of the request, and what it sends."""
+    """Create the objects that the request needs, and return its path and content."""
     path, content = making.path, making.json
     if making.before is not None:
         path, content = await run(lambda: making.before(served))
@@ -125,7 +125,7 @@ async def begin(served: Served, making: Made) -> tuple[str, dict[str, Any]]:
     return path, {"headers": making.headers, **body}
 
 
-async def listed(served: Served, making: Made) -> list[Any]:
+async def list_objects(served: Served, making: Made) -> list[Any]:
     found = await run(lambda: served.http("GET", making.list, headers=making.list_headers))
     assert found.status_code == 200, found.text
     return list(found.json().get(making.listed, []))
@@ -137,7 +137,7 @@ async def all_over(served: Served) -> None:
     await eventually(lambda: not service.ledger.open_records and not service.upstream.stats().active)
 
 
-async def gone(served: Served) -> None:
+async def wait_until_gone(served: Served) -> None:
     """Wait until the gateway knows that the client has left."""
     await eventually(lambda: all(one.abandoned for one in served.gateway.service.ledger.open_records))
 
@@ -146,17 +146,17 @@ CACHING = [{**one, **members_of("answer_cache", cache={"ttl": "1h"})} for one in
 
 
 @pytest.mark.parametrize("clients", [CLIENTS, CACHING], ids=["plain", "with a cache of answers"])
-async def test_an_object_is_in_its_owners_list_though_its_client_left_before_the_answer(making, clients):
+async def test_an_object_is_in_its_owners_list_even_if_its_client_left_before_the_response(making, clients):
     async with serving(making.provider, clients=clients) as served:
         path, request = await begin(served, making)
-        provider, known = served.providers[making.provider], await listed(served, making)
+        provider, known = served.providers[making.provider], await list_objects(served, making)
         provider.gate, calls = trio.Event(), len(provider.asked)
-        async with leaving(served, written(served, "POST", path, **request)):
+        async with leaving(served, request_bytes(served, "POST", path, **request)):
             await eventually(lambda: len(provider.asked) > calls)
-        await gone(served)
+        await wait_until_gone(served)
         provider.gate.set()
         await all_over(served)
-        (made,) = [one for one in await listed(served, making) if one not in known]
+        (made,) = [one for one in await list_objects(served, making) if one not in known]
         id = made["name" if making.listed == "files" else "id"].removeprefix("files/")
         found = await run(lambda: served.http("GET", f"{making.list}/{id}", headers=making.list_headers))
         assert found.status_code == 200
@@ -166,7 +166,7 @@ async def test_an_object_is_in_its_owners_list_though_its_client_left_before_the
 
 @contextlib.asynccontextmanager
 async def no_connection_free(served: Served) -> AsyncIterator[None]:
-    """While the block runs, a request without an answer has the one connection that providers may have."""
+    """Keep the only connection to providers busy with an unanswered request while the block runs."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     silent = UpstreamRequest("GET", f"http://127.0.0.1:{listener.socket.getsockname()[1]}/")
     upstream = served.gateway.service.upstream
@@ -181,15 +181,15 @@ async def no_connection_free(served: Served) -> AsyncIterator[None]:
 async def test_no_object_is_created_for_a_client_that_left_early(making):
     async with serving(making.provider, limits={"upstream_connections": 1}) as served:
         path, request = await begin(served, making)
-        provider, known = served.providers[making.provider], await listed(served, making)
+        provider, known = served.providers[making.provider], await list_objects(served, making)
         calls, stats = len(provider.asked), served.gateway.service.upstream.stats
         async with no_connection_free(served):
-            async with leaving(served, written(served, "POST", path, **request)):
+            async with leaving(served, request_bytes(served, "POST", path, **request)):
                 await eventually(lambda: stats().queued == 1)
             await eventually(lambda: stats().queued == 0)
         await all_over(served)
         assert len(provider.asked) == calls
-        assert await listed(served, making) == known
+        assert await list_objects(served, making) == known
 
 
 @each_row("name", [name for name, one in MAKING.items() if KIND in one.headers.values()])
@@ -197,39 +197,39 @@ async def test_no_object_is_created_from_an_incomplete_upload(name):
     making = MAKING[name]
     async with serving(making.provider) as served:
         provider = served.providers[making.provider]
-        whole = written(served, "POST", making.path, making.headers, making.content)
+        whole = request_bytes(served, "POST", making.path, making.headers, making.content)
         for missing in (1, len(making.content) // 2, len(making.content)):
             async with leaving(served, whole[:-missing]):
                 await eventually(lambda: bool(served.gateway.service.ledger.open_records))
             await all_over(served)
         assert provider.asked == []
-        assert await listed(served, making) == []
+        assert await list_objects(served, making) == []
 
 
 DELETED = sorted({(one.provider, one.list): name for name, one in MAKING.items() if name != "a batch"}.values())
-"""One of each list; batches of OpenAI's cannot be deleted."""
+"""One kind of object for each list; OpenAI's batches cannot be deleted."""
 
 
 @each_row("name", DELETED, every=3)
-async def test_an_object_is_not_in_the_list_any_more_though_the_client_left_as_it_was_deleted(name):
+async def test_a_deleted_object_is_not_in_the_list_even_if_its_client_left_during_the_deletion(name):
     making = MAKING[name]
     async with serving(making.provider) as served:
         path, request = await begin(served, making)
-        provider, known = served.providers[making.provider], await listed(served, making)
+        provider, known = served.providers[making.provider], await list_objects(served, making)
         await run(lambda: served.http("POST", path, **request))
-        (made,) = [one for one in await listed(served, making) if one not in known]
+        (made,) = [one for one in await list_objects(served, making) if one not in known]
         id = made["name" if making.listed == "files" else "id"].removeprefix("files/")
         provider.gate, calls = trio.Event(), len(provider.asked)
-        async with leaving(served, written(served, "DELETE", f"{making.list}/{id}", making.list_headers)):
+        async with leaving(served, request_bytes(served, "DELETE", f"{making.list}/{id}", making.list_headers)):
             await eventually(lambda: len(provider.asked) > calls)
-        await gone(served)
+        await wait_until_gone(served)
         provider.gate.set()
         await all_over(served)
-        assert await listed(served, making) == known
+        assert await list_objects(served, making) == known
 
 
-async def test_answers_that_change_nothing_are_left_with_their_client():
-    """A search in a vector store, and objects that are only fetched."""
+async def test_requests_that_change_nothing_end_with_their_client():
+    """For example, a search in a vector store, or a request for an existing object."""
     async with serving("openai") as served:
         provider, client = served.providers["openai"], served.openai()
         store = await run(lambda: client.vector_stores.create(name="s"))
@@ -240,6 +240,6 @@ async def test_answers_that_change_nothing_are_left_with_their_client():
             ("GET", f"/v1/vector_stores/{store.id}", {}),
         ):
             calls = len(provider.asked)
-            async with leaving(served, written(served, method, path, {}, **request)):
+            async with leaving(served, request_bytes(served, method, path, {}, **request)):
                 await eventually(lambda calls=calls: len(provider.asked) > calls)
             await all_over(served)

@@ -1,4 +1,4 @@
-"""Requests that a client repeats after it has left their answers: one request at the provider, paid once."""
+"""Requests that a client repeats after it has disconnected: the provider gets one request, which is billed once."""
 
 import contextlib
 import json
@@ -52,7 +52,7 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def staged(join: str = "60s", **more: Any) -> AsyncIterator[Stage]:
+async def open_stage(join: str = "60s", **more: Any) -> AsyncIterator[Stage]:
     provider = SteppedProvider()
     async with listening(provider.serve) as url, trio.open_nursery() as nursery:
         entry = {"model": "openai/m", "name": "m", "access_key": "k", "base_url": f"{url}/v1", "speaks": ["chat"]}
@@ -70,9 +70,9 @@ def joined_line(lines: list[Any]) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("again", ["stream", "whole"])
 @pytest.mark.parametrize("first", ["stream", "whole"])
 async def test_a_repeated_request_joins_the_answer_that_its_client_has_left(first, again):
-    """tale-project/tale#3396, openai/codex#41340: at every moment of the answer."""
+    """tale-project/tale#3396, openai/codex#41340: the client may leave at any moment of the answer."""
     for step in range(len(STREAM) + 1):
-        async with staged() as stage:
+        async with open_stage() as stage:
             client = stage.ask(stream=first == "stream")
             await eventually(lambda: stage.provider.calls == 1)
             stage.provider.send(*STREAM[: min(step, len(STREAM) - 1)])
@@ -80,7 +80,7 @@ async def test_a_repeated_request_joins_the_answer_that_its_client_has_left(firs
                 await client.has(WORDS[step - 2])
             await stage.leave(client)
             await stage.has_kept(1)
-            if step == len(STREAM):  # it ends while no client is there
+            if step == len(STREAM):  # it ends while no client is connected
                 stage.provider.send(STREAM[-1])
                 assert joined_line(await stage.lines.next()) == [("client_disconnected", None, 15.0)]
             repeated = stage.ask(stream=again == "stream")
@@ -102,10 +102,10 @@ async def test_a_repeated_request_joins_the_answer_that_its_client_has_left(firs
 @needs_feature("steps")
 @pytest.mark.parametrize("ends", [True, False])
 async def test_an_answer_that_steps_check_is_kept_past_its_last_event(ends, monkeypatch):
-    """Also if the end of its body arrives later; but not if it never arrives."""
+    """The end of its body may arrive later, but it has to arrive."""
     monkeypatch.setattr(kept_answers, "END_GRACE", 60.0 if ends else 0.01)
     steps = [{"use": "tests.support.word_steps:words", "name": "words", "action": "mask", "restore": True}]
-    async with staged(steps=steps, signing_key=SIGNING_KEY) as stage:
+    async with open_stage(steps=steps, signing_key=SIGNING_KEY) as stage:
         stage.provider.may_end = trio.Event()
         client = stage.ask(text="About falcon-1")
         await eventually(lambda: stage.provider.calls == 1)
@@ -125,11 +125,11 @@ async def test_an_answer_that_steps_check_is_kept_past_its_last_event(ends, monk
 @needs_feature("steps")
 @pytest.mark.parametrize("first", ["stream", "whole"])
 async def test_a_step_that_checks_during_the_work_continues_with_the_answer(first, monkeypatch):
-    """Its end with the client made the answer fail, because nothing had checked it."""
+    """When the check ended with the client, the answer failed because it was unchecked."""
     released = trio.Event()
     monkeypatch.setattr(word_steps, "holding", [released])
     steps = [{"use": "tests.support.word_steps:held_words", "name": "held", "at": ["during"]}]
-    async with staged(steps=steps, signing_key=SIGNING_KEY) as stage:
+    async with open_stage(steps=steps, signing_key=SIGNING_KEY) as stage:
         client = stage.ask(stream=first == "stream")
         await eventually(lambda: stage.provider.calls == 1)
         stage.provider.send(*STREAM[:2])
@@ -157,10 +157,10 @@ def kept_flight(stage: Stage) -> Any:
 @each_row("form", ["stream", "whole"])
 @each_row("api", ALL)
 async def test_clients_of_every_api_join_their_answers(api, form):
-    """The provider has another API than most, and the repeated request wants the other form, too. The first one leaves
-    before the first byte, in the middle, or in the last event."""
+    """Most clients use another API than the provider, and repeated requests may want the other form. The first client
+    leaves before the first byte, in the middle, or in the last event."""
     for step in (0, 3, len(PIECES) - 1):
-        async with staged() as stage:
+        async with open_stage() as stage:
             first = stage.ask(api=api, stream=form == "stream")
             await eventually(lambda: stage.provider.calls == 1)
             stage.provider.send(*PIECES[:step])
@@ -182,8 +182,8 @@ async def test_clients_of_every_api_join_their_answers(api, form):
 
 @needs_feature("responses_websocket")
 async def test_a_websocket_joins_the_answer_of_one_that_has_ended():
-    """openai/codex#41340: it has ended, so it counts as no open websocket."""
-    async with staged(limits={"in_flight": 1, "per_client": {"websockets": 1}}) as stage:
+    """openai/codex#41340: the first websocket has ended, so it does not count as open."""
+    async with open_stage(limits={"in_flight": 1, "per_client": {"websockets": 1}}) as stage:
         port = int(stage.gate.url.rpartition(":")[2])
 
         def receive(until: str) -> websocket_client.Client:
@@ -203,7 +203,7 @@ async def test_a_websocket_joins_the_answer_of_one_that_has_ended():
 async def test_a_kept_answer_counts_for_the_budget_of_its_client():
     """The client has received nothing when it leaves, but its next request would."""
     keys = [KEYS[0] | {"budgets": ["1000 usd/day"]}]
-    async with staged(client_keys=keys, charge_undelivered=False) as stage:
+    async with open_stage(client_keys=keys, charge_undelivered=False) as stage:
         client = stage.ask()
         await eventually(lambda: stage.provider.calls == 1)
         await stage.leave(client)
@@ -216,7 +216,7 @@ async def test_a_kept_answer_counts_for_the_budget_of_its_client():
 
 
 async def test_four_clients_leave_and_the_fifth_one_pays_nothing():
-    async with staged() as stage:
+    async with open_stage() as stage:
         for number in range(4):
             client = stage.ask()
             await eventually(lambda: stage.provider.calls == 1)
@@ -247,9 +247,9 @@ async def test_four_clients_leave_and_the_fifth_one_pays_nothing():
         {"client_keys": [KEYS[0] | {"budgets": ["300 usd/day"]}]},
     ],
 )
-async def test_a_client_that_has_left_takes_no_place_of_its_next_request(limited, begun, first):
-    """It takes one while it joins, as any request."""
-    async with staged(**limited) as stage:
+async def test_a_client_that_has_left_does_not_block_its_next_request(limited, begun, first):
+    """A request that joins an answer uses one of its client's places, like any other request."""
+    async with open_stage(**limited) as stage:
         client = stage.ask(stream=first == "stream")
         await eventually(lambda: stage.provider.calls == 1)
         stage.provider.send(*STREAM[: 2 if begun else 0])
@@ -267,7 +267,7 @@ async def test_a_client_that_has_left_takes_no_place_of_its_next_request(limited
 @pytest.mark.parametrize("other", ["key", "text", "present"])
 async def test_other_requests_join_nothing(other):
     """An answer belongs to its key. Clients that are present sample their own answers."""
-    async with staged() as stage:
+    async with open_stage() as stage:
         client = stage.ask()
         await eventually(lambda: stage.provider.calls == 1)
         stage.provider.send(*STREAM[:2])
@@ -282,7 +282,7 @@ async def test_other_requests_join_nothing(other):
 
 
 async def test_a_client_that_reads_no_cache_has_no_kept_answer():
-    async with staged() as stage:
+    async with open_stage() as stage:
         client = stage.ask(A | {"cache-control": "no-cache"})
         await eventually(lambda: stage.provider.calls == 1)
         await stage.leave(client)
@@ -290,7 +290,7 @@ async def test_a_client_that_reads_no_cache_has_no_kept_answer():
 
 
 async def test_an_answer_without_a_repeated_request_ends_after_the_time():
-    async with staged(join="100ms") as stage:
+    async with open_stage(join="100ms") as stage:
         client = stage.ask()
         await eventually(lambda: stage.provider.calls == 1)
         stage.provider.send(*STREAM[:2])
@@ -304,8 +304,8 @@ async def test_an_answer_without_a_repeated_request_ends_after_the_time():
 
 @pytest.mark.parametrize("begun", [False, True])
 async def test_a_failure_without_a_client_is_not_repeated(begun):
-    """Nobody waits for a fallback; the next request begins anew."""
-    async with staged() as stage:
+    """No client waits for a fallback, so the next request starts again."""
+    async with open_stage() as stage:
         client = stage.ask()
         await eventually(lambda: stage.provider.calls == 1)
         stage.provider.send(*STREAM[: 2 if begun else 0])
@@ -324,9 +324,9 @@ async def test_a_failure_without_a_client_is_not_repeated(begun):
 
 
 @pytest.mark.parametrize("begun", [False, True])
-async def test_a_failure_while_a_request_joins_is_its_own(begun):
-    """The client sees a broken answer, and another attempt in place of one that has not begun."""
-    async with staged() as stage:
+async def test_a_request_that_has_joined_an_answer_gets_its_failure(begun):
+    """The client sees an answer that has begun break off. If it has not begun, the gateway makes another attempt."""
+    async with open_stage() as stage:
         client = stage.ask()
         await eventually(lambda: stage.provider.calls == 1)
         stage.provider.send(*STREAM[: 2 if begun else 0])
@@ -347,8 +347,8 @@ async def test_a_failure_while_a_request_joins_is_its_own(begun):
 
 
 async def test_a_whole_answer_whose_joined_stream_fails_gets_another_attempt():
-    """Its client has received nothing."""
-    async with staged() as stage:
+    """The client has not received any of it yet."""
+    async with open_stage() as stage:
         client = stage.ask()
         await eventually(lambda: stage.provider.calls == 1)
         stage.provider.send(*STREAM[:2])
@@ -372,8 +372,8 @@ async def test_a_whole_answer_whose_joined_stream_fails_gets_another_attempt():
 
 @each_row(("limit", "most"), [(1024, 32), (40, 32), (20, 20)])
 async def test_the_number_of_kept_answers_is_limited(limit, most):
-    """For a client, and for all of them by ``limits.in_flight``."""
-    async with staged(limits={"in_flight": 100}) as stage:
+    """Each client has its own limit, and ``limits.in_flight`` limits all clients together."""
+    async with open_stage(limits={"in_flight": 100}) as stage:
         stage.gate.service.opened.features["joined"].kept.most = limit
         clients = [stage.ask(text=f"question {number}") for number in range(34)]
         await eventually(lambda: stage.provider.calls == 34)
@@ -384,7 +384,7 @@ async def test_the_number_of_kept_answers_is_limited(limit, most):
 
 
 async def test_an_answer_that_is_too_long_to_be_joined_ends():
-    async with staged(limits={"answer": "64KiB"}) as stage:
+    async with open_stage(limits={"answer": "64KiB"}) as stage:
         client = stage.ask()
         await eventually(lambda: stage.provider.calls == 1)
         stage.provider.send(*STREAM[:2])
@@ -398,8 +398,8 @@ async def test_an_answer_that_is_too_long_to_be_joined_ends():
 
 @pytest.mark.parametrize("keeps", [True, False])
 async def test_a_reload_keeps_the_answers(keeps):
-    """Without ``repeats``, requests join none."""
-    async with staged() as stage:
+    """If the new configuration has no ``repeats``, requests join no answer."""
+    async with open_stage() as stage:
         client = stage.ask()
         await eventually(lambda: stage.provider.calls == 1)
         stage.provider.send(*STREAM[:2])
@@ -419,7 +419,7 @@ async def test_a_reload_keeps_the_answers(keeps):
 
 
 async def test_the_drain_waits_for_no_client_that_has_left():
-    async with staged() as stage:
+    async with open_stage() as stage:
         client = stage.ask()
         await eventually(lambda: stage.provider.calls == 1)
         await stage.leave(client)
@@ -430,7 +430,7 @@ async def test_the_drain_waits_for_no_client_that_has_left():
 
 async def test_a_name_with_a_cache_joins_too():
     aliases = {"cached": {"target": "m", "cache": {"ttl": "1h"}}}
-    async with staged(model_aliases=aliases) as stage:
+    async with open_stage(model_aliases=aliases) as stage:
         client = stage.ask(model="cached")
         await eventually(lambda: stage.provider.calls == 1)
         await stage.leave(client)
@@ -445,7 +445,7 @@ async def test_a_name_with_a_cache_joins_too():
 @each_row("api", ALL)
 async def test_a_complete_answer_is_not_kept(api, form):
     """A client that has received its answer wants another one."""
-    async with staged() as stage:
+    async with open_stage() as stage:
         for number in (1, 2):
             stage.provider.send(*STREAM)
             client = stage.ask(api=api, stream=form == "stream")

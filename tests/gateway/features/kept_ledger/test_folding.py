@@ -1,4 +1,4 @@
-"""A ledger beyond its size: its oldest lines become sums, and no report or budget notices in its money."""
+"""A ledger that exceeds its size: its oldest lines become sums, and the money in reports and budgets stays the same."""
 
 import contextlib
 import random
@@ -35,7 +35,7 @@ async def sums_of(table: LedgerTable, by: Any, *periods: tuple[int, int], **more
 
 @pytest.mark.parametrize("delivered_only", [False, True])
 async def test_sums_are_the_same_however_few_lines_are_left(table, delivered_only, monkeypatch):
-    """A budget that a restart found at a third of itself: its lines had gone for their number."""
+    """After a restart a budget had a third of its spending, because its other lines had been deleted."""
     draw = random.Random(11)
     await table.add(list(enumerate(random_line(draw, days=1) for _ in range(150))))
     days = [(MIDNIGHT + place * DAY, MIDNIGHT + (place + 1) * DAY) for place in range(2)]
@@ -81,7 +81,7 @@ async def test_runs_continue_from_stored_sums(table):
 
 
 async def test_sums_that_many_runs_have_made_take_no_more_rows_than_a_quarter_of_the_lines(table, monkeypatch):
-    """Whoever names another run in each request makes no row of each."""
+    """A client that sends a new run with each request does not add a row with each."""
     monkeypatch.setattr(folding, "MIN_SUMS", 10)
     lines = [line(attempt(1), began=AT + place * 1000, run=f"run {place}") for place in range(400)]
     await table.add(list(enumerate(lines)))
@@ -93,7 +93,7 @@ async def test_sums_that_many_runs_have_made_take_no_more_rows_than_a_quarter_of
 
 
 async def test_unknown_model_names_share_one_row_a_day(table):
-    """Behind a wildcard a client may ask for any name."""
+    """With a wildcard a client may request any model name."""
     good = [line(attempt(1), began=AT), line(attempt(0, reason="overloaded", grade=None, usage=Usage()), began=AT)]
     made_up = [
         line(attempt(0, f"groq/{place}", reason="not_found", grade=None, usage=Usage()), began=AT + 1)
@@ -110,7 +110,7 @@ async def test_unknown_model_names_share_one_row_a_day(table):
 
 
 async def test_made_up_projects_share_one_row_a_day(table, monkeypatch):
-    """A client that names another project in each billed request moves no other project out of the sums."""
+    """A client that sends a new project with each billed request removes no other project from the sums."""
     monkeypatch.setattr(folding, "MOST_NAMES", 2)
     names = [*["shop"] * 3, None, *(f"project {place}" for place in range(100))]
     lines = [line(attempt(1), began=AT + place, project=name) for place, name in enumerate(names)]
@@ -130,7 +130,7 @@ async def test_old_sums_are_deleted(table):
     assert (await table.time_bounds()) == (AT + 20 * DAY, AT + 29 * DAY)
 
 
-async def test_processes_that_cut_and_write_at_once_count_each_line_once(table):
+async def test_processes_that_shorten_and_write_simultaneously_count_each_line_once(table):
     """Two gateways over one database."""
     lines = list(enumerate(line(attempt(1), began=AT + place) for place in range(600)))
 
@@ -153,7 +153,7 @@ async def test_processes_that_cut_and_write_at_once_count_each_line_once(table):
 
 
 async def test_a_sum_that_crosses_a_bound_belongs_to_its_end(table):
-    """A budget whose time rolls would forget it too soon else."""
+    """Otherwise, a budget with a rolling period would drop it too early."""
     await table.add(list(enumerate(line(attempt(1), began=MIDNIGHT + place * DAY // 8) for place in range(8))))
     await table.add([(9, line(attempt(1), began=MIDNIGHT + 30 * DAY))])
     await table.shrink(0, 1)
@@ -199,7 +199,7 @@ def test_a_day_has_the_hours_of_its_zone():
 
 
 async def test_lines_of_an_earlier_version_become_sums_too(tmp_path):
-    """A file that was written before there were sums."""
+    """Earlier versions wrote files without sums."""
     file = tmp_path / "state.sqlite"
     table = LedgerTable(SqliteDatabase(file))
     await table.add(list(enumerate(line(attempt(10**place), began=AT + place) for place in range(6))))

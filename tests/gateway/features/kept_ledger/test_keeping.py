@@ -1,4 +1,4 @@
-"""The task that keeps the ledger: one line for each exchange, in batches, whatever becomes of the database."""
+"""The task that writes the ledger: one line for each exchange, in batches, even if the database fails."""
 
 import contextlib
 import gc
@@ -33,7 +33,7 @@ PRICE = Price(input=2 * 10**9, output=8 * 10**9, cached=10**9)
 
 
 class Telling(LedgerTable):
-    """A table that tells when something has been done to it."""
+    """A table with events that are set when it has been changed."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
@@ -83,7 +83,7 @@ def ledger_to(kept: TableLedgerWriter, groups: Mapping[str, str] | None = None) 
 
 
 def keeping_in(table: LedgerTable, **given: Any) -> tuple[TableLedgerWriter, Ledger]:
-    """A ledger whose lines ``table`` keeps, and the task that writes them."""
+    """Return the writer of the lines in ``table``, and a ledger whose lines it writes."""
     kept = kept_in(table, **given)
     return kept, ledger_to(kept)
 
@@ -127,7 +127,7 @@ async def nanos(table: LedgerTable) -> int:
     return total(found).nanos
 
 
-async def test_the_kept_ledger_has_what_the_records_have_cost(tmp_path):
+async def test_the_kept_ledger_has_the_costs_of_the_records(tmp_path):
     kept, ledger = keeping_in(table := table_in(tmp_path))
     records = [settle(ledger, output) for output in range(50)]
     await kept.flush()
@@ -165,14 +165,14 @@ async def test_a_cached_response_is_a_request_of_its_client_but_no_attempt(tmp_p
 
 
 async def test_an_exchange_without_model_and_attempt_is_not_stored_in_the_kept_ledger(tmp_path):
-    """Else whoever may come in to nothing could push the bills of others out."""
+    """Otherwise, requests that reach no model could displace the bills of other clients."""
     kept = kept_in(table_in(tmp_path))
     settle(ledger_to(kept), requested_model=None, attempt_records=())
     await kept.finish()
     assert await table_in(tmp_path).time_bounds() is None
 
 
-async def test_lines_are_written_now_and_then_and_at_the_end(tmp_path, monkeypatch):
+async def test_lines_are_written_regularly_and_at_the_end(tmp_path, monkeypatch):
     monkeypatch.setattr(keeping, "WRITE_SECONDS", 0.01)
     kept, ledger = keeping_in(table := table_in(tmp_path, Telling))
     async with trio.open_nursery() as nursery:
@@ -204,8 +204,8 @@ async def test_lines_that_cannot_be_stored_are_stored_later(tmp_path, caplog):
     await kept.finish()
 
 
-async def test_lines_for_which_there_is_no_room_are_kept_as_sums(tmp_path, caplog, monkeypatch):
-    """A database that is away for long costs lines, and no cent."""
+async def test_lines_beyond_the_queue_limit_are_kept_as_sums(tmp_path, caplog, monkeypatch):
+    """If the database is unavailable for long, single lines are lost, but no costs."""
     monkeypatch.setattr(keeping, "MAX_WAITING", 3)
     kept, ledger = keeping_in(table := table_in(tmp_path / "away"))
     for place in range(9):
@@ -227,7 +227,7 @@ async def test_lines_for_which_there_is_no_room_are_kept_as_sums(tmp_path, caplo
 
 
 async def test_sums_that_may_have_been_written_count_once(tmp_path, monkeypatch):
-    """A connection that breaks after the database has taken them."""
+    """The connection breaks after the database has stored them."""
 
     class Breaking(LedgerTable):
         async def add_rows(self, rows: Any) -> None:
@@ -288,7 +288,7 @@ async def test_a_process_that_has_written_all_of_its_lines_leaves_no_mark(tmp_pa
 
 
 async def test_a_process_that_could_not_write_its_last_lines_leaves_its_mark(tmp_path, caplog):
-    """A full disk takes no row that says so at the end."""
+    """A full disk cannot store a row about the loss at the end."""
     kept = kept_in(table := table_in(tmp_path, Telling))
     await run_until(kept, table.was_marked)
     settle(ledger_to(kept))
@@ -313,7 +313,7 @@ async def test_lines_beyond_the_size_are_counted_and_their_money_stays(tmp_path,
     await kept.finish()
 
 
-async def test_a_process_that_exits_at_once_writes_what_is_left_and_no_line_twice(tmp_path):
+async def test_a_process_that_exits_immediately_writes_its_remaining_lines_once(tmp_path):
     kept, ledger = keeping_in(table := table_in(tmp_path))
     settle(ledger)
     kept.write_blocking()
@@ -324,7 +324,7 @@ async def test_a_process_that_exits_at_once_writes_what_is_left_and_no_line_twic
 
 
 @each_end
-async def test_an_end_neither_fails_nor_waits_where_the_database_is_away(tmp_path, caplog, how):
+async def test_the_end_neither_fails_nor_waits_if_the_database_is_unavailable(tmp_path, caplog, how):
     kept, ledger = keeping_in(table_in(tmp_path / "away"))
     settle(ledger)
     await end(kept, how)
@@ -342,7 +342,7 @@ class Reserved:
         return
 
 
-async def test_a_line_belongs_to_the_moment_in_which_its_request_began_and_goes_when_that_is_over(tmp_path):
+async def test_a_line_has_the_start_time_of_its_request_and_is_deleted_by_that_time(tmp_path):
     kept, ledger = keeping_in(table := table_in(tmp_path, Telling), keep=60.0)
     for age in (61.0, 59.0):
         settle(ledger, reservation=Reserved(AT / 1e6 - age))
@@ -368,7 +368,7 @@ async def test_queued_lines_contain_no_names_of_megabytes(tmp_path):
 
 
 class SlowStore:
-    """A store of counters that calls ``before_reply`` with each step's added amounts, and knows nothing."""
+    """A store of counters that calls ``before_reply`` with each step's added amounts, and stores nothing."""
 
     title = "a store"
 

@@ -1,4 +1,4 @@
-"""The kept ledger of real processes: each exchange once, its cost as in the log, whatever ended it."""
+"""The kept ledger of real processes: it has each exchange once, with the cost in the log, however a process ended."""
 
 import json
 import sqlite3
@@ -28,7 +28,7 @@ KEY = {"authorization": "Bearer " + "k" * 32}
 
 
 class Provider(Upstream):
-    """Fails every third request; each answer has tokens of its own."""
+    """A provider that fails every third request; the number of tokens differs for each answer."""
 
     def take(self, seen: Seen) -> Script | Raw:
         self.seen.append(seen)
@@ -71,26 +71,26 @@ def tokens_in_the_log(log: list[str]) -> int:
 
 
 def refusal(gateway: Gateway) -> str:
-    """Why a request with a long answer is refused: the sentence has what has been used."""
+    """Return the error message for a request with a long answer: it includes the used amount."""
     reply = gateway.request("POST", "/v1/chat/completions", {**ASKED, "max_tokens": 4096}, KEY)
     assert reply.status == 402, reply.body
     return str(reply.json["error"]["message"])
 
 
-def asked_often(gateway: Gateway) -> list[int]:
-    """The statuses of forty requests, whose lines are in the log."""
+def send_requests(gateway: Gateway) -> list[int]:
+    """Send forty requests, wait until all have a line in the log, and return their statuses."""
     with ThreadPoolExecutor(8) as clients:
         statuses = list(clients.map(lambda number: ask(gateway, number, max_tokens=20), range(40)))
-    eventually(lambda: len(exchanges(gateway.log)) == 40, what="the lines of all")
+    eventually(lambda: len(exchanges(gateway.log)) == 40, what="a line for each request")
     return statuses
 
 
 @pytest.mark.process
 def test_workers_that_are_stopped_have_kept_each_exchange_once(tmp_path, upstream):
-    """A ledger that has 14 of 50: BerriAI/litellm#27639."""
+    """A ledger that had 14 of 50 requests: BerriAI/litellm#27639."""
     port, file = free_port(), tmp_path / "state.sqlite"
     with running(settings(file, upstream, port), port, "--workers", "2") as gateway:
-        statuses = asked_often(gateway)
+        statuses = send_requests(gateway)
     (found,) = sums(file)
     assert found.requests == 40
     assert found.failed == sum(status >= 500 for status in statuses) > 0
@@ -98,14 +98,14 @@ def test_workers_that_are_stopped_have_kept_each_exchange_once(tmp_path, upstrea
 
 
 def test_a_budget_keeps_its_spent_amount_after_a_restart(tmp_path, upstream):
-    """A restart that brings old counters back: BerriAI/litellm#30684."""
+    """A restart that restored old counters: BerriAI/litellm#30684."""
     port, file = free_port(), tmp_path / "state.sqlite"
     given = settings(file, upstream, port)
     given["client_keys"] = [
         {"name": "alice", "key": "k" * 32, "budgets": ["6000 tokens/day", "9 usd/month"]}, {"name": "ben", "key": BEN},
     ]  # fmt: skip
     with gateway_thread(given, port) as gateway:
-        asked_often(gateway)
+        send_requests(gateway)
         spent = tokens_in_the_log(gateway.log)
         before = refusal(gateway)
     assert f"{spent:,} tokens of 6,000 tokens used" in before
@@ -149,7 +149,7 @@ def test_lines_that_a_killed_process_has_only_logged_are_added_once(tmp_path, up
     port, file = free_port(), tmp_path / "state.sqlite"
     given = settings(file, upstream, port)
     with gateway_thread(given, port) as gateway:
-        asked_often(gateway)
+        send_requests(gateway)
         log = list(gateway.log)
     (before,) = sums(file)
     by_target = sums(file, "target")

@@ -1,4 +1,4 @@
-"""Budgets after a restart: they go on from the sums of the kept ledger, to the last unit."""
+"""Budgets after a restart: they continue exactly from the sums of the kept ledger."""
 
 import itertools
 import logging
@@ -48,12 +48,12 @@ def at(seconds_ago: float, nanos: int, **given: Any) -> LedgerLine:
 
 @attrs.define
 class Seeded:
-    """Budgets that began with ``lines``; ``used`` of each, by its holder and text, at this moment."""
+    """Budgets after the gateway has read the kept ledger."""
 
     allowances: Allowances
 
-    def used(self, run: str | None = None, now: float = NOW) -> dict[str, int]:
-        found = {}
+    def used_amounts(self, run: str | None = None, now: float = NOW) -> dict[str, int]:
+        found = {}  # by holder and text of the budget
         for one in budgets_of(self.allowances):
             if (counter := one.counter(now, run)) is not None:
                 found[f"{one.holder} {one.text}"] = self.allowances.counters.level(counter).used
@@ -65,9 +65,9 @@ def stamp(seconds: float) -> str:
 
 
 def opening_budgets(given: Config) -> Seeded:
-    """Return budgets that begin with ``opening_spend`` alone: no ledger is kept."""
+    """Return budgets that begin only with ``opening_spend``, without a kept ledger."""
     allowances = Allowances(given, LocalCounters(now=lambda: NOW), now=lambda: NOW)
-    for _ in range(2):  # as for each worker
+    for _ in range(2):  # once for each worker
         raise_to_opening(allowances, budgets_of(allowances), given.opening_spend)
     return Seeded(allowances)
 
@@ -84,7 +84,7 @@ def test_what_was_spent_before_a_move_counts_in_each_budget_of_its_currency():
         **keys("9 usd/day", "9 usd/30d", "9 usd/run", "9k tokens/day", group="team"), opening_spend=opening,
         budgets=["9 usd/day"], client_groups=[{"name": "team", "budgets": ["9 usd/month"]}],
     )  # fmt: skip
-    found = opening_budgets(given).used()
+    found = opening_budgets(given).used_amounts()
     assert found["client_keys.alice 9 usd/day"] == 2 * 10**9
     assert found["client_keys.alice 9k tokens/day"] == 500
     assert found["client_groups.team 9 usd/month"] == 4 * 10**9
@@ -93,7 +93,7 @@ def test_what_was_spent_before_a_move_counts_in_each_budget_of_its_currency():
 
 @each_row("left", [1.0, HOUR, 3 * DAY, 29 * DAY, 90 * DAY])
 def test_what_was_spent_leaves_a_rolling_period_when_the_old_one_ends(left):
-    """It may count a thirtieth longer, never shorter."""
+    """It may count up to a thirtieth of the period too long, but never too short."""
     until = min(left, 30 * DAY)  # of the longest period that can count it
     found = opening_budgets(
         config(**keys("9 usd/30d"), opening_spend=[{"client": "alice", "spent": "2 usd", "until": stamp(left)}])
@@ -113,12 +113,12 @@ def test_what_was_spent_leaves_a_rolling_period_when_the_old_one_ends(left):
 def test_the_lines_of_the_ledger_are_added_to_what_was_spent_before(tmp_path):
     opening = [{"client": "alice", "spent": "2 usd", "until": stamp(DAY)}]
     given = config(**keys("9 usd/day", "9 usd/30d"), opening_spend=opening)
-    found = seeded(tmp_path, given, at(HOUR, 10**9)).used()
+    found = start_budgets(tmp_path, given, at(HOUR, 10**9)).used_amounts()
     assert found["client_keys.alice 9 usd/day"] == 3 * 10**9
 
 
-def seeded(folder: Path, given: Config, *lines: LedgerLine, most: int | None = None) -> Seeded:
-    """``most`` lines are left of those in the ledger; the others are in its sums."""
+def start_budgets(folder: Path, given: Config, *lines: LedgerLine, most: int | None = None) -> Seeded:
+    """Start budgets from a ledger with ``lines``. If ``most`` is set, only so many remain, and sums have the others."""
 
     async def begin() -> Seeded:
         table = LedgerTable(SqliteDatabase(folder / "state.sqlite"))
@@ -126,7 +126,7 @@ def seeded(folder: Path, given: Config, *lines: LedgerLine, most: int | None = N
         if most is not None:
             await table.shrink(0, most, BERLIN)
         allowances = Allowances(given, LocalCounters(now=lambda: NOW), now=lambda: NOW)
-        for _ in range(2):  # told twice it is no more
+        for _ in range(2):  # the second time must add nothing
             await seed_budgets(allowances, budgets_of(allowances), given.entries, table, given.opening_spend)
         await table.database.aclose()
         return Seeded(allowances)
@@ -135,11 +135,11 @@ def seeded(folder: Path, given: Config, *lines: LedgerLine, most: int | None = N
 
 
 def test_a_budget_begins_with_the_lines_of_its_period(tmp_path):
-    """Spending that a restart forgets, or multiplies: BerriAI/litellm#28247, #30684."""
+    """A restart lost or multiplied the spending: BerriAI/litellm#28247, #30684."""
     given = config(**keys("9 usd/hour", "9 usd/day", "9 usd/week", "9 usd/month"))
     ages = (0.0, 1.0, HOUR, 11 * HOUR, 13 * HOUR, 2.4 * DAY, 3 * DAY, 17 * DAY, 18 * DAY)
-    found = seeded(tmp_path, given, *(at(age, 10**place) for place, age in enumerate(ages)))
-    assert found.used() == {
+    found = start_budgets(tmp_path, given, *(at(age, 10**place) for place, age in enumerate(ages)))
+    assert found.used_amounts() == {
         "client_keys.alice 9 usd/hour": 1,
         "client_keys.alice 9 usd/day": 1111,
         "client_keys.alice 9 usd/week": 111_111,
@@ -149,40 +149,40 @@ def test_a_budget_begins_with_the_lines_of_its_period(tmp_path):
 
 @pytest.mark.parametrize("most", [0, 1, 3])
 def test_a_budget_is_the_same_however_few_lines_are_left(tmp_path, most):
-    """Lines that went for their number took their money along: 0.1452 became 0.0484 after a restart."""
+    """The money of deleted lines was lost: 0.1452 became 0.0484 after a restart."""
     budgets = keys("9 usd/hour", "9 usd/day", "9 usd/week", "9 usd/month", "9 usd/30d", "9 usd/run")
     ages = (0.0, HOUR, 11 * HOUR, 13 * HOUR, 2.4 * DAY, 3 * DAY, 9 * DAY, 17 * DAY)
     lines = [at(age, 10**place, run=f"alice/{place // 2}") for place, age in enumerate(ages)]
     (tmp_path / "all").mkdir()
     (tmp_path / "few").mkdir()
     every, few = (
-        seeded(tmp_path / "all", config(**budgets), *lines),
-        seeded(tmp_path / "few", config(**budgets), *lines, most=most),
+        start_budgets(tmp_path / "all", config(**budgets), *lines),
+        start_budgets(tmp_path / "few", config(**budgets), *lines, most=most),
     )
     for run in ("alice/0", "alice/1", "alice/2"):
-        assert few.used(run) == every.used(run)
-    assert every.used("alice/0")["client_keys.alice 9 usd/run"] == 11
-    assert every.used()["client_keys.alice 9 usd/30d"] == 11_111_111
+        assert few.used_amounts(run) == every.used_amounts(run)
+    assert every.used_amounts("alice/0")["client_keys.alice 9 usd/run"] == 11
+    assert every.used_amounts()["client_keys.alice 9 usd/30d"] == 11_111_111
 
 
 def test_runs_of_which_only_sums_by_day_are_left_are_a_warning(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(folding, "MIN_SUMS", 0)
     lines = [at(place, 10, run=f"alice/{place}") for place in range(9)]
-    seeded(tmp_path, config(**keys("9 usd/run")), *lines, most=1)
+    start_budgets(tmp_path, config(**keys("9 usd/run")), *lines, most=1)
     assert "budgets of runs start without some of the earlier spending" in caplog.text
 
 
 def test_a_rolling_budget_begins_with_the_sums_of_its_slices(tmp_path):
-    found = seeded(tmp_path, config(**keys("9 usd/30d")), *(at(age * DAY, 10**age) for age in (0, 1, 12, 13)))
-    ((name, used),) = found.used().items()
+    found = start_budgets(tmp_path, config(**keys("9 usd/30d")), *(at(age * DAY, 10**age) for age in (0, 1, 12, 13)))
+    ((name, used),) = found.used_amounts().items()
     assert (name, used) == ("client_keys.alice 9 usd/30d", 1 + 10 + 10**12 + 10**13)
-    assert found.used(now=NOW + 18.5 * DAY) == {name: 1 + 10 + 10**12}, "what is older counts no more"
+    assert found.used_amounts(now=NOW + 18.5 * DAY) == {name: 1 + 10 + 10**12}, "older spending no longer counts"
 
 
 def test_tokens_count_as_they_do_when_an_answer_ends(tmp_path):
     spent = line(attempt(5, usage=Usage(100, 7000, 20, output=3)), began=int(NOW * 1e6))
-    assert seeded(tmp_path, config(**keys("1M tokens/day")), spent).used() == {
-        "client_keys.alice 1M tokens/day": 123  # what came from a cache does not
+    assert start_budgets(tmp_path, config(**keys("1M tokens/day")), spent).used_amounts() == {
+        "client_keys.alice 1M tokens/day": 123  # cached tokens do not count
     }
 
 
@@ -196,7 +196,7 @@ def test_each_holder_has_its_own_lines(tmp_path):
         line(attempt(10, "gpt"), attempt(100, "groq/llama"), began=int(NOW * 1e6), client="ben", group="search"),
         line(attempt(1000, "elsewhere"), began=int(NOW * 1e6), client=None),
     )
-    assert seeded(tmp_path, given, *lines).used() == {
+    assert start_budgets(tmp_path, given, *lines).used_amounts() == {
         "client_keys.alice 8 usd/day": 1,
         "client_groups.search 9 usd/day": 111,
         "model_providers.gpt 8 usd/day": 11,
@@ -212,35 +212,35 @@ def test_a_budget_of_the_root_begins_with_the_lines_of_all_clients(tmp_path):
         at(0, 100, client=None),
         at(2 * DAY, 1000, client=None),
     )
-    found = seeded(tmp_path, given, *lines)
-    assert found.used() == {"everybody 9 usd/day": 111, "client_keys.alice 8 usd/day": 1}
-    assert found.used("ben/r")["everybody 9 usd/run"] == 10
+    found = start_budgets(tmp_path, given, *lines)
+    assert found.used_amounts() == {"everybody 9 usd/day": 111, "client_keys.alice 8 usd/day": 1}
+    assert found.used_amounts("ben/r")["everybody 9 usd/run"] == 10
 
 
 def test_a_run_continues_until_a_pause_ends_it(tmp_path):
-    """It is a sum over days, not over the last one: LMNTL-AI/openclaw-agents#21."""
+    """The sum spans all days of the run, not only the last one: LMNTL-AI/openclaw-agents#21."""
     long = [at(age * HOUR, 10**place, run="alice/long") for place, age in enumerate((2, 20, 40, 60, 85, 100))]
     ended = [at(25 * HOUR, 7, run="alice/ended"), at(30 * HOUR, 7, run="alice/ended")]
-    found = seeded(tmp_path, config(**keys("9 usd/run")), *long, *ended)
-    assert found.used("alice/long") == {"client_keys.alice 9 usd/run": 1111}, "it paused for 25 hours before"
-    assert found.used("alice/ended") == {"client_keys.alice 9 usd/run": 0}
-    assert found.used("alice/never") == {"client_keys.alice 9 usd/run": 0}
+    found = start_budgets(tmp_path, config(**keys("9 usd/run")), *long, *ended)
+    assert found.used_amounts("alice/long") == {"client_keys.alice 9 usd/run": 1111}, "it paused for 25 hours before"
+    assert found.used_amounts("alice/ended") == {"client_keys.alice 9 usd/run": 0}
+    assert found.used_amounts("alice/never") == {"client_keys.alice 9 usd/run": 0}
 
 
 def test_a_request_that_was_refused_does_not_prolong_a_run(tmp_path):
     refused = line(began=int((NOW - HOUR) * 1e6), run="alice/one", ended="refused")
-    found = seeded(tmp_path, config(**keys("9 usd/run")), at(25 * HOUR, 7, run="alice/one"), refused)
-    assert found.used("alice/one") == {"client_keys.alice 9 usd/run": 0}
+    found = start_budgets(tmp_path, config(**keys("9 usd/run")), at(25 * HOUR, 7, run="alice/one"), refused)
+    assert found.used_amounts("alice/one") == {"client_keys.alice 9 usd/run": 0}
 
 
 @pytest.mark.parametrize(("charged", "used"), [(True, 11), (False, 1)])
 def test_undelivered_responses_count_if_they_are_charged(tmp_path, charged, used):
     given = config(charge_undelivered=charged, **keys("9 usd/day"))
-    found = seeded(tmp_path, given, at(0, 1), at(0, 10, delivered=False))
-    assert found.used() == {"client_keys.alice 9 usd/day": used}
+    found = start_budgets(tmp_path, given, at(0, 1), at(0, 10, delivered=False))
+    assert found.used_amounts() == {"client_keys.alice 9 usd/day": used}
 
 
-def test_only_what_is_new_of_another_configuration_is_looked_up():
+def test_a_reload_reads_the_ledger_only_for_new_budgets():
     before, after = config(**keys("9 usd/day")), config(**keys("9 usd/day", "1 usd/hour"))
     allowances = Allowances(before)
     assert [one.text for one in budgets_of(allowances.next(after), allowances)] == ["1 usd/hour"]

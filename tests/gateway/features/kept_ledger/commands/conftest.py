@@ -1,4 +1,4 @@
-"""What tests of commands over the ledger share."""
+"""Fixtures for the tests of commands that read the ledger."""
 
 from collections.abc import Callable
 from pathlib import Path
