@@ -1,4 +1,4 @@
-"""What can be looked at: the board, one viewer's news, and an ear on a stream that its bytes do not notice."""
+"""The live view: its table, the updates for each viewer, and the listeners, which never change a stream."""
 
 import base64
 import gc
@@ -58,7 +58,7 @@ SCRIPT = Script(text="one two three", calls=(ToolCall("call_1", "f", '{"a": 1}')
 PAIRS = [(api, client) for api in OLDER for client in OLDER]
 
 
-def told(failed: ErrorInfo) -> ErrorInfo:
+def keep_error(failed: ErrorInfo) -> ErrorInfo:
     return failed
 
 
@@ -79,12 +79,12 @@ def reply_for(api: Api) -> Reply:
 
 def lane_of(api: Api, client: Api, limit: int = 2**20) -> Lane:
     if api == client:
-        return Passthrough(CODECS[api], told, hide, limit)
-    return Translation(CODECS[api], CODECS[client].writer(reply_for(client)), CODECS[client].wire, told, limit)
+        return Passthrough(CODECS[api], keep_error, hide, limit)
+    return Translation(CODECS[api], CODECS[client].writer(reply_for(client)), CODECS[client].wire, keep_error, limit)
 
 
 class Heard:
-    """A listener that remembers."""
+    """A listener that stores everything that it observes."""
 
     def __init__(self) -> None:
         self.all: list[tuple[bytes, bytes, str]] = []
@@ -93,16 +93,16 @@ class Heard:
         self.all.append((came, went, note))
 
     @property
-    def came(self) -> bytes:
+    def received_bytes(self) -> bytes:
         return b"".join(came for came, _, _ in self.all)
 
     @property
-    def went(self) -> bytes:
+    def sent_bytes(self) -> bytes:
         return b"".join(went for _, went, _ in self.all)
 
 
 class HeardStream:
-    """A stream, fed as its delivery feeds it."""
+    """A stream that gets its bytes in the same way as in the gateway."""
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
@@ -132,11 +132,11 @@ def run(lane: Lane | HeardStream, parts: Sequence[bytes]) -> bytes:
 
 
 def same_ids(data: bytes) -> bytes:
-    """What a writer makes up itself differs from stream to stream."""
+    """Return ``data`` without the values that writers generate, which differ from stream to stream."""
     return re.sub(rb'"(id|item_id|call_id|signature|data|encrypted_content)":"[^"]*"', rb'"\1":""', data)
 
 
-# In any framing
+# Streams of any framing
 
 
 def test_the_live_view_shows_streams_of_any_framing_as_text():
@@ -165,13 +165,13 @@ def test_a_transcript_of_frames_has_them_one_by_one(damaged):
     assert b"".join(found) == whole
 
 
-# The ear
+# Listeners
 
 
 @pytest.mark.parametrize(("api", "client"), PAIRS)
 @settings(max_examples=examples(40))
 @given(places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=12), ears=st.integers(0, 12))
-async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, places, ears):
+async def test_a_stream_with_a_listener_has_the_same_bytes(api, client, places, ears):
     parts = split(stream_of(api), places)
     plain = run(lane_of(api, client), parts)
     delivery = HeardStream(lane_of(api, client))
@@ -182,8 +182,8 @@ async def test_a_stream_that_is_listened_to_has_the_same_bytes(api, client, plac
         out.append(delivery.feed(part))
     out.append(delivery.end())
     assert same_ids(b"".join(out)) == same_ids(plain)
-    assert heard.came == b"".join(parts[ears % len(parts) :])
-    assert b"".join(out).endswith(heard.went)
+    assert heard.received_bytes == b"".join(parts[ears % len(parts) :])
+    assert b"".join(out).endswith(heard.sent_bytes)
 
 
 @each_row(("api", "client"), PAIRS)
@@ -192,7 +192,7 @@ def test_both_sides_are_shown_event_by_event(api, client):
     tapped = HeardStream(lane_of(api, client)).heard_by(heard)
     out = tapped.feed(stream_of(api))
     assert [came.count(b"\n\n") for came, _, _ in heard.all] == [1] * len(heard.all)
-    assert heard.went == out
+    assert heard.sent_bytes == out
 
 
 async def test_a_viewer_that_leaves_does_not_change_the_stream():
@@ -210,7 +210,7 @@ async def test_a_viewer_that_leaves_does_not_change_the_stream():
     assert delivery.observed.listeners == []
     out += delivery.end()
     assert same_ids(out) == same_ids(run(lane_of("chat", "messages"), [data]))
-    assert len(first.came) < len(second.came)
+    assert len(first.received_bytes) < len(second.received_bytes)
 
 
 def test_an_event_too_large_for_the_live_view_passes_to_the_client():
@@ -220,7 +220,7 @@ def test_an_event_too_large_for_the_live_view_passes_to_the_client():
     out = b"".join(tapped.feed(event[i : i + 4096]) for i in range(0, len(event), 4096))
     out += tapped.feed(b"data: [DONE]\n\n") + tapped.end()
     assert out.startswith(event)
-    assert heard.came == event + b"data: [DONE]\n\n"
+    assert heard.received_bytes == event + b"data: [DONE]\n\n"
 
 
 def test_the_limit_of_an_event_stays_that_of_the_lane():
@@ -246,13 +246,13 @@ async def test_a_live_view_listener_continues_if_the_provider_does_not_stream():
     heard = Heard()
     delivery.heard_by(heard)
     delivery.lane = WholeAnswerTranslation(
-        CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), CODECS["chat"].wire, told, 2**20
+        CODECS["chat"], CODECS["chat"].writer(reply_for("chat")), CODECS["chat"].wire, keep_error, 2**20
     )
     delivery.observed.use_lane(delivery.lane)
     body = b"".join(render(SCRIPT, "chat", {"model": "up"}).pieces)
     out = run(delivery, [body])
-    assert heard.came == body
-    assert heard.went == out
+    assert heard.received_bytes == body
+    assert heard.sent_bytes == out
     assert delivery.lane.progress.over
 
 
@@ -264,11 +264,11 @@ def test_a_provider_failure_is_shown_in_the_live_view():
     assert heard.all[-1][1:] == (out, "the connection broke")
 
 
-# The board
+# The table of exchanges
 
 
 class Stage:
-    """A board over a ledger, and streams that are put on by hand."""
+    """A live view of a ledger, whose streams the test starts."""
 
     def __init__(self) -> None:
         self.ledger = Ledger(readable=False)
@@ -293,7 +293,7 @@ class Stage:
         self.ledger.settle(record, disconnected=not record.bill.is_complete)
 
     async def look(self, ago: float = 1.0) -> None:
-        """As if the last look had been ``ago`` seconds before."""
+        """Refresh the live view as if the last refresh was ``ago`` seconds ago."""
         self.live_view._refreshed -= ago
         await self.live_view.refresh()
 
@@ -336,7 +336,7 @@ async def test_an_exchange_passes_its_phases_in_order(stage):
 
 
 async def test_a_row_shows_the_results_of_the_attempts_so_far(stage):
-    """Fallbacks that an operator does not see: BerriAI/litellm#25503."""
+    """An operator could not see fallbacks: BerriAI/litellm#25503."""
     record = stage.begin()
     assert (await stage.row())["tried"] == []
     record.bill.attempt_records = (AttemptRecord("vllm-a", "vllm", "chat", "byte", "connection"),)
@@ -365,7 +365,7 @@ async def test_the_rate_follows_the_text(stage):
     seen = delivery.lane.progress
     seen.characters = 400
     assert (await stage.row())["rate"] > 20
-    for _ in range(20):  # nothing more is said
+    for _ in range(20):  # no more text arrives
         row = await stage.row()
     assert row["rate"] == 0
     seen.usage = Usage(input=1, output=777)
@@ -373,7 +373,7 @@ async def test_the_rate_follows_the_text(stage):
 
 
 async def test_the_rate_of_a_slow_stream_does_not_jump(stage):
-    """It says 40 characters every two seconds, which is five tokens a second, and is looked at twice a second."""
+    """The stream sends 40 characters every two seconds, so five tokens per second. Each second has two refreshes."""
     delivery = stage.stream(stage.begin())
     await stage.row()
     rates = []
@@ -474,7 +474,7 @@ def test_the_charts_count_what_began_and_how_it_ended(stage):
     assert stage.live_view.timeline(None).points(since=points[-1][0] + 1) == []
 
 
-async def test_a_first_byte_is_on_the_chart_when_it_comes_and_not_when_its_answer_ends(stage):
+async def test_a_first_byte_is_on_the_chart_when_it_arrives_and_not_when_its_answer_ends(stage):
     record = stage.begin(client="me")
     stage.stream(record)
     record.mark_answered(200)
@@ -501,10 +501,10 @@ def test_a_first_byte_that_is_long_past_is_on_no_chart(stage, monkeypatch):
     assert [point[:2] + point[5:] for point in stage.live_view.timeline(None).points()] == [[later, 0, None, None, 0]]
 
 
-# A stream opened
+# Open streams
 
 
-async def test_an_opened_stream_drops_what_its_viewer_does_not_take_and_is_reported(stage):
+async def test_an_opened_stream_drops_and_reports_text_that_its_viewer_does_not_read(stage):
     delivery = stage.stream(stage.begin())
     tap, off = stage.live_view.subscribe(1, None)
     comments = b": x\n\n" * (QUEUED + 40)
@@ -543,7 +543,7 @@ def test_rows_and_lines_show_no_key_that_the_log_hides():
         assert json.loads(told.partition(b"data: ")[2]) == {
             "recent": [{"model": "groq/[redacted]", "target": "groq/[redacted]"}]
         }
-    assert b"sk-learn-is-a-package" in say("passed", [{"came": "sk-learn-is-a-package"}])  # what was said stays
+    assert b"sk-learn-is-a-package" in say("passed", [{"came": "sk-learn-is-a-package"}])  # answers stay unchanged
 
 
 async def test_closing_one_view_of_a_stream_leaves_the_other(stage):
@@ -568,10 +568,10 @@ async def test_an_unstreamed_exchange_can_be_opened_only_after_its_end(stage):
     assert (tap.kept, list(tap.before), tap.line["request_id"]) == ("not kept", [], "call")
 
 
-# A stream that has ended
+# Ended streams
 
 
-def shown(tap) -> list[tuple[str, str]]:
+def texts_of(tap) -> list[tuple[str, str]]:
     return [(one.received, one.sent) for one in tap.before]
 
 
@@ -579,7 +579,7 @@ def shown(tap) -> list[tuple[str, str]]:
 @settings(max_examples=examples(20))
 @given(places=st.lists(st.integers(min_value=0, max_value=10_000), max_size=12), opened=st.integers(0, 12))
 async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client, places, opened):
-    """Opened while it goes on, and again when it has ended."""
+    """A viewer opens the stream while it runs, and again after its end."""
     stage = Stage()
     record = stage.begin(api=client)
     delivery = stage.stream(record, api)
@@ -594,10 +594,10 @@ async def test_both_sides_of_a_stream_can_be_seen_from_its_beginning(api, client
     late, _ = stage.live_view.subscribe(1, None)
     went = b"".join(out).decode()
     for tap in (early, late):
-        rows = [*shown(tap), *[(one.received, one.sent) async for one in tap.events]]
+        rows = [*texts_of(tap), *[(one.received, one.sent) async for one in tap.events]]
         assert "".join(text for _, text in rows) == went
         assert (tap.line["request_id"], tap.kept) == ("call", "kept")
-    assert "".join(text for text, _ in shown(stage.live_view.subscribe(1, None)[0])) == stream_of(api).decode()
+    assert "".join(text for text, _ in texts_of(stage.live_view.subscribe(1, None)[0])) == stream_of(api).decode()
 
 
 async def test_an_error_shows_no_credential_in_another_spelling(stage):
@@ -629,18 +629,18 @@ async def test_a_stream_failure_is_shown_after_its_end_too(stage):
     assert "".join(one.received for one in rows) == stream_of("chat")[:400].decode()  # half an event, too
 
 
-async def test_no_credential_is_shown_of_what_was_kept(stage):
-    """It may have come in two pieces."""
+async def test_kept_text_shows_no_credential(stage):
+    """A credential may have arrived in two pieces."""
     record = stage.begin()
     delivery = stage.stream(record)
     said = f": my key is {KEY}, {'x' * SHOWN}\n\n".encode()
     delivery.feed(said[:20])
     tap, off = stage.live_view.subscribe(1, None)
-    assert shown(tap) == []  # half an event
+    assert texts_of(tap) == []  # half an event
     off()
     delivery.feed(said[20:])
     stage.end(record)
-    text = "".join(came + went for came, went in shown(stage.live_view.subscribe(1, None)[0]))
+    text = "".join(came + went for came, went in texts_of(stage.live_view.subscribe(1, None)[0]))
     assert KEY[:6] not in text
     assert text.count("my key is [redacted]") == 2
 
@@ -665,7 +665,7 @@ def ended_tap(stage, record):
     return stage.live_view.subscribe(1, None)[0]
 
 
-async def test_the_oldest_make_room_and_say_so(stage, monkeypatch):
+async def test_the_oldest_texts_are_dropped_and_reported(stage, monkeypatch):
     monkeypatch.setattr(stage.live_view._transcripts, "most", 10_000)
     for number in range(5):
         record = stage.begin(f"call-{number}")
@@ -674,7 +674,7 @@ async def test_the_oldest_make_room_and_say_so(stage, monkeypatch):
         assert stage.live_view._transcripts.held <= 10_000
     taps = [stage.live_view.subscribe(number, None)[0] for number in range(1, 6)]
     assert [tap.kept for tap in taps] == ["let go", "let go", "kept", "kept", "kept"]
-    assert [bool(shown(tap)) for tap in taps] == [False, False, True, True, True]
+    assert [bool(texts_of(tap)) for tap in taps] == [False, False, True, True, True]
     assert all(tap.line is not None for tap in taps)
 
 
@@ -689,7 +689,7 @@ async def test_streams_that_left_the_list_are_forgotten(stage):
 
 
 def test_a_forgotten_transcript_is_released_in_any_order():
-    """A client with many requests loses its own first, not the oldest of all."""
+    """If a client has many requests, its own texts are dropped first, not the oldest of all clients."""
     room = Transcripts()
     oldest, forgotten = Transcript(room), Transcript(room)
     for transcript in (oldest, forgotten):
@@ -703,7 +703,7 @@ def test_a_forgotten_transcript_is_released_in_any_order():
 
 
 def test_running_streams_of_a_client_leave_room_for_the_streams_of_others():
-    """A client with eight long streams once had all of the room, so that an operator saw no stream of others."""
+    """A client with eight long streams once used the whole memory, so an operator saw no streams of other clients."""
     room, data = Transcripts(100 * (10 + PIECE)), b": 345678\n\n"
     many = [room.begin("many") for _ in range(20)]
     for transcript in many * 10:
@@ -726,7 +726,7 @@ async def test_a_client_opens_only_its_own_ended_streams(stage):
     stage.stream(record).feed(b": x\n\n")
     stage.end(record)
     assert stage.live_view.subscribe(1, "me") is None
-    assert shown(stage.live_view.subscribe(1, "them")[0]) == [(": x\n\n", ": x\n\n")]
+    assert texts_of(stage.live_view.subscribe(1, "them")[0]) == [(": x\n\n", ": x\n\n")]
 
 
 async def test_the_live_view_stores_no_texts_if_switched_off(stage):
@@ -744,7 +744,7 @@ async def test_the_live_view_stores_no_texts_if_switched_off(stage):
 # Tokens
 
 
-def used(stage, client: str | None, target: str, *, input: int = 10, output: int = 5, whole: bool = True) -> None:
+def end_exchange(stage, client: str | None, target: str, *, input: int = 10, output: int = 5, whole=True) -> None:
     record = stage.begin(client=client)
     record.target, bill = target, record.bill
     bill.usage, bill.is_complete, bill.characters = Usage(input=input, output=output), whole, 400
@@ -753,10 +753,10 @@ def used(stage, client: str | None, target: str, *, input: int = 10, output: int
 
 def test_tokens_are_added_up_by_client_and_model(stage):
     for _ in range(2):
-        used(stage, "me", "openai/a")
-    used(stage, "me", "openai/b", whole=False)
-    used(stage, "them", "openai/a", input=1, output=2)
-    stage.end(stage.begin(client="me"))  # refused: it has used none
+        end_exchange(stage, "me", "openai/a")
+    end_exchange(stage, "me", "openai/b", whole=False)
+    end_exchange(stage, "them", "openai/a", input=1, output=2)
+    stage.end(stage.begin(client="me"))  # a refused request uses no tokens
     assert View(stage.live_view, None).first()["tokens"] == [
         ["me", "openai/a", 2, 20, 0, 10, 0, 0.0, 0, 2, 0],
         ["me", "openai/b", 1, 10, 0, 100, 1, 0.0, 0, 1, 0],
@@ -765,12 +765,12 @@ def test_tokens_are_added_up_by_client_and_model(stage):
     view = View(stage.live_view, "me")
     assert [row[:2] for row in view.first()["tokens"]] == [["me", "openai/a"], ["me", "openai/b"]]
     assert view.next()["tokens"] == []
-    used(stage, "them", "openai/a")
-    used(stage, "me", "openai/a")
+    end_exchange(stage, "them", "openai/a")
+    end_exchange(stage, "me", "openai/a")
     assert view.next()["tokens"] == [["me", "openai/a", 3, 30, 0, 15, 0, 0.0, 0, 3, 0]]
 
 
-def test_costs_are_added_up_with_how_well_they_are_known():
+def test_costs_are_added_up_with_their_accuracy():
     sums = charts.Sums()
     for order, (dollars, grade) in enumerate([(0.25, "exact"), (0.5, "estimated"), (0.125, "at_least")], 1):
         tokens = {"input_tokens": 1, "output_tokens": 1}
@@ -783,7 +783,7 @@ def test_costs_are_added_up_with_how_well_they_are_known():
 def test_models_that_clients_make_up_are_added_up_as_one(stage, monkeypatch):
     monkeypatch.setattr(charts, "MOST_SUMS", 4)
     for number in range(5):
-        used(stage, "me", f"openai/{number}")
+        end_exchange(stage, "me", f"openai/{number}")
     rows = stage.live_view.sums.rows(None)
     assert [(row[1], row[2]) for row in rows] == [("openai/0", 1), ("openai/1", 1), (OTHERS, 3)]
 
@@ -792,13 +792,13 @@ def test_the_models_of_one_client_leave_room_for_those_of_others(stage, monkeypa
     """A client may send any model name that matches a wildcard."""
     monkeypatch.setattr(charts, "MOST_SUMS", 6)
     for number in range(20):
-        used(stage, "them", f"openai/{number}")
+        end_exchange(stage, "them", f"openai/{number}")
     for number in range(2):
-        used(stage, "me", f"openai/{number}")
+        end_exchange(stage, "me", f"openai/{number}")
     assert [(row[1], row[2]) for row in stage.live_view.sums.rows("me")] == [("openai/0", 1), ("openai/1", 1)]
 
 
-# What switches it
+# The key of the live view
 
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}
@@ -813,7 +813,7 @@ def test_an_empty_key_is_a_mistake_and_no_key_is_repeated():
     assert [str(change) for change in changes(from_mapping(BARE), new)] == ["~ ui_key added"]
 
 
-# Who may look
+# Permitted viewers
 
 AT_HOME = (("host", "localhost:12000"),)
 OPEN_DOOR = Authenticator(from_mapping(BARE))
@@ -826,7 +826,7 @@ def basic(password: str) -> tuple[str, str]:
 
 
 def visible_to(headers, ui_key=None, keys=False):
-    """Whose exchanges a visitor sees, or the status of the refusal."""
+    """Return the client whose exchanges a visitor sees, or the status of the refusal."""
     try:
         return admit(headers, KEYED_DOOR if keys else OPEN_DOOR, ui_key, keys).client
     except GatewayError as error:
@@ -852,7 +852,7 @@ def visible_to(headers, ui_key=None, keys=False):
         ((basic("of-the-client"),), UI_KEY, True, "me"),
     ],
 )
-def test_with_keys_everybody_needs_one_and_clients_see_their_own(headers, ui_key, keys, seen):
+def test_with_keys_each_viewer_needs_one_and_clients_see_their_own_exchanges(headers, ui_key, keys, seen):
     assert visible_to((*AT_HOME, *headers), ui_key=ui_key, keys=keys) == seen
 
 
@@ -867,7 +867,7 @@ def test_the_role_of_a_client_key_decides_what_its_holder_sees(role, client, see
     assert (visitor.client, visitor.sees_streams) == (client, sees_streams)
 
 
-def test_a_key_may_be_of_any_letters():
+def test_a_key_may_have_any_letters():
     key = "schlüssel-Ж"
     ui_key = hashlib.sha256(key.encode()).digest()
     on_the_wire = key.encode().decode("latin-1")  # as the server hands over the bytes of a header

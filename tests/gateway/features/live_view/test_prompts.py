@@ -1,4 +1,4 @@
-"""The bodies of requests that the live view shows where the operator has chosen so (``ui_prompts``)."""
+"""The request bodies that the live view shows if the operator has switched on ``ui_prompts``."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ def test_the_beginning_and_end_of_a_long_prompt_are_kept():
     assert prompt.body.endswith(b"last")
 
 
-def test_the_oldest_make_room():
+def test_the_oldest_prompts_are_dropped_first():
     prompts = KeptPrompts(most=10)
     kept = [prompts.keep(body) for body in (b"aaaa", b"bbbb", b"cccc", b"d" * 11)]
     assert [one.body for one in kept] == [b"", b"", b"", b""]
@@ -30,7 +30,7 @@ def test_the_oldest_make_room():
     assert [one.size for one in again] == [4, 4, 4]
 
 
-def test_the_client_with_the_most_bytes_makes_room():
+def test_the_client_with_the_most_bytes_loses_prompts_first():
     prompts = KeptPrompts(most=20)
     one = prompts.keep(b"aaaa", "one")
     many = [prompts.keep(b"bbbb", "many") for _ in range(9)]
@@ -44,8 +44,8 @@ def config(url: str, **more: Any) -> dict[str, Any]:
     return {"version": "v0.4.0", "model_providers": [entry], "client_keys": keys, **more}
 
 
-async def opened(running: InProcess, number: int, client: str = "ann") -> dict[str, Any]:
-    """The first event of an opened exchange, ``{}`` where there is none to be seen."""
+async def opened_event(running: InProcess, number: int, client: str = "ann") -> dict[str, Any]:
+    """Return the first event of an opened exchange, or ``{}`` if the client cannot see the exchange."""
     reply = await running.get(f"/ui/streams/{number}", f"{client}-0123456789-0123456789-0123456789")
     lines = reply.text.split("\n")
     at = lines.index("event: opened") if reply.status_code == 200 else -1
@@ -55,27 +55,27 @@ async def opened(running: InProcess, number: int, client: str = "ann") -> dict[s
 
 @each_row("stream", [True, False])
 @each_row("api", APIS)
-async def test_a_prompt_is_shown_where_the_operator_has_chosen_so(api, stream):
+async def test_a_prompt_is_shown_if_the_operator_has_chosen_so(api, stream):
     async with providers(1) as [place], gateway(config(place.url, ui_prompts=True)) as running:
         said = {"metadata": {"note": f"my key is {SECRET}"}}
         headers = (("authorization", "Bearer ann-0123456789-0123456789-0123456789"),)
         await running.ask("a", api, stream=stream, headers=headers, **said)
-        told = await opened(running, 1)
+        told = await opened_event(running, 1)
         asked = json.loads(told["prompt"])
         assert asked.get("input", asked.get("messages")) in ("Hi", [{"role": "user", "content": "Hi"}])
         assert SECRET not in told["prompt"], "credentials of the configuration stay hidden"
         assert told["bytes"] > 50
-        assert await opened(running, 1, "ben") == {}, "a client sees its own alone"
+        assert await opened_event(running, 1, "ben") == {}, "a client sees only its own prompts"
 
 
-async def test_without_that_no_prompt_is_kept_or_shown_and_a_reload_drops_what_was_kept():
+async def test_without_that_setting_no_prompt_is_kept_or_shown_and_a_reload_drops_kept_prompts():
     async with providers(1) as [place], gateway(config(place.url)) as running:
         headers = (("authorization", "Bearer ann-0123456789-0123456789-0123456789"),)
         await running.ask("a", headers=headers)
-        assert "prompt" not in await opened(running, 1)
+        assert "prompt" not in await opened_event(running, 1)
         running.reload(config(place.url, ui_prompts=True))
-        assert "prompt" not in await opened(running, 1)
+        assert "prompt" not in await opened_event(running, 1)
         await running.ask("a", headers=headers)
-        assert "prompt" in await opened(running, 2)
+        assert "prompt" in await opened_event(running, 2)
         running.reload(config(place.url))
-        assert "prompt" not in await opened(running, 2)
+        assert "prompt" not in await opened_event(running, 2)

@@ -16,7 +16,7 @@ KEYS = [{"name": "operator", "key": OPERATOR}, {"name": "limited", "key": LIMITE
 
 @pytest.mark.parametrize(("key", "expected"), [(OPERATOR, ["one", "all/*"]), (LIMITED, None)])
 async def test_the_live_view_shows_target_states_to_operators(key, expected):
-    """A wildcard that is unavailable stands for its models."""
+    """An unavailable wildcard has one entry in the list, not one for each of its models."""
     entries = [ENTRY, {**ENTRY, "model": "openai/*", "name": "all/*", "access_key": "another-key-0123456789"}]
     content = {"version": "v0.4.0", "model_providers": entries, "client_keys": KEYS, "ui_key": OPERATOR}
     async with gateway(content) as running:
@@ -27,7 +27,7 @@ async def test_the_live_view_shows_target_states_to_operators(key, expected):
 
 
 async def first_event(running: InProcess, path: str, key: str) -> Any:
-    """The data of the first event of a stream."""
+    """Return the data of the first event of a stream."""
     stream = await trio.open_tcp_stream("127.0.0.1", int(running.url.rpartition(":")[2]))
     async with stream:
         head = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {key}\r\n\r\n"

@@ -1,4 +1,4 @@
-"""The live view: who gets it, what it costs nobody, and what a browser shows of streams that come, move and end."""
+"""The live view: its permitted viewers, its effect on streams, which is none, and the streams that a browser shows."""
 
 import contextlib
 import json
@@ -70,10 +70,10 @@ def gateway(by_hand) -> Iterator[Gateway]:
         for one in content["model_providers"]:
             one |= {"price": {"input": 1, "output": 2000}, "budgets": ["5000 usd/day"]}
         content["model_aliases"] = {"routed": {"targets": ["gone", "openai/on-chat"]}}
-        yield from served(content)
+        yield from serve(content)
 
 
-def served(content: Mapping[str, Any]) -> Iterator[Gateway]:
+def serve(content: Mapping[str, Any]) -> Iterator[Gateway]:
     with gateway_thread(content) as process:
         yield process
         text = "\n".join(process.log)
@@ -106,7 +106,7 @@ def test_the_page_comes_from_the_package_under_a_strict_policy(gateway, path):
 BROWSER = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
 
 
-def test_a_browser_that_asks_for_the_address_alone_is_sent_to_the_page(gateway):
+def test_a_browser_that_requests_only_the_address_is_redirected_to_the_page(gateway):
     reply = gateway.request("GET", "/", headers=BROWSER)
     assert (reply.status, reply.headers["location"]) == (303, "/ui")
     assert gateway.request("GET", reply.headers["location"], headers=BROWSER).status == 200
@@ -115,12 +115,12 @@ def test_a_browser_that_asks_for_the_address_alone_is_sent_to_the_page(gateway):
 
 
 @each_row("path", ["/ui/events", "/ui/streams/1"])
-def test_a_stream_without_a_body_is_refused_and_takes_no_place(gateway, path):
+def test_a_stream_without_a_body_is_refused_and_is_no_viewer(gateway, path):
     reply = gateway.request("HEAD", path)
     assert (reply.status, reply.headers["allow"], reply.body) == (405, "GET", b"")
 
 
-def test_looking_is_no_exchange(gateway):
+def test_a_view_is_no_exchange(gateway):
     id = new_id()
     assert gateway.request("GET", "/ui", headers={"x-request-id": id}).status == 200
     assert gateway.request("GET", "/ui/streams/4711", headers={"x-request-id": id}).status == 404
@@ -130,7 +130,7 @@ def test_looking_is_no_exchange(gateway):
 
 
 def test_a_viewer_beyond_the_limit_is_refused_until_another_leaves(by_hand):
-    with contextlib.contextmanager(served)(settings(by_hand)) as gateway:  # the browser is a viewer of the shared one
+    with contextlib.contextmanager(serve)(settings(by_hand)) as gateway:  # the browser is a viewer of the shared one
         with contextlib.ExitStack() as stack:
             for _ in range(MOST_VIEWERS):
                 stack.enter_context(viewer(gateway)).read_until(b"event: all")
@@ -161,7 +161,7 @@ def narrow_viewer(gateway: Gateway, path: str = "/ui/events") -> contextlib.Abst
 
 
 def rows_of(gateway: Gateway) -> list[dict[str, Any]]:
-    """The streams in flight that a viewer is told of first."""
+    """Return the streams in flight in the first event for a viewer."""
     with viewer(gateway) as wire:
         text = wire.read_until(b"\n\n\r\n").partition(b"event: all\ndata: ")[2]
         found: dict[str, Any] = json.loads(text.partition(b"\n")[0])
@@ -172,7 +172,7 @@ def number_of(gateway: Gateway, one: Call) -> int:
     return next(row["n"] for row in rows_of(gateway) if row["id"] == one.id)
 
 
-def test_a_client_that_does_not_read_is_seen_to_be_the_slow_one(gateway, by_hand):
+def test_a_client_that_does_not_read_is_shown_as_slow(gateway, by_hand):
     with call(gateway, by_hand, BYTE, connect_with_small_buffer) as one:
         one.up.send(SSE)
         fill_buffers([one])
@@ -197,8 +197,8 @@ def metrics(process: Gateway) -> bytes:
 
 @pytest.fixture(scope="module")
 def configured(by_hand, tmp_path_factory) -> Iterator[tuple[Gateway, Callable[..., None]]]:
-    """A gateway, and what gives it another configuration. It has a viewer when it is told to stop, which holds nothing
-    up: ``running`` asserts that."""
+    """Yield a gateway and a function that changes its configuration. The gateway has a viewer when it is stopped, and
+    ``running`` asserts that the viewer does not delay the end."""
     port, file = free_port(), tmp_path_factory.mktemp("ui") / "config.yaml"
     file.write_text(yaml.safe_dump(settings(by_hand, port, metrics={"open": True})))
     with contextlib.ExitStack() as stack, running(file, port) as process:
@@ -214,8 +214,8 @@ def configured(by_hand, tmp_path_factory) -> Iterator[tuple[Gateway, Callable[..
         stack.enter_context(viewer(process)).read_until(b"event: all")
 
 
-def settled(process: Gateway) -> int:
-    """Exchanges that have been logged, if they are."""
+def exchange_count(process: Gateway) -> int:
+    """Return the number of ended exchanges."""
     counts = re.findall(rb"^trigate_exchanges_total\{.*\} (\S+)", metrics(process), re.M)
     return int(sum(map(float, counts)))
 
@@ -267,9 +267,9 @@ def test_a_reload_changes_the_log_level(configured):
     silent, logged = new_id(), new_id()
     for level, id in (("warning", silent), ("info", logged)):
         change(log_level=level)
-        before = settled(process)
+        before = exchange_count(process)
         process.request("POST", "/v1/nothing", {}, {"x-request-id": id})
-        eventually(lambda before=before: settled(process) > before, what="the end of the exchange")
+        eventually(lambda before=before: exchange_count(process) > before, what="the end of the exchange")
     assert line(process, logged)["status"] == 404
     assert not lines(process, silent)
 
@@ -294,11 +294,11 @@ def page(browser, gateway) -> Iterator[Page]:
 
 
 def row(id: str) -> str:
-    """The table's row of a stream in flight, in JavaScript."""
+    """Return the JavaScript expression for the table row of a stream in flight."""
     return f"[...document.querySelectorAll('#streams tbody tr')].find(row => row.cells[0].innerText === '{id}')"
 
 
-def ended(id: str) -> str:
+def ended_row(id: str) -> str:
     return f"[...document.querySelectorAll('#recent tbody tr')].find(row => row.cells[0].innerText === '{id}')"
 
 
@@ -311,8 +311,8 @@ def open_stream(page: Page, id: str) -> None:
 
 def open_ended(page: Page, id: str, how: str) -> None:
     """Open an exchange that has ended, and check ``how``."""
-    page.until(ended(id))
-    page.value(f"{ended(id)}.querySelector('button').click()")
+    page.until(ended_row(id))
+    page.value(f"{ended_row(id)}.querySelector('button').click()")
     page.until(f"document.getElementById('opened-state').innerText === 'ended: {how}'")
 
 
@@ -340,13 +340,13 @@ def test_a_stream_appears_moves_and_ends(page, gateway, by_hand):
         one.up.send(chunks(answer.first) * 40)
         page.until(f"Number({row(one.id)}.cells[3].innerText) > {before + 20}")
         page.until(f"Number({row(one.id)}.cells[4].innerText) > 0")
-        assert "{" not in "".join(page.until(f"{ONE_T}[5]"))  # what is the same but for its text is folded away
+        assert "{" not in "".join(page.until(f"{ONE_T}[5]"))  # events that differ only in their text are folded
         page.until("document.getElementById('answer').innerText.includes('one tone tone t')")
         one.up.send(chunks(*answer.rest) + b"0\r\n\r\n")
         one.client.read_until(b"message_stop")
         page.until("document.getElementById('opened-state').innerText === 'ended: complete'")
     page.until(f"!{row(one.id)}")
-    assert "complete" in page.until(f"{ended(one.id)}?.innerText")
+    assert "complete" in page.until(f"{ended_row(one.id)}?.innerText")
 
 
 @pytest.mark.soak
@@ -360,7 +360,7 @@ def test_the_page_is_light_or_dark_as_the_viewer_prefers(page, tmp_path):
 @pytest.mark.process
 @needs_chromium
 def test_an_opened_stream_continues_after_a_reload(browser, configured, by_hand):
-    """The page called the stream not available, and its viewer had to open it again."""
+    """The page reported the stream as unavailable, and its viewer had to open it again."""
     process, change = configured
     change()
     browser.open(f"{process.url}/ui")
@@ -393,8 +393,8 @@ def shoot(page: Page, scheme: str, folder: Path) -> bytes:
 
 @pytest.mark.soak
 @needs_chromium
-def test_the_page_can_be_heard(page, gateway, by_hand):
-    """Every table has a name, and of everything that passes it is said which side it is of."""
+def test_the_page_is_accessible_to_screen_readers(page, gateway, by_hand):
+    """Each table has a name, and each piece of a stream has a label with its side."""
     with call(gateway, by_hand, HUB) as one:
         page.until(f"{row(one.id)}")
         page.value(f"{row(one.id)}.querySelector('button').focus()")
@@ -414,12 +414,12 @@ def test_the_page_can_be_heard(page, gateway, by_hand):
         page.press("Escape")
         assert page.value("document.activeElement.closest('#recent tr').innerText").startswith(
             one.id
-        )  # where it is now
+        )  # the focus is here now
 
 
 @needs_chromium
 def test_the_live_view_lists_failed_attempts_during_and_after_a_stream(page, gateway, by_hand):
-    """A fallback that an operator does not see: BerriAI/litellm#25503."""
+    """An operator could not see fallbacks: BerriAI/litellm#25503."""
     id = new_id()
     with Wire.connect(gateway.port) as client:
         body = {"model": "routed", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
@@ -431,12 +431,12 @@ def test_the_live_view_lists_failed_attempts_during_and_after_a_stream(page, gat
             page.until("document.getElementById('facts').innerText.includes('gone=connection')")
             up.send(answer_stream("chat").whole)
             client.read_until(b"[DONE]")
-    assert "tried gone=connection, openai/on-chat=ok" in page.until(f"{ended(id)}?.innerText")
+    assert "tried gone=connection, openai/on-chat=ok" in page.until(f"{ended_row(id)}?.innerText")
 
 
 @pytest.mark.soak
 @needs_chromium
-def test_a_stream_that_has_ended_can_be_opened(page, gateway, by_hand):
+def test_an_ended_stream_can_be_opened(page, gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
         one.up.send(answer_stream("chat").whole)
         one.client.read_until(b"message_stop")
@@ -445,7 +445,7 @@ def test_a_stream_that_has_ended_can_be_opened(page, gateway, by_hand):
     text = page.text("#passed")
     assert "chat.completion.chunk" in text
     assert "message_stop" in text
-    assert page.value("document.getElementById('passed').scrollTop") == 0  # one begins to read at the beginning
+    assert page.value("document.getElementById('passed').scrollTop") == 0  # a reader starts at the top
     page.press("Escape")
     assert page.value("document.activeElement.innerText") == one.id
 
@@ -474,7 +474,7 @@ def test_frames_and_arrays_are_read_as_text(page, gateway, by_hand):
 
 @pytest.mark.soak
 @needs_chromium
-def test_an_ended_exchange_that_was_no_stream_says_what_is_known(page, gateway):
+def test_an_ended_exchange_that_was_no_stream_shows_its_known_details(page, gateway):
     id = new_id()
     gateway.request("POST", PATHS["chat"], {"model": "nobody's", "messages": []}, {"x-request-id": id})
     open_ended(page, id, "refused")
@@ -501,8 +501,8 @@ def test_tokens_are_reported_by_client_and_model(page, gateway, by_hand):
     with call(gateway, by_hand, HUB) as one:
         one.up.send(answer_stream("chat").whole)
         one.client.read_until(b"message_stop")
-    page.until(f"{ended(one.id)}")
-    tokens = int(page.value(f"{ended(one.id)}.cells[6].innerText").replace("≈", ""))
+    page.until(f"{ended_row(one.id)}")
+    tokens = int(page.value(f"{ended_row(one.id)}.cells[6].innerText").replace("≈", ""))
     page.value("location.hash = '#tokens'")
     target = line(gateway, one.id)["target"]
     rows = (
@@ -525,7 +525,7 @@ def test_tokens_are_reported_by_client_and_model(page, gateway, by_hand):
 @pytest.mark.soak
 @needs_chromium
 @pytest.mark.parametrize("width", [1280, 400])
-def test_the_page_of_models_says_how_each_is_reached(page, width):
+def test_the_page_of_models_shows_the_targets_of_each_model(page, width):
     page.look(width=width)
     page.value("location.hash = '#models'")
     page.until("document.querySelectorAll('#models-table tbody tr').length > 2")
@@ -544,14 +544,14 @@ def test_the_page_of_models_says_how_each_is_reached(page, width):
 
 @pytest.mark.soak
 @needs_chromium
-def test_a_stream_whose_client_leaves_is_seen_to_end(page, gateway, by_hand):
+def test_a_stream_whose_client_leaves_is_shown_as_ended(page, gateway, by_hand):
     with call(gateway, by_hand, BYTE) as one:
         one.up.send(answer_stream("chat").half)
         one.client.read_until(b"one t")
         page.until(f"{row(one.id)}?.innerText.includes('streaming')")
         one.leave("FIN")
         page.until(f"!{row(one.id)}")
-    text = page.until(f"{ended(one.id)}?.innerText")
+    text = page.until(f"{ended_row(one.id)}?.innerText")
     assert "client left" in text
     assert "499" in text
 
@@ -568,11 +568,11 @@ def test_a_stream_that_its_provider_breaks_reports_the_reason(page, gateway, by_
         page.until("document.getElementById('opened-state').innerText === 'ended: upstream error'")
     assert "broke off" in page.text("#passed")
     assert "event: error" in page.text("#passed")
-    assert "provider failed" in page.until(f"{ended(one.id)}?.innerText")
+    assert "provider failed" in page.until(f"{ended_row(one.id)}?.innerText")
 
 
 @needs_chromium
-def test_the_keyboard_is_enough(page, gateway, by_hand):
+def test_the_page_works_with_only_the_keyboard(page, gateway, by_hand):
     with call(gateway, by_hand, BYTE) as first, call(gateway, by_hand, BYTE) as second:
         page.until(f"{row(first.id)} && {row(second.id)}")
         page.value(f"{row(second.id)}.querySelector('button').focus()")
@@ -589,8 +589,8 @@ def test_the_keyboard_is_enough(page, gateway, by_hand):
 
 
 @needs_chromium
-def test_all_that_is_written_can_be_read(page, gateway):
-    """WCAG 2.2, 1.4.3: contrast of 4.5 to 1."""
+def test_all_text_has_enough_contrast(page, gateway):
+    """WCAG 2.2, 1.4.3 requires a contrast of 4.5 to 1."""
     gateway.request("POST", PATHS["chat"], {"model": "nobody's"})
     page.until("document.querySelectorAll('#recent tbody tr').length")
     for scheme in ("light", "dark"):
@@ -627,7 +627,7 @@ def test_no_table_is_scrolled_sideways(page, gateway, by_hand):
 
 @pytest.mark.soak
 @needs_chromium
-def test_a_target_that_is_out_is_reported_with_its_reason_until_it_is_in_again(browser, upstream):
+def test_an_unavailable_target_is_shown_with_its_reason_until_it_is_available_again(browser, upstream):
     busy = Raw(429, (("content-type", "application/json"), ("retry-after", "1")), (b"{}",))
     place = {"model": "vllm/m", "name": "gpu-1", "base_url": f"{upstream.url}/v1", "access_key": "k"}
     with gateway_thread(config([place])) as process:

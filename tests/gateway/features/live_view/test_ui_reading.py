@@ -1,4 +1,4 @@
-"""What a browser shows of the live view can be read: nothing is cut, and no state is claimed that is not so."""
+"""The live view in a browser: no text is cut, and all states that it shows are true."""
 
 import contextlib
 import itertools
@@ -38,7 +38,7 @@ def place(name: str, url: str, **more: Any) -> dict[str, Any]:
     return {"model": f"vllm/{name}", "name": name, "base_url": f"{url}/v1", "access_key": f"key-of-{name}", **more}
 
 
-def asked(model: str, **more: Any) -> dict[str, Any]:
+def question(model: str, **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": QUESTION}], **more}
 
 
@@ -49,11 +49,11 @@ def test_a_target_is_being_tried_only_while_a_request_is_in_flight(page, upstrea
     with gateway_thread(config([one])) as process:
         page.open(f"{process.url}/ui")
         upstream.script(Raw(503, JSON, (b"{}",)), Raw(200, JSON, (), "hang"))
-        assert process.request("POST", PATHS["chat"], asked("gpu-1")).status == 503
+        assert process.request("POST", PATHS["chat"], question("gpu-1")).status == 503
         told = page.until("/tries/.test(document.getElementById('out').innerText) && out.innerText")
         assert re.fullmatch(r"In cooldown: gpu-1 \(\w+, the next request tries it\)", told)
         with Wire.connect(process.port) as client:
-            client.send(post(PATHS["chat"], asked("gpu-1")))
+            client.send(post(PATHS["chat"], question("gpu-1")))
             told = page.until("/tried by/.test(document.getElementById('out').innerText) && out.innerText")
             assert re.fullmatch(r"In cooldown: gpu-1 \(\w+, tried by one request\)", told)
         page.until("/tries/.test(document.getElementById('out').innerText)")  # the client has left
@@ -69,14 +69,14 @@ CLIPPED = """
 
 @pytest.mark.soak
 @needs_chromium
-def test_no_target_and_no_reason_is_cut(page, upstream):
+def test_targets_and_reasons_are_shown_completely(page, upstream):
     with refusing_port() as refused:
         entries = [place("gpu-cluster-amsterdam-2-" + LONG, f"http://127.0.0.1:{refused}"), place(LONG, upstream.url)]
         route = {"targets": [entry["name"] for entry in entries]}
         with gateway_thread(config(entries, model_aliases={"everything": route})) as process:
             upstream.script(Script(text="Rain."))
-            assert process.request("POST", PATHS["chat"], asked("everything")).status == 200
-            assert process.request("POST", PATHS["chat"], asked("nobody's " * 12)).status == 404
+            assert process.request("POST", PATHS["chat"], question("everything")).status == 200
+            assert process.request("POST", PATHS["chat"], question("nobody's " * 12)).status == 404
             page.open(f"{process.url}/ui")
             page.until("document.querySelectorAll('#recent tbody tr').length === 2")
             for look in itertools.product(("light", "dark"), (1280, 1100, 880, 760, 400)):
@@ -98,11 +98,11 @@ BODIES = {
 
 @pytest.mark.soak
 @needs_chromium
-def test_a_prompt_is_read_where_the_operator_shows_it(page, upstream):
+def test_a_prompt_is_readable_if_the_operator_shows_prompts(page, upstream):
     one = place("m", upstream.url, speaks=list(BODIES))
     with gateway_thread(config([one], ui_prompts=True)) as process:
         page.open(f"{process.url}/ui")
-        page.complaints.clear()  # of gateways that have ended
+        page.complaints.clear()  # about gateways that have ended
         for api, members in BODIES.items():
             upstream.script(Script(text="Rain."))
             body = {"model": "m", "stream": True, **members}
@@ -131,10 +131,10 @@ def test_the_prompt_of_a_turn_over_a_websocket_is_kept_too(upstream):
 
 @pytest.mark.soak
 @needs_chromium
-def test_no_prompt_is_shown_otherwise(page, upstream):
+def test_no_prompt_is_shown_by_default(page, upstream):
     with gateway_thread(config([place("m", upstream.url)])) as process:
         upstream.script(Script(text="Rain."))
-        assert process.request("POST", PATHS["chat"], asked("m", stream=True)).status == 200
+        assert process.request("POST", PATHS["chat"], question("m", stream=True)).status == 200
         page.open(f"{process.url}/ui")
         page.until("document.querySelectorAll('#recent tbody tr').length")
         page.click("#recent tbody tr button")

@@ -1,4 +1,4 @@
-"""The live view with several workers: whichever answers shows the streams of all."""
+"""The live view with several workers: each worker shows the streams of all workers."""
 
 import contextlib
 import json
@@ -43,7 +43,7 @@ def crew(supervisor) -> Gateway:
 
 
 def folder_of(process: Gateway) -> set[Path]:
-    """The workers' sockets, in the directory that their command names."""
+    """Return the sockets of the workers, from the directory in their command lines."""
     found = set()
     for pid in workers(process.pid):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
@@ -55,7 +55,7 @@ def folder_of(process: Gateway) -> set[Path]:
 
 @contextlib.contextmanager
 def a_stream_in_each(process: Gateway, keys: tuple[str, ...] = ("",)) -> Iterator[dict[int, tuple[str, Wire]]]:
-    """A request in flight in either worker, with its id, by the worker's process id; with several ``keys`` of each."""
+    """Keep a request in flight in each worker, for each of ``keys``. Yield each id and connection by the process id."""
     held: dict[int, tuple[str, Wire]] = {}
     with contextlib.ExitStack() as stack:
 
@@ -78,7 +78,7 @@ def a_stream_in_each(process: Gateway, keys: tuple[str, ...] = ("",)) -> Iterato
 
 
 def both_at_first(viewer: Viewer) -> dict[int, dict[str, Any]]:
-    """What each worker tells first."""
+    """Return the data of each worker's first event."""
     found: dict[int, dict[str, Any]] = {}
 
     def note(name: str, data: dict[str, Any]) -> Any:
@@ -91,20 +91,20 @@ def both_at_first(viewer: Viewer) -> dict[int, dict[str, Any]]:
 
 
 def in_flight(process: Gateway, key: str | None = None) -> dict[tuple[int, str], dict[str, Any]]:
-    """The rows that one viewer is told first, by process and id."""
+    """Return the rows of a viewer's first events, by process and id."""
     with viewing(process, key=key) as viewer:
         return {(pid, row["id"]): row for pid, data in both_at_first(viewer).items() for row in rows(data)}
 
 
 def numbers_of(process: Gateway, streams: dict[int, tuple[str, Wire]], key: str | None = None) -> dict[int, int]:
-    """What names the streams in their workers, once all have been read."""
+    """Wait until a viewer sees all ``streams``, and return their numbers in their workers."""
     wanted = {(pid, id) for pid, (id, _) in streams.items()}
     found = eventually(lambda: (found := in_flight(process, key)).keys() >= wanted and found, what="all streams")
     return {pid: found[pid, id]["n"] for pid, id in wanted}
 
 
 @pytest.mark.soak
-def test_a_worker_that_dies_is_gone_and_the_next_one_appears(crew):
+def test_a_dead_worker_disappears_and_the_next_one_appears(crew):
     with a_stream_in_each(crew), viewing(crew) as viewer:
         mine = viewer.hear(lambda name, data: data["process"] if name == "all" else None)
         other = viewer.hear(lambda name, data: data["process"] if name == "all" else None)
@@ -164,7 +164,7 @@ def test_worker_sockets_are_private_and_ignore_invalid_requests(crew):
 
 @pytest.mark.soak
 @needs_chromium
-def test_the_page_adds_the_workers_up(crew):
+def test_the_page_shows_sums_over_all_workers(crew):
     with a_stream_in_each(crew), browsing() as page:
         page.look()
         page.open(f"{crew.url}/ui")

@@ -1,4 +1,4 @@
-"""Tokens of people for MCP servers, over sockets: their receivers, their lifetime, and failures that send nothing."""
+"""Tokens of people for MCP servers, over sockets: their receivers, their lifetime, and failures without a request."""
 
 import contextlib
 import json
@@ -78,7 +78,7 @@ def settings(provider: OidcProvider, url: str, **exchange: Any) -> dict[str, Any
 
 
 @contextlib.asynccontextmanager
-async def staged(**exchange: Any) -> AsyncIterator[Stage]:
+async def open_stage(**exchange: Any) -> AsyncIterator[Stage]:
     server = McpServer()
     with open_provider() as issuer:
         async with listening(server.serve) as url:
@@ -89,7 +89,7 @@ async def staged(**exchange: Any) -> AsyncIterator[Stage]:
 
 async def test_each_person_gets_a_token_of_their_own_and_only_one():
     """BerriAI/litellm#27421: a server must know the person, and a token must never be another's."""
-    async with staged() as stage:
+    async with open_stage() as stage:
         tokens = {person: stage.token(person) for person in ("1", "2")}
         for person in ("1", "2", "1", "2"):
             answer = await stage.call(tokens[person])
@@ -102,7 +102,7 @@ async def test_each_person_gets_a_token_of_their_own_and_only_one():
 
 
 async def test_concurrent_calls_share_an_exchange():
-    async with staged() as stage:
+    async with open_stage() as stage:
         token = stage.token("1")
         async with trio.open_nursery() as nursery:
             for _ in range(10):
@@ -110,8 +110,8 @@ async def test_concurrent_calls_share_an_exchange():
         assert (stage.exchanges, len(set(stage.server.seen))) == (1, 1)
 
 
-async def test_other_credentials_get_403_and_the_server_nothing():
-    async with staged() as stage:
+async def test_other_credentials_get_403_and_never_reach_the_server():
+    async with open_stage() as stage:
         answer = await stage.call(KEY)
         assert answer.status_code == 403
         assert "accepts only people who send a token of id" in answer.json()["error"]["message"]
@@ -134,7 +134,7 @@ async def test_other_credentials_get_403_and_the_server_nothing():
     ],
 )  # fmt: skip
 async def test_without_a_token_the_server_gets_no_request(fault, status, words):
-    async with staged() as stage:
+    async with open_stage() as stage:
         stage.issuer.faults["/token"] = fault
         answer = await stage.call(stage.token("1"))
         assert (answer.status_code, stage.server.seen) == (status, [])
@@ -145,14 +145,14 @@ async def test_without_a_token_the_server_gets_no_request(fault, status, words):
 
 
 async def test_a_lifetime_may_be_a_string():
-    async with staged() as stage:
+    async with open_stage() as stage:
         body = b'{"access_token": "ab", "token_type": "Bearer", "expires_in": "3599"}'
         stage.issuer.faults["/token"] = Fault(body=body)
         assert (await stage.call(stage.token("1"))).status_code == 200
 
 
 async def test_the_persons_own_token_goes_to_no_server():
-    async with staged() as stage:
+    async with open_stage() as stage:
         token = stage.token("1")
         echo = json.dumps({"access_token": token, "token_type": "Bearer"}).encode()
         stage.issuer.faults["/token"] = Fault(body=echo)
@@ -178,14 +178,14 @@ async def test_a_token_of_another_issuer_is_not_exchanged():
 
 
 async def test_a_person_without_rights_at_the_issuer_gets_403():
-    async with staged() as stage:
+    async with open_stage() as stage:
         stage.issuer.revoked.add("1")
         assert (await stage.call(stage.token("1"))).status_code == 403
         assert (await stage.call(stage.token("2"))).status_code == 200
 
 
 async def test_a_token_that_the_server_rejects_is_exchanged_again():
-    async with staged() as stage:
+    async with open_stage() as stage:
         token = stage.token("1")
         await stage.call(token)
         stage.server.refuses = 1
@@ -199,8 +199,8 @@ async def test_a_token_that_the_server_rejects_is_exchanged_again():
 
 
 async def test_a_person_gets_the_servers_own_403():
-    """The credential is the person's, so the refusal concerns the person, and no setting of the gateway."""
-    async with staged() as stage:
+    """The credential belongs to the person, so the refusal concerns the person and not a setting of the gateway."""
+    async with open_stage() as stage:
         stage.server.refuses, stage.server.status = 1, 403
         answer = await stage.call(stage.token("1"))
         assert (answer.status_code, answer.content) == (403, RESULT)
@@ -208,7 +208,7 @@ async def test_a_person_gets_the_servers_own_403():
 
 
 async def test_a_reload_keeps_the_tokens_of_equal_settings():
-    async with staged() as stage:
+    async with open_stage() as stage:
         token, content = stage.token("1"), stage.settings
         await stage.call(token)
         stage.gate.reload({**content, "limits": {"event": "2MiB"}})
@@ -249,7 +249,7 @@ async def test_tokens_are_bounded_and_expire():
         ({"mcp_servers": [{"token_url": "http://id.example/token"}]}, "tokens would leave this machine unencrypted"),
     ],
 )
-def test_mistakes_are_named(change, words):
+def test_mistakes_in_the_settings_are_reported(change, words):
     with open_provider() as issuer:
         content = settings(issuer, "http://127.0.0.1:9")
         for name, value in change.items():
@@ -265,8 +265,8 @@ def test_mistakes_are_named(change, words):
 
 
 @pytest.mark.parametrize("fails", [True, False])
-async def test_the_end_of_an_exchange_concerns_all_that_wait_for_it(fails):
-    """Also if it fails, or its token ends too soon to be kept."""
+async def test_the_end_of_an_exchange_reaches_all_waiting_requests(fails):
+    """The exchange may also fail, or its token may expire too soon to be kept."""
     begun, end, made = trio.Event(), trio.Event(), list[str]()
 
     async def exchange(subject: str) -> ExchangedToken:

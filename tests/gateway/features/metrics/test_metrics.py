@@ -1,4 +1,4 @@
-"""``GET /metrics``: each number from what a real gateway does, its labels from closed sets, for several workers too."""
+"""``GET /metrics``: real gateways, also with several workers, count requests; all labels are from closed sets."""
 
 import hashlib
 import json
@@ -90,7 +90,7 @@ def gateway(upstream, by_hand) -> Iterator[Gateway]:
             yield process
 
 
-# What is counted
+# Counters of exchanges
 
 
 @pytest.mark.parametrize(("model", "target", "lane"), [
@@ -116,7 +116,7 @@ def test_an_exchange_is_counted_once_with_its_tokens_in_either_lane(gateway, ups
     assert count_added("trigate_upstream_attempts_total", provider=target[0]) == 1
 
 
-def test_models_of_a_wildcard_have_names_of_their_own_once_they_have_answered(gateway, upstream):
+def test_models_of_a_wildcard_have_their_own_label_after_their_first_answer(gateway, upstream):
     for name, answer in (("own-1", ANSWER), ("own-2", ANSWER), ("made-up", BUSY), ("own-1", ANSWER)):
         upstream.script(answer)
         ask(gateway, "chat", f"groq/{name}")
@@ -156,7 +156,7 @@ def test_label_values_from_clients_are_limited_in_number():
 
 
 def test_no_client_fills_the_table_of_wildcard_models():
-    """A series lasts until the restart, so a place that one client has taken is lost for all others."""
+    """A series lasts until the restart, so a place that one client uses is lost for all others."""
     keys = [{"name": name, "key": f"tg-{name}-0123456789abcdef"} for name in ("alice", "bob", "cleo")]
     metrics, ledger = observed_metrics(config([provider("groq/*", "http://x")], 1, client_keys=keys))
     for client in ("alice", "bob", "cleo"):
@@ -196,7 +196,7 @@ def test_a_key_that_was_sent_as_a_model_is_no_label(name):
     assert 'model="other",provider="groq"' in page
 
 
-def test_clients_that_come_and_go_are_bounded():
+def test_the_number_of_series_for_changing_clients_is_bounded():
     labels = ClientLabels()
     labels["filed"] = "filed"
     assert {labels[f"stored-{number}"] for number in range(MOST_CLIENTS)} == {
@@ -215,7 +215,7 @@ def test_failures_are_counted_by_provider_and_kind(gateway, upstream):
     assert now("trigate_upstream_errors_total", provider="deepseek", model="gone", error="upstream") == 1
 
 
-def test_a_request_that_is_not_carried_whole_is_counted(gateway, upstream):
+def test_a_request_that_loses_members_is_counted(gateway, upstream):
     upstream.script(ANSWER)
     before = numbers(gateway)("trigate_dropped_total", api="chat", provider="anthropic")
     assert ask(gateway, "chat", "on-messages", seed=1) == 200
@@ -276,10 +276,10 @@ def test_labels_are_those_that_are_documented(gateway):
             assert set(labels) - {"le"} == set(row.labels), name
 
 
-# Who may read it
+# Permitted readers
 
 
-def test_it_takes_a_key_that_is_not_limited_where_there_are_keys(upstream):
+def test_if_there_are_keys_metrics_need_a_key_without_limits(upstream):
     keys = [{"name": "ops", "key": "key-ops"}, {"name": "team", "key": "key-team", "models": ["m"]}]
     with gateway_thread(config([provider("openai/m", upstream.url, ["chat"])], client_keys=keys)) as gateway:
         assert gateway.request("GET", "/metrics").status == 401
@@ -295,7 +295,7 @@ def test_it_takes_a_key_that_is_not_limited_where_there_are_keys(upstream):
         assert now("trigate_tokens_total", client="team", kind="output") == 9
 
 
-def test_it_can_be_open_to_all(upstream):
+def test_metrics_can_be_open_to_all(upstream):
     keys = [{"name": "ops", "key": "key-ops"}]
     settings = config([provider("openai/m", upstream.url)], client_keys=keys, metrics={"open": True})
     with gateway_thread(settings) as gateway:
@@ -303,18 +303,18 @@ def test_it_can_be_open_to_all(upstream):
         assert gateway.request("GET", "/nowhere").status == 401
 
 
-def test_it_can_be_switched_off(upstream):
+def test_metrics_can_be_switched_off(upstream):
     with gateway_thread(config([provider("openai/m", upstream.url)], metrics=False)) as gateway:
         assert gateway.request("GET", "/metrics").status == 404
 
 
 @pytest.mark.parametrize(("given", "said"), [("on", "true, false or a mapping"), ({"opn": True}, "did you mean open?")])
-def test_a_mistake_in_it_is_reported(given, said):
+def test_a_mistake_in_the_settings_of_metrics_is_reported(given, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
         from_mapping(config([provider("openai/m", "http://x")], 1, metrics=given))
 
 
-def test_a_new_configuration_brings_new_names(upstream):
+def test_a_new_configuration_adds_labels(upstream):
     old, new = (config([provider(f"openai/{name}", upstream.url)], 1) for name in ("old", "new"))
     metrics = open_metrics(from_mapping(old))
     assert isinstance(metrics, Metrics)
@@ -360,7 +360,7 @@ def test_numbers_of_workers_add_up_and_outlive_them(upstream):
 @pytest.mark.parametrize("count", ["1", "2"])
 def test_one_store_is_measured_once_however_many_workers_share_it(upstream, tmp_path, count):
     file, port = tmp_path / "state.sqlite", free_port()
-    size = trio.run(_filled, file)
+    size = trio.run(_fill, file)
     kept = {"type": "sqlite", "path": str(file), "max_bytes": 2_000_000}
     settings = config([provider("openai/m", upstream.url, ["chat"])], port, state_storage=kept)
     with running(settings, port, "--workers", count) as gateway:
@@ -372,7 +372,7 @@ def test_one_store_is_measured_once_however_many_workers_share_it(upstream, tmp_
         assert now("trigate_store_limit_bytes") == 2_000_000
 
 
-async def _filled(file: Path) -> Size:
+async def _fill(file: Path) -> Size:
     store = sqlite_store(file, 3600, None)
     await store.put([Node(f"n{i}", "", "response", b"{}") for i in range(7)])
     size = await store.size()
@@ -408,7 +408,7 @@ print(os.getpid())
 
 
 @pytest.mark.process
-def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
+def test_the_metrics_of_dead_workers_are_added_up_in_one_file_for_each_kind(tmp_path):
     def python(code: str, *args: str) -> str:
         env = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
         return subprocess.run(
@@ -417,9 +417,9 @@ def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
 
     for count in (1, 2, 3):
         merge_dead_worker(tmp_path, int(python(WORKER, str(count))))
-    merge_dead_worker(tmp_path, 999_999_999)  # one that has counted nothing
+    merge_dead_worker(tmp_path, 999_999_999)  # a worker that has counted nothing
     python(WORKER, "5")
-    for kind in ("counter", "gauge_livesum", "histogram"):  # one that was killed before it had begun, one that begins
+    for kind in ("counter", "gauge_livesum", "histogram"):  # one worker was killed before it began, another one begins
         (tmp_path / f"{kind}_7.db").touch()
         (tmp_path / f"{kind}_8.db").touch()
     merge_dead_worker(tmp_path, 7)
@@ -430,7 +430,7 @@ def test_the_dead_are_added_up_in_one_file_for_each_kind(tmp_path):
     assert (now("h_count"), now("h_sum")) == (4, 11)
     assert now("h_bucket", le="2.0") == 2
     assert now("g") == 1
-    assert len(list(tmp_path.glob("*.db"))) == 8  # of the dead two, of each of the living three
+    assert len(list(tmp_path.glob("*.db"))) == 8  # two files of dead workers, and three of each living one
 
 
 @pytest.mark.soak
@@ -452,7 +452,7 @@ def test_no_dead_worker_is_merged_during_a_count(tmp_path):
     assert not (tmp_path / "gauge_livesum_1.db").exists()
 
 
-# The pieces
+# Single parts
 
 
 def test_values_before_the_first_page_are_on_it_and_later_ones_are_added():
@@ -499,7 +499,7 @@ def test_without_state_no_store_metrics_appear(upstream):
         assert [now(f"trigate_store_{name}") for name in ("entries", "bytes", "limit_bytes")] == [0, 0, 0]
 
 
-async def test_the_store_is_looked_at_now_and_then_and_what_was_seen_stays_while_it_is_away(mock_clock):
+async def test_the_store_is_measured_regularly_and_its_last_size_stays_while_it_is_unavailable(mock_clock):
     class Away(MemoryStore):
         away = False
 
@@ -527,8 +527,8 @@ async def test_the_store_is_looked_at_now_and_then_and_what_was_seen_stays_while
 # Attempts
 
 
-def routed() -> tuple[Metrics, Ledger]:
-    """The metrics of a gateway with three entries, and its ledger."""
+def routing_metrics() -> tuple[Metrics, Ledger]:
+    """Return the metrics of a gateway with three entries, and its ledger."""
     named = [provider(f"{one}/m", "http://x", name=name) for one, name in (("openai", "a"), ("mistral", "b"))]
     entries = [*named, provider("groq/*", "http://x")]
     return observed_metrics(config(entries, 1, model_aliases={"best": {"targets": ["a", "b"]}}))
@@ -553,12 +553,12 @@ def settle(
 
 
 def test_attempts_are_counted_at_their_targets_and_providers():
-    """Fallbacks that nobody could see: BerriAI/litellm#25503, BerriAI/litellm#28241."""
-    metrics, ledger = routed()
+    """Operators could not see fallbacks: BerriAI/litellm#25503, BerriAI/litellm#28241."""
+    metrics, ledger = routing_metrics()
     second = attempt("b", cause="fallback", provider="mistral")
     settle(ledger, attempt("a", "overloaded"), second, waited=0.2)
     settle(ledger, attempt("a", "connection"), attempt("b", "quota", "fallback", "mistral"))
-    settle(ledger, attempt("a"), attempts=2, route=None)  # over a connection that was closed already
+    settle(ledger, attempt("a"), attempts=2, route=None)  # the second attempt follows a closed connection
     now = Numbers(page_of(metrics))
     for target, reason in [("a", "overloaded"), ("a", "connection"), ("a", "ok"), ("b", "ok"), ("b", "quota")]:
         assert now("trigate_target_attempts_total", target=target, reason=reason) == 1
@@ -574,7 +574,7 @@ def test_attempts_are_counted_at_their_targets_and_providers():
 
 @pytest.mark.parametrize(("first", "second", "won"), [("hedge_lost", "ok", "yes"), ("ok", "hedge_lost", "no")])
 def test_a_hedge_is_won_or_lost_and_is_no_fallback(first, second, won):
-    metrics, ledger = routed()
+    metrics, ledger = routing_metrics()
     settle(ledger, attempt("a", first), attempt("b", second, "hedge", "mistral"))
     now = Numbers(page_of(metrics))
     assert now("trigate_hedges_total", route="best", won=won) == 1
@@ -583,7 +583,7 @@ def test_a_hedge_is_won_or_lost_and_is_no_fallback(first, second, won):
 
 
 def test_unconfigured_targets_and_routes_are_no_labels():
-    metrics, ledger = routed()
+    metrics, ledger = routing_metrics()
     settle(ledger, attempt("made-up", "gone"), attempt("groq/any", cause="fallback", provider="gone"), route="made-up")
     now = Numbers(page_of(metrics))
     assert now("trigate_target_attempts_total", target="other") == 2
@@ -593,8 +593,8 @@ def test_unconfigured_targets_and_routes_are_no_labels():
 
 
 def test_turns_of_conversations_are_counted_by_where_they_were_answered():
-    """Whether the cache was found, and why not: tinfoilsh/confidential-model-router#403."""
-    metrics, _ = routed()
+    """The metric has the reason if the cache was missed: tinfoilsh/confidential-model-router#403."""
+    metrics, _ = routing_metrics()
     landings = Counter({("best", "hit"): 3, ("best", "overloaded"): 1, ("of-long-ago", "new"): 2})
     metrics.count_landings(landings)
     metrics.count_landings(landings)
@@ -605,8 +605,8 @@ def test_turns_of_conversations_are_counted_by_where_they_were_answered():
 
 
 def test_cost_is_counted_by_attempt_with_its_grade_and_tokens_without_a_price_apart():
-    """26.74 dollars in the gateway, 770 on the bill (BerriAI/litellm#12313)."""
-    metrics, ledger = routed()
+    """A gateway reported 26.74 dollars, and the bill was 770 (BerriAI/litellm#12313)."""
+    metrics, ledger = routing_metrics()
     priced = Price(input=10**9, output=10**10)
     usage = Usage(input=1_000_000, output=1_000)
     lost = attrs.evolve(attempt("b", "hedge_lost", provider="mistral"), usage=usage, model="mistral/m", price=priced)
@@ -621,7 +621,7 @@ def test_cost_is_counted_by_attempt_with_its_grade_and_tokens_without_a_price_ap
 
 
 async def test_limit_shares_are_current_and_removed_limits_are_zero():
-    metrics, _ = routed()
+    metrics, _ = routing_metrics()
     await metrics.report_limits({(BUDGET_USED, "client_keys", "alice", "20 usd/day"): 0.8})
     await metrics.report_limits({(LIMIT_USED, "model_providers", "a", "concurrent"): 0.5})
     now = Numbers(page_of(metrics))
@@ -630,7 +630,7 @@ async def test_limit_shares_are_current_and_removed_limits_are_zero():
 
 
 def test_requests_in_queues_are_counted_at_their_entry_while_they_wait():
-    metrics, _ = routed()
+    metrics, _ = routing_metrics()
     metrics.report_queues({"a": 3, "of-long-ago": 1})
     now = Numbers(page_of(metrics))
     assert now("trigate_limit_queued", entry="a") == now("trigate_limit_queued") == 3
@@ -639,7 +639,7 @@ def test_requests_in_queues_are_counted_at_their_entry_while_they_wait():
 
 
 def test_refusals_are_counted_by_their_holder():
-    metrics, _ = routed()
+    metrics, _ = routing_metrics()
     refusals = Counter({(Holder("client_keys", "alice"), "budgets"): 2, (Holder("model_providers", "a"), "tokens"): 1})
     metrics.count_refusals(refusals)
     metrics.count_refusals(refusals)
@@ -648,7 +648,7 @@ def test_refusals_are_counted_by_their_holder():
     assert now("trigate_limit_refusals_total", holder_kind="model_providers", holder="a", limit="tokens") == 1
 
 
-# What is shipped
+# Shipped dashboards and alerts
 
 
 FILES = [ROOT / "deploy/grafana/trigate.json", ROOT / "deploy/prometheus/alerts.yaml"]
@@ -667,7 +667,7 @@ def queries(file: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_queries_ask_for_metrics_and_labels_that_there_are(file):
+def test_queries_use_existing_metrics_and_labels(file):
     assert len(queries(file)) > 5
     for query in queries(file):
         found = re.findall(r"(trigate_\w+)(?:\{([^}]*)\})?", query)
@@ -692,7 +692,7 @@ def test_every_metric_is_on_the_dashboard():
     assert [row.name for row in ROWS if row.name not in shown and row.name != "trigate_build_info"] == []
 
 
-def test_the_page_of_metrics_is_that_of_the_code():
+def test_the_page_of_metrics_matches_the_code():
     text = metrics_table.PAGE.read_text()
     assert metrics_table.page(text) == text, "run: python -m tests.pages.metrics"
     labels = dict(rows_of(text, "Labels"))

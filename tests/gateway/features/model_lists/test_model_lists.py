@@ -1,4 +1,4 @@
-"""Lists of models that providers give: when they are requested, kept and shown, and pages of each shape."""
+"""Model lists of providers: the requests for them, their storage and display, and pages of each shape."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from tests.support.in_process import SetClock, gateway
 
 @contextlib.asynccontextmanager
 async def listing(says: Callable[[str], Any]) -> AsyncIterator[Any]:
-    """A provider that answers with what ``says`` makes of the path, and nothing while it is not ``free``."""
+    """Run a provider that responds with ``says(path)``, but waits while its event ``free`` is not set."""
 
     async def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         await provider.free.wait()
@@ -32,7 +32,7 @@ async def listing(says: Callable[[str], Any]) -> AsyncIterator[Any]:
         yield provider
 
 
-def named(*names: str) -> Callable[[str], Any]:
+def model_list(*names: str) -> Callable[[str], Any]:
     return lambda path: (200, {"data": [{"id": name} for name in names]})
 
 
@@ -44,8 +44,8 @@ def ids(answer: Any) -> list[str]:
     return [row["id"] for row in answer.json()["data"]]
 
 
-async def test_a_wildcard_lists_what_its_provider_lists():
-    async with listing(named("new-1", "new-2")) as place:
+async def test_a_wildcard_lists_the_models_of_its_provider():
+    async with listing(model_list("new-1", "new-2")) as place:
         entry = {"model": "vllm/*", "base_url": f"{place.url}/v1", "access_key": "sk-one"}
         async with gateway(config(entry, {"model": "openai/gpt-5", "name": "five"})) as running:
             assert ids(await running.get("/v1/models")) == ["vllm/new-1", "vllm/new-2", "five"]
@@ -55,7 +55,7 @@ async def test_a_wildcard_lists_what_its_provider_lists():
             assert (await running.get("/v1/models/vllm/new-2")).status_code == 200
 
 
-async def test_a_provider_that_lists_nothing_leaves_what_the_catalogue_has():
+async def test_without_a_list_of_the_provider_the_models_of_the_catalogue_stay():
     async with listing(lambda path: (404, {})) as place:
         entry = {"model": "openai/*", "base_url": f"{place.url}/v1", "access_key": "k"}
         async with gateway(config(entry)) as running:
@@ -66,7 +66,7 @@ async def test_a_provider_that_lists_nothing_leaves_what_the_catalogue_has():
 
 
 async def test_a_silent_provider_delays_no_list_for_long():
-    async with listing(named("late")) as place:
+    async with listing(model_list("late")) as place:
         place.free = trio.Event()
         entry = {"model": "openai/*", "base_url": f"{place.url}/v1", "access_key": "k"}
         async with gateway(config(entry)) as running:
@@ -89,30 +89,30 @@ async def running_lists(content: dict[str, Any]) -> AsyncIterator[tuple[Provider
         nursery.cancel_scope.cancel()
 
 
-async def heard(lists: ProviderLists, name: str, names: tuple[str, ...]) -> None:
+async def wait_for(lists: ProviderLists, name: str, names: tuple[str, ...]) -> None:
     while (await lists.names())[name] != names:  # noqa: ASYNC110  # polled, with the deadline of ``running_lists``
         await trio.sleep(0.01)
 
 
 async def test_old_lists_are_requested_again_and_kept_without_a_response():
-    async with listing(named("a")) as place:
+    async with listing(model_list("a")) as place:
         content = config({"model": "groq/*", "base_url": f"{place.url}/v1", "access_key": "k"})
         async with running_lists(content) as (lists, clock):
             assert await lists.names() == {"groq/*": ("a",)}
-            place.says = named("a", "b")
+            place.says = model_list("a", "b")
             clock.now += FRESH - 1
             assert await lists.names() == {"groq/*": ("a",)}
             assert len(place.asked) == 1
             clock.now += 1
-            await heard(lists, "groq/*", ("a", "b"))
+            await wait_for(lists, "groq/*", ("a", "b"))
             place.says = lambda path: (500, {})
             clock.now += FRESH
             while len(place.asked) < 3:
                 assert (await lists.names())["groq/*"] == ("a", "b")
                 await trio.sleep(0.01)
-            place.says = named("c")
+            place.says = model_list("c")
             clock.now += RETRY_AFTER
-            await heard(lists, "groq/*", ("c",))
+            await wait_for(lists, "groq/*", ("c",))
             lists.follow(from_mapping(content), {})
             assert (await lists.names())["groq/*"] == ("c",), "a reload keeps what it knows of a place that stays"
             assert len(place.asked) == 4
@@ -146,7 +146,7 @@ async def test_a_list_without_an_end_is_cut():
 
 
 async def test_entries_without_a_key_or_list_are_not_queried_for_models():
-    async with listing(named("a")) as place:
+    async with listing(model_list("a")) as place:
         at = {"base_url": f"{place.url}/v1"}
         content = config(
             {"model": "openai/*", "passthrough_auth": True, **at},
@@ -183,7 +183,7 @@ async def test_entries_without_a_key_or_list_are_not_queried_for_models():
         ({"data": [{"id": "x" * 1000}, {"id": ""}, {"id": "a*"}, {"id": "a\nb"}, {}]}, (), None),
     ],
 )  # fmt: skip
-def test_the_shapes_that_there_are(body, names, more):
+def test_all_shapes_of_model_lists_are_read(body, names, more):
     page = read_page(json.dumps(body).encode())
     assert (page.names, page.next) == (names, more)
 

@@ -1,4 +1,4 @@
-"""Speech and transcripts on real sockets, asked for by OpenAI's SDK and by hand."""
+"""Speech and transcripts over real sockets, requested with OpenAI's SDK and with plain requests."""
 
 import json
 from typing import Any
@@ -35,9 +35,9 @@ def event(kind: str, **members: Any) -> bytes:
 # Speech
 
 
-async def test_speech_comes_while_it_is_spoken():
-    """No clip is held until it is whole (BerriAI/litellm#33974, gpustack/gpustack#4719): the rest is spoken when the
-    beginning has been heard."""
+async def test_speech_arrives_while_it_is_generated():
+    """The gateway sends a clip before it is complete (BerriAI/litellm#33974, gpustack/gpustack#4719): this provider
+    generates the rest after the client has received the beginning."""
     answer = ScriptedAnswer((AUDIO[:3000], AUDIO[3000:]), headers=(("content-type", "audio/mpeg"),))
     async with (
         before(lambda asked: answer, "openai/tts-1", ENTRY) as (served, provider),
@@ -73,7 +73,7 @@ async def test_speech_is_billed_by_its_text_unless_tokens_are_reported():
             assert [one.units for one in found] == [expected.units]
 
 
-async def test_the_content_type_is_the_providers_else_that_of_the_format():
+async def test_without_a_content_type_of_the_provider_it_is_that_of_the_format():
     """BerriAI/litellm#4332, BerriAI/litellm#38798, langgenius/dify#39582."""
     for said, asked_for, expected in (
         ("audio/ogg", "mp3", "audio/ogg"),
@@ -89,8 +89,8 @@ async def test_the_content_type_is_the_providers_else_that_of_the_format():
             assert (found.headers["content-type"], found.content) == (expected, AUDIO)
 
 
-async def test_a_cut_clip_is_no_whole_clip():
-    """Sound has no place for an error: the chunked body lacks its end. A stream of events has one."""
+async def test_a_client_can_detect_a_cut_clip():
+    """Audio data cannot contain an error, so the chunked body lacks its end. A stream of events has an error."""
     sound = ScriptedAnswer((AUDIO,), headers=(("content-type", "audio/mpeg"),), cut=True)
     async with before(lambda asked: sound, "openai/tts-1", ENTRY) as (served, _), openai_client(served.url) as client:
         with pytest.raises(openai.APIConnectionError):
@@ -130,13 +130,13 @@ async def test_a_transcript_passes_in_every_requested_form():
 
 
 async def upload(served: InProcess, *fields: bytes, file: bytes = b"", path: str = "transcriptions") -> httpx2.Response:
-    """What curl gets, which sends the fields in any order."""
+    """Return the response to a form whose fields are in an unusual order, as curl may send them."""
     form = multipart([*fields, part("file", file or wav(2.5), "a.wav"), part("model", b"mine")])
     return await served.post(f"/v1/audio/{path}", content=form, headers={"content-type": KIND})
 
 
 async def test_every_format_is_metered():
-    """The seconds are those of the answer, else of the file itself (api7/aisix#868, BerriAI/litellm#36357)."""
+    """The seconds are from the answer, or else from the file (api7/aisix#868, BerriAI/litellm#36357)."""
     plain = ScriptedAnswer((b"Hi.",), headers=(("content-type", "text/plain"),))
     for answer, file, expected in (
         (json_answer({"text": "Hi.", "usage": {"type": "duration", "seconds": 3}}), wav(60), (("second", 3), False)),
@@ -146,7 +146,7 @@ async def test_every_format_is_metered():
             wav(60),
             (("second", 9), False),
         ),
-        (  # Mistral's tokens of the recording are no output (pydantic/genai-prices#591)
+        (  # Mistral's tokens for the recording are no output (pydantic/genai-prices#591)
             json_answer({"text": "", "usage": {"prompt_audio_seconds": 9, "prompt_tokens": 3, "completion_tokens": 1,
                                                "total_tokens": 379, "prompt_tokens_details": {"audio_tokens": 375}}}),
             wav(60),
@@ -187,8 +187,8 @@ async def test_coheres_form_passes_as_openais_does():
 
 
 async def test_the_sdk_uploads_a_recording_and_reads_the_words_one_by_one():
-    """Each event is passed before the next has come (api7/aisix#1000); what the SDK repeats stays repeated
-    (BerriAI/litellm#35937)."""
+    """The gateway sends each event before the next one arrives (api7/aisix#1000). Fields that the SDK sends several
+    times stay repeated (BerriAI/litellm#35937)."""
     deltas = [event("transcript.text.delta", delta=f"{number} ") for number in range(20)]
     done = event("transcript.text.done", text="0 1", usage={"type": "tokens", "input_tokens": 9, "output_tokens": 20})
     answer = events(*deltas, done)
@@ -217,7 +217,7 @@ async def test_the_sdk_uploads_a_recording_and_reads_the_words_one_by_one():
 
 
 class Steps:
-    """Lets one piece of an answer go for each that has been read, after the first."""
+    """A control for the pieces of an answer: the provider sends the next one when the client has read the last one."""
 
     def __init__(self) -> None:
         self._send, self._receive = trio.open_memory_channel[None](100)
@@ -230,14 +230,14 @@ class Steps:
         await self._receive.receive()
 
 
-async def test_a_model_that_does_not_stream_answers_whole():
+async def test_a_model_that_does_not_stream_returns_a_complete_answer():
     async with before(lambda asked: json_answer(WORDS), "openai/whisper-1", ENTRY) as (served, _):
         found = await upload(served, part("stream", b"true"))
         assert found.json() == WORDS
 
 
-async def test_an_answer_that_comes_after_the_keep_alives_of_a_stream_is_its_one_event():
-    """Whisper ignores that a stream is wanted, and takes its time."""
+async def test_a_complete_answer_after_keep_alives_is_the_only_event_of_a_stream():
+    """Whisper ignores requests for a stream, and responds late."""
     pinged = trio.Event()
 
     async def slow(asked: ReceivedRequest) -> ScriptedAnswer:
@@ -288,5 +288,5 @@ def test_the_usage_of_a_recording_is_not_estimated_for_each_piece(monkeypatch, w
     ):
         said = {"model": "chat", "voice": "y", "input": "word " * words}
         assert gateway.request("POST", "/v1/audio/speech", said).status == 200
-    assert estimated.count("size_of") <= sizes  # with its text, and after it was released
+    assert estimated.count("size_of") <= sizes  # with its text, and after the text was released
     assert estimated.count("spoken_usage") == 1

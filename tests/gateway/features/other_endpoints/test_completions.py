@@ -1,7 +1,7 @@
-"""Legacy completions and fill-in-the-middle from socket to socket.
+"""Legacy completions and fill-in-the-middle over real sockets.
 
-They pass as they are (envoyproxy/ai-gateway#1231): lm-eval scores by ``echo`` with ``logprobs``
-(ggml-org/llama.cpp#27174), and code is filled in by ``suffix`` or by Mistral's own path."""
+The gateway forwards them unchanged (envoyproxy/ai-gateway#1231). lm-eval scores with ``echo`` and ``logprobs``
+(ggml-org/llama.cpp#27174), and editors fill in code with ``suffix`` or with Mistral's own path."""
 
 import json
 from collections.abc import Callable
@@ -64,14 +64,14 @@ async def test_six_choices_interleave_and_a_missing_end_is_a_failure():
             lines = SettledLines(served)
             found = await ask(served, **body)
             assert provider.asked[0].json["stream_options"] == {"include_usage": True}
-            assert COUNTS not in found.content  # nobody has asked for it but the gateway
+            assert COUNTS not in found.content  # only the gateway requested the counts
             (line,) = await lines.next(1)
             if whole:
                 assert found.content == b"".join(sent).replace(COUNTS, b"")
                 assert line["ended"] == "complete"
                 told = (
                     (9, 4, None) if COUNTS in sent else (1, 2, True)
-                )  # nobody has counted: about four characters each
+                )  # an estimate without counts: about four characters each
                 assert (line["input_tokens"], line["output_tokens"], line.get("usage_estimated")) == told
             else:
                 *passed, last = found.content.removesuffix(b"\n\n").split(b"\n\n")
@@ -80,7 +80,7 @@ async def test_six_choices_interleave_and_a_missing_end_is_a_failure():
                 assert (line["ended"], line["output_tokens"], line["usage_estimated"]) == ("upstream_error", 2, True)
 
 
-async def test_token_ids_count_one_token_each_where_nobody_has_counted():
+async def test_without_counts_of_the_provider_each_token_id_counts_as_one():
     async with before(lambda asked: events(chunk(0, "abcd", "stop"), DONE)) as (served, _):
         lines = SettledLines(served)
         await ask(served, prompt=[[100_000 + number for number in range(50)], [1, 2]], stream=True)
@@ -88,7 +88,7 @@ async def test_token_ids_count_one_token_each_where_nobody_has_counted():
         assert (line["input_tokens"], line["output_tokens"], line["usage_estimated"]) == (52, 1, True)
 
 
-async def test_token_counts_stay_where_the_client_has_asked_for_them():
+async def test_token_counts_stay_if_the_client_has_requested_them():
     sent = [chunk(0, "x", "stop"), COUNTS, DONE]
     async with before(lambda asked: events(*sent)) as (served, provider):
         found = await ask(served, prompt="p", stream=True, stream_options={"include_usage": True})
@@ -101,7 +101,7 @@ async def test_token_counts_stay_where_the_client_has_asked_for_them():
 
 
 def _mistral(asked: ReceivedRequest) -> ScriptedAnswer:
-    """Mistral's path, whose answers are those of Chat."""
+    """Return an answer of Mistral's path, which has the format of Chat."""
     body = asked.json
     assert (asked.path, body["model"], body["suffix"]) == ("/v1/fim/completions", "codestral-latest", "return x")
     head = {"id": "f", "object": "chat.completion", "model": "codestral-latest", "created": 1}
@@ -115,8 +115,8 @@ def _mistral(asked: ReceivedRequest) -> ScriptedAnswer:
     return events(_data({**head, "choices": said[:1]}), _data({**head, "choices": said[1:], "usage": USAGE}), DONE)
 
 
-def _suffixed(path: str) -> Callable[[ReceivedRequest], ScriptedAnswer]:
-    """A server whose completions take a ``suffix``."""
+def _suffix_provider(path: str) -> Callable[[ReceivedRequest], ScriptedAnswer]:
+    """Return a provider whose completions accept a ``suffix``."""
 
     def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         body = asked.json
@@ -131,11 +131,11 @@ def _suffixed(path: str) -> Callable[[ReceivedRequest], ScriptedAnswer]:
 
 
 async def test_the_middle_is_filled_in_through_each_shape():
-    """Both clients' requests at Mistral's, OpenAI's and DeepSeek's addresses."""
+    """Both kinds of clients send requests to Mistral, OpenAI and DeepSeek."""
     servers = (
         ("mistral/codestral-latest", _mistral),
-        ("openai/m", _suffixed("/v1/completions")),
-        ("deepseek/m", _suffixed("/beta/completions")),
+        ("openai/m", _suffix_provider("/v1/completions")),
+        ("deepseek/m", _suffix_provider("/beta/completions")),
     )
     for model, answer in servers:
         async with endpoint_provider(answer) as provider, gateway(
@@ -153,7 +153,7 @@ async def test_the_middle_is_filled_in_through_each_shape():
 
 
 def _middle(found: httpx2.Response, *, stream: bool, fim: bool) -> str:
-    """What was said, as a client of the shape reads it."""
+    """Return the text of an answer, as a client of the shape reads it."""
     if not stream:
         (choice,) = found.json()["choices"]
         return choice["message"]["content"] if fim else choice["text"]
@@ -161,12 +161,13 @@ def _middle(found: httpx2.Response, *, stream: bool, fim: bool) -> str:
     chunks = [json.loads(raw.removeprefix(b"data: ")) for raw in found.content.split(b"\n\n")[:-2]]
     choices = [choice for one in chunks for choice in one["choices"]]
     assert choices[-1]["finish_reason"] == "stop"
-    assert any(one.get("usage") for one in chunks) == fim  # Mistral's clients get the counts unasked
+    assert any(one.get("usage") for one in chunks) == fim  # Mistral's clients get the counts without a request
     return "".join(choice["delta"]["content"] if fim else choice["text"] for choice in choices)
 
 
 async def test_a_suffix_is_never_dropped():
-    """vLLM refuses it; without it the code is wrong and nobody sees why (togethercomputer/together-python#109)."""
+    """vLLM refuses a suffix. Without it the code would be wrong for no visible reason
+    (togethercomputer/together-python#109)."""
     async with before(lambda asked: json_answer({}), model="vllm/m-1") as (served, provider):
         found = await ask(served, prompt="p", suffix="s")
         assert found.status_code == 400
@@ -194,12 +195,12 @@ async def test_a_cut_in_the_middle_of_a_translated_stream_is_reported():
         assert DONE not in found.content
 
 
-async def test_the_middle_is_filled_in_elsewhere_where_the_first_is_down():
+async def test_another_target_fills_in_the_middle_if_the_first_one_is_down():
     def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         return (
             json_answer({"message": "down"}, 503)
             if asked.path == "/v1/fim/completions"
-            else _suffixed("/v1/completions")(asked)
+            else _suffix_provider("/v1/completions")(asked)
         )
 
     async with endpoint_provider(answer) as provider:

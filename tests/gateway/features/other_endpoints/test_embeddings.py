@@ -1,4 +1,4 @@
-"""Embeddings from socket to socket: what a provider is asked, and what each client gets."""
+"""Embeddings over real sockets: the requests to each provider, and the responses to each client."""
 
 import base64
 import json
@@ -28,19 +28,19 @@ TEXTS = [f"text {i}" for i in range(5)]
 
 
 def vector(text: str) -> list[float]:
-    """What every provider here makes of ``text``."""
+    """Return the vector that all providers in this file have for ``text``."""
     return [float(len(text)), float(ord(text[-1])), 0.5]
 
 
-def packed(numbers: list[float]) -> str:
+def pack(numbers: list[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
 
 
 def like_openai(asked: ReceivedRequest) -> ScriptedAnswer:
-    """Takes base64, counts a token for each character."""
+    """Return an answer with base64 if requested, and one token for each character."""
     texts = asked.json["input"]
     texts = [texts] if isinstance(texts, str) else texts
-    encode = packed if asked.json.get("encoding_format") == "base64" else list
+    encode = pack if asked.json.get("encoding_format") == "base64" else list
     data = [{"object": "embedding", "index": i, "embedding": encode(vector(text))} for i, text in enumerate(texts)]
     count = sum(map(len, texts))
     usage = {"prompt_tokens": count, "total_tokens": count}
@@ -50,7 +50,7 @@ def like_openai(asked: ReceivedRequest) -> ScriptedAnswer:
 def like_cohere(asked: ReceivedRequest) -> ScriptedAnswer:
     texts = asked.json["texts"]
     by_type = {
-        type: [(packed if type == "base64" else list)(vector(text)) for text in texts]
+        type: [(pack if type == "base64" else list)(vector(text)) for text in texts]
         for type in asked.json["embedding_types"]
     }
     meta = {"api_version": {"version": "2"}, "billed_units": {"input_tokens": sum(map(len, texts))}}
@@ -79,7 +79,7 @@ def like_titan(asked: ReceivedRequest) -> ScriptedAnswer:
 
 
 def like_invoked_cohere(asked: ReceivedRequest) -> ScriptedAnswer:
-    """Accept what Bedrock does: no model, and no base64
+    """Accept only members that Bedrock accepts: no model, and no base64
     (https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed-v4.html)."""
     assert "model" not in asked.json
     assert {*asked.json["embedding_types"]} <= {"float", "int8", "uint8", "binary", "ubinary"}
@@ -137,7 +137,7 @@ async def test_every_client_gets_the_vectors_of_every_provider(model):
 @each_row(("texts", "tokens"), [(["a"], 11), (["a"] * 97, 22)])
 @each_row("header", [("x-amzn-bedrock-input-token-count", "11"), ("x-amzn-bedrock-input-token-count", "x")])
 async def test_tokens_that_bedrock_counts_in_a_header_are_the_usage(texts, tokens, header):
-    """The body of Cohere's models there has none."""
+    """The body of Cohere's models on Bedrock has no usage."""
 
     def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         return json_answer({"embeddings": {"float": [vector(text) for text in asked.json["texts"]]}}, 200, header)
@@ -159,7 +159,7 @@ async def every_client_gets_its_vectors(served: InProcess) -> None:
     wanted = [vector(text) for text in TEXTS]
     assert vectors_of(await post(served, model="mine", input=TEXTS)) == wanted
     coded = await post(served, model="mine", input=TEXTS, encoding_format="base64")
-    assert vectors_of(coded) == list(map(packed, wanted))
+    assert vectors_of(coded) == list(map(pack, wanted))
     for path in ("/v1/embed", "/v2/embed"):
         found = await post(
             served, path, model="mine", texts=TEXTS, input_type="search_query", embedding_types=["float"]
@@ -173,9 +173,9 @@ async def every_client_gets_its_vectors(served: InProcess) -> None:
 
 
 async def test_bytes_of_base64_pass_unchanged():
-    """api7/aisix#393, agentgateway/agentgateway#1619: they were taken for lists of floats."""
+    """api7/aisix#393, agentgateway/agentgateway#1619: gateways mistook them for lists of floats."""
     raw = json.dumps(
-        {"data": [{"index": 0, "embedding": packed([0.1])}], "usage": {"prompt_tokens": 3}, "model": "m"}, indent=1
+        {"data": [{"index": 0, "embedding": pack([0.1])}], "usage": {"prompt_tokens": 3}, "model": "m"}, indent=1
     ).encode()
     async with before(lambda asked: ScriptedAnswer((raw[:20], raw[20:])), entry={"name": "mine"}) as (served, provider):
         found = await post(served, model="mine", input="x", encoding_format="base64", normalized=True)
@@ -211,7 +211,7 @@ REFUSALS: dict[str, tuple[int, Any]] = {
 
 @each_row("words", REFUSALS, every=4)
 async def test_a_provider_that_refuses_base64_gets_later_requests_without_it(words):
-    """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092. OpenAI's SDKs ask for it unless told otherwise."""
+    """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092. OpenAI's SDKs request it by default."""
     status, refusal = REFUSALS[words]
 
     def answering(asked: ReceivedRequest) -> ScriptedAnswer:
@@ -220,15 +220,15 @@ async def test_a_provider_that_refuses_base64_gets_later_requests_without_it(wor
     async with before(answering) as (served, provider):
         for _ in range(2):
             found = await post(served, model="openai/m-1", input=["x"], encoding_format="base64")
-            assert vectors_of(found) == [packed(vector("x"))]
+            assert vectors_of(found) == [pack(vector("x"))]
             assert "x-trigate-dropped" not in found.headers
         assert ["encoding_format" in asked.json for asked in provider.asked] == [True, False, False]
         floats = await post(served, model="openai/m-1", input=["x"], encoding_format="float")
         assert vectors_of(floats) == [vector("x")]
 
 
-async def test_a_refusal_of_something_else_stays_one():
-    """It is learned of no other member, and a client that hears of its own mistake hears it once more at most."""
+async def test_a_refusal_of_another_member_reaches_the_client():
+    """The gateway learns about no other member, and forwards a client's own mistake after at most one resend."""
     for error, times in (
         (about("input must not be empty", "input"), 1),
         (about("'encoding_format' is fine, 'input' is not base64", None), 2),
@@ -240,31 +240,31 @@ async def test_a_refusal_of_something_else_stays_one():
 
 
 async def test_a_long_list_is_sent_in_pieces_and_answered_as_one():
-    """huggingface/text-embeddings-inference#378: 70 texts for a server that takes 32."""
+    """huggingface/text-embeddings-inference#378: 70 texts for a server that accepts 32."""
     texts = [f"text {i}" for i in range(70)]
     async with before(like_openai, entry={"embeddings": {"inputs": 32}}) as (served, provider):
         found = await post(served, model="openai/m-1", input=texts, encoding_format="base64")
-        assert vectors_of(found) == [packed(vector(text)) for text in texts]
+        assert vectors_of(found) == [pack(vector(text)) for text in texts]
         assert [item["index"] for item in found.json()["data"]] == list(range(70))
         assert found.json()["usage"]["prompt_tokens"] == sum(map(len, texts))
         assert [len(asked.json["input"]) for asked in provider.asked] == [32, 32, 6]
 
 
 async def test_embeddings_have_one_log_line_with_counted_or_estimated_usage():
-    """It is never nothing in silence (BerriAI/litellm#36914)."""
+    """The usage is never silently zero (BerriAI/litellm#36914)."""
 
-    def uncounted(asked: ReceivedRequest) -> ScriptedAnswer:
+    def answer_without_usage(asked: ReceivedRequest) -> ScriptedAnswer:
         return json_answer({"data": [{"embedding": [1], "index": i} for i, _ in enumerate(asked.json["input"])]})
 
-    for answering, input, wanted in ((like_openai, 480, False), (uncounted, 160, True)):
+    for answering, input, wanted in ((like_openai, 480, False), (answer_without_usage, 160, True)):
         async with before(answering, entry={"embeddings": {"inputs": 32}}) as (served, _):
             with usages(served) as seen:
                 await post(served, model="openai/m-1", input=["a text"] * 80)
             assert [(one.input, one.output, one.estimated) for one in seen] == [(input, 0, wanted)]
 
 
-async def test_an_sdk_s_plain_call_gives_numbers():
-    """The official client asks for base64 unasked, and lists of ids in place of texts are refused with the switch."""
+async def test_a_plain_call_of_an_sdk_returns_numbers():
+    """The official client requests base64 by default, and the switch rejects lists of ids in place of texts."""
     async with before(like_openai, entry={"name": "mine"}) as (served, provider):
         async with openai_client(served.url) as sdk:
             found = await sdk.embeddings.create(model="mine", input=TEXTS)
@@ -292,8 +292,8 @@ async def test_an_sdk_s_plain_call_gives_numbers():
         ("gemini/gemini-embedding-001", {"embeddings": {"token_arrays": True}}, 400),
     ],
 )
-async def test_ids_of_tokens_pass_where_the_model_s_name_or_the_entry_says_whose_they_are(model, more, status, input):
-    """LangChain's default behind any proxy; another model would read other words in them (danny-avila/rag_api#104)."""
+async def test_token_ids_pass_if_the_model_name_or_the_entry_has_their_tokenizer(model, more, status, input):
+    """LangChain sends them by default; another model would decode them as other words (danny-avila/rag_api#104)."""
 
     def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         many = len(input) if isinstance(input[0], list) else 1
@@ -319,8 +319,8 @@ async def test_ids_of_tokens_pass_where_the_model_s_name_or_the_entry_says_whose
 
 
 @pytest.mark.soak
-async def test_as_many_ids_of_tokens_pass_as_openai_takes():
-    """LangChain sends its texts as such, and as many as there may be (langchain-ai/langchain#31227)."""
+async def test_as_many_token_ids_pass_as_openai_accepts():
+    """LangChain sends its texts as token ids, up to the maximum (langchain-ai/langchain#31227)."""
 
     def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         return json_answer({"data": [{"embedding": [1], "index": i} for i, _ in enumerate(asked.json["input"])]})
@@ -333,8 +333,8 @@ async def test_as_many_ids_of_tokens_pass_as_openai_takes():
         assert too_many.status_code == 413
 
 
-async def test_the_client_leaving_closes_the_provider():
-    """Also between two pieces of a list (openclaw/openclaw#116146)."""
+async def test_the_provider_connection_closes_when_the_client_leaves():
+    """The client may also leave between two pieces of a list (openclaw/openclaw#116146)."""
 
     second = trio.Event()
 
@@ -355,7 +355,7 @@ async def test_the_client_leaving_closes_the_provider():
         assert len(provider.asked) == 2
 
 
-async def test_one_failure_of_a_piece_is_that_of_all():
+async def test_a_failed_piece_of_a_list_fails_the_whole_request():
     def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         if "text 40" in asked.json["input"]:
             return json_answer({"error": {"message": "text 40 is too long", "type": "invalid_request_error"}}, 400)
@@ -370,7 +370,7 @@ async def test_one_failure_of_a_piece_is_that_of_all():
 
 
 async def test_a_shifted_list_is_a_bad_answer():
-    """BerriAI/litellm#20949: fewer vectors than texts put each at the wrong one."""
+    """BerriAI/litellm#20949: with fewer vectors than texts, each vector belonged to the wrong text."""
 
     def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         return json_answer({"object": "list", "data": [{"index": 0, "embedding": [1]}], "usage": {"prompt_tokens": 1}})
@@ -381,17 +381,17 @@ async def test_a_shifted_list_is_a_bad_answer():
         assert found.json()["error"]["code"] == "bad_answer"
 
 
-async def test_only_the_same_model_answers_in_place_of_one_that_fails():
-    """decolua/9router#117: vectors of another are valid and worthless."""
+async def test_only_targets_with_the_same_model_replace_a_failed_one():
+    """decolua/9router#117: vectors of another model are valid but useless."""
     down = json_answer({"error": {"message": "down"}}, 503)
     async with endpoint_provider(lambda asked: down) as first, endpoint_provider(like_openai) as second:
         for model, status in (("second/m-1", 200), ("second/m-2", 503)):
-            found = await routed(first, second, model)
+            found = await post_to_route(first, second, model)
             assert found.status_code == status, (model, found.text)
         assert [asked.json["model"] for asked in second.asked] == ["m-1"]
 
 
-async def routed(first: EndpointProvider, second: EndpointProvider, model: str) -> httpx2.Response:
+async def post_to_route(first: EndpointProvider, second: EndpointProvider, model: str) -> httpx2.Response:
     entries = (
         {"model": "first/m-1", "access_key": "k", "base_url": f"{first.url}/v1"},
         {"model": model, "access_key": "k", "base_url": f"{second.url}/v1"},
@@ -415,7 +415,7 @@ async def test_a_changed_purpose_is_reported_and_its_loss_fails_strict_mode():
             assert "task" in refused.json()["error"]["message"]
 
 
-async def test_another_model_inside_than_in_the_path_is_refused():
+async def test_different_models_in_the_body_and_the_path_are_refused():
     async with before(like_openai, entry={"name": "mine"}) as (served, provider):
         one = {"model": "models/other", "content": {"parts": [{"text": "x"}]}}
         found = await post(served, "/v1beta/models/mine:batchEmbedContents", requests=[one])
@@ -424,8 +424,8 @@ async def test_another_model_inside_than_in_the_path_is_refused():
         assert provider.asked == []
 
 
-async def test_errors_are_in_the_client_s_words():
-    """Text Embeddings Inference's two forms of them (its openapi.json)."""
+async def test_errors_have_the_format_of_the_client():
+    """Text Embeddings Inference has two formats of errors (its openapi.json)."""
     forms = (
         ({"error": "batch size 3 > 2", "error_type": "Validation"}, 413, 413),
         ({"message": "the model has failed", "type": "Backend"}, 424, 502),
@@ -445,7 +445,7 @@ async def test_errors_are_in_the_client_s_words():
 
 
 async def test_vectors_of_megabytes_stream_through():
-    """BerriAI/litellm#32386: they were held whole."""
+    """BerriAI/litellm#32386: a gateway buffered them completely."""
     one = b'{"object":"embedding","index":%d,"embedding":[' + b",".join([b"0.0123456789"] * 1536) + b"]}"
     pieces = [b'{"object":"list","data":[', *(one % i + (b"," if i < 255 else b"") for i in range(256)), b"],"]
     pieces.append(b'"model":"m-1","usage":{"prompt_tokens":7,"total_tokens":7}}')

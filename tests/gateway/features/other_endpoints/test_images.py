@@ -1,4 +1,4 @@
-"""Pictures on real sockets, asked for by OpenAI's SDK and by hand."""
+"""Images over real sockets, requested with OpenAI's SDK and with plain requests."""
 
 import base64
 import json
@@ -63,7 +63,7 @@ async def test_image_settings_pass_and_none_is_added():
 
 
 async def test_an_aliased_model_gets_no_member_that_it_refuses():
-    """Open WebUI sends `response_format` unless the model's name is one of those that refuse it."""
+    """Open WebUI sends `response_format` unless the model's name is on its list of models that refuse it."""
     async with before(lambda asked: json_answer(whole()), MODEL, ENTRY) as (served, provider):
         for form, header, named in (
             ("b64_json", "x-trigate-adapted", "response_format=b64_json"),
@@ -74,8 +74,8 @@ async def test_an_aliased_model_gets_no_member_that_it_refuses():
             assert found.headers[header] == named
 
 
-async def test_without_a_model_it_is_the_entrys_for_images():
-    """OpenAI's SDK sends none unless told."""
+async def test_requests_without_a_model_use_the_entry_for_images():
+    """OpenAI's SDK sends no model by default."""
     form = multipart([part("prompt", b"x"), part("image", b"x", "a.png")])
     async with before(lambda asked: json_answer(whole()), MODEL, {**ENTRY, "type": "chat"}) as (served, _):
         found = await post(served, "generations", json={"prompt": "x"})
@@ -91,7 +91,7 @@ async def test_without_a_model_it_is_the_entrys_for_images():
         assert provider.asked[-1].body == added
 
 
-async def test_tokens_are_counted_however_large_the_pictures_are_and_the_pictures():
+async def test_tokens_and_pictures_are_counted_however_large_the_pictures_are():
     dated = {**whole(number=2), "usage": None}
     for answer, number, expected in (
         (whole(usage=TOLD), 1, COUNTED),
@@ -110,7 +110,7 @@ async def test_tokens_are_counted_however_large_the_pictures_are_and_the_picture
 
 
 @pytest.mark.soak
-async def test_partial_pictures_of_megabytes_pass_whole_one_by_one():
+async def test_large_partial_pictures_pass_one_by_one():
     """BerriAI/litellm#19569, labring/aiproxy#535, stdapi-ai/stdapi.ai#84."""
     for kind, path, size in (("image_generation", "generations", 5 * 2**20), ("image_edit", "edits", 2**17)):
         partial = event(f"{kind}.partial_image", b64_json="A" * size, partial_image_index=0)
@@ -135,7 +135,7 @@ async def test_the_sdk_reads_partial_pictures():
         assert [one.type async for one in stream] == ["image_generation.partial_image", "image_generation.completed"]
 
 
-async def test_a_stream_ends_well_with_the_picture_alone():
+async def test_a_stream_with_only_the_picture_is_complete():
     half = event("image_generation.partial_image", b64_json="AAAA", partial_image_index=0)
     for answer, said in (
         (events(half), "before the image was complete"),
@@ -151,7 +151,7 @@ async def test_a_stream_ends_well_with_the_picture_alone():
 
 
 async def test_edits_take_one_picture_or_several_and_a_mask():
-    """As the SDK names them (BerriAI/litellm#41625, basketikun/chatgpt2api#18)."""
+    """The field names are those of the SDK (BerriAI/litellm#41625, basketikun/chatgpt2api#18)."""
     async with (
         before(lambda asked: json_answer(whole(usage=TOLD)), MODEL, ENTRY) as (served, provider),
         openai_client(served.url) as client,
@@ -170,7 +170,7 @@ async def test_edits_take_one_picture_or_several_and_a_mask():
 
 
 async def test_variations_are_sent_to_providers_with_that_endpoint():
-    """OpenAI takes no requests there any more."""
+    """OpenAI no longer has this endpoint."""
     form = multipart([part("image", b"x", "a.png"), part("model", b"mine")])
     own = {**ENTRY, "endpoints": {"image_variations": True}}
     async with before(lambda asked: json_answer(whole()), MODEL, own) as (served, provider):
@@ -228,15 +228,15 @@ async def test_minutes_may_pass_before_the_first_byte():
             assert plan.first.entry.timeouts.first_byte == 600
 
 
-# Pictures at addresses
+# Pictures at URLs
 
 
 PNG = b"\x89PNG\r\n" * 50
 
 
-async def test_addresses_pass_unless_pictures_are_to_be_in_the_answer():
-    """Open WebUI would ask them with the gateway's key. Fetched they are without a credential, from the provider's own
-    server or public ones alone, and what is no picture keeps its address."""
+async def test_picture_urls_pass_unless_the_client_wants_the_pictures_in_the_answer():
+    """Open WebUI would send the gateway's key to these URLs. The gateway fetches them without a credential, only from
+    the provider or public servers. A URL whose content is no picture stays."""
     async with endpoint_provider(
         lambda asked: ScriptedAnswer((PNG,), headers=(("content-type", "image/png"),))
     ) as other:
@@ -285,7 +285,7 @@ class ReboundName(trio.abc.HostnameResolver):
         raise OSError
 
 
-async def test_a_name_that_becomes_an_internal_address_gets_no_byte(nursery):
+async def test_a_host_name_that_changes_to_an_internal_address_gets_no_byte(nursery):
     received: list[bytes] = []
 
     async def note(stream: trio.SocketStream) -> None:
@@ -294,7 +294,7 @@ async def test_a_name_that_becomes_an_internal_address_gets_no_byte(nursery):
     (internal,) = await nursery.start(partial(trio.serve_tcp, note, 0, host="127.0.0.1"))
     url = f"https://rebound.example:{internal.socket.getsockname()[1]}/a.png"
     name = ReboundName()
-    trio.socket.set_custom_hostname_resolver(name)  # until trio's run ends
+    trio.socket.set_custom_hostname_resolver(name)  # it applies until trio's run ends
     answer = json_answer({"created": 1, "data": [{"url": url}]})
     async with before(lambda asked: answer, MODEL, {**ENTRY, "images": {"inline": True}}) as (served, _):
         found = await post(served, "generations", json={"model": "mine", "prompt": "x"})

@@ -1,4 +1,4 @@
-"""Requests that name no model: ``default: true`` on an entry or a route is for the requests of its type of models."""
+"""Requests without a model: they use the entry or route of their type of models that has ``default: true``."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def answering(asked: ReceivedRequest) -> ScriptedAnswer:
 
 
 def entries(url: str, **more: Any) -> list[dict[str, Any]]:
-    """Two entries of each type, ``more`` on the second, and one for conversations."""
+    """Return an entry for conversations, and two entries of each other type, the second with ``more``."""
     own = {"access_key": "k", "base_url": f"{url}/v1"}
     found = [{"model": "openai/gpt-5", **own}]
     for kind, model in MODELS.items():
@@ -39,7 +39,7 @@ def entries(url: str, **more: Any) -> list[dict[str, Any]]:
     return found
 
 
-async def test_the_default_of_each_type_serves_what_names_no_model():
+async def test_requests_without_a_model_use_the_default_of_their_type():
     async with (
         endpoint_provider(answering) as provider,
         gateway(settings(*entries(provider.url, default=True))) as served,
@@ -69,7 +69,7 @@ async def test_a_route_can_be_the_default_of_its_type():
             assert provider.asked[-1].json["model"] == "gpt-5-mini"
 
 
-async def test_without_a_default_a_model_is_required_where_clients_name_one():
+async def test_without_a_default_a_model_is_required_if_clients_usually_send_one():
     async with endpoint_provider(answering) as provider:
         async with gateway(settings(*entries(provider.url))) as served:
             for _, path, sent in REQUESTS:

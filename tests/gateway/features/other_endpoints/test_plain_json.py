@@ -1,4 +1,4 @@
-"""Endpoints of which nothing but the model is known here, from socket to socket: moderations, scores and their like."""
+"""Endpoints whose requests pass unread except for their model, over real sockets: moderations, scores and others."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ def _entry(url: str, model: str, **more: Any) -> dict[str, Any]:
     return {"model": model, "access_key": "k", "base_url": url, **more}
 
 
-async def test_moderations_without_a_model_mean_the_one_that_is_made_for_them():
-    """openai-python names none, and the default for conversations is never meant (BerriAI/litellm#4336, #6946)."""
+async def test_moderations_without_a_model_use_the_moderation_model():
+    """openai-python sends no model, and the default for conversations is never used (BerriAI/litellm#4336, #6946)."""
     body = {"input": ["a", {"type": "text", "text": "b"}]}
     async with endpoint_provider(lambda asked: json_answer(MODERATED)) as provider:
         chat = _entry(provider.url, "openai/gpt-5.1", default=True)
@@ -52,7 +52,7 @@ async def test_moderations_without_a_target_are_a_400_with_advice():
 
 
 async def test_moderations_have_no_fallback():
-    """The categories of another differ."""
+    """Other models have other categories."""
     async with endpoint_provider(lambda asked: json_answer({"error": {"message": "down"}}, 503)) as provider:
         entries = [_entry(provider.url, "openai/omni-moderation-latest", name="a"),
                    _entry(provider.url, "mistral/mistral-moderation-latest", name="b")]  # fmt: skip
@@ -63,8 +63,8 @@ async def test_moderations_have_no_fallback():
             assert {asked.json["model"] for asked in provider.asked} == {"omni-moderation-latest"}
 
 
-async def test_each_path_leads_to_where_the_provider_has_it():
-    """vLLM's and TEI's own endpoints, and Mistral's that a row names (``/v1/ocr`` and its like)."""
+async def test_each_path_is_sent_to_the_path_of_the_provider():
+    """These are vLLM's and TEI's own endpoints, and those of Mistral in its row, such as ``/v1/ocr``."""
     answer = {"id": "x", "data": [], "usage": {"prompt_tokens": 3, "total_tokens": 3}}
     cases = {
         "vllm/m": {"/score": "/v1/score", "/v1/score": "/v1/score", "/pooling": "/pooling", "/classify": "/classify"},
@@ -86,7 +86,7 @@ async def test_each_path_leads_to_where_the_provider_has_it():
 
 
 async def test_a_key_gets_moderations_of_a_model_that_it_may_use():
-    """Whether it names the model or leaves it out (BerriAI/litellm#10750)."""
+    """The request may have the model or omit it (BerriAI/litellm#10750)."""
     key = "ann-key-0123456789-0123456789"
     headers = {"authorization": f"Bearer {key}"}
     chat, omni, every = "openai/gpt-5.1", "openai/omni-moderation-latest", "openai/*"
@@ -127,7 +127,7 @@ async def test_no_provider_gets_members_of_litellms_proxy():
 
 @needs_feature("client_routing")
 async def test_blocked_end_users_are_refused():
-    """LiteLLM refuses them: `LiteLLM_EndUserTable.blocked`."""
+    """LiteLLM refuses them, too: `LiteLLM_EndUserTable.blocked`."""
     async with endpoint_provider(lambda asked: json_answer(CHAT)) as provider:
         entry = _entry(provider.url, "openai/m", name="m", type="chat")
         users = {"client_routing": ["litellm"], "blocked_end_users": ["eve"]}

@@ -1,4 +1,4 @@
-"""Rerank from socket to socket: each client's shape at each provider's, and what it costs."""
+"""Rerank over real sockets: each client's format with each provider's, and the costs."""
 
 import json
 from typing import Any
@@ -38,7 +38,7 @@ CLIENTS: dict[str, dict[str, Any]] = {
 
 async def test_each_client_gets_the_same_order_from_each_server():
     """Cohere's client appends its path to a base that ends in `/v1` (BerriAI/litellm#8194); Open WebUI posts `{model,
-    query, documents, top_n}` to the full address that it was given (open-webui/open-webui#16228)."""
+    query, documents, top_n}` to the full URL in its settings (open-webui/open-webui#16228)."""
     for model, (at, answer) in SERVERS.items():
         async with endpoint_provider(lambda asked, answer=answer: json_answer(answer)) as provider, gateway(
             settings({"model": model, "access_key": "k", "base_url": provider.url, "name": "ranks"})
@@ -56,7 +56,7 @@ async def test_each_client_gets_the_same_order_from_each_server():
                     assert set(provider.asked[-1].json) == members, case
 
 
-async def test_an_answer_of_the_clients_shape_passes_byte_for_byte():
+async def test_an_answer_in_the_clients_format_passes_byte_for_byte():
     raw = b'{"id":"1", "results":[{"index":0,"relevance_score":0.10,"x":1}],"meta":{"api_version":{"version":"2"}}}'
     async with before(lambda asked: ScriptedAnswer((raw,), length=True), model="cohere/m-1") as (served, provider):
         found = await served.post("/v2/rerank", json={"model": "m-1", "query": "q", "documents": TEXTS, "priority": 3})
@@ -86,7 +86,7 @@ async def test_a_ranking_is_billed_by_searches_or_tokens():
             )
 
 
-async def test_documents_of_objects_reach_cohere_as_texts_and_come_back_unchanged():
+async def test_documents_that_are_objects_reach_cohere_as_texts_and_return_unchanged():
     documents = [{"title": "T", "year": 1}, {"text": "b"}, "c"]
     async with before(lambda asked: json_answer(SERVERS["cohere/m"][1]), model="cohere/m-1") as (served, provider):
         body = {"model": "m-1", "query": "q", "documents": documents, "return_documents": True}
@@ -104,8 +104,8 @@ async def test_a_ranking_of_other_documents_is_a_bad_answer():
             assert "response" in found.json()["error"]["message"]
 
 
-async def test_a_request_without_a_model_means_the_one_that_ranks():
-    """TEI's clients name none: it serves one model."""
+async def test_a_request_without_a_model_uses_the_rerank_model():
+    """TEI's clients send no model, because a TEI server has only one."""
     async with endpoint_provider(lambda asked: json_answer(_TEI)) as provider:
         chat = {"model": "openai/gpt-5.1", "access_key": "k", "base_url": provider.url, "default": True}
         ranks = {"model": "tei/BAAI/bge-reranker-v2-m3", "base_url": provider.url}
@@ -118,8 +118,8 @@ async def test_a_request_without_a_model_means_the_one_that_ranks():
             assert (found.status_code, found.json()["error"]["param"]) == (400, "model")
 
 
-async def test_another_place_ranks_in_its_own_shape_where_the_first_is_down():
-    """A route may go on to another model: the order is useful alone, never inside one answer."""
+async def test_another_target_ranks_in_its_own_format_if_the_first_one_is_down():
+    """A route may continue with another model, because each ranking is useful alone. No answer mixes two models."""
 
     def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         return json_answer({"message": "down"}, 503) if asked.path == "/v2/rerank" else json_answer(_TEI)

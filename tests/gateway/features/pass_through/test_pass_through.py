@@ -1,4 +1,4 @@
-"""Paths of a provider's that no route knows: what goes along, what does not, and who may."""
+"""Paths of a provider that no route knows: forwarded and removed headers, and the permitted clients."""
 
 import contextlib
 import itertools
@@ -50,7 +50,7 @@ async def passing(
 
 
 async def raw(served: InProcess, target: str, *lines: str) -> int:
-    """The status of the answer to a request whose target no client would write."""
+    """Return the status of the response to a request with a target that no client library would send."""
     stream = await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2]))
     async with stream:
         head = "\r\n".join((f"GET {target} HTTP/1.1", "host: 127.0.0.1", "connection: close", *lines, "", ""))
@@ -86,14 +86,14 @@ async def test_any_path_is_sent_to_the_entrys_host_with_its_credential():
     every=2,
 )
 async def test_a_version_is_not_repeated(base, path, sent):
-    """SDKs take the version as a part of their own base URL, and so does a ``base_url`` of the configuration."""
+    """Both the base URL of SDKs and a ``base_url`` in the configuration include the version."""
     async with passing(lambda asked: json_answer({}), base) as (served, provider):
         assert (await served.send("GET", f"/mine/{path}")).status_code == 200
     assert [asked.path for asked in provider.asked] == [sent]
 
 
 async def test_no_byte_of_a_clients_key_is_forwarded():
-    """In whatever place it came (BerriAI/litellm#32202, #38114)."""
+    """The key may be in any header or parameter (BerriAI/litellm#32202, #38114)."""
     keys = [{"name": "ann", "key": KEY, "passthrough": ["mine"]}]
     async with passing(lambda asked: json_answer({}), client_keys=keys) as (served, provider):
         for name, value in (("authorization", f"Bearer {KEY}"), ("x-api-key", KEY), ("x-goog-api-key", KEY),
@@ -116,7 +116,7 @@ async def test_only_keys_that_list_the_entry_are_admitted():
         assert provider.heads == []
 
 
-async def test_an_entry_that_does_not_say_so_is_no_path():
+async def test_an_entry_without_pass_through_has_no_path():
     async with before(lambda asked: json_answer({}), entry={"name": "mine"}) as (served, provider):
         assert (await served.send("GET", "/mine/jobs")).status_code == 404
         assert provider.heads == []
@@ -139,7 +139,7 @@ async def test_hostile_paths_reach_no_provider():
 
 
 async def test_a_path_with_control_characters_is_refused_with_the_reason():
-    """A line break was a 404."""
+    """A line break caused a 404."""
     async with passing(lambda asked: json_answer({})) as (served, provider):
         methods = itertools.cycle(("GET", "POST", "PUT", "PATCH", "DELETE"))
         rests = itertools.cycle(("a%{:02x}b", "a/%{:02X}", "%{:02x}/a"))
@@ -176,12 +176,12 @@ REDIRECTS = {
     "file:///v1/x": None,
     "http://[::1/v1/x": None,
 }
-"""Where a provider leads from ``/v1/jobs/1``, and where a client comes to that follows it; ``None``: nowhere."""
+"""Redirects of a provider from ``/v1/jobs/1``, with the path that a client then requests, or ``None``."""
 
 
 @each_row(("place", "base"), [*zip(REDIRECTS, itertools.cycle(("/v1", "/v1/", "/v1?api-version=7")), strict=False)])
-async def test_redirects_lead_back_here_or_nowhere(place, base):
-    """With the path of the base URL once, and not below another one."""
+async def test_redirects_lead_to_the_gateway_or_are_removed(place, base):
+    """The path of the base URL appears only once, and other paths are not below it."""
 
     def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         if asked.path.partition("?")[0] != "/v1/jobs/1" or "page" in asked.path:
@@ -240,7 +240,7 @@ async def test_no_error_repeats_the_entrys_key(written):
 
 
 async def test_other_methods_get_405_with_those_of_the_path():
-    """Also where a websocket may be opened: HEAD was a 426 there."""
+    """Paths for websockets are no exception: HEAD returned 426 there."""
     async with passing(lambda asked: json_answer({})) as (served, provider):
         for method in ("HEAD", "OPTIONS", "PROPFIND", "TRACE"):
             found = await served.send(method, "/mine/x")
@@ -290,7 +290,7 @@ async def test_pages_of_configured_origins_may_call_every_path_of_programs(step)
 
 
 async def test_a_header_keeps_its_bytes():
-    """Files with names in UTF-8 had such names encoded twice."""
+    """File names in UTF-8 were encoded twice."""
     names = ('attachment; filename="\u00e9t\u00e9.pdf"'.encode(), b'attachment; filename="\xe9.pdf"')
     for name in names:
         answer = json_answer({}, 200, (b"content-disposition", name))  # type: ignore[arg-type]  # bytes, not ASCII
@@ -321,7 +321,7 @@ async def test_ranges_and_conditions_pass():
         assert part.headers["cache-control"] == "max-age=5"
         kept = await served.send("GET", "/mine/big", headers={"if-none-match": '"a"'})
         assert (kept.status_code, kept.content, kept.headers["cache-control"]) == (304, b"", "no-store")
-        assert "content-length" not in kept.headers  # it would be the length of the whole resource (RFC 9110, 8.6)
+        assert "content-length" not in kept.headers  # it would be the length of the complete resource (RFC 9110, 8.6)
 
 
 async def test_bodies_of_any_type_pass_unchanged():
@@ -344,7 +344,7 @@ async def test_bodies_of_any_type_pass_unchanged():
 
 
 async def test_a_provider_reads_json_in_the_encoding_that_the_gateway_has_read():
-    """In UTF-7, ``+AGU-`` is an ``e``: a model or a price that the gateway has not seen. Other bodies are not read."""
+    """In UTF-7, ``+AGU-`` is an ``e``, so a provider could read a model or price that the gateway has not checked."""
     keys = [{"name": "ann", "key": KEY, "models": ["mine"], "passthrough": ["mine"]}, {"name": "bob", "key": KEY + "b",
              "passthrough": ["mine"]}]  # fmt: skip
     hidden = b'{"model": "m-1", "mod+AGU-l": "m-2"}'
@@ -361,8 +361,8 @@ async def test_a_provider_reads_json_in_the_encoding_that_the_gateway_has_read()
                 assert provider.asked.pop().headers["content-type"] == sent
 
 
-async def test_bodies_over_http2_need_not_say_their_length():
-    """As curl's -T - and every client's streamed uploads do (RFC 9113, section 8.1.1: the frames tell the end)."""
+async def test_bodies_over_http2_need_no_content_length():
+    """curl's -T - and streamed uploads of all clients send none (RFC 9113, section 8.1.1: the frames mark the end)."""
 
     async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
         for part in parts:
@@ -384,8 +384,8 @@ async def test_bodies_over_http2_need_not_say_their_length():
         ]  # fmt: skip
 
 
-async def test_no_model_is_hidden_from_the_check():
-    """In escapes, in another type or encoding, beside the first, in what only lenient parsers read."""
+async def test_no_model_can_be_hidden_from_the_check():
+    """Clients may use escapes, another type or encoding, a second model, or bodies that only lenient parsers read."""
     keys = [{"name": "ann", "key": KEY, "models": ["mine"], "passthrough": ["mine"]}]
     big, kind = b'{"model": "m-2"}', "application/json"
     form = b'--B\r\ncontent-disposition: form-data; name="model"\r\n\r\n%b\r\n--B--\r\n'
@@ -414,7 +414,7 @@ async def test_no_model_is_hidden_from_the_check():
         assert (await served.send("GET", "/mine/x", headers={"authorization": f"Bearer {KEY}"})).status_code == 200
 
 
-async def test_models_are_checked_as_the_providers_own(caplog):
+async def test_models_are_checked_by_the_names_of_the_provider(caplog):
     """BerriAI/litellm#33710."""
     caplog.set_level("INFO", "trigate")
     keys = [{"name": "ann", "key": KEY, "models": ["mine"], "passthrough": ["m*"]}]
@@ -436,7 +436,7 @@ async def test_models_are_checked_as_the_providers_own(caplog):
 
 
 async def test_polling_a_status_is_not_billed():
-    """A batch tells of its usage each time: billed per poll, or never (BerriAI/litellm#37050)."""
+    """A batch reports its usage in each response, so gateways billed it per poll or never (BerriAI/litellm#37050)."""
     usage = {"input_tokens": 10, "input_tokens_details": {"cached_tokens": 4}, "output_tokens": 5}
     batch = {"id": "batch_1", "object": "batch", "status": "completed", "model": "m-1", "usage": usage}
     price = {"input": 10, "cached": 1, "output": 100}

@@ -1,4 +1,4 @@
-"""Websockets on paths that are passed through: whose credentials go where, and what is metered."""
+"""Websockets on paths that are passed through: the receivers of credentials, and metered usage."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ KEY, OTHER = "ann-key-0123456789-0123456789", "bob-key-0123456789-0123456789"
 
 
 @contextlib.asynccontextmanager
-async def served(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
+async def pass_through(talk: Talk, **more: Any) -> AsyncIterator[tuple[InProcess, WebSocketServer]]:
     with trio.fail_after(PATIENCE):
         async with websocket_server(talk) as server:
             entry = {"model": "openai/gpt-realtime", "name": "mine", "access_key": "provider-key", "passthrough": True}
@@ -46,10 +46,10 @@ async def echo(peer: Peer) -> None:
         await peer.send(message)
 
 
-async def test_any_protocol_passes_unread_below_the_entry_s_name(caplog):
+async def test_any_protocol_passes_unread_on_paths_with_the_entrys_name(caplog):
     caplog.set_level(logging.INFO, "trigate")
     offer = ("sec-websocket-protocol", f"graphql-ws, openai-insecure-api-key.{KEY}")
-    async with served(echo) as (running, server):
+    async with pass_through(echo) as (running, server):
         async with calling(running.url, f"/mine/stream/a%20b?x=1&key={KEY}&y=2", (offer,)) as caller:
             assert caller.status == 101, caller.body
             assert caller.headers["sec-websocket-protocol"] == "graphql-ws"
@@ -76,7 +76,7 @@ async def test_a_session_that_the_provider_rejects_costs_nothing(caplog):
     async def reject(peer: Peer) -> None:
         await peer.stream.send_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
 
-    async with served(reject, key={"budgets": ["2049 tokens/day"]}) as (running, server):
+    async with pass_through(reject, key={"budgets": ["2049 tokens/day"]}) as (running, server):
         for _ in range(2):
             async with calling(running.url, "/mine/stream", bearer(KEY)) as caller:
                 assert caller.status == 502, caller.body
@@ -85,7 +85,7 @@ async def test_a_session_that_the_provider_rejects_costs_nothing(caplog):
     assert not [line["cost_usd"] for line in logged_exchanges(caplog) if "cost_usd" in line]
 
 
-async def test_realtime_is_metered_there_as_ever(caplog):
+async def test_realtime_is_metered_on_these_paths_too(caplog):
     caplog.set_level(logging.INFO, "trigate")
 
     async def answering(peer: Peer) -> None:
@@ -96,7 +96,7 @@ async def test_realtime_is_metered_there_as_ever(caplog):
             kind = json.loads(message)["type"]
             await peer.send({"type": "response.done", "response": done} if kind == "response.create" else message)
 
-    async with served(answering, key={"models": ["mine"]}) as (running, server):
+    async with pass_through(answering, key={"models": ["mine"]}) as (running, server):
         for path in ("/mine/%72ealtime", "/mine/Realtime", "/mine/x%2Frealtime"):  # escapes and case hide nothing
             async with calling(running.url, path, bearer(KEY)) as caller:
                 await caller.send({"type": "session.update", "session": {"model": "gpt-4o"}})
@@ -123,7 +123,7 @@ async def test_no_error_repeats_the_entry_s_key(path):
             await peer.send(text.encode())
         await peer.receive()
 
-    async with served(refuse) as (running, _), calling(running.url, path, bearer(KEY)) as caller:
+    async with pass_through(refuse) as (running, _), calling(running.url, path, bearer(KEY)) as caller:
         for _ in range(3):
             for message in (await caller.receive(), await caller.receive()):
                 text = message if isinstance(message, str) else message.decode()
@@ -132,7 +132,7 @@ async def test_no_error_repeats_the_entry_s_key(path):
 
 
 async def test_a_refused_websocket_opens_no_provider_connection():
-    async with served(echo, key={"models": ["mine"], "passthrough": ["mine"]}) as (running, server):
+    async with pass_through(echo, key={"models": ["mine"], "passthrough": ["mine"]}) as (running, server):
         for path, headers, status in (
             ("/mine/realtime", (), 401),
             ("/mine/realtime", bearer(OTHER), 403),

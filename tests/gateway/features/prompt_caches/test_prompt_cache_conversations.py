@@ -37,7 +37,7 @@ def mock() -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="module")
-def served(mock) -> Iterator[Gateway]:
+def mock_gateway(mock) -> Iterator[Gateway]:
     with gateway_thread(config(entries(mock.url))) as one:
         yield one
 
@@ -132,7 +132,7 @@ def test_a_fork_of_a_continued_turn_is_no_miss(send):
 
 
 def test_a_turn_of_an_unknown_response_is_no_first_turn(send):
-    """C15: after a restart, an eviction or on another gateway. The next turn is known again."""
+    """C15: a response is unknown after a restart or an eviction, or on another gateway. The next turn is known."""
     unknown, first, second = (f"resp_{next(NUMBERS)}" for _ in range(3))
     line = send(response_of(first, 9000, 0), previous_response_id=unknown, input="Go on.")
     assert (line["prompt_cache_cause"], line["prompt_cache_could"]) == ("unknown:not_seen", 0)
@@ -176,7 +176,7 @@ def add_clock(api: str, body: dict[str, Any], turn: int) -> None:
 
 
 @pytest.mark.parametrize("opening", ["block", "message", "all"])
-def test_a_conversation_that_begins_like_another_is_no_child_of_it(served, opening):
+def test_a_conversation_that_begins_like_another_does_not_continue_it(mock_gateway, opening):
     """Claude Code begins each conversation with the same reminder. The other one has other tools, and equal calls."""
 
     def send(talk: CachedTalk, **more: Any) -> Turn:
@@ -192,7 +192,7 @@ def test_a_conversation_that_begins_like_another_is_no_child_of_it(served, openi
             messages[opening == "message"]["content"][-1]["text"] = f"Please help with {more or 'the first task'}."
         return talk.send(body)
 
-    first, other = (CachedTalk(served, "messages", "sonnet", f"begins with {opening}") for _ in range(2))
+    first, other = (CachedTalk(mock_gateway, "messages", "sonnet", f"begins with {opening}") for _ in range(2))
     for _ in range(4):
         assert send(first).cause is None
     turns = [send(other, tools=[tool_of("messages", f"look_{number}") for number in range(20)]) for _ in range(3)]
@@ -201,12 +201,12 @@ def test_a_conversation_that_begins_like_another_is_no_child_of_it(served, openi
 
 
 @pytest.mark.parametrize("model", ENTRIES)
-def test_short_turns_that_many_conversations_have_lead_to_none_of_them(served, model):
+def test_short_turns_that_many_conversations_have_lead_to_none_of_them(mock_gateway, model):
     """A client's conversations have the same last turns, and other first messages and tools."""
     api = ENTRIES[model][2]
     causes = []
     for name, text in (("one", long_text("one", 200)), ("two", "Please look at two"), ("three", "And at three")):
-        talk = CachedTalk(served, api, model, f"short {name} {model}")
+        talk = CachedTalk(mock_gateway, api, model, f"short {name} {model}")
         for number in (0, 1, 2):
             body = talk.body(tools=[tool_of(api, name)])
             [member] = body.keys() & {"messages", "input", "contents"}
@@ -232,10 +232,10 @@ def spoken_items(api: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("stays", [False, True], ids=["moves", "stays"])
 @pytest.mark.parametrize("model", ENTRIES)
-def test_text_that_changes_at_the_end_of_each_newest_message_costs_nothing(served, model, stays):
-    """The pages advise this position for the time. What the provider serves is what it could."""
+def test_text_that_changes_at_the_end_of_each_newest_message_costs_nothing(mock_gateway, model, stays):
+    """The documentation advises this position for the time. The provider reads as much from its cache as possible."""
     api = ENTRIES[model][2]
-    talk = CachedTalk(served, api, model, f"a clock {model} {stays}")
+    talk = CachedTalk(mock_gateway, api, model, f"a clock {model} {stays}")
     could = []
     for number in range(6):
         body = talk.body()
@@ -243,7 +243,7 @@ def test_text_that_changes_at_the_end_of_each_newest_message_costs_nothing(serve
             add_clock(api, body, earlier)
         turn = talk.send(body)
         could.append(turn.line.get("prompt_cache_could", 0))
-        if number > 1 and model != "sol":  # it serves ends of messages only, and this end changes
+        if number > 1 and model != "sol":  # sol caches only up to ends of messages, and this end changes
             assert turn.cause is None
             assert could[-1] - 200 <= turn.line["cached_tokens"]
     assert could[2:] == sorted(could[2:])
@@ -273,8 +273,8 @@ def changing(check: Check) -> list[Finding]:
 
 @needs_feature("steps")
 @pytest.mark.parametrize("api_and_model", [("messages", "sonnet"), ("chat", "gpt")])
-def test_a_mask_that_differs_in_each_turn_is_the_steps(mock, tmp_path: Path, api_and_model):
-    """C47: the client's own prompt is unchanged; ``at`` names the step."""
+def test_a_mask_that_differs_in_each_turn_is_attributed_to_its_step(mock, tmp_path: Path, api_and_model):
+    """C47: the client's own prompt is unchanged; ``at`` has the name of the step."""
     api, model = api_and_model
     (tmp_path / "steps.py").write_text(CHANGING_STEP)
     step = {"use": f"{tmp_path}/steps.py:changing", "name": "random-words", "at": ["request"], "action": "mask"}
@@ -319,7 +319,7 @@ def answer_of(read: int, written: int, total: int) -> Raw:
     ],
     ids=["of the client", "of the gateway"],
 )
-def test_marks_that_a_provider_refuses_are_the_gateways_edit_once(upstream, entry, missed, at, refused):
+def test_marks_that_a_provider_refuses_are_attributed_to_the_gateway_once(upstream, entry, missed, at, refused):
     """C58: the gateway removes them and sends the request again, also in later turns."""
     place = provider("anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="sonnet", **entry)
     with gateway_thread(config([place])) as gateway:
@@ -339,7 +339,7 @@ def test_marks_that_a_provider_refuses_are_the_gateways_edit_once(upstream, entr
         for turn in (3, 4):
             line = send(turn, answer_of(0, 0, 6050 + 20 * turn))
             assert b"cache_control" not in upstream.seen[-1].body
-            if not entry:  # else the cause is that the client sends no marks
+            if not entry:  # otherwise, the cause is that the client sends no marks
                 assert "prompt_cache_cause" not in line
                 assert "prompt_cache_usd" not in line
 
