@@ -1,7 +1,7 @@
-"""Members of a route, of which the one that caches most of a prompt gets it (agentgateway/agentgateway#2572).
+"""Routes that send a prompt to the target with most of it in its cache (agentgateway/agentgateway#2572).
 
-Without a name, the beginning of a conversation identifies it. A client that changes its first message would lose the
-cache of tools and system text, if nothing else were compared."""
+Without a session, the beginning of a conversation identifies it. If the gateway compared nothing else, a client that
+changes its first message would lose the cache of tools and system text."""
 
 import contextlib
 from collections.abc import Iterator
@@ -51,8 +51,8 @@ def send(gateway: Gateway, name: str, *texts: str, key: str = "") -> Reply:
     return reply
 
 
-def test_another_client_goes_where_a_prefix_is_and_sees_nothing_of_it(mock: Gateway):
-    """C3: the boundaries of other clients serve routing. No header and no field shows them."""
+def test_another_client_is_routed_to_a_cached_prefix_without_seeing_it(mock: Gateway):
+    """C3: routing uses the cached prefixes of other clients. No header and no field shows them."""
     keys = [{"name": name, "key": f"key-of-{name}"} for name in ("ann", "bob")]
     with serve(mock, client_keys=keys) as gateway:
         for number in range(CONVERSATIONS):
@@ -80,8 +80,8 @@ def talk_about(gateway: Gateway, name: str, turns: int) -> tuple[str, dict[str, 
 
 
 @pytest.mark.parametrize("targets", [[["one", "two"]], ["one", "two"]], ids=["balanced", "ordered"])
-def test_a_move_has_its_reason(mock: Gateway, targets: list[Any]):
-    """C25, C50: a member failed or is unavailable. The loss is the gateway's, although the move was right."""
+def test_a_change_of_target_has_a_reason(mock: Gateway, targets: list[Any]):
+    """C25, C50: a member failed or is unavailable. The loss counts as the gateway's, although the change was right."""
     with contextlib.ExitStack() as stack:
         other = stack.enter_context(mock_thread())
         set_caches(other.url, models={"gpt-4o": "cache/openai"})

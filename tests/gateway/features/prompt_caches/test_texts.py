@@ -1,4 +1,4 @@
-"""The memory of prompts as texts (C17): bounded, in shares, the least recently used conversations are lost first."""
+"""The memory for prompts as texts (C17): it has a limit, with shares, and drops the least recently used first."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def test_a_client_has_at_most_half_and_displaces_no_other_client():
     assert kept == list(range(9_995, 10_000))
 
 
-def test_a_text_larger_than_the_share_is_not_kept_and_the_older_one_is_gone():
+def test_a_text_larger_than_the_share_is_not_kept_and_removes_the_older_one():
     texts = LatestTexts(1000)
     texts.keep(b"mine", b"1", 1.0, b"x" * 100)
     texts.keep(b"mine", b"1", 2.0, b"x" * 501)
@@ -45,7 +45,7 @@ def test_a_text_larger_than_the_share_is_not_kept_and_the_older_one_is_gone():
     assert texts.find(b"mine", b"1", 2.0) is None
 
 
-def test_texts_that_are_switched_off_are_deleted_also_where_they_were_shown():
+def test_switching_texts_off_deletes_all_of_them():
     texts = LatestTexts(1000)
     shown = ShownTexts(texts)
     texts.keep(b"mine", b"1", 1.0, b"x")
@@ -58,7 +58,7 @@ def test_texts_that_are_switched_off_are_deleted_also_where_they_were_shown():
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 5), st.integers(0, 80))))
-def test_the_texts_are_never_more_than_permitted(steps: list[tuple[str, int, int]]):
+def test_the_size_of_the_texts_never_exceeds_the_limit(steps: list[tuple[str, int, int]]):
     texts = LatestTexts(100)
     for owner, conversation, size in steps:
         texts.keep(owner.encode() * 4, bytes((conversation,)), 1.0, b"x" * size)
@@ -75,7 +75,7 @@ def config(prompt_cache: Any) -> Config:
     return from_mapping({"version": "v0.4.0", "model_providers": entries, "prompt_cache": prompt_cache})
 
 
-def reloaded(service: Service, new: Config) -> Service:
+def reload(service: Service, new: Config) -> Service:
     return use_service(new, prepare_service(new, service), service)
 
 
@@ -93,8 +93,8 @@ async def test_a_reload_without_texts_deletes_them_and_keeps_the_prompts():
     async with trio.open_nursery() as nursery:
         running.use(first.opened.features)
         await running.start(nursery)
-        assert caching_of(reloaded(first, with_texts)) is caching_of(first)
-        second = reloaded(first, config({}))
+        assert caching_of(reload(first, with_texts)) is caching_of(first)
+        second = reload(first, config({}))
         running.use(second.opened.features)
         await running.start(nursery)
         await wait_all_tasks_blocked()
@@ -102,7 +102,7 @@ async def test_a_reload_without_texts_deletes_them_and_keeps_the_prompts():
     assert caching_of(second).texts is None
     assert not texts.is_open
     assert await caching_of(second).prompts.tracker() is tracker
-    third = reloaded(second, config({"memory": 2**21}))
+    third = reload(second, config({"memory": 2**21}))
     assert await caching_of(third).prompts.tracker() is not tracker
 
 
@@ -112,7 +112,7 @@ async def test_a_reload_that_switches_explanations_off_deletes_the_texts():
     async with trio.open_nursery() as nursery:
         running.use(first.opened.features)
         await running.start(nursery)
-        second = reloaded(first, config(False))
+        second = reload(first, config(False))
         running.use(second.opened.features)
         await running.start(nursery)
         await wait_all_tasks_blocked()

@@ -1,4 +1,4 @@
-"""Each answer of a session is booked once, whichever of its events a provider leaves out, repeats or puts elsewhere."""
+"""Each answer of a session is billed once, even if its provider omits, repeats or moves some of its events."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from tests.support.websocket_server import Peer, Talk, WebSocketServer
 USAGE = {"total_tokens": 300, "input_tokens": 200, "output_tokens": 100}
 
 
-def begun(id: str | None = "resp_1") -> dict[str, Any]:
+def start(id: str | None = "resp_1") -> dict[str, Any]:
     return {"type": "response.created", "response": {} if id is None else {"id": id}}
 
 
@@ -27,29 +27,29 @@ def delta(text: str = "hello" * 100) -> dict[str, Any]:
     return {"type": "response.output_text.delta", "delta": text}
 
 
-def done(id: str | None = "resp_1") -> dict[str, Any]:
+def end(id: str | None = "resp_1") -> dict[str, Any]:
     response = {"status": "completed", "usage": USAGE}
     return {"type": "response.done", "response": response if id is None else {"id": id, **response}}
 
 
 ORDERS = {
-    "as OpenAI sends them": (1, [begun(), delta(), done()]),
-    "no beginning": (1, [delta(), delta(), done()]),
-    "no beginning and no ids": (1, [delta(), done(None)]),
-    "a beginning without an id": (1, [begun(None), delta(), done()]),
-    "an end without an id": (1, [begun(), delta(), done(None)]),
-    "an end alone": (1, [done()]),
-    "a beginning behind the first words": (1, [delta(), begun(), delta(), done()]),
-    "two beginnings": (1, [begun(), begun(), delta(), done()]),
-    "two beginnings without ids": (1, [begun(None), begun(None), delta(), done()]),
-    "two ends": (1, [begun(), delta(), done(), done()]),
-    "two answers without beginnings": (2, [delta(), done(), delta(), done("resp_2")]),
-    "two answers without beginnings and ids": (2, [delta(), done(None), delta(), done(None)]),
-    "two answers at the same time": (2, [begun(), begun("resp_2"), delta(), done(), delta(), done("resp_2")]),
+    "as OpenAI sends them": (1, [start(), delta(), end()]),
+    "no beginning": (1, [delta(), delta(), end()]),
+    "no beginning and no ids": (1, [delta(), end(None)]),
+    "a beginning without an id": (1, [start(None), delta(), end()]),
+    "an end without an id": (1, [start(), delta(), end(None)]),
+    "an end alone": (1, [end()]),
+    "a beginning behind the first words": (1, [delta(), start(), delta(), end()]),
+    "two beginnings": (1, [start(), start(), delta(), end()]),
+    "two beginnings without ids": (1, [start(None), start(None), delta(), end()]),
+    "two ends": (1, [start(), delta(), end(), end()]),
+    "two answers without beginnings": (2, [delta(), end(), delta(), end("resp_2")]),
+    "two answers without beginnings and ids": (2, [delta(), end(None), delta(), end(None)]),
+    "two answers at the same time": (2, [start(), start("resp_2"), delta(), end(), delta(), end("resp_2")]),
 }
 
 
-def served(
+def open_sessions(
     talk: Talk, budget: str = "1 usd/day"
 ) -> contextlib.AbstractAsyncContextManager[tuple[InProcess, WebSocketServer]]:
     entry = {**VOICE, **members_of("pass_through", passthrough=True), "price": PRICE}
@@ -60,7 +60,7 @@ def served(
 @each_row("order", ORDERS)
 @each_row("asked", [True, False])
 @each_row("path", [PATH, *rows_of("pass_through", "/voice/realtime?model=gpt-realtime")])
-async def test_an_answer_is_booked_once(order, asked, path):
+async def test_an_answer_is_billed_once(order, asked, path):
     number, said = ORDERS[order]
 
     async def talk(peer: Peer) -> None:
@@ -69,7 +69,7 @@ async def test_an_answer_is_booked_once(order, asked, path):
             if json.loads(message)["type"] in ("response.create", "input_audio_buffer.commit"):
                 await peer.send(*said)
 
-    async with served(talk) as (running, _):
+    async with open_sessions(talk) as (running, _):
         with lines(running) as booked:
             async with calling(running.url, path, BEARER) as caller:
                 await caller.send(json.dumps({"type": "response.create" if asked else "input_audio_buffer.commit"}))
@@ -85,35 +85,35 @@ async def test_an_answer_is_booked_once(order, asked, path):
 
 
 async def test_responses_that_never_end_are_bounded():
-    """Each has a record until it ends, so a provider could fill the memory with beginnings."""
+    """Each response has a record until it ends, so a provider could fill the memory by starting responses."""
     number = MAX_REQUESTED + 8
 
     async def talk(peer: Peer) -> None:
         await peer.accept()
         await peer.receive()
-        await peer.send(*(begun(f"resp_{i}") for i in range(number)))
+        await peer.send(*(start(f"resp_{i}") for i in range(number)))
         await peer.rest()
 
-    async with served(talk, "100 usd/day") as (running, _):
+    async with open_sessions(talk, "100 usd/day") as (running, _):
         with lines(running) as settled:
             async with calling(running.url, PATH, BEARER) as caller:
                 await caller.send(json.dumps({"type": "input_audio_buffer.commit"}))
                 for _ in range(number):
                     await caller.receive()
-                assert len(running.service.ledger.open_records) == 1 + MAX_REQUESTED  # and that of the session
+                assert len(running.service.ledger.open_records) == 1 + MAX_REQUESTED  # and the record of the session
                 assert len(settled) == 8
                 await caller.close(1000, "")
             await eventually(lambda: not running.service.ledger.open_records)
 
 
-def transcribed(id: str) -> dict[str, Any]:
+def transcription_event(id: str) -> dict[str, Any]:
     kind = "conversation.item.input_audio_transcription.completed"
     return {"type": kind, "item_id": id, "usage": {"type": "duration", "seconds": 1}}
 
 
-@pytest.mark.parametrize("event", [begun, done, transcribed])
+@pytest.mark.parametrize("event", [start, end, transcription_event])
 async def test_a_flood_of_unrequested_responses_ends_the_session(event):
-    """Each has a line in the log: a provider wrote a thousand a second, for as long as the session was open."""
+    """Each response has a line in the log: a provider could cause a thousand per second during the whole session."""
     number = MAX_UNREQUESTED + 40
 
     async def talk(peer: Peer) -> None:
@@ -122,7 +122,7 @@ async def test_a_flood_of_unrequested_responses_ends_the_session(event):
         await peer.send(*(event(f"id_{i}") for i in range(number)))
         await peer.rest()
 
-    async with served(talk, "1000 usd/day") as (running, server):
+    async with open_sessions(talk, "1000 usd/day") as (running, server):
         with lines(running) as settled:
             async with calling(running.url, PATH, BEARER) as caller:
                 await caller.send(json.dumps({"type": "input_audio_buffer.commit"}))
@@ -137,17 +137,17 @@ async def test_a_flood_of_unrequested_responses_ends_the_session(event):
         )  # fmt: skip
 
 
-async def test_requested_responses_are_no_flood():
+async def test_requested_responses_do_not_end_the_session():
     number = MAX_UNREQUESTED + 40
 
     async def talk(peer: Peer) -> None:
         await peer.accept()
         for i in range(number):
             await peer.receive()
-            await peer.send(begun(f"resp_{i}"), done(f"resp_{i}"))
+            await peer.send(start(f"resp_{i}"), end(f"resp_{i}"))
         await peer.rest()
 
-    async with served(talk, "1000 usd/day") as (running, _), calling(running.url, PATH, BEARER) as caller:
+    async with open_sessions(talk, "1000 usd/day") as (running, _), calling(running.url, PATH, BEARER) as caller:
         for _ in range(number):
             await caller.send(json.dumps({"type": "response.create"}))
             assert [(await caller.event())["type"] for _ in range(2)] == ["response.created", "response.done"]

@@ -1,4 +1,4 @@
-"""Frames of OpenAI's realtime API: what is metered in them, and which models they may name (BerriAI/litellm#40010)."""
+"""Frames of OpenAI's realtime API: their usage, and the models that they may request (BerriAI/litellm#40010)."""
 
 import json
 
@@ -28,7 +28,7 @@ from tests.support.each_row import each_row
 
 
 class Rule:
-    """The session's model is ``fast`` to clients; one further model may be named."""
+    """The rule of a session with the model ``fast``, which may also use one other model."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -79,7 +79,7 @@ def test_raw_audio_may_start_with_any_sample():
         assert frame.is_audio
 
 
-def test_frames_pass_as_they_are_unless_they_name_a_model():
+def test_frames_without_a_model_pass_unchanged():
     for text in (
         '{"type":"input_audio_buffer.append","audio":"' + "QUJD" * 4000 + '"}',
         '{ "type" : "conversation.item.create", "item": {"model": 1e400, "n": 1.50} }',
@@ -188,7 +188,7 @@ def test_unknown_events_are_ignored():
         assert all(not isinstance(one, ResponseEnded) or one.usage is None for one in found), event
 
 
-def test_our_errors_look_like_the_provider_s():
+def test_errors_of_the_gateway_look_like_those_of_the_provider():
     failed = ErrorInfo("billing", "used up", code="insufficient_quota")
     event = json.loads(error_event(failed, "e1"))
     assert event["type"] == "error"
@@ -201,7 +201,7 @@ def test_our_errors_look_like_the_provider_s():
     }
 
 
-def test_half_a_character_hides_nothing():
+def test_half_a_character_hides_no_model():
     """Programs that cut text by UTF-16 units send it (openclaw/openclaw#110642)."""
     half = r'"t":"\ud83d"'
     text = '{"type":"response.create",' + half + "}"
@@ -225,7 +225,7 @@ def test_too_deeply_nested_events_are_ignored():
 # Close codes on their way to the other side (opensandbox-group/OpenSandbox#1640, manaflow-ai/subrouter#79)
 
 
-def test_every_code_becomes_one_that_may_be_sent():
+def test_every_code_becomes_a_code_that_may_be_sent():
     reserved = {999, 1004, 1006, 1015, 1016, 2000, 2999, 5000, 65535, 0}
     for code in reserved:
         assert closing_for_other_side(code, "why", UPSTREAM_LOST) == UPSTREAM_LOST, code
@@ -235,7 +235,7 @@ def test_every_code_becomes_one_that_may_be_sent():
     assert closing_for_other_side(NO_CODE, "", UPSTREAM_LOST) == Closing(NO_CODE, "")
 
 
-def test_a_reason_fits_and_is_cut_between_characters():
+def test_a_long_reason_is_cut_between_characters():
     assert fit_reason("é" * 62) == "é" * 61
     assert len(closing_for_other_side(1008, "x" * 500, UPSTREAM_LOST).reason) == LONGEST_REASON
     assert fit_reason("\ud800") == "?"
@@ -247,7 +247,7 @@ def test_a_reason_fits_and_is_cut_between_characters():
 OFFER = "realtime, openai-insecure-api-key.sk-ours-1, openai-organization.org-1, openai-beta.realtime-v1"
 
 
-def test_the_key_goes_where_it_belongs_and_is_in_no_protocol():
+def test_the_key_is_moved_from_the_protocols_to_its_header():
     headers = (("host", "h"), ("sec-websocket-protocol", OFFER))
     offered = OfferedProtocols.in_headers(headers)
     assert offered.keys == ("sk-ours-1",)
@@ -260,13 +260,13 @@ def test_the_key_goes_where_it_belongs_and_is_in_no_protocol():
     assert offered.chosen_protocol == "realtime"
 
 
-def test_the_provider_is_offered_what_it_heeds():
+def test_the_provider_is_offered_the_protocols_that_it_uses():
     offered = OfferedProtocols.in_headers((("sec-websocket-protocol", OFFER), ("sec-websocket-protocol", "other")))
     assert upstream_protocols(offered, beta=False) == ("realtime",)
     assert upstream_protocols(offered, beta=True) == ("realtime", BETA)
 
 
-def test_programs_offer_nothing():
+def test_programs_offer_no_protocols():
     offered = OfferedProtocols.in_headers((("authorization", "Bearer k"),))
     assert offered == OfferedProtocols()
     assert offered.chosen_protocol is None

@@ -1,4 +1,4 @@
-"""Websockets to providers, on real sockets: what is sent, how they end, and that nothing stays open."""
+"""Websockets to providers, over real sockets: their messages and their ends; no connection stays open."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ MOST = 2**20
 
 
 @contextlib.asynccontextmanager
-async def opened(
+async def open_websocket(
     talk: Talk, most: int = MOST, subprotocols: tuple[str, ...] = ()
 ) -> AsyncIterator[tuple[UpstreamWebSocket, WebSocketServer, Upstream]]:
     with trio.fail_after(PATIENCE):
@@ -36,13 +36,13 @@ async def opened(
             assert upstream.stats().connections == 0
 
 
-async def test_messages_of_both_kinds_come_as_what_they_were():
+async def test_messages_keep_their_kind():
     async def echo(peer: Peer) -> None:
         await peer.accept("realtime")
         while (message := await peer.receive()) is not None:
             await peer.send(message)
 
-    async with opened(echo, subprotocols=("realtime",)) as (socket, server, _):
+    async with open_websocket(echo, subprotocols=("realtime",)) as (socket, server, _):
         assert socket.subprotocol == "realtime"
         for message in ("text ☃", b"\x00\xff", "", b"", "x" * 70_000, b"y" * 200_000):
             await socket.send(message)
@@ -55,18 +55,18 @@ async def test_messages_of_both_kinds_come_as_what_they_were():
 
 
 async def test_frames_in_the_packet_of_the_handshake_response_are_not_lost():
-    """A session's first event comes so: h2o/h2o#1276."""
+    """A session's first event may arrive in this packet: h2o/h2o#1276."""
 
     async def talk(peer: Peer) -> None:
         await peer.accept(behind=peer.frame({"type": "session.created"}) + peer.frame("second"))
         await peer.rest()
 
-    async with opened(talk) as (socket, _, _):
+    async with open_websocket(talk) as (socket, _, _):
         assert await socket.receive() == '{"type": "session.created"}'
         assert await socket.receive() == "second"
 
 
-async def test_pings_are_answered_while_nothing_else_is_sent_and_parts_are_joined():
+async def test_pings_get_pongs_during_silence_and_parts_of_messages_are_joined():
     async def talk(peer: Peer) -> None:
         await peer.accept()
         frames = peer._frames
@@ -78,7 +78,7 @@ async def test_pings_are_answered_while_nothing_else_is_sent_and_parts_are_joine
         )
         await peer.rest()
 
-    async with opened(talk) as (socket, server, _):
+    async with open_websocket(talk) as (socket, server, _):
         assert await socket.receive() == "one two"
         assert await socket.receive() == b"three"
         await socket.ping()
@@ -101,7 +101,7 @@ FLOODS = {
 @pytest.mark.sample(4, by="turns")
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_flood_of_tiny_frames_ends_the_websocket_and_delays_no_other_task(flood):
-    """Thirty thousand frames fit in one read, and were handled in one step (CWE-400)."""
+    """Thirty thousand frames fit in one read, and the gateway handled them without a pause (CWE-400)."""
 
     async def talk(peer: Peer) -> None:
         await peer.accept()
@@ -110,7 +110,7 @@ async def test_a_flood_of_tiny_frames_ends_the_websocket_and_delays_no_other_tas
             await peer.stream.send_all(FLOODS[flood] * 100_000)
 
     async def receive() -> None:
-        async with opened(talk) as (socket, _, _):
+        async with open_websocket(talk) as (socket, _, _):
             with pytest.raises(WebSocketEnded, match="more than 10,000 frames"):
                 await socket.receive()
 
@@ -124,7 +124,7 @@ async def test_a_message_over_the_limit_is_refused_as_it_arrives():
         await peer.stream.send_all(bytes((0x82, 127)) + (2**40).to_bytes(8) + b"x" * 2000)
         await peer.rest()
 
-    async with opened(talk, most=1000) as (socket, server, _):
+    async with open_websocket(talk, most=1000) as (socket, server, _):
         assert await socket.receive() == b"x" * 1000
         with pytest.raises(WebSocketEnded) as ended:
             await socket.receive()
@@ -153,14 +153,14 @@ INVALID_FRAMES = {
 
 @each_row("frame", INVALID_FRAMES)
 async def test_an_invalid_frame_is_a_failure_and_no_close(frame):
-    """Its code was reported as the provider's own close, and its client's fault."""
+    """The log had its code as a close by the provider, caused by the client."""
     sent, told = INVALID_FRAMES[frame]
 
     async def talk(peer: Peer) -> None:
         await peer.accept(behind=sent)
         await peer.rest()
 
-    async with opened(talk) as (socket, server, _):
+    async with open_websocket(talk) as (socket, server, _):
         with pytest.raises(WebSocketEnded) as ended:
             await socket.receive()
         assert (ended.value.code, ended.value.reason) == (1006, "the provider sent an invalid WebSocket frame")
@@ -170,7 +170,7 @@ async def test_an_invalid_frame_is_a_failure_and_no_close(frame):
 
 
 async def test_an_unrequested_answer_opens_no_websocket():
-    """Neither a 101 to a plain request, nor one that was made for another key."""
+    """A 101 to a plain request, or for another key, is not a websocket."""
 
     async def talk(peer: Peer) -> None:
         peer.head = peer.head.replace(b"sec-websocket-key: ", b"sec-websocket-key: other")

@@ -1,4 +1,4 @@
-"""Realtime calls: their offers pass, their ids are their client's, and websockets beside them are metered
+"""Realtime calls: offers are forwarded, ids work only for their client, and websockets of calls are metered
 (openai/openai-agents-js#483, ENTERPILOT/GoModel#500)."""
 
 import contextlib
@@ -32,7 +32,7 @@ def answering(asked: ReceivedRequest) -> ScriptedAnswer:
 
 
 @contextlib.asynccontextmanager
-async def served() -> AsyncIterator[tuple[InProcess, EndpointProvider]]:
+async def run_gateway() -> AsyncIterator[tuple[InProcess, EndpointProvider]]:
     with trio.fail_after(PATIENCE):
         async with before(answering, entry=ENTRY, client_keys=KEYS) as (running, provider):
             yield running, provider
@@ -46,8 +46,8 @@ async def post(running: InProcess, path: str, key: str, **more: Any) -> httpx2.R
 OFFER = {"content": SDP, "headers": {"content-type": "application/sdp"}}
 
 
-async def test_an_offer_begins_a_call_that_is_its_client_s_alone():
-    async with served() as (running, provider):
+async def test_an_offer_begins_a_call_that_only_its_client_can_use():
+    async with run_gateway() as (running, provider):
         response = await post(running, "/v1/realtime/calls?model=voice", MAY, **OFFER)
         assert (response.status_code, response.content) == (201, SDP)
         assert response.headers["content-type"] == "application/sdp"
@@ -78,14 +78,14 @@ async def test_an_offer_begins_a_call_that_is_its_client_s_alone():
             async with calling(running.url, f"/v1/realtime?call_id={id}", headers) as caller:
                 assert caller.status == status
         async with calling(running.url, f"/v1/realtime?call_id={id}", (("authorization", f"Bearer {MAY}"),)) as caller:
-            assert caller.status == 502  # this provider takes no websockets
+            assert caller.status == 502  # this provider accepts no websockets
         assert provider.asked[-1].path == "/v1/realtime?call_id=rtc_native1"
 
 
-async def test_settings_next_to_an_offer_have_the_provider_s_model_and_nothing_else_changes():
+async def test_only_the_model_changes_in_the_settings_of_an_offer():
     session = '{"type": "realtime", "model": "voice", "audio": {"output": {"voice": "marin"}}}'
     files = {"sdp": (None, SDP.decode()), "session": (None, session, "application/json")}
-    async with served() as (running, provider):
+    async with run_gateway() as (running, provider):
         response = await post(running, "/v1/realtime/calls", MAY, files=files)
         assert response.status_code == 201, response.text
         asked = provider.asked[0]
@@ -99,7 +99,7 @@ async def test_settings_next_to_an_offer_have_the_provider_s_model_and_nothing_e
 async def test_a_refused_realtime_call_starts_nothing():
     two = "multipart/form-data; boundary=b"
     twice = b'--b\r\nContent-Disposition: form-data; name="session"\r\n\r\n{"model":"voice"}\r\n' * 2 + b"--b--\r\n"
-    async with served() as (running, provider):
+    async with run_gateway() as (running, provider):
         for key, path, more, status in (
             (PLAIN, "?model=voice", OFFER, 403),
             (MAY, "", OFFER, 400),

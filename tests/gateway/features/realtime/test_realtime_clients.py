@@ -1,4 +1,4 @@
-"""Realtime sessions as other clients open them: OpenAI's own SDK, Azure's path, Gemini Live, transcription alone."""
+"""Realtime sessions of other clients: OpenAI's own SDK, Azure's path, Gemini Live, and only transcription."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ AZURE = {"model": "azure_openai/dep", "name": "azure", "access_key": "a"}
 ENTRIES = (VOICE, {**realtime_sessions.LIVE, "access_key": "g"}, AZURE)
 
 
-def served(
+def open_sessions(
     talk: Talk, *entries: dict[str, Any], **more: Any
 ) -> contextlib.AbstractAsyncContextManager[tuple[InProcess, WebSocketServer]]:
     return serve_sessions(talk, *(entries or ENTRIES), **more)
@@ -45,7 +45,7 @@ async def speaking(peer: Peer) -> None:
             await peer.send({"type": "response.done", "event_id": "e3", "response": {**response, "usage": usage}})
 
 
-async def test_openai_s_sdk_opens_a_session_and_has_an_answer():
+async def test_the_sdk_of_openai_opens_a_session_and_gets_an_answer():
     def converse(url: str) -> list[str]:
         client = openai.OpenAI(base_url=f"{url}/v1", api_key=KEY)
         with client.realtime.connect(model="voice") as connection:
@@ -59,15 +59,15 @@ async def test_openai_s_sdk_opens_a_session_and_has_an_answer():
                     break
         return seen
 
-    async with served(speaking) as (running, server):
+    async with open_sessions(speaking) as (running, server):
         seen = await trio.to_thread.run_sync(converse, running.url)
         assert seen == ["session.created", "response.created", "response.done"]
         await server.peers[0].gone.wait()
         assert server.peers[0].closed == (1000, "")
 
 
-async def test_azure_s_clients_and_azure_itself_name_a_deployment():
-    async with served(speaking) as (running, server):
+async def test_clients_of_azure_and_requests_to_azure_have_a_deployment():
+    async with open_sessions(speaking) as (running, server):
         for name, target in (("voice", "/v1/realtime?model=gpt-realtime"), ("azure", "/openai/realtime")):
             path = f"/openai/realtime?api-version=2025-01-01&deployment={name}"
             async with calling(running.url, path, (("api-key", KEY),)) as caller:
@@ -79,19 +79,19 @@ async def test_azure_s_clients_and_azure_itself_name_a_deployment():
         assert server.peers[-1].headers["api-key"] == "a"
 
 
-async def test_a_transcription_session_needs_no_model_where_one_provider_has_realtime():
+async def test_a_transcription_session_needs_no_model_if_only_one_provider_has_realtime():
     path = "/v1/realtime?intent=transcription"
-    async with served(speaking) as (running, _), calling(running.url, path, (("x-api-key", KEY),)) as caller:
+    async with open_sessions(speaking) as (running, _), calling(running.url, path, (("x-api-key", KEY),)) as caller:
         assert caller.status == 400
         assert "?model=" in caller.error["message"]
-    async with served(speaking, VOICE) as (running, server):
+    async with open_sessions(speaking, VOICE) as (running, server):
         async with calling(running.url, path, (("x-api-key", KEY),)) as caller:
             assert caller.status == 101, caller.body
         assert server.peers[0].target == "/v1/realtime?intent=transcription"
 
 
 async def talking(peer: Peer) -> None:
-    """Gemini Live, as far as it is asked here."""
+    """Respond like Gemini Live to the messages in these tests."""
     await peer.accept()
     await peer.event()
     await peer.send(b'{"setupComplete":{}}')
@@ -103,9 +103,9 @@ async def talking(peer: Peer) -> None:
             await peer.send({"goAway": {"timeLeft": "10s"}})
 
 
-async def test_gemini_live_names_its_model_in_the_first_message(caplog):
+async def test_gemini_live_has_its_model_in_the_first_message(caplog):
     caplog.set_level(logging.DEBUG)
-    async with served(talking) as (running, server):
+    async with open_sessions(talking) as (running, server):
         first, alpha = (GEMINI.replace("v1beta", version) for version in ("v1", "v1alpha"))
         for path, headers in ((f"{first}?key={KEY}", ()), (alpha, (("x-goog-api-key", KEY),))):
             async with calling(running.url, path, headers) as caller:
@@ -137,7 +137,7 @@ async def test_an_interrupted_turn_is_billed_by_its_last_usage(caplog):
         await peer.send({"serverContent": {"modelTurn": {"parts": [{"text": "hi"}]}}})
         await peer.send({"usageMetadata": {"promptTokenCount": 10, "responseTokenCount": 3}})
 
-    async with served(cut) as (running, _), calling(running.url, f"{GEMINI}?key={KEY}") as caller:
+    async with open_sessions(cut) as (running, _), calling(running.url, f"{GEMINI}?key={KEY}") as caller:
         await caller.send({"setup": {"model": "models/live"}})
         await caller.rest()
         assert caller.closed == (1011, "upstream connection lost")
@@ -147,7 +147,7 @@ async def test_an_interrupted_turn_is_billed_by_its_last_usage(caplog):
 
 
 async def test_numbers_of_gemini_live_refund_nothing_and_lose_no_charge(caplog):
-    """Counts below zero or beyond 64 bits settle like any others, and leave nothing reserved."""
+    """Counts below zero or beyond 64 bits are billed like any others, and no reservation remains."""
     caplog.set_level(logging.INFO, "trigate")
     counts = iter((-900_000, 10**19, 5))
 
@@ -160,7 +160,7 @@ async def test_numbers_of_gemini_live_refund_nothing_and_lose_no_charge(caplog):
             await peer.send({"serverContent": {"turnComplete": True}, "usageMetadata": usage})
         await peer.rest()
 
-    async with served(hostile, key={"budgets": ["1000M tokens/day"]}) as (running, _):
+    async with open_sessions(hostile, key={"budgets": ["1000M tokens/day"]}) as (running, _):
         seen = [0]
         async with calling(running.url, f"{GEMINI}?key={KEY}") as caller:
             await caller.send({"setup": {"model": "models/live"}})
@@ -175,8 +175,8 @@ async def test_numbers_of_gemini_live_refund_nothing_and_lose_no_charge(caplog):
     assert [line["output_tokens"] for line in logged_exchanges(caplog)[:3]] == [1, 10**8, 5], "the first is estimated"
 
 
-async def test_a_session_that_is_gone_on_with_waits_for_the_end_of_the_old_one():
-    """Else the provider refuses the handle: aicc2025/sip-to-ai#14."""
+async def test_a_resumed_session_waits_for_the_end_of_the_old_one():
+    """Otherwise, the provider refuses the handle: aicc2025/sip-to-ai#14."""
     seen: list[str] = []
 
     async def resumable(peer: Peer) -> None:
@@ -189,7 +189,7 @@ async def test_a_session_that_is_gone_on_with_waits_for_the_end_of_the_old_one()
 
     setup = {"setup": {"model": "models/live", "sessionResumption": {}}}
     again = {"setup": {"model": "models/live", "sessionResumption": {"handle": "h1"}}}
-    async with served(resumable) as (running, server):
+    async with open_sessions(resumable) as (running, server):
         async with (
             calling(running.url, f"{GEMINI}?key={KEY}") as first,
             calling(running.url, f"{GEMINI}?key={KEY}") as second,
@@ -205,7 +205,7 @@ async def test_a_session_that_is_gone_on_with_waits_for_the_end_of_the_old_one()
 
 
 async def test_a_refused_gemini_live_session_is_closed_with_the_reason():
-    async with served(talking) as (running, server):
+    async with open_sessions(talking) as (running, server):
         for message in ("{}", '{"setup":{"model":"models/nobody"}}', '{"setup":{"model":"voice"}}', "no JSON"):
             async with calling(running.url, f"{GEMINI}?key={KEY}") as caller:
                 await caller.send(message)
@@ -218,7 +218,7 @@ async def test_a_refused_gemini_live_session_is_closed_with_the_reason():
 
 
 async def test_a_realtime_request_without_upgrade_gets_an_explanation():
-    async with served(speaking) as (running, _):
+    async with open_sessions(speaking) as (running, _):
         for path in ("/v1/realtime?model=voice", GEMINI):
             response = await running.send("GET", path, headers={"authorization": f"Bearer {KEY}"})
             assert response.status_code == 426, response.text
@@ -226,7 +226,7 @@ async def test_a_realtime_request_without_upgrade_gets_an_explanation():
             assert "WebSocket" in response.json()["error"]["message"]
 
 
-# Messages of Gemini Live (https://ai.google.dev/api/live): the model in the first, and what a turn took
+# Messages of Gemini Live (https://ai.google.dev/api/live): the model in the first message, and the usage of a turn
 
 
 class Rule:

@@ -1,4 +1,4 @@
-"""Realtime sessions through a whole gateway in this process, on real sockets, with a provider that is a script."""
+"""Realtime sessions through a complete gateway in this process, over real sockets, with a scripted provider."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ def clients(**key: Any) -> list[dict[str, Any]]:
     return [{"name": "one", "key": KEY, **key}, {"name": "two", "key": OTHER, "budgets": ["0.00001 usd/day"]}]
 
 
-def served(
+def serve(
     talk: Talk, entry: dict[str, Any] | None = None, key: dict[str, Any] | None = None, **more: Any
 ) -> contextlib.AbstractAsyncContextManager[tuple[InProcess, WebSocketServer]]:
     return serve_sessions(talk, {**VOICE, **(entry or {})}, WORDS, client_keys=clients(**(key or {})), **more)
@@ -49,7 +49,7 @@ def bearer(key: str = KEY) -> tuple[tuple[str, str], ...]:
 
 
 async def answering(peer: Peer) -> None:
-    """Answer each ``response.create`` as OpenAI does."""
+    """Send the same events as OpenAI for each ``response.create``."""
     await peer.accept("realtime" if "sec-websocket-protocol" in peer.headers else None)
     await peer.send({"type": "session.created", "session": {"model": "gpt-realtime"}})
     number = 0
@@ -68,8 +68,8 @@ async def answering(peer: Peer) -> None:
             await peer.send({"type": kind, "transcript": "hi", "usage": usage})
 
 
-async def test_messages_pass_in_both_directions_as_what_they_were():
-    async with served(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
+async def test_messages_pass_unchanged_in_both_directions():
+    async with serve(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
         assert caller.status == 101
         assert caller.headers["x-trigate-target"] == "openai/gpt-realtime"
         for message in ('{"type":"x","n":1.50}', b"\x00\xff", '{"type":"a","audio":"' + "QUJD" * 300_000 + '"}'):
@@ -89,7 +89,7 @@ async def test_a_browser_s_key_in_the_subprotocol_is_not_forwarded(caplog):
     caplog.set_level(logging.DEBUG)
     offer = f"realtime, openai-insecure-api-key.{KEY}, openai-beta.realtime-v1"
     headers = (("sec-websocket-protocol", offer), ("openai-beta", "realtime=v1"))
-    async with served(answering) as (running, server), calling(running.url, PATH, headers) as caller:
+    async with serve(answering) as (running, server), calling(running.url, PATH, headers) as caller:
         assert caller.status == 101
         assert caller.headers["sec-websocket-protocol"] == "realtime"
         assert (await caller.event())["type"] == "session.created"
@@ -101,15 +101,15 @@ async def test_a_browser_s_key_in_the_subprotocol_is_not_forwarded(caplog):
         await eventually(lambda: logged_exchanges(caplog))
     assert KEY not in caplog.text
     for wrong in (f"realtime, openai-insecure-api-key.{KEY}x", "realtime"):
-        async with served(answering) as (running, server):
+        async with serve(answering) as (running, server):
             async with calling(running.url, PATH, (("sec-websocket-protocol", wrong),)) as caller:
                 assert caller.status == 401
             assert not server.peers
 
 
-async def test_pages_that_cors_does_not_name_may_not_open_one():
-    """A page's handshake has its origin, and no preflight."""
-    async with served(echo, cors=["https://good.example"]) as (running, server):
+async def test_pages_of_other_origins_than_in_cors_may_not_open_a_session():
+    """The handshake of a page has an origin, and no preflight precedes it."""
+    async with serve(echo, cors=["https://good.example"]) as (running, server):
         for origin, status in (("https://evil.example", 403), ("https://good.example", 101)):
             async with calling(running.url, PATH, (*bearer(), ("origin", origin))) as caller:
                 assert caller.status == status, origin
@@ -118,7 +118,7 @@ async def test_pages_that_cors_does_not_name_may_not_open_one():
 
 async def test_a_realtime_session_is_refused_before_the_provider_is_contacted(caplog):
     caplog.set_level(logging.INFO, "trigate")
-    async with served(echo, key={"models": ["voice"], "ratelimits": {"requests": "1/h"}}) as (running, server):
+    async with serve(echo, key={"models": ["voice"], "ratelimits": {"requests": "1/h"}}) as (running, server):
         for path, headers, status, code in (
             (PATH, (), 401, None),
             ("/v1/realtime", bearer(), 400, None),
@@ -145,15 +145,15 @@ async def test_a_realtime_session_is_refused_before_the_provider_is_contacted(ca
 REFUSED_WITH = (("retry-after", "7"), ("x-ratelimit-reset-tokens", "6m0s"), ("set-cookie", "a=b"))
 
 
-async def test_a_refusal_of_the_provider_is_the_answer_to_the_handshake():
-    """Not an open socket on which nothing comes: BerriAI/litellm#39851."""
+async def test_a_refusal_of_the_provider_is_the_response_to_the_handshake():
+    """Clients got an open websocket without any messages: BerriAI/litellm#39851."""
     for status, told in ((401, 502), (404, 404), (429, 429), (500, 500), (302, 502)):
 
         async def refuse(peer: Peer, status: int = status) -> None:
             await peer.refuse(status, {"error": {"message": f"no, {UPSTREAM}", "type": "x"}}, REFUSED_WITH)
             await peer.rest()
 
-        async with served(refuse) as (running, _), calling(running.url, PATH, bearer()) as caller:
+        async with serve(refuse) as (running, _), calling(running.url, PATH, bearer()) as caller:
             assert caller.status == told, (status, caller.body)
             assert UPSTREAM not in caller.body.decode()
             assert status != 429 or caller.headers["retry-after"] == "7"
@@ -163,11 +163,11 @@ async def test_a_refusal_of_the_provider_is_the_answer_to_the_handshake():
     async def hang_up(peer: Peer) -> None:
         await peer.stream.aclose()
 
-    async with served(hang_up) as (running, _), calling(running.url, PATH, bearer()) as caller:
+    async with serve(hang_up) as (running, _), calling(running.url, PATH, bearer()) as caller:
         assert caller.status == 502
 
 
-async def test_the_provider_s_close_reaches_the_client_at_once_with_a_code_that_may_be_sent():
+async def test_the_close_of_the_provider_reaches_the_client_immediately_with_a_valid_code():
     """opensandbox-group/OpenSandbox#1640, EtienneLescot/n8n-as-code#318, manaflow-ai/subrouter#79."""
     cases: tuple[tuple[int | None, str, tuple[int, str]], ...] = (
         (1000, "bye", (1000, "bye")),
@@ -192,7 +192,7 @@ async def test_the_provider_s_close_reaches_the_client_at_once_with_a_code_that_
         if code != -1:
             await peer.close(code, reason)
 
-    async with served(close) as (running, server):
+    async with serve(close) as (running, server):
         for _, _, (told, reason) in cases:
             async with calling(running.url, PATH, bearer()) as caller:
                 assert await caller.receive() == "first"
@@ -206,10 +206,10 @@ async def test_the_provider_s_close_reaches_the_client_at_once_with_a_code_that_
             await peer.gone.wait()
 
 
-async def test_the_client_s_end_reaches_the_provider_immediately():
-    """They stayed open, and were billed: BerriAI/litellm#39851."""
+async def test_the_close_of_the_client_reaches_the_provider_immediately():
+    """Sessions stayed open and were billed: BerriAI/litellm#39851."""
     for code, told in ((1000, 1000), (1012, 1012), (1014, 1014), (4321, 4321), (None, 1001)):
-        async with served(echo) as (running, server):
+        async with serve(echo) as (running, server):
             async with calling(running.url, PATH, bearer()) as caller:
                 await caller.send("{}")
                 await caller.receive()
@@ -221,10 +221,10 @@ async def test_the_client_s_end_reaches_the_provider_immediately():
             assert server.peers[0].code == told
 
 
-async def test_each_answer_and_each_transcript_is_booked_when_it_comes(caplog):
+async def test_each_answer_and_each_transcript_is_billed_when_it_arrives(caplog):
     """ChronoAIProject/NyxID#1154, ENTERPILOT/GoModel#750."""
     caplog.set_level(logging.INFO, "trigate")
-    async with served(answering) as (running, _), calling(running.url, PATH, bearer()) as caller:
+    async with serve(answering) as (running, _), calling(running.url, PATH, bearer()) as caller:
         await caller.send({"type": "response.create"})
         while (await caller.event())["type"] != "response.done":
             pass
@@ -247,11 +247,11 @@ async def test_each_answer_and_each_transcript_is_booked_when_it_comes(caplog):
             return
         page = Numbers(page_of(metrics_of(running.service)))
         assert page("trigate_exchanges_total", api="realtime") == 3
-        for labels in page.labels("trigate_exchanges_in_flight"):  # each began with the label that it ends with
+        for labels in page.labels("trigate_exchanges_in_flight"):  # each exchange begins and ends with the same label
             assert page("trigate_exchanges_in_flight", **labels) == 0, labels
 
 
-async def test_an_answer_that_is_cut_is_booked_as_far_as_it_came(caplog):
+async def test_a_cut_answer_is_billed_for_its_received_part(caplog):
     caplog.set_level(logging.INFO, "trigate")
 
     async def cut(peer: Peer) -> None:
@@ -260,7 +260,7 @@ async def test_an_answer_that_is_cut_is_booked_as_far_as_it_came(caplog):
         await peer.send({"type": "response.created", "response": {"id": "r"}})
         await peer.send({"type": "response.output_text.delta", "delta": "x" * 400})
 
-    async with served(cut) as (running, _), calling(running.url, PATH, bearer()) as caller:
+    async with serve(cut) as (running, _), calling(running.url, PATH, bearer()) as caller:
         await caller.send({"type": "response.create"})
         await caller.rest()
         assert caller.closed == (1011, "upstream connection lost")
@@ -287,8 +287,8 @@ FAILED = {"ended": "upstream_error", "reason": "upstream_invalid"}
     ids=["reserved bit", "no text", "no code", "close"],
 )
 async def test_a_response_that_the_provider_leaves_unfinished_is_its_failure(frame, closed, told, session, caplog):
-    """The client got 1002 or 1007, as for frames of its own, and the log a complete session; a response that a close
-    left unfinished was logged and counted as a client that disconnected."""
+    """The client got 1002 or 1007, as if its frames were invalid, and the log had a complete session. If a close left
+    a response unfinished, the log and the metrics blamed a disconnected client."""
     caplog.set_level(logging.INFO, "trigate")
 
     async def garble(peer: Peer) -> None:
@@ -297,7 +297,7 @@ async def test_a_response_that_the_provider_leaves_unfinished_is_its_failure(fra
         await peer.stream.send_all(frame)
         await peer.rest()
 
-    async with served(garble) as (running, _), calling(running.url, PATH, bearer()) as caller:
+    async with serve(garble) as (running, _), calling(running.url, PATH, bearer()) as caller:
         await caller.send({"type": "response.create"})
         await caller.rest()
         assert caller.closed == closed
@@ -308,9 +308,9 @@ async def test_a_response_that_the_provider_leaves_unfinished_is_its_failure(fra
     assert session.items() <= ended.items()
 
 
-async def test_an_invalid_frame_of_the_client_is_no_close_that_the_provider_gets():
+async def test_an_invalid_frame_of_the_client_does_not_close_the_provider_with_its_code():
     """The provider got 1002, as if the gateway's frames were invalid."""
-    async with served(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
+    async with serve(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
         await caller.stream.send_all(b"\xf1\x80" + bytes(4))
         await caller.rest()
         assert caller.code == 1002
@@ -318,12 +318,12 @@ async def test_an_invalid_frame_of_the_client_is_no_close_that_the_provider_gets
         assert server.peers[0].closed == (1001, "the client's connection was lost")
 
 
-async def test_the_budget_is_looked_at_for_each_answer(caplog):
-    """Not at the handshake alone: headroomlabs-ai/headroom#3579."""
+async def test_the_budget_is_checked_for_each_answer(caplog):
+    """A check only at the handshake is not enough: headroomlabs-ai/headroom#3579."""
     caplog.set_level(logging.INFO, "trigate")
     key, dear = {"budgets": ["0.12 usd/day"]}, {"price": {"input": 400, "output": 16, "cached": 0.4}}
     async with (
-        served(answering, key=key, entry=dear) as (running, server),
+        serve(answering, key=key, entry=dear) as (running, server),
         calling(running.url, PATH, bearer()) as caller,
     ):
         assert (await caller.event())["type"] == "session.created"
@@ -342,10 +342,10 @@ async def test_the_budget_is_looked_at_for_each_answer(caplog):
         await eventually(lambda: server.peers[0].closed)
 
 
-async def test_a_session_belongs_to_the_run_that_its_handshake_names():
+async def test_a_session_belongs_to_the_run_in_its_handshake():
     """A budget for runs limited none of its answers, and the kept ledger had no run."""
     key, dear = {"budgets": ["0.09 usd/run"]}, {"price": {"input": 400, "output": 16, "cached": 0.4}}
-    async with served(answering, key=key, entry=dear) as (running, _):
+    async with serve(answering, key=key, entry=dear) as (running, _):
         kinds: list[str] = []
         for run in ("task", "task", "other"):
             async with calling(running.url, PATH, (*bearer(), ("x-trigate-run", run))) as caller:
@@ -363,11 +363,11 @@ async def test_a_session_belongs_to_the_run_that_its_handshake_names():
 
 
 @needs_feature("client_routing")
-async def test_labels_of_the_handshake_are_those_of_each_answer(caplog):
-    """A blocked end user could open sessions, and the lines of answers named nobody."""
+async def test_each_answer_has_the_labels_of_the_handshake(caplog):
+    """A blocked end user could open sessions, and the log lines of answers had no user."""
     caplog.set_level(logging.INFO, "trigate")
     more = {"client_routing": ["litellm"], "blocked_end_users": ["eve"]}
-    async with served(answering, **more) as (running, _):
+    async with serve(answering, **more) as (running, _):
         user = "x-litellm-end-user-id"
         async with calling(running.url, PATH, (*bearer(), (user, "eve"))) as caller:
             assert caller.status == 403
@@ -381,11 +381,11 @@ async def test_labels_of_the_handshake_are_those_of_each_answer(caplog):
         assert (line["end_user"], line["tags"]) == ("ada", ["a", "b"])
 
 
-async def test_an_answer_that_begins_unasked_is_stopped_if_nothing_is_left():
-    """Voice detection at the provider begins answers by itself."""
+async def test_an_unrequested_answer_is_stopped_if_the_budget_is_exhausted():
+    """Voice detection at the provider starts answers automatically."""
     heard: list[Any] = []
 
-    async def unasked(peer: Peer) -> None:
+    async def answer_freely(peer: Peer) -> None:
         await peer.accept()
         for number in range(2):
             await peer.send({"type": "response.created", "response": {"id": f"r{number}"}})
@@ -394,16 +394,16 @@ async def test_an_answer_that_begins_unasked_is_stopped_if_nothing_is_left():
         heard.extend(await peer.rest())
 
     key = {"budgets": ["0.1 usd/day"]}
-    async with served(unasked, key=key) as (running, server), calling(running.url, PATH, bearer()) as caller:
+    async with serve(answer_freely, key=key) as (running, server), calling(running.url, PATH, bearer()) as caller:
         found = [json.loads(message) for message in await caller.rest()]
         assert found[2]["error"]["code"] == "insufficient_quota"
         assert caller.code == 1008
         await server.peers[0].gone.wait()
 
 
-async def test_models_in_frames_are_checked_like_the_first():
+async def test_models_in_frames_are_checked_like_the_model_of_the_session():
     """BerriAI/litellm#40010."""
-    async with served(echo, key={"models": ["voice"]}) as (running, _), calling(running.url, PATH, bearer()) as caller:
+    async with serve(echo, key={"models": ["voice"]}) as (running, _), calling(running.url, PATH, bearer()) as caller:
         await caller.send({"type": "session.update", "session": {"model": "voice", "n": 1}})
         assert await caller.event() == {"type": "session.update", "session": {"model": "gpt-realtime", "n": 1}}
         for session in ({"model": "words"}, {"model": "gpt-4o"}, {"input_audio_transcription": {"model": "gpt-4o"}}):
@@ -420,7 +420,7 @@ async def test_a_message_that_is_too_large_closes_with_1009(monkeypatch):
     monkeypatch.setattr("gateway.features.realtime.opening.MAX_MESSAGE", 100_000)
     monkeypatch.setattr("gateway.features.realtime.dialing.MAX_MESSAGE", 100_000)
     for text in ('"' + "x" * 99_990 + '"', '"' + "x" * 100_001 + '"'):
-        async with served(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
+        async with serve(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
             await caller.send(b"\x00" + text.encode())
             message = await caller.receive()
             if len(text) < 100_000:
@@ -432,7 +432,7 @@ async def test_a_message_that_is_too_large_closes_with_1009(monkeypatch):
             await server.peers[0].gone.wait()
 
     for letters, code in ((49_990, None), (49_991, 1009)):  # of two bytes each: 99,999 and 100,001 with the rest
-        async with served(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
+        async with serve(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
             await caller.send('{"type":"x","y":"' + "é" * letters + '"}')
             await caller.receive()
             assert caller.code == code
@@ -442,15 +442,15 @@ async def test_a_message_that_is_too_large_closes_with_1009(monkeypatch):
         await peer.send("x" * 100_001)
         await peer.rest()
 
-    async with served(flood) as (running, server), calling(running.url, PATH, bearer()) as caller:
+    async with serve(flood) as (running, server), calling(running.url, PATH, bearer()) as caller:
         assert await caller.receive() is None
         assert caller.closed == (1011, "the provider sent a message larger than the limit of 100000 bytes")
         await server.peers[0].gone.wait()
         assert server.peers[0].code == 1009
 
 
-async def test_a_slow_reader_slows_the_writer_and_nothing_is_lost():
-    """One message a direction is held: what is sent beyond the sockets' room waits with its sender."""
+async def test_a_slow_reader_slows_the_writer_and_no_message_is_lost():
+    """The gateway holds one message in each direction. If the buffers of the sockets are full, the sender waits."""
     go = trio.Event()
     got: list[int] = []
 
@@ -468,7 +468,7 @@ async def test_a_slow_reader_slows_the_writer_and_nothing_is_lost():
             sent.append(1)
 
     async with (
-        served(slow) as (running, _),
+        serve(slow) as (running, _),
         calling(running.url, PATH, bearer()) as caller,
         trio.open_nursery() as both,
     ):
@@ -491,7 +491,7 @@ async def test_a_client_that_does_not_read_slows_its_provider():
             await peer.send(b"\x00" * 2**20)
             sent.append(1)
 
-    async with served(flood) as (running, server), calling(running.url, PATH, bearer()) as caller:
+    async with serve(flood) as (running, server), calling(running.url, PATH, bearer()) as caller:
         await trio.testing.wait_all_tasks_blocked(0.1)
         count = len(sent)
         assert 0 < count < 60  # the sockets' rooms are a few megabytes each
@@ -501,7 +501,7 @@ async def test_a_client_that_does_not_read_slows_its_provider():
         await server.peers[0].gone.wait()
 
 
-async def test_a_session_ends_if_the_provider_reads_no_more(monkeypatch, caplog):
+async def test_a_session_ends_if_the_provider_stops_reading(monkeypatch, caplog):
     caplog.set_level(logging.INFO, "trigate")
     monkeypatch.setattr("gateway.features.realtime.session.STALL_SECONDS", 0.3)
 
@@ -509,7 +509,7 @@ async def test_a_session_ends_if_the_provider_reads_no_more(monkeypatch, caplog)
         await peer.accept()
         await trio.sleep_forever()
 
-    async with served(read_nothing) as (running, _), calling(running.url, PATH, bearer()) as caller:
+    async with serve(read_nothing) as (running, _), calling(running.url, PATH, bearer()) as caller:
         with contextlib.suppress(trio.BrokenResourceError):
             for _ in range(2):
                 await caller.send(b"\x00" * (15 * 2**20))
@@ -520,9 +520,9 @@ async def test_a_session_ends_if_the_provider_reads_no_more(monkeypatch, caplog)
     assert session["reason"] == "stalled"
 
 
-async def test_a_session_ends_when_it_was_silent_for_too_long():
+async def test_a_session_ends_after_a_long_silence():
     async with (
-        served(echo, websocket_idle="300ms") as (running, server),
+        serve(echo, websocket_idle="300ms") as (running, server),
         calling(running.url, PATH, bearer()) as caller,
     ):
         await caller.send("{}")
@@ -533,10 +533,10 @@ async def test_a_session_ends_when_it_was_silent_for_too_long():
         await server.peers[0].gone.wait()
 
 
-async def test_a_session_ends_when_it_was_open_for_long_enough():
-    """As providers do at their own limit (livekit/agents#2358)."""
+async def test_a_session_ends_after_its_maximum_time():
+    """Providers do the same at their own limit (livekit/agents#2358)."""
     limits = {"realtime": {"max_session": "300ms", "idle": "10m"}}
-    async with served(echo, entry=limits) as (running, server), calling(running.url, PATH, bearer()) as caller:
+    async with serve(echo, entry=limits) as (running, server), calling(running.url, PATH, bearer()) as caller:
         async with trio.open_nursery() as nursery:
             found: list[Any] = []
 
@@ -557,7 +557,7 @@ async def test_a_session_ends_when_it_was_open_for_long_enough():
 
 async def test_a_session_ends_with_a_code_at_the_end_of_the_drain(caplog):
     caplog.set_level(logging.INFO, "trigate")
-    async with served(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
+    async with serve(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
         await caller.send("{}")
         assert await caller.receive() == "{}"
         assert running.service.lifecycle.in_flight == 1
@@ -570,7 +570,7 @@ async def test_a_session_ends_with_a_code_at_the_end_of_the_drain(caplog):
         assert running.service.lifecycle.in_flight == 0
 
 
-async def test_another_configuration_ends_a_session_after_the_answer_under_way():
+async def test_another_configuration_ends_a_session_after_its_current_answer():
     go = trio.Event()
 
     async def slow(peer: Peer) -> None:
@@ -581,7 +581,7 @@ async def test_another_configuration_ends_a_session_after_the_answer_under_way()
         await peer.send({"type": "response.done", "response": {"id": "r", "status": "completed", "usage": USAGE}})
         await peer.rest()
 
-    async with served(slow) as (running, server), calling(running.url, PATH, bearer()) as caller:
+    async with serve(slow) as (running, server), calling(running.url, PATH, bearer()) as caller:
         await caller.send({"type": "response.create"})
         assert (await caller.event())["type"] == "response.created"
         running.reload(session_config(server.url, VOICE, WORDS, key={"models": ["words"]}))
@@ -602,7 +602,7 @@ async def test_a_client_that_leaves_during_the_handshake_closes_the_upstream():
     async def silent(peer: Peer) -> None:
         await peer.rest()
 
-    async with served(silent) as (running, server):
+    async with serve(silent) as (running, server):
         stream = await trio.open_tcp_stream("127.0.0.1", int(running.url.rpartition(":")[2]))
         async with trio.open_nursery() as nursery:
             caller = Caller(stream)
@@ -621,8 +621,8 @@ async def test_a_client_that_leaves_during_the_handshake_closes_the_upstream():
     ],
 )
 async def test_a_refused_session_leaves_no_message_waiting(path, first):
-    """The server waited forever with the next message, and the process for the end of its drain."""
-    async with served(echo) as (running, _):
+    """The server waited forever with the next message, and the drain of the process waited for the server."""
+    async with serve(echo) as (running, _):
         for _ in range(3):
             async with calling(running.url, path, bearer()) as caller:
                 for message in (first, first, first):

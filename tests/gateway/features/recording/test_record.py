@@ -1,5 +1,5 @@
-"""``serve --record`` and ``replay``: what stands on disk is what both sides saw, and can be used again. And the log:
-what is logged, for whom, and what no line repeats."""
+"""``serve --record`` and ``replay``: recordings have the bytes that both sides saw, and can be replayed. Also the log:
+its levels, its forms, and secrets that it never contains."""
 
 import json
 import logging
@@ -43,7 +43,7 @@ SSE_HEAD = b"content-type: text/event-stream\r\n\r\n"
 
 @attrs.frozen
 class Recorder:
-    """A gateway that records, its provider, and one that is played by hand."""
+    """A gateway that records, its provider, and another provider that tests control."""
 
     gateway: Gateway
     upstream: Upstream
@@ -51,16 +51,16 @@ class Recorder:
     folder: Path
 
     def of(self, id: str) -> dict[str, tuple[dict[str, Any], RecordedExchange]]:
-        """The recordings of an exchange by their side, once they are there."""
+        """Wait for the recordings of an exchange, and return them by their side."""
 
-        def found() -> dict[str, tuple[dict[str, Any], RecordedExchange]]:
+        def read_sides() -> dict[str, tuple[dict[str, Any], RecordedExchange]]:
             all = ((path, json.loads(path.read_bytes())) for path in self.folder.rglob("*.meta.json"))
             ours = [(path, meta) for path, meta in all if meta["exchange"]["request_id"] == id]
             sides = {path.name.split(".")[1].rpartition("-")[2]: (meta, read_recording(path)) for path, meta in ours}
-            return sides if "client" in sides else {}  # which is written last
+            return sides if "client" in sides else {}  # the client's side is written last
 
         line(self.gateway, id)
-        return eventually(found, what="the recordings")
+        return eventually(read_sides, what="the recordings")
 
     def files(self, id: str) -> list[Path]:
         metas = self.folder.rglob("*.meta.json")
@@ -124,7 +124,7 @@ def test_a_translated_stream_is_recorded_as_each_side_saw_it(recorder):
 
 @pytest.mark.parametrize(("winner", "is_early"), [("first", False), ("first", True), ("second", False)])
 def test_the_recording_of_a_hedge_contains_the_winning_request(recorder, winner, is_early):
-    """``is_early``: its headers arrive ahead of those of the other one."""
+    """If ``is_early``, the headers of the winner arrive ahead of the other ones."""
     head = b"HTTP/1.1 200 OK\r\nconnection: close\r\n" + SSE_HEAD
     recorder.upstream.script(
         Raw(200, (("content-type", "text/event-stream"),), (b": hi\n\n",), "hang") if winner == "first" else ANSWER
@@ -156,14 +156,14 @@ def test_a_key_in_a_url_is_never_returned(recorder, api):
     recorder.upstream.script(Raw(400, JSON, (json.dumps(error).encode(),)))
     id, got = ask(recorder, api, body_of("in-url", api))
     assert b"cannot read /v1/chat/completions?api_key=[redacted]" in got
-    assert b"[redacted]" in recorder.of(id)["provider"][1].response  # and the fixture looks into all files, and the log
+    assert b"[redacted]" in recorder.of(id)["provider"][1].response  # the fixture also searches all files and the log
 
 
 @needs_feature("steps")
 @pytest.mark.parametrize("at", ["request", "during"])
 @pytest.mark.parametrize("form", ["error", "stop"])
 def test_a_refused_request_is_recorded_with_masks_and_without_its_provider(upstream, tmp_path, at, form):
-    """Also the masks of the steps that a refusal prevents from running."""
+    """The recording also has the masks of steps that did not run because of the refusal."""
     port = free_port()
     steps = [
         {
@@ -193,7 +193,7 @@ def test_a_refused_request_is_recorded_with_masks_and_without_its_provider(upstr
     assert any("masks replace its findings" in note for note in meta["notes"])
 
 
-def test_a_whole_answer_and_a_refusal_are_recorded_too(recorder):
+def test_an_unstreamed_answer_and_a_refusal_are_recorded_too(recorder):
     recorder.upstream.script(ANSWER)
     id, got = ask(recorder, "chat", body_of("on-messages", "chat", stream=False))
     found = recorder.of(id)
@@ -247,7 +247,7 @@ def test_a_recorded_request_can_be_sent_again(recorder, capfdbinary):
 
 
 def test_the_command_line_decides_what_is_logged(recorder):
-    """The configuration says ``error``."""
+    """The level in the configuration is ``error``."""
     id, _ = ask(recorder, "chat", body_of("nobodys", "chat"))
     found = line(recorder.gateway, id)
     assert (found["status"], found["ended"]) == (404, "refused")
@@ -256,7 +256,7 @@ def test_the_command_line_decides_what_is_logged(recorder):
 
 @pytest.fixture
 def begin() -> Iterator[Callable[..., Log]]:
-    """Makes the log of a process that has just begun."""
+    """Return a function that creates the log of a process that has just started."""
 
     def log(*args: Any, **named: Any) -> Log:
         logging.getLogger().handlers[:] = []
@@ -295,7 +295,7 @@ def test_no_log_line_contains_a_credential(begin, capsys, form):
     ("asked", "configured", "shown"),
     [(None, "info", True), (None, "warning", False), ("info", "warning", True), ("error", "debug", False)],
 )
-def test_exchanges_are_of_level_info(begin, capsys, asked, configured, shown):
+def test_exchanges_have_the_level_info(begin, capsys, asked, configured, shown):
     log = begin(asked, "text")
     log.apply_config(from_mapping({**SETTINGS, "log_level": configured}))
     ledger = Ledger(log.readable)
@@ -313,7 +313,7 @@ def test_a_forged_log_line_is_not_mistaken_for_an_exchange(begin, capsys, form):
 
 
 @pytest.mark.parametrize("level", ["info", "error"])
-def test_startup_messages_are_json_if_the_log_is(begin, capsys, level):
+def test_startup_messages_are_json_if_the_log_is_json(begin, capsys, level):
     log = begin(level, "json")
     log.say("warning", "there are no client_keys")
     log.say("note", "another thing")
@@ -321,7 +321,7 @@ def test_startup_messages_are_json_if_the_log_is(begin, capsys, level):
     assert [(line["event"], line["level"]) for line in told] == [("log", "warning"), ("log", "info")]
 
 
-def test_at_debug_the_libraries_below_do_not_log_headers(begin):
+def test_at_debug_libraries_do_not_log_headers(begin):
     begin("debug", "json")
     assert not logging.getLogger("hpack.hpack").isEnabledFor(logging.DEBUG)
     assert logging.getLogger("trigate").isEnabledFor(logging.DEBUG)

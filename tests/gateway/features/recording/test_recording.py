@@ -1,4 +1,4 @@
-"""Exchanges written down: what is gathered, what stands on disk, what is replayed of it, and what no file repeats."""
+"""Recordings of exchanges: their collection, their files, their replay, and secrets that no file contains."""
 
 import base64
 import contextlib
@@ -87,7 +87,7 @@ def test_a_recording_has_the_layout_of_the_corpus(tmp_path):
     assert "side:client" in second["features"].split()
 
 
-def test_a_model_of_a_million_letters_takes_no_such_row(tmp_path):
+def test_a_model_name_of_a_million_letters_has_a_short_row(tmp_path):
     side = attrs.evolve(SIDE, request=b'{"model":"%b"}' % (b"m" * 1_000_000))
     Folder(tmp_path).write([side], LINE, ())
     (row,) = rows(tmp_path)
@@ -101,7 +101,7 @@ def test_errors_are_recorded_in_their_own_folder(tmp_path):
 
 
 def test_a_visible_recording_is_complete(tmp_path):
-    """Somebody may look while it is written."""
+    """A reader may list the folder while a recording is written."""
     folder, done = Folder(tmp_path), threading.Event()
     seen: set[Path] = set()
 
@@ -120,7 +120,7 @@ def test_a_visible_recording_is_complete(tmp_path):
     assert seen
 
 
-def test_a_full_disk_leaves_no_half_of_a_recording(tmp_path):
+def test_a_full_disk_leaves_no_partial_recording(tmp_path):
     folder = Folder(tmp_path)
     (meta,) = folder.write([SIDE], LINE, ())
     files = set(tmp_path.rglob("*"))
@@ -136,7 +136,7 @@ def test_a_full_disk_leaves_no_half_of_a_recording(tmp_path):
     assert read_recording(meta).response == STREAM
 
 
-def test_a_full_disk_leaves_no_half_of_a_row(tmp_path):
+def test_a_full_disk_leaves_no_partial_row(tmp_path):
     folder = Folder(tmp_path)
     for _ in range(10):
         folder.write([SIDE], LINE, ())
@@ -182,7 +182,7 @@ def test_no_file_repeats_a_credential(tmp_path):
 
 @pytest.mark.parametrize("padding", [0, LONGEST_ERROR])
 def test_errors_have_no_credential_in_another_spelling(padding, tmp_path):
-    """Providers quote requests in errors: in URLs, or in JSON as Go and PHP write it."""
+    """Providers quote requests in errors: in URLs, or in JSON as written by Go and PHP."""
     key = "Ab+/cd<secret>/1234=="
     spellings = [quote(key, safe=""), key.replace("/", "\\/"), key.replace("<", "\\u003c"), quote(quote(key, safe=""))]
     begin = STREAM[: STREAM.index(b"data: [DONE]")] + b": " + b"x" * padding + b"\n\n"
@@ -204,7 +204,7 @@ def test_errors_have_no_credential_in_another_spelling(padding, tmp_path):
 
 
 def test_frames_are_recorded_whole_without_credentials(tmp_path):
-    """Their text has checksums, and Anthropic's events in InvokeModel's frames are in base64."""
+    """Frames have checksums, and InvokeModel's frames have Anthropic's events in base64."""
     inner = base64.b64encode(b'{"type":"message_stop","note":"%b"}' % SECRET).decode()
     frames = [event_frame("messageStart", b'{"role":"assistant"}'),
               event_frame("x", b'{"text":"\xc3\xa9 %b"}' % SECRET),
@@ -237,7 +237,7 @@ def test_a_stream_in_one_array_is_recorded_as_a_stream(tmp_path):
     one = read_recording(meta)
     assert (one.api, one.stream, one.model, one.response) == ("gemini", True, "m", side.response)
     refused = attrs.evolve(side, response=b"{}", status=429)
-    assert read_recording(Folder(tmp_path).write([refused], LINE, ())[0]).stream  # which is asked for again
+    assert read_recording(Folder(tmp_path).write([refused], LINE, ())[0]).stream  # the replay requests a stream, too
     assert events_in(one.response) == [b'[{"a":1}', b'\n,{"b":2}', b"]"]
 
 
@@ -249,7 +249,7 @@ def test_a_recorded_request_is_sent_to_the_path_of_its_api():
     assert address_of("http://h/v1", "chat", "m", True) == "http://h/v1/chat/completions"
 
 
-def test_the_oldest_are_removed_and_what_is_not_ours_stays(tmp_path, monkeypatch):
+def test_the_oldest_recordings_are_removed_and_other_files_stay(tmp_path, monkeypatch):
     monkeypatch.setattr(recorded, "TOTAL", 20_000)
     monkeypatch.setattr(recorded, "ROOM", 8_000)
     folder = Folder(tmp_path)
@@ -345,7 +345,7 @@ def test_any_recording_file_is_read_or_reported(tmp_path_factory, data):
         read_recording(file)
 
 
-# Gathering
+# Collection
 
 
 class Desk:
@@ -372,7 +372,7 @@ class Desk:
     def end(self, record: Record) -> None:
         self.ledger.settle(record, disconnected=False)
 
-    async def written(self) -> None:
+    async def write_all(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.recorder.run)
             await trio.testing.wait_all_tasks_blocked()
@@ -393,20 +393,20 @@ async def test_a_recording_is_written_at_the_end_of_the_exchange(tmp_path):
     assert not list(tmp_path.rglob("*.meta.json"))
     desk.end(record)
     ended = time.time()
-    await desk.written()
+    await desk.write_all()
     assert not desk.recorder.kept
     began = [json.loads(meta.read_bytes())["began"] for meta in tmp_path.rglob("*.meta.json")]
     assert len(began) == 2
     assert all(ended - 10 < at < ended + 0.001 for at in began)
     text = contents(tmp_path)
     assert b"went on" in text
-    assert b"came [redacted] [redacted]" in text  # a credential that came in two pieces, too
+    assert b"came [redacted] [redacted]" in text  # one credential arrived in two pieces
     for secret in (b"of-the-client", b"of-the-provider", b"of-the-config", b"in-the-query"):
         assert secret not in text
 
 
 async def test_an_exchange_without_an_answer_takes_no_memory_and_is_not_written(tmp_path):
-    """Such as a count of tokens, which also sends requests to providers."""
+    """For example, a token count also sends requests to providers."""
     desk = Desk(tmp_path)
     record = desk.ledger.open("call", "chat")
     one = desk.opened
@@ -416,13 +416,13 @@ async def test_an_exchange_without_an_answer_takes_no_memory_and_is_not_written(
     one.note_response(200, (("content-type", "application/json"),), b"{}", is_answer=True)
     assert not desk.recorder.kept
     desk.end(record)
-    await desk.written()
+    await desk.write_all()
     assert contents(tmp_path) == b""
 
 
 @pytest.mark.parametrize("is_held", [False, True], ids=["", "held"])
-async def test_only_the_last_of_several_calls_is_kept(tmp_path, is_held):
-    """Also if observers learn both bodies at the end, as after steps."""
+async def test_only_the_last_of_several_provider_requests_is_kept(tmp_path, is_held):
+    """Observers may also get both bodies at the end, as after steps."""
     desk = Desk(tmp_path)
     record, one = desk.begin()
     bodies = ((400, b"refused at first"), (200, b"answered then"))
@@ -436,7 +436,7 @@ async def test_only_the_last_of_several_calls_is_kept(tmp_path, is_held):
     one.note_response(200, (("content-type", "application/json"),), b"{}", is_answer=True)
     one.note_response(200, (), b"a turn in the background, later", is_answer=True)
     desk.end(record)
-    await desk.written()
+    await desk.write_all()
     text = contents(tmp_path)
     assert b"answered then" in text
     assert b"refused at first" not in text
@@ -449,16 +449,16 @@ async def test_a_long_body_is_cut_and_the_meta_file_is_reported(tmp_path, monkey
     record, one = desk.begin(b"0123456789abcdef")
     one.note_response(400, (("content-type", "application/json"),), b"short", is_answer=True)
     desk.end(record)
-    await desk.written()
+    await desk.write_all()
     (meta,) = (json.loads(file.read_bytes()) for file in tmp_path.rglob("*.meta.json"))
-    assert meta["notes"] == [f"{CUT_REQUEST[0]} at 10 bytes"]  # as their reader recognizes them
+    assert meta["notes"] == [f"{CUT_REQUEST[0]} at 10 bytes"]  # readers recognize such notes
     assert meta["bytes_exact"] is False
     (body,) = (file.read_bytes() for file in tmp_path.rglob("*.request.json"))
     assert body == b"0123456789"
 
 
 async def test_a_recording_beyond_the_limit_is_dropped_and_counted(tmp_path, monkeypatch, caplog):
-    """It is one of the client with the most, also if it has ended and waits to be written."""
+    """The client with the most bytes loses a recording, which may also be waiting to be written."""
     monkeypatch.setattr(recording, "HELD", 50)
     desk = Desk(tmp_path)
     small, _ = desk.begin(b"s" * 20, client="bob")
@@ -471,7 +471,7 @@ async def test_a_recording_beyond_the_limit_is_dropped_and_counted(tmp_path, mon
     one.observe(b"more", b"more")
     desk.end(large)
     desk.end(small)
-    await desk.written()
+    await desk.write_all()
     assert not desk.recorder.kept
     assert b"s" * 20 in contents(tmp_path)
     assert not re.search(b"lll|eee|more", contents(tmp_path))
@@ -481,10 +481,10 @@ async def test_a_recording_beyond_the_limit_is_dropped_and_counted(tmp_path, mon
 async def test_a_full_queue_delays_no_request(tmp_path, monkeypatch):
     monkeypatch.setattr(recording, "QUEUED", 2)
     desk = Desk(tmp_path)
-    for _ in range(5):  # and nobody writes yet
+    for _ in range(5):  # the writer has not started yet
         record, _one = desk.begin()
         desk.end(record)
-    await desk.written()
+    await desk.write_all()
     assert len(list(tmp_path.rglob("*.meta.json"))) == 2
     assert not desk.recorder.kept
 
@@ -494,7 +494,7 @@ async def test_a_full_disk_ends_no_exchange(tmp_path, caplog):
     (tmp_path / "openai_chat").write_text("in the way")
     record, _ = desk.begin()
     desk.end(record)
-    await desk.written()
+    await desk.write_all()
     assert "could not record an exchange" in caplog.text
     assert not desk.recorder.kept
 
@@ -510,7 +510,7 @@ async def test_an_unused_recorder_can_be_finished(tmp_path):
 # Credentials
 
 
-def test_every_credential_of_a_configuration_is_known():
+def test_every_credential_of_a_configuration_is_removed():
     settings: dict[str, Any] = {
         "version": "v0.3.0",
         "model_providers": [
@@ -525,6 +525,6 @@ def test_every_credential_of_a_configuration_is_known():
     assert not {"no secret", "2024-10-21", "api_key"} & set(found)
 
 
-def test_short_words_are_no_credentials_and_longer_ones_come_first():
+def test_short_words_are_no_credentials_and_longer_ones_are_replaced_first():
     assert search_forms(["none", "a" * (SHORTEST - 1)]) == ()
     assert search_forms(["secret-1", "secret-12"]) == ("secret-12", "secret-1")

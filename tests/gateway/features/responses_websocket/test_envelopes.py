@@ -1,4 +1,4 @@
-"""Frames around requests and answers, and what a prewarm leaves behind: bytes in, bytes out."""
+"""Frames around requests and answers, and prewarmed turns, without sockets."""
 
 import json
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def frames_of(data: bytes, stream_id: str | None = None, *, size: int = 10**9, s
 
 
 def outcome(step: Callable[[], Any]) -> Any:
-    """What ``step`` returns, or the failure that it raises."""
+    """Return the result of ``step``, or the failure that it raises."""
     try:
         return step()
     except GatewayError as error:
@@ -57,7 +57,7 @@ def test_any_frame_is_read_or_refused(frame):
 
 
 @given(st.dictionaries(st.text(), JSON), JSON, JSON)
-def test_any_object_is_read_or_refused_in_words(members, generate, lane):
+def test_any_object_is_read_or_refused_with_a_message(members, generate, lane):
     frame = json.dumps({**members, "type": "response.create", "generate": generate, "stream_id": lane})
     read = outcome(lambda: json.loads(body_of(read_envelope(frame).members)))
     if isinstance(read, ErrorInfo):
@@ -100,7 +100,7 @@ def test_the_headers_of_codex_are_in_the_metadata_of_each_frame(metadata, header
 
 
 @given(st.integers(1, 200))
-def test_a_stream_is_the_same_frames_however_it_is_cut(size):
+def test_the_frames_of_a_stream_do_not_depend_on_its_splits(size):
     data = b": ping\n\n" + b"".join(sse.event(event["type"], event) for event in EVENTS) + b"data: [DONE]\n\n"
     first, *rest = frames_of(data, "lane", size=size)
     assert first == {**EVENTS[0], "stream_id": "lane", "headers": {"x-request-id": "r"}}
@@ -127,7 +127,7 @@ def test_an_error_of_the_stream_ends_it_with_a_status(error):
 
 
 def test_half_a_surrogate_pair_in_the_final_event_is_no_missing_end():
-    """A model's text that was cut between the two ended the connection (openclaw/openclaw#110642)."""
+    """A model's text that was cut inside a pair ended the connection (openclaw/openclaw#110642)."""
     (last,) = frames_of(b'data: {"type":"response.completed","a":"\\ud83d"}\n\n')
     assert (last["type"], last["a"]) == ("response.completed", "\ud83d")
     error = frames_of(b'data: {"type":"error","code":"c","message":"\\ud83d"}\n\n', status=502)[-1]
@@ -135,7 +135,7 @@ def test_half_a_surrogate_pair_in_the_final_event_is_no_missing_end():
 
 
 def test_invalid_utf8_in_any_event_of_a_provider_is_replaced():
-    """A final event with it ended the connection, with the streams of all its lanes."""
+    """A final event with invalid UTF-8 ended the connection with all its streams."""
     events = [b'{"type":"response.output_text.delta","delta":"a\xff"}', b'{"type":"response.completed","a":"\xff\xfe"}']
     delta, last = frames_of(b"".join(b"data: %b\n\n" % event for event in events), "lane")
     assert (delta["delta"], delta["stream_id"]) == ("a\ufffd", "lane")
@@ -144,7 +144,7 @@ def test_invalid_utf8_in_any_event_of_a_provider_is_replaced():
     assert frames_of(error, status=502)[-1]["error"]["message"] == "\ufffd"
 
 
-def test_a_stream_without_an_end_is_our_mistake():
+def test_a_stream_without_an_end_is_an_error_of_the_gateway():
     with pytest.raises(GatewayError) as error:
         frames_of(sse.data(EVENTS[0]))
     assert error.value.info.kind == "internal"

@@ -1,4 +1,4 @@
-"""What a connection remembers of turns that were sent ahead, and how much of it."""
+"""The memory of a connection for turns that were sent in advance, and its limits."""
 
 import json
 import tracemalloc
@@ -46,7 +46,7 @@ def test_the_predecessor_of_a_prewarmed_turn_stays_its_predecessor():
 
 
 @each_row("previous", ["unknown", None, 5])
-def test_other_requests_are_left_alone(previous):
+def test_other_requests_are_unchanged(previous):
     ahead = Prewarms(MEGABYTE)
     ahead.remember("resp_1", members(input=[]))
     asked = members(input="x", previous_response_id=previous)
@@ -54,7 +54,7 @@ def test_other_requests_are_left_alone(previous):
 
 
 @each_row(("input", "count"), [("hello", 1), ([], 0), (None, 0), ([message("a"), message("b")], 2)])
-def test_every_form_of_input_is_gone_on_from(input, count):
+def test_every_form_of_input_can_be_continued(input, count):
     ahead = Prewarms(MEGABYTE)
     ahead.remember("resp_1", members(input=input))
     told = ahead.with_prewarm(members(previous_response_id="resp_1", input="next"))
@@ -63,7 +63,7 @@ def test_every_form_of_input_is_gone_on_from(input, count):
     assert items[-1]["content"] == "next"
 
 
-def test_input_that_is_none_is_refused():
+def test_invalid_input_is_refused():
     ahead = Prewarms(MEGABYTE)
     with pytest.raises(GatewayError) as caught:
         ahead.remember("resp_1", members(input={"a": 1}))
@@ -71,7 +71,7 @@ def test_input_that_is_none_is_refused():
     assert not is_known(ahead, "resp_1")
 
 
-def test_a_frame_does_not_live_on_with_the_little_that_is_remembered_of_it():
+def test_a_remembered_part_of_a_frame_does_not_keep_the_frame_in_memory():
     ahead = Prewarms(16 * MEGABYTE)
     tracemalloc.start()
     try:
@@ -93,7 +93,7 @@ def test_the_number_of_prewarmed_turns_is_limited():
 
 
 @each_row("name", ["input", "conversation", "previous_response_id"])
-def test_all_that_is_remembered_counts_towards_the_limit_and_the_newest_stays(name):
+def test_all_remembered_parts_count_towards_the_limit_and_the_newest_stays(name):
     ahead = Prewarms(2500)
     for i in range(3):
         ahead.remember(f"resp_{i}", members(**{name: "x" * 1000}))

@@ -1,4 +1,4 @@
-"""Websockets between Hypercorn and a view, on a real socket in this process."""
+"""Websockets between Hypercorn and a view, over a real socket in this process."""
 
 import contextlib
 import gc
@@ -45,7 +45,7 @@ CONFIG = from_mapping({"version": "v0.3.0", "model_providers": [{"model": "groq/
 
 
 class Broken(MemoryStore):
-    """A store that breaks its promise to raise ``Unavailable`` and nothing else."""
+    """A store that raises another error than ``Unavailable``, which its interface does not permit."""
 
     async def chain(self, owner, id):
         raise ValueError("a mistake")
@@ -131,13 +131,13 @@ async def test_a_mistake_before_the_first_request_closes_with_1011():
 async def test_the_server_pings_without_delaying_messages(monkeypatch):
     monkeypatch.setattr(ServerConfig, "websocket_ping_interval", 0.02)
 
-    def pinged(port: int) -> None:
+    def wait_for_pings(port: int) -> None:
         with Client.connect(port) as client:
             while client.pings < 3:
                 client._receive_data(client.wire.sock.recv(1000))
 
     async with serving(with_view(listen)) as (port, lifecycle):
-        await trio.to_thread.run_sync(pinged, port)
+        await trio.to_thread.run_sync(wait_for_pings, port)
         monkeypatch.setattr(ServerConfig, "websocket_ping_interval", 1000.0)
         with await trio.to_thread.run_sync(Client.connect, port):
             await eventually(lambda: len(lifecycle.connections) == 1)
@@ -155,7 +155,7 @@ FLOODS = {
 @pytest.mark.sample(4)
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_flood_of_tiny_frames_ends_the_websocket_and_delays_no_other_task(flood):
-    """Ten thousand frames fit in one read, and were handled in one step (CWE-400)."""
+    """Ten thousand frames fit in one read, and the gateway handled them without a pause (CWE-400)."""
 
     def send(port: int) -> int | None:
         with Client.connect(port) as client:
@@ -178,7 +178,7 @@ async def test_a_flood_of_tiny_frames_ends_the_websocket_and_delays_no_other_tas
 
 @pytest.mark.parametrize("parts", [1, 2])
 async def test_the_limit_of_a_message_counts_bytes(parts):
-    """Its characters were counted: text may have four bytes for each."""
+    """The limit counted characters, although a character may have four bytes."""
 
     def send(port: int, characters: int) -> int | None:
         with Client.connect(port) as client:
@@ -198,7 +198,7 @@ async def test_the_limit_of_a_message_counts_bytes(parts):
 @pytest.mark.sample(3)
 @pytest.mark.parametrize("name", ["connection", "sec-websocket-protocol", "sec-websocket-extensions"])
 async def test_a_handshake_with_a_header_that_is_not_ascii_is_a_400(name, caplog):
-    """The connection broke without a response, and an HTTP/2 connection with all its streams."""
+    """The connection broke without a response. With HTTP/2, all its streams broke."""
 
     def connect(port: int) -> bytes:
         with Wire.connect(port) as wire:
@@ -207,7 +207,7 @@ async def test_a_handshake_with_a_header_that_is_not_ascii_is_a_400(name, caplog
 
     async with serving(with_view(listen)) as (port, _):
         assert (await trio.to_thread.run_sync(connect, port)).startswith(b"HTTP/1.1 400 ")
-        if name == "connection":  # which HTTP/2 does not have
+        if name == "connection":  # HTTP/2 does not have this header
             return
         async with http2_client(f"http://127.0.0.1:{port}") as peer:
             websocket = await Http2WebSocket.open(peer, "/v1/responses")
@@ -221,7 +221,7 @@ async def test_a_handshake_with_a_header_that_is_not_ascii_is_a_400(name, caplog
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("change", [b"version: 8", b"version: 14", b"version: x", b"other: 1"])
 async def test_the_response_to_an_invalid_handshake_has_the_version_to_use(change):
-    """RFC 6455, section 4.4."""
+    """RFC 6455, section 4.4, requires it."""
     removed = b"version: 13" if b"version" in change else b"key: "
 
     def connect(port: int) -> tuple[bytes, bytes]:
@@ -236,7 +236,7 @@ async def test_the_response_to_an_invalid_handshake_has_the_version_to_use(chang
         assert b"the WebSocket handshake is invalid" in body
 
 
-async def test_compression_is_not_taken_up():
+async def test_compression_is_not_accepted():
     def connect(port: int) -> str:
         with Client.connect(port, {"sec-websocket-extensions": "permessage-deflate"}) as client:
             return client.head
@@ -245,7 +245,7 @@ async def test_compression_is_not_taken_up():
         assert "sec-websocket-extensions" not in await trio.to_thread.run_sync(connect, port)
 
 
-async def test_a_client_that_does_not_answer_our_close_is_cut_a_little_later(monkeypatch):
+async def test_a_client_that_does_not_return_a_close_is_disconnected_soon(monkeypatch):
     monkeypatch.setattr("gateway.websockets.stream.CLOSE_SECONDS", 0.3)
 
     async def view() -> None:
@@ -253,7 +253,7 @@ async def test_a_client_that_does_not_answer_our_close_is_cut_a_little_later(mon
         await websocket.close(1001)
 
     def wait(port: int) -> float:
-        with Wire.connect(port) as wire:  # a ``Client`` would answer a close that comes with the head
+        with Wire.connect(port) as wire:  # a ``Client`` would return a close that arrives with the head
             wire.send(handshake())
             wire.read_until(b"\r\n\r\n")
             return wire.closed_after(time.perf_counter())
@@ -263,13 +263,13 @@ async def test_a_client_that_does_not_answer_our_close_is_cut_a_little_later(mon
         await eventually(lambda: not lifecycle.connections)
 
 
-async def test_messages_are_taken_one_at_a_time_and_nothing_is_read_ahead():
-    """Whoever passes them on slows the client by taking the next one later, and hears with which code it closes."""
+async def test_messages_are_read_one_at_a_time_and_none_in_advance():
+    """A view that reads the next message later slows its client, and it gets the code of the client's close."""
     offered, taken, closed, gate = set(), [], [], trio.Event()
 
     class Taker:
         async def take(self, message: str | bytes) -> None:
-            offered.add(message)  # again whenever the gateway has looked whether the client is still connected
+            offered.add(message)  # again after each check whether the client is still connected
             await gate.wait()
             taken.append(message)
 
@@ -301,8 +301,8 @@ async def test_messages_are_taken_one_at_a_time_and_nothing_is_read_ahead():
 
 
 @pytest.mark.soak
-async def test_bytes_behind_a_message_that_waits_return_their_window_when_the_client_leaves():
-    """The window is that of all streams of a connection, which may be a proxy's."""
+async def test_bytes_after_a_waiting_message_return_their_window_when_the_client_leaves():
+    """All streams of a connection, which may be from a proxy, share the window."""
     taken, size, batch = set(), 60_000, 50
 
     class Taker:
@@ -334,7 +334,7 @@ async def test_bytes_behind_a_message_that_waits_return_their_window_when_the_cl
                 await peer.until(h2.events.StreamEnded, one.stream)
 
 
-async def test_a_close_without_a_code_is_sent_as_one():
+async def test_a_close_without_a_code_is_sent_without_a_code():
     async def view() -> None:
         await websocket.accept()
         await websocket.close(1005, "")
@@ -370,7 +370,7 @@ async def test_the_scope_is_settled_when_the_client_has_left(how):
 @pytest.mark.sample(2)
 @pytest.mark.parametrize("how", ["server", "close", "fin", "rst"])
 async def test_an_unfinished_message_takes_no_memory_after_its_websocket(how):
-    """Exceptions of Quart's refer to the websocket until the next full garbage collection, which bytes do not start."""
+    """Exceptions of Quart refer to the websocket until the next full garbage collection, which bytes do not cause."""
     arrived = trio.Event()
 
     async def view() -> None:

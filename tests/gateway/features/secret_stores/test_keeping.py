@@ -1,4 +1,4 @@
-"""The texts of secrets that a process keeps, and stores that fail."""
+"""The secrets that a process keeps in memory, and failures of their stores."""
 
 import pytest
 import trio
@@ -30,7 +30,7 @@ def config(server: SecretStoreServer, url: str | None = None) -> Config:
     )
 
 
-async def test_the_start_waits_for_a_store_that_is_down_but_not_for_ever(server):
+async def test_the_start_waits_only_for_a_limited_time_for_a_store_that_is_down(server):
     server.down = 503
     settings = config(server)
     async with SecretKeeper(settings) as keeper:
@@ -54,7 +54,7 @@ async def test_the_start_does_not_wait_for_a_secret_that_does_not_exist(server):
         assert keeper.unread(settings) == (KEY,)
 
 
-async def test_rejected_keys_are_read_again_once_in_a_while_however_many_requests_fail(server):
+async def test_rejected_keys_are_read_again_at_a_limited_rate_however_many_requests_fail(server):
     now, settings = [0.0], config(server)
     applied: list[str] = []
     async with SecretKeeper(settings, clock=lambda: now[0]) as keeper:
@@ -83,7 +83,7 @@ async def test_rejected_keys_are_read_again_once_in_a_while_however_many_request
 
 @pytest.fixture
 async def silent():
-    """A store that accepts connections and never responds."""
+    """Run a store that accepts connections and never responds."""
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with listener:
         yield f"http://127.0.0.1:{listener.socket.getsockname()[1]}"

@@ -120,7 +120,7 @@ def text_block(index: int, *texts: str) -> list[dict[str, Any]]:
     return block(index, {"type": "text", "text": ""}, *({"type": "text_delta", "text": text} for text in texts))
 
 
-def thought(index: int, text: str) -> list[dict[str, Any]]:
+def thinking(index: int, text: str) -> list[dict[str, Any]]:
     return block(
         index, {"type": "thinking", "thinking": "", "signature": ""}, {"type": "thinking_delta", "thinking": text},
         {"type": "signature_delta", "signature": "c2ln"},
@@ -286,7 +286,7 @@ MESSAGES_STREAMS: Final[dict[str, Raw]] = {
     "two adjacent blocks": messages(*text_block(0, "falc"), *text_block(1, "on-77")),
     "an empty delta": messages(*text_block(0, "falc", "", "on-77")),
     "text in the start of a block": messages(*block(0, {"type": "text", "text": X})),
-    "a signature": messages(*thought(0, X)),
+    "a signature": messages(*thinking(0, X)),
     "arguments": messages(
         *block(
             0, {"type": "tool_use", "id": "t", "name": "f", "input": {}},
@@ -393,7 +393,7 @@ REFUSED: Final = [
     for name, raw in table.items()
     if name.startswith("a second choice") or name in ("an unknown member", "an unknown member of a message")
 ]
-"""Responses that are refused for their value, not only left out."""
+"""Responses that the gateway refuses because of their value."""
 
 
 def strings_in(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -411,7 +411,7 @@ def strings_in(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def seen_by_client(body: bytes) -> str:
-    """Return all that a client can read in ``body``: its bytes, and the strings of its events, joined by path."""
+    """Return everything that a client can read in ``body``: its bytes, and the strings of its events by path."""
     by_path: dict[str, list[str]] = defaultdict(list)
     lines = [line.removeprefix(b"data:") for line in body.splitlines()] if b"data:" in body else [body]
     for line in lines:
@@ -425,7 +425,7 @@ def seen_by_client(body: bytes) -> str:
     return "\n".join([body.decode("utf-8", "replace"), *joined]).encode("utf-8", "replace").decode()
 
 
-def unescaped(text: str) -> str:
+def unescape(text: str) -> str:
     plain = re.sub(r"\\+u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text)
     return plain.encode("utf-8", "replace").decode()
 
@@ -434,12 +434,12 @@ OTHERS: Final = itertools.cycle(itertools.product(("refuse-window", "mask-window
 
 
 @pytest.mark.parametrize(("api", "stream", "raw", "others"), [(*row, next(OTHERS)) for row in ROWS.values()], ids=ROWS)
-def test_no_response_brings_the_value_to_the_client(gateway, upstream, api, stream, raw, others):
+def test_the_value_never_reaches_the_client(gateway, upstream, api, stream, raw, others):
     for client in ("refuse", *others):
         with case(client):
             upstream.script(raw)
             _, _, body = ask(gateway, client, api, stream=stream)
-            seen = unescaped(seen_by_client(body))
+            seen = unescape(seen_by_client(body))
             assert "falcon-77" not in seen, body
             assert "alcon-7" not in seen, body
             if client == "refuse" and any(raw is one for one in REFUSED):
@@ -467,7 +467,7 @@ CLEAN: Final[dict[str, tuple[str, Raw]]] = {
     "a call without arguments": (
         "messages", messages(*block(0, {"type": "tool_use", "id": "t", "name": "f", "input": {}})),
     ),
-    "reasoning between texts": ("messages", messages(*text_block(0, "a"), *thought(1, "hm"), *text_block(2, "b"))),
+    "reasoning between texts": ("messages", messages(*text_block(0, "a"), *thinking(1, "hm"), *text_block(2, "b"))),
     "empty content": ("chat", chat(chunk({"role": "assistant", "content": ""}), chunk({"content": ""}))),
     "text around a call": ("chat", chat(chunk({"content": "a"}), chunk(call("{}")), chunk({"content": "b"}))),
     "usage after the finish reason": (
@@ -522,7 +522,7 @@ REQUESTS: Final[dict[str, str]] = {
 
 @pytest.mark.parametrize("client", ["refuse", "mask"])
 @pytest.mark.parametrize("name", REQUESTS)
-def test_no_request_brings_the_value_to_the_provider(gateway, upstream, client, name):
+def test_the_value_never_reaches_the_provider(gateway, upstream, client, name):
     upstream.script(*[Script(text="fine")] * 2)
     written = REQUESTS[name].replace("{", '{"model": "on-chat", ', 1)
     for body, headers in ((written.encode(), {}), (gzip.compress(written.encode()), {"content-encoding": "gzip"})):

@@ -54,7 +54,7 @@ ALIASES: Final[dict[str, dict[str, Any]]] = {
     **members_of("answer_cache", cached={"cache": {"ttl": "1h"}}),
 }
 PLACES: Final = {"single": "a", "waits": "c", **dict(rows_of("answer_cache", ("cached", "a")))}
-"""The target of each alias that has one. No other alias has the one that is busy for 30 seconds, nor its model."""
+"""The target of each alias with only one. No other alias uses the target that is busy for 30 seconds, or its model."""
 FAILURE: Final = (
     b"HTTP/1.1 503 Busy\r\ncontent-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n%b\r\n{}"
 )
@@ -92,7 +92,7 @@ def pool():
 
 
 @pytest.fixture(scope="module")
-def refused(gateway, folder) -> Iterator[dict[str, Path]]:
+def pending_checks(gateway, folder) -> Iterator[dict[str, Path]]:
     """Collect refused requests with their verdicts, and check their records after all tests: each takes a second."""
     verdicts: dict[str, Path] = {}
     yield verdicts
@@ -112,7 +112,7 @@ class Call:
     verdict: Path
 
     def refuse(self) -> tuple[int, Any, bytes]:
-        """Let the step find something once it was called, and return the client's response."""
+        """Let the step return a finding after its call, and return the client's response."""
         eventually(self.called.exists, what="the call of the step")
         self.verdict.touch()
         return self.reply.result()  # type: ignore[no-any-return]
@@ -194,7 +194,7 @@ def refusals() -> Iterator[tuple[str, str, bool, str, str]]:
 
 @pytest.mark.parametrize(("state", "client", "stream", "api", "lane"), list(refusals()))
 def test_a_refusal_ends_the_exchange_in_every_state(
-    gateway, by_hand, pool, folder, refused, client, state, api, lane, stream
+    gateway, by_hand, pool, folder, pending_checks, client, state, api, lane, stream
 ):
     alias, acts = STATES[state]
     model = f"{alias}-{api if lane == 'byte' else 'messages' if api == 'chat' else 'chat'}"
@@ -219,13 +219,13 @@ def test_a_refusal_ends_the_exchange_in_every_state(
     (line,) = eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
     assert line["ended"] == "refused"
     failed = sum(act in (fails, is_busy) for act in acts)
-    refused[headers["x-request-id"]] = call.verdict
+    pending_checks[headers["x-request-id"]] = call.verdict
     assert [one["reason"] for one in line["tried"]] == ["overloaded"] * failed + ["refused"] * (len(acts) - failed)
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("api", ALL)
-def test_a_stop_after_the_providers_response_has_its_usage(gateway, by_hand, pool, folder, refused, api, stream):
+def test_a_stop_after_the_providers_response_has_its_usage(gateway, by_hand, pool, folder, pending_checks, api, stream):
     """https://github.com/BerriAI/litellm/issues/36880"""
     sent, model = request(api, "single-chat", stream=stream), "single-chat"
     call = begin(gateway, pool, folder, "stop", path_of(api, model, stream=stream), sent)
@@ -239,9 +239,9 @@ def test_a_stop_after_the_providers_response_has_its_usage(gateway, by_hand, poo
             wire.closed_after(0)
         status, headers, body = call.refuse()
     assert (status, text_of(api, body, stream=stream)) == (200, "Not here."), body
-    if not stream:  # which has been read to its end
+    if not stream:  # the response has been read to its end
         assert usage_of(api, body, stream=False) == (11, 7)
-    refused[headers.get("x-request-id") or headers["request-id"]] = call.verdict
+    pending_checks[headers.get("x-request-id") or headers["request-id"]] = call.verdict
 
 
 RELAYED: Final[dict[str, Callable[[str], Any]]] = {
@@ -281,7 +281,7 @@ def test_a_client_that_leaves_before_the_verdict_is_no_refusal(gateway, by_hand,
         lambda: [one for one in exchanges(gateway.log) if one["ended"] == "client_disconnected"], what="the log line"
     )
     assert [one["reason"] for one in line["tried"]] == ["client_left"]
-    assert record_of(folder, line["request_id"]).endswith(" None")  # nothing has checked it
+    assert record_of(folder, line["request_id"]).endswith(" None")  # no step has checked it
 
 
 def test_a_report_during_the_providers_work_delays_nothing(gateway, by_hand, pool, folder):

@@ -54,8 +54,8 @@ def test_a_stream_that_breaks_costs_its_text(gateway: Gateway, upstream: Upstrea
 
 
 @each_row("api", ALL)
-def test_a_client_that_disconnects_pays_the_text(gateway: Gateway, upstream: Upstream, api: str):
-    """Otherwise one that always does could spend more than its budget."""
+def test_a_client_that_disconnects_pays_for_the_text(gateway: Gateway, upstream: Upstream, api: str):
+    """Otherwise, a client that always disconnects could spend more than its budget."""
     upstream.script(interrupted_answer(api, "hang"))
     id, seen = new_id(), len(upstream.seen)
     with Wire.connect(gateway.port) as client:
@@ -74,7 +74,7 @@ def test_a_client_that_disconnects_pays_the_text(gateway: Gateway, upstream: Ups
 def test_a_refused_answer_costs_what_its_provider_reports(
     gateway: Gateway, upstream: Upstream, api: str, is_stream: bool
 ):
-    """An estimate by the characters of long words would be several times as much."""
+    """An estimate from the characters of long words would be several times as high."""
     script = Script(text="extraordinarily " * 100 + "pipistrelle-1")
     upstream.script(script if is_stream else render(script, api, {"model": "m"}))
     body = body_of(api, f"m-{api}", stream=True)
@@ -88,7 +88,7 @@ def test_a_refused_answer_costs_what_its_provider_reports(
 
 @pytest.mark.parametrize("broken", [False, True], ids=["refused", "cut"])
 def test_a_count_at_the_start_is_no_count_of_a_held_answer(gateway: Gateway, upstream: Upstream, broken: bool):
-    """Some servers of Messages count the output only there, as one token."""
+    """Some servers of Messages report the output only at the start, as one token."""
     sent = events_of("messages", Script(text=TEXT + "pipistrelle-1"))
     pieces = [one.replace(b'"output_tokens": 7', b'"output_tokens": 0') for one in sent]
     assert sum(b'"output_tokens": 1' in one for one in pieces) == 1
@@ -104,7 +104,7 @@ def test_a_count_at_the_start_is_no_count_of_a_held_answer(gateway: Gateway, ups
 
 @pytest.fixture(scope="module")
 def flowing(by_hand: Listening) -> Iterator[Gateway]:
-    """A gateway whose step holds 64 characters."""
+    """Run a gateway whose step holds 64 characters."""
     entry = provider("openai/up", by_hand.url, ["chat"], name="m", price={"input": 1, "output": 1000})
     with gateway_thread(config([entry], steps=[{**STEP, "action": "refuse", "hold": 64}])) as process:
         yield process

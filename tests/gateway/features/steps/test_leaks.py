@@ -1,4 +1,4 @@
-"""Nothing that the gateway writes or shows has a masked, refused or restored value: the log at its lowest level,
+"""No output of the gateway contains a masked, refused or restored value. The tests search the log at its lowest level,
 traces, metrics, live view, recordings, every other observer, and the stores of turns, ledger, responses and counters.
 
 https://github.com/BerriAI/litellm/issues/37965, https://github.com/BerriAI/litellm/issues/32688"""
@@ -89,7 +89,7 @@ def collector() -> Iterator[RawCollector]:
 
 
 class RefusedTexts(ObservedTexts):
-    """The texts of an exchange, as records have them. The base is as traces have them, without refused requests."""
+    """The texts of an exchange for records. The base class has the texts for traces, without refused requests."""
 
     keeps_refused = True
 
@@ -122,7 +122,7 @@ class Everything(ExchangeObserver):
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         self._facts.append(("note_end", (line, record)))
         for event, facts in self._facts:
-            # What a step refuses while the provider works has been sent to it.
+            # A step that runs during the provider's work can refuse a request that has been sent already.
             if record.client != "during" or event not in ("outgoing", "note_sent", "note_head", "note_resolved"):
                 self._noted += ((f"observer: {event}", _bytes_of(fact)) for fact in facts)
 
@@ -152,7 +152,7 @@ def _bytes_of(fact: Any) -> bytes:
 
 
 DEPTH: Final = 5
-"""Attributes from a fact to its farthest texts."""
+"""The most attributes between a fact and a text in it."""
 
 
 def _collect(value: Any, found: list[bytes], seen: set[int], depth: int) -> None:
@@ -285,7 +285,7 @@ def with_uncompressed(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 EACH: Final = pytest.param(1, id="each", marks=pytest.mark.soak)
-"""Every request. The gate sends some of each client."""
+"""Every request. Usual runs send only some for each client."""
 
 
 @pytest.mark.parametrize("stride", [11, EACH])

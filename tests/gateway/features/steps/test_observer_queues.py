@@ -1,6 +1,6 @@
-"""Nothing waits for an observer: its queue is bounded, and what it does not get is counted.
+"""No request waits for an observer: its queue is bounded, and lost records are counted.
 
-Callbacks that delayed or blocked responses: https://github.com/BerriAI/litellm/issues/7930."""
+Callbacks delayed or blocked responses: https://github.com/BerriAI/litellm/issues/7930."""
 
 import contextlib
 import json
@@ -51,7 +51,7 @@ async def complete(one: PendingRecord) -> Finished:
     return one.finished
 
 
-def loaded(folder, name: str, **more: Any) -> LoadedStep:
+def load_step(folder, name: str, **more: Any) -> LoadedStep:
     (step,) = load_steps(step_config(folder, yaml.safe_dump([observer(name, **more)]), CODE)).steps
     return step
 
@@ -60,7 +60,7 @@ async def test_batches_have_at_most_100_records_and_wait_at_most_a_second(tmp_pa
     lost, released = [], []
 
     queue = ObserverQueue(
-        loaded(tmp_path, "save_async"), complete, lambda *counted: lost.append(counted), lambda: released.append(1)
+        load_step(tmp_path, "save_async"), complete, lambda *count: lost.append(count), lambda: released.append(1)
     )
     added = [queue.add(record(number)) for number in range(RECORDS + 5)]
     assert added == [True] * RECORDS + [False] * 5
@@ -86,7 +86,7 @@ async def test_batches_have_at_most_100_records_and_wait_at_most_a_second(tmp_pa
 async def test_a_client_that_fills_the_queue_makes_room_for_others(tmp_path):
     lost = []
     queue = ObserverQueue(
-        loaded(tmp_path, "save_async"), complete, lambda *counted: lost.append(counted), lambda: lost.append("released")
+        load_step(tmp_path, "save_async"), complete, lambda *count: lost.append(count), lambda: lost.append("released")
     )
     mallory, bob = (
         attrs.evolve(record(1), finished=attrs.evolve(record(1).finished, client=name)) for name in ("m", "b")
@@ -101,7 +101,7 @@ async def test_a_client_that_fills_the_queue_makes_room_for_others(tmp_path):
 async def test_a_call_beyond_its_deadline_ends_and_its_records_are_counted(tmp_path, autojump_clock, caplog):
     lost = []
 
-    step = loaded(tmp_path, "sleep_long", deadline="2s")
+    step = load_step(tmp_path, "sleep_long", deadline="2s")
     queue = ObserverQueue(step, complete, lambda *counted: lost.append(counted), lambda: None)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(queue.run)
@@ -136,7 +136,7 @@ def test_a_slow_observer_delays_no_request_and_its_lost_records_are_counted(tmp_
         eventually(lambda: len(records_in(tmp_path, "slow")) == 21 - lost)
 
 
-def test_the_drain_passes_all_records_on_and_those_of_cut_streams(tmp_path, upstream):
+def test_the_drain_sends_all_records_including_those_of_cut_streams(tmp_path, upstream):
     port = free_port()
     steps = [observer("save", **{"with": {"content": True}})]
     file = settings_for(tmp_path, upstream.url, port, steps, drain="0.5s")
@@ -199,12 +199,12 @@ def test_a_reload_keeps_the_observers_of_running_requests(tmp_path, upstream):
 def _with_token(app: Any, token: list[trio.lowlevel.TrioToken]) -> Any:
     """Return ``app``, which also stores the token of its event loop."""
 
-    async def served(scope: Any, receive: Any, send: Any) -> None:
+    async def serve(scope: Any, receive: Any, send: Any) -> None:
         if not token:
             token.append(trio.lowlevel.current_trio_token())
         await app(scope, receive, send)
 
-    return served
+    return serve
 
 
 def test_the_writer_on_the_page_of_steps_stores_requests_in_sqlite(tmp_path, upstream):

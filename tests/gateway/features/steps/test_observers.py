@@ -1,7 +1,7 @@
-"""Observers get one record of each exchange, whatever ended it, with its texts after all masks.
+"""Observers get one record of each exchange, however it ended, with its texts after all masks.
 
-Callbacks that never ran on streams: https://github.com/BerriAI/litellm/issues/8628; values that reached a log in spite
-of masks: https://github.com/BerriAI/litellm/issues/35951."""
+Callbacks never ran on streams: https://github.com/BerriAI/litellm/issues/8628; values reached a log in spite of
+masks: https://github.com/BerriAI/litellm/issues/35951."""
 
 import json
 from typing import Any, Final
@@ -240,7 +240,7 @@ def test_a_restored_value_of_another_endpoint_is_in_no_record(gateway, upstream,
     auth = {"authorization": "Bearer key-of-restore-0123456789"}
     body = {"model": "on-chat", "prompt": "about falcon-12", "stream": stream}
 
-    def scripted(text: str) -> Raw:
+    def completion(text: str) -> Raw:
         answer = {"id": "c", "object": "text_completion", "created": 1, "model": "m", "choices": [
             {"index": 0, "text": text, "finish_reason": "stop", "logprobs": None}]}  # fmt: skip
         kind, data = "application/json", json.dumps(answer).encode()
@@ -249,7 +249,7 @@ def test_a_restored_value_of_another_endpoint_is_in_no_record(gateway, upstream,
         return Raw(200, (("content-type", kind),), (data,))
 
     placeholder = placeholder_of("restore", "falcon-12")
-    upstream.script(scripted(f"you said {placeholder}"))
+    upstream.script(completion(f"you said {placeholder}"))
     reply = gateway.request("POST", "/v1/completions", body, auth)
     assert b"you said falcon-12" in reply.body
     record = record_of(folder, "save", dict(reply.headers)["x-request-id"])

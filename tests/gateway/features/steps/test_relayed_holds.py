@@ -74,7 +74,7 @@ ENDPOINTS: Final = {
 
 @contextlib.asynccontextmanager
 async def gateway_with(answer: Any, *steps: dict[str, Any], **more: Any):
-    """Run a gateway with ``steps``. ``answer`` is that of the provider, or a function of its request."""
+    """Run a gateway with ``steps``. The provider returns ``answer``, or the result of that function."""
     word_steps.seen.clear()
     async with endpoint_provider(answer if callable(answer) else lambda asked: answer) as provider:
         entries = [
@@ -150,7 +150,7 @@ async def test_every_split_of_a_stream_gives_the_same_masked_text(endpoint, hold
 
 @needs_feature("other_endpoints")
 @each_row("seed", range(4))
-async def test_values_return_in_a_stream_however_it_is_split(seed):
+async def test_values_are_restored_in_a_stream_however_it_is_split(seed):
     """https://github.com/BerriAI/litellm/issues/31950"""
     step = {**REGEX, "at": ["request"], "action": "mask", "restore": True}
     async with gateway_with(events(DONE), step, **KEY) as (served, provider):
@@ -211,7 +211,7 @@ async def test_a_step_that_reports_holds_no_more_of_a_stream_than_an_answer_may_
         assert not any(check.at == "response" for check in word_steps.seen)
 
 
-# Responses that are cached, held for long, or left by their client
+# Responses from the cache, with long checks, or to clients that leave
 
 ANSWER: Final = "it is falcon-77 today"
 CUT: Final = events(*map(completion, ("it is fal", "con-77", " today")), DONE)
@@ -349,7 +349,7 @@ async def test_an_answer_beyond_the_limit_is_unchecked():
 
 
 @needs_feature("other_endpoints")
-async def test_sound_has_no_text_for_a_step():
+async def test_steps_do_not_check_audio():
     sound = ScriptedAnswer((b"first", b"second"), headers=(("content-type", "audio/mpeg"),))
     async with gateway_with(sound, code(at=["request", "response"])) as (served, _):
         found = await served.post("/v1/audio/speech", json={"model": "m-1", "input": "a", "voice": "b"})

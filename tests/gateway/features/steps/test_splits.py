@@ -80,7 +80,7 @@ def events_in(frames: list[bytes]) -> list[Event]:
     return [event for one in frames for raw in splitter.feed(one) for event in reader.read_event(*RELEASED.parse(raw))]
 
 
-def joined(events: Sequence[Event]) -> str:
+def join_texts(events: Sequence[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
@@ -143,7 +143,7 @@ def test_a_long_text_passes_a_gate_unchanged(steps, name, size):
 
 @each_row("api", APIS)
 def test_no_release_has_a_part_of_a_masked_value_at_any_split(steps, api):
-    """Splits of the text into two events, and every byte alone."""
+    """The text is split into two events at each position, or into single bytes."""
     text = "before falcon-12 after"
     data = rendered(api, Script(text=text))
     for at in places(range(len(text)), 4):
@@ -158,7 +158,7 @@ def test_no_release_has_a_part_of_a_masked_value_at_any_split(steps, api):
 
 @each_row("api", APIS, every=3)
 @each_row("name", ["whole", "window"])
-def test_a_call_is_released_as_one_with_its_masks(steps, api, name):
+def test_a_call_is_released_in_one_piece_with_its_masks(steps, api, name):
     calls = (ToolCall("call_1", "f", '{"city": "falcon-12 \\"x\\""}'), ToolCall("call_2", "g", "{}"))
     data = rendered(api, Script(thinking="about falcon-33", text="ok", calls=calls, stop="tool_calls"))
     for seed in range(6):
@@ -189,7 +189,7 @@ def test_a_gate_releases_no_part_of_a_refused_value(steps, api, name, seed):
 
 
 END: Final = re.compile(rb'"(finish_?reason|stop_?reason)" ?: ?"|steal|"city|(response|interaction).completed', re.I)
-"""The end of an answer, or a part of its call."""
+"""An event that ends an answer, or that is a part of a tool call."""
 
 
 @each_row("api", APIS)
@@ -204,13 +204,13 @@ def test_a_step_that_holds_nothing_holds_calls_and_the_end(steps, api, calls):
         assert END.search(b"".join(found.releases)) is None
         events = events_in(release([steps["flow"]], api, pieces, translates=True).releases)
         assert not any(isinstance(event, ToolCallStart | ToolCallDelta | AnswerEnd) for event in events)
-    assert joined(events) == text
+    assert join_texts(events) == text
 
 
 @each_row("hold", [9, "nothing"])
 @each_row("length", [999, 1000, 1008, 2000])
 def test_the_last_check_of_a_text_is_marked(tmp_path, hold, length):
-    """Also if the length is a multiple of the characters between two calls."""
+    """The length may also be a multiple of the characters between two calls."""
     row = {"use": "tests.support.word_steps:words", "action": "refuse", "at": ["response"], "hold": hold}
     steps = load_steps(step_config(tmp_path, f"  - {json.dumps(row)}\n")).steps
     word_steps.seen.clear()
@@ -315,9 +315,9 @@ async def test_a_service_that_holds_text_back_releases_the_same_text_at_every_sp
             released = []
             for piece in (GUARDED[:first], GUARDED[first:second], GUARDED[second:]):
                 released += await stage.feed([TextDelta(0, piece)] if piece else [])
-                assert "falcon" not in joined(released)
+                assert "falcon" not in join_texts(released)
             released += await stage.feed([BlockEnd(0), AnswerEnd("stop")])
-            assert joined(released) == "some words before <BIRD> and words after it"
+            assert join_texts(released) == "some words before <BIRD> and words after it"
             assert guard.lengths == [
                 *range(size, len(GUARDED) + 1, size),
                 *([len(GUARDED)] if len(GUARDED) % size else []),

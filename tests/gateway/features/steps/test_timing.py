@@ -86,12 +86,12 @@ def begin(
     return connection
 
 
-def chunked(*pieces: bytes) -> list[bytes]:
+def to_chunks(*pieces: bytes) -> list[bytes]:
     return [b"%x\r\n%b\r\n" % (len(one), one) for one in pieces]
 
 
 def chunks(text: str, api: str = "chat") -> list[bytes]:
-    return chunked(*render(Script(text=text), api, {"stream": True, "model": "m"}).pieces)
+    return to_chunks(*render(Script(text=text), api, {"stream": True, "model": "m"}).pieces)
 
 
 @pytest.mark.parametrize("client", ["whole", "whole-mask"])
@@ -139,7 +139,7 @@ def test_a_refusal_closes_the_connection_of_the_provider(gateway, by_hand, clien
         assert b"falcon" not in body
 
 
-def test_a_step_that_is_late_is_an_error_of_its_own(gateway):
+def test_a_late_step_has_its_own_error(gateway):
     began = time.perf_counter()
     connection = begin(gateway, "late")
     response = connection.getresponse()
@@ -211,7 +211,7 @@ def test_more_text_than_an_answer_may_have_is_unchecked_if_it_is_held(gateway, b
         response = connection.getresponse()
         body = response.read()
     connection.close()
-    if client == "whole":  # after a keep-alive it is an error event
+    if client == "whole":  # after a keep-alive, the error is an event
         assert response.status in (200, 503)
         assert b"too_long" in body
         assert b"word" not in body
@@ -281,7 +281,7 @@ def test_fifty_streams_that_wait_for_a_step_delay_no_other_stream(tmp_path, hold
 
 @each_row("stream", [False, True])
 def test_a_request_whose_deadline_passes_during_a_step_is_not_sent(tmp_path, upstream, stream):
-    """The provider got it and could bill it, and the error called it slow."""
+    """The provider received the request and could bill it, and the error reported a slow provider."""
     step = {"use": "tests.support.word_steps:late_words", "name": "late", "at": ["request"]}
     upstream.script()
     entries = [provider("openai/m", f"{upstream.url}/v1", ["chat"], name="m")]

@@ -85,7 +85,7 @@ def test_a_stored_turn_has_its_masks_and_the_next_one_shows_all_of_it_to_the_ste
     assert b"falcon" not in upstream.seen[-1].body
 
 
-def test_a_turn_is_kept_here_where_steps_enforce(gateway, upstream):
+def test_the_gateway_stores_a_turn_if_steps_enforce_rules(gateway, upstream):
     """The provider, which could store it, gets ``store: false``."""
     upstream.script(Script(text="fine"), Script(text="fine"))
     assert ask(gateway, "refuse", "hi")[0] == 200
@@ -146,7 +146,7 @@ def test_arguments_of_a_stored_call_have_the_values_of_the_client(gateway, upstr
 
 
 def test_signed_reasoning_with_a_placeholder_is_stored(gateway, upstream):
-    """Codex sends it when it resumes a session, and the next turn continues from what is stored."""
+    """Codex sends such reasoning when it resumes a session, and the next turn continues the stored turn."""
     thought = f"They want {OWN}."
     upstream.script(Script(text="fine", thinking=thought, seal="c2VhbA=="), Script(text="fine"), Script(text="fine"))
     more = {"include": ["reasoning.encrypted_content"], "reasoning": {"effort": "low"}}
@@ -177,7 +177,7 @@ def test_only_values_of_a_restoring_step_return(gateway, upstream):
 
 
 def read_ended_turn(gateway: Any, client: str, id: str) -> Any:
-    """Return a background turn as it is stored at its end."""
+    """Wait for the end of a background turn, and return the stored turn."""
 
     def read() -> Any:
         _, kept = call(gateway, client, "GET", f"/v1/responses/{id}")
@@ -188,7 +188,7 @@ def read_ended_turn(gateway: Any, client: str, id: str) -> Any:
 
 @each_row("client", ["mask", "refuse", "during", "nothing"])
 def test_a_background_turn_is_checked_before_it_is_stored(gateway, upstream, client):
-    """Also by concurrent steps, which run after the end of the request that began the turn."""
+    """Concurrent steps also check it: they run after the end of the request that began the turn."""
     upstream.script(Script(text="it is falcon-77, a bird that flies"))
     status, begun = ask(gateway, client, "about falcon-12" if client == "during" else "hi", background=True)
     assert status == 200, begun
@@ -230,7 +230,7 @@ def test_the_items_of_a_conversation_are_checked_before_they_are_stored(gateway,
 
 
 def test_checked_items_of_a_conversation_have_a_line_in_the_log(gateway, caplog):
-    """Each was an internal error in the log and in the metrics, though its client got its conversation."""
+    """The log and the metrics had an internal error for each, although the client got its conversation."""
     caplog.set_level(logging.INFO, "trigate.exchange")
     ways = conversation_ways(gateway, "mask", {"x-request-id": "checked-items"})
     assert [status for status, _ in ways] == [200] * 5
@@ -244,7 +244,7 @@ def test_checked_items_of_a_conversation_have_a_line_in_the_log(gateway, caplog)
     assert [step["outcome"] for line in lines() for step in line["steps"]].count("masked") == 4
 
 
-def test_the_values_of_a_conversation_return_to_their_client(gateway, upstream):
+def test_the_values_of_a_conversation_are_restored_for_their_client(gateway, upstream):
     _, made = call(gateway, "restore", "POST", "/v1/conversations", {"items": [ITEM]})
     upstream.script(Script(text="fine"))
     assert ask(gateway, "restore", "and now?", conversation=made["id"])[0] == 200

@@ -1,4 +1,4 @@
-"""Traces, as a collector gets them from a real gateway."""
+"""The traces that a collector gets from a real gateway."""
 
 import json
 import sys
@@ -43,7 +43,7 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 UNTRACED = "0af7651916cd43dd8448eb211c80319c"
 CONTEXT = {"traceparent": f"00-{TRACE}-{PARENT}-01", "tracestate": "vendor=1"}
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9, reasoning=4))
-SERVER, CLIENT = 2, 3  # kinds, and below the status, as numbered in OTLP
+SERVER, CLIENT = 2, 3  # the numbers of kinds in OTLP; the status is below
 ERROR = 2
 DONE = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
@@ -56,7 +56,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module", autouse=True)
 def haste() -> Iterator[None]:
-    """Spans are sent at once, and not every five seconds."""
+    """Let gateways export spans after 20 milliseconds instead of five seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
         yield
@@ -71,7 +71,7 @@ def gateway(collector, upstream, by_hand) -> Iterator[Gateway]:
             provider("mistral/by-hand", by_hand.url, ["chat"]),
             provider("groq/*", f"{upstream.url}/v1", ["chat"]),
             provider("deepseek/gone", f"http://127.0.0.1:{refused}", ["chat"]),
-            provider("openai/spare", upstream.url, ["chat"]),  # of the routes alone, so that it never is in cooldown
+            provider("openai/spare", upstream.url, ["chat"]),  # only routes use it, so it is never in cooldown
         ]
         always = {"retries": {"budget": "100%"}}
         aliases = {
@@ -84,12 +84,12 @@ def gateway(collector, upstream, by_hand) -> Iterator[Gateway]:
             yield process
 
 
-def asked(model: str, **more: Any) -> dict[str, Any]:
+def question(model: str, **more: Any) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": "a secret question"}], **more}
 
 
 def ask(gateway: Gateway, model: str, id: str, headers: Mapping[str, str] = {}, **more: Any) -> int:
-    return gateway.request("POST", PATHS["chat"], asked(model, **more), {**headers, "x-request-id": id}).status
+    return gateway.request("POST", PATHS["chat"], question(model, **more), {**headers, "x-request-id": id}).status
 
 
 @pytest.mark.parametrize(("model", "target"), [("on-chat", "openai"), ("on-messages", "anthropic")])
@@ -105,17 +105,17 @@ def test_a_stream_is_traced_from_its_client_to_its_provider_in_either_lane(gatew
     assert (call.parent, call.kind) == (root.id, CLIENT)
     assert {spans[name].parent for name in ("wait for the first byte", "stream")} == {call.id}
     assert spans["prepare"].parent == root.id
-    # The order of things, of which each part begins where the one before it ends.
+    # Each part begins at the end of the previous one.
     assert before - 10**9 < root.start <= call.start < call.events["first token"] <= call.end <= root.end
     assert spans["prepare"].start == root.start
     assert spans["wait for the first byte"].end == spans["stream"].start <= call.events["first token"]
     assert spans["stream"].end == call.end
-    # What the provider is told.
+    # The provider gets the context of the call.
     context = upstream.seen[0].header("traceparent")
     assert context == f"00-{TRACE}-{call.id}-01"
     assert [name for name, _ in upstream.seen[0].headers].count("traceparent") == 1
     assert upstream.seen[0].header("tracestate") == "vendor=1"
-    # What is said of it.
+    # The spans have these attributes.
     assert call.attributes.items() >= {
         "gen_ai.operation.name": "chat", "gen_ai.provider.name": target, "gen_ai.request.model": model,
         "gen_ai.request.stream": True, "gen_ai.usage.input_tokens": 20, "gen_ai.usage.output_tokens": 9,
@@ -164,7 +164,7 @@ def test_a_wait_for_a_place_in_the_pool_has_a_span(by_hand, collector):
     with gateway_thread(config([entry], port, tracing={"endpoint": collector.url}, limits=limits), port) as gateway:
         clients = [Wire.connect(port) for _ in range(3)]
         for number, client in enumerate(clients):
-            client.send(post(PATHS["chat"], asked("by-hand", stream=True), {"x-request-id": f"place-{number}"}))
+            client.send(post(PATHS["chat"], question("by-hand", stream=True), {"x-request-id": f"place-{number}"}))
             reaching(gateway, number, "trigate_upstream_queued")
         clients[1].reset()
         reaching(gateway, 1, "trigate_upstream_queued")
@@ -176,11 +176,11 @@ def test_a_wait_for_a_place_in_the_pool_has_a_span(by_hand, collector):
             client.close()
         first, left, second = (collector.of(f"place-{number}") for number in range(3))
     assert "queue" not in first
-    # It was never sent.
+    # The request was never sent.
     assert left["queue"].end == left["chat by-hand"].end
     assert not {"connect", "wait for the first byte", "stream"} & set(left)
     assert left["POST /v1/chat/completions"].attributes["trigate.attempts"] == 0
-    # Each part begins where the one before it ends.
+    # Each part begins at the end of the preceding one.
     assert second["queue"].parent == second["chat by-hand"].id
     assert second["prepare"].end == second["queue"].start
     assert second["queue"].end == second["connect"].start
@@ -198,8 +198,8 @@ def test_a_failure_is_an_error_with_its_kind(gateway, collector):
     assert spans["POST /v1/chat/completions"].attributes["trigate.ended"] == "upstream_error"
 
 
-def test_each_of_several_attempts_has_a_span_that_says_what_became_of_it(gateway, upstream, collector):
-    """Fallbacks that nobody can see: BerriAI/litellm#25503."""
+def test_each_of_several_attempts_has_a_span_with_its_result(gateway, upstream, collector):
+    """Operators could not see fallbacks: BerriAI/litellm#25503."""
     upstream.script(ANSWER)
     assert ask(gateway, "routed", "several-attempts", stream=True) == 200
     call = collector.of("several-attempts")["chat spare"]
@@ -215,9 +215,9 @@ def test_an_attempt_next_to_another_one_has_its_own_times(gateway, upstream, by_
     upstream.script(ANSWER)
     with Wire.connect(gateway.port) as client:
         headers = {"x-request-id": "beside-another"}
-        client.send(post(PATHS["chat"], asked("hedged", stream=True), headers=headers))
+        client.send(post(PATHS["chat"], question("hedged", stream=True), headers=headers))
         with by_hand.accept() as peer:
-            peer.read_request()  # and nothing more: the second one is faster
+            peer.read_request()  # this provider sends nothing, so the second one is faster
             client.read_until(b"[DONE]")
     call = collector.of("beside-another")["chat spare"]
     first, second = sorted(collector.children(call, "attempt"), key=lambda span: span.start)
@@ -267,7 +267,7 @@ def test_a_refused_request_has_no_provider_span(gateway, collector):
 
 def test_a_client_that_leaves_ends_its_spans(gateway, by_hand, collector):
     with Wire.connect(gateway.port) as client:
-        client.send(post(PATHS["chat"], asked("by-hand", stream=True), {"x-request-id": "leaves"}))
+        client.send(post(PATHS["chat"], question("by-hand", stream=True), {"x-request-id": "leaves"}))
         with by_hand.accept() as peer:
             peer.read_request()
             peer.send(HEAD + chunk("un"))
@@ -298,14 +298,14 @@ def test_spans_contain_no_texts_of_the_conversation(gateway, upstream, collector
     assert not [word for word in ("secret question", "two three", "sk-upstream", "sk-client") if word in told]
 
 
-def test_the_words_are_those_of_the_conventions(gateway, upstream, collector):
+def test_attribute_names_follow_the_conventions(gateway, upstream, collector):
     upstream.script(ANSWER)
     assert ask(gateway, "on-chat", "words", stream=True, temperature=0.5, max_completion_tokens=9) == 200
     collector.of("words")
     known = {value for name, value in vars(conventions).items() if name.startswith("GEN_AI_")}
     used = {name for span in collector.spans for name in span.attributes if name.startswith("gen_ai.")}
     assert len(used) >= 8
-    # Renamed where the conventions are made (open-telemetry/semantic-conventions-genai#440), before any release.
+    # The conventions have renamed this attribute (open-telemetry/semantic-conventions-genai#440), before any release.
     assert used <= known | {"gen_ai.usage.cache_write.input_tokens"}
 
 
@@ -400,7 +400,7 @@ def test_a_models_name_of_a_megabyte_is_cut_in_every_span(gateway, upstream, col
 
 @needs_feature("metrics")
 @pytest.mark.process
-def test_a_collector_that_does_not_answer_delays_nothing_and_what_it_misses_is_counted(upstream, collector):
+def test_a_silent_collector_delays_no_request_and_its_lost_spans_are_counted(upstream, collector):
     settings = config([provider("openai/on-chat", upstream.url, ["chat"])], tracing={"endpoint": collector.url})
     collector.answering.clear()
     collector.asked.clear()
@@ -433,7 +433,7 @@ def test_remaining_spans_are_exported_at_shutdown_with_environment_settings(upst
 
 
 def test_each_of_several_collectors_has_all_spans_and_its_own_headers(upstream, collector, monkeypatch):
-    """One that does not answer takes neither the others' spans nor, at the end, their time."""
+    """A silent collector costs the other ones no spans and, at the end, no time."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=of-the-first,x-of-all=1")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "60000")
     with serve_collector() as second, serve_collector() as silent:
@@ -450,8 +450,8 @@ def test_each_of_several_collectors_has_all_spans_and_its_own_headers(upstream, 
         assert silent.headers[-1].keys().isdisjoint({"authorization", "x-of-all"})
 
 
-def test_a_full_queue_takes_no_more_and_says_how_many(monkeypatch):
-    """The exporter holds the first batch; what then fits waits, the rest is counted."""
+def test_a_full_queue_drops_and_counts_spans(monkeypatch):
+    """The exporter holds the first batch. More spans wait while they fit; the gateway drops and counts the rest."""
     monkeypatch.setattr(tracing, "QUEUED", 20)
     monkeypatch.setattr(tracing, "BATCH", 5)
     took, go_on, exported, dropped = threading.Event(), threading.Event(), [], []
@@ -482,7 +482,7 @@ def test_a_full_queue_takes_no_more_and_says_how_many(monkeypatch):
 # The configuration
 
 
-def traced(given: Mapping[str, Any]) -> Any:
+def read_tracing(given: Mapping[str, Any]) -> Any:
     return from_mapping(config([provider("openai/m", "http://x")], 1, tracing=given))
 
 
@@ -494,8 +494,8 @@ def traced(given: Mapping[str, Any]) -> Any:
     ({"opentracing_grpc_endpoint": "http://otel"}, None, "http://otel:4318"),
     ({"opentracing_grpc_endpoint": "http://a:4317", "endpoint": "http://b"}, None, "http://b"),
 ])  # fmt: skip
-def test_planos_keys_and_ours_set_the_collector_of_traces(given, share, endpoint):
-    read = traced(given)
+def test_the_keys_of_plano_and_the_own_keys_set_the_collector(given, share, endpoint):
+    read = read_tracing(given)
     tracing = part_of(read, TracingKeys).tracing
     assert (tracing.sampling, tracing.endpoint) == (share, endpoint)
     told = [warning for warning in read.warnings if "not gRPC" in warning]
@@ -505,12 +505,12 @@ def test_planos_keys_and_ours_set_the_collector_of_traces(given, share, endpoint
 @pytest.mark.parametrize(
     "given", [{"random_sampling": 101}, {"endpoint": "otel:4318"}, {"random_sampling": True}, {"x": 1}]
 )
-def test_mistakes_in_them_are_reported(given):
+def test_mistakes_in_the_settings_are_reported(given):
     with pytest.raises(ConfigError, match="tracing"):
-        traced(given)
+        read_tracing(given)
 
 
-def test_no_traces_are_sent_for_a_share_of_nothing(upstream, collector):
+def test_no_traces_are_sent_if_the_share_is_zero(upstream, collector):
     tracing = {"endpoint": collector.url, "random_sampling": 0}
     with gateway_thread(config([provider("openai/on-chat", upstream.url, ["chat"])], tracing=tracing)) as gateway:
         upstream.script(ANSWER)
@@ -519,7 +519,7 @@ def test_no_traces_are_sent_for_a_share_of_nothing(upstream, collector):
     assert not [span for span in collector.spans if span.attributes.get("trigate.request_id") == "never"]
 
 
-def test_a_provider_that_fails_in_mid_stream_is_an_error_of_a_call_that_was_answered(gateway, upstream, collector):
+def test_a_failure_in_mid_stream_is_an_error_of_a_call_with_status_200(gateway, upstream, collector):
     upstream.script(Raw(200, STREAM, (b": hello\n\n",), "cut"))
     assert ask(gateway, "on-chat", "cut", stream=True) == 502
     call = collector.of("cut")["chat on-chat"]

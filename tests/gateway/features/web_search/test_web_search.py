@@ -118,7 +118,7 @@ SEVEN = PAGES[0]["url"]
     (f"<{SEVEN}> and {PAGES[1]['url']}", [one["url"] for one in PAGES]),
 ])  # fmt: skip
 async def test_only_pages_that_a_text_links_are_cited(text, linked):
-    """No position is invented: other pages are in the list of sources alone."""
+    """The gateway invents no positions: other pages are only in the list of sources."""
     async with search_gateway(*[searching("a"), answering(text)] * 4) as stage:
         (*_, block) = (await ask(stage, "messages")).json()["content"]
         assert [one["url"] for one in block["citations"]] == linked
@@ -191,7 +191,7 @@ async def test_a_responses_stream_shows_a_search_when_it_begins():
     ],
 )  # fmt: skip
 async def test_the_model_learns_that_the_service_fails(service, search, reason, paid):
-    """It answers without. The search costs nothing only if the service has certainly not run it."""
+    """The model answers without results. The search is free only if the service has certainly not run it."""
     async with search_gateway(searching("x"), answering("Nothing."), service=service, search=search) as stage:
         answer = await ask(stage, "messages")
         result = answer.json()["content"][1]["content"]
@@ -395,7 +395,7 @@ ALICE = "tg-alice-a-key-of-more-than-enough-characters"
 
 @pytest.mark.parametrize(("turns", "cost"), [(["a", None, "a"], 0.0002), (["a", "b"], 0.4004)])
 async def test_a_search_beyond_the_budget_ends_the_answer(turns, cost):
-    """It is reserved before it is run, in addition to the turns so far, and does not wait for its own answer."""
+    """The search is reserved before it runs, in addition to earlier turns, and does not wait for its own answer."""
     keys = [{"name": "alice", "key": ALICE, "budgets": ["0.5 usd/day"]}]
     scripts = [answering() if one is None else searching(one) for one in turns]
     async with search_gateway(*scripts, search={"price": 0.4}, client_keys=keys) as stage:
@@ -411,8 +411,8 @@ async def test_a_search_beyond_the_budget_ends_the_answer(turns, cost):
         assert lines[-1]["cost_usd"] == pytest.approx(cost, abs=1e-12)
 
 
-async def test_a_target_with_a_search_of_its_own_is_left_alone():
-    """Its requests are byte for byte the client's."""
+async def test_requests_to_a_target_with_its_own_search_are_unchanged():
+    """The provider gets the client's bytes."""
     entries = {"model": "anthropic/claude-x", "speaks": ["messages"]}
     async with search_gateway(answering("Native."), entries=entries) as stage:
         answer = await ask(stage, "messages")
@@ -424,7 +424,7 @@ async def test_a_target_with_a_search_of_its_own_is_left_alone():
         assert [one["type"] for one in content] == ["server_tool_use", "web_search_tool_result", "text"]
 
 
-async def test_a_search_that_must_not_reach_live_pages_is_the_gateways():
+async def test_the_gateway_runs_a_search_that_must_not_reach_live_pages():
     """Codex offers only such a search unless its user permits live pages."""
     entries = {"model": "anthropic/claude-x", "speaks": ["messages"]}
     async with search_gateway(searching("a"), answering(), entries=entries) as stage:
@@ -453,7 +453,7 @@ REFUSALS = [
 
 @each_row("stream", [False, True])
 @each_row("refusal", REFUSALS)
-async def test_a_search_that_a_provider_rejects_is_the_gateways(stream, refusal):
+async def test_the_gateway_runs_a_search_that_a_provider_rejects(stream, refusal):
     """The provider gets no member of the tool that only OpenAI has."""
     model = PlayedModel(searching("a"), answering(), answering(), status={0: 400}, refusal=refusal)
     entries = {"model": "anthropic/claude-x", "speaks": ["messages"]}
@@ -477,7 +477,7 @@ async def test_a_search_that_a_provider_rejects_is_the_gateways(stream, refusal)
 
 @pytest.mark.parametrize(("api", "refusal"), [("responses", "tools.0.web_search: bad"), ("messages", REFUSALS[0])])
 async def test_another_rejection_reaches_the_client(api, refusal):
-    """So does that of the client's own tool, in the provider's API."""
+    """A rejection of the client's own tool in the provider's API reaches it, too."""
     model = PlayedModel(answering(), status=dict.fromkeys(range(9), 400), refusal=refusal)
     async with search_gateway(model=model, entries={"model": "anthropic/claude-x", "speaks": ["messages"]}) as stage:
         answer = await ask(stage, api)
@@ -486,7 +486,7 @@ async def test_another_rejection_reaches_the_client(api, refusal):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_several_choices_with_a_search_are_refused_unpaid(stream):
+async def test_several_choices_with_a_search_are_refused_at_no_cost(stream):
     async with search_gateway(searching("a"), answering()) as stage:
         answer = await ask(stage, "chat", stream=stream, n=2)
         assert answer.status_code == 400
@@ -540,7 +540,7 @@ async def test_steps_see_results_before_the_model_and_the_client(stream, action)
 
 @needs_feature("steps")
 async def test_restored_values_are_restored_in_each_turn():
-    """The model and the service have a placeholder, the client its own word, observers the placeholder."""
+    """The model, the service and observers see a placeholder, and the client sees its own word."""
     steps = [{"use": "tests.support.word_steps:words", "name": "words", "action": "mask", "restore": True}]
     async with search_gateway(searching("a"), answering("Done."), steps=steps, signing_key=SIGNING_KEY) as stage:
         said = [{"role": "user", "content": "What about falcon-1?"}]
@@ -562,7 +562,7 @@ async def test_restored_values_are_restored_in_each_turn():
             assert stage.service.asked[-1]["q"] == query
 
 
-async def test_pages_of_the_gateway_are_text_for_a_provider_that_made_none():
+async def test_pages_that_the_gateway_found_are_text_for_a_provider():
     """Anthropic refuses an ``encrypted_content`` that is not its own."""
     async with search_gateway(searching("trio 7"), answering()) as stage:
         content = (await ask(stage, "messages")).json()["content"]
@@ -594,7 +594,7 @@ async def test_a_fallback_to_a_provider_with_a_search_uses_its_own():
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_later_turn_may_fall_back_to_a_provider_with_a_search(stream):
-    """It continues the answer with the function, and is paid."""
+    """The later turn continues the answer with the function, and is billed."""
     own = PlayedModel(searching("b"), answering("Two."))
     async with listening(own.serve) as url:
         second = {**entry(url), "model": "anthropic/claude-x", "name": "n", "speaks": ["messages"]}
@@ -611,7 +611,7 @@ async def test_a_later_turn_may_fall_back_to_a_provider_with_a_search(stream):
             assert line["cost_usd"] == pytest.approx(2 * 0.005 + 400e-6 + 40 * 10e-6, abs=1e-12), line
 
 
-def _recorded(program: str, kind: str) -> dict[str, Any]:
+def _read_recording(program: str, kind: str) -> dict[str, Any]:
     """Return a recorded request of ``program`` whose tools have one of ``kind``, without cut texts."""
     folder = ROOT.parent / "shared" / "clients" / program
     if not folder.is_dir():
@@ -624,7 +624,7 @@ def _recorded(program: str, kind: str) -> dict[str, Any]:
 
 
 async def test_codex_searches_through_a_chat_model():
-    body = {**_recorded("codex", "web_search"), "model": "m"}
+    body = {**_read_recording("codex", "web_search"), "model": "m"}
     async with search_gateway(searching("trio 7"), answering()) as stage:
         answer = await stage.gate.post("/v1/responses", json=body, headers={"originator": "codex_exec"})
         found = events(answer)
@@ -645,8 +645,8 @@ async def test_codex_searches_through_a_chat_model():
 
 
 async def test_claude_code_searches_through_a_chat_model():
-    """Its search is a request of its own, with the members of its other requests."""
-    recorded = _recorded("claude-code", "")
+    """Claude Code sends a search as a separate request with the members of its other requests."""
+    recorded = _read_recording("claude-code", "")
     search = {"messages": [{"role": "user", "content": "Perform a web search for the query: trio 7"}],
               "tools": [ANTHROPIC], "tool_choice": {"type": "tool", "name": "web_search"}}  # fmt: skip
     async with search_gateway(searching("trio 7"), answering()) as stage:
@@ -658,7 +658,7 @@ async def test_claude_code_searches_through_a_chat_model():
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_first_target_with_a_search_of_its_own_gets_the_clients_bytes(stream):
-    """Also if a later target of the route needs the gateway's search."""
+    """A later target of the route may need the gateway's search."""
     first, second = PlayedModel(answering("Native.")), PlayedModel(searching("a"), answering("By the gateway."))
     async with listening(first.serve) as url, listening(second.serve) as other:
         more = [
@@ -736,7 +736,7 @@ async def test_an_answer_leaves_no_cycle_behind(stream):
 
 
 async def test_a_client_that_leaves_in_a_later_turn_ends_it():
-    """Both turns are paid: the second as far as it went."""
+    """Both turns are billed, the second one up to its end."""
     model = PlayedModel(searching("a"), answering("one two three four five six"), holds=1)
     async with search_gateway(model=model) as stage:
         path, body = REQUESTS["messages"]
