@@ -1,5 +1,5 @@
-"""Amazon's SDK for Python through a whole gateway, to a provider of each API: boto3 with ``endpoint_url`` is botocore's
-client, and that is what is driven here."""
+"""Amazon's SDK for Python through a complete gateway, to a provider of each API. The tests use botocore's client, which
+boto3 uses, too."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ HI = [{"role": "user", "content": [{"text": "Hi"}]}]
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[str]:
-    """The address of a gateway on a thread."""
+    """Run a gateway on a thread, and yield its address."""
     rows = [("openai", "chat"), ("anthropic", "messages"), ("openai", "responses"), ("gemini", "gemini"),
             ("amazon_bedrock", "converse"), ("gemini", "interactions")]  # fmt: skip
     entries = [provider(f"{maker}/up-{api}", upstream.url, [api], name=f"up-{api}") for maker, api in rows]
@@ -52,8 +52,8 @@ def gateway(upstream) -> Iterator[str]:
 
 @cache
 def client(url: str, signed: bool = False, **headers: str) -> Any:
-    """Amazon's client. It sends a Bedrock API key over TLS alone, so that the header of one is put in by hand here;
-    ``signed`` it signs with credentials of its own instead."""
+    """Return Amazon's client. It sends a Bedrock API key only over TLS, so this function adds the header of the key. If
+    ``signed``, the client has no key and signs with its own credentials."""
     session = Session()
     how = Config(retries={"total_max_attempts": 1}, signature_version="v4" if signed else UNSIGNED)
     if signed:
@@ -75,8 +75,8 @@ def _header(name: str, value: str) -> Any:
     return add
 
 
-def said(events: Any) -> dict[str, Any]:
-    """A stream put together as programs do it."""
+def read_stream(events: Any) -> dict[str, Any]:
+    """Return the parts of a stream, combined as programs do it."""
     text, input, found = "", "", {}
     with contextlib.closing(events["stream"]) as stream:
         for event in stream:
@@ -88,7 +88,7 @@ def said(events: Any) -> dict[str, Any]:
     return {**found, "text": text, "input": input, "ResponseMetadata": events["ResponseMetadata"]}
 
 
-def test_an_answer_streamed_and_whole(gateway, upstream):
+def test_answers_are_the_same_with_and_without_a_stream(gateway, upstream):
     for api in UPSTREAMS:
         bedrock = client(gateway)
         upstream.script(Script(text="Grüezi 😀"), Script(text="Grüezi 😀"))
@@ -96,7 +96,7 @@ def test_an_answer_streamed_and_whole(gateway, upstream):
         answer = bedrock.converse(**asked)
         assert answer["output"]["message"] == {"role": "assistant", "content": [{"text": "Grüezi 😀"}]}, api
         assert (answer["stopReason"], answer["usage"]["totalTokens"]) == ("end_turn", 18), api
-        streamed = said(bedrock.converse_stream(**asked))
+        streamed = read_stream(bedrock.converse_stream(**asked))
         assert streamed["text"] == "Grüezi 😀", api
         assert streamed["messageStop"] == {"stopReason": "end_turn"}, api
         assert streamed["metadata"]["usage"] == answer["usage"], api
@@ -106,12 +106,12 @@ def test_an_answer_streamed_and_whole(gateway, upstream):
         assert lanes == {"byte" if api == "converse" else "hub"}, api
 
 
-def test_a_tool_is_called_and_its_result_comes_back(gateway, upstream):
+def test_a_tool_call_and_its_result_pass(gateway, upstream):
     for api in UPSTREAMS:
         bedrock = client(gateway)
         upstream.script(Script(text="Let me look.", calls=(CALL,), stop="tool_calls"), Script(text="Warm."))
         asked = {"modelId": f"up-{api}", "messages": HI, "toolConfig": TOOLS}
-        answer = said(bedrock.converse_stream(**asked))
+        answer = read_stream(bedrock.converse_stream(**asked))
         call = answer["contentBlockStart"]["start"]["toolUse"]
         assert (call["name"], json.loads(answer["input"])) == ("get_weather", {"city": "Zürich"}), api
         assert answer["messageStop"] == {"stopReason": "tool_use"}, api
@@ -127,7 +127,7 @@ def test_a_tool_is_called_and_its_result_comes_back(gateway, upstream):
 
 
 def test_a_message_removes_a_tool(gateway, upstream):
-    """Source: ``ToolRemovalBlock`` of the service's model."""
+    """The source is ``ToolRemovalBlock`` in the service's model."""
     other = {"toolSpec": {"name": "search", "inputSchema": {"json": {"type": "object"}}}}
     asked = {
         "messages": [*HI, {"role": "system", "content": [{"toolRemoval": {"tool": {"name": "get_weather"}}}]}],
@@ -136,7 +136,7 @@ def test_a_message_removes_a_tool(gateway, upstream):
     bedrock = client(gateway)
     for api in UPSTREAMS:
         upstream.script(Script(text="Fine."), Script(text="Fine."))
-        assert said(bedrock.converse_stream(modelId=f"up-{api}", **asked))["text"] == "Fine.", api
+        assert read_stream(bedrock.converse_stream(modelId=f"up-{api}", **asked))["text"] == "Fine.", api
         bedrock.converse(modelId=f"up-{api}", **asked)
         for seen in upstream.seen:
             names = [one in json.dumps(seen.json) for one in ("get_weather", "search")]
@@ -157,7 +157,7 @@ def test_the_id_of_a_model_is_decoded_once(gateway, upstream):
         made = bedrock.meta.service_model.operation_model("Converse")
         assert made.input_shape.members["modelId"].serialization["location"] == "uri"
         assert bedrock.converse(modelId=model, messages=HI)["output"]["message"]["content"] == [{"text": "ok"}]
-        assert said(bedrock.converse_stream(modelId=model, messages=HI))["text"] == "ok"
+        assert read_stream(bedrock.converse_stream(modelId=model, messages=HI))["text"] == "ok"
         assert [seen.json["model"] for seen in upstream.seen] == [f"up-{api}"] * 2
 
 
@@ -204,7 +204,7 @@ def test_a_stream_that_breaks_off_raises(gateway, upstream):
         at = next(i for i, piece in enumerate(raw.pieces) if b'"one t' in piece)
         upstream.script(Raw(200, raw.headers, raw.pieces[: at + 1], "cut"))
         with pytest.raises(EventStreamError) as broken:
-            said(client(gateway).converse_stream(modelId=f"up-{api}", messages=HI))
+            read_stream(client(gateway).converse_stream(modelId=f"up-{api}", messages=HI))
         assert "modelStreamErrorException" in str(broken.value), api
 
 

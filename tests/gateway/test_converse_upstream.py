@@ -1,5 +1,5 @@
-"""Bedrock's Converse behind a whole gateway, on real sockets: its frames for clients of other APIs, its failures before
-and after the first word, its addresses, and what is learned of a model that caches nothing."""
+"""Bedrock's Converse as the provider of a complete gateway, over real sockets: its frames for clients of other APIs,
+its failures before and after the first word, its addresses, and models that refuse cache points."""
 
 import json
 from typing import Any
@@ -45,7 +45,7 @@ def config(upstream: Upstream, *models: str, **more: Any) -> dict[str, Any]:
         {"model": f"amazon_bedrock/{model}", "name": name, **known} for name, model in zip("abc", models, strict=False)
     ]
     for entry in entries:
-        if "claude" in entry["model"]:  # which Bedrock has in its maker's API, too
+        if "claude" in entry["model"]:  # Bedrock has this model in its maker's API, too
             entry["speaks"] = ["converse"]
     return {"version": "v0.4.0", "model_providers": entries, **more}
 
@@ -60,7 +60,7 @@ def failing(status: int, kind: str, message: str) -> Raw:
 
 
 async def test_counts_add_up_for_clients_of_every_api(upstream):
-    """crmne/ruby_llm#832; Messages clients get the truth at the end (maximhq/bifrost#5811)."""
+    """crmne/ruby_llm#832; Messages clients get the correct counts at the end (maximhq/bifrost#5811)."""
     async with gateway(config(upstream, CLAUDE)) as running:
         upstream.script(Raw(200, (("content-type", "application/json"),), (WHOLE,)), stream(*GOOD), stream(*GOOD))
         chat = (await running.ask("a")).json()["usage"]
@@ -93,7 +93,7 @@ async def test_a_failure_after_the_first_word_never_looks_complete(upstream):
             }.items():
                 upstream.script(stream(*pieces))
                 text = (await running.ask("a", api, stream=True)).text
-                assert "Hello" in text or name == "checksum", (api, name)  # which is of the whole read
+                assert "Hello" in text or name == "checksum", (api, name)  # a checksum covers the whole read
                 assert end not in text, (api, name)
                 assert '"error"' in text or "response.failed" in text, (api, name)
 
@@ -114,7 +114,7 @@ async def test_a_failure_before_the_first_content_leads_to_the_next_target(upstr
             assert [LLAMA in seen.path for seen in upstream.seen] == [False, True]
 
 
-async def test_an_input_that_is_too_long_is_reported_in_the_clients_words(upstream):
+async def test_an_input_that_is_too_long_is_reported_in_the_clients_format(upstream):
     """crewAIInc/crewAI#7417."""
     async with gateway(config(upstream, CLAUDE)) as running:
         said = "Input Tokens Exceeded: Number of input tokens exceeds maximum length."
@@ -126,7 +126,7 @@ async def test_an_input_that_is_too_long_is_reported_in_the_clients_words(upstre
             assert words in answer.text, api
 
 
-async def test_ids_of_models_in_the_path(upstream):
+async def test_model_ids_are_escaped_in_the_path(upstream):
     """An ARN is one segment of the path (envoyproxy/ai-gateway#1332, crmne/ruby_llm#803)."""
     async with gateway(config(upstream, PROFILE)) as running:
         upstream.script(Raw(200, (("content-type", "application/json"),), (WHOLE,)))

@@ -1,8 +1,8 @@
-"""What the gateway does for one event and for one request, counted: calls of functions and turns of trio's loop.
+"""The cost of one event and of one request: numbers of function calls and of turns of trio's loop.
 
-Seconds say nothing on a machine that others use, too. These numbers are the same everywhere but for what the versions
-of Python and of the libraries change, so a test fails when somebody adds steps to the way that every event takes.
-Whoever adds them for a reason raises the number; whoever takes some away lowers it.
+Times in seconds are meaningless on a shared machine. These numbers are the same on every machine, and only versions of
+Python and libraries change them. A test fails if a change adds steps to the path of every event. If the steps have a
+reason, raise the number; if you remove steps, lower it.
 """
 
 import contextlib
@@ -30,12 +30,12 @@ from tests.support.harness import PATIENCE
 from tests.support.signed_tokens import mint, signing_key
 
 EVENTS = 240
-"""Of a stream; the last half of them is counted, in rounds of ``ROUND``."""
+"""The events of a stream. The tests count the last half of them, in rounds of ``ROUND``."""
 
 ROUND = 20
 
 SPARE = 1.1
-"""By how much a budget of calls may be exceeded."""
+"""The factor by which the calls may exceed their budget."""
 
 Steps: TypeAlias = Sequence[Mapping[str, Any]]
 ON_REQUESTS: Steps = ({"use": "pii"}, {"use": "secrets"})
@@ -62,8 +62,8 @@ def delta(**members: Any) -> bytes:
 
 
 class Count(trio.abc.Instrument):
-    """Calls of functions, Python's and C's, in the thread that makes it, and turns of its loop. A coroutine that goes
-    on is a call for each function that it stands in."""
+    """The number of function calls, in Python and C, in the thread that creates it, and of turns of its loop. Resuming
+    a coroutine counts as a call of each function on its stack."""
 
     def __init__(self) -> None:
         self.rounds: list[tuple[int, int]] = []
@@ -73,7 +73,7 @@ class Count(trio.abc.Instrument):
         self.calls = self.turns = 0
         if not self.rounds:
             gc.collect()
-        gc.disable()  # what other tests of this process have left is not the request's
+        gc.disable()  # garbage of other tests in this process is not part of the request
         trio.lowlevel.add_instrument(self)
         sys.setprofile(self._profile)
 
@@ -98,7 +98,7 @@ class Cost:
 
 
 class Provider:
-    """A chat provider that sends an event when it is told to, so that none of them ever meets another."""
+    """A chat provider that sends each event on demand, so that the gateway never reads two together."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -109,7 +109,7 @@ class Provider:
 
     def _serve(self) -> None:
         connection, _ = self._listener.accept()
-        with connection, connection.makefile("rb") as lines, contextlib.suppress(ConnectionError):  # at a test's end
+        with connection, connection.makefile("rb") as lines, contextlib.suppress(ConnectionError):  # the test has ended
             while (streamed := _asks_for_stream(lines)) is not None:
                 if streamed:
                     self._stream(connection)
@@ -131,7 +131,7 @@ class Provider:
 
 
 def _asks_for_stream(lines: Any) -> bool | None:
-    """Of the next request; ``None`` if there is none."""
+    """Return whether the next request is for a stream, or ``None`` without a request."""
     length = 0
     for line in iter(lines.readline, b""):
         if line.lower().startswith(b"content-length:"):
@@ -142,7 +142,7 @@ def _asks_for_stream(lines: Any) -> bool | None:
 
 
 class Client:
-    """One connection to the gateway, on a thread of its own."""
+    """A connection to the gateway, on its own thread."""
 
     def __init__(self, port: int) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
@@ -155,7 +155,7 @@ class Client:
         self.sock.sendall(f"{head}{credential}\r\n".encode() + data)
 
     def until(self, mark: bytes) -> bytes:
-        """Read until there is ``mark``, and take it."""
+        """Read up to and including ``mark``."""
         while (found := self._seen.find(mark)) < 0:
             data = self.sock.recv(65536)
             assert data, self._seen
@@ -190,9 +190,9 @@ def provider() -> Iterator[Provider]:
 
 
 @contextlib.asynccontextmanager
-async def served(provider: Provider, steps: Steps = (), **more: Any) -> AsyncIterator[tuple[int, Lifecycle]]:
-    """A gateway in this process before ``provider``, with ``steps`` and ``more`` root keys: its port, and what it has
-    open."""
+async def run_gateway(provider: Provider, steps: Steps = (), **more: Any) -> AsyncIterator[tuple[int, Lifecycle]]:
+    """Run a gateway in this process with ``provider``, ``steps`` and ``more`` root keys. Yield its port and its
+    lifecycle."""
     entry = {"model": "mistral/m", "access_key": "k", "base_url": f"http://127.0.0.1:{provider.port}"}
     settings: dict[str, Any] = {
         "version": "v0.3.0",
@@ -209,10 +209,11 @@ async def served(provider: Provider, steps: Steps = (), **more: Any) -> AsyncIte
         state.stop()
 
 
-async def measured(provider: Provider, talk: Any, steps: Steps = (), **more: Any) -> Cost:
-    """What it costs the gateway to serve ``talk(port, start, stop)``, which runs on a thread, between the two. Of
-    several rounds the cheapest: on a busy machine what belongs together comes in several turns of the loop, each of
-    which costs a few calls."""
+async def measure(provider: Provider, talk: Any, steps: Steps = (), **more: Any) -> Cost:
+    """Return the cost of ``talk(port, start, stop)``, which runs on a thread, between its calls of the last two.
+
+    This is the cheapest of several rounds: on a busy machine the same bytes may arrive in more turns of the loop, and
+    each turn costs a few calls."""
     count = Count()
 
     def start() -> None:
@@ -221,7 +222,7 @@ async def measured(provider: Provider, talk: Any, steps: Steps = (), **more: Any
     def stop() -> None:
         trio.from_thread.run_sync(count.stop)
 
-    async with served(provider, steps, **more) as (port, _):
+    async with run_gateway(provider, steps, **more) as (port, _):
         times = await trio.to_thread.run_sync(talk, port, start, stop)
     calls, turns = min(count.rounds)
     return Cost(calls / times, turns / times)
@@ -267,7 +268,7 @@ async def test_an_event_of_a_slow_stream(provider, path, steps, calls):
         client.sock.close()
         return ROUND
 
-    within(await measured(provider, talk, steps), calls, 1)
+    within(await measure(provider, talk, steps), calls, 1)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +285,7 @@ async def test_an_event_of_a_slow_stream(provider, path, steps, calls):
     ],
 )
 async def test_a_small_request(provider, more, calls):
-    within(await measured(provider, small_requests(), **more), calls, 3.1)
+    within(await measure(provider, small_requests(), **more), calls, 3.1)
 
 
 def small_requests(key: str = "") -> Any:
@@ -311,7 +312,7 @@ LIMITS = {"ratelimits": {"requests": "100k/m", "concurrent": 9}, "limits": {"in_
 
 @pytest.mark.parametrize(("caller", "calls"), [("key", 1565), *rows_of("people", ("person", 1750))])
 async def test_a_small_request_of_a_client_with_limits(provider, tmp_path, caller, calls):
-    """A person's token is judged once. Later its request costs a digest, and a few lookups for its rights."""
+    """The gateway verifies a person's token once. Later requests cost a digest, and a few lookups for its rights."""
     more: dict[str, Any] = {"client_keys": [{"name": "ann", "key": KEY, **LIMITS}]}
     if caller == "person":
         (tmp_path / "keys.json").write_text(json.dumps({"keys": [signing_key().jwk()]}))
@@ -320,12 +321,12 @@ async def test_a_small_request_of_a_client_with_limits(provider, tmp_path, calle
         issuer = {"name": "idp", "audience": ["trigate"], "admit": [rule], **place}
         more = {"issuers": [issuer]}
     key = KEY if caller == "key" else mint({"iss": "https://id.example", "aud": "trigate", "sub": "ann"})
-    within(await measured(provider, small_requests(key), **more), calls, 3.1)
+    within(await measure(provider, small_requests(key), **more), calls, 3.1)
 
 
 @pytest.mark.parametrize("stream", [True, False])
 async def test_connections_leave_no_reference_cycles(provider, stream):
-    """Else the collector has to look for them among all that is open, and every stream waits for it."""
+    """Otherwise, the garbage collector has to search all open objects for them, and every stream waits for it."""
     path = "/v1/chat/completions"
     provider.go_on.release(10**6)
 
@@ -335,7 +336,7 @@ async def test_connections_leave_no_reference_cycles(provider, stream):
         client.until(b"[DONE]" if stream else b'"total_tokens": 5}}')
         client.sock.close()
 
-    async with served(provider) as (port, state):
+    async with run_gateway(provider) as (port, state):
         gc.disable()
         try:
             for number in range(30):
@@ -350,7 +351,7 @@ async def test_connections_leave_no_reference_cycles(provider, stream):
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
 async def test_a_stream_does_not_keep_its_request_in_memory(provider, path):
-    """A conversation may be megabytes, an answer takes minutes, and once it has begun nobody needs the former."""
+    """A conversation may have megabytes, and an answer takes minutes. The gateway does not need both at that time."""
     size = 2**20
     request = body(path, stream=True)
     turns = [{"role": role, "content": "x" * (size // 8)} for role in ("user", "assistant") * 4]
@@ -362,9 +363,9 @@ async def test_a_stream_does_not_keep_its_request_in_memory(provider, path):
         client.until(b"word ")
         return client
 
-    async with served(provider) as (port, state):
+    async with run_gateway(provider) as (port, state):
         provider.go_on.release(EVENTS)
-        first = await trio.to_thread.run_sync(begin, port, request)  # loads what is loaded once
+        first = await trio.to_thread.run_sync(begin, port, request)  # this imports modules and fills caches
         await trio.to_thread.run_sync(first.until, b"\r\n0\r\n\r\n")
         first.sock.close()
         await eventually(lambda: not state.connections)

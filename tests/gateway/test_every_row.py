@@ -1,5 +1,4 @@
-"""Every row of the catalogue through the gateway: where its clients are sent, in which API, and with the key in which
-header."""
+"""Every row of the catalogue through the gateway: the URL, the provider API and the key header for each client API."""
 
 import itertools
 import json
@@ -21,23 +20,23 @@ APIS = ("chat", "messages", "responses")
 KEY = "sk-of-this-row"
 SAID = {"region": "eu-west-1", "project": "acme", "location": "global"}
 
-# The ends of a provider's addresses: the API there, and the header with the key.
+# The ends of a provider's URLs, with the API there and the header with the key.
 CHAT, RESPONSES = ("/chat/completions", "authorization"), ("/responses", "authorization")
 GENERATE = ":generateContent"
 MESSAGES, BEARER_MESSAGES = ("/messages", "x-api-key"), ("/messages", "authorization")
 
 
 def chat(prefix: str) -> tuple[Any, ...]:
-    """Chat alone."""
+    """Return the URLs of a provider that has only Chat."""
     return ((prefix, *CHAT),) * 3
 
 
-def both(prefix: str, messages: str, end: tuple[str, str] = BEARER_MESSAGES) -> tuple[Any, ...]:
-    """Chat, and Messages at ``messages``."""
+def two_apis(prefix: str, messages: str, end: tuple[str, str] = BEARER_MESSAGES) -> tuple[Any, ...]:
+    """Return the URLs of a provider with Chat, and with Messages at ``messages``."""
     return (prefix, *CHAT), (messages, *end), (prefix, *CHAT)
 
 
-def all_three(prefix: str, messages: str = "", end: tuple[str, str] = BEARER_MESSAGES, at: str = "") -> tuple[Any, ...]:
+def three_apis(prefix: str, messages="", end: tuple[str, str] = BEARER_MESSAGES, at: str = "") -> tuple[Any, ...]:
     return (prefix, *CHAT), (messages or prefix, *end), (at or prefix, *RESPONSES)
 
 
@@ -45,13 +44,13 @@ BEDROCK = "https://bedrock-runtime.eu-west-1.amazonaws.com/openai/v1"
 VERTEX = "https://aiplatform.googleapis.com/v1/projects/acme/locations/global"
 CLAUDE_THERE = "https://bedrock-mantle.eu-west-1.api.aws/anthropic/v1"
 
-# A model of each row: where its Chat, its Messages and its Responses clients are sent.
+# A model of each row, with the URLs for Chat, Messages and Responses clients.
 SENT: dict[str, tuple[Any, ...]] = {
     "openai/gpt-4o": (
         ("https://api.openai.com/v1", *CHAT), ("https://api.openai.com/v1", *CHAT),
         ("https://api.openai.com/v1", *RESPONSES),
     ),
-    "anthropic/claude-opus-5-5": both(
+    "anthropic/claude-opus-5-5": two_apis(
         "https://api.anthropic.com/v1", "https://api.anthropic.com/v1", MESSAGES
     ),
     "gemini/gemini-3.8-flash": (
@@ -59,25 +58,25 @@ SENT: dict[str, tuple[Any, ...]] = {
         *((("https://generativelanguage.googleapis.com/v1beta", "/models/gemini-3.8-flash", "x-goog-api-key"),) * 2),
     ),
     "mistral/m": chat("https://api.mistral.ai/v1"),
-    "deepseek/deepseek-v4-pro": both(
+    "deepseek/deepseek-v4-pro": two_apis(
         "https://api.deepseek.com/v1", "https://api.deepseek.com/anthropic/v1", MESSAGES
     ),
     "xai/grok-4.7": (
         ("https://api.x.ai/v1", *CHAT), ("https://api.x.ai/v1", *CHAT), ("https://api.x.ai/v1", *RESPONSES),
     ),
-    "moonshotai/kimi-k3": all_three("https://api.moonshot.ai/v1", "https://api.moonshot.ai/anthropic/v1"),
-    "zhipu/glm-5.3": both(
+    "moonshotai/kimi-k3": three_apis("https://api.moonshot.ai/v1", "https://api.moonshot.ai/anthropic/v1"),
+    "zhipu/glm-5.3": two_apis(
         "https://open.bigmodel.cn/api/paas/v4", "https://open.bigmodel.cn/api/anthropic/v1"
     ),
-    "zai/glm-5.3": both("https://api.z.ai/api/paas/v4", "https://api.z.ai/api/anthropic/v1"),
-    "qwen/qwen3.8-max": all_three(
+    "zai/glm-5.3": two_apis("https://api.z.ai/api/paas/v4", "https://api.z.ai/api/anthropic/v1"),
+    "qwen/qwen3.8-max": three_apis(
         "https://dashscope-intl.aliyuncs.com/compatible-mode/v1",
         "https://dashscope-intl.aliyuncs.com/apps/anthropic/v1", MESSAGES,
         "https://dashscope-intl.aliyuncs.com/api/v2/apps/protocols/compatible-mode/v1",
     ),
-    "xiaomi/mimo-v2.5": both("https://api.xiaomimimo.com/v1", "https://api.xiaomimimo.com/anthropic/v1"),
-    "minimax/MiniMax-M3": all_three("https://api.minimax.io/v1", "https://api.minimax.io/anthropic/v1"),
-    "stepfun/step-3.7-flash": both("https://api.stepfun.com/v1", "https://api.stepfun.com/v1"),
+    "xiaomi/mimo-v2.5": two_apis("https://api.xiaomimimo.com/v1", "https://api.xiaomimimo.com/anthropic/v1"),
+    "minimax/MiniMax-M3": three_apis("https://api.minimax.io/v1", "https://api.minimax.io/anthropic/v1"),
+    "stepfun/step-3.7-flash": two_apis("https://api.stepfun.com/v1", "https://api.stepfun.com/v1"),
     "cohere/command-a-03-2025": chat("https://api.cohere.ai/compatibility/v1"),
     "perplexity/sonar": (
         ("https://api.perplexity.ai", *CHAT), ("https://api.perplexity.ai", *CHAT),
@@ -89,7 +88,7 @@ SENT: dict[str, tuple[Any, ...]] = {
     "meta/muse-1": chat("https://yours.example/v1"),
     "groq/m": chat("https://api.groq.com/openai/v1"),
     "together_ai/m": chat("https://api.together.xyz/v1"),
-    "fireworks/accounts/fireworks/models/kimi-k2p5": both(
+    "fireworks/accounts/fireworks/models/kimi-k2p5": two_apis(
         "https://api.fireworks.ai/inference/v1", "https://api.fireworks.ai/inference/v1"
     ),
     "cerebras/m": chat("https://api.cerebras.ai/v1"),
@@ -102,9 +101,9 @@ SENT: dict[str, tuple[Any, ...]] = {
     ) * 3,
     "snowflake/llama3.1-70b": chat("https://yours.example/api/v2/cortex/v1"),
     "snowflake/claude-sonnet-4-5": (("https://yours.example/api/v2/cortex/v1", *BEARER_MESSAGES),) * 3,
-    "cloudflare/@cf/openai/gpt-oss-120b": all_three("https://api.cloudflare.com/client/v4/accounts/ACCOUNT/ai/v1"),
-    "vercel/openai/gpt-4o": all_three("https://ai-gateway.vercel.sh/v1", end=MESSAGES),
-    "openrouter/openai/gpt-4o": all_three("https://openrouter.ai/api/v1"),
+    "cloudflare/@cf/openai/gpt-oss-120b": three_apis("https://api.cloudflare.com/client/v4/accounts/ACCOUNT/ai/v1"),
+    "vercel/openai/gpt-4o": three_apis("https://ai-gateway.vercel.sh/v1", end=MESSAGES),
+    "openrouter/openai/gpt-4o": three_apis("https://openrouter.ai/api/v1"),
     "deepinfra/m": chat("https://api.deepinfra.com/v1/openai"),
     "edenai/m": chat("https://api.edenai.run/v3"),
     "digitalocean/m": chat("https://inference.do-ai.run/v1"),
@@ -137,14 +136,14 @@ SENT: dict[str, tuple[Any, ...]] = {
     "vertex/gemini-omni-flash-preview": (
         (VERTEX.replace("/v1/", "/v1beta1/"), "/interactions", "authorization"),
     ) * 3,
-    "ollama/m": all_three("http://localhost:11434/v1"),
-    "lm_studio/m": all_three("http://localhost:1234/v1"),
-    "llama_cpp/m": both("http://localhost:8080/v1", "http://localhost:8080/v1"),
-    "vllm/m": all_three("http://localhost:8000/v1"),
-    "sglang/m": both("http://localhost:30000/v1", "http://localhost:30000/v1"),
-    "nim/m": all_three("http://localhost:8000/v1"),
-    "litellm/m": all_three("http://localhost:4000/v1"),
-    "trigate/m": all_three("http://localhost:12000/v1"),
+    "ollama/m": three_apis("http://localhost:11434/v1"),
+    "lm_studio/m": three_apis("http://localhost:1234/v1"),
+    "llama_cpp/m": two_apis("http://localhost:8080/v1", "http://localhost:8080/v1"),
+    "vllm/m": three_apis("http://localhost:8000/v1"),
+    "sglang/m": two_apis("http://localhost:30000/v1", "http://localhost:30000/v1"),
+    "nim/m": three_apis("http://localhost:8000/v1"),
+    "litellm/m": three_apis("http://localhost:4000/v1"),
+    "trigate/m": three_apis("http://localhost:12000/v1"),
     "tei/m": chat("http://localhost:8080/v1"),
 }  # fmt: skip
 
@@ -154,14 +153,14 @@ def row_of(model: str) -> Provider:
 
 
 def entry(model: str) -> dict[str, Any]:
-    """The shortest entry for a model: what its provider's row asks for."""
+    """Return the shortest entry for a model: it has only the settings that its provider's row requires."""
     row = row_of(model)
     own = row.address if "/client/" in row.address else SENT[model][0][0].partition("/openai/v1")[0]
-    address = {} if row.base_url else {"base_url": own if "/client/" in own else hosted(own)}
+    address = {} if row.base_url else {"base_url": own if "/client/" in own else origin_of(own)}
     return {"model": model, "access_key": KEY, **address, **{name: SAID[name] for name in row.missing_settings(None)}}
 
 
-def hosted(url: str) -> str:
+def origin_of(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 
@@ -171,7 +170,7 @@ def config(entries: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_each_row_leads_where_its_pages_say():
+def test_each_row_has_the_documented_urls():
     assert {model.partition("/")[0] for model in SENT} == set(CATALOG), "each row has a model here"
     router = Router(from_mapping(config([entry(model) for model in SENT])))
     for model, expected in SENT.items():
@@ -185,7 +184,7 @@ ENDS = {"/chat/completions": "chat", ":generateContent": "gemini", "/converse": 
 
 
 class AnyProvider(CountingProvider):
-    """A provider of all APIs at whatever path: the path's end says which it is."""
+    """A provider that has all APIs at any path: it takes the API from the path's end."""
 
     def _answer(self, path: str, body: bytes) -> bytes:
         api = next((api for end, api in ENDS.items() if end in path), path.rpartition("/")[2])
@@ -198,11 +197,11 @@ class AnyProvider(CountingProvider):
 async def test_each_row_works_through_the_gateway(part):
     async with providers(1) as (place,):
         place.__class__ = AnyProvider
-        entries = [{**entry(model), "name": model, "base_url": moved(model, place.url)} for model in SENT]
+        entries = [{**entry(model), "name": model, "base_url": stand_in_url(model, place.url)} for model in SENT]
         async with gateway(config(entries)) as running:
             for number, (model, expected) in itertools.islice(enumerate(SENT.items()), part, None, 3):
                 if expected[0][0] == CLAUDE_THERE or row_of(model).hosting:
-                    continue  # at a host of its own, which no base_url has; hostings have tests of their own
+                    continue  # its host is not from a base_url; hostings have their own tests
                 client = APIS[number % len(APIS)]  # by turns, because the test above resolves all of them
                 prefix, end, header = expected[number % len(APIS)]
                 answer = await running.ask(model, client)
@@ -215,12 +214,12 @@ async def test_each_row_works_through_the_gateway(part):
                 place.heads.clear()
 
 
-def moved(model: str, url: str) -> str:
-    """The base URL at which ``model``'s provider is played: without a path, unless its row's own address has one."""
+def stand_in_url(model: str, url: str) -> str:
+    """Return the base URL of the stand-in for ``model``'s provider: without a path, unless its row's URL has one."""
     return url + urlsplit(row_of(model).address).path if "/client/" in row_of(model).address else url
 
 
-async def test_an_unknown_provider_works_by_its_configuration_alone():
+async def test_an_unknown_provider_works_with_only_its_configuration():
     async with providers(1) as (place,):
         place.__class__ = AnyProvider
         acme = {"base_url": f"{place.url}/api", "speaks": list(APIS), "auth": {"messages": "x-acme-key"}}
@@ -237,7 +236,7 @@ async def test_an_unknown_provider_works_by_its_configuration_alone():
                 assert f"Hello from {api}." in answer.text
 
 
-async def test_an_unknown_provider_may_speak_geminis_or_bedrocks_api():
+async def test_an_unknown_provider_may_have_the_api_of_gemini_or_bedrock():
     for spoken, path, header in (
         ("gemini", "/v1beta/models/m:generateContent", f"x-goog-api-key: {KEY}"),
         ("converse", "/model/m/converse", f"authorization: Bearer {KEY}"),

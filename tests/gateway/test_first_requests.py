@@ -33,7 +33,7 @@ NOTED = "imported in the loop"
 
 
 def requests_for(model: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield path and body of a request of each kind."""
+    """Yield the path and body of a request of each kind."""
     for api, stream in itertools.product(ALL, (False, True)):
         yield path_of(api, model, stream=stream), body_of(api, model, stream=stream)
     yield "/v1/messages/count_tokens", {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
@@ -41,13 +41,13 @@ def requests_for(model: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 VENDORS = {"chat": "openai", "messages": "openai", "responses": "openai", "gemini": "gemini"}
-"""Providers by the API that they have."""
+"""The provider for each API."""
 
 pytestmark = pytest.mark.process
 
 
 @needs_feature("other_endpoints")
-def test_it_imports_nothing_in_the_event_loop(tmp_path):
+def test_first_requests_import_nothing_in_the_event_loop(tmp_path):
     with mock_thread() as mock:
         entries = [
             {"model": f"{vendor}/{api}", "access_key": "k", "base_url": mock.url, "speaks": [api]}
@@ -96,7 +96,7 @@ def test_the_admin_api_imports_nothing_in_the_event_loop(tmp_path):
 
 @contextlib.contextmanager
 def serving(file: str, log: Path) -> Iterator[Path]:
-    """``trigate serve FILE`` in a fresh process, which writes ``log``, from when it listens."""
+    """Run ``trigate serve FILE`` in a new process with the log file ``log``, and wait until it listens."""
     with log.open("wb") as output:
         process = subprocess.Popen([sys.executable, "-c", SERVE, file], cwd=ROOT, stdout=output, stderr=output)
     try:

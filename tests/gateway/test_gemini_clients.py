@@ -1,5 +1,5 @@
-"""Clients of Gemini's API in front of a provider of another: the places where they send their key and the model's name,
-both forms of a stream, and what a provider and a log get to see."""
+"""Clients of Gemini's API with a provider of another API: the positions of their key and of the model's name, both
+forms of a stream, and the parts of a request that reach a provider and the log."""
 
 import json
 from typing import Any
@@ -23,7 +23,7 @@ async def post(running: InProcess, path: str, **headers: str) -> httpx2.Response
     return await running.post(path, json=BODY, headers=headers)
 
 
-async def test_a_key_is_read_where_google_s_clients_send_it_and_not_forwarded(caplog):
+async def test_a_key_is_read_in_every_position_that_google_clients_use_and_not_forwarded(caplog):
     async with providers(1) as (provider,), gateway(config(provider.url)) as running:
         path = f"/v1beta/models/{MODEL}:generateContent"
         for answer in (
@@ -37,7 +37,7 @@ async def test_a_key_is_read_where_google_s_clients_send_it_and_not_forwarded(ca
         for refused in (await post(running, path), await post(running, f"{path}?key=wrong")):
             error = refused.json()["error"]
             assert (refused.status_code, error["code"], error["status"]) == (401, 401, "UNAUTHENTICATED")
-        # The client of this test logs what it asks for, where another test has let it.
+        # This client logs its requests if another test has enabled that.
         assert not [one for one in caplog.records if one.name.startswith("trigate") and KEY in one.getMessage()]
 
 
@@ -53,8 +53,8 @@ async def test_a_key_in_the_query_is_read_on_paths_with_and_without_variables():
         assert found.status_code == 200, found.text
 
 
-async def test_all_paths_of_google_s_clients_lead_to_the_model():
-    """The method stands behind the last colon; a model may have slashes and colons."""
+async def test_all_paths_of_google_clients_lead_to_the_model():
+    """The method follows the last colon; the model's name may contain slashes and colons."""
     async with providers(1) as (provider,), gateway(config(provider.url)) as running:
         for place in ("/v1beta", "/v1", "/v1beta/v1beta", "/v1beta1/projects/p/locations/eu/publishers/google"):
             answer = await post(running, f"{place}/models/{MODEL}:generateContent", **{"x-goog-api-key": KEY})

@@ -1,5 +1,5 @@
-"""Gemini asked in its own API, by clients of the others: what it signs comes back, and what it counts and fails with
-arrives."""
+"""Gemini as a provider with its own API, for clients of other APIs: its signatures return to it, and its usage and
+errors reach the client."""
 
 import json
 from typing import Any
@@ -45,7 +45,7 @@ def events(answer: Any) -> list[Any]:
 
 
 async def test_a_turn_with_a_tool_continues_with_its_signature():
-    """anomalyco/opencode#4832: Gemini 3 refuses the whole history without."""
+    """anomalyco/opencode#4832: Gemini 3 refuses the whole history without the signature."""
     async with served_by(Google, config) as (running, google):
         google.says = CALLS
         answer = await running.ask(MODEL, "messages", stream=True, tools=[TOOL])
@@ -75,8 +75,8 @@ async def test_a_turn_with_a_tool_continues_with_its_signature():
         assert sent["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == TOOL["input_schema"]
 
 
-async def test_chat_usage_is_requested_where_the_entry_says_so():
-    """The thoughts and their seal, which Chat at Google loses."""
+async def test_chat_usage_is_requested_if_the_entry_has_the_setting():
+    """Google's Chat API loses the thoughts and their seal."""
     async with providers(1) as (google,):
         google.__class__ = Google
         (entry,) = config(google.url)["model_providers"]
@@ -101,7 +101,7 @@ async def test_chat_usage_is_requested_where_the_entry_says_so():
 
 
 async def test_a_stream_that_fails_midway_is_not_complete():
-    """Recorded: an error without ``data:`` behind chunks that each said STOP."""
+    """In a recorded stream, an error without ``data:`` followed chunks with the finish reason STOP."""
     async with served_by(Google, config) as (running, google):
         google.says = sse(candidate(text("First "), finishReason="STOP")) + BROKEN
         answer = await running.ask(MODEL, "messages", stream=True)
@@ -118,7 +118,7 @@ FAILED_ENDS = ("UNEXPECTED_TOOL_CALL", "MALFORMED_FUNCTION_CALL", "MALFORMED_RES
 
 @pytest.mark.parametrize("word", FAILED_ENDS)
 async def test_a_failed_end_reaches_a_gemini_client_unchanged(word: str):
-    """Gemini CLI asks again by the word itself (google-gemini/gemini-cli#12965)."""
+    """Gemini CLI repeats its request because of this finish reason (google-gemini/gemini-cli#12965)."""
     failed = candidate(call(), finishReason=word)
     counts = {"usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 4, "totalTokenCount": 13}}
     path = f"/v1beta/models/{MODEL}"
@@ -160,7 +160,7 @@ async def test_a_failed_end_is_not_sent_while_another_target_is_left():
                 assert (answer.status_code, "UNEXPECTED_TOOL_CALL" in answer.text) == (200, True)
 
 
-async def test_a_blocked_prompt_and_a_count():
+async def test_blocked_prompts_and_token_counts_reach_the_client():
     async with served_by(Google, config) as (running, google):
         google.says = ({"promptFeedback": {"blockReason": "SAFETY"}},)
         for api, told in (("messages", '"stop_reason":"refusal"'), ("responses", '"reason":"content_filter"')):
@@ -173,8 +173,8 @@ async def test_a_blocked_prompt_and_a_count():
         ]  # fmt: skip
 
 
-async def test_a_client_of_the_same_api_gets_its_bytes_through():
-    """Both ways; what is signed for this provider goes to it, and what another's model has thought does not."""
+async def test_bytes_between_clients_and_providers_of_the_same_api_are_unchanged():
+    """Signatures of this provider are sent to it, and the thoughts of another provider's model are removed."""
     ours = seal_in_base64(Issuer.of("gemini", KEY), "gemini", {"part": "functionCall", "signature": SIGNATURE})
     others = seal_in_base64(Issuer("other", "x"), "messages", {"type": "thinking"})
     result = {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"result": 1}}}]}

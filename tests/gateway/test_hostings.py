@@ -1,4 +1,4 @@
-"""Claude where another platform serves it, on real sockets: what stands around the Messages API is the platform's."""
+"""Claude on other platforms, over real sockets: the Messages API in the format of each platform."""
 
 import base64
 import json
@@ -19,10 +19,10 @@ METRICS = {"inputTokenCount": 3, "outputTokenCount": 4, "invocationLatency": 900
 
 
 class Platform(CountingProvider):
-    """Vertex and Bedrock, for Claude: SSE for the one, frames with base64 of the same events for the other."""
+    """A stand-in for Claude on Vertex, with SSE, and on Bedrock, with the same events as base64 in frames."""
 
     breaks: tuple[bytes, ...] | None = None
-    """How a stream ends instead of its last events."""
+    """The end of a stream in place of its last events."""
 
     def _answer(self, path: str, body: bytes) -> bytes:
         said = json.loads(body)
@@ -44,7 +44,7 @@ def whole(answer: Any) -> bytes:
 
 
 def frame(event: bytes) -> bytes:
-    """As InvokeModel sends it; the last event has its measurements besides."""
+    """Return the frame of InvokeModel for ``event``; the last event also has the platform's measurements."""
     data = json.loads(event.partition(b"data: ")[2])
     if data["type"] == "message_stop":
         data["amazon-bedrock-invocationMetrics"] = METRICS

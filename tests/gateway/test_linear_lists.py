@@ -1,4 +1,4 @@
-"""Work on lists that clients choose is linear and bounded: names that nobody has, members that nobody carries."""
+"""The work for lists from clients is linear and bounded: unknown names, and members that no provider accepts."""
 
 import hashlib
 
@@ -19,12 +19,12 @@ def test_losses_are_judged_in_time_linear_in_their_number():
     assert_time_grows_linearly(lambda n: lambda: losses([f"messages[].m{i}" for i in range(n)]))
 
 
-def test_hints_are_no_losses_and_what_only_begins_like_one_is():
+def test_hints_are_no_losses_and_names_that_only_begin_like_hints_are():
     assert losses(hint.replace("*", "tools[]") for hint in HINTS) == ()
     assert losses(("users", "metadata_", "tools[].cache_controls")) == ("users", "metadata_", "tools[].cache_controls")
 
 
-def test_paths_that_are_lost_are_bounded_where_they_are_collected():
+def test_the_number_of_collected_lost_paths_is_bounded():
     drops = Drops(f"m{i}" for i in range(100_000))
     drops.add("x" * 2**20)
     assert len(drops.paths()) == 2 * MAX_PATHS
@@ -46,7 +46,7 @@ def unknown(router: Router, name: str) -> str:
 
 
 def test_unknown_names_are_compared_with_few_others():
-    """Close comparison takes the product of two lengths, and is done with each name that is about as long (difflib)."""
+    """difflib takes the product of two lengths for each close comparison, with each name of similar length."""
     names = [f"acme-{i:03d}-" + "model-" * 12 for i in range(100)]
     entries = [{"model": f"openai/{name}", "access_key": "k", "base_url": "http://a.test"} for name in names]
     router = Router(from_mapping({"version": "v0.3.0", "model_providers": entries}))

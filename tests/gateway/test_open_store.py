@@ -1,4 +1,4 @@
-"""Which store a configuration opens, and what is said where it cannot be opened."""
+"""The store that a configuration opens, and the errors if it cannot be opened."""
 
 import base64
 import builtins
@@ -29,7 +29,7 @@ def config(**storage) -> Config:
     )
 
 
-async def test_without_a_word_state_is_in_memory(monkeypatch):
+async def test_state_is_in_memory_by_default(monkeypatch):
     monkeypatch.delenv(WORKERS_FILE, raising=False)
     store = await open_store(config())
     assert isinstance(store, MemoryStore)
@@ -43,7 +43,7 @@ async def test_state_can_be_switched_off():
 
 
 @pytest.mark.parametrize("storage", [{}, {"type": "memory"}], ids=["default", "memory"])
-async def test_workers_share_a_file_that_goes_with_them(monkeypatch, storage):
+async def test_workers_share_a_file_that_is_deleted_with_them(monkeypatch, storage):
     with shared_directory() as directory:
         path = Path(shared_by_workers(config(**storage), directory)[WORKERS_FILE])
         assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
@@ -75,7 +75,7 @@ async def test_workers_with_remote_state_get_no_shared_file(type, tmp_path):
     assert shared_by_workers(config(type=type, **places.get(type, {})), tmp_path) == {}
 
 
-def test_workers_start_where_nothing_can_be_written(monkeypatch, caplog):
+def test_workers_start_even_if_no_folder_is_writable(monkeypatch, caplog):
     def refuse(**_: object) -> None:
         raise OSError(30, "Read-only file system")
 
@@ -103,7 +103,7 @@ async def test_state_in_a_file_outlives_the_process(tmp_path):
         ("text", "if this one is damaged, restore a backup, or move it away to start empty."),
     ],
 )  # fmt: skip
-async def test_a_file_that_cannot_be_used_is_a_mistake_that_names_it(tmp_path, name, advice):
+async def test_an_unusable_file_is_reported_with_its_path(tmp_path, name, advice):
     (tmp_path / "text").write_text("no database " * 1000)
     path = tmp_path / name
     with pytest.raises(ConfigError) as caught:
@@ -122,7 +122,7 @@ async def test_a_server_that_is_down_at_the_start_is_a_warning(caplog, tmp_path)
 
 
 @pytest.mark.server
-async def test_a_server_that_is_there_is_used(database):
+async def test_an_available_server_is_used(database):
     store = await open_store(config(type="postgres", connection_string=database))
     await store.put([NODE])
     assert await store.get("", "r1") == NODE
@@ -138,7 +138,7 @@ async def test_a_server_that_is_there_is_used(database):
          "state_storage.encryption_key: encryption needs another package; pip install 'trigate[encryption]'"),
     ],
 )  # fmt: skip
-async def test_a_package_that_is_missing_is_reported(monkeypatch, storage, package, module, words):
+async def test_a_missing_package_is_reported(monkeypatch, storage, package, module, words):
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delitem(sys.modules, f"gateway.stores.{module}", raising=False)

@@ -1,4 +1,4 @@
-"""Credentials that end: who waits for a renewal, who does not, and what one that fails does."""
+"""Credentials that expire: requests that wait for a renewal, requests that do not, and failed renewals."""
 
 import logging
 import threading
@@ -21,14 +21,14 @@ HOUR = 3600.0
 
 @attrs.define
 class Vendor:
-    """Gives ``token-1``, ``token-2`` …, each for an hour, when it is let."""
+    """A vendor of ``token-number-1``, ``token-number-2`` and so on, each valid for an hour, with a gate."""
 
     now: float = 1_000_000.0
     fetches: int = 0
     at_once: int = 0
     most_at_once: int = 0
     error: Exception | None = None
-    keeps: str | None = None  # the one token that it always gives
+    keeps: str | None = None  # the only token that it returns
     gate: threading.Event = attrs.field(factory=threading.Event)
     lock: threading.Lock = attrs.field(factory=threading.Lock)
 
@@ -87,7 +87,7 @@ async def test_a_credential_is_renewed_five_minutes_early_without_waiting():
     vendor.gate.set()
     await eventually(lambda: not vendor.at_once)
     with trio.fail_after(PATIENCE):
-        while await source.credential() != "token-number-2":  # noqa: ASYNC110  # the source tells nobody
+        while await source.credential() != "token-number-2":  # noqa: ASYNC110  # the source has no event for it
             await trio.sleep(0.002)
     assert vendor.fetches == 2
 
@@ -112,14 +112,14 @@ async def test_a_failed_renewal_keeps_the_valid_credential(caplog):
     assert "stays in use" in caplog.text
     assert "the endpoint is down" in caplog.text
     assert await source.credential() == "token-number-1"
-    assert vendor.fetches == 2  # not again at once
+    assert vendor.fetches == 2  # the next attempt is later
     vendor.now += PAUSE + 1
     vendor.error = None
     await source.credential()
     await eventually(lambda: vendor.fetches == 3)
 
 
-async def test_without_any_all_who_wait_hear_of_it_and_the_next_tries_again(caplog):
+async def test_a_failed_first_fetch_fails_all_waiting_requests_and_the_next_one_tries_again(caplog):
     vendor = Vendor(error=OSError("nobody is at home"))
     source = vendor.source()
     for _ in range(2):
@@ -144,28 +144,28 @@ async def test_a_hanging_credential_fetch_is_abandoned_and_the_next_may_succeed(
     assert await source.credential() == "token-number-3"
 
 
-async def test_a_refused_one_is_renewed_once_for_all_who_held_it():
+async def test_a_refused_credential_is_renewed_once_for_all_requests_that_used_it():
     vendor, given = Vendor(), []
     source = vendor.source()
     await source.credential()
     vendor.now += 60
     vendor.gate.clear()
 
-    async def refused() -> None:
+    async def renew() -> None:
         given.append(await source.renew("token-number-1"))
 
     async with trio.open_nursery() as nursery:
         for _ in range(20):
-            nursery.start_soon(refused)
+            nursery.start_soon(renew)
         await eventually(lambda: vendor.fetches == 2)
         vendor.gate.set()
     assert given == ["token-number-2"] * 20
-    assert await source.renew("token-number-1") == "token-number-2"  # who comes late
-    assert await source.renew("token-number-2") is None  # not again so soon: it would be refused, too
+    assert await source.renew("token-number-1") == "token-number-2"  # for a late request
+    assert await source.renew("token-number-2") is None  # not again so soon: a new one would be refused, too
     assert vendor.fetches == 2
 
 
-async def test_there_is_nothing_newer_where_the_vendor_gives_the_same():
+async def test_a_renewal_that_returns_the_same_credential_counts_as_none():
     vendor = Vendor(keeps="the-only-token")
     source = vendor.source()
     await source.credential()

@@ -1,5 +1,5 @@
-"""Sign-ins at clouds through a whole gateway, over real sockets: endpoints that verify who asks, and models that take
-only what these gave (``tests/support/clouds.py``)."""
+"""Sign-ins at clouds through a complete gateway, over real sockets: endpoints that verify the caller, and models that
+accept only credentials of these endpoints (``tests/support/clouds.py``)."""
 
 import contextlib
 import hashlib
@@ -49,7 +49,7 @@ def served_clouds() -> Iterator[Clouds]:
 
 @pytest.fixture
 def clouds(served_clouds, monkeypatch, tmp_path) -> Clouds:
-    """The clouds, and a machine that knows of no other."""
+    """Return the clouds, with an environment that has no settings of other clouds."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "AZURE_", "GOOGLE_", "GCE_", "IDENTITY_", "MSI_")) or name.lower().endswith(
             "_proxy"
@@ -86,8 +86,8 @@ class Gateway:
             one.join()
         return found
 
-    def rest(self) -> None:
-        """As if the last fetch were a while ago."""
+    def pass_pause(self) -> None:
+        """Continue as if the last fetch was a while ago."""
         self.pass_time(PAUSE + 1)
 
     def pass_time(self, seconds: float) -> None:
@@ -105,7 +105,7 @@ class Gateway:
 def gateway(
     clouds: Clouds, sign_in: Any, provider: str = "mine/x", end: str = "/v1", record: Path | None = None, **more: Any
 ) -> Iterator[Gateway]:
-    """A gateway on a thread, whose model ``m`` signs in so."""
+    """Run a gateway on a thread whose model ``m`` has the setting ``sign_in``."""
     entry = {"model": provider, "name": "m", "base_url": clouds.url + end, "speaks": ["chat"], "sign_in": sign_in}
     settings = from_mapping(config([entry, *more.pop("others", ())], 1, state_storage={"type": "none"}, **more))
     lifecycle = Lifecycle()
@@ -114,7 +114,7 @@ def gateway(
         yield Gateway(port, service, lifecycle)
 
 
-# What each sign-in is tried with: the environment, what the entry says, and where a credential is asked for
+# The cases of each sign-in: the environment, the settings of the entry, and the endpoint for credentials
 
 
 @attrs.frozen
@@ -191,7 +191,7 @@ def workload_identity(env: pytest.MonkeyPatch, clouds: Clouds, folder: Path) -> 
 
 
 def person(env: pytest.MonkeyPatch, clouds: Clouds, folder: Path) -> None:
-    """What ``gcloud auth application-default login`` leaves."""
+    """Write the credentials file of ``gcloud auth application-default login``."""
     file = {
         "type": "authorized_user", "client_id": "gcloud", "client_secret": "no-secret",
         "refresh_token": "the-persons-own", "quota_project_id": "the-persons-project",
@@ -263,32 +263,32 @@ CASES = {
         variables(IDENTITY_ENDPOINT="{url}/msi/token", IDENTITY_HEADER="the-identity-header"),
     ),
 }  # fmt: skip
-"""Those whose credentials end."""
+"""The cases whose credentials expire."""
 
 
 BURSTS = {"AWS, an instance": 12}
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_many_requests_make_one_fetch_and_what_was_revoked_is_renewed_once(name, clouds, monkeypatch, tmp_path, caplog):
-    """A refused credential is one for all requests that held it (openclaw/openclaw#30030)."""
+def test_many_requests_make_one_fetch_and_renew_a_revoked_credential_once(name, clouds, monkeypatch, tmp_path, caplog):
+    """All requests with the same refused credential share its renewal (openclaw/openclaw#30030)."""
     case, many = CASES[name], BURSTS.get(name, 2)
     case.prepare(monkeypatch, clouds, tmp_path)
     with gateway(clouds, case.sign_in) as asked:
         assert asked.burst(many) == [200] * many, caplog.text
         assert (clouds.asked.count(case.asked), len(clouds.given)) == (1, 1)
         clouds.revoked.update(clouds.given)
-        asked.rest()
+        asked.pass_pause()
         assert asked.burst(many) == [200] * many, caplog.text
         assert (clouds.asked.count(case.asked), len(clouds.given)) == (2, 2)
         clouds.refuses_all = True
-        asked.rest()
+        asked.pass_pause()
         before = len(clouds.models)
         status, body = asked.ask()
         told = json.loads(body)["error"]["message"]
         assert status == 502
         assert told == "the provider rejected the gateway's credential: check sign_in of m in the configuration"
-        assert (len(clouds.given), len(clouds.models) - before) == (3, 2)  # renewed, and refused again
+        assert (len(clouds.given), len(clouds.models) - before) == (3, 2)  # one renewal, and another refusal
         for token in clouds.given:
             assert token not in caplog.text
 
@@ -302,7 +302,7 @@ STATIC = {
     "the entry": Case(aws(access_key_id=OWN_ID, secret_access_key=OWN_SECRET), None),
     "a Bedrock API key": Case(aws(), None, variables(AWS_BEARER_TOKEN_BEDROCK="a-bedrock-api-key")),
 }
-"""AWS's keys that do not end."""
+"""The cases with keys of AWS that do not expire."""
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ STATIC = {
         for name, case in STATIC.items()
     ],
 )
-def test_keys_that_do_not_end_sign_too(case, clouds, monkeypatch, tmp_path, caplog):
+def test_keys_that_do_not_expire_also_sign_requests(case, clouds, monkeypatch, tmp_path, caplog):
     case.prepare(monkeypatch, clouds, tmp_path)
     clouds.given.append("a-bedrock-api-key")
     with gateway(clouds, case.sign_in, provider="amazon_bedrock/openai.gpt-oss-120b-1:0", end="/openai/v1") as asked:
@@ -331,7 +331,7 @@ MODELS = (
 )  # fmt: skip
 
 
-def test_the_signature_fits_whatever_a_models_id_looks_like(clouds, monkeypatch, tmp_path, caplog):
+def test_the_signature_is_valid_for_every_form_of_model_id(clouds, monkeypatch, tmp_path, caplog):
     """envoyproxy/ai-gateway#1332, crmne/ruby_llm#803, anthropics/anthropic-sdk-go#185, cloudflare/ai#583."""
     variables(**OWN)(monkeypatch, clouds, tmp_path)
     entry = {"base_url": clouds.url, "sign_in": aws()}
@@ -343,7 +343,7 @@ def test_the_signature_fits_whatever_a_models_id_looks_like(clouds, monkeypatch,
     assert paths == [f"/model/{quote(model, safe=':@')}/invoke" for model in MODELS]
 
 
-def test_a_fallback_to_bedrock_is_signed_over_what_goes_to_bedrock(clouds, monkeypatch, tmp_path, caplog):
+def test_the_signature_of_a_fallback_to_bedrock_covers_the_request_to_bedrock(clouds, monkeypatch, tmp_path, caplog):
     """Headers of the first target's attempt broke the signature of the second (BerriAI/litellm#13738)."""
     variables(**OWN)(monkeypatch, clouds, tmp_path)
     first = {"model": "other/x", "name": "o", "base_url": f"{clouds.url}/v1", "access_key": "no-such-key"}
@@ -380,16 +380,16 @@ def test_entra_is_queried_over_tls(sign_in, prepare, clouds, monkeypatch, tmp_pa
 
 @pytest.mark.parametrize("name", ["AWS, a container", "Google, a service account", "Azure, App Service"])
 def test_fetched_credentials_are_in_no_recording_or_page(name, clouds, monkeypatch, tmp_path, caplog):
-    """Also where a provider repeats it, in a stream's error or in a good answer's header."""
+    """A provider may repeat it in a stream's error or in the header of a good response."""
     case, folder = CASES[name], tmp_path / "recorded"
     case.prepare(monkeypatch, clouds, tmp_path)
     with gateway(clouds, case.sign_in, record=folder) as asked:
         assert asked.ask(stream=True)[0] == 200
         clouds.revoked.update(clouds.given)
-        asked.rest()
+        asked.pass_pause()
         assert asked.ask(stream=True)[0] == 200
         clouds.refuses_all = True
-        asked.rest()
+        asked.pass_pause()
         said = asked.ask(stream=True)[1]
         connection = http.client.HTTPConnection("127.0.0.1", asked.port, timeout=PATIENCE)
         connection.request("GET", "/ui/events")
@@ -406,7 +406,7 @@ def test_fetched_credentials_are_in_no_recording_or_page(name, clouds, monkeypat
         assert [file.name for file in files if secret.encode() in file.read_bytes()] == []
 
 
-def test_a_persons_requests_are_on_the_quota_of_their_project(clouds, monkeypatch, tmp_path):
+def test_a_persons_requests_use_the_quota_of_their_project(clouds, monkeypatch, tmp_path):
     person(monkeypatch, clouds, tmp_path)
     with gateway(clouds, "google") as asked:
         assert asked.ask(**{"x-goog-user-project": "a-clients-own"})[0] == 200
@@ -414,7 +414,7 @@ def test_a_persons_requests_are_on_the_quota_of_their_project(clouds, monkeypatc
     assert [value for name, value in seen.headers if name == "x-goog-user-project"] == ["the-persons-project"]
 
 
-def test_while_nothing_gives_credentials_the_next_target_answers(clouds, monkeypatch, tmp_path, caplog):
+def test_without_credentials_the_next_target_answers(clouds, monkeypatch, tmp_path, caplog):
     service_account(monkeypatch, clouds, tmp_path)
     clouds.down = 400
     clouds.given.append("another-key")
@@ -425,7 +425,7 @@ def test_while_nothing_gives_credentials_the_next_target_answers(clouds, monkeyp
         assert "invalid_grant" not in body.decode()
         assert asked.burst(3, "both") == [200] * 3
     assert len(clouds.models) == 3
-    assert len(clouds.asked) == 1  # the target is out for a while
+    assert len(clouds.asked) == 1  # the target is in cooldown for a while
     assert "invalid_grant" in caplog.text
     assert "sign-in failed" in caplog.text
 

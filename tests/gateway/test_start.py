@@ -1,7 +1,7 @@
-"""What commands import, and the memory that a plain gateway takes, counted in a fresh process.
+"""The modules that commands import, and the memory of a plain gateway, measured in a new process.
 
-Seconds say nothing on a machine that others use, too. Whoever imports more for a reason raises the number; whoever
-imports less lowers it.
+Times in seconds are meaningless on a shared machine. If you need more imports for a reason, raise the number; if you
+remove imports, lower it.
 """
 
 import ast
@@ -16,7 +16,7 @@ from tests.support.each_row import each_row
 from tests.support.harness import ROOT
 
 SPARE = 1.02
-"""By how much a number of modules may be exceeded: versions of Python and of libraries differ."""
+"""The tolerance for numbers of modules: versions of Python and of libraries differ."""
 
 PLAIN = {
     "version": "v0.3.0",
@@ -68,7 +68,7 @@ tell("serve")
 exec({BEDROCK!r})
 tell("serve for Bedrock")
 """
-"""A program that has what every command imports. Commands continue in forks of it, and the gateway in itself."""
+"""A program with the imports of every command. Commands continue in its forks, and the gateway in the program."""
 
 INTERRUPTED = """
 import signal, sys
@@ -101,12 +101,12 @@ def commands() -> dict[str, tuple[list[str], float]]:
     ("command", "modules"),
     [("serve", 781), ("check", 370), ("schema", 279), ("explain", 533), ("connect --list", 148), ("help", 125)],
 )
-def test_a_command_imports_what_it_needs(commands, command, modules):
+def test_a_command_imports_only_needed_modules(commands, command, modules):
     assert len(commands[command][0]) <= modules * SPARE
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
-def test_a_plain_gateway_takes_little_memory(commands):
+def test_a_plain_gateway_needs_little_memory(commands):
     assert 10 < commands["serve"][1] <= 58
 
 
@@ -129,7 +129,7 @@ def test_a_plain_gateway_takes_little_memory(commands):
         "providers.responses.reader",
     ],
 )
-def test_the_start_leaves_out_what_few_gateways_use(commands, name):
+def test_the_start_does_not_import_rarely_used_modules(commands, name):
     assert name not in commands["serve"][0]
 
 

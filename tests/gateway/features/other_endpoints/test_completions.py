@@ -166,8 +166,7 @@ def _middle(found: httpx2.Response, *, stream: bool, fim: bool) -> str:
 
 
 async def test_a_suffix_is_never_dropped():
-    """vLLM refuses a suffix. Without it the code would be wrong for no visible reason
-    (togethercomputer/together-python#109)."""
+    """Without its suffix, the code would be wrong for no visible reason (togethercomputer/together-python#109)."""
     async with before(lambda asked: json_answer({}), model="vllm/m-1") as (served, provider):
         found = await ask(served, prompt="p", suffix="s")
         assert found.status_code == 400
