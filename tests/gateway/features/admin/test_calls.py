@@ -190,7 +190,7 @@ async def test_a_caller_has_600_reads_a_minute():
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_cors_opens_none_of_these_paths(shared, site):
+def test_cors_does_not_apply_to_these_paths(shared, site):
     page = {"origin": "https://app.example", "sec_fetch_site": site}
     for verb, path in (("GET", "/me"), ("PUT", "/admin/v1/keys/x"), ("POST", "/key/delete"), ("GET", "/admin/v1/keys")):
         reply = shared.call("admin", verb, path, **page)
@@ -223,19 +223,19 @@ def test_other_spellings_of_a_path_are_the_same_path(shared, path):
 
 
 @each_row("path", ["/admin/v1/keys/..%2f..%2fme", "/admin/v1/keys/%00", "/admin/v1/keys/%ff", "/me/x/y"])
-def test_odd_paths_name_nothing(shared, path):
+def test_unusual_paths_are_not_found(shared, path):
     assert shared.call("admin", "GET", path).status == 404
 
 
 @each_row("name", ["%ff", "caf%e9", "a/%c3"])
-def test_a_path_that_is_not_utf_8_names_no_client_and_makes_none(shared, name):
+def test_a_path_that_is_not_utf_8_is_refused(shared, name):
     """Each such byte was U+FFFD, so that two different names were the same one."""
     for verb in ("GET", "PUT", "DELETE"):
         reply = shared.call("setup-4", verb, f"/admin/v1/keys/{name}", {} if verb == "PUT" else None)
         assert (reply.status, reply.json["error"]["code"]) == (404, "unknown_path")
 
 
-def test_a_storage_that_is_away_changes_nothing_and_lists_what_is_known(tmp_path):
+def test_without_the_storage_changes_fail_and_known_clients_are_listed(tmp_path):
     with admin_gateway(tmp_path) as admin:
         assert admin.call("admin", "PUT", "/admin/v1/keys/ci", {}).status == 201
         with contextlib.closing(sqlite3.connect(tmp_path / "state.sqlite", isolation_level=None)) as db:

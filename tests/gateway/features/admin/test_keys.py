@@ -118,7 +118,7 @@ def test_every_setting_of_a_client_is_known_to_the_checks_of_leads():
 
 
 @needs_feature("request_members")
-def test_a_lead_may_lower_what_the_requests_of_its_keys_ask_for(shared):
+def test_a_lead_may_limit_the_request_members_of_its_keys(shared):
     request = {"default": {"temperature": 0.2}, "set": {"store": False}, "max": {"max_tokens": 4096},
                "system": {"before": "Answer in German."}}  # fmt: skip
     body = {
@@ -184,7 +184,7 @@ def test_another_groups_keys_are_out_of_a_leads_sight_and_keys_of_the_file_canno
         ({"only": ["*a" * 15_000]}, "only", "more than 300 characters"),
     ],
 )
-def test_a_wrong_member_is_a_400_that_says_what_to_write(shared, body, param, says):
+def test_a_wrong_member_is_a_400_with_advice(shared, body, param, says):
     reply = shared.call("setup-4", "PUT", "/admin/v1/keys/wrong", body)
     assert reply.status == 400, reply.body
     assert reply.json["error"]["param"].startswith(param)
@@ -203,7 +203,7 @@ def test_a_slash_in_a_name_is_encoded_or_not(shared):
     assert shared.call("setup-4", "DELETE", "/admin/v1/keys/acme%2Frotate").status == 204
 
 
-def test_a_certificate_stands_in_for_a_key(admin):
+def test_a_client_may_have_a_certificate_instead_of_a_key(admin):
     path, robot = "/admin/v1/keys/robot", {"certificate": "CN=robot"}
     for status, body in ((201, robot), (200, robot), (200, {**robot, "models": ["small"]})):
         reply = admin.call("admin", "PUT", path, body)
@@ -270,7 +270,7 @@ def test_an_old_version_and_a_second_writer_get_a_409(admin):
     assert admin.call("admin", "DELETE", "/admin/v1/keys/ci", if_match=read.headers["etag"]).status == 204
 
 
-def test_concurrent_writers_store_one_change_each_or_are_told(admin):
+def test_concurrent_writers_store_their_change_or_get_an_error(admin):
     def put(number: int) -> int:
         body = {"budgets": [f"{number + 1} usd/day"]}
         return admin.call(f"setup-{number % 12}", "PUT", "/admin/v1/keys/raced", body).status
@@ -309,7 +309,7 @@ def test_each_change_is_in_the_audit_with_its_content_and_no_secret(admin):
         assert secret not in outputs
 
 
-def test_roles_come_from_the_file_alone(admin):
+def test_roles_come_only_from_the_file(admin):
     """A stored client with a role is refused, also one that somebody has written into the database."""
     key = admin.call("admin", "PUT", "/admin/v1/keys/climber", {}).json["key"]
     assert admin.call(key, "GET", "/admin/v1/keys").status == 403
@@ -353,7 +353,7 @@ def test_without_stored_keys_the_clients_of_the_file_can_be_read(tmp_path):
     [{"drop": ["max_tokens", "store", "safety_identifier"]}, {"set": {"max_tokens": 9000, "store": True}},
      {"default": {"max_tokens": 9000, "store": True}}, {"max": {"max_tokens": 9000}}, {}],
 )  # fmt: skip
-def test_a_leads_key_keeps_what_its_group_sets_and_limits(tmp_path, request_members):
+def test_a_leads_key_keeps_the_settings_and_limits_of_its_group(tmp_path, request_members):
     group = {"name": "research", "models": ["small"], "request": {
         "set": {"store": False, "safety_identifier": "research"}, "max": {"max_tokens": 100}}}  # fmt: skip
     with serve_upstream(Answering) as upstream:

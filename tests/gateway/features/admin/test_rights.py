@@ -145,7 +145,7 @@ CELLS: Final = [(route, caller, role) for route in KEY_ROUTES for caller, role i
 
 
 @pytest.mark.parametrize("cells", [CELLS[::2], pytest.param(CELLS, marks=pytest.mark.soak)], ids=len)
-def test_each_role_does_what_the_table_says_and_nothing_else(gateway, cells):
+def test_each_role_has_exactly_the_rights_in_the_table(gateway, cells):
     """The gate tries every second caller of a route, by turns."""
     for route, caller, role in cells:
         reply, good = send_good(gateway, caller, route.verb, route)
@@ -230,7 +230,7 @@ def test_only_people_have_keys_and_sessions_of_their_own(gateway, route):
 
 
 @pytest.mark.parametrize("more", [{}, {"stored_keys": False}, {"state_storage": None, "stored_keys": False}])
-def test_without_issuers_no_client_has_keys_and_sessions_of_its_own(tmp_path, more):
+def test_without_issuers_no_client_has_its_own_keys_and_sessions(tmp_path, more):
     with admin_gateway(tmp_path, issuers=None, **more) as admin:
         for route in OWN_ROUTES:
             reply = admin.call("admin", route.verb, path_of(route, "none"), {} if route.verb == "PUT" else None)

@@ -44,7 +44,7 @@ def test_all_parts_share_the_connections_which_end_last(tmp_path):
         assert [line for line in admin.gateway.log if "cannot be read" in line or "closed" in line] == []
 
 
-def test_tables_of_a_newer_version_stop_their_part_alone_with_a_message(tmp_path):
+def test_tables_of_a_newer_version_stop_only_their_feature_with_a_message(tmp_path):
     with mock_thread() as mock:
         entries = [{**one, "base_url": mock.url, "state": "ours"} for one in ENTRIES]
         with admin_gateway(tmp_path, model_providers=entries) as admin:

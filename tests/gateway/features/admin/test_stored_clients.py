@@ -114,7 +114,7 @@ def test_a_key_whose_group_was_removed_is_refused():
     assert "no group" in stored_clients([item], config()).refused["ci"]
 
 
-def test_they_replace_those_before_and_leave_the_files_alone():
+def test_a_new_read_replaces_stored_clients_and_not_those_of_the_file():
     file = config(client_keys=[{"name": "boss", "key": "another-key-0123456789"}])
     once = stored_clients([read_item("ci", ACCEPTED)], file).beside(file)
     again = stored_clients([read_item("cd", ACCEPTED)], once).beside(once)

@@ -129,7 +129,7 @@ async def test_no_reload_keeps_the_loop_busy(tmp_path):
 
 
 @needs_feature("people")
-def test_a_page_of_thousands_of_clients_says_what_it_does_not_show(many_clients):
+def test_a_page_of_thousands_of_clients_reports_hidden_rows(many_clients):
     """Ten thousand rows were 7 MB of HTML, which took a second of the event loop (CWE-400)."""
     from gateway.features.people.console.sections import MOST_SHOWN  # which may be deleted
 

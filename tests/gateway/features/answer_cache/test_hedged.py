@@ -19,7 +19,7 @@ def settings(entries: list[dict[str, Any]], hedge: dict[str, str]) -> dict[str, 
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-async def test_identical_requests_at_once_are_sent_once_on_a_hedged_route_too(stream):
+async def test_identical_simultaneous_requests_are_sent_once_on_a_hedged_route_too(stream):
     """ELares/IronTraffic#249. The cache stands around the walk, and a hedge is a part of that."""
     async with played_provider() as provider:
         entries = [entry(provider, "chat", name, price=PRICE) for name in ("first", "second")]

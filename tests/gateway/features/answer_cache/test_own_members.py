@@ -178,5 +178,5 @@ async def test_other_bodies_stay_unchanged(text):
         assert await read_all(body) == text
 
 
-def test_the_members_are_those_that_the_key_leaves_out():
+def test_the_repeated_members_are_those_that_are_not_in_the_key():
     assert set(REPEATED) == set(EXCLUDED) - {"stream", "service_tier"}

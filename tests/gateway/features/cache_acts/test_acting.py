@@ -25,7 +25,7 @@ def test_a_beginning_counts_as_seen_for_an_hour_and_for_its_client_only():
     assert not seen.note("ann", b"a")
 
 
-def test_a_client_with_many_beginnings_forgets_its_own_only():
+def test_many_beginnings_of_one_client_displace_only_its_own():
     seen = SeenPrompts(SetClock())
     seen.note("ann", b"a")
     seen.note("ben", b"first")

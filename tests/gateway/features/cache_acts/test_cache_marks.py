@@ -115,7 +115,7 @@ def test_converse_gets_points(gateway: Gateway, upstream: Upstream, api: str):
 
 
 @each_row("model", ["plain", "llama", "gpt"])
-def test_entries_without_marks_and_models_that_take_none_get_none(gateway: Gateway, upstream: Upstream, model: str):
+def test_only_entries_and_models_that_accept_marks_get_them(gateway: Gateway, upstream: Upstream, model: str):
     reply = ask(gateway, upstream, "messages", body_of("messages", model), model)
     assert "cache" not in json.dumps(sent_body(upstream))
     assert "cache_control" not in reply.headers.get("x-trigate-adapted", "")
@@ -145,7 +145,7 @@ def test_a_first_request_is_marked_once_its_beginning_was_seen(gateway: Gateway,
     assert marked == [False, False, True], "another client's prompts are no evidence"
 
 
-def test_a_provider_that_rejects_a_mark_is_asked_without_and_remembered(gateway: Gateway, upstream: Upstream):
+def test_a_rejected_mark_is_removed_now_and_in_later_requests(gateway: Gateway, upstream: Upstream):
     text = "cache_control: Extra inputs are not permitted"
     error = {"type": "error", "error": {"type": "invalid_request_error", "message": text}}
     rejection = Raw(400, (("content-type", "application/json"),), (json.dumps(error).encode(),))

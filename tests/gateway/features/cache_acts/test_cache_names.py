@@ -89,7 +89,7 @@ def test_a_clients_own_key_stays(gateway: Gateway, upstream: Upstream):
     assert "prompt_cache_key" not in reply.headers.get("x-trigate-adapted", "")
 
 
-def test_a_header_names_the_conversation_where_the_provider_reads_one(gateway: Gateway, upstream: Upstream):
+def test_a_header_has_the_conversation_if_the_provider_reads_it(gateway: Gateway, upstream: Upstream):
     sent = [dict(ask(gateway, upstream, "grok", "one")[1].headers)["x-grok-conv-id"] for _ in range(2)]
     assert len(sent[0]) == 32
     assert sent[0] == sent[1]
@@ -97,7 +97,7 @@ def test_a_header_names_the_conversation_where_the_provider_reads_one(gateway: G
 
 @each_row(("model", "member"), [("new", "prompt_cache_key"), ("own", "cache_salt"), ("custom", "cache_salt")])
 @each_row("api", PATHS)
-def test_each_key_has_a_cache_of_its_own(gateway: Gateway, upstream: Upstream, model: str, member: str, api: str):
+def test_each_key_has_its_own_cache(gateway: Gateway, upstream: Upstream, model: str, member: str, api: str):
     salts = [ask(gateway, upstream, model, "one", client, api)[1].json[member] for client in ("ann", "ann", "ben")]
     assert salts[0] == salts[1] != salts[2]
 

@@ -79,7 +79,7 @@ def read_all(wanted, *, own=None):
         )),
     ],
 )  # fmt: skip
-def test_planos_key_adds_marks_where_providers_need_them(wanted, own, marks):
+def test_the_key_of_plano_adds_marks_for_providers_that_need_them(wanted, own, marks):
     found = read_all(wanted, own=own)
     assert [None if acts_of(one) is None else acts_of(one).marks for one in found.entries] == marks
     assert not [one for one in found.warnings if "prompt_cach" in one]

@@ -38,7 +38,7 @@ def labels(*headers: tuple[str, str], **members: Any) -> Any:
         (labels(tags=[str(number) for number in range(99)]), {"tags": [str(number) for number in range(MOST_TAGS)]}),
     ],
 )
-def test_labels_are_read_where_litellm_reads_them(found, expected):
+def test_labels_are_read_from_the_same_positions_as_in_litellm(found, expected):
     assert found == expected
 
 
@@ -63,7 +63,7 @@ def ask(gateway: Gateway, upstream: Upstream, path: str = "/v1/chat/completions"
 
 
 @pytest.mark.parametrize("api", ["chat", "messages"])
-def test_the_log_has_the_labels_and_the_provider_none_of_them(upstream, api):
+def test_labels_are_in_the_log_and_never_reach_the_provider(upstream, api):
     maker = {"chat": "openai/gpt-5", "messages": "anthropic/claude-sonnet-4-5"}[api]
     entry = provider(maker, upstream.url, [api], name="m")
     path = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}[api]
@@ -80,7 +80,7 @@ def test_the_log_has_the_labels_and_the_provider_none_of_them(upstream, api):
     assert (second["end_user"], "tags" in second) == ("ada", False)
 
 
-def test_without_litellms_form_nothing_is_read(upstream):
+def test_without_the_litellm_setting_no_labels_are_read(upstream):
     entry = provider("openai/gpt-5", upstream.url, ["chat"], name="m")
     with gateway_thread(config([entry])) as gateway:
         sent = ask(gateway, upstream, metadata={"tags": ["a"]}, user="ada")

@@ -90,7 +90,7 @@ def command(gateway: Gateway, *args: str, client: str = "ann", **env: str) -> An
 
 
 @each_row(("api", "stream"), product(ALL, (True, False)))
-def test_each_apis_failure_is_kept_and_sent_again(gateway, upstream, api, stream):
+def test_failures_of_each_api_are_kept_and_can_be_sent_again(gateway, upstream, api, stream):
     id = fail(gateway, upstream, api, stream)
     sent = upstream.seen[0]
     told = command(gateway, "log", id)
@@ -108,7 +108,7 @@ def test_each_apis_failure_is_kept_and_sent_again(gateway, upstream, api, stream
     assert f"Sending it to {gateway.url} again with the key in TRIGATE_API_KEY. This costs as any" in again.stderr
 
 
-def test_a_request_is_shown_to_its_owner_and_admins_alone(gateway, upstream):
+def test_a_request_is_shown_only_to_its_owner_and_admins(gateway, upstream):
     id = fail(gateway, upstream)
     other, unknown = story(gateway, id, "bob"), story(gateway, "nothing", "bob")
     assert (other.status, other.body) == (unknown.status, unknown.body) == (404, unknown.body)
@@ -133,7 +133,7 @@ def test_a_request_is_shown_to_its_owner_and_admins_alone(gateway, upstream):
     assert f"Found no request {id}. The response has its id in x-request-id." in refused.stderr
 
 
-def test_a_good_request_has_its_story_but_is_not_kept(gateway, upstream):
+def test_a_successful_request_can_be_explained_but_is_not_kept(gateway, upstream):
     upstream.script(Script(text="Sunny."))
     reply = gateway.request("POST", "/v1/chat/completions", body_of("chat", "m", stream=False), bearer("ann"))
     id = reply.headers["x-request-id"]
@@ -173,7 +173,7 @@ def test_the_line_has_no_key_that_the_log_masks(gateway):
 
 
 @needs_feature("other_endpoints")
-def test_another_endpoints_failure_is_told_but_not_sent_again(gateway, upstream):
+def test_a_failure_of_another_endpoint_is_shown_but_cannot_be_sent_again(gateway, upstream):
     upstream.script(ERROR)
     reply = gateway.request("POST", "/v1/embeddings", {"model": "m", "input": "x"}, bearer("ann"))
     told = command(gateway, "log", reply.headers["x-request-id"])
@@ -221,7 +221,7 @@ def test_a_running_stream_holds_no_large_request_that_a_step_may_hide(tmp_path, 
 
 @needs_feature("steps")
 @each_row("action", ["mask", "refuse"])
-def test_a_step_leaves_only_what_it_does_not_hide(tmp_path, upstream, action):
+def test_a_failure_has_only_text_that_steps_do_not_hide(tmp_path, upstream, action):
     step = {"use": "regex", "action": action, "with": {"patterns": {"word": "falcon-[0-9]+"}}}
     entry = provider("openai/up", upstream.url, ["chat"], name="m")
     with step_gateway(tmp_path, [entry], client_keys=CLIENTS, steps=[step]) as served:
@@ -233,7 +233,7 @@ def test_a_step_leaves_only_what_it_does_not_hide(tmp_path, upstream, action):
         assert b"falcon-77" not in found.body
 
 
-def test_without_the_key_nothing_is_kept(upstream):
+def test_without_the_setting_no_failure_is_kept(upstream):
     entry = provider("openai/up", upstream.url, ["chat"], name="m")
     with gateway_thread(config([entry], keep_failures=False, client_keys=CLIENTS)) as served:
         id = fail(served, upstream)
@@ -262,7 +262,7 @@ def test_a_client_with_many_requests_takes_no_room_of_others(size):
 
 @needs_feature("steps")
 @each_row("at", [(), ("request",), ("request", "response")])
-def test_each_providers_words_are_its_own(tmp_path, at):
+def test_each_provider_message_belongs_to_its_attempt(tmp_path, at):
     """Also while two attempts run at the same time, and after steps, which let observers see the words at the end."""
     steps = [{"use": "regex", "action": "mask", "at": [*at], "with": {"patterns": {"word": "falcon"}}}] if at else []
     with Listening() as first, Listening() as second:
@@ -298,7 +298,7 @@ def test_each_providers_words_are_its_own(tmp_path, at):
     (True, False, "(trigate log 'a;b' shows its message) [a;b]"), (True, True, f"({SHOWN_AT_DEBUG}) [a;b]"),
     (False, False, f"({SHOWN_AT_DEBUG}) [a;b]"),
 ])  # fmt: skip
-def test_a_terminal_names_the_command_that_shows_a_kept_message(caplog, observe, is_hidden, hint):
+def test_the_log_in_a_terminal_has_the_command_that_shows_a_kept_message(caplog, observe, is_hidden, hint):
     caplog.set_level("INFO", EXCHANGES)
     ledger = Ledger(readable=True)
     observation_of(ledger).hooks += (KeptExchanges().observe,) if observe else ()
@@ -391,7 +391,7 @@ req_1
 """
 
 
-def test_a_request_is_told_from_a_log_too(tmp_path):
+def test_a_request_in_a_log_file_can_be_explained(tmp_path):
     log = tmp_path / "log"
     other = {**LINE, "request_id": "req_2", "model": "req_1"}
     log.write_text("not JSON\n" + "".join(json.dumps(one, separators=(",", ":")) + "\n" for one in (LINE, other)))

@@ -236,7 +236,7 @@ async def test_a_run_whose_usage_is_lost_is_billed_by_an_estimate(code, after):
         assert (line["cost_grade"], line["output_tokens"]) == ("estimated", 3000)
 
 
-async def test_a_stream_to_its_end_is_billed_in_its_own_exchange():
+async def test_a_complete_stream_is_billed_in_its_own_exchange():
     async with stage() as one:
         one.google.stream = events(*BEGIN, *REST)
         begun = await one.send("POST", json={**BODY, "stream": True})
@@ -313,7 +313,7 @@ async def test_two_gateways_bill_a_run_once(tmp_path: Path):
         check(lines[0])
 
 
-async def test_another_key_bills_nothing():
+async def test_a_request_with_another_key_bills_no_run():
     async with stage() as one:
         await one.begin()
         one.google.status = "completed"

@@ -245,7 +245,7 @@ async def test_sums_that_may_have_been_written_count_once(tmp_path, monkeypatch)
     await kept.finish()
 
 
-async def test_sums_in_memory_are_bounded_and_what_is_lost_is_counted(tmp_path, monkeypatch):
+async def test_sums_in_memory_are_bounded_and_lost_ones_are_counted(tmp_path, monkeypatch):
     monkeypatch.setattr(keeping, "MAX_WAITING", 0)
     monkeypatch.setattr(keeping, "MAX_SUMS", 2)
     kept, ledger = keeping_in(table := table_in(tmp_path))

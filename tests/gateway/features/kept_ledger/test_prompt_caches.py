@@ -78,7 +78,7 @@ def added_up(lines: Iterable[LedgerLine], by: str) -> tuple[dict[Any, PromptCach
 
 
 @pytest.mark.parametrize("by", NAME_OF)
-async def test_sums_are_those_of_the_verdicts_before_and_after_folding(table, by, monkeypatch):
+async def test_sums_match_the_verdicts_before_and_after_folding(table, by, monkeypatch):
     draw = random.Random(13)
     lines = [random_line_with_verdicts(draw, days=12) for _ in range(250)]
     await table.add(list(enumerate(lines)))
@@ -103,7 +103,7 @@ async def test_lines_that_overflow_keep_their_verdicts_in_sums(table, by):
     assert (await sums_of(table, by), await causes_of(table, by)) == added_up(lines, by)
 
 
-async def test_lines_without_a_verdict_have_none(table):
+async def test_lines_without_a_verdict_are_in_no_sum(table):
     await table.add([(1, line(attempt(5)))])
     assert (await sums_of(table, "key"), await causes_of(table, "key")) == ({}, {})
 
@@ -231,7 +231,7 @@ async def test_the_ledger_has_the_tokens_and_nano_dollars_of_each_verdict(table)
     ("loss", "grade"),
     [(verdicts.CacheLoss(5, (5,), "exact"), 0), (verdicts.CacheLoss(5, (5,), "estimated"), 1), (None, UNPRICED)],
 )
-def test_the_grade_of_a_loss_is_that_of_costs(loss, grade):
+def test_a_loss_has_the_same_grades_as_costs(loss, grade):
     missed = verdicts.CacheVerdict(
         could=9000, read=0, missed=9000, causes=(verdicts.CauseShare("expired", None, 9000),), idle=400.4
     )

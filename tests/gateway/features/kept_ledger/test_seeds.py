@@ -72,7 +72,7 @@ def opening_budgets(given: Config) -> Seeded:
     return Seeded(allowances)
 
 
-def test_what_was_spent_before_a_move_counts_in_each_budget_of_its_currency():
+def test_opening_spend_counts_in_each_budget_of_its_currency():
     opening = [
         {"client": "alice", "spent": "2 usd", "until": stamp(DAY)},
         {"client": "alice", "spent": "500 tokens", "until": stamp(DAY)},
@@ -92,7 +92,7 @@ def test_what_was_spent_before_a_move_counts_in_each_budget_of_its_currency():
 
 
 @each_row("left", [1.0, HOUR, 3 * DAY, 29 * DAY, 90 * DAY])
-def test_what_was_spent_leaves_a_rolling_period_when_the_old_one_ends(left):
+def test_opening_spend_leaves_a_rolling_period_when_the_old_period_ends(left):
     """It may count up to a thirtieth of the period too long, but never too short."""
     until = min(left, 30 * DAY)  # of the longest period that can count it
     found = opening_budgets(
@@ -110,7 +110,7 @@ def test_what_was_spent_leaves_a_rolling_period_when_the_old_one_ends(left):
     assert total(NOW + until + DAY + 1) == 0
 
 
-def test_the_lines_of_the_ledger_are_added_to_what_was_spent_before(tmp_path):
+def test_the_lines_of_the_ledger_are_added_to_the_opening_spend(tmp_path):
     opening = [{"client": "alice", "spent": "2 usd", "until": stamp(DAY)}]
     given = config(**keys("9 usd/day", "9 usd/30d"), opening_spend=opening)
     found = start_budgets(tmp_path, given, at(HOUR, 10**9)).used_amounts()

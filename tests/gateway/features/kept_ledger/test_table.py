@@ -25,7 +25,7 @@ async def sums(table: LedgerTable, *by: Any) -> dict[tuple[str | None, ...], Led
     return {one.by: one for one in found}
 
 
-async def test_sums_are_those_of_the_lines_to_the_nano_dollar(table):
+async def test_sums_match_the_lines_to_the_nano_dollar(table):
     draw = random.Random(7)
     lines = [random_line(draw) for _ in range(400)]
     await add(table, *lines)
@@ -72,7 +72,7 @@ async def test_a_period_begins_with_its_first_moment_and_ends_before_the_next_on
     assert await table.time_bounds() == (AT - 1, AT + DAY)
 
 
-async def test_an_empty_ledger_has_no_bounds_and_sums_of_nothing(table):
+async def test_an_empty_ledger_has_no_bounds_and_no_sums(table):
     assert await table.time_bounds() is None
     assert await table.sums(("key",), EVER) == [[]]
     assert total((await table.sums((), EVER))[0]).requests == 0
@@ -100,7 +100,7 @@ async def test_old_lines_are_deleted_and_the_oldest_excess_lines_become_sums(tab
     assert (await sums(table))[()].nanos == 111_100
 
 
-async def test_texts_of_clients_are_kept_as_every_database_can_and_without_keys(table):
+async def test_texts_of_clients_are_stored_without_keys_in_a_form_for_every_database(table):
     await table.add(
         [(1, line(attempt(1), requested_model="a\0b\ud800", run="sk-secret" + "x" * 900))], lambda text: "masked"
     )
@@ -114,7 +114,7 @@ async def test_large_sums_are_exact(table, nanos):
     assert (await sums(table))[()].nanos == nanos
 
 
-def test_the_dearest_come_first():
+def test_the_most_expensive_sums_come_first():
     found = [LedgerSum((name,), 1, 0, Usage(), nanos, 0) for name, nanos in (("a", 1), ("b", 3), ("c", 3), (None, 2))]
     assert [one.by[0] for one in sorted_by_cost(found)] == ["b", "c", None, "a"]
 

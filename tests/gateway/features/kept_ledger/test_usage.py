@@ -105,7 +105,7 @@ async def test_ids_leave_with_lines_that_become_sums(table):
 
 
 @needs_feature("people")
-async def test_labels_are_those_of_the_people_in_the_same_storage(table, open_database):
+async def test_labels_are_the_names_of_people_in_the_same_storage(table, open_database):
     from gateway.features.people.records import SeenPerson  # which may be deleted
     from gateway.features.people.store import PeopleStore
 

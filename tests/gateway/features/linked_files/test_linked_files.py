@@ -175,7 +175,7 @@ def test_the_links_of_earlier_turns_become_the_same_contents(state, files, autho
     asked.clear()
 
 
-def test_nothing_is_fetched_without_the_setting_or_for_a_provider_that_fetches(files, authority, reachable):
+def test_no_file_is_fetched_without_the_setting_or_for_a_provider_that_fetches(files, authority, reachable):
     url, asked = files
     for target, inline, status in (("converse", False, 400), ("responses", True, 200)):
         with serving(authority, target, inline=inline) as (gateway, upstream):
@@ -314,7 +314,7 @@ def test_a_rate_of_requests_limits_downloads_also_if_they_fail(files, authority,
 
 
 @pytest.mark.parametrize("more", [{}, *rows_of("steps", {"steps": [WORDS_STEP]})])
-def test_the_usage_of_the_provider_is_charged_and_nothing_else(more, files, authority, reachable):
+def test_only_the_usage_of_the_provider_is_charged(more, files, authority, reachable):
     url, asked = files
     with serving(authority, "converse", **more, budgets=["500000 tokens/day"]) as (gateway, upstream):
         left = []

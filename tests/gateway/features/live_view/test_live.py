@@ -461,7 +461,7 @@ async def test_a_clients_ended_exchanges_stay_although_another_client_has_many(s
     assert [one["request_id"] for one in all[:2]] == ["mine", f"other-{RECENT + 1}"]
 
 
-def test_the_charts_count_what_began_and_how_it_ended(stage):
+def test_the_charts_count_started_exchanges_and_their_ends(stage):
     good, left, failed = stage.begin(), stage.begin(), stage.begin()
     good.bill.is_complete = True
     good.mark_answered(200)

@@ -190,7 +190,7 @@ def row_count(path: Path) -> int:
         return len(database.execute(TABLE).fetchall())
 
 
-def test_no_client_takes_the_room_of_others_in_what_a_gateway_writes():
+def test_no_client_displaces_the_exchanges_of_others_between_gateways():
     sent = [("busy", number) for number in range(100)] + [("quiet", 1)] + [("busy", number) for number in range(100)]
     kept = gateways.newest_rows(sent, 10, lambda row: row[0])
     assert kept == [("quiet", 1), *(("busy", number) for number in range(91, 100))]

@@ -223,7 +223,7 @@ ERRORS = {
 }
 
 
-async def test_a_message_that_servers_may_read_differently_reaches_none():
+async def test_a_message_that_servers_may_read_differently_reaches_no_server():
     async with serving() as (served, provider):
         for name, (body, status, code, id) in ERRORS.items():
             with case(name):
@@ -256,7 +256,7 @@ async def test_other_tools_than_the_permitted_ones_are_refused():
         assert len(provider.asked) == 3
 
 
-async def test_headers_that_differ_from_the_message_are_refused_where_tools_are_limited():
+async def test_if_tools_are_limited_headers_that_differ_from_the_message_are_refused():
     """The error is that of revision 2026-07-28, "Server Validation"."""
     different = ({"mcp_method": "tools/list"}, {"mcp_name": "read_b"}, {"mcp_name": "=?base64?cmVhZF9i?="},
                  {"mcp_name": "=?base64?%%?="}, {"mcp_name": "read_a, read_b"})  # fmt: skip

@@ -268,7 +268,7 @@ def test_the_process_is_measured(gateway):
     assert now("trigate_client_connections") >= 1
 
 
-def test_labels_are_those_that_are_documented(gateway):
+def test_all_labels_are_documented(gateway):
     now = numbers(gateway)
     for row in ROWS:
         name = row.name + ("_bucket" if row.kind == "histogram" else "")
@@ -592,7 +592,7 @@ def test_unconfigured_targets_and_routes_are_no_labels():
     assert "made-up" not in page_of(metrics)
 
 
-def test_turns_of_conversations_are_counted_by_where_they_were_answered():
+def test_turns_of_conversations_are_counted_by_route_and_cache_result():
     """The metric has the reason if the cache was missed: tinfoilsh/confidential-model-router#403."""
     metrics, _ = routing_metrics()
     landings = Counter({("best", "hit"): 3, ("best", "overloaded"): 1, ("of-long-ago", "new"): 2})

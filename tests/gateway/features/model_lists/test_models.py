@@ -28,7 +28,7 @@ async def got(running: InProcess, path: str, **headers: str) -> tuple[int, Any]:
     return answer.status_code, answer.json()
 
 
-async def test_openai_clients_read_what_they_know_of_other_servers():
+async def test_lists_for_openai_clients_have_members_of_other_servers():
     # tashfeenahmed/freellmapi#309, cline/cline#13564
     async with gateway(CONFIG) as running:
         _, listed = await got(running, "/v1/models")

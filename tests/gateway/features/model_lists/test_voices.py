@@ -26,7 +26,7 @@ async def test_pickers_get_the_models_that_speak_and_their_voices():
         assert len({voice["id"] for voice in voices}) == len(voices)
 
 
-async def test_a_key_gets_its_voices_and_other_clients_none():
+async def test_only_clients_that_may_use_a_voice_see_it():
     async with gateway({**CONFIG, "client_keys": KEYS}) as running:
         key = KEYS[0]["key"]
         assert (await running.get("/v1/audio/models", str(key))).json() == {"models": [{"id": "orpheus"}]}

@@ -224,7 +224,7 @@ def test_managed_settings_are_the_bases_and_the_rules():
         assert settings(setup, "nonsense").status == 401
 
 
-def test_managed_settings_that_are_empty_differ_from_none(setup):
+def test_empty_managed_settings_differ_from_missing_ones(setup):
     with gateway_with(*rules(), claude_code={}) as empty:
         found = settings(empty, session_token())
         assert (found.status, found.json["settings"]) == (200, {})

@@ -41,7 +41,7 @@ def in_group(setup, group, sub):
     return setup.token(sub=sub, groups=[group])
 
 
-def test_each_person_has_a_share_of_its_own(setup):
+def test_each_person_has_its_own_share(setup):
     ada, bob = in_group(setup, "ml", "ada"), in_group(setup, "ml", "bob")
     setup.upstream.is_open.clear()
     before = len(setup.upstream.seen)

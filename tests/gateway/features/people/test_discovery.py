@@ -21,7 +21,7 @@ def document(**changed: Any) -> dict[str, Any]:
     return {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/v1/keys", **changed}
 
 
-def test_the_endpoints_are_those_of_the_document():
+def test_the_endpoints_come_from_the_document():
     found = read_metadata(
         document(
             token_endpoint=f"{ISSUER}/v1/token",
@@ -75,7 +75,7 @@ HOSTILE = (
 
 
 @each_row("url", HOSTILE)
-def test_a_remote_issuer_leads_the_gateway_nowhere_else(url: str):
+def test_a_remote_issuer_cannot_lead_the_gateway_to_other_hosts(url: str):
     assert url_problem(url, may_be_local=False) is not None
     with pytest.raises(BadDocument):
         read_metadata(document(jwks_uri=url), ISSUER)
@@ -94,7 +94,7 @@ def test_an_issuer_on_this_machine_may_lead_to_it():
         assert url_problem(url, may_be_local=True) is not None
 
 
-def test_an_issuer_is_local_by_its_own_url():
+def test_the_url_of_an_issuer_decides_whether_it_is_local():
     assert all(map(runs_on_this_machine, ("http://127.0.0.1:5556/dex", "http://localhost/", "https://[::1]:1/")))
     assert not any(map(runs_on_this_machine, (ISSUER, "https://localhost.example.com", "https://[", "urn:example")))
 

@@ -95,7 +95,7 @@ def test_a_storage_that_cannot_be_read_is_reported(run, tmp_path):
     assert "the stored clients are unknown" in words_of(run("explain", "gpt-4o", "--key", "ci"), 2)
 
 
-def test_the_limits_of_a_person_are_those_of_its_rule(tmp_path, capsys):
+def test_a_person_has_the_limits_of_its_rule(tmp_path, capsys):
     with people_gateway(tmp_path, providers=(PRICED,)) as gateway:
         gateway.sign_in("ada")
         file = tmp_path / "trigate.yaml"

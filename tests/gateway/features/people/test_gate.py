@@ -95,7 +95,7 @@ def test_a_person_sees_and_uses_the_models_of_its_rule(setup):
         assert [one["id"] for one in listed] == [OTHER_MODEL]
 
 
-def test_the_rights_are_those_of_the_requests_own_token(setup):
+def test_a_request_has_the_rights_of_its_own_token(setup):
     """Two tokens of one person may match two rules, such as a pull request and the main branch of a repository."""
     wide, narrow = setup.token(groups=["ml"]), setup.token(groups=["interns"])
     for _ in range(3):

@@ -198,7 +198,7 @@ FOREIGN: Final[Mapping[str, Mapping[str, Any]]] = {
 
 
 @pytest.mark.parametrize("members", FOREIGN.values(), ids=FOREIGN)
-def test_a_session_of_another_form_is_none(tmp_path, file, members):
+def test_a_session_file_of_another_form_is_no_session(tmp_path, file, members):
     change(file, **members)
     found = invoke("token", env=env_of(tmp_path))
     assert_plain(found)

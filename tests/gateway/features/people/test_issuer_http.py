@@ -246,14 +246,14 @@ async def test_a_response_beyond_the_limit_is_not_read(provider: OidcProvider):
             await client.fetch_keys()
 
 
-async def test_nothing_listens_at_the_issuers_address(provider: OidcProvider):
+async def test_an_issuer_whose_port_is_closed_is_unavailable(provider: OidcProvider):
     gone = attrs.evolve(issuer_settings(provider), issuer="http://127.0.0.1:1")
     async with client_of(gone) as client:
         with pytest.raises(IssuerUnavailable, match="could not connect to the issuer: it refused the connection"):
             await client.fetch_keys()
 
 
-async def test_an_issuers_own_certificate_authority_is_trusted_for_it_alone(tmp_path: Path):
+async def test_the_certificate_authority_of_an_issuer_is_trusted_only_for_that_issuer(tmp_path: Path):
     authority = Authority(tmp_path)
     with open_provider(tls=authority.pair("issuer", *LOOPBACK)) as provider:
         async with client_of(issuer_settings(provider, fetch=IssuerFetch(ca=authority.root))) as client:
@@ -281,7 +281,7 @@ async def test_a_replaced_certificate_authority_needs_no_restart(tmp_path: Path)
             assert (await client.fetch_keys()).keys.keys
 
 
-async def test_nothing_is_sent_to_a_forbidden_address(provider: OidcProvider):
+async def test_no_request_is_sent_to_a_forbidden_address(provider: OidcProvider):
     """The address is checked after the connection, so a name that resolves to another one each time does not help."""
     asked: list[str] = []
 

@@ -192,7 +192,7 @@ def status_with(gateway: Gateway, token: str) -> int:
 
 
 @pytest.mark.process
-def test_issuers_come_and_go_by_a_reload(tmp_path: Path):
+def test_a_reload_adds_and_removes_issuers(tmp_path: Path):
     file, port = tmp_path / "trigate.yaml", free_port()
     with open_provider() as identity, open_provider() as other:
         first, second = (issuer(one, name, admit=[{"when": {}}]) for one, name in ((identity, "a"), (other, "b")))
@@ -229,7 +229,7 @@ def test_issuers_come_and_go_by_a_reload(tmp_path: Path):
             assert status_with(gateway, KEY) == 404
 
 
-def test_an_issuer_that_is_down_at_the_start_delays_nothing_else(monkeypatch: pytest.MonkeyPatch):
+def test_an_issuer_that_is_down_does_not_delay_the_start(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("gateway.features.people.key_sets.FIRST_RETRY", 0.2)
     with open_provider() as identity:
         identity.go_down()

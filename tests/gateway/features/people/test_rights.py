@@ -263,7 +263,7 @@ def test_the_file_bounds_a_raise_and_it_ends_at_its_time(tmp_path):
         eventually(lambda: b" of 7 usd" in stored.people.ask("chat", token, max_tokens=7).body, what="its end")
 
 
-def test_a_raise_of_another_period_raises_nothing(tmp_path):
+def test_a_raise_of_another_period_has_no_effect(tmp_path):
     with budget_gateway(tmp_path) as stored:
         token = stored.people.token()
         put_raise(stored, "14 usd/month")

@@ -178,7 +178,7 @@ def test_a_hostile_value_is_compared_in_linear_time():
     assert time.process_time() - began < 5  # of exponential work it would be hours
 
 
-def test_a_pointer_into_nothing_is_no_claim():
+def test_a_pointer_to_a_missing_member_is_no_claim():
     assert claim_at({"a": [1]}, "/a/5") is None
     assert claim_at({"a": [1]}, "/a/-1") is None
     assert claim_at({"a": None}, "/a/b") is None

@@ -94,13 +94,13 @@ def user(shared: SignedIn) -> SignedIn:
     return shared
 
 
-def test_the_session_is_saved_for_the_user_alone(user):
+def test_only_the_user_can_read_the_saved_session(user):
     assert stat.S_IMODE(user.file.stat().st_mode) == 0o600
     assert f"Signed in to {user.gateway.url}." in user.said
     assert user.session()["access_token"] not in user.said
 
 
-def test_token_prints_the_token_alone(user):
+def test_token_prints_only_the_token(user):
     found = user.run("token")
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout == user.session()["access_token"] + "\n"
@@ -168,7 +168,7 @@ def test_a_key_in_the_environment_has_precedence(user):
     assert "okta" not in found.stdout
 
 
-def test_a_valid_token_stays_in_use_while_the_gateway_is_away(user):
+def test_a_valid_token_stays_in_use_while_the_gateway_is_down(user):
     before = user.session()
     try:
         user.change(expires_at=time.time() + 30, token_url="http://127.0.0.1:9/oauth/token")
@@ -195,7 +195,7 @@ def test_a_session_that_was_ended_is_forgotten(user):
         user.file.write_text(before)
 
 
-def test_the_gateway_on_this_machine_has_the_port_of_the_configuration_here(tmp_path):
+def test_the_configuration_in_the_current_folder_has_the_port_of_the_local_gateway(tmp_path):
     file = tmp_path / "trigate.yaml"
     file.write_text(
         "version: v0.4.0\nmodel_providers: [{model: openai/m, access_key: k}]\n"

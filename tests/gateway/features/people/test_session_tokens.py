@@ -112,7 +112,7 @@ def test_a_changed_token_is_refused(token):
     assert refusal(token) == "signature"
 
 
-def test_tokens_of_issuers_are_not_taken_for_session_tokens():
+def test_tokens_of_issuers_are_not_mistaken_for_session_tokens():
     tokens = SessionTokens((KEY,), URL)
     assert tokens.is_ours(session_token())
     assert not tokens.is_ours(jwt.encode({"iss": URL}, KEY, "HS256"))

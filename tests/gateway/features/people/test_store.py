@@ -287,7 +287,7 @@ async def test_a_grant_is_approved_once_and_redeemed_once(make):
     assert len(await one.sessions("okta:ada", 4.0)) == 2
 
 
-async def test_polls_that_come_too_early_are_noticed(make):
+async def test_polls_that_are_too_early_are_detected(make):
     one, other = make(), make()
     await one.add_grant(GRANT)
     polls = [await store.poll_grant(GRANT.device_code, at) for store, at in ((one, 1.0), (other, 3.0), (one, 9.0))]

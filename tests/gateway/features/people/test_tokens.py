@@ -181,7 +181,7 @@ def test_a_token_as_large_as_the_limit_is_accepted():
     assert len(accept(token).values["groups"]) == 200
 
 
-def test_the_claims_are_those_that_the_token_has():
+def test_the_claims_come_from_the_token():
     payload = claims(name="\u00c5sa \U0001f600 \u0627", nested={"a": [1, 2.5, None, True]}, number=2**63, small=-0.5)
     found = accept(mint(payload, FIRST)).values
     assert payload.items() <= found.items()

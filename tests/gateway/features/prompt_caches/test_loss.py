@@ -45,7 +45,7 @@ def test_two_causes_share_the_loss_by_their_tokens():
     assert found.nanos == 13_500_000
 
 
-def test_a_prompt_above_a_threshold_is_priced_as_such():
+def test_a_prompt_above_a_threshold_has_the_price_of_long_prompts():
     price = read_price(
         {"input": 3, "output": 15, "cached": 0.3, "above": {"200000": {"input": 6, "cached": 0.6}}}, "config"
     )

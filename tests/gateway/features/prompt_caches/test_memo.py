@@ -116,7 +116,7 @@ def test_any_turns_are_read_as_without_a_memo(api: str, steps: list[tuple[str, s
                      '{"a":{"messages":%s},"messages":%s}', '{"messages":%s,"messages":[1]}', '{"a":[%s]}', "%s"]),
     st.sampled_from(["", "]", "}", "x"]),
 )  # fmt: skip
-def test_members_are_those_of_the_whole_body(texts: list[tuple[str, str]], form: str, end: str):
+def test_all_members_of_a_body_with_a_known_history_are_read(texts: list[tuple[str, str]], form: str, end: str):
     """The known beginning of a history is not decoded again, also in odd requests."""
     memo, items = PromptMemo[Any](), [user_item("chat", text + more) for text, more in texts]
     read("chat", {"messages": items[:-1] or items}, memo=memo)

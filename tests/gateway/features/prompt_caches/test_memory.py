@@ -83,7 +83,7 @@ def test_a_conversation_is_read_as_it_was_written(memory, size):
     assert (found[0].ends[0].position, facts_of(found[1])) == (3, facts_of(prompts))
 
 
-def test_workers_share_what_they_remember(clock):
+def test_workers_share_their_memory_of_prompts(clock):
     layout = Layout(3, prompt_tables(SIZE), dict.fromkeys(AMOUNT_ROWS, GROUP))
     with SharedMemory.make(layout) as shared:
         one = PromptMemory.open_shared(shared, SIZE, clock)
@@ -98,7 +98,7 @@ def test_keys_differ_between_starts():
     assert PromptMemory.make_private(SIZE).key != PromptMemory.make_private(SIZE).key
 
 
-def test_no_client_finds_what_another_sent(memory):
+def test_no_client_finds_prompts_of_another(memory):
     id = remember(memory, "ann", "Hello")
     assert not knows(memory, "bob", "Hello")
     assert memory.conversations.read(memory.owner_of("bob"), id) is None

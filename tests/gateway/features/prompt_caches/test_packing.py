@@ -60,7 +60,7 @@ def test_a_remembered_prompt_fits(most: int):
 
 @each_row("most", [LARGEST, LARGEST // 2])
 @each_row("place", [0, 9_000, 14_000, 40_000])
-def test_a_difference_is_named_where_it_is_also_with_few_chunks(most: int, place: int):
+def test_a_difference_is_located_correctly_with_few_chunks_too(most: int, place: int):
     texts = ["".join(f"Rule {number} of many. " for number in range(2_500))]
     texts.append(f"{texts[0][:place]}It is 09:31. {texts[0][place:]}")
     old, new = (read("chat", request_of("chat", 60, system=text)) for text in texts)

@@ -201,7 +201,7 @@ def test_a_conversation_that_begins_like_another_does_not_continue_it(mock_gatew
 
 
 @pytest.mark.parametrize("model", ENTRIES)
-def test_short_turns_that_many_conversations_have_lead_to_none_of_them(mock_gateway, model):
+def test_short_turns_in_many_conversations_do_not_identify_a_conversation(mock_gateway, model):
     """A client's conversations have the same last turns, and other first messages and tools."""
     api = ENTRIES[model][2]
     causes = []

@@ -126,7 +126,7 @@ def test_the_log_has_the_cause_of_each_miss_and_none_without_one(lines):
     assert "time" in broken[1]["prompt_cache_at"]
 
 
-def test_sums_of_the_report_are_those_of_the_log(pair, lines):
+def test_the_report_and_the_log_have_the_same_sums(pair, lines):
     found = settled_report(pair, lines)
     for name in ("could", "missed"):
         assert found["total"][f"{name}_tokens"] == total(lines, f"prompt_cache_{name}")

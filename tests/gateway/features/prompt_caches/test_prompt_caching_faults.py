@@ -117,7 +117,7 @@ def test_a_turn_of_a_stored_conversation_continues_it(mock):
 
 @pytest.mark.soak
 @pytest.mark.process
-def test_workers_and_reloads_share_what_they_remember(mock, tmp_path):
+def test_the_memory_of_prompts_is_shared_by_workers_and_survives_reloads(mock, tmp_path):
     """Each turn has its own connection, which any worker may accept. ``false`` in a reload switches everything off."""
     file = tmp_path / "trigate.yaml"
     port = free_port()

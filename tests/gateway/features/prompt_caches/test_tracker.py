@@ -94,7 +94,7 @@ def test_a_request_sent_after_the_response_began_is_not_early(trial):
 
 
 @pytest.mark.parametrize("earlier", [0, 1])
-def test_a_request_counts_all_that_its_parent_left_after_it_was_sent(trial, earlier):
+def test_a_request_counts_cache_entries_that_its_parent_wrote_later(trial, earlier):
     """The client repeats a turn whose stream it no longer reads; the numbers of the first one come later."""
     for _ in range(earlier):
         trial.answer(trial.send(2))
@@ -268,7 +268,7 @@ def unread_after(trial: Trial, attempt: FollowedAttempt, written: int, read: int
     return round(verdict.unread / (SONNET.input / 4 / 10**6))
 
 
-def test_an_entry_that_is_read_later_cost_nothing_unread(trial):
+def test_a_cache_entry_that_is_read_later_is_not_counted_as_unread(trial):
     """C33: of a conversation, only the last entry is unread."""
     assert unread_after(trial, trial.send(3), 5_000) == 5_000
     assert unread_after(trial, trial.send(4), 300, read=5_000) == 300 - 5_000
@@ -342,7 +342,7 @@ def test_one_shot_requests_with_an_equal_or_another_prefix_have_no_parent(trial)
         assert attempt.exchange.parent is None
 
 
-def test_a_one_shot_request_begins_a_conversation_of_its_own(trial):
+def test_a_one_shot_request_begins_its_own_conversation(trial):
     for at in range(3):
         last = one_shot(trial, at, clock(at))
         trial.answer(last)

@@ -17,7 +17,7 @@ def test_the_head_of_a_stream_has_the_prediction():
     assert header_of(prediction) == "could=51200, readable=1920, cause=system, at=system[0]:0-64 (time)"
 
 
-def test_a_response_without_a_miss_has_the_numbers_alone():
+def test_a_response_without_a_miss_has_only_the_numbers():
     assert header_of(CacheVerdict(could=51_200, readable=51_200, read=51_200)) == "could=51200, read=51200, missed=0"
 
 

@@ -32,7 +32,7 @@ async def answers(peer: Http2Client) -> None:
         await peer.until(h2.events.StreamEnded, await peer.ask("/healthz"))
 
 
-async def test_a_provider_that_does_not_read_delays_its_own_websocket_alone():
+async def test_a_provider_that_does_not_read_delays_only_its_own_websocket():
     """The connection's reader waited for it: for a minute, with all streams."""
     gone = trio.Event()
 
@@ -50,7 +50,7 @@ async def test_a_provider_that_does_not_read_delays_its_own_websocket_alone():
         gone.set()
 
 
-async def test_a_client_that_does_not_read_delays_its_own_websocket_alone():
+async def test_a_client_that_does_not_read_delays_only_its_own_websocket():
     """A pong waited for the stream's window, and the connection's reader for the pong."""
 
     async def flood(peer: Peer) -> None:

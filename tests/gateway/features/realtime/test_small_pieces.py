@@ -131,7 +131,7 @@ def test_geminis_text_counts_as_text():
 
 
 @pytest.mark.parametrize("others", [{}, {"usageMetadata": {"promptTokenCount": 5, "totalTokenCount": 5}}])
-def test_a_message_without_a_tool_call_is_none(others):
+def test_a_message_without_a_tool_call_has_no_event(others):
     """Servers that write all members write ``null``."""
     message = json.dumps({"setupComplete": {}, "serverContent": None, "toolCall": None, **others})
     assert GeminiFrames().read_provider_frame(message) == ()

@@ -134,7 +134,7 @@ async def test_a_transcript_takes_no_place_of_a_simultaneous_request():
         await caller.close(1000, "")
 
 
-async def test_a_transcriber_without_a_price_ends_the_session_where_money_is_limited():
+async def test_if_money_is_limited_a_transcriber_without_a_price_ends_the_session():
     async def transcribing(peer: Peer) -> None:
         await peer.accept()
         await peer.send(

@@ -32,7 +32,7 @@ def store(monkeypatch) -> Iterator[ObjectStore]:
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs"])
-def test_recordings_in_a_bucket_are_those_of_a_folder(store, upstream, tmp_path, scheme):
+def test_recordings_in_a_bucket_are_the_same_as_in_a_folder(store, upstream, tmp_path, scheme):
     settings = config([provider("openai/on-chat", upstream.url, ["chat"], key=KEY)])
     body = {"model": "on-chat", "messages": [{"role": "user", "content": f"hi, {KEY}"}]}
     with gateway_thread(settings, record=f"{scheme}://logs/of/trigate/") as gateway:

@@ -325,7 +325,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("meta", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_recording_is_reported_and_nothing_is_sent(tmp_path, capsys, meta):
+def test_a_damaged_recording_is_reported_and_not_sent(tmp_path, capsys, meta):
     folder = tmp_path / "openai_chat"
     folder.mkdir()
     for suffix, data in ((".meta.json", meta), (".request.json", b"{}"), (".response.sse", STREAM)):

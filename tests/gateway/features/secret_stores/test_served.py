@@ -133,7 +133,7 @@ def test_a_401_of_the_provider_reads_the_secret_once_more(stores, upstream):
     assert sent_keys(upstream) == [OLD, NEW, NEW]
 
 
-def test_a_401_without_another_value_is_passed_on_and_not_asked_for_again(stores, upstream):
+def test_a_401_without_a_new_value_reaches_the_client_without_a_second_read(stores, upstream):
     upstream.script(*[REJECTED] * 10)
     with gateway_thread(settings(stores, upstream.url)) as gateway:
         stores.calls.clear()

@@ -168,7 +168,7 @@ async def test_an_error_that_repeats_the_credential_does_not_show_it(server, tmp
     assert POD_TOKEN not in reason
 
 
-async def test_a_server_that_is_away_is_temporary(tmp_path):
+async def test_an_unavailable_server_is_a_temporary_failure(tmp_path):
     with open_stores() as server:
         settings = config(server, tmp_path)
     found = await read(settings, KEY)

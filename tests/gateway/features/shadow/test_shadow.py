@@ -194,7 +194,7 @@ def test_a_client_that_limits_its_targets_has_no_sample():
 
 
 @needs_feature("metrics")
-def test_only_a_share_is_sampled_and_only_what_has_no_effects():
+def test_only_a_share_of_requests_without_side_effects_is_sampled():
     with mirrored(shadow={"share": "0%"}) as (served, first, second):
         first.script(*[WELL] * 5)
         assert [ask(served).status for _ in range(5)] == [200] * 5
@@ -209,7 +209,7 @@ def test_only_a_share_is_sampled_and_only_what_has_no_effects():
 
 @needs_feature("steps")
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_second_target_gets_what_the_steps_have_left(stream):
+def test_the_second_target_gets_the_masked_request(stream):
     steps = [
         {"name": "mask", "use": "regex", "with": {"patterns": {"word": r"falcon-\d+"}}, "action": "mask"},
         {

@@ -84,7 +84,7 @@ def mask_secret(texts: RequestTexts) -> bytes:
 
 
 @each_row(("line", "expected"), LINES.values())
-def test_the_texts_of_a_line_are_those_of_its_request(line: Any, expected: Any) -> None:
+def test_a_batch_line_has_the_texts_of_its_request(line: Any, expected: Any) -> None:
     written = json.dumps(line).encode()
 
     assert rows(line_texts(written)) == expected

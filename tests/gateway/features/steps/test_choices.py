@@ -142,7 +142,7 @@ OWN_API: Final = {"on-chat": "chat", "on-gemini": "gemini"}
 @pytest.mark.parametrize("client", ["mask", "mask-window", "restore"])
 @pytest.mark.parametrize("model", OWN_API)
 @pytest.mark.parametrize("api", CODECS)
-def test_an_additional_choice_is_a_part_of_a_whole_chat_answer_alone(gateway, upstream, api, model, client, stream):
+def test_only_complete_chat_answers_have_additional_choices(gateway, upstream, api, model, client, stream):
     """Other APIs have no place for it: a whole one was a 500."""
     streamed = chat_stream(TEXTS, 9) if model == "on-chat" else gemini_stream(TEXTS, 9)
     upstream.script(streamed if stream else Raw(200, JSON, (whole_body(model),)))
@@ -300,7 +300,7 @@ def test_a_candidate_that_ends_with_the_word_of_a_failure_is_a_failure(gateway, 
 
 
 @each_row("client", ALL_STEPS)
-def test_usage_that_comes_with_a_later_choice_alone_is_counted(gateway, upstream, client):
+def test_usage_that_arrives_only_with_a_later_choice_is_counted(gateway, upstream, client):
     listed = [{"index": at, "delta": {"content": "fine"}, "finish_reason": "stop"} for at in range(2)]
     pieces = [data({**HEAD, "choices": [listed[0]]}), data({**HEAD, "choices": [listed[1]], "usage": USAGE})]
     upstream.script(Raw(200, STREAM, (*pieces, b"data: [DONE]\n\n"), "chunked"))

@@ -60,7 +60,7 @@ LINES = {(method, path_of(path)) for method, path in CHECKED_ROUTES}
 ROUTED = sorted({(one.endpoint, one.method, path_of(one.path)) for one in ROUTES})
 
 
-def test_every_endpoint_has_its_parts_here():
+def test_every_endpoint_is_in_the_table_of_parts():
     assert set(PARTS_BY_ENDPOINT) == set(ENDPOINTS)
     assert set(ENDPOINTS) >= CHECKED_ENDPOINTS
 

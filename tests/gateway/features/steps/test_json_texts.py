@@ -60,7 +60,7 @@ def plain(character: str) -> str:
 
 
 @given(VALUES.flatmap(lambda value: st.tuples(st.just(value), write_json(value), SPACE)))
-def test_the_positions_are_those_of_the_values(case: tuple[Any, str, str]) -> None:
+def test_each_value_has_its_position(case: tuple[Any, str, str]) -> None:
     value, text, space = case
     body = (space + text + space).encode()
 

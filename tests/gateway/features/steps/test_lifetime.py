@@ -132,7 +132,7 @@ async def test_a_reload_can_add_and_remove_all_steps(tmp_path):
         assert opened_steps(app) is None
 
 
-async def test_observers_that_a_reload_removes_leave_nothing(tmp_path):
+async def test_observers_that_a_reload_removes_are_released(tmp_path):
     observing = "  - {use: './steps.py:check', at: [finished], name: seen}\n"
     async with serving(step_config(tmp_path, "  []\n", CODE)) as app:
         finishers = app.current[1].ledger.finishers

@@ -45,7 +45,7 @@ async def test_the_key_follows_from_the_signing_key(tmp_path):
     assert (await store.size()).nodes == 0
 
 
-async def test_without_one_it_is_kept_in_the_state_storage(tmp_path, autojump_clock):
+async def test_without_a_setting_the_key_is_kept_in_the_state_storage(tmp_path, autojump_clock):
     config, store = step_config(tmp_path, MASKING, CODE), MemoryStore(3600, 2**20)
     keys = {await opened_key(load_steps(config), store) for _ in range(3)}
     assert len(keys) == 1
@@ -169,7 +169,7 @@ def test_a_placeholder_is_no_finding_in_a_later_turn(looks_like_a_phone):
     assert PiiStep(PiiSettings())(Check("request", (Passage("user", "", f"Write to {text}."),))) == []
 
 
-def test_no_digest_consists_of_digits_alone():
+def test_no_digest_consists_only_of_digits():
     placeholders = Placeholders(b"k" * 32, "client")
     texts = [placeholders.placeholder("email", f"{number}@example.com") for number in range(5000)]
     digests = [text.removeprefix("[EMAIL_").removesuffix("]") for text in texts]

@@ -226,7 +226,7 @@ def test_only_a_background_turn_is_stored_with_a_stop_after_a_failed_attempt(
     assert not upstream.seen
 
 
-def test_limits_come_before_steps(gateway, upstream, folder):
+def test_limits_are_checked_before_steps(gateway, upstream, folder):
     """https://github.com/ENTERPILOT/GoModel/issues/972"""
     upstream.script(Script(text="fine"))
     assert ask(gateway, "poor", "hi")[0] == 200

@@ -3,5 +3,5 @@
 from tests.pages.steps import PAGE, page
 
 
-def test_the_labels_are_those_of_the_code():
+def test_the_page_has_the_labels_of_the_code():
     assert PAGE.read_text() == page(PAGE.read_text()), "python -m tests.pages.steps writes them"

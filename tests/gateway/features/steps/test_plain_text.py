@@ -189,7 +189,7 @@ BUDGET: Final = {"chat": 61, "messages": 67, "responses": 71, "gemini": 112, "co
 
 @pytest.mark.parametrize("api", APIS)
 @pytest.mark.parametrize("action", ["mask", "refuse", "report"])
-def test_an_event_alone_takes_few_calls_for_any_number_of_steps(steps, api, action):
+def test_a_single_event_takes_few_calls_for_any_number_of_steps(steps, api, action):
     def cost(chosen: Sequence[LoadedStep]) -> float:
         few, many = (stream_of(api, [" word", " more"] * count) for count in (40, 80))
         release(chosen, api, many)

@@ -358,7 +358,7 @@ async def test_media_in_a_response_need_no_check():
 
 @needs_feature("other_endpoints")
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_step_sees_the_masks_of_the_steps_before_it_alone(stream):
+async def test_a_step_sees_only_the_masks_of_earlier_steps(stream):
     masking, *others = step(action="mask", at=["response"]), step(name="before"), step(name="after")
     before, after = ({**one, "action": "report", "at": ["response"]} for one in others)
     case = CASES["completions"]

@@ -287,7 +287,7 @@ def test_any_of_several_blocks_may_be_removed(gone: tuple[int, ...]) -> None:
     assert found["messages"][0]["content"] == [one for i, one in enumerate(content) if i not in gone]
 
 
-def test_masked_reasoning_of_chat_goes_with_its_seal() -> None:
+def test_masked_reasoning_of_chat_is_removed_with_its_seal() -> None:
     message = {
         "role": "assistant", "content": "hi", "reasoning_content": "secret",
         "reasoning_details": [{"type": "reasoning.encrypted", "data": "c2Vj"}],

@@ -45,7 +45,7 @@ def mistakes(*steps: Any, **more: Any) -> list[str]:
     return [str(mistake).partition(": ")[2] for mistake in caught.value.mistakes]
 
 
-def test_words_are_those_of_the_types_of_steps():
+def test_settings_have_the_values_of_the_types_of_steps():
     assert get_args(StepPart) == get_args(Part) == PARTS
     assert get_args(StepMoment) == get_args(Moment)
     assert get_args(StepAction) == get_args(Action)
@@ -62,7 +62,7 @@ def test_a_step_needs_no_more_than_its_use():
     ("use", "name"),
     [("./steps.py:check", "check"), ("acme.guards:Guard.check", "check"), ("acme-guard", "acme-guard")],
 )
-def test_the_name_comes_from_use(use, name):
+def test_the_default_name_comes_from_use(use, name):
     assert steps_of(read({"use": use}))[0].name == name
 
 

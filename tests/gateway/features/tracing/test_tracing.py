@@ -244,7 +244,7 @@ def test_each_answer_over_a_websocket_is_an_exchange_of_its_client(gateway, upst
     assert [seen.header("traceparent").split("-")[1] for seen in upstream.seen] == [trace, trace]
 
 
-def test_a_turn_in_the_background_is_traced_to_its_own_end(gateway, upstream, collector):
+def test_a_background_turn_is_traced_to_its_end(gateway, upstream, collector):
     upstream.script(ANSWER)
     begun = gateway.request(
         "POST",

@@ -13,7 +13,7 @@ PAGE = b"https://news.example/1"
 
 
 @needs_feature("responses_websocket")
-def test_there_are_sessions_of_both():
+def test_both_clients_have_recorded_sessions():
     assert searching_clients() == ["claude-search", "codex-search"]
 
 

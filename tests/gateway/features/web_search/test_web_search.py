@@ -657,7 +657,7 @@ async def test_claude_code_searches_through_a_chat_model():
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_first_target_with_a_search_of_its_own_gets_the_clients_bytes(stream):
+async def test_a_first_target_with_its_own_search_gets_the_bytes_of_the_client(stream):
     """A later target of the route may need the gateway's search."""
     first, second = PlayedModel(answering("Native.")), PlayedModel(searching("a"), answering("By the gateway."))
     async with listening(first.serve) as url, listening(second.serve) as other:

@@ -176,7 +176,7 @@ BAD_FILES = [
 ]
 
 
-def test_a_file_with_a_client_that_cannot_be_taken_stores_none(keys, tmp_path):
+def test_a_file_with_an_invalid_client_stores_no_client(keys, tmp_path):
     file = tmp_path / "in.yaml"
     for content, says in BAD_FILES:
         file.write_text(content)

@@ -37,7 +37,7 @@ MOVED = turn("nightly", verdict(40_000, 40_000, ("moved", 38_000, DOLLAR // 2), 
 GOOD = turn("alice", verdict(60_000, 600))
 
 
-def test_the_table_has_what_could_be_read_and_what_broke_it(write_ledger, capsys):
+def test_the_table_has_readable_tokens_and_the_causes_of_misses(write_ledger, capsys):
     lines = report(capsys, write_ledger(BROKEN, MOVED, GOOD, turn("ben", {})), "key").splitlines()
     assert [text.split()[:6] for text in lines[2:5]] == [
         ["key", "input", "could", "read", "share", "lost"],

@@ -99,7 +99,7 @@ def test_a_row_that_a_subscription_paid_for_has_no_dollars(write_ledger, capsys)
     assert json.loads(report(capsys, config, ("key",), EVER, None, "json"))["total"]["cost_grade"] == "exact"
 
 
-def test_days_are_those_of_the_timezone(write_ledger, capsys):
+def test_days_begin_at_midnight_in_the_timezone(write_ledger, capsys):
     """A request at 23:30 UTC on the 20th belongs to the 21st in Berlin."""
     late = int(datetime(2026, 9, 20, 23, 30, tzinfo=UTC).timestamp() * 1e6)
     lines = line(attempt(1), began=late), line(attempt(2), began=late + DAY)
@@ -358,7 +358,7 @@ def test_a_day_may_have_25_hours():
         ({"type": "sqlite", "path": "state.sqlite", "ledger": {"keep": "0"}}, "ledger.keep is 0"),
     ],
 )
-def test_costs_without_a_kept_ledger_says_what_to_configure(tmp_path, monkeypatch, capsys, storage, words):
+def test_costs_without_a_kept_ledger_reports_the_needed_settings(tmp_path, monkeypatch, capsys, storage, words):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "state.sqlite").touch()
     given = {} if storage is None else {"state_storage": storage}
@@ -387,7 +387,7 @@ def test_costs_works_without_the_providers_keys(write_ledger):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_month_is_that_of_the_timezone(write_ledger, capsys):
+def test_months_begin_at_midnight_in_the_timezone(write_ledger, capsys):
     """A request at 22:30 UTC on 30 September belongs to October in Berlin."""
     late = int(datetime(2026, 9, 30, 22, 30, tzinfo=UTC).timestamp() * 1e6)
     config = write_ledger(line(attempt(1), began=late), line(attempt(2), began=late - DAY), timezone="Europe/Berlin")

@@ -55,7 +55,7 @@ def compare(arguments: list[str], *more: str) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
-def test_without_a_month_the_days_are_those_of_the_files(prepared):
+def test_without_a_month_the_files_determine_the_days(prepared):
     calls = traffic(6, ["m-large"])
     some = [one for one in calls if 2 <= one.day <= 4]
     status, found = compare(prepared(calls, "mistral", plain_files(some)))
@@ -68,7 +68,7 @@ def test_without_a_month_the_days_are_those_of_the_files(prepared):
     assert any("nothing was compared" in note for note in found["notes"])
 
 
-def test_the_table_of_another_month_says_that_nothing_was_compared(prepared):
+def test_the_table_of_another_month_reports_an_empty_comparison(prepared):
     text = b"day,model,usd\n2026-10-01,m-large,1.00\n"
     done = invoke(*prepared(traffic(1), "mistral", {"one.csv": text}), "--month", "2026-09")
     assert done.returncode == 3
@@ -172,7 +172,7 @@ def test_tolerances_are_parts_and_amounts():
             parse_tolerance([text])
 
 
-def test_exit_statuses_are_those_of_the_page(prepared, tmp_path):
+def test_exit_statuses_match_the_documentation(prepared, tmp_path):
     calls = traffic(1, ["m-large"])
     arguments = prepared(calls, "mistral", plain_files(calls))
     assert invoke(*arguments).returncode == 0
@@ -186,7 +186,7 @@ def test_exit_statuses_are_those_of_the_page(prepared, tmp_path):
     assert invoke(*arguments).returncode == 1
 
 
-def test_nothing_is_written(prepared, tmp_path):
+def test_the_command_writes_no_file(prepared, tmp_path):
     calls = traffic(2)
     arguments = prepared(calls, "mistral", plain_files(calls[:-1]))
     before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.suffix != ".sqlite-shm"}

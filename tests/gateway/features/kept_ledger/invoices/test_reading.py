@@ -316,7 +316,7 @@ def test_models_are_found_in_descriptions_of_clouds(text, model):
     assert find_model(text, tuple(known)) == model
 
 
-def test_dollars_of_focus_are_those_of_the_bill(tmp_path):
+def test_focus_amounts_are_the_billed_dollars(tmp_path):
     head, first, *_ = focus_files(traffic(1))["cur.csv"].decode().splitlines()
     euros = first.replace("USD", "EUR")
     with pytest.raises(UnreadableInvoice, match="line 2, BillingCurrency: the amounts are in EUR"):

@@ -44,7 +44,7 @@ def test_a_key_that_a_person_made_for_itself_has_no_role(shared, user):
     assert (made.status, made.json["error"]["code"]) == (403, "own_key"), "it would outlive its end"
 
 
-def test_the_rights_of_a_cookie_are_those_of_its_rule_in_every_process(tmp_path: Path):
+def test_a_cookie_has_the_rights_of_its_rule_in_every_process(tmp_path: Path):
     with open_provider() as provider:
         provider.people.update({name: dict(claims) for name, claims in PEOPLE.items()})
         with gateway_of(tmp_path, provider) as first, gateway_of(tmp_path, provider) as second:

@@ -34,7 +34,7 @@ def test_a_lead_sees_the_people_of_its_group_and_an_auditor_all(shared):
     assert shared.call("auditor", "GET", "/admin/v1/people/okta:nobody").status == 404
 
 
-def test_a_person_who_comes_with_a_token_is_known_to_administrators(tmp_path):
+def test_administrators_see_a_person_after_a_request_with_a_token(tmp_path):
     with admin_gateway(tmp_path) as served:
         assert served.call("person", "GET", "/nowhere").status == 404
         rows = served.call("lead", "GET", "/admin/v1/people").json["data"]
@@ -136,14 +136,14 @@ def test_a_raise_has_versions_and_ends(shared):
     assert shared.call("admin", "DELETE", "/admin/v1/raises/okta:ml-3").status == 404
 
 
-def test_an_ended_raise_is_none(shared):
+def test_an_expired_raise_disappears(shared):
     end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
     assert put_raise(shared, "admin", "okta:ml-4", until=end) == (201, "")
     eventually(lambda: shared.call("admin", "GET", "/admin/v1/raises/okta:ml-4").status == 404, what="its end")
     assert put_raise(shared, "admin", "okta:ml-4") == (201, ""), "a new one, not a change"
 
 
-def test_a_raise_takes_effect_immediately_and_keeps_what_was_used(tmp_path):
+def test_a_raise_takes_effect_immediately_and_keeps_the_used_amount(tmp_path):
     with admin_gateway(tmp_path) as admin:
 
         def amounts(caller: str) -> list[str]:

@@ -157,7 +157,7 @@ def test_a_key_is_rotated_and_revoked(console: Console):
     assert console.status_with(new) == 401
 
 
-def test_a_person_makes_and_deletes_a_key_of_its_own(console: Console):
+def test_a_person_creates_and_deletes_its_own_key(console: Console):
     key = new_key(console.send("ada", "/ui/keys", "make_own", name="laptop"))
     assert console.status_with(key) == 404
     again = console.send("ada", "/ui/keys", "make_own", name="laptop")
@@ -307,7 +307,7 @@ def test_a_person_ends_a_session(console: Console):
         ("root", "/ui/people", "block", {"name": "nobody"}, "no person"),
     ],
 )
-def test_a_rejected_form_says_why_and_keeps_what_was_typed(console: Console, user, path, action, fields, text):
+def test_a_rejected_form_has_the_reason_and_keeps_the_input(console: Console, user, path, action, fields, text):
     page = console.send(user, path, action, **fields)
     assert 400 <= page.status < 500
     assert 'role="alert"' in page.text

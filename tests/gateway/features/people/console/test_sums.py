@@ -92,7 +92,7 @@ def test_the_page_has_the_sums_of_the_api(accounts: Accounts, by: str):
     assert sum(dollars(rows[:-1])) == dollars(rows)[-1] > 0
 
 
-def test_a_user_sees_its_own_sums_and_a_lead_those_of_its_group(accounts: Accounts):
+def test_users_see_their_own_sums_and_leads_the_sums_of_their_group(accounts: Accounts):
     own = accounts.json("ada", "/me/usage?by=model")
     rows = rows_of(accounts.page("ada", "/ui/usage?by=model"))
     assert [row[0] for row in rows] == [*(row["model"] for row in own["data"]), "Total"]
@@ -109,7 +109,7 @@ def test_a_user_sees_its_own_sums_and_a_lead_those_of_its_group(accounts: Accoun
     assert forbidden.status_code == 404
 
 
-def test_the_csv_of_the_page_is_that_of_the_api(accounts: Accounts):
+def test_the_page_and_the_api_return_the_same_csv(accounts: Accounts):
     response = accounts.browsers["aud"].request("GET", f"{accounts.gateway.url}/ui/usage?by=key&format=csv")
     assert response.headers["content-type"] == "text/csv; charset=utf-8"
     assert response.headers["content-disposition"] == 'attachment; filename="usage.csv"'
@@ -120,7 +120,7 @@ def test_the_csv_of_the_page_is_that_of_the_api(accounts: Accounts):
     }
 
 
-def test_the_budgets_of_the_page_are_those_of_the_api(accounts: Accounts):
+def test_the_page_and_the_api_have_the_same_budgets(accounts: Accounts):
     me = accounts.json("ada", "/me")
     (budget,) = (one for one in me["budgets"] if one["holder"] == "client")
     assert Decimal(budget["used"]) > 0
@@ -128,7 +128,7 @@ def test_the_budgets_of_the_page_are_those_of_the_api(accounts: Accounts):
     assert {budget["used"], budget["amount"], budget["text"]} <= {cell for row in rows_of(page) for cell in row}
 
 
-def test_the_roots_budget_is_on_the_page_and_its_use_only_for_those_who_see_all(accounts: Accounts):
+def test_all_users_see_the_root_budget_and_only_some_roles_see_its_use(accounts: Accounts):
     """The use of all clients reveals the spending of others."""
     used = {}
     for user in ("ada", "lin", "aud", "root"):

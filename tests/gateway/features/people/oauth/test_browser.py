@@ -255,7 +255,7 @@ def test_userinfo_changes_no_claim_of_the_id_token(gateway, browser):
     assert_refused(gateway, browser, answer_of_issuer(gateway, browser, "eve"), 403)
 
 
-def test_a_person_without_a_rule_is_told_which_claims_were_read(gateway, browser):
+def test_a_person_without_a_rule_sees_the_claims_that_were_read(gateway, browser):
     page = assert_refused(gateway, browser, answer_of_issuer(gateway, browser, "eve"), 403)
     assert "okta" in page.text
     assert "groups" in page.text
@@ -285,7 +285,7 @@ def test_a_sign_in_ends_the_old_session_of_the_browser(gateway, browser):
     assert not is_signed_in(gateway, other)
 
 
-def test_an_invented_cookie_is_not_taken_over(gateway, browser):
+def test_an_invented_cookie_is_replaced(gateway, browser):
     browser.cookies[gateway.url, SESSION] = "p" * 43
     response = browser.request("GET", answer_of_issuer(gateway, browser))
     assert response.status_code == 303

@@ -69,7 +69,7 @@ def test_the_metadata_have_one_origin_and_no_authorization_endpoint(gateway, bro
 
 
 @pytest.mark.parametrize("without", [{}, {"public_url": None}, {"signing_key": None}])
-def test_without_a_login_there_are_no_metadata(tmp_path, without):
+def test_without_a_login_no_metadata_exist(tmp_path, without):
     with people_gateway(tmp_path, issuer={"login": None}, **without) as gateway:
         browser = PeopleBrowser()
         for path in ("/.well-known/oauth-authorization-server", "/oauth/login", "/device", "/oauth/callback"):
@@ -169,7 +169,7 @@ def test_a_person_without_a_rule_approves_nothing(gateway, browser):
     assert poll(gateway, granted["device_code"]).json()["error"] == "authorization_pending"
 
 
-def test_a_denied_program_is_told_so(gateway, browser):
+def test_a_denied_program_gets_an_error(gateway, browser):
     gateway.provider.signed_in = "ada"
     granted = authorize(gateway)
     browser.open(granted["verification_uri_complete"])
@@ -181,7 +181,7 @@ def test_a_denied_program_is_told_so(gateway, browser):
     assert browser.page.status == 400
 
 
-def test_polls_that_come_too_early_must_slow_down(gateway):
+def test_programs_that_poll_too_early_must_slow_down(gateway):
     granted = authorize(gateway)
     found = [poll(gateway, granted["device_code"]).json()["error"] for _ in range(2)]
     assert found == ["authorization_pending", "slow_down"]

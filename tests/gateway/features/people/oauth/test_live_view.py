@@ -28,7 +28,7 @@ def gateway(tmp_path_factory):
         yield running
 
 
-def test_the_operator_uses_a_key_while_the_issuer_is_away(gateway):
+def test_the_operator_uses_a_key_while_the_issuer_is_unavailable(gateway):
     gateway.provider.go_down()
     try:
         browser = PeopleBrowser()
@@ -43,7 +43,7 @@ def test_the_operator_uses_a_key_while_the_issuer_is_away(gateway):
 
 
 @each_row("user", ["ada", "lin", "root", "aud"], every=3)
-def test_a_person_who_is_signed_in_sees_the_page_and_its_files(gateway, user):
+def test_a_signed_in_person_sees_the_page_and_its_files(gateway, user):
     browser, page = gateway.sign_in(user)
     assert page.status == 200
     for path in ("/ui/style.css", "/ui/live.js", "/ui/models"):
@@ -84,7 +84,7 @@ SHOWN = {
 
 
 @pytest.mark.parametrize(("answers", "ui"), [("own", True), ("own", {}), ("none", {"answers": "none"})])
-def test_answers_decide_who_reads_a_stream(tmp_path, answers, ui):
+def test_the_answers_setting_decides_who_reads_a_stream(tmp_path, answers, ui):
     roles = ("user", "lead", "auditor", "admin")
     clients = [{"name": one, "key": f"key-of-{one}-0123456789", "role": one, "models": ["gpt-4o"], "group": "research"}
                for one in roles]  # fmt: skip

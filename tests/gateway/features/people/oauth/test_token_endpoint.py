@@ -141,7 +141,7 @@ def test_without_login_the_endpoint_does_not_exist(tmp_path):
     ],
     ids=["refresh token", "device code"],
 )
-def test_who_guesses_is_slowed_down(gateway, data):
+def test_guessing_is_slowed_down(gateway, data):
     browser = PeopleBrowser(headers=own_address())
     found = [
         post(gateway, {name: value.format(number) for name, value in data.items()}, browser=browser)

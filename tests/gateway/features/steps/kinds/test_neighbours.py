@@ -61,7 +61,7 @@ def test_findings_do_not_depend_on_cuts(parts, data):
 
 
 @each_row("gap", ["\u0301", "\u200b", "\u0301\u200b", "\0", "\x01", "\x7f", "\x80", "\ue000"])
-def test_a_short_gap_hides_nothing_and_a_long_one_ends_the_text_before_it(gap):
+def test_values_with_short_gaps_are_found_and_a_long_gap_ends_a_value(gap):
     short = f"4111{gap * 100} 1111 1111 1111"
     assert find_texts(STEPS["pii"], short) == [("card", short)]
     text = f"a{gap * (LONGEST_GAP + 1)}{CARD}"

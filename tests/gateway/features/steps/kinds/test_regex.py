@@ -31,7 +31,7 @@ PATTERNS: Final = (
     (r"\w+@corp\.com", "joe@corp.com bob@corp.com"), (r"(?:ab|cd){2}", "abcdabab"), (r"\Bend", "end bend"),
     (r"[а-я]+-\d", "проект-7 x"), (r"(?s)a.b", "a\nb"), (r"a.b", "a\nb"), (r"é", "café"),
 ])  # fmt: skip
-def test_matches_are_those_of_python(pattern, text):
+def test_matches_are_the_same_as_in_python(pattern, text):
     found = [text[start:end] for start, end in LinearPattern(pattern).spans(text, 0, len(text))]
     assert found == [one[0] for one in re.finditer(pattern, text)]
 
@@ -53,7 +53,7 @@ def test_a_match_is_found_where_python_finds_one(pattern, text):
     pattern=st.sampled_from(("^a", "b$", "^a+b?$", r"^\Ba|\bb$", "(a|^b)c", "c(a|b$)", "a+b")),
     text=st.text(alphabet="abc ", max_size=12),
 )
-def test_edges_are_those_of_the_text(pattern, text):
+def test_anchors_match_only_at_the_edges_of_the_text(pattern, text):
     assert LinearPattern(pattern, has_edges=True).is_in(text) == (re.search(pattern, text) is not None)
 
 
@@ -96,7 +96,7 @@ LONG_PATTERNS: Final = ("a+b", "(a|b)+c", "ab?c", "a{2,3}", r"\ba\b", "a|b|ca", 
 @pytest.mark.parametrize("pattern", LONG_PATTERNS)
 @settings(max_examples=examples(12))
 @given(seed=st.integers(0, 10**6), size=st.integers(1, 200), alphabet=st.sampled_from(("abc ", "abc", "ab", "abcé中")))
-def test_reading_words_of_classes_finds_what_reading_characters_finds(pattern, seed, size, alphabet):
+def test_reading_whole_words_finds_the_same_matches_as_single_characters(pattern, seed, size, alphabet):
     """Python's matches are the longest ones for these patterns."""
     text = "".join(random.Random(seed).choices(alphabet, k=size))
     found = LinearPattern(pattern)
