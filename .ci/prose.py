@@ -19,7 +19,7 @@ from prose_offences import VERB_ADVICE, Offence, file_offences
 
 ALLOWED: Final = {
     "docs": 1, "gateway": 2, "providers": 2, "tests/clients": 82, "tests/e2e": 256,
-    "tests/gateway": 929, "tests/providers": 185, "tests/support": 2,
+    "tests/gateway": 592, "tests/providers": 185, "tests/support": 2,
 }  # fmt: skip
 """The offences that were in folders before this check. These numbers only fall; everything else has none."""
 CACHE: Final = Path(".lint_cache/prose.json")
