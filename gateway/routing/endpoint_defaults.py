@@ -42,7 +42,7 @@ def default_for(entries: Sequence[ModelEntry], endpoint: EndpointName, may: May 
         return found
     raise _model_required_error(
         endpoint,
-        "no configured model supports this endpoint; add an entry for one, with `type` if its name does not show "
+        "request a model, or add an entry for one that supports this endpoint, with `type` if its name does not show "
         "its purpose",
     )
 

@@ -43,7 +43,7 @@ async def test_moderations_without_a_target_are_a_400_with_advice():
         two = [_entry(provider.url, "openai/omni-moderation-latest"), _entry(provider.url, "mistral/x-moderation-1")]
         none = [_entry(provider.url, "anthropic/claude-opus-5")]
         several = [_entry(provider.url, "openai/gpt-5.1"), _entry(provider.url, "mistral/mistral-large-latest")]
-        for entries, word in ((two, "choose one of openai"), (none, "add an entry"), (several, "add an entry")):
+        for entries, word in ((two, "choose one of openai"), (none, "add an entry"), (several, ": request a model")):
             async with gateway(settings(*entries)) as served:
                 found = await served.post("/v1/moderations", json={"input": "x"})
                 assert (found.status_code, found.json()["error"]["param"]) == (400, "model")
