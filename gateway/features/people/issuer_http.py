@@ -287,7 +287,7 @@ class _Reply:
 
     def tokens(self) -> IssuerTokens:
         """Return the tokens in a token endpoint's response (RFC 6749, section 5). Raises ``IssuerRefused`` too."""
-        if 400 <= self.status < 500:
+        if 400 <= self.status < 500 and self.status != 429:  # too many requests are no mistake of the file
             found = _decode(self.body)
             code = _text(found.get("error")) if isinstance(found, dict) else None
             if code is not None and code in _ENDED:

@@ -129,6 +129,13 @@ async def test_only_the_persons_own_errors_end_access(
     assert "token-of-ada" not in str(raised.value)
 
 
+async def test_too_many_requests_to_an_issuer_are_no_wrong_registration(provider: OidcProvider):
+    provider.faults["/token"] = Fault(status=429, body=b'{"error": "too_many_requests"}')
+    async with client_of(issuer_settings(provider, login=LOGIN)) as client:
+        with pytest.raises(IssuerUnavailable, match=r"it returns status 429$"):
+            await client.refresh("x")
+
+
 async def test_tokens_that_are_no_text_do_not_count(provider: OidcProvider):
     body = {"access_token": 5, "id_token": ["x"], "refresh_token": ""}
     provider.faults["/token"] = Fault(body=json.dumps({**body, "access_token": "a"}).encode())
