@@ -71,7 +71,7 @@ def new_client(item: ClientKey, config: Config, *, of_file: bool = False) -> Cli
         raise ConfigError((Mistake(_location(item.name), "", _TAKEN, advice),))
     client = _build_stored(item, AccessNames.of(config), {}, config.rule_prefixes)
     found = unpriced_models(attrs.evolve(config, client_keys=(client,)))
-    if mistakes := tuple(Mistake(_location(item.name), "budgets", one.found, PRICE_ADVICE) for one in found):
+    if mistakes := tuple(Mistake(_location(item.name), "budgets", one.problem, PRICE_ADVICE) for one in found):
         raise ConfigError(mistakes)
     return client
 
