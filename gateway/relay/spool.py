@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Final, TypeVar
 
 import trio
+from trio.lowlevel import RunVar
 
 from gateway.access.body_memory import HeldBody
 from gateway.access.held_bytes import ByteShares, HeldBytes
@@ -102,6 +103,10 @@ MAX_IN_MEMORY: Final = 2**20
 """Bytes of one upload that wait in memory before they go to a file."""
 DISK_BLOCK: Final = 256 * 1024
 """Bytes written to or read from the file at a time."""
+
+_THREADS: Final = 40
+_LIMITER: Final = RunVar[trio.CapacityLimiter]("threads of the spool")
+"""The threads for the files of all uploads. A disk that does not respond keeps them, and delays nothing else."""
 
 _MODEL_FIRST: Final = "send the field model before the file, or try again later"
 _FULL: Final = f"uploads with the model after the file use all the disk space of limits.spool: {_MODEL_FIRST}"
@@ -233,6 +238,14 @@ class Spool:
         await run_disk_work(lambda file=self._file: file.write(data))  # type: ignore[misc]
 
 
+def _limiter() -> trio.CapacityLimiter:
+    try:
+        return _LIMITER.get()
+    except LookupError:
+        _LIMITER.set(limiter := trio.CapacityLimiter(_THREADS))
+        return limiter
+
+
 def _ignore(result: object) -> None:
     return
 
@@ -240,7 +253,7 @@ def _ignore(result: object) -> None:
 async def run_disk_work(work: Callable[[], T]) -> T:
     """Run ``work`` in a thread, because disks may be slow. Raises ``GatewayError`` (503) for an ``OSError``."""
     try:
-        return await call_in_thread(work)
+        return await call_in_thread(work, limiter=_limiter())
     except OSError as error:
         failed = f"the gateway cannot write the upload to a temporary file ({error.strerror}): {_MODEL_FIRST}"
         raise GatewayError("overloaded", failed, headers=_RETRY_AFTER) from None

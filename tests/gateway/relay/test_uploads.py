@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import IO, ClassVar
 
 import h2.config
 import h2.connection
@@ -31,6 +31,7 @@ from tests.support.endpoint_provider import (
     settings,
 )
 from tests.support.features import members_of, needs_feature, rows_of
+from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.multipart import KIND, multipart, part
 from tests.support.uploading import Upload
@@ -283,6 +284,34 @@ async def test_the_file_of_an_upload_is_deleted_in_a_thread(monkeypatch):
         await post(served, multipart([part("file", bytes(3 * 2**20), "big.wav"), MODEL]))
         await eventually(lambda: WatchedFile.closed_in)
     assert threading.current_thread() not in WatchedFile.closed_in
+
+
+@needs_feature("other_endpoints")
+async def test_uploads_whose_disk_does_not_respond_delay_no_other_work(monkeypatch):
+    """They kept all threads of the process, for which pages, reloads and the first websocket waited."""
+    responds, open_file = threading.Event(), tempfile.TemporaryFile
+    kept: list[threading.Thread] = []
+    answers: list[httpx2.Response] = []
+
+    def open_late() -> IO[bytes]:
+        kept.append(threading.current_thread())
+        responds.wait()
+        return open_file()
+
+    async def upload(served: InProcess) -> None:
+        answers.append(await post(served, multipart([part("file", bytes(2**20 + 1), "big.wav"), MODEL])))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", open_late)
+    async with transcribing() as (served, _), trio.open_nursery() as nursery:
+        try:
+            for _ in range(50):
+                nursery.start_soon(upload, served)
+            await eventually(lambda: len(kept) == trio.to_thread.current_default_thread_limiter().total_tokens)
+            with trio.fail_after(PATIENCE):
+                await trio.to_thread.run_sync(str)
+        finally:
+            responds.set()
+    assert [one.status_code for one in answers] == [200] * 50
 
 
 # The client leaves
