@@ -1,4 +1,4 @@
-"""Listeners with certificates, on Unix sockets and open to other machines: real processes."""
+"""Tests of listeners in real processes: certificates, Unix sockets, and addresses that other machines can reach."""
 
 import contextlib
 import http.client
@@ -50,13 +50,13 @@ def status(connection: http.client.HTTPConnection, path: str = "/healthz") -> in
     return answer.status
 
 
-def said(process: Started, text: str) -> None:
+def wait_for_log(process: Started, text: str) -> None:
     eventually(lambda: any(text in line for line in process.log), what=text)
 
 
 @pytest.mark.process
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.soak), 2])
-def test_a_renewed_certificate_is_taken_over_on_reload_and_a_bad_one_is_not(tmp_path, workers):
+def test_a_reload_applies_a_renewed_certificate_but_no_invalid_one(tmp_path, workers):
     authority, port, plain = Authority(tmp_path), free_port(), free_port()
     pair = authority.pair("localhost", *LOOPBACK)
     tls = {"certificate": str(pair.certificate), "key": str(pair.key)}
@@ -70,7 +70,7 @@ def test_a_renewed_certificate_is_taken_over_on_reload_and_a_bad_one_is_not(tmp_
             good, other = pair.certificate.read_bytes(), authority.pair("other")
             pair.certificate.write_bytes(other.certificate.read_bytes())
             process.process.send_signal(signal.SIGHUP)
-            said(process, "the key does not belong to the certificate")
+            wait_for_log(process, "the key does not belong to the certificate")
             with asking(port, context) as same:
                 assert serial(same) == first
             pair.certificate.write_bytes(good)
@@ -78,17 +78,17 @@ def test_a_renewed_certificate_is_taken_over_on_reload_and_a_bad_one_is_not(tmp_
             process.process.send_signal(signal.SIGHUP)
             for _ in range(4):
 
-                def renewed() -> bool:
+                def has_new_certificate() -> bool:
                     with asking(port, context) as new:
                         return bool(serial(new) != first)
 
-                eventually(renewed, what="the new certificate")
+                eventually(has_new_certificate, what="the new certificate")
             assert status(old) == 200
         assert process.stop() == 0
 
 
 @pytest.mark.process
-def test_a_unix_socket_is_there_while_it_is_served(tmp_path):
+def test_a_unix_socket_exists_while_the_gateway_runs(tmp_path):
     path = tmp_path / "gw.sock"
     write(tmp_path, {"port": free_port()}, {"name": "local", "socket": str(path), "mode": "0660"})
     with socket.socket(socket.AF_UNIX) as stale:
@@ -110,7 +110,7 @@ def test_a_unix_socket_is_there_while_it_is_served(tmp_path):
 
 @pytest.mark.process
 @pytest.mark.parametrize("args", [[], pytest.param(["--host", "0.0.0.0"], marks=pytest.mark.soak)], ids=" ".join)
-def test_without_keys_serve_refuses_other_machines_and_says_what_to_do(tmp_path, args):
+def test_without_keys_serve_refuses_other_machines_and_lists_remedies(tmp_path, args):
     address = "127.0.0.1" if "--host" in args else "0.0.0.0"
     write(tmp_path, {"address": address, "port": free_port()})
     found = run("serve", *args, cwd=tmp_path)
@@ -146,12 +146,12 @@ def test_a_reload_does_not_open_the_gateway_to_other_machines(tmp_path):
     with running_command("serve", cwd=tmp_path) as process:
         write(tmp_path, listener)
         process.process.send_signal(signal.SIGHUP)
-        said(process, "not reloaded")
+        wait_for_log(process, "not reloaded")
         with contextlib.closing(http.client.HTTPConnection("127.0.0.1", listener["port"], timeout=10)) as client:
             assert status(client, "/nowhere") == 401
 
 
-def test_check_reads_certificates_and_warns_of_their_end(tmp_path):
+def test_check_reads_certificates_and_warns_before_they_expire(tmp_path):
     authority = Authority(tmp_path)
     soon, other = authority.pair("soon", days=3), authority.pair("other")
     for key, code, words in ((soon.key, 0, "expires on"), (other.key, 1, "does not belong to the certificate")):
@@ -168,13 +168,13 @@ SERVED = {
     **dict(rows_of("live_view", ("/ui", "pages"))), **dict(rows_of("metrics", ("/metrics", "metrics"))),
     "/healthz": "", "/nowhere": "",
 }  # fmt: skip
-"""The uses of paths; each listener serves a path without one."""
+"""The use of each path; every listener serves a path without a use."""
 USES = (["models"], ["admin", "metrics"], ["pages"])
 
 
 @pytest.fixture(scope="module")
 def ports() -> Iterator[list[int]]:
-    """The ports of a gateway: a listener for each of ``USES``, and one for some networks."""
+    """Run a gateway with a listener for each of ``USES`` and one for some networks, and return the ports."""
     listeners = [{"name": "-".join(uses), "port": free_port(), "serves": uses} for uses in USES]
     listeners.append({"name": "near", "port": free_port(), "allow": ["10.0.0.0/8", "2001:db8::/32"]})
     settings = {"version": "v0.4.0", "listeners": listeners, "model_providers": [PROVIDER]}
@@ -192,7 +192,7 @@ def test_a_listener_serves_only_the_uses_in_its_list(ports, at, path):
 
 @needs_feature("responses_websocket")
 @each_row("path", ["/v1/responses", "/responses/", "//v1/responses/"])
-def test_a_listener_without_models_takes_no_websocket(ports, path):
+def test_a_listener_without_models_refuses_websockets(ports, path):
     Client.connect(ports[0]).wire.close()
     with contextlib.closing(Wire.connect(ports[1])) as wire:
         wire.send(handshake(path))

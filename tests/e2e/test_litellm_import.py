@@ -1,4 +1,4 @@
-"""A LiteLLM proxy's file of twelve models and its keys: imported, checked, served, and asked by its clients."""
+"""Tests of an imported LiteLLM file with twelve models and its keys: ``check``, ``serve``, and clients' requests."""
 
 import itertools
 import json
@@ -39,7 +39,7 @@ def result() -> Result:
 
 @pytest.fixture(scope="module")
 def gateway(folder: Path, result: Result) -> Iterator[Gateway]:
-    """The imported file, served; its providers are the stand-in, but for one that is not there."""
+    """Serve the imported file with the stand-in as its providers; one provider is unreachable."""
     (folder / "trigate.yaml").write_text(file_text(result))
     with mock_thread() as mock, refusing_port() as refused:
         env = {**ENV, **dict.fromkeys(("OPENAI_BASE", "ANTHROPIC_BASE", "LOCAL_BASE"), mock.url)}
@@ -55,7 +55,7 @@ def gateway(folder: Path, result: Result) -> Iterator[Gateway]:
 
 
 @needs_feature("request_members")
-def test_the_summary_says_what_is_lost_by_what_it_means(result):
+def test_the_summary_states_the_consequence_of_each_loss(result):
     lines = [*summary(result)]
     assert lines[0] == (
         "Converted: 11 of 12 models, 1 alias, 2 names with several targets (groups and fallbacks), 1 group and 6 "
@@ -109,19 +109,19 @@ def test_clients_are_admitted_with_their_existing_keys(gateway, key, model, stat
 
 
 @pytest.mark.parametrize("model", ["assistant", "thinker", "claude-sonnet"])
-def test_an_imported_model_costs_what_its_base_model_does(gateway, model):
-    """A budget under a model without a price never moves."""
-    body = {"model": model, **HELLO, "user": "no other test"}  # so that the response is not from the cache
+def test_an_imported_model_has_the_price_of_its_base_model(gateway, model):
+    """A budget never counts a model without a price."""
+    body = {"model": model, **HELLO, "user": "no other test"}  # another user prevents a cached response
     reply = request(gateway.url, "POST", "/v1/chat/completions", body, {"authorization": "Bearer sk-everything"})
     assert float(reply.headers["x-trigate-cost"]) > 0
 
 
-def test_a_name_of_several_models_is_answered_though_one_of_them_is_away(gateway):
-    """LiteLLM's group of two, its fallback, and the alias of both."""
+def test_a_name_of_two_models_works_while_one_is_unreachable(gateway):
+    """The names are LiteLLM's group of two models and its alias."""
     wanted = {("gpt-4o-azure_openai", "connection"), ("gpt-4o-compatible", "ok")}
     turns = itertools.count()
 
-    def asked() -> bool:
+    def both_were_tried() -> bool:
         for name in ("gpt-4o", "gpt-4"):
             body = {"model": name, "messages": [{"role": "user", "content": f"Hello {next(turns)}"}]}
             headers = {"authorization": "Bearer sk-everything"}
@@ -130,7 +130,7 @@ def test_a_name_of_several_models_is_answered_though_one_of_them_is_away(gateway
         tried = [one for line in exchanges(gateway.log) for one in line.get("tried", ())]
         return wanted <= {(one["target"], one["reason"]) for one in tried}
 
-    eventually(asked)
+    eventually(both_were_tried)
 
 
 def test_the_file_contains_hashes_and_no_key(folder, gateway):

@@ -1,5 +1,5 @@
-"""Every client API in front of every provider API, streamed and not: the real SDKs on one side, hand-written providers
-on the other, the gateway process between them."""
+"""Tests of every client API with every provider API, as streams and whole: the real SDKs send requests through a
+gateway to hand-written providers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +35,7 @@ def gateway(upstream):
 
 @pytest.fixture(scope="module")
 def sdks(gateway) -> Iterator[dict[str, Any]]:
-    """One SDK client per API for the whole module: making one costs more than a test."""
+    """Return one SDK client per API for the whole module: creating one takes longer than a test."""
     options: dict[str, Any] = {"api_key": "test-key", "max_retries": 0, "timeout": 20}
     with (
         openai.OpenAI(base_url=f"{gateway.url}/v1", **options) as openai_sdk,
@@ -46,7 +46,7 @@ def sdks(gateway) -> Iterator[dict[str, Any]]:
 
 @attrs.frozen
 class Cell:
-    """One client API in front of one provider API."""
+    """A client's API, a provider's API, and streams or whole answers."""
 
     client: Any
     client_api: str
@@ -57,8 +57,8 @@ class Cell:
     def script(self, *scripts: Script) -> None:
         self.upstream.script(*scripts)
 
-    def heard(self, turn: int = 0) -> list[tuple[Any, ...]]:
-        """What the provider understood from the request of that turn."""
+    def provider_input(self, turn: int = 0) -> list[tuple[Any, ...]]:
+        """Return the conversation that the provider received with the request of that turn."""
         seen = self.upstream.seen[turn]
         assert seen.path == PATHS[self.upstream_api]
         assert bool(seen.json.get("stream")) is self.stream
@@ -85,10 +85,10 @@ def cell(request, sdks, upstream, upstream_api, stream) -> Cell:
 each_pair = pytest.mark.parametrize(
     ("cell", "upstream_api", "stream"), covering_rows(OLDER, OLDER, (True, False)), indirect=True
 )
-"""Each pair of APIs, and each API streamed and whole."""
+"""Each pair of APIs, and each API with streams and whole answers."""
 
 
-def test_two_parallel_tool_calls(cell):
+def test_two_parallel_tool_calls_reach_the_client(cell):
     cell.script(Script(calls=(WEATHER, TIME), stop="tool_calls"), Script(text="Both done."))
     cell.client.user("Weather and time?")
     got = cell.client.ask(tools=True)
@@ -99,7 +99,7 @@ def test_two_parallel_tool_calls(cell):
     cell.client.results(("call_w1", "rain"), ("call_t2", "noon"))
     cell.client.user("And?")
     assert cell.client.ask(tools=True).text == "Both done."
-    assert cell.heard(1) == [
+    assert cell.provider_input(1) == [
         ("user", "Weather and time?"),
         ("call", "call_w1", "get_weather", {"city": "Zürich", "days": 12}),
         ("call", "call_t2", "get_time", {"city": "Łódź", "days": 1}),
@@ -108,7 +108,7 @@ def test_two_parallel_tool_calls(cell):
         ("user", "And?"),
     ]
     if cell.client_api == cell.upstream_api:
-        return  # the client's own messages pass as they are
+        return  # the client's own messages pass unchanged
     if cell.upstream_api == "messages":  # both results and the text in one user message, results first
         roles = [message["role"] for message in cell.upstream.seen[1].json["messages"]]
         assert roles == ["user", "assistant", "user"]
@@ -118,9 +118,9 @@ def test_two_parallel_tool_calls(cell):
 
 
 def test_thinking_is_returned_to_the_provider_that_made_it(cell):
-    """Whatever API the client speaks, on the next turn the provider gets its own reasoning back, byte for byte.
+    """With each client API, the provider gets its own reasoning with the next turn, byte for byte.
 
-    Half of the cells have a call, and each API with both."""
+    Half of the cells have a call, and each API has cells of both kinds."""
     with_call = (OLDER.index(cell.client_api) + OLDER.index(cell.upstream_api)) % 2 == cell.stream
     seal = {"chat": "", "messages": "EqoBCkgIBxABGAIi+/==", "responses": "gAAAAABo-opaque_=="}[cell.upstream_api]
     said = Script(thinking="First, think. Then act.", seal=seal)
@@ -135,10 +135,10 @@ def test_thinking_is_returned_to_the_provider_that_made_it(cell):
         assert got.text == "Hello."
         cell.client.user("Go on.")
     assert cell.client.ask(tools=True, think=True).text == "Done."
-    again = [line for line in cell.heard(1) if line[0] == "thinking"]
+    again = [line for line in cell.provider_input(1) if line[0] == "thinking"]
     assert again == [("thinking", "First, think. Then act.", seal)]
     assert b"tg1." not in cell.upstream.seen[1].body
-    kinds = [line[0] for line in cell.heard(1)]
+    kinds = [line[0] for line in cell.provider_input(1)]
     assert kinds == ["user", "thinking", *(["call", "result"] if with_call else ["text", "user"])]
 
 
@@ -147,7 +147,7 @@ def test_thinking_is_returned_to_the_provider_that_made_it(cell):
     covering_rows(OLDER, OLDER, (True, False), ("stop", "length", "tool_calls", "content_filter")),
     indirect=["cell", "upstream_api", "stream"],
 )
-def test_stop_reasons(cell, stop):
+def test_each_client_gets_its_apis_stop_reason(cell, stop):
     calls = (WEATHER,) if stop == "tool_calls" else ()
     cell.script(Script(text="So", calls=calls, stop=stop))
     cell.client.user("Go.")
@@ -174,7 +174,7 @@ def test_an_answer_without_any_content_is_still_an_answer(cell):
     assert got.stop == STOP_WORDS[cell.client_api]["stop"]
 
 
-def test_the_clients_key_stays_here_and_the_providers_key_goes_out(cell):
+def test_the_provider_gets_its_own_key_and_never_the_clients(cell):
     cell.script(Script(text="ok"))
     cell.client.user("Hi.")
     cell.client.ask()

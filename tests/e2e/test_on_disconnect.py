@@ -1,5 +1,5 @@
-"""``on_disconnect: finish``: the provider's answer is read to its end without the client, for the ledger, and no longer
-than it may be. What ``docs/streams.md`` says of it is read from there."""
+"""Tests of ``on_disconnect: finish``: after a disconnect, the gateway reads the provider's answer to its end for the
+ledger, within its limits. The tests read the expected results from ``docs/streams.md``."""
 
 import contextlib
 import select
@@ -53,7 +53,7 @@ def gateway(by_hand) -> Iterator[Gateway]:
 
 @attrs.frozen
 class Play:
-    """What the provider says before the client leaves, and behind it; ``None`` is a reset."""
+    """The bytes that the provider sends before and after the client's disconnect; ``None`` is a reset."""
 
     before: Callable[[Cell], bytes]
     after: Callable[[Cell], bytes] | None
@@ -63,17 +63,17 @@ def half(cell: Cell) -> bytes:
     return answer_stream(cell.model_api).half if cell.stream else whole_answer(cell.model_api)[:-20]
 
 
-def rest(cell: Cell) -> bytes:
+def second_half(cell: Cell) -> bytes:
     return chunks(*answer_stream(cell.model_api).rest) + END if cell.stream else whole_answer(cell.model_api)[-20:]
 
 
-def all_of_it(cell: Cell) -> bytes:
+def whole(cell: Cell) -> bytes:
     return answer_stream(cell.model_api).whole if cell.stream else whole_answer(cell.model_api)
 
 
 PLAYS = {
-    "disconnects before the provider's first byte, with `finish`": Play(lambda _: b"", all_of_it),
-    "disconnects during the answer, with `finish`": Play(half, rest),
+    "disconnects before the provider's first byte, with `finish`": Play(lambda _: b"", whole),
+    "disconnects during the answer, with `finish`": Play(half, second_half),
     "disconnects with `finish`, and the provider breaks off": Play(half, None),
 }
 
@@ -88,7 +88,7 @@ def begin(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, cel
 
 @pytest.fixture(scope="module")
 def lines_of(gateway, by_hand) -> Mapping[tuple[str, str, str], Mapping[str, Any]]:
-    """The line of each exchange that a client has left; all side by side, because what does *not* happen takes time."""
+    """Return the log line of each exchange without its client; all run together, because the tests wait for silence."""
     with contextlib.ExitStack() as stack:
         calls = {}
         for what, play in PLAYS.items():
@@ -96,7 +96,7 @@ def lines_of(gateway, by_hand) -> Mapping[tuple[str, str, str], Mapping[str, Any
                 one = begin(gateway, by_hand, stack, cell, play.before(cell))
                 one.leave(how)
                 calls[what, cell.id, how] = one
-        # The gateway keeps the connections for the time that closing them would have taken.
+        # During this time, the gateway would have closed the connections.
         assert select.select([one.up.sock for one in calls.values()], [], [], 0.3)[0] == []
         assert [found for one in calls.values() for found in lines(gateway, one.id)] == []
         for (what, _, _), one in calls.items():
@@ -113,7 +113,7 @@ def test_an_answer_is_read_to_its_end(lines_of, cell, how):
 
 
 @shows("disconnects before the provider's first byte, with `finish`", how=HOWS)
-def test_a_client_that_leaves_before_the_first_byte(lines_of, cell, how):
+def test_an_answer_is_read_after_a_disconnect_before_its_first_byte(lines_of, cell, how):
     found = lines_of["disconnects before the provider's first byte, with `finish`", cell.id, how]
     assert (found["input_tokens"], found["output_tokens"], found["usage_complete"]) == (TOKENS.prompt, 17, True)
 
@@ -128,30 +128,30 @@ def test_a_provider_failure_during_a_disconnect_is_recorded_too(lines_of, cell, 
 
 @pytest.fixture(scope="module")
 def endless(by_hand) -> Iterator[Mapping[tuple[str, str], Call]]:
-    """Calls whose clients have left, and whose providers go on in silence."""
+    """Yield calls whose clients have disconnected, and whose providers stay silent."""
     with finishing(by_hand, {"timeouts": {"total": "1s"}}) as own, contextlib.ExitStack() as stack:
         calls = {}
         for cell, how in cell_rows("disconnects with `finish`, and the answer exceeds its time limit", how=HOWS):
             calls[cell.id, how] = begin(own, by_hand, stack, cell, half(cell))
-            calls[cell.id, how].leave(how)  # right away: the limit is counted from the request
+            calls[cell.id, how].leave(how)  # immediately: the limit counts from the request
         yield calls
 
 
 @shows("disconnects with `finish`, and the answer exceeds its time limit", how=HOWS)
-def test_the_total_limit_ends_it(endless, cell, how):
+def test_the_total_limit_ends_an_answer_without_its_client(endless, cell, how):
     one = endless[cell.id, how]
     assert cell.sees == "closed by the gateway"
     one.up.closed_after(time.perf_counter())
     found = one.check_line()
     assert found["usage_complete"] is False
-    if cell.stream:  # what had come by then
+    if cell.stream:  # only the part that arrived counts
         assert found["usage_estimated"] is True
         assert 0 < found["output_tokens"] < 17
 
 
 @pytest.fixture(scope="module")
-def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
-    """Calls whose clients have left, at the end of the drain; with the seconds until the provider saw it."""
+def ends_of_drain(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
+    """Yield calls without their clients at the end of the drain, with the seconds until their providers' disconnect."""
     with finishing(by_hand, {}, drain=f"{DRAIN}s") as own, contextlib.ExitStack() as stack:
         calls = []
         for cell, how in cell_rows("an answer continues without its client (`finish`)", how=HOWS):
@@ -165,21 +165,21 @@ def drained(by_hand) -> Iterator[Mapping[tuple[str, str], tuple[Call, float]]]:
 
 
 @shows("an answer continues without its client (`finish`)", how=HOWS)
-def test_the_drain_ends_it(drained, cell, how):
-    one, seconds = drained[cell.id, how]
+def test_the_drain_ends_an_answer_without_its_client(ends_of_drain, cell, how):
+    one, seconds = ends_of_drain[cell.id, how]
     assert cell.sees == "closed by the gateway"
     assert 0.8 * DRAIN < seconds < DRAIN + CUT_AFTER
     one.check_line()
 
 
-# Beyond the table
+# Cases that are not in the table
 
 ANY = cells("disconnects during the answer, with `finish`")
 STREAMS = [cell for cell in ANY if cell.stream]
 each = pytest.mark.parametrize("cell", STREAMS, ids=lambda cell: cell.id)
 
 
-def test_clients_that_leave_before_the_first_content(gateway, by_hand):
+def test_answers_end_after_disconnects_before_the_first_content(gateway, by_hand):
     with contextlib.ExitStack() as stack:
         calls = [stack.enter_context(call(gateway, by_hand, cell)) for cell in STREAMS]
         for one in calls:
@@ -193,8 +193,8 @@ def test_clients_that_leave_before_the_first_content(gateway, by_hand):
 
 
 @each
-def test_a_client_that_reads_nothing_and_leaves(gateway, by_hand, cell):
-    """What was queued for it must not hold the provider up."""
+def test_a_disconnected_client_that_read_nothing_delays_no_answer(gateway, by_hand, cell):
+    """The bytes that wait for the client must not delay the provider."""
     with call(gateway, by_hand, cell) as one:
         speech = answer_stream(cell.model_api)
         one.up.send(SSE + chunks(*speech.opening))

@@ -1,4 +1,4 @@
-"""Open Responses through a real gateway: answers of providers of each API, and of the demo, hold to its schemas."""
+"""Tests that answers of providers of each API and of the demo keep to the schemas of Open Responses."""
 
 import json
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ SAID: dict[str, tuple[Script, str]] = {
 
 
 def check(reply: Reply, status: str) -> dict[str, Any]:
-    """The response object of an answer whose every event is valid."""
+    """Check that each event of an answer is valid, and return the response object."""
     assert reply.status == 200, reply.body
     if reply.headers["content-type"] == "application/json":
         told = reply.json
@@ -44,7 +44,7 @@ def check(reply: Reply, status: str) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Gateway]:
+def demo_gateway() -> Iterator[Gateway]:
     with demo_thread() as process:
         yield process
 
@@ -56,9 +56,9 @@ def stream(request) -> bool:
 
 @each_row("entry", ["fault", "fault-chat", "fault-messages", "fault-responses"])
 @each_row("fault", ["error-event", "no-finish", "cut-after-3", "half-an-event"])
-def test_a_stream_that_fails_ends_validly(served, entry, fault):
+def test_a_stream_that_fails_ends_validly(demo_gateway, entry, fault):
     body = {"model": f"{entry}/{fault}", "input": "Hello", "stream": True}
-    reply = ask(served.url, "POST", PATH, body)
+    reply = ask(demo_gateway.url, "POST", PATH, body)
     told = check(reply, "failed")
     assert told["error"]["message"]
 
@@ -103,8 +103,8 @@ VENDORS_OWN = {"type": "acme:note", "id": "note_1", "text": "as it is"}
 OPTIONS = {"continuation_id": "cont_1"}
 
 
-def test_items_and_options_of_a_vendor_pass_to_a_provider_of_this_api(gateway, upstream):
-    """And back, whole and streamed."""
+def test_a_vendors_items_and_options_pass_to_a_provider_of_this_api(gateway, upstream):
+    """The client gets those of the answer, in streams and whole answers."""
     answer = {
         "id": "resp_1", "object": "response", "status": "completed", "model": "m", "output": [VENDORS_OWN],
         "usage": {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2},
@@ -122,7 +122,7 @@ def test_items_and_options_of_a_vendor_pass_to_a_provider_of_this_api(gateway, u
 
 
 @pytest.mark.parametrize("api", ["chat", "messages"])
-def test_items_and_options_of_a_vendor_are_listed_where_they_are_lost(gateway, upstream, api):
+def test_a_vendors_items_and_options_are_reported_if_they_are_dropped(gateway, upstream, api):
     upstream.script(Script(text="Hello"))
     items = [{"role": "user", "content": "hi"}, VENDORS_OWN]
     reply = gateway.request("POST", PATH, {"model": f"on-{api}", "input": items, "background_options": OPTIONS})
@@ -142,9 +142,9 @@ def test_an_output_without_its_call_is_refused_before_a_provider_request(gateway
     assert told["output"][0]["content"][0]["text"] == "Warm."
 
 
-def test_a_provider_of_this_api_states_the_owner_of_its_output(served):
-    """The stand-in refuses in the provider's place; the gateway passes the request untouched."""
+def test_a_provider_of_this_api_states_the_owner_of_its_output(demo_gateway):
+    """The stand-in refuses the request like a provider; the gateway passes the request unchanged."""
     output = {"type": "function_call_output", "call_id": "call_w1", "output": "27 °C"}
     body = {"model": "demo-responses", "input": [output], "store": False}
-    reply = ask(served.url, "POST", PATH, body)
+    reply = ask(demo_gateway.url, "POST", PATH, body)
     assert (reply.status, reply.headers["x-trigate-lane"]) == (400, "byte")

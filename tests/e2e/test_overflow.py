@@ -1,5 +1,5 @@
-"""A conversation that is too long, through the gateway: the same true status and the words that each client acts on, in
-every lane, from error responses and from streams (musistudio/claude-code-router#1799, raine/claude-code-proxy#29)."""
+"""Tests of conversations that are too long: in every lane, each client gets a 400 in words that it recognises, from
+error responses and from streams (musistudio/claude-code-router#1799, raine/claude-code-proxy#29)."""
 
 import json
 from collections.abc import Iterator
@@ -34,8 +34,8 @@ def refusal(words: str) -> bytes:
     return json.dumps({"type": "error", "error": {"type": "BadRequestError", "message": words, "code": 400}}).encode()
 
 
-def opened(api: str) -> tuple[bytes, ...]:
-    """A stream that begins well and then says that the prompt is too long, before any content."""
+def overflow_events(api: str) -> tuple[bytes, ...]:
+    """Return a stream that reports before any content that the prompt is too long."""
     error = {"type": "invalid_request_error", "code": CODE, "message": WORDS}
     match api:
         case "chat":
@@ -56,7 +56,7 @@ def opened(api: str) -> tuple[bytes, ...]:
             )
 
 
-def is_told(api: str, reply) -> None:
+def check_overflow(api: str, reply) -> None:
     error = complaint(api, reply, 400, passed=False)
     if api == "messages":
         assert error["message"] == SENTENCE
@@ -65,16 +65,16 @@ def is_told(api: str, reply) -> None:
 
 
 @each_row("stream, status, model, api", covering_rows([True, False], [400, 413, 500], OLDER, OLDER))
-def test_an_overflow_is_a_400_in_the_clients_words(gateway, upstream, api, model, status, stream):
+def test_an_overflow_returns_400_in_the_words_of_the_clients_api(gateway, upstream, api, model, status, stream):
     upstream.script(Raw(status, JSON, (refusal(WORDS),)))
-    is_told(api, gateway.request("POST", PATHS[api], question(api, model, stream=stream)))
+    check_overflow(api, gateway.request("POST", PATHS[api], question(api, model, stream=stream)))
     assert len(upstream.seen) == 1
 
 
 @each_row(("model", "api"), product(OLDER, OLDER))
-def test_an_overflow_inside_a_stream_before_content_is_the_same_400(gateway, upstream, api, model):
-    upstream.script(Raw(200, STREAM, opened(model), end="chunked"))
-    is_told(api, gateway.request("POST", PATHS[api], question(api, model, stream=True)))
+def test_an_overflow_in_a_stream_before_content_returns_the_same_400(gateway, upstream, api, model):
+    upstream.script(Raw(200, STREAM, overflow_events(model), end="chunked"))
+    check_overflow(api, gateway.request("POST", PATHS[api], question(api, model, stream=True)))
 
 
 def test_anthropics_own_refusal_passes_byte_for_byte(gateway, upstream):
@@ -85,7 +85,7 @@ def test_anthropics_own_refusal_passes_byte_for_byte(gateway, upstream):
 
 
 def test_a_compatible_servers_overflow_is_rephrased_like_anthropics(gateway, upstream):
-    """Bedrock and others answer Messages clients in words that Claude Code does not know."""
+    """Bedrock and other servers send words that Claude Code does not recognise."""
     upstream.script(Raw(400, JSON, (refusal("Input is too long for requested model."),)))
     reply = gateway.request("POST", PATHS["messages"], question("messages", "messages"))
     message = complaint("messages", reply, 400)["message"]

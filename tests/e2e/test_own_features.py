@@ -1,4 +1,4 @@
-"""Features of other packages, which the configuration names."""
+"""Tests of features from other packages, which the configuration lists."""
 
 import subprocess
 import sys
@@ -52,8 +52,8 @@ ABSENT = Feature("absent", "others:absent", contract=1)
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """The folder with the installed example, from which the gateway imports it."""
+def example_folder(tmp_path_factory):
+    """Install the example, and return the folder from which the gateway imports it."""
     folder = tmp_path_factory.mktemp("installed")
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
     copy = folder / "source"
@@ -66,7 +66,7 @@ def installed(tmp_path_factory):
     )
     (folder / "site" / "others.py").write_text(OTHERS)
     sys.path.insert(0, str(folder / "site"))
-    with mock.patch.dict(keys._PARTS):  # other tests of this process have no such keys
+    with mock.patch.dict(keys._PARTS):  # removes the keys again for the other tests of this process
         yield folder / "site"
     keys._keys_of.cache_clear()
     keys._parts_of.cache_clear()
@@ -74,7 +74,7 @@ def installed(tmp_path_factory):
     other_feature.cache_clear()
 
 
-def test_the_example_names_the_budgets_of_a_request(installed, upstream):
+def test_the_example_adds_a_header_with_the_budgets_of_a_request(example_folder, upstream):
     content = config(
         [provider("openai/m", upstream.url, price={"input": 1, "output": 1})],
         client_keys=[{"name": "team", "key": "key-of-the-team-01", "budgets": ["5 usd/day", "9 usd/30d"]}],
@@ -94,20 +94,20 @@ def test_the_example_is_short():
 
 
 @each_row("name", MISTAKES)
-def test_a_name_that_is_no_feature_is_a_mistake(installed, name):
+def test_an_entry_that_is_not_a_feature_is_a_mistake(example_folder, name):
     with pytest.raises(ConfigError) as caught:
         from_mapping({**PLAIN, "features": [name]})
     assert [one.path for one in caught.value.mistakes] == ["features[0]"]
     assert MISTAKES[name] in str(caught.value)
 
 
-def test_two_features_have_two_names(installed):
+def test_two_features_with_the_same_name_are_a_mistake(example_folder):
     with pytest.raises(ConfigError, match="another feature has the name fails"):
         from_mapping({**PLAIN, "features": ["others:FAILS", "others:FAILS"]})
 
 
 @pytest.mark.parametrize(("name", "reason"), [("FAILS", "ValueError: no use of"), ("ABSENT", "AttributeError")])
-def test_a_feature_that_cannot_open_is_a_mistake_in_the_file(installed, name, reason):
+def test_a_feature_that_cannot_open_is_a_mistake_in_the_file(example_folder, name, reason):
     entry = {"model": "openai/m", "access_key": "sk-of-the-provider-0123"}
     config = from_mapping({**PLAIN, "model_providers": [entry], "features": [f"others:{name}"]})
     with pytest.raises(ConfigError, match=f"the feature {name.lower()} could not be opened: {reason}") as caught:
@@ -115,7 +115,7 @@ def test_a_feature_that_cannot_open_is_a_mistake_in_the_file(installed, name, re
     assert "sk-of-the-provider-0123" not in str(caught.value)
 
 
-def test_a_file_that_nobody_named_loads_no_code(installed, tmp_path: Path):
+def test_a_config_that_was_only_found_loads_no_code(example_folder, tmp_path: Path):
     (tmp_path / "side_effect.py").write_text("raise SystemExit('imported')")
     content = {**PLAIN, "features": ["side_effect:FEATURE"]}
     (file := tmp_path / "trigate.yaml").write_text(dump_yaml(content))

@@ -1,4 +1,4 @@
-"""Pages of browsers before a gateway that asks for no key, on real sockets: every route but the probes refuses them."""
+"""Tests of web pages that send requests to a gateway without keys: every route except the probes refuses them."""
 
 import contextlib
 import fcntl
@@ -42,7 +42,7 @@ SIMPLE = (
 
 
 @each_row(("method", "path"), SIMPLE)
-def test_neither_a_form_nor_an_image_nor_a_rebound_name_reaches_anything(gateway, upstream, method, path):
+def test_forms_images_and_rebound_names_reach_no_route(gateway, upstream, method, path):
     before = len(upstream.seen)
     for headers in (
         {"origin": EVIL, "content-type": "text/plain"},
@@ -65,7 +65,7 @@ def test_the_line_of_an_exchange_has_the_clients_address(gateway):
         assert json.loads(lines[0])["address"] == address
 
 
-# Keys, and the audit
+# Keys and the audit
 
 
 KEY = "key-of-the-client-0815"
@@ -73,8 +73,8 @@ VIEWS = rows_of("live_view", "/ui/events")
 
 
 @contextlib.contextmanager
-def keyed(tmp_path: Path, upstream: Upstream, serve: Callable[..., Any], *args: str) -> Iterator[Gateway]:
-    """With a key for a client and one for the live view, an audit, and its configuration in a file."""
+def run_with_keys(tmp_path: Path, upstream: Upstream, serve: Callable[..., Any], *args: str) -> Iterator[Gateway]:
+    """Run a gateway with a client's key, a key for the live view, an audit, and its configuration in a file."""
     port = free_port()
     settings = config(
         [provider("openai/up", upstream.url, list(PATHS))], port, audit=str(tmp_path / "audit.log"), ui_key=f"{KEY}-ui",
@@ -92,7 +92,7 @@ def visit(gateway: Gateway, page: str) -> None:
         viewer.read_until(b"event: all")
 
 
-def audited(path: Path, event: str) -> list[dict[str, Any]]:
+def audit_lines(path: Path, event: str) -> list[dict[str, Any]]:
     return [line for text in path.read_text().splitlines() if (line := json.loads(text))["event"] == event]
 
 
@@ -100,40 +100,40 @@ def audited(path: Path, event: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     "args", [pytest.param((), marks=pytest.mark.soak), ("--workers", "2")], ids=["alone", "workers"]
 )
-def test_the_audit_has_beginning_and_end_reloads_keys_and_visits(tmp_path, upstream, args):
+def test_the_audit_has_start_stop_reloads_keys_and_visits(tmp_path, upstream, args):
     path, before = tmp_path / "audit.log", tmp_path / "audit.log.1"
-    with keyed(tmp_path, upstream, running, *args) as gateway:
+    with run_with_keys(tmp_path, upstream, running, *args) as gateway:
         assert path.stat().st_mode & 0o777 == 0o600
         for page in VIEWS:
             visit(gateway, page)
         file = tmp_path / "trigate.yaml"
         settings = yaml.safe_load(file.read_text())
         settings["client_keys"] = [{"name": "alice", "key": f"{KEY}-new"}, {"name": "carol", "key": f"{KEY}-carol"}]
-        eventually(lambda: len(audited(path, "ui_opened")) == len(VIEWS), what="the visits")
+        eventually(lambda: len(audit_lines(path, "ui_opened")) == len(VIEWS), what="the visits")
         path.rename(before)
         file.write_text(yaml.safe_dump(settings))
         os.kill(gateway.pid, signal.SIGHUP)
-        eventually(lambda: path.exists() and audited(path, "keys_changed"), what="the reload")
+        eventually(lambda: path.exists() and audit_lines(path, "keys_changed"), what="the reload")
         file.write_text("version: [")
         os.kill(gateway.pid, signal.SIGHUP)
-        eventually(lambda: audited(path, "reload_refused"), what="the refusal")
-    assert [line["clients"] for line in audited(before, "started")] == [["alice"]]
-    visits = [(line["by"], line["address"]) for line in audited(before, "ui_opened")]
+        eventually(lambda: audit_lines(path, "reload_refused"), what="the refusal")
+    assert [line["clients"] for line in audit_lines(before, "started")] == [["alice"]]
+    visits = [(line["by"], line["address"]) for line in audit_lines(before, "ui_opened")]
     assert visits == [("ui_key", "127.0.0.1") for _ in VIEWS]
-    changed = audited(path, "keys_changed")
+    changed = audit_lines(path, "keys_changed")
     assert [(line["added"], line["changed"], "removed" in line) for line in changed] == [(["carol"], ["alice"], False)]
-    assert [len(audited(path, event)) for event in ("reloaded", "reload_refused", "stopped")] == [1, 1, 1]
+    assert [len(audit_lines(path, event)) for event in ("reloaded", "reload_refused", "stopped")] == [1, 1, 1]
     assert KEY not in path.read_text() + before.read_text()
 
 
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can shrink a pipe")
-def test_no_request_waits_for_an_audit_that_is_not_read(tmp_path, upstream):
+def test_requests_do_not_wait_for_the_reader_of_the_audit(tmp_path, upstream):
     path = tmp_path / "audit.log"
     os.mkfifo(path)
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as reader:
         fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, mmap.PAGESIZE)  # about 20 lines
-        with keyed(tmp_path, upstream, running) as gateway:
+        with run_with_keys(tmp_path, upstream, running) as gateway:
             for page in VIEWS * 50:
                 visit(gateway, page)
             os.set_blocking(reader.fileno(), True)
@@ -150,10 +150,10 @@ def test_an_audit_that_cannot_be_written_is_reported_at_the_start(tmp_path, upst
     assert "nowhere/audit.log: No such file or directory: give a writable file" in done.stderr
 
 
-def test_key_guesses_must_wait_and_a_valid_key_from_there_need_not(tmp_path, upstream):
+def test_guessed_keys_get_429_but_a_valid_key_from_there_works(tmp_path, upstream):
     path = tmp_path / "audit.log"
     asked = [("POST", "/v1/messages"), ("GET", "/nowhere"), *(("GET", page) for page in VIEWS)]
-    with keyed(tmp_path, upstream, gateway_thread) as gateway:
+    with run_with_keys(tmp_path, upstream, gateway_thread) as gateway:
         for number in range(MOST):
             guess = {"authorization": f"Bearer guess-{number}"}
             assert gateway.request(*asked[number % len(asked)], None, guess).status == 401
@@ -163,9 +163,9 @@ def test_key_guesses_must_wait_and_a_valid_key_from_there_need_not(tmp_path, ups
             assert 1 <= int(reply.headers["retry-after"]) <= 60
             assert reply.headers["connection"] == "close"
         assert gateway.request("GET", "/nowhere", None, {"x-api-key": KEY}).status == 404
-    refused = audited(path, "key_refused")
+    refused = audit_lines(path, "key_refused")
     assert len([line for line in refused if "more" not in line]) == LINES_PER_ADDRESS
     assert {line["address"] for line in refused} == {"127.0.0.1"}
     assert sum(line.get("more", 1) for line in refused) == MOST + len(asked)
-    assert len(audited(path, "keys_guessed")) == len(asked)
+    assert len(audit_lines(path, "keys_guessed")) == len(asked)
     assert "guess-" not in path.read_text()

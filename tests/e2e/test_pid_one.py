@@ -1,4 +1,4 @@
-"""The gateway as PID 1, as it is in its container: nobody above it reaps or passes signals on."""
+"""Tests of the gateway as PID 1, as in its container: no parent process forwards signals or reaps children."""
 
 import os
 import shutil
@@ -50,7 +50,7 @@ def child_of(pid: int) -> int | None:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.soak)])
-def test_it_drains_and_leaves_with_status_0(tmp_path, sent):
+def test_pid_1_drains_and_exits_with_0(tmp_path, sent):
     port = free_port()
     with fake_upstream() as upstream:
         upstream.script(Raw(200, STREAM, (CHUNK,), "hang"))

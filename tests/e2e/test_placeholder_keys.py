@@ -1,5 +1,5 @@
-"""Keys that are placeholders, as for local servers, blot out no words, and real ones reach nobody, in each way that an
-answer passes."""
+"""Tests that the gateway masks real keys in all kinds of answers, but not words that equal a placeholder key, such as
+those for local servers."""
 
 import itertools
 import json
@@ -39,7 +39,7 @@ def name(request) -> str:
 
 
 def with_each_key(*factors: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Return all rows of the factors with the real key, and again with the placeholders by turns."""
+    """Return all rows of the factors with the real key, and again with the placeholders in rotation."""
     placeholders = [name for name in KEYS if name != "real"]
     rows = enumerate(itertools.product(*factors))
     return [(name, *row) for at, row in rows for name in (placeholders[(at + at // 3) % 3], "real")]
@@ -50,7 +50,7 @@ def sentence(name: str) -> str:
 
 
 def judge(name: str, text: str) -> None:
-    """That ``sentence`` has come through: whole, or without the key if it is one."""
+    """Check that ``text`` has the whole ``sentence``, or the sentence without the key if the key is real."""
     assert ("of them [redacted] is spent" if name == "real" else sentence(name)) in text
     assert ("[redacted]" in text) == (name == "real")
     assert REAL not in text
@@ -60,7 +60,7 @@ def ask(gateway: Gateway, api: str, model: str, stream: bool = False, path: str 
     return gateway.request("POST", PATHS[api] + path, question(api, model, stream=stream)).body.decode()
 
 
-# Errors: a whole body, an event before and behind content, in either lane
+# Errors in both lanes: a whole body, and an event before and after content
 
 
 def failing(api: str, text: str) -> dict[str, Any]:
@@ -86,12 +86,14 @@ def event_of(api: str, text: str) -> bytes:
     return f"{line}data: {json.dumps(data)}\n\n".encode()
 
 
-def begun(api: str) -> tuple[bytes, ...]:
+def first_pieces(api: str) -> tuple[bytes, ...]:
     pieces = render(Script(text="one two three"), api, {"model": "up", "stream": True}).pieces
     return pieces[: next(i for i, piece in enumerate(pieces) if b'"one t' in piece) + 1]
 
 
-@pytest.mark.parametrize(("name", "opening", "api", "model_api"), with_each_key([begun, lambda api: ()], OLDER, OLDER))
+@pytest.mark.parametrize(
+    ("name", "opening", "api", "model_api"), with_each_key([first_pieces, lambda api: ()], OLDER, OLDER)
+)
 def test_an_error_event_is_reported_in_the_providers_words(
     gateway, upstream, name, api, model_api, opening: Callable[[str], tuple[bytes, ...]]
 ):
@@ -100,7 +102,7 @@ def test_an_error_event_is_reported_in_the_providers_words(
     judge(name, ask(gateway, api, f"{name}-{model_api}", stream=True))
 
 
-# Answers that pass untouched
+# Answers that pass unchanged
 
 
 @pytest.mark.parametrize(("name", "stream", "api"), with_each_key([False, True], OLDER))
@@ -116,7 +118,7 @@ def test_a_providers_own_compaction_keeps_its_words(gateway, upstream, name):
     judge(name, ask(gateway, "responses", f"{name}-responses", path="/compact"))
 
 
-def test_an_answer_that_has_failed_keeps_its_words(gateway, upstream, name):
+def test_a_failed_response_keeps_its_words(gateway, upstream, name):
     body = {
         "id": "resp_1", "object": "response", "created_at": 1, "status": "failed", "model": "m", "output": [],
         "error": {"code": "server_error", "message": sentence(name)},
@@ -129,7 +131,7 @@ def test_an_answer_that_has_failed_keeps_its_words(gateway, upstream, name):
 
 
 def number_of(gateway: Gateway, id: str) -> int:
-    """The number of a request's stream in the live view."""
+    """Return the number of a request's stream in the live view."""
     with Wire.connect(gateway.port) as wire:
         wire.send(b"GET /ui/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
         text = wire.read_until(b"\n\n\r\n").partition(b"event: all\ndata: ")[2]

@@ -1,5 +1,5 @@
-"""The scenarios this project started from: the shipped mock configuration on its fixed ports, the official SDKs in
-front of it and a mock provider behind it, streamed and not. ``test_matrix.py`` has what each SDK understands."""
+"""The first scenarios of this project: the official SDKs, the shipped mock configuration on its fixed ports, and a mock
+provider, with streams and whole answers. ``test_matrix.py`` tests the details of each SDK."""
 
 import json
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ THOUGHT = Script(text="2+2 is 4.", thinking="Two and two make four.", seal="EqoB
 
 pytestmark = [
     pytest.mark.fixed_ports,
-    pytest.mark.filterwarnings("ignore:The model .* is deprecated:DeprecationWarning"),  # the SDK's word on the name
+    pytest.mark.filterwarnings("ignore:The model .* is deprecated:DeprecationWarning"),  # the SDK warns about the name
 ]
 
 
@@ -64,7 +64,7 @@ def sdks(gateway) -> Iterator[dict[str, Any]]:
 
 
 def answers(mock: HTTPServer, api: str, script: Script) -> None:
-    """The mock answers on ``api``'s path, and only there, by ``script``."""
+    """Let the mock answer with ``script`` on the path of ``api``, and on no other path."""
 
     def handle(request: Request) -> Response:
         raw = render(script, api, json.loads(request.data))

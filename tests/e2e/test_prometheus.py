@@ -1,4 +1,4 @@
-"""A real Prometheus reads two workers: every query of the dashboard has an answer, every alert rule is understood."""
+"""Tests with a real Prometheus and two workers: every query of the dashboard has data, and every alert rule works."""
 
 import contextlib
 import json
@@ -81,7 +81,7 @@ class Prometheus:
         return found
 
     def is_ready(self) -> bool:
-        """Return whether it has read the metrics of both workers."""
+        """Return whether Prometheus has read the metrics of both workers."""
         assert self.process.poll() is None, self.log.read_text()[-2000:]
         with contextlib.suppress(OSError):
             ready = request(self.url, "GET", "/-/ready").status == 200
@@ -91,9 +91,9 @@ class Prometheus:
 
 @pytest.fixture(scope="module")
 def prometheus_process(tmp_path_factory) -> Iterator[Prometheus]:
-    """Start Prometheus with the shipped configuration, but for the address and the haste.
+    """Start Prometheus with the shipped configuration, but another address and shorter intervals.
 
-    It reads its first target 5 s after its start, so it starts before the gateway."""
+    Prometheus reads its first target 5 s after its start, so it starts before the gateway."""
     folder, port, gateway_port = tmp_path_factory.mktemp("prometheus"), free_port(), free_port()
     settings = yaml.safe_load(SCRAPE.read_text())
     settings["scrape_configs"][0].update(
@@ -122,7 +122,7 @@ def prometheus(gateway, prometheus_process) -> Prometheus:
 
 # The shipped files in promtool
 
-# Workers of each instance, and whether it answers, every 15 s.
+# The number of workers of each instance, and 1 if it responds, every 15 s.
 REPLACED = {"a": ("2x20 stale", "1x20 stale"), "b": ("2x60", "1x60"), "c": ("_x10 2x50", "_x10 1x50")}
 ONE_WORKER_LESS = {"a": ("4x20 3x40", "1x60"), "b": ("2x60", "1x60")}
 ONE_AWAY = {"a": ("2x20 stale", "1x20 0x40"), "b": ("2x60", "1x60")}
@@ -156,7 +156,7 @@ class Judged:
 
 
 def deaths() -> Iterator[Judged]:
-    """What dies is an alert, and a deployment is none."""
+    """Yield cases in which dead instances and workers cause an alert, and a deployment causes none."""
     for name, instances, dead in (
         ("replaced", REPLACED, {}),
         ("one worker less", ONE_WORKER_LESS, {"TrigateWorkersDie": 'instance="a"'}),
@@ -174,14 +174,14 @@ def deaths() -> Iterator[Judged]:
 
 
 def failures_of_providers() -> Iterator[Judged]:
-    """What is wrong with a request is no failure of its provider. One provider for each kind of error, which answers it
-    to all that it is asked."""
+    """Yield a case with a provider for each kind of error, which returns it for every request. Errors of the request
+    cause no alert."""
     series = {
         f'trigate_upstream_{name}{{provider="{kind}"{label}}}': "0+10x60"
         for kind in STATUS
         for name, label in (("errors_total", f',error="{kind}"'), ("attempts_total", ""))
     }
-    # A rate limit, or an account without money, is the operator's; the rest of 4xx is said of the request.
+    # The operator must handle rate limits and accounts without money; other 4xx are errors of the request.
     failing = [kind for kind, status in STATUS.items() if status >= 500 or kind in ("rate_limited", "billing")]
     labels = [f'provider="{kind}"' for kind in failing]
     yield Judged("failing providers", series, "TrigateProviderFails", "by (provider)", {"14m": labels})
@@ -191,8 +191,8 @@ REFUSED_FOR_MONEY = 'trigate_limit_refusals_total{holder_kind="client_keys",hold
 
 
 def budgets() -> Iterator[Judged]:
-    """A budget is an alert when it is nearly spent and when it refuses, which it does before the last cent is spent:
-    what is expected of a request does not fit any more."""
+    """Yield cases of alerts for budgets that are nearly spent or refuse requests. A budget refuses a request before its
+    last cent is spent, if the request's expected cost exceeds the rest."""
     spent = {"alice": "0.5x60", "ben": "0.97x60", "cleo": "1.01x60"}
     used = 'trigate_budget_used_ratio{holder_kind="client_keys",holder="%s",budget="20 usd/day"}'
     series = {**{used % name: values for name, values in spent.items()}, REFUSED_FOR_MONEY: "_x20 1x60"}
@@ -202,7 +202,7 @@ def budgets() -> Iterator[Judged]:
 
 
 def spent_budgets() -> Iterator[Judged]:
-    """A spent budget wakes somebody only if it concerns everybody."""
+    """Yield cases in which a spent budget pages the operator only if it affects all clients."""
     wakes = {"client_keys": "ticket", "client_groups": "ticket", "model_providers": "page", "everybody": "page"}
     for series in (
         'trigate_budget_used_ratio{%s,budget="20 usd/day"}',
@@ -283,15 +283,15 @@ RULES_IN_TIME: Mapping[str, tuple[Mapping[str, str], str, Mapping[str, bool]]] =
 
 
 def rules_in_time() -> Iterator[Judged]:
-    """Each rule fires when it should, and no sooner."""
+    """Yield a case for each rule: it fires at the expected time, and not earlier."""
     for name, (series, rule, times) in RULES_IN_TIME.items():
         yield Judged(name, series, rule, "", {when: [""] if fires else [] for when, fires in times.items()})
 
 
 @pytest.mark.soak
 def test_the_shipped_rules_fire_when_they_should(tmp_path):
-    """promtool shows the expression and the time of each case that differs. It evaluates only the rules that a case is
-    about: all of them in each case would take twenty times as long."""
+    """promtool prints the expression and the time of each difference. Each case only evaluates its own rules, because
+    evaluating all of them would take twenty times as long."""
     cases = (*deaths(), *failures_of_providers(), *budgets(), *spent_budgets(), *rules_in_time())
     shipped = yaml.safe_load(RULES.read_text())["groups"][0]["rules"]
     files = []
@@ -322,7 +322,7 @@ def gateway(upstream, by_hand, prometheus_process) -> Iterator[Gateway]:
             provider("openai/on-chat", upstream.url, ["chat"]) | LIMITED_ENTRY,
             provider("openai/tiny", upstream.url, ["chat"]) | {"ratelimits": {"requests": "1/d"}},
             provider("anthropic/m", upstream.url, ["messages"]),
-            provider("openai/again", upstream.url, ["chat"]),  # which no limit of the other takes out
+            provider("openai/again", upstream.url, ["chat"]),  # the limits of the other entry do not affect it
             provider("openai/plan", upstream.url, ["chat"]) | {"price": "subscription"},
             provider("anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="cached-prompts"),
             provider("openai/slow", by_hand.url, ["chat"]),
@@ -339,7 +339,7 @@ def gateway(upstream, by_hand, prometheus_process) -> Iterator[Gateway]:
         steps = [
             {"use": "regex", "action": "report", "with": {"patterns": {"greeting": "Hi"}}},
             {"use": "http", "unchecked": "pass", "for": {"models": ["patient"]}, "with": away},
-            {"use": "json:dumps", "name": "failing", "at": ["finished"]},  # it cannot write records
+            {"use": "json:dumps", "name": "failing", "at": ["finished"]},  # fails, because it cannot write records
         ]
         settings = config(
             entries,
@@ -361,7 +361,7 @@ def ask(gateway: Gateway, model: str, **more: Any) -> None:
 
 
 def traffic(gateway: Gateway, upstream: Upstream, by_hand: Listening) -> None:
-    """Something of everything that the dashboard shows."""
+    """Cause traffic of every kind that the dashboard shows."""
     upstream.script(AWAY, ANSWER)
     ask(gateway, "patient")
     upstream.script(ANSWER)
@@ -378,7 +378,7 @@ def traffic(gateway: Gateway, upstream: Upstream, by_hand: Listening) -> None:
     upstream.script(SOUND)
     gateway.request("POST", "/v1/audio/speech", {"model": "on-chat", "input": "Hello", "voice": "alloy"}, WITH_KEY)
     upstream.script(ANSWER)
-    for _ in range(4):  # of two workers with a memory each, one has it
+    for _ in range(4):  # each of the two workers has its own cache
         ask(gateway, "cached", seed=7)
     with Wire.connect(gateway.port) as client:
         body = {"model": "slow", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
@@ -431,7 +431,7 @@ def test_every_query_of_the_dashboard_has_data(gateway, upstream, by_hand, prome
 
 
 def value(prometheus: Prometheus, query: str) -> float | None:
-    """The first number of the answer; none for a quantile of nothing."""
+    """Return the first number of the query's result, or ``None`` if it is NaN, such as a quantile without data."""
     numbers = [float(one["value"][1]) for one in prometheus.ask(query)]
     return next((number for number in numbers if number == number), None)
 
@@ -450,11 +450,11 @@ def test_prometheus_sees_the_sum_of_both_workers(gateway, upstream, by_hand, pro
 
 @pytest.mark.soak
 def test_the_alert_rules_are_evaluated(prometheus):
-    def evaluated() -> list[dict[str, Any]]:
+    def evaluated_rules() -> list[dict[str, Any]]:
         groups = prometheus.get("/api/v1/rules")["groups"]
         rules = [rule for group in groups for rule in group["rules"]]
         return rules if rules and all(rule["health"] != "unknown" for rule in rules) else []
 
-    rules = eventually(evaluated, 30)
+    rules = eventually(evaluated_rules, 30)
     assert {rule["name"]: rule.get("lastError", "") for rule in rules if rule["health"] != "ok"} == {}
     assert len(rules) == len(yaml.safe_load(RULES.read_text())["groups"][0]["rules"])

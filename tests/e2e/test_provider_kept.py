@@ -1,4 +1,4 @@
-"""What a provider keeps itself passes through, and nobody reaches what is another's."""
+"""Tests of responses and conversations that a provider stores: calls about them pass, but only for their owner."""
 
 import itertools
 import json
@@ -31,16 +31,16 @@ NUMBERS = itertools.count()
 NO = json.dumps({"error": {"message": "no such thing", "type": "invalid_request_error"}}).encode()
 
 
-def answered(value: Any, status: int = 200) -> Raw:
+def json_response(value: Any, status: int = 200) -> Raw:
     return Raw(status, JSON, (json.dumps(value).encode(),))
 
 
-def named(id: str, pieces: Iterable[bytes]) -> list[bytes]:
+def with_id(id: str, pieces: Iterable[bytes]) -> list[bytes]:
     return [piece.replace(b"resp_up1", id.encode()) for piece in pieces]
 
 
 class Keeper:
-    """A provider that keeps its responses, by their ids, which begin with its name."""
+    """A provider that stores its responses; their ids contain its name."""
 
     def __init__(self, upstream: Upstream, name: str) -> None:
         self.url, self.name = upstream.url, name
@@ -63,12 +63,12 @@ class Keeper:
             return Raw(404, JSON, (NO,))
         if seen.method == "DELETE":
             del self.kept[found[1]]
-            return answered({"id": found[1], "object": "response.deleted", "deleted": True})
+            return json_response({"id": found[1], "object": "response.deleted", "deleted": True})
         if found[2] == "/cancel":
             self.kept[found[1]]["status"] = "cancelled"
         if found[2] == "/input_items":
-            return answered({"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False})
-        return answered(self.kept[found[1]])
+            return json_response({"object": "list", "data": [], "first_id": None, "last_id": None, "has_more": False})
+        return json_response(self.kept[found[1]])
 
     def _make(self, asked: dict[str, Any]) -> Raw:
         id = f"resp_{self.name}{next(NUMBERS)}"
@@ -77,7 +77,7 @@ class Keeper:
             answer |= {"status": "queued", "output": [], "background": True}
         self.kept[id] = answer
         if not asked.get("stream"):
-            return answered(answer)
+            return json_response(answer)
         pieces = tuple(
             piece.replace(b"resp_up1", id.encode()) for piece in responses_stream(Script(text="It is 7."), asked)
         )
@@ -91,12 +91,12 @@ def ups() -> Iterator[tuple[Upstream, Upstream]]:
 
 
 @pytest.fixture
-def one(ups) -> Keeper:
+def keeper(ups) -> Keeper:
     return Keeper(ups[0], "one")
 
 
 @pytest.fixture
-def two(ups) -> Keeper:
+def other_keeper(ups) -> Keeper:
     return Keeper(ups[1], "two")
 
 
@@ -124,7 +124,7 @@ def gateway(ups, chat, by_hand) -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="module")
-def locked(ups, chat, by_hand) -> Iterator[Gateway]:
+def with_keys(ups, chat, by_hand) -> Iterator[Gateway]:
     with gateway_thread(config(models(ups, chat, by_hand), client_keys=KEYS)) as process:
         yield process
     check_log(process)
@@ -133,17 +133,17 @@ def locked(ups, chat, by_hand) -> Iterator[Gateway]:
 # Without keys
 
 
-def test_a_turn_passes_byte_for_byte(gateway, one):
+def test_a_turn_passes_byte_for_byte(gateway, keeper):
     body = b'{ "model":"one","previous_response_id" : "resp_theirs",\n "store":true, "input":"hi", "conversation":null}'
     reply = gateway.request("POST", "/v1/responses", body)
     assert (reply.status, reply.headers["x-trigate-lane"]) == (200, "byte")
-    assert one.seen[0].body == body
-    assert reply.json["id"] in one.kept
+    assert keeper.seen[0].body == body
+    assert reply.json["id"] in keeper.kept
 
 
-def test_a_conversation_of_the_providers_passes(gateway, one):
+def test_a_conversation_of_the_providers_passes(gateway, keeper):
     assert turn(gateway, "one", conversation="conv_theirs").status == 200
-    assert one.seen[0].json["conversation"] == "conv_theirs"
+    assert keeper.seen[0].json["conversation"] == "conv_theirs"
 
 
 CALLS = [
@@ -156,13 +156,13 @@ CALLS = [
 
 
 @pytest.mark.parametrize(("method", "rest", "body"), CALLS)
-def test_calls_about_a_response_pass_with_the_providers_credentials(gateway, one, two, method, rest, body):
+def test_calls_about_a_response_pass_with_the_providers_credentials(gateway, keeper, other_keeper, method, rest, body):
     id = turn(gateway, "one").json["id"]
-    one.seen.clear()
+    keeper.seen.clear()
     headers = {"authorization": "Bearer sk-of-the-client", "x-api-key": "sk-of-the-client"}
     reply = gateway.request(method, f"/v1/responses/{id}{rest}", body, headers)
     assert reply.status == 200
-    (seen,) = one.seen
+    (seen,) = keeper.seen
     path, _, query = rest.partition("?")
     assert (seen.method, seen.path, seen.query) == (
         method,
@@ -172,7 +172,7 @@ def test_calls_about_a_response_pass_with_the_providers_credentials(gateway, one
     assert seen.body == (body or b"")
     assert seen.header("authorization") == "Bearer sk-number-one"
     assert "sk-of-the-client" not in str(seen.headers)
-    assert two.seen == []
+    assert other_keeper.seen == []
 
 
 @pytest.mark.parametrize(
@@ -187,135 +187,135 @@ def test_calls_about_a_response_pass_with_the_providers_credentials(gateway, one
         ("DELETE", "/items/msg_1", None),
     ],
 )
-def test_calls_about_a_conversation_pass(gateway, one, two, method, rest, body):
+def test_calls_about_a_conversation_pass(gateway, keeper, other_keeper, method, rest, body):
     def reply(seen: Seen) -> Raw | None:
-        return answered({"id": "conv_theirs"}) if "conv_theirs" in seen.path else None
+        return json_response({"id": "conv_theirs"}) if "conv_theirs" in seen.path else None
 
-    two.replies = reply
+    other_keeper.replies = reply
     assert gateway.request(method, f"/v1/conversations/conv_theirs{rest}", body).json == {"id": "conv_theirs"}
-    (seen,) = two.seen
+    (seen,) = other_keeper.seen
     path, _, query = rest.partition("?")
     assert (seen.method, seen.path, seen.query) == (method, f"/v1/conversations/conv_theirs{path}", query)
     assert seen.body == (body or b"")
     assert (seen.header("authorization"), seen.header("x-team")) == ("Bearer sk-number-two", "search")
-    assert one.seen[0].header("authorization") == "Bearer sk-number-one"  # asked first, and did not know it
+    assert keeper.seen[0].header("authorization") == "Bearer sk-number-one"  # this provider does not know it
 
 
-def test_a_stream_that_is_replayed_passes(gateway, one):
+def test_a_stream_that_is_replayed_passes(gateway, keeper):
     pieces = tuple(responses_stream(Script(text="It is 7."), {"model": "one"}))[-4:]
-    one.replies = lambda seen: Raw(200, STREAM, pieces, "chunked")
+    keeper.replies = lambda seen: Raw(200, STREAM, pieces, "chunked")
     reply = stored(gateway, "resp_theirs", "?stream=true&starting_after=4")
     assert reply.headers["content-type"].startswith("text/event-stream")
     assert reply.body == b"".join(pieces)
-    assert (one.seen[0].path, one.seen[0].query) == ("/v1/responses/resp_theirs", "stream=true&starting_after=4")
+    assert (keeper.seen[0].path, keeper.seen[0].query) == ("/v1/responses/resp_theirs", "stream=true&starting_after=4")
 
 
-def test_each_account_is_queried_once_in_turn(gateway, one, two):
+def test_each_account_is_queried_once_in_turn(gateway, keeper, other_keeper):
     id = turn(gateway, "two").json["id"]
     assert stored(gateway, id).json["id"] == id
-    assert [seen.path for seen in one.seen] == [f"/v1/responses/{id}"]
-    two.seen.clear()
+    assert [seen.path for seen in keeper.seen] == [f"/v1/responses/{id}"]
+    other_keeper.seen.clear()
     reply = stored(gateway, "resp_nobodys")
     assert refusal(reply, 404)["message"] == "Response with id 'resp_nobodys' not found."
-    assert (len(one.seen), len(two.seen)) == (2, 1)
+    assert (len(keeper.seen), len(other_keeper.seen)) == (2, 1)
 
 
 @pytest.mark.parametrize("status", [400, 401, 500, 503])
-def test_a_provider_that_fails_does_not_hide_what_another_has(gateway, one, two, status):
+def test_a_failing_provider_does_not_hide_another_providers_response(gateway, keeper, other_keeper, status):
     id = turn(gateway, "two").json["id"]
-    one.fails = status
+    keeper.fails = status
     reply = stored(gateway, id)
     assert (reply.status, reply.json["id"]) == (200, id)
     assert line(gateway, reply.headers["x-request-id"])["ended"] == "complete"
     assert complaint("responses", stored(gateway, "resp_nobodys"), {401: 502}.get(status, status), passed=True)
 
 
-def test_an_id_of_the_gateway_is_never_sent_to_a_provider(gateway, one, two, chat):
+def test_an_id_of_the_gateway_is_never_sent_to_a_provider(gateway, keeper, other_keeper, chat):
     chat.script(Script(text="It is 7."))
     id = final(turn(gateway, "chat"))["id"]
     for method, rest in (("GET", ""), ("GET", "/input_items"), ("POST", "/cancel"), ("DELETE", ""), ("GET", "")):
         gateway.request(method, f"/v1/responses/{id}{rest}")
-    assert one.seen == two.seen == []
+    assert keeper.seen == other_keeper.seen == []
 
 
-# What began here goes on here
+# Conversations that began at the gateway
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_an_id_of_ours_continues_as_ours_with_a_model_whose_provider_keeps_its_own(gateway, one, chat, stream):
+def test_a_gateways_response_continues_with_a_provider_that_stores_its_own(gateway, keeper, chat, stream):
     chat.script(Script(text="It is 7."), Script(text="Yes."))
     first = final(turn(gateway, "chat", "What is it?"))["id"]
     second = final(turn(gateway, "one", "Sure?", previous_response_id=first, stream=stream))
     assert is_own_id(second["id"])
     assert second["previous_response_id"] == first
-    asked = one.seen[0].json
+    asked = keeper.seen[0].json
     assert "previous_response_id" not in asked
     assert asked["store"] is False
     assert "It is 7." in json.dumps(asked["input"])
-    assert "tg1." not in one.seen[0].body.decode()
+    assert "tg1." not in keeper.seen[0].body.decode()
     third = final(turn(gateway, "chat", "Really?", previous_response_id=second["id"]))
     assert third["status"] == "completed"
 
 
-def test_a_reference_to_an_item_of_ours_is_resolved_for_a_provider_that_keeps_its_own(gateway, one, chat):
+def test_a_reference_to_a_gateways_item_is_resolved_for_such_a_provider(gateway, keeper, chat):
     chat.script(Script(text="It is 7."))
     (item,) = final(turn(gateway, "chat", "What is it?"))["output"]
     input = [{"role": "user", "content": "What is it?"}, {"type": "item_reference", "id": item["id"]},
              {"role": "user", "content": "Sure?"}]  # fmt: skip
     assert turn(gateway, "one", input).status == 200
-    assert "It is 7." in json.dumps(one.seen[0].json)
-    assert "item_reference" not in one.seen[0].body.decode()
-    assert "tg1." not in one.seen[0].body.decode()
+    assert "It is 7." in json.dumps(keeper.seen[0].json)
+    assert "item_reference" not in keeper.seen[0].body.decode()
+    assert "tg1." not in keeper.seen[0].body.decode()
 
 
 # With keys
 
 
-def test_each_client_reaches_its_own_responses(locked, one, two):
+def test_each_client_reaches_its_own_responses(with_keys, keeper, other_keeper):
     for model in ("one", "two"):
-        id = turn(locked, model, key=ALICE).json["id"]
-        assert stored(locked, id, key=ALICE).json["id"] == id
-        assert turn(locked, model, previous_response_id=id, key=ALICE).status == 200
-    assert {seen.header("authorization") for seen in one.seen} == {"Bearer sk-number-one"}
-    assert {seen.header("authorization") for seen in two.seen} == {"Bearer sk-number-two"}
+        id = turn(with_keys, model, key=ALICE).json["id"]
+        assert stored(with_keys, id, key=ALICE).json["id"] == id
+        assert turn(with_keys, model, previous_response_id=id, key=ALICE).status == 200
+    assert {seen.header("authorization") for seen in keeper.seen} == {"Bearer sk-number-one"}
+    assert {seen.header("authorization") for seen in other_keeper.seen} == {"Bearer sk-number-two"}
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_another_keys_response_is_a_404_without_a_provider_request(locked, one, two, stream):
-    id = final(turn(locked, "one", key=ALICE, stream=stream))["id"]
-    one.seen.clear()
+def test_another_keys_response_returns_404_without_a_provider_request(with_keys, keeper, other_keeper, stream):
+    id = final(turn(with_keys, "one", key=ALICE, stream=stream))["id"]
+    keeper.seen.clear()
     for method, rest, _ in CALLS:
-        assert refusal(locked.request(method, f"/v1/responses/{id}{rest}", headers=bearer(BOB)), 404)
-    error = refusal(turn(locked, "one", previous_response_id=id, key=BOB))
+        assert refusal(with_keys.request(method, f"/v1/responses/{id}{rest}", headers=bearer(BOB)), 404)
+    error = refusal(turn(with_keys, "one", previous_response_id=id, key=BOB))
     assert error["code"] == "previous_response_not_found"
     for path in ("input_tokens", "compact"):
         asked = {"model": "one", "input": "hi", "previous_response_id": id}
-        assert refusal(locked.request("POST", f"/v1/responses/{path}", asked, bearer(BOB)))["code"] == error["code"]
-    assert one.seen == two.seen == []
+        assert refusal(with_keys.request("POST", f"/v1/responses/{path}", asked, bearer(BOB)))["code"] == error["code"]
+    assert keeper.seen == other_keeper.seen == []
 
 
 @pytest.mark.parametrize("conversation", ["conv_theirs", {"id": "conv_theirs"}])
-def test_a_conversation_that_was_not_made_with_the_key_is_not_there(locked, one, conversation):
-    assert refusal(turn(locked, "one", conversation=conversation, key=BOB), 404)
-    assert refusal(locked.request("GET", "/v1/conversations/conv_theirs", headers=bearer(BOB)), 404)
-    assert one.seen == []
+def test_a_conversation_of_another_key_returns_404(with_keys, keeper, conversation):
+    assert refusal(turn(with_keys, "one", conversation=conversation, key=BOB), 404)
+    assert refusal(with_keys.request("GET", "/v1/conversations/conv_theirs", headers=bearer(BOB)), 404)
+    assert keeper.seen == []
 
 
 @pytest.mark.parametrize(
     "conversation", ['{"id":"conv_theirs","id":null}', '{"id":"conv_theirs","id":""}', '{"Id":"conv_theirs"}']
 )
-def test_a_conversation_with_another_id_for_other_decoders_is_refused(locked, one, conversation):
+def test_a_conversation_with_another_id_for_other_decoders_is_refused(with_keys, keeper, conversation):
     """https://bishopfox.com/blog/json-interoperability-vulnerabilities"""
     body = f'{{"model":"one","input":"hi","conversation":{conversation}}}'.encode()
-    assert refusal(locked.request("POST", "/v1/responses", body, bearer(BOB)))["param"] == "conversation"
-    assert one.seen == []
+    assert refusal(with_keys.request("POST", "/v1/responses", body, bearer(BOB)))["param"] == "conversation"
+    assert keeper.seen == []
 
 
-def test_with_keys_and_without_a_store_no_client_counts_as_owner(ups, chat, by_hand, one):
+def test_with_keys_and_without_a_store_no_client_counts_as_owner(ups, chat, by_hand, keeper):
     settings = config(models(ups, chat, by_hand), client_keys=KEYS, state_storage={"type": "none"})
     with gateway_thread(settings) as own:
         id = turn(own, "one", key=ALICE).json["id"]
-        one.seen.clear()
+        keeper.seen.clear()
         for key in (ALICE, BOB):
             for more in ({"previous_response_id": id}, {"conversation": "conv_x"}, {"background": True}):
                 error = refusal(turn(own, "one", key=key, **more))
@@ -323,32 +323,32 @@ def test_with_keys_and_without_a_store_no_client_counts_as_owner(ups, chat, by_h
                 assert "stores no state" in error["message"]
             for method, rest, _ in CALLS:
                 assert own.request(method, f"/v1/responses/{id}{rest}", headers=bearer(key)).status in (400, 404)
-        assert one.seen == []
+        assert keeper.seen == []
 
 
-def test_a_turn_in_the_providers_background_is_its_owners_to_poll(locked, one):
-    reply = turn(locked, "one", background=True, key=ALICE)
+def test_only_the_owner_polls_a_turn_in_the_providers_background(with_keys, keeper):
+    reply = turn(with_keys, "one", background=True, key=ALICE)
     assert reply.json["status"] == "queued"
     id = reply.json["id"]
-    assert stored(locked, id, key=ALICE).json["status"] == "queued"
-    assert locked.request("POST", f"/v1/responses/{id}/cancel", headers=bearer(ALICE)).json["status"] == "cancelled"
-    assert stored(locked, id, key=BOB).status == 404
+    assert stored(with_keys, id, key=ALICE).json["status"] == "queued"
+    assert with_keys.request("POST", f"/v1/responses/{id}/cancel", headers=bearer(ALICE)).json["status"] == "cancelled"
+    assert stored(with_keys, id, key=BOB).status == 404
 
 
-def test_a_stream_in_the_providers_background_that_was_lost_is_its_owners_to_resume(locked, one, by_hand):
+def test_only_the_owner_resumes_a_lost_stream_in_the_background(with_keys, keeper, by_hand):
     pieces = [
         piece.replace(b"resp_up1", b"resp_lost") for piece in responses_stream(Script(text="one two"), {"model": "h"})
     ]
     at = next(i for i, piece in enumerate(pieces) if b"delta" in piece and b"one" in piece) + 1
     asked = {"model": "hand", "input": "hi", "background": True, "stream": True}
-    with Wire.connect(locked.port) as client:
+    with Wire.connect(with_keys.port) as client:
         client.send(post("/v1/responses", asked, bearer(ALICE)))
         with by_hand.accept() as up:
             up.read_request()
             up.send(SSE + chunks(*pieces[:at]))
             client.read_until(b"one")
             client.reset()
-            with Wire.connect(locked.port) as again:
+            with Wire.connect(with_keys.port) as again:
                 path = f"/v1/responses/resp_lost?stream=true&starting_after={at - 1}"
                 head = f"GET {path} HTTP/1.1\r\nhost: g\r\nauthorization: Bearer {ALICE}\r\nconnection: close\r\n\r\n"
                 again.send(head.encode())
@@ -369,7 +369,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("kind", ["responses", "conversations"])
 @pytest.mark.parametrize("rest", ["", "/input_items", "/cancel", "/items", "/items/%2e%2e"])
-def test_no_id_leads_a_request_astray(gateway, one, two, kind, rest):
+def test_no_id_changes_the_path_of_a_provider_request(gateway, keeper, other_keeper, kind, rest):
     for id in HOSTILE:
         for method in ("GET", "POST", "DELETE"):
             with Wire.connect(gateway.port) as client:
@@ -377,20 +377,20 @@ def test_no_id_leads_a_request_astray(gateway, one, two, kind, rest):
                 client.send(f"{asked}\r\nhost: g\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".encode())
                 status = client.read_to_end()[:12]
             assert status.startswith((b"HTTP/1.1 404", b"HTTP/1.1 405", b"HTTP/1.1 400", b"HTTP/1.1 308")), (id, status)
-    for seen in (*one.seen, *two.seen):
+    for seen in (*keeper.seen, *other_keeper.seen):
         steps = seen.path.split("/")
         assert steps[:3] == ["", "v1", kind], seen.path
         assert len(steps) == 4 + rest.count("/"), seen.path
         assert not {".", "..", ""} & set(steps[1:]), seen.path
         assert re.fullmatch(r"[A-Za-z0-9/_.~%-]+", seen.path), seen.path
         assert seen.query == ""
-        assert seen.header("host") == one.url.removeprefix("http://") or seen in two.seen
+        assert seen.header("host") == keeper.url.removeprefix("http://") or seen in other_keeper.seen
 
 
-def test_a_reply_to_a_call_about_what_is_elsewhere_shows_no_credential(gateway, one, two):
+def test_a_providers_error_about_an_unknown_id_has_no_credential(gateway, keeper, other_keeper):
     leak = {"error": {"message": "there is none of sk-number-one", "type": "invalid_request_error"}}
-    one.replies = lambda seen: answered(leak, 400)
-    two.replies = one.replies
+    keeper.replies = lambda seen: json_response(leak, 400)
+    other_keeper.replies = keeper.replies
     assert "there is none of" in (text := stored(gateway, "resp_x").body.decode())
     assert "sk-number-one" not in text
 
@@ -401,33 +401,33 @@ def passing(upstream: Upstream, name: str) -> dict[str, Any]:
     return entry
 
 
-def test_no_provider_gets_a_key_of_this_gateway(ups, one):
-    """Where clients bring the provider's own key, that of the gateway has a header of its own."""
+def test_no_provider_gets_a_key_of_this_gateway(ups, keeper):
+    """Clients that send the provider's key as their credential send the gateway's key in another header."""
     with gateway_thread(config([passing(ups[0], "one")], client_keys=KEYS)) as own:
         named = {"authorization": "Bearer sk-own", "x-trigate-key": ALICE}
         id = own.request("POST", "/v1/responses", {"model": "one", "input": "hi"}, named).json["id"]
         assert own.request("GET", f"/v1/responses/{id}", None, named).status == 200
-        one.seen.clear()
+        keeper.seen.clear()
         reply = own.request("GET", f"/v1/responses/{id}", None, bearer(ALICE))
         complaint("responses", reply, 401)
-        assert one.seen == []
+        assert keeper.seen == []
 
 
-def test_a_clients_key_for_one_provider_is_shown_to_no_other(ups, one, two):
+def test_a_clients_key_for_one_provider_is_shown_to_no_other(ups, keeper, other_keeper):
     with gateway_thread(config([passing(ups[0], "one"), passing(ups[1], "two")])) as own:
         complaint("responses", own.request("GET", "/v1/responses/resp_up77", None, bearer("sk-own")), 404)
-        assert (one.seen, two.seen) == ([], [])
+        assert (keeper.seen, other_keeper.seen) == ([], [])
 
 
-def test_a_providers_refusal_of_a_call_without_a_body_is_reported(gateway, one):
+def test_a_providers_refusal_of_a_call_without_a_body_is_reported(gateway, keeper):
     id = turn(gateway, "one").json["id"]
     words = "Unknown parameter: 'include'."
     error = {"error": {"message": words, "type": "invalid_request_error", "param": "include", "code": None}}
-    one.replies = lambda seen: answered(error, 400)
+    keeper.replies = lambda seen: json_response(error, 400)
     assert refusal(stored(gateway, id, "?include=foo"))["message"] == words
 
 
-def test_a_provider_that_does_not_stream_what_it_keeps_is_reported(gateway, one):
+def test_a_provider_that_cannot_stream_a_stored_response_is_reported(gateway, keeper):
     id = turn(gateway, "one").json["id"]
     error = complaint("responses", stored(gateway, id, "?stream=true"), 502)
     assert "without stream=true" in error["message"]

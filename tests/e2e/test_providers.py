@@ -1,4 +1,4 @@
-"""Providers whose address says which API is there, and local servers: asked on real sockets as their entries say."""
+"""Tests of requests to local servers, and to providers whose address decides about their API, on real sockets."""
 
 from collections.abc import Iterator
 

@@ -1,5 +1,5 @@
-"""What ``docs/routing.md`` says of each reason is what happens: each model of its table is asked for through a real
-gateway, as the first target of a route, by clients of each API, in both lanes, streamed and whole."""
+"""Tests that ``docs/routing.md`` describes each reason correctly: each model of its table is a route's first target,
+with clients of each API, in both lanes, with streams and whole answers."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,13 +23,13 @@ from tests.support.upstreams import PATHS
 PAGE = (ROOT / "docs" / "routing.md").read_text()
 ROWS = re.findall(r"^\| `(\w+)` \| (.+) \| (.+) \| (.+) \|$", PAGE, re.MULTILINE)
 OTHER = {"chat": "messages", "messages": "responses", "responses": "chat"}
-"""The API of a provider whose answers are translated for a client of another one."""
+"""The provider's API for each client API in the lane that translates."""
 
 
 @attrs.frozen
 class Cell:
-    """One request: to ``model``, which speaks ``source``, from a client of ``api``. ``listed``: the other target of the
-    route is there for the reason that ``model`` fails for."""
+    """One request of a client of ``api`` to ``model``, whose API is ``source``. If ``listed``, the route's other target
+    has a ``when`` with the reason for which ``model`` fails."""
 
     reason: str
     default: str
@@ -61,7 +61,7 @@ EVERY = [
 
 
 def _is_typical(cell: Cell) -> bool:
-    """Return whether the gate has this cell: one of each model, two with ``listed``.
+    """Return whether runs without the soak have this cell: one of each model, two with ``listed``.
 
     APIs, lanes and forms take turns. Arrays have one lane."""
     number = MODELS.index(cell.model)
@@ -75,8 +75,8 @@ TYPICAL = [*filter(_is_typical, EVERY)]
 
 
 def settings(url: str, cells: Sequence[Cell]) -> dict[str, Any]:
-    """A route for each cell, from a target that fails to one that does not. Each has accounts of its own, for some
-    failures are those of an account."""
+    """Return settings with a route for each cell, from a failing target to a working one. Each target has its own
+    account, because some failures concern the account."""
     entries, aliases = [], {}
     for cell in cells:
         bad, good = names = f"bad-{cell.name}", f"good-{cell.name}"
@@ -103,19 +103,19 @@ def replies_to(cells: Sequence[Cell]) -> Sequence[Reply]:
 
 
 @pytest.mark.parametrize("cells", [TYPICAL, pytest.param(EVERY, marks=pytest.mark.soak)], ids=["typical", "every"])
-def test_the_page_is_right(cells: Sequence[Cell]):
-    """The same for a status, an event, a body and an array, in all APIs (BerriAI/litellm#5512, #6957, #22296, #26067,
+def test_each_row_of_the_page_describes_what_happens(cells: Sequence[Cell]):
+    """A status, an event, a body and an array act alike in all APIs (BerriAI/litellm#5512, #6957, #22296, #26067,
     #28599, maximhq/bifrost#5395)."""
     for cell, reply in zip(cells, replies_to(cells), strict=True):
         with case(cell.name):
             tried, failed = reply.headers["x-trigate-tried"], f"bad-{cell.name}={cell.reason}"
-            if cell.reason == "connection":  # a kept connection that was dead has its own entry
+            if cell.reason == "connection":  # the attempt on a dead pooled connection has its own entry
                 tried = tried.replace(f"{failed}, {failed}", failed)
             if cell.goes_on:
                 assert tried == f"{failed}, good-{cell.name}=ok"
                 assert reply.status == 200
                 assert b"stand-in" in reply.body
-            elif cell.model == "fault/refusal":  # it is an answer, and a good one where nobody else is to be asked
+            elif cell.model == "fault/refusal":  # a refusal is a good answer if no other target may be tried
                 assert tried == f"bad-{cell.name}=ok"
                 assert reply.status == 200
             else:
@@ -131,22 +131,22 @@ def test_the_page_has_every_reason_and_every_model():
     assert {*FAILURES} <= {cell.model.removeprefix("fault/") for cell in TYPICAL}
 
 
-# Beyond the table
+# Cases that are not in the table
 
 
 @pytest.fixture(scope="module")
-def others() -> Iterator[Gateway]:
-    """Routes from what no model of the stand-in can be, or in a setting of its own, to a good target."""
+def failing_routes() -> Iterator[Gateway]:
+    """Run a gateway with routes from failures that need settings or another server to a good target."""
     with mock_thread() as mock, refusing_port() as refusing:
         entries = [
-            other("silent", f"{mock.url}/v1", "fault/silent", timeouts={"first_byte": "300ms"}),
-            other("refusing", f"http://127.0.0.1:{refusing}/v1"),
-            other("nowhere", "http://no-such-provider.invalid/v1"),
-            other("full", f"{mock.url}/full/v1", "fault/credential", quirks={"unavailable_statuses": [401]}),
-            other("theirs", f"{mock.url}/theirs/v1", "fault/credential", access_key=None, passthrough_auth=True),
-            other("empty", f"{mock.url}/v1", "fault/empty"),
-            other("good", f"{mock.url}/v1"),
-            other("also-empty", f"{mock.url}/other/v1", "fault/empty"),
+            chat_target("silent", f"{mock.url}/v1", "fault/silent", timeouts={"first_byte": "300ms"}),
+            chat_target("refusing", f"http://127.0.0.1:{refusing}/v1"),
+            chat_target("nowhere", "http://no-such-provider.invalid/v1"),
+            chat_target("full", f"{mock.url}/full/v1", "fault/credential", quirks={"unavailable_statuses": [401]}),
+            chat_target("theirs", f"{mock.url}/theirs/v1", "fault/credential", access_key=None, passthrough_auth=True),
+            chat_target("empty", f"{mock.url}/v1", "fault/empty"),
+            chat_target("good", f"{mock.url}/v1"),
+            chat_target("also-empty", f"{mock.url}/other/v1", "fault/empty"),
         ]
         names = [entry["name"] for entry in entries if entry["name"] not in ("good", "also-empty")]
         aliases = {f"route-{name}": {"targets": [name, "good"]} for name in names}
@@ -157,7 +157,7 @@ def others() -> Iterator[Gateway]:
             assert "Traceback" not in "\n".join(process.log)
 
 
-def other(name: str, url: str, model: str = "mock-small", **more: Any) -> dict[str, Any]:
+def chat_target(name: str, url: str, model: str = "mock-small", **more: Any) -> dict[str, Any]:
     return provider(f"stand-in/{model}", url, ["chat"], provider_interface="openai", name=name) | more
 
 
@@ -173,27 +173,27 @@ def other(name: str, url: str, model: str = "mock-small", **more: Any) -> dict[s
     ],
 )
 def test_failures_without_a_provider_response_have_a_reason(
-    others: Gateway, name: str, reason: str, status: int, stream: bool
+    failing_routes: Gateway, name: str, reason: str, status: int, stream: bool
 ):
-    """A host that is gone was exempt (BerriAI/litellm#27362); servers say with 403 that they are full (api7/aisix#752);
-    a key that the client has brought is nobody else's trouble."""
+    """An unreachable host had no fallback (BerriAI/litellm#27362), and some full servers return 403 (api7/aisix#752).
+    If the client's own key fails, no other target gets the request."""
     asked = {"model": f"route-{name}", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
-    reply = others.request("POST", PATHS["chat"], asked, {"authorization": "Bearer sk-client"})
+    reply = failing_routes.request("POST", PATHS["chat"], asked, {"authorization": "Bearer sk-client"})
     assert reply.status == status
     assert reply.headers["x-trigate-tried"] == f"{name}={reason}" + (", good=ok" if status == 200 else "")
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-def test_a_second_answer_of_nothing_is_delivered_unchanged(others: Gateway, stream: bool):
-    """It may be what the model means (BerriAI/litellm#24462, Wei-Shaw/sub2api#7081)."""
+def test_a_second_empty_answer_is_delivered_unchanged(failing_routes: Gateway, stream: bool):
+    """The model may intend it (BerriAI/litellm#24462, Wei-Shaw/sub2api#7081)."""
     asked = {"model": "route-nothing", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
-    reply = others.request("POST", PATHS["chat"], asked)
+    reply = failing_routes.request("POST", PATHS["chat"], asked)
     assert reply.status == 200
     assert b"stop" in reply.body
     assert reply.headers["x-trigate-tried"] == "empty=bad_answer, also-empty=ok"
 
 
-def test_the_example_of_the_page_does_what_it_says():
+def test_the_example_of_the_page_works_as_described():
     example = yaml.safe_load(blocks_in(PAGE.partition("\n## Try it\n")[2], "yaml")[0])
     port = free_port()
     with mock_thread() as mock:

@@ -1,4 +1,4 @@
-"""A new configuration for a gateway that is running: SIGHUP."""
+"""Tests of a reload of the configuration by SIGHUP."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ from tests.support.websocket_client import Client
 pytestmark = pytest.mark.process
 
 REQUESTS = int(os.environ.get("TRIGATE_RELOAD_REQUESTS", "300"))
-"""How many requests the test under load sends; 10000 takes a minute or two."""
+"""The number of requests in the test under load; 10000 take a minute or two."""
 
 RELOADS = 10
 CLIENTS = 12
@@ -40,8 +40,8 @@ linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="childre
 
 
 def version(number: int, upstream: int) -> dict[str, Any]:
-    """A configuration in which everything that an answer can show bears its number: alias, model, address, header, key,
-    and the client's name."""
+    """Return a configuration that has ``number`` in everything that an answer can show: alias, model, address, header,
+    key, and the client's name."""
     return {
         "version": "v0.3.0",
         "model_providers": [
@@ -50,7 +50,7 @@ def version(number: int, upstream: int) -> dict[str, Any]:
                 "base_url": f"http://127.0.0.1:{upstream}/{number}/v1",
                 "access_key": f"key-{number}",
                 "headers": {"x-version": str(number)},
-                **({"speaks": ["messages"]} if number % 2 else {}),  # every other one is translated for
+                **({"speaks": ["messages"]} if number % 2 else {}),  # every second configuration needs a translation
             }
         ],
         "model_aliases": {"m": {"target": f"model-{number}"}},
@@ -59,28 +59,28 @@ def version(number: int, upstream: int) -> dict[str, Any]:
 
 
 def put(file: Path, content: Any) -> None:
-    """The whole file, or the one before it: never a part."""
+    """Replace the file atomically: readers never see a part of it."""
     new = file.with_suffix(".new")
     new.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False))
     new.replace(file)
 
 
-def said(gateway: Started, what: str) -> list[str]:
+def logged_messages(gateway: Started, what: str) -> list[str]:
     return [json.loads(line)["message"] for line in gateway.log if what in line]
 
 
 def reload(gateway: Started, what: str = RELOADED) -> str:
-    """SIGHUP; what the log says of it."""
-    before = len(said(gateway, what))
+    """Send SIGHUP, and return the next log message with ``what``."""
+    before = len(logged_messages(gateway, what))
     gateway.process.send_signal(signal.SIGHUP)
-    return eventually(lambda: said(gateway, what)[before:], START_SECONDS, f"a line {what!r}")[0]
+    return eventually(lambda: logged_messages(gateway, what)[before:], START_SECONDS, f"a line {what!r}")[0]
 
 
 # Under load
 
 
 async def echo(stream: trio.SocketStream) -> None:
-    """One connection of a provider that answers with what it was asked with; now and then slowly."""
+    """Serve one connection of a provider whose answers repeat the request's version, some of them slowly."""
     received = b""
     with contextlib.suppress(trio.BrokenResourceError):
         while data := await stream.receive_some(65536):
@@ -92,7 +92,7 @@ async def echo(stream: trio.SocketStream) -> None:
             asked = json.loads(body)
             await trio.sleep(0.05 if asked.get("max_tokens", 0) % 10 == 0 else 0)
             api = "messages" if b"/v1/messages" in head.split(b"\r\n")[0] else "chat"
-            answer = ANSWERS[api](json.dumps(seen(head, asked)), asked.get("stream", False))
+            answer = ANSWERS[api](json.dumps(versions_in(head, asked)), asked.get("stream", False))
             for part in answer:
                 await stream.send_all(part)
 
@@ -105,8 +105,8 @@ def fields(head: bytes) -> dict[str, str]:
     return dict(line.lower().split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:])
 
 
-def seen(head: bytes, asked: dict[str, Any]) -> dict[str, str]:
-    """The number of the configuration, wherever it shows in a request."""
+def versions_in(head: bytes, asked: dict[str, Any]) -> dict[str, str]:
+    """Return the number of the configuration in each part of a request that shows it."""
     named = fields(head)
     key = named.get("authorization", "").removeprefix("bearer ") or named.get("x-api-key", "")
     return {
@@ -122,7 +122,7 @@ def whole(body: Any) -> bytes:
     return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(data) + data
 
 
-def chunked(events: list[bytes]) -> list[bytes]:
+def chunked_stream(events: list[bytes]) -> list[bytes]:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     return [head, *(b"%x\r\n%b\r\n" % (len(event), event) for event in events), b"0\r\n\r\n"]
 
@@ -136,7 +136,7 @@ def chat(text: str, stream: bool) -> list[bytes]:
     base["object"] = "chat.completion.chunk"
     deltas = [({"role": "assistant", "content": text}, None), ({}, "stop")]
     chunks = [{**base, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]} for delta, end in deltas]
-    return chunked([*(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks), b"data: [DONE]\n\n"])
+    return chunked_stream([*(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks), b"data: [DONE]\n\n"])
 
 
 def messages(text: str, stream: bool) -> list[bytes]:
@@ -154,7 +154,7 @@ def messages(text: str, stream: bool) -> list[bytes]:
         {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
         {"type": "message_stop"},
     ]
-    return chunked([f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events])
+    return chunked_stream([f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events])
 
 
 ANSWERS = {"chat": chat, "messages": messages}
@@ -162,7 +162,7 @@ ANSWERS = {"chat": chat, "messages": messages}
 
 @attrs.define
 class Load:
-    """Clients that ask one after the other until all is asked; what was answered, by the request's number."""
+    """Clients that send requests until all are sent; ``answered`` has each answer by the request's number."""
 
     port: int
     asked: int = 0
@@ -174,7 +174,7 @@ class Load:
         stream = await trio.open_tcp_stream("127.0.0.1", self.port)
         async with stream:
             while self.asked < REQUESTS:
-                if self.asked >= self.allowed:  # a fast client would leave most reloads without requests
+                if self.asked >= self.allowed:  # otherwise, fast clients would send all requests before most reloads
                     await self.progress.wait()
                     continue
                 self.asked = number = self.asked + 1
@@ -189,7 +189,7 @@ class Load:
         await stream.send_all(post("/v1/chat/completions", body, named))
         head, payload = await self._answer(stream)
         assert head.startswith(b"HTTP/1.1 200"), head + payload
-        text = streamed(payload) if body["stream"] else json.loads(payload)["choices"][0]["message"]["content"]
+        text = stream_text(payload) if body["stream"] else json.loads(payload)["choices"][0]["message"]["content"]
         return {**json.loads(text), "target": fields(head)["x-trigate-target"].removeprefix("up/model-")}
 
     async def _answer(self, stream: trio.SocketStream) -> tuple[bytes, bytes]:
@@ -207,17 +207,17 @@ class Load:
                 return head, body
 
     def allow(self, count: int) -> None:
-        """Let the clients send requests up to this number."""
+        """Let the clients send requests up to the number ``count``."""
         self.allowed = count
         self.progress.set()
         self.progress = trio.Event()
 
-    async def reached(self, count: int) -> None:
+    async def wait_for_answers(self, count: int) -> None:
         while len(self.answered) < count:
             await self.progress.wait()
 
 
-def streamed(payload: bytes) -> str:
+def stream_text(payload: bytes) -> str:
     lines = [line[6:] for line in payload.decode().split("\n") if line.startswith("data: ")]
     assert lines[-1].strip() == "[DONE]", lines
     chunks = [json.loads(line) for line in lines[:-1]]
@@ -225,20 +225,20 @@ def streamed(payload: bytes) -> str:
 
 
 @pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.soak), pytest.param(2, marks=linux)])
-async def test_under_load_no_request_is_lost_and_none_sees_two_configurations(tmp_path, count):
+async def test_a_reload_under_load_loses_no_request_and_mixes_no_configurations(tmp_path, count):
     file = tmp_path / "trigate.yaml"
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, echo, 0)
         upstream = listeners[0].socket.getsockname()[1]
         put(file, version(0, upstream))
         with running_command("serve", "--port", "0", "--workers", str(count), cwd=tmp_path) as gateway:
-            await trio.to_thread.run_sync(until_up, gateway, count)
+            await trio.to_thread.run_sync(wait_until_up, gateway, count)
             load = Load(int(gateway.url.rpartition(":")[2]))
             async with trio.open_nursery() as clients:
                 for _ in range(CLIENTS):
                     clients.start_soon(load.client)
                 for number in range(1, RELOADS + 1):
-                    await load.reached(number * REQUESTS // (RELOADS + 1))
+                    await load.wait_for_answers(number * REQUESTS // (RELOADS + 1))
                     put(file, version(number, upstream))
                     await trio.to_thread.run_sync(reload, gateway)
                     load.allow((number + 2) * REQUESTS // (RELOADS + 1))
@@ -247,7 +247,7 @@ async def test_under_load_no_request_is_lost_and_none_sees_two_configurations(tm
     assert len(load.answered) == REQUESTS
     for asked, answer in load.answered.items():
         assert len(set(answer.values())) == 1, f"request {asked} saw {answer}"
-    # Requests after a reload may get the configuration before it, from a worker that is late, or the one after it.
+    # Requests after a reload may get the previous configuration from a late worker, or already the next one.
     assert len({answer["model"] for answer in load.answered.values()}) > RELOADS // 3
     lines = {line["request_id"]: line for line in exchanges(gateway.log)}
     assert len(lines) == REQUESTS
@@ -255,20 +255,20 @@ async def test_under_load_no_request_is_lost_and_none_sees_two_configurations(tm
         assert lines[f"load-{asked}"]["client"] == f"client-{answer['model']}"
 
 
-def until_up(gateway: Started, count: int) -> None:
-    """Wait until all of the workers answer: a log line of each is awaited later."""
+def wait_until_up(gateway: Started, count: int) -> None:
+    """Wait until all workers respond, because the test later waits for a log line of each."""
     if count == 1:
         return
     eventually(lambda: len(workers(gateway.process.pid)) == count, START_SECONDS, "workers")
-    eventually(lambda: all(takes_hangups(pid) for pid in workers(gateway.process.pid)), START_SECONDS, "handlers")
+    eventually(lambda: all(handles_sighup(pid) for pid in workers(gateway.process.pid)), START_SECONDS, "handlers")
 
 
-def takes_hangups(pid: int) -> bool:
+def handles_sighup(pid: int) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     return bool(int(status.split("SigCgt:")[1].split()[0], 16) >> (signal.SIGHUP - 1) & 1)
 
 
-# One by one
+# Single changes
 
 
 @pytest.fixture
@@ -295,7 +295,7 @@ def models(gateway: Started, key: str = KEYS[0]) -> Any:
 
 
 @needs_feature("model_lists")
-def test_the_log_says_what_is_different(gateway, file, provider):
+def test_the_log_lists_the_changes(gateway, file, provider):
     put(file, version(2, provider.port))
     line = reload(gateway)
     assert line == (
@@ -306,7 +306,7 @@ def test_the_log_says_what_is_different(gateway, file, provider):
 
 
 @needs_feature("model_lists")
-def test_a_bad_file_changes_nothing_and_the_log_says_why(gateway, file, provider):
+def test_an_invalid_file_changes_nothing_and_the_log_has_the_reason(gateway, file, provider):
     put(file, {**version(2, provider.port), "drian": "5s"})
     line = reload(gateway, REFUSED)
     assert "trigate.yaml" in line
@@ -336,7 +336,7 @@ def test_a_reload_lists_keys_that_need_a_restart_and_applies_the_others(gateway,
     assert "~ drain 25s → 5s (needs a restart)" in reload(gateway), "it is still not so"
 
 
-def test_a_stream_that_is_under_way_ends_by_the_configuration_it_began_with(gateway, file, provider):
+def test_a_running_stream_keeps_the_configuration_of_its_start(gateway, file, provider):
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
     with Wire.connect(int(gateway.url.rpartition(":")[2])) as client:
         client.send(post("/v1/chat/completions", body, {"x-api-key": KEYS[0]}))
@@ -357,7 +357,7 @@ def test_a_stream_that_is_under_way_ends_by_the_configuration_it_began_with(gate
 
 
 @needs_feature("model_lists")
-def test_keys_limits_and_origins_are_those_of_the_new_file(gateway, file, provider):
+def test_a_reload_applies_new_keys_limits_and_origins(gateway, file, provider):
     changed = {
         **version(2, provider.port), "client_keys": [{"name": "other", "key": KEYS[1]}], "cors": ["https://app.example"],
         "limits": {"request_body": 100}, "websocket": False,
@@ -404,7 +404,7 @@ def test_stored_responses_survive_a_reload(gateway, file, provider):
 
 @contextlib.contextmanager
 def answering(provider: Listening, text: str) -> Iterator[None]:
-    """One answer by a thread."""
+    """Let the provider send one answer, in a thread."""
 
     def answer() -> None:
         with provider.accept() as upstream:
@@ -418,7 +418,7 @@ def answering(provider: Listening, text: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("form", ["json", pytest.param("text", marks=pytest.mark.soak)])
-def test_each_line_about_a_refused_file_is_a_line_of_the_log(file, provider, form):
+def test_each_line_about_an_invalid_file_is_one_log_line(file, provider, form):
     with running_command("serve", "--port", "0", "--log-format", form, cwd=file.parent) as gateway:
         put(file, {**version(2, provider.port), "drian": "5s", "limts": {}})
         gateway.process.send_signal(signal.SIGHUP)
@@ -438,7 +438,7 @@ def test_each_line_about_a_refused_file_is_a_line_of_the_log(file, provider, for
 def test_a_warning_about_the_new_file_is_reported_once_as_a_warning(gateway, file, provider):
     put(file, {**version(2, provider.port), "model_metrics_sources": []})
     reload(gateway)
-    eventually(lambda: said(gateway, "model_metrics_sources"), what="the warning")
+    eventually(lambda: logged_messages(gateway, "model_metrics_sources"), what="the warning")
     (line,) = [json.loads(line) for line in gateway.log if "model_metrics_sources" in line]
     assert line["level"] == "warning"
 
@@ -448,7 +448,7 @@ def test_a_warning_about_the_new_file_is_reported_once_as_a_warning(gateway, fil
 @pytest.mark.parametrize("reads", [0, 1])
 def test_a_file_system_that_does_not_respond_delays_neither_requests_nor_the_stop(file, provider, count, reads):
     with running_command("serve", "--port", "0", "--workers", count, cwd=file.parent) as gateway:
-        until_up(gateway, int(count))
+        wait_until_up(gateway, int(count))
         content = file.read_bytes()
         file.unlink()
         os.mkfifo(file)
@@ -457,9 +457,9 @@ def test_a_file_system_that_does_not_respond_delays_neither_requests_nor_the_sto
         for _ in range(reads):  # the first reads of the reload
             with open(eventually(lambda: opened_by_reader(file), what="a read"), "wb") as pipe:
                 file.unlink()
-                os.mkfifo(file)  # for the next read alone
+                os.mkfifo(file)  # only for the next read
                 pipe.write(content)
-        with open(eventually(lambda: opened_by_reader(file), what="the last read"), "wb"):  # which now waits
+        with open(eventually(lambda: opened_by_reader(file), what="the last read"), "wb"):  # the read now blocks
             assert request(gateway.url, "GET", "/healthz").status == 200
             assert gateway.stop() == 0
 
@@ -477,54 +477,54 @@ def opened_by_reader(pipe: Path) -> int | None:
 
 @needs_feature("model_lists")
 @linux
-def test_workers_take_it_over_and_one_that_is_replaced_has_it_too(file, provider):
+def test_workers_and_their_replacements_get_the_new_configuration(file, provider):
     with running_command("serve", "--port", "0", "--workers", "2", cwd=file.parent) as gateway:
-        until_up(gateway, 2)
+        wait_until_up(gateway, 2)
         put(file, {**version(2, provider.port), "drain": "1s"})
         reload(gateway)
-        everywhere(gateway, ["up/model-2", "m"])
+        wait_until_everywhere(gateway, ["up/model-2", "m"])
         put(file, {"version": "v0.3.0", "drian": 1})
         assert reload(gateway, REFUSED).endswith("2 mistakes in the configuration:")
         text = file.read_bytes()
         file.unlink()
         assert reload(gateway, REFUSED).endswith("trigate.yaml: no such file or directory")
         file.write_bytes(text)
-        eventually(lambda: said(gateway, "drian: unknown key"), what="the mistake")
-        everywhere(gateway, ["up/model-2", "m"])
+        eventually(lambda: logged_messages(gateway, "drian: unknown key"), what="the mistake")
+        wait_until_everywhere(gateway, ["up/model-2", "m"])
         victim = min(workers(gateway.process.pid))
         os.kill(victim, signal.SIGKILL)
         eventually(lambda: victim not in workers(gateway.process.pid), what="the worker's end")
-        until_up(gateway, 2)
-        everywhere(gateway, ["up/model-2", "m"])
+        wait_until_up(gateway, 2)
+        wait_until_everywhere(gateway, ["up/model-2", "m"])
         assert gateway.stop() == 0
     told = [line for line in map(json.loads, gateway.log) if line["event"] == "log"]
     assert Counter(line["level"] for line in told)["error"] == 5  # a worker, two refusals, two mistakes
-    assert [line["level"] for line in told if RELOADED in line["message"]] == ["info"]  # once, whoever heard of it
+    assert [line["level"] for line in told if RELOADED in line["message"]] == ["info"]  # once for all workers
 
 
-def everywhere(gateway: Started, expected: list[str]) -> None:
-    """Both workers answer so: each connection goes to whoever takes it first."""
+def wait_until_everywhere(gateway: Started, expected: list[str]) -> None:
+    """Wait until both workers list the ``expected`` models: either worker may accept a connection."""
     eventually(lambda: all(models(gateway) == expected for _ in range(10)), START_SECONDS, "the same answer everywhere")
 
 
 @needs_feature("model_lists")
 @pytest.mark.soak
 @linux
-def test_a_hangup_before_a_worker_is_up_is_not_lost(file, provider):
+def test_a_sighup_during_the_start_of_a_worker_is_not_lost(file, provider):
     with running_command("serve", "--port", "0", "--workers", "2", cwd=file.parent, env={EXECUTED: "1"}) as gateway:
         put(file, version(2, provider.port))
         reload(gateway)
-        everywhere(gateway, ["up/model-2", "m"])
+        wait_until_everywhere(gateway, ["up/model-2", "m"])
 
 
-# A terminal that is closed
+# A closed terminal
 
 
 @linux
 @pytest.mark.parametrize("count", ["1", pytest.param("2", marks=pytest.mark.soak)])
-def test_when_its_terminal_is_closed_it_drains(file, count):
+def test_the_gateway_drains_when_its_terminal_is_closed(file, count):
     pid, terminal = pty.fork()
-    if pid == 0:  # in the child, whose terminal it is
+    if pid == 0:  # the child process, which has the terminal
         try:
             os.chdir(file.parent)
             os.execve(sys.executable, [*COMMAND, "serve", "--port", "0", "--workers", count], environment())
@@ -534,10 +534,10 @@ def test_when_its_terminal_is_closed_it_drains(file, count):
     while b"curl" not in shown:
         shown += os.read(terminal, 4096)
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(eventually(lambda: ended(pid), STOP_SECONDS, "its end")[1]) == 0
+    assert os.waitstatus_to_exitcode(eventually(lambda: poll_exit(pid), STOP_SECONDS, "its end")[1]) == 0
 
 
-def ended(pid: int) -> tuple[int, int] | None:
+def poll_exit(pid: int) -> tuple[int, int] | None:
     found = os.waitpid(pid, os.WNOHANG)
     return found if found[0] else None
 
@@ -546,7 +546,7 @@ def ended(pid: int) -> tuple[int, int] | None:
 
 
 def with_files(folder: Path, upstream: int) -> dict[str, Any]:
-    """A configuration that has its keys from files."""
+    """Write keys to files, and return a configuration that reads them."""
     for name, text in {"provider": "sk-one", "client": KEYS[0]}.items():
         (folder / name).write_text(text + "\n")
         (folder / name).chmod(0o600)
@@ -556,8 +556,8 @@ def with_files(folder: Path, upstream: int) -> dict[str, Any]:
     return content
 
 
-def shown(gateway: Started, provider: Listening, key: str) -> str:
-    """The key by which the provider is asked for the holder of ``key``."""
+def provider_key(gateway: Started, provider: Listening, key: str) -> str:
+    """Return the key that the provider gets with a request of the client with ``key``."""
     body = {"model": "m", "messages": [{"role": "user", "content": "x"}]}
     with Wire.connect(int(gateway.url.rpartition(":")[2])) as client:
         client.send(post("/v1/chat/completions", body, {"x-api-key": key}))
@@ -569,36 +569,36 @@ def shown(gateway: Started, provider: Listening, key: str) -> str:
 
 
 @pytest.mark.parametrize("count", [1, pytest.param(2, marks=[linux, pytest.mark.soak])])
-def test_keys_in_files_are_read_anew_and_the_log_says_whose(tmp_path, provider, count):
+def test_a_reload_reads_keys_in_files_and_the_log_lists_their_holders(tmp_path, provider, count):
     put(tmp_path / "trigate.yaml", with_files(tmp_path, provider.port))
     with running_command("serve", "--port", "0", "--workers", str(count), cwd=tmp_path) as gateway:
         if count > 1:
-            until_up(gateway, count)
-        assert shown(gateway, provider, KEYS[0]) == "sk-one"
+            wait_until_up(gateway, count)
+        assert provider_key(gateway, provider, KEYS[0]) == "sk-one"
         (tmp_path / "provider").write_text("sk-two")
         (tmp_path / "client").write_text(KEYS[1])
         line = reload(gateway)
         assert "~ model up/model-0: access_key changed; ~ client key alice: another key" in line
         eventually(lambda: all(models(gateway, KEYS[0]) == 401 for _ in range(9)), what="workers with the new key")
-        assert shown(gateway, provider, KEYS[1]) == "sk-two"
+        assert provider_key(gateway, provider, KEYS[1]) == "sk-two"
         (tmp_path / "provider").write_text("")
         assert "provider is empty" in reload(gateway, REFUSED)
-        assert shown(gateway, provider, KEYS[1]) == "sk-two"
+        assert provider_key(gateway, provider, KEYS[1]) == "sk-two"
         assert not [text for text in gateway.log if "sk-one" in text or "sk-two" in text or KEYS[1] in text]
 
 
 @pytest.mark.soak
 @linux
-def test_a_worker_that_is_replaced_has_the_keys_that_were_good_last(tmp_path, provider):
+def test_a_replaced_worker_keeps_the_last_valid_keys(tmp_path, provider):
     put(tmp_path / "trigate.yaml", with_files(tmp_path, provider.port))
     with running_command("serve", "--port", "0", "--workers", "2", cwd=tmp_path) as gateway:
-        until_up(gateway, 2)
+        wait_until_up(gateway, 2)
         (tmp_path / "provider").unlink()
         before = workers(gateway.process.pid)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
         eventually(lambda: len(workers(gateway.process.pid) - before) == 2, START_SECONDS, "new workers")
-        assert shown(gateway, provider, KEYS[0]) == "sk-one"
+        assert provider_key(gateway, provider, KEYS[0]) == "sk-one"
 
 
 @linux
@@ -608,7 +608,7 @@ def test_a_killed_supervisor_leaves_no_keys_or_prompts_on_disk(tmp_path, provide
     put(tmp_path / "trigate.yaml", version(0, provider.port))
     env = {"TMPDIR": str(temporary)}
     with running_command("serve", "--port", "0", "--workers", "2", cwd=tmp_path, env=env) as gateway:
-        until_up(gateway, 2)
+        wait_until_up(gateway, 2)
         files = [file.read_bytes() for file in temporary.rglob("*") if file.is_file()]
         assert files, "what workers share is there"
         assert not [data for data in files if b"key-0" in data or KEYS[0].encode() in data]
