@@ -1,7 +1,7 @@
-"""SDKs at the endpoints that are no conversation, through a gateway to stand-ins of several shapes.
+"""SDKs at endpoints other than conversations, through a gateway, to stand-ins of several shapes.
 
-``python tests/clients/endpoints.py`` installs what is missing, and runs each program before each server; it prints a
-line for each, and what a program has said that failed."""
+``python tests/clients/endpoints.py`` installs missing programs, and runs each one with each server. It prints a
+line for each, and the last output of programs that fail."""
 
 import os
 import sys
@@ -10,11 +10,11 @@ from functools import partial
 from typing import Final
 
 import attrs
-import paths  # noqa: F401  # makes the next ones importable
+import paths  # noqa: F401  # makes the next modules importable
 import trio
 
 from tests.clients import install
-from tests.clients.stand_ins import fixed, reading
+from tests.clients.stand_ins import answer_by_words, answer_fixed
 from tests.support import in_process
 from tests.support.endpoint_provider import Answering, endpoint_provider, settings
 
@@ -34,25 +34,25 @@ RETRIEVAL: Final = {name: {"ranks": "cohere/rerank-v4.0", **models} for name, mo
 
 @attrs.frozen
 class Program:
-    """A program with the virtual environment that it runs in, before each of ``servers``, which ``answer``."""
+    """A program, its virtual environment, and the ``servers`` to run it with, which ``answer``."""
 
     file: str
     servers: Mapping[str, Mapping[str, str]]
-    answer: Answering = fixed
+    answer: Answering = answer_fixed
     venv: str = "python"
-    chats: str = "anthropic/claude-opus-5"  # the model of conversations
+    chats: str = "anthropic/claude-opus-5"  # the model for conversations
 
 
 PROGRAMS: Final = (
     Program("cohere_python.py", SERVERS),
     Program("google_genai_embeddings.py", EMBEDDERS),
-    Program("rag_langchain.py", RETRIEVAL, reading, "rag", "openai/gpt-5.4"),
-    Program("rag_llama_index.py", RETRIEVAL, reading, "rag", "openai/gpt-5.4"),
+    Program("rag_langchain.py", RETRIEVAL, answer_by_words, "rag", "openai/gpt-5.4"),
+    Program("rag_llama_index.py", RETRIEVAL, answer_by_words, "rag", "openai/gpt-5.4"),
 )
 
 
-async def tried(program: Program, models: Mapping[str, str]) -> str:
-    """The last words of ``program`` if it fails before a gateway with these ``models``."""
+async def try_program(program: Program, models: Mapping[str, str]) -> str:
+    """Return the last output of ``program`` if it fails with these ``models`` of a gateway, else an empty text."""
     in_process.PATIENCE = PATIENCE
     async with endpoint_provider(program.answer) as provider:
         own = {"base_url": provider.url, "access_key": "k"}
@@ -70,7 +70,7 @@ def main() -> int:
     failed = 0
     for program in PROGRAMS:
         for server, models in program.servers.items():
-            trouble = trio.run(tried, program, models)
+            trouble = trio.run(try_program, program, models)
             failed += bool(trouble)
             print(f"{program.file:28} before {server:16} {trouble or 'works'}", flush=True)
     return 1 if failed else 0

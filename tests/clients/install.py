@@ -1,7 +1,7 @@
-"""The real programs, at the versions pinned beside this, in a folder outside the project.
+"""Installation of the real programs, at the versions pinned in this folder, outside the project.
 
 ``$TRIGATE_CLIENTS``, else ``~/.cache/trigate/clients``, holds ``node`` (packages of npm), ``python`` and ``aider``
-(virtual environments: aider pins versions that nothing else can live with).
+(virtual environments: aider pins versions that conflict with all others).
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from pathlib import Path
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("TRIGATE_CLIENTS") or Path.home() / ".cache/trigate/clients")
 POSTINSTALLS = {"@anthropic-ai/claude-code": "install.cjs", "opencode-ai": "postinstall.mjs"}
-"""What two of the packages have to run to be whole: npm runs no scripts unasked any more."""
+"""The scripts that complete two of the packages: npm no longer runs scripts by default."""
 
 
 def node() -> Path:
-    """The folder with ``node_modules``, and a copy of the programs beside it, where Node looks for packages."""
+    """Return the folder with ``node_modules`` and a copy of the programs, from which Node finds the packages."""
     folder = CACHE / "node"
     pins = HERE / "package.json"
     if _stale(folder, pins):
@@ -29,19 +29,19 @@ def node() -> Path:
         subprocess.run(command, cwd=folder, check=True)
         for package, script in POSTINSTALLS.items():
             subprocess.run(["node", script], cwd=folder / "node_modules" / package, check=True)
-        _done(folder, pins)
+        _mark_installed(folder, pins)
     shutil.copytree(HERE / "programs", folder / "programs", dirs_exist_ok=True)
     return folder
 
 
 def python(name: str) -> Path:
-    """The virtual environment ``name``, made of ``NAME.txt``."""
+    """Return the virtual environment ``name``, with the packages of ``NAME.txt``."""
     folder, pins = CACHE / name, HERE / f"{name}.txt"
     if _stale(folder, pins):
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         command = [folder / "bin/pip", "install", "-q", "--require-hashes", "-r", pins]
         subprocess.run(command, check=True)
-        _done(folder, pins)
+        _mark_installed(folder, pins)
     return folder
 
 
@@ -50,7 +50,7 @@ def _stale(folder: Path, pins: Path) -> bool:
     return not mark.exists() or mark.read_text() != _digest(pins)
 
 
-def _done(folder: Path, pins: Path) -> None:
+def _mark_installed(folder: Path, pins: Path) -> None:
     (folder / "installed").write_text(_digest(pins))
 
 
@@ -59,7 +59,7 @@ def _digest(pins: Path) -> str:
 
 
 def version(package: str, lives: str) -> str:
-    """As it is pinned for ``node`` or for a virtual environment: some packages have a namesake there."""
+    """Return the version pinned for ``node`` or a virtual environment, as both may have a package of that name."""
     if lives == "node":
         return str(json.loads((HERE / "package.json").read_text())["dependencies"][package])
     for line in (HERE / f"{lives}.txt").read_text().splitlines():

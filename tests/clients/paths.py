@@ -1,4 +1,4 @@
-"""Imported first, it makes the project and its tests importable for what runs in this folder."""
+"""Import path setup: programs in this folder import it first, to import the project and its tests."""
 
 import sys
 from pathlib import Path

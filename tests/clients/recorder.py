@@ -1,4 +1,4 @@
-"""Stands between the clients and the gateway, and writes down what both say."""
+"""A proxy between the clients and the gateway that records the messages of both."""
 
 import contextlib
 import http.client
@@ -19,7 +19,7 @@ HOP_BY_HOP = ("connection", "transfer-encoding", "keep-alive", "content-length")
 
 @attrs.define
 class Exchange:
-    """A request and its answer; over a websocket ``sent`` and ``told`` are the messages of both sides."""
+    """A request and its response; ``sent`` and ``told`` are the messages of both sides of a websocket."""
 
     method: str
     path: str
@@ -33,7 +33,7 @@ class Exchange:
 
 
 class Recorder:
-    """Listens at ``url``; ``exchanges`` grows in the order in which requests come."""
+    """A proxy at ``url`` with the ``exchanges`` so far, in the order in which requests arrived."""
 
     def __init__(self, port: int, target: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -41,7 +41,7 @@ class Recorder:
         self.exchanges: list[Exchange] = []
 
     def rows(self) -> list[dict[str, Any]]:
-        """What was said since ``exchanges`` was last cleared: bodies as texts."""
+        """Return the exchanges since the last clearing of ``exchanges``, with bodies as texts."""
         rows: list[dict[str, Any]] = []
         for one in self.exchanges:
             row = attrs.asdict(one)
@@ -97,7 +97,7 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
 
     def _tunnel(self, exchange: Exchange) -> None:
-        """Bytes both ways; the extensions of the protocol are left out, so that frames can be read."""
+        """Copy bytes in both directions, without the protocol's extensions, so that frames are readable."""
         self.close_connection = True
         with socket.create_connection(("127.0.0.1", self.recorder.target), timeout=120) as upstream:
             fields = [(name, value) for name, value in exchange.headers if name.lower() != "sec-websocket-extensions"]
@@ -117,11 +117,11 @@ class _Connection(http.server.BaseHTTPRequestHandler):
             back.join()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
 def _copy(source: socket.socket, target: socket.socket, texts: list[str], side: ConnectionType) -> None:
-    """Until one of both closes; ``texts`` gets the messages of ``source``."""
+    """Copy bytes until one side closes; ``texts`` gets the messages of ``source``."""
     reader, partial = Connection(side), ""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
@@ -143,12 +143,12 @@ class _Server(http.server.ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A program that leaves early is its own affair."""
+        """Ignore errors: a program may disconnect early."""
 
 
 @contextlib.contextmanager
 def recording(target: int) -> Iterator[Recorder]:
-    """A ``Recorder`` in front of the gateway on port ``target``."""
+    """Run a ``Recorder`` in front of the gateway on port ``target``."""
     with _Server(("127.0.0.1", 0), _Connection) as server:
         recorder = Recorder(server.server_address[1], target)
         server.RequestHandlerClass = type("_Bound", (_Connection,), {"recorder": recorder})

@@ -1,4 +1,4 @@
-"""The clients of the matrix, a row each, and how each is driven through a conversation of two sessions."""
+"""The clients of the matrix, one per row, each with a function that runs a conversation of two sessions."""
 
 import json
 import os
@@ -15,16 +15,16 @@ from tests.support.harness import ROOT
 from tests.support.stand_in import AGAIN, OPEN_BOXES, PLEASE, WORDS
 
 PATIENCE = 150.0  # seconds for one run of a program
-NOWHERE = "http://127.0.0.1:9"  # what programs ask of other hosts ends here
+NOWHERE = "http://127.0.0.1:9"  # requests of programs to other hosts end here
 
 
 class Failed(Exception):
-    """Why a cell does not work, as a person would note it."""
+    """The reason why a cell does not work, in words for the table."""
 
 
 @attrs.frozen
-class Told:
-    """What the person read: the answers of both sessions, and how much thinking was shown."""
+class Answers:
+    """The answers of both sessions that a user reads, and the amount of thinking that was shown."""
 
     first: str
     second: str
@@ -33,7 +33,7 @@ class Told:
 
 @attrs.frozen
 class Place:
-    """Where a client is to work: the gateway, the model, a fresh home folder, and how (``stream`` or ``whole``)."""
+    """The environment of a client: gateway, model, new home folder, and mode (``stream`` or ``whole``)."""
 
     url: str
     model: str
@@ -50,7 +50,7 @@ class Place:
         return {**kept, **home, **talk, **closed, **(more or {})}
 
     def run(self, *command: object, **environment: str) -> str:
-        """Standard output. Raises ``Failed`` with the last words of a program that fails or takes too long."""
+        """Return standard output. Raises ``Failed`` with the last output of a program that fails or takes too long."""
         try:
             done = subprocess.run(
                 [str(word) for word in command], cwd=self.work, env=self.environment(environment), text=True,
@@ -63,7 +63,7 @@ class Place:
         return done.stdout
 
     def connect(self, client: str, *arguments: object, **environment: str) -> str:
-        """The client, started by ``trigate connect`` as its page says."""
+        """Run the client by ``trigate connect``, as its page describes, and return standard output."""
         gateway = (sys.executable, "-m", "gateway", "connect", client, "--url", self.url, "--model", self.model)
         return self.run(*gateway, *arguments, **{"PYTHONPATH": str(ROOT), **environment})
 
@@ -78,14 +78,14 @@ def _last(text: str) -> str:
     return " / ".join(lines[-3:])[-600:] if lines else "it says nothing"
 
 
-Drive: TypeAlias = Callable[[Place], Told]
+Drive: TypeAlias = Callable[[Place], Answers]
 VENVS = ("python", "aider")
 
 
 @attrs.frozen
 class Row:
-    """``packages``: those whose versions the table shows. ``thinks``: it shows thinking to its user or program.
-    ``lives``: what has to be installed for it, ``node`` or one of ``VENVS``."""
+    """A client: the table shows the versions of its ``packages``, and ``thinks`` means that it shows thinking.
+    It needs the installation ``lives``: ``node`` or one of ``VENVS``."""
 
     name: str
     title: str
@@ -100,7 +100,7 @@ class Row:
 # Programs
 
 
-def claude(place: Place) -> Told:
+def claude(place: Place) -> Answers:
     flags = ("-p", "--allowedTools", "Bash", "--output-format", "stream-json", "--verbose")
     environment = {"DISABLE_AUTOUPDATER": "1", "DISABLE_TELEMETRY": "1"}
     runs = [
@@ -111,10 +111,10 @@ def claude(place: Place) -> Told:
         block for run in runs for line in run if line["type"] == "assistant" for block in line["message"]["content"]
     ]
     thoughts = sum(block["type"] == "thinking" for block in blocks)
-    return Told(*(next(line["result"] for line in run if line["type"] == "result") for run in runs), thoughts)
+    return Answers(*(next(line["result"] for line in run if line["type"] == "result") for run in runs), thoughts)
 
 
-def _codex(place: Place, *settings: str) -> Told:
+def _codex(place: Place, *settings: str) -> Answers:
     each = [word for setting in ("model_reasoning_effort=medium", *settings) for word in ("-c", setting)]
     bold = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json")
     runs = [
@@ -126,18 +126,18 @@ def _codex(place: Place, *settings: str) -> Told:
     thoughts = sum(item["type"] == "reasoning" for run in items for item in run)
     if not all(texts):
         raise Failed(f"it ended without a word: {_last(str(items))}")
-    return Told(texts[0][-1], texts[1][-1], thoughts)
+    return Answers(texts[0][-1], texts[1][-1], thoughts)
 
 
-def codex_http(place: Place) -> Told:
+def codex_http(place: Place) -> Answers:
     return _codex(place, "model_providers.trigate.supports_websockets=false")
 
 
-def codex_websocket(place: Place) -> Told:
+def codex_websocket(place: Place) -> Answers:
     return _codex(place)
 
 
-def _opencode(place: Place, package: str) -> Told:
+def _opencode(place: Place, package: str) -> Answers:
     environment = {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}
     if package != "@ai-sdk/openai-compatible":
         options = {"baseURL": f"{place.url}/v1", "apiKey": "any"}
@@ -148,15 +148,15 @@ def _opencode(place: Place, package: str) -> Told:
         start = lambda *words: place.run("opencode", *words, **environment)  # noqa: E731
     else:
         start = lambda *words: place.connect("opencode", "--", *words, **environment)  # noqa: E731
-    return Told(start("run", PLEASE), start("run", "--continue", AGAIN))
+    return Answers(start("run", PLEASE), start("run", "--continue", AGAIN))
 
 
 def opencode(package: str) -> Drive:
     return lambda place: _opencode(place, package)
 
 
-def gemini_cli(place: Place) -> Told:
-    """Its session goes on by its number; nothing is asked before a tool is used."""
+def gemini_cli(place: Place) -> Answers:
+    """Run Gemini CLI, which resumes sessions by number, and runs tools without confirmation."""
     settings = {
         "security": {"auth": {"selectedType": "gemini-api-key"}}, "privacy": {"usageStatisticsEnabled": False},
         "general": {"disableAutoUpdate": True},
@@ -169,48 +169,48 @@ def gemini_cli(place: Place) -> Told:
         place.connect("gemini-cli", "--", *flags, *more, **trusted)
         for more in (("--prompt", PLEASE), ("--resume", "latest", "--prompt", AGAIN))
     ]
-    return Told(*(str(json.loads(run[run.index("{") :])["response"]) for run in runs))
+    return Answers(*(str(json.loads(run[run.index("{") :])["response"]) for run in runs))
 
 
-def llm(place: Place) -> Told:
+def llm(place: Place) -> Answers:
     place.connect("llm", "--write")
     tools = ("--functions", install.HERE / "programs/llm_tool.py")
     whole = ("--no-stream",) if place.mode == "whole" else ()
     asked = ("llm", "-m", f"trigate/{place.model}", *whole)
-    return Told(place.run(*asked, *tools, PLEASE), place.run(*asked, "--continue", *tools, AGAIN))
+    return Answers(place.run(*asked, *tools, PLEASE), place.run(*asked, "--continue", *tools, AGAIN))
 
 
-def aider(place: Place) -> Told:
-    """It knows no tools: the boxes are in the chat."""
+def aider(place: Place) -> Answers:
+    """Run aider with the boxes as files in the chat, because it has no tools."""
     quiet = ("--no-git", "--no-check-update", "--no-analytics", "--no-show-model-warnings", "--yes-always")
     flags = (*quiet, "--no-pretty", "--no-stream" if place.mode == "whole" else "--stream")
     history = ("--restore-chat-history", "--no-detect-urls", "--no-show-release-notes")
     runs = [place.connect("aider", "--", *flags, *history, "--message", say) for say in (OPEN_BOXES, AGAIN)]
-    return Told(*runs)
+    return Answers(*runs)
 
 
 # Libraries
 
 
-def _told(output: str) -> Told:
+def _parse_answers(output: str) -> Answers:
     try:
-        return Told(**json.loads(output.strip().splitlines()[-1]))
+        return Answers(**json.loads(output.strip().splitlines()[-1]))
     except (ValueError, IndexError, TypeError):
         raise Failed(f"it said: {_last(output)}") from None
 
 
 def _program(file: str, variant: str) -> Drive:
-    def drive(place: Place) -> Told:
+    def drive(place: Place) -> Answers:
         if file.endswith(".mjs"):
-            return _told(place.run("node", install.CACHE / "node/programs" / file, variant, place.mode))
+            return _parse_answers(place.run("node", install.CACHE / "node/programs" / file, variant, place.mode))
         interpreter = install.CACHE / "python/bin/python"
-        return _told(place.run(interpreter, install.HERE / "programs" / file, variant, place.mode))
+        return _parse_answers(place.run(interpreter, install.HERE / "programs" / file, variant, place.mode))
 
     return drive
 
 
 def _library(name: str, title: str, packages: Sequence[str], file: str, variants: Mapping[str, Any]) -> list[Row]:
-    """A row for each of ``variants``: what it is called, which API it speaks and whether thinking is to be seen."""
+    """Return a row for each of ``variants``, which have a title, an API, and whether thinking is visible."""
     lives = "node" if file.endswith(".mjs") else "python"
     return [
         Row(

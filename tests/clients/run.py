@@ -1,8 +1,8 @@
 """The client matrix: real programs at pinned versions, through the real gateway, to a provider of each API.
 
-``python tests/clients/run.py [CLIENT …]`` installs what is missing, drives each client, and prints a line for each
+``python tests/clients/run.py [CLIENT …]`` installs missing programs, runs each client, and prints a line for each
 cell; a CLIENT is the beginning of a row's name. A cell works if both sessions end with the words that only the tools
-know, where the client shows thinking some was shown, nothing was refused, and no stream broke its API's grammar.
+know, clients that show thinking showed some, the gateway rejected nothing, and each stream obeyed its API's grammar.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import attrs
-import paths  # noqa: F401  # makes the next ones importable
+import paths  # noqa: F401  # makes the next modules importable
 
 from tests.clients import install, table
 from tests.clients.recorder import Recorder, recording
-from tests.clients.rows import ROWS, Failed, Place, Row, Told
+from tests.clients.rows import ROWS, Answers, Failed, Place, Row
 from tests.support.harness import Gateway, running
 from tests.support.stand_in import ENTRIES, WORDS, StandIn
 from tests.support.upstreams import serve_upstream
@@ -28,7 +28,7 @@ from tests.support.upstreams import serve_upstream
 
 @attrs.frozen
 class Cell:
-    """``trouble`` is empty where it works."""
+    """A cell of the matrix; ``trouble`` is empty if it works."""
 
     client: str
     mode: str
@@ -50,7 +50,7 @@ def main() -> int:
         return 2
     _install(rows)
     cells = []
-    for cell in tried(rows, wanted.upstream or ENTRIES, wanted.record):
+    for cell in try_all(rows, wanted.upstream or ENTRIES, wanted.record):
         cells.append(cell)
         print(cell.line, file=sys.stderr if wanted.json else sys.stdout, flush=True)
     if wanted.json:
@@ -60,8 +60,8 @@ def main() -> int:
     return 1 if any(cell.trouble for cell in cells) else 0
 
 
-def tried(rows: Sequence[Row], apis: Iterable[str], folder: Path | None) -> Iterator[Cell]:
-    """One after the other, on one gateway; ``folder`` gets what was said, where it was streamed."""
+def try_all(rows: Sequence[Row], apis: Iterable[str], folder: Path | None) -> Iterator[Cell]:
+    """Yield the cells, run one by one on the same gateway; ``folder`` gets recordings of the streams."""
     with serve_upstream(StandIn) as upstream, matrix_gateway(upstream) as gateway, recording(gateway.port) as recorder:
         for row, api in itertools.product(rows, apis):
             for mode in row.modes:
@@ -110,7 +110,7 @@ def try_cell(row: Row, mode: str, api: str, upstream: StandIn, gateway: Gateway,
             (home / f"work/{box}.txt").write_text(f"There is {word} in it.\n")
         try:
             told = row.drive(Place(recorder.url, f"on-{api}", home, mode))
-            trouble = judged(row, told)
+            trouble = find_trouble(row, told)
         except Failed as failed:
             trouble = str(failed)
     complaints = [*upstream.refused, *(line for line in gateway.log[logged:] if is_complaint(line))]
@@ -119,7 +119,7 @@ def try_cell(row: Row, mode: str, api: str, upstream: StandIn, gateway: Gateway,
     return Cell(row.name, mode, api, trouble[:1000], round(time.monotonic() - since, 1))
 
 
-def judged(row: Row, told: Told) -> str:
+def find_trouble(row: Row, told: Answers) -> str:
     for name, text in (("first", told.first), ("second", told.second)):
         if not all(word in text for word in WORDS.values()):
             return f"the {name} session ended with {text[-200:]!r}"
@@ -131,7 +131,7 @@ def judged(row: Row, told: Told) -> str:
 
 
 def is_complaint(line: str) -> bool:
-    """A line of the gateway's log that is not about a good exchange."""
+    """Return whether a line of the gateway's log is about anything but a successful exchange."""
     if not line.startswith("{"):
         return "Traceback" in line
     entry = json.loads(line)

@@ -1,8 +1,7 @@
-"""Makes test data of recorded sessions: ``python tests/clients/scrub.py RECORDED`` writes ``tests/sessions``.
+"""Test data from recorded sessions: ``python tests/clients/scrub.py RECORDED`` writes ``tests/sessions``.
 
-What programs say to their models at length is other people's text, and ids, dates and paths are this machine's: what
-stays is the structure of their requests, with all names, types and flags.
-``tests/support/session_replay.py`` says how to read it.
+The programs' prompts are other people's text, and ids, dates and paths belong to this machine. The test data keeps only
+the structure of requests, with all names, types and flags. ``tests/support/session_replay.py`` describes its format.
 """
 
 import json
@@ -13,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import paths  # noqa: F401  # makes the next ones importable
+import paths  # noqa: F401  # makes the next modules importable
 
 from tests.clients.rows import ROWS
 from tests.support.harness import running
@@ -22,7 +21,7 @@ from tests.support.stand_in import AGAIN, ENTRIES, OPEN_BOXES, PLEASE, WORDS, St
 from tests.support.upstreams import serve_upstream
 
 SOURCE = {"chat": "messages", "messages": "responses", "responses": "messages"}
-"""Before which upstream a client is recorded: one whose thinking comes back sealed."""
+"""The upstream that a client is recorded with: one that returns its thinking sealed."""
 LONGEST = 80
 LONGEST_DESCRIPTION = 20
 KEPT = re.compile(
@@ -32,7 +31,7 @@ TELLING = (
     "accept", "anthropic-", "authorization", "content-type", "openai-", "originator", "user-agent", "x-api-key",
     "x-app", "x-codex-beta-features", "x-stainless-helper",
 )  # fmt: skip
-"""Beginnings of the names of headers that a gateway may look at."""
+"""The prefixes of the headers that a gateway may read."""
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 SUBSTITUTES: Mapping[str, str] = {
     r"\b[0-9a-f]{64}\b": "0" * 64,
@@ -84,7 +83,7 @@ def scrubbed(exchanges: list[dict[str, Any]], model: str) -> list[dict[str, Any]
 
 
 def turns(frames: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """The messages of a websocket, answer by answer."""
+    """Return the messages of a websocket, grouped by answer."""
     found: list[list[dict[str, Any]]] = [[]]
     for frame in frames:
         found[-1].append(frame)
@@ -100,7 +99,7 @@ def header(name: str, value: str) -> str:
 
 
 class Scrub:
-    """Remembers what has been said so far."""
+    """A scrubber of one session, with its earlier bodies and substitutes."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -109,7 +108,7 @@ class Scrub:
         self._bodies: list[Any] = []
 
     def body(self, value: Any, answer: Any) -> Any:
-        """A request as it is kept; ``answer`` is what it was answered."""
+        """Return the scrubbed form of a request whose response was ``answer``."""
         clean = self._clean(value)
         number = len(self._bodies) + 1
         for label, values in issued_values(answer).items():
@@ -145,20 +144,20 @@ class Scrub:
         if text in self._given:
             return self._given[text]
         if len(text) > (LONGEST_DESCRIPTION if key in ("description", "title") else LONGEST):
-            return shortened(text)
+            return shorten(text)
         text = UUID.sub(self._uuid, text)
         for pattern, substitute in SUBSTITUTES.items():
             text = re.sub(pattern, substitute, text)
         return text
 
     def _uuid(self, found: re.Match[str]) -> str:
-        """Another for each."""
+        """Return a substitute, the same for equal ids."""
         return self._uuids.setdefault(found[0], f"00000000-0000-4000-8000-{len(self._uuids) + 1:012}")
 
 
-def shortened(text: str) -> str:
-    """Marks in place of words, but for what the conversation hangs on."""
-    if text.startswith("{") and "session_id" in text:  # JSON in a text, which must stay JSON
+def shorten(text: str) -> str:
+    """Replace words by marks, except those that the conversation depends on."""
+    if text.startswith("{") and "session_id" in text:  # JSON in a text must remain JSON
         return json.dumps(dict.fromkeys(json.loads(text), "0"))
     parts, at = [], 0
     for found in KEPT.finditer(text):
@@ -172,7 +171,7 @@ def mark(text: str) -> str:
 
 
 def state_what_is_dropped() -> None:
-    """Adds to each request what a translation of it leaves out: to be read before it is committed."""
+    """Add to each request the members that its translation drops: review them before the commit."""
     with serve_upstream(StandIn) as upstream:
         settings, port = upstream.settings()
         with running(settings, port) as gateway:

@@ -1,5 +1,5 @@
-"""What stand-ins of providers answer to the SDKs at endpoints that are no conversation: fixed words and vectors, or for
-retrieval vectors of the words in a text."""
+"""Responses of stand-ins for providers at endpoints other than conversations: fixed words and vectors or, in retrieval,
+vectors of the words in a text."""
 
 import base64
 import re
@@ -23,8 +23,8 @@ def by_words(texts: Sequence[str]) -> list[list[float]]:
     return [[0.25, *(float(_words(text).count(word)) for word in _WORDS)] for text in texts]
 
 
-def fixed(asked: ReceivedRequest) -> ScriptedAnswer:
-    """What a server of the shape in which it is asked would say."""
+def answer_fixed(asked: ReceivedRequest) -> ScriptedAnswer:
+    """Return a fixed response in the shape of the request."""
     if "rerank" in asked.path and "texts" in asked.json:
         return json_answer([{"index": 0, "score": 0.25}, {"index": 2, "score": 0.9}, {"index": 1, "score": 0.1}])
     if "rerank" in asked.path:
@@ -34,11 +34,11 @@ def fixed(asked: ReceivedRequest) -> ScriptedAnswer:
         return json_answer({"id": "1", "results": results, "meta": {"billed_units": {"search_units": 1}}})
     if "transcriptions" in asked.path:
         return json_answer({"text": "hello"})
-    return embedded(asked, by_place)
+    return embeddings_for(asked, by_place)
 
 
-def reading(asked: ReceivedRequest) -> ScriptedAnswer:
-    """What a server says that knows words: vectors and ranks by them, and an answer out of what it was shown."""
+def answer_by_words(asked: ReceivedRequest) -> ScriptedAnswer:
+    """Return vectors and ranks by the words of texts, or an answer from the texts in the prompt."""
     if "rerank" in asked.path:
         wanted = set(_words(asked.json["query"]))
         found = [len(wanted.intersection(_words(text))) / 10 for text in asked.json["documents"]]
@@ -50,17 +50,17 @@ def reading(asked: ReceivedRequest) -> ScriptedAnswer:
         usage = {"prompt_tokens": 9, "completion_tokens": 3, "total_tokens": 12}
         choice = {"index": 0, "message": said, "finish_reason": "stop"}
         return json_answer({"id": "1", "object": "chat.completion", "created": 1, "choices": [choice], "usage": usage})
-    return embedded(asked, by_words)
+    return embeddings_for(asked, by_words)
 
 
-def embedded(asked: ReceivedRequest, embed: Embedder) -> ScriptedAnswer:
-    """Vectors in the shape in which they are asked for."""
+def embeddings_for(asked: ReceivedRequest, embed: Embedder) -> ScriptedAnswer:
+    """Return vectors in the shape of the request."""
     if asked.path.endswith(":batchEmbedContents"):
         found = embed([one["content"]["parts"][0]["text"] for one in asked.json["requests"]])
         return json_answer({"embeddings": [{"values": one} for one in found]})
     if asked.path.endswith("/embed"):
         numbers = embed(asked.json["texts"])
-        forms: dict[str, list[Any]] = {"float": list(numbers), "base64": [_packed(one) for one in numbers]}
+        forms: dict[str, list[Any]] = {"float": list(numbers), "base64": [_pack(one) for one in numbers]}
         by_type = {type: forms[type] for type in asked.json["embedding_types"]}
         return json_answer({"id": "1", "embeddings": by_type, "meta": {"billed_units": {"input_tokens": 2}}})
     texts = asked.json["input"]
@@ -75,5 +75,5 @@ def _words(text: str) -> list[str]:
     return re.findall(r"[a-z]+", text.lower())
 
 
-def _packed(numbers: Sequence[float]) -> str:
+def _pack(numbers: Sequence[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()

@@ -1,4 +1,4 @@
-"""``docs/clients.md``: the matrix as a table, with versions."""
+"""The matrix as a table with versions, for ``docs/clients.md``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ SPOKEN = {**APIS, "gemini": "Gemini", "converse": "Converse"}
 
 
 class Cell(Protocol):
-    """``trouble`` is empty where it works."""
+    """A cell of the matrix; ``trouble`` is empty if it works."""
 
     client: str
     mode: str
@@ -24,7 +24,7 @@ BEGIN, END = "<!-- the matrix, written by tests/clients/run.py --table -->", "<!
 
 
 def write(page: Path, rows: Sequence[Row], cells: Sequence[Cell]) -> None:
-    """Put the table between its marks in ``page``; all else in it stays."""
+    """Replace the table between its marks in ``page``."""
     before, _, rest = page.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{BEGIN}\n\n{table(rows, cells)}\n{END}{after}")
@@ -44,7 +44,7 @@ def table(rows: Sequence[Row], cells: Sequence[Cell]) -> str:
 
 
 def _cell(row: Row, cells: Sequence[Cell], notes: list[str]) -> str:
-    """What works with all providers, in words; a number for each reason why something does not."""
+    """Describe what works with all providers, and number each reason why something does not."""
     words = dict.fromkeys(() if {cell.upstream for cell in cells} == APIS.keys() else ("not tried",))
     for cell in cells:
         name = {"stream": "streamed", "whole": "whole"}[cell.mode]

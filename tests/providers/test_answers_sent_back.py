@@ -34,7 +34,7 @@ def answered(api: str) -> Any:
     return json.loads(CODECS[api].write_answer(fold(SAID), Reply(Request(api, "m", ()), ISSUER, created=5)))
 
 
-def dumped(model: Any) -> Any:
+def dump_model(model: Any) -> Any:
     return model.model_dump(mode="json", exclude_unset=True)
 
 
@@ -49,7 +49,7 @@ SDKS: dict[str, Any] = {
 def test_a_returned_answer_loses_nothing(by_sdk, target, api):
     answer = answered(api)
     if by_sdk:
-        answer = dumped(SDKS[api].model_validate(answer))
+        answer = dump_model(SDKS[api].model_validate(answer))
     body = json.dumps(answer).encode()
     call = CODECS[api].read_request(next_request(api, answer_items(api, body, streamed=False)))
     outgoing = CODECS[target].write_request(call, Recipient("m", ISSUER))

@@ -54,7 +54,7 @@ def whole(api: Api, usage: dict[str, Any], output: list[Any], more: dict[str, An
     return json.dumps({**bodies[api], **more, "usage": COUNTS[api] | usage}).encode()
 
 
-def streamed(api: Api, usage: dict[str, Any], output: list[Any], more: dict[str, Any]) -> list[Named]:
+def events_with(api: Api, usage: dict[str, Any], output: list[Any], more: dict[str, Any]) -> list[Named]:
     counts = COUNTS[api] | usage
     if api == "chat":
         head = {"id": "c", "object": "chat.completion.chunk", "model": "m"}
@@ -91,7 +91,7 @@ def read_usage(api: Api, usage: dict[str, Any], *output: Any, **more: Any) -> Us
     in_one = usage_of([*CODECS[api].read_answer(whole(api, usage, list(output), more))])
     reader = CODECS[api].reader()
     events: list[Event] = []
-    for name, data in streamed(api, usage, list(output), more):
+    for name, data in events_with(api, usage, list(output), more):
         events += reader.read_event(name, json.dumps(data).encode())
     in_pieces = usage_of([*events, *reader.close()])
     assert parts(in_one) == parts(in_pieces)
@@ -106,8 +106,8 @@ def parts(usage: Usage) -> tuple[Any, ...]:
 
 
 @each_row("tier", ["default", "flex", "priority", "on_demand"])
-def test_the_used_tier_is_part_of_the_usage(tier) -> None:
-    """Not the one that was asked: the answer's own word is billed (BerriAI/litellm#18599)."""
+def test_the_tier_that_was_used_is_part_of_the_usage(tier) -> None:
+    """The bill follows the tier in the answer, not the requested one (BerriAI/litellm#18599)."""
     assert read_usage("chat", {}, service_tier=tier).tier == tier
     assert read_usage("responses", {}, service_tier=tier).tier == tier
 
@@ -328,7 +328,7 @@ def test_a_cost_that_the_provider_states_is_read() -> None:
 
 
 def test_a_running_cost_is_ignored() -> None:
-    """Perplexity's running usage says 0 until the last chunk, which a stream that breaks off never sends."""
+    """Perplexity's running usage has a cost of 0 until the last chunk, which an interrupted stream lacks."""
     reader = CODECS["chat"].reader()
     chunk = {
         "id": "c", "model": "m", "choices": [{"index": 0, "delta": {"content": "Hi."}, "finish_reason": None}],
@@ -409,12 +409,12 @@ def test_a_cost_in_message_start_is_ignored() -> None:
     assert usage.reported_nanos is None
 
 
-# What clients are told
+# The usage that clients receive
 
 
 @each_row("stream, source", itertools.product([True, False], ["chat", "responses"]))
-def test_a_responses_client_receives_the_used_service_tier(stream, source) -> None:
-    """Not the one that it asked for: programs add up what they spend by it."""
+def test_a_responses_client_receives_the_service_tier_that_was_used(stream, source) -> None:
+    """Programs calculate their costs from it, so it is not the requested tier."""
     assert response_object(source, "flex", stream=stream)["service_tier"] == "flex"
     assert response_object(source, "on_demand", stream=stream)["service_tier"] == "auto", (
         "which its API has no word for"

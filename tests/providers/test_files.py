@@ -42,7 +42,7 @@ def asking(api: str, name: str, data: str) -> Any:
     return {"messages": [{"role": "user", "content": [{"type": "file", "file": file}]}]}
 
 
-def written(client: str, provider: str, name: str, data: str) -> Any:
+def write_for(client: str, provider: str, name: str, data: str) -> Any:
     request = CODECS[client].read_request({"model": "m", **asking(client, name, data)})
     return json.loads(CODECS[provider].write_request(request, Recipient("m", Issuer("p", ""))).body)
 
@@ -50,21 +50,21 @@ def written(client: str, provider: str, name: str, data: str) -> Any:
 @each_row("client", ["chat", "responses"])
 def test_a_file_without_a_type_reaches_every_provider_as_what_it_is(client: str):
     """Browsers send Markdown as ``application/octet-stream`` (epam/ai-dial-chat#5779)."""
-    block = written(client, "converse", "notes.md", TEXT)["messages"][0]["content"][0]
+    block = write_for(client, "converse", "notes.md", TEXT)["messages"][0]["content"][0]
     assert block["document"]["format"] == "md"
-    (part,) = written(client, "messages", "notes.md", TEXT)["messages"][0]["content"]
+    (part,) = write_for(client, "messages", "notes.md", TEXT)["messages"][0]["content"]
     assert part["source"] == {"type": "text", "media_type": "text/plain", "data": "# Title"}
-    parts = written(client, "gemini", "notes.md", TEXT)["contents"][0]["parts"]
+    parts = write_for(client, "gemini", "notes.md", TEXT)["contents"][0]["parts"]
     assert parts[-1] == {"inlineData": {"mimeType": "text/markdown", "data": TEXT}}
-    assert "data:text/markdown;base64," in json.dumps(written(client, "chat", "notes.md", TEXT))
-    assert "data:text/markdown;base64," in json.dumps(written(client, "responses", "notes.md", TEXT))
-    assert written(client, "converse", "paper", PDF)["messages"][0]["content"][0]["document"]["format"] == "pdf"
+    assert "data:text/markdown;base64," in json.dumps(write_for(client, "chat", "notes.md", TEXT))
+    assert "data:text/markdown;base64," in json.dumps(write_for(client, "responses", "notes.md", TEXT))
+    assert write_for(client, "converse", "paper", PDF)["messages"][0]["content"][0]["document"]["format"] == "pdf"
 
 
 @each_row("client", ["chat", "responses"])
 def test_an_unsupported_converse_file_is_refused_with_the_supported_types(client: str):
     with pytest.raises(GatewayError) as raised:
-        written(client, "converse", "blob", "AAAA")
+        write_for(client, "converse", "blob", "AAAA")
     message = raised.value.info.message
     assert "application/octet-stream" in message
     for word in ("PDF", "Word", "Excel", "CSV", "HTML", "Markdown", "plain text", "file name"):

@@ -20,7 +20,7 @@ WITHOUT_MISTAKE: dict[str, dict[str, Any]] = {
     "converse": {"messages": [{"role": "user", "content": [{"text": "hi"}]}]},
     "interactions": {"model": "m", "input": "hi"},
 }
-"""The members of a request beside those of a row."""
+"""The members of a request in addition to those of a row."""
 MISTAKES: dict[str, list[tuple[dict[str, Any], str]]] = {
     "chat": [
         ({}, "messages"),

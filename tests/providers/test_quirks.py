@@ -43,8 +43,8 @@ SAMPLED: dict[str, dict[str, Any]] = {
 EFFORTS = {None: None, "low": Reasoning("enabled", "low"), "none": Reasoning("disabled", "none")}
 
 
-def test_sampling_goes_only_to_models_that_take_it():
-    """Each removal is named, but for that of a default (juspay/neurolink#1706, truefoundry/models#2122,
+def test_sampling_settings_reach_only_models_that_accept_them():
+    """The gateway reports each removal, except of a default (juspay/neurolink#1706, truefoundry/models#2122,
     Soju06/codex-lb#538)."""
     for sampling, effort, taken in [
         ("free", None, True), ("free", "low", True), ("never", None, False), ("never", "none", False),
@@ -82,13 +82,13 @@ LEVELS = (
     (Reasoning("disabled", "none"), FEW, None, True),
     (Reasoning("adaptive"), SOME, None, False),
 )
-"""What is asked for, the efforts of the model, the one that OpenAI's APIs are told, and whether the change is named."""
+"""The requested reasoning, the model's efforts, the effort that OpenAI's APIs receive, and whether it is reported."""
 
 
 @each_row("api", OLDER)
 def test_an_effort_that_the_model_lacks_becomes_the_nearest_lower_one_and_is_reported(api):
     """theopenco/llmgateway#2753, docker/docker-agent#2563, maximhq/bifrost#1479, liuw1535/antigravity2api-nodejs#149.
-    Anthropic has no word for none, which it is told otherwise, and none for the least, which is its own lowest."""
+    Anthropic disables thinking with another member than `none`, and its lowest effort replaces the minimal one."""
     for reasoning, efforts, effort, named in LEVELS:
         with case((reasoning, efforts)):
             request = request_with(reasoning=attrs.evolve(reasoning, at="r"))
@@ -113,19 +113,19 @@ def test_temperature_stays_if_both_sampling_settings_are_refused(api):
     body, dropped = write_body(api, both)
     assert (body["temperature"], body["top_p"], dropped) == (0.3, 0.9, ())
     assert write_body(api, request_with(top_p=0.9), one_of_temperature_top_p=True)[0]["top_p"] == 0.9
-    if api != "responses":  # where a default is named, too
+    if api != "responses":  # which reports the loss of a default, too
         assert write_body(api, request_with(temperature=0.5, top_p=1), one_of_temperature_top_p=True)[1] == ()
 
 
 @each_row(("api", "name"), [("chat", "store"), ("messages", "top_k"), ("responses", "store")])
-def test_fields_that_the_provider_refuses_are_left_out_by_name(api, name):
-    """As the provider entry says (anthropics/claude-code#21612, decolua/9router#1468)."""
+def test_fields_that_the_provider_rejects_are_dropped_and_reported(api, name):
+    """The provider's entry lists the fields (anthropics/claude-code#21612, decolua/9router#1468)."""
     body, dropped = write_body(api, request_with(**{name: 5}), refused_fields=(name, "metadata"))
     assert (name in body, dropped) == (False, (name,))
 
 
 def test_settings_that_would_change_the_answer_are_a_400():
-    """Never one choice for two, never a paid answer for a warm cache (decolua/9router#560)."""
+    """The gateway never returns one choice for two, nor a paid answer for a cache warm-up (decolua/9router#560)."""
     for api, name, value in [
         *((api, "n", 2) for api in OLDER),
         ("chat", "max_tokens", 0),

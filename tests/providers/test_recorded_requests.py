@@ -59,16 +59,16 @@ by_turns = pytest.mark.parametrize(
 )
 
 
-def translated(request: Request, upstream: Api, to: Recipient) -> Outgoing:
+def translate(request: Request, upstream: Api, to: Recipient) -> Outgoing:
     call, _ = shorten_names(CODECS[request.api].read_request(request.body))
     return CODECS[upstream].write_request(call, to)
 
 
-# Refusals: what may not be left out and cannot be said. Client API, provider API, and what the message says.
+# Rejections of members that cannot be dropped or translated: client API, provider API, and the message.
 
 REFUSALS: tuple[tuple[str, str, str], ...] = (
     ("chat", "", "is a 'file_url' part"),  # a video; no API of the three has it
-    ("messages", "", "thread is not supported"),  # Anthropic's tool runner then sends everything
+    ("messages", "", "thread is not supported"),  # then Anthropic's tool runner sends everything
     ("chat", "", r"^n (must be 1|is not supported)"),
     ("chat", "messages|responses", "audio|is not supported by"),
     ("", "", "file id|names a file"),  # a provider's file ids mean nothing to another
@@ -139,7 +139,7 @@ class Sent:
         self.named[name, canonical(value)] += 1
         if isinstance(value, str):
             texts.append(value)
-            value = parsed(value)
+            value = parse_if_json(value)
         self.values[canonical(value)] += 1
         for key, inner in value.items() if isinstance(value, dict) else ():
             self._collect(inner, key, texts)
@@ -147,19 +147,19 @@ class Sent:
             self._collect(inner, name, texts)
 
     def lacks(self, asked: list[Leaf]) -> list[Leaf]:
-        """Those of ``asked`` that are not there, under their own name or, if long enough to be found, anywhere."""
+        """Return the leaves of ``asked`` that are missing, under their name or, if they are long, anywhere."""
         by_name = Counter((leaf.name, leaf.canonical) for leaf in asked)
         by_value = Counter(leaf.canonical for leaf in asked)
         return [
             leaf
             for leaf in asked
             if self.named[leaf.name, leaf.canonical] < by_name[leaf.name, leaf.canonical]
-            and self._found(leaf) < by_value[leaf.canonical]
+            and self._count_anywhere(leaf) < by_value[leaf.canonical]
         ]
 
-    def _found(self, leaf: Leaf) -> int:
-        """How often the value stands there, whatever its name."""
-        value = parsed(leaf.value) if leaf.name == "arguments" else leaf.value
+    def _count_anywhere(self, leaf: Leaf) -> int:
+        """Return how often the value occurs, under any name."""
+        value = parse_if_json(leaf.value) if leaf.name == "arguments" else leaf.value
         if isinstance(value, dict):
             return self.values[canonical(value)]
         if isinstance(value, str) and (leaf.name in WORDS or len(value) >= LONG):
@@ -175,7 +175,7 @@ def canonical(value: Json) -> str:
     return json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
-def parsed(text: str) -> Json:
+def parse_if_json(text: str) -> Json:
     try:
         return json.loads(text)
     except ValueError:
@@ -187,7 +187,7 @@ def silent_losses(request: Request, upstream: Api, to: Recipient) -> dict[str, s
 
     Raises the codec's ``GatewayError`` for a refused request.
     """
-    sent = Sent(translated(request, upstream, to))
+    sent = Sent(translate(request, upstream, to))
     body = request.body
     asked = [
         leaf for leaf in leaves(body) if not any(account.settles(request, upstream, leaf, sent) for account in ACCOUNTS)
@@ -198,7 +198,7 @@ def silent_losses(request: Request, upstream: Api, to: Recipient) -> dict[str, s
 
 
 TELLING = ("text", "content", "arguments", "output")
-# What every API has: a dropped `input[]` is about something else.
+# The types that every API has: a dropped `input[]` concerns another type.
 ORDINARY = (
     None, "message", "text", "input_text", "output_text", "function_call", "function_call_output", "tool_use",
     "tool_result", "function",
@@ -288,7 +288,7 @@ def members(tools: list[dict[str, Json]]) -> set[tuple[str, Json]]:
     return {(name, value) for tool in tools for name, value in tool.items() if isinstance(value, str)}
 
 
-# Types of parts and items that say nothing without their other members.
+# The types of parts and items that mean nothing without their other members.
 FORMS = (
     "text", "image_url", "input_audio", "file", "function", "thinking", "redacted_thinking",
     "image", "document", "search_result", "tool_use", "tool_result", "tool_reference", "base64", "url",
@@ -301,7 +301,7 @@ ANY = "chat|messages|responses"
 LIMITS = "max_tokens|max_completion_tokens|max_output_tokens"
 EFFORT = r"reasoning_effort|reasoning\.effort|thinking\.(type|budget_tokens)|output_config\.effort"
 ACCOUNTS: tuple[Account, ...] = (
-    # Form: it says how the request is built, and the provider's is built otherwise.
+    # Members that describe the form of the request, which differs between APIs.
     Account(ANY, ANY, "model", "the provider's own name", lambda value, body: bool(body["model"])),
     Account(ANY, ANY, "stream", "false is the default", among(False)),
     Account("chat", ANY, r"stream_options\.include_usage", "always asked for where it can be; our writer tells it"),
@@ -401,9 +401,9 @@ def test_no_member_of_a_recorded_request_is_lost_silently(client: Api, upstream:
 def test_every_dropped_path_is_in_the_request(client: Api, upstream: Api, is_each: bool) -> None:
     for one, to in cells(client, upstream, is_each):
         try:
-            dropped = translated(one, upstream, to).dropped
+            dropped = translate(one, upstream, to).dropped
         except GatewayError:
-            continue  # the test above looks at refusals
+            continue  # the test above checks rejections
         assert not [path for path in dropped if path.partition(": ")[0] not in places(one.body)], (one.key, to.model)
 
 

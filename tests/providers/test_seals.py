@@ -28,11 +28,11 @@ def model(*parts: Any) -> dict[str, Any]:
 DETAILS = [{"type": "reasoning.text", "text": "t"}]
 
 
-def detailed(*details: Any, **members: Any) -> dict[str, Any]:
+def turn_of(*details: Any, **members: Any) -> dict[str, Any]:
     return {"role": "assistant", **members, "reasoning_details": list(details)}
 
 
-def encrypted(issuer: Issuer, api: str, item: Any) -> dict[str, Any]:
+def sealed_detail(issuer: Issuer, api: str, item: Any) -> dict[str, Any]:
     return {"type": "reasoning.encrypted", "data": seal(issuer, api, item)}
 
 
@@ -42,7 +42,7 @@ THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
 BOTH = [THOUGHT, {"type": "redacted_thinking", "data": "x"}]
 
 
-def redacted(data: str) -> dict[str, Any]:
+def redacted_block(data: str) -> dict[str, Any]:
     return {"type": "redacted_thinking", "data": data}
 
 
@@ -65,11 +65,11 @@ SIGNED, REDACTED = {"reasoningText": {"text": "hm", "signature": "c2ln"}}, {"red
 OWN = {"reasoningText": {"text": "own", "signature": "EqkE"}}
 
 
-def reasoned(*reasoning: Any) -> list[dict[str, Any]]:
+def content_with(*reasoning: Any) -> list[dict[str, Any]]:
     return [*({"reasoningContent": one} for one in reasoning), {"text": "b"}]
 
 
-def signed(signature: str) -> dict[str, Any]:
+def signed_reasoning(signature: str) -> dict[str, Any]:
     return {"reasoningText": {"text": "x", "signature": signature}}
 
 
@@ -86,7 +86,7 @@ FOREIGN = (
 )
 
 
-def mixed(mark: str) -> dict[str, Any]:
+def mixed_turn(mark: str) -> dict[str, Any]:
     return model(text("a"), thought_part("hm"), thought_part("so"), call("f", signature=mark), text("b"))
 
 
@@ -105,21 +105,21 @@ RESTORED: dict[str, list[tuple[Body, Body, tuple[str, ...]]]] = {
     "chat": [
         (
             history(
-                detailed(encrypted(OURS, "chat", [{"reasoning_details": DETAILS}])),
-                detailed(encrypted(OTHER, "messages", [{"type": "thinking"}]), content="a", reasoning_content="hm"),
-                detailed(encrypted(OURS, "chat", {"field": "reasoning"}), reasoning_content="hm"),
-                detailed(*DETAILS, {"data": "tg1.broken"}, "odd"),
+                turn_of(sealed_detail(OURS, "chat", [{"reasoning_details": DETAILS}])),
+                turn_of(sealed_detail(OTHER, "messages", [{"type": "thinking"}]), content="a", reasoning_content="hm"),
+                turn_of(sealed_detail(OURS, "chat", {"field": "reasoning"}), reasoning_content="hm"),
+                turn_of(*DETAILS, {"data": "tg1.broken"}, "odd"),
             ),
             history(
-                detailed(*DETAILS), {"role": "assistant", "content": "a"}, {"role": "assistant", "reasoning": "hm"},
-                detailed(*DETAILS, "odd"),
+                turn_of(*DETAILS), {"role": "assistant", "content": "a"}, {"role": "assistant", "reasoning": "hm"},
+                turn_of(*DETAILS, "odd"),
             ),
             ("messages[].reasoning_details[]", "messages[].reasoning_content"),
         ),
     ],
     "messages": [
-        (history([redacted(seal(OURS, "messages", THOUGHT)), TEXT]), history([THOUGHT, TEXT]), ()),
-        (history([redacted(seal(OURS, "messages", BOTH)), TEXT]), history([*BOTH, TEXT]), ()),
+        (history([redacted_block(seal(OURS, "messages", THOUGHT)), TEXT]), history([THOUGHT, TEXT]), ()),
+        (history([redacted_block(seal(OURS, "messages", BOTH)), TEXT]), history([*BOTH, TEXT]), ()),
         (history([thinking(seal(OURS, "messages", THOUGHT))]), history([THOUGHT]), ()),
         # No message is left empty (openclaw/openclaw#88020)
         (history([thinking(seal(OTHER, "messages", THOUGHT))]), history(), ("messages[].content[]",)),
@@ -157,7 +157,7 @@ RESTORED: dict[str, list[tuple[Body, Body, tuple[str, ...]]]] = {
             {"contents": [{"parts": [call("f", signature="A+/=")]}]},
             (),
         ),
-        *(({"contents": [mixed(mark)]}, {"contents": [model(text("a"), call("f"), text("b"))]},
+        *(({"contents": [mixed_turn(mark)]}, {"contents": [model(text("a"), call("f"), text("b"))]},
            ("contents[].parts[].thoughtSignature",)) for mark in FOREIGN),
         *(({"contents": [model(text("a"), thought_part("hm"), thought_part("", mark))]},
            {"contents": [model(text("a"))]},
@@ -170,15 +170,15 @@ RESTORED: dict[str, list[tuple[Body, Body, tuple[str, ...]]]] = {
     ],
     "converse": [
         (
-            history(reasoned(
-                signed(seal(OURS, "converse", SIGNED)),
+            history(content_with(
+                signed_reasoning(seal(OURS, "converse", SIGNED)),
                 {"redactedContent": seal_in_base64(OURS, "converse", REDACTED)},
-                signed(seal(OTHER, "messages", {"type": "thinking"})), OWN,
+                signed_reasoning(seal(OTHER, "messages", {"type": "thinking"})), OWN,
             )),
-            history(reasoned(SIGNED, REDACTED, OWN)),
+            history(content_with(SIGNED, REDACTED, OWN)),
             ("messages[].content[]",),
         ),
-        (history([{"reasoningContent": signed("tg1.broken")}]), history(), ("messages[].content[]",)),
+        (history([{"reasoningContent": signed_reasoning("tg1.broken")}]), history(), ("messages[].content[]",)),
     ],
     "interactions": [
         (
@@ -200,7 +200,7 @@ RESTORED: dict[str, list[tuple[Body, Body, tuple[str, ...]]]] = {
         ),
     ],
 }  # fmt: skip
-"""What a client sends, what a provider then gets, and what was left out."""
+"""The client's body, the provider's body, and the dropped paths."""
 WITHOUT_SEALS: dict[str, list[Body]] = {
     "chat": [
         {},
@@ -215,7 +215,7 @@ WITHOUT_SEALS: dict[str, list[Body]] = {
         {"contents": contents}
         for contents in ([model(call("f", signature="c2ln"))], "text", None, [{}], [5], [{"parts": [None, 5]}])
     ],
-    "converse": [history(reasoned(SIGNED)), {"messages": "x"}],
+    "converse": [history(content_with(SIGNED)), {"messages": "x"}],
     "interactions": [
         {"input": [thought_step("c2ln"), OUTPUT, "x", 5]}, {"input": "tg1.x"}, {"input": {"type": "text"}},
     ],
@@ -245,8 +245,8 @@ def test_reasoning_that_was_refused_is_left_out():
     for api, body, expected, lost in (
         ("gemini", {"contents": [turn]}, {"contents": [kept]}, ("contents[].parts[]",)),
         ("gemini", {"contents": [model(text("a"))]}, {}, ()),
-        ("converse", history(reasoned(SIGNED, REDACTED)), history(reasoned()), ("messages[].content[]",)),
-        ("converse", history(reasoned()), {}, ()),
+        ("converse", history(content_with(SIGNED, REDACTED)), history(content_with()), ("messages[].content[]",)),
+        ("converse", history(content_with()), {}, ()),
     ):
         with case((api, body)):
             assert CODECS[api].without_reasoning(body) == (expected, lost)

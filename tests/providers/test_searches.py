@@ -47,7 +47,7 @@ CLIENTS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def sent(client: str, provider: str, search: Any, **request: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+def body_for(client: str, provider: str, search: Any, **request: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the body for a provider whose search is ``search``, and the lost paths."""
     read = CODECS[client].read_request({"model": "m", **CLIENTS[client], **request})
     outgoing = CODECS[provider].write_request(read, Recipient("m", ISSUER, Quirks(web_search=search)))
@@ -81,17 +81,17 @@ def sent(client: str, provider: str, search: Any, **request: Any) -> tuple[dict[
     ],
 )  # fmt: skip
 def test_a_search_becomes_the_providers_own(client, provider, search, tool, lost):
-    body, dropped = sent(client, provider, search)
+    body, dropped = body_for(client, provider, search)
     assert body["tools"] == [tool]
     assert sorted({*dropped} - {"model"}) == sorted(lost)  # the address of Converse has the model
 
 
 def test_models_that_search_in_chat_get_options():
-    body, dropped = sent("messages", "chat", "options")
+    body, dropped = body_for("messages", "chat", "options")
     assert body["web_search_options"] == {"user_location": {"type": "approximate", "approximate": {"city": "Bern"}}}
     assert "tools" not in body
     assert sorted(dropped) == ["tools[].allowed_domains", "tools[].blocked_domains", "tools[].max_uses"]
-    body, dropped = sent("responses", "chat", "always")
+    body, dropped = body_for("responses", "chat", "always")
     assert body["search_domain_filter"] == ["a.test", "-b.test"]
     assert body["web_search_options"]["search_context_size"] == "low"
     assert not dropped
@@ -99,13 +99,13 @@ def test_models_that_search_in_chat_get_options():
 
 @pytest.mark.parametrize("client", ["messages", "responses", "gemini"])
 def test_a_provider_without_a_search_loses_the_tool_by_name(client):
-    body, dropped = sent(client, "chat", "none")
+    body, dropped = body_for(client, "chat", "none")
     assert "tools" not in body
     assert any(": " in path for path in dropped), dropped
 
 
 def test_a_forced_search_of_messages_is_forced_in_responses():
-    body, _ = sent("messages", "responses", "tool", tool_choice={"type": "tool", "name": "web_search"})
+    body, _ = body_for("messages", "responses", "tool", tool_choice={"type": "tool", "name": "web_search"})
     assert body["tool_choice"] == {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]}
     assert body["include"] == ["web_search_call.action.sources"]
 
@@ -114,7 +114,7 @@ def test_a_forced_search_of_messages_is_forced_in_responses():
 def test_sources_that_a_client_of_responses_requests_are_not_lost(provider, search):
     """Its answer lists them always."""
     tools = [{"type": "web_search"}]
-    _, dropped = sent("responses", provider, search, tools=tools, include=["web_search_call.action.sources"])
+    _, dropped = body_for("responses", provider, search, tools=tools, include=["web_search_call.action.sources"])
     assert not [one for one in dropped if one.startswith("include")]
 
 
@@ -150,7 +150,7 @@ GEMINI = {
 ANSWERS = {"responses": RESPONSES, "messages": MESSAGES, "gemini": GEMINI}
 
 
-def written(provider: str, client: str, *, stream: bool) -> str:
+def answer_for(provider: str, client: str, *, stream: bool) -> str:
     """Return the answer of ``provider`` for ``client``, whole or as a stream."""
     events = CODECS[provider].read_answer(json.dumps(ANSWERS[provider]).encode())
     request = CODECS[client].read_request({"model": "m", **CLIENTS[client]})
@@ -173,14 +173,14 @@ def written(provider: str, client: str, *, stream: bool) -> str:
     ],
 )  # fmt: skip
 def test_searches_of_a_provider_are_in_the_clients_form(provider, client, marks, stream):
-    text = written(provider, client, stream=stream)
+    text = answer_for(provider, client, stream=stream)
     places = [text.find(mark) for mark in marks]
     assert -1 not in places, (marks, text)
     assert text.count("web_search_tool_result") == (client == "messages")
 
 
 def test_messages_clients_get_the_number_of_searches():
-    assert '"web_search_requests":1' in written("gemini", "messages", stream=True)
+    assert '"web_search_requests":1' in answer_for("gemini", "messages", stream=True)
 
 
 @pytest.mark.parametrize("api", ["messages", "responses", "interactions"])
@@ -226,12 +226,12 @@ def test_earlier_searches_of_another_api_are_calls_with_results():
 def test_a_search_that_must_not_reach_live_pages_becomes_no_other():
     tools = [{"type": "web_search", "external_web_access": False}]
     for provider in ("messages", "chat", "gemini", "interactions"):
-        body, dropped = sent("responses", provider, "openrouter" if provider == "chat" else "tool", tools=tools)
+        body, dropped = body_for("responses", provider, "openrouter" if provider == "chat" else "tool", tools=tools)
         assert "tools" not in body, provider
         assert "tools[]: web_search" in dropped
 
 
-def shown(text: str) -> set[str]:
+def strings_of(text: str) -> set[str]:
     """Return all strings of an answer. ``text`` is JSON, or a stream."""
     if not text.startswith(("data:", "event:")):
         return set(strings(json.loads(text)))
@@ -286,7 +286,7 @@ FOREIGN = ("x-search", "image-generation")
 
 
 @cache
-def recorded() -> list[tuple[Path, list[Event], set[str], set[str]]]:
+def recorded_answers() -> list[tuple[Path, list[Event], set[str], set[str]]]:
     """Return the recorded answers with searches: their events, queries and pages."""
     found = []
     for folder, api in FOLDERS.items():
@@ -308,8 +308,8 @@ def test_recorded_searches_are_in_the_clients_form(client):
     """Queries and pages of each provider, streamed and whole."""
     request = CODECS[client].read_request({"model": "m", **CLIENTS[client]})
     codec, reply = CODECS[client], Reply(request, ISSUER, 1)
-    assert len(recorded()) > 15
-    for path, events, queries, pages in recorded():
+    assert len(recorded_answers()) > 15
+    for path, events, queries, pages in recorded_answers():
         writer = with_own_searches(codec.writer(reply), client, request)
         streamed = b"".join(map(writer.send, events)).decode()
         whole = codec.write_answer(answer_with_own_searches(fold(events), client, request), reply).decode()
@@ -320,7 +320,7 @@ def test_recorded_searches_are_in_the_clients_form(client):
             if client != "interactions":
                 verdict = judge(client, text.encode(), streamed=text is streamed)
                 assert verdict.broken is None, (path.name, verdict)
-            seen = shown(text)
+            seen = strings_of(text)
             assert seen >= (cited if client == "chat" else pages | cited), (path.name, text is whole)
             if client != "chat":
                 joined = "\n".join(seen)

@@ -56,7 +56,7 @@ WRITTEN = (
     (ToolChoice("none", allowed=("f",)), "none", NONE, "none", google("NONE"), None, "none"),
 )  # fmt: skip
 """A choice, and its words in each of ``APIS``."""
-# What is said where a tool that was named is gone, by API; nothing by the others.
+# The choice that replaces the choice of a missing tool, by API. Other APIs get none.
 UNNAMED = {"messages": AUTO, "gemini": google("AUTO")}
 WITHOUT = (
     (ToolChoice("tool", "gone"), AUTO),
@@ -64,7 +64,7 @@ WITHOUT = (
     (ToolChoice("required", allowed=("gone",)), None),
     (ToolChoice("auto", allowed=("gone",)), None),
 )
-"""A choice of nothing that is there, and what is left of it for Messages."""
+"""A choice of missing tools, and the resulting choice for Messages."""
 
 
 def write(api: str, choice: ToolChoice | None, tools: Any, **members: Any) -> Outgoing:
@@ -120,8 +120,8 @@ def test_a_request_without_tools_has_no_tool_settings(api):
 
 
 @each_row("api", APIS)
-def test_a_choice_goes_with_the_tools_of_other_apis_that_it_names(api):
-    """A client that forces a call must know that there will be none; functions beside them are untouched
+def test_the_choice_of_a_tool_of_another_api_is_dropped_with_the_tool(api):
+    """A client that forces a call must learn that there will be none; other functions are unaffected
     (caozhiyuan/copilot-api#312, ding113/claude-code-hub#1328)."""
     kind, owner = ("web_search", "responses") if api == "messages" else ("bash_20250124", "messages")
     hosted = NativeTool(owner, kind, {"type": kind, "name": "x"}, "tools[0]")

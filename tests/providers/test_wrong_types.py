@@ -42,7 +42,7 @@ def with_value(whole: Any, at: Place, new: Any) -> Any:
     return copy
 
 
-def changed(whole: Any, places_of: Iterable[Place], step: int) -> Iterator[tuple[str, Any, str]]:
+def changes_of(whole: Any, places_of: Iterable[Place], step: int) -> Iterator[tuple[str, Any, str]]:
     """Yield changes of ``whole`` with a name for each, and the API of the other side: one after the other.
 
     Every ``step``-th value is at each place, and others at the next place."""
@@ -74,7 +74,7 @@ def test_a_whole_answer_may_have_any_members(api, step):
 
     faults = {
         name: error
-        for name, value, client in changed(answer, [(), *places(answer)], step)
+        for name, value, client in changes_of(answer, [(), *places(answer)], step)
         if (error := error_of(lambda value=value, client=client: translate(json.dumps(value).encode(), client)))
     }
     assert faults == {}
@@ -94,7 +94,7 @@ def test_an_event_may_have_any_members(api, step):
 
     faults = {
         name: error
-        for name, value, client in changed(events, places(events), step)
+        for name, value, client in changes_of(events, places(events), step)
         if (error := error_of(lambda value=value, client=client: translate(stream_bytes(api, value), client)))
     }
     assert faults == {}
@@ -121,7 +121,7 @@ def test_a_request_may_have_any_members(api, step):
         patterns = {at: pattern_of(sample.with_field, at) for at in places(sample.with_field)}
         new = [at for at, pattern in patterns.items() if pattern not in seen]
         seen.update(patterns.values())
-        for name, value, provider in changed(sample.with_field, new, step):
+        for name, value, provider in changes_of(sample.with_field, new, step):
             body = json.dumps(value).replace(r"\ud800", "x").encode()
             if error := error_of(lambda body=body, provider=provider: translate(body, provider), 400):
                 faults[name] = error

@@ -4,7 +4,7 @@ import { createOpenAI } from "@ai-sdk/openai";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, stepCountIs, streamText, tool } from "ai";
 import { z } from "zod";
-import { AGAIN, BASE, KEY, MODEL, PLEASE, STREAM, VARIANT, lookInto, tell } from "./talk.mjs";
+import { AGAIN, BASE, KEY, MODEL, PLEASE, STREAM, VARIANT, lookInto, report } from "./talk.mjs";
 
 const settings = { baseURL: BASE, apiKey: KEY };
 const models = {
@@ -50,4 +50,4 @@ async function turn(messages) {
 const messages = [{ role: "user", content: PLEASE }];
 const first = await turn(messages);
 messages.push({ role: "user", content: AGAIN });
-tell(first, await turn(messages), thoughts);
+report(first, await turn(messages), thoughts);

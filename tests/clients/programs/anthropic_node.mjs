@@ -1,6 +1,6 @@
 // The Anthropic SDK for Node.js: its stream helper, and its tool runner.
 import Anthropic from "@anthropic-ai/sdk";
-import { AGAIN, KEY, MODEL, PLEASE, ROOT, SCHEMA, STREAM, VARIANT, lookInto, tell } from "./talk.mjs";
+import { AGAIN, KEY, MODEL, PLEASE, ROOT, SCHEMA, STREAM, VARIANT, lookInto, report } from "./talk.mjs";
 
 const client = new Anthropic({ baseURL: ROOT, apiKey: KEY, maxRetries: 0 });
 const looking = { name: "look_into", description: "Look into a box.", input_schema: SCHEMA };
@@ -39,8 +39,8 @@ const messages = [{ role: "user", content: PLEASE }];
 if (VARIANT === "messages") {
   const first = await plain(messages);
   messages.push({ role: "user", content: AGAIN });
-  tell(first, await plain(messages), thoughts);
+  report(first, await plain(messages), thoughts);
 } else {
   const first = await runner([...messages]);
-  tell(first, await runner([...messages, { role: "assistant", content: first }, { role: "user", content: AGAIN }]));
+  report(first, await runner([...messages, { role: "assistant", content: first }, { role: "user", content: AGAIN }]));
 }

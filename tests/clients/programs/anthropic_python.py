@@ -3,14 +3,14 @@
 from typing import Any
 
 import anthropic
-from talk import AGAIN, KEY, MODEL, PLEASE, ROOT, SCHEMA, STREAM, VARIANT, look_into, tell
+from talk import AGAIN, KEY, MODEL, PLEASE, ROOT, SCHEMA, STREAM, VARIANT, look_into, report
 
 client = anthropic.Anthropic(base_url=ROOT, api_key=KEY, max_retries=0, timeout=60)
 thoughts = 0
 
 
 def messages(talked: list[Any]) -> str:
-    """Until there are no more calls; ``talked`` grows."""
+    """Return the final answer after all calls of tools; ``talked`` gets the messages."""
     global thoughts
     tool = {"name": "look_into", "description": "Look into a box.", "input_schema": SCHEMA}
     asked: dict[str, Any] = {
@@ -59,4 +59,4 @@ else:
     first = runner([first_words])
     said = {"role": "assistant", "content": first}
     second = runner([first_words, said, {"role": "user", "content": AGAIN}])
-tell(first, second, thoughts)
+report(first, second, thoughts)

@@ -1,13 +1,13 @@
-"""Amazon's SDK for Python: a loop over Converse, as Amazon's own examples have it.
+"""Amazon's SDK for Python: a loop over Converse, as in Amazon's own examples.
 
-A Bedrock API key goes over TLS alone, so that requests are signed here, with credentials that nobody checks.
+It sends Bedrock API keys only over TLS. Instead, it signs requests with credentials that no server checks.
 """
 
 import json
 from typing import Any
 
 import boto3
-from talk import AGAIN, MODEL, PLEASE, ROOT, SCHEMA, STREAM, look_into, tell
+from talk import AGAIN, MODEL, PLEASE, ROOT, SCHEMA, STREAM, look_into, report
 
 bedrock = boto3.client(
     "bedrock-runtime", endpoint_url=ROOT, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any"
@@ -17,8 +17,8 @@ THINKING = {"thinking": {"type": "enabled", "budget_tokens": 2000}}
 thoughts = 0
 
 
-def streamed(asked: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """A message put together out of its stream, and why it ended."""
+def read_stream(asked: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the message that the events of a stream form, and its stop reason."""
     blocks: dict[int, dict[str, Any]] = {}
     stop, counted = "", {}
     for event in bedrock.converse_stream(**asked)["stream"]:
@@ -53,7 +53,7 @@ def whole(asked: dict[str, Any]) -> tuple[dict[str, Any], str]:
 
 
 def turn(talked: list[Any]) -> str:
-    """Until there are no more calls; ``talked`` grows."""
+    """Return the final answer after all calls of tools; ``talked`` gets the messages."""
     global thoughts
     while True:
         asked = {
@@ -61,7 +61,7 @@ def turn(talked: list[Any]) -> str:
             "inferenceConfig": {"maxTokens": 4000}, "toolConfig": {"tools": [TOOL]},
             "additionalModelRequestFields": THINKING,
         }  # fmt: skip
-        message, stop = streamed(asked) if STREAM else whole(asked)
+        message, stop = read_stream(asked) if STREAM else whole(asked)
         talked.append(message)
         thoughts += sum("reasoningContent" in block for block in message["content"])
         calls = [block["toolUse"] for block in message["content"] if "toolUse" in block]
@@ -78,4 +78,4 @@ def turn(talked: list[Any]) -> str:
 talked: list[Any] = [{"role": "user", "content": [{"text": PLEASE}]}]
 first = turn(talked)
 talked.append({"role": "user", "content": [{"text": AGAIN}]})
-tell(first, turn(talked), thoughts)
+report(first, turn(talked), thoughts)

@@ -1,10 +1,10 @@
-"""Google's SDK for Python: calls of tools by hand, and chats that call functions by themselves."""
+"""Google's SDK for Python: manual calls of tools, and chats that call functions automatically."""
 
 from typing import Any
 
 from google import genai
 from google.genai import types
-from talk import AGAIN, KEY, MODEL, PLEASE, ROOT, SCHEMA, STREAM, VARIANT, look_into, tell
+from talk import AGAIN, KEY, MODEL, PLEASE, ROOT, SCHEMA, STREAM, VARIANT, look_into, report
 
 client = genai.Client(api_key=KEY, http_options=types.HttpOptions(base_url=ROOT, timeout=60_000))
 thinking = types.ThinkingConfig(include_thoughts=True, thinking_budget=2000)
@@ -12,7 +12,7 @@ thoughts = 0
 
 
 def by_hand(talked: list[Any]) -> str:
-    """Until there are no more calls; ``talked`` grows."""
+    """Return the final answer after all calls of tools; ``talked`` gets the messages."""
     global thoughts
     declared = types.FunctionDeclaration(
         name="look_into", description="Look into a box.", parameters_json_schema=SCHEMA
@@ -62,4 +62,4 @@ if VARIANT == "gemini":
     second = by_hand(talked)
 else:
     first, second = by_itself()
-tell(first, second, thoughts)
+report(first, second, thoughts)

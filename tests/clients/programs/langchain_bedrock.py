@@ -5,7 +5,7 @@ from typing import Any
 from langchain_aws import ChatBedrockConverse
 from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
-from talk import AGAIN, MODEL, PLEASE, ROOT, STREAM, look_into, tell
+from talk import AGAIN, MODEL, PLEASE, ROOT, STREAM, look_into, report
 
 model = ChatBedrockConverse(
     model=MODEL, provider="anthropic", endpoint_url=ROOT, region_name="us-east-1", aws_access_key_id="any",
@@ -17,7 +17,7 @@ thoughts = 0
 
 
 def turn(talked: list[Any]) -> str:
-    """Until there are no more calls; ``talked`` grows."""
+    """Return the final answer after all calls of tools; ``talked`` gets the messages."""
     global thoughts
     while True:
         if STREAM:
@@ -38,4 +38,4 @@ def turn(talked: list[Any]) -> str:
 talked: list[Any] = [SystemMessage("Be brief."), HumanMessage(PLEASE)]
 first = turn(talked)
 talked.append(HumanMessage(AGAIN))
-tell(first, turn(talked), thoughts)
+report(first, turn(talked), thoughts)

@@ -7,7 +7,7 @@ from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage,
 from langchain_core.tools import tool
 from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
-from talk import AGAIN, BASE, KEY, MODEL, PLEASE, ROOT, STREAM, VARIANT, look_into, tell
+from talk import AGAIN, BASE, KEY, MODEL, PLEASE, ROOT, STREAM, VARIANT, look_into, report
 
 if VARIANT == "messages":
     thinking = {"type": "enabled", "budget_tokens": 2000}
@@ -29,7 +29,7 @@ thoughts = 0
 
 
 def turn(talked: list[Any]) -> str:
-    """Until there are no more calls; ``talked`` grows."""
+    """Return the final answer after all calls of tools; ``talked`` gets the messages."""
     global thoughts
     while True:
         if STREAM:
@@ -50,4 +50,4 @@ def turn(talked: list[Any]) -> str:
 talked: list[Any] = [SystemMessage("Be brief."), HumanMessage(PLEASE)]
 first = turn(talked)
 talked.append(HumanMessage(AGAIN))
-tell(first, turn(talked), thoughts)
+report(first, turn(talked), thoughts)

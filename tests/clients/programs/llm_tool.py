@@ -4,5 +4,5 @@ import os
 
 
 def look_into(box: str) -> str:
-    """Look into a box."""
+    """Open a box."""
     return f"There is {json.loads(os.environ['WORDS'])[box]} in it."

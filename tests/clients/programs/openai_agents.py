@@ -6,7 +6,7 @@ from typing import Any
 import agents
 from openai import AsyncOpenAI
 from openai.types.shared import Reasoning
-from talk import AGAIN, BASE, KEY, MODEL, PLEASE, STREAM, VARIANT, look_into, tell
+from talk import AGAIN, BASE, KEY, MODEL, PLEASE, STREAM, VARIANT, look_into, report
 
 agents.set_tracing_disabled(True)
 
@@ -33,7 +33,7 @@ async def main() -> None:
     first = await turn(agent, PLEASE)
     second = await turn(agent, [*first.to_input_list(), {"role": "user", "content": AGAIN}])
     thoughts = sum(item.type == "reasoning_item" for run in (first, second) for item in run.new_items)
-    tell(first.final_output, second.final_output, thoughts)
+    report(first.final_output, second.final_output, thoughts)
 
 
 asyncio.run(main())

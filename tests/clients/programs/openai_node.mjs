@@ -1,6 +1,6 @@
 // The OpenAI SDK for Node.js, with its stream and tool helpers.
 import OpenAI from "openai";
-import { AGAIN, BASE, KEY, MODEL, PLEASE, SCHEMA, STREAM, VARIANT, lookInto, tell } from "./talk.mjs";
+import { AGAIN, BASE, KEY, MODEL, PLEASE, SCHEMA, STREAM, VARIANT, lookInto, report } from "./talk.mjs";
 
 const client = new OpenAI({ baseURL: BASE, apiKey: KEY, maxRetries: 0 });
 let thoughts = 0;
@@ -41,10 +41,10 @@ async function responses(input) {
 if (VARIANT === "chat") {
   const [first, messages] = await chat([{ role: "user", content: PLEASE }]);
   const [second] = await chat([...messages, { role: "user", content: AGAIN }]);
-  tell(first, second);
+  report(first, second);
 } else {
   const input = [{ role: "user", content: PLEASE }];
   const first = await responses(input);
   input.push({ role: "user", content: AGAIN });
-  tell(first, await responses(input), thoughts);
+  report(first, await responses(input), thoughts);
 }

@@ -4,14 +4,14 @@ import json
 from typing import Any
 
 import openai
-from talk import AGAIN, BASE, KEY, MODEL, PLEASE, SCHEMA, STREAM, VARIANT, look_into, tell
+from talk import AGAIN, BASE, KEY, MODEL, PLEASE, SCHEMA, STREAM, VARIANT, look_into, report
 
 client = openai.OpenAI(base_url=BASE, api_key=KEY, max_retries=0, timeout=60)
 thoughts = 0
 
 
 def chat(messages: list[Any]) -> str:
-    """Until there are no more calls; ``messages`` grows."""
+    """Return the final answer after all calls of tools; ``messages`` gets the messages."""
     global thoughts
     function = {"name": "look_into", "description": "Look into a box.", "parameters": SCHEMA, "strict": True}
     asked: dict[str, Any] = {
@@ -39,7 +39,7 @@ def chat(messages: list[Any]) -> str:
 
 
 def responses(said: Any, previous: str | None) -> tuple[str, str]:
-    """Until there are no more calls; also the id to go on from."""
+    """Return the final answer after all calls of tools, and the response id to continue from."""
     global thoughts
     tool = {"type": "function", "name": "look_into", "parameters": SCHEMA, "strict": True}
     items = [{"role": "user", "content": said}]
@@ -61,7 +61,7 @@ def responses(said: Any, previous: str | None) -> tuple[str, str]:
         calls = [item for item in done.output if item.type == "function_call"]
         if not calls:
             return done.output_text, done.id
-        # a turn goes on with the items themselves, the next session with the id of the response
+        # a turn continues with the items themselves, the next session with the id of the response
         items += [item.model_dump(exclude={"parsed_arguments"}, exclude_none=True) for item in done.output]
         for call in calls:
             output = look_into(**json.loads(call.arguments))
@@ -72,7 +72,7 @@ if VARIANT == "chat":
     talked = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": PLEASE}]
     first = chat(talked)
     talked.append({"role": "user", "content": AGAIN})
-    tell(first, chat(talked), thoughts)
+    report(first, chat(talked), thoughts)
 else:
     first, id = responses(PLEASE, None)
-    tell(first, responses(AGAIN, id)[0], thoughts)
+    report(first, responses(AGAIN, id)[0], thoughts)

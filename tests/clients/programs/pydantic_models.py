@@ -16,7 +16,7 @@ from pydantic_ai.models.openai import (
 )
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.openai import OpenAIProvider
-from talk import AGAIN, BASE, KEY, MODEL, PLEASE, ROOT, STREAM, VARIANT, look_into, tell
+from talk import AGAIN, BASE, KEY, MODEL, PLEASE, ROOT, STREAM, VARIANT, look_into, report
 
 
 def model() -> Any:
@@ -42,7 +42,7 @@ async def turn(agent: Any, said: str, history: Any) -> tuple[str, Any]:
         async for event in events:
             deltas += isinstance(event, PartDeltaEvent) and isinstance(event.delta, TextPartDelta)
 
-    # `run_stream` would take the text before the first call for the answer
+    # `run_stream` would return the text before the first call as the answer
     result = await agent.run(said, message_history=history, event_stream_handler=listen if STREAM else None)
     assert not STREAM or deltas > 1
     return result.output, result.all_messages()
@@ -53,7 +53,7 @@ async def main() -> None:
     first, history = await turn(agent, PLEASE, None)
     second, history = await turn(agent, AGAIN, history)
     thoughts = sum(isinstance(part, ThinkingPart) for message in history for part in message.parts)
-    tell(first, second, thoughts)
+    report(first, second, thoughts)
 
 
 asyncio.run(main())

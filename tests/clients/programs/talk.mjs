@@ -1,4 +1,4 @@
-// What the programs beside this share: their settings, the boxes, and how they tell what they were told.
+// The programs' settings, the boxes as a tool, and the report of both answers.
 export const ROOT = process.env.GATEWAY;
 export const BASE = `${ROOT}/v1`;
 export const KEY = "any";
@@ -15,7 +15,7 @@ export const SCHEMA = {
 const words = JSON.parse(process.env.WORDS);
 export const lookInto = ({ box }) => `There is ${words[box]} in it.`;
 
-export function tell(first, second, thoughts = 0) {
+export function report(first, second, thoughts = 0) {
   console.log(JSON.stringify({ first, second, thoughts }));
 }
 

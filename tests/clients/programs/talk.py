@@ -1,4 +1,4 @@
-"""What the programs beside this share: their settings, the boxes, and how they tell what they were told."""
+"""The programs' settings, the boxes as a tool, and the report of both answers."""
 
 import json
 import os
@@ -22,7 +22,7 @@ SCHEMA = {
 
 
 def look_into(box: str) -> str:
-    """Look into a box.
+    """Open a box.
 
     Args:
         box: which one
@@ -30,6 +30,6 @@ def look_into(box: str) -> str:
     return f"There is {WORDS[box]} in it."
 
 
-def tell(first: str, second: str, thoughts: int = 0) -> None:
-    """The two answers that the person would read, and how much thinking was shown."""
+def report(first: str, second: str, thoughts: int = 0) -> None:
+    """Print the two answers that a user would read, and the amount of thinking that was shown."""
     print(json.dumps({"first": first, "second": second, "thoughts": thoughts}))

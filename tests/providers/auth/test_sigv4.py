@@ -40,34 +40,34 @@ def paths() -> list[str]:
     return [*found, "/openai/v1/chat/completions", "/anthropic/v1/messages?beta=true&a=b%20c", "/"]
 
 
-def unsigned(path: str, body: bytes = b'{"a": "\xc3\xbc"}', **headers: str) -> UnsignedRequest:
+def new_request(path: str, body: bytes = b'{"a": "\xc3\xbc"}', **headers: str) -> UnsignedRequest:
     own = {"content-type": "application/json", "accept": "application/json", **headers}
     return UnsignedRequest("POST", HOST + path, tuple(own.items()), body)
 
 
-def signed(request: UnsignedRequest, keys: AwsKeys = KEYS, at: float | None = None, by: SigV4 | None = None):
+def signed_headers(request: UnsignedRequest, keys: AwsKeys = KEYS, at: float | None = None, by: SigV4 | None = None):
     return dict((by or SigV4()).sign(request, keys, time.time() if at is None else at))
 
 
-def test_the_vendors_own_signer_gives_the_same_signature(monkeypatch):
+def test_the_signature_equals_that_of_the_vendors_signer(monkeypatch):
     at = 1_795_305_600.0
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: datetime.fromtimestamp(at, UTC))
     for path in paths():
         for keys in (KEYS, AwsKeys(KEYS.id, KEYS.secret)):
             for body in (b"", b'{"a": 1}'):
-                request = unsigned(path, body)
+                request = new_request(path, body)
                 theirs = AWSRequest("POST", request.url, headers={"content-type": "application/json"}, data=body)
                 credentials = Credentials(keys.id, keys.secret, keys.token)
                 botocore.auth.SigV4Auth(credentials, "bedrock", "us-east-1").add_auth(theirs)
-                ours = signed(request, keys, at)
+                ours = signed_headers(request, keys, at)
                 expected = {name.lower(): value for name, value in theirs.headers.items() if name != "content-type"}
                 assert ours == expected, path
 
 
 def test_a_server_that_recomputes_it_takes_the_request_as_it_lies_on_the_wire():
     for path in paths():
-        request = unsigned(path, **{"x-amzn-bedrock-guardrailidentifier": "g  1", "accept-encoding": "identity"})
-        sent = {**dict(request.headers), **signed(request), "host": urlsplit(HOST).netloc}
+        request = new_request(path, **{"x-amzn-bedrock-guardrailidentifier": "g  1", "accept-encoding": "identity"})
+        sent = {**dict(request.headers), **signed_headers(request), "host": urlsplit(HOST).netloc}
         scope = ("us-east-1", "bedrock")
         assert fault_of("POST", path, sent, request.body, {KEYS.id: KEYS.secret}, scope) is None, path
         for changed in ({**sent, "content-type": "text/plain"}, {**sent, "x-amz-security-token": "another"}):
@@ -86,10 +86,10 @@ def test_the_slash_of_an_arn_is_escaped_twice_where_it_is_signed():
 
 def test_a_signature_does_not_depend_on_earlier_attempts():
     """A doubled content type and headers of another target's attempt broke fallbacks (BerriAI/litellm#13738)."""
-    first = signed(unsigned("/a", accept="text/event-stream"), at=1.0)
-    again = signed(unsigned("/a"), at=1.0)
+    first = signed_headers(new_request("/a", accept="text/event-stream"), at=1.0)
+    again = signed_headers(new_request("/a"), at=1.0)
     assert first == again
-    assert signed(unsigned("/a"), at=2.0) != first
+    assert signed_headers(new_request("/a"), at=2.0) != first
     assert "SignedHeaders=content-type;host;x-amz-date;x-amz-security-token," in first["authorization"]
 
 
@@ -107,10 +107,10 @@ def test_the_region_is_the_hosts_then_the_arns_then_the_configured_one():
     arn = quote("arn:aws:bedrock:eu-north-1:1:inference-profile/eu.x", safe="")
     assert region_of(f"http://localhost:8000/model/{arn}/converse") == "eu-north-1"
     local = UnsignedRequest("POST", "http://localhost:8000/openai/v1/responses", (), b"")
-    assert "/eu-west-3/bedrock/" in signed(local, by=SigV4("eu-west-3"))["authorization"]
-    assert "/sa-east-1/bedrock/" in signed(local, AwsKeys("a", "b", region="sa-east-1"))["authorization"]
+    assert "/eu-west-3/bedrock/" in signed_headers(local, by=SigV4("eu-west-3"))["authorization"]
+    assert "/sa-east-1/bedrock/" in signed_headers(local, AwsKeys("a", "b", region="sa-east-1"))["authorization"]
     with pytest.raises(GatewayError, match="region") as caught:
-        signed(local)
+        signed_headers(local)
     assert caught.value.info.reason == "credential"
 
 
@@ -123,13 +123,13 @@ def test_the_newer_endpoint_is_a_service_of_its_own():
         "localhost": "bedrock",
     }.items():
         request = UnsignedRequest("POST", f"https://{host}/anthropic/v1/messages", (), b"")
-        assert f"/{service}/aws4_request" in signed(request, by=SigV4("us-east-2"))["authorization"], host
+        assert f"/{service}/aws4_request" in signed_headers(request, by=SigV4("us-east-2"))["authorization"], host
     local = UnsignedRequest("POST", "http://localhost/v1/messages", (), b"")
-    assert "/bedrock-mantle/aws4" in signed(local, by=SigV4("us-east-2", "bedrock-mantle"))["authorization"]
+    assert "/bedrock-mantle/aws4" in signed_headers(local, by=SigV4("us-east-2", "bedrock-mantle"))["authorization"]
 
 
 def test_a_bedrock_api_key_is_sent_unchanged():
-    assert SigV4().sign(unsigned("/"), "bedrock-api-key", 0) == (("authorization", "Bearer bedrock-api-key"),)
+    assert SigV4().sign(new_request("/"), "bedrock-api-key", 0) == (("authorization", "Bearer bedrock-api-key"),)
 
 
 def test_keys_are_in_no_representation():

@@ -53,8 +53,8 @@ def test_a_request_without_a_limit_gets_one_that_the_model_gives():
     assert with_facts(Quirks(), "vllm", "deepseek-v4-pro").default_max_tokens == 8192
 
 
-def test_the_list_takes_nothing_from_a_model_but_sight():
-    # What is out of date there must not cost anybody a good parameter (truefoundry/models#2122).
+def test_the_list_removes_only_the_support_of_images_and_pdfs():
+    # An outdated list must not cost a client a valid parameter (truefoundry/models#2122).
     content = json.loads(FILE.read_bytes())
     listed = {name: one for one, name in LISTED_AS.items()}
     for provider, rows in content["providers"].items():
@@ -62,8 +62,8 @@ def test_the_list_takes_nothing_from_a_model_but_sight():
             assert set(find_facts(listed.get(provider, provider), model).cannot) <= {"images", "pdf"}, (provider, model)
 
 
-def test_rows_and_list_agree_on_windows_but_for_names_of_their_own():
-    """The rows know families, and next year's names: where both know a model of the great three, they say the same."""
+def test_rows_and_list_agree_on_context_windows():
+    """Rows match families and future names. If both have a model of the three big vendors, they agree."""
     differ = {"gemini-2.5-computer-use-preview-10-2025"}
     content = json.loads(FILE.read_bytes())["providers"]
     found = set()

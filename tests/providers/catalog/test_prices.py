@@ -47,12 +47,12 @@ def dollars(cost: Cost) -> float:
 
 
 def test_each_token_is_counted_once():
-    # BerriAI/litellm#9812, whose gateway said 0.091311
+    # BerriAI/litellm#9812: that gateway reported 0.091311
     usage = Usage(input=3, cache_write=12_304, cache_read=0, output=550)
     assert cost_of(SONNET, usage) == Cost(54_399_000, "exact")
 
 
-def test_long_prompts_are_chosen_by_the_whole_prompt_for_all_kinds():
+def test_the_whole_prompt_decides_on_the_long_price_of_all_kinds():
     for usage, nanos in [
         (Usage(input=272_000), 544_000_000),
         (Usage(input=272_001), 1_088_004_000),
@@ -73,7 +73,7 @@ def test_requests_are_not_added_up_to_a_long_prompt():
 
 
 def test_turns_between_calls_of_server_tools_are_not_added_up_to_a_long_prompt():
-    """Where the provider does not list them, nobody knows how long each was: the mean is an estimate."""
+    """If the provider does not list the turns, their lengths are unknown: the mean is an estimate."""
     fee = ("web_search", 2)
     priced = attrs.evolve(LONG, fees=(("web_search", 0),))
     assert cost_of(priced, Usage(input=600_000, calls=(fee,))) == Cost(1_200_000_000, "estimated")
@@ -265,14 +265,14 @@ usages = st.builds(
 prices = st.builds(Price, rates, rates, st.none() | rates, st.none() | rates, st.none() | rates)
 
 
-def added(one: Usage, other: Usage) -> Usage:
+def sum_of(one: Usage, other: Usage) -> Usage:
     names = ("input", "cache_read", "cache_write", "cache_write_5m", "cache_write_1h", "output")
     return Usage(**{name: getattr(one, name) + getattr(other, name) for name in names})
 
 
 @given(prices, usages, usages)
-def test_cost_adds_up_but_for_the_rounding_and_grows(price: Price, one: Usage, other: Usage):
-    both = cost_of(price, added(one, other)).nanos
+def test_cost_is_additive_except_for_rounding_and_monotonic(price: Price, one: Usage, other: Usage):
+    both = cost_of(price, sum_of(one, other)).nanos
     apart = cost_of(price, one).nanos + cost_of(price, other).nanos
     assert type(both) is int
     assert both <= apart <= both + 1

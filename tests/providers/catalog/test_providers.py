@@ -249,8 +249,8 @@ def test_rows_cannot_be_changed():
         STANDARD_PATHS["chat"] = "/x"  # type: ignore[index]
 
 
-def test_models_that_are_asked_for_no_conversation_are_their_makers_too():
-    """A RAG program says `text-embedding-3-small` as it says `gpt-5`: an entry for all of OpenAI's takes both."""
+def test_models_of_other_endpoints_belong_to_their_makers_too():
+    """A RAG program requests `text-embedding-3-small` and `gpt-5`: an entry for all OpenAI models serves both."""
     makers = {
         "openai": (
             "text-embedding-3-small", "whisper-1", "tts-1-hd", "omni-moderation-latest", "dall-e-3", "gpt-image-1",

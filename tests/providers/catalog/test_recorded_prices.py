@@ -21,7 +21,7 @@ SEARCH = 10_000_000  # of Anthropic, OpenAI and OpenRouter: 10 dollars for a tho
 FILES = 2_500_000  # a search in one's own files
 
 SUMS = {
-    # Messages: what is read from a cache, written to it, and neither
+    # Messages: tokens read from a cache, written to it, and neither
     "90d5ce": ("exact", 3 * 1000 + 17269 * 100 + 37 * 1250 + 10 * 5000),  # Haiku 4.5
     "b6e552": ("exact", 3 * 3000 + 1636 * 3750 + 4 * 15000),  # Sonnet 4.6, first turn
     "bb78cc": ("exact", 3 * 3000 + 1636 * 300 + 4 * 15000),  # and the second, a twelfth of its price
@@ -31,15 +31,15 @@ SUMS = {
     "ce5806": ("exact", 10423 * 15000 + 341 * 75000 + 1 * SEARCH),  # Opus 4.1
     "88cb25": ("exact", 22397 * 3000 + 637 * 15000 + 2 * SEARCH),  # Sonnet 4
     "eee587": ("exact", 7262 * 3000 + 171 * 15000),
-    # of ten searches' turns added up: each was below the 200,000 tokens from which more is paid
+    # the sum of the turns of ten searches, each below the 200,000 tokens from which a higher price applies
     "665b5a": ("estimated", 401468 * 3000 + 792 * 15000 + 10 * SEARCH),
-    # with a compaction, which the counts of the answer leave out
+    # with a compaction, which the counts of the answer exclude
     "b7642c": ("exact", 100 * 3000 + 55096 * 300 + 83 * 15000 + 181 * 3000 + 8 * 15000),
     # with an advisor of another model between two turns: Opus 4.8 and Fable 5
     "aec790": ("exact", 1128 * 2000 + 135 * 10000 + 2543 * 5000 + 18 * 25000 + 1283 * 2000 + 10 * 10000),
     "9904fd": ("exact", 1128 * 2000 + 121 * 10000 + 2529 * 5000 + 38 * 25000 + 1289 * 2000 + 12 * 10000),
     "c5eab6": ("exact", 1128 * 2000 + 155 * 10000 + 2564 * 10000 + 99 * 50000 + 1354 * 2000 + 11 * 10000),
-    "39de0d": ("exact", 1311 * 2000 + 16 * 10000),  # asked for, and not consulted
+    "39de0d": ("exact", 1311 * 2000 + 16 * 10000),  # offered, but not consulted
     # Chat: reasoning is part of the output, the cached part of the prompt
     "bcf891": ("exact", 140 * 2500 + 1280 * 1250 + 100 * 10000),  # GPT-4o, prompt_tokens 1420
     "9fb15e": ("exact", 84 * 150 + 67 * 600),  # Groq's gpt-oss-120b, on_demand, 57 of 67 are reasoning
@@ -84,7 +84,7 @@ class BilledAnswer:
         return price.with_cache_writes if self.api == "messages" else price
 
 
-def answered(key: str) -> BilledAnswer:
+def billed_answer(key: str) -> BilledAnswer:
     (one,) = (found for found in recordings() if found.key == key)
     events = _events(one)
     usage = [event for event in events if isinstance(event, Usage)][-1]
@@ -101,7 +101,7 @@ def test_a_recorded_answer_costs_its_sum() -> None:
     for key in SUMS:
         with case(key):
             grade, nanos = SUMS[key]
-            assert answered(key).cost() == Cost(nanos, grade)
+            assert billed_answer(key).cost() == Cost(nanos, grade)
 
 
 def test_a_stated_cost_is_the_sum_of_its_usage() -> None:
@@ -109,14 +109,14 @@ def test_a_stated_cost_is_the_sum_of_its_usage() -> None:
     for key in STATED:
         with case(key):
             stated, nanos = STATED[key]
-            assert answered(key).cost() == Cost(stated, "exact")
+            assert billed_answer(key).cost() == Cost(stated, "exact")
             assert stated == nanos
 
 
 def test_the_computed_cost_is_the_stated_one() -> None:
     for key in ["e844cf", "d20c76", "635754", "f96680"]:
         with case(key):
-            one = answered(key)
+            one = billed_answer(key)
             assert computed_cost(one.price(), one.usage) == one.cost()
 
 
@@ -130,5 +130,5 @@ def test_the_computed_cost_is_the_stated_one() -> None:
 )
 def test_the_same_answer_in_another_tier(key: str, tier: str, nanos: int) -> None:
     """Every recorded answer is of the usual tier. A fee does not depend on it."""
-    one = answered(key)
+    one = billed_answer(key)
     assert attrs.evolve(one, usage=attrs.evolve(one.usage, tier=tier)).cost() == Cost(nanos, "exact")

@@ -159,12 +159,12 @@ def test_usage_is_counted_in_parts_that_add_up(usage, expected):
 
 
 def test_a_cut_off_call_with_a_finish_reason_is_an_end():
-    """`length` says itself that the arguments may be cut."""
+    """The reason `length` already means that the arguments may be incomplete."""
     events = read([calls(fragment("f", '{"a', index=0, id="a")) + chunk({}, "length") + DONE])
     assert events[-1] == AnswerEnd("length", "length")
 
 
-def test_citations_of_a_whole_answer_belong_to_its_text_whatever_follows():
+def test_citations_of_a_whole_answer_belong_to_its_text():
     item = {"type": "url_citation", "url_citation": {"url": "https://a"}}
     call = {"id": "x", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     body = whole({"content": "a", "refusal": "no", "annotations": [item], "tool_calls": [call]})
@@ -240,14 +240,14 @@ def test_a_stream_of_a_complete_answer_has_the_same_content():
 
 @each_row("delta", [{}, {"delta": {}}, {"delta": {"content": "b"}}])
 def test_a_whole_message_next_to_deltas_is_not_repeated(delta):
-    """Perplexity repeats what it has said so far."""
+    """Perplexity repeats the text so far in `message`."""
     last = {"index": 0, "message": {"content": "ab"}, "finish_reason": "stop", **delta}
-    said = "a" if delta.get("delta") else "ab"
-    answer = fold(read([chunk({"content": said}) + sse.data({"choices": [last]}) + DONE]))
+    sent = "a" if delta.get("delta") else "ab"
+    answer = fold(read([chunk({"content": sent}) + sse.data({"choices": [last]}) + DONE]))
     assert answer.blocks == (TextBlock("ab"),)
 
 
-def test_empty_members_of_a_whole_answer_are_no_calls():
+def test_empty_members_of_a_whole_answer_are_not_calls():
     message = {"content": "a", "refusal": "", "function_call": {"name": "", "arguments": ""}, "tool_calls": None}
     answer = fold(CHAT.read_answer(whole(message, "")))
     assert answer.blocks == (TextBlock("a"),)
@@ -282,14 +282,14 @@ def test_an_error_next_to_a_good_end_does_not_undo_it():
     assert fold(CHAT.read_answer(body)).blocks == (TextBlock("a"),)
 
 
-# What nobody reads
+# Texts that the reader skips
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40).map(lambda text: text * 500)
 TYPED = [{"type": "thinking", "thinking": [{"type": "text", "text": "Hm. " * 9000}]}, {"type": "text", "text": "Yes."}]
 
 
 @given(st.none() | WORDS | st.just(TYPED), st.none() | WORDS, st.booleans(), st.booleans())
-def test_a_long_answer_whose_text_is_not_read_is_the_same_otherwise(content, reasoning, called, escaped):
+def test_a_long_answer_read_without_its_text_is_otherwise_the_same(content, reasoning, called, escaped):
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     message = {"role": "assistant", "content": content, "reasoning_content": reasoning}
     message |= {"tool_calls": [call]} if called else {}
@@ -306,7 +306,7 @@ def test_a_long_answer_whose_text_is_not_read_is_the_same_otherwise(content, rea
 
 
 @each_row("broken", [b"\xff", rb"\x", rb"\u12", b"\n", b'"'])
-def test_a_long_answer_that_is_no_json_is_found_though_its_text_is_not_read(broken):
+def test_a_long_answer_of_invalid_json_fails_even_if_its_text_is_skipped(broken):
     body = b'{"choices":[{"message":{"content":"%b%b"},"finish_reason":"stop"}]}' % (b"x" * LAZY_FROM, broken)
     for texts in (True, False):
         with pytest.raises(GatewayError, match="not a JSON object"):
@@ -314,7 +314,7 @@ def test_a_long_answer_that_is_no_json_is_found_though_its_text_is_not_read(brok
 
 
 def test_calls_of_a_whole_answer_with_one_id_are_several_calls():
-    """Joined, the second would run with the arguments of both, or lose its name."""
+    """If joined, the second call would have the arguments of both, or lose its name."""
     body = whole({"content": None, "tool_calls": [fragment("f", "{}", id="a"), fragment("g", '{"x":1}', id="a")]})
     repaired = CHAT.answer_repair()(body)
     for data in (body, repaired):

@@ -15,7 +15,7 @@ from tests.support.provider_streams import check_order
 A, B, C = ({"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": []} for text in "abc")
 
 
-def weighed(text: str, *tokens: dict) -> bytes:
+def logprobs_chunk(text: str, *tokens: dict) -> bytes:
     logprobs = {"content": list(tokens), "refusal": None}
     return sse.data({"choices": [{"index": 0, "delta": {"content": text}, "logprobs": logprobs}]})
 
@@ -29,12 +29,12 @@ def row(stream: bytes, *blocks: object, end: AnswerEnd = ENDED) -> tuple[bytes, 
     return stream, blocks, end
 
 
-def thought(text: str, item: dict) -> ReasoningBlock:
+def thoughts(text: str, item: dict) -> ReasoningBlock:
     return ReasoningBlock(text, ReasoningState(0, "chat", item))
 
 
 STREAMS = {
-    # Portkey-AI/gateway#1000, BerriAI/litellm#32357: one beginning, however often the upstream begins
+    # Portkey-AI/gateway#1000, BerriAI/litellm#32357: one start, however often the provider sends the role
     "text with the role in every delta": row(
         b"".join(chunk({"role": "assistant", "content": text}) for text in ("", "Hel", "lo")) + STOP, TextBlock("Hello")
     ),
@@ -73,7 +73,7 @@ STREAMS = {
         + chunk({"reasoning_details": [{"type": "reasoning.text", "text": None, "signature": "s", "index": 0}]})
         + chunk({"content": "a"}, "stop")
         + DONE,
-        thought("tu", {"reasoning_details": [{"type": "reasoning.text", "text": "tu", "index": 0, "signature": "s"}]}),
+        thoughts("tu", {"reasoning_details": [{"type": "reasoning.text", "text": "tu", "index": 0, "signature": "s"}]}),
         TextBlock("a"),
     ),
     "reasoning, and afterwards its details with the same text": row(
@@ -81,12 +81,12 @@ STREAMS = {
         + chunk({"reasoning_details": [{"type": "reasoning.text", "text": "t"}]})
         + chunk({"content": "a"}, "stop")
         + DONE,
-        thought("t", {"reasoning_details": [{"type": "reasoning.text", "text": "t"}]}),
+        thoughts("t", {"reasoning_details": [{"type": "reasoning.text", "text": "t"}]}),
         TextBlock("a"),
     ),
     "reasoning under two names": row(
         chunk({"reasoning_content": "t", "reasoning": "t"}) + chunk({"content": "a"}, "stop") + DONE,
-        thought("t", {"field": "reasoning_content"}),
+        thoughts("t", {"field": "reasoning_content"}),
         TextBlock("a"),
     ),
     # what OpenRouter wants back of models that show no reasoning
@@ -94,7 +94,7 @@ STREAMS = {
         chunk({"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]})
         + chunk({"content": "a"}, "stop")
         + DONE,
-        thought("", {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}),
+        thoughts("", {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}),
         TextBlock("a"),
     ),
     # Mistral
@@ -103,7 +103,7 @@ STREAMS = {
         + chunk({"content": [{"type": "thinking", "thinking": "u"}, {"type": "text", "text": "a"}, {"type": "new"}]})
         + chunk({"content": "b"}, "stop")
         + DONE,
-        thought("tu", {"field": "content"}),
+        thoughts("tu", {"field": "content"}),
         TextBlock("ab"),
     ),
     "text with another type, or without one": row(
@@ -240,7 +240,7 @@ STREAMS = {
         + chunk({"reasoning_content": "u", "content": "a"})
         + chunk({"content": "b"}, "stop")
         + DONE,
-        thought("tu", {"field": "reasoning_content"}),
+        thoughts("tu", {"field": "reasoning_content"}),
         TextBlock("ab"),
     ),
     "text, a call and the end in one chunk": row(
@@ -251,7 +251,7 @@ STREAMS = {
         end=CALLS,
     ),
     "log probabilities beside their text": row(
-        weighed("a", A) + weighed("", B) + weighed("b", C) + chunk({"content": "c"}) + STOP,
+        logprobs_chunk("a", A) + logprobs_chunk("", B) + logprobs_chunk("b", C) + chunk({"content": "c"}) + STOP,
         TextBlock("abc", logprobs=(A, B, C)),
     ),
     "log probabilities in no known form": row(
@@ -288,7 +288,7 @@ STREAMS = {
     "a content filter": row(
         chunk({"content": "a"}, "content_filter") + DONE, TextBlock("a"), end=AnswerEnd("refusal", "content_filter")
     ),
-    # agent loops stop at a reason that nobody knows (can1357/oh-my-pi#12224)
+    # agent loops stop at an unknown reason (can1357/oh-my-pi#12224)
     "an unknown reason": row(
         chunk({"content": "a"}, "bored") + DONE, TextBlock("a"), end=AnswerEnd("stop", "bored", is_known=False)
     ),

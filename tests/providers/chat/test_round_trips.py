@@ -68,7 +68,7 @@ thoughts = texts.map(lambda text: ReasoningPart(text, native={"reasoning_content
 
 @st.composite
 def rounds(draw, number: int) -> list[Message]:
-    """Generate assistant messages, the results of their calls in order, and further messages."""
+    """Generate assistant messages, the results of their calls in order, and other messages."""
     kinds = draw(st.lists(st.sampled_from(["function", "custom"]), max_size=2))
     calls = [ToolCallPart(f"call_{number}_{i}", draw(names), draw(texts.filter(str.strip)), kind)
              for i, kind in enumerate(kinds)]  # fmt: skip
@@ -183,11 +183,11 @@ def test_a_written_answer_reads_back_unchanged(events):
 
 @given(answers())
 def test_log_probabilities_read_back_the_same_streamed_and_whole(events):
-    def told(answer):
+    def logprobs_of(answer):
         return [token for block in answer.blocks for token in getattr(block, "logprobs", ())]
 
-    assert told(fold(read([write(events)]))) == told(fold(events))
-    assert told(fold(CHAT.read_answer(CHAT.write_answer(fold(events), reply())))) == told(fold(events))
+    assert logprobs_of(fold(read([write(events)]))) == logprobs_of(fold(events))
+    assert logprobs_of(fold(CHAT.read_answer(CHAT.write_answer(fold(events), reply())))) == logprobs_of(fold(events))
 
 
 reasons = st.sampled_from(["stop", "stop_sequence", "length", "tool_calls", "refusal", "pause", "context_exceeded"])

@@ -138,7 +138,7 @@ def test_quirks_decide_the_names_and_what_is_left_out():
 
 
 def test_spoken_output_is_dropped_and_reported():
-    """A translated answer is text. What was asked for beside it is dropped by name, and text is what is left."""
+    """A translated answer has only text: requests for other output are dropped and reported."""
     call = chat_request(n=1, modalities=["text", "audio"], audio={"voice": "x", "format": "wav"}, stop=[])
     body, dropped = encode_request(call)
     assert body.keys() == {"model", "messages"}
@@ -199,8 +199,8 @@ def test_stop_strings_beyond_four_are_dropped_and_reported():
 WITH_LOGPROBS = "message.output_text.logprobs"
 
 
-def test_a_responses_client_asks_for_log_probabilities_in_its_own_way():
-    """OpenAI's reference: `include` asks for them, `top_logprobs` says how many."""
+def test_log_probabilities_of_responses_clients_are_translated():
+    """In OpenAI's reference, `include` requests them, and `top_logprobs` sets their number."""
     for fields, expected, dropped in [
         ({"include": [WITH_LOGPROBS], "top_logprobs": 2}, {"logprobs": True, "top_logprobs": 2}, ()),
         ({"include": [WITH_LOGPROBS]}, {"logprobs": True}, ()),

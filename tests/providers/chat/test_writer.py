@@ -80,7 +80,7 @@ def test_finish_reasons_agree_with_the_content():
 
 
 def test_events_without_a_chat_form_are_omitted():
-    """Tools that the provider runs itself are no calls: the client would be asked to run a tool that it has not."""
+    """The client must not see calls of the provider's own tools, because it would try to run them."""
     events = [
         *text_events(0, "a", Citation(0, "messages", {"type": "char_location"})),
         NativeItem(1, "messages", "server_tool_use", {}), BlockEnd(1), *refusal_events(2, "no"), AnswerEnd("stop"),

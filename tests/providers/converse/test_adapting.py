@@ -11,7 +11,7 @@ from tests.support.converse_requests import ADAPTIVE, CLAUDE, LLAMA, NOVA, recip
 POINT = {"cachePoint": {"type": "default"}}
 
 
-def adapted(body: Any, model: str) -> tuple[bytes, tuple[str, ...]]:
+def adapt_for(body: Any, model: str) -> tuple[bytes, tuple[str, ...]]:
     draft = Draft.of(json.dumps(body).encode())
     CONVERSE.adapt(draft, recipient(model))
     return draft.encode(), tuple(edit.path for edit in draft.edits)
@@ -20,7 +20,7 @@ def adapted(body: Any, model: str) -> tuple[bytes, tuple[str, ...]]:
 def test_without_known_facts_a_request_stays_unchanged():
     body = {"system": [{"text": "a"}, POINT], "messages": [{"role": "user", "content": [{"text": "b"}, POINT]}]}
     for model in (CLAUDE, "arn:aws:bedrock:us-east-1:1:application-inference-profile/abc"):
-        assert adapted(body, model) == (json.dumps(body).encode(), ())
+        assert adapt_for(body, model) == (json.dumps(body).encode(), ())
 
 
 def test_cache_points_go_where_the_model_takes_none():
@@ -29,7 +29,7 @@ def test_cache_points_go_where_the_model_takes_none():
         "system": [{"text": "a"}, POINT],
         "messages": [{"role": "user", "content": [{"text": "b"}, POINT]}],
     }
-    data, lost = adapted(body, "mistral.mistral-large-2402-v1:0")
+    data, lost = adapt_for(body, "mistral.mistral-large-2402-v1:0")
     assert json.loads(data) == {
         "toolConfig": {"tools": [{"toolSpec": {"name": "a"}}], "toolChoice": {"auto": {}}},
         "system": [{"text": "a"}],
@@ -37,14 +37,14 @@ def test_cache_points_go_where_the_model_takes_none():
     }
     assert lost == ("toolConfig.tools[].cachePoint", "system[].cachePoint", "messages[].content[].cachePoint")
     assert not losses(lost)
-    data, lost = adapted(body, NOVA)
+    data, lost = adapt_for(body, NOVA)
     assert data.count(b"cachePoint") == 2
     assert lost == ("toolConfig.tools[].cachePoint",)
 
 
 def test_an_effort_that_the_model_lacks_becomes_the_next_lower():
     body = {"messages": [], "outputConfig": {"effort": "xhigh"}}
-    data, lost = adapted(body, ADAPTIVE)
+    data, lost = adapt_for(body, ADAPTIVE)
     assert json.loads(data)["outputConfig"] == {"effort": "high"}
     assert lost == ("outputConfig.effort",)
-    assert adapted(body, LLAMA)[1] == ()
+    assert adapt_for(body, LLAMA)[1] == ()

@@ -78,7 +78,7 @@ def test_tools_are_forced_where_the_family_can_be():
 
 
 def test_tool_choice_none_omits_the_tools():
-    """There is no word for it (boto/boto3#4687): with calls in the history the tools stay, and that is named."""
+    """Converse has no such choice (boto/boto3#4687): if the history has calls, the tools stay, and this is reported."""
     none = ToolChoice("none", at="tool_choice")
     body, dropped = write(chat(tools=(WEATHER,), tool_choice=none))
     assert ("toolConfig" in body, dropped) == (False, ())
@@ -192,8 +192,8 @@ def test_a_limit_that_must_hold_the_reasoning_too_is_reported():
 
 
 @each_row("model", [CLAUDE, "anthropic.claude-opus-4-1-20250805-v1:0", "anthropic.claude-sonnet-4-20250514-v1:0"])
-def test_an_effort_alone_turns_no_thinking_on(model):
-    """``output_config.effort`` without ``thinking`` is legal, and the older models think when they are asked to
+def test_an_effort_alone_does_not_enable_thinking(model):
+    """``output_config.effort`` without ``thinking`` is legal, and the older models think only on request
     (https://platform.claude.com/docs/en/build-with-claude/effort)."""
     asked = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 100, "temperature": 0.5}
     for effort in ("low", "high", "max"):
@@ -267,7 +267,7 @@ def test_the_service_tier_in_the_words_that_are_the_same():
 
 
 def test_bedrock_members_pass_only_from_the_clients_body():
-    """Guardrails and the like are said with ``extra_body`` by programs of other APIs, and invented by nobody."""
+    """Programs of other APIs send guardrails and the like with ``extra_body``; the gateway adds none itself."""
     own = {
         "guardrailConfig": {"guardrailIdentifier": "abc", "guardrailVersion": "1"},
         "performanceConfig": {"latency": "optimized"},

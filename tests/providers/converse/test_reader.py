@@ -298,7 +298,7 @@ def test_malformed_output_is_a_failure_streamed_and_whole():
     """It came out as an empty answer that looked complete (Wei-Shaw/sub2api#7081, NousResearch/hermes-agent#83886)."""
     for word in ("malformed_model_output", "malformed_tool_use"):
         whole = {"output": {"message": {"role": "assistant", "content": [{"text": "x"}]}}, "stopReason": word}
-        for events in (read([BEGIN, delta(0, text="x"), end(word), USAGE]), CONVERSE.read_answer(encoded(whole))):
+        for events in (read([BEGIN, delta(0, text="x"), end(word), USAGE]), CONVERSE.read_answer(as_json(whole))):
             failed = events[-1]
             assert isinstance(failed, ErrorInfo)
             assert (failed.reason, word in failed.message) == ("bad_answer", True)
@@ -309,8 +309,8 @@ def test_the_stop_string_is_read_from_the_models_own_fields():
     assert events[-1] == AnswerEnd("stop_sequence", "stop_sequence", "END")
 
 
-def test_counts_add_up_with_what_a_cache_has_read_and_written():
-    """Cached tokens are beside the input: taken off it once more, what was paid in full came to nothing
+def test_the_prompt_includes_cached_tokens():
+    """The input excludes cached tokens. Another gateway subtracted them again, and billed no input
     (crmne/ruby_llm#832, librefang/librefang#5879)."""
     for read_name in ("cacheReadInputTokens", "cacheReadInputTokenCount"):
         counts = {"inputTokens": 562, read_name: 3059, "outputTokens": 10, "totalTokens": 3631}
@@ -325,13 +325,13 @@ def test_counts_add_up_with_what_a_cache_has_read_and_written():
     assert usage.tier == "flex"
 
 
-def encoded(value: Any) -> bytes:
+def as_json(value: Any) -> bytes:
     return json.dumps(value).encode()
 
 
 def test_an_answer_without_content_ends_with_its_reason():
     whole = {"output": {"message": {"role": "assistant", "content": []}}, "stopReason": "max_tokens"}
-    assert CONVERSE.read_answer(encoded(whole)) == [AnswerStart(), AnswerEnd("length", "max_tokens")]
+    assert CONVERSE.read_answer(as_json(whole)) == [AnswerStart(), AnswerEnd("length", "max_tokens")]
 
 
 def test_other_events_are_ignored():

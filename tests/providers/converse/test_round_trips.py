@@ -62,18 +62,18 @@ MODELS = (CLAUDE, ADAPTIVE, NOVA2, LLAMA)
 @pytest.mark.skipif(not requests(), reason=ABSENT)
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.soak)])
 def test_requests_of_real_programs_are_valid_for_bedrock(step):
-    """Each is held against the service's own model as it is written. What Bedrock cannot have is refused by name."""
+    """The service's own model validates each written request. Rejections name the parameter."""
     written = 0
     for place, asked in enumerate(requests()):
         for model in MODELS[place % step :: step]:
-            if (refusal := refused(asked, model)) is None:
+            if (refusal := rejection_of(asked, model)) is None:
                 written += 1
             else:
                 assert (refusal.status, bool(refusal.param)) == (400, True), (asked.key, model)
     assert written > len(requests()) / step
 
 
-def refused(asked: Any, model: str) -> ErrorInfo | None:
+def rejection_of(asked: Any, model: str) -> ErrorInfo | None:
     try:
         request, _ = shorten_names(CODECS[asked.api].read_request(asked.body))
         outgoing(attrs.evolve(request, parameters=drop_refused_settings(request)), model)
@@ -90,10 +90,10 @@ def drop_refused_settings(request: Request) -> Any:
 
 
 @recorded
-def test_recorded_requests_of_converse_programs_are_written_as_valid():
+def test_recorded_requests_of_converse_programs_become_valid_requests():
     for recording in converse_recordings():
         if b'"video"' in json.dumps(recording.request).encode():
-            continue  # inside of a result
+            continue  # inside a tool result
         request = CONVERSE.read_request(recording.request)
         body = json.loads(outgoing(request, str(recording.meta["model"])).body)
         assert body["messages"][0]["role"] == "user", recording.name
@@ -108,7 +108,7 @@ def test_recorded_requests_of_converse_programs_are_written_as_valid():
 
 
 def test_a_bad_name_in_the_history_is_shortened_like_those_of_tools():
-    """One refused every later turn (NousResearch/hermes-agent#90008)."""
+    """Such a name made the provider reject every later turn (NousResearch/hermes-agent#90008)."""
     calls = [{"id": "c", "type": "function", "function": {"name": "mcp:a.b/c" * 9, "arguments": "{}"}}]
     turns = [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": calls},
              {"role": "tool", "tool_call_id": "c", "content": "y"}]  # fmt: skip

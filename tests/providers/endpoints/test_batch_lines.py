@@ -32,7 +32,7 @@ def line(id: str, model: Any = "fast", url: str = URL, **body: Any) -> bytes:
     return json.dumps({"custom_id": id, "method": "POST", "url": url, "body": {"model": model, **body}}).encode()
 
 
-def sent(data: bytes, *cuts: int) -> bytes:
+def rewrite_file(data: bytes, *cuts: int) -> bytes:
     lines, out, start = BatchLines(rewrite, check_members), b"", 0
     for cut in sorted(cuts):
         out, start = out + lines.feed(data[start:cut]), cut
@@ -51,20 +51,20 @@ WHOLE = b"\n".join((line("a"), line("b", "gpt-5"), b"", NESTED, ODD))
 @settings(max_examples=examples(60))
 def test_only_changed_names_are_replaced_in_any_framing(cuts):
     expected = re.sub(rb'("body": +\{(?:"x": 1.50, )?"model" ?:\s*)"fast"', rb'\1"gpt-5-mini"', WHOLE)
-    assert sent(WHOLE, *cuts) == expected
+    assert rewrite_file(WHOLE, *cuts) == expected
     assert expected.count(b"gpt-5-mini") == 3
 
 
 def test_a_file_without_aliases_stays_byte_for_byte():
     data = line("a", "gpt-5") + b"\r\n\n" + line("b", "gpt-5") + b"\n"
-    assert sent(data) == data
+    assert rewrite_file(data) == data
 
 
 def test_a_name_in_escapes_is_replaced_too():
     data = b'{"custom_id":"a","url":"%b","body":{"mod\\u0065l":"fast", "model2":"fast"}}' % URL.encode()
-    assert json.loads(sent(data))["body"] == {"model": "gpt-5-mini", "model2": "fast"}
+    assert json.loads(rewrite_file(data))["body"] == {"model": "gpt-5-mini", "model2": "fast"}
     data = b'{"custom_id":"a","url":"%b","body":{"model":"\\u00fc","q":{"model":"\\u00fc"}}}' % URL.encode()
-    assert json.loads(sent(data))["body"] == {"model": "x", "q": {"model": "ü"}}
+    assert json.loads(rewrite_file(data))["body"] == {"model": "x", "q": {"model": "ü"}}
 
 
 def test_text_before_the_model_is_not_scanned_slowly():
@@ -90,8 +90,8 @@ def test_errors_state_the_line_number():
     for name, bad in wrong.items():
         with case(name):
             with pytest.raises(GatewayError) as caught:
-                sent(good + b"\n\n" + bad)
+                rewrite_file(good + b"\n\n" + bad)
             assert "line 2 " in caught.value.info.message
             assert caught.value.info.param == "file"
     with pytest.raises(GatewayError, match="at least one line"):
-        sent(b"\n \n")
+        rewrite_file(b"\n \n")

@@ -109,18 +109,18 @@ def test_a_whole_answer_that_is_none_is_a_failure(value: object):
 
 
 def test_usage_of_a_stream_is_requested_if_the_client_did_not():
-    def asked(body: str) -> tuple[str, bool]:
+    def request_usage(body: str) -> tuple[str, bool]:
         draft = Draft.of(body.encode())
         ask_usage(draft)
         return draft.encode().decode(), draft.asks_usage
 
-    assert asked('{"stream":true}') == ('{"stream":true,"stream_options":{"include_usage":true}}', True)
+    assert request_usage('{"stream":true}') == ('{"stream":true,"stream_options":{"include_usage":true}}', True)
     for body in ('{"stream":false}', '{"stream":true,"stream_options":{"include_usage":true}}', '{ "prompt": "" }'):
-        assert asked(body) == (body, False)
+        assert request_usage(body) == (body, False)
 
 
 def test_missing_counts_are_estimated():
-    """A stream that breaks off has been paid for as far as it came (BerriAI/litellm#33736)."""
+    """The provider charges the tokens of an interrupted stream (BerriAI/litellm#33736)."""
     reader = CompletionReader(2, prompt_tokens=7)
     assert reader.usage is None
     for index, text in ((0, "abcd"), (1, "ef"), (0, "")):

@@ -23,8 +23,8 @@ def test_embeddings_fall_back_to_the_same_model_and_kept_objects_never():
     assert by_rule["completions"] == by_rule["speech"] == by_rule["rerank"] == "any"
 
 
-def test_a_provider_that_no_row_knows_has_all_of_openais_endpoints():
-    """Whoever writes a server like OpenAI's has them at OpenAI's paths; and `/rerank`, as such servers have it."""
+def test_a_provider_without_a_row_has_all_of_openais_endpoints():
+    """Servers that imitate OpenAI have them at OpenAI's paths, and usually also have `/rerank`."""
     row = generic("mine")
     assert {name for name in ENDPOINTS if row.place_of(name)} == set(STANDARD_PLACES)
     assert endpoint_url("http://h:1", row, STANDARD_PLACES["embeddings"], "m") == "http://h:1/v1/embeddings"

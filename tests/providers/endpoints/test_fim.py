@@ -14,7 +14,7 @@ from streams.errors import GatewayError
 from tests.support.cases import case
 
 
-def _written(body: object, target: FimShape) -> tuple[Any, list[tuple[str, bool, str]]]:
+def _write_body(body: object, target: FimShape) -> tuple[Any, list[tuple[str, bool, str]]]:
     sent, edits = write_fim(Draft.of(json.dumps(body).encode()), target, "m")
     return json.loads(sent), [(edit.path, edit.lost, edit.form) for edit in edits]
 
@@ -23,7 +23,7 @@ def test_a_completion_with_a_suffix_goes_to_mistrals_path():
     body = {"model": "a", "prompt": "def f(", "suffix": "return 1", "max_tokens": 9, "seed": 3, "stream": True, "n": 1,
             "echo": False, "user": "u", "logit_bias": {"1": 2}, "frequency_penalty": 0, "stop": ["x"],
             "stream_options": {"include_usage": True}}  # fmt: skip
-    assert _written(body, "mistral") == (
+    assert _write_body(body, "mistral") == (
         {"model": "m", "prompt": "def f(", "suffix": "return 1", "max_tokens": 9, "random_seed": 3, "stream": True,
          "stop": ["x"]},
         [("seed", False, "->random_seed"), ("user", True, ""), ("logit_bias", True, "")],
@@ -32,11 +32,11 @@ def test_a_completion_with_a_suffix_goes_to_mistrals_path():
 
 def test_mistrals_request_goes_to_a_completion_with_a_suffix():
     body = {"model": "a", "prompt": "p", "suffix": "s", "random_seed": 3, "min_tokens": 2, "metadata": None}
-    assert _written(body, "openai") == (
+    assert _write_body(body, "openai") == (
         {"model": "m", "prompt": "p", "suffix": "s", "seed": 3},
         [("random_seed", False, "->seed"), ("min_tokens", True, "")],
     )  # fmt: skip
-    sent, edits = _written({"prompt": "p", "suffix": None, "stream": True}, "openai")
+    sent, edits = _write_body({"prompt": "p", "suffix": None, "stream": True}, "openai")
     assert sent == {"model": "m", "prompt": "p", "stream": True, "stream_options": {"include_usage": True}}
     assert edits == []
 
@@ -48,7 +48,7 @@ def test_fim_options_that_change_the_answer_are_refused():
     ]:  # fmt: skip
         with case((more, param)):
             with pytest.raises(GatewayError) as raised:
-                _written({"prompt": "p", "suffix": "s", **more}, "mistral")
+                _write_body({"prompt": "p", "suffix": "s", **more}, "mistral")
             assert (raised.value.info.status, raised.value.info.param) == (400, param)
 
 

@@ -177,10 +177,10 @@ def test_the_events_put_together_are_the_body(cuts):
     ]
 
 
-# What two servers would read differently
+# Bodies that two servers would read differently
 
 
-def test_a_line_that_only_some_servers_take_for_the_boundary_is_refused():
+def test_a_line_that_only_some_servers_read_as_the_boundary_is_rejected():
     for before, behind in (
         *itertools.product((b"\r\n",), (b" \r\n", b"\t\r\n", b"\n", b"\rx", b"-x", b" --")),
         *itertools.product((b"\n", b"\r"), (b"\r\n", b"\n", b"--")),
@@ -272,7 +272,7 @@ def test_a_body_that_ends_early_is_refused():
     body = multipart([part("model", b"a"), FILE])
     for end in (0, 1, 10, 40, 70, len(body) - 4, len(body) - 20):
         assert "ends before its last boundary" in refusal(body[:end])
-    assert edit_body([body[:-2]], "a") == body[:-2]  # the line end behind it may lack
+    assert edit_body([body[:-2]], "a") == body[:-2]  # the last line end may be missing
 
 
 def test_heads_and_parts_are_bounded():
@@ -320,7 +320,7 @@ def test_a_content_type_without_one_clear_boundary_is_refused():
         assert error.value.info.status == 400, said
 
 
-# What is noted of it
+# Noted fields
 
 
 def test_fields_are_noted_and_files_watched():
@@ -369,18 +369,18 @@ UNITS = [
 
 @each_row("unit", UNITS)
 def test_work_is_linear_in_the_body(unit):
-    def made(count: int, read: int):
+    def editing_work(count: int, read: int):
         body = multipart([part("model", b"a"), part("file", b"x" + unit * 11 * count, "a")])
         return lambda: edit_body(pieces(body, read))
 
-    assert_steps_grow_linearly(partial(made, read=11))
-    assert_time_grows_linearly(partial(made, read=2**20))
+    assert_steps_grow_linearly(partial(editing_work, read=11))
+    assert_time_grows_linearly(partial(editing_work, read=2**20))
 
 
 def test_work_is_linear_in_a_head():
     for unit in (b";", b'; a="', b'; a="\\', b"; name=", b" ", b"name", b'"', b"\\", b'; name="\\"'):
 
-        def made(count: int, unit: bytes = unit):
+        def editing_work(count: int, unit: bytes = unit):
             head = b"Content-Disposition: form-data" + unit * count
 
             def work() -> None:
@@ -389,4 +389,4 @@ def test_work_is_linear_in_a_head():
 
             return work
 
-        assert_time_grows_linearly(made, most=128)
+        assert_time_grows_linearly(editing_work, most=128)

@@ -58,11 +58,11 @@ def _draft(body: object) -> Draft:
     return Draft.of(json.dumps(body).encode())
 
 
-def _wanted(body: object, shape: RerankShape) -> WantedRanking:
+def _wanted_by(body: object, shape: RerankShape) -> WantedRanking:
     return read_wanted_ranking(_draft(body), shape)
 
 
-def _answered(answer: object, source: RerankShape, wanted: WantedRanking) -> Any:
+def _translate_for_client(answer: object, source: RerankShape, wanted: WantedRanking) -> Any:
     return json.loads(translate_answer(json.dumps(answer).encode(), source, wanted, "m", "req_1")[0])
 
 
@@ -70,14 +70,14 @@ def test_each_client_gets_its_own_shape_from_each_server():
     for client, (shape, body) in CLIENTS.items():
         assert shape_of_client(PATHS[client], body) is shape, client
         for server, target in SHAPES.items():
-            wanted = _wanted(body, shape)
+            wanted = _wanted_by(body, shape)
             sent = json.loads(write_rerank(_draft(body), wanted, target, "m")[0])
             case = f"{client} to {server}"
             assert sent[target.documents] == TEXTS, case
             assert sent[target.query] == (["q"] * 3 if target is DEEPINFRA else "q"), case
             if target.names_model or shape is target:
                 assert sent["model"] == "m", case
-            answer = _answered(ANSWERS[server], target, wanted)
+            answer = _translate_for_client(ANSWERS[server], target, wanted)
             results = answer if shape is TEI else answer["data" if shape is VOYAGE else "results"]
             order = [2, 1, 0] if shape is TEI else [2, 1]
             assert [one["index"] for one in results] == order, case
@@ -105,7 +105,7 @@ def test_cohere_gets_texts_and_the_client_its_documents():
     """https://docs.cohere.com/reference/rerank: the second version takes texts alone, and answers without them."""
     documents = [{"text": "plain", "id": 1}, {"title": "T: x", "year": 1999}, "a text"]
     body = {"model": "a", "query": "q", "documents": documents, "return_documents": True, "max_chunks_per_doc": 3}
-    wanted = _wanted(body, JINA)
+    wanted = _wanted_by(body, JINA)
     written, edits = write_rerank(_draft(body), wanted, COHERE, "m")
     sent = json.loads(written)
     assert sent["documents"] == ["plain", "title: T: x\nyear: 1999", "a text"]
@@ -114,7 +114,7 @@ def test_cohere_gets_texts_and_the_client_its_documents():
         ("documents[]", False, "=text"), ("max_chunks_per_doc", True, ""), ("return_documents", False, ""),
     ]  # fmt: skip
     assert translates_answer(wanted, COHERE)
-    results = _answered(ANSWERS["cohere"], COHERE, wanted)["results"]
+    results = _translate_for_client(ANSWERS["cohere"], COHERE, wanted)["results"]
     assert [one["document"] for one in results] == [{"text": "a text"}, documents[1], documents[0]]
 
 
@@ -124,15 +124,15 @@ def test_rank_fields_choose_what_of_an_object_is_ranked():
     assert document_text(document, ["title", "text", "none"]) == 'title: "a\\nb"\ntext: t'
     assert document_text({"tags": ["x"], "empty": ""}) == 'tags: ["x"]\nempty: ""'
     body = {"query": "q", "documents": [document], "rank_fields": ["tags"]}
-    sent = json.loads(write_rerank(_draft(body), _wanted(body, JINA), TEI, "m")[0])
+    sent = json.loads(write_rerank(_draft(body), _wanted_by(body, JINA), TEI, "m")[0])
     assert sent == {"query": "q", "texts": ['tags: ["x"]']}
-    assert json.loads(write_rerank(_draft(body), _wanted(body, JINA), COHERE_V1, "m")[0])["documents"] == [document]
+    assert json.loads(write_rerank(_draft(body), _wanted_by(body, JINA), COHERE_V1, "m")[0])["documents"] == [document]
 
 
 def test_members_that_the_other_shape_lacks_are_reported():
     body = {"model": "a", "query": "q", "documents": TEXTS, "top_n": 1, "max_tokens_per_doc": 9, "truncation": False,
             "user": None}  # fmt: skip
-    written, edits = write_rerank(_draft(body), _wanted(body, JINA), VOYAGE, "m")
+    written, edits = write_rerank(_draft(body), _wanted_by(body, JINA), VOYAGE, "m")
     assert json.loads(written) == {
         "model": "m", "query": "q", "documents": TEXTS, "top_k": 1, "truncation": False,
     }  # fmt: skip
@@ -154,7 +154,7 @@ def test_an_answer_with_wrong_indices_is_invalid():
         ({"scores": [0.1, 0.2, 0.3, 0.4]}, DEEPINFRA),
     ]:
         with case((answer, source)):
-            wanted = _wanted(CLIENTS["jina"][1], JINA)
+            wanted = _wanted_by(CLIENTS["jina"][1], JINA)
             with pytest.raises(GatewayError) as raised:
                 translate_answer(json.dumps(answer).encode(), source, wanted, "m", "id")
             assert raised.value.info.status == 502
@@ -162,7 +162,7 @@ def test_an_answer_with_wrong_indices_is_invalid():
 
 
 def test_bytes_that_are_no_answer_are_an_error():
-    wanted = _wanted(CLIENTS["jina"][1], JINA)
+    wanted = _wanted_by(CLIENTS["jina"][1], JINA)
     deep = b'{"results": [{"index": 0, "relevance_score": 1, "x": ' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}]}"
     for body in (b"", b"\xff", b"[" * 10_000, b'{"results": [\xff]}', deep, b"[" + b"{}," * 300_000 + b"{}]"):
         with pytest.raises(GatewayError) as raised:
@@ -175,7 +175,7 @@ def test_bytes_that_are_no_answer_are_an_error():
 def test_scores_keep_the_providers_digits():
     """Thresholds belong to a model; TEI's list has no envelope (huggingface/text-embeddings-inference#683)."""
     body = b'[{"index":1,"score":-3.14159265358979323846},{"index":0,"score":1e-9}]'
-    wanted = _wanted({"query": "q", "documents": ["a", "b"]}, JINA)
+    wanted = _wanted_by({"query": "q", "documents": ["a", "b"]}, JINA)
     answer, costs = translate_answer(body, TEI, wanted, "m", "id")
     assert b'"relevance_score":-3.14159265358979323846' in answer
     assert b'"relevance_score":1e-9' in answer

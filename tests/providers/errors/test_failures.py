@@ -110,7 +110,7 @@ def test_the_message_is_found_wherever_the_provider_put_it():
 
 @each_row("kind", ["text/plain", "Text/Plain; charset=utf-8"])
 def test_a_short_text_is_the_message(kind):
-    """Proxies and servers that have not come to their own errors say no more than that."""
+    """Proxies, and servers without errors of their own, send only such a text."""
     failed = read_failure(503, b" no healthy upstream\n", (("content-type", kind),))
     assert (failed.kind, failed.message) == ("overloaded", "no healthy upstream")
 

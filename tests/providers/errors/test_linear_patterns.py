@@ -24,7 +24,7 @@ UNITS = (
 )  # fmt: skip
 
 
-def judged(text: str) -> Work:
+def judging_work(text: str) -> Work:
     body = text.encode()
     failed = ErrorInfo("invalid_request", text, code="context_length_exceeded")
 
@@ -45,7 +45,7 @@ TEXTS = [beginning + unit * LOOKED_AT for i, unit in enumerate(UNITS) for beginn
 @each_row("text", TEXTS, ids=[text[:80] for text in TEXTS])
 def test_refusals_are_judged_in_time_linear_in_their_words(text):
     few = LOOKED_AT // LONG
-    assert_time_grows_linearly(lambda n: judged(text[:n]), few, few)
+    assert_time_grows_linearly(lambda n: judging_work(text[:n]), few, few)
 
 
 def test_long_quoted_paths_are_still_read():

@@ -33,7 +33,7 @@ BY_STATUS = (
 
 
 def test_a_status_alone_is_a_reason():
-    """No client request is sent on upon a 4xx that nobody knows (BerriAI/litellm#10793)."""
+    """An unknown 4xx status causes no fallback (BerriAI/litellm#10793)."""
     for status, reason in BY_STATUS:
         for body in [b"", b"null", b"[]", b'{"error":{"message":"m"}}', b'[{"error":"m"}]']:
             with case((status, reason, body)):

@@ -9,7 +9,7 @@ from tests.support.cases import case
 from tests.support.each_row import each_row
 
 
-def named(message: str, **more: str) -> tuple[str, ...]:
+def paths_of(message: str, **more: str) -> tuple[str, ...]:
     failed = ErrorInfo("invalid_request", message, status=400, **more)
     return tuple(".".join(path) for path in find_sole_rejected(failed))
 
@@ -42,7 +42,7 @@ def test_a_sentence_about_one_member_names_it():
         ),
     ]:
         with case((message, paths)):
-            assert named(message) == paths
+            assert paths_of(message) == paths
 
 
 def test_the_encoding_of_vectors_is_named_in_any_words():
@@ -54,9 +54,9 @@ def test_the_encoding_of_vectors_is_named_in_any_words():
         ("Input should be 'float'", {"param": "body.embedding_type"}, "embedding_type"),
         ("no base64 here, store: Extra inputs are not permitted", {}, "encoding_format"),
     ):
-        assert named(message, **more) == (path,)
+        assert paths_of(message, **more) == (path,)
     for message in ("embedding_types must be a list", "Input should be 'float'", "xbase64x"):
-        assert named(message) == ()
+        assert paths_of(message) == ()
 
 
 def test_members_of_vectors_are_those_of_their_shapes():
@@ -82,19 +82,19 @@ def test_a_message_with_other_words_names_no_member():
         "",
     ]:
         with case(message):
-            assert named(message) == ()
+            assert paths_of(message) == ()
 
 
 def test_openais_param_names_it_regardless_of_the_message():
     words = {"message": "Unknown parameter: 'x'. Unknown parameter: 'speed'.", "code": "unknown_parameter"}
-    assert named(**words, param="tools[0].strict") == ("tools.[].strict",)
-    assert named(**words, param="x: Extra inputs are not permitted, speed") == ()
-    assert named(**{**words, "code": "invalid_value"}, param="speed") == ()
+    assert paths_of(**words, param="tools[0].strict") == ("tools.[].strict",)
+    assert paths_of(**words, param="x: Extra inputs are not permitted, speed") == ()
+    assert paths_of(**{**words, "code": "invalid_value"}, param="speed") == ()
 
 
 @each_row("text", ["a" * 900, "'" * 900, "a." * 400, "[" * 900, "unknown field " * 60, "#/" * 400])
 def test_long_names_name_nothing(text):
-    assert named(text) == named(f"{text}: Extra inputs are not permitted") == named(text, code="x") == ()
+    assert paths_of(text) == paths_of(f"{text}: Extra inputs are not permitted") == paths_of(text, code="x") == ()
 
 
 @each_row("name", sorted(PROTECTED))

@@ -18,7 +18,7 @@ def test_moments_and_durations_are_read():
         ("2d3h", 183_600), ("34.429760048s", 34.429760048), (" 12 ", 12), ("1790000060", 60), ("1790000060000", 60),
         ("2026-09-21T14:14:20Z", 60), ("2026-09-21T14:14:20.5+00:00", 60.5), ("2026-09-21T16:14:20+02:00", 60),
         ("2026-09-21T14:14:20", 60), ("Mon, 21 Sep 2026 14:14:20 GMT", 60),
-        # what tells nothing
+        # values without a usable time
         ("", None), ("0", None), ("-3", None), ("0s", None), ("soon", None), ("nan", None), ("s", None), ("1x", None),
         ("1789999999", None), ("2026-09-21T14:13:19Z", None), ("Mon, 21 Sep 2026 14:13:00 GMT", None),
         ("9" * 400, None), ("9999-99-99", None), ("Mon, 99 Sep 2026 14:14:20 GMT", None),
@@ -52,7 +52,7 @@ def test_headers_state_when_a_limit_ends():
         ({HEAD + "unified-status": "rejected", HEAD + "unified-5h-status": "rejected",
           HEAD + "unified-5h-reset": "1790000010", HEAD + "unified-7d-status": "allowed",
           HEAD + "unified-7d-reset": "1790086400", "retry-after": "10"}, 10),
-        # that nothing can be bought beside the plan until the month ends is no window (Yeachan-Heo/gajae-code#2444)
+        # a rejected overage until the end of the month is not a limit of the plan (Yeachan-Heo/gajae-code#2444)
         ({HEAD + "unified-status": "rejected", HEAD + "unified-reset": "1790000010",
           HEAD + "unified-5h-status": "rejected", HEAD + "unified-5h-reset": "1790000010",
           HEAD + "unified-overage-status": "rejected", HEAD + "unified-overage-reset": "1790800000"}, 10),
@@ -65,7 +65,7 @@ def test_headers_state_when_a_limit_ends():
 
 
 def test_bodies_state_when_a_limit_ends():
-    """Wait as long as Codex' plans and Google say (openai/codex#32341, router-for-me/CLIProxyAPI#1666)."""
+    """Codex' plans and Google state the wait in the body (openai/codex#32341, router-for-me/CLIProxyAPI#1666)."""
     for error, wait in [
         ({"details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.4s"}]}, 34.4),
         ({"type": "usage_limit_reached", "resets_at": 1_790_013_872, "resets_in_seconds": 13_872}, 13_872),

@@ -114,7 +114,7 @@ def test_a_repeated_result_is_omitted():
 
 
 def test_function_results_are_read_as_text():
-    """`{"result": …}` and `{"output": …}` hold what came back, `{"error": …}` says that it failed."""
+    """`{"result": …}` and `{"output": …}` contain the result, `{"error": …}` reports a failure."""
     for response, told in {
         '{"result": "a"}': ("a", False), '{"output": [1, 2]}': ("[1,2]", False), '{"error": "no"}': ("no", True),
         '{"error": null, "x": 1}': ('{"error":null,"x":1}', False), "{}": ("{}", False),

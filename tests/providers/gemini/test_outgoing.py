@@ -40,7 +40,7 @@ def contents(*turns, model=FLASH, **quirks):
     return encode_request(chat(*turns), model, **quirks)[0]["contents"]
 
 
-def sealed(issuer=GOOGLE, text="", **item):
+def sealed_part(issuer=GOOGLE, text="", **item):
     return ReasoningPart(text, Seal(issuer, "gemini", item), at="messages[1].r")
 
 
@@ -52,7 +52,7 @@ def result(id, *texts, error=False):
     return ToolResultPart(id, tuple(map(TextPart, texts)), error, at="messages[2]")
 
 
-def refused(request, model=FLASH):
+def refusal(request, model=FLASH):
     with pytest.raises(GatewayError) as raised:
         encode_request(request, model)
     assert raised.value.info.status == 400
@@ -70,7 +70,7 @@ def test_instructions_alone_are_a_users_turn():
 def test_instructions_contain_only_texts():
     image = ImagePart(MediaSource("url", "https://x"), at="messages[0].content[0]")
     system = Message("system", (image,), "messages[0]")
-    assert refused(chat(system, user("a"))).param == "messages[0].content[0]"
+    assert refusal(chat(system, user("a"))).param == "messages[0].content[0]"
 
 
 def test_empty_texts_and_turns_of_nothing_are_left_out():
@@ -86,7 +86,7 @@ def test_empty_texts_and_turns_of_nothing_are_left_out():
 
 def test_a_signature_of_another_endpoint_is_left_out_and_reported():
     """Vertex AI and the public API refuse each other's (BerriAI/litellm#32140, OpenRouterTeam/ai-sdk-provider#491)."""
-    turn = assistant(sealed(VERTEX, part="functionCall", id="abc", signature="s"), call("abc"))
+    turn = assistant(sealed_part(VERTEX, part="functionCall", id="abc", signature="s"), call("abc"))
     body, dropped = encode_request(chat(user("hello"), turn))
     assert body["contents"][1]["parts"] == [
         {"functionCall": {"name": "f", "args": {"a": 1}}, "thoughtSignature": PLACEHOLDER}
@@ -106,11 +106,11 @@ def test_calls_without_a_signature_have_what_google_documents_for_them():
 
 def test_signatures_are_on_parts_of_their_kind():
     """maximhq/bifrost#5984: a signed part is never joined with its neighbours, and one without text is not empty."""
-    text = sealed(part="text", signature="s1")
-    empty = sealed(part="text", empty=True, signature="s2")
-    thought = sealed(text="hm", part="thought", signature="s3")
+    text = sealed_part(part="text", signature="s1")
+    empty = sealed_part(part="text", empty=True, signature="s2")
+    thought = sealed_part(text="hm", part="thought", signature="s3")
     native = {"toolCall": {"id": "t"}, "thoughtSignature": "s4"}
-    tool = sealed(part="toolCall", native=native)
+    tool = sealed_part(part="toolCall", native=native)
     signed = {"text": "b", "thoughtSignature": "s1"}
     own = {"text": "", "thoughtSignature": "s2"}
     cases = (
@@ -129,9 +129,9 @@ def test_signatures_are_on_parts_of_their_kind():
         assert found == expected, parts
 
 
-def test_very_many_signatures_take_no_time():
-    """Whoever likes can make seals: each part is looked at a few times, and not once for each of them."""
-    seals = [sealed(part="text", signature=f"s{i}", empty=i % 3 == 0) for i in range(5_000)]
+def test_the_time_for_signatures_grows_linearly():
+    """Any client can forge seals: the gateway scans each part a few times, not once per seal."""
+    seals = [sealed_part(part="text", signature=f"s{i}", empty=i % 3 == 0) for i in range(5_000)]
     texts = [TextPart("t")] * 2_500
     parts = contents(user("hello"), assistant(*seals, *texts, *seals))[1]["parts"]
     assert sum("thoughtSignature" in part for part in parts) == 10_000
@@ -371,9 +371,9 @@ def test_values_above_a_limit_are_cut_and_listed():
 def test_only_complete_answers_have_several_candidates():
     body, dropped = encode_request(chat(parameters={"n": P(2, "n")}))
     assert (body["generationConfig"]["candidateCount"], dropped) == (2, ())
-    assert refused(attrs.evolve(chat(parameters={"n": P(2, "n")}), stream=True)).param == "n"
-    assert refused(chat(parameters={"n": P(9, "n")})).param == "n"
-    assert refused(attrs.evolve(chat(parameters={"n": P(2, "n")}), api="messages")).param == "n"
+    assert refusal(attrs.evolve(chat(parameters={"n": P(2, "n")}), stream=True)).param == "n"
+    assert refusal(chat(parameters={"n": P(9, "n")})).param == "n"
+    assert refusal(attrs.evolve(chat(parameters={"n": P(2, "n")}), api="messages")).param == "n"
 
 
 # Media
@@ -387,7 +387,7 @@ def inline(media_type, data):
     return {"inlineData": {"mimeType": media_type, "data": data}}
 
 
-def fetched(uri, **members):
+def file_data(uri, **members):
     return {"fileData": {**members, "fileUri": uri}}
 
 
@@ -401,13 +401,13 @@ def test_media():
         (FilePart(MediaSource("base64", "JVBE")), inline("application/pdf", "JVBE")),
         (FilePart(MediaSource("text", "plain")), {"text": "plain"}),
         (AudioPart("AAAA", "wav"), inline("audio/wav", "AAAA")),
-        (FilePart(MediaSource("url", "gs://b/a.pdf")), fetched("gs://b/a.pdf", mimeType="application/pdf")),
-        (FilePart(MediaSource("url", VIDEO)), fetched(VIDEO)),
+        (FilePart(MediaSource("url", "gs://b/a.pdf")), file_data("gs://b/a.pdf", mimeType="application/pdf")),
+        (FilePart(MediaSource("url", VIDEO)), file_data(VIDEO)),
     ):
         assert media(part) == expected, part
     for kind, value in (("url", "https://example.com/a.png"), ("file_id", "file-1")):
         source = MediaSource(kind, value)
-        assert refused(chat(user(ImagePart(source, at="messages[0].content[0]")))).param == "messages[0].content[0]"
+        assert refusal(chat(user(ImagePart(source, at="messages[0].content[0]")))).param == "messages[0].content[0]"
 
 
 def test_parts_in_the_wrong_role_become_a_separate_turn():
@@ -452,7 +452,7 @@ def test_gemini_members_pass_to_gemini():
 
 def test_members_of_cached_content_are_a_400():
     source = {"cachedContent": "cachedContents/1"}
-    failed = refused(Request("gemini", "m", (user("hello"),), tools=(WEATHER,), source=source))
+    failed = refusal(Request("gemini", "m", (user("hello"),), tools=(WEATHER,), source=source))
     assert failed.param == "tools"
 
 

@@ -186,7 +186,7 @@ def test_a_blocked_prompt_is_an_answer_that_was_refused():
 
 
 def test_a_reason_does_not_end_the_stream_and_an_error_may_follow():
-    """Recorded: chunks that each say STOP, and then a bare object with an error."""
+    """A recorded stream has several chunks with `STOP`, then a bare object with an error."""
     error = {"error": {"code": 499, "message": "The operation was cancelled.", "status": "CANCELLED"}}
     events = read_chunks(candidate(text("a"), **STOP), candidate(text("b"), **STOP), error)
     assert [event.text for event in events if isinstance(event, TextDelta)] == ["a", "b"]
@@ -313,8 +313,8 @@ def test_log_probabilities_come_with_the_text():
 # Counts
 
 
-def test_the_parts_of_the_account_add_up_streamed_and_whole():
-    """BerriAI/litellm#10667, topcheer/ggcode#225: thoughts are output, and what was cached is part of the prompt."""
+def test_the_token_counts_add_up_streamed_and_whole():
+    """BerriAI/litellm#10667, topcheer/ggcode#225: thoughts are output, and cached tokens are part of the prompt."""
     metadata = {"promptTokenCount": 19588, "candidatesTokenCount": 69, "totalTokenCount": 19801,
                 "cachedContentTokenCount": 18403, "thoughtsTokenCount": 144}  # fmt: skip
     body = candidate(text("a"), **STOP) | {"usageMetadata": metadata}

@@ -61,7 +61,7 @@ def test_recorded_requests_of_other_apis_can_be_written_for_gemini():
             changed, _ = shorten_names(request, CODECS["gemini"].wire.tool_naming)
             try:
                 sent, _ = encode_request(changed, model)
-            except GatewayError as error:  # files by id, links that nobody follows
+            except GatewayError as error:  # files by id, and links that the gateway does not fetch
                 refused.append(error.info.param)
                 continue
             try:

@@ -48,7 +48,7 @@ ODD = {
     "anthropic-sdk-python.streaming-incomplete-partial-json-response.307487": "messages.delta.blocks",
     "own.messages-cut": "messages.end",
     "own.responses-cut": "responses.end",
-    # A bare JSON error behind the events, which Google's own SDKs read and nobody else does.
+    # A bare JSON error after the events, which only Google's own SDKs read.
     "vertexai-streaming-failure-error-mid-stream": "frame.data",
 }
 each_api = pytest.mark.parametrize("one", CASES.values(), ids=CASES)
@@ -74,11 +74,11 @@ def test_a_signature_outside_ascii_is_not_base64():
     assert broken_rule("interactions", json.dumps(interactions).encode()) == "interactions.signature.base64"
 
 
-# What passes
+# Valid answers
 
 
 @each_api
-def test_good_answers_pass_and_are_known_by_their_bytes(one):
+def test_valid_answers_pass_and_their_api_is_detected(one):
     body, whole = one.wire(one.stream), json.dumps(one.whole).encode()
     verdict = judge(one.api, body)
     assert (verdict.broken, verdict.outcome, verdict.streamed) == (None, "complete", True)
@@ -131,7 +131,7 @@ def test_the_usage_chunk_is_sent_if_and_only_if_requested():
         assert broken_rule("chat", body, include_usage=wanted) == "chat.usage.asked"
 
 
-# What does not
+# Broken answers
 
 
 @each_api
@@ -207,10 +207,10 @@ def test_every_rule_is_broken_by_one_of_these_tests(one):
     assert all(rule.source for rule in rules(one.api).values())
 
 
-# How it is asked
+# Detection of the API, and live streams
 
 
-def test_other_bytes_are_of_no_api():
+def test_no_api_is_detected_in_other_bytes():
     assert detect(b"hello") is None
     assert detect(b'{"hello": ') is None
     for api, said in (("messages", "messages"), ("chat", "chat"), ("gemini", "gemini")):
@@ -220,22 +220,22 @@ def test_other_bytes_are_of_no_api():
 @each_older
 def test_a_live_stream_reports_a_violation_at_its_event(one):
     live = Judge(one.api)
-    said = [live.feed(raw) for raw in one.frames(insert_events(5, {"type": "?"})(one.stream))]
-    assert [i for i, broken in enumerate(said) if broken is not None] == [5]
+    verdicts = [live.feed(raw) for raw in one.frames(insert_events(5, {"type": "?"})(one.stream))]
+    assert [i for i, broken in enumerate(verdicts) if broken is not None] == [5]
     verdict = live.close()
-    assert verdict.broken is said[5]
+    assert verdict.broken is verdicts[5]
     assert verdict.outcome == "complete", "how it ended is told all the same"
 
 
 @each_api
-def test_a_judge_reads_along_event_by_event(one):
+def test_a_judge_accepts_a_valid_stream_event_by_event(one):
     live = Judge(one.api)
     assert [live.feed(raw) for raw in one.frames(one.stream)] == [None] * len(one.stream)
     assert live.close().outcome == "complete"
 
 
 @each_row("api", OLDER)
-def test_every_state_that_is_led_to_is_in_the_table(api):
+def test_the_table_has_every_reachable_state(api):
     states = GRAMMARS[api].STATES
     assert {following for moves in states.values() for following in moves.values()} <= set(states)
 
@@ -257,7 +257,7 @@ def test_a_provider_stream_that_we_end_is_a_well_formed_failure(one):
     assert (verdict.broken, verdict.outcome) == (None, "failed")
 
 
-# Whatever bytes
+# Arbitrary bytes
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -303,7 +303,7 @@ def test_deep_json_gets_a_verdict(one, depth):
     judge(one.api, b'data: {"type":"message_start","object":%b,"choices":%b,"message":%b}\n\n' % (deep, deep, deep))
 
 
-# What real providers said
+# Recorded answers of real providers
 
 
 @pytest.mark.parametrize("api", FOLDERS)

@@ -72,7 +72,7 @@ def test_adaptive_models_get_an_effort():
 
 
 def test_a_budget_is_smaller_than_max_tokens_within_the_models_maximum():
-    """A `max_tokens` beyond what the model can say is a 400 as well (maximhq/bifrost#1479)."""
+    """The provider also rejects a `max_tokens` above the model's maximum with 400 (maximhq/bifrost#1479)."""
     for budget, limit, most, written in [
         (8192, 1000, 64000, (8192, 9192)),
         (8192, 20000, 64000, (8192, 20000)),
@@ -89,8 +89,8 @@ def test_a_budget_is_smaller_than_max_tokens_within_the_models_maximum():
 
 
 @each_row("reasoning", [Reasoning("disabled", "none"), Reasoning("disabled")])
-def test_thinking_is_turned_off_in_words_where_models_think_unasked(reasoning):
-    """Sonnet 5 thinks when nothing is said (recorded)."""
+def test_thinking_is_disabled_explicitly_for_models_that_think_by_default(reasoning):
+    """Sonnet 5 thinks by default (recorded)."""
     body, dropped = write(chat(reasoning=reasoning), adaptive_thinking=True)
     assert body["thinking"] == {"type": "disabled"}
     assert ("output_config" in body, dropped) == (False, ())
@@ -203,7 +203,7 @@ def test_a_schema_becomes_native_structured_output_next_to_the_users_tools():
 
 
 def test_json_mode_becomes_an_instruction():
-    """Nothing enforces it there, which is said (BerriAI/litellm#28899)."""
+    """The Messages API does not enforce it, which the gateway reports (BerriAI/litellm#28899)."""
     system = attrs.evolve(user("Be brief."), role="system")
     call = chat(system, user("hello"), format=Format("json_object", at="response_format"))
     body, dropped = write(call)
@@ -218,7 +218,7 @@ OPEN = {"type": "object"}
 
 
 def test_an_object_of_any_members_is_not_closed_unless_its_schema_is_strict():
-    """Closed, as the API wants every object, it could only be empty. A strict schema says nothing else."""
+    """The API requires closed objects, but a closed one could only be empty. A strict schema requests exactly that."""
     for schema in [
         OPEN,
         {"type": "object", "properties": {"meta": OPEN}},
@@ -277,7 +277,7 @@ def test_max_tokens_is_the_clients_limit_or_the_models():
 
 
 def test_warming_the_cache_is_never_a_paid_answer():
-    """Both APIs can say it (decolua/9router#560, anomalyco/opencode#37964)."""
+    """Both APIs have a setting for it (decolua/9router#560, anomalyco/opencode#37964)."""
     body, dropped = write(chat(parameters=controls(prompt_cache_options={"prewarm": True}), reasoning=Reasoning()))
     assert (body["max_tokens"], "thinking" in body, dropped) == (0, False, ())
     assert write(chat(parameters=controls(prompt_cache_options={"mode": "implicit"})))[1] == ("prompt_cache_options",)

@@ -131,8 +131,8 @@ def test_an_empty_text_block_opens_nothing():
     assert ToolCallStart(0, "toolu_1", "f") in events
 
 
-def test_a_later_input_side_with_a_figure_replaces_the_earlier_one_whole():
-    """Some servers end with `input_tokens: 0` (envoyproxy/ai-gateway#1631): that one says nothing."""
+def test_later_input_counts_replace_all_earlier_ones():
+    """Some servers end with a meaningless `input_tokens: 0` (envoyproxy/ai-gateway#1631)."""
     for last, booked in [
         ({"output_tokens": 9}, Usage(15, 3, output=9)),
         ({"input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 9}, Usage(15, 3, output=9)),
@@ -293,8 +293,8 @@ def test_an_error_in_place_of_an_answer_is_a_failure():
 DETAILS = {"type": "refusal", "category": "cyber", "explanation": "No."}
 
 
-def test_why_an_answer_was_refused_is_kept():
-    """In a stream it comes with the reason, in a whole answer beside it (recorded)."""
+def test_the_details_of_a_refusal_are_kept():
+    """Streams and whole answers have the details next to the reason (recorded)."""
     last = read_events(message_start(), *TEXT, message_delta("refusal", stop_details=DETAILS), STOP)[-1]
     assert last == AnswerEnd("refusal", "refusal", None, DETAILS)
     body = START | {"content": [], "stop_reason": "refusal", "stop_details": DETAILS}

@@ -33,7 +33,7 @@ FOLDERS = {"chat": "openai_chat", "messages": "anthropic_messages", "responses":
 # Requests
 
 
-def recorded():
+def recorded_requests():
     found = [*files("anthropic_messages", "*.request.json"), *sorted((SHARED / "clients").glob("*/*.request.json"))]
     for path in found:
         value = json.loads(path.read_bytes())
@@ -44,7 +44,7 @@ def recorded():
             yield f"{path.parent.name}/{path.name}" if program else path.name, value
 
 
-REQUESTS = dict(recorded())
+REQUESTS = dict(recorded_requests())
 THREADS, OTHERS = (
     {key: REQUESTS[key] for key in REQUESTS if ("thread" in REQUESTS[key]) is which} for which in (True, False)
 )
@@ -165,7 +165,7 @@ def test_the_sdk_rebuilds_from_our_stream_exactly_our_whole_answer():
             rebuilt = stable_message(sdk_message(data).to_dict())
             counts = [event.cache_write for event in events if isinstance(event, Usage)]
             if counts and counts[0] != counts[-1]:
-                # It grew after the start, and deltas do not say of what lifetime.
+                # The count grew after the start, and deltas do not state its lifetime.
                 rebuilt["usage"].pop("cache_creation")
             assert rebuilt == stable_message(whole)
             assert sdk.Message.model_validate(whole).content or not whole["content"]

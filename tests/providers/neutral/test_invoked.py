@@ -9,18 +9,18 @@ from providers.neutral.invoked import INVOKED, change_event, parse
 from streams import event_stream
 
 
-def framed(inner: bytes) -> bytes:
+def chunk_frame(inner: bytes) -> bytes:
     return event_stream.event_frame("chunk", json.dumps({"bytes": base64.b64encode(inner).decode()}).encode())
 
 
 def test_an_event_is_returned_byte_for_byte():
     inner = b'{"type": "content_block_delta",  "index":0, "delta": {"type":"text_delta","text":"\xc3\xbc"}}'
-    assert parse(framed(inner)) == ("content_block_delta", inner)
+    assert parse(chunk_frame(inner)) == ("content_block_delta", inner)
 
 
 def test_the_measurements_of_the_platform_are_removed():
     inner = {"type": "message_stop", "amazon-bedrock-invocationMetrics": {"inputTokenCount": 3}}
-    assert parse(framed(json.dumps(inner).encode())) == ("message_stop", b'{"type":"message_stop"}')
+    assert parse(chunk_frame(json.dumps(inner).encode())) == ("message_stop", b'{"type":"message_stop"}')
 
 
 def test_failures_are_errors_of_the_api():
@@ -44,7 +44,7 @@ def test_the_writer_and_the_parser_agree():
 
 
 def test_frames_with_too_many_elements_are_an_error():
-    name, data = parse(framed(b'{"type": "x", "a": [' + b"1," * 300_000 + b"1]}")) or ("", b"")
+    name, data = parse(chunk_frame(b'{"type": "x", "a": [' + b"1," * 300_000 + b"1]}")) or ("", b"")
     assert (name, json.loads(data)["error"]["type"]) == ("error", "api_error")
 
 
@@ -54,6 +54,6 @@ def test_a_payload_that_is_no_base64_is_left_to_the_reader():
 
 
 def test_an_event_is_changed_inside_its_frame():
-    raw = change_event(framed(b'{"type":"ping"}'), lambda data: data.replace(b"ping", b"pong"))
+    raw = change_event(chunk_frame(b'{"type":"ping"}'), lambda data: data.replace(b"ping", b"pong"))
     assert INVOKED.splitter(2**20).feed(raw) == [raw]
     assert parse(raw) == ("pong", b'{"type":"pong"}')

@@ -32,7 +32,7 @@ def test_counts_with_the_other_apis_names_are_read():
             "prompt_tokens_details": {"cached_tokens": 4}, "input_tokens_details": None}  # fmt: skip
     for words in (OLDER, NEWER):
         assert read_tokens(both, words) == Usage(input=5, cache_read=4, output=3)
-        assert read_tokens({"total_tokens": 7}, words) == Usage(output=7)  # nobody knows: the dearer of both
+        assert read_tokens({"total_tokens": 7}, words) == Usage(output=7)  # unknown kind: the more expensive one
         assert read_tokens({}, words) is None
     assert read_tokens({"prompt_tokens": 9, "prompt_cache_hit_tokens": 4}, OLDER) == Usage(input=5, cache_read=4)
 

@@ -15,11 +15,11 @@ from tests.support.each_row import each_row
 from tests.support.provider_streams import read_stream
 from tests.support.repository import SHARED
 
-MOST = letters_per_token("")  # of models without a row
+MOST = letters_per_token("")  # for models without a row
 CORPUS = SHARED / "corpus"
 FOLDERS = {"messages": "anthropic_messages", "chat": "openai_chat", "responses": "openai_responses"}
-# What is not in the request cannot be counted from it: results of server tools, stored prompts, media that the
-# recordings cut short.
+# The estimate cannot count tokens of data outside the request: results of server tools, stored prompts, and media that
+# the recordings truncate.
 UNCOUNTABLE = {"server_tool", "audio_input", "document_input", "file_input", "image_input"}
 UNCOUNTABLE_NAMES = (
     "mixed-prompt-url", "web-search", "reads-pdfs", "citations-with",
@@ -27,7 +27,7 @@ UNCOUNTABLE_NAMES = (
 )  # fmt: skip
 
 
-def recorded(api: str):
+def recorded_requests(api: str):
     folder = CORPUS / FOLDERS[api]
     for request in sorted(folder.glob("*.request.json")):
         name = request.name.removesuffix(".request.json")
@@ -53,7 +53,7 @@ def answer(api: str, folder: Path, name: str):
 def test_the_estimate_errs_high_on_recorded_requests(api, least, usual):
     ratios = {
         name: estimate(call, letters_per_token(plain_name(call.model))) / counted
-        for name, call, counted in recorded(api)
+        for name, call, counted in recorded_requests(api)
     }
     assert len(ratios) >= 30
     assert {name: ratio for name, ratio in ratios.items() if ratio < least} == {}

@@ -107,8 +107,8 @@ def test_codex_loses_only_what_other_apis_have_no_room_for(codec: Codec, path: A
     """Recorded requests of Codex; a client whose requests fail in strict mode could not use the gateway at all."""
     body = recorded_body(path)
     sent, dropped = send(codec, body)
-    # Hosted tools, bookkeeping, what nobody else keeps or summarises, and reasoning of another provider, without which
-    # a model with a thinking budget cannot go on thinking.
+    # Hosted tools, bookkeeping, members that only OpenAI supports, and reasoning of another provider, without which a
+    # model with a thinking budget cannot continue to think.
     room = {
         "tools[]",
         "tools[]: web_search",
@@ -400,8 +400,8 @@ def test_texts_of_one_phase_and_refusals_share_a_message() -> None:
         ({}, {"type": "base64", "media_type": "application/pdf", "data": "aGVsbG8="}),
     ],
 )
-def test_the_name_of_a_file_says_what_it_is(name: dict[str, str], source: dict[str, str]) -> None:
-    """Bare base64 says nothing of itself; ``data:`` URLs do (RFC 2397). Claude takes text as text alone."""
+def test_the_name_of_a_file_determines_its_type(name: dict[str, str], source: dict[str, str]) -> None:
+    """Bare base64 has no media type; ``data:`` URLs have one (RFC 2397). Claude accepts text files only as text."""
     file = {"type": "input_file", "file_data": "aGVsbG8=", **name}
     call = read(input=[{"role": "user", "content": [file]}])
     body = json.loads(MESSAGES.write_request(call, Recipient("up", US)).body)

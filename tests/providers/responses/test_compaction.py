@@ -68,10 +68,10 @@ def stream(events: list[Event]) -> list[dict[str, Any]]:
     return values(data)
 
 
-# What the model is asked
+# The request to the model
 
 
-def test_a_trigger_at_the_end_asks_the_model_for_notes_and_no_tool() -> None:
+def test_a_trigger_at_the_end_requests_notes_and_no_tool() -> None:
     """Codex's own wire form: never an ordinary answer (Soju06/codex-lb#971, caozhiyuan/copilot-api#359)."""
     body = asking(tools=[TOOL], max_output_tokens=20, temperature=0.5, text={"format": {"type": "json_object"}})
     assert is_compaction(body)
@@ -90,7 +90,7 @@ def test_a_trigger_at_the_end_asks_the_model_for_notes_and_no_tool() -> None:
 
 @each_row("codec", [CHAT, MESSAGES, RESPONSES])
 def test_every_api_can_write_a_compaction_summary(codec: Any) -> None:
-    """The calls of the history stay calls, so their tools are declared; without tools nothing is said of choosing."""
+    """The calls in the history need declarations of their tools; without tools, the request has no tool choice."""
     for tools, choice in (([TOOL], {"none"}), ([], {None}), ([{"type": "web_search"}], {None, "none"})):
         outgoing = codec.write_request(RESPONSES.read_request(asking(tools=tools)), Recipient("up", US))
         sent = json.loads(outgoing.body)
@@ -107,7 +107,7 @@ def test_the_notes_are_of_the_earlier_turns_as_well() -> None:
     assert is_compaction(call.source)
 
 
-# What comes back
+# The response to the client
 
 
 def test_a_compaction_stream_has_exactly_one_item() -> None:

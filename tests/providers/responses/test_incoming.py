@@ -231,8 +231,8 @@ def test_a_call_may_be_in_a_compaction() -> None:
     assert turns({"type": "compaction", "encrypted_content": "gAAA"}, OUTPUT)[-1].parts[0].call_id == "c1"
 
 
-def test_earlier_calls_count_and_stored_items_are_not_judged() -> None:
-    """What stands in a stored conversation cannot be mended by who goes on with it."""
+def test_earlier_calls_count_and_stored_items_are_not_validated() -> None:
+    """A client that continues a stored conversation cannot fix the items in it."""
     call = read_continuation({"model": "m", "input": [OUTPUT]}, [CALL])
     assert call.messages[-1].parts[0].call_id == "c1"
     call = read_continuation({"model": "m", "input": "go on"}, [OUTPUT])

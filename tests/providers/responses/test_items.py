@@ -89,7 +89,7 @@ def test_content_that_cannot_be_sent_is_refused_with_its_place(message: Message)
 
 
 def test_calls_and_results_pair_by_call_id_and_empty_turns_vanish() -> None:
-    """An error says so in words (agentgateway/agentgateway#909); empty texts go (anthropics/claude-code#62396)."""
+    """A text marks errors (agentgateway/agentgateway#909); empty texts are dropped (anthropics/claude-code#62396)."""
     written = items(
         user(TextPart("go")),
         assistant(

@@ -45,7 +45,7 @@ WEB: Item = {"type": "web_search_call", "id": "ws_1", "status": "completed",
              "action": {"type": "search", "query": "q"}}  # fmt: skip
 
 
-def kept(status: str = "completed", input: list[Item] | None = None, output: list[Item] | None = None) -> bytes:
+def body_of(status: str = "completed", input: list[Item] | None = None, output: list[Item] | None = None) -> bytes:
     return msgspec.json.encode({"status": status, "input": input or [], "output": output or []})
 
 
@@ -84,7 +84,7 @@ def test_preparing_stored_input_twice_changes_nothing(value: Any) -> None:
     try:
         RESPONSES.read_request({"model": "m", "input": value, "previous_response_id": "resp_1"})
     except GatewayError:
-        return  # nobody stores it
+        return  # rejected input is not stored
     once = prepare_input(value)
     assert prepare_input(once) == once
     ids = [item["id"] for item in once if item["type"] != "item_reference"]
@@ -172,7 +172,7 @@ def test_a_wrong_query_is_reported() -> None:
             assert (caught.value.info.status, caught.value.info.param) == (400, param)
 
 
-# Going on
+# Continuation
 
 
 def test_paths_of_the_client_stay_its_own() -> None:
@@ -214,7 +214,7 @@ def test_reasoning_returns_to_its_issuer_only() -> None:
     sealed = {"type": "reasoning", "id": "rs_tg1.1", "summary": [], "encrypted_content": seal(OTHER, "messages", item)}
     body = {"model": "m", "input": [OUTPUT], "max_output_tokens": 10}
     call = read_continuation(
-        body, previous_items([kept(input=[USER], output=[sealed, CALL])], [*answered_ids(body["input"])])
+        body, previous_items([body_of(input=[USER], output=[sealed, CALL])], [*answered_ids(body["input"])])
     )
     assert [type(part) for part in call.messages[1].parts] == [ReasoningPart, ToolCallPart]
     assert isinstance(call.messages[2].parts[0], ToolResultPart)
@@ -227,26 +227,26 @@ def test_reasoning_returns_to_its_issuer_only() -> None:
 
 @each_row("status", ["failed", "cancelled", "queued", "in_progress"])
 def test_failed_turns_are_not_repeated(status) -> None:
-    assert previous_items([kept(input=[USER], output=[SAID]), kept(status, [USER], [CALL])]) == [USER, SAID]
+    assert previous_items([body_of(input=[USER], output=[SAID]), body_of(status, [USER], [CALL])]) == [USER, SAID]
 
 
 def test_only_answered_calls_of_an_incomplete_turn_are_repeated() -> None:
     """Every API refuses a call that has no output, and reasoning without what it led to (maximhq/bifrost#5892)."""
     thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
-    chain = [kept("incomplete", [USER], [thought, SAID, {**thought, "id": "rs_2"}, CALL])]
+    chain = [body_of("incomplete", [USER], [thought, SAID, {**thought, "id": "rs_2"}, CALL])]
     assert previous_items(chain, [*answered_ids("go on")]) == [USER, thought, SAID]
     assert previous_items(chain, [*answered_ids([OUTPUT])])[-1] == CALL
-    assert previous_items([*chain, kept(input=[OUTPUT])])[-2] == CALL
-    assert previous_items([kept(input=[USER], output=[CALL])])[-1] == CALL  # the client's own mistake, told by its API
+    assert previous_items([*chain, body_of(input=[OUTPUT])])[-2] == CALL
+    assert previous_items([body_of(input=[USER], output=[CALL])])[-1] == CALL  # the client's API rejects it
 
 
 def test_after_a_compaction_only_the_summary_and_instructions_remain() -> None:
     rules = {"type": "message", "role": "developer", "content": "be brief"}
     notes = compaction_item("all of it")
-    chain = [kept(input=[rules, USER], output=[SAID]), kept(output=[notes]), kept(input=[USER], output=[SAID])]
+    chain = [body_of(input=[rules, USER], output=[SAID]), body_of(output=[notes]), body_of(input=[USER], output=[SAID])]
     assert previous_items(chain) == [rules, notes, USER, SAID]
     foreign = {**notes, "encrypted_content": "gAAA"}
-    assert len(previous_items([chain[0], kept(output=[foreign])])) == 4
+    assert len(previous_items([chain[0], body_of(output=[foreign])])) == 4
 
 
 def test_a_damaged_turn_is_an_error() -> None:
@@ -256,7 +256,7 @@ def test_a_damaged_turn_is_an_error() -> None:
 
 
 def test_input_that_no_api_allows_is_left_for_the_codec_to_refuse() -> None:
-    chain = [kept("incomplete", [USER, {"type": "x_output", "call_id": [1]}], [CALL, {"type": "x", "call_id": {}}])]
+    chain = [body_of("incomplete", [USER, {"type": "x_output", "call_id": [1]}], [CALL, {"type": "x", "call_id": {}}])]
     for value in (3, {"a": 1}, [3, None], [{"type": ["x"], "call_id": [1]}], [{"type": {"a": 1}, "id": "x"}]):
         assert previous_items(chain, [*answered_ids(value)])[0] == USER
         assert references(value) == []

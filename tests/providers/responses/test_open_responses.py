@@ -132,8 +132,8 @@ def test_an_interrupted_response_is_valid_at_every_event(answer, status):
 
 
 @each_row("sequence", [0, 3])
-def test_the_failure_of_another_ones_stream_is_valid(sequence):
-    """What ends a provider's own stream that broke off, of which nearly nothing is known."""
+def test_the_failure_event_of_a_providers_stream_is_valid(sequence):
+    """The gateway ends a provider's interrupted stream with hardly any data about it."""
     data = RESPONSES.last_event(ErrorInfo("upstream", "it broke off"), AnswerStart("resp_1", "m", 5), sequence)
     events = [json.loads(found[1]) for raw in Splitter().feed(data) if (found := parse(raw))]
     assert misfits_of_stream(events) == []

@@ -105,7 +105,7 @@ def test_a_continued_response_needs_no_input() -> None:
     assert body == {"model": "up", "previous_response_id": "resp_1", "stream": False}
 
 
-# Reasoning and sampling, by what is known of the model
+# Reasoning and sampling, by the known features of the model
 
 
 THINKER = Quirks(efforts=("minimal", "low", "medium", "high"), sampling="never")
@@ -113,7 +113,7 @@ LATER = Quirks(efforts=("none", "low", "medium", "high", "xhigh"), sampling="onl
 
 
 def test_encrypted_reasoning_is_requested_if_the_model_may_think() -> None:
-    """Without it the next turn has no reasoning to give back; models that never think refuse to be asked."""
+    """Otherwise the next turn cannot return any reasoning; models that never think reject the setting."""
     for reasoning, quirks, asked in [
         (None, Quirks(), False),
         (None, THINKER, True),
@@ -202,8 +202,8 @@ def test_strict_stays_as_other_clients_say_it() -> None:
 # Hosted tools
 
 
-def test_anthropics_web_search_is_openais() -> None:
-    """caozhiyuan/copilot-api#312; what the other has no word for is named."""
+def test_anthropics_web_search_becomes_openais() -> None:
+    """caozhiyuan/copilot-api#312; members that the other API lacks are reported."""
     place = {"type": "approximate", "city": "Bern"}
     item = {
         "type": "web_search_20250305", "name": "web_search", "allowed_domains": ["x.test"], "user_location": place,
@@ -235,9 +235,9 @@ FILES = {"type": "file_search"}
 MIXED = {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "f"}, FILES]}
 
 
-def test_the_choice_of_a_hosted_tool_goes_where_the_tool_goes() -> None:
-    """``ToolChoiceTypesParam``, ``ToolChoiceMcpParam`` and ``ToolChoiceAllowedParam`` of the openai package. To another
-    API neither goes, and both are named (ding113/claude-code-hub#1328)."""
+def test_the_choice_of_a_hosted_tool_is_sent_only_with_the_tool() -> None:
+    """``ToolChoiceTypesParam``, ``ToolChoiceMcpParam`` and ``ToolChoiceAllowedParam`` of the openai package. Other
+    APIs receive neither, and both are reported (ding113/claude-code-hub#1328)."""
     for choice, places in [
         (FILES, {"tool_choice"}),
         ({"type": "mcp", "server_label": "s", "name": "n"}, {"tool_choice"}),

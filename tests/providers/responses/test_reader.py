@@ -132,7 +132,7 @@ def test_parts_that_only_the_whole_item_has_are_returned_too() -> None:
         assert sorted(block.text for block in fold(found).blocks if isinstance(block, TextBlock)) == ["a", "b", "c"]
     found = read(stream(created_event(), text_delta(0, "a", None), item_done(0, **item), ended_event()))  # type: ignore[arg-type]
     assert fold(found).blocks == (TextBlock("a"),)
-    # Servers that count their parts otherwise in deltas have told them all the same.
+    # Some servers number parts differently in deltas; their text counts once all the same.
     for part in (1, None):
         found = read(stream(created_event(), text_delta(0, "a", part), item_done(0, **message("a")), ended_event()))  # type: ignore[arg-type]
         assert fold(found).blocks == (TextBlock("a"),)
@@ -359,8 +359,8 @@ def test_an_error_that_is_no_event_ends_the_stream(data: bytes) -> None:
     assert failed.message == "boom"
 
 
-def test_an_early_end_is_a_failure_and_done_marks_are_no_end() -> None:
-    """icebear0828/codex-proxy#108: an end that only the connection tells is none."""
+def test_an_early_end_is_a_failure_even_with_a_done_mark() -> None:
+    """icebear0828/codex-proxy#108: the end of the connection alone is an error."""
     data = stream(created_event(), text_delta(0, "hi"))
     for tail in (b"", b"data: [DONE]\n\n"):
         assert read(data + tail)[-1] == ErrorInfo(

@@ -45,14 +45,14 @@ WEB: Item = {"type": "web_search_call", "id": "ws_1", "status": "completed",
              "action": {"type": "search", "query": "q"}}  # fmt: skip
 
 
-# Told once more
+# Replayed streams
 
 
 @settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(legal_events())
 def test_a_stored_response_is_replayed_with_all_events(events: list[Event]) -> None:
-    """`GET …?stream=true` of what was never streamed (SamSaffron/term-llm#460). What the model itself did wrong (words
-    where arguments should be) is as wrong as it was."""
+    """`GET …?stream=true` of a response that was not streamed (SamSaffron/term-llm#460). Mistakes of the model, such
+    as invalid arguments, remain."""
     writer = RESPONSES.writer(reply(tools=TOOLS))
     first = judge("responses", b"".join(writer.send(event) for event in with_whole_items(events))).broken
     response = as_plain_json(writer.response)

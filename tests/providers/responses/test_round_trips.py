@@ -216,11 +216,11 @@ def test_any_request_of_this_api_is_the_same_when_it_is_read_again(request: Requ
     outgoing = RESPONSES.write_request(request, Recipient("up", ISSUER))
     assert outgoing.dropped == ()
     again = RESPONSES.read_request(json.loads(outgoing.body))
-    assert set(again.dropped) <= {"input[].phase"}  # for whoever speaks another API
+    assert set(again.dropped) <= {"input[].phase"}  # a member for other APIs
     assert without_places(again) == without_places(request)
 
 
-# What the SDK makes of it
+# Comparison with the SDK
 
 
 NORMAL = re.compile(r'"(msg|rs|fc|ctc|resp)_tg1\.[0-9a-f]{24}"')

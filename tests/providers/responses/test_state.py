@@ -36,7 +36,7 @@ from tests.support.responses_streams import (
     values,
 )
 
-# What the gateway knows of a response
+# The response object for the client
 
 
 def test_an_unstored_response_has_store_false() -> None:
@@ -57,11 +57,11 @@ def test_the_response_exists_after_the_terminal_event(last: Event) -> None:
     assert as_plain_json(writer.interrupted_response("cancelled")) == told
 
 
-# Broken off
+# Interrupted responses
 
 
 def test_an_interrupted_response_cuts_texts_and_omits_incomplete_calls() -> None:
-    """Nobody could answer it (katanemo/plano#791)."""
+    """The client could not answer such calls (katanemo/plano#791)."""
     writer = RESPONSES.writer(reply(tools=TOOLS))
     events = [
         AnswerStart(), *thought_events(0, "hm"), *text_events(1, "a"), *text_events(2, "b"),
@@ -126,7 +126,7 @@ def test_the_rest_of_a_broken_stream_is_a_response(events: list[Event], status: 
         assert len(set(ids)) == len(ids)
         verdict = judge("responses", replay(found))
         assert verdict.broken is None, verdict.broken
-        assert strip(writer.send(event)) == strip(twin.send(event))  # it was not changed by being asked
+        assert strip(writer.send(event)) == strip(twin.send(event))  # the query did not change it
 
 
 def strip(data: bytes) -> list[tuple[str, int]]:

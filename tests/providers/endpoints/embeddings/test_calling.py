@@ -14,15 +14,15 @@ from streams.errors import GatewayError
 TRAITS = EmbeddingTraits()
 
 
-def called(
+def call_of(
     body: Any, shape: str = "openai", traits: EmbeddingTraits = TRAITS, client: ClientShape = "openai", model: str = "m"
 ) -> EmbeddingCall:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return call(client, Draft.of(raw), model, shape, traits)
 
 
-def sent(*args: Any, **kwargs: Any) -> Any:
-    (body,) = called(*args, **kwargs).bodies
+def body_of(*args: Any, **kwargs: Any) -> Any:
+    (body,) = call_of(*args, **kwargs).bodies
     return json.loads(body)
 
 
@@ -30,30 +30,30 @@ def prompt_texts(batch: Any) -> list[str]:
     return [one["content"]["parts"][0]["text"] for one in batch["requests"]]
 
 
-def refused(*args: Any, **kwargs: Any) -> GatewayError:
+def refusal(*args: Any, **kwargs: Any) -> GatewayError:
     with pytest.raises(GatewayError) as caught:
-        called(*args, **kwargs)
+        call_of(*args, **kwargs)
     return caught.value
 
 
-def test_a_request_of_the_own_shape_keeps_its_bytes_but_for_the_model():
+def test_a_request_of_the_same_shape_changes_only_the_model():
     raw = b'{ "input":"a\\u00e9","model":"m","encoding_format":"base64","normalized":1.0, "truncation":true }'
-    assert called(raw).bodies == (raw,)
-    # api7/aisix#393: the SDK's unasked base64 goes along, with all that nobody here knows.
-    assert called(raw, model="other").bodies == (
+    assert call_of(raw).bodies == (raw,)
+    # api7/aisix#393: the SDK's default of `base64` passes, and so do unknown members.
+    assert call_of(raw, model="other").bodies == (
         b'{"input":"a\\u00e9","model":"other","encoding_format":"base64","normalized":1.0,"truncation":true}',
     )
 
 
 def test_no_format_is_added_for_a_client_that_names_none():
-    """BerriAI/litellm#38774: a gateway's own default was refused by the next one."""
+    """BerriAI/litellm#38774: the next gateway rejected another gateway's own default."""
     for shape in ("openai", "mistral", "voyage", "jina", "nim", "vllm"):
-        assert sent({"model": "m", "input": "x"}, shape) == {"model": "m", "input": "x"}, shape
+        assert body_of({"model": "m", "input": "x"}, shape) == {"model": "m", "input": "x"}, shape
 
 
 def test_base64_is_left_out_for_a_provider_that_refuses_it():
     """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092"""
-    found = called({"model": "m", "input": "x", "encoding_format": "base64"}, traits=EmbeddingTraits(base64=False))
+    found = call_of({"model": "m", "input": "x", "encoding_format": "base64"}, traits=EmbeddingTraits(base64=False))
     assert json.loads(found.bodies[0]) == {"model": "m", "input": "x"}
     assert dropped_paths(found.edits) == (), "the client gets base64 all the same"
 
@@ -67,13 +67,13 @@ def test_members_have_the_provider_s_names():
         "voyage": {"model": "m", "input": ["x"], "output_dimension": 8, "encoding_format": "base64"},
         "jina": {"model": "m", "input": ["x"], "dimensions": 8, "embedding_type": "base64"},
     }.items():
-        assert sent(body, shape) == wanted, shape
-        assert sent(wanted, "openai") == body, shape
+        assert body_of(body, shape) == wanted, shape
+        assert body_of(wanted, "openai") == body, shape
     # Voyage knows base64 and null.
-    assert sent({"model": "m", "input": "x", "encoding_format": "float"}, "voyage") == {"model": "m", "input": "x"}
+    assert body_of({"model": "m", "input": "x", "encoding_format": "float"}, "voyage") == {"model": "m", "input": "x"}
     # Voyage's client on Jina's server, and the other way round.
-    assert sent({"model": "m", "input": "x", "output_dtype": "binary"}, "jina")["embedding_type"] == "binary"
-    assert sent({"model": "m", "input": "x", "embedding_type": "binary"}, "voyage")["output_dtype"] == "binary"
+    assert body_of({"model": "m", "input": "x", "output_dtype": "binary"}, "jina")["embedding_type"] == "binary"
+    assert body_of({"model": "m", "input": "x", "embedding_type": "binary"}, "voyage")["output_dtype"] == "binary"
 
 
 def test_the_purpose_of_a_text_has_one_meaning_and_each_provider_s_word():
@@ -86,15 +86,15 @@ def test_the_purpose_of_a_text_has_one_meaning_and_each_provider_s_word():
             ("voyage", "input_type", "query"), ("jina", "task", "retrieval.query"), ("nim", "input_type", "query"),
             ("cohere", "input_type", "search_query"),
         ):  # fmt: skip
-            found = sent(body, shape)
+            found = body_of(body, shape)
             assert found[member] == word, (client_words, shape)
             assert not {"input_type", "task", "task_type"} - {member} & found.keys(), (client_words, shape)
-        assert sent(body, "gemini")["requests"][0]["taskType"] == "RETRIEVAL_QUERY", client_words
-        # A server of which nothing is known may know the client's word.
-        assert sent(body, "openai") == body, client_words
+        assert body_of(body, "gemini")["requests"][0]["taskType"] == "RETRIEVAL_QUERY", client_words
+        # An unknown server may understand the client's word.
+        assert body_of(body, "openai") == body, client_words
 
 
-def test_a_purpose_that_the_provider_has_no_word_for_is_lost_and_reported():
+def test_a_purpose_that_the_provider_lacks_is_dropped_and_reported():
     never = EmbeddingTraits(takes_purpose="never")
     for body, shape, traits in (
         ({"input_type": "query"}, "openai", never),
@@ -102,31 +102,31 @@ def test_a_purpose_that_the_provider_has_no_word_for_is_lost_and_reported():
         ({"task": "text-matching"}, "cohere", TRAITS),
         ({"input_type": "image"}, "gemini", TRAITS),
     ):
-        found = called({"model": "m", "input": ["x"], **body}, shape, traits)
+        found = call_of({"model": "m", "input": ["x"], **body}, shape, traits)
         assert dropped_paths(found.edits) == tuple(body), (body, shape)
 
 
 def test_a_purpose_that_is_required_is_the_entry_s_and_reported():
     for shape, form in (("cohere", "input_type=search_document"), ("nim", "input_type=passage")):
-        found = called({"model": "m", "input": ["x"]}, shape, EmbeddingTraits(takes_purpose="required"))
+        found = call_of({"model": "m", "input": ["x"]}, shape, EmbeddingTraits(takes_purpose="required"))
         assert adapted_paths(found.edits) == (form,), shape
     query = EmbeddingTraits(takes_purpose="required", purpose="query")
-    assert sent({"model": "m", "input": "x"}, "cohere", query)["input_type"] == "search_query"
-    assert sent({"model": "m", "input": "x"}, "nim", query)["input_type"] == "query"
-    said = called({"model": "m", "input": "x", "input_type": "query"}, "nim", EmbeddingTraits(takes_purpose="required"))
-    assert adapted_paths(said.edits) == ()
+    assert body_of({"model": "m", "input": "x"}, "cohere", query)["input_type"] == "search_query"
+    assert body_of({"model": "m", "input": "x"}, "nim", query)["input_type"] == "query"
+    one = call_of({"model": "m", "input": "x", "input_type": "query"}, "nim", EmbeddingTraits(takes_purpose="required"))
+    assert adapted_paths(one.edits) == ()
 
 
 def test_token_ids_pass_where_the_provider_has_their_tokenizer():
     for ids in ([1, 2, 3], [[1], [2, 3]]):
         body = {"model": "m", "input": ids}
-        assert sent(body, traits=EmbeddingTraits(token_arrays=True)) == body
+        assert body_of(body, traits=EmbeddingTraits(token_arrays=True)) == body
         # danny-avila/rag_api#104, wecode-ai/Wegent#631: other words would be embedded.
         for shape in ("openai", "cohere", "gemini", "voyage"):
-            failed = refused(body, shape).info
+            failed = refusal(body, shape).info
             assert (failed.status, failed.param) == (400, "input"), shape
             assert "check_embedding_ctx_length=False" in failed.message, shape
-    counts = [called({"model": "m", "input": ids}, traits=EmbeddingTraits(token_arrays=True)).answer.counts
+    counts = [call_of({"model": "m", "input": ids}, traits=EmbeddingTraits(token_arrays=True)).answer.counts
               for ids in ([1, 2, 3], [[1], [2, 3]], "x", ["x"], [])]  # fmt: skip
     assert counts == [(1,), (2,), (1,), (1,), (0,)]
 
@@ -134,7 +134,7 @@ def test_token_ids_pass_where_the_provider_has_their_tokenizer():
 def test_each_text_is_a_request_of_its_own_for_gemini():
     """vectorize-io/hindsight#4001, getzep/graphiti#1848: parts of one content are one vector."""
     body = {"model": "alias", "input": ["a", "b"], "dimensions": 8, "encoding_format": "base64"}
-    assert sent(body, "gemini", model="e-2") == {
+    assert body_of(body, "gemini", model="e-2") == {
         "requests": [
             {"model": "models/e-2", "content": {"parts": [{"text": text}]}, "outputDimensionality": 8}
             for text in ("a", "b")
@@ -146,31 +146,31 @@ def test_a_gemini_client_s_parts_are_one_input():
     """As google-genai 3.4 sends it."""
     one = {"model": "models/alias", "content": {"parts": [{"text": "a"}, {"text": "b"}], "role": "user"}}
     batch = {"requests": [{**one, "taskType": "RETRIEVAL_QUERY", "outputDimensionality": 8}] * 2}
-    found = called(batch, "voyage", client="gemini_batch")
+    found = call_of(batch, "voyage", client="gemini_batch")
     assert json.loads(found.bodies[0]) == {
         "model": "m", "input": ["ab", "ab"], "output_dimension": 8, "input_type": "query",
     }  # fmt: skip
-    assert sent(one, client="gemini_one") == {"model": "m", "input": ["ab"]}
-    titled = called({**one, "title": "T"}, client="gemini_one")
+    assert body_of(one, client="gemini_one") == {"model": "m", "input": ["ab"]}
+    titled = call_of({**one, "title": "T"}, client="gemini_one")
     assert dropped_paths(titled.edits) == ("title",)
     two = {"requests": [one, {**one, "outputDimensionality": 8}]}
-    assert refused(two, client="gemini_batch").info.param == "requests[1]"
+    assert refusal(two, client="gemini_batch").info.param == "requests[1]"
 
 
 def test_a_gemini_client_s_request_for_gemini_has_the_model_s_name_inside():
     one = b'{"model":"models/alias","content":{"parts":[{"text":"a"}]},"x":1.50}'
-    assert called(one, "gemini", client="gemini_one", model="e-2").bodies == (
+    assert call_of(one, "gemini", client="gemini_one", model="e-2").bodies == (
         one.replace(b"models/alias", b"models/e-2"),
     )
     batch = b'{"requests":[%b,%b]}' % (one, one)
-    assert called(batch, "gemini", client="gemini_batch", model="e-2").bodies == (
+    assert call_of(batch, "gemini", client="gemini_batch", model="e-2").bodies == (
         batch.replace(b"models/alias", b"models/e-2"),
     )
 
 
 def test_texts_go_to_cohere_with_all_that_it_requires():
     body = {"model": "alias", "input": "a", "dimensions": 256, "encoding_format": "base64", "user": "u"}
-    found = called(body, "cohere", model="embed-v4.0")
+    found = call_of(body, "cohere", model="embed-v4.0")
     assert json.loads(found.bodies[0]) == {
         "model": "embed-v4.0", "texts": ["a"], "input_type": "search_document", "embedding_types": ["base64"],
         "output_dimension": 256,
@@ -182,23 +182,23 @@ def test_a_cohere_client_s_request_is_sent_to_another_provider():
     body = {"model": "alias", "texts": ["a", "b"], "input_type": "search_query", "output_dimension": 8,
             "embedding_types": ["float"], "truncate": "END"}  # fmt: skip
     for client in ("cohere_v1", "cohere_v2"):
-        found = called(body, "voyage", client=client)
+        found = call_of(body, "voyage", client=client)
         assert json.loads(found.bodies[0]) == {
             "model": "m", "input": ["a", "b"], "output_dimension": 8, "input_type": "query",
         }, client  # fmt: skip
         assert dropped_paths(found.edits) == ("truncate",), client
-    assert sent({**body, "embedding_types": ["int8"]}, "voyage", client="cohere_v2")["output_dtype"] == "int8"
+    assert body_of({**body, "embedding_types": ["int8"]}, "voyage", client="cohere_v2")["output_dtype"] == "int8"
     for shape in ("openai", "gemini"):
-        failed = refused({**body, "embedding_types": ["float", "int8"]}, shape, client="cohere_v2").info
+        failed = refusal({**body, "embedding_types": ["float", "int8"]}, shape, client="cohere_v2").info
         assert (failed.status, failed.param) == (400, "embedding_types"), shape
 
 
 def test_a_cohere_client_s_request_for_cohere_passes():
     raw = b'{"model":"m","inputs":[{"content":[{"type":"text","text":"a"}]}],"max_tokens":3,"priority":1}'
-    assert called(raw, "cohere", client="cohere_v2").bodies == (raw,)
-    # The older path is asked for at the newer one.
+    assert call_of(raw, "cohere", client="cohere_v2").bodies == (raw,)
+    # A request to the older path goes to the newer one.
     older = {"model": "alias", "texts": ["a"], "input_type": "classification", "truncate": "NONE"}
-    assert sent(older, "cohere", client="cohere_v1") == {
+    assert body_of(older, "cohere", client="cohere_v1") == {
         "model": "m", "texts": ["a"], "input_type": "classification", "embedding_types": ["float"], "truncate": "NONE",
     }  # fmt: skip
 
@@ -206,23 +206,23 @@ def test_a_cohere_client_s_request_for_cohere_passes():
 def test_images_are_written_for_providers_that_accept_them():
     url = "data:image/png;base64,AAAA"
     jina = {"model": "m", "input": [{"text": "a"}, {"image": url}]}
-    assert sent(jina, "jina") == jina
-    assert sent(jina) == jina, "objects pass untouched within the family"
-    assert sent({**jina, "input": [{"image": url}]}, "cohere")["images"] == [url]
-    mixed = sent(jina, "cohere")["inputs"]
+    assert body_of(jina, "jina") == jina
+    assert body_of(jina) == jina, "objects pass untouched within the family"
+    assert body_of({**jina, "input": [{"image": url}]}, "cohere")["images"] == [url]
+    mixed = body_of(jina, "cohere")["inputs"]
     assert mixed[1] == {"content": [{"type": "image_url", "image_url": {"url": url}}]}
-    part = sent(jina, "gemini")["requests"][1]["content"]["parts"][0]
+    part = body_of(jina, "gemini")["requests"][1]["content"]["parts"][0]
     assert part == {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
     images = {"model": "m", "images": [url], "input_type": "image"}
-    assert sent(images, "jina", client="cohere_v2")["input"] == [{"image": url}]
-    assert refused(images, "openai", client="cohere_v2").info.param == "input"
+    assert body_of(images, "jina", client="cohere_v2")["input"] == [{"image": url}]
+    assert refusal(images, "openai", client="cohere_v2").info.param == "input"
 
 
 def test_the_configured_dimensions_are_the_default():
     traits = EmbeddingTraits(dimensions=64)
-    assert sent({"model": "m", "input": "x"}, "mistral", traits)["output_dimension"] == 64
-    assert sent({"model": "m", "input": "x", "dimensions": 8}, "mistral", traits)["output_dimension"] == 8
-    assert sent({"model": "m", "input": "x"}, "gemini", traits)["requests"][0]["outputDimensionality"] == 64
+    assert body_of({"model": "m", "input": "x"}, "mistral", traits)["output_dimension"] == 64
+    assert body_of({"model": "m", "input": "x", "dimensions": 8}, "mistral", traits)["output_dimension"] == 8
+    assert body_of({"model": "m", "input": "x"}, "gemini", traits)["requests"][0]["outputDimensionality"] == 64
 
 
 def test_a_list_over_the_limit_is_cut_in_order():
@@ -237,24 +237,24 @@ def test_a_list_over_the_limit_is_cut_in_order():
         ("gemini_batch", "gemini", {"requests": [{"content": {"parts": [{"text": text}]}} for text in texts]},
          prompt_texts),
     ):  # fmt: skip
-        found = called({"model": "m", **body, "dimensions": 8} if client == "openai" else {"model": "m", **body},
+        found = call_of({"model": "m", **body, "dimensions": 8} if client == "openai" else {"model": "m", **body},
                        shape, traits, client)  # fmt: skip
         pieces = [read(json.loads(one)) for one in found.bodies]
         assert [len(piece) for piece in pieces] == [32, 32, 6] == list(found.answer.counts), (client, shape)
         assert [text for piece in pieces for text in piece] == texts, (client, shape)
 
 
-def test_a_list_is_cut_by_tokens_too():
+def test_a_list_is_split_by_tokens_too():
     """OpenAI takes 300,000 tokens a request, and programs send more (langchain-ai/langchain#31227)."""
     traits = EmbeddingTraits(inputs=2048, tokens=1000, token_arrays=True)
-    texts = ["x" * 1350] * 5  # 500 tokens each, as they are estimated
-    assert called({"model": "m", "input": texts}, traits=traits).answer.counts == (1,) * 5
+    texts = ["x" * 1350] * 5  # an estimate of 500 tokens each
+    assert call_of({"model": "m", "input": texts}, traits=traits).answer.counts == (1,) * 5
     ids = [[1] * 400] * 5
-    assert called({"model": "m", "input": ids}, traits=traits).answer.counts == (2, 2, 1)
-    assert called({"model": "m", "input": list(range(5000))}, traits=traits).answer.counts == (1,)
+    assert call_of({"model": "m", "input": ids}, traits=traits).answer.counts == (2, 2, 1)
+    assert call_of({"model": "m", "input": list(range(5000))}, traits=traits).answer.counts == (1,)
 
 
-def test_no_list_is_cut_where_that_would_change_vectors_or_is_not_wanted():
+def test_lists_are_not_split_if_that_would_change_vectors_or_is_disabled():
     """cloudwego/eino-ext#225: models that read a list as one text."""
     body = {"model": "m", "input": ["x"] * 5}
     for traits, more in (
@@ -263,7 +263,7 @@ def test_no_list_is_cut_where_that_would_change_vectors_or_is_not_wanted():
         (EmbeddingTraits(inputs=2), {"late_chunking": True}),
         (EmbeddingTraits(inputs=5), {}),
     ):
-        assert len(called({**body, **more}, "jina", traits).bodies) == 1, (traits, more)
+        assert len(call_of({**body, **more}, "jina", traits).bodies) == 1, (traits, more)
 
 
 def test_an_invalid_embedding_request_is_a_400_with_the_path():
@@ -278,5 +278,5 @@ def test_an_invalid_embedding_request_is_a_400_with_the_path():
         ({"content": {"parts": [{"x": 1}]}}, "gemini_one", "content.parts[0]"),
     ):
         shape = "gemini" if client == "openai" else "openai"
-        failed = refused(body, shape, client=client).info
+        failed = refusal(body, shape, client=client).info
         assert (failed.status, failed.param) == (400, param), body
