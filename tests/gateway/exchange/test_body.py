@@ -1,5 +1,5 @@
-"""A stream from its upstream to its client, by a clock that jumps: order, keep-alives, the end, and what memory holds,
-whoever writes."""
+"""Streams from their upstream to their client, on a simulated clock: order, keep-alives, the end and memory, whether
+the pump or the body writes to the client."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ from tests.support.scripted_source import BROKEN, MIB, Step, Upstream, content, 
 
 
 class Stream:
-    """A stream between a scripted upstream and a client that reads when it is told to, in one of three ways: the pump
-    writes through the body what it can (``through``) or never (``in the body``), or there is a buffer before the client
+    """A stream between a scripted upstream and a client that reads on demand, in one of three ways: the pump
+    writes through the body when it can (``through``) or never (``in the body``), or a buffer precedes the client
     (``buffered``)."""
 
     way = "buffered"
@@ -50,7 +50,7 @@ class Stream:
                 await self._chunks.send(failed)
 
     async def read(self) -> list[tuple[float, bytes]]:
-        """What the client gets to the end, and when."""
+        """Return everything that the client receives until the end, with the times."""
         if self.way == "through":
             self.body.set_writer(self._write_now)
         async for write in self.body:
@@ -70,7 +70,7 @@ def way(request, monkeypatch) -> None:
 
 
 async def delivered(*steps: Step, **more: Any) -> tuple[Stream, list[tuple[float, bytes]]]:
-    """A stream that was not refused, and what its client got."""
+    """Play a stream that is accepted, and return it with the writes that its client received."""
     stream = Stream(*steps, **more)
     async with trio.open_nursery() as nursery:
         stream.start(nursery)
@@ -139,7 +139,7 @@ async def test_both_words_for_a_failure_arrive_though_there_is_time_between_them
 @pytest.mark.usefixtures("way")
 @each_row("turns", range(4))
 async def test_events_keep_their_order_whoever_writes_them(turns):
-    """The pump and the body take turns, each with some of what is on the way."""
+    """The pump and the body take turns, each writing some of the pending events."""
     events = [content(10).replace(b"x", b"%d," % number) for number in range(300)]
     steps = [step for event in events for step in (event, *[0.0] * turns)]
     _, writes = await delivered(OPENING, FIRST, *steps, *REST)

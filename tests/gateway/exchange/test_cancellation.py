@@ -1,6 +1,6 @@
-"""The cancellation sweep: one exchange, struck at its first checkpoint, then at its second, and so on until it is over
-before the blow falls. Whatever the moment, no task, no file descriptor, no place in the pool is left, and the ledger
-has one line.
+"""The cancellation sweep: one exchange, cancelled at its first checkpoint, then at its second, and so on until it
+completes before the blow. At no step may a task, a file descriptor or a connection in the pool leak, and the
+ledger has exactly one line.
 
 The app runs without a server, driven as an ASGI server drives it; the provider is a bare socket in the same event loop.
 """
@@ -69,7 +69,7 @@ HANG_UP = b"hang up"
 
 
 class Provider:
-    """Gives the answers of ``answers`` in turn, whatever is asked, each piece in a write of its own."""
+    """A provider that sends its ``answers`` in turn to any request, each piece in its own write."""
 
     def __init__(self) -> None:
         self.answers: list[tuple[bytes, ...]] = []
@@ -97,7 +97,7 @@ class Provider:
         return True
 
     async def _play(self, stream: trio.SocketStream) -> bool:
-        """Whether the connection can be used again."""
+        """Send the next answer, and return whether the connection can be used again."""
         good = False
         async with trio.open_nursery() as nursery:
 
@@ -201,7 +201,7 @@ class Strike(trio.abc.Instrument):
 
 
 def marked_tasks() -> list[trio.lowlevel.Task]:
-    """The tasks of exchanges that are alive."""
+    """Return the living tasks of exchanges."""
     found, waiting = [], [trio.lowlevel.current_root_task()]
     while waiting:
         task = waiting.pop()
@@ -222,7 +222,7 @@ def open_files() -> set[str]:
 
 async def eventually(condition: Callable[[], bool], what: str) -> None:
     with trio.move_on_after(PATIENCE):
-        while not condition():  # noqa: ASYNC110  # nobody tells when a socket of another task is closed
+        while not condition():  # noqa: ASYNC110  # no event reports that another task's socket is closed
             await trio.lowlevel.checkpoint()
     assert condition(), what
 
@@ -243,10 +243,10 @@ class Case:
     keep_alive: float = 15.0
     read_time: float = 0.0
     stride: int = 27  # the gate tries only every ``stride``-th step
-    finish: bool = False  # the provider's answer is read to its end whatever the client does
-    good: bool = True  # left alone it ends well
-    refusals: tuple[int, ...] = ()  # what the client may be told besides
-    tries: bool = False  # the first target has failed before, and the request finds out how it is
+    finish: bool = False  # the gateway reads the provider's answer to its end even if the client leaves
+    good: bool = True  # without a blow it ends well
+    refusals: tuple[int, ...] = ()  # other statuses that the client may receive
+    tries: bool = False  # the first target has failed before, and the request tests whether it has recovered
 
 
 GEMINI = "/v1beta/models/{}:streamGenerateContent"
@@ -351,7 +351,7 @@ class Sweep:
         self._config = attrs.evolve(from_mapping(content), keep_alive=case.keep_alive)
 
     async def run(self, at: int, blow: Callable[["Sweep"], object]) -> bool:
-        """One exchange with the blow at step ``at``; whether it fell before the exchange was over."""
+        """Run one exchange with the blow at step ``at``, and return whether it fell before the exchange ended."""
         self.files = open_files()  # a file of an earlier test may be closed meanwhile, as garbage
         self._caplog.clear()
         self.lifecycle = Lifecycle()
@@ -370,14 +370,14 @@ class Sweep:
         self.client = self._client(f"at-{at}")
         strike = Strike(at, lambda: blow(self))
         await self._exchange(app, strike)
-        await self._look_around()
+        await self._assert_nothing_left()
         return strike.fell
 
     def _outage(self, name: str) -> Outage | None:
         return self.service.health.outage(self.service.router.resolve(name, "chat"), None)
 
     async def _let_fail(self, name: str) -> None:
-        """Its time is over, and the next request tries it."""
+        """Let the target fail, and wait until its outage is due, so that the next request tries it."""
         before = self.service.health.begin(self.service.router.resolve(name, "chat"), None, added=False)
         before.mark_failed(ErrorInfo("overloaded", "later", reason="overloaded"))
         before.close()
@@ -389,7 +389,7 @@ class Sweep:
         return Client(case.path, body, name, lambda: self.provider.spoken_to.set(), case.read_time)
 
     async def _exchange(self, app: Any, strike: Strike) -> None:
-        async def marked() -> None:
+        async def run_marked() -> None:
             MARKED.set(True)
             with self.cancel_scope:
                 await self.client.run(app)
@@ -399,12 +399,12 @@ class Sweep:
         try:
             with trio.fail_after(PATIENCE):
                 async with trio.open_nursery() as nursery:  # noqa: ASYNC112  # a task has a context of its own
-                    nursery.start_soon(marked)
+                    nursery.start_soon(run_marked)
         finally:
             trio.lowlevel.remove_instrument(strike)
 
-    async def _look_around(self) -> None:
-        """Nothing is left of the exchange but, at most, a connection that the next one can use."""
+    async def _assert_nothing_left(self) -> None:
+        """Assert that nothing remains of the exchange except at most one connection that the next one can use."""
         assert marked_tasks() == []
         for name in ("on-chat", "other", "tried"):
             place = self.service.router.resolve(name, "chat").identity.place
@@ -419,7 +419,7 @@ class Sweep:
         assert open_files() <= self.files
 
     def levels(self) -> dict[str, Level]:
-        """How much of each allowance is used, and held."""
+        """Return the used and the reserved amount of each allowance."""
         found = {}
         for one in self.service.allowances.list_all():
             counter = one.counter(time.time(), "one")
@@ -428,7 +428,8 @@ class Sweep:
         return found
 
     def check_settled(self, line: dict[str, Any] | None) -> None:
-        """Each budget is the sum of the ledger's lines, and nothing is reserved (BerriAI/litellm#27639, #30460)."""
+        """Assert that each budget equals the sum of the ledger's lines, without reservations (BerriAI/litellm#27639,
+        #30460)."""
         levels = self.levels()
         assert {name: level.held for name, level in levels.items() if level.held} == {}
         nanos = 0 if line is None else round(line.get("cost_usd", 0) * 10**9)
@@ -439,7 +440,7 @@ class Sweep:
         assert sum(entries) == nanos, line
 
     def line(self) -> dict[str, Any] | None:
-        """The ledger's line of the exchange: there is one, unless the request was not even looked at."""
+        """Return the exchange's line in the ledger: exactly one, unless the gateway never read the request."""
         records = [record.getMessage() for record in self._caplog.records if record.name.startswith("trigate")]
         lines = [json.loads(text) for text in records if text.startswith("{")]
         lines = [line for line in lines if line["request_id"] == self.client.name]
@@ -454,10 +455,10 @@ class Sweep:
 
 
 def request_body(case: Case, stream: bool) -> dict[str, Any]:
-    """What the client of ``case`` asks, in its API."""
+    """Return the body of the client's request in the API of ``case``."""
     if case.path.startswith("/model/"):
         return {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
-    if not case.model:  # which its path names
+    if not case.model:  # the path has the model
         return {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
     asked = {"input": "hi"} if case.path == PATHS["responses"] else {"messages": [{"role": "user", "content": "hi"}]}
     return {"model": case.model, **asked, "max_tokens": 9, **({"stream": True} if stream else {})}
@@ -476,7 +477,7 @@ def is_of(call: Any, kind: type) -> bool:
 
 @pytest.fixture(params=[*CASES, *(pytest.param(name, id=f"{name}-each", marks=pytest.mark.soak) for name in CASES)])
 async def sweep(request, caplog) -> AsyncIterator[Sweep]:
-    """The gate tries a sample of the steps, and the soak each of them."""
+    """Sweep a sample of the steps in the gate, and every step in the soak."""
     caplog.set_level(logging.INFO, "trigate")
     played = Provider()
     async with trio.open_nursery() as nursery:
@@ -510,7 +511,7 @@ async def test_the_client_leaves_at_every_checkpoint_in_turn(sweep):
             line = sweep.line()
             if line is not None and not sweep.client.ended:
                 expected = ("client_disconnected",) if sweep.case.good else ("client_disconnected", "upstream_error")
-                whole = line["ended"] == "complete"  # all was there, but not all was sent any more
+                whole = line["ended"] == "complete"  # the client left after the last event of the answer
                 assert whole or line["ended"] in expected, (at, line)
 
 
@@ -521,7 +522,7 @@ async def test_the_request_is_cancelled_at_every_checkpoint_in_turn(sweep):
             assert line is None or line["duration_ms"] >= 0, at
 
 
-# What a whole answer ends with. A chat answer is whole with its finish reason: `[DONE]` may be lost behind it.
+# The endings of complete answers. A Chat answer is complete with its finish reason: `[DONE]` may be lost after it.
 SUCCESS = (
     b"[DONE]",
     b'"finishReason":"STOP"',

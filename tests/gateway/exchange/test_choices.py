@@ -27,7 +27,7 @@ PATH = "/v1beta/models/one:generateContent"
 
 
 def google(asked: ReceivedRequest) -> ScriptedAnswer:
-    """As many candidates as are wanted, in an order of Google's own."""
+    """Answer with as many candidates as requested, in Google's own order."""
     wanted = asked.json.get("generationConfig", {}).get("candidateCount", 1)
     parts = [(text("one"),), (text("two"),), (text("Let me."), call("f", {"a": 1}, None, "c2ln"))][:wanted]
     listed = [

@@ -1,7 +1,7 @@
-"""Every two features together, in a covering array of conversations, each beside its plain twin.
+"""Every two features together, in a covering array of conversations, each compared with its plain twin.
 
 Features that each worked alone did not work with each other: a hedge released the request that its translation still
-needed, a lost Redis connection failed streams that were cached. What has to be true is the same for all of them
+needed, a lost Redis connection failed streams that were cached. All of them must meet the same conditions
 (``tests/support/combined.py``). The gate plays a sample; ``just combinations`` plays whole arrays of several seeds.
 """
 
@@ -28,8 +28,8 @@ Installed = tuple[redis.RedisServer | None, postgres.Server | None]
 
 
 @pytest.fixture(scope="module")
-def installed() -> Iterator[Installed]:
-    """Redis and PostgreSQL, where they are installed."""
+def installed_servers() -> Iterator[Installed]:
+    """Start Redis and PostgreSQL if they are installed."""
     with contextlib.ExitStack() as stack:
         binary, folder = redis.binary(), postgres.binaries()
         server = None if binary is None else stack.enter_context(redis.running_redis(binary))
@@ -41,16 +41,16 @@ def installed() -> Iterator[Installed]:
 def test_an_array_contains_every_possible_pair_of_values():
     factors = {"a": ("1", "2", "3"), "b": ("1", "2"), "c": ("1", "2", "3"), "d": ("1", "2")}
 
-    def both(case: Case) -> bool:
+    def is_possible(case: Case) -> bool:
         return (case.get("a"), case.get("b")) != ("3", "2")
 
-    cases = covering(factors, both)
+    cases = covering(factors, is_possible)
     pairs = {pair for one in cases for pair in _pairs(one)}
     wanted = {((f, v), (g, w)) for f in factors for v in factors[f] for g in factors if f < g for w in factors[g]}
     assert pairs == wanted - {(("a", "3"), ("b", "2"))}
     assert len(cases) < 15
-    assert covering(factors, both) == cases
-    assert covering(factors, both, seed=1) != cases
+    assert covering(factors, is_possible) == cases
+    assert covering(factors, is_possible, seed=1) != cases
 
 
 def _pairs(case: Case) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
@@ -63,8 +63,8 @@ def _pairs(case: Case) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
 @pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
 @pytest.mark.parametrize("factors", [FACTORS, ENDPOINT_FACTORS], ids=["conversations", "endpoints"])
 @pytest.mark.parametrize("seed", range(max(1, ARRAYS)))
-async def test_features_change_nothing_for_the_client_together_either(factors, seed, installed, tmp_path):
-    server, database = installed
+async def test_features_change_nothing_for_the_client_together_either(factors, seed, installed_servers, tmp_path):
+    server, database = installed_servers
     cases = covering(factors, possible, seed)
     twins: dict[tuple[str, ...], Played] = {}
     for number, one in enumerate(cases if ARRAYS else cases[:SAMPLE]):
@@ -86,8 +86,8 @@ async def test_features_change_nothing_for_the_client_together_either(factors, s
 @pytest.mark.filterwarnings("ignore:.*MemoryObject:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:Unclosed <MemoryObject:ResourceWarning")
 @pytest.mark.parametrize("seed", range(max(1, ARRAYS)))
-async def test_features_change_no_batch_and_no_session(seed, installed, tmp_path):
-    server, database = installed
+async def test_features_change_no_batch_and_no_session(seed, installed_servers, tmp_path):
+    server, database = installed_servers
     cases = covering(JOB_FACTORS, possible_job, seed)
     async with played_provider() as provider:
         for number, one in enumerate(cases if ARRAYS else cases[: SAMPLE // 3]):

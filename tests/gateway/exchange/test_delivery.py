@@ -40,7 +40,7 @@ STATES = tuple(DeliveryState)
 
 
 class Recorder(TurnRecorder):
-    """Wants to store the turn before the first events of which ``due`` says so."""
+    """A recorder that stores the turn before the first events for which ``due`` returns true."""
 
     records = True
 
@@ -62,7 +62,8 @@ def at_end(seen: StreamProgress) -> bool:
 
 
 class Client:
-    """A client that takes all at once, by a clock that is set. ``did`` is what was done, ``wrote`` the events."""
+    """A client that accepts every write immediately, on a simulated clock. ``did`` lists the actions, ``wrote`` the
+    events."""
 
     def __init__(self, lane: Lane | None = None, turn: TurnRecorder = UNRECORDED) -> None:
         self.now = 0.0
@@ -126,14 +127,14 @@ def test_every_state_is_reached_and_comes_to_an_end():
 
 @each_row(("state", "earlier"), [(state, earlier) for state in STATES for earlier in STATES[: STATES.index(state)]])
 def test_no_state_leads_back(state, earlier):
-    """But that which stores: of a turn in the background its first content, behind which the answer goes on."""
+    """The only exception is storing: a turn in the background stores its first content, then streams on."""
     if (state, earlier) != (DeliveryState.STORING, DeliveryState.STREAMING):
         assert earlier not in {to for _, to in TRANSITIONS[state].values()}
 
 
 @attrs.frozen
 class Case:
-    """What happens, and what comes of it: bytes arrive, numbers are seconds of silence, ``None`` is the end of the
+    """A sequence of events and its outcome: bytes arrive, numbers are seconds of silence, ``None`` is the end of the
     upstream's body."""
 
     comes: tuple[bytes | float | ErrorInfo | None, ...]
@@ -262,7 +263,7 @@ def test_no_other_attempt_continues_after_content():
         client.use_lane(byte_lane("chat"))
 
 
-# What holds in any order
+# Properties of every order
 
 PIECES = (OPENING, OPENINGS, COMMENT, WORD, FINISH, DONE, ERROR, WORD[:20], WORD[20:], b"data: nonsense\n\n")
 HAPPENINGS = st.one_of(

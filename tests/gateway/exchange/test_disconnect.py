@@ -28,7 +28,7 @@ def target() -> Target:
     ("before", "after", "limit"), [(1, 0, 60), (1, 1, math.inf), (2, 2, 60), (0, 0, 60), (0, 2, 60), (1, 1, 0)]
 )
 async def test_a_block_that_survives_a_disconnect_continues_to_run(target, before, after, limit):
-    """It says ``before`` times that it survives, then its client leaves, and it says so ``after`` times more."""
+    """It asks to survive ``before`` times, then its client leaves, and it asks ``after`` more times."""
     ended, left = False, []
     async with trio.open_nursery() as nursery:
         with survive_disconnect_later(nursery, target, lambda: left.append(True), lambda: limit) as survive:

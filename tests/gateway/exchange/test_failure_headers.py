@@ -37,14 +37,14 @@ LIMITS = {
     "anthropic-ratelimit-requests-remaining": "0",
     "x-ratelimit-reset-tokens": "6m0s",
 }
-"""What clients of every API are sent."""
+"""The headers that clients of every API receive."""
 OF_ONE_API = {
     "x-codex-primary-reset-after-seconds": "17000",
     "openai-processing-ms": "12",
     "ratelimit-reset": "60",
     "cf-ray": "9a-FRA",
 }
-"""What clients of the provider's own API are sent in addition."""
+"""The headers that only clients of the provider's own API receive."""
 KEY = "sk-key-of-the-provider-0123456789"
 HIDDEN = {
     "set-cookie": "a=b",
@@ -61,7 +61,7 @@ HIDDEN = {
     "connection": "x-ratelimit-hop",
     "x-ratelimit-hop": "1",
 }
-"""What no client is sent."""
+"""The headers that no client receives."""
 STATUSES = (400, 404, 408, 413, 422, 429, 500, 502, 503, 529)
 VENDORS = {
     "chat": "openai/m", "messages": "anthropic/m", "responses": "openai/m", "gemini": "gemini/m",
@@ -87,8 +87,8 @@ def refusal(status: int, *headers: tuple[str, str]) -> ScriptedAnswer:
 
 
 @contextlib.asynccontextmanager
-async def before_all(answering: Any, **entries: Any) -> AsyncIterator[tuple[InProcess, EndpointProvider]]:
-    """A gateway before one provider that speaks every API, known as ``on-API`` for each; ``entries`` are keys of
+async def serve_apis(answering: Any, **entries: Any) -> AsyncIterator[tuple[InProcess, EndpointProvider]]:
+    """Run a gateway with one provider that speaks every API, available as ``on-API`` for each; ``entries`` are keys of
     every entry."""
     async with endpoint_provider(answering) as provider:
         config = settings(*(entry(provider.url, api, **entries) for api in APIS))
@@ -97,8 +97,8 @@ async def before_all(answering: Any, **entries: Any) -> AsyncIterator[tuple[InPr
 
 
 @contextlib.asynccontextmanager
-async def before_two(answering: Any) -> AsyncIterator[InProcess]:
-    """A gateway whose route ``r`` has the targets a and b."""
+async def serve_two_targets(answering: Any) -> AsyncIterator[InProcess]:
+    """Run a gateway whose route ``r`` has the targets a and b."""
     async with endpoint_provider(answering) as provider:
         own = {"access_key": "k", "base_url": f"{provider.url}/v1"}
         entries = [{"model": f"vllm/{name}", "name": name, **own} for name in ("a", "b")]
@@ -117,7 +117,7 @@ def hidden_among(names: Iterable[str]) -> set[str]:
 
 
 def assert_sent(reply: httpx2.Response, *, byte_lane: bool) -> None:
-    """The client has every header that is for it once, and none that is not."""
+    """Assert that the client has every header that is meant for it exactly once, and no other."""
     names = [name.lower() for name, _ in reply.headers.multi_items()]
     for name, value in (LIMITS | OF_ONE_API if byte_lane else LIMITS).items():
         assert reply.headers.get(name) == value, name
@@ -145,7 +145,7 @@ async def test_every_api_and_status_in_both_lanes_whole_and_streamed(
     client_api: str, provider_api: str, answers: Sequence[tuple[int, bool]]
 ):
     status = 0
-    async with before_all(lambda asked: refusal(status)) as (served, _):
+    async with serve_apis(lambda asked: refusal(status)) as (served, _):
         for status, stream in answers:
             with case((status, stream)):
                 reply = await post(served, *request_to(client_api, f"on-{provider_api}", stream=stream))
@@ -157,7 +157,7 @@ async def test_every_api_and_status_in_both_lanes_whole_and_streamed(
 @pytest.mark.parametrize("status", [401, 403])
 async def test_the_gateways_own_credential_is_no_trouble_of_the_clients(status: int):
     """The client gets a 502 of the gateway's, which no limit of the provider's belongs to."""
-    async with before_all(lambda asked: refusal(status)) as (served, _):
+    async with serve_apis(lambda asked: refusal(status)) as (served, _):
         for api in APIS:
             with case(api):
                 reply = await post(served, *request_to(api, f"on-{api}"))
@@ -183,7 +183,7 @@ async def test_a_clients_own_credential_and_its_account(status: int):
 async def test_the_credential_is_cut_out_of_headers_that_pass():
     spelled = base64.b64encode(b"x").decode()
     repeated = (("openai-version", f"key {KEY}"), ("x-ratelimit-of", f"{KEY}-{spelled}"))
-    async with before_all(lambda asked: refusal(429, *repeated)) as (served, _):
+    async with serve_apis(lambda asked: refusal(429, *repeated)) as (served, _):
         for client in ("chat", "messages"):
             with case(client):
                 reply = await post(served, *request_to(client, "on-chat"))
@@ -217,7 +217,7 @@ OTHER_PATHS = (
 
 async def test_every_other_path_that_sends_a_request_to_a_provider():
     passed = members_of("pass_through", passthrough=True)
-    async with before_all(lambda asked: refusal(429), **passed) as (served, provider):
+    async with serve_apis(lambda asked: refusal(429), **passed) as (served, provider):
         for method, path in OTHER_PATHS:
             with case((method, path)):
                 content = json.dumps({"model": "on-responses", "input": "Hi"}) if method == "POST" else None
@@ -245,7 +245,7 @@ async def test_headers_belong_to_the_failure_that_the_client_sees(
             return json_answer(body, first, FIRST, ("retry-after", "90"))
         return json_answer(body, second, SECOND, ("retry-after", "60"))
 
-    async with before_two(answering) as served:
+    async with serve_two_targets(answering) as served:
         reply = await post(served, *request_to("chat", "r", stream=stream))
     assert reply.status_code == status, reply.text
     found = {name for name in (FIRST[0], SECOND[0]) if name in reply.headers}
@@ -259,7 +259,7 @@ async def test_a_response_after_a_fallback_has_only_its_own_headers():
         choice = {"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}
         return json_answer({"id": "x", "object": "chat.completion", "model": "b", "choices": [choice]}, 200, SECOND)
 
-    async with before_two(answering) as served:
+    async with serve_two_targets(answering) as served:
         reply = await post(served, *request_to("chat", "r"))
     assert reply.status_code == 200
     assert SECOND[0] in reply.headers
@@ -279,7 +279,7 @@ async def test_an_error_with_status_200_has_the_headers_of_its_response(client_a
         head = (("content-type", "text/event-stream"), *limits.items(), *HIDDEN.items())
         return ScriptedAnswer((f"event: error\ndata: {json.dumps(error)}\n\n".encode(),), headers=head)
 
-    async with before_all(answering) as (served, _):
+    async with serve_apis(answering) as (served, _):
         reply = await post(served, *request_to(client_api, "on-messages", stream=stream))
     assert reply.status_code in (STATUS["overloaded"], 529)
     assert {name: reply.headers.get(name) for name in limits} == limits
@@ -289,7 +289,7 @@ async def test_an_error_with_status_200_has_the_headers_of_its_response(client_a
 async def test_bedrock_names_its_own_exception_with_its_own_body():
     """A client of Converse sees ``ModelNotReadyException``, and once."""
     status, own = 429, ("x-amzn-errortype", "ModelNotReadyException:http://internal.amazon.com/")
-    async with before_all(lambda asked: json_answer({"message": "not yet"}, status, own)) as (served, _):
+    async with serve_apis(lambda asked: json_answer({"message": "not yet"}, status, own)) as (served, _):
         reply = await post(served, *request_to("converse", "on-converse"))
         assert reply.headers.get_list("x-amzn-errortype") == [own[1]]
         assert reply.json() == {"message": "not yet"}
@@ -303,7 +303,7 @@ async def test_bedrock_names_its_own_exception_with_its_own_body():
 async def test_a_wait_of_a_week_arrives_and_one_of_a_year_does_not():
     """A subscription's weekly limit resets days ahead; an absurd wait is a provider's mistake."""
     wait = ""
-    async with before_all(lambda asked: json_answer({"error": {"message": "m"}}, 429, ("retry-after", wait))) as (
+    async with serve_apis(lambda asked: json_answer({"error": {"message": "m"}}, 429, ("retry-after", wait))) as (
         served,
         _,
     ):

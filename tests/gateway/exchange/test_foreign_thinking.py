@@ -17,7 +17,7 @@ def bedrock(asked: ReceivedRequest) -> ScriptedAnswer:
 
 
 async def test_a_signature_that_is_not_claudes_costs_one_more_request():
-    """Other models behind Anthropic's API sign thinking, too."""
+    """Other models that speak Anthropic's API sign their thinking, too."""
     use = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}
     thought = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "x"}

@@ -57,7 +57,7 @@ class Setting:
 
 
 @contextlib.contextmanager
-def served(**more: object) -> Iterator[Setting]:
+def serve_pinging(**more: object) -> Iterator[Setting]:
     with serve_upstream(PingingProvider) as pinging:
         entries = entries_of_every_api(pinging.url)
         with gateway_thread(config(entries, timeouts={"progress": PROGRESS}, **more)) as gateway:
@@ -66,14 +66,14 @@ def served(**more: object) -> Iterator[Setting]:
 
 @pytest.fixture(scope="module")
 def setting() -> Iterator[Setting]:
-    with served() as found:
+    with serve_pinging() as found:
         yield found
 
 
 @pytest.fixture(scope="module")
-def held() -> Iterator[Setting]:
-    """A gateway whose step holds each response until its end."""
-    with served(steps=[STEP]) as found:
+def holding_gateway() -> Iterator[Setting]:
+    """Run a gateway with a step that holds each response until its end."""
+    with serve_pinging(steps=[STEP]) as found:
         yield found
 
 
@@ -103,32 +103,32 @@ def test_a_whole_answer_of_white_space_ends_with_an_error(setting, stream):
             assert (reply.status, b"sent only keep-alives for 1 s" in reply.body) == (504, True)
 
 
-def test_a_held_answer_of_white_space_ends_with_an_error(held):
+def test_a_held_answer_of_white_space_ends_with_an_error(holding_gateway):
     """The provider sends no stream although the client requested one."""
-    for api, reply in held.ask(lambda api: Pings("application/json", b"{", b"\n"), stream=True).items():
+    for api, reply in holding_gateway.ask(lambda api: Pings("application/json", b"{", b"\n"), stream=True).items():
         with case(api):
             assert (reply.status, b"sent only keep-alives for 1 s" in reply.body) == (504, True)
 
 
-def test_a_held_answer_of_many_pieces_may_take_longer(held):
+def test_a_held_answer_of_many_pieces_may_take_longer(holding_gateway):
     def make(api: str) -> Pings:
         parts = render(SCRIPTS["text"], api, {"model": "m"}).pieces
         return Pings("application/json", b'{"x":"', b"a", 100, b'",' + b"".join(parts)[1:])
 
-    for api, reply in held.ask(make, apis=["chat", "gemini"], stream=True).items():
+    for api, reply in holding_gateway.ask(make, apis=["chat", "gemini"], stream=True).items():
         with case(api):
-            line = held.line(reply)
+            line = holding_gateway.line(reply)
             assert line["ended"] == "complete"
             assert line["duration_ms"] > 1.5 * PROGRESS * 1000
 
 
-def test_a_held_stream_of_keep_alives_ends_with_an_error(held):
+def test_a_held_stream_of_keep_alives_ends_with_an_error(holding_gateway):
     def make(api: str) -> Pings:
         return Pings(type_of(api), b"".join(half(api)), KEEP_ALIVES[api][0])
 
-    for api, reply in held.ask(make, stream=True).items():
+    for api, reply in holding_gateway.ask(make, stream=True).items():
         with case(api):
-            line = held.line(reply)
+            line = holding_gateway.line(reply)
             assert (line["ended"], line["error"]) == ("upstream_error", "timeout")
 
 

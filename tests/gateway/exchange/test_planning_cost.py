@@ -61,7 +61,7 @@ async def test_a_plan_for_100_targets_calls_few_functions_for_each(members, nurs
             except StopIteration:  # it never waits
                 return
 
-        read()  # what is the same for the next request
+        read()  # fill the caches that later requests share
         return calls(read)
 
     assert calls_of_read(100) - calls_of_read(2) < 5 * 98

@@ -33,7 +33,7 @@ APIS = ("chat", "messages", "responses")
 
 
 class Puppet:
-    """A provider that says what the test has it say, when it has it say that, on the connections that it has met."""
+    """A provider that sends the data that the test passes to ``say``, on the connections that it has accepted."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -51,7 +51,7 @@ class Puppet:
         self.closed += 1
 
     def say(self, data: bytes) -> None:
-        """At once: nobody else does anything meanwhile."""
+        """Send ``data`` without a checkpoint, so that no other task runs meanwhile."""
         self.lines[-1].socket._sock.setblocking(False)  # type: ignore[attr-defined]
         assert self.lines[-1].socket._sock.send(data) == len(data)  # type: ignore[attr-defined]
 
@@ -95,7 +95,7 @@ def nothing_is_open(running: InProcess, names: str = "ab") -> bool:
 
 @contextlib.asynccontextmanager
 async def racing(api: str, *, stream: bool, **more: Any) -> AsyncIterator[tuple[InProcess, Puppet, Puppet, list[Any]]]:
-    """A request that both providers have, and its answers."""
+    """Send a request that reaches both providers, and yield them with the list of its responses."""
     async with (
         puppets() as (a, b),
         gateway(config(a, b), store=MemoryStore(60, 2**20)) as running,
@@ -163,7 +163,7 @@ async def test_the_sent_one_of_two_simultaneous_responses_is_stored(stream):
         assert kept["output"][0]["content"][0]["text"] == f"This is {won}."
 
 
-# What is held
+# Memory
 
 
 @pytest.mark.parametrize("model", ["r", "a"], ids=["raced", "alone"])
@@ -202,9 +202,9 @@ async def begin(running: InProcess, started: list[int]) -> None:
 
 @pytest.mark.parametrize("fails", [False, True], ids=["cancelled", "failed"])
 async def test_the_request_of_the_losing_hedge_is_released(fails):
-    """The winner may take an hour: what it was asked, and what the other one was, may be megabytes."""
+    """The winner may stream for an hour, and the request bodies for it and for the loser may be megabytes."""
 
-    def held() -> int:
+    def held_bodies() -> int:
         gc.collect()
         return sum(len(one.body) > 100_000 for one in live_objects(Incoming))
 
@@ -212,7 +212,7 @@ async def test_the_request_of_the_losing_hedge_is_released(fails):
         started: list[int] = []
         nursery.start_soon(begin, running, started)
         await eventually(lambda: a.lines and b.lines)
-        assert held()
+        assert held_bodies()
         if fails:
             a.say(b"HTTP/1.1 500 X\r\ncontent-length: 0\r\n\r\n")
             await eventually(lambda: nothing_is_open(running, "a"))
@@ -221,7 +221,7 @@ async def test_the_request_of_the_losing_hedge_is_released(fails):
         await eventually(lambda: a.closed or fails)
         await eventually(lambda: nothing_is_open(running, "a"))
         await eventually(lambda: started)
-        await eventually(lambda: not held())  # its tasks may take a turn more to end
+        await eventually(lambda: not held_bodies())  # its tasks may take a turn more to end
         nursery.cancel_scope.cancel()
 
 
@@ -320,7 +320,7 @@ async def test_a_loser_that_has_begun_is_in_sums_and_budgets_once(api, stream, b
     assert line["cost_grade"] == "estimated"
 
 
-# Every client API on a hedged route before every provider API, whole and streamed: nobody notices but the log
+# Every client API on a hedged route with every provider API, whole and streamed: only the log shows the hedge
 
 
 NEVER_OUT = {"circuit": {"failures": 1000, "error_rate": "100%"}}
@@ -366,6 +366,6 @@ async def test_a_hedged_answer_is_that_of_a_lone_target(provider_api, course):
 
 
 async def _release(provider):
-    """Let a late answer go once both have been asked."""
+    """Release the late answer once both targets have received the request."""
     await eventually(lambda: provider.asked.total() >= 2)
     provider.released.set()

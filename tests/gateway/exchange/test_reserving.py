@@ -37,7 +37,7 @@ def test_the_output_that_a_conversation_allows_adds_nothing_to_the_estimate_of_w
 
 
 def test_text_that_resembles_base64_is_estimated_as_fast_as_base64():
-    # It was looked at anew from each of its characters: a second for a megabyte, in which nobody else is answered.
+    # Each character started a new scan: one second for a megabyte, which blocked every other request.
     def time(text: bytes) -> float:
         return min(seconds(lambda: expected_tokens(text)) for _ in range(TRIES))
 

@@ -42,7 +42,7 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def served(**more: Any) -> AsyncIterator[tuple[PlayedProvider, Client]]:
+async def serve_two_targets(**more: Any) -> AsyncIterator[tuple[PlayedProvider, Client]]:
     """Serve the route ``r`` with the targets ``first`` and ``second``."""
     route = more.pop("route", {})
     async with played_provider() as provider:
@@ -61,7 +61,7 @@ async def served(**more: Any) -> AsyncIterator[tuple[PlayedProvider, Client]]:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_request_without_fallback_is_sent_once(stream):
-    async with served() as (provider, client):
+    async with serve_two_targets() as (provider, client):
         for api in ALL:
             with case(api):
                 provider.reset(first="busy")
@@ -74,7 +74,7 @@ async def test_a_request_without_fallback_is_sent_once(stream):
 @each_row("model", ["r", "first"])
 async def test_a_request_that_was_read_may_be_billed_though_no_head_came(model, stream):
     # bircex/llmr#48
-    async with served() as (provider, client):
+    async with serve_two_targets() as (provider, client):
         provider.reset(first="no answer")
         reply = await client.ask(model, stream=stream)
         assert provider.asked["first"] == 1
@@ -87,7 +87,7 @@ async def test_a_request_that_was_read_may_be_billed_though_no_head_came(model, 
 
 
 async def test_a_request_that_no_provider_has_read_is_not_billed():
-    async with served() as (provider, client):
+    async with serve_two_targets() as (provider, client):
         await provider.stop()
         await client.ask("r")
         line = await client.line()
@@ -98,7 +98,7 @@ async def test_a_request_that_no_provider_has_read_is_not_billed():
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_request_on_a_dead_connection_is_one_of_those_that_were_tried(stream):
     # envoyproxy/envoy#32580
-    async with served() as (provider, client):
+    async with serve_two_targets() as (provider, client):
         await client.ask("first")
         provider.reset(first="no answer once")
         reply = await client.ask("r", stream=stream)
@@ -111,7 +111,7 @@ async def test_a_request_on_a_dead_connection_is_one_of_those_that_were_tried(st
 
 
 async def test_a_dead_connection_takes_no_attempt_from_an_untried_target():
-    async with served(retries={"attempts": 2}) as (provider, client):
+    async with serve_two_targets(retries={"attempts": 2}) as (provider, client):
         await client.ask("first")
         provider.reset(first="no answer")
         reply = await client.ask("r")
@@ -125,7 +125,7 @@ async def test_a_dead_connection_takes_no_attempt_from_an_untried_target():
 @each_row("stream", [False, True])
 @each_row("route", [{}, {"hedge": {"after": "10s", "at_most": "100%"}}])
 async def test_an_empty_response_is_charged_what_its_provider_counted(route, stream):
-    async with served(route=route) as (provider, client):
+    async with serve_two_targets(route=route) as (provider, client):
         provider.reset(first="empty")
         reply = await client.ask("r", stream=stream)
         assert reply.headers["x-trigate-tried"] == "first=bad_answer, second=ok"
@@ -140,7 +140,7 @@ async def test_an_empty_response_is_charged_what_its_provider_counted(route, str
 async def test_unsteady_targets_get_requests_if_all_are_unavailable(stream):
     circuit = {"failures": 3, "error_rate": "30%"}
     more = {"circuit": circuit, "retries": {"attempts": 2, "budget": "100%"}, "route": {"sticky": False}}
-    async with served(**more) as (provider, client):
+    async with serve_two_targets(**more) as (provider, client):
         for _ in range(8):  # the first target fails one request of three, the second one of two that reach it
             provider.acts = {"first": "busy once"}
             for _ in range(3):

@@ -41,7 +41,7 @@ DOWN = (503, b'{"error": {"message": "try later", "type": "overloaded_error"}}')
 
 
 class NextTarget:
-    """Goes on with the next target, whatever has failed."""
+    """A policy that continues with the next target after any failure."""
 
     def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
         going_on = 0 < len(outcomes) < len(plan.targets)
@@ -53,7 +53,7 @@ POLICY = NextTarget()
 
 @attrs.define
 class Providers:
-    """Answers by path, and what was asked for."""
+    """Answers by path, and the list of received requests."""
 
     answers: Mapping[str, tuple[int, bytes]]
     asked: list[tuple[str, dict[str, Any]]] = attrs.field(factory=list)
@@ -91,7 +91,7 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def staged(providers: Providers, *, strict: bool = False) -> AsyncIterator[Stage]:
+async def open_stage(providers: Providers, *, strict: bool = False) -> AsyncIterator[Stage]:
     async with listening(providers.serve) as url, trio.open_nursery() as nursery:
         base = f"{url}/v1"
         entries = [
@@ -118,7 +118,7 @@ def answer(api: str, *, stream: bool = False) -> tuple[int, bytes]:
 
 async def test_each_attempt_is_prepared_for_its_own_target():
     providers = Providers({"/v1/chat/completions": DOWN, "/v1/messages": answer("messages")})
-    async with staged(providers) as stage:
+    async with open_stage(providers) as stage:
         walk = await stage.walk(["by-chat", "by-messages"])
         assert stage.context.record.lane == "byte"
         found = await stage.exchange.read_unchanged(walk)
@@ -135,7 +135,7 @@ async def test_each_attempt_is_prepared_for_its_own_target():
 async def test_the_error_of_the_attempt_that_the_policy_gives_up_with_is_raised():
     down = {"/v1/chat/completions": DOWN, "/v1/messages": (404, b'{"type": "error", "error": {"message": "gone"}}')}
     providers = Providers(down)
-    async with staged(providers) as stage:
+    async with open_stage(providers) as stage:
         walk = await stage.walk(["by-chat", "by-messages"])
         with pytest.raises(GatewayError) as raised:
             await stage.exchange.read_unchanged(walk)
@@ -145,7 +145,7 @@ async def test_the_error_of_the_attempt_that_the_policy_gives_up_with_is_raised(
 
 async def test_a_plan_may_be_walked_once_only():
     providers = Providers({"/v1/chat/completions": DOWN})
-    async with staged(providers) as stage:
+    async with open_stage(providers) as stage:
         with pytest.raises(GatewayError) as raised:
             await stage.exchange.read_unchanged(await stage.walk(["by-chat", "by-messages"], ONCE))
     assert raised.value.info.status == 503
@@ -155,7 +155,7 @@ async def test_a_plan_may_be_walked_once_only():
 
 async def test_a_target_that_strict_mode_forbids_is_an_outcome():
     providers = Providers({"/v1/chat/completions": answer("chat")})
-    async with staged(providers, strict=True) as stage:
+    async with open_stage(providers, strict=True) as stage:
         walk = await stage.walk(["by-messages", "by-chat"], logit_bias={"1": 1})
         await stage.exchange.read_unchanged(walk)
     assert providers.paths == ["/v1/chat/completions"]
@@ -163,7 +163,7 @@ async def test_a_target_that_strict_mode_forbids_is_an_outcome():
 
 
 async def test_strict_mode_names_the_loss_if_no_target_is_left():
-    async with staged(Providers({}), strict=True) as stage:
+    async with open_stage(Providers({}), strict=True) as stage:
         with pytest.raises(GatewayError, match="logit_bias"):
             await stage.walk(["by-messages"], logit_bias={"1": 1})
     assert "logit_bias" in stage.context.record.dropped
@@ -171,7 +171,7 @@ async def test_strict_mode_names_the_loss_if_no_target_is_left():
 
 async def test_a_stream_takes_its_lane_from_the_attempt_that_answers():
     providers = Providers({"/v1/chat/completions": DOWN, "/v1/messages": answer("messages", stream=True)})
-    async with staged(providers) as stage:
+    async with open_stage(providers) as stage:
         walk = await stage.walk(["by-chat", "by-messages"], stream=True)
         scope, first_lane = stage.exchange.scope, await make_first_lane(walk)
         body = await StreamedAnswer(stage.context, walk, scope, Audience.CLIENT, first_lane).begin()
@@ -183,7 +183,7 @@ async def test_a_stream_takes_its_lane_from_the_attempt_that_answers():
 
 
 async def test_the_text_of_a_request_is_released_once_an_attempt_commits():
-    async with staged(Providers({"/v1/chat/completions": answer("chat")})) as stage:
+    async with open_stage(Providers({"/v1/chat/completions": answer("chat")})) as stage:
         walk = await stage.walk(["by-chat"], metadata={"note": "x" * SMALL_TEXT})
         await stage.exchange.read_unchanged(walk)
         walk.release()
@@ -196,7 +196,7 @@ async def test_the_text_of_a_request_is_released_once_an_attempt_commits():
 
 
 async def test_a_mistake_of_our_own_is_put_on_record_as_one_and_leaves_nothing_open():
-    async with staged(Providers({})) as stage:
+    async with open_stage(Providers({})) as stage:
         walk = await stage.walk(["by-chat", "by-messages"])
 
         class Crashes(UnchangedAnswer):
