@@ -1,4 +1,4 @@
-"""Who may come in: keys, the models that a key may use, the web pages that may call, bodies that come compressed."""
+"""Access: keys, the models that a key may use, the web pages that may send requests, and compressed bodies."""
 
 import contextlib
 import gzip
@@ -68,7 +68,7 @@ OLD, NEW = "sk-gw-carol-old-0123456789", "sk-gw-carol-new-0123456789"
 END = datetime(2040, 2, 1, tzinfo=UTC)
 
 
-def shown(authenticator: Authenticator, key: str) -> str | None:
+def client_of(authenticator: Authenticator, key: str) -> str | None:
     return authenticator.authenticate([("authorization", f"Bearer {key}")])
 
 
@@ -80,7 +80,7 @@ def test_every_key_of_a_client_opens_what_is_the_clients():
     door = Authenticator(
         config({"name": "carol", "keys": [{"key": OLD}, {"sha256": digest(NEW)}], "models": ["gpt-4o"]})
     )
-    assert [shown(door, key) for key in (OLD, NEW)] == ["carol", "carol"]
+    assert [client_of(door, key) for key in (OLD, NEW)] == ["carol", "carol"]
     assert not door.can_use("carol", "gpt-4o-mini")
 
 
@@ -96,17 +96,17 @@ def test_every_key_of_a_client_opens_what_is_the_clients():
 )
 def test_a_key_is_good_to_its_end_and_the_other_one_beyond(keys):
     client = {"name": "carol", **keys}
-    assert shown(at(END - timedelta(seconds=1), client), OLD) == "carol"
+    assert client_of(at(END - timedelta(seconds=1), client), OLD) == "carol"
     over = at(END, client)
     assert "expired on 2040-02-01T00:00:00Z" in refusal(over, ("x-api-key", OLD))
-    assert shown(over, NEW) == "carol"
+    assert client_of(over, NEW) == "carol"
 
 
 @each_row("until", ["9999-12-31", date.max, "9999-12-31T23:59:59Z"])
 def test_a_key_may_last_until_the_last_date(until):
     """Other programs write it for keys that never expire."""
     client = {"name": "carol", "keys": [{"key": OLD, "until": until}, {"key": NEW, "until": "2040-01-31"}]}
-    assert shown(at(END, client), OLD) == "carol"
+    assert client_of(at(END, client), OLD) == "carol"
 
 
 def test_the_end_of_a_client_is_that_of_each_of_its_keys():
@@ -512,7 +512,7 @@ def test_a_key_that_may_name_some_targets_may_not_use_the_route():
 # Groups
 
 
-def grouped(group: dict, **own) -> Authenticator:
+def with_group(group: dict, **own) -> Authenticator:
     key = {"name": "alice", "key": ALICE, "group": "team", **own}
     return Authenticator(config(key, model_aliases=ROUTES, client_groups=[{"name": "team", **group}]))
 
@@ -530,12 +530,12 @@ def grouped(group: dict, **own) -> Authenticator:
     ],
 )
 def test_restrictions_of_a_group_apply_in_addition_to_the_keys(group, own, usable):
-    authenticator = grouped(group, **own)
+    authenticator = with_group(group, **own)
     assert authenticator.allowed_models("alice", ("best", "openai/gpt-4o", "openai/gpt-4o-mini")) == usable
     assert authenticator.is_limited("alice") == ("models" in {**group, **own})
 
 
 def test_the_wall_of_a_client_is_inside_of_its_groups():
-    assert grouped({}).wall("alice") is None
-    assert grouped({"only": ["openai/*"]}).wall("alice") == {"openai/gpt-4o", "openai/gpt-4o-mini"}
-    assert grouped({"only": ["openai/*"]}, only=["*/gpt-4o"]).wall("alice") == {"openai/gpt-4o"}
+    assert with_group({}).wall("alice") is None
+    assert with_group({"only": ["openai/*"]}).wall("alice") == {"openai/gpt-4o", "openai/gpt-4o-mini"}
+    assert with_group({"only": ["openai/*"]}, only=["*/gpt-4o"]).wall("alice") == {"openai/gpt-4o"}

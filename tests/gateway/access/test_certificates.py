@@ -85,7 +85,7 @@ async def serving(config: Config) -> AsyncIterator[int]:
 async def ask(
     port: int, context: ssl.SSLContext, method: str, path: str, body: Any = None, **headers: str
 ) -> tuple[int, str]:
-    """The status and the body of an answer."""
+    """Send a request over TLS, and return the status and the body of the response."""
     data = b"" if body is None else json.dumps(body).encode()
     named = {"host": "localhost", "content-length": str(len(data)), "connection": "close", **headers}
     named = {name.replace("_", "-"): value for name, value in named.items()}

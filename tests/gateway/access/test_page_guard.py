@@ -28,11 +28,11 @@ ROUTES = (
 )  # fmt: skip
 
 
-def refused(
+def refusal(
     headers: Mapping[str, str], method: str = "POST", path: str = "/v1/chat/completions", ends: Any = HERE,
     kind: str = "http", **root: Any,
 ) -> int | None:  # fmt: skip
-    """The status of the refusal, ``None`` for a request that may go on."""
+    """Return the status of the refusal, or ``None`` if the guard accepts the request."""
     guard = PageGuard(from_mapping({**BARE, **root}), ("/healthz",), GUARDED)
     named = {name.encode(): value.encode() for name, value in headers.items()}
     try:
@@ -54,9 +54,9 @@ FOREIGN = ("rebound.example:12000", "127.0.0.1.nip.io", "localhost.example", "ev
 @each_row(("method", "path"), ROUTES)
 def test_without_keys_a_loopback_listener_answers_to_names_that_no_page_can_have(method, path):
     """DNS rebinding: CVE-2024-28224."""
-    assert [host for host in LOCAL if refused({"host": host}, method, path) is not None] == []
-    assert [host for host in FOREIGN if refused({"host": host}, method, path) != 403] == []
-    assert refused({}, method, path) is None  # HTTP/1.0, which no browser speaks
+    assert [host for host in LOCAL if refusal({"host": host}, method, path) is not None] == []
+    assert [host for host in FOREIGN if refusal({"host": host}, method, path) != 403] == []
+    assert refusal({}, method, path) is None  # HTTP/1.0, which no browser speaks
 
 
 def test_a_server_that_does_not_report_its_own_address_counts_as_loopback():
@@ -69,26 +69,26 @@ def test_a_server_that_does_not_report_its_own_address_counts_as_loopback():
 
 
 def test_a_websocket_handshake_is_authenticated_like_a_request():
-    assert refused({"host": "rebound.example"}, path="/v1/responses", kind="websocket") == 403
-    assert refused({"host": "localhost"}, path="/v1/responses", kind="websocket") is None
+    assert refusal({"host": "rebound.example"}, path="/v1/responses", kind="websocket") == 403
+    assert refusal({"host": "localhost"}, path="/v1/responses", kind="websocket") is None
 
 
 def test_elsewhere_and_with_keys_any_name_is_right_unless_hosts_say_which():
-    assert refused({"host": "gw.example"}, ends=AWAY) is None
-    assert refused({"host": "gw.example"}, **KEYED) is None
+    assert refusal({"host": "gw.example"}, ends=AWAY) is None
+    assert refusal({"host": "gw.example"}, **KEYED) is None
     named = {"hosts": ["GW.example"]}
     for ends, more in ((HERE, {}), (AWAY, {}), (HERE, KEYED), (AWAY, KEYED)):
-        assert refused({"host": "gw.example:443"}, ends=ends, **named, **more) is None
-        assert refused({"host": "other.example"}, ends=ends, **named, **more) == 403
-        assert refused({"host": "10.0.0.8"}, ends=ends, **named, **more) is None
-    assert refused({"host": "localhost"}, **named) is None
-    assert refused({"host": "localhost"}, ends=AWAY, **named) == 403
-    assert refused({"host": "gateway"}, ends=AWAY, **named) == 403
+        assert refusal({"host": "gw.example:443"}, ends=ends, **named, **more) is None
+        assert refusal({"host": "other.example"}, ends=ends, **named, **more) == 403
+        assert refusal({"host": "10.0.0.8"}, ends=ends, **named, **more) is None
+    assert refusal({"host": "localhost"}, **named) is None
+    assert refusal({"host": "localhost"}, ends=AWAY, **named) == 403
+    assert refusal({"host": "gateway"}, ends=AWAY, **named) == 403
 
 
 def test_probes_ask_in_any_name():
     for host in FOREIGN:
-        assert refused({"host": host, "origin": PAGE, "sec-fetch-site": "cross-site"}, "GET", "/healthz") is None
+        assert refusal({"host": host, "origin": PAGE, "sec-fetch-site": "cross-site"}, "GET", "/healthz") is None
 
 
 @each_row("host", ["http://gw.example", "gw.example:443", "gw.example/v1", "*.example", "", 7])
@@ -103,44 +103,44 @@ def test_an_invalid_host_name_is_a_mistake(host):
 @each_row(("method", "path"), ROUTES)
 @each_row("ends", [HERE, AWAY], ids=["loopback", "elsewhere"])
 def test_without_keys_another_page_gets_nothing(method, path, ends):
-    def asked(**headers: str) -> int | None:
+    def probe(**headers: str) -> int | None:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return refused({"host": "localhost:12000", **named}, method, path, ends, cors=[PAGE])
+        return refusal({"host": "localhost:12000", **named}, method, path, ends, cors=[PAGE])
 
     for origin in ("https://evil.example", "null", "http://localhost:3000", "http://localhost", "", "localhost:12000"):
-        assert asked(origin=origin) == 403, origin
-        assert asked(origin=origin, content_type="application/json") == 403
+        assert probe(origin=origin) == 403, origin
+        assert probe(origin=origin, content_type="application/json") == 403
     for site in ("cross-site", "same-site"):
-        assert asked(sec_fetch_site=site, sec_fetch_mode="no-cors") == 403
-        assert asked(sec_fetch_site=site, sec_fetch_mode="cors", origin=PAGE) is None
+        assert probe(sec_fetch_site=site, sec_fetch_mode="no-cors") == 403
+        assert probe(sec_fetch_site=site, sec_fetch_mode="cors", origin=PAGE) is None
     for mine in ({}, {"origin": PAGE}, {"origin": "http://localhost:12000"}, {"sec_fetch_site": "none"},
                  {"sec_fetch_site": "same-origin"}):  # fmt: skip
-        assert asked(**mine) is None, mine
+        assert probe(**mine) is None, mine
 
 
 def test_the_question_whether_a_page_may_ask_is_left_to_cors():
-    assert refused({"host": "localhost", "origin": "https://evil.example"}, "OPTIONS") is None
-    assert refused({"host": "rebound.example", "origin": "https://evil.example"}, "OPTIONS") == 403
+    assert refusal({"host": "localhost", "origin": "https://evil.example"}, "OPTIONS") is None
+    assert refusal({"host": "rebound.example", "origin": "https://evil.example"}, "OPTIONS") == 403
 
 
 def test_all_pages_may_call_where_the_config_says_so():
     for headers in ({"origin": "https://any.example"}, {"sec-fetch-site": "cross-site"}):
-        assert refused({"host": "localhost", **headers}, cors=["*"]) is None
+        assert refusal({"host": "localhost", **headers}, cors=["*"]) is None
 
 
 def test_a_name_of_the_gateways_is_its_own_origin_behind_a_proxy_that_changes_host():
     headers = {"host": "127.0.0.1:12000", "origin": "https://gw.example"}
-    assert refused(headers) == 403
-    assert refused(headers, hosts=["gw.example"]) is None
+    assert refusal(headers) == 403
+    assert refusal(headers, hosts=["gw.example"]) is None
 
 
 def test_with_keys_the_key_is_the_guard_but_for_a_handshake():
-    """A page has no key, and cannot send one unasked; a browser asks nobody before it opens a WebSocket (RFC 6455,
+    """A page has no key, and cannot send one unasked; a browser opens a WebSocket without a preflight (RFC 6455,
     section 10.2)."""
     headers = {"host": "gw.example", "origin": "https://evil.example", "sec-fetch-site": "cross-site"}
-    assert refused(headers, **KEYED) is None
-    assert refused(headers, path="/v1/responses", kind="websocket", **KEYED) == 403
-    assert refused(headers, path="/v1/responses", kind="websocket", cors=["https://evil.example"], **KEYED) is None
+    assert refusal(headers, **KEYED) is None
+    assert refusal(headers, path="/v1/responses", kind="websocket", **KEYED) == 403
+    assert refusal(headers, path="/v1/responses", kind="websocket", cors=["https://evil.example"], **KEYED) is None
 
 
 # Guarded paths
@@ -167,7 +167,7 @@ FILES = ("/ui", "/ui/events", "/ui/models")
 )
 def test_without_a_key_only_this_machine_may_look(host, ends, status):
     for path in FILES:
-        assert refused({"host": host}, "GET", path, ends) == status
+        assert refusal({"host": host}, "GET", path, ends) == status
 
 
 @each_row(
@@ -179,46 +179,46 @@ def test_without_a_key_only_this_machine_may_look(host, ends, status):
      "x-cloud-trace-context", "tailscale-user-login", "forwarded-for"],
 )  # fmt: skip
 def test_a_proxied_request_does_not_count_as_local(name):
-    """nginx's own defaults call it by a loopback address, and say nothing of whom they ask for."""
-    assert refused({"host": "127.0.0.1:12000", name: "https"}, "GET", "/ui/events") == 403
-    assert refused({"host": "127.0.0.1:12000", name: "https"}, "GET", "/ui/events", ui_key="of-the-operator") is None
+    """nginx's default configuration sends a loopback address as the host, without the original one."""
+    assert refusal({"host": "127.0.0.1:12000", name: "https"}, "GET", "/ui/events") == 403
+    assert refusal({"host": "127.0.0.1:12000", name: "https"}, "GET", "/ui/events", ui_key="of-the-operator") is None
 
 
 @pytest.mark.parametrize("more", [{}, {"ui_key": "of-the-operator"}, KEYED], ids=["open", "ui_key", "keys"])
 def test_a_view_answers_its_own_page_only(more):
     """A browser shows a password that it remembers for any page."""
 
-    def asked(path: str, **headers: str) -> int | None:
+    def probe(path: str, **headers: str) -> int | None:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return refused({"host": "localhost:12000", **named}, "GET", path, cors=["*"], **more)
+        return refusal({"host": "localhost:12000", **named}, "GET", path, cors=["*"], **more)
 
     for path in FILES:
         for site in ("cross-site", "same-site"):
-            assert asked(path, sec_fetch_site=site, sec_fetch_mode="cors") == 403
-        assert asked(path, origin="https://evil.example") == 403
-        assert asked(path, sec_fetch_site="same-origin", sec_fetch_mode="cors", origin="http://localhost:12000") is None
-    assert asked("/ui", sec_fetch_site="cross-site", sec_fetch_mode="navigate") is None  # a link
-    assert asked("/ui/events", sec_fetch_site="cross-site", sec_fetch_mode="navigate") == 403
+            assert probe(path, sec_fetch_site=site, sec_fetch_mode="cors") == 403
+        assert probe(path, origin="https://evil.example") == 403
+        assert probe(path, sec_fetch_site="same-origin", sec_fetch_mode="cors", origin="http://localhost:12000") is None
+    assert probe("/ui", sec_fetch_site="cross-site", sec_fetch_mode="navigate") is None  # a link
+    assert probe("/ui/events", sec_fetch_site="cross-site", sec_fetch_mode="navigate") == 403
 
 
 def test_a_form_of_a_page_without_referrer_is_the_own_pages():
     """Such a form sends ``Origin: null`` (https://fetch.spec.whatwg.org/#append-a-request-origin-header)."""
     form = {"host": "localhost:12000", "origin": "null", "sec-fetch-mode": "navigate"}
-    assert refused({**form, "sec-fetch-site": "same-origin"}, "POST", "/ui/keys") is None
+    assert refusal({**form, "sec-fetch-site": "same-origin"}, "POST", "/ui/keys") is None
     for site in ("same-site", "cross-site", "none"):
-        assert refused({**form, "sec-fetch-site": site}, "POST", "/ui/keys") == 403
-    assert refused(form, "POST", "/ui/keys") == 403
+        assert refusal({**form, "sec-fetch-site": site}, "POST", "/ui/keys") == 403
+    assert refusal(form, "POST", "/ui/keys") == 403
 
 
 def test_links_lead_only_to_pages_for_people():
     link = {"host": "localhost", "sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
     for path in ("/", "/oauth/callback", "/device", "/ui/usage"):
-        assert refused(link, "GET", path) is None
-    assert refused(link, "GET", "/v1/responses/resp_1") == 403
-    assert refused(link, "POST", "/") == 403
+        assert refusal(link, "GET", path) is None
+    assert refusal(link, "GET", "/v1/responses/resp_1") == 403
+    assert refusal(link, "POST", "/") == 403
 
 
 def test_guarded_paths_are_checked_with_keys_too():
     page = {"host": "localhost", "origin": "https://evil.example"}
-    found = {path: refused(page, path=path, **KEYED) for path in ("/oauth/token", "/device", "/oauth", "/oauthx")}
+    found = {path: refusal(page, path=path, **KEYED) for path in ("/oauth/token", "/device", "/oauth", "/oauthx")}
     assert found == {"/oauth/token": 403, "/device": 403, "/oauth": 403, "/oauthx": None}

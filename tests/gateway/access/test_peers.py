@@ -1,4 +1,4 @@
-"""Whose address it is: the peer's, or that which trusted proxies have written down."""
+"""The client's address: the peer's, or the one that trusted proxies have recorded."""
 
 import pytest
 

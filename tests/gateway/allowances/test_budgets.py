@@ -1,4 +1,4 @@
-"""Budgets as allowances: their counters by period and run, and the refusal once one is used up."""
+"""Budgets as allowances: their counters by period and run, and the refusal once one is exhausted."""
 
 import random
 from datetime import datetime
@@ -107,7 +107,7 @@ def test_a_run_lasts_a_day_from_its_last_request():
 
 
 async def spend(counters: LocalCounters, one: SumCounter, amount: int, id: str) -> bool:
-    """Whether there was room."""
+    """Reserve and settle ``amount``, and return whether there was room for it."""
     claim = Claim(id, (Debit(one, amount),))
     if await counters.reserve([claim]):
         return False

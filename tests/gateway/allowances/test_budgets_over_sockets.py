@@ -40,7 +40,7 @@ def entry(place: CountingProvider, name: str = "a", **more: Any) -> dict[str, An
 
 
 def config(entries: Sequence[dict[str, Any]], *budgets: str, **more: Any) -> dict[str, Any]:
-    """The key of alice with these ``budgets``, and names of several targets by their entries' names, joined."""
+    """Return a configuration where alice's key has these ``budgets``, and the route ``r`` has several ``entries``."""
     clients = [{"name": "alice", "key": KEY, "budgets": list(budgets)}]
     content = {"version": "v0.4.0", "model_providers": list(entries), "client_keys": clients}
     if len(entries) > 1:
@@ -48,7 +48,7 @@ def config(entries: Sequence[dict[str, Any]], *budgets: str, **more: Any) -> dic
     return {**content, **members_of("metrics", metrics=False), **more}
 
 
-def keyed(key: str = KEY, **headers: str) -> tuple[tuple[str, str], ...]:
+def key_headers(key: str = KEY, **headers: str) -> tuple[tuple[str, str], ...]:
     named = ((name.replace("_", "-"), value) for name, value in headers.items())
     return (("authorization", f"Bearer {key}"), *named)
 
@@ -57,7 +57,7 @@ async def ask(
     running: InProcess, model: str = "a", *, key: str = KEY, api: str = "chat", **more: Any
 ) -> httpx2.Response:
     headers = more.pop("headers", {})
-    answer = await running.ask(model, api, headers=keyed(key, **headers), **more)
+    answer = await running.ask(model, api, headers=key_headers(key, **headers), **more)
     await answer.aread()
     return answer
 
@@ -145,7 +145,7 @@ async def test_a_hedge_must_fit_besides_the_attempt_that_runs(budget, hedges):
 
 
 async def test_clients_of_a_group_share_its_budget_and_have_their_own():
-    # agentgateway/agentgateway#2171: several hold together, and all that are used up are named.
+    # agentgateway/agentgateway#2171: both budgets apply, and the response lists every exhausted one.
     clients = [
         {"name": "alice", "key": KEY, "group": "team", "budgets": ["0.035 usd/day"]},
         {"name": "bob", "key": OTHER, "group": "team"},
@@ -165,7 +165,7 @@ async def test_clients_of_a_group_share_its_budget_and_have_their_own():
 
 async def test_each_of_several_answers_is_paid_for_when_they_are_cut():
     # A client that leaves before the last chunk, with the counts, would pay for one of eight answers.
-    async def paid(**members: Any) -> int:
+    async def spend_of(**members: Any) -> int:
         async with providers(1) as [place], gateway(config([entry(place)], "9 usd/day")) as running:
             place.cuts = True
             with contextlib.suppress(httpx2.RemoteProtocolError):
@@ -180,7 +180,7 @@ async def test_each_of_several_answers_is_paid_for_when_they_are_cut():
             return level(budget.counter(allowances.now(), None)).used
 
     input = 10**6 * 20  # about, as long as the request
-    one, eight = await paid(n=1), await paid(n=8)
+    one, eight = await spend_of(n=1), await spend_of(n=8)
     assert one > input
     assert eight - one >= 7 * 10**6
 
@@ -364,13 +364,13 @@ async def test_a_burst_spends_no_more_than_reservations_were_short_of():
     async with providers(1) as [place], gateway(config([entry(place)], "0.2 usd/day")) as running:
         statuses: list[int] = []
 
-        async def one() -> None:
+        async def send() -> None:
             statuses.append((await ask(running)).status_code)
 
         async with trio.open_nursery() as nursery:
             with place.hold_answers():
                 for _ in range(30):
-                    nursery.start_soon(one)
+                    nursery.start_soon(send)
                 await eventually(lambda: len(place.asked) >= 4)
         assert set(statuses) == {200, 402}
         assert statuses.count(200) == place.take_count()
@@ -484,7 +484,7 @@ async def test_the_maximum_answer_is_reserved_where_configured():
 
 
 def turns(port: int, number: int) -> list[dict[str, Any]]:
-    """The last event of each of so many turns on one websocket."""
+    """Return the last event of each of ``number`` turns on one WebSocket."""
     client = Client.connect(port, {"authorization": f"Bearer {KEY}", "session-id": "root"})
     with contextlib.closing(client.wire.sock):
         return [client.ask("a", max_output_tokens=9, store=False)[-1] for _ in range(number)]

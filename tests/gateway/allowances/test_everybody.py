@@ -24,7 +24,7 @@ def config(place: CountingProvider, **more: Any) -> dict[str, Any]:
     return {"version": "v0.4.0", "model_providers": [entry], **members_of("metrics", metrics={"open": True}), **more}
 
 
-def keyed(key: str) -> tuple[tuple[str, str], ...]:
+def key_headers(key: str) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {key}"),)
 
 
@@ -43,7 +43,7 @@ async def test_clients_with_keys_share_a_budget_of_the_root():
     async with providers(1) as [place]:
         known = config(place, client_keys=clients, budgets=["0.07 usd/day"])
         async with gateway(known) as running:
-            asked = [await running.ask("a", headers=keyed(key)) for key in (ALICE, ALICE, BOB, BOB, BOB)]
+            asked = [await running.ask("a", headers=key_headers(key)) for key in (ALICE, ALICE, BOB, BOB, BOB)]
     assert [one.status_code for one in asked] == [200, 402, 200, 200, 402]
     assert asked[1].headers["x-trigate-limit"] == "client_keys.alice.budgets"
     assert asked[0].headers["x-trigate-budget-left"] == "usd/day=0.017", "its own, and not what the others left"
@@ -56,8 +56,8 @@ async def test_a_budget_for_runs_at_the_root_gives_each_clients_run_its_own():
         known = config(place, client_keys=CLIENTS, budgets=["0.035 usd/run"])
         async with gateway(known) as running:
             run = (("x-trigate-run", "r"),)
-            asked = [await running.ask("a", headers=(*keyed(key), *run)) for key in (ALICE, ALICE, BOB)]
-            asked.append(await running.ask("a", headers=keyed(ALICE)))
+            asked = [await running.ask("a", headers=(*key_headers(key), *run)) for key in (ALICE, ALICE, BOB)]
+            asked.append(await running.ask("a", headers=key_headers(ALICE)))
     assert [one.status_code for one in asked] == [200, 402, 200, 200]
 
 
@@ -65,7 +65,7 @@ async def test_rates_of_the_root_are_one_for_all_clients():
     async with providers(1) as [place]:
         known = config(place, client_keys=CLIENTS, ratelimits={"requests": "2/h"})
         async with gateway(known) as running:
-            asked = [await running.ask("a", headers=keyed(key)) for key in (ALICE, BOB, ALICE)]
+            asked = [await running.ask("a", headers=key_headers(key)) for key in (ALICE, BOB, ALICE)]
             metrics = (await running.get("/metrics")).text
     assert [one.status_code for one in asked] == [200, 429, 429]  # a burst is a minute's amount, 1 at least
     assert asked[1].headers["x-trigate-limit"] == "everybody.requests"

@@ -22,7 +22,7 @@ def secret(variable: str) -> str:
 
 
 def example(name: str, places: Mapping[str, CountingProvider]) -> dict[str, Any]:
-    """The file, with ``places`` at the addresses of these entries, and counters in memory."""
+    """Return the example file with the entries' addresses replaced by ``places``, and with counters in memory."""
     text = (ROOT / f"docs/examples/{name}.yaml").read_text()
     content: dict[str, Any] = load_yaml(re.sub(r"\$([A-Z_]+)", lambda match: secret(match[1]), text))
     content.pop("counters", None)

@@ -24,7 +24,7 @@ from streams.events import Usage
 from tests.support.each_row import each_row
 
 
-def told(outputs: ExpectedOutputs, *answers: int, client: str = "alice", model: str = "openai/m") -> None:
+def learn_all(outputs: ExpectedOutputs, *answers: int, client: str = "alice", model: str = "openai/m") -> None:
     for output in answers:
         outputs.learn(client, model, output)
 
@@ -42,7 +42,7 @@ def test_a_large_client_limit_is_not_the_estimate():
 
 def test_earlier_responses_improve_the_estimate():
     outputs = ExpectedOutputs()
-    told(outputs, *range(1, 101))
+    learn_all(outputs, *range(1, 101))
     assert outputs.tokens("alice", "openai/m") == 95
     assert outputs.tokens("bob", "openai/m") == AT_FIRST
     assert outputs.tokens("alice", "openai/other") == AT_FIRST
@@ -50,21 +50,21 @@ def test_earlier_responses_improve_the_estimate():
 
 def test_recent_responses_determine_the_estimate():
     outputs = ExpectedOutputs()
-    told(outputs, *[9000] * 50, *[100] * 100)
+    learn_all(outputs, *[9000] * 50, *[100] * 100)
     assert outputs.tokens("alice", "openai/m") == 100
 
 
 def test_a_few_responses_do_not_change_the_estimate():
     outputs = ExpectedOutputs()
-    told(outputs, *[10] * (ENOUGH - 1))
+    learn_all(outputs, *[10] * (ENOUGH - 1))
     assert outputs.tokens("alice", "openai/m") == AT_FIRST
-    told(outputs, 10)
+    learn_all(outputs, 10)
     assert outputs.tokens("alice", "openai/m") == 10
 
 
 def test_no_more_is_expected_than_is_allowed():
     outputs = ExpectedOutputs()
-    told(outputs, *[20_000] * ENOUGH)
+    learn_all(outputs, *[20_000] * ENOUGH)
     assert outputs.tokens("alice", "openai/m", 5000) == 5000
     assert outputs.tokens("alice", "openai/m") == 20_000
 
@@ -72,15 +72,15 @@ def test_no_more_is_expected_than_is_allowed():
 def test_a_bounded_number_of_models_is_remembered():
     outputs = ExpectedOutputs(most=2)
     for model in ("a", "b", "c"):
-        told(outputs, *[10] * ENOUGH, model=model)
+        learn_all(outputs, *[10] * ENOUGH, model=model)
     assert [outputs.tokens("alice", model) for model in ("a", "b", "c")] == [AT_FIRST, 10, 10]
 
 
 def test_one_clients_models_do_not_remove_the_estimates_of_another():
     outputs = ExpectedOutputs(most=4)
-    told(outputs, *[10] * ENOUGH, client="bob")
+    learn_all(outputs, *[10] * ENOUGH, client="bob")
     for model in "abcdefgh":
-        told(outputs, 20, client="mallory", model=model)
+        learn_all(outputs, 20, client="mallory", model=model)
     assert outputs.tokens("bob", "openai/m") == 10
 
 
@@ -218,7 +218,7 @@ def test_the_estimate_never_exceeds_what_models_return():
 def test_a_name_of_megabytes_is_not_remembered():
     outputs, model = ExpectedOutputs(), "openai/" + "m" * 1000
     before = sys.getrefcount(model)
-    told(outputs, *[100] * 20, model=model)
+    learn_all(outputs, *[100] * 20, model=model)
     assert outputs.tokens("alice", model) == 100
     assert sys.getrefcount(model) == before
 

@@ -22,7 +22,7 @@ both_ways = pytest.mark.parametrize("stream", [True, False], ids=["stream", "who
 def config(
     *places: CountingProvider, entry: dict[str, Any] | None = None, alice: dict[str, Any] | None = None, **more: Any
 ) -> dict[str, Any]:
-    """The entries a, b … and the route r of them all; ``entry`` is more of a, ``alice`` more of her key."""
+    """Return the entries a, b, …, and the route r with all of them; ``entry`` updates a, ``alice`` updates her key."""
     names = [chr(ord("a") + number) for number in range(len(places))]
     entries: list[dict[str, Any]] = [
         {"model": f"vllm/{name}", "name": name, "base_url": f"{place.url}/v1", "access_key": "k", "speaks": list(APIS)}
@@ -43,7 +43,7 @@ def config(
 
 
 def level(running: InProcess, measure: str, holder: str = "client_keys.alice") -> int:
-    """How much of a limit is used up or held."""
+    """Return the amount of a limit that is used or reserved."""
     allowances = running.service.allowances
     for one in allowances.list_all():
         if (str(one.holder), one.measure) == (holder, measure):
@@ -63,8 +63,8 @@ async def is_free(running: InProcess, holder: str = "client_keys.alice") -> None
 
 @both_ways
 @each_api
-async def test_one_request_too_many_is_a_429_that_says_which_limit_it_is(api, stream):
-    # A gateway's own 429 was taken for the provider's for hours (api7/aisix#1079, BerriAI/litellm#4314).
+async def test_one_request_too_many_gets_a_429_that_names_the_limit(api, stream):
+    # Operators mistook a gateway's own 429 for the provider's for hours (api7/aisix#1079, BerriAI/litellm#4314).
     async with providers(1) as (place,), gateway(config(place, alice={"ratelimits": {"requests": "2/h"}})) as running:
         good = await running.ask("a", api, stream=stream, headers=ALICE)
         refused = await running.ask("a", api, stream=stream, headers=ALICE)
@@ -162,7 +162,7 @@ def cut(place: CountingProvider) -> None:
     place.fails, place.cuts = None, True
 
 
-def gone(place: CountingProvider) -> None:
+def refuse_connections(place: CountingProvider) -> None:
     place.refuse()
 
 
@@ -184,7 +184,7 @@ async def test_slots_are_released_however_a_request_ends(api, stream):
 
             assert await ends() == 200
             assert await ends(temperature="hot", tools=5, messages=7, input=7) in (200, 400)
-            for change in (error, cut, gone):
+            for change in (error, cut, refuse_connections):
                 change(place)
                 assert await ends() != 429
 
@@ -216,7 +216,7 @@ async def test_a_full_entry_is_skipped_and_alone_it_is_a_429():
 
 
 async def test_a_conversation_moves_on_while_its_target_is_full():
-    # A pinned target at its rate is asked no more than another.
+    # A pinned target at its rate limit gets no more requests than any other target.
     async with providers(2) as places:
         content = config(*places, model_aliases={"r": {"targets": [["a", "b"]], "sticky": "x-session"}})
         for entry in content["model_providers"]:

@@ -15,7 +15,7 @@ HOUR, DAY = 3600.0, 86400.0
 
 
 def at(text: str) -> float:
-    """Of a local time with its offset."""
+    """Return the timestamp of a local time with its offset."""
     return datetime.fromisoformat(text).timestamp()
 
 

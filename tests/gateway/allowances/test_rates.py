@@ -1,4 +1,4 @@
-"""Allowances of ``ratelimits``, and what a request is told for which there is no room."""
+"""Allowances of ``ratelimits``, and the error for a request that exceeds one."""
 
 import attrs
 import msgspec
@@ -50,7 +50,7 @@ def test_a_burst_is_one_unit_of_time_at_most_a_minute(rate, burst):
 
 
 def test_a_refusal_names_the_limit_and_whose_it_is():
-    # A proxy's own 429 was taken for the provider's for hours (api7/aisix#1079).
+    # Operators mistook a proxy's own 429 for the provider's for hours (api7/aisix#1079).
     found = refusal_error([short(allowances()["tokens"], 11.2)])
     assert found.message == "Rate limit of this gateway reached: client key alice: 400k tokens/m. Try again in 12s."
     assert found.headers == (("retry-after", "12"), ("x-trigate-limit", "client_keys.alice.tokens"))
@@ -79,7 +79,7 @@ def test_all_limits_that_are_violated_are_reported_with_the_longest_wait():
 
 @each_row(("wait", "told"), [(None, 1), (0.004, 1), (1.0000000004, 1), (1.2, 2), (86400.0, 86400)])
 def test_a_wait_is_rounded_up_to_whole_seconds(wait, told):
-    # A refusal without a wait was retried at once (lidge-jun/opencodex#4653).
+    # Clients retried a refusal without a wait immediately (lidge-jun/opencodex#4653).
     assert dict(refusal_error([short(allowances()["requests"], wait)]).headers)["retry-after"] == str(told)
 
 

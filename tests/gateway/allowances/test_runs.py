@@ -29,7 +29,7 @@ def run(headers: dict[str, str], client: str | None = "alice", **members: Any) -
         ({"x-claude-code-session-id": ROOT}, {"prompt_cache_key": "k"}, ROOT),
         # Claude Code's agents have the id of the session that they are in
         ({"x-claude-code-session-id": ROOT, "x-claude-code-agent-id": "b"}, {}, ROOT),
-        # Codex tells the session from its threads, which may be agents of agents
+        # Codex distinguishes the session from its threads, which may be agents of agents
         ({"session-id": ROOT, "thread-id": ROOT}, {"prompt_cache_key": ROOT}, ROOT),
         ({"session-id": ROOT, "thread-id": CHILD, "x-codex-parent-thread-id": ROOT}, {"prompt_cache_key": ROOT}, ROOT),
         ({"session-id": ROOT, "thread-id": GRANDCHILD, "x-codex-parent-thread-id": CHILD}, {}, ROOT),

@@ -39,7 +39,7 @@ class Workers:
         return short
 
     async def ask(self, worker: int, name: str, at: Target) -> None:
-        """A request of the client that the first letter of ``name`` is."""
+        """Queue a request of the client whose name is the first letter of ``name``."""
         if await self.queues[worker].wait(at, name[0], lambda: self.take(name), 1e9):
             self.short.append(name)
 
@@ -157,7 +157,7 @@ def test_each_client_has_one_turn_before_another_has_two(clients, data):
     while waiting := shared.tickets():
         served.append(waiting[0])
         shared.leave(waiting[0])
-        shared.leave(waiting[0])  # told twice it is no more
+        shared.leave(waiting[0])  # a second call changes nothing
     assert sorted(served) == sorted(tickets)
     for client in {one.client for one in tickets}:
         assert [one for one in served if one.client == client] == [one for one in tickets if one.client == client]

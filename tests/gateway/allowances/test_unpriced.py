@@ -1,4 +1,4 @@
-"""Models that nobody knows the cost of, under a budget of money, on real sockets."""
+"""Models without a known price, under a budget of money, on real sockets."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The conversation that a request belongs to, as clients of each API say it or show it."""
+"""The conversation of a request, which clients of each API state in a field or reveal in the content."""
 
 import json
 from collections.abc import Mapping
@@ -93,7 +93,7 @@ def test_a_route_that_is_not_sticky_has_no_affinity():
     assert affinity(CHAT, sticky=None, session_id=SESSION) is None
 
 
-# Which conversations are the same
+# Requests of the same conversation
 
 
 @pytest.mark.parametrize("api", BODIES)

@@ -1,4 +1,4 @@
-"""Which member of a group the turns of conversations are sent to."""
+"""The choice of a group's member for the turns of conversations."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +45,7 @@ class Gateway:
         return self.balancer.arrange(plan(self.members, self.route), one, self.now)
 
     def begin(self, one: Affinity | None) -> tuple[str, Callable[[], object]]:
-        """The name of the member that is answering, and what ends its answer."""
+        """Begin an answer, and return its member's name and the function that ends it."""
         arranged = self.arrange(one)
         target = next(target for target in arranged.targets if target.model not in self.out)
         self.balancer.record_landing(arranged, target, one)
@@ -53,7 +53,7 @@ class Gateway:
         return target.model, partial(self.balancer.loads.end_response, target)
 
     def ask(self, one: Affinity | None) -> str:
-        """The name of the member that has answered."""
+        """Send one request, and return the name of the member that answered it."""
         name, end = self.begin(one)
         end()
         return name
@@ -62,7 +62,7 @@ class Gateway:
         return {landing: count for (_, landing), count in self.balancer.landings.items()}
 
 
-# Which groups are ordered
+# Groups that the balancer orders
 
 
 @pytest.mark.parametrize("by", [ROUTE, None], ids=["route", "no-route"])
@@ -325,7 +325,7 @@ def workers() -> Iterator[list[Balancer]]:
 
 
 def ask(worker: Balancer, affinity: Affinity | None = None) -> str:
-    """The member that is asked; its answer stays open."""
+    """Begin an answer that stays open, and return its member."""
     arranged = worker.arrange(PLAN, affinity, 0.0)
     worker.loads.begin_request(arranged.first)
     worker.record_landing(arranged, arranged.first, affinity)

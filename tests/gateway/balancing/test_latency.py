@@ -29,7 +29,7 @@ def typical(loads: MeasuredLoads, members: Sequence[Candidate], now: float) -> S
 
 @attrs.define
 class Traffic:
-    """Requests that come in at a rate and begin after as long as their member takes."""
+    """Requests that arrive at a fixed rate; ``takes`` has each member's time to first content."""
 
     members: list[Candidate]
     takes: Mapping[str, Seconds]
@@ -38,7 +38,7 @@ class Traffic:
     balancer: Balancer = attrs.field(factory=lambda: balancer(11))
 
     def run(self, requests: int) -> dict[str, float]:
-        """The share of each member among so many requests."""
+        """Send so many requests, and return the share of each member."""
         found = Counter(self._ask() for _ in range(requests))
         return {one.target.model: found[one.target.model] / requests for one in self.members}
 
@@ -50,7 +50,7 @@ class Traffic:
 
 
 def about(seconds: float, seed: int = 5) -> Seconds:
-    """Times that scatter as real ones do, half of them below ``seconds``."""
+    """Return a source of times that scatter as real ones do, half of them below ``seconds``."""
     chance = Random(seed)
     return lambda now: seconds * chance.lognormvariate(0, 0.4)
 
@@ -75,8 +75,8 @@ def test_the_faster_member_has_most_of_the_traffic():
 
 
 def test_short_answers_make_no_member_fast():
-    """Only the time to first content is told, and divided by nothing: one of 3 s with short answers looked faster than
-    one of 1 s (BerriAI/litellm#40202, #40352, #3574)."""
+    """Only the time to first content counts, undivided: a member of 3 s with short answers looked faster than one
+    of 1 s (BerriAI/litellm#40202, #40352, #3574)."""
     loads, members = balancer().loads, group(1, 1)
     for now in range(10):
         loads.record_start(members[0].target, 3.0, now)

@@ -25,7 +25,8 @@ NAMED: dict[str, dict[str, Any]] = {
 
 
 def config(places: Sequence[CountingProvider], **route: Any) -> dict[str, Any]:
-    """Entries of these places, and the route r that has all of them in one group. Metrics would take the counts."""
+    """Return a configuration with one group of these places as the route r, and without metrics, which would take the
+    counts."""
     names = [chr(ord("a") + number) for number in range(len(places))]
     entries = [
         {"model": f"vllm/{name}", "name": name, "base_url": f"{place.url}/v1", "access_key": "k", "speaks": list(APIS)}
@@ -37,7 +38,7 @@ def config(places: Sequence[CountingProvider], **route: Any) -> dict[str, Any]:
 
 
 def open_answers(running: InProcess) -> list[int]:
-    """Those of each member."""
+    """Return the number of open answers of each member."""
     balancer = running.service.balancer
     return [balancer.loads.counts.count(one.identity.place) for one in running.service.router.plan("r", "chat").targets]
 
@@ -47,7 +48,7 @@ def landings(running: InProcess) -> dict[str, int]:
 
 
 def turn(number: int, api: str) -> dict[str, Any]:
-    """A conversation after so many answers."""
+    """Return a conversation with ``number`` earlier answers."""
     said = [{"role": "user", "content": "Hi"}]
     for past in range(number):
         said += [{"role": "assistant", "content": f"answer {past}"}, {"role": "user", "content": f"question {past}"}]
@@ -132,13 +133,13 @@ async def test_only_streams_are_measured_for_time_to_first_content():
         loads = running.service.balancer.loads
         targets = running.service.router.plan("r", "chat").targets
 
-        def known() -> int:
+        def count_known() -> int:
             return sum(loads.percentile(target, 0.9, running.clock.now) is not None for target in targets)
 
         await running.ask("r", stream=False)
-        assert known() == 0
+        assert count_known() == 0
         await running.ask("r", stream=True)
-        assert known() == 1
+        assert count_known() == 1
 
 
 async def test_a_member_abandoned_without_content_counts_with_that_time():

@@ -22,7 +22,7 @@ from tests.support.groups import FixedLoads, group, idle, plan, route
 
 
 def shares(balance: Balance, weights: Sequence[float], loads: FixedLoads, out: Collection[int] = ()) -> list[float]:
-    """The share of each member of 10,000 requests, each of which goes to the first one that is not out."""
+    """Return each member's share of 10,000 requests, which each go to the first member that is not ``out``."""
     chance = Random(7).random
     orders = (RULES[balance](weights, loads, chance) for _ in range(10_000))
     found = Counter(next(at for at in order if at not in out) for order in orders)
@@ -99,7 +99,7 @@ def test_the_cheapest_is_first_and_the_least_busy_where_prices_say_nothing(price
     assert RULES["cheapest"]((1, 1, 1), loads, Random(1).random) == expected
 
 
-# Which member of a group costs least for a request, and for the next turn of a conversation
+# The member of a group that costs least for a request, and for the next turn of a conversation
 
 
 PRICES = {
@@ -163,14 +163,14 @@ def _at(name: str, asked: Asked):
     return arranged, TARGETS[name]
 
 
-# What a choice costs
+# The cost of a choice
 
 
 CONVERSATION = Affinity(b"a" * 16, 300.0, "session")
 
 
 def balancer(members: int) -> Balancer:
-    """One that knows times and open answers of so many members."""
+    """Return a balancer that knows the times and the open answers of so many members."""
     one = Balancer(LocalRows(10, lambda: 0.0))
     for number, member in enumerate(group(*[1] * members)):
         for _ in range(number % 5):
@@ -183,5 +183,5 @@ def balancer(members: int) -> Balancer:
 @each_row(("members", "most"), [(2, 80), (100, 60 + 7 * 100)])
 def test_a_choice_calls_few_functions_for_each_member(balance, members, most):
     one, asked = balancer(members), plan(group(*[1] * members), route(balance))
-    one.arrange(asked, None, 0.0)  # what is the same for the next request
+    one.arrange(asked, None, 0.0)  # fill the caches that later requests share
     assert calls(lambda: one.arrange(asked, CONVERSATION, 0.0)) < most

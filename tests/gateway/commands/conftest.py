@@ -1,4 +1,4 @@
-"""What tests of commands share."""
+"""Fixtures that the tests of commands share."""
 
 import os
 from collections.abc import Callable
@@ -17,7 +17,7 @@ ELSEWHERE = (
 
 @pytest.fixture
 def home(tmp_path, tmp_path_factory, monkeypatch) -> Path:
-    """An empty home directory, which is also the current one, and an environment that names no other place."""
+    """Return an empty home directory, which is also the current one, with no environment variable for another place."""
     for name in ELSEWHERE:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
@@ -28,8 +28,8 @@ def home(tmp_path, tmp_path_factory, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def started(home) -> Callable[..., Finished]:
-    """Runs ``trigate connect WORDS`` in the home directory, where ``program`` can be found."""
+def run_connect(home) -> Callable[..., Finished]:
+    """Return a function that runs ``trigate connect WORDS`` in the home directory, with ``program`` on the path."""
 
     def run(*words: str, program: str = "", **env: str) -> Finished:
         if program:

@@ -472,21 +472,21 @@ def test_the_client_is_started_and_its_status_passed_on(home):
     assert list(home.iterdir()) == [home / "claude"]
 
 
-def test_claude_gets_flags_that_override_its_file_and_contain_no_key(started):
-    found = started("claude", *WHERE, "--", program="claude", **{KEY_VARIABLE: "sk-secret"})
+def test_claude_gets_flags_that_override_its_file_and_contain_no_key(run_connect):
+    found = run_connect("claude", *WHERE, "--", program="claude", **{KEY_VARIABLE: "sk-secret"})
     assert found.env["ANTHROPIC_AUTH_TOKEN"] == "sk-secret"
     assert found.argv[:2] == ["claude", "--settings"]
     assert json.loads(found.argv[2])["env"]["ANTHROPIC_BASE_URL"] == "http://gw.example"
     assert "sk-secret" not in found.argv[2]
 
 
-def test_dashes_alone_start_it_too(started):
-    found = started("claude", *WHERE, "--", program="claude")
+def test_dashes_alone_start_it_too(run_connect):
+    found = run_connect("claude", *WHERE, "--", program="claude")
     assert len(found.argv) == len(("claude", "--settings", "..."))
 
 
-def test_codex_is_reported_by_flags(started):
-    found = started("codex", *WHERE, "--", "exec", "hi", program="codex", **{KEY_VARIABLE: "k"})
+def test_codex_is_reported_by_flags(run_connect):
+    found = run_connect("codex", *WHERE, "--", "exec", "hi", program="codex", **{KEY_VARIABLE: "k"})
     words = found.argv[1:]
     assert words[-2:] == ["exec", "hi"]
     assert words[0::2][:-1] == ["-c"] * (len(words) // 2 - 1)
@@ -495,8 +495,8 @@ def test_codex_is_reported_by_flags(started):
         tomllib.loads(word)
 
 
-def test_opencode_gets_its_whole_file_in_a_variable(started):
-    found = started("opencode", *WHERE[:3], "a/b", "--", "run", program="opencode")
+def test_opencode_gets_its_whole_file_in_a_variable(run_connect):
+    found = run_connect("opencode", *WHERE[:3], "a/b", "--", "run", program="opencode")
     assert json.loads(found.env["OPENCODE_CONFIG_CONTENT"])["provider"]["trigate"]["models"] == {"a/b": {}}
 
 
@@ -504,10 +504,10 @@ def test_opencode_gets_its_whole_file_in_a_variable(started):
     ("model", "sent"),
     [("m", "m"), ("a/b", "publishers/google/models/a/b"), ("a/b/c", "publishers/google/models/a/b/c")],
 )
-def test_gemini_cli_keeps_the_slashes_of_a_name(started, model, sent):
+def test_gemini_cli_keeps_the_slashes_of_a_name(run_connect, model, sent):
     """With Vertex AI, it uses the part before the first slash as the publisher, and drops the part after the second:
     https://github.com/googleapis/js-genai, src/_transformers.ts, tModel"""
-    found = started("gemini-cli", *WHERE[:3], model, "--", program="gemini")
+    found = run_connect("gemini-cli", *WHERE[:3], model, "--", program="gemini")
     assert found.env["GEMINI_MODEL"] == sent
 
 
@@ -540,14 +540,14 @@ def test_own_headers_of_the_user_stay(home):
     assert found.env["ANTHROPIC_CUSTOM_HEADERS"] == "x-team: one\nx-trigate-project: shop"
 
 
-def test_any_program_is_started_with_the_variables_of_an_sdk(started):
-    found = started("openai-python", *WHERE, "--", "sh", "-c", "echo $OPENAI_BASE_URL")
+def test_any_program_is_started_with_the_variables_of_an_sdk(run_connect):
+    found = run_connect("openai-python", *WHERE, "--", "sh", "-c", "echo $OPENAI_BASE_URL")
     assert found.argv == ["sh", "-c", "echo $OPENAI_BASE_URL"]
     assert found.env["OPENAI_BASE_URL"] == "http://gw.example/v1"
 
 
-def test_a_program_that_is_not_there(home, started):
-    found = started("opencode", "--url", ROOT, "--model", "m", "--", PATH=str(home))
+def test_a_program_that_is_not_there(home, run_connect):
+    found = run_connect("opencode", "--url", ROOT, "--model", "m", "--", PATH=str(home))
     assert found.returncode == 127
     assert "opencode is not installed; install it with: npm install -g opencode-ai" in found.stderr
 
@@ -556,13 +556,13 @@ def test_a_program_that_is_not_there(home, started):
     ("words", "says"),
     [([], "--list"), (["claude", "--write", "--"], "give only one"), (["claude", "hi"], "unexpected extra argument")],
 )
-def test_a_wrong_command_line(started, words, says):
-    found = started(*words)
+def test_a_wrong_command_line(run_connect, words, says):
+    found = run_connect(*words)
     assert found.returncode == 2
     assert says in found.stderr
 
 
-def test_the_list_has_every_client(started):
-    found = started("--list")
+def test_the_list_has_every_client(run_connect):
+    found = run_connect("--list")
     assert [line.split()[0] for line in found.stdout.splitlines()] == list(CLIENTS)
     assert max(map(len, found.stdout.splitlines())) <= 80

@@ -1,4 +1,4 @@
-"""``trigate doctor``: what it says of providers that work, that lack something, and that are broken."""
+"""``trigate doctor``: its report on providers that work, that lack something, and that are broken."""
 
 import json
 import socket
@@ -34,7 +34,7 @@ def upstream():
 
 @pytest.fixture
 def doctor(tmp_path, capsys, monkeypatch):
-    """Runs it on entries: the exit status, standard output, standard error."""
+    """Return a function that runs it on entries and returns the exit status, standard output and standard error."""
     monkeypatch.setenv("NO_COLOR", "1")
 
     def examine(entries, *models, apis=(), limit=15.0, as_json=True, **more):

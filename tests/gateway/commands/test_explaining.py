@@ -27,7 +27,7 @@ NAMES = ("gpu-1", "gpu-2", "cloud", "long")
 TARGETS = [["gpu-1", "gpu-2"], "cloud", {"target": "long", "when": ["context_too_long"]}]
 
 
-def routed(**more: Any) -> dict[str, Any]:
+def route_config(**more: Any) -> dict[str, Any]:
     at = "http://127.0.0.1:9/v1"
     entries = [provider(f"vllm/{name}-model", at, ["chat"], name=name, key=f"sk-{name}") for name in NAMES]
     return config(entries, 12000, model_aliases={"best": {"targets": TARGETS, **more}, "alone": {"target": "gpu-1"}})
@@ -40,7 +40,7 @@ def write_config(folder: Path, settings: dict[str, Any]) -> Path:
 
 
 def test_the_targets_of_a_name_are_printed_in_order(tmp_path, capsys):
-    assert explain("best", "messages", write_config(tmp_path, routed()), no_env=True) == 0
+    assert explain("best", "messages", write_config(tmp_path, route_config()), no_env=True) == 0
     assert capsys.readouterr().out.splitlines()[:6] == [
         "request  best from a messages client",
         "route    [gpu-1, gpu-2], then cloud, then long (for context_too_long); within a group by least_busy; "
@@ -100,11 +100,11 @@ def test_a_model_of_a_wildcard_entry_has_the_entrys_position(tmp_path, capsys, u
 
 
 @pytest.fixture
-def limited(upstream, tmp_path, capsys, monkeypatch):
-    """Explains ``small`` for alice after requests of so many tokens to a gateway with ``LIMITED`` that have these
-    statuses; ``holder`` picks the mapping that gets a budget of 5 usd/day."""
+def explain_limited(upstream, tmp_path, capsys, monkeypatch):
+    """Return a function that sends alice's requests to a gateway with ``LIMITED``, checks their statuses and explains
+    ``small`` for her; ``holder`` picks the mapping that gets a budget of 5 usd/day."""
 
-    def explained(tokens: int, statuses: Sequence[int], holder: Callable[[Any], dict[str, Any]] | None = None) -> str:
+    def run_explain(tokens: int, statuses: Sequence[int], holder: Callable[[Any], dict[str, Any]] | None = None) -> str:
         monkeypatch.setenv("TRIGATE_API_KEY", "operators-key-0123456789")
         port = free_port()
         settings = load_yaml(LIMITED) | {"listeners": [{"type": "model", "port": port, "address": "127.0.0.1"}]}
@@ -121,12 +121,12 @@ def limited(upstream, tmp_path, capsys, monkeypatch):
             assert explain("small", "chat", file, no_env=False, url=gateway.url, key="alice") == 0
         return capsys.readouterr().out
 
-    return explained
+    return run_explain
 
 
 @pytest.mark.parametrize("path", ["", "/v1/chat/completions"])
 def test_explain_reports_that_a_url_is_no_gateway(tmp_path, capsys, path):
-    file = write_config(tmp_path, routed())
+    file = write_config(tmp_path, route_config())
     with refusing_port() as refused:
         assert explain("best", "chat", file, no_env=True, url=f"http://127.0.0.1:{refused}{path}") == 2
     assert "/readyz?verbose: nothing is listening there" in capsys.readouterr().err
@@ -134,7 +134,7 @@ def test_explain_reports_that_a_url_is_no_gateway(tmp_path, capsys, path):
 
 @pytest.mark.parametrize("url", ["127.0.0.1:12000", "localhost", "ftp://localhost"])
 def test_explain_refuses_a_url_without_a_scheme(tmp_path, capsys, url):
-    assert explain("best", "chat", write_config(tmp_path, routed()), no_env=True, url=url) == 2
+    assert explain("best", "chat", write_config(tmp_path, route_config()), no_env=True, url=url) == 2
     assert capsys.readouterr().err == f"--url {url!r} is not a URL: write it as http://HOST:PORT\n"
 
 
@@ -142,13 +142,13 @@ def test_explain_refuses_a_url_without_a_scheme(tmp_path, capsys, url):
     ("holder", "where"),
     [("everybody", ()), ("client_keys.alice", ("client_keys", 0)), ("model_providers.small", ("model_providers", 0))],
 )
-def test_a_gateway_whose_budget_is_exhausted_answers_402(limited, holder, where):
-    said = limited(40_000_000, (200, 402), lambda settings: reduce(getitem, where, settings)).splitlines()
+def test_a_gateway_whose_budget_is_exhausted_answers_402(explain_limited, holder, where):
+    said = explain_limited(40_000_000, (200, 402), lambda settings: reduce(getitem, where, settings)).splitlines()
     assert said[-1] == f"result   402 billing: {holder}: 5 usd/day is exhausted"
     assert not [line for line in said if line.startswith("tried")]
 
 
-def test_a_clients_exhausted_budget_leaves_targets_that_cost_nothing(limited):
+def test_a_clients_exhausted_budget_leaves_targets_that_cost_nothing(explain_limited):
     def with_free_target(settings: Any) -> Any:
         entries = settings["model_providers"]
         entries[0]["name"] = "paid"
@@ -156,7 +156,7 @@ def test_a_clients_exhausted_budget_leaves_targets_that_cost_nothing(limited):
         settings["model_aliases"] = {"small": {"targets": ["paid", "own"]}}
         return settings["client_groups"][0]
 
-    assert limited(40_000_000, (200, 200), with_free_target).splitlines()[-1] == "result   200 from own"
+    assert explain_limited(40_000_000, (200, 200), with_free_target).splitlines()[-1] == "result   200 from own"
 
 
 # Prices and limits
@@ -176,7 +176,7 @@ client_keys:
 
 
 def test_explain_prints_the_price_and_the_limits_of_a_request(tmp_path, capsys):
-    """Several hold together, and nobody could see which (agentgateway/agentgateway#3302)."""
+    """Several limits apply together, and no command showed which (agentgateway/agentgateway#3302)."""
     file = write_config(tmp_path, load_yaml(LIMITED))
     assert explain("small", "chat", file, no_env=False, key="alice") == 0
     said = capsys.readouterr().out
@@ -193,15 +193,15 @@ def test_explain_prints_the_price_and_the_limits_of_a_request(tmp_path, capsys):
     assert "has no client key 'alicia'" in capsys.readouterr().err
 
 
-def test_a_running_gateway_reports_the_usage_of_limits(limited):
-    said = limited(1_000_000, (200,))
+def test_a_running_gateway_reports_the_usage_of_limits(explain_limited):
+    said = explain_limited(1_000_000, (200,))
     assert "client_keys.alice: 20 usd/day, 0.1500006 usd of 20 usd used (1%)" in said
     assert "client_groups.team: 5 usd/run, counted per run" in said
     assert "model_providers.small: 50 usd/day, 0.1500006 usd of 50 usd used (0%)" in said
 
 
 def test_a_request_goes_to_its_only_target_during_a_cooldown_but_not_during_a_rate_limit():
-    loaded = from_mapping(routed())
+    loaded = from_mapping(route_config())
     alone = Router(loaded).plan("alone", "chat")
     assert next_step(alone, {"gpu-1": Outage("overloaded", 60.0)}).target.place == "gpu-1"
     limited = next_step(alone, {"gpu-1": Outage("rate_limited", 60.0)})
@@ -216,7 +216,7 @@ MEMBERS = {
 
 @needs_feature("request_members")
 def test_it_shows_the_request_members_of_each_level_and_the_lane(tmp_path, capsys):
-    settings = routed(request=MEMBERS)
+    settings = route_config(request=MEMBERS)
     settings["client_groups"] = [{"name": "team", "request": {"default": {"seed": 1}}}]
     settings["client_keys"] = [{"name": "ann", "key": "key-of-ann-0123456789", "group": "team"}]
     settings["model_providers"][0] |= {"request": {"max": {"max_tokens": 9}}, "speaks": ["responses"]}
@@ -260,7 +260,7 @@ CLAUDE = "anthropic/claude-sonnet-4-6"
 
 
 @pytest.fixture
-def cached(tmp_path):
+def prompt_cache_file(tmp_path):
     entries = [
         provider(CLAUDE, "http://127.0.0.1:9", ["messages"]),
         provider("openai/gpt-5", "http://127.0.0.1:9/v1", ["chat"]),
@@ -283,8 +283,8 @@ def cached(tmp_path):
         ("server/m", ["caches prompts without marks, in steps of 16 tokens"]),  # by its interface
     ],
 )  # fmt: skip
-def test_explain_has_the_rules_of_the_prompt_cache_of_each_target_with_their_source(cached, model, shown):
-    done = invoke("explain", model, "--api", "messages", "--config", str(cached))
+def test_explain_has_the_rules_of_the_prompt_cache_of_each_target_with_their_source(prompt_cache_file, model, shown):
+    done = invoke("explain", model, "--api", "messages", "--config", str(prompt_cache_file))
     assert done.returncode == 0, done.stderr
     assert all(text in done.stdout for text in shown), done.stdout
 

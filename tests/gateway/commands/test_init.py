@@ -43,7 +43,7 @@ def _no_logins(tmp_path_factory, monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
-def loaded(tmp_path, text, env):
+def load_text(tmp_path, text, env):
     path = tmp_path / "trigate.yaml"
     path.write_text(text)
     return load(path, env)
@@ -53,7 +53,7 @@ def loaded(tmp_path, text, env):
 def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row, keyed):
     start = start_of(row)
     text = configuration([row], row if start else None, keyed=keyed)
-    config = loaded(tmp_path, text, {**KEYED, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
+    config = load_text(tmp_path, text, {**KEYED, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
     assert not warnings_of(config)
     assert not config.notes
     assert bool(config.client_keys) == keyed
@@ -82,13 +82,13 @@ def test_keys_in_a_file_for_other_programs_come_with_the_command_that_loads_them
 
 @needs_feature("kept_ledger")
 def test_the_comments_are_good_settings_too(tmp_path):
-    """What is commented out in the file, apart from its sentences, loads once it is not."""
+    """The settings that the file has as comments load once they are uncommented."""
     text = configuration([CATALOG["openai"]], CATALOG["openai"])
     head, keys, rest = text.partition("# client_keys:")
     sentences = [line for line in text.splitlines(True) if line.startswith("# ") and line[2].isupper()]
     bare = "".join(line.removeprefix("# ") for line in (keys + rest).splitlines(True) if line not in sentences)
     bare = bare.replace("responses and conversations", "# responses and").replace("of version", "# of version")
-    config = loaded(tmp_path, head + bare, {**KEYED, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
+    config = load_text(tmp_path, head + bare, {**KEYED, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
     assert [key.name for key in config.client_keys] == ["me"]
     assert [budget.text for budget in config.budgets] == ["5 usd/day"]
     assert not warnings_of(config)
@@ -99,7 +99,7 @@ def test_the_comments_are_good_settings_too(tmp_path):
 def test_models_of_this_machine_go_with_a_budget_of_money(tmp_path, here):
     """A model without a price would be a mistake there."""
     text = configuration([], None, here=here).replace("# budgets:", "budgets:")
-    config = loaded(tmp_path, text, {})
+    config = load_text(tmp_path, text, {})
     assert [budget.text for budget in config.budgets] == ["5 usd/day"]
     assert not warnings_of(config)
 
@@ -174,7 +174,7 @@ PULLED = ("qwen3:8b", "gpt-oss:20b", "llama3.2:3b")
 
 @contextmanager
 def ollama(answer: bytes, status: int = 200) -> Iterator[str]:
-    """The address of a server that lists models as Ollama does."""
+    """Run a server that lists models as Ollama does, and yield its address."""
 
     class Tags(QuietHandler):
         def do_GET(self):

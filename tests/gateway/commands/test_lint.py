@@ -28,7 +28,7 @@ FAILED = chunk({"role": "assistant"}) + sse.data(
 
 @pytest.fixture
 def lint(tmp_path, capsys):
-    """Lint a body: the exit status, and what is said on standard output and on standard error."""
+    """Return a function that lints a body and returns the exit status, standard output and standard error."""
 
     def lint(body, api=None, tolerant=False, as_json=False):
         path = tmp_path / "answer.sse"

@@ -28,7 +28,7 @@ model_providers:
 
 
 def with_login(**more) -> ConnectOptions:
-    """Options without a model: a program that keeps its login keeps its models, too."""
+    """Return options without a model: a program that keeps its login also keeps its models."""
     return ConnectOptions(login=True, **more)
 
 
@@ -132,10 +132,10 @@ def test_other_clients_have_no_login(home, capsys, name):
     assert "it supports only claude, codex, gemini-cli" in (capsys.readouterr().err)
 
 
-def test_claude_is_started_with_its_login(home, started):
+def test_claude_is_started_with_its_login(home, run_connect):
     configured(home)
     words = ("claude", "--login", "--config", "trigate.yaml", "--url", ROOT, "--")
-    found = started(*words, program="claude", ANTHROPIC_AUTH_TOKEN="any", ANTHROPIC_API_KEY="sk-mine")
+    found = run_connect(*words, program="claude", ANTHROPIC_AUTH_TOKEN="any", ANTHROPIC_API_KEY="sk-mine")
     assert found.env["ANTHROPIC_BASE_URL"] == ROOT
     assert not any(found.env.get(name) for name in ("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY"))
     assert json.loads(found.argv[2])["env"]["ANTHROPIC_AUTH_TOKEN"] == ""
@@ -167,9 +167,9 @@ def test_gemini_cli_with_its_login_loses_the_sign_in_by_key(home):
     ]
 
 
-def test_gemini_cli_is_started_in_an_empty_home(home, started):
-    """Vertex AI is the only way to sign in that Gemini CLI 0.61 takes from its environment beside a base URL."""
-    found = started("gemini-cli", "--url", ROOT, "--model", "m", "--", program="gemini", GOOGLE_API_KEY="of-google")
+def test_gemini_cli_is_started_in_an_empty_home(home, run_connect):
+    """Besides a base URL, Gemini CLI 0.61 takes only a sign-in with Vertex AI from its environment."""
+    found = run_connect("gemini-cli", "--url", ROOT, "--model", "m", "--", program="gemini", GOOGLE_API_KEY="of-google")
     assert {
         "GOOGLE_GENAI_USE_VERTEXAI": "true",
         "GOOGLE_VERTEX_BASE_URL": "http://gw.example",

@@ -37,7 +37,7 @@ CLAUDE = {"env": {"ANTHROPIC_AUTH_TOKEN": "any"}}
 
 @pytest.fixture
 def home(home, monkeypatch):
-    """An empty home directory, and an empty project in it that is the current one."""
+    """Return an empty home directory whose empty subdirectory ``project`` is the current one."""
     (home / "project").mkdir()
     monkeypatch.chdir(home / "project")
     return home
@@ -45,7 +45,7 @@ def home(home, monkeypatch):
 
 @pytest.fixture
 def usual_port(monkeypatch):
-    """Nobody listens where gateways usually are, in this process."""
+    """Return a port without a listener that is the usual one of gateways in this process."""
     port = free_port()
     monkeypatch.setattr(finding, "USUAL", f"http://127.0.0.1:{port}")
     return port
@@ -57,7 +57,7 @@ def put(path, entries, port, **more):
 
 
 def claude(capsys):
-    """What Claude Code's settings would be, less the token, and what was said."""
+    """Return the printed settings for Claude Code, without the token, and standard error."""
     assert connect("claude", ConnectOptions()) == 0
     out, err = capsys.readouterr()
     environment = json.loads(out[out.index("{") : out.rindex("}") + 1])["env"]
@@ -85,7 +85,7 @@ def test_the_demo_is_spoken_of_only_when_nothing_answers(home, usual_port, capsy
 
 
 def test_connect_uses_the_running_gateway_rather_than_the_file(home, capsys):
-    """It may have been started with another, and it is what the client will get."""
+    """The running gateway may have another file, and the client gets the settings of that one."""
     port = free_port()
     put(home / "project/trigate.yaml", LOCAL, port)
     with gateway_thread(config(WILD, port), port):
@@ -118,7 +118,7 @@ def test_a_config_that_is_named_is_taken_at_its_word(home, capsys):
 
 @needs_feature("model_lists")
 def test_a_persons_own_config_is_for_every_folder(home, usual_port, capsys):
-    """Its gateway is asked first, then the one at the usual address, and if none runs it is the config."""
+    """The command looks for its gateway first, then for one at the usual address; if none runs, it uses the config."""
     port = free_port()
     put(home / ".config/trigate/trigate.yaml", LOCAL, port)
     assert claude(capsys)[0]["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{port}"
@@ -176,7 +176,7 @@ def test_a_gateway_that_requires_a_key_leads_to_advice_on_the_variable(home, usu
 
 @pytest.mark.parametrize("file_has_keys", [True, False])
 def test_a_config_in_the_folder_serves_where_the_key_is_not_at_hand(home, capsys, file_has_keys):
-    """The gateway may have been started with another file, and only that has keys."""
+    """The running gateway may have another file, and only that one has keys."""
     port, keys = free_port(), [{"name": "me", "key": "gw-key"}]
     put(home / "project/trigate.yaml", LOCAL, port, **({"client_keys": keys} if file_has_keys else {}))
     with gateway_thread(config(LOCAL, port, client_keys=keys), port):
@@ -221,7 +221,7 @@ def test_every_command_finds_a_persons_own_config_and_is_reported(home, command,
     assert (named.returncode, named.stderr) == (0, "")
 
 
-# Which models
+# Offered models
 
 
 def offer(entries, **more):

@@ -17,7 +17,7 @@ def ctrl_c_interrupts():
 
 
 def test_ctrl_c_ends_a_task_at_its_next_checkpoint(ctrl_c_interrupts, capsys):
-    """Anywhere else, it could come between the call of a coroutine and its await, of which Python would warn."""
+    """Anywhere else, it could arrive between the call of a coroutine and its await, and Python would warn."""
     reached = []
 
     async def task() -> None:

@@ -11,7 +11,7 @@ ASKED = {"model": "m", "max_tokens": 5, "top_k": 3, "messages": [{"role": "user"
 
 @pytest.fixture
 def translate(tmp_path, capsys):
-    """Translate the body of a Messages request to Chat: the exit status, and what is said on both outputs."""
+    """Return a function that translates a Messages request to Chat and returns the exit status and both outputs."""
 
     def translate(body, strict=False):
         path = tmp_path / "request.json"

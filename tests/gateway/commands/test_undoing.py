@@ -289,8 +289,8 @@ TREES = st.recursive(
 PATHS = st.tuples(NAMES, NAMES) | st.tuples(NAMES) | st.tuples(NAMES, NAMES, NAMES)
 
 
-def undoes(form, text, settings):
-    """What was merged comes out again, whatever else is there. No client has a setting within another."""
+def assert_undone(form, text, settings):
+    """Assert that merged settings can be removed again, whatever else the file has. No setting is within another."""
     paths = [path for path, _ in settings]
     assume(not any(path[:depth] in paths for path in paths for depth in range(1, len(path))))
     try:
@@ -314,13 +314,13 @@ def test_json_is_what_it_was(content, settings, indent, commented):
         FORMATS["json"].parse(text)
     except ValueError:  # a comma too many
         return
-    undoes("json", text, list(settings.items()))
+    assert_undone("json", text, list(settings.items()))
 
 
 @given(st.text("ab=[]\"#\n{}',.\\ 1", max_size=40), st.sampled_from(["toml", "yaml", "env"]))
 def test_any_text_is_what_it_was_or_refused(text, form):
     settings = [(("a",), "new"), (("b", "a"), True), (("b", "c"), 1)] if form == "toml" else [(("a",), "new")]
     try:
-        undoes(form, text, settings)
+        assert_undone(form, text, settings)
     except Unmergeable:
         return

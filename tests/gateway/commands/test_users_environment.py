@@ -19,7 +19,7 @@ TRIGATE_API_KEY=mine
 
 @pytest.fixture
 def variables(home):
-    """The environment of a user with such a file, in a directory that is not the user's."""
+    """Return the environment of a user with such a file, for a directory that is not the user's."""
     folder = home / ".config/trigate"
     folder.mkdir(parents=True)
     (folder / "environment").write_text(FILE)

@@ -19,8 +19,8 @@ model_aliases:
 """
 
 
-def loaded(folder: Path, targets: str) -> list[str]:
-    """The mistakes of a route of ``targets``."""
+def mistakes_of_route(folder: Path, targets: str) -> list[str]:
+    """Return the mistakes of a route of ``targets``."""
     file = folder / "config.yaml"
     file.write_text(ENTRIES % targets)
     try:
@@ -46,7 +46,7 @@ def loaded(folder: Path, targets: str) -> list[str]:
     ],
 )
 def test_a_route_has_vectors_of_one_model_and_width(tmp_path, targets, told):
-    mistakes = loaded(tmp_path, targets)
+    mistakes = mistakes_of_route(tmp_path, targets)
     if told is None:
         assert mistakes == []
     else:

@@ -1,4 +1,4 @@
-"""What entries and providers of the configuration say of endpoints."""
+"""The settings of endpoints in entries and providers of the configuration."""
 
 from typing import Any
 
@@ -23,8 +23,8 @@ def url(found: ModelEntry, endpoint: EndpointName, model: str = "m") -> str | No
     return None if place is None else endpoint_url(found.base_url, found.row(model), place, model)
 
 
-def test_an_entry_says_where_its_endpoints_are():
-    """Right behind ``base_url`` as it is written: a server of embeddings has none of OpenAI's paths
+def test_an_entry_sets_the_addresses_of_its_endpoints():
+    """Their paths follow ``base_url`` unchanged: a server of embeddings has none of OpenAI's paths
     (huggingface/text-embeddings-inference#683)."""
     own = {"embeddings": {"path": "/embed", "shape": "tei"}, "rerank": "/x/{model}?a=1", "speech": False}
     found = entry(model="acme/*", base_url="http://gpu:8080/v1", endpoints=own)

@@ -1,4 +1,4 @@
-"""Listeners: what the file says of them, and which of them are open to other machines."""
+"""Listeners: their settings in the file, and which of them are open to other machines."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Configuration files: what loads, what is refused and in which words."""
+"""Configuration files: which ones load, and the errors for the others."""
 
 import base64
 import json
@@ -55,10 +55,10 @@ def read(write):
 
 
 @pytest.fixture
-def refused(write):
-    """The mistakes in a text, as lines without the file's name."""
+def errors_in(write):
+    """Return a function that returns the mistakes in a text, as lines without the file's name."""
 
-    def refused(text: str | bytes, env: dict[str, str] | None = ENV) -> list[str]:
+    def errors_in(text: str | bytes, env: dict[str, str] | None = ENV) -> list[str]:
         path = write(text)
         with pytest.raises(ConfigError) as caught:
             load(path, env)
@@ -66,7 +66,7 @@ def refused(write):
         assert len(told) == len(caught.value.mistakes) + (len(caught.value.mistakes) > 1)
         return [str(mistake).replace(f"{path}:", "").strip() for mistake in caught.value.mistakes]
 
-    return refused
+    return errors_in
 
 
 VALIDATOR = Draft202012Validator(schema())
@@ -76,7 +76,7 @@ def minimal(**root):
     return {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o", "access_key": "k"}], **root}
 
 
-# What loads
+# Configurations that load
 
 PLANO = {
     "list form": """
@@ -412,13 +412,13 @@ def test_a_setting_that_the_type_of_storage_does_not_use_is_reported(storage, wa
     assert [one.path for one in config.ineffective] == [warning.partition(":")[0]]
 
 
-def test_messages_contain_no_connection_string_or_key(read, refused):
+def test_messages_contain_no_connection_string_or_key(read, errors_in):
     text = HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: "
     storage = "{type: postgres, connection_string: 'postgresql://u:hunter2@h/d', encryption_key: " + SEALING + "}\n"
     config = read(text + storage)
     assert "hunter2" not in repr(config)
     assert "sealed" not in repr(config)
-    (found,) = refused(text + "{type: memory, encryption_key: hunter2}\n")
+    (found,) = errors_in(text + "{type: memory, encryption_key: hunter2}\n")
     assert found.startswith("4:")
     assert "32 bytes in base64" in found
     assert "hunter2" not in found
@@ -442,9 +442,9 @@ def test_messages_contain_no_connection_string_or_key(read, refused):
         ("memory", "expected a mapping"),
     ],
 )
-def test_a_mistake_in_state_storage_names_its_line(refused, storage, words):
+def test_a_mistake_in_state_storage_names_its_line(errors_in, storage, words):
     text = HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: " + storage + "\n"
-    (found,) = refused(text)
+    (found,) = errors_in(text)
     assert found.startswith("4:")
     assert words in found
 
@@ -456,9 +456,9 @@ NO_CONNECTION_STRINGS = [
 
 
 @each_row("text", NO_CONNECTION_STRINGS)
-def test_an_invalid_connection_string_is_a_mistake_without_its_text(refused, text):
+def test_an_invalid_connection_string_is_a_mistake_without_its_text(errors_in, text):
     storage = f'{{type: postgres, connection_string: "{text}"}}'
-    (found,) = refused(HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: " + storage + "\n")
+    (found,) = errors_in(HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: " + storage + "\n")
     assert found.startswith("4:")
     assert "state_storage.connection_string: not a connection string; write postgresql://USER" in found
     assert "hunter2" not in found
@@ -510,11 +510,11 @@ def test_a_connection_string_is_checked_even_without_the_driver(monkeypatch):
             from_mapping(minimal(state_storage={"type": "postgres", "connection_string": text}))
 
 
-def test_a_variable_of_state_storage_is_not_needed_to_check(read, refused):
+def test_a_variable_of_state_storage_is_not_needed_to_check(read, errors_in):
     storage = "{type: postgres, connection_string: $DATABASE, encryption_key: $SEALING}"
     text = HEAD + "model_providers: [{model: openai/m, access_key: k}]\nstate_storage: " + storage + "\n"
     assert read(text, None).state_storage is not None
-    assert len(refused(text)) == 2
+    assert len(errors_in(text)) == 2
     config = read(text, {"DATABASE": "postgresql://h/d", "SEALING": SEALING + "\n"})
     assert config.state_storage.connection_string == "postgresql://h/d"
     assert [len(key) for key in config.state_storage.encryption_key] == [32]
@@ -527,7 +527,7 @@ def test_a_variable_of_state_storage_is_not_needed_to_check(read, refused):
         ({"model": "openai/m", "state": "ours"}, True),
         ({"model": "openai/m", "speaks": ["chat"]}, True),
         ({"model": "openai/m", "speaks": ["responses"], "state": "upstream"}, False),
-        ({"model": "azure_openai/m", "base_url": "https://h"}, True),  # asked in Chat
+        ({"model": "azure_openai/m", "base_url": "https://h"}, True),  # gets Chat requests
         ({"model": "anthropic/m"}, True),
         ({"model": "xai/m"}, True),
         ({"model": "xai/m", "state": "upstream"}, False),
@@ -615,7 +615,7 @@ def test_a_name_next_to_a_providers_is_reported_where_it_has_an_address_too(name
 
 
 def test_a_server_of_ones_own_keeps_a_name_that_has_become_a_providers():
-    """Its interface and its address are what the entry says; the provider of the name would want a project."""
+    """The entry sets its interface and its address; the provider of that name would require a project."""
     entry = {"model": "vertex/m", "base_url": "http://h:1", "access_key": "k", "provider_interface": "anthropic"}
     config = from_mapping(minimal(model_providers=[entry]))
     assert config.warnings == ()
@@ -632,7 +632,7 @@ def test_the_loss_on_anthropics_compatible_endpoint_is_noted_once_unless_decided
     assert from_mapping(minimal(model_providers=decided)).notes == ()
 
 
-# What is refused
+# Configurations that are refused
 
 ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
 
@@ -809,8 +809,8 @@ ONE = "model_providers: [{model: openai/gpt-4o, access_key: k}]\n"
         ),
     ],
 )  # fmt: skip
-def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
-    found = refused(text)
+def test_a_bad_file_is_refused_with_its_place(errors_in, text, mistakes):
+    found = errors_in(text)
     assert len(found) == len(mistakes), found
     for line, expected in zip(found, mistakes, strict=True):
         assert expected in line
@@ -883,14 +883,14 @@ def test_a_bad_file_is_refused_with_its_place(refused, text, mistakes):
         ("gpt", "[0]: 'gpt'; expected a mapping"),
     ],
 )
-def test_a_bad_entry_is_refused(refused, entry, mistake):
-    (found,) = refused(f"{HEAD}model_providers:\n  - {entry}\n")
+def test_a_bad_entry_is_refused(errors_in, entry, mistake):
+    (found,) = errors_in(f"{HEAD}model_providers:\n  - {entry}\n")
     assert re.match(r"4:\d+: model_providers\[0\]", found)
     assert mistake in found
 
 
-def test_all_mistakes_are_shown_together_in_the_order_of_the_file(refused):
-    found = refused(
+def test_all_mistakes_are_shown_together_in_the_order_of_the_file(errors_in):
+    found = errors_in(
         "version: v0.3\n"
         "listener: []\n"
         "model_providers:\n"
@@ -905,8 +905,8 @@ def test_all_mistakes_are_shown_together_in_the_order_of_the_file(refused):
     assert [line.partition(":")[0] for line in found] == ["1", "2", "5", "6", "8", "9", "10"]
 
 
-def test_every_missing_variable_is_reported_with_its_place(refused):
-    found = refused(
+def test_every_missing_variable_is_reported_with_its_place(errors_in):
+    found = errors_in(
         HEAD + "model_providers:\n"
         "  - {model: openai/a, access_key: $FIRST}\n"
         "  - {model: openai/b, access_key: '${FIRST}', base_url: 'http://${SECOND}'}\n"
@@ -920,21 +920,21 @@ def test_every_missing_variable_is_reported_with_its_place(refused):
     ]
 
 
-def test_a_missing_variable_with_another_spelling_is_suggested(refused):
-    found = refused(
+def test_a_missing_variable_with_another_spelling_is_suggested(errors_in):
+    found = errors_in(
         HEAD + "model_providers: [{model: openai/a, access_key: $OPENAI_APIKEY}]\n", {"OPENAI_API_KEY": "k"}
     )
     assert found[0].endswith("the environment variable OPENAI_APIKEY is not set; did you mean OPENAI_API_KEY?")
 
 
-def test_a_dollar_sign_is_no_variable(refused):
+def test_a_dollar_sign_is_no_variable(errors_in):
     key = "client_keys: [{name: a, key: k, budgets: [$5/day]}]\n"
-    found = refused(HEAD + "model_providers: [{model: openai/a, access_key: k}]\n" + key, {})
+    found = errors_in(HEAD + "model_providers: [{model: openai/a, access_key: k}]\n" + key, {})
     assert any("budgets[0]: '$5/day'; did you mean 5 usd/day?" in line for line in found), found
 
 
-def test_no_mistake_repeats_a_secret(refused):
-    found = refused(
+def test_no_mistake_repeats_a_secret(errors_in):
+    found = errors_in(
         HEAD + "model_providers:\n"
         "  - {model: openai/a, acces_key: sk-secret, headers: {a: [sk-secret]}}\n"
         "  - {model: openai/b, access_key: [sk-secret], base_url: $URL}\n"
@@ -943,15 +943,15 @@ def test_no_mistake_repeats_a_secret(refused):
     )
     assert len(found) == 5
     assert not [line for line in found if "sk-secret" in line]
-    assert not [line for line in refused("access_key: *sk-secret\n") if "sk-secret" in line]
+    assert not [line for line in errors_in("access_key: *sk-secret\n") if "sk-secret" in line]
 
 
-def test_a_billion_laughs_are_refused_quickly(refused):
+def test_a_billion_laughs_are_refused_quickly(errors_in):
     levels = ["a: &a0 [x]\n", *(f"b{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12))]
-    (found,) = refused("".join(levels))
+    (found,) = errors_in("".join(levels))
     assert "after expanding anchors" in found
     merges = ["a: &m0 {k: v}\n", *(f"b{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 10)}]}}\n" for i in range(1, 12))]
-    (found,) = refused("".join(merges))
+    (found,) = errors_in("".join(merges))
     assert "after expanding anchors" in found
 
 
@@ -1016,8 +1016,8 @@ def test_the_advice_says_how_a_key_ends(place, key):
 
 
 @each_row("key", ["fallbak_model", "budjets_usd", "cahse_it", "tsl", "sheduler", "metadta"])
-def test_a_word_unlike_any_key_gets_no_suggestion(refused, key):
-    (found,) = refused(HEAD + ONE + f"{key}: 1\n")
+def test_a_word_unlike_any_key_gets_no_suggestion(errors_in, key):
+    (found,) = errors_in(HEAD + ONE + f"{key}: 1\n")
     assert "did you mean" not in found
 
 
@@ -1116,8 +1116,8 @@ def test_a_key_with_a_role_and_without_models_is_noted(read):
     assert [any(note.startswith(role) for note in config.notes) for config in found] == [True, False, False]
 
 
-def test_a_star_for_all_models_is_explained(refused):
-    (found,) = refused(
+def test_a_star_for_all_models_is_explained(errors_in):
+    (found,) = errors_in(
         HEAD + "model_providers: [{model: openai/*, access_key: k}]\nclient_keys: [{name: a, key: k1, models: ['*']}]\n"
     )
     assert "'*' is not a configured model; remove the list to allow all" in found
@@ -1137,7 +1137,7 @@ def test_without_any_file_the_search_is_reported_and_the_demo_offered(tmp_path):
         assert word in str(caught.value)
 
 
-# Whatever the text: a configuration or a ConfigError
+# Any text is a configuration or a ConfigError
 
 WORDS = st.sampled_from(
     [
@@ -1169,7 +1169,7 @@ TREES = st.recursive(
 
 
 def mistakes_of(function, *arguments):
-    """The mistakes of a refusal, none for what is accepted; any other exception is the test's failure."""
+    """Return the mistakes of a refused configuration, or none; any other exception fails the test."""
     try:
         config = function(*arguments)
     except ConfigError as error:

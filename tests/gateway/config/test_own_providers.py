@@ -1,4 +1,4 @@
-"""Providers of the configuration's own: added, changed, put in the place of known ones; and what is wrong with them."""
+"""Providers that a configuration adds, changes or substitutes for known ones, and the mistakes in them."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def config(providers, *entries):
 
 
 def urls(made, model):
-    """Where Chat, Messages and Responses clients are sent."""
+    """Return the URLs for Chat, Messages and Responses clients."""
     return [Router(made).resolve(model, api).url for api in ("chat", "messages", "responses")]
 
 

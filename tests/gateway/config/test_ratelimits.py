@@ -1,4 +1,4 @@
-"""Rates, requests at once and queues as a file gives them."""
+"""Rates, limits of simultaneous requests and queues, as a file sets them."""
 
 import pytest
 
@@ -27,7 +27,7 @@ client_keys:
     return configure(read(text.encode(), "trigate.yaml"), {}, UnreadFiles())
 
 
-def told(error: ConfigError) -> list[str]:
+def mistake_lines(error: ConfigError) -> list[str]:
     return [f"{mistake.line}: {mistake.path}: {mistake.found}: {mistake.expected}" for mistake in error.mistakes]
 
 
@@ -82,7 +82,7 @@ def test_an_amount_for_a_time(text, rate):
 def test_a_mistake_says_where_it_is_and_what_to_write(limits, mistake):
     with pytest.raises(ConfigError) as error:
         file(client=f"ratelimits: {limits}")
-    assert told(error.value) == [mistake]
+    assert mistake_lines(error.value) == [mistake]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Names with several targets: what a file says of them, and what is wrong with it."""
+"""Names with several targets: their settings in a file, and the mistakes in them."""
 
 import pytest
 from hypothesis import given, settings
@@ -38,7 +38,7 @@ def read(tmp_path):
 
 @pytest.fixture
 def route(read):
-    """The one route of a file, by what stands behind its name."""
+    """Return a function that returns the one route of a file from the text of its setting."""
 
     def route(text: str, more: str = "") -> Route:
         (found,) = read(f"model_aliases:\n  r: {text}\n{more}").routes.values()
@@ -197,7 +197,7 @@ def test_a_longer_first_time_out_makes_the_longest_as_long(read):
     ],
 )
 def test_mistakes_in_a_route_are_reported_with_their_path(read, item, mistake):
-    # A cycle, a name that nobody answers to: found at the first failure elsewhere (BerriAI/litellm#10317).
+    # Elsewhere, a cycle or an unknown name is found only at the first failure (BerriAI/litellm#10317).
     with pytest.raises(ConfigError) as caught:
         read(f"model_aliases:\n  r: {item}\n  other: {{targets: [a, b]}}\n  single: {{target: a}}\n")
     (found,) = caught.value.mistakes
@@ -227,7 +227,7 @@ def test_mistakes_in_a_route_are_reported_with_their_path(read, item, mistake):
     ],
 )  # fmt: skip
 def test_mistakes_outside_of_routes_are_reported(read, text, mistake):
-    # Health checks that nobody asked for cost 200 million tokens an hour: BerriAI/litellm#9584.
+    # Health checks that were on by default cost 200 million tokens an hour: BerriAI/litellm#9584.
     with pytest.raises(ConfigError) as caught:
         read(f"{text}\n")
     (found,) = caught.value.mistakes
@@ -372,7 +372,7 @@ def test_the_name_of_a_model_is_not_taken_by_a_preference(read, name):
     assert f"routing_preferences[].name: another entry or alias has the name '{name}'" in config.warnings
 
 
-# What is probably not meant
+# Probable mistakes
 
 WINDOWS = """version: v0.4.0
 model_providers:

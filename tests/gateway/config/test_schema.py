@@ -1,4 +1,4 @@
-"""The JSON Schema of the configuration says of a file's shape what ``check`` says."""
+"""The JSON Schema of the configuration agrees with ``check`` about the shape of a file."""
 
 import copy
 import json
@@ -177,7 +177,7 @@ VALUES: list[Any] = [
     [{"name": "a"}], [{"name": "", "key": "k"}], [{"name": "a", "key": "k", "sha256": "ab" * 32}], {"x y": "z"},
     {"idle": "5s"}, {"idle": None}, {"egress_traffic": {}}, {"egress_traffic": None}, {"port": 1}, [{"port": 1}],
 ]  # fmt: skip
-"""What may get anywhere. No number such as 5.0 is among them: to JSON that is 5, to ``check`` it is no whole number."""
+"""Values for any place. No number such as 5.0 is among them: it is 5 in JSON, but no whole number for ``check``."""
 
 KEYS = sorted(
     {name for shape in (SCHEMA, *SCHEMA["$defs"].values()) for name in shape.get("properties", {})} | {"typo"}
@@ -185,7 +185,7 @@ KEYS = sorted(
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where something stands, and where something could be added."""
+    """Yield the path of every value, and of every place where a value could be added."""
     if path:
         yield path
     if isinstance(value, dict):
@@ -198,12 +198,12 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 @st.composite
-def mutated(draw: st.DrawFn) -> dict[str, Any]:
-    """A good configuration with one to three things changed, added or taken out."""
+def mutated_configs(draw: st.DrawFn) -> dict[str, Any]:
+    """Draw a good configuration, then change, add or remove one to three values."""
     content = copy.deepcopy(draw(st.sampled_from([FULL, LEGACY])))
     for _ in range(draw(st.integers(1, 3))):
         all_places = list(places(content))
-        *holders, last = all_places[draw(st.integers(0, len(all_places) - 1))]  # sampled_from would look at each
+        *holders, last = all_places[draw(st.integers(0, len(all_places) - 1))]  # sampled_from would read each
         holder = value_at(content, holders)
         if isinstance(holder, dict) and last in holder and draw(st.integers(0, 3)) == 0:
             del holder[last]
@@ -213,8 +213,8 @@ def mutated(draw: st.DrawFn) -> dict[str, Any]:
 
 
 def refused_by_shape(content: dict[str, Any]) -> bool:
-    """Whether ``check --no-env`` finds a fault in the shape. A variable in the place of a word that has to be there is
-    none: what it holds is not known."""
+    """Return whether ``check --no-env`` finds a mistake in the shape. A variable in the place of a required word is no
+    mistake, because its value is unknown."""
     expanded = Variables(None, WITHOUT_EFFECT, UnreadFiles()).expand(content, ())
     faults = read_as(expanded, Config).faults
     return any(not (fault.missing and stands(content, fault.path)) for fault in faults)
@@ -229,7 +229,7 @@ def stands(content: Any, path: tuple[Any, ...]) -> bool:
 
 
 def good(content: dict[str, Any]) -> bool:
-    """Whether ``check`` finds nothing, with $X and $KEY in the environment."""
+    """Return whether ``check`` finds no mistake, with $X and $KEY in the environment."""
     try:
         configure(Document("", content), {"X": "5", "KEY": "k"}, SecretFiles({"secret.txt": "text"}))
     except ConfigError:
@@ -261,7 +261,7 @@ def test_it_takes_a_configuration_with_every_kind_of_key(content):
     VALIDATOR.validate(content)
 
 
-@given(mutated())
+@given(mutated_configs())
 @example({**FULL, "drain": "0.0004"})
 @example({**FULL, "keep_alive": "0s"})
 @example({**FULL, "llm_providers": FULL["model_providers"]})
@@ -272,7 +272,7 @@ def test_the_schema_rejects_shapes_that_check_rejects(content):
         assert not VALIDATOR.is_valid(content)
 
 
-@given(mutated())
+@given(mutated_configs())
 @settings(deadline=None, max_examples=examples(70))
 def test_the_schema_accepts_everything_that_check_accepts(content):
     if good(content):

@@ -1,4 +1,4 @@
-"""``sign_in`` of an entry: what it may say, when it holds unsaid, and what is said where its package is missing."""
+"""``sign_in`` of an entry: its values, its default, and the error if the package for it is missing."""
 
 import sys
 from typing import Any
@@ -66,7 +66,7 @@ def test_a_clouds_own_address_without_a_key_is_signed_in_at():
         {"sign_in": "none"},
     ):
         assert sign_in(**more) is None
-    assert sign_in(base_url="http://localhost:8000/openai/v1") is None  # a proxy that signs by itself
+    assert sign_in(base_url="http://localhost:8000/openai/v1") is None  # a proxy that signs the requests itself
     assert sign_in("openai/m", "https://api.openai.com/v1") is None
     assert of().warnings == ()
 

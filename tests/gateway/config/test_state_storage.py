@@ -1,4 +1,4 @@
-"""Where limits are counted, as the file says it."""
+"""The storage for the counts of limits, as the file sets it."""
 
 import sys
 from typing import Any

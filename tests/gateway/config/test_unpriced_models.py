@@ -71,7 +71,7 @@ def test_a_price_with_longer_prompts_tiers_and_fees():
 
 def test_free_is_a_price_and_without_one_it_is_the_catalogues():
     assert config(entry("vllm/qwen", price="free")).entries[0].price == FREE
-    assert list(unpriced_models(budgeted(config(entry("vllm/qwen", price="free"))))) == []
+    assert list(unpriced_models(with_budget(config(entry("vllm/qwen", price="free"))))) == []
     assert config(entry("openai/gpt-5")).entries[0].price is None
 
 
@@ -130,7 +130,7 @@ def test_models_without_a_price_are_queried_or_skipped(key: str, word: str):
     assert getattr(config(entry("openai/gpt-5"), **{key: word}), key) == word
 
 
-def budgeted(found: Config, *, models: tuple[str, ...] | None = None, only: tuple[str, ...] | None = None) -> Config:
+def with_budget(found: Config, *, models: tuple[str, ...] | None = None, only: tuple[str, ...] | None = None) -> Config:
     group = ClientGroup("search", budgets=DAILY)
     return attrs.evolve(found, client_keys=(ClientKey("alice", models=models, only=only, group=group),))
 
@@ -140,7 +140,7 @@ ENTRIES = (entry("openai/gpt-5"), entry("vllm/qwen"), entry("own/thing"), entry(
 
 
 def test_a_model_without_a_price_under_a_clients_budget_is_reported():
-    found = list(unpriced_models(budgeted(config(*ENTRIES))))
+    found = list(unpriced_models(with_budget(config(*ENTRIES))))
     assert [one.problem for one in found] == [
         "vllm/qwen has no price, but client_groups.search has a budget of 20 usd/day",
         "own/thing has no price, but client_groups.search has a budget of 20 usd/day",
@@ -158,7 +158,7 @@ def test_a_model_without_a_price_under_a_clients_budget_is_reported():
     ],
 )  # fmt: skip
 def test_only_targets_of_what_a_client_may_request_need_a_price(more, limits, found):
-    unpriced = unpriced_models(budgeted(config(*ENTRIES, **more), **limits))
+    unpriced = unpriced_models(with_budget(config(*ENTRIES, **more), **limits))
     assert [f"{one.entry.name}: {one.model}" for one in unpriced] == found
 
 

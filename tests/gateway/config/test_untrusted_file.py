@@ -1,5 +1,5 @@
-"""A configuration that nobody has named: it lies in the current directory, which may be a stranger's repository. What
-direnv asks for (https://direnv.net/man/direnv.1.html, ``allow``) is a name on the command line here."""
+"""A configuration that no user has chosen: it is in the current directory, which may be a stranger's repository. The
+name on the command line permits it, like direnv's ``allow`` (https://direnv.net/man/direnv.1.html)."""
 
 from pathlib import Path
 from typing import Any

@@ -142,7 +142,7 @@ def test_a_master_key_among_the_variables_of_the_file_is_required():
 
 
 def targets(*models: Any, name: str = "m", **sections: Any) -> list[Any]:
-    """The targets of ``name``, as they are written."""
+    """Return the targets of the route ``name`` in their written form."""
     content = convert_file(*models, **sections)[2]
     found: list[Any] = content["model_aliases"][name]["targets"]
     return found
@@ -787,7 +787,7 @@ def test_a_base_model_whose_price_the_entry_has_anyway_is_not_repeated():
     ("model", "price"), [("openai/gpt-4o", 2.5), ("openai/own-model", None), ("hosted_vllm/gpt-4o", None)]
 )
 def test_a_model_of_openais_has_its_price_at_any_address(model, price):
-    """LiteLLM books it by its name, whoever's api_base it has."""
+    """LiteLLM bills it by its name, at any ``api_base``."""
     found = entry(model, api_base="https://proxy.example/v1", api_key="os.environ/K")
     assert found.get("price", {}).get("input") == price
 
@@ -828,7 +828,7 @@ def test_a_fallback_to_another_kind_of_model_is_reported():
 
 
 def test_two_embedding_models_of_one_name_are_no_group():
-    """Azure's deployments have names of their own, and nothing says that they are the same model."""
+    """Azure's deployments have their own names, so equal names do not make them the same model."""
     models = [EMBEDDER, item("e", "azure/vectors", api_base="http://h") | {"model_info": {"mode": "embedding"}}]
     config, _, _ = convert_file(*models)
     assert [one.name for one in config.entries] == ["e", "e-azure_openai"]

@@ -27,7 +27,7 @@ def clients(*rows: Any, teams: Any = None) -> dict[str, Any]:
     return {KEYS: rows, TEAMS: teams or ()}
 
 
-def exported(teams: Any = None, **columns: Any) -> Result:
+def convert_key(teams: Any = None, **columns: Any) -> Result:
     """Return the result for one key of the database that is otherwise good."""
     row = {"token": HASH, "key_alias": "team", "models": [], "blocked": None, "expires": None, **columns}
     models = [
@@ -59,7 +59,7 @@ def exported(teams: Any = None, **columns: Any) -> Result:
     ],
 )
 def test_a_key_is_taken_over_by_its_hash(columns, item):
-    result = exported(**columns)
+    result = convert_key(**columns)
     assert result.client_keys == [item]
     assert file_text(result).count("sk-plain") == 0
     assert result.losses == []
@@ -98,7 +98,7 @@ def test_a_key_is_taken_over_by_its_hash(columns, item):
 )  # fmt: skip
 def test_a_key_that_is_no_longer_good_is_named_and_left_out(columns, reason):
     """LiteLLM rejects each request with a limit of 0: `parallel_request_limiter_v3.py` and `auth_checks.py`."""
-    result = exported(**columns)
+    result = convert_key(**columns)
     told = f"team ({reason})"
     assert (result.client_keys, result.client_groups) == ([], [])
     assert result.no_longer_good == (told,)
@@ -123,7 +123,7 @@ def test_a_key_that_is_no_longer_good_is_named_and_left_out(columns, reason):
     ],
 )
 def test_an_unverifiable_key_is_lost(columns, group, what):
-    result = exported(**columns)
+    result = convert_key(**columns)
     assert result.client_keys == []
     assert (group, what) in [(loss.group, loss.what) for loss in result.losses]
 
@@ -149,7 +149,7 @@ def test_an_unverifiable_key_is_lost(columns, group, what):
     ],
 )
 def test_the_limits_of_a_key_are_in_its_item(columns, limits):
-    result = exported(**columns)
+    result = convert_key(**columns)
     assert [{name: one[name] for name in limits} for one in result.client_keys] == [limits]
     assert {"budgets", "ratelimits"} & set(result.client_keys[0]) == set(limits)
     lost = {name for name, value in columns.items() if (name == "max_budget" and not limits) or value == "many"}
@@ -176,7 +176,7 @@ DAY_AND_MONTH = [
     ],
 )  # fmt: skip
 def test_budgets_with_their_own_periods_are_in_the_item_of_a_key(columns, budgets):
-    result = exported(**columns)
+    result = convert_key(**columns)
     assert result.client_keys[0].get("budgets") == budgets
     lost = {"the spend so far in `budget_limits` of team"} if budgets else set()
     assert {loss.what for loss in result.losses} == lost
@@ -185,7 +185,7 @@ def test_budgets_with_their_own_periods_are_in_the_item_of_a_key(columns, budget
 
 @each_row("limits", [[*DAY_AND_MONTH, {"budget_duration": "2mo", "max_budget": 1.0}], ["x"], "[", 5])
 def test_a_budget_without_a_counterpart_is_reported_with_the_others(limits):
-    result = exported(budget_limits=limits)
+    result = convert_key(budget_limits=limits)
     assert result.client_keys[0].get("budgets") == (["10 usd/day", "100 usd/30d"] if "2mo" in str(limits) else None)
     assert "budget_limits of team" in {loss.what for loss in result.losses}
 
@@ -194,8 +194,8 @@ def test_a_spend_counts_in_no_budget_for_another_period():
     """`opening_spend` counts in all budgets of a client."""
     later = (datetime.now(UTC) + timedelta(days=9)).isoformat()
     row = {"max_budget": 9, "budget_duration": "30d", "spend": 4, "budget_reset_at": later}
-    assert exported(**row).opening_spend
-    result = exported(**row, budget_limits=DAY_AND_MONTH)
+    assert convert_key(**row).opening_spend
+    result = convert_key(**row, budget_limits=DAY_AND_MONTH)
     assert not result.opening_spend
     assert "the spend so far of team: 4.00 usd" in {loss.what for loss in result.losses}
 
@@ -211,11 +211,11 @@ def test_a_spend_counts_in_no_budget_for_another_period():
     ],
 )
 def test_a_lost_spend_is_in_the_report_with_the_table_of_its_owner(columns, table):
-    assert [loss.place for loss in exported(**columns).losses if "the spend so far" in loss.what] == [table]
+    assert [loss.place for loss in convert_key(**columns).losses if "the spend so far" in loss.what] == [table]
 
 
 def test_a_key_without_own_models_is_reported():
-    (loss,) = exported(models=["no-default-models"]).losses
+    (loss,) = convert_key(models=["no-default-models"]).losses
     assert loss.why == "it may use no model"
 
 
@@ -249,7 +249,7 @@ def test_a_key_for_a_group_may_use_its_name():
 
 def test_a_team_is_the_group_of_its_keys():
     team = {**TEAM, "max_budget": 50, "budget_duration": "30d", "rpm_limit": 600, "max_parallel_requests": 4}
-    result = exported(teams=[team], team_id="t-1", models=["all-team-models"])
+    result = convert_key(teams=[team], team_id="t-1", models=["all-team-models"])
     assert result.client_keys == [{"name": "team", "sha256": HASH, "group": "red"}]
     assert result.client_groups == [
         {"name": "red", "models": ["a"], "ratelimits": {"requests": "600/m", "concurrent": 4},
@@ -274,14 +274,14 @@ def test_a_team_is_the_group_of_its_keys():
     ],
 )
 def test_a_key_may_use_what_its_team_may_use(key, team, lists):
-    result = exported(teams=[{"team_id": "t", "models": team}], team_id="t", models=key)
+    result = convert_key(teams=[{"team_id": "t", "models": team}], team_id="t", models=key)
     (client,) = from_mapping(load_yaml(file_text(result))).client_keys
     assert client.lists_of_models == lists
     assert result.losses == []
 
 
 def test_teams_without_a_key_here_are_left_out():
-    result = exported(teams=[TEAM, {"team_id": "t-2"}], team_id="t-1")
+    result = convert_key(teams=[TEAM, {"team_id": "t-2"}], team_id="t-1")
     assert [group["name"] for group in result.client_groups] == ["red"]
     assert from_mapping(load_yaml(file_text(result))).warnings == ()
 
@@ -295,7 +295,7 @@ def test_two_teams_of_one_name_are_two_groups():
 
 
 def test_a_team_without_its_row_is_a_group_by_its_id():
-    result = exported(team_id="t-1", models=["a"])
+    result = convert_key(team_id="t-1", models=["a"])
     assert result.client_groups == [{"name": "t-1"}]
     assert result.client_keys[0]["group"] == "t-1"
     assert [(loss.group, loss.what) for loss in result.losses] == [(Group.PROTECTION, "the limits of the team t-1")]
@@ -311,8 +311,8 @@ def test_a_team_without_its_row_is_a_group_by_its_id():
     ],
 )
 def test_spent_money_stays_spent_if_the_budget_has_no_period(columns, budgets):
-    assert exported(**columns).client_keys[0]["budgets"] == budgets
-    team = exported(team_id="t-1", teams=[{**TEAM, **columns}])
+    assert convert_key(**columns).client_keys[0]["budgets"] == budgets
+    team = convert_key(team_id="t-1", teams=[{**TEAM, **columns}])
     assert team.client_groups[0]["budgets"] == budgets
 
 
@@ -322,23 +322,23 @@ OPENING = {"spent": "12.345678901 usd", "until": "2999-01-31T00:00:00Z"}
 
 def test_what_is_spent_of_a_period_counts_until_its_end():
     """A key that has exhausted its budget stays exhausted until LiteLLM would reset it."""
-    result = exported(**SPENT)
+    result = convert_key(**SPENT)
     assert result.opening_spend == [{"client": "team", **OPENING}]
     assert result.client_keys[0]["budgets"] == ["20 usd/30d"]
     assert result.losses == []
     config = from_mapping(load_yaml(file_text(result)))
     assert [(one.client, one.spent.amount) for one in config.opening_spend] == [("team", 12_345_678_901)]
-    assert exported(**{**SPENT, "spend": 20.5}).opening_spend[0]["spent"] == "20.5 usd"
+    assert convert_key(**{**SPENT, "spend": 20.5}).opening_spend[0]["spent"] == "20.5 usd"
 
 
 def test_what_a_team_has_spent_counts_for_its_group():
-    result = exported(team_id="t-1", teams=[{**TEAM, **SPENT}])
+    result = convert_key(team_id="t-1", teams=[{**TEAM, **SPENT}])
     assert result.opening_spend == [{"group": result.client_groups[0]["name"], **OPENING}]
 
 
 @each_row("columns", [{"budget_reset_at": "2020-01-01"}, {"spend": 0}, {"budget_duration": None}, {"max_budget": None}])
 def test_a_period_that_has_ended_leaves_no_opening_spend(columns):
-    assert exported(**{**SPENT, **columns}).opening_spend == []
+    assert convert_key(**{**SPENT, **columns}).opening_spend == []
 
 
 @each_row(
@@ -355,7 +355,7 @@ def test_a_period_that_has_ended_leaves_no_opening_spend(columns):
     ],
 )
 def test_a_key_for_some_paths_is_lost(routes: str, is_kept: bool, lost: list[str]):
-    result = exported(key_alias="app", allowed_routes=routes)
+    result = convert_key(key_alias="app", allowed_routes=routes)
     assert [one["name"] for one in result.client_keys] == ["app"] * is_kept
     assert [loss.what for loss in result.losses if loss.group is Group.PROTECTION] == lost
 
@@ -371,7 +371,7 @@ def test_free_models_of_an_exhausted_key_are_reported():
 
 def test_a_team_may_have_no_parallel_requests():
     """LiteLLM does not enforce this limit of teams."""
-    assert len(exported(team_id="t-1", teams=[{**TEAM, "max_parallel_requests": 0}]).client_keys) == 1
+    assert len(convert_key(team_id="t-1", teams=[{**TEAM, "max_parallel_requests": 0}]).client_keys) == 1
 
 
 # Columns without a counterpart
@@ -406,7 +406,7 @@ def test_a_team_may_have_no_parallel_requests():
     ],
 )
 def test_columns_of_keys_without_a_counterpart_are_reported(columns, group, what):
-    result = exported(**columns)
+    result = convert_key(**columns)
     assert [one["name"] for one in result.client_keys] == ["team"]
     assert [(loss.group, loss.what.removesuffix(" of team")) for loss in result.losses] == [(group, what)]
 
@@ -426,14 +426,14 @@ def test_columns_of_keys_without_a_counterpart_are_reported(columns, group, what
     ],
 )
 def test_columns_of_teams_without_a_counterpart_are_reported(columns, group):
-    result = exported(teams=[{**TEAM, **columns}], team_id="t-1")
+    result = convert_key(teams=[{**TEAM, **columns}], team_id="t-1")
     assert [(loss.group, loss.what) for loss in result.losses] == [(group, f"{next(iter(columns))} of the team red")]
 
 
 @pytest.mark.parametrize("column", ["auto_rotate", "novel"])
 def test_columns_with_their_usual_value_are_no_loss(column):
     for value in (None, "", False, "f", 0, "0", [], "{}", {}):
-        assert exported(**{column: value}).losses == []
+        assert convert_key(**{column: value}).losses == []
 
 
 # Aliases of one client
@@ -454,7 +454,7 @@ ALIASED = {"aliases": {"a": "b", "new": "b"}}
 )
 def test_a_name_that_means_another_model_for_one_client_does_not_lead_elsewhere(columns, models):
     """In LiteLLM this client gets `b` for `a`; the gateway would send `a` to the model `a`."""
-    result = exported(**{**ALIASED, **columns})
+    result = convert_key(**{**ALIASED, **columns})
     assert [one["models"] for one in result.client_keys] == ([models] if models else [])
     assert Group.NAMES in {loss.group for loss in result.losses}
 
@@ -472,7 +472,7 @@ def test_an_alias_of_one_client_and_of_the_file(target, is_kept):
 
 def test_a_key_with_another_model_under_a_model_id_is_left_out():
     """The import adds `openai/b` as an alias of the model `b`; for this key it means `a`."""
-    assert exported(aliases={"openai/b": "a"}).client_keys == []
+    assert convert_key(aliases={"openai/b": "a"}).client_keys == []
 
 
 def test_a_pattern_that_serves_an_alias_of_one_client_is_left_out():

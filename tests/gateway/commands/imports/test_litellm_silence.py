@@ -71,7 +71,7 @@ def alone(content: Any, path: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
 
 def silent_settings(content: Any) -> set[tuple[Any, ...]]:
     """Return the settings without effect."""
-    texts: dict[str, str] = {}  # of the parts, of which most are those of several settings
+    texts: dict[str, str] = {}  # by part; several settings share most parts
 
     def is_silent(path: tuple[Any, ...]) -> bool:
         part, place = alone(content, path)
