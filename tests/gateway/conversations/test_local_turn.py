@@ -45,12 +45,12 @@ class Seen(dict[str, Any]):
 
 
 def response(**more: Any) -> Seen:
-    """As the writers have it: what it repeats of the request is encoded already."""
+    """Return a response in the writers' form: the members that repeat the request are already encoded."""
     told = {"id": "r", "status": "completed", "output": SAID, "usage": None}
     return Seen(told | {name: msgspec.Raw(json.dumps(value).encode()) for name, value in more.items()})
 
 
-def kept(store: MemoryStore | None, input: str, wish: StateOptions | None = None) -> LocalTurn:
+def new_turn(store: MemoryStore | None, input: str, wish: StateOptions | None = None) -> LocalTurn:
     return LocalTurn(store, "alice", wish or StateOptions(), None, json.dumps(input).encode())
 
 
@@ -73,7 +73,7 @@ def log_of(*events: bytes) -> bytes:
 )
 async def test_a_large_turn_is_stored_outside_the_event_loop(input, echo, elsewhere):
     told = response(**echo)
-    turn = kept(MemoryStore(100, 2**30), input)
+    turn = new_turn(MemoryStore(100, 2**30), input)
     nodes, items = await turn.nodes(told, b"")
     assert (told.thread != threading.get_ident()) is elsewhere
     body = read_turn(nodes[0].body)
@@ -86,7 +86,7 @@ async def test_a_large_turn_is_stored_outside_the_event_loop(input, echo, elsewh
 
 
 async def test_a_turn_that_is_written_down_twice_has_the_same_items():
-    turn = kept(MemoryStore(100, 2**30), LONG)
+    turn = new_turn(MemoryStore(100, 2**30), LONG)
     begun, _ = await turn.nodes(response() | {"status": "in_progress", "output": []}, b"")
     ended, _ = await turn.nodes(response(), b"")
     assert read_turn(begun[0].body).input == read_turn(ended[0].body).input
@@ -95,7 +95,7 @@ async def test_a_turn_that_is_written_down_twice_has_the_same_items():
 @pytest.mark.parametrize("input", ["hi", LONG], ids=["small", "large"])
 async def test_a_complete_answer_is_stored_before_its_end_is_sent(input):
     store = MemoryStore(100, 2**30)
-    turn = kept(store, input)
+    turn = new_turn(store, input)
     body = json.dumps(response()).encode()
     assert await turn.persist_whole(body, Answer(AnswerStart(), (), Usage(), AnswerEnd("stop"))) == body
     node, head = await store.get("alice", turn.id), await store.get("alice", head_id(turn.id))
@@ -106,7 +106,7 @@ async def test_a_complete_answer_is_stored_before_its_end_is_sent(input):
 
 async def test_the_log_of_a_large_turn_is_kept_byte_for_byte():
     events = [b'event: a\ndata: {"sequence_number":%d,"t":"%b"}\n\n' % (i, b"y" * 50_000) for i in range(20)]
-    nodes, _ = await kept(MemoryStore(100, 2**30), LONG).nodes(response(), log_of(*events))
+    nodes, _ = await new_turn(MemoryStore(100, 2**30), LONG).nodes(response(), log_of(*events))
     assert after_number().of_log(read_head(nodes[1].body).log) == b"".join(events)
 
 
@@ -114,11 +114,11 @@ async def test_the_log_of_a_large_turn_is_kept_byte_for_byte():
 
 
 class Talk:
-    """A turn that is kept, between a provider that speaks Chat and a client that takes every write at once."""
+    """A stored turn between a provider that speaks Chat and a client that accepts every write immediately."""
 
     def __init__(self) -> None:
         self.store = MemoryStore(60, 2**20)
-        self.turn = kept(self.store, "hi")
+        self.turn = new_turn(self.store, "hi")
         call = CODECS["responses"].read_request({"model": "m", "input": "hi"})
         writer = self.turn.writer(CODECS["responses"].writer(self.turn.reply(Reply(call, Issuer("p", ""), 1))))
         self.chunks = Handoff[Chunk](PIECES_QUEUED)
@@ -129,7 +129,7 @@ class Talk:
         self.got: list[bytes] = []
 
     async def begin(self, nursery: trio.Nursery) -> None:
-        """Up to where the body waits for more than the answer's first content."""
+        """Run the turn until the body waits for more than the answer's first content."""
         nursery.start_soon(self.body.store_on_cancel)
         await self.chunks.send(BEGUN)
         await self.body.open()

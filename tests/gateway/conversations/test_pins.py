@@ -104,7 +104,7 @@ async def test_a_turn_that_is_kept_here_continues_anywhere(store):
     sent = {one.target.entry.name: prepare(begun.incoming, one.target).outgoing for one in begun.candidates}
     bodies = {name: json.loads(outgoing.body) for name, outgoing in sent.items()}
     assert bodies["first"]["store"] is False, "no provider is to keep it, too"
-    for name in ("chat", "sonnet"):  # of a member that the client did not send nobody is told
+    for name in ("chat", "sonnet"):  # the gateway reports no member as dropped that the client did not send
         assert "store" not in bodies[name]
         assert sent[name].dropped == ()
     nodes, _ = await begun.turn.nodes({"id": begun.turn.id, "status": "completed", "output": []}, b"")

@@ -71,7 +71,7 @@ async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_cl
 
     async def read() -> None:
         async for data in body:
-            got.append(data)  # noqa: PERF401  # each as soon as it is there
+            got.append(data)  # noqa: PERF401  # each as soon as it arrives
 
     async with trio.open_nursery() as nursery:
         async with trio.open_nursery() as opening:
@@ -100,7 +100,7 @@ LAST = (
 UNSTORED = LAST.replace(b'"store":true', b'"store":false')
 
 
-def seen(*events: Event) -> StreamProgress:
+def progress_after(*events: Event) -> StreamProgress:
     found = StreamProgress()
     for event in events:
         found.add(event)
@@ -108,7 +108,7 @@ def seen(*events: Event) -> StreamProgress:
 
 
 async def test_a_whole_answer_says_that_it_cannot_be_continued():
-    """It was paid for: it is given, and the client knows that it has to send the whole conversation next."""
+    """It was paid for, so the client gets it, and learns that the next request has to have the whole conversation."""
     answer = Answer(AnswerStart("resp_1", "m", 1), (), Usage(), AnswerEnd("stop"))
     for said, told in (
         (b'{"id":"resp_1","store":true,"output":[1.0]}', b'{"id":"resp_1","store":false,"output":[1.0]}'),
@@ -121,11 +121,11 @@ async def test_a_whole_answer_says_that_it_cannot_be_continued():
 async def test_the_last_event_of_a_stream_says_that_it_cannot_be_continued(in_background):
     turn = ProviderTurn(FULL, "alice", "openai/m", in_background)
     start, delta, end = AnswerStart("resp_1", "m", 1), TextDelta(0, "a"), AnswerEnd("stop")
-    assert await forwarded_data(turn, b"begin", seen(start)) == b"begin"
-    assert await forwarded_data(turn, b"more", seen(start, delta)) == b"more"
+    assert await forwarded_data(turn, b"begin", progress_after(start)) == b"begin"
+    assert await forwarded_data(turn, b"more", progress_after(start, delta)) == b"more"
     data = b"data: {}\n\n" + LAST
-    assert await forwarded_data(turn, data, seen(start, delta, end)) == b"data: {}\n\n" + UNSTORED
-    assert await forwarded_data(turn, b"data: [DONE]\n\n", seen(start, delta, end)) == b"data: [DONE]\n\n"
+    assert await forwarded_data(turn, data, progress_after(start, delta, end)) == b"data: {}\n\n" + UNSTORED
+    assert await forwarded_data(turn, b"data: [DONE]\n\n", progress_after(start, delta, end)) == b"data: [DONE]\n\n"
 
 
 async def test_a_turn_in_the_background_is_noted_at_its_end_where_that_failed_at_its_beginning():
@@ -133,13 +133,13 @@ async def test_a_turn_in_the_background_is_noted_at_its_end_where_that_failed_at
     store.limit_owners(lambda owner: 1)
     turn = ProviderTurn(store, "alice", "openai/m", in_background=True)
     start, delta, end = AnswerStart("resp_1", "m", 1), TextDelta(0, "a"), AnswerEnd("stop")
-    assert await forwarded_data(turn, b"more", seen(start, delta)) == b"more"
+    assert await forwarded_data(turn, b"more", progress_after(start, delta)) == b"more"
     store.limit_owners(lambda owner: 2**20)
-    assert await forwarded_data(turn, LAST, seen(start, delta, end)) == LAST
+    assert await forwarded_data(turn, LAST, progress_after(start, delta, end)) == LAST
     assert await find_storing_entry(store, "alice", "resp_1") == "openai/m"
 
 
-# Which turns are left to run without their client, and what becomes of them where no state is kept
+# Turns that continue without their client, and their end if the gateway keeps no state
 
 
 def local(background: bool) -> LocalTurn:

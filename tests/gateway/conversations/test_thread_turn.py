@@ -91,7 +91,7 @@ class Broken:
         return ()
 
 
-def resolved(model: str = "on-chat", state: str | None = None) -> Target:
+def target_for(model: str = "on-chat", state: str | None = None) -> Target:
     target = ROUTER.resolve(model, "messages")
     return attrs.evolve(target, entry=attrs.evolve(target.entry, state=state))
 
@@ -100,7 +100,7 @@ def incoming(body: Mapping[str, Any] | bytes) -> Incoming:
     return read_incoming("messages", body if isinstance(body, bytes) else json.dumps(body).encode())
 
 
-def asked(*messages: Any, thread: Any = CREATE, **members: Any) -> dict[str, Any]:
+def body_of(*messages: Any, thread: Any = CREATE, **members: Any) -> dict[str, Any]:
     return {"model": "m", "max_tokens": 100, "messages": list(messages), "thread": thread, **members}
 
 
@@ -108,21 +108,21 @@ def behind(id: str) -> dict[str, str]:
     return {"type": "continue", "previous_message_id": id}
 
 
-async def recalled(
+async def resolve(
     store: Store | None, body: Mapping[str, Any] | bytes, *, owner: str = "me", target: Target | None = None
 ) -> ResolvedRequest:
-    return await load_thread(StateScope(owner, store), incoming(body), (Candidate(target or resolved()),), BOUNDS)
+    return await load_thread(StateScope(owner, store), incoming(body), (Candidate(target or target_for()),), BOUNDS)
 
 
 async def refusal(store: Store | None, body: Mapping[str, Any], **where: Any) -> ErrorInfo:
     with pytest.raises(GatewayError) as caught:
-        await recalled(store, body, **where)
+        await resolve(store, body, **where)
     return caught.value.info
 
 
 @attrs.frozen
-class Told:
-    """What a client got: its bytes, those of them that came in the end, and what the stream had said by then."""
+class Output:
+    """The output for a client: its bytes, the last write that was not empty, and the progress of the stream."""
 
     data: bytes
     last: bytes
@@ -143,13 +143,13 @@ def lane_for(found: ResolvedRequest, api: str = "chat", whole: bool = False) -> 
     return Translation(CODECS[api], writer, CODECS["chat"].wire, lambda failed: failed, 2**20)
 
 
-async def stream(found: ResolvedRequest, script: Script, api: str = "chat", at_once: bool = False) -> Told:
+async def stream(found: ResolvedRequest, script: Script, api: str = "chat", at_once: bool = False) -> Output:
     lane, turn = lane_for(found, api), found.turn
     pieces = render(script, api, {"stream": True, "model": "up"}).pieces
     sent = [b"".join(pieces)] if at_once else pieces
     out = [await forwarded_data(turn, lane.feed(piece), lane.progress) for piece in sent]
     out.append(await forwarded_data(turn, lane.end(), lane.progress))
-    return Told(b"".join(out), next(data for data in reversed(out) if data), lane.progress)
+    return Output(b"".join(out), next(data for data in reversed(out) if data), lane.progress)
 
 
 async def answer(found: ResolvedRequest, script: Script, api: str = "chat") -> Any:
@@ -160,7 +160,7 @@ async def answer(found: ResolvedRequest, script: Script, api: str = "chat") -> A
     return json.loads(await turn.persist_whole(MESSAGES.write_answer(whole, reply), whole))
 
 
-async def kept(store: Store, id: str) -> Node:
+async def stored_node(store: Store, id: str) -> Node:
     node = await store.get("me", id)
     assert node is not None
     return node
@@ -170,14 +170,14 @@ def conversation(found: ResolvedRequest) -> Any:
     return json.loads(found.incoming.body)["messages"]
 
 
-# Who keeps it
+# Where a thread is kept
 
 
 @pytest.mark.parametrize("members", [{}, {"thread": None}], ids=["absent", "null"])
 async def test_a_request_without_a_thread_stays_unchanged(members):
     came = incoming({"model": "m", "max_tokens": 1, "messages": [HELLO], **members})
     for store in (shelf(), None):
-        target = resolved()
+        target = target_for()
         found = await load_thread(StateScope("me", store), came, (Candidate(target),), BOUNDS)
         assert found.incoming is came
         assert found.target is target
@@ -187,14 +187,14 @@ async def test_a_request_without_a_thread_stays_unchanged(members):
 @each_row("thread", [CREATE, behind("msg_1"), {"type": "of a later version"}])
 async def test_a_thread_of_the_providers_own_passes_unchanged(thread):
     for state in (None, "upstream"):
-        found = await recalled(shelf(), asked(HELLO, thread=thread), target=resolved("claude", state))
+        found = await resolve(shelf(), body_of(HELLO, thread=thread), target=target_for("claude", state))
         assert found.turn is UNRECORDED
         assert found.target.lane == "byte"
-        assert found.incoming.body == json.dumps(asked(HELLO, thread=thread)).encode()
+        assert found.incoming.body == json.dumps(body_of(HELLO, thread=thread)).encode()
 
 
 async def test_a_provider_that_could_keep_it_need_not():
-    found = await recalled(shelf(), asked(HELLO), target=resolved("claude", "ours"))
+    found = await resolve(shelf(), body_of(HELLO), target=target_for("claude", "ours"))
     assert found.turn.records
     assert found.target.lane == "hub"
 
@@ -203,12 +203,12 @@ async def test_a_provider_that_could_keep_it_need_not():
 @each_row(
     ("store", "target"),
     [
-        (None, resolved()), (None, resolved("on-messages")), (None, resolved("claude", "ours")),
-        (shelf(), resolved(state="upstream")), (shelf(), resolved("on-messages", "upstream")),
+        (None, target_for()), (None, target_for("on-messages")), (None, target_for("claude", "ours")),
+        (shelf(), target_for(state="upstream")), (shelf(), target_for("on-messages", "upstream")),
     ],
 )  # fmt: skip
 async def test_without_a_store_the_sdk_learns_that_threads_are_unsupported(store, target, thread):
-    failed = await refusal(store, asked(HELLO, thread=thread), target=target)
+    failed = await refusal(store, body_of(HELLO, thread=thread), target=target)
     assert (failed.status, failed.param) == (400, "thread")
     assert failed.details == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
 
@@ -222,19 +222,19 @@ async def test_without_a_store_the_sdk_learns_that_threads_are_unsupported(store
     ],
 )  # fmt: skip
 async def test_a_thread_that_is_none_is_refused_with_its_path(thread, param):
-    failed = await refusal(shelf(), asked(HELLO, thread=thread))
+    failed = await refusal(shelf(), body_of(HELLO, thread=thread))
     assert (failed.status, failed.param) == (400, param)
     assert param in failed.message
 
 
-# What the request becomes
+# The request for the provider
 
 
 async def test_a_new_thread_is_a_request_without_it():
     body = b'{"thread" : {"type": "create"}, "max_tokens" : 1e2, "model":"m" , "messages": [ {"role": "user"} ]}'
-    found = await recalled(shelf(), body, target=resolved("on-messages"))
+    found = await resolve(shelf(), body, target=target_for("on-messages"))
     assert found.incoming.body == b'{"max_tokens":1e2,"model":"m","messages":[{"role": "user"}]}'
-    assert found.target == attrs.evolve(resolved("on-messages"), lane="hub")
+    assert found.target == attrs.evolve(target_for("on-messages"), lane="hub")
 
 
 async def test_a_continued_thread_keeps_every_byte():
@@ -245,10 +245,10 @@ async def test_a_continued_thread_keeps_every_byte():
     body = (
         b'{"model":"m","max_tokens":100,"thread":{"type":"create"},"system": "be\\/brief" ,"tools":%b,"messages":[%b]}'
     )
-    told = await stream(await recalled(store, body % (tools, first)), FULL)
+    told = await stream(await resolve(store, body % (tools, first)), FULL)
     second = b'{"content":[{"type":"tool_result" , "tool_use_id":"call_1","content":[]}],"role":"user"}'
     thread = json.dumps(behind(told.message.id)).encode()
-    found = await recalled(
+    found = await resolve(
         store, b'{"max_tokens": 7, "model": "other", "thread": %b, "messages": [%b]}' % (thread, second)
     )
     said = bytes(msgspec.json.decode(found.incoming.members["messages"], type=list[msgspec.Raw])[1])
@@ -274,79 +274,79 @@ SPELLINGS = st.builds(
 
 @given(st.lists(SPELLINGS, max_size=3), st.lists(SPELLINGS, max_size=3), SPELLINGS)
 def test_whatever_a_message_is_its_bytes_stay(first, second, system):
-    async def both() -> bytes:
+    async def create_and_continue() -> bytes:
         store = shelf()
         head = b'{"model":"m","messages":[%b],"thread":' % b" , ".join(first)
-        created = await recalled(store, head + b'{"type":"create"},"system":%b}' % system)
+        created = await resolve(store, head + b'{"type":"create"},"system":%b}' % system)
         id = created.turn.reply(REPLY).id
         await created.turn.persist_whole(b"", fold(CODECS["chat"].read_answer(TEXT_BODY)))
         body = b'{"model":"m","messages":[%b],"thread":%b}' % (b",".join(second), json.dumps(behind(id)).encode())
-        return (await recalled(store, body)).incoming.body
+        return (await resolve(store, body)).incoming.body
 
     said = b'{"role":"assistant","content":[{"type":"text","text":"done","citations":[]}]}'
     remembered = b'"system":%b,' % system if system != b"null" else b""
     whole = b'{%b"model":"m","messages":[%b]}' % (remembered, b",".join([*first, said, *second]))
-    assert trio.run(both) == whole
+    assert trio.run(create_and_continue) == whole
 
 
 async def test_a_thread_keeps_its_latest_settings():
-    """The SDK says `system` and `tools` once, and everything else anew."""
+    """The SDK sends `system` and `tools` once, and everything else in each request."""
     store = shelf()
     other = {**TOOL, "name": "g"}
-    one = await answer(await recalled(store, asked(HELLO, system="one", tools=[TOOL], temperature=0.5)), FULL)
-    second = await recalled(store, asked(HELLO, thread=behind(one["id"]), tools=[other], system=None))
+    one = await answer(await resolve(store, body_of(HELLO, system="one", tools=[TOOL], temperature=0.5)), FULL)
+    second = await resolve(store, body_of(HELLO, thread=behind(one["id"]), tools=[other], system=None))
     two = await answer(second, Script(text="done"))
-    third = json.loads((await recalled(store, asked(HELLO, thread=behind(two["id"])))).incoming.body)
+    third = json.loads((await resolve(store, body_of(HELLO, thread=behind(two["id"])))).incoming.body)
     assert (third["system"], third["tools"]) == ("one", [other])
     assert "temperature" not in third
     assert [message["role"] for message in third["messages"]] == ["user", "assistant"] * 2 + ["user"]
 
 
 async def test_a_turn_is_stored_once():
-    """What a thread takes grows with what is said, not with its square."""
+    """The size of a thread grows with the length of its messages, not with the square of it."""
     store = shelf()
-    id = (await answer(await recalled(store, asked(HELLO, tools=[TOOL])), Script(text="done")))["id"]
+    id = (await answer(await resolve(store, body_of(HELLO, tools=[TOOL])), Script(text="done")))["id"]
     sizes = []
     for _ in range(5):
-        id = (await answer(await recalled(store, asked(HELLO, thread=behind(id))), Script(text="done")))["id"]
-        sizes.append(len((await kept(store, id)).body))
+        id = (await answer(await resolve(store, body_of(HELLO, thread=behind(id))), Script(text="done")))["id"]
+        sizes.append(len((await stored_node(store, id)).body))
     assert len(set(sizes)) == 1
-    assert len(conversation(await recalled(store, asked(HELLO, thread=behind(id))))) == 13
+    assert len(conversation(await resolve(store, body_of(HELLO, thread=behind(id))))) == 13
 
 
 async def test_a_paused_answer_continues_without_new_input():
     store = shelf()
-    id = (await answer(await recalled(store, asked(HELLO)), Script(text="so far")))["id"]
-    found = await recalled(store, asked(thread=behind(id)))
+    id = (await answer(await resolve(store, body_of(HELLO)), Script(text="so far")))["id"]
+    found = await resolve(store, body_of(thread=behind(id)))
     assert [message.role for message in found.incoming.request.messages] == ["user", "assistant"]
 
 
 async def test_an_empty_answer_leaves_no_message():
     store = shelf()
-    told = await stream(await recalled(store, asked(HELLO)), Script())
-    assert conversation(await recalled(store, asked(HELLO, thread=behind(told.message.id)))) == [HELLO, HELLO]
+    told = await stream(await resolve(store, body_of(HELLO)), Script())
+    assert conversation(await resolve(store, body_of(HELLO, thread=behind(told.message.id)))) == [HELLO, HELLO]
 
 
 async def test_a_thread_may_continue_twice_from_one_message():
     """A request that is repeated because its answer was lost."""
     store = shelf()
-    id = (await answer(await recalled(store, asked(HELLO)), Script(text="done")))["id"]
-    branches = [asked({"role": "user", "content": word}, thread=behind(id)) for word in ("left", "right")]
-    ids = [(await answer(await recalled(store, body), Script(text="done")))["id"] for body in branches]
+    id = (await answer(await resolve(store, body_of(HELLO)), Script(text="done")))["id"]
+    branches = [body_of({"role": "user", "content": word}, thread=behind(id)) for word in ("left", "right")]
+    ids = [(await answer(await resolve(store, body), Script(text="done")))["id"] for body in branches]
     assert len({id, *ids}) == 3
-    ends = [conversation(await recalled(store, asked(HELLO, thread=behind(id))))[2]["content"] for id in ids]
+    ends = [conversation(await resolve(store, body_of(HELLO, thread=behind(id))))[2]["content"] for id in ids]
     assert ends == ["left", "right"]
 
 
-# What is not there
+# Missing threads
 
 
 async def test_a_missing_thread_is_a_404_so_that_the_sdk_resends_everything():
     store = shelf()
-    id = (await answer(await recalled(store, asked(HELLO)), FULL))["id"]
+    id = (await answer(await resolve(store, body_of(HELLO)), FULL))["id"]
     await store.put([Node("resp_1", "me", "response", b"{}"), Node("msg_orphan", "me", "message", b"{}", "msg_gone")])
     for owner, asked_for in (("me", "msg_x"), ("me", ""), ("you", id), ("me", "resp_1"), ("me", "msg_orphan")):
-        failed = await refusal(store, asked(HELLO, thread=behind(asked_for)), owner=owner)
+        failed = await refusal(store, body_of(HELLO, thread=behind(asked_for)), owner=owner)
         assert (failed.status, failed.kind, failed.param) == (404, "not_found", "thread.previous_message_id")
         assert failed.details == {"error_code": "thread_not_found"}
         assert json.loads(MESSAGES.write_error(failed, "req_1"))["error"]["type"] == "not_found_error"
@@ -356,20 +356,20 @@ async def test_a_missing_thread_is_a_404_so_that_the_sdk_resends_everything():
 async def test_a_damaged_message_is_no_empty_one(body):
     store = shelf()
     await store.put([Node("msg_1", "me", "message", body)])
-    failed = await refusal(store, asked(HELLO, thread=behind("msg_1")))
+    failed = await refusal(store, body_of(HELLO, thread=behind("msg_1")))
     assert failed.status == 503
     assert "damaged" in failed.message
 
 
-# What is kept
+# The stored answer
 
 
 @each_row("api", OLDER)
 @each_row("streamed", [True, False])
 async def test_the_answer_is_kept_as_the_client_saw_it(api, streamed):
-    """Thinking with its signature or our seal, text and calls, in order; under the id that the client was told."""
+    """Thinking with its signature or our seal, text and calls, in order; under the id that the client received."""
     store = shelf()
-    found = await recalled(store, asked(HELLO), target=resolved(f"on-{api}"))
+    found = await resolve(store, body_of(HELLO), target=target_for(f"on-{api}"))
     if streamed:
         told = (await stream(found, FULL, api)).message
         id, content = told.id, [block.to_dict() for block in told.content]
@@ -379,9 +379,9 @@ async def test_the_answer_is_kept_as_the_client_saw_it(api, streamed):
     assert [block["type"] for block in content] == ["thinking", "text", "tool_use", "tool_use"]
     assert id.startswith("msg_")
     assert id != "msg_up1", "a provider's id may come twice"
-    node = await kept(store, id)
+    node = await stored_node(store, id)
     assert (node.id, node.owner, node.kind, node.parent) == (id, "me", "message", None)
-    said = conversation(await recalled(store, asked(HELLO, thread=behind(id))))[1]
+    said = conversation(await resolve(store, body_of(HELLO, thread=behind(id))))[1]
     assert said["role"] == "assistant"
     assert [without_nulls(block) for block in said["content"]] == [without_nulls(block) for block in content]
 
@@ -393,18 +393,18 @@ def without_nulls(block: Mapping[str, Any]) -> dict[str, Any]:
 @each_row("api", OLDER)
 async def test_thinking_is_returned_to_its_author(api):
     store = shelf()
-    target = resolved(f"on-{api}")
-    id = (await stream(await recalled(store, asked(HELLO), target=target), FULL, api)).message.id
+    target = target_for(f"on-{api}")
+    id = (await stream(await resolve(store, body_of(HELLO), target=target), FULL, api)).message.id
     result = {"type": "tool_result", "tool_use_id": "call_1", "content": "1"}
-    body = asked({"role": "user", "content": [result]}, thread=behind(id), tools=[TOOL])
-    found = await recalled(store, body, target=target)
+    body = body_of({"role": "user", "content": [result]}, thread=behind(id), tools=[TOOL])
+    found = await resolve(store, body, target=target)
     out = CODECS[api].write_request(found.incoming.request, target.recipient).body
     assert (b"let me see" if api == "chat" else b"c2VhbA==") in out
 
 
 async def test_the_turn_is_there_before_the_client_knows_that_it_is_whole():
     store = shelf()
-    found = await recalled(store, asked(HELLO))
+    found = await resolve(store, body_of(HELLO))
     lane, turn = lane_for(found), found.turn
     id = turn.reply(REPLY).id
     for piece in render(FULL, "chat", {"stream": True, "model": "up"}).pieces:
@@ -418,19 +418,19 @@ async def test_the_turn_is_there_before_the_client_knows_that_it_is_whole():
 async def test_a_provider_that_answers_whole_is_heard_once():
     """The lane is changed when the provider's answer turns out to be no stream."""
     store = shelf()
-    found = await recalled(store, asked(HELLO))
+    found = await resolve(store, body_of(HELLO))
     lane_for(found).feed(b"")
     lane = lane_for(found, whole=True)
     out = await forwarded_data(found.turn, lane.feed(TEXT_BODY), lane.progress)
     out += await forwarded_data(found.turn, lane.end(), lane.progress)
-    found = await recalled(store, asked(HELLO, thread=behind(sdk_message(out).id)))
+    found = await resolve(store, body_of(HELLO, thread=behind(sdk_message(out).id)))
     assert conversation(found)[1]["content"] == [{"type": "text", "text": "done", "citations": []}]
 
 
 @pytest.mark.parametrize("how", ["client", "provider"])
 async def test_a_turn_that_broke_off_is_not_kept(how):
     store = shelf()
-    found = await recalled(store, asked(HELLO))
+    found = await resolve(store, body_of(HELLO))
     lane, turn = lane_for(found), found.turn
     pieces = render(Script(text="one two three"), "chat", {"stream": True, "model": "up"}).pieces
     out = b"".join([await forwarded_data(turn, lane.feed(piece), lane.progress) for piece in pieces[:3]])
@@ -439,7 +439,7 @@ async def test_a_turn_that_broke_off_is_not_kept(how):
         await turn.persist_partial("")
     else:
         await forwarded_data(turn, lane.end(ErrorInfo("upstream", "the connection broke")), lane.progress)
-    failed = await refusal(store, asked(HELLO, thread=behind(frames(out)[0][1]["message"]["id"])))
+    failed = await refusal(store, body_of(HELLO, thread=behind(frames(out)[0][1]["message"]["id"])))
     assert failed.details == {"error_code": "thread_not_found"}
 
 
@@ -449,7 +449,7 @@ async def test_a_turn_that_broke_off_is_not_kept(how):
 @pytest.mark.parametrize("error", [DOWN, None], ids=["down", "hanging"])
 async def test_a_thread_that_cannot_be_recalled_is_a_503(error, autojump_clock):
     began = trio.current_time()
-    failed = await refusal(Broken(error), asked(HELLO, thread=behind("msg_1")))
+    failed = await refusal(Broken(error), body_of(HELLO, thread=behind("msg_1")))
     assert failed.status == 503
     assert ("the disk is full" in failed.message) == (error is not None)
     assert trio.current_time() - began <= STORE_SECONDS
@@ -458,7 +458,7 @@ async def test_a_thread_that_cannot_be_recalled_is_a_503(error, autojump_clock):
 @pytest.mark.parametrize("error", [DOWN, None], ids=["down", "hanging"])
 async def test_a_stream_that_cannot_be_kept_ends_with_an_error(error, autojump_clock):
     began = trio.current_time()
-    told = await stream(await recalled(Broken(error), asked(HELLO)), FULL)
+    told = await stream(await resolve(Broken(error), body_of(HELLO)), FULL)
     assert trio.current_time() - began <= STORE_SECONDS
     assert b"message_stop" not in told.data
     assert told.last.count(b"event: error") == 1
@@ -470,14 +470,14 @@ async def test_a_stream_that_cannot_be_kept_ends_with_an_error(error, autojump_c
 
 
 async def test_before_the_first_content_it_is_still_an_honest_status():
-    """The whole answer has come at once, and nothing of it has gone to the client."""
-    told = await stream(await recalled(Broken(DOWN), asked(HELLO)), FULL, at_once=True)
+    """The whole answer arrived in one piece, and none of it has reached the client."""
+    told = await stream(await resolve(Broken(DOWN), body_of(HELLO)), FULL, at_once=True)
     assert (told.seen.error.status, told.seen.committed) == (503, False)
 
 
 @pytest.mark.parametrize("error", [DOWN, None], ids=["down", "hanging"])
 async def test_a_whole_answer_that_cannot_be_kept_is_a_503(error, autojump_clock):
-    found = await recalled(Broken(error), asked(HELLO))
+    found = await resolve(Broken(error), body_of(HELLO))
     with pytest.raises(GatewayError, match="store the thread") as caught:
         await answer(found, FULL)
     assert caught.value.info.status == 503

@@ -9,14 +9,14 @@ from tests.support import redis
 
 
 @pytest.fixture(scope="module", autouse=True)
-def collected() -> Iterator[None]:
+def collect_connections() -> Iterator[None]:
     yield
     redis.collect_left_open()
 
 
 @pytest.fixture
 def store(kind, request) -> CounterStore | None:
-    """Where several processes count; here, because the reason of a skip gets lost in an async fixture."""
+    """Return the store that several processes share. The fixture is synchronous: an async one loses a skip's reason."""
     if kind == "redis":
         from gateway.counters.redis import RedisCounters
 

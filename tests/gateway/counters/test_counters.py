@@ -1,4 +1,4 @@
-"""What all counters do, wherever they are kept: one suite."""
+"""One suite for the counters of every storage."""
 
 from collections.abc import AsyncIterator
 
@@ -81,7 +81,7 @@ async def test_a_budget_counts_reservations_and_charges_usage_once(counters):
 
 
 async def test_all_debits_are_taken_or_none(counters):
-    """The refused request uses up no ``requests`` (BerriAI/litellm#39309), and all that is short is named
+    """The refused request consumes no ``requests`` (BerriAI/litellm#39309), and every exhausted counter is reported
     (maximhq/bifrost#3500)."""
     full, requests, spent = slots("s", 0), rate("r"), budget("b", 5)
     short = await counters.reserve([claim((requests, 1), (full, 1)), claim((spent, 6), (slots("t"), 1))])

@@ -19,7 +19,7 @@ from tests.support.counters import STORES, key
 from tests.support.examples import examples
 
 
-def _all(run: int) -> list[Counter]:
+def _counters_of_each_kind(run: int) -> list[Counter]:
     until = time.time() + 86_400.0
     return [
         SlotCounter(key(f"{run} s"), "s", 3),
@@ -38,7 +38,7 @@ RUNS = iter(range(10**9))
 
 
 async def play(steps: Sequence[tuple], of: Counters, every: Sequence[Counter], run: int) -> list[object]:
-    """What happened, and how far all had come at the end."""
+    """Play the steps, and return their results and the levels of all counters at the end."""
     taken, seen = [], []
     for number, step in enumerate(steps):
         match step:
@@ -62,7 +62,7 @@ async def play(steps: Sequence[tuple], of: Counters, every: Sequence[Counter], r
 def test_every_backend_behaves_like_the_one_in_memory(kind, store):
     async def compare(steps: Sequence[tuple]) -> None:
         run = next(RUNS)
-        every = _all(run)
+        every = _counters_of_each_kind(run)
         expected = await play(steps, LocalCounters(), every, run)
         if store is not None:
             remote = RemoteCounters(store, limit=5.0)

@@ -1,4 +1,4 @@
-"""Rates: what passes at once, what passes when, and what nobody is refused for."""
+"""Rates: the amounts that pass immediately, the waits for others, and the amounts that are never refused."""
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from gateway.counters.counter import RateCounter
 from gateway.counters.shortages import full_after_debit, seconds_short, unrefilled_units
 
 TICK = 1e-4
-"""Seconds: far below what anybody is told, far above what floating point loses."""
+"""Seconds: far below any reported wait, far above the error of floating point."""
 
 AMOUNTS = st.integers(1, 5000)
 RATES = st.builds(
@@ -28,7 +28,7 @@ class Bucket:
         self.full = 0.0
 
     def take(self, amount: int) -> float:
-        """Take ``amount`` where it is there; else the seconds to wait."""
+        """Take ``amount`` if it is available, and return the seconds to wait otherwise."""
         wait = seconds_short(self.rate, self.full, amount, self.now)
         if not wait:
             self.full = full_after_debit(self.rate, self.full, amount, self.now)

@@ -39,7 +39,7 @@ def cluster(server) -> postgres.Server:
 
 @pytest.fixture
 def postgres_server(cluster) -> Iterator[postgres.Server]:
-    """One without counters."""
+    """Return a server without counters."""
     cluster.sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'postgres' AND pid <> pg_backend_pid()",
         "DROP TABLE IF EXISTS trigate_counters, trigate_counting, trigate_claims, trigate_notes",
@@ -67,7 +67,7 @@ def store_server(request) -> StoreServer:
 
 @pytest.fixture
 async def gateways(store_server, nursery) -> AsyncIterator[list[RemoteCounters]]:
-    """Two of them, which know of one another."""
+    """Run the counters of two gateways, which know of each other."""
     made = [RemoteCounters(store(store_server), limit=1.0, lease=6.0) for _ in range(2)]
     for one in made:
         nursery.start_soon(one.run)
@@ -99,14 +99,14 @@ async def spend(counters: RemoteCounters, of: SumCounter, amount: int) -> bool:
     return True
 
 
-async def used(counters: RemoteCounters, of: SumCounter) -> Level:
-    """As the store has it, once all that has been said before is there."""
+async def stored_level(counters: RemoteCounters, of: SumCounter) -> Level:
+    """Return the level in the store, after everything that was sent earlier has arrived."""
     await counters.reserve([claim((of, 10**9))])
     return counters.level(of)
 
 
 async def test_a_burst_at_two_gateways_stays_within_one_budget(gateways):
-    """Double the cap with two replicas (BerriAI/litellm#39390, #33325): 50 at once against room for 10."""
+    """Two replicas doubled the cap (BerriAI/litellm#39390, #33325): here 50 requests compete for room for 10."""
     spent, taken = budget("b", 100), []
 
     async def ask(counters: RemoteCounters) -> None:
@@ -122,7 +122,7 @@ async def test_a_burst_at_two_gateways_stays_within_one_budget(gateways):
         counters.settle(wanted, [12])
     for counters in gateways:
         await until(lambda counters=counters: counters.is_synced, "all is told")
-    assert await used(gateways[0], spent) == await used(gateways[1], spent) == Level(120, 0), (
+    assert await stored_level(gateways[0], spent) == await stored_level(gateways[1], spent) == Level(120, 0), (
         "2 more than reserved, each"
     )
 
@@ -141,7 +141,7 @@ async def test_while_the_store_is_away_each_gateway_has_its_share(store_server, 
     store_server.start()
     for counters in gateways:
         await until(lambda counters=counters: not counters.is_away, "the store is back")
-    assert (await used(one, both)).held == 4
+    assert (await stored_level(one, both)).held == 4
 
 
 @pytest.mark.sample(8)
@@ -154,7 +154,7 @@ async def test_a_restored_store_neither_lowers_nor_doubles_counts(store_server, 
     held = claim((both, 1), (spent, 50))
     assert await spend(one, spent, 100)
     assert not await other.reserve([held])
-    assert (await used(one, spent)).used == 100
+    assert (await stored_level(one, spent)).used == 100
     if comes_back == "old":
         store_server.save("old")
     for counters in gateways:
@@ -163,7 +163,7 @@ async def test_a_restored_store_neither_lowers_nor_doubles_counts(store_server, 
     for counters in gateways:
         await until(lambda counters=counters: counters.is_synced, "all is told")
     for counters in gateways:
-        assert (await used(counters, spent)).used == 500
+        assert (await stored_level(counters, spent)).used == 500
     store_server.stop()
     for counters in gateways:
         assert await spend(counters, spent, 7)
@@ -174,8 +174,8 @@ async def test_a_restored_store_neither_lowers_nor_doubles_counts(store_server, 
         await until(lambda counters=counters: not counters.is_away, "the store is back")
         await until(lambda counters=counters: counters.is_synced, "all is told")
     for counters in gateways:
-        assert await used(counters, spent) == Level(554, 0)
-        assert await used(counters, both) == Level(0, 0)
+        assert await stored_level(counters, spent) == Level(554, 0)
+        assert await stored_level(counters, both) == Level(0, 0)
     assert await other.reserve([claim((tokens, 30))]), "a rate has not been filled by that"
 
 
@@ -195,7 +195,7 @@ async def test_a_store_that_is_emptied_in_use_loses_no_charge(store_server, gate
         for counters in gateways:
             await until(lambda counters=counters: counters.is_synced, "all is told")
         for counters in gateways:
-            assert await used(counters, spent) == Level(total, 0)
+            assert await stored_level(counters, spent) == Level(total, 0)
 
 
 async def test_a_charge_after_the_loss_of_the_store_reserves_its_amount_until_all_have_rejoined(store_server, gateways):
@@ -207,7 +207,7 @@ async def test_a_charge_after_the_loss_of_the_store_reserves_its_amount_until_al
     assert await spend(other, spent, 70)
     assert not await spend(one, spent, 11)
     assert await spend(one, spent, 10)
-    level = await used(other, spent)
+    level = await stored_level(other, spent)
     assert level.used + level.held == 100
 
 
@@ -233,7 +233,7 @@ async def test_a_hanging_store_delays_one_request_once(store_server, nursery):
     store_server.signal_all(signal.SIGCONT)
     await until(lambda: not counters.is_away, "the store answers")
     await until(lambda: counters.is_synced, "all is told")
-    assert await used(counters, spent) == Level(21, 0), "what was sent and not answered counts once"
+    assert await stored_level(counters, spent) == Level(21, 0), "what was sent and not answered counts once"
     await counters.finish()
 
 
@@ -269,13 +269,13 @@ async def test_a_refresh_shows_the_usage_of_other_gateways(gateways, monkeypatch
     other.settle(theirs, [200, 0, 1])
     await until(lambda: other.is_synced, "the other has, too")
     assert [other.level(counter) for counter in everything[:2]] == [Level(250), Level(0)], "without another request"
-    monkeypatch.setattr(remote, "_FRESH", 0.0)  # what has just been heard is not asked for again
+    monkeypatch.setattr(remote, "_FRESH", 0.0)  # else the gateway requests no level that it has just received
     await one.refresh(everything)
     assert [one.level(counter) for counter in everything] == [Level(250), Level(0), Level(2)]
 
 
 async def test_an_idle_gateway_learns_the_usage_of_others(gateways, monkeypatch):
-    """Its share, while the store is away, goes by that."""
+    """Its share depends on that usage while the store is unavailable."""
     monkeypatch.setattr(remote, "_REFRESH", 0.02)
     one, other = gateways
     spent = budget("b", 1000)
@@ -451,8 +451,8 @@ trio.run(main, *sys.argv[1:])
 @pytest.mark.sample(2, by="place")
 @pytest.mark.process
 async def test_a_gateway_that_is_killed_leaves_what_it_used_and_nothing_that_it_held(store_server, nursery):
-    """Keys locked for ever, phantom spending (BerriAI/litellm#1477, #27639). Its answer to a reservation says that the
-    settlement before it, in the same step or an earlier one, has been done."""
+    """Keys stayed locked for ever, and phantom spending was counted (BerriAI/litellm#1477, #27639). The response to a
+    reservation confirms that the settlement before it, in the same step or an earlier one, has been done."""
     counters = RemoteCounters(store(store_server), lease=0.4, limit=5.0)
     nursery.start_soon(counters.run)
     spent, both = budget("b", 10**9), slots("s", 10**6)
@@ -467,10 +467,10 @@ async def test_a_gateway_that_is_killed_leaves_what_it_used_and_nothing_that_it_
     level = Level(0, 1)
     with trio.move_on_after(START_SECONDS):
         while level.held:
-            level = await used(counters, both)
+            level = await stored_level(counters, both)
             await trio.sleep(0.02)
     assert level == Level(0, 0)
-    total = await used(counters, spent)
+    total = await stored_level(counters, spent)
     assert total.held == 0
     assert least <= total.used <= least + 7, "but for what was told and not heard of any more"
     await counters.finish()

@@ -24,7 +24,7 @@ from tests.support.each_row import each_row
     ],
 )
 async def test_an_invalid_reply_is_an_outage(answer):
-    # Who may write to the store would else have ended every gateway, and so would another version beside this one.
+    # Otherwise anyone who can write to the store, or another version of the gateway, could have ended every gateway.
     class Store:
         title = "a store"
 

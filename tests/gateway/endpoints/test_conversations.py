@@ -31,12 +31,12 @@ def store():
     return MemoryStore(*ROOM)
 
 
-async def begun(store: MemoryStore, *texts: str, owner: str = "alice") -> str:
+async def create_with(store: MemoryStore, *texts: str, owner: str = "alice") -> str:
     items = [message(text) for text in texts]
     return await conversations.create(store, owner, StoredConversation(1, {}), items)
 
 
-async def said(store: MemoryStore, id: str) -> list[str]:
+async def texts_of(store: MemoryStore, id: str) -> list[str]:
     items = await conversations.items_of(store, "alice", id)
     return [item["content"][0]["text"] for item in items]
 
@@ -110,7 +110,7 @@ async def test_items_are_added_listed_read_and_removed(store):
 
 
 async def test_responses_outlive_their_deleted_conversation(store):
-    id = await begun(store, "Hi")
+    id = await create_with(store, "Hi")
     parent = (await conversations.read(store, "alice", id)).head
     response = await store_turn(store, [message("and")], [message("then", "assistant")], parent=parent)
     async with serving(store) as served, served.client() as client:
@@ -146,7 +146,7 @@ async def test_an_item_may_be_put_in_by_a_reference(store):
 @given(puts=st.lists(st.integers(1, 5), max_size=4), limit=st.integers(1, 7), order=st.sampled_from(["asc", "desc"]))
 async def test_pages_put_together_are_the_list(puts, limit, order):
     store, expected = MemoryStore(*ROOM), []
-    id = await begun(store)
+    id = await create_with(store)
     for count in puts:
         items = [message("x") for _ in range(count)]
         await conversations.append(store, "alice", id, items)
@@ -156,7 +156,7 @@ async def test_pages_put_together_are_the_list(puts, limit, order):
         assert [item.id async for item in pages] == (expected if order == "asc" else expected[::-1])
 
 
-# Who may see it
+# Clients that may see it
 
 
 def calls(id: str, item: str) -> list[tuple[str, str, Any]]:
@@ -172,7 +172,7 @@ def calls(id: str, item: str) -> list[tuple[str, str, Any]]:
 
 
 async def test_missing_objects_and_those_of_another_key_get_the_same_404(store):
-    id = await begun(store, "Hi")
+    id = await create_with(store, "Hi")
     items, node = await conversations.items_of(store, "alice", id), (await conversations.read(store, "alice", id)).head
     item = items[0]["id"]
     response = (await store_turn(store))["id"]
@@ -181,17 +181,17 @@ async def test_missing_objects_and_those_of_another_key_get_the_same_404(store):
             for method, path, body in calls(unknown, item):
                 reply = await served.ask(method, path, body, key=key)
                 assert (reply.status_code, reply.json()) == (404, not_found("Conversation", unknown)), (method, path)
-    assert await said(store, id) == ["Hi"]
+    assert await texts_of(store, id) == ["Hi"]
 
 
 async def test_an_item_of_another_conversation_is_not_there(store):
-    one, other = await begun(store, "Hi"), await begun(store, "Ho")
+    one, other = await create_with(store, "Hi"), await create_with(store, "Ho")
     [item] = await conversations.items_of(store, "alice", other)
     async with serving(store) as served:
         for method in ("GET", "DELETE"):
             reply = await served.ask(method, f"{PATH}/{one}/items/{item['id']}")
             assert (reply.status_code, reply.json()) == (404, not_found("Item", item["id"]))
-    assert await said(store, other) == ["Ho"]
+    assert await texts_of(store, other) == ["Ho"]
 
 
 # Wrong requests
@@ -234,7 +234,7 @@ async def test_a_wrong_body_is_a_400_that_says_where(store):
     ],
 )
 async def test_a_missing_member_is_a_400_with_its_name(store, path, body, param):
-    id = await begun(store)
+    id = await create_with(store)
     async with serving(store) as served:
         reply = await served.ask("POST", f"{PATH}/{id}{path}", body)
     assert reply.status_code == 400
@@ -247,7 +247,7 @@ async def test_a_body_that_is_too_large_is_a_413(store):
 
 
 async def test_a_list_is_paged_within_limits(store):
-    id = await begun(store, "Hi")
+    id = await create_with(store, "Hi")
     async with serving(store) as served:
         for query, param in (("limit=101", "limit"), ("order=x", "order"), ("after=msg_unknown", "after")):
             reply = await served.ask("GET", f"{PATH}/{id}/items?{query}")
@@ -276,7 +276,7 @@ json = st.recursive(
 @settings(max_examples=examples(50))
 @given(st.lists(st.dictionaries(st.sampled_from(WORDS), json, max_size=4), max_size=3))
 async def test_no_item_is_a_mistake_of_the_gateways(items):
-    """What is not refused can be kept."""
+    """Every item that the gateway accepts can be stored."""
     store, taken = MemoryStore(*ROOM), []
     with contextlib.suppress(GatewayError):
         taken = read_items(Fields({"items": items}))
@@ -285,11 +285,11 @@ async def test_no_item_is_a_mistake_of_the_gateways(items):
     assert await conversations.items_of(store, "alice", id) == taken
 
 
-# Many at once
+# Simultaneous requests
 
 
 async def test_items_added_simultaneously_are_each_stored_once(store):
-    id = await begun(store, "first")
+    id = await create_with(store, "first")
     async with serving(store) as served:
 
         async def add(text: str) -> None:
@@ -299,28 +299,28 @@ async def test_items_added_simultaneously_are_each_stored_once(store):
         async with trio.open_nursery() as nursery:
             for i in range(20):
                 nursery.start_soon(add, str(i))
-    texts = await said(store, id)
+    texts = await texts_of(store, id)
     assert texts[0] == "first"
     assert sorted(texts[1:], key=int) == [str(i) for i in range(20)]
 
 
 async def test_metadata_items_and_deletions_do_not_undo_each_other(store):
-    id = await begun(store, *"abcdef")
+    id = await create_with(store, *"abcdef")
     items = await conversations.items_of(store, "alice", id)
     async with trio.open_nursery() as nursery:
         for i, item in enumerate(items):
             nursery.start_soon(conversations.remove_item, store, "alice", id, item["id"])
             nursery.start_soon(conversations.append, store, "alice", id, [message(f"new {i}")])
             nursery.start_soon(conversations.set_metadata, store, "alice", id, {"last": str(i)})
-    assert sorted(await said(store, id)) == [f"new {i}" for i in range(6)]
+    assert sorted(await texts_of(store, id)) == [f"new {i}" for i in range(6)]
     assert (await conversations.read(store, "alice", id)).metadata["last"] in "012345"
 
 
 async def test_an_append_is_all_or_nothing_with_what_goes_with_it(store):
-    id = await begun(store)
+    id = await create_with(store)
     await conversations.append(store, "alice", id, [message("a")], Node("resp_1", "alice", "response", b"1"))
     await conversations.append(store, "alice", id, [], Node("resp_2", "alice", "response", b"2"))
-    assert await said(store, id) == ["a"]
+    assert await texts_of(store, id) == ["a"]
     assert (await store.get("alice", "resp_1")).body + (await store.get("alice", "resp_2")).body == b"12"
     await conversations.remove(store, "alice", id)
     for items in ([], [message("b")]):
@@ -342,13 +342,13 @@ class Crowded(MemoryStore):
 async def test_a_conversation_that_others_keep_changing_is_a_409(monkeypatch):
     monkeypatch.setattr(conversations, "LONGEST", 0.0)
     store = Crowded(*ROOM)
-    id = await begun(store, "Hi")
+    id = await create_with(store, "Hi")
     async with serving(store) as served:
         reply = await served.ask("POST", f"{PATH}/{id}/items", {"items": [HI]})
     assert reply.status_code == 409
     assert reply.json()["error"]["code"] == "conversation_locked"
     assert reply.headers["retry-after"] == "1"
-    assert await said(store, id) == ["Hi"]
+    assert await texts_of(store, id) == ["Hi"]
 
 
 actions = st.lists(st.tuples(st.sampled_from(["add", "remove"]), st.integers(0, 5)), max_size=12)
@@ -357,7 +357,7 @@ actions = st.lists(st.tuples(st.sampled_from(["add", "remove"]), st.integers(0, 
 @given(actions)
 async def test_a_conversation_is_a_list(actions):
     store, expected = MemoryStore(*ROOM), []
-    id = await begun(store)
+    id = await create_with(store)
     for action, number in actions:
         if action == "add":
             items = [message(str(i)) for i in range(number)]

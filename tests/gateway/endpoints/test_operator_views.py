@@ -88,24 +88,24 @@ def test_the_key_is_kept_as_its_digest_and_masked():
         from_mapping(content(metrics_key=""))
 
 
-def warned(**more: Any) -> list[str]:
+def key_warnings(**more: Any) -> list[str]:
     return [text for text in warnings_of(from_mapping(content(**more))) if "metrics_key" in text]
 
 
 def test_check_warns_where_client_keys_read_what_all_others_spend():
-    (warning,) = warned(client_keys=KEYS)
+    (warning,) = key_warnings(client_keys=KEYS)
     assert warning.startswith("client_keys: all can read the usage of all clients")
-    assert not warned(client_keys=KEYS, metrics_key=METRICS)
-    assert not warned(client_keys=KEYS, ui_key=UI)
-    assert not warned(client_keys=KEYS[:1])
-    assert not warned(client_keys=[KEYS[1], {**KEYS[1], "name": "b", "key": WRONG}])
-    assert not warned()
-    assert "too short" not in warned(client_keys=KEYS)
-    (short,) = warned(metrics_key="short")
+    assert not key_warnings(client_keys=KEYS, metrics_key=METRICS)
+    assert not key_warnings(client_keys=KEYS, ui_key=UI)
+    assert not key_warnings(client_keys=KEYS[:1])
+    assert not key_warnings(client_keys=[KEYS[1], {**KEYS[1], "name": "b", "key": WRONG}])
+    assert not key_warnings()
+    assert "too short" not in key_warnings(client_keys=KEYS)
+    (short,) = key_warnings(metrics_key="short")
     assert "can be guessed" in short
 
 
-# Limits and budgets in the live view: those that a viewer may see, those first of which most is used
+# Limits and budgets in the live view: only those that the viewer may see, the most exhausted first
 
 
 CONFIG = {

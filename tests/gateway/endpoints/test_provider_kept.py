@@ -15,7 +15,7 @@ USAGE = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
 
 
 async def test_head_ends_though_its_answer_states_a_length_and_has_no_body():
-    """RFC 9110, 9.3.2: the head is that of GET, and nothing comes behind it."""
+    """RFC 9110, 9.3.2: the headers are those of GET, and no body follows them."""
     async with before(lambda asked: json_answer(KEPT), entry={"speaks": ["responses"]}) as (served, provider):
         with trio.fail_after(5):
             head = await served.send("HEAD", "/v1/responses/resp_theirs")
@@ -25,8 +25,8 @@ async def test_head_ends_though_its_answer_states_a_length_and_has_no_body():
     assert [one.method for one in provider.asked] == ["GET", "GET"]
 
 
-async def test_an_answer_that_nobody_can_continue_is_reported():
-    """It was paid for, so that it is given: but the next turn has to bring the whole conversation."""
+async def test_an_answer_that_cannot_be_continued_is_reported():
+    """It was paid for, so the client gets it; but its next request has to contain the whole conversation."""
     answer = {**KEPT, "store": True, "model": "m", "output": [MESSAGE], "usage": USAGE}
     own = {"model": "openai/m-1", "access_key": "provider-key", "speaks": ["responses"]}
     more = {"client_keys": [{"name": "alice", "key": "alice-key"}], "limits": {"per_client": {"stored": 1}}}

@@ -26,7 +26,7 @@ from tests.support.state_endpoints import ALICE, BOB, Down, message, running, se
 ROOM = (3600.0, 2**24)  # seconds and bytes
 STATUSES = ("completed", "incomplete", "failed", "cancelled", "in_progress", "queued")
 ENDED = STATUSES[:4]
-# No event says that an answer was cancelled.
+# No event reports that an answer was cancelled.
 CANCELLED = {"status": "failed", "error": {"code": "server_error", "message": "the response was cancelled"}}
 LAST = {"cancelled": CANCELLED}
 ANSWER = [message("Hello!", "assistant")]
@@ -240,7 +240,7 @@ async def test_a_running_turn_stays_deleted(store):
 
 
 async def test_input_items_are_all_that_the_response_was_made_from(store):
-    """The last one first, unless it is asked otherwise; the answer itself is not among them."""
+    """The last item comes first, unless the request sets another order; the answer itself is not among them."""
     first = await store_turn(store, [message("one")], [message("two", "assistant")])
     second = await store_turn(store, [message("three")], [message("four", "assistant")], parent=first["id"])
     async with serving(store) as served, served.client() as client:
@@ -296,7 +296,7 @@ async def test_pages_put_together_are_the_list(turns, data):
             assert page.json()["data"] == expected[:at]
 
 
-# Where nothing can be said
+# State that is disabled or unavailable
 
 
 @each_row(("method", "rest"), CALLS)

@@ -19,7 +19,7 @@ def gateway(**more: Any) -> AbstractAsyncContextManager[InProcess]:
 
 
 async def test_readyz_lists_the_state_reason_and_end_for_each_target():
-    """Nobody could see which deployment was out, and for how long (Continuum-AI-Corp/OrcaRouter-Lite#121)."""
+    """No view showed which deployment was out, and for how long (Continuum-AI-Corp/OrcaRouter-Lite#121)."""
     async with gateway() as running:
         running.fail("one", "rate_limited", 60.0)
         answer = await running.get("/readyz?verbose")

@@ -47,11 +47,11 @@ def fail(
     sent: float | None = None,
     trial: int = 0,
 ) -> Circuit:
-    """``circuit`` after a failure of a request that took no time, where it is not said when it was ``sent``."""
+    """Return ``circuit`` after the failure of a request that was sent at ``sent``, or ``at`` the same moment."""
     return after_failure(circuit, Failure(reason, wait, at, at if sent is None else sent, trial), SETTINGS)
 
 
-def opened(at: float = 100.0) -> Circuit:
+def open_circuit(at: float = 100.0) -> Circuit:
     return reduce(lambda circuit, _: fail(circuit, at=at), range(5), CLOSED)
 
 
@@ -133,12 +133,12 @@ def test_an_excessive_wait_is_limited_to_a_month(wait):
 
 
 def test_a_trial_that_fails_takes_it_out_twice_as_long_up_to_the_longest():
-    """From when it failed, and from when it was sent if it hung: that says nothing of the seconds since."""
+    """Count from the failure, or from the start of a request that hung: it reveals nothing about the seconds since."""
     for reason, took, expected in (
         ("connection", 1.0, [11.0, 21.0, 21.0, 21.0]), ("timeout", 1.0, [10.0, 20.0, 20.0, 20.0]),
         ("timeout", 12.0, [17.0, 20.0, 20.0, 20.0]), ("timeout", 30.0, [35.0] * 4),
     ):  # fmt: skip
-        circuit, lengths = opened(), []
+        circuit, lengths = open_circuit(), []
         for trial in (1, 2, 3, 4):
             now = circuit.until
             circuit = fail(with_trial(circuit, now, trial), reason, at=now + took, sent=now, trial=trial)
@@ -149,7 +149,7 @@ def test_a_trial_that_fails_takes_it_out_twice_as_long_up_to_the_longest():
 
 def test_a_long_trial_blocks_no_other_request():
     """Else all requests to a route whose other places are out would be refused for as long as one answer takes."""
-    circuit = with_trial(opened(), 105.0, 7)
+    circuit = with_trial(open_circuit(), 105.0, 7)
     assert [availability(circuit, at) for at in (124.9, 125.0)] == ["tried", "due"]
     circuit = with_trial(circuit, 125.0, 8)
     assert (availability(circuit, 126.0), circuit.trial) == ("tried", 8)
@@ -158,18 +158,18 @@ def test_a_long_trial_blocks_no_other_request():
 
 
 def test_a_success_shortens_no_outage():
-    circuit = opened()
+    circuit = open_circuit()
     assert availability(after_success(circuit, 101.0, 100.5), 101.0) == "out"
     limited = fail(CLOSED, "rate_limited", wait=60.0)
     assert after_success(with_trial(limited, 101.0, 7), 102.0, 101.0, 7) == limited
 
 
 def test_a_place_is_unsteady_while_it_answers_between_its_failures():
-    answering = with_counts(opened(at=101.0), 101.0, good=3)
+    answering = with_counts(open_circuit(at=101.0), 101.0, good=3)
     assert is_unsteady(answering, 101.0, SETTINGS)
     assert is_unsteady(answering, 109.9, SETTINGS)
     assert not is_unsteady(answering, 110.0, SETTINGS), "its good answers are of the last seconds"
-    assert not is_unsteady(opened(), 100.0, SETTINGS)
+    assert not is_unsteady(open_circuit(), 100.0, SETTINGS)
     again = reduce(lambda circuit, _: fail(circuit, at=102.0), range(4), answering)
     assert is_unsteady(again, 102.0, SETTINGS)
     assert not is_unsteady(fail(again, at=102.0), 102.0, SETTINGS), "it has failed ten times in a row"
@@ -185,12 +185,12 @@ def test_a_place_that_would_refuse_the_next_request_too_is_not_unsteady(reason):
 
 
 def test_an_answer_from_before_the_outage_does_not_end_it():
-    assert availability(after_success(opened(), 106.0, 99.0), 106.0) == "due"
-    assert availability(after_success(opened(), 106.0, 105.5), 106.0) == "in"
+    assert availability(after_success(open_circuit(), 106.0, 99.0), 106.0) == "due"
+    assert availability(after_success(open_circuit(), 106.0, 105.5), 106.0) == "in"
 
 
 def test_requests_of_before_that_fail_late_do_not_take_it_out_again():
-    circuit = with_trial(opened(), 105.0, 7)
+    circuit = with_trial(open_circuit(), 105.0, 7)
     assert availability(fail(circuit, at=106.0, sent=90.0), 106.0) == "tried"
     circuit = after_success(circuit, 107.0, 105.0, 7)
     for at in range(108, 130):
@@ -210,7 +210,7 @@ class Asked:
 
 
 class Outage:
-    """A place that fails until a moment, at once or by hanging for ``patience`` seconds, and then answers well."""
+    """A place that fails until a moment, immediately or after ``patience`` seconds without a reply, and then works."""
 
     def __init__(self, until: float, patience: float, takes: float, hangs: list[bool]) -> None:
         self.circuit = CLOSED
@@ -219,7 +219,7 @@ class Outage:
         self._trials = count(1)
 
     def hear(self, now: float) -> None:
-        """Tell the circuit of all requests that have ended by now."""
+        """Report all requests that have ended by now to the circuit."""
         ended = sorted((one for one in self._asked if one.failure.at <= now), key=lambda one: one.failure.at)
         self._asked = [one for one in self._asked if one.failure.at > now]
         for one in ended:
@@ -250,7 +250,7 @@ class Outage:
 @example(until=97.0, every=0.5, patience=15.0, takes=0.1, hangs=[True])
 @example(until=117.0, every=0.5, patience=20.0, takes=0.1, hangs=[True])
 def test_a_recovered_target_gets_requests_within_thirty_seconds(until, every, patience, takes, hangs):
-    """Whether its requests failed at once or hung meanwhile, and whatever hangs on from before."""
+    """Its requests may have failed immediately or hung meanwhile, and earlier ones may still hang."""
     outage, now = Outage(until, patience, takes, hangs), 0.0
     while now < until + 60:
         outage.hear(now)
@@ -261,13 +261,13 @@ def test_a_recovered_target_gets_requests_within_thirty_seconds(until, every, pa
 
 
 def test_a_trial_whose_answer_breaks_off_has_failed():
-    before = with_trial(opened(), 105.0, 7)
+    before = with_trial(open_circuit(), 105.0, 7)
     circuit = fail(undo_success(after_success(before, 105.0, 105.0, 7), before), at=106.0, sent=105.0)
     assert (availability(circuit, 106.0), circuit.until) == ("out", 116.0)
 
 
 def test_only_stated_waits_and_rejected_credentials_block_a_lone_target():
-    assert not is_blocked(opened(), 100.0)
+    assert not is_blocked(open_circuit(), 100.0)
     assert not is_blocked(fail(CLOSED, "rate_limited"), 100.0)
     told = fail(CLOSED, "rate_limited", wait=30.0)
     assert is_blocked(told, 129.0)
@@ -280,11 +280,11 @@ def test_only_stated_waits_and_rejected_credentials_block_a_lone_target():
 def test_a_reload_allows_trials_of_failures_that_people_fix():
     assert availability(allow_trial(fail(CLOSED, "credential"), 101.0), 101.0) == "due"
     assert availability(allow_trial(fail(CLOSED, "quota"), 101.0), 101.0) == "out"
-    assert allow_trial(opened(), 101.0) == opened()
+    assert allow_trial(open_circuit(), 101.0) == open_circuit()
 
 
 def test_the_trial_of_a_dead_worker_is_released():
-    circuit = with_trial(opened(), 105.0, first_trial(4242))
+    circuit = with_trial(open_circuit(), 105.0, first_trial(4242))
     assert without_dead_trial(circuit, 4243) == circuit
     assert availability(without_dead_trial(circuit, 4242), 105.0) == "due"
 
@@ -329,6 +329,6 @@ def test_no_failure_ever_shortens_the_time(steps):
 
 
 def test_counts_and_rows_of_failures_stay_within_their_row():
-    circuit = attrs.evolve(opened(), failures=0xFFFF, openings=255, limits=255)
+    circuit = attrs.evolve(open_circuit(), failures=0xFFFF, openings=255, limits=255)
     circuit = with_counts(fail(circuit, at=200.0), 200.0, 10**6, 10**6)
     assert Circuit.unpack(fail(circuit, "rate_limited", at=300.0).pack()).limits == 255

@@ -1,4 +1,4 @@
-"""What is known of all targets: by endpoint, credential and model, for all requests."""
+"""The state of all targets: by endpoint, credential and model, for all requests."""
 
 import logging
 import math

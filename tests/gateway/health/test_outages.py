@@ -21,7 +21,7 @@ APIS = ("chat", "messages", "responses")
 
 
 def config(*places: CountingProvider | str, **root: Any) -> dict[str, Any]:
-    """The entries a, b … and the route r of them all."""
+    """Return a configuration with the entries a, b, …, and the route r with all of them."""
     urls = [place if isinstance(place, str) else place.url for place in places]
     names = [chr(ord("a") + number) for number in range(len(urls))]
     entries = [
@@ -36,7 +36,7 @@ def target(running: InProcess) -> Target:
 
 
 async def ask_often(running: InProcess, number: int, model: str = "r", **how: Any) -> Counter[int]:
-    """The statuses of so many requests, one after the other."""
+    """Send so many requests one after the other, and return the number of each status."""
     return Counter([(await running.ask(model, **how)).status_code for _ in range(number)])
 
 
@@ -145,7 +145,7 @@ async def test_a_refused_credential_is_sent_every_ten_seconds():
 
 
 async def test_if_all_targets_are_unavailable_the_503_states_the_remaining_time():
-    """ "No deployments available" was all that they were told (BerriAI/litellm#24678)."""
+    """Clients got no more than "No deployments available" (BerriAI/litellm#24678)."""
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         running.fail("a", "gone")
         running.fail("b", "quota", 100.0)
@@ -260,7 +260,7 @@ async def test_a_reload_keeps_outages_and_a_new_key_is_not_out():
         assert a.take_count() == 1
 
 
-# What providers tell of their limits is used before they refuse (openai/codex#32341)
+# The gateway obeys the limits in responses before the provider refuses a request (openai/codex#32341)
 
 
 NOTHING_LEFT = (("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "30s"))
@@ -295,7 +295,7 @@ async def test_a_target_is_used_again_when_its_limit_resets():
 
 
 async def test_a_target_near_its_limit_is_used_if_no_other_is_left():
-    # What is told is the time until a limit is full, which is later than the time from which one more fits.
+    # The header has the time until a limit is full, which is later than the time from which one more request fits.
     async with providers(2) as (first, second), gateway(config(first, second)) as running:
         first.told = second.told = NOTHING_LEFT
         statuses = [(await running.ask("r")).status_code for _ in range(4)]

@@ -1,4 +1,4 @@
-"""Servers of one's own that say for nothing whether they are well, on real sockets and a clock that jumps."""
+"""Self-hosted servers whose health can be read without cost, on real sockets and a clock that jumps."""
 
 import contextlib
 import logging
@@ -21,7 +21,7 @@ from tests.support.in_process import providers
 
 @pytest.fixture
 def mock_clock() -> MockClock:
-    """It jumps when nothing has happened for some milliseconds, in which the system carries what was sent."""
+    """Return a clock that jumps after some idle milliseconds, in which the system delivers pending data."""
     return MockClock(autojump_threshold=0.01)
 
 
@@ -44,7 +44,7 @@ class Probing:
 
 @contextlib.asynccontextmanager
 async def probing(content: dict[str, Any], workers: int = 1) -> AsyncIterator[Probing]:
-    """So many workers that probe what ``content`` says, of which the first is seen."""
+    """Run so many workers that probe the targets of ``content``, and yield the first one."""
     read, states = from_mapping(content), LocalStates()
     found = [Health(states=states, workers=workers) for _ in range(workers)]
     async with Upstream(trust_env=False) as upstream, trio.open_nursery() as nursery:

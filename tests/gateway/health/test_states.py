@@ -26,7 +26,7 @@ CONFIG = from_mapping(
 
 @attrs.frozen
 class Worker:
-    """What one worker knows of the one target."""
+    """One worker's view of the one target."""
 
     health: Health
     target: Target
@@ -120,7 +120,7 @@ def test_one_of_two_simultaneous_trials_by_workers_is_overtaken(workers, clock):
     assert not again.is_overtaken
 
 
-# What a provider may be sent beside what clients bring
+# Requests that the gateway may add to those of clients
 
 
 def test_requests_count_for_ten_seconds():
@@ -133,8 +133,8 @@ def test_requests_count_for_ten_seconds():
 
 
 def test_an_outage_of_everything_is_not_multiplied():
-    """Retries turned one provider's limit into thousands of refusals (bman654/clodex#81): under a constant load of
-    which every request fails and wants three more, the provider sees a fifth more, and three a second."""
+    """Retries turned one provider's limit into thousands of refusals (bman654/clodex#81). Here every request of a
+    constant load fails and wants three more; the provider gets a fifth more, and three requests a second."""
     budget, sent = RetryShares(), 0
     for tick in range(100 * 60):
         now = tick / 100

@@ -1,4 +1,4 @@
-"""Work on large bodies beside the loop."""
+"""Work on large bodies outside the event loop."""
 
 import statistics
 import threading
@@ -97,7 +97,7 @@ async def test_long_work_gets_another_thread_only_if_others_wait():
 
 
 async def test_cancellation_ends_the_wait_and_not_the_work():
-    """What has begun is waited for: it would go on in any case."""
+    """A cancelled caller still waits for work that has begun, because the work would continue in any case."""
     begun, may_end, done = threading.Event(), threading.Event(), []
 
     def first() -> None:

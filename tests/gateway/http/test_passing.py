@@ -1,4 +1,4 @@
-"""Which headers and members of a query cross the gateway, as tables: what no row names stays where it is."""
+"""The headers and members of a query that cross the gateway, as tables: it passes no others."""
 
 import email.utils
 import time
@@ -30,7 +30,7 @@ def sent_to(api: Api, *names: str, provider: tuple[str, ...] = (), added: tuple[
     return [name for name, _ in upstream_headers([(name, "v") for name in names], passing)]
 
 
-def given(*names: str, added: tuple[str, ...] = (), own: bool = False):
+def for_client(*names: str, added: tuple[str, ...] = (), own: bool = False):
     return [name for name, _ in passthrough_headers(tuple((name, "v") for name in names), to_client(added, own))]
 
 
@@ -47,7 +47,7 @@ def test_no_header_list_contains_a_forbidden_header(rows):
     assert [name for name in rows if reason_never(name) is not None] == []
 
 
-# What the recorded programs send: Claude Code 2.1, Codex 0.169, OpenCode 1.18, the SDKs of November 2026.
+# The headers of the recorded programs: Claude Code 2.1, Codex 0.169, OpenCode 1.18, the SDKs of November 2026.
 SESSIONS = ("user-agent", "x-stainless-lang", "x-stainless-retry-count", "x-session-id", "x-session-affinity")
 CLAUDE = ("anthropic-version", "anthropic-beta", "anthropic-dangerous-direct-browser-access", "x-app",
           "x-claude-code-session-id")  # fmt: skip
@@ -93,7 +93,7 @@ def test_billing_headers_pass_only_with_the_clients_own_credential(name):
     for api in APIS:
         assert sent_to(api, name) == []
         assert sent_to(api, name, own=True) == sent_to(api, name, added=(name,)) == [name]
-    assert (given(name), given(name, own=True), given(name, added=(name,))) == ([], [name], [name])
+    assert (for_client(name), for_client(name, own=True), for_client(name, added=(name,))) == ([], [name], [name])
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_no_row_forwards_a_credential_header(row):
     ],
 )  # fmt: skip
 def test_no_other_header_of_a_provider_reaches_clients(name):
-    assert given(name) == []
+    assert for_client(name) == []
 
 
 @each_row(

@@ -1,4 +1,4 @@
-"""Which route a path means, and what is said about one that means none."""
+"""The route that a path means, and the advice for a path that means none."""
 
 import pytest
 
@@ -50,7 +50,7 @@ ANTHROPIC = (("anthropic-version", "2023-06-01"),)
         ("/v1beta/openai/v1beta/models/m:generateContent", "/v1beta/openai/v1beta/models/m:generateContent"),
         ("/openai/gpt-4o:generateContent", "/openai/gpt-4o:generateContent"),
         ("/v1/publishers/anthropic/models/m:rawPredict", "/v1/publishers/anthropic/models/m:rawPredict"),
-        ("/v1/models/v1/models", "/v1/models/v1/models"),  # a model's name is not looked into
+        ("/v1/models/v1/models", "/v1/models/v1/models"),  # a model's name stays unchanged
         ("/v1/v2/rerank", "/v2/rerank"),  # Cohere's client before a base that ends in /v1
         ("/v1/v2/audio/transcriptions", "/v2/audio/transcriptions"),
         ("/v1/v1/embed", "/v1/embed"),

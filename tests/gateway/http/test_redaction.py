@@ -36,7 +36,7 @@ KEY = "sk-proj-aB3_/+=.xyz9"
 SECRETS = search_forms([KEY])
 
 
-def escaped(text: str, digits: str = "04x") -> str:
+def escape_unicode(text: str, digits: str = "04x") -> str:
     return "".join(f"\\u{ord(char):{digits}}" for char in text)
 
 
@@ -44,15 +44,15 @@ def escaped(text: str, digits: str = "04x") -> str:
     "spelling",
     [
         KEY,
-        escaped(KEY),
-        escaped(KEY, "04X"),
+        escape_unicode(KEY),
+        escape_unicode(KEY, "04X"),
         KEY.replace("-", "\\u002d"),
         KEY.replace("/", "\\/"),
         json.dumps(json.dumps(KEY.replace("-", "\\u002d"))),
         urllib.parse.quote(KEY, safe=""),
         urllib.parse.quote(urllib.parse.quote(KEY, safe="")),
         "".join(f"%{ord(char):02x}" for char in KEY),
-        escaped(urllib.parse.quote(KEY, safe="")).replace("\\u0073", "s"),
+        escape_unicode(urllib.parse.quote(KEY, safe="")).replace("\\u0073", "s"),
     ],
 )
 def test_a_credential_is_found_in_every_spelling(spelling):
@@ -67,7 +67,7 @@ def test_a_credential_is_found_in_every_spelling(spelling):
 
 @given(st.data())
 def test_a_mixture_of_spellings_is_one_too(data):
-    ways = (lambda char: char, escaped, lambda char: f"%{ord(char):02X}", lambda char: f"\\\\u{ord(char):04x}")
+    ways = (lambda char: char, escape_unicode, lambda char: f"%{ord(char):02X}", lambda char: f"\\\\u{ord(char):04x}")
     text = "".join(data.draw(st.sampled_from(ways))(char) for char in KEY)
     assert redact_spelled(f"<{text}>".encode(), SECRETS) == b"<[redacted]>"
 
@@ -89,7 +89,7 @@ def test_a_long_or_odd_credential_costs_no_more_than_a_short_one():
     secrets = search_forms([KEY * 4000, *(f"{number}{KEY}" for number in range(1000)), "redacted", "%61%62%63"])
     began = time.process_time()
     found = redact_spelled(
-        b'{"message": "100% of \\u0072edacted, abc and ' + escaped(f"7{KEY}").encode() + b'"}', secrets
+        b'{"message": "100% of \\u0072edacted, abc and ' + escape_unicode(f"7{KEY}").encode() + b'"}', secrets
     )
     assert found == b'{"message": "100% of [redacted], abc and [redacted]"}'
     assert time.process_time() - began < 5

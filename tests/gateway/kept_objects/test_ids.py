@@ -1,4 +1,4 @@
-"""Ids that say who has an object and whose it is."""
+"""Ids that contain the provider that has an object, and its owner."""
 
 import json
 import time
@@ -88,22 +88,22 @@ PLACES = IdPlaces(
 )
 
 
-def found(text: str) -> list[tuple[str, str]]:
+def ids_in(text: str) -> list[tuple[str, str]]:
     return [(".".join(one.path), one.text) for one in id_texts(text.encode(), PLACES)]
 
 
 def test_ids_are_found_in_members_lists_and_deep_within():
-    assert found('{"file_id": "a", "file_ids":["b" , "c"], "data":[{"id":"d","x":{"file_id":"e"}},{"id":"f"}]}') == [
+    assert ids_in('{"file_id": "a", "file_ids":["b" , "c"], "data":[{"id":"d","x":{"file_id":"e"}},{"id":"f"}]}') == [
         ("file_id", "a"), ("file_ids", "b"), ("file_ids", "c"), ("data.id", "d"), ("data.x.file_id", "e"),
         ("data.id", "f"),
     ]  # fmt: skip
     tools = '{"tools":[{"type":"code_interpreter","container":{"type":"auto","file_ids":["a"]}},{"container":"b"}]}'
-    assert found(tools) == [("tools.container.file_ids", "a"), ("tools.container", "b")]
-    assert found('{"container":{"id":"a","skills":[{"id":"no"}]}}') == [("container.id", "a")]
+    assert ids_in(tools) == [("tools.container.file_ids", "a"), ("tools.container", "b")]
+    assert ids_in('{"container":{"id":"a","skills":[{"id":"no"}]}}') == [("container.id", "a")]
 
 
 def test_a_name_is_the_same_however_it_is_spelled_and_counts_each_time():
-    assert found(r'{"file\u005fid":"a","File_ID":"b","file_id":"c","file_id" : "d"}') == [
+    assert ids_in(r'{"file\u005fid":"a","File_ID":"b","file_id":"c","file_id" : "d"}') == [
         ("file_id", "a"), ("file_id", "b"), ("file_id", "c"), ("file_id", "d"),
     ]  # fmt: skip
 
@@ -116,7 +116,7 @@ def test_member_names_inside_texts_are_not_mistaken_for_ids():
         '{"x":"\\\\","y":["file_id"]}',
     ):
         json.loads(text)
-        assert found(text) == [], text
+        assert ids_in(text) == [], text
 
 
 def test_ids_in_schemas_and_tool_calls_stay_unchanged():
@@ -127,9 +127,9 @@ def test_ids_in_schemas_and_tool_calls_stay_unchanged():
         '{"metadata":{"file_id":"a"}}',
         '{"contents":[{"parts":[{"functionCall":{"args":{"file_id":"a"}}}]}]}',
     ):
-        assert found(text) == [], text
-    assert found('{"metadata":{"x":{"y":1}},"file_id":"b"}') == [("file_id", "b")]
-    assert found('{"input":[{"content":[{"type":"input_file","file_id":"a"}]}]}') == [("input.content.file_id", "a")]
+        assert ids_in(text) == [], text
+    assert ids_in('{"metadata":{"x":{"y":1}},"file_id":"b"}') == [("file_id", "b")]
+    assert ids_in('{"input":[{"content":[{"type":"input_file","file_id":"a"}]}]}') == [("input.content.file_id", "a")]
 
 
 def test_every_other_byte_stays():
@@ -150,14 +150,14 @@ VALUES = st.recursive(
 )
 
 
-def walked(value, name=None):
+def file_ids_in(value, name=None):
     match value:
         case dict():
             for key, one in value.items():
-                yield from walked(one, key)
+                yield from file_ids_in(one, key)
         case list():
             for one in value:
-                yield from walked(one, name)
+                yield from file_ids_in(one, name)
         case str() if name == "file_id":
             yield value
 
@@ -166,7 +166,7 @@ def walked(value, name=None):
 def test_it_finds_what_a_decoder_finds(value, indent, ascii_only):
     text = json.dumps({"top": value}, indent=indent, ensure_ascii=ascii_only)
     assert [one.text for one in id_texts(text.encode("utf-8", "surrogatepass"), IdPlaces(frozenset(("file_id",))))] == [
-        one if len(one) < 4000 else "" for one in walked(value)
+        one if len(one) < 4000 else "" for one in file_ids_in(value)
     ]
 
 

@@ -30,7 +30,7 @@ def of(owner: str, id: str, collection="files", **members) -> KeptObject:
     return made
 
 
-async def listed(inventory: Inventory, owner: str, limit: int = 100, **wanted) -> tuple[list[str], bool]:
+async def list_ids(inventory: Inventory, owner: str, limit: int = 100, **wanted) -> tuple[list[str], bool]:
     page = await read_page(inventory, owner, ListRequest("files", limit, **wanted), clock=lambda: 1000.0)
     return [one.value["id"] for one in page.objects], page.more
 
@@ -40,15 +40,15 @@ async def test_a_list_has_only_its_owners_objects_and_continues_by_cursor(invent
         await inventory.put(of("a", f"f{number}"))
         await inventory.put(of("b", f"f{number}"))
         await inventory.put(of("a", f"s{number}", "vector_stores"))
-    assert await listed(inventory, "a") == (["f6", "f5", "f4", "f3", "f2", "f1", "f0"], False)
-    assert await listed(inventory, "a", 3) == (["f6", "f5", "f4"], True)
-    assert await listed(inventory, "a", 3, after="f4") == (["f3", "f2", "f1"], True)
-    assert await listed(inventory, "a", 3, after="f1") == (["f0"], False)
-    assert await listed(inventory, "a", 3, after="f0") == ([], False)
-    assert await listed(inventory, "a", 3, before="f1") == (["f4", "f3", "f2"], True)
-    assert await listed(inventory, "a", 9, order="asc", after="f4") == (["f5", "f6"], False)
-    assert await listed(inventory, "a", 2, order="asc", before="f3") == (["f1", "f2"], True)
-    assert await listed(inventory, "nobody") == ([], False)
+    assert await list_ids(inventory, "a") == (["f6", "f5", "f4", "f3", "f2", "f1", "f0"], False)
+    assert await list_ids(inventory, "a", 3) == (["f6", "f5", "f4"], True)
+    assert await list_ids(inventory, "a", 3, after="f4") == (["f3", "f2", "f1"], True)
+    assert await list_ids(inventory, "a", 3, after="f1") == (["f0"], False)
+    assert await list_ids(inventory, "a", 3, after="f0") == ([], False)
+    assert await list_ids(inventory, "a", 3, before="f1") == (["f4", "f3", "f2"], True)
+    assert await list_ids(inventory, "a", 9, order="asc", after="f4") == (["f5", "f6"], False)
+    assert await list_ids(inventory, "a", 2, order="asc", before="f3") == (["f1", "f2"], True)
+    assert await list_ids(inventory, "nobody") == ([], False)
     assert await read_page(inventory, "a", ListRequest("files", 5, after="s1")) is None
     assert await read_page(inventory, "a", ListRequest("files", 5, after="unknown")) is None
 
@@ -60,7 +60,7 @@ async def test_changed_objects_keep_their_position_and_removed_ones_disappear(in
     await inventory.remove("a", "files", "y")
     await inventory.remove("b", "files", "z")
     await inventory.remove("a", "vector_stores", "z")
-    assert await listed(inventory, "a") == (["z", "x"], False)
+    assert await list_ids(inventory, "a") == (["z", "x"], False)
     found = await inventory.get("a", "files", "x")
     assert found.kept.value["status"] == "processed"
     assert await inventory.get("b", "files", "x") is None
@@ -71,27 +71,27 @@ async def test_expired_objects_and_other_purposes_are_not_listed(inventory):
     await inventory.put(of("a", "ended", expires_at=999))
     await inventory.put(of("a", "ends", expires_at=1001, purpose="batch"))
     await inventory.put(of("a", "stays", expires_at=None, purpose="user_data"))
-    assert await listed(inventory, "a") == (["stays", "ends"], False)
-    for_batches = await listed(inventory, "a", 1, is_shown=lambda one: one.value.get("purpose") == "batch")
+    assert await list_ids(inventory, "a") == (["stays", "ends"], False)
+    for_batches = await list_ids(inventory, "a", 1, is_shown=lambda one: one.value.get("purpose") == "batch")
     assert for_batches == (["ends"], False)
 
 
 async def test_a_full_inventory_drops_its_oldest_objects(inventory):
     for number in range(MAX_IN_LIST + 3):
         await inventory.put(of("a", f"f{number}"))
-    assert await listed(inventory, "a") == ([f"f{number}" for number in range(MAX_IN_LIST + 2, 2, -1)], False)
-    assert (await listed(inventory, "a", PAGE_SIZE))[1]
+    assert await list_ids(inventory, "a") == ([f"f{number}" for number in range(MAX_IN_LIST + 2, 2, -1)], False)
+    assert (await list_ids(inventory, "a", PAGE_SIZE))[1]
 
 
 async def test_memory_is_bounded_for_one_and_for_all():
     inventory = MemoryInventory(most=5, max_total=8)
     for number in range(20):
         await inventory.put(of("a", f"f{number}"))
-    assert await listed(inventory, "a") == (["f19", "f18", "f17", "f16", "f15"], False)
+    assert await list_ids(inventory, "a") == (["f19", "f18", "f17", "f16", "f15"], False)
     for number in range(4):
         await inventory.put(of(f"b{number}", "f"))
-    assert await listed(inventory, "a") == (["f19", "f18", "f17", "f16"], False)
-    assert [await listed(inventory, f"b{number}") for number in range(4)] == [(["f"], False)] * 4
+    assert await list_ids(inventory, "a") == (["f19", "f18", "f17", "f16"], False)
+    assert [await list_ids(inventory, f"b{number}") for number in range(4)] == [(["f"], False)] * 4
 
 
 async def test_an_owners_objects_count_in_its_share_of_the_storage(inventory):
@@ -102,13 +102,13 @@ async def test_an_owners_objects_count_in_its_share_of_the_storage(inventory):
     for owner in ("a", "b"):
         for number in range(10):
             await inventory.put(of(owner, f"f{number}", filled="x" * 3000))
-    objects, _ = await listed(inventory, "a")
+    objects, _ = await list_ids(inventory, "a")
     assert objects[0] == "f9"
     assert 4 <= len(objects) <= 5
-    assert len((await listed(inventory, "b"))[0]) == 10
+    assert len((await list_ids(inventory, "b"))[0]) == 10
     assert len(await inventory.read_some("a", "pending batches", None, "asc")) == 3
     await inventory.put(of("a", "f9", filled="x" * 10))
-    assert (await listed(inventory, "a"))[0] == objects
+    assert (await list_ids(inventory, "a"))[0] == objects
 
 
 async def test_all_objects_in_memory_are_bounded_and_the_largest_owner_loses_its_oldest():
@@ -120,7 +120,7 @@ async def test_all_objects_in_memory_are_bounded_and_the_largest_owner_loses_its
     held = await inventory.read_some("a", "vector_stores", None, "asc")
     assert 60 < len(held) < 70
     assert held[-1].kept.id == "v999"
-    assert [(await listed(inventory, owner))[0] for owner in "bc"] == [["mine"], ["mine"]]
+    assert [(await list_ids(inventory, owner))[0] for owner in "bc"] == [["mine"], ["mine"]]
 
 
 async def test_an_encrypted_inventory_is_only_readable_with_its_key(tmp_path):
@@ -131,10 +131,10 @@ async def test_an_encrypted_inventory_is_only_readable_with_its_key(tmp_path):
     assert not any(b"contract" in file.read_bytes() for file in tmp_path.iterdir())
     other = InventoryTable(SqliteDatabase(path), BodyCipher([b"x" * 32]))
     with pytest.raises(Unavailable, match="encryption_key"):
-        await listed(other, "a")
+        await list_ids(other, "a")
     await other.database.aclose()
     rotated = InventoryTable(SqliteDatabase(path), BodyCipher([b"x" * 32, b"k" * 32]))
-    assert await listed(rotated, "a") == (["f"], False)
+    assert await list_ids(rotated, "a") == (["f"], False)
     await rotated.database.aclose()
 
 
@@ -160,7 +160,7 @@ async def test_the_cost_of_a_batch_is_claimed_once_for_each_owner(inventory):
     assert await inventory.claim("a", "b2")
     assert not await inventory.claim("a", "b5", "b2", "b6")
     assert await inventory.claim("a", "b6")
-    assert await listed(inventory, "a") == ([], False)
+    assert await list_ids(inventory, "a") == ([], False)
     found: list[bool] = []
 
     async def claim() -> None:

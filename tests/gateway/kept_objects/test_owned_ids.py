@@ -1,4 +1,4 @@
-"""Whose an id is, and at which provider's account: read from requests, shown in answers."""
+"""The owner of an id and its account at a provider: read from requests, added to responses."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""What batches that go on will cost is known to all who share a record, after a restart too, and not for ever."""
+"""The cost of running batches is known to all processes that share a record, also after a restart, and expires."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def of(inventory: Inventory | None, clock: SetClock | None = None) -> tuple[Pend
 
 async def test_a_pending_batch_is_reserved_until_it_is_removed(inventory):
     pending, batch_reserves = of(inventory)
-    for number in range(6):  # more than are read at once
+    for number in range(6):  # more than one read returns
         await pending.add("a", f"b{number}", PendingBatch((ALICE, AGENTS), 100, 7))
     await pending.add("b", "b1", PendingBatch((AGENTS, BILLED_BATCHES), 1000, 1))
     assert [batch_reserves.of(one, "usd") for one in (ALICE, AGENTS, BILLED_BATCHES)] == [600, 1600, 1000]

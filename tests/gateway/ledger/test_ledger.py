@@ -1,5 +1,5 @@
-"""The line of an exchange: of everything that a client or a provider may choose only so much, and nothing that was
-said."""
+"""The line of an exchange: it bounds every text that a client or a provider may choose, and contains nothing of the
+conversation."""
 
 import logging
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ PROMPT = "Dear diary, today I have told a machine what nobody else is ever going
 
 @pytest.fixture
 def lines(monkeypatch) -> Iterator[list[str]]:
-    """Those that the ledger writes."""
+    """Yield the lines that the ledger writes."""
     found: list[str] = []
     log = logging.getLogger(EXCHANGES)
     monkeypatch.setattr(log, "handlers", [handler := logging.Handler()])
@@ -96,15 +96,15 @@ def test_an_observer_whose_needs_raise_ends_no_exchange(lines, need):
     assert (len(lines), told) == (1, ["end"])
 
 
-def tried(target: str, **given: Any) -> AttemptRecord:
+def attempt(target: str, **given: Any) -> AttemptRecord:
     return AttemptRecord(target, "openai", "chat", "byte", **given)
 
 
 def test_a_lost_hedge_without_a_head_costs_at_least_its_request():
     record = Record("req_1", "chat", bill=Bill(request_size=4000, is_complete=True, usage=Usage(10, output=5)))
     price = Price(input=2 * 10**9, output=8 * 10**9)
-    lost = tried("a", reason="hedge_lost", unknown_usage=Usage(input=record.bill.estimated_input()), price=price)
-    record.bill.attempt_records = (lost, tried("b", cause="hedge", committed=True, price=price))
+    lost = attempt("a", reason="hedge_lost", unknown_usage=Usage(input=record.bill.estimated_input()), price=price)
+    record.bill.attempt_records = (lost, attempt("b", cause="hedge", committed=True, price=price))
     first, second = record.bill.charges()
     assert (first.usage, first.cost) == (Usage(input=1000), Cost(2_000_000, "at_least"))
     assert record.bill.cost() == Cost(2_000_000 + 60_000, "at_least")
@@ -118,7 +118,7 @@ def test_a_lost_hedge_without_a_head_costs_at_least_its_request():
 def test_a_failed_attempt_without_counted_input_costs_its_estimate():
     """Some servers start a Messages stream with 0 input tokens, and count them at its end."""
     price = Price(input=2 * 10**9, output=8 * 10**9)
-    failed = tried("a", reason="server_error", status=200, usage=Usage(output=1), price=price)
+    failed = attempt("a", reason="server_error", status=200, usage=Usage(output=1), price=price)
     record = Record("req_1", "chat", attempts=1, bill=Bill(request_size=4000, attempt_records=(failed,)))
     (charge,) = record.bill.charges()
     assert (charge.usage, charge.cost) == (Usage(input=1000, output=1), Cost(2_008_000, "estimated"))
@@ -140,17 +140,17 @@ def test_a_client_that_left_before_a_complete_response_was_sent_disconnected():
 @each_row("reason", ["hedge_lost", "connection"])
 def test_an_unknown_attempt_with_free_tokens_has_an_exact_cost(price, grade, reason):
     record = Record("req_1", "chat", bill=Bill(request_size=4000))
-    record.bill.attempt_records = (tried("a", reason=reason, unknown_usage=Usage(input=1000), price=price),)
+    record.bill.attempt_records = (attempt("a", reason=reason, unknown_usage=Usage(input=1000), price=price),)
     assert record.bill.cost() == Cost(0, grade)
     record.bill.attempt_records = (attrs.evolve(record.bill.attempt_records[0], price=Price(input=1, output=1)),)
     assert getattr(record.bill.cost(), "grade", None) == "at_least"
 
 
 def test_a_log_line_lists_attempts_in_order_and_possible_extra_bills():
-    """A ledger that says "exact" while a call that was cut off is billed: bircex/llmr#48."""
+    """A ledger stated "exact" although a call that was cut off is billed: bircex/llmr#48."""
     record = Record("req_1", "chat", attempts=2, bill=Bill(request_size=4000), route="best", waited=0.25)
-    cut = tried("a", reason="timeout", seconds=1.5, unknown_usage=Usage(input=record.bill.estimated_input()))
-    record.bill.attempt_records = (cut, tried("b", cause="fallback", status=200, head=0.1, content=0.2))
+    cut = attempt("a", reason="timeout", seconds=1.5, unknown_usage=Usage(input=record.bill.estimated_input()))
+    record.bill.attempt_records = (cut, attempt("b", cause="fallback", status=200, head=0.1, content=0.2))
     line = Ledger(readable=False).line(record, disconnected=False)
     assert (line["route"], line["waited_ms"], line["attempts"]) == ("best", 250.0, 2)
     first, second = line["tried"]
@@ -164,21 +164,21 @@ def test_a_log_line_lists_attempts_in_order_and_possible_extra_bills():
 
 def test_the_failure_of_a_shared_response_is_one_of_a_provider():
     """Also if no other attempt followed, so that the exchange itself has sent nothing."""
-    shared = tried("a", reason="connection", requests=0)
+    shared = attempt("a", reason="connection", requests=0)
     record = Record("req_1", "chat", error=ErrorInfo("upstream", "cut"), bill=Bill(attempt_records=(shared,)))
     assert Ledger(readable=False).line(record, disconnected=False)["ended"] == "upstream_error"
 
 
 @pytest.mark.parametrize(("reason", "told"), [("ok", False), ("connection", True)])
 def test_one_attempt_is_listed_only_where_it_failed(reason, told):
-    record = Record("req_1", "chat", attempts=1, bill=Bill(attempt_records=(tried("a", reason=reason),)))
+    record = Record("req_1", "chat", attempts=1, bill=Bill(attempt_records=(attempt("a", reason=reason),)))
     assert ("tried" in Ledger(readable=False).line(record, disconnected=False)) == told
 
 
 def test_attempts_without_end_do_not_make_lines_without_end(lines):
     ledger = Ledger(readable=False)
     record = Record("req_1", "chat", attempts=999)
-    record.bill.attempt_records = tuple(tried("x" * 5000, reason="overloaded") for _ in range(999))
+    record.bill.attempt_records = tuple(attempt("x" * 5000, reason="overloaded") for _ in range(999))
     ledger.settle(record, disconnected=False)
     assert len(lines[0].encode()) <= LONGEST_LINE
     assert len(msgspec.json.decode(lines[0])["tried"]) == MOST_TRIED

@@ -66,8 +66,8 @@ ERRORS = {
 }
 
 
-def streamed(api: str, message: str) -> ScriptedAnswer:
-    """A stream of ``api`` that is an error from its first event on."""
+def error_stream(api: str, message: str) -> ScriptedAnswer:
+    """Return a stream of ``api`` that is an error from its first event on."""
     if api == "converse":
         frame = converse_frame("validationException", {"message": message}, "exception")
         return ScriptedAnswer((frame,), headers=(("content-type", "application/vnd.amazon.eventstream"),))
@@ -104,7 +104,7 @@ async def test_no_log_line_has_the_prompt_that_a_provider_quotes(api, form, part
 
     def answer(asked: ReceivedRequest) -> ScriptedAnswer:
         own = next(one for one in ALL if asked.path.startswith(f"/{one}/"))
-        return streamed(own, quoted) if form == "broken_stream" else json_answer(ERRORS[own](quoted), 400)
+        return error_stream(own, quoted) if form == "broken_stream" else json_answer(ERRORS[own](quoted), 400)
 
     async with endpoint_provider(answer) as provider:
         entries = [

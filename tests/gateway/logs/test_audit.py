@@ -22,8 +22,8 @@ OTHER = "198.51.100."
 
 
 @pytest.fixture
-def written() -> Iterator[list[dict[str, object]]]:
-    """The fields of the lines that are written."""
+def audit_lines() -> Iterator[list[dict[str, object]]]:
+    """Yield the fields of the lines in the audit log."""
     found: list[dict[str, object]] = []
     handler = logging.Handler()
     handler.emit = lambda record: found.append(getattr(record, AUDIT))
@@ -35,35 +35,35 @@ def written() -> Iterator[list[dict[str, object]]]:
     log.setLevel(logging.NOTSET)
 
 
-def test_a_flood_from_one_address_is_a_handful_of_lines(written):
+def test_a_flood_from_one_address_is_a_handful_of_lines(audit_lines):
     clock = SetClock(0.0)
     audit = Audit(clock)
     for _ in range(10_000):
         audit.log_limited("key_refused", f"{OTHER}7", path="/v1/messages")
-    assert len(written) == LINES_PER_ADDRESS
-    assert written[0]["path"] == "/v1/messages"
+    assert len(audit_lines) == LINES_PER_ADDRESS
+    assert audit_lines[0]["path"] == "/v1/messages"
     clock.now = MINUTE
     audit.log_limited("key_refused", f"{OTHER}8")
-    assert [line.get("more") for line in written[LINES_PER_ADDRESS:]] == [10_000 - LINES_PER_ADDRESS, None]
-    assert written[LINES_PER_ADDRESS]["address"] == f"{OTHER}7"
+    assert [line.get("more") for line in audit_lines[LINES_PER_ADDRESS:]] == [10_000 - LINES_PER_ADDRESS, None]
+    assert audit_lines[LINES_PER_ADDRESS]["address"] == f"{OTHER}7"
 
 
-def test_a_flood_from_everywhere_is_a_bounded_number_of_lines(written):
+def test_a_flood_from_everywhere_is_a_bounded_number_of_lines(audit_lines):
     audit = Audit(SetClock(0.0))
     for number in range(20_000):
         audit.log_limited(("key_refused", "page_refused")[number % 2], f"10.0.{number >> 8}.{number & 255}")
-    assert len(written) == LINES_PER_MINUTE
+    assert len(audit_lines) == LINES_PER_MINUTE
     assert len(audit._seen) <= ADDRESSES
     audit.summarise()
-    assert len(written) <= 2 * LINES_PER_MINUTE + 2
-    assert sum(line.get("more", 0) for line in written) == 20_000 - LINES_PER_MINUTE
+    assert len(audit_lines) <= 2 * LINES_PER_MINUTE + 2
+    assert sum(line.get("more", 0) for line in audit_lines) == 20_000 - LINES_PER_MINUTE
     audit.summarise()
-    assert len(written) <= 2 * LINES_PER_MINUTE + 2  # nothing new
+    assert len(audit_lines) <= 2 * LINES_PER_MINUTE + 2  # nothing new
 
 
-def test_a_field_is_cut(written):
+def test_a_field_is_cut(audit_lines):
     Audit().log_event("page_refused", host="x" * 10_000, changes=("y" * 10_000,) * 1000, origin=None, added=())
-    line = written[0]
+    line = audit_lines[0]
     assert len(str(line["host"])) == LONGEST + 1
     assert len(line["changes"]) == MOST + 1
     assert line["changes"][-1] == f"+{1000 - MOST}"
@@ -75,14 +75,14 @@ def test_a_field_is_cut(written):
 
 @pytest.fixture
 def stderr(monkeypatch) -> io.StringIO:
-    """What takes the place of standard error."""
+    """Replace standard error, and return the replacement."""
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     return sys.stderr
 
 
 @pytest.fixture
 def log(stderr) -> Iterator[Log]:
-    """The log of this process, as JSON; what it was before is put back."""
+    """Yield the log of this process, as JSON, and restore the previous one."""
     with own_log():
         yield Log("error", "json", alone=False)
 

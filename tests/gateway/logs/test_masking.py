@@ -61,8 +61,8 @@ def test_masking_a_long_name_does_not_block_the_process(part):
     assert time.process_time() - began < 5  # of quadratic work it would be minutes
 
 
-def followed(**more: str) -> Mask:
-    """A mask for a configuration whose one client key is given as ``more`` says."""
+def mask_for_key(**more: str) -> Mask:
+    """Return the mask for a configuration with one client key that has the members ``more``."""
     mask = Mask()
     entry = provider("openai/m", "http://127.0.0.1:1", key="another-secret-key")
     mask.apply_config(from_mapping(config([entry], 1, client_keys=[{"name": "team", **more}])))
@@ -77,11 +77,11 @@ def followed(**more: str) -> Mask:
     ["{}", "unknown model '{}'", "openai/{}", "/v1/models?key={}&x=1", '{{"model":"{}","n":1}}', "Mozilla/5.0 ({})"],
 )
 def test_the_keys_of_clients_are_masked_also_where_only_their_digest_is_known(given, text):
-    assert followed(**given)(text.format(KEY)) == text.format("[redacted]")
+    assert mask_for_key(**given)(text.format(KEY)) == text.format("[redacted]")
 
 
 def test_providers_keys_are_masked_and_those_of_earlier_configurations():
-    mask = followed(key=KEY)
+    mask = mask_for_key(key=KEY)
     mask.apply_config(from_mapping(config([provider("openai/m", "http://127.0.0.1:1", key="the-next-key")], 1)))
     assert mask(f"another-secret-key the-next-key {KEY}") == "[redacted] [redacted] [redacted]"
 

@@ -43,7 +43,7 @@ ESCAPE = re.compile(r"\x1b\[\d*m")
 
 @pytest.fixture(autouse=True)
 def _in_utc(monkeypatch):
-    """Lines show the local time."""
+    """Set the time zone to UTC, because lines show the local time."""
     import time
 
     monkeypatch.setenv("TZ", "UTC")
@@ -53,7 +53,7 @@ def _in_utc(monkeypatch):
     time.tzset()
 
 
-def shown(line: dict[str, Any], columns: int | None = 100, colour: bool = False, mask: Mask | None = None) -> list[str]:
+def show(line: dict[str, Any], columns: int | None = 100, colour: bool = False, mask: Mask | None = None) -> list[str]:
     return Printer(colour, lambda: columns).exchange(line, mask or Mask()).split("\n")
 
 
@@ -62,7 +62,7 @@ def width(text: str) -> int:
 
 
 def test_all_that_is_read_at_a_glance_is_in_one_line():
-    (line,) = shown(GOOD)
+    (line,) = show(GOOD)
     expected = ["08:56:23", "200", "messages→chat", "fast", "→", "openai/gpt-4o-mini", "1234→567", "2.31s", "stop"]
     assert line.split() == expected
 
@@ -75,49 +75,49 @@ def test_all_that_is_read_at_a_glance_is_in_one_line():
     ],
 )  # fmt: skip
 def test_the_end_is_reported_in_words(line, words):
-    assert shown(line)[0].endswith(f"s {words}")
+    assert show(line)[0].endswith(f"s {words}")
 
 
 @pytest.mark.parametrize("columns", [None, 20, 60, 80, 100, 250])
 @pytest.mark.parametrize("line", [*ALL, LONG], ids=lambda line: line["ended"])
 def test_the_line_fits_the_terminal_and_has_at_most_a_hundred_columns(line, columns):
-    first = shown(line, columns)[0]
+    first = show(line, columns)[0]
     assert width(first) <= min(max(columns or WIDEST, NARROWEST), WIDEST)
 
 
 @pytest.mark.parametrize("columns", [80, 100])
 def test_wide_characters_are_counted_as_a_terminal_shows_them(columns):
     line = {**GOOD, "model": "模型" * 40, "target": "up/" + "大" * 50}
-    assert width(shown(line, columns)[0]) <= columns
+    assert width(show(line, columns)[0]) <= columns
 
 
 def test_log_lines_of_usual_length_are_aligned_in_columns():
-    ends = {line[0].rindex("s ") for line in map(shown, (GOOD, CUT, SHUT_DOWN, REFUSED))}
+    ends = {line[0].rindex("s ") for line in map(show, (GOOD, CUT, SHUT_DOWN, REFUSED))}
     assert len(ends) == 1
 
 
 def test_a_name_that_is_too_long_keeps_both_ends():
     line = {**GOOD, "model": None, "target": "anthropic/" + "x" * 90 + "-20250929"}
     del line["model"]
-    assert re.search(r" anthropic/x+…x*-20250929 ", shown(line)[0])
+    assert re.search(r" anthropic/x+…x*-20250929 ", show(line)[0])
 
 
 def test_a_log_line_shows_equal_names_once():
     for asked in ("gpt-4o-mini", "openai/gpt-4o-mini"):
-        assert "→ openai" not in shown({**GOOD, "model": asked})[0]
-    assert " chat fast" in shown({**GOOD, "api": "chat"})[0]
+        assert "→ openai" not in show({**GOOD, "model": asked})[0]
+    assert " chat fast" in show({**GOOD, "api": "chat"})[0]
 
 
 def test_tokens_are_short_and_estimates_are_marked():
     for tokens, text in {0: "0", 9999: "9999", 12_345: "12.3k", 456_789: "456k", 2_345_678: "2.3M"}.items():
-        assert f" {text}→1 " in shown({**GOOD, "input_tokens": tokens, "output_tokens": 1})[0]
-    assert " 0→0 " in shown({**GOOD, "input_tokens": 0, "output_tokens": 0})[0]
-    assert " ~1234→567 " in shown(CUT)[0]
+        assert f" {text}→1 " in show({**GOOD, "input_tokens": tokens, "output_tokens": 1})[0]
+    assert " 0→0 " in show({**GOOD, "input_tokens": 0, "output_tokens": 0})[0]
+    assert " ~1234→567 " in show(CUT)[0]
 
 
 @pytest.mark.parametrize("line", [GOOD, LEFT, {**GOOD, "dropped": "system[],tools[].cache_control"}])
 def test_without_trouble_there_is_no_second_line(line):
-    assert len(shown(line)) == 1
+    assert len(show(line)) == 1
 
 
 @pytest.mark.parametrize(
@@ -126,14 +126,14 @@ def test_without_trouble_there_is_no_second_line(line):
     ids=["theirs", "ours", "shutdown"],
 )  # fmt: skip
 def test_an_error_names_the_id_under_which_more_is_found(line, id):
-    assert shown(line)[1].endswith(id)
+    assert show(line)[1].endswith(id)
 
 
 def test_a_response_of_a_second_target_reports_the_failure_of_the_first():
     tried = [{"target": "vllm-a", "reason": "connection"}, {"target": "claude", "reason": "ok"}]
-    assert shown({**GOOD, "tried": tried})[1:] == ["         tried vllm-a=connection, claude=ok [req_1]"]
-    assert shown({**LIMITED, "tried": tried})[1:] == ["         rate_limited: slow down, please [req_1]"]
-    assert shown({**LEFT, "tried": tried[:1]})[1:] == []
+    assert show({**GOOD, "tried": tried})[1:] == ["         tried vllm-a=connection, claude=ok [req_1]"]
+    assert show({**LIMITED, "tried": tried})[1:] == ["         rate_limited: slow down, please [req_1]"]
+    assert show({**LEFT, "tried": tried[:1]})[1:] == []
 
 
 MISSED = {
@@ -158,7 +158,7 @@ def test_a_missed_prompt_cache_has_a_line_with_its_cause(cause, at, more, text):
     fields = {"cause": cause, "at": at, **more}
     changed = {f"prompt_cache_{name}": value for name, value in fields.items()}
     line = {name: value for name, value in {**MISSED, **changed}.items() if value is not None}
-    found = shown(line, 200)
+    found = show(line, 200)
     assert len(found) == 2
     assert found[1].startswith("         prompt cache: 49,280 of 51,200 tokens missed")
     assert found[1].endswith(text)
@@ -166,13 +166,13 @@ def test_a_missed_prompt_cache_has_a_line_with_its_cause(cause, at, more, text):
 
 @pytest.mark.parametrize("more", [{"prompt_cache_cause": "unknown:not_seen"}, {"prompt_cache_cause": None}])
 def test_a_miss_without_a_known_cause_has_no_second_line(more):
-    assert len(shown({name: value for name, value in {**MISSED, **more}.items() if value is not None})) == 1
+    assert len(show({name: value for name, value in {**MISSED, **more}.items() if value is not None})) == 1
 
 
 def test_a_log_line_shows_the_cost_if_there_is_one():
     for usd, text in {0.0123456: "$0.0123", 0.00001: "<$0.0001", 2.5: "$2.5000", 1234.5: "$1234.50"}.items():
-        assert f" 1234→567 {text:>8}  2.31s stop" in shown({**GOOD, "cost_usd": usd})[0]
-    assert "$" not in shown({**GOOD, "cost_usd": 0.0})[0]
+        assert f" 1234→567 {text:>8}  2.31s stop" in show({**GOOD, "cost_usd": usd})[0]
+    assert "$" not in show({**GOOD, "cost_usd": 0.0})[0]
 
 
 def test_losses_that_repeat_are_shown_once_in_a_session():
@@ -187,7 +187,7 @@ def test_losses_that_repeat_are_shown_once_in_a_session():
 
 
 def test_losses_are_listed_before_hints():
-    second = shown({**GOOD, "dropped": "system[],top_k,tools[].cache_control"}, columns=None)[1]
+    second = show({**GOOD, "dropped": "system[],top_k,tools[].cache_control"}, columns=None)[1]
     assert second.split("; ") == [
         "         not sent to the provider: top_k",
         "hints: system[]: billing line, tools[].cache_control: cache mark",
@@ -196,24 +196,24 @@ def test_losses_are_listed_before_hints():
 
 def test_a_log_line_lists_only_the_first_losses():
     dropped = ",".join([*(f"field{n}" for n in range(400)), "+2578"])
-    second = shown({**GOOD, "dropped": dropped}, columns=None)[1]
+    second = show({**GOOD, "dropped": dropped}, columns=None)[1]
     assert second.endswith("field10, field11, …")
 
 
 @pytest.mark.parametrize("columns", [80, 100])
 def test_a_long_message_is_folded_below_itself_on_a_terminal_alone(columns):
     line = {**LIMITED, "message": "word " * 60}
-    folded = shown(line, columns)[1:]
+    folded = show(line, columns)[1:]
     assert all(part.startswith(" " * 9) and len(part) <= columns for part in folded)
-    assert len(shown(line, None)) == 2
+    assert len(show(line, None)) == 2
 
 
 def test_colours_are_those_of_the_end_and_none_without_a_terminal(monkeypatch):
-    assert "\x1b[32m200\x1b[0m" in shown(GOOD, colour=True)[0]
-    assert "\x1b[33m404\x1b[0m" in shown(REFUSED, colour=True)[0]
-    assert "\x1b[31m200\x1b[0m" in shown(CUT, colour=True)[0]
+    assert "\x1b[32m200\x1b[0m" in show(GOOD, colour=True)[0]
+    assert "\x1b[33m404\x1b[0m" in show(REFUSED, colour=True)[0]
+    assert "\x1b[31m200\x1b[0m" in show(CUT, colour=True)[0]
     for line in ALL:
-        assert ESCAPE.sub("", "\n".join(shown(line, colour=True))) == "\n".join(shown(line))
+        assert ESCAPE.sub("", "\n".join(show(line, colour=True))) == "\n".join(show(line))
 
 
 @pytest.mark.parametrize(
@@ -237,7 +237,7 @@ def test_other_lines_have_time_and_level_each():
     assert text.split("\n") == ["08:56:23 warning the store is away:", "08:56:23 warning   a mistake"]
 
 
-# What must not be shown
+# Text that must not be printed
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_other_lines_have_time_and_level_each():
 @pytest.mark.parametrize("name", ["model", "target", "message", "upstream_request_id", "dropped"])
 def test_no_control_character_of_a_client_or_provider_gets_to_a_terminal(name, odd):
     line = {**LIMITED, "upstream_request_id": "up", "dropped": "top_k", name: f"a{odd}b"}
-    text = "\n".join(shown(line, columns=None))
+    text = "\n".join(show(line, columns=None))
     assert odd not in text.replace("\n", "", 1) or odd == "\n"
     assert len(text.split("\n")) == 2
 
@@ -254,6 +254,6 @@ def test_no_control_character_of_a_client_or_provider_gets_to_a_terminal(name, o
 def test_a_key_is_looked_for_before_a_name_is_shortened():
     key = "sk-" + "k" * 200
     for mask in (Mask(), Mask([key])):
-        text = "\n".join(shown({**REFUSED, "model": f"openai/{key}"}, mask=mask))
+        text = "\n".join(show({**REFUSED, "model": f"openai/{key}"}, mask=mask))
         assert "kkk" not in text
         assert "[redacted]" in text
