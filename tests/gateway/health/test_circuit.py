@@ -47,7 +47,7 @@ def fail(
     sent: float | None = None,
     trial: int = 0,
 ) -> Circuit:
-    """Return ``circuit`` after the failure of a request that was sent at ``sent``, or ``at`` the same moment."""
+    """Return ``circuit`` after the failure of a request that was sent at ``sent``, or at the moment of the failure."""
     return after_failure(circuit, Failure(reason, wait, at, at if sent is None else sent, trial), SETTINGS)
 
 

@@ -93,7 +93,7 @@ def test_internal_errors_lead_to_no_other_target():
         ((), {}, "a"),
         ((failed("a", "rate_limited"),), {}, "c"),
         ((failed("a", "quota"),), {}, "b"),
-        ((failed("a", "rate_limited"), failed("c", "quota")), {}, "a"),  # what fails behind it does not lead to it
+        ((failed("a", "rate_limited"), failed("c", "quota")), {}, "a"),  # failures after it do not lead to it
         ((), {"a": Outage("quota", 200.0)}, "b"),
         ((), {"a": Outage("rate_limited", 200.0)}, "c"),
         ((failed("a", "quota"),), {"b": Outage("overloaded", 101.0)}, "c"),
