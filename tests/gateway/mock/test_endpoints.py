@@ -1,4 +1,4 @@
-"""The stand-in provider where it is asked for no conversation: each answer in its maker's shape."""
+"""The stand-in provider's other endpoints than those for conversations: each answer in its maker's shape."""
 
 import base64
 import json
@@ -194,27 +194,27 @@ def test_a_wrong_method_of_a_path_that_the_stand_in_has_is_a_405(method, path, a
 
 
 def show(shelf: MockObjects, id: str) -> Any:
-    return made(shelf.show(EndpointCall({}, path_parameters={"id": id})))
+    return body_of(shelf.show(EndpointCall({}, path_parameters={"id": id})))
 
 
 def create_batch(shelf: MockObjects, lines: bytes) -> Any:
     """Upload ``lines``, and return the batch of them as it begins."""
-    file = made(shelf.add_file(EndpointCall({"purpose": "batch"}, {"file": [UploadedFile("in.jsonl", lines)]})))
-    return made(shelf.create_batch(EndpointCall({"input_file_id": file["id"], "endpoint": "/v1/x"})))
+    file = body_of(shelf.add_file(EndpointCall({"purpose": "batch"}, {"file": [UploadedFile("in.jsonl", lines)]})))
+    return body_of(shelf.create_batch(EndpointCall({"input_file_id": file["id"], "endpoint": "/v1/x"})))
 
 
 def test_the_stand_in_stores_a_limited_number_of_objects():
     shelf = MockObjects(lambda path, body: (200, {}))
     call = EndpointCall({"purpose": "batch"}, SOUND)
-    ids = [made(shelf.add_file(call))["id"] for _ in range(MAX_OBJECTS + 1)]
+    ids = [body_of(shelf.add_file(call))["id"] for _ in range(MAX_OBJECTS + 1)]
     with pytest.raises(GatewayError, match="there is no object file-"):
         shelf.show(EndpointCall({}, path_parameters={"id": ids[0]}))
-    assert len(made(shelf.page("file-", EndpointCall({})))["data"]) == MAX_OBJECTS
-    made(shelf.remove(EndpointCall({}, path_parameters={"id": ids[-1]})))
-    assert len(made(shelf.page("file-", EndpointCall({})))["data"]) == MAX_OBJECTS - 1
+    assert len(body_of(shelf.page("file-", EndpointCall({})))["data"]) == MAX_OBJECTS
+    body_of(shelf.remove(EndpointCall({}, path_parameters={"id": ids[-1]})))
+    assert len(body_of(shelf.page("file-", EndpointCall({})))["data"]) == MAX_OBJECTS - 1
 
 
-def made(answer: ScriptedAnswer) -> Any:
+def body_of(answer: ScriptedAnswer) -> Any:
     return json.loads(content(answer))
 
 

@@ -1,5 +1,5 @@
-"""The stand-in provider's models for the reasons on which routing decides: each says its reason, on every API, streamed
-and whole."""
+"""The stand-in provider's models for the reasons on which routing decides: each fails for its reason, on every API,
+streamed and whole."""
 
 import json
 
@@ -19,7 +19,7 @@ SAYS_IT = [(name, row) for name, row in FAILURES.items() if row.refusals or row.
 
 
 def read(api: str, row: Fault, *, stream: bool) -> ErrorInfo | None:
-    """What the row's failure is read as."""
+    """Return the error that the gateway reads from the row's failure."""
     codec = CODECS[api]
     if api in row.refusals:
         sent = row.refusals[api]

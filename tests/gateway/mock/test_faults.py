@@ -1,4 +1,4 @@
-"""The stand-in provider's faults: by name on every API, listed, and on the wire what they say."""
+"""The stand-in provider's faults: available by name on every API, listed, and true to their names on the wire."""
 
 import contextlib
 import json
@@ -37,7 +37,7 @@ TOOL = Tool("f", schema={"type": "object"})
 
 
 def question(api: str, model: str, stream: bool, tools: tuple[Tool, ...] = ()) -> bytes:
-    """The body of a small request of any API."""
+    """Return the body of a small request of any API."""
     said = Message("user", (TextPart("hi"),))
     asked = Request(
         api, model, (said,), stream=stream, tools=tools, parameters={"max_tokens": Parameter(100, "max_tokens")}
@@ -60,7 +60,7 @@ class Mock:
     async def ask(
         self, api: str, model: str, stream: bool = False, tools: tuple[Tool, ...] = (), **more: Any
     ) -> trio.SocketStream:
-        """The connection of a request that has been sent."""
+        """Send a request, and return its connection."""
         body = question(api, model, stream, tools)
         if more:
             body = json.dumps(json.loads(body) | more).encode()
@@ -86,7 +86,7 @@ async def mock() -> AsyncIterator[Mock]:
 
 
 async def read(stream: trio.SocketStream) -> tuple[bytes, str]:
-    """All that comes, and how it ends: ``FIN`` or ``RST``."""
+    """Read the connection to its end, and return the bytes and the kind of end: ``FIN`` or ``RST``."""
     found = b""
     async with stream:
         try:
@@ -106,7 +106,7 @@ async def read(stream: trio.SocketStream) -> tuple[bytes, str]:
         ("fault/cut-after-3", "cut-after", 3),
         ("fault/cut-after", "cut-after", 3),
         ("fault/cut-after-0", "cut-after", 0),
-        ("cut-after-20", "cut-after", 20),  # as it comes from a gateway that takes `fault` for the provider
+        ("cut-after-20", "cut-after", 20),  # the name that a gateway sends if it takes `fault` for the provider
         ("fault/slow-first-byte-20", "slow-first-byte", 20),
         ("fault/429", "429", 0),
         ("fault/529-then-ok", "529-then-ok", 0),
@@ -153,7 +153,7 @@ async def test_a_reset_is_an_rst_after_the_whole_text(stream):
             assert end == "RST"
             assert b" the" in body
             assert b"stop" not in body
-        other = await served.ask("chat", "mock-small", stream=True)  # nobody else's connection is meant
+        other = await served.ask("chat", "mock-small", stream=True)  # the fault must not affect other connections
         await read(await served.ask("chat", "fault/reset-after-3", stream=stream))
         assert (await read(other))[1] == "FIN"
 
@@ -167,7 +167,7 @@ async def test_silence_lasts_until_the_client_leaves(model):
             said += await stream.receive_some()
         with trio.move_on_after(0.1) as waited:
             while await stream.receive_some():
-                pass  # the end of what was being said
+                pass  # the rest of the first event
         assert waited.cancelled_caught
         await stream.aclose()
         await eventually(lambda: not served.lifecycle.in_flight)
@@ -229,7 +229,7 @@ async def test_good_and_broken_streams_are_what_they_are_called_in_every_framing
         for model in (*good, *ends):
             got, _ = await read(await served.ask(api, model, stream=True))
             head, _, chunked = got.partition(b"\r\n\r\n")
-            told = read_stream(CODECS[api], unchunked(chunked))
+            told = read_stream(CODECS[api], join_chunks(chunked))
             with case(model):
                 assert isinstance(told[-1], ends.get(model, AnswerEnd)), told[-1]
                 counted = any(isinstance(event, Usage) and event.output for event in told)
@@ -247,12 +247,12 @@ async def test_without_the_query_for_events_geminis_stream_is_an_array():
         got, _ = await read(stream)
     head, _, chunked = got.partition(b"\r\n\r\n")
     assert b"content-type: application/json" in head
-    *words, last = json.loads(unchunked(chunked))
+    *words, last = json.loads(join_chunks(chunked))
     assert "".join(one["candidates"][0]["content"]["parts"][0]["text"] for one in words).startswith("This is the stand")
     assert last["usageMetadata"]["candidatesTokenCount"]
 
 
-def unchunked(body: bytes) -> bytes:
+def join_chunks(body: bytes) -> bytes:
     found = b""
     while body:
         size, _, body = body.partition(b"\r\n")

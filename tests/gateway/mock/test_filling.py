@@ -22,7 +22,7 @@ def judge(schema: Any, value: Any) -> None:
     validator(schema, format_checker=validator.FORMAT_CHECKER).validate(value)
 
 
-def filled(schema: Any, *, complete: bool = True) -> Any:
+def fill_checked(schema: Any, *, complete: bool = True) -> Any:
     value = fill(schema, say, complete=complete)
     judge(schema, value)
     return value
@@ -78,7 +78,7 @@ TREE = {
     ids=str,
 )  # fmt: skip
 def test_a_value_is_the_plainest_that_fits(schema, value):
-    assert filled(schema) == value
+    assert fill_checked(schema) == value
 
 
 def test_optional_members_can_be_omitted():
@@ -86,8 +86,8 @@ def test_optional_members_can_be_omitted():
         "type": "object", "required": ["city"],
         "properties": {"city": {"type": "string"}, "days": {"type": "integer"}, "tags": {"type": "array"}},
     }  # fmt: skip
-    assert filled(schema, complete=False) == {"city": "example city"}
-    assert filled(schema) == {"city": "example city", "days": 1, "tags": ["example tags"]}
+    assert fill_checked(schema, complete=False) == {"city": "example city"}
+    assert fill_checked(schema) == {"city": "example city", "days": 1, "tags": ["example tags"]}
 
 
 @each_row(
@@ -118,7 +118,7 @@ def test_schemas_that_lead_to_each_other_are_given_up_soon():
     with pytest.raises(NoMatchingValue):
         fill({"$ref": "#/$defs/a", "$defs": defs}, say)
     defs = {name: {"type": "object", "properties": refs} for name in names}
-    assert set(filled({"$ref": "#/$defs/a", "$defs": defs})) == set(names)
+    assert set(fill_checked({"$ref": "#/$defs/a", "$defs": defs})) == set(names)
 
 
 # Schemas that something fits
@@ -128,7 +128,7 @@ SCALARS = st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["a",
 
 
 def without_none(**members: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Dictionaries with any of ``members``."""
+    """Return a strategy for dictionaries with any of ``members``."""
     return st.fixed_dictionaries({}, optional=members)
 
 
@@ -172,8 +172,8 @@ LEAVES = (
 )
 
 
-def nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return objects(inner) | arrays(inner) | alternatives(inner) | merged(inner) | inner.map(nullable)
+def combine(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return objects(inner) | arrays(inner) | alternatives(inner) | split_objects(inner) | inner.map(nullable)
 
 
 @st.composite
@@ -201,8 +201,8 @@ def alternatives(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def merged(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
-    """An object in two parts, of which neither knows the other's members."""
+def split_objects(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
+    """Draw a schema of an object in two parts, each without the other's members."""
     first = {"properties": {"city": draw(inner)}, "required": ["city"]}
     second = {"type": "object", "properties": {"name": draw(inner)}, "required": ["name"]}
     return {"allOf": [first, second], **draw(without_none(description=st.just("both")))}
@@ -212,13 +212,13 @@ def nullable(schema: Any) -> Any:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-SCHEMAS = st.recursive(LEAVES, nested, max_leaves=12)
+SCHEMAS = st.recursive(LEAVES, combine, max_leaves=12)
 
 
 @settings(max_examples=examples(200))
 @given(SCHEMAS, st.booleans())
 def test_a_value_is_found_and_fits(schema, complete):
-    filled(schema, complete=complete)
+    fill_checked(schema, complete=complete)
 
 
 @st.composite
@@ -236,7 +236,7 @@ def referring(draw: st.DrawFn) -> dict[str, Any]:
     ]))  # fmt: skip
 
 
-RECURSIVE = st.recursive(LEAVES | referring(), nested, max_leaves=6)
+RECURSIVE = st.recursive(LEAVES | referring(), combine, max_leaves=6)
 
 
 @settings(max_examples=examples(150))
@@ -244,7 +244,7 @@ RECURSIVE = st.recursive(LEAVES | referring(), nested, max_leaves=6)
 def test_references_end_where_they_lead_back_to_themselves(root, one, other):
     schema = {"$defs": {"a": one, "b": other}, "allOf": [root]}
     try:
-        filled(schema)
+        fill_checked(schema)
     except NoMatchingValue:
         with pytest.raises(NoMatchingValue):  # nothing that is left out helps
             fill(schema, say, complete=False)

@@ -25,7 +25,7 @@ from tests.support.settled_lines import logged_exchanges
 KEY = "ann-key-0123456789-0123456789"
 SOUND = {"file": ("a.wav", b"RIFF" + b"\0" * 31_996)}
 
-# What is sent, and of its line the tokens of the prompt, the units, the cost in dollars, and how well that is known.
+# A request, and the prompt tokens, units, cost in dollars and grade of the cost in its line.
 ASKED: list[tuple[str, dict[str, Any], int, dict[str, int], float | None, str | None]] = [
     ("embeddings", {"json": {"model": "text-embedding-3-small", "input": "a" * 4000}}, 1000, {}, 0.00002, "exact"),
     ("embeddings", {"json": {"model": "ge", "input": "a" * 4000}}, 1000, {}, 0.00015, "estimated"),

@@ -1,4 +1,4 @@
-"""Which tools the stand-in provider calls, with what, and what it says, to programs of today and recorded requests."""
+"""The stand-in's choice of tools, their arguments, and its answers, for programs of today and recorded requests."""
 
 import contextlib
 import json
@@ -33,23 +33,23 @@ from tests.support.recorded_requests import requests
 from tests.support.recordings import ABSENT
 
 
-def asked(
+def offer(
     *tools: str | Tool, mode: Any = "auto", name: str | None = None, said: str = "What is in this folder?", **more: Any
 ) -> Request:
-    """A request that offers ``tools``; one that is a name alone needs no arguments."""
+    """Return a request that offers ``tools``; a tool that is only a name needs no arguments."""
     offered = tuple(tool if isinstance(tool, Tool) else needing(tool) for tool in tools)
     turns = more.pop("messages", (Message("user", (TextPart(said),)),))
     return Request("chat", "m", turns, tools=offered, tool_choice=ToolChoice(mode, name), **more)
 
 
 def needing(name: str, **members: str) -> Tool:
-    """A tool that requires ``members``, which are of the types that they are given."""
+    """Return a tool that requires ``members``, which map names to types."""
     properties = {member: {"type": kind} for member, kind in members.items()}
     return Tool(name, schema={"type": "object", "properties": properties, "required": list(members)})
 
 
-def continued(request: Request, pick: ToolPick, result: str = "two files", is_error: bool = False) -> Request:
-    """The next request of the conversation: the tool has been called."""
+def add_result(request: Request, pick: ToolPick, result: str = "two files", is_error: bool = False) -> Request:
+    """Return the conversation's next request, with the call of the tool and its result."""
     back = ToolResultPart("call_1", (TextPart(result),), is_error)
     made: tuple[Part, ...] = (ToolCallPart("call_1", pick.tool.name, pick.input),)
     return attrs.evolve(request, messages=(*request.messages, Message("assistant", made), Message("user", (back,))))
@@ -105,10 +105,10 @@ CLINE = (
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_the_stand_in_calls_harmless_tools_and_then_answers(tools, name, arguments):
-    call = asked(*tools)
+    call = offer(*tools)
     pick = choose(call)
     assert (pick.tool.name, json.loads(pick.input)) == (name, arguments)
-    ended = continued(call, pick)
+    ended = add_result(call, pick)
     reminder = Message("user", (TextPart("<system-reminder>be brief</system-reminder>"),))
     for later in (ended, attrs.evolve(ended, messages=(*ended.messages, reminder))):
         again = choose(later)
@@ -118,22 +118,22 @@ def test_the_stand_in_calls_harmless_tools_and_then_answers(tools, name, argumen
 
 def test_a_web_search_is_called_first_if_the_person_asks_for_one():
     for tools in ((*CODEX, needing("web_search", query="string")), (SHELL, needing("WebSearch", query="string"))):
-        pick = choose(asked(*tools, said="Search the web for trio"))
+        pick = choose(offer(*tools, said="Search the web for trio"))
         assert (pick.tool.name, json.loads(pick.input)) == (tools[-1].name, {"query": "Search the web for trio"})
 
 
 def test_a_web_search_that_a_program_loads_by_its_tool_search_is_called_after_it():
     """Claude Code 2.1.332 declares its web search only once ``ToolSearch`` has found it."""
     tools = SHELL, needing("ToolSearch", query="string")
-    call = asked(*tools, said="Search the web for trio")
+    call = offer(*tools, said="Search the web for trio")
     pick = choose(call)
     assert pick.tool.name == "ToolSearch"
-    loaded = continued(call, pick)
+    loaded = add_result(call, pick)
     assert choose(loaded) is None, "it has found nothing"
-    loaded = attrs.evolve(loaded, tools=(*loaded.tools, *asked(needing("WebSearch", query="string")).tools))
+    loaded = attrs.evolve(loaded, tools=(*loaded.tools, *offer(needing("WebSearch", query="string")).tools))
     pick = choose(loaded)
     assert (pick.tool.name, json.loads(pick.input)) == ("WebSearch", {"query": "Search the web for trio"})
-    assert choose(continued(loaded, pick)) is None
+    assert choose(add_result(loaded, pick)) is None
 
 
 @each_row(
@@ -147,33 +147,33 @@ def test_a_web_search_that_a_program_loads_by_its_tool_search_is_called_after_it
     ids=["agents", "the program itself", "changes and places", "what has not begun"],
 )
 def test_unsuitable_tools_are_not_called_and_the_answer_is_reported(tools):
-    call = asked(*tools)
+    call = offer(*tools)
     assert choose(call) is None
     assert "tool_choice" in text(call)
 
 
 def test_a_tool_that_converse_only_declares_is_not_called():
     """A turn without tools after one with a call, as agents send it after a handoff."""
-    request = asked(needing("get_weather", city="string"))
-    before = continued(request, choose(request))
+    request = offer(needing("get_weather", city="string"))
+    before = add_result(request, choose(request))
     turns = (*before.messages, Message("assistant", (TextPart("sunny"),)), Message("user", (TextPart("more"),)))
     later = attrs.evolve(before, messages=turns, tools=(), tool_choice=None)
     converse = CODECS["converse"]
     declared = converse.read_request(json.loads(converse.write_request(later, recipient("claude")).body))
     assert [tool.name for tool in declared.tools] == ["get_weather"]
     assert choose(declared) is None
-    assert text(declared) == text(asked(said="more"))
+    assert text(declared) == text(offer(said="more"))
 
 
 def test_an_answer_lists_only_some_of_many_tools():
-    assert "`Agent`, `Task`, `handoff` and 2 more" in text(asked("Agent", "Task", "handoff", "TodoWrite", "Skill"))
+    assert "`Agent`, `Task`, `handoff` and 2 more" in text(offer("Agent", "Task", "handoff", "TodoWrite", "Skill"))
 
 
-# What the request says of it
+# The tool choice of the request
 
 
 def test_a_tool_requested_by_name_is_called():
-    pick = choose(asked("get_weather", needing("send_email", email="string"), mode="tool", name="send_email"))
+    pick = choose(offer("get_weather", needing("send_email", email="string"), mode="tool", name="send_email"))
     assert (pick.tool.name, json.loads(pick.input)) == ("send_email", {"email": "someone@example.com"})
 
 
@@ -188,12 +188,12 @@ ALLOWED = ToolChoice("auto", allowed=("get_time",))
 @each_row(
     ("call", "name"),
     [
-        (asked("get_secret", "final_answer", mode="required", messages=OBSERVED), "final_answer"),
-        (asked("send_email", mode="required"), "send_email"),
-        (asked("get_weather", mode="none"), None),
-        (attrs.evolve(asked("get_weather", "get_time"), tool_choice=ALLOWED), "get_time"),
-        (asked(Tool("notes", kind="custom", format={"type": "grammar"})), None),
-        (asked(Tool("notes", kind="custom", format={"type": "text"})), "notes"),
+        (offer("get_secret", "final_answer", mode="required", messages=OBSERVED), "final_answer"),
+        (offer("send_email", mode="required"), "send_email"),
+        (offer("get_weather", mode="none"), None),
+        (attrs.evolve(offer("get_weather", "get_time"), tool_choice=ALLOWED), "get_time"),
+        (offer(Tool("notes", kind="custom", format={"type": "grammar"})), None),
+        (offer(Tool("notes", kind="custom", format={"type": "text"})), "notes"),
     ],
     ids=["told in the person's words", "required", "forbidden", "allowed", "an unknown grammar", "text"],
 )
@@ -203,44 +203,44 @@ def test_the_called_tool_follows_from_the_request(call, name):
 
 
 def test_required_calls_use_the_best_tool_and_then_the_answering_one():
-    call = asked("final_answer", "get_secret", "Agent", mode="required")
+    call = offer("final_answer", "get_secret", "Agent", mode="required")
     first = choose(call)
     assert first.tool.name == "get_secret"
-    second = choose(continued(call, first))
+    second = choose(add_result(call, first))
     assert second.tool.name == "final_answer"
 
 
 def test_required_calls_do_not_repeat_a_tool_while_others_are_left():
-    call = asked("get_secret", "City", mode="required")
+    call = offer("get_secret", "City", mode="required")
     names = []
     for _ in range(3):
         pick = choose(call)
         names.append(pick.tool.name)
-        call = continued(call, pick)
+        call = add_result(call, pick)
     assert names[:2] == ["get_secret", "City"]
 
 
 @pytest.mark.parametrize(("name", "input"), [("shell", "ls"), ("python_exec", "1 + 1"), ("note", "Hello from")])
 def test_a_tool_with_free_text_input_gets_a_runnable_command(name, input):
-    pick = choose(asked(Tool(name, kind="custom")))
+    pick = choose(offer(Tool(name, kind="custom")))
     assert pick.input.startswith(input)
 
 
 def test_codex_in_its_code_mode_runs_the_command_in_a_script():
     about = "Run JavaScript; nested tools are functions, for example `await tools.exec_command(...)`"
     script = Tool("functions__exec", about, kind="custom", format={"type": "grammar"})
-    pick = choose(asked("functions__wait", script, "collaboration__spawn_agent"))
+    pick = choose(offer("functions__wait", script, "collaboration__spawn_agent"))
     assert pick.input == 'text((await tools.exec_command({cmd: "ls"})).output)'
 
 
 def test_a_call_whose_input_no_value_fits_is_made_only_if_it_must_be():
     tool = Tool("get_nothing", schema={"type": "object", "properties": {"x": False}, "required": ["x"]})
-    assert choose(asked(tool)) is None
-    pick = choose(asked(tool, mode="required"))
+    assert choose(offer(tool)) is None
+    pick = choose(offer(tool, mode="required"))
     assert pick.input == "{}"
 
 
-# What is said
+# Texts of answers
 
 
 @each_row(
@@ -256,7 +256,7 @@ def test_a_call_whose_input_no_value_fits_is_made_only_if_it_must_be():
     ids=["before", "behind", "alone", "wrapped", "quoted", "markup"],
 )
 def test_the_persons_words_are_repeated_without_those_of_the_program(texts, said):
-    call = asked(messages=(Message("user", tuple(map(TextPart, texts))),))
+    call = offer(messages=(Message("user", tuple(map(TextPart, texts))),))
     assert f"You said: “{said}”." in text(call)
 
 
@@ -272,20 +272,20 @@ def test_the_persons_words_are_repeated_without_those_of_the_program(texts, said
     ids=["text", "nothing", "failure", "codex", "long"],
 )
 def test_the_answer_to_a_result_says_what_was_called_and_what_came_of_it(result, is_error, shown):
-    call = asked(SHELL)
+    call = offer(SHELL)
     pick = choose(call)
     assert pick is not None
-    answer = text(continued(call, pick, result, is_error))
+    answer = text(add_result(call, pick, result, is_error))
     assert 'your program ran Bash with `{"command": "ls"}`, ' in answer
     assert shown in answer
     assert "stand-in" in answer
 
 
 def test_a_new_question_is_answered_automatically():
-    call = asked(SHELL)
+    call = offer(SHELL)
     pick = choose(call)
     assert pick is not None
-    ended = continued(call, pick)
+    ended = add_result(call, pick)
     further = attrs.evolve(ended, messages=(*ended.messages, Message("user", (TextPart("And now?"),))))
     assert choose(further) is None
     assert "You said: “And now?”." in text(further)
@@ -303,11 +303,11 @@ def test_a_new_question_is_answered_automatically():
 )  # fmt: skip
 def test_a_request_for_a_title_gets_only_a_title(instruction, said, title):
     turns = (Message("system", (TextPart(instruction),)), Message("user", (TextPart(said),)))
-    assert text(asked(messages=turns)) == title
+    assert text(offer(messages=turns)) == title
 
 
 def test_talk_of_titles_is_answered_like_other_talk():
-    assert "stand-in" in text(asked(said="Which title has that book?"))
+    assert "stand-in" in text(offer(said="Which title has that book?"))
 
 
 def test_a_schema_is_filled_with_words_that_say_what_they_are():
@@ -317,21 +317,21 @@ def test_a_schema_is_filled_with_words_that_say_what_they_are():
                        "people": {"type": "integer", "minimum": 5}},
         "required": ["title"], "additionalProperties": False,
     }  # fmt: skip
-    assert json.loads(text(asked(format=Format("json_schema", "x", schema)))) == {
+    assert json.loads(text(offer(format=Format("json_schema", "x", schema)))) == {
         "title": "What is in this folder", "answer": "This is the stand-in model of trigate.", "city": "Paris",
         "people": 5,
     }  # fmt: skip
 
 
 def test_json_without_a_schema_is_an_object():
-    answer = json.loads(text(asked(format=Format("json_object"))))
+    answer = json.loads(text(offer(format=Format("json_object"))))
     assert answer == {"answer": "This is the stand-in model of trigate."}
 
 
 def test_a_schema_that_nothing_fits_is_refused_by_name():
     schema = {"type": "object", "properties": {"x": False}, "required": ["x"]}
     with pytest.raises(GatewayError, match="cannot find a value that fits") as raised:
-        text(asked(format=Format("json_schema", "x", schema, at="response_format")))
+        text(offer(format=Format("json_schema", "x", schema, at="response_format")))
     assert (raised.value.info.status, raised.value.info.param) == (400, "response_format")
 
 
@@ -349,13 +349,13 @@ recorded = pytest.mark.skipif(not RECORDED, reason=ABSENT)
 
 
 def picks(request: Request) -> Iterator[ToolPick]:
-    """The calls of a conversation whose results come back, three at most."""
+    """Yield the calls of a conversation that receives the results, three at most."""
     for _ in range(3):
         pick = choose(request)
         if pick is None:
             return
         yield pick
-        request = continued(request, pick)
+        request = add_result(request, pick)
 
 
 def judge(schema: Any, text: str) -> None:

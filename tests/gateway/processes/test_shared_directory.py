@@ -15,7 +15,7 @@ def temporary(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def killed(directory: SharedDirectory) -> None:
+def kill(directory: SharedDirectory) -> None:
     """End a part in ``directory`` as the end of its process does."""
     os.close(directory._lock)
 
@@ -40,14 +40,14 @@ def test_the_last_that_leaves_removes_it():
 def test_a_worker_removes_what_a_killed_supervisor_has_left():
     made = SharedDirectory.make()
     worker = SharedDirectory.join(made.path)
-    killed(made)
+    kill(made)
     worker.leave()
     assert not made.path.exists()
 
 
 def test_the_next_supervisor_removes_what_killed_processes_have_left_and_nothing_else(temporary):
     left, used = SharedDirectory.make(), SharedDirectory.make()
-    killed(left)
+    kill(left)
     (temporary / f"{PREFIX}unfinished").mkdir()
     (temporary / f"{PREFIX}elsewhere").symlink_to(temporary / "none")
     with shared_directory():

@@ -80,14 +80,14 @@ class Program:
         self._text = b""
 
     async def line(self, word: str) -> str:
-        """What follows ``word`` in the next line that begins with it."""
+        """Return the rest of the next line that begins with ``word``."""
         while True:
             found, _, rest = (await self._next_line()).partition(" ")
             if found == word:
                 return rest
 
     async def next_word(self) -> str:
-        """The first word of the next line."""
+        """Return the first word of the next line."""
         return (await self._next_line()).partition(" ")[0]
 
     async def _next_line(self) -> str:
@@ -102,7 +102,7 @@ class Program:
 
 @pytest.fixture
 async def run(tmp_path):
-    """Starts the program above; gives it and a ``Server`` to talk to. What still runs at the end is killed."""
+    """Return a function that starts the program above and connects a ``Server`` to it; the end kills all programs."""
     script = tmp_path / "program.py"
     script.write_text(PROGRAM)
     begun = []
@@ -122,7 +122,7 @@ async def run(tmp_path):
         await process.stdout.aclose()
 
 
-async def ended(program: Program) -> int:
+async def exit_status(program: Program) -> int:
     with trio.fail_after(PATIENCE):
         return await program.process.wait()
 
@@ -139,7 +139,7 @@ async def test_the_first_signal_drains_and_the_second_exits_immediately(run):
         assert program.process.returncode is None, "the stream is waited for"
         program.process.send_signal(number)
         await program.line("flushed")
-        assert await ended(program) == 128 + number
+        assert await exit_status(program) == 128 + number
 
 
 @pytest.mark.soak
@@ -159,7 +159,7 @@ async def test_workers_share_a_socket_are_replaced_and_drain_together(run):
         for client in (one, two):
             assert (await client.rest()).endswith(b"shutting down;\r\n" + END)
     assert {int(await program.line("over")), int(await program.line("over"))} == {second, third}
-    assert await ended(program) == 0
+    assert await exit_status(program) == 0
 
 
 @pytest.mark.soak
@@ -181,4 +181,4 @@ async def test_it_is_announced_once_a_worker_answers_and_a_reload_before_that_en
     await program.line("reloaded")
     await program.line("reloaded")
     program.process.terminate()
-    assert await ended(program) == 0
+    assert await exit_status(program) == 0

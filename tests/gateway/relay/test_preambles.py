@@ -1,5 +1,5 @@
-"""What RFC 2046 permits before the first boundary of a form stays there, whatever is made of the form: a CRLF is common
-in Swift."""
+"""The text that RFC 2046 permits before the first boundary of a form remains in every edited form: Swift often writes
+a CRLF there."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ LINE = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body
 LINES = part("file", json.dumps(LINE).encode(), "b.jsonl")
 
 
-async def sent(served: Any, path: str, form: bytes, provider: Any, **headers: str) -> bytes:
+async def send_all(served: Any, path: str, form: bytes, provider: Any, **headers: str) -> bytes:
     """Return the form that the provider gets, the same after each preamble and without one."""
     found = []
     for preamble in (b"", *PREAMBLES):
@@ -48,14 +48,14 @@ async def test_forms_with_a_model(parts):
         for endpoint, path in ASKED:
             if endpoint in MULTIPART:
                 with case(path):
-                    first = await sent(served, path, multipart(parts), provider)
+                    first = await send_all(served, path, multipart(parts), provider)
                     assert first == multipart(parts).replace(b"\r\nmine\r\n", b"\r\nwhisper-1\r\n")
 
 
 @needs_feature("other_endpoints")
 async def test_a_form_to_which_a_model_is_added():
     async with before(answering, "openai/gpt-image-1", {"type": "image"}) as (served, provider):
-        first = await sent(served, "/v1/images/edits", multipart([PICTURE]), provider)
+        first = await send_all(served, "/v1/images/edits", multipart([PICTURE]), provider)
         assert first == multipart([part("model", b"gpt-image-1"), PICTURE])
 
 
@@ -74,7 +74,7 @@ async def test_files(parts):
     async with serving("openai") as served:
         provider = served.providers["openai"]
         head = {"authorization": f"Bearer {KEYS['a']}"}
-        first = await sent(served.gateway, "/v1/files", multipart(parts), provider, **head)
+        first = await send_all(served.gateway, "/v1/files", multipart(parts), provider, **head)
         assert first == multipart(parts)
 
 
@@ -86,7 +86,7 @@ async def test_a_file_of_a_container():
         path = f"/v1/containers/{container.id}/files"
         provider.answers[f"/v1/containers/{next(iter(provider.kept))}/files"] = json_answer({"id": "cfile_1"})
         head = {"authorization": f"Bearer {KEYS['a']}"}
-        await sent(served.gateway, path, multipart([WAV]), provider, **head)
+        await send_all(served.gateway, path, multipart([WAV]), provider, **head)
 
 
 @needs_feature("pass_through")
@@ -95,7 +95,7 @@ async def test_forms_that_pass_through_for_a_key_with_models():
     async with before(answering, entry={"name": "mine", "passthrough": True}, client_keys=keys) as (served, provider):
         for parts in ([part("model", b"m-1"), WAV], [WAV]):
             head = {"authorization": f"Bearer {KEYS['a']}"}
-            first = await sent(served, "/mine/v1/things", multipart(parts), provider, **head)
+            first = await send_all(served, "/mine/v1/things", multipart(parts), provider, **head)
             assert first == multipart(parts)
 
 
@@ -112,4 +112,4 @@ async def test_the_beginning_of_a_call():
             ([offer], "?model=voice"),
         ):
             path = f"/v1/realtime/calls{query}"
-            await sent(served, path, multipart(parts), provider, **head)
+            await send_all(served, path, multipart(parts), provider, **head)

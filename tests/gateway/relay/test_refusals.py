@@ -21,7 +21,7 @@ CHAT = "/v1/chat/completions"
 
 @contextlib.asynccontextmanager
 async def serving(**key: Any) -> AsyncIterator[tuple[InProcess, EndpointProvider]]:
-    """A gateway whose one key has these limits, before a provider that has everything."""
+    """Run a gateway whose only key has these limits, with a provider that serves every endpoint."""
     keys = [{"name": "ann", "key": KEY, **key}]
     aliases = {"other": {"target": "trigate/m-1"}}
     entry = {"price": {"input": 1, "output": 1}}
@@ -99,7 +99,7 @@ async def test_a_body_that_is_too_large_is_refused_by_its_length():
 
 
 async def first_line(served: InProcess, head: str) -> int:
-    """The status with which a request is answered whose body never comes."""
+    """Return the status of the response to a request whose body never arrives."""
     with trio.fail_after(5):
         async with await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2])) as stream:
             await stream.send_all(head.encode())

@@ -1,4 +1,4 @@
-"""A relayed request from socket to socket: what passes, what is counted, and how it ends."""
+"""A relayed request from socket to socket: the forwarded bytes, the counts, and the end."""
 
 import json
 from collections.abc import Mapping
@@ -112,7 +112,7 @@ async def all_over(served: InProcess) -> None:
     ],
 )
 async def test_before_the_first_byte_and_in_the_answer(model, requests, kind, caplog):
-    """``None``: the provider says nothing."""
+    """``None``: the provider sends nothing."""
     caplog.set_level("INFO", "trigate")
     answering = never if kind is None else lambda asked: ScriptedAnswer(PIECES[kind], headers=(("content-type", kind),))
     async with before(answering, model) as (served, provider):

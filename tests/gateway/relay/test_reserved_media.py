@@ -20,11 +20,11 @@ from tests.support.settled_lines import SettledLines
 DRAWING = {"model": "mine", "prompt": "A cat", "size": "1024x1024", "quality": "high"}
 
 
-def budgeted(amount: str) -> list[dict[str, Any]]:
+def with_budget(amount: str) -> list[dict[str, Any]]:
     return [{"name": "ann", "key": KEY, "budgets": [f"{amount} usd/day"]}]
 
 
-def drawn(number: int = 1, tokens: int = 4160, given: int = 10, of_pictures: int = 0) -> dict[str, Any]:
+def image(number: int = 1, tokens: int = 4160, given: int = 10, of_pictures: int = 0) -> dict[str, Any]:
     details = {"text_tokens": given - of_pictures, "image_tokens": of_pictures}
     usage = {"input_tokens": given, "output_tokens": number * tokens, "input_tokens_details": details}
     return {"created": 1, "data": [{"b64_json": "AAAA"}] * number, "usage": usage}
@@ -32,7 +32,7 @@ def drawn(number: int = 1, tokens: int = 4160, given: int = 10, of_pictures: int
 
 @attrs.frozen
 class Media:
-    """A request, and the answer with which its provider says what it took of tokens."""
+    """A request, and the provider's answer with the tokens that it used."""
 
     model: str
     path: str
@@ -41,7 +41,7 @@ class Media:
     form: bytes = b""
 
     @property
-    def sent(self) -> dict[str, Any]:
+    def request_options(self) -> dict[str, Any]:
         if self.json is not None:
             return {"json": self.json, "headers": HEAD}
         return {"content": self.form, "headers": {**HEAD, "content-type": KIND}}
@@ -53,14 +53,14 @@ IMAGES = "/v1/images"
 SOUND = {"text": "Hello.", "usage": {"type": "tokens", "input_tokens": 25, "output_tokens": 6,
                                      "input_token_details": {"audio_tokens": 25}}}  # fmt: skip
 MEDIA = {
-    "a picture": Media("gpt-image-1", f"{IMAGES}/generations", drawn(), DRAWING),
-    "four pictures of any size": Media("gpt-image-1", f"{IMAGES}/generations", drawn(4, 6240, 8),
+    "a picture": Media("gpt-image-1", f"{IMAGES}/generations", image(), DRAWING),
+    "four pictures of any size": Media("gpt-image-1", f"{IMAGES}/generations", image(4, 6240, 8),
                                        {"model": "mine", "prompt": "A cat", "n": 4}),
-    "a picture whose tokens have a price": Media("gpt-image-1.5", f"{IMAGES}/generations", drawn(), DRAWING),
-    "a larger picture": Media("gpt-image-2", f"{IMAGES}/generations", drawn(1, 13342), DRAWING | {"size": "3840x2160"}),
-    "an edit in JSON": Media("gpt-image-1", f"{IMAGES}/edits", drawn(1, 4160, 2 * 6400, 2 * 6390),
+    "a picture whose tokens have a price": Media("gpt-image-1.5", f"{IMAGES}/generations", image(), DRAWING),
+    "a larger picture": Media("gpt-image-2", f"{IMAGES}/generations", image(1, 13342), DRAWING | {"size": "3840x2160"}),
+    "an edit in JSON": Media("gpt-image-1", f"{IMAGES}/edits", image(1, 4160, 2 * 6400, 2 * 6390),
                              {**DRAWING, "images": [{"image_url": "https://example.test/a.png"}] * 2}),
-    "an edit of a file": Media("gpt-image-1", f"{IMAGES}/edits", drawn(1, 6240, 6400, 6390),
+    "an edit of a file": Media("gpt-image-1", f"{IMAGES}/edits", image(1, 6240, 6400, 6390),
                                form=multipart([MINE, PICTURE])),
     "speech": Media("gpt-4o-mini-tts", "/v1/audio/speech", {}, {"model": "mine", "input": "x" * 900, "voice": "y"}),
     "a transcript": Media("gpt-4o-transcribe", "/v1/audio/transcriptions", SOUND,
@@ -83,7 +83,7 @@ def reserve(request) -> Iterator[str]:
 async def test_media_billed_by_tokens_is_reserved_during_generation(name, reserve):
     media = MEDIA[name]
     gate = HeldProvider(json_answer(media.answer) if media.answer else SPOKEN)
-    config = {"client_keys": budgeted("100"), "reserve": reserve}
+    config = {"client_keys": with_budget("100"), "reserve": reserve}
     async with (
         before(gate, f"openai/{media.model}", {"name": "mine"}, **config) as (served, provider),
         trio.open_nursery() as nursery,
@@ -91,7 +91,7 @@ async def test_media_billed_by_tokens_is_reserved_during_generation(name, reserv
         levels, found = Levels(served), []
 
         async def ask() -> None:
-            found.append(await served.post(media.path, **media.sent))
+            found.append(await served.post(media.path, **media.request_options))
 
         nursery.start_soon(ask)
         await eventually(lambda: len(provider.asked) == 1)
@@ -105,9 +105,9 @@ async def test_media_billed_by_tokens_is_reserved_during_generation(name, reserv
 
 @needs_feature("other_endpoints")
 async def test_simultaneous_image_requests_stay_within_the_budget():
-    gate = HeldProvider(json_answer(drawn()))
+    gate = HeldProvider(json_answer(image()))
     async with (
-        before(gate, "openai/gpt-image-1", {"name": "mine"}, client_keys=budgeted("1")) as (served, provider),
+        before(gate, "openai/gpt-image-1", {"name": "mine"}, client_keys=with_budget("1")) as (served, provider),
         trio.open_nursery() as nursery,
     ):
         statuses: list[int] = []
@@ -126,7 +126,7 @@ async def test_simultaneous_image_requests_stay_within_the_budget():
 
 @needs_feature("other_endpoints")
 async def test_a_picture_that_does_not_fit_is_refused_beforehand(reserve):
-    answer, config = json_answer(drawn()), {"client_keys": budgeted("0.10"), "reserve": reserve}
+    answer, config = json_answer(image()), {"client_keys": with_budget("0.10"), "reserve": reserve}
     async with before(lambda asked: answer, "openai/gpt-image-1", {"name": "mine"}, **config) as (served, provider):
         ask = partial(served.post, f"{IMAGES}/generations", headers=HEAD)
         assert (await ask(json=DRAWING)).status_code == 402
@@ -147,13 +147,13 @@ async def test_tokens_are_reserved_only_where_they_are_billed():
                 lambda asked: json_answer({"text": "x"}), "trigate/m-1", {"name": "mine", **price}, client_keys=keys
             ) as (served, _):
                 body = {**one.json, "input": "x"} if one.json and "input" in one.json else one.json
-                sent = attrs.evolve(one, json=body).sent
-                assert (await served.post(one.path, **sent)).status_code == 200
+                request_options = attrs.evolve(one, json=body).request_options
+                assert (await served.post(one.path, **request_options)).status_code == 200
 
 
 @needs_feature("other_endpoints")
 async def test_speech_without_reported_tokens_is_billed_by_an_estimate():
-    """Raw sound has no place for its usage: what was said of it has been booked at nothing (BerriAI/litellm#36914)."""
+    """Raw sound cannot contain its usage, and cost nothing in a ledger (BerriAI/litellm#36914)."""
     body = {"model": "mine", "input": "x" * 900, "voice": "y"}
     async with before(lambda asked: SPOKEN, "openai/gpt-4o-mini-tts", {"name": "mine"}) as (served, _):
         settled = SettledLines(served)

@@ -1,4 +1,4 @@
-"""Uploads on real sockets: edited while they pass, kept where they must be, and gone with their client."""
+"""Uploads on real sockets: edited while they pass, stored if they must be, and deleted when their client leaves."""
 
 import contextlib
 import io
@@ -53,7 +53,7 @@ async def post(
 
 @contextlib.asynccontextmanager
 async def in_front_of(serve: Callable[[trio.SocketStream], Awaitable[None]]) -> AsyncIterator[InProcess]:
-    """A gateway before a provider that treats its connections as ``serve`` does."""
+    """Run a gateway with a provider that handles its connections with ``serve``."""
     async with listening(serve) as url:
         entry = {"model": "openai/whisper-1", "access_key": "k", **ENTRY, "base_url": f"{url}/v1"}
         async with gateway(settings(entry)) as served:
@@ -65,8 +65,8 @@ async def in_chunks(data: bytes, size: int = 50_000) -> AsyncIterator[bytes]:
         yield data[at : at + size]
 
 
-def sent(parts: Sequence[bytes]) -> bytes:
-    """What the provider gets of these parts."""
+def expected_form(parts: Sequence[bytes]) -> bytes:
+    """Return the form that the provider gets for these parts."""
     return multipart(parts).replace(b"\r\nfast\r\n", b"\r\nwhisper-1\r\n")
 
 
@@ -88,11 +88,11 @@ async def test_a_form_reaches_the_provider_byte_for_byte_but_for_its_model():
                 assert found.json() == ANSWER
                 assert found.headers["x-trigate-target"] == "openai/whisper-1"
                 asked = provider.asked.pop()
-                assert asked.body == sent(parts)
+                assert asked.body == expected_form(parts)
                 assert asked.headers["content-type"] == KIND
                 assert asked.headers["authorization"] == "Bearer provider-key"
                 length = asked.headers.get("content-length")
-                assert length == str(len(sent(parts))) or (length is None and not isinstance(content, bytes))
+                assert length == str(len(expected_form(parts))) or (length is None and not isinstance(content, bytes))
         assert served.service.admission.shares.spooled.total == 0
         assert served.service.admission.shares.bodies.total == 0
 
@@ -116,7 +116,7 @@ async def test_a_form_that_cannot_be_forwarded_is_refused_before_anything_is_sen
 
 @needs_feature("other_endpoints")
 async def test_an_early_refusal_ends_the_upload():
-    """A provider that does not want the rest says so at once (413, 429)."""
+    """A provider that refuses the rest sends its refusal immediately (413, 429)."""
 
     async def refuse(stream: trio.SocketStream) -> None:
         data = b""
@@ -317,8 +317,8 @@ async def test_uploads_whose_disk_does_not_respond_delay_no_other_work(monkeypat
 # The client leaves
 
 
-async def gone(served: InProcess, provider: EndpointProvider) -> None:
-    """Nothing of the request is left, neither here nor there."""
+async def wait_until_gone(served: InProcess, provider: EndpointProvider) -> None:
+    """Wait until nothing of the request is left in the gateway and at the provider."""
     with trio.fail_after(2):
         if provider.heads:
             await provider.left_now.wait()
@@ -346,7 +346,7 @@ async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_uploa
                 reaches_it = size - 500 if parts[0] is MODEL else -1
                 await eventually(lambda least=reaches_it: provider.body_bytes > least)
                 await upload.leave()
-                await gone(served, provider)
+                await wait_until_gone(served, provider)
         assert provider.asked == [] or tenth == 10
 
 
@@ -354,7 +354,7 @@ async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_uploa
 
 
 async def deaf(stream: trio.SocketStream) -> None:
-    """Never read."""
+    """Accept a connection and never read from it."""
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     await trio.sleep_forever()
 
@@ -366,7 +366,7 @@ MOST = 32 * 2**20
 
 @needs_feature("other_endpoints")
 async def test_a_slow_provider_slows_the_client_whose_leaving_is_seen_anyway():
-    """As soon as TCP tells it, which puts an orderly end behind all that was sent, and a reset before it."""
+    """TCP reports an orderly end only after all the data before it, and a reset immediately."""
     async with in_front_of(deaf) as served:
         upload = await Upload.begin(served, BEGUN, len(BEGUN), length=99 * 2**20)
         assert await sent_until_stuck(upload.send) < MOST
@@ -376,7 +376,7 @@ async def test_a_slow_provider_slows_the_client_whose_leaving_is_seen_anyway():
 
 
 async def sent_until_stuck(send: Callable[[bytes], Awaitable[None]]) -> int:
-    """How much can be sent until nothing more is taken for a while."""
+    """Send until no more data is accepted for a while, and return the number of bytes sent."""
     size, block = 0, bytes(2**18)
     while size < MOST:
         with trio.move_on_after(0.5) as waited:
@@ -398,8 +398,8 @@ class Http2Upload:
         self.connection.initiate_connection()
 
     async def send(self, form: bytes, rest: int = 0, seconds: float = 10) -> tuple[int, int]:
-        """How many bytes of ``form`` and of ``rest`` more the server took, and the status of its answer, 0 if there was
-        none and it was silent for ``seconds``."""
+        """Send ``form`` and ``rest`` more bytes, and return the bytes that the server accepted and the status, or 0
+        if it sends nothing for ``seconds``."""
         number = self.connection.get_next_available_stream_id()
         head = [(":method", "POST"), (":path", PATH), (":scheme", "http"), (":authority", "x"), ("content-type", KIND)]
         self.connection.send_headers(number, head)

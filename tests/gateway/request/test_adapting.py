@@ -1,4 +1,4 @@
-"""A client's own request to a provider of its API: what is known to be refused there is edited, nothing else."""
+"""A client's own request to a provider of its API: only members that the provider would refuse are edited."""
 
 import json
 from typing import Any
@@ -28,8 +28,8 @@ CHAT_ROWS = [row for row in CATALOG.values() if row.speaks.get("chat") == "chat"
 USER = {"role": "user", "content": "Hi"}
 
 
-def sent(model: str, body: dict[str, Any], api: Api = "chat", **entry: Any) -> Outgoing:
-    """What goes out of ``body`` to ``model``, asked by its full name."""
+def adapt_for(model: str, body: dict[str, Any], api: Api = "chat", **entry: Any) -> Outgoing:
+    """Return the outgoing request for ``body``, which requests ``model`` by its full name."""
     item = {"model": model, "base_url": "http://127.0.0.1:9/v1", "access_key": "k", "speaks": [api], **entry}
     config = from_mapping({"version": "v0.3.0", "listeners": [{"type": "model", "port": 1}], "model_providers": [item]})
     incoming = read_incoming(api, json.dumps({"model": model, **body}).encode())
@@ -39,8 +39,8 @@ def sent(model: str, body: dict[str, Any], api: Api = "chat", **entry: Any) -> O
 
 
 def chat(model: str, entry: dict[str, Any] | None = None, **members: Any) -> tuple[dict[str, Any], Outgoing]:
-    """A Chat request with ``members``, and what becomes of it."""
-    outgoing = sent(model, {"messages": [USER], **members}, **(entry or {}))
+    """Return the body of an outgoing Chat request with ``members``, and the request itself."""
+    outgoing = adapt_for(model, {"messages": [USER], **members}, **(entry or {}))
     body = json.loads(outgoing.body)
     del body["model"]
     assert body.pop("messages") == [USER]
@@ -66,7 +66,7 @@ def test_the_token_limit_has_the_name_that_the_provider_knows(row):
 @each_row("row", CHAT_ROWS, ids=lambda row: row.id)
 def test_the_role_developer_is_system_where_it_is_not_known(row):
     messages = [{"role": "developer", "content": "a  developer", "x": 1.0}, USER]
-    outgoing = sent(f"{row.id}/some-model", {"messages": messages})
+    outgoing = adapt_for(f"{row.id}/some-model", {"messages": messages})
     role = "developer" if row.known.developer_role else "system"
     assert json.loads(outgoing.body)["messages"] == [{**messages[0], "role": role}, USER]
     assert outgoing.adapted == (() if role == "developer" else ("messages[].role=system",))
@@ -139,17 +139,17 @@ def test_an_effort_that_the_model_does_not_know_is_the_nearest_lower_one(model, 
 
 
 def test_the_other_apis_lower_an_effort_too():
-    outgoing = sent("openai/o3", {"input": "Hi", "reasoning": {"effort": "xhigh", "summary": "auto"}}, "responses")
+    outgoing = adapt_for("openai/o3", {"input": "Hi", "reasoning": {"effort": "xhigh", "summary": "auto"}}, "responses")
     assert json.loads(outgoing.body)["reasoning"] == {"summary": "auto", "effort": "high"}
     assert outgoing.dropped == ("reasoning.effort",)
     body = {"messages": [USER], "max_tokens": 9, "output_config": {"effort": "xhigh"}}
-    outgoing = sent("anthropic/claude-sonnet-4-6", body, "messages")
+    outgoing = adapt_for("anthropic/claude-sonnet-4-6", body, "messages")
     assert json.loads(outgoing.body)["output_config"] == {"effort": "high"}
     assert outgoing.adapted == ("output_config.effort=high",)
 
 
 def test_a_reasoning_model_of_responses_gets_no_sampling():
-    outgoing = sent("openai/o3", {"input": "Hi", "temperature": 0.1, "top_p": 1, "top_logprobs": 0}, "responses")
+    outgoing = adapt_for("openai/o3", {"input": "Hi", "temperature": 0.1, "top_p": 1, "top_logprobs": 0}, "responses")
     assert "temperature" not in json.loads(outgoing.body)
     assert outgoing.dropped == ("temperature",)
 
@@ -165,14 +165,14 @@ EVERYTHING = {
 @pytest.mark.parametrize("interface", [{}, {"provider_interface": "openai"}])
 def test_an_unknown_provider_gets_the_clients_request_unchanged(interface):
     asked = {**EVERYTHING, "stream": not interface}
-    outgoing = sent("somebody/llama", asked, **interface)
+    outgoing = adapt_for("somebody/llama", asked, **interface)
     assert list(json.loads(outgoing.body).items()) == [("model", "llama"), *asked.items()]
     assert (outgoing.dropped, outgoing.adapted) == ((), ())
 
 
 def test_configured_quirks_apply():
     quirks = {"max_tokens_field": "max_completion_tokens", "developer_role": False, "refused_fields": ["store"]}
-    outgoing = sent("somebody/llama", {**EVERYTHING, "max_completion_tokens": None}, quirks=quirks)
+    outgoing = adapt_for("somebody/llama", {**EVERYTHING, "max_completion_tokens": None}, quirks=quirks)
     body = json.loads(outgoing.body)
     assert body["messages"][0]["role"] == "system"
     assert "store" not in body
@@ -218,7 +218,7 @@ def test_stream_options_do_not_go_where_they_are_refused():
     assert (body, outgoing.dropped) == ({"stream": True}, ("stream_options",))
 
 
-# What providers have taken
+# Requests that providers have accepted
 
 
 @pytest.mark.skipif(not answers(), reason=ABSENT)
@@ -226,11 +226,11 @@ def test_a_request_that_its_provider_took_loses_nothing():
     """The rows against what really happened: real requests, each answered well by the provider that they name."""
     asked = [one for one in answers() if one.request is not None]
     assert len(asked) >= (18 if all(one.own for one in asked) else 200)
-    lost = {one.name: found for one in asked if (found := _lost(one))}
+    lost = {one.name: found for one in asked if (found := _lost_members(one))}
     assert lost == {}
 
 
-def _lost(recording: Recording) -> tuple[str, ...]:
+def _lost_members(recording: Recording) -> tuple[str, ...]:
     row = catalog.find(recording.provider) or catalog.generic(recording.provider)
     assert recording.request is not None
     draft = Draft.of(recording.request)

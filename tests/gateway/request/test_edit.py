@@ -27,13 +27,13 @@ def to(model: str, api: Api = "chat", **entry: Any) -> Target:
     return Router(config).resolve(model, api)
 
 
-def came(**members: Any) -> Incoming:
+def receive(**members: Any) -> Incoming:
     return read_incoming("chat", json.dumps(members).encode())
 
 
 @contextmanager
 def json_work() -> Iterator[Counter[str]]:
-    """How often JSON is decoded and encoded, whoever does it."""
+    """Count every decoding and encoding of JSON, by any module."""
     found: Counter[str] = Counter()
 
     def see(frame: object, event: str, function: Any) -> None:
@@ -48,7 +48,7 @@ def json_work() -> Iterator[Counter[str]]:
 
 
 def test_a_request_that_needs_no_edit_is_neither_decoded_nor_encoded():
-    incoming = came(model="some-model", messages=[{"role": "user", "content": "Hi"}], temperature=1.0)
+    incoming = receive(model="some-model", messages=[{"role": "user", "content": "Hi"}], temperature=1.0)
     target = attrs.evolve(to("openai/some-model", usage="as_asked"), model="some-model")
     with json_work() as found:
         prepared = prepare(incoming, target)
@@ -58,7 +58,7 @@ def test_a_request_that_needs_no_edit_is_neither_decoded_nor_encoded():
 
 
 def test_changing_the_model_costs_one_encode():
-    incoming = came(model="alias", messages=[{"role": "user", "content": "Hi"}])
+    incoming = receive(model="alias", messages=[{"role": "user", "content": "Hi"}])
     target = to("openai/some-model", usage="as_asked")
     with json_work() as found:
         prepared = prepare(incoming, target)
@@ -67,7 +67,7 @@ def test_changing_the_model_costs_one_encode():
 
 
 def test_a_model_in_the_path_is_removed_from_the_body():
-    """The name in the path is what the client's grants were asked about: ``GenerateContentRequest`` has one besides
+    """The client's grants were checked for the name in the path: ``GenerateContentRequest`` has one besides
     (https://ai.google.dev/api/generate-content)."""
     cases = (("gemini/small", "gemini", "contents"), ("amazon_bedrock/small", "converse", "messages"))
     for entry, api, conversation in cases:
@@ -81,7 +81,7 @@ def test_a_model_in_the_path_is_removed_from_the_body():
 
 
 def test_each_member_is_decoded_once_and_the_whole_is_encoded_once():
-    """Seals, what a row knows and what was rejected are looked for in the same values."""
+    """The searches for seals, known members and rejected members use the same values."""
     details = [{"type": "reasoning.encrypted", "data": SEALED}]
     members = {
         "model": "alias",
@@ -94,7 +94,7 @@ def test_each_member_is_decoded_once_and_the_whole_is_encoded_once():
         "user": "u",
         "max_completion_tokens": 9,
     }
-    incoming = came(**members)
+    incoming = receive(**members)
     target = to("openai/some-model", quirks={"max_tokens_field": "max_tokens", "refused_fields": ["user"]})
     rejected = Omissions(paths=(("tools", "[]", "function", "strict"), ("temperature",)))
     with json_work() as found:
@@ -114,7 +114,7 @@ def test_each_member_is_decoded_once_and_the_whole_is_encoded_once():
 
 def test_the_hub_lane_reads_the_same_values():
     """The neutral request is made of the members that were found when the body was read, not of the body once more."""
-    incoming = came(model="alias", messages=[{"role": "user", "content": "Hi"}], temperature=0.5)
+    incoming = receive(model="alias", messages=[{"role": "user", "content": "Hi"}], temperature=0.5)
     with json_work() as found:
         assert incoming.request.parameters["temperature"].value == 0.5
         assert incoming.request is incoming.request

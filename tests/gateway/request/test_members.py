@@ -1,4 +1,4 @@
-"""Members that stand twice, or in another case: nobody may be asked for something else than was decided upon
+"""Members that occur twice, or in another case: the provider must get exactly the request that the gateway checked
 (https://bishopfox.com/blog/json-interoperability-vulnerabilities)."""
 
 import json
@@ -128,7 +128,7 @@ def test_a_duplicate_member_is_found_whatever_its_values(pairs, compact):
         check_members(body.encode(), members)
 
 
-# Where it is asked for
+# Every way of reading a request
 
 
 @each_row("api", ["chat", "messages", "responses"])
@@ -140,10 +140,10 @@ def test_no_api_accepts_duplicate_members(api: Api, more):
     assert (caught.value.info.status, caught.value.info.kind) == (400, "invalid_request")
 
 
-# Further models
+# Other models of a request
 
 
-def found(**members: Any) -> tuple[tuple[str, str], ...]:
+def other_models(**members: Any) -> tuple[tuple[str, str], ...]:
     body = {"model": "small", "messages": [{"role": "user", "content": "model"}], **members}
     return further_models(read_incoming("chat", json.dumps(body).encode()))
 
@@ -177,7 +177,7 @@ def found(**members: Any) -> tuple[tuple[str, str], ...]:
     ],
 )  # fmt: skip
 def test_additional_models_are_found_where_providers_read_them(members, named):
-    assert found(**members) == named
+    assert other_models(**members) == named
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_numbers_are_not_read_twice():
 
 def test_a_member_that_is_too_large_to_search_is_rejected():
     with pytest.raises(GatewayError) as caught:
-        found(tools=["x" * (8 * 2**20)])
+        other_models(tools=["x" * (8 * 2**20)])
     assert (caught.value.info.status, caught.value.info.param) == (413, "tools")
 
 

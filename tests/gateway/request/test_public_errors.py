@@ -1,4 +1,4 @@
-"""What a client and the routing hear of a provider's failure."""
+"""The error that clients and the routing get for a provider's failure."""
 
 import json
 
@@ -22,8 +22,8 @@ def target(**members: object) -> Target:
     return Router(config).resolve("openai/m", "chat")
 
 
-def told(failed: ErrorInfo, api: str = "chat", **members: object) -> ErrorInfo:
-    """What is told of it; told twice it is the same."""
+def publish(failed: ErrorInfo, api: str = "chat", **members: object) -> ErrorInfo:
+    """Return the public error, which is the same if it is made public twice."""
     once = public_error(failed, api, target(**members), ())
     assert public_error(once, api, target(**members), ()) == once
     return once
@@ -44,7 +44,7 @@ def told(failed: ErrorInfo, api: str = "chat", **members: object) -> ErrorInfo:
 )
 def test_the_public_error_keeps_the_reason_and_the_wait(api: str, status: int, error: object, reason: FailureReason):
     failed = read_failure(status, json.dumps({"error": error}).encode(), (("retry-after", "90"),))
-    public = told(failed, api)
+    public = publish(failed, api)
     assert public.reason == reason
     assert public.wait == (None if reason == "context_too_long" else 90)
 
@@ -52,16 +52,16 @@ def test_the_public_error_keeps_the_reason_and_the_wait(api: str, status: int, e
 @each_row("api", APIS)
 @pytest.mark.parametrize("status", [600, 999])
 def test_a_status_that_is_none_of_http_is_a_502(status: int, api: str):
-    assert told(read_failure(status, b'{"error":{"message":"m"}}'), api).status == 502
+    assert publish(read_failure(status, b'{"error":{"message":"m"}}'), api).status == 502
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_rejected_client_credential_is_a_client_error(status: int):
-    """No other target would take it, and nobody else's requests are to feel it."""
-    failed = told(read_failure(status, b'{"error":{"message":"m"}}'), access_key=None, passthrough_auth=True)
+    """No other target would accept it, and other clients' requests must not be affected."""
+    failed = publish(read_failure(status, b'{"error":{"message":"m"}}'), access_key=None, passthrough_auth=True)
     assert (failed.reason, failed.status) == ("invalid", status)
-    quota = told(read_failure(status, b'{"error":{"message":"m","code":"insufficient_quota"}}'), passthrough_auth=True,
-                 access_key=None)  # fmt: skip
+    quota = publish(read_failure(status, b'{"error":{"message":"m","code":"insufficient_quota"}}'),
+                    passthrough_auth=True, access_key=None)  # fmt: skip
     assert quota.reason == "quota"
 
 
@@ -70,20 +70,20 @@ def test_an_entry_may_configure_more_statuses_as_overload(api: str):
     """api7/aisix#752, anomalyco/opencode#20098."""
     members = {"quirks": {"unavailable_statuses": [403, 422]}}
     for status in (403, 422):
-        failed = told(read_failure(status, b'{"error":{"message":"full"}}'), api, **members)
+        failed = publish(read_failure(status, b'{"error":{"message":"full"}}'), api, **members)
         assert (failed.reason, failed.status, failed.message) == ("overloaded", 503, "full")
         assert dict(failed.headers)["retry-after"] == "1"
-        assert told(read_failure(status, b""), api).reason in ("credential", "invalid")
-    assert told(read_failure(400, b""), api, **members).reason == "invalid"
+        assert publish(read_failure(status, b""), api).reason in ("credential", "invalid")
+    assert publish(read_failure(400, b""), api, **members).reason == "invalid"
 
 
 def test_a_blocked_or_empty_response_is_not_reported_as_a_rejected_key():
     """OpenRouter moderates with a 403, and xAI has an empty account for one (continuedev/continue#12670)."""
     blocked = {"message": "flagged", "metadata": {"reasons": ["violence"], "flagged_input": "x"}}
-    failed = told(read_failure(403, json.dumps({"error": blocked}).encode()))
+    failed = publish(read_failure(403, json.dumps({"error": blocked}).encode()))
     assert (failed.reason, failed.status, failed.message) == ("content_filter", 400, "flagged")
     empty = {"message": "You have run out of credits or need a Grok subscription."}
-    failed = told(read_failure(403, json.dumps({"error": empty}).encode()))
+    failed = publish(read_failure(403, json.dumps({"error": empty}).encode()))
     assert (failed.reason, failed.status) == ("quota", 402)
 
 
@@ -106,11 +106,11 @@ def test_a_blocked_or_empty_response_is_not_reported_as_a_rejected_key():
 def test_the_client_receives_the_wait_wherever_the_provider_stated_it(
     body: object, headers: dict[str, str], told_headers: dict[str, str]
 ):
-    """Clients that are told too little come back at once (openai/codex#30471, router-for-me/CLIProxyAPI#1666).
+    """Clients without the wait retry immediately (openai/codex#30471, router-for-me/CLIProxyAPI#1666).
 
-    For an empty account there is no time to wait for."""
+    An empty account has no time to wait for."""
     failed = read_failure(429, json.dumps({"error": body}).encode(), tuple(headers.items()))
-    assert dict(told(failed).headers) == told_headers
+    assert dict(publish(failed).headers) == told_headers
 
 
 def test_errors_of_the_gateway_itself_have_no_reason():

@@ -1,4 +1,4 @@
-"""What a provider says that it does not know, in whose words ever, and how long that is remembered
+"""The members that a provider's error rejects, in any wording, and how long the gateway remembers them
 (anthropics/claude-code#21612, #39589, #49548, #51700, BerriAI/litellm#26240)."""
 
 import copy
@@ -34,7 +34,7 @@ from streams.events import ErrorInfo
 from tests.support.each_row import each_row
 
 
-def said(message: str, status: int = 400, **more: str) -> tuple[str, ...]:
+def rejected_in(message: str, status: int = 400, **more: str) -> tuple[str, ...]:
     return tuple(".".join(path) for path in find_rejected(ErrorInfo("invalid_request", message, status=status, **more)))
 
 
@@ -45,7 +45,7 @@ def said(message: str, status: int = 400, **more: str) -> tuple[str, ...]:
         ("tools.0.custom.defer_loading: Extra inputs are not permitted", ("tools.[].custom.defer_loading",)),
         ("system.12.cache_control.scope: Extra inputs are not permitted", ("system.[].cache_control.scope",)),
         (
-            '{"message":"speed: Extra inputs are not permitted"}. Received Model Group=claude',  # told on by a proxy
+            '{"message":"speed: Extra inputs are not permitted"}. Received Model Group=claude',  # from a proxy
             ("speed",),
         ),
         (
@@ -84,18 +84,18 @@ def said(message: str, status: int = 400, **more: str) -> tuple[str, ...]:
     ],
 )
 def test_a_rejected_member_is_found_in_every_vendors_message(message, paths):
-    assert said(message) == paths
-    assert said(message, status=500) == said(message, status=401) == ()
+    assert rejected_in(message) == paths
+    assert rejected_in(message, status=500) == rejected_in(message, status=401) == ()
 
 
 def test_openais_own_code_names_the_parameter():
-    assert said("no", code="unsupported_parameter", param="tools[0].strict") == ("tools.[].strict",)
-    assert said("no", code="invalid_value", param="tools[0].strict") == ()
+    assert rejected_in("no", code="unsupported_parameter", param="tools[0].strict") == ("tools.[].strict",)
+    assert rejected_in("no", code="invalid_value", param="tools[0].strict") == ()
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_a_fastapi_error_list_is_read(wrapped):
-    """Mistral answers 422 like that (Gitlawb/openclaude#739)."""
+    """Mistral's errors with status 422 have this form (Gitlawb/openclaude#739)."""
     mistake = {"type": "extra_forbidden", "loc": ["body", "store"], "msg": "Extra inputs are not permitted", "input": 1}
     detail = {"detail": [mistake]}
     body = {"object": "error", "message": detail, "type": "invalid_request_error"} if wrapped else detail
@@ -144,7 +144,7 @@ BODY = {
         ("nothing", set()),
         ("speed.fast", set()),
         ("tools.0.nothing.at.all", set()),
-        ("messages.0.content.0.text", {"messages[].content[].text"}),  # that it must not go is told by `may_omit`
+        ("messages.0.content.0.text", {"messages[].content[].text"}),  # `may_omit` decides that it must stay
     ],
 )
 def test_a_rejected_member_is_removed_at_every_depth(path, places):
@@ -217,7 +217,7 @@ def test_no_provider_message_raises(text):
 # Betas
 
 
-def asked(beta: str) -> ClientRequest:
+def with_beta(beta: str) -> ClientRequest:
     return ClientRequest((("x", "1"), (BETA, beta), ("y", "2")), "")
 
 
@@ -232,7 +232,7 @@ def asked(beta: str) -> ClientRequest:
     ],
 )
 def test_rejected_betas_are_removed_and_listed(paths, kept, dropped):
-    told, gone = without_betas(asked("a-1, b-2,c-3"), paths)
+    told, gone = without_betas(with_beta("a-1, b-2,c-3"), paths)
     assert (told.header(BETA), gone) == (kept, dropped)
     assert (told.header("x"), told.header("y")) == ("1", "2")
 
@@ -279,7 +279,7 @@ def test_one_clients_rejections_do_not_remove_those_of_another():
     assert learned.of(RejectionKey("http://a", last, client="mallory")) == (("x",),)
 
 
-def spoken(name: str, key: str | None, header: str = "x-api-key", **entry: object) -> RejectionKey:
+def key_for(name: str, key: str | None, header: str = "x-api-key", **entry: object) -> RejectionKey:
     config = {"model": "anthropic/claude-x", "name": name, **entry}
     router = Router(from_mapping({"version": "v0.3.0", "model_providers": [config]}))
     headers = () if key is None else ((header, key),)
@@ -287,28 +287,28 @@ def spoken(name: str, key: str | None, header: str = "x-api-key", **entry: objec
 
 
 def test_a_rejection_for_one_account_or_client_does_not_affect_another():
-    rich, poor = (spoken("a", key, passthrough_auth=True) for key in ("sk-rich", "sk-poor"))
+    rich, poor = (key_for("a", key, passthrough_auth=True) for key in ("sk-rich", "sk-poor"))
     learned = RejectionCache()
     learned.add(poor, [("service_tier",)])
-    assert learned.of(rich) == learned.of(spoken("a", None, passthrough_auth=True)) == ()
-    assert learned.of(spoken("a", "Bearer sk-poor", "authorization", passthrough_auth=True)) == (("service_tier",),)
-    learned.add(spoken("b", None, access_key="k"), [("speed",)])
-    assert learned.of(spoken("c", None, access_key="other")) == ()
+    assert learned.of(rich) == learned.of(key_for("a", None, passthrough_auth=True)) == ()
+    assert learned.of(key_for("a", "Bearer sk-poor", "authorization", passthrough_auth=True)) == (("service_tier",),)
+    learned.add(key_for("b", None, access_key="k"), [("speed",)])
+    assert learned.of(key_for("c", None, access_key="other")) == ()
     alice, bob = (RejectionKey.to(TARGET, ClientRequest((), "", client)) for client in ("alice", "bob"))
     learned.add(alice, [("temperature",)])
     assert (learned.of(alice), learned.of(bob)) == ((("temperature",),), ())
 
 
 def test_rejections_depend_on_a_clients_key_only_if_it_is_forwarded():
-    assert spoken("a", "sk-one", access_key="k") == spoken("a", "sk-two", access_key="k")
+    assert key_for("a", "sk-one", access_key="k") == key_for("a", "sk-two", access_key="k")
 
 
 @pytest.mark.parametrize("key", ["sk-secret-0123456789", "sk-caf\u00e9\udc80"])
-def test_a_rejection_key_does_not_reveal_the_credential(key):
-    told = attrs.asdict(spoken("a", key, passthrough_auth=True))
+def test_a_key_for_does_not_reveal_the_credential(key):
+    told = attrs.asdict(key_for("a", key, passthrough_auth=True))
     assert key not in repr(told)
     assert len(told["account"]) == DIGEST
-    assert told["account"] not in repr(spoken("a", key, passthrough_auth=True))
+    assert told["account"] not in repr(key_for("a", key, passthrough_auth=True))
 
 
 # In a request
@@ -340,7 +340,7 @@ def test_a_body_that_is_nested_too_deeply_is_a_client_error():
     assert caught.value.info.status == 400
 
 
-# What is learned
+# Rejections that the gateway learns
 
 
 def outcome(message: str, *left_out: str, at: Target | None = None) -> Outcome:

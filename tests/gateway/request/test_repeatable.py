@@ -1,4 +1,4 @@
-"""Which requests may be worked on by two providers at once."""
+"""Requests that two providers may work on simultaneously."""
 
 import json
 from typing import Any
@@ -26,7 +26,7 @@ ROUTER = Router(
 )
 
 
-def doubled(api: Api, provider_api: Api | None = None, **members: Any) -> bool:
+def runs_twice(api: Api, provider_api: Api | None = None, **members: Any) -> bool:
     asked = {"responses": {"input": "Hi"}, "gemini": {"contents": []}}.get(api, {"messages": []})
     incoming = read_incoming(api, json.dumps({"model": "m", **asked, **members}).encode())
     return may_run_twice(incoming, [ROUTER.resolve(provider_api or (api if api in OLDER else "chat"), api)])
@@ -70,11 +70,11 @@ STORED_OR_DONE = [
 @each_row(("api", "members", "may"), [*((*one, True) for one in ANSWERED), *((*one, False) for one in STORED_OR_DONE)])
 def test_only_requests_without_effects_may_run_twice(api, members, may):
     """Side effects would happen twice (anthony-chaudhary/fak#8975, praxis-proxy/praxis#924)."""
-    assert doubled(api, **members) == may
+    assert runs_twice(api, **members) == may
 
 
 @pytest.mark.parametrize("store", [{}, {"store": None}])
 def test_no_provider_stores_a_translated_request(store):
-    assert doubled("responses", "chat", **store)
-    assert doubled("responses", "messages", **store)
-    assert not doubled("responses", "chat", store=True)
+    assert runs_twice("responses", "chat", **store)
+    assert runs_twice("responses", "messages", **store)
+    assert not runs_twice("responses", "chat", store=True)

@@ -1,4 +1,4 @@
-"""What a request says of where it goes: this gateway's headers, and how options narrow a plan."""
+"""The routing options of a request: this gateway's headers, and how options narrow a plan."""
 
 import math
 import re

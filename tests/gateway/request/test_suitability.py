@@ -1,4 +1,4 @@
-"""Which of a name's targets can take a request: windows and abilities as the catalogue and the file say them."""
+"""The targets of a name that can serve a request: windows and abilities from the catalogue and from the file."""
 
 import base64
 import json
@@ -44,24 +44,24 @@ def names(candidates: tuple[Candidate, ...]) -> list[str]:
     return [one.target.model for one in candidates]
 
 
-def left(incoming: Incoming, *candidates: Candidate, asked: ClientRequest = NOBODY) -> list[str]:
+def suitable(incoming: Incoming, *candidates: Candidate, asked: ClientRequest = NOBODY) -> list[str]:
     return names(select_suitable(candidates, incoming, asked))
 
 
 LONG = chat("You may say that again, and more than once. " * 1000)
-"""A prompt of more than 10,000 tokens, of which 8,192 are certain."""
+"""A prompt of more than 10,000 tokens; the gateway is certain of 8,192 of them."""
 
 
 def test_a_prompt_of_10000_tokens_skips_a_window_of_8000():
     # BerriAI/litellm#31557
-    assert left(LONG, candidate("big"), candidate("small", 1, window=8192)) == ["big"]
-    assert left(LONG, candidate("small", window=8192), candidate("big", 1, window=128_000)) == ["big"]
-    assert left(chat(), candidate("small", window=8192), candidate("big", 1)) == ["small", "big"]
+    assert suitable(LONG, candidate("big"), candidate("small", 1, window=8192)) == ["big"]
+    assert suitable(LONG, candidate("small", window=8192), candidate("big", 1, window=128_000)) == ["big"]
+    assert suitable(chat(), candidate("small", window=8192), candidate("big", 1)) == ["small", "big"]
 
 
 def test_if_all_windows_are_too_small_the_largest_is_used():
     small = [candidate(name, at, window=window) for at, (name, window) in enumerate({"a": 2048, "b": 8192}.items())]
-    assert left(LONG, *small, candidate("c", 2, window=4096)) == ["b"]
+    assert suitable(LONG, *small, candidate("c", 2, window=4096)) == ["b"]
 
 
 def test_a_single_candidate_is_never_checked():
@@ -72,18 +72,18 @@ def test_a_single_candidate_is_never_checked():
 def test_a_small_window_leads_to_targets_for_long_prompts():
     pool = [candidate("gpu-1", window=8192), candidate("gpu-2", window=8192)]
     cloud, far = candidate("cloud", 1), candidate("far", 2, when=TOO_LONG)
-    assert left(chat(), *pool, cloud, far) == ["gpu-1", "gpu-2", "cloud", "far"]
+    assert suitable(chat(), *pool, cloud, far) == ["gpu-1", "gpu-2", "cloud", "far"]
     kept = select_suitable((*pool, cloud, far), LONG, NOBODY)
     assert names(kept) == ["cloud", "far"]
     assert kept[1].when == UNAVAILABLE | TOO_LONG, "what leads to it has come: it takes the place of the pool"
-    assert left(LONG, *pool, far) == ["far"]
+    assert suitable(LONG, *pool, far) == ["far"]
 
 
 def test_a_small_window_does_not_lead_to_a_target_for_other_failures():
     plan, paid = candidate("plan", window=8192), candidate("paid", 1, when=QUOTA)
-    assert left(LONG, plan, paid) == ["plan", "paid"], "nobody else may have it: the plan says that it is too long"
-    assert left(LONG, plan, paid, candidate("far", 2, when=TOO_LONG)) == ["far"]
-    assert left(LONG, plan, candidate("big", 1), candidate("paid", 2, when=QUOTA)) == ["big", "paid"]
+    assert suitable(LONG, plan, paid) == ["plan", "paid"], "nobody else may have it: the plan says that it is too long"
+    assert suitable(LONG, plan, paid, candidate("far", 2, when=TOO_LONG)) == ["far"]
+    assert suitable(LONG, plan, candidate("big", 1), candidate("paid", 2, when=QUOTA)) == ["big", "paid"]
 
 
 @each_row(
@@ -99,14 +99,14 @@ def test_a_small_window_does_not_lead_to_a_target_for_other_failures():
     ids=["images", "no-spaces", "white-space", "structure", "cleared-by-provider", "cut-by-provider"],
 )
 def test_the_estimate_errs_on_the_low_side(incoming):
-    assert left(incoming, candidate("small", window=8192), candidate("big", 1)) == ["small", "big"]
+    assert suitable(incoming, candidate("small", window=8192), candidate("big", 1)) == ["small", "big"]
 
 
 def test_stored_earlier_turns_count_towards_the_window():
     items = tuple({"type": "message", "role": "user", "content": "word " * 3000} for _ in range(4))
     body = b'{"input": "and then?"}'
     incoming = Incoming("responses", body, {}, "m", False, (EarlierItems("responses", items),), 60_000)
-    assert left(incoming, candidate("small", window=8192), candidate("big", 1)) == ["big"]
+    assert suitable(incoming, candidate("small", window=8192), candidate("big", 1)) == ["big"]
 
 
 def test_the_beta_for_a_longer_window_is_respected():
@@ -119,8 +119,8 @@ def test_the_beta_for_a_longer_window_is_respected():
     body = json.dumps({"messages": [{"role": "user", "content": "word " * 210_000}], "max_tokens": 5}).encode()
     longer = ClientRequest((("anthropic-beta", "context-1m-2025-08-07"),), "")
     incoming, other = read_incoming("messages", body), candidate("other", 1, api="messages")
-    assert left(incoming, claude("sonnet"), other) == ["other"]
-    assert left(incoming, claude("sonnet"), other, asked=longer) == ["claude-sonnet-4-5", "other"]
+    assert suitable(incoming, claude("sonnet"), other) == ["other"]
+    assert suitable(incoming, claude("sonnet"), other, asked=longer) == ["claude-sonnet-4-5", "other"]
 
 
 IMAGE = chat([{"type": "image_url", "image_url": {"url": "https://x/y.png"}}])
@@ -164,9 +164,9 @@ PDF_SOURCE = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi
 def test_a_target_without_a_needed_ability_is_skipped(ability, incoming):
     unable = candidate("unable", cannot=[ability], api=incoming.api)
     able = candidate("able", 1, api=incoming.api)
-    assert left(incoming, unable, able) == ["able"]
-    assert left(incoming, unable, candidate("neither", 1, cannot=[ability])) == ["unable", "neither"]
-    assert left(chat(), unable, able) == ["unable", "able"]
+    assert suitable(incoming, unable, able) == ["able"]
+    assert suitable(incoming, unable, candidate("neither", 1, cannot=[ability])) == ["unable", "neither"]
+    assert suitable(chat(), unable, able) == ["unable", "able"]
 
 
 @each_row(
@@ -184,18 +184,18 @@ def test_a_target_without_a_needed_ability_is_skipped(ability, incoming):
     ],
 )
 def test_mentioning_an_ability_does_not_request_it(ability, incoming):
-    assert left(incoming, candidate("unable", cannot=[ability]), candidate("able", 1)) == ["unable", "able"]
+    assert suitable(incoming, candidate("unable", cannot=[ability]), candidate("able", 1)) == ["unable", "able"]
 
 
 def test_several_choices_go_if_no_answer_is_translated():
     entry = {"speaks": ["messages"]}
-    assert left(chat(n=2), candidate("translated", **entry), candidate("native", 1)) == ["native"]
+    assert suitable(chat(n=2), candidate("translated", **entry), candidate("native", 1)) == ["native"]
 
 
 def test_images_of_earlier_turns_count():
     items = ({"type": "message", "content": [{"type": "input_image", "image_url": "https://x"}]},)
     incoming = Incoming("responses", b'{"input": "and now?"}', {}, "m", False, (EarlierItems("responses", items),), 100)
-    assert left(incoming, candidate("blind", cannot=["images"]), candidate("sees", 1)) == ["sees"]
+    assert suitable(incoming, candidate("blind", cannot=["images"]), candidate("sees", 1)) == ["sees"]
 
 
 def test_choosing_among_a_hundred_targets_is_fast():
@@ -237,7 +237,7 @@ def test_text_that_only_looks_like_a_seal_changes_nothing(junk):
     assert sealed_by(b"tg1." + junk) is None
 
 
-# Which requests of Chat clients are asked in Responses, because the model would forget in Chat what it thought
+# Requests of Chat clients that the gateway sends to Responses, because the model would lose its thoughts in Chat
 
 
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
@@ -263,7 +263,7 @@ def test_tools_of_a_model_that_thinks_go_to_responses_and_the_rest_passes_unchan
     [
         ({"model": "openai/gpt-4o"}, {}),
         ({"model": "openai/gpt-5-chat-latest"}, {}),
-        ({"model": "openai/gpt-5.1"}, {}),  # told nothing, it does not think
+        ({"model": "openai/gpt-5.1"}, {}),  # does not think by default
         ({"model": "openai/gpt-5.4"}, {"reasoning_effort": "none"}),
         ({"model": "openai/o3", "speaks": ["chat"]}, {}),
         ({"model": "openai/gpt-5", "base_url": "http://like-openai/v1"}, {}),

@@ -1,4 +1,4 @@
-"""The policy of routes as tables: what has failed, what is out, and what is done next."""
+"""The policy of routes as tables: the failures, the targets that are out, and the next step."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -40,7 +40,7 @@ def plan(*groups: str | tuple[str, ...], whens: Mapping[str, Collection[FailureR
     return Plan(tuple(candidates), FALLBACK, **{"retries": Retries(), "skips_unavailable": True, **more})
 
 
-def failed(name: str, reason: FailureReason = "overloaded", wait: float | None = None, **more) -> Outcome:
+def fail(name: str, reason: FailureReason = "overloaded", wait: float | None = None, **more) -> Outcome:
     return Outcome(TARGETS[name], ErrorInfo("upstream", f"{name} failed", reason=reason, wait=wait), **more)
 
 
@@ -67,19 +67,19 @@ def place(step: Send | GiveUp) -> str | None:
 )
 def test_all_targets_are_tried_in_order_then_again(groups, outcomes, next_one):
     # deltawi/deltallm#247
-    assert place(step(plan(*groups), *map(failed, outcomes))) == next_one
+    assert place(step(plan(*groups), *map(fail, outcomes))) == next_one
 
 
 def test_a_target_gets_only_one_more_request_after_bad_answers():
-    bad = failed("a", "bad_answer")
+    bad = fail("a", "bad_answer")
     assert place(step(plan("a"), bad)) == "a"
     assert place(step(plan("a"), bad, bad)) is None
-    assert place(step(plan("a"), failed("a"), failed("a"))) == "a"
+    assert place(step(plan("a"), fail("a"), fail("a"))) == "a"
 
 
 @each_row("reason", REASONS)
 def test_only_failures_of_the_target_lead_to_another(reason):
-    found = step(plan("a", "b"), failed("a", reason))
+    found = step(plan("a", "b"), fail("a", reason))
     assert place(found) == ("b" if reason in UNAVAILABLE else None)
 
 
@@ -91,12 +91,12 @@ def test_internal_errors_lead_to_no_other_target():
     ("outcomes", "out", "next_one"),
     [
         ((), {}, "a"),
-        ((failed("a", "rate_limited"),), {}, "c"),
-        ((failed("a", "quota"),), {}, "b"),
-        ((failed("a", "rate_limited"), failed("c", "quota")), {}, "a"),  # failures after it do not lead to it
+        ((fail("a", "rate_limited"),), {}, "c"),
+        ((fail("a", "quota"),), {}, "b"),
+        ((fail("a", "rate_limited"), fail("c", "quota")), {}, "a"),  # failures after it do not lead to it
         ((), {"a": Outage("quota", 200.0)}, "b"),
         ((), {"a": Outage("rate_limited", 200.0)}, "c"),
-        ((failed("a", "quota"),), {"b": Outage("overloaded", 101.0)}, "c"),
+        ((fail("a", "quota"),), {"b": Outage("overloaded", 101.0)}, "c"),
     ],
 )
 def test_a_target_for_some_reasons_is_used_for_these_only(outcomes, out, next_one):
@@ -109,9 +109,9 @@ def test_a_target_for_some_reasons_is_used_for_these_only(outcomes, out, next_on
 def test_failures_of_the_request_lead_only_to_targets_that_list_them(reason):
     # BerriAI/litellm#40406
     listed = plan("a", "b", "c", whens={"c": [reason]})
-    assert place(step(listed, failed("a", reason))) == "c"
-    assert place(step(listed, failed("a"), failed("b", reason))) == "c"
-    end = step(listed, failed("a", reason), failed("c"), failed("c"), failed("c"))
+    assert place(step(listed, fail("a", reason))) == "c"
+    assert place(step(listed, fail("a"), fail("b", reason))) == "c"
+    end = step(listed, fail("a", reason), fail("c"), fail("c"), fail("c"))
     assert end.error.reason == reason
 
 
@@ -121,10 +121,10 @@ def test_if_all_are_out_unsteady_targets_are_tried():
     out = {"a": gone, "b": shaky, "c": shaky}
     asked = plan("a", "b", "c")
     assert step(asked, out=out) == Send(TARGETS["b"])
-    assert step(asked, failed("b"), out=out) == Send(TARGETS["c"])
-    assert place(step(asked, failed("b"), failed("c"), out=out)) in ("b", "c")
+    assert step(asked, fail("b"), out=out) == Send(TARGETS["c"])
+    assert place(step(asked, fail("b"), fail("c"), out=out)) in ("b", "c")
     assert place(step(asked, out={**out, "c": None})) == "c"
-    assert place(step(asked, failed("b"), out={**out, "a": None})) == "a"
+    assert place(step(asked, fail("b"), out={**out, "a": None})) == "a"
 
 
 def test_if_all_are_out_one_request_waits_for_the_first_that_is_due():
@@ -153,7 +153,7 @@ def test_failures_that_only_people_can_fix_are_not_repeated():
 
 
 def test_a_failed_request_waits_only_for_a_rate_limit():
-    both = failed("a"), failed("b", "rate_limited", 3.0)
+    both = fail("a"), fail("b", "rate_limited", 3.0)
     out = {"a": Outage("overloaded", 101.0), "b": Outage("rate_limited", 103.0)}
     assert step(plan("a", "b"), *both, out=out) == Send(TARGETS["b"], after=3.0)
     assert place(step(plan("a", "b"), *both, out={**out, "b": Outage("server_error", 101.0)})) is None
@@ -169,34 +169,34 @@ def test_if_all_are_rate_limited_the_client_gets_a_429():
 def test_no_wait_exceeds_the_limit(out, deadline):
     # BerriAI/litellm#7669, Helicone/helicone#5687
     assert place(step(plan("a", "b", deadline=deadline), out=dict.fromkeys("ab", Outage("overloaded", out)))) is None
-    told = failed("a", "rate_limited", out - 100.0)
+    told = fail("a", "rate_limited", out - 100.0)
     assert place(step(plan("a", deadline=deadline), told)) is None
-    assert place(step(plan("a", "b", deadline=100.0), failed("a"))) is None
+    assert place(step(plan("a", "b", deadline=100.0), fail("a"))) is None
 
 
 def test_a_stated_wait_is_the_minimum():
-    assert step(plan("a"), failed("a", "rate_limited", 7.0), random=0.0) == Send(TARGETS["a"], after=7.0)
+    assert step(plan("a"), fail("a", "rate_limited", 7.0), random=0.0) == Send(TARGETS["a"], after=7.0)
 
 
 @given(rounds=st.integers(1, 12), jitter=st.floats(0, 1))
 def test_waits_double_with_full_jitter(rounds, jitter):
-    found = step(plan("a", retries=Retries(attempts=99)), *[failed("a")] * rounds, random=jitter)
+    found = step(plan("a", retries=Retries(attempts=99)), *[fail("a")] * rounds, random=jitter)
     assert isinstance(found, Send)
     assert found.after == pytest.approx(jitter * min(LONGEST_BACKOFF, BACKOFF * 2 ** (rounds - 1)))
 
 
 def test_a_target_with_the_cached_conversation_is_retried_first():
     # openclaw/openclaw#126843
-    found = step(plan("a", "b"), failed("a"), warm=["a"])
+    found = step(plan("a", "b"), fail("a"), warm=["a"])
     assert (place(found), found.after <= 1.0) == ("a", True)
-    assert place(step(plan("a", "b"), failed("a"), failed("a"), warm=["a"])) == "b"
-    assert place(step(plan("a", "b"), failed("a", "server_error"), warm=["a"])) == "b"
-    assert place(step(plan("a", "b"), failed("a", wait=5.0), warm=["a"])) == "b"
+    assert place(step(plan("a", "b"), fail("a"), fail("a"), warm=["a"])) == "b"
+    assert place(step(plan("a", "b"), fail("a", "server_error"), warm=["a"])) == "b"
+    assert place(step(plan("a", "b"), fail("a", wait=5.0), warm=["a"])) == "b"
 
 
 def test_beyond_the_budget_the_first_failure_is_the_answer():
     # bman654/clodex#81, ray-project/ray#64399
-    end = step(plan("a", "b"), failed("a"), full=["a", "b"])
+    end = step(plan("a", "b"), fail("a"), full=["a", "b"])
     assert end.error.message == "a failed"
 
 
@@ -215,20 +215,20 @@ def test_beyond_the_budget_the_first_failure_is_the_answer():
 )
 def test_the_log_names_the_targets_that_the_budget_excluded(outcomes, conditions, note):
     """Otherwise an operator sees an error next to an available target, without a reason."""
-    end = step(plan("a", "b", "c"), *(failed(name) for name in outcomes), **conditions)
+    end = step(plan("a", "b", "c"), *(fail(name) for name in outcomes), **conditions)
     assert end.error.loggable_message.endswith(f"failed{note}")
     assert "budget" not in end.error.message
 
 
 def test_a_request_that_cannot_be_written_goes_to_the_next_target():
-    unprepared = failed("a", "invalid", stage=Stage.PREPARING)
+    unprepared = fail("a", "invalid", stage=Stage.PREPARING)
     assert place(step(plan("a", "b"), unprepared)) == "b"
-    end = step(plan("a", "b"), unprepared, failed("b", "invalid", stage=Stage.PREPARING))
+    end = step(plan("a", "b"), unprepared, fail("b", "invalid", stage=Stage.PREPARING))
     assert end.error.message == "a failed"
 
 
-def test_the_most_useful_failure_lists_the_reasons_of_all():
-    end = step(plan("a", "b", retries=Retries(attempts=2)), failed("a", "rate_limited", 9.0), failed("b", "connection"))
+def test_the_most_useful_failure_lists_the_reasons_of_every_target():
+    end = step(plan("a", "b", retries=Retries(attempts=2)), fail("a", "rate_limited", 9.0), fail("b", "connection"))
     assert end.error.message == "a failed (tried: a: rate_limited, b: connection)"
 
 
@@ -249,7 +249,7 @@ def test_every_plan_ends_within_its_attempts(names, attempts, reasons):
     # BerriAI/litellm#26015
     of, outcomes = plan(*names, retries=Retries(attempts=attempts)), []
     while isinstance(found := step(of, *outcomes), Send):
-        outcomes.append(failed(found.target.place, reasons[len(outcomes)]))
+        outcomes.append(fail(found.target.place, reasons[len(outcomes)]))
         assert len(outcomes) <= attempts
     assert found.error in [outcome.error for outcome in outcomes] or "tried:" in found.error.message
 

@@ -30,7 +30,7 @@ REASONING = Omissions(reasoning=True)
 CONDITIONS = Moment()
 
 
-def failed(failure: ErrorInfo = REFUSED, **fields: object) -> Outcome:
+def fail(failure: ErrorInfo = REFUSED, **fields: object) -> Outcome:
     return Outcome(FIRST, failure, **fields)  # type: ignore[arg-type]
 
 
@@ -38,19 +38,19 @@ def step(policy: Policy, *outcomes: Outcome) -> object:
     return policy.next(Plan((Candidate(FIRST), Candidate(SECOND)), ONCE), outcomes, CONDITIONS)
 
 
-UNSENT = failed(LOSSY, stage=Stage.PREPARING, omissions=WITHOUT_USER)
+UNSENT = fail(LOSSY, stage=Stage.PREPARING, omissions=WITHOUT_USER)
 
 
 @each_row(
     ("outcomes", "expected"),
     [
         ((), Send(FIRST)),
-        ((failed(DOWN),), GiveUp(DOWN)),
-        ((failed(REFUSED), failed(DOWN)), GiveUp(DOWN)),
-        ((failed(DOWN, stage=Stage.ANSWERING),), GiveUp(DOWN)),
-        ((failed(LOSSY, stage=Stage.PREPARING),), GiveUp(LOSSY)),
-        ((failed(REFUSED), UNSENT), GiveUp(REFUSED)),
-        ((failed(LOSSY, stage=Stage.PREPARING), failed(DOWN), UNSENT), GiveUp(DOWN)),
+        ((fail(DOWN),), GiveUp(DOWN)),
+        ((fail(REFUSED), fail(DOWN)), GiveUp(DOWN)),
+        ((fail(DOWN, stage=Stage.ANSWERING),), GiveUp(DOWN)),
+        ((fail(LOSSY, stage=Stage.PREPARING),), GiveUp(LOSSY)),
+        ((fail(REFUSED), UNSENT), GiveUp(REFUSED)),
+        ((fail(LOSSY, stage=Stage.PREPARING), fail(DOWN), UNSENT), GiveUp(DOWN)),
     ],
     ids=["begins", "fails", "fails-again", "broke-off", "unsent", "second-unsent", "all-kinds"],
 )
@@ -62,17 +62,17 @@ def test_once_sends_once_and_gives_up_with_the_providers_error(outcomes, expecte
     ("outcomes", "expected"),
     [
         ((), Send(FIRST)),
-        ((failed(DOWN),), GiveUp(DOWN)),
-        ((failed(refused=WITHOUT_USER),), Send(FIRST, WITHOUT_USER)),
+        ((fail(DOWN),), GiveUp(DOWN)),
+        ((fail(refused=WITHOUT_USER),), Send(FIRST, WITHOUT_USER)),
         (
-            (failed(refused=WITHOUT_USER), failed(omissions=WITHOUT_USER, refused=Omissions(paths=(SEED,)))),
+            (fail(refused=WITHOUT_USER), fail(omissions=WITHOUT_USER, refused=Omissions(paths=(SEED,)))),
             Send(FIRST, WITHOUT_BOTH),
         ),
-        ((failed(refused=WITHOUT_USER), failed(DOWN, omissions=WITHOUT_USER)), GiveUp(REFUSED)),
-        ((failed(refused=REASONING),), Send(FIRST, REASONING)),
-        ((failed(refused=Omissions(True, (USER,))),), Send(FIRST, REASONING)),
-        ((failed(omissions=REASONING, refused=WITHOUT_USER),), Send(FIRST, Omissions(True, (USER,)))),
-        ((failed(refused=WITHOUT_USER), UNSENT), Send(SECOND)),
+        ((fail(refused=WITHOUT_USER), fail(DOWN, omissions=WITHOUT_USER)), GiveUp(REFUSED)),
+        ((fail(refused=REASONING),), Send(FIRST, REASONING)),
+        ((fail(refused=Omissions(True, (USER,))),), Send(FIRST, REASONING)),
+        ((fail(omissions=REASONING, refused=WITHOUT_USER),), Send(FIRST, Omissions(True, (USER,)))),
+        ((fail(refused=WITHOUT_USER), UNSENT), Send(SECOND)),
     ],
     ids=["begins", "down", "named", "named-next", "then-down", "reasoning", "reasoning-first", "then-named", "unsent"],
 )
@@ -81,11 +81,11 @@ def test_a_rejected_request_is_sent_again_without_the_rejected_part(outcomes, ex
 
 
 def test_attempts_with_omissions_are_limited():
-    refused = [failed(refused=Omissions(paths=((f"member{number}",),))) for number in range(MOST + 1)]
+    refused = [fail(refused=Omissions(paths=((f"member{number}",),))) for number in range(MOST + 1)]
     assert isinstance(step(FALLBACK, *refused[:MOST]), Send)
     assert isinstance(step(FALLBACK, *refused), GiveUp)
 
 
 def test_attempts_at_one_target_do_not_count_for_another():
-    others = [attrs.evolve(failed(refused=WITHOUT_USER), target=SECOND) for _ in range(MOST + 1)]
-    assert step(FALLBACK, *others, failed(refused=WITHOUT_USER)) == Send(FIRST, WITHOUT_USER)
+    others = [attrs.evolve(fail(refused=WITHOUT_USER), target=SECOND) for _ in range(MOST + 1)]
+    assert step(FALLBACK, *others, fail(refused=WITHOUT_USER)) == Send(FIRST, WITHOUT_USER)

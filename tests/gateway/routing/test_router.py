@@ -500,7 +500,7 @@ def test_a_plan_has_the_groups_of_its_route_and_what_leads_to_each():
     ],
 )
 def test_a_name_with_one_target_gets_one_attempt_by_default(root, entry, alias, attempts):
-    # Each client asks again by itself, and both together multiply: BerriAI/litellm#34129.
+    # Each client retries on its own, and both retries multiply: BerriAI/litellm#34129.
     aliases = {"one": {"target": "cloud", **alias}, "several": {"targets": ["cloud", "gpu-1"], **alias}}
     routes = router(*POOL[:2], {**POOL[2], **entry}, model_aliases=aliases, **root)
     assert {name: routes.plan(name, "chat").retries.attempts for name in attempts} == attempts

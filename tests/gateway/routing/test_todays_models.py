@@ -13,7 +13,7 @@ from openai.types import AllModels, ChatModel
 from gateway.config.loading import from_mapping
 from gateway.routing.router import Router
 
-# Claude Code 2.1.329: the ids behind its tiers (fable, opus, sonnet, haiku) by generation, and the forms it takes.
+# Claude Code 2.1.329: the ids of its tiers (fable, opus, sonnet, haiku) by generation, and the forms it takes.
 CLAUDE_CODE = (
     "claude-fable-5-2", "claude-fable-5-1", "claude-opus-5-5", "claude-opus-5", "claude-sonnet-5-5", "claude-haiku-5-5",
     "claude-mythos-5-2", "claude-mythos-5-1",
@@ -31,7 +31,7 @@ CODEX = (
 
 
 def literals(kind):
-    """The texts in a type of literals, unions of them included."""
+    """Yield the texts in a type of literals, including those of unions."""
     for part in get_args(kind):
         yield from (part,) if isinstance(part, str) else literals(part)
 
