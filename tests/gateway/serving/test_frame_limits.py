@@ -1,4 +1,4 @@
-"""Counting the frames of an HTTP/2 client: what is a flood, and what is not."""
+"""Counting the frames of an HTTP/2 client: floods, and traffic that is no flood."""
 
 import pytest
 from hyperframe.frame import (
@@ -78,8 +78,8 @@ def test_a_client_that_acknowledges_every_frame_of_an_answer_is_no_flood(size):
 
 
 def test_a_reset_for_each_frame_that_was_on_its_way_to_a_cancelled_stream_is_no_flood():
-    """As python-hyper's h2 sends them: RFC 9113, section 5.1, lets whoever has reset a stream answer what comes for it
-    with another."""
+    """python-hyper's h2 sends them: RFC 9113, section 5.1, permits an endpoint that has reset a stream to answer later
+    frames with another reset."""
     counter, streams, each = new(), range(1, 101, 2), 20
     for _ in range(each * len(streams)):
         counter.count_sent(60)

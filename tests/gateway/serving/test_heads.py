@@ -14,13 +14,13 @@ JSON = (b"content-type", b"application/json")
 GET = RequestLine(b"GET", b"1.1", closes=False)
 
 
-def sized(length: int) -> tuple[bytes, bytes]:
-    return b"content-length", b"%d" % length
+def length(size: int) -> tuple[bytes, bytes]:
+    return b"content-length", b"%d" % size
 
 
 def read(answer: ResponseWriter, *pieces: bytes, method: str = "GET") -> tuple[h11.Response, bytes, object]:
-    """The answer with a body of ``pieces`` as a client reads it: its head, its body, and whether the next may follow
-    (h11's state of the server)."""
+    """Return the response with a body of ``pieces`` as a client reads it: its head, its body, and whether another may
+    follow (h11's state of the server)."""
     client = h11.Connection(h11.CLIENT)
     client.send(h11.Request(method=method, target="/", headers=[("host", "x")]))
     client.send(h11.EndOfMessage())
@@ -44,7 +44,7 @@ def test_a_body_of_unknown_length_goes_in_chunks(pieces):
 @given(st.lists(st.binary(max_size=40), max_size=5))
 def test_a_body_of_known_length_goes_unchanged(pieces):
     size = sum(map(len, pieces))
-    head, body, state = read(ResponseWriter(GET, 404, [JSON, sized(size)]), *pieces)
+    head, body, state = read(ResponseWriter(GET, 404, [JSON, length(size)]), *pieces)
     assert (head.status_code, body, state) == (404, b"".join(pieces), h11.DONE)
     assert b"transfer-encoding" not in dict(head.headers)
 
@@ -56,7 +56,7 @@ def test_an_http_1_0_client_gets_the_body_until_the_connection_closes(asked):
     assert dict(head.headers)[b"connection"] == b"close"
 
 
-@pytest.mark.parametrize("headers", [[JSON], [JSON, sized(5)]])
+@pytest.mark.parametrize("headers", [[JSON], [JSON, length(5)]])
 def test_a_head_request_gets_the_framing_and_no_body(headers):
     answer = ResponseWriter(RequestLine(b"HEAD", b"1.1", closes=False), 200, headers)
     head, body, state = read(answer, b"hello", method="HEAD")
@@ -80,12 +80,12 @@ def test_answers_without_a_body_have_none(status):
 )  # fmt: skip
 def test_the_connection_ends_where_the_client_wants_it_or_knows_no_better(version, connection, closes):
     asked = RequestLine.of(b"GET", version, [] if connection is None else [(b"connection", connection)])
-    head, _, _ = read(ResponseWriter(asked, 200, [sized(1)]), b"x")
+    head, _, _ = read(ResponseWriter(asked, 200, [length(1)]), b"x")
     assert (dict(head.headers).get(b"connection") == b"close") == closes
 
 
 def test_the_app_may_end_the_connection_once():
-    head, _, _ = read(ResponseWriter(GET, 413, [sized(1), (b"connection", b"close"), (b"connection", b"close")]), b"x")
+    head, _, _ = read(ResponseWriter(GET, 413, [length(1), (b"connection", b"close"), (b"connection", b"close")]), b"x")
     assert [value for name, value in head.headers if name == b"connection"] == [b"close"]
 
 
@@ -96,11 +96,11 @@ def test_a_header_cannot_break_out_of_its_line(value):
 
 
 def test_no_byte_exceeds_the_declared_length():
-    assert b"".join(map(ResponseWriter(GET, 200, [sized(3)]).frame, (b"ab", b"cd", b"ef"))) == b"abc"
+    assert b"".join(map(ResponseWriter(GET, 200, [length(3)]).frame, (b"ab", b"cd", b"ef"))) == b"abc"
 
 
 def test_an_answer_shorter_than_declared_ends_the_connection():
-    answer = ResponseWriter(GET, 200, [sized(3)])
+    answer = ResponseWriter(GET, 200, [length(3)])
     answer.frame(b"ab")
     assert not answer.closes
     answer.end()
@@ -108,7 +108,7 @@ def test_an_answer_shorter_than_declared_ends_the_connection():
 
 
 def test_every_answer_has_the_date_once():
-    head, _, _ = read(ResponseWriter(GET, 200, [sized(0)]))
+    head, _, _ = read(ResponseWriter(GET, 200, [length(0)]))
     assert [name for name, _ in head.headers].count(b"date") == 1
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over real sockets: pipelining, what is not HTTP, answers before the whole body came."""
+"""HTTP/1.1 over real sockets: pipelining, invalid HTTP, responses before the whole body has arrived."""
 
 import contextlib
 import json
@@ -113,7 +113,7 @@ async def test_data_after_a_connections_last_request_is_ignored(behind):
 
 @pytest.mark.parametrize("behind", [b"\r\n", b""])
 async def test_an_empty_line_before_a_request_is_ignored(behind):
-    """Some clients send one behind a body, with it or after it (RFC 9112, section 2.2)."""
+    """Some clients send one after a body, with it or later (RFC 9112, section 2.2)."""
     post = b"POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
     async with serving() as server, server.connect() as client:
         for _ in range(3):
@@ -125,7 +125,7 @@ async def test_an_empty_line_before_a_request_is_ignored(behind):
         await client.until(b"whole")
 
 
-# What is not HTTP, or not allowed
+# Requests that are no HTTP, or not allowed
 
 
 @each_row(

@@ -37,8 +37,8 @@ from tests.support.loop_steps import LONGEST, check_measured_steps, check_own_st
 
 
 @contextlib.asynccontextmanager
-async def connected(window: int | None = None, **options: Any) -> AsyncIterator[tuple[Server, Http2Client]]:
-    """A server, and a client that speaks HTTP/2 to it."""
+async def open_http2(window: int | None = None, **options: Any) -> AsyncIterator[tuple[Server, Http2Client]]:
+    """Run a server, and a client that speaks HTTP/2 to it."""
     async with serving(**options) as server, server.connect() as client:
         yield server, Http2Client(client) if window is None else Http2Client(client, window=window)
 
@@ -50,7 +50,7 @@ async def answers(peer: Http2Client) -> None:
 
 @retried_when_late
 async def test_a_reset_http2_stream_ends_its_request_and_leaves_the_others():
-    async with connected(keep_alive=0.5) as (server, peer):
+    async with open_http2(keep_alive=0.5) as (server, peer):
         hanging = await peer.ask("/hang")
         await server.witness.begun.wait()
         peer.connection.reset_stream(hanging, ErrorCodes.CANCEL)
@@ -65,7 +65,7 @@ async def test_a_reset_http2_stream_ends_its_request_and_leaves_the_others():
 
 async def test_a_client_that_waits_for_100_is_asked_for_its_body_once():
     """Java's HTTP client waits without a limit. RFC 9110, section 10.1.1."""
-    async with connected() as (_, peer):
+    async with open_http2() as (_, peer):
         uploaded = await peer.ask("/size", "POST", end=False, headers=[("expect", "100-Continue")])
         await peer.until(h2.events.InformationalResponseReceived, uploaded)
         peer.connection.send_data(uploaded, b"12345", end_stream=True)
@@ -76,7 +76,7 @@ async def test_a_client_that_waits_for_100_is_asked_for_its_body_once():
 
 
 async def test_a_client_is_not_asked_for_a_body_that_is_too_long_or_complete():
-    async with connected() as (_, peer):
+    async with open_http2() as (_, peer):
         whole = await peer.ask("/size", "POST", headers=[("expect", "100-continue")])
         await peer.until(h2.events.StreamEnded, whole)
         refused = await peer.ask(
@@ -89,7 +89,7 @@ async def test_a_client_is_not_asked_for_a_body_that_is_too_long_or_complete():
 @pytest.mark.parametrize("pieces", [1, 17])
 async def test_streams_continue_after_goaway_without_an_error(pieces: int):
     """The JavaScript SDK of AWS sends it as soon as it has the head of a stream of events. RFC 9113, section 6.8."""
-    async with connected() as (server, peer):
+    async with open_http2() as (server, peer):
         streamed = await peer.ask("/stream")
         uploaded = await peer.ask("/size", "POST", end=False)
         await peer.until(h2.events.DataReceived, streamed)
@@ -107,7 +107,7 @@ async def test_streams_continue_after_goaway_without_an_error(pieces: int):
 
 
 async def test_goaway_with_an_error_ends_the_streams():
-    async with connected() as (server, peer):
+    async with open_http2() as (server, peer):
         await peer.ask("/hang")
         await server.witness.begun.wait()
         await peer.client.send(GoAwayFrame(0, error_code=ErrorCodes.PROTOCOL_ERROR).serialize())
@@ -132,7 +132,7 @@ async def test_an_http2_connection_is_idle_after_its_preface_and_after_a_reset()
 
 async def test_only_the_streams_beyond_the_limit_are_refused():
     """RFC 9113, section 5.1.2: the client may send them again. Before it has the settings it may open any number."""
-    async with connected() as (_, peer):
+    async with open_http2() as (_, peer):
         peer.connection.remote_settings[SettingCodes.MAX_CONCURRENT_STREAMS] = 1000
         peer.connection.remote_settings.acknowledge()
         opened = [await peer.ask("/size", "POST", end=False) for _ in range(120)]
@@ -177,7 +177,7 @@ MALFORMED = {
 @pytest.mark.parametrize("name", MALFORMED)
 async def test_a_malformed_request_ends_no_other_stream(name: str):
     """A proxy may have the requests of many users on one connection."""
-    async with connected() as (server, peer):
+    async with open_http2() as (server, peer):
         peer.connection.config.validate_outbound_headers = peer.connection.config.normalize_outbound_headers = False
         streamed = await peer.ask("/stream")
         await peer.until(h2.events.DataReceived, streamed)
@@ -205,7 +205,7 @@ async def test_a_malformed_request_ends_no_other_stream(name: str):
 @pytest.mark.parametrize("sizes", [(2**32 - 1,), (0, 2**32 - 1), (65_536, 2**20)])
 async def test_a_client_cannot_enlarge_the_table_of_response_headers(sizes):
     """Each response adds headers to it: the memory and the search of a client's table grew with every request."""
-    async with connected() as (_, peer):
+    async with open_http2() as (_, peer):
         await peer.flush()
         peer.connection.decoder.max_allowed_table_size = 2**32 - 1
         for size in sizes:
@@ -217,7 +217,7 @@ async def test_a_client_cannot_enlarge_the_table_of_response_headers(sizes):
 
 async def test_headers_that_cannot_be_decoded_end_the_connection():
     """RFC 9113, section 4.3: both sides would decode later headers differently."""
-    async with connected() as (_, peer):
+    async with open_http2() as (_, peer):
         await peer.ask("/size", "POST", end=False)
         await peer.client.send(
             HeadersFrame(1, b"\xff\xff\xff\xff\x0f", flags=["END_HEADERS", "END_STREAM"]).serialize()
@@ -230,7 +230,7 @@ async def test_headers_that_cannot_be_decoded_end_the_connection():
 
 async def test_few_requests_run_whose_streams_were_reset():
     """A client opens a stream in the place of each that it has reset (CVE-2023-44487)."""
-    async with connected() as (server, peer):
+    async with open_http2() as (server, peer):
         for _ in range(200):
             stream = await peer.ask("/stubborn")
             peer.connection.reset_stream(stream, ErrorCodes.CANCEL)
@@ -246,7 +246,7 @@ async def test_few_requests_run_whose_streams_were_reset():
 
 async def test_requests_with_a_slot_may_continue_in_any_number():
     """``on_disconnect: finish`` reads the provider's response to its end; ``limits.in_flight`` bounds it."""
-    async with connected() as (server, peer):
+    async with open_http2() as (server, peer):
         for number in range(50):
             stream = await peer.ask("/stubborn?slot")
             await eventually(lambda number=number: server.lifecycle.in_flight == number + 1)
@@ -259,7 +259,7 @@ async def test_requests_with_a_slot_may_continue_in_any_number():
 
 async def test_a_stream_is_refused_while_requests_run_whose_streams_were_reset(monkeypatch):
     monkeypatch.setattr(http2, "ABANDONED_SECONDS", 0.05)
-    async with connected() as (server, peer):
+    async with open_http2() as (server, peer):
         for _ in range(MAX_ABANDONED + 1):
             stream = await peer.ask("/stubborn")
             peer.connection.reset_stream(stream, ErrorCodes.CANCEL)
@@ -271,7 +271,7 @@ async def test_a_stream_is_refused_while_requests_run_whose_streams_were_reset(m
 
 async def test_an_idle_connection_ends_with_a_goaway_that_lists_its_last_stream():
     """RFC 9113, section 6.8: a client may send a request that it does not list again, also a POST."""
-    async with connected(keep_alive=0.2) as (_, peer):
+    async with open_http2(keep_alive=0.2) as (_, peer):
         await answers(peer)
         last = await peer.ask("/whole")
         await peer.until(h2.events.StreamEnded, last)
@@ -280,7 +280,7 @@ async def test_an_idle_connection_ends_with_a_goaway_that_lists_its_last_stream(
 
 
 async def test_a_cut_answer_resets_its_http2_stream():
-    async with connected() as (server, peer):
+    async with open_http2() as (server, peer):
         stream = await peer.ask("/stream")
         await peer.until(h2.events.DataReceived, stream)
         await server.witness.feed.send(b"last;")
@@ -293,7 +293,7 @@ async def test_a_cut_answer_resets_its_http2_stream():
 
 
 async def test_a_crash_is_a_500_over_http2_too(caplog):
-    async with connected() as (_, peer):
+    async with open_http2() as (_, peer):
         stream = await peer.ask("/crash")
         response = await peer.until(h2.events.ResponseReceived, stream)
         await peer.until(h2.events.StreamEnded, stream)
@@ -303,7 +303,7 @@ async def test_a_crash_is_a_500_over_http2_too(caplog):
 
 
 async def test_a_late_body_does_not_cost_the_http2_connection():
-    async with connected() as (server, peer):
+    async with open_http2() as (server, peer):
         other = await peer.ask("/stream")
         await peer.until(h2.events.DataReceived, other)
         missing = await peer.ask("/missing", "POST", end=False)
@@ -316,7 +316,7 @@ async def test_a_late_body_does_not_cost_the_http2_connection():
 
 
 async def test_an_http2_path_that_is_not_ascii_costs_only_its_own_stream():
-    async with connected() as (_, peer):
+    async with open_http2() as (_, peer):
         odd = await peer.ask("/\u00e9")
         await peer.until(h2.events.StreamReset, odd)
         await answers(peer)
@@ -324,7 +324,7 @@ async def test_an_http2_path_that_is_not_ascii_costs_only_its_own_stream():
 
 async def test_an_http2_path_with_a_control_character_costs_only_its_own_stream():
     """HTTP/1.1 does not accept it either. On a pass-through path it was a 500: no provider's URL may have it."""
-    async with connected() as (server, peer):
+    async with open_http2() as (server, peer):
         peer.connection.config.validate_outbound_headers = peer.connection.config.normalize_outbound_headers = False
         for character in (*map(chr, range(33)), "\x7f"):
             for path in (f"/whole{character}", f"/whole{character}x", f"/whole?x={character}y"):
@@ -335,7 +335,7 @@ async def test_an_http2_path_with_a_control_character_costs_only_its_own_stream(
 
 async def test_a_connect_for_another_protocol_than_a_websocket_is_refused():
     """RFC 8441, section 4: it was a websocket."""
-    async with connected() as (_, peer):
+    async with open_http2() as (_, peer):
         stream = await peer.open_websocket("/", protocol="connect-udp")
         await peer.until(h2.events.StreamReset, stream)
         await answers(peer)
@@ -343,7 +343,7 @@ async def test_a_connect_for_another_protocol_than_a_websocket_is_refused():
 
 async def test_an_http2_connect_to_another_host_costs_only_its_own_stream():
     """RFC 9113, section 8.5: it has no path. Proxies send the streams of many users over one connection."""
-    async with connected() as (_, peer):
+    async with open_http2() as (_, peer):
         whole = await peer.ask("/whole", end=False)
         odd = peer.connection.get_next_available_stream_id()
         peer.connection.send_headers(odd, [(":method", "CONNECT"), (":authority", "a:1")], end_stream=True)
@@ -355,7 +355,7 @@ async def test_an_http2_connect_to_another_host_costs_only_its_own_stream():
 
 
 async def test_an_http2_client_with_a_closed_window_is_disconnected():
-    async with connected(write_timeout=0.2) as (server, peer):
+    async with open_http2(write_timeout=0.2) as (server, peer):
         await peer.ask("/flood")
         await eventually(lambda: server.witness.closed == [True])
 
@@ -375,7 +375,7 @@ async def test_an_http2_client_that_leaves_with_its_window_shut_ends_its_request
 
 @pytest.mark.parametrize("leaves", [False, True])
 async def test_an_http2_answer_aborted_in_its_last_bytes_is_not_complete(leaves):
-    async with connected() as (server, peer):
+    async with open_http2() as (server, peer):
         stream = await peer.ask("/stream")
         await server.witness.begun.wait()
         await server.witness.feed.send(b"x" * (65535 + 10_000))  # more than the window lets through
@@ -447,14 +447,14 @@ async def test_a_listener_without_http2_refuses_its_preface_in_http1():
         assert b"whole" in await server.get("/whole")
 
 
-# What a client may cost before it is admitted
+# The cost of a client before its admission
 
 
 @pytest.mark.parametrize("path", ["/whole", "/missing"])
 async def test_few_responses_before_admission_wait_for_the_window(path, monkeypatch):
     """RFC 9113, section 10.5: with a window of nothing every answer would stay, for as long as it may wait."""
     monkeypatch.setattr(http2, "IMMEDIATE_SECONDS", PATIENCE)
-    async with connected(window=0) as (server, peer):
+    async with open_http2(window=0) as (server, peer):
         waiting = [await peer.ask(path) for _ in range(MAX_UNREAD)]
         for stream in [await peer.ask(path) for _ in range(30)]:
             reset = await peer.until(h2.events.StreamReset, stream)
@@ -471,7 +471,7 @@ async def test_few_responses_before_admission_wait_for_the_window(path, monkeypa
 
 async def test_a_response_before_admission_waits_only_some_seconds_for_the_window(monkeypatch):
     monkeypatch.setattr(http2, "IMMEDIATE_SECONDS", 0.2)
-    async with connected(window=0) as (server, peer):
+    async with open_http2(window=0) as (server, peer):
         for _ in range(2):
             for stream in [await peer.ask("/whole") for _ in range(MAX_UNREAD)]:
                 assert (await peer.until(h2.events.StreamReset, stream)).error_code == ErrorCodes.CANCEL
@@ -481,7 +481,7 @@ async def test_a_response_before_admission_waits_only_some_seconds_for_the_windo
 @pytest.mark.parametrize("path", ["/whole", "/missing"])
 async def test_a_response_before_admission_arrives_as_the_window_opens(path):
     """RFC 9113, section 6.9.2: a client may begin with a window of one byte, and even of none."""
-    async with connected(window=1) as (_, peer):
+    async with open_http2(window=1) as (_, peer):
         for _ in range(2 * MAX_UNREAD):
             stream = await peer.ask(path)
             seen = 0
@@ -499,7 +499,7 @@ async def test_a_response_before_admission_arrives_as_the_window_opens(path):
 
 async def test_a_window_that_is_too_small_for_a_refusal_costs_that_stream_alone(monkeypatch):
     monkeypatch.setattr(http2, "MAX_UNREAD", 0)
-    async with connected(window=100) as (_, peer):
+    async with open_http2(window=100) as (_, peer):
         missing, whole = await peer.ask("/missing"), await peer.ask("/whole")
         await peer.until(h2.events.StreamReset, missing)
         await peer.until(h2.events.StreamEnded, whole)
@@ -508,7 +508,7 @@ async def test_a_window_that_is_too_small_for_a_refusal_costs_that_stream_alone(
 
 async def test_the_refusal_of_a_websocket_does_not_wait_for_its_window(monkeypatch):
     monkeypatch.setattr(http2, "MAX_UNREAD", 0)
-    async with connected(window=0) as (server, peer):
+    async with open_http2(window=0) as (server, peer):
         peer.connection.remote_settings[SettingCodes.ENABLE_CONNECT_PROTOCOL] = 1
         peer.connection.remote_settings.acknowledge()
         line = [(":method", "CONNECT"), (":protocol", "websocket"), (":path", "/"), (":scheme", "http")]
@@ -520,7 +520,7 @@ async def test_the_refusal_of_a_websocket_does_not_wait_for_its_window(monkeypat
 
 
 async def test_an_answer_that_streams_waits_for_its_window():
-    async with connected(window=0) as (_, peer):
+    async with open_http2(window=0) as (_, peer):
         stream = await peer.ask("/stream")
         await peer.until(h2.events.ResponseReceived, stream)
         await trio.testing.wait_all_tasks_blocked(0.02)
@@ -531,11 +531,11 @@ async def test_an_answer_that_streams_waits_for_its_window():
 
 
 async def test_a_client_whose_answers_never_fit_gets_enhance_your_calm(monkeypatch):
-    bound(monkeypatch, FrameType.RST_STREAM, 3)
-    async with connected(window=0) as (_, peer):
+    set_bound(monkeypatch, FrameType.RST_STREAM, 3)
+    async with open_http2(window=0) as (_, peer):
         for _ in range(MAX_UNREAD + 4):
             await peer.ask("/whole")
-        await goes_away(peer)
+        await assert_goes_away(peer)
 
 
 @pytest.fixture(autouse=True)
@@ -543,12 +543,12 @@ def soon_closed(monkeypatch):
     monkeypatch.setattr(http2, "FAREWELL_SECONDS", 0.1)
 
 
-def bound(monkeypatch: pytest.MonkeyPatch, kind: FrameType, most: int) -> None:
+def set_bound(monkeypatch: pytest.MonkeyPatch, kind: FrameType, most: int) -> None:
     monkeypatch.setitem(BOUNDS, kind, FrameLimit(kind.name, most))
 
 
-async def goes_away(peer: Http2Client) -> None:
-    """Until the server has closed the connection, and has said why."""
+async def assert_goes_away(peer: Http2Client) -> None:
+    """Assert that the server closes the connection because the client sent too much."""
     received = await peer.client.rest()
     codes = re.findall(rb"\0\0\x08\x07\0\0{4}.{4}(.{4})", received, re.DOTALL)  # of GOAWAY: RFC 9113, section 6.8
     assert [int.from_bytes(code) for code in codes] == [ErrorCodes.ENHANCE_YOUR_CALM]
@@ -586,7 +586,7 @@ async def test_a_flood_of_frames_ends_its_connection_with_one_line_in_the_log(se
         peer = Http2Client(client)
         await peer.flush()
         await client.send(sent)
-        await goes_away(peer)
+        await assert_goes_away(peer)
         assert [record.exc_info for record in caplog.records] == [None], caplog.text
         await server.witness.feed.send(b"alive;")
         await other.until(b"alive;")
@@ -595,7 +595,7 @@ async def test_a_flood_of_frames_ends_its_connection_with_one_line_in_the_log(se
 
 async def test_headers_that_never_end_are_no_burden():
     """CVE-2024-27316 and its like: CONTINUATION upon CONTINUATION, empty or not."""
-    async with connected() as (server, peer):
+    async with open_http2() as (server, peer):
         await peer.flush()
         await peer.client.send(HeadersFrame(1, b"\x82").serialize() + ContinuationFrame(1).serialize() * 2000)
         await peer.client.rest()
@@ -603,7 +603,7 @@ async def test_headers_that_never_end_are_no_burden():
 
 
 async def test_an_agent_can_cancel_its_requests_and_continue():
-    async with connected() as (server, peer):
+    async with open_http2() as (server, peer):
         for _ in range(3):
             streams = [await peer.ask("/hang") for _ in range(90)]
             await eventually(lambda: len(server.witness.scopes) % 90 == 0)
@@ -616,7 +616,7 @@ async def test_an_agent_can_cancel_its_requests_and_continue():
 
 async def test_more_priorities_than_streams_are_ignored(caplog):
     """RFC 9113, section 5.3.2: they may be. Hypercorn would keep each of them."""
-    async with connected() as (_, peer):
+    async with open_http2() as (_, peer):
         for stream in range(1, 401, 2):
             peer.connection.prioritize(stream, weight=7, depends_on=stream + 2)
         await answers(peer)
@@ -654,7 +654,7 @@ async def test_many_requests_that_come_at_once_leave_turns_to_others():
 @pytest.mark.soak
 async def test_a_body_of_tiny_frames_is_read_between_the_turns_of_others():
     """A read of 64 KiB contains six thousand frames of a byte, and was handled in one step (CWE-400)."""
-    async with connected(max_body=10_000_000) as (_, peer):
+    async with open_http2(max_body=10_000_000) as (_, peer):
 
         async def send() -> None:
             stream = await peer.ask("/size", "POST", end=False)
@@ -669,7 +669,7 @@ async def test_a_body_of_tiny_frames_is_read_between_the_turns_of_others():
 
 async def test_requests_with_hundreds_of_headers_are_refused_one_at_a_time():
     """A byte may be a header: 60 requests in a read, each with 900 headers, took half a second (CWE-400)."""
-    async with connected() as (server, peer):
+    async with open_http2() as (server, peer):
         await answers(peer)
         method, path, scheme, authority, coding = b"\x82", b"\x84", b"\x86", b"\x41\x01x", b"\x90"
         head = method + path + scheme + authority

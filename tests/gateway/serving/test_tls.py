@@ -58,8 +58,8 @@ class TlsClient:
         found, _, self.seen = self.seen.partition(mark)
         return found + mark
 
-    async def rest(self) -> bytes:
-        """All up to the other side's close_notify: a plain end of the connection is an error."""
+    async def read_rest(self) -> bytes:
+        """Read up to the other side's close_notify; a plain end of the connection is an error."""
         with trio.fail_after(PATIENCE):
             async for data in self.stream:
                 self.seen += data
@@ -67,7 +67,7 @@ class TlsClient:
 
 
 @contextlib.asynccontextmanager
-async def connected(server: Server, context: ssl.SSLContext) -> AsyncIterator[TlsClient]:
+async def connect(server: Server, context: ssl.SSLContext) -> AsyncIterator[TlsClient]:
     stream = await trio.open_tcp_stream("127.0.0.1", server.port)
     secured = trio.SSLStream(stream, context, server_hostname="localhost")
     try:
@@ -79,15 +79,15 @@ async def connected(server: Server, context: ssl.SSLContext) -> AsyncIterator[Tl
 
 
 async def test_an_answer_ends_with_a_close_notify(authority, pair):
-    async with secure(pair) as server, connected(server, authority.client()) as client:
+    async with secure(pair) as server, connect(server, authority.client()) as client:
         await client.get("/whole", "connection: close\r\n")
-        assert (await client.rest()).endswith(b"whole")
+        assert (await client.read_rest()).endswith(b"whole")
         await eventually(lambda: not server.lifecycle.connections)
 
 
 async def test_a_stream_arrives_without_delay_and_ends_when_the_client_leaves(authority, pair):
     async with secure(pair) as server:
-        async with connected(server, authority.client()) as client:
+        async with connect(server, authority.client()) as client:
             await client.get("/stream")
             await client.until(b"first;")
             await server.witness.feed.send(b"second;")
@@ -97,7 +97,7 @@ async def test_a_stream_arrives_without_delay_and_ends_when_the_client_leaves(au
 
 async def test_a_tls_write_that_need_not_wait_is_sent_immediately(authority, pair):
     """As without TLS: a task for each event of a stream would be three times the work."""
-    async with secure(pair) as server, connected(server, authority.client()) as client:
+    async with secure(pair) as server, connect(server, authority.client()) as client:
         await client.get("/stream")
         await client.until(b"first;")
         (connection,) = server.lifecycle.connections
@@ -109,7 +109,7 @@ async def test_a_tls_write_that_need_not_wait_is_sent_immediately(authority, pai
 async def test_a_client_that_takes_nothing_is_seen_to_leave(authority, pair):
     """While the writer waits for room, the reader must not wait for the writer."""
     async with secure(pair) as server:
-        async with connected(server, authority.client()) as client:
+        async with connect(server, authority.client()) as client:
             await client.get("/flood")
             await server.witness.begun.wait()
             await trio.testing.wait_all_tasks_blocked(0.05)
@@ -123,7 +123,7 @@ async def test_a_handshake_that_stalls_is_cut(pair, sent, autojump_clock, caplog
     async with secure(pair) as server, server.connect() as client:
         await client.send(sent)
         await eventually(lambda: len(server.lifecycle.connections) == 1)
-        assert await client.rest() == b""
+        assert await client.read_rest() == b""
         await eventually(lambda: not server.lifecycle.connections)
     assert "Traceback" not in caplog.text
 
@@ -154,7 +154,7 @@ async def test_garbage_is_one_quiet_line(pair, sent, caplog):
             await client.send(sent)
         with contextlib.suppress(OSError):
             client.sock.shutdown(socket.SHUT_WR)
-        await client.rest()
+        await client.read_rest()
         await eventually(lambda: not server.lifecycle.connections)
     (line,) = [one for one in caplog.records if one.name == "trigate.connections"]
     assert line.levelname == "DEBUG"
@@ -172,7 +172,7 @@ async def test_plain_http_gets_advice_to_use_tls(pair):
     ("offered", "agreed"), [(("h2", "http/1.1"), "h2"), (("http/1.1",), "http/1.1"), (("x",), None)]
 )
 async def test_http2_is_agreed_on_in_the_handshake(authority, pair, offered, agreed):
-    async with secure(pair) as server, connected(server, authority.client(None, *offered)) as client:
+    async with secure(pair) as server, connect(server, authority.client(None, *offered)) as client:
         assert client.stream.selected_alpn_protocol() == agreed
         if agreed == "h2":
             peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
@@ -193,7 +193,7 @@ async def test_http2_is_not_offered_where_it_is_off(authority, pair):
     tls = ListenerTls(TlsFiles(pair.certificate, pair.key), http2=False)
     async with (
         serving(options=[ListenerOptions(tls=tls, http2=False)]) as server,
-        connected(server, authority.client(None, "h2", "http/1.1")) as client,
+        connect(server, authority.client(None, "h2", "http/1.1")) as client,
     ):
         assert client.stream.selected_alpn_protocol() == "http/1.1"
 
@@ -202,7 +202,7 @@ async def test_http2_is_not_offered_where_it_is_off(authority, pair):
 async def test_old_versions_of_tls_are_not_spoken(authority, pair, version):
     context = authority.client()
     context.maximum_version = version
-    async with secure(pair) as server, connected(server, context) as client:
+    async with secure(pair) as server, connect(server, context) as client:
         await client.get("/whole")
         await client.until(b"whole")
     server_side = ListenerTls(TlsFiles(pair.certificate, pair.key)).context
@@ -211,7 +211,7 @@ async def test_old_versions_of_tls_are_not_spoken(authority, pair, version):
 
 
 async def test_a_cut_connection_of_a_stalled_client_keeps_no_task(authority, pair):
-    async with secure(pair) as server, connected(server, authority.client()) as client:
+    async with secure(pair) as server, connect(server, authority.client()) as client:
         await client.get("/flood")
         await server.witness.begun.wait()
         await trio.testing.wait_all_tasks_blocked(0.05)
@@ -220,28 +220,28 @@ async def test_a_cut_connection_of_a_stalled_client_keeps_no_task(authority, pai
 
 
 async def test_a_connection_beyond_the_limit_gets_an_error(authority, pair):
-    async with secure(pair) as server, connected(server, authority.client()) as client:
+    async with secure(pair) as server, connect(server, authority.client()) as client:
         await client.get("/whole")
         await client.until(b"whole")
         server.lifecycle.max_connections = 1
-        async with connected(server, authority.client()) as other:
+        async with connect(server, authority.client()) as other:
             await other.get("/whole")
-            assert b" 503 " in await other.rest()
+            assert b" 503 " in await other.read_rest()
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01"])
 async def test_a_handshake_that_stalls_is_one_of_its_address(authority, pair, sent):
-    """Else whoever begins handshakes holds every place that there is."""
+    """Otherwise a client that only begins handshakes could hold every place."""
     tls = ListenerTls(TlsFiles(pair.certificate, pair.key))
     options = [ListenerOptions(tls=tls, proxy_protocol=True)]
 
-    async def told(server: Server, address: str) -> bytes:
+    async def response_for(server: Server, address: str) -> bytes:
         stream = await trio.open_tcp_stream("127.0.0.1", server.port)
         await stream.send_all(f"PROXY TCP4 {address} 192.0.2.1 4711 443\r\n".encode())
         async with trio.SSLStream(stream, authority.client(), server_hostname="localhost") as secured:
             client = TlsClient(secured)
             await client.get("/whole", "connection: close\r\n")
-            return await client.rest()
+            return await client.read_rest()
 
     async with serving(options=options) as server, contextlib.AsyncExitStack() as stack:
         server.lifecycle.max_per_address = 2
@@ -249,8 +249,8 @@ async def test_a_handshake_that_stalls_is_one_of_its_address(authority, pair, se
             client = await stack.enter_async_context(server.connect())
             await client.send(b"PROXY TCP4 203.0.113.7 192.0.2.1 4711 443\r\n" + sent)
         await eventually(lambda: [one.client for one in server.lifecycle.connections] == 2 * [("203.0.113.7", 4711)])
-        assert b" 200 " in await told(server, "203.0.113.8")
-        assert b" 429 " in await told(server, "203.0.113.7")
+        assert b" 200 " in await response_for(server, "203.0.113.8")
+        assert b" 429 " in await response_for(server, "203.0.113.7")
 
 
 # Certificates
@@ -258,13 +258,13 @@ async def test_a_handshake_that_stalls_is_one_of_its_address(authority, pair, se
 
 async def test_only_new_connections_get_a_new_certificate(authority, pair):
     tls = ListenerTls(TlsFiles(pair.certificate, pair.key))
-    async with serving(options=[ListenerOptions(tls=tls)]) as server, connected(server, authority.client()) as old:
+    async with serving(options=[ListenerOptions(tls=tls)]) as server, connect(server, authority.client()) as old:
         serial = old.stream.getpeercert()["serialNumber"]
         authority.pair("localhost", *LOOPBACK)
         tls.reread()
         await old.get("/whole")
         await old.until(b"whole")
-        async with connected(server, authority.client()) as new:
+        async with connect(server, authority.client()) as new:
             assert new.stream.getpeercert()["serialNumber"] != serial
 
 
@@ -274,7 +274,7 @@ async def test_a_certificate_that_cannot_be_used_leaves_the_one_from_before(auth
         pair.certificate.write_text("-----BEGIN CERTIFICATE-----\n")
         with pytest.raises(CertificateFailed, match="no readable PEM certificate"):
             tls.reread()
-        async with connected(server, authority.client()) as client:
+        async with connect(server, authority.client()) as client:
             await client.get("/whole")
             await client.until(b"whole")
 

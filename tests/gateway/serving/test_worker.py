@@ -89,7 +89,7 @@ async def test_answers_during_the_delay_ask_for_another_connection():
 
 
 async def goodbyes(peer: Http2Client, count: int = 1) -> list[tuple[int, int]]:
-    """The error and the last stream of each GOAWAY until there are ``count`` of them."""
+    """Return the error and the last stream of each GOAWAY, once there are ``count`` of them."""
     with trio.fail_after(PATIENCE):
         while len(ends := [event for event in peer.seen if isinstance(event, ConnectionTerminated)]) < count:
             data = await peer.client.sock.recv(65536)
@@ -126,7 +126,7 @@ async def test_over_http2_a_goaway_follows_the_last_answer(delay, announced):
 
 
 async def test_over_http2_no_answer_loses_its_end_to_the_goaway():
-    """Hypercorn says goodbye once the last data of an answer is out of its buffer, which may be before it is sent."""
+    """Hypercorn sends the GOAWAY once the end of an answer is out of its buffer, which may be before it is sent."""
     async with serving(drain_delay=3600) as server:
         server.lifecycle.stop()
         for _ in range(20):

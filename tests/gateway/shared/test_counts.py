@@ -1,4 +1,4 @@
-"""Counts of what is under way in shared memory. Those of several processes are in ``test_workers_memory.py``."""
+"""Counts of running work in shared memory. ``test_workers_memory.py`` covers several processes."""
 
 import hashlib
 from collections.abc import Iterator

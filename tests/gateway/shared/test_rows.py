@@ -26,7 +26,7 @@ def key(name: object) -> bytes:
 
 
 def keys_of_one_group(memory: SharedMemory, rows: int) -> Iterator[bytes]:
-    """Keys that all belong into one group of a table of so many rows."""
+    """Yield keys that all belong to one group of a table of so many rows."""
     number = 0
     while True:
         if not memory.hashes_of(key(number))[0] % (rows // GROUP):
@@ -123,7 +123,7 @@ def test_one_owner_does_not_displace_the_rows_of_others(rows):
     assert rows.read(owned_key(b"many", 1999)) == b"x"
 
 
-# What only shared rows do
+# Features of shared rows only
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_an_expired_row_makes_room_first(memory, shared, clock):
 
 
 def test_a_key_is_found_only_at_the_start_of_a_row(shared):
-    """Two keys beside one another may read like a third one across both."""
+    """Two adjacent keys may read like a third one across both."""
     head, middle, tail = b"\2" * 8, b"\4" * 8, b"\6" * 8
     across = middle + middle
     for one in (head + middle, middle + tail):

@@ -1,4 +1,4 @@
-"""Shared memory between real processes: they change the same rows at once, and are killed while they do."""
+"""Shared memory between real processes, which change the same rows simultaneously and are killed meanwhile."""
 
 import json
 import subprocess

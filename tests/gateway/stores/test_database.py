@@ -43,7 +43,7 @@ class SlowWork:
         assert self.end.wait(PATIENCE)
 
 
-def one(session: Session) -> object:
+def select_one(session: Session) -> object:
     return session.rows("SELECT 1")[0][0]
 
 
@@ -56,8 +56,8 @@ async def test_slow_reads_of_one_part_and_bulk_reads_delay_no_other(storage: Dat
                 nursery.start_soon(lambda: other.read(work, bulk=True))
             await trio.to_thread.run_sync(eventually, lambda: len(work.begun) == SHARE + BULK)
             with trio.fail_after(PATIENCE / 2):
-                assert await other.read(one) == 1
-                assert await other.write(one) == 1
+                assert await other.read(select_one) == 1
+                assert await other.write(select_one) == 1
             assert len(work.begun) == SHARE + BULK, "the others wait"
             work.end.set()
     finally:
@@ -72,17 +72,17 @@ async def test_tables_that_cannot_be_made_are_unavailable_to_their_part_alone(
     broken, sound = storage.part(BROKEN), storage.part(OLDER)
     for _ in range(2):
         with pytest.raises(Unavailable, match="the state storage"):
-            await use(broken, one)
+            await use(broken, select_one)
         assert await sound.read(lambda session: session.rows("SELECT name FROM {added}")) == []
 
 
 async def test_a_part_gets_the_columns_that_its_tables_lack(storage: Database) -> None:
-    await storage.part(OLDER).write(one)
+    await storage.part(OLDER).write(select_one)
     newer = storage.part(NEWER)
     await newer.write(lambda session: session.insert("added", {"name": "a", "other": "b"}))
     assert await newer.read(lambda session: session.rows("SELECT name, other FROM {added}")) == [("a", "b")]
     with pytest.raises(Unavailable, match="added tables of the state storage are from a newer version"):
-        await storage.part(attrs.evolve(OLDER)).read(one)
+        await storage.part(attrs.evolve(OLDER)).read(select_one)
 
 
 async def test_a_row_replaces_the_one_with_its_key_but_keeps_columns(storage: Database) -> None:
@@ -100,8 +100,8 @@ async def test_a_row_replaces_the_one_with_its_key_but_keeps_columns(storage: Da
 
 async def test_all_parts_end_with_the_database(storage: Database) -> None:
     part = storage.part()
-    assert await part.read(one) == 1
+    assert await part.read(select_one) == 1
     await storage.aclose()
     for use in (part.read, part.write, storage.read):
         with pytest.raises(Unavailable, match="closed"):
-            await use(one)
+            await use(select_one)

@@ -1,4 +1,4 @@
-"""Bodies that are stored encrypted: nobody reads them without the key, or in another place."""
+"""Bodies that are stored encrypted: unreadable without the key, or in another place."""
 
 import hmac
 import json

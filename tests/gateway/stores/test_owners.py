@@ -1,4 +1,4 @@
-"""Who has most, of owners that come, grow, shrink and go."""
+"""The owner with the most bytes, while owners appear, grow, shrink and disappear."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,5 +1,5 @@
-"""Connections that threads use: who waits for one, who gives up, and what is then still done. And what that comes to
-for a SQLite file that another process holds."""
+"""Connections that threads use: waiting for one, giving up, and the work that is completed anyway. Also the effect on
+a SQLite file that another process holds."""
 
 import sqlite3
 import threading
@@ -18,7 +18,7 @@ from tests.support.stores import sqlite_store
 
 
 class Wire:
-    """A connection on which nothing goes; ``told`` is what was done with it."""
+    """A connection without traffic; ``told`` lists the calls of its methods."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -49,7 +49,7 @@ class Gate:
         assert self._may.wait(PATIENCE)
         return wire or Wire()
 
-    async def begun(self) -> None:
+    async def wait_begun(self) -> None:
         assert await trio.to_thread.run_sync(self._begun.wait, PATIENCE)
 
     def open(self) -> None:
@@ -84,7 +84,7 @@ async def test_work_that_got_no_connection_never_begins():
     links, gate, done = ConnectionPool(Wire, 1, PATIENCE), Gate(), []
     async with trio.open_nursery() as nursery:
         nursery.start_soon(links.run, gate)
-        await gate.begun()
+        await gate.wait_begun()
         try:
             for seconds in (0, 0.05):  # with the second one it waits already
                 with trio.move_on_after(seconds) as scope:
@@ -106,7 +106,7 @@ async def test_running_work_is_not_cancelled():
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(work)
-        await gate.begun()
+        await gate.wait_begun()
         nursery.cancel_scope.cancel()
         gate.open()
     assert [wire.told for wire in ended] == [[]]
@@ -120,7 +120,7 @@ async def test_work_abandoned_while_connecting_never_begins():
             await links.run(done.append)
     finally:
         gate.open()
-    wire = await links.run(lambda wire: wire, PATIENCE)  # behind the other one: there is one connection
+    wire = await links.run(lambda wire: wire, PATIENCE)  # after the other work: there is one connection
     assert done == []
     assert wire.told == []
 

@@ -13,7 +13,7 @@ from tests.support.nodes import ids, node
 from tests.support.stores import postgres_store
 
 
-async def _refused(store: Store, server: postgres.Server) -> None:
+async def _assert_unavailable(store: Store, server: postgres.Server) -> None:
     with trio.fail_after(PATIENCE), pytest.raises(Unavailable) as caught:
         await store.put([node("while down")])
     for secret in ("hunter2", "someone", str(server.directory), "5432"):
@@ -28,15 +28,15 @@ async def test_a_server_that_restarts_is_available_again(server, database):
             nursery.start_soon(store.put, [node(f"r{i}")])
     for number in (signal.SIGINT, signal.SIGQUIT):
         await trio.to_thread.run_sync(server.stop, number)
-        await _refused(store, server)
+        await _assert_unavailable(store, server)
         with pytest.raises(Unavailable, match="is unreachable"):
             await store.get("alice", "r1")
         await trio.to_thread.run_sync(server.start)
         assert await store.get("alice", "r1") is not None, "at once, whatever has been lost"
         await store.put([node(f"after {number}")])
-    server.signal_all(signal.SIGSTOP)  # it takes connections, and says nothing
+    server.signal_all(signal.SIGSTOP)  # it accepts connections, and sends nothing
     try:
-        await _refused(store, server)
+        await _assert_unavailable(store, server)
     finally:
         server.signal_all(signal.SIGCONT)
     assert await store.get("alice", "r1") is not None

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.server, *redis.LEFT_OPEN]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def collected() -> Iterator[None]:
+def collect_connections() -> Iterator[None]:
     yield
     redis.collect_left_open()
 

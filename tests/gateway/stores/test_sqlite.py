@@ -17,7 +17,7 @@ from tests.support.stores import sqlite_store
 
 @pytest.fixture
 def as_nobody() -> Iterator[Callable[[], contextlib.AbstractContextManager[None]]]:
-    """Without root's privilege to write what may only be read."""
+    """Return a context without root's privilege to write read-only files."""
 
     @contextlib.contextmanager
     def without_privilege() -> Iterator[None]:
@@ -35,7 +35,7 @@ def as_nobody() -> Iterator[Callable[[], contextlib.AbstractContextManager[None]
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """One that nobody's user may go into."""
+    """Yield a directory that the user ``nobody`` may enter."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o777)
         inner = Path(name) / "state"

@@ -1,4 +1,4 @@
-"""What every store does, the three of them and each under encryption: one suite for all."""
+"""One suite for all stores: the three kinds, and each of them with encryption."""
 
 import contextlib
 import math
@@ -84,7 +84,7 @@ async def place(any_place):
 
 @pytest.fixture
 async def shared(shared_place):
-    """Of the kinds that several stores can share."""
+    """Yield the place of a kind that several stores can share."""
     yield shared_place
     for store in shared_place.opened:
         await store.aclose()
@@ -95,7 +95,7 @@ def store(place) -> Store:
     return place.store()
 
 
-# What is written is there
+# Stored nodes
 
 
 async def test_a_node_is_read_as_it_was_written(store):
@@ -375,7 +375,7 @@ async def test_the_least_recently_written_tree_makes_room(place):
 
 
 async def present(store: Store, owner: str, names: str) -> str:
-    """Those of the nodes ``names``, a letter each, that are there."""
+    """Return those of ``names``, a letter each, whose nodes exist."""
     return "".join([name for name in names if await store.get(owner, name) is not None])
 
 
@@ -384,7 +384,7 @@ def of(owner: str, name: str, size: int, parent: str | None = None) -> Node:
 
 
 async def test_the_largest_owner_makes_room(place):
-    """One client with much to say takes no other's conversations, however old those are."""
+    """A client with long conversations displaces none of another client, however old those are."""
     store = place.store(max_bytes=50_000)
     await store.put([of("bob", "b", 5_000)])
     await store.put([of("carol", "c", 5_000)])
@@ -398,7 +398,7 @@ async def test_the_largest_owner_makes_room(place):
     assert await present(store, "bob", "bn") == "bn"
     assert await present(store, "carol", "c") == "c"
     assert await store.delete("mallory", ["k", "l", "m"]) == 3
-    for name in "opqrst":  # bob's share has grown with what mallory has let go of, and now his are the first to go
+    for name in "opqrst":  # bob's share has grown with the room that mallory freed, and now his are the first to go
         place.clock.now += 1
         await store.put([of("bob", name, 8_000)])
     assert await present(store, "bob", "bnopqrst") == "pqrst"
@@ -564,7 +564,7 @@ async def test_many_processes_may_open_a_new_database(shared):
 
 @contextlib.contextmanager
 def writing(kind: str, location: str, prefix: str) -> Iterator[Callable[[], list[str]]]:
-    """A process that writes until it is killed, at the end at the latest; what it had acknowledged by then."""
+    """Run a process that writes until it is killed, at the end at the latest, and yield its acknowledged nodes."""
     process = subprocess.Popen(
         [sys.executable, store_writer.__file__, kind, location, prefix],
         stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -593,7 +593,7 @@ async def _until(count: int, acknowledged: Callable[[], list[str]]) -> None:
 
 
 def accounts(place: Place) -> tuple[int, int, int]:
-    """What is stored against what should be: turns without their heads, bytes and nodes that were not counted."""
+    """Return the faults in the stored data: turns without their heads, bytes and nodes that were not counted."""
     if place.kind == "sqlite":
         with contextlib.closing(sqlite3.connect(place.location)) as db:
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -646,8 +646,8 @@ async def test_two_processes_write_to_one_place(shared):
     assert len(await store.chain("o", "one0.19")) == len(await store.chain("o", "two0.19")) == 20
 
 
-def _uncounted(place: Place) -> None:
-    """Back to the first version of the tables, which did not count nodes."""
+def _remove_counts(place: Place) -> None:
+    """Restore the first version of the tables, which did not count nodes."""
     if place.kind == "sqlite":
         with contextlib.closing(sqlite3.connect(place.location)) as db:
             db.executescript("DROP INDEX trees_owner; ALTER TABLE trees DROP COLUMN owner; DROP TABLE owners;")
@@ -668,7 +668,7 @@ async def test_sizes_of_a_first_version_store_are_counted(shared):
     await store.put([node("c")])
     found = await store.size()
     await store.aclose()
-    _uncounted(shared)
+    _remove_counts(shared)
     store = shared.store()
     assert await store.size() == found
     assert found.nodes == 3
@@ -683,7 +683,7 @@ async def test_nodes_of_an_earlier_version_have_owners(shared):
         shared.clock.now += 1
     await store.put([attrs.evolve(node("d"), owner="bob")])
     await store.aclose()
-    _uncounted(shared)
+    _remove_counts(shared)
     store = shared.store(max_bytes=30_000)
     await store.put([attrs.evolve(node("e", body=b"x" * 9_000), owner="bob")])
     assert await present(store, "alice", "abc") == "bc"

@@ -46,7 +46,7 @@ NOTHING = (
 
 
 def reasons(events: Sequence[Event]) -> set[str | None]:
-    """What is doubted of the stream, and of the whole answer of the same events."""
+    """Return the reasons for doubt about the stream, and about the whole answer of the same events."""
     seen = StreamProgress()
     for event in events:
         seen.add(event)
@@ -93,7 +93,7 @@ def test_every_api_has_answers_of_nothing(source, client, stop):
 
 
 def test_a_prompt_that_google_blocks_is_a_refusal_without_a_word():
-    """Its endpoint for Chat says so with a choice that has nothing but a reason."""
+    """Its endpoint for Chat reports it by a choice that has nothing but a reason."""
     body = (
         b'{"id":"x","object":"chat.completion","model":"gemini","choices":[{"index":0,'
         b'"finish_reason":"content_filter: PROHIBITED_CONTENT"}],"usage":{"prompt_tokens":9,"completion_tokens":0}}'

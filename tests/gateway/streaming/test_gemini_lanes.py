@@ -23,7 +23,7 @@ def lane_of(source: str, client: str) -> Lane:
 
 
 def chunks(out: bytes) -> list[Any]:
-    """What ``out`` says, which must consist of whole events."""
+    """Return the chunks in ``out``, which must consist of whole events."""
     assert not out or out.endswith(b"\r\n\r\n"), out[-100:]
     lines = [line for event in out.split(b"\r\n\r\n") for line in event.split(b"\r\n")]
     return [json.loads(line[6:]) for line in lines if line.startswith(b"data: ")]
@@ -34,7 +34,7 @@ def failures(out: bytes) -> int:
 
 
 def whole_from(source: str, name: str) -> int:
-    """The place in the stream from which on the answer is whole."""
+    """Return the offset in the stream from which on the answer is whole."""
     at = 0
     for piece in events_of(source, SCRIPTS[name]):
         at += len(piece)

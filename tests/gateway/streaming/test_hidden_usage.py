@@ -1,5 +1,5 @@
-"""An event of token counts that the client has not asked for is left out, and nothing else: wherever reads end, the
-client has the provider's other events byte for byte, with the line ends that they came with."""
+"""The gateway removes an event of token counts that the client has not requested, and nothing else: wherever reads end,
+the client gets the provider's other events byte for byte, with their own line ends."""
 
 import json
 from typing import Any
@@ -22,7 +22,7 @@ USAGE = {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}
 
 
 def stream(end: bytes) -> tuple[bytes, bytes]:
-    """A stream with line ends of that kind, and the same without its counts."""
+    """Return a stream with line ends of that kind, and the same stream without its counts."""
     before = (
         event({**HEAD, "choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}]}, end)
         + event({**HEAD, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}, end)

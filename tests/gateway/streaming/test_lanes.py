@@ -27,7 +27,7 @@ from tests.support.upstreams import Script, render
 CUT = ErrorInfo("upstream", "the provider's connection broke")
 
 
-# What tells a client that the answer is whole, and with what an answer is whole already though more should come.
+# The events that show a client a whole answer, and those after which an answer is whole though more should follow.
 SUCCESS = {
     "chat": (b"[DONE]",),
     "messages": (b"message_stop",),
@@ -63,24 +63,24 @@ def single_bytes(data: bytes) -> tuple[bytes, ...]:
 
 
 def splits(data: bytes) -> Iterator[tuple[bytes, ...]]:
-    """In two pieces at every byte, and byte by byte."""
+    """Yield the data in two pieces, split at every byte, and then byte by byte."""
     yield from two_pieces(data)
     yield single_bytes(data)
 
 
 def run(lane: Lane, parts: Iterable[bytes], end: ErrorInfo | None = None) -> bytes:
-    """The client's bytes for ``parts`` and then the end of the body, a good one or not."""
+    """Return the client's bytes for ``parts`` and then the end of the body, with or without an error."""
     out = b"".join(map(lane.feed, parts))
     return out + lane.end(end)
 
 
 def without_ids(data: bytes) -> bytes:
-    """The gateway's own ids are random."""
+    """Replace the gateway's own ids, which are random."""
     return re.sub(rb"[0-9a-f]{24}", b"*", data)
 
 
-def said(data: bytes) -> list[tuple[str, Any]]:
-    """The events in ``data``, which must consist of whole ones."""
+def events_in(data: bytes) -> list[tuple[str, Any]]:
+    """Return the events in ``data``, which must consist of whole ones."""
     assert not data or data.endswith(b"\n\n"), data[-200:]
     found = []
     for raw in data.decode().split("\n\n")[:-1]:
@@ -93,14 +93,14 @@ def said(data: bytes) -> list[tuple[str, Any]]:
 
 
 def errors(api: str, data: bytes) -> int:
-    """How many events of ``data`` an SDK of ``api`` raises for."""
+    """Return the number of events in ``data`` for which an SDK of ``api`` raises an error."""
     match api:
         case "chat":
-            return sum(value != "[DONE]" and bool(value.get("error")) for _, value in said(data))
+            return sum(value != "[DONE]" and bool(value.get("error")) for _, value in events_in(data))
         case "messages":
-            return sum(name == "error" for name, _ in said(data))
+            return sum(name == "error" for name, _ in events_in(data))
         case _:  # they ignore ``response.failed``
-            return sum(value != "[DONE]" and bool(value.get("error")) for _, value in said(data))
+            return sum(value != "[DONE]" and bool(value.get("error")) for _, value in events_in(data))
 
 
 def looks_whole(api: str, data: bytes) -> bool:
@@ -122,7 +122,7 @@ def test_the_byte_lane_gives_what_it_gets_however_it_is_split(api, name):
 
 
 def test_a_good_end_event_is_not_forwarded_before_an_error():
-    """An SDK reads no further than that: half a call would be taken for a whole one."""
+    """An SDK reads nothing after it, and would accept half a call as a whole one."""
     call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":'}}
     chunk = b"data: " + json.dumps({"choices": [{"index": 0, "delta": {"tool_calls": [call]}}]}).encode() + b"\n\n"
     lane = byte_lane("chat")
@@ -154,7 +154,7 @@ def test_the_hub_lane_gives_the_same_however_it_is_split(way):
 
 
 def whole_from(api: str, script: Script) -> int:
-    """The offset in the stream from which on the answer is whole, though its last events may be missing."""
+    """Return the offset in the stream from which on the answer is whole, though its last events may be missing."""
     at = 0
     for piece in events_of(api, script):
         at += len(piece)
@@ -174,7 +174,7 @@ def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
     for cut in places(range(len(data))):
         lane = way.open()
         out = run(lane, [data[:cut]], end)
-        said(out)
+        events_in(out)
         if cut < good:
             assert lane.progress.end is None, data[:cut][-100:]
             assert lane.progress.error is not None
@@ -183,7 +183,7 @@ def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
         elif end is None or cut >= good + 2:
             assert lane.progress.end is not None, data[:cut][-100:]
             assert errors(way.client, out) == 0
-        assert lane.end(CUT) == b""  # told once, whatever comes
+        assert lane.end(CUT) == b""  # reported once, whatever follows
 
 
 @each_row("way", WAYS, ids=str)
@@ -210,8 +210,8 @@ MALFORMED = b'data: {"choices": [{"index": 0, "del\n\n'
 @each_row("script", [SCRIPTS["thinking"], SCRIPTS["calls"]])
 @each_row("api", OLDER)
 def test_a_malformed_event_ends_the_byte_lane_with_an_error(api, script):
-    """What came before it is delivered, and nothing after it: nobody can say any more that the answer is whole. (Behind
-    Chat's finish reason it can only be the usage, and the answer is whole.)"""
+    """The events before it are delivered, and none after it, because the answer may be incomplete. (After Chat's finish
+    reason only the usage can follow, and the answer is whole.)"""
     pieces = events_of(api, script)
     for place in range(len(pieces)):
         lane = byte_lane(api)
@@ -238,7 +238,7 @@ def test_a_malformed_event_ends_the_byte_lane_with_an_error(api, script):
 def test_an_error_that_no_sdk_finds_is_rewritten_in_the_clients_words(event, passes):
     out = run(byte_lane("chat"), [*half("chat"), b"data: %b\n\n" % event])
     told = {"message": "quota", "type": "rate_limit_error", "param": None, "code": "rate_limit_exceeded"}
-    assert said(out)[len(half("chat")) + passes :] == [("", {"error": told})]
+    assert events_in(out)[len(half("chat")) + passes :] == [("", {"error": told})]
 
 
 @each_row("api", OLDER)
@@ -324,7 +324,7 @@ def test_sdks_raise_for_every_failure_of_a_responses_provider(events, types, num
     complete (langchain-ai/langchain#39039)."""
     begin = half("responses")
     lane = byte_lane("responses")
-    found = [value for _, value in said(run(lane, [*begin, *events]))[len(begin) :]]
+    found = [value for _, value in events_in(run(lane, [*begin, *events]))[len(begin) :]]
     assert [value["type"] for value in found] == types
     assert numbers is None or [value["sequence_number"] for value in found] == numbers
     (error,) = [value["error"] for value in found if value["type"] == "error"]
@@ -342,7 +342,7 @@ def test_codex_gets_the_failed_response_that_the_provider_did_not_send(error, al
     """Codex ignores ``error``. It sends its request again after a stream without a terminal event."""
     lane, own = byte_lane("responses"), FAILED % (10, REASON)
     out = run(lane, [*half("responses"), error, *([] if alone else [own])]) + lane.trailing_bytes()
-    (name, value), last = said(out)[-2:]
+    (name, value), last = events_in(out)[-2:]
     assert (name or value["type"], last[0]) == ("error", "response.failed")
     assert last[1]["response"]["status"] == "failed"
     assert last[1]["response"]["error"]["message"] == "spent all"
@@ -416,7 +416,7 @@ def test_pings_fall_between_events_and_end_with_the_stream(way):
         out += lane.feed(data[i : i + 1]) + lane.ping()
     ping = lane.ping()
     assert ping == b""
-    said(out)
+    events_in(out)
     assert errors(way.client, out) == 0
     mark = b'event: ping\ndata: {"type":"ping"}\n\n' if way.client == "messages" else COMMENT_PING
     assert out.count(mark) > 100
@@ -499,5 +499,5 @@ def test_the_usage_that_came_before_a_failure_is_kept():
 
 def test_numbers_of_the_last_responses_event_continue():
     out = run(byte_lane("responses"), half("responses"), CUT)
-    numbers = [value["sequence_number"] for _, value in said(out)]
+    numbers = [value["sequence_number"] for _, value in events_in(out)]
     assert all(b - a == 1 for a, b in pairwise(numbers))

@@ -1,5 +1,5 @@
-"""Memory that a stream holds, whatever its provider sends (CWE-770): what it has said, where that comes again, and next
-to nothing of a stream that only passes."""
+"""The memory that a stream holds, whatever its provider sends (CWE-770): the text that is repeated later, and almost
+nothing of a stream that only passes."""
 
 import gc
 import sys
@@ -23,11 +23,11 @@ from tests.support.growing_streams import STREAMS, wire
 from tests.support.lanes import byte_lane, masked_error, reply_for, whole_lane
 
 SENT = 5 * 2**19
-"""Bytes that are sent, less than which a stream may hold."""
+"""Bytes that are sent; a stream may hold fewer."""
 PASSING = 2**20 + 2**18
-"""Bytes that a stream may hold which passes as it is."""
+"""Bytes that a stream may hold if it passes unchanged."""
 KEPT = 2**19
-"""Bytes of an answer that may be held where it comes again."""
+"""Bytes of an answer that may be held if it is repeated later."""
 READ = 16 * 1024
 
 HOSTILE = [
@@ -48,7 +48,7 @@ def hostile(request) -> tuple[str, str]:
 
 
 def stream(api: str, shape: str) -> Iterator[bytes]:
-    """The reads of a stream that comes to no end, as long as ``SENT``; a single large event where it is one."""
+    """Return the reads of an endless stream, as long as ``SENT``, or those of a single large event."""
     data = endless(api, shape)
     return (data[at : at + READ] for at in range(0, len(data), READ))
 
@@ -60,8 +60,8 @@ def endless(api: str, shape: str) -> bytes:
     return wire(api, made(int(SENT / size))[:-1])
 
 
-def held(lane: Lane, reads: Iterator[bytes]) -> int:
-    """The bytes that ``lane`` holds after ``reads``, but for those of code."""
+def held_bytes(lane: Lane, reads: Iterator[bytes]) -> int:
+    """Return the bytes that ``lane`` holds after ``reads``, without those of code."""
     before = size_of(lane)
     for data in reads:
         lane.feed(data)
@@ -87,7 +87,7 @@ _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType, CodeType)
 @pytest.mark.slow
 def test_a_stream_that_passes_is_not_held(hostile):
     lane = byte_lane(hostile[0])
-    assert held(lane, stream(*hostile)) <= PASSING
+    assert held_bytes(lane, stream(*hostile)) <= PASSING
     assert lane.progress.error is None or lane.progress.error.message.startswith("the provider sent too many ")
 
 
@@ -114,7 +114,7 @@ def test_a_stream_that_is_translated_is_held_within_its_bound(hostile, turn):
     lane = Translation(
         CODECS[api], writer, CODECS["chat"].wire, masked_error, 2**20, max_characters=KEPT, content_limit=KEPT
     )
-    assert held(lane, stream(*hostile)) <= PASSING + 2 * KEPT
+    assert held_bytes(lane, stream(*hostile)) <= PASSING + 2 * KEPT
     failed = lane.progress.error
     assert failed is None or "too many" in failed.message or "larger than limits.answer" in failed.message
 

@@ -39,7 +39,7 @@ REASONS = {
     **dict.fromkeys(("invalid", "encoding"), "bad_answer"),
     **dict.fromkeys(("pool_timeout", "too_large", "config"), None),  # ours: another provider would do no better
 }
-"""What a failure is for routing, by cause (unreachable hosts were exempt: BerriAI/litellm#27362)."""
+"""The meaning of a failure for routing, by cause (unreachable hosts were exempt: BerriAI/litellm#27362)."""
 PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -70,7 +70,7 @@ class Peer:
     async def send(self, data: bytes) -> None:
         await self.stream.send_all(data)
 
-    async def gone(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the client has closed, by FIN or RST."""
         try:
             while await self.stream.receive_some():
@@ -159,7 +159,7 @@ def once(answer: bytes) -> Callable[[Peer], Awaitable[None]]:
 
 
 def noting(heads: list[bytes], answer: bytes = OK) -> Callable[[Peer], Awaitable[None]]:
-    """The same; ``heads`` are those of the requests that have come."""
+    """Answer like ``once``, and append the head of every request to ``heads``."""
 
     async def talk(peer: Peer) -> None:
         while head := (await peer.request())[0]:
@@ -199,7 +199,7 @@ async def failure(upstream: Upstream, request: UpstreamRequest) -> UpstreamError
     return caught.value
 
 
-# --- what is sent and what comes back ---
+# --- sent requests and received responses ---
 
 
 async def test_headers_are_sent_and_returned_in_order(serve, upstream):
@@ -377,7 +377,7 @@ async def test_a_chunk_that_says_it_is_larger_than_an_answer_may_be_is_refused_b
         await peer.send(SSE_HEAD + CHUNK)
         await go_on.wait()
         await peer.send(b"100001\r\n")
-        await peer.gone()
+        await peer.wait_closed()
 
     server = await serve(talk)
     async with Upstream(max_chunk=MIB, trust_env=False) as upstream:
@@ -402,14 +402,14 @@ ENCODED = {
 }
 
 
-def encoded(coding: str, body: bytes) -> bytes:
+def encoded_response(coding: str, body: bytes) -> bytes:
     head = f"HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: {len(body)}\r\nx-a: 1\r\n\r\n"
     return head.encode() + body
 
 
 @pytest.mark.parametrize("coding", ENCODED)
 async def test_a_body_compressed_unasked_is_decompressed(serve, upstream, coding):
-    server = await serve(once(encoded(coding, ENCODED[coding])))
+    server = await serve(once(encoded_response(coding, ENCODED[coding])))
     async with await upstream.send(post(server.url)) as response:
         assert response.headers == (("x-a", "1"),)
         assert await response.read(MIB) == b"hello " * 100
@@ -435,7 +435,7 @@ async def test_compressed_events_arrive_when_flushed(serve, upstream):
 
 
 async def test_a_bomb_is_decompressed_in_bounded_pieces_up_to_the_limit(serve, upstream):
-    server = await serve(once(encoded("gzip", gzip.compress(bytes(4 * MIB)))))
+    server = await serve(once(encoded_response("gzip", gzip.compress(bytes(4 * MIB)))))
     async with await upstream.send(post(server.url)) as response:
         sizes = [len(piece) async for piece in response.chunks()]
     assert sum(sizes) == 4 * MIB
@@ -462,7 +462,7 @@ async def test_a_body_of_many_lines_is_read_in_small_pieces_between_others_turns
 
 @pytest.mark.parametrize(("coding", "body"), [("zork", b"zork"), ("gzip", b"no gzip"), (", ".join(["gzip"] * 6), b"")])
 async def test_a_body_that_cannot_be_decompressed_is_an_error_and_its_status_is_known(serve, upstream, coding, body):
-    server = await serve(once(encoded(coding, body)))
+    server = await serve(once(encoded_response(coding, body)))
     async with await upstream.send(post(server.url)) as response:
         assert response.status == 200
         with pytest.raises(UpstreamError) as caught:
@@ -492,7 +492,7 @@ async def test_a_host_without_address(upstream, host):
 async def test_a_connect_timeout(upstream):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.listen(0)  # never accepts: once the backlog is full, the kernel drops further SYNs
+        listener.listen(0)  # never accepts: once the backlog is full, the kernel drops more SYNs
         fillers = [socket.socket() for _ in range(4)]
         for filler in fillers:
             filler.setblocking(False)
@@ -504,7 +504,7 @@ async def test_a_connect_timeout(upstream):
 
 
 async def test_a_tls_handshake_without_an_answer_is_a_connect_timeout(serve, upstream):
-    server = await serve(Peer.gone)
+    server = await serve(Peer.wait_closed)
     error = await failure(upstream, post(f"https://127.0.0.1:{server.port}/", connect_timeout=0.1))
     assert (error.info.kind, error.cause) == ("timeout", "connect_timeout")
     await eventually(lambda: server.open == 0)
@@ -839,7 +839,7 @@ async def test_a_large_body_that_has_arrived_in_part_is_cut(reset):
 
 
 async def test_a_request_that_the_provider_may_have_processed_is_not_resent(serve, upstream, monkeypatch):
-    """It closes a kept connection without a byte, and not at once: a second request might be billed, too."""
+    """It closes a kept connection without a byte, and not immediately: a second request might be billed, too."""
     monkeypatch.setattr("gateway.upstream.client.STALE_SECONDS", 0.0)
     server = await serve(once_then_dead)
     assert await fetch(upstream, post(server.url, body=b"1")) == b"ok"
@@ -925,13 +925,13 @@ async def test_after_one_byte_of_the_answer_there_is_no_second_attempt(serve, up
 
 async def silent(peer: Peer) -> None:
     await peer.request()
-    await peer.gone()
+    await peer.wait_closed()
 
 
 async def endless(peer: Peer) -> None:
     await peer.request()
     await peer.send(SSE_HEAD + CHUNK)
-    await peer.gone()
+    await peer.wait_closed()
 
 
 class Passes(trio.abc.Instrument):
@@ -1042,7 +1042,7 @@ async def test_a_certificate_that_is_not_trusted(serve, upstream, tls):
 async def test_plain_http_where_tls_was_expected(serve, upstream):
     async def talk(peer: Peer) -> None:
         await peer.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        await peer.gone()
+        await peer.wait_closed()
 
     server = await serve(talk)
     error = await failure(upstream, post(server.url.replace("http:", "https:")))
@@ -1102,7 +1102,7 @@ async def splice(source: trio.abc.Stream, target: trio.abc.Stream) -> None:
 
 
 def tunnel_to(port: int, heads: list[bytes]) -> Callable[[Peer], Awaitable[None]]:
-    """A CONNECT proxy, to whose every client the server at ``port`` answers."""
+    """Return a CONNECT proxy that connects every client to the server at ``port``."""
 
     async def talk(peer: Peer) -> None:
         heads.append((await peer.request())[0])

@@ -1,5 +1,5 @@
-"""More requests than there may be connections to providers: what clients, the ledger and the metrics are told, and what
-a reload changes. The gateway is in this process, so that a wait for a place can be short."""
+"""More requests than allowed connections to providers: the responses, the ledger, the metrics, and the effect of a
+reload. The gateway is in this process, so that a wait for a place can be short."""
 
 import contextlib
 import json
@@ -87,7 +87,7 @@ def gateway(configured, caplog) -> Callable[..., contextlib.AbstractAsyncContext
 
 @contextlib.contextmanager
 def stream(running: Running) -> Any:
-    """A client that has asked for a stream."""
+    """Connect a client that has sent a request for a stream."""
     with Wire.connect(running.port) as client:
         client.send(
             post(PATHS["chat"], {"model": "by-hand", "stream": True, "messages": [{"role": "user", "content": "hi"}]})
@@ -95,8 +95,8 @@ def stream(running: Running) -> Any:
         yield client
 
 
-def answered(by_hand: Any) -> Wire:
-    """The provider's end of the next connection, whose answer has begun."""
+def begin_answer(by_hand: Any) -> Wire:
+    """Accept the provider's next connection, begin the answer, and return the provider's end."""
     up: Wire = by_hand.accept()
     up.read_request()
     up.send(SSE + chunk("one"))
@@ -106,7 +106,7 @@ def answered(by_hand: Any) -> Wire:
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
 async def test_a_request_beyond_the_connection_limit_is_a_503_that_blames_no_provider(gateway, by_hand, streamed):
     async with gateway(1, patience=0.05) as running:
-        with stream(running) as client, await trio.to_thread.run_sync(answered, by_hand) as up:
+        with stream(running) as client, await trio.to_thread.run_sync(begin_answer, by_hand) as up:
             for api in APIS:
                 reply = await running.ask(api, streamed)
                 error = complaint(api, reply, 503)
@@ -130,7 +130,7 @@ async def test_a_request_beyond_the_connection_limit_is_a_503_that_blames_no_pro
 
 async def test_one_that_waits_is_seen_to_wait_and_served_once_there_is_a_place(gateway, by_hand):
     async with gateway(1) as running:
-        with stream(running), await trio.to_thread.run_sync(answered, by_hand) as up, stream(running) as second:
+        with stream(running), await trio.to_thread.run_sync(begin_answer, by_hand) as up, stream(running) as second:
             await eventually(lambda: running.service.upstream.stats().queued)
             if has_feature("live_view"):
                 await eventually(lambda: sorted(phases(running)) == ["streaming", "waiting"])
@@ -143,7 +143,7 @@ async def test_one_that_waits_is_seen_to_wait_and_served_once_there_is_a_place(g
 
 
 def phases(running: Running) -> list[str]:
-    """Of the streams in the live view."""
+    """Return the phases of the streams in the live view."""
     from gateway.features.live_view.live import COLUMNS, View  # which may be deleted
     from gateway.features.live_view.opening import RunningLiveView
 
@@ -154,7 +154,7 @@ def phases(running: Running) -> list[str]:
 
 async def test_a_client_that_leaves_while_it_waits_has_cost_nothing(gateway, by_hand):
     async with gateway(1) as running:
-        with stream(running), await trio.to_thread.run_sync(answered, by_hand) as up:
+        with stream(running), await trio.to_thread.run_sync(begin_answer, by_hand) as up:
             with stream(running):
                 await eventually(lambda: running.service.upstream.stats().queued)
             await eventually(lambda: running.lines())
@@ -167,11 +167,11 @@ async def test_a_client_that_leaves_while_it_waits_has_cost_nothing(gateway, by_
 
 async def test_a_reload_takes_another_bound_over_immediately(gateway, configured, by_hand):
     async with gateway(1) as running:
-        with stream(running), await trio.to_thread.run_sync(answered, by_hand) as up, stream(running):
+        with stream(running), await trio.to_thread.run_sync(begin_answer, by_hand) as up, stream(running):
             await eventually(lambda: running.service.upstream.stats().queued)
             (change,) = running.served.change(configured(0))
             assert str(change) == "~ limits.upstream_connections 1 → 0"
-            with await trio.to_thread.run_sync(answered, by_hand) as other:
+            with await trio.to_thread.run_sync(begin_answer, by_hand) as other:
                 assert running.service.upstream.stats().active == 2
                 for peer in (up, other):
                     peer.send(DONE)

@@ -17,7 +17,7 @@ BODY = b"hello " * 1000 + bytes(3 * PIECE)
 
 
 def packed_by(*modules: str) -> Callable[[bytes], bytes] | None:
-    """The function that compresses, of the first of ``modules`` that is there."""
+    """Return the function that compresses, from the first of ``modules`` that is installed."""
     for name in modules:
         try:
             return importlib.import_module(name).compress
@@ -44,7 +44,7 @@ CODINGS = [pytest.param(coding, marks=needs(coding)) for coding in ENCODERS]
 
 
 class Reads:
-    """A body that comes in reads of ``size`` bytes."""
+    """A body that arrives in reads of ``size`` bytes."""
 
     def __init__(self, data: bytes, size: int) -> None:
         self._reads = [data[at : at + size] for at in range(0, len(data), size)]

@@ -14,7 +14,7 @@ from tests.support.each_row import each_row
 PIECES = st.lists(st.binary(min_size=1, max_size=300), max_size=8)
 
 
-def chunked(pieces: list[bytes], extension: bytes = b"", trailers: bytes = b"") -> bytes:
+def encode_chunked(pieces: list[bytes], extension: bytes = b"", trailers: bytes = b"") -> bytes:
     body = b"".join(b"%x%b\r\n%b\r\n" % (len(piece), extension, piece) for piece in pieces)
     return body + b"0" + extension + b"\r\n" + trailers + b"\r\n"
 
@@ -24,23 +24,23 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in zip([0, *ends], [*ends, len(data)], strict=True) if start < end]
 
 
-def fed(framing: BodyFraming, reads: list[bytes]) -> bytes:
+def feed(framing: BodyFraming, reads: list[bytes]) -> bytes:
     return b"".join(map(framing.feed, reads))
 
 
 @given(PIECES, st.lists(st.integers(0), max_size=40), st.sampled_from([b"", b";a=b", b"  "]))
 def test_chunks_are_split_the_same_at_any_network_boundary(pieces, places, extension):
     framing = Chunked()
-    assert fed(framing, cut(chunked(pieces, extension, b"x-a: 1\r\nx-b: 2\r\n"), places)) == b"".join(pieces)
+    assert feed(framing, cut(encode_chunked(pieces, extension, b"x-a: 1\r\nx-b: 2\r\n"), places)) == b"".join(pieces)
     assert (framing.over, framing.extra) == (True, False)
 
 
 @given(PIECES, st.lists(st.integers(0), max_size=10), st.data())
 def test_a_body_that_is_cut_is_never_over(pieces, places, data):
-    whole = chunked(pieces)
+    whole = encode_chunked(pieces)
     part = whole[: data.draw(st.integers(0, len(whole) - 1))]
     framing = Chunked()
-    assert b"".join(pieces).startswith(fed(framing, cut(part, places)))
+    assert b"".join(pieces).startswith(feed(framing, cut(part, places)))
     framing.close()
     assert not framing.over
 
@@ -49,7 +49,7 @@ def test_a_body_that_is_cut_is_never_over(pieces, places, data):
 def test_any_input_is_read_or_refused(data, places):
     framing = Chunked()
     try:
-        body = fed(framing, cut(data, places))
+        body = feed(framing, cut(data, places))
     except ValueError:
         return
     assert len(body) <= len(data)
@@ -88,9 +88,9 @@ def test_a_chunk_that_says_it_is_larger_than_an_answer_may_be_is_refused_before_
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
 def test_a_body_may_be_longer_than_any_of_its_chunks(size):
-    wire = chunked([bytes(1000)] * 5)
+    wire = encode_chunked([bytes(1000)] * 5)
     framing = Chunked(1000)
-    assert fed(framing, [wire[at : at + size] for at in range(0, len(wire), size)]) == bytes(5000)
+    assert feed(framing, [wire[at : at + size] for at in range(0, len(wire), size)]) == bytes(5000)
     assert framing.over
 
 
@@ -107,7 +107,7 @@ def test_chunks_with_long_extensions_are_read_and_not_remembered():
         framing.feed(b"2;%b\r\nab\r\n" % (b"x" * MAX_LINE))
 
 
-@pytest.mark.parametrize(("framing", "data"), [(Chunked(), chunked([b"ab"])), (Sized(2), b"ab")])
+@pytest.mark.parametrize(("framing", "data"), [(Chunked(), encode_chunked([b"ab"])), (Sized(2), b"ab")])
 def test_data_after_the_body_is_not_part_of_it(framing, data):
     assert framing.feed(data + b"HTTP/1.1 200 OK\r\n") == b"ab"
     assert (framing.over, framing.extra) == (True, True)
@@ -117,7 +117,7 @@ def test_data_after_the_body_is_not_part_of_it(framing, data):
 def test_a_body_with_a_length_is_over_with_its_last_byte(body, places):
     framing = Sized(len(body))
     assert framing.over is (not body)
-    assert fed(framing, cut(body, places)) == body
+    assert feed(framing, cut(body, places)) == body
     assert (framing.over, framing.extra) == (True, False)
 
 
@@ -138,12 +138,12 @@ def test_a_body_without_length_is_over_with_its_connection():
     assert framing.over
 
 
-# Requests as they are written to a provider
+# The bytes of requests to a provider
 
 
 @each_row("size", [0, 9, PIECE, PIECE + 1, 5 * PIECE])
 def test_a_large_body_is_written_in_pieces_that_are_not_copied(size):
-    """One call of OpenSSL takes what it is given to its end."""
+    """One call of OpenSSL takes its whole input."""
     body = bytes(range(256)) * (size // 256 + 1)
     request = WireRequest(b"POST", b"/v1", ((b"host", b"h"),), body[:size], 1)
     pieces = request.wire()

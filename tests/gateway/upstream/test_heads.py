@@ -12,7 +12,7 @@ from tests.support.examples import examples
 
 
 def ours(*pieces: bytes) -> Head | None:
-    """``None`` for what is refused, or not whole."""
+    """Return the gateway's reading of a head, or ``None`` if it is refused or incomplete."""
     reader = HeadReader()
     for i, piece in enumerate(pieces):
         try:
@@ -29,7 +29,7 @@ def attributes(head: Head) -> dict[str, object]:
 
 
 def theirs(data: bytes) -> tuple[int, list[tuple[bytes, bytes]], bool, bytes] | None:
-    """Status, headers, whether the connection lasts, and the rest, as h11 says it."""
+    """Return h11's reading: status, headers, whether the connection lasts, and the rest."""
     wire = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
     wire.send(h11.Request(method="POST", target="/", headers=[("host", "-"), ("content-length", "0")]))
     wire.send(h11.EndOfMessage())
@@ -48,7 +48,7 @@ def one_of(*words: bytes) -> st.SearchStrategy[bytes]:
     return st.sampled_from(words)
 
 
-def joined(*parts: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+def concat(*parts: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
     return st.tuples(*parts).map(b"".join)
 
 
@@ -65,18 +65,18 @@ NAME = one_of(b"x-a", b"X_a!", b"x a", b"", b"x\0", b":x", b"\xffx", b"x ", b"Co
 VALUE = one_of(b"", b" ", b" a", b"a ", b"\ta b\t", b"a\0", b"a\1b", b"a\x7f", b"\xff", b"a\x0bb", b"a:b", b"a\rb",
                b"5", b"a\x0cb", b"a\x85b", b"\xa0")  # fmt: skip
 LINE_END = one_of(b"\r\n", b"\r\n", b"\n", b"\r\r\n", b"\r\n ", b"\n\t ", b"\r")
-LINE = joined(st.one_of(FRAMING, joined(NAME, one_of(b":", b": ", b" :", b""), VALUE)), LINE_END)
-STATUS = joined(
+LINE = concat(st.one_of(FRAMING, concat(NAME, one_of(b":", b": ", b" :", b""), VALUE)), LINE_END)
+STATUS = concat(
     one_of(b"HTTP/1.1", b"HTTP/1.0", b"HTTP/1.10", b"HTTP/2.0", b"http/1.1", b"HTTP/1.", b" HTTP/1.1"),
     one_of(b" ", b"  ", b""),
     one_of(b"200", b"204", b"429", b"099", b"100", b"101", b"103", b"20", b"2000", b"2x0"),
     one_of(b"", b" ", b" OK", b" Not Found", b" a\tb", b" \0", b" \xff", b"OK", b" a\x0bb", b"\t"),
     LINE_END,
 )
-ODD = joined(STATUS, many(LINE), one_of(b"\r\n", b"\n", b"\r\n\r\n"))
-GOOD = joined(
+ODD = concat(STATUS, many(LINE), one_of(b"\r\n", b"\n", b"\r\n\r\n"))
+GOOD = concat(
     one_of(b"HTTP/1.1 200 OK\r\n", b"HTTP/1.0 404\r\n", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 \r\n"),
-    many(joined(st.one_of(FRAMING, one_of(b"x-a: b", b"X-B:", b"x:\ta b ")), one_of(b"\r\n", b"\n", b"\r\n "))),
+    many(concat(st.one_of(FRAMING, one_of(b"x-a: b", b"X-B:", b"x:\ta b ")), one_of(b"\r\n", b"\n", b"\r\n "))),
     one_of(b"\r\n"),
 )
 
@@ -127,7 +127,7 @@ def test_an_invalid_status_line_is_refused_at_its_first_byte(first):
 
 
 def test_no_more_interim_answers_are_passed_over_than_a_server_has_reason_for():
-    """nodejs/undici and Go's net/http (GO-2024-2963) bound them, too: each costs a pass, and none tells anything."""
+    """nodejs/undici and Go's net/http (GO-2024-2963) bound them, too: each costs a pass, and has no information."""
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"
     answer = b"HTTP/1.1 200 OK\r\n\r\n"
     head = HeadReader().feed(interim * MAX_INTERIM + answer)
