@@ -1,4 +1,4 @@
-"""Places across reloads, and who holds them."""
+"""Places of requests across reloads, and their holders."""
 
 from typing import Any
 

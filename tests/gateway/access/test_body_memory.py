@@ -1,4 +1,4 @@
-"""The memory of bodies under way: bounded in all and by client (OWASP API4, LLM10)."""
+"""The memory of bodies in transit: bounded in total and by client (OWASP API4, LLM10)."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -52,7 +52,7 @@ def config(clients: list[Any] | None = None, **listener: Any) -> Config:
 
 
 class Folder:
-    """The files of a listener that asks for certificates, and a client's way to it."""
+    """The files of a listener that requires client certificates, and a client's connection to it."""
 
     def __init__(self, folder: Any) -> None:
         self.servers, self.clients = Authority(folder), Authority(folder, "clients")
@@ -161,14 +161,14 @@ async def test_without_a_certificate_of_the_roots_there_is_no_connection(folder,
         "ended": lambda: folder.clients.pair("batch", days=-1),
     }[shown]()
     async with serving(folder.config) as port:
-        with pytest.raises(trio.BrokenResourceError) as caught:  # the alert, which says why
+        with pytest.raises(trio.BrokenResourceError) as caught:  # the alert, which contains the reason
             await ask(port, folder.context(pair), "GET", "/healthz")
         assert isinstance(caught.value.__cause__, ssl.SSLError)
         assert "ALERT" in str(caught.value.__cause__.reason)
 
 
 async def test_a_page_cannot_make_a_browser_show_its_certificate(folder):
-    """Browsers show certificates for any page's requests, as they do cookies."""
+    """Browsers send certificates with any page's requests, as they do cookies."""
     pair = folder.clients.pair("batch")
     async with serving(folder.config) as port:
         for headers in ({"origin": "https://evil.example"}, {"sec_fetch_site": "cross-site"}):

@@ -1,4 +1,4 @@
-"""The guard against what pages make browsers send: by forms and images, by names that point elsewhere than they did."""
+"""The guard against requests that web pages make browsers send: with forms, with images, or after DNS rebinding."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -186,7 +186,7 @@ def test_a_proxied_request_does_not_count_as_local(name):
 
 @pytest.mark.parametrize("more", [{}, {"ui_key": "of-the-operator"}, KEYED], ids=["open", "ui_key", "keys"])
 def test_a_view_answers_its_own_page_only(more):
-    """A browser shows a password that it remembers for any page."""
+    """A browser sends a password that it remembers with any page's requests."""
 
     def probe(path: str, **headers: str) -> int | None:
         named = {name.replace("_", "-"): value for name, value in headers.items()}

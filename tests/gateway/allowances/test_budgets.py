@@ -135,7 +135,7 @@ async def test_usage_leaves_a_rolling_period_when_it_is_old_enough():
 
 
 async def test_a_rolling_budget_promises_the_first_moment_at_which_the_request_passes():
-    """It promised the end of the current slice, at which often nothing leaves the period."""
+    """The wait lasted to the end of the current slice, at which often nothing leaves the period."""
     draw = random.Random(7)
     for number in range(60):
         counters, one = LocalCounters(), budget("100 usd/30d")

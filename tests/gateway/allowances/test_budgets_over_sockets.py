@@ -108,7 +108,7 @@ async def test_undelivered_responses_are_charged_if_configured(charged, left, af
 
 @pytest.mark.parametrize(("budget", "status"), [("0.041 usd/day", 502), ("0.1 usd/day", 200)])
 async def test_an_attempt_after_one_that_is_charged_must_fit_as_well(budget, status):
-    """Reserved for one attempt, a request could cost as much as all of its attempts."""
+    """With a reservation for one attempt, a request could still cost as much as all of its attempts."""
     async with providers(2) as [broken, good]:
         broken.cuts = True
         async with gateway(config([entry(broken), entry(good, "b")], budget, reserve="max")) as running:
@@ -492,7 +492,7 @@ def turns(port: int, number: int) -> list[dict[str, Any]]:
 
 @needs_feature("responses_websocket")
 async def test_turns_on_a_websocket_are_of_a_run_too():
-    # A way in that went around all budgets: maximhq/bifrost#2873.
+    # Elsewhere, such requests bypassed all budgets: maximhq/bifrost#2873.
     async with providers(1) as [place], gateway(config([entry(place)], "0.035 usd/run")) as running:
         port = int(running.url.rpartition(":")[2])
         first, second = await trio.to_thread.run_sync(turns, port, 2)

@@ -34,7 +34,7 @@ def example(name: str, places: Mapping[str, CountingProvider]) -> dict[str, Any]
 
 
 def use_up(running: InProcess, holder: str, text: str, run: str | None = None) -> None:
-    """Let all of a budget be spent, of ``holder`` (``client_keys.alice``)."""
+    """Exhaust a budget of ``holder``, such as ``client_keys.alice``."""
     allowances = running.service.allowances
     for one in allowances.list_all():
         if isinstance(one, BudgetAllowance) and (str(one.holder), one.text) == (holder, text):

@@ -1,4 +1,4 @@
-"""How much output is reserved for a request: what answers like it have had."""
+"""The output that is reserved for a request: the lengths of earlier answers like it."""
 
 import json
 import sys

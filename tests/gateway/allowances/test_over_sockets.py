@@ -1,4 +1,4 @@
-"""Limits over real sockets: who is refused and how, what goes back, and what counts nowhere."""
+"""Limits over real sockets: the refusals, the returned reservations, and the requests that do not count."""
 
 from typing import Any
 

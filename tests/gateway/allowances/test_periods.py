@@ -1,4 +1,4 @@
-"""Periods of the calendar by the clocks of a time zone, and slices of time that rolls."""
+"""Calendar periods in a time zone, and the slices of rolling periods."""
 
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo

@@ -1,4 +1,4 @@
-"""Queues before targets: their order, their bounds, and who is woken when."""
+"""The queues of targets: their order, their bounds, and the requests that they wake."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from tests.support.one_slot import SLOTS, FarCounters, claim, target
 
 
 class Place:
-    """A target with one slot, and the order in which requests have got it."""
+    """A target with one slot, and the order in which requests got it."""
 
     def __init__(self, counters: type[LocalCounters] = LocalCounters) -> None:
         self.counters = counters(clock=trio.current_time)

@@ -1,4 +1,4 @@
-"""Requests that wait for room in a client's budget: who is woken when, and how much work that is (CWE-400)."""
+"""Requests that wait for room in a client's budget: when they are woken, and how much work that is (CWE-400)."""
 
 from collections import Counter
 
@@ -17,7 +17,7 @@ OTHER = SumCounter(b"alice", "client_keys.alice.budgets", 10, 1e12)
 
 
 class Budget:
-    """The requests that wait for a budget: how often those of a client looked, and in which order they found room."""
+    """The requests that wait for a budget: how often each client checked, and the order in which they found room."""
 
     def __init__(self, counters: type[LocalCounters] = LocalCounters) -> None:
         self.counters = counters(clock=trio.current_time)
@@ -113,7 +113,7 @@ async def test_an_end_wakes_requests_of_each_client(autojump_clock):
 
 @pytest.mark.parametrize("number", [1, 10 * FEW])
 async def test_room_that_another_process_frees_is_found(autojump_clock, number):
-    """Each of many requests looks less often, so that their looks together stay as many as those of a few."""
+    """Each of many requests checks less often, so that together they check as often as a few requests."""
     budget = Budget(FarCounters)
     async with trio.open_nursery() as nursery:
         await budget.request("first", 10, "mallory")

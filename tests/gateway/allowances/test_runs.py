@@ -1,4 +1,4 @@
-"""The run that a request belongs to, as programs name it."""
+"""The run of a request, by the fields in which programs state it."""
 
 import json
 from typing import Any
@@ -58,7 +58,7 @@ CLIENTS = ("a", "a/b", "a%2Fb", "a%2fb", "a%252Fb", "a%", "a/", "/a", "a//b")
 
 
 def test_no_client_can_write_a_run_of_another_one():
-    """The names of a run's key and of the run are joined by a slash, which both may contain."""
+    """A slash joins the names of a run's key and of the run, and both may contain one."""
     runs = ("x", "b/x", "2Fb/x", "/b/x", "b//x", "%2Fb/x", "/x")
     names = {run({"x-trigate-run": name}, client=client) for client in CLIENTS for name in runs}
     assert len(names) == len(CLIENTS) * len(runs)

@@ -17,7 +17,7 @@ from tests.support.one_slot import FarCounters, claim, target
 
 
 class Workers:
-    """Two workers before a target with one slot, and the order in which requests have got it."""
+    """Two workers that share a target with one slot, and the order in which requests got it."""
 
     def __init__(self) -> None:
         self.slots = LocalCounters(clock=trio.current_time)
@@ -50,7 +50,7 @@ class Workers:
 
 
 async def test_clients_of_all_workers_take_turns_and_keep_their_own_order(autojump_clock):
-    """The worker that had the place kept it: others waited for ten seconds, or got a 429."""
+    """The worker that had the slot kept it: others waited for ten seconds, or got a 429."""
     workers, at = Workers(), target(size=10)
     await workers.take("under way")
     async with trio.open_nursery() as nursery:

@@ -38,7 +38,7 @@ BODIES: dict[Api, dict[str, Any]] = {"chat": CHAT, "messages": MESSAGES, "respon
 CONVERSATION: dict[Api, str] = {"chat": "messages", "messages": "messages", "responses": "input"}
 
 
-# Where it is found
+# The fields of each API
 
 
 @each_row("api", BODIES)
@@ -127,7 +127,7 @@ def test_no_two_client_keys_share_a_conversation(arguments):
 
 
 def test_cache_marks_do_not_change_the_affinity():
-    """Clients put them on the last turn, which is the first one once."""
+    """Clients put them on the last turn, which at the start is also the first one."""
     marked = {"type": "text", "text": "Hello.", "cache_control": {"type": "ephemeral"}}
     first = {**MESSAGES, "messages": [{"role": "user", "content": [marked]}]}
     assert key(first, "messages") == key({**MESSAGES, "messages": [HELLO, *LATER]}, "messages")
@@ -163,7 +163,7 @@ def test_a_request_without_a_user_message_has_no_affinity(body):
     assert affinity(body) is None
 
 
-# How long
+# Lifetimes
 
 
 @each_row(
@@ -187,7 +187,7 @@ def test_a_pin_lasts_as_long_as_the_requested_cache_lifetime(members, lifetime):
 
 @pytest.mark.parametrize("at", [0, -1])
 def test_a_mark_is_found_at_either_end_of_a_large_request(at):
-    """Marks stand on the system's text and tools, or on the last turns."""
+    """Clients mark the system's text and tools, or the last turns."""
     turns = [{"role": "user", "content": [{"type": "text", "text": "word " * 1000}]} for _ in range(200)]
     turns[at]["content"][0]["cache_control"] = {"type": "ephemeral", "ttl": "1h"}  # type: ignore[index]
     found = affinity({"model": "m", "messages": turns}, "messages")

@@ -186,7 +186,7 @@ def test_a_request_without_a_response_does_not_move_the_pin():
 
 
 def test_a_later_group_does_not_take_the_pin_of_an_earlier_one():
-    """Once that is back, its cache may still be warm."""
+    """When that member is available again, its cache may still be warm."""
     gateway = Gateway([*group(1, 1, 1), *group(1, 1, number=1, first=3)])
     first = gateway.ask(affinity())
     gateway.out = {"member-0", "member-1", "member-2"}

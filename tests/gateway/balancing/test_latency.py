@@ -1,4 +1,4 @@
-"""A group balanced by the time to first content, on a clock of the test's own."""
+"""A group balanced by the time to first content, on a simulated clock."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence

@@ -25,8 +25,7 @@ NAMED: dict[str, dict[str, Any]] = {
 
 
 def config(places: Sequence[CountingProvider], **route: Any) -> dict[str, Any]:
-    """Return a configuration with one group of these places as the route r, and without metrics, which would take the
-    counts."""
+    """Return a configuration with a group of these places as the route r, without metrics, which would take counts."""
     names = [chr(ord("a") + number) for number in range(len(places))]
     entries = [
         {"model": f"vllm/{name}", "name": name, "base_url": f"{place.url}/v1", "access_key": "k", "speaks": list(APIS)}
@@ -118,7 +117,7 @@ async def test_a_member_that_fails_is_left_and_the_other_keeps_the_conversation(
 
 
 async def test_an_overloaded_pinned_member_gets_one_immediate_retry():
-    """A blip is cheaper to sit out than a new cache (openclaw/openclaw#126843)."""
+    """Waiting for the end of a short outage costs less than a new cache (openclaw/openclaw#126843)."""
     async with providers(2) as places, gateway(config(places)) as running:
         await running.ask("r", **NAMED["codex"])
         first, second = sorted(places, key=lambda place: -len(place.asked))

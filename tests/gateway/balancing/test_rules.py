@@ -1,4 +1,4 @@
-"""The rules of balance, each over many choices with chance of a known seed."""
+"""The rules of balance, each over many random choices with a fixed seed."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -38,7 +38,7 @@ def test_every_member_is_in_the_order_once(balance, weights):
 
 @each_row("balance", RULES)
 def test_members_of_weight_0_come_last(balance):
-    """It is for when the others are out."""
+    """It gets requests only while the others are unavailable."""
     loads = FixedLoads([50, 0, 50], [9.0, 0.1, 9.0], [2.0, 0.0, None])
     assert all(RULES[balance]((1, 0, 3), loads, Random(seed).random)[-1] == 1 for seed in range(20))
 

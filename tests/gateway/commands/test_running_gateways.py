@@ -65,7 +65,7 @@ def claude(capsys):
     return environment, err
 
 
-# Where
+# Addresses
 
 
 @needs_feature("model_lists")

@@ -92,7 +92,7 @@ ADDED = {
 
 @pytest.mark.parametrize("name", FILES)
 def test_undo_keeps_later_additions_and_restores_the_rest(home, name):
-    """Comments too, wherever they stand."""
+    """Comments remain as well, wherever they are."""
     form = CLIENTS[name].file.format
     put(home / FILES[name], BEFORE[name])
     write(name)

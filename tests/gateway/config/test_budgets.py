@@ -1,4 +1,4 @@
-"""Budgets as a file spells them, and what of them is doubtful."""
+"""Budgets as a file spells them, and the warnings about them."""
 
 from collections.abc import Mapping
 from typing import Any

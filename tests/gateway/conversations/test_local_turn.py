@@ -157,7 +157,7 @@ async def test_data_after_the_end_does_not_replace_the_stored_end(behind):
     async with trio.open_nursery() as nursery:
         await talk.begin(nursery)
         assert talk.chunks.offer(REST)
-        assert b"response.completed" not in b"".join(talk.got)  # it is to be kept first
+        assert b"response.completed" not in b"".join(talk.got)  # the turn must be stored first
         assert not talk.chunks.offer(behind)
         talk.chunks.send_nowait(behind)
         await wait_all_tasks_blocked()

@@ -59,7 +59,7 @@ async def test_a_turn_that_is_stored_here_has_no_other_keeper():
 
 
 async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_clock):
-    """The keep-alive has opened the stream, and the first content comes while its client waits for more."""
+    """The keep-alive has opened the stream, and the first content arrives while the client waits for more."""
     events = events_of("responses", SCRIPTS["text"])
     first = next(i for i, event in enumerate(events) if b"output_text.delta" in event) + 1
     store, got = MemoryStore(60, 2**20), []
@@ -90,7 +90,7 @@ async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_cl
         nursery.cancel_scope.cancel()
 
 
-# There is no room to note whose it is
+# There is no room to record its owner
 
 FULL = MemoryStore(60, 1)
 LAST = (

@@ -1,4 +1,4 @@
-"""Where the tests of counters count."""
+"""The stores for the tests of counters."""
 
 from collections.abc import Iterator
 

@@ -40,7 +40,7 @@ async def counters(request, kind, store, nursery) -> AsyncIterator[Counters]:
 
 @pytest.mark.parametrize("counters", [32], indirect=True)
 async def test_no_client_can_take_all_counters_or_displace_a_spent_one(counters):
-    """A flood of runs emptied budgets, or filled the memory of the store that all gateways count in."""
+    """A flood of runs emptied budgets, or filled the memory of the store that all gateways share."""
 
     async def spend(counter: SumCounter | RateCounter) -> str | None:
         wanted = claim((counter, 5))

@@ -1,4 +1,4 @@
-"""Counters in one process: all of a claim or nothing, settled once, and what of them is forgotten."""
+"""Counters in one process: they reserve claims wholly or not at all, settle them once, and forget idle ones."""
 
 import itertools
 

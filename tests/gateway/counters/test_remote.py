@@ -238,7 +238,7 @@ async def test_a_hanging_store_delays_one_request_once(store_server, nursery):
 
 
 async def test_amounts_held_during_an_outage_are_known(store_server, nursery):
-    """What a client has left of a budget was more than the budget, by what its own request had reserved."""
+    """The reported rest of a client's budget was too large, by the amount that its own request had reserved."""
     counters = RemoteCounters(store(store_server))
     nursery.start_soon(counters.run)
     spent = budget("b", 10_000)
@@ -337,7 +337,7 @@ async def test_a_refresh_of_many_counters_takes_several_steps(gateways):
 
 
 async def test_gateways_read_the_notes_of_others(gateways):
-    """Each newest value once, by all but its writer, and by a gateway that starts later."""
+    """Each newest value is read once by all gateways but its writer, also by one that starts later."""
     one, other = gateways
     read = collected_notes(one), collected_notes(other)
     for number in range(1100):
@@ -487,7 +487,7 @@ def test_json_of_a_step_has_amounts_as_text():
 
 
 async def test_a_first_step_that_is_sent_twice_at_once_is_done_once(postgres_server):
-    """Sent again on another connection while the server still does it: there is no row yet that would hold it up."""
+    """The step is sent again while the server still performs it: there is no row yet that would make it wait."""
     spent = budget("b", 100)
     step = encode_step(CountingStep("twice", 1, 30.0, True, False, (), (), {}, {}, [(spent, 5)], []))
     counting = PostgresCounters(postgres_server.url)
@@ -555,7 +555,7 @@ async def test_a_gateway_stalled_within_a_step_does_not_block_others(postgres_se
 
 
 async def test_a_step_in_postgresql_is_one_round_trip(postgres_server, nursery):
-    """And never waits, with what it has locked, for a gateway that stands still."""
+    """It never waits for a stopped gateway while it holds locks."""
     relayed = postgres_server.directory / "relay"
     relayed.mkdir()
     turns: list[str] = []

@@ -1,4 +1,4 @@
-"""Answers of a shared store that are none."""
+"""Invalid replies of a shared store."""
 
 import contextlib
 from collections.abc import AsyncIterator

@@ -43,7 +43,7 @@ async def test_a_debit_of_years_fits_into_a_word(amounts):
 
 
 async def test_workers_count_together(memory):
-    """Limits held once per worker (BerriAI/litellm#16011)."""
+    """Each worker applied the limits on its own (BerriAI/litellm#16011)."""
     seats = [memory.take_seat(), memory.take_seat()]
     one, two = (WorkerCounters(SharedAmounts(memory, seat)) for seat in seats)
     claims = [Claim(str(number), (Debit(slots("s", 3), 1),)) for number in range(4)]

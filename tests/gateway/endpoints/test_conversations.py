@@ -46,7 +46,7 @@ def not_found(what: str, id: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": "invalid_request_error", "param": None, "code": None}}
 
 
-# The life of one
+# The life of a conversation
 
 
 async def test_a_conversation_is_made_read_changed_and_deleted(store):
@@ -331,7 +331,7 @@ async def test_an_append_is_all_or_nothing_with_what_goes_with_it(store):
 
 
 class Crowded(MemoryStore):
-    """Somebody else is always first."""
+    """Another writer is always first."""
 
     async def put(self, nodes, expect=None):
         if expect is not None:

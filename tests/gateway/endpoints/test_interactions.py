@@ -28,7 +28,7 @@ ALICE, BOB = {"x-goog-api-key": "alice-key"}, {"x-goog-api-key": "bob-key"}
 
 @contextlib.asynccontextmanager
 async def google(answering=lambda asked: json_answer(DONE), **entry: Any):
-    """Serve a gateway before Google, which answers by ``answering``."""
+    """Serve a gateway with Google as its provider, which answers with ``answering``."""
     async with (
         endpoint_provider(answering) as provider,
         gateway(settings({**GOOGLE, "base_url": provider.url, **entry}), store=MemoryStore(60, 2**20)) as served,
@@ -64,7 +64,7 @@ async def test_an_agent_goes_to_googles_entry_only():
 
 @each_row("agent", ["deep-research-pro", "m-1", "unknown"], every=3)
 async def test_no_other_provider_serves_an_agent(agent):
-    """N1: and the provider is not requested."""
+    """N1: the provider gets no request."""
     entry = {"model": "openai/m-1", "access_key": "k", "speaks": ["chat"]}
     async with before(lambda asked: json_answer({}), entry=entry) as (served, provider):
         found = await served.post(PATH, json={"agent": agent, "input": "hi"})

@@ -131,7 +131,7 @@ async def spend(allowances: Allowances, client: str, used: int, held: int) -> No
 
 
 async def test_operators_see_all_rows_and_clients_their_own():
-    """Who saw a tenth of the bill learned of it from the provider (managoat/fountain#1038)."""
+    """The view showed a tenth of the costs; operators learned of the rest from the bill (managoat/fountain#1038)."""
     allowances = Allowances(from_mapping(CONFIG))
     await spend(allowances, "alice", 1200, 400)
     everything = await visible_limits(allowances, None)

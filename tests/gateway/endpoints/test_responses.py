@@ -154,7 +154,7 @@ async def test_an_answer_that_was_not_streamed_can_be_streamed_later(store):
 
 
 async def test_a_turn_that_still_runs_is_followed(store):
-    """From where the client was, and on until it ends."""
+    """The stream resumes where the client stopped, and continues to its end."""
     async with running(store) as (turns, turn), serving(store, turns) as served, served.client() as client:
         turn.say(0, 1, 2)
         stream = await client.responses.retrieve(turn.id, stream=True, starting_after=1)
@@ -186,7 +186,7 @@ async def test_a_follower_gets_earlier_events_immediately_and_then_keep_alives(a
 async def test_a_turn_that_runs_elsewhere_is_not_streamed_in_part(store):
     async with running(store) as (_, turn), serving(store) as served:
         reply = await served.ask("GET", f"/v1/responses/{turn.id}?stream=true")
-        assert reply.status_code == 409  # which SDKs ask again upon
+        assert reply.status_code == 409  # SDKs retry after it
         assert "another worker" in reply.json()["error"]["message"]
         assert (await served.ask("GET", f"/v1/responses/{turn.id}")).json()["status"] == "in_progress"
 
@@ -364,7 +364,7 @@ async def test_only_what_fails_is_in_the_ledger(store, caplog):
 
 
 async def test_a_providers_stored_id_is_requested_there(store):
-    """And one of ours never is."""
+    """An id of the gateway's own never is."""
     asked = []
 
     async def elsewhere(call, id: str) -> Response | None:

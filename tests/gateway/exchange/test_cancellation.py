@@ -62,10 +62,10 @@ def answer(api: str) -> bytes:
 
 
 WAIT = b""
-"""In the place of a piece: nothing more before the client has been sent something."""
+"""Instead of a piece: send nothing more before the client has received something."""
 
 HANG_UP = b"hang up"
-"""In the place of a piece: close the connection."""
+"""Instead of a piece: close the connection."""
 
 
 class Provider:
@@ -185,7 +185,7 @@ class Client:
 
 
 class Strike(trio.abc.Instrument):
-    """Calls ``blow`` right after the ``at``-th step of the exchange's tasks, which ends at a checkpoint."""
+    """An instrument that calls ``blow`` after the ``at``-th step of an exchange's tasks, which ends at a checkpoint."""
 
     def __init__(self, at: int, blow: Callable[[], object]) -> None:
         self._left = at
@@ -428,8 +428,7 @@ class Sweep:
         return found
 
     def check_settled(self, line: dict[str, Any] | None) -> None:
-        """Assert that each budget equals the sum of the ledger's lines, without reservations (BerriAI/litellm#27639,
-        #30460)."""
+        """Assert that budgets equal the sums in the ledger, with no reservations (BerriAI/litellm#27639, #30460)."""
         levels = self.levels()
         assert {name: level.held for name, level in levels.items() if level.held} == {}
         nanos = 0 if line is None else round(line.get("cost_usd", 0) * 10**9)

@@ -62,8 +62,7 @@ def at_end(seen: StreamProgress) -> bool:
 
 
 class Client:
-    """A client that accepts every write immediately, on a simulated clock. ``did`` lists the actions, ``wrote`` the
-    events."""
+    """A client that accepts every write, on a simulated clock. ``did`` lists the actions, ``wrote`` the events."""
 
     def __init__(self, lane: Lane | None = None, turn: TurnRecorder = UNRECORDED) -> None:
         self.now = 0.0

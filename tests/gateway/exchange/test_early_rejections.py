@@ -47,7 +47,7 @@ def content_of(name: str) -> bytes:
 
 @contextlib.asynccontextmanager
 async def refusing(status: int) -> AsyncIterator[InProcess]:
-    """Run a gateway before a provider that answers each request with ``status`` as soon as its head has come."""
+    """Run a gateway with a provider that answers each request with ``status`` as soon as its head has arrived."""
 
     async def refuse(stream: trio.SocketStream) -> None:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

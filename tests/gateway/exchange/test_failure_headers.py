@@ -112,7 +112,7 @@ async def post(served: InProcess, path: str, body: Any, headers: dict[str, str] 
 
 
 def hidden_among(names: Iterable[str]) -> set[str]:
-    """Return the provider's headers that a client should not have, but for those that any server writes."""
+    """Return the provider's headers that a client should not get, without those that any server writes."""
     return {name for name in names if name in HIDDEN} - {"connection", "keep-alive", "server"}
 
 
@@ -156,7 +156,7 @@ async def test_every_api_and_status_in_both_lanes_whole_and_streamed(
 
 @pytest.mark.parametrize("status", [401, 403])
 async def test_the_gateways_own_credential_is_no_trouble_of_the_clients(status: int):
-    """The client gets a 502 of the gateway's, which no limit of the provider's belongs to."""
+    """The client gets a 502 of the gateway itself, which has none of the provider's limits."""
     async with serve_apis(lambda asked: refusal(status)) as (served, _):
         for api in APIS:
             with case(api):
@@ -168,7 +168,7 @@ async def test_the_gateways_own_credential_is_no_trouble_of_the_clients(status: 
 
 @each_row("status", [401, 403, 429])
 async def test_a_clients_own_credential_and_its_account(status: int):
-    """A subscription passed through: whose account it is goes to its owner alone."""
+    """With a passed-through subscription, only its owner may learn the account."""
     async with endpoint_provider(lambda asked: refusal(status)) as provider:
         own = entry(provider.url, "messages", passthrough_auth=True)
         del own["access_key"]

@@ -1,4 +1,4 @@
-"""Usage in a packet after the word of a failure, before any content: the attempt is counted with it."""
+"""Usage in a packet after a failure is reported, before any content: the attempt is counted with it."""
 
 import types
 

@@ -1,4 +1,4 @@
-"""Answers that their API does not know: in another framing, without an end, or with wrong token counts."""
+"""Answers that are invalid in their API: in another framing, without an end, or with wrong token counts."""
 
 import itertools
 import json
@@ -61,7 +61,7 @@ def test_a_body_in_another_framing_is_a_502(gateway, upstream, api, client, name
     assert isinstance(json.loads(reply.body), dict)
 
 
-# Providers that break off or stay silent after the last word: the client gets its end soon
+# Providers that break off or stay silent after the last event: the client soon gets the end
 
 ENDS: Final = {"chat": b"data: [DONE]\n\n", "messages": b'"message_stop"}\n\n'}
 """The ends of the events after which clients stop to read. Some wait for them."""

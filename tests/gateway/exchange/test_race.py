@@ -192,7 +192,7 @@ async def test_a_stream_that_never_begins_uses_no_memory(model):
 
 
 async def begin(running: InProcess, started: list[int]) -> None:
-    """Ask for a stream with much in the request, and read its head."""
+    """Request a stream with a large body, and read the head of the response."""
     body = {"model": "r", "stream": True, "messages": [{"role": "user", "content": "Hi"}], "user": 300_000 * "x"}
     client = httpx2.AsyncClient(base_url=running.url, timeout=PATIENCE, verify=False, trust_env=False)
     async with client, client.stream("POST", "/v1/chat/completions", json=body) as reply:
@@ -234,7 +234,7 @@ async def test_a_failed_hedge_is_not_recorded_as_lost():
         assert answers[0].headers["x-trigate-tried"] == "a=server_error, b=ok"
 
 
-# How many requests
+# The number of requests
 
 
 @pytest.mark.parametrize("attempts", [2, 3])

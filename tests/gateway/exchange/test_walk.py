@@ -1,4 +1,4 @@
-"""Plans with several targets, walked against providers on real sockets."""
+"""Plans with several targets, carried out with providers on real sockets."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The circuit of one place as tables: what happens, and where that leads."""
+"""The circuit of one place as tables: the events, and the states after them."""
 
 from functools import reduce
 from itertools import count
@@ -111,7 +111,7 @@ def test_simultaneous_requests_do_not_double_the_cooldown():
 
 
 def test_a_second_failure_while_out_only_lengthens_the_time():
-    """A later wait that was longer was ignored (BerriAI/litellm#40130). Quotas of five hours and of a week
+    """A longer wait that arrived later was ignored (BerriAI/litellm#40130). Quotas of five hours and of a week
     (openai/codex#32341, gsd-build/gsd-2#125) are such waits."""
     circuit = fail(CLOSED, "rate_limited", wait=10.0)
     assert fail(circuit, "rate_limited", at=101.0, wait=3.0).until == 110.0
@@ -148,7 +148,7 @@ def test_a_trial_that_fails_takes_it_out_twice_as_long_up_to_the_longest():
 
 
 def test_a_long_trial_blocks_no_other_request():
-    """Else all requests to a route whose other places are out would be refused for as long as one answer takes."""
+    """Otherwise all requests to a route whose other places are out would be refused for as long as one answer takes."""
     circuit = with_trial(open_circuit(), 105.0, 7)
     assert [availability(circuit, at) for at in (124.9, 125.0)] == ["tried", "due"]
     circuit = with_trial(circuit, 125.0, 8)
@@ -231,7 +231,7 @@ class Outage:
             )
 
     def ask(self, now: float) -> None:
-        """Send a request, if the circuit lets it go there."""
+        """Send a request, if the circuit permits it."""
         if availability(self.circuit, now) not in ("in", "due"):
             return
         trial, well = next(self._trials), now >= self._until
@@ -315,7 +315,7 @@ STEPS = st.lists(st.tuples(st.floats(0, 40), REASONS.filter(UNAVAILABLE.__contai
 
 @given(STEPS)
 def test_no_failure_ever_shortens_the_time(steps):
-    """And whatever they are, the state still fits into its row."""
+    """The state still fits into its row, whatever the values are."""
     circuit, now = CLOSED, 0.0
     for passed, reason, wait in steps:
         now += passed

@@ -81,7 +81,7 @@ def failure(reason: FailureReason | None, wait: float | None = None) -> ErrorInf
 
 
 def test_another_key_or_server_or_model_is_untouched():
-    """What cools is credential, endpoint and model together."""
+    """A cooldown applies to a credential, an endpoint and a model together."""
     scene = Scene(ONE, SAME_KEY, OTHER_KEY, ELSEWHERE)
     scene.fail(reason="rate_limited", wait=12.0)
     assert scene.is_out("one", "same-key", "other-key", "elsewhere") == [True, False, False, False]
@@ -241,7 +241,7 @@ def end(attempt: OpenAttempt, how: str) -> None:
 
 @given(STORY)
 def test_trials_are_exclusive_and_never_lost(story):
-    """Whatever the order in which requests come and end, and while a target is out its time only gets longer."""
+    """Requests may begin and end in any order, and an outage only gets longer."""
     scene = Scene(config=BRITTLE)
     under_way: list[tuple[OpenAttempt, float]] = []  # and when a trial began
     until = 0.0

@@ -79,7 +79,7 @@ async def test_an_unreachable_provider_is_reported_with_its_entry_and_without_it
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_one_request_is_the_trial_and_the_others_use_other_targets(stream):
-    """Also those that have come at the same moment."""
+    """Requests that arrive at the same moment do, too."""
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         running.fail("a", "quota")
         running.clock.now += 600
@@ -184,7 +184,7 @@ async def test_the_gateway_sends_no_requests_of_its_own():
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_if_all_targets_are_unavailable_one_request_waits_and_others_get_the_wait(stream):
-    """Wait for the first to come back, or refuse: BerriAI/litellm#3646."""
+    """The gateway waits for the first available target, or refuses: BerriAI/litellm#3646."""
     async with providers(2) as (a, b), gateway(config(a, b), real=True) as running:
         mark_started = trio.current_time()
         running.fail("a", "rate_limited", 1.5)
@@ -212,7 +212,7 @@ async def test_a_waiting_client_that_disconnects_lets_the_next_one_wait():
 )
 async def test_a_credential_failure_applies_to_all_entries_with_that_credential(api, stream, failure, caplog):
     """A subscription and a key shared one bucket, so the fallback was never tried (openclaw/openclaw#30030); and a
-    revoked key must not be a client's trouble (mnfst/llm-gateway#1180)."""
+    revoked key must not affect clients (mnfst/llm-gateway#1180)."""
     status, reason = failure
     async with providers(2) as (a, b), gateway(config(a, a, b)) as running:
         a.fails = status
@@ -227,7 +227,7 @@ async def test_a_credential_failure_applies_to_all_entries_with_that_credential(
 
 @pytest.mark.parametrize("status", [404, 500, 503])
 async def test_requests_without_a_model_response_open_no_circuit(status):
-    """Some servers have no path that counts tokens, and one that cannot count may well answer."""
+    """Some servers have no path that counts tokens, and a server without it may still answer."""
     async with providers(2) as (a, b), gateway(config(a, b)) as running:
         a.well = status
         for _ in range(6):

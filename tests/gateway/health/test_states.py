@@ -1,4 +1,4 @@
-"""The circuits that several workers have in common. Here they are in one process, which is all the same to them."""
+"""The circuits that several workers share. Here all of them are in one process, which makes no difference."""
 
 from collections.abc import Iterator
 
@@ -105,7 +105,7 @@ def test_an_update_returns_the_old_and_the_new_circuit(rows):
 
 
 def test_one_of_two_simultaneous_trials_by_workers_is_overtaken(workers, clock):
-    """Both have looked before either has begun."""
+    """Both workers read the state before either has begun."""
     workers[0].fail("gone")
     workers[1].health.begin(workers[1].target, None, added=False).close()  # numbers of trials are those of processes
     clock.now += LASTING_COOLDOWN

@@ -41,7 +41,7 @@ CONFIG = from_mapping(
 
 
 class Workers:
-    """Two processes that share their circuits, by one clock."""
+    """Two processes that share their circuits and a clock."""
 
     def __init__(self) -> None:
         self.clock = SetClock()

@@ -109,7 +109,7 @@ def test_no_row_forwards_a_credential_header(row):
     assert [name for name in row.client_headers if reason_never(name) or name in ACCOUNT] == []
 
 
-# Towards clients
+# Headers for clients
 
 
 @each_row(

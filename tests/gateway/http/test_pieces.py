@@ -1,4 +1,4 @@
-"""Pieces of a body: their memory is about their bytes."""
+"""Pieces of a body: they take about as much memory as they have bytes."""
 
 import itertools
 import time

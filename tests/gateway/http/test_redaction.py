@@ -85,7 +85,7 @@ def test_the_search_is_bounded(part):
 
 
 def test_a_long_or_odd_credential_costs_no_more_than_a_short_one():
-    """Clients choose those that pass to providers: a pattern for each took half a minute, in which nothing else ran."""
+    """Clients choose those that pass to providers: a pattern for each took half a minute, and blocked all else."""
     secrets = search_forms([KEY * 4000, *(f"{number}{KEY}" for number in range(1000)), "redacted", "%61%62%63"])
     began = time.process_time()
     found = redact_spelled(

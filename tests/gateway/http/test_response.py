@@ -1,4 +1,4 @@
-"""Bodies out of a channel."""
+"""Response bodies from a channel."""
 
 import pytest
 import trio

@@ -1,4 +1,4 @@
-"""A read of a socket that another task closes, and what reads and writes copy."""
+"""A read of a socket that another task closes, and the copies that reads and writes make."""
 
 import contextlib
 import os

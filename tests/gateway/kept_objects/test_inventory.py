@@ -1,4 +1,4 @@
-"""Lists of what an owner has made: pages, cursors and bounds are the same wherever it is kept."""
+"""Lists of an owner's objects: pages, cursors and bounds are the same in every store."""
 
 import json
 import math

@@ -46,7 +46,7 @@ async def test_reservations_of_old_batches_expire(inventory):
     clock.now += 1
     await pending.read()
     assert batch_reserves.of(ALICE, "usd") == 0
-    clock.now = 1000.0  # it is not only passed over
+    clock.now = 1000.0  # it is deleted, and not only ignored
     await pending.read()
     assert batch_reserves.of(ALICE, "usd") == 0
 

@@ -60,7 +60,7 @@ def test_an_observer_that_failed_still_learns_what_it_may_not_keep(caplog):
     told: list[str] = []
 
     class Heads:
-        """A base without knowledge of observers, whose method is heard, too."""
+        """A base class that is no observer; its method is called, too."""
 
         def note_head(self, request: Any, status: int, headers: Any) -> None:
             raise ValueError

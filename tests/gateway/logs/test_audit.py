@@ -1,4 +1,4 @@
-"""The audit: each line where it should be, a bounded number of them, and no key in any."""
+"""The audit log: its destinations, a bounded number of lines, and no key in any line."""
 
 import io
 import json
@@ -70,7 +70,7 @@ def test_a_field_is_cut(audit_lines):
     assert set(line) == {"event", "at", "worker", "host", "changes"}
 
 
-# Where it goes
+# Destinations
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""No key in a line of the log, wherever it was put, and nothing that a terminal would take for more than text."""
+"""No line of the log contains a key in any place, or a sequence that controls a terminal."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The log and the audit while their readers do not read (moby/moby#22502)."""
+"""The log and the audit while their readers are stopped (moby/moby#22502)."""
 
 import logging
 import os
@@ -64,7 +64,7 @@ def finishes(work: Callable[[], object]) -> bool:
 
 
 def read_lines(near: int, end: str) -> list[str]:
-    """Return the next lines up to one that ends with ``end``, or what there is after a long silence."""
+    """Return the next lines up to one that ends with ``end``, or those that arrived before a long silence."""
     pieces = [b""]
     while not b"".join(pieces[-2:]).endswith(f"{end}\n".encode()) and select.select([near], [], [], 10)[0]:
         pieces.append(os.read(near, 1 << 16))

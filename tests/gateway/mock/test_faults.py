@@ -52,7 +52,7 @@ def path(api: str, model: str, stream: bool) -> str:
 
 @attrs.frozen
 class Mock:
-    """The mock on a port of its own, in this process."""
+    """The mock provider on its own port, in this process."""
 
     port: int
     lifecycle: Lifecycle
@@ -218,7 +218,7 @@ async def test_a_refused_request_is_answered_when_it_gets_another_request():
 
 @each_row("api", CODECS)
 async def test_good_and_broken_streams_are_what_they_are_called_in_every_framing(api):
-    """They are read as a provider's are."""
+    """Clients read them as they read a provider's."""
     ends: dict[str, Any] = {
         "fault/garbage": ErrorInfo,
         "fault/half-an-event": ErrorInfo,
@@ -260,7 +260,7 @@ def join_chunks(body: bytes) -> bytes:
     return found
 
 
-# For people
+# The pages for people
 
 
 def test_the_mock_lists_its_faults():

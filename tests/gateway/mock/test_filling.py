@@ -1,4 +1,4 @@
-"""The stand-in provider's values for JSON Schemas: each is held against its schema by the library ``jsonschema``."""
+"""The stand-in provider's values for JSON Schemas: the library ``jsonschema`` validates each."""
 
 import json
 from typing import Any
@@ -121,7 +121,7 @@ def test_schemas_that_lead_to_each_other_are_given_up_soon():
     assert set(fill_checked({"$ref": "#/$defs/a", "$defs": defs})) == set(names)
 
 
-# Schemas that something fits
+# Schemas that have valid values
 
 NAMES = st.sampled_from(["city", "name", "note", "tags", "kind", "people", "next"])
 SCALARS = st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["a", "b", "c"])
@@ -223,7 +223,7 @@ def test_a_value_is_found_and_fits(schema, complete):
 
 @st.composite
 def referring(draw: st.DrawFn) -> dict[str, Any]:
-    """Somewhere in it is one of the schemas again, in a member or in an item."""
+    """Draw a schema with a member or an item that refers to one of the schemas again."""
     ref = {"$ref": draw(st.sampled_from(["#", "#/$defs/a", "#/$defs/b"]))}
     return draw(st.sampled_from([
         {"type": "object", "properties": {"next": ref, "name": {"type": "string"}}},

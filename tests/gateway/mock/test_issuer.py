@@ -1,4 +1,4 @@
-"""The stand-in's issuer and MCP server, over sockets: which requests they refuse, and where codes go."""
+"""The stand-in's issuer and MCP server, over sockets: the requests that they refuse, and the destinations of codes."""
 
 from collections.abc import Iterator
 from typing import Any

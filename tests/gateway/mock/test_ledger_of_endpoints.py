@@ -1,4 +1,4 @@
-"""Each request on each path is one line in the ledger, with what it took and what that cost: the gateway before the
+"""Each request on each path is one line in the ledger, with its usage and its cost: the gateway in front of the
 stand-in (BerriAI/litellm#36914, #35358)."""
 
 import contextlib

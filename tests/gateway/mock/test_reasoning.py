@@ -1,4 +1,4 @@
-"""The stand-in's reasoning and ids are those of a provider: a gateway before it returns them unchanged."""
+"""The stand-in's reasoning and ids are those of a provider: a gateway in front of it returns them unchanged."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The directory that workers share: it goes with the last of its processes, however each of them ends."""
+"""The directory that workers share: it is deleted with the last process, however each process ends."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Nothing goes around keys, models, limits and budgets: every path that is relayed refuses as conversations do, before
+"""No request bypasses keys, models, limits and budgets: every path that is relayed refuses as conversations do, before
 anything goes to a provider (BerriAI/litellm#10750, #12789, #13882, maximhq/bifrost#2873)."""
 
 import contextlib

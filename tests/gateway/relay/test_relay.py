@@ -99,7 +99,7 @@ KEPT = {
 
 
 async def all_over(served: InProcess) -> None:
-    """Wait until nothing of any request is left."""
+    """Wait until no request is open any more."""
     await eventually(lambda: not served.service.ledger.open_records and not served.service.upstream.stats().active)
 
 

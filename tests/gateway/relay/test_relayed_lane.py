@@ -1,4 +1,4 @@
-"""The lane of a relayed answer: when a keep-alive may go out, and what becomes of an answer that is no stream."""
+"""The lane of a relayed answer: the time of keep-alives, and the handling of an answer that is no stream."""
 
 import pytest
 

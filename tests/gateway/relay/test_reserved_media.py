@@ -137,7 +137,7 @@ async def test_a_picture_that_does_not_fit_is_refused_beforehand(reserve):
 
 @needs_feature("other_endpoints")
 async def test_tokens_are_reserved_only_where_they_are_billed():
-    """A model with a price for each picture has no tokens, so that a budget of tokens has no part in it."""
+    """A model with a price for each picture has no tokens, so a budget of tokens does not apply to it."""
     keys = [{"name": "ann", "key": KEY, "budgets": ["100 tokens/day"]}]
     media = [one for one in MEDIA.values() if one.path != f"{IMAGES}/edits"]
     price = {"price": {"per": {"image": 0.01, "character": 0.001, "second": 0.001}}}

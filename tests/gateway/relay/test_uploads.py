@@ -192,7 +192,7 @@ TWO_CLIENTS = [{"name": name, "key": f"key-of-{name}"} for name in ("first", "se
 
 @needs_feature("other_endpoints")
 async def test_the_waiting_uploads_of_one_client_leave_half_of_the_disk_to_others():
-    """A client that sends a byte now and then would otherwise hold all of it (OWASP API4:2023)."""
+    """A client that sends a byte now and then would otherwise occupy all of it (OWASP API4:2023)."""
     form = multipart([part("file", bytes(3 * 2**19), "a.wav"), MODEL])
     async with transcribing(limits={"spool": "4MiB"}, client_keys=TWO_CLIENTS) as (served, _):
         held = served.service.admission.shares.spooled.held
@@ -265,7 +265,7 @@ async def test_each_path_has_its_limit_unless_the_configuration_says_one():
 
 
 class WatchedFile(io.BufferedRandom):
-    """A temporary file that notes the threads that close it."""
+    """A temporary file that records the threads that close it."""
 
     closed_in: ClassVar[list[threading.Thread]] = []
 
@@ -277,7 +277,7 @@ class WatchedFile(io.BufferedRandom):
 
 @needs_feature("other_endpoints")
 async def test_the_file_of_an_upload_is_deleted_in_a_thread(monkeypatch):
-    """To delete a gigabyte takes 0.1 s, and longer while the disk is busy: all streams waited."""
+    """Deleting a gigabyte takes 0.1 s, and longer while the disk is busy: all streams waited."""
     open_file = tempfile.TemporaryFile
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda: WatchedFile(open_file(buffering=0)))
     async with transcribing() as (served, _):
@@ -350,7 +350,7 @@ async def test_the_client_leaving_closes_the_provider_at_every_tenth_of_an_uploa
         assert provider.asked == [] or tenth == 10
 
 
-# A provider that takes nothing
+# A provider that reads nothing
 
 
 async def deaf(stream: trio.SocketStream) -> None:
@@ -361,7 +361,7 @@ async def deaf(stream: trio.SocketStream) -> None:
 
 BEGUN = multipart([MODEL, part("file", b"", "a.wav")]).rpartition(b"\r\n--")[0]
 MOST = 32 * 2**20
-"""Bytes that a client would not get rid of, unless somebody holds them: sockets take some MiB."""
+"""More bytes than a client can send if no program reads them: the sockets take some MiB."""
 
 
 @needs_feature("other_endpoints")
@@ -431,7 +431,7 @@ class Http2Upload:
 
 @needs_feature("other_endpoints")
 async def test_over_http2_an_unread_upload_delays_no_other():
-    """It took the window of the whole connection."""
+    """Such an upload exhausted the window of the whole connection."""
     unknown = multipart([part("model", b"nobody"), part("file", bytes(50_000), "a.wav")])
     async with in_front_of(deaf) as served:
         client = Http2Upload(await trio.open_tcp_stream("127.0.0.1", int(served.url.rpartition(":")[2])))

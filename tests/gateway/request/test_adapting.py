@@ -47,7 +47,7 @@ def chat(model: str, entry: dict[str, Any] | None = None, **members: Any) -> tup
     return body, outgoing
 
 
-# By the rows of providers
+# Edits for the known quirks of providers
 
 
 @each_row("row", CHAT_ROWS, ids=lambda row: row.id)
@@ -80,7 +80,7 @@ def test_members_that_the_provider_refuses_do_not_go_out_and_are_reported(row):
     assert sorted(outgoing.dropped) == sorted(tops)
 
 
-# By the rows of models
+# Edits for the known quirks of models
 
 
 @each_row("provider", ["openai", "azure_openai", "github", "vercel", "somebody"])
@@ -154,7 +154,7 @@ def test_a_reasoning_model_of_responses_gets_no_sampling():
     assert outgoing.dropped == ("temperature",)
 
 
-# Where nothing is known
+# Unknown models and providers
 
 EVERYTHING = {
     "messages": [{"role": "developer", "content": "Be brief."}, USER], "max_completion_tokens": 5, "max_tokens": 6,
@@ -223,7 +223,7 @@ def test_stream_options_do_not_go_where_they_are_refused():
 
 @pytest.mark.skipif(not answers(), reason=ABSENT)
 def test_a_request_that_its_provider_took_loses_nothing():
-    """The rows against what really happened: real requests, each answered well by the provider that they name."""
+    """The rows compared with recordings: real requests, each answered well by their provider."""
     asked = [one for one in answers() if one.request is not None]
     assert len(asked) >= (18 if all(one.own for one in asked) else 200)
     lost = {one.name: found for one in asked if (found := _lost_members(one))}

@@ -1,4 +1,4 @@
-"""Bodies that unfold (CWE-409): never more is made of them than is in proportion."""
+"""Compressed bodies (CWE-409): they never expand beyond a proportion of their size."""
 
 import gzip
 import json

@@ -113,7 +113,7 @@ def test_each_member_is_decoded_once_and_the_whole_is_encoded_once():
 
 
 def test_the_hub_lane_reads_the_same_values():
-    """The neutral request is made of the members that were found when the body was read, not of the body once more."""
+    """The neutral request is made from the members that were found when the body was read; it is not read again."""
     incoming = receive(model="alias", messages=[{"role": "user", "content": "Hi"}], temperature=0.5)
     with json_work() as found:
         assert incoming.request.parameters["temperature"].value == 0.5

@@ -74,7 +74,7 @@ def test_any_other_member_too():
     ],
 )  # fmt: skip
 def test_a_known_member_in_another_case_is_refused_by_name(name, meant):
-    """Go folds these, the last two as well (https://pkg.go.dev/strings#EqualFold)."""
+    """Go folds the case of these, including the last two (https://pkg.go.dev/strings#EqualFold)."""
     param, message = refusal(json.dumps({"model": "small", name: "big"}))
     assert param == meant
     assert f"write {meant}" in message
@@ -82,7 +82,7 @@ def test_a_known_member_in_another_case_is_refused_by_name(name, meant):
 
 @each_row("api", ["chat", "messages", "responses", "interactions"])
 def test_every_member_of_the_sdks_is_known(api):
-    """Those of Gemini and Converse have capital letters, so that no other case of them is compared."""
+    """The members of Gemini and Converse have capital letters, so other cases of them are not compared."""
     assert set(get_type_hints(PARAMS[api])) - set(NOT_IN_BODY.get(api, ())) - KNOWN == set()
 
 

@@ -78,7 +78,7 @@ def test_an_entry_may_configure_more_statuses_as_overload(api: str):
 
 
 def test_a_blocked_or_empty_response_is_not_reported_as_a_rejected_key():
-    """OpenRouter moderates with a 403, and xAI has an empty account for one (continuedev/continue#12670)."""
+    """OpenRouter's moderation and xAI's empty accounts are a 403 (continuedev/continue#12670)."""
     blocked = {"message": "flagged", "metadata": {"reasons": ["violence"], "flagged_input": "x"}}
     failed = publish(read_failure(403, json.dumps({"error": blocked}).encode()))
     assert (failed.reason, failed.status, failed.message) == ("content_filter", 400, "flagged")

@@ -105,7 +105,7 @@ def test_a_fastapi_error_list_is_read(wrapped):
 
 
 def test_an_error_about_an_array_element_is_read():
-    """Google answers so (FuzzAnything/PromptFuzz#42, langroid/langroid#988)."""
+    """Google's errors have this form (FuzzAnything/PromptFuzz#42, langroid/langroid#988)."""
     message = 'Invalid JSON payload received. Unknown name "metadata": Cannot find field.'
     failed = read_failure(400, json.dumps([{"error": {"code": 400, "message": message}}]).encode())
     assert find_rejected(failed) == (("metadata",),)
@@ -157,7 +157,7 @@ def test_a_rejected_member_is_removed_at_every_depth(path, places):
 
 
 def test_rejecting_one_type_of_element_keeps_the_others():
-    """A mark that thinking blocks cannot have would else be lost on all blocks, and with it everybody's cache."""
+    """Otherwise a mark that only thinking blocks cannot have would be removed from all, and disable all caches."""
     body, _ = remove_path(BODY, parse_path("messages.1.content.0.thinking.cache_control"))
     thinking, text = body["messages"][1]["content"]
     assert "cache_control" not in thinking

@@ -116,7 +116,7 @@ def test_failures_of_the_request_lead_only_to_targets_that_list_them(reason):
 
 
 def test_if_all_are_out_unsteady_targets_are_tried():
-    """Three targets that failed 40 % of their requests were answered worse by a route than by plain retries."""
+    """With three targets that failed 40 % of their requests, a route had more failures than plain retries."""
     shaky, gone = Outage("overloaded", 109.0, tried=True, unsteady=True), Outage("overloaded", 109.0)
     out = {"a": gone, "b": shaky, "c": shaky}
     asked = plan("a", "b", "c")

@@ -1,4 +1,4 @@
-"""The wall of a client: which entries may serve it, whatever happens (BerriAI/litellm#38572)."""
+"""The wall of a client: the only entries that may ever serve it (BerriAI/litellm#38572)."""
 
 import attrs
 import pytest

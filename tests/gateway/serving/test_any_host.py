@@ -1,4 +1,4 @@
-"""Hosts that DNS does not allow, as anybody in the network may send them: they cause no error of the gateway's own."""
+"""Hosts that DNS does not allow, and that anyone in the network may send: they cause no error in the gateway."""
 
 from collections.abc import Iterator
 

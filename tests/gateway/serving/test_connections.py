@@ -1,4 +1,4 @@
-"""Connections that fail, are one too many, or are there for health checks alone; over real sockets."""
+"""Connections that fail, exceed the limit, or serve only health checks; over real sockets."""
 
 import contextlib
 import ipaddress
@@ -41,11 +41,11 @@ async def test_a_connection_that_fails_leaves_the_others_alone(monkeypatch, capl
         await eventually(lambda: len(server.lifecycle.connections) == 1)
 
 
-# One too many
+# The limit of connections
 
 
 async def fill(server: Server, client: Client) -> None:
-    """Let ``client`` have the only place, and be busy on it."""
+    """Let ``client`` occupy the only place with a request."""
     await client.get("/stream")
     await client.until(b"first;")
     server.lifecycle.max_connections = 1
@@ -171,7 +171,7 @@ async def test_connections_for_health_checks_are_not_counted():
             assert server.lifecycle.has_room()
 
 
-# Heads that do not come
+# Heads that never arrive
 
 
 async def test_a_silent_connection_ends_before_an_idle_one():

@@ -65,7 +65,7 @@ async def test_a_client_that_leaves_after_a_flood_is_released():
         async with server.connect(small=True) as client:
             await client.get("/flood")
             await server.witness.begun.wait()
-            with trio.move_on_after(0.1):  # until the server reads no more
+            with trio.move_on_after(0.1):  # until the server stops reading
                 await client.send(b"x" * 2_000_000)
             client.leave("rst")
         await eventually(lambda: server.witness.closed == [True] and not server.lifecycle.connections)
@@ -83,7 +83,7 @@ async def answer_in_one_step(scope, receive, send):
 
 
 async def test_a_request_at_the_end_of_a_long_pipelined_one_is_answered():
-    """It has arrived while another task reads the one before, whose response may come first."""
+    """It arrives while another task reads the previous request, whose response may come first."""
     one = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
     chunked = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 900 + END
     async with serving(app=answer_in_one_step) as server:
@@ -208,7 +208,7 @@ async def test_other_chunk_extensions_are_read_and_dropped(extension):
 
 @pytest.mark.parametrize("size", [b"f" * 20, b"f" * 16, b"8" + b"0" * 15, b"7" + b"f" * 15, b"10000000000"])
 async def test_a_chunk_of_an_absurd_size_is_refused_immediately(size):
-    """Its client would be waited for until its time was up."""
+    """The server would wait for the client until the timeout."""
     async with serving() as server, server.connect() as client:
         await client.send(b"POST /size HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + size + b"\r\nabc")
         assert (await client.rest()).startswith(b"HTTP/1.1 400")

@@ -378,7 +378,7 @@ async def test_an_http2_answer_aborted_in_its_last_bytes_is_not_complete(leaves)
     async with open_http2() as (server, peer):
         stream = await peer.ask("/stream")
         await server.witness.begun.wait()
-        await server.witness.feed.send(b"x" * (65535 + 10_000))  # more than the window lets through
+        await server.witness.feed.send(b"x" * (65535 + 10_000))  # more than the window permits
         server.witness.feed.close()
         await trio.testing.wait_all_tasks_blocked(0.02)
         assert not server.witness.closed
@@ -452,7 +452,7 @@ async def test_a_listener_without_http2_refuses_its_preface_in_http1():
 
 @pytest.mark.parametrize("path", ["/whole", "/missing"])
 async def test_few_responses_before_admission_wait_for_the_window(path, monkeypatch):
-    """RFC 9113, section 10.5: with a window of nothing every answer would stay, for as long as it may wait."""
+    """RFC 9113, section 10.5: with an empty window, every response would stay in memory until its timeout."""
     monkeypatch.setattr(http2, "IMMEDIATE_SECONDS", PATIENCE)
     async with open_http2(window=0) as (server, peer):
         waiting = [await peer.ask(path) for _ in range(MAX_UNREAD)]
@@ -578,7 +578,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("sent", FLOODS.values(), ids=FLOODS)
 async def test_a_flood_of_frames_ends_its_connection_with_one_line_in_the_log(sent, caplog):
-    """CVE-2023-44487 (resets), CVE-2025-8671 (those that it provokes), CVE-2019-9512, 9513, 9515 and 9518 (pings,
+    """CVE-2023-44487 (resets), CVE-2025-8671 (provoked resets), CVE-2019-9512, 9513, 9515 and 9518 (pings,
     priorities, settings, empty frames)."""
     async with serving() as server, server.connect() as other, server.connect() as client:
         await other.get("/stream")

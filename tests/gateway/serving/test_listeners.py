@@ -120,7 +120,7 @@ async def test_a_client_on_a_unix_socket_is_served_and_has_no_address(tmp_path):
 
 
 async def test_a_client_on_a_unix_socket_that_takes_nothing_is_cut(tmp_path):
-    """As TCP_USER_TIMEOUT cuts others."""
+    """TCP_USER_TIMEOUT closes other connections in this way."""
     async with serving(sock=bind_unix(tmp_path / "gw.sock", 0o600), write_timeout=0.2) as server:
         with trio.socket.socket(socket.AF_UNIX) as sock:
             await sock.connect(str(tmp_path / "gw.sock"))

@@ -40,7 +40,7 @@ async def secure(pair: Pair, **options: object) -> AsyncIterator[Server]:
 
 
 class TlsClient:
-    """A client with TLS that is nothing but a stream."""
+    """A client that only reads and writes bytes over TLS."""
 
     def __init__(self, stream: trio.SSLStream) -> None:
         self.stream = stream
@@ -96,13 +96,13 @@ async def test_a_stream_arrives_without_delay_and_ends_when_the_client_leaves(au
 
 
 async def test_a_tls_write_that_need_not_wait_is_sent_immediately(authority, pair):
-    """As without TLS: a task for each event of a stream would be three times the work."""
+    """The same applies without TLS: a task for each event of a stream would be three times the work."""
     async with secure(pair) as server, connect(server, authority.client()) as client:
         await client.get("/stream")
         await client.until(b"first;")
         (connection,) = server.lifecycle.connections
         assert connection.write_now(b"5\r\nnow;;\r\n")
-        data = os.read(client.stream.transport_stream.socket.fileno(), 100)  # it is there already
+        data = os.read(client.stream.transport_stream.socket.fileno(), 100)  # the data has already arrived
         assert data[0] == 23, "application data (RFC 8446, section 5.1)"
 
 

@@ -1,4 +1,4 @@
-"""Drain, over real sockets."""
+"""The drain of a worker that stops, over real sockets."""
 
 import contextlib
 import resource

@@ -19,7 +19,7 @@ def test_a_worker_that_joins_sees_what_is_in_the_tables():
 
 
 def test_a_seat_has_the_process_that_took_it():
-    """What a worker that was killed has left in a queue counts no more."""
+    """The entries of a killed worker in a queue no longer count."""
     with SharedTables.make(3) as made:
         assert made.memory.has_seat(made.seat, os.getpid())
         assert not made.memory.has_seat(made.seat, os.getpid() + 1)
@@ -49,7 +49,7 @@ def test_without_a_file_for_it_each_worker_is_on_its_own(monkeypatch, caplog):
 
 
 def test_without_memory_files_it_is_a_temporary_file(monkeypatch, tmp_path):
-    """On macOS."""
+    """As on macOS."""
     monkeypatch.delattr(os, "memfd_create", raising=False)
     monkeypatch.setattr(memory.tempfile, "tempdir", str(tmp_path))
     with SharedTables.make(3) as made:

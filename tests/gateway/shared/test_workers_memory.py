@@ -176,13 +176,13 @@ def run(program: str) -> Any:
 
 
 def test_no_change_is_lost_between_processes():
-    """Counters of several processes each let through as much as one was to (BerriAI/litellm#16011)."""
+    """Each of several processes permitted as much as one process was meant to (BerriAI/litellm#16011)."""
     assert run(TOGETHER) == [[0] * 4, 1800]
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.soak)])
 def test_a_worker_may_be_killed_at_every_line_of_a_change(step):
-    """A change has happened or not, and the next one works."""
+    """A change happens wholly or not at all, and the next one works."""
     deaths, seen = run(AT_EVERY_LINE.replace("STEP", str(step)))
     assert min(deaths) > 20 // step
     for before, after in pairwise([[1000, 0], *seen]):

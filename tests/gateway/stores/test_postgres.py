@@ -1,4 +1,4 @@
-"""The PostgreSQL store where its server is down, busy, or does not let it in."""
+"""The PostgreSQL store while its server is down, busy, or refuses connections."""
 
 import signal
 

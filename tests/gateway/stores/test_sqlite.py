@@ -1,4 +1,4 @@
-"""The SQLite store's file: where it cannot be used, who may read it, and which version it has."""
+"""The SQLite store's file: unusable paths, its permissions, and its version."""
 
 import contextlib
 import os

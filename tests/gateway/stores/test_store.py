@@ -35,7 +35,7 @@ KINDS = ("memory", *SHARED)
 
 @attrs.define
 class Place:
-    """Where stores of one kind meet; ``store`` opens one more."""
+    """The place that stores of one kind share; ``store`` opens one more."""
 
     kind: str
     location: str
@@ -184,7 +184,7 @@ async def test_a_chain_begins_with_its_first_turn_and_has_no_side_branches(store
 async def test_a_chain_of_thousands_is_read_whole(store):
     nodes = chain_of(1200, body=b"x" * 100)
     for start in range(0, 1200, 600):
-        await store.put(list(reversed(nodes[start : start + 600])))  # in whatever order they come
+        await store.put(list(reversed(nodes[start : start + 600])))  # in any order
     assert await store.chain("alice", "n1199") == tuple(nodes)
 
 
@@ -303,7 +303,7 @@ async def test_deleted_nodes_are_counted_and_gone(store):
     assert await store.get("alice", "n1") is not None
 
 
-# Time and room
+# Expiry and limits of size
 
 
 async def test_a_tree_expires_after_its_last_write(place):

@@ -93,7 +93,7 @@ def test_every_api_has_answers_of_nothing(source, client, stop):
 
 
 def test_a_prompt_that_google_blocks_is_a_refusal_without_a_word():
-    """Its endpoint for Chat reports it by a choice that has nothing but a reason."""
+    """Its Chat endpoint reports it by a choice that has only a finish reason."""
     body = (
         b'{"id":"x","object":"chat.completion","model":"gemini","choices":[{"index":0,'
         b'"finish_reason":"content_filter: PROHIBITED_CONTENT"}],"usage":{"prompt_tokens":9,"completion_tokens":0}}'

@@ -99,7 +99,7 @@ def test_words_of_routers_and_makers_keep_their_meaning_for_other_clients():
 
 @pytest.mark.parametrize("api", ["chat", "messages", "gemini"])
 def test_an_unknown_end_is_complete_only_after_content(api):
-    """GLM's and vLLM's next word must neither break an answer nor complete an empty one."""
+    """The next unknown word of GLM and vLLM must neither break an answer nor complete an empty one."""
     for script, is_complete in ((SCRIPTS["text"], True), (Script(), False)):
         data = with_end(api, b"".join(events_of(api, script)), "SOMETHING_NEW")
         for name, lane in lanes(api, api):

@@ -45,7 +45,7 @@ def whole_from(source: str, name: str) -> int:
 
 @each_row(("source", "client"), WAYS)
 def test_a_stream_that_is_cut_anywhere_fails_once_and_by_the_rules(source, client):
-    """A client that reads to the end knows that an answer is not whole: by the error that ends it."""
+    """A client that reads to the end learns from the last error that an answer is not whole."""
     for name in ("short", "short_call"):
         data, good = b"".join(events_of(source, SCRIPTS[name])), whole_from(source, name)
         for cut in places(range(0, len(data), 9)):
@@ -76,7 +76,7 @@ def test_keep_alives_fall_between_events(source, client):
 
 
 def test_an_array_is_one_value_with_keep_alives_and_errors_in_it():
-    """google-api-core refuses a stream that does not begin with a bracket, white space neither."""
+    """google-api-core refuses a stream whose first byte is no bracket, even if it is white space."""
     for source, client in WAYS:
         for end in (None, CUT):
             data = b"".join(events_of(source, SCRIPTS["text"]))

@@ -1,4 +1,4 @@
-"""The two lanes of a stream as pure functions: the provider's bytes in, split or cut anywhere, the client's out."""
+"""The two lanes of a stream as pure functions from the provider's bytes, split or cut anywhere, to the client's."""
 
 import itertools
 import json
@@ -38,7 +38,7 @@ GOOD_END = {"chat": b'"finish_reason": "', "messages": b'"type": "message_delta"
 
 @attrs.frozen
 class Way:
-    """From a provider's API to a client's."""
+    """A lane from a provider's API to a client's."""
 
     source: str
     client: str

@@ -1,4 +1,4 @@
-"""A provider's URL taken apart, and the proxy that is between: pure."""
+"""The parts of a provider's URL, and the proxy for it, without input or output."""
 
 import pytest
 

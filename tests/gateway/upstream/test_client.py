@@ -37,7 +37,7 @@ CHUNK = b"9\r\ndata: a\n\n\r\n"
 REASONS = {
     **dict.fromkeys(("refused", "dns", "tls", "connect", "connect_timeout", "proxy", "cut"), "connection"),
     **dict.fromkeys(("invalid", "encoding"), "bad_answer"),
-    **dict.fromkeys(("pool_timeout", "too_large", "config"), None),  # ours: another provider would do no better
+    **dict.fromkeys(("pool_timeout", "too_large", "config"), None),  # the gateway's: another provider would not help
 }
 """The meaning of a failure for routing, by cause (unreachable hosts were exempt: BerriAI/litellm#27362)."""
 PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -79,7 +79,7 @@ class Peer:
             pass
 
     def reset(self) -> None:
-        """Make the close that follows a RST."""
+        """Make the next close send a RST."""
         self.stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
@@ -101,7 +101,7 @@ class Server:
             async with stream:
                 await self._talk(peer)
         except trio.BrokenResourceError:
-            pass  # the client left, or did not like the certificate
+            pass  # the client left, or rejected the certificate
         finally:
             self.open -= 1
 
@@ -325,7 +325,7 @@ async def test_an_early_rejection_is_returned_by_a_provider_that_reads_no_more(
 
 
 async def test_an_interim_response_amid_a_large_request_makes_its_connection_no_reused_one(serve, upstream):
-    """A break would look like that of a pooled connection, and the request would be sent, and billed, again."""
+    """Otherwise it would look like a stale pooled connection, and the request would be sent and billed again."""
 
     async def interim(peer: Peer) -> None:
         await peer.stream.receive_some(10)
@@ -779,7 +779,7 @@ async def read_whole(connection: http11.Connection) -> bytes:
 
 @pytest.mark.parametrize("missing", [0, 1, READ // 4])
 async def test_a_large_body_is_complete_with_its_head_if_it_has_arrived(missing):
-    """It takes no second turn of the loop."""
+    """Reading it takes no second turn of the loop."""
     async with bare_connection() as (connection, peer, released):
         body = random.randbytes(READ * 3 // 2)
         arrived = body[: len(body) - missing]

@@ -1,4 +1,4 @@
-"""Content codings taken off in pieces, wherever the network cuts: pure but for the reader."""
+"""Content codings that are decoded in pieces, wherever the network splits them."""
 
 import gzip
 import importlib

@@ -1,4 +1,4 @@
-"""Where the body of an answer ends, whatever the network does to it: pure bytes."""
+"""The end of an answer's body, however the network splits its bytes."""
 
 import tracemalloc
 

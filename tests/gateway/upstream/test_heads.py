@@ -1,4 +1,4 @@
-"""The reader of answers' heads, held against h11: what the one takes the other takes, and to the same effect."""
+"""The reader of answers' heads, compared with h11: both accept the same bytes, with the same result."""
 
 import attrs
 import h11
@@ -127,7 +127,7 @@ def test_an_invalid_status_line_is_refused_at_its_first_byte(first):
 
 
 def test_no_more_interim_answers_are_passed_over_than_a_server_has_reason_for():
-    """nodejs/undici and Go's net/http (GO-2024-2963) bound them, too: each costs a pass, and has no information."""
+    """nodejs/undici and Go's net/http (GO-2024-2963) bound them, too: each costs a pass and carries no information."""
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"
     answer = b"HTTP/1.1 200 OK\r\n\r\n"
     head = HeadReader().feed(interim * MAX_INTERIM + answer)
