@@ -144,7 +144,7 @@ BODIES: dict[str, dict[str, Any]] = {
 
 
 async def test_a_gateway_holds_no_long_name_after_its_request():
-    """40 names of 3 MB took 240 MB, and thousands of them were kept."""
+    """The cache kept thousands of names, and 40 names of 3 MB took 240 MB."""
     async with providers(1) as (provider,):
         entry = {"model": "openai/*", "access_key": "k", "base_url": f"{provider.url}/v1", "price": "free"}
         async with gateway({"version": "v0.4.0", "model_providers": [entry]}) as served:

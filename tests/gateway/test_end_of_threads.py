@@ -8,7 +8,7 @@ from tests.support.large_files import file_with_keys
 
 
 async def test_keys_of_providers_are_not_hashed_after_the_end():
-    """Of 60 processes that exited while a thread hashed, two died of a segmentation fault."""
+    """Two of 60 processes that exited during a hash in a thread died of a segmentation fault."""
     async with gateway(file_with_keys(60, "at the end"), drains=True):
         await eventually(lambda: bool(names_of_threads("hash_keys")))
     assert not names_of_threads("hash_keys")

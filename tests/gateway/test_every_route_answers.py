@@ -69,7 +69,7 @@ def gateway() -> Iterator[Gateway]:
 )
 @pytest.mark.parametrize(("body", "part"), list(bodies_by_part()))
 def test_a_malformed_response_is_no_internal_error(gateway, body, part, content_type, caplog):
-    """A count of tokens with invalid UTF-8 was one: the decoder raises an error of its own for it."""
+    """A token count with invalid UTF-8 caused one, because the decoder raises another error for it."""
     data = BODIES[body] if content_type != EVENTS else b"data: %b\n\n" % BODIES[body]
     SetAnswer.answer, SetAnswer.status = HostileAnswer(data, content_type), STATUSES[content_type]
     for route in ROUTES[part::PARTS]:

@@ -33,7 +33,7 @@ CALL = stream(
 
 
 class Google(CountingProvider):
-    """Answers with ``says``: a list of events as a stream, bytes as a whole answer."""
+    """A provider that returns ``says``: a list of events as a stream, or bytes as a complete answer."""
 
     says: Any = b""
 

@@ -75,7 +75,7 @@ SLOW: Final = (
 
 
 def streams() -> Iterator[Any]:
-    """Yield the slow ones, and for the soak each with a client of its own API and one of another, by turns."""
+    """Yield the slow streams. For the soak, yield each with a client of the same API or, by turns, of another."""
     for row in SLOW:
         yield pytest.param(*row)
     for number, (api, shape) in enumerate((api, shape) for api, shapes in STREAMS.items() for shape in shapes):
@@ -297,7 +297,7 @@ def test_no_large_turn_blocks_the_loop(gateway, upstream, is_replayed):
 @needs_feature("responses_websocket")
 @pytest.mark.soak
 def test_a_large_turn_over_a_websocket_has_its_whole_stream(gateway, upstream):
-    """Its first event repeats the request, and has more elements than an event of a provider may have."""
+    """The first event of its stream repeats the request, and has more elements than a provider may send in an event."""
     upstream.script(Script("ok"))
     with Client.connect(gateway.port) as client:
         body = REQUESTS["responses"]["allowed tools"](21_000)

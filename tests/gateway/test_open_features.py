@@ -70,7 +70,7 @@ async def test_what_was_replaced_still_finishes_and_the_end_keeps_the_order_of_f
     running = RunningFeatures()
 
     class Slow(Noted):
-        """Its tasks need a while after ``ending``, such as steps until their last request."""
+        """A feature whose tasks run for a while after ``ending``, like steps until their last request."""
 
         async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
             task_status.started()

@@ -44,7 +44,7 @@ async def test_a_configuration_is_read_and_compared_outside_the_event_loop():
 
 
 async def test_new_keys_of_providers_are_hashed_outside_the_event_loop():
-    """Each takes 20 ms: a rotation of 40 keys stopped all streams for a second."""
+    """Each hash takes 20 ms: a rotation of 40 keys stopped all streams for a second."""
     async with gateway(file_with_keys(5, "before")) as running:
         spent, new = time_to_hash("others"), from_mapping(file_with_keys(5, "after"))
         with loop_steps() as steps:
@@ -62,7 +62,7 @@ def time_to_hash(keys: str) -> float:
 
 @needs_feature("steps")
 async def test_the_code_of_a_step_is_imported_outside_the_event_loop(tmp_path):
-    """It may import a library that takes seconds."""
+    """A step may import a library that takes seconds."""
     new = step_config(tmp_path, "  - {name: slow, use: ./steps.py:check, at: [request]}", SLOW_IMPORT)
     async with gateway(large_file(2)) as running:
         with loop_steps() as steps:
@@ -72,7 +72,7 @@ async def test_the_code_of_a_step_is_imported_outside_the_event_loop(tmp_path):
 
 
 async def test_a_process_that_begins_to_stop_meanwhile_keeps_its_configuration(caplog):
-    """Its tasks for the new configuration could not start any more."""
+    """Tasks for the new configuration could no longer start."""
     content = large_file(2)
     async with gateway(content) as running:
 

@@ -1,6 +1,6 @@
 """The ledger and the log have the provider's request id of each request: support and finance ask for it.
 
-Each route of the tables is called in front of a provider that gives every response an id of its own."""
+The tests call each route of the tables with a provider that returns a different id in every response."""
 
 import contextlib
 import json

@@ -34,7 +34,7 @@ class Place:
     identity: OidcProvider
 
     def call(self, number: int, method: str, path: str, body: Any = None, caller: str = "admin-0") -> Reply:
-        """Send a request to one of the gateways, on a connection of its own, which any of its workers may accept."""
+        """Send a request to one of the gateways on a new connection, which any of its workers may accept."""
         gateway = self.gateways[number % len(self.gateways)]
         return gateway.request(method, path, body, {"authorization": f"Bearer {ADMINS[caller]}"})
 

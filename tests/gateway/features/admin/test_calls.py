@@ -229,7 +229,7 @@ def test_unusual_paths_are_not_found(shared, path):
 
 @each_row("name", ["%ff", "caf%e9", "a/%c3"])
 def test_a_path_that_is_not_utf_8_is_refused(shared, name):
-    """Each such byte was U+FFFD, so that two different names were the same one."""
+    """Each such byte became U+FFFD, so two different names were equal."""
     for verb in ("GET", "PUT", "DELETE"):
         reply = shared.call("setup-4", verb, f"/admin/v1/keys/{name}", {} if verb == "PUT" else None)
         assert (reply.status, reply.json["error"]["code"]) == (404, "unknown_path")

@@ -310,7 +310,7 @@ def test_each_change_is_in_the_audit_with_its_content_and_no_secret(admin):
 
 
 def test_roles_come_only_from_the_file(admin):
-    """A stored client with a role is refused, also one that somebody has written into the database."""
+    """A stored client with a role is refused, even if an operator has written it into the database."""
     key = admin.call("admin", "PUT", "/admin/v1/keys/climber", {}).json["key"]
     assert admin.call(key, "GET", "/admin/v1/keys").status == 403
     with contextlib.closing(sqlite3.connect(admin.folder / "state.sqlite")) as db:

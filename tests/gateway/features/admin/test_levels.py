@@ -43,7 +43,7 @@ class KnownAllowances:
 
 
 async def test_the_earlier_sums_of_budgets_are_read_together_and_rows_keep_their_order() -> None:
-    """One after the other, each budget waited for a round trip to the shared store."""
+    """Each budget waited for its own round trip to the shared store."""
     shown = budget_allowances(Holder("client_keys", "alice"), [read_budget(text) for text in TEXTS], "UTC")
     assert [one.text for one in shown if (found := one.counter(NOW, None)) and found.earlier] == ROLLING
     rows = await level_rows(shown, KnownAllowances(SlowCounters()))  # type: ignore[arg-type]

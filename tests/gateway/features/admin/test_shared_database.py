@@ -1,4 +1,4 @@
-"""One database of a process: all parts share its connections, and none depends on the tables of another."""
+"""The database of a process: all features share its connections, and none depends on the tables of another."""
 
 import contextlib
 import os

@@ -20,7 +20,7 @@ def settings(entries: list[dict[str, Any]], hedge: dict[str, str]) -> dict[str, 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_identical_simultaneous_requests_are_sent_once_on_a_hedged_route_too(stream):
-    """ELares/IronTraffic#249. The cache stands around the walk, and a hedge is a part of that."""
+    """ELares/IronTraffic#249. The cache encloses all attempts of a request, including hedges."""
     async with played_provider() as provider:
         entries = [entry(provider, "chat", name, price=PRICE) for name in ("first", "second")]
         async with gateway(settings(entries, {"after": "10s"})) as running:
@@ -46,7 +46,7 @@ async def test_identical_simultaneous_requests_are_sent_once_on_a_hedged_route_t
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 async def test_a_client_does_not_get_a_hedges_answer_in_another_api(stream):
-    """It waits for the answer of the first target, and would read the bytes of the other one as that."""
+    """It waits for the answer of the first target, and would read the bytes of the other one in that API."""
     async with played_provider() as provider:
         entries = [entry(provider, api, name, price=PRICE) for api, name in (("chat", "first"), ("messages", "second"))]
         async with gateway(settings(entries, {"after": "10ms"})) as running:

@@ -1,4 +1,4 @@
-"""Cached answers of Responses providers, which repeat members of their requests: each client gets those of its own."""
+"""Cached answers of Responses providers, which repeat request members: each client gets those of its own request."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""A kept answer that comes again, and the flight that kept it."""
+"""Replays of a cached answer, and the shared call that stored it."""
 
 import trio
 

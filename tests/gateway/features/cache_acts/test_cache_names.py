@@ -108,7 +108,7 @@ def test_groups_have_caches_of_their_own(gateway: Gateway, upstream: Upstream):
 
 
 def test_a_client_cannot_choose_the_cache_of_another(gateway: Gateway, upstream: Upstream):
-    """Its own value only divides its own caches."""
+    """A client's own value only divides its own caches."""
     _, plain = ask(gateway, upstream, "own", client="ann")
     salt = plain.json["cache_salt"]
     found = [

@@ -164,7 +164,7 @@ def test_a_replayed_answer_does_not_control_the_terminal(gateway, upstream):
 
 
 def test_the_line_has_no_key_that_the_log_masks(gateway):
-    """Such as a key in place of a model, also one that the gateway knows only by its digest."""
+    """For example, a client sends a key in place of a model. The gateway may know only the digest of the key."""
     for model in (key_of("bob"), "sk-proj-Ab12_Cd34-Ef56Gh78", key_of("dave")):
         reply = gateway.request("POST", "/v1/chat/completions", body_of("chat", model, stream=False), bearer("ann"))
         found = story(gateway, reply.headers["x-request-id"], "root").json
@@ -263,7 +263,7 @@ def test_a_client_with_many_requests_takes_no_room_of_others(size):
 @needs_feature("steps")
 @each_row("at", [(), ("request",), ("request", "response")])
 def test_each_provider_message_belongs_to_its_attempt(tmp_path, at):
-    """Also while two attempts run at the same time, and after steps, which let observers see the words at the end."""
+    """Two attempts may run at the same time, and after steps, observers get the messages only at the end."""
     steps = [{"use": "regex", "action": "mask", "at": [*at], "with": {"patterns": {"word": "falcon"}}}] if at else []
     with Listening() as first, Listening() as second:
         entries = [

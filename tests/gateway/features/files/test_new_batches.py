@@ -192,7 +192,7 @@ async def test_a_line_for_mistral_needs_no_model(limits, accepted):
 
 
 async def test_a_batch_of_mistral_is_billed_by_its_results(caplog):
-    """Its jobs report no usage: https://docs.mistral.ai/api/endpoint/batch."""
+    """Jobs of Mistral report no usage: https://docs.mistral.ai/api/endpoint/batch."""
     caplog.set_level("INFO", "trigate")
     usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
     choice = {"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}

@@ -351,7 +351,7 @@ async def test_a_clients_own_credential_is_billed_by_an_estimate():
 
 @pytest.mark.parametrize("is_reloaded", [False, True])
 async def test_the_process_queries_in_the_background(monkeypatch, is_reloaded):
-    """Also with the entries of a configuration that replaced another one."""
+    """The process also uses the entries of a configuration that replaced another one."""
     monkeypatch.setattr(provider_runs, "QUERY_INTERVAL", 0.02)
     for module in (provider_runs, kept_provider_runs):  # the second one determines later queries
         monkeypatch.setattr(module, "FIRST_QUERY_SECONDS", 0.0)

@@ -131,7 +131,7 @@ async def test_old_sums_are_deleted(table):
 
 
 async def test_processes_that_shorten_and_write_simultaneously_count_each_line_once(table):
-    """Two gateways over one database."""
+    """The two processes are gateways with the same database."""
     lines = list(enumerate(line(attempt(1), began=AT + place) for place in range(600)))
 
     async def write() -> None:

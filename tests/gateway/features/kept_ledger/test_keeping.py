@@ -149,7 +149,7 @@ async def test_a_line_has_the_client_and_the_provider(tmp_path):
 
 
 async def test_a_cached_response_is_a_request_of_its_client_but_no_attempt(tmp_path):
-    """By target and in comparisons with invoices, it counted as a request that the provider did not receive."""
+    """Sums by target and comparisons with invoices had it as a request, although the provider did not receive it."""
     kept, ledger = keeping_in(table := table_in(tmp_path))
     settle(ledger)
     failed = AttemptRecord("other", "openai", "chat", "byte", reason="server_error", model="openai/gpt-4o", price=PRICE)

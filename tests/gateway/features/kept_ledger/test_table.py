@@ -1,4 +1,4 @@
-"""The table of the kept ledger: what goes in comes out as exact sums, in every database."""
+"""The table of the kept ledger: the sums of its lines are exact in every database."""
 
 import random
 from collections import defaultdict
@@ -85,7 +85,7 @@ async def test_lines_can_be_written_in_the_same_thread(table):
 
 
 async def test_a_ledger_line_stored_twice_counts_once(table):
-    """A database that goes away may or may not have heard the end of a transaction."""
+    """A database that fails may or may not have received the end of a transaction."""
     await table.add([(1, line(attempt(3)))])
     await table.add([(1, line(attempt(3))), (2, line(attempt(4)))])
     assert (await sums(table))[()].nanos == 7

@@ -229,7 +229,7 @@ def test_only_public_addresses_are_requested(address, public):
 
 @needs_feature("steps")
 def test_steps_check_the_contents(files, authority, reachable):
-    """Also if the client has a budget, which is reserved before the steps."""
+    """The client may have a budget, which is reserved before the steps."""
     url, _ = files
     steps = [{"name": "words", "use": "regex", "with": {"patterns": {"bird": r"falcon-\d+"}}, "action": "refuse"}]
     with serving(authority, "converse", steps=steps, budgets=["500000 tokens/day"]) as (gateway, upstream):
@@ -330,7 +330,7 @@ def test_only_the_usage_of_the_provider_is_charged(more, files, authority, reach
 
 
 def test_images_at_the_server_of_the_provider_need_no_public_address(files, authority):
-    """As those in its responses. Its other files do: they might be about other clients."""
+    """Images in its responses do not need one, either. Other files do: they might be about other clients."""
     with mock_thread() as stand_in:
         entry = provider("gemini/m", stand_in.url, ["gemini"], name="m", images={"inline": True})
         with gateway_thread(config([entry])) as gateway:
@@ -344,7 +344,7 @@ def test_images_at_the_server_of_the_provider_need_no_public_address(files, auth
 
 @pytest.mark.parametrize("more", [{}, *rows_of("steps", {"steps": [WORDS_STEP]})])
 def test_a_target_that_cannot_have_the_files_does_not_end_the_request(more, files, authority, reachable):
-    """Also if the client has a budget, which is reserved before such targets are removed."""
+    """The client may have a budget, which is reserved before such targets are removed."""
     url, asked = files
     more = {**more, "model_aliases": {"both": {"targets": ["one", "m"]}}, "budgets": ["500000 tokens/day"]}
     with fake_upstream() as upstream:

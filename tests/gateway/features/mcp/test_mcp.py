@@ -116,7 +116,7 @@ async def test_body_and_headers_pass_unchanged_and_the_credential_is_the_servers
 
 
 async def test_no_key_of_a_client_reaches_the_server():
-    """In whatever header it came."""
+    """The key may be in any header."""
     async with serving() as (served, provider):
         for name in ("authorization", "x-api-key", "x-goog-api-key", "x-trigate-key"):
             key = f"Bearer {KEY}" if name == "authorization" else KEY

@@ -99,7 +99,7 @@ async def test_another_process_follows_every_kind_of_change(open_database, store
 
 
 async def test_a_confirmation_of_the_same_claims_changes_no_rights(open_database, store):
-    """So the person's WebSockets stay open."""
+    """Therefore, the person's websockets stay open."""
     async with following(open_database) as process:
         await store.put_own_key(ADA, KEY, 3, 0.0)
         await process.poll()
@@ -246,7 +246,7 @@ LOSSES = {
 @pytest.mark.sample(5, by="turns")
 @pytest.mark.parametrize("loss", LOSSES)
 async def test_everyone_is_reported_whose_rights_have_changed_among_many(open_database, store, loss):
-    """Their websockets end, also if a process reads everything again after an outage."""
+    """The websockets of these people end, even if a process reads everything again after an outage."""
     prepare, lose = LOSSES[loss]
     async with following(open_database) as process:
         reported: list[frozenset[str]] = []

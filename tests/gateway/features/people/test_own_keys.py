@@ -230,7 +230,7 @@ async def test_an_older_token_does_not_bring_its_rights_back(process, flushes_be
 
 @pytest.mark.parametrize(("issued", "confirm_again"), [(1000.0 + AGAIN_SECONDS, 30 * DAY), (1600.0, 600.0)])
 async def test_a_new_token_confirms_a_person_whose_own_key_was_used_before(process, issued, confirm_again):
-    """Else a key that waits for a new sign-in would wait for hours after it."""
+    """Otherwise, a key that waits for a new sign-in would wait for hours after it."""
     process.see(CLAIMS, 1000.0)
     await process.seen.flush()
     process.see(CLAIMS, 0.0)  # as an own key does

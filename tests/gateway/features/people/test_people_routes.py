@@ -79,7 +79,7 @@ def test_each_route_waits_for_the_judgement_of_a_token(people_routes: PeopleRout
 
 
 def test_each_route_rejects_tokens_that_are_not_from_a_person(people_routes: PeopleRoutes):
-    """One of the tokens, by turns."""
+    """Each route gets one of the tokens, by turns."""
     for number, route in enumerate(one for one in ROUTES if one.path not in OPEN):
         with case(f"{route.method} {route.path}"):
             token, status = (

@@ -31,7 +31,7 @@ class Place:
     identity: OidcProvider
 
     def post(self, path: str, **fields: str) -> Any:
-        """Send a form from an address of its own."""
+        """Send a form from a new address."""
         browser = PeopleBrowser(headers=own_address())
         return browser.request("POST", f"{self.gateway.url}{path}", data=fields)
 

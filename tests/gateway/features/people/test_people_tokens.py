@@ -1,4 +1,4 @@
-"""Tokens of issuers against a whole gateway: forged ones, those of clusters and CI services, rotation and outages."""
+"""Tokens of issuers with a complete gateway: forgeries, tokens of clusters and CI services, rotation and outages."""
 
 import http.client
 import itertools
@@ -32,7 +32,7 @@ _ADDRESSES = itertools.cycle(f"127.9.{a}.{b}" for a in range(250) for b in range
 
 
 def ask_from_elsewhere(port: int, token: str) -> tuple[int, bytes]:
-    """Send a request with ``token`` from an address of its own, because few wrong keys of one address are judged."""
+    """Send a request with ``token`` from a new address, because few wrong keys per address are verified."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30, source_address=(next(_ADDRESSES), 0))
     try:
         headers = {"authorization": f"Bearer {token}".encode("latin-1"), "content-type": "application/json"}
@@ -127,7 +127,7 @@ def test_a_token_of_each_known_issuer_is_a_client(of_all_forms: PeopleSetup, for
 
 @each_row("form", FORMS, ids=lambda form: form.name)
 def test_a_token_that_no_rule_admits_is_refused_by_name(of_all_forms: PeopleSetup, form: TokenForm):
-    """Such as that of a pull request from a fork, or of another namespace."""
+    """For example, it is from a pull request of a fork, or from another namespace."""
     reply = of_all_forms.ask("chat", form.token(**form.other))
     assert reply.status == 403, reply.body
     message = reply.json["error"]["message"]

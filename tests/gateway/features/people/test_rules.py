@@ -1,4 +1,4 @@
-"""The rules that admit people: which claims match, who a person is, and the text of a refusal."""
+"""The rules that admit people: matching claims, the identity of a person, and the text of a refusal."""
 
 import time
 

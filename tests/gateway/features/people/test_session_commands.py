@@ -1,6 +1,6 @@
 """``trigate login``, ``token``, ``me`` and ``connect`` for people who sign in at a gateway.
 
-Codex takes the token of a command within five seconds (openai/codex#16288), Claude Code that of ``apiKeyHelper``."""
+Codex waits five seconds for the token of a command (openai/codex#16288); Claude Code runs ``apiKeyHelper``."""
 
 import contextlib
 import json
@@ -238,7 +238,7 @@ def test_me_aligns_long_rows_below_their_texts(tmp_path, monkeypatch):
 
 @each_row("keys", [{}, {"client_keys": [{"name": "ci", "key": "key-of-ci-0123456789abcdef"}]}], ids=["open", "keyed"])
 def test_me_needs_no_key_if_the_gateway_needs_none(tmp_path, keys):
-    """A personal budget applies to everybody who can connect."""
+    """A personal budget applies to every client that can connect."""
     env = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": "", "TRIGATE_API_KEY": ""}
     with gateway_thread(config(PROVIDERS, budgets=["5 usd/day"], **keys)) as gateway:
         url = f"http://127.0.0.1:{gateway.port}"

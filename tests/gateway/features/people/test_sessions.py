@@ -58,7 +58,7 @@ class Arrival(threading.Event):
 
 @attrs.define
 class Process:
-    """One process of one gateway."""
+    """A single process of a gateway."""
 
     store: PeopleStore
     followed: FollowedPeople
@@ -74,7 +74,7 @@ class Process:
 
 @attrs.define
 class Gateways:
-    """Several processes with one database, one provider, and clocks of their own."""
+    """Several processes with the same database and provider, and with separate clocks."""
 
     provider: OidcProvider
     open_database: Callable[..., Database]
@@ -548,7 +548,7 @@ async def test_a_person_with_many_groups_gets_a_token_that_fits_into_a_header(ga
 
 
 async def test_a_token_of_a_clock_that_was_set_back_is_refused(gateways, provider):
-    """Its end is too late by as much."""
+    """The end of such a token is too late by the same time."""
     process = gateways.process()
     gateways.clock.offset = 24 * HOUR
     tokens = await signed_in(process, provider)

@@ -27,7 +27,7 @@ def gateway(tmp_path_factory):
 
 
 def statuses(browser, url, count=24, headers=None) -> set[int]:
-    """Return the statuses of ``count`` requests, each over a connection of its own, so both workers get some."""
+    """Return the statuses of ``count`` requests, each over a new connection, so both workers get some."""
     return {browser.request("GET", url, headers).status_code for _ in range(count)}
 
 

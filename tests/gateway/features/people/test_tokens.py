@@ -61,7 +61,7 @@ def claims(**changed: Any) -> dict[str, Any]:
 
 @each_row("forged", FORGED, ids=lambda forged: forged.name)
 def test_a_forged_token_is_refused_for_its_fault(forged: ForgedToken):
-    """Nor is it an ID token."""
+    """It is not accepted as an ID token, either."""
     token = forged.make(ISSUER)
     assert reason_of(token) == forged.reason
     with pytest.raises(TokenRefused):

@@ -86,7 +86,7 @@ _STEPS = st.sampled_from(
 @settings(max_examples=examples(100))
 @given(st.sampled_from(APIS), st.lists(st.tuples(_STEPS, st.text(max_size=40), st.integers(0, 30)), max_size=14))
 def test_any_turns_are_read_as_without_a_memo(api: str, steps: list[tuple[str, str, int]]):
-    """Also if marks move, and if the client changes its messages or the spaces between them."""
+    """Marks may move, and the client may change its messages or the spaces between them."""
     memo, texts, marks, indent = PromptMemo[Any](), ["start"], 1, None
     for step, text, at in steps:
         marks = {"mark two": 2, "mark none": 0}.get(step, marks if step == "repeat" else 1)
@@ -133,7 +133,7 @@ def test_all_members_of_a_body_with_a_known_history_are_read(texts: list[tuple[s
 
 @pytest.mark.parametrize("steps", [(2, 3, 4), (2, 3, 3, 4), (2, 3, 4, 3, 4)])
 def test_a_history_is_known_up_to_its_mark_when_that_moves(steps: tuple[int, ...]):
-    """Also if a request is sent again before the next one, or the client goes back."""
+    """The client may also repeat a request before the next one, or return to an earlier turn."""
     memo, texts = PromptMemo[Any](), [f"Message {number} of a conversation" for number in range(5)]
 
     def items_of(count: int) -> list[Any]:

@@ -160,7 +160,7 @@ def test_settings_that_are_in_the_key(api: str, settings: dict[str, Any], at: st
 
 @each_row("is_edited", [False, True])
 def test_another_beta_is_a_setting(is_edited: bool):
-    """Also if the gateway changed the body: the client's beta is its own."""
+    """The gateway may have changed the body; the client's beta is still its own."""
     turns = CacheTurns("messages")
     for rounds, betas in ((30, "one"), (31, "one,two")):
         body = request_of("messages", rounds)

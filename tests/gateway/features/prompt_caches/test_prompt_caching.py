@@ -104,7 +104,7 @@ def test_a_changed_system_text_is_named(talk):
 
 @lanes(BYTE[0])
 def test_an_expired_entry_is_named(talk, mock):
-    """The gateway and the stand-in have clocks of their own, so the provider's entries are lost early."""
+    """The gateway and the stand-in have separate clocks, so the provider's entries are lost early."""
     for _ in range(2):
         talk.send()
     set_caches(mock.url, forget=True)

@@ -80,7 +80,7 @@ def with_and_without(mock) -> Iterator[tuple[Gateway, Gateway]]:
     ("case", "path"), [*zip(HOSTILE, itertools.cycle(("/v1/messages", "/v1/chat/completions")), strict=False)]
 )
 def test_no_request_fails_by_its_comparison(with_and_without, case, path):
-    """Its status is the same as without the comparison, and nothing is logged but the exchange."""
+    """The status of the request is the same as without the comparison, and the log has only the exchange."""
     body = {"model": "sonnet" if "messages" in path else "gpt", "max_tokens": 9, **HOSTILE[case]}
     data = json.dumps(body).encode()
     if case == "deep":

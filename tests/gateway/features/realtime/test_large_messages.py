@@ -39,7 +39,7 @@ async def _in_background(check: Callable[[Callable[[], object]], None], work: Ca
     "kind", [pytest.param(kind, marks=[] if kind == "session" else pytest.mark.soak) for kind in MESSAGES]
 )
 async def test_the_largest_message_delays_no_stream_in_either_direction(kind):
-    """To mask 16 MB for the provider took 0.2 s of the event loop, and to send them to the client 0.1 s."""
+    """Masking 16 MB for the provider took 0.2 s of the event loop, and sending them to the client took 0.1 s."""
     message = MESSAGES[kind]()
     with trio.fail_after(PATIENCE):
         async with websocket_server(echo) as server:

@@ -133,7 +133,7 @@ async def waits(peer: Http2Client, websocket: Http2WebSocket, message: bytes) ->
 @each_row("how", ["fin", "rst"])
 @each_row("path", FIRST)
 async def test_a_client_that_leaves_while_its_session_opens_ends_the_handshake(path, how):
-    """Its second message waits for the session, and so nothing more was read from the client."""
+    """Its second message waits for the session, so the gateway read no more from the client."""
     async with serve_sessions(silent, *ENTRIES) as (running, server), calling(running.url, path, BEARER) as caller:
         await caller.send(FIRST[path], FIRST[path])
         await eventually(lambda: server.peers)

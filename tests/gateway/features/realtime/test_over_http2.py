@@ -86,7 +86,7 @@ async def test_a_session_ends_with_its_stream_without_a_close_frame():
 
 
 async def test_a_close_ends_its_stream_in_order():
-    """It was reset with INTERNAL_ERROR after the close frame."""
+    """The gateway reset the stream with INTERNAL_ERROR after the close frame."""
     async with connect(echo) as (_, server, peer):
         websocket = await Http2WebSocket.open(peer, PATH, BEARER)
         await websocket.send('{"type":"x"}')

@@ -35,7 +35,7 @@ TOP_P: Final = {"gemini": "topP", "converse": "topP"}
 
 
 def entries(url: str) -> list[dict[str, Any]]:
-    """Return an entry for each API, with a ``request`` of its own."""
+    """Return an entry for each API, each with a different ``request``."""
     own = {"request": {"system": {"before": "ENTRY-BEFORE"}, "default": {"temperature": 0.9}}}
     models = {
         "gemini": ("gemini/m-gemini", url), "converse": ("amazon_bedrock/anthropic.m-converse", url),

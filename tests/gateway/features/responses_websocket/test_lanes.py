@@ -70,7 +70,7 @@ async def test_at_most_16_lanes_run_and_each_in_order(autojump_clock):
 
 
 async def test_an_open_lane_holds_no_answered_frame():
-    """Its text may be as long as a request's body, in each of the lanes, and is no longer counted."""
+    """Its text may be as long as a request body, in each of the lanes, and no limit counts it any longer."""
     async with trio.open_nursery() as nursery:
         lanes = Lanes(nursery, at_once)
         answered = []

@@ -11,7 +11,7 @@ SIZE, FRAMES = 4096, 1500
 
 
 async def test_acknowledgements_do_not_fill_the_memory():
-    """They require nothing, so no limit on requests applies to them."""
+    """Acknowledgements require no work, so no limit on requests applies to them."""
     entry = {"model": "openai/m", "base_url": "http://127.0.0.1:1/v1", "access_key": "k"}
     settings = {"version": "v0.3.0", "model_providers": [entry], "client_keys": [{"name": "one", "key": KEY}]}
     acknowledgement = json.dumps({"type": "response.processed", "response_id": "r" * SIZE})

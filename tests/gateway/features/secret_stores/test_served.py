@@ -90,7 +90,7 @@ def test_a_new_value_needs_no_restart(stores, upstream):
 
 
 async def test_a_running_stream_survives_a_new_value(stores):
-    """It got its configuration, and so its key, before the reload."""
+    """The stream got its configuration, including its key, before the reload."""
     may_end = trio.Event()
     sent: list[bytes] = []
     replies: list[Reply] = []
@@ -225,7 +225,7 @@ def test_check_contacts_no_store_and_check_secrets_prints_no_text(stores, upstre
 
 @pytest.mark.parametrize("command", rows_of("admin", ["keys", "list"], *rows_of("people", ["people", "list"])))
 def test_commands_on_the_storage_read_its_address_from_a_store(stores, upstream, tmp_path, command):
-    """``trigate people`` once took the reference to the secret for the address."""
+    """``trigate people`` once used the reference to the secret as the address."""
     stores.secrets[PLACE]["database"] = "postgresql://trigate:secret-of-the-database@127.0.0.1:9/trigate"
     storage = {"type": "postgres", "connection_string": {"vault": f"{PLACE}#database"}}
     issuer = {

@@ -1,4 +1,4 @@
-"""Steps on responses with several choices: each choice is a text of its own, and a stream of them stays one stream."""
+"""Steps on responses with several choices: each choice is a separate text, and a stream of choices stays one stream."""
 
 import json
 import re
@@ -143,7 +143,7 @@ OWN_API: Final = {"on-chat": "chat", "on-gemini": "gemini"}
 @pytest.mark.parametrize("model", OWN_API)
 @pytest.mark.parametrize("api", CODECS)
 def test_only_complete_chat_answers_have_additional_choices(gateway, upstream, api, model, client, stream):
-    """Other APIs have no place for it: a whole one was a 500."""
+    """Other APIs cannot contain such a choice: without a stream, it caused a 500."""
     streamed = chat_stream(TEXTS, 9) if model == "on-chat" else gemini_stream(TEXTS, 9)
     upstream.script(streamed if stream else Raw(200, JSON, (whole_body(model),)))
     reply = gateway.request(
@@ -311,7 +311,7 @@ def test_usage_that_arrives_only_with_a_later_choice_is_counted(gateway, upstrea
 
 @each_row("client", ["mask", "restore"])
 def test_the_ledger_estimates_the_usage_that_the_client_gets(gateway, upstream, client):
-    """It counted all choices once for each choice."""
+    """The ledger counted all choices once for each choice."""
     upstream.script(chat_stream(TEXTS, 10, counts=False))
     reply = ask_chat(gateway, client, stream=True, stream_options={"include_usage": True})
     told = events_in(reply.body)[-1]["usage"]
@@ -346,7 +346,7 @@ def test_the_candidates_are_one_array_for_a_client_without_events(gateway, upstr
 @each_row("client", ["mask", "mask-window", "restore"], every=3)
 @each_row("together", [True, False])
 def test_a_stream_of_thousands_of_choices_fails_early(gateway, upstream, client, together):
-    """Each choice has a reader and stages of its own: 20,000 held the gateway for minutes."""
+    """Each choice has its own reader and stages: 20,000 choices blocked the gateway for minutes."""
     choices = [{"index": at, "delta": {"content": "a"}, "finish_reason": None} for at in range(5_000)]
     groups = [choices] if together else [[one] for one in choices]
     upstream.script(Raw(200, STREAM, tuple(data({**HEAD, "choices": group}) for group in groups)))

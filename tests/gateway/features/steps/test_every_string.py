@@ -71,7 +71,7 @@ def is_seen_once(texts: RequestTexts) -> bool:
 
 
 def _exempt_paths(api: str) -> frozenset[str]:
-    """Return the exempt paths of ``api``, which endpoints without a table of their own share."""
+    """Return the exempt paths of ``api``, which all endpoints without their own table share."""
     shape = id(table_for(api).shape)
     if shape not in _KNOWN:
         _KNOWN[shape] = frozenset(exempt_paths(api))

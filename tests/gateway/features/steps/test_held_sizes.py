@@ -98,7 +98,7 @@ def early_releases(load: Any, api: str, reads: list[bytes], translates: bool) ->
 @pytest.mark.parametrize("translates", [False, True])
 @pytest.mark.parametrize("api", STREAMS)
 def test_no_content_passes_before_the_verdict_on_the_whole_response(load, api, translates):
-    """Not even content without text, such as images, calls without arguments, or items of a provider's own tool."""
+    """Content without text waits, too: images, calls without arguments, and items of a provider's own tool."""
     for shape, events in STREAMS[api].items():
         if (api, shape) == ENDED_EARLY:
             continue

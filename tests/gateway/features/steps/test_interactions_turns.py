@@ -120,7 +120,7 @@ def test_a_hidden_thought_leaves_nothing_in_its_signature(gateway, upstream, tar
 @forms
 @targets
 def test_each_string_reaches_a_step_once(gateway, upstream, seen_file, target, form):
-    """In the request: also earlier turns and contents of each kind; in the response: text and arguments."""
+    """Requests include earlier turns and contents of each kind; responses include text and arguments."""
     upstream.script(Script(text="first falcon-1"), Script(text="answer-marker", thinking="thought-marker"))
     _, first = ask(gateway, "mask", target, form, "earlier-marker")
     seen_file.write_text("")

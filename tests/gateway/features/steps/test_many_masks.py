@@ -186,7 +186,7 @@ async def test_very_many_findings_are_masked_in_a_thread(tmp_path, step, value, 
 @pytest.mark.parametrize("action", ["mask", "refuse", "report"])
 @pytest.mark.parametrize("use", ["pii", "./steps.py:vowels"])
 async def test_too_many_findings_are_a_refusal(tmp_path, use, action):
-    """Each takes CPU time that the client does not pay, and the values after them were not found."""
+    """Each finding takes CPU time that the client does not pay, and the values after them were not found."""
     row = f"  - {{use: {use}, action: {action}, unchecked: pass}}\n"
     (loaded,) = load_steps(step_config(tmp_path, row, CODE)).steps
     content = ("a@b.cd " if use == "pii" else "o") * (MOST_FINDINGS + 1)

@@ -99,7 +99,7 @@ def test_an_observer_gets_the_texts_of_every_api(gateway, upstream, folder, api,
 
 @each_row("client", ["broken-mask", "broken-report", "broken-pass"])
 def test_a_text_that_a_step_could_not_check_is_left_out(gateway, upstream, folder, client):
-    """It may contain the values that the step would have found, also if the step only reports them."""
+    """The text may contain values that the step would have found, even if the step only reports them."""
     upstream.script(Script(text="fine"))
     _, request_id, _ = ask(gateway, client, "chat", "chat", "about a secret", stream=False)
     record = record_of(folder, "masked", request_id)
@@ -220,7 +220,7 @@ def test_other_endpoints_have_records_with_their_json(gateway, upstream, folder)
 @pytest.mark.parametrize("client", ["refuse", "during", "unsure"])
 @pytest.mark.parametrize("api", ["chat", "embeddings"])
 def test_a_refused_request_has_masks_at_every_moment_and_endpoint(gateway, upstream, folder, client, api):
-    """It is in no record if one of its steps cannot check it."""
+    """The request is in no record if one of its steps cannot check it."""
     upstream.script(Script(text="fine"))
     auth = {"authorization": f"Bearer key-of-{client}-0123456789"}
     body = {"model": "on-chat", "input": "falcon-12", "messages": [{"role": "user", "content": "falcon-12"}]}

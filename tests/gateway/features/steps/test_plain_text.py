@@ -69,7 +69,7 @@ def steps(tmp_path_factory):
 
 
 def stream_of(api: str, texts: Sequence[str], *, calls_tool: bool = False) -> list[bytes]:
-    """Return the events of a stream of ``texts``, each in an event of its own."""
+    """Return the events of a stream of ``texts``, one event for each."""
     writer = CODECS[api].writer(Reply(REQUEST, Issuer("openai", "test"), 0))
     events: list[Event] = [AnswerStart("a", "m"), *(TextDelta(0, text) for text in texts), BlockEnd(0)]
     if calls_tool:

@@ -497,7 +497,7 @@ def test_turns_that_only_a_provider_has_are_unreadable(api: str, body: Any, path
 
 
 def test_references_to_the_items_of_the_gateway_are_readable() -> None:
-    """They are resolved or dropped, and never sent."""
+    """The gateway resolves or drops such references, and never sends them."""
     body = {"input": [{"type": "item_reference", "id": own_id("msg_")}, {"role": "user", "content": "hi", "id": "m"}]}
 
     assert not texts_of("responses", body).unreadable

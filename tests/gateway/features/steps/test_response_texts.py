@@ -206,7 +206,7 @@ def shows_marker(api: str, stream: list[tuple[str, Any]]) -> bool:
 
 @pytest.mark.parametrize("api", FOLDERS)
 def test_every_string_of_recorded_streams_is_shown_or_exempt(api: str) -> None:
-    """One string of each path in all streams: the reader reports it, or it is unread."""
+    """For each path in all streams, the reader reports one string, or finds it as unread."""
     streams = recorded_streams(api)
     if not streams:
         pytest.skip(ABSENT)

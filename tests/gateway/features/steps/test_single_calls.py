@@ -50,7 +50,7 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def gateway(upstream, folder) -> Iterator[Gateway]:
-    """Serve the model ``all`` by three entries of one provider, each test anew: earlier retries do not count."""
+    """Serve the model ``all`` with three entries of one provider, anew in each test: earlier retries do not count."""
     entries = [
         provider(f"openai/{name}", upstream.url + "/v1", ["chat"], name=name) for name in ("first", "second", "third")
     ]

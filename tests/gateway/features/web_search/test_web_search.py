@@ -360,7 +360,7 @@ async def test_a_provider_that_dies_in_a_later_turn_is_an_error_and_both_turns_a
 
 
 async def test_a_turn_that_breaks_after_its_last_word_is_complete():
-    """Its provider does not send ``[DONE]``."""
+    """The provider of this turn does not send ``[DONE]``."""
     model = PlayedModel(searching("a"), answering("Seven it is."), unsent=1)
     async with search_gateway(model=model, entries={}) as stage:
         answer = await ask(stage, "messages", stream=True)

@@ -66,7 +66,7 @@ def test_clients_are_stored_with_all_their_settings(keys, import_table, ending):
     ("column", "meant"), [("model", "models"), ("budget", "budgets"), ("grup", "group"), ("Until", "until")]
 )
 def test_a_misspelled_column_stores_nothing(keys, import_table, column, meant):
-    """Its clients would have no such limit."""
+    """Otherwise, the clients of the table would have no such limit."""
     result = import_table(f"name,sha256,{column}", f"ci,{A},gpt-4o")
     assert f"unknown column `{column}`: did you mean `{meant}`? Rename or remove it" in reason_of(result)
     assert rows(keys) == {}

@@ -149,7 +149,7 @@ def test_without_tokens_price_and_quantity_cannot_be_separated(compared):
 
 @pytest.mark.parametrize("form", ["openai", "anthropic", "openrouter", "focus", "plain"])
 def test_each_of_many_faults_has_its_cause(compared, form):
-    """One invoice with three faults on days of their own."""
+    """The invoice has three faults on different days."""
     calls = traffic(days=8)
     planted: dict[str, Decimal] = {}
     result: list[Call] = []

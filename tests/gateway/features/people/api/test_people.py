@@ -1,4 +1,4 @@
-"""People and raises over HTTP: who sees whom, blocks, and more budget within the file's bounds."""
+"""People and raises over HTTP: visibility of people, blocks, and higher budgets within the file's bounds."""
 
 import time
 from collections.abc import Iterator

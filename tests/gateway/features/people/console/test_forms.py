@@ -28,7 +28,7 @@ GROUPS: Final = [
 
 @attrs.frozen
 class Console:
-    """A gateway whose pages are used by people who are signed in."""
+    """A gateway with signed-in people who use its pages."""
 
     gateway: PeopleGateway
     folder: Path

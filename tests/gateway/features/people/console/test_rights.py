@@ -1,4 +1,4 @@
-"""Every role on every page, verb and form: pages permit what the table of the HTTP API permits, and nothing else."""
+"""Every role on every page, verb and form: pages permit exactly the actions in the table of the HTTP API."""
 
 import base64
 from collections.abc import Iterator, Mapping

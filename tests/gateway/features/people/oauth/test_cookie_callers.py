@@ -14,7 +14,7 @@ FOREIGN = [{}, {"origin": "https://evil.example", "sec-fetch-site": "cross-site"
 
 @pytest.fixture(scope="module")
 def root(shared_gateway) -> PeopleBrowser:
-    """Return the browser of an admin who is signed in."""
+    """Return the browser of a signed-in admin."""
     browser: PeopleBrowser = shared_gateway.sign_in("root")[0]
     return browser
 

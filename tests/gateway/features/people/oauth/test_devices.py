@@ -117,7 +117,7 @@ def test_a_program_signs_in_with_the_approval_of_a_person(gateway, browser):
 
 
 def test_a_link_never_approves(gateway, browser):
-    """An attacker who sends a link to a person who is signed in gets nothing (RFC 8628, section 5.4)."""
+    """An attacker who sends a link to a signed-in person gets no tokens (RFC 8628, section 5.4)."""
     granted = authorize(gateway)
     approve(gateway, browser, authorize(gateway))
     complete = granted["verification_uri_complete"]

@@ -58,7 +58,7 @@ def test_an_auditor_sees_no_texts(gateway):
 
 @pytest.fixture
 def keys(tmp_path):
-    """Run a gateway whose file has a key of each role, and whose admins may make keys of their own."""
+    """Run a gateway whose file has a key of each role, and whose admins may create their own keys."""
     names = ("user", "lead", "auditor", "admin")
     clients = [{"name": one, "key": f"key-of-{one}-0123456789", "role": one, "group": "research"} for one in names]
     rule = {"when": {}, "role": "admin", "own_keys": {"most": 3, "longest": "30d"}}

@@ -1,4 +1,4 @@
-"""The token endpoint: tokens for valid grants alone, errors in the words of RFC 6749, and no help for guesses."""
+"""The token endpoint: tokens only for valid grants, errors in the format of RFC 6749, and no help for guesses."""
 
 import contextlib
 import socket
