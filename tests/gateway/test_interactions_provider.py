@@ -54,7 +54,7 @@ async def post(running: InProcess, body: Any, *headers: tuple[str, str]) -> Any:
     return await running.post("/v1beta/interactions", content=json.dumps(body), headers=[kind, *headers])
 
 
-async def test_the_byte_lane_changes_nothing_but_the_model():
+async def test_the_byte_lane_changes_only_the_model():
     """N2, N3."""
     odd = [
         created_event(), wire_event("interaction.news", a=[1, 2.50]), begin(0), piece(0, text="hi", new={"b": None}),
@@ -95,7 +95,7 @@ async def test_a_result_without_its_calls_id_reaches_no_provider():
         assert google.asked == []
 
 
-async def test_a_signature_comes_back_through_a_messages_client():
+async def test_a_signature_returns_through_a_messages_client():
     """N5: and the thought is shown (N16)."""
     async with providers(1) as (google,):
         google.__class__ = Google

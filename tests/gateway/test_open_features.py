@@ -93,7 +93,7 @@ async def test_what_was_replaced_still_finishes_and_the_end_keeps_the_order_of_f
         assert noted[4:] == ["a ends"]
 
 
-async def test_each_feature_runs_and_ends_once_when_configurations_follow_at_once():
+async def test_each_feature_runs_and_ends_once_with_quick_reloads():
     noted: list[str] = []
     running = RunningFeatures()
     async with trio.open_nursery() as nursery:

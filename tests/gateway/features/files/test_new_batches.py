@@ -103,7 +103,7 @@ async def test_no_member_of_a_batch_names_another_model_than_was_allowed(provide
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-async def test_a_batch_with_an_allowed_model_reaches_its_provider_by_the_provider_s_names(provider):
+async def test_a_batch_with_an_allowed_model_has_the_names_of_the_provider(provider):
     every = {"model": f"{provider}/*"}
     async with serving(provider, clients=limited_clients(), entry=every, model_aliases=aliases(provider)) as served:
 
@@ -130,7 +130,7 @@ async def test_a_batch_with_an_allowed_model_reaches_its_provider_by_the_provide
 @with_gateway(
     "openai", clients=limited_clients(foreign_ids=True), entry={"model": "openai/*"}, model_aliases=aliases("openai")
 )
-def test_a_key_with_the_provider_s_ids_cannot_use_a_file_that_was_not_read(served):
+def test_a_key_with_ids_of_the_provider_cannot_use_an_unread_file(served):
     upload(served, "gpt-5-pro", key=KEYS["b"])
     found = create(served, input_file_id=native_id(served, "openai"))
     assert found.status_code == 403, found.text

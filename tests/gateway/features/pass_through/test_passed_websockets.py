@@ -114,7 +114,7 @@ async def test_realtime_is_metered_on_these_paths_too(caplog):
 
 
 @each_row("path", ["/mine/stream", "/mine/realtime?model=gpt-realtime", "/mine/ws/x.BidiGenerateContent"])
-async def test_no_error_repeats_the_entry_s_key(path):
+async def test_no_error_repeats_the_key_of_the_entry(path):
     async def refuse(peer: Peer) -> None:
         await peer.accept()
         for written in ("provider-key", "provider\\u002dkey", "provider%2Dkey"):

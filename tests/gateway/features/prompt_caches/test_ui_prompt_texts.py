@@ -218,7 +218,7 @@ TOLD = "document.getElementById('difference').innerText"
 
 @pytest.mark.soak
 @needs_chromium
-def test_the_page_shows_old_beside_new(gateway, mock):
+def test_the_page_shows_old_and_new_texts_side_by_side(gateway, mock):
     number = break_prefix(gateway, "alice", "in a browser")
     assert number
     with browsing() as page:

@@ -84,7 +84,7 @@ async def test_messages_pass_unchanged_in_both_directions():
         assert peer.closed == (4000, "done")
 
 
-async def test_a_browser_s_key_in_the_subprotocol_is_not_forwarded(caplog):
+async def test_a_key_of_a_browser_in_the_subprotocol_is_not_forwarded(caplog):
     """BerriAI/litellm#36151, api7/aisix#721, langwatch/langwatch#7066."""
     caplog.set_level(logging.DEBUG)
     offer = f"realtime, openai-insecure-api-key.{KEY}, openai-beta.realtime-v1"

@@ -33,7 +33,7 @@ def test_only_client_requests_are_found_in_recordings(tmp_path):
     assert not any(one.cut for one in found)
 
 
-def test_a_provider_s_side_is_known_by_its_meta_too(tmp_path):
+def test_the_side_of_a_provider_is_also_identified_by_its_meta_file(tmp_path):
     (meta,) = Folder(tmp_path).write([PROVIDER], LINE, ())
     other = meta.rename(meta.with_name("theirs.meta.json"))
     assert list(client_meta_files(tmp_path)) == [other]

@@ -209,7 +209,7 @@ async def test_too_many_texts_are_refused(tmp_path):
     assert unreadable_path(loaded, texts.unreadable) == "more than 4 texts"
 
 
-async def test_a_refusal_among_many_findings_is_the_client_s_answer(tmp_path):
+async def test_a_refusal_among_many_findings_reaches_the_client(tmp_path):
     (loaded,) = load_steps(step_config(tmp_path, "  - {use: ./steps.py:vowels, action: refuse}\n", CODE)).steps
     with pytest.RaisesGroup(RefusedByStep):
         await check(loaded, "o" * MANY)

@@ -108,7 +108,7 @@ ODD: Final = (b"1e999", b"9" * 5000, b'"\xff"', b'"\\ud83d"', b"[" * 900 + b"]" 
 
 
 @each_row("value", ODD)
-async def test_no_value_beside_a_text_hides_the_text_from_a_step(value):
+async def test_no_value_next_to_a_text_hides_the_text_from_a_step(value):
     line = request_line("b", PROMPT).replace(b'"model": "m-1"', b'"model": "m-1", "seed": ' + value)
     inline = b'{"requests": [{"custom_id": "b", "params": {"model": "m-1", "max_tokens": 9, "seed": %b, "messages": '
     inline += b'[{"role": "user", "content": "about falcon-12 now"}]}}]}'

@@ -144,7 +144,7 @@ async def test_a_streamed_transcript_is_masked_in_its_deltas_and_its_end():
 
 
 @needs_feature("other_endpoints")
-async def test_a_prompt_of_a_recording_is_checked_where_recordings_pass():
+async def test_if_recordings_pass_their_prompts_are_checked():
     async with gateway_with_steps(TRANSCRIPT, step(at=["request"], unchecked="pass")) as (served, provider):
         found = await send(served, TRANSCRIPTS[0], recording(prompt="about falcon-1"))
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")

@@ -89,7 +89,7 @@ def test_every_setting_can_be_set_and_removed(keys):
 
 
 @needs_feature("live_view")
-def test_a_limit_of_a_feature_is_shown_beside_the_others(keys):
+def test_a_limit_of_a_feature_is_shown_next_to_the_others(keys):
     good(keys("add", "ci", "--limit", "in_flight=3", "--limit", "viewers=2"))
     assert row(keys, "ci")["limits"] == {"in_flight": 3, "viewers": 2}
 
@@ -186,7 +186,7 @@ def test_a_file_with_an_invalid_client_stores_no_client(keys, tmp_path):
 
 
 @pytest.mark.parametrize("key", ["$A_KEY", {"file": "/run/a"}])
-def test_keys_in_variables_and_files_stay_where_they_are(keys, tmp_path, key):
+def test_keys_in_variables_and_files_are_not_copied(keys, tmp_path, key):
     """The master key of an imported proxy is in a variable."""
     file = tmp_path / "in.yaml"
     items = [{"name": "master", "key": key}, {"name": "alice", "sha256": DIGEST}]

@@ -60,7 +60,7 @@ def test_dollars_have_no_exponent(write_ledger, capsys, nanos):
     assert text.count(f'"cost_usd": 0.{nanos:09},') == 2
 
 
-def test_units_have_columns_where_there_are_any(write_ledger, capsys):
+def test_units_in_the_ledger_have_columns(write_ledger, capsys):
     spoken = attempt(3, usage=Usage(units=(("character", 1200),)))
     ranked = attempt(5, usage=Usage(input=4, units=(("search", 2),)))
     config = write_ledger(attrs.evolve(line(spoken), endpoint="speech"), attrs.evolve(line(ranked), endpoint="rerank"))
@@ -367,7 +367,7 @@ def test_costs_without_a_kept_ledger_reports_the_needed_settings(tmp_path, monke
     assert words in capsys.readouterr().err
 
 
-def test_a_person_is_advised_to_store_costs_beside_the_configuration(tmp_path, monkeypatch, capsys):
+def test_a_person_is_advised_to_store_costs_next_to_the_configuration(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HOME", str(tmp_path))
     file = tmp_path / "trigate.yaml"
     file.write_text(dump_yaml({"version": "v0.4.0", "model_providers": [ENTRY]}))
