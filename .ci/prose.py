@@ -18,7 +18,7 @@ from typing import Final
 from prose_offences import VERB_ADVICE, Offence, file_offences
 
 ALLOWED: Final = {
-    "docs": 1, "gateway": 2, "providers": 2, "tests/e2e": 149, "tests/support": 2,
+    "docs": 1, "gateway": 2, "providers": 2, "tests/support": 2,
 }  # fmt: skip
 """The offences that were in folders before this check. These numbers only fall; everything else has none."""
 CACHE: Final = Path(".lint_cache/prose.json")

@@ -150,7 +150,7 @@ def test_a_provider_that_dies_midway_leaves_a_failed_response_with_its_text(gate
     assert settled["output_tokens"] > 0
 
 
-def test_background_without_store_is_a_400(gateway, upstream):
+def test_background_without_store_returns_400(gateway, upstream):
     upstream.script(Script(text="never"))
     error = complaint("responses", turn(gateway, "on-chat", background=True, store=False), 400)
     assert error["param"] == "background"
@@ -161,7 +161,7 @@ def test_background_without_store_is_a_400(gateway, upstream):
 
 
 @each_row("api", OLDER)
-def test_a_client_that_disconnects_resumes_where_it_was(gateway, by_hand, api):
+def test_a_disconnected_client_resumes_after_its_last_event(gateway, by_hand, api):
     own = f"resumed-{api}"
     speech = answer_stream(api)
     with streaming(gateway, by_hand, api, own) as (id, client, up):
@@ -256,7 +256,7 @@ def test_a_turn_is_cancelled_before_anything_was_reported(gateway, by_hand, api)
     assert line(gateway, own)["ended"] == "client_disconnected"
 
 
-def test_a_turn_is_cancelled_also_where_answers_are_finished_for_clients_that_leave(upstream, by_hand):
+def test_a_turn_is_cancelled_even_with_on_disconnect_finish(upstream, by_hand):
     settings = config(entries(upstream, by_hand, on_disconnect="finish"))
     with gateway_thread(settings) as own, streaming(own, by_hand, "chat", "cancelled-finish") as (id, _, up):
         assert own.request("POST", f"/v1/responses/{id}/cancel").json["status"] == "cancelled"
@@ -362,7 +362,7 @@ class Interrupted(MemoryStore):
 
 
 @pytest.mark.process
-def test_a_follower_has_the_keep_alive_of_the_configuration_that_let_it_in(upstream, by_hand, tmp_path):
+def test_a_follower_keeps_the_keep_alive_of_its_configuration(upstream, by_hand, tmp_path):
     file, port = tmp_path / "trigate.yaml", free_port()
     file.write_text(json.dumps(config(entries(upstream, by_hand), port, keep_alive="60s")))
     with running(file, port) as process, streaming(process, by_hand, "chat", "silent") as (id, _, up):

@@ -108,7 +108,7 @@ def test_strict_mode_fails_only_for_the_hosted_search(gateway, upstream, model):
 
 
 @each_row("model", OLDER)
-def test_its_second_turn_comes_back_to_the_provider_whole(gateway, upstream, model):
+def test_the_provider_gets_the_whole_history_with_the_second_turn(gateway, upstream, model):
     """Codex replays items with ids, ``content: null`` in reasoning, and results as plain strings."""
     upstream.script(Script(thinking="hm", seal="c2ln", text="Let me look.", calls=(EXEC,), stop="tool_calls"))
     said = [
@@ -143,7 +143,7 @@ def test_its_patches_are_custom_calls_with_every_provider(gateway, upstream, mod
 
 
 @each_row("model", ["chat", "messages"])
-def test_a_tool_of_a_namespace_comes_back_with_it(gateway, upstream, model):
+def test_a_call_of_a_namespaced_tool_has_its_namespace(gateway, upstream, model):
     upstream.script(Script(calls=(ToolCall("call_c", "agents__close", '{"cmd":"x"}'),), stop="tool_calls"))
     (call,) = items(ask(gateway, turn(model)))
     assert (call["namespace"], call["name"]) == ("agents", "close")

@@ -172,7 +172,7 @@ def test_the_path_answers_in_its_own_shape(gateway, theirs, api):
 
 
 @each_api
-def test_the_path_takes_a_stored_conversation(gateway, theirs, api):
+def test_the_path_compacts_a_stored_conversation(gateway, theirs, api):
     theirs.scripts = [Script(text="I do."), Script(text=NOTES)]
     first = final(turn(gateway, f"on-{api}", HISTORY[:2]))["id"]
     reply = compact(gateway, f"on-{api}", None, previous_response_id=first)
@@ -215,7 +215,7 @@ def test_a_provider_without_compaction_gets_a_request_for_a_summary(gateway, the
 
 
 @pytest.mark.parametrize("more", [{"previous_response_id": "resp_theirs"}, {"conversation": "conv_theirs"}])
-def test_a_conversation_that_the_provider_has_is_never_summed_up_without_it(gateway, theirs, more):
+def test_a_providers_conversation_is_never_summarised_without_it(gateway, theirs, more):
     """The client would replace its history by a summary of nothing."""
     no = {"error": {"message": "no such path", "type": "invalid_request_error", "param": None, "code": None}}
     theirs.below["/v1/responses/compact"] = Raw(404, JSON, (json.dumps(no).encode(),))
@@ -236,7 +236,7 @@ def test_a_providers_refusal_to_compact_is_reported(gateway, theirs):
     assert (reply.headers["retry-after"], theirs.paths) == ("7", ["/v1/responses/compact"])
 
 
-def test_a_trigger_passes_where_the_provider_keeps_state(gateway, theirs):
+def test_a_trigger_passes_to_a_provider_that_stores_state(gateway, theirs):
     theirs.scripts = [Script(text="whatever it says")]
     assert turn(gateway, "native", [*HISTORY, TRIGGER]).status == 200
     assert theirs.seen[0].json["input"] == [*HISTORY, TRIGGER]
@@ -324,7 +324,7 @@ def test_references_between_calls_and_results_are_resolved(gateway, theirs, api,
 
 
 @each_api
-def test_a_reference_to_nothing_is_a_400_that_names_it(gateway, theirs, api):
+def test_a_reference_to_an_unknown_item_returns_400_with_its_id(gateway, theirs, api):
     input = [{"type": "item_reference", "id": "msg_nobodys"}, {"role": "user", "content": "hi"}]
     error = complaint("responses", turn(gateway, f"on-{api}", input), 400)
     assert error["param"] == "input"
@@ -332,7 +332,7 @@ def test_a_reference_to_nothing_is_a_400_that_names_it(gateway, theirs, api):
     assert theirs.seen == []
 
 
-def test_a_reference_passes_where_the_provider_keeps_its_items(gateway, theirs):
+def test_a_reference_passes_to_a_provider_that_stores_its_items(gateway, theirs):
     theirs.scripts = [Script(text="ok")]
     input = [{"type": "item_reference", "id": "msg_theirs"}, {"role": "user", "content": "hi"}]
     assert turn(gateway, "native", input).status == 200

@@ -69,7 +69,7 @@ def tool(api: str, name: str) -> dict[str, Any]:
 
 @each_row("stream", [True, False], ids=["stream", "whole"])
 @each_row(("api", "other"), [(a, b) for a in OLDER for b in OLDER if a != b])
-def test_a_name_that_providers_refuse_comes_back_unchanged(gateway, upstream, api, other, stream):
+def test_the_client_gets_its_own_tool_name_if_providers_refuse_it(gateway, upstream, api, other, stream):
     upstream.script(Raw(500, JSON, (b"{}",)))  # the first request shows the name that the provider gets
     asked = question(api, MODELS[other], tools=[tool(api, LONG)], stream=stream)
     gateway.request("POST", PATHS[api], asked)

@@ -1,5 +1,5 @@
-"""Claude Code and Codex through a route whose first target is dead, and then comes back: whole sessions, with tools and
-thinking, which go to their end whoever answers which of their turns."""
+"""Tests of Claude Code and Codex with a route whose first target is dead and later recovers: whole sessions with tools
+and thinking complete, regardless of the target of each turn."""
 
 import contextlib
 from collections.abc import Iterator
@@ -22,13 +22,13 @@ SESSIONS = [
         ("codex-websocket", ("responses", "messages")),
     ),
 ]  # fmt: skip
-"""A client, the API of the route's first target and that of its second one."""
+"""A client, the API of the route's first target, and the API of its second target."""
 QUICK = {"failures": 2, "cooldown": "100ms", "longest": "200ms"}
 
 
 @attrs.define
 class Stage:
-    """A gateway with a route, the provider behind its second target, and the port of the first, where nobody is."""
+    """A gateway with a route, the provider of its second target, and the unused port of its first target."""
 
     gateway: Gateway
     second: StandIn
@@ -36,7 +36,7 @@ class Stage:
 
     @contextlib.contextmanager
     def first_is_back(self) -> Iterator[StandIn]:
-        """The first target's provider from now on; it is asked again once its circuit is closed."""
+        """Start the first target's provider, and yield it after the gateway has closed its circuit."""
         with serve_upstream(StandIn, self.port) as first:
             eventually(lambda: self.ask().headers["x-trigate-target"].endswith("/first-model"))
             yield first
@@ -47,8 +47,8 @@ class Stage:
         assert reply.status == 200, reply.body
         return reply
 
-    def tried(self, since: int) -> list[str]:
-        """The targets of the attempts of each exchange in the log."""
+    def attempted_targets(self, since: int) -> list[str]:
+        """Return the target of each attempt in the log."""
         lines = exchanges(self.gateway.log[since:])
         assert [line for line in lines if line["ended"] != "complete"] == []
         return [one["target"] for line in lines for one in line.get("tried", ())]
@@ -72,13 +72,13 @@ def stage(request) -> Iterator[Stage]:
 
 @pytest.mark.parametrize(("client", "stage"), SESSIONS, indirect=["stage"])
 def test_a_session_completes_while_the_first_target_is_dead_and_afterwards(stage, client):
-    """Fallbacks that work for the second request only, or in one API: agentgateway/agentgateway#1081,
+    """Some fallbacks only worked for the second request, or in one API: agentgateway/agentgateway#1081,
     BerriAI/litellm#26067."""
     session = read_session(client)
     for answer in Replay(stage.gateway, "best").run(session):
         assert answer.status in (200, 101), answer.said[:500]
     assert {FOUND, REPEATED} <= set(stage.second.said)
-    assert stage.tried(0).count("first") >= 1
+    assert stage.attempted_targets(0).count("first") >= 1
     with stage.first_is_back() as first:
         asked = len(stage.second.seen)
         for answer in Replay(stage.gateway, "best").run(session):
@@ -90,7 +90,7 @@ def test_a_session_completes_while_the_first_target_is_dead_and_afterwards(stage
 
 @pytest.mark.parametrize(("client", "stage"), SESSIONS[1:4], indirect=["stage"])
 def test_a_recovered_target_can_continue_its_session(stage, client):
-    """It gets what the other one has thought in no form that it would refuse (BerriAI/litellm#32140)."""
+    """The target must not get the other target's thinking in a form that it refuses (BerriAI/litellm#32140)."""
     session = read_session(client)
     replay = Replay(stage.gateway, "best").run(session)
     answers = [next(replay)]

@@ -1,4 +1,4 @@
-"""Names that stand for several targets, however a request comes by them, through a real gateway."""
+"""Tests of all ways to request a name with several targets, through a real gateway."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -44,7 +44,7 @@ def gateway(upstream) -> Iterator[Gateway]:
 
 @pytest.fixture
 def ask(gateway, upstream):
-    """A request whose conversation no other test has begun, after an answer that keeps everybody in."""
+    """Return a function that sends a request of a new conversation, after a success that keeps targets available."""
     asked = iter(range(10**6))
 
     def ask(model: str | None, api: str, *answers: Any, stream: bool = False) -> tuple[Reply, list[str]]:
@@ -67,8 +67,8 @@ def send(gateway: Gateway, model: str | None, api: str, text: str, **more: Any) 
 @pytest.mark.parametrize(
     ("name", "api", "stream"), covering_rows(["best", None, "", "code generation"], OLDER, (False, True))
 )
-def test_a_route_falls_back_however_the_client_named_it(ask, name, api, stream):
-    # An alias did not get its model's fallbacks (BerriAI/litellm#10317), nor did every API (#26067).
+def test_a_route_falls_back_by_each_of_its_names(ask, name, api, stream):
+    # An alias did not get its model's fallbacks (BerriAI/litellm#10317), and some APIs had none (#26067).
     reply, models = ask(name, api, DOWN, Script(text="from b"), stream=stream)
     assert (reply.status, models) == (200, ["a", "b"])
     assert (reply.headers["x-trigate-target"], reply.headers["x-trigate-attempts"]) == ("two/b", "2")
@@ -82,7 +82,7 @@ def test_a_name_of_one_target_has_no_fallback(ask, name):
 
 
 def test_a_name_has_its_configured_number_of_attempts(ask):
-    # One setting became five requests elsewhere, and another one: BerriAI/litellm#34129, HKUDS/nanobot#2760.
+    # Elsewhere, one setting caused five requests, another only one: BerriAI/litellm#34129, HKUDS/nanobot#2760.
     reply, models = ask("often", "chat", DOWN, DOWN, DOWN, DOWN)
     assert (reply.status, models) == (503, ["a"] * 3)
 

@@ -1,4 +1,4 @@
-"""Names with several targets through a real gateway: what is asked, how often, and what the client gets."""
+"""Tests of names with several targets through a real gateway: the requests of each target, and the client's answer."""
 
 import contextlib
 import json
@@ -113,20 +113,20 @@ def script(providers: Mapping[str, Upstream], **answers: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def refreshed(gateway, providers) -> None:
-    """A good answer of each target: no circuit opens for what fails afterwards, and what is sent to one beside what it
-    is asked for by name stays within its budget, however fast the tests are."""
+def reset_targets(gateway, providers) -> None:
+    """Let each target succeed twice: then later failures open no circuit, and retries stay within the retry budget even
+    if the tests are fast."""
     script(providers, a=(WELL,) * 2, b=(WELL,) * 2, c=(WELL,) * 2)
     for name in "abcabc":
         assert ask(gateway, "chat", name).status == 200
 
 
-def sent(providers: Mapping[str, Upstream]) -> dict[str, int]:
+def request_counts(providers: Mapping[str, Upstream]) -> dict[str, int]:
     return {name: len(upstream.seen) for name, upstream in providers.items() if upstream.seen}
 
 
 def first_events(api: str, *, count: int) -> Raw:
-    """A stream that breaks off behind so many of its events."""
+    """Return a stream that breaks off after ``count`` events."""
     raw = render(WELL, api, {"stream": True, "model": "up"})
     return Raw(200, STREAM, raw.pieces[:count], "cut")
 
@@ -147,7 +147,7 @@ def test_the_next_target_answers_the_same_request(gateway, providers, api, strea
     }[failing]  # fmt: skip
     script(providers, a=raw, b=WELL)
     reply = ask(gateway, api, "two", stream)
-    assert (reply.status, sent(providers)) == (200, {"a": 1, "b": 1})
+    assert (reply.status, request_counts(providers)) == (200, {"a": 1, "b": 1})
     assert b"!" in reply.body
     assert reply.headers["x-trigate-attempts"] == "2"
     assert re.fullmatch(r"a=\w+, b=ok", reply.headers["x-trigate-tried"])
@@ -155,7 +155,7 @@ def test_the_next_target_answers_the_same_request(gateway, providers, api, strea
 
 
 def test_the_client_receives_no_part_of_a_failed_attempt(pinging, providers, api):
-    """Also where the response was opened for keep-alives in the meantime."""
+    """The attempt's part is missing even if keep-alives have opened the response in the meantime."""
     gateway = pinging
     lost = first_events(api, count=1)
     script(providers, a=Raw(200, STREAM, (*lost.pieces, b": still here\n\n"), "hang"), b=WELL)
@@ -170,7 +170,7 @@ def ask_alone(gateway: Gateway, providers: Mapping[str, Upstream], api: str) -> 
 
 
 def events(data: bytes) -> list[str]:
-    """What the events are, without ids and times."""
+    """Return the types and members of the events, without ids and times."""
     found = []
     for line in data.decode().splitlines():
         if line.startswith("data: {"):
@@ -199,22 +199,22 @@ def test_a_too_long_prompt_falls_back_only_where_the_route_lists_that_reason(gat
     assert ask(gateway, api, "long", stream).status == 200
     script(providers, a=overflow)
     reply = ask(gateway, api, "two", stream)
-    assert (reply.status, sent(providers)) == (400, {"a": 1})
+    assert (reply.status, request_counts(providers)) == (400, {"a": 1})
 
 
 # Attempts
 
 
-def test_patience_ends_for_a_silent_target_while_another_is_left(gateway, providers, api):
+def test_a_silent_target_times_out_while_another_is_available(gateway, providers, api):
     # BerriAI/litellm#40404
     script(providers, a=SILENT, b=WELL)
     reply = ask(gateway, api, "patient", stream=True)
-    assert (reply.status, sent(providers)) == (200, {"a": 1, "b": 1})
+    assert (reply.status, request_counts(providers)) == (200, {"a": 1, "b": 1})
     assert reply.headers["x-trigate-tried"] == "a=timeout, b=ok"
 
 
 @pytest.mark.parametrize("when", ["head", "wait", "content"])
-def test_the_client_leaves_and_all_ends(gateway, providers, when):
+def test_a_disconnect_ends_all_attempts(gateway, providers, when):
     # BerriAI/litellm#41223
     silent = {
         "head": SILENT,
@@ -231,21 +231,21 @@ def test_the_client_leaves_and_all_ends(gateway, providers, when):
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(data)}\r\n"
         client.sendall(head.encode() + b"content-type: application/json\r\n\r\n" + data)
         eventually(lambda: bool(providers["a"].seen))
-        time.sleep(0.05)  # into the wait
+        time.sleep(0.05)  # during the gateway's wait
     (line,) = eventually(mine)
     assert (line["ended"], line["attempts"], len(providers["a"].seen)) == ("client_disconnected", 1, 1)
     assert [one["reason"] for one in line["tried"]] == ["rate_limited" if when == "wait" else "client_left"]
 
 
-def test_a_wait_that_is_given_up_is_no_attempt(gateway, providers):
+def test_an_abandoned_wait_does_not_count_as_an_attempt(gateway, providers):
     later = refusal(500, ("retry-after", "1.5"))
     script(providers, a=(later, DOWN), b=refusal(500, ("retry-after", "2")))
     with ThreadPoolExecutor() as threads:
         waiting = threads.submit(ask, gateway, "chat", "failing")
-        eventually(lambda: sent(providers) == {"a": 1, "b": 1})
+        eventually(lambda: request_counts(providers) == {"a": 1, "b": 1})
         ask(gateway, "chat", "failing-a")  # fails too, so the target is unavailable for longer than a request may wait
     reply = waiting.result()
-    assert (reply.status, sent(providers)) == (500, {"a": 2, "b": 1})
+    assert (reply.status, request_counts(providers)) == (500, {"a": 2, "b": 1})
     tried = "failing-a=server_error, b=server_error"
     assert (reply.headers["x-trigate-tried"], reply.headers["x-trigate-attempts"]) == (tried, "2")
     assert f"(tried: {tried.replace('=', ': ')})" in reply.json["error"]["message"]
@@ -253,7 +253,7 @@ def test_a_wait_that_is_given_up_is_no_attempt(gateway, providers):
     assert (line["attempts"], len(line["tried"])) == (2, 2)
 
 
-# Streams that have begun
+# Started streams
 
 
 def test_no_fallback_follows_the_first_content(gateway, providers, api):
@@ -262,14 +262,14 @@ def test_no_fallback_follows_the_first_content(gateway, providers, api):
     begun = next(i for i, piece in enumerate(raw.pieces) if b'"!"' in piece) + 1
     script(providers, a=Raw(200, STREAM, raw.pieces[:begun], "cut"), b=WELL)
     reply = ask(gateway, api, "two", stream=True)
-    assert (reply.status, sent(providers)) == (200, {"a": 1})
+    assert (reply.status, request_counts(providers)) == (200, {"a": 1})
     assert reply.headers["x-trigate-tried"] == "a=ok"
     eventually(lambda: exchanges(gateway.log)[-1].get("error") is not None)
     assert exchanges(gateway.log)[-1]["tried"][0]["reason"] == "connection"
 
 
 @pytest.mark.parametrize("end", ["cut", "chunked"])
-def test_failures_after_the_beginning_take_a_target_out(gateway, providers, end):
+def test_failures_after_the_first_content_make_a_target_unavailable(gateway, providers, end):
     # BerriAI/litellm#34836
     raw = render(WELL, "chat", {"stream": True, "model": "up"})
     begun = next(i for i, piece in enumerate(raw.pieces) if b'"!"' in piece) + 1
@@ -289,7 +289,7 @@ def test_the_first_content_wins(gateway, providers, api, stream):
     script(providers, a=SILENT, b=WELL)
     more = {"store": False} if api == "responses" else {}
     reply = ask(gateway, api, "hedged", stream, **more)
-    assert (reply.status, sent(providers)) == (200, {"a": 1, "b": 1})
+    assert (reply.status, request_counts(providers)) == (200, {"a": 1, "b": 1})
     assert b"!" in reply.body
     assert reply.headers["x-trigate-tried"] == "a=hedge_lost, b=ok"
     eventually(lambda: "tried" in exchanges(gateway.log)[-1])
@@ -303,4 +303,4 @@ def test_a_request_with_side_effects_is_not_hedged(gateway, providers):
     script(providers, a=Raw(200, STREAM, (b": \n\n",), "hang"), b=WELL)
     asked = question("responses", "hedged", stream=True, store=False, tools=[{"type": "web_search"}])
     gateway.request("POST", "/v1/responses", asked, {"x-trigate-deadline": "600ms"})
-    assert sent(providers) == {"a": 1}
+    assert request_counts(providers) == {"a": 1}

@@ -1,4 +1,4 @@
-"""A client that sends one request after another, each over a connection of its own, is never one too many."""
+"""Tests of a client that sends one request after another on new connections: it never exceeds a limit of one."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/responses": {"input": "Hello", "store": False},
 }
 LAST = {"/v1/chat/completions": b"[DONE]", "/v1/messages": b"message_stop", "/v1/responses": b"response.completed"}
-"""What tells a client that a stream is over: few wait for the connection's end."""
+"""The end of a stream for clients: few of them wait for the connection's end."""
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def gateway(request) -> Iterator[Gateway]:
     indirect=["gateway"],
 )
 def test_no_request_of_a_sequential_client_is_refused(gateway, path):
-    """Each was answered before the next was sent; 8 to 34 of 100 were refused."""
+    """Of 100 requests, 8 to 34 were refused, although each was sent after the previous answer."""
     refused = []
     for stream in (False,) * 15 + (True,) * 15:
         body = json.dumps({"model": "gpt-4o-mini", "stream": stream, **BODIES[path]}).encode()

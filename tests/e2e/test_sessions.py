@@ -1,5 +1,5 @@
-"""Whole sessions of real programs, said again before a provider of each API: a tool call, its result, streamed text,
-and a second session that continues the first. ``tests/clients`` records them."""
+"""Replays of whole sessions of real programs with a provider of each API: a tool call, its result, streamed text, and a
+second session that continues the first. ``tests/clients`` records them."""
 
 from collections.abc import Iterator
 from itertools import cycle
@@ -29,14 +29,14 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-def wanted(request: dict[str, Any], api: str) -> tuple[int, set[str] | None]:
-    """Its status, and what of it a provider of ``api`` has no place for."""
+def expected_result(request: dict[str, Any], api: str) -> tuple[int, set[str] | None]:
+    """Return the request's expected status, and its members that a provider of ``api`` does not support."""
     if "messages" in request:
         return 101, None
     return request["status"], set(request["dropped"][api])
 
 
-def test_there_are_sessions_of_clients_of_every_api():
+def test_clients_of_every_api_have_sessions():
     paths = {request["path"].partition("?")[0] for client in clients() for request in read_session(client)}
     assert paths >= {"/v1/chat/completions", "/v1/messages", "/v1/responses"}
 
@@ -47,16 +47,16 @@ def test_a_session_of_a_real_program_completes(gateway, upstream, client, api):
     upstream.refused.clear()
     logged, session = len(gateway.log), read_session(client)
     for answer in Replay(gateway, f"on-{api}").run(session):
-        assert (answer.status, answer.dropped) == wanted(session[int(answer.name) - 1], api), answer.said[:500]
+        assert (answer.status, answer.dropped) == expected_result(session[int(answer.name) - 1], api), answer.said[:500]
         if answer.verdict is not None:
             assert answer.verdict.broken is None
             assert answer.verdict.outcome == "complete"
     assert upstream.refused == []
-    assert {FOUND, REPEATED} <= set(upstream.said)  # its last words need all that was said before
+    assert {FOUND, REPEATED} <= set(upstream.said)  # the last answer needs the whole conversation
     assert [line for line in gateway.log[logged:] if '"level":"warning"' in line] == []
 
 
-def test_a_session_holds_no_words_of_others_and_nothing_of_the_machine_it_was_recorded_on():
+def test_a_session_has_no_text_of_others_and_no_details_of_its_machine():
     for client in (*clients(), *searching_clients()):
         texts = [text for request in read_session(client) for text in strings(request)]
         assert [text for text in texts if len(text) > 300 and not text.startswith('{"')] == [], client

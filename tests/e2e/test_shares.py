@@ -1,4 +1,4 @@
-"""What one may take of a gateway that others use, too: nothing before it is admitted, and its share afterwards."""
+"""Tests of each client's share of a gateway: refused clients get no slots, and admitted clients get their share."""
 
 import contextlib
 import random
@@ -50,7 +50,7 @@ def serving(url: str, **more: Any) -> Iterator[Gateway]:
 
 @contextlib.contextmanager
 def unread(port: int, heads: list[list[tuple[str, str]]]) -> Iterator[None]:
-    """Requests over HTTP/2 whose client keeps the windows for their answers shut (RFC 9113, section 6.9.2)."""
+    """Send requests over HTTP/2 from a client that keeps its windows for answers closed (RFC 9113, section 6.9.2)."""
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     connection.local_settings = h2.settings.Settings(
         client=True, initial_values={h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0}
@@ -73,7 +73,7 @@ def head(path: str, method: str = "POST", headers: Mapping[str, str] | None = No
 
 
 def test_a_refused_client_occupies_no_slot(upstream):
-    """One that does not read its refusal keeps it waiting for as long as it likes (CVE-2019-9517)."""
+    """A client that does not read its refusal keeps it open for any time (CVE-2019-9517)."""
     refused = [
         head(PATHS["chat"]),
         head(PATHS["chat"], headers={"x-api-key": "guessed"}),
@@ -92,39 +92,41 @@ def test_a_refused_client_occupies_no_slot(upstream):
 
 
 @pytest.fixture(scope="module")
-def held() -> Iterator[Listening]:
-    """A provider that answers nobody."""
+def silent_provider() -> Iterator[Listening]:
+    """Return a provider that never answers."""
     with Listening() as listening:
         yield listening
 
 
 @pytest.fixture(scope="module")
-def gateway(held) -> Iterator[Gateway]:
+def gateway(silent_provider) -> Iterator[Gateway]:
     limits = {"in_flight": 5, "per_client": SHARES}
     greedy = [*CLIENTS[:2], {**CLIENTS[2], "limits": {"in_flight": 0}}]
-    with serving(held.url, limits=limits, client_keys=greedy, ui_key=OPERATOR["authorization"][7:]) as process:
+    with serving(
+        silent_provider.url, limits=limits, client_keys=greedy, ui_key=OPERATOR["authorization"][7:]
+    ) as process:
         yield process
 
 
 @contextlib.contextmanager
-def under_way(gateway: Gateway, held: Listening, name: str, many: int = 1) -> Iterator[list[Wire]]:
-    """Requests of a client that wait for their provider; they leave at the end."""
+def under_way(gateway: Gateway, silent_provider: Listening, name: str, many: int = 1) -> Iterator[list[Wire]]:
+    """Open requests of a client that wait for their provider until the end of the block."""
     with contextlib.ExitStack() as stack:
         clients = []
         for _ in range(many):
             clients.append(client := stack.enter_context(Wire.connect(gateway.port)))
             client.send(post(PATHS["chat"], ASKED, auth(name)))
-            stack.enter_context(held.accept()).read_request()
+            stack.enter_context(silent_provider.accept()).read_request()
         yield clients
 
 
 def ask(gateway: Gateway, name: str, path: str = PATHS["chat"], model: str = "unknown") -> Reply:
-    """A request that asks no provider: 404, where it is admitted."""
+    """Send a request for an unknown model: if the gateway admits it, it returns 404 without a provider request."""
     said = {"input": "hi"} if path.startswith("/v1/responses") else {"messages": [{"role": "user", "content": "hi"}]}
     return gateway.request("POST", path, {"model": model, "max_tokens": 9, **said}, auth(name))
 
 
-def is_free(gateway: Gateway, name: str) -> None:
+def wait_until_free(gateway: Gateway, name: str) -> None:
     eventually(lambda: ask(gateway, name).status == 404, what="a place that is given back")
 
 
@@ -141,8 +143,8 @@ WORK = {
 }
 
 
-def test_a_client_with_its_share_is_refused_and_the_others_are_not(gateway, held):
-    with under_way(gateway, held, "mallory", 2):
+def test_a_client_that_has_its_share_is_refused_but_others_are_not(gateway, silent_provider):
+    with under_way(gateway, silent_provider, "mallory", 2):
         for path, api in WORK.items():
             reply = ask(gateway, "mallory", path)
             error = complaint(api, reply, 429)
@@ -154,24 +156,24 @@ def test_a_client_with_its_share_is_refused_and_the_others_are_not(gateway, held
             refused = numbers(gateway, **OPERATOR)("trigate_share_refusals_total", share="in_flight")
             assert refused >= len(WORK)
         assert gateway.request("GET", "/nowhere", None, auth("mallory")).status == 404
-    is_free(gateway, "mallory")
+    wait_until_free(gateway, "mallory")
 
 
-def test_a_share_of_its_own_goes_before_that_of_all_and_the_whole_is_still_a_503(gateway, held):
-    with under_way(gateway, held, "greta", 5):
+def test_the_limit_of_all_clients_returns_503_before_a_clients_share(gateway, silent_provider):
+    with under_way(gateway, silent_provider, "greta", 5):
         for name in KEYS:
             reply = ask(gateway, name)
             assert "limits.in_flight" in complaint("chat", reply, 503)["message"]
-    is_free(gateway, "bob")
+    wait_until_free(gateway, "bob")
 
 
-def test_a_slot_is_released_however_a_request_ends(gateway, held):
-    with under_way(gateway, held, "mallory", 2) as clients:
+def test_a_slot_is_released_however_a_request_ends(gateway, silent_provider):
+    with under_way(gateway, silent_provider, "mallory", 2) as clients:
         clients[0].reset()
-        is_free(gateway, "mallory")
-        with under_way(gateway, held, "mallory"):
+        wait_until_free(gateway, "mallory")
+        with under_way(gateway, silent_provider, "mallory"):
             assert ask(gateway, "mallory").status == 429
-    is_free(gateway, "mallory")
+    wait_until_free(gateway, "mallory")
     for body in (b"{", b"\xff", b"[]"):
         for _ in range(SHARES["in_flight"] + 1):
             assert gateway.request("POST", PATHS["chat"], body, auth("mallory")).status == 400
@@ -190,7 +192,7 @@ def refused_upgrade(gateway: Gateway, name: str) -> bytes:
 
 
 @needs_feature("responses_websocket")
-def test_open_websockets_are_a_share_and_their_requests_are_in_flight(gateway, held):
+def test_websockets_have_their_own_share_and_their_requests_are_in_flight(gateway, silent_provider):
     with contextlib.ExitStack() as stack:
         clients = [
             stack.enter_context(websocket.Client.connect(gateway.port, auth("mallory")))
@@ -201,33 +203,33 @@ def test_open_websockets_are_a_share_and_their_requests_are_in_flight(gateway, h
         assert b"\r\nretry-after: 1\r\n" in answer
         assert b"limits.per_client.websockets" in answer
         stack.enter_context(websocket.Client.connect(gateway.port, auth("bob")))
-        with under_way(gateway, held, "mallory", 2):
+        with under_way(gateway, silent_provider, "mallory", 2):
             clients[0].create("m")
             refusal = clients[0].next()
             assert (refusal["type"], refusal["status"]) == ("error", 429)
             assert "limits.per_client.in_flight" in refusal["error"]["message"]
-        is_free(gateway, "mallory")
+        wait_until_free(gateway, "mallory")
         clients[0].create("m")
-        stack.enter_context(held.accept()).read_request()
-        with under_way(gateway, held, "mallory"):
+        stack.enter_context(silent_provider.accept()).read_request()
+        with under_way(gateway, silent_provider, "mallory"):
             assert ask(gateway, "mallory").status == 429
-    eventually(lambda: _upgraded(gateway, "mallory"), what="a websocket that may be opened again")
-    is_free(gateway, "mallory")
+    eventually(lambda: _is_upgraded(gateway, "mallory"), what="a websocket that may be opened again")
+    wait_until_free(gateway, "mallory")
 
 
-def _upgraded(gateway: Gateway, name: str) -> bool:
+def _is_upgraded(gateway: Gateway, name: str) -> bool:
     with Wire.connect(gateway.port) as wire:
         wire.send(websocket.handshake(headers=auth(name)))
         return wire.read_until(b"\r\n\r\n").startswith(b"HTTP/1.1 101 ")
 
 
 @needs_feature("responses_websocket")
-def test_an_idle_websocket_is_closed_and_an_active_one_is_not(held):
+def test_an_idle_websocket_is_closed_and_an_active_one_is_not(silent_provider):
     with contextlib.ExitStack() as stack:
-        gateway = stack.enter_context(serving(held.url, websocket_idle="0.3s"))
+        gateway = stack.enter_context(serving(silent_provider.url, websocket_idle="0.3s"))
         busy, idle = (stack.enter_context(websocket.Client.connect(gateway.port, auth("bob"))) for _ in range(2))
         busy.create("m")
-        up = stack.enter_context(held.accept())
+        up = stack.enter_context(silent_provider.accept())
         up.read_request()
         assert idle.read_close_code() == 1001
         assert "websocket_idle" in (idle.reason or "")
@@ -238,7 +240,7 @@ def test_an_idle_websocket_is_closed_and_an_active_one_is_not(held):
 
 @needs_feature("responses_websocket")
 def test_memory_of_idle_websockets_is_limited_and_the_largest_is_closed(upstream):
-    """A turn with ``store: false`` is in memory as long as its connection is open."""
+    """A turn with ``store: false`` stays in memory while its connection is open."""
     upstream.script(*[Script(text="yes")] * 6)
 
     def turn(client: websocket.Client, size: int, **more: Any) -> str:
@@ -264,15 +266,15 @@ def test_memory_of_idle_websockets_is_limited_and_the_largest_is_closed(upstream
 
 @contextlib.contextmanager
 def kept_open(gateway: Gateway, name: str, path: str = "/v1/conversations/conv_1") -> Iterator[bytes]:
-    """A connection that is kept open behind a request of a client: the answer's head."""
+    """Send a request, keep the connection open during the block, and yield the answer's head."""
     words = "".join(f"{field}: {value}\r\n" for field, value in auth(name).items())
     with Wire.connect(gateway.port) as wire:
         wire.send(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n{words}\r\n".encode())
         yield wire.read_until(b"\r\n\r\n").lower()
 
 
-def multiplexed(port: int, heads: list[list[tuple[str, str]]]) -> list[str | None]:
-    """The statuses of requests over one HTTP/2 connection, one after the other, and ``None`` where it ended before."""
+def http2_statuses(port: int, heads: list[list[tuple[str, str]]]) -> list[str | None]:
+    """Send requests over one HTTP/2 connection, and return their statuses, or ``None`` if the connection has ended."""
     connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True, header_encoding="utf-8"))
     connection.initiate_connection()
     found: list[str | None] = []
@@ -284,7 +286,7 @@ def multiplexed(port: int, heads: list[list[tuple[str, str]]]) -> list[str | Non
                 wire.send(connection.data_to_send())
             found.append(None)
             ended = False
-            while not ended and (data := _received(wire)):
+            while not ended and (data := _receive(wire)):
                 for event in connection.receive_data(data):
                     ended = ended or isinstance(event, StreamEnded)
                     if isinstance(event, ResponseReceived):
@@ -292,14 +294,14 @@ def multiplexed(port: int, heads: list[list[tuple[str, str]]]) -> list[str | Non
     return found
 
 
-def _received(wire: Wire) -> bytes:
+def _receive(wire: Wire) -> bytes:
     try:
         return wire.sock.recv(65536)
-    except ConnectionResetError:  # it ended while something was on its way
+    except ConnectionResetError:  # the gateway closed it before it had read everything
         return b""
 
 
-def test_a_client_with_its_share_of_connections_has_one_more_ended(upstream):
+def test_a_connection_beyond_a_clients_share_is_closed(upstream):
     with contextlib.ExitStack() as stack:
         limits = {"per_client": {"connections": 3, "websockets": 0}}
         gateway = stack.enter_context(serving(upstream.url, limits=limits))
@@ -316,19 +318,19 @@ def test_a_client_with_its_share_of_connections_has_one_more_ended(upstream):
         if has_feature("responses_websocket"):
             assert refused_upgrade(gateway, "mallory").startswith(b"HTTP/1.1 429 ")
         asked = [head("/v1/conversations/conv_1", "GET", auth("mallory"))] * 2
-        statuses = multiplexed(gateway.port, asked * 5)
+        statuses = http2_statuses(gateway.port, asked * 5)
         assert (statuses[0], statuses[-1], {*statuses}) == ("429", None, {"429", None})
         with kept_open(gateway, "mallory", "/healthz") as healthy, kept_open(gateway, "bob") as bobs:
             assert (healthy[9:12], bobs[9:12]) == (b"200", b"404")
         open_ones[0].close()
-        eventually(lambda: multiplexed(gateway.port, asked) == ["404", "404"], what="a place for a connection")
+        eventually(lambda: http2_statuses(gateway.port, asked) == ["404", "404"], what="a place for a connection")
 
 
 # Viewers
 
 
 @contextlib.contextmanager
-def looking(gateway: Gateway, headers: Mapping[str, str], many: int) -> Iterator[None]:
+def open_viewers(gateway: Gateway, headers: Mapping[str, str], many: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for _ in range(many):
             viewer = stack.enter_context(Wire.connect(gateway.port))
@@ -343,24 +345,24 @@ def _request_of_viewer(headers: Mapping[str, str]) -> bytes:
 
 
 @needs_feature("live_view")
-def test_the_viewers_of_one_client_leave_room_for_others(gateway):
-    with looking(gateway, auth("mallory"), SHARES["viewers"]):
+def test_one_clients_viewers_leave_slots_for_others(gateway):
+    with open_viewers(gateway, auth("mallory"), SHARES["viewers"]):
         refused = gateway.request("GET", "/ui/events", None, auth("mallory"))
         assert (refused.status, refused.headers["retry-after"]) == (429, "1")
         assert b"'mallory' has reached its limit of 2 viewers" in refused.body
-        with looking(gateway, auth("bob"), SHARES["viewers"]), looking(gateway, OPERATOR, 1):
+        with open_viewers(gateway, auth("bob"), SHARES["viewers"]), open_viewers(gateway, OPERATOR, 1):
             assert gateway.request("GET", "/ui/models", None, auth("mallory")).status == 200
 
 
 @needs_feature("live_view")
 @pytest.mark.parametrize("role", ["auditor", "admin"])
 def test_a_client_with_a_role_has_its_own_share_too(upstream, role):
-    """An auditor who left many pages open locked the operator on call out."""
+    """An auditor's many open pages prevented the operator from opening one."""
     clients = [{**CLIENTS[0], "role": role}, *CLIENTS[1:]]
     with (
         serving(upstream.url, limits={"per_client": {"viewers": 2}}, client_keys=clients) as gateway,
-        looking(gateway, auth("mallory"), 2),
-        looking(gateway, auth("bob"), 1),
+        open_viewers(gateway, auth("mallory"), 2),
+        open_viewers(gateway, auth("bob"), 1),
         Wire.connect(gateway.port) as wire,
     ):
         wire.send(_request_of_viewer(auth("mallory")))
@@ -373,11 +375,11 @@ def test_a_slot_is_reserved_for_the_operator(upstream):
     wide = {"per_client": {"viewers": 0}}
     with (
         serving(upstream.url, limits=wide, ui_key=OPERATOR["authorization"][7:]) as gateway,
-        looking(gateway, auth("mallory"), 14),
+        open_viewers(gateway, auth("mallory"), 14),
     ):
         for name in KEYS:
             assert gateway.request("GET", "/ui/events", None, auth(name)).status == 503
-        with looking(gateway, OPERATOR, 2):
+        with open_viewers(gateway, OPERATOR, 2):
             assert gateway.request("GET", "/ui/events", None, OPERATOR).status == 503
 
 
@@ -385,7 +387,7 @@ def test_a_slot_is_reserved_for_the_operator(upstream):
 
 
 def create(gateway: Gateway, name: str, size: int) -> Reply:
-    """A conversation of a client, with an item of so many characters that no two are like."""
+    """Create a client's conversation with one item of ``size`` random characters."""
     said = {"items": [{"role": "user", "content": random.randbytes(size // 2).hex()}]}
     return gateway.request("POST", "/v1/conversations", said, auth(name))
 

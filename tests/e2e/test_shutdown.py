@@ -1,7 +1,7 @@
-"""The end of the process, for every call that it finds under way: what ``docs/streams.md`` says of it is read from
-there, and each cell is a call of a raw client to a provider that is played by hand.
+"""Tests of running calls when the process ends. They read the expected results from ``docs/streams.md``: for each cell,
+a raw client calls a provider that the test controls.
 
-The drain is that of a gateway in a thread of the test; only a second signal needs a process, which it ends."""
+The gateway drains in a thread of the test; only the test of a second signal needs a process."""
 
 import contextlib
 import time
@@ -44,23 +44,23 @@ WAITING = "no response has started when the drain ends"
 STALLED = "a client does not read when the drain ends"
 SENDING = "a client is still sending its request when the drain ends"
 SECOND = "a second signal arrives"
-UNCLOSED = (FINISHED, SENDING)  # the provider's connection is kept, or there is none
+UNCLOSED = (FINISHED, SENDING)  # the provider's connection stays open, or does not exist
 
 
 @attrs.frozen
 class End:
-    """What both ends saw of one call after the signal."""
+    """The results of one call after the signal, at both ends."""
 
     call: Call
     answer: bytes
-    closed: float | None  # seconds from the signal until the provider's connection was closed by trigate
+    closed: float | None  # seconds from the signal until trigate closed the provider's connection
 
 
 Ends = Mapping[tuple[str, str], End]
 
 
 def begin(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, what: str) -> Iterator[Call]:
-    """A call for each cell of a row, as far as it has come when the signal does."""
+    """Yield a call for each cell of a row, in its state before the signal."""
     for cell in cells(what):
         if what == SENDING:
             id = new_id()
@@ -95,13 +95,13 @@ def play(gateway: Gateway, by_hand: Listening, whats: Sequence[str], signals: in
             if what == FINISHED:
                 finish(one)
         closed = {key: one.up.closed_after(begun) for key, one in calls.items() if key[0] not in UNCLOSED}
-        eventually(gateway.has_ended, what="the exit")  # a client that reads before is not stalled
+        eventually(gateway.has_ended, what="the exit")  # a client that reads earlier would not be stalled
         return {key: End(one, one.client.read_to_end(), closed.get(key)) for key, one in calls.items()}
 
 
 @pytest.fixture(scope="module")
-def finished(by_hand) -> Ends:
-    """In a drain of 25 seconds, of which nothing is used up once all is said."""
+def ends_within_drain(by_hand) -> Ends:
+    """Return the ends of calls in a drain of 25 seconds, which ends after the last answer."""
     with gateway_thread(settings(by_hand)) as own:
         ends = play(own, by_hand, (FINISHED,), 1)
     check_log(own)
@@ -109,7 +109,7 @@ def finished(by_hand) -> Ends:
 
 
 @pytest.fixture(scope="module")
-def drained(by_hand) -> Ends:
+def ends_of_drain(by_hand) -> Ends:
     with gateway_thread(settings(by_hand, drain=f"{DRAIN}s")) as own:
         ends = play(own, by_hand, (IN_STREAM, WAITING, STALLED, SENDING), 1)
     check_log(own)
@@ -117,7 +117,7 @@ def drained(by_hand) -> Ends:
 
 
 @pytest.fixture(scope="module")
-def killed(by_hand) -> Ends:
+def ends_by_second_signal(by_hand) -> Ends:
     with (
         pytest.raises(AssertionError, match="left with status 143"),
         running(settings(by_hand)) as own,
@@ -128,7 +128,7 @@ def killed(by_hand) -> Ends:
 
 
 def reply(answer: bytes) -> Reply:
-    """An answer with its chunks put together; ``cut`` if its end is missing."""
+    """Return an answer without its chunked encoding; it is ``cut`` if its end is missing."""
     head, _, body = answer.partition(b"\r\n\r\n")
     status, *fields = head.decode().split("\r\n")
     headers = {name.lower(): value for name, _, value in (field.partition(": ") for field in fields)}
@@ -154,8 +154,8 @@ def check_error_event(found: End) -> None:
 
 
 @shows("an answer ends during the drain")
-def test_an_answer_may_end_within_the_drain(finished, cell):
-    found = finished[FINISHED, cell.id]
+def test_an_answer_may_end_within_the_drain(ends_within_drain, cell):
+    found = ends_within_drain[FINISHED, cell.id]
     got = reply(found.answer)
     assert (cell.gets, got.status, got.cut) == ("the whole answer", 200, False)
     assert b"ree" in got.body
@@ -164,8 +164,8 @@ def test_an_answer_may_end_within_the_drain(finished, cell):
 
 
 @shows("a stream has started when the drain ends")
-def test_the_end_of_the_drain_is_one_error_event(drained, cell):
-    found = drained[IN_STREAM, cell.id]
+def test_the_end_of_the_drain_is_one_error_event(ends_of_drain, cell):
+    found = ends_of_drain[IN_STREAM, cell.id]
     check_error_event(found)
     assert cell.sees == "closed by the gateway"
     assert 0.8 * DRAIN < found.closed < DRAIN + CUT_AFTER
@@ -173,8 +173,8 @@ def test_the_end_of_the_drain_is_one_error_event(drained, cell):
 
 
 @shows("no response has started when the drain ends")
-def test_the_end_of_the_drain_is_a_status_before_the_answer(drained, cell):
-    found = drained[WAITING, cell.id]
+def test_the_end_of_the_drain_is_a_status_before_the_answer(ends_of_drain, cell):
+    found = ends_of_drain[WAITING, cell.id]
     got = reply(found.answer)
     assert cell.gets == f"status {got.status}, `retry-after: {got.headers['retry-after']}`"
     complaint(cell.api, got, 503)
@@ -184,8 +184,8 @@ def test_the_end_of_the_drain_is_a_status_before_the_answer(drained, cell):
 
 
 @shows("a client does not read when the drain ends")
-def test_a_client_that_does_not_read_is_cut_after_the_drain(drained, cell):
-    found = drained[STALLED, cell.id]
+def test_a_client_that_does_not_read_is_cut_after_the_drain(ends_of_drain, cell):
+    found = ends_of_drain[STALLED, cell.id]
     assert cell.gets == "a closed connection, without the end of its answer"
     assert not found.answer.endswith(END)
     assert SUCCESS[cell.api] not in found.answer
@@ -195,16 +195,16 @@ def test_a_client_that_does_not_read_is_cut_after_the_drain(drained, cell):
 
 
 @shows("a client is still sending its request when the drain ends")
-def test_a_request_that_is_still_being_sent_is_cut_after_the_drain(drained, cell):
-    found = drained[SENDING, cell.id]
+def test_a_request_that_is_still_being_sent_is_cut_after_the_drain(ends_of_drain, cell):
+    found = ends_of_drain[SENDING, cell.id]
     assert (cell.gets, found.answer) == ("a closed connection", b"")
     cell.check_line(line(found.call.gateway, found.call.id))
 
 
 @pytest.mark.process
 @shows("a second signal arrives")
-def test_a_second_signal_ends_every_answer_where_it_is(killed, cell):
-    found = killed[SECOND, cell.id]
+def test_a_second_signal_ends_every_answer_immediately(ends_by_second_signal, cell):
+    found = ends_by_second_signal[SECOND, cell.id]
     assert cell.gets == "a closed connection, without the end of its answer"
     assert not found.answer.endswith(END)
     assert SUCCESS[cell.api] not in found.answer

@@ -1,5 +1,5 @@
-"""The soak in small: what `tests/soak.py` does for minutes, for seconds. The gate runs one test, so that the traffic of
-the soak stays correct."""
+"""Short runs of `tests/soak.py`: seconds instead of minutes. One of these tests also runs without the mark ``soak``, so
+that the traffic of the soak stays correct."""
 
 import pytest
 
@@ -18,12 +18,12 @@ def test_mixed_streams_leave_no_resources_open():
 
 
 @pytest.mark.soak
-def test_a_hundred_paced_streams_at_once_are_all_complete():
+def test_a_hundred_simultaneous_paced_streams_are_complete():
     said: list[str] = []
     tally = Soak(seconds=0, streams=0, concurrent=100, hold=0.5, say=said.append).run()
     assert len(tally.answered) == 100
     late = sorted(tally.late)
-    assert late[len(late) // 2] < 0.1, said  # p99 says more about a shared machine
+    assert late[len(late) // 2] < 0.1, said  # p99 would measure the load of a shared machine
 
 
 def test_a_signal_during_work_leaves_no_resources_open():
@@ -33,7 +33,7 @@ def test_a_signal_during_work_leaves_no_resources_open():
 
 
 @pytest.mark.soak
-def test_a_worker_that_is_killed_in_the_midst_of_the_work_costs_only_its_own_streams():
+def test_a_killed_worker_only_loses_its_own_streams():
     tally = Signals(workers=2, streams=20, kills=1, pause=0.3, say=lambda _: None).run()
     lost = [name for name in tally.sent if tally.was_lost(name)]
     assert 0 < len(lost) < len(tally.sent)

@@ -1,4 +1,4 @@
-"""Paths as clients write them reach the routes that they mean, and others say what to set."""
+"""Tests of the paths that clients use: each spelling reaches its route, and other paths return advice."""
 
 import json
 from collections.abc import Iterator
@@ -30,8 +30,8 @@ def gateway(upstream) -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="module", params=["keys", "keys_and_cors"])
-def guarded(request, upstream) -> Iterator[Gateway]:
-    """With ``cors`` every request goes through Quart's routing."""
+def with_keys(request, upstream) -> Iterator[Gateway]:
+    """Run a gateway with keys; with ``cors``, each request passes through Quart's routing."""
     more = {"cors": [ORIGIN]} if "cors" in request.param else {}
     entry = provider("openai/m", upstream.url, OLDER)
     with gateway_thread(config([entry], client_keys=[{"name": "one", "key": KEY}], **more)) as process:
@@ -57,19 +57,19 @@ def test_a_request_is_answered_and_counted_as_on_the_real_path(gateway, upstream
 
 
 @each_row(("path", "api"), PATHS)
-def test_every_path_spelling_requires_authentication(guarded, upstream, path, api):
+def test_every_path_spelling_requires_authentication(with_keys, upstream, path, api):
     upstream.script(ANSWER)
-    complaint_of_none = guarded.request("POST", path, question(api, "m"))
+    complaint_of_none = with_keys.request("POST", path, question(api, "m"))
     assert complaint_of_none.status == 401
-    reply = guarded.request("POST", path, question(api, "m"), {"x-api-key": KEY, "origin": ORIGIN})
+    reply = with_keys.request("POST", path, question(api, "m"), {"x-api-key": KEY, "origin": ORIGIN})
     assert reply.status == 200
     assert len(upstream.seen) == 1
 
 
-def test_cors_knows_every_spelling(guarded, upstream):
+def test_cors_works_with_every_spelling(with_keys, upstream):
     asked = {"origin": ORIGIN, "access-control-request-method": "POST"}
-    reply = guarded.request("OPTIONS", "/v1/v1/messages", None, asked)
-    plain = guarded.request("OPTIONS", "/v1/messages", None, asked)
+    reply = with_keys.request("OPTIONS", "/v1/v1/messages", None, asked)
+    plain = with_keys.request("OPTIONS", "/v1/messages", None, asked)
     assert reply.status == plain.status
     assert reply.headers.get("access-control-allow-origin") == plain.headers.get("access-control-allow-origin")
 
@@ -120,19 +120,19 @@ def test_the_sdks_work_with_either_base_url(gateway, upstream, base):
 
 
 @each_row("path", ["/healthz", "/health", "/health/liveliness", "/health/liveness"])
-def test_liveness_also_where_probes_of_litellm_ask(guarded, path):
-    assert guarded.request("GET", path).json == {"status": "ok"}
+def test_liveness_works_at_the_paths_of_litellms_probes(with_keys, path):
+    assert with_keys.request("GET", path).json == {"status": "ok"}
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/health/readiness"])
-def test_readiness_also_where_probes_of_litellm_ask(guarded, path):
-    assert guarded.request("GET", path).json == {"status": "ready"}
+def test_readiness_works_at_the_paths_of_litellms_probes(with_keys, path):
+    assert with_keys.request("GET", path).json == {"status": "ready"}
 
 
-# What is not there
+# Unknown paths
 
 
-def test_the_advice_repeats_the_host_of_the_client_if_it_is_one(gateway):
+def test_the_advice_repeats_the_clients_host_if_it_is_valid(gateway):
     reply = gateway.request("GET", "/api/other", None, {"host": "gw.example.com", "x-forwarded-proto": "https"})
     assert "https://gw.example.com/v1 for OpenAI's" in complaint("chat", reply, 404)["message"]
     reply = gateway.request("GET", "/api/tags", None, {"host": "<b>x</b>"})

@@ -1,5 +1,5 @@
-"""Clients that do not read: they stop their own provider and nobody else's, whether they stay, leave or are cut. What
-``docs/streams.md`` says of it is read from there."""
+"""Tests of clients that do not read: they only stop their own provider, if they stay, disconnect or are cut. The tests
+read the expected results from ``docs/streams.md``."""
 
 import contextlib
 import socket
@@ -44,12 +44,12 @@ def begin(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, cel
     return one
 
 
-# A client's own patience
+# Before the write timeout
 
 
 @attrs.frozen
 class Full:
-    """Streams whose clients do not read, each of them full up to its provider; ``sent``: how many bytes that took."""
+    """Streams with full buffers, because their clients do not read; ``sent`` has the bytes that each provider sent."""
 
     gateway: Gateway
     by_hand: Listening
@@ -58,7 +58,7 @@ class Full:
 
     @contextlib.contextmanager
     def take(self, cell: Cell, how: str) -> Iterator[Call]:
-        """The one for a test, or another one for its next attempt."""
+        """Yield the call for a test, or a new call for its next attempt."""
         with contextlib.ExitStack() as stack:
             one = self.calls.pop((cell.id, how), None)
             if one is None:
@@ -99,19 +99,19 @@ def test_a_client_that_does_not_read_stops_only_its_own_provider(full, cell):
 
 @shows("disconnects without reading, all buffers full", how=HOWS)
 @retried_when_late
-def test_a_client_leaves_with_full_buffers(full, cell, how):
+def test_a_disconnect_with_full_buffers_ends_the_call(full, cell, how):
     with full.take(cell, how) as one:
         one.check_cut(one.leave(how))
 
 
-# The gateway's
+# At the write timeout
 
 
 Window = tuple[H2, int, Call]
 
 
 def shut_window(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStack, cell: Cell) -> Window:
-    """A call whose HTTP/2 client never opens its window further; what that lets through, its socket takes."""
+    """Start a call whose HTTP/2 client never enlarges its window; its socket has space for the window's bytes."""
     client = H2(stack.enter_context(Wire.connect(gateway.port)))
     id = new_id()
     stream = client.ask(cell, id)
@@ -123,8 +123,8 @@ def shut_window(gateway: Gateway, by_hand: Listening, stack: contextlib.ExitStac
 
 
 @pytest.fixture(scope="module")
-def stalled(by_hand) -> Iterator[Mapping[tuple[str, str], Call | Window]]:
-    """Clients that take nothing any more; each row's side by side, because it takes time."""
+def unread_calls(by_hand) -> Iterator[Mapping[tuple[str, str], Call | Window]]:
+    """Yield calls of clients that stopped reading; all rows run together, because each takes seconds."""
     patience = {"write_timeout": f"{WRITE_TIMEOUT}s", "drain": "0s"}
     with gateway_thread(settings(by_hand, **patience)) as gateway, contextlib.ExitStack() as stack:
         calls = {(what, c.id): begin(gateway, by_hand, stack, c) for what in (STALLS, HALF_CLOSES) for c in cells(what)}
@@ -132,7 +132,7 @@ def stalled(by_hand) -> Iterator[Mapping[tuple[str, str], Call | Window]]:
         fill_buffers([*calls.values(), *(one for _, _, one in windows.values())])
         for (what, _), one in calls.items():
             if what == HALF_CLOSES:
-                with contextlib.suppress(OSError):  # cut by then, on a slow machine
+                with contextlib.suppress(OSError):  # on a slow machine, the gateway has already cut it
                     one.client.sock.shutdown(socket.SHUT_WR)
         yield {**calls, **windows}
     check_log(gateway)
@@ -140,20 +140,20 @@ def stalled(by_hand) -> Iterator[Mapping[tuple[str, str], Call | Window]]:
 
 @shows("closes its sending side, all buffers full")
 @retried_when_late
-def test_a_half_closed_client_does_not_read(full, stalled, cell):
+def test_a_half_closed_client_does_not_read(full, unread_calls, cell):
     assert cell.sees == "closed by the gateway"
     with full.take(cell, "half") as one:
         left = time.perf_counter()
         one.client.sock.shutdown(socket.SHUT_WR)
         one.up.closes_within(LIMIT, left)
-    one = stalled[HALF_CLOSES, cell.id]  # where the write timeout does not take half a minute
+    one = unread_calls[HALF_CLOSES, cell.id]  # this gateway has a short write timeout
     one.check_line()
     check_no_end(one)
 
 
 @shows("reads nothing for the write timeout (30 s)")
-def test_a_client_that_takes_nothing_is_cut(stalled, cell):
-    one = stalled[STALLS, cell.id]
+def test_a_client_that_reads_nothing_is_cut(unread_calls, cell):
+    one = unread_calls[STALLS, cell.id]
     assert cell.sees == "closed by the gateway"
     one.up.closed_after(time.perf_counter())
     assert one.check_line()["duration_ms"] > WRITE_TIMEOUT * 1000
@@ -168,8 +168,8 @@ def check_no_end(one: Call) -> None:
 
 
 @shows("keeps its HTTP/2 window closed for the write timeout (30 s)")
-def test_an_http2_client_with_a_closed_window_is_disconnected(stalled, cell):
-    client, stream, one = stalled[SHUTS_WINDOW, cell.id]
+def test_an_http2_client_with_a_closed_window_is_disconnected(unread_calls, cell):
+    client, stream, one = unread_calls[SHUTS_WINDOW, cell.id]
     assert cell.sees == "closed by the gateway"
     one.up.closed_after(time.perf_counter())
     assert one.check_line()["duration_ms"] > WRITE_TIMEOUT * 1000

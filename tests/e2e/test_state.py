@@ -1,4 +1,4 @@
-"""Conversations of the Responses API that trigate keeps, by the official SDK, over every store."""
+"""Tests of stored conversations of the Responses API with the official SDK and every store."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,16 +22,16 @@ OVER_EACH_STORE = [
     for store, part in PARTS.items()
     for number, one in enumerate(EACH)
 ]
-"""A store, the provider's API, and whether clients ask for streams. What is stored is the same for each API, so each
-store has a part of them, and all in the soak."""
+"""A store, the provider's API, and true if clients request streams. Stored data is the same for each API, so only the
+soak has each API with each store."""
 
 
-def named(value: Any) -> str:
+def parameter_id(value: Any) -> str:
     return {True: "stream", False: "whole"}.get(value, str(value))
 
 
 over_each_store = pytest.mark.parametrize(
-    ("gateway", "api", "stream"), OVER_EACH_STORE, indirect=["gateway"], ids=named
+    ("gateway", "api", "stream"), OVER_EACH_STORE, indirect=["gateway"], ids=parameter_id
 )
 
 
@@ -125,8 +125,8 @@ def test_a_conversation_continues_by_its_own_id(sdk, upstream, api, stream):
 @pytest.mark.parametrize(
     "gateway", ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.server)], indirect=True
 )
-def test_turns_that_meet_in_one_conversation_are_all_in_it(sdk, gateway, upstream, monkeypatch):
-    """Each with its answer behind it, whoever was first."""
+def test_a_conversation_has_all_of_its_simultaneous_turns(sdk, gateway, upstream, monkeypatch):
+    """Each turn is followed by its answer; the order of the turns does not matter."""
 
     def answer(seen: Seen) -> Raw:
         api = next(api for api, path in PATHS.items() if path == seen.path)

@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK with what it keeps on the server, before providers that keep nothing."""
+"""Tests of the OpenAI Agents SDK with state on the server, if the providers store nothing."""
 
 import asyncio
 import importlib
@@ -17,7 +17,7 @@ from tests.support.sdk_conversation import settings
 from tests.support.upstreams import Script, ToolCall, Upstream
 from tests.support.wire_transcript import conversation_of
 
-pytestmark = pytest.mark.soak  # it imports the SDK for seconds; the gate replays the SDK's recorded sessions
+pytestmark = pytest.mark.soak  # importing the SDK takes seconds; test_sessions.py replays its recorded sessions
 
 
 SYSTEM, PLEASE, MORE = "Be brief.", "What do the boxes hold?", "Are you sure?"
@@ -32,7 +32,7 @@ SECOND = (Script("Yes."),)
 
 
 def lines(api: str) -> list[Any]:
-    """All that a provider has heard in the end."""
+    """Return the whole conversation as a provider of ``api`` receives it."""
     return [
         ("user", PLEASE), ("thinking", "Begin with a.", "" if api == "chat" else SEAL), ("text", "The first."),
         ("call", "call_a", "look_into", {"box": "a"}), ("result", "call_a", "a key"),
@@ -42,11 +42,11 @@ def lines(api: str) -> list[Any]:
 
 
 HEARD = (1, 5, 7, 9)
-"""So many of the lines in each request."""
+"""The number of lines in each request."""
 
 
 def look_into(box: str) -> str:
-    """Look into a box.
+    """Return the content of a box.
 
     Args:
         box: which one
@@ -61,12 +61,12 @@ def gateway(upstream) -> Iterator[Gateway]:
 
 
 class Person:
-    """Somebody who talks to an agent. ``sent`` are the bodies of the requests that the SDK has made."""
+    """A person who talks to an agent of the SDK."""
 
     def __init__(self, client: openai.AsyncOpenAI, api: str, stream: bool) -> None:
         self.client = client
         self._stream = stream
-        self.sdk = importlib.import_module("agents")  # seconds, which whoever only collects these tests need not pay
+        self.sdk = importlib.import_module("agents")  # takes seconds, so collecting the tests must not import it
         model = self.sdk.OpenAIResponsesModel(f"on-{api}", client)
         self._agent = self.sdk.Agent(
             "keeper", instructions=SYSTEM, tools=[self.sdk.function_tool(look_into)], model=model
@@ -83,24 +83,24 @@ class Person:
 
 
 def talk(gateway: Gateway, api: str, stream: bool, story: Callable[[Person], Any]) -> list[Any]:
-    """Run ``story``; the input of every turn as the SDK has sent it."""
+    """Run ``story``, and return the input of every turn that the SDK sent."""
     sent: list[Any] = []
 
     async def note(request: httpx2.Request) -> None:
         if request.url.path.endswith("/responses"):
             sent.append(await request.aread())
 
-    async def tell() -> None:
+    async def run_story() -> None:
         plain = httpx2.AsyncClient(verify=False, trust_env=False, event_hooks={"request": [note]})
         url = f"{gateway.url}/v1"
         async with openai.AsyncOpenAI(api_key="k", base_url=url, max_retries=0, http_client=plain) as client:
             await story(Person(client, api, stream))
 
-    asyncio.run(tell())
+    asyncio.run(run_story())
     return [json.loads(body)["input"] for body in sent]
 
 
-def expect(upstream: Upstream, api: str) -> None:
+def check_conversations(upstream: Upstream, api: str) -> None:
     found = [conversation_of(api, seen.json) for seen in upstream.seen]
     assert found == [[("system", SYSTEM), *lines(api)[:count]] for count in HEARD]
     assert all("look_into" in str(seen.json["tools"]) for seen in upstream.seen)
@@ -110,7 +110,7 @@ def expect(upstream: Upstream, api: str) -> None:
     ("api", "stream", "within"),
     covering_rows(["chat", "messages"], [True, False], ["its own responses", "a conversation"]),
 )
-def test_an_agent_continues_within_what_the_server_keeps(gateway, upstream, api, stream, within):
+def test_an_agent_continues_from_state_on_the_server(gateway, upstream, api, stream, within):
     upstream.script(*FIRST, *SECOND)
 
     async def story(person: Person) -> None:
@@ -126,13 +126,13 @@ def test_an_agent_continues_within_what_the_server_keeps(gateway, upstream, api,
         assert len(set(ids)) == 4
 
     sent = talk(gateway, api, stream, story)
-    expect(upstream, api)
+    check_conversations(upstream, api)
     assert [len(input) if isinstance(input, list) else 1 for input in sent] == [1, 1, 1, 1], "only what is new"
 
 
 @pytest.mark.parametrize(("api", "stream"), [("chat", True), ("messages", False)])
-def test_an_agents_session_is_kept_in_a_conversation(gateway, upstream, api, stream):
-    """The SDK reads the whole session again for each run, and adds to it what the run has brought."""
+def test_an_agents_session_is_stored_in_a_conversation(gateway, upstream, api, stream):
+    """The SDK reads the whole session before each run, and then adds the run's items to it."""
     upstream.script(*FIRST, *SECOND)
 
     async def story(person: Person) -> None:
@@ -151,4 +151,4 @@ def test_an_agents_session_is_kept_in_a_conversation(gateway, upstream, api, str
         await again.clear_session()
 
     talk(gateway, api, stream, story)
-    expect(upstream, api)
+    check_conversations(upstream, api)

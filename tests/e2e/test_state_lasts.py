@@ -1,4 +1,4 @@
-"""Stored responses and conversations outlive the process, and are the same to every worker."""
+"""Tests that stored responses and conversations outlive the process, and are the same in every worker."""
 
 import base64
 import os
@@ -33,7 +33,7 @@ NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="ch
     ],
     ids=SHARED,
 )
-def test_after_a_restart_everything_is_unchanged(upstream, storage, store, more, apis):
+def test_stored_turns_are_unchanged_after_a_restart(upstream, storage, store, more, apis):
     """Stored turns are the same for each API of a provider."""
     place, port = {**storage(store), **more}, free_port()
     chains: dict[str, tuple[Any, list[Any]]] = {}
@@ -43,7 +43,7 @@ def test_after_a_restart_everything_is_unchanged(upstream, storage, store, more,
             running(settings(upstream, port, state_storage=place), port) as gateway,
             openai_client(gateway.url) as sdk,
         ):
-            assert all(same_as_it_was(sdk, *chain) for chain in chains.values())
+            assert all(is_unchanged(sdk, *chain) for chain in chains.values())
             for api in apis:
                 for i in some:
                     talk = Talk(sdk, i % 2 == 1)
@@ -57,7 +57,7 @@ def test_after_a_restart_everything_is_unchanged(upstream, storage, store, more,
 
 
 def say(talk: Talk, upstream: Upstream, api: str, i: int, **where: str | None) -> Any:
-    """The answer to turn number ``i``, for which the provider has heard all of those before."""
+    """Send turn number ``i``, check that the provider gets all earlier turns, and return the answer."""
     turn = TURNS[i]
     upstream.script(turn.answer)
     response = talk.ask(api, turn.input, **where, **turn.more)
@@ -66,7 +66,7 @@ def say(talk: Talk, upstream: Upstream, api: str, i: int, **where: str | None) -
     return response
 
 
-def same_as_it_was(sdk: openai.OpenAI, response: Any, events: list[Any]) -> bool:
+def is_unchanged(sdk: openai.OpenAI, response: Any, events: list[Any]) -> bool:
     middle = len(events) // 2
     again = list(sdk.responses.retrieve(response.id, stream=True, starting_after=middle))
     return sdk.responses.retrieve(response.id) == response and again == events[middle + 1 :]
@@ -76,7 +76,7 @@ def same_as_it_was(sdk: openai.OpenAI, response: Any, events: list[Any]) -> bool
 
 
 class Crew:
-    """Two workers, and an SDK that opens a connection for every request: ``met`` are the workers that it has met."""
+    """Two workers, and an SDK that opens a connection for each request; ``met`` has the worker of each request."""
 
     def __init__(self, url: str, supervisor: int) -> None:
         self.port = int(url.rpartition(":")[2])
@@ -89,7 +89,7 @@ class Crew:
         self.sdk = openai.OpenAI(api_key="test-key", base_url=f"{url}/v1", max_retries=0, timeout=20, http_client=plain)
 
     def _note(self, response: httpx2.Response) -> None:
-        """The connection is still open."""
+        """Record the worker of the response: its connection is still open."""
         client = response.extensions["network_stream"].get_extra_info("client_addr")[1]
         self.met += [pid for pid in self.pids if client in peers(pid, self.port)]
 
@@ -99,7 +99,7 @@ class Crew:
         for other in self.pids - {pid}:
             stop(other)
 
-    def all(self) -> None:
+    def resume_all(self) -> None:
         for pid in self.pids:
             os.kill(pid, signal.SIGCONT)
 
@@ -117,8 +117,8 @@ def crew(request, upstream, tmp_path) -> Iterator[Crew]:
             try:
                 yield found
             finally:
-                print(*process.log, sep="\n")  # shown where a test failed
-                found.all()
+                print(*process.log, sep="\n")  # pytest prints this if a test fails
+                found.resume_all()
 
 
 @NEEDS_PROC
@@ -137,5 +137,5 @@ def test_each_worker_continues_from_what_another_has_stored(crew, upstream, api)
         response = say(talk, upstream, api, i, previous_response_id=previous)
         previous, events = response.id, talk.again(response.id)
         crew.only(there)
-        assert same_as_it_was(crew.sdk, response, events)
+        assert is_unchanged(crew.sdk, response, events)
         assert crew.met[-4:] == [here, here, there, there]

@@ -1,4 +1,4 @@
-"""Turns that are kept here, over names with several targets of which the first fails."""
+"""Tests of stored turns with names of several targets, if the first target fails."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -45,7 +45,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         yield process
 
 
-def asked(**more: Any) -> dict[str, Any]:
+def request_body(**more: Any) -> dict[str, Any]:
     return {"model": "mixed", "input": "hi", **more}
 
 
@@ -53,8 +53,8 @@ def paths(upstream: Upstream) -> list[str]:
     return [seen.path for seen in upstream.seen]
 
 
-def answer(reply: Reply) -> dict[str, Any]:
-    """The response object of a whole answer, or of the last event of a stream."""
+def response_of(reply: Reply) -> dict[str, Any]:
+    """Return the response object of a whole answer, or of the last event of a stream."""
     if not reply.headers["content-type"].startswith("text/event-stream"):
         return reply.json
     name, value = reply.events()[-1]
@@ -64,35 +64,35 @@ def answer(reply: Reply) -> dict[str, Any]:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("failure", [DOWN, FAILS], ids=["status", "event"])
-def test_a_turn_of_the_second_target_is_gone_on_with_at_either(gateway, upstream, stream, failure):
+def test_a_turn_of_the_second_target_continues_at_either_target(gateway, upstream, stream, failure):
     upstream.script(failure, Script(text="from the second"))
-    first = answer(gateway.request("POST", PATHS["responses"], asked(stream=stream)))
+    first = response_of(gateway.request("POST", PATHS["responses"], request_body(stream=stream)))
     assert paths(upstream) == [PATHS["responses"], PATHS["chat"]]
     assert first["output"][0]["content"][0]["text"] == "from the second"
     assert gateway.request("GET", f"/v1/responses/{first['id']}").json["output"] == first["output"]
-    more = asked(stream=stream, previous_response_id=first["id"], input="and now?")
+    more = request_body(stream=stream, previous_response_id=first["id"], input="and now?")
     upstream.script(Script(text="from the first"))
-    second = answer(gateway.request("POST", PATHS["responses"], more))
+    second = response_of(gateway.request("POST", PATHS["responses"], more))
     assert second["previous_response_id"] == first["id"]
     assert paths(upstream) == [PATHS["responses"]]
     sent = upstream.seen[0].json
     assert "from the second" in str(sent["input"])
     assert sent["store"] is False
     upstream.script(failure, Script(text="again the second"))
-    third = answer(gateway.request("POST", PATHS["responses"], {**more, "previous_response_id": second["id"]}))
+    third = response_of(gateway.request("POST", PATHS["responses"], {**more, "previous_response_id": second["id"]}))
     assert "from the first" in str(upstream.seen[1].json["messages"])
     assert third["output"][0]["content"][0]["text"] == "again the second"
 
 
-def test_a_turn_in_the_background_is_answered_by_the_next(gateway, upstream):
+def test_the_next_target_answers_a_background_turn(gateway, upstream):
     upstream.script(DOWN, Script(text="in the end"))
-    begun = gateway.request("POST", PATHS["responses"], asked(background=True)).json
+    begun = gateway.request("POST", PATHS["responses"], request_body(background=True)).json
 
-    def done() -> Any:
+    def ended_response() -> Any:
         found = gateway.request("GET", f"/v1/responses/{begun['id']}").json
         return found if found["status"] not in ("queued", "in_progress") else None
 
-    found = eventually(done)
+    found = eventually(ended_response)
     assert (found["status"], found["output"][0]["content"][0]["text"]) == ("completed", "in the end")
     assert paths(upstream) == [PATHS["responses"], PATHS["chat"]]
 
@@ -131,11 +131,11 @@ def test_tokens_are_counted_by_the_first_target_or_estimated(gateway, upstream):
 
 def test_a_conversation_is_compacted_by_the_next_target(gateway, upstream):
     upstream.script(DOWN, Script(text="They greeted one another."))
-    reply = gateway.request("POST", "/v1/responses/compact", asked())
+    reply = gateway.request("POST", "/v1/responses/compact", request_body())
     assert (reply.status, reply.json["object"]) == (200, "response.compaction")
     assert paths(upstream) == [PATHS["responses"], PATHS["chat"]]
     upstream.script(DOWN, DOWN, Script(text="They greeted one another."))
-    reply = gateway.request("POST", "/v1/responses/compact", asked(model="natives"))
+    reply = gateway.request("POST", "/v1/responses/compact", request_body(model="natives"))
     assert (reply.status, reply.json["object"]) == (200, "response.compaction")
     native = "/v1/responses/compact"
     assert paths(upstream) == [native, PATHS["responses"], PATHS["responses"]]
@@ -143,7 +143,7 @@ def test_a_conversation_is_compacted_by_the_next_target(gateway, upstream):
 
 def test_a_providers_stored_response_is_not_compacted_by_another(gateway, upstream):
     upstream.script(DOWN)
-    reply = gateway.request("POST", "/v1/responses/compact", asked(previous_response_id="resp_theirs"))
+    reply = gateway.request("POST", "/v1/responses/compact", request_body(previous_response_id="resp_theirs"))
     assert (reply.status, paths(upstream)) == (503, ["/v1/responses/compact"])
 
 
@@ -152,15 +152,15 @@ SILENT = Raw(200, STREAM, (b": \n\n",), "hang")
 
 @each_row("stream", [False, True], ids=["whole", "streamed"])
 @each_row("first", [SILENT, Raw(503), FAILS], ids=["silent", "down", "failed"])
-def test_the_turn_of_a_hedged_response_is_the_one_that_its_client_has(gateway, upstream, stream, first):
+def test_the_stored_turn_of_a_hedged_response_is_the_clients(gateway, upstream, stream, first):
     upstream.script(first, Script(text="from the hedge"))
-    begun = answer(gateway.request("POST", PATHS["responses"], asked(model="hedged", stream=stream)))
+    begun = response_of(gateway.request("POST", PATHS["responses"], request_body(model="hedged", stream=stream)))
     (native,) = (seen for seen in upstream.seen if seen.path == PATHS["responses"])
     assert native.json["store"] is False
     assert sorted(paths(upstream)) == [PATHS["chat"], PATHS["responses"]]
     upstream.script(Script(text="and more"))
-    more = asked(stream=stream, previous_response_id=begun["id"], input="go on")
-    answer(gateway.request("POST", PATHS["responses"], more))
+    more = request_body(stream=stream, previous_response_id=begun["id"], input="go on")
+    response_of(gateway.request("POST", PATHS["responses"], more))
     said = [part["text"] for item in upstream.seen[0].json["input"][:2] for part in item["content"]]
     assert said == ["hi", "from the hedge"]
 
@@ -169,9 +169,9 @@ def test_a_response_that_its_provider_keeps_is_never_hedged(gateway, upstream):
     # anthony-chaudhary/fak#8975
     upstream.script(SILENT, Script(text="ok"))
     deadline = {"x-trigate-deadline": "300ms"}
-    reply = gateway.request("POST", PATHS["responses"], asked(model="hedged-natives", stream=True), deadline)
+    reply = gateway.request("POST", PATHS["responses"], request_body(model="hedged-natives", stream=True), deadline)
     assert (reply.status, paths(upstream)) == (504, [PATHS["responses"]])
     upstream.script(SILENT, Script(text="ok"))
-    body = asked(model="hedged-natives", stream=True, store=False)
+    body = request_body(model="hedged-natives", stream=True, store=False)
     reply = gateway.request("POST", PATHS["responses"], body)
     assert (reply.status, paths(upstream)) == (200, 2 * [PATHS["responses"]])

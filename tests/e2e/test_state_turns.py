@@ -24,8 +24,8 @@ def gateway(upstream) -> Iterator[Gateway]:
 
 
 @each_row(("stream", "api"), product((True, False), OLDER))
-def test_another_model_hears_all_but_what_was_thought_elsewhere(sdk, upstream, api, stream):
-    """And the first one gets its own thoughts back, with what it has sealed them."""
+def test_another_model_gets_everything_except_foreign_thinking(sdk, upstream, api, stream):
+    """The first model also gets its own thinking back, with its signature."""
     others = [other for other in OLDER if other != api]
     models = [api, *others, api, api]
     upstream.script(*(turn.answer for turn in TURNS))
@@ -51,7 +51,7 @@ def test_sealed_reasoning_is_not_sent_to_another_provider_of_the_same_api(sdk, u
 
 
 @each_row("stream", (True, False))
-def test_one_response_can_be_gone_on_from_twice(sdk, upstream, stream):
+def test_one_response_can_be_continued_twice(sdk, upstream, stream):
     upstream.script(*(Script(text=text) for text in ("A", "B", "C")))
     talk = Talk(sdk, stream)
     first = talk.ask("chat", "a")

@@ -1,7 +1,7 @@
-"""A stream's life as its client sees it: early opening, keep-alives, limits, ends, back-pressure, the end of the drain.
+"""Tests of streams from the client's point of view: early opening, keep-alives, limits, ends and back-pressure.
 
-The provider is played by hand, byte by byte. The gateway has all patience, the pinging one sends keep-alives every
-0.3 s, and the hasty one bears a second of silence besides."""
+The tests send the provider's bytes themselves. ``gateway`` has the default timeouts, ``pinging`` sends keep-alives
+every 0.3 s, and ``hasty`` also allows only one second of silence."""
 
 import contextlib
 import http.client
@@ -91,7 +91,7 @@ CONVERSE_QUESTION = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]
 
 
 class Client:
-    """A client that reads its answer while it comes."""
+    """A client that reads its answer while it arrives."""
 
     def __init__(self, gateway: Gateway, api: str, model: str, stream: bool = True, **headers: str) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)
@@ -114,34 +114,34 @@ class Client:
         self.close()
 
     def head(self) -> http.client.HTTPResponse:
-        """The response, as soon as its head is there."""
+        """Wait for the head of the response, and return the response."""
         if self.response is None:
             self.response = self.connection.getresponse()
         return self.response
 
     def until(self, mark: bytes, times: int = 1) -> bytes:
-        """The body so far, once ``mark`` is in it as often as that."""
+        """Read until the body has ``mark`` so many ``times``, and return the body so far."""
         while self.body.count(mark) < times:
             data = self.head().read1(65536)
             assert data, f"the answer ended before {mark!r}: {self.body[-500:]!r}"
             self.body += data
         return self.body
 
-    def rest(self) -> bytes:
-        """The whole body. Fails if it does not end properly."""
+    def read_to_end(self) -> bytes:
+        """Return the whole body, or fail if it does not end properly."""
         self.body += self.head().read()
         return self.body
 
     def reply(self) -> Reply:
         headers = {name.lower(): value for name, value in self.head().getheaders()}
-        return Reply(self.head().status, headers, self.rest())
+        return Reply(self.head().status, headers, self.read_to_end())
 
 
 @contextlib.contextmanager
 def call(
     gateway: Gateway, by_hand: Listening, api: str, model_api: str, stream: bool = True, **headers: str
 ) -> Iterator[tuple[Client, Wire]]:
-    """Both ends of a call that has reached its provider."""
+    """Send a request to its provider, and yield both ends of the call."""
     with Client(gateway, api, f"on-{model_api}", stream, **headers) as client, by_hand.accept() as provider_end:
         provider_end.read_request()
         yield client, provider_end
@@ -149,7 +149,7 @@ def call(
 
 @contextlib.contextmanager
 def all_pairs(gateway: Gateway, by_hand: Listening) -> Iterator[dict[tuple[str, str], tuple[Client, Wire]]]:
-    """A call of each client API to each provider API, side by side: what takes time is waited for once."""
+    """Start a call of each client API to each provider API, all simultaneously, so that the test waits only once."""
     with contextlib.ExitStack() as stack:
         yield {pair: stack.enter_context(call(gateway, by_hand, *pair)) for pair in PAIRS}
 
@@ -162,21 +162,21 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def chunked(*parts: bytes) -> bytes:
+def chunks(*parts: bytes) -> bytes:
     return b"".join(map(chunk, parts))
 
 
 def until_content(api: str) -> int:
-    """How many pieces it takes to the first content."""
+    """Return the number of pieces up to the first content."""
     return next(i for i, piece in enumerate(pieces(api)) if b'"one t' in piece) + 1
 
 
 def half(api: str) -> bytes:
-    return chunked(*pieces(api)[: until_content(api)])
+    return chunks(*pieces(api)[: until_content(api)])
 
 
 def is_error_event(api: str, body: bytes) -> bool:
-    """Whether ``body`` ends with one error event in the words of ``api``, and without a success."""
+    """Return whether ``body`` ends with one error event of ``api``, and without a success."""
     name, last = Reply(200, {}, body.replace(COMMENT, b"")).events()[-1]
     found = {
         "chat": bool(last.get("error", {}).get("message")),
@@ -208,9 +208,9 @@ def test_silence_opens_the_stream_and_the_answer_follows(pinging, by_hand, opene
             assert client.head().getheader("content-type", "").startswith("text/event-stream")
         for (api, model_api), (client, provider_end) in calls.items():
             said = pieces(model_api)
-            left = {"no_head": SSE + chunked(*said), "head": chunked(*said), "opening": chunked(*said[1:])}[opened]
+            left = {"no_head": SSE + chunks(*said), "head": chunks(*said), "opening": chunks(*said[1:])}[opened]
             provider_end.send(left + END)
-            body = client.rest()
+            body = client.read_to_end()
             assert body.startswith(COMMENT)
             assert SUCCESS[api] in body
             assert body.replace(COMMENT, b"") == b"".join(said) or api != model_api
@@ -222,14 +222,14 @@ COUNTED = b'event: keepalive\ndata: {"type":"keepalive","sequence_number":%d}\n\
 
 @each_row(("model_api", "headers"), product(OLDER, CODEX))
 def test_codex_gets_keep_alives_that_it_counts(pinging, by_hand, model_api, headers):
-    """It ignored comments, gave up after 300 s, and sent its request again (Menci/Floway#498, Soju06/codex-lb#727)."""
+    """Codex ignored comments, gave up after 300 s, and repeated its request (Menci/Floway#498, Soju06/codex-lb#727)."""
     with call(pinging, by_hand, "responses", model_api, **headers) as (client, provider_end):
         assert client.until(COUNTED % 0, 2) == COUNTED % 0 * 2
         provider_end.send(SSE + half(model_api))
         client.until(b"one t")
         client.until(b"keepalive", client.body.count(b"keepalive") + 2)
-        provider_end.send(chunked(*pieces(model_api)[until_content(model_api) :]) + END)
-        events = Reply(200, {}, client.rest()).events()
+        provider_end.send(chunks(*pieces(model_api)[until_content(model_api) :]) + END)
+        events = Reply(200, {}, client.read_to_end()).events()
     numbers = [event["sequence_number"] for _, event in events]
     own = [event["sequence_number"] for name, event in events if name != "keepalive"]
     assert numbers == sorted(numbers), "each repeats the number before it"
@@ -257,19 +257,19 @@ WAITING = {
 
 @each_row(("api", "model_api"), PAIRS)
 def test_a_providers_own_keep_alives_reach_the_client_immediately(calm, by_hand, api, model_api):
-    """They were held until the first content. The first ping of Anthropic, and the first comment of
-    OpenRouter, are part of every stream."""
+    """The gateway delayed them until the first content. Every stream has a first ping of Anthropic, or a first comment
+    of OpenRouter."""
     said = pieces(model_api)
     is_same = api == model_api == "chat"  # then comments pass unchanged
     with call(calm, by_hand, api, model_api) as (client, provider_end):
-        provider_end.send(SSE + chunked(said[0], WAITING[model_api]))
+        provider_end.send(SSE + chunks(said[0], WAITING[model_api]))
         for times in range(1, 4):
             provider_end.send(chunk(WAITING[model_api]))
             expected = WAITING["chat"] if is_same else COMMENT
             found = client.until(expected, times)
             assert is_same or found == COMMENT * times
-        provider_end.send(chunked(*said[1:]) + END)
-        answer = client.rest().removeprefix(COMMENT * 3)
+        provider_end.send(chunks(*said[1:]) + END)
+        answer = client.read_to_end().removeprefix(COMMENT * 3)
     assert SUCCESS[api] in answer
     assert is_same or answer.count(WAITING[model_api]) <= 1
     if api == model_api:
@@ -281,7 +281,7 @@ def test_a_failure_after_a_providers_keep_alive_is_an_error_event(calm, by_hand)
         provider_end.send(SSE + chunk(WAITING["responses"]))
         client.until(COMMENT)
         provider_end.send(END)
-        assert is_error_event("chat", client.rest())
+        assert is_error_event("chat", client.read_to_end())
 
 
 LATE = {
@@ -319,28 +319,31 @@ def test_content_is_passed_on_immediately(gateway, by_hand, api, model_api):
 
 
 @attrs.frozen
-class Silenced:
+class SilentEnd:
     body: bytes
-    seconds: float  # from the provider's last word to the end
+    seconds: float  # from the provider's last byte to the end
 
 
 @pytest.fixture(scope="module")
-def silenced(hasty, by_hand) -> Mapping[tuple[str, str], Silenced]:
-    """What each client gets of a provider that falls silent after its first content; all at once, to save time."""
+def silent_ends(hasty, by_hand) -> Mapping[tuple[str, str], SilentEnd]:
+    """Return each client's answer from a provider that falls silent after its first content; all run simultaneously."""
     calls = {}
     with contextlib.ExitStack() as stack:
         for pair in PAIRS:
             client, provider_end = stack.enter_context(call(hasty, by_hand, *pair))
             calls[pair] = client, time.perf_counter()
             provider_end.send(SSE + half(pair[1]))
-        return {pair: Silenced(client.rest(), time.perf_counter() - begun) for pair, (client, begun) in calls.items()}
+        return {
+            pair: SilentEnd(client.read_to_end(), time.perf_counter() - begun)
+            for pair, (client, begun) in calls.items()
+        }
 
 
 @each_row(("api", "model_api"), PAIRS)
-def test_pings_come_in_the_apis_own_form_and_put_off_no_limit(silenced, api, model_api):
-    found = silenced[api, model_api]
+def test_pings_have_the_apis_own_form_and_extend_no_limit(silent_ends, api, model_api):
+    found = silent_ends[api, model_api]
     before, _, after = found.body.rpartition(PING[api])
-    assert 1 <= before.count(PING[api]) <= 4  # three in all, on a machine that has time
+    assert 1 <= before.count(PING[api]) <= 4  # three on an idle machine
     assert before.startswith(b"".join(pieces(model_api)[: until_content(model_api)])) or api != model_api
     assert is_error_event(api, found.body)
     assert b"sent nothing for" in after
@@ -348,16 +351,16 @@ def test_pings_come_in_the_apis_own_form_and_put_off_no_limit(silenced, api, mod
 
 
 def test_a_provider_without_a_head_is_reported_after_the_opening(hasty, by_hand):
-    """The status of a whole answer is a 504; a stream has been opened by then."""
+    """A whole answer would get a 504, but the stream has already been opened."""
     with call(hasty, by_hand, "chat", "chat") as (client, _):
-        body = client.rest()
+        body = client.read_to_end()
         assert 1 <= body.count(COMMENT) <= 5
         assert is_error_event("chat", body)
         assert b"did not respond within 1 s" in body
 
 
 @pytest.mark.parametrize("sent", [b"", SSE.replace(b"text/event-stream", b"application/json")], ids=["no_head", "head"])
-def test_a_silent_provider_of_a_whole_answer_is_a_504(hasty, by_hand, sent):
+def test_a_silent_provider_of_a_whole_answer_returns_504(hasty, by_hand, sent):
     with call(hasty, by_hand, "messages", "chat", stream=False) as (client, provider_end):
         provider_end.send(sent)
         complaint("messages", client.reply(), 504)
@@ -374,7 +377,7 @@ def test_a_stream_with_a_wrong_content_type_is_a_stream(gateway, by_hand, api, m
     """https://github.com/containers/ramalama/issues/2837, https://github.com/BerriAI/litellm/issues/25766"""
     with call(gateway, by_hand, api, model_api, stream) as (client, provider_end):
         provider_end.send(b"HTTP/1.1 200 OK\r\n" + type_line + b"transfer-encoding: chunked\r\n\r\n")
-        provider_end.send(chunked(*pieces(model_api)) + END)
+        provider_end.send(chunks(*pieces(model_api)) + END)
         reply = client.reply()
         assert (reply.status, reply.headers["content-type"].partition(";")[0]) == (
             (200, "text/event-stream") if stream else (200, "application/json")
@@ -405,12 +408,9 @@ def test_an_event_above_the_limit_after_content_is_an_error_event(gateway, by_ha
         provider_end.send(SSE + half("chat"))
         client.until(b"one t")
         provider_end.send(chunk(LARGE))
-        assert is_error_event(api, client.rest())
+        assert is_error_event(api, client.read_to_end())
         assert b"limits.event" in client.body
         assert b"xxx" not in client.body
-
-
-# Back-pressure
 
 
 # Limits
@@ -430,15 +430,15 @@ def test_requests_beyond_the_limit_are_refused_before_admission(by_hand):
                 assert reply.headers["retry-after"] == "1"
             assert own.request("GET", "/healthz").status == 200
 
-        def served() -> bool:
+        def has_free_slot() -> bool:
             reply = own.request("POST", PATHS["chat"], {"model": "nobody", "messages": []})
             return reply.status == 404
 
-        eventually(served, what="a free place")
+        eventually(has_free_slot, what="a free place")
 
 
 def test_as_many_clients_as_the_limit_allows_are_never_refused(upstream):
-    """A client that has its whole answer asks again at once, sooner than the last request's tasks have wound up."""
+    """A client with its whole answer may send the next request before the tasks of the last one have ended."""
     port, many, each = free_port(), 8, 15
     settings = config([provider("openai/m", upstream.url, ["chat"])], port, limits={"in_flight": many})
     upstream.script(*[Script(text="one two")] * many * each)
@@ -470,7 +470,7 @@ def test_an_error_body_that_breaks_off_keeps_its_status(gateway, by_hand, api):
 
 
 @each_row(("stream", "api"), product([True, False], OLDER))
-def test_an_answer_above_the_limit_is_a_502(gateway, by_hand, api, stream):
+def test_an_answer_above_the_limit_returns_502(gateway, by_hand, api, stream):
     with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
         head = SSE.replace(b"text/event-stream", b"application/json")
         provider_end.send(head + chunk(b'{"choices": "' + b"x" * 300_000))

@@ -1,5 +1,5 @@
-"""Programs that bring the login of a subscription through ``passthrough_auth``: it goes to the provider as the program
-sent it, and its requests are counted without a price (BerriAI/litellm#42170, #13380)."""
+"""Tests of programs with a subscription's login and ``passthrough_auth``: the provider gets the login unchanged, and
+the gateway counts the requests without a price (BerriAI/litellm#42170, #13380)."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ API_KEY = "sk-ant-api03-0123456789abcdef"
 CHATGPT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.c2ln"
 GATEWAY_KEY = "sk-gateway-0123456789abcdef"
 BETAS = "claude-code-20250219,oauth-2025-04-20,interleaved-thinking-2025-05-14"
-"""Of Claude Code 2.1.197 with a login."""
+"""The betas of Claude Code 2.1.197 with a login."""
 
 CLAUDE_CODE = {
     "authorization": f"Bearer {LOGIN}", "anthropic-beta": BETAS, "anthropic-version": "2023-06-01", "x-app": "cli",
@@ -34,7 +34,7 @@ class Place:
     headers: dict[str, str]
 
     def line(self, count: int) -> dict[str, Any]:
-        """The last of ``count`` lines about exchanges."""
+        """Wait for ``count`` lines about exchanges, and return the last one."""
 
         def lines() -> list[dict[str, Any]]:
             found = [json.loads(one) for one in self.gateway.log if '"event":"exchange"' in one]
@@ -61,7 +61,7 @@ def place(upstream, request, tmp_path) -> Iterator[Place]:
         yield Place(process, upstream, {"x-trigate-key": GATEWAY_KEY} if keys else {})
 
 
-def asked(model: str, stream: bool = False) -> dict[str, Any]:
+def body_of(model: str, stream: bool = False) -> dict[str, Any]:
     messages = [{"role": "user", "content": "hi"}]
     return {"model": model, "max_tokens": 9, "stream": stream, "messages": messages}
 
@@ -69,7 +69,7 @@ def asked(model: str, stream: bool = False) -> dict[str, Any]:
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_login_of_claude_code_passes_unchanged_with_its_betas(place, stream):
     place.upstream.script(Script(text="ok"))
-    body = asked("claude-sonnet-4-5", stream)
+    body = body_of("claude-sonnet-4-5", stream)
     answer = place.gateway.request("POST", "/v1/messages?beta=true", body, {**CLAUDE_CODE, **place.headers})
     assert answer.status == 200
     (seen,) = place.upstream.seen
@@ -88,13 +88,13 @@ def test_the_login_of_claude_code_passes_unchanged_with_its_betas(place, stream)
     assert LOGIN not in "".join(place.gateway.log)
 
 
-def test_the_login_continues_as_a_bearer_wherever_claude_code_asks(place):
+def test_the_login_is_a_bearer_in_all_requests_of_claude_code(place):
     place.upstream.script(Script(text="ok"))
     shown = {**CLAUDE_CODE, **place.headers}
     counted = {"model": "claude-sonnet-4-5", "messages": [{"role": "user", "content": "hi"}]}
     place.gateway.request("POST", "/v1/messages/count_tokens?beta=true", counted, shown)
     asked_for = 1
-    if has_feature("files") and not place.headers:  # with client keys the gateway lists the client's own files itself
+    if has_feature("files") and not place.headers:  # with client keys, the gateway itself lists the client's files
         place.gateway.request("GET", "/v1/files", None, shown)
         asked_for = 2
     assert len(place.upstream.seen) == asked_for
@@ -103,10 +103,10 @@ def test_the_login_continues_as_a_bearer_wherever_claude_code_asks(place):
         assert seen.header("x-api-key") is None
 
 
-def test_a_login_that_another_api_brings_is_a_bearer_too(place):
+def test_a_login_in_a_request_of_another_api_is_a_bearer_too(place):
     place.upstream.script(Script(text="ok"))
     shown = {"authorization": f"Bearer {LOGIN}", **place.headers}
-    assert place.gateway.request("POST", PATHS["chat"], asked("claude-sonnet-4-5"), shown).status == 200
+    assert place.gateway.request("POST", PATHS["chat"], body_of("claude-sonnet-4-5"), shown).status == 200
     (seen,) = place.upstream.seen
     assert (seen.header("authorization"), seen.header("x-api-key")) == (f"Bearer {LOGIN}", None)
     assert place.line(1)["cost_grade"] == "subscription"
@@ -124,7 +124,7 @@ def test_a_login_that_another_api_brings_is_a_bearer_too(place):
 def test_only_clients_with_a_login_use_the_plan_of_a_name_with_several_targets(place, shown, model):
     """``connect`` gives programs the key "any" if the gateway needs none."""
     place.upstream.script(Script(text="ok"))
-    assert place.gateway.request("POST", "/v1/messages", asked("both"), {**shown, **place.headers}).status == 200
+    assert place.gateway.request("POST", "/v1/messages", body_of("both"), {**shown, **place.headers}).status == 200
     assert [seen.json["model"] for seen in place.upstream.seen] == [model]
 
 
@@ -132,7 +132,7 @@ def test_only_clients_with_a_login_use_the_plan_of_a_name_with_several_targets(p
 def test_a_key_of_the_api_is_priced_and_keeps_its_header(place, shown):
     place.upstream.script(Script(text="ok"))
     assert (
-        place.gateway.request("POST", "/v1/messages", asked("claude-sonnet-4-5"), {**shown, **place.headers}).status
+        place.gateway.request("POST", "/v1/messages", body_of("claude-sonnet-4-5"), {**shown, **place.headers}).status
         == 200
     )
     (seen,) = place.upstream.seen
@@ -144,7 +144,7 @@ def test_a_key_of_the_api_is_priced_and_keeps_its_header(place, shown):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_the_chatgpt_login_of_codex_continues_with_its_account(place, stream):
+def test_the_chatgpt_login_of_codex_passes_with_its_account(place, stream):
     place.upstream.script(Script(text="ok"))
     body = {"model": "gpt-5-codex", "stream": stream, "store": False, "input": "hi"}
     assert place.gateway.request("POST", "/v1/responses", body, {**CODEX, **place.headers}).status == 200
@@ -175,11 +175,11 @@ def test_the_google_login_of_gemini_cli_passes_below_an_entry(place):
 
 
 @needs_feature("metrics")
-def test_a_subscription_spends_no_budget_of_money_and_is_a_metric_of_its_own(place):
+def test_a_subscription_spends_no_dollars_and_has_its_own_metric(place):
     place.upstream.script(*[Script(text="ok")] * 3)
     for _ in range(3):
         shown = {**CLAUDE_CODE, **place.headers}
-        assert place.gateway.request("POST", "/v1/messages", asked("claude-opus-4-1"), shown).status == 200
+        assert place.gateway.request("POST", "/v1/messages", body_of("claude-opus-4-1"), shown).status == 200
     place.line(3)
     page = place.gateway.request("GET", "/metrics", None, place.headers).body.decode()
     (counted,) = [line for line in page.splitlines() if line.startswith("trigate_subscription_total{")]

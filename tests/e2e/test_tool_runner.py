@@ -1,4 +1,4 @@
-"""Messages threads by the real Anthropic SDK, in front of providers that know nothing of them."""
+"""Tests of Messages threads with the real Anthropic SDK, and providers without threads."""
 
 import json
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ ROUNDS = (
 
 @beta_tool
 def look_into(box: str) -> str:
-    """Look into a box.
+    """Return the content of a box.
 
     Args:
         box: which one
@@ -52,7 +52,7 @@ def gateway(upstream) -> Iterator[Gateway]:
 
 
 class Client:
-    """The SDK, and what it sends."""
+    """The SDK, and the requests that it sent."""
 
     def __init__(self, url: str) -> None:
         self.sent: list[dict[str, Any]] = []
@@ -75,7 +75,7 @@ class Client:
         self.sdk.close()
 
     def run(self, model: str, stream: bool) -> list[Any]:
-        """A tool loop to its end: every message of the model."""
+        """Run a tool loop to its end, and return every message of the model."""
         runner = self.sdk.beta.messages.tool_runner(
             model=model, max_tokens=2000, system=SYSTEM, tools=[look_into], stream=stream,
             messages=[{"role": "user", "content": PLEASE}],
@@ -123,7 +123,7 @@ def test_a_tool_loop_sends_each_message_once_and_the_provider_gets_all(client, u
 
 
 def test_the_sdk_resends_a_lost_thread(upstream):
-    """The memory of the process that kept it has ended with it."""
+    """The thread was in the memory of a process that has ended."""
     port = free_port()
     with Client(f"http://127.0.0.1:{port}") as client:
         thread = client.sdk.beta.messages.thread(model="on-chat", max_tokens=2000, system=SYSTEM)
@@ -141,7 +141,7 @@ def body(**thread: str) -> dict[str, Any]:
     return {"model": "on-chat", "max_tokens": 9, "messages": [message], "thread": thread}
 
 
-def test_another_clients_thread_is_not_there(upstream):
+def test_another_clients_thread_does_not_exist(upstream):
     keys = [{"name": name, "key": f"key-of-{name}"} for name in ("alice", "bob")]
     with gateway_thread(settings(upstream, client_keys=keys)) as gateway:
         upstream.script(Script(text="one"), Script(text="two"))

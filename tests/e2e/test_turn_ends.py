@@ -1,4 +1,4 @@
-"""How a turn ends, and what is left of it: the rows of the table in ``docs/state.md``."""
+"""Tests of the ends of turns, and of the stored result of each: the rows of the table in ``docs/state.md``."""
 
 import json
 import select
@@ -58,18 +58,18 @@ def gateway(upstream, by_hand, file) -> Iterator[Gateway]:
 
 
 def check_unusable(gateway: Gateway, id: str, status: str) -> None:
-    """Nothing can go on from it, and the answer says why."""
+    """Check that no turn can continue from this one, and that the error has the reason."""
     error = refusal(turn(gateway, "on-chat", previous_response_id=id))
     assert (error["code"], error["param"]) == (NOT_FOUND, "previous_response_id")
     assert id in error["message"]
     assert status in error["message"]
 
 
-# Ends well, or is cut at the model's limit
+# Turns that end well, or that the model's limit cuts
 
 
 @each_row(("stream", "api"), product((True, False), OLDER))
-def test_a_turn_that_ends_well_is_stored_before_its_client_knows_that(gateway, upstream, api, stream):
+def test_a_complete_turn_is_stored_before_its_client_gets_the_end(gateway, upstream, api, stream):
     upstream.script(Script(text="It is 7."), Script(text="Yes."))
     first = final(turn(gateway, f"on-{api}", "What is it?", stream=stream))
     assert (first["status"], first["store"], is_own_id(first["id"])) == ("completed", True, True)
@@ -84,9 +84,7 @@ def test_a_turn_that_ends_well_is_stored_before_its_client_knows_that(gateway, u
 @both_ways
 @each_api
 @pytest.mark.parametrize(("stop", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
-def test_a_turn_that_was_cut_is_incomplete_and_continues_without_its_open_calls(
-    gateway, upstream, api, stream, stop, reason
-):
+def test_a_cut_turn_is_incomplete_and_continues_without_its_open_calls(gateway, upstream, api, stream, stop, reason):
     calls = (LOOK,) if stop == "length" else ()
     upstream.script(Script(text="It is", calls=calls, stop=stop), Script(text="7."))
     first = final(turn(gateway, f"on-{api}", stream=stream, tools=[TOOL]))
@@ -98,7 +96,7 @@ def test_a_turn_that_was_cut_is_incomplete_and_continues_without_its_open_calls(
     assert LOOK.id not in told
 
 
-# Fails in mid-answer
+# Turns that fail in mid-answer
 
 ERRORS = {
     "chat": b'data: {"error": {"message": "it broke", "type": "server_error", "code": "boom"}}\n\n',
@@ -131,7 +129,7 @@ def test_a_turn_whose_provider_breaks_off_is_stored_as_failed(gateway, by_hand, 
 
 
 @each_api
-def test_an_answer_that_is_not_streamed_and_breaks_off_leaves_nothing(gateway, by_hand, file, api):
+def test_a_whole_answer_that_breaks_off_is_not_stored(gateway, by_hand, file, api):
     before = stored_ids(file)
     with Wire.connect(gateway.port) as client:
         client.send(post("/v1/responses", {"model": f"hand-{api}", "input": "hi", "store": True}))
@@ -160,18 +158,18 @@ def test_a_turn_that_the_drain_cuts_is_stored_as_failed(by_hand, upstream, tmp_p
                 assert b"event: response.failed" in body
                 ids.append(id)
         eventually(own.has_ended, what="the exit")
-    with gateway_thread(settings) as own:  # what was stored outlives the gateway
+    with gateway_thread(settings) as own:  # stored turns outlive the gateway
         for id in ids:
             found = stored(own, id).json
             assert (found["status"], text_of(found)) == ("failed", "one t")
             check_unusable(own, id, "failed")
 
 
-# Dies with its process
+# Turns whose process is killed
 
 
 @pytest.mark.process
-def test_a_turn_whose_process_is_killed_leaves_nothing_and_one_that_was_answered_exists(by_hand, upstream, tmp_path):
+def test_a_killed_process_keeps_answered_turns_and_no_open_ones(by_hand, upstream, tmp_path):
     path, file, port = tmp_path / "state.sqlite", tmp_path / "trigate.yaml", free_port()
     file.write_text(json.dumps(config(entries(upstream, by_hand), port, state_storage=sqlite_at(path))))
     with running_command("serve", str(file)) as process:
@@ -191,7 +189,7 @@ def test_a_turn_whose_process_is_killed_leaves_nothing_and_one_that_was_answered
     assert stored_ids(path) == {answered["id"], f"{answered['id']}/head"}
 
 
-# Loses its client
+# Turns that lose their client
 
 
 @each_row(("how", "api"), product(["FIN", "RST"], OLDER))
@@ -204,13 +202,13 @@ def test_an_abandoned_turn_is_stored_as_cancelled_with_its_text(gateway, by_hand
     assert [item["content"][0]["text"] for item in stored(gateway, id, "/input_items").json["data"]] == ["hi"]
     check_unusable(gateway, id, "cancelled")
     again = stored(gateway, id, "?stream=true")
-    assert again.events()[-1][0] == "response.failed"  # the API has no event for it, and a stream must have an end
+    assert again.events()[-1][0] == "response.failed"  # the API has no event for ``cancelled``, but a stream must end
     check_stream(again.body)
     behind = stored(gateway, id, f"?stream=true&starting_after={len(again.events()) - 2}")
     assert behind.events() == again.events()[-1:]
 
 
-def test_a_client_that_leaves_an_answer_that_is_not_streamed_leaves_nothing(gateway, by_hand, file):
+def test_an_abandoned_whole_answer_is_not_stored(gateway, by_hand, file):
     before = stored_ids(file)
     with Wire.connect(gateway.port) as client:
         client.send(post("/v1/responses", {"model": "hand-chat", "input": "hi"}, {"x-request-id": "left-whole"}))
@@ -224,7 +222,7 @@ def test_a_client_that_leaves_an_answer_that_is_not_streamed_leaves_nothing(gate
 
 
 @each_row(("stream", "api"), product((True, False), OLDER))
-def test_a_turn_that_is_finished_without_its_client_is_stored_as_it_ended(gateway, by_hand, file, api, stream):
+def test_a_turn_that_finishes_without_its_client_is_stored(gateway, by_hand, file, api, stream):
     before = stored_ids(file)
     with Wire.connect(gateway.port) as client:
         asked = {"model": f"finish-{api}", "input": "hi", "stream": stream}
@@ -247,11 +245,11 @@ def test_a_turn_that_is_finished_without_its_client_is_stored_as_it_ended(gatewa
     assert (found["status"], text_of(found)) == ("completed", "one two three")
 
 
-# Is refused before its first content
+# Turns that are refused before their first content
 
 
 @each_row(("how", "api"), product(["refused", "broken off", "left"], OLDER))
-def test_a_turn_that_ends_before_its_first_content_leaves_nothing(gateway, by_hand, file, api, how):
+def test_a_turn_that_ends_before_its_first_content_is_not_stored(gateway, by_hand, file, api, how):
     before = stored_ids(file)
     with Wire.connect(gateway.port) as client:
         asked = {"model": f"hand-{api}", "input": "hi", "stream": True, "store": True}
@@ -273,7 +271,7 @@ def test_a_turn_that_ends_before_its_first_content_leaves_nothing(gateway, by_ha
     assert stored_ids(file) == before
 
 
-def test_a_refused_turn_is_not_stored_even_where_the_provider_answers_in_error(gateway, upstream, file):
+def test_a_refused_turn_is_not_stored_if_the_provider_answers_it(gateway, upstream, file):
     before = stored_ids(file)
     upstream.script(Raw(500, (), (b'{"error": {"message": "no"}}',)))
     assert turn(gateway, "on-chat", store=True).status in (500, 502)

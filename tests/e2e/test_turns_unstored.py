@@ -1,4 +1,4 @@
-"""What becomes of a turn where its store is down, is damaged, is slow, hangs, or is none."""
+"""Tests of turns whose store is down, damaged, slow, hanging or disabled."""
 
 import contextlib
 import json
@@ -51,7 +51,7 @@ RESPONSE = {"id": "x", "status": "completed", "output": []}
 
 @attrs.define
 class Store:
-    """A store that can be taken away, at ``place`` in the configuration."""
+    """A store that the tests can stop and start; ``place`` is its configuration."""
 
     place: dict[str, str]
     stop: object
@@ -60,7 +60,7 @@ class Store:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[postgres.Server]:
-    """One of its own, for it is stopped."""
+    """Return a separate server, because the tests stop it."""
     with postgres.server_or_skip() as found:
         yield found
 
@@ -69,7 +69,7 @@ POSTGRES = pytest.param("postgres", "chat", marks=pytest.mark.server)
 over_failing_stores = pytest.mark.parametrize(
     ("failing", "api"), [*(("sqlite", api) for api in OLDER), POSTGRES], indirect=["failing"]
 )
-"""Stores that go away, and APIs of providers: how a store goes away is the same to each API."""
+"""Stores that fail, with APIs of providers: PostgreSQL has only one API, because failures are the same for each."""
 
 
 @pytest.fixture(scope="module")
@@ -168,17 +168,17 @@ def test_an_unimportant_turn_succeeds_and_warns_that_it_is_not_stored(fragile, u
         answer = final(reply)
         assert (answer["status"], answer["store"]) == ("completed", False)
         assert stored(fragile, answer["id"]).status == 503
-        warned = partial(is_told, fragile, answer["id"])
+        warned = partial(is_failure_logged, fragile, answer["id"])
         eventually(warned, what="the warning in the log")
 
 
-def is_told(gateway: Gateway, id: str) -> bool:
-    """Whether the log says that a response is not stored."""
+def is_failure_logged(gateway: Gateway, id: str) -> bool:
+    """Return whether the log has an error about storing the response."""
     return any(f"could not store {id}" in text for text in gateway.log)
 
 
 @over_failing_stores
-def test_an_answer_that_is_not_streamed_and_cannot_be_stored_is_a_503_where_it_matters(fragile, upstream, down, api):
+def test_a_whole_answer_that_must_but_cannot_be_stored_returns_503(fragile, upstream, down, api):
     upstream.script(Script(text="It is 7."))
     reply = turn(fragile, f"on-{api}", store=True)
     complaint("responses", reply, 503)
@@ -186,7 +186,7 @@ def test_an_answer_that_is_not_streamed_and_cannot_be_stored_is_a_503_where_it_m
     assert len(upstream.seen) == 1
 
 
-def test_a_store_file_that_is_no_store_is_a_503(upstream, tmp_path):
+def test_a_damaged_store_file_returns_503(upstream, tmp_path):
     path, port = tmp_path / "state.sqlite", free_port()
     with gateway_thread(config(entries(upstream), port, state_storage=sqlite_at(path)), port) as own:
         upstream.script(Script(text="It is 7."))
@@ -197,11 +197,11 @@ def test_a_store_file_that_is_no_store_is_a_503(upstream, tmp_path):
         complaint("responses", turn(own, "on-chat", previous_response_id=id), 503)
 
 
-# A client that leaves while its turn is being stored
+# A client that disconnects while its turn is being stored
 
 
 class Slow(MemoryStore):
-    """A store that writes when it is told to."""
+    """A store that waits for the event ``go`` before each write."""
 
     def __init__(self) -> None:
         super().__init__(1e9, 2**20)
@@ -214,7 +214,7 @@ class Slow(MemoryStore):
 
 
 @each_row("stream", (True, False))
-async def test_a_client_that_leaves_while_its_turn_is_being_stored_does_not_undo_it(stream):
+async def test_a_disconnect_while_a_turn_is_being_stored_does_not_undo_it(stream):
     store = Slow()
     own = LocalTurn(store, "", StateOptions(), None, b'"hi"')
     call = CODECS["responses"].read_request({"model": "m", "input": "hi"})
@@ -245,7 +245,7 @@ async def test_a_client_that_leaves_while_its_turn_is_being_stored_does_not_undo
 
 
 class Hanging:
-    """A store that never answers."""
+    """A store that never responds."""
 
     async def _hang(self, *_):
         await trio.sleep_forever()
@@ -257,7 +257,7 @@ class Hanging:
 
 
 @pytest.mark.parametrize("wish", [StateOptions(store=True), StateOptions()], ids=["matters", "does not"])
-async def test_a_store_that_hangs_is_waited_for_ten_seconds_and_no_longer(autojump_clock, wish):
+async def test_a_turn_waits_ten_seconds_for_a_hanging_store(autojump_clock, wish):
     own = LocalTurn(Hanging(), "", wish, None, b'"hi"')
     body = json.dumps(RESPONSE).encode()
     began = trio.current_time()
@@ -270,7 +270,7 @@ async def test_a_store_that_hangs_is_waited_for_ten_seconds_and_no_longer(autoju
     assert trio.current_time() - began == pytest.approx(STORE_SECONDS)
 
 
-# Nothing is kept
+# A gateway without a store
 
 
 @pytest.fixture(scope="module")
@@ -284,7 +284,7 @@ def forgetful(upstream) -> Iterator[Gateway]:
     ("param", "value"),
     [("previous_response_id", "resp_tg1.x"), ("conversation", "conv_tg1.x"), ("background", True)],
 )
-def test_members_that_need_a_store_are_a_400_without_one(forgetful, upstream, api, param, value):
+def test_members_that_need_a_store_return_400_without_one(forgetful, upstream, api, param, value):
     upstream.script(Script(text="never"))
     error = complaint("responses", turn(forgetful, f"on-{api}", **{param: value}), 400)
     assert error["param"] == param
@@ -293,7 +293,7 @@ def test_members_that_need_a_store_are_a_400_without_one(forgetful, upstream, ap
 
 
 @each_row(("stream", "api"), product((True, False), OLDER))
-def test_a_wish_to_store_is_answered_with_a_warning_if_there_is_none(forgetful, upstream, api, stream):
+def test_a_request_to_store_without_a_store_returns_a_warning(forgetful, upstream, api, stream):
     upstream.script(Script(text="It is 7."), Script(text="It is 7."))
     reply = turn(forgetful, f"on-{api}", stream=stream, store=True)
     assert reply.headers["warning"].startswith("199 trigate ")

@@ -1,4 +1,4 @@
-"""The tokens of every answer are in the log: asked for where the client does not, else estimated and marked."""
+"""Tests that the log has the tokens of every answer: the gateway requests them, or estimates and marks them."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ def ask(gateway: Gateway, model: str, **members: Any) -> Reply:
     return reply
 
 
-def counted(gateway: Gateway, reply: Reply) -> dict[str, Any]:
+def ledger_line(gateway: Gateway, reply: Reply) -> dict[str, Any]:
     return line(gateway, reply.headers["x-request-id"])
 
 
@@ -59,20 +59,20 @@ def without_choices(reply: Reply) -> list[Any]:
     return [chunk for _, chunk in reply.events() if chunk != "[DONE]" and not chunk["choices"]]
 
 
-def test_a_stream_whose_client_did_not_ask_is_counted_anyway(gateway, upstream):
+def test_a_stream_is_counted_if_its_client_did_not_request_usage(gateway, upstream):
     upstream.script(ANSWER)
     reply = ask(gateway, "xai/m", stream=True)
     assert upstream.seen[0].json["stream_options"] == {"include_usage": True}
     assert without_choices(reply) == [], "clients index choices[0] (microsoft/foundry-local#905)"
     assert reply.events()[-1] == ("", "[DONE]")
     assert reply.headers["x-trigate-adapted"] == "stream_options.include_usage=true"
-    found = counted(gateway, reply)
+    found = ledger_line(gateway, reply)
     assert (found["input_tokens"], found["cached_tokens"], found["output_tokens"]) == (20, 5, 9)
     assert found["usage_complete"]
     assert "usage_estimated" not in found
 
 
-def test_a_client_that_asks_gets_its_chunk(gateway, upstream):
+def test_a_client_that_requests_usage_gets_its_chunk(gateway, upstream):
     upstream.script(ANSWER)
     reply = ask(gateway, "xai/m", stream=True, stream_options={"include_usage": True})
     assert [chunk["usage"]["completion_tokens"] for chunk in without_choices(reply)] == [9]
@@ -89,8 +89,8 @@ def test_the_openai_sdk_sees_no_chunk_without_choices(gateway, upstream):
 
 
 @pytest.mark.parametrize("every", [1, 7, 10_000])
-def test_other_chunks_without_choices_stay_wherever_the_reads_fall(gateway, upstream, every):
-    """Azure begins with what its filter says of the prompt, and keeps ``usage: null`` in every chunk."""
+def test_other_chunks_without_choices_pass_with_any_size_of_reads(gateway, upstream, every):
+    """Azure's first chunk has its filter's results for the prompt, and every chunk has ``usage: null``."""
     filtered = b'data: {"choices":[],"prompt_filter_results":[{"prompt_index":0}],"usage":null}\n\n'
     said = b'data: {"choices":[{"index":0,"delta":{"content":"\\"choices\\":[]"}}],"usage":null}\r\n\r\n'
     ended = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
@@ -99,15 +99,15 @@ def test_other_chunks_without_choices_stay_wherever_the_reads_fall(gateway, upst
     upstream.script(Raw(200, STREAM, tuple(data[i : i + every] for i in range(0, len(data), every)), "chunked"))
     reply = ask(gateway, "xai/m", stream=True)
     assert reply.body == filtered + said + ended + b"data: [DONE]\n\n"
-    assert counted(gateway, reply)["output_tokens"] == 9
+    assert ledger_line(gateway, reply)["output_tokens"] == 9
 
 
 @pytest.mark.parametrize("model", ["deepseek/left-alone", "somebody/unknown"])
-def test_a_request_that_is_left_alone_is_estimated_and_marked(gateway, upstream, model):
+def test_an_unchanged_request_is_estimated_and_marked(gateway, upstream, model):
     upstream.script(Script(text="x" * 400))
     reply = ask(gateway, model, stream=True)
     assert "stream_options" not in upstream.seen[0].json
-    found = counted(gateway, reply)
+    found = ledger_line(gateway, reply)
     assert found["ended"] == "complete"
     assert found["output_tokens"] == 100
     assert found["input_tokens"] > 0
@@ -135,7 +135,7 @@ def test_usage_without_a_count_counts_as_missing(every_api, upstream, api, strea
         path, body = path_of(client, model, stream=stream), body_of(client, model, stream=stream)
         reply = every_api.request("POST", path, body)
         assert reply.status == 200, reply.body
-        found = counted(every_api, reply)
+        found = ledger_line(every_api, reply)
         named = ("input_tokens", "output_tokens", "usage_estimated", "usage_complete", "cost_usd", "cost_grade")
         return (None if client == api else usage_of(client, reply.body, stream=stream), *map(found.get, named))
 
@@ -158,7 +158,7 @@ def test_one_missing_count_is_estimated(every_api, upstream, api, stream):
 
         upstream.script(Script(text="x" * 400, tokens=Tokens(prompt=1000, output=50, edit=edit)))
         body = body_of(api, f"m-{api}", stream=stream)
-        found = counted(every_api, every_api.request("POST", path_of(api, f"m-{api}", stream=stream), body))
+        found = ledger_line(every_api, every_api.request("POST", path_of(api, f"m-{api}", stream=stream), body))
         assert found["input_tokens"] == expected[0] or (expected[0] is None and 20 <= found["input_tokens"] < 50)
         assert (found["output_tokens"], found["usage_estimated"]) == (expected[1], True)
         assert found["cost_usd"] == pytest.approx((found["input_tokens"] + found["output_tokens"]) / 10**6)
@@ -174,7 +174,7 @@ def test_a_request_is_retried_without_a_refused_usage_option(gateway, upstream):
     reply = ask(gateway, "xai/refuses", stream=True)
     assert ["stream_options" in seen.json for seen in upstream.seen] == [True, False]
     assert "x-trigate-dropped" not in reply.headers, "the client has lost nothing"
-    assert counted(gateway, reply)["usage_estimated"] is True
+    assert ledger_line(gateway, reply)["usage_estimated"] is True
     ask(gateway, "xai/refuses", stream=True)
     assert "stream_options" not in upstream.seen[2].json, "learned"
 
@@ -188,11 +188,11 @@ def test_a_provider_that_refuses_the_usage_option_does_not_get_it(gateway, upstr
     reply = ask(gateway, "mistral/m", stream=True, stream_options={"include_usage": True})
     assert "stream_options" not in upstream.seen[0].json
     assert reply.body == chunk
-    assert counted(gateway, reply)["output_tokens"] == 9
+    assert ledger_line(gateway, reply)["output_tokens"] == 9
 
 
 def test_a_chat_client_of_a_provider_of_messages_is_counted_without_a_chunk(gateway, upstream):
     upstream.script(ANSWER)
     reply = ask(gateway, "anthropic/messages", stream=True)
     assert without_choices(reply) == []
-    assert counted(gateway, reply)["output_tokens"] == 9
+    assert ledger_line(gateway, reply)["output_tokens"] == 9

@@ -1,4 +1,4 @@
-"""Responses over a WebSocket: real sockets, the real gateway process, providers played by hand or by script."""
+"""Tests of Responses over a websocket: real sockets, a real gateway, and providers with scripted or manual answers."""
 
 import contextlib
 import json
@@ -65,8 +65,8 @@ def text_of(frames: list[dict[str, Any]]) -> str:
 
 
 @contextlib.contextmanager
-def called(client: Client, by_hand: Listening, api: str = "chat", **more: Any) -> Iterator[Wire]:
-    """The provider's end of a call that the client has made, its request read."""
+def started_call(client: Client, by_hand: Listening, api: str = "chat", **more: Any) -> Iterator[Wire]:
+    """Start a call of the client, read its request at the provider, and yield the provider's end."""
     client.create(f"hand-{api}", **more)
     with by_hand.accept() as up:
         up.read_request()
@@ -75,11 +75,11 @@ def called(client: Client, by_hand: Listening, api: str = "chat", **more: Any) -
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
 def test_codex_gets_frames_while_the_provider_is_silent(upstream, by_hand, api):
-    """Codex counts text frames alone, and gave up after 300 s (Menci/Floway#324)."""
+    """Codex only counts text frames, and gave up after 300 s (Menci/Floway#324)."""
     with contextlib.ExitStack() as stack:
         gateway = stack.enter_context(gateway_thread(config(entries(upstream, by_hand), keep_alive="0.3s")))
         client = stack.enter_context(Client.connect(gateway.port, {"originator": "codex_exec"}))
-        up = stack.enter_context(called(client, by_hand, api))
+        up = stack.enter_context(started_call(client, by_hand, api))
         assert [client.next(), client.next()] == [{"type": "keepalive", "sequence_number": 0}] * 2
         up.send(answer_stream(api).half)
         (created,) = [one for one in client.until(lambda frame: "delta" in frame) if one["type"] == "response.created"]
@@ -153,7 +153,7 @@ def test_the_marks_of_the_transport_stay_out_of_the_providers_headers(gateway, u
 
 
 def test_the_headers_in_the_metadata_of_a_frame_replace_those_of_the_handshake(gateway, upstream):
-    """Codex keeps one connection for turns that differ in them (openai/codex#26542, Menci/Floway#455)."""
+    """Codex uses one connection for turns with different headers (openai/codex#26542, Menci/Floway#455)."""
     upstream.script(*(Script(text="hi") for _ in range(3)))
     lite = {"ws_request_header_x_openai_internal_codex_responses_lite": "true"}
     with Client.connect(gateway.port, {"x-codex-turn-metadata": "prewarm", "originator": "codex_exec"}) as client:
@@ -195,7 +195,7 @@ def test_a_request_after_another_waits_for_its_end(client, upstream, lane):
     assert text_of(client.answer()) == "four five six"
 
 
-def test_an_acknowledgement_of_an_answer_gets_none(client, upstream):
+def test_an_acknowledgement_of_an_answer_gets_no_frame(client, upstream):
     upstream.script(Script(text="x"))
     client.send({"type": "response.processed", "response_id": "resp_1"})
     assert types(client.ask("on-chat"))[0] == "response.created"
@@ -248,7 +248,7 @@ def test_an_unstored_turn_can_only_be_continued_on_its_connection(gateway, clien
 
 
 def test_a_continuation_of_an_unstored_turn_is_not_stored(gateway, client, upstream):
-    """It could not be gone on from: what it stands on is nowhere."""
+    """No turn could continue from it, because the turn before it is not stored."""
     upstream.script(Script(text="one"), Script(text="two"))
     first = client.ask("on-chat", "hi", store=False)[-1]["response"]
     second = client.ask("on-chat", "more", previous_response_id=first["id"])[-1]["response"]
@@ -282,7 +282,7 @@ def test_a_prewarm_of_an_unknown_response_fails_immediately(client, upstream):
         ({"type": "response.create", "model": "on-chat", "input": "hi", "stream_id": 5}, "stream_id"),
     ],
 )
-def test_a_frame_that_is_no_request_is_an_error_and_the_connection_lives(gateway, client, upstream, frame, words):
+def test_an_invalid_frame_returns_an_error_and_keeps_the_connection(gateway, client, upstream, frame, words):
     upstream.script(Script(text="still here"))
     client.send(frame)
     error = client.next()
@@ -308,7 +308,7 @@ def test_an_upstreams_refusal_has_its_status_and_its_wait(gateway, client, upstr
 @pytest.mark.parametrize("api", OLDER)
 def test_a_provider_that_dies_in_mid_answer_is_a_failed_response(client, by_hand, upstream, api):
     upstream.script(Script(text="ok"))
-    with called(client, by_hand, api) as up:
+    with started_call(client, by_hand, api) as up:
         up.send(answer_stream(api).half)
         client.until(lambda frame: frame["type"] == "response.output_text.delta")
         up.reset()
@@ -343,7 +343,7 @@ def test_an_error_in_the_stream_and_the_failed_response_after_it_are_one_end(cli
     )
     assert types(client.ask("on-responses")) == ["response.created", "response.output_text.delta", "response.failed"]
     assert text_of(client.ask("on-responses")) == "next"
-    last = client.ask("on-responses")[-1]  # the provider has sent ``error`` alone
+    last = client.ask("on-responses")[-1]  # the provider has only sent ``error``
     assert (last["type"], last["response"]["status"]) == ("response.failed", "failed")
     assert last["response"]["error"] == {"code": "server_error", "message": "no"}
     assert text_of(client.ask("on-responses")) == "next"
@@ -353,15 +353,15 @@ def test_a_message_above_the_limit_closes_with_1009(gateway, by_hand):
     with Client.connect(gateway.port) as client:
         client.create("on-chat", "x" * 1_000_000)
         assert client.read_close_code() == 1009
-    with Client.connect(gateway.port) as client, called(client, by_hand) as up:
+    with Client.connect(gateway.port) as client, started_call(client, by_hand) as up:
         client.send("x" * 1_000_000)
         assert client.read_close_code() == 1009
         up.closed_after(time.perf_counter())
     assert lines(gateway, client, 1)[0]["ended"] == "client_disconnected"
 
 
-def test_more_waiting_than_there_is_room_for_closes_with_1008(gateway, client, by_hand):
-    with called(client, by_hand) as up:
+def test_too_many_waiting_requests_close_the_websocket_with_1008(gateway, client, by_hand):
+    with started_call(client, by_hand) as up:
         for _ in range(40):
             client.create("on-chat")
         assert client.read_close_code() == 1008
@@ -369,7 +369,7 @@ def test_more_waiting_than_there_is_room_for_closes_with_1008(gateway, client, b
     lines(gateway, client, 1)
 
 
-# The client leaves
+# The client disconnects
 
 
 def leave(client: Client, how: str) -> float:
@@ -382,15 +382,15 @@ def leave(client: Client, how: str) -> float:
 @pytest.mark.parametrize("when", ["before", "within"])
 @pytest.mark.parametrize("waiting", [0, 20])
 @retried_when_late
-def test_leaving_closes_the_providers_connection(gateway, by_hand, how, when, waiting):
-    """However many frames of the client nobody has taken yet."""
-    with Client.connect(gateway.port) as client, called(client, by_hand) as up:
+def test_a_disconnect_closes_the_providers_connection(gateway, by_hand, how, when, waiting):
+    """The gateway notices the disconnect even while frames of the client wait."""
+    with Client.connect(gateway.port) as client, started_call(client, by_hand) as up:
         if when == "within":
             up.send(answer_stream("chat").half)
             client.until(lambda frame: frame["type"] == "response.output_text.delta")
         for _ in range(waiting):
             client.create("on-chat")
-        if waiting:  # the gateway has them
+        if waiting:  # the pong shows that the gateway has received them
             client.ping()
             client.until(lambda frame: frame["type"] == "pong")
         up.closes_within(LIMIT, leave(client, how))
@@ -401,7 +401,7 @@ def test_leaving_closes_the_providers_connection(gateway, by_hand, how, when, wa
 @retried_when_late
 def test_a_client_that_does_not_read_delays_only_its_own_provider(gateway, by_hand, upstream):
     upstream.script(Script(text="quick"))
-    with Client.connect(gateway.port) as idle, called(idle, by_hand) as up:
+    with Client.connect(gateway.port) as idle, started_call(idle, by_hand) as up:
         up.send(SSE + chunks(*answer_stream("chat").opening))
         up.sock.settimeout(0.5)
         sent = 0
@@ -425,25 +425,25 @@ def upgrade(gateway: Gateway, path: str = "/v1/responses", **headers: str) -> by
 
 
 @pytest.fixture(scope="module")
-def locked(upstream, by_hand) -> Iterator[Gateway]:
+def with_keys(upstream, by_hand) -> Iterator[Gateway]:
     keys = [{"name": name, "key": key} for key, name in KEYS.items()]
     more = {"client_keys": keys, "cors": ["https://app.example"]}
     with gateway_thread(config(entries(upstream, by_hand), **more)) as process:
         yield process
 
 
-def test_a_websocket_key_authenticates_and_its_client_is_logged(locked, upstream):
+def test_a_websocket_key_authenticates_and_its_client_is_logged(with_keys, upstream):
     upstream.script(Script(text="hello"))
     key = next(iter(KEYS))
-    with Client.connect(locked.port, {"authorization": f"Bearer {key}"}) as client:
+    with Client.connect(with_keys.port, {"authorization": f"Bearer {key}"}) as client:
         assert text_of(client.ask("on-chat")) == "hello"
-    assert lines(locked, client, 1)[0]["client"] == KEYS[key]
+    assert lines(with_keys, client, 1)[0]["client"] == KEYS[key]
 
 
 @pytest.mark.parametrize(
     "path", ["/v1/responses", "/v1/responses/", "/v1//responses", *rows_of("realtime", "/v1/realtime/")]
 )
-def test_a_page_of_another_origin_gets_no_websocket_however_it_spells_the_path(gateway, path):
+def test_a_page_of_another_origin_gets_no_websocket_at_any_path(gateway, path):
     assert upgrade(gateway, path, origin="https://evil.example").startswith(b"HTTP/1.1 403 ")
 
 
@@ -463,7 +463,7 @@ def test_a_strict_handshake_makes_every_request_strict(gateway, upstream):
     assert error["status"] == 400
 
 
-def test_switched_off_an_upgrade_is_a_426(upstream, by_hand):
+def test_an_upgrade_returns_426_if_websockets_are_disabled(upstream, by_hand):
     with gateway_thread(config(entries(upstream, by_hand), websocket=False)) as own:
         answer = upgrade(own)
     assert answer.startswith(b"HTTP/1.1 426 ")
@@ -480,15 +480,15 @@ def draining(upstream, by_hand) -> Iterator[Gateway]:
         eventually(own.has_ended, what="the end of the gateway")
 
 
-def test_an_idle_connection_is_sent_away(draining):
+def test_a_drain_closes_an_idle_connection(draining):
     with Client.connect(draining.port) as client:
         draining.stop()
         assert client.read_close_code() == 1001
 
 
-def test_an_answer_under_way_is_finished_before_the_connection_is_sent_away(draining, by_hand, upstream):
+def test_a_drain_finishes_the_answer_before_it_closes_the_connection(draining, by_hand, upstream):
     upstream.script(Script(text="waited"))
-    with Client.connect(draining.port) as client, called(client, by_hand) as up:
+    with Client.connect(draining.port) as client, started_call(client, by_hand) as up:
         up.send(answer_stream("chat").half)
         client.create("on-chat")
         client.until(lambda frame: frame["type"] == "response.output_text.delta")
@@ -502,7 +502,7 @@ def test_an_answer_under_way_is_finished_before_the_connection_is_sent_away(drai
 
 def test_an_answer_that_takes_longer_than_the_drain_gets_its_failed_event(upstream, by_hand):
     with gateway_thread(config(entries(upstream, by_hand), drain="0.3s")) as own:
-        with Client.connect(own.port) as client, called(client, by_hand) as up:
+        with Client.connect(own.port) as client, started_call(client, by_hand) as up:
             up.send(answer_stream("chat").half)
             client.until(lambda frame: frame["type"] == "response.output_text.delta")
             own.stop()
@@ -512,7 +512,7 @@ def test_an_answer_that_takes_longer_than_the_drain_gets_its_failed_event(upstre
         eventually(own.has_ended, what="the end of the gateway")
 
 
-def test_no_traceback_and_no_second_line(gateway):
+def test_the_log_has_no_traceback_and_no_second_line(gateway):
     text = "\n".join(gateway.log)
     assert "Traceback" not in text, text[-3000:]
     ids = [json.loads(line)["request_id"] for line in gateway.log if line.startswith('{"event":"exchange"')]

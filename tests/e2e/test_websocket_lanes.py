@@ -1,5 +1,5 @@
-"""Responses over a WebSocket in the byte lane: what a provider that speaks Responses gets from Codex there, and what
-Codex gets from it, as over HTTP."""
+"""Tests of Responses over a websocket in the byte lane: Codex and a provider of Responses exchange the same requests
+and events as over HTTP."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ ASKED = {
     "reasoning": {"effort": "high", "summary": "auto", "context": "auto"}, "include": ["reasoning.encrypted_content"],
     "client_metadata": {"session": "s"}, "prompt_cache_key": "k",
 }  # fmt: skip
-"""The members of Codex 0.169 that no other API has among them."""
+"""A request with the members of Codex 0.169; other APIs lack some of them."""
 
 ACCOUNT = {"authorization": "Bearer eyJlogin.x.y", "chatgpt-account-id": "acc-1", "originator": "codex_exec"}
 SEALED = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA", "content": None}
@@ -47,7 +47,7 @@ def client(gateway) -> Iterator[Client]:
 
 
 def events(*items: dict[str, Any], id: str = "resp_p1", repeats: bool = True) -> Raw:
-    """A stream of ``items``; ``repeats``: its last event has them, too. ChatGPT's backend leaves them out there."""
+    """Return a stream of ``items``; if ``repeats``, its last event has them, too. ChatGPT's backend omits them."""
     response = {"id": id, "object": "response", "created_at": 1, "model": "m", "status": "in_progress", "output": []}
     usage = {"input_tokens": 11, "output_tokens": 7, "total_tokens": 18}
     ended = {**response, "status": "completed", "output": list(items) if repeats else [], "usage": usage}
@@ -63,7 +63,7 @@ def events(*items: dict[str, Any], id: str = "resp_p1", repeats: bool = True) ->
     return Raw(200, STREAM, (text.encode(),))
 
 
-def sent(raw: Raw) -> list[dict[str, Any]]:
+def parse_events(raw: Raw) -> list[dict[str, Any]]:
     lines = b"".join(raw.pieces).decode().splitlines()
     return [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
 
@@ -87,20 +87,20 @@ def test_the_providers_own_api_gets_every_member_and_its_events_come_back(gatewa
     first = frames[0].pop("headers")
     assert first["x-trigate-lane"] == "byte"
     assert "x-trigate-dropped" not in first
-    assert frames == sent(answer)
+    assert frames == parse_events(answer)
     line = last_line(gateway, model)
     assert line["lane"] == "byte"
     assert "dropped" not in line
 
 
-def test_the_headers_of_a_login_go_along(client, upstream):
+def test_the_headers_of_a_login_reach_the_provider(client, upstream):
     upstream.script(events(CALL))
     client.ask("chatgpt/gpt-5-codex", "hi", **ASKED)
     (seen,) = upstream.seen
     assert {name: seen.header(name) for name in ACCOUNT} == ACCOUNT
 
 
-def test_the_headers_of_a_login_go_along_with_a_translated_turn(gateway, upstream):
+def test_the_headers_of_a_login_reach_the_provider_of_a_translated_turn(gateway, upstream):
     upstream.script(Script(text="ok"))
     body = {"model": "chatgpt/gpt-5-codex", "input": "hi"}
     assert gateway.request("POST", "/v1/responses", body, ACCOUNT).status == 200
@@ -123,7 +123,7 @@ def test_a_turn_continues_with_the_whole_conversation(client, upstream, repeats)
 
 
 def test_unreadable_reasoning_is_omitted_with_the_ids_that_need_it(client, upstream):
-    """A provider that has not stored it answers "Item 'rs_2' not found", or that ``fc_1`` lacks its reasoning."""
+    """A provider without it returns "Item 'rs_2' not found", or reports that ``fc_1`` lacks its reasoning."""
     upstream.script(events(BARE, CALL), Script(text="bye"))
     client.ask("on-responses", "look", store=False)
     client.ask("on-responses", [RESULT], previous_response_id="resp_p1", store=False)
@@ -139,7 +139,7 @@ def test_a_turn_continues_at_a_provider_of_another_api(client, upstream):
     assert [one["role"] for one in upstream.seen[1].json["messages"]] == ["user", "assistant", "tool"]
 
 
-def test_a_turn_that_is_to_be_stored_continues_from_one_that_is_not(gateway, client, upstream):
+def test_a_stored_turn_continues_from_an_unstored_one(gateway, client, upstream):
     upstream.script(events(CALL), Script(text="a cat"))
     client.ask("on-responses", "look", store=False)
     ended = client.ask("on-responses", [RESULT], previous_response_id="resp_p1")[-1]["response"]

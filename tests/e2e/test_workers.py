@@ -1,4 +1,4 @@
-"""``serve --workers``: several processes on one socket, each replaced when it dies, all ended by one signal."""
+"""Tests of ``serve --workers``: several processes share a socket, dead ones are replaced, and one signal ends all."""
 
 import errno
 import os
@@ -42,7 +42,7 @@ def crew(tmp_path, provider):
     (tmp_path / "trigate.yaml").write_text(
         f"version: v0.3.0\nmodel_providers: [{{model: x/m, base_url: 'http://127.0.0.1:{provider.port}/v1'}}]\n"
     )
-    (tmp_path / "gateway").mkdir()  # somebody else's package in the current directory is not what a worker runs
+    (tmp_path / "gateway").mkdir()  # workers must not import this package in their current directory
     (tmp_path / "gateway" / "__main__.py").write_text("raise SystemExit('the wrong gateway')")
     with running_command("serve", "--workers", "2", "--port", "0", cwd=tmp_path) as process:
         eventually(
@@ -52,7 +52,7 @@ def crew(tmp_path, provider):
 
 
 def answering(process: Started) -> int:
-    """How many workers have accepted and answered something: they hold its connection."""
+    """Return the number of workers that responded on two new connections."""
     with Wire.connect(port(process)) as one, Wire.connect(port(process)) as two:
         for wire in (one, two):
             wire.send(b"GET /readyz HTTP/1.1\r\nhost: x\r\n\r\n")
@@ -61,7 +61,7 @@ def answering(process: Started) -> int:
 
 
 def holders(process: Started, *wires: Wire) -> set[int]:
-    """The workers that hold the other ends of ``wires``."""
+    """Return the workers that have the other ends of ``wires``."""
     ours = {wire.sock.getsockname()[1] for wire in wires}
     return {pid for pid in crew_of(process) if peers(pid, port(process)) & ours}
 
@@ -74,18 +74,18 @@ def port(process: Started) -> int:
     return int(process.url.rpartition(":")[2])
 
 
-def test_two_processes_answer_and_one_that_dies_is_replaced(crew):
+def test_two_processes_answer_and_a_dead_one_is_replaced(crew):
     before = crew_of(crew)
     seen: set[int] = set()
 
-    def both() -> bool:
+    def two_have_answered() -> bool:
         with Wire.connect(port(crew)) as wire:
             wire.send(post("/v1/chat/completions", ASKED))
             assert b" 200 " in wire.read_until(b"Hi")
             seen.update(holders(crew, wire))
         return len(seen) == 2
 
-    eventually(both, START_SECONDS, "answers from two processes")
+    eventually(two_have_answered, START_SECONDS, "answers from two processes")
     assert seen == before
     assert crew.process.pid not in seen
 
@@ -102,20 +102,20 @@ def test_two_processes_answer_and_one_that_dies_is_replaced(crew):
 WORKER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
-async def test_a_worker_that_is_being_started_at_the_signal_ends_with_the_others(monkeypatch):
+async def test_a_worker_that_starts_during_the_signal_ends_with_the_others(monkeypatch):
     start = trio.lowlevel.open_process
 
-    async def interrupted(*args, **more):
+    async def signal_and_start(*args, **more):
         signal.raise_signal(signal.SIGTERM)
         await trio.testing.wait_all_tasks_blocked(0.05)
         return await start(*args, **more)
 
-    monkeypatch.setattr(trio.lowlevel, "open_process", interrupted)
+    monkeypatch.setattr(trio.lowlevel, "open_process", signal_and_start)
     with bind("127.0.0.1", 0) as sock, trio.fail_after(START_SECONDS):
         assert await supervise(WORKER, [sock], 2, drain=5) == 0
 
 
-async def test_a_worker_that_cannot_be_started_is_tried_again_and_costs_no_other(monkeypatch, caplog):
+async def test_a_failed_start_of_a_worker_is_retried_and_ends_no_other(monkeypatch, caplog):
     start = trio.lowlevel.open_process
     begun: list[trio.Process] = []
 
@@ -129,7 +129,7 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_and_costs_no_other
     with bind("127.0.0.1", 0) as sock, trio.fail_after(START_SECONDS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(supervise, WORKER, [sock], 2, 5)
-            while len(begun) < 2:  # noqa: ASYNC110  # of another process
+            while len(begun) < 2:  # noqa: ASYNC110  # another process sets no event
                 await trio.sleep(0.01)
             begun[0].kill()
             while len(begun) < 3:  # noqa: ASYNC110
@@ -139,14 +139,14 @@ async def test_a_worker_that_cannot_be_started_is_tried_again_and_costs_no_other
     assert "could not start a worker: [Errno 11] no more processes" in caplog.text
 
 
-def test_workers_leave_when_their_supervisor_was_killed(crew):
-    """Nobody would stop them any more, or replace them."""
+def test_workers_end_after_their_supervisor_was_killed(crew):
+    """No other process would stop or replace these workers."""
     orphans = crew_of(crew)
     crew.process.kill()
     crew.process.wait()
     try:
         eventually(lambda: not any(map(is_running, orphans)), STOP_SECONDS, "the end of the workers")
     finally:
-        for pid in filter(is_running, orphans):  # else they would hold the pipes open that the fixture reads to the end
+        for pid in filter(is_running, orphans):  # otherwise, the fixture would wait for the end of their pipes
             os.kill(pid, signal.SIGKILL)
     eventually(lambda: any("the supervisor has exited" in line for line in list(crew.log)), what="what they say of it")

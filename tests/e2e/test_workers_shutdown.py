@@ -1,5 +1,5 @@
-"""The end of ``serve --workers 2``, while clients do not read and providers do not speak: one signal ends every stream
-in time and in words, the second ends everything now, and in no case is a process left."""
+"""Tests of the end of ``serve --workers 2`` while clients do not read and providers are silent: one signal ends all
+streams in time with an error, a second signal ends everything immediately, and no process remains."""
 
 import contextlib
 import json
@@ -39,7 +39,7 @@ DRAIN = 0.5
 
 @attrs.frozen
 class Call:
-    """Both ends of a request that has reached its provider."""
+    """The client's and the provider's end of a request."""
 
     id: str
     api: str
@@ -48,7 +48,7 @@ class Call:
 
 
 class Calls:
-    """Requests to one gateway, whose provider is played by hand."""
+    """Requests to one gateway; the test itself answers as the provider."""
 
     def __init__(self, program: Started, upstream: Listening, stack: contextlib.ExitStack) -> None:
         self.program = program
@@ -58,9 +58,9 @@ class Calls:
         self.all: list[Call] = []
 
     def ask(self, api: str, model_api: str, stream: bool = True, room: int | None = None) -> Call:
-        """``room`` is what the client's kernel takes for it while it does not read."""
+        """Start a request; ``room`` is the size of the client's receive buffer."""
         id = f"call-{len(self.all)}"
-        client = self._stack.enter_context(connected(self.port, room))
+        client = self._stack.enter_context(connect_with_buffer(self.port, room))
         client.send(post(PATHS[api], question(api, f"on-{model_api}", stream=stream), {"x-request-id": id}))
         provider_end = self._stack.enter_context(self._upstream.accept())
         provider_end.read_request()
@@ -68,11 +68,11 @@ class Calls:
         return self.all[-1]
 
     def silent_providers(self) -> list[Call]:
-        """Providers that have not answered, of a stream and of a whole answer."""
+        """Start calls whose providers have not answered, as streams and whole answers."""
         return [self.ask(api, "chat", stream) for api in OLDER for stream in (True, False)]
 
     def stalled_providers(self) -> list[Call]:
-        """In both lanes, providers that have fallen silent in mid-answer."""
+        """Start calls in both lanes whose providers fall silent in mid-answer."""
         calls = [(self.ask(*pair), pair[1]) for pair in PAIRS]
         for call, model_api in calls:
             call.provider_end.send(SSE + b"".join(map(chunk, opening(model_api, "one two three"))))
@@ -80,7 +80,7 @@ class Calls:
         return [call for call, _ in calls]
 
     def stalled_clients(self) -> list[Call]:
-        """In both lanes, clients that read no more, and every buffer up to them full."""
+        """Start calls in both lanes whose clients stop reading, and fill all buffers."""
         calls = [(self.ask(*pair, room=4096), pair[1]) for pair in PAIRS]
         waiting = {}
         for call, model_api in calls:
@@ -88,15 +88,15 @@ class Calls:
             call.provider_end.send(SSE + b"".join(map(chunk, [*begin, piece])))
             call.client.read_until(b"xxx")
             waiting[call.provider_end.sock] = chunk(piece)
-        send_until_full(waiting, self.rest)
+        send_until_full(waiting, self.wait_until_idle)
         return [call for call, _ in calls]
 
-    def rest(self) -> None:
-        """Until the workers have nothing left to do."""
+    def wait_until_idle(self) -> None:
+        """Wait until the workers have nothing to do."""
         eventually(lambda: all(process_state(pid) == "S" for pid in self.crew()), what="rest")
 
-    def everywhere(self) -> list[Call]:
-        """As many more silent providers as it takes until every worker holds a stream."""
+    def reach_all_workers(self) -> list[Call]:
+        """Start calls with silent providers until every worker has a stream, and return them."""
         more: list[Call] = []
         while not all(peers(pid, self.port) for pid in self.crew()):
             assert len(more) < 200
@@ -109,8 +109,8 @@ class Calls:
     def crew(self) -> set[int]:
         return workers(self.program.process.pid)
 
-    def ended(self) -> dict[str, list[str]]:
-        """How each exchange ended, by its id, as the ledger's lines say."""
+    def ends(self) -> dict[str, list[str]]:
+        """Return the end of each exchange in the ledger's lines, by its id."""
         found = defaultdict(list)
         for line in self.program.log:
             if line.startswith('{"event":"exchange"'):
@@ -119,7 +119,7 @@ class Calls:
         return found
 
 
-def connected(port: int, room: int | None) -> Wire:
+def connect_with_buffer(port: int, room: int | None) -> Wire:
     sock = socket.socket()
     if room is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
@@ -128,7 +128,7 @@ def connected(port: int, room: int | None) -> Wire:
 
 
 def opening(api: str, text: str) -> list[bytes]:
-    """An answer up to the first of its words."""
+    """Return the pieces of an answer up to its first words."""
     said = list(render(Script(text=text), api, {"stream": True, "model": "up"}).pieces)
     first = next(i for i, piece in enumerate(said) if text[: len(text) // 3].encode() in piece)
     return said[: first + 1]
@@ -140,7 +140,7 @@ def chunk(data: bytes) -> bytes:
 
 @contextlib.contextmanager
 def serving(tmp_path: Path, drain: float) -> Iterator[Calls]:
-    """Two workers that answer; afterwards no process is left of them, and nothing went wrong inside."""
+    """Run two workers until both respond; at the end, check that no process and no error remains."""
     with contextlib.ExitStack() as stack:
         upstream = stack.enter_context(Listening())
         entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url, [api]) for api in OLDER]
@@ -155,7 +155,7 @@ def serving(tmp_path: Path, drain: float) -> Iterator[Calls]:
 
 
 def answering(calls: Calls) -> int:
-    """How many workers have accepted one of a few connections and answered it."""
+    """Return the number of workers that responded on one of a few connections."""
     with contextlib.ExitStack() as stack:
         for _ in range(2 * CREW):
             wire = stack.enter_context(Wire.connect(calls.port))
@@ -164,8 +164,8 @@ def answering(calls: Calls) -> int:
         return sum(bool(peers(pid, calls.port)) for pid in calls.crew())
 
 
-def assert_told(call: Call) -> None:
-    """It has got an answer that ends as HTTP wants it, and that says in the API's own words that it is not whole."""
+def check_reported_end(call: Call) -> None:
+    """Check that the client's answer is valid HTTP, and reports in the form of its API that it is incomplete."""
     head, _, body = call.client.read_to_end().partition(b"\r\n\r\n")
     assert b"shutting down" in body
     assert SUCCESS[call.api] not in body
@@ -178,30 +178,30 @@ def assert_told(call: Call) -> None:
         assert body.endswith(END)
 
 
-def assert_cut(call: Call) -> None:
-    """What came is neither whole for the API nor for HTTP."""
+def check_cut_end(call: Call) -> None:
+    """Check that the client's answer is incomplete in its API and in HTTP."""
     body = call.client.read_to_end()
     assert SUCCESS[call.api] not in body
     assert not body.endswith(END)
 
 
-def test_one_signal_ends_all_that_stalls_in_time_and_in_words(tmp_path):
+def test_one_signal_ends_all_stalled_calls_in_time_with_an_error(tmp_path):
     with serving(tmp_path, DRAIN) as calls:
         told = [*calls.silent_providers(), *calls.stalled_providers()]
         stalled = calls.stalled_clients()
-        told += calls.everywhere()
+        told += calls.reach_all_workers()
         begun = time.monotonic()
         calls.signal(signal.SIGTERM)
         for call in told:
-            assert_told(call)
+            check_reported_end(call)
         assert calls.program.process.wait(STOP_SECONDS) == 0, "a worker that must be killed makes it 1"
         assert time.monotonic() - begun > DRAIN + CUT_AFTER - 0.1, "those who do not read were given their time"
         for call in stalled:
-            assert_cut(call)
-    assert calls.ended() == {call.id: ["shutdown"] for call in calls.all}
+            check_cut_end(call)
+    assert calls.ends() == {call.id: ["shutdown"] for call in calls.all}
 
 
-def test_a_second_signal_ends_all_that_stalls_now(tmp_path):
+def test_a_second_signal_ends_all_stalled_calls_immediately(tmp_path):
     number = signal.SIGINT  # the next test sends the other
     with serving(tmp_path, 30) as calls:
         calls.silent_providers()
@@ -212,13 +212,13 @@ def test_a_second_signal_ends_all_that_stalls_now(tmp_path):
         calls.signal(number)
         assert calls.program.process.wait(STOP_SECONDS) == 128 + number
         for call in stalled:
-            assert_cut(call)
-    assert Counter({id: len(lines) for id, lines in calls.ended().items()}) == Counter(call.id for call in calls.all)
+            check_cut_end(call)
+    assert Counter({id: len(lines) for id, lines in calls.ends().items()}) == Counter(call.id for call in calls.all)
 
 
 @pytest.mark.soak
 def test_a_second_signal_right_after_the_first_is_not_lost(tmp_path):
-    """The kernel merges a signal with the same one that a busy process has not taken yet."""
+    """The kernel merges a signal with an earlier one that a busy process has not handled yet."""
     with serving(tmp_path, 30) as calls:
         calls.stalled_providers()
         crew = calls.crew()
@@ -231,4 +231,4 @@ def test_a_second_signal_right_after_the_first_is_not_lost(tmp_path):
         for pid in crew:
             os.kill(pid, signal.SIGCONT)
         assert calls.program.process.wait(STOP_SECONDS) == 128 + signal.SIGTERM
-    assert Counter({id: len(lines) for id, lines in calls.ended().items()}) == Counter(call.id for call in calls.all)
+    assert Counter({id: len(lines) for id, lines in calls.ends().items()}) == Counter(call.id for call in calls.all)
