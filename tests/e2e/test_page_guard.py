@@ -21,6 +21,7 @@ from tests.support.each_row import each_row
 from tests.support.features import rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, provider, running
+from tests.support.own_log import flush_audit
 from tests.support.upstreams import PATHS, Upstream
 
 EVIL = "https://evil.example"
@@ -93,6 +94,7 @@ def visit(gateway: Gateway, page: str) -> None:
 
 
 def audit_lines(path: Path, event: str) -> list[dict[str, Any]]:
+    flush_audit()
     return [line for text in path.read_text().splitlines() if (line := json.loads(text))["event"] == event]
 
 

@@ -8,7 +8,6 @@ with admin_gateway(tmp_path) as admin:
 
 import contextlib
 import json
-import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -20,12 +19,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 import trio
 
-from gateway.logs.audit import AUDIT
 from gateway.stores.sqlite import SqliteDatabase
 from tests.support.features import has_feature, members_of, rows_of
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config
 from tests.support.oidc import OidcProvider, open_provider
+from tests.support.own_log import flush_audit
 
 if TYPE_CHECKING:
     from gateway.features.people.store import PeopleStore
@@ -159,8 +158,7 @@ class AdminGateway:
 
     def audit_lines(self) -> list[dict[str, Any]]:
         """Return the lines of the audit about requests, once all are written."""
-        for handler in logging.getLogger(AUDIT).handlers:
-            handler.flush()
+        flush_audit()
         lines = map(json.loads, (self.folder / "audit.jsonl").read_text().splitlines())
         return [line for line in lines if line["event"] == "admin_request"]
 

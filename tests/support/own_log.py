@@ -4,6 +4,8 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
+from gateway.logs.audit import AUDIT
+
 _OF_LINES = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
 
 
@@ -44,3 +46,9 @@ def kept_settings() -> Iterator[None]:
 
 def _loggers() -> list[logging.Logger]:
     return [one for one in logging.Logger.manager.loggerDict.values() if isinstance(one, logging.Logger)]
+
+
+def flush_audit() -> None:
+    """Wait until a thread has written the audit's lines to their file."""
+    for handler in logging.getLogger(AUDIT).handlers:
+        handler.flush()

@@ -14,7 +14,7 @@ from gateway.config.loading import ConfigError, from_mapping
 from gateway.logs.audit import ADDRESSES, AUDIT, LINES_PER_ADDRESS, LINES_PER_MINUTE, LONGEST, MINUTE, MOST, Audit
 from gateway.logs.setup import Log
 from tests.support.harness import eventually
-from tests.support.own_log import own_log
+from tests.support.own_log import flush_audit, own_log
 from tests.support.set_clock import SetClock
 
 BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o", "access_key": "key-of-the-account"}]}
@@ -89,8 +89,7 @@ def log(stderr) -> Iterator[Log]:
 
 def lines(path: Path) -> list[dict[str, object]]:
     """Return the lines of a file once the audit has written all."""
-    for handler in logging.getLogger(AUDIT).handlers:
-        handler.flush()
+    flush_audit()
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
