@@ -38,7 +38,7 @@ def finish_word(reason: str) -> str:
 
 def stop_string(value: Any) -> str | None:
     """Return the stop string that matched, according to a choice's ``stop_reason`` (vLLM), or None."""
-    return value if isinstance(value, str) and value.lower() not in ENDS_OF_CHAT else None
+    return value if isinstance(value, str) and value not in ENDS_OF_CHAT else None
 
 
 def meaning_of(word: str) -> Meaning | None:

@@ -281,6 +281,14 @@ STREAMS = {
         TextBlock("a"),
         end=AnswerEnd("stop_sequence", "stop", "###"),
     ),
+    "a stop string like a finish reason": row(
+        sse.data({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": "END"}]}) + DONE,
+        end=AnswerEnd("stop_sequence", "stop", "END"),
+    ),
+    "a finish reason in place of a stop string": row(
+        sse.data({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": "stop"}]}) + DONE,
+        end=AnswerEnd("stop", "stop"),
+    ),
     # Portkey-AI/gateway#857: the model's own words leak through routers
     "reasons in other words": row(
         chunk({"content": "a"}, "SAFETY") + DONE, TextBlock("a"), end=AnswerEnd("refusal", "SAFETY")
