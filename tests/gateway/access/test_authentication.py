@@ -219,7 +219,7 @@ def test_the_operators_key_in_place_of_a_clients_is_recognized(name):
     assert "unknown key" in refusal(keyed, ("x-api-key", BOB + "0"))
 
 
-def test_a_signature_of_awss_is_no_key_and_the_refusal_says_what_to_send():
+def test_an_aws_signature_is_no_key_and_the_refusal_has_advice():
     signed = ("authorization", f"AWS4-HMAC-SHA256 Credential={ALICE}/20261122/us-east-1/bedrock/aws4_request, ...")
     told = refusal(KEYED, signed)
     assert "AWS_BEARER_TOKEN_BEDROCK" in told
@@ -458,7 +458,7 @@ def test_one_coding_is_read(value, coding):
 
 
 @each_row("value", ["br", "gzip, gzip", "gzip,deflate", "compress", "x" * 10_000, "\xff"])
-def test_another_coding_is_a_415_that_says_what_can_be_read(value):
+def test_another_coding_is_a_415_with_the_supported_codings(value):
     with pytest.raises(GatewayError) as caught:
         read_coding(value)
     failed = caught.value.info

@@ -123,7 +123,7 @@ def test_the_question_whether_a_page_may_ask_is_left_to_cors():
     assert refusal({"host": "rebound.example", "origin": "https://evil.example"}, "OPTIONS") == 403
 
 
-def test_all_pages_may_call_where_the_config_says_so():
+def test_all_pages_may_send_requests_if_the_config_permits_it():
     for headers in ({"origin": "https://any.example"}, {"sec-fetch-site": "cross-site"}):
         assert refusal({"host": "localhost", **headers}, cors=["*"]) is None
 

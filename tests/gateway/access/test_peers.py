@@ -35,7 +35,7 @@ def address(trusted: list[str], peer: tuple[str, int] | None, *forwarded: str) -
         (["10.0.0.0/8"], "10.0.0.1", [", ".join(["6.6.6.6"] + ["10.0.0.2"] * 5000)], "10.0.0.2"),
     ],
 )
-def test_only_what_trusted_proxies_have_added_is_believed(trusted, peer, forwarded, found):
+def test_only_addresses_that_trusted_proxies_have_added_are_used(trusted, peer, forwarded, found):
     assert address(trusted, (peer, 1), *forwarded) == found
 
 

@@ -47,7 +47,7 @@ def test_a_request_belongs_to_the_period_in_which_it_began():
     assert one.counter(NOON, None) == today  # one that began before midnight, and reserves once more after it
 
 
-def test_a_raised_budget_keeps_what_has_been_used():
+def test_a_raised_budget_keeps_its_usage():
     assert counter("20 usd/day").key == counter("30 usd/day").key
     assert counter("30 usd/day").most == 30 * USD
 
@@ -198,7 +198,7 @@ def shortage(one: BudgetAllowance, used: int, need: int, held: int = 0, run: str
     return Shortage(Debit(found, need), None, used, held)
 
 
-def test_the_refusal_says_how_much_of_how_much_and_from_when_there_is_more():
+def test_the_refusal_reports_the_usage_the_limit_and_the_reset():
     one = budget("20 usd/day")
     error = exhausted_error([(one, shortage(one, 19 * USD, 2 * USD))])
     assert (error.kind, error.status, error.code, error.reason) == ("billing", 402, "insufficient_quota", "quota")
@@ -229,7 +229,7 @@ def test_the_refusal_of_a_raised_budget_has_both_amounts():
          "2026-11-22T01:00+01:00 on."),
     ],
 )  # fmt: skip
-def test_the_refusal_of_each_period_says_when_there_is_more(text, used, run, said):
+def test_the_refusal_of_each_period_reports_the_reset(text, used, run, said):
     one = budget(text)
     error = exhausted_error([(one, shortage(one, used, 1, run=run))])
     assert error.message.endswith(said)
@@ -253,7 +253,7 @@ def test_a_fully_reserved_budget_is_not_exhausted():
     assert dict(error.headers) == {"retry-after": "1", "x-trigate-limit": "client_keys.alice.budgets"}
 
 
-def test_a_refusal_says_that_the_store_is_unavailable():
+def test_a_refusal_reports_that_the_store_is_unavailable():
     one = budget("20 usd/day")
     error = refusal_error([(one, attrs.evolve(shortage(one, 5 * USD, 2 * USD), wait=1.0, cause="store_away"))])
     assert error.message == (

@@ -64,7 +64,7 @@ async def ask(
 
 @each_row("stream", [False, True])
 @each_row("api", APIS)
-async def test_a_used_up_budget_stops_a_client_before_anything_is_sent(api, stream):
+async def test_an_exhausted_budget_stops_a_client_before_anything_is_sent(api, stream):
     async with providers(1) as [place], gateway(config([entry(place)], "0.041 usd/day")) as running:
         first = await ask(running, api=api, stream=stream)
         assert first.status_code == 200

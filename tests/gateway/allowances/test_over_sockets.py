@@ -189,7 +189,7 @@ async def test_slots_are_released_however_a_request_ends(api, stream):
                 assert await ends() != 429
 
 
-async def test_the_slot_of_a_client_that_leaves_comes_back():
+async def test_the_slot_of_a_client_that_leaves_is_released():
     async with providers(1) as (place,):
         content = config(place, entry={"ratelimits": {"concurrent": 1}})
         del content["client_keys"]

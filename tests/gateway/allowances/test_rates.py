@@ -49,7 +49,7 @@ def test_a_burst_is_one_unit_of_time_at_most_a_minute(rate, burst):
     assert (counter.amount, counter.seconds, counter.burst) == (rate.amount, rate.seconds, burst)
 
 
-def test_a_refusal_names_the_limit_and_whose_it_is():
+def test_a_refusal_reports_the_limit_and_its_holder():
     # Operators mistook a proxy's own 429 for the provider's for hours (api7/aisix#1079).
     found = refusal_error([short(allowances()["tokens"], 11.2)])
     assert found.message == "Rate limit of this gateway reached: client key alice: 400k tokens/m. Try again in 12s."
@@ -57,7 +57,7 @@ def test_a_refusal_names_the_limit_and_whose_it_is():
     assert (found.status, found.code, found.reason, found.wait) == (429, "rate_limit_exceeded", None, 12.0)
 
 
-def test_a_refusal_without_room_for_another_run_says_what_to_do():
+def test_a_refusal_without_room_for_another_run_has_advice():
     allowance, found = short(allowances()["tokens"], 60.0)
     error = refusal_error([(allowance, attrs.evolve(found, cause="no_row"))])
     assert error.message.startswith("The gateway counts as many runs and header values as it can. Use fewer")

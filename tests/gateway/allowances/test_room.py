@@ -81,7 +81,7 @@ async def test_an_end_wakes_few_requests_and_all_get_their_turn(autojump_clock):
     assert trio.current_time() - began < POLL
 
 
-async def test_one_end_makes_room_for_many_small_requests_at_once(autojump_clock):
+async def test_one_end_makes_room_for_many_small_requests(autojump_clock):
     budget = Budget()
     async with trio.open_nursery() as nursery:
         await budget.request("large", 10, "mallory")
@@ -129,7 +129,7 @@ async def test_room_that_another_process_frees_is_found(autojump_clock, number):
         nursery.cancel_scope.cancel()
 
 
-async def test_a_request_that_waited_long_enough_is_told(autojump_clock):
+async def test_a_request_waits_for_room_at_most_until_its_deadline(autojump_clock):
     budget = Budget()
     await budget.request("first", 10, "mallory")
     began = trio.current_time()

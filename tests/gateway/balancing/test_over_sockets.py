@@ -153,7 +153,7 @@ async def test_a_member_abandoned_without_content_counts_with_that_time():
             assert seconds >= 0.05
 
 
-async def test_conversations_of_two_client_keys_are_two_whatever_they_are_called():
+async def test_conversations_of_two_client_keys_are_distinct_even_with_one_name():
     async with providers(2) as places:
         keys = [{"name": name, "key": f"key-of-{name}"} for name in ("alice", "ben")]
         async with gateway({**config(places), "client_keys": keys}) as running:

@@ -44,7 +44,7 @@ def test_members_of_weight_0_come_last(balance):
 
 
 @each_row("balance", RULES)
-def test_members_without_weight_share_what_is_left(balance):
+def test_members_without_weight_share_the_rest(balance):
     found = shares(balance, (1, 0, 0), idle(3), out=(0,))
     assert found == pytest.approx([0, 0.5, 0.5], abs=0.02)
 
@@ -94,7 +94,7 @@ def test_ties_of_the_least_busy_are_broken_at_random():
     ],
     ids=["prices", "one-unknown", "equal", "none-known"],
 )
-def test_the_cheapest_is_first_and_the_least_busy_where_prices_say_nothing(prices, expected):
+def test_the_cheapest_is_first_and_without_prices_the_least_busy(prices, expected):
     loads = FixedLoads((1, 2, 0), prices=prices)
     assert RULES["cheapest"]((1, 1, 1), loads, Random(1).random) == expected
 

@@ -95,7 +95,7 @@ def test_a_stream_without_its_end_breaks_clients():
     assert any(effect == "breaks" and part == "grammar of the API" for effect, part, *_ in differences(HELLO, cut))
 
 
-def test_a_stream_without_its_last_marker_is_told_apart():
+def test_a_stream_without_its_last_marker_is_a_difference():
     unmarked = attrs.evolve(HELLO, body=HELLO.body.removesuffix(b"data: [DONE]\n\n"))
     assert differences(HELLO, unmarked) == {("differs", "grammar of the API", "well formed", "chat.end")}
     assert differences(unmarked, unmarked) == set()

@@ -154,7 +154,7 @@ def test_the_text_report_lists_differences_by_effect(mock, gateway):
         (("--model", "m", "x.jsonl"), "--model selects models for samples"),
     ],
 )
-def test_a_command_that_cannot_compare_says_why(mock, args, words):
+def test_a_command_that_cannot_compare_reports_the_reason(mock, args, words):
     said = compare(mock.url, mock.url, *args)
     assert said.returncode == 2
     assert words in " ".join(said.stderr.split())

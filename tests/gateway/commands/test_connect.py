@@ -80,7 +80,7 @@ def test_without_a_config_it_is_the_demo(home, capsys, monkeypatch):
             assert "trigate serve --demo" in err
 
 
-def test_the_config_says_address_and_model_without_the_keys_of_providers(home, capsys):
+def test_the_config_gives_address_and_model_without_keys_of_providers(home, capsys):
     (home / "trigate.yaml").write_text(CONFIG)
     assert connect("codex", ConnectOptions()) == 0
     out = capsys.readouterr().out
@@ -128,7 +128,7 @@ def test_a_client_that_trigate_cannot_start_is_written_only_if_it_has_a_file(hom
         assert ("--write" in capsys.readouterr().err) == (client.file is not None), client.name
 
 
-def test_the_own_config_is_taken_next_to_a_file_of_another_program(home, capsys):
+def test_the_own_config_is_used_next_to_a_file_of_another_program(home, capsys):
     (home / "work").mkdir()
     (home / "work/config.yaml").write_text("site_name: docs\nnav: []\n")
     (home / ".config/trigate").mkdir(parents=True)
@@ -353,7 +353,7 @@ def test_llm_has_an_item_for_each_model(home):
 
 
 @pytest.mark.parametrize("name", ["claude", "codex", "opencode"])
-def test_the_clients_own_variable_says_where_its_file_is(home, monkeypatch, name):
+def test_the_clients_own_variable_sets_the_place_of_its_file(home, monkeypatch, name):
     variable, _, below = CLIENTS[name].file.variable.partition("/")
     monkeypatch.setenv(variable, str(home / "elsewhere"))
     assert connect(name, ConnectOptions(url=ROOT, model="m", write=True)) == 0

@@ -120,7 +120,7 @@ HALF = data({"choices": [{"delta": {"content": "Hi"}}]})
 BROKEN = Raw(400, (("content-type", "application/json"),), (ERROR,))
 
 
-def test_an_error_is_shown_as_it_is_without_secrets(upstream, doctor):
+def test_an_error_is_shown_unchanged_but_without_secrets(upstream, doctor):
     upstream.script(TEXT, TEXT, BROKEN, THOUGHT, STRUCTURE, NO_COUNT)
     status, out, err = doctor([provider("p/m", upstream.url)], as_json=False)
     assert (status, err) == (0, "")

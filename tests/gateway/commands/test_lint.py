@@ -61,7 +61,7 @@ def test_the_verdict_is_the_exit_status_and_is_printed(lint, body, options, stat
     assert says in out
 
 
-def test_a_broken_stream_names_file_line_event_rule_and_what_was_found(lint):
+def test_the_report_of_a_broken_stream_has_file_line_event_and_rule(lint):
     status, out, _ = lint(ROLES)
     assert status == 1
     first, *rest = out.splitlines()
@@ -89,7 +89,7 @@ def test_the_json_output_contains_the_whole_verdict(lint):
     assert good["broken"] is None
 
 
-def test_an_unknown_api_exits_with_2_and_says_what_to_do(lint):
+def test_an_unknown_api_exits_with_2_and_advice(lint):
     status, out, err = lint(b"data: {}\n\n")
     assert (status, out) == (2, "")
     assert "--api" in err

@@ -84,7 +84,7 @@ def test_a_key_of_the_gateway_has_a_header_of_its_own(home, monkeypatch, name, f
         ("codex", "set TRIGATE_API_KEY to one of the gateway's client_keys"),
     ],
 )
-def test_printed_settings_say_where_the_key_goes(home, capsys, name, says):
+def test_printed_settings_show_the_place_of_the_key(home, capsys, name, says):
     configured(home, PASSING + "client_keys: [{name: me, key: $NOT_SET}]\n")
     assert connect(name, with_login()) == 0
     assert f"\n{says}" in capsys.readouterr().out

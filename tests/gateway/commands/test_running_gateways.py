@@ -108,7 +108,7 @@ def test_the_config_of_another_gateway_is_not_held_against_the_one_that_is_named
     assert "trigate.yaml" not in err
 
 
-def test_a_config_that_is_named_is_taken_at_its_word(home, capsys):
+def test_settings_come_from_a_config_on_the_command_line(home, capsys):
     port = free_port()
     put(home / "mine.yaml", LOCAL, port)
     with gateway_thread(config(WILD, port), port):
@@ -128,7 +128,7 @@ def test_a_persons_own_config_is_for_every_folder(home, usual_port, capsys):
             assert claude(capsys)[0]["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{port}"
 
 
-def test_somebody_elses_config_yaml_is_no_config(home, usual_port, capsys):
+def test_a_config_yaml_of_another_program_is_no_config(home, usual_port, capsys):
     (home / "project/config.yaml").write_text("title: my site\ntheme: dark\n")
     assert "trigate serve --demo" in claude(capsys)[1]
     with gateway_thread(config(WILD, usual_port), usual_port):
@@ -228,7 +228,7 @@ def offer(entries, **more):
     return ConfiguredOffer(from_mapping(config(entries, 1, **more)))
 
 
-def test_claudes_own_names_are_left_alone_where_they_are_served():
+def test_claudes_own_names_stay_unchanged_where_they_are_served():
     assert models_for_claude(offer(WILD)) == {}
     assert models_for_claude(offer([*LOCAL, *WILD], model_aliases=ALIASES)) == {}
 

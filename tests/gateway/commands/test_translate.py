@@ -24,7 +24,7 @@ def translate(tmp_path, capsys):
     return translate
 
 
-def test_a_request_is_translated_and_what_is_lost_is_reported(translate):
+def test_a_request_is_translated_and_losses_are_reported(translate):
     status, out, err = translate(json.dumps(ASKED).encode())
     assert status == 0
     assert json.loads(out)["messages"] == ASKED["messages"]

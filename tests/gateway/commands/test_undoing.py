@@ -149,7 +149,7 @@ def test_undo_restores_a_change_between_two_writes(home):
     assert tomllib.loads(path.read_text()) == {"model": "between"}
 
 
-def test_a_later_write_takes_out_what_is_not_wanted_any_more(home):
+def test_a_later_write_removes_settings_that_are_no_longer_needed(home):
     """Such as the models of the demo, once Anthropic's own are served."""
     path = home / ".claude/settings.json"
     put(path, '{"env": {"ANTHROPIC_DEFAULT_OPUS_MODEL": "mine"}}')
@@ -169,7 +169,7 @@ def test_a_later_write_takes_out_what_is_not_wanted_any_more(home):
     assert path.read_text() == '{"env": {"ANTHROPIC_DEFAULT_OPUS_MODEL": "mine"}}'
 
 
-def test_llm_gets_each_of_its_items_taken_out(home):
+def test_each_item_of_llm_is_removed(home):
     path = home / FILES["llm"]
     put(path, BEFORE["llm"])
     for model in ("a", "b"):
@@ -306,7 +306,7 @@ def assert_undone(form, text, settings):
 
 @given(st.dictionaries(NAMES, TREES, max_size=4), st.dictionaries(PATHS, SCALARS, max_size=3),
        st.sampled_from([None, 2, "\t"]), st.booleans())  # fmt: skip
-def test_json_is_what_it_was(content, settings, indent, commented):
+def test_json_is_restored(content, settings, indent, commented):
     text = json.dumps(content, indent=indent)
     if commented:
         text = text.replace("{", '{ /* "a": { */').replace("\n", " // , }\r\n").replace("}", ", }")
@@ -318,7 +318,7 @@ def test_json_is_what_it_was(content, settings, indent, commented):
 
 
 @given(st.text("ab=[]\"#\n{}',.\\ 1", max_size=40), st.sampled_from(["toml", "yaml", "env"]))
-def test_any_text_is_what_it_was_or_refused(text, form):
+def test_any_text_is_restored_or_refused(text, form):
     settings = [(("a",), "new"), (("b", "a"), True), (("b", "c"), 1)] if form == "toml" else [(("a",), "new")]
     try:
         assert_undone(form, text, settings)

@@ -56,7 +56,7 @@ def test_a_file_that_every_user_can_read_is_reported():
 
 
 @pytest.mark.parametrize(("shell", "key"), [({}, ""), ({"OPENAI_API_KEY": "sk-shell"}, "sk-shell")])
-def test_started_programs_get_the_gateways_key_and_what_the_shell_has(home, variables, shell, key):
+def test_started_programs_get_the_gateways_key_and_the_shells_variables(home, variables, shell, key):
     words = ("connect", "anthropic-python", "--url", "http://gw.example", "--model", "m", "--", "sh")
     found = trigate(*words, cwd=home, env={**variables, **shell})
     assert found.env.get("OPENAI_API_KEY", "") == key

@@ -91,7 +91,7 @@ def test_an_entry_that_speaks_messages_alone_has_such_an_address():
         ("vllm/m", PROXY + "/team", "/team/chat/completions"),
     ],
 )
-def test_chat_is_where_the_address_says(model, base_url, chat):
+def test_chat_is_at_the_path_of_the_address(model, base_url, chat):
     assert urls(config(model=model, base_url=base_url))["chat"] == chat
 
 

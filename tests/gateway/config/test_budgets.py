@@ -75,7 +75,7 @@ def test_an_amount_is_read_exactly(text, most, currency, period):
         (20, "an amount for a period"),
     ],
 )
-def test_a_wrong_amount_says_what_to_write(written, said):
+def test_a_wrong_amount_is_reported_with_advice(written, said):
     (mistake,) = mistakes(written)
     assert "client_keys[0].budgets" in mistake
     assert said in mistake

@@ -85,7 +85,7 @@ OPENAIS = "text-embedding-3-small"
         (f"openrouter/openai/{OPENAIS}", None, {}, True),
     ],
 )  # fmt: skip
-def test_the_name_of_a_model_says_whether_it_has_openais_vocabulary(model, url, more, takes):
+def test_the_name_of_a_model_shows_whether_it_has_openais_vocabulary(model, url, more, takes):
     """Another model reads other words in the ids (danny-avila/rag_api#104); LangChain sends them by default."""
     said = {"model": model, "access_key": "k", **({} if url is None else {"base_url": url})}
     if "interface" in more:

@@ -79,7 +79,7 @@ def test_a_change_is_reported():
     assert "endpoints {} → {embeddings: http://h/embed (tei), speech: none}" in line
 
 
-def test_check_says_what_each_entry_has(tmp_path):
+def test_check_lists_the_endpoints_of_each_entry(tmp_path):
     file = tmp_path / "trigate.yaml"
     file.write_text(
         "version: v0.4.0\nmodel_providers:\n  - {model: cohere/*}\n  - {model: cerebras/*}\n"

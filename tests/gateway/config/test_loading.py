@@ -1011,7 +1011,7 @@ def test_the_advice_knows_a_key_in_every_spelling(key):
 
 @each_row("key", ["expires", "expiresAt", "duration", "ttl"])
 @each_row("place", [ClientKey, AcceptedKey])
-def test_the_advice_says_how_a_key_ends(place, key):
+def test_the_advice_explains_the_end_of_a_key(place, key):
     assert "write it as `until`, the last day or the time of expiry" in (advice(place, key) or "")
 
 
@@ -1094,7 +1094,7 @@ def test_a_persons_own_file_is_for_folders_that_have_none(write, tmp_path):
         "model_list: [{model_name: a}]\n",
     ],
 )
-def test_a_file_of_another_program_is_passed_over(tmp_path, text):
+def test_a_file_of_another_program_is_ignored(tmp_path, text):
     folder, own = tmp_path / "project", tmp_path / "own/trigate/trigate.yaml"
     for path, content in ((folder / "config.yaml", text), (own, HEAD)):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -1125,7 +1125,7 @@ def test_a_star_for_all_models_is_explained(errors_in):
 
 
 @each_row("text", ["version: 0.2.0\n", '{"version": "v0.4.0",\n', "model_providers: [\n", "# x\nllm_providers:\n"])
-def test_a_file_of_trigate_with_mistakes_is_not_passed_over(write, tmp_path, text):
+def test_a_file_of_trigate_with_mistakes_is_not_ignored(write, tmp_path, text):
     path = write(text, "config.yaml")
     assert find_config_file(tmp_path, {}) == path
 

@@ -81,7 +81,7 @@ def test_an_entry_may_override_the_address_of_its_provider():
     assert urls(made, "acme/n")[0] == "https://acme.example/v2/chat/completions"
 
 
-def test_a_change_of_a_row_is_taken_over_by_a_running_process():
+def test_a_running_process_applies_a_change_of_a_row():
     entry = {"model": "acme/m", "access_key": "k"}
     old, new = (config({"acme": {"base_url": f"https://{host}.example"}}, entry) for host in ("a", "b"))
     (change,) = changes(old, new)

@@ -79,7 +79,7 @@ def test_an_amount_for_a_time(text, rate):
         ("5", "11: client_keys[0].ratelimits: 5: expected a mapping, such as {requests: …}"),
     ],
 )  # fmt: skip
-def test_a_mistake_says_where_it_is_and_what_to_write(limits, mistake):
+def test_a_mistake_is_reported_with_its_place_and_advice(limits, mistake):
     with pytest.raises(ConfigError) as error:
         file(client=f"ratelimits: {limits}")
     assert mistake_lines(error.value) == [mistake]
@@ -124,7 +124,7 @@ def test_cached_tokens_count_only_among_tokens():
     assert any("count_cached has no effect" in text for text in warnings)
 
 
-def test_a_reload_says_which_limit_has_changed():
+def test_a_reload_reports_the_changed_limit():
     old = file(entry="ratelimits: {tokens: 2M/m}", client="ratelimits: {requests: 60/m}")
     new = file(
         entry="ratelimits: {tokens: 3M/m}\n    queue: {size: 8, wait: 2s}",

@@ -47,7 +47,7 @@ def route(read):
     return route
 
 
-def test_an_order_of_names_is_all_that_a_route_needs(route):
+def test_a_route_needs_only_an_order_of_names(route):
     assert route("{targets: [a, claude-sonnet-4-5, groq/llama]}") == Route(
         name="r", groups=((RouteTarget("a"),), (RouteTarget("claude-sonnet-4-5"),), (RouteTarget("groq/llama"),))
     )
@@ -82,7 +82,7 @@ def test_stickiness_can_be_turned_off(route, written, sticky):
     assert route(f"{{targets: [a, b], sticky: {written}}}").sticky == sticky
 
 
-def test_an_alias_of_one_model_stays_an_alias_unless_it_says_more(read):
+def test_an_alias_of_one_model_stays_an_alias_without_other_settings(read):
     config = read("model_aliases: {one: {target: a}, more: {target: a, retries: {attempts: 2}}}\n")
     assert config.aliases == {"one": "a"}
     assert config.routes == {"more": Route(name="more", groups=((RouteTarget("a"),),), retries=Retries(attempts=2))}

@@ -109,7 +109,7 @@ def test_mistakes_in_sign_ins_are_reported_with_their_path_and_without_secrets()
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_without_its_package_the_entry_its_line_and_what_to_install_are_reported(name, monkeypatch, tmp_path):
+def test_without_its_package_the_entry_its_line_and_the_package_are_reported(name, monkeypatch, tmp_path):
     for module in MODULES.values():
         monkeypatch.setitem(sys.modules, module, None)
     file = tmp_path / "trigate.yaml"

@@ -105,7 +105,7 @@ def test_free_is_a_price_and_without_one_it_is_the_catalogues():
         ),
     ],
 )
-def test_a_wrong_price_says_where_and_what_to_do(tmp_path, price: str, line: str):
+def test_a_wrong_price_is_reported_with_its_place_and_advice(tmp_path, price: str, line: str):
     path = tmp_path / "trigate.yaml"
     text = f"version: v0.4.0\nmodel_providers:\n  - {{model: openai/gpt-5, access_key: k, price: {price}}}\n"
     path.write_text(text)
@@ -157,7 +157,7 @@ def test_a_model_without_a_price_under_a_clients_budget_is_reported():
         ({"unpriced": "allow"}, {}, []),
     ],
 )  # fmt: skip
-def test_only_targets_of_what_a_client_may_request_need_a_price(more, limits, found):
+def test_only_targets_of_models_that_a_client_may_request_need_a_price(more, limits, found):
     unpriced = unpriced_models(with_budget(config(*ENTRIES, **more), **limits))
     assert [f"{one.entry.name}: {one.model}" for one in unpriced] == found
 

@@ -139,7 +139,7 @@ def test_a_file_in_the_folder_is_the_folders_but_not_a_link_out_of_it(tmp_path):
 
 
 @each_row("row", [row for row in CATALOG.values() if row.key_env], ids=lambda row: row.id)
-def test_every_providers_own_variable_may_go_where_its_row_says(tmp_path, row):
+def test_every_providers_own_variable_may_go_to_the_address_of_its_row(tmp_path, row):
     more = {} if row.base_url else {"base_url": row.address.replace("NAME", "name").lower()}
     more |= dict.fromkeys(row.missing_settings(None), "us-east-1")
     assert mistakes(tmp_path, "found", **entry(f"{row.id}/*", access_key=f"${row.key_env}", **more)) == ""

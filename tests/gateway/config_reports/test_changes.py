@@ -180,7 +180,7 @@ def test_the_command_prints_nothing_without_changes(files):
     assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
 
 
-def test_the_command_names_what_is_wrong_with_either_file(files):
+def test_the_command_reports_the_mistakes_of_either_file(files):
     found = invoke("check", "--diff", "old.yaml", cwd=files)
     assert found.returncode == 2
     assert "trigate.yaml" in found.stderr

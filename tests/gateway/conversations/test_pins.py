@@ -120,7 +120,7 @@ async def test_a_turn_that_is_not_stored_stays_in_its_lane(store):
     assert [one.target.lane for one in found.candidates] == ["byte", "byte", "hub"]
 
 
-async def test_one_target_is_asked_as_before(store):
+async def test_one_target_gets_the_same_request_as_before(store):
     found = await responses(store, "first")
     assert (found.turn, entries(found)) == (UNRECORDED, ["first"])
 

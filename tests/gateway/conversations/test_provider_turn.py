@@ -58,7 +58,7 @@ async def test_a_turn_that_is_stored_here_has_no_other_keeper():
     assert await find_storing_entry(store, "alice", turn.id) is None
 
 
-async def test_whose_turn_it_is_is_noted_without_a_keep_alive_in_between(mock_clock):
+async def test_the_owner_of_a_turn_is_recorded_without_a_keep_alive_in_between(mock_clock):
     """The keep-alive has opened the stream, and the first content arrives while the client waits for more."""
     events = events_of("responses", SCRIPTS["text"])
     first = next(i for i, event in enumerate(events) if b"output_text.delta" in event) + 1
@@ -107,7 +107,7 @@ def progress_after(*events: Event) -> StreamProgress:
     return found
 
 
-async def test_a_whole_answer_says_that_it_cannot_be_continued():
+async def test_a_whole_answer_reports_that_it_cannot_be_continued():
     """It was paid for, so the client gets it, and learns that the next request has to have the whole conversation."""
     answer = Answer(AnswerStart("resp_1", "m", 1), (), Usage(), AnswerEnd("stop"))
     for said, told in (
@@ -118,7 +118,7 @@ async def test_a_whole_answer_says_that_it_cannot_be_continued():
 
 
 @pytest.mark.parametrize("in_background", [False, True])
-async def test_the_last_event_of_a_stream_says_that_it_cannot_be_continued(in_background):
+async def test_the_last_event_of_a_stream_reports_that_it_cannot_be_continued(in_background):
     turn = ProviderTurn(FULL, "alice", "openai/m", in_background)
     start, delta, end = AnswerStart("resp_1", "m", 1), TextDelta(0, "a"), AnswerEnd("stop")
     assert await forwarded_data(turn, b"begin", progress_after(start)) == b"begin"

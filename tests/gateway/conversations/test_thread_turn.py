@@ -273,7 +273,7 @@ SPELLINGS = st.builds(
 
 
 @given(st.lists(SPELLINGS, max_size=3), st.lists(SPELLINGS, max_size=3), SPELLINGS)
-def test_whatever_a_message_is_its_bytes_stay(first, second, system):
+def test_the_bytes_of_any_message_stay_unchanged(first, second, system):
     async def create_and_continue() -> bytes:
         store = shelf()
         head = b'{"model":"m","messages":[%b],"thread":' % b" , ".join(first)

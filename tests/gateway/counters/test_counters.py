@@ -80,7 +80,7 @@ async def test_a_budget_counts_reservations_and_charges_usage_once(counters):
     assert not await counters.reserve([claim((spent, 25))])
 
 
-async def test_all_debits_are_taken_or_none(counters):
+async def test_all_debits_are_reserved_or_none(counters):
     """The refused request consumes no ``requests`` (BerriAI/litellm#39309), and every exhausted counter is reported
     (maximhq/bifrost#3500)."""
     full, requests, spent = slots("s", 0), rate("r"), budget("b", 5)

@@ -68,7 +68,7 @@ def test_there_is_no_memory_beyond_the_refill(rate, amounts, last):
 
 
 @given(RATES, st.lists(st.tuples(st.floats(0, 10), st.integers(1, 3000)), max_size=80))
-def test_no_more_passes_than_the_burst_and_what_refills(rate, steps):
+def test_no_more_passes_than_the_burst_and_the_refill(rate, steps):
     # BerriAI/litellm#5783
     bucket, began, passed = Bucket(rate), 1e6, 0
     largest = 0

@@ -486,7 +486,7 @@ def test_json_of_a_step_has_amounts_as_text():
     assert [said[0][2], said[0][5]] == [str(2**59 + 1), str(2**53 + 1)]
 
 
-async def test_a_first_step_that_is_sent_twice_at_once_is_done_once(postgres_server):
+async def test_a_first_step_that_is_sent_twice_simultaneously_is_done_once(postgres_server):
     """The step is sent again while the server still performs it: there is no row yet that would make it wait."""
     spent = budget("b", 100)
     step = encode_step(CountingStep("twice", 1, 30.0, True, False, (), (), {}, {}, [(spent, 5)], []))

@@ -203,7 +203,7 @@ async def test_a_gateway_that_stops_adds_all_delayed_amounts(counters, store):
     assert [step["leaves"] for step in store.steps][-1] == 1
 
 
-async def test_a_store_that_is_away_is_not_asked_for_earlier_sums(counters, store, monkeypatch):
+async def test_an_unavailable_store_gets_no_request_for_earlier_sums(counters, store, monkeypatch):
     current = budget("slice 2", 100, "slice 1")
     await reserve(counters, current, 1)
     store.is_away = True
@@ -216,7 +216,7 @@ async def test_a_store_that_is_away_is_not_asked_for_earlier_sums(counters, stor
     assert len(store.steps) == sent
 
 
-async def test_a_refresh_includes_what_others_settle_at_the_same_time(counters, store):
+async def test_a_refresh_includes_simultaneous_settlements_of_others(counters, store):
     """A level that was fresh was not refreshed, so none of several processes saw that together they reached a step."""
     spent = budget("b", 1000)
     taken = await reserve(counters, spent, 10)
@@ -227,7 +227,7 @@ async def test_a_refresh_includes_what_others_settle_at_the_same_time(counters, 
 
 
 @pytest.mark.parametrize("is_delayed", [True, False])
-async def test_a_refresh_says_that_the_store_lacks_amounts(counters, store, clock, is_delayed):
+async def test_a_refresh_reports_that_the_store_lacks_amounts(counters, store, clock, is_delayed):
     spent = budget("b", 1000)
     if is_delayed:
         await delay(counters, store, spent, 10)

@@ -214,7 +214,7 @@ WRONG_BODIES = [
 ]  # fmt: skip
 
 
-async def test_a_wrong_body_is_a_400_that_says_where(store):
+async def test_a_wrong_body_is_a_400_with_the_place_of_the_mistake(store):
     async with serving(store) as served:
         for body, param in WRONG_BODIES:
             with case(str(body)[:60]):

@@ -4,7 +4,7 @@ from gateway.endpoints.cors import Cors
 from tests.support.each_row import each_row
 
 
-def test_a_preflight_response_lists_what_may_be_sent():
+def test_a_preflight_response_lists_the_permitted_methods_and_headers():
     headers = dict(
         Cors(["https://App.example"]).preflight("https://app.example", "X-Stainless-OS, authorization, X-Evil")
     )

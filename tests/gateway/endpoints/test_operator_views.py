@@ -56,7 +56,7 @@ async def test_only_operators_may_read_the_views_of_all_clients(more, other, sta
         assert (await running.get("/readyz")).status_code == 200
 
 
-async def test_the_refusal_says_which_key_is_needed():
+async def test_the_refusal_reports_the_required_key():
     async with gateway(content(client_keys=KEYS, metrics_key=METRICS)) as running:
         message = (await running.get(VERBOSE, CLIENT)).json()["error"]["message"]
         assert "metrics_key" in message
@@ -92,7 +92,7 @@ def key_warnings(**more: Any) -> list[str]:
     return [text for text in warnings_of(from_mapping(content(**more))) if "metrics_key" in text]
 
 
-def test_check_warns_where_client_keys_read_what_all_others_spend():
+def test_check_warns_if_client_keys_can_read_the_spending_of_others():
     (warning,) = key_warnings(client_keys=KEYS)
     assert warning.startswith("client_keys: all can read the usage of all clients")
     assert not key_warnings(client_keys=KEYS, metrics_key=METRICS)

@@ -50,7 +50,7 @@ def not_found(id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("status", STATUSES)
-async def test_a_response_is_given_again_unchanged(store, status):
+async def test_a_stored_response_is_returned_unchanged(store, status):
     was = await store_turn(store, [message("Hi")], ANSWER, status=status)
     async with serving(store) as served, served.client() as client:
         response = await client.responses.retrieve(was["id"])
@@ -71,7 +71,7 @@ async def test_a_response_has_its_id_under_the_name_of_its_own_api(store):
     assert "request-id" not in reply.headers
 
 
-async def test_a_deleted_response_is_gone_with_all_that_was_stored_of_it(store):
+async def test_a_deleted_response_is_removed_with_everything_stored_of_it(store):
     id = (await store_turn(store, [message("Hi")], ANSWER))["id"]
     async with serving(store) as served, served.client() as client:
         assert await client.responses.delete(id) is None
@@ -239,7 +239,7 @@ async def test_a_running_turn_stays_deleted(store):
 # Input items
 
 
-async def test_input_items_are_all_that_the_response_was_made_from(store):
+async def test_input_items_are_the_whole_input_of_the_response(store):
     """The last item comes first, unless the request sets another order; the answer itself is not among them."""
     first = await store_turn(store, [message("one")], [message("two", "assistant")])
     second = await store_turn(store, [message("three")], [message("four", "assistant")], parent=first["id"])
@@ -353,7 +353,7 @@ async def test_half_a_response_is_none(store):
         assert (await served.ask("GET", f"/v1/responses/{id}")).status_code == 404
 
 
-async def test_only_what_fails_is_in_the_ledger(store, caplog):
+async def test_only_failures_are_in_the_ledger(store, caplog):
     caplog.set_level("INFO", "trigate")
     id = (await store_turn(store))["id"]
     async with serving(store) as served:

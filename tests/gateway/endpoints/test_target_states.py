@@ -33,7 +33,7 @@ async def test_readyz_lists_the_state_reason_and_end_for_each_target():
         assert PROVIDER_KEY not in answer.text
 
 
-async def test_readyz_says_it_also_while_the_process_drains():
+async def test_readyz_reports_it_also_while_the_process_drains():
     async with gateway() as running:
         running.service.lifecycle.draining = True
         answer = await running.get("/readyz?verbose")

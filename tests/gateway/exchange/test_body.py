@@ -138,7 +138,7 @@ async def test_both_words_for_a_failure_arrive_though_there_is_time_between_them
 
 @pytest.mark.usefixtures("way")
 @each_row("turns", range(4))
-async def test_events_keep_their_order_whoever_writes_them(turns):
+async def test_events_keep_their_order_with_two_writers(turns):
     """The pump and the body take turns, each writing some of the pending events."""
     events = [content(10).replace(b"x", b"%d," % number) for number in range(300)]
     steps = [step for event in events for step in (event, *[0.0] * turns)]
@@ -155,7 +155,7 @@ async def test_events_keep_their_order_whoever_writes_them(turns):
     [(100, 100), (100, 65536), (10_000, 65536), (4 * MIB, 65536), (4 * MIB, MIB)],
     ids=["tiny_reads", "many_in_a_read", "middling", "large", "large_in_large_reads"],
 )
-async def test_a_stalled_client_bounds_what_is_held(event, chunk):
+async def test_the_memory_for_a_stalled_client_is_bounded(event, chunk):
     """1 MiB and the largest event, whatever the upstream has to give."""
     one = content(event)
     flood = one * max(1, 12 * MIB // len(one))

@@ -497,7 +497,7 @@ async def steps(sweep: Sweep, first: int, blow: Callable[[Sweep], object]) -> As
     raise AssertionError(f"the exchange goes on after {STEPS} steps")
 
 
-async def test_left_alone_it_ends_as_it_should(sweep):
+async def test_an_undisturbed_exchange_ends_as_expected(sweep):
     assert not await sweep.run(STEPS, lambda _: None)
     assert sweep.client.ended
     line = sweep.line()

@@ -208,7 +208,7 @@ STORED = {
 
 
 @each_row(("due", "comes", "before", "state"), STORED.values())
-def test_a_turn_is_stored_before_what_would_say_so(due, comes, before, state):
+def test_a_turn_is_stored_before_the_event_that_reports_it(due, comes, before, state):
     client = Client(turn=Recorder(due))
     happen(client, comes)
     place = next(place for place, action in enumerate(client.did) if isinstance(action, StoreTurn))
@@ -272,7 +272,7 @@ TURNS = st.sampled_from((None, at_content, at_end))
 
 
 @given(comes=st.lists(HAPPENINGS, max_size=30), due=TURNS, stores=st.booleans())
-def test_a_stream_never_lies_whatever_happens(comes, due, stores):
+def test_a_stream_never_reports_a_false_end(comes, due, stores):
     client = Client(turn=UNRECORDED if due is None else Recorder(due))
     client.fails = None if stores else BROKE
     came = 0
@@ -313,7 +313,7 @@ def test_the_answer_arrives_whole_however_it_is_cut(places, silences):
     assert client.record.bill.is_complete
 
 
-def test_no_keep_alive_goes_before_what_is_there_already():
+def test_no_keep_alive_precedes_content_that_has_already_arrived():
     client = Client()
     client.receive(WORD)
     assert client.wait(16, more=True) == ()

@@ -38,7 +38,7 @@ def calls_of(targets: int, **given: Any) -> int:
     return calls(lambda: allowed_plan(one, plan))
 
 
-def test_targets_with_keys_of_their_own_are_not_looked_at():
+def test_planning_does_not_inspect_targets_with_keys_of_their_own():
     assert calls_of(100) == calls_of(2)
 
 

@@ -124,7 +124,7 @@ async def test_a_dead_connection_takes_no_attempt_from_an_untried_target():
 
 @each_row("stream", [False, True])
 @each_row("route", [{}, {"hedge": {"after": "10s", "at_most": "100%"}}])
-async def test_an_empty_response_is_charged_what_its_provider_counted(route, stream):
+async def test_an_empty_response_costs_the_usage_that_its_provider_counted(route, stream):
     async with serve_two_targets(route=route) as (provider, client):
         provider.reset(first="empty")
         reply = await client.ask("r", stream=stream)

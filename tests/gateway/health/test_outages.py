@@ -273,7 +273,7 @@ QUOTA_ALONE = {"r": {"targets": ["a", {"target": "b", "when": ["quota"]}]}}
 
 @each_row("stream", [True, False], ids=["stream", "whole"])
 @each_row("told", [NOTHING_LEFT, OF_ANTHROPIC, USED_UP], ids=lambda told: told[0][0])
-async def test_a_place_that_has_nothing_left_is_passed_over(told, stream):
+async def test_a_target_whose_limit_is_exhausted_is_skipped(told, stream):
     async with providers(2) as (first, second), gateway(config(first, second)) as running:
         first.told = told
         for _ in range(3):
@@ -307,7 +307,7 @@ async def test_a_target_near_its_limit_is_used_if_no_other_is_left():
         assert (await running.ask("r")).status_code == 200, "the other fails, and this one would have answered"
 
 
-async def test_a_place_that_such_a_limit_does_not_lead_to_is_not_asked_for_it():
+async def test_a_short_limit_sends_no_requests_to_a_target_for_exhausted_quotas():
     # A short limit costs no money: ColeMurray/background-agents#1532
     async with providers(2) as (first, second), gateway(config(first, second, model_aliases=QUOTA_ALONE)) as running:
         first.told = NOTHING_LEFT

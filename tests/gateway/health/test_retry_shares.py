@@ -29,7 +29,7 @@ def spend(budget: RetryShares, client: str, now: float = 1.0, share: float = 0.2
     return spent
 
 
-def test_clients_divide_what_is_always_allowed():
+def test_clients_share_the_requests_that_are_always_allowed():
     budget = RetryShares()
     assert [spend(budget, client) for client in ("ann", "bob", "cid")] == [30, 15, 10]
     assert [spend(budget, client, now=20.0) for client in ("cid", "bob", "ann")] == [30, 15, 10]

@@ -72,12 +72,12 @@ def test_the_share_of_failures_is_that_of_all_workers(workers, clock):
     assert not workers[2].is_out()
 
 
-def test_a_new_worker_knows_what_the_others_know(workers, rows, clock):
+def test_a_new_worker_has_the_states_of_the_others(workers, rows, clock):
     workers[0].fail("rate_limited", 12.0)
     assert worker(rows, clock).is_out()
 
 
-def test_a_reload_keeps_what_is_known(workers):
+def test_a_reload_keeps_the_states(workers):
     workers[0].fail("rate_limited", 12.0)
     for one in workers:
         one.health.apply_config(CONFIG)

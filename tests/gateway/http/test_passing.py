@@ -76,7 +76,7 @@ STAYING = (
 )  # fmt: skip
 
 
-def test_whatever_else_there_is_stays_here():
+def test_all_other_headers_stay_in_the_gateway():
     for api in APIS:
         for name in STAYING:
             with case((api, name)):

@@ -6,7 +6,7 @@ import trio
 from gateway.http.response import MAX_WRITE, ChannelBody, Truncated
 
 
-async def test_one_write_takes_all_that_is_queued():
+async def test_one_write_takes_everything_in_the_queue():
     send, receive = trio.open_memory_channel[bytes](10)
     body = ChannelBody(receive)
     for part in (b"a", b"b", b"c"):

@@ -41,7 +41,7 @@ def test_an_id_of_a_provider_has_no_tag():
         assert found is None or not found.is_signed("", (SECRET,)), native
 
 
-def test_every_changed_character_makes_it_nobodys():
+def test_every_changed_character_makes_an_id_invalid():
     text = tagged_id("file-abc123", "team-a", HERE, SECRET)
     for at in range(len(text)):
         for other in "AQgwx-_9z":
@@ -163,7 +163,7 @@ def file_ids_in(value, name=None):
 
 
 @given(VALUES, st.sampled_from((None, 1)), st.booleans())
-def test_it_finds_what_a_decoder_finds(value, indent, ascii_only):
+def test_the_search_finds_the_same_ids_as_a_decoder(value, indent, ascii_only):
     text = json.dumps({"top": value}, indent=indent, ensure_ascii=ascii_only)
     assert [one.text for one in id_texts(text.encode("utf-8", "surrogatepass"), IdPlaces(frozenset(("file_id",))))] == [
         one if len(one) < 4000 else "" for one in file_ids_in(value)

@@ -36,7 +36,7 @@ def test_entries_of_one_provider_address_and_key_are_one_account():
     assert [one.is_called("Claude") for one in found] == [False, False, False]
 
 
-def test_an_id_means_its_account_to_its_owner_and_nothing_to_anybody_else():
+def test_an_id_leads_only_its_owner_to_its_account():
     here = accounts()
     ids = OwnerIds(here, "a")
     for account in here:

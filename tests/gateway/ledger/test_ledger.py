@@ -56,7 +56,7 @@ def test_a_line_is_limited_in_length_whatever_its_fields_contain(lines, letter):
     assert msgspec.json.decode(lines[0])["request_id"] == "req_1"
 
 
-def test_an_observer_that_failed_still_learns_what_it_may_not_keep(caplog):
+def test_a_failed_observer_is_still_notified_of_hidden_content(caplog):
     told: list[str] = []
 
     class Heads:

@@ -128,7 +128,7 @@ async def test_no_log_line_has_the_prompt_that_a_provider_quotes(api, form, part
     no_secret_in(caplog.text)
 
 
-async def test_no_log_line_has_what_another_endpoint_was_sent(caplog):
+async def test_no_log_line_has_the_input_of_another_endpoint(caplog):
     caplog.set_level(logging.INFO)
     answer = json_answer(in_chat_words(QUOTING[0]), 400)
     async with before(lambda asked: answer, "trigate/m-1") as (served, _), calling_http(served) as client:
@@ -169,7 +169,7 @@ def line_of(failed: ErrorInfo, attempts: int = 1) -> str:
     return str(Ledger(readable=False).line(record, disconnected=False)["message"])
 
 
-def test_the_log_still_says_what_was_wrong():
+def test_the_log_still_has_the_reason():
     body = json.dumps({"error": {"message": "no", "type": "invalid_request_error", "code": "unsupported_value",
                                  "param": "messages[3].content"}}).encode()  # fmt: skip
     assert line_of(CODECS["chat"].read_error(400, body, ())) == (

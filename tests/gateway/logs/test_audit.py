@@ -148,7 +148,7 @@ def test_an_audit_file_gets_all_lines_before_its_replacement(log, tmp_path):
         eventually(lambda file=file: [line["path"] for line in lines(file)] == [str(file)] * 100)
 
 
-def test_on_standard_error_it_is_there_whatever_is_logged(log, stderr):
+def test_the_audit_is_on_standard_error_at_every_log_level(log, stderr):
     log.apply_config(from_mapping({**BARE, "audit": "stderr", "log_level": "error"}))
     Audit().log_event("ui_opened", address=f"{OTHER}7")
     assert json.loads(stderr.getvalue())["address"] == f"{OTHER}7"

@@ -61,7 +61,7 @@ def width(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
 
 
-def test_all_that_is_read_at_a_glance_is_in_one_line():
+def test_the_most_important_fields_are_in_one_line():
     (line,) = show(GOOD)
     expected = ["08:56:23", "200", "messages→chat", "fast", "→", "openai/gpt-4o-mini", "1234→567", "2.31s", "stop"]
     assert line.split() == expected
@@ -251,7 +251,7 @@ def test_no_control_character_of_a_client_or_provider_gets_to_a_terminal(name, o
     assert len(text.split("\n")) == 2
 
 
-def test_a_key_is_looked_for_before_a_name_is_shortened():
+def test_keys_are_masked_before_a_name_is_shortened():
     key = "sk-" + "k" * 200
     for mask in (Mask(), Mask([key])):
         text = "\n".join(show({**REFUSED, "model": f"openai/{key}"}, mask=mask))

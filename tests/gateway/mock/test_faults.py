@@ -217,7 +217,7 @@ async def test_a_refused_request_is_answered_when_it_gets_another_request():
 
 
 @each_row("api", CODECS)
-async def test_good_and_broken_streams_are_what_they_are_called_in_every_framing(api):
+async def test_good_and_broken_streams_match_their_names_in_every_framing(api):
     """Clients read them as they read a provider's."""
     ends: dict[str, Any] = {
         "fault/garbage": ErrorInfo,
@@ -303,7 +303,7 @@ def test_a_page_and_a_wrong_content_type_are_recognized_from_every_provider(api,
                 assert text_of(client, mislabelled.body, stream=stream).startswith("This is the stand-in")
 
 
-def test_the_page_shows_what_the_demo_says():
+def test_the_page_shows_the_text_of_the_demo():
     page = (ROOT / "docs" / "streams.md").read_text()
     with demo_thread() as served:
         asked = {"messages": [{"role": "user", "content": "Hello"}], "stream": True}

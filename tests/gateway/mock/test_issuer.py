@@ -34,7 +34,7 @@ def code(http: httpx2.Client, **changed: str) -> str:
     return str(httpx2.URL(location).params["code"])
 
 
-def test_the_page_has_the_people_and_says_that_it_is_no_real_issuer(http):
+def test_the_page_lists_the_people_and_states_that_it_is_no_real_issuer(http):
     page = http.get("/authorize", params=authorization(login_hint="", state='"><b>'))
     assert (page.status_code, page.text.count("<li>")) == (200, 3)
     assert "no real issuer" in page.text

@@ -271,7 +271,7 @@ def test_the_persons_words_are_repeated_without_those_of_the_program(texts, said
     ],
     ids=["text", "nothing", "failure", "codex", "long"],
 )
-def test_the_answer_to_a_result_says_what_was_called_and_what_came_of_it(result, is_error, shown):
+def test_the_answer_to_a_result_reports_the_call_and_its_outcome(result, is_error, shown):
     call = offer(SHELL)
     pick = choose(call)
     assert pick is not None
@@ -310,7 +310,7 @@ def test_talk_of_titles_is_answered_like_other_talk():
     assert "stand-in" in text(offer(said="Which title has that book?"))
 
 
-def test_a_schema_is_filled_with_words_that_say_what_they_are():
+def test_a_schema_is_filled_with_words_that_describe_themselves():
     schema = {
         "type": "object",
         "properties": {"title": {"type": "string"}, "answer": {"type": "string"}, "city": {"type": "string"},

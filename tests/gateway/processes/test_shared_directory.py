@@ -37,7 +37,7 @@ def test_the_last_that_leaves_removes_it():
     assert not made.path.exists()
 
 
-def test_a_worker_removes_what_a_killed_supervisor_has_left():
+def test_a_worker_removes_the_files_of_a_killed_supervisor():
     made = SharedDirectory.make()
     worker = SharedDirectory.join(made.path)
     kill(made)
@@ -45,7 +45,7 @@ def test_a_worker_removes_what_a_killed_supervisor_has_left():
     assert not made.path.exists()
 
 
-def test_the_next_supervisor_removes_what_killed_processes_have_left_and_nothing_else(temporary):
+def test_the_next_supervisor_removes_only_the_files_of_killed_processes(temporary):
     left, used = SharedDirectory.make(), SharedDirectory.make()
     kill(left)
     (temporary / f"{PREFIX}unfinished").mkdir()

@@ -44,7 +44,7 @@ async def test_a_short_answer_that_breaks_off_is_an_error():
         assert found.json()["error"]["message"]
 
 
-async def test_another_method_is_refused_with_what_is_allowed():
+async def test_another_method_is_refused_with_the_allowed_ones():
     async with before(lambda asked: json_answer(WHOLE)) as (served, _):
         found = await served.get("/v1/completions")
         assert found.status_code == 405

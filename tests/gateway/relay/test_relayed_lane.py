@@ -47,7 +47,7 @@ def test_a_keep_alive_is_sent_only_between_events(end):
     assert of.ping() == SSE.comment
 
 
-def test_a_stream_that_fails_says_so_in_its_last_event():
+def test_a_stream_that_fails_reports_it_in_its_last_event():
     course, _ = delivery(lane(is_stream=True))
     assert course.receive(b"data: 1\n\n") == (Signal.OPEN, b"data: 1\n\n")
     assert course.receive(b"", FAILED) == (last_event(FAILED), Signal.LINGER)

@@ -185,7 +185,7 @@ async def test_a_completion_with_a_wrong_content_type_is_complete_and_billed(str
         assert (line["ended"], line["input_tokens"], line["output_tokens"]) == ("complete", 5, 7)
 
 
-async def test_binary_data_is_no_stream_whatever_its_first_bytes():
+async def test_binary_data_with_any_first_bytes_is_no_stream():
     case = Streamed("/v1/completions", {"model": "m", "prompt": "x"}, b":\0", b"\0", "application/octet-stream")
     with pytest.RaisesGroup(httpx2.RemoteProtocolError, allow_unwrapped=True, flatten_subgroups=True):
         await respond(case, breaks=True, whole=True)  # a stream would have an error event

@@ -254,7 +254,7 @@ async def test_uploads_to_a_slow_provider_count_as_memory(path, kind, limited):
 
 
 @needs_feature("other_endpoints")
-async def test_each_path_has_its_limit_unless_the_configuration_says_one():
+async def test_each_path_has_its_limit_unless_the_configuration_sets_one():
     async with transcribing() as (served, provider):
         found = await Upload.begin(served, multipart([MODEL, FILE]), 100, length=101 * 2**20)
         assert (await found.answer()).startswith(b"HTTP/1.1 413 ")
@@ -365,7 +365,7 @@ MOST = 32 * 2**20
 
 
 @needs_feature("other_endpoints")
-async def test_a_slow_provider_slows_the_client_whose_leaving_is_seen_anyway():
+async def test_a_slow_provider_slows_the_client_but_its_disconnect_is_noticed():
     """TCP reports an orderly end only after all the data before it, and a reset immediately."""
     async with in_front_of(deaf) as served:
         upload = await Upload.begin(served, BEGUN, len(BEGUN), length=99 * 2**20)

@@ -91,7 +91,7 @@ def test_a_reasoning_model_gets_the_limit_under_the_newer_name(provider, model):
     assert outgoing.adapted == ("max_tokens->max_completion_tokens",)
 
 
-def test_both_names_at_once_are_one():
+def test_both_names_in_one_request_become_one():
     body, outgoing = chat("openai/o3", max_tokens=100, max_completion_tokens=200)
     assert body == {"max_completion_tokens": 200}
     assert (outgoing.dropped, outgoing.adapted) == (("max_tokens",), ())
@@ -204,7 +204,7 @@ def test_other_stream_options_stay_with_include_usage(options):
     assert outgoing.asks_usage
 
 
-def test_a_client_that_asks_itself_is_left_alone():
+def test_the_request_of_a_client_that_wants_usage_stays_unchanged():
     members = {"stream": True, "stream_options": {"include_usage": True}}
     body, outgoing = chat("openai/m", **members)
     assert (body, outgoing.asks_usage, outgoing.adapted) == (members, False, ())
@@ -249,7 +249,7 @@ MEMBERS = st.dictionaries(st.sampled_from("abcdefgh"), RAW_VALUES, max_size=8)
 
 
 @given(before=MEMBERS, after=MEMBERS)
-def test_all_that_is_not_edited_keeps_its_order_and_its_bytes(before, after):
+def test_everything_unedited_keeps_its_order_and_its_bytes(before, after):
     def body(name: str, limit: bytes, role: bytes) -> bytes:
         message = b'{"content":"x\\/y" , "role":%b,"z":[ 1.50 ]}' % role
         other = b'{"role":"user","content":"developer"}'

@@ -115,7 +115,7 @@ def test_unique_members_pass_however_they_are_written(value, indent, ascii, sepa
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), JSON), min_size=1), st.booleans())
-def test_a_duplicate_member_is_found_whatever_its_values(pairs, compact):
+def test_a_duplicate_member_is_found_with_any_values(pairs, compact):
     comma, colon = (",", ":") if compact else (", ", ": ")
     body = "{" + comma.join(json.dumps(name) + colon + json.dumps(value) for name, value in pairs) + "}"
     try:

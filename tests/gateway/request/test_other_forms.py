@@ -73,7 +73,7 @@ def test_a_responses_body_gets_a_chat_answer(gateway, upstream, api, stream):
         ({"input": None}, "messages is required", "messages"),
     ],
 )
-def test_what_chat_does_not_have_is_refused_by_name(gateway, upstream, members, words, param):
+def test_members_that_chat_lacks_are_refused_by_name(gateway, upstream, members, words, param):
     upstream.script(Script(text="never"))
     reply = gateway.request("POST", PATH, {"model": "chat", **ASKED, **members})
     error = reply.json["error"]
@@ -82,7 +82,7 @@ def test_what_chat_does_not_have_is_refused_by_name(gateway, upstream, members, 
     assert upstream.seen == []
 
 
-def test_the_search_for_what_chat_does_not_have_translates_few_elements():
+def test_the_search_for_members_that_chat_lacks_translates_few_elements():
     """It runs in the event loop, and a translation of each element would stop all streams."""
 
     def refuse(tools: int) -> None:

@@ -103,7 +103,7 @@ def test_a_blocked_or_empty_response_is_not_reported_as_a_rejected_key():
         ({"message": "m", "code": "insufficient_quota", "resets_in_seconds": 90.5}, {}, {"retry-after": "91"}),
     ],
 )  # fmt: skip
-def test_the_client_receives_the_wait_wherever_the_provider_stated_it(
+def test_the_client_receives_the_wait_from_any_place_in_the_error(
     body: object, headers: dict[str, str], told_headers: dict[str, str]
 ):
     """Clients without the wait retry immediately (openai/codex#30471, router-for-me/CLIProxyAPI#1666).

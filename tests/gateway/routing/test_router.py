@@ -140,7 +140,7 @@ def test_the_suggested_names_are_near_and_not_ambiguous():
     assert all(routes.resolve(name, "chat") for name in names)
 
 
-def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_names_what_works():
+def test_a_family_on_two_wildcards_is_not_guessed_and_the_error_lists_valid_names():
     routes = router(
         {"model": "openai/*"},
         {"model": "azure_openai/*", "base_url": "https://me.openai.azure.com"},
@@ -299,7 +299,7 @@ def test_odd_names_are_unknown_models(asked):
         ({"chat": "messages"}, "responses", "chat", "hub"),
     ],
 )
-def test_the_lane_follows_from_what_the_provider_speaks(speaks, client, api, lane):
+def test_the_lane_follows_from_the_providers_apis(speaks, client, api, lane):
     target = router({**CLAUDE, **({"speaks": speaks} if speaks else {})}).resolve("claude-sonnet-4-5", client)
     assert (target.api, target.lane) == (api, lane)
     assert target.url.endswith({"chat": "/v1/chat/completions", "messages": "/v1/messages"}.get(api, "/v1/responses"))
@@ -479,7 +479,7 @@ def test_the_mark_for_a_long_window_is_for_every_target_of_a_route():
     assert (claude.requested_name, bool(claude.betas), bool(other.betas)) == ("best[1m]", True, False)
 
 
-def test_a_plan_has_the_groups_of_its_route_and_what_leads_to_each():
+def test_a_plan_has_the_groups_of_its_route_and_their_conditions():
     targets = [["gpu-1", {"target": "gpu-2", "weight": 3}], {"target": "cloud", "when": ["quota"]}]
     plan = router(*POOL, model_aliases={"qwen": {"targets": targets, "balance": "weighted"}}).plan("qwen", "chat")
     assert [(one.group, one.weight, one.when) for one in plan.candidates] == [

@@ -63,7 +63,7 @@ async def test_refused_connections_leave_no_resources_open():
         await eventually(lambda: len(server.lifecycle.connections) == 1)
 
 
-async def test_health_checks_are_answered_where_all_connections_are_taken():
+async def test_health_checks_are_answered_while_all_connections_are_in_use():
     async with serving() as server, server.connect() as client:
         await fill(server, client)
         assert (await server.get("/whole")).endswith(b"whole")
@@ -214,7 +214,7 @@ def descriptors_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-def test_as_many_descriptors_as_there_may_be_are_taken(descriptors_limit):
+def test_the_limit_of_descriptors_is_raised_to_the_maximum(descriptors_limit):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     descriptors_limit(hard // 2)
     descriptors.raise_descriptor_limit()

@@ -63,7 +63,7 @@ async def test_a_reset_http2_stream_ends_its_request_and_leaves_the_others():
         await eventually(lambda: server.witness.closed == [True, False])
 
 
-async def test_a_client_that_waits_for_100_is_asked_for_its_body_once():
+async def test_a_client_that_waits_for_100_receives_it_once():
     """Java's HTTP client waits without a limit. RFC 9110, section 10.1.1."""
     async with open_http2() as (_, peer):
         uploaded = await peer.ask("/size", "POST", end=False, headers=[("expect", "100-Continue")])
@@ -75,7 +75,7 @@ async def test_a_client_that_waits_for_100_is_asked_for_its_body_once():
         assert sum(isinstance(event, h2.events.InformationalResponseReceived) for event in peer.seen) == 1
 
 
-async def test_a_client_is_not_asked_for_a_body_that_is_too_long_or_complete():
+async def test_a_client_gets_no_100_for_a_body_that_is_too_long_or_complete():
     async with open_http2() as (_, peer):
         whole = await peer.ask("/size", "POST", headers=[("expect", "100-continue")])
         await peer.until(h2.events.StreamEnded, whole)
@@ -623,7 +623,7 @@ async def test_more_priorities_than_streams_are_ignored(caplog):
         assert not caplog.records
 
 
-async def test_many_requests_that_come_at_once_leave_turns_to_others():
+async def test_many_simultaneous_requests_leave_turns_to_others():
     """A read has room for a hundred and more of them."""
 
     class Passes(trio.abc.Instrument):

@@ -27,7 +27,7 @@ def test_an_address_that_is_not_ours_is_reported(host, why):
         bind(host, 0)
 
 
-def test_accepted_connections_inherit_what_keeps_them_alive_and_cuts_them():
+def test_accepted_connections_inherit_keep_alives_and_timeouts():
     with (
         bind("127.0.0.1", 0, write_timeout=7) as sock,
         socket.create_connection(sock.getsockname()),

@@ -329,7 +329,7 @@ def test_the_end_of_a_certificate_is_remarked_on(authority, days, said):
     assert found is None if said is None else said in (found or "")
 
 
-def test_a_key_that_everybody_can_read_is_remarked_on(pair):
+def test_a_key_that_all_users_can_read_causes_a_warning(pair):
     files = TlsFiles(pair.certificate, pair.key)
     assert key_mode_warning(files) is None
     pair.key.chmod(0o644)

@@ -182,7 +182,7 @@ def no_descriptors_left() -> Iterator[None]:
         yield
 
 
-async def test_connections_wait_for_a_descriptor_and_the_log_says_so_once(caplog):
+async def test_connections_wait_for_a_descriptor_and_the_log_reports_it_once(caplog):
     async with serving() as server:
         with trio.socket.socket() as sock:
             client = Client(sock)

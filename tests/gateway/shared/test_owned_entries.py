@@ -28,7 +28,7 @@ def test_an_entry_that_is_put_again_is_the_newest():
     assert [entries.get("bob", key) for key in ("a", "b", "c")] == [1, None, 1]
 
 
-def test_entries_that_come_and_go_after_a_full_time_take_no_memory():
+def test_short_lived_entries_after_a_full_time_take_no_memory():
     entries: OwnedEntries[str, int, int] = OwnedEntries(2)
 
     def come_and_go(times: int) -> int:

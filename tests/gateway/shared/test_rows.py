@@ -184,7 +184,7 @@ def test_values_that_are_too_long_are_refused(shared):
     assert shared.read(key("a")) == b"here"
 
 
-def test_a_worker_sees_at_once_what_another_has_changed(clock):
+def test_a_worker_sees_the_changes_of_another_immediately(clock):
     with SharedMemory.make(LAYOUT) as memory:
         one_group = keys_of_one_group(memory, 2 * GROUP)
         one, other = (SharedRows(memory, "few", clock) for _ in range(2))

@@ -10,7 +10,7 @@ from gateway.shared import memory
 from gateway.shared.tables import SharedTables
 
 
-def test_a_worker_that_joins_sees_what_is_in_the_tables():
+def test_a_worker_that_joins_sees_the_content_of_the_tables():
     with SharedTables.make(3) as made:
         made.circuits.update(bytes(16), lambda *_: b"known", 60.0)
         joined = SharedTables.join(made.memory.fd)

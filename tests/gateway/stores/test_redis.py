@@ -33,7 +33,7 @@ async def test_a_script_runs_whether_or_not_the_server_knows_it(redis_server):
     assert [await run(redis_server.url) for _ in range(2)] == [1, 2]
 
 
-async def test_a_rejected_user_is_told_from_a_server_that_is_away(redis_server, tmp_path):
+async def test_a_rejected_user_is_distinguished_from_an_unavailable_server(redis_server, tmp_path):
     redis_server.say("ACL", "SETUSER", "guest", "on", ">right", "~other:*", "+@all")
     try:
         for user, reason in (

@@ -118,7 +118,7 @@ async def test_the_sqlite_files_are_private(tmp_path):
         os.umask(before)
 
 
-async def test_a_file_of_a_later_version_is_left_alone(tmp_path):
+async def test_a_file_of_a_later_version_stays_unchanged(tmp_path):
     store = sqlite_store(tmp_path / "state.sqlite", 100, None)
     await store.put([node("a")])
     await store.aclose()

@@ -48,7 +48,7 @@ STREAMS = {
 
 
 @each_row(("api", "word", "told"), STREAMS)
-def test_its_own_client_gets_every_byte_and_the_ledger_what_it_cost(api: str, word: str, told: bool):
+def test_its_own_client_gets_every_byte_and_the_ledger_the_cost(api: str, word: str, told: bool):
     body = STREAMS[api, word, told]
     for size in (1, 7, len(body)):
         lane = byte_lane(api)
@@ -82,7 +82,7 @@ def test_a_connection_cut_after_the_finish_reason_is_reported(api: str, word: st
     assert lane.progress.error == cut
 
 
-def test_whole_answers_count_what_they_cost():
+def test_whole_answers_are_billed():
     bodies = {
         "gemini": candidate(call("gone"), finishReason="UNEXPECTED_TOOL_CALL") | COUNTS,
         "converse": {

@@ -109,7 +109,7 @@ def looks_whole(api: str, data: bytes) -> bool:
 
 @each_row("name", SCRIPTS)
 @each_row("api", OLDER)
-def test_the_byte_lane_gives_what_it_gets_however_it_is_split(api, name):
+def test_the_byte_lane_forwards_the_same_bytes_for_any_split(api, name):
     data = b"".join(events_of(api, SCRIPTS[name]))
     for parts in (
         splits(data) if name in ("short", "short_call") else [tuple(data[i : i + 1] for i in range(len(data)))]
@@ -143,7 +143,7 @@ def test_other_line_ends_pass_too_however_they_are_split(end):
 
 
 @each_row("way", [way for way in WAYS if way.lane == "hub"], ids=str)
-def test_the_hub_lane_gives_the_same_however_it_is_split(way):
+def test_the_hub_lane_writes_the_same_events_for_any_split(way):
     for script in SCRIPTS.values():
         data = b"".join(events_of(way.source, script))
         expected = without_ids(run(way.open(), [data]))
@@ -187,7 +187,7 @@ def test_a_stream_cut_anywhere_never_looks_complete(way, name, end):
 
 
 @each_row("way", WAYS, ids=str)
-def test_the_message_of_a_failure_says_what_happened(way):
+def test_the_message_of_a_failure_has_the_reason(way):
     assert b"the provider's connection broke" in run(way.open(), half(way.source), CUT)
     assert b"ended the stream early" in run(way.open(), half(way.source))
     assert b"ended the stream early" in run(way.open(), [*half(way.source), b'data: {"type": "mess'])

@@ -369,7 +369,7 @@ async def test_keepalive_probes_are_on(serve):
     await stream.aclose()
 
 
-async def test_a_chunk_that_says_it_is_larger_than_an_answer_may_be_is_refused_before_its_bytes_come(serve):
+async def test_a_chunk_with_a_size_above_the_limit_is_refused_before_its_bytes_arrive(serve):
     go_on = trio.Event()
 
     async def talk(peer: Peer) -> None:
@@ -1193,7 +1193,7 @@ async def test_hosts_in_no_proxy_are_reached_directly(serve, monkeypatch, no_pro
 
 
 @pytest.mark.parametrize("url", ["socks5://user:secret@127.0.0.1:1080", "nonsense://secret"])
-async def test_a_proxy_that_cannot_be_used_fails_only_what_needs_it(serve, monkeypatch, no_proxies, url):
+async def test_an_unusable_proxy_fails_only_the_requests_that_need_it(serve, monkeypatch, no_proxies, url):
     server = await serve(once(OK))
     monkeypatch.setenv("ALL_PROXY", url)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -59,7 +59,7 @@ async def taken_off(codings: list[str], data: bytes, size: int = 1000) -> list[b
 
 @pytest.mark.parametrize("size", [1, 1000, 10**9])
 @pytest.mark.parametrize("coding", CODINGS)
-async def test_a_coding_is_taken_off_in_bounded_pieces(coding, size):
+async def test_a_coding_is_decoded_in_bounded_pieces(coding, size):
     pieces = await taken_off([coding], ENCODERS[coding](BODY), size)
     assert b"".join(pieces) == BODY
     assert max(map(len, pieces)) <= PIECE

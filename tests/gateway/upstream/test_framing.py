@@ -81,7 +81,7 @@ def test_an_invalid_chunk_is_refused(data, words):
 
 
 @each_row("declared", [b"3e9\r\n", b"3e9", b"fffffffff", b"ffffffffffffffff\r\n", b"3e9;a=b\r\nx"])
-def test_a_chunk_that_says_it_is_larger_than_an_answer_may_be_is_refused_before_its_bytes_come(declared):
+def test_a_chunk_with_a_size_above_the_limit_is_refused_before_its_bytes_arrive(declared):
     with pytest.raises(ChunkTooLarge):
         Chunked(1000).feed(declared)
 

@@ -83,7 +83,7 @@ GOOD = concat(
 
 @settings(max_examples=examples(250))
 @given(st.one_of(GOOD, ODD, st.binary(max_size=60)), st.binary(max_size=5), st.data())
-def test_it_takes_what_h11_takes(head, rest, data):
+def test_the_reader_accepts_the_same_heads_as_h11(head, rest, data):
     whole = head + rest
     cut = data.draw(st.integers(0, len(whole)))
     found, told = ours(whole[:cut], whole[cut:]), theirs(whole)
@@ -102,7 +102,7 @@ def test_a_head_parses_the_same_in_pieces_of_one_byte(head):
         (b"content-length: 5\r\nContent-Length: 5\r\n", 5, False), (b"transfer-encoding: Chunked\r\n", None, True),
     ],
 )  # fmt: skip
-def test_the_framing_is_what_the_headers_say(headers, length, chunked):
+def test_the_framing_follows_from_the_headers(headers, length, chunked):
     head = ours(b"HTTP/1.1 200 OK\r\n" + headers + b"\r\nbody")
     assert (head.length, head.chunked, head.rest) == (length, chunked, b"body")
 
@@ -126,7 +126,7 @@ def test_an_invalid_status_line_is_refused_at_its_first_byte(first):
         HeadReader().feed(first)
 
 
-def test_no_more_interim_answers_are_passed_over_than_a_server_has_reason_for():
+def test_the_number_of_skipped_interim_answers_is_bounded():
     """nodejs/undici and Go's net/http (GO-2024-2963) bound them, too: each costs a pass and carries no information."""
     interim = b"HTTP/1.1 100 Continue\r\n\r\n"
     answer = b"HTTP/1.1 200 OK\r\n\r\n"

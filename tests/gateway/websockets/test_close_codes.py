@@ -40,7 +40,7 @@ def test_a_close_is_read_with_the_code_that_it_has(code, size):
 
 
 @pytest.mark.parametrize("size", [1, 1000])
-def test_messages_that_begin_with_the_bytes_of_a_code_are_left_alone(size):
+def test_messages_that_begin_with_the_bytes_of_a_code_stay_unchanged(size):
     text = BAD_GATEWAY.to_bytes(2)
     data = b"\x82\x02" + text + b"\x89\x02" + text + server_close(1000)
     message, *_, close = read(ConnectionType.CLIENT, data, 1000 if size > 1 else 4)

@@ -17,7 +17,7 @@ def file(tmp_path):
     return path
 
 
-def test_the_command_prints_what_check_finds_good(file):
+def test_the_command_prints_a_configuration_that_check_accepts(file):
     found = invoke("import", "litellm.yaml", cwd=file.parent)
     assert found.returncode == 3, found.stderr
     assert found.stderr == (
@@ -45,14 +45,14 @@ def test_the_command_writes_a_file_and_never_over_one(file):
         ({"max_parallel_requests": 0.5}, 3, "Not converted, see the comments in the file:"),
     ],
 )
-def test_the_exit_status_says_whether_it_matters(file, params, status, says):
+def test_the_exit_status_shows_whether_losses_matter(file, params, status, says):
     file.write_text(dump_yaml({"model_list": [item("m", "openai/m", **params)]}))
     found = invoke("import", "litellm.yaml", cwd=file.parent)
     assert (found.returncode, found.stderr.splitlines()[2]) == (status, says)
 
 
 @pytest.mark.parametrize("text", [b"model_list: [", b"- a\n", b"\xff", b"model_list: []\n"])
-def test_the_command_refuses_what_it_cannot_read(file, text):
+def test_the_command_refuses_files_that_it_cannot_read(file, text):
     file.write_bytes(text)
     found = invoke("import", "litellm.yaml", cwd=file.parent)
     assert (found.returncode, found.stdout) == (1, "")

@@ -861,7 +861,7 @@ def test_a_name_without_its_entry_is_not_led_to_another_provider(lost, name):
 
 
 @each_row("provider", ["groq", "mistral", "deepseek"])
-def test_a_fallback_to_a_lost_model_is_lost_beside_a_pattern_of_the_same_length(provider):
+def test_a_fallback_to_a_lost_model_is_lost_despite_a_pattern_of_the_same_length(provider):
     """The result depended on the order of a set, so it differed from one import to the next."""
     lost = [f"{provider}/{letter}" for letter in "abcdefghijkl"]
     pattern = item(f"{provider}/*", f"{provider}/*")

@@ -117,7 +117,7 @@ def test_keys_keep_their_hashes_teams_users_and_budgets(stored, folder, is_prism
 
 @needs_feature("client_routing")
 @pytest.mark.server
-def test_a_user_who_may_only_read_is_enough(stored, folder):
+def test_a_user_with_read_access_is_sufficient(stored, folder):
     with psycopg.connect(stored, autocommit=True) as connection:
         connection.execute("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
     said = import_from(folder, "DATABASE_URL", DATABASE_URL=stored.replace("someone:", "reader:"))

@@ -58,7 +58,7 @@ def convert_key(teams: Any = None, **columns: Any) -> Result:
         ({"key_alias": "a$b\nc"}, {"name": "a$$b c", "sha256": HASH}),
     ],
 )
-def test_a_key_is_taken_over_by_its_hash(columns, item):
+def test_a_key_is_imported_by_its_hash(columns, item):
     result = convert_key(**columns)
     assert result.client_keys == [item]
     assert file_text(result).count("sk-plain") == 0
@@ -273,7 +273,7 @@ def test_a_team_is_the_group_of_its_keys():
         (["a", "all-team-models"], ["a", "b"], (("a", "b"),)),
     ],
 )
-def test_a_key_may_use_what_its_team_may_use(key, team, lists):
+def test_a_key_may_use_the_models_of_its_team(key, team, lists):
     result = convert_key(teams=[{"team_id": "t", "models": team}], team_id="t", models=key)
     (client,) = from_mapping(load_yaml(file_text(result))).client_keys
     assert client.lists_of_models == lists
@@ -320,7 +320,7 @@ SPENT = {"max_budget": "20", "spend": "12.3456789012", "budget_duration": "30d",
 OPENING = {"spent": "12.345678901 usd", "until": "2999-01-31T00:00:00Z"}
 
 
-def test_what_is_spent_of_a_period_counts_until_its_end():
+def test_spending_in_a_period_counts_until_its_end():
     """A key that has exhausted its budget stays exhausted until LiteLLM would reset it."""
     result = convert_key(**SPENT)
     assert result.opening_spend == [{"client": "team", **OPENING}]
@@ -331,7 +331,7 @@ def test_what_is_spent_of_a_period_counts_until_its_end():
     assert convert_key(**{**SPENT, "spend": 20.5}).opening_spend[0]["spent"] == "20.5 usd"
 
 
-def test_what_a_team_has_spent_counts_for_its_group():
+def test_the_spending_of_a_team_counts_for_its_group():
     result = convert_key(team_id="t-1", teams=[{**TEAM, **SPENT}])
     assert result.opening_spend == [{"group": result.client_groups[0]["name"], **OPENING}]
 

@@ -128,7 +128,7 @@ def test_a_model_that_its_provider_cannot_serve_is_refused_with_the_reason(model
     [("http://h:1", "/chat/completions"), ("http://h:1/", "/chat/completions"),
      ("http://h:1/v1", "/v1/chat/completions"), ("http://h:1/own", "/own/chat/completions")],
 )  # fmt: skip
-def test_an_address_means_what_it_means_to_litellm(base, path, tmp_path):
+def test_an_address_has_the_same_meaning_as_in_litellm(base, path, tmp_path):
     file = tmp_path / "trigate.yaml"
     file.write_text(convert_file(item("m", "openai/x", api_base=base, api_key="os.environ/K"))[1])
     target = Router(load(file, {"K": "key"})).resolve("m", "chat")

@@ -90,7 +90,7 @@ def test_no_column_is_silent(table):
                 assert file_text(result) != plain
 
 
-def test_what_is_lost_of_a_cache_has_advice_on_caches():
+def test_lost_settings_of_a_cache_have_advice_on_caches():
     key = {"token": "a" * 64, "allowed_cache_controls": ["no-cache"], "metadata": {"cache": {"ttl": 5}}}
     tables = {KEYS: [key], "LiteLLM_CacheConfig": [{"id": "c", "cache_settings": {"type": "redis"}}]}
     losses = {loss.what: loss.why for loss in import_tables(tables, litellm_settings={"cache": True}).losses}
