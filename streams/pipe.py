@@ -57,8 +57,9 @@ class Watch:
         self._idle = _seconds_or_infinity(idle)
         self._progress = _seconds_or_infinity(timeouts.progress)
         self._progress_of: Callable[[], object] | None = None
+        self._has_finished: Callable[[], bool] = lambda: False
         self._last_progress: object = None
-        self._progress_deadline = self._paused_at = math.inf
+        self._progressed_at = self._paused_at = self._grace = math.inf
         self._is_late = self._is_stalled = False  # the limit on keep-alives has passed; it has failed the upstream
         self._step = self._idle / 100  # the seconds in which the deadline stays
         self._next_move = -math.inf  # before this time the deadline stays
@@ -72,13 +73,21 @@ class Watch:
             self._update_progress(now)
             self.scope.deadline = now if self._is_stalled else min(self._fixed_deadline, self._next_move + self._idle)
 
-    def limit_keep_alives(self, progress_of: Callable[[], object]) -> None:
+    def limit_keep_alives(
+        self,
+        progress_of: Callable[[], object],
+        has_finished: Callable[[], bool] = lambda: False,
+        grace: float = math.inf,
+    ) -> None:
         """Limit the time in which the upstream sends something, but ``progress_of`` keeps returning an equal value.
 
-        Silence alone does not exceed this limit. ``progress_of`` may count a piece when the next one arrives."""
-        if self._progress < math.inf:
+        An answer that ``has_finished`` has ``grace`` seconds instead: some servers then send keep-alives alone, without
+        an end (maximhq/bifrost#6784). Silence alone does not exceed this limit. ``progress_of`` may count a piece when
+        the next one arrives."""
+        if min(self._progress, grace) < math.inf:
             self._progress_of, self._last_progress = progress_of, progress_of()
-            self._progress_deadline = self._clock() + self._progress
+            self._has_finished, self._grace = has_finished, grace
+            self._progressed_at = self._clock()
             self._step = min(self._idle, self._progress) / 100
 
     def _update_progress(self, now: float) -> None:
@@ -86,12 +95,12 @@ class Watch:
 
         Beyond the limit, the piece that has just arrived may be progress, so only the next one decides."""
         if self._paused_at < now:
-            self._progress_deadline += now - self._paused_at
+            self._progressed_at += now - self._paused_at
         self._paused_at = math.inf
         if self._progress_of is not None and (progress := self._progress_of()) != self._last_progress:
-            self._last_progress, self._progress_deadline = progress, now + self._progress
+            self._last_progress, self._progressed_at = progress, now
             self._is_late = False
-        elif now >= self._progress_deadline:
+        elif now >= self._progressed_at + (self._grace if self._has_finished() else self._progress):
             self._is_late, self._is_stalled = True, self._is_late
 
     def await_body(self) -> None:

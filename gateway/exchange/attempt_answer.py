@@ -272,12 +272,13 @@ class _CountedStream(_CountedBody):
         self._reader = self._codec.reader(content_limit=0)
         self._has_ended = False
         self._rest_grace = rest_grace(source)
+        self._rest = RestOfAnswer()
 
     async def next_piece(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         if not (self._has_ended or self._reader.has_finished()):
             piece = await anext(chunks, None)
         else:
-            piece = await read_rest(chunks, END_GRACE if self._has_ended else self._rest_grace)
+            piece = await self._rest.read(chunks, self._amount, END_GRACE if self._has_ended else self._rest_grace)
         if piece is not None:
             self._read(piece)
         return piece
@@ -297,6 +298,22 @@ class _CountedStream(_CountedBody):
 def rest_grace(source: AnswerSource) -> float:
     """Return the seconds of silence after the last word of an answer until it ends."""
     return min(SILENT_INTERVALS * source.target_request.context.service.settings.keep_alive, source.watch.idle / 2)
+
+
+class RestOfAnswer:
+    """The rest of a response that is complete without it, such as its usage."""
+
+    def __init__(self) -> None:
+        self._last: object = None
+        self._deadline = 0.0
+
+    async def read(self, chunks: AsyncIterator[bytes], amount: object, grace: float) -> bytes | None:
+        """Return the next piece, ``None`` if ``amount``, which keep-alives do not change, stays equal for ``grace``
+        seconds."""
+        now = trio.current_time()
+        if (amount, grace) != self._last:
+            self._last, self._deadline = (amount, grace), now + grace
+        return await read_rest(chunks, max(0, self._deadline - now))
 
 
 async def read_rest(chunks: AsyncIterator[bytes], grace: float) -> bytes | None:

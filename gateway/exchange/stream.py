@@ -139,7 +139,12 @@ class StartedStream(StartedAnswer):
             self.lane = await self._choose_lane(response)
             if self._checks is not None:
                 self._open_transform(self._checks, response, self.lane)
-            self.source.watch.limit_keep_alives(partial(_amount_of, self.lane.progress, self._transform))
+            progress, watch = self.lane.progress, self.source.watch
+            if self._transform is None:
+                amount = partial(_amount_of, progress, None)
+                watch.limit_keep_alives(amount, progress.has_finished, rest_grace(self.source))
+            else:  # which ends a finished answer itself
+                watch.limit_keep_alives(partial(_amount_of, progress, self._transform))
             self.first = await self._read_first_content(response)
         except BaseException:
             await self.aclose()
@@ -165,8 +170,8 @@ class StartedStream(StartedAnswer):
         watch = self.source.watch
         pieces = _KeptPieces(self, lane.progress if self._is_whole else None)
         released = transformed.transformed_pieces(
-            transform, pieces, watch, wait, is_stream=streamed, has_finished=transform.has_finished,
-            grace=rest_grace(self.source),
+            transform, pieces, watch, wait, is_stream=streamed, grace=rest_grace(self.source),
+            finished_amount=lambda: transform.characters if transform.has_finished() else None,
         )  # fmt: skip
         self.release_through(transform, released)
         passing = lane.lane if isinstance(lane, CountedLane) else lane

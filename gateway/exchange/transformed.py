@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 
 import trio
 
-from gateway.exchange.attempt_answer import read_rest
+from gateway.exchange.attempt_answer import RestOfAnswer
 from gateway.seams.open_response import Transform
 from streams.pipe import Watch
 
@@ -43,7 +43,7 @@ async def transformed_pieces(
     wait: ProviderWait,
     *,
     is_stream: bool = True,
-    has_finished: Callable[[], bool] | None = None,
+    finished_amount: Callable[[], int | None] | None = None,
     grace: float = 0,
 ) -> AsyncGenerator[bytes, None]:
     """Yield the bytes that ``transform`` releases of ``source``. Raises ``GatewayError`` for a refusal, and the errors
@@ -52,17 +52,19 @@ async def transformed_pieces(
     The limits of ``watch`` on silence do not count the time of the transform. The limit of the first content ends
     with the first bytes of a stream, because the transform may hold all of it.
 
-    A response that ``has_finished`` also ends if ``source`` breaks off, or sends nothing for ``grace`` seconds."""
+    ``finished_amount`` returns the amount of a response that is complete if nothing follows, ``None`` before. It then
+    also ends if ``source`` breaks off, or if the amount stays equal for ``grace`` seconds."""
     is_counting = True  # the limit on silence counts, first from the headers on
     has_settled = not is_stream  # no limit changes any more
+    rest = RestOfAnswer()
     try:
         while True:
             if is_counting:
                 is_counting = False
             else:
                 watch.restart_idle_limit()
-            if has_finished is not None and has_finished():
-                data = await read_rest(source, grace)
+            if finished_amount is not None and (amount := finished_amount()) is not None:
+                data = await rest.read(source, amount, grace)
             else:
                 data = await (wait.read(lambda: anext(source, None)) if transform.may_cut else anext(source, None))
             if data is None:

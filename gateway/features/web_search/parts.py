@@ -79,7 +79,7 @@ class Part:
                         chunk = await read_rest(chunks, rest_grace(answer.source))
                     else:
                         chunk = await anext(chunks, None)
-                if watch.scope.cancelled_caught:
+                if watch.scope.cancelled_caught and not lane.progress.has_finished():
                     raise GatewayError.of(watch.failure())
                 frame = lane.end() if chunk is None else lane.feed(chunk)
             except FramingError as error:

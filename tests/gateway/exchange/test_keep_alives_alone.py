@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import pytest
@@ -57,10 +57,10 @@ class Setting:
 
 
 @contextlib.contextmanager
-def serve_pinging(**more: object) -> Iterator[Setting]:
+def serve_pinging(**more: Any) -> Iterator[Setting]:
     with serve_upstream(PingingProvider) as pinging:
         entries = entries_of_every_api(pinging.url)
-        with gateway_thread(config(entries, timeouts={"progress": PROGRESS}, **more)) as gateway:
+        with gateway_thread(config(entries, **{"timeouts": {"progress": PROGRESS}, **more})) as gateway:
             yield Setting(gateway, pinging)
 
 
@@ -165,3 +165,24 @@ def test_an_answer_that_moves_between_keep_alives_may_take_longer(setting):
     line = setting.line(setting.ask(lambda _: response, apis=["chat"], stream=True)["chat"])
     assert line["ended"] == "complete"
     assert line["duration_ms"] > 1.5 * PROGRESS * 1000
+
+
+FINISHED: Final = {"chat": -1, "messages": -1, "gemini": None, "converse": -1}
+"""The APIs whose last word is not their last event, and the position of that event."""
+
+
+@each_row("steps", [[], [STEP]], ids=["no_step", "held"])
+def test_a_finished_answer_ends_although_keep_alives_follow(steps):
+    """A client waited an hour for the end (maximhq/bifrost#6784)."""
+
+    def make(api: str) -> Pings:
+        pieces = events_of(api, SCRIPTS["text"])[: FINISHED[api]]
+        return Pings(type_of(api), b"".join(pieces), b": ping\n\n" if api == "chat" else KEEP_ALIVES[api][-1])
+
+    with serve_pinging(timeouts={"idle": 10}, keep_alive="0.5s", steps=steps) as setting:
+        for stream, lane in ((True, "byte"), (True, "hub"), (False, "byte"), (False, "hub")):
+            for api, reply in setting.ask(make, apis=[*FINISHED], lane=lane, stream=stream).items():
+                with case((stream, lane, api)):
+                    line = setting.line(reply)
+                    assert (reply.status, line["ended"], line.get("error")) == (200, "complete", None)
+                    assert line["duration_ms"] < 5000
