@@ -150,7 +150,7 @@ async def test_a_restored_store_neither_lowers_nor_doubles_counts(store_server, 
     """Reseeding multiplied spending by the number of pods; a restart brought old counters back (BerriAI/litellm#28247,
     #30684)."""
     one, other = gateways
-    spent, both, tokens = budget("b", 10_000), slots("s", 4), rate("t", 3600, 3600.0, 100)
+    spent, both, tokens = budget("b", 10_000), slots("s", 4), rate("t", 36, 3600.0, 100)
     held = claim((both, 1), (spent, 50))
     assert await spend(one, spent, 100)
     assert not await other.reserve([held])
