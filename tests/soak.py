@@ -2,9 +2,9 @@
 
     python tests/soak.py --seconds 60 --streams 200 --concurrent 1000 --kills 10
 
-Reports the events, then asserts that nothing is left: file descriptors, connections to the provider and memory are as
-before, every request has at most one ledger line and every answered one exactly one, no failed answer looked complete,
-and no good one broken. Then the load continues while workers are killed, and finally the gateway gets a SIGTERM.
+Reports the events, then checks for leftovers: file descriptors, connections to the provider and memory return to their
+initial values. Each request has at most one ledger line, each answered one exactly one. No failed answer looks complete
+and no good one broken. Then the load continues while workers are killed, and finally the gateway receives a SIGTERM.
 """
 
 import argparse
@@ -82,7 +82,7 @@ async def quiet(gateway: Gateway, provider: Provider, baseline: int) -> bool:
 
 @attrs.define
 class Soak:
-    """``streams`` mixed clients for ``seconds``, then ``concurrent`` paced streams, all open for ``hold``."""
+    """A load of ``streams`` mixed clients for ``seconds``, then ``concurrent`` paced streams for ``hold`` seconds."""
 
     seconds: float
     streams: int
@@ -126,7 +126,7 @@ class Soak:
         return clients.tally
 
     async def _load_mixed(self, gateway: Gateway, clients: Clients, baseline: int) -> None:
-        await self._crowd(clients, min(2.0, self.seconds / 2))  # creates everything that stays
+        await self._crowd(clients, min(2.0, self.seconds / 2))  # creates all permanent resources
         assert await quiet(gateway, self.provider, baseline), self._describe_leaks(gateway, baseline)
         before, busy = resident(gateway.pid), cpu(gateway)
         await self._crowd(clients, self.seconds)
@@ -181,7 +181,7 @@ class Soak:
 
 @attrs.define
 class Signals:
-    """``streams`` mixed clients while one of the ``workers`` is killed, ``kills`` times.
+    """A load of ``streams`` mixed clients while one of the ``workers`` is killed, ``kills`` times.
 
     Then one SIGTERM, with clients that do not read and providers that stall.
     """

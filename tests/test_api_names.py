@@ -63,15 +63,15 @@ def api_names_in(path: Path) -> set[str]:
     return texts & set(CODECS)
 
 
-def test_the_command_line_knows_all_of_them():
+def test_the_command_line_has_all_apis():
     assert tuple(CODECS) == APIS
 
 
-def test_the_registry_has_names_to_look_for():
+def test_the_registry_has_names_to_search_for():
     assert {"chat", "messages", "responses"} <= set(CODECS)
 
 
-def test_a_module_of_the_core_names_no_api():
+def test_a_module_of_the_core_contains_no_api_name():
     """Exceptions must be needed."""
     assert {path.as_posix() for path in modules() if api_names_in(path)} - set(EXCEPTIONS) == set()
     there = [name for name in EXCEPTIONS if not is_of_deleted_feature(f"gateway/{name}")]

@@ -1,4 +1,4 @@
-"""The public benchmark: it runs, its output is complete, and its lines are those of least squares."""
+"""The public benchmark: it runs, its output is complete, and its fitted lines are correct."""
 
 import json
 import subprocess
@@ -83,7 +83,7 @@ def test_two_revisions_differ_only_if_most_rounds_agree(this, verdict):
 
 @pytest.mark.process
 @pytest.mark.soak
-def test_this_tree_is_compared_with_another_revision(tmp_path):
+def test_the_working_tree_is_compared_with_another_revision(tmp_path):
     options = "--python", sys.executable, "--cases", "unary,start", "--json", str(tmp_path / "figures.json")
     command = [sys.executable, "bench/before.py", "HEAD", *QUICK, *options]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
@@ -109,7 +109,7 @@ def test_a_case_costs_cpu_time(tmp_path):
 
 
 @pytest.mark.process
-def test_an_unknown_case_is_refused_with_all_names():
+def test_an_unknown_case_is_rejected_with_all_names():
     said = subprocess.run(
         [sys.executable, "bench/run.py", "--cases", "brust"], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
@@ -128,6 +128,6 @@ def test_growth_is_measured_and_fitted(tmp_path):
         assert all(y > 0 for _, y in figures["points"])
 
 
-def test_a_line_is_that_of_least_squares():
+def test_a_fitted_line_minimizes_the_squared_errors():
     assert Line.through([(1, 3), (2, 5), (3, 7)]) == pytest.approx((2, 1, 0))
     assert Line.through([(0, 1), (1, 1), (2, 4)]).off == pytest.approx(1)

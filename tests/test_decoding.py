@@ -15,7 +15,7 @@ ATTRIBUTE = re.compile(rf"\.\s*({'|'.join(NAMES)})\b")
 
 
 def test_handlers_of_undecodable_json_use_the_one_list_of_exceptions():
-    """A count of tokens with invalid UTF-8 was an internal error."""
+    """Otherwise a token count with invalid UTF-8 would be an internal error."""
     sources = [path for house in HOUSES for path in sorted((ROOT / house).rglob("*.py"))]
     found = [f"{path.relative_to(ROOT)}:{line}" for path in sources for line in incomplete_handlers(path)]
     assert [one for one in found if not one.startswith("streams/surrogates.py:")] == [], "use NOT_JSON"

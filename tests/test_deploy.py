@@ -73,7 +73,7 @@ def megabytes(text: str) -> int:
 def default_memory() -> int:
     """Return the memory in bytes that one process needs if every default limit is reached."""
     limits = Limits()
-    body = COPIES * limits.request_body + ELEMENT * limits.elements  # one client's may exceed its share, which is half
+    body = COPIES * limits.request_body + ELEMENT * limits.elements  # one client may exceed its share, which is half
     caches = map(import_named, rows_of("answer_cache", "gateway.features.answer_cache.settings:AnswerCacheSettings"))
     kept = sum(cache().max_bytes for cache in caches) + StateStorage().max_bytes + MAX_BYTES + KEPT_LIVE
     return IDLE + limits.in_flight * STREAM + limits.bodies + max(0, body - limits.bodies // 2) + kept
@@ -148,12 +148,12 @@ def test_only_the_images_user_can_read_mounted_secrets():
     assert POD["securityContext"]["fsGroup"] == POD["securityContext"]["runAsGroup"]
 
 
-def test_the_manifests_are_the_charts():
+def test_the_manifests_match_the_chart():
     """``python -m tests.pages.kubernetes`` writes them."""
     assert by_kind(Templates({"autoscaling": {"enabled": True}}, "trigate").manifests()) == KUBERNETES
 
 
-def test_only_what_the_pods_need_passes_the_network(config_path):
+def test_the_network_policy_allows_only_required_traffic(config_path):
     policy = KUBERNETES["NetworkPolicy"]["spec"]
     assert policy["podSelector"] == KUBERNETES["Deployment"]["spec"]["selector"]
     requests, probes = policy["ingress"]
@@ -168,7 +168,7 @@ def test_only_what_the_pods_need_passes_the_network(config_path):
     assert any(metadata in ipaddress.ip_network(network) for network in blocked)
 
 
-def test_the_file_is_mounted_where_the_image_looks(config_path):
+def test_the_configuration_is_mounted_at_the_path_of_the_image(config_path):
     where = {one["name"]: one for one in CONTAINER["volumeMounts"]}
     assert re.search(rf"^WORKDIR {where['config']['mountPath']}$", (ROOT / "Dockerfile").read_text(), re.M)
     assert {"configMap": KUBERNETES["ConfigMap"]["metadata"]} == {
@@ -224,7 +224,7 @@ def test_labels_select_the_pods():
     assert pods["scaleTargetRef"]["name"] == KUBERNETES["Deployment"]["metadata"]["name"]
 
 
-def test_one_late_response_takes_no_pod_out():
+def test_one_late_response_does_not_remove_a_pod():
     """On a busy node all pods are late together. A Service without pods would turn late responses into failures."""
     probe = CONTAINER["readinessProbe"]
     assert probe["failureThreshold"] >= 3
@@ -258,14 +258,14 @@ EVERYTHING = {
 
 
 @pytest.mark.process
-def test_helm_finds_nothing_wrong_with_the_chart_and_reads_it_as_our_tests_do():
+def test_helm_accepts_the_chart_and_renders_it_as_our_tests_do():
     assert "0 chart(s) failed" in helm("lint", "--strict", CHART)
     assert kubernetes.page() == (DEPLOY / "kubernetes.yaml").read_text()
     found = helm("template", "my-release", CHART, "-f", "-", input=yaml.safe_dump(EVERYTHING))
     assert by_kind([one for one in yaml.safe_load_all(found) if one]) == render(**EVERYTHING)
 
 
-def test_a_configuration_and_a_secret_of_ones_own_replace_the_charts():
+def test_the_operators_configuration_and_secret_replace_the_charts():
     text = "version: v0.4.0\nmodel_providers: [{model: ollama/llama3.2}]\n"
     found = render(config=text, secrets={"existing": "mine"})
     assert found["ConfigMap"]["data"] == {"trigate.yaml": text}
@@ -275,7 +275,7 @@ def test_a_configuration_and_a_secret_of_ones_own_replace_the_charts():
 
 
 @pytest.mark.parametrize("values", [{"config": "version: v0.4.0"}, {"files": {"steps.py": "RULES = 1\n"}}])
-def test_a_changed_configuration_makes_new_pods(values):
+def test_a_changed_configuration_replaces_the_pods(values):
     def annotations(**values: Any) -> Any:
         return render(**values)["Deployment"]["spec"]["template"]["metadata"]["annotations"]
 
@@ -326,12 +326,12 @@ def test_a_route_leads_to_the_port_of_the_service():
 
 
 @pytest.mark.parametrize("kind", ["ingress", "httpRoute"])
-def test_a_route_from_nowhere_is_refused(kind):
+def test_a_route_without_a_gateway_or_ingress_is_rejected(kind):
     with pytest.raises(AssertionError, match=rf"{kind}\.\w+ is empty: list the"):
         render(**{kind: {"enabled": True}})
 
 
-def test_the_alerts_and_the_dashboard_are_those_of_the_files():
+def test_the_alerts_and_the_dashboard_match_the_files():
     monitor = {"enabled": True}
     found = render(podMonitor=monitor, prometheusRule={"enabled": True, "labels": {"r": "p"}}, dashboard=monitor)
     alerts = yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())
@@ -344,7 +344,7 @@ def test_the_alerts_and_the_dashboard_are_those_of_the_files():
     assert found["Deployment"]["spec"]["template"]["metadata"]["labels"][label] == "trigate"
 
 
-def test_two_releases_share_no_name():
+def test_two_releases_have_different_names():
     names = [{one["metadata"]["name"] for one in Templates({}, name).manifests()} for name in ("one", "two")]
     assert names == [{"one-trigate"}, {"two-trigate"}]
 
@@ -364,7 +364,7 @@ def test_the_memory_limit_suffices_for_all_admitted_streams():
     assert "cpu" not in resources["limits"]
 
 
-def test_it_runs_as_the_images_user_and_can_do_nothing_else():
+def test_the_container_runs_as_the_images_user_without_other_privileges():
     user = re.search(r"^USER (\d+):(\d+)$", (ROOT / "Dockerfile").read_text(), re.M)
     assert (POD["securityContext"]["runAsUser"], POD["securityContext"]["runAsGroup"]) == (int(user[1]), int(user[2]))
     assert CONTAINER["securityContext"] == {
@@ -387,13 +387,13 @@ def test_a_container_has_the_time_to_drain():
     assert seconds(COMPOSE["services"]["trigate"]["stop_grace_period"]) > whole_drain()
 
 
-def test_the_container_serves_this_machine_alone_from_the_images_port():
+def test_the_container_serves_only_this_machine_on_the_images_port():
     (port,) = COMPOSE["services"]["trigate"]["ports"]
     exposed = re.search(r"^EXPOSE (\d+)$", (ROOT / "Dockerfile").read_text(), re.M)[1]
     assert port == f"127.0.0.1:{exposed}:{exposed}"
 
 
-def test_the_image_takes_the_requirements_that_compose_asks_for():
+def test_the_image_installs_the_requirements_in_the_compose_file():
     asked = COMPOSE["services"]["trigate"]["build"]["args"]["REQUIREMENTS"]
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert re.search(rf"^COPY .*\b{re.escape(asked)}\b", dockerfile, re.M)
@@ -405,7 +405,7 @@ def pins(name: str) -> set[str]:
     return set(re.findall(r"^([a-z0-9._-]+(?:\[[a-z, -]+\])?==[^ \\]+)", (ROOT / name).read_text(), re.M))
 
 
-def test_the_extras_come_on_top_of_the_same_versions_and_name_no_host():
+def test_the_extras_add_to_the_same_versions_and_contain_no_host():
     assert pins("requirements.txt") <= pins("requirements-extras.txt")
     assert "://" not in (ROOT / "requirements-extras.txt").read_text()
 
@@ -417,7 +417,7 @@ def test_the_service_has_the_time_to_drain():
     assert seconds(unit()["TimeoutStopSec"][0]) > whole_drain()
 
 
-def test_only_the_supervisor_is_signalled():
+def test_only_the_supervisor_gets_a_signal():
     assert unit()["KillMode"] == ["mixed"]
 
 
@@ -447,13 +447,13 @@ def analyze(*args: str, **env: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.process
-def test_systemd_takes_the_unit(here):
+def test_systemd_accepts_the_unit(here):
     found = analyze("verify", str(here))
     assert (found.returncode, [line for line in found.stderr.splitlines() if here.name in line]) == (0, [])
 
 
 @pytest.mark.process
-def test_systemd_finds_little_that_it_exposes(here):
+def test_systemd_rates_the_exposure_as_low(here):
     found = analyze("security", "--offline=true", "--no-pager", "--threshold=20", str(here))
     if "unrecognized option" in found.stderr:
         pytest.skip("this systemd-analyze cannot look at a file")
@@ -467,7 +467,7 @@ LAPTOP = DEPLOY / "laptop"
 
 
 @pytest.mark.process
-def test_systemd_takes_the_unit_of_a_user(tmp_path):
+def test_systemd_accepts_the_unit_of_a_user(tmp_path):
     program = shutil.which("true")
     path = tmp_path / "trigate.service"
     path.write_text((LAPTOP / path.name).read_text().replace("%h/.local/bin/trigate", str(program)))
@@ -485,7 +485,7 @@ def test_both_services_of_a_user_start_the_same_program_with_the_same_files():
 
 
 @pytest.mark.process
-def test_the_shell_of_launchd_gives_the_keys_to_the_program_it_becomes(tmp_path):
+def test_the_shell_of_launchd_passes_the_keys_to_the_program(tmp_path):
     agent = plistlib.loads((LAPTOP / "dev.trigate.plist").read_bytes())
     for folder in (".config/trigate", ".local/bin", ".local/state/trigate"):
         (tmp_path / folder).mkdir(parents=True)

@@ -135,7 +135,7 @@ def packages() -> Mapping[str, list[str]]:
     return packages_distributions()
 
 
-def test_foreign_parts_are_as_they_were_when_ours_were_written(packages):
+def test_foreign_parts_are_unchanged_since_our_code_was_written(packages):
     changes = []
     for row in ROWS:
         name = packages[row.foreign.partition(":")[0].partition(".")[0]][0]
@@ -148,7 +148,7 @@ def test_foreign_parts_are_as_they_were_when_ours_were_written(packages):
     assert not changes, "\n".join(changes)
 
 
-def test_the_modules_of_ours_exist():
+def test_our_modules_in_the_rows_exist():
     assert [row for row in ROWS if not (ROOT / row.ours).is_file()] == []
 
 
@@ -213,7 +213,7 @@ def path_of(one: type) -> str:
     return f"{one.__module__.replace('.', '/')}.py"
 
 
-def test_every_override_has_a_row_and_every_row_of_one_is_needed():
+def test_every_override_has_a_row_and_every_such_row_is_needed():
     rows = {row.foreign: row.ours for row in ROWS if row.how != "used" and "." in row.foreign.partition(":")[2]}
     assert {key: value for key, value in rows.items() if not key.endswith(".__init__")} == overrides()
 

@@ -202,7 +202,7 @@ def non_empty(sets: Mapping[str, set[str]]) -> dict[str, set[str]]:
     return {name: names for name, names in sets.items() if names}
 
 
-def test_there_are_modules_to_look_at():
+def test_there_are_modules_to_check():
     assert {path.parts[len(ROOT.parts)] for path in MODULES} == set(PACKAGES)
 
 
@@ -229,7 +229,7 @@ def test_only_commands_know_the_stand_in_provider():
     assert importers <= {"gateway.commands", "gateway.__main__"}
 
 
-def test_a_room_imports_those_that_it_may():
+def test_a_room_imports_only_allowed_rooms():
     assert non_empty({name: arrows()[name] - allowed_imports(name) for name in ARROWS}) == {}
 
 
@@ -238,8 +238,8 @@ def test_the_table_allows_nothing_that_no_room_needs():
     assert non_empty({name: allowed_imports(name) - arrows()[name] for name in ARROWS}) == {}
 
 
-def test_nothing_reaches_into_a_feature():
-    """The kernel shall name no feature: others may import only the ``feature.py`` and ``interface.py`` of each."""
+def test_no_module_imports_inner_modules_of_a_feature():
+    """The kernel must not contain features' names: others may import only ``feature.py`` and ``interface.py``."""
     assert reaches_into_features() == set()
 
 
@@ -300,8 +300,8 @@ GENERAL_WORDS: Final = [
 listeners, and names in the providers' APIs."""
 
 
-def test_the_kernel_names_no_feature():
-    """Neither features nor their keys, options, paths and metrics, outside docstrings."""
+def test_the_kernel_contains_no_name_of_a_feature():
+    """It contains no features, nor their keys, options, paths and metrics, outside docstrings."""
     rooms = kernel_modules()
     names = names_of_features() - {*GENERAL_WORDS}
     assert non_empty({module_id(path): {*filter(names.__contains__, words_of(path))} for path in rooms}) == {}
@@ -310,8 +310,8 @@ def test_the_kernel_names_no_feature():
 
 
 @describes_all_features
-def test_every_general_word_is_used_by_the_kernel_and_names_a_feature():
-    """Another word here would hide the name of a feature."""
+def test_every_general_word_is_in_the_kernel_and_is_the_name_of_a_feature():
+    """An unused general word would hide the name of a feature."""
     used = frozenset[str]().union(*map(words_of, kernel_modules()))
     assert {*GENERAL_WORDS} - (used & names_of_features()) == set()
 
@@ -357,7 +357,7 @@ FIRST_FACTS: Final = {"gateway/exchange/context.py": {"id", "endpoint", "bill"},
 """The facts that a record has from the start, which are values of the request."""
 
 
-def test_nothing_that_decides_reads_the_record():
+def test_no_module_that_decides_reads_the_record():
     (record,) = (one for one in statements(ROOT / "gateway/ledger/record.py") if getattr(one, "name", "") == "Record")
     facts = {ast.unparse(one.target) for one in ast.walk(record) if isinstance(one, ast.AnnAssign)} | {"delivered"}
     readers = tuple(RECORD_READERS.split())
@@ -381,11 +381,11 @@ def test_every_room_is_in_the_table():
     assert set(arrows()) - {"configfile", "streams", "providers", "trigate", "gateway"} == set(ARROWS)
 
 
-def test_no_rooms_import_one_another_in_a_circle():
+def test_rooms_have_no_circular_imports():
     assert list(TopologicalSorter(arrows()).static_order())  # it raises ``CycleError`` with the circle
 
 
-def test_no_modules_import_one_another_in_a_circle():
+def test_modules_have_no_circular_imports():
     """Imports inside functions and for types count."""
     modules = {dotted_name(path) for path in MODULES}
     ties = {
@@ -401,7 +401,7 @@ def test_no_module_imports_the_tests():
     assert non_empty({module_id(path): tops(path) & ours for path in MODULES}) == {}
 
 
-def test_only_the_client_of_commands_is_another_http_client_than_ours():
+def test_only_commands_use_another_http_client_than_ours():
     known = {module_id(path): tops(path) & HTTP_CLIENTS for path in MODULES}
     assert non_empty(known) == {"gateway/commands/fetching.py": {"httpx2"}}
 
@@ -419,7 +419,7 @@ def not_for(path: Path) -> set[str]:
     return ASYNC_LIBRARIES | {"socket", "ssl", "http", "subprocess", "threading"}
 
 
-def test_every_module_is_named_by_the_architecture_or_its_package():
+def test_every_module_is_listed_in_the_architecture_or_its_package():
     page = (ROOT / "ARCHITECTURE.md").read_text()
     texts = {path.parent: page + path.read_text() for path in MODULES if path.name == "__init__.py"}
     words = {folder: {*re.findall(r"\w+", text)} for folder, text in texts.items()}
@@ -430,7 +430,7 @@ def test_every_module_is_named_by_the_architecture_or_its_package():
 
 @describes_all_features
 @pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
-def test_every_module_that_a_page_for_developers_names_exists(page):
+def test_every_module_on_a_page_for_developers_exists(page):
     named = re.findall(r"`([\w/.]*\w+\.py)`", (ROOT / page).read_text())
     there = [f"/{module_id(path)}" for folder in (*PACKAGES, "tests", ".ci") for path in (ROOT / folder).rglob("*.py")]
     assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []

@@ -47,7 +47,7 @@ def test_every_name_of_the_last_release_exists(kind, names):
 
 
 @describes_all_features
-def test_the_list_of_names_is_whole(names):
+def test_the_list_of_names_is_complete(names):
     """The walks find nested keys, keys below any name, options of subcommands, and labels."""
     assert {"client_groups[].ratelimits.tokens", "stored_keys"} <= {*names["configuration keys"]}
     assert "keys add --config" in names["commands and options"]

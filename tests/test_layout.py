@@ -52,7 +52,7 @@ def test_every_folder_mirrors_a_package_or_is_one_of_a_few():
     )
 
 
-def test_tests_are_nowhere_but_in_their_folders():
+def test_tests_are_only_in_their_folders():
     """Helpers of tests are in ``tests/support``."""
     assert [module_id(path) for path in CODE if not is_in_place(path)] == []
 
@@ -77,7 +77,7 @@ NEEDING: Mapping[str, Collection[str]] = {}
 """The features that a test module imports although it is in the folder of none of them. Add none: see below."""
 
 
-def test_no_test_imports_a_feature_in_whose_folder_it_is_not():
+def test_a_test_imports_only_the_feature_of_its_folder():
     """So every feature can be deleted with its folder of tests. A test that combines features imports the other one in
     a function, with ``needs_feature``."""
     found = {}
@@ -115,13 +115,13 @@ def features_imported_by(path: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def test_helpers_have_one_way_to_be_imported():
+def test_helpers_are_imported_in_only_one_way():
     helpers = {path.stem for path in (TESTS / "support").glob("*.py")} - {"recordings", "postgres", "processes"}
     others = [path for path in CODE if TESTS / "clients" not in path.parents]
     assert [(path, name) for path in others for name, _ in imports_in(path) if name in helpers] == []
 
 
-def test_no_two_helpers_have_one_name():
+def test_helpers_have_different_names():
     names = Counter(path.stem for folder in ("support", "clients") for path in (TESTS / folder).glob("*.py"))
     assert [name for name, count in names.items() if count > 1 and name != "__init__"] == []
 
@@ -141,7 +141,7 @@ def listed_modules(package: Path) -> set[str]:
     return set(re.findall(r"``(\w+)``", text)) if "\n- " in text else set()
 
 
-def test_a_package_that_lists_its_modules_lists_all():
+def test_a_package_that_lists_its_modules_lists_all_of_them():
     folders = {path.parent for name in PACKAGES for path in (ROOT / name).rglob("__init__.py")}
     unlisted = [
         module_id(path)

@@ -30,7 +30,7 @@ TEMPLATES = sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml"))
 # The release
 
 
-def test_the_version_is_one_and_has_notes_on_top():
+def test_the_version_is_the_same_everywhere_and_has_the_first_notes():
     assert PROJECT["version"] == __version__
     notes = (ROOT / "CHANGELOG.md").read_text()
     headings = re.findall(r"^## (\S+)(?: \(\d{4}-\d\d-\d\d\))?$", notes, re.M)
@@ -44,11 +44,11 @@ def test_notes_of_the_newest_version_are_in_the_four_lists():
     assert set(re.findall(r"^### (.*)$", newest, re.M)) <= {"Added", "Changed", "Removed", "Fixed"}
 
 
-def test_the_security_page_names_the_newest_version_as_one_that_gets_fixes():
+def test_the_security_page_lists_the_newest_version_as_supported():
     assert f"| {__version__.rpartition('.')[0]} | yes |" in (ROOT / "SECURITY.md").read_text()
 
 
-def test_the_licence_is_named_as_tools_look_for_it_and_is_there():
+def test_the_licence_exists_and_has_the_name_that_tools_expect():
     assert PROJECT["license"] == "Apache-2.0"
     (file,) = PROJECT["license-files"]
     assert re.search(r"^ +Apache License\n +Version 2\.0, January 2004$", (ROOT / file).read_text(), re.M)
@@ -68,7 +68,7 @@ def third_party_modules() -> dict[str, str]:
     return {name: place for name, place in found.items() if name not in {*sys.stdlib_module_names, *PACKAGES}}
 
 
-def test_every_third_party_module_that_is_imported_is_declared():
+def test_every_imported_third_party_module_is_declared():
     extras = [one for several in PROJECT["optional-dependencies"].values() for one in several]
     declared = {normal(re.match(r"[\w.-]+", one)[0]) for one in (*PROJECT["dependencies"], *extras)}
     shipped_by = packages_distributions()
@@ -87,12 +87,12 @@ def normal(name: str) -> str:
 # Pythons
 
 
-def test_every_python_that_is_named_is_tested_by_hosted_ci():
+def test_hosted_ci_tests_every_python_in_the_metadata():
     assert CI["jobs"]["gate"]["strategy"]["matrix"]["python"] == PYTHONS
     assert PROJECT["requires-python"] == f">={PYTHONS[0]}"
 
 
-def test_the_image_takes_the_newest_python_in_each_of_its_stages():
+def test_every_stage_of_the_image_has_the_newest_python():
     assert {re.match(r"python:(\S+?)-slim@", stage.image)[1] for stage in STAGES} == {PYTHONS[-1]}
 
 
@@ -103,7 +103,7 @@ PIP = re.compile(r"pip (?:--python \S+ )?(install|wheel)\b([^&|]*)")
 
 
 @each_row("lock", LOCKS, ids=lambda path: path.name)
-def test_all_that_a_lock_names_is_pinned_and_hashed(lock):
+def test_every_requirement_of_a_lock_is_pinned_and_hashed(lock):
     entries = re.split(r"(?<!\\)\n", lock.read_text().strip())
     assert entries
     for entry in entries:
@@ -147,7 +147,7 @@ def test_build_tools_are_pinned_by_hash():
         assert re.search(rf"^{re.escape(needed)} ", (ROOT / name).read_text(), re.M)
 
 
-def test_the_image_is_built_upon_one_image_by_its_digest():
+def test_the_image_has_one_base_image_by_digest():
     (image,) = {stage.image for stage in STAGES}
     assert re.fullmatch(r"python:\S+@sha256:[0-9a-f]{64}", image)
 
@@ -173,7 +173,7 @@ def test_hosted_workflows_use_actions_by_their_commit(workflow):
         ".github/workflows/release.yml",
     ],
 )
-def test_whatever_is_installed_from_a_package_index_has_a_hash(page):
+def test_every_package_from_an_index_has_a_hash(page):
     """An isolated build would fetch the newest setuptools, even with ``--require-hashes``
     (https://github.com/pypa/pip/issues/13984)."""
     text = re.sub(r"\\\n", " ", (ROOT / page).read_text())
@@ -197,7 +197,7 @@ def test_files_copied_by_the_image_exist_and_reach_the_builder(source):
     assert reaches_the_builder(source)
 
 
-def test_the_image_has_all_that_the_package_is_built_from():
+def test_the_image_has_all_sources_of_the_package():
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests"}
     assert {PROJECT["readme"], *PROJECT["license-files"], "pyproject.toml", *packages} <= set(COPIED)
     for name in re.findall(r"^# (requirements\S+\.txt) is", IMAGE, re.M):
@@ -212,7 +212,7 @@ def test_private_and_large_files_do_not_reach_the_builder():
 # Hosted CI and templates
 
 
-def test_hosted_ci_may_read_and_no_more_and_runs_the_gate():
+def test_hosted_ci_runs_the_gate_and_may_only_read():
     assert CI["permissions"] == {"contents": "read"}
     assert all("permissions" not in job and job["timeout-minutes"] for job in CI["jobs"].values())
     assert ".ci/run" in [step.get("run") for step in STEPS]
@@ -224,7 +224,7 @@ def test_actions_of_hosted_ci_are_pinned():
             assert re.fullmatch(r"actions/[\w-]+@(?:v\d+|[0-9a-f]{40})", step["uses"])
 
 
-def test_the_quick_loop_is_the_same_in_every_place():
+def test_the_quick_loop_is_the_same_everywhere():
     (recipe,) = re.findall(r"^quick \*ARGS:\n    (.*) \{\{ARGS\}\}$", (ROOT / "justfile").read_text(), re.M)
     assert recipe in [block.strip() for block in blocks_in((ROOT / "CONTRIBUTING.md").read_text(), "sh")]
     assert recipe in [step.get("run") for step in STEPS]

@@ -1,4 +1,4 @@
-"""``.ci/prose.py`` finds odd English, and no folder may have more of it."""
+"""The check of plain English: ``.ci/prose.py`` finds offences, and no folder may get more."""
 
 import importlib
 import re
@@ -55,7 +55,7 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=folder, check=True)
 
 
-def test_offences_in_a_page(prose):
+def test_offences_in_a_page_are_found(prose):
     for text, expected in [
         ("You send a request.", []),
         (LONG.strip() + ".", [(1, "long")]),
@@ -80,7 +80,7 @@ def test_offences_in_a_page(prose):
             assert [(offence.line, offence.rule) for offence in offences] == expected
 
 
-def test_offences_in_a_module(prose):
+def test_offences_in_a_module_are_found(prose):
     for text, expected in [
         ('def price_of():\n    """Return the price."""', []),
         ('def price_of():\n    """``None`` if it is free."""', [(2, "verb")]),
@@ -118,7 +118,7 @@ def test_the_number_of_a_folder_may_not_grow(prose):
 
 
 @pytest.mark.process
-def test_new_offences_are_listed_with_their_place_and_the_replacement(project):
+def test_new_offences_are_listed_with_their_line_and_the_replacement(project):
     assert run(project).returncode == 0
     (project / "docs/page.md").write_text("What is sent is logged.\nThe client is told.\n")
     (project / "new.md").write_text("The client is asked for a key.\n")

@@ -81,7 +81,7 @@ def split(pieces: Sequence[bytes], limit: int = 2**24) -> list[bytes]:
 
 
 @given(st.lists(FRAMES, max_size=3), st.lists(st.integers(0, 300), max_size=6))
-def test_frames_cut_anywhere_are_the_same_frames(frames, places):
+def test_frames_in_any_pieces_are_the_same_frames(frames, places):
     assert split(cut(b"".join(frames), places)) == frames
 
 
@@ -110,8 +110,8 @@ def test_half_a_frame_is_never_completed():
 
 
 @given(FRAMES, st.data())
-def test_one_wrong_bit_anywhere_is_found(frame, data):
-    """Both checksums count: the prelude's before a length is believed, the frame's before its payload is."""
+def test_one_wrong_bit_anywhere_is_detected(frame, data):
+    """The reader verifies the prelude's checksum before it uses a length, and the frame's before the payload."""
     place = data.draw(st.integers(0, len(frame) - 1))
     wrong = bytearray(frame)
     wrong[place] ^= 1 << data.draw(st.integers(0, 7))
@@ -120,7 +120,7 @@ def test_one_wrong_bit_anywhere_is_found(frame, data):
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=4))
-def test_any_bytes_give_nothing_but_the_error_of_framings(data, places):
+def test_arbitrary_bytes_raise_only_framing_errors(data, places):
     splitter = FrameSplitter(100)
     try:
         frames = [frame for piece in cut(data, places) for frame in splitter.feed(piece)]
@@ -129,31 +129,31 @@ def test_any_bytes_give_nothing_but_the_error_of_framings(data, places):
     assert b"".join([*frames, splitter.close()]) == data
 
 
-def test_lengths_that_contradict_one_another_are_refused():
+def test_contradictory_lengths_are_rejected():
     for size, headers in ((15, 0), (16, 1), (0, 0), (100, 85)):
         lengths = struct.pack(">II", size, headers)
         with pytest.raises(FramingError, match="contradict"):
             FrameSplitter().feed(lengths + struct.pack(">I", zlib.crc32(lengths)))
 
 
-def test_a_frame_above_the_limit_is_refused_by_its_first_bytes():
+def test_a_frame_above_the_limit_is_rejected_after_its_first_bytes():
     frame = build_frame(b"", b"x" * 84)
     assert split([frame], limit=100) == [frame]
     with pytest.raises(EventTooLarge):
         FrameSplitter(99).feed(frame[:12])
 
 
-def test_the_limit_is_for_one_frame_not_for_the_stream():
+def test_the_limit_applies_to_one_frame_not_to_the_stream():
     assert len(split([SAMPLE[0] * 100], limit=len(SAMPLE[0]))) == 100
 
 
-def test_a_frame_that_unfolds_to_too_much_is_refused():
+def test_a_frame_that_expands_too_much_is_rejected():
     with pytest.raises(EventTooComplex):
         FrameSplitter().feed(event_stream.event_frame("metadata", b"[" + b"[]," * 210_000 + b"1]"))
 
 
 @each_row("size", [3, 50, 4096])
-def test_splitting_takes_linear_work(size):
+def test_splitting_takes_linear_time(size):
     def small_frames(n: int) -> Work:
         data = SAMPLE[1] * n
         return lambda: split([data[at : at + size] for at in range(0, len(data), size)])
@@ -176,13 +176,13 @@ def test_headers_of_every_type_are_read(said, payload):
     assert event_stream.read_payload(raw) == payload
 
 
-def test_an_event_is_named_by_its_type():
+def test_the_name_of_an_event_is_its_type():
     assert event_stream.parse(SAMPLE[0]) == ("messageStart", b'{"role":"assistant"}')
     assert event_stream.parse(build_frame(b"", b"{}")) == ("", b"{}")
 
 
-def test_failures_in_mid_stream_have_a_name_of_their_own():
-    """A failure that looked like an event without a known name was skipped, and half an answer was a whole one
+def test_failures_within_a_stream_have_their_own_name():
+    """Other gateways skipped failures as unknown events, and reported half an answer as a whole one
     (aaif-goose/goose#9579, crmne/ruby_llm#871)."""
     for headers, payload, name, said in [
         (
@@ -216,7 +216,7 @@ def test_failures_in_mid_stream_have_a_name_of_their_own():
             assert (found, json.loads(data)) == (name, said)
 
 
-def test_a_frame_whose_headers_cannot_be_read_is_a_failure():
+def test_a_frame_with_invalid_headers_is_a_failure():
     for block in [
         header("a", b"\x0a"),  # an unknown type
         header("a", b"\x07\x00\x09x"),  # a text longer than the headers
@@ -232,7 +232,7 @@ def test_a_frame_whose_headers_cannot_be_read_is_a_failure():
 
 
 @given(st.binary(max_size=80), st.binary(max_size=20))
-def test_headers_of_any_bytes_raise_nothing(block, payload):
+def test_headers_of_arbitrary_bytes_raise_no_exception(block, payload):
     raw = build_frame(block, payload)
     assert event_stream.parse(raw) is not None
     assert split([raw]) == [raw]
@@ -249,14 +249,14 @@ def test_a_written_frame_reads_back(headers, payload):
     assert event_stream.read_payload(raw) == payload
 
 
-def test_a_changed_frame_has_its_headers_and_right_checksums():
+def test_a_changed_frame_keeps_its_headers_and_has_valid_checksums():
     said = header("id", b"\x09" + uuid.UUID(int=7).bytes) + header("no", b"\x01")
     raw = EVENT_STREAM.change_payload(build_frame(said, b'{"a":1}'), lambda payload: payload.replace(b"1", b"100"))
     assert raw == build_frame(said, b'{"a":100}')
 
 
 @given(st.dictionaries(NAMES, VALUES, max_size=4), st.binary(max_size=60))
-def test_frames_read_as_the_vendors_own_parser_reads_them(said, payload):
+def test_frames_are_read_as_by_the_vendors_own_parser(said, payload):
     botocore = pytest.importorskip("botocore.eventstream")
     raw = build_frame(b"".join(header(name, value) for name, (value, _) in said.items()), payload)
     buffer = botocore.EventStreamBuffer()
@@ -293,7 +293,7 @@ STREAMS = sorted((CORPUS / "bedrock_converse").glob("*.eventstream"))
 
 
 @pytest.mark.skipif(not STREAMS, reason=ABSENT)
-def test_recorded_streams_are_read_as_they_were_decoded():
+def test_recorded_streams_are_read_like_their_decoded_copies():
     for file in STREAMS:
         lines = Path(str(file).replace(".eventstream", ".events.jsonl")).read_text(encoding="utf-8").splitlines()
         decoded = [json.loads(line) for line in lines]

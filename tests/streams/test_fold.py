@@ -21,7 +21,7 @@ from streams.fold import Fold, NativeBlock, ReasoningBlock, RefusalBlock, TextBl
 from tests.support.block_events import call_events, refusal_events, text_events
 
 
-def test_pieces_of_a_block_come_together_in_order():
+def test_pieces_of_a_block_are_joined_in_order():
     answer = fold([AnswerStart("id", "m", 7), *text_events(0, "a", "b"), AnswerEnd("stop", "end_turn")])
     assert answer.start == AnswerStart("id", "m", 7)
     assert answer.blocks == (TextBlock("ab"),)
@@ -77,20 +77,20 @@ def test_refusals_and_native_items_keep_their_place():
     assert answer.blocks == (RefusalBlock("no!"), NativeBlock("messages", "server_tool_use", {"id": "srv"}))
 
 
-def test_blocks_are_in_order_of_opening_not_of_closing():
+def test_blocks_are_in_the_order_in_which_they_start():
     answer = fold([ToolCallStart(0, "a", "f"), *call_events(1, id="b", name="g"), BlockEnd(0), AnswerEnd("tool_calls")])
     assert [block.id for block in answer.blocks if isinstance(block, ToolCallBlock)] == ["a", "b"]
 
 
-def test_the_last_usage_counts():
+def test_the_last_usage_applies():
     assert fold([Usage(input=5), Usage(input=5, output=9), AnswerEnd("stop")]).usage == Usage(input=5, output=9)
 
 
-def test_prompt_counts_every_kind_of_input_once():
+def test_the_prompt_counts_every_kind_of_input_once():
     assert Usage(input=3, cache_read=12, cache_write=5, cache_write_5m=5).prompt == 20
 
 
-def test_a_failed_answer_raises_what_failed():
+def test_a_failed_answer_raises_its_error():
     failed = ErrorInfo("overloaded", "busy", status=529, headers=(("retry-after", "3"),))
     with pytest.raises(GatewayError) as raised:
         fold([AnswerStart(), TextDelta(0, "half"), failed])
@@ -104,12 +104,12 @@ def test_an_answer_without_an_end_is_an_upstream_failure():
     assert raised.value.info.status == 502
 
 
-def test_a_failure_wins_over_an_end():
+def test_a_failure_takes_precedence_over_an_end():
     with pytest.raises(GatewayError, match="broke"):
         fold([TextDelta(0, "x"), AnswerEnd("stop"), ErrorInfo("upstream", "broke")])
 
 
-def test_unfinished_blocks_can_be_looked_at():
+def test_unfinished_blocks_can_be_read():
     folded = Fold()
     for event in (
         TextDelta(0, "ha"),

@@ -20,7 +20,7 @@ def stream_of(framing: Framing, values: list[bytes]) -> bytes:
 
 @pytest.mark.parametrize("framing", [SSE, EVENT_STREAM])
 @given(values=DATA)
-def test_the_events_of_a_whole_stream_are_those_written(framing, values):
+def test_the_events_of_a_whole_stream_are_read_back(framing, values):
     assert list(framing.parse_all(stream_of(framing, values))) == [("one", value) for value in values]
 
 

@@ -1,4 +1,4 @@
-"""The collector of cycles: connections leave none, and a full collection runs only without waiting requests."""
+"""Garbage collection: connections leave no cycles, and full collections run only without waiting requests."""
 
 import contextlib
 import gc

@@ -70,7 +70,7 @@ async def test_a_consumer_that_waits_without_receiving_loses_nothing():
         handoff.send_nowait(1)
 
 
-async def test_an_item_after_a_queued_one_must_queue():
+async def test_an_item_after_a_queued_one_is_queued_too():
     handoff = Handoff[int](2)
     reader = Reader(handoff)
     async with trio.open_nursery() as nursery:
@@ -98,7 +98,7 @@ async def test_queued_items_are_not_overtaken():
 
 
 @given(pauses=st.lists(st.integers(0, 3), max_size=40), wakes=st.sets(st.integers(0, 40)), capacity=st.integers(1, 3))
-async def test_order_is_kept_whichever_way_each_item_takes(pauses, wakes, capacity):
+async def test_items_keep_their_order_on_every_path(pauses, wakes, capacity):
     handoff = Handoff[int](capacity)
     reader = Reader(handoff, lambda item: item not in wakes)
     async with trio.open_nursery() as nursery:
@@ -113,7 +113,7 @@ async def test_order_is_kept_whichever_way_each_item_takes(pauses, wakes, capaci
     assert reader.woken == len(wakes.intersection(reader.taken))
 
 
-async def test_the_consumer_can_have_itself_woken_by_what_it_takes():
+async def test_a_taken_item_can_wake_the_consumer():
     handoff = Handoff[int](1)
     reader = Reader(handoff, lambda item: item != 2)
     async with trio.open_nursery() as nursery:
@@ -171,8 +171,8 @@ async def test_the_end_wakes_a_consumer_that_waits():
     assert reader.ended
 
 
-async def test_a_consumer_that_was_cancelled_has_lost_nothing(mock_clock):
-    """Its time is up in the same turn of the loop in which items come."""
+async def test_a_cancelled_consumer_loses_no_item(mock_clock):
+    """Its deadline passes in the same turn of the loop in which items arrive."""
     handoff = Handoff[int](3)
     reader = Reader(handoff)
 
@@ -194,7 +194,7 @@ async def test_a_consumer_that_was_cancelled_has_lost_nothing(mock_clock):
 
 
 async def test_a_consumer_that_takes_an_item_after_its_cancellation_is_woken():
-    """It takes an item after its cancellation and before it runs, and has then something to do."""
+    """It takes the item before it runs, so it has to process the item."""
     handoff = Handoff[int](1)
     reader = Reader(handoff, lambda _: False)
     waiting = trio.CancelScope()

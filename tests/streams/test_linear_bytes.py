@@ -44,7 +44,7 @@ WORK: dict[str, Callable[[bytes], object]] = {
 
 
 @each_row("name, unit", product(WORK, UNITS))
-def test_bytes_take_time_in_proportion(name, unit):
+def test_time_is_proportional_to_the_bytes(name, unit):
     def work_of(n: int) -> Work:
         data = b'data: {"a":"' + unit * (8 * n)
         return lambda: WORK[name](data)

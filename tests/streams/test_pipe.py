@@ -1,4 +1,4 @@
-"""The pump and its watchdog, by a clock that jumps: limits on silence, back-pressure, the end."""
+"""The pump and its watchdog, on a simulated clock: limits on silence, back-pressure, the end."""
 
 import contextlib
 from typing import TypeAlias
@@ -42,7 +42,7 @@ async def pump_items(upstream: Upstream, timeouts: Timeouts, pause: float = 0.0)
 
 
 async def pump_counted(upstream: Upstream, timeouts: Timeouts) -> Items:
-    """Return all items that are no keep-alives, which are empty here, with a limit on these."""
+    """Return all items except keep-alives, which are empty in these tests, with a limit on keep-alives."""
     handoff, items = Handoff[Chunk](PIECES_QUEUED), list[Chunk]()
     async with trio.open_nursery() as nursery:
         watch = Watch(timeouts)
@@ -57,7 +57,7 @@ async def pump_counted(upstream: Upstream, timeouts: Timeouts) -> Items:
 LIMITS = Timeouts(first_byte=10, idle=5, total=100)
 
 
-async def test_a_good_end_closes_the_channel_without_a_failure(autojump_clock):
+async def test_a_normal_end_closes_the_channel_without_a_failure(autojump_clock):
     assert await pump_items(Upstream(b"a", 4.9, b"b", 4.9, b"c", 4.9), LIMITS) == [b"a", b"b", b"c"]
 
 
@@ -112,7 +112,7 @@ async def test_none_means_no_limit(autojump_clock):
 @pytest.mark.parametrize(
     "before", [(b"a",), (b"a", 3500, b"a"), (b"a", 3500, b"", 90, b"a")], ids=["first", "later", "after_keep_alives"]
 )
-async def test_silence_is_no_keep_alive(autojump_clock, idle, before):
+async def test_silence_does_not_count_as_a_keep_alive(autojump_clock, idle, before):
     """``idle`` alone limits it, also if it is longer than ``progress``."""
     upstream = Upstream(*before, 9000, b"b", 20, b"", 9000, b"c", 9000, b"d")
     items = [b"a" for piece in before if piece == b"a"] + [b"b", b"c", b"d"]
@@ -135,7 +135,7 @@ async def test_a_failure_follows_all_earlier_content(autojump_clock, pause):
 
 
 async def test_a_slow_client_does_not_make_its_upstream_look_silent(autojump_clock):
-    """The upstream always has more to send; the client takes 7 s for each piece."""
+    """The upstream always has more to send, and the client needs 7 s for each piece."""
     words = [b"%d" % i for i in range(3 * PIECES_QUEUED)]
     assert await pump_items(Upstream(*words), Timeouts(idle=5), pause=7) == words
 
@@ -148,7 +148,7 @@ async def test_the_idle_limit_resumes_when_the_client_has_caught_up(autojump_clo
     assert "sent nothing" in items[-1].message
 
 
-async def test_a_slow_client_does_not_put_off_the_total(autojump_clock):
+async def test_a_slow_client_does_not_extend_the_total_limit(autojump_clock):
     begun = trio.current_time()
     items = await pump_items(Upstream(*[b"a"] * 300), LIMITS, pause=1)
     assert isinstance(items[-1], ErrorInfo)
@@ -173,7 +173,7 @@ async def test_the_end_of_the_drain_is_reported_as_a_shutdown(autojump_clock):
 
 
 async def test_data_at_the_deadline_does_not_turn_a_timeout_into_a_shutdown(autojump_clock):
-    """The deadline has passed and the read has returned: to move it now would hide why the scope is cancelled."""
+    """The deadline passed after the read returned: moving it then would hide the reason of the cancellation."""
     watch = Watch(Timeouts(first_byte=1, idle=5))
     with watch.scope:
         await trio.lowlevel.checkpoint()
@@ -196,8 +196,8 @@ async def test_the_seconds_of_an_expired_watch_reach_its_limit(autojump_clock):
 
 
 @pytest.mark.parametrize(("slow", "reason"), [("client", None), ("upstream", "timeout")])
-async def test_a_client_that_does_not_read_is_no_failure_of_the_upstream(autojump_clock, slow, reason):
-    """What a client does cools nothing (BerriAI/litellm#41223): it may read too slowly for ``total``."""
+async def test_a_client_that_does_not_read_is_not_a_failure_of_the_upstream(autojump_clock, slow, reason):
+    """Clients that read too slowly for ``total`` cause no cooldown (BerriAI/litellm#41223)."""
     watch = Watch(Timeouts(total=10))
     with watch.scope:
         watch.restart_idle_limit()
@@ -209,7 +209,7 @@ async def test_a_client_that_does_not_read_is_no_failure_of_the_upstream(autojum
     assert (watch.failure().kind, watch.failure().reason) == ("timeout", reason)
 
 
-async def test_batches_take_what_is_queued_and_never_wait_for_more():
+async def test_batches_have_only_queued_items_and_never_wait():
     handoff = Handoff[Chunk](100)
     for word in (b"a", b"b", b"c"):
         handoff.send_nowait(word)

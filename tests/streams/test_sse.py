@@ -88,7 +88,7 @@ def test_every_offset_of_one_and_of_two_cuts_gives_the_same_events(step):
 @example(b"data: a\r\r\ndata: b\r\r", [9])
 @example(b"data: a\n\n" + b"\n" * 9 + b"data: b\n\n", [])
 @example(b"data: a\r\r\n" + b"\r\n" * 9 + b"data: b\r\r", [29])
-def test_any_bytes_cut_anywhere_are_the_same_events(data, places):
+def test_arbitrary_bytes_in_any_pieces_are_the_same_events(data, places):
     for pieces in (cut(data, places), [bytes([byte]) for byte in data]):
         assert b"".join(split(pieces)) == data
         assert parse_all(pieces) == parse_all([data])
@@ -156,7 +156,7 @@ def parse_by_standard(data: bytes) -> list[tuple[str, bytes]]:
         max_size=20,
     )
 )
-def test_events_are_those_of_the_standard(lines):
+def test_events_match_the_standards_algorithm(lines):
     data = b"".join(line + b"\n" for line in [*lines, b"", b""])
     assert parse_all([data]) == parse_by_standard(data)
 
@@ -196,8 +196,8 @@ def test_one_event_is_parsed():
 
 
 @each_row("line_end", [b"\r", b"\n", b"\r\n", b"\n\r"])
-def test_many_blank_lines_of_a_read_are_few_pieces(line_end):
-    """64 KiB of line ends from a provider took a tenth of a second, an event for each two of them (CWE-400)."""
+def test_many_blank_lines_in_one_read_become_few_pieces(line_end):
+    """64 KiB of line ends from a provider took 0.1 s, as each two of them became an event (CWE-400)."""
     event = b"data: x" + 2 * line_end
     data = event + line_end * 20_000 + event
     splitter = sse.Splitter()
@@ -214,7 +214,7 @@ def test_unicode_line_separators_are_data(mark):
     assert sse.parse(raw) == ("", raw[6:-2])
 
 
-def test_an_event_name_that_is_no_utf8_does_not_raise():
+def test_an_event_name_of_invalid_utf8_raises_no_exception():
     assert sse.parse(b"event: \xff\ndata: x\n\n") == ("\ufffd", b"x")
 
 
@@ -241,7 +241,7 @@ def test_a_blank_line_of_carriage_returns_does_not_wait_for_the_next_read():
 @pytest.mark.parametrize(
     "end", [b"\r\n\r\n", *(pytest.param(end, marks=pytest.mark.soak) for end in (b"\n\n", b"\r\r"))]
 )
-def test_a_five_megabyte_event_in_small_reads_takes_linear_work(end):
+def test_a_five_megabyte_event_in_small_reads_takes_linear_time(end):
     """Joining the held bytes on every read would copy 3.3 GB here, several seconds of CPU."""
     event = b"data: " + b"x" * 5_000_000 + end
     splitter = sse.Splitter()
@@ -251,7 +251,7 @@ def test_a_five_megabyte_event_in_small_reads_takes_linear_work(end):
     assert events == [event]
 
 
-def test_many_small_events_in_one_read_take_linear_work():
+def test_many_small_events_in_one_read_take_linear_time():
     data = b"data: x\n\n" * 200_000
     started = time.process_time()
     events = sse.Splitter().feed(data)
@@ -267,7 +267,7 @@ def test_an_event_above_the_limit_raises():
 
 
 @each_row("line", [b":\n", b"data:\r", b"event: a\r\n", b"x\n"])
-def test_an_event_of_too_many_lines_raises_whatever_its_lines_are(line):
+def test_an_event_of_too_many_lines_raises_for_every_kind_of_line(line):
     """8 MB of comment lines without a blank line stopped every stream for a second (CWE-400)."""
     raw = line * (2 * sse.MAX_LINES + 1)
     splitter = sse.Splitter()
@@ -287,14 +287,14 @@ def test_an_indented_event_of_many_lines_is_one_event(end):
     assert sse.parse(found[0])[1].count(b"\n") == sse.MAX_LINES - 2
 
 
-def test_the_limit_is_for_one_event_not_for_the_stream():
+def test_the_limit_applies_to_one_event_not_to_the_stream():
     splitter = sse.Splitter(limit=100)
     for _ in range(10):
         assert splitter.feed(b"data: " + b"x" * 60) == []
         assert len(splitter.feed(b"\n\n")) == 1
 
 
-def test_json_is_written_so_that_no_client_splits_it():
+def test_no_client_splits_written_json():
     for text, written in [
         ("\u2028", rb"\u2028"),
         ("\u2029", rb"\u2029"),
@@ -309,7 +309,7 @@ def test_json_is_written_so_that_no_client_splits_it():
 
 
 @given(st.recursive(st.none() | st.booleans() | st.text() | st.integers(-(2**60), 2**60), st.lists, max_leaves=10))
-def test_dumped_json_is_one_line_for_every_splitter_and_means_the_same(value):
+def test_dumped_json_is_one_line_for_every_splitter_and_keeps_its_value(value):
     out = sse.dump(value)
     assert msgspec.json.decode(out) == value
     assert len(out.decode().splitlines()) == 1
@@ -335,7 +335,7 @@ def test_the_ping_is_a_comment_and_a_whole_event():
     assert sse.parse(sse.COMMENT_PING) is None
 
 
-def test_events_that_forbid_later_comments_are_known():
+def test_events_that_forbid_later_comments_are_detected():
     for raw, plain in [
         (b"data: x\n\n", True),
         (b': id: 1\ndata: {"id": 1}\n\n', True),

@@ -1,4 +1,4 @@
-"""Counted JSON elements before decoding (CWE-409; Envoy's measure is a hundredfold)."""
+"""The count of JSON elements before decoding (CWE-409; Envoy allows a factor of 100)."""
 
 import json
 import re
@@ -35,14 +35,14 @@ DENSE = st.recursive(_EMPTY, lambda inner: st.lists(inner, max_size=40))
 
 
 @given(value=DENSE)
-def test_an_element_takes_a_byte_and_a_half_at_least(value: Any) -> None:
+def test_an_element_has_at_least_a_byte_and_a_half(value: Any) -> None:
     """``ALWAYS_FEW`` relies on it."""
     data = json.dumps(value, separators=(",", ":")).encode()
     assert count_by_pattern(data) <= len(data) * structure.MAX_ELEMENTS / structure.UNSCANNED_BYTES
 
 
 @pytest.mark.parametrize("piece", range(1, 12))
-def test_pieces_end_anywhere(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_may_end_anywhere(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(structure, "PIECE", piece)
     data = rb'{"a\\\\":["\",[{\\",{"\\\"":[]},"\n,"],"b":"\\","c":[1,2]}'
     assert not has_more_elements(data, count_by_pattern(data))

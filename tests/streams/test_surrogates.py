@@ -31,7 +31,7 @@ decode = tolerate_lone_surrogates(msgspec.json.Decoder().decode)
         (rb'"\u00e9\n\ud83d\n"', rb'"\u00e9\n\ufffd\n"'),
     ],
 )
-def test_half_a_pair_is_replaced_and_nothing_else(given, found):
+def test_only_half_pairs_are_replaced(given, found):
     assert replace_lone_surrogates(given) == found
     assert (replace_lone_surrogates(given) is given) == (given == found) == (find_lone_surrogate(given) is None)
 
@@ -44,7 +44,7 @@ def test_any_json_string_is_read(text):
     assert decode(json.dumps(read).encode()) == read
 
 
-def test_tolerant_decoding_still_refuses_invalid_json():
+def test_tolerant_decoding_still_rejects_invalid_json():
     for data in (rb'{"a":"\ud83d"', b'{"a":', rb'"\ud83'):
         with pytest.raises(msgspec.DecodeError):
             decode(data)
@@ -75,7 +75,7 @@ WHOLE = {
 
 
 @each_row("api", WHOLE)
-def test_a_provider_that_cuts_an_emoji_in_two_ends_no_answer(api):
+def test_an_emoji_that_a_provider_splits_does_not_end_the_answer(api):
     """openclaw/openclaw#110642: text cut by UTF-16 units."""
     reader = CODECS[api].reader()
     name, delta = DELTA[api]
@@ -86,6 +86,6 @@ def test_a_provider_that_cuts_an_emoji_in_two_ends_no_answer(api):
 
 
 @each_row(("api", "member"), [("chat", b"messages"), ("messages", b"messages"), ("responses", b"input")])
-def test_a_request_with_half_a_pair_is_reported_where_it_is(api, member):
+def test_half_a_pair_in_a_request_is_reported_with_its_path(api, member):
     with pytest.raises(GatewayError, match=r"half of a surrogate pair \(\\ud83d at byte 28\)"):
         read_incoming(api, b'{"%9b":[{"content": "%s"}]}' % (member, rb"x\ud83d"))
