@@ -73,7 +73,7 @@ def test_trigate_has_the_commands_and_options():
 
 
 @pytest.mark.parametrize("words", ["frob", "serve --frob", "check --format frob", "keys frob x"])
-def test_an_unknown_word_is_noticed(words):
+def test_an_unknown_word_is_reported(words):
     with pytest.raises((click.UsageError, AssertionError)):
         check_options(main, words.split())
 

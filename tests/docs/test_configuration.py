@@ -31,12 +31,12 @@ BARE = {"version": "v0.3.0", "model_providers": [{"model": "openai/gpt-4o"}]}
 
 
 @describes_all_features
-def test_the_tables_are_those_of_the_classes():
+def test_the_tables_match_the_classes():
     assert PAGE.read_text() == page(PAGE.read_text()), "run: python -m tests.pages.configuration"
 
 
 @describes_all_features
-def test_the_readme_lists_what_is_not_here():
+def test_the_readme_lists_the_missing_features():
     assert README.read_text() == readme(README.read_text()), "run: python -m tests.pages.configuration"
 
 

@@ -4,7 +4,7 @@ from providers.catalog.providers import CATALOG
 from tests.pages.endpoints import PAGE, page
 
 
-def test_the_tables_are_those_of_the_rows():
+def test_the_tables_match_the_rows():
     assert PAGE.read_text() == page(PAGE.read_text()), "run: python -m tests.pages.endpoints"
 
 

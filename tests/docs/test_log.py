@@ -111,8 +111,8 @@ def test_every_outcome_has_its_row():
     assert {word for word, *_ in rows_of(PAGE, "How it ended")} == set(get_args(Ended))
 
 
-def crashed(message: str, form: LogFormat) -> None:
-    """Log a crash with ``message``, in the format ``form``."""
+def log_crash(message: str, form: LogFormat) -> None:
+    """Log a crash with ``message`` in the format ``form``."""
     with own_log():
         Log(form=form)
         try:
@@ -122,13 +122,13 @@ def crashed(message: str, form: LogFormat) -> None:
 
 
 def test_every_field_of_any_other_line_has_its_row(capsys):
-    crashed("a crash", "json")
+    log_crash("a crash", "json")
     assert list(json.loads(capsys.readouterr().err)) == names(OTHER)
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_an_invalid_byte_of_a_name_is_escaped(capsys, form):
-    crashed("caf\udce9.yaml sk-proj-Ab12Cd34Ef56", form)
+    log_crash("caf\udce9.yaml sk-proj-Ab12Cd34Ef56", form)
     told = capsys.readouterr().err
     assert "caf\\udce9.yaml" in (json.loads(told)["message"] if form == "json" else told)
     assert "Logging error" not in told

@@ -66,7 +66,7 @@ def test_locked_requirements_have_hashes_and_name_no_host(name):
 # Every program
 
 
-def test_there_is_a_curl_for_each_api():
+def test_each_api_has_a_curl_command():
     assert set(re.findall(r"^curl -N \S+12000(/v1/\S+)", README, re.M)) == {
         "/v1/chat/completions",
         "/v1/messages",
@@ -165,6 +165,6 @@ def test_check_prints_the_output_in_the_first_steps(configured):
     assert invoke("check", cwd=configured, env={"ANTHROPIC_API_KEY": "sk"}).stderr in blocks_in(FIRST_STEPS, "")
 
 
-def test_python_is_as_new_as_the_readme_says():
+def test_the_readme_has_the_required_python_version():
     least = re.search(r'requires-python = ">=3\.(\d+)"', (ROOT / "pyproject.toml").read_text())
     assert f"Python {sys.version_info.major}.{least[1]}" in README

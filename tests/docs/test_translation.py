@@ -13,7 +13,7 @@ from tests.support.spread import spread
 
 
 @each_row("api", PARAMS)
-def test_every_field_of_the_sdks_is_mapped_dropped_by_name_or_refused(api):
+def test_every_field_of_the_sdks_is_mapped_reported_or_refused(api):
     """Each field of an object is translated for every other API, at one of its places in a request."""
     others = [target for target in APIS if target != api]
     lost = [
@@ -39,11 +39,11 @@ def test_the_walk_reaches_all_of_the_types():
 
 
 @pytest.mark.soak
-def test_no_reason_for_having_no_effect_is_left_over():
+def test_every_reason_for_a_missing_effect_is_needed():
     used = {no_effect(sample) for sample, _, outcome in all_outcomes() if outcome.word == "lost"}
     assert used == set(NO_EFFECT.values())
 
 
 @pytest.mark.soak
-def test_the_page_is_what_the_code_does():
+def test_the_page_matches_the_code():
     assert PAGE.read_text() == reference(), "run: python -m tests.pages.translation"

@@ -133,7 +133,7 @@ def test_price_modifiers_of_messages_are_part_of_the_tier() -> None:
 
 
 @each_row("tier", [None, "", 7, []])
-def test_a_tier_that_is_no_text_is_ignored(tier) -> None:
+def test_a_tier_other_than_text_is_ignored(tier) -> None:
     assert read_usage("chat", {}, service_tier=tier).tier is None
     assert read_usage("messages", {"service_tier": tier}).tier is None
     assert read_usage("responses", {}, service_tier=tier).tier is None
@@ -270,7 +270,7 @@ def test_cache_writes_are_read_under_every_name(name) -> None:
     assert cost_of(configured, found).nanos == 200 * 1000 + 100 * 100 + 700 * 1250 + 2 * 2000
 
 
-def test_a_recording_in_a_conversation_is_no_output() -> None:
+def test_a_recording_in_a_conversation_does_not_count_as_output() -> None:
     """Mistral's total has the tokens of the recording, which its prompt has not (pydantic/genai-prices#591). It bills
     text by the token and the recording by its length (anomalyco/models.dev#3930)."""
     heard = {
@@ -385,7 +385,7 @@ def test_malformed_steps_are_ignored(steps) -> None:
     assert parts(used) == (Usage(5, output=2), None, (), None, ())
 
 
-def test_one_answer_lists_no_endless_number_of_steps() -> None:
+def test_an_answer_lists_a_limited_number_of_steps() -> None:
     with pytest.raises(GatewayError, match="too many steps"):
         read_usage("messages", {"iterations": [step("message", 1, 1)] * 5000})
 

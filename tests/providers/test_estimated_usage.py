@@ -70,7 +70,7 @@ ZERO_TOTALS = {
 
 
 @each_row("provider", CODECS)
-def test_a_total_of_zero_is_no_usage_of_an_answer_with_text(provider) -> None:
+def test_a_total_of_zero_for_an_answer_with_text_is_ignored(provider) -> None:
     codec, (member, total) = CODECS[provider], ZERO_TOTALS[provider]
     answer = json.loads(codec.write_answer(fold(ANSWER), reply_for(provider)))
     events = codec.read_answer(json.dumps({**answer, member: {total: 0}}).encode())
@@ -120,7 +120,7 @@ ABSENT = object()
 
 
 @each_row("provider, stream", product(CODECS, [False, True]))
-def test_counts_that_are_no_numbers_are_estimated_in_every_api(provider: str, stream: bool) -> None:
+def test_invalid_counts_are_replaced_by_estimates_in_every_api(provider: str, stream: bool) -> None:
     """Parts of 0, such as cached tokens, made them a report of 0 tokens in some APIs."""
     for missing in (None, ABSENT, "7", -1, True, [], {}):
         with case(missing):

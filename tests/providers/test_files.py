@@ -48,7 +48,7 @@ def write_for(client: str, provider: str, name: str, data: str) -> Any:
 
 
 @each_row("client", ["chat", "responses"])
-def test_a_file_without_a_type_reaches_every_provider_as_what_it_is(client: str):
+def test_a_file_without_a_type_reaches_every_provider_with_its_type(client: str):
     """Browsers send Markdown as ``application/octet-stream`` (epam/ai-dial-chat#5779)."""
     block = write_for(client, "converse", "notes.md", TEXT)["messages"][0]["content"][0]
     assert block["document"]["format"] == "md"
@@ -189,7 +189,7 @@ def test_videos_of_other_clients_are_video_parts_for_chat_providers(client: str,
     assert body["messages"][0]["content"] == [{"video": {"format": "mov", "source": {"bytes": MP4}}}]
 
 
-def test_a_video_that_bedrock_does_not_know_is_refused():
+def test_a_video_format_that_bedrock_lacks_is_refused():
     with pytest.raises(GatewayError, match="video/ogg, which this model's provider does not support: send MP4"):
         video_of("converse", f"data:video/ogg;base64,{MP4}")
 

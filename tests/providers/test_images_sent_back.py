@@ -107,7 +107,7 @@ def test_each_image_gets_its_own_signature(client):
     assert model_parts(sent) == [SIGNED, other]
 
 
-def test_an_image_that_the_client_removed_takes_no_signature_of_another():
+def test_an_image_that_the_client_removed_does_not_shift_the_signatures():
     other = {"inlineData": {"mimeType": "image/jpeg", "data": "/9j/4AAQSkZJ"}, "thoughtSignature": "b3RoZXI="}
     body = next_turn("chat", whole_for("chat", made_by_gemini(SIGNED, other)))
     del body["messages"][1]["images"][0]
@@ -151,7 +151,7 @@ def test_an_image_reaches_interactions(client):
 
 
 @each_row("client", CLIENTS)
-def test_an_image_reaches_a_chat_server_that_takes_it_as_openrouter_does(client):
+def test_an_image_reaches_a_chat_server_that_accepts_openrouters_form(client):
     body = whole_for(client, made_by_gemini({"text": "Look:"}, SIGNED))
     to = Recipient("m", Issuer("p", ""), Quirks(message_images=True))
     sent, _ = sent_to("chat", client, next_turn(client, body), to)
@@ -159,7 +159,7 @@ def test_an_image_reaches_a_chat_server_that_takes_it_as_openrouter_does(client)
     assert sent["messages"][1]["images"] == [{"index": 0, "type": "image_url", "image_url": {"url": URL}}]
 
 
-def test_a_link_reaches_only_chat_servers_that_take_images():
+def test_a_link_reaches_only_chat_servers_that_accept_images():
     link = {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}}
     message = {"role": "assistant", "content": "Look:", "images": [link]}
     body = {"messages": [{"role": "user", "content": FIRST}, message, {"role": "user", "content": SECOND}]}

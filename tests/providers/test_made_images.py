@@ -58,7 +58,7 @@ def test_clients_of_messages_get_the_text_alone(provider, write):
 
 @each_row("client", CODECS)
 @each_row("provider", ITEMS)
-def test_items_without_an_image_of_their_own_are_left_out(client, provider):
+def test_items_without_an_image_are_dropped(client, provider):
     """Files with an address alone, other media, and calls that made nothing."""
     items = {
         "chat": {"type": "image_url", "image_url": {"url": "https://e.org/a.png"}},
@@ -75,7 +75,7 @@ def test_items_without_an_image_of_their_own_are_left_out(client, provider):
 
 
 @each_row("write, client", itertools.product([stream_for, whole_for], CODECS))
-def test_drafts_in_the_thoughts_of_gemini_are_no_images_of_its_answer(write, client):
+def test_drafts_in_the_thoughts_of_gemini_are_not_images_of_its_answer(write, client):
     """See https://ai.google.dev/gemini-api/docs/image-generation#thinking-process"""
     draft = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgoAAAAN"}, "thought": True}
     events = answer_of("gemini", draft, ITEMS["gemini"])
@@ -197,7 +197,7 @@ def test_an_image_alone_is_an_answer(client):
     assert images_in(client, whole_for(client, events)) == wanted
 
 
-def test_a_format_that_converse_lacks_is_left_out():
+def test_a_format_that_converse_lacks_is_dropped():
     avif = {"inlineData": {"mimeType": "image/avif", "data": "AAAA"}}
     assert images_in("converse", stream_for("converse", answer_of("gemini", avif))) == []
 

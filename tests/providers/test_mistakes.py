@@ -149,7 +149,7 @@ MISTAKES: dict[str, list[tuple[dict[str, Any], str]]] = {
 
 
 @each_row("api", CODECS)
-def test_a_mistake_is_a_400_that_names_the_place(api):
+def test_a_mistake_is_a_400_with_its_path(api):
     for members, param in MISTAKES[api]:
         with case(members):
             with pytest.raises(GatewayError) as caught:

@@ -88,7 +88,7 @@ def test_an_answer_without_moderation_has_no_such_member(api, stream):
     assert b"moderation" not in write_body(api, None, stream=stream)
 
 
-def test_of_several_results_the_flagged_one_is_reported():
+def test_the_flagged_one_of_several_results_is_reported():
     body = {"choices": [{"index": 0, "message": {"content": "Hello"}, "finish_reason": "stop"}],
             "moderation": {"input": envelope(result(), result(flagged=True)), "output": envelope()}}  # fmt: skip
     end = CODECS["chat"].read_answer(json.dumps(body).encode())[-1]

@@ -223,7 +223,7 @@ WITHOUT_SEALS: dict[str, list[Body]] = {
 
 
 @each_row("api", CODECS)
-def test_our_seals_become_what_is_in_them_and_those_of_others_go(api):
+def test_our_seals_become_their_content_and_foreign_ones_are_dropped(api):
     for body, expected, lost in RESTORED[api]:
         with case(body):
             before = json.dumps(body)
@@ -238,7 +238,7 @@ def test_a_request_without_seals_stays_unchanged(api):
             assert CODECS[api].restore(body, OURS) == ({}, ())
 
 
-def test_reasoning_that_was_refused_is_left_out():
+def test_rejected_reasoning_is_dropped():
     """Gemini: signatures go; a call that had one gets what Google documents for those without."""
     turn = model(thought_part("hm", "s"), text("a", "s"), text("", "s"), call("f", signature="s"), call("g"))
     kept = model(text("a"), call("f", signature=PLACEHOLDER), call("g"))

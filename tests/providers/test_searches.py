@@ -223,7 +223,7 @@ def test_earlier_searches_of_another_api_are_calls_with_results():
     ).dropped  # fmt: skip
 
 
-def test_a_search_that_must_not_reach_live_pages_becomes_no_other():
+def test_a_search_that_must_not_reach_live_pages_is_not_translated():
     tools = [{"type": "web_search", "external_web_access": False}]
     for provider in ("messages", "chat", "gemini", "interactions"):
         body, dropped = body_for("responses", provider, "openrouter" if provider == "chat" else "tool", tools=tools)

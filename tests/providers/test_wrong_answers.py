@@ -124,7 +124,7 @@ def call_events(api: str, arguments: Any) -> list[tuple[str, Any]]:
 
 
 @each_row("api", ["chat", "responses", "gemini", "converse", "interactions"])
-def test_arguments_of_a_wrong_type_are_not_left_out(api):
+def test_arguments_of_a_wrong_type_are_not_dropped(api):
     """A program would run the tool without arguments. Some local servers send the object instead of its text."""
     for arguments in ([1, "a"], {"a": 1}, 5, True):
         if api == "interactions" and isinstance(arguments, dict):

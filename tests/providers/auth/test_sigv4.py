@@ -64,7 +64,7 @@ def test_the_signature_equals_that_of_the_vendors_signer(monkeypatch):
                 assert ours == expected, path
 
 
-def test_a_server_that_recomputes_it_takes_the_request_as_it_lies_on_the_wire():
+def test_a_server_that_recomputes_the_signature_accepts_the_sent_request():
     for path in paths():
         request = new_request(path, **{"x-amzn-bedrock-guardrailidentifier": "g  1", "accept-encoding": "identity"})
         sent = {**dict(request.headers), **signed_headers(request), "host": urlsplit(HOST).netloc}
@@ -114,7 +114,7 @@ def test_the_region_is_the_hosts_then_the_arns_then_the_configured_one():
     assert caught.value.info.reason == "credential"
 
 
-def test_the_newer_endpoint_is_a_service_of_its_own():
+def test_the_newer_endpoint_is_a_separate_service():
     """BerriAI/litellm#31475, grafana/ai-sdk#132"""
     for host, service in {
         "bedrock-runtime.eu-west-1.amazonaws.com": "bedrock",

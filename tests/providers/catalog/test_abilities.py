@@ -49,6 +49,6 @@ def test_every_row_is_of_plain_names():
         assert plain_name(pattern) == pattern
 
 
-def test_every_well_known_model_of_the_great_three_has_a_window():
+def test_every_well_known_model_of_the_big_three_has_a_window():
     rows = ((row, model) for row in map(CATALOG.__getitem__, ("openai", "anthropic", "gemini")) for model in row.models)
     assert [model for row, model in rows if quirks_of(row.quirks, model).context_window is None] == []

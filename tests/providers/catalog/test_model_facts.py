@@ -33,7 +33,7 @@ def test_an_unknown_model_keeps_its_quirks():
     assert with_facts(quirks, "nobody", "my-own") is quirks
 
 
-def test_rows_kept_by_hand_and_the_configuration_come_before_the_list():
+def test_rows_and_the_configuration_take_precedence_over_the_list():
     row = quirks_of(Quirks(), "claude-opus-4-1")
     known = with_facts(row, "anthropic", "claude-opus-4-1")
     assert (known.context_window, known.default_max_tokens) == (row.context_window, row.default_max_tokens)
@@ -47,7 +47,7 @@ def test_abilities_denied_by_a_row_are_not_listed():
     assert "tools" in known.can
 
 
-def test_a_request_without_a_limit_gets_one_that_the_model_gives():
+def test_a_request_without_a_limit_gets_the_models_limit():
     assert with_facts(Quirks(), "deepseek", "deepseek-v4-pro").default_max_tokens == 64_000
     assert with_facts(Quirks(), "openai", "gpt-4o").default_max_tokens == 16_384
     assert with_facts(Quirks(), "vllm", "deepseek-v4-pro").default_max_tokens == 8192
@@ -76,7 +76,7 @@ def test_rows_and_list_agree_on_context_windows():
     assert len(WINDOWS) > 50
 
 
-def test_well_known_models_of_the_great_three_have_a_longest_answer():
+def test_well_known_models_of_the_big_three_have_a_longest_answer():
     missing = [
         model
         for id in ("openai", "anthropic", "gemini")

@@ -103,7 +103,7 @@ def test_every_row_can_match_and_changes_quirks_that_exist():
         assert any(getattr(known, key) == value for key, value in changes.items()), pattern
 
 
-def test_names_lose_what_routers_put_before_them():
+def test_the_prefixes_of_routers_are_removed_from_names():
     assert plain_name("openai/gpt-5") == "gpt-5"
     assert plain_name("eu.anthropic.claude-opus-4-7-v1:0") == "claude-opus-4-7-v1:0"
     assert plain_name("global.openai.gpt-6.1-sol") == plain_name("openai.gpt-6.1-sol") == "gpt-6.1-sol"

@@ -108,14 +108,14 @@ def test_messages_write_for_a_quarter_more_and_for_an_hour_at_twice_the_input():
     assert cost_of(price, Usage(input=200_000, cache_write=1000)).nanos == 1_200_000_000 + 7_500_000
 
 
-def test_elsewhere_writes_cost_what_is_configured_and_else_what_input_does():
+def test_writes_of_other_providers_have_the_configured_price_or_that_of_input():
     usage = Usage(cache_write=1000, cache_write_1h=1000)
     plain = read_price({"input": 2, "output": 8}, "config")
     assert cost_of(plain, usage) == Cost(2_000_000, "exact")
     assert cost_of(read_price({"input": 2, "output": 8, "cache_write": 2.5}, "config"), usage).nanos == 2_500_000
 
 
-def test_the_tier_is_the_one_that_the_provider_says():
+def test_the_provider_reports_the_tier():
     for tier, nanos in [
         (None, 2_000_000), ("default", 2_000_000), ("standard", 2_000_000), ("on_demand", 2_000_000),
         ("priority", 4_000_000), ("PRIORITY", 4_000_000), ("flex", 1_000_000),
@@ -287,7 +287,7 @@ def test_a_name_of_megabytes_is_not_remembered():
     assert sys.getrefcount(name) == before
 
 
-def test_a_subscription_has_a_grade_of_its_own_whatever_was_used():
+def test_the_cost_of_a_subscription_has_its_own_grade():
     usage = Usage(input=10, output=5, calls=(("sorcery", 1),), reported_nanos=7)
     assert cost_of(SUBSCRIPTION, usage, estimated=True) == Cost(0, "subscription")
     assert total_cost([Cost(0, "subscription"), Cost(0, "subscription")]).grade == "subscription"

@@ -122,7 +122,7 @@ def test_local_servers_are_where_they_usually_are(provider, port):
     assert not CATALOG["openai"].local
 
 
-def test_a_path_in_the_address_says_which_of_the_apis_are_meant():
+def test_a_path_in_the_address_selects_the_apis():
     for provider, base_url, spoken in [
         ("deepseek", None, {"chat", "messages"}),
         ("deepseek", "http://proxy", {"chat", "messages"}),
@@ -162,7 +162,7 @@ def test_differences_of_a_model_family_apply_only_to_it():
     assert at.missing_settings("https://bedrock-runtime.us-east-1.amazonaws.com") == ()
 
 
-def test_an_arn_says_its_own_region_and_a_profiles_prefix_none():
+def test_an_arn_contains_a_region_but_a_profiles_prefix_does_not():
     row = CATALOG["amazon_bedrock"].with_settings({"region": "us-east-1"})
     arn = "arn:aws:bedrock:eu-central-1:123456789012:application-inference-profile/a1b2"
     assert region_of(arn) == "eu-central-1"
@@ -200,7 +200,7 @@ def test_families_leave_routers_ids_and_local_tags_alone():
     assert all(row.has(model) for row in CATALOG.values() if row.families for model in row.models)
 
 
-def test_the_drop_in_routes_are_those_of_the_original():
+def test_the_drop_in_routes_match_the_original():
     assert CATALOG["openai"].speaks == {"chat": "chat", "messages": "chat", "responses": "responses"}
     assert CATALOG["anthropic"].speaks == {"chat": "chat", "messages": "messages", "responses": "chat"}
     assert CATALOG["groq"].speaks == {"chat": "chat", "messages": "chat", "responses": "chat"}
@@ -209,7 +209,7 @@ def test_the_drop_in_routes_are_those_of_the_original():
     assert set(CATALOG["amazon_bedrock"].speaks.values()) == {"converse"}
 
 
-def test_openai_gets_its_own_words_and_compatible_servers_the_old_ones():
+def test_openai_gets_the_new_names_and_compatible_servers_the_old_ones():
     assert CATALOG["openai"].quirks.max_tokens_field == "max_completion_tokens"
     assert CATALOG["openai"].quirks.developer_role
     for provider in ("deepseek", "mistral", "ollama", "qwen"):
@@ -218,7 +218,7 @@ def test_openai_gets_its_own_words_and_compatible_servers_the_old_ones():
 
 
 @each_row("alias, provider", ALIASES.items())
-def test_aliases_lead_to_a_row_and_hide_none(alias, provider):
+def test_aliases_lead_to_a_row_and_hide_no_row(alias, provider):
     assert alias not in CATALOG
     assert find(alias) is CATALOG[provider]
 
@@ -231,7 +231,7 @@ def test_an_unknown_provider_speaks_chat_like_most_servers():
     assert url_for("http://h:8000", row, "chat", "org/model") == "http://h:8000/v1/chat/completions"
 
 
-def test_an_unknown_provider_takes_over_an_interface_but_not_its_address():
+def test_an_unknown_provider_inherits_an_interface_but_not_its_address():
     row = generic("mine", CATALOG["anthropic"])
     assert (row.id, row.base_url, row.models, row.note) == ("mine", None, (), "")
     assert row.speaks == CATALOG["anthropic"].speaks

@@ -60,7 +60,7 @@ def test_the_list_has_prices_of_units():
             assert found.grade == "exact"
 
 
-def test_a_sound_without_a_price_of_its_own_is_a_guess_by_the_list_and_a_rule_in_the_file():
+def test_sound_without_its_own_price_is_estimated_from_the_list_but_exact_from_the_file():
     usage = Usage(input=10, units=(("input_audio_token", 10),))
     assert cost_of(read_price({"input": 1, "output": 1}, "catalogue"), usage).grade == "estimated"
     assert cost_of(read_price({"input": 1, "output": 1}, "config"), usage).grade == "exact"

@@ -186,7 +186,7 @@ def test_citations_before_their_text_wait_for_it():
     assert fold(read([stream])).blocks == (TextBlock("a", (Citation(0, "chat", item),)),)
 
 
-def test_a_whole_answer_folds_as_its_stream_does():
+def test_a_whole_answer_equals_its_folded_stream():
     """2455 of 2459 tokens were billed in full when streaming (BerriAI/litellm#35127)."""
     for message, stream, finish in [
         ({"content": "Hello"}, [{"content": "Hel"}, {"content": "lo"}], "stop"),
@@ -254,7 +254,7 @@ def test_empty_members_of_a_whole_answer_are_not_calls():
     assert answer.end == AnswerEnd("stop", is_known=False)
 
 
-def test_a_status_of_0_is_no_error():
+def test_a_status_of_0_is_not_an_error():
     """MiniMax sends it with good answers."""
     status = {"base_resp": {"status_code": 0, "status_msg": ""}}
     for events in (
@@ -277,7 +277,7 @@ def test_an_error_inside_a_choice_keeps_its_kind(texts):
     assert (failed.kind, failed.status, failed.message) == ("rate_limited", 429, "quota")
 
 
-def test_an_error_next_to_a_good_end_does_not_undo_it():
+def test_an_error_next_to_a_normal_end_is_ignored():
     body = b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop","error":{"message":"m"}}]}'
     assert fold(CHAT.read_answer(body)).blocks == (TextBlock("a"),)
 
@@ -313,7 +313,7 @@ def test_a_long_answer_of_invalid_json_fails_even_if_its_text_is_skipped(broken)
             CHAT.read_answer(body, texts)
 
 
-def test_calls_of_a_whole_answer_with_one_id_are_several_calls():
+def test_calls_of_a_whole_answer_with_the_same_id_stay_separate():
     """If joined, the second call would have the arguments of both, or lose its name."""
     body = whole({"content": None, "tool_calls": [fragment("f", "{}", id="a"), fragment("g", '{"x":1}', id="a")]})
     repaired = CHAT.answer_repair()(body)

@@ -53,7 +53,7 @@ def test_results_follow_their_calls_in_order_before_anything_else():
     ]
 
 
-def test_images_in_original_size_are_of_high_detail_where_that_is_unknown():
+def test_images_of_original_size_get_high_detail_for_compatible_servers():
     """Codex requests it (farion1231/cc-switch#7555, farion1231/cc-switch#6569); only OpenAI knows it."""
     image = ImagePart(MediaSource("url", "https://a"), "original", at="input[0].content[0]")
     turns = user(image), assistant(ToolCallPart("a", "f", "{}")), user(ToolResultPart("a", (image,)))
@@ -72,7 +72,7 @@ def images_of(body):
     return [part["image_url"] for part in parts if part["type"] == "image_url"]
 
 
-def test_images_of_results_come_in_one_message_after_all_results():
+def test_images_of_results_are_in_one_message_after_all_results():
     image = ImagePart(MediaSource("base64", "QUJD", "image/png"))
     turns = (
         assistant(ToolCallPart("a", "f", "{}"), ToolCallPart("b", "f", "{}")),

@@ -28,7 +28,7 @@ from tests.support.each_row import each_row
 from tests.support.next_requests import returning_request
 
 
-def test_reasoning_that_comes_back_is_a_seal_or_native():
+def test_returned_reasoning_is_sealed_or_native():
     thinking = [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "redacted_thinking", "data": "r"}]
     sealed = {"type": "reasoning.encrypted", "data": seal(OTHER, "messages", thinking)}
     call = chat_request(
@@ -114,7 +114,7 @@ def test_no_empty_reasoning_is_added_before_the_first_one():
     assert all("reasoning_content" not in one for one in messages(*turns, reasoning_replay="every_message"))
 
 
-def test_reasoning_that_a_chat_client_returns_goes_under_the_providers_name():
+def test_reasoning_that_a_chat_client_returns_gets_the_providers_name():
     for field, members, expected in [
         ("reasoning_content", {"reasoning_content": "hm"}, {"reasoning_content": "hm"}),
         ("reasoning", {"reasoning_content": "hm"}, {"reasoning": "hm"}),
@@ -154,7 +154,7 @@ def replay_answer(api: str, answer: bytes, issuer: Issuer) -> Request:
 
 
 @each_row("api, provider", itertools.product(["chat", "messages", "responses"], PROVIDERS))
-def test_reasoning_comes_back_to_its_provider_whichever_api_the_client_speaks(api, provider):
+def test_reasoning_returns_to_its_provider_from_clients_of_every_api(api, provider):
     """In the member in which it came, word for word (alphaXiv/agents#61, anomalyco/opencode#24722)."""
     message, expected = PROVIDERS[provider]
     body, dropped = encode_request(replay_answer(api, whole(message), OWN))

@@ -130,7 +130,7 @@ def test_a_format_without_a_name_gets_one():
     }
 
 
-def test_quirks_decide_the_names_and_what_is_left_out():
+def test_quirks_determine_the_names_and_the_dropped_settings():
     call = attrs.evolve(chat_request(max_tokens=5, stream=True), stream=True)
     assert encode_request(call)[0]["max_completion_tokens"] == 5
     assert encode_request(call, max_tokens_field="max_tokens")[0]["max_tokens"] == 5
@@ -179,7 +179,7 @@ def test_top_logprobs_without_logprobs_is_dropped():
     )
 
 
-def test_the_default_temperature_is_left_out_without_a_word():
+def test_the_default_temperature_is_dropped_without_a_report():
     """It counts as honoured (pydantic/pydantic-ai#6957)."""
     assert encode_request(chat_request(temperature=1, top_p=1.0, logprobs=False), sampling="never") == encode_request(
         chat_request()
@@ -217,7 +217,7 @@ def test_log_probabilities_of_responses_clients_are_translated():
 CLOSED = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 
 
-def test_a_format_from_an_openai_api_is_strict_only_where_it_says_so():
+def test_a_format_from_an_openai_api_is_strict_only_if_it_is_marked_so():
     own = chat_request(response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": CLOSED}})
     assert "strict" not in encode_request(own)[0]["response_format"]["json_schema"]
     text = {"format": {"type": "json_schema", "name": "n", "schema": CLOSED, "strict": False, "description": "d"}}
@@ -241,7 +241,7 @@ def test_members_with_the_same_name_in_chat_and_responses_pass():
     assert dropped == ()
 
 
-def test_members_of_responses_alone_are_dropped_and_reported():
+def test_members_that_only_responses_has_are_dropped_and_reported():
     body = {
         "model": "m", "input": "hi", "service_tier": "ultrafast", "truncation": "auto", "max_tool_calls": 3,
         "prompt_cache_options": {"ttl": "12h", "comparison_response_id": "resp_1", "mode": "implicit"},

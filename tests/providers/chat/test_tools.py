@@ -67,7 +67,7 @@ def test_a_client_with_functions_gets_function_call():
     assert choice["finish_reason"] == "function_call"
 
 
-def test_a_legacy_client_has_room_for_one_call_and_gets_the_first():
+def test_a_legacy_client_gets_only_the_first_call():
     call = CHAT.read_request(LEGACY)
     assert encode_request(call)[0]["parallel_tool_calls"] is False
     events = [*ONE_CALL[:-1], *call_events(1, "{}", id="b", name="g"), AnswerEnd("tool_calls")]
@@ -103,7 +103,7 @@ def test_a_custom_tool_gets_its_text_from_a_provider_that_knows_functions_only()
             ]
 
 
-def test_custom_tools_of_other_apis_go_out_as_functions():
+def test_custom_tools_of_other_apis_are_sent_as_functions():
     """Most servers know functions only; Codex's apply_patch must work there (BerriAI/litellm#31571,
     decolua/9router#1371, MetaFARS/codex-relay#37)."""
     grammar = {"type": "grammar", "syntax": "lark", "definition": "start: /x/"}
@@ -143,7 +143,7 @@ def test_a_strict_tool_of_messages_is_strict_where_openai_can_hold_it(required, 
     assert dropped == (() if strict else ("tools[].strict",))
 
 
-def test_a_strict_tool_of_an_openai_client_is_its_own_business():
+def test_a_strict_tool_of_an_openai_client_stays_unchanged():
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": True}}
     assert encode_request(chat_request(tools=[tool])) == ({**encode_request(chat_request())[0], "tools": [tool]}, ())
 
@@ -166,7 +166,7 @@ def test_an_id_that_is_too_long_for_openai_is_shortened_in_call_and_result_alike
 
 
 @given(st.text())
-def test_wrapping_is_undone_by_unwrapping(text):
+def test_unwrapping_reverses_wrapping(text):
     assert unwrap_text(wrap_text(text)) == text
 
 

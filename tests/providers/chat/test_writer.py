@@ -112,7 +112,7 @@ def test_a_whole_answer_has_every_key():
     ChatCompletion.model_validate(body)
 
 
-def test_citations_come_once_in_a_stream_as_in_the_whole_answer():
+def test_citations_appear_once_in_a_stream_as_in_a_whole_answer():
     """openai Python fails on a second list of them."""
     titled = {"url": "https://b", "title": None, "end_index": 9}
     events = [

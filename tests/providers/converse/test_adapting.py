@@ -23,7 +23,7 @@ def test_without_known_facts_a_request_stays_unchanged():
         assert adapt_for(body, model) == (json.dumps(body).encode(), ())
 
 
-def test_cache_points_go_where_the_model_takes_none():
+def test_cache_points_are_removed_if_the_model_accepts_none():
     body = {
         "toolConfig": {"tools": [{"toolSpec": {"name": "a"}}, POINT], "toolChoice": {"auto": {}}},
         "system": [{"text": "a"}, POINT],

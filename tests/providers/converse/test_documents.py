@@ -61,7 +61,7 @@ def test_documents_have_unique_names_and_a_text_next_to_them():
     assert [kind for block in content("Look.", pdf()) for kind in block] == ["text", "document"]
 
 
-def test_documents_say_what_is_cited_of_them():
+def test_documents_keep_their_context_and_citation_settings():
     (document, _) = content(pdf("a.pdf", context="HR", citations={"enabled": True}))
     assert document["document"]["context"] == "HR"
     assert document["document"]["citations"] == {"enabled": True}
@@ -71,7 +71,7 @@ def png(value: str = PIXEL, media_type: str | None = "image/png") -> MediaSource
     return MediaSource("base64", value, media_type)
 
 
-def test_media_go_as_bytes_or_from_s3():
+def test_media_are_sent_as_bytes_or_from_s3():
     for part, written in [
         (ImagePart(png()), {"image": {"format": "png", "source": {"bytes": PIXEL}}}),
         (ImagePart(png(media_type="image/jpeg")), {"image": {"format": "png", "source": {"bytes": PIXEL}}}),
@@ -123,7 +123,7 @@ def test_models_that_do_not_cache_get_no_marks():
     assert "cachePoint" in json.dumps(write(request, NOVA)[0])
 
 
-def test_at_most_four_marks_and_none_lives_longer_than_one_before():
+def test_there_are_at_most_four_marks_and_their_lifetimes_never_increase():
     parts = [TextPart(f"t{n}", f"messages[{n}]", HOUR if n % 2 else MARK) for n in range(6)]
     body, dropped = write(chat(user(*parts)))
     kinds = [block.get("cachePoint", {}).get("ttl", "5m" if "cachePoint" in block else "-")
@@ -132,7 +132,7 @@ def test_at_most_four_marks_and_none_lives_longer_than_one_before():
     assert dropped == ("messages[].cache_control", "messages[].cache_control.ttl")
 
 
-def test_no_mark_after_reasoning_and_none_twice():
+def test_no_mark_is_repeated_or_follows_reasoning():
     part = ReasoningPart("", Seal(OURS, "converse", SIGNED))
     blank = TextPart(" ", "messages[1].content", MARK)
     turns = messages(user("a"), assistant(part, blank, TextPart("b", marks=MARK), blank), user("c"))

@@ -20,7 +20,7 @@ def read(status: int, kind: str, message: str, at: str = "x-amzn-errortype") -> 
     return CONVERSE.read_error(status, json.dumps({"message": message}).encode(), headers)
 
 
-def test_errors_are_known_by_their_type():
+def test_the_type_of_an_error_determines_its_kind():
     """crewAIInc/crewAI#7417 and the service's own list of exceptions."""
     for status, kind, message, expected, reason in [
         (429, "ThrottlingException", "Too many tokens, please wait", "rate_limited", "rate_limited"),
@@ -79,7 +79,7 @@ UNCACHED = (
 )
 
 
-def test_a_request_is_retried_without_refused_cache_points():
+def test_a_request_is_resent_without_rejected_cache_points():
     """It comes as a 403, and is no matter of a credential (BerriAI/litellm#39210, anomalyco/opencode#782)."""
     failed = read(403, "AccessDeniedException", UNCACHED)
     assert (failed.kind, failed.status, failed.reason) == ("invalid_request", 400, "invalid")

@@ -151,7 +151,7 @@ def test_cache_points_mark_the_preceding_block():
     assert request.dropped == ("messages[].content[].cachePoint",)
 
 
-def test_each_family_of_models_says_in_its_own_way_how_to_think():
+def test_each_family_of_models_has_its_own_settings_of_thinking():
     at = "additionalModelRequestFields"
     cases: list[tuple[Any, Reasoning]] = [
         (
@@ -192,7 +192,7 @@ def test_other_settings_of_families_are_read():
     assert losses(odd.dropped) == odd.dropped[:2], "a beta is a hint"
 
 
-def test_settings_of_bedrock_alone_are_reported_or_refused():
+def test_settings_that_only_bedrock_has_are_reported_or_refused():
     request = read(
         requestMetadata={"team": "a"}, performanceConfig={"latency": "optimized"}, serviceTier={"type": "priority"},
         guardrailConfig={"guardrailIdentifier": "g", "guardrailVersion": "1"},
@@ -226,7 +226,7 @@ LOST = {
 }
 
 
-def test_all_recorded_requests_are_read_and_nearly_nothing_is_lost():
+def test_all_recorded_requests_are_read_with_hardly_any_losses():
     lost: set[str] = set()
     for recording in converse_recordings():
         request = CONVERSE.read_request(recording.request)

@@ -52,7 +52,7 @@ SIGNED = {"reasoningText": {"text": "hm", "signature": "c2ln"}}
 # Tools
 
 
-def test_strict_tools_go_where_they_are_known():
+def test_strict_tools_reach_models_that_support_them():
     strict = attrs.evolve(WEATHER, strict=True)
     body, dropped = write(chat(tools=(strict,)))
     assert body["toolConfig"]["tools"][0]["toolSpec"]["strict"] is True
@@ -237,7 +237,7 @@ def test_a_schema_is_json_in_a_string():
     assert dropped == ()
 
 
-def test_settings_go_where_the_family_has_them():
+def test_settings_are_sent_in_the_members_of_the_models_family():
     asked = controls(max_tokens=100, temperature=0.5, top_k=5, stop=["END", " "], seed=1)
     body, dropped = write(chat(parameters=asked))
     assert body["inferenceConfig"] == {"maxTokens": 100, "temperature": 0.5, "stopSequences": ["END"]}
@@ -251,7 +251,7 @@ def test_settings_go_where_the_family_has_them():
     assert set(dropped) == {"stop", "seed", "top_k"}
 
 
-def test_settings_are_held_within_their_ranges():
+def test_settings_are_limited_to_their_ranges():
     body, dropped = write(chat(parameters=controls(max_tokens=0, temperature=1.7)), NOVA)
     assert body["inferenceConfig"] == {"maxTokens": 1, "temperature": 1}
     assert set(dropped) == {"max_tokens", "temperature"}

@@ -107,7 +107,7 @@ def expected_blocks(recording: ConverseRecording) -> list[Any]:
 
 
 @recorded
-def test_recorded_answers_say_what_they_say_by_hand():
+def test_recorded_answers_match_a_manual_reading():
     for recording in converse_recordings():
         events = read([recording.body]) if recording.is_streamed else list(CONVERSE.read_answer(recording.body))
         check_event_order(events)
@@ -133,7 +133,7 @@ def test_an_answer_without_counts_is_complete():
     assert read([BEGIN, delta(0, text="Hi"), end("max_tokens")])[-1] == AnswerEnd("length", "max_tokens")
 
 
-def test_a_stream_that_breaks_off_is_no_answer():
+def test_an_interrupted_stream_is_not_an_answer():
     for pieces in ([], [BEGIN], [BEGIN, delta(0, text="Hi"), stop(0)], [BEGIN, USAGE]):
         failed = read(pieces)[-1]
         assert isinstance(failed, ErrorInfo)
@@ -159,7 +159,7 @@ def test_interleaved_calls_keep_their_arguments():
     assert content_blocks(fold(events)) == [("call", "a", "one", {"a": 1}), ("call", "b", "two", {"b": 2})]
 
 
-def test_interleaved_texts_and_reasoning_are_blocks_one_by_one():
+def test_interleaved_texts_and_reasoning_become_consecutive_blocks():
     events = read([
         BEGIN, delta(0, reasoningContent={"text": "think"}), delta(1, text="say"),
         delta(0, reasoningContent={"signature": "sig"}), delta(1, text=" more"), end(), USAGE,
@@ -206,7 +206,7 @@ def test_signed_reasoning_is_kept_whole():
     ]
 
 
-def test_redacted_reasoning_in_pieces_is_put_together_as_bytes():
+def test_pieces_of_redacted_reasoning_are_joined_as_bytes():
     events = read([
         BEGIN, delta(0, reasoningContent={"redactedContent": "AA=="}),
         delta(0, reasoningContent={"redactedContent": "AQI="}), stop(0), end(), USAGE,
@@ -233,7 +233,7 @@ def test_a_citation_in_front_of_its_text_waits_for_it():
     assert events[1:3] == [TextDelta(0, "So."), Citation(0, "converse", {"title": "a"})]
 
 
-def test_calls_that_the_provider_runs_itself_are_none_of_the_clients():
+def test_calls_that_the_provider_runs_do_not_reach_the_client():
     call = {"toolUseId": "t", "name": "nova_code_interpreter", "type": "server_tool_use"}
     result = {"toolUseId": "t", "type": "nova_code_interpreter_result", "status": "success"}
     events = read([
@@ -345,7 +345,7 @@ def test_other_events_are_ignored():
 
 
 @each_row("content", ["x", 1, {}, None])
-def test_a_result_whose_content_is_no_list_at_its_start_is_read(content):
+def test_a_result_is_read_even_if_its_content_does_not_start_as_a_list(content):
     result = {"toolUseId": "a", "content": content}
     events = read([BEGIN, start(0, toolResult=result), delta(0, toolResult=[{"text": "x"}]), stop(0), end(), USAGE])
     assert fold(events).blocks[0].item == {"toolResult": {"toolUseId": "a", "content": [{"text": "x"}]}}
@@ -373,7 +373,7 @@ def test_an_answer_beyond_the_bounds_is_a_failure():
         assert "too many" in failed.message
 
 
-def test_a_writer_of_frames_writes_what_was_read():
+def test_frames_are_written_as_they_were_read():
     writer = EVENT_STREAM.writer() if EVENT_STREAM.writer else None
     assert writer is not None
     failing = event_stream.exception_frame("throttlingException", b'{"message":"no"}')

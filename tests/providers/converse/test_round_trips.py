@@ -39,7 +39,7 @@ def reasoning_in(body: bytes) -> list[Any]:
 
 @recorded
 @each_row("api", CLIENTS)
-def test_reasoning_comes_back_as_it_was_through_clients_of_every_api(api):
+def test_reasoning_returns_unchanged_through_clients_of_every_api(api):
     """spring-projects/spring-ai#6413, NousResearch/hermes-agent#36260, RooCodeInc/Roo-Code#11238."""
     codec, seen = CLIENTS[api], 0
     for recording in converse_recordings():

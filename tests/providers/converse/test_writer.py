@@ -111,7 +111,7 @@ SCRIPTS: dict[str, tuple[list[Any], str, list[Any]]] = {
 }  # fmt: skip
 
 
-def test_streams_keep_every_rule_and_say_the_same_as_whole_answers():
+def test_streams_obey_every_rule_and_equal_whole_answers():
     for name, (events, reason, content) in SCRIPTS.items():
         for pings in (False, True):
             body = stream(events, pings=pings)

@@ -46,7 +46,7 @@ def test_the_length_is_read_from_the_header_in_any_pieces():
             assert length(data, size) == length(data), (name, size)
 
 
-def test_another_file_is_taken_for_compressed_speech():
+def test_other_files_count_as_compressed_speech():
     for data in (b"", b"\x1aE\xdf\xa3" + bytes(80_000), b"RIFF", b"OggS" + bytes(50_000), files.flac(0)):
         assert length(data) == max(1, 1000 * len(data) // DEFAULT_RATE)
 

@@ -90,7 +90,7 @@ def test_an_error_in_the_stream_is_its_end():
         assert _failure([begun, event], 1), event
 
 
-def test_usage_is_that_of_the_last_event_or_of_the_whole():
+def test_usage_is_read_from_the_last_event_or_the_whole_answer():
     reader = CompletionReader(1)
     reader.read_event("", _chunk(0, "a", "stop", usage=None))
     reader.read_event("", b'{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13, '
@@ -103,7 +103,7 @@ def test_usage_is_that_of_the_last_event_or_of_the_whole():
 
 
 @each_row("value", [[], "text", {"error": {"message": "no such model"}}])
-def test_a_whole_answer_that_is_none_is_a_failure(value: object):
+def test_an_invalid_whole_answer_is_a_failure(value: object):
     with pytest.raises(GatewayError):
         CompletionReader(1).read_whole(value)
 

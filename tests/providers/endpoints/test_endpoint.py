@@ -14,7 +14,7 @@ def test_every_endpoint_has_a_row_and_no_two_the_same_path():
     assert len(paths) == len(set(paths))
 
 
-def test_embeddings_fall_back_to_the_same_model_and_kept_objects_never():
+def test_embeddings_fall_back_only_to_the_same_model_and_stored_objects_never():
     """No fallback to another model's vectors or categories (tashfeenahmed/freellmapi#195); what a provider
     keeps, it alone has."""
     by_rule = {name: row.fallback for name, row in ENDPOINTS.items()}

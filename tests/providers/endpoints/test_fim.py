@@ -19,7 +19,7 @@ def _write_body(body: object, target: FimShape) -> tuple[Any, list[tuple[str, bo
     return json.loads(sent), [(edit.path, edit.lost, edit.form) for edit in edits]
 
 
-def test_a_completion_with_a_suffix_goes_to_mistrals_path():
+def test_a_completion_with_a_suffix_is_sent_to_mistrals_path():
     body = {"model": "a", "prompt": "def f(", "suffix": "return 1", "max_tokens": 9, "seed": 3, "stream": True, "n": 1,
             "echo": False, "user": "u", "logit_bias": {"1": 2}, "frequency_penalty": 0, "stop": ["x"],
             "stream_options": {"include_usage": True}}  # fmt: skip
@@ -30,7 +30,7 @@ def test_a_completion_with_a_suffix_goes_to_mistrals_path():
     )  # fmt: skip
 
 
-def test_mistrals_request_goes_to_a_completion_with_a_suffix():
+def test_mistrals_request_becomes_a_completion_with_a_suffix():
     body = {"model": "a", "prompt": "p", "suffix": "s", "random_seed": 3, "min_tokens": 2, "metadata": None}
     assert _write_body(body, "openai") == (
         {"model": "m", "prompt": "p", "suffix": "s", "seed": 3},

@@ -11,7 +11,7 @@ SIZES = ("1024x1024", "1024x1536", "1536x1024")
 
 
 @each_row("quality", FIRST)
-def test_pictures_of_the_first_models_take_what_their_maker_lists(quality):
+def test_pictures_of_the_first_models_cost_the_tokens_that_their_maker_lists(quality):
     for model in ("gpt-image-1", "openai/gpt-image-1-mini", "gpt-image-1.5-2025-12-16", "chatgpt-image-latest"):
         assert tuple(picture_tokens(model, size, quality) for size in SIZES) == FIRST[quality]
 

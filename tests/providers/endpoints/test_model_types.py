@@ -18,7 +18,7 @@ NAMES = {
 }
 
 
-def test_each_type_is_known_by_its_models_names():
+def test_the_names_of_models_determine_their_type():
     for kind, names in NAMES.items():
         assert {name: model_type(name) for name in names.split()} == dict.fromkeys(names.split(), kind)
     assert set(NAMES) == set(MODEL_TYPES)

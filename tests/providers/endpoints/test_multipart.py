@@ -339,7 +339,7 @@ def test_fields_are_noted_and_files_watched():
     assert editor.model is None
 
 
-def test_a_body_without_model_gets_one_as_its_first_part():
+def test_a_body_without_a_model_gets_one_as_its_first_part():
     editor = MultipartEditor(BOUNDARY)
     body = multipart([FILE])
     assert editor.feed(body) == body

@@ -118,7 +118,7 @@ def test_cohere_gets_texts_and_the_client_its_documents():
     assert [one["document"] for one in results] == [{"text": "a text"}, documents[1], documents[0]]
 
 
-def test_rank_fields_choose_what_of_an_object_is_ranked():
+def test_rank_fields_select_the_members_of_an_object_to_rank():
     document = {"text": "t", "title": "a\nb", "tags": ["x"], "empty": ""}
     assert document_text(document) == document_text(document, ["text"]) == "t"
     assert document_text(document, ["title", "text", "none"]) == 'title: "a\\nb"\ntext: t'
@@ -161,7 +161,7 @@ def test_an_answer_with_wrong_indices_is_invalid():
             assert raised.value.info.reason == "bad_answer"
 
 
-def test_bytes_that_are_no_answer_are_an_error():
+def test_an_invalid_answer_is_an_error():
     wanted = _wanted_by(CLIENTS["jina"][1], JINA)
     deep = b'{"results": [{"index": 0, "relevance_score": 1, "x": ' + b"[" * 1_000_000 + b"]" * 1_000_000 + b"}]}"
     for body in (b"", b"\xff", b"[" * 10_000, b'{"results": [\xff]}', deep, b"[" + b"{}," * 300_000 + b"{}]"):

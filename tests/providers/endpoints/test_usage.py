@@ -37,7 +37,7 @@ ODD: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def test_usage_without_counts_is_no_usage():
+def test_usage_without_counts_is_ignored():
     for usage in ODD:
         assert token_usage(usage) is None, usage
     found = token_usage(
@@ -76,7 +76,7 @@ def test_seconds_are_whole_ones():
     assert length_usage(1001, by_tokens=True).units == (("input_audio_token", 20),)
 
 
-def test_a_name_in_a_prompt_is_no_usage():
+def test_a_name_in_a_prompt_is_not_read_as_usage():
     reader = ImageReader(lambda: 1)
     body = rb'{"data":[{"revised_prompt":"write \"usage\": {\"input_tokens\": 9}"}],"usage": {"input_tokens":2,"x":{}}}'
     for at in range(0, len(body), 3):
@@ -144,7 +144,7 @@ def test_one_missing_count_of_sound_has_the_default():
     assert not silent.usage.estimated
 
 
-def test_streams_of_transcripts_end_as_each_server_ends_them():
+def test_streams_of_transcripts_end_as_each_server_does():
     for last in (
         b'{"type":"transcript.text.done","text":"x"}',
         b'{"type":"transcription.done","text":"x"}',

@@ -115,7 +115,7 @@ def test_a_short_text_is_the_message(kind):
     assert (failed.kind, failed.message) == ("overloaded", "no healthy upstream")
 
 
-def test_html_pages_and_long_texts_are_no_error_message():
+def test_html_pages_and_long_texts_are_not_error_messages():
     for body, kind in [
         (b"<html>502 Bad Gateway</html>", "text/plain"),
         (b"\n<!DOCTYPE html>", "text/plain"),
@@ -144,13 +144,13 @@ def test_unknown_members_of_an_error_are_discarded():
     assert "sk-secret" not in repr(failed)
 
 
-def test_a_500_takes_its_kind_from_the_words():
+def test_the_words_of_a_500_determine_its_kind():
     body = b'{"type":"error","error":{"type":"overloaded_error","message":"m"}}'
     assert read_failure(500, body).kind == "overloaded"
     assert read_failure(400, body).kind == "invalid_request"
 
 
-def test_an_error_inside_a_stream_takes_its_status_from_its_words():
+def test_the_words_of_an_error_within_a_stream_determine_its_status():
     for error, kind, status in [
         ({"type": "overloaded_error", "message": "m"}, "overloaded", 503),
         ({"code": "rate_limit_exceeded", "message": "m"}, "rate_limited", 429),
@@ -201,7 +201,7 @@ def test_openai_errors_have_all_four_members():
             assert openai_error(failed) == error
 
 
-def test_messages_errors_keep_details_only_where_there_are_any():
+def test_messages_errors_have_details_only_if_there_are_any():
     assert messages_error(ErrorInfo("not_found", "m")) == {"type": "not_found_error", "message": "m"}
     assert messages_error(ErrorInfo("invalid_request", "m", details={"error_code": "x"})) == {
         "type": "invalid_request_error",
@@ -210,7 +210,7 @@ def test_messages_errors_keep_details_only_where_there_are_any():
     }
 
 
-def test_messages_types_are_those_of_the_sdk():
+def test_types_of_messages_errors_match_the_sdk():
     for kind, word in [
         ("invalid_request", "invalid_request_error"), ("authentication", "authentication_error"),
         ("billing", "billing_error"), ("permission", "permission_error"), ("not_found", "not_found_error"),
@@ -260,7 +260,7 @@ def test_anthropics_own_codes_reach_its_clients(code, status, type):
     "status, type",
     [(400, "invalid_request_error"), (404, "not_found_error"), (429, "rate_limit_error"), (503, "overloaded_error")],
 )
-def test_an_unknown_type_of_error_has_the_one_of_its_status(status, type):
+def test_an_unknown_type_of_error_becomes_the_type_of_its_status(status, type):
     body = json.dumps({"type": "error", "error": {"type": "something_new", "message": "m"}}).encode()
     found = CODECS["messages"].read_error(status, body, ())
     assert json.loads(CODECS["messages"].write_error(found, "req"))["error"]["type"] == type

@@ -33,7 +33,7 @@ NEWER = (
         "Unsupported MIME type: image/jpg",
     ],
 )
-def test_every_vendors_rejection_of_a_label_is_known_and_remembered(message):
+def test_every_vendors_rejection_of_a_label_is_recognized_and_remembered(message):
     error = ErrorInfo("invalid_request", message, status=400)
     assert find_rejected(error) == find_sole_rejected(error) == (IMAGE_LABELS,)
 

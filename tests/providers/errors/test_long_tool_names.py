@@ -39,12 +39,12 @@ AT_AMAZON = (
         "``name`` must be at most 64 characters, got 68",
     ],
 )
-def test_every_vendors_rejection_of_a_name_is_known_and_remembered(message):
+def test_every_vendors_rejection_of_a_name_is_recognized_and_remembered(message):
     error = ErrorInfo("invalid_request", message, status=400)
     assert find_rejected(error) == find_sole_rejected(error) == (TOOL_NAMES,)
 
 
-def test_names_in_every_place_are_shortened_and_nothing_else_is():
+def test_names_are_shortened_everywhere_and_nothing_else_changes():
     reference = {"type": "tool_reference", "tool_name": LONG}
     same = {"type": "tool_use", "id": "a", "input": {"name": LONG}, "name": "f"}
     body = {

@@ -160,7 +160,7 @@ NO_OUTPUT = {"service_tier": "standard"}, {"input_tokens": 15}, {"output_tokens"
     "ends",
     [(STOP,), *((message_delta(usage=last), STOP) for last in NO_OUTPUT)],
 )  # fmt: skip
-def test_the_output_of_the_start_is_none_of_the_end(ends):
+def test_the_output_count_at_the_start_is_not_used_at_the_end(ends):
     """Its single token would be billed for an answer of any length. 0 is estimated from the text."""
     usage = fold(read_events(message_start(), *TEXT, *ends)).usage
     assert usage is not None
@@ -258,7 +258,7 @@ def test_a_server_that_forgets_starts_and_stops_is_still_understood():
     )
 
 
-def test_done_from_a_compatible_server_is_no_error():
+def test_done_from_a_compatible_server_is_not_an_error():
     assert read(raw(message_start(), *TEXT, message_delta()) + b"data: [DONE]\n\n")[-1] == AnswerEnd("stop", "end_turn")
 
 
@@ -302,7 +302,7 @@ def test_the_details_of_a_refusal_are_kept():
 
 
 @each_row("odd", [None, "no", [], 7])
-def test_details_that_are_no_object_are_nothing(odd):
+def test_details_other_than_objects_are_ignored(odd):
     assert read_events(message_start(), *TEXT, message_delta("refusal", stop_details=odd))[-1] == AnswerEnd(
         "refusal", "refusal"
     )
@@ -311,7 +311,7 @@ def test_details_that_are_no_object_are_nothing(odd):
 # Usage
 
 
-def test_the_account_of_a_whole_answer_comes_first_as_in_a_stream():
+def test_the_usage_of_a_whole_answer_comes_first_as_in_a_stream():
     """Clients read the input from the start or from the end (router-for-me/CLIProxyAPI#1700)."""
     begin, usage, *_ = MESSAGES.read_answer(json.dumps(WHOLE).encode())
     assert (begin, usage) == (AnswerStart("msg_1", "claude"), Usage(15, 3, output=9))
@@ -341,7 +341,7 @@ def test_deltas_that_do_not_belong_in_a_block_shift_no_index(delta_type):
     assert TextDelta(1, "a") in events
 
 
-def test_thinking_that_only_reports_its_progress_is_no_text():
+def test_thinking_that_only_reports_its_progress_is_not_text():
     """With ``thinking.display`` ``omitted``, deltas have an estimate instead of text (anthropic's
     ``BetaThinkingDelta``). Their bytes are still activity of the provider."""
     thinking = [

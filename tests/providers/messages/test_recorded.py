@@ -66,7 +66,7 @@ def test_a_recorded_request_for_a_thread_is_refused_by_the_codec():
 
 
 @each_row("body", OTHERS.values(), ids=OTHERS)
-def test_thinking_of_a_recorded_request_goes_back_byte_for_byte(body):
+def test_thinking_of_a_recorded_request_returns_byte_for_byte(body):
     """A block that was changed is refused: "Invalid `signature` in `thinking` block" (maximhq/bifrost#6342)."""
     assert _thinking(write(MESSAGES.read_request(body))[0]["messages"]) == _thinking(body["messages"])
 
@@ -104,7 +104,7 @@ def test_two_requests_of_claude_code_share_their_system_text():
 
 @RECORDED
 @each_row("path", PLAIN_STREAMS or [None])
-def test_the_sdk_sees_in_our_stream_what_it_sees_in_the_recorded_one(path):
+def test_the_sdk_reads_our_stream_like_the_recorded_one(path):
     data = path.read_bytes()
     before, after = sdk_message(data + b"\n\n", strict=False), sdk_message(tell(read(data)))
     given = [block.to_dict() for block in before.content if block.type != "text" or block.text]

@@ -128,7 +128,7 @@ def test_every_legal_sequence_of_events_gives_a_grammatical_stream(events):
 
 @given(calls())
 @settings(max_examples=examples(150), deadline=None)
-def test_a_request_that_the_api_can_express_is_read_again_as_it_was_meant(call):
+def test_a_request_that_the_api_can_express_is_read_back_with_the_same_meaning(call):
     outgoing = MESSAGES.write_request(call, Recipient("claude", OURS, Quirks(adaptive_thinking=True)))
     assert outgoing.dropped == ()
     again = MESSAGES.read_request(msgspec.json.decode(outgoing.body))
@@ -146,7 +146,7 @@ def test_a_request_that_was_written_once_is_written_the_same_again(call):
 
 
 @given(st.integers(1024, 8000), st.integers(8001, 9000))
-def test_a_budget_is_read_again_as_it_was_meant(budget, limit):
+def test_a_budget_is_read_back_with_the_same_meaning(budget, limit):
     call = Request("messages", "claude", (Message("user", (TextPart("go"),)),), reasoning=Reasoning(budget=budget),
                 parameters={"max_tokens": Parameter(limit, "")})  # fmt: skip
     outgoing = MESSAGES.write_request(call, Recipient("claude", OURS))

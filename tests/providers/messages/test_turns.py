@@ -47,7 +47,7 @@ def test_the_cache_mark_of_an_empty_text_moves_to_the_block_before():
     assert write(chat(user(TextPart(" ", "messages[0]", mark), "go")))[1] == ("messages[].cache_control",)
 
 
-def test_ids_that_are_refused_are_mapped_alike_in_call_and_result():
+def test_invalid_ids_are_replaced_alike_in_call_and_result():
     id = "call|" + "9" * 80
     written = messages(user("go"), assistant(ToolCallPart(id, "f", "{}")), user(ToolResultPart(id, ())))
     mapped = written[1]["content"][0]["id"]
@@ -201,7 +201,7 @@ def test_instructions_between_a_call_and_its_result_follow_the_result():
     assert written[2]["content"][1]["text"] == "<system>\nC\n</system>"
 
 
-def test_results_of_one_turn_that_were_sent_apart_are_put_together():
+def test_separate_results_of_one_turn_are_joined():
     """(diegosouzapw/OmniRoute#4882, rowboatlabs/rowboat#378)"""
     calls = assistant(ToolCallPart("a", "f", "{}")), assistant(ToolCallPart("b", "f", "{}"))
     results = user("one", ToolResultPart("a", ())), user("two", ToolResultPart("b", ()))

@@ -6,7 +6,7 @@ from providers.messages.usage import Counts
 from streams.events import Usage
 
 
-def test_figures_of_other_names_are_not_kept():
+def test_counts_with_other_names_are_dropped():
     """A provider may send any names: 12 MB of them were 15 MB of memory until the end of the stream."""
     counts = Counts()
     tracemalloc.start()

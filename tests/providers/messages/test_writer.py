@@ -22,7 +22,7 @@ from tests.support.each_row import each_row
 from tests.support.messages_streams import check_grammar, frames, reply, sdk_message, write
 
 
-def test_an_own_id_of_the_api_is_kept():
+def test_an_id_of_the_same_api_is_kept():
     assert frames(write([AnswerStart("msg_9"), AnswerEnd("stop")]))[0][1]["message"]["id"] == "msg_9"
 
 
@@ -94,7 +94,7 @@ def test_a_failure_is_the_last_event_and_nothing_pretends_success():
     assert after == [b""] * 3
 
 
-def test_usage_comes_with_all_that_is_known():
+def test_usage_has_all_known_counts():
     """OpenAI includes the cached part in its figure, Anthropic does not (icebear0828/codex-proxy#587)."""
     usage = Usage(992, 11008, 5, 2, 3, 50, 20)
     known = {
@@ -108,7 +108,7 @@ def test_usage_comes_with_all_that_is_known():
     assert whole == known | dict.fromkeys(("server_tool_use", "service_tier", "inference_geo", "speed"))
 
 
-def test_the_true_count_of_the_input_is_in_the_start_where_it_is_known():
+def test_the_start_has_the_true_input_count_if_it_is_known():
     """Status bars read it there (router-for-me/CLIProxyAPI#1700, raine/claude-code-proxy#154)."""
     counted = Usage(15, 3, 4, 1, 3, output=1)
     out = write(

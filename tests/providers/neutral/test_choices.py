@@ -45,6 +45,6 @@ def test_small_members_belong_to_each_choice_but_the_usage_to_the_first():
     assert second == {"id": "c", "more": 1, "choices": [{"index": 0}]}
 
 
-def test_an_error_beside_large_members_reaches_a_reader_without_the_first_choice():
+def test_an_error_next_to_large_members_reaches_a_reader_without_the_first_choice():
     data = json.dumps({"id": "c", "error": {"message": PADDING}, "choices": [{"index": 2}, {"index": 1}]}).encode()
     assert "error" in json.loads(split_choices("chat", data)[2])

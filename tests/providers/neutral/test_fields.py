@@ -27,7 +27,7 @@ def test_paths_are_parsed():
     assert join_path("messages[2]", "content") == "messages[2].content"
 
 
-def test_each_accessor_takes_its_own_type_and_names_any_other():
+def test_each_accessor_accepts_its_own_type_and_reports_any_other():
     for accessor, good, bad in [
         ("string", "x", 1),
         ("string", "", []),
@@ -114,7 +114,7 @@ def test_the_report_has_no_indices(path, form):
 
 
 @given(st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.lists(st.integers())))
-def test_reading_nothing_reports_everything_that_is_there(data):
+def test_reading_nothing_reports_all_members(data):
     assert Fields(data).unread() == [name for name in data if data[name] is not None]
 
 

@@ -48,7 +48,7 @@ def test_frames_with_too_many_elements_are_an_error():
     assert (name, json.loads(data)["error"]["type"]) == ("error", "api_error")
 
 
-def test_a_payload_that_is_no_base64_is_left_to_the_reader():
+def test_a_payload_without_base64_reaches_the_reader_unchanged():
     assert parse(event_stream.event_frame("chunk", b"{}")) == ("", b"{}")
     assert parse(event_stream.event_frame("chunk", b'{"bytes": 3}')) == ("", b'{"bytes": 3}')
 

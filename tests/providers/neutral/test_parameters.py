@@ -50,7 +50,7 @@ CROSSINGS = [(row, a, b) for row in ROWS for a in APIS for b in APIS if a != b a
 
 
 @each_row("row, api, to", CROSSINGS)
-def test_a_setting_is_carried_or_named_or_refused(row, api, to):
+def test_a_setting_is_translated_reported_or_refused(row, api, to):
     body = {row.field(api): SAMPLE[row.kind]}
     if row.field(to):
         assert translate(api, body, to) == ({row.field(to): SAMPLE[row.kind]}, ())
@@ -63,7 +63,7 @@ def test_a_setting_is_carried_or_named_or_refused(row, api, to):
         assert translate(api, body, to) == ({}, (row.field(api),))
 
 
-def test_a_default_that_is_left_out_is_not_reported():
+def test_a_dropped_default_is_not_reported():
     body = {"n": 1, "frequency_penalty": 0, "logprobs": False, "service_tier": "auto"}
     assert translate("chat", body, "messages") == ({"service_tier": "auto"}, ())
 
@@ -78,7 +78,7 @@ def test_numbers_keep_their_spelling():
 
 
 @each_row(("field", "value"), [("temperature", "hot"), ("max_tokens", 1.5), ("top_k", True)])
-def test_a_wrong_type_is_a_400_that_names_the_field(field, value):
+def test_a_wrong_type_is_a_400_with_the_path_of_the_field(field, value):
     with pytest.raises(GatewayError) as raised:
         read_parameters(Fields({field: value}), "messages")
     assert raised.value.info.param == field
@@ -94,7 +94,7 @@ def test_a_control_knows_the_clients_own_name():
 
 
 @each_row("stop", ["END", ["END", "STOP"]])
-def test_chat_takes_one_stop_string_or_several(stop):
+def test_chat_accepts_one_stop_string_or_several(stop):
     """Chat allows both forms, Messages only the list."""
     out, dropped = translate("chat", {"stop": stop}, "messages")
     assert out == {"stop_sequences": [stop] if isinstance(stop, str) else stop}

@@ -16,7 +16,7 @@ ITEMS = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.
 
 
 @given(st.text(), st.text(), st.sampled_from(APIS), ITEMS)
-def test_a_seal_returns_what_went_in(provider, account, api, item):
+def test_unsealing_returns_the_sealed_item(provider, account, api, item):
     issuer = Issuer(provider, account)
     assert unseal(seal(issuer, api, item)) == Seal(issuer, api, item)
 
@@ -36,7 +36,7 @@ def test_members_keep_their_order():
 GENUINE = seal(ISSUER, "messages", {"signature": "ErUB"})
 
 
-def test_text_that_is_no_seal_is_not_unsealed():
+def test_text_other_than_a_seal_is_not_unsealed():
     for text in [
         "",
         "ErUBCkYIBxgCIkD",

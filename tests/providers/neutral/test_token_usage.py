@@ -27,7 +27,7 @@ def test_parts_are_cut_from_the_input_and_never_beyond_it(words):
         assert (found.output, found.reasoning) == (50, 40)
 
 
-def test_counts_with_the_other_apis_names_are_read():
+def test_counts_under_the_names_of_the_other_api_are_read():
     both = {"prompt_tokens": 9, "completion_tokens": 3, "input_tokens": 0, "output_tokens": 0,
             "prompt_tokens_details": {"cached_tokens": 4}, "input_tokens_details": None}  # fmt: skip
     for words in (OLDER, NEWER):

@@ -89,7 +89,7 @@ def test_the_estimate_of_prose_is_a_little_above_the_counts_of_models():
     ("model", "most"),
     [("gpt-5.6-sol", 1.2), ("claude-sonnet-4-5", 1.2), ("claude-opus-4-8", 1.6), ("claude-sonnet-5", 1.6)],
 )
-def test_a_long_prompt_is_not_overestimated_beyond_what_prose_needs(model, most):
+def test_the_estimate_of_long_prose_is_too_high_by_a_bounded_factor(model, most):
     prose = "The quick brown fox jumps over the lazy dog, and nobody minds it at all. " * 2000
     tokens = len(prose) / 4.2  # what common tokenizers make of English
     request = Request("chat", "m", (Message("user", (TextPart(prose),)),))

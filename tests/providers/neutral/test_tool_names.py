@@ -21,7 +21,7 @@ LONG = "mcp__a_server_with_a_long_name__" + "tool." * 20
 
 
 @given(st.text())
-def test_any_name_becomes_one_that_every_api_takes(name):
+def test_any_name_becomes_one_that_every_api_accepts(name):
     short = short_name(name)
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", short)
     assert short_name(short) == short
@@ -32,7 +32,7 @@ GEMINI = ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}"), ("default_api
 
 
 @given(st.text())
-def test_an_api_may_take_other_names(name):
+def test_an_api_may_accept_other_names(name):
     short = short_name(name, GEMINI)
     assert GEMINI.fits.fullmatch(short)
     assert short_name(short, GEMINI) == short
@@ -49,7 +49,7 @@ def test_a_call_with_a_models_name_prefix_is_a_call_of_the_tool():
         assert restore_name(ToolCallStart(0, "x", said), names).name == meant, said
 
 
-def test_names_that_differ_late_stay_apart():
+def test_names_that_differ_late_stay_different():
     assert short_name(LONG + "a") != short_name(LONG + "b")
 
 
@@ -75,7 +75,7 @@ def test_an_id_of_another_maker_stays(id):
     assert original_id(id) == id or replacement_id(id.partition("tg1_")[0], original_id(id)) == id
 
 
-def test_a_call_without_long_names_is_left_alone():
+def test_a_call_without_long_names_stays_unchanged():
     call = Request("chat", "m", (Message("user", (TextPart("hi"),)),), tools=(Tool("f"),))
     same, names = shorten_names(call)
     assert same is call

@@ -103,7 +103,7 @@ def test_members_that_only_this_api_has_are_listed(codec: Codec) -> None:
 @needs_recordings
 @TRANSLATED
 @pytest.mark.parametrize("path", CODEX, ids=lambda path: path.name)
-def test_codex_loses_only_what_other_apis_have_no_room_for(codec: Codec, path: Any) -> None:
+def test_codex_loses_only_members_that_other_apis_lack(codec: Codec, path: Any) -> None:
     """Recorded requests of Codex; a client whose requests fail in strict mode could not use the gateway at all."""
     body = recorded_body(path)
     sent, dropped = send(codec, body)
@@ -150,7 +150,7 @@ PATCH = "*** Begin Patch\n*** End Patch\n"
 APPLY_PATCH = {"type": "custom", "name": "apply_patch", "description": "d", "format": {"type": "text"}}
 
 
-def test_a_custom_tool_works_all_the_way_with_a_provider_that_has_none() -> None:
+def test_a_custom_tool_works_with_a_provider_without_custom_tools() -> None:
     """Codex refuses a ``function_call`` for apply_patch (router-for-me/CLIProxyAPI#5753, decolua/9router#1371,
     MetaFARS/codex-relay#37, BerriAI/litellm#31571)."""
     call = read(tools=[APPLY_PATCH], tool_choice={"type": "custom", "name": "apply_patch"})
@@ -259,7 +259,7 @@ def test_a_search_for_tools_that_the_client_runs_works_all_the_way() -> None:
     assert (sent["tools"], dropped) == ([SEARCH], ())
 
 
-def test_a_search_for_tools_by_the_provider_stays_its_own() -> None:
+def test_a_search_for_tools_by_the_provider_stays_with_it() -> None:
     tools = [{"type": "tool_search"}, CALENDAR]
     ran = {"type": "tool_search_call", "id": "tsc_1", "call_id": None, "execution": "server", "arguments": {}}
     found = {"type": "tool_search_output", "call_id": None, "execution": "server", "tools": [CALENDAR]}
@@ -284,7 +284,7 @@ SPAWN = {
 }  # fmt: skip
 
 
-def test_a_task_that_codex_would_take_for_encrypted_is_marked_as_text() -> None:
+def test_a_task_that_codex_would_treat_as_encrypted_is_marked_as_text() -> None:
     """Without the mark, Codex sends the text as ciphertext, which OpenAI rejects (openai/codex#37858,
     MetaFARS/codex-relay#43)."""
     call = read(tools=[SPAWN])

@@ -101,7 +101,7 @@ def test_every_api_can_write_a_compaction_summary(codec: Any) -> None:
         assert "c1" in outgoing.body.decode()
 
 
-def test_the_notes_are_of_the_earlier_turns_as_well() -> None:
+def test_the_notes_also_cover_the_earlier_turns() -> None:
     call = read_continuation({"model": "m", "input": [TRIGGER], "previous_response_id": "resp_1"}, TALK)
     assert [message.role for message in call.messages] == ["developer", "user", "assistant", "user", "user"]
     assert is_compaction(call.source)
@@ -172,14 +172,14 @@ def test_a_providers_own_compaction_is_used() -> None:
 
 @settings(max_examples=examples(60), deadline=None)
 @given(legal_events())
-def test_whatever_the_model_does_the_stream_is_well_formed(events: list[Event]) -> None:
+def test_the_stream_is_well_formed_for_every_output_of_the_model(events: list[Event]) -> None:
     found = stream(events)
     kinds = [item["type"] for item in found[-1]["response"]["output"]]
     assert kinds == (["compaction"] if found[-1]["type"] == "response.completed" else [])
     assert found[-1]["type"] in ("response.completed", "response.failed")
 
 
-def test_the_answer_of_compact_is_what_the_sdk_reads() -> None:
+def test_the_sdk_can_read_the_response_of_compact() -> None:
     """Codex asks `/v1/responses/compact` (lidge-jun/opencodex#422)."""
     body = compaction_response("resp_1", 17, find_compaction(fold([*NOTES, AnswerEnd("stop")])), Usage(3, output=2))
     found = CompactedResponse.model_validate(body)
@@ -192,7 +192,7 @@ def test_the_answer_of_compact_is_what_the_sdk_reads() -> None:
 # When it is sent back
 
 
-def test_our_item_is_read_as_the_notes_and_a_foreign_one_is_its_providers_own() -> None:
+def test_our_item_is_read_as_notes_and_foreign_ones_stay_with_their_provider() -> None:
     ours = compaction_item("the notes")
     call = read(input=[ours, NATIVE, {"role": "user", "content": "go on"}])
     first, native, last = call.messages
@@ -211,7 +211,7 @@ def test_an_item_that_was_changed_on_its_way_is_dropped_by_name() -> None:
     assert (len(call.messages), call.dropped) == (1, ("input[]",))
 
 
-def test_to_a_provider_of_the_same_api_the_notes_go_as_a_message() -> None:
+def test_a_provider_of_the_same_api_gets_the_notes_as_a_message() -> None:
     """It could not read our item, and refuses what it cannot read."""
     broken = {**compaction_item("x"), "encrypted_content": "tg1.e30"}
     members, dropped = RESPONSES.restore({"input": [compaction_item("the notes"), NATIVE, broken]}, US)
@@ -221,7 +221,7 @@ def test_to_a_provider_of_the_same_api_the_notes_go_as_a_message() -> None:
     assert dropped == ("input[]",)
 
 
-def test_a_seal_of_reasoning_is_no_summary() -> None:
+def test_a_seal_of_reasoning_is_not_a_summary() -> None:
     item = compaction_item("x")
     call = read(input=[{**item, "type": "reasoning", "summary": []}, {"role": "user", "content": "x"}])
     assert CHAT.write_request(call, Recipient("up", US)).dropped == ("input[]",)

@@ -50,7 +50,7 @@ def test_ids_of_calls_have_64_characters_at_most(kind: Any) -> None:
     assert short_call_id("c" * 65) != short_call_id("c" * 66)
 
 
-def test_media_is_written_with_what_the_api_requires() -> None:
+def test_media_is_written_with_all_required_members() -> None:
     """theopenco/llmgateway#4149; ``detail`` is required by the types."""
     (message,) = items(
         user(
@@ -81,7 +81,7 @@ def test_media_is_written_with_what_the_api_requires() -> None:
         assistant(AudioPart("CC", "wav", "messages[0].content[0]")),
     ],
 )
-def test_content_that_cannot_be_sent_is_refused_with_its_place(message: Message) -> None:
+def test_content_that_cannot_be_sent_is_refused_with_its_path(message: Message) -> None:
     """miruamel/xuan#191, ferro-labs/ai-gateway#143: never skipped in silence."""
     with pytest.raises(GatewayError) as caught:
         send(foreign(message))
@@ -188,7 +188,7 @@ def test_ids_that_trigate_made_never_reach_a_provider() -> None:
     assert outgoing.dropped == ("input[]",)
 
 
-def test_reasoning_goes_with_the_reference_that_it_led_to() -> None:
+def test_reasoning_stays_with_the_reference_that_it_led_to() -> None:
     """maximhq/bifrost#5892: a reasoning item without the item that followed it is refused."""
     reference = {"type": "item_reference", "id": "msg_1"}
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}

@@ -108,7 +108,7 @@ def test_references_are_found_with_and_without_a_type() -> None:
     assert references("hi") == references(None) == []
 
 
-def test_references_become_what_they_name_and_unknown_ones_are_reported() -> None:
+def test_references_become_their_items_and_unknown_ones_are_reported() -> None:
     """The AI SDK names the assistant's text in place of the item, and a 404 ends its turn."""
     items, unknown = resolve_references([USER, REFERENCE, {"id": "gone"}, OUTPUT], {"msg_1": SAID})
     assert items == [USER, SAID, OUTPUT]
@@ -175,7 +175,7 @@ def test_a_wrong_query_is_reported() -> None:
 # Continuation
 
 
-def test_paths_of_the_client_stay_its_own() -> None:
+def test_paths_of_the_client_stay_unchanged() -> None:
     earlier = [USER, {**SAID, "content": [{"type": "output_text", "text": "ok", "odd": 1}]}]
     body = {"model": "m", "input": [{"role": "user", "content": "x", "strange": 2}]}
     call = read_continuation(body, earlier)
@@ -255,7 +255,7 @@ def test_a_damaged_turn_is_an_error() -> None:
             previous_items([body])
 
 
-def test_input_that_no_api_allows_is_left_for_the_codec_to_refuse() -> None:
+def test_input_that_no_api_allows_passes_unread_to_the_codec() -> None:
     chain = [body_of("incomplete", [USER, {"type": "x_output", "call_id": [1]}], [CALL, {"type": "x", "call_id": {}}])]
     for value in (3, {"a": 1}, [3, None], [{"type": ["x"], "call_id": [1]}], [{"type": {"a": 1}, "id": "x"}]):
         assert previous_items(chain, [*answered_ids(value)])[0] == USER

@@ -190,7 +190,7 @@ def test_penalties_go_only_to_providers_of_the_clients_api() -> None:
     assert outgoing.dropped == ("presence_penalty",)
 
 
-def test_strict_stays_as_other_clients_say_it() -> None:
+def test_strict_stays_as_other_clients_set_it() -> None:
     form = Format("json_schema", schema={"type": "object"}, strict=True)
     tools = (Tool("f", strict=True), Tool("g"))
     body, _ = send(foreign(user(TextPart("x")), api="chat", format=form, tools=tools))

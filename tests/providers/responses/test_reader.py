@@ -183,7 +183,7 @@ def test_arguments_come_as_deltas_or_whole_and_calls_may_interleave() -> None:
     assert answer.end.reason == "tool_calls"
 
 
-def test_calls_without_an_id_or_with_a_repeated_one_get_one_of_their_own() -> None:
+def test_calls_without_an_id_or_with_a_repeated_one_get_a_new_id() -> None:
     """huggingface/smolagents#1958."""
     item = {"type": "function_call", "name": "f", "arguments": "{}"}
     events = read(
@@ -215,7 +215,7 @@ def test_custom_calls_are_the_clients_unless_the_provider_runs_them_itself() -> 
     assert hosted.end.reason == "stop"
 
 
-def test_summaries_are_one_block_and_the_item_goes_back_whole() -> None:
+def test_summaries_are_one_block_and_the_item_returns_whole() -> None:
     item = {
         "type": "reasoning", "id": "rs_1", "encrypted_content": "gAAA",
         "summary": [{"type": "summary_text", "text": "one"}, {"type": "summary_text", "text": "two"}],
@@ -240,7 +240,7 @@ def test_summaries_are_one_block_and_the_item_goes_back_whole() -> None:
     assert fold(read(stream(created_event(), ended_event("completed", item, message("hi"))))).blocks == blocks
 
 
-def test_a_text_with_the_index_of_a_reasoning_item_is_a_block_of_its_own() -> None:
+def test_a_text_with_the_index_of_a_reasoning_item_is_a_separate_block() -> None:
     """The state of the reasoning was a part of the text, and its block had no form in other APIs."""
     item = {"type": "reasoning", "id": "rs_1", "encrypted_content": "gAAA", "summary": []}
     note = {"type": "response.output_text.annotation.added", "output_index": 1, "annotation": {"type": "x"}}
@@ -320,13 +320,13 @@ def test_hosted_items_come_whole_and_their_progress_is_ignored() -> None:
     ("details", "reason"),
     [({"reason": "max_output_tokens"}, "length"), ({"reason": "content_filter"}, "refusal"), (None, "length")],
 )
-def test_an_incomplete_answer_says_why(details: Any, reason: Reason) -> None:
+def test_an_incomplete_answer_has_its_reason(details: Any, reason: Reason) -> None:
     end = read(stream(created_event(), text_delta(0, "hi"), ended_event("incomplete", incomplete_details=details)))[-1]
     assert isinstance(end, AnswerEnd)
     assert end.reason == reason
 
 
-def test_an_incomplete_answer_whose_reason_is_a_failure_has_failed() -> None:
+def test_an_incomplete_answer_with_the_reason_of_a_failure_has_failed() -> None:
     details = {"reason": "network_error"}
     end = read(stream(created_event(), text_delta(0, "hi"), ended_event("incomplete", incomplete_details=details)))[-1]
     assert isinstance(end, ErrorInfo)
@@ -353,7 +353,7 @@ def test_an_error_is_reported_once(told) -> None:
 
 
 @each_row("data", [b'{"error":{"message":"boom"}}\n\n', b'error: {"error":{"message":"boom"}}\n\n'])
-def test_an_error_that_is_no_event_ends_the_stream(data: bytes) -> None:
+def test_an_error_outside_an_event_ends_the_stream(data: bytes) -> None:
     failed = read(stream(created_event(), text_delta(0, "hi")) + data)[-1]
     assert isinstance(failed, ErrorInfo)
     assert failed.message == "boom"
@@ -369,7 +369,7 @@ def test_an_early_end_is_a_failure_even_with_a_done_mark() -> None:
     assert isinstance(read(TEXT_STREAM + b"data: [DONE]\n\n")[-1], AnswerEnd)
 
 
-def test_malformed_json_is_a_failure_and_a_completed_that_says_failed_is_no_end() -> None:
+def test_malformed_json_and_a_completed_event_with_status_failed_are_failures() -> None:
     cut = read(stream(created_event()) + b'data: {"type": "response.output\n\n')[-1]
     assert isinstance(cut, ErrorInfo)
     assert "not JSON" in cut.message

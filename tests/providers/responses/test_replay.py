@@ -156,7 +156,7 @@ def test_a_log_grows_with_every_event() -> None:
     assert events_after(EventLog().close()) == b""
 
 
-def test_events_without_a_number_go_with_the_one_before() -> None:
+def test_events_without_a_number_stay_with_the_event_before() -> None:
     first, odd = b'event: a\ndata: {"sequence_number":0}\n\n', b"event: b\ndata: nonsense\n\n"
     data = first + odd + first.replace(b"0", b"1")
     assert events_after(log_events(data, 2), 0) == first.replace(b"0", b"1")

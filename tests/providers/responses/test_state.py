@@ -107,7 +107,7 @@ def test_interrupted_reasoning_keeps_the_state_to_return() -> None:
     assert second["encrypted_content"].startswith("tg1.")
 
 
-def test_a_failure_says_what_went_wrong() -> None:
+def test_a_failure_has_its_error() -> None:
     writer = RESPONSES.writer(reply())
     error = writer.interrupted_response("failed", ErrorInfo("rate_limited", "slow down"))["error"]
     assert error == {"code": "rate_limit_exceeded", "message": "slow down"}

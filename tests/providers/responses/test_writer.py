@@ -60,7 +60,7 @@ def test_a_call_followed_by_another_event_is_complete() -> None:
     assert [item["status"] for item in failed[-1]["response"]["output"]] == ["completed"]
 
 
-def test_text_blocks_that_follow_each_other_are_parts_of_one_message() -> None:
+def test_consecutive_text_blocks_are_parts_of_one_message() -> None:
     cited = Citation(1, "messages", {"type": "web_search_result_location", "url": "https://x.test", "title": "X"})
     lost = Citation(1, "messages", {"type": "char_location", "cited_text": "c"})
     events = [
@@ -105,7 +105,7 @@ def test_nothing_follows_the_end() -> None:
 # The grammar, entry by entry
 
 
-def test_a_refusal_is_no_text() -> None:
+def test_a_refusal_is_not_text() -> None:
     found = write_events([AnswerStart(), *refusal_events(0, "I ", "won't"), AnswerEnd("refusal")])
     assert [event["type"].removeprefix("response.") for event in found[2:]] == [
         "output_item.added", "content_part.added", "refusal.delta", "refusal.delta", "refusal.done",
@@ -138,7 +138,7 @@ def test_log_probabilities_are_in_every_event_with_the_text() -> None:
     assert [(one.token, one.logprob) for one in typed] == [("Hel", -0.5), ("lo", -0.25)]
 
 
-def test_a_failure_has_the_providers_code_or_one_that_the_sdk_knows() -> None:
+def test_a_failure_has_the_providers_code_or_one_that_the_sdk_has() -> None:
     """Never a bare close, after which Codex reconnects five times (router-for-me/CLIProxyAPI#1407,
     farion1231/cc-switch#2750)."""
     for failed, code in [

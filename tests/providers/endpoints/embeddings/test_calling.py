@@ -45,13 +45,13 @@ def test_a_request_of_the_same_shape_changes_only_the_model():
     )
 
 
-def test_no_format_is_added_for_a_client_that_names_none():
+def test_no_format_is_added_if_the_client_sends_none():
     """BerriAI/litellm#38774: the next gateway rejected another gateway's own default."""
     for shape in ("openai", "mistral", "voyage", "jina", "nim", "vllm"):
         assert body_of({"model": "m", "input": "x"}, shape) == {"model": "m", "input": "x"}, shape
 
 
-def test_base64_is_left_out_for_a_provider_that_refuses_it():
+def test_base64_is_dropped_for_a_provider_that_rejects_it():
     """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092"""
     found = call_of({"model": "m", "input": "x", "encoding_format": "base64"}, traits=EmbeddingTraits(base64=False))
     assert json.loads(found.bodies[0]) == {"model": "m", "input": "x"}
@@ -131,7 +131,7 @@ def test_token_ids_pass_where_the_provider_has_their_tokenizer():
     assert counts == [(1,), (2,), (1,), (1,), (0,)]
 
 
-def test_each_text_is_a_request_of_its_own_for_gemini():
+def test_each_text_is_a_separate_request_for_gemini():
     """vectorize-io/hindsight#4001, getzep/graphiti#1848: parts of one content are one vector."""
     body = {"model": "alias", "input": ["a", "b"], "dimensions": 8, "encoding_format": "base64"}
     assert body_of(body, "gemini", model="e-2") == {
@@ -168,7 +168,7 @@ def test_a_gemini_client_s_request_for_gemini_has_the_model_s_name_inside():
     )
 
 
-def test_texts_go_to_cohere_with_all_that_it_requires():
+def test_texts_for_cohere_have_all_required_members():
     body = {"model": "alias", "input": "a", "dimensions": 256, "encoding_format": "base64", "user": "u"}
     found = call_of(body, "cohere", model="embed-v4.0")
     assert json.loads(found.bodies[0]) == {

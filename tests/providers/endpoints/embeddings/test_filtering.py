@@ -219,7 +219,7 @@ def test_the_answers_to_the_pieces_of_a_list_are_one_answer():
     assert (joined["texts"], joined["embeddings"]) == (texts, {"float": [[0], [1], [2], [3], [4]]})
 
 
-def test_only_the_wanted_vectors_of_earlier_answers_are_held():
+def test_only_the_required_vectors_of_earlier_answers_stay_in_memory():
     """Google writes a number to a line, of 24 bytes: a vector of 3,072 of them takes 16 KB in base64."""
     made = call_of({"input": ["x"] * 20, **BASE64}, "gemini", traits=EmbeddingTraits(inputs=2))
     answer = json.dumps({"embeddings": [{"values": [0.0123456789] * 3072}] * 2}, indent=2).encode()
@@ -241,7 +241,7 @@ def long_answer(count: int, vector: Any, usage: str = "last") -> bytes:
     return json.dumps(answer).encode()
 
 
-def test_an_embedding_has_no_output_whatever_its_total_is():
+def test_an_embedding_has_no_output_regardless_of_its_total():
     for told, tokens in (
         ({"prompt_tokens": 5, "total_tokens": 9}, 5),
         ({"prompt_tokens": 5, "completion_tokens": 3}, 5),
