@@ -17,9 +17,7 @@ from typing import Final
 
 from prose_offences import VERB_ADVICE, Offence, file_offences
 
-ALLOWED: Final = {
-    "docs": 1, "gateway": 2, "providers": 2, "tests/support": 2,
-}  # fmt: skip
+ALLOWED: Final = {"docs": 1, "gateway": 2, "providers": 2}
 """The offences that were in folders before this check. These numbers only fall; everything else has none."""
 CACHE: Final = Path(".lint_cache/prose.json")
 CHECKED: Final = re.compile(

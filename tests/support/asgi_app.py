@@ -210,7 +210,7 @@ class Server:
     async def get(self, path: str) -> bytes:
         async with self.connect() as client:
             await client.send(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-            return await client.rest()
+            return await client.read_rest()
 
 
 @contextlib.asynccontextmanager
@@ -262,7 +262,7 @@ class Client:
         found, _, self.buffer = self.buffer.partition(mark)
         return found + mark
 
-    async def rest(self) -> bytes:
+    async def read_rest(self) -> bytes:
         """Return all data until the server closes the connection, by FIN or RST."""
         with trio.fail_after(PATIENCE), contextlib.suppress(ConnectionResetError):
             while data := await self.sock.recv(65536):

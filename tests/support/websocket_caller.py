@@ -55,7 +55,7 @@ class Caller(WebSocketEnd):
 
     async def close(self, code: int = 1000, reason: str | None = None) -> None:
         await self._send(CloseConnection(code=code, reason=reason))
-        await self.rest()
+        await self.read_rest()
 
 
 @contextlib.asynccontextmanager

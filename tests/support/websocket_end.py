@@ -96,7 +96,7 @@ class WebSocketEnd:
         assert message is not None, self.closed
         return dict(json.loads(message))
 
-    async def rest(self) -> list[Any]:
+    async def read_rest(self) -> list[Any]:
         """Return all messages until the other end's close."""
         found = []
         while (message := await self.receive()) is not None:

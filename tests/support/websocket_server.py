@@ -53,7 +53,7 @@ class Peer(WebSocketEnd):
         """Close with any code, and wait for the client's end."""
         payload = b"" if code is None else code.to_bytes(2) + (reason or "").encode()
         await self.stream.send_all(bytes((0x88, len(payload))) + payload)
-        await self.rest()
+        await self.read_rest()
 
 
 Talk = Callable[[Peer], Awaitable[None]]

@@ -157,7 +157,7 @@ async def test_workers_share_a_socket_are_replaced_and_drain_together(run):
         os.killpg(program.process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
         await eventually_refused(server)
         for client in (one, two):
-            assert (await client.rest()).endswith(b"shutting down;\r\n" + END)
+            assert (await client.read_rest()).endswith(b"shutting down;\r\n" + END)
     assert {int(await program.line("over")), int(await program.line("over"))} == {second, third}
     assert await exit_status(program) == 0
 

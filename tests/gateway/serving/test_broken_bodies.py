@@ -40,7 +40,7 @@ async def test_a_broken_body_is_an_error_of_the_client(path, broken):
         lines = SettledLines(served)
         await client.send(f"POST {path} HTTP/1.1\r\n{fields}\r\n\r\n".encode() + b"%x\r\n%b\r\n" % (len(begin), begin))
         await client.send(broken)
-        head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+        head, _, body = (await client.read_rest()).partition(b"\r\n\r\n")
         (line,) = await lines.next()
     assert head.startswith(b"HTTP/1.1 400 "), head
     assert b"\r\nconnection: close" in head.lower()
@@ -52,4 +52,4 @@ async def test_nothing_is_read_after_a_broken_body():
     head = b"POST /v1/embeddings HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
     async with gateway(SETTINGS) as served, connect_client(served) as client:
         await client.send(head + b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        assert (await client.rest()).count(b"HTTP/1.1 ") == 1
+        assert (await client.read_rest()).count(b"HTTP/1.1 ") == 1

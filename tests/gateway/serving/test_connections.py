@@ -33,7 +33,7 @@ async def test_a_connection_that_fails_leaves_the_others_alone(monkeypatch, capl
         with monkeypatch.context() as patch:
             patch.setattr(connections, "ConnectionContext", fail)
             async with server.connect() as client:
-                assert await client.rest() == b""
+                assert await client.read_rest() == b""
         await eventually(lambda: "a mistake of ours" in caplog.text)
         await server.witness.feed.send(b"alive;")
         await streaming.until(b"alive;")
@@ -80,7 +80,7 @@ async def test_places_for_health_checks_are_few_and_soon_free(monkeypatch):
         async with server.connect() as waiting:
             await eventually(lambda: len(server.lifecycle.connections) == 2)
             assert await server.get("/whole") == b"", "one more is cut without an answer"
-            assert await waiting.rest() == b""
+            assert await waiting.read_rest() == b""
         assert (await server.get("/whole")).endswith(b"whole")
 
 
@@ -95,7 +95,7 @@ async def test_one_more_replaces_those_that_have_been_idle_for_longest(monkeypat
         async with server.connect() as newcomer:
             await newcomer.get("/whole")
             await newcomer.until(b"whole")
-            assert await first.rest() == b""
+            assert await first.read_rest() == b""
             await second.get("/whole")
             await second.until(b"whole")
         await server.witness.feed.send(b"alive;")
@@ -157,7 +157,7 @@ async def test_a_listener_for_health_checks_answers_nothing_else():
                 "GET /stream HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
                 "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             )
-            assert (await client.rest()).startswith(b"HTTP/1.1 403 ")
+            assert (await client.read_rest()).startswith(b"HTTP/1.1 403 ")
 
 
 async def test_connections_for_health_checks_are_not_counted():
@@ -179,7 +179,7 @@ async def test_a_silent_connection_ends_before_an_idle_one():
     async with serving(**options) as server, server.connect() as silent, server.connect() as idle:
         await idle.get("/whole")
         await idle.until(b"whole")
-        assert await silent.rest() == b""
+        assert await silent.read_rest() == b""
         await idle.get("/whole")
         await idle.until(b"whole")
 
@@ -195,13 +195,13 @@ async def test_a_stalled_request_head_is_abandoned(begun, before):
             await client.until(b"whole")
         await client.send(begun)
         with trio.fail_after(PATIENCE):
-            await client.rest()
+            await client.read_rest()
 
 
 async def test_a_stalled_pipelined_head_is_abandoned():
     async with serving(keep_alive=60, head_timeout=0.2) as server, server.connect() as client:
         await client.send("GET /whole HTTP/1.1\r\nhost: x\r\n\r\nGET /whole HTTP/1.1\r\n")
-        assert (await client.rest()).endswith(b"whole")
+        assert (await client.read_rest()).endswith(b"whole")
 
 
 # Descriptors
@@ -280,7 +280,7 @@ async def test_a_connection_serves_many_requests_and_ends_when_idle_after_a_stre
         await client.until(b"first;")
         server.witness.feed.close()
         await client.until(END)
-        assert await client.rest() == b""
+        assert await client.read_rest() == b""
 
 
 async def test_the_idle_timer_does_not_cut_a_silent_stream():

@@ -107,7 +107,7 @@ async def test_data_after_a_connections_last_request_is_ignored(behind):
         await client.until(b"second;")
         server.witness.feed.close()
         await client.until(END)
-        assert await client.rest() == b""
+        assert await client.read_rest() == b""
         assert len(server.witness.scopes) == 1
 
 
@@ -151,7 +151,7 @@ async def test_invalid_http_is_refused_with_a_reason(request_bytes, status):
     async with serving() as server:
         async with server.connect() as client:
             await client.send(request_bytes)
-            head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+            head, _, body = (await client.read_rest()).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 %d" % status)
         assert json.loads(body)["error"]["message"]
         assert not server.witness.scopes
@@ -175,7 +175,7 @@ async def test_every_valid_host_is_served(host):
     """RFC 3986, section 3.2.2; ``%2F`` is what clients of Unix sockets send."""
     async with serving() as server, server.connect() as client:
         await client.send(b"GET /whole HTTP/1.1\r\nhost: %b\r\nconnection: close\r\n\r\n" % host)
-        assert (await client.rest()).startswith(b"HTTP/1.1 200 ")
+        assert (await client.read_rest()).startswith(b"HTTP/1.1 200 ")
 
 
 CONTROLS = [bytes((code,)) for code in (*range(0x20), 0x7F) if code != 0x09]
@@ -191,7 +191,7 @@ async def test_a_control_character_in_a_chunk_extension_is_refused(chunk, part):
             with case(control):
                 async with server.connect() as client:
                     await client.send(head + chunk % control + b"abcd\r\n0\r\n\r\n")
-                    received = await client.rest()
+                    received = await client.read_rest()
                 assert received.startswith(b"HTTP/1.1 400")
                 assert received.count(b"HTTP/1.1 ") == 1
 
@@ -211,7 +211,7 @@ async def test_a_chunk_of_an_absurd_size_is_refused_immediately(size):
     """The server would wait for the client until the timeout."""
     async with serving() as server, server.connect() as client:
         await client.send(b"POST /size HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + size + b"\r\nabc")
-        assert (await client.rest()).startswith(b"HTTP/1.1 400")
+        assert (await client.read_rest()).startswith(b"HTTP/1.1 400")
 
 
 # Early answers
@@ -228,7 +228,7 @@ async def test_a_body_that_is_too_large_gets_its_answer_while_it_is_sent(chunked
             await client.send(b"%x\r\n%s\r\n" % (len(part), part) if chunked else part)
         if chunked:
             await client.send(END)
-        answer = await client.rest()
+        answer = await client.read_rest()
         assert answer.startswith(b"HTTP/1.1 413")
         assert b"connection: close" in answer.lower()
         assert b"too large" in answer
@@ -239,7 +239,7 @@ async def test_the_gateway_does_not_wait_for_a_body_that_never_arrives(monkeypat
     monkeypatch.setattr(http1, "SKIP_SECONDS", 0.1)
     async with serving() as server, server.connect() as client:
         await client.send("POST /size HTTP/1.1\r\nhost: x\r\ncontent-length: 4000000\r\n\r\nx")
-        assert (await client.rest()).startswith(b"HTTP/1.1 413")
+        assert (await client.read_rest()).startswith(b"HTTP/1.1 413")
 
 
 async def test_a_connection_stays_open_after_an_early_answer_if_the_body_arrives():
@@ -266,7 +266,7 @@ async def test_an_app_that_ends_during_an_upload_releases_the_connection(caplog)
         await client.send("POST /crash-slowly HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
         await client.send(b"1\r\nx\r\n" * 200 + END)
         await client.until(b"HTTP/1.1 500")
-        await client.rest()
+        await client.read_rest()
         await eventually(lambda: not server.lifecycle.connections)
         await eventually(lambda: "a task of the request failed" in caplog.text)
 
@@ -277,7 +277,7 @@ async def test_a_client_that_uses_tls_without_need_is_reported_once(caplog):
         for _ in range(2):
             async with server.connect() as client:
                 await client.send(bytes.fromhex("1603010200010001fc0303") + b"\0" * 200)
-                assert (await client.rest()).startswith(b"HTTP/1.1 400")
+                assert (await client.read_rest()).startswith(b"HTTP/1.1 400")
     assert caplog.text.count("a client used TLS") == 1
     assert "`tls` of the listener" in caplog.text
 
@@ -291,7 +291,7 @@ UPGRADE = (
 async def test_a_handshake_that_is_not_valid_ends_its_connection():
     async with serving(keep_alive=60) as server, server.connect() as client:
         await client.send(b"GET /whole HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")
-        answer = await client.rest()
+        answer = await client.read_rest()
         assert answer.startswith(b"HTTP/1.1 400")
         assert b"connection: close" in answer.lower()
         await eventually(lambda: not server.lifecycle.connections)
@@ -307,7 +307,7 @@ async def test_bytes_right_after_a_websocket_upgrade_are_refused(pause, caplog):
                     await client.until(b"\r\n\r\n")
                     with contextlib.suppress(OSError):  # the server may have closed by now
                         await client.send(b"too early")
-                await client.rest()
+                await client.read_rest()
         await eventually(lambda: not server.lifecycle.connections)
         assert "Traceback" not in caplog.text
 
@@ -329,7 +329,7 @@ async def test_a_head_of_many_lines_is_refused_in_pieces_as_well():
         await client.send(b"GET /whole HTTP/1.1\r\nhost: x\r\n")
         for _ in range(MAX_LINES // 50 + 1):
             await client.send(b"a:\r\n" * 50)
-        assert (await client.rest()).startswith(b"HTTP/1.1 431 ")
+        assert (await client.read_rest()).startswith(b"HTTP/1.1 431 ")
 
 
 @pytest.mark.parametrize("name", [b"a:\r\n", b"a%d:\r\n"])

@@ -111,7 +111,7 @@ async def test_goaway_with_an_error_ends_the_streams():
         await peer.ask("/hang")
         await server.witness.begun.wait()
         await peer.client.send(GoAwayFrame(0, error_code=ErrorCodes.PROTOCOL_ERROR).serialize())
-        await peer.client.rest()
+        await peer.client.read_rest()
         await eventually(lambda: server.witness.closed == [True])
 
 
@@ -120,14 +120,14 @@ async def test_an_http2_connection_is_idle_after_its_preface_and_after_a_reset()
         async with server.connect() as client:
             peer = Http2Client(client)
             await peer.flush()
-            await client.rest()
+            await client.read_rest()
         async with server.connect() as client:
             peer = Http2Client(client)
             hanging = await peer.ask("/hang")
             await server.witness.begun.wait()
             peer.connection.reset_stream(hanging, ErrorCodes.CANCEL)
             await peer.flush()
-            await client.rest()
+            await client.read_rest()
 
 
 async def test_only_the_streams_beyond_the_limit_are_refused():
@@ -224,7 +224,7 @@ async def test_headers_that_cannot_be_decoded_end_the_connection():
         )
         assert (
             GoAwayFrame(0, last_stream_id=1, error_code=ErrorCodes.COMPRESSION_ERROR).serialize()
-            in await peer.client.rest()
+            in await peer.client.read_rest()
         )
 
 
@@ -275,7 +275,7 @@ async def test_an_idle_connection_ends_with_a_goaway_that_lists_its_last_stream(
         await answers(peer)
         last = await peer.ask("/whole")
         await peer.until(h2.events.StreamEnded, last)
-        received = await peer.client.rest()
+        received = await peer.client.read_rest()
         assert received == GoAwayFrame(0, last_stream_id=last).serialize()
 
 
@@ -441,7 +441,7 @@ async def test_a_listener_without_http2_refuses_its_preface_in_http1():
     async with serving(options=[ListenerOptions(http2=False)]) as server:
         async with server.connect() as client:
             await Http2Client(client).flush()
-            head, _, body = (await client.rest()).partition(b"\r\n\r\n")
+            head, _, body = (await client.read_rest()).partition(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 505 ")
         assert "http2 is not off" in json.loads(body)["error"]["message"]
         assert b"whole" in await server.get("/whole")
@@ -549,7 +549,7 @@ def set_bound(monkeypatch: pytest.MonkeyPatch, kind: FrameType, most: int) -> No
 
 async def assert_goes_away(peer: Http2Client) -> None:
     """Assert that the server closes the connection because the client sent too much."""
-    received = await peer.client.rest()
+    received = await peer.client.read_rest()
     codes = re.findall(rb"\0\0\x08\x07\0\0{4}.{4}(.{4})", received, re.DOTALL)  # of GOAWAY: RFC 9113, section 6.8
     assert [int.from_bytes(code) for code in codes] == [ErrorCodes.ENHANCE_YOUR_CALM]
 
@@ -598,7 +598,7 @@ async def test_headers_that_never_end_are_no_burden():
     async with open_http2() as (server, peer):
         await peer.flush()
         await peer.client.send(HeadersFrame(1, b"\x82").serialize() + ContinuationFrame(1).serialize() * 2000)
-        await peer.client.rest()
+        await peer.client.read_rest()
         await eventually(lambda: not server.lifecycle.connections)
 
 

@@ -121,7 +121,7 @@ async def test_a_cut_answer_has_no_terminating_chunk(version):
         await witness.feed.send(b"last;")
         witness.body.cut()
         witness.feed.close()
-        rest = await client.rest()
+        rest = await client.read_rest()
         assert b"last;" in rest, "what was queued is still written"
         assert END not in rest
         await eventually(lambda: witness.closed)

@@ -115,7 +115,7 @@ async def test_the_address_is_the_connections_client(name, host):
 async def test_a_connection_without_a_header_is_closed(name):
     async with serving(options=[ListenerOptions(proxy_protocol=True)]) as server, server.connect() as client:
         await client.send(BAD[name])
-        assert await client.rest() == b""
+        assert await client.read_rest() == b""
         await eventually(lambda: not server.lifecycle.connections)
 
 
@@ -123,5 +123,5 @@ async def test_a_silent_connection_is_closed_in_time(autojump_clock):
     async with serving(options=[ListenerOptions(proxy_protocol=True)]) as server, server.connect() as client:
         await client.send(b"PROXY TCP4 203")
         begun = trio.current_time()
-        assert await client.rest() == b""
+        assert await client.read_rest() == b""
         assert trio.current_time() - begun <= 11

@@ -123,7 +123,7 @@ async def test_a_handshake_that_stalls_is_cut(pair, sent, autojump_clock, caplog
     async with secure(pair) as server, server.connect() as client:
         await client.send(sent)
         await eventually(lambda: len(server.lifecycle.connections) == 1)
-        assert await client.rest() == b""
+        assert await client.read_rest() == b""
         await eventually(lambda: not server.lifecycle.connections)
     assert "Traceback" not in caplog.text
 
@@ -154,7 +154,7 @@ async def test_garbage_is_one_quiet_line(pair, sent, caplog):
             await client.send(sent)
         with contextlib.suppress(OSError):
             client.sock.shutdown(socket.SHUT_WR)
-        await client.rest()
+        await client.read_rest()
         await eventually(lambda: not server.lifecycle.connections)
     (line,) = [one for one in caplog.records if one.name == "trigate.connections"]
     assert line.levelname == "DEBUG"

@@ -39,11 +39,11 @@ async def test_a_drain_waits_for_streams_and_closes_idle_connections():
         await idle.until(b"whole")
         server.lifecycle.stop()
         assert server.lifecycle.draining
-        assert await idle.rest() == b""
+        assert await idle.read_rest() == b""
         await eventually_refused(server)
         await server.witness.feed.send(b"last;")
         server.witness.feed.close()
-        assert (await client.rest()).endswith(b"last;\r\n" + END)
+        assert (await client.read_rest()).endswith(b"last;\r\n" + END)
         await server.over.wait()
 
 
@@ -77,14 +77,14 @@ async def test_answers_during_the_delay_ask_for_another_connection():
         await busy.until(b"first;")
         server.lifecycle.stop()
         await idle.get("/whole")  # it was not closed: its next request might have been under way
-        answer = (await idle.rest()).lower()
+        answer = (await idle.read_rest()).lower()
         assert answer.count(b"connection: close") == 1
         assert answer.endswith(b"whole")
         await server.witness.feed.send(b"last;")
         server.witness.feed.close()
         await busy.until(END)
         await busy.get("/no-such-path")
-        assert b"connection: close" in (await busy.rest()).lower()
+        assert b"connection: close" in (await busy.read_rest()).lower()
         assert b"connection: close" in (await server.get("/whole")).lower()
 
 
@@ -122,7 +122,7 @@ async def test_over_http2_a_goaway_follows_the_last_answer(delay, announced):
         assert await goodbyes(peer, len(announced) + 1) == [*announced, (0, last)]
         assert peer.data(slow).endswith(b"last;")
         if not delay:
-            assert await client.rest() == b""
+            assert await client.read_rest() == b""
 
 
 async def test_over_http2_no_answer_loses_its_end_to_the_goaway():
@@ -143,7 +143,7 @@ async def test_at_the_end_of_the_drain_a_stream_is_ended_in_words():
         await client.get("/pump-stream")
         await client.until(b"first;")
         server.lifecycle.stop()
-        assert (await client.rest()).endswith(b"shutting down;\r\n" + END)
+        assert (await client.read_rest()).endswith(b"shutting down;\r\n" + END)
         await server.over.wait()
         assert server.witness.closed == [False]
 

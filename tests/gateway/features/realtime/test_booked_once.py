@@ -92,7 +92,7 @@ async def test_responses_that_never_end_are_bounded():
         await peer.accept()
         await peer.receive()
         await peer.send(*(start(f"resp_{i}") for i in range(number)))
-        await peer.rest()
+        await peer.read_rest()
 
     async with open_sessions(talk, "100 usd/day") as (running, _):
         with lines(running) as settled:
@@ -120,13 +120,13 @@ async def test_a_flood_of_unrequested_responses_ends_the_session(event):
         await peer.accept()
         await peer.receive()
         await peer.send(*(event(f"id_{i}") for i in range(number)))
-        await peer.rest()
+        await peer.read_rest()
 
     async with open_sessions(talk, "1000 usd/day") as (running, server):
         with lines(running) as settled:
             async with calling(running.url, PATH, BEARER) as caller:
                 await caller.send(json.dumps({"type": "input_audio_buffer.commit"}))
-                received = [json.loads(message) for message in await caller.rest()]
+                received = [json.loads(message) for message in await caller.read_rest()]
                 assert caller.closed == (1011, TOO_MANY_UNREQUESTED)
             await eventually(lambda: not running.service.ledger.open_records)
         assert server.peers[0].closed == (1008, TOO_MANY_UNREQUESTED)
@@ -145,7 +145,7 @@ async def test_requested_responses_do_not_end_the_session():
         for i in range(number):
             await peer.receive()
             await peer.send(start(f"resp_{i}"), end(f"resp_{i}"))
-        await peer.rest()
+        await peer.read_rest()
 
     async with open_sessions(talk, "1000 usd/day") as (running, _), calling(running.url, PATH, BEARER) as caller:
         for _ in range(number):

@@ -63,7 +63,7 @@ async def fill(caller: Caller) -> None:
 
 async def silent(peer: Peer) -> None:
     """Leave the handshake without an answer."""
-    await peer.rest()
+    await peer.read_rest()
 
 
 @pytest.mark.parametrize("how", ["fin", "rst"])

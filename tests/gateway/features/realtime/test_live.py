@@ -180,12 +180,12 @@ async def test_an_exhausted_budget_ends_the_session_and_its_seconds_are_billed(c
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             for seconds in range(10, 10_000, 10):
                 await peer.send({"type": "session.usage.updated", "usage": {"seconds": seconds + 0.5}})
-        await peer.rest()
+        await peer.read_rest()
 
     async with serve_session(talk_for_long, budgets=["0.5 usd/day"]) as (running, _):
         async with calling(running.url, PATH, bearer()) as caller:
             await caller.send(json.dumps(START))
-            events = [json.loads(message) for message in await caller.rest()]
+            events = [json.loads(message) for message in await caller.read_rest()]
             assert caller.code == 1008
         errors = [event["error"] for event in events if event["type"] == "error"]
         assert ["usd/day" in error["message"] for error in errors] == [True], errors

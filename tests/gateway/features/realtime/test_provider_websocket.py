@@ -59,7 +59,7 @@ async def test_frames_in_the_packet_of_the_handshake_response_are_not_lost():
 
     async def talk(peer: Peer) -> None:
         await peer.accept(behind=peer.frame({"type": "session.created"}) + peer.frame("second"))
-        await peer.rest()
+        await peer.read_rest()
 
     async with open_websocket(talk) as (socket, _, _):
         assert await socket.receive() == '{"type": "session.created"}'
@@ -76,7 +76,7 @@ async def test_pings_get_pongs_during_silence_and_parts_of_messages_are_joined()
             + frames.send(TextMessage(data="two"))
             + frames.send(BytesMessage(data=b"three"))
         )
-        await peer.rest()
+        await peer.read_rest()
 
     async with open_websocket(talk) as (socket, server, _):
         assert await socket.receive() == "one two"
@@ -122,7 +122,7 @@ async def test_a_message_over_the_limit_is_refused_as_it_arrives():
         await peer.accept()
         await peer.send(b"x" * 1000)
         await peer.stream.send_all(bytes((0x82, 127)) + (2**40).to_bytes(8) + b"x" * 2000)
-        await peer.rest()
+        await peer.read_rest()
 
     async with open_websocket(talk, most=1000) as (socket, server, _):
         assert await socket.receive() == b"x" * 1000
@@ -158,7 +158,7 @@ async def test_an_invalid_frame_is_a_failure_and_no_close(frame):
 
     async def talk(peer: Peer) -> None:
         await peer.accept(behind=sent)
-        await peer.rest()
+        await peer.read_rest()
 
     async with open_websocket(talk) as (socket, server, _):
         with pytest.raises(WebSocketEnded) as ended:
@@ -175,7 +175,7 @@ async def test_an_unrequested_answer_opens_no_websocket():
     async def talk(peer: Peer) -> None:
         peer.head = peer.head.replace(b"sec-websocket-key: ", b"sec-websocket-key: other")
         await (peer.accept() if b"upgrade" in peer.head else peer.stream.send_all(b"HTTP/1.1 101 Ok\r\n\r\n"))
-        await peer.rest()
+        await peer.read_rest()
 
     with trio.fail_after(PATIENCE):
         async with websocket_server(talk) as server, Upstream(trust_env=False) as upstream:

@@ -139,7 +139,7 @@ async def test_an_interrupted_turn_is_billed_by_its_last_usage(caplog):
 
     async with open_sessions(cut) as (running, _), calling(running.url, f"{GEMINI}?key={KEY}") as caller:
         await caller.send({"setup": {"model": "models/live"}})
-        await caller.rest()
+        await caller.read_rest()
         assert caller.closed == (1011, "upstream connection lost")
         await eventually(lambda: len(logged_exchanges(caplog)) == 2)
     answer = logged_exchanges(caplog)[0]
@@ -158,7 +158,7 @@ async def test_numbers_of_gemini_live_refund_nothing_and_lose_no_charge(caplog):
             await peer.send({"serverContent": {"modelTurn": {"parts": [{"text": "hi"}]}}})
             usage = {"promptTokenCount": 7, "responseTokenCount": count}
             await peer.send({"serverContent": {"turnComplete": True}, "usageMetadata": usage})
-        await peer.rest()
+        await peer.read_rest()
 
     async with open_sessions(hostile, key={"budgets": ["1000M tokens/day"]}) as (running, _):
         seen = [0]
@@ -184,7 +184,7 @@ async def test_a_resumed_session_waits_for_the_end_of_the_old_one():
         seen.append(f"begun {len(seen)}")
         await peer.receive()
         await peer.send({"sessionResumptionUpdate": {"newHandle": "h1", "resumable": True}})
-        await peer.rest()
+        await peer.read_rest()
         seen.append(f"ended {len(seen)}")
 
     setup = {"setup": {"model": "models/live", "sessionResumption": {}}}

@@ -151,7 +151,7 @@ async def test_a_refusal_of_the_provider_is_the_response_to_the_handshake():
 
         async def refuse(peer: Peer, status: int = status) -> None:
             await peer.refuse(status, {"error": {"message": f"no, {UPSTREAM}", "type": "x"}}, REFUSED_WITH)
-            await peer.rest()
+            await peer.read_rest()
 
         async with serve(refuse) as (running, _), calling(running.url, PATH, bearer()) as caller:
             assert caller.status == told, (status, caller.body)
@@ -262,7 +262,7 @@ async def test_a_cut_answer_is_billed_for_its_received_part(caplog):
 
     async with serve(cut) as (running, _), calling(running.url, PATH, bearer()) as caller:
         await caller.send({"type": "response.create"})
-        await caller.rest()
+        await caller.read_rest()
         assert caller.closed == (1011, "upstream connection lost")
         await eventually(lambda: len(logged_exchanges(caplog)) == 2)
     answer, session = logged_exchanges(caplog)
@@ -295,11 +295,11 @@ async def test_a_response_that_the_provider_leaves_unfinished_is_its_failure(fra
         await peer.accept()
         await peer.receive()
         await peer.stream.send_all(frame)
-        await peer.rest()
+        await peer.read_rest()
 
     async with serve(garble) as (running, _), calling(running.url, PATH, bearer()) as caller:
         await caller.send({"type": "response.create"})
-        await caller.rest()
+        await caller.read_rest()
         assert caller.closed == closed
         await eventually(lambda: len(logged_exchanges(caplog)) == 2)
     answer, ended = logged_exchanges(caplog)
@@ -312,7 +312,7 @@ async def test_an_invalid_frame_of_the_client_does_not_close_the_provider_with_i
     """The provider got 1002, as if the gateway's frames were invalid."""
     async with serve(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
         await caller.stream.send_all(b"\xf1\x80" + bytes(4))
-        await caller.rest()
+        await caller.read_rest()
         assert caller.code == 1002
         await server.peers[0].gone.wait()
         assert server.peers[0].closed == (1001, "the client's connection was lost")
@@ -391,11 +391,11 @@ async def test_an_unrequested_answer_is_stopped_if_the_budget_is_exhausted():
             await peer.send({"type": "response.created", "response": {"id": f"r{number}"}})
             done = {"id": f"r{number}", "status": "completed", "usage": {**USAGE, "input_tokens": 100_000}}
             await peer.send({"type": "response.done", "response": done})
-        heard.extend(await peer.rest())
+        heard.extend(await peer.read_rest())
 
     key = {"budgets": ["0.1 usd/day"]}
     async with serve(answer_freely, key=key) as (running, server), calling(running.url, PATH, bearer()) as caller:
-        found = [json.loads(message) for message in await caller.rest()]
+        found = [json.loads(message) for message in await caller.read_rest()]
         assert found[2]["error"]["code"] == "insufficient_quota"
         assert caller.code == 1008
         await server.peers[0].gone.wait()
@@ -440,7 +440,7 @@ async def test_a_message_that_is_too_large_closes_with_1009(monkeypatch):
     async def flood(peer: Peer) -> None:
         await peer.accept()
         await peer.send("x" * 100_001)
-        await peer.rest()
+        await peer.read_rest()
 
     async with serve(flood) as (running, server), calling(running.url, PATH, bearer()) as caller:
         assert await caller.receive() is None
@@ -513,7 +513,7 @@ async def test_a_session_ends_if_the_provider_stops_reading(monkeypatch, caplog)
         with contextlib.suppress(trio.BrokenResourceError):
             for _ in range(2):
                 await caller.send(b"\x00" * (15 * 2**20))
-        await caller.rest()
+        await caller.read_rest()
         assert caller.closed == (1011, "the provider accepts no more data")
         await eventually(lambda: logged_exchanges(caplog))
     (session,) = logged_exchanges(caplog)
@@ -541,7 +541,7 @@ async def test_a_session_ends_after_its_maximum_time():
             found: list[Any] = []
 
             async def receive() -> None:
-                found.extend(await caller.rest())
+                found.extend(await caller.read_rest())
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(receive)
@@ -579,7 +579,7 @@ async def test_another_configuration_ends_a_session_after_its_current_answer():
         await peer.send({"type": "response.created", "response": {"id": "r"}})
         await go.wait()
         await peer.send({"type": "response.done", "response": {"id": "r", "status": "completed", "usage": USAGE}})
-        await peer.rest()
+        await peer.read_rest()
 
     async with serve(slow) as (running, server), calling(running.url, PATH, bearer()) as caller:
         await caller.send({"type": "response.create"})
@@ -600,7 +600,7 @@ async def test_another_configuration_ends_a_session_after_its_current_answer():
 
 async def test_a_client_that_leaves_during_the_handshake_closes_the_upstream():
     async def silent(peer: Peer) -> None:
-        await peer.rest()
+        await peer.read_rest()
 
     async with serve(silent) as (running, server):
         stream = await trio.open_tcp_stream("127.0.0.1", int(running.url.rpartition(":")[2]))

@@ -164,7 +164,7 @@ async def write(peer: Peer) -> None:
     await peer.event()
     for piece in pieces(4000, 40):
         await peer.send(json.loads(gemini_text(piece)))
-    await peer.rest()
+    await peer.read_rest()
 
 
 @pytest.mark.parametrize("is_closed", [True, False])

@@ -40,7 +40,7 @@ def transcript_event(item: str, tokens: int = 50_000) -> dict[str, Any]:
 
 
 async def until_end(caller: Caller) -> list[str]:
-    return [json.loads(message)["type"] for message in await caller.rest()]
+    return [json.loads(message)["type"] for message in await caller.read_rest()]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -59,7 +59,7 @@ async def test_transcripts_end_the_session_when_the_budget_is_exhausted(path, is
             if is_announced:
                 await peer.send({"type": "input_audio_buffer.committed", "item_id": f"i{number}"})
             await peer.send(transcript_event(f"i{number}"))
-        await peer.rest()
+        await peer.read_rest()
 
     async with serve_transcripts(transcribing, budgets=["0.3 usd/day"]) as (running, _):
         async with calling(running.url, path, BEARER) as caller:
@@ -89,7 +89,7 @@ async def test_a_transcript_reserves_its_expected_cost_while_it_is_in_progress()
             await peer.send({"type": "input_audio_buffer.committed", "item_id": end["item_id"]})
             await step.wait()
             await peer.send(end)
-        await peer.rest()
+        await peer.read_rest()
 
     async with (
         serve_transcripts(transcribing, budgets=["1 usd/day"]) as (running, _),
@@ -124,7 +124,7 @@ async def test_a_transcript_takes_no_place_of_a_simultaneous_request():
     async def speaking(peer: Peer) -> None:
         await peer.accept()
         await peer.send(*events)
-        await peer.rest()
+        await peer.read_rest()
 
     async with (
         serve_transcripts(speaking, ratelimits={"concurrent": 1}) as (running, _),
@@ -141,11 +141,11 @@ async def test_if_money_is_limited_a_transcriber_without_a_price_ends_the_sessio
             {"type": "session.created", "session": {"input_audio_transcription": {"model": "unheard-of-1"}}},
             {"type": "input_audio_buffer.committed", "item_id": "i"},
         )
-        await peer.rest()
+        await peer.read_rest()
 
     key = {"budgets": ["1 usd/day"]}
     async with serve_sessions(transcribing, key=key) as (running, _), calling(running.url, PATH, BEARER) as caller:
         assert (await caller.event())["type"] == "session.created"
         assert (await caller.event())["error"]["code"] == "model_not_priced"
-        await caller.rest()
+        await caller.read_rest()
         assert caller.code == 1008
