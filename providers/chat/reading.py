@@ -144,7 +144,7 @@ class Calls:
 def _starts_new_call(found: ToolCall, provider_id: str, name: str, text: str) -> bool:
     """Return whether a fragment with a known number starts another call."""
     if provider_id and found.provider_id:
-        return provider_id != found.provider_id
+        return provider_id != found.provider_id and bool(name or found.arguments.is_complete)
     return bool(name and text and found.name and not found.provider_id and found.arguments.is_complete)
 
 

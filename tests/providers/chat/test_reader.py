@@ -118,6 +118,16 @@ STREAMS = {
         TextBlock("a"),
         end=AnswerEnd("stop", is_known=False),
     ),
+    # Poolside (poolsideai/pool#9)
+    "a call with another id after its first fragment": row(
+        calls(fragment("f", "", index=0, id="a"))
+        + calls(fragment(None, '{"x"', index=0, id="b"))
+        + calls(fragment(None, ": 1}", index=0, id="b"))
+        + chunk({}, "tool_calls")
+        + DONE,
+        ToolCallBlock("a", "f", '{"x": 1}'),
+        end=AnswerEnd("tool_calls", "tool_calls"),
+    ),
     # Databricks (tidyverse/ellmer#822)
     "reasoning as typed parts": row(
         chunk({"content": [{"type": "reasoning", "summary": [{"type": "summary_text", "text": "t"}]}]})
