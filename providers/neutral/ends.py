@@ -31,6 +31,8 @@ _OF_SERVERS: Final[Mapping[str, Meaning]] = {
     "error": SERVER,  # OpenRouter, Mistral, vLLM
     "abort": SERVER,  # vLLM, SGLang, Z.ai (vllm-project/vllm#57082, earendil-works/pi#1750)
     "aborted": SERVER,
+    "failed": SERVER,  # a status of Responses, which servers of other APIs forward; so is "incomplete"
+    "server_error": SERVER,
     "cancelled": SERVER,  # watsonx
     "canceled": SERVER,
     "user_cancel": SERVER,  # Cohere
@@ -41,6 +43,8 @@ _OF_SERVERS: Final[Mapping[str, Meaning]] = {
     "sensitive": "refusal",  # GLM and Hunyuan (earendil-works/pi#1509); also in Messages (earendil-works/pi#978)
     "guardrail_intervened": "refusal",  # Bedrock's, which its gateways forward (pydantic/pydantic-ai#7816)
     "content_filtered": "refusal",
+    "incomplete": "length",
+    "max_output_tokens": "length",
     "repetition": "length",  # vLLM stopped a model that repeats itself
     "repetition_truncation": "length",  # Xiaomi MiMo did
 }
@@ -106,8 +110,6 @@ ENDS: Final[Mapping[Api, Mapping[str, Meaning]]] = {
     "responses": {  # the status, or the reason of an incomplete answer
         **_OF_SERVERS,
         "completed": "stop",
-        "incomplete": "length",
-        "max_output_tokens": "length",
         "max_tokens": "length",
         "content_filter": "refusal",
         "max_messages": "length",

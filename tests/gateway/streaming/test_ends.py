@@ -90,7 +90,8 @@ def test_words_of_routers_and_makers_keep_their_meaning_for_other_clients():
     """Vercel's gateway writes the words of its AI SDK, gateways of Bedrock those of its guardrails
     (pydantic/pydantic-ai#7816). Xiaomi's models stop when they repeat themselves."""
     refusals = ("content-filter", "guardrail_intervened", "content_filtered")
-    words = {**dict.fromkeys(refusals, "refusal"), "repetition_truncation": "max_tokens", "end": "end_turn"}
+    words = {**dict.fromkeys(refusals, "refusal"), "end": "end_turn"}
+    words |= dict.fromkeys(("repetition_truncation", "incomplete", "max_output_tokens"), "max_tokens")
     for word, read in words.items():
         data = with_end("chat", b"".join(events_of("chat", SCRIPTS["text"])), word)
         with case(word):
