@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
+import msgspec
 import trio
 
 from tests.support.counted_calls import no_collections
@@ -24,7 +25,9 @@ _SAMPLE: Final = b"x" * 12_000_000
 _MEMORY_SECONDS: Final = 0.02
 _NUMBERS: Final = range(100_000)
 _INTERPRETER_SECONDS: Final = 0.006
-"""CPU times of the two works of ``_slowdown`` on a quiet machine."""
+_OBJECTS: Final = b"[%s]" % b",".join([b'{"index":1,"function":{"name":"f","arguments":"{"}}'] * 20_000)
+_OBJECTS_SECONDS: Final = 0.015
+"""CPU times of the three works of ``_slowdown`` on a quiet machine."""
 
 
 class LoopSteps(trio.abc.Instrument):
@@ -119,7 +122,7 @@ def _text_of(found: list[LoopSteps]) -> str:
 def _slowdown() -> float:
     """Return how much slower the machine is now than a quiet one: 1 to 3.
 
-    Other programs slow both memory and the interpreter down, which adds to the CPU time of a step.
+    Other programs slow memory, the interpreter and the creation of objects down, which adds to the CPU time of a step.
     """
     began = time.thread_time()
     copies = [_SAMPLE + b"x" for _ in range(2)]
@@ -127,8 +130,11 @@ def _slowdown() -> float:
     copied = time.thread_time()
     assert sum(number & 1 for number in _NUMBERS) == len(_NUMBERS) / 2
     counted = time.thread_time()
-    slower = max((copied - began) / _MEMORY_SECONDS, (counted - copied) / _INTERPRETER_SECONDS)
-    return min(max(1.0, slower), 3.0)
+    with no_collections():
+        msgspec.json.decode(_OBJECTS)
+    decoded = time.thread_time()
+    memory, interpreter = (copied - began) / _MEMORY_SECONDS, (counted - copied) / _INTERPRETER_SECONDS
+    return min(max(1.0, memory, interpreter, (decoded - counted) / _OBJECTS_SECONDS), 3.0)
 
 
 def _run_in_loop(gateway: ThreadGateway, work: Callable[[], object]) -> None:
