@@ -91,6 +91,8 @@ def build_plan(options: Mapping[str, Any]) -> LoadPlan:
         values.setdefault("seconds", STEP)
     if len(targets) == 2:
         values.setdefault("rounds", ROUNDS)
+    if options["count"] is not None:
+        values.setdefault("seconds", math.inf)
     api = options["api"] or next(filter(None, map(api_of_path, targets.values())), "chat")
     model = options["model"] or ""
     if not model and options["requests"] is None:

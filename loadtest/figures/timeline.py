@@ -33,13 +33,13 @@ class LoadSpan:
 class LoadTimeline:
     """The spans of a run of so many ``seconds``, including those without events.
 
-    A span is ``width`` seconds: one, or more in runs of more than ten minutes. Times count from ``begin``, the seconds
-    of earlier rounds.
+    A span is ``width`` seconds: one, or more if more than ten minutes are planned. Times count from ``begin``, the
+    seconds of earlier rounds.
     """
 
     def __init__(self, seconds: float) -> None:
         self.spans: list[LoadSpan] = []
-        self.width = max(1, math.ceil(seconds / MOST))
+        self.width = max(1, math.ceil(seconds / MOST)) if math.isfinite(seconds) else 1
         self.begin = 0
 
     def span_at(self, time: float) -> LoadSpan:

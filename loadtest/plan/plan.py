@@ -51,8 +51,8 @@ class LoadPlan:
     """A load test.
 
     With a ``rate``, requests begin at planned times. Otherwise ``concurrency`` clients each send their next request
-    after a response. ``seconds`` is the duration of the measured arrivals, after the ``warmup``, and ``count`` limits
-    the measured requests. Requests under way have ``grace`` seconds to end.
+    after a response. ``seconds`` is the duration of the measured arrivals, after the ``warmup``, infinite if only
+    ``count`` limits the measured requests. Requests under way have ``grace`` seconds to end.
 
     ``requests`` is a file of bodies, instead of made prompts. With two ``targets``, ``rounds`` alternate between them.
     ``seed`` determines all random values except the texts of prompts.

@@ -1,5 +1,6 @@
 """The display during a run: a table on a terminal, or a line every few seconds elsewhere."""
 
+import math
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, TextIO, TypeAlias
@@ -62,7 +63,8 @@ def describe_phase(running: ActiveRun) -> str:
     if trio.current_time() < running.begin:
         return "warming up"
     if trio.current_time() < running.end:
-        return f"{running.measured_seconds:.0f} of {running.plan.seconds:.0f} s"
+        most = f" of {running.plan.seconds:.0f}" if math.isfinite(running.plan.seconds) else ""
+        return f"{running.measured_seconds:.0f}{most} s"
     return "waiting for the last answers" if running.in_flight else "judging the last answers"
 
 
@@ -80,7 +82,11 @@ def status_table(running: ActiveRun) -> "Group":
     result, now = running.result, trio.current_time()
     tally, seconds = result.tally, result.seconds + running.measured_seconds or 1
     begin = running.begin - running.plan.warmup
-    done = min(BAR, round(BAR * (now - begin) / max(running.end - begin, 1e-9)))
+    if math.isinf(running.end):
+        share = tally.counts["started"] / result.plan["count"]
+    else:
+        share = (now - begin) / max(running.end - begin, 1e-9)
+    done = min(BAR, round(BAR * share))
     below = (
         f"{running.in_flight} under way, {format_number(round(tally.tokens / seconds, 1))} tokens a second",
         describe_counts(tally),

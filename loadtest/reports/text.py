@@ -1,5 +1,6 @@
 """The report as text of at most 80 columns, and the words that all reports share."""
 
+import math
 from collections.abc import Container, Iterator, Mapping, Sequence
 from io import StringIO
 from textwrap import shorten
@@ -70,7 +71,8 @@ def describe_load(plan: Mapping[str, Any], seconds: float) -> str:
     count = f", {plan['count']} requests" if plan["count"] else ""
     warmup = f" after {format_number(plan['warmup'])} s of warm-up" if plan["warmup"] else ""
     rounds = f", in {plan['rounds']} rounds" if plan["rounds"] > 1 else ""
-    return f"{text}{count}, for {format_number(round(seconds, 1))} s{warmup}{rounds}"
+    time = f", for {format_number(round(seconds, 1))} s" if math.isfinite(seconds) else ""
+    return f"{text}{count}{time}{warmup}{rounds}"
 
 
 def describe_counts(tally: Tally) -> str:

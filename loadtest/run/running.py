@@ -115,7 +115,8 @@ class ActiveRun:
 
     async def _run_open_loop(self) -> None:
         numbers, rng = count(), random.Random(f"{self.plan.seed} requests")
-        last = self.begin
+        last, rate = self.begin, self.plan.rate
+        assert rate is not None
 
         def prepare(planned: float) -> Callable[[], None]:
             number = next(numbers)
@@ -132,6 +133,8 @@ class ActiveRun:
             self._exchanging = nursery.cancel_scope
             with self._arriving:
                 await start_on_time(arrival_times(self.plan), self.begin - self.plan.warmup, prepare)
+                if self.plan.count is not None:
+                    self.end = min(self.end, last + 1 / rate)  # the next one would begin there
             nursery.cancel_scope.deadline = max(self.end, last) + self.plan.grace
 
     async def _run_closed_loop(self) -> None:
@@ -162,6 +165,8 @@ class ActiveRun:
             return False
         if now >= self.begin and self._left is not None:
             self._left -= 1
+            if not self._left and self._exchanging is not None:
+                self._exchanging.deadline = now + self.plan.grace
         return True
 
     # One exchange

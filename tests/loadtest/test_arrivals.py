@@ -1,5 +1,6 @@
 """The times at which the load tester starts its requests."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -17,8 +18,9 @@ def test_a_constant_rate_is_evenly_spaced_from_the_start_of_the_warm_up():
     assert arrivals(rate=2, seconds=1, warmup=1) == [0, 0.5, 1, 1.5]
 
 
-def test_the_count_limits_the_requests_after_the_warm_up():
-    assert arrivals(rate=2, seconds=60, warmup=1, count=3) == [0, 0.5, 1, 1.5, 2]
+@pytest.mark.parametrize("seconds", [60, math.inf])
+def test_the_count_limits_the_requests_after_the_warm_up(seconds):
+    assert arrivals(rate=2, seconds=seconds, warmup=1, count=3) == [0, 0.5, 1, 1.5, 2]
 
 
 def test_poisson_arrivals_have_the_rate_and_the_spread_of_chance():

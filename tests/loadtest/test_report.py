@@ -13,6 +13,7 @@ from loadtest.figures.timeline import MOST, LoadTimeline
 from loadtest.reports import text
 from loadtest.reports.report_files import dump, page
 from tests.support.command_line import run
+from tests.support.each_row import each_row
 from tests.support.load_records import record, result
 from tests.support.upstreams import Script
 
@@ -96,15 +97,18 @@ def test_each_mistake_is_reported_with_advice():
 
 
 @pytest.mark.process
-def test_the_command_writes_all_reports_and_its_exit_status_states_the_condition(upstream, tmp_path):
+@each_row(("limit", "seconds"), [(("--seconds", "300ms"), 0.3), (("-n", "3"), None)])
+def test_the_command_writes_all_reports_and_its_exit_status_states_the_condition(upstream, tmp_path, limit, seconds):
     upstream.script(*[Script("well")] * 3)
-    args = (upstream.url, "--model", "m", "--rate", "10", "--seconds", "300ms")
+    args = (upstream.url, "--model", "m", "--rate", "10", *limit)
     files = [f"--{kind}={tmp_path / kind}" for kind in ("json", "html", "log")]
     found = run("load", *args, *files, "--fail-if", "started>2")
     assert found.returncode == 1, found.stderr
     assert "failed: started>2: it is 3" in found.stderr
     assert "3 requests begun, 3 whole answers" in found.stdout
-    assert json.loads((tmp_path / "json").read_text())["runs"][0]["total"]["counts"]["whole"] == 3
+    (single,) = json.loads((tmp_path / "json").read_text())["runs"]
+    assert single["total"]["counts"]["whole"] == 3
+    assert (single["plan"]["seconds"], single["seconds"]) == (seconds, pytest.approx(0.3))
     assert (tmp_path / "html").read_text().startswith("<!doctype html>")
     assert len((tmp_path / "log").read_text().splitlines()) == 3
 

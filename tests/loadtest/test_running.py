@@ -1,5 +1,6 @@
 """Load on real sockets: its measurements, and the classification of responses."""
 
+import math
 import os
 import re
 import ssl
@@ -39,11 +40,21 @@ def stall_for(begin: float, seconds: float):
     return serve
 
 
-async def test_a_good_server_is_measured():
+@each_row(
+    ("how", "seconds"),
+    [
+        ({"rate": 40, "seconds": 0.5}, 0.5),
+        ({"rate": 40, "seconds": 60, "count": 20}, 0.5),
+        ({"rate": 40, "seconds": math.inf, "count": 20}, 0.5),
+        ({"rate": 400, "seconds": math.inf, "count": 20, "poisson": True}, None),
+        ({"concurrency": 3, "seconds": math.inf, "count": 20}, None),
+    ],
+)
+async def test_a_good_server_is_measured(how, seconds):
     async with serving(quick) as url:
-        run = await load(url, rate=40, seconds=0.5)
+        run = await load(url, **how)
     assert +run.tally.counts == {"started": 20, "whole": 20, "good": 20}
-    assert run.rate == 40
+    assert run.seconds == pytest.approx(seconds) if seconds else 0 < run.seconds < 10
     assert run.tally.tokens == 60
     assert run.tally.measures["ttft"].count == 20
     assert run.tally.measures["gap"].count == 40
@@ -188,9 +199,10 @@ async def test_an_endless_answer_times_out_and_its_silence_is_a_gap():
     assert run.tally.measures["gap"].most > 0.3
 
 
-async def test_requests_running_after_the_grace_are_unfinished():
+@each_row("how", [{"rate": 20, "seconds": 0.1}, {"concurrency": 2, "seconds": math.inf, "count": 2}])
+async def test_requests_running_after_the_grace_are_unfinished(how):
     async with serving(silent) as url:
-        run = await load(url, rate=20, seconds=0.1, grace=0.5)
+        run = await load(url, grace=0.5, **how)
     assert run.tally.counts["unfinished"] == 2
     assert run.tally.counts["not_whole"] == 2
 
