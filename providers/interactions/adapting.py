@@ -1,6 +1,6 @@
 """Edits of an Interactions client's request for an Interactions provider, including restored seals."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -28,14 +28,27 @@ def adapt(draft: Draft, to: Recipient) -> None:
 def _require_call_ids(draft: Draft) -> None:
     """Raise a 400 for a result without the id of its call; Google's error explains less (google/adk-python#4381).
 
-    Results are steps, or in the content of a step."""
-    for index, step in draft.items("input"):
-        _require_call_id(step, f"input[{index}]")
-        content = step.get("content", b"")
-        if _RESULT in bytes(content) and bytes(content).startswith(b"["):
-            for place, block in enumerate(parse_json(content, list[msgspec.Raw])):
-                if bytes(block).startswith(b"{"):
-                    _require_call_id(parse_json(block, dict[str, msgspec.Raw]), f"input[{index}].content[{place}]")
+    Results are steps, or in the content of a step. Both may be one object instead of an array."""
+    for step, at in _objects(draft.raw("input"), "input"):
+        _require_call_id(step, at)
+        content = step.get("content")
+        if content is not None and _RESULT in bytes(content):
+            for block, place in _objects(content, f"{at}.content"):
+                _require_call_id(block, place)
+
+
+def _objects(raw: msgspec.Raw | None, at: str) -> Iterator[tuple[Mapping[str, msgspec.Raw], str]]:
+    """Yield the object ``raw``, or the objects in the array ``raw``, with their paths."""
+    if raw is not None and _first_byte(raw) == b"{":
+        yield parse_json(raw, dict[str, msgspec.Raw]), at
+    elif raw is not None and _first_byte(raw) == b"[":
+        for index, item in enumerate(parse_json(raw, list[msgspec.Raw])):
+            if _first_byte(item) == b"{":
+                yield parse_json(item, dict[str, msgspec.Raw]), join_path(at, index)
+
+
+def _first_byte(raw: msgspec.Raw) -> bytes:
+    return bytes(memoryview(raw)[:1])
 
 
 def _require_call_id(step: Mapping[str, Any], at: str) -> None:

@@ -174,6 +174,7 @@ class History:
             )
         self._messages = [Message("user", (TextPart(SUMMARY + content, fields.at),), fields.at, tool_changes=earlier)]
         self._until_user.clear()
+        self.sealed = None
         fields.ignore("type", "encrypted_content", "signature")
         self._drops.add_unread(fields)
         return True

@@ -444,6 +444,14 @@ def test_a_summary_that_only_anthropic_can_read_is_refused():
             )
 
 
+@each_row("api", APIS)
+def test_a_later_readable_summary_replaces_one_that_only_anthropic_can_read(api):
+    sealed = compaction(content=None, encrypted_content="gAA=")
+    found, dropped = translate(request(USER, sealed, USER, compaction(content="SUMMARY"), USER), api)
+    text = json.dumps(found)
+    assert ("gAA=" in text, "SUMMARY" in text, dropped) == (False, True, ())
+
+
 def test_a_messages_server_gets_a_sealed_summary_back():
     found, dropped = translate(request(USER, compaction(content=None, encrypted_content="gAA="), USER), "messages")
     assert ("gAA=" in json.dumps(found), dropped) == (True, ())

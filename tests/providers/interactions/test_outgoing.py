@@ -84,16 +84,18 @@ def test_own_steps_come_back_unchanged_and_in_order():
 
 
 @each_row(
-    ("step", "at"),
+    ("sent", "at"),
     [
-        ({"type": "function_result", "result": "x"}, "input[1].call_id"),
-        ({"type": "user_input", "content": [{"type": "text", "text": "a"}, {"type": "function_result", "call_id": ""}]},
-         "input[1].content[1].call_id"),
+        ([call_step(), {"type": "function_result", "result": "x"}], "input[1].call_id"),
+        ([{"type": "user_input", "content": ["a", {"type": "function_result", "call_id": ""}]}],
+         "input[0].content[1].call_id"),
+        ([{"type": "user_input", "content": {"type": "function_result"}}], "input[0].content.call_id"),
+        ({"type": "function_result", "call_id": None}, "input.call_id"),
     ],
 )  # fmt: skip
-def test_a_result_without_its_call_is_a_400_in_the_byte_lane_too(step, at):
+def test_a_result_without_its_call_is_a_400_in_the_byte_lane_too(sent, at):
     """N6 (google/adk-python#4381)."""
-    body = {"model": "m", "input": [call_step(), step]}
+    body = {"model": "m", "input": sent}
     with pytest.raises(GatewayError) as caught:
         INTERACTIONS.adapt(Draft.of(json.dumps(body).encode()), Recipient("g", GOOGLE))
     assert (caught.value.info.status, caught.value.info.param) == (400, at)
