@@ -4,8 +4,25 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import trio
+from trio.lowlevel import RunVar
 
 T = TypeVar("T")
+
+
+class OwnThreads:
+    """The threads of one kind of work, ``most`` at a time in each run of trio. Other work never waits for them."""
+
+    def __init__(self, name: str, most: int) -> None:
+        self._limiter = RunVar[trio.CapacityLimiter](f"threads of {name}")
+        self._most = most
+
+    def limiter(self) -> trio.CapacityLimiter:
+        """Return the limiter of this run."""
+        try:
+            return self._limiter.get()
+        except LookupError:
+            self._limiter.set(limiter := trio.CapacityLimiter(self._most))
+            return limiter
 
 
 async def call_in_thread(

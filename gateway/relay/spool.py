@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import IO, Final, TypeVar
 
 import trio
-from trio.lowlevel import RunVar
 
 from gateway.access.body_memory import HeldBody
 from gateway.access.held_bytes import ByteShares, HeldBytes
 from gateway.http.pieces import add_piece
-from gateway.http.threads import call_in_thread
+from gateway.http.threads import OwnThreads, call_in_thread
 from streams.errors import GatewayError
 
 LARGEST: Final = 2 * 2**30
@@ -104,8 +103,7 @@ MAX_IN_MEMORY: Final = 2**20
 DISK_BLOCK: Final = 256 * 1024
 """Bytes written to or read from the file at a time."""
 
-_THREADS: Final = 40
-_LIMITER: Final = RunVar[trio.CapacityLimiter]("threads of the spool")
+_THREADS: Final = OwnThreads("the spool", 40)
 """The threads for the files of all uploads. A disk that does not respond keeps them, and delays nothing else."""
 
 _MODEL_FIRST: Final = "send the field model before the file, or try again later"
@@ -238,14 +236,6 @@ class Spool:
         await run_disk_work(lambda file=self._file: file.write(data))  # type: ignore[misc]
 
 
-def _limiter() -> trio.CapacityLimiter:
-    try:
-        return _LIMITER.get()
-    except LookupError:
-        _LIMITER.set(limiter := trio.CapacityLimiter(_THREADS))
-        return limiter
-
-
 def _ignore(result: object) -> None:
     return
 
@@ -253,7 +243,7 @@ def _ignore(result: object) -> None:
 async def run_disk_work(work: Callable[[], T]) -> T:
     """Run ``work`` in a thread, because disks may be slow. Raises ``GatewayError`` (503) for an ``OSError``."""
     try:
-        return await call_in_thread(work, limiter=_limiter())
+        return await call_in_thread(work, limiter=_THREADS.limiter())
     except OSError as error:
         failed = f"the gateway cannot write the upload to a temporary file ({error.strerror}): {_MODEL_FIRST}"
         raise GatewayError("overloaded", failed, headers=_RETRY_AFTER) from None

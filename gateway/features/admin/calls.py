@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import attrs
-import trio
-from trio.lowlevel import RunVar
 
 from gateway.config.clients import ClientGroup, ClientKey
 from gateway.config.settings import Config
@@ -22,6 +20,7 @@ from gateway.features.admin.store import RightsStore
 from gateway.features.admin.table import AdminRoute
 from gateway.http.headers import Headers
 from gateway.http.offload import run_in_thread
+from gateway.http.threads import OwnThreads
 from gateway.named_imports import import_named
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.errors import Changed, Unavailable
@@ -256,19 +255,13 @@ def audit_entry(
     return AuditEntry(now, author_of(caller), credential, scope.address or "", scope.id, verb, path, status)
 
 
-THREADS: Final = 2
-"""The most threads for work of this API. They are not those of large bodies, so no request of a model waits for it."""
-
-_LIMITER = RunVar[trio.CapacityLimiter]("threads of the HTTP API")
+_THREADS: Final = OwnThreads("the HTTP API", 2)
+"""The threads for work of this API. They are not those of large bodies, so no request of a model waits for it."""
 
 
 async def in_thread(work: Callable[[], T]) -> T:
     """Return the result of ``work``, which runs in a thread, so that no stream waits for it."""
-    try:
-        limiter = _LIMITER.get()
-    except LookupError:
-        _LIMITER.set(limiter := trio.CapacityLimiter(THREADS))
-    async with limiter:
+    async with _THREADS.limiter():
         return await run_in_thread(work)
 
 
