@@ -1,6 +1,5 @@
 """The requests of a load: their URL and headers, and their bodies, of made prompts or of a JSONL file."""
 
-import functools
 import random
 import re
 import secrets
@@ -59,7 +58,9 @@ def request_path(url: str, api: Api, model: str, *, stream: bool) -> str:
 
 def request_head(url: str, api: Api, path: str, key: str | None) -> bytes:
     """Return the head of a request to ``path``, up to the value of ``content-length``."""
-    headers = {"host": _authority(url), "accept-encoding": "identity", "content-type": "application/json",
+    parts = urlsplit(url)
+    host = parts.netloc.lower().removesuffix({"http": ":80", "https": ":443"}[parts.scheme])
+    headers = {"host": host, "accept-encoding": "identity", "content-type": "application/json",
                "user-agent": "trigate-load"}  # fmt: skip
     if api == "messages":
         headers["anthropic-version"] = _VERSION
@@ -70,25 +71,12 @@ def request_head(url: str, api: Api, path: str, key: str | None) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
-def _authority(url: str) -> str:
-    """Return the host of ``url``, with its port unless that is the standard one."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-    standard = {"http": 80, "https": 443}[parts.scheme]
-    return host if parts.port in (None, standard) else f"{host}:{parts.port}"
-
-
 @attrs.frozen
 class PreparedRequest:
     """A request to send."""
 
     body: bytes
     stream: bool
-
-
-@functools.cache
-def _text_pool() -> list[str]:
-    return random.Random("words").choices(_VOCABULARY.split(), k=_WORDS)
 
 
 class MadePrompts:
@@ -98,7 +86,7 @@ class MadePrompts:
         self._plan = plan
         self._template = msgspec.json.encode(_write_body(plan))
         self._mark = secrets.token_hex(8)
-        _text_pool()  # created before the load, because it would delay the first request
+        self._pool = random.Random("words").choices(_VOCABULARY.split(), k=_WORDS)
 
     def prepare(self, number: int, rng: random.Random) -> PreparedRequest:
         tokens, output = self._plan.prompt.draw(rng), self._plan.output.draw(rng)
@@ -109,7 +97,7 @@ class MadePrompts:
     def _make_prompt(self, number: int, words: int, start: int) -> str:
         """Return the mark, and ``words`` from the position ``start`` of the pool."""
         mark = blake2b(f"{self._mark} {number}".encode(), digest_size=5).hexdigest()
-        pool = _text_pool()
+        pool = self._pool
         found = [f"{mark}:", *pool[start : start + words]]
         while len(found) <= words:
             found += pool[: words + 1 - len(found)]

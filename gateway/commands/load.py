@@ -55,10 +55,6 @@ def run(**options: Any) -> int:
         raise_descriptor_limit()
         with _open_log(options["log"]) as log:
             runs = _run_load(plan, key, log)
-            if runs and log is not None:
-                log.close()
-                if log.lost:
-                    say(f"The request log lacks {log.lost} lines: {log.failure}.")
     except (ConfigError, WireError) as error:
         say(error.list_mistakes("mistakes") if isinstance(error, ConfigError) else error.detail)
         return UNUSABLE
@@ -111,6 +107,8 @@ def _open_log(path: Path | None) -> Iterator[RequestLog | None]:
             yield log
         finally:
             log.close()
+            if log.lost:
+                say(f"The request log lacks {log.lost} lines: {log.failure}.")
 
 
 # Running
@@ -139,8 +137,9 @@ async def _load(plan: LoadPlan, key: str | None, log: RequestLog | None, screen:
         if plan.find_rate:
             say(f"Searching for the highest rate, doubling from {plan.rate:g} per second. Ctrl-C stops it.")
             return [await search(plan, start, run_watched, _print_step)]
-        count = None if plan.count is None else max(1, plan.count // plan.rounds)
         for number in range(plan.rounds):
+            bounds = [(plan.count or 0) * end // plan.rounds for end in (number, number + 1)]
+            count = None if plan.count is None else bounds[1] - bounds[0]
             part = attrs.evolve(plan, seconds=plan.seconds / plan.rounds, count=count, seed=plan.seed + number)
             for result in results:
                 running = start(part, result)

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from configfile.document import ConfigError, Mistake, sentence
@@ -19,8 +19,6 @@ from providers.apis import api_of_path
 
 ROUNDS: Final = 10  # of a comparison, if the user gives none
 MOST: Final = 10**6  # tokens
-
-Value = TypeVar("Value")
 
 _TARGET: Final = re.compile(r"(?:([\w.-]+)=)?(https?://.+)")
 _NO_SCHEME: Final = re.compile(r"([\w.-]+=)?([\w.-]+(?::\d+)?(?:/.*)?)")
@@ -90,7 +88,7 @@ def build_plan(options: Mapping[str, Any]) -> LoadPlan:
         values.setdefault("rate", min(1.0, options["max_rate"] or 1.0))
         values.setdefault("seconds", STEP)
     if len(targets) == 2:
-        values.setdefault("rounds", ROUNDS)
+        values["rounds"] = min(values.get("rounds", ROUNDS), values.get("count", MOST))  # a round has a request
     if options["count"] is not None:
         values.setdefault("seconds", math.inf)
     api = options["api"] or next(filter(None, map(api_of_path, targets.values())), "chat")
@@ -104,7 +102,7 @@ def build_plan(options: Mapping[str, Any]) -> LoadPlan:
     return plan
 
 
-def _read_option(name: str, value: Value, read: Callable[[Value], Any]) -> Any:
+def _read_option(name: str, value: Any, read: Callable[[Any], Any]) -> Any:
     """Return the value of an option. Raises ``ConfigError``."""
     try:
         return read(value)

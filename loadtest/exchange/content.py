@@ -90,13 +90,9 @@ def read_answer(api: Api, body: bytes, *, streamed: bool) -> AnswerContent:
     try:
         return _combine([(CODECS[api].read_answer(body, checked=False), False)])
     except GatewayError as error:
-        info = error.info
-        is_json = isinstance(decode_or(msgspec.json.decode, body, None), dict)
-        return (
-            AnswerContent(fault=f"error event: {info.kind}", detail=_in_one_line(info.message))
-            if is_json
-            else AnswerContent()
-        )
+        if not isinstance(decode_or(msgspec.json.decode, body, None), dict):
+            return AnswerContent()
+        return AnswerContent(fault=f"error event: {error.info.kind}", detail=_in_one_line(error.info.message))
 
 
 def _split_events(api: Api, body: bytes) -> Iterator[bytes]:

@@ -144,7 +144,10 @@ class TimedExchange:
             record.sent = self._now()
             if self.phase == "send":
                 self.phase = "first byte"
-            await self._wait_for_end()
+            await self._answer_ended.wait()
+            if not self._response_ended.is_set() and not self.client_left:
+                with trio.move_on_after(HTTP_END_WAIT):
+                    await self._response_ended.wait()
             if self._fault is not None:
                 raise self._fault
         finally:
@@ -152,13 +155,6 @@ class TimedExchange:
         if record.status != HTTP_OK:
             self.phase = "first byte"
             self.fail(f"status {record.status}", error_message(self.body))
-
-    async def _wait_for_end(self) -> None:
-        """Wait for the end event of the answer, and a moment longer for the end of HTTP."""
-        await self._answer_ended.wait()
-        if not self._response_ended.is_set() and not self.client_left:
-            with trio.move_on_after(HTTP_END_WAIT):
-                await self._response_ended.wait()
 
     # Callbacks of the task that reads the answer
 
@@ -205,7 +201,7 @@ class TimedExchange:
             raise WireError("too large", f"the answer has more than {MAX_EVENTS} events")
         for raw in events:
             times.append(at)
-            if self._leaving is not None or self._has_end_mark(raw):
+            if self._leaving is not None or any(map(raw.__contains__, self._marks)):
                 self._inspect_event(raw)
 
     def take_end(self, at: float, fault: WireError | None = None) -> None:
@@ -214,12 +210,6 @@ class TimedExchange:
         self._response_ended.set()
         self._answer_ended.set()
         self._sending.cancel()
-
-    def _has_end_mark(self, raw: bytes) -> bool:
-        for mark in self._marks:  # noqa: SIM110  # faster than a generator
-            if mark in raw:
-                return True
-        return False
 
     def _inspect_event(self, raw: bytes) -> None:
         """End the answer if this is its end event, or if the client has seen enough tokens."""

@@ -59,7 +59,7 @@ class RunResult:
     ``plan`` has JSON values. ``seconds`` is the duration of the measured arrivals, ``round_elapsed`` the time until the
     last end of this round, and ``elapsed_before`` that of earlier ones. ``rounds`` has the measures of each round, if
     there are several. ``stopped`` is the reason for an early end, or "". ``is_refused``: the server rejected or refused
-    every request. ``search`` is the search whose last run this is.
+    every request. ``search`` is the search whose last run this is. ``begun`` counts all requests, also of the warm-up.
 
     ``lag`` is that of the loader's event loop, and ``cpu`` the part of a core that it used.
     """
@@ -78,6 +78,7 @@ class RunResult:
     stopped: str = ""
     is_refused: bool = False
     search: FoundRate | None = None
+    begun: int = 0
     elapsed_before: float = 0.0
     round_elapsed: float = 0.0
 
@@ -95,6 +96,7 @@ class RunResult:
 
     def record_begin(self, planned: float) -> None:
         """Count the begin of an exchange."""
+        self.begun += 1
         if planned >= 0:
             self.timeline.span_at(planned).started += 1
 

@@ -7,7 +7,7 @@ of a figure in each round is one value. All intervals hold jointly: if a server 
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
@@ -47,9 +47,6 @@ class ComparedFigure:
         if small or self.low <= 1 <= self.high:
             return ""
         return "slower" if self.ratio > 1 else "faster"
-
-    def dump(self) -> dict[str, Any]:
-        return attrs.asdict(self) | {"change": self.change}
 
 
 def compare_runs(runs: Sequence[RunResult]) -> list[ComparedFigure] | None:

@@ -1,12 +1,12 @@
 """The sums of many exchanges: counts, errors, and histograms of all measures."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import attrs
 
-from loadtest.exchange.record import End, ExchangeRecord, Phase
+from loadtest.exchange.record import ExchangeRecord, Phase
 from loadtest.figures.histogram import Histogram
 from loadtest.figures.measures import MEASURES
 
@@ -17,7 +17,6 @@ KINDS: Final = 100  # distinct errors, because servers name them
 OTHER: Final = "error of another kind"
 LEFT_OUT: Final = ("cancelled", "interrupted")  # left out of goodput, because no client waited for their end
 
-_COUNT_OF_END: Final[Mapping[End, str]] = {"error": "errors"}
 _SUMS: Final = ("tokens", "counted_by_usage", "events")
 
 
@@ -65,12 +64,14 @@ class Tally:
     def add(self, record: ExchangeRecord, missed: Sequence[str] = ()) -> None:
         """Count one exchange, which ``missed`` these objectives."""
         self.counts["started"] += 1
-        self.counts[_COUNT_OF_END.get(record.end, record.end)] += 1
+        self.counts["errors" if record.end == "error" else record.end] += 1
         self.counts["resent"] += record.resent
         if record.problem is not None:
             self._add_failure(record)
         if record.end == "whole":
-            self._add_whole(record, missed)
+            self.counts["good"] += not missed
+            self.counted_by_usage += bool(record.tokens.output)
+            self.tokens += record.output_tokens
         self.missed.update(missed)
         self.waived.update(record.waived)
         self.events += len(record.contents)
@@ -78,11 +79,6 @@ class Tally:
             found = measure.values_of(record)
             self.measures[name].extend(found.values)
             self.measures[name].censored += found.censored
-
-    def _add_whole(self, record: ExchangeRecord, missed: Sequence[str]) -> None:
-        self.counts["good"] += not missed
-        self.counted_by_usage += bool(record.tokens.output)
-        self.tokens += record.output_tokens
 
     def _add_failure(self, record: ExchangeRecord) -> None:
         problem = record.problem

@@ -7,12 +7,11 @@ with the waiting of every request that was due meanwhile, including requests tha
 import math
 import random
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import attrs
-import trio
 
 from loadtest.masking import mask_url
 from loadtest.plan.limits import Limit
@@ -84,8 +83,9 @@ class LoadPlan:
     @property
     def planned_requests(self) -> float:
         """The number of requests to one target, infinite if it depends on the server."""
-        found = math.inf if self.rate is None or self.find_rate else self.rate * (self.seconds + self.warmup)
-        return found if self.count is None else min(found, self.count)
+        rate = math.inf if self.rate is None or self.find_rate else self.rate
+        measured = min(rate * self.seconds, math.inf if self.count is None else self.count)
+        return measured + (self.warmup and self.rounds * self.warmup * rate)
 
     def dump(self) -> dict[str, Any]:
         """Return the plan as JSON values, without credentials."""
@@ -108,16 +108,3 @@ def arrival_times(plan: LoadPlan) -> Iterator[float]:
         yield start
         number += 1
         position += rng.expovariate(1.0)
-
-
-async def start_on_time(starts: Iterable[float], begin: float, prepare: Callable[[float], Callable[[], None]]) -> None:
-    """Prepare and start a request at each of ``starts``.
-
-    ``prepare`` gets the planned time on trio's clock and returns a function that starts the request. It is called in
-    advance, so that its work delays no request. If this process is late, it catches up without pauses: no arrival is
-    skipped, and planned times do not change.
-    """
-    for at in starts:
-        start = prepare(begin + at)
-        await trio.sleep_until(begin + at)
-        start()

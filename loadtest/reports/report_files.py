@@ -34,7 +34,8 @@ def dump(
         "runs": [run.dump() for run in runs],
     }
     if compared is not None:
-        value["comparison"] = {"verdict": verdict_of(compared), "figures": [one.dump() for one in compared]}
+        figures = [attrs.asdict(one) | {"change": one.change} for one in compared]
+        value["comparison"] = {"verdict": verdict_of(compared), "figures": figures}
     return msgspec.json.format(msgspec.json.encode(value), indent=1)
 
 

@@ -2,8 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
@@ -14,7 +13,7 @@ from loadtest.exchange.record import ExchangeRecord
 from loadtest.figures.result import RunResult
 from loadtest.masking import SecretWords, url_secrets
 from loadtest.plan.limits import missed_by
-from loadtest.plan.plan import LoadPlan, arrival_times, start_on_time
+from loadtest.plan.plan import LoadPlan, arrival_times
 from loadtest.requests import FileBodies, MadePrompts, PreparedRequest, request_head, request_path
 from loadtest.wire.connecting import ServerAddress
 from loadtest.wire.connection import Connections
@@ -51,9 +50,6 @@ class ActiveRun:
         self.result = result
         result.begin_round()
         self.in_flight = 0
-        self.begin = trio.current_time() + plan.warmup
-        self.end = self.begin + plan.seconds
-        self._begin_unix = time.time() + plan.warmup
         self._left = plan.count  # requests left in a closed loop
         self._judge = judge
         self._log = log
@@ -67,6 +63,10 @@ class ActiveRun:
         self._scope, self._arriving = trio.CancelScope(), trio.CancelScope()
         self._exchanging: trio.CancelScope | None = None
         self._settling: trio.Nursery
+        # at the end, because a large file of bodies takes long to read
+        self.begin = trio.current_time() + plan.warmup
+        self.end = self.begin + plan.seconds
+        self._begin_unix = time.time() + plan.warmup
 
     @property
     def measured_seconds(self) -> float:
@@ -114,45 +114,36 @@ class ActiveRun:
     # Arrivals
 
     async def _run_open_loop(self) -> None:
-        numbers, rng = count(), random.Random(f"{self.plan.seed} requests")
-        last, rate = self.begin, self.plan.rate
-        assert rate is not None
-
-        def prepare(planned: float) -> Callable[[], None]:
-            number = next(numbers)
-            request, draw = self._source.prepare(number, rng), rng.random()
-
-            def start() -> None:
-                nonlocal last
-                last = planned
-                nursery.start_soon(self._run_exchange, number, planned, request, draw)
-
-            return start
-
+        """Start each request at its planned time. A late loader catches up without pauses, and skips no arrival."""
+        plan, planned, rng = self.plan, self.begin, random.Random(f"{self.plan.seed} requests")
         async with trio.open_nursery() as nursery:
             self._exchanging = nursery.cancel_scope
             with self._arriving:
-                await start_on_time(arrival_times(self.plan), self.begin - self.plan.warmup, prepare)
-                if self.plan.count is not None:
-                    self.end = min(self.end, last + 1 / rate)  # the next one would begin there
-            nursery.cancel_scope.deadline = max(self.end, last) + self.plan.grace
+                for number, at in enumerate(arrival_times(plan), self.result.begun):
+                    request, draw = self._source.prepare(number, rng), rng.random()  # early, so that it delays nothing
+                    planned = self.begin - plan.warmup + at
+                    await trio.sleep_until(planned)
+                    nursery.start_soon(self._run_exchange, number, planned, request, draw)
+                if plan.count is not None and plan.rate is not None:
+                    self.end = min(self.end, planned + 1 / plan.rate)  # the next one would begin there
+            nursery.cancel_scope.deadline = self.end + plan.grace
 
     async def _run_closed_loop(self) -> None:
         """Start the clients one after another during the warm-up."""
-        apart, numbers = self.plan.warmup / self.plan.concurrency, count()
+        apart = self.plan.warmup / self.plan.concurrency
         async with trio.open_nursery() as nursery:
             self._exchanging = nursery.cancel_scope
             nursery.cancel_scope.deadline = self.end + self.plan.grace
             for client in range(self.plan.concurrency):
                 start = self.begin - self.plan.warmup + client * apart
-                nursery.start_soon(self._run_client, client, start, numbers)
+                nursery.start_soon(self._run_client, client, start)
                 await trio.lowlevel.checkpoint()  # lets reads run before the next client
 
-    async def _run_client(self, client: int, start: float, numbers: Iterator[int]) -> None:
+    async def _run_client(self, client: int, start: float) -> None:
         await trio.sleep_until(start)
         rng = random.Random(f"{self.plan.seed} client {client}")
         while True:
-            number = next(numbers)
+            number = self.result.begun
             request, draw = self._source.prepare(number, rng), rng.random()
             if not self._may_begin(now := trio.current_time()):  # the time to prepare it does not count
                 break

@@ -4,9 +4,8 @@ import math
 from itertools import pairwise
 
 import pytest
-import trio
 
-from loadtest.plan.plan import LoadPlan, arrival_times, start_on_time
+from loadtest.plan.plan import LoadPlan, arrival_times
 
 
 def arrivals(**more):
@@ -41,24 +40,17 @@ def test_the_times_of_the_plan_do_not_drift():
     assert found[-1] == pytest.approx(49.995, abs=1e-6)
 
 
-def record_starts(seen, begin):
-    """Record in ``seen`` the times at which each arrival was prepared and started, relative to its planned time."""
-
-    def prepare(at):
-        ready = trio.current_time() - at
-        return lambda: seen.append((at - begin, ready, trio.current_time() - at))
-
-    return prepare
-
-
-async def test_each_arrival_begins_on_time_and_is_prepared_earlier(autojump_clock):
-    begin, seen = trio.current_time(), []
-    await start_on_time(arrivals(rate=2, seconds=2), begin, record_starts(seen, begin))
-    assert seen == [(0, 0, 0), (0.5, -0.5, 0), (1, -0.5, 0), (1.5, -0.5, 0)]
-
-
-async def test_a_late_process_neither_skips_nor_moves_an_arrival(mock_clock):
-    begin, seen = trio.current_time(), []
-    mock_clock.jump(10)
-    await start_on_time(arrivals(rate=2, seconds=2), begin, record_starts(seen, begin))
-    assert seen == [(0, 10, 10), (0.5, 9.5, 9.5), (1, 9, 9), (1.5, 8.5, 8.5)]
+@pytest.mark.parametrize(
+    ("plan", "requests"),
+    [
+        ({"rate": 5, "seconds": 10}, 50),
+        ({"rate": 5, "seconds": 10, "count": 20}, 20),
+        ({"rate": 5, "seconds": math.inf, "count": 20, "warmup": 2}, 30),
+        ({"rate": 5, "seconds": 10, "warmup": 2, "rounds": 10}, 150),
+        ({"seconds": math.inf, "count": 20}, 20),
+        ({"seconds": math.inf, "count": 20, "warmup": 1}, math.inf),
+        ({"rate": 5, "seconds": 10, "find_rate": True}, math.inf),
+    ],
+)
+def test_the_planned_requests_include_the_warm_up_of_each_round(plan, requests):
+    assert LoadPlan(targets={}, **plan).planned_requests == requests

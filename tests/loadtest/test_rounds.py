@@ -1,5 +1,6 @@
 """The comparison of two servers by rounds."""
 
+import json
 import random
 
 import pytest
@@ -8,7 +9,10 @@ from loadtest.figures.result import RunResult
 from loadtest.figures.rounds import compare_runs, verdict_of
 from loadtest.plan.plan import LoadPlan
 from loadtest.reports import text
+from tests.support.command_line import run
 from tests.support.load_records import record
+from tests.support.scripts import Script
+from tests.support.upstreams import fake_upstream
 
 
 def run_of(factor: float, seed: int, number: int = 10, drift: float = 0.0) -> RunResult:
@@ -56,3 +60,18 @@ def test_the_table_fits_a_terminal():
     found = text.comparison_text(compare_runs([run_of(1, 1), run_of(1.3, 2)]), ["127.0.0.1:12000", "127.0.0.1:51001"])
     assert max(map(len, found.splitlines())) <= text.COLUMNS
     assert found.endswith("127.0.0.1:51001 against 127.0.0.1:12000: slower")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("count", "rounds"), [(25, "10"), (3, "3")])
+def test_all_rounds_together_begin_the_requests_of_n(tmp_path, count, rounds):
+    """They also send the bodies of a file on, so that no prompt cache of the servers has a body already."""
+    bodies = [{"model": "m", "stream": True, "messages": [{"role": "user", "content": f"{i}"}]} for i in range(count)]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, bodies)))
+    with fake_upstream(Script("well")) as one, fake_upstream(Script("well")) as other:
+        found = run("load", one.url, other.url, "--requests", str(tmp_path / "own.jsonl"), "-n", str(count))
+        assert found.returncode == 0, found.stderr
+        for server in (one, other):
+            assert [int(seen.json["messages"][0]["content"]) for seen in server.seen] == [*range(count)]
+    assert found.stdout.count(f"{count} requests, for ") == 2
+    assert found.stdout.count(f"in {rounds} rounds") == 2

@@ -16,7 +16,7 @@ import trio
 
 from loadtest.exchange.judging import ReceivedAnswer, open_judge
 from loadtest.figures.result import notes
-from loadtest.plan.plan import Leaving
+from loadtest.plan.plan import Leaving, Lengths
 from loadtest.reports import report_files as report
 from loadtest.reports import text
 from tests.support.each_row import each_row
@@ -98,6 +98,17 @@ async def test_the_delays_of_a_blocked_load_tester_count_and_are_reported():
     assert run.lag.most > 0.25
     assert "The loader was late" in notes(run)[0]
     assert "The loader was late" in text.summary(run)
+
+
+async def test_the_preparation_of_requests_delays_none(tmp_path):
+    """A large file of bodies is read before the load begins, and a long prompt is made before its request is due."""
+    body = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}\n'
+    (tmp_path / "many.jsonl").write_bytes(body * 40_000)
+    async with serving(quick) as url:
+        for how in ({"requests": tmp_path / "many.jsonl"}, {"prompt": Lengths(10**6, 10**6)}):
+            run = await load(url, rate=4, seconds=0.5, **how)
+            assert run.tally.counts["whole"] == 2
+            assert run.late.least < 0.05, how
 
 
 async def block_loop(seconds: float):
