@@ -53,7 +53,7 @@ def tls_failure(error: BaseException) -> UpstreamError:
     """Return the error of a TLS handshake that failed with ``error``."""
     kind, message = FAILURES["tls"]
     if isinstance(error, ssl.SSLCertVerificationError):
-        message = f"{_NO_CONNECTION}its certificate is not trusted (see overrides.upstream_tls_ca_path)"
+        message = f"{_NO_CONNECTION}its certificate {_FAULTS.get(error.verify_code, _NOT_TRUSTED)}"
     elif isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
         message = f"{_NO_CONNECTION}it does not use TLS, so its URL should begin with http:"
     return UpstreamError(kind, message, cause="tls")
@@ -88,6 +88,15 @@ REASONS: Mapping[Cause, FailureReason | None] = {
 
 UNREACHABLE: Final[frozenset[Cause]] = frozenset(("refused", "dns", "tls", "connect", "connect_timeout", "proxy"))
 """The causes before a request is sent, which no request can bring about."""
+
+_NOT_TRUSTED: Final = "is not trusted (see overrides.upstream_tls_ca_path)"
+_FAULTS: Final = {
+    9: "is not valid yet",
+    10: "has expired",
+    62: "is for another host name",
+    64: "is for another address",
+}
+"""The faults of certificates by OpenSSL's code (``X509_V_ERR_…``)."""
 
 _NO_TLS: Final = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE")
 """OpenSSL's reasons for an answer that is not TLS, by its version."""

@@ -57,7 +57,7 @@ def _permits_peer(stream: trio.SocketStream, permits_address: Callable[[str], bo
 
 def _is_refusal(error: OSError) -> bool:
     attempts = error.__cause__  # trio's group, with one error for each address of the name
-    return isinstance(attempts, ExceptionGroup) and attempts.split(ConnectionRefusedError)[1] is None
+    return isinstance(attempts, ExceptionGroup) and attempts.subgroup(ConnectionRefusedError) is not None
 
 
 class _BelowTls(trio.abc.Stream):
@@ -69,9 +69,12 @@ class _BelowTls(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         try:
-            return await receive(self._socket, max_bytes or READ)
+            data = await receive(self._socket, max_bytes or READ)
         except OSError as error:
             raise trio.BrokenResourceError from error
+        if not data:  # before a TLS close: a body that ends here is incomplete (RFC 9112, section 9.8)
+            raise trio.BrokenResourceError
+        return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._stream.send_all(data)

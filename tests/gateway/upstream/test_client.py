@@ -15,6 +15,7 @@ import attrs
 import pytest
 import trio
 import trio.testing
+from cryptography import x509
 
 from gateway.http.sockets import READ
 from gateway.upstream import http11
@@ -27,6 +28,7 @@ from gateway.upstream.proxies import UpstreamRoute
 from gateway.upstream.request import UploadedBody, UpstreamRequest
 from gateway.upstream.response import DENSE_BYTES
 from tests.support.asgi_app import eventually
+from tests.support.certificates import LOOPBACK, Authority
 from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE, refusing_port
 
@@ -479,6 +481,26 @@ async def test_a_refused_connection(upstream):
     assert (error.info.kind, error.info.status, error.cause) == ("upstream", 502, "refused")
     assert error.info.message.startswith("could not connect to the provider")
     assert error.__cause__ is not None
+
+
+class Addresses(trio.abc.HostnameResolver):
+    """A resolver with the same IPv4 addresses for every name."""
+
+    def __init__(self, *addresses: str) -> None:
+        self._addresses = addresses
+
+    async def getaddrinfo(self, host, port, *_: object, **__: object):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port)) for address in self._addresses]
+
+    async def getnameinfo(self, *_: object):
+        raise NotImplementedError
+
+
+async def test_a_refusal_is_reported_if_other_addresses_are_unreachable(upstream):
+    trio.socket.set_custom_hostname_resolver(Addresses("255.255.255.255", "127.0.0.1"))  # no TCP reaches a broadcast
+    with refusing_port() as port:
+        error = await failure(upstream, post(f"http://provider.example:{port}/"))
+    assert error.cause == "refused"
 
 
 @pytest.mark.parametrize("host", ["no-such-provider.invalid", "a..b"])
@@ -1037,6 +1059,40 @@ async def test_a_certificate_that_is_not_trusted(serve, upstream, tls):
     assert "its certificate is not trusted" in error.info.message
     assert "CERTIFICATE_VERIFY_FAILED" in str(error.__cause__)
     await eventually(lambda: server.open == 0)
+
+
+@pytest.mark.parametrize(
+    ("names", "days", "fault"),
+    [(LOOPBACK, -1, "has expired"), ((x509.DNSName("other.example"),), 90, "is for another host name")],
+    ids=["expired", "another name"],
+)
+async def test_the_message_states_why_a_certificate_is_not_valid(serve, tmp_path, names, days, fault):
+    authority = Authority(tmp_path)
+    pair = authority.pair("provider", *names, days=days)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pair.certificate, pair.key)
+    server = await serve(once(OK), tls)
+    async with Upstream(ca_path=str(authority.root), trust_env=False) as upstream:
+        error = await failure(upstream, post(server.url))
+    assert error.cause == "tls"
+    assert error.info.message.endswith(f"its certificate {fault}")
+
+
+@pytest.mark.parametrize("ends_tls", [True, False], ids=["with a TLS close", "without"])
+async def test_a_body_until_the_end_of_tls_is_cut_without_a_tls_close(serve, tls, certificate, ends_tls):
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+        if ends_tls:
+            with contextlib.suppress(trio.BrokenResourceError):  # the client sends no TLS close
+                await peer.stream.unwrap()
+
+    server = await serve(talk, tls)
+    async with Upstream(ca_path=str(certificate[0]), trust_env=False) as upstream:
+        if ends_tls:
+            assert await fetch(upstream, post(server.url)) == b"half"
+        else:
+            assert (await failure(upstream, post(server.url))).cause == "cut"
 
 
 async def test_plain_http_where_tls_was_expected(serve, upstream):
