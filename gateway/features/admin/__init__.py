@@ -11,7 +11,7 @@
 - ``feature``: its row and the key ``stored_keys``; ``interface``: the names for others; ``opening``: the tables of each
   configuration.
   ``storage`` opens them; ``followed_keys`` follows the stored clients.
-- ``store``: the tables of raises and the audit. ``followed_rights`` follows raises, and finds the present amounts of
-  budgets.
+- ``store``: the tables of raises and the audit. ``sweeping`` deletes their old rows. ``followed_rights`` follows
+  raises, and finds the present amounts of budgets.
 - The handlers: ``own``, ``groups``, ``usage``, ``audit_list``; ``keys`` with ``key_items`` and ``key_storage``;
   ``raises``; ``litellm``."""

@@ -22,12 +22,14 @@ from gateway.features.admin.opening import Admin
 from gateway.features.admin.pages import is_newest_first, read_period, read_until
 from gateway.features.admin.serving import perform
 from gateway.features.admin.store import RightsStore
+from gateway.features.admin.sweeping import DAY, sweep_regularly, sweep_rights
 from gateway.features.admin.table import ADMINS, ALL, FOUND, PAGE, READERS, ROUTES, AdminRoute
 from gateway.seams.running import Running
 
 __all__ = [
     "ADMINS",
     "ALL",
+    "DAY",
     "FOUND",
     "PAGE",
     "PREFIX",
@@ -54,6 +56,8 @@ __all__ = [
     "read_text",
     "read_until",
     "row_of",
+    "sweep_regularly",
+    "sweep_rights",
     "unknown_key",
 ]  # fmt: skip
 

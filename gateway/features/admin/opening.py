@@ -3,6 +3,8 @@
 from functools import partial
 from typing import TYPE_CHECKING
 
+import trio
+
 from gateway.config.settings import Config
 from gateway.config.state_storage import KEEPING_KEYS
 from gateway.features.admin.paths import routes_of
@@ -23,8 +25,21 @@ class Admin(Running):
     def __init__(self, config: Config, clients: ClientSource, store: "RightsStore | None") -> None:
         self._is_unread = config.stored_clients == "unread"
         self.store = store
+        self.has_tasks = store is not None
         self.keys = _keys_of(clients)
         self.hooks = Hooks(routes=(partial(routes_of, config),))
+
+    @property
+    def lasting(self) -> object:
+        return self.store or self
+
+    async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
+        assert self.store is not None, "it has rows to delete"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.store.sweep_regularly)
+            task_status.started()
+            await ending.wait()
+            nursery.cancel_scope.cancel()
 
     @property
     def missing(self) -> str | None:

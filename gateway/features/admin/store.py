@@ -11,6 +11,7 @@ from typing import Any, Final, LiteralString, TypeVar
 import attrs
 
 from configfile.wording import time_text
+from gateway.features.admin.sweeping import sweep_regularly, sweep_rights
 from gateway.features.known import features
 from gateway.named_imports import import_named
 from gateway.stores.database import AddedTables, Database
@@ -211,6 +212,12 @@ class RightsStore:
     audit = reading(list_audit)
     audit_digests = reading(list_digests)
     last_audit = reading(last_audit)
+
+    _sweep_rights = changing(sweep_rights)
+
+    async def sweep_regularly(self) -> None:
+        """Delete ended raises and old rows of the audit every few minutes, until cancelled. Never raises."""
+        await sweep_regularly(self._sweep_rights)
 
     async def find(self, table: RecordTable[T], **where: str) -> T | None:
         return await self.database.read(lambda session: RightsTables(session).find(table, **where))

@@ -12,7 +12,7 @@ import trio
 from configfile.wording import time_text
 from gateway.config.clients import ClientKey
 from gateway.config.settings import Config
-from gateway.features.admin.interface import RightsStore, admin_of
+from gateway.features.admin.interface import RightsStore, admin_of, sweep_regularly
 from gateway.features.people.claude_code import claude_code_routes
 from gateway.features.people.confirming import IssuerConfirmation
 from gateway.features.people.directory import SENDER, sign_in_time
@@ -49,7 +49,8 @@ class PeopleTasks:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.issuers.run)
             if self.store is not None and self.seen is not None:
-                nursery.start_soon(keep_people, self.store, self.seen)
+                nursery.start_soon(keep_people, self.seen)
+                nursery.start_soon(sweep_regularly, self.store.sweep)
             task_status.started()
             await ending.wait()
             nursery.cancel_scope.cancel()

@@ -1,11 +1,8 @@
-"""People that a process has seen, stored in batches, so that lists and reports have those who use issuers' tokens.
-
-The task that stores them also deletes expired rows of the tables of people."""
+"""People that a process has seen, stored in batches, so that lists and reports have those who use issuers' tokens."""
 
 import hashlib
 import json
 import logging
-import random
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -21,9 +18,6 @@ log = logging.getLogger("trigate.people")
 FLUSH_SECONDS: Final = 15.0
 PAUSE_SECONDS: Final = 0.25
 """Seconds after a new person, so that several are stored together."""
-SWEEP_SECONDS: Final = 900.0
-"""Seconds between two deletions of expired rows, on average: all processes of all gateways do it."""
-
 AGAIN_SECONDS: Final = 6 * 3600.0
 """Seconds after which an unchanged person is stored again."""
 KEY_SECONDS: Final = 60.0
@@ -112,22 +106,17 @@ def _digest_of(claims: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(json.dumps(claims).encode()).digest()
 
 
-async def keep_people(store: PeopleStore, seen: SeenPeople) -> None:
-    """Store new people soon and others every few seconds, and delete expired rows, until cancelled. Never raises."""
-    next_sweep = trio.current_time() + random.uniform(0, SWEEP_SECONDS)
+async def keep_people(seen: SeenPeople) -> None:
+    """Store new people soon and others every few seconds, until cancelled. Never raises."""
     while True:
         with trio.move_on_after(FLUSH_SECONDS):
             await seen.wait_for_news()
         await trio.sleep(PAUSE_SECONDS)
         try:
             await seen.flush()
-            if trio.current_time() >= next_sweep:
-                await store.sweep(time.time())
         except Unavailable as error:
             log.warning("the people seen last could not be stored: %s", error)
             await trio.sleep(FLUSH_SECONDS)
-        if trio.current_time() >= next_sweep:
-            next_sweep = trio.current_time() + random.uniform(0.5, 1.5) * SWEEP_SECONDS
 
 
 async def finish_people(seen: SeenPeople) -> None:

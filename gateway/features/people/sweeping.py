@@ -2,18 +2,12 @@
 
 from typing import Final
 
+from gateway.features.admin.interface import DAY, sweep_rights
 from gateway.stores.record_tables import RightsTables
 
-DAY: Final = 86400.0
 PEOPLE_DAYS: Final = 90
-AUDIT_DAYS: Final = 400
 _MARGIN: Final = DAY
 """The time for which expired rows remain, so that the clocks of other gateways may differ."""
-
-_OLD_AUDIT: Final = """
-    DELETE FROM {} WHERE number < coalesce((SELECT min(number) FROM {{audit}} WHERE at > :before), 9223372036854775807)
-"""
-"""Rows are deleted from the start of the audit without gaps, whatever clocks have set their times."""
 
 _EXPIRED: Final = (
     ("DELETE FROM {used_once} WHERE until <= :before", _MARGIN),
@@ -39,7 +33,6 @@ _EXPIRED: Final = (
         0.0,
     ),
     ("DELETE FROM {own_keys} WHERE until <= :before", 30 * DAY),
-    ("DELETE FROM {raises} WHERE until <= :before", 30 * DAY),
     (
         """
         DELETE FROM {people} WHERE seen <= :before AND NOT EXISTS (
@@ -48,13 +41,10 @@ _EXPIRED: Final = (
         """,
         PEOPLE_DAYS * DAY,
     ),
-    (_OLD_AUDIT.format("{audit_digests}"), AUDIT_DAYS * DAY),
-    (_OLD_AUDIT.format("{audit}"), AUDIT_DAYS * DAY),
 )
 """Deletions, and the seconds that must have passed before."""
 
 
 def sweep(tables: RightsTables, now: float) -> None:
-    """Delete everything that has expired. No change is noted: other processes drop expired rows by their times."""
-    for statement, seconds in _EXPIRED:
-        tables.select(statement, before=now - seconds)
+    """Delete everything that has expired."""
+    sweep_rights(tables, now, _EXPIRED)
