@@ -12,7 +12,7 @@ import attrs
 
 from providers.chat.chunks import Choice, Chunk, decode, decode_text, decode_textless
 from providers.chat.reading import OpenAnswer, add_delta, add_pages, start_nameless_calls
-from providers.errors.failures import EARLY, NO_OBJECT, NOT_OBJECT, array_failure, read_event_failure
+from providers.errors.failures import EARLY, NO_OBJECT, NOT_OBJECT, array_failure, error_or_raise, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge, Budget, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader, corrected_reason
 from providers.neutral.ends import ENDS, Failed, Meaning, end_failure
@@ -271,7 +271,7 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
     if chunk.is_failure:
         return (read_event_failure(any_json(body)),)
     if not [choice for choice in chunk.choices or () if choice.index in (0, None)]:
-        raise GatewayError("upstream", "the provider's answer has no choices", reason="bad_answer")
+        return (error_or_raise(any_json(body), "the provider's answer has no choices"),)
     return ChatReader().read_whole(chunk)
 
 

@@ -205,6 +205,9 @@ _MAX_SEARCHED = 4000  # characters of a message that are searched
 _MAX_TEXT = 2000
 """Limit of a text that counts as a message. It is never cut, because redaction would miss half a credential."""
 
+_MESSAGE_NAMES: Final = ("Message", "msg", "error_msg", "error_message", "errorMessage")
+"""Other names of an error's message: AWS' front end, Zhipu (songoao25/dsh-bottom-info-bar#25), Baidu and Lambda."""
+
 # Kinds that the reason corrects: a 403 for an empty account or a blocked prompt, a 400 for the gateway's key.
 _KIND_OF_REASON: Mapping[tuple[ErrorKind, FailureReason], ErrorKind] = {
     ("authentication", "quota"): "billing",
@@ -304,6 +307,17 @@ def read_event_failure(value: Any) -> ErrorInfo:
     return as_overflow(info) if overflows(error, 200) else info
 
 
+def error_or_raise(value: Any, own: str) -> ErrorInfo:
+    """Return the error in a whole answer without the form of its API. Raises ``GatewayError`` (502) with ``own`` as its
+    message if it has none.
+
+    Some servers send their errors with status 200 (songoao25/dsh-bottom-info-bar#25)."""
+    has_error = isinstance(value, dict) and value.get("error")
+    if has_error or text_or_none(error_object(value).get("message")):
+        return read_event_failure(value)
+    raise GatewayError("upstream", own, reason="bad_answer")
+
+
 def array_failure(data: bytes) -> ErrorInfo | None:
     """Return the error in ``data``, an event or a body, if it is an array with one."""
     return listed_failure(load(data))
@@ -338,12 +352,15 @@ def error_object(value: Any) -> Mapping[str, Any]:
     if isinstance(inner, dict):
         return _with_reason(inner)
     if isinstance(inner, str):
-        return {"message": inner, "code": value.get("code"), "type": value.get("error_type")}
+        message = value.get("error_description") or inner  # OAuth (RFC 6749)
+        return {"message": message, "code": value.get("code"), "type": value.get("error_type")}
     for holder in (value, value.get("message")):  # FastAPI servers; Mistral one level deeper
         if isinstance(holder, dict) and (message := _detail_text(holder.get("detail"))):
             return {"message": message}
-    if "message" not in value and isinstance(said := value.get("Message"), str):  # AWS' front end
-        return {**value, "message": said}
+    if "message" not in value and (
+        said := [text for name in _MESSAGE_NAMES if (text := text_or_none(value.get(name)))]
+    ):
+        return {**value, "message": said[0]}
     if isinstance(status := value.get("base_resp"), dict):  # MiniMax (adrianlyjak/obsidian-aloud-tts#114)
         return {"message": status.get("status_msg"), "code": status.get("status_code")}
     return _with_reason(value)

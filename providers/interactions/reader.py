@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 import msgspec
 
-from providers.errors.failures import EARLY, NO_JSON, array_failure, listed_failure, read_event_failure
+from providers.errors.failures import EARLY, NO_JSON, array_failure, error_or_raise, read_event_failure
 from providers.interactions.citations import MAX_SCANNED, read_annotations
 from providers.interactions.open_answer import UNNUMBERED, OpenAnswer, OpenStep, StepEvent, native_events
 from providers.interactions.usage import Counts
@@ -387,11 +387,7 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
         if checked:
             check_answer(value, _SHAPE)
         return InteractionsReader().read_whole(value)
-    if isinstance(value, dict) and value.get("error"):
-        return (read_event_failure(value),)
-    if (error := listed_failure(value)) is not None:
-        return (error,)
-    raise GatewayError("upstream", "the provider's response is not an interaction", reason="bad_answer")
+    return (error_or_raise(value, "the provider's response is not an interaction"),)
 
 
 READER: Final = InteractionsReader

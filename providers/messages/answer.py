@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from providers.errors.failures import listed_failure, load_answer, read_event_failure
+from providers.errors.failures import error_or_raise, load_answer
 from providers.messages.blocks import tool_id
 from providers.messages.content import DIRECT_CALLER
 from providers.messages.usage import Counts, full_usage
@@ -21,7 +21,6 @@ from providers.neutral.request import NativeTool
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.values import arguments_text, as_string
-from streams.errors import GatewayError
 from streams.events import (
     AnswerEnd,
     AnswerStart,
@@ -163,15 +162,10 @@ _MESSAGE: Shape = {
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
     """Return a whole message as events. See ``Codec.read_answer``."""
     value = load_answer(body)
-    if isinstance(value, dict) and (value.get("type") == "error" or value.get("error")):
-        return [read_event_failure(value)]
-    if (error := listed_failure(value)) is not None:
-        return [error]
-    if checked:
+    if checked and isinstance(value, dict) and "content" in value:
         check_answer(value, _MESSAGE)
     if not isinstance(value, dict) or not isinstance(value.get("content"), list):
-        message = "the provider's answer is no message of the Messages API"
-        raise GatewayError("upstream", message, reason="bad_answer")
+        return [error_or_raise(value, "the provider's answer is no message of the Messages API")]
     return _answer_events(value)
 
 

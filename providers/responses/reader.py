@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from providers.errors.failures import EARLY, array_failure, listed_failure, read_event_failure
+from providers.errors.failures import EARLY, array_failure, error_or_raise, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
 from providers.neutral.ends import ENDS, Failed, end_failure
@@ -20,7 +20,6 @@ from providers.neutral.values import Json, as_object, as_string, load
 from providers.responses.open_answer import OpenAnswer, RequestFacts, TakeEvent, Wire, count_hosted_calls, decode
 from providers.responses.reading import CALL_EVENTS, ITEM_EVENTS, MESSAGE_EVENTS, REASONING_EVENTS, finish_all
 from providers.responses.tools import read_usage
-from streams.errors import GatewayError
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Usage
 from streams.surrogates import NOT_JSON
 
@@ -196,12 +195,7 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
         if checked:
             check_answer(value, _RESPONSE)
         return ResponsesReader().read_whole(value)
-    if isinstance(value, dict) and value.get("error"):
-        return (read_event_failure(value),)
-    if (error := listed_failure(value)) is not None:
-        return (error,)
-    message = "the provider's answer is not a JSON object of the Responses API"
-    raise GatewayError("upstream", message, reason="bad_answer")
+    return (error_or_raise(value, "the provider's answer is not a JSON object of the Responses API"),)
 
 
 READER: Final = ResponsesReader

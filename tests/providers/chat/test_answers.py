@@ -70,7 +70,7 @@ FAILURES = {
     # A truncated answer looked complete: Snowflake's end without a finish reason, too.
     "an error in an unknown form before the done marker": (
         chunk({"content": "a"}) + sse.data({"code": 1113, "msg": "no credit"}) + DONE,
-        ("upstream", "the provider ended the stream with an error"),
+        ("upstream", "no credit"),
     ),
     # MiniMax (adrianlyjak/obsidian-aloud-tts#114)
     "a status other than 0": (

@@ -102,6 +102,10 @@ def test_the_message_is_found_wherever_the_provider_put_it():
         ({"error": [{"message": "m", "code": "c"}]}, "m", "c"),
         ({"message": "m", "errors": []}, "m", None),
         ({"message": "m", "errors": {"max_tokens": ["n"]}}, "m", None),
+        ({"code": 401, "msg": "m", "success": False}, "m", None),
+        ({"error_code": 336006, "error_msg": "m"}, "m", None),
+        ({"errorMessage": "m", "errorType": "x"}, "m", None),
+        ({"error": "invalid_client", "error_description": "m"}, "m", None),
     ]:
         with case((body, message, code)):
             failed = read_failure(400, json.dumps(body).encode())
@@ -231,6 +235,15 @@ def test_an_array_with_an_error_is_that_error_in_every_api(texts, api):
     with pytest.raises(GatewayError) as raised:
         tuple(CODECS[api].read_answer(b"[1]", texts))
     assert raised.value.info.reason == "bad_answer"
+
+
+@each_row("texts, api", itertools.product([True, False], ["chat", "messages", "responses", "interactions"]))
+def test_an_error_with_status_200_and_no_other_mark_keeps_its_message(texts, api):
+    """Zhipu's, in Chat and Messages (songoao25/dsh-bottom-info-bar#25)."""
+    body = {"code": 401, "msg": "token expired or incorrect", "success": False}
+    (failed,) = CODECS[api].read_answer(json.dumps(body).encode(), texts)
+    assert isinstance(failed, ErrorInfo)
+    assert failed.message == "token expired or incorrect"
 
 
 ANTHROPIC_CODES = (
