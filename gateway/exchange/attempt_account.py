@@ -92,11 +92,6 @@ class AttemptAccount:
         if isinstance(self.grant, Grant):
             self.grant.end(None)
 
-    def seconds_until_due(self) -> float:
-        """Return the seconds until the unavailable target may be tried again."""
-        assert self._open is not None, "it has begun"
-        return self._context.service.health.wait(self._open)
-
     def unavailable_error(self, seconds: float) -> ErrorInfo:
         """Return the failure of an attempt whose target is unavailable for longer than it may wait."""
         return attrs.evolve(all_unavailable_error([(self.target, Outage("overloaded", seconds))], 0.0), reason=None)

@@ -24,7 +24,7 @@ from gateway.ledger.bill import Cause
 from gateway.request.public_errors import MISTAKE
 from gateway.request.rejections import learned_paths, rejected_parts
 from gateway.request.repeatable import may_run_twice
-from gateway.routing.fallback import has_untried_target
+from gateway.routing.fallback import has_untried_target, seconds_until_due
 from gateway.routing.plan import GiveUp, Outcome, Send, Stage, counts_as_retry, requests_sent
 from gateway.routing.target import Omissions, Target
 from gateway.seams.wrap_origin import RepeatedIds
@@ -431,7 +431,7 @@ class Walk:
             with self._waiting():
                 await trio.sleep(seconds)
             waited += seconds
-            seconds = account.seconds_until_due()
+            seconds = seconds_until_due(plan, account.target, self._conditions)
             if waited + seconds > plan.retries.wait or self._conditions.now + seconds >= plan.deadline:
                 raise GatewayError.of(account.unavailable_error(seconds))
 

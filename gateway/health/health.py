@@ -405,11 +405,6 @@ class Health:
             self._claim_trial(attempt, own, key, now)
         return any(is_out(row, now) for _, row in found)
 
-    def wait(self, attempt: OpenAttempt) -> float:
-        """Return the seconds until the place of a waiting ``attempt`` is due, which may have grown meanwhile."""
-        until = [row.until for _, row in self._open_circuits(attempt.place.keys, attempt.client)]
-        return max(max(until, default=0.0) - self.clock(), 0.0)
-
     def _claim_trial(self, attempt: OpenAttempt, table: Table, key: bytes, now: float) -> None:
         attempt.trial = trial = attempt.trial or next(self._trials)
         _, after = table.update(key, lambda circuit: with_trial(circuit, now, trial))

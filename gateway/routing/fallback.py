@@ -69,6 +69,12 @@ class Fallback:
 FALLBACK: Final = Fallback()
 
 
+def seconds_until_due(plan: Plan, target: Target, conditions: Conditions) -> float:
+    """Return the seconds until an unavailable ``target`` may get a request; zero for an unsteady one."""
+    outage = _outage(plan, target, conditions)
+    return 0.0 if outage is None or outage.unsteady else max(0.0, outage.until - conditions.now)
+
+
 def has_untried_target(plan: Plan, outcomes: Sequence[Outcome], target: Target) -> bool:
     """Return whether a request that runs at ``target`` may still try another target."""
     asked = {id(outcome.target) for outcome in outcomes} | {id(target)}
@@ -200,7 +206,8 @@ def _try_another(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions
 
     A target that has the conversation in its cache gets a second request first."""
     last = outcomes[-1]
-    if _is_first_overload(last, outcomes) and conditions.is_warm(last.target) and conditions.may_add(last.target):
+    is_warm = _is_first_overload(last, outcomes) and conditions.is_warm(last.target)
+    if is_warm and conditions.may_add(last.target) and _outage(plan, last.target, conditions) is None:
         return Send(last.target, after=ON_THE_SPOT * conditions.jitter())
     tried = {id(outcome.target) for outcome in outcomes}
     unsteady: Target | None = None

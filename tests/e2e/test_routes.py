@@ -52,6 +52,7 @@ def serving(providers: Mapping[str, Upstream], **more: Any) -> Iterator[Gateway]
     def entry(name: str, at: str, speaks: Any = OLDER, **more: Any) -> dict[str, Any]:
         return provider(f"made-{name}/up", providers[at].url, speaks, key=f"sk-{name}-0123456789", name=name, **more)
 
+    opens_soon = {"failures": 2, "cooldown": "30s", "longest": "30s"}
     entries = [
         entry("a", "a"),
         entry("b", "b"),
@@ -64,10 +65,8 @@ def serving(providers: Mapping[str, Upstream], **more: Any) -> Iterator[Gateway]
         entry("long-a", "a"),
         entry("long-b", "b"),
         *(entry(f"left-{when}", "a", retries={"attempts": 3}) for when in ("head", "wait", "content")),
-        *(
-            entry(name, "a", circuit={"failures": 2, "cooldown": "30s", "longest": "30s"})
-            for name in ("blocked-cut", "blocked-chunked", "failing-a")
-        ),
+        *(entry(name, "a", circuit=opens_soon) for name in ("blocked-cut", "blocked-chunked")),
+        entry("failing-a", "a", retries={"attempts": 1, "budget": "100%"}, circuit=opens_soon),
     ]
     aliases: dict[str, Any] = {
         "best": {"targets": ["a", "b", "c"]},

@@ -160,3 +160,34 @@ async def test_unsteady_targets_get_requests_if_all_are_unavailable(stream):
         while any(unsteady()):
             assert provider.asked.total() < 12, "a target that failed six times in a row is gone"
             assert (await client.ask("r", stream=stream)).status_code == 503
+
+
+async def test_a_target_with_the_conversation_gets_no_second_request_once_its_circuit_is_open():
+    """Otherwise the request waits for the end of the cooldown while another target is available."""
+    async with serve_two_targets(circuit={"failures": 1}, route={"targets": [["first", "second"]]}) as (
+        provider,
+        client,
+    ):
+        (warm,) = (await client.ask("r")).headers["x-trigate-tried"].split("=")[:1]
+        (other,) = {"first", "second"} - {warm}
+        provider.reset(**{warm: "busy"})
+        reply = await client.ask("r")
+        assert (reply.status_code, reply.headers["x-trigate-tried"]) == (200, f"{warm}=overloaded, {other}=ok")
+
+
+async def test_a_retry_of_an_unsteady_target_does_not_wait_for_its_circuit():
+    more = {"circuit": {"failures": 1, "cooldown": "20s"}, "retries": {"wait": "10s", "budget": "100%"}}
+    async with serve_two_targets(**more) as (provider, client):
+        for name in ("first", "second"):
+            assert (await client.ask(name)).status_code == 200
+        provider.reset(first="busy", second="busy")
+        reply = await client.ask("r")
+        assert (reply.status_code, dict(provider.asked)) == (503, {"first": 2, "second": 2})
+
+
+async def test_retries_of_a_name_with_one_target_do_not_wait_for_its_circuit():
+    more = {"circuit": {"failures": 1, "cooldown": "20s"}, "retries": {"attempts": 3, "wait": "10s"}}
+    async with serve_two_targets(**more) as (provider, client):
+        provider.reset(first="busy")
+        reply = await client.ask("first")
+        assert (reply.status_code, provider.asked["first"]) == (503, 3)

@@ -192,6 +192,7 @@ def test_a_target_with_the_cached_conversation_is_retried_first():
     assert place(step(plan("a", "b"), fail("a"), fail("a"), warm=["a"])) == "b"
     assert place(step(plan("a", "b"), fail("a", "server_error"), warm=["a"])) == "b"
     assert place(step(plan("a", "b"), fail("a", wait=5.0), warm=["a"])) == "b"
+    assert place(step(plan("a", "b"), fail("a"), warm=["a"], out={"a": Outage("overloaded", 105.0)})) == "b"
 
 
 def test_beyond_the_budget_the_first_failure_is_the_answer():
