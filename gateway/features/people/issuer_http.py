@@ -98,9 +98,11 @@ class IssuerConnections(trio.abc.AsyncResource):
         self._ca_path = ca_path
         self._upstreams: dict[tuple[str | None, int], Upstream] = {}
 
-    def upstream(self, ca: Path | None) -> Upstream:
+    async def upstream(self, ca: Path | None) -> Upstream:
         """Return the client that trusts the present certificates in ``ca``, or else those of providers."""
-        path, version = self._ca_path if ca is None else str(ca), 0 if ca is None else _changed_at(ca)
+        path, version = self._ca_path, 0
+        if ca is not None:
+            path, version = str(ca), await read_in_thread(partial(_changed_at, ca))
         if (path, version) not in self._upstreams:
             self._upstreams[path, version] = Upstream(
                 max_connections=_CONNECTIONS,
@@ -254,9 +256,8 @@ class IssuerClient:
         seconds = FETCH_SECONDS if seconds is None else seconds
         try:
             with _deadline(seconds):
-                async with await self._connections.upstream(self.issuer.fetch.ca).send(
-                    UpstreamRequest(method, url, own, body, seconds)
-                ) as response:
+                upstream = await self._connections.upstream(self.issuer.fetch.ca)
+                async with await upstream.send(UpstreamRequest(method, url, own, body, seconds)) as response:
                     return _Reply(response.status, dict(response.headers), await response.read(LARGEST_DOCUMENT))
         except GatewayError as error:
             ca, message = self.issuer.fetch.ca, error.info.message

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
+from pathlib import Path, PosixPath
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -285,6 +285,22 @@ async def test_a_replaced_certificate_authority_needs_no_restart(tmp_path: Path)
                 await client.fetch_keys()
             file.write_bytes(new.root.read_bytes())
             os.utime(file, ns=(0, 1))
+            assert (await client.fetch_keys()).keys.keys
+
+
+async def test_a_slow_file_system_of_the_certificate_authority_delays_no_other_task(tmp_path: Path):
+    responds = threading.Event()
+
+    class SlowFile(PosixPath):
+        def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+            assert responds.wait(5), "other tasks could not run"
+            return super().stat(follow_symlinks=follow_symlinks)
+
+    authority = Authority(tmp_path)
+    with open_provider(tls=authority.pair("issuer", *LOOPBACK)) as provider:
+        fetch = IssuerFetch(ca=SlowFile(authority.root))
+        async with client_of(issuer_settings(provider, fetch=fetch)) as client, trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, responds.set)
             assert (await client.fetch_keys()).keys.keys
 
 
