@@ -6,6 +6,8 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
@@ -35,6 +37,8 @@ log = logging.getLogger("trigate.people")
 
 WAIT: Final = 4.0
 """Seconds to wait for another process that contacts the issuer."""
+STORE_AGAIN: Final = 1.0
+"""Seconds between two attempts to store a refresh token."""
 _POLL: Final = 0.1
 _MOST_UNSAVED: Final = 1000
 
@@ -108,17 +112,29 @@ class IssuerConfirmation:
             await trio.sleep(_POLL)
 
     async def save(self, before: IssuerSession, after: IssuerSession, write: Callable[[], Awaitable[bool]]) -> bool:
-        """Store a result by ``write()``, and return its result. Keep the refresh token if the store is unavailable."""
+        """Store a result by ``write()``, and return its result.
+
+        If the store is unavailable, keep the refresh token, and store it once the store is available again: other
+        processes have only the used one."""
         try:
             with trio.CancelScope(shield=True):
                 is_saved = await write()
         except Unavailable:
             if before.refresh is not None and after.refresh not in (None, before.refresh):
                 self._keep(before.refresh, after.refresh)
+                self._issuers.start_if_running(partial(self._store_later, before.id, before.refresh))
             raise
         if before.refresh is not None:
             self._unsaved.pop(before.refresh, None)
         return is_saved
+
+    async def _store_later(self, id: str, used: bytes) -> None:
+        """Store the refresh token that follows ``used``, unless a later refresh does. Raises nothing."""
+        while used in self._unsaved:
+            await trio.sleep(STORE_AGAIN)
+            with suppress(Unavailable):
+                await self._store.replace_refresh(id, used, self._unsaved.get(used, used))
+                self._unsaved.pop(used, None)
 
     async def _contact(self, before: IssuerSession, rules: RuleBook) -> Confirmed:
         """Refresh the tokens at the issuer. If that fails, release the claim; otherwise storing the result does so."""

@@ -129,6 +129,11 @@ class IssuerDirectory(trio.abc.AsyncResource):
         else:
             self._nursery.start_soon(work)
 
+    def start_if_running(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Run ``work``, which raises nothing, until the process ends."""
+        if self._nursery is not None:
+            self._nursery.start_soon(work)
+
     async def aclose(self) -> None:
         self._running.cancel()
         await self._connections.aclose()

@@ -94,6 +94,14 @@ def keep_issuer_refresh(tables: RightsTables, issuer_session: IssuerSession) -> 
     return True
 
 
+def replace_issuer_refresh(tables: RightsTables, id: str, used: bytes, refresh: bytes) -> None:
+    """Store ``refresh``, which follows ``used``, unless another process has stored a later one."""
+    tables.select(
+        "UPDATE {issuer_sessions} SET refresh = :refresh WHERE id = :id AND refresh = :used",
+        id=id, used=used, refresh=refresh,
+    )  # fmt: skip
+
+
 # Sessions
 
 

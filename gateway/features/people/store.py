@@ -169,6 +169,7 @@ class PeopleStore(RightsStore):
     release_issuer_session = changing(session_rows.release_issuer_session)
     confirm = changing(_confirm)
     keep_refresh = changing(session_rows.keep_issuer_refresh)
+    replace_refresh = changing(session_rows.replace_issuer_refresh)
     refresh = changing(_refresh)
     sessions = reading(session_rows.open_sessions)
     end_session = changing(_end_session)

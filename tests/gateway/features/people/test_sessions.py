@@ -1,5 +1,6 @@
 """Sessions over both databases, with a real provider: refresh, reuse, outages, and several simultaneous processes."""
 
+import contextlib
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -14,7 +15,7 @@ from gateway.features.people import confirming
 from gateway.features.people.confirming import IssuerConfirmation
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.issuers import IssuerDirectory
-from gateway.features.people.records import Block, DeviceGrant, OwnKey, digest_of
+from gateway.features.people.records import ISSUER_SESSIONS, Block, DeviceGrant, OwnKey, digest_of
 from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.session_tokens import RefreshSeals
 from gateway.features.people.sessions import GrantRefused, IssuedTokens, PersonBlocked, Sessions
@@ -396,6 +397,42 @@ async def test_a_client_that_disconnects_early_can_repeat_the_refresh_later(gate
     gateways.clock.offset = 90.0
     again = await process.sessions.refresh(refresh_of(tokens))
     assert (await process.sessions.refresh(refresh_of(again))).session == tokens.session
+
+
+async def test_a_refresh_token_that_could_not_be_stored_reaches_other_processes_later(gateways, provider, monkeypatch):
+    monkeypatch.setattr(confirming, "STORE_AGAIN", 0.05)
+    one, other, outage = gateways.process(), gateways.process(), gateways.process()
+    tokens = await signed_in(one, provider)
+    (before,) = await one.store.list(ISSUER_SESSIONS)
+    hold, is_locked, ends = Arrival(), threading.Event(), threading.Event()
+    provider.faults["/token"] = Fault(hold=hold)
+
+    def lock(session: Any) -> None:
+        RightsTables(session).lock()
+        is_locked.set()
+        ends.wait(PATIENCE)
+
+    async def lock_during_the_refresh() -> None:
+        await trio.to_thread.run_sync(hold.arrived.wait)
+        with contextlib.suppress(Unavailable):
+            await outage.store.database.write(lock)
+
+    async def answer_when_locked() -> None:
+        await trio.to_thread.run_sync(is_locked.wait)
+        hold.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lock_during_the_refresh)
+        nursery.start_soon(answer_when_locked)
+        with pytest.raises(Unavailable):
+            await one.sessions.refresh(refresh_of(tokens))
+        ends.set()
+    provider.faults.clear()
+    with trio.fail_after(PATIENCE):
+        while (await other.store.list(ISSUER_SESSIONS))[0].refresh == before.refresh:  # noqa: ASYNC110 - a row
+            await trio.sleep(0.01)
+    gateways.clock.offset = 11.0
+    assert (await other.sessions.refresh(refresh_of(tokens))).session == tokens.session
 
 
 @pytest.mark.parametrize("rotates", [True, False])
