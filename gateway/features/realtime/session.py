@@ -172,8 +172,10 @@ LOSSES: Final[Mapping["SessionEnd", ErrorInfo]] = {
     "upstream_invalid": ErrorInfo("upstream", "the provider sent invalid, too large or too many WebSocket frames"),
     "stalled": ErrorInfo("upstream", STALLED.reason),
     "provider_closed": ErrorInfo("upstream", "the provider closed the session before the end of this response"),
+    "expired": ErrorInfo("timeout", "the session reached its time limit before the end of this response"),
+    "replaced": ErrorInfo("timeout", "the response did not end within a minute after a reload"),
 }
-"""The errors of responses that the provider leaves unfinished, by the end of their session."""
+"""The errors of responses that are unfinished although the client has not left, by the end of their session."""
 
 SessionEnd: TypeAlias = Literal[
     "client_closed", "provider_closed", "upstream_lost", "upstream_invalid", "stalled", "expired", "refused",

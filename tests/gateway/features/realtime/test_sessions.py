@@ -555,6 +555,26 @@ async def test_a_session_ends_after_its_maximum_time():
         await server.peers[0].gone.wait()
 
 
+@pytest.mark.parametrize("limits", [{"idle": "300ms"}, {"max_session": "300ms"}], ids=str)
+async def test_an_answer_that_outlasts_its_session_did_not_lose_its_client(limits, caplog):
+    caplog.set_level(logging.INFO, "trigate")
+
+    async def stall(peer: Peer) -> None:
+        await peer.accept()
+        await peer.receive()
+        await peer.send({"type": "response.created", "response": {"id": "r"}})
+        await peer.read_rest()
+
+    async with serve(stall, entry={"realtime": limits}) as (running, _), calling(running.url, PATH, bearer()) as caller:
+        await caller.send({"type": "response.create"})
+        await caller.read_rest()
+        assert caller.code == 1001
+        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
+    answer, session = logged_exchanges(caplog)
+    assert (answer["ended"], answer["error"]) == ("upstream_error", "timeout")
+    assert session["reason"] == "expired"
+
+
 async def test_a_session_ends_with_a_code_at_the_end_of_the_drain(caplog):
     caplog.set_level(logging.INFO, "trigate")
     async with serve(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
