@@ -135,13 +135,17 @@ class PeopleBrowser:
         )
         sent = {**self.headers, **({"cookie": own} if own else {}), **(headers or {})}
         response = self._client.request(method, url, headers=sent, data=data, follow_redirects=False, **more)
-        for line in response.headers.get_list("set-cookie"):
-            self._keep(origin, line)
+        self.receive(response)
         return response
 
+    def receive(self, response: httpx2.Response) -> None:
+        """Keep the cookies that ``response`` sets."""
+        for line in response.headers.get_list("set-cookie"):
+            self._keep(_origin(str(response.url)), line)
+
     def cookie(self, name: str) -> str | None:
-        """Return a cookie's value, of any origin."""
-        return next((value for (_, known), value in self.cookies.items() if known == name), None)
+        """Return a cookie's value, of any origin. ``name`` ends before the first dot."""
+        return next((value for (_, known), value in self.cookies.items() if known.partition(".")[0] == name), None)
 
     def _keep(self, origin: str, line: str) -> None:
         pair, *attributes = (part.strip() for part in line.split(";"))

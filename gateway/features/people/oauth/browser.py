@@ -3,7 +3,7 @@
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -19,12 +19,13 @@ from gateway.features.people.oauth.browser_sessions import cookie_caller, has_ke
 from gateway.features.people.oauth.context import SignInContext, program_of
 from gateway.features.people.oauth.cookies import (
     SESSION,
-    SIGN_IN,
     SIGN_IN_SECONDS,
     delete_cookie,
     new_cookie_value,
     read_cookie,
+    read_sign_in_cookies,
     set_cookie,
+    sign_in_cookie,
 )
 from gateway.features.people.oauth.errors import OAuthError, PageError
 from gateway.features.people.oauth.forms import Form, parse_query, read_form
@@ -74,7 +75,7 @@ def browser_of(headers: Headers, path: str) -> str:
     """Return the random value that identifies the browser during sign-ins: its cookie's, or a new one.
 
     Sign-ins in several tabs share it."""
-    return read_cookie(headers, SIGN_IN, path) or new_cookie_value()
+    return next(iter(read_sign_in_cookies(headers, path)), None) or new_cookie_value()
 
 
 @attrs.frozen(repr=False)
@@ -203,7 +204,7 @@ class BrowserSignIn:
         Raises ``PageError`` (400, 503)."""
         context = self._context
         links = [(one.name, login_link(path, one.name)) for one in context.login_issuers]
-        cookie = set_cookie(SIGN_IN, browser, SIGN_IN_SECONDS, context.external.path)
+        cookie = set_cookie(sign_in_cookie(browser), browser, SIGN_IN_SECONDS, context.external.path)
         if issuer_name is None and len(links) > 1:
             content = PAGES.issuer_choice(links, offers_key=context.has_ui_key)
             return html_page("Sign in", content, context.external, headers=(cookie,))
@@ -227,7 +228,7 @@ class BrowserSignIn:
         query = parse_query(incoming.query)
         try:
             sign_in, issuer = self._open(
-                query.get("state", ""), read_cookie(incoming.headers, SIGN_IN, context.external.path)
+                query.get("state", ""), read_sign_in_cookies(incoming.headers, context.external.path)
             )
         except PageError as error:
             context.log_refusal("sign_in_failed", incoming, reason=error.message)
@@ -254,10 +255,10 @@ class BrowserSignIn:
         signed_in = await self._issuers.finish(issuer, sign_in, query["code"])
         return await self._open_session(incoming, sign_in, signed_in)
 
-    def _open(self, state: str, browser: str | None) -> tuple[SignIn, TrustedIssuer]:
+    def _open(self, state: str, browsers: Sequence[str]) -> tuple[SignIn, TrustedIssuer]:
         """Return the sign-in of a callback's ``state``, and its issuer. Raises ``PageError``."""
         try:
-            sign_in = self._context.states.open(state, browser, time.time())
+            sign_in = self._context.states.open(state, browsers, time.time())
         except StateRefused as error:
             raise PageError(_AGAIN.format(error), retry=HOME) from None
         return sign_in, self._issuer(sign_in.issuer)

@@ -14,8 +14,7 @@ SESSION: Final = "__Host-trigate"
 SIGN_IN: Final = "__Host-trigate-sign-in"
 
 SIGN_IN_SECONDS: Final = 400 * 86400.0
-"""Seconds of the cookie ``SIGN_IN``, the most that browsers permit. Tabs that a browser restores after a session share
-it; otherwise each would set another one, and only the last could sign in."""
+"""Seconds of the cookie ``SIGN_IN``, the most that browsers permit, so that later sign-ins set no other one."""
 
 _VALUE: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 _MOST: Final = 64 * 1024  # bytes of cookies that are read
@@ -30,11 +29,29 @@ def read_cookie(headers: Headers, name: str, path: str) -> str | None:
     """Return the value of the cookie ``name`` of the external ``path``.
 
     Return ``None`` if it is missing, invalid or there twice."""
-    name = _name_below(path, name)
+    values = [value for found, value in _read_cookies(headers) if found == _name_below(path, name)]
+    return values[0] if len(values) == 1 else None
+
+
+def read_sign_in_cookies(headers: Headers, path: str) -> tuple[str, ...]:
+    """Return the values of a browser's cookies for sign-ins, usually one.
+
+    Tabs that a browser opens at the same time begin without a cookie, so each of them gets one. Their names differ:
+    with one name, only the last tab could sign in."""
+    known = dict(_read_cookies(headers))
+    return tuple(value for name, value in known.items() if name == _name_below(path, sign_in_cookie(value)))
+
+
+def sign_in_cookie(value: str) -> str:
+    """Return the name of the cookie for sign-ins with ``value``."""
+    return f"{SIGN_IN}.{value[:8]}"
+
+
+def _read_cookies(headers: Headers) -> list[tuple[str, str]]:
+    """Return the names and values of the cookies that may be the gateway's."""
     text = ";".join(value for header, value in headers if header == "cookie")[:_MOST]
     pairs = (pair.strip().partition("=") for pair in text.split(";"))
-    values = [value for found, _, value in pairs if found == name]
-    return values[0] if len(values) == 1 and _VALUE.fullmatch(values[0]) else None
+    return [(name, value) for name, _, value in pairs if _VALUE.fullmatch(value)]
 
 
 def set_cookie(name: str, value: str, seconds: float, path: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from gateway.features.people.html import Html, html_page
 from gateway.features.people.oauth.browser import BrowserSignIn, browser_of
 from gateway.features.people.oauth.browser_sessions import shown_name
 from gateway.features.people.oauth.context import SignInContext, program_of
-from gateway.features.people.oauth.cookies import SIGN_IN, read_cookie
+from gateway.features.people.oauth.cookies import read_sign_in_cookies
 from gateway.features.people.oauth.errors import json_response
 from gateway.features.people.oauth.forms import parse_query, read_form
 from gateway.features.people.oauth.pages import PAGES
@@ -121,8 +121,8 @@ class DeviceSignIn:
     def _has_confirmed(self, headers: Headers, text: str, proof: str) -> bool:
         """Return whether ``proof`` shows that this browser confirmed the code in ``text`` on the gateway's page."""
         user_code = read_user_code(text)
-        browser = read_cookie(headers, SIGN_IN, self._context.external.path)
-        return user_code is not None and self._context.states.has_confirmed(browser, user_code, proof)
+        browsers = read_sign_in_cookies(headers, self._context.external.path)
+        return user_code is not None and self._context.states.has_confirmed(browsers, user_code, proof)
 
     async def decide(self, incoming: PiecesRequest) -> Response:
         """Handle both forms: the code, and the decision of the person who is signed in."""

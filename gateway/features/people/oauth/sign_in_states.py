@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import os
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -76,11 +77,11 @@ class SignInStates:
         state = _text(nonce + _cipher(key).encrypt(nonce, content, browser.encode()))
         return state, _sign_in(key, browser, issuer, path, now, salt, state)
 
-    def open(self, state: str, browser: str | None, now: float) -> SignIn:
-        """Return the sign-in of ``state``, which the browser with the cookie value ``browser`` began.
+    def open(self, state: str, browsers: Sequence[str], now: float) -> SignIn:
+        """Return the sign-in of ``state``, which the browser with the cookie values ``browsers`` began.
 
         Raises ``StateRefused`` for another browser's, a changed or an old state."""
-        if browser is None or len(state) > LONGEST:
+        if not browsers or len(state) > LONGEST:
             raise StateRefused(_FOREIGN)
         try:
             sealed = base64.b64decode(state + "=" * (-len(state) % 4), b"-_", validate=True)
@@ -89,7 +90,7 @@ class SignInStates:
         if _text(sealed) != state:  # another spelling would have another digest
             raise StateRefused(_FOREIGN)
         invalid: type[Exception] = import_named("cryptography.exceptions:InvalidTag")
-        for key in self._keys:
+        for key, browser in product(self._keys, browsers):
             try:
                 content = _cipher(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], browser.encode("utf-8", "replace"))
             except (invalid, ValueError):
@@ -104,11 +105,10 @@ class SignInStates:
         """Return the proof that the browser with the cookie value ``browser`` confirmed a device's code."""
         return _confirmation(self._keys[0], browser, user_code)
 
-    def has_confirmed(self, browser: str | None, user_code: str, proof: str) -> bool:
+    def has_confirmed(self, browsers: Sequence[str], user_code: str, proof: str) -> bool:
         """Return whether ``proof`` shows that this browser confirmed ``user_code``."""
-        if browser is None or not proof.isascii():
-            return False
-        return any(hmac.compare_digest(_confirmation(key, browser, user_code), proof) for key in self._keys)
+        made = (_confirmation(key, browser, user_code) for key, browser in product(self._keys, browsers))
+        return proof.isascii() and any(hmac.compare_digest(one, proof) for one in made)
 
 
 def _cipher(key: bytes) -> "AESGCM":

@@ -11,7 +11,7 @@ import trio
 from gateway.counters.memory import LocalCounters
 from gateway.counters.remote import RemoteCounters
 from gateway.features.people.oauth.address_limits import WINDOW, AddressLimit
-from gateway.features.people.oauth.cookies import SIGN_IN
+from gateway.features.people.oauth.cookies import SIGN_IN, sign_in_cookie
 from gateway.http.addresses import ADDRESSES
 from streams.errors import GatewayError
 from tests.support.counters import claim
@@ -46,7 +46,8 @@ def test_gateways_with_shared_counters_count_an_address_together(tmp_path, kind,
         assert statuses(10, "POST", "/device", data=WRONG) == [400] * 10 + [429] * 4
         begun = browser.request("GET", f"{first.url}/oauth/login").headers["location"]
         state = dict(parse_qsl(urlsplit(begun).query))["state"]
-        browser.cookies[second.url, SIGN_IN] = browser.cookies[first.url, SIGN_IN]
+        own = sign_in_cookie(browser.cookie(SIGN_IN))
+        browser.cookies[second.url, own] = browser.cookies[first.url, own]
         assert statuses(30, "GET", f"/oauth/callback?state={state}&code=y") == [400] * 30 + [429] * 4
 
 

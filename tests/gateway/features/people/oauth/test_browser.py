@@ -119,12 +119,23 @@ def test_a_person_signs_in_and_returns_to_the_page(gateway, browser):
     assert is_signed_in(gateway, browser)
 
 
+def test_tabs_that_open_together_for_the_first_time_all_sign_in(gateway, browser):
+    """Each request is sent before the first response sets a cookie."""
+    paths = ("/ui/me", "/ui/keys", "/device")
+    responses = [PeopleBrowser().request("GET", f"{gateway.url}/oauth/login?return={path}") for path in paths]
+    for response in responses:
+        browser.receive(response)
+    gateway.provider.signed_in = "ada"
+    for response, path in zip(responses, paths, strict=True):
+        page = browser.open(response.headers["location"])
+        assert (page.status, page.url) == (200, gateway.url + path), page.text
+
+
 def test_tabs_that_open_together_after_the_session_share_the_cookie_of_sign_ins(gateway, browser):
-    """A browser restores several tabs. Each would set its own cookie, and only the last one could sign in."""
     begun = browser.request("GET", f"{gateway.url}/oauth/login")
     ended = browser.request("GET", answer_of_issuer(gateway, browser))
     seconds = [
-        int(re.findall(f"{name}=.*Max-Age=([0-9]+)", str(response.headers.get_list("set-cookie")))[0])
+        int(re.findall(f"{name}[.=].*Max-Age=([0-9]+)", str(response.headers.get_list("set-cookie")))[0])
         for name, response in ((SIGN_IN, begun), (SESSION, ended))
     ]
     assert seconds[0] > seconds[1]
@@ -225,7 +236,7 @@ FORGED = {
 def test_a_forged_id_token_is_refused(gateway, browser, forge):
     url = answer_of_issuer(gateway, browser)
     cookie = browser.cookie(SIGN_IN)
-    begun = SignInStates((b64decode(SIGNING_KEY),)).open(query_of(url)["state"], cookie, time.time())
+    begun = SignInStates((b64decode(SIGNING_KEY),)).open(query_of(url)["state"], [cookie], time.time())
     claims = {**PEOPLE["root"], "iss": gateway.provider.issuer, "aud": "trigate-client", "nonce": begun.nonce}
     gateway.provider.faults["/token"] = tokens_of(gateway.provider, forge(claims, gateway.provider.keys[-1]))
     assert_refused(gateway, browser, url)

@@ -37,7 +37,7 @@ def test_other_return_addresses_lead_to_the_first_page(path):
 def test_the_callback_reads_what_the_start_sealed():
     states = SignInStates((KEY,))
     state, begun = states.begin(BROWSER, "okta", "/ui/usage", NOW)
-    assert states.open(state, BROWSER, NOW + 599) == begun
+    assert states.open(state, ["c" * 43, BROWSER], NOW + 599) == begun
     assert (begun.issuer, begun.path) == ("okta", "/ui/usage")
     digest = hashlib.sha256(begun.verifier.encode()).digest()
     assert begun.challenge == base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
@@ -57,9 +57,9 @@ def test_each_sign_in_has_its_own_state_nonce_and_verifier():
 def test_a_state_belongs_to_one_browser_for_ten_minutes():
     states = SignInStates((KEY,))
     state, _ = states.begin(BROWSER, "okta", "/ui", NOW)
-    for browser, at in ((None, NOW), ("c" * 43, NOW), (BROWSER, NOW + LIFETIME + 1), (BROWSER, NOW - 120)):
+    for browsers, at in (([], NOW), (["c" * 43], NOW), ([BROWSER], NOW + LIFETIME + 1), ([BROWSER], NOW - 120)):
         with pytest.raises(StateRefused):
-            states.open(state, browser, at)
+            states.open(state, browsers, at)
 
 
 def test_a_changed_state_is_refused():
@@ -72,14 +72,14 @@ def test_a_changed_state_is_refused():
     changed += [state[:-1] + letter for letter in alphabet if letter != state[-1]]
     for one in changed:
         with pytest.raises(StateRefused):
-            states.open(one, BROWSER, NOW)
+            states.open(one, [BROWSER], NOW)
 
 
 def test_an_old_signing_key_still_reads():
     state, begun = SignInStates((OTHER_KEY,)).begin(BROWSER, "okta", "/ui", NOW)
-    assert SignInStates((KEY, OTHER_KEY)).open(state, BROWSER, NOW) == begun
+    assert SignInStates((KEY, OTHER_KEY)).open(state, [BROWSER], NOW) == begun
     with pytest.raises(StateRefused):
-        SignInStates((KEY,)).open(state, BROWSER, NOW)
+        SignInStates((KEY,)).open(state, [BROWSER], NOW)
 
 
 @each_row(
