@@ -147,7 +147,7 @@ class HoldingStage:
             for run in self.builder.ended:
                 self.note_end(run)
             self.builder.ended.clear()
-            if isinstance(event, ReasoningState) and held.run is not None:
+            if isinstance(event, ReasoningState) and held.run is not None and self.builder.is_sealed(event):
                 self.sealed.add(held.run)
             if type(event) in RELEASED_AT_END and self._continues_held(held):
                 continue

@@ -32,7 +32,7 @@ from gateway.features.steps.stages import (
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import LARGE, offload
 from gateway.seams.observers import Observers
-from providers.neutral.choices import MEMBERS, SPLIT_REFUSALS
+from providers.neutral.choices import MEMBERS
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, NativeItem
 from trigate.steps import Passage
@@ -129,7 +129,8 @@ class ResponseSteps:
         if self.restores:
             for at, events in enumerate(released):
                 self.keep_events(at, events)
-            released = [await RestoringStage(self.session.placeholders).feed(events) for events in released]
+            builder, hidden = self._builder, self.session.placeholders
+            released = [await RestoringStage(hidden, builder(at, 1)).feed(one) for at, one in enumerate(released)]
         if released is checked or not unread:
             return choices if released is checked else released
         return [[one for one in events if type(one) is not NativeItem or one.kind != UNREAD] for events in released]
@@ -241,7 +242,7 @@ class ResponseSteps:
     def _builder(self, choice: int, choices: int) -> RunBuilder:
         prefix = f"choices[{choice}]." if choices > 1 else ""
         # Clients of an API with choices join all text of one, whatever comes between its parts.
-        return RunBuilder(prefix, joins=self.session.api in MEMBERS, splits_refusals=self.session.api in SPLIT_REFUSALS)
+        return RunBuilder(prefix, joins=self.session.api in MEMBERS, is_chat=self.session.api == "chat")
 
     def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object]) -> HoldingStage:
         session = self.session

@@ -332,14 +332,15 @@ class RunBuilder:
     """Sorts the events of one response into runs.
 
     Adjacent blocks of one part are one run. ``joins``: text of the model continues after reasoning and calls, too,
-    because the client's API has only one text. ``splits_refusals``: that API has another text for refusals.
+    because the client's API has only one text. ``is_chat``: that API is Chat, which has another text for refusals.
     ``ended`` are the runs that have ended since it was cleared."""
 
-    def __init__(self, prefix: str = "", *, joins: bool = False, splits_refusals: bool = False) -> None:
+    def __init__(self, prefix: str = "", *, joins: bool = False, is_chat: bool = False) -> None:
         self.ended: list[Run] = []
         self._prefix = prefix
         self._lasting = frozenset(("assistant", "refusal") if joins else ())
-        self._refusal = "refusal" if splits_refusals else "assistant"
+        self._is_chat = is_chat
+        self._refusal = "refusal" if is_chat else "assistant"
         self._open: dict[str, Run] = {}  # runs of text and reasoning that may continue in the next block
         self._calls: dict[int, Run] = {}
         self._blocks: dict[int, Run] = {}
@@ -385,6 +386,12 @@ class RunBuilder:
                 return self._end_answer(event)
             case _:
                 return HeldEvent(event), []
+
+    def is_sealed(self, event: ReasoningState) -> bool:
+        """Return whether the client gets a signature or a seal, which fits only unchanged reasoning."""
+        if event.api == "responses":
+            return bool(event.item.get("encrypted_content"))
+        return not (self._is_chat and event.api == "chat" and "field" in event.item)  # Chat clients get only the text
 
     def continue_text(self, event: Event) -> Run | None:
         """Add the text of ``event`` to its run, and return it, if the event only continues the text of its block, as

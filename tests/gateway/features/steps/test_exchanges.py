@@ -298,6 +298,18 @@ def test_the_attempt_of_a_refused_response_is_no_failure_of_the_gateway(gateway,
     assert (status, headers["x-trigate-tried"]) == (400, "openai/on-chat=refused")
 
 
+@each_row("stream", [False, True])
+@each_row("target", ["chat", "messages", "responses", "gemini", "converse", "interactions"])
+def test_reasoning_without_a_signature_keeps_its_text(gateway, upstream, target, stream):
+    """Only a signature rejects changed reasoning. DeepSeek and other Chat providers sign none."""
+    upstream.script(Script(thinking="is it falcon-77?", text="fine"))
+    _, _, masked = ask(gateway, "mask", "chat", f"on-{target}", "hi", stream=stream)
+    assert re.search(f'"is it {WORD}[?]"', masked.decode())
+    upstream.script(Script(thinking=f"is it {placeholder_of('restore', 'falcon-12')}?", text="fine"))
+    _, _, restored = ask(gateway, "restore", "chat", f"on-{target}", ABOUT, stream=stream)
+    assert b'"is it falcon-12?"' in restored
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_long_text_in_one_event_is_checked(gateway, upstream, stream):
     """A thread searches it."""
