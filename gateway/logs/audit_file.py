@@ -41,7 +41,7 @@ class AuditFile(LineHandler):
         except FileNotFoundError:
             return False
 
-    def drop_line(self, error: OSError) -> None:
+    def note_refusal(self, error: OSError) -> None:
         """Log one line: a full disk must neither stop the gateway nor fill the log with tracebacks."""
         logging.getLogger("trigate").error("could not write the audit: %s", error.strerror)
 

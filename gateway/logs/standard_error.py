@@ -30,7 +30,8 @@ class LineHandler(logging.Handler):
     """A handler that writes lines to the file ``fd``, and never waits until it accepts them.
 
     A thread writes those that it does not accept immediately or that have more than ``at_once`` bytes, and later ones
-    in order. If lines were lost, the last one reports their number and the ``cause``."""
+    in order. If lines were lost, the last one reports their number and the ``cause``. So does the first line after the
+    file refused some, such as on a full disk."""
 
     cause = "standard error was not read"
 
@@ -41,6 +42,9 @@ class LineHandler(logging.Handler):
         self._lock = threading.RLock()  # of the following
         self._waiting = deque[bytes]()
         self._size = self._lost = 0
+        self._reported = 0  # lost lines in the report that is being written
+        self._is_failing = False  # the file refused the last line
+        self._ends_in_line = False  # the last written byte ends no line
         self._is_closed = False
         self._is_idle = threading.Event()  # without a thread
         self._is_idle.set()
@@ -49,8 +53,8 @@ class LineHandler(logging.Handler):
         try:
             line = self._encode(record)
             if self._is_idle.is_set() and len(line) <= self._at_once and self._poll.poll(0):
-                line = self.write_line(line)
-            if line:
+                line = self._write(line)
+            if line or (self._lost and not self._is_failing):
                 self._add(line)
         except Exception:
             self.handleError(record)
@@ -83,22 +87,35 @@ class LineHandler(logging.Handler):
 
     def _write_waiting(self) -> None:
         while (line := self._next()) is not None:
-            try:
-                while line := self.write_line(line):
-                    self._poll.poll()
-            except OSError as error:
-                self.drop_line(error)
+            while line := self._write(line):
+                self._poll.poll()
+
+    def _write(self, line: bytes) -> bytes:
+        """Write ``line``, and return the part that the file does not accept now. Count the line as lost if the file
+        refuses it."""
+        try:
+            rest = self.write_line(b"\n" + line if self._is_failing and self._ends_in_line else line)
+        except OSError as error:
+            with self._lock:
+                self._lost, self._reported = self._lost + (self._reported or 1), 0
+            if not self._is_failing:
+                self._is_failing = True
+                self.note_refusal(error)
+            return b""
+        self._is_failing = False
+        return rest
 
     def _next(self) -> bytes | None:
         """Return the next line for the thread, which ends without one."""
         with self._lock:
+            self._reported = 0
             if self._waiting:
                 line = self._waiting.popleft()
                 self._size -= len(line)
                 return line
-            if self._lost:
+            if self._lost and not self._is_failing:
                 text = f"{self._lost} lines of the log were lost, because {self.cause}"
-                self._lost = 0
+                self._reported, self._lost = self._lost, 0
                 return self._encode(logging.LogRecord("trigate", logging.WARNING, "", 0, text, None, None))
             self._is_idle.set()
             if self._is_closed:
@@ -117,9 +134,12 @@ class LineHandler(logging.Handler):
     def write_line(self, line: bytes) -> bytes:
         """Write ``line``, and return the part that the file does not accept now. Raises ``OSError``."""
         try:
-            return line[os.write(self.fd, line) :]
+            size = os.write(self.fd, line)
         except BlockingIOError:
             return line
+        self._ends_in_line = not line[:size].endswith(b"\n")
+        return line[size:]
 
-    def drop_line(self, error: OSError) -> None:
-        """Skip a line that the file refused: the reader has ended."""
+    def note_refusal(self, error: OSError) -> None:
+        """Note why the file refuses lines from now on."""
+        self.cause = f"standard error was not writable: {error.strerror}"

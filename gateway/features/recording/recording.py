@@ -223,6 +223,7 @@ class Recorder:
         self.secrets = secrets  # of the configuration
         self.kept: OwnedEntries[str | None, Recording, Recording] = OwnedEntries(HELD, on_drop=Recording.drop)
         self._lost = 0
+        self._has_failed = False  # the last write
         self._to, self._queue = trio.open_memory_channel[tuple[Recording, Mapping[str, Any]]](QUEUED)
         self._over = trio.Event()
         self._running = False
@@ -258,6 +259,7 @@ class Recorder:
             async with self._queue, trio.open_nursery() as nursery:
                 for _ in range(self._target.writers):
                     nursery.start_soon(self._write_all)
+            self._report_lost()
         finally:
             self._over.set()
 
@@ -284,12 +286,18 @@ class Recorder:
             await trio.to_thread.run_sync(write, abandon_on_cancel=True)
         except OSError as error:
             self._lost += 1
-            log.warning("could not record an exchange: %s", error)
+            if not self._has_failed:  # a full disk must not fill the log as well
+                log.warning("could not record an exchange: %s", error)
+            self._has_failed = True
         else:
-            if self._lost:
-                log.warning("%d exchanges were not recorded: recording is too slow, or its memory is full", self._lost)
-                self._lost = 0
+            self._report_lost()
         self.free(recording)
+
+    def _report_lost(self) -> None:
+        if self._lost:
+            cause = "the disk or bucket failed" if self._has_failed else "recording is too slow, or its memory is full"
+            log.warning("%d exchanges were not recorded: %s", self._lost, cause)
+        self._lost, self._has_failed = 0, False
 
 
 def _side(name: Literal["client", "provider"], half: RecordedSide, provider: str | None) -> Side:

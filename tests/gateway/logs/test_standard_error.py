@@ -2,6 +2,7 @@
 
 import logging
 import os
+import resource
 import select
 import sys
 import threading
@@ -91,6 +92,39 @@ def test_lines_beyond_the_limit_are_lost_and_counted(kind, tmp_path, monkeypatch
         assert last == f"{count - len(lines)} lines of the log were lost, because {cause}"
         assert [line[0] for line in lines] == [chr(97 + number) for number in range(len(lines))]
         assert {len(line) for line in lines} == {size}
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Refuse bytes of files beyond ``size``, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("kind", ["log", "audit"])
+def test_lines_that_a_full_disk_refuses_are_counted_and_spoil_no_other(kind, tmp_path, monkeypatch):
+    """Half of a line stayed at the end, and the next one followed it in the same line."""
+    path, log = tmp_path / "log", logging.Logger("test")
+    with open(path, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        handler = AuditFile(str(path)) if kind == "audit" else open_handler()
+        log.addHandler(handler)
+        with files_of_at_most(150):
+            for word in ("first", "second", "third", "fourth"):
+                log.info(word.ljust(99, "."))
+            handler.flush()
+        log.info("fifth")
+        handler.flush()
+        lines = path.read_text().splitlines()
+        handler.close()
+    cause = "the audit file" if kind == "audit" else "standard error"
+    assert [line.rstrip(".") for line in lines[:3]] == ["first", "second", "fifth"]
+    assert lines[3].startswith(f"3 lines of the log were lost, because {cause} was not writable")
+    assert len(lines) == 4
 
 
 @pytest.mark.process

@@ -37,6 +37,7 @@ from providers.framings import events_in
 from providers.neutral.invoked import INVOKED
 from providers.recordings import CUT_REQUEST, read_recording
 from streams.event_stream import EVENT_STREAM, event_frame, exception_frame
+from tests.support.asgi_app import eventually
 from tests.support.recordings import ABSENT, recordings
 
 KEY = 'sk-"very"-secret'
@@ -489,14 +490,26 @@ async def test_a_full_queue_delays_no_request(tmp_path, monkeypatch):
     assert not desk.recorder.kept
 
 
-async def test_a_full_disk_ends_no_exchange(tmp_path, caplog):
+@pytest.mark.parametrize("is_repaired", [True, False])
+async def test_a_full_disk_ends_no_exchange_and_is_reported_once(is_repaired, tmp_path, caplog):
     desk = Desk(tmp_path)
-    (tmp_path / "openai_chat").write_text("in the way")
-    record, _ = desk.begin()
-    desk.end(record)
-    await desk.write_all()
-    assert "could not record an exchange" in caplog.text
-    assert not desk.recorder.kept
+    in_the_way = tmp_path / "openai_chat"
+    in_the_way.write_text("")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.recorder.run)
+        for _ in range(3):
+            record, _one = desk.begin()
+            desk.end(record)
+        await eventually(lambda: not desk.recorder.kept)
+        if is_repaired:
+            in_the_way.unlink()
+            record, _one = desk.begin()
+            desk.end(record)
+        await desk.recorder.finish()
+    first, count = (one.getMessage() for one in caplog.records)
+    assert first.startswith("could not record an exchange: ")
+    assert count == "3 exchanges were not recorded: the disk or bucket failed"
+    assert len(list(tmp_path.rglob("*.meta.json"))) == is_repaired
 
 
 async def test_an_unused_recorder_can_be_finished(tmp_path):
