@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable
+from typing import Final
 
 import attrs
 import msgspec
@@ -22,6 +23,9 @@ MISTAKE = ErrorInfo("internal", "internal error of the gateway; its log has the 
 
 OVERLOADED = 529
 """A status of some vendors that clients of other APIs do not know."""
+
+_STATUS_FOR_CLIENTS: Final = {407: 502, 408: 504}
+"""The statuses that would concern the client's own connection."""
 
 LAST_STATUS = 599
 """The last valid status of HTTP (RFC 9110, section 15). Some servers send 999 to refuse automated clients."""
@@ -80,9 +84,7 @@ def public_error(error: ErrorInfo, api: Api, target: Target, secrets: Secrets) -
             )
         if error.reason == "credential":  # the client's own, which no other target would accept
             error = attrs.evolve(error, reason="invalid")
-    status = error.status
-    if status == 408:
-        status = 504
+    status = _STATUS_FOR_CLIENTS.get(error.status, error.status)
     if status > LAST_STATUS:
         status = STATUS["upstream"]
     if status == 400 and error.kind == "upstream" and target.lane == "hub":  # only Groq's own clients know its 400

@@ -113,6 +113,7 @@ KIND_OF_STATUS: Mapping[int, ErrorKind] = {
     402: "billing",
     403: "permission",
     404: "not_found",
+    407: "upstream",  # the proxy's between gateway and provider (RFC 9110, section 15.5.8)
     408: "timeout",
     413: "too_large",
     415: "invalid_request",

@@ -15,6 +15,7 @@ from streams.events import FAILURE_REASON, ErrorKind, FailureReason
 
 # Statuses whose reason differs from that of their kind. 500 has no meaning; the others follow their kinds.
 _BY_STATUS: Final[Mapping[int, FailureReason]] = {
+    407: "connection",
     501: "server_error",
     529: "overloaded",
 }

@@ -31,10 +31,11 @@ _SNOWFLAKE = "https://docs.snowflake.com/en/user-guide/snowflake-cortex/cortex-r
 _DATABRICKS = "https://docs.databricks.com/aws/en/machine-learning/model-serving/query-anthropic-messages"
 
 HOSTS = (
-    # Groq returns 400 for more than one choice (https://console.groq.com/docs/openai).
+    # Groq returns 400 for more than one choice (https://console.groq.com/docs/openai), and 498 while its flex tier is
+    # full (https://console.groq.com/docs/flex-processing).
     Provider(
         "groq", "Groq", "https://api.groq.com", prefix="/openai/v1",
-        quirks=attrs.evolve(COMPATIBLE, cannot=("choices",)),
+        quirks=attrs.evolve(COMPATIBLE, cannot=("choices",), unavailable_statuses=(498,)),
         models=(
             "openai/gpt-oss-120b", "openai/gpt-oss-20b", "qwen/qwen3.8-27b", "llama-3.3-70b-versatile",
             "llama-3.1-8b-instant",

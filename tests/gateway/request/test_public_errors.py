@@ -77,6 +77,22 @@ def test_an_entry_may_configure_more_statuses_as_overload(api: str):
     assert publish(read_failure(400, b""), api, **members).reason == "invalid"
 
 
+@each_row("api", APIS)
+def test_a_full_flex_tier_of_groq_is_an_overload(api: str):
+    """Groq sends 498 (laravel/ai#925). No other target was tried, because it looked like the client's mistake."""
+    body = b'{"error":{"message":"full","type":"capacity_exceeded"}}'
+    failed = publish(read_failure(498, body), api, model="groq/m", name="openai/m")
+    assert (failed.reason, failed.status, dict(failed.headers)["retry-after"]) == ("overloaded", 503, "1")
+    assert publish(read_failure(498, body), api).reason == "invalid"
+
+
+@each_row("api", APIS)
+def test_a_407_is_a_failed_connection(api: str):
+    """The proxy between gateway and provider sends it (RFC 9110, section 15.5.8), and no client can log in there."""
+    failed = publish(read_failure(407, b""), api)
+    assert (failed.reason, failed.status) == ("connection", 502)
+
+
 def test_a_blocked_or_empty_response_is_not_reported_as_a_rejected_key():
     """OpenRouter's moderation and xAI's empty accounts are a 403 (continuedev/continue#12670)."""
     blocked = {"message": "flagged", "metadata": {"reasons": ["violence"], "flagged_input": "x"}}
