@@ -141,7 +141,7 @@ class RelayedAnswer(StartedAnswer):
         if (on_complete := self._on_complete) is not None:
             self._on_complete = None
             await on_complete()
-            self.usage = self.filter.usage
+            self.usage = self._usage_so_far()
 
     async def open_response(self, response: UpstreamResponse) -> None:
         """Begin to read ``response``. Raises ``GatewayError`` if it is unusable."""
@@ -223,12 +223,14 @@ class RelayedAnswer(StartedAnswer):
         return await offload(_SEARCH * len(events), redact, events)
 
     def _usage_so_far(self) -> Usage | None:
-        """Return the usage that the filter has found; before the end of the response, the estimate of the request in
-        place of a mere count that has no price, such as that of images whose model is billed by tokens."""
+        """Return the usage that the filter has found, or the estimate of the request in place of a mere count that has
+        no price, such as that of images whose model is billed by tokens."""
         found, target_request = self.filter.usage, self.source.target_request
-        if self.is_over or found is None or found.prompt or found.output:
+        if found is None or found.prompt or found.output:
             return found
-        if cost_of(target_request.target.price, found).nanos:
+        price = target_request.target.price
+        cost = cost_of(price, found)
+        if cost.nanos or (self.is_over and (price is None or cost.grade != "at_least")):
             return found
         return attrs.evolve(target_request.sent_usage(), estimated=True)
 

@@ -11,7 +11,7 @@ import trio
 from tests.support.asgi_app import eventually
 from tests.support.audio_files import wav
 from tests.support.cases import case
-from tests.support.endpoint_provider import ScriptedAnswer, before, json_answer
+from tests.support.endpoint_provider import ScriptedAnswer, before, events, json_answer
 from tests.support.features import needs_feature
 from tests.support.multipart import KIND, multipart, part
 from tests.support.reserved import HEAD, KEY, HeldProvider, Levels
@@ -162,3 +162,33 @@ async def test_speech_without_reported_tokens_is_billed_by_an_estimate():
     assert (line["input_tokens"], line["output_tokens"]) == (225, 1260)
     assert line["cost_usd"] == pytest.approx((225 * 0.6 + 1260 * 12) / 10**6)
     assert (line["cost_grade"], line["usage_estimated"]) == ("estimated", True)
+
+
+PARTIAL = (
+    b'event: image_generation.partial_image\ndata: {"type": "image_generation.partial_image", "b64_json": "A"}\n\n'
+)
+
+
+@needs_feature("other_endpoints")
+@pytest.mark.parametrize("answer", [json_answer({"created": 1, "data": [{"b64_json": "AAAA"}]}), events(PARTIAL)])
+async def test_a_picture_without_reported_tokens_is_billed_by_an_estimate(answer):
+    """A model billed by tokens has no price for an image, so the count of images alone would be free."""
+    config = {"client_keys": with_budget("1")}
+    async with before(lambda asked: answer, "openai/gpt-image-1", {"name": "mine"}, **config) as (served, _):
+        settled = SettledLines(served)
+        await served.post(f"{IMAGES}/generations", json=DRAWING, headers=HEAD)
+        (line,) = await settled.next()
+        assert (line["cost_grade"], line["usage_estimated"]) == ("estimated", True)
+        assert line["cost_usd"] == pytest.approx(4160 * 40 / 10**6, rel=0.01)
+        assert Levels(served).used_amounts["usd"] == line["cost_usd"] * 10**9
+
+
+@needs_feature("other_endpoints")
+@pytest.mark.parametrize("price", ["free", {"per": {"image": 0.5}}])
+async def test_a_picture_that_has_a_price_is_not_estimated(price):
+    answer = json_answer({"created": 1, "data": [{"b64_json": "AAAA"}]})
+    async with before(lambda asked: answer, "openai/gpt-image-1", {"name": "mine", "price": price}) as (served, _):
+        settled = SettledLines(served)
+        await served.post(f"{IMAGES}/generations", json=DRAWING)
+        (line,) = await settled.next()
+    assert (line["cost_grade"], line.get("usage_estimated"), line["units"]) == ("exact", None, {"image": 1})

@@ -26,6 +26,7 @@ from tests.support.openai_client import openai_client
 from tests.support.settled import lines, usages
 
 ENTRY = {"name": "mine"}
+PER_IMAGE = {"per": {"image": 0.04}}
 MODEL = "openai/gpt-image-1"
 TOLD = {
     "input_tokens": 50, "output_tokens": 4160, "total_tokens": 4210,
@@ -92,6 +93,7 @@ async def test_requests_without_a_model_use_the_entry_for_images():
 
 
 async def test_tokens_and_pictures_are_counted_however_large_the_pictures_are():
+    entry = {**ENTRY, "price": PER_IMAGE}  # without it, the tokens that are not reported would be estimated
     dated = {**whole(number=2), "usage": None}
     for answer, number, expected in (
         (whole(usage=TOLD), 1, COUNTED),
@@ -101,7 +103,7 @@ async def test_tokens_and_pictures_are_counted_however_large_the_pictures_are():
         (dated, 2, Usage(units=(("image", 2),))),
         ({"created": 1, "data": [{"url": "https://example.test/a.png"}]}, 1, Usage(units=(("image", 1),))),
     ):
-        async with before(lambda asked, answer=answer: json_answer(answer), MODEL, ENTRY) as (served, _):
+        async with before(lambda asked, answer=answer: json_answer(answer), MODEL, entry) as (served, _):
             with usages(served) as found:
                 got = await post(served, "generations", json={"model": "mine", "prompt": "x", "n": number})
             assert got.json() == answer
@@ -187,7 +189,10 @@ async def test_edits_in_json_pass_too():
 
 async def test_an_edit_is_counted_by_its_tokens_and_pictures():
     for answer, expected in ((whole(usage=TOLD), BOTH), (whole(2000, 2), Usage(units=(("image", 2),)))):
-        async with before(lambda asked, answer=answer: json_answer(answer), MODEL, ENTRY) as (served, _):
+        async with before(lambda asked, answer=answer: json_answer(answer), MODEL, {**ENTRY, "price": PER_IMAGE}) as (
+            served,
+            _,
+        ):
             form = multipart([part("n", b"2"), part("image", b"x", "a.png"), part("model", b"mine")])
             with usages(served) as found:
                 assert (await post(served, "edits", content=form, headers={"content-type": KIND})).status_code == 200
