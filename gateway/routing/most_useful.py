@@ -21,6 +21,9 @@ ORDER: Final[tuple[FailureReason, ...]] = (
 LIMITED: Final = ("rate_limited", "quota")
 """Reasons that result in a 429 if all failures have them."""
 
+SOON_OVER: Final = ("overloaded", "server_error", "rate_limited", "timeout", "bad_answer", "connection")
+"""Reasons for which a target may answer the next request, unless it states a wait."""
+
 NOT_TEMPORARY: Final = ("credential", "gone")
 """Reasons that only people can fix; programs would retry a 503 for minutes."""
 
@@ -64,8 +67,9 @@ def _rank(outcome: Outcome, sent: Sequence[Outcome]) -> int:
 
 
 def _with_wait(error: ErrorInfo, outcomes: Sequence[Outcome]) -> tuple[tuple[str, str], ...]:
-    """Return the headers of ``error`` with the shortest wait of all failures."""
-    waits = [outcome.error.wait for outcome in outcomes if outcome.error.wait is not None]
+    """Return the headers of ``error`` with the shortest wait of all targets."""
+    latest = {outcome.target.place: outcome.error for outcome in outcomes}.values()
+    waits = [1.0 if one.wait is None else one.wait for one in latest if one.wait is not None or one.reason in SOON_OVER]
     if not waits or error.status not in (429, 503, 529):
         return error.headers
     others = tuple(pair for pair in error.headers if pair[0] not in ("retry-after", "retry-after-ms"))

@@ -252,6 +252,21 @@ async def test_headers_belong_to_the_failure_that_the_client_sees(
     assert found == {FIRST[0] if of_first else SECOND[0]}
 
 
+@each_row("first", [429, 503])
+async def test_the_wait_is_that_of_the_target_that_may_answer_first(first: int):
+    """A client of a target that is overloaded for a moment must not wait for the hour of another one."""
+
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
+        body = {"error": {"message": "no"}}
+        if asked.json["model"] == "a":
+            return json_answer(body, first, ("retry-after", "3600"))
+        return json_answer(body, 503)
+
+    async with serve_two_targets(answering) as served:
+        reply = await post(served, *request_to("chat", "r"))
+    assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
+
+
 async def test_a_response_after_a_fallback_has_only_its_own_headers():
     def answering(asked: ReceivedRequest) -> ScriptedAnswer:
         if asked.json["model"] == "a":
