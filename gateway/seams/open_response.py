@@ -254,6 +254,10 @@ class ExchangeChecks(Protocol):
         """Return ``request`` (``PlannedRequest``) as ``target`` may receive it. Raises ``GatewayError``."""
         ...
 
+    async def check_copy(self, request: Any, target: Target) -> Any:
+        """Return what ``check_for_target`` does, for a copy whose checks the exchange does not report."""
+        ...
+
     def response_checks(self, target: Target) -> ResponseChecks | None:
         """Return what happens to a response of ``target``."""
         ...

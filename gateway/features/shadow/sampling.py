@@ -34,7 +34,7 @@ class Sample(ObservedTexts):
         """Set ``planned`` to ``request`` after the steps that only apply to the entry of the target."""
         assert self.context.checks is not None
         try:
-            self.planned = await self.context.checks.check_for_target(request, self.target)
+            self.planned = await self.context.checks.check_copy(request, self.target)
         except GatewayError:  # it may not go there
             return
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from functools import partial
 from itertools import repeat
 from typing import Self, TypeVar
@@ -34,6 +35,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.request.parse import INPUT, EarlierItems, Incoming, read_incoming
 from gateway.request.routing_options import Word, read_headers, unknown_step_error
 from gateway.routing.target import Target
+from gateway.seams.observers import UNOBSERVED
 from gateway.seams.open_response import OpenedResponse, RunningOrigin, StreamTransform, Transform
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
@@ -221,6 +223,12 @@ class SessionChecks(StepSession):
 
     def hidden_again(self, text: str) -> str:
         return self.placeholders.hidden_again(text) if self.restores else text
+
+    async def check_copy(self, request: PlannedRequest, target: Target) -> PlannedRequest:
+        session = copy(self)
+        session.records, session.placeholders = StepRecords(), self.placeholders.without_values()
+        session._observers, session._by_entries = UNOBSERVED, {}
+        return await session.check_for_target(request, target)
 
     async def check_for_target(self, request: PlannedRequest, target: Target) -> PlannedRequest:
         """Return ``request`` after the steps that only apply to the entry of ``target``. Raises ``GatewayError``."""

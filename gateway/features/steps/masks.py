@@ -75,6 +75,10 @@ class Placeholders:
         self._texts: dict[tuple[str, str], str] = {}
         self._labels: dict[str, str] = {}
 
+    def without_values(self) -> "Placeholders":
+        """Return placeholders with the same digests, for another request of the client."""
+        return Placeholders(self._key, self._owner)
+
     def text_for(self, span: Span, value: str) -> str:
         """Return the text that replaces ``value``."""
         text = self.placeholder(span.label, value) if span.replacement is None else span.replacement

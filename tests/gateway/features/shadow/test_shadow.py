@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,13 @@ from gateway.features.shadow import sending
 from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
 from gateway.seams import observed_texts
+from tests.support import word_steps
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, provider, request
 from tests.support.metrics_page import Numbers
-from tests.support.upstreams import Raw, Script, ToolCall, Upstream, fake_upstream
+from tests.support.upstreams import JSON, Raw, Script, ToolCall, Upstream, fake_upstream
 from tests.support.wire_clients import ALL, body_of, path_of, text_of, with_tool
 
 WELL = Script("It rains.")
@@ -31,6 +32,8 @@ def mirrored(
     apis: tuple[str, str] = ("chat", "chat"),
     shadow: dict[str, Any] | None = None,
     record: Path | None = None,
+    more_entries: Sequence[dict[str, Any]] = (),
+    targets: Sequence[str] = ("m0",),
     **more: Any,
 ) -> Iterator[tuple[Gateway, Upstream, Upstream]]:
     """Serve the name ``m`` of the first provider; the second one gets a sample, in the APIs ``apis``."""
@@ -40,7 +43,9 @@ def mirrored(
             for n, (one, api) in enumerate(zip((first, second), apis, strict=True))
         ]
         wanted = {"target": "m1", "share": "100%", "budgets": BUDGETS, **(shadow or {})}
-        given = config(entries, model_aliases={"m": {"target": "m0", "shadow": wanted}}, **more)
+        given = config(
+            [*entries, *more_entries], model_aliases={"m": {"targets": [*targets], "shadow": wanted}}, **more
+        )
         with gateway_thread(given, **({} if record is None else {"record": record})) as served:
             yield served, first, second
 
@@ -238,6 +243,29 @@ def test_the_second_target_gets_the_masked_request(stream):
         first.script(WELL)
         assert ask(served, stream=stream, prompt="a kestrel").status == 200
         assert len(second.seen) == 1
+
+
+@needs_feature("steps")
+@each_row("more", [{"action": "mask"}, {"action": "mask", "restore": True}, {"action": "refuse"}])
+def test_a_client_does_not_see_the_steps_for_the_second_target(more, monkeypatch):
+    """The first target fails after these steps have ended, and another one serves the client."""
+    word_steps.seen.clear()
+    step = {"use": "tests.support.word_steps:words", "at": ["request"], "for": {"entries": ["m1"]}, **more}
+    with fake_upstream(WELL) as third:
+        entry = provider("vllm/m-3", third.url, ["chat"], name="m3")
+        with mirrored(steps=[step], more_entries=[entry], targets=["m0", "m3"]) as (served, first, _):
+
+            def fail_after_steps(received: Any) -> Raw:
+                eventually(lambda: word_steps.seen)
+                return Raw(503, JSON, (b"{}",))
+
+            monkeypatch.setattr(first, "answer", fail_after_steps)
+            reply = ask(served, prompt="falcon-12")
+            assert (reply.status, reply.headers["x-trigate-tried"]) == (200, "m0=overloaded, m3=ok")
+            assert reply.headers["x-trigate-lane"] == "byte"
+            assert not {"x-trigate-steps", "x-trigate-refused-by"} & set(reply.headers)
+            line = next(one for one in eventually(lambda: exchanges(served.log)) if "shadow" not in one)
+            assert (line["ended"], line["steps"]) == ("complete", [])
 
 
 @each_row(
