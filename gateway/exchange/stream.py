@@ -179,14 +179,16 @@ class StartedStream(StartedAnswer):
             passing.use_reader(transform.reader, transform.reader.text_of)
         lane.progress.unsent_usage = partial(_usage_so_far, transform)
 
-    def _note_refusal(self) -> None:
-        """Report what a refused response costs: its events with the usage are not released."""
+    def _note_refusal(self) -> Usage | None:
+        """Report and return what a refused response costs: its events with the usage are not released."""
+        usage = None
         if (transform := self._transform) is not None:
             progress, written = self.lane.progress, transform.characters
             progress.usage = usage = _usage_so_far(transform)
             if usage is not None:  # its output is at least that of the text, or the provider's final count
                 written = min(written, usage.output * CHARACTERS_PER_TOKEN)
             progress.characters = written and max(1, written // self.source.target_request.choices)
+        return usage
 
     async def _correct_content_type(self, response: UpstreamResponse) -> None:
         """Correct a wrong content type."""

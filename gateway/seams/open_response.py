@@ -75,7 +75,7 @@ class OpenedResponse:
     choices: int = 1
     change: Callable[[Event], Event] | None = None
     cut: Callable[[], object] = _do_nothing
-    note_refusal: Callable[[], object] = _do_nothing
+    note_refusal: Callable[[], Usage | None] = _do_nothing
     count_held: Callable[[int], Awaitable[int]] = _count_nothing
     keep_public: Callable[[bytes], object] | None = None
 

@@ -106,11 +106,11 @@ class CheckedStream(StepTransform):
 
     def _stop_events(self, refused: RefusedByStep) -> bytes:
         """Return the events with which the step ends the answer. Raises ``refused`` if it has none."""
-        self._opened.note_refusal()
+        usage = self._opened.note_refusal() or self.usage
         if refused.stop_text is None:
             raise refused
         self.is_over = True
-        stopped = self._shown.stop_events(refused.stop_text, self.usage)
+        stopped = self._shown.stop_events(refused.stop_text, usage)
         for choice, events in stopped.items():
             self._checks.keep_events(choice, events)
         return frame_of_choices(stopped)

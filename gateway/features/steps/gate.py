@@ -183,7 +183,7 @@ class ShownChoices:
 
     def stop_events(self, text: str, usage: Usage | None) -> dict[int, list[Event]]:
         """Return the events that end each choice after a refusal. The first choice gets ``text``."""
-        counted = () if usage is None else (usage,)
+        counted = () if usage is None or not usage.prompt else (usage,)  # else the input is still to be estimated
         blocks = self._blocks or {0: _ShownBlocks()}
         first = min(blocks)
         stopped: dict[int, list[Event]] = {}

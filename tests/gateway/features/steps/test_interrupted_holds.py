@@ -103,6 +103,33 @@ def test_a_count_at_the_start_is_no_count_of_a_held_answer(gateway: Gateway, ups
 
 
 @pytest.fixture(scope="module")
+def stopping(upstream: Upstream) -> Iterator[Gateway]:
+    """Run a gateway whose step ends a response with a text of its own."""
+    price = {"input": 1, "output": 1000}
+    entries = [provider(f"{VENDORS[api]}/up-{api}", upstream.url, [api], name=f"m-{api}", price=price) for api in ALL]
+    step = {**STEP, "action": "refuse", "hold": 64, "refusal": {"as": "stop", "message": "Not here."}}
+    with gateway_thread(config(entries, steps=[step])) as process:
+        yield process
+
+
+@each_row("api", ALL)
+def test_a_stopped_answer_costs_the_text_so_far(stopping: Gateway, upstream: Upstream, api: str):
+    """Messages providers report one token of output at the start, and the others at the end, which does not come."""
+    kind = (("content-type", "application/vnd.amazon.eventstream"),) if api == "converse" else STREAM
+    sent = events_of(api, Script(text=TEXT[:-200] + "osprey-1 " + TEXT[-200:]))
+    first = next(number for number, piece in enumerate(sent) if b"osprey" in piece)
+    upstream.script(Raw(200, kind, sent[: first + 1], "hang"))
+    id = new_id()
+    reply = stopping.request(
+        "POST", path_of(api, f"m-{api}", stream=True), body_of(api, f"m-{api}", stream=True), {"x-request-id": id}
+    )
+    assert b"Not here." in reply.body
+    (line,) = eventually(lambda: exchanges(stopping.log, id), what="the log line")
+    assert (line["ended"], line["cost_grade"], line["usage_complete"]) == ("refused", "estimated", False)
+    assert line["cost_usd"] == pytest.approx(0.75, rel=0.1), "750 tokens"
+
+
+@pytest.fixture(scope="module")
 def flowing(by_hand: Listening) -> Iterator[Gateway]:
     """Run a gateway whose step holds 64 characters."""
     entry = provider("openai/up", by_hand.url, ["chat"], name="m", price={"input": 1, "output": 1000})
