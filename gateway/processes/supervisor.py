@@ -19,9 +19,13 @@ READY_FLAG: Final = "--ready"
 
 
 def report_ready(fd: int) -> None:
-    """Report from a worker that it is ready. ``fd`` is the descriptor after ``READY_FLAG``."""
-    with contextlib.suppress(OSError):  # the supervisor is gone, and the worker drains soon
+    """Report from a worker that it is ready, and drain it if its supervisor is gone. ``fd`` is the descriptor after
+    ``READY_FLAG``."""
+    try:
         os.write(fd, b".")
+    except BrokenPipeError:
+        log.error("the supervisor has exited; draining")
+        signal.raise_signal(signal.SIGTERM)
     os.close(fd)
 
 

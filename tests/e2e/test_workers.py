@@ -97,6 +97,21 @@ def test_two_processes_answer_and_a_dead_one_is_replaced(crew):
     eventually(lambda: any(f"worker {victim} ended with status -9" in line for line in crew.log))
 
 
+def test_workers_whose_supervisor_is_killed_while_they_start_end(crew):
+    """They served forever, because they had never seen their supervisor."""
+    before = crew_of(crew)
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    new = eventually(lambda: len(found := crew_of(crew) - before) == 2 and found, START_SECONDS, "new workers")
+    crew.process.kill()
+    crew.process.wait()
+    try:
+        eventually(lambda: not any(map(is_running, new)), START_SECONDS, "the end of the new workers")
+    finally:
+        for pid in filter(is_running, new):
+            os.kill(pid, signal.SIGKILL)
+
+
 # The supervisor, with a worker that only waits
 
 WORKER = [sys.executable, "-c", "import time; time.sleep(60)"]
