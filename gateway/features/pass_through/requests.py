@@ -213,7 +213,13 @@ class _PassThroughAnswer(PassedAnswer):
 
     def head(self, status: int, headers: Headers) -> Headers:
         passed = _select_headers(headers, PASSED_RESPONSE_HEADERS, None)
-        own = tuple((name, self._gateway_location(value) if name == "location" else value) for name, value in passed)
+        own: Headers = ()
+        for name, value in passed:
+            try:
+                own = (*own, (name, self._gateway_location(value) if name == "location" else value))
+            except GatewayError:
+                if 300 <= status < 400:  # otherwise it is the address of an object (RFC 9110, section 10.2.2)
+                    raise
         if not any(name == "cache-control" for name, _ in own):
             own = (*own, ("cache-control", "no-store"))
         return (*super().head(status, headers), *own)

@@ -204,6 +204,15 @@ async def test_redirects_lead_to_the_gateway_or_are_removed(place, base):
         assert provider.asked[-1].path == expected
 
 
+@each_row(("place", "own"), [("https://other.example/x/1", None), ("/x/1", None), ("/v1/x/1", "/mine/x/1")])
+async def test_an_answer_that_is_no_redirect_passes_without_a_foreign_location(place, own):
+    """There ``location`` is the address of a new object (RFC 9110, section 10.2.2): a 502 would lose its id."""
+    answer = json_answer({"id": 1}, 201, ("location", place))
+    async with passing(lambda asked: answer) as (served, _):
+        found = await served.send("POST", "/mine/x", json={"a": 1})
+        assert (found.status_code, found.json(), found.headers.get("location")) == (201, {"id": 1}, own)
+
+
 async def test_a_redirect_repeats_no_parameter_of_the_entrys_own():
     answer = json_answer({}, 302, ("location", "/v1/other?api-version=7&x=1&secret=s"))
     async with passing(lambda asked: answer, "/v1?api-version=7&secret=s") as (served, _):
