@@ -241,9 +241,9 @@ class ExchangeChecks(Protocol):
         refusal, and at the end of the drain."""
         ...
 
-    async def check_more(self, incoming: Incoming) -> Incoming:
-        """Return ``incoming``, the request of the exchange with more turns, as it may be sent. Raises
-        ``GatewayError``."""
+    async def check_more(self, incoming: Incoming, target: Target) -> Incoming:
+        """Return ``incoming``, the request of the exchange with more turns after those of ``target``, as it may be
+        sent. Raises ``GatewayError``, or ``StoppedAnswer`` for the rest of the answer."""
         ...
 
     def hidden_again(self, text: str) -> str:

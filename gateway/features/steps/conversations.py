@@ -213,13 +213,16 @@ class SessionChecks(StepSession):
             return refused
         return await stopped_answer(self._context, incoming, target, refused, refused.stop_text, STOPPED, usage)
 
-    async def check_more(self, incoming: Incoming) -> Incoming:
+    async def check_more(self, incoming: Incoming, target: Target) -> Incoming:
         applied = self.applied
         self._by_entries.clear()  # it has the request without these turns
         if not (applied.at_request or applied.at_during):
             return incoming
         texts = await ConversationTexts.of(incoming, self.parts)
-        return (await self.check_texts((*applied.at_request, *applied.at_during), texts)).incoming
+        try:
+            return (await self.check_texts((*applied.at_request, *applied.at_during), texts)).incoming
+        except RefusedByStep as refused:
+            raise await self.answer_to(refused, incoming, target) from None
 
     def hidden_again(self, text: str) -> str:
         return self.placeholders.hidden_again(text) if self.restores else text

@@ -11,7 +11,7 @@ import trio
 
 from gateway.exchange.attempt_answer import A
 from gateway.exchange.origin import Make
-from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.planned import PlannedRequest, StoppedAnswer
 from gateway.exchange.walk import Walk
 from gateway.features.web_search.offering import OfferedSearch, rejects_search, searches_itself
 from gateway.features.web_search.parts import PartsOrigin
@@ -25,7 +25,7 @@ from providers.catalog.prices import NANOS, Price
 from providers.neutral.next_turns import CallResult
 from providers.neutral.searches import FoundPages, new_search_id
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, Usage
+from streams.events import AnswerEnd, BlockEnd, TextDelta, Usage, change_event
 
 MAX_TURNS: Final = 10
 """The most turns of the model in one answer. Then it pauses, as Anthropic's do."""
@@ -33,6 +33,7 @@ MAX_TURNS: Final = 10
 _TOOLS: Final = ("tools", "toolConfig")
 _MENTION: Final = re.compile(rb'"(?:openrouter:)?web_search(?:_[a-z]*[0-9_]*)?"|"google_?search|"nova_grounding"', re.I)
 """The type of a search tool. It may be another text; then the request is read for nothing."""
+_SHOWN: Final = (TextDelta, BlockEnd)
 
 
 class SearchedAnswers:
@@ -124,31 +125,38 @@ class SearchOrigin(PartsOrigin):
         return self._offered.is_needed_by(target)
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
-        for number in range(1, MAX_TURNS + 1):
-            walk, writer = self.part.walk, self.part.writer
-            async for frame in self.part.frames():
-                yield frame
-            answer = writer.fold.answer()
-            await self.close_part()
-            self._shown.end_turn(writer)
-            results: list[CallResult] = []
-            calls = writer.searches if answer.end.reason in ("tool_calls", "stop") else []
-            for call in calls:
-                query = query_of(call)
-                begun = FoundPages(new_search_id(self._shown.api), query or "")
-                yield frame_of(self._shown.search_events(begun))
-                found = await self._search(begun, query, walk.target_request.target)
-                results.append(CallResult(call.id, call.name, found.as_text(), found.error is not None))
-                is_changed = False
-                if found.sources or call is calls[-1]:  # not for each of thousands of failed ones
-                    incoming, is_changed = await self.next_request(answer, results)
-                yield frame_of(self._shown.search_events(found.without_texts() if is_changed else found))
-            if not results or writer.has_other_calls or number == MAX_TURNS:
-                pauses = results and not writer.has_other_calls
-                yield frame_of([self._sum(), AnswerEnd("pause") if pauses else answer.end])
-                return
-            self._offered.has_searched = True
-            await self.begin_next(incoming)
+        begun: FoundPages | None = None
+        try:
+            for number in range(1, MAX_TURNS + 1):
+                walk, writer = self.part.walk, self.part.writer
+                async for frame in self.part.frames():
+                    yield frame
+                answer = writer.fold.answer()
+                await self.close_part()
+                self._shown.end_turn(writer)
+                results: list[CallResult] = []
+                calls = writer.searches if answer.end.reason in ("tool_calls", "stop") else []
+                for call in calls:
+                    query = query_of(call)
+                    begun = FoundPages(new_search_id(self._shown.api), query or "")
+                    yield frame_of(self._shown.search_events(begun))
+                    found = await self._search(begun, query, walk.target_request.target)
+                    results.append(CallResult(call.id, call.name, found.as_text(), found.error is not None))
+                    is_changed = False
+                    if found.sources or call is calls[-1]:  # not for each of thousands of failed ones
+                        incoming, is_changed = await self.next_request(answer, results)
+                    yield frame_of(self._shown.search_events(found.without_texts() if is_changed else found))
+                    begun = None
+                if not results or writer.has_other_calls or number == MAX_TURNS:
+                    pauses = results and not writer.has_other_calls
+                    yield frame_of([self._sum(), AnswerEnd("pause") if pauses else answer.end])
+                    return
+                self._offered.has_searched = True
+                await self.begin_next(incoming)
+        except StoppedAnswer as stopped:  # a step ends the answer in place of the next turn
+            ended = [] if begun is None else self._shown.search_events(attrs.evolve(begun, error="unavailable"))
+            shown = [change_event(one, block=self._shown.block) for one in stopped.events if isinstance(one, _SHOWN)]
+            yield frame_of([*ended, *shown, self._sum(), stopped.events[-1]])
 
     def _sum(self) -> Usage:
         """Return the usage of all turns, with the searches: ``calls`` are those with a result, ``units`` those that the

@@ -156,7 +156,7 @@ class PartsOrigin:
 
     async def next_request(self, answer: Answer, results: Sequence[CallResult]) -> tuple[Incoming, bool]:
         """Return the request after ``answer``, the model's last turn, and the ``results`` of its calls, and whether the
-        steps have changed it. Raises ``GatewayError`` if they refuse it.
+        steps have changed it. Raises ``GatewayError`` if they refuse it, or ``StoppedAnswer``.
 
         It repeats both as the client itself would, so that the steps see the results."""
         request = self._walk.request
@@ -164,7 +164,9 @@ class PartsOrigin:
         written = await offload(request.incoming.size, codec.write_answer, answer, reply)
         size = request.incoming.size + len(written)
         incoming = await offload(size, _with_turn, request.incoming, written, results)
-        checked = incoming if self.context.checks is None else await self.context.checks.check_more(incoming)
+        checks, checked = self.context.checks, incoming
+        if checks is not None:
+            checked = await checks.check_more(incoming, self._walk.target_request.target)
         return checked, checked is not incoming
 
     async def begin_next(self, incoming: Incoming) -> None:

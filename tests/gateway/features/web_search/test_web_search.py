@@ -31,6 +31,7 @@ from tests.support.web_search import (
     search_gateway,
     searching,
 )
+from tests.support.wire_clients import text_of
 
 QUESTION = "What is new?"
 USER = [{"role": "user", "content": QUESTION}]
@@ -536,6 +537,25 @@ async def test_steps_see_results_before_the_model_and_the_client(stream, action)
             (line,) = await stage.lines.next()
             assert line["ended"] == "refused", line
             assert line["cost_usd"] == pytest.approx(0.005 + 100e-6 + 10 * 10e-6, abs=1e-12), line
+
+
+@needs_feature("steps")
+@each_row("stream", [False, True])
+@each_row("api", [*REQUESTS])
+async def test_a_step_that_refuses_a_page_may_end_the_answer_with_its_own_text(api, stream):
+    pages = [{"url": "https://docs.example.com/7", "title": "On falcon-7", "content": "The falcon-7 is out."}]
+    refusal = {"as": "stop", "message": "Not here."}
+    steps = [{"use": "tests.support.word_steps:words", "name": "words", "action": "refuse", "refusal": refusal}]
+    turn = searching("a", text="I look.")
+    async with search_gateway(turn, answering("Done."), service=PlayedService(pages), steps=steps) as stage:
+        answer = await ask(stage, api, stream=stream)
+        assert answer.status_code == 200, answer.text
+        shown = text_of(api, answer.content, stream=stream)
+        assert (shown.startswith("I look."), shown.endswith("Not here.")) == (True, True)
+        assert b"falcon-7" not in answer.content
+        (line,) = await stage.lines.next()
+        assert (line["ended"], line["refused_by"]) == ("refused", "words")
+        assert line["cost_usd"] == pytest.approx(0.005 + 100e-6 + 10 * 10e-6, abs=1e-12)
 
 
 @needs_feature("steps")
