@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from gateway.kept_objects.inventory import PROVIDER_RUNS, Inventory, KeptObject
+from providers.endpoints.endpoint import EndpointName
 from streams.events import Api
 from streams.surrogates import decode_or
 
@@ -22,6 +23,9 @@ MAX_AGE_SECONDS: Final = 86_400.0
 
 FIRST_QUERY_SECONDS: Final = 60.0
 """Seconds until the gateway queries a run whose client has not fetched its end."""
+
+UNREAD_SECONDS: Final = 2 * 86_400.0
+"""Seconds until the gateway queries a batch that no request has billed: providers give up after one day."""
 
 LONGEST_PAUSE: Final = 600.0
 """The longest pause in seconds between two queries; each lasts a tenth of the run's age."""
@@ -35,7 +39,8 @@ class ProviderRun(msgspec.Struct, frozen=True):
     ``owner`` is the name under which the client's objects are stored, ``run`` the client's name for the work that pays,
     ``project`` its name for the project.
     ``model`` is the provider's model or agent, ``requested_model`` the client's name for it. ``input`` and ``output``
-    are its estimated tokens. ``began`` and ``due``, the next query, are Unix seconds."""
+    are its estimated tokens. ``began`` and ``due``, the next query, are Unix seconds. ``endpoint`` is that of a batch,
+    whose ``began`` is the time of its first query."""
 
     id: str
     owner: str
@@ -51,6 +56,7 @@ class ProviderRun(msgspec.Struct, frozen=True):
     input: int = 0
     output: int = 0
     project: str | None = None
+    endpoint: EndpointName | None = None
 
     @property
     def is_too_old(self) -> bool:
@@ -97,7 +103,7 @@ class ProviderRuns:
                 run = _read(one.kept.body)
                 if run is not None and now - run.began > 2 * MAX_AGE_SECONDS:  # its entry is gone, or unusable
                     log.warning(
-                        "the background answer %s of %s is not billed: it could not be queried", run.id, run.model
+                        "the background work %s of %s is not billed: it could not be queried", run.id, run.model
                     )
                     await self._inventory.remove(_OWNER, PROVIDER_RUNS, run.key)
                 elif run is not None and run.due <= now:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -120,9 +121,10 @@ class EndpointProvider:
         return whole
 
     async def _watch(self, stream: trio.SocketStream, scope: trio.CancelScope) -> None:
-        """Detect that the client leaves: it sends nothing else while it waits for the answer."""
-        with contextlib.suppress(trio.BrokenResourceError):
-            await stream.receive_some(1)
+        """Detect that the client leaves. The beginning of its next request, after a complete answer, stays unread."""
+        with contextlib.suppress(OSError):
+            if await stream.socket.recv(1, socket.MSG_PEEK):
+                return
         self._on_disconnect()
         scope.cancel()
 

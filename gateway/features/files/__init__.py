@@ -6,4 +6,4 @@
 - ``videos``: videos, which providers store, too.
 - ``batches``: lists of requests; ``new_batches``: requests that create one; ``batch_costs``: their costs.
 - ``kept_ids``: ids of stored objects in conversations; ``provider_runs``: the bills of answers that a provider
-  continues in the background."""
+  continues in the background; ``unread_batches``: the bills of batches that no client reads."""

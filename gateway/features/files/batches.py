@@ -21,6 +21,7 @@ from gateway.features.files.file_uploads import FileUpload, read_file_upload
 from gateway.features.files.kept import KeptRequest, member_of, reader_for
 from gateway.features.files.new_batches import BatchModels, BatchSummary, NewBatch, read_summary
 from gateway.features.files.object_answers import ObjectAnswer
+from gateway.features.files.provider_runs import unread_batch
 from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.kept_objects.accounts import Account
@@ -28,6 +29,7 @@ from gateway.kept_objects.ids import parse_tagged_id
 from gateway.kept_objects.inventory import BATCH_FILES, BATCH_OUTPUTS, Collection, KeptObject
 from gateway.kept_objects.owned_ids import FoundId
 from gateway.kept_objects.pending import PendingBatch
+from gateway.kept_objects.provider_runs import ProviderRuns
 from gateway.relay.answers import AnswerFilter
 from gateway.relay.relaying import RelayedRequest
 from gateway.request.members import check_members
@@ -243,10 +245,20 @@ class BatchRequest(KeptRequest):
     async def process_answer(self, filter: AnswerFilter, target: Target) -> None:
         """Store the object, reserve the expected cost of a new batch, and bill a finished one."""
         await super().process_answer(filter, target)
+        if self.method == "POST" and not self.path_ids and isinstance(filter, ObjectAnswer):
+            await self._note_unread(filter, target)
         if self._summary is not None and isinstance(filter, ObjectAnswer):
             await self._reserve_expected_cost(self._summary, filter, target)
         else:
             await self._bill_once(filter)
+
+    async def _note_unread(self, filter: ObjectAnswer, target: Target) -> None:
+        """Store a new batch, which the gateway bills itself if no request has billed it two days later."""
+        id, inventory = await offload(len(filter.body), _object_id, filter.body), self.stored.inventory
+        native = None if id is None else _native_id(id)
+        if native is not None and inventory is not None and not target.entry.passthrough_auth:
+            batch = unread_batch(self.inbound.context, native, self.owner, self.api, self.endpoint, target)
+            await self.write_inventory(partial(ProviderRuns(inventory).add, batch))
 
     async def _reserve_expected_cost(self, note: BatchSummary, filter: ObjectAnswer, target: Target) -> None:
         """Reserve the expected cost of a new batch in the budgets that will pay for it."""
@@ -276,7 +288,7 @@ class BatchRequest(KeptRequest):
             if batch is None:
                 return
             booking, id = batch.booking, batch.id
-            keys = (id,) if batch.output is None else (id, _usage_key(batch.output))
+            keys = (id,) if batch.output is None else (id, usage_key(batch.output))
             is_over = booking is not None or batch.output is None
             if batch.output is not None and (booking is None or batch.has_tools):
                 await self._store_output_note(batch.output, OutputNote(batch.id, only_calls=booking is not None))
@@ -366,8 +378,8 @@ class ContentRequest(BatchRequest):
     def _billing_keys(self) -> tuple[str, ...]:
         """The keys to claim: the batch's, if known, and those of the file, because either may be read first."""
         file, note = self.path_ids[0], self._note
-        usage = () if note is not None and note.only_calls else (_usage_key(file),)
-        return (*(() if note is None else (note.billing_key,)), *usage, f"lines of {file}")
+        usage = () if note is not None and note.only_calls else (usage_key(file),)
+        return (*(() if note is None else (note.billing_key,)), *usage, lines_key(file))
 
     @property
     def _has_lines(self) -> bool:
@@ -383,9 +395,14 @@ class ContentRequest(BatchRequest):
         return ResultLines(account.entries, only_calls=self._note is not None and self._note.only_calls)
 
 
-def _usage_key(file: str) -> str:
+def usage_key(file: str) -> str:
     """Return the key that is claimed when the usage of the results in ``file`` is billed."""
     return f"usage of {file}"
+
+
+def lines_key(file: str) -> str:
+    """Return the key that is claimed when the lines of ``file`` are billed."""
+    return f"lines of {file}"
 
 
 def _object_id(body: bytes) -> str | None:

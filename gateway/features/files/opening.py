@@ -34,11 +34,13 @@ from gateway.seams.hooks import Hooks
 from gateway.seams.kept import ReplaceIds
 from gateway.seams.running import Ports, Running
 from providers.apis import CODECS
+from providers.endpoints.endpoint import EndpointName
 from streams.events import Api
 
 if TYPE_CHECKING:
     from gateway.stores.database import Database
 
+_BATCHES: Final[tuple[EndpointName, ...]] = ("batches", "message_batches")
 _RUNS: Final = "gateway.features.files.provider_runs"
 
 
@@ -114,8 +116,10 @@ class StoredObjects:
 
     def has_runs(self, service: Service) -> bool:
         """Return whether providers may continue answers in the background whose ends the gateway bills."""
-        return self.bills_runs and any(
-            codec.wire.running and service.router.storing_targets(api) for api, codec in CODECS.items()
+        routed = service.router
+        has_batches = any(routed.entries_with(endpoint) for endpoint in _BATCHES)
+        return self.bills_runs and (
+            has_batches or any(codec.wire.running and routed.storing_targets(api) for api, codec in CODECS.items())
         )
 
     async def record_run(self, inner: TurnRecorder, context: ExchangeContext, owner: str) -> TurnRecorder:

@@ -22,19 +22,22 @@ from gateway.exchange.context import ExchangeContext, attempt_record
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.service import Service
 from gateway.features.files.opening import stored_objects_of
+from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
 from gateway.http.response import Response
 from gateway.kept_objects.pending import PendingBatch
-from gateway.kept_objects.provider_runs import FIRST_QUERY_SECONDS, ProviderRun, ProviderRuns
+from gateway.kept_objects.provider_runs import FIRST_QUERY_SECONDS, UNREAD_SECONDS, ProviderRun, ProviderRuns
 from gateway.ledger.bill import Booking
 from gateway.ledger.record import Record
 from gateway.routing.target import Target
-from gateway.stores.errors import InDoubt
+from gateway.stores.errors import InDoubt, Unavailable
 from gateway.streaming.lane import StreamProgress
 from gateway.upstream.request import UpstreamRequest
+from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.auth.signer import UnsignedRequest
 from providers.catalog.prices import cost_of
+from providers.endpoints.endpoint import EndpointName
 from providers.neutral.codec import Reply, Writer
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Usage
@@ -195,6 +198,17 @@ class FollowedRun(TurnRecorder):
         return data
 
 
+def unread_batch(
+    context: ExchangeContext, id: str, owner: str, api: Api, endpoint: EndpointName, target: Target
+) -> ProviderRun:
+    """Return a batch that the provider created with ``id``, as a run that the gateway queries two days later."""
+    record, due = context.record, time.time() + UNREAD_SECONDS
+    return ProviderRun(
+        id, owner, target.entry.name, api, target.model, record.id, due, due, record.requested_model, record.client,
+        record.run, project=record.project, endpoint=endpoint,
+    )  # fmt: skip
+
+
 # Bills
 
 
@@ -275,22 +289,28 @@ async def bill(service: Service, run: ProviderRun, usage: Usage | None) -> None:
             usage = Usage(input=run.input, output=run.output, estimated=True)
         known = target.price is not None or usage.reported_nanos is not None
         cost = cost_of(target.price, usage, estimated=estimated) if known else None
-        record = service.ledger.open(f"{run.request_id}-run", run.api)
-        record.client, record.requested_model = run.client, run.requested_model
-        record.run, record.project = run.run, run.project
-        record.target, record.model, record.provider_api, record.lane = target.name, target.model, target.api, "byte"
-        record.attempts = 1
-        record.bill.attempt_records = (attempt_record(target, "ok", "byte", committed=True),)
-        record.bill.is_complete = True
-        record.bill.book(Booking(usage, cost, id=run.id))
-        record.mark_answered(200)
-        try:
-            record.reservation = await _reserve(service, record, target)
-        except GatewayError as error:  # the counters are unavailable
-            log.warning("%s does not count towards limits: %s", record.id, error.info.loggable_message)
-        finally:
-            service.ledger.settle(record, disconnected=False)
+        await settle_run(service, run, target, Booking(usage, cost))
         await release(service, run)  # the budgets have counted its cost
+
+
+async def settle_run(service: Service, run: ProviderRun, target: Target, booking: Booking) -> None:
+    """Bill ``booking`` for ``run``, which this process has claimed, as an exchange of its own. Raises nothing."""
+    suffix = "run" if run.endpoint is None else "batch"
+    record = service.ledger.open(f"{run.request_id}-{suffix}", run.api, endpoint=run.endpoint)
+    record.client, record.requested_model = run.client, run.requested_model
+    record.run, record.project = run.run, run.project
+    record.target, record.model, record.provider_api, record.lane = target.name, target.model, target.api, "byte"
+    record.attempts = 1
+    record.bill.attempt_records = (attempt_record(target, "ok", "byte", committed=True),)
+    record.bill.is_complete = True
+    record.bill.book(attrs.evolve(booking, id=run.id))
+    record.mark_answered(200)
+    try:
+        record.reservation = await _reserve(service, record, target)
+    except GatewayError as error:  # the counters are unavailable
+        log.warning("%s does not count towards limits: %s", record.id, error.info.loggable_message)
+    finally:
+        service.ledger.settle(record, disconnected=False)
 
 
 async def claim(service: Service, runs: ProviderRuns, run: ProviderRun) -> bool:
@@ -341,24 +361,29 @@ async def fetch_state(service: Service, target: Target, run: ProviderRun) -> Run
     """Return the state of ``run`` at its provider, ``None`` if it cannot be fetched now.
 
     A run that no longer exists there is over, and its usage is unknown."""
-    wire = CODECS[run.api].wire
-    version = () if wire.version_header is None else ((wire.version_header, wire.default_version),)
-    headers = (("accept", "application/json"), ("accept-encoding", "identity"), *version, *target.configured_headers)
-    url, mark, query = target.url.partition("?")
-    url = f"{url}/{quote(run.id, safe='')}{mark}{query}"
     try:
         with trio.fail_after(_FETCH_SECONDS):
-            source = service.credentials.get(target.entry.name)
-            credential = target.credential(None) if source is None else await source.credential()
-            signed = target.sign(UnsignedRequest("GET", url, headers, b""), credential, time.time())
-            request = UpstreamRequest("GET", url, (*headers, *signed), connect_timeout=target.entry.timeouts.connect)
-            async with await service.upstream.send(request) as response:
+            async with await send_query(service, target, run.api, quote(run.id, safe="")) as response:
                 if response.status in _GONE:
                     return RunState(is_over=True)
                 body = await response.read(service.settings.limits.answer)
                 return await offload(len(body), read_state, run.api, body) if response.status == 200 else None
     except (GatewayError, trio.TooSlowError):
         return None
+
+
+async def send_query(service: Service, target: Target, api: Api, path: str) -> UpstreamResponse:
+    """Send a GET request to ``path`` below the URL of ``target``. Raises ``GatewayError``."""
+    wire = CODECS[api].wire
+    version = () if wire.version_header is None else ((wire.version_header, wire.default_version),)
+    headers = (("accept", "application/json"), ("accept-encoding", "identity"), *version, *target.configured_headers)
+    url, mark, query = target.url.partition("?")
+    url = f"{url}/{path}{mark}{query}"
+    source = service.credentials.get(target.entry.name)
+    credential = target.credential(None) if source is None else await source.credential()
+    signed = target.sign(UnsignedRequest("GET", url, headers, b""), credential, time.time())
+    request = UpstreamRequest("GET", url, (*headers, *signed), connect_timeout=target.entry.timeouts.connect)
+    return await service.upstream.send(request)
 
 
 async def query_due_runs(service: Service, runs: ProviderRuns) -> None:
@@ -370,11 +395,23 @@ async def query_due_runs(service: Service, runs: ProviderRuns) -> None:
         log.warning("%s", error.info.loggable_message)
         return
     for run in due:
+        if run.endpoint is not None:
+            await _bill_unread_batch(service, runs, run)
+            continue
         if (target := target_of(service, run)) is None:
             continue
         state = await fetch_state(service, target, run)
         if run.is_too_old or (state is not None and state.is_over):
             await bill(service, run, None if state is None else state.usage)
+
+
+async def _bill_unread_batch(service: Service, runs: ProviderRuns, batch: ProviderRun) -> None:
+    """Bill a batch that no request has billed. Raises nothing."""
+    code = await load_module("gateway.features.files.unread_batches")
+    try:
+        await code.bill_unread_batch(service, runs, batch)
+    except (GatewayError, Unavailable, trio.TooSlowError) as error:
+        log.warning("the batch %s cannot be billed now: %s", batch.id, error or "timeout")
 
 
 async def query_runs(service: Service) -> None:

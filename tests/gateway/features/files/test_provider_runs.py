@@ -367,8 +367,13 @@ async def test_the_process_queries_in_the_background(monkeypatch, is_reloaded):
         assert await one.bills() == []
 
 
-def test_only_providers_that_continue_answers_are_queried():
-    for model, expected in (("gemini/*", True), ("vertex/gemini-omni-flash", True), ("openai/*", False)):
+def test_only_providers_that_continue_answers_or_have_batches_are_queried():
+    for model, expected in (
+        ("gemini/*", True),
+        ("vertex/gemini-omni-flash", True),
+        ("openai/*", True),
+        ("vllm/a", False),
+    ):
         more = {"project": "p", "location": "global"} if model.startswith("vertex") else {}
         config = from_mapping(settings({"model": model, "access_key": "k", **more}))
         service = open_service(config, Lifecycle(), None, False)
