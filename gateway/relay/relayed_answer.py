@@ -232,7 +232,9 @@ class RelayedAnswer(StartedAnswer):
         cost = cost_of(price, found)
         if cost.nanos or (self.is_over and (price is None or cost.grade != "at_least")):
             return found
-        return attrs.evolve(target_request.sent_usage(), estimated=True)
+        sent = target_request.sent_usage()
+        units = dict(sent.units) | dict(found.units)  # the provider's count is better than the expected one
+        return attrs.evolve(sent, units=tuple(units.items()), estimated=True)
 
 
 class _Arrived:

@@ -192,3 +192,15 @@ async def test_a_picture_that_has_a_price_is_not_estimated(price):
         await served.post(f"{IMAGES}/generations", json=DRAWING)
         (line,) = await settled.next()
     assert (line["cost_grade"], line.get("usage_estimated"), line["units"]) == ("exact", None, {"image": 1})
+
+
+@needs_feature("other_endpoints")
+async def test_searches_of_a_model_billed_by_tokens_cost_estimated_tokens():
+    ranking = {"results": [{"index": 0, "relevance_score": 0.9}], "meta": {"billed_units": {"search_units": 3}}}
+    entry = {"name": "mine", "price": {"input": 10, "output": 10}}
+    async with before(lambda asked: json_answer(ranking), "litellm/m", entry) as (served, _):
+        settled = SettledLines(served)
+        await served.post("/v1/rerank", json={"model": "mine", "query": "q" * 400, "documents": ["a" * 400]})
+        (line,) = await settled.next()
+    assert (line["units"], line["cost_grade"], line["usage_estimated"]) == ({"search": 3}, "estimated", True)
+    assert line["cost_usd"] == pytest.approx(200 * 10 / 10**6, rel=0.1)
