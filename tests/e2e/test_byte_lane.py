@@ -140,6 +140,15 @@ def test_events_reach_the_client_unchanged(gateway, upstream, api, cut):
     assert "content-length" not in reply.headers
 
 
+@each_row("api", OLDER)
+def test_line_ends_after_the_last_event_reach_the_client(gateway, upstream, api):
+    """An event is complete with the CR of its last line end: the LF arrives after the end of the answer."""
+    whole = b"".join(EVENTS[api]).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n") + b"\r\n"
+    upstream.script(Raw(200, STREAM, (whole[:-3], whole[-3:]), "chunked"))
+    body = streaming(REQUESTS[api]).replace(b"MODEL", f"asked-{api}".encode())
+    assert gateway.request("POST", PATHS[api], body).body == whole
+
+
 @each_row(("end", "api"), product(["length", "chunked", "close"], OLDER))
 def test_a_whole_answer_reaches_the_client_unchanged(gateway, upstream, api, end):
     upstream.script(Raw(200, JSON, (WHOLE[api],), end))
