@@ -67,7 +67,7 @@ async def list_keys(call: AdminCall) -> AdminAnswer:
     texts, some = stored_texts(call), found[(page - 1) * size : page * size]
     infos = [key_info(client, stored_or_empty(client.name, texts.get(client.name))) for client in some]
     full = call.query.get("return_full_object", "").lower() in ("true", "1")
-    keys = infos if full else [info["token"] for info in infos]
+    keys = infos if full else [info["token"] or info["key_alias"] for info in infos]
     pages = -(-len(found) // size)
     return AdminAnswer({"keys": keys, "total_count": len(found), "current_page": page, "total_pages": pages})
 

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import sqlite3
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 
@@ -107,6 +108,15 @@ def test_no_digest_of_a_key_in_the_file_is_shown(shared):
     listed = shared.call("admin", "GET", "/key/list?size=100").body.decode()
     info = shared.call("admin", "GET", "/key/info?key=lead").body.decode()
     assert hashlib.sha256(KEYS["lead"].encode()).hexdigest() not in listed + info
+
+
+def test_each_item_of_a_list_leads_to_its_key(shared):
+    """Clients of LiteLLM read texts; keys of the file have no digest that they may see."""
+    keys = shared.call("admin", "GET", "/key/list?size=100").json["keys"]
+    assert {type(key) for key in keys} == {str}
+    replies = [shared.call("admin", "GET", f"/key/info?key={quote(key)}") for key in keys]
+    assert {reply.status for reply in replies} == {200}
+    assert "lead" in {reply.json["info"]["key_alias"] for reply in replies}
 
 
 def test_lists_have_pages(shared):
