@@ -191,6 +191,8 @@ def _losses(compared: PromptComparison, *, is_known: bool) -> Iterator[MissExpla
         yield MissExplanation("early", None, readable)
     if compared.is_expired:
         yield MissExplanation("expired", None, readable)
+    if "key" in compared.selectors_changed:  # it leads to another of the provider's machines
+        yield MissExplanation("key", None, readable)
     if is_known and row.rate is not None and compared.situation.rate > row.rate:
         yield MissExplanation("busy", None, compared.could)  # more than the provider serves from one cache
     if is_known and row is not UNKNOWN_RULES:

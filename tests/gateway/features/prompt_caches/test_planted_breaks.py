@@ -291,6 +291,16 @@ def test_the_client_selects_another_cache_and_returns(api: str, cause: str):
     assert turns.verdict.read == turns.verdict.readable == first.tokens, "the cache that it left is still warm"
 
 
+def test_another_cache_key_that_routes_to_another_machine():
+    """OpenAI's models before GPT-5.6 have one cache for all keys, but each key may lead to another machine."""
+    turns = CacheTurns("chat")
+    turns.send(request_of("chat", 30), scope=CacheScope(b"one", "a/one"))
+    turns.send(request_of("chat", 31), 0, scope=CacheScope(b"one", "a/one", key=b"other"))
+    assert (turns.causes, turns.at) == (["key"], None)
+    turns.send(request_of("chat", 32), 0, scope=CacheScope(b"one", "a/one", key=b"other"))
+    assert turns.causes == ["provider"]
+
+
 @each_row("api", APIS)
 def test_a_step_that_changes_the_prefix(api: str):
     """A mask with other random names in each turn: the client's own prefix is equal."""
