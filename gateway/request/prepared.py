@@ -95,9 +95,9 @@ class Prepared:
         return requested_output(api, self.outgoing.body) if self.output is None else self.output
 
     def refuses(self, target: Target, member: str) -> bool:
-        """Return whether the provider is known to refuse the member, or has refused it."""
+        """Return whether the provider is known to refuse the member or a part of it, or has refused that."""
         known = parse_paths(target.recipient.quirks.refused_fields)
-        return (member,) in (*known, *self.omissions.paths)
+        return any(path[0] == member for path in (*known, *self.omissions.paths))
 
     def with_addition(self, name: str, body: bytes | None = None, headers: Headers | None = None) -> "Prepared":
         """Return the request with another body or other headers, to which the operator added ``name``."""

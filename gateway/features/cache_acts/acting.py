@@ -183,7 +183,8 @@ class PromptCacheActs:
             prepared = await with_cache_names(prepared, target, row, wanted, sender)
         if wanted.marks is None or (row is not None and not row.takes_marks) or not may_be_marked(prepared, target):
             return prepared
-        return await self._apply_marks(prepared, target, client, wanted.marks)
+        has_no_ttl = any(path[-1] == "ttl" for path in prepared.omissions.paths)  # the provider has rejected it
+        return await self._apply_marks(prepared, target, client, "5m" if has_no_ttl else wanted.marks)
 
     async def _apply_marks(self, prepared: Prepared, target: Target, client: str, lifetime: Lifetime) -> Prepared:
         if not self._guard.allows(client, target.place):

@@ -157,6 +157,24 @@ def test_a_rejected_mark_is_removed_now_and_in_later_requests(gateway: Gateway, 
     assert ["cache_control" in seen.json for seen in upstream.seen] == [True, False, False]
 
 
+@pytest.mark.parametrize(
+    ("api", "client", "path"), [("chat", "dan", "system.0.cache_control.ttl"), ("messages", "eve", "cache_control.ttl")]
+)
+def test_a_provider_that_rejects_a_lifetime_gets_marks_without_one(
+    gateway: Gateway, upstream: Upstream, api: str, client: str, path: str
+):
+    text = f"{path}: Extra inputs are not permitted"
+    error = {"type": "error", "error": {"type": "invalid_request_error", "message": text}}
+    rejection = Raw(400, (("content-type", "application/json"),), (json.dumps(error).encode(),))
+    upstream.script(rejection, ANSWER, ANSWER)
+    for _ in range(2):
+        reply = gateway.request("POST", PATHS[api], body_of(api, "opus"), {"authorization": f"Bearer {key_of(client)}"})
+        assert reply.status == 200, reply.body
+    sent = [seen.body for seen in upstream.seen]
+    assert [b"cache_control" in one for one in sent] == [True, True, True]
+    assert [b'"ttl"' in one for one in sent] == [True, False, False]
+
+
 @pytest.mark.soak
 def test_marks_stop_for_a_client_for_whom_they_do_not_pay(upstream: Upstream):
     """A client whose prompts never repeat pays for each write (BerriAI/litellm-docs#1572)."""

@@ -244,3 +244,23 @@ def test_a_provider_without_diagnoses_gets_no_member(running, upstream):
     reply = running.request("POST", PATHS["chat"], body)
     assert reply.status == 200
     assert upstream.seen[-1].json.keys() == body.keys()
+
+
+@pytest.mark.parametrize("path", ["diagnostics", "diagnostics.previous_message_id"])
+def test_a_provider_that_rejects_the_request_gets_none(upstream, path):
+    """A server in front of the provider may not know the member that the gateway adds."""
+    error = {
+        "type": "error",
+        "error": {"type": "invalid_request_error", "message": f"{path}: Extra inputs are not permitted"},
+    }
+    entry = provider(
+        "anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="asking", prompt_cache={"diagnose": True}
+    )
+    with gateway_thread(config([entry])) as gateway:
+        talk = Talk(gateway, upstream, "asking", "messages")
+        upstream.script(
+            Raw(400, JSON, (json.dumps(error).encode(),)), *[talk.answer("msg_1", None, 0, stream=False)] * 2
+        )
+        for _ in range(2):
+            assert gateway.request("POST", PATHS["messages"], talk.body("same")).status == 200
+        assert ["diagnostics" in seen.json for seen in upstream.seen] == [True, False, False]
