@@ -86,6 +86,8 @@ class Framing:
     - ``change_payload(raw, change)`` returns the event with ``change`` applied to its data.
     - ``without_remarks(raw, name, data)`` returns the event, parsed as ``name`` and ``data``, without text that its
       readers and clients ignore, such as comments, because no check sees that text. The result may be empty.
+    - ``join(data, is_first)`` returns ``data``, events of one writer, as the client's first bytes or as those after
+      events of another writer. ``None``: they are the same.
     - ``is_internal``: the bytes are the gateway's own and nothing to show or record.
     """
 
@@ -102,6 +104,7 @@ class Framing:
     begins: Callable[[bytes], bool] = lambda start: False
     change_payload: Callable[[bytes, Callable[[bytes], bytes]], bytes] = lambda raw, change: change(raw)
     without_remarks: Callable[[bytes, str, bytes], bytes] = lambda raw, name, data: raw
+    join: Callable[[bytes, bool], bytes] | None = None
     is_internal: bool = False
 
     def matches_type(self, content_type: str | None) -> bool:

@@ -193,12 +193,13 @@ class Delivery:
         check: Callable[[bytes], None] | None = None,
         may_open: bool = True,
         observed: ObservedStream | None = None,
+        join: Callable[[bytes, bool], bytes] | None = None,
     ) -> None:
         """Start the state machine.
 
         ``keep_alive`` is the longest silence towards the client, in seconds of ``clock``. ``check`` receives all events
         for the client. ``may_open``: the client expects a stream, which may be opened for keep-alives. ``observed`` has
-        the listeners of the stream."""
+        the listeners of the stream, ``join`` is that of the client's framing."""
         self.state = DeliveryState.HELD
         self.lane = lane
         self.deadline = clock() + keep_alive if may_open else math.inf
@@ -212,6 +213,8 @@ class Delivery:
         self._check = check
         self._observed = ObservedStream(lane) if observed is None else observed
         self._listeners = self._observed.listeners
+        self._join = join
+        self._is_first = True
         self._silences = 0  # the keep-alives since the last data
         self._held: list[bytes] = []
         self._held_size = 0
@@ -379,6 +382,8 @@ class Delivery:
         self.deadline = self._clock() + self._keep_alive
         self._silences = 0
         self._record.mark_write_started()
+        if self._join is not None:
+            data, self._is_first = self._join(data, self._is_first), False
         if self._check is not None:
             self._check(data)
         return (data,)
@@ -404,6 +409,8 @@ class Delivery:
         ping = self.lane.ping()
         if self._listeners:
             self._observed.note_keep_alive(ping)
+        if ping and self._join is not None:
+            ping, self._is_first = self._join(ping, self._is_first), False
         return (Ping(ping),) if ping else ()
 
     def _open_ping(self, data: bytes) -> Actions:

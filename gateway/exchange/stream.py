@@ -342,6 +342,7 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
             turn=turn,
             check=check,
             observed=observed,
+            join=context.client_request.framing(context.codec.wire).join,
         )
         survival, target = None, origin.target_request.target
         if (survives := audience.survives(target)) or origin.desertion is not None:

@@ -189,6 +189,21 @@ def complete_element(rest: bytes) -> bytes:
     return b""
 
 
+_SEPARATOR: Final = b",\r\n"
+
+
+def join_array(data: bytes, is_first: bool) -> bytes:
+    """Return the elements in ``data`` as the first of an array, or as those after elements of another writer.
+
+    Keep-alives and the answers of several targets have writers of their own, and a keep-alive may overtake an element
+    that is held."""
+    if is_first:
+        return b"[" + data[len(_SEPARATOR) :] if data.startswith(_SEPARATOR) else data
+    if data.startswith(b"["):
+        return b"]" if data == b"[]" else _SEPARATOR + data[1:]
+    return data
+
+
 class ArrayElements:
     """A writer of one JSON array with an element for each event, sent immediately.
 
@@ -203,7 +218,7 @@ class ArrayElements:
             if data == self._error:
                 return b""
             self._error = data
-        before, self._has_elements = (b",\r\n" if self._has_elements else b"["), True
+        before, self._has_elements = (_SEPARATOR if self._has_elements else b"["), True
         return before + data
 
     def close(self) -> bytes:
@@ -217,4 +232,5 @@ ARRAY: Final = Framing(
     parse=parse_element,
     complete=complete_element,
     writer=ArrayElements,
+    join=join_array,
 )
