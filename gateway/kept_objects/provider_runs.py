@@ -90,7 +90,11 @@ class ProviderRuns:
 
     async def remove(self, run: ProviderRun) -> None:
         """Remove a claimed run. Otherwise it is queried again, and its next claim fails."""
-        await self._inventory.remove(_OWNER, PROVIDER_RUNS, run.key)
+        await self.forget(run.owner, run.id)
+
+    async def forget(self, owner: str, id: str) -> None:
+        """Remove the run or batch ``id`` of ``owner``, which is billed."""
+        await self._inventory.remove(_OWNER, PROVIDER_RUNS, _key_of(owner, id))
 
     async def take_due(self) -> list[ProviderRun]:
         """Return the runs to query now, and postpone their next queries, so that other processes skip them."""

@@ -260,6 +260,12 @@ class BatchRequest(KeptRequest):
             batch = unread_batch(self.inbound.context, native, self.owner, self.api, self.endpoint, target)
             await self.write_inventory(partial(ProviderRuns(inventory).add, batch))
 
+    async def _forget_unread(self, id: str) -> None:
+        """Remove a batch that this request bills from those that the gateway bills itself."""
+        native, inventory = _native_id(id), self.stored.inventory
+        if native is not None and inventory is not None:
+            await self.write_inventory(partial(ProviderRuns(inventory).forget, self.owner, native))
+
     async def _reserve_expected_cost(self, note: BatchSummary, filter: ObjectAnswer, target: Target) -> None:
         """Reserve the expected cost of a new batch in the budgets that will pay for it."""
         id = await offload(len(filter.body), _object_id, filter.body)
@@ -297,6 +303,7 @@ class BatchRequest(KeptRequest):
             if isinstance(filter, ObjectAnswer):
                 filter.usage = booking.usage
             self.inbound.exchange.settle_reservation()  # before the batch's own reservation is removed
+            await self._forget_unread(id)
         if is_over and id and self.service.allowances.batch_reserves.is_wanted:
             await self.stored.pending.remove(self.owner, id)
 
