@@ -60,6 +60,8 @@ class RunResult:
     last end of this round, and ``elapsed_before`` that of earlier ones. ``rounds`` has the measures of each round, if
     there are several. ``stopped`` is the reason for an early end, or "". ``is_refused``: the server rejected or refused
     every request. ``search`` is the search whose last run this is. ``begun`` counts all requests, also of the warm-up.
+    ``ends`` are the times of the whole answers of this round, ``completed`` counts those until the last arrival of each
+    round.
 
     ``lag`` is that of the loader's event loop, and ``cpu`` the part of a core that it used.
     """
@@ -79,6 +81,8 @@ class RunResult:
     is_refused: bool = False
     search: FoundRate | None = None
     begun: int = 0
+    completed: int = 0
+    ends: list[float] = attrs.field(factory=list)
     elapsed_before: float = 0.0
     round_elapsed: float = 0.0
 
@@ -92,7 +96,13 @@ class RunResult:
         if self.plan["rounds"] > 1:
             self.rounds.append(Tally())
         self.timeline.begin = int(self.seconds)
+        self.ends.clear()
         self.elapsed_before, self.round_elapsed = self.whole_seconds, 0.0
+
+    def end_round(self, seconds: float) -> None:
+        """Add the duration of the arrivals of this round, and its whole answers until the last arrival."""
+        self.seconds += seconds
+        self.completed += sum(end <= seconds for end in self.ends)
 
     def record_begin(self, planned: float) -> None:
         """Count the begin of an exchange."""
@@ -108,6 +118,8 @@ class RunResult:
             for tally in (self.tally, *self.rounds[-1:]):
                 tally.add(record, missed)
             self.timeline.record_end(record)
+            if record.end == "whole":
+                self.ends.append(record.ended)
 
     @property
     def whole_seconds(self) -> float:
@@ -131,7 +143,7 @@ class RunResult:
     @property
     def completed_rate(self) -> float:
         """Whole answers per second, from the begin to the last arrival."""
-        return self.timeline.rate("whole", self.seconds)
+        return self.completed / self.seconds if self.seconds else 0.0
 
     @property
     def tokens_per_second(self) -> float:

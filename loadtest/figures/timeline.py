@@ -70,12 +70,6 @@ class LoadTimeline:
             span = self.span_at(now)
             span.in_flight, span.lag = max(span.in_flight, in_flight), max(span.lag, lag)
 
-    def rate(self, name: str, seconds: float) -> float:
-        """Return the mean of the count ``name`` per second, over the whole spans of the first ``seconds``."""
-        whole = int(seconds / self.width)
-        counted = sum(getattr(span, name) for span in self.spans[: whole or 1])
-        return float(counted / (whole * self.width or seconds)) if seconds > 0 else 0.0
-
     def dump(self) -> list[dict[str, Any]]:
         """Return a row for each span. Percentiles are null if nothing was measured."""
         found = []

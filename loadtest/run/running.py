@@ -107,7 +107,7 @@ class ActiveRun:
         if self.plan.count is not None and self.plan.rate is None:
             # The clients continue until the last of them has its answer.
             seconds = min(seconds, result.round_elapsed)
-        result.seconds += seconds
+        result.end_round(seconds)
         result.is_refused = result.is_refused or bool(result.stopped) or (self._unconnected and self._ended > 0)
         return result
 

@@ -60,7 +60,7 @@ def test_a_long_run_has_few_histograms():
         timeline.record_end(record(planned=float(second)))
     assert (len(timeline.spans), timeline.width) == (MOST, 5)
     assert sum(one.ttft.count for one in timeline.spans) == 5 * MOST
-    assert timeline.rate("whole", 5 * MOST) == 1
+    assert sum(one.whole for one in timeline.spans) == 5 * MOST
 
 
 def test_the_page_of_a_search_has_its_steps():

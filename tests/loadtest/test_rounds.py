@@ -26,7 +26,7 @@ def run_of(factor: float, seed: int, number: int = 10, drift: float = 0.0) -> Ru
             one = record(contents=(time, time + 0.04 * slow), ended=time + 0.1 * slow)
             found.record_begin(one.planned)
             found.add(one)
-        found.seconds += 10
+        found.end_round(10)
     return found
 
 
@@ -54,6 +54,17 @@ def test_the_rounds_of_a_server_are_one_result():
     assert [span.started for span in whole.timeline.spans[::10]] == [40] * 4
     assert whole.rate == 4
     assert whole.whole_seconds == pytest.approx(sum(one.measures["duration"].most for one in whole.rounds))
+
+
+def test_answers_after_the_last_arrival_of_a_round_are_not_completed_in_the_next():
+    run = RunResult(target="", url="http://x", plan=LoadPlan(targets={}, rounds=5).dump())
+    for _ in range(5):
+        run.begin_round()
+        for planned in (0.0, 0.1, 0.2, 0.3):
+            run.add(record(planned=planned, contents=(planned + 0.1,), ended=planned + 0.15))
+        run.end_round(0.4)
+    assert run.rate == pytest.approx(10)
+    assert run.completed_rate == pytest.approx(7.5)
 
 
 def test_the_table_fits_a_terminal():

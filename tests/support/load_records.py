@@ -43,8 +43,9 @@ def result(
     quiet = Histogram()
     quiet.add(0.001)
     plan = LoadPlan(targets={"": "http://x"}, rate=1.0).dump()
-    found = RunResult(target="", url="http://x", plan=plan, seconds=seconds, lag=quiet, cpu=0.1)
+    found = RunResult(target="", url="http://x", plan=plan, lag=quiet, cpu=0.1)
     for number, one in enumerate(records):
         found.record_begin(one.planned)
         found.add(one, missed.get(number, ()))
+    found.end_round(seconds)
     return attrs.evolve(found, **said)
