@@ -388,9 +388,7 @@ class RunBuilder:
                 return HeldEvent(event), []
 
     def is_sealed(self, event: ReasoningState) -> bool:
-        """Return whether the client gets a signature or a seal, which fits only unchanged reasoning."""
-        if event.api == "responses":
-            return bool(event.item.get("encrypted_content"))
+        """Return whether the client gets a signature, a seal or an item, which fits only unchanged reasoning."""
         return not (self._is_chat and event.api == "chat" and "field" in event.item)  # Chat clients get only the text
 
     def continue_text(self, event: Event) -> Run | None:
