@@ -41,3 +41,20 @@ async def test_an_answer_that_cannot_be_continued_is_reported():
         refused = await served.post("/v1/responses", json=next_turn, headers=headers)
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "previous_response_not_found")
     assert len(provider.asked) == 1
+
+
+async def test_a_response_at_an_entry_that_is_now_outside_of_the_wall_is_unknown():
+    answer = {**KEPT, "store": True, "model": "m", "output": [MESSAGE], "usage": USAGE}
+    entry, store = {"model": "openai/m-1", "access_key": "provider-key", "speaks": ["responses"]}, MemoryStore(60, 2**20)
+    async with endpoint_provider(lambda asked: json_answer(answer)) as provider:
+        entries = [{**entry, "name": name, "base_url": f"{provider.url}/v1"} for name in ("us", "eu-1")]
+        for wall, status in (["*"], 200), (["eu-*"], 404):
+            keys = [{"name": "alice", "key": "alice-key", "only": wall}]
+            async with gateway(settings(*entries, client_keys=keys), store=store) as served:
+                headers = {"authorization": "Bearer alice-key"}
+                if status == 200:
+                    turn = {"model": "us", "input": "hi", "store": True}
+                    await served.post("/v1/responses", json=turn, headers=headers)
+                found = await served.send("GET", "/v1/responses/resp_theirs", headers=headers)
+                assert found.status_code == status
+    assert [one.method for one in provider.asked] == ["POST", "GET"]
