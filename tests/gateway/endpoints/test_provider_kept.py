@@ -45,7 +45,8 @@ async def test_an_answer_that_cannot_be_continued_is_reported():
 
 async def test_a_response_at_an_entry_that_is_now_outside_of_the_wall_is_unknown():
     answer = {**KEPT, "store": True, "model": "m", "output": [MESSAGE], "usage": USAGE}
-    entry, store = {"model": "openai/m-1", "access_key": "provider-key", "speaks": ["responses"]}, MemoryStore(60, 2**20)
+    entry = {"model": "openai/m-1", "access_key": "provider-key", "speaks": ["responses"]}
+    store = MemoryStore(60, 2**20)
     async with endpoint_provider(lambda asked: json_answer(answer)) as provider:
         entries = [{**entry, "name": name, "base_url": f"{provider.url}/v1"} for name in ("us", "eu-1")]
         for wall, status in (["*"], 200), (["eu-*"], 404):
