@@ -79,10 +79,11 @@ async def _relay_inlined(inbound: InboundRequest, request: RelayedRequest) -> Re
     response = await relay(inbound.exchange, inbound.scope, own)
     if not isinstance(response.body, bytes) or not targets or not targets[-1].entry.images.inline:
         return response
-    origin = parse_origin(targets[-1].url)
-    return attrs.evolve(
-        response, body=await inline_pictures(service.upstream, response.body, service.settings.limits.answer, origin)
-    )
+    origin, record = parse_origin(targets[-1].url), inbound.context.record
+    record.status = record.first_byte = None  # the client has no byte yet, and may leave
+    body = await inline_pictures(service.upstream, response.body, service.settings.limits.answer, origin)
+    record.mark_answered(response.status)
+    return attrs.evolve(response, body=body)
 
 
 class ImageAnswer(PassedAnswer):

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from streams.events import Usage
+from tests.support.asgi_app import eventually
 from tests.support.endpoint_provider import (
     ReceivedRequest,
     ScriptedAnswer,
@@ -307,3 +308,21 @@ async def test_a_host_name_that_changes_to_an_internal_address_gets_no_byte(nurs
     assert name.lookups == 2
     assert received == [b""]
     nursery.cancel_scope.cancel()
+
+
+async def test_a_client_that_leaves_while_its_pictures_are_fetched_is_logged_as_disconnected():
+    async def answering(asked: ReceivedRequest) -> ScriptedAnswer:
+        if asked.path == "/a.png":
+            await trio.sleep_forever()
+        return json_answer({"created": 1, "data": [{"url": f"http://{asked.headers['host']}/a.png"}]})
+
+    entry = {**ENTRY, "price": PER_IMAGE, "images": {"inline": True}}
+    async with before(answering, MODEL, entry) as (served, provider), trio.open_nursery() as nursery:
+        with lines(served) as settled:
+            nursery.start_soon(partial(post, served, "generations", json={"model": "mine", "prompt": "x"}))
+            await eventually(lambda: len(provider.asked) == 2)
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await eventually(lambda: bool(settled))
+    (line,) = settled
+    assert (line["ended"], line["status"], line["cost_usd"]) == ("client_disconnected", 499, 0.04)
