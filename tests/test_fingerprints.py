@@ -98,6 +98,9 @@ TABLE: dict[str, list[tuple[How, str, str]]] = {
     "gateway/features/metrics/shared_metrics.py": [
         ("used", "prometheus_client.mmap_dict:mmap_key", "7108b97141cf"),
         ("used", "prometheus_client.mmap_dict:MmapedDict", "431df5e6f3ce"),
+        ("extended", "prometheus_client.mmap_dict:MmapedDict._init_value", "6ab39c0acff5"),
+        ("extended", "prometheus_client.mmap_dict:MmapedDict.read_value", "c1ea2540b17c"),
+        ("extended", "prometheus_client.mmap_dict:MmapedDict.write_value", "26e838b92d36"),
         ("used", "prometheus_client.multiprocess:mark_process_dead", "d2bea3e78f16"),
         ("used", "prometheus_client.multiprocess:MultiProcessCollector.merge", "c10b42cb9996"),
     ],
@@ -110,9 +113,11 @@ SETTINGS = {
         # Python's Logging HOWTO ("Optimization") recommends these.
         "logging._srcfile", "logging.logThreads", "logging.logProcesses", "logging.logMultiprocessing",
     },
+    # Its files have no option for reserved space.
+    "gateway/features/metrics/registry.py": {"prometheus_client.values.MmapedDict"},
     "gateway/__main__.py": {"sys.name"},  # a replacement for a standard stream that was closed
 }  # fmt: skip
-"""The allowed assignments into other packages' modules, all recommended by their documentation."""
+"""The allowed assignments into other packages' modules, recommended by their documentation or explained here."""
 
 
 def load_part(foreign: str) -> Any:

@@ -1,7 +1,6 @@
 """Tests of the gateway as PID 1, as in its container: no parent process forwards signals or reaps children."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,17 +21,14 @@ from tests.support.harness import (
     provider,
     request,
 )
+from tests.support.processes import may_unshare
 from tests.support.upstreams import PATHS, STREAM, Raw, fake_upstream
-
-
-def may_unshare() -> bool:
-    tool = shutil.which("unshare")
-    return tool is not None and subprocess.run([tool, "--pid", "--fork", "true"], capture_output=True).returncode == 0
-
 
 pytestmark = [
     pytest.mark.process,
-    pytest.mark.skipif(not may_unshare(), reason="needs unshare and the right to make a PID namespace"),
+    pytest.mark.skipif(
+        not may_unshare("--pid", "--fork"), reason="needs unshare and the right to make a PID namespace"
+    ),
 ]
 CHUNK = b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":"one"}}]}\n\n'
 

@@ -3,11 +3,19 @@
 import contextlib
 import os
 import re
+import shutil
 import signal
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
 from tests.support.harness import eventually
+
+
+def may_unshare(*options: str) -> bool:
+    """Return whether this user may run a program in a new namespace, selected by ``options`` of ``unshare``."""
+    tool = shutil.which("unshare")
+    return tool is not None and subprocess.run([tool, *options, "true"], capture_output=True).returncode == 0
 
 
 def kept_waiting(pid: int) -> float:

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import prometheus_client
+import prometheus_client.values
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from gateway.features.metrics import rows
 from gateway.features.metrics.rows import MetricRow
-from gateway.features.metrics.shared_metrics import WorkersCollector
+from gateway.features.metrics.shared_metrics import WorkerFile, WorkersCollector
 
 _MODES: Final = {"sum": "livesum", "greatest": "livemax", "latest": "livemostrecent"}
 """The client library's modes for combining the numbers of several workers."""
@@ -19,6 +20,8 @@ class Registry:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
+        if folder is not None:
+            prometheus_client.values.MmapedDict = WorkerFile  # type: ignore[assignment,attr-defined]
         self._own = CollectorRegistry()
         self.metrics = {row: _make_metric(row, self._own) for row in rows.ROWS}
 

@@ -2,10 +2,13 @@
 The counts of dead workers stay, so that no counter decreases."""
 
 import contextlib
+import errno
 import fcntl
 import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 import attrs
 from prometheus_client import Metric
@@ -16,8 +19,72 @@ from gateway.config.loading import Config
 from gateway.features.metrics.feature import FOLDER
 from gateway.features.metrics.rows import RELOADS
 from gateway.seams.supervised import Supervised
+from gateway.shared.memory import anonymous_file
 
 log = logging.getLogger("trigate.metrics")
+
+
+FIRST_BYTES: Final = 2**16
+"""The first size of a file, which the client library doubles."""
+
+ENTRY_BYTES: Final = 32
+"""The most bytes of an entry in addition to its key."""
+
+
+class ReservedFile(MmapedDict):
+    """A file of numbers with reserved disk space. The constructor and both methods raise ``OSError`` without space.
+
+    The client library only sets the file's size, and the kernel kills a process that writes to a mapped page without
+    space (SIGBUS)."""
+
+    def __init__(self, filename: str) -> None:
+        self._reserve(filename, FIRST_BYTES)
+        super().__init__(filename)  # type: ignore[no-untyped-call]
+
+    def _init_value(self, key: str) -> None:
+        if self._used + len(key.encode()) + ENTRY_BYTES > self._capacity:
+            self._reserve(self._fname, 2 * self._capacity)
+        super()._init_value(key)  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    def _reserve(filename: str, size: int) -> None:
+        fd = os.open(filename, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(fd, 0, size)
+        except OSError as error:  # others mean that the file system cannot reserve space
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+        finally:
+            os.close(fd)
+
+
+class WorkerFile(ReservedFile):
+    """A worker's file. Without disk space, the worker continues, and the page lacks its new numbers."""
+
+    _is_full = False
+
+    def __init__(self, filename: str) -> None:
+        try:
+            super().__init__(filename)
+        except OSError as error:
+            log.warning("/metrics has no numbers of this worker: %s", error)
+            self._file = anonymous_file()
+            super().__init__(f"/proc/self/fd/{self._file.fileno()}")
+
+    def read_value(self, key: str) -> tuple[float, float]:
+        try:
+            return super().read_value(key)  # type: ignore[no-untyped-call, no-any-return]
+        except OSError:  # the first write tries again
+            return 0.0, 0.0
+
+    def write_value(self, key: str, value: float, timestamp: float) -> None:
+        try:
+            super().write_value(key, value, timestamp)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            if not self._is_full:
+                log.warning("/metrics lacks new numbers of this worker: %s", error)
+            self._is_full = True
 
 
 class SharedFolder(Supervised):
@@ -34,7 +101,10 @@ class SharedFolder(Supervised):
         name, labels = RELOADS.name, [*RELOADS.labels]
         found = "accepted" if good else "refused"
         key = mmap_key(name.removesuffix("_total"), name, labels, [found], RELOADS.meaning)
-        add_to_file(self._folder, "counter_supervisor.db", {key: 1})
+        try:
+            add_to_file(self._folder, "counter_supervisor.db", {key: 1})
+        except OSError as error:
+            log.error("could not count a reload: %s", error)
 
     def note_dead_worker(self, pid: int) -> None:
         try:
@@ -73,7 +143,7 @@ def add_to_file(folder: Path, name: str, numbers: Mapping[str, float]) -> None:
 
 
 def _add(file: Path, numbers: Mapping[str, float]) -> None:
-    known = MmapedDict(str(file))  # type: ignore[no-untyped-call]
+    known = ReservedFile(str(file))
     try:
         for key, value in numbers.items():
             known.write_value(key, known.read_value(key)[0] + value, 0.0)  # type: ignore[no-untyped-call]

@@ -62,7 +62,7 @@ from tests.support.harness import (
     running,
 )
 from tests.support.metrics_page import HEAD, Numbers, chunk, numbers, page_of, reaching
-from tests.support.processes import is_running, workers
+from tests.support.processes import is_running, may_unshare, workers
 from tests.support.stores import sqlite_store
 from tests.support.upstreams import PATHS, Raw, Script, Tokens
 
@@ -431,6 +431,51 @@ def test_the_metrics_of_dead_workers_are_added_up_in_one_file_for_each_kind(tmp_
     assert now("h_bucket", le="2.0") == 2
     assert now("g") == 1
     assert len(list(tmp_path.glob("*.db"))) == 8  # two files of dead workers, and three of each living one
+
+
+ON_A_FULL_DISK = """
+import os, pathlib, sys
+from gateway.features.metrics import rows
+from gateway.features.metrics.registry import Registry
+from gateway.features.metrics.shared_metrics import SharedFolder
+
+def fill():
+    with open(folder / "filler", "wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+
+folder = pathlib.Path(sys.argv[1])
+if sys.argv[2] == "at the start":
+    fill()
+registry = Registry(folder)
+reloads = registry.metrics[rows.RELOADS]
+if sys.argv[2] == "later":
+    fill()
+for number in range(600):
+    reloads.labels(str(number)).inc()
+SharedFolder(folder).note_reload(True)
+SharedFolder(folder).note_dead_worker(os.getpid() + 1)
+(folder / "filler").unlink()
+for number in range(600):
+    reloads.labels(str(number)).inc()
+print(registry.page().count(b"trigate_config_reloads_total{"))
+"""
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not may_unshare("--mount"), reason="needs unshare and the right to make a mount namespace")
+@pytest.mark.parametrize("when", ["at the start", "later"])
+def test_a_full_disk_ends_no_worker(when, tmp_path):
+    """The kernel killed the workers and their supervisor (SIGBUS), because their files had no space of their own."""
+    mount = f'mount -t tmpfs -o size=500k tmpfs {tmp_path} && exec {sys.executable} -c "$0" {tmp_path} "$1"'
+    found = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", mount, ON_A_FULL_DISK, when],
+        env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}, cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (found.returncode, found.stdout.split()) == (0, [str(600 * (when == "later"))]), found.stderr
 
 
 @pytest.mark.soak
