@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -182,6 +183,14 @@ def test_async_code_that_blocks_is_logged_by_name_once(tmp_path, caplog):
     assert [record.message.partition(" for ")[0] for record in caplog.records] == [
         "the step block blocked every stream of this worker"
     ]
+
+
+def test_a_built_in_kind_that_a_busy_machine_delays_is_not_logged(tmp_path, caplog):
+    (kind,) = load_steps(step_config(tmp_path, "  - {use: http, with: {url: 'http://a'}}\n")).steps
+    slow = load_step(tmp_path, "block").function
+    delayed = attrs.evolve(kind, state=attrs.evolve(kind.state, resource=None), function=slow)
+    assert trio.run(run_step, delayed, check("a")) == []
+    assert caplog.records == []
 
 
 def test_an_error_is_logged_once_a_minute(tmp_path, caplog):
