@@ -1,7 +1,7 @@
 """Reader of the messages of a Chat Completions request, including seals in their reasoning."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
@@ -27,6 +27,7 @@ from streams.errors import invalid
 from streams.events import ToolKind
 
 MARKS = ("cache_control", "prompt_cache_breakpoint")
+_REASONING: Final = ("reasoning_content", "reasoning", "reasoning_details")
 
 
 def read_marks(fields: Fields) -> dict[str, Any]:
@@ -86,7 +87,7 @@ def _read_user(message: Fields, history: _History) -> Iterator[Part]:
 
 def _read_assistant(message: Fields, history: _History) -> Iterator[Part]:
     message.ignore("annotations")  # clients send them back with an earlier answer
-    yield from _read_reasoning(message, history.drops)
+    yield from _read_reasoning(_reasoning_holder(message), history.drops)
     if message.data.get("content") is not None:
         yield from _read_content(message, history, _ASSISTANT_PARTS)
     message.ignore("content")
@@ -179,6 +180,11 @@ def _read_text(part: Fields, drops: Drops) -> TextPart:
     return TextPart(part.need("text", str), part.at, read_marks(part))
 
 
+def _read_answer_text(part: Fields, drops: Drops) -> TextPart:
+    part.ignore("annotations", "role", "tool_calls", *_REASONING)
+    return _read_text(part, drops)
+
+
 def _read_refusal(part: Fields, drops: Drops) -> RefusalPart:
     return RefusalPart(part.need("refusal", str), part.at)
 
@@ -247,7 +253,7 @@ _RESULT_PARTS: _PartReaders = {"text": _read_text, "image_url": _read_image, "fi
 _PARTS: _PartReaders = {
     **_RESULT_PARTS, "input_audio": _read_audio, "audio_url": _read_audio_url, "video_url": _read_video,
 }  # fmt: skip
-_ASSISTANT_PARTS: _PartReaders = {"text": _read_text, "refusal": _read_refusal, "thinking": _read_thinking}
+_ASSISTANT_PARTS: _PartReaders = {"text": _read_answer_text, "refusal": _read_refusal, "thinking": _read_thinking}
 
 
 def _file_source(data: str, name: str | None, at: str) -> MediaSource:
@@ -256,9 +262,22 @@ def _file_source(data: str, name: str | None, at: str) -> MediaSource:
     return attrs.evolve(source, media_type=file_type(name, source.media_type, source.value))
 
 
+def _reasoning_holder(message: Fields) -> Fields:
+    """Return the object with the reasoning of ``message``: itself, or its first text part that has some.
+
+    OpenAI's Agents SDK for JavaScript repeats the members of an answer in its text (openai/openai-agents-js#1064).
+    """
+    content, at = message.data.get("content"), message.path("content")
+    if isinstance(content, list) and not any(message.data.get(name) for name in _REASONING):
+        for i, part in enumerate(content):
+            if isinstance(part, dict) and part.get("type") == "text" and any(part.get(name) for name in _REASONING):
+                return Fields(part, join_path(at, i))
+    return message
+
+
 def _read_reasoning(message: Fields, drops: Drops) -> Iterator[ReasoningPart]:
     """Yield the reasoning that the client sends back: unsealed, or as native Chat members."""
-    texts = {name: text for name in ("reasoning_content", "reasoning") if (text := message.string(name))}
+    texts = {name: text for name in _REASONING[:2] if (text := message.string(name))}
     text = next(iter(texts.values()), "")
     details = message.array("reasoning_details") or []
     at = message.path("reasoning_details")

@@ -2,6 +2,8 @@
 
 import itertools
 
+import attrs
+
 from providers.apis import CODECS
 from providers.chat import CHAT
 from providers.neutral.codec import Reply
@@ -56,6 +58,27 @@ def test_returned_reasoning_is_sealed_or_native():
         [],
     ]
     assert call.dropped == ("messages[].reasoning_details[]",)
+
+
+def test_a_text_that_repeats_the_members_of_its_answer_returns_the_reasoning():
+    """The Chat model of OpenAI's Agents SDK for JavaScript 0.20 (openai/openai-agents-js#1064)."""
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "s"}
+    sealed = [{"type": "reasoning.encrypted", "data": seal(OTHER, "messages", [thinking])}]
+    tools = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    repeated = {"role": "assistant", "refusal": None, "annotations": [], "tool_calls": tools}
+    reasoning = {"reasoning_content": "hm", "reasoning_details": sealed}
+    text = {"type": "text", "text": "a", **repeated, **reasoning}
+    call = chat_request(
+        {"role": "assistant", "content": [text], "tool_calls": tools},
+        {"role": "tool", "tool_call_id": "c", "content": "x"},
+        {"role": "assistant", "content": [text], **reasoning},
+        {"role": "user", "content": [{"type": "text", "text": "b", "reasoning_content": "hm"}]},
+    )
+    thought = ReasoningPart("hm", Seal(OTHER, "messages", thinking))
+    said = [[attrs.evolve(part, at="") for part in message.parts] for message in call.messages]
+    assert said[0] == [thought, TextPart("a"), ToolCallPart("c", "f", "{}")]
+    assert said[2] == [thought, TextPart("a")]
+    assert call.dropped == ("messages[].content[].reasoning_content",)
 
 
 def test_reasoning_is_returned_only_to_its_author():
