@@ -73,6 +73,11 @@ class ResponseWriter:
         if not self.head.count(b"\r") == self.head.count(b"\n") == len(lines):
             raise ValueError("a response header has a line break")
 
+    @property
+    def would_seem_whole(self) -> bool:
+        """Whether the response is unfinished, and the end of the connection would look like its end, as in HTTP/1.0."""
+        return not (self.ended or self.chunks or self._left is not None)
+
     def frame(self, data: bytes) -> bytes:
         """Return the encoded form of a piece of the body."""
         if self._has_no_body or not data:

@@ -313,6 +313,8 @@ class Http1:
         lasts = response is not None and response.ended and not response.closes and reader.their_state in _WHOLE
         self._room.set()
         if not lasts or self._context.server.terminated.is_set():
+            if response is not None and response.would_seem_whole:
+                self._connection.reset()
             await self._connection.close()
             return
         arrived, _ = reader.trailing_data

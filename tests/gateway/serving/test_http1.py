@@ -12,7 +12,7 @@ from gateway.serving.request_reader import MAX_LINES
 from tests.support.asgi_app import eventually, serving, within
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.harness import retried_when_late
+from tests.support.harness import PATIENCE, retried_when_late
 from tests.support.loop_steps import LONGEST, check_own_steps
 
 END = b"0\r\n\r\n"
@@ -259,6 +259,23 @@ async def test_an_early_answer_does_not_delay_the_next_request():
                 await client.get("/whole")
                 assert (await client.until(b"</p>")).startswith(b"HTTP/1.1 404")
                 await client.until(b"whole")
+
+
+async def cut_the_response(scope, receive, send):
+    while scope["type"] == "lifespan" and (message := await receive())["type"] != "lifespan.shutdown":
+        await send({"type": f"{message['type']}.complete"})
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+
+
+async def test_a_cut_response_to_http_1_0_ends_with_a_reset():
+    """There the end of the connection is the end of the body, so nginx passed on half an audio file as a whole one."""
+    async with serving(app=cut_the_response) as server, server.connect() as client:
+        await client.send("GET / HTTP/1.0\r\nhost: x\r\n\r\n")
+        await client.until(b"half")
+        with trio.fail_after(PATIENCE), pytest.raises(ConnectionResetError):
+            await client.sock.recv(65536)
 
 
 async def test_an_app_that_ends_during_an_upload_releases_the_connection(caplog):
