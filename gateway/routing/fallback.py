@@ -9,7 +9,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from gateway.routing.most_useful import all_unavailable_error, most_useful
+from gateway.routing.most_useful import NOT_TEMPORARY, all_unavailable_error, most_useful
 from gateway.routing.plan import (
     Candidate,
     Conditions,
@@ -238,7 +238,9 @@ def _retry(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> S
     for candidate in _eligible_candidates(plan, outcomes, conditions):
         target = candidate.target
         mine = [outcome for outcome in outcomes if outcome.target is target]
-        if not mine or mine[-1].stage is Stage.WAITING or mine[-1].error.reason in ("credential", "gone"):
+        if not mine or mine[-1].stage is Stage.WAITING or mine[-1].error.reason in NOT_TEMPORARY:
+            continue
+        if mine[-1].error.reason == "quota" and mine[-1].error.wait is None:  # only a payment ends it
             continue
         if len(mine) > 1 and mine[-1].error.reason == "bad_answer":  # it would probably be bad again
             continue

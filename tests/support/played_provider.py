@@ -44,17 +44,18 @@ ENDPOINTS: Final[Mapping[str, tuple[bytes, str]]] = {
 
 _MODEL_PATH: Final = re.compile(r".*/models?/(.+?)(?::(?:streamG|g)enerateContent|/converse(?:-stream)?)$")
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ntransfer-encoding: chunked\r\n\r\n"
+_REFUSALS: Final = {"busy": 503, "wrong": 400, "spent": 402}
 
 
 class PlayedProvider:
     """A provider. ``acts`` maps models to behaviours, ``well`` by default:
 
     ``well`` answers; ``silent`` reads until the gateway closes; ``late`` answers once ``released`` is set; ``busy``
-    returns 503, ``wrong`` 400; ``empty`` answers without words; ``cut`` closes within the response, ``cut early``
-    after its head; ``stall`` waits there until the gateway closes; ``no answer`` closes without a response. A
-    behaviour that ends in `` once`` applies once. ``asked`` counts requests by model, ``open`` the connections with a
-    request, ``stalls`` those that wait. With ``names_itself``, each model answers with its name, so that answers
-    differ.
+    returns 503, ``wrong`` 400, ``spent`` 402; ``empty`` answers without words; ``cut`` closes within the response,
+    ``cut early`` after its head; ``stall`` waits there until the gateway closes; ``no answer`` closes without a
+    response. A behaviour that ends in `` once`` applies once. ``asked`` counts requests by model, ``open`` the
+    connections with a request, ``stalls`` those that wait. With ``names_itself``, each model answers with its name,
+    so that answers differ.
     """
 
     def __init__(self, port: int) -> None:
@@ -117,9 +118,9 @@ class PlayedProvider:
             return False
         if act == "late":
             await self.released.wait()
-        if act in ("busy", "wrong"):
+        if (status := _REFUSALS.get(act)) is not None:
             error = json.dumps({"type": "error", "error": {"type": "api_error", "message": "not now"}}).encode()
-            await stream.send_all(response(503 if act == "busy" else 400, error))
+            await stream.send_all(response(status, error))
             return True
         if act == "no answer":
             return False

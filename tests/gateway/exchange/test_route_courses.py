@@ -191,3 +191,14 @@ async def test_retries_of_a_name_with_one_target_do_not_wait_for_its_circuit():
         provider.reset(first="busy")
         reply = await client.ask("first")
         assert (reply.status_code, provider.asked["first"]) == (503, 3)
+
+
+@each_row("retries", [{"attempts": 3}, None])
+async def test_an_account_without_credit_gets_no_second_request(retries):
+    """Not even if its target is the only one for this request, so that no circuit stops the attempt."""
+    route = {"targets": ["first", {"target": "second", "when": ["background"]}]}
+    async with serve_two_targets(route=route, **({"retries": retries} if retries else {})) as (provider, client):
+        provider.reset(first="spent")
+        for model in ("r", "first"):
+            assert (await client.ask(model)).headers["x-trigate-tried"] == "first=quota"
+            assert provider.asked.pop("first") == 1
