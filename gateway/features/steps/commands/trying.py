@@ -170,6 +170,8 @@ def read_captured(file: Path, api: Api | None) -> Captured:
     if not body.strip():
         raise UnreadableRecording(f"{file}: empty: give a request, a response or a recording")
     members = _members(body)
+    if not members and body.lstrip().startswith(b"{"):
+        raise UnreadableRecording(f"{file}: the JSON object is incomplete or invalid; give a request or a response")
     model = members.get("model")
     named = model if isinstance(model, str) else ""
     if found := possible_apis(members):

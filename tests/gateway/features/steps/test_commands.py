@@ -188,6 +188,7 @@ def test_a_refusal_and_a_failure_are_reported_with_status_1(file, tmp_path):
     [
         (None, (), "cannot read"),
         ("no json", (), "cannot detect the API; set it with --api"),
+        ('{"choices": [', ("--api", "chat"), "the JSON object is incomplete or invalid; give a request or a response"),
         ("no json", ("--api", "chat"), "neither JSON nor a stream of events; give a request or a response"),
         ('{"choices": 5}', ("--api", "chat"), "choices is not an array"),
         ('{"messages": [{"role": "user", "content": "a"}]}', ("--key", "ap"), "no client key 'ap'; did you mean app?"),
