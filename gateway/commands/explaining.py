@@ -138,6 +138,7 @@ class RunningTarget(msgspec.Struct, frozen=True):
     state: str
     reason: FailureReason | None = None
     seconds: float = 0.0
+    clients_out: int = 0
     open: int = 0
     first_content_ms: float | None = None
 
@@ -368,7 +369,8 @@ def _state_text(target: RunningTarget | None) -> str:
     )
     scores = f"{target.open} open requests{first}"
     if target.reason is None:
-        return f"available, {scores}"
+        clients = f"{target.clients_out} client{'s' * (target.clients_out > 1)}"
+        return f"available, but in cooldown for {clients}, {scores}" if target.clients_out else f"available, {scores}"
     state = "tried by one request" if target.state == "tried" else f"in cooldown for {_seconds_text(target.seconds)}"
     if target.reason == "credential" and target.state != "tried" and target.seconds > CREDENTIAL_PAUSE:
         scores = f"at most {_seconds_text(CREDENTIAL_PAUSE)} for requests without another target, {scores}"

@@ -56,11 +56,11 @@ def test_the_targets_of_a_name_are_printed_in_order(tmp_path, capsys):
 
 
 @contextlib.contextmanager
-def two_targets(folder: Path, upstream: Any) -> Iterator[tuple[Gateway, Path]]:
+def two_targets(folder: Path, upstream: Any, **more: Any) -> Iterator[tuple[Gateway, Path]]:
     """Serve ``best``, which has the targets ``a`` and ``b``, from a configuration in ``folder``."""
     port = free_port()
     entries = [provider(f"vllm/{name}", f"{upstream.url}/v1", ["chat"], name=name, key=f"sk-{name}") for name in "ab"]
-    file = write_config(folder, config(entries, port, model_aliases={"best": {"targets": ["a", "b"]}}))
+    file = write_config(folder, config(entries, port, model_aliases={"best": {"targets": ["a", "b"]}}, **more))
     with gateway_thread(file, port) as gateway:
         yield gateway, file
 
@@ -76,6 +76,20 @@ def test_a_running_gateway_reports_skipped_targets_with_reasons(tmp_path, capsys
         assert re.fullmatch(r"now      a: in cooldown for (19|20)\S* s \(rate_limited\), 0 open requests", lines[at])
         assert lines[at + 1].strip().startswith("b: available, 0 open requests")
         assert lines[-2:] == ["tried    1. b: assumed to answer", "result   200 from b"]
+
+
+def test_a_target_that_is_unavailable_for_one_client_only_is_shown_with_that(tmp_path, capsys, upstream, monkeypatch):
+    """Otherwise an operator reads that the target is available, and the client's requests go elsewhere."""
+    keys = {name: f"sk-{name}-0123456789" for name in ("alice", "ben")}
+    client_keys = [{"name": name, "key": key} for name, key in keys.items()]
+    upstream.script(Raw(429, (("retry-after", "20"),), (b"{}",)), Script(text="ok"))
+    with two_targets(tmp_path, upstream, client_keys=client_keys) as (gateway, file):
+        body = {"model": "best", "messages": [{"role": "user", "content": "Hello"}]}
+        headers = {"authorization": f"Bearer {keys['alice']}"}
+        assert gateway.request("POST", "/v1/chat/completions", body, headers).status == 200
+        monkeypatch.setenv("TRIGATE_API_KEY", keys["ben"])
+        assert explain("best", "chat", file, no_env=False, url=gateway.url) == 0
+    assert "now      a: available, but in cooldown for 1 client, 0 open requests\n" in capsys.readouterr().out
 
 
 def test_a_rejected_credential_shows_the_cooldown_of_requests_with_and_without_another_target(
