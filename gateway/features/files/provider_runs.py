@@ -386,14 +386,17 @@ async def send_query(service: Service, target: Target, api: Api, path: str) -> U
     return await service.upstream.send(request)
 
 
-async def query_due_runs(service: Service, runs: ProviderRuns) -> None:
-    """Query the runs that are due, and bill those that are over or too old. Raises nothing."""
+async def query_due_runs(service: Service, runs: ProviderRuns, *, warns: bool = True) -> bool:
+    """Query the runs that are due, and bill those that are over or too old. Raises nothing.
+
+    Return whether the storage is available; otherwise log that if it ``warns``."""
     try:
         with store_deadline("read the background answers"):
             due = await runs.take_due()
     except GatewayError as error:
-        log.warning("%s", error.info.loggable_message)
-        return
+        if warns:
+            log.warning("%s", error.info.loggable_message)
+        return False
     for run in due:
         if run.endpoint is not None:
             await _bill_unread_batch(service, runs, run)
@@ -403,6 +406,7 @@ async def query_due_runs(service: Service, runs: ProviderRuns) -> None:
         state = await fetch_state(service, target, run)
         if run.is_too_old or (state is not None and state.is_over):
             await bill(service, run, None if state is None else state.usage)
+    return True
 
 
 async def _bill_unread_batch(service: Service, runs: ProviderRuns, batch: ProviderRun) -> None:
@@ -416,9 +420,9 @@ async def _bill_unread_batch(service: Service, runs: ProviderRuns, batch: Provid
 
 async def query_runs(service: Service) -> None:
     """Query the runs whose clients do not fetch their ends, until another configuration replaces this one."""
-    runs, replaced = runs_of(service), service.replaced.of(None)
+    runs, replaced, is_available = runs_of(service), service.replaced.of(None), True
     while runs is not None and not replaced.is_set():
         with trio.move_on_after(QUERY_INTERVAL):
             await replaced.wait()
             return
-        await query_due_runs(service, runs)
+        is_available = await query_due_runs(service, runs, warns=is_available)

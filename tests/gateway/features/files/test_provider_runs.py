@@ -16,17 +16,19 @@ import trio
 from gateway.config.loading import from_mapping
 from gateway.features.files import provider_runs
 from gateway.features.files.opening import stored_objects_of
-from gateway.features.files.provider_runs import query_due_runs
+from gateway.features.files.provider_runs import query_due_runs, query_runs
 from gateway.kept_objects import provider_runs as kept_provider_runs
 from gateway.kept_objects.inventory import PROVIDER_RUNS
 from gateway.kept_objects.provider_runs import MAX_AGE_SECONDS, ProviderRuns
 from gateway.open_service import open_service
 from gateway.serving.lifecycle import Lifecycle
+from gateway.stores.errors import Unavailable
 from gateway.stores.memory import MemoryStore
 from gateway.stores.sql import SqlStore
 from gateway.stores.sqlite import SqliteDatabase
 from gateway.stores.store import Store
 from tests.support import postgres
+from tests.support.asgi_app import eventually
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
     EndpointProvider,
@@ -365,6 +367,25 @@ async def test_the_process_queries_in_the_background(monkeypatch, is_reloaded):
         (line,) = await one.lines.next()
         check(dict(line))
         assert await one.bills() == []
+
+
+async def test_an_unavailable_storage_is_reported_once(monkeypatch, caplog):
+    monkeypatch.setattr(provider_runs, "QUERY_INTERVAL", 0.01)
+    reads: list[object] = []
+
+    class Away:
+        page_size = 1
+
+        async def read_some(self, *query: object) -> object:
+            reads.append(query)
+            raise Unavailable("away")
+
+    async with stage() as one, trio.open_nursery() as nursery:
+        monkeypatch.setattr(stored_objects_of(one.served.service), "inventory", Away())
+        nursery.start_soon(query_runs, one.served.service)
+        await eventually(lambda: len(reads) > 3)
+        nursery.cancel_scope.cancel()
+    assert len([line for line in caplog.messages if "background answers" in line]) == 1
 
 
 def test_only_providers_that_continue_answers_or_have_batches_are_queried():
