@@ -246,6 +246,26 @@ class PassedAnswer(AnswerFilter):
         return b"" if self._is_hidden else raw
 
 
+class ScanningReader(ResponseReader, Protocol):
+    """A reader that finds the usage at the start or end of a response of any length."""
+
+    def scan(self, piece: bytes) -> None:
+        """Read a piece of a response that is no event stream."""
+
+
+class ScannedAnswer(PassedAnswer):
+    """A filter that returns the response unchanged, and whose reader scans each piece."""
+
+    def __init__(self, reader: ScanningReader, event_limit: int) -> None:
+        super().__init__(reader, event_limit)
+        self._reader = reader
+
+    def take(self, piece: bytes) -> bytes:
+        if not self.ping:
+            self._reader.scan(piece)
+        return super().take(piece)
+
+
 class HeldAnswer(AnswerFilter):
     """A filter that collects the whole response, up to ``limit`` bytes, and converts it with ``rewrite``."""
 

@@ -13,7 +13,7 @@ from gateway.exchange.conditions import single_target
 from gateway.exchange.planned import PlannedRequest
 from gateway.http.offload import offload
 from gateway.http.response import Response
-from gateway.relay.answers import AnswerFilter, PassedAnswer, decode_json
+from gateway.relay.answers import AnswerFilter, ScannedAnswer, decode_json
 from gateway.relay.outputs import noted_members, picture_output
 from gateway.relay.public_addresses import has_public_addresses, is_public
 from gateway.relay.relay import relay
@@ -86,19 +86,6 @@ async def _relay_inlined(inbound: InboundRequest, request: RelayedRequest) -> Re
     return attrs.evolve(response, body=body)
 
 
-class ImageAnswer(PassedAnswer):
-    """A filter of pictures, which finds the usage at the start or end of a response of any length."""
-
-    def __init__(self, reader: ImageReader, event_limit: int) -> None:
-        super().__init__(reader, event_limit)
-        self._reader = reader
-
-    def take(self, piece: bytes) -> bytes:
-        if not self.ping:
-            self._reader.scan(piece)
-        return super().take(piece)
-
-
 def _prepare(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
     """Return ``incoming`` with the target's model, even if it has none: the provider's default may differ."""
     draft = Draft(incoming.json)
@@ -117,7 +104,7 @@ def _relayed_pictures(inbound: InboundRequest, planned: PlannedRequest, fields: 
 
     event_limit = inbound.context.service.settings.limits.event
     reader = partial(ImageReader, lambda: WantedPictures.of(fields).number)
-    return RelayedRequest(planned, lambda target: ImageAnswer(reader(), event_limit), on_complete=note)
+    return RelayedRequest(planned, lambda target: ScannedAnswer(reader(), event_limit), on_complete=note)
 
 
 # Pictures at URLs: a provider may return the URL of a picture, which the gateway fetches if the entry permits it.

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.support.endpoint_provider import endpoint_provider, json_answer, settings
 from tests.support.features import needs_feature
 from tests.support.in_process import gateway
@@ -83,6 +85,21 @@ async def test_each_path_is_sent_to_the_path_of_the_provider():
                     asked = provider.asked[-1]
                     assert (asked.path, asked.json) == (at, {"text_1": "a", "model": "m", "text_2": ["b"]})
                 assert {line["input_tokens"] for line in await lines.next(len(paths))} == {3}
+
+
+@pytest.mark.parametrize("size", [1, 2**21])
+async def test_a_document_costs_its_pages(size):
+    """The pages are reserved before, and were never charged. With pictures, a response has megabytes."""
+    page = {"index": 0, "markdown": 'It has "pages_processed": 9.', "images": [{"image_base64": "A" * size}]}
+    answer = {"pages": [page], "model": "m", "usage_info": {"pages_processed": 3, "doc_size_bytes": 5}}
+    async with endpoint_provider(lambda asked: json_answer(answer)) as provider:
+        entry = _entry(provider.url, "mistral/m", price={"per": {"page": 0.1}})
+        async with gateway(settings(entry)) as served:
+            lines = SettledLines(served)
+            found = await served.post("/v1/ocr", json={"model": "m", "document": {"document_url": "https://x"}})
+            assert found.json() == answer
+            (line,) = await lines.next(1)
+    assert (line["units"], line["cost_usd"], line["cost_grade"]) == ({"page": 3}, 0.3, "exact")
 
 
 async def test_a_key_gets_moderations_of_a_model_that_it_may_use():
