@@ -9,6 +9,7 @@ from typing import Any, Final
 from gateway.access.page_guard import ANY
 from gateway.endpoints.plain_answers import request_ids
 from gateway.http.headers import EditHeaders, Headers, RawHeaders
+from gateway.http.passing import TO_PROVIDER
 from gateway.http.response import Response
 from gateway.seams.route import HttpRoute
 from gateway.serving.http_app import encode_headers
@@ -21,9 +22,10 @@ _ALLOWED = (
     "user-agent",  # of the SDKs in Firefox and Safari; Chrome drops it
 )  # fmt: skip
 _ALLOWED_PREFIXES = (
-    "x-trigate-", "x-stainless-", "anthropic-", "openai-", "x-openai-", "x-goog-", "x-amz-", "amz-sdk-",
+    "x-trigate-", "anthropic-", "openai-", "x-openai-", "x-goog-", "x-amz-", "amz-sdk-", "api-revision",
+    "http-referer", "x-title", *(name.rstrip("*") for name in TO_PROVIDER),
 )  # fmt: skip
-"""Headers that SDKs add in a browser."""
+"""Headers that programs add in a browser, including those that every provider receives."""
 _REMEMBERED = "600"  # seconds; browsers limit it
 
 

@@ -21,6 +21,10 @@ SENT_BY_PAGES = {
     "openai-node and Vercel's AI SDK in Firefox and Safari": "authorization,content-type,user-agent,x-stainless-os",
     "the Agents SDK with WebRTC": "authorization,content-type,x-openai-agents-sdk",
     "openai-node for Azure": "api-key,content-type,x-stainless-lang",
+    "a page that calls Interactions": "api-revision,content-type,x-goog-api-key",
+    "a page with OpenTelemetry": "authorization,content-type,traceparent,tracestate",
+    "a page for OpenRouter": "authorization,content-type,http-referer,x-title",
+    "a page that repeats requests": "authorization,content-type,idempotency-key,x-client-request-id",
     "the AWS SDK": "amz-sdk-invocation-id,amz-sdk-request,authorization,x-amz-content-sha256,x-amz-user-agent",
 }
 
@@ -28,7 +32,8 @@ SENT_BY_PAGES = {
 @each_row("program", SENT_BY_PAGES)
 def test_a_preflight_response_allows_every_header_of_the_sdks(program):
     """A browser sends nothing if one is missing: openai/openai-node#1694, vercel/ai#9256, CopilotKit/aimock#158,
-    https://github.com/openai/openai-agents-js/blob/main/packages/agents-realtime/src/openaiRealtimeWebRtc.ts."""
+    https://github.com/openai/openai-agents-js/blob/main/packages/agents-realtime/src/openaiRealtimeWebRtc.ts,
+    https://ai.google.dev/gemini-api/docs/interactions-overview, https://openrouter.ai/docs/app-attribution."""
     requested = SENT_BY_PAGES[program]
     headers = dict(Cors(["*"]).preflight("https://app.example", requested))
     assert set(requested.split(",")) <= set(headers["access-control-allow-headers"].split(", "))
