@@ -20,6 +20,9 @@ from streams.surrogates import any_json, decode_or
 MEMBERS: Final[Mapping[Api, str]] = {"chat": "choices", "gemini": "candidates"}
 """The member of a whole answer with its choices, by API."""
 
+SPLIT_REFUSALS: Final[frozenset[Api]] = frozenset(("chat",))
+"""The APIs whose refusals may come between deltas of the text, as a text of their own."""
+
 MOST: Final = 8
 """The most choices of a translated answer, which is Gemini's limit."""
 

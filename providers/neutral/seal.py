@@ -113,6 +113,12 @@ def sealed_item(state: ReasoningState, text: str) -> Any:
     return state.item
 
 
+def seals_text(state: ReasoningState, client_api: Api | None) -> bool:
+    """Return whether a client of ``client_api`` gets a signature, a seal or an item, which fits only unchanged
+    reasoning."""
+    return not (client_api == state.api == "chat" and "field" in state.item)  # Chat clients get only the text
+
+
 def split_seal(seal: Seal) -> tuple[Seal, str]:
     """Return ``seal``, and the reasoning text that ``sealed_item`` has included."""
     item = seal.item

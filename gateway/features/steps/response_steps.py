@@ -32,7 +32,6 @@ from gateway.features.steps.stages import (
 from gateway.features.steps.verdicts import RefusedByStep
 from gateway.http.offload import LARGE, offload
 from gateway.seams.observers import Observers
-from providers.neutral.choices import MEMBERS
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Event, NativeItem
 from trigate.steps import Passage
@@ -241,8 +240,7 @@ class ResponseSteps:
 
     def _builder(self, choice: int, choices: int) -> RunBuilder:
         prefix = f"choices[{choice}]." if choices > 1 else ""
-        # Clients of an API with choices join all text of one, whatever comes between its parts.
-        return RunBuilder(prefix, joins=self.session.api in MEMBERS, is_chat=self.session.api == "chat")
+        return RunBuilder(prefix, self.session.api)
 
     def _stage(self, step: LoadedStep, builder: RunBuilder, cut: Callable[[], object]) -> HoldingStage:
         session = self.session

@@ -14,9 +14,12 @@ from gateway.features.steps.json_texts import document_edits, document_text
 from gateway.features.steps.masks import Placeholders, Span, merge_spans
 from gateway.features.steps.response_texts import TEXTS, FoundString, SearchBudget, item_strings
 from gateway.features.steps.tables import DETAILS_API
+from providers.neutral.choices import MEMBERS, SPLIT_REFUSALS
+from providers.neutral.seal import seals_text
 from streams.events import (
     AnswerEnd,
     AnswerStart,
+    Api,
     BlockEnd,
     Citation,
     Event,
@@ -331,16 +334,16 @@ _WITHOUT_TEXT: Final = frozenset((AnswerStart, BlockEnd, Usage))
 class RunBuilder:
     """Sorts the events of one response into runs.
 
-    Adjacent blocks of one part are one run. ``joins``: text of the model continues after reasoning and calls, too,
-    because the client's API has only one text. ``is_chat``: that API is Chat, which has another text for refusals.
+    Adjacent blocks of one part are one run. Clients of an ``api`` with choices join all text of one, so it continues
+    after reasoning and calls, too.
     ``ended`` are the runs that have ended since it was cleared."""
 
-    def __init__(self, prefix: str = "", *, joins: bool = False, is_chat: bool = False) -> None:
+    def __init__(self, prefix: str = "", api: Api | None = None) -> None:
         self.ended: list[Run] = []
         self._prefix = prefix
-        self._lasting = frozenset(("assistant", "refusal") if joins else ())
-        self._is_chat = is_chat
-        self._refusal = "refusal" if is_chat else "assistant"
+        self._api = api
+        self._lasting = frozenset(("assistant", "refusal") if api in MEMBERS else ())
+        self._refusal = "refusal" if api in SPLIT_REFUSALS else "assistant"
         self._open: dict[str, Run] = {}  # runs of text and reasoning that may continue in the next block
         self._calls: dict[int, Run] = {}
         self._blocks: dict[int, Run] = {}
@@ -389,7 +392,7 @@ class RunBuilder:
 
     def is_sealed(self, event: ReasoningState) -> bool:
         """Return whether the client gets a signature, a seal or an item, which fits only unchanged reasoning."""
-        return not (self._is_chat and event.api == "chat" and "field" in event.item)  # Chat clients get only the text
+        return seals_text(event, self._api)
 
     def continue_text(self, event: Event) -> Run | None:
         """Add the text of ``event`` to its run, and return it, if the event only continues the text of its block, as
