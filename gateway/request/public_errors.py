@@ -120,8 +120,8 @@ def _denial_message(error: ErrorInfo, target: Target) -> str:
     if error.concerns_all or (error.kind == "authentication" and error.reason == "credential"):
         return f"the provider rejected the gateway's credential: {check}"
     return (
-        f"the provider denied access to the model, or to an object in the request such as a file: correct the request, "
-        f"or {check}"
+        f"the provider denied access to an object of the request, such as its model, tool or file: correct the request"
+        f", or {check}"
     )
 
 

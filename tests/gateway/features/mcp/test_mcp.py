@@ -326,6 +326,7 @@ async def test_a_rejected_credential_and_a_redirect_concern_the_gateway(status):
     async with serving(lambda asked: json_answer({}, status, *headers)) as (served, provider):
         found = await send(served, call("f"))
         assert (found.status_code, found.json()["id"]) == (502, 7)
+        assert ("tool or file" in found.json()["error"]["message"]) == (status == 403), "a 403 may concern the tool"
         assert found.headers.keys().isdisjoint(("www-authenticate", "location"))
         assert len(provider.asked) == 1
 
