@@ -115,6 +115,7 @@ KIND_OF_STATUS: Mapping[int, ErrorKind] = {
     404: "not_found",
     407: "upstream",  # the proxy's between gateway and provider (RFC 9110, section 15.5.8)
     408: "timeout",
+    410: "not_found",  # Nvidia's retired models (ellipticmarketing/modelrelay#68, NVIDIA/NemoClaw#11902)
     413: "too_large",
     415: "invalid_request",
     422: "invalid_request",

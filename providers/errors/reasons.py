@@ -172,7 +172,7 @@ _NO_REASONS: Final = re.compile(rf"{NO_REASON}|Error from provider \([\w ]{{1,40
 the same request succeeds later (MoonshotAI/kimi-code#3686, langchain-ai/openwiki#831, anomalyco/opencode#39124)."""
 
 _GENERIC_STATUS: Final = 500
-_OF_OBJECTS: Final = (403, 404)
+_OF_OBJECTS: Final = (403, 404, 410)
 _LIMITED: Final = 429
 _UNAUTHORIZED: Final = 401
 _PER_DAY: Final = "PerDay"

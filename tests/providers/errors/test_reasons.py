@@ -25,7 +25,8 @@ def google(status, *violations, **members):
 
 BY_STATUS = (
     (301, "bad_answer"), (400, "invalid"), (401, "credential"), (402, "quota"), (403, "credential"), (404, "gone"),
-    (405, "invalid"), (408, "timeout"), (409, "invalid"), (413, "invalid"), (415, "invalid"), (418, "invalid"),
+    (405, "invalid"), (407, "connection"), (408, "timeout"), (409, "invalid"), (410, "gone"), (413, "invalid"),
+    (415, "invalid"), (418, "invalid"),
     (422, "invalid"), (424, "invalid"), (429, "rate_limited"), (500, "server_error"), (501, "server_error"),
     (502, "server_error"), (503, "overloaded"), (504, "timeout"), (520, "server_error"), (529, "overloaded"),
     (599, "server_error"),
@@ -76,6 +77,7 @@ def test_codes_decide_before_the_status():
         (404, {"type": "not_found_error", "message": "model: claude-0"}, "gone"),
         (404, {"code": 404, "status": "NOT_FOUND", "message": "models/x is not found for API version v1"}, "gone"),
         (404, {"type": "not_found_error", "message": "File not found: file_1"}, "invalid"),
+        (410, {"message": "File file_1 not found: it has expired"}, "invalid"),
         (404, {"code": None, "param": "previous_response_id", "message": "m"}, "invalid"),
         (404, {"code": None, "param": "id", "message": "No such File object: file-abc123"}, "invalid"),
         (404, {"code": None, "message": "Vector store with id ['vs_6800'] not found."}, "invalid"),
