@@ -8,7 +8,7 @@ from typing import Final
 import attrs
 import trio
 
-from gateway.upstream.errors import UpstreamError, failure
+from gateway.upstream.errors import FAILURES, UpstreamError, failure
 from gateway.upstream.http11 import Connection, WireRequest, WireResponse, read_head
 from gateway.upstream.network import NetworkStream, TlsRoots, open_stream
 from gateway.upstream.proxies import UpstreamRoute, proxy_headers
@@ -53,8 +53,11 @@ async def _open_tunnel(stream: NetworkStream, route: UpstreamRoute, timeout: flo
         raise failure("connect_timeout") from error
     except UpstreamError as error:
         raise failure("proxy") from error
-    if not 200 <= head.status < 300 or head.rest:  # in TLS the client speaks first, so nothing valid can follow yet
-        raise failure("proxy") from ConnectionError(f"the proxy returned status {head.status}")
+    if not 200 <= head.status < 300:
+        kind, message = FAILURES["proxy"]
+        raise UpstreamError(kind, f"{message} (status {head.status})", cause="proxy")
+    if head.rest:  # in TLS the client speaks first, so nothing valid can follow yet
+        raise failure("proxy")
 
 
 # Load balancers in front of providers drop idle connections after a minute or less.

@@ -1225,14 +1225,19 @@ async def test_a_proxy_without_an_answer_is_a_connect_timeout(serve, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "answer", [b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n", b"\x05\xff\r\n\r\n"]
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n", " (status 407)"),
+        (b"\x05\xff\r\n\r\n", ""),
+    ],
 )
-async def test_a_proxy_that_refuses(serve, monkeypatch, no_proxies, answer):
+async def test_a_proxy_that_refuses(serve, monkeypatch, no_proxies, answer, why):
     proxy = await serve(once(answer))
     monkeypatch.setenv("HTTPS_PROXY", f"http://user:secret@127.0.0.1:{proxy.port}")
     upstream = Upstream()
     error = await failure(upstream, post("https://provider.invalid/"))
     assert (error.info.kind, error.info.status, error.cause) == ("upstream", 502, "proxy")
+    assert error.info.message.endswith(f"the proxy rejected the connection{why}")
     assert "secret" not in f"{error}{error.__cause__}"
     assert upstream.stats() == PoolStats()
 
