@@ -250,6 +250,9 @@ def test_a_key_for_other_models_only_uses_no_account(served):
     assert (found.status_code, found.code) == (400, "unsupported_endpoint")
     assert "supports files in the form of OpenAI's API; `trigate check --endpoints` lists" in found.message
     assert served.openai(KEYS["b"]).files.create(file=("a", b"x"), purpose="user_data").id
+    outside = error_of(lambda: served.anthropic(KEYS["b"]).beta.files.upload(file=("a", b"x")))
+    assert outside.status_code == 400
+    assert served.providers["anthropic"].asked == []
 
 
 async def test_ids_outlive_a_restart(tmp_path):
