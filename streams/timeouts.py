@@ -12,7 +12,7 @@ class Timeouts:
 
     connect: Wait = setting("The time to open a connection to the provider.", 5.0)
     first_byte: TimeLimit = setting(
-        "The time to the response headers, and again to the first byte.",
+        "The time to the headers, then (at least `idle`) to the first byte.",
         600.0,
     )
     idle: TimeLimit = setting(
