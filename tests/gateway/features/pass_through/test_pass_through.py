@@ -116,6 +116,18 @@ async def test_only_keys_that_list_the_entry_are_admitted():
         assert provider.heads == []
 
 
+async def test_a_key_reaches_no_entry_outside_of_its_wall():
+    own = {"model": "openai/m-1", "access_key": "provider-key", "passthrough": True}
+    keys = [{"name": "ann", "key": KEY, "passthrough": ["*"], "only": ["eu-*"]}]
+    async with endpoint_provider(lambda asked: json_answer({})) as provider:
+        entries = [{**own, "name": name, "base_url": f"{provider.url}/{name}"} for name in ("us", "eu-1")]
+        async with gateway(settings(*entries, client_keys=keys)) as served:
+            head = {"authorization": f"Bearer {KEY}"}
+            found = [await served.send("GET", f"/{name}/jobs", headers=head) for name in ("us", "eu-1")]
+    assert [one.status_code for one in found] == [403, 200]
+    assert [one.path for one in provider.asked] == ["/eu-1/jobs"]
+
+
 async def test_an_entry_without_pass_through_has_no_path():
     async with before(lambda asked: json_answer({}), entry={"name": "mine"}) as (served, provider):
         assert (await served.send("GET", "/mine/jobs")).status_code == 404
