@@ -65,6 +65,12 @@ def invalid_http(fault: ValueError) -> UpstreamError:
     return UpstreamError(kind, f"{message}: {fault}", cause="invalid")
 
 
+def too_many_files() -> UpstreamError:
+    """Return the error of a gateway that may open no more files."""
+    message = "the gateway has too many open files: raise their limit (LimitNOFILE, ulimit -n)"
+    return UpstreamError("overloaded", message, cause="pool_timeout", headers=_WAIT)
+
+
 def misconfigured(message: str) -> UpstreamError:
     """Return the error of a wrong configuration or environment. ``message`` must not contain a credential."""
     return UpstreamError("internal", message, cause="config")

@@ -1,5 +1,6 @@
 """Sockets to providers: TCP, TLS, and the certificates that verify providers."""
 
+import errno
 import os
 import socket
 import ssl
@@ -12,7 +13,14 @@ import trio
 
 from gateway.http.sockets import READ, TLS_RECORD, receive, receive_now, send
 from gateway.http.threads import call_in_thread
-from gateway.upstream.errors import StaleConnection, failure, misconfigured, tls_failure
+from gateway.upstream.errors import (
+    StaleConnection,
+    UpstreamError,
+    failure,
+    misconfigured,
+    tls_failure,
+    too_many_files,
+)
 
 # A model may be silent for minutes. Keep-alive probes keep NAT entries alive, and detect a vanished peer after about a
 # minute. The names of the intervals differ by platform; missing ones are skipped.
@@ -35,7 +43,7 @@ async def open_stream(
     except (socket.gaierror, UnicodeError) as error:  # UnicodeError: not a valid name, such as one with ".."
         raise failure("dns") from error
     except OSError as error:
-        raise failure("refused" if _is_refusal(error) else "connect") from error
+        raise _connect_failure(error) from error
     if permits_address is not None and not _permits_peer(stream, permits_address):
         await trio.aclose_forcefully(stream)
         raise misconfigured(FORBIDDEN_ADDRESS)
@@ -55,9 +63,12 @@ def _permits_peer(stream: trio.SocketStream, permits_address: Callable[[str], bo
         return True
 
 
-def _is_refusal(error: OSError) -> bool:
+def _connect_failure(error: OSError) -> UpstreamError:
     attempts = error.__cause__  # trio's group, with one error for each address of the name
-    return isinstance(attempts, ExceptionGroup) and attempts.subgroup(ConnectionRefusedError) is not None
+    errors = attempts.exceptions if isinstance(attempts, ExceptionGroup) else (error,)
+    if any(isinstance(one, OSError) and one.errno in (errno.EMFILE, errno.ENFILE) for one in errors):
+        return too_many_files()
+    return failure("refused" if any(isinstance(one, ConnectionRefusedError) for one in errors) else "connect")
 
 
 class _BelowTls(trio.abc.Stream):

@@ -3,10 +3,12 @@
 import contextlib
 import os
 import re
+import resource
 import shutil
 import signal
+import socket
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.support.harness import eventually
@@ -16,6 +18,20 @@ def may_unshare(*options: str) -> bool:
     """Return whether this user may run a program in a new namespace, selected by ``options`` of ``unshare``."""
     tool = shutil.which("unshare")
     return tool is not None and subprocess.run([tool, *options, "true"], capture_output=True).returncode == 0
+
+
+@contextlib.contextmanager
+def no_descriptors_left() -> Iterator[None]:
+    """Take every descriptor that this process may still open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.ExitStack() as taken:
+        spare = taken.enter_context(socket.socket())
+        resource.setrlimit(resource.RLIMIT_NOFILE, (spare.fileno() + 1, hard))
+        taken.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        with contextlib.suppress(OSError):
+            while True:
+                taken.enter_context(socket.socket())
+        yield
 
 
 def kept_waiting(pid: int) -> float:

@@ -1,10 +1,5 @@
 """The drain of a worker that stops, over real sockets."""
 
-import contextlib
-import resource
-import socket
-from collections.abc import Iterator
-
 import pytest
 import trio
 import trio.testing
@@ -20,6 +15,7 @@ from gateway.serving.listeners import WRITE_TIMEOUT, bind
 from gateway.serving.worker import AcceptLoop, serve
 from tests.support.asgi_app import PATIENCE, Client, eventually, eventually_refused, serving
 from tests.support.http2_client import Http2Client
+from tests.support.processes import no_descriptors_left
 
 END = b"0\r\n\r\n"
 
@@ -166,20 +162,6 @@ async def test_a_stalled_client_does_not_delay_the_shutdown(monkeypatch):
         with trio.fail_after(WRITE_TIMEOUT / 2):  # the kernel would cut it then
             await server.over.wait()
         assert server.witness.closed == [True]
-
-
-@contextlib.contextmanager
-def no_descriptors_left() -> Iterator[None]:
-    """Take every descriptor that this process may still open."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.ExitStack() as taken:
-        spare = taken.enter_context(socket.socket())
-        resource.setrlimit(resource.RLIMIT_NOFILE, (spare.fileno() + 1, hard))
-        taken.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
-        with contextlib.suppress(OSError):
-            while True:
-                taken.enter_context(socket.socket())
-        yield
 
 
 async def test_connections_wait_for_a_descriptor_and_the_log_reports_it_once(caplog):

@@ -31,6 +31,7 @@ from tests.support.asgi_app import eventually
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.each_row import each_row
 from tests.support.harness import PATIENCE, refusing_port
+from tests.support.processes import no_descriptors_left
 
 MIB = 1024 * 1024
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -501,6 +502,13 @@ async def test_a_refusal_is_reported_if_other_addresses_are_unreachable(upstream
     with refusing_port() as port:
         error = await failure(upstream, post(f"http://provider.example:{port}/"))
     assert error.cause == "refused"
+
+
+async def test_a_gateway_without_descriptors_does_not_blame_the_provider(upstream):
+    with refusing_port() as port, no_descriptors_left():
+        error = await failure(upstream, post(f"http://127.0.0.1:{port}/"))
+    assert (error.info.kind, error.info.status) == ("overloaded", 503)
+    assert "too many open files" in error.info.message
 
 
 @pytest.mark.parametrize("host", ["no-such-provider.invalid", "a..b"])
