@@ -104,6 +104,12 @@ def consequences(config: Config, steps: StepSet) -> Iterator[tuple[Remark, str]]
         )
         yield "warning", text
     for step in enforcing:
+        if step.settings.latest and step.may_mask:
+            text = "masks only the latest messages (`latest: true`), so providers read their values in later turns"
+            yield "warning", f"steps: {step.name} {text}"
+        elif step.settings.restore and "assistant" not in step.parts:
+            text = "restores values in answers, which providers read in later turns: add assistant to `parts`"
+            yield "warning", f"steps: {step.name} {text}"
         if step.at("response") and step.hold == "nothing":
             yield "note", f"steps: {step.name} with `hold: nothing` detects, and does not prevent that clients see text"
     if enforcing:
