@@ -1,5 +1,6 @@
 """Tools for the endpoints' modules: ``InboundRequest`` reads and plans a request to make a ``RelayedRequest``."""
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -19,8 +20,10 @@ from gateway.http.response import Response
 from gateway.relay.answers import AnswerFilter, NullReader, PassedAnswer, ResponseReader
 from gateway.relay.outputs import OUTPUTS, OutputReader, read_safely
 from gateway.relay.spool import SpoolAccount
+from gateway.request.narrowing import join_plans, narrow
 from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_non_conversation
 from gateway.request.prepared import NO_OUTPUT, Preparation, Prepared, RequestedOutput
+from gateway.request.routing_options import NO_OPTIONS, read_headers
 from gateway.request.wire import MediaTypes
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
@@ -33,6 +36,7 @@ from providers.errors.answer_form import FORMS
 from providers.errors.answer_form import JSON as JSON_OBJECT
 from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
+from streams.errors import GatewayError, invalid
 from streams.events import AnswerStart, ErrorInfo
 
 if TYPE_CHECKING:
@@ -56,6 +60,8 @@ class InboundRequest:
         self.arrival = arrival
         self.exchange = exchange
         self._members: RequestEdits | None = None
+        self._options = NO_OPTIONS
+        self._deadline = math.inf
 
     def for_endpoint(self, endpoint: EndpointName) -> "InboundRequest":
         """Return the same request for another endpoint than the path's."""
@@ -164,13 +170,16 @@ class InboundRequest:
         """Return the plan for ``model``; targets in one of ``shapes`` are in the byte lane.
 
         Raises ``GatewayError``, also if the client may not use the model or no entry has the endpoint for it."""
-        service, may = self.context.service, self.context.may_use
-        plan = allowed_plan(
-            self.context, service.router.endpoint_plan(model, self.endpoint.name, frozenset(shapes), may)
-        )
+        service, self._options = self.context.service, read_headers(self.context.client_request)
+        names = self._options.names
+        plans = [self._plan_for(name, frozenset(shapes), at) for at, name in names or [("", model)]]
+        plan = join_plans(plans, service.router.several) if names else plans[0]
+        if self._options is not NO_OPTIONS:
+            self._deadline = service.health.clock() + self._options.deadline
+            plan = attrs.evolve(narrow(plan, self._options), deadline=self._deadline)
         plan = service.balancer.arrange(plan, None, service.health.clock())
         record, first = self.context.record, plan.first
-        record.route = None if plan.route is None else plan.route.name
+        record.route, record.requested_model = None if plan.route is None else plan.route.name, first.requested_name
         record.target, record.model, record.provider_api = first.name, first.model, first.api
         match self.endpoint.fallback:
             case "same_model":
@@ -181,6 +190,16 @@ class InboundRequest:
             case "never":
                 plan = plan.with_candidates(plan.candidates[:1])
         return plan if plan.route is None else attrs.evolve(plan, route=attrs.evolve(plan.route, hedge=None))
+
+    def _plan_for(self, model: str | None, shapes: frozenset[str], listed_in: str) -> Plan:
+        """Return the plan for one model. Raises ``GatewayError``, with the header that lists it, if any."""
+        router, may = self.context.service.router, self.context.may_use
+        try:
+            return allowed_plan(self.context, router.endpoint_plan(model, self.endpoint.name, shapes, may))
+        except GatewayError as error:
+            if not listed_in:
+                raise
+            raise invalid(f"{listed_in}: {error.info.message}", listed_in) from None
 
     # The request
 
@@ -214,7 +233,8 @@ class InboundRequest:
             prepare = self._members.with_entry_members(prepare)
         media, read = MediaTypes(JSON, self.header("accept") or "*/*"), OUTPUTS[self.endpoint.name]
         output = partial(_with_output, prepare, read)
-        return PlannedRequest(incoming, plan, output, suffix="", media=media, members=self._members)
+        budgets = self._options.budgets
+        return PlannedRequest(incoming, plan, output, suffix="", media=media, members=self._members, budgets=budgets)
 
     def plan_upload(
         self, incoming: Incoming, target: Target, upload: UploadedBody, kind: str, output: RequestedOutput = NO_OUTPUT
@@ -224,8 +244,8 @@ class InboundRequest:
         ``kind`` is its content type, ``output`` the output that it allows."""
         media = MediaTypes(kind, self.header("accept") or "*/*")
         prepare = as_prepared(Prepared(Outgoing(b""), output=output))
-        plan = Plan.once(target)
-        return PlannedRequest(incoming, plan, prepare, suffix="", media=media, upload=upload)
+        plan, budgets = attrs.evolve(Plan.once(target), deadline=self._deadline), self._options.budgets
+        return PlannedRequest(incoming, plan, prepare, suffix="", media=media, upload=upload, budgets=budgets)
 
     def unchanged_filters(self, reading: Callable[[], ResponseReader] = NullReader) -> Callable[[Target], AnswerFilter]:
         """Return a function that makes filters of unchanged responses, each with a new ``reading``."""

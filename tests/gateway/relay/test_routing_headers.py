@@ -1,0 +1,71 @@
+"""The routing headers of a client at every relayed path: its deadline, budget, targets and fallback."""
+
+import trio
+
+from tests.support.cases import case
+from tests.support.each_row import each_row
+from tests.support.endpoint_provider import (
+    ReceivedRequest,
+    ScriptedAnswer,
+    before,
+    endpoint_provider,
+    json_answer,
+    settings,
+)
+from tests.support.in_process import gateway
+from tests.support.relayed_requests import ASKED, body_of
+
+MODEL = "trigate/m-1"
+
+
+async def never(asked: ReceivedRequest) -> ScriptedAnswer:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+@each_row(
+    ("headers", "status", "named"),
+    [
+        ({"x-trigate-deadline": "50ms"}, 504, None),
+        ({"x-trigate-budget": "0.000000001 usd"}, 402, "x-trigate-budget"),
+        ({"x-trigate-budget": "5 yen"}, 400, "x-trigate-budget"),
+        ({"x-trigate-models": "missing"}, 400, "x-trigate-models"),
+    ],
+)
+async def test_a_client_limits_a_request_to_another_endpoint(headers: dict[str, str], status: int, named: str | None):
+    """A client that sets a budget or a deadline must not believe in vain that it applies."""
+    entry = {"price": {"input": 1, "output": 1, "per": {"image": 1, "second": 1, "character": 1, "search": 1}}}
+    async with before(never, MODEL, entry) as (served, provider):
+        for endpoint, path in ASKED:
+            with case(path):
+                own, content = body_of(endpoint, MODEL)
+                reply = await served.post(path, headers={**own, **headers}, content=content)
+                assert (reply.status_code, bool(provider.asked)) == (status, status == 504), reply.text
+                assert named is None or named in reply.text
+                provider.asked.clear()
+
+
+async def test_a_client_chooses_the_targets_of_an_embedding():
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
+        if asked.headers["authorization"] == "Bearer key-first":
+            return json_answer({"error": {"message": "not now"}}, 503)
+        return json_answer(
+            {"object": "list", "data": [{"index": 0, "embedding": [0.5]}], "model": "m", "usage": {"prompt_tokens": 1}}
+        )
+
+    async with endpoint_provider(answering) as provider:
+        entries = [
+            {"model": "openai/m-1", "name": name, "access_key": f"key-{name}", "base_url": f"{provider.url}/v1"}
+            for name in ("first", "second")
+        ]
+        aliases = {"r": {"targets": ["first", "second"]}}
+        async with gateway(settings(*entries, model_aliases=aliases)) as served:
+
+            async def list_attempts(**headers: str) -> str:
+                named = {f"x-trigate-{name}": value for name, value in headers.items()}
+                reply = await served.post("/v1/embeddings", json={"model": "r", "input": "x"}, headers=named)
+                return reply.headers["x-trigate-tried"]
+
+            assert await list_attempts() == "first=overloaded, second=ok"
+            assert await list_attempts(models="second") == "second=ok"
+            assert await list_attempts(fallback="off") == "first=overloaded"
