@@ -59,7 +59,7 @@ def _read_message(message: Fields, history: _History) -> Message:
         at = message.path("role")
         raise invalid(f"{at} must be one of {', '.join(_READERS)}, not {role!r}", at)
     neutral_role, read = _READERS[role]
-    name = None if role == "function" else message.string("name")
+    name = None if role in ("function", "tool") else message.string("name")
     parts = _move_marks_to_last(tuple(read(message, history)), read_marks(message), message.at)
     history.drops.add_unread(message)
     return Message(neutral_role, parts, at=message.at, name=name)
@@ -131,6 +131,7 @@ def _read_call(call: Fields, history: _History) -> ToolCallPart:
 
 def _read_tool(message: Fields, history: _History) -> Iterator[Part]:
     id = message.need("tool_call_id", str)
+    message.ignore("name")  # the function's, in older examples; calls and results match by id
     yield ToolResultPart(id, _read_result(message, history), kind=history.kinds.get(id, "function"), at=message.at)
 
 

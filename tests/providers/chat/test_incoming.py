@@ -2,6 +2,8 @@
 
 import attrs
 
+from providers.apis import CODECS
+from providers.neutral.codec import Recipient
 from providers.neutral.request import (
     AudioPart,
     FilePart,
@@ -15,7 +17,7 @@ from providers.neutral.request import (
     ToolChoice,
 )
 from tests.support.cases import case
-from tests.support.chat_wire import chat_request
+from tests.support.chat_wire import OWN, chat_request
 
 
 def test_parts_of_a_user_message_are_read():
@@ -58,6 +60,19 @@ def test_legacy_functions_are_paired_by_name():
     assert call.tools == (Tool("f", schema={"type": "object"}, at="functions[0]"),)
     assert call.tool_choice == ToolChoice("tool", "f", at="function_call")
     assert call.dropped == ()
+
+
+def test_the_function_in_a_result_is_no_loss_elsewhere():
+    """CrewAI and LangChain for JavaScript add it. Calls and results match by id."""
+    function = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    call = chat_request(
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": None, "tool_calls": [function]},
+        {"role": "tool", "tool_call_id": "c", "name": "f", "content": "b"},
+    )
+    for api, codec in CODECS.items():
+        with case(api):
+            assert codec.write_request(call, Recipient("m", OWN)).dropped == ()
 
 
 def test_a_mark_next_to_the_role_counts_for_the_last_part():
