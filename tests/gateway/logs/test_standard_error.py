@@ -90,7 +90,8 @@ def test_lines_beyond_the_limit_are_lost_and_counted(kind, tmp_path, monkeypatch
         cause = "the audit file was not writable" if kind == "audit" else "standard error was not read"
         *lines, last = read_lines(near, cause)
         assert last == f"{count - len(lines)} lines of the log were lost, because {cause}"
-        assert [line[0] for line in lines] == [chr(97 + number) for number in range(len(lines))]
+        begun = [line[0] for line in lines]  # the thread may make room for one between two that are lost
+        assert begun == sorted(set(begun))
         assert {len(line) for line in lines} == {size}
 
 
