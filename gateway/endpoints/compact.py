@@ -48,7 +48,8 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
     """Return the provider's own compaction.
 
     Returns ``None`` if the provider has none, or if it is unavailable and another target can write a summary."""
-    once = attrs.evolve(planned, plan=Plan.once(target), suffix="/compact")
+    plan = attrs.evolve(Plan.once(target), deadline=planned.plan.deadline)
+    once = attrs.evolve(planned, plan=plan, suffix="/compact")
     walk = await exchange.start_walk(attrs.evolve(once, prepare=planned.preparation_of_prompt(prepare)))
     try:
         answer = await exchange.read_unchanged(walk)

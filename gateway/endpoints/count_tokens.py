@@ -68,7 +68,8 @@ async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | 
     preparation = planned.preparation_of_prompt(prepare)
     if target.lane == "hub" or planned.has_instructions(target):  # Gemini accepts no instructions next to contents
         preparation = planned.preparation_of_prompt(_write_count)
-    plan = Plan((Candidate(target),), FALLBACK)  # it repeats the request only without rejected parts
+    # It repeats the request only without rejected parts.
+    plan = Plan((Candidate(target),), FALLBACK, deadline=planned.plan.deadline)
     once = attrs.evolve(planned, plan=plan, prepare=preparation, suffix=suffix)
     walk = None
     try:

@@ -1,7 +1,8 @@
-"""The routing headers of a client at every relayed path: its deadline, budget, targets and fallback."""
+"""The routing headers of a client at paths without a conversation: its deadline, budget, targets and fallback."""
 
 import trio
 
+from tests.support import wire_clients
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
@@ -69,3 +70,12 @@ async def test_a_client_chooses_the_targets_of_an_embedding():
             assert await list_attempts() == "first=overloaded, second=ok"
             assert await list_attempts(models="second") == "second=ok"
             assert await list_attempts(fallback="off") == "first=overloaded"
+
+
+@each_row(("api", "path"), [("messages", "/v1/messages/count_tokens"), ("responses", "/v1/responses/compact")])
+async def test_a_count_or_compaction_by_the_provider_ends_at_the_clients_deadline(api: str, path: str):
+    async with before(never, "openai/m-1", {"speaks": [api]}) as (served, provider):
+        sent = wire_clients.body_of(api, "m-1", stream=False)
+        with trio.fail_after(5):
+            reply = await served.post(path, json=sent, headers={"x-trigate-deadline": "50ms"})
+        assert (reply.status_code, len(provider.asked)) == (504, 1)
