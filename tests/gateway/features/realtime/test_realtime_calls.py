@@ -9,9 +9,16 @@ import httpx2
 import trio
 
 from gateway.features.realtime.calls import read_session, replace_session
-from tests.support.endpoint_provider import EndpointProvider, ReceivedRequest, ScriptedAnswer, before
+from tests.support.endpoint_provider import (
+    EndpointProvider,
+    ReceivedRequest,
+    ScriptedAnswer,
+    before,
+    endpoint_provider,
+    settings,
+)
 from tests.support.harness import PATIENCE
-from tests.support.in_process import InProcess
+from tests.support.in_process import InProcess, gateway
 from tests.support.websocket_caller import calling
 
 SDP = b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\n"
@@ -80,6 +87,25 @@ async def test_an_offer_begins_a_call_that_only_its_client_can_use():
         async with calling(running.url, f"/v1/realtime?call_id={id}", (("authorization", f"Bearer {MAY}"),)) as caller:
             assert caller.status == 502  # this provider accepts no websockets
         assert provider.asked[-1].path == "/v1/realtime?call_id=rtc_native1"
+
+
+async def test_a_call_is_unknown_once_its_client_may_not_use_the_model():
+    signing = "c2lnbmluZy1rZXktZm9yLXRlc3RzLTAxMjM0NTY3ODk="
+    async with endpoint_provider(answering) as provider:
+        entries = [
+            {"model": "openai/m-1", "name": name, "access_key": f"key-of-{name}", "base_url": f"{provider.url}/v1"}
+            for name in ("voice", "other")
+        ]
+        location, statuses = "", []
+        for model in ("voice", "other"):
+            keys = [{**KEYS[0], "models": [model]}]
+            async with gateway(settings(*entries, client_keys=keys, signing_key=signing)) as running:
+                if not location:
+                    made = await post(running, "/v1/realtime/calls?model=voice", MAY, **OFFER)
+                    location = made.headers["location"]
+                statuses.append((await post(running, f"{location}/hangup", MAY)).status_code)
+    assert statuses == [200, 404]
+    assert len(provider.asked) == 2
 
 
 async def test_only_the_model_changes_in_the_settings_of_an_offer():
