@@ -1,4 +1,4 @@
-"""The states of targets in the live view, for operators."""
+"""The targets in the live view: their states for operators, and their names for clients."""
 
 import json
 import re
@@ -36,3 +36,19 @@ async def first_event(running: InProcess, path: str, key: str) -> Any:
         while not (found := re.search(rb"event: all\ndata: (.*)\n\n", data)):
             data += await stream.receive_some()
     return json.loads(found[1])
+
+
+async def test_the_list_of_models_shows_no_target_outside_of_a_clients_wall():
+    entries = [
+        {"model": f"vllm/m-of-{name}", "name": name, "access_key": "k", "base_url": f"http://{name}.test/v1"}
+        for name in ("us", "eu-1")
+    ]
+    content = {
+        "version": "v0.4.0", "model_providers": entries, "model_aliases": {"best": {"targets": ["us", "eu-1"]}},
+        "client_keys": [{"name": "ann", "key": LIMITED, "only": ["eu-*"]}],
+    }  # fmt: skip
+    async with gateway(content) as running:
+        found = await running.send("GET", "/ui/models", headers={"authorization": f"Bearer {LIMITED}"})
+    assert "best" in [row["name"] for row in found.json()]
+    assert "m-of-eu-1" in found.text
+    assert "m-of-us" not in found.text
