@@ -34,6 +34,9 @@ WRITE: Final = 64 * 1024
 """Bytes of one write to the client. A larger event is split, so that a slow client does not make each stage hold a
 copy."""
 
+ERROR_PAUSE: Final = 0.2
+"""Seconds between the parts of an error that a client must read one by one."""
+
 Opening: TypeAlias = Literal[Signal.OPEN] | Refuse | SendWhole
 """The start of a response, or the error or complete body that replaces it."""
 
@@ -163,6 +166,8 @@ class StreamBody(ResponseBody):
                     self._enqueue(self._delivery.turn_stored(due, data))
                 case _Mark.TAKEN:
                     self._record.mark_write_finished()
+                case Signal.PAUSE:
+                    await trio.sleep(ERROR_PAUSE)
                 case Signal.LINGER:
                     self._delivery.linger()
                 case _:

@@ -7,7 +7,7 @@ provider's body, so that the connection can be reused."""
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, StrEnum, auto
 from typing import Final, TypeAlias
 
@@ -136,6 +136,8 @@ class Signal(Enum):
     """Call ``Delivery.linger``, because everything was written."""
     CUT = auto()
     """Cut the body, which must not look complete."""
+    PAUSE = auto()
+    """Wait for a moment, so that the client reads the following bytes apart."""
 
 
 @attrs.frozen(repr=False)
@@ -194,12 +196,13 @@ class Delivery:
         may_open: bool = True,
         observed: ObservedStream | None = None,
         join: Callable[[bytes, bool], bytes] | None = None,
+        error_parts: Callable[[bytes], Sequence[bytes]] | None = None,
     ) -> None:
         """Start the state machine.
 
         ``keep_alive`` is the longest silence towards the client, in seconds of ``clock``. ``check`` receives all events
         for the client. ``may_open``: the client expects a stream, which may be opened for keep-alives. ``observed`` has
-        the listeners of the stream, ``join`` is that of the client's framing."""
+        the listeners of the stream, ``join`` is that of the client's framing, ``error_parts`` that of its API."""
         self.state = DeliveryState.HELD
         self.lane = lane
         self.deadline = clock() + keep_alive if may_open else math.inf
@@ -213,7 +216,7 @@ class Delivery:
         self._check = check
         self._observed = ObservedStream(lane) if observed is None else observed
         self._listeners = self._observed.listeners
-        self._join = join
+        self._join, self._error_parts = join, error_parts
         self._is_first = True
         self._silences = 0  # the keep-alives since the last data
         self._held: list[bytes] = []
@@ -395,7 +398,11 @@ class Delivery:
         return actions
 
     def _write_last(self, data: bytes) -> Actions:
-        return (*self._write(data), Signal.LINGER)
+        actions = self._write(data)
+        if self._error_parts is not None and self.lane.progress.error is not None and actions:
+            first, *others = self._error_parts(b"".join(one for one in actions if isinstance(one, bytes)))
+            actions = (first, *(one for part in others for one in (Signal.PAUSE, part)))
+        return (*actions, Signal.LINGER)
 
     def _open_write(self, data: bytes) -> Actions:
         return (Signal.OPEN, *self._write(data))

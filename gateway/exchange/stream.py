@@ -326,7 +326,7 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
         audience: Audience,
         first_lane: FirstLane,
     ) -> None:
-        service, turn = context.service, origin.request.turn
+        service, turn, wire = context.service, origin.request.turn, context.codec.wire
         self.client_headers = ()
         self._turns = turn
         self.first_lane = first_lane
@@ -342,7 +342,8 @@ class StreamedAnswer(DeliveredAnswer[StartedStream]):
             turn=turn,
             check=check,
             observed=observed,
-            join=context.client_request.framing(context.codec.wire).join,
+            join=context.client_request.framing(wire).join,
+            error_parts=wire.error_parts,
         )
         survival, target = None, origin.target_request.target
         if (survives := audience.survives(target)) or origin.desertion is not None:

@@ -11,7 +11,7 @@ import re
 
 from providers.errors.failures import read_failure
 from providers.errors.overflow import with_google_message
-from providers.gemini.framing import ARRAY, CRLF_SSE
+from providers.gemini.framing import ARRAY, CRLF_SSE, error_parts
 from providers.neutral.late_codec import LateCodec, late
 from providers.neutral.tool_names import ToolNaming
 from providers.neutral.wire_api import Conversation, OperationPath, StreamWords, WireApi
@@ -38,6 +38,7 @@ WIRE = WireApi(
     client_tools=frozenset(("functionDeclarations", "function_declarations")),
     fetches_links=False,
     words=StreamWords(error_member=True),
+    error_parts=error_parts,
     # https://ai.google.dev/api/caching#FunctionDeclaration; in Gemini's errors, tool names have the prefixes that its
     # models may use (anomalyco/opencode#4832).
     tool_naming=ToolNaming(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,63}"), ("default_api:", "default_api."), True),

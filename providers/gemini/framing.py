@@ -25,6 +25,18 @@ def event(value: Any) -> bytes:
     return b"data: %b\r\n\r\n" % sse.dump(value)
 
 
+def error_parts(data: bytes) -> tuple[bytes, ...]:
+    """Return the end of a failed stream in parts: the bare JSON of its error apart from the rest.
+
+    Google's SDKs for JavaScript from 1.0 to 2.0 recognize it only if they read nothing else at the same time
+    (googleapis/js-genai#461)."""
+    at = data.rfind(_PREFIX + b'{"error"')  # a text within JSON has no such quotation mark
+    bare = data[at + len(_PREFIX) :]
+    if at < 0 or not data[:at].endswith(bare):
+        return (data,)
+    return tuple(filter(None, (data[: at - len(bare)], bare, data[at:])))
+
+
 KEEP_ALIVE: Final = event({"candidates": [{"content": {"role": "model", "parts": [{"text": ""}]}, "index": 0}]})
 
 

@@ -181,6 +181,7 @@ class WireApi:
       agent of the provider in place of a model's. ``other_form`` is the API whose bodies clients also send to ``path``.
     - Streams: ``ping`` is the API's own keep-alive event after the first content; with ``b""`` the framing's comment
       replaces it. ``counted_ping(events)`` returns one for clients that count only events, to send after ``events``.
+      ``error_parts(events)`` splits the end of a failed stream for clients that must read its parts one by one.
       ``unless_asked`` is a member of a query (``alt=sse``) and the framing for clients without it; codecs use only
       ``framing``. ``repeats_answer``: the last event contains the whole answer again. ``refused_prompt(text)`` returns
       members of an answer which states that the request was refused with ``text``.
@@ -218,6 +219,7 @@ class WireApi:
     words: StreamWords = attrs.field(factory=StreamWords)
     ping: bytes = b""
     counted_ping: Callable[[bytes], bytes] | None = None
+    error_parts: Callable[[bytes], Sequence[bytes]] | None = None
     repeats_answer: bool = False
     repeats_request: bool = False
     refused_prompt: Callable[[str], Mapping[str, Any]] = lambda text: {}

@@ -1,6 +1,7 @@
 """Streams from their upstream to their client, on a simulated clock: order, keep-alives, the end and memory, whether
 the pump or the body writes to the client."""
 
+import json
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from gateway.exchange.body import BufferedBody, StreamBody
 from gateway.exchange.delivery import END_GRACE, Delivery, Refuse, Signal
 from gateway.ledger.record import Record
+from providers.apis import CODECS
 from streams import sse
 from streams.events import Api
 from streams.handoff import Handoff
@@ -33,7 +35,8 @@ class Stream:
         self._timeouts = Timeouts(idle=idle)
         self._chunks = Handoff[Chunk](PIECES_QUEUED)
         lane = byte_lane(api, 16 * MIB)
-        self.delivery = Delivery(lane, self.record, keep_alive, trio.current_time)
+        parts = CODECS[api].wire.error_parts
+        self.delivery = Delivery(lane, self.record, keep_alive, trio.current_time, error_parts=parts)
         self.stream = StreamBody(self.delivery, self._chunks, self.record)
         self.body = BufferedBody(self.stream) if self.way == "buffered" else self.stream
         self._got: list[tuple[float, bytes]] = []
@@ -134,6 +137,16 @@ async def test_both_words_for_a_failure_arrive_though_there_is_time_between_them
     failed = b'data: {"type":"response.failed","response":{"id":"r","status":"failed"}}\n\n'
     _, writes = await delivered(*half("responses"), 1.0, error, 0.1, failed, 1e4, api="responses")
     assert b"".join(data for _, data in writes).endswith(error + failed)
+
+
+@pytest.mark.usefixtures("way")
+async def test_a_gemini_client_reads_the_bare_error_apart_from_the_rest(autojump_clock):
+    """Google's SDKs for JavaScript from 1.0 to 2.0 recognize no other errors (googleapis/js-genai#461)."""
+    _, writes = await delivered(*half("gemini"), 1.0, BROKEN, api="gemini")
+    (*_, (before, _), (at, bare), (after, event)) = writes
+    assert "error" in json.loads(bare)
+    assert event == b"data: " + bare
+    assert before < at < after
 
 
 @pytest.mark.usefixtures("way")

@@ -189,6 +189,9 @@ def test_a_failure_is_the_last_event_in_both_forms_that_clients_know():
     ending = bare + b"\r\n\r\n" + data + b"\r\n\r\n"
     assert GEMINI.last_event(failed, AnswerStart(), 3) == ending
     assert [json.loads(data) for _, data in GEMINI.wire.framing.parse_all(ending)] == [json.loads(bare)] * 2
+    assert GEMINI.wire.error_parts(out) == (out[: -len(ending)], bare + b"\r\n\r\n", data + b"\r\n\r\n")
+    assert GEMINI.wire.error_parts(ending) == (bare + b"\r\n\r\n", data + b"\r\n\r\n")
+    assert GEMINI.wire.error_parts(data) == (data,)
 
 
 def test_a_failure_is_one_element_of_an_array():
