@@ -278,9 +278,10 @@ def _usage_so_far(transform: StreamTransform) -> Usage | None:
     reported = (transform.usage if transform.has_ended else None) or transform.unsent_usage()
     known = Usage() if reported is None else reported
     written = -(-transform.characters // CHARACTERS_PER_TOKEN)
-    if known.output >= written or (known.output and transform.has_ended):
+    if (known.output and transform.has_ended) or (not written and (reported is None or transform.has_ended)):
         return reported
-    return attrs.evolve(known, output=written, estimated=known.prompt > 0)  # else the input is still to be estimated
+    # Without a known prompt, the input is still to be estimated.
+    return attrs.evolve(known, output=max(known.output, written), estimated=known.prompt > 0)
 
 
 def _amount_of(progress: StreamProgress, transform: StreamTransform | None) -> tuple[int, int]:

@@ -415,7 +415,7 @@ async def _bill_unread_batch(service: Service, runs: ProviderRuns, batch: Provid
     try:
         await code.bill_unread_batch(service, runs, batch)
     except (GatewayError, Unavailable, trio.TooSlowError) as error:
-        log.warning("the batch %s cannot be billed now: %s", batch.id, error or "timeout")
+        log.warning("the batch %s cannot be billed now: %s", batch.id, str(error) or "timeout")
 
 
 async def query_runs(service: Service) -> None:

@@ -102,6 +102,18 @@ def test_a_count_at_the_start_is_no_count_of_a_held_answer(gateway: Gateway, ups
     assert line["cost_grade"] != "exact"
 
 
+def test_a_count_at_the_start_is_no_exact_count_of_a_stream_that_breaks(gateway: Gateway, upstream: Upstream):
+    """The provider may have written more than the few letters that have arrived."""
+    sent = events_of("messages", Script(text="ai"))
+    last = max(number for number, piece in enumerate(sent) if b"text_delta" in piece)
+    upstream.script(Raw(200, STREAM, sent[: last + 1], "cut"))
+    id = new_id()
+    body = body_of("messages", "m-messages", stream=True)
+    gateway.request("POST", path_of("messages", "m-messages", stream=True), body, {"x-request-id": id})
+    (line,) = eventually(lambda: exchanges(gateway.log, id), what="the log line")
+    assert (line["ended"], line["cost_grade"]) == ("upstream_error", "estimated")
+
+
 @pytest.fixture(scope="module")
 def stopping(upstream: Upstream) -> Iterator[Gateway]:
     """Run a gateway whose step ends a response with a text of its own."""
