@@ -430,6 +430,7 @@ async def test_a_run_that_may_be_stored_is_billed_once(server: postgres.Server, 
     """PostgreSQL may end before it confirms a run. Then its exchange bills an estimate, and no query bills it again."""
     google = Google()
     with postgres.commit_relay(server) as relay:
+        relay.writes = PROVIDER_RUNS.encode()
         storage = {"state_storage": {"type": "postgres", "connection_string": database}}
         async with (
             endpoint_provider(google) as provider,
@@ -438,7 +439,7 @@ async def test_a_run_that_may_be_stored_is_billed_once(server: postgres.Server, 
         ):
             one = Stage(served, google, provider)
             await one.begin()
-            relay.fate, relay.writes, google.id = "cut once", PROVIDER_RUNS.encode(), "v1_second"
+            relay.fate, google.id = "cut once", "v1_second"
             assert (await one.send("POST", json=BODY)).status_code == 200
             assert relay.lost == 1
             (line,) = await one.lines.next()

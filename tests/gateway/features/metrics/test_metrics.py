@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -467,6 +468,7 @@ print(registry.page().count(b"trigate_config_reloads_total{"))
 
 @pytest.mark.process
 @pytest.mark.skipif(not may_unshare("--mount"), reason="needs unshare and the right to make a mount namespace")
+@pytest.mark.skipif(shutil.which("mount") is None, reason="needs mount")
 @pytest.mark.parametrize("when", ["at the start", "later"])
 def test_a_full_disk_ends_no_worker(when, tmp_path):
     """The kernel killed the workers and their supervisor (SIGBUS), because their files had no space of their own."""
