@@ -48,8 +48,7 @@ async def _provider_compaction(exchange: Exchange, planned: PlannedRequest, targ
     """Return the provider's own compaction.
 
     Returns ``None`` if the provider has none, or if it is unavailable and another target can write a summary."""
-    plan = attrs.evolve(Plan.once(target), deadline=planned.plan.deadline)
-    once = attrs.evolve(planned, plan=plan, suffix="/compact")
+    once = attrs.evolve(planned, plan=Plan.once(target, planned.plan.deadline), suffix="/compact")
     walk = await exchange.start_walk(attrs.evolve(once, prepare=planned.preparation_of_prompt(prepare)))
     try:
         answer = await exchange.read_unchanged(walk)

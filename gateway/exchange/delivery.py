@@ -398,11 +398,12 @@ class Delivery:
         return actions
 
     def _write_last(self, data: bytes) -> Actions:
-        actions = self._write(data)
-        if self._error_parts is not None and self.lane.progress.error is not None and actions:
-            first, *others = self._error_parts(b"".join(one for one in actions if isinstance(one, bytes)))
-            actions = (first, *(one for part in others for one in (Signal.PAUSE, part)))
-        return (*actions, Signal.LINGER)
+        match self._write(data):
+            case (bytes(events),) if self._error_parts is not None and self.lane.progress.error is not None:
+                first, *others = self._error_parts(events)
+                return (first, *(one for part in others for one in (Signal.PAUSE, part)), Signal.LINGER)
+            case actions:
+                return (*actions, Signal.LINGER)
 
     def _open_write(self, data: bytes) -> Actions:
         return (Signal.OPEN, *self._write(data))

@@ -244,7 +244,7 @@ class InboundRequest:
         ``kind`` is its content type, ``output`` the output that it allows."""
         media = MediaTypes(kind, self.header("accept") or "*/*")
         prepare = as_prepared(Prepared(Outgoing(b""), output=output))
-        plan, budgets = attrs.evolve(Plan.once(target), deadline=self._deadline), self._options.budgets
+        plan, budgets = Plan.once(target, self._deadline), self._options.budgets
         return PlannedRequest(incoming, plan, prepare, suffix="", media=media, upload=upload, budgets=budgets)
 
     def unchanged_filters(self, reading: Callable[[], ResponseReader] = NullReader) -> Callable[[Target], AnswerFilter]:

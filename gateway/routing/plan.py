@@ -208,9 +208,9 @@ class Plan:
     has_own_retries: bool = False
 
     @classmethod
-    def once(cls, target: Target) -> Self:
-        """Return the plan that sends one request to ``target``."""
-        return cls((Candidate(target),), ONCE)
+    def once(cls, target: Target, deadline: float = math.inf) -> Self:
+        """Return the plan that sends one request to ``target``, which has to commit by ``deadline``."""
+        return cls((Candidate(target),), ONCE, deadline=deadline)
 
     @property
     def targets(self) -> tuple[Target, ...]:

@@ -75,7 +75,7 @@ class ResponseWriter:
 
     @property
     def would_seem_whole(self) -> bool:
-        """Whether the response is unfinished, and the end of the connection would look like its end, as in HTTP/1.0."""
+        """True if the response is unfinished, and the end of the connection would look like its end, as in HTTP/1.0."""
         return not (self.ended or self.chunks or self._left is not None)
 
     def frame(self, data: bytes) -> bytes:
