@@ -36,6 +36,7 @@ class Choice(msgspec.Struct):
     finish_reason: Any = None
     logprobs: Any = None
     stop_reason: Any = None  # vLLM: the stop string that matched
+    matched_stop: Any = None  # the same of SGLang
     usage: Any = None  # Moonshot, in streams
     error: Any = None  # OpenRouter
 

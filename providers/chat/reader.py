@@ -37,7 +37,7 @@ def finish_word(reason: str) -> str:
 
 
 def stop_string(value: Any) -> str | None:
-    """Return the stop string that matched, according to a choice's ``stop_reason`` (vLLM), or None."""
+    """Return the stop string that matched, or None for the id of a token or an end's word."""
     return value if isinstance(value, str) and value not in ENDS_OF_CHAT else None
 
 
@@ -185,7 +185,7 @@ class ChatReader(StagedReader):
         add_delta(self._answer, choice, out)
         if isinstance(choice.finish_reason, str) and choice.finish_reason:
             self._finish = choice.finish_reason
-            self._stopped_by = stop_string(choice.stop_reason)
+            self._stopped_by = stop_string(choice.stop_reason) or stop_string(choice.matched_stop)
         if choice.error and not _is_end(self._finish):
             return read_event_failure({"error": choice.error})
         return read_failure(self._finish) if self._finish else None

@@ -291,6 +291,15 @@ STREAMS = {
         TextBlock("a"),
         end=AnswerEnd("stop_sequence", "stop", "###"),
     ),
+    # SGLang has it in another member (agentgateway/agentgateway#3283, sgl-project/sglang#33153)
+    "a stop string of SGLang": row(
+        sse.data({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "matched_stop": "###"}]}) + DONE,
+        end=AnswerEnd("stop_sequence", "stop", "###"),
+    ),
+    "the id of a stop token of SGLang": row(
+        sse.data({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "matched_stop": 151645}]}) + DONE,
+        end=AnswerEnd("stop", "stop"),
+    ),
     "a stop string like a finish reason": row(
         sse.data({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop", "stop_reason": "END"}]}) + DONE,
         end=AnswerEnd("stop_sequence", "stop", "END"),
@@ -353,7 +362,7 @@ MEMBERS = {
         *("content", "reasoning_content", "reasoning", "reasoning_details", "refusal", "tool_calls", "function_call"),
         *("annotations", "audio", "images", "role"),
     ),
-    "choice": ("delta", "index", "finish_reason", "logprobs", "error", "message", "stop_reason"),
+    "choice": ("delta", "index", "finish_reason", "logprobs", "error", "message", "stop_reason", "matched_stop"),
     "chunk": ("choices", "id", "model", "usage", "moderation", "error", "errors", "message", "type"),
 }
 CALL = {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}
