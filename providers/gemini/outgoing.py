@@ -44,6 +44,7 @@ from providers.neutral.request import (
     ToolChoice,
     ToolResultPart,
 )
+from providers.neutral.schemas import typed_root
 from providers.neutral.search_tools import becomes_another, settings_of
 from streams.errors import invalid
 
@@ -268,7 +269,7 @@ def _write_function(tool: Tool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
     if description:
         function["description"] = description
     if isinstance(schema, dict) and schema:
-        function |= _write_parameters(schema, tool.at, quirks, drops)
+        function |= _write_parameters(typed_root(schema), tool.at, quirks, drops)
     drops.add(*(join_path(tool.at, name) for name in tool.marks or NO_MARKS))
     if tool.strict and not quirks.mixed_tools:  # newer models enforce the schema
         drops.add(join_path(tool.at, "strict"))
@@ -276,7 +277,7 @@ def _write_function(tool: Tool, quirks: Quirks, drops: Drops) -> dict[str, Any]:
 
 
 def _write_parameters(schema: Mapping[str, Any], at: str, quirks: Quirks, drops: Drops) -> dict[str, Any]:
-    """Return a tool's schema unchanged, or in Google's own form, which requires a property."""
+    """Return a tool's schema as JSON Schema, or in Google's own form, which requires a property."""
     if quirks.schemas == "json":
         return {"parametersJsonSchema": schema}
     smaller, removed = reduce_schema(schema)

@@ -23,6 +23,7 @@ from providers.neutral.formats import schema_with_description, with_format
 from providers.neutral.parameters import write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import NO_MARKS, Format, NativeTool, Request, Tool, ToolChoice
+from providers.neutral.schemas import typed_root
 from providers.neutral.search_tools import becomes_another, settings_of
 
 SEARCH: Final = "google_search"
@@ -56,7 +57,7 @@ def _write_function(tool: Tool, api: str, drops: Drops) -> dict[str, Any]:
     if description:
         function["description"] = description
     if isinstance(schema, dict) and schema:
-        function["parameters"] = without_empty_required(schema)
+        function["parameters"] = without_empty_required(typed_root(schema))
     if api == "interactions":
         return function | dict(tool.marks)
     drops.add(*(join_path(tool.at, name) for name in tool.marks or NO_MARKS))

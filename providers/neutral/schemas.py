@@ -73,6 +73,14 @@ def is_combined(schema: Any) -> bool:
     return isinstance(schema, dict) and any(name in schema for name in _COMBINATIONS)
 
 
+def typed_root(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a tool's ``schema`` with the type of an object, unless its root has a type or refers to other schemas.
+
+    Google rejects tools without it (BerriAI/litellm#19103, diegosouzapw/OmniRoute#3360).
+    """
+    return schema if "type" in schema or "$ref" in schema or is_combined(schema) else {"type": "object", **schema}
+
+
 def object_schema(schema: Any, at: str, drops: Drops) -> Any:
     """Return ``schema`` as the schema of an object with a type, and report the keywords that this loses.
 

@@ -223,6 +223,23 @@ def test_schemas_are_sent_unchanged():
     ]  # fmt: skip
 
 
+@each_row(
+    ("schema", "expected"),
+    [
+        ({"properties": {"x": {"type": "string"}}}, {"type": "object", "properties": {"x": {"type": "string"}}}),
+        ({"$schema": "s"}, {"type": "object", "$schema": "s"}),
+        ({"anyOf": [{"type": "object"}]}, {"anyOf": [{"type": "object"}]}),
+        ({"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}),
+    ],
+)
+def test_a_schema_without_a_type_is_that_of_an_object(schema, expected):
+    """Google: "functionDeclaration parameters schema should be of type OBJECT", to EnterPlanMode of Claude's Agent SDK
+    (BerriAI/litellm#19103) and tools of Copilot (diegosouzapw/OmniRoute#3360)."""
+    body, dropped = encode_request(chat(tools=(attrs.evolve(WEATHER, schema=schema),)))
+    assert body["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"] == expected
+    assert dropped == ()
+
+
 def test_schemas_are_reduced_where_the_server_knows_no_other():
     text = {"type": ["string", "null"], "default": "a"}
     schema = {"type": "object", "additionalProperties": False, "$schema": "s", "properties": {"x": text}}

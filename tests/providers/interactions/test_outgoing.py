@@ -71,6 +71,13 @@ def test_a_call_without_a_signature_gets_googles_placeholder():
     assert [step["type"] for step in steps] == ["user_input", "thought", "function_call", "function_call"]
 
 
+def test_a_schema_without_a_type_is_that_of_an_object():
+    """BerriAI/litellm#19103"""
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"$schema": "s", "required": []}}}
+    request = CODECS["chat"].read_request({"model": "m", "messages": [HI], "tools": [tool]})
+    assert written_body(request)["tools"][0]["parameters"] == {"type": "object", "$schema": "s"}
+
+
 def test_own_steps_come_back_unchanged_and_in_order():
     """N5: a stateless client sends every step back."""
     steps = [
