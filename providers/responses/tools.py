@@ -99,7 +99,7 @@ def flat_name(namespace: Any, name: str) -> str:
 
 
 def declared_tools(request: Request) -> Mapping[str, DeclaredTool]:
-    """Return the client's own tools by their flat names."""
+    """Return the client's own tools by their flat names, and by other names that only one of them may have."""
     found = {
         tool.name: DeclaredTool(tool.name, None, tool.kind, _has_encrypted(tool.schema), bool(tool.native))
         for tool in request.tools
@@ -113,7 +113,19 @@ def declared_tools(request: Request) -> Mapping[str, DeclaredTool]:
                 namespace, name = str(tool.get("name")), str(inner.get("name"))
                 if (flat := flat_name(namespace, name)) in found:
                     found[flat] = attrs.evolve(found[flat], name=name, namespace=namespace)
-    return found
+    others: dict[str, list[DeclaredTool]] = {}
+    for one in found.values():
+        for name in _other_names(one):
+            others.setdefault(name, []).append(one)
+    return {name: tools[0] for name, tools in others.items() if len(tools) == 1} | found
+
+
+def _other_names(tool: DeclaredTool) -> list[str]:
+    """Return the names that models also use in calls of ``tool`` (router-for-me/CLIProxyAPI#4106,
+    Wei-Shaw/sub2api#5883)."""
+    lone, namespace = tool.namespace is None, tool.namespace or "functions"
+    joined = [f"{one}{sign}{tool.name}" for one in {namespace, namespace.rstrip("_")} for sign in ("__", ".")]
+    return joined if lone else [tool.name, *joined]
 
 
 def new_tools(known: Iterable[Tool | NativeTool], found: Iterable[Tool]) -> Iterator[Tool]:

@@ -193,6 +193,39 @@ def test_a_namespaced_tool_works_all_the_way() -> None:
     assert messages[1]["tool_calls"][0]["function"]["name"] == "agents__close"
 
 
+def _namespace(name: str, *tools: str) -> dict[str, Any]:
+    return {"type": "namespace", "name": name, "tools": [{"type": "function", "name": tool} for tool in tools]}
+
+
+@each_row(
+    ("called", "expected"),
+    [
+        ("browser_navigate", ("browser_navigate", "mcp__playwright__")),
+        ("mcp__playwright__browser_navigate", ("browser_navigate", "mcp__playwright__")),
+        ("mcp__playwright__.browser_navigate", ("browser_navigate", "mcp__playwright__")),
+        ("functions__exec", ("exec", None)),
+        ("functions.exec", ("exec", None)),
+        ("wait", ("wait", "functions")),
+        ("close", ("close", None)),  # of two namespaces
+        ("open", ("open", None)),  # a tool's own name comes first
+    ],
+)
+def test_a_tool_with_a_namespace_is_found_by_the_names_that_models_use_for_it(called, expected) -> None:
+    """DeepSeek calls a tool without its namespace (router-for-me/CLIProxyAPI#4106), or a lone one in that of others
+    (Wei-Shaw/sub2api#5883); Ollama has a dot between both (openai/codex#23186)."""
+    tools = [
+        _namespace("mcp__playwright__", "browser_navigate", "close"), _namespace("mcp__files", "close", "open"),
+        _namespace("functions", "wait"), {"type": "custom", "name": "exec"}, {"type": "function", "name": "open"},
+    ]  # fmt: skip
+    events = [AnswerStart(), *call_events(0, "{}", id="c", name=called), AnswerEnd("tool_calls")]
+    to = Reply(read(tools=tools), US, 1)
+    (item,) = write_events(events, to)[-1]["response"]["output"]
+    assert (item["name"], item.get("namespace")) == expected
+    (whole,) = json.loads(RESPONSES.write_answer(fold(events), to))["output"]
+    assert whole == {**item, "id": whole["id"]}
+    assert item["type"] == ("custom_tool_call" if item["name"] == "exec" else "function_call")
+
+
 @TRANSLATED
 def test_codexs_metadata_of_an_item_is_a_hint(codec: Codec) -> None:
     """Codex adds it to items of every kind (chenyme/grok2api#673); no model reads it."""
