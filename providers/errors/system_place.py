@@ -3,7 +3,9 @@ Messages servers that allow none among the messages.
 
 The templates of Qwen 3.5 and later, Llama and Gemma reject them (ggml-org/llama.cpp#27367, ollama/ollama#17774,
 raullenchai/Rapid-MLX#1543). The servers are those of DeepSeek, Qwen and others (anthropics/claude-code#63366,
-deepseek-ai/DeepSeek-V3#1370). Claude Code and Codex send such messages in every longer conversation.
+deepseek-ai/DeepSeek-V3#1370). MiniMax rejects a second system message in Chat, and each one among the messages of
+Messages (openclaw/openclaw#19386, MiniMax-AI/MiniMax-M2.7#43). Claude Code and Codex send such messages in every longer
+conversation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +19,9 @@ PLACES: Final = ("messages", "input", "system", "instructions")
 
 _INSTRUCTIONS: Final = ("system", "developer")
 _SENTENCE: Final = r"[Ss]ystem message must be at the beginning"
+_MINIMAX: Final = r"invalid params, (?:chat content has invalid message role: system|invalid chat setting) \(2013\)"
 WORDS: Final = Words(
-    _SENTENCE,
+    f"{_SENTENCE}|{_MINIMAX}",
     (
         # vLLM, SGLang, Ollama, Rapid-MLX
         rf"(?:(?:Chat template error|Error|Jinja Exception): ){{0,2}}{_SENTENCE}\.?"
@@ -26,6 +29,7 @@ WORDS: Final = Words(
         r"|(?:Unable to generate parser for this template\. Automatic parser generation failed: )?\n-{1,40}\n"
         rf"While executing CallExpression at line \d+, column \d+ in source:\n[^\n]{{0,300}}\n *\^\n"
         rf"Error: Jinja Exception: {_SENTENCE}\."
+        f"|{_MINIMAX}"
     ),
 )
 

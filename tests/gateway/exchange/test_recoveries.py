@@ -176,14 +176,16 @@ def token_limits() -> Iterator[Recovery]:
 
 
 # System messages: Claude Code sends them among the others since 2.1.154 (anthropics/claude-code#63366,
-# deepseek-ai/DeepSeek-V3#1370, QwenLM/Qwen#2244), and chat templates accept one (ggml-org/llama.cpp#27367); and JSON as
-# the user's id (aattaran/deepclaude#17)
+# deepseek-ai/DeepSeek-V3#1370, QwenLM/Qwen#2244, MiniMax-AI/MiniMax-M2.7#43). Chat templates and MiniMax accept one
+# (ggml-org/llama.cpp#27367, openclaw/openclaw#19386). Claude Code also sends JSON as the user's id
+# (aattaran/deepclaude#17).
 
 ROLE = (
     "Failed to deserialize the JSON body into the target type: messages[1].role: unknown variant `system`, expected "
     "`user` or `assistant` at line 1 column 213"
 )
 AT_THE_BEGINNING = "System message must be at the beginning."
+MINIMAX = "invalid params, chat content has invalid message role: system (2013)"
 USER_ID = (
     "Invalid 'user_id': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'."
 )
@@ -212,6 +214,16 @@ def system_messages() -> Iterator[Recovery]:
             lambda sent: (sent["system"], sent["messages"]), (system, [USER, LATE]), (system, [USER, AS_USER]),
             ("messages[].role",), "x-trigate-dropped",
         )  # fmt: skip
+    yield Recovery(
+        MESSAGES, body_for(MESSAGES, **WITH_LATE[MESSAGES]), "messages", reject(MINIMAX),
+        lambda sent: (sent["system"], sent["messages"]), ("a", [USER, LATE]), ("a", [USER, AS_USER]),
+        ("messages[].role",), "x-trigate-dropped",
+    )  # fmt: skip
+    yield Recovery(
+        CHAT, {"messages": [SYSTEM, {"role": "system", "content": "b"}, USER]}, "chat",
+        reject("invalid params, invalid chat setting (2013)"), lambda sent: sent["messages"][:-1], None,
+        [{"role": "system", "content": "a\n\nb"}], ("messages[].role",), "x-trigate-dropped",
+    )  # fmt: skip
     yield Recovery(
         MESSAGES, body_for(MESSAGES, metadata={"user_id": ID}), "messages", reject(USER_ID),
         lambda sent: re.sub("^[a-f0-9]{64}$", "digest", sent["metadata"]["user_id"]), ID, "digest",

@@ -24,6 +24,9 @@ ALONE = (
     "Chat template error: System message must be at the beginning.",
     LLAMA_CPP,
     f"Unable to generate parser for this template. Automatic parser generation failed: {LLAMA_CPP}",
+    # MiniMax-AI/MiniMax-M2.7#43, openclaw/openclaw#19386
+    "invalid params, chat content has invalid message role: system (2013)",
+    "invalid params, invalid chat setting (2013)",
 )
 QUOTED = 'messages[3]: "System message must be at the beginning." is not allowed'
 
