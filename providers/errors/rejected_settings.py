@@ -141,7 +141,11 @@ UNSUPPORTED: Final = Words.of(
     r"(?:\.{0,2} Learn more: https://[\w./\-]{1,200})?"
     r"(?:\. Thinking defaults to adaptive mode when not specified; use [\w\"., ]{1,100} for extended thinking)?\.?",
 )
-UNSUPPORTED_EFFORT: Final = Words.of(r"This model does not support the effort parameter")  # Oaklight/llm-rosetta#289
+UNSUPPORTED_EFFORT: Final = Words.of(
+    r"This model does not support the effort parameter"  # Oaklight/llm-rosetta#289
+    # Copilot (caozhiyuan/copilot-api#286)
+    r"|[\w.]{1,40} \"\w{1,20}\" was provided, but model [\w.:/\-]{1,200} does not support reasoning effort"
+)
 DISABLED: Final = Words.of(  # DeepSeek (anthropics/claude-code#65863, lobehub/lobehub#14173)
     r"thinking options type cannot be disabled when reasoning_effort is set"
 )
@@ -171,8 +175,8 @@ def omit_thinking(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def omit_effort(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changed member of a Messages ``body`` without an effort, ``{}`` for a body without it."""
-    return _omit_nested(body, ("output_config",))
+    """Return the changed members of a Chat or Messages ``body`` without an effort, ``{}`` for a body without it."""
+    return {name: None for name in (EFFORT,) if body.get(name) is not None} | _omit_nested(body, ("output_config",))
 
 
 def omit_unused_effort(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,7 +185,7 @@ def omit_unused_effort(body: Mapping[str, Any]) -> dict[str, Any]:
     thinking = body.get("thinking")
     if not isinstance(thinking, dict) or thinking.get("type") != "disabled":
         return {}
-    return {name: None for name in ("reasoning_effort",) if body.get(name) is not None} | omit_effort(body)
+    return omit_effort(body)
 
 
 def think_adaptively(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,11 @@ def _snake_paths(found: re.Match[str]) -> Iterable[Path]:
     return (("reasoning_effort",), ("reasoning", "effort")) if snake == "reasoning_effort" else (parse_path(snake),)
 
 
+def _sampling_paths(found: re.Match[str]) -> Iterable[Path]:
+    name = found["name"] or found["second"]
+    return ((name,), ("inferenceConfig", "topP" if name == "top_p" else name))
+
+
 def _betas(found: re.Match[str]) -> Iterable[Path]:
     return [(BETA, name) for name in re.findall(r"[\w\-]+", found["betas"])]
 
@@ -93,6 +98,19 @@ _TABLE: Final = (
     ),
     # xAI (BerriAI/litellm#16265, open-webui/open-webui#21266)
     UnknownMembers(Words.of(r"\bModel [\w.\-/:]{1,200}+ does not support parameter (?P<name>\w{1,100})"), _snake_paths),
+    UnknownMembers(  # huggingface/smolagents#1765
+        Words.of(r"Argument not supported on this model: (?P<name>\w{1,100})"), _named_path
+    ),
+    # Claude from 4.7 (The-PR-Agent/pr-agent#2456) and from 4.1 (QuantumNous/new-api#5122), also at Bedrock
+    UnknownMembers(
+        Words.of(
+            r"[`']?(?P<name>temperature|top_p)[`']? is deprecated for this model"
+            r"|[`']?temperature[`']? and [`']?(?P<second>top_p)[`']? cannot both be specified for this model",
+            r"(?:The model returned the following errors: )?",
+            r"(?:\. Please use only one)?\.?",
+        ),
+        _sampling_paths,
+    ),
     # OpenAI's reasoning models
     UnknownMembers(
         Words.of(

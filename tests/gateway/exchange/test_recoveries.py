@@ -70,6 +70,9 @@ ADAPTIVE_ONLY = (
     '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and "output_config.effort" '
     "to control thinking behavior."
 )
+NO_EFFORT = (  # caozhiyuan/copilot-api#286
+    'output_config.effort "high" was provided, but model claude-haiku-4.5 does not support reasoning effort'
+)
 SUBAGENT = "thinking options type cannot be disabled when reasoning_effort is set"
 HIGH: Mapping[str, dict[str, Any]] = {
     CHAT: {"reasoning_effort": "high"},
@@ -101,6 +104,12 @@ def thinking() -> Iterator[Recovery]:
         MESSAGES, body, "messages", reject(ADAPTIVE_ONLY), lambda sent: (sent["thinking"], sent["output_config"]),
         (enabled, {"effort": "high"}), (adaptive, {"effort": "high"}), ("thinking=adaptive",),
     )  # fmt: skip
+    for path, api, kept in ((MESSAGES, "messages", enabled), (CHAT, "chat", None), (MESSAGES, "chat", None)):
+        yield Recovery(
+            path, body_for(path, **HIGH[path]), api, reject(NO_EFFORT),
+            lambda sent: (sent.get("thinking"), "output_config" in sent or "reasoning_effort" in sent),
+            (kept, True), (kept, False), ("",), "x-trigate-dropped",
+        )  # fmt: skip
     # the main conversation of Claude Code keeps its effort after a subagent (anthropics/claude-code#65863)
     for path, api in ((MESSAGES, "messages"), (CHAT, "chat")):
         body = body_for(path, **DISABLED[path])
@@ -173,6 +182,29 @@ def token_limits() -> Iterator[Recovery]:
             CHAT, body_for(CHAT, **{old: 100}), "chat", answer,
             lambda sent, old=old, new=new: (sent.get(old), sent.get(new)), (100, None), (None, 100), (f"{old}->{new}",),
         )  # fmt: skip
+
+
+# Sampling settings of Claude models whose names do not show the model, as a profile's ARN at Bedrock does not
+# (The-PR-Agent/pr-agent#2456, DayuanJiang/next-ai-draw-io#861, QuantumNous/new-api#5122)
+
+DEPRECATED = "`temperature` is deprecated for this model."
+EXCLUSIVE = "`temperature` and `top_p` cannot both be specified for this model. Please use only one."
+SAMPLING = {"temperature": 0.5, "top_p": 0.9}
+
+
+def sampling(sent: Any) -> list[str]:
+    return [name for name in sent.get("inferenceConfig", sent) if name in ("temperature", "top_p", "topP")]
+
+
+def sampling_settings() -> Iterator[Recovery]:
+    for path in PATHS:
+        for api in (*APIS, "converse"):
+            second = "topP" if api == "converse" else "top_p"
+            for message, left, edit in ((DEPRECATED, [second], "temperature"), (EXCLUSIVE, ["temperature"], second)):
+                yield Recovery(
+                    path, body_for(path, **SAMPLING), api, reject(message), sampling, ["temperature", second], left,
+                    (edit,), "x-trigate-dropped",
+                )  # fmt: skip
 
 
 # System messages: Claude Code sends them among the others since 2.1.154 (anthropics/claude-code#63366,
@@ -460,7 +492,16 @@ def contents() -> Iterator[Recovery]:
 
 RECOVERIES = [
     row
-    for table in (thinking, forced_tools, token_limits, system_messages, schemas, earlier_turns, contents)
+    for table in (
+        thinking,
+        forced_tools,
+        token_limits,
+        sampling_settings,
+        system_messages,
+        schemas,
+        earlier_turns,
+        contents,
+    )
     for row in table()
 ]
 STATES_VERSION = ("anthropic/", "xai/", "mistral/", "deepseek/")

@@ -73,6 +73,8 @@ WORDS: dict[tuple[str, ...], list[str]] = {
     ],
     NO_EFFORT: [
         "This model does not support the effort parameter.",  # Oaklight/llm-rosetta#289
+        # caozhiyuan/copilot-api#286
+        'output_config.effort "high" was provided, but model claude-haiku-4.5 does not support reasoning effort',
     ],
     UNUSED_EFFORT: ["thinking options type cannot be disabled when reasoning_effort is set"],
     ADAPTIVE_THINKING: [

@@ -27,6 +27,15 @@ ROWS: list[tuple[str, Any, tuple[Path, ...], bool]] = [
     ("xAI", "Model grok-4.6 does not support parameter presencePenalty.", (("presence_penalty",),), True),
     ("xAI, in two APIs", "Model grok-4-latest does not support parameter reasoningEffort.",
      (("reasoning_effort",), ("reasoning", "effort")), True),
+    ("xAI, in other words", {"message": "Argument not supported on this model: stop"}, (("stop",),), True),
+    # The-PR-Agent/pr-agent#2456, DayuanJiang/next-ai-draw-io#861
+    ("Claude 4.7", {"message": "`temperature` is deprecated for this model."},
+     (("temperature",), ("inferenceConfig", "temperature")), True),
+    ("Claude at Bedrock", {"message": "The model returned the following errors: temperature is deprecated for this "
+                                      "model."}, (("temperature",), ("inferenceConfig", "temperature")), True),
+    # QuantumNous/new-api#5122, skydiscover-ai/skydiscover#15
+    ("Claude 4.1", {"message": "`temperature` and `top_p` cannot both be specified for this model. Please use only "
+                               "one."}, (("top_p",), ("inferenceConfig", "topP")), True),
     # NVIDIA: MoonshotAI/kimi-cli#2534, Kilo-Org/kilocode#9652
     ("NVIDIA", {"message": "Validation: Unsupported parameter(s): `top_k`"}, (("top_k",),), True),
     ("NVIDIA, two", {"message": "Validation: Unsupported parameter(s): `top_k`, `min_p`"},
