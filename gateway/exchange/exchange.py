@@ -5,6 +5,7 @@ Every task of an exchange runs in the request's nursery (``scope.nursery``): a c
 nursery, which closes the upstream connection. Before the commit point (the first content of the provider's response) a
 failure is an HTTP status; after it, it is an error event."""
 
+import math
 from collections.abc import Awaitable, Collection
 from functools import partial
 
@@ -36,6 +37,7 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import JSON_HEADERS, STREAM_HEADERS, Response, ResponseBody, stream_headers
 from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest, with_betas, with_headers
+from gateway.request.routing_options import read_headers
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.seams.observers import observers_of
@@ -52,6 +54,9 @@ class Exchange:
     ``answer`` is called once, in a task of the request's nursery. ``state_scope`` has the turns that it may refer to,
     by default those of its client in the service's store. ``context`` is
     the state that its attempts share, ``scope`` the life of the request."""
+
+    deadline: float = math.inf
+    """The configured seconds until the first content for the model of a request that is not a conversation."""
 
     _reservation: Reservation | None
     """The reserved allowances of the client and its targets."""
@@ -73,6 +78,7 @@ class Exchange:
         )
         self.record = record
         self._reservation = None
+        self._began: float | None = None
 
     def use_checks(self, checks: ExchangeChecks, reservation: Reservation | None) -> None:
         """Check the request and its response with ``checks``. ``reservation`` is what the client has reserved."""
@@ -161,9 +167,24 @@ class Exchange:
 
     def _make_walk(self, request: PlannedRequest) -> Walk:
         """Return the walk of a planned request of any endpoint."""
-        request = with_subscription_marks(self.context, request)
+        request = with_subscription_marks(self.context, self.with_limits(request))
         self.context.bill.request_size = request.incoming.size
         return Walk(self.context, self._reserve(request), self.scope)
+
+    def with_limits(self, request: PlannedRequest) -> PlannedRequest:
+        """Return ``request`` with the budgets in its client's headers, and the earliest deadline: the client's, or the
+        configured one for its model. Planning has set those of conversations.
+
+        A deadline ends with the first content, so that it also suits long downloads. Realtime sessions, which have no
+        walk, and MCP subscriptions have none. Raises ``GatewayError`` (400) for an invalid header."""
+        options, plan = read_headers(self.context.client_request), request.plan
+        seconds = math.inf if request.subscribes else min(options.deadline, self.deadline)
+        if plan.deadline < math.inf or (seconds == math.inf and not options.budgets):
+            return request
+        if self._began is None:
+            self._began = self.context.service.health.clock()
+        plan = attrs.evolve(plan, deadline=self._began + seconds)
+        return attrs.evolve(request, plan=plan, budgets=request.budgets or options.budgets)
 
     def _reserve(self, request: PlannedRequest) -> PlannedRequest:
         """Return the request with the exchange's reservation, which all its attempts share."""

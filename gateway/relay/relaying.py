@@ -1,6 +1,5 @@
 """Tools for the endpoints' modules: ``InboundRequest`` reads and plans a request to make a ``RelayedRequest``."""
 
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -60,8 +59,6 @@ class InboundRequest:
         self.arrival = arrival
         self.exchange = exchange
         self._members: RequestEdits | None = None
-        self._options = NO_OPTIONS
-        self._deadline = math.inf
 
     def for_endpoint(self, endpoint: EndpointName) -> "InboundRequest":
         """Return the same request for another endpoint than the path's."""
@@ -170,13 +167,13 @@ class InboundRequest:
         """Return the plan for ``model``; targets in one of ``shapes`` are in the byte lane.
 
         Raises ``GatewayError``, also if the client may not use the model or no entry has the endpoint for it."""
-        service, self._options = self.context.service, read_headers(self.context.client_request)
-        names = self._options.names
+        service, options = self.context.service, read_headers(self.context.client_request)
+        names = options.names
         plans = [self._plan_for(name, frozenset(shapes), at) for at, name in names or [("", model)]]
         plan = join_plans(plans, service.router.several) if names else plans[0]
-        if self._options is not NO_OPTIONS:
-            self._deadline = service.health.clock() + self._options.deadline
-            plan = attrs.evolve(narrow(plan, self._options), deadline=self._deadline)
+        if options is not NO_OPTIONS:
+            plan = narrow(plan, options)
+        self.exchange.deadline = plan.retries.deadline
         plan = service.balancer.arrange(plan, None, service.health.clock())
         record, first = self.context.record, plan.first
         record.route, record.requested_model = None if plan.route is None else plan.route.name, first.requested_name
@@ -226,15 +223,14 @@ class InboundRequest:
         return incoming
 
     def plan_json(self, incoming: Incoming, plan: Plan, prepare: Preparation) -> PlannedRequest:
-        """Return ``incoming`` as a planned JSON request. Its budget also covers the output that its body requests.
+        """Return ``incoming`` as a planned JSON request. Budgets also cover the output that its body requests.
 
         The configured members of entries follow after ``prepare``."""
         if self._members is not None:
             prepare = self._members.with_entry_members(prepare)
         media, read = MediaTypes(JSON, self.header("accept") or "*/*"), OUTPUTS[self.endpoint.name]
         output = partial(_with_output, prepare, read)
-        budgets = self._options.budgets
-        return PlannedRequest(incoming, plan, output, suffix="", media=media, members=self._members, budgets=budgets)
+        return PlannedRequest(incoming, plan, output, suffix="", media=media, members=self._members)
 
     def plan_upload(
         self, incoming: Incoming, target: Target, upload: UploadedBody, kind: str, output: RequestedOutput = NO_OUTPUT
@@ -244,8 +240,7 @@ class InboundRequest:
         ``kind`` is its content type, ``output`` the output that it allows."""
         media = MediaTypes(kind, self.header("accept") or "*/*")
         prepare = as_prepared(Prepared(Outgoing(b""), output=output))
-        plan, budgets = Plan.once(target, self._deadline), self._options.budgets
-        return PlannedRequest(incoming, plan, prepare, suffix="", media=media, upload=upload, budgets=budgets)
+        return PlannedRequest(incoming, Plan.once(target), prepare, suffix="", media=media, upload=upload)
 
     def unchanged_filters(self, reading: Callable[[], ResponseReader] = NullReader) -> Callable[[Target], AnswerFilter]:
         """Return a function that makes filters of unchanged responses, each with a new ``reading``."""

@@ -159,7 +159,8 @@ async def read_message(
 def _plan_request(server: McpServer, inbound: InboundRequest, message: RpcMessage, body: bytes) -> RelayedRequest:
     record, arrival = inbound.context.record, inbound.arrival
     method = arrival.asgi["method"]
-    entry = _entry_for(server, message, is_stream=method == "GET")
+    subscribes = method == "GET" or message.method == _LISTEN
+    entry = _entry_for(server, message, subscribes=subscribes)
     assert entry.base_url is not None, "the configuration requires it"
     target = passthrough_target(entry, "chat", entry.model, entry.base_url)
     record.target, record.model, record.provider_api = target.name, target.model, target.api
@@ -172,7 +173,7 @@ def _plan_request(server: McpServer, inbound: InboundRequest, message: RpcMessag
     planned = PlannedRequest(
         incoming, Plan.once(target),
         as_prepared(Prepared(Outgoing(b"", headers), output=attrs.evolve(NO_OUTPUT, input=0))),
-        method=method, suffix="", upload=upload,
+        method=method, suffix="", upload=upload, subscribes=subscribes,
         success_statuses=PASSED_STATUSES | {403} if server.knows_clients else PASSED_STATUSES,
         media=MediaTypes(kind, inbound.header("accept") or "*/*"),
     )  # fmt: skip
@@ -185,7 +186,7 @@ def _plan_request(server: McpServer, inbound: InboundRequest, message: RpcMessag
     )
 
 
-def _entry_for(server: McpServer, message: RpcMessage, *, is_stream: bool) -> ModelEntry:
+def _entry_for(server: McpServer, message: RpcMessage, *, subscribes: bool) -> ModelEntry:
     """Return the server's entry with the price and the time limits of ``message``.
 
     A subscription may be silent for hours."""
@@ -193,7 +194,7 @@ def _entry_for(server: McpServer, message: RpcMessage, *, is_stream: bool) -> Mo
     assert entry is not None, "the configuration was built"
     if message.method != CALL:
         entry = attrs.evolve(entry, price=FREE)
-    if is_stream or message.method == _LISTEN:
+    if subscribes:
         entry = attrs.evolve(entry, timeouts=attrs.evolve(entry.timeouts, idle=None, progress=None, total=None))
     return entry
 

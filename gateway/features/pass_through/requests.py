@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, unquote, urljoin, urlsplit, urlunsplit
 import attrs
 import msgspec
 
+from gateway.allowances.reservation import CountedAs
 from gateway.config.model_entry import ModelEntry
 from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.features.pass_through.addresses import FoundModels, base_url_of, is_unsafe_path, read_address
@@ -31,6 +32,7 @@ from gateway.request.members import STRING, check_members, decode_member, text_o
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.request.public_errors import redact_text, secrets_of
+from gateway.request.routing_options import MODELS, read_headers
 from gateway.request.wire import MediaTypes
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
@@ -67,6 +69,9 @@ async def read_passed(
 ) -> RelayedRequest:
     """Read a request that goes unchanged to the provider of ``entry``. ``name`` is the first segment of its path."""
     service, record = inbound.context.service, inbound.context.record
+    record.bill.billed = is_billed = inbound.arrival.asgi["method"] not in UNBILLED_METHODS
+    if is_billed and read_headers(inbound.context.client_request).names:
+        raise invalid(f"{MODELS} does not apply to paths of a provider: remove the header", MODELS)
     address = read_address(inbound.context, inbound.arrival, entry, name)
     rest, api, target, models = address.rest, address.api, address.target, address.models
     endpoint = endpoint_of_path("/" + rest)
@@ -81,7 +86,6 @@ async def read_passed(
         inbound.context.check_additional_model(at, model, entry)
     target = _with_dearest_model(target, [model for _, model in (*models, *more)])
     record.requested_model = incoming.model or target.requested_name
-    record.bill.billed = is_billed = inbound.arrival.asgi["method"] not in UNBILLED_METHODS
     record.target, record.model, record.provider_api = target.name, target.model, target.api
     if output is None:
         read = reader_of_path(api, "/" + rest) if is_billed else no_output
@@ -93,6 +97,7 @@ async def read_passed(
         incoming, Plan.once(target), as_prepared(Prepared(outgoing, output=output)),
         method=inbound.arrival.asgi["method"], suffix="", upload=upload, success_statuses=PASSED_STATUSES,
         media=MediaTypes(_sent_type(inbound, incoming), inbound.header("accept") or "*/*"),
+        counted_as=CountedAs.ANSWER if is_billed else CountedAs.LATER,
     )  # fmt: skip
     limit = service.settings.limits.event
     base = base_url_of(entry)

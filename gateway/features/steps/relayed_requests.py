@@ -134,7 +134,7 @@ def _begin_session(
 
 
 async def _reserve_first(inbound: InboundRequest, request: PlannedRequest) -> Reservation | None:
-    reservation = await reserve_first(inbound.context, request)
+    reservation = await reserve_first(inbound.context, inbound.exchange.with_limits(request))
     if reservation is not None:
         inbound.scope.on_last_bytes(reservation.release_places)
     return reservation

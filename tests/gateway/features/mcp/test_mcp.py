@@ -19,7 +19,14 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.endpoint_provider import EndpointProvider, ScriptedAnswer, endpoint_provider, events, json_answer
+from tests.support.endpoint_provider import (
+    EndpointProvider,
+    ReceivedRequest,
+    ScriptedAnswer,
+    endpoint_provider,
+    events,
+    json_answer,
+)
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
 from tests.support.no_tls import NO_TLS
@@ -293,6 +300,27 @@ async def test_only_a_server_with_sessions_gets_their_headers_and_methods():
                     assert provider.asked[-1].method == method
                 else:
                     assert (found.headers["allow"], found.json()["id"]) == ("POST", None)
+
+
+async def test_a_clients_deadline_limits_calls_and_no_subscriptions():
+    async def answering(asked: ReceivedRequest) -> ScriptedAnswer:
+        if asked.method == "POST":
+            await trio.sleep_forever()
+        return events(b'data: {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}\n\n')
+
+    async with serving(answering, {"sessions": True}) as (served, provider), trio.open_nursery() as nursery:
+        provider.go = trio.Event()
+        limited, found = {"x-trigate-deadline": "50ms"}, []
+
+        async def subscribe() -> None:
+            found.append(await send(served, b"", "GET", **limited))
+
+        nursery.start_soon(subscribe)
+        await provider.begun.wait()
+        with trio.fail_after(PATIENCE):
+            assert (await send(served, call("f"), **limited)).status_code == 504
+        provider.go.set()
+    assert [(one.status_code, b"list_changed" in one.content) for one in found] == [(200, True)]
 
 
 async def test_a_page_of_another_origin_gets_403():

@@ -106,6 +106,19 @@ async def test_no_byte_of_a_clients_key_is_forwarded():
             assert asked.path == "/v1/jobs?b=1"
 
 
+async def test_a_client_limits_the_cost_of_a_passed_request_and_cannot_choose_its_models():
+    entry = {"price": {"input": 1, "output": 1}}
+    async with passing(lambda asked: json_answer(CHAT), entry=entry) as (served, provider):
+        for name, value, status in (("budget", "0.0000001 usd", 402), ("budget", "1 usd", 200), ("models", "m-1", 400)):
+            with case((name, value)):
+                head, sent = {f"x-trigate-{name}": value}, {"model": "m-1", "messages": [], "max_tokens": 9}
+                found = await served.send("POST", "/mine/chat/completions", json=sent, headers=head)
+                assert (found.status_code, len(provider.heads)) == (status, status == 200), found.text
+                assert f"x-trigate-{name}" in found.text or status == 200
+                assert (await served.send("GET", "/mine/jobs", headers=head)).status_code == 200  # it costs nothing
+                provider.heads.clear()
+
+
 async def test_only_keys_that_list_the_entry_are_admitted():
     keys = [{"name": "ann", "key": KEY}]
     async with passing(lambda asked: json_answer({}), client_keys=keys) as (served, provider):
