@@ -142,10 +142,17 @@ class Pool:
 
     async def close_idle(self, route: UpstreamRoute) -> None:
         """Close all idle connections along ``route``."""
-        kept = [entry for entry in self._idle if entry[0].route != route]
-        closing = [connection for connection, _ in self._idle if connection.route == route]
-        self._idle = deque(kept)
-        for connection in closing:
+        await self._drop([entry for entry in self._idle if entry[0].route == route])
+
+    async def close_dead(self) -> None:
+        """Close the idle connections that their providers have closed, and those that have expired."""
+        now = time.monotonic()
+        await self._drop([entry for entry in self._idle if entry[1] < now or entry[0].stream.readable])
+
+    async def _drop(self, entries: list[tuple[Connection, float]]) -> None:
+        for entry in entries:  # before any wait, so that no request takes one
+            self._idle.remove(entry)
+        for connection, _ in entries:
             await _close(connection)
 
     async def aclose(self) -> None:
