@@ -44,7 +44,7 @@ log = logging.getLogger("trigate.ledger")
 T = TypeVar("T")
 
 Step: TypeAlias = Callable[[LedgerTable], Awaitable[None]]
-"""An operation on the table that never raises."""
+"""An operation on the table. If it raises ``Unavailable``, it is repeated."""
 
 LOST: Final = "trigate_ledger_lines_lost_total"
 FOLDED: Final = "trigate_ledger_lines_folded_total"
@@ -108,7 +108,7 @@ class TableLedgerWriter:
         self._own_mark, self._began = self._number, int(clock() * 1e6)
         self._waiting: deque[tuple[int, LedgerLine]] = deque()
         self._steps: deque[Step] = deque()
-        self._is_unavailable = self._has_folded = False
+        self._is_unavailable = self._is_late = self._has_folded = False
 
     def use_config(self, config: Config) -> None:
         """Use the time zone of ``config`` from now on."""
@@ -136,9 +136,19 @@ class TableLedgerWriter:
         self._steps.append(step)
 
     async def begin(self) -> None:
-        """Run the scheduled steps."""
+        """Run the scheduled steps while the database is available; the others stay scheduled."""
         while self._steps:
-            await self._steps.popleft()(self._table)
+            try:
+                await self._steps[0](self._table)
+            except Unavailable as error:
+                if not self._is_late:
+                    log.warning("budgets count no earlier spending until the ledger can be read: %s", error)
+                self._is_late = True
+                return
+            self._steps.popleft()
+        if self._is_late:
+            log.info("budgets count their earlier spending again")
+        self._is_late = False
 
     async def run(self) -> None:
         """Write new lines until cancelled."""
@@ -147,8 +157,8 @@ class TableLedgerWriter:
             nursery.start_soon(self._mark_periodically)
             while True:
                 await trio.sleep(WRITE_SECONDS)
-                await self.flush()
-                await self.begin()
+                if await self.flush():  # otherwise the table lacks lines that the counters have
+                    await self.begin()
 
     async def finish(self) -> None:
         """Write the remaining lines."""
@@ -172,15 +182,13 @@ class TableLedgerWriter:
             if missing := self._count_unwritten():
                 log.error("could not store %d lines of the ledger: %s", missing, error)
 
-    async def flush(self) -> None:
-        """Write waiting lines, as far as the database accepts them; the others keep waiting."""
+    async def flush(self) -> bool:
+        """Write waiting lines, as far as the database accepts them, and return whether it accepted all."""
         async with self._writing:
-            await self._flush()
-
-    async def _flush(self) -> None:
-        if await self._drain(self._waiting, lambda lines: self._table.add(lines, self._mask)):
+            if not await self._drain(self._waiting, lambda lines: self._table.add(lines, self._mask)):
+                return False
             self._number_overflow()
-            await self._drain(self._sums, self._table.add_rows)
+            return await self._drain(self._sums, self._table.add_rows)
 
     async def _drain(self, queue: deque[T], write: Callable[[Sequence[T]], Awaitable[None]]) -> bool:
         """Write ``queue`` in batches, and return whether the database accepted all of it."""

@@ -20,7 +20,6 @@ from gateway.config.model_entry import ModelEntry
 from gateway.features.kept_ledger.columns import DAY_SUM
 from gateway.features.kept_ledger.statements import Dimension
 from gateway.features.kept_ledger.table import LedgerSum, LedgerTable, RunSum, total
-from gateway.stores.errors import Unavailable
 
 log = logging.getLogger("trigate.ledger")
 
@@ -46,18 +45,15 @@ async def seed_budgets(
 ) -> None:
     """Raise the counters of ``budgets`` to the sums of the lines in ``table``, and of ``opening``.
 
-    ``entries`` are those of the configuration. The kernel has raised them to ``opening`` alone. Never raises: if the
-    ledger is unreadable, budgets keep their counters and a warning is logged."""
-    try:
-        for kind, dimension in _DIMENSIONS.items():
-            own = [one for one in budgets if one.holder.kind == kind]
-            delivered_only = kind != "model_providers" and not allowances.charges_undelivered
-            holder_of = _HOLDER_OF.get(kind) or partial(entry_of, _entries_of(entries))
-            seeds = _LedgerSeeds(allowances, own, dimension, holder_of, table, delivered_only)
-            await seeds.raise_periods(opening)
-            await seeds.raise_runs()
-    except Unavailable as error:
-        log.warning("budgets start at zero, because the ledger cannot be read: %s", error)
+    ``entries`` are those of the configuration. The kernel has raised them to ``opening`` alone. If it raises
+    ``Unavailable``, it can be repeated."""
+    for kind, dimension in _DIMENSIONS.items():
+        own = [one for one in budgets if one.holder.kind == kind]
+        delivered_only = kind != "model_providers" and not allowances.charges_undelivered
+        holder_of = _HOLDER_OF.get(kind) or partial(entry_of, _entries_of(entries))
+        seeds = _LedgerSeeds(allowances, own, dimension, holder_of, table, delivered_only)
+        await seeds.raise_periods(opening)
+        await seeds.raise_runs()
 
 
 @attrs.frozen(eq=False, repr=False)

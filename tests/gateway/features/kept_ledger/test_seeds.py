@@ -3,6 +3,7 @@
 import itertools
 import logging
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from gateway.allowances.seeds import budgets_of, raise_to_opening
 from gateway.config.loading import Config, from_mapping
 from gateway.counters.memory import LocalCounters
 from gateway.features.kept_ledger import folding
+from gateway.features.kept_ledger.keeping import TableLedgerWriter
 from gateway.features.kept_ledger.line import LedgerLine
 from gateway.features.kept_ledger.seeds import seed_budgets
 from gateway.features.kept_ledger.table import LedgerTable
@@ -246,13 +248,23 @@ def test_a_reload_reads_the_ledger_only_for_new_budgets():
     assert [one.text for one in budgets_of(allowances.next(after), allowances)] == ["1 usd/hour"]
 
 
-async def test_an_unreadable_ledger_is_only_a_warning(tmp_path, caplog):
+async def test_budgets_get_their_earlier_spending_once_the_ledger_can_be_read(tmp_path, caplog):
+    """A gateway that started during an outage of its database let clients spend their budgets twice."""
     given = config(**keys("9 usd/day"))
-    allowances = Allowances(given)
+    found = Seeded(Allowances(given, LocalCounters(now=lambda: NOW), now=lambda: NOW))
     caplog.set_level(logging.WARNING, "trigate.ledger")
-    table = LedgerTable(SqliteDatabase(tmp_path / "none" / "state.sqlite"))
-    await seed_budgets(allowances, budgets_of(allowances), given.entries, table)
-    assert "budgets start at zero" in caplog.text
+    table = LedgerTable(SqliteDatabase(tmp_path / "later" / "state.sqlite"))
+    writer = TableLedgerWriter(table, keep=DAY, most=1000)
+    writer.schedule(partial(seed_budgets, found.allowances, budgets_of(found.allowances), given.entries))
+    for _ in range(2):
+        await writer.begin()
+    assert caplog.text.count("budgets count no earlier spending until the ledger can be read") == 1
+    assert found.used_amounts() == {"client_keys.alice 9 usd/day": 0}
+    (tmp_path / "later").mkdir()
+    await table.add([(1, at(0, 7))], str)
+    await writer.begin()
+    assert found.used_amounts() == {"client_keys.alice 9 usd/day": 7}
+    await table.database.aclose()
 
 
 async def test_a_hundred_budgets_of_one_period_take_one_query(tmp_path):
