@@ -27,7 +27,7 @@ from gateway.commands.notation import Settings, Unmergeable
 from gateway.commands.payers import payer_lines
 from gateway.commands.running_gateways import ConnectFailed, ConnectOptions, Destination, find
 from gateway.commands.terminal import echo_styled, say
-from gateway.commands.users_environment import shell_environment
+from gateway.commands.users_environment import shell_environment, shell_lacks
 from gateway.http.headers import PROJECT
 
 NOT_FOUND = 127  # the exit status of shells
@@ -199,6 +199,9 @@ def _write(client: Client, address: GatewayAddress) -> int:
             why = f"because {client.title} would send it in addition to the gateway's key"
             hiding = short_path(client.file)
             click.echo(f"{name} is set in this environment: {hiding} hides it with an empty value, {why}")
+        values = (str(value) for file in client.files for _, value in address.settings(file.settings))
+        if any(KEY_VARIABLE in value for value in values) and shell_lacks(KEY_VARIABLE):
+            click.echo(f"first: set {KEY_VARIABLE} in your shell: {client.title} reads its key there")
         for line in map(address.fill, client.then):
             click.echo(f"then: {line}")
         click.echo(f"undo: trigate connect {client.name} --undo")

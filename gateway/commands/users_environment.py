@@ -50,3 +50,8 @@ def shell_environment() -> dict[str, str]:
     """Return the environment for the programs of others: without what only the user's file has, but the gateway's
     key."""
     return {name: value for name, value in os.environ.items() if name not in _added or name == KEY_VARIABLE}
+
+
+def shell_lacks(name: str) -> bool:
+    """Return whether no variable ``name`` is set, or only the user's file has it."""
+    return name not in os.environ or name in _added

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.commands.client import KEY_VARIABLE
+from gateway.commands.clients import CLIENTS
 from tests.support.command_line import invoke as trigate
 
 FILE = """\
@@ -61,3 +62,20 @@ def test_started_programs_get_the_gateways_key_and_the_shells_variables(home, va
     found = trigate(*words, cwd=home, env={**variables, **shell})
     assert found.env.get("OPENAI_API_KEY", "") == key
     assert found.env[KEY_VARIABLE] == found.env["ANTHROPIC_API_KEY"] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("client", "shell", "told"),
+    [
+        ("codex", {}, True),
+        ("opencode", {}, True),
+        ("codex", {KEY_VARIABLE: "k"}, False),
+        ("claude", {}, False),  # its settings have the key
+    ],
+)
+def test_a_client_that_reads_the_key_from_a_shell_without_it_is_reported(home, variables, client, shell, told):
+    words = ("connect", client, "--url", "http://gw.example", "--model", "openai/gpt-6", "--write")
+    found = trigate(*words, cwd=home, env={**variables, **shell})
+    assert found.returncode == 0
+    title = CLIENTS[client].title
+    assert (f"first: set {KEY_VARIABLE} in your shell: {title} reads its key there\nthen: " in found.stdout) is told
