@@ -159,6 +159,8 @@ def read_incoming(api: Api, body: bytes, path: PathParameters = NO_PARAMETERS) -
     if (other := wire.other_form) is not None and _has_other_form(api, other, members):
         body = _in_own_form(api, other, body, members)
         members = decode_members(body)
+    elif (own := CODECS[api].in_own_form(members)) is not None:
+        body, members = own, decode_members(own)
     if path.replaces_model:
         body, members = _with_model(members, path.model)
     model, stream = path.model, path.stream

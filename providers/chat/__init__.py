@@ -1,9 +1,11 @@
 """The codec of OpenAI Chat Completions, for clients and providers.
 
-Client requests: ``incoming`` with ``history``, and ``adapting`` for other Chat providers. Provider requests:
-``outgoing`` with ``parts`` and ``settings``. Answers: ``reader`` with ``chunks`` (decoding) and ``reading`` (content by
-kind); ``writer`` with ``tools``. Answers that pass: ``repair``.
+Client requests: ``incoming`` with ``history``, ``foreign`` for Anthropic's tools, and ``adapting`` for other Chat
+providers. Provider requests: ``outgoing`` with ``parts`` and ``settings``. Answers: ``reader`` with ``chunks``
+(decoding) and ``reading`` (content by kind); ``writer`` with ``tools``. Answers that pass: ``repair``.
 """
+
+from collections.abc import Mapping
 
 import msgspec
 
@@ -30,14 +32,19 @@ class Chat(LateCodec):
 
     wire = WIRE
     package = __name__
-    own_parts = ("repair",)
+    own_parts = ("repair", "foreign")
     is_usage_alone = late("writer", "is_usage_alone")
     answer_repair = late("repair", "CallRepair")
+    _foreign_in_own_form = late("foreign", "in_own_form")
     without_reasoning = Codec.without_reasoning
     read_count = Codec.read_count
     write_count = Codec.write_count
     read_error = staticmethod(read_failure)
     is_own_error = staticmethod(is_openai_error)
+
+    def in_own_form(self, members: Mapping[str, msgspec.Raw]) -> bytes | None:
+        is_candidate = "tools" in members and b'"input_schema"' in bytes(members["tools"])
+        return self._foreign_in_own_form(members) if is_candidate else None
 
     def write_error(self, error: ErrorInfo, request_id: str) -> bytes:
         """Return the error without the request id, which Chat only has as a header."""

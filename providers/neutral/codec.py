@@ -205,6 +205,10 @@ class Codec(Protocol):
         """
         ...
 
+    def in_own_form(self, members: Mapping[str, msgspec.Raw]) -> bytes | None:
+        """Return a client's body with another API's parts as one of this API alone, ``None`` for all others."""
+        return None
+
     def adapt(self, draft: Draft, to: Recipient) -> None:
         """Remove or change the parts of a byte lane's request that the provider or the model refuses.
 
