@@ -1,8 +1,8 @@
 """Restrictions on a configuration that was found in the current directory.
 
 Its author may be a stranger (a cloned repository, an extracted archive) who names any variable and host. Such a file
-may send variables with known owners only to these, and may read only files in its directory. A file on the command
-line, in ``$TRIGATE_CONFIG`` or in the user's own folder is trusted."""
+may send variables with known owners only to these, and may read secrets from and write its audit to files in its
+directory only. A file on the command line, in ``$TRIGATE_CONFIG`` or in the user's own folder is trusted."""
 
 import os
 import re
@@ -98,13 +98,13 @@ def check_untrusted(content: Mapping[str, Any], variables: Variables, file: File
     for place, reason in _unsafe_contents(content):
         findings.wrong(place, f"trigate found this file in the current directory, and {reason}", advice)
     folder = os.path.realpath(file.parent)
-    for use in variables.files:
-        if not FilePath(os.path.realpath(use.name)).is_relative_to(folder):
-            findings.wrong(
-                use.path,
-                "trigate found this file in the current directory, and it reads a secret from outside it",
-                advice,
-            )
+    files = [(use.path, use.name, "reads a secret from outside it") for use in variables.files]
+    if isinstance(audit := content.get("audit"), str) and audit != "stderr":
+        # Lines of the audit quote strangers: at the end of ~/.bashrc they are commands.
+        files.append((("audit",), audit, "writes a file outside it"))
+    for path, name, act in files:
+        if not FilePath(os.path.realpath(name)).is_relative_to(folder):
+            findings.wrong(path, f"trigate found this file in the current directory, and it {act}", advice)
     for path, _ in variables.stored:
         found = "trigate found this file in the current directory, and it reads a secret from a store"
         findings.wrong(path, found, advice)

@@ -23,6 +23,7 @@ ENV = {
     "NPM_TOKEN_FILE": "/dev/null",
     "DATABASE_URL": "postgresql://u:secret@localhost/d",
     "TEAM_KEY": "secret-team",
+    "HOME": "/home/secret-user",
     **{f"{row.key_env}": f"secret-{row.id}" for row in CATALOG.values() if row.key_env},
 }
 
@@ -76,6 +77,8 @@ REFUSED = {
         "a/m", base_url="https://aiplatform.googleapis.com/v1", sign_in={"type": "google", "credentials_file": "./key"}
     ),
     "a file above": entry("openai/m", access_key={"file": "../key"}),
+    "an audit in a file elsewhere": {"audit": "$HOME/.bashrc"},
+    "an audit in a file above": {"audit": "../.bashrc"},
 }  # fmt: skip
 TAKEN = {
     "a provider's own key": entry("openai/m", access_key="$OPENAI_API_KEY"),
@@ -94,6 +97,7 @@ TAKEN = {
     "a variable of one's own": entry(base_url="https://llm.corp.example/v1", access_key="$TEAM_KEY"),
     "a key that stays here": {"client_keys": [{"name": "a", "key": "$OPENAI_API_KEY"}]},
     "the whole address of a database": {"state_storage": {"type": "postgres", "connection_string": "${DATABASE_URL}"}},
+    "an audit on standard error": {"audit": "stderr"},
 }  # fmt: skip
 
 
@@ -136,6 +140,12 @@ def test_a_file_in_the_folder_is_the_folders_but_not_a_link_out_of_it(tmp_path):
     own, link = ({"access_key": {"file": str(tmp_path / name)}} for name in ("key", "link"))
     assert mistakes(tmp_path, "found", **entry("openai/m", **own)) == ""
     assert "in the current directory" in mistakes(tmp_path, "found", **entry("openai/m", **link))
+
+
+def test_an_audit_in_the_folder_needs_no_name_but_a_link_out_of_it_does(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path.parent / ".bashrc")
+    assert mistakes(tmp_path, "found", audit=str(tmp_path / "audit.jsonl")) == ""
+    assert "it writes a file outside it" in mistakes(tmp_path, "found", audit=str(tmp_path / "link"))
 
 
 @each_row("row", [row for row in CATALOG.values() if row.key_env], ids=lambda row: row.id)
