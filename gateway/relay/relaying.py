@@ -102,7 +102,10 @@ class InboundRequest:
         """Return the pieces of the body, to be passed on as they arrive.
 
         The memory in which they wait for a slow provider counts for the client, as the memory of other bodies does.
-        Raises ``GatewayError`` (413, 429, 503)."""
+        Raises ``GatewayError`` (413, 415, 429, 503)."""
+        if (coding := self.header("content-encoding")) not in (None, "", "identity"):
+            message = f"uploads with content-encoding: {coding} are not supported: send the upload uncompressed"
+            raise GatewayError("invalid_request", message, status=415)
         most, length = self.max_body, self.stated_length
         if length is not None and length > most:
             raise too_large(most)

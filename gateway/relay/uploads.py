@@ -19,7 +19,7 @@ from providers.endpoints.multipart import (
     ignore_bytes,
     parse_boundary,
 )
-from streams.errors import GatewayError, invalid
+from streams.errors import invalid
 
 
 class ChainedPieces:
@@ -155,12 +155,6 @@ async def read_upload(
     Raises ``GatewayError``: 400 for an invalid multipart body, 413, 415, and 503 without room for what precedes the
     model."""
     kind = inbound.header("content-type") or ""
-    if (coding := inbound.header("content-encoding")) not in (None, "", "identity"):
-        raise GatewayError(
-            "invalid_request",
-            f"uploads with content-encoding: {coding} are not supported: send the upload uncompressed",
-            status=415,
-        )
     boundary = parse_boundary(kind)
     editor = MultipartEditor(boundary, NOTED_FIELDS, on_file)
     arriving, length = inbound.arriving_pieces(), inbound.stated_length

@@ -13,6 +13,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
+from tests.support.features import members_of, rows_of
 from tests.support.harness import PATIENCE
 from tests.support.in_process import gateway
 from tests.support.relayed_requests import ASKED, body_of
@@ -61,21 +62,22 @@ async def test_the_configured_deadline_limits_a_request_to_another_endpoint():
 @each_row(
     ("method", "path", "body"),
     [
-        ("POST", "/v1/videos", {"model": "films", "prompt": "x"}),
-        ("POST", "/v1/vector_stores", {"name": "x"}),
         ("GET", "/v1/responses/resp_1", None),
-        ("GET", "/mine/jobs", None),
-        ("POST", "/mine/jobs", {"model": "m-1"}),
-        ("POST", "/mcp/tools", {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "x"}}),
+        *rows_of("files", ("POST", "/v1/videos", {"model": "films", "prompt": "x"})),
+        *rows_of("files", ("POST", "/v1/vector_stores", {"name": "x"})),
+        *rows_of("pass_through", ("GET", "/mine/jobs", None), ("POST", "/mine/jobs", {"model": "m-1"})),
+        *rows_of(
+            "mcp", ("POST", "/mcp/tools", {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "x"}})
+        ),
     ],
 )
 async def test_a_single_request_to_a_provider_ends_at_the_clients_deadline(method: str, path: str, body: object):
     async with endpoint_provider(never) as provider:
-        server = {"name": "tools", "base_url": f"{provider.url}/mcp"}
-        at = {"access_key": "k", "base_url": f"{provider.url}/v1", "passthrough": True}
+        servers = members_of("mcp", mcp_servers=[{"name": "tools", "base_url": f"{provider.url}/mcp"}])
+        at = {"access_key": "k", "base_url": f"{provider.url}/v1", **members_of("pass_through", passthrough=True)}
         mine, films = {"model": "openai/m-1", "name": "mine", **at}, {"model": "litellm/m-1", "name": "films", **at}
         headers = {"x-trigate-deadline": "50ms", "x-trigate-provider": "mine"}
-        async with gateway(settings({**mine, "speaks": ["responses"]}, films, mcp_servers=[server])) as served:
+        async with gateway(settings({**mine, "speaks": ["responses"]}, films, **servers)) as served:
             with trio.fail_after(PATIENCE):
                 reply = await served.send(method, path, json=body, headers=headers)
             assert reply.status_code == 504, reply.text

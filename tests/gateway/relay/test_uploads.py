@@ -1,6 +1,7 @@
 """Uploads on real sockets: edited while they pass, stored if they must be, and deleted when their client leaves."""
 
 import contextlib
+import gzip
 import io
 import socket
 import tempfile
@@ -112,6 +113,23 @@ async def test_a_form_that_cannot_be_forwarded_is_refused_before_anything_is_sen
             found = await post(served, content, **headers)
             assert (found.status_code, said in found.json()["error"]["message"]) == (status, True), found.text
         assert [asked for asked in provider.asked if asked.body] == []
+
+
+@each_row(
+    ("path", "kind"),
+    [
+        *rows_of("other_endpoints", ("/v1/audio/transcriptions", KIND)),
+        *rows_of("files", ("/v1/files", KIND), ("/v1/uploads/upload_1/parts", KIND), ("/v1/containers", KIND)),
+        *rows_of("pass_through", ("/mine/files", KIND), ("/mine/x", "application/octet-stream")),
+    ],
+)
+async def test_a_compressed_upload_is_refused(path: str, kind: str):
+    """The provider would store compressed bytes without their header."""
+    entry = {"name": "mine", **members_of("pass_through", passthrough=True)}
+    async with before(lambda asked: json_answer({"id": "file-1"}), "openai/whisper-1", entry) as (served, provider):
+        headers = {"content-type": kind, "content-encoding": "gzip"}
+        found = await served.post(path, content=gzip.compress(multipart([MODEL, FILE])), headers=headers)
+        assert (found.status_code, provider.asked) == (415, []), found.text
 
 
 @needs_feature("other_endpoints")

@@ -21,6 +21,7 @@ from gateway.serving.worker import serve
 from gateway.upstream.client import Upstream
 from tests.support.asgi_app import eventually
 from tests.support.bare_provider import listening, read_request, response
+from tests.support.chat_wire import whole
 from tests.support.features import has_feature
 from tests.support.harness import PATIENCE, Reply, Wire, complaint, config, post, provider, request
 from tests.support.in_process import gateway as in_process
@@ -187,15 +188,16 @@ async def test_connections_that_providers_have_closed_do_not_stay_half_open():
 
     async def serve_one(stream: trio.SocketStream) -> None:
         await read_request(stream)
-        await stream.send_all(response(200, b'{"object": "list", "data": [{"index": 0, "embedding": [0.5]}]}'))
+        await stream.send_all(response(200, whole({"content": "hi"})))
         await stream.send_eof()
         assert await stream.receive_some() == b""
         closed.set()
 
     async with listening(serve_one) as url:
+        sent = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
         entry = {"model": "openai/m", "access_key": "k", "base_url": f"{url}/v1"}
         async with in_process({"version": "v0.3.0", "model_providers": [entry]}) as served:
-            assert (await served.post("/v1/embeddings", json={"model": "m", "input": "x"})).status_code == 200
+            assert (await served.post(PATHS["chat"], json=sent)).status_code == 200
             with trio.fail_after(PATIENCE):
                 await closed.wait()
             assert served.service.upstream.stats().connections == 0
