@@ -34,6 +34,10 @@ JSON_SCHEMA: Final = (":schema",)
 THINKING: Final = (":thinking", "thinking")
 ENABLE_THINKING: Final = (":thinking", "enable_thinking")
 """A forced tool call while a model thinks; the second name is the member that turns thinking off."""
+ONLY_STREAMED: Final = (":thinking", "streamed")
+"""Thinking in a whole answer, by models that only think in streams."""
+LOST_THINKING: Final = (":thinking", "lost")
+"""Thinking with a budget in a turn that has called tools without it, because its blocks were another model's."""
 NO_THINKING: Final = (":thinking", "unsupported")
 NO_EFFORT: Final = (":thinking", "effort")
 UNUSED_EFFORT: Final = (":thinking", "disabled")
@@ -47,9 +51,14 @@ TOOL_PATTERNS: Final = (":tools", "patterns")
 server cannot read."""
 IMAGE_LABELS: Final = (":images", "types")
 """Labels of images that differ from the images' bytes."""
+BLANK_TEXTS: Final = (":texts", "blank")
+"""Texts of white space, for a server that rejects them."""
 CALL_IDS: Final = (":calls", "ids")
+LONG_IDS: Final = (":calls", "long")
 RESULT_ORDER: Final = (":calls", "order")
 """Ids of tool calls that a server rejects, and messages of the user that follow results of tools."""
+ALTERNATION: Final = (":turns", "alternate")
+"""Texts of one role after each other, for a chat template that rejects them."""
 LAST_TURN: Final = (":turns", "last")
 """A last message of the model, for a model that cannot continue it."""
 USER_ID: Final = (":user", "id")
@@ -133,6 +142,10 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     ),
     THINKING: _without_thinking(settings.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"),
     ENABLE_THINKING: _without_thinking(settings.QWEN, "enable_thinking", False, "=false"),
+    ONLY_STREAMED: OtherShape(
+        settings.ONLY_STREAMED, ("stream", "enable_thinking"), settings.turn_off_unless_streamed, _at("", "=false")
+    ),
+    LOST_THINKING: OtherShape(turns.LOST_THINKING, ("messages", "thinking"), turns.omit_budget, _at("")),
     NO_THINKING: _omit_settings(settings.UNSUPPORTED, settings.omit_thinking),
     NO_EFFORT: _omit_settings(settings.UNSUPPORTED_EFFORT, settings.omit_effort),
     UNUSED_EFFORT: _omit_settings(settings.DISABLED, settings.omit_unused_effort),
@@ -154,6 +167,14 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         lambda name, value: _at("[].name" if isinstance(value, list) else ".name", "=short")(name, value),
     ),
     CALL_IDS: OtherShape(turns.IDS, _MESSAGES, turns.shorten_ids, _at("[].tool_call_id", "=short")),
+    LONG_IDS: OtherShape(
+        turns.LONG_IDS,
+        turns.LISTS,
+        turns.replace_ids,
+        lambda name, value: _at("[].call_id" if name == "input" else "[].tool_call_id", "=short")(name, value),
+    ),
+    BLANK_TEXTS: OtherShape(turns.BLANK, ("system", "messages"), turns.omit_blanks, _at("[].content", "=nonblank")),
+    ALTERNATION: OtherShape(turns.ALTERNATION, system_place.PLACES, turns.join_turns, _at("[]", "=joined")),
     RESULT_ORDER: OtherShape(turns.ORDER, _MESSAGES, turns.separate_results, _at("[]", "+assistant")),
     LAST_TURN: OtherShape(turns.LAST, turns.LISTS, turns.add_user_turn, _at("[]", "+user")),
     USER_ID: OtherShape(settings.USER_WORDS, ("metadata",), settings.hash_user_id, _at(".user_id", "=digest")),

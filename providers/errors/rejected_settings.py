@@ -5,6 +5,7 @@
 - A forced tool call while the model thinks. DeepSeek V4, Kimi and Qwen think unless the request forbids it, and reject
   ``tool_choice: required`` and a named tool then (deepseek-ai/DeepSeek-V3#1376, can1357/oh-my-pi#1077,
   cloudwego/eino#994). Each has a member that turns thinking off.
+- Thinking without a stream, by Qwen 3, which thinks unless the request forbids it.
 - A token limit above what the model can answer. Programs request tens of thousands of tokens from every model
   (deepseek-ai/DeepSeek-V3#69, Gitlawb/openclaude#331, aws-samples/bedrock-access-gateway#41).
 - A JSON Schema for the answer, by models that only have JSON mode, such as DeepSeek and some models at Groq
@@ -167,6 +168,17 @@ QWEN: Final = Words.of(
     r"The tool_choice parameter does not support being set to required or object in thinking mode",
     r"(?:<400> InternalError\.Algo\.InvalidParameter: )?",
 )
+
+# QuantumNous/new-api#1109, browser-use/web-ui#659, ModelScope (musistudio/claude-code-router#948)
+ONLY_STREAMED: Final = Words.of(
+    r"parameter\.enable_thinking must be set to false for non-streaming calls"
+    r"|enable thinking can not be support when `stream=False`"
+)
+
+
+def turn_off_unless_streamed(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed member of a ``body`` that requests a whole answer: no thinking; ``{}`` for other bodies."""
+    return {} if body.get("stream") or body.get("enable_thinking") is False else {"enable_thinking": False}
 
 
 def omit_thinking(body: Mapping[str, Any]) -> dict[str, Any]:

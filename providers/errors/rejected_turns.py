@@ -3,6 +3,12 @@
 - Ids and order of tool calls and results, by Mistral and by servers with its templates. Conversations of other models
   have ids of other lengths (langchain-ai/langchain#24668, anomalyco/opencode#1680). Claude Code adds messages of the
   user to tool results (NousResearch/hermes-agent#20154, aliou/pi-neuralwatt#12).
+- Other ids of calls: OpenAI's APIs reject long ones, Anthropic's those with other characters. A history of several
+  models has such ids (vercel/ai#8132, orchidfiles/ungate#26, AnswerDotAI/fastllm#45).
+- Turns that do not alternate, by chat templates such as Gemma's and Mistral's (vllm-project/vllm#6862,
+  suitenumerique/conversations#197, microsoft/autogen#3597).
+- Texts of white space alone, by Claude. Zhipu's models write them, and the conversation fails at its first turn with
+  Claude (anomalyco/opencode#3375, anomalyco/opencode#31259, anthropics/claude-code#23440).
 - A last message of the model, by models that cannot continue it. After an interruption, Codex and OpenCode send one;
   Codex then fails at every prompt (router-for-me/CLIProxyAPI#5319, anomalyco/opencode#29760, ggml-org/llama.cpp#20861,
   crewAIInc/crewAI#2194).
@@ -27,6 +33,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from providers.errors.system_place import move_system, template_words
 from providers.errors.words import Words, change_items
 from providers.neutral.media import image_beginning, is_data_url, standard_base64
 from providers.neutral.texts import is_ciphertext, join_texts
@@ -139,7 +146,146 @@ def _with_short_ids(message: Any) -> Any:
 def _short_id(id: str) -> str:
     if _VALID.fullmatch(id):
         return id
-    return hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:_LENGTH]
+    return _digest(id)[:_LENGTH]
+
+
+LONG_IDS: Final = Words.of(
+    r"Invalid '(?:messages|input)\[\d{1,6}\]\.(?:tool_calls\[\d{1,6}\]\.id|tool_call_id|call_id)': string too long\. "
+    r"Expected a string with maximum length \d{1,4}, but got a string with length \d{1,6} instead"
+    r"|messages\.\d{1,6}\.content\.\d{1,6}\.tool_(?:use\.id|result\.tool_use_id): String should match pattern "
+    r"'\^\[a-zA-Z0-9_-\]\+\$'"
+)
+_ACCEPTED: Final = {
+    "tool_call_id": re.compile(r"(?s:.{1,40})"),
+    "call_id": re.compile(r"(?s:.{1,64})"),
+    "tool_use_id": re.compile(r"[a-zA-Z0-9_-]{1,64}"),
+}
+"""The ids of calls that Chat, Responses and Messages accept, by the member of a result."""
+
+
+def replace_ids(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed list of a Chat, Responses or Messages ``body``, with accepted ids of calls and results; ``{}``
+    if nothing changes."""
+    return {name: value for one in LISTS for name, value in change_items(body, one, _with_accepted_ids).items()}
+
+
+def _with_accepted_ids(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_with_accepted_ids(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {name: _with_accepted_ids(inner) if name in _INNER else inner for name, inner in value.items()}
+    own = {"tool_use_id": "id"} if found.get("type") == "tool_use" else {"tool_call_id": "id"}
+    names = own if "function" in found or found.get("type") == "tool_use" else {name: name for name in _ACCEPTED}
+    for rule, name in names.items():
+        if isinstance(id := found.get(name), str) and not _ACCEPTED[rule].fullmatch(id):
+            found[name] = f"call_{_digest(id)[:24]}"
+    return found
+
+
+_INNER: Final = ("tool_calls", "content")
+
+
+def _digest(id: str) -> str:
+    return hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+_TURNS: Final = (
+    r"(?:After the optional system message, )?[Cc]onversation roles must alternate "
+    r"(?:user/assistant/user/assistant/\.\.\.|user and assistant roles except for tool calls and results)"
+)
+ALTERNATION: Final = template_words(_TURNS)
+
+
+def join_turns(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed messages of a Chat ``body``, in which no two texts of one role follow each other, and with one
+    system message; ``{}`` if nothing changes."""
+    messages = move_system(body).get("messages", body.get("messages"))
+    if not isinstance(messages, list):
+        return {}
+    joined: list[Any] = []
+    for message in messages:
+        if joined and _are_texts_of_one_role(joined[-1], message):
+            joined[-1] = {**message, "content": _join(joined[-1]["content"], message["content"])}
+        else:
+            joined.append(message)
+    return {"messages": joined} if joined != body.get("messages") else {}
+
+
+def _are_texts_of_one_role(first: Any, second: Any) -> bool:
+    return all(isinstance(one, dict) and one.keys() == {"role", "content"} for one in (first, second)) and (
+        first["role"] == second["role"] in ("user", "assistant")
+    )
+
+
+def _join(first: Any, second: Any) -> Any:
+    if isinstance(first, str) and isinstance(second, str):
+        return f"{first}\n\n{second}"
+    return [*_parts(first), *_parts(second)]
+
+
+def _parts(content: Any) -> list[Any]:
+    return content if isinstance(content, list) else [{"type": "text", "text": content}]
+
+
+BLANK: Final = Words.of(
+    r"text content blocks? must (?:be non-empty|contain non-whitespace text)"
+    r"|(?:user|all) messages must have non-empty content(?: except for the optional final assistant message)?",
+    r"(?:The model returned the following errors: )?(?:(?:messages|system)(?:\.\w{1,20}){0,6}: )?",
+)
+
+
+def omit_blanks(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed lists of a Messages ``body`` without blank texts, and without messages that have no others;
+    ``{}`` if there are none."""
+    found: dict[str, list[Any]] = {}
+    if isinstance(system := body.get("system"), list) and (texts := _without_blanks(system)) != system:
+        found["system"] = texts
+    messages = body.get("messages")
+    if isinstance(messages, list):
+        kept = [one for message in messages if (one := _with_content(message)).get("content") not in ([], "")]
+        if kept != messages:
+            found["messages"] = kept
+    return found
+
+
+def _with_content(block: Any) -> Any:
+    content = block.get("content") if isinstance(block, dict) else None
+    if isinstance(content, list):
+        return {**block, "content": _without_blanks(content)}
+    return {**block, "content": ""} if isinstance(content, str) and not content.strip() else block
+
+
+def _without_blanks(blocks: list[Any]) -> list[Any]:
+    """Return ``blocks`` without blank texts, whose cache mark moves to the block before."""
+    kept: list[Any] = []
+    for block in map(_with_content, blocks):
+        text = block.get("text") if isinstance(block, dict) and block.get("type") == "text" else None
+        if not isinstance(text, str) or text.strip():
+            kept.append(block)
+        elif "cache_control" in block and kept and "thinking" not in str(kept[-1].get("type")):
+            kept[-1] = {"cache_control": block["cache_control"], **kept[-1]}
+    return kept
+
+
+LOST_THINKING: Final = Words.of(
+    r"Expected `thinking` or `redacted_thinking`, but found `\w{1,20}`",
+    r"(?:The model returned the following errors: )?messages\.\d{1,6}\.content\.\d{1,6}\.type: ",
+    r"\.?(?: When `thinking` is enabled, a final `assistant` message must start with a thinking block"
+    r"[\w `().,:/\-]{0,600})?",
+)
+
+
+def omit_budget(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed member of a Messages ``body`` that thinks with a budget, without thinking; ``{}`` unless the
+    current turn has called tools without a thinking block."""
+    messages, thinking = body.get("messages"), body.get("thinking")
+    if not isinstance(messages, list) or not isinstance(thinking, dict) or thinking.get("type") != "enabled":
+        return {}
+    last: Any = next((one for one in reversed(messages) if _has_role(one, "assistant")), {})
+    content = last.get("content")
+    kinds = [block.get("type") for block in content if isinstance(block, dict)] if isinstance(content, list) else []
+    return {"thinking": None} if "tool_use" in kinds and "thinking" not in str(kinds[0]) else {}
 
 
 def separate_results(body: Mapping[str, Any]) -> dict[str, list[Any]]:

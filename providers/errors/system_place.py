@@ -20,18 +20,25 @@ PLACES: Final = ("messages", "input", "system", "instructions")
 _INSTRUCTIONS: Final = ("system", "developer")
 _SENTENCE: Final = r"[Ss]ystem message must be at the beginning"
 _MINIMAX: Final = r"invalid params, (?:chat content has invalid message role: system|invalid chat setting) \(2013\)"
-WORDS: Final = Words(
-    f"{_SENTENCE}|{_MINIMAX}",
-    (
-        # vLLM, SGLang, Ollama, Rapid-MLX
-        rf"(?:(?:Chat template error|Error|Jinja Exception): ){{0,2}}{_SENTENCE}\.?"
-        # llama.cpp, which quotes its template
-        r"|(?:Unable to generate parser for this template\. Automatic parser generation failed: )?\n-{1,40}\n"
-        rf"While executing CallExpression at line \d+, column \d+ in source:\n[^\n]{{0,300}}\n *\^\n"
-        rf"Error: Jinja Exception: {_SENTENCE}\."
-        f"|{_MINIMAX}"
-    ),
-)
+
+
+def template_words(sentence: str) -> Words:
+    """Return the words of a chat template that raises ``sentence``, as servers report it."""
+    return Words(
+        sentence,
+        (
+            # vLLM, which may repeat it, SGLang, Ollama, Rapid-MLX
+            rf"(?:(?:Chat template error|Error|Jinja Exception): ){{0,2}}{sentence}\.?(?: {sentence}\.?)?"
+            # llama.cpp, which quotes its template
+            r"|(?:Unable to generate parser for this template\. Automatic parser generation failed: )?\n-{1,40}\n"
+            rf"While executing CallExpression at line \d+, column \d+ in source:\n[^\n]{{0,300}}\n *\^\n"
+            rf"Error: Jinja Exception: {sentence}\.?"
+        ),
+    )
+
+
+_TEMPLATE: Final = template_words(_SENTENCE)
+WORDS: Final = Words(f"{_SENTENCE}|{_MINIMAX}", f"{_TEMPLATE.alone}|{_MINIMAX}")
 
 _ROLE: Final = r"messages(?:\[\d{1,6}\]|\.\d{1,6})\.role"
 ROLE_WORDS: Final = Words.of(

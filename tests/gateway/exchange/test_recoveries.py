@@ -5,6 +5,7 @@ The gateway remembers each rejection for later requests. The rejections' words, 
 """
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -93,6 +94,16 @@ def effort(sent: Any) -> tuple[str, bool]:
     return sent["thinking"]["type"], '"max"' in json.dumps(sent)
 
 
+LOST = (  # router-for-me/CLIProxyAPI#1078, lbjlaq/Antigravity-Manager#139
+    "messages.1.content.0.type: Expected `thinking` or `redacted_thinking`, but found `tool_use`. When `thinking` is "
+    "enabled, a final `assistant` message must start with a thinking block (preceeding the lastmost set of `tool_use` "
+    "and `tool_result` blocks). We recommend you include thinking blocks from previous turns. To avoid this "
+    "requirement, disable `thinking`. Please consult our documentation at "
+    "https://docs.claude.com/en/docs/build-with-claude/extended-thinking"
+)
+ONLY_STREAMED = "parameter.enable_thinking must be set to false for non-streaming calls"  # QuantumNous/new-api#1109
+
+
 def thinking() -> Iterator[Recovery]:
     for path in PATHS:
         for api in APIS:
@@ -110,6 +121,16 @@ def thinking() -> Iterator[Recovery]:
             lambda sent: (sent.get("thinking"), "output_config" in sent or "reasoning_effort" in sent),
             (kept, True), (kept, False), ("",), "x-trigate-dropped",
         )  # fmt: skip
+    budget = {"type": "enabled", "budget_tokens": 4000}
+    lost = body_for(MESSAGES, messages=CALLED[MESSAGES], tools=tools(MESSAGES, EMPTY), thinking=budget)
+    yield Recovery(
+        MESSAGES, lost, "messages", reject(LOST), lambda sent: sent.get("thinking"), budget, None, ("thinking",),
+        "x-trigate-dropped", (MESSAGES, body_for(MESSAGES, thinking=budget), budget),
+    )  # fmt: skip
+    yield Recovery(
+        CHAT, body_for(CHAT), "chat", reject(ONLY_STREAMED), lambda sent: sent.get("enable_thinking"), None, False,
+        ("enable_thinking=false",), later=(CHAT, body_for(CHAT, stream=True), None),
+    )  # fmt: skip
     # the main conversation of Claude Code keeps its effort after a subagent (anthropics/claude-code#65863)
     for path, api in ((MESSAGES, "messages"), (CHAT, "chat")):
         body = body_for(path, **DISABLED[path])
@@ -222,6 +243,7 @@ USER_ID = (
     "Invalid 'user_id': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'."
 )
 ID = '{"device_id":"a1","session_id":"b2"}'
+MARK = {"cache_control": {"type": "ephemeral"}}
 SYSTEM, LATE = {"role": "system", "content": "a"}, {"role": "system", "content": "late"}
 AS_USER = {"role": "user", "content": "<system>\nlate\n</system>"}
 WITH_LATE: Mapping[str, dict[str, Any]] = {
@@ -449,6 +471,60 @@ def earlier_turns() -> Iterator[Recovery]:
                 [user_message("<task/>"), user_message("hi"), user_message("Done:", "3")], ("input[].type",),
                 "x-trigate-dropped",
             )  # fmt: skip
+
+
+# A history of several models: long ids of calls (vercel/ai#8132, AnswerDotAI/fastllm#45), blank texts
+# (anomalyco/opencode#3375), and turns of one role (suitenumerique/conversations#197, vllm-project/vllm#6862)
+
+LONG = f"call_{'a' * 80}\nfc_1"
+SHORT = "call_" + hashlib.sha256(LONG.encode()).hexdigest()[:24]
+TOO_LONG = (
+    "Invalid '{}': string too long. Expected a string with maximum length {}, but got a string with length 90 instead."
+)
+INVALID_ID = "messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"
+NO_ALTERNATION = "Conversation roles must alternate user/assistant/user/assistant/..."
+
+
+def with_call_id(value: Any, id: str) -> Any:
+    return json.loads(json.dumps(value).replace('"call_1"', json.dumps(id)))
+
+
+def histories() -> Iterator[Recovery]:
+    items = [USER, {"type": "function_call", "call_id": "call_1", "name": "f", "arguments": "{}"},
+             {"type": "function_call_output", "call_id": "call_1", "output": "done"}]  # fmt: skip
+    for path, member, turns, message in (
+        (CHAT, "messages", CALLED[CHAT], TOO_LONG.format("messages[1].tool_calls[0].id", 40)),
+        (RESPONSES, "input", items, TOO_LONG.format("input[1].call_id", 64)),
+        (MESSAGES, "messages", CALLED[MESSAGES], INVALID_ID),
+    ):  # fmt: skip
+        own = {} if path == RESPONSES else {"tools": tools(path, EMPTY)}
+        yield Recovery(
+            path, body_for(path, **{member: with_call_id(turns, LONG)}, **own), APIS[PATHS.index(path)], reject(message),
+            lambda sent, member=member: sent[member], with_call_id(turns, LONG), with_call_id(turns, SHORT), ("call_id=short",),
+            later=(path, body_for(path, **{member: turns}, **own), turns),
+        )  # fmt: skip
+    blank = {"type": "text", "text": "\n"}
+    turns = [
+        USER, {"role": "assistant", "content": [blank, USE]}, {"role": "user", "content": [RESULT]},
+        {"role": "assistant", "content": " "}, {"role": "user", "content": [*texts("hi"), {**blank, **MARK}]},
+    ]  # fmt: skip
+    kept = [USER, *CALLED[MESSAGES][1:], {"role": "user", "content": [{**texts("hi")[0], **MARK}]}]
+    for message in (
+        "messages: text content blocks must contain non-whitespace text",
+        "messages: text content blocks must be non-empty",
+        "messages.3: all messages must have non-empty content except for the optional final assistant message",
+    ):
+        yield Recovery(
+            MESSAGES, body_for(MESSAGES, messages=turns, tools=tools(MESSAGES, EMPTY)), "messages", reject(message),
+            lambda sent: sent["messages"], turns, kept, ("messages[].content=nonblank",),
+        )  # fmt: skip
+    turns = [SYSTEM, {"role": "system", "content": "b"}, USER, {"role": "user", "content": texts("ho")}, USER]
+    kept = [{"role": "system", "content": "a\n\nb"}, {"role": "user", "content": texts("hi", "ho", "hi")}]
+    for message in (f"{NO_ALTERNATION} {NO_ALTERNATION}", f"After the optional system message, c{NO_ALTERNATION[1:]}"):
+        yield Recovery(
+            CHAT, {"messages": turns}, "chat", reject(message), lambda sent: sent["messages"], turns, kept,
+            ("messages[]=joined",), model="vllm/gemma",
+        )  # fmt: skip
 
 
 # Contents: lists of texts (QwenLM/qwen-code#2320, microsoft/PyRIT#704, mozilla-ai/any-llm#1228) and labels of images
