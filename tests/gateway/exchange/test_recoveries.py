@@ -498,9 +498,10 @@ def histories() -> Iterator[Recovery]:
         (MESSAGES, "messages", CALLED[MESSAGES], INVALID_ID),
     ):  # fmt: skip
         own = {} if path == RESPONSES else {"tools": tools(path, EMPTY)}
+        long, short = with_call_id(turns, LONG), with_call_id(turns, SHORT)
         yield Recovery(
-            path, body_for(path, **{member: with_call_id(turns, LONG)}, **own), APIS[PATHS.index(path)], reject(message),
-            lambda sent, member=member: sent[member], with_call_id(turns, LONG), with_call_id(turns, SHORT), ("call_id=short",),
+            path, body_for(path, **{member: long}, **own), APIS[PATHS.index(path)], reject(message),
+            lambda sent, member=member: sent[member], long, short, ("call_id=short",),
             later=(path, body_for(path, **{member: turns}, **own), turns),
         )  # fmt: skip
     blank = {"type": "text", "text": "\n"}
