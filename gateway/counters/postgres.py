@@ -13,7 +13,7 @@ from psycopg.sql import SQL, Literal
 from gateway.counters.counter_store import CounterStoreUnavailable, SendStep
 from gateway.stores.errors import Unavailable
 from gateway.stores.pool import ConnectionPool
-from gateway.stores.postgres import BEGIN, PostgresConnection
+from gateway.stores.postgres import BEGIN, PostgresConnection, reason_of
 
 _SCHEMA: Final[LiteralString] = """
 SELECT pg_advisory_xact_lock(7482111964);
@@ -241,7 +241,7 @@ class PostgresCounters:
             except Unavailable:
                 raise CounterStoreUnavailable(f"no response for {limit:g} s") from None
             except psycopg.Error as error:
-                raise CounterStoreUnavailable(_reason(error)) from None
+                raise CounterStoreUnavailable(reason_of(error, "it")) from None
 
         try:
             yield send
@@ -269,12 +269,3 @@ class CountingConnection(PostgresConnection):
         found = cursor.fetchone()
         assert found is not None
         return cast("str", found[0]).encode()
-
-
-def _reason(error: psycopg.Error) -> str:
-    """Return a description of ``error`` without the server's text, which may contain its address or user."""
-    if isinstance(error, psycopg.errors.QueryCanceled):
-        return "it responds too slowly"
-    if isinstance(error, psycopg.OperationalError):
-        return "it is unreachable"
-    return "its tables trigate_* have an unexpected form, or the user lacks a permission"

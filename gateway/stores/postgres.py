@@ -124,7 +124,7 @@ class PostgresDatabase(Database):
         open_server = partial(PostgresConnection, connection_string, BEGIN.format(milliseconds=int(limit * 800)))
         pool = ConnectionPool[SqlConnection](open_server, CONNECTIONS, limit)
         super().__init__(
-            DatabaseConnections(open_server, pool, pool, psycopg.Error, _reason, bulk_write_limit=limit * BULK_WRITES)
+            DatabaseConnections(open_server, pool, pool, psycopg.Error, reason_of, bulk_write_limit=limit * BULK_WRITES)
         )
 
 
@@ -171,7 +171,7 @@ class PostgresConnection(SqlConnection):
                 self.is_committing = False
                 self.db.rollback()
             elif self.is_committing and isinstance(error, psycopg.Error):
-                raise InDoubt(_reason(error)) from error
+                raise InDoubt(reason_of(error)) from error
             raise
         return result
 
@@ -221,16 +221,13 @@ def _parameters(values: dict[str, Any]) -> Mapping[str, Any]:
 
 
 REASONS: Final[Mapping[type[psycopg.Error], str]] = {
-    psycopg.errors.QueryCanceled: "the state storage responds too slowly",
-    psycopg.errors.DiskFull: "the state storage is full",
-    psycopg.errors.ReadOnlySqlTransaction: "the state storage is read-only",
-    psycopg.ProgrammingError: "the state storage's tables have an unexpected form, or the user lacks a permission",
+    psycopg.errors.QueryCanceled: "responds too slowly",
+    psycopg.errors.DiskFull: "is full",
+    psycopg.errors.ReadOnlySqlTransaction: "is read-only",
+    psycopg.ProgrammingError: "has tables trigate_* of an unexpected form, or the user lacks a permission",
 }
 
 
-def _reason(error: psycopg.Error) -> str:
+def reason_of(error: psycopg.Error, what: str = "the state storage") -> str:
     """Return a description of the error without the server's text, which may contain its address or user."""
-    return next((words for kind, words in REASONS.items() if isinstance(error, kind)), _DOWN)
-
-
-_DOWN: Final = "the state storage is unreachable"
+    return f"{what} {next((words for kind, words in REASONS.items() if isinstance(error, kind)), 'is unreachable')}"

@@ -246,7 +246,7 @@ class FollowedKeys(ClientSource):
         self._unread = "stored keys" if with_clients else "blocks, sessions and keys of people"
         is_known = self._table is not None if with_clients else self._has_read_others
         known = "the last known ones stay in effect" if is_known else "unknown credentials get 503"
-        log.warning("the %s cannot be read; %s: %s", self._unread, known, error)
+        log.warning("the %s cannot be read; %s: %s", self._unread, known, error.with_cause())
 
     def _note_success(self) -> None:
         if self._since is not None:

@@ -142,7 +142,7 @@ class TableLedgerWriter:
                 await self._steps[0](self._table)
             except Unavailable as error:
                 if not self._is_late:
-                    log.warning("budgets count no earlier spending until the ledger can be read: %s", error)
+                    log.warning("budgets count no earlier spending until the ledger can be read: %s", error.with_cause())
                 self._is_late = True
                 return
             self._steps.popleft()
@@ -239,7 +239,7 @@ class TableLedgerWriter:
 
     def _log_unavailable(self, error: Unavailable) -> None:
         if not self._is_unavailable:
-            log.warning("lines of the ledger are waiting to be stored: %s", error)
+            log.warning("lines of the ledger are waiting to be stored: %s", error.with_cause())
         self._is_unavailable = True
 
     def _log_available(self) -> None:

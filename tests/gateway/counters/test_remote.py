@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import TypeAlias
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -412,6 +413,17 @@ async def test_secrets_of_the_address_are_in_no_message(store_server, nursery, c
     await until(lambda: counters.is_away, "it is refused")
     assert "wrong" not in caplog.text
     assert "Traceback" not in caplog.text
+    await counters.finish()
+
+
+async def test_a_read_only_postgresql_is_called_read_only(postgres_server, nursery, caplog):
+    """After a failover to a standby, the log advised to check tables and permissions."""
+    url = postgres_server.new_database()
+    postgres_server.sql(f"ALTER DATABASE {urlsplit(url).path[1:]} SET default_transaction_read_only = on")
+    counters = RemoteCounters(PostgresCounters(url))
+    nursery.start_soon(counters.run)
+    await until(lambda: counters.is_away, "it is refused")
+    assert "each limit: it is read-only" in caplog.text
     await counters.finish()
 
 

@@ -137,7 +137,8 @@ def test_known_keys_still_work_while_the_storage_is_unavailable(place, request, 
     server.stop()
     try:
         log = place.gateways[0].log
-        eventually(lambda: any("stored keys cannot be read" in line for line in log), 20)
+        said = eventually(lambda: [line for line in log if "stored keys cannot be read" in line], 20)
+        assert "is unreachable: connection" in said[0], "the log has the driver's reason"
         assert place.lets_in(key)
         assert "is unreachable" in place.keys("revoke", "faithful", status=1)
         with places(tmp_path / "d.yaml", upstream, storage, 1, 1, awaited="/healthz") as late:

@@ -204,6 +204,19 @@ async def test_lines_that_cannot_be_stored_are_stored_later(tmp_path, caplog):
     await kept.finish()
 
 
+@pytest.mark.server
+async def test_the_log_has_the_reason_why_postgresql_takes_no_lines(server, caplog):
+    """An operator could not tell a server with too many connections from one that is down."""
+    from gateway.stores.postgres import PostgresDatabase
+
+    kept, ledger = keeping_in(table := LedgerTable(PostgresDatabase(server.url.replace("/postgres?", "/missing?"))))
+    settle(ledger)
+    await kept.flush()
+    assert "is unreachable: connection failed" in caplog.text
+    assert 'database "missing" does not exist' in caplog.text
+    await table.database.aclose()
+
+
 async def test_lines_beyond_the_queue_limit_are_kept_as_sums(tmp_path, caplog, monkeypatch):
     """If the database is unavailable for long, single lines are lost, but no costs."""
     monkeypatch.setattr(keeping, "MAX_WAITING", 3)
