@@ -133,6 +133,11 @@ class Watch:
             self._paused_at = min(self._paused_at, self._clock())
             self.scope.deadline = self._fixed_deadline
 
+    def note_end(self) -> None:
+        """Lift the limits of the first content and of silence, because the whole response has arrived."""
+        self.lift_content_limit()
+        self.pause()
+
     def restart_first_byte_limit(self) -> None:
         """Restart the first-byte limit because more of the request was sent."""
         if not self.scope.cancel_called:

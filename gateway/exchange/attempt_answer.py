@@ -164,6 +164,7 @@ async def _begin_checked(answer: AttemptAnswer, checks: ResponseChecks) -> None:
     try:
         await answer.begin()
     except GatewayError as error:
+        answer.source.watch.note_end()
         raise await checks.check_error(error) from None
 
 
@@ -185,6 +186,7 @@ class UnchangedAnswer(AttemptAnswer):
         if not is_stream and not (is_deletion and self.response.status == 204):
             await offload(len(self.body), JSON.check_whole, self.body)
         if (checks := self.source.target_request.checks) is not None:
+            self.source.watch.note_end()
             await checks.await_verdict()
 
     async def public_body(self) -> bytes:

@@ -79,9 +79,7 @@ async def transformed_pieces(
                 is_counting = True  # its reader has restarted the limit
             if transform.is_over:
                 return
-        if not is_stream:
-            watch.lift_content_limit()
-            watch.pause()
+        watch.note_end()
         released = await transform.end()
         for at in range(0, len(released), PIECE):
             if at:

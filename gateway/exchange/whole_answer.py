@@ -103,6 +103,7 @@ class WholeAnswer(AttemptAnswer):
 
     async def _check(self, checks: ResponseChecks) -> None:
         """Continue with what ``checks`` release of the response. Raises ``GatewayError`` for a refusal."""
+        self.source.watch.note_end()
         await checks.await_verdict()
         if self.error is not None:
             error = GatewayError.of(self.error)

@@ -15,7 +15,7 @@ from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider, request
 from tests.support.step_gateway import bearer, client_keys, own_steps, post_as, step_gateway
-from tests.support.upstreams import PATHS, Script, fake_upstream, render
+from tests.support.upstreams import JSON, PATHS, Raw, Script, fake_upstream, render
 from tests.support.wire_clients import body_of, path_of, text_of
 
 CODE: Final = """
@@ -292,3 +292,41 @@ def test_a_request_whose_deadline_passes_during_a_step_is_not_sent(tmp_path, ups
         assert "provider" not in json.loads(answer)["error"]["message"].partition("before")[0]
         (line,) = eventually(lambda: exchanges(served.log, headers["x-request-id"]))
         assert (line["ended"], line["error"], line["attempts"], "tried" in line) == ("refused", "timeout", 0, False)
+
+
+PAST: Final = """
+import trio
+
+async def past(check):
+    await trio.sleep(2.5)
+    return []
+"""
+
+
+def test_the_time_of_a_step_is_no_silence_of_the_provider(tmp_path):
+    """A slow step made good answers fail, put their target into cooldown, and hid a provider's own error."""
+    moments = ("response", "during")
+    steps = own_steps({at: {"at": [at], "deadline": "60s", "hold": "whole"} for at in moments}, "./steps.py:past")
+    more = {"client_keys": client_keys(moments), "steps": steps, "timeouts": {"first_byte": "2s", "idle": "2s"}}
+    asked = [(at, model, stream) for at in moments for model in ("m", "g") for stream in (False, True)]
+    error = Raw(400, JSON, (b'{"error": {"message": "too many birds", "type": "invalid_request_error"}}',))
+    with fake_upstream() as good, fake_upstream(error) as bad:
+        good.script(*[Script(text="all is well")] * len(asked))
+        entries = [
+            provider("openai/m", good.url, ["chat"], name="m"),
+            provider("gemini/g", good.url, ["gemini"], name="g"),
+            provider("openai/b", bad.url, ["chat"], name="b"),
+        ]
+        serving = step_gateway(tmp_path, entries, PAST, **more)
+        with serving as gateway, ThreadPoolExecutor(len(asked) + 1) as threads:
+
+            def ask(at: str, model: str, stream: bool) -> tuple[int, bytes]:
+                status, _, read = post_as(gateway, at, PATHS["chat"], body_of("chat", model, stream=stream))
+                return status, read
+
+            refused = threads.submit(ask, "response", "b", False)
+            for (_, _, stream), (status, read) in zip(asked, threads.map(lambda one: ask(*one), asked), strict=True):
+                assert status == 200, read
+                assert text_of("chat", read, stream=stream) == "all is well"
+            status, read = refused.result()
+            assert (status, b"too many birds" in read) == (400, True)
