@@ -142,7 +142,8 @@ class TableLedgerWriter:
                 await self._steps[0](self._table)
             except Unavailable as error:
                 if not self._is_late:
-                    log.warning("budgets count no earlier spending until the ledger can be read: %s", error.with_cause())
+                    why = error.with_cause()
+                    log.warning("budgets count no earlier spending until the ledger can be read: %s", why)
                 self._is_late = True
                 return
             self._steps.popleft()

@@ -206,7 +206,7 @@ async def test_lines_that_cannot_be_stored_are_stored_later(tmp_path, caplog):
 
 @pytest.mark.server
 async def test_the_log_has_the_reason_why_postgresql_takes_no_lines(server, caplog):
-    """An operator could not tell a server with too many connections from one that is down."""
+    """A server with too many connections looked like one that is down."""
     from gateway.stores.postgres import PostgresDatabase
 
     kept, ledger = keeping_in(table := LedgerTable(PostgresDatabase(server.url.replace("/postgres?", "/missing?"))))
