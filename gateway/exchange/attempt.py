@@ -131,12 +131,18 @@ class Attempt(AnswerSource):
             head=self._head - began if self._head else None,
             content=content - began if content else None,
             seconds=None if reason == "ok" else time.perf_counter() - began,
-            usage=usage if not committed and self._is_answered and self._all_bodies == 1 else None,
+            usage=usage if not committed and self._is_covered_by(usage) else None,
             unknown_usage=self._sent_usage() if not has_no_estimate and self._may_be_billed() else None,
             committed=committed,
             requests=max(1, self._sent_bodies),
             upstream_id=self.upstream_id,
         )  # fmt: skip
+
+    def _is_covered_by(self, usage: Usage | None) -> bool:
+        """Return whether ``usage``, by the answers so far, is that of all bodies that the provider may bill."""
+        if self._all_bodies == 1:
+            return self._is_answered
+        return usage is not None and not usage.estimated and self._received_bodies < self._sent_bodies
 
     def _sent_usage(self) -> Usage:
         """Return the estimated usage of the bodies that the provider received, also after ``release``."""

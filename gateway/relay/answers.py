@@ -82,6 +82,9 @@ class AnswerFilter:
         Raises ``GatewayError`` if the response fails."""
         return piece
 
+    def end_part(self) -> None:
+        """End the response to one of several requests, whose usage counts from now on. Raises as ``close`` does."""
+
     def close(self) -> bytes:
         """Return the client's last bytes. Raises ``GatewayError`` if the response is incomplete."""
         return b""

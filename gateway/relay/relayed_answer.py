@@ -199,6 +199,7 @@ class RelayedAnswer(StartedAnswer):
             await self.response.aclose()
             if (body := next(self._later_bodies, None)) is not None:
                 assert isinstance(source, Attempt), "an answer to several requests is not cached"
+                await offload(self._buffered, self.filter.end_part)
                 await self.open_response(await source.send_another(body))
                 return b""
             self.is_over = True

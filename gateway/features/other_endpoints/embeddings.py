@@ -61,6 +61,9 @@ class EmbeddingFilter(AnswerFilter):
             raise GatewayError.of(too_large(self._max_bytes))
         return out
 
+    def end_part(self) -> None:
+        self._answer.end_part()
+
     def close(self) -> bytes:
         return self._answer.close()
 

@@ -101,7 +101,8 @@ _NUMBERS: Final = re.compile(rb'"embeddings?"[ \t\r\n]{0,16}:[ \t\r\n]{0,16}\[')
 
 
 class EmbeddingAnswerConverter:
-    """A converter of a provider's answers to an ``EmbeddingCall`` for the client; ``begin`` starts each answer.
+    """A converter of a provider's answers to an ``EmbeddingCall`` for the client; ``begin`` starts each answer, and
+    ``end_part`` ends each but the last.
 
     ``take`` returns the bytes for the client, none while the answer is buffered: whole if it must be converted, else up
     to ``MAX_BUFFERED`` bytes. ``close`` returns the rest, and raises ``GatewayError`` (502) for an incomplete or
@@ -134,15 +135,12 @@ class EmbeddingAnswerConverter:
         return self._size if self._passing is None else 0
 
     def begin(self, reported: int | None = None) -> None:
-        """Start the next answer; ``reported`` are the tokens in its headers, if its body has none.
-
-        The previous one is parsed now, because its vectors take less memory. Raises as ``close`` does."""
-        if self._held:
-            self._parse_held()
+        """Start the next answer; ``reported`` are the tokens in its headers, if its body has none."""
         self._reported = reported
 
-    def _parse_held(self) -> None:
-        """Parse an answer that is one of several or must be translated."""
+    def end_part(self) -> None:
+        """Parse an answer that is one of several or must be translated: its vectors take less memory. Raises as
+        ``close`` does."""
         data, self._held = b"".join(self._held), []
         self._size -= len(data)
         found = self._plan.read(len(self._read), data)
@@ -182,6 +180,6 @@ class EmbeddingAnswerConverter:
         if self._plan.passes:
             body, self._usage = self._plan.checked_answer(b"".join(self._held))
         else:
-            self._parse_held()
+            self.end_part()
             body, self._usage = self._plan.write(self._read)
         return body

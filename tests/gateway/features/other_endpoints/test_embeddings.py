@@ -23,6 +23,7 @@ from tests.support.endpoint_provider import (
 from tests.support.in_process import InProcess, gateway
 from tests.support.openai_client import openai_client
 from tests.support.settled import usages
+from tests.support.settled_lines import SettledLines
 
 TEXTS = [f"text {i}" for i in range(5)]
 
@@ -367,6 +368,24 @@ async def test_a_failed_piece_of_a_list_fails_the_whole_request():
         assert len(provider.asked) == 2
         whole = await post(served, model="openai/m-1", input=["x"])
         assert vectors_of(whole) == [vector("x")]
+
+
+@each_row("status", [400, 429, 503])
+async def test_a_list_that_fails_costs_what_the_answers_to_its_earlier_pieces_reported(status: int):
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
+        if "c" in asked.json["input"]:
+            return json_answer({"error": {"message": "no", "type": "invalid_request_error"}}, status)
+        data = [{"object": "embedding", "index": 0, "embedding": [0.5]}]
+        return json_answer({"object": "list", "data": data, "usage": {"prompt_tokens": 1234}})
+
+    async with before(answering, entry={"embeddings": {"inputs": 1}, "price": {"input": 1, "output": 1}}) as (
+        served,
+        _,
+    ):
+        lines = SettledLines(served)
+        assert (await post(served, model="openai/m-1", input=["a", "b", "c", "d"])).status_code == status
+        (line,) = await lines.next()
+        assert line["cost_usd"] == 0.002468
 
 
 async def test_a_shifted_list_is_a_bad_answer():

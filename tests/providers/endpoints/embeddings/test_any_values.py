@@ -70,6 +70,8 @@ def outcome(number: int) -> str:
     reading = EmbeddingAnswerConverter(made.answer)
     try:
         for place, _ in enumerate(made.bodies):
+            if place:
+                reading.end_part()
             reading.begin()
             reading.take(provider_answer(made.answer.counts[place] or 1, seed))
         json.loads(reading.close())

@@ -46,7 +46,9 @@ def filter_answer(made: EmbeddingCall, answer: Any, piece: int = 4096) -> tuple[
 def join_answers(made: EmbeddingCall, answers: Sequence[Any]) -> tuple[bytes, Usage | None]:
     """Join the ``answers`` to all requests for the client."""
     reading = EmbeddingAnswerConverter(made.answer)
-    for answer in answers:
+    for number, answer in enumerate(answers):
+        if number:
+            reading.end_part()
         reading.begin()
         assert reading.take(json.dumps(answer).encode()) == b""
     body = reading.close()
@@ -224,7 +226,9 @@ def test_only_the_required_vectors_of_earlier_answers_stay_in_memory():
     made = call_of({"input": ["x"] * 20, **BASE64}, "gemini", traits=EmbeddingTraits(inputs=2))
     answer = json.dumps({"embeddings": [{"values": [0.0123456789] * 3072}] * 2}, indent=2).encode()
     reading = EmbeddingAnswerConverter(made.answer)
-    for _ in made.bodies:
+    for number, _ in enumerate(made.bodies):
+        if number:
+            reading.end_part()
         reading.begin()
         assert reading.take(answer) == b""
         assert reading.buffered_bytes < len(answer) + 20 * 16_400
