@@ -196,10 +196,13 @@ MESSAGES_TYPE, OPENAI_TYPE, OPENAI_CODE, GOOGLE_STATUS, BEDROCK_EXCEPTION = (
 
 # Rejections of reasoning from an earlier turn: OpenAI sends a code or only a message, Anthropic and Google a message
 # (maximhq/bifrost#5892, anthropics/anthropic-sdk-python#1598, BerriAI/litellm#32140). Clients that lose a signature
-# send a block without one (WordPress/ai-provider-for-anthropic#30, justlovemaki/AIClient2API#437).
+# send a block without one (WordPress/ai-provider-for-anthropic#30, justlovemaki/AIClient2API#437). OpenAI also rejects
+# items whose reasoning is missing, reasoning without its item, and items that come twice (cline/cline#12242,
+# openai/openai-agents-python#2503, vercel/ai#7883, continuedev/continue#10723).
 _REASONING_CODES = frozenset(("invalid_encrypted_content",))
 _REASONING_WORDS = re.compile(
     r"encrypted content .{0,200}could not be (verified|decrypted)|Invalid `?signature`? in `?thinking`? block"
+    r"|was provided without its required (?:'reasoning'|following) item|Duplicate item found with id"
     r"|\.thinking\.signature: Field required"
     r"|(thinking|redacted_thinking)`? .{0,200}cannot be modified"
     r"|(?:Corrupted|[Ii]nvalid|Unable to validate) thought.?signature|[Tt]hought.?signature is not valid"

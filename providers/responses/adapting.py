@@ -15,6 +15,7 @@ from providers.responses.compaction import as_message, is_own, summary
 from providers.responses.items import is_own_image, unseal_items, without_own_id
 from providers.responses.tools import is_own_id
 
+_LINKED = ("message", "function_call", "custom_tool_call")
 _SAMPLING = ("temperature", "top_p", "top_logprobs")
 
 
@@ -44,12 +45,20 @@ def restore(body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any],
 
 
 def without_reasoning(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """Remove all reasoning items. See ``Codec.without_reasoning``."""
+    """Remove all reasoning items, and the ids by which others refer to them. See ``Codec.without_reasoning``."""
     items = body.get("input")
     if not isinstance(items, list):
         return {}, ()
     kept = [item for item in items if not (isinstance(item, dict) and item.get("type") == "reasoning")]
-    return ({"input": kept}, ("input[]",)) if len(kept) < len(items) else ({}, ())
+    unlinked = [_without_link(item) for item in kept]
+    changes = {"input[]": len(kept) < len(items), "input[].id": unlinked != kept}
+    return ({"input": unlinked} if any(changes.values()) else {}), tuple(path for path in changes if changes[path])
+
+
+def _without_link(item: Any) -> Any:
+    """Return ``item`` without its id, if OpenAI does not require one."""
+    is_linked = isinstance(item, dict) and item.get("type", "message") in _LINKED
+    return {name: value for name, value in item.items() if name != "id"} if is_linked else item
 
 
 def _restore_item(item: Any, issuer: Issuer) -> list[Any]:

@@ -1,6 +1,7 @@
 """Tests of losses in translations: strict mode, tool names and reasoning that a provider refuses, token counts, and the
 check of live streams."""
 
+import json
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -124,6 +125,43 @@ def test_a_request_with_refused_reasoning_is_retried_without_it(gateway, upstrea
     assert b"c2ln" not in second.body
     assert b"gAAA" not in second.body
     assert b"again" in second.body
+
+
+PARTED = (
+    "Item 'fc_1' of type 'function_call' was provided without its required 'reasoning' item: 'rs_1'.",
+    "Item 'msg_1' of type 'message' was provided without its required 'reasoning' item: 'rs_1'.",
+    "Item 'rs_1' of type 'reasoning' was provided without its required following item.",
+    "Duplicate item found with id msg_1. Remove duplicate items from your input and try again.",
+    "The encrypted content for item rs_1 could not be verified. Reason: Encrypted content could not be decrypted.",
+)
+"""OpenAI links the ids of items. Clients that drop, move or repeat one lose the conversation (cline/cline#12242,
+continuedev/continue#12736, mastra-ai/mastra#11090, openai/openai-agents-python#2503, vercel/ai#7883)."""
+
+
+@each_row("has_reasoning", [True, False])
+@each_row("message", PARTED)
+def test_items_that_are_refused_without_each_other_are_sent_without_links(gateway, upstream, message, has_reasoning):
+    reasoning = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAA"}
+    text = {"type": "output_text", "text": "ho", "annotations": []}
+    call = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}"}
+    search = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}}
+    rest = [
+        {"role": "user", "content": "hi"},
+        search,
+        {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [text]},
+        call,
+        {"type": "function_call_output", "id": "fco_1", "call_id": "call_1", "output": "1"},
+    ]
+    items = [rest[0], reasoning, *rest[1:]] if has_reasoning else rest
+    refusal = {"error": {"message": message, "type": "invalid_request_error", "param": "input", "code": None}}
+    upstream.script(Raw(400, JSON, (json.dumps(refusal).encode(),)), Script(text="fine"))
+    body = question("responses", MODELS["responses"]) | {"input": items, "store": False}
+    reply = gateway.request("POST", PATHS["responses"], body)
+    assert (reply.status, reply.headers["x-trigate-attempts"]) == (200, "2")
+    assert reply.headers["x-trigate-dropped"] == ("input[],input[].id" if has_reasoning else "input[].id")
+    linked = ("message", "function_call")
+    unlinked = [{n: v for n, v in item.items() if n != "id" or item.get("type") not in linked} for item in rest]
+    assert json.loads(upstream.seen[1].body)["input"] == unlinked
 
 
 @pytest.mark.parametrize("client", ["chat", "responses"])
