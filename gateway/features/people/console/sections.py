@@ -111,7 +111,8 @@ def _report(
     """Return the section with a report of the API. Slow for a long one."""
     has_labels = any(row.get("label") for row in report["data"]) and "label" not in report["by"]
     names = [*(report["by"] or ("all",)), *(("label",) if has_labels else ()), *_FIGURES]
-    columns = [("#" if name in _FIGURES[:-1] else "") + _TITLES.get(name, name) for name in names]
+    titles = {**_TITLES, **({"requests": "Attempts"} if {"model", "target"} & {*report["by"], *query} else {})}
+    columns = [("#" if name in _FIGURES[:-1] else "") + titles.get(name, name) for name in names]
     rows = [[_value(row, name) for name in names] for row in report["data"][:MOST_SHOWN]]
     sums = [_value(report["total"], name) for name in _FIGURES]
     total = ["Total", *[Html("")] * (len(names) - len(sums) - 1), *sums]

@@ -190,3 +190,8 @@ def test_one_person_has_a_page(tmp_path, keys):
                 assert page("/ui/keys").status == 404
                 assert page("/ui/usage", {"x-forwarded-for": "192.0.2.1"}).status == 403
                 assert running.request("POST", "/ui/usage", {}, {"sec-fetch-site": "same-origin"}).status == 400
+
+
+@pytest.mark.parametrize(("by", "counted"), [("key", "Requests"), ("model", "Attempts"), ("key,model", "Attempts")])
+def test_the_column_states_whether_it_counts_requests_or_attempts(accounts, by, counted):
+    assert f">{counted}</th>" in accounts.page("root", f"/ui/usage?by={by}")
