@@ -7,6 +7,7 @@ counterpart.
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 import click
@@ -78,7 +79,8 @@ def run(
         say(line)
     if move.known_variables and status != NOTHING:
         where = "with --write, a file next to it" if write is None else str(move.environment)
-        say(f"Secrets became variables: {where} has their values (mode 0600).")
+        load = "" if write is None else f" To set them, run `set -a; . {quote(os.path.join('.', where))}; set +a`."
+        say(f"Secrets became variables: {where} has their values (mode 0600).{load}")
     if report is not None:
         say(f"{report} has all that changes, is lost or left to do.")
     return status

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import os
+import re
+import subprocess
 from typing import Any
 
 import psycopg
@@ -220,6 +222,15 @@ def test_the_written_files_serve_the_stored_model(server, tmp_path):
             body = {"model": "stored", "messages": [{"role": "user", "content": "Hello"}]}
             reply = g.request("POST", "/v1/chat/completions", body, {"authorization": "Bearer sk-client"})
             assert reply.status == 200, reply.body
+
+
+@pytest.mark.process
+def test_the_printed_command_sets_the_variables_of_the_result(tmp_path):
+    (tmp_path / "litellm.yaml").write_text(dump_yaml({"model_list": [item("m", "openai/m", api_key="sk-literal")]}))
+    said = invoke("import", "litellm.yaml", "--write", "my move.yaml", cwd=tmp_path)
+    (load,) = re.findall("run `(set -a; .+; set [+]a)`", said.stderr)
+    found = subprocess.run(["sh", "-c", f"{load}; env"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "M_API_KEY=sk-literal" in found.stdout.splitlines()
 
 
 def test_no_file_is_written_if_one_exists(tmp_path):
