@@ -21,6 +21,8 @@ SYSTEM_PLACE: Final = (":system",)
 """The place of system messages, for a model that accepts only one, at the beginning."""
 SYSTEM_ROLE: Final = (":system", "role")
 """The role of system messages, for a Messages server without that role."""
+NO_SYSTEM: Final = (":system", "none")
+"""Instructions, for a model without any."""
 TEXT_LISTS: Final = (":texts",)
 """Lists of texts, for a server that accepts one text."""
 MISSING_REASONING: Final = (":reasoning",)
@@ -34,6 +36,8 @@ JSON_SCHEMA: Final = (":schema",)
 THINKING: Final = (":thinking", "thinking")
 ENABLE_THINKING: Final = (":thinking", "enable_thinking")
 """A forced tool call while a model thinks; the second name is the member that turns thinking off."""
+NAMED_CHOICE: Final = (":tools", "choice")
+"""The choice of a named tool, for a server that only knows ``required``."""
 ONLY_STREAMED: Final = (":thinking", "streamed")
 """Thinking in a whole answer, by models that only think in streams."""
 LOST_THINKING: Final = (":thinking", "lost")
@@ -131,6 +135,12 @@ _TOOLS: Final = (settings.TOOLS,)
 OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     SYSTEM_PLACE: OtherShape(system_place.WORDS, system_place.PLACES, system_place.move_system, _at("[].role")),
     SYSTEM_ROLE: OtherShape(system_place.ROLE_WORDS, _MESSAGES, system_place.use_user_role, _at("[].role")),
+    NO_SYSTEM: OtherShape(
+        system_place.GEMMA,
+        ("messages", "systemInstruction", "system_instruction", "contents"),
+        system_place.use_first_turn,
+        lambda name, value: Edit(name, lost=False, form="=user"),
+    ),
     TEXT_LISTS: OtherShape(turns.TEXT_WORDS, _MESSAGES, turns.join_text_lists, _at("[].content", "=text")),
     MISSING_REASONING: OtherShape(turns.MISSING, _MESSAGES, turns.add_reasoning, _at("[].reasoning_content", "=blank")),
     NULL_REASONING: OtherShape(turns.NULL, ("input",), turns.omit_nulls, _at("[].content", "=absent")),
@@ -142,6 +152,9 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     ),
     THINKING: _without_thinking(settings.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"),
     ENABLE_THINKING: _without_thinking(settings.QWEN, "enable_thinking", False, "=false"),
+    NAMED_CHOICE: OtherShape(
+        settings.NAMED_CHOICE, (settings.CHOICE, settings.TOOLS), settings.require_only, _at("", "=required")
+    ),
     ONLY_STREAMED: OtherShape(
         settings.ONLY_STREAMED, ("stream", "enable_thinking"), settings.turn_off_unless_streamed, _at("", "=false")
     ),

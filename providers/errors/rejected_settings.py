@@ -181,6 +181,24 @@ def turn_off_unless_streamed(body: Mapping[str, Any]) -> dict[str, Any]:
     return {} if body.get("stream") or body.get("enable_thinking") is False else {"enable_thinking": False}
 
 
+# LM Studio (lmstudio-ai/lmstudio-bug-tracker#670, can1357/oh-my-pi#6925)
+NAMED_CHOICE: Final = Words.of(r"Invalid tool_choice type: 'object'\. Supported string values: none, auto, required")
+
+
+def require_only(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed members of a ``body`` that forces a named tool: ``required``, and that tool alone; ``{}`` for
+    other bodies."""
+    choice, tools = body.get(CHOICE), body.get(TOOLS)
+    name = _name_of(choice)
+    named = [tool for tool in tools if _name_of(tool) == name] if isinstance(tools, list) and name else []
+    return {CHOICE: "required", TOOLS: named} if named else {}
+
+
+def _name_of(tool: Any) -> Any:
+    inner = tool.get("function", tool) if isinstance(tool, dict) else None
+    return inner.get("name") if isinstance(inner, dict) else None
+
+
 def omit_thinking(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changed members of ``body`` without settings for thinking, ``{}`` for a body without any."""
     return {name: None for name in _FLAT if body.get(name) is not None} | _omit_nested(body, _NESTED)

@@ -5,10 +5,11 @@
   user to tool results (NousResearch/hermes-agent#20154, aliou/pi-neuralwatt#12).
 - Other ids of calls: OpenAI's APIs reject long ones, Anthropic's those with other characters. A history of several
   models has such ids (vercel/ai#8132, orchidfiles/ungate#26, AnswerDotAI/fastllm#45).
-- Turns that do not alternate, by chat templates such as Gemma's and Mistral's (vllm-project/vllm#6862,
-  suitenumerique/conversations#197, microsoft/autogen#3597).
-- Texts of white space alone, by Claude. Zhipu's models write them, and the conversation fails at its first turn with
-  Claude (anomalyco/opencode#3375, anomalyco/opencode#31259, anthropics/claude-code#23440).
+- Turns that do not alternate, by Perplexity, and by chat templates such as Gemma's and Mistral's
+  (vllm-project/vllm#6862, suitenumerique/conversations#197, perplexityai/api-discussion#265).
+- Texts of white space alone, by Claude, Grok and Mistral. Zhipu's models write them, and the conversation fails at its
+  first turn with Claude (anomalyco/opencode#3375, anomalyco/opencode#31259, anthropics/claude-code#23440). Turns of
+  reasoning alone have none either (AstrBotDevs/AstrBot#6551, charmbracelet/crush#964, OpenHands/OpenHands#8685).
 - A last message of the model, by models that cannot continue it. After an interruption, Codex and OpenCode send one;
   Codex then fails at every prompt (router-for-me/CLIProxyAPI#5319, anomalyco/opencode#29760, ggml-org/llama.cpp#20861,
   crewAIInc/crewAI#2194).
@@ -191,8 +192,10 @@ def _digest(id: str) -> str:
 
 
 _TURNS: Final = (
-    r"(?:After the optional system message, )?[Cc]onversation roles must alternate "
+    r"(?:(?:After the optional system message, )?[Cc]onversation roles must alternate "
     r"(?:user/assistant/user/assistant/\.\.\.|user and assistant roles except for tool calls and results)"
+    # Perplexity
+    r"|After the \(optional\) system message\(s\), user and assistant roles should be alternating)"
 )
 ALTERNATION: Final = template_words(_TURNS)
 
@@ -230,30 +233,40 @@ def _parts(content: Any) -> list[Any]:
 
 BLANK: Final = Words.of(
     r"text content blocks? must (?:be non-empty|contain non-whitespace text)"
-    r"|(?:user|all) messages must have non-empty content(?: except for the optional final assistant message)?",
-    r"(?:The model returned the following errors: )?(?:(?:messages|system)(?:\.\w{1,20}){0,6}: )?",
+    r"|(?:user|all) messages must have non-empty content(?: except for the optional final assistant message)?"
+    # xAI, Mistral
+    r"|Each message must have at least one content element"
+    r"|Assistant message must have either content or tool_calls, but not none",
+    r"(?:The model returned the following errors: )?(?:(?:messages|system)(?:\.\w{1,20}){0,6}: )?"
+    r"(?:Invalid request content: )?",
 )
 
 
 def omit_blanks(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed lists of a Messages ``body`` without blank texts, and without messages that have no others;
-    ``{}`` if there are none."""
+    """Return the changed lists of a Messages or Chat ``body`` without blank texts, and without messages that have no
+    other content; ``{}`` if there are none."""
     found: dict[str, list[Any]] = {}
     if isinstance(system := body.get("system"), list) and (texts := _without_blanks(system)) != system:
         found["system"] = texts
     messages = body.get("messages")
     if isinstance(messages, list):
-        kept = [one for message in messages if (one := _with_content(message)).get("content") not in ([], "")]
+        kept = [one for message in messages if _has_content(one := _with_content(message))]
         if kept != messages:
             found["messages"] = kept
     return found
 
 
+def _has_content(message: Any) -> bool:
+    return not isinstance(message, dict) or message.get("content") not in ([], "") or bool(message.get("tool_calls"))
+
+
 def _with_content(block: Any) -> Any:
     content = block.get("content") if isinstance(block, dict) else None
     if isinstance(content, list):
-        return {**block, "content": _without_blanks(content)}
-    return {**block, "content": ""} if isinstance(content, str) and not content.strip() else block
+        content = _without_blanks(content)
+    if content == [] or (isinstance(content, str) and not content.strip()):
+        content = None if block.get("tool_calls") else "(empty)" if block.get("role") == "tool" else ""
+    return block if content is None and not block.get("tool_calls") else {**block, "content": content}
 
 
 def _without_blanks(blocks: list[Any]) -> list[Any]:

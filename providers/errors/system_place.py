@@ -4,8 +4,9 @@ Messages servers that allow none among the messages.
 The templates of Qwen 3.5 and later, Llama and Gemma reject them (ggml-org/llama.cpp#27367, ollama/ollama#17774,
 raullenchai/Rapid-MLX#1543). The servers are those of DeepSeek, Qwen and others (anthropics/claude-code#63366,
 deepseek-ai/DeepSeek-V3#1370). MiniMax rejects a second system message in Chat, and each one among the messages of
-Messages (openclaw/openclaw#19386, MiniMax-AI/MiniMax-M2.7#43). Claude Code and Codex send such messages in every longer
-conversation.
+Messages (openclaw/openclaw#19386, MiniMax-AI/MiniMax-M2.7#43). Google's Gemma 3 has no instructions at all
+(0xPlaygrounds/rig#788, lobehub/lobehub#7128, google/adk-python#3900). Claude Code and Codex send system messages in
+every longer conversation.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,21 @@ def use_user_role(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the changed messages of a Messages ``body``, the system messages as messages of the user; ``{}`` without
     such messages."""
     return change_items(body, "messages", _with_user_role)
+
+
+GEMMA: Final = Words.of(r"Developer instruction is not enabled for models/[\w.\-]{1,200}")
+
+
+def use_first_turn(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed members of a Chat or Gemini ``body``, the instructions as turns of the user; ``{}`` without
+    instructions."""
+    changed: dict[str, Any] = dict(use_user_role(body))
+    contents = body.get("contents")
+    for name in ("systemInstruction", "system_instruction"):
+        parts = instruction.get("parts") if isinstance(instruction := body.get(name), dict) else None
+        if isinstance(parts, list) and isinstance(contents, list):
+            changed |= {name: None, "contents": [{"role": "user", "parts": list(map(_mark_part, parts))}, *contents]}
+    return changed
 
 
 def move_system(body: Mapping[str, Any]) -> dict[str, list[Any]]:

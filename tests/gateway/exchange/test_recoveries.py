@@ -144,6 +144,7 @@ def thinking() -> Iterator[Recovery]:
 # cloudwego/eino#994)
 
 OFF = {"type": "disabled"}
+ONLY_WORDS = "Invalid tool_choice type: 'object'. Supported string values: none, auto, required"
 FORCED = {"type": "function", "function": {"name": "f"}}
 EMPTY: dict[str, Any] = {"type": "object", "properties": {}}
 TOOL = {"name": "f", "description": "d"}
@@ -175,6 +176,18 @@ def forced_tools() -> Iterator[Recovery]:
                 lambda sent, name=member: (sent.get(name), sent.get("tool_choice")), (None, FORCED), (value, FORCED),
                 (edit,), later=(path, {**body, "tool_choice": None}, (None, None)),
             )  # fmt: skip
+
+    named = [*tools(CHAT, EMPTY), {"type": "function", "function": {"name": "g", "parameters": EMPTY}}]
+    for path, offered, choice in (
+        (CHAT, named, FORCED), (MESSAGES, [*tools(MESSAGES, EMPTY), {"name": "g", "input_schema": EMPTY}],
+                                {"type": "tool", "name": "f"}),
+    ):  # fmt: skip
+        body = body_for(path, tools=offered, tool_choice=choice)
+        yield Recovery(
+            path, body, "chat", reject(ONLY_WORDS), lambda sent: (sent.get("tool_choice"), len(sent["tools"])),
+            (FORCED, 2), ("required", 1), ("tool_choice=required",),
+            later=(path, {**body, "tool_choice": None}, (None, 2)),
+        )  # fmt: skip
 
 
 # Token limits: Claude Code requests 32,000 tokens from every model (deepseek-ai/DeepSeek-V3#69,
@@ -238,6 +251,7 @@ ROLE = (
     "`user` or `assistant` at line 1 column 213"
 )
 AT_THE_BEGINNING = "System message must be at the beginning."
+NO_INSTRUCTIONS = "Developer instruction is not enabled for models/gemma-3-27b-it"  # 0xPlaygrounds/rig#788
 MINIMAX = "invalid params, chat content has invalid message role: system (2013)"
 USER_ID = (
     "Invalid 'user_id': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]+$'."
@@ -278,6 +292,19 @@ def system_messages() -> Iterator[Recovery]:
         reject("invalid params, invalid chat setting (2013)"), lambda sent: sent["messages"][:-1], None,
         [{"role": "system", "content": "a\n\nb"}], ("messages[].role",), "x-trigate-dropped",
     )  # fmt: skip
+    for path in PATHS:
+        said = {**SYSTEM, "role": "user", "content": "<system>\na\n</system>"}
+        yield Recovery(
+            path, body_for(path, **WITH_LATE[path]), "chat", reject(NO_INSTRUCTIONS),
+            lambda sent: sent["messages"] == [SYSTEM, USER, LATE] or sent["messages"], True, [said, USER, AS_USER],
+            ("messages=user",), model="vllm/gemma",
+        )  # fmt: skip
+        first = {name: value[:-1] if isinstance(value, list) else value for name, value in WITH_LATE[path].items()}
+        yield Recovery(
+            path, body_for(path, **first), "gemini", reject(NO_INSTRUCTIONS),
+            lambda sent: ("systemInstruction" in sent, sent["contents"][0]["parts"]), (True, [{"text": "hi"}]),
+            (False, [{"text": "<system>\na\n</system>"}]), ("contents=user",), model="gemini/gemma-3",
+        )  # fmt: skip
     yield Recovery(
         MESSAGES, body_for(MESSAGES, metadata={"user_id": ID}), "messages", reject(USER_ID),
         lambda sent: re.sub("^[a-f0-9]{64}$", "digest", sent["metadata"]["user_id"]), ID, "digest",
@@ -474,7 +501,8 @@ def earlier_turns() -> Iterator[Recovery]:
 
 
 # A history of several models: long ids of calls (vercel/ai#8132, AnswerDotAI/fastllm#45), blank texts
-# (anomalyco/opencode#3375), and turns of one role (suitenumerique/conversations#197, vllm-project/vllm#6862)
+# (anomalyco/opencode#3375), and turns of one role (suitenumerique/conversations#197, vllm-project/vllm#6862,
+# perplexityai/api-discussion#265)
 
 LONG = f"call_{'a' * 80}\nfc_1"
 SHORT = "call_" + hashlib.sha256(LONG.encode()).hexdigest()[:24]
@@ -482,6 +510,7 @@ TOO_LONG = (
     "Invalid '{}': string too long. Expected a string with maximum length {}, but got a string with length 90 instead."
 )
 INVALID_ID = "messages.1.content.0.tool_use.id: String should match pattern '^[a-zA-Z0-9_-]+$'"
+ROLES = "After the (optional) system message(s), user and assistant roles should be alternating."
 NO_ALTERNATION = "Conversation roles must alternate user/assistant/user/assistant/..."
 
 
@@ -521,7 +550,20 @@ def histories() -> Iterator[Recovery]:
         )  # fmt: skip
     turns = [SYSTEM, {"role": "system", "content": "b"}, USER, {"role": "user", "content": texts("ho")}, USER]
     kept = [{"role": "system", "content": "a\n\nb"}, {"role": "user", "content": texts("hi", "ho", "hi")}]
-    for message in (f"{NO_ALTERNATION} {NO_ALTERNATION}", f"After the optional system message, c{NO_ALTERNATION[1:]}"):
+    gone = [USER, {"role": "assistant", "content": []}, *CALLED[CHAT][:2], {**CALLED[CHAT][2], "content": ""}]
+    for message in (  # AstrBotDevs/AstrBot#6551, OpenHands/OpenHands#8685
+        "Invalid request content: Each message must have at least one content element.",
+        "Assistant message must have either content or tool_calls, but not none.",
+    ):
+        yield Recovery(
+            CHAT, {"messages": gone}, "chat", reject(message), lambda sent: sent["messages"], gone,
+            [USER, *CALLED[CHAT][:2], {**CALLED[CHAT][2], "content": "(empty)"}], ("messages[].content=nonblank",),
+        )  # fmt: skip
+    for message in (
+        f"{NO_ALTERNATION} {NO_ALTERNATION}",
+        ROLES,
+        f"After the optional system message, c{NO_ALTERNATION[1:]}",
+    ):
         yield Recovery(
             CHAT, {"messages": turns}, "chat", reject(message), lambda sent: sent["messages"], turns, kept,
             ("messages[]=joined",), model="vllm/gemma",
