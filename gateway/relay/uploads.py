@@ -5,7 +5,7 @@ The field ``model`` may follow the file, which then waits in a ``Spool``."""
 import re
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from gateway.relay.outputs import NOTED_FIELDS
 from gateway.relay.relaying import InboundRequest
@@ -148,12 +148,16 @@ async def read_priced_upload(
 
 
 async def read_upload(
-    inbound: InboundRequest, on_file: Callable[[bytes], object] = ignore_bytes, *, whole: bool = False
+    inbound: InboundRequest,
+    on_file: Callable[[bytes], object] = ignore_bytes,
+    *,
+    whole: bool = False,
+    is_limited: bool = False,
 ) -> ArrivingUpload:
     """Read the client's body until its model is known; to its end without a model, or if it is needed ``whole``.
 
-    Raises ``GatewayError``: 400 for an invalid multipart body, 413, 415, and 503 without room for what precedes the
-    model."""
+    Raises ``GatewayError``: 400 for an invalid multipart body, and for a model in another field than ``model`` if the
+    client ``is_limited`` to some; 413, 415, and 503 without room for what precedes the model."""
     kind = inbound.header("content-type") or ""
     boundary = parse_boundary(kind)
     editor = MultipartEditor(boundary, NOTED_FIELDS, on_file)
@@ -161,9 +165,10 @@ async def read_upload(
     for checks in inbound.context.service.hooks.request_checks:
         arriving, length = await checks.check_form(inbound, arriving, length, boundary, open_spool(inbound))
     client = inbound.context.client_request.client
-    if any(kept.refuses_native_ids(client) for kept in inbound.context.service.hooks.kept):
+    refuses_ids = any(kept.refuses_native_ids(client) for kept in inbound.context.service.hooks.kept)
+    if refused := [*([_ID_FIELD] if refuses_ids else []), *([_MODEL_FIELD] if is_limited else [])]:
         fields = MultipartParser(boundary)
-        arriving = EditedPieces(arriving, lambda piece: _refuse_ids(fields.feed(piece)), fields.close)
+        arriving = EditedPieces(arriving, lambda piece: _refuse_fields(fields.feed(piece), refused), fields.close)
     spool, size = open_spool(inbound), 0
     rest: Spool | None = None
     async for piece in arriving:
@@ -182,20 +187,30 @@ async def read_upload(
     return ArrivingUpload(editor, spool, arriving, kind, length)
 
 
-# Ids
+# Refused fields
 
 
-_ID_FIELD: Final = re.compile(r"(?i)(?:^|\[)(?:file_ids?|container(?:_id)?|vector_store_ids?)\]?(?:\[\d*\])?$")
-"""Names of fields with a provider's ids, such as ``images[][file_id]``."""
+_Refusal: TypeAlias = tuple[re.Pattern[str], str]
+"""A pattern of fields' names, and the rest of the message about one."""
+
+_ID_FIELD: Final[_Refusal] = (
+    re.compile(r"(?i)(?:^|\[)(?:file_ids?|container(?:_id)?|vector_store_ids?)\]?(?:\[\d*\])?$"),
+    "has an id: refer to stored files in a JSON body",
+)
+"""A provider's ids, such as ``images[][file_id]``, which could be those of another client's files."""
+_MODEL_FIELD: Final[_Refusal] = (
+    re.compile(r"(?i)^(?!(?-i:model)$)(?:models?(?:\[\d*\])?|model_?(?:id|name)|deployment)$"),
+    "may have a model, and this key is limited to some models: remove it",
+)
 
 
-def _refuse_ids(events: Iterable[MultipartEvent]) -> bytes:
-    """Return the bytes of a form's ``events``.
-
-    Raises ``GatewayError`` (400) for a field with an id, which could be that of another client's file."""
+def _refuse_fields(events: Iterable[MultipartEvent], refused: Iterable[_Refusal]) -> bytes:
+    """Return the bytes of a form's ``events``. Raises ``GatewayError`` (400) for one of the ``refused`` fields."""
     found = list(events)
     for event in found:
-        if isinstance(event, MultipartHead) and _ID_FIELD.search(event.name):
-            name = event.name[:100]
-            raise invalid(f"the form field {name!r} has an id: refer to stored files in a JSON body", name)
+        if isinstance(event, MultipartHead):
+            for names, problem in refused:
+                if names.search(event.name):
+                    name = event.name[:100]
+                    raise invalid(f"the form field {name!r} {problem}", name)
     return b"".join([event.raw for event in found])

@@ -269,7 +269,7 @@ async def read_limited_body(inbound: InboundRequest) -> tuple[Incoming, Uploaded
     Raises ``GatewayError``, also for a body that could hide a model."""
     kind = _media_type(inbound)
     if kind == _FORM:
-        upload = await read_upload(inbound)
+        upload = await read_upload(inbound, is_limited=True)
         models = () if upload.model is None else (("model", upload.model),)
         return inbound.unread_request(upload.model, False), await upload.unchanged_body(), models
     if kind == "application/x-www-form-urlencoded":

@@ -431,6 +431,8 @@ async def test_no_model_can_be_hidden_from_the_check():
             ("x", b'{"model": "m-1", "models": ["m-2"]}', kind), ("x", b'{"model_id": "m-2"}', kind),
             ("x", b'{"model": ["m-2"]}', kind), ("x", b"model=m-2", "application/x-www-form-urlencoded"),
             ("x", form % b"m-2", "multipart/form-data; boundary=B"), ("x?model=m-2", b"", ""),
+            *(("x", form.replace(b'"model"', b'"%b"' % name) % b"m-2", "multipart/form-data; boundary=B")
+              for name in (b"model_id", b"modelId", b"model_name", b"deployment", b"models[]", b"Model")),
             ("x?mod%65l=m-2&model=m-1", b"", ""), ("%6dodels/m-2:x", b"{}", kind), ("Deployments/m-2/x", b"{}", kind),
             ("models/m-1/models/m-2:x", b"{}", kind), ("x%2Fmodels%2Fm-2:x", b"{}", kind),
             ("engines/m-2/x", b"{}", kind),
