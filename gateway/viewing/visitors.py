@@ -7,8 +7,10 @@ from typing import Final
 
 import attrs
 
+from gateway.access.admission import Arrival
 from gateway.access.authentication import Authenticator
-from gateway.access.refused_keys import KeyRefused
+from gateway.access.refused_keys import KeyRefused, RefusedKeys
+from gateway.config.settings import Config
 from gateway.config.unlisted import Caller
 from gateway.http.headers import Headers
 from gateway.http.pages import as_bearer
@@ -49,6 +51,14 @@ def visitor_of(caller: Caller, by: str, seconds_left: float) -> Visitor:
 def page_refusal(error: GatewayError) -> str:
     """Return the message of a 401 for a page: a browser shows it after its dialog for the key is closed."""
     return _KEY_WANTED if isinstance(error, KeyRefused) and error.reason == "missing" else error.info.message
+
+
+def viewer_of(arrival: Arrival, config: Config, authenticator: Authenticator, refused: RefusedKeys) -> Visitor:
+    """Return the viewer of a request. Raises ``GatewayError`` (401, 429), which ``refused`` counts."""
+    try:
+        return admit(arrival.headers, authenticator, config.ui_key, config.asks_for_key)
+    except KeyRefused as error:
+        raise refused.judge(error, arrival.scope.address, arrival.asgi["path"]) from None
 
 
 def admit(headers: Headers, authenticator: Authenticator, ui_key: bytes | None, has_client_keys: bool) -> Visitor:

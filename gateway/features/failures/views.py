@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl
 import attrs
 import msgspec
 
-from gateway.access.refused_keys import KeyRefused
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.failures.kept import WORDS, FailureTexts, KeptExchange, KeptExchanges
@@ -19,7 +18,7 @@ from gateway.http.redaction import redact, redact_spelled, search_forms
 from gateway.http.response import Response
 from gateway.logs.masking import Mask
 from gateway.serving.incoming_request import IncomingRequest
-from gateway.viewing.visitors import Visitor, admit
+from gateway.viewing.visitors import Visitor, viewer_of
 from streams.errors import GatewayError
 from streams.surrogates import NOT_JSON
 
@@ -53,7 +52,7 @@ async def _answer(
     service: Service, config: Config, kept: KeptExchanges, others: "OtherWorkers | None", incoming: IncomingRequest
 ) -> Response:
     try:
-        visitor = _visitor(service, config, incoming)
+        visitor = viewer_of(incoming, config, service.authenticator, service.admission.refused)
         query = dict(parse_qsl(incoming.query))
         question = StoryQuestion(
             query.get("id", "")[:LONGEST_ID], visitor.client, visitor.sees_streams, "request" in query
@@ -74,14 +73,6 @@ async def _answer(
 
 LONGEST_ID: Final = 256
 """Characters of an id; a longer one is not stored."""
-
-
-def _visitor(service: Service, config: Config, incoming: IncomingRequest) -> Visitor:
-    """Return the viewer of a request. Raises ``GatewayError`` (401, 429)."""
-    try:
-        return admit(incoming.headers, service.authenticator, config.ui_key, config.asks_for_key)
-    except KeyRefused as error:
-        raise service.admission.refused.judge(error, incoming.scope.address, incoming.asgi["path"]) from None
 
 
 def _audit(service: Service, incoming: IncomingRequest, visitor: Visitor, id: str, owner: str | None) -> None:

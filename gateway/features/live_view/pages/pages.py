@@ -11,7 +11,6 @@ import msgspec
 import trio
 
 from configfile.keys import part_of
-from gateway.access.refused_keys import KeyRefused
 from gateway.access.shares import NOBODY
 from gateway.config.loading import Config
 from gateway.exchange.service import Service
@@ -30,7 +29,7 @@ from gateway.routing.plan import Wall
 from gateway.routing.router import Explanation, Router
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.serving.route_table import Handler
-from gateway.viewing.visitors import Visitor, admit
+from gateway.viewing.visitors import Visitor, viewer_of
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import APIS
@@ -58,7 +57,8 @@ def ui_views(service: Service, config: Config, running: RunningLiveView) -> Mapp
                 visitor = None if signed_in is None else await signed_in.visitor(incoming)
                 if isinstance(visitor, Response):
                     return visitor
-                return await view(incoming, visitor or _visitor(service, config, incoming), **names)
+                visitor = visitor or viewer_of(incoming, config, service.authenticator, service.admission.refused)
+                return await view(incoming, visitor, **names)
             except GatewayError as error:
                 info = error.info
                 return Response(info.status, (*info.headers, *TEXT), f"{info.message}\n".encode())
@@ -72,14 +72,6 @@ def ui_views(service: Service, config: Config, running: RunningLiveView) -> Mapp
         MODELS: with_visitor(partial(_models, config, service)),
         STREAM: with_visitor(partial(_stream, config, service, running, make_event)),
     }
-
-
-def _visitor(service: Service, config: Config, incoming: IncomingRequest) -> Visitor:
-    """Return the viewer of a request. Raises ``GatewayError`` (401, 429)."""
-    try:
-        return admit(incoming.headers, service.authenticator, config.ui_key, config.asks_for_key)
-    except KeyRefused as error:
-        raise service.admission.refused.judge(error, incoming.scope.address, incoming.asgi["path"]) from None
 
 
 async def _file(config: Config, name: str, kind: str, incoming: IncomingRequest, visitor: Visitor) -> Response:
