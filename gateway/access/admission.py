@@ -12,14 +12,7 @@ from gateway.access.authentication import Authenticator, credential_pseudonym
 from gateway.access.body_memory import AnswerMemory, BodyBudget, HeldBody, HeldPieces
 from gateway.access.held_bytes import ByteShares
 from gateway.access.refused_keys import KeyRefused, RefusedKeys
-from gateway.access.shares import (
-    NOBODY,
-    ShareLimit,
-    Shares,
-    limit_connections,
-    limit_requests,
-    limit_websockets,
-)
+from gateway.access.shares import CONNECTIONS, IN_FLIGHT, NOBODY, WEBSOCKETS, ShareLimit, Shares, half_for_each
 from gateway.config.settings import Config
 from gateway.http.certificates import certificate_names
 from gateway.http.headers import Headers
@@ -58,10 +51,12 @@ class Admission:
         self.shares = shares
         self.refused = refused or RefusedKeys(_log_nothing)
         self._authenticator = authenticator
-        self.websockets = limit_websockets(config, shares)
+        self.websockets = ShareLimit(WEBSOCKETS, config, shares, half_for_each(config, config.limits.in_flight))
         """The limit on websockets, for ``take``."""
-        self.requests = limit_requests(config, shares)
-        self._connections = limit_connections(config, shares)
+        in_flight, connections = config.limits.in_flight, config.limits.connections or 0
+        self.requests = ShareLimit(IN_FLIGHT, config, shares, half_for_each(config, in_flight), in_flight)
+        # The servers limit all connections together.
+        self._connections = ShareLimit(CONNECTIONS, config, shares, half_for_each(config, connections))
         self._bodies = BodyBudget(config, shares.bodies)
         self.spool = ByteShares(config, "spool")
         """The clients' shares of ``limits.spool``."""

@@ -128,22 +128,6 @@ class ShareLimit:
         return GatewayError("rate_limited", message, headers=_WAIT)
 
 
-def limit_requests(config: Config, shares: Shares) -> ShareLimit:
-    """Return the limit on requests in progress."""
-    total = config.limits.in_flight
-    return ShareLimit(IN_FLIGHT, config, shares, half_for_each(config, total), total)
-
-
-def limit_connections(config: Config, shares: Shares) -> ShareLimit:
-    """Return the limit on clients' connections; the servers limit all of them together."""
-    return ShareLimit(CONNECTIONS, config, shares, half_for_each(config, config.limits.connections or 0))
-
-
-def limit_websockets(config: Config, shares: Shares) -> ShareLimit:
-    """Return the limit on websockets."""
-    return ShareLimit(WEBSOCKETS, config, shares, half_for_each(config, config.limits.in_flight))
-
-
 class UpstreamShare(ShareLimit):
     """The share of each client in ``limits.upstream_connections``, for the HTTP client, which has the total limit."""
 

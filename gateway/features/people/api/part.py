@@ -15,12 +15,11 @@ from gateway.features.admin.interface import (
     FOUND,
     PAGE,
     READERS,
-    AdminAnswer,
     AdminCall,
     AdminRoute,
     ApiCalls,
 )
-from gateway.features.people.api.people_keys import KeysOfPeople, delete_people_key, is_people_key, read_people_keys
+from gateway.features.people.api.people_keys import delete_people_key, read_people_keys
 from gateway.features.people.directory import SENDER
 from gateway.features.people.opening import people_of
 from gateway.features.people.rules import NotAdmitted, RuleBook
@@ -76,13 +75,11 @@ class PeopleCalls(ApiCalls):
             await people.own_keys.seen.flush()
 
     def has_key_name(self, config: Config, name: str) -> bool:
-        return is_people_key(config, name)
+        person, slash, key = name.rpartition("/")
+        return bool(slash and key) and config.is_rule_name(person)
 
-    async def read_keys(self, call: AdminCall) -> KeysOfPeople | None:
-        return await read_people_keys(call)
-
-    async def delete_key(self, call: AdminCall, name: str) -> AdminAnswer:
-        return await delete_people_key(call, name)
+    read_keys = staticmethod(read_people_keys)
+    delete_key = staticmethod(delete_people_key)
 
     async def find_client(self, call: AdminCall, name: str) -> tuple[ClientKey, str] | None:
         seen = await (await people_store(call)).person(name)

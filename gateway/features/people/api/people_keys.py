@@ -10,7 +10,6 @@ import attrs
 from configfile.wording import spell_time, time_text
 from gateway.access.refused_keys import KeyRefused
 from gateway.config.clients import ClientKey
-from gateway.config.settings import Config
 from gateway.features.admin.interface import AdminAnswer, AdminCall, in_thread, not_permitted, row_of, unknown_key
 from gateway.features.people.opening import people_of
 from gateway.features.people.settings import issuers_of
@@ -128,12 +127,6 @@ async def read_people_keys(call: AdminCall) -> KeysOfPeople:
         await call.apply_rights()
     own_keys = list(followed.own_keys)
     return KeysOfPeople(call, await in_thread(lambda: {f"{key.person}/{key.name}": key for key in own_keys}))
-
-
-def is_people_key(config: Config, name: str) -> bool:
-    """Return whether ``name`` can only be that of a key that a person has made."""
-    person, slash, key = name.rpartition("/")
-    return bool(slash and key) and config.is_rule_name(person)
 
 
 async def delete_people_key(call: AdminCall, name: str) -> AdminAnswer:
