@@ -1,5 +1,6 @@
 """A database in one SQLite file, which several processes may share."""
 
+import contextlib
 import math
 import os
 import sqlite3
@@ -22,7 +23,6 @@ from gateway.stores.database import (
 )
 from gateway.stores.errors import Unavailable
 from gateway.stores.pool import SILENT, ConnectionPool
-from gateway.stores.private_file import create_private_file
 from gateway.stores.schema import SCHEMA
 
 T = TypeVar("T")
@@ -125,7 +125,8 @@ class _File(SqlConnection):
         self._settings = settings
         self._path = path
         try:
-            create_private_file(path)
+            with contextlib.suppress(FileExistsError):  # opening and closing it would drop this process's locks on it
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except OSError as error:
             raise Unavailable(f"cannot create the state storage's file: {error.strerror}") from error
         self.db = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)

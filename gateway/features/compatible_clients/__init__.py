@@ -1,4 +1,4 @@
 """Clients of other servers: Azure's and LiteLLM's.
 
 - ``opening``: the paths; ``adapter`` changes each request before the routes see it.
-- ``litellm_headers``: LiteLLM's response headers; ``hosted_claude``: the paths of Claude in clouds."""
+- ``hosted_claude``: the paths of Claude in clouds."""

@@ -8,19 +8,21 @@ configuration without them pays nothing.
   or as ``Ocp-Apim-Subscription-Key``, the header of Azure's API management.
   LiteLLM passes requests below a provider's prefix on, so that the SDKs of providers work
   (https://docs.litellm.ai/docs/pass_through/intro).
-- Programs read the headers of its responses (``litellm_headers.py``). Roo Code and Cline read ``/v1/model/info``, and
-  plugins of OpenCode ``/model_group/info``."""
+- Programs add up ``x-litellm-response-cost`` of its responses and log ``x-litellm-call-id``. Many compare
+  ``x-litellm-model-group`` with the requested model, or read ``x-litellm-attempted-fallbacks``, to notice that a
+  fallback answered (https://docs.litellm.ai/docs/proxy/response_headers).
+- Roo Code and Cline read ``/v1/model/info``, and plugins of OpenCode ``/model_group/info``."""
 
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, Final
 
 from gateway.config.settings import Config
 from gateway.features.compatible_clients.feature import compatibility_of
-from gateway.features.compatible_clients.litellm_headers import litellm_headers
-from gateway.http.headers import Adapter, EditHeaders
+from gateway.http.headers import Adapter, EditHeaders, RawHeaders
 from gateway.relay.compatible import MODEL_INFO, Server
 from gateway.seams.route import ALL_BELOW, HttpRoute
 
@@ -98,3 +100,36 @@ def _with_usual_key(headers: Iterable[tuple[bytes, bytes]], is_litellm: bool) ->
     elif azure and names.isdisjoint(_OTHER_KEYS):
         kept += [(_PLAIN_KEY, key) for key in azure]
     return kept
+
+
+_SENT_AS: Final = (
+    (b"x-request-id", b"x-litellm-call-id"),
+    (b"x-trigate-cost", b"x-litellm-response-cost"),
+    (b"x-trigate-target", b"x-litellm-model-id"),
+    (b"x-trigate-model", b"x-litellm-model-name"),
+)
+"""The headers of responses, and the names under which LiteLLM's clients read their values."""
+
+_TRIED: Final = b"x-trigate-tried"
+
+
+def litellm_headers(groups: Mapping[str, str], began: float, headers: RawHeaders) -> RawHeaders:
+    """Return the ``headers`` of a response with LiteLLM's. Its request ``began`` at this time of ``perf_counter``.
+
+    ``groups`` are the names that clients request by the name of the entry."""
+    by_name = dict(headers)
+    added = [(new, by_name[old]) for old, new in _SENT_AS if old in by_name]
+    if _TRIED in by_name:
+        added += _attempt_headers(by_name[_TRIED].decode("latin-1"), groups)
+        added.append((b"x-litellm-response-duration-ms", b"%.2f" % ((time.perf_counter() - began) * 1000)))
+    return [*headers, *added]
+
+
+def _attempt_headers(tried: str, groups: Mapping[str, str]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the headers about the attempts in ``tried``: ``entry=reason`` for each, in order."""
+    entries = [part.rpartition("=")[0] for part in tried.split(", ")]
+    served = [groups.get(entry, entry) for entry in entries]
+    fallbacks = sum(before != after for before, after in pairwise(served))
+    yield b"x-litellm-model-group", served[-1].encode("latin-1", "replace")
+    yield b"x-litellm-attempted-fallbacks", str(fallbacks).encode()
+    yield b"x-litellm-attempted-retries", str(len(served) - 1 - fallbacks).encode()

@@ -2,5 +2,4 @@
 
 ``feature``: its row and key; ``opening`` opens it with its path, and collects figures that exchanges do not report.
 
-``registry`` has them in the client library, ``shared_metrics`` adds up those of several workers, ``lag`` is the delay
-of the event loop."""
+``registry`` has them in the client library, ``shared_metrics`` adds up those of several workers."""

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -15,7 +16,6 @@ from gateway.endpoints.plain_answers import NOSNIFF
 from gateway.exchange.responding import error_response, open_record
 from gateway.exchange.service import Service
 from gateway.features.metrics.feature import MetricsKeys
-from gateway.features.metrics.lag import watch_lag
 from gateway.features.metrics.metrics import CONTENT_TYPE, Metrics, open_metrics
 from gateway.features.metrics.rows import (
     BUDGET_HELD,
@@ -148,3 +148,15 @@ def _metrics_routes(config: Config, service: Service) -> tuple[HttpRoute, ...]:
         return Response(200, (("content-type", CONTENT_TYPE), NOSNIFF, ("x-request-id", incoming.scope.id)), body)
 
     return (HttpRoute("/metrics", page, uses=("metrics",)),)
+
+
+EVERY: Final = 0.5
+"""Seconds between two measurements. A shorter block is seen in proportion to its duration."""
+
+
+async def watch_lag(seen: Callable[[float], object]) -> None:
+    """Call ``seen(seconds)`` with each delay until cancelled."""
+    while True:
+        due = trio.current_time() + EVERY
+        await trio.sleep_until(due)
+        seen(max(0.0, trio.current_time() - due))

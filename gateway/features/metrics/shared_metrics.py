@@ -102,7 +102,8 @@ class SharedFolder(Supervised):
         found = "accepted" if good else "refused"
         key = mmap_key(name.removesuffix("_total"), name, labels, [found], RELOADS.meaning)
         try:
-            add_to_file(self._folder, "counter_supervisor.db", {key: 1})
+            with _lock_folder(self._folder, fcntl.LOCK_EX):
+                _add(self._folder / "counter_supervisor.db", {key: 1})
         except OSError as error:
             log.error("could not count a reload: %s", error)
 
@@ -134,12 +135,6 @@ def merge_dead_worker(folder: Path, pid: int) -> None:
                 counted = MmapedDict.read_all_values_from_file(str(file))  # type: ignore[no-untyped-call]
                 _add(folder / f"{kind}_dead.db", {key: value for key, value, *_ in counted})
             file.unlink(missing_ok=True)
-
-
-def add_to_file(folder: Path, name: str, numbers: Mapping[str, float]) -> None:
-    """Add to the counters in a file of this process, by the client library's keys."""
-    with _lock_folder(folder, fcntl.LOCK_EX):
-        _add(folder / name, numbers)
 
 
 def _add(file: Path, numbers: Mapping[str, float]) -> None:

@@ -23,9 +23,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from gateway.allowances.allowance import Holder
 from gateway.config.loading import Config, ConfigError, from_mapping
-from gateway.features.metrics.lag import watch_lag
 from gateway.features.metrics.metrics import MAX_MODELS, MOST_CLIENTS, ClientLabels, Metrics, open_metrics, resident
-from gateway.features.metrics.opening import watch_store
+from gateway.features.metrics.opening import watch_lag, watch_store
 from gateway.features.metrics.rows import (
     ATTEMPTS,
     BUDGET_USED,
