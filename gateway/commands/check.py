@@ -137,7 +137,7 @@ def check(
         return 1
     for kind, text in (*remarks_on(config), *judged.remarks):
         say(sentence(f"{kind}: {text}"))
-    for remark in () if no_env else _certificate_remarks(config):
+    for remark in () if no_env else _ask_about_certificates(config, "certificate_remarks", config):
         say(sentence(f"warning: {remark}"))
     listed = {name for one in config.entries for name in listed_names(one)} - {*config.model_names.refused}
     models = len({*config.aliases, *config.routes, *listed})
@@ -171,7 +171,7 @@ def _judge(
     later."""
     mistakes = list(found.mistakes)
     if reads_files:
-        mistakes += _certificate_mistakes(found)
+        mistakes += _ask_about_certificates(found.config, "certificate_mistakes", found)
     if not may_be_exposed:
         mistakes += _exposures(found)
     remarks: Sequence[tuple[Remark, str]] = ()
@@ -203,14 +203,6 @@ def _is_in_doubt(found: Examined, path: KeyPath, keys: Collection[str]) -> bool:
 
 _PROTECTING: Final = ("tls", "serves")
 """The keys of a listener that decide whether it accepts requests without a certificate."""
-
-
-def _certificate_mistakes(found: Examined) -> Iterable[Mistake]:
-    return _ask_about_certificates(found.config, "certificate_mistakes", found)
-
-
-def _certificate_remarks(config: Config) -> Iterable[str]:
-    return _ask_about_certificates(config, "certificate_remarks", config)
 
 
 def _ask_about_certificates(config: Config, function: str, asked: Config | Examined) -> Iterable[Any]:

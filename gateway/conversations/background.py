@@ -186,20 +186,16 @@ class Background:
                 async with run.scope.part(run.scope.id) as part:
                     part.nursery.start_soon(self._mark_alive, run, live)
                     live.response = await run.answer(part)
-                    await self._read(live, live.response)
+                    if not isinstance(live.response.body, bytes):
+                        async with live.response.body as body:
+                            async for data in body:
+                                live.add(data)
         except Exception:  # a bug must end only this turn
             log.exception("%s failed in the background", run.turn.id)
             run.record.error = live.mistake = MISTAKE
         finally:
             with trio.CancelScope(shield=True):
                 await self._end(run, live)
-
-    async def _read(self, live: RunningTurn, response: Response) -> None:
-        """Read the response instead of the client."""
-        if not isinstance(response.body, bytes):
-            async with response.body as body:
-                async for data in body:
-                    live.add(data)
 
     async def _mark_alive(self, run: BackgroundTurn, live: RunningTurn) -> None:
         while True:

@@ -35,7 +35,8 @@ async def load_thread(
     candidates, new threads are stored here. Raises ``GatewayError``: 400 for an invalid ``thread``, and without state
     storage in the words on which the SDK continues without threads; 404 for an unknown message; 413 for a conversation
     beyond its ``bounds``; 503 if the store is unavailable."""
-    thread = _thread(incoming)
+    value = parse_json(incoming.members.get("thread", _NOTHING), Any)
+    thread = None if value is None else Fields.of(value, "thread")
     if thread is None or (len(candidates) == 1 and _keeps_threads(candidates[0].target)):
         return ResolvedRequest(incoming, candidates)
     keepers = () if scope.keeps_turns else tuple(one for one in candidates if _keeps_threads(one.target))
@@ -62,11 +63,6 @@ async def load_thread(
 def _keeps_threads(target: Target) -> bool:
     """Return whether the provider stores its own threads."""
     return target.lane == "byte" and target.entry.provider.keeps_threads and target.entry.state != "ours"
-
-
-def _thread(incoming: Incoming) -> Fields | None:
-    value = parse_json(incoming.members.get("thread", _NOTHING), Any)
-    return None if value is None else Fields.of(value, "thread")
 
 
 def _message_to_continue(thread: Fields) -> str | None:

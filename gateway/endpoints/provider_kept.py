@@ -17,7 +17,6 @@ from gateway.exchange.exchange import Exchange
 from gateway.exchange.planned import Form, PlannedRequest, as_prepared
 from gateway.exchange.service import Service
 from gateway.http.response import JSON_HEADERS, Response
-from gateway.ledger.record import Record
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.plan import Plan, is_inside
@@ -53,7 +52,9 @@ class ProviderLookup:
         refusal: Callable[[], Response] | None = None
         for target in storing_targets:
             self._service.authenticator.check_credential(target.entry, client_request.credential)
-            exchange = Exchange(self._service, self._api, client_request, call.scope, _record_of(call, target))
+            call.record.target = target.entry.provider.id
+            call.record.bill.billed = False
+            exchange = Exchange(self._service, self._api, client_request, call.scope, call.record)
             try:
                 planned = _forwarded_request(call, self._api, target, body)
                 return await self._send(call, exchange, planned, id)
@@ -86,12 +87,6 @@ class ProviderLookup:
         with store_deadline("look up its owner"):
             entry = await find_storing_entry(self._service.turns.store, call.owner, id)
         return () if entry not in self._by_entry else (self._by_entry[entry],)
-
-
-def _record_of(call: Call, target: Target) -> Record:
-    call.record.target = target.entry.provider.id
-    call.record.bill.billed = False
-    return call.record
 
 
 def _forwarded_request(call: Call, api: Api, target: Target, body: bytes) -> PlannedRequest:

@@ -67,15 +67,11 @@ class RetryShares:
         second = int(now)
         window = self._windows[client] if client in self._windows else self._add(client, second)
         window.advance(second)
-        self._forget_retries(second - SECONDS)
+        while self._retrying and next(iter(self._retrying.values())) <= second - SECONDS:
+            self._retrying.popitem(last=False)
         others = len(self._retrying) - (client in self._retrying)
         always = self._always_allowed if not others else max(1.0, self._always_allowed / (others + 1))
         return sum(window.additional) + 1 <= share * sum(window.from_clients) + always
-
-    def _forget_retries(self, until: int) -> None:
-        """Forget the clients without additional requests after the second ``until``."""
-        while self._retrying and next(iter(self._retrying.values())) <= until:
-            self._retrying.popitem(last=False)
 
     def _add(self, client: str | None, second: int) -> _Window:
         if len(self._windows) >= self._most:

@@ -159,7 +159,7 @@ class Bill:
         if tried.committed:
             usage, estimated = self.usage_or_estimate()
             if usage is None or (estimated and self.expected_background_tokens):
-                usage, estimated = usage or self._usage_with_estimated_input(), True
+                usage, estimated = usage or attrs.evolve(self.usage or Usage(), input=self.estimated_input()), True
                 usage = attrs.evolve(usage, output=max(usage.output, self.expected_background_tokens))
         elif tried.usage is not None:
             usage = complete_usage(tried.usage, self.estimated_input(), 0)
@@ -215,10 +215,6 @@ class Bill:
         if not self.is_complete and found.output < (written := -(-characters // CHARACTERS_PER_TOKEN)):
             found = attrs.evolve(found, output=written, estimated=True)
         return found, found.estimated
-
-    def _usage_with_estimated_input(self) -> Usage:
-        """Return the usage with an input estimated from the request's size."""
-        return attrs.evolve(self.usage or Usage(), input=self.estimated_input())
 
     def saved_charge(self) -> Charge | None:
         """Return the charge that the cached response avoided, or ``None`` if the response is not cached."""

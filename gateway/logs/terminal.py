@@ -83,7 +83,7 @@ class Printer:
         kept = _ENDED_WIDTH if columns == WIDEST else _NARROW_ENDED_WIDTH
         padding = " " * max(0, room - _columns(middle) - max(len(ended), kept))
         first = (
-            f"{self._paint(_DIM, _local(line['at']))} {self._paint(how, str(line['status']))} "
+            f"{self._paint(_DIM, _clock(int(_unix_time(line['at']))))} {self._paint(how, str(line['status']))} "
             f"{middle}{padding} {figures} "
             f"{ended if how == _GREEN else self._paint(how, ended)}"
         )
@@ -292,11 +292,6 @@ def _shorten(text: str, room: int) -> str:
 
 
 # Time
-
-
-def _local(at: str) -> str:
-    """Return the local time of a moment in the ledger's format."""
-    return _clock(int(_unix_time(at)))
 
 
 def _unix_time(at: str) -> float:

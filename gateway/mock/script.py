@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from gateway.mock import words
 from gateway.mock.filling import NoMatchingValue, fill
-from gateway.mock.tools import ToolPick, available_tools, choose, current_parts
+from gateway.mock.tools import available_tools, choose, current_parts
 from providers.neutral.codec import new_id
 from providers.neutral.formats import format_in_words
 from providers.neutral.request import Format, Request, TextPart, ToolCallPart, ToolResultPart
@@ -43,7 +43,10 @@ def script(request: Request, api: Api) -> Iterator[Event]:
     pick = choose(request)
     reason: Reason
     if pick is not None:
-        yield from _call_events(block, pick)
+        yield ToolCallStart(block, new_id("call_"), pick.tool.name, pick.tool.kind)
+        half = len(pick.input) // 2
+        yield from (ToolCallDelta(block, piece) for piece in (pick.input[:half], pick.input[half:]) if piece)
+        yield BlockEnd(block)
         reason, tokens = "tool_calls", 12
     else:
         answer_tokens = _tokens(_answer_text(request))
@@ -53,13 +56,6 @@ def script(request: Request, api: Api) -> Iterator[Event]:
     prompt_tokens = max(1, sum(len(str(message.parts)) for message in request.messages) // 4)
     yield Usage(input=prompt_tokens, output=tokens + thought, reasoning=thought or None)
     yield AnswerEnd(reason)
-
-
-def _call_events(block: int, pick: ToolPick) -> Iterator[Event]:
-    yield ToolCallStart(block, new_id("call_"), pick.tool.name, pick.tool.kind)
-    half = len(pick.input) // 2
-    yield from (ToolCallDelta(block, piece) for piece in (pick.input[:half], pick.input[half:]) if piece)
-    yield BlockEnd(block)
 
 
 def _answer_text(request: Request) -> str:

@@ -67,7 +67,7 @@ def narrow_candidates(candidates: tuple[Candidate, ...], options: RoutingOptions
                 f"{options.private}: the gateway cannot guarantee this for any provider, so remove it", options.private
             )
     if options.only is not None:
-        fits = [_is_one_of(one.target, options.only, options) for one in candidates]
+        fits = [is_router(one.target, options) or _is_named_in(one.target, options.only) for one in candidates]
         candidates = _keep_fitting(candidates, fits, _list_path(options.only))
     if options.ignored:
         fits = [not _is_named_in(one.target, options.ignored) for one in candidates]
@@ -126,10 +126,6 @@ def _put_preferred_first(candidates: tuple[Candidate, ...], order: Sequence[Word
 
 def _rank(target: Target, order: Sequence[Word]) -> int:
     return next((at for at, word in enumerate(order) if _is_named_in(target, (word,))), len(order))
-
-
-def _is_one_of(target: Target, words: Iterable[Word], options: RoutingOptions) -> bool:
-    return is_router(target, options) or _is_named_in(target, words)
 
 
 def _costs_at_most(target: Target, max_prices: Iterable[tuple[str, int]]) -> bool:

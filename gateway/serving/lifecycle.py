@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Final
 
 import trio
 
@@ -105,7 +105,8 @@ async def watch_signals(
                 log.warning("%s: draining; a second signal exits immediately", signal.Signals(number).name)
                 lifecycle.stop()
             elif number != signal.SIGHUP:
-                _exit_now(lifecycle, number)
+                lifecycle.flush()
+                os._exit(128 + number)
 
 
 def release_reloads() -> None:
@@ -123,8 +124,3 @@ def has_terminal() -> bool:
 def has_lost_terminal(terminal: bool) -> bool:
     """Return whether the terminal was closed: SIGHUP then has its original meaning."""
     return terminal and not has_terminal()
-
-
-def _exit_now(lifecycle: Lifecycle, number: int) -> NoReturn:
-    lifecycle.flush()
-    os._exit(128 + number)

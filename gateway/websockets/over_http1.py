@@ -44,7 +44,9 @@ class WebSocketOverHttp1:
         if isinstance(event, Data):
             await self._connection.send(event.data)
         elif isinstance(event, Response):
-            await self._send_head(event)
+            headers = [*event.headers, *SETTINGS.response_headers("h11")]
+            kind = h11.InformationalResponse if event.status_code < 200 else h11.Response
+            await self._write(kind(status_code=event.status_code, headers=headers))
         elif isinstance(event, Body):
             await self._write(h11.Data(data=event.data))
         elif isinstance(event, EndBody):
@@ -52,11 +54,6 @@ class WebSocketOverHttp1:
         elif isinstance(event, StreamClosed):
             await self._stream.handle(event)
             await self._connection.close()
-
-    async def _send_head(self, event: Response) -> None:
-        headers = [*event.headers, *SETTINGS.response_headers("h11")]
-        kind = h11.InformationalResponse if event.status_code < 200 else h11.Response
-        await self._write(kind(status_code=event.status_code, headers=headers))
 
     async def _write(self, event: H11SendableEvent) -> None:
         try:

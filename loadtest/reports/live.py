@@ -38,7 +38,8 @@ async def show_lines(running: ActiveRun) -> None:
     while True:
         print(f"{running.result.name}: {said}", file=sys.stderr, flush=True)
         await trio.sleep(LINE_EVERY)
-        said = status_line(running)
+        counts, lag = describe_counts(running.result.tally), running.result.lag.percentile(99)
+        said = f"{describe_phase(running)}, {running.in_flight} under way, {counts}, lag p99 {format_duration(lag)}"
 
 
 async def show_table(running: ActiveRun) -> None:
@@ -66,12 +67,6 @@ def describe_phase(running: ActiveRun) -> str:
         most = f" of {running.plan.seconds:.0f}" if math.isfinite(running.plan.seconds) else ""
         return f"{running.measured_seconds:.0f}{most} s"
     return "waiting for the last answers" if running.in_flight else "judging the last answers"
-
-
-def status_line(running: ActiveRun) -> str:
-    """Return the state of a run in one line."""
-    counts, lag = describe_counts(running.result.tally), running.result.lag.percentile(99)
-    return f"{describe_phase(running)}, {running.in_flight} under way, {counts}, lag p99 {format_duration(lag)}"
 
 
 def status_table(running: ActiveRun) -> "Group":

@@ -68,7 +68,7 @@ def expand_date(name: str) -> str:
 
 def _find_row(provider: str, name: str) -> Mapping[str, Any] | None:
     for each in (provider, *_load_list()["offers"].get(provider, ())):
-        exact, tests, rows = _index(each)
+        exact, tests, rows = _build_index(each if each in _load_list()["providers"] else None)
         exact_row = exact.get(name, len(rows))
         first = next((at for at, clause in tests if at < exact_row and matches(clause, name)), exact_row)
         if first < len(rows):
@@ -88,12 +88,6 @@ def _build_index(provider: str | None) -> _Index:
             else:
                 tests.append((at, one))
     return exact, tuple(tests), tuple(prices for _, prices in rows)
-
-
-def _index(provider: str) -> _Index:
-    """Return the rows of a provider, indexed by exact name, and the tests of rows without one; most rows have exact
-    names."""
-    return _build_index(provider if provider in _load_list()["providers"] else None)
 
 
 @lru_cache(maxsize=1)

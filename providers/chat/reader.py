@@ -53,11 +53,6 @@ def read_failure(word: str) -> ErrorInfo | None:
     return end_failure(meaning, word, finish_word(word)) if isinstance(meaning, Failed) else None
 
 
-def _is_end(word: str) -> bool:
-    """Return whether the finish reason ``word`` means a complete answer."""
-    return isinstance(meaning_of(word), str)
-
-
 def read_end(word: str, stopped_by: str | None, called: bool, moderation: Any = None) -> AnswerEnd:
     """Return the end of an answer; ``word`` is "" if the provider gave no reason."""
     checked = None if moderation is None else moderation_from_chat(moderation)
@@ -186,7 +181,7 @@ class ChatReader(StagedReader):
         if isinstance(choice.finish_reason, str) and choice.finish_reason:
             self._finish = choice.finish_reason
             self._stopped_by = stop_string(choice.stop_reason) or stop_string(choice.matched_stop)
-        if choice.error and not _is_end(self._finish):
+        if choice.error and not isinstance(meaning_of(self._finish), str):
             return read_event_failure({"error": choice.error})
         return read_failure(self._finish) if self._finish else None
 

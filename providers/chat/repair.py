@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from providers.chat.reading import Calls, ToolCall, parse_fragment
+from providers.chat.reading import Calls, parse_fragment
 from providers.neutral.bounds import ANSWER, PLACE, AnswerBudgets, AnswerTooLarge
 from providers.neutral.values import bounded_objects, load
 
@@ -73,7 +73,9 @@ class CallRepair:
                 self._put(inner, "name", None)
             if inner.get(arguments) is not None and not isinstance(inner[arguments], str):
                 self._put(inner, arguments, text or "{}")
-        _note(call, name, text)
+        # As in the reader: later fragments without an id may begin another call.
+        call.name = call.name or name
+        call.arguments.add(text)
         return found
 
     def _put(self, holder: dict[str, Any], name: str, value: Any) -> None:
@@ -83,9 +85,3 @@ class CallRepair:
             del holder[name]
         else:
             holder[name] = value
-
-
-def _note(call: ToolCall, name: str, text: str) -> None:
-    """Note a fragment, as the reader does: later ones without an id may begin another call."""
-    call.name = call.name or name
-    call.arguments.add(text)

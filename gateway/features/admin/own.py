@@ -17,7 +17,7 @@ async def show_caller(call: AdminCall) -> AdminAnswer:
     levels = await level_rows(shown, service.allowances, [one for one in applying if one not in shown])
     people = service.authenticator.unlisted
     sent = None if people is None or caller.name is None else people.sent_rights(caller.name)
-    end = _key_end(call) if sent is None else sent.expiry
+    end = call.now + call.service.authenticator.seconds_left(call.incoming.headers) if sent is None else sent.expiry
     return AdminAnswer(
         {
             "name": caller.name,
@@ -32,11 +32,6 @@ async def show_caller(call: AdminCall) -> AdminAnswer:
             **{name: value for part in call.parts for name, value in part.describe_caller(call).items()},
         }
     )
-
-
-def _key_end(call: AdminCall) -> float:
-    """Return the end of the key in the request in Unix seconds, infinity for most keys."""
-    return call.now + call.service.authenticator.seconds_left(call.incoming.headers)
 
 
 def _models(call: AdminCall) -> list[str]:

@@ -16,7 +16,7 @@ from gateway.exchange.service import Service
 from gateway.features.admin.callers import identify_caller
 from gateway.features.admin.calls import AdminAnswer, AdminCall, additions_in, in_thread
 from gateway.features.admin.errors import conflict, error_value, not_found, not_permitted
-from gateway.features.admin.table import ROLES, ROUTES, AdminRoute, RouteMatch, matches_of, verbs_of
+from gateway.features.admin.table import ROLES, ROUTES, AdminRoute, matches_of, verbs_of
 from gateway.http.headers import Headers
 from gateway.http.offload import CLIENT
 from gateway.http.paths import shorten_path
@@ -103,7 +103,8 @@ class _Request:
         self._caller = caller
         CLIENT.set(caller.name or caller.credential)
         counters, name = self._service.allowances.counters, counted_name(caller)
-        match = self._find_route()
+        verb = "GET" if self._method == "HEAD" else self._method
+        match = next((one for one in self._matches if one.route.verb == verb), None)
         changes = match is not None and match.route.changes
         await count_call(counters, name, "changes" if changes else "reads")
         if match is None:
@@ -130,10 +131,6 @@ class _Request:
             path, audit = self._incoming.asgi["path"], self._service.ledger.audit
             audit.log_limited("page_refused", scope.address, path=path, origin=headers.get("origin"))
             raise not_permitted(_OTHER_SITE, "page_refused")
-
-    def _find_route(self) -> RouteMatch | None:
-        verb = "GET" if self._method == "HEAD" else self._method
-        return next((one for one in self._matches if one.route.verb == verb), None)
 
     def _no_route(self) -> GatewayError:
         """Return the error (404, 405) for a path or method that is not in the table."""

@@ -22,7 +22,7 @@ from gateway.streaming.lane import read_events
 from providers.apis import CODECS
 from streams.errors import GatewayError
 from streams.events import Api, ErrorInfo, Reason
-from streams.fold import Answer, Fold, ReasoningBlock, RefusalBlock, TextBlock
+from streams.fold import Fold, ReasoningBlock, RefusalBlock, TextBlock
 from streams.framing import Framing
 
 _REFERRING: Final = frozenset(
@@ -98,11 +98,7 @@ def is_cacheable(api: Api, body: bytes, framing: Framing | None, *, limited: boo
         return False
     if answer.end.reason not in _COMPLETE_REASONS and not (limited and answer.end.reason == "length"):
         return False
-    return any(map(_has_content, answer.blocks)) and not _is_refusal(answer)
-
-
-def _is_refusal(answer: Answer) -> bool:
-    return any(isinstance(block, RefusalBlock) for block in answer.blocks)
+    return any(map(_has_content, answer.blocks)) and not any(isinstance(block, RefusalBlock) for block in answer.blocks)
 
 
 def _has_content(block: object) -> bool:

@@ -91,7 +91,7 @@ async def with_native_ids(
     read = await offload(len(incoming.body), ids.find_tagged, incoming.body, places)
     if read.account is None:
         return LocatedRequest(incoming, None, read.native, protected)
-    body = read.with_native_ids(_google_base(read.account))
+    body = read.with_native_ids(f"{read.account.origin}/v1beta")
     members = await offload(len(body) // 2, decode_members, body)
     return LocatedRequest(attrs.evolve(incoming, body=body, members=members), read.account, read.native, protected)
 
@@ -211,8 +211,3 @@ class BodyWithClientIds:
         body = b"".join(self._parts)
         self._parts.clear()
         return body
-
-
-def _google_base(account: Account) -> str:
-    """Return the base path of Google's files at the provider of ``account``."""
-    return f"{account.origin}/v1beta"

@@ -114,7 +114,8 @@ def files_of_sides(
         meta = _meta(side, line, changed) | ({} if began is None else {"began": began})
         described = redact_spelled(msgspec.json.format(msgspec.json.encode(meta), indent=1), secrets)
         files = {REQUEST: request, side.suffix: response, META: described}
-        row = redact(_row(f"{side.folder}/{stem}", meta).encode(), secrets)
+        values = {**meta, "name": f"{side.folder}/{stem}", "features": " ".join(meta["features"])}
+        row = redact(("\t".join(_cell(values[column]) for column in COLUMNS) + "\n").encode(), secrets)
         yield RecordedFiles(side.folder, stem, {suffix: data for suffix, data in files.items() if data}, row)
 
 
@@ -247,11 +248,6 @@ def _model_in(path: str, api: Api) -> str | None:
     ends = "|".join(re.escape(route.path.rpartition("{model}")[2]) for route in CODECS[api].wire.routes())
     found = re.search(f"{re.escape(before)}(.+)(?:{ends})$", path) if marked else None
     return None if found is None else unquote(found[1])
-
-
-def _row(name: str, meta: Mapping[str, Any]) -> str:
-    values = {**meta, "name": name, "features": " ".join(meta["features"])}
-    return "\t".join(_cell(values[column]) for column in COLUMNS) + "\n"
 
 
 def _cell(value: Any) -> str:

@@ -102,7 +102,8 @@ class Recording(ExchangeObserver):
         self._has_begun = is_turn
         self.client.path = _request_path(self.client.api, client_request)
         self.client.request_headers = _recorded_headers(client_request.headers)
-        self.secrets = tuple(dict.fromkeys((*_credentials(client_request.headers), *self.secrets)))
+        values = (value.partition(" ")[2] or value for name, value in client_request.headers if name in _CREDENTIALS)
+        self.secrets = tuple(dict.fromkeys((*[text for value in values if (text := value.strip())], *self.secrets)))
         self._add(self.client.request, body or b"")
 
     def note_response(self, status: int, headers: Headers, body: bytes | None, *, is_answer: bool) -> None:
@@ -317,8 +318,3 @@ def _request_path(api: Api, client_request: ClientRequest) -> str:
 
 def _recorded_headers(headers: Headers) -> Headers:
     return tuple((name, value) for name, value in headers if name in _RECORDED_HEADERS)
-
-
-def _credentials(headers: Headers) -> list[str]:
-    values = (value.partition(" ")[2] or value for name, value in headers if name in _CREDENTIALS)
-    return [text for value in values if (text := value.strip())]

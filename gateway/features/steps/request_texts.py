@@ -68,7 +68,7 @@ class RequestTexts:
             draft = self._drafts[passage]
             if draft.removal is not None:
                 removals.append(draft.removal)
-            elif passage.part == "tools" and draft.item is not None and _removes_whole_text(passage, spans):
+            elif passage.part == "tools" and draft.item is not None and list(spans) == [(0, len(passage.text), "")]:
                 removals.append(Removal(*draft.item))
             else:
                 changes += piece_changes(self._document, draft.pieces, sorted(spans))
@@ -81,10 +81,6 @@ class RequestTexts:
         return await offload(
             len(self.body), lambda: type(self)(self._table, self.replace(edits), self._parts, self._most)
         )
-
-
-def _removes_whole_text(passage: Passage, spans: Sequence[tuple[int, int, str]]) -> bool:
-    return list(spans) == [(0, len(passage.text), "")]
 
 
 _NO_TOOLS: Final = re.compile(rb'\[\]|\[\{"function_?[dD]eclarations":\[\]\}\]|\{"tools":\[\].*', re.DOTALL)

@@ -167,15 +167,11 @@ class Run:
             position = self.spans[at - 1].start
         self.released = max(self.released, position)
 
-    def spans_between(self, start: int, end: int) -> list[Span]:
-        """Return the masks that overlap the characters from ``start`` to ``end``."""
-        first = bisect_right(self.spans, start, key=_end)
-        return self.spans[first : bisect_left(self.spans, end, first, key=_start)]
-
     def cut(self, start: int, end: int, placeholders: Placeholders) -> str:
         """Return the client's text for the released characters from ``start`` to ``end``: the replacement of a masked
         span is at its beginning."""
-        spans = self.spans_between(start, end)
+        first = bisect_right(self.spans, start, key=_end)
+        spans = self.spans[first : bisect_left(self.spans, end, first, key=_start)]
         if not spans:
             return self.text[start - self.start : end - self.start]
         out, at = [], start

@@ -156,12 +156,8 @@ class StepRecords(Note):
         """Return the calls of each step at each moment that had any."""
         return [one.work() for one in self._all if one.calls]
 
-    def outcome_fields(self) -> list[dict[str, Any]]:
-        """Return the outcomes for the log's field ``steps``."""
-        return [one.fields() for one in self._all]
-
     def fields(self, bill: Bill | None = None) -> Mapping[str, Any]:
-        return {"steps": self.outcome_fields(), "refused_by": self.refused_by} if self.is_applied else {}
+        return {"steps": [one.fields() for one in self._all], "refused_by": self.refused_by} if self.is_applied else {}
 
     def headers(self) -> Mapping[str, str | None]:
         return {"x-trigate-steps": self.header, "x-trigate-refused-by": self.refused_by}

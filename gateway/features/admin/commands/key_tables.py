@@ -77,7 +77,7 @@ def read_key_table(file: Path) -> FoundClients:
     skipped: list[str] = []
     for line, row in rows:
         place = f"{file}, line {line}"
-        is_closed = _is_closed(row, now)
+        is_closed = limit_rejection(row, _RATES, now, carried=False) is not None
         name, item = _client_of(place, row, {} if is_closed else _limits_in(place, row))
         if name in places:
             earlier = places[name].rpartition(", ")[2]
@@ -188,8 +188,3 @@ def _is_rejected(place: str, row: Mapping[str, str], now: datetime) -> bool:
         raise ChangeRejected(f"{place}: {wrong}")
     end, _ = read_time(row.get("expires"))
     return blocked or (end is not None and end <= now)
-
-
-def _is_closed(row: Mapping[str, str], now: datetime) -> bool:
-    """Return whether LiteLLM would reject all requests with the key because of its limits."""
-    return limit_rejection(row, _RATES, now, carried=False) is not None

@@ -41,7 +41,8 @@ async def cookie_caller(config: Config, service: Service, incoming: IncomingRequ
     if found is None:
         return None
     _note_sender(config, service, found)
-    return caller_of(found)
+    person = found.person
+    return Caller(person.name, person.role, person.group, "session", found.session.id)
 
 
 def _note_sender(config: Config, service: Service, session: OpenSession) -> None:
@@ -59,12 +60,6 @@ def has_key(config: Config, headers: Headers) -> bool:
     """Return whether a request has a key or a token."""
     names = {"authorization", OWN_HEADER, *PLAIN_KEYS, *(issuer.header for issuer in issuers_of(config))}
     return any(name in names for name, _ in headers)
-
-
-def caller_of(session: OpenSession) -> Caller:
-    """Return the person of a session as the caller of a page or of the HTTP API."""
-    person = session.person
-    return Caller(person.name, person.role, person.group, "session", session.session.id)
 
 
 def shown_name(session: OpenSession) -> str:
