@@ -26,6 +26,7 @@ def example(name: str, places: Mapping[str, CountingProvider]) -> dict[str, Any]
     text = (ROOT / f"docs/examples/{name}.yaml").read_text()
     content: dict[str, Any] = load_yaml(re.sub(r"\$([A-Z_]+)", lambda match: secret(match[1]), text))
     content.pop("counters", None)
+    content.pop("state_storage", None)
     for entry in content["model_providers"]:
         entry.pop("probe", None)
         place = places[entry.get("name", entry["model"].partition("/")[2])]
