@@ -32,7 +32,8 @@ NULL_REASONING: Final = (":reasoning", "null")
 SCHEMA_LIMITS: Final = (":schema", "limits")
 """Limits in the schemas of answers and strict tools."""
 JSON_SCHEMA: Final = (":schema",)
-"""The schema of the answer, for a model that only has JSON mode."""
+ANSWER_SCHEMA: Final = (":schema", "answer")
+"""The schema of the answer, for a model that only has JSON mode, and for a model without formats."""
 THINKING: Final = (":thinking", "thinking")
 ENABLE_THINKING: Final = (":thinking", "enable_thinking")
 """A forced tool call while a model thinks; the second name is the member that turns thinking off."""
@@ -100,6 +101,8 @@ def _at(place: str, form: str = "") -> Describe:
 
 
 def _describe_format(name: str, value: Any) -> Edit:
+    if name in settings.CONFIGS:
+        return Edit(f"{name}.{settings.CONFIGS[name]}")
     return _at("[]", "+response_format")(name, value) if name == settings.MESSAGES else Edit(name)
 
 
@@ -148,6 +151,12 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         settings.SCHEMA_WORDS,
         (settings.MESSAGES, settings.FORMAT),
         settings.use_json_mode,
+        _describe_format,
+    ),
+    ANSWER_SCHEMA: OtherShape(
+        settings.FORMAT_WORDS,
+        (settings.MESSAGES, *settings.CONFIGS),
+        settings.describe_answer,
         _describe_format,
     ),
     THINKING: _without_thinking(settings.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"),

@@ -9,7 +9,8 @@
 - A token limit above what the model can answer. Programs request tens of thousands of tokens from every model
   (deepseek-ai/DeepSeek-V3#69, Gitlawb/openclaude#331, aws-samples/bedrock-access-gateway#41).
 - A JSON Schema for the answer, by models that only have JSON mode, such as DeepSeek and some models at Groq
-  (BerriAI/litellm#7580, llm-exe/llm-exe#662).
+  (BerriAI/litellm#7580, llm-exe/llm-exe#662). Claude at Bedrock only has it in some models and regions, where others
+  accept it (vectorize-io/hindsight#3300, presenton/presenton#939, anthropics/anthropic-sdk-python#1759).
 - The end user's id, by Messages servers that allow only some characters. Claude Code sends JSON as the id since
   2.1.129; DeepSeek rejects it (aattaran/deepclaude#17).
 - Tools because of their JSON Schemas, which other providers accept. MCP servers describe tools without arguments as
@@ -23,10 +24,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from providers.errors.system_place import mark_text
 from providers.errors.words import Words, change_items
 from providers.neutral.fields import Drops
 from providers.neutral.formats import describe_schema, end_of_prompt
-from providers.neutral.schemas import is_combined, map_schemas, object_schema
+from providers.neutral.schemas import answer_schema, is_combined, map_schemas, object_schema
 
 TOOLS: Final = "tools"
 _TOOL: Final = r"Invalid schema for function '[\w.:\-]{1,200}': "
@@ -353,6 +355,35 @@ def use_json_mode(body: Mapping[str, Any]) -> dict[str, Any]:
     end = end_of_prompt([message.get("role") if isinstance(message, dict) else None for message in messages])
     instruction = {"role": "system", "content": describe_schema(schema)}
     return {FORMAT: {"type": "json_object"}, MESSAGES: [*messages[:end], instruction, *messages[end:]]}
+
+
+CONFIGS: Final[Mapping[str, str]] = {"output_config": "format", "outputConfig": "textFormat"}
+"""The members with the schema of a Messages or Converse answer."""
+
+FORMAT_WORDS: Final = Words(
+    r"output_config(?:\.format)?: Extra inputs are not permitted",
+    r"(?:The model returned the following errors: )?output_config\.format: Extra inputs are not permitted",
+)
+
+
+def describe_answer(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed members of a Messages or Converse ``body``: no schema, and an instruction with it in the last
+    message that is not the model's. Return ``{}`` for a body without a schema."""
+    messages = body.get(MESSAGES)
+    name = next((name for name in CONFIGS if isinstance(answer_schema(body, name), dict)), None)
+    if name is None or not isinstance(messages, list):
+        return {}
+    end = end_of_prompt([message.get("role") if isinstance(message, dict) else None for message in messages])
+    last = messages[end - 1] if end else None
+    content = last.get("content") if isinstance(last, dict) else None
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if not isinstance(last, dict) or not isinstance(parts, list):
+        return {}
+    text = {"text": mark_text(describe_schema(answer_schema(body, name)))}
+    part = text if name == "outputConfig" else {"type": "text", **text}
+    config = {key: value for key, value in body[name].items() if key != CONFIGS[name]}
+    changed = {**last, "content": [*parts, part]}
+    return {name: config or None, MESSAGES: [*messages[: end - 1], changed, *messages[end:]]}
 
 
 USER_WORDS: Final = Words.of(

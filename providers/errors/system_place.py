@@ -122,14 +122,15 @@ def _with_user_role(message: Any) -> Any:
     if isinstance(content, list):
         content = [_mark_part(part) for part in content]
     elif isinstance(content, str):
-        content = _mark_text(content)
+        content = mark_text(content)
     return {**message, "role": "user", "content": content}
 
 
 def _mark_part(part: Any) -> Any:
     text = part.get("text") if isinstance(part, dict) else None
-    return {**part, "text": _mark_text(text)} if isinstance(text, str) else part
+    return {**part, "text": mark_text(text)} if isinstance(text, str) else part
 
 
-def _mark_text(text: str) -> str:
+def mark_text(text: str) -> str:
+    """Return an instruction for a message of the user."""
     return f"<system>\n{text}\n</system>"

@@ -241,6 +241,19 @@ def describe_limits_in(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value != body[name]}
 
 
+def answer_schema(body: Mapping[str, Any], name: str) -> Any:
+    """Return the schema of the answer in the member ``name`` of ``body``, ``None`` without one."""
+    schema: Any = body.get(name)
+    for step in FORMATS[name]:
+        schema = schema.get(step) if isinstance(schema, dict) else None
+    if not isinstance(schema, str):  # Converse's form is JSON
+        return schema
+    try:
+        return msgspec.json.decode(schema)
+    except NOT_JSON:
+        return None
+
+
 def _change_at(value: Any, path: tuple[str, ...], change: Callable[[Any], Any]) -> Any:
     if not path:
         return _change_text(value, change) if isinstance(value, str) else change(value)

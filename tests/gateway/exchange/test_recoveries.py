@@ -6,6 +6,7 @@ The gateway remembers each rejection for later requests. The rejections' words, 
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -312,12 +313,14 @@ def system_messages() -> Iterator[Recovery]:
     )  # fmt: skip
 
 
-# JSON Schemas: models that only have JSON mode (BerriAI/litellm#7580, llm-exe/llm-exe#662), limits that Claude rejects
+# JSON Schemas: models that only have JSON mode (BerriAI/litellm#7580, llm-exe/llm-exe#662), Claude at
+# Bedrock without formats (vectorize-io/hindsight#3300, presenton/presenton#939), limits that Claude rejects
 # (laravel/ai#715), tools of MCP servers without properties (langchain-ai/langchain-mcp-adapters#137, inboxapi/cli#106),
 # and a JavaScript pattern in Claude Code's `Artifact` (raine/claude-code-proxy#141)
 
 ANSWER = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 NO_SCHEMA = "This response_format type is unavailable now"
+NO_FORMAT = "The model returned the following errors: output_config.format: Extra inputs are not permitted"
 LIMITS = "output_config.format.schema: For 'number' type, properties maximum, minimum are not supported"
 NO_PROPERTIES = "Invalid schema for function 'mcp__x__list': In context=(), object schema missing properties."
 COMBINED = (
@@ -366,7 +369,21 @@ def answer_format(sent: Any) -> Any:
     return wanted["type"], sent["messages"], wanted["json_schema"]["schema"]
 
 
+def enforced_or_described(sent: Any) -> tuple[bool, Any]:
+    """Return whether a Messages or Converse request has the answer's format, and the schema that its text describes."""
+    content = sent["messages"][-1]["content"]
+    text = content if isinstance(content, str) else content[-1]["text"]
+    found = format_in_words(text)
+    return not {"output_config", "outputConfig"}.isdisjoint(sent), found and found.schema
+
+
 def schemas() -> Iterator[Recovery]:
+    for path, api in itertools.product(PATHS, ("messages", "converse")):
+        yield Recovery(
+            path, body_for(path, **json_schema(path, ANSWER)), api, reject(NO_FORMAT), enforced_or_described,
+            (True, None), (False, ANSWER), (".",), "x-trigate-dropped",
+            model="custom/anthropic.claude-opus-5" if api == "converse" else "custom/x",
+        )  # fmt: skip
     for path in PATHS:
         yield Recovery(
             path, body_for(path, **json_schema(path, ANSWER)), "chat", reject(NO_SCHEMA), answer_format,

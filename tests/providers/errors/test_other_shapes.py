@@ -10,6 +10,7 @@ from providers.errors.failures import read_failure
 from providers.errors.other_shapes import (
     ADAPTIVE_THINKING,
     AGENT_ITEMS,
+    ANSWER_SCHEMA,
     CALL_IDS,
     COMBINED_TOOLS,
     ENABLE_THINKING,
@@ -41,6 +42,8 @@ GEMINI = "Learn more: https://cloud.google.com/vertex-ai/generative-ai/docs/mode
 PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."
 NO_LIMIT = "output_config.format.schema: For 'number' type, properties maximum, minimum are not supported"
 NO_PROPERTIES = "Invalid schema for function 'mcp__x__list': In context=(), object schema missing properties."
+NO_FORMAT = "output_config.format: Extra inputs are not permitted"
+NO_CONFIG = "output_config: Extra inputs are not permitted"
 LIMIT = (OUTPUT_LIMIT, "8192")
 
 WORDS: dict[tuple[str, ...], list[str]] = {
@@ -209,6 +212,19 @@ def test_the_words_of_servers_are_known(shape, message):
 
 
 @each_row(
+    ("message", "members", "sole"),
+    [
+        # vectorize-io/hindsight#3300, presenton/presenton#939
+        (f"{BEDROCK}{NO_FORMAT}", (("output_config", "format"), ANSWER_SCHEMA), (ANSWER_SCHEMA,)),
+        # Vertex AI (anthropics/anthropic-sdk-csharp#132). The effort may be what it rejects.
+        (NO_CONFIG, (("output_config",), ANSWER_SCHEMA), (("output_config",),)),
+    ],
+)
+def test_the_schema_of_an_answer_may_be_a_rejected_member(message, members, sole):
+    assert rejection({"error": {"message": message}}) == (members, sole)
+
+
+@each_row(
     ("shape", "body"),
     [
         (SYSTEM_ROLE, {"detail": [ROLE]}),  # jundot/omlx#1503
@@ -242,6 +258,7 @@ def test_other_rejections_stay(message):
 
 USER = {"role": "user", "content": "hi"}
 FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True}}
+ANSWER_CONFIG = {"format": {"type": "json_schema", "schema": {"type": "object"}}}
 ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
 BOUNDED = {"type": "object", "properties": {"a": {"type": "integer", "maximum": 9}}}
 KEPT = {
@@ -278,6 +295,14 @@ OTHERS: list[tuple[tuple[str, ...], list[Any]]] = [
         {"messages": [USER], "response_format": {"type": "json_object"}},
         {"messages": [USER], "response_format": "json_schema"}, {"messages": "hi", "response_format": FORMAT},
         {"messages": [USER]},
+    ]),
+    (ANSWER_SCHEMA, [
+        {"messages": [USER], "output_config": {"effort": "low"}}, {"messages": "hi", "output_config": ANSWER_CONFIG},
+        {"messages": [USER], "outputConfig": {"textFormat": {"structure": {"jsonSchema": {"schema": "{"}}}}},
+        *({"messages": messages, "output_config": ANSWER_CONFIG} for messages in (
+            [], ["x"], [{"role": "user"}], [{"role": "assistant", "content": "a"}],
+        )),
+        {"output_config": ANSWER_CONFIG},
     ]),
     (SCHEMA_LIMITS, [
         {"tools": [{"name": "f", "input_schema": BOUNDED}, {"name": "f", "input_schema": BOUNDED, "strict": False},
