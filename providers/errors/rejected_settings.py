@@ -163,7 +163,7 @@ EFFORT: Final = "reasoning_effort"
 _UNFORCED: Final = ("auto", "none")
 
 DEEPSEEK_OR_KIMI: Final = Words.of(
-    r"Thinking mode does not support this tool_choice"
+    r"(?:Thinking mode|deepseek-[\w.\-]{1,100}) does not support this tool_choice"
     r"|tool_choice '?(?:specified|required)'? is incompatible with thinking enabled"
 )
 QWEN: Final = Words.of(

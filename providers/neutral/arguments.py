@@ -30,7 +30,8 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
     """Return the ``input`` of a call with the arguments ``text``.
 
     Objects keep their bytes, and empty arguments become an empty object. Other text is wrapped, because a result
-    without its call is invalid. Free text becomes the member that ``providers.neutral.tool_names`` declares.
+    without its call is invalid. Free text becomes the member that ``providers.neutral.tool_names`` declares. Some
+    models encode an object twice (quarkiverse/quarkus-langchain4j#2642, tashfeenahmed/freellmapi#193).
     """
     if kind == "custom":
         return {"input": text}
@@ -42,6 +43,8 @@ def call_input(text: str, kind: ToolKind) -> msgspec.Raw | dict[str, Any]:
         many = has_more_elements(data, MANY)
         if many and len(data) > LONGEST:
             return {"_raw": text}
+        if text.startswith('"') and is_json_object(inner := msgspec.json.decode(data, type=str)):
+            return call_input(inner, kind)
         msgspec.json.decode(data, type=_UnreadObject if many else dict[str, Any])
     except NOT_JSON:
         return {"_raw": text}

@@ -49,6 +49,7 @@ LIMIT = (OUTPUT_LIMIT, "8192")
 WORDS: dict[tuple[str, ...], list[str]] = {
     THINKING: [
         "Thinking mode does not support this tool_choice",
+        "deepseek-reasoner does not support this tool_choice",  # deepseek-ai/awesome-deepseek-integration#606
         "tool_choice 'specified' is incompatible with thinking enabled",
     ],
     ENABLE_THINKING: [

@@ -35,7 +35,9 @@ def test_invalid_arguments_are_the_same_streamed_and_whole():
         (" \n ", {}),
         ("not json", {"_raw": "not json"}),
         (" [1]", {"_raw": "[1]"}),
-        ('"{}"', {"_raw": '"{}"'}),
+        ('"[1]"', {"_raw": '"[1]"'}),
+        ('"{}"', {}),
+        (json.dumps(' {"city": "x"}'), {"city": "x"}),  # quarkiverse/quarkus-langchain4j#2642
         (' {"a": "null"} ', {"a": "null"}),
     ]:
         with case((arguments, input)):
