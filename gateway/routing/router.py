@@ -9,7 +9,7 @@ import attrs
 
 from gateway.config.aliases import Route, RouteTarget
 from gateway.config.attempts import Retries
-from gateway.config.model_entry import ModelEntry
+from gateway.config.model_entry import ModelEntry, entry_price
 from gateway.config.names import Found, May, Meaning, Names, listed_names
 from gateway.config.settings import Config
 from gateway.http.headers import Headers
@@ -89,11 +89,15 @@ class Router:
     def hash_keys(self, check: Callable[[], object] = lambda: None) -> None:
         """Compute the hash of each key, some 20 ms each, so that no request has to. ``check()`` precedes each.
 
+        The lists of prices and models are read, too: later, the process may have no descriptor left for their files.
+
         Call it in a thread: the computation releases the interpreter. The process must not exit meanwhile, because
         OpenSSL frees its memory then."""
         for entry in self._config.entries:
             check()
             entry.issuer.account  # noqa: B018  # it is remembered
+            entry_price(entry, entry.model)
+            entry.quirks_of(entry.model)
 
     def plan(self, model: str | None, api: Api, may: May | None = None) -> Plan:
         """Return the plan for a client that speaks ``api`` and requests ``model``.

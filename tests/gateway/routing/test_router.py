@@ -1,5 +1,8 @@
 """Model names to targets: the order of resolution, the lane, the address and the credential."""
 
+import subprocess
+import sys
+
 import pytest
 
 from gateway.access.authentication import Authenticator
@@ -9,6 +12,7 @@ from gateway.routing.router import Model, Router
 from streams.errors import GatewayError
 from streams.events import APIS, UNAVAILABLE
 from tests.support.each_row import each_row
+from tests.support.repository import ROOT
 
 OPENAI = {"model": "openai/gpt-4o", "access_key": "sk-openai"}
 CLAUDE = {"model": "anthropic/claude-sonnet-4-5", "access_key": "sk-ant"}
@@ -624,3 +628,23 @@ def test_kinds_of_requests_lead_to_targets_of_their_own_first(targets, kinds, or
     assert [one.group for one in found] == sorted(one.group for one in found)
     when = ["" if one.when >= UNAVAILABLE or not at else f":{'+'.join(one.when)}" for at, one in enumerate(found)]
     assert " ".join(one.target.model + text for one, text in zip(found, when, strict=True)) == order
+
+
+PROGRAM = """
+from gateway.config.loading import from_mapping
+from gateway.routing.router import Router
+from tests.support.processes import no_descriptors_left
+
+entry = {"model": "openai/*", "access_key": "k"}
+router = Router(from_mapping({"version": "v0.4.0", "model_providers": [entry]}))
+router.hash_keys()
+with no_descriptors_left():
+    assert router.resolve("openai/gpt-4o", "chat").price is not None
+"""
+
+
+@pytest.mark.process
+def test_the_first_request_is_priced_without_a_free_descriptor():
+    """In a process of its own, because others have read the price list."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
