@@ -23,7 +23,6 @@ RATES: Final = (
 _PERIODS: Final[Mapping[str, str]] = {
     "1h": "hour", "1d": "day", "24h": "day", "1mo": "month", "daily": "day", "weekly": "7d", "monthly": "month",
 }  # fmt: skip
-_ROLLING: Final = re.compile(r"[1-9][0-9]{0,3}[mhd]")
 _IN_WEEKS: Final = re.compile(r"([1-9][0-9]{0,2})w")
 _IN_SECONDS: Final = re.compile(r"([1-9][0-9]{0,6})s")
 
@@ -54,7 +53,7 @@ def read_limits(row: Mapping[str, Any]) -> tuple[dict[str, Any], set[str]]:
 def _budget_in(row: Mapping[str, Any]) -> tuple[float, str] | None:
     """Return the amount and the period of a budget, ``None`` if trigate has no such budget."""
     amount, period = _positive_number(row.get("max_budget")), _period_of(str(row.get("budget_duration") or ""))
-    if amount is None or period is None or not _is_budget(_budget_text(amount, period)):
+    if amount is None or not _is_budget(_budget_text(amount, period)):
         return None
     return amount, period
 
@@ -87,13 +86,13 @@ def _budget_text(amount: float, period: str) -> str:
     return f"{number} usd/{period}"
 
 
-def _period_of(duration: str) -> str | None:
-    """Return the period of a budget, ``None`` without a counterpart, such as two calendar months."""
+def _period_of(duration: str) -> str:
+    """Return the period of a budget, which may have no counterpart, such as two calendar months."""
     if weeks := _IN_WEEKS.fullmatch(duration):
         return f"{7 * int(weeks[1])}d"
     if (seconds := _IN_SECONDS.fullmatch(duration)) and int(seconds[1]) % 60 == 0:
         duration = f"{int(seconds[1]) // 60}m"
-    return _PERIODS.get(duration) or (duration if _ROLLING.fullmatch(duration) else None)
+    return _PERIODS.get(duration, duration)
 
 
 def _is_budget(text: str) -> bool:

@@ -78,7 +78,8 @@ async def update_key(call: AdminCall) -> AdminAnswer:
     wanted = _wanted_key(body)
     await refresh_keys(call)
     client = _find(call, wanted)
-    read = read_members({name: value for name, value in body.items() if name != "key"}, _now())
+    period = {"budget_duration": key_info(client, {})["budget_duration"]} if "max_budget" in body else {}
+    read = read_members({**period, **{name: value for name, value in body.items() if name != "key"}}, _now())
     if read.name not in (None, client.name):
         raise invalid("key_alias: a client cannot be renamed", "key_alias")
     text = await changeable_text(call, client.name)

@@ -94,6 +94,16 @@ def test_a_period_comes_from_the_duration_if_the_budget_has_none(shared):
     assert shared.call("admin", "GET", "/admin/v1/keys/lasting").json["budgets"] == ["5 usd/7d"]
 
 
+@each_row("period", ["30d", "12h", "hour", "day", "month"])
+def test_a_new_amount_keeps_the_period_of_the_budget(shared, period):
+    name = f"raised-{period}"
+    shared.call("admin", "PUT", f"/admin/v1/keys/{name}", {"budgets": [f"5 usd/{period}"]})
+    reply = shared.call("admin", "POST", "/key/update", {"key": name, "max_budget": 7})
+    assert reply.status == 200, reply.body
+    found = shared.call("admin", "GET", f"/admin/v1/keys/{name}").json["budgets"]
+    assert found == [f"7 usd/{period}"]
+
+
 def test_an_existing_name_and_a_client_of_the_file_are_refused(shared):
     assert shared.call("setup-2", "POST", "/key/generate", {"key_alias": "twice"}).status == 200
     assert shared.call("setup-2", "POST", "/key/generate", {"key_alias": "twice"}).status == 409
