@@ -13,6 +13,7 @@ import attrs
 import click
 import msgspec
 
+from configfile.keys import keys_of
 from configfile.kinds import spell_duration
 from gateway.access.authentication import Authenticator
 from gateway.allowances.allowance import Allowance
@@ -24,6 +25,7 @@ from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.judging import explain_features
 from gateway.commands.terminal import columns, print_rows, say
 from gateway.config.loading import Config, ConfigError
+from gateway.config_reports.spelling import spelled_value
 from gateway.health.circuit import CREDENTIAL_PAUSE
 from gateway.routing.plan import Candidate, GiveUp, Outage, Plan, Step
 from gateway.routing.router import Explanation, Router
@@ -60,7 +62,18 @@ def limit_texts(config: Config, plan: Plan, key: str | None, running: Levels | N
     found = list(allowances.of_client(key))
     for one in plan.candidates:
         found += [limit for limit in allowances.of_target(one.target) if limit not in found]
-    return [_limit_text(one, running) for one in found]
+    return [*(_limit_text(one, running) for one in found), *_share_texts(config, key)]
+
+
+def _share_texts(config: Config, key: str | None) -> Iterator[str]:
+    """Yield the shares of the client ``key`` that the file sets, its own or those of each client."""
+    if key is not None:
+        own, every = config.by_client(lambda one: one.limits)[key], config.limits.per_client
+        for name, field in keys_of(type(own)).items():
+            holders = ((f"client_keys.{key}", own), ("limits.per_client", every))
+            found = ((holder, field.value_in(limits)) for holder, limits in holders)
+            if (first := next((pair for pair in found if pair[1] is not None), None)) is not None:
+                yield f"{first[0]}: {name} {spelled_value(name, first[1], field.type)}"
 
 
 def exhausted_budgets(config: Config, plan: Plan, key: str | None, running: Levels) -> Mapping[str, str]:

@@ -27,9 +27,10 @@ def spelled_value(name: str, value: Any, of: Any = None, absent: str = "none") -
         parts = urlsplit(str(value))
         url = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
         return url + ("?…" if parts.query else "")
+    if isinstance(value, int | float) and (kind := kind_of(present(of))) is not None and kind.spell is not None:
+        return kind.spell(value)
     if isinstance(value, float):
-        kind = kind_of(present(of))
-        return spell_duration(value) if kind is None or kind.spell is None else kind.spell(value)
+        return spell_duration(value)
     if (own := _OWN_WORDS.get(type(value))) is not None:
         return own(value)
     match value:

@@ -181,10 +181,11 @@ version: v0.4.0
 model_providers:
   - {model: openai/gpt-4o-mini, access_key: x, name: small, price: {input: 0.15, output: 0.6}, budgets: [50 usd/day],
      ratelimits: {requests: 600/m}, base_url: "http://127.0.0.1:9"}
+limits: {per_client: {in_flight: 9, bodies: 16MiB}}
 client_groups:
   - {name: team, budgets: [5 usd/run]}
 client_keys:
-  - {name: alice, key: alices-key-0123456789, group: team, budgets: [20 usd/day]}
+  - {name: alice, key: alices-key-0123456789, group: team, budgets: [20 usd/day], limits: {in_flight: 3}}
   - {name: operator, key: operators-key-0123456789}
 """
 
@@ -200,6 +201,8 @@ def test_explain_prints_the_price_and_the_limits_of_a_request(tmp_path, capsys):
         "client_groups.team: 5 usd/run",
         "model_providers.small: requests 600/m",
         "model_providers.small: 50 usd/day",
+        "client_keys.alice: in_flight 3",
+        "limits.per_client: bodies 16MiB",
     ]
     assert explain("small", "chat", file, no_env=False) == 0
     assert "client_" not in capsys.readouterr().out
