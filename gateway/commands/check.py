@@ -14,7 +14,7 @@ from configfile.expanded import Unresolved
 from configfile.keys import keys_of
 from gateway.commands.dotenv import with_advice
 from gateway.commands.judging import judge_features
-from gateway.commands.terminal import count_text, say
+from gateway.commands.terminal import count_text, say, wrap_sentences
 from gateway.config.listening import EXPOSURE_ADVICE, exposure
 from gateway.config.loading import Config, ConfigError, Examined, examine, in_order, load
 from gateway.config.model_entry import ModelEntry
@@ -142,8 +142,8 @@ def check(
     listed = {name for one in config.entries for name in listed_names(one)} - {*config.model_names.refused}
     models = len({*config.aliases, *config.routes, *listed})
     shown = click.format_filename(config.path or "")  # a path may have any bytes
-    click.echo(f"{shown}: valid ({count_text(len(config.entries), 'provider')}, {count_text(models, 'model name')})")
-    for line in _endpoint_lines(config) if endpoints else ():
+    valid = f"{shown}: valid ({count_text(len(config.entries), 'provider')}, {count_text(models, 'model name')})"
+    for line in wrap_sentences([valid, *(_endpoint_lines(config) if endpoints else ())]):
         click.echo(line)
     if (idle := ineffective_settings_text(config, "the reasons are above")) is not None:
         say(f"WARNING: {idle}", fg="red", bold=True)

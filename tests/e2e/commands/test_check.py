@@ -67,6 +67,14 @@ def test_a_narrow_terminal_gets_whole_words(folder, words):
     assert " ".join(map(plain, lines)).split() == piped.split()
 
 
+@pytest.mark.process
+def test_the_endpoints_of_entries_fit_a_narrow_terminal(folder):
+    status, lines = run_on_terminal("check", "--endpoints", cwd=folder)
+    assert status == 0
+    assert any("embeddings" in line for line in lines)
+    assert max(len(plain(line)) for line in lines) <= 80
+
+
 def test_a_setting_without_effect_is_reported_in_a_valid_file(folder):
     found = invoke("check", cwd=folder)
     assert (found.returncode, found.stdout) == (0, "trigate.yaml: valid (1 provider, 1 model name)\n")
