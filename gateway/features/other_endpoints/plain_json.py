@@ -8,14 +8,15 @@ from typing import Final
 
 import attrs
 
-from gateway.relay.answers import ResponseReader, ScannedAnswer
+from gateway.relay.answers import AnswerFilter, ResponseReader, ScannedAnswer
 from gateway.relay.relaying import InboundRequest, RelayedRequest, replace_model
+from gateway.routing.target import Target
 from providers.endpoints.endpoint import EndpointName
 from providers.endpoints.media_tokens import read_usage
 from streams.events import Usage
 
 FREE: Final[frozenset[EndpointName]] = frozenset(("moderations", "chat_moderations"))
-"""Endpoints whose responses cost nothing unless they report usage."""
+"""Endpoints whose responses cost nothing unless they report usage, or the configuration sets a price."""
 
 _END: Final = 1024  # bytes
 _PAGES: Final = re.compile(rb'"pages_processed"\s*:\s*(\d{1,6})\b')
@@ -26,12 +27,16 @@ async def read_plain_json(inbound: InboundRequest, names: Mapping[str, str]) -> 
     incoming = await inbound.read_json()
     incoming, plan = await inbound.locate(incoming, inbound.plan(inbound.model_of(incoming)))
     incoming = await inbound.apply_edits(incoming, plan)
-    is_free = inbound.endpoint.name in FREE
     planned = inbound.plan_json(incoming, plan, partial(replace_model, incoming))
     if inbound.endpoint.name == "ocr":
         event_limit = inbound.context.service.settings.limits.event
         return RelayedRequest(planned, lambda target: ScannedAnswer(PageReader(), event_limit))
-    return RelayedRequest(planned, inbound.unchanged_filters(partial(UsageMemberReader, is_free=is_free)))
+
+    def filter(target: Target) -> AnswerFilter:
+        is_free = inbound.endpoint.name in FREE and (target.price is None or target.price.origin != "config")
+        return inbound.unchanged_filters(partial(UsageMemberReader, is_free=is_free))(target)
+
+    return RelayedRequest(planned, filter)
 
 
 class UsageMemberReader(ResponseReader):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import endpoint_provider, json_answer, settings
 from tests.support.features import needs_feature
 from tests.support.in_process import gateway
@@ -100,6 +101,26 @@ async def test_a_document_costs_its_pages(size):
             assert found.json() == answer
             (line,) = await lines.next(1)
     assert (line["units"], line["cost_usd"], line["cost_grade"]) == ({"page": 3}, 0.3, "exact")
+
+
+@each_row(
+    ("price", "usage", "cost", "grade"),
+    [
+        (None, None, 0, "exact"),
+        ("free", None, 0, "exact"),
+        ({"input": 1, "output": 1}, None, 2.3e-05, "estimated"),
+        ({"input": 1, "output": 1}, {"prompt_tokens": 7}, 7e-06, "exact"),
+    ],
+)
+async def test_moderations_are_free_unless_a_price_is_set(price: Any, usage: Any, cost: float, grade: str):
+    answer = MODERATED if usage is None else {**MODERATED, "usage": usage}
+    async with endpoint_provider(lambda asked: json_answer(answer)) as provider:
+        more = {} if price is None else {"price": price}
+        async with gateway(settings(_entry(provider.url, "openai/omni-moderation-latest", **more))) as served:
+            lines = SettledLines(served)
+            assert (await served.post("/v1/moderations", json={"input": "x" * 80})).status_code == 200
+            (line,) = await lines.next(1)
+    assert (line["cost_usd"], line["cost_grade"]) == (cost, grade)
 
 
 async def test_a_key_gets_moderations_of_a_model_that_it_may_use():
