@@ -60,8 +60,10 @@ BLANK_TEXTS: Final = (":texts", "blank")
 """Texts of white space, for a server that rejects them."""
 CALL_IDS: Final = (":calls", "ids")
 LONG_IDS: Final = (":calls", "long")
+CALL_PLACES: Final = (":calls", "places")
 RESULT_ORDER: Final = (":calls", "order")
-"""Ids of tool calls that a server rejects, and messages of the user that follow results of tools."""
+"""Ids of tool calls that a server rejects, texts between calls and their results, and messages of the user that follow
+results of tools."""
 ALTERNATION: Final = (":turns", "alternate")
 """Texts of one role after each other, for a chat template that rejects them."""
 LAST_TURN: Final = (":turns", "last")
@@ -195,6 +197,7 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         turns.replace_ids,
         lambda name, value: _at("[].call_id" if name == "input" else "[].tool_call_id", "=short")(name, value),
     ),
+    CALL_PLACES: OtherShape(turns.CALL_PLACES, _MESSAGES, turns.order_calls, _at("[].content", "=ordered")),
     BLANK_TEXTS: OtherShape(turns.BLANK, ("system", "messages"), turns.omit_blanks, _at("[].content", "=nonblank")),
     ALTERNATION: OtherShape(turns.ALTERNATION, system_place.PLACES, turns.join_turns, _at("[]", "=joined")),
     RESULT_ORDER: OtherShape(turns.ORDER, _MESSAGES, turns.separate_results, _at("[]", "+assistant")),

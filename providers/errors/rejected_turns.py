@@ -5,6 +5,8 @@
   user to tool results (NousResearch/hermes-agent#20154, aliou/pi-neuralwatt#12).
 - Other ids of calls: OpenAI's APIs reject long ones, Anthropic's those with other characters. A history of several
   models has such ids (vercel/ai#8132, orchidfiles/ungate#26, AnswerDotAI/fastllm#45).
+- Texts after the calls of a turn or before their results, by Claude. Other models write texts there
+  (BerriAI/litellm#24361, V1ki/dsh-plugin-subscriptions#22).
 - Turns that do not alternate, by Perplexity, and by chat templates such as Gemma's and Mistral's
   (vllm-project/vllm#6862, suitenumerique/conversations#197, perplexityai/api-discussion#265).
 - Texts of white space alone, by Claude, Grok and Mistral. Zhipu's models write them, and the conversation fails at its
@@ -279,6 +281,34 @@ def _without_blanks(blocks: list[Any]) -> list[Any]:
         elif "cache_control" in block and kept and "thinking" not in str(kept[-1].get("type")):
             kept[-1] = {"cache_control": block["cache_control"], **kept[-1]}
     return kept
+
+
+CALL_PLACES: Final = Words.of(
+    r"`tool_use` ids were found without `tool_result` blocks immediately after: [\w\-, ]{1,3000}"
+    r"(?:\. Each `tool_use` block must have a corresponding `tool_result` block in the next message)?"
+    r"|Did not find \d{1,6} `tool_result` block\(s\) at the beginning of this message"
+    r"(?:\. Messages following `tool_use` blocks must begin with a matching number of `tool_result` blocks)?",
+    r"(?:The model returned the following errors: )?messages\.\d{1,6}: ",
+)
+
+
+def order_calls(body: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the changed messages of a Messages ``body``, with results first and calls last; ``{}`` if nothing changes.
+
+    Calls before thinking stay, because the order of Claude's own thinking must not change."""
+    return change_items(body, "messages", _with_ordered_calls)
+
+
+def _with_ordered_calls(message: Any) -> Any:
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
+        return message
+    kinds = [str(block.get("type")) for block in content]
+    after = kinds[kinds.index("tool_use") :] if "tool_use" in kinds else []
+    if any("thinking" in kind for kind in after):
+        return message
+    places = {"tool_result": 0, "tool_use": 2}
+    return {**message, "content": sorted(content, key=lambda block: places.get(str(block.get("type")), 1))}
 
 
 LOST_THINKING: Final = Words.of(

@@ -550,6 +550,22 @@ def histories() -> Iterator[Recovery]:
             lambda sent, member=member: sent[member], long, short, ("call_id=short",),
             later=(path, body_for(path, **{member: turns}, **own), turns),
         )  # fmt: skip
+    said, other = texts("so")[0], {**USE, "id": "call_2"}
+    mixed = [USER, {"role": "assistant", "content": [USE, said, other]},
+             {"role": "user", "content": [RESULT, said, {**RESULT, "tool_use_id": "call_2"}]}]  # fmt: skip
+    for message in (  # BerriAI/litellm#24361, V1ki/dsh-plugin-subscriptions#22
+        "messages.1: `tool_use` ids were found without `tool_result` blocks immediately after: call_1, call_2. Each "
+        "`tool_use` block must have a corresponding `tool_result` block in the next message.",
+        "messages.2: Did not find 2 `tool_result` block(s) at the beginning of this message. Messages following "
+        "`tool_use` blocks must begin with a matching number of `tool_result` blocks.",
+    ):
+        yield Recovery(
+            MESSAGES, body_for(MESSAGES, messages=mixed, tools=tools(MESSAGES, EMPTY)), "messages", reject(message),
+            lambda sent: [[block.get("type") for block in one["content"]] for one in sent["messages"][1:]],
+            [["tool_use", "text", "tool_use"], ["tool_result", "text", "tool_result"]],
+            [["text", "tool_use", "tool_use"], ["tool_result", "tool_result", "text"]],
+            ("messages[].content=ordered",),
+        )  # fmt: skip
     blank = {"type": "text", "text": "\n"}
     turns = [
         USER, {"role": "assistant", "content": [blank, USE]}, {"role": "user", "content": [RESULT]},
