@@ -55,6 +55,7 @@ class SecretKeeper(SecretReader):
         self._failed_since: dict[str, float] = {}
         self._asked_at: dict[str, float] = {}
         self._reading = trio.Lock()
+        self._renewing = trio.Lock()
 
     async def aclose(self) -> None:
         await self._stores.aclose()
@@ -138,12 +139,16 @@ class SecretKeeper(SecretReader):
     async def renew(self, secret: StoredSecret, refused: str) -> str | None:
         """Return the new text in place of ``refused``, which a provider rejected; ``None`` if the store has none."""
         name = str(secret)
-        if self._is_unchanged(name, refused) and self._clock() - self._asked_at.get(name, -math.inf) >= PAUSE:
-            self._asked_at[name] = self._clock()
-            with trio.move_on_after(RENEWAL_SECONDS):
-                await self.read((secret,))
-                if not self._is_unchanged(name, refused):
-                    await self.apply()
+        is_read = False
+        with trio.move_on_after(RENEWAL_SECONDS):
+            async with self._renewing:  # the other rejected requests wait for the same text
+                last = self._asked_at.get(name, -math.inf)
+                if self._is_unchanged(name, refused) and self._clock() - last >= PAUSE:
+                    await self.read((secret,))
+                    self._asked_at[name] = self._clock()
+                    is_read = not self._is_unchanged(name, refused)
+            if is_read:
+                await self.apply()
         return None if self._is_unchanged(name, refused) else self.texts[name].strip()
 
     def _is_unchanged(self, name: str, refused: str) -> bool:

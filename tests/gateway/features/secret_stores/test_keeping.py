@@ -81,6 +81,36 @@ async def test_rejected_keys_are_read_again_at_a_limited_rate_however_many_reque
         assert (found[-2:], len(server.calls), applied) == (["two", "two"], 2, ["two"])
 
 
+async def test_all_requests_that_a_rotated_key_fails_get_its_new_value(server):
+    """Only the first one waited for the store: the others got a 502, and the target a cooldown of ten minutes."""
+    settings = config(server)
+    async with SecretKeeper(settings) as keeper:
+        await keeper.read_first(settings)
+        server.secrets["secret/a"] = {"key": "two"}
+        server.calls.clear()
+        found: list[str | None] = []
+
+        async def renew() -> None:
+            found.append(await keeper.renew(KEY, "one"))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(renew)
+        assert (found, len(server.calls)) == (["two"] * 20, 1)
+
+
+async def test_a_client_that_leaves_while_its_key_is_read_takes_the_value_from_no_other(server):
+    settings = config(server)
+    async with SecretKeeper(settings) as keeper:
+        await keeper.read_first(settings)
+        server.secrets["secret/a"] = {"key": "two"}
+        with trio.CancelScope() as leaving:
+            leaving.cancel()
+            await keeper.renew(KEY, "one")
+        assert leaving.cancelled_caught
+        assert await keeper.renew(KEY, "one") == "two"
+
+
 @pytest.fixture
 async def silent():
     """Run a store that accepts connections and never responds."""
