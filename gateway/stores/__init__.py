@@ -5,4 +5,5 @@
 - ``database``: what all parts of a process use of a database (``sqlite``, ``postgres``), over a ``pool`` of connections
   for threads; ``schema``: its tables; ``redis``: scripts on a Redis server.
 - ``record_tables``: rows of records that people change, and the log of these changes.
-- ``encrypted``: a store with encrypted bodies; ``overlay``: a store that keeps writes local."""
+- ``encrypted``: a store with encrypted bodies; ``overlay``: a store that keeps writes local.
+- ``planted_files``: files of other users in shared directories."""

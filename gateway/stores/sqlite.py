@@ -22,6 +22,7 @@ from gateway.stores.database import (
     SqlNotation,
 )
 from gateway.stores.errors import Unavailable
+from gateway.stores.planted_files import refuse_planted
 from gateway.stores.pool import SILENT, ConnectionPool
 from gateway.stores.schema import SCHEMA
 
@@ -125,6 +126,7 @@ class _File(SqlConnection):
         self._settings = settings
         self._path = path
         try:
+            refuse_planted(path)
             with contextlib.suppress(FileExistsError):  # opening and closing it would drop this process's locks on it
                 os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except OSError as error:

@@ -22,6 +22,7 @@ import msgspec
 from gateway import __version__
 from gateway.http.headers import Headers
 from gateway.http.redaction import LONGEST_ERROR, REDACTED, Secrets, redact, redact_answer, redact_spelled
+from gateway.stores.planted_files import refuse_planted
 from providers.apis import CODECS
 from providers.framings import events_in, framing_of, text_of
 from providers.neutral.invoked import INVOKED
@@ -127,6 +128,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        refuse_planted(path)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._size = 0
         self._until_look = 0

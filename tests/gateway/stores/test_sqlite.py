@@ -128,3 +128,16 @@ async def test_a_file_of_a_later_version_stays_unchanged(tmp_path):
     with pytest.raises(Unavailable, match="newer version of trigate"):
         await store.get("alice", "a")
     await store.aclose()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to another user")
+async def test_a_file_that_another_user_put_into_a_shared_directory_is_refused(directory):
+    path = directory / "state.sqlite"
+    path.touch()
+    os.chown(path, 12345, 12345)
+    with pytest.raises(Unavailable, match="another user put it where everyone can write"):
+        await sqlite_store(path, 100, None).open()
+    directory.chmod(0o755)
+    store = sqlite_store(path, 100, None)
+    await store.open()
+    await store.aclose()

@@ -1,6 +1,7 @@
 """Recordings on disk, read by other programs than their writer."""
 
 import json
+import os
 from datetime import UTC, datetime
 
 import attrs
@@ -31,6 +32,17 @@ def test_only_client_requests_are_found_in_recordings(tmp_path):
     assert found[0].headers == (("anthropic-beta", "x"),)
     assert found[0].body.read_bytes() == CLIENT.request
     assert not any(one.cut for one in found)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can give files to another user")
+@pytest.mark.parametrize("planted", ["shared/made", "shared/made/deeper"])
+def test_a_folder_that_another_user_made_in_a_shared_directory_is_refused(tmp_path, planted):
+    (tmp_path / "shared" / "made").mkdir(parents=True)
+    (tmp_path / "shared").chmod(0o1777)
+    Folder(tmp_path / planted)
+    os.chown(tmp_path / "shared" / "made", 12345, 12345)
+    with pytest.raises(PermissionError, match="another user"):
+        Folder(tmp_path / planted)
 
 
 def test_the_side_of_a_provider_is_also_identified_by_its_meta_file(tmp_path):
