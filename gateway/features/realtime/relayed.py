@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, quote
 
 import attrs
 
+from gateway.allowances.reservation import CountedAs
 from gateway.exchange.planned import PlannedRequest, as_prepared
 from gateway.features.realtime.calls import (
     CALLS,
@@ -80,7 +81,8 @@ async def read_action(inbound: InboundRequest, names: Mapping[str, str]) -> Rela
         check_models(session, "model", SessionModels(context, target, OF_OPENAI))
         body = session.encode()
     incoming = inbound.record_request(Incoming(context.codec.api, body, {}, target.requested_name, False))
-    return _relayed_call(inbound, incoming, target, body, kind, "")
+    counted_as = CountedAs.ANSWER if action == "accept" else CountedAs.LATER  # a client without budget can hang up
+    return _relayed_call(inbound, incoming, target, body, kind, "", counted_as)
 
 
 def _members(body: bytes) -> Members:
@@ -91,11 +93,17 @@ def _members(body: bytes) -> Members:
 
 
 def _relayed_call(
-    inbound: InboundRequest, incoming: Incoming, target: Target, body: bytes, kind: str, suffix: str
+    inbound: InboundRequest,
+    incoming: Incoming,
+    target: Target,
+    body: bytes,
+    kind: str,
+    suffix: str,
+    counted_as: CountedAs = CountedAs.ANSWER,
 ) -> RelayedRequest:
     media = MediaTypes(kind, inbound.header("accept") or "*/*")
     prepare = as_prepared(Prepared(Outgoing(body)))
-    planned = PlannedRequest(incoming, Plan.once(target), prepare, suffix=suffix, media=media)
+    planned = PlannedRequest(incoming, Plan.once(target), prepare, suffix=suffix, media=media, counted_as=counted_as)
     limit, ids = inbound.context.service.settings.limits.event, SessionIds.of(inbound.context, ENDPOINT)
     form = TEXT if suffix else ANY  # a session description; providers confirm actions without a body
     return RelayedRequest(planned, partial(_CallAnswer, limit, ids, form))

@@ -108,6 +108,19 @@ async def test_a_call_is_unknown_once_its_client_may_not_use_the_model():
     assert len(provider.asked) == 2
 
 
+async def test_a_client_without_budget_begins_no_call_and_can_end_one():
+    async with endpoint_provider(answering) as provider:
+        entry = {"model": "openai/m-1", "access_key": "k", "base_url": f"{provider.url}/v1", **ENTRY}
+        async with gateway(settings(entry, client_keys=KEYS)) as running:
+            location = (await post(running, "/v1/realtime/calls?model=voice", MAY, **OFFER)).headers["location"]
+            running.reload(settings(entry, client_keys=[{**KEYS[0], "budgets": ["0.000001 usd/day"]}]))
+            assert (await post(running, "/v1/realtime/calls?model=voice", MAY, **OFFER)).status_code == 402
+            accepted = await post(running, f"{location}/accept", MAY, json={"type": "realtime", "model": "voice"})
+            assert accepted.status_code == 402
+            for action in ("hangup", "refer", "reject"):
+                assert (await post(running, f"{location}/{action}", MAY, json={})).status_code == 200
+
+
 async def test_only_the_model_changes_in_the_settings_of_an_offer():
     session = '{"type": "realtime", "model": "voice", "audio": {"output": {"voice": "marin"}}}'
     files = {"sdp": (None, SDP.decode()), "session": (None, session, "application/json")}
