@@ -310,7 +310,8 @@ class KeptRequest:
             incoming, counted_as = await inbound.bodiless_request(), CountedAs.LATER
         else:
             incoming = Incoming(inbound.context.codec.api, body or b"", {}, None, False)
-            counted_as = CountedAs.BEGINNING
+            is_end = self.path.endswith(("/cancel", ":cancel"))  # also for a client without budget
+            counted_as = CountedAs.LATER if is_end else CountedAs.BEGINNING
         if self.method == "POST" and body is None:
             upload = self._upload_body(target)
             planned = inbound.plan_upload(incoming, target, upload, kind or "application/octet-stream")

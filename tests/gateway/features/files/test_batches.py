@@ -318,7 +318,7 @@ def test_an_unknown_model_in_an_anthropic_batch_is_reported_with_its_position(se
 
 
 @with_gateway("openai", clients=[{**CLIENTS[0], "budgets": ["0.006 usd/day"]}, CLIENTS[1]], entry=PRICE)
-def test_a_client_with_an_exhausted_budget_can_only_read(served):
+def test_a_client_with_an_exhausted_budget_can_only_read_and_cancel(served):
     """BerriAI/litellm#9077, #39861."""
     provider = served.providers["openai"]
     client = served.openai()
@@ -331,6 +331,7 @@ def test_a_client_with_an_exhausted_budget_can_only_read(served):
         assert error_of(begin).status_code == 402
     assert len(provider.asked) == calls
     assert client.batches.retrieve(batch.id).status == "completed"
+    assert client.batches.cancel(batch.id).status == "cancelling"
 
 
 BUDGETED = [{**CLIENTS[0], "budgets": ["0.03 usd/day"]}, CLIENTS[1]]
