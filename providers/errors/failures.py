@@ -198,11 +198,13 @@ MESSAGES_TYPE, OPENAI_TYPE, OPENAI_CODE, GOOGLE_STATUS, BEDROCK_EXCEPTION = (
 # (maximhq/bifrost#5892, anthropics/anthropic-sdk-python#1598, BerriAI/litellm#32140). Clients that lose a signature
 # send a block without one (WordPress/ai-provider-for-anthropic#30, justlovemaki/AIClient2API#437). OpenAI also rejects
 # items whose reasoning is missing, reasoning without its item, and items that come twice (cline/cline#12242,
-# openai/openai-agents-python#2503, vercel/ai#7883, continuedev/continue#10723).
+# openai/openai-agents-python#2503, vercel/ai#7883, continuedev/continue#10723). So it does with ids of items that it
+# has not stored, in a 404, and with ids of others (can1357/oh-my-pi#41, openai/codex#33176).
 _REASONING_CODES = frozenset(("invalid_encrypted_content",))
 _REASONING_WORDS = re.compile(
     r"encrypted content .{0,200}could not be (verified|decrypted)|Invalid `?signature`? in `?thinking`? block"
     r"|was provided without its required (?:'reasoning'|following) item|Duplicate item found with id"
+    r"|Items are not persisted when `store` is set to false|Expected an ID that begins with '\w{1,9}'"
     r"|\.thinking\.signature: Field required"
     r"|(thinking|redacted_thinking)`? .{0,200}cannot be modified"
     r"|(?:Corrupted|[Ii]nvalid|Unable to validate) thought.?signature|[Tt]hought.?signature is not valid"
@@ -426,7 +428,7 @@ def kind_of(error: Mapping[str, Any], default: ErrorKind) -> ErrorKind:
 
 def rejects_reasoning(error: ErrorInfo) -> bool:
     """Return whether a provider rejected a request because of its reasoning, so that it may be sent without."""
-    if error.status != 400:
+    if error.status not in (400, 404):
         return False
     return error.code in _REASONING_CODES or _REASONING_WORDS.search(error.message[:_MAX_SEARCHED]) is not None
 

@@ -127,15 +127,22 @@ def test_a_request_with_refused_reasoning_is_retried_without_it(gateway, upstrea
     assert b"again" in second.body
 
 
+NOT_STORED = (
+    "Item with id 'rs_1' not found. Items are not persisted when `store` is set to false. Try again with `store` set "
+    "to true, or remove this item from your input."
+)
 PARTED = (
     "Item 'fc_1' of type 'function_call' was provided without its required 'reasoning' item: 'rs_1'.",
     "Item 'msg_1' of type 'message' was provided without its required 'reasoning' item: 'rs_1'.",
     "Item 'rs_1' of type 'reasoning' was provided without its required following item.",
     "Duplicate item found with id msg_1. Remove duplicate items from your input and try again.",
     "The encrypted content for item rs_1 could not be verified. Reason: Encrypted content could not be decrypted.",
+    NOT_STORED,
+    "Invalid 'input[2].id': '019f629b-43ee'. Expected an ID that begins with 'msg'.",
 )
 """OpenAI links the ids of items. Clients that drop, move or repeat one lose the conversation (cline/cline#12242,
-continuedev/continue#12736, mastra-ai/mastra#11090, openai/openai-agents-python#2503, vercel/ai#7883)."""
+continuedev/continue#12736, mastra-ai/mastra#11090, openai/openai-agents-python#2503, vercel/ai#7883). It also rejects
+ids that it has not stored (can1357/oh-my-pi#41, anomalyco/opencode#8987) or made (openai/codex#33176)."""
 
 
 @each_row("has_reasoning", [True, False])
@@ -154,7 +161,8 @@ def test_items_that_are_refused_without_each_other_are_sent_without_links(gatewa
     ]
     items = [rest[0], reasoning, *rest[1:]] if has_reasoning else rest
     refusal = {"error": {"message": message, "type": "invalid_request_error", "param": "input", "code": None}}
-    upstream.script(Raw(400, JSON, (json.dumps(refusal).encode(),)), Script(text="fine"))
+    status = 404 if message == NOT_STORED else 400
+    upstream.script(Raw(status, JSON, (json.dumps(refusal).encode(),)), Script(text="fine"))
     body = question("responses", MODELS["responses"]) | {"input": items, "store": False}
     reply = gateway.request("POST", PATHS["responses"], body)
     assert (reply.status, reply.headers["x-trigate-attempts"]) == (200, "2")
