@@ -70,7 +70,7 @@ class AttemptAnswer:
 
     @property
     def unread_response(self) -> UpstreamResponse | None:
-        """The response with unread bytes, or ``None`` if everything was read."""
+        """The response with unread bytes, or ``None`` if nothing more will be read."""
         return None
 
     async def begin(self) -> None:
@@ -116,7 +116,7 @@ class StartedAnswer(AttemptAnswer):
 
     @property
     def unread_response(self) -> UpstreamResponse | None:
-        return self.response
+        return None if self.response.is_closed else self.response
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Return the rest as it arrives. Raises ``GatewayError`` if it breaks off."""

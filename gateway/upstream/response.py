@@ -199,6 +199,11 @@ class UpstreamResponse(trio.abc.AsyncResource):
         assert isinstance(self._body, WireBody), "it has a connection"
         await self._body.connection.stream.write(data)
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the body was read to its end, has broken off, or is not wanted any more."""
+        return self._closed
+
     async def aclose(self) -> None:
         """Return the connection if the body was read to its end, otherwise close it. Cannot be cancelled."""
         if self._closed:

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.cases import case
 from tests.support.each_row import each_row
+from tests.support.features import members_of, needs_feature
 from tests.support.harness import provider
 from tests.support.last_words import SILENCES, SOON, WITHOUT_END, unfinished_stream
 from tests.support.raw_call import line
@@ -33,7 +34,10 @@ def gateway(upstream, tmp_path_factory):
         provider(f"{VENDORS[api]}/up-{api}", upstream.url + BASES.get(api, "/v1"), [api], name=f"m-{api}")
         for api in ALL
     ]
-    settings = {"client_keys": client_keys(STEPS), "steps": own_steps(STEPS), "keep_alive": 0.05}
+    aliases = {f"kept-{api}": {"target": f"m-{api}", **members_of("answer_cache", cache={"ttl": "1h"})} for api in ALL}
+    settings = {
+        "client_keys": client_keys(STEPS), "steps": own_steps(STEPS), "keep_alive": 0.05, "model_aliases": aliases,
+    }  # fmt: skip
     with step_gateway(tmp_path_factory.mktemp("steps"), entries, CODE, **settings) as served:
         yield served
 
@@ -54,6 +58,24 @@ def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_e
                 found = line(gateway, reply.headers["x-request-id"])
                 outcome = (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON)
                 assert outcome == ("complete", None, True)
+
+
+@needs_feature("answer_cache")
+@each_row("end", SILENCES)
+@each_row(("api", "has_end"), WITHOUT_END)
+def test_an_answer_that_the_cache_reads_is_complete_after_its_last_word(gateway, upstream, api, has_end, end):
+    """Clients got 500 for answers that steps had held to their end."""
+    clients = [name for name in STEPS if name != "refuse-late"]  # the cache still reads the rest of its answer
+    upstream.script(*[unfinished_stream(api, end, has_end=has_end)] * len(clients))
+    body, path = body_of(api, f"kept-{api}", end, stream=True), path_of(api, f"kept-{api}", stream=True)
+    with ThreadPoolExecutor(len(clients)) as threads:
+        replies = [*threads.map(partial(gateway.request, "POST", path, body), map(bearer, clients))]
+    for client, reply in zip(clients, replies, strict=True):
+        with case(client):
+            assert (reply.status, reply.headers["x-trigate-cache"], reply.cut) == (200, "miss", False), reply.body
+            assert text_of(api, reply.body, stream=True) == "The answer is 42."
+            found = line(gateway, reply.headers["x-request-id"])
+            assert (found["ended"], found.get("error")) == ("complete", None)
 
 
 @each_row("end", SILENCES)
