@@ -88,6 +88,10 @@ async def update_key(call: AdminCall) -> AdminAnswer:
     before = stored_settings(client.name, text)
     rates = {**before.get("ratelimits", {}), **read.settings.get("ratelimits", {})}
     settings = {**before, **read.settings, **({"ratelimits": rates} if rates else {})}
+    if "budgets" in read.settings:  # in place of the one that LiteLLM's programs see
+        kept = [*before.get("budgets", ())]
+        at = next((at for at, one in enumerate(client.budgets) if one.currency == "usd"), len(kept))
+        settings["budgets"] = [*kept[:at], *read.settings["budgets"], *kept[at + 1 :]]
     if "models" in body and body["models"] is not None and "models" not in read.settings:
         settings.pop("models", None)  # an empty list means all
     stored = await store_client(call, client.name, read_new_item(client.name, settings))

@@ -104,6 +104,14 @@ def test_a_new_amount_keeps_the_period_of_the_budget(shared, period):
     assert found == [f"7 usd/{period}"]
 
 
+def test_a_new_amount_keeps_the_other_budgets(shared):
+    before = ["1M tokens/day", "5 usd/day", "50 usd/month"]
+    shared.call("admin", "PUT", "/admin/v1/keys/several", {"budgets": before})
+    assert shared.call("admin", "POST", "/key/update", {"key": "several", "max_budget": 7}).status == 200
+    found = shared.call("admin", "GET", "/admin/v1/keys/several").json["budgets"]
+    assert found == ["1M tokens/day", "7 usd/day", "50 usd/month"]
+
+
 def test_an_existing_name_and_a_client_of_the_file_are_refused(shared):
     assert shared.call("setup-2", "POST", "/key/generate", {"key_alias": "twice"}).status == 200
     assert shared.call("setup-2", "POST", "/key/generate", {"key_alias": "twice"}).status == 409
