@@ -20,6 +20,7 @@ from providers.neutral.request import (
     Part,
     ReasoningPart,
     TextPart,
+    Tool,
     ToolCallPart,
     ToolResultPart,
     result_part,
@@ -34,7 +35,7 @@ CACHE_MARK: Final = "cache_control"
 _TYPES: Final = {format: type for type, format in DOCUMENT_FORMATS.items()} | {"three_gp": "video/3gpp"}
 """Media types by the API's format names; those of images and videos have the same names."""
 
-_MARKABLE: Final = (TextPart, ImagePart, FilePart, AudioPart, ToolCallPart, ToolResultPart)
+_MARKABLE: Final = (TextPart, ImagePart, FilePart, AudioPart, ToolCallPart, ToolResultPart, Tool)
 
 _ReadBlock: TypeAlias = Callable[[Any, str, Drops], Iterator[Part]]
 
@@ -55,7 +56,7 @@ def read_blocks(value: Any, at: str, known: Mapping[str, _ReadBlock], drops: Dro
             if inner is None:
                 continue
             if kind == "cachePoint":
-                _mark_last(parts, Fields.of(inner, join_path(place, kind)), drops)
+                mark_last(parts, Fields.of(inner, join_path(place, kind)), drops)
             elif (read := known.get(kind)) is not None:
                 parts.extend(read(inner, place, drops))
             else:  # unknown types: whole, for a Converse provider
@@ -63,10 +64,11 @@ def read_blocks(value: Any, at: str, known: Mapping[str, _ReadBlock], drops: Dro
     return parts
 
 
-def _mark_last(parts: list[Part], point: Fields, drops: Drops) -> None:
-    last = parts[-1] if parts else None
+def mark_last(items: list[Any], point: Fields, drops: Drops) -> None:
+    """Give the last of ``items``, parts or tools, the mark that a ``cachePoint`` represents, if it can have one."""
+    last = items[-1] if items else None
     if isinstance(last, _MARKABLE):
-        parts[-1] = attrs.evolve(last, marks={**last.marks, CACHE_MARK: cache_mark(point)})
+        items[-1] = attrs.evolve(last, marks={**last.marks, CACHE_MARK: cache_mark(point)})
     else:
         drops.add(point.at)
 

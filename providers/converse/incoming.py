@@ -10,7 +10,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from providers.converse.content import CACHE_MARK, MESSAGE, SYSTEM, cache_mark, read_blocks
+from providers.converse.content import MESSAGE, SYSTEM, mark_last, read_blocks
 from providers.converse.wording import STOP_SEQUENCE
 from providers.neutral.fields import Drops, Fields, expect, join_path
 from providers.neutral.parameters import BY_NAME, read_parameters
@@ -160,10 +160,7 @@ def _read_messages(fields: Fields, drops: Drops) -> Iterator[Message]:
     if not fields.need("messages", list):
         raise invalid(f"{at} must have at least one message", at)
     for message in fields.objects("messages"):
-        role = message.need("role", str)
-        if role not in _ROLES:
-            at = message.path("role")
-            raise invalid(f'{at} must be user, assistant or system, not "{role}"', at)
+        role = message.need_word("role", _ROLES, "user, assistant or system")
         parts = read_blocks(message.need("content", list), message.path("content"), MESSAGE, drops)
         drops.add_unread(message)
         kept: list[Part] = []
@@ -216,11 +213,7 @@ def _read_tool(item: Fields, tools: list[Tool | NativeTool], drops: Drops) -> No
         tools.append(Tool(name, description, json, strict=strict, at=item.at))
         drops.add_unread(spec)
     elif (point := item.object("cachePoint")) is not None:
-        last = tools[-1] if tools else None
-        if isinstance(last, Tool):
-            tools[-1] = attrs.evolve(last, marks={**last.marks, CACHE_MARK: cache_mark(point)})
-        else:
-            drops.add(point.at)
+        mark_last(tools, point, drops)
     else:
         kind = next(iter(item.data), "")
         item.ignore(*item.data)
@@ -269,9 +262,7 @@ def _read_output(fields: Fields, drops: Drops) -> tuple[Format | None, str | Non
 
 
 def _read_format(text: Fields, drops: Drops) -> Format:
-    if (kind := text.need("type", str)) != "json_schema":
-        at = text.path("type")
-        raise invalid(f'{at} must be json_schema, not "{kind}"', at)
+    text.need_word("type", ("json_schema",), "json_schema")
     structure = Fields.of(text.need("structure", dict), text.path("structure"))
     definition = Fields.of(structure.need("jsonSchema", dict), structure.path("jsonSchema"))
     at = definition.path("schema")

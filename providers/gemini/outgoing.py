@@ -46,6 +46,7 @@ from providers.neutral.request import (
 )
 from providers.neutral.schemas import typed_root
 from providers.neutral.search_tools import becomes_another, settings_of
+from providers.neutral.texts import drop_marks, instruction_texts
 from streams.errors import invalid
 
 _INSTRUCTIONS: Final = ("system", "developer")
@@ -87,15 +88,7 @@ class Contents:
             self.contents.append({"role": role, "parts": parts})
 
     def _instruction_parts(self, message: Message) -> list[GeminiPart]:
-        parts: list[GeminiPart] = []
-        for part in message.parts:
-            if isinstance(part, TextPart):
-                parts += self._text_parts(part)
-            elif isinstance(part, NativePart):
-                self._drops.add(part.at)
-            else:
-                raise invalid(f"{part.at} must be text: this model's provider supports nothing else there", part.at)
-        return parts
+        return [written for part in instruction_texts(message, self._drops) for written in self._text_parts(part)]
 
     # The client's turns
 
@@ -124,7 +117,7 @@ class Contents:
     def _result_part(self, part: ToolResultPart) -> GeminiPart:
         native = self._request.api == "gemini"
         for holder in (*part.parts, part):
-            self._drop_marks(holder)
+            drop_marks(holder, self._drops)
             if isinstance(holder, FilePart) and holder.filename and not native:
                 self._drops.add(join_path(holder.at, _FILE_NAMES.get(self._request.api, "filename")))
         name = self._names.get(part.call_id, part.call_id)
@@ -151,19 +144,13 @@ class Contents:
             case _:
                 assert_never(part)
 
-    def _drop_marks(self, part: TextPart | ImagePart | FilePart | AudioPart | ToolResultPart) -> None:
-        """Report marks and details that this API cannot express."""
-        self._drops.add(*(join_path(part.at, mark) for mark in part.marks))
-        if isinstance(part, ImagePart) and part.detail not in (None, "auto"):
-            self._drops.add(join_path(part.at, "detail"))
-
     def _text_parts(self, part: TextPart) -> list[GeminiPart]:
-        self._drop_marks(part)
+        drop_marks(part, self._drops)
         return [{"text": part.text}] if part.text else []
 
     def _medium_parts(self, part: ImagePart | FilePart | AudioPart) -> list[GeminiPart]:
         """Return the part, preceded by a file's name as text, because the API has no member for it."""
-        self._drop_marks(part)
+        drop_marks(part, self._drops)
         native = self._request.api == "gemini"
         name = part.filename if isinstance(part, FilePart) and not native else None
         return [*([{"text": f"File {name}:"}] if name else []), media_part(part, native)]
@@ -197,7 +184,7 @@ class Contents:
         is_native = isinstance(part, NativePart) and part.api == "gemini"
         images = [] if is_native else turn_images(part, self._drops)
         for image in images:
-            self._drop_marks(image)
+            drop_marks(image, self._drops)
             written.image(image)
         if not images:
             written.add(self._client_parts(part))

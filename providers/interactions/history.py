@@ -30,7 +30,7 @@ from providers.neutral.request import (
     ToolCallPart,
     ToolResultPart,
 )
-from streams.errors import invalid
+from providers.neutral.texts import drop_marks, instruction_texts
 from streams.surrogates import decode_or
 
 Step = dict[str, Any]
@@ -75,29 +75,17 @@ class History:
             self.instructions = []
 
     def _instruction_texts(self, message: Message) -> list[str]:
-        texts: list[str] = []
-        for part in message.parts:
-            if isinstance(part, TextPart):
-                self._drop_marks(part)
-                texts += [part.text] if part.text else []
-            elif isinstance(part, NativePart):
-                self._drops.add(part.at)
-            else:
-                raise invalid(f"{part.at} must be text: this model's provider supports nothing else there", part.at)
-        return texts
-
-    def _drop_marks(self, part: TextPart | ImagePart | FilePart | AudioPart | ToolResultPart | ToolCallPart) -> None:
-        """Report the marks and the detail of ``part`` as dropped, because this API cannot express them."""
-        self._drops.add(*(join_path(part.at, mark) for mark in part.marks))
-        if isinstance(part, ImagePart) and part.detail not in (None, "auto"):
-            self._drops.add(join_path(part.at, "detail"))
+        parts = [*instruction_texts(message, self._drops)]
+        for part in parts:
+            drop_marks(part, self._drops)
+        return [part.text for part in parts if part.text]
 
     def _write_message(self, message: Message) -> None:
         speaker = "model_output" if message.role == "assistant" else "user_input"
         for part in message.parts:
             match part:
                 case TextPart(text=text):
-                    self._drop_marks(part)
+                    drop_marks(part, self._drops)
                     self._add_content(speaker, [_text(text)] if text else [])
                 case RefusalPart(text=text):
                     self._add_content(speaker, [_text(text)] if text else [])
@@ -126,7 +114,7 @@ class History:
 
     def _media_contents(self, part: ImagePart | FilePart | AudioPart) -> list[dict[str, Any]]:
         """Return the part, preceded by a file's name as text, because the API has no member for it."""
-        self._drop_marks(part)
+        drop_marks(part, self._drops)
         name = part.filename if isinstance(part, FilePart) and not self._native else None
         return [*([_text(f"File {name}:")] if name else []), write_media(part, self._native)]
 
@@ -156,7 +144,7 @@ class History:
             self._drops.add(*part.places)
 
     def _add_call(self, part: ToolCallPart) -> None:
-        self._drop_marks(part)
+        drop_marks(part, self._drops)
         self._names[part.id] = part.name
         if self._to.quirks.signed_calls and not self._native and not self._is_signed():
             self.steps.append({"type": "thought", "signature": PLACEHOLDER})
@@ -172,7 +160,7 @@ class History:
     # Results
 
     def _result_step(self, part: ToolResultPart) -> Step:
-        self._drop_marks(part)
+        drop_marks(part, self._drops)
         step: Step = {"type": "function_result", "call_id": part.call_id}
         if name := self._names.get(part.call_id):
             step["name"] = name
@@ -182,7 +170,7 @@ class History:
     def _result(self, part: ToolResultPart) -> Any:
         """Return a result as text, as the object that a client of this API sent, or as contents."""
         for one in part.parts:
-            self._drop_marks(one)
+            drop_marks(one, self._drops)
             if isinstance(one, FilePart) and one.filename and not self._native:
                 self._drops.add(join_path(one.at, _FILE_NAMES.get(self._request.api, "filename")))
         if any(not isinstance(one, TextPart) for one in part.parts):

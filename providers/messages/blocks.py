@@ -35,6 +35,7 @@ from providers.neutral.request import (
     cache_control,
     has_cache_marks,
 )
+from providers.neutral.texts import instruction_texts
 from providers.neutral.tool_names import replacement_id
 from streams.errors import GatewayError, invalid
 
@@ -173,13 +174,9 @@ class Prompt:
             _mark_as_instructions(content[before:])
 
     def _write_parts(self, content: list[Block], message: Message) -> None:
-        for part in message.parts:
-            if message.role not in _INSTRUCTIONS or isinstance(part, TextPart):
-                content.extend(self._part_blocks(part, message.role == "assistant", content))
-            elif isinstance(part, NativePart):
-                self._drops.add(part.at)
-            else:
-                raise invalid(f"{part.at} must be text: this model's provider supports nothing else there", part.at)
+        is_text = message.role in _INSTRUCTIONS
+        for part in instruction_texts(message, self._drops) if is_text else message.parts:
+            content.extend(self._part_blocks(part, message.role == "assistant", content))
 
     def _part_blocks(self, part: Part, assistant: bool, before: Sequence[Block]) -> Iterable[Block]:
         match part:

@@ -88,10 +88,7 @@ class History:
         return changes_of(self._messages)
 
     def _read_message(self, message: Fields) -> None:
-        role = message.need("role", str)
-        if role not in _ROLES:
-            at = message.path("role")
-            raise invalid(f'{at} must be user, assistant or system, not "{role}"', at)
+        role = message.need_word("role", _ROLES, "user, assistant or system")
         if role == "user":  # texts that were valid until now end; changes of tools and effort stay
             for i in self._until_user:
                 self._messages[i] = attrs.evolve(self._messages[i], parts=())
@@ -282,10 +279,7 @@ def _read_choice(fields: Fields, drops: Drops) -> tuple[ToolChoice | None, Param
     choice = fields.object("tool_choice")
     if choice is None:
         return None, None
-    kind = choice.need("type", str)
-    if kind not in _CHOICES:
-        at = choice.path("type")
-        raise invalid(f'{at} must be auto, any, tool or none, not "{kind}"', at)
+    kind = choice.need_word("type", _CHOICES, "auto, any, tool or none")
     name = choice.need("name", str) if kind == "tool" else None
     serial = choice.boolean("disable_parallel_tool_use")
     parallel = Parameter(False, choice.path("disable_parallel_tool_use")) if serial else None
@@ -333,9 +327,7 @@ def _read_format(fields: Fields, config: Fields | None, drops: Drops) -> Format 
     format = (config.object("format") if config is not None else None) or fields.object("output_format")
     if format is None:
         return None
-    if (kind := format.need("type", str)) != "json_schema":
-        at = format.path("type")
-        raise invalid(f'{at} must be json_schema, not "{kind}"', at)
+    format.need_word("type", ("json_schema",), "json_schema")
     schema = format.need("schema", dict)
     drops.add_unread(format)
     return Format("json_schema", schema=schema, at=format.at)

@@ -5,7 +5,7 @@
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -104,6 +104,14 @@ class Fields:
             at = self.path(name)
             raise invalid(f"{at} is required", at)
         return value
+
+    def need_word(self, name: str, words: Container[str], listed: str) -> str:
+        """Return a required text that is one of ``words``; an error has them as ``listed``."""
+        word = self.need(name, str)
+        if word not in words:
+            at = self.path(name)
+            raise invalid(f'{at} must be {listed}, not "{word}"', at)
+        return word
 
     def path(self, name: str) -> str:
         return join_path(self.at, name)

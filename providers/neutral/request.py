@@ -140,17 +140,8 @@ class NativePart:
     at: str = ""
 
 
-Part: TypeAlias = (
-    TextPart
-    | ImagePart
-    | FilePart
-    | AudioPart
-    | RefusalPart
-    | ReasoningPart
-    | ToolCallPart
-    | ToolResultPart
-    | NativePart
-)
+MarkedPart: TypeAlias = TextPart | ImagePart | FilePart | AudioPart | ToolCallPart | ToolResultPart
+Part: TypeAlias = MarkedPart | RefusalPart | ReasoningPart | NativePart
 
 
 @attrs.frozen

@@ -1,19 +1,42 @@
-"""Texts: one for the several texts of a message, for Chat servers that reject or lose a list; text that OpenAI's models
-encrypt for each other, in requests of Codex; the links that an answer's text cites, and the positions of cited text for
-the APIs of Google, which count bytes."""
+"""Texts: those of instructions; one for the several texts of a message, for Chat servers that reject or lose a list;
+text that OpenAI's models encrypt for each other, in requests of Codex; the links that an answer's text cites, and the
+positions of cited text for the APIs of Google, which count bytes."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from typing import Any, Final
 
+from providers.neutral.fields import Drops, join_path
+from providers.neutral.request import ImagePart, MarkedPart, Message, NativePart, TextPart
 from providers.neutral.values import as_object
+from streams.errors import invalid
 from streams.events import Citation
 
 _BETWEEN: Final[Mapping[str, str]] = {"assistant": "", "tool": "\n"}
 """The separator of texts by role. The assistant's texts are the pieces of one answer."""
 
 _PARAGRAPH: Final = "\n\n"
+
+
+def instruction_texts(message: Message, drops: Drops) -> Iterator[TextPart]:
+    """Yield the texts of instructions. Parts that only other APIs can express are dropped.
+
+    Raises ``GatewayError`` (400) for other content."""
+    for part in message.parts:
+        if isinstance(part, TextPart):
+            yield part
+        elif isinstance(part, NativePart):
+            drops.add(part.at)
+        else:
+            raise invalid(f"{part.at} must be text: this model's provider supports nothing else there", part.at)
+
+
+def drop_marks(part: MarkedPart, drops: Drops) -> None:
+    """Report the marks and the detail of ``part`` as dropped, because an API cannot express them."""
+    drops.add(*(join_path(part.at, mark) for mark in part.marks))
+    if isinstance(part, ImagePart) and part.detail not in (None, "auto"):
+        drops.add(join_path(part.at, "detail"))
 
 
 def join_texts(role: str, texts: Iterable[str]) -> str:
