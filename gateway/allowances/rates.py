@@ -30,12 +30,8 @@ class RateAllowance:
         return self._counter
 
 
-def rate_allowances(holder: Holder, limits: RateLimits) -> tuple[RateAllowance, ...]:
-    """Return the allowances of ``holder`` in the order of the file, none without limits."""
-    return tuple(_allowances(holder, limits))
-
-
-def _allowances(holder: Holder, limits: RateLimits) -> Iterator[RateAllowance]:
+def rate_allowances(holder: Holder, limits: RateLimits) -> Iterator[RateAllowance]:
+    """Yield the allowances of ``holder`` in the order of the file, none without limits."""
     for measure in _RATES:
         rate: Rate | None = getattr(limits, measure)
         if rate is not None:

@@ -2,9 +2,9 @@
 may be mixed."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from providers.neutral.api_members import to_snake
 from providers.neutral.fields import Fields, expect, join_path
@@ -14,10 +14,8 @@ T = TypeVar("T")
 _UNDERSCORE = re.compile(r"_([a-z])")
 
 
-@lru_cache(maxsize=512)
-def snake(name: str) -> str:
-    """Return a name of the API's reference in snake case. It is remembered, and a client's may have megabytes."""
-    return to_snake(name)
+snake: Final[Callable[[str], str]] = lru_cache(maxsize=512)(to_snake)
+"""Returns a name of the API's reference in snake case. It is remembered, and a client's may have megabytes."""
 
 
 def camel(name: str) -> str:

@@ -7,7 +7,7 @@ whether the gateway masks or reports a finding, or refuses the request. An obser
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 import attrs
 
@@ -17,9 +17,7 @@ Part: TypeAlias = Literal[
 """The origin of a text. ``tools`` are definitions. ``input`` is the text of requests other than conversations.
 ``other`` is text in a member that the gateway does not know."""
 
-PARTS: Final[tuple[Part, ...]] = (
-    "system", "user", "assistant", "reasoning", "tool_calls", "tool_results", "tools", "media", "input", "other",
-)  # fmt: skip
+PARTS: Final[tuple[Part, ...]] = get_args(Part)
 
 Moment: TypeAlias = Literal["request", "during", "response", "finished"]
 """The time of a check: before the request is sent, during the

@@ -7,16 +7,10 @@ from gateway.config.settings import Config
 from gateway.features.cache_acts.settings import EntryCacheKeys, PlanoCacheKeys, acts_of
 from gateway.seams.feature import Feature, Keys
 
-
-def is_wanted(config: Config) -> bool:
-    """Return whether an entry of ``config`` wants changes of its requests."""
-    return any(wanted is not None and wanted.acts for wanted in map(acts_of, config.entries))
-
-
 FEATURE: Final = Feature(
     "cache_acts",
     "gateway.features.cache_acts.opening:open_cache_acts",
-    is_wanted,
+    lambda config: any(wanted is not None and wanted.acts for wanted in map(acts_of, config.entries)),
     keys=(Keys(ModelEntry, EntryCacheKeys), Keys(Config, PlanoCacheKeys)),
     build="gateway.features.cache_acts.settings:build_marks",
 )

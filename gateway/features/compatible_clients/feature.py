@@ -28,17 +28,13 @@ def compatibility_of(config: Config) -> tuple[Compatibility, ...]:
     return part_of(config, CompatibilityKeys).compatibility
 
 
-def _is_wanted(config: Config) -> bool:
-    return bool(compatibility_of(config))
-
-
 _ALLOW: Final = "set `compatibility: [{}]` in the gateway's configuration"
 _LITELLM: Final = _ALLOW.format("litellm")
 
 FEATURE: Final = Feature(
     "compatible_clients",
     "gateway.features.compatible_clients.opening:open_compatible_clients",
-    _is_wanted,
+    lambda config: bool(compatibility_of(config)),
     keys=(Keys(Config, CompatibilityKeys),),
     served_clients=(("azure", _ALLOW.format("azure")), ("invoke_model", _LITELLM), ("raw_predict", _LITELLM)),
 )

@@ -4,10 +4,9 @@ from typing import Final
 
 import attrs
 
-from configfile.keys import part_of, setting
+from configfile.keys import setting
 from gateway.config.clients import ClientKey
 from gateway.config.parts import ItemPart
-from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
 
 
@@ -20,11 +19,6 @@ class FileRights(ItemPart):
         "the provider's key, by anyone.",
         False,
     )
-
-
-def clients_with_foreign_ids(config: Config) -> frozenset[str]:
-    """Return the names of the clients that may use providers' own ids."""
-    return frozenset(key.name for key in config.client_keys if part_of(key, FileRights).foreign_ids)
 
 
 FEATURE: Final = Feature(

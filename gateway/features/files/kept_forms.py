@@ -111,7 +111,7 @@ def read_list_request(
             collection, limit, "asc" if order == "asc" else "desc", query.get("after") or None,
             query.get("before") or None, _purpose_filter(query.get("purpose")),
         ),
-        lambda page: _encode_json({"object": "list", **_list_members(page)}),
+        lambda page: msgspec.json.encode({"object": "list", **_list_members(page)}),
     )  # fmt: skip
 
 
@@ -137,18 +137,14 @@ def _list_members(page: ObjectPage) -> dict[str, Any]:
 
 
 def _anthropic_cursor_list(page: ObjectPage) -> bytes:
-    return _encode_json(_list_members(page))
+    return msgspec.json.encode(_list_members(page))
 
 
 def _anthropic_page_list(page: ObjectPage) -> bytes:
     next_page = page.objects[-1].id if page.more else None
-    return _encode_json({"data": [msgspec.Raw(kept.body) for kept in page.objects], "next_page": next_page})
+    return msgspec.json.encode({"data": [msgspec.Raw(kept.body) for kept in page.objects], "next_page": next_page})
 
 
 def _gemini_list(page: ObjectPage) -> bytes:
     more = {"nextPageToken": page.objects[-1].id} if page.more else {}
-    return _encode_json({"files": [msgspec.Raw(kept.body) for kept in page.objects], **more})
-
-
-def _encode_json(value: Mapping[str, Any]) -> bytes:
-    return msgspec.json.encode(value)
+    return msgspec.json.encode({"files": [msgspec.Raw(kept.body) for kept in page.objects], **more})

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
+from configfile.keys import part_of
 from gateway.access.shares import storage_limits
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
 from gateway.conversations.recorder import TurnRecorder
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.service import Service
-from gateway.features.files.feature import clients_with_foreign_ids
+from gateway.features.files.feature import FileRights
 from gateway.features.files.kept_ids import (
     SEARCHED,
     LocatedRequest,
@@ -80,7 +81,9 @@ class StoredObjects:
     expected costs of running batches. Both outlive configurations; ``accounts`` do not."""
 
     def __init__(self, config: Config, inventory: Inventory | None, pending: PendingBatches) -> None:
-        self.accounts = AccountDirectory(config, clients_with_foreign_ids(config))
+        self.accounts = AccountDirectory(
+            config, frozenset(key.name for key in config.client_keys if part_of(key, FileRights).foreign_ids)
+        )
         self._limits = config.limits
         self.inventory = inventory
         self.pending = pending

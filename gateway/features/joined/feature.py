@@ -30,15 +30,10 @@ class RepeatsKeys:
     )
 
 
-def is_wanted(config: Config) -> bool:
-    """Return whether repeated requests join answers."""
-    return part_of(config, RepeatsKeys).repeats is not None
-
-
 FEATURE: Final = Feature(
     "joined",
     "gateway.features.joined.opening:open_joined",
-    is_wanted,
+    lambda config: part_of(config, RepeatsKeys).repeats is not None,
     keys=(Keys(Config, RepeatsKeys),),
     build="gateway.features.joined.checks:check_repeats",
 )

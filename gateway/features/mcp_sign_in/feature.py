@@ -6,7 +6,6 @@ import attrs
 
 from configfile.keys import part_of, setting
 from configfile.kinds import LateSecret, Url
-from gateway.config.settings import Config
 from gateway.features.mcp.interface import McpServer, servers_of
 from gateway.seams.feature import Feature, Keys
 
@@ -43,15 +42,10 @@ class McpSignInKeys:
     )
 
 
-def is_wanted(config: Config) -> bool:
-    """Return whether a server gets tokens of people."""
-    return any(part_of(server, McpSignInKeys).token_exchange is not None for server in servers_of(config))
-
-
 FEATURE: Final = Feature(
     "mcp_sign_in",
     "gateway.features.mcp_sign_in.opening:open_exchanges",
-    is_wanted,
+    lambda config: any(part_of(server, McpSignInKeys).token_exchange is not None for server in servers_of(config)),
     ("people",),
     keys=(Keys(McpServer, McpSignInKeys),),
     build="gateway.features.mcp_sign_in.checks:check_exchanges",

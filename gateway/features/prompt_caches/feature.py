@@ -102,15 +102,10 @@ def build_texts(config: Config, building: "Building") -> Config:
     return config
 
 
-def is_wanted(config: Config) -> bool:
-    """Return whether ``config`` does not switch them off."""
-    return part_of(config, PromptCacheKeys).prompt_cache is not False
-
-
 FEATURE: Final = Feature(
     "prompt_caches",
     "gateway.features.prompt_caches.opening:open_prompt_caches",
-    is_wanted,
+    lambda config: part_of(config, PromptCacheKeys).prompt_cache is not False,
     keys=(Keys(Config, PromptCacheKeys),),
     build="gateway.features.prompt_caches.feature:build_texts",
 )

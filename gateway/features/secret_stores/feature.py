@@ -82,15 +82,10 @@ def build_stores(config: Config, building: "Building") -> Config:
     return config
 
 
-def is_wanted(config: Config) -> bool:
-    """Return whether ``config`` has secrets in stores."""
-    return bool(config.stored_secrets)
-
-
 FEATURE: Final = Feature(
     name="secret_stores",
     opening="gateway.features.secret_stores.keeping:open_stored_keys",
-    is_wanted=is_wanted,
+    is_wanted=lambda config: bool(config.stored_secrets),
     keys=(Keys(Config, SecretStoreKeys),),
     build="gateway.features.secret_stores.feature:build_stores",
     secrets="gateway.features.secret_stores.keeping:SecretKeeper",

@@ -13,11 +13,6 @@ _CHECKS: Final = "gateway.features.steps.setting_checks"
 _ADVICE: Final = "gateway.features.steps.advice"
 
 
-def is_wanted(config: Config) -> bool:
-    """Return whether ``config`` has steps."""
-    return bool(steps_of(config))
-
-
 def harness_class() -> "type[StepHarness]":
     """Return the class that runs steps in tests."""
     from gateway.features.steps.harness import StepHarness  # imported only where it is needed
@@ -28,7 +23,7 @@ def harness_class() -> "type[StepHarness]":
 FEATURE: Final = Feature(
     "steps",
     "gateway.features.steps.opening:open_steps",
-    is_wanted,
+    lambda config: bool(steps_of(config)),
     keys=(Keys(Config, StepKeys),),
     build=f"{_CHECKS}:build_steps",
     advice=f"{_CHECKS}:ADVICE",

@@ -62,11 +62,12 @@ def test_ordinary_names_keep_their_counters_in_a_shared_store():
     """A monthly budget keeps what has been used of it when the gateway is upgraded."""
     alice = Holder("client_keys", "Alice Smith (ops), gpt-4.1/eu")
     month, run = budget_allowances(alice, [read_budget("20 usd/month"), read_budget("5 usd/run")], "UTC")
+    requests, *_, concurrent = rate_allowances(alice, LIMITS)
     texts = {
         "client_keys.Alice Smith (ops), gpt-4.1/eu.budgets usd/month 2026-11": month.counter(AT, None),
         "client_keys.Alice Smith (ops), gpt-4.1/eu.budgets usd/run alice/r": run.counter(AT, "alice/r"),
-        "client_keys.Alice Smith (ops), gpt-4.1/eu.requests 5/m": rate_allowances(alice, LIMITS)[0].counter(AT, None),
-        "client_keys.Alice Smith (ops), gpt-4.1/eu.concurrent": rate_allowances(alice, LIMITS)[4].counter(AT, None),
+        "client_keys.Alice Smith (ops), gpt-4.1/eu.requests 5/m": requests.counter(AT, None),
+        "client_keys.Alice Smith (ops), gpt-4.1/eu.concurrent": concurrent.counter(AT, None),
     }
     for text, counter in texts.items():
         assert counter is not None

@@ -15,7 +15,7 @@ from gateway.features.people.console.api_calls import ApiRequest, PageCall, Read
 from gateway.features.people.console.form_values import request_body
 from gateway.features.people.console.parts import PARTS, problem_of
 from gateway.features.people.console.paths import KEYS, STYLE, USAGE
-from gateway.features.people.console.table import PAGES, ConsolePage, FormAction, action_of, page_at
+from gateway.features.people.console.table import PAGES, ConsolePage, FormAction, action_of
 from gateway.features.people.html import PRIVATE_PAGE, Html, PageServer, html_page, redirect, style_response
 from gateway.features.people.interface import signed_in_callers
 from gateway.features.people.oauth.forms import Form, parse_query, read_form
@@ -51,7 +51,7 @@ class ConsoleServer(PageServer):
 
     async def respond(self, incoming: PiecesRequest) -> Response:
         method, path = incoming.asgi["method"], incoming.asgi["path"]
-        page = page_at(path)
+        page = next((one for one in PAGES if one.path == path), None)
         allowed = ("GET", "HEAD") if page is None else ("GET", "HEAD", "POST")
         if method not in allowed:
             listed = ", ".join(allowed)

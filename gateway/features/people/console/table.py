@@ -112,9 +112,5 @@ ACTIONS: Final = (
 )  # fmt: skip
 
 
-def page_at(path: str) -> ConsolePage | None:
-    return next((page for page in PAGES if page.path == path), None)
-
-
 def action_of(path: str, name: str) -> FormAction | None:
     return next((action for action in ACTIONS if (action.path, action.name) == (path, name)), None)

@@ -20,7 +20,6 @@ from gateway.features.people.oauth.context import SignInContext, program_of
 from gateway.features.people.oauth.cookies import (
     SESSION,
     SIGN_IN_SECONDS,
-    delete_cookie,
     new_cookie_value,
     read_cookie,
     read_sign_in_cookies,
@@ -319,7 +318,7 @@ class BrowserSignIn:
             self._context.log_event("signed_out", incoming, client=session.person, session=session.id)
             issuer_name, issuer_page = origin.issuer, await self._issuers.sign_out_address(origin.issuer)
         content = PAGES.signed_out(issuer_name, issuer_page)
-        ended = delete_cookie(SESSION, self._context.external.path)
+        ended = set_cookie(SESSION, "", 0, self._context.external.path)
         return html_page("Signed out", content, self._context.external, headers=(ended,))
 
     async def _sign_out_program(self, incoming: PiecesRequest, token: str) -> Response:

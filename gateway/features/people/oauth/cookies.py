@@ -60,10 +60,5 @@ def set_cookie(name: str, value: str, seconds: float, path: str) -> tuple[str, s
     return "set-cookie", f"{pair}; {limits}; Secure; HttpOnly; SameSite=Lax"
 
 
-def delete_cookie(name: str, path: str) -> tuple[str, str]:
-    """Return the header that deletes a cookie."""
-    return set_cookie(name, "", 0, path)
-
-
 def _name_below(path: str, name: str) -> str:
     return name.replace("__Host-", "__Secure-") if path else name
