@@ -26,7 +26,7 @@ from gateway.routing.target import Omissions, Target, with_required_api
 from gateway.seams.wrap_origin import RepeatedIds
 from gateway.upstream.request import UpstreamRequest
 from gateway.upstream.response import UpstreamResponse
-from providers.errors.member_paths import BETA, ROUTE
+from providers.errors.member_paths import BETA, ROUTE, is_answered_whole
 from providers.neutral.codec import Reply
 from providers.neutral.wire_api import WITHOUT_MODEL
 from streams.errors import invalid
@@ -117,10 +117,11 @@ class TargetRequest:
         request, target = self.request, self.target
         if ROUTE in self.prepared.omissions.paths and target.alternative_url is not None:
             target = attrs.evolve(target, url=target.alternative_url)
+        outgoing, omitted = self.prepared.outgoing, self.prepared.omissions.paths
+        streams = request.incoming.stream and not (omitted and is_answered_whole(omitted, outgoing.body))
         out = upstream_request(
-            self.prepared.outgoing, target, self.sent, request.incoming.stream, request.suffix, method=request.method,
-            media=request.media,
-        )  # fmt: skip
+            outgoing, target, self.sent, streams, request.suffix, method=request.method, media=request.media
+        )
         if (hosting := target.hosting) is not None:
             keeps_model = (request.suffix or "").startswith(WITHOUT_MODEL)
             out = await offload(len(out.body), partial(move_headers_to_body, keeps_model=keeps_model), out, hosting)

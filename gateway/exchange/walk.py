@@ -15,7 +15,7 @@ from gateway.exchange.attempt_account import AttemptAccount
 from gateway.exchange.attempt_answer import A, begin_answer
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
-from gateway.exchange.planned import PlannedRequest
+from gateway.exchange.planned import Form, PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest, write_request
 from gateway.http.late_imports import load_module
 from gateway.http.offload import offload
@@ -529,4 +529,6 @@ class Walk:
         return rejected_parts(
             error, target_request.prepared, target_request.sent, target_request.target,
             partial(self.request.prepare, target_request.target),
+            streams=self.request.incoming.stream and self.request.form is Form.TRANSLATED
+            and target_request.choices == 1,
         )  # fmt: skip

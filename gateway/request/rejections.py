@@ -15,7 +15,7 @@ from gateway.routing.target import NOTHING, Omissions, Target
 from gateway.shared.owned_entries import OwnedEntries
 from providers.apis import CODECS
 from providers.errors.failures import rejects_reasoning
-from providers.errors.member_paths import BETA, OTHER_API, ROUTE, Path, remove_path
+from providers.errors.member_paths import BETA, OTHER_API, ROUTE, WHOLE, Path, remove_path
 from providers.errors.rejected import find_rejected, find_sole_rejected, is_protected, may_omit
 from providers.neutral.fields import parse_json
 from streams.errors import GatewayError
@@ -28,6 +28,8 @@ def rejected_parts(
     client_request: ClientRequest,
     target: Target,
     prepare: Callable[[Omissions], Prepared],
+    *,
+    streams: bool = False,
 ) -> Omissions:
     """Return the parts of a request that the provider's ``error`` rejects and that can be omitted.
 
@@ -35,12 +37,16 @@ def rejected_parts(
 
     ``prepare`` writes the same request with omissions. A member about privacy, safety, identity or storage is included
     only if the error names nothing else: otherwise a quotation of the client's text could remove it. The address or
-    the API is included if the provider of ``target`` has another one."""
+    the API is included if the provider of ``target`` has another one, the stream if ``streams``: the client receives
+    one that is made from the whole answer."""
     sole_rejected = find_sole_rejected(error)
     named = [path for path in find_rejected(error) if path not in prepared.omissions.paths]
     named = [path for path in named if (path,) == sole_rejected or not is_protected(path)]
+    named = [path for path in named if streams or path[:1] != WHOLE]
     if (elsewhere := next((path for path in named if _is_elsewhere(path, target)), None)) is not None:
         return Omissions(paths=(elsewhere,))
+    if (whole := next((path for path in named if path[:1] == WHOLE), None)) is not None:
+        return Omissions(paths=(whole,))
     omittable = {*_present_betas(client_request, named), *_omittable_members(prepared, named)}
     found = tuple(path for path in named if path in omittable)
     return Omissions(rejects_reasoning(error) and _has_reasoning(prepared, prepare), found)

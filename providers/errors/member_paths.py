@@ -5,7 +5,7 @@ A path is a tuple of names in the provider's spelling, with ``[]`` for any index
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -27,8 +27,19 @@ TOOL_NAMES: Path = (":tools", "names")
 """The names of tools that are too long or have other characters than a server permits (``long_tool_names``)."""
 NO_MEMBER = ":"
 """The first character of a path that is no member: a request in another shape (``other_shapes``), and those here."""
+WHOLE: Path = (":stream",)
+WHOLE_WITH_TOOLS: Path = (":stream", "tools")
+"""Streams, for a model that only has whole answers: to all requests, or to those with tools."""
 OTHER_API = ":api"
 """The first name of a path to the only API in which the provider serves the model; the API is its second name."""
+
+
+_TOOLS = re.compile(rb'"tool(?:s|Config)"\s*:')
+
+
+def is_answered_whole(paths: Collection[Path], body: bytes) -> bool:
+    """Return whether a model that rejects ``paths`` answers ``body`` only without a stream."""
+    return WHOLE in paths or (WHOLE_WITH_TOOLS in paths and _TOOLS.search(body) is not None)
 
 
 def parse_path(text: str) -> Path:

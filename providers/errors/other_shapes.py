@@ -12,7 +12,7 @@ import attrs
 from providers.errors import long_tool_names, system_place
 from providers.errors import rejected_settings as settings
 from providers.errors import rejected_turns as turns
-from providers.errors.member_paths import TOOL_NAMES
+from providers.errors.member_paths import TOOL_NAMES, WHOLE, WHOLE_WITH_TOOLS
 from providers.errors.words import Words
 from providers.neutral import schemas
 from providers.neutral.draft import Edit
@@ -134,6 +134,13 @@ def _omit_settings(words: Words, change: Callable[[Mapping[str, Any]], dict[str,
     return OtherShape(words, settings.MEMBERS, change, describe)
 
 
+def _without_stream(words: Words, *more: str) -> OtherShape:
+    def describe(name: str, value: Any) -> Edit:
+        return Edit(name, lost=False, form="=absent" if value is None else "=false")
+
+    return OtherShape(words, ("stream", "stream_options", *more), settings.omit_stream(more), describe)
+
+
 _MESSAGES: Final = ("messages",)
 _TOOLS: Final = (settings.TOOLS,)
 
@@ -169,6 +176,8 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     ONLY_STREAMED: OtherShape(
         settings.ONLY_STREAMED, ("stream", "enable_thinking"), settings.turn_off_unless_streamed, _at("", "=false")
     ),
+    WHOLE: _without_stream(settings.NOT_STREAMED),
+    WHOLE_WITH_TOOLS: _without_stream(settings.TOOLS_NOT_STREAMED, settings.TOOLS),
     LOST_THINKING: OtherShape(turns.LOST_THINKING, ("messages", "thinking"), turns.omit_budget, _at("")),
     NO_THINKING: _omit_settings(settings.UNSUPPORTED, settings.omit_thinking),
     NO_EFFORT: _omit_settings(settings.UNSUPPORTED_EFFORT, settings.omit_effort),

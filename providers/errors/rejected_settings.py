@@ -6,6 +6,9 @@
   ``tool_choice: required`` and a named tool then (deepseek-ai/DeepSeek-V3#1376, can1357/oh-my-pi#1077,
   cloudwego/eino#994). Each has a member that turns thinking off.
 - Thinking without a stream, by Qwen 3, which thinks unless the request forbids it.
+- A stream, by models that have only whole answers, to all requests (BerriAI/litellm#7693, Aider-AI/aider#2841), to
+  those of unverified organizations (RooCodeInc/Roo-Code#6868, charmbracelet/crush#1017, QuantumNous/new-api#1591), or
+  to those with tools (earendil-works/pi#3739, n8n-io/n8n#14206, vercel-labs/fx#900).
 - A token limit above what the model can answer. Programs request tens of thousands of tokens from every model
   (deepseek-ai/DeepSeek-V3#69, Gitlawb/openclaude#331, aws-samples/bedrock-access-gateway#41).
 - A JSON Schema for the answer, by models that only have JSON mode, such as DeepSeek and some models at Groq
@@ -181,6 +184,31 @@ ONLY_STREAMED: Final = Words.of(
 def turn_off_unless_streamed(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changed member of a ``body`` that requests a whole answer: no thinking; ``{}`` for other bodies."""
     return {} if body.get("stream") or body.get("enable_thinking") is False else {"enable_thinking": False}
+
+
+NOT_STREAMED: Final = Words.of(
+    # OpenAI, Azure
+    r"Unsupported value: 'stream' does not support (?i:true) with this model"
+    r"|Your organization must be verified to stream this model"
+    # Bedrock (aws-samples/amazon-bedrock-client-for-mac#112, run-llama/llama_index#19655)
+    r"|The model is unsupported for streaming",
+    after=r"\.?(?: Only the default \((?i:false)\) value is supported\.?| Supported values are: (?i:false)\.?"
+    r"| Please go to: https://platform\.openai\.com/[\w/]{1,100} and click on Verify Organization\."
+    r"(?: If you just verified, it can take up to 15 minutes for access to propagate\.)?)?",
+)
+TOOLS_NOT_STREAMED: Final = Words.of(r"This model doesn't support tool use in streaming mode")  # Bedrock
+
+
+def omit_stream(more: Iterable[str]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Return a function that returns the changed members of a body that requests a stream and has the members ``more``:
+    a whole answer; ``{}`` for other bodies."""
+
+    def change(body: Mapping[str, Any]) -> dict[str, Any]:
+        if not body.get("stream") or not all(map(body.get, more)):
+            return {}
+        return {"stream": False} | ({"stream_options": None} if "stream_options" in body else {})
+
+    return change
 
 
 # LM Studio (lmstudio-ai/lmstudio-bug-tracker#670, can1357/oh-my-pi#6925)

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from providers.errors.failures import read_failure
+from providers.errors.member_paths import WHOLE, WHOLE_WITH_TOOLS
 from providers.errors.other_shapes import (
     ADAPTIVE_THINKING,
     AGENT_ITEMS,
@@ -44,6 +45,7 @@ NO_LIMIT = "output_config.format.schema: For 'number' type, properties maximum, 
 NO_PROPERTIES = "Invalid schema for function 'mcp__x__list': In context=(), object schema missing properties."
 NO_FORMAT = "output_config.format: Extra inputs are not permitted"
 NO_CONFIG = "output_config: Extra inputs are not permitted"
+NO_STREAM = "Unsupported value: 'stream' does not support true with this model."
 LIMIT = (OUTPUT_LIMIT, "8192")
 
 WORDS: dict[tuple[str, ...], list[str]] = {
@@ -117,6 +119,14 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         "This model does not support response format `json_schema`. See supported models at "
         "https://console.groq.com/docs/structured-outputs#supported-models",
     ],
+    WHOLE: [
+        # RooCodeInc/Roo-Code#6868
+        "Your organization must be verified to stream this model. Please go to: "
+        "https://platform.openai.com/settings/organization/general and click on Verify Organization. If you just "
+        "verified, it can take up to 15 minutes for access to propagate.",
+        "The model is unsupported for streaming.",  # aws-samples/amazon-bedrock-client-for-mac#112
+    ],
+    WHOLE_WITH_TOOLS: ["This model doesn't support tool use in streaming mode."],  # earendil-works/pi#3739
     SCHEMA_LIMITS: [
         # agentjido/req_llm#302
         "output_format.schema: For 'integer' type, property 'minimum' is not supported",
@@ -219,9 +229,12 @@ def test_the_words_of_servers_are_known(shape, message):
         (f"{BEDROCK}{NO_FORMAT}", (("output_config", "format"), ANSWER_SCHEMA), (ANSWER_SCHEMA,)),
         # Vertex AI (anthropics/anthropic-sdk-csharp#132). The effort may be what it rejects.
         (NO_CONFIG, (("output_config",), ANSWER_SCHEMA), (("output_config",),)),
+        # animalnots/BetterChatGPT-PLUS#62
+        (f"{NO_STREAM} Only the default (false) value is supported.", (("stream",), WHOLE), (WHOLE,)),
+        (f"{NO_STREAM} Supported values are: false.", (WHOLE,), (WHOLE,)),  # BerriAI/litellm#7693
     ],
 )
-def test_the_schema_of_an_answer_may_be_a_rejected_member(message, members, sole):
+def test_a_member_that_is_rejected_may_have_another_form(message, members, sole):
     assert rejection({"error": {"message": message}}) == (members, sole)
 
 
@@ -305,6 +318,8 @@ OTHERS: list[tuple[tuple[str, ...], list[Any]]] = [
         )),
         {"output_config": ANSWER_CONFIG},
     ]),
+    (WHOLE, [{"stream": False, "stream_options": {}}, {"stream": None}]),
+    (WHOLE_WITH_TOOLS, [{"stream": True}, {"stream": True, "tools": []}, {"tools": [{}]}]),
     (SCHEMA_LIMITS, [
         {"tools": [{"name": "f", "input_schema": BOUNDED}, {"name": "f", "input_schema": BOUNDED, "strict": False},
                    "x"]},
