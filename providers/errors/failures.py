@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from providers.errors import system_place
+from providers.errors import rejected_turns, system_place
 from providers.errors.limits import Headers, limit_wait, plan_delays, reset_delays, seconds
 from providers.errors.overflow import as_overflow, has_anthropic_words, has_openai_code, overflows
 from providers.errors.reasons import NO_REASON, concerns_all_clients, details_of, failure_reason, log_message
@@ -243,6 +243,10 @@ _FIREWALL_MESSAGE = "the provider returned status 403 and a web page: a firewall
 # Messages of servers that do not have the path, in lower case: Go's, FastAPI's and those of proxies.
 _NO_PATH_WORDS: Final = frozenset(("not found", "404 page not found", "404 not found", "method not allowed"))
 
+# Rejections that llama.cpp and Ollama report as failures of their own (ggml-org/llama.cpp#19851, sipeed/picoclaw#207),
+# and MLX in a 404 (ml-explore/mlx-lm#1375).
+_OF_REQUESTS: Final = (system_place.WORDS, rejected_turns.ALTERNATION, rejected_turns.IDS, rejected_turns.LAST)
+
 # Headers of a provider's error that clients act on (api7/aisix#144).
 RETRY_HEADERS = ("retry-after", "retry-after-ms", "x-should-retry")
 
@@ -258,7 +262,7 @@ def read_failure(status: int, body: bytes, headers: Headers = ()) -> ErrorInfo:
         error = _plain_text_error(body, headers)
     blocked = status == 403 and body.lstrip().startswith(b"<")
     given = None if blocked else text_or_none(error.get("message"))
-    if status == 500 and given and system_place.WORDS.are_in(given):  # llama.cpp, Ollama: it is the request's fault
+    if status in (404, 500) and given and any(words.are_in(given) for words in _OF_REQUESTS):
         status = 400
     kind = KIND_OF_STATUS.get(status) or ("invalid_request" if 400 <= status < 500 else "upstream")
     own = _FIREWALL_MESSAGE if blocked else f"the provider returned status {status} without a readable error"

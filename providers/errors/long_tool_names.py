@@ -33,7 +33,12 @@ WORDS: Final = Words.of(
     # Alibaba (QwenLM/Qwen3-VL#2069)
     r"|The length of the tool name cannot exceed \d{1,4}"
     # Meta (can1357/oh-my-pi#9131)
-    r"|[`']{1,2}name[`']{1,2} must be at most \d{1,4} characters, got \d{1,6}",
+    r"|[`']{1,2}name[`']{1,2} must be at most \d{1,4} characters, got \d{1,6}"
+    # Mistral and NVIDIA (decolua/9router#2840, Alishahryar1/free-claude-code#1307, openmake/openmake_llm#769)
+    r"|Function name was \S{1,300} but must be a-z, A-Z, 0-9, or contain underscores and dashes, with a maximum length "
+    r"of \d{1,4}"
+    r"|(?:Validation: )?Function name at index \d{1,5} exceeds \d{1,4} character limit"
+    r"|(?:Validation: )?Function at index \d{1,5} has an invalid name",
     before=r"(?:<400> InternalError\.Algo\.InvalidParameter: )?",
     after=r"\.?\s*",
 )

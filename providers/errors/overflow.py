@@ -81,6 +81,8 @@ _SENTENCES = (
     r"context (?:window|length|size|limit) (?:is )?exceed(?:s|ed)",
     r"prompt (?:is )?too long",
     r"prompt exceeds max(?:imum)? length",
+    # vLLM, NIM: the window's rest for the answer (vllm-project/vllm#36789, Alishahryar1/free-claude-code#1650)
+    r"max_tokens must be at least ?1, got -#",
 )
 
 

@@ -33,7 +33,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from providers.errors.system_place import move_system, template_words
@@ -104,7 +104,9 @@ def _actual_type(label: Any, data: Any) -> str | None:
     return image_beginning(standard_base64(data[:_SHOWN]))
 
 
-IDS: Final = Words.of(r"Tool call id was [\w.:\-]{1,200} but must be a-z, A-Z, 0-9, with a length of 9")
+IDS: Final = Words.of(
+    r"Tool call id was [\w.:\-]{1,200} but must be a-z, A-Z, 0-9, with a length of 9"
+) | template_words("Tool call IDs should be alphanumeric strings with length 9!")
 ORDER: Final = Words.of(r"Unexpected role '?user'? after role '?tool'?")
 LAST: Final = Words.of(
     # Anthropic, also at Bedrock
@@ -126,30 +128,13 @@ _BRIDGE: Final = {"role": "assistant", "content": "I have read the results."}
 
 
 def shorten_ids(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed messages of a Chat ``body``, with valid ids of calls and results; ``{}`` if all are valid."""
-    return change_items(body, "messages", _with_short_ids)
-
-
-def _with_short_ids(message: Any) -> Any:
-    if not isinstance(message, dict):
-        return message
-    found = dict(message)
-    if isinstance(id := found.get("tool_call_id"), str):
-        found["tool_call_id"] = _short_id(id)
-    if isinstance(calls := found.get("tool_calls"), list):
-        found["tool_calls"] = [
-            {**call, "id": _short_id(call["id"])}
-            if isinstance(call, dict) and isinstance(call.get("id"), str)
-            else call
-            for call in calls
-        ]
-    return found
+    """Return the changed messages of a Chat or Messages ``body``, with valid ids of calls and results; ``{}`` if all
+    are valid."""
+    return change_items(body, "messages", lambda message: _with_ids(message, lambda _, id: _short_id(id)))
 
 
 def _short_id(id: str) -> str:
-    if _VALID.fullmatch(id):
-        return id
-    return _digest(id)[:_LENGTH]
+    return id if _VALID.fullmatch(id) else _digest(id)[:_LENGTH]
 
 
 LONG_IDS: Final = Words.of(
@@ -169,24 +154,34 @@ _ACCEPTED: Final = {
 def replace_ids(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the changed list of a Chat, Responses or Messages ``body``, with accepted ids of calls and results; ``{}``
     if nothing changes."""
-    return {name: value for one in LISTS for name, value in change_items(body, one, _with_accepted_ids).items()}
+    return {
+        name: value
+        for one in LISTS
+        for name, value in change_items(body, one, lambda item: _with_ids(item, _accepted_id)).items()
+    }
 
 
-def _with_accepted_ids(value: Any) -> Any:
+def _accepted_id(member: str, id: str) -> str:
+    return id if _ACCEPTED[member].fullmatch(id) else f"call_{_digest(id)[:24]}"
+
+
+def _with_ids(value: Any, change: Callable[[str, str], str]) -> Any:
+    """Return ``value`` with its ids of calls and results after ``change`` of each one's member of results and text."""
     if isinstance(value, list):
-        return [_with_accepted_ids(item) for item in value]
+        return [_with_ids(item, change) for item in value]
     if not isinstance(value, dict):
         return value
-    found = {name: _with_accepted_ids(inner) if name in _INNER else inner for name, inner in value.items()}
+    found = {name: _with_ids(inner, change) if name in _INNER else inner for name, inner in value.items()}
     own = {"tool_use_id": "id"} if found.get("type") == "tool_use" else {"tool_call_id": "id"}
-    names = own if "function" in found or found.get("type") == "tool_use" else {name: name for name in _ACCEPTED}
+    names = own if found.keys() & _OF_CALLS or found.get("type") == "tool_use" else {name: name for name in _ACCEPTED}
     for rule, name in names.items():
-        if isinstance(id := found.get(name), str) and not _ACCEPTED[rule].fullmatch(id):
-            found[name] = f"call_{_digest(id)[:24]}"
+        if isinstance(id := found.get(name), str):
+            found[name] = change(rule, id)
     return found
 
 
 _INNER: Final = ("tool_calls", "content")
+_OF_CALLS: Final = frozenset(("function", "custom"))  # members of calls in Chat
 
 
 def _digest(id: str) -> str:

@@ -20,7 +20,9 @@ PLACES: Final = ("messages", "input", "system", "instructions")
 
 _INSTRUCTIONS: Final = ("system", "developer")
 _SENTENCE: Final = r"[Ss]ystem message must be at the beginning"
-_MINIMAX: Final = r"invalid params, (?:chat content has invalid message role: system|invalid chat setting) \(2013\)"
+_MINIMAX: Final = Words.of(
+    r"invalid params, (?:chat content has invalid message role: system|invalid chat setting) \(2013\)", after=""
+)
 
 
 def template_words(sentence: str) -> Words:
@@ -30,7 +32,8 @@ def template_words(sentence: str) -> Words:
         (
             # vLLM, which may repeat it, SGLang, Ollama, Rapid-MLX
             rf"(?:(?:Chat template error|Error|Jinja Exception): ){{0,2}}{sentence}\.?(?: {sentence}\.?)?"
-            # llama.cpp, which quotes its template
+            # llama.cpp, which quotes its template; in 2025 it did so after the sentence (ggml-org/llama.cpp#14349)
+            rf"|{sentence}\.? at row \d{{1,6}}, column \d{{1,6}}:\n[\s\S]{{0,4000}}"
             r"|(?:Unable to generate parser for this template\. Automatic parser generation failed: )?\n-{1,40}\n"
             rf"While executing CallExpression at line \d+, column \d+ in source:\n[^\n]{{0,300}}\n *\^\n"
             rf"Error: Jinja Exception: {sentence}\.?"
@@ -38,8 +41,7 @@ def template_words(sentence: str) -> Words:
     )
 
 
-_TEMPLATE: Final = template_words(_SENTENCE)
-WORDS: Final = Words(f"{_SENTENCE}|{_MINIMAX}", f"{_TEMPLATE.alone}|{_MINIMAX}")
+WORDS: Final = template_words(_SENTENCE) | _MINIMAX
 
 _ROLE: Final = r"messages(?:\[\d{1,6}\]|\.\d{1,6})\.role"
 ROLE_WORDS: Final = Words.of(

@@ -22,6 +22,9 @@ class Words:
         """Return the words of ``sentences``, alternatives of a pattern. A whole message may have the others around."""
         return cls(sentences, f"{before}(?:{sentences}){after}")
 
+    def __or__(self, other: "Words") -> "Words":
+        return Words(f"{self.part}|{other.part}", f"{self.alone}|{other.alone}")
+
     def matches_in(self, message: str) -> Iterator[re.Match[str]]:
         """Return the matches of these words in a provider's ``message``."""
         return re.finditer(self.part, message)

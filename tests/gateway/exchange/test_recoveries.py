@@ -601,6 +601,14 @@ def histories() -> Iterator[Recovery]:
             CHAT, {"messages": turns}, "chat", reject(message), lambda sent: sent["messages"], turns, kept,
             ("messages[]=joined",), model="vllm/gemma",
         )  # fmt: skip
+    nine = hashlib.sha256(b"call_1").hexdigest()[:9]
+    for path, status in ((CHAT, 500), (MESSAGES, 500), (CHAT, 404)):  # ggml-org/llama.cpp#14349, ml-explore/mlx-lm#1375
+        yield Recovery(
+            path, body_for(path, messages=CALLED[path], tools=tools(path, EMPTY)), APIS[PATHS.index(path)],
+            reject("Tool call IDs should be alphanumeric strings with length 9!", status),
+            lambda sent: sent["messages"], CALLED[path], with_call_id(CALLED[path], nine),
+            ("messages[].tool_call_id=short",),
+        )  # fmt: skip
 
 
 # Contents: lists of texts (QwenLM/qwen-code#2320, microsoft/PyRIT#704, mozilla-ai/any-llm#1228) and labels of images

@@ -37,6 +37,11 @@ AT_AMAZON = (
         "maximum length of 64.\n",
         "<400> InternalError.Algo.InvalidParameter: The length of the tool name cannot exceed 64.",
         "``name`` must be at most 64 characters, got 68",
+        # decolua/9router#2840, Alishahryar1/free-claude-code#1307, openmake/openmake_llm#769
+        f"Function name was {LONG} but must be a-z, A-Z, 0-9, or contain underscores and dashes, with a maximum length "
+        "of 64.",
+        "Validation: Function name at index 51 exceeds 96 character limit",
+        "Function at index 1 has an invalid name",
     ],
 )
 def test_every_vendors_rejection_of_a_name_is_recognized_and_remembered(message):

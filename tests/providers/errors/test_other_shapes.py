@@ -3,6 +3,7 @@
 ``tests/gateway/exchange/test_recoveries.py`` sends such requests.
 """
 
+import itertools
 import json
 from typing import Any
 
@@ -11,6 +12,7 @@ from providers.errors.member_paths import WHOLE, WHOLE_WITH_TOOLS
 from providers.errors.other_shapes import (
     ADAPTIVE_THINKING,
     AGENT_ITEMS,
+    ALTERNATION,
     ANSWER_SCHEMA,
     CALL_IDS,
     COMBINED_TOOLS,
@@ -47,6 +49,30 @@ NO_FORMAT = "output_config.format: Extra inputs are not permitted"
 NO_CONFIG = "output_config: Extra inputs are not permitted"
 NO_STREAM = "Unsupported value: 'stream' does not support true with this model."
 LIMIT = (OUTPUT_LIMIT, "8192")
+ALTERNATE = (
+    "After the optional system message, conversation roles must alternate user and assistant roles except for tool "
+    "calls and results."
+)
+IDS_OF_TEMPLATE = "Tool call IDs should be alphanumeric strings with length 9!"
+
+
+def at_llama_cpp(sentence: str) -> str:
+    """Return what a template's ``sentence`` is in llama.cpp's answer."""
+    return (
+        "\n------------\nWhile executing CallExpression at line 189, column 32 in source:\n"
+        f"...== 0) %}}↵            {{{{- raise_exception('{sentence[:34]}...\n"
+        f"                                           ^\nError: Jinja Exception: {sentence}"
+    )
+
+
+def at_minja(sentence: str) -> str:
+    """Return what it is in the answers of 2025."""
+    return (
+        f"{sentence} at row 91, column 40:\n                {{%- if not tool_call.id is defined %}}\n"
+        f'                    {{{{- raise_exception("{sentence}") }}}}\n                                       ^\n'
+        "                {%- endif %}\n at row 91, column 21:\n                {%- endif %}\n"
+    )
+
 
 WORDS: dict[tuple[str, ...], list[str]] = {
     THINKING: [
@@ -166,7 +192,13 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         "refer to https://api-docs.deepseek.com/guides/thinking_mode#tool-calls",
     ],
     NULL_REASONING: ["Could not decode the compaction blob. Ensure it is unmodified from the compact response."],
-    CALL_IDS: ["Tool call id was toolu_01A09q90qw90lq917835lq9 but must be a-z, A-Z, 0-9, with a length of 9."],
+    CALL_IDS: [
+        "Tool call id was toolu_01A09q90qw90lq917835lq9 but must be a-z, A-Z, 0-9, with a length of 9.",
+        IDS_OF_TEMPLATE,  # langchain-ai/langchain#29021
+        at_minja(IDS_OF_TEMPLATE),  # ggml-org/llama.cpp#14349
+        at_llama_cpp(IDS_OF_TEMPLATE),
+    ],
+    ALTERNATION: [at_llama_cpp(ALTERNATE), at_minja(ALTERNATE)],  # ggml-org/llama.cpp#19851
     RESULT_ORDER: ["Unexpected role 'user' after role 'tool'"],
     LAST_TURN: [
         PREFILL,
@@ -248,6 +280,15 @@ def test_a_member_that_is_rejected_may_have_another_form(message, members, sole)
 )
 def test_their_words_are_found_in_other_bodies(shape, body):
     assert rejection(body) == ((shape,), (shape,))
+
+
+@each_row(("shape", "status"), itertools.product([ALTERNATION, CALL_IDS, LAST_TURN], [404, 500]))
+def test_a_local_servers_failures_are_of_the_request(shape, status):
+    """ggml-org/llama.cpp#19851, ggml-org/llama.cpp#14349, sipeed/picoclaw#207, 0xSero/minimax-m2-proxy#12,
+    ml-explore/mlx-lm#1375"""
+    for message in WORDS[shape]:
+        error = read_failure(status, json.dumps({"error": {"code": status, "message": message, "type": "x"}}).encode())
+        assert (error.kind, error.status) == ("invalid_request", 400)
 
 
 @each_row(("shape", "message"), QUOTING)

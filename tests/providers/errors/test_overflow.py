@@ -110,6 +110,9 @@ WITHOUT_FIGURES = [
     "Range of input length should be [1, 30720]",
     "Prompt exceeds maximum context length",
     f"{IS} 4096 tokens. Something else is said of it.",
+    # vllm-project/vllm#36789, Alishahryar1/free-claude-code#1650: the answer's share of the window is negative
+    "max_tokens must be at least 1, got -7584. (parameter=max_tokens, value=-7584)",
+    "max_tokens must be at least1, got -736. (parameter=max_tokens, value=-736)",
 ]
 
 
