@@ -1,5 +1,7 @@
 """The routing headers of a client at paths without a conversation: its deadline, budget, targets and fallback."""
 
+from typing import Any
+
 import trio
 
 from tests.support import wire_clients
@@ -13,7 +15,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
-from tests.support.features import members_of, rows_of
+from tests.support.features import members_of, needs_feature, rows_of
 from tests.support.harness import PATIENCE
 from tests.support.in_process import gateway
 from tests.support.relayed_requests import ASKED, body_of
@@ -64,7 +66,6 @@ async def test_the_configured_deadline_limits_a_request_to_another_endpoint():
     [
         ("GET", "/v1/responses/resp_1", None),
         *rows_of("files", ("POST", "/v1/videos", {"model": "films", "prompt": "x"})),
-        *rows_of("files", ("POST", "/v1/vector_stores", {"name": "x"})),
         *rows_of("pass_through", ("GET", "/mine/jobs", None), ("POST", "/mine/jobs", {"model": "m-1"})),
         *rows_of(
             "mcp", ("POST", "/mcp/tools", {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "x"}})
@@ -81,6 +82,34 @@ async def test_a_single_request_to_a_provider_ends_at_the_clients_deadline(metho
             with trio.fail_after(PATIENCE):
                 reply = await served.send(method, path, json=body, headers=headers)
             assert reply.status_code == 504, reply.text
+
+
+@needs_feature("files")
+async def test_a_clients_deadline_limits_reading_a_stored_object_and_not_creating_it():
+    """The provider may have created it, and its id would be unknown."""
+    limited = {"x-trigate-deadline": "50ms"}
+
+    async def answering(asked: ReceivedRequest) -> ScriptedAnswer:
+        return await never(asked) if asked.method == "GET" else json_answer({"id": "vs_1", "object": "vector_store"})
+
+    async with before(answering) as (served, provider), trio.open_nursery() as nursery:
+        made: list[Any] = []
+
+        async def create() -> None:
+            made.append(await served.post("/v1/vector_stores", json={"name": "x"}, headers=limited))
+
+        for again in (False, True):
+            if again:
+                provider.go, provider.begun = trio.Event(), trio.Event()
+                nursery.start_soon(create)
+                await provider.begun.wait()
+            else:
+                await create()
+            with trio.fail_after(PATIENCE):
+                path = f"/v1/vector_stores/{made[0].json()['id']}"
+                assert (await served.send("GET", path, headers=limited)).status_code == 504
+        provider.go.set()
+    assert [one.status_code for one in made] == [200, 200]
 
 
 async def test_a_client_chooses_the_targets_of_an_embedding():
