@@ -94,7 +94,7 @@ def build_texts(config: Config, building: "Building") -> Config:
     if not ui or ui.answers == "none":
         cause = "`ui: {answers: none}` hides them" if ui else "`ui: false` turns it off"
         findings.no_effect(("prompt_cache", "texts"), f"the live view shows these texts, and {cause}")
-    elif config.ui_key is None:
+    elif not config.pages_ask_for_key:
         findings.warn(
             "prompt_cache.texts: the live view shows parts of prompts, and no ui_key is set: without client_keys or "
             "issuers, everyone on this machine can read them. Set ui_key"

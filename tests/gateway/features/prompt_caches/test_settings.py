@@ -26,6 +26,8 @@ def test_texts_without_a_key_or_a_page_are_a_warning():
     (found,) = [one for one in texts_of(**wanted).warnings if "prompt_cache" in one]
     assert "Set ui_key" in found
     assert not [one for one in texts_of(**wanted, ui_key="x" * 32).warnings if "prompt_cache" in one]
+    keys = [{"name": "me", "key": "y" * 32}]
+    assert not [one for one in texts_of(**wanted, client_keys=keys).warnings if "prompt_cache" in one]
     assert not [one for one in texts_of(prompt_cache={}).warnings if "prompt_cache" in one]
 
 
