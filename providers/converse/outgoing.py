@@ -3,7 +3,6 @@
 ``Quirks`` and the family's row list those that a model accepts.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -242,12 +241,6 @@ def _output_config(body: Body) -> Body:
     return config
 
 
-_CALLED_BEFORE: Final[Mapping[str, Any]] = {
-    "description": "A tool of the conversation so far, which cannot be called now.",
-    "inputSchema": {"json": {"type": "object", "properties": {}}},
-}
-
-
 def tool_config(request: Request, family: Family, to: Recipient, points: CachePoints, drops: Drops) -> Block | None:
     """Return ``toolConfig``, or ``None`` without tools.
 
@@ -263,7 +256,7 @@ def tool_config(request: Request, family: Family, to: Recipient, points: CachePo
         drops.add(choice.at)  # the API cannot forbid calls
         choice = None
     if not any("cachePoint" not in tool for tool in tools):
-        tools = [{"toolSpec": {"name": name, **_CALLED_BEFORE}} for name in called_tools]
+        tools = [{"toolSpec": {"name": name, **tool_names.CALLED_BEFORE}} for name in called_tools]
     if not tools:
         if choice is not None and choice.mode in ("required", "tool") and request.has_tools:
             drops.add(choice.at)  # the tools that it forces are not offered

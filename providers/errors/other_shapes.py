@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from providers.errors import long_tool_names, system_place
+from providers.errors import converse_turns, long_tool_names, system_place
 from providers.errors import rejected_settings as settings
 from providers.errors import rejected_turns as turns
 from providers.errors.member_paths import TOOL_NAMES, WHOLE, WHOLE_WITH_TOOLS
@@ -64,6 +64,9 @@ CALL_PLACES: Final = (":calls", "places")
 RESULT_ORDER: Final = (":calls", "order")
 """Ids of tool calls that a server rejects, texts between calls and their results, and messages of the user that follow
 results of tools."""
+MIXED_TURNS: Final = (":calls", "turns")
+CALLED_TOOLS: Final = (":calls", "tools")
+"""Texts in a turn with calls or results, and calls in a conversation without tools, in Converse."""
 ALTERNATION: Final = (":turns", "alternate")
 """Texts of one role after each other, for a chat template that rejects them."""
 LAST_TURN: Final = (":turns", "last")
@@ -207,7 +210,19 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         lambda name, value: _at("[].call_id" if name == "input" else "[].tool_call_id", "=short")(name, value),
     ),
     CALL_PLACES: OtherShape(turns.CALL_PLACES, _MESSAGES, turns.order_calls, _at("[].content", "=ordered")),
-    BLANK_TEXTS: OtherShape(turns.BLANK, ("system", "messages"), turns.omit_blanks, _at("[].content", "=nonblank")),
+    BLANK_TEXTS: OtherShape(
+        Words(f"{turns.BLANK.part}|{converse_turns.BLANK.part}", f"{turns.BLANK.alone}|{converse_turns.BLANK.alone}"),
+        ("system", "messages"),
+        lambda body: converse_turns.fill_blanks(body) or turns.omit_blanks(body),
+        _at("[].content", "=nonblank"),
+    ),
+    MIXED_TURNS: OtherShape(converse_turns.MIXED, _MESSAGES, converse_turns.separate_tools, _at("[]", "=split")),
+    CALLED_TOOLS: OtherShape(
+        converse_turns.WITHOUT_TOOLS,
+        ("messages", "toolConfig"),
+        converse_turns.declare_tools,
+        _at("", "=called"),
+    ),
     ALTERNATION: OtherShape(turns.ALTERNATION, system_place.PLACES, turns.join_turns, _at("[]", "=joined")),
     RESULT_ORDER: OtherShape(turns.ORDER, _MESSAGES, turns.separate_results, _at("[]", "+assistant")),
     LAST_TURN: OtherShape(turns.LAST, turns.LISTS, turns.add_user_turn, _at("[]", "+user")),

@@ -34,6 +34,12 @@ SCHEMA: Mapping[str, Any] = {
 }
 """The parameters of a function for a custom tool."""
 
+CALLED_BEFORE: Final[Mapping[str, Any]] = {
+    "description": "A tool of the conversation so far, which cannot be called now.",
+    "inputSchema": {"json": {"type": "object", "properties": {}}},
+}
+"""Converse's declaration, without a name, of a tool that is only in the history."""
+
 
 class _Wrapped(msgspec.Struct):
     """A function's arguments, with the member ``patch`` that models use for apply_patch."""
