@@ -15,7 +15,7 @@ import msgspec
 from configfile.wording import Wrong
 from loadtest.plan.plan import LoadPlan
 from providers.apis import CODECS
-from providers.catalog.providers import STANDARD_AUTH
+from providers.catalog.provider import STANDARD_AUTH
 from providers.neutral.codec import Recipient
 from providers.neutral.request import Message, Parameter, Request, TextPart
 from providers.neutral.seal import Issuer

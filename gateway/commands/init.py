@@ -20,7 +20,8 @@ from gateway.commands.plans import PersonalPlan, plans_here
 from gateway.commands.terminal import count_text, say, wrap_sentences
 from gateway.config.loading import ConfigError, load
 from gateway.file_search import users_file
-from providers.catalog.providers import CATALOG, Provider
+from providers.catalog.provider import Provider
+from providers.catalog.providers import CATALOG
 from streams.surrogates import NOT_JSON
 
 VARIABLE = "OLLAMA_HOST"

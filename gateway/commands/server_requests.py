@@ -7,7 +7,7 @@ import attrs
 import trio
 
 from gateway.commands.fetching import FetchError, response_to
-from providers.catalog.providers import STANDARD_AUTH
+from providers.catalog.provider import STANDARD_AUTH
 from providers.recordings import UnreadableRecording
 from streams.events import Api
 

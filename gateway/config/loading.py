@@ -36,9 +36,7 @@ from gateway.config.client_keys import build_client_keys
 from gateway.config.convertible import refuse_convertible
 from gateway.config.entries import Entries, EntryDefaults, build_entries
 from gateway.config.findings import Findings
-from gateway.config.limits import Limits
-from gateway.config.listening import ActiveListeners, Listener, build_listeners
-from gateway.config.model_entry import ModelEntry
+from gateway.config.listening import ActiveListeners, build_listeners
 from gateway.config.own_providers import build_providers, check_used
 from gateway.config.readable_secrets import warn_of_readable_secrets
 from gateway.config.routes import build_aliases
@@ -50,17 +48,7 @@ from gateway.features.order import EFFECTIVE
 from gateway.named_imports import import_named
 from streams.timeouts import Timeouts
 
-__all__ = [
-    "Config",
-    "ConfigError",
-    "Limits",
-    "Listener",
-    "Mistake",
-    "ModelEntry",
-    "Timeouts",
-    "from_mapping",
-    "load",
-]  # fmt: skip
+__all__ = ["Config", "ConfigError", "Mistake", "from_mapping", "load"]
 
 import_early_features()  # adds their keys to the classes above
 

@@ -25,8 +25,8 @@ from configfile.wording import is_misspelling, nearest
 from gateway.config.aliases import Route, RouteTarget
 from gateway.config.model_entry import ModelEntry
 from gateway.config.patterns import ALL_NAMES, ModelNames
-from providers.catalog.provider import region_of
-from providers.catalog.providers import CATALOG, Provider, find, maker
+from providers.catalog.provider import Provider, region_of
+from providers.catalog.providers import CATALOG, find, maker
 from providers.endpoints.model_types import ModelType
 from streams.errors import GatewayError, invalid
 

@@ -13,7 +13,8 @@ from gateway.config.model_entry import ModelEntry
 from gateway.request.routing_options import RoutingOptions, Word
 from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan
 from gateway.routing.target import Target
-from providers.catalog.providers import Provider, find
+from providers.catalog.provider import Provider
+from providers.catalog.providers import find
 from streams.errors import invalid
 
 _SLUGS: Final = {"google_ai_studio": "gemini", "z_ai": "zhipu", "alibaba": "qwen"}

@@ -9,39 +9,13 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from providers.catalog.provider import (
-    ANTHROPIC,
-    COMPATIBLE,
-    OPENAI,
-    ROUTER,
-    STANDARD_AUTH,
-    STANDARD_PATHS,
-    Provider,
-    Speaks,
-    endpoint_url,
-    url_for,
-)
+from providers.catalog.provider import ANTHROPIC, COMPATIBLE, OPENAI, ROUTER, Provider
 from providers.catalog.rows.clouds import CLOUDS
 from providers.catalog.rows.hosts import HOSTS
 from providers.catalog.rows.makers import MAKERS
 from providers.catalog.rows.own_servers import OWN_SERVERS
 from providers.endpoints.endpoint import STANDARD_PLACES
 from providers.neutral.quirks import Quirks
-
-__all__ = [
-    "ALIASES",
-    "CATALOG",
-    "COMPATIBLE",
-    "STANDARD_AUTH",
-    "STANDARD_PATHS",
-    "Provider",
-    "Speaks",
-    "endpoint_url",
-    "find",
-    "generic",
-    "maker",
-    "url_for",
-]
 
 CATALOG: Mapping[str, Provider] = MappingProxyType({row.id: row for row in (*MAKERS, *HOSTS, *CLOUDS, *OWN_SERVERS)})
 

@@ -16,7 +16,7 @@ import pytest
 
 from providers.apis import CODECS
 from providers.catalog.models import quirks_of
-from providers.catalog.providers import COMPATIBLE
+from providers.catalog.provider import COMPATIBLE
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer

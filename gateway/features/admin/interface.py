@@ -26,41 +26,6 @@ from gateway.features.admin.sweeping import DAY, sweep_regularly, sweep_rights
 from gateway.features.admin.table import ADMINS, ALL, FOUND, PAGE, READERS, ROUTES, AdminRoute
 from gateway.seams.running import Running
 
-__all__ = [
-    "ADMINS",
-    "ALL",
-    "DAY",
-    "FOUND",
-    "PAGE",
-    "PREFIX",
-    "READERS",
-    "ROUTES",
-    "AdminAnswer",
-    "AdminCall",
-    "AdminRoute",
-    "ApiCalls",
-    "FollowedRights",
-    "RightsNews",
-    "RightsStore",
-    "admin_of",
-    "audit_entry",
-    "check_unchanged_since",
-    "identify_caller",
-    "in_thread",
-    "is_newest_first",
-    "new_key",
-    "not_found",
-    "not_permitted",
-    "perform",
-    "read_period",
-    "read_text",
-    "read_until",
-    "row_of",
-    "sweep_regularly",
-    "sweep_rights",
-    "unknown_key",
-]  # fmt: skip
-
 
 def admin_of(opened: Mapping[str, Running]) -> Admin | None:
     """Return the API among the features ``opened``, ``None`` without it."""

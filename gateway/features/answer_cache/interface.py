@@ -10,17 +10,6 @@ from gateway.features.answer_cache.opening import OpenCache
 from gateway.features.answer_cache.settings import AnswerCacheSettings, CacheUse
 from gateway.seams.running import Running
 
-__all__ = [
-    "AnswerCache",
-    "AnswerCacheSettings",
-    "CacheLookup",
-    "CacheUse",
-    "CachedOrigin",
-    "ConversationAnswers",
-    "Flight",
-    "cache_in",
-]
-
 
 def cache_in(opened: Mapping[str, Running]) -> AnswerCache | None:
     """Return the response cache among the ``opened`` features, ``None`` without one."""

@@ -4,15 +4,7 @@ from gateway.config.settings import Config
 from gateway.exchange.service import Service
 from gateway.features.people.oauth.browser import SignedInCallers
 from gateway.features.people.opening import PeopleOfConfig, people_of
-from gateway.features.people.records import Block, SeenPerson
-from gateway.features.people.rules import NotAdmitted, RuleBook
 from gateway.features.people.settings import issuers_of
-from gateway.features.people.store import PeopleStore
-
-__all__ = [
-    "Block", "NotAdmitted", "PeopleOfConfig", "PeopleStore", "RuleBook", "SeenPerson",
-    "SignedInCallers", "people_of", "signed_in_callers",
-]  # fmt: skip
 
 
 def signed_in_callers(config: Config, service: Service) -> SignedInCallers | None:

@@ -8,17 +8,3 @@ from gateway.features.realtime.notices import FrameReader, ResponseStarted
 from gateway.features.realtime.opening import Opening, open_websocket, run_session
 from gateway.features.realtime.session import ResumableSessions
 from gateway.features.realtime.shapes import RealtimeShape
-
-__all__ = [
-    "ConnectionAttempt",
-    "FrameReader",
-    "GeminiFrames",
-    "Meter",
-    "OpenAiFrames",
-    "Opening",
-    "RealtimeShape",
-    "ResponseStarted",
-    "ResumableSessions",
-    "open_websocket",
-    "run_session",
-]

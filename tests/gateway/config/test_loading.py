@@ -17,7 +17,9 @@ from configfile.keys import keys_of
 from gateway.commands.schema import schema
 from gateway.config.attempts import Retries
 from gateway.config.clients import AcceptedKey, ClientKey
-from gateway.config.loading import ConfigError, Limits, Listener, Timeouts, from_mapping, load
+from gateway.config.limits import Limits
+from gateway.config.listening import Listener
+from gateway.config.loading import ConfigError, from_mapping, load
 from gateway.config.model_entry import ModelEntry
 from gateway.config.settings import Config
 from gateway.config.state_storage import StateStorage
@@ -26,6 +28,7 @@ from gateway.config_reports.warnings import warnings_of
 from gateway.file_search import find_config_file
 from gateway.routing.router import Router
 from streams.events import APIS
+from streams.timeouts import Timeouts
 from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.features import needs_feature, rows_of

@@ -6,8 +6,8 @@ import attrs
 import pytest
 
 from providers.auth.signer import API_KEY, BEARER_TOKEN, X_API_KEY, X_GOOG_API_KEY
-from providers.catalog.provider import region_of
-from providers.catalog.providers import ALIASES, CATALOG, STANDARD_PATHS, find, generic, maker, url_for
+from providers.catalog.provider import STANDARD_PATHS, region_of, url_for
+from providers.catalog.providers import ALIASES, CATALOG, find, generic, maker
 from streams.events import APIS
 from tests.support.apis import OLDER
 from tests.support.cases import case

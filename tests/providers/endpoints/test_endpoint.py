@@ -3,7 +3,8 @@
 from typing import get_args
 from urllib.parse import urlsplit
 
-from providers.catalog.providers import CATALOG, endpoint_url, generic
+from providers.catalog.provider import endpoint_url
+from providers.catalog.providers import CATALOG, generic
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES, EndpointName, Place
 from tests.support.cases import case
 
