@@ -33,7 +33,6 @@ def add_process_tasks(app: App, service: Service, running: RunningFeatures) -> N
         with watching:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_summarise, service)
-                nursery.start_soon(service.upstream.sweep)
                 nursery.start_soon(service.health.prober.run, service.upstream)
                 for kept in service.hooks.kept:
                     nursery.start_soon(kept.query_runs, service)

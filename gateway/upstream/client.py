@@ -26,9 +26,6 @@ from gateway.upstream.slots import ConcurrencyLimit, ConnectionShare
 
 _ROUTES: Final = 512  # URLs whose routes are remembered
 
-SWEEP: Final = 5.0
-"""Seconds between two searches for idle connections that providers have closed."""
-
 STALE_SECONDS: Final = 1.0
 """Seconds within which a break of a reused connection means that it was already dead. Later the provider may have
 processed the request, and would bill a second one."""
@@ -65,12 +62,6 @@ class Upstream(trio.abc.AsyncResource):
         """Look up names in threads of their own from now on, unless this run of trio has another resolver."""
         if (other := trio.socket.set_custom_hostname_resolver(NameLookups())) is not None:
             trio.socket.set_custom_hostname_resolver(other)
-
-    async def sweep(self) -> None:
-        """Close dead idle connections until cancelled. Otherwise they would stay in CLOSE_WAIT, like leaks."""
-        while True:
-            await trio.sleep(SWEEP)
-            await self._pool.close_dead()
 
     def restricted_client(self, permits_address: Callable[[str], bool]) -> "Upstream":
         """Return a client with the same certificates and proxies for addresses that others choose. Close it."""

@@ -63,6 +63,8 @@ async def _open_tunnel(stream: NetworkStream, route: UpstreamRoute, timeout: flo
 # Load balancers in front of providers drop idle connections after a minute or less.
 MAX_IDLE: Final = 64
 IDLE_SECONDS: Final = 30.0
+SWEEP: Final = 5.0
+"""Seconds between two searches for dead idle connections."""
 
 
 @attrs.frozen(repr=False)
@@ -88,7 +90,7 @@ class Pool:
         self._slots = slots
         self._active: set[Connection] = set()
         self._idle: deque[tuple[Connection, float]] = deque()  # with their expiries; the last was used last
-        self._closed = False
+        self._closed = self._is_sweeping = False
 
     async def send(
         self,
@@ -135,6 +137,9 @@ class Pool:
         if reusable and not self._closed:
             now = time.monotonic()
             self._idle.append((connection, now + IDLE_SECONDS))
+            if not self._is_sweeping:
+                self._is_sweeping = True
+                trio.lowlevel.spawn_system_task(self._sweep)
             while self._idle and (self._idle[0][1] < now or len(self._idle) > MAX_IDLE):  # other tasks may take some
                 await _close(self._idle.popleft()[0])
         else:
@@ -144,10 +149,15 @@ class Pool:
         """Close all idle connections along ``route``."""
         await self._drop([entry for entry in self._idle if entry[0].route == route])
 
-    async def close_dead(self) -> None:
-        """Close the idle connections that their providers have closed, and those that have expired."""
-        now = time.monotonic()
-        await self._drop([entry for entry in self._idle if entry[1] < now or entry[0].stream.readable])
+    async def _sweep(self) -> None:
+        """Close the idle connections that have expired, or whose other side has closed, until there are none.
+
+        They would stay in CLOSE_WAIT, like leaks. One task does this, so that requests pay nothing."""
+        while self._idle:
+            await trio.sleep(SWEEP)
+            now = time.monotonic()
+            await self._drop([entry for entry in self._idle if entry[1] < now or entry[0].stream.readable])
+        self._is_sweeping = False
 
     async def _drop(self, entries: list[tuple[Connection, float]]) -> None:
         for entry in entries:  # before any wait, so that no request takes one

@@ -936,6 +936,21 @@ async def test_a_connection_closed_while_idle_is_not_used_at_all(serve, upstream
     assert server.accepted == 2
 
 
+async def test_idle_connections_that_the_other_side_has_closed_do_not_stay_half_open(serve, upstream):
+    """Otherwise they look like leaks: nothing but the next request would close them."""
+
+    async def talk(peer: Peer) -> None:
+        await peer.request()
+        await peer.send(OK)
+        await peer.stream.send_eof()
+        await peer.wait_closed()
+
+    closing, lasting = await serve(talk), await serve(once(OK))
+    assert await fetch(upstream, post(closing.url)) == await fetch(upstream, post(lasting.url)) == b"ok"
+    await eventually(lambda: closing.open == 0)
+    assert (upstream.stats().idle, lasting.open) == (1, 1)
+
+
 async def test_after_one_byte_of_the_answer_there_is_no_second_attempt(serve, upstream):
     async def talk(peer: Peer) -> None:
         await peer.request()

@@ -20,11 +20,8 @@ from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from gateway.upstream.client import Upstream
 from tests.support.asgi_app import eventually
-from tests.support.bare_provider import listening, read_request, response
-from tests.support.chat_wire import whole
 from tests.support.features import has_feature
 from tests.support.harness import PATIENCE, Reply, Wire, complaint, config, post, provider, request
-from tests.support.in_process import gateway as in_process
 from tests.support.metrics_page import Numbers, chunk, metrics_of, page_of
 from tests.support.raw_call import SSE
 from tests.support.upstreams import PATHS
@@ -180,24 +177,3 @@ async def test_a_reload_takes_another_bound_over_immediately(gateway, configured
                     peer.send(DONE)
                 await eventually(lambda: len(running.lines()) == 2)
     assert {line["ended"] for line in running.lines()} == {"complete"}
-
-
-async def test_connections_that_providers_have_closed_do_not_stay_half_open():
-    """Otherwise they look like leaks: nothing but the next request would close them."""
-    closed = trio.Event()
-
-    async def serve_one(stream: trio.SocketStream) -> None:
-        await read_request(stream)
-        await stream.send_all(response(200, whole({"content": "hi"})))
-        await stream.send_eof()
-        assert await stream.receive_some() == b""
-        closed.set()
-
-    async with listening(serve_one) as url:
-        sent = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
-        entry = {"model": "openai/m", "access_key": "k", "base_url": f"{url}/v1"}
-        async with in_process({"version": "v0.3.0", "model_providers": [entry]}) as served:
-            assert (await served.post(PATHS["chat"], json=sent)).status_code == 200
-            with trio.fail_after(PATIENCE):
-                await closed.wait()
-            assert served.service.upstream.stats().connections == 0
