@@ -31,6 +31,7 @@ from providers.neutral.request import (
     cache_control,
 )
 from providers.neutral.seal import Issuer, Seal
+from providers.neutral.texts import FIRST_TEXT
 from streams.errors import invalid
 
 Block = dict[str, Any]
@@ -93,7 +94,6 @@ _DOCUMENT_MARKS: Final = ("context", "citations")
 _REASONING: Final = ("reasoningText", "redactedContent")
 
 _NO_OUTPUT: Final = "(no output)"
-_FIRST_TEXT: Final = "(The conversation begins here.)"
 _DOCUMENT_TEXT: Final = "See the document."
 
 
@@ -122,7 +122,7 @@ class History:
             self.messages = [{"role": "user", "content": [*self.system]}]
             self.system = []
         if not self.messages or self.messages[0]["role"] != "user":
-            self.messages.insert(0, {"role": "user", "content": [{"text": _FIRST_TEXT}]})
+            self.messages.insert(0, {"role": "user", "content": [{"text": FIRST_TEXT}]})
         for written in self.messages:
             _order_content(written)
 

@@ -108,7 +108,10 @@ def _at(place: str, form: str = "") -> Describe:
 def _describe_format(name: str, value: Any) -> Edit:
     if name in settings.CONFIGS:
         return Edit(f"{name}.{settings.CONFIGS[name]}")
-    return _at("[]", "+response_format")(name, value) if name == settings.MESSAGES else Edit(name)
+    if name == settings.GEMINI_CONFIG:
+        return Edit(f"{name}.responseSchema")
+    is_added = name in (settings.MESSAGES, settings.CONTENTS)
+    return _at("[]", "+response_format")(name, value) if is_added else Edit(name)
 
 
 def _without_thinking(words: Words, member: str, value: Any, form: str) -> OtherShape:
@@ -161,7 +164,7 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     NULL_REASONING: OtherShape(turns.NULL, ("input",), turns.omit_nulls, _at("[].content", "=absent")),
     JSON_SCHEMA: OtherShape(
         settings.SCHEMA_WORDS,
-        (settings.MESSAGES, settings.FORMAT),
+        (settings.MESSAGES, settings.FORMAT, settings.CONTENTS, settings.GEMINI_CONFIG),
         settings.use_json_mode,
         _describe_format,
     ),

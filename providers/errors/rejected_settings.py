@@ -12,8 +12,10 @@
 - A token limit above what the model can answer. Programs request tens of thousands of tokens from every model
   (deepseek-ai/DeepSeek-V3#69, Gitlawb/openclaude#331, aws-samples/bedrock-access-gateway#41).
 - A JSON Schema for the answer, by models that only have JSON mode, such as DeepSeek and some models at Groq
-  (BerriAI/litellm#7580, llm-exe/llm-exe#662). Claude at Bedrock only has it in some models and regions, where others
-  accept it (vectorize-io/hindsight#3300, presenton/presenton#939, anthropics/anthropic-sdk-python#1759).
+  (BerriAI/litellm#7580, llm-exe/llm-exe#662). Gemini rejects schemas that are deep or have many limits
+  (googleapis/python-genai#660, googleapis/js-genai#882, Portkey-AI/gateway#1616). Claude at Bedrock only has it in
+  some models and regions, where others accept it (vectorize-io/hindsight#3300, presenton/presenton#939,
+  anthropics/anthropic-sdk-python#1759).
 - The end user's id, by Messages servers that allow only some characters. Claude Code sends JSON as the id since
   2.1.129; DeepSeek rejects it (aattaran/deepclaude#17).
 - Tools because of their JSON Schemas, which other providers accept. MCP servers describe tools without arguments as
@@ -142,6 +144,10 @@ UNSUPPORTED: Final = Words.of(
     r"|Thinking is not enabled for models/[\w.\-]{1,200}"
     r"|[Tt]hinking(?:[_ ]\w{1,20})? is not supported (?:by|for) this model"
     r"|thinking_config is not supported"
+    # of models that always think, and of other ranges (mozilla-ai/any-llm#1294)
+    r"|Budget 0 is invalid\. This model only works in thinking mode"
+    r"|The thinking budget \d{1,9} is invalid\. Please choose a value between \d{1,9} and \d{1,9}"
+    r"|thinking_budget is out of range; supported values are integers from \d{1,9} to \d{1,9}"
     r"|Thinking_config\.include_thoughts is only enabled when thinking is enabled",
     r"(?:Unable to submit request because )?",
     r"(?:\.{0,2} Learn more: https://[\w./\-]{1,200})?"
@@ -316,6 +322,9 @@ _SENTENCES: Final = (
     rf"{_NAME}: {_NUMBER} > {_LIMIT}, which is the maximum allowed number of output tokens(?: for [\w.:\-]{{1,100}})?",
     rf"The maximum tokens you requested exceeds? the model limit of {_LIMIT}"
     rf"(?:\. Try again with a maximum tokens value that is lower than {_NUMBER})?",
+    # Vertex AI
+    rf"(?:Unable to submit request because )?it has a maxOutputTokens value of {_NUMBER} but the supported range is "
+    rf"from 1 \(inclusive\) to (?P<above>{_NUMBER}) \(exclusive\)(?:\. Update the value and try again)?",
     # Doubao
     rf"The parameter {_NAME} specified in the request are not valid: integer above maximum value, expected a value <= "
     rf"{_LIMIT}, but got {_NUMBER} instead(?:\. Request id: \w{{1,100}})?",
@@ -326,7 +335,10 @@ _PATTERNS: Final = tuple(map(re.compile, _SENTENCES))
 def find_output_limit(message: str) -> int | None:
     """Return the most tokens that a model can answer, which a provider's ``message`` states, or ``None``."""
     found = next((match for pattern in _PATTERNS if (match := pattern.search(message))), None)
-    return int(found["limit"]) or None if found else None
+    if found is None:
+        return None
+    named = found.groupdict()
+    return (int(named["limit"]) if "limit" in named else int(named["above"]) - 1) or None
 
 
 def states_only_limit(message: str) -> bool:
@@ -359,22 +371,32 @@ def _exceeds(value: Any, limit: int) -> bool:
 
 FORMAT: Final = "response_format"
 MESSAGES: Final = "messages"
+GEMINI_CONFIG: Final = "generationConfig"
+GEMINI_SCHEMAS: Final = ("responseSchema", "responseJsonSchema")
+CONTENTS: Final = "contents"
 
 _NO_SCHEMA: Final = (
     r"This response_format type is unavailable now"
     r"|response_format: response_format\.type `?json_schema`? is unavailable now"
     r"|This model does not support response format `json_schema`"
 )
+_COMPLEX_SCHEMA: Final = (  # Gemini
+    r"The specified schema produces a constraint that has too many states for serving"
+    r"|A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth"
+)
 SCHEMA_WORDS: Final = Words.of(
-    _NO_SCHEMA,
+    f"{_NO_SCHEMA}|{_COMPLEX_SCHEMA}",
     r"(?:Failed to deserialize the JSON body into the target type: )?",
-    r"(?: at line \d+ column \d+)?\.?(?: See supported models at https://[\w./#\-]{1,200})?",
+    r"(?: at line \d+ column \d+)?\.?(?: See supported models at https://[\w./#\-]{1,200})?"
+    r"(?: {1,2}Typical causes of this error are schemas with [\w (),./\-]{1,600})?",
 )
 
 
 def use_json_mode(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changed members of a Chat ``body``: JSON mode, and an instruction with the schema after the last
-    message that is not the model's. Return ``{}`` for a body without a schema."""
+    """Return the changed members of a Chat or Gemini ``body``: JSON mode, and an instruction with the schema after the
+    last message that is not the model's. Return ``{}`` for a body without a schema."""
+    if isinstance(config := body.get(GEMINI_CONFIG), dict):
+        return _use_json_in_gemini(config, body.get(CONTENTS))
     format, messages = body.get(FORMAT), body.get(MESSAGES)
     if not isinstance(format, dict) or format.get("type") != "json_schema" or not isinstance(messages, list):
         return {}
@@ -383,6 +405,20 @@ def use_json_mode(body: Mapping[str, Any]) -> dict[str, Any]:
     end = end_of_prompt([message.get("role") if isinstance(message, dict) else None for message in messages])
     instruction = {"role": "system", "content": describe_schema(schema)}
     return {FORMAT: {"type": "json_object"}, MESSAGES: [*messages[:end], instruction, *messages[end:]]}
+
+
+def _use_json_in_gemini(config: Mapping[str, Any], contents: Any) -> dict[str, Any]:
+    names = [name for name in GEMINI_SCHEMAS if isinstance(config.get(name), dict)]
+    if not names or not isinstance(contents, list):
+        return {}
+    is_model = [isinstance(content, dict) and content.get("role") == "model" for content in contents]
+    end = end_of_prompt(["assistant" if one else "user" for one in is_model])
+    last = contents[end - 1] if end else None
+    if not isinstance(last, dict) or not isinstance(parts := last.get("parts"), list):
+        return {}
+    changed = {**last, "parts": [*parts, {"text": mark_text(describe_schema(config[names[0]]))}]}
+    left = {name: value for name, value in config.items() if name not in names}
+    return {GEMINI_CONFIG: left, CONTENTS: [*contents[: end - 1], changed, *contents[end:]]}
 
 
 CONFIGS: Final[Mapping[str, str]] = {"output_config": "format", "outputConfig": "textFormat"}

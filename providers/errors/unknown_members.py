@@ -51,6 +51,11 @@ def _sampling_paths(found: re.Match[str]) -> Iterable[Path]:
     return ((name,), ("inferenceConfig", "topP" if name == "top_p" else name))
 
 
+def _penalties(found: re.Match[str]) -> Iterable[Path]:
+    native = (("generationConfig", "frequencyPenalty"), ("generationConfig", "presencePenalty"))
+    return (("frequency_penalty",), ("presence_penalty",), *native)
+
+
 def _betas(found: re.Match[str]) -> Iterable[Path]:
     return [(BETA, name) for name in re.findall(r"[\w\-]+", found["betas"])]
 
@@ -194,6 +199,8 @@ _TABLE: Final = (
         ),
         _always(ROUTE),
     ),
+    # Gemini, whose later models have no penalties (vercel/ai#8943, BerriAI/litellm#32273)
+    UnknownMembers(Words.of(r"Penalty is not enabled for (?:models/[\w.\-]{1,200}|this model)"), _penalties),
     # Gemini and Vertex AI (BerriAI/litellm#38229, mlcommons/modelbench#1655)
     UnknownMembers(
         Words.of(

@@ -46,11 +46,17 @@ from providers.neutral.request import (
 )
 from providers.neutral.schemas import typed_root
 from providers.neutral.search_tools import becomes_another, settings_of
-from providers.neutral.texts import drop_marks, instruction_texts
+from providers.neutral.texts import FIRST_TEXT, drop_marks, instruction_texts
 from streams.errors import invalid
 
 _INSTRUCTIONS: Final = ("system", "developer")
 _FILE_NAMES: Final[Mapping[str, str]] = {"chat": "file.filename", "messages": "title", "converse": "document.name"}
+
+
+def _begins_with_call(content: Mapping[str, Any]) -> bool:
+    """Return whether ``content`` is a turn of calls, which the API rejects at the beginning, where clients have removed
+    older turns (diegosouzapw/OmniRoute#13573, lbjlaq/Antigravity-Manager#3396)."""
+    return content["role"] == "model" and any("functionCall" in part for part in content["parts"])
 
 
 class Contents:
@@ -80,6 +86,8 @@ class Contents:
         if self.system and not self.contents:  # the API requires a content besides the instructions
             self._add_turn("user", self.system)
             self.system = []
+        if not self.contents or _begins_with_call(self.contents[0]):
+            self.contents.insert(0, {"role": "user", "parts": [{"text": FIRST_TEXT}]})
 
     def _add_turn(self, role: str, parts: list[GeminiPart]) -> None:
         if self.contents and self.contents[-1]["role"] == role:

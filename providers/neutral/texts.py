@@ -18,6 +18,9 @@ _BETWEEN: Final[Mapping[str, str]] = {"assistant": "", "tool": "\n"}
 
 _PARAGRAPH: Final = "\n\n"
 
+FIRST_TEXT: Final = "(The conversation begins here.)"
+"""The user's first message, for an API that requires one, in a conversation that lacks it."""
+
 
 def instruction_texts(message: Message, drops: Drops) -> Iterator[TextPart]:
     """Yield the texts of instructions. Parts that only other APIs can express are dropped.

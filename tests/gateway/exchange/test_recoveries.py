@@ -321,6 +321,7 @@ def system_messages() -> Iterator[Recovery]:
 ANSWER = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
 NO_SCHEMA = "This response_format type is unavailable now"
 NO_FORMAT = "The model returned the following errors: output_config.format: Extra inputs are not permitted"
+COMPLEX = "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth."  # Gemini
 LIMITS = "output_config.format.schema: For 'number' type, properties maximum, minimum are not supported"
 NO_PROPERTIES = "Invalid schema for function 'mcp__x__list': In context=(), object schema missing properties."
 COMBINED = (
@@ -377,6 +378,12 @@ def enforced_or_described(sent: Any) -> tuple[bool, Any]:
     return not {"output_config", "outputConfig"}.isdisjoint(sent), found and found.schema
 
 
+def format_in_gemini(sent: Any) -> tuple[set[str], Any]:
+    """Return the members for the answer's format in a Gemini request, and the schema that its last text describes."""
+    found = format_in_words(sent["contents"][-1]["parts"][-1]["text"])
+    return {name for name in sent["generationConfig"] if name.startswith("response")}, found and found.schema
+
+
 def schemas() -> Iterator[Recovery]:
     for path, api in itertools.product(PATHS, ("messages", "converse")):
         yield Recovery(
@@ -402,6 +409,12 @@ def schemas() -> Iterator[Recovery]:
         yield Recovery(
             path, body_for(path, **members), "messages", reject(LIMITS), schema_in, BOUNDED,
             {**BOUNDED, "properties": {"maximum": IN_WORDS}}, ("schema=described",),
+        )  # fmt: skip
+    for path in PATHS:
+        yield Recovery(
+            path, body_for(path, **json_schema(path, ANSWER)), "gemini", reject(COMPLEX), format_in_gemini,
+            ({"responseMimeType", "responseJsonSchema"}, None), ({"responseMimeType"}, ANSWER),
+            ("generationConfig.responseSchema",), "x-trigate-dropped", model="gemini/gemini-3",
         )  # fmt: skip
     either = {"type": "object", "anyOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]}
     yield Recovery(

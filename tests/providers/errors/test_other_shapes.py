@@ -85,6 +85,10 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         "or object in thinking mode",
     ],
     NO_THINKING: [
+        "Budget 0 is invalid. This model only works in thinking mode.",  # mozilla-ai/any-llm#1294
+        "The thinking budget 32768 is invalid. Please choose a value between 512 and 24576.",
+        "Unable to submit request because thinking_budget is out of range; supported values are integers from 1 to "
+        "24576.",
         '"llama3.1:8b" does not support thinking',
         'think value "medium" is not supported for this model',  # ollama/ollama#12561
         "adaptive thinking is not supported on this model",  # agentforce314/clawcodex#699
@@ -114,6 +118,9 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         '"output_config.effort" to control thinking behavior.',
     ],
     LIMIT: [
+        # stackblitz-labs/bolt.diy#955, aaif-goose/goose#11364
+        "Unable to submit request because it has a maxOutputTokens value of 655360 but the supported range is from 1 "
+        "(inclusive) to 8193 (exclusive). Update the value and try again.",
         "max_tokens is too large: 32000. This model supports at most 8192 completion tokens, whereas you provided "
         "32000.",
         "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]",
@@ -140,6 +147,12 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         "'^[a-zA-Z0-9_-]+$'.",
     ],
     JSON_SCHEMA: [
+        # googleapis/python-genai#660, googleapis/js-genai#882
+        "The specified schema produces a constraint that has too many states for serving.  Typical causes of this "
+        "error are schemas with lots of text (for example, very long property or enum names), schemas with long array "
+        "length limits (especially when nested), or schemas using complex value matchers (for example, integers or "
+        "numbers with minimum/maximum bounds or strings with complex formats like date-time)",
+        "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth.",
         "This response_format type is unavailable now",
         f"{DESERIALIZE}response_format: response_format.type `json_schema` is unavailable now at line 1 column 1193",
         "This model does not support response format `json_schema`. See supported models at "
@@ -350,6 +363,12 @@ OTHERS: list[tuple[tuple[str, ...], list[Any]]] = [
         {"messages": [USER], "response_format": {"type": "json_object"}},
         {"messages": [USER], "response_format": "json_schema"}, {"messages": "hi", "response_format": FORMAT},
         {"messages": [USER]},
+    ]),
+    (JSON_SCHEMA, [
+        {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "generationConfig": {"temperature": 1}},
+        *({"contents": contents, "generationConfig": {"responseSchema": {"type": "object"}}} for contents in (
+            None, [], ["x"], [{"role": "user"}], [{"role": "model", "parts": [{"text": "hi"}]}],
+        )),
     ]),
     (ANSWER_SCHEMA, [
         {"messages": [USER], "output_config": {"effort": "low"}}, {"messages": "hi", "output_config": ANSWER_CONFIG},

@@ -17,6 +17,15 @@ def paths_of(message: str, **more: str) -> tuple[str, ...]:
 def test_a_sentence_about_one_member_names_it():
     for message, paths in [
         ("speed: Extra inputs are not permitted", ("speed",)),
+        (  # vercel/ai#8943, BerriAI/litellm#32273
+            "Penalty is not enabled for models/gemini-2.5-flash",
+            (
+                "frequency_penalty",
+                "presence_penalty",
+                "generationConfig.frequencyPenalty",
+                "generationConfig.presencePenalty",
+            ),
+        ),
         ("tools.0.custom.defer_loading: Extra inputs are not permitted", ("tools.[].custom.defer_loading",)),
         ("body.store: Extra inputs are not permitted", ("store",)),
         ("Unsupported parameter: 'temperature' is not supported with this model.", ("temperature",)),

@@ -81,6 +81,17 @@ def test_empty_texts_and_turns_of_nothing_are_left_out():
     ]
 
 
+@each_row(
+    "turns",
+    [(user(""),), (assistant(call("1")), user(result("1", "x")))],
+    ids=["only an empty text", "a call first (diegosouzapw/OmniRoute#13573, lbjlaq/Antigravity-Manager#3396)"],
+)
+def test_a_conversation_begins_with_a_message_of_the_user(turns):
+    sent = contents(*turns)
+    assert sent[0] == {"role": "user", "parts": [{"text": "(The conversation begins here.)"}]}
+    assert [one["role"] for one in sent[1:]] == ["model", "user"][: 2 * (len(turns) - 1)]
+
+
 # Signatures
 
 
