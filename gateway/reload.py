@@ -235,25 +235,20 @@ class ConfigSource(Protocol):
 
     def read_again(self, files: FilesOf | None) -> Config:
         """Return the configuration after a SIGHUP."""
-        ...
 
     def read_same(self, files: FilesOf | None) -> Config:
         """Return the configuration in use, with the secrets of ``files``."""
-        ...
 
     def accept(self) -> None:
         """Note that the configuration of the last ``read_again`` is in use."""
-        ...
 
     @property
     def data(self) -> bytes:
         """The file's content for the next ``read_again``. Raises ``OSError``."""
-        ...
 
     @property
     def stored(self) -> Mapping[str, str]:
         """The secrets in stores that another process has read."""
-        ...
 
 
 @attrs.frozen(eq=False)

@@ -41,11 +41,9 @@ class EventSplitter(Protocol):
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the events that ``data`` completes. Raises ``FramingError``."""
-        ...
 
     def close(self) -> bytes:
         """Return the bytes of an unfinished event."""
-        ...
 
     def parse_lone(self, data: bytes) -> tuple[str, bytes] | None:
         """Return the name and the data of the only event in ``data`` if it has the most frequent form: no other lines,
@@ -58,11 +56,9 @@ class EventWriter(Protocol):
 
     def event(self, name: str, data: bytes) -> bytes:
         """Return the bytes of an event with that name ("" for none) and data."""
-        ...
 
     def close(self) -> bytes:
         """Return the bytes that follow the last event."""
-        ...
 
 
 @attrs.frozen(repr=False)

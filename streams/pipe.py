@@ -195,11 +195,9 @@ class ByteSource(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives. Raises ``GatewayError`` if it breaks off."""
-        ...
 
     async def aclose(self) -> None:
         """Close the body in any state, shielded from cancellation."""
-        ...
 
 
 async def pump(source: ByteSource, into: Handoff[Chunk], watch: Watch) -> ErrorInfo | None:

@@ -33,7 +33,6 @@ class Arrival(Protocol):
     @property
     def asgi(self) -> Mapping[str, Any]:
         """The ASGI scope; ``client`` and ``server`` have the addresses of both ends."""
-        ...
 
 
 def _log_nothing(event: str, address: str | None, **fields: Any) -> None:

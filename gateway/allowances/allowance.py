@@ -83,13 +83,11 @@ class Allowance(Protocol):
     @property
     def count_cached(self) -> bool:
         """Whether tokens read from a cache count."""
-        ...
 
     def counter(self, at: float, run: str | None) -> Counter | None:
         """Return the counter for a request that began ``at`` (Unix seconds) and belongs to ``run``.
 
         Return ``None`` if the allowance does not apply: a budget for runs without a run."""
-        ...
 
 
 def counted_amount(measure: Measure, consumption: Consumption, *, count_cached: bool) -> int:

@@ -96,7 +96,6 @@ class BudgetAmounts(Protocol):
         self, holder: Holder, settings: ClientKey | ClientGroup, budget: SpendingBudget
     ) -> PresentAmount | None:
         """Return how to find the present amount of a ``budget`` in the ``settings`` of ``holder``."""
-        ...
 
 
 @attrs.define(eq=False, repr=False)

@@ -78,16 +78,13 @@ class Queueing(Protocol):
         """Return the number of requests that wait for ``target``.
 
         A new request joins them if there are any, so that it does not overtake them."""
-        ...
 
     @property
     def lengths(self) -> Mapping[str, int]:
         """The number of waiting requests of this process by entry, without empty queues."""
-        ...
 
     def has_room(self, target: Target, client: str | None) -> bool:
         """Return whether one more request of ``client`` may wait for ``target``."""
-        ...
 
     async def wait(
         self, target: Target, client: str | None, try_reserve: TryReserve, until: float
@@ -97,7 +94,6 @@ class Queueing(Protocol):
         Return the last shortages, none if ``try_reserve`` succeeded. ``try_reserve`` runs for one request of the queue
         at a time, and once for a request that was removed or timed out before its turn. On cancellation or an exception
         from ``try_reserve``, the request leaves the queue."""
-        ...
 
 
 class Queues:

@@ -99,15 +99,12 @@ class OpenCounts(Protocol):
 
     def begin(self, key: bytes, /) -> None:
         """Add one open response."""
-        ...
 
     def end(self, key: bytes, /) -> None:
         """Remove one open response."""
-        ...
 
     def count(self, key: bytes, /) -> int:
         """Return the number of open responses."""
-        ...
 
 
 class LocalOpenCounts:

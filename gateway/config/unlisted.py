@@ -49,32 +49,26 @@ class UnlistedClients(Protocol):
 
     async def prepare(self, headers: Headers, keys: Collection[str]) -> None:
         """Wait, for two seconds at most, until ``identify`` can judge the token in a request. Never raises."""
-        ...
 
     def identify(self, headers: Headers, keys: Collection[str]) -> str | None:
         """Return the name of the client whose token is in a request, ``None`` if no credential is a token.
 
         Raises ``GatewayError`` (401, 403, 503)."""
-        ...
 
     def seconds_left(self, headers: Headers, keys: Collection[str]) -> float:
         """Return the seconds until the valid token in a request expires, infinity without one."""
-        ...
 
     def sent_rights(self, name: str) -> SentRights | None:
         """Return the rights of the client ``name`` in the current request, ``None`` unless it is unlisted and sent the
         request."""
-        ...
 
     def admit_by_name(self, name: str) -> bool | None:
         """Let a client send the current request without a token, because a URL of the gateway permits it.
 
         Return whether it may, and ``None`` for names that no unlisted client can have."""
-        ...
 
     def owns(self, credential: str) -> bool:
         """Return whether ``credential`` is for this gateway, valid or not, so that no provider may see it."""
-        ...
 
     def table(
         self, values: Mapping[str, V], make: Callable[[ClientKey], V | None], *, is_own: bool = False
@@ -82,8 +76,6 @@ class UnlistedClients(Protocol):
         """Return ``values`` by client name with those of unlisted clients, which ``make`` returns.
 
         With ``is_own`` each of them has a value of its own; otherwise all of a rule share one."""
-        ...
 
     def label_of(self, name: str) -> str | None:
         """Return the name under which metrics count an unlisted client together with others; ``None`` for others."""
-        ...

@@ -25,7 +25,6 @@ class DetachableTurn(Protocol):
     async def nodes(self, response: Mapping[str, Any], events: bytes) -> tuple[list[Node], list[Any]]:
         """Return the nodes to store for ``response``, and the items that it adds to its conversation. Delays
         cancellation."""
-        ...
 
 
 class TurnRecorder:

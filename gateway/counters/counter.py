@@ -150,50 +150,40 @@ class Counters(Protocol):
     @property
     def remote(self) -> "ServerCounters | None":
         """These counters, if a server keeps them for several gateways."""
-        ...
 
     def now(self) -> float:
         """Return the Unix time by which periods begin, the same for all processes that share these counters."""
-        ...
 
     async def reserve(self, claims: Sequence[Claim]) -> Sequence[Shortage]:
         """Reserve all debits of all ``claims``, or none, and return the shortages. On cancellation nothing is
         reserved."""
-        ...
 
     def settle(self, claim: Claim, used: Sequence[int]) -> None:
         """Settle a reserved claim: ``used`` has the actual amount of each debit in order, ignored for slots.
 
         Returns immediately and never fails. Settling again has no effect."""
-        ...
 
     def level(self, counter: Counter) -> Level:
         """Return the level of ``counter`` as far as this process knows, immediately."""
-        ...
 
     async def refresh(self, counters: "Sequence[Counter]") -> bool:
         """Refresh the levels of ``counters`` from the store, if it replies in time. Never raises.
 
         Return whether the store has confirmed all amounts settled here, and the levels include them."""
-        ...
 
     async def earlier_sums(self, counter: SumCounter) -> Sequence[int] | None:
         """Return the used amounts of the ``earlier`` slices of ``counter``, ``None`` if they are unknown.
 
         Never raises."""
-        ...
 
     def shortage_for(self, debit: Debit) -> Shortage | None:
         """Return the shortage that ``debit`` would have now as far as this process knows, without reserving it."""
-        ...
 
     def raise_to(self, counter: SumCounter, used: int) -> None:
         """Raise the used amount of ``counter`` to at least ``used``; repeating it has no effect."""
-        ...
 
     def on_settled(self, callback: OnSettled) -> None:
         """Call ``callback`` with each claim settled in this process, because it freed room."""
-        ...
 
 
 class ServerCounters(Counters, Protocol):
@@ -204,32 +194,24 @@ class ServerCounters(Counters, Protocol):
     @property
     def is_away(self) -> bool:
         """True if the server does not respond."""
-        ...
 
     def state(self) -> Mapping[str, Any]:
         """Return the state of the connection, as ``GET /readyz?verbose`` shows it."""
-        ...
 
     def take_outage_reservations(self) -> int:
         """Return the number of reservations that were made without the server since the last call."""
-        ...
 
     async def read_clock(self) -> None:
         """Wait a moment until ``now`` is the server's time. Never raises."""
-        ...
 
     async def read_notes(self) -> None:
         """Wait a moment until the notes of other gateways are read. Never raises."""
-        ...
 
     async def wait_until_confirmed(self) -> None:
         """Wait a second at most until the server has all amounts settled so far. Never raises."""
-        ...
 
     async def run(self) -> None:
         """Exchange counts with the server until cancelled."""
-        ...
 
     async def finish(self) -> None:
         """Send the counts that are left."""
-        ...

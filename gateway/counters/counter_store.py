@@ -18,9 +18,7 @@ class CounterStore(Protocol):
     @property
     def title(self) -> str:
         """The store's name in the log."""
-        ...
 
     def connect(self) -> AbstractAsyncContextManager[SendStep]:
         """Open a connection. Raises ``CounterStoreUnavailable``, as sending does; a cancelled step may have been
         performed."""
-        ...

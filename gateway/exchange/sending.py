@@ -32,21 +32,17 @@ class Sendable(Protocol):
 
     def ready(self, request: UpstreamRequest, proof: Headers) -> UpstreamRequest:
         """Return ``request`` with the headers of its signature (``proof``), ready to be sent."""
-        ...
 
     def note_head(self, response: UpstreamResponse) -> None:
         """Note the head of a response."""
-        ...
 
     def is_success(self, response: UpstreamResponse) -> bool: ...
 
     def read_error(self, response: UpstreamResponse, body: bytes) -> ErrorInfo:
         """Return the error in the response. Raises ``GatewayError`` for an error of the gateway itself."""
-        ...
 
     def claim_repetition(self, error: ErrorInfo) -> bool:
         """Note that the request is sent again after ``error``. Return false if it cannot be."""
-        ...
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -22,15 +22,12 @@ class States(Protocol):
 
     def get(self, key: bytes, /) -> Circuit | None:
         """Return the circuit of ``key``, ``None`` if it is unknown."""
-        ...
 
     def update(self, key: bytes, change: Change) -> tuple[Circuit, Circuit]:
         """Replace the circuit of ``key`` by the result of ``change``, and return the old and the new one."""
-        ...
 
     def set_listed(self, keys: Collection[bytes]) -> None:
         """Mark ``keys`` as those of the configuration, which are never dropped to make room."""
-        ...
 
 
 class LocalStates:

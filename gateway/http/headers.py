@@ -28,7 +28,6 @@ class PassingHeaders(Protocol):
 
     def select(self, headers: Headers, /) -> list[tuple[str, str]]:
         """Return those of ``headers`` that have one of the names."""
-        ...
 
 
 LONGEST_WAIT: Final = 31 * 86400

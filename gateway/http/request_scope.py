@@ -21,11 +21,9 @@ class AnswerAccount(Protocol):
     @property
     def next_size(self) -> int:
         """The size in bytes beyond which ``reach`` must be called again."""
-        ...
 
     async def reach(self, size: int, watch: Watch) -> None:
         """Count ``size`` bytes of the response, which were read. If the client has no memory left, wait for it."""
-        ...
 
 
 class RequestScope:

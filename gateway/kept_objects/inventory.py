@@ -98,11 +98,9 @@ class Inventory(Protocol):
     @property
     def page_size(self) -> int:
         """The most objects that one call of ``read_some`` returns."""
-        ...
 
     async def put(self, kept: KeptObject) -> None:
         """Store ``kept`` as the owner's newest object, or update it in place."""
-        ...
 
     async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None: ...
 
@@ -112,18 +110,15 @@ class Inventory(Protocol):
         self, owner: str, collection: Collection, after_number: int | None, order: Order
     ) -> Sequence[NumberedObject]:
         """Return up to ``page_size`` objects of a collection in ``order``, starting after ``after_number``, if set."""
-        ...
 
     async def claim(self, owner: str, *ids: str) -> bool:
         """Claim the right to bill a batch by all ``ids`` in one write; return whether this is the first claim of each.
 
         It ends at the first id that another request has claimed. Otherwise each of two simultaneous requests could
         claim one id, and neither would bill."""
-        ...
 
     def limit_owners(self, most: OwnerLimit) -> None:
         """Limit the bytes of each owner from now on: beyond ``most(owner)``, its oldest listed objects are removed."""
-        ...
 
 
 @attrs.frozen(repr=False)

@@ -47,11 +47,9 @@ class ReserveSink(Protocol):
 
     def set_reader(self, read: Callable[[float], Awaitable[None]]) -> None:
         """Set the function that refreshes the amounts unless they are newer than the given seconds."""
-        ...
 
     def replace(self, sums: Mapping[tuple[str, str], tuple[int, int]]) -> None:
         """Replace the amounts to reserve, by holder, in nano-dollars and in tokens."""
-        ...
 
 
 class PendingBatches:

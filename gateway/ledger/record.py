@@ -46,17 +46,14 @@ class Settlement(Protocol):
 
     def settle(self, *, delivered: bool) -> None:
         """Settle the exchange. ``delivered``: its client received a part of a response, or its work was booked."""
-        ...
 
     def budget_texts(self, record: object = None) -> tuple[str, ...]:
         """Return the client's budgets that the exchange counts for, as in the configuration: ``5 usd/day``.
 
         It ignores ``record``, which features of other packages may pass."""
-        ...
 
     def budget_headers(self, *, delivered: bool, failed: bool) -> Headers:
         """Return the headers that report the client's remaining allowance. ``failed``: no attempt will follow."""
-        ...
 
 
 class ResponseForms(Protocol):
@@ -64,11 +61,9 @@ class ResponseForms(Protocol):
 
     def error(self, error: ErrorInfo) -> ErrorInfo:
         """Return ``error`` in these forms."""
-        ...
 
     def headers(self, status: int, headers: Headers) -> Headers:
         """Return the headers of a response with ``status``, some of them replaced."""
-        ...
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -130,15 +125,12 @@ class RecordObservers(Protocol):
     @property
     def keeps_errors(self) -> bool:
         """Whether ``trigate log`` shows the error of the exchange with the provider's own message."""
-        ...
 
     def fields(self, record: "Record") -> Mapping[str, Any]:
         """Return more fields of the log line."""
-        ...
 
     def note_end(self, record: "Record", line: Mapping[str, Any]) -> None:
         """Note the end of the exchange, with the fields of its log ``line``."""
-        ...
 
 
 class _Unobserved:

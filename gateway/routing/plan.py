@@ -146,24 +146,19 @@ class Conditions(Protocol):
     @property
     def now(self) -> float:
         """The current time of a monotonic clock in seconds."""
-        ...
 
     def outage(self, target: Target, *, alone: bool) -> Outage | None:
         """Return the outage of ``target``, or ``None`` if it is available. ``alone``: the request has no other
         target."""
-        ...
 
     def may_add(self, target: Target) -> bool:
         """Return whether ``target`` may receive a request beyond those that clients sent."""
-        ...
 
     def is_warm(self, target: Target) -> bool:
         """Return whether the provider of ``target`` has the request's conversation in its cache."""
-        ...
 
     def jitter(self) -> float:
         """Return a random number from 0 to 1."""
-        ...
 
 
 class Policy(Protocol):
@@ -173,7 +168,6 @@ class Policy(Protocol):
         """Return the step after ``outcomes``, which are in order and empty at the start.
 
         The same arguments return the same step, and every plan reaches ``GiveUp``."""
-        ...
 
 
 class Once:

@@ -34,38 +34,30 @@ class RequestEdits(Protocol):
 
     def apply(self, incoming: Incoming) -> Incoming:
         """Return ``incoming`` with the edits for all targets. Raises ``GatewayError`` (400) for invalid JSON text."""
-        ...
 
     def with_lanes(self, plan: Plan) -> Plan:
         """Return ``plan`` with translated responses where a provider's would repeat what the client must not see."""
-        ...
 
     def preparation(self, write: Write, incoming: Incoming) -> Preparation:
         """Return a function that prepares the conversation ``incoming`` for a target."""
-        ...
 
     def preparation_of_prompt(self, write: Write, incoming: Incoming) -> Preparation:
         """Return a function that prepares ``incoming`` for an operation without an answer, such as a count of tokens,
         where providers reject settings of answers."""
-        ...
 
     def with_entry_members(self, prepare: Preparation) -> Preparation:
         """Return ``prepare``, for an endpoint other than conversations, with the edits for the target's entry."""
-        ...
 
     def has_instructions(self, target: Target) -> bool:
         """Return whether requests to ``target`` get instructions."""
-        ...
 
     def with_instructions(self, incoming: Incoming, target: Target) -> Incoming:
         """Return ``incoming`` with the instructions for ``target``."""
-        ...
 
     def edit_line(self, incoming: Incoming, target: Target) -> bytes:
         """Return the body of a batch's request ``incoming`` with all edits for ``target``.
 
         Raises ``GatewayError`` (400) for invalid JSON text."""
-        ...
 
 
 class BeginEdits(Protocol):
@@ -75,7 +67,6 @@ class BeginEdits(Protocol):
         """Return the edits of a request of ``client`` with ``plan``.
 
         ``wire`` is the client's API, or the endpoint of a request that is no conversation."""
-        ...
 
 
 class ExchangeFacts(Protocol):
@@ -100,7 +91,6 @@ class ExchangeFacts(Protocol):
 
     def forwarded_credential(self, target: Target) -> str | None:
         """Return the client's credential if ``target`` receives it."""
-        ...
 
 
 class PlannedFacts(Protocol):

@@ -36,7 +36,6 @@ class Located(Protocol):
 
     def restrict(self, plan: Plan) -> Plan:
         """Return ``plan`` with only the targets that store the objects. Raises ``GatewayError`` without any."""
-        ...
 
 
 class KeptObjects(Protocol):
@@ -46,34 +45,26 @@ class KeptObjects(Protocol):
     @property
     def bills_runs(self) -> bool:
         """Whether background answers are billed when they end."""
-        ...
 
     def refuses_native_ids(self, client: str | None) -> bool:
         """Return whether ``client`` may not use the providers' ids."""
-        ...
 
     async def locate(self, owner: str, client: str | None, incoming: Incoming) -> Located | None:
         """Return ``incoming`` with the provider's ids, ``None`` if it refers to no objects."""
-        ...
 
     async def response_ids(self, owner: str, client: str | None, incoming: Incoming) -> ReplaceIds | None:
         """Return the function for responses to ``incoming``, ``None`` if they need none."""
-        ...
 
     def all_ids(self, owner: str, client: str | None) -> ReplaceIds | None:
         """Return the function for responses about stored objects, ``None`` if they need none."""
-        ...
 
     async def record_run(self, inner: TurnRecorder, context: Any, owner: str) -> TurnRecorder:
         """Return the recorder of a turn that the provider continues in the background; ``inner`` records the turn."""
-        ...
 
     async def send_about_run(
         self, service: Any, api: Api, run: tuple[str, str], planned: Any, send: Callable[[Any], Awaitable[Response]]
     ) -> Response:
         """Send ``planned``, a request about a ``run`` (its owner and id), and bill the run if it has ended."""
-        ...
 
     async def query_runs(self, service: Any) -> None:
         """Query the runs whose clients do not fetch their ends, until another configuration replaces this one."""
-        ...

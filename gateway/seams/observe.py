@@ -52,12 +52,10 @@ class ViewerTexts(Protocol):
     @property
     def is_open(self) -> bool:
         """Whether the operator still enables them."""
-        ...
 
     @property
     def excerpts(self) -> attrs.AttrsInstance | None:
         """The texts as a record, ``None`` as long as there are none."""
-        ...
 
 
 class ExchangeObserver:
@@ -151,15 +149,12 @@ class AttemptObserver(Protocol):
 
     def note_written(self) -> None:
         """Note that the whole request was written, once more after a resend."""
-        ...
 
     async def note_head(self) -> None:
         """Note the head of a successful response. It may let other tasks run, and waits for nothing."""
-        ...
 
     def note_record(self, record: AttemptRecord) -> None:
         """Note the attempt's record, in place of an earlier one."""
-        ...
 
 
 ObserveAttempt: TypeAlias = Callable[[Any, trio.Nursery], AttemptObserver | None]

@@ -24,7 +24,6 @@ class StreamListener(Protocol):
     def observe(self, received: bytes, public: bytes, note: str = "") -> None:
         """Handle the bytes ``received`` from the provider, and the ``public`` ones for the client. Either may be empty.
         ``note`` is the provider's error, if its stream broke off."""
-        ...
 
 
 class PublicStream(Protocol):
@@ -39,25 +38,20 @@ class PublicStream(Protocol):
     @property
     def progress(self) -> StreamProgress:
         """The progress of the response."""
-        ...
 
     @property
     def is_blocked(self) -> bool:
         """Whether the client is slow."""
-        ...
 
     @property
     def source(self) -> Framing:
         """The framing of the provider's bytes."""
-        ...
 
     def listen(self, listener: StreamListener, *, by_event: bool = False) -> None:
         """Report everything from now on to ``listener``, with ``by_event`` event by event if that is possible."""
-        ...
 
     def unlisten(self, listener: StreamListener) -> None:
         """Stop reporting to ``listener``."""
-        ...
 
 
 class ObservedStream(PublicStream):

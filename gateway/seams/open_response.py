@@ -90,19 +90,15 @@ class Transform(Protocol):
 
     async def feed(self, data: bytes) -> bytes:
         """Return the bytes that ``data`` releases. Raises ``GatewayError`` for a refusal."""
-        ...
 
     async def end(self) -> bytes:
         """Return the last bytes. Raises ``GatewayError`` for a refusal."""
-        ...
 
     def close(self) -> None:
         """Let ``verdict`` return: nothing follows."""
-        ...
 
     async def verdict(self) -> bool:
         """Wait for the end, and return whether the whole response passed unchanged."""
-        ...
 
 
 class ReleasedEvents(Reader, Protocol):
@@ -110,7 +106,6 @@ class ReleasedEvents(Reader, Protocol):
 
     def text_of(self, data: bytes) -> TextDelta | None:
         """Return the event in ``data``, the last released bytes, if it is the only one and has text alone."""
-        ...
 
 
 class StreamTransform(Transform, Protocol):
@@ -130,11 +125,9 @@ class StreamTransform(Transform, Protocol):
 
     def unsent_usage(self) -> Usage | None:
         """Return the usage that the provider has reported so far, although its events may not be released."""
-        ...
 
     def has_finished(self) -> bool:
         """Return whether the response is complete if nothing follows."""
-        ...
 
 
 class ResponseChecks(Protocol):
@@ -147,11 +140,9 @@ class ResponseChecks(Protocol):
 
     def open_stream(self, opened: OpenedResponse) -> StreamTransform:
         """Return the transform of a conversation's response to a request for a stream."""
-        ...
 
     def open_body(self, opened: OpenedResponse) -> Transform | None:
         """Return the transform of another endpoint's response, ``None`` if it passes unchanged."""
-        ...
 
     async def check_whole(
         self, choices: Sequence[Sequence[Event]], size: int, own: tuple[Api, bytes] | None = None
@@ -160,30 +151,24 @@ class ResponseChecks(Protocol):
         is changed. ``own`` are the provider's API and bytes if the client may get these.
 
         Raises ``GatewayError`` for a refusal."""
-        ...
 
     async def check_body(self, api: str, body: bytes, public: Observers) -> bytes:
         """Return ``body``, JSON of the client's ``api`` that the gateway has made of a response.
 
         Raises ``GatewayError`` for a refusal."""
-        ...
 
     async def check_error(self, error: GatewayError, body: bytes = b"") -> GatewayError:
         """Return the ``error`` of an attempt, without the provider's texts if these may not pass. ``body`` are the
         bytes of a failed response that the client would get, if its error has none."""
-        ...
 
     async def await_verdict(self) -> None:
         """Wait for the checks of the request that run during the provider's work. Raises ``GatewayError``."""
-        ...
 
     def restored_members(self, members: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return ``members`` of a request, which a response repeats, as the client sent them."""
-        ...
 
     def keep_public_events(self, public: Observers) -> None:
         """Give observers the public view of the response if its client gets hidden values in their place."""
-        ...
 
 
 class RunningRequest(Protocol):
@@ -220,48 +205,37 @@ class ExchangeChecks(Protocol):
     def is_refusal(self, error: ErrorInfo) -> bool:
         """Return whether ``error`` is a refusal of the request or its response, or of a text that could not be
         checked."""
-        ...
 
     @property
     def refusal(self) -> GatewayError | None:
         """The refusal that has ended the provider's work."""
-        ...
 
     async def until_refused(self, origin: RunningOrigin, work: Callable[[], Awaitable[R]]) -> R:
         """Return the result of ``work()``, a part of the walk of ``origin``. A refusal of the
         request during the provider's work cancels it, and is raised (``GatewayError``)."""
-        ...
 
     def outliving_client(self) -> AbstractContextManager[None]:
         """Return a context in which the checks continue if the client disconnects, because its response does."""
-        ...
 
     async def await_verdict(self) -> None:
         """Wait for the checks of the request that run during the provider's work. Raises ``GatewayError`` for a
         refusal, and at the end of the drain."""
-        ...
 
     async def check_more(self, incoming: Incoming, target: Target) -> Incoming:
         """Return ``incoming``, the request of the exchange with more turns after those of ``target``, as it may be
         sent. Raises ``GatewayError``, or ``StoppedAnswer`` for the rest of the answer."""
-        ...
 
     def hidden_again(self, text: str) -> str:
         """Return ``text`` of a response for the client without the hidden values that it has got back, for others."""
-        ...
 
     async def check_for_target(self, request: Any, target: Target) -> Any:
         """Return ``request`` (``PlannedRequest``) as ``target`` may receive it. Raises ``GatewayError``."""
-        ...
 
     async def check_copy(self, request: Any, target: Target) -> Any:
         """Return what ``check_for_target`` does, for a copy whose checks the exchange does not report."""
-        ...
 
     def response_checks(self, target: Target) -> ResponseChecks | None:
         """Return what happens to a response of ``target``."""
-        ...
 
     def move_to(self, scope: RequestScope) -> None:
         """Run the tasks in ``scope``, because the response outlives its request."""
-        ...

@@ -49,40 +49,31 @@ class BatchChecks(Protocol):
     @property
     def required_names(self) -> Sequence[str]:
         """The names of the checks that the file of a new batch must have passed."""
-        ...
 
     def request_lines(self) -> Transform:
         """Return the transform of a file with requests."""
-        ...
 
     def result_lines(self) -> Transform:
         """Return the transform of a response with results."""
-        ...
 
     async def check_new(self, body: bytes, endpoint: str) -> bytes:
         """Return ``body``, a new batch for ``endpoint`` or the body of a request about one, as it may be sent. Raises
         ``GatewayError``."""
-        ...
 
     def note_file(self, owner: str, file: str) -> None:
         """Note that ``file`` has passed the checks."""
-        ...
 
     def names_of(self, owner: str, file: str) -> frozenset[str]:
         """Return the names of the checks that ``file`` has passed in this process."""
-        ...
 
     def require_checked(self, names: frozenset[str]) -> None:
         """Raise ``GatewayError`` (403) unless a batch's file, which passed ``names``, lacks no required check."""
-        ...
 
     def refuse_file(self) -> None:
         """Raise ``GatewayError`` (403) if a check must read files that are for no batch."""
-        ...
 
     def use_for_response(self) -> None:
         """Check the response as one text, and not line by line."""
-        ...
 
 
 class BodySpool(Protocol):
@@ -92,11 +83,9 @@ class BodySpool(Protocol):
 
     async def add(self, piece: bytes) -> None:
         """Add a piece. Raises ``GatewayError`` (413, 429, 503) without room."""
-        ...
 
     async def rewind(self) -> None:
         """Switch from adding to reading."""
-        ...
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
@@ -112,27 +101,21 @@ class RequestChecks(Protocol):
     async def admit_endpoint(self, context: Any, endpoint: str, route: tuple[str, str] = ("", "")) -> None:
         """Raise (403) if no check can read the requests to ``endpoint`` that it must, and (400) for a check that the
         client requests and cannot have. ``route`` is the request's method and path."""
-        ...
 
     async def admit_kept(self, service: Any, client_request: ClientRequest, endpoint: str) -> None:
         """Raise as ``admit_endpoint`` for the objects that a provider stores for ``endpoint``."""
-        ...
 
     async def check_json(self, inbound: Any, incoming: Incoming, plan: Plan) -> Incoming:
         """Return ``incoming``, for one of the targets of ``plan``, as it may be sent."""
-        ...
 
     async def check_form(
         self, inbound: Any, arriving: AsyncIterator[bytes], length: int | None, boundary: bytes, spool: BodySpool
     ) -> tuple[AsyncIterator[bytes], int | None]:
         """Return the form in ``arriving`` as it may be sent, and its length if it is known. ``spool`` has room for
         it."""
-        ...
 
     async def check_items(self, exchange: Any, body: bytes) -> bytes:
         """Return ``body``, items of a conversation, as the gateway may store them."""
-        ...
 
     async def batch_checks(self, exchange: Any) -> BatchChecks:
         """Return the checks of a request about a batch."""
-        ...

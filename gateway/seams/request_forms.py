@@ -24,16 +24,12 @@ class RequestForms(Protocol):
 
     def label(self, client_request: ClientRequest, incoming: Incoming) -> Mapping[str, Any]:
         """Return the fields of the log with which the client labels the request. Raises for a blocked end user."""
-        ...
 
     async def read_options(self, client_request: ClientRequest, incoming: Incoming) -> RoutingOptions:
         """Return the routing options in the headers and in the body."""
-        ...
 
     async def without_own_members(self, incoming: Incoming) -> Incoming:
         """Return ``incoming``, which is no conversation, without the members for the router itself."""
-        ...
 
     async def take_steps(self, incoming: Incoming) -> tuple[Incoming, tuple[Word, ...]]:
         """Return ``incoming``, which is no conversation, without the steps that it requests, and these."""
-        ...

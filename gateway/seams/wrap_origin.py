@@ -37,11 +37,9 @@ class RepeatedIds(Protocol):
 
     def call(self, salt: bytes, work: Callable[[], T]) -> T:
         """Return the result of ``work()``, which uses these ids; ``salt`` distinguishes it from other work."""
-        ...
 
     def lane(self, make: Callable[[], tuple[Lane, T]]) -> tuple[Lane, T]:
         """Return what ``make()`` returns, with a lane that uses these ids, too."""
-        ...
 
 
 class WrapOrigin(Protocol):

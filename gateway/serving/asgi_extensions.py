@@ -40,12 +40,10 @@ class MessageTaker(Protocol):
 
     async def take(self, message: str | bytes) -> None:
         """Take ``message``, or nothing of it if cancelled: it is then passed again."""
-        ...
 
     def note_close(self, code: int, reason: str) -> None:
         """Note that the client closed the websocket with this ``code`` (1005 for none), or sent an invalid frame
         (1006)."""
-        ...
 
 
 TakeMessages: TypeAlias = Callable[[MessageTaker], object]

@@ -101,15 +101,12 @@ class WireProtocol(Protocol):
 
     def receive(self, data: bytes) -> Awaitable[None]:
         """Handle bytes of the client."""
-        ...
 
     def leave(self) -> Awaitable[None]:
         """Handle the end of the connection."""
-        ...
 
     def farewell(self) -> bytes:
         """Return the last bytes to send on an idle connection that the server closes."""
-        ...
 
 
 OpenProtocol = Callable[[ConnectionContext, "ClientConnection"], Awaitable[None]]

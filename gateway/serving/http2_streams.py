@@ -85,7 +85,6 @@ class Http2Stream(Protocol):
 
     async def handle(self, event: StreamEvent) -> None:
         """Handle what the client has sent, or the end of the stream."""
-        ...
 
 
 class Http2Request(HttpStream):

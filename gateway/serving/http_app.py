@@ -47,13 +47,11 @@ class RequestGuard(Protocol):
 
     def address_of(self, asgi: Mapping[str, Any]) -> str | None:
         """Return the address of the client of an ASGI scope."""
-        ...
 
     def refuse(
         self, asgi: Mapping[str, Any], headers_by_name: Mapping[bytes, bytes], scope: RequestScope
     ) -> Response | None:
         """Return the complete response to a request that is rejected, otherwise ``None``."""
-        ...
 
 
 class NoGuard:

@@ -79,17 +79,14 @@ class ResponseSender(Protocol):
 
     async def start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """Send the head, perhaps together with the first bytes of the body."""
-        ...
 
     async def send_body(self, data: bytes) -> None:
         """Send a non-empty piece of the body."""
-        ...
 
     async def end(self) -> None: ...
 
     async def close(self) -> None:
         """End the request: its app sends nothing more."""
-        ...
 
 
 class ResponseState(Enum):

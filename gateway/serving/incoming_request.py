@@ -67,13 +67,11 @@ class IncomingRequest(Protocol):
         """Return the whole body. Raises ``GatewayError`` (413, 408), also from ``count_arrived``.
 
         A disconnect of the client cancels it."""
-        ...
 
     def take_arrived(self, max_bytes: int) -> bytes:
         """Return the body of a refused request if it has arrived and has at most ``max_bytes``, otherwise nothing.
 
         Never waits. Nothing can read the body afterwards."""
-        ...
 
 
 class PiecesRequest(IncomingRequest, Protocol):
@@ -84,7 +82,6 @@ class PiecesRequest(IncomingRequest, Protocol):
 
         A slow reader slows the client. Raises ``GatewayError`` (413, 408). A disconnect of the client cancels a waiting
         reader."""
-        ...
 
 
 class AsgiRequest:

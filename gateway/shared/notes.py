@@ -14,8 +14,6 @@ class Notes(Protocol):
         """Write the note of ``kind`` and ``key`` soon, for ``seconds`` from then.
 
         It replaces the earlier note, unless another gateway has written that meanwhile: then its reader is called."""
-        ...
 
     def add_reader(self, kind: str, reader: NoteReader) -> None:
         """Call ``reader`` for each note of ``kind`` that another process writes."""
-        ...

@@ -25,11 +25,9 @@ class Rows(Protocol):
 
     def read(self, key: bytes) -> bytes | None:
         """Return the value of a row, ``None`` if it is missing or expired."""
-        ...
 
     def update(self, key: bytes, change: Change, keep: float) -> bytes | None:
         """Update a row, keep it for ``keep`` seconds from now, and return its new value."""
-        ...
 
 
 class LocalRows(OwnedEntries[bytes, bytes, tuple[V, float]]):

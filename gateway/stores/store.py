@@ -67,39 +67,31 @@ class Store(Protocol):
 
         They are durable, as far as the store is, when this returns. A missing parent is no error. If ``expect`` is no
         longer stored with exactly this body, raise ``Changed`` and write nothing."""
-        ...
 
     async def get(self, owner: str, id: str) -> Node | None: ...
 
     async def chain(self, owner: str, id: str) -> tuple[Node, ...]:
         """Return the node and all before it, the first node first; empty if any is missing."""
-        ...
 
     async def find(self, owner: str, items: Sequence[str]) -> Mapping[str, Node]:
         """Return the last written node with each of ``items``, without items that no node has."""
-        ...
 
     async def delete(self, owner: str, ids: Sequence[str]) -> int:
         """Delete these nodes, but none before or after them, and return how many existed."""
-        ...
 
     async def sweep(self) -> int:
         """Remove expired trees and, over the limit, the least recently written trees of the largest owners; return the
         number of nodes.
 
         Call it periodically; ``put`` keeps to ``max_bytes`` in any case."""
-        ...
 
     def limit_owners(self, most: Callable[[str], float]) -> None:
         """Limit each owner to ``most(owner)`` bytes from its next write on; ``math.inf`` is no limit.
 
         A write over the limit deletes the owner's least recently written trees."""
-        ...
 
     async def size(self) -> Size:
         """Return the size of everything stored by all processes, from counters, in constant time."""
-        ...
 
     async def aclose(self) -> None:
         """Close the store with its database, after all parts of the process that use it."""
-        ...

@@ -149,26 +149,21 @@ class Lane(Protocol):
     @property
     def source(self) -> Framing:
         """The framing of the provider's bytes."""
-        ...
 
     def feed(self, data: bytes) -> bytes:
         """Return the client's bytes for ``data`` from the provider."""
-        ...
 
     def end(self, error: ErrorInfo | None = None) -> bytes:
         """Return the last bytes for the client after the body ended, or failed with ``error``.
 
         An incomplete response ends with an error event. A response that its API marks as complete stays complete,
         however the connection ended, and has the API's last event also if ``error`` prevented the provider's."""
-        ...
 
     def trailing_bytes(self) -> bytes:
         """Return the client's bytes after the last event, such as the rest of a line end."""
-        ...
 
     def ping(self) -> bytes:
         """Return a keep-alive, or nothing where a keep-alive would cause an error."""
-        ...
 
 
 def read_whole(

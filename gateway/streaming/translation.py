@@ -37,7 +37,6 @@ class EventSource(Protocol):
 
     def reader(self, keeps: int = ANSWER) -> Reader:
         """Return a reader that holds ``keeps`` bytes of content at most."""
-        ...
 
 
 class SourceWire(Protocol):

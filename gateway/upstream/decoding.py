@@ -41,11 +41,9 @@ class Decoder(Protocol):
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the content that ``data`` completes, in pieces of at most ``PIECE`` bytes, none empty."""
-        ...
 
     def finish(self) -> None:
         """Handle the end of the data."""
-        ...
 
 
 def content_codings(headers: Iterable[tuple[str, str]]) -> list[str]:

@@ -35,11 +35,9 @@ class BodyFraming(Protocol):
     def feed(self, data: bytes) -> bytes:
         """Return the part of ``data`` that belongs to the body, possibly empty. Raises ``ValueError`` for invalid
         framing."""
-        ...
 
     def close(self) -> None:
         """Handle the end of the connection, which may be the end of the body."""
-        ...
 
 
 class Sized:

@@ -71,11 +71,9 @@ class BodySource(Protocol):
 
     async def read(self) -> bytes:
         """Return the next piece, ``b""`` at the end. Raises ``GatewayError``."""
-        ...
 
     async def aclose(self) -> None:
         """Close the source. Cannot be cancelled."""
-        ...
 
 
 @attrs.frozen(eq=False, repr=False, slots=False)  # created for each request; cheaper to construct without slots

@@ -132,10 +132,8 @@ class CredentialSource(Protocol):
 
         Concurrent callers share one refresh, which continues if one of them is cancelled. Raises ``GatewayError`` if
         there is no valid credential."""
-        ...
 
     async def renew(self, refused: Credential) -> Credential | None:
         """Return another credential than ``refused``, which the provider rejected, or ``None``.
 
         Waits and raises as ``credential`` does."""
-        ...

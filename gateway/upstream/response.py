@@ -36,11 +36,9 @@ class BodyChange(Protocol):
 
     def take(self, piece: bytes) -> bytes:
         """Return the replacement of ``piece``, possibly empty."""
-        ...
 
     def close(self) -> bytes:
         """Return the rest the first time, then nothing."""
-        ...
 
 
 async def _read_changed(read: Callable[[], Awaitable[bytes]], change: BodyChange) -> bytes:

@@ -19,11 +19,9 @@ class ConnectionShare(Protocol):
 
     def most(self, holder: str) -> float:
         """Return the number of slots that ``holder`` may have, infinite without a limit."""
-        ...
 
     def refusal(self, holder: str) -> GatewayError:
         """Return the error for a request of ``holder``, which has its share."""
-        ...
 
 
 class Slot:

@@ -101,7 +101,6 @@ class Signer(Protocol):
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the headers that it adds, in lower case. The client's headers of these names are removed."""
-        ...
 
     def sign(self, request: UnsignedRequest, credential: Credential, at: float) -> tuple[tuple[str, str], ...]:
         """Return the headers to add to ``request``, with names in lower case.
@@ -109,7 +108,6 @@ class Signer(Protocol):
         ``at`` is the time in Unix seconds; the same arguments always give the same headers. Raises ``GatewayError`` if
         ``credential`` cannot sign the request.
         """
-        ...
 
 
 @attrs.frozen(repr=False)

@@ -56,11 +56,9 @@ class BlockReading(Protocol):
 
     def read_delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
         """Return the events for a ``contentBlockDelta``."""
-        ...
 
     def finish(self) -> list[Event]:
         """Return the events of the block's end."""
-        ...
 
 
 class TextReading:

@@ -150,8 +150,6 @@ class Grammar(Protocol):
 
         For a whole body returns ``failed`` if it is an error.
         """
-        ...
 
     def whole(self, value: Any) -> Iterator[Finding]:
         """Check an answer that is not streamed, or an error body."""
-        ...

@@ -119,19 +119,15 @@ class Reader(Protocol):
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         """Read one server-sent event, with its ``event:`` name ("" if none) and its data."""
-        ...
 
     def close(self) -> Sequence[Event]:
         """End the stream, with ``ErrorInfo`` unless the answer is complete."""
-        ...
 
     def unsent_usage(self) -> Usage | None:
         """Return the usage so far if no event has it. The client may leave before the end, which would have it."""
-        ...
 
     def has_finished(self) -> bool:
         """Return whether the answer is complete if nothing follows, although its API does not end it here."""
-        ...
 
 
 class StagedReader:
@@ -169,7 +165,6 @@ class Writer(Protocol):
 
         Raises ``GatewayError`` if a client of the API must not receive the answer. The writer then takes the error.
         """
-        ...
 
 
 class AnswerRepair(Protocol):
@@ -180,7 +175,6 @@ class AnswerRepair(Protocol):
     def __call__(self, data: bytes) -> bytes:
         """Return the JSON ``data`` of a stream's next event, or of a whole answer, without faults; the same object if
         there are none."""
-        ...
 
 
 class Codec(Protocol):
@@ -196,14 +190,12 @@ class Codec(Protocol):
 
     def read_request(self, body: Mapping[str, Any]) -> Request:
         """Read a client's request. Raises ``GatewayError`` (400, with ``param``) for an invalid one."""
-        ...
 
     def write_request(self, request: Request, to: Recipient) -> Outgoing:
         """Write ``request`` for a provider.
 
         Raises ``GatewayError`` (400) for unsupported parts that must not be dropped (see ``docs/translation.md``).
         """
-        ...
 
     def in_own_form(self, members: Mapping[str, msgspec.Raw]) -> bytes | None:
         """Return a client's body with another API's parts as one of this API alone, ``None`` for all others."""
@@ -214,14 +206,12 @@ class Codec(Protocol):
 
         Raises ``GatewayError`` (400) for a member with invalid JSON or text.
         """
-        ...
 
     def restore(self, body: Mapping[str, Any], issuer: Issuer) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         """Replace this issuer's seals in a byte lane's request by their native items, and remove all others.
 
         Returns the changed members only, and the dropped paths.
         """
-        ...
 
     def without_reasoning(self, body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         """Remove the reasoning of earlier turns from a byte lane's request, after its provider refused it.
@@ -235,7 +225,6 @@ class Codec(Protocol):
 
         With 0, events omit the content that is assembled at the end of a block, for callers that only follow an answer.
         """
-        ...
 
     def answer_repair(self) -> AnswerRepair | None:
         """Return a new repair for one answer, or ``None`` if no faults are known."""
@@ -251,24 +240,20 @@ class Codec(Protocol):
         Without ``texts``, events may omit the text. Raises ``GatewayError`` (502) for an invalid answer. Mistyped
         members are invalid if ``checked``, else absent; answers that pass unchanged are not checked.
         """
-        ...
 
     def writer(self, reply: Reply) -> Writer: ...
 
     def write_answer(self, answer: Answer, reply: Reply) -> bytes:
         """Write a whole answer in the client's API. Raises ``GatewayError`` as ``Writer.send`` does."""
-        ...
 
     def write_error(self, error: ErrorInfo, request_id: str) -> bytes:
         """Write the JSON body of an error response."""
-        ...
 
     def read_error(self, status: int, body: bytes, headers: tuple[tuple[str, str], ...]) -> ErrorInfo:
         """Read a provider's error response; ``headers`` have lower-case names.
 
         Never raises, because other servers may respond instead of the API.
         """
-        ...
 
     def read_count(self, body: Mapping[str, Any]) -> Request:
         """Read a client's request for a number of tokens. Raises as ``read_request`` does."""
@@ -291,7 +276,6 @@ class Codec(Protocol):
         ``events`` events have passed, and began the answer with ``begin``. Nothing may follow, especially no mark of
         success.
         """
-        ...
 
     def report_failure(self, raw: bytes, data: bytes, error: ErrorInfo, events: int) -> bytes:
         """Return ``raw``, a provider's event with ``data`` that reports ``error`` after ``events`` events.
@@ -311,7 +295,6 @@ class Codec(Protocol):
 
     def is_own_error(self, body: Mapping[str, Any]) -> bool:
         """Return whether a provider's error response has the API's shape and its clients' words."""
-        ...
 
 
 ID_SOURCE: Final = ContextVar[Callable[[], str] | None]("id source", default=None)

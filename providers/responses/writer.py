@@ -50,7 +50,6 @@ class TurnWriter(Writer, Protocol):
         It is ready for ``msgspec.json.encode`` (members that repeat the request are already encoded) and must not be
         changed.
         """
-        ...
 
     @property
     def partial_response(self) -> Object | None:
@@ -58,7 +57,6 @@ class TurnWriter(Writer, Protocol):
 
         The terminal event only has whole items.
         """
-        ...
 
     def interrupted_response(self, status: Interruption, error: ErrorInfo | None = None) -> Object:
         """Return the response object as if the stream ended here; ``error`` is for status ``failed``.
@@ -66,7 +64,6 @@ class TurnWriter(Writer, Protocol):
         It contains the finished items, and open ones so far with status ``incomplete``, except calls with incomplete
         input, which no client could answer. Changes nothing; after the end it returns ``response``.
         """
-        ...
 
 
 class OpenBlock(Protocol):
@@ -78,7 +75,6 @@ class OpenBlock(Protocol):
 
     def item_so_far(self) -> tuple[int, Any] | None:
         """Return the index and the item as if it ended here, or ``None`` if the item must be omitted."""
-        ...
 
 
 class ResponsesWriter:

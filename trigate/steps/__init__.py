@@ -119,7 +119,6 @@ class Step(Protocol):
 
     def __call__(self, check: Check, /) -> Sequence[Finding] | Awaitable[Sequence[Finding]]:
         """Return the findings. An exception counts as unchecked content."""
-        ...
 
 
 class Observer(Protocol):
@@ -127,7 +126,6 @@ class Observer(Protocol):
 
     def __call__(self, records: list[Finished], /) -> Awaitable[None] | None:
         """Record ``records``. The gateway logs an exception, and does not call again with the same records."""
-        ...
 
 
 C = TypeVar("C", bound=Callable[..., Any])

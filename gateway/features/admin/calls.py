@@ -67,27 +67,21 @@ class OtherKeys(Protocol):
     @property
     def keys(self) -> Mapping[str, Any]:
         """The keys by name."""
-        ...
 
     def names(self, group: str | None) -> list[str]:
         """Return the names of the keys that the caller sees, all or those of ``group``."""
-        ...
 
     def sees(self, name: str) -> bool:
         """Return whether there is a key ``name`` that the caller sees."""
-        ...
 
     def creation_of(self, name: str) -> tuple[str, str]:
         """Return the text of when a key was made, and the name of its author."""
-        ...
 
     def has_state(self, name: str, state: str) -> bool:
         """Return whether a key has this ``state`` of its row."""
-        ...
 
     async def rows(self, names: Sequence[str]) -> Mapping[str, dict[str, Any]]:
         """Return the data of some keys by name."""
-        ...
 
 
 class ApiCalls:

@@ -108,7 +108,6 @@ class Keeper(Protocol):
         """Keep ``flight`` among ``flights`` under ``key`` for a while, and set ``desertion`` afterwards; never wait.
 
         Return false if it should not be kept. The keeper then decides how long it continues, and removes it."""
-        ...
 
 
 class AnswerCache:

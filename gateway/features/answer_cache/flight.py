@@ -32,15 +32,12 @@ class PieceMemory(Protocol):
     @property
     def is_short(self) -> bool:
         """Whether the client, or all clients together, use more than they should for this."""
-        ...
 
     def resize(self, size: int) -> None:
         """Set the memory to ``size`` bytes."""
-        ...
 
     def charge(self, holder: str) -> None:
         """Count the memory for ``holder`` from now on."""
-        ...
 
 
 class FlightStage(enum.Enum):

@@ -79,25 +79,20 @@ class AnswerKind(Protocol):
     @property
     def can_change_form(self) -> bool:
         """Whether a stream can be made from a complete response, and the reverse."""
-        ...
 
     def may_be_cached(self, target_request: TargetRequest, use: CacheUse, max_size: int) -> bool:
         """Return whether the response to ``target_request``, of at most ``max_size`` bytes, may come from the cache."""
-        ...
 
     def request(self, target_request: TargetRequest) -> UpstreamRequest:
         """Return the unsigned request for a complete response."""
-        ...
 
     def judge(self, target_request: TargetRequest, content_type: str) -> Callable[[bytes], bool]:
         """Return the function that checks whether a complete body may be cached."""
-        ...
 
     def with_own_members(
         self, target_request: TargetRequest, body: BodySource, content_type: str, event_limit: int
     ) -> BodySource:
         """Return a cached ``body`` with the members of ``target_request`` that a provider repeats in its response."""
-        ...
 
 
 class ConversationAnswers:

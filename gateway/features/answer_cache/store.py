@@ -21,15 +21,12 @@ class AnswerStore(Protocol):
 
     async def run(self) -> None:
         """Run background work; must run while the store is in use."""
-        ...
 
     async def get(self, key: bytes) -> bytes | None:
         """Return the value under ``key``, ``None`` if it is missing or expired."""
-        ...
 
     async def put(self, key: bytes, owner: str, value: bytes, ttl: float) -> None:
         """Store ``value`` for ``ttl`` seconds, replacing any other under ``key``."""
-        ...
 
     async def aclose(self) -> None: ...
 

@@ -125,11 +125,9 @@ class ModelRule(Protocol):
         """Return the provider's name for ``name``, which a frame states as the session's model.
 
         Raises ``GatewayError`` if the session may not use it."""
-        ...
 
     def check_other(self, at: str, name: str) -> None:
         """Check that the client may also use the model ``name``, such as a transcriber. Raises ``GatewayError``."""
-        ...
 
 
 class FrameReader:

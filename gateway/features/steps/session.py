@@ -59,12 +59,10 @@ class CheckedTexts(Protocol):
 
     def is_latest(self, passage: Passage) -> bool:
         """Return whether ``passage`` is in a message after the last answer of the model."""
-        ...
 
     async def with_edits(self, edits: Sequence[PassageEdit]) -> Self:
         """Return the texts after the edits. Raises ``GatewayError`` for an edit that the request cannot express, and
         ``KeyMasked`` for one in the name of a member."""
-        ...
 
 
 T = TypeVar("T", bound=CheckedTexts)
