@@ -33,9 +33,9 @@ SETUP_SECONDS: Final = 30.0
 """Seconds within which a Gemini client must send its model."""
 
 _WITHHELD_PARAMETERS: Final = frozenset(
-    ("model", "deployment", "api-version", "api_key", "api-key", "access_token", "provider")
+    ("model", "deployment", "call_id", "api-version", "api_key", "api-key", "access_token", "provider")
 )
-"""Query parameters that are not passed on."""
+"""Query parameters that are not passed on, in any case, because some servers ignore it, as ASP.NET does."""
 
 
 def realtime_views(service: Service, idle: float) -> Mapping[str, Callable[..., Awaitable[QuartResponse | None]]]:
@@ -77,7 +77,7 @@ async def _serve_translation(opening: Opening) -> None:
 def _passed_query(query: Mapping[str, str]) -> str:
     """Return the parameters in ``query`` that the provider receives."""
     return "&".join(
-        f"{quote(name)}={quote(value)}" for name, value in query.items() if name not in _WITHHELD_PARAMETERS
+        f"{quote(name)}={quote(value)}" for name, value in query.items() if name.lower() not in _WITHHELD_PARAMETERS
     )
 
 

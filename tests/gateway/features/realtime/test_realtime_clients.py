@@ -79,6 +79,14 @@ async def test_clients_of_azure_and_requests_to_azure_have_a_deployment():
         assert server.peers[-1].headers["api-key"] == "a"
 
 
+async def test_no_spelling_of_a_parameter_chooses_another_model_or_call():
+    async with open_sessions(speaking, VOICE) as (running, server):
+        more = "Model=other&DEPLOYMENT=other&Call_Id=rtc_of_another&%6Dodel_=kept"
+        async with calling(running.url, f"/v1/realtime?model=voice&{more}", (("x-api-key", KEY),)) as caller:
+            assert caller.status == 101, caller.body
+        assert server.peers[0].target == "/v1/realtime?model=gpt-realtime&model_=kept"
+
+
 async def test_a_transcription_session_needs_no_model_if_only_one_provider_has_realtime():
     path = "/v1/realtime?intent=transcription"
     async with open_sessions(speaking) as (running, _), calling(running.url, path, (("x-api-key", KEY),)) as caller:
