@@ -26,6 +26,7 @@ from providers.apis import CODECS
 from providers.neutral.choices import MEMBERS, OTHER_CHOICE, ChoiceReaders
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Event, TextDelta, Usage
+from streams.framing import FramingError
 from streams.sse import DONE
 
 _NO_DATA: Final = ("", b"")
@@ -80,14 +81,16 @@ class CheckedStream(StepTransform):
 
     async def feed(self, data: bytes) -> bytes:
         self._size += len(data)
-        raws = self._splitter.feed(data)
         try:
+            raws = self._splitter.feed(data)
             if not data:
                 for chain in self._chains.values():
                     await chain.feed(())  # raises the refusal that cut the stream
             released = await self._release(raws)
         except RefusedByStep as refused:
             return self._stop_events(refused)
+        except FramingError as error:
+            raise GatewayError("upstream", str(error), reason="bad_answer") from None
         if self._shown.is_over:
             self._note_end()
         return released

@@ -121,3 +121,16 @@ def test_text_that_a_step_may_not_pass_stays_held(gateway, upstream, end, client
     path, body = path_of("gemini", "m-gemini", stream=True), body_of("gemini", "m-gemini", stream=True)
     reply = gateway.request("POST", path, body, bearer(client))
     assert ("falcon-77" in text_of("gemini", reply.body, stream=True)) == (client == "report")
+
+
+@each_row("client", STEPS)
+def test_a_broken_frame_behind_the_first_words_is_an_error_of_the_provider(gateway, upstream, client):
+    """The log reported a mistake of the gateway."""
+    whole = unfinished_stream("converse", "chunked", has_end=True, text="The answer is 42. " * 20)
+    broken = b"".join(whole.pieces[2:])[:-1] + b"?"
+    upstream.script(attrs.evolve(whole, pieces=(*whole.pieces[:2], broken), interval=0.3))
+    path, body = path_of("chat", "m-converse", stream=True), body_of("chat", "m-converse", stream=True)
+    reply = gateway.request("POST", path, body, bearer(client))
+    assert b"a frame with a wrong checksum" in reply.body
+    found = line(gateway, reply.headers["x-request-id"])
+    assert (found["ended"], found["error"]) == ("upstream_error", "upstream")
