@@ -12,7 +12,7 @@ from functools import partial
 import attrs
 import trio
 
-from gateway.allowances.reservation import CountedAs, Reservation
+from gateway.allowances.reservation import Reservation
 from gateway.allowances.runs import run_of
 from gateway.conversations.background import BackgroundTurn
 from gateway.conversations.recorder import DetachableTurn
@@ -176,11 +176,10 @@ class Exchange:
         configured one for its model. Planning has set those of conversations.
 
         A deadline ends with the first content, so that it also suits long downloads. Realtime sessions, which have no
-        walk, and MCP subscriptions have none, and the creation of a stored object has none, because its id would be
-        unknown. Raises ``GatewayError`` (400) for an invalid header."""
+        walk, MCP subscriptions, and the creation of stored objects have none. Raises ``GatewayError`` (400) for an
+        invalid header."""
         options, plan = read_headers(self.context.client_request), request.plan
-        has_none = request.subscribes or request.counted_as is CountedAs.BEGINNING
-        seconds = math.inf if has_none else min(options.deadline, self.deadline)
+        seconds = min(options.deadline, self.deadline) if request.has_deadline else math.inf
         if plan.deadline < math.inf or (seconds == math.inf and not options.budgets):
             return request
         if self._began is None:

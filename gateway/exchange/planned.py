@@ -74,9 +74,10 @@ class PlannedRequest:
     have changed it.
 
     ``media`` are the types of its body and its response. ``upload`` is a body that is streamed once.
-    ``subscribes``: its response may have no content for hours. ``success_statuses`` are successful statuses outside 200
-    to 299. ``replace_ids`` replaces the provider's object ids in a response with the client's. ``before_end`` is called
-    right before the last bytes of a request are written. ``reservation`` is the exchange's, if there are limits."""
+    ``has_deadline`` is false if its response may have no content for hours, or if a late response would leave an object
+    without a known id. ``success_statuses`` are successful statuses outside 200 to 299. ``replace_ids`` replaces the
+    provider's object ids in a response with the client's. ``before_end`` is called right before the last bytes of a
+    request are written. ``reservation`` is the exchange's, if there are limits."""
 
     incoming: Incoming
     plan: Plan
@@ -92,7 +93,7 @@ class PlannedRequest:
     begins: Consumption = SOMETHING
     media: MediaTypes | None = None
     upload: UploadedBody | None = None
-    subscribes: bool = False
+    has_deadline: bool = True
     success_statuses: frozenset[int] = frozenset()
     replace_ids: "Callable[[Target, UpstreamResponse], None] | None" = None
     before_end: Callable[[], object] | None = None

@@ -318,7 +318,10 @@ class KeptRequest:
         else:
             media = MediaTypes(JSON if body else None, accept)
             planned = PlannedRequest(incoming, Plan.once(target), prepare, suffix="", media=media)
-        return attrs.evolve(planned, prepare=prepare, method=self.method, counted_as=counted_as)
+        return attrs.evolve(
+            planned, prepare=prepare, method=self.method, counted_as=counted_as,
+            has_deadline=counted_as is CountedAs.LATER,
+        )  # fmt: skip
 
     @property
     def _passed_headers(self) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ api7/aisix#820)."""
 from collections.abc import Callable
 from functools import partial
 
+import attrs
+
 from gateway.exchange.planned import PlannedRequest
 from gateway.features.files.kept import KeptRequest, reader_for
 from gateway.features.files.object_answers import ObjectAnswer
@@ -50,6 +52,7 @@ class VideoRequest(KeptRequest):
         if not self.ids.are_native:
             self.ids.client_id("", account)  # fails before creating an object whose id could not be signed
         filter = VideoAnswer(self.service.settings.limits.answer, partial(self.client_body, account), self._output)
+        planned = attrs.evolve(planned, has_deadline=False)
         return await relay(self.inbound.exchange, self.inbound.scope, self.relayed_request(planned, filter))
 
     async def _plan_json(self) -> PlannedRequest:

@@ -173,7 +173,7 @@ def _plan_request(server: McpServer, inbound: InboundRequest, message: RpcMessag
     planned = PlannedRequest(
         incoming, Plan.once(target),
         as_prepared(Prepared(Outgoing(b"", headers), output=attrs.evolve(NO_OUTPUT, input=0))),
-        method=method, suffix="", upload=upload, subscribes=subscribes,
+        method=method, suffix="", upload=upload, has_deadline=not subscribes,
         success_statuses=PASSED_STATUSES | {403} if server.knows_clients else PASSED_STATUSES,
         media=MediaTypes(kind, inbound.header("accept") or "*/*"),
     )  # fmt: skip

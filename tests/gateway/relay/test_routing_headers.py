@@ -65,7 +65,6 @@ async def test_the_configured_deadline_limits_a_request_to_another_endpoint():
     ("method", "path", "body"),
     [
         ("GET", "/v1/responses/resp_1", None),
-        *rows_of("files", ("POST", "/v1/videos", {"model": "films", "prompt": "x"})),
         *rows_of("pass_through", ("GET", "/mine/jobs", None), ("POST", "/mine/jobs", {"model": "m-1"})),
         *rows_of(
             "mcp", ("POST", "/mcp/tools", {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "x"}})
@@ -85,18 +84,21 @@ async def test_a_single_request_to_a_provider_ends_at_the_clients_deadline(metho
 
 
 @needs_feature("files")
-async def test_a_clients_deadline_limits_reading_a_stored_object_and_not_creating_it():
+@each_row(("path", "body"), [("/v1/vector_stores", {"name": "x"}), ("/v1/videos", {"model": "m-1", "prompt": "x"})])
+async def test_a_clients_deadline_limits_reading_a_stored_object_and_not_creating_it(path: str, body: object):
     """The provider may have created it, and its id would be unknown."""
     limited = {"x-trigate-deadline": "50ms"}
 
     async def answering(asked: ReceivedRequest) -> ScriptedAnswer:
-        return await never(asked) if asked.method == "GET" else json_answer({"id": "vs_1", "object": "vector_store"})
+        if asked.method == "GET":
+            return await never(asked)
+        return json_answer({"id": "vs_1"} if "vector" in path else {"id": "video_1", "object": "video"})
 
-    async with before(answering) as (served, provider), trio.open_nursery() as nursery:
+    async with before(answering, "litellm/m-1") as (served, provider), trio.open_nursery() as nursery:
         made: list[Any] = []
 
         async def create() -> None:
-            made.append(await served.post("/v1/vector_stores", json={"name": "x"}, headers=limited))
+            made.append(await served.post(path, json=body, headers=limited))
 
         for again in (False, True):
             if again:
@@ -106,8 +108,8 @@ async def test_a_clients_deadline_limits_reading_a_stored_object_and_not_creatin
             else:
                 await create()
             with trio.fail_after(PATIENCE):
-                path = f"/v1/vector_stores/{made[0].json()['id']}"
-                assert (await served.send("GET", path, headers=limited)).status_code == 504
+                place = f"{path}/{made[0].json()['id']}"
+                assert (await served.send("GET", place, headers=limited)).status_code == 504
         provider.go.set()
     assert [one.status_code for one in made] == [200, 200]
 
