@@ -41,6 +41,8 @@ NAMED_CHOICE: Final = (":tools", "choice")
 """The choice of a named tool, for a server that only knows ``required``."""
 ONLY_STREAMED: Final = (":thinking", "streamed")
 """Thinking in a whole answer, by models that only think in streams."""
+NOT_ENCRYPTED: Final = (":thinking", "encrypted")
+"""The encrypted reasoning in ``include``, for a model that does not reason."""
 LOST_THINKING: Final = (":thinking", "lost")
 """Thinking with a budget in a turn that has called tools without it, because its blocks were another model's."""
 NO_THINKING: Final = (":thinking", "unsupported")
@@ -181,6 +183,12 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     ),
     ONLY_STREAMED: OtherShape(
         settings.ONLY_STREAMED, ("stream", "enable_thinking"), settings.turn_off_unless_streamed, _at("", "=false")
+    ),
+    NOT_ENCRYPTED: OtherShape(
+        settings.NOT_ENCRYPTED,
+        (settings.INCLUDE,),
+        settings.omit_encrypted,
+        lambda name, value: Edit(f"{name}[]"),
     ),
     WHOLE: _without_stream(settings.NOT_STREAMED),
     WHOLE_WITH_TOOLS: _without_stream(settings.TOOLS_NOT_STREAMED, settings.TOOLS),

@@ -29,6 +29,13 @@ _STATUSES = (400, 422)
 _MAX_TEXT = 4000  # characters of a message that are searched
 _MAX_PATH = 200
 _CODES = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
+_VALUE_CODE = "unsupported_value"  # OpenAI, whose message only has the value
+_VALUES = ("reasoning.summary", "text.verbosity", "verbosity")
+_EFFORTS = ("reasoning.effort", "reasoning_effort")
+"""Settings without which the model answers with its own value. Codex sends the value of one model to another
+(openai/codex#19188, openai/codex#2376, openai/codex#6647), and others request summaries for organizations that may not
+have them (continuedev/continue#12047, OpenHands/software-agent-sdk#987). Another effort may be accepted, so that is not
+remembered."""
 _PARAM = re.compile(r"[`'\"]?(?P<name>[\w\-.\[\]]{1,200})[`'\"]?")
 
 _ESSENTIAL: Final = frozenset(
@@ -60,9 +67,10 @@ _REMOVABLE = frozenset(
         "parametersJsonSchema",
     )
 )  # fmt: skip
-_ONLY_OF_SOME = ("messages[].images", "messages[].name")
+_ONLY_OF_SOME = ("messages[].images", "messages[].name", "input[].metadata")
 """Members of messages that only some Chat servers accept: the images of earlier answers, which translated requests for
-others lack, too, and the names of participants (nomtek/mistralai_client_dart#44)."""
+others lack, too, and the names of participants (nomtek/mistralai_client_dart#44). Codex notes metadata of its own,
+which Azure rejects (openai/codex#29469)."""
 
 # Members that a codec can express in another form.
 _OTHER_FORMS: Mapping[str, Mapping[str, Any]] = {
@@ -114,7 +122,8 @@ def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
 
     if error.status not in _STATUSES:
         return ()
-    found = [parse_path(error.param)] if error.code in _CODES and error.param else []
+    is_named = _rejects_param(error) or (error.code == _VALUE_CODE and error.param in _EFFORTS)
+    found = [parse_path(error.param)] if error.param and is_named else []
     text = error.message[:_MAX_TEXT]
     found += find_unknown(text)
     found += find_other_shapes(text)
@@ -138,7 +147,7 @@ def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
 
 
 def _sole_paths(error: ErrorInfo) -> tuple[Path, ...]:
-    if error.code in _CODES and error.param:
+    if error.param and _rejects_param(error):
         named = _PARAM.fullmatch(error.param)
         return () if named is None else (parse_path(named["name"]),)
     if len(error.message) > _MAX_TEXT:
@@ -149,6 +158,10 @@ def _sole_paths(error: ErrorInfo) -> tuple[Path, ...]:
         return found
     encoding = find_rejected_encoding(error)
     return () if encoding is None else (encoding,)
+
+
+def _rejects_param(error: ErrorInfo) -> bool:
+    return error.code in _CODES or (error.code == _VALUE_CODE and error.param in _VALUES)
 
 
 def find_rejected_encoding(error: ErrorInfo) -> Path | None:

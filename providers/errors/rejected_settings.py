@@ -371,6 +371,7 @@ def _exceeds(value: Any, limit: int) -> bool:
 
 FORMAT: Final = "response_format"
 MESSAGES: Final = "messages"
+INCLUDE: Final = "include"
 GEMINI_CONFIG: Final = "generationConfig"
 GEMINI_SCHEMAS: Final = ("responseSchema", "responseJsonSchema")
 CONTENTS: Final = "contents"
@@ -448,6 +449,16 @@ def describe_answer(body: Mapping[str, Any]) -> dict[str, Any]:
     config = {key: value for key, value in body[name].items() if key != CONFIGS[name]}
     changed = {**last, "content": [*parts, part]}
     return {name: config or None, MESSAGES: [*messages[: end - 1], changed, *messages[end:]]}
+
+
+# of models that do not reason (NousResearch/hermes-agent#24234)
+NOT_ENCRYPTED: Final = Words.of(r"Encrypted content is not supported with this model")
+
+
+def omit_encrypted(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed ``include`` of a Responses ``body``, without encrypted reasoning; ``{}`` without it."""
+    changed = change_items(body, INCLUDE, lambda item: None if item == "reasoning.encrypted_content" else item)
+    return {INCLUDE: [item for item in changed[INCLUDE] if item is not None] or None} if changed else {}
 
 
 USER_WORDS: Final = Words.of(

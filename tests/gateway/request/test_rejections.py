@@ -93,6 +93,16 @@ def test_openais_own_code_names_the_parameter():
     assert rejected_in("no", code="invalid_value", param="tools[0].strict") == ()
 
 
+@each_row("param", ["reasoning.summary", "reasoning.effort", "text.verbosity"])
+def test_a_rejected_value_of_a_hint_rejects_the_hint(param):
+    """openai/codex#2376, #6647 and #19188, continuedev/continue#12047."""
+    message = "Unsupported value: 'low' is not supported with the 'gpt-5.2' model. Supported values are: 'medium'."
+        "Unsupported value: 'low' is not supported with the 'gpt-5.2-codex' model. Supported values are: 'medium'."
+    )
+    assert rejected_in(message, code="unsupported_value", param=param) == (param,)
+    assert rejected_in(message, code="unsupported_value", param="service_tier") == ()
+
+
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_a_fastapi_error_list_is_read(wrapped):
     """Mistral's errors with status 422 have this form (Gitlawb/openclaude#739)."""

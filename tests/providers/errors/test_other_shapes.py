@@ -23,6 +23,7 @@ from providers.errors.other_shapes import (
     MISSING_REASONING,
     NO_EFFORT,
     NO_THINKING,
+    NOT_ENCRYPTED,
     NULL_REASONING,
     OUTPUT_LIMIT,
     RESULT_ORDER,
@@ -158,6 +159,7 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         "This model does not support response format `json_schema`. See supported models at "
         "https://console.groq.com/docs/structured-outputs#supported-models",
     ],
+    NOT_ENCRYPTED: ["Encrypted content is not supported with this model."],  # NousResearch/hermes-agent#24234
     WHOLE: [
         # RooCodeInc/Roo-Code#6868
         "Your organization must be verified to stream this model. Please go to: "
@@ -378,6 +380,7 @@ OTHERS: list[tuple[tuple[str, ...], list[Any]]] = [
         )),
         {"output_config": ANSWER_CONFIG},
     ]),
+    (NOT_ENCRYPTED, [{"include": ["message.output_text.logprobs"]}, {"include": None}, {"include": "x"}]),
     (WHOLE, [{"stream": False, "stream_options": {}}, {"stream": None}]),
     (WHOLE_WITH_TOOLS, [{"stream": True}, {"stream": True, "tools": []}, {"tools": [{}]}]),
     (SCHEMA_LIMITS, [
@@ -439,6 +442,9 @@ FUNCTION = {"type": "function", "name": "f"}
          {"output_config": {"format": {}}}),
         (ADAPTIVE_THINKING, {"thinking": {"type": "enabled", "budget_tokens": 9, "display": "summarized"}},
          {"thinking": {"type": "adaptive", "display": "summarized"}}),
+        (NOT_ENCRYPTED, {"include": ["reasoning.encrypted_content"]}, {"include": None}),
+        (NOT_ENCRYPTED, {"include": ["reasoning.encrypted_content", "message.output_text.logprobs"]},
+         {"include": ["message.output_text.logprobs"]}),
         ((OUTPUT_LIMIT, "10"), {"max_tokens": 9, "max_completion_tokens": 11}, {"max_completion_tokens": 10}),
         ((OUTPUT_LIMIT, "10"), {"inferenceConfig": {"maxTokens": 11, "topP": 1}},
          {"inferenceConfig": {"maxTokens": 10, "topP": 1}}),

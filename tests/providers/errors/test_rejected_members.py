@@ -95,4 +95,5 @@ def test_names_of_participants_can_be_omitted_but_not_those_of_tools():
     }
     assert remove_path(body, ("messages", "[]", "user", "name"))[1] == {"messages[].name"}
     assert may_omit("messages[].name", body)
+    assert may_omit("input[].metadata", {"input": []})  # openai/codex#29469
     assert not may_omit("tools[].function.name", body)

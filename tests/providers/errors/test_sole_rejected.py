@@ -99,6 +99,9 @@ def test_openais_param_names_it_regardless_of_the_message():
     assert paths_of(**words, param="tools[0].strict") == ("tools.[].strict",)
     assert paths_of(**words, param="x: Extra inputs are not permitted, speed") == ()
     assert paths_of(**{**words, "code": "invalid_value"}, param="speed") == ()
+    values = {**words, "code": "unsupported_value"}
+    assert paths_of(**values, param="reasoning.summary") == ("reasoning.summary",)
+    assert paths_of(**values, param="reasoning.effort") == ()  # another effort may be accepted
 
 
 @each_row("text", ["a" * 900, "'" * 900, "a." * 400, "[" * 900, "unknown field " * 60, "#/" * 400])
