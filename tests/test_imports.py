@@ -43,7 +43,7 @@ ARROWS: Final = {
     "providers.responses": "providers.catalog providers.errors providers.neutral",
     "providers.gemini": "providers.catalog providers.errors providers.neutral",
     "providers.converse": "providers.catalog providers.errors providers.neutral",
-    "providers.interactions": "providers.catalog providers.errors providers.gemini providers.neutral",
+    "providers.interactions": "providers.errors providers.gemini providers.neutral",
     "providers.members": """
         providers.catalog providers.converse providers.endpoints providers.gemini providers.messages
         providers.neutral""",

@@ -6,11 +6,9 @@ from typing import Any, Final, assert_never
 
 from providers.neutral.draft import Draft, Edit
 from providers.neutral.fields import Drops
+from providers.neutral.levels import LEVELS, known_level
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Reasoning, Request
-
-LEVELS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""All levels of effort of any API, the lowest first."""
 
 # The largest budget of thinking tokens for each level.
 _LEVEL_OF_BUDGET = ((2048, "low"), (8192, "medium"), (24000, "high"))
@@ -49,20 +47,6 @@ def requested_level(reasoning: Reasoning) -> str | None:
 def has_unknown_level(reasoning: Reasoning) -> bool:
     """Return whether the client requested a level of effort that no known API has."""
     return reasoning.effort is not None and reasoning.effort not in LEVELS
-
-
-def known_level(level: str, known: tuple[str, ...]) -> str | None:
-    """Return ``level`` if the model knows it, else its nearest lower level, else its lowest.
-
-    An empty ``known`` means unknown levels: ``level`` is returned unchanged. Returns ``None`` for an unknown ``none``.
-    """
-    if not known or level in known or level not in LEVELS:
-        return level
-    if level == "none":
-        return None
-    below = [one for one in LEVELS[: LEVELS.index(level)] if one in known and one != "none"]
-    above = [one for one in LEVELS[LEVELS.index(level) :] if one in known]
-    return below[-1] if below else next(iter(above), None)
 
 
 def budget_of(reasoning: Reasoning) -> int:

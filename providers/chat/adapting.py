@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-from providers.catalog.effort import accepts_sampling, known_level
+from providers.catalog.effort import accepts_sampling
 from providers.chat.parts import TYPED_FIELD, native_members
 from providers.chat.settings import SAMPLING
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Draft, Edit, ask_usage
 from providers.neutral.fields import Drops
+from providers.neutral.levels import known_level
 from providers.neutral.parameters import BY_NAME, MODERATION, refuse_lost_block
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import PREFIX, Issuer, unseal

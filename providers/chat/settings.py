@@ -4,10 +4,11 @@ tiers."""
 from collections.abc import Mapping
 from typing import Any
 
-from providers.catalog.effort import accepts_sampling, known_level, requested_level
+from providers.catalog.effort import accepts_sampling, requested_level
 from providers.neutral.choices import MOST, are_translated
 from providers.neutral.codec import Recipient
 from providers.neutral.fields import Drops, join_path
+from providers.neutral.levels import known_level
 from providers.neutral.parameters import BY_NAME, refuse_prewarm
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Parameter, Reasoning, Request

@@ -12,7 +12,6 @@ from providers.catalog.effort import (
     accepts_sampling_with,
     add_budget,
     effort_level,
-    known_level,
     omits_thinking,
     requested_level,
     show_summary,
@@ -31,6 +30,7 @@ from providers.neutral.formats import (
     schema_with_description,
     with_format,
 )
+from providers.neutral.levels import known_level
 from providers.neutral.parameters import BY_NAME, stop_strings, write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from providers.errors import converse_turns, long_tool_names, system_place
+from providers.errors import converse_turns, effort_levels, long_tool_names, system_place
 from providers.errors import rejected_settings as settings
 from providers.errors import rejected_turns as turns
 from providers.errors.member_paths import TOOL_NAMES, WHOLE, WHOLE_WITH_TOOLS
@@ -81,6 +81,8 @@ LIMIT_NAMES: Final = ("max_tokens", "max_completion_tokens")
 """The names of Chat's token limit; some models know one alone (anomalyco/opencode#37964, BerriAI/litellm#8855)."""
 OUTPUT_LIMIT: Final = ":limit"
 """The first name of a path to a token limit above the model's; the model's limit is its second name."""
+EFFORT_LEVELS: Final = ":levels"
+"""The first name of a path to an effort that the model does not have; the model's levels are its second name."""
 
 
 Describe: TypeAlias = Callable[[str, Any], Edit]
@@ -255,7 +257,18 @@ def with_known_name(path: tuple[str, ...], message: str) -> tuple[str, ...]:
 
 def find_shape(path: tuple[str, ...]) -> OtherShape | None:
     """Return the shape for ``path``, ``None`` if that is the path of a member."""
+    if path[0] == EFFORT_LEVELS:
+        return _with_levels(tuple(path[1].split(",")))
     return _with_limit(int(path[1])) if path[0] == OUTPUT_LIMIT else OTHER_SHAPES.get(path)
+
+
+@lru_cache(maxsize=64)
+def _with_levels(levels: tuple[str, ...]) -> OtherShape:
+    def describe(name: str, value: Any) -> Edit:
+        place, form = effort_levels.place_of(name, value)
+        return Edit(place, form=form)
+
+    return OtherShape(None, effort_levels.MEMBERS, effort_levels.use_levels(levels), describe)
 
 
 @lru_cache(maxsize=64)
@@ -269,21 +282,25 @@ def _with_limit(limit: int) -> OtherShape:
     )
 
 
-def find_other_shapes(message: str) -> tuple[tuple[str, ...], ...]:
-    """Return the paths to all shapes that a provider's ``message`` rejects."""
+def find_other_shapes(message: str, param: str | None = None) -> tuple[tuple[str, ...], ...]:
+    """Return the paths to all shapes that a provider's ``message``, which may be about ``param``, rejects."""
     found = [path for path, shape in OTHER_SHAPES.items() if shape.words is not None and shape.words.are_in(message)]
     if (limit := settings.find_output_limit(message)) is not None:
         found.append((OUTPUT_LIMIT, str(limit)))
+    if levels := effort_levels.find_levels(message, param):
+        found.append((EFFORT_LEVELS, ",".join(levels)))
     return tuple(found)
 
 
-def find_sole_shape(message: str) -> tuple[tuple[str, ...], ...]:
+def find_sole_shape(message: str, param: str | None = None) -> tuple[tuple[str, ...], ...]:
     """Return the path to the shape that ``message`` rejects without any other content, or nothing."""
-    found = find_other_shapes(message)
-    return found if len(found) == 1 and _has_no_other_words(found[0], message) else ()
+    found = find_other_shapes(message, param)
+    return found if len(found) == 1 and _has_no_other_words(found[0], message, param) else ()
 
 
-def _has_no_other_words(path: tuple[str, ...], message: str) -> bool:
+def _has_no_other_words(path: tuple[str, ...], message: str, param: str | None) -> bool:
+    if path[0] == EFFORT_LEVELS:
+        return effort_levels.states_only_levels(message, param)
     if path[0] == OUTPUT_LIMIT:
         return settings.states_only_limit(message)
     words = OTHER_SHAPES[path].words

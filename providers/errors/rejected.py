@@ -126,7 +126,7 @@ def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
     found = [parse_path(error.param)] if error.param and is_named else []
     text = error.message[:_MAX_TEXT]
     found += find_unknown(text)
-    found += find_other_shapes(text)
+    found += find_other_shapes(text, error.param)
     if (encoding := find_rejected_encoding(error)) is not None:
         found.append(encoding)
     found = [with_known_name(path, text) for path in found]
@@ -154,7 +154,7 @@ def _sole_paths(error: ErrorInfo) -> tuple[Path, ...]:
         return ()
     from providers.errors.other_shapes import find_sole_shape  # imported soon after the start
 
-    if found := find_sole_shape(error.message) or find_sole_unknown(error.message):
+    if found := find_sole_shape(error.message, error.param) or find_sole_unknown(error.message):
         return found
     encoding = find_rejected_encoding(error)
     return () if encoding is None else (encoding,)

@@ -6,13 +6,13 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from providers.catalog.effort import known_level
 from providers.gemini.outgoing import check_cached_content
 from providers.gemini.spellings import find_member, snake
 from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import ChangeBlocks, Changes, Draft, Edit, change_messages
 from providers.neutral.fields import join_path, parse_json
+from providers.neutral.levels import known_level
 from providers.neutral.quirks import Quirks
 from providers.neutral.seal import Issuer, Seal, is_sealed, unseal
 

@@ -6,7 +6,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.catalog.effort import budget_of, has_unknown_level, known_level, requested_level
+from providers.catalog.effort import budget_of, has_unknown_level, requested_level
 from providers.gemini.schemas import reduce_schema
 from providers.gemini.shared_members import gemini_safety
 from providers.gemini.spellings import camel, find_member
@@ -14,6 +14,7 @@ from providers.neutral.api_members import own_members
 from providers.neutral.choices import MOST, are_translated
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.formats import schema_with_description
+from providers.neutral.levels import known_level
 from providers.neutral.parameters import BY_NAME, write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, Reasoning, Request

@@ -5,11 +5,11 @@ from typing import Any, Final
 
 import msgspec
 
-from providers.catalog.effort import known_level
 from providers.interactions.history import is_replayed
 from providers.neutral.codec import Recipient
 from providers.neutral.draft import Changes, Draft, Edit
 from providers.neutral.fields import generic_path, join_path, parse_json
+from providers.neutral.levels import known_level
 from providers.neutral.seal import Issuer, is_sealed, unseal
 from streams.errors import invalid
 

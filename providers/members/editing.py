@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from providers.catalog.effort import CLAUDE_LEVELS, LEVELS, MIN_BUDGET, budget_of, known_level, largest_budget
+from providers.catalog.effort import CLAUDE_LEVELS, MIN_BUDGET, budget_of, largest_budget
 from providers.gemini.spellings import snake
 from providers.members.level import MemberLevel, MemberValue
 from providers.members.names import BUDGET, EFFORT, LIMIT, WITH_TOOLS, NamedMember, Wire, read_member
@@ -23,6 +23,7 @@ from providers.members.raw_paths import (
 )
 from providers.neutral.draft import Draft, Edit, Why
 from providers.neutral.fields import parse_json
+from providers.neutral.levels import LEVELS, known_level
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Reasoning
 from providers.neutral.values import as_object

@@ -8,8 +8,8 @@ import attrs
 from configfile.expanded import Unresolved
 from configfile.kinds import plain_value
 from configfile.wording import Wrong, describe, nearest
-from providers.catalog.effort import LEVELS
 from providers.members.names import BUDGET, EFFORT, OTHER, NamedMember, Use, Wire, checked_value, read_member
+from providers.neutral.levels import LEVELS
 
 Report = Callable[[tuple[str, ...], Wrong], None]
 """A function that reports an error at a path within the level."""

@@ -5,7 +5,8 @@
 - A client's JSON: ``fields`` (typed access with errors at a path), and ``draft`` (members decoded once, edited in
   place, also in blocks of messages).
 - Tables: ``parameters`` (settings of all APIs), ``api_members`` (all members of each API's requests), ``quirks``
-  (differences of a provider from its API), ``hints`` (harmless losses), and ``patterns`` of names.
+  (differences of a provider from its API), ``hints`` (harmless losses), ``levels`` of effort, and ``patterns`` of
+  names.
 - Requests: ``tool_names`` with the changes of tools and custom tools, ``schemas`` within a provider's limits,
   ``arguments`` of calls, ``formats`` of structured output, ``media``, ``texts``, the ``seal`` of reasoning, estimated
   ``tokens``, and ``next_turns`` with the results of calls.

@@ -9,11 +9,12 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from providers.catalog.effort import accepts_sampling, known_level, requested_level
+from providers.catalog.effort import accepts_sampling, requested_level
 from providers.catalog.strict import fits_strict, provider_strict
 from providers.neutral.codec import Outgoing, Recipient
 from providers.neutral.draft import losses_of
 from providers.neutral.fields import Drops
+from providers.neutral.levels import known_level
 from providers.neutral.parameters import BY_NAME, drop_moderation, write_parameters
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (

@@ -104,6 +104,14 @@ LOST = (  # router-for-me/CLIProxyAPI#1078, lbjlaq/Antigravity-Manager#139
 )
 ONLY_STREAMED = "parameter.enable_thinking must be set to false for non-streaming calls"  # QuantumNous/new-api#1109
 
+LEVELS = (  # router-for-me/CLIProxyAPI#1307, Kilo-Org/cloud#3807, farion1231/cc-switch#2851
+    (CHAT, "reasoning_effort", "reasoning_effort: Input should be 'low', 'medium' or 'high'"),
+    (RESPONSES, "reasoning", "Unsupported value: 'reasoning.effort' does not support 'xhigh' with this model. "
+                             "Supported values are: 'low', 'medium', and 'high'."),
+    (MESSAGES, "output_config", "The parameter `output_config.effort` specified in the request are not valid: expected "
+                                "`low`, `medium`, `high` or `max`, but got `xhigh` instead. Request id: 02177899"),
+)  # fmt: skip
+
 
 def thinking() -> Iterator[Recovery]:
     for path in PATHS:
@@ -121,6 +129,14 @@ def thinking() -> Iterator[Recovery]:
             path, body_for(path, **HIGH[path]), api, reject(NO_EFFORT),
             lambda sent: (sent.get("thinking"), "output_config" in sent or "reasoning_effort" in sent),
             (kept, True), (kept, False), ("",), "x-trigate-dropped",
+        )  # fmt: skip
+    for path, holder, message in LEVELS:
+        full = {holder: "xhigh"} if holder == "reasoning_effort" else {holder: {"effort": "xhigh"}}
+        less = json.loads(json.dumps(full).replace("xhigh", "high"))
+        yield Recovery(
+            path, body_for(path, **full), APIS[PATHS.index(path)], reject(message),
+            lambda sent, holder=holder: sent[holder], full[holder], less[holder], ("effort",), "x-trigate-dropped",
+            (path, body_for(path, **less), less[holder]),
         )  # fmt: skip
     budget = {"type": "enabled", "budget_tokens": 4000}
     lost = body_for(MESSAGES, messages=CALLED[MESSAGES], tools=tools(MESSAGES, EMPTY), thinking=budget)

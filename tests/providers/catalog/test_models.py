@@ -2,8 +2,9 @@
 
 import re
 
-from providers.catalog.effort import LEVELS, budget_of, known_level, level_of, requested_level
+from providers.catalog.effort import budget_of, level_of, requested_level
 from providers.catalog.models import ROWS, plain_name, quirks_of
+from providers.neutral.levels import LEVELS, known_level
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Reasoning
 from tests.support.cases import case

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configfile.wording import Wrong
-from providers.catalog.effort import LEVELS
 from providers.members.editing import apply_level
 from providers.members.level import MemberLevel, combine, compile_level
 from providers.neutral.draft import Draft
+from providers.neutral.levels import LEVELS
 from streams.events import APIS
 from tests.support.cases import case
 from tests.support.each_row import each_row
