@@ -13,7 +13,7 @@ from providers.errors import converse_turns, effort_levels, long_tool_names, sys
 from providers.errors import rejected_settings as settings
 from providers.errors import rejected_turns as turns
 from providers.errors.member_paths import TOOL_NAMES, WHOLE, WHOLE_WITH_TOOLS
-from providers.errors.words import Words
+from providers.errors.words import Words, change_items
 from providers.neutral import schemas
 from providers.neutral.draft import Edit
 
@@ -104,6 +104,16 @@ class OtherShape:
     describe: Describe
 
 
+def _of_items(words: Words, lists: tuple[str, ...], change: Callable[[Any], Any], describe: Describe) -> OtherShape:
+    """Return the shape after ``change`` of each item of ``lists``."""
+    return OtherShape(
+        words,
+        lists,
+        lambda body: {name: new for one in lists for name, new in change_items(body, one, change).items()},
+        describe,
+    )
+
+
 def _at(place: str, form: str = "") -> Describe:
     """Return a function that describes the change of ``place`` in a member into ``form``, or without one its loss."""
     return lambda name, value: Edit(f"{name}{place}", not form, form)
@@ -156,16 +166,16 @@ _TOOLS: Final = (settings.TOOLS,)
 
 OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     SYSTEM_PLACE: OtherShape(system_place.WORDS, system_place.PLACES, system_place.move_system, _at("[].role")),
-    SYSTEM_ROLE: OtherShape(system_place.ROLE_WORDS, _MESSAGES, system_place.use_user_role, _at("[].role")),
+    SYSTEM_ROLE: _of_items(system_place.ROLE_WORDS, _MESSAGES, system_place.use_user_role, _at("[].role")),
     NO_SYSTEM: OtherShape(
         system_place.GEMMA,
         ("messages", "systemInstruction", "system_instruction", "contents"),
         system_place.use_first_turn,
         lambda name, value: Edit(name, lost=False, form="=user"),
     ),
-    TEXT_LISTS: OtherShape(turns.TEXT_WORDS, _MESSAGES, turns.join_text_lists, _at("[].content", "=text")),
-    MISSING_REASONING: OtherShape(turns.MISSING, _MESSAGES, turns.add_reasoning, _at("[].reasoning_content", "=blank")),
-    NULL_REASONING: OtherShape(turns.NULL, ("input",), turns.omit_nulls, _at("[].content", "=absent")),
+    TEXT_LISTS: _of_items(turns.TEXT_WORDS, _MESSAGES, turns.join_text_lists, _at("[].content", "=text")),
+    MISSING_REASONING: _of_items(turns.MISSING, _MESSAGES, turns.add_reasoning, _at("[].reasoning_content", "=blank")),
+    NULL_REASONING: _of_items(turns.NULL, ("input",), turns.omit_nulls, _at("[].content", "=absent")),
     JSON_SCHEMA: OtherShape(
         settings.SCHEMA_WORDS,
         (settings.MESSAGES, settings.FORMAT, settings.CONTENTS, settings.GEMINI_CONFIG),
@@ -199,30 +209,30 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     NO_EFFORT: _omit_settings(settings.UNSUPPORTED_EFFORT, settings.omit_effort),
     UNUSED_EFFORT: _omit_settings(settings.DISABLED, settings.omit_unused_effort),
     ADAPTIVE_THINKING: OtherShape(settings.ADAPTIVE, ("thinking",), settings.think_adaptively, _at("", "=adaptive")),
-    INCOMPLETE_TOOLS: OtherShape(settings.INCOMPLETE, _TOOLS, settings.complete_schemas, _at("[].schema", "=complete")),
-    COMBINED_TOOLS: OtherShape(settings.COMBINED, _TOOLS, settings.merge_combinations, _at("[].schema")),
-    TOOL_PATTERNS: OtherShape(settings.PATTERNS, _TOOLS, settings.omit_patterns, _at("[].pattern")),
+    INCOMPLETE_TOOLS: _of_items(settings.INCOMPLETE, _TOOLS, settings.complete_schemas, _at("[].schema", "=complete")),
+    COMBINED_TOOLS: _of_items(settings.COMBINED, _TOOLS, settings.merge_combinations, _at("[].schema")),
+    TOOL_PATTERNS: _of_items(settings.PATTERNS, _TOOLS, settings.omit_patterns, _at("[].pattern")),
     SCHEMA_LIMITS: OtherShape(
         settings.LIMITS,
         (*schemas.FORMATS, *schemas.TOOLS),
         schemas.describe_limits_in,
         schemas.describe_edit,
     ),
-    IMAGE_LABELS: OtherShape(turns.IMAGE_WORDS, turns.IMAGE_LISTS, turns.relabel, _at("[].media_type", "=actual")),
+    IMAGE_LABELS: _of_items(turns.IMAGE_WORDS, turns.IMAGE_LISTS, turns.relabel, _at("[].media_type", "=actual")),
     TOOL_NAMES: OtherShape(
         long_tool_names.WORDS,
         long_tool_names.MEMBERS,
         long_tool_names.shorten,
         lambda name, value: _at("[].name" if isinstance(value, list) else ".name", "=short")(name, value),
     ),
-    CALL_IDS: OtherShape(turns.IDS, _MESSAGES, turns.shorten_ids, _at("[].tool_call_id", "=short")),
-    LONG_IDS: OtherShape(
+    CALL_IDS: _of_items(turns.IDS, _MESSAGES, turns.shorten_ids, _at("[].tool_call_id", "=short")),
+    LONG_IDS: _of_items(
         turns.LONG_IDS,
         turns.LISTS,
         turns.replace_ids,
         lambda name, value: _at("[].call_id" if name == "input" else "[].tool_call_id", "=short")(name, value),
     ),
-    CALL_PLACES: OtherShape(turns.CALL_PLACES, _MESSAGES, turns.order_calls, _at("[].content", "=ordered")),
+    CALL_PLACES: _of_items(turns.CALL_PLACES, _MESSAGES, turns.order_calls, _at("[].content", "=ordered")),
     BLANK_TEXTS: OtherShape(
         Words(f"{turns.BLANK.part}|{converse_turns.BLANK.part}", f"{turns.BLANK.alone}|{converse_turns.BLANK.alone}"),
         ("system", "messages"),
@@ -240,7 +250,7 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     RESULT_ORDER: OtherShape(turns.ORDER, _MESSAGES, turns.separate_results, _at("[]", "+assistant")),
     LAST_TURN: OtherShape(turns.LAST, turns.LISTS, turns.add_user_turn, _at("[]", "+user")),
     USER_ID: OtherShape(settings.USER_WORDS, ("metadata",), settings.hash_user_id, _at(".user_id", "=digest")),
-    AGENT_ITEMS: OtherShape(turns.AGENT_WORDS, ("input",), turns.use_messages, _at("[].type")),
+    AGENT_ITEMS: _of_items(turns.AGENT_WORDS, ("input",), turns.use_messages, _at("[].type")),
     **{(":name", new): _with_other_name(old, new) for old, new in (LIMIT_NAMES, LIMIT_NAMES[::-1])},
 }
 

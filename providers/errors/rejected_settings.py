@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from providers.errors.system_place import mark_text
-from providers.errors.words import Words, change_items
+from providers.errors.words import Words
 from providers.neutral.fields import Drops
 from providers.neutral.formats import describe_schema, end_of_prompt
 from providers.neutral.schemas import answer_schema, is_combined, map_schemas, object_schema
@@ -70,21 +70,21 @@ PATTERNS: Final = Words(
 )
 
 
-def complete_schemas(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed tools of a Chat, Responses or Messages ``body``, ``{}`` if nothing changes.
+def complete_schemas(tool: Any) -> Any:
+    """Return a tool of Chat, Responses or Messages with a schema whose root has a type.
 
-    Each root has a type, each object ``properties``, each array ``items``. The added ones allow every value."""
-    return _change_schemas(body, _complete)
-
-
-def merge_combinations(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed tools of ``body``, in which no root combines other schemas; ``{}`` if nothing changes."""
-    return _change_schemas(body, lambda schema: object_schema(schema, "", Drops()) if is_combined(schema) else schema)
+    Each object has ``properties``, each array ``items``. The added ones allow every value."""
+    return _change_tool(tool, _complete)
 
 
-def omit_patterns(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed tools of ``body`` without regular expressions in their schemas; ``{}`` if nothing changes."""
-    return _change_schemas(body, lambda schema: map_schemas(schema, _remove_patterns))
+def merge_combinations(tool: Any) -> Any:
+    """Return a tool with a schema whose root combines no other schemas."""
+    return _change_tool(tool, lambda schema: object_schema(schema, "", Drops()) if is_combined(schema) else schema)
+
+
+def omit_patterns(tool: Any) -> Any:
+    """Return a tool without regular expressions in its schema."""
+    return _change_tool(tool, lambda schema: map_schemas(schema, _remove_patterns))
 
 
 def _remove_patterns(schema: dict[str, Any]) -> None:
@@ -104,10 +104,6 @@ def _add_members(schema: dict[str, Any]) -> None:
         schema.setdefault("properties", {})
     if "array" in kinds:
         schema.setdefault("items", {})
-
-
-def _change_schemas(body: Mapping[str, Any], change: Callable[[Any], Any]) -> dict[str, list[Any]]:
-    return change_items(body, TOOLS, lambda tool: _change_tool(tool, change))
 
 
 def _change_tool(tool: Any, change: Callable[[Any], Any]) -> Any:

@@ -37,7 +37,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from providers.errors.system_place import move_system, template_words
-from providers.errors.words import Words, change_items
+from providers.errors.words import Words
 from providers.neutral.media import image_beginning, is_data_url, standard_base64
 from providers.neutral.texts import is_ciphertext, join_texts
 
@@ -66,18 +66,13 @@ _OTHERS: Final = ("audio/", "video/")
 _SHOWN: Final = 24  # characters of base64 that show the type of an image
 
 
-def relabel(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed messages of a ``body`` in any API, whose images have the labels of their bytes; ``{}`` if
-    nothing changes."""
-    return {name: value for one in IMAGE_LISTS for name, value in change_items(body, one, _with_labels).items()}
-
-
-def _with_labels(value: Any) -> Any:
+def relabel(value: Any) -> Any:
+    """Return a message in any API, or a part of it, whose images have the labels of their bytes."""
     if isinstance(value, list):
-        return [_with_labels(item) for item in value]
+        return [relabel(item) for item in value]
     if not isinstance(value, dict):
         return value
-    found = {key: _with_url_label(inner) if key in _URLS else _with_labels(inner) for key, inner in value.items()}
+    found = {key: _with_url_label(inner) if key in _URLS else relabel(inner) for key, inner in value.items()}
     for label, data in _LABELS:
         if label in found and (kind := _actual_type(found[label], found.get(data))) is not None:
             found[label] = kind
@@ -91,7 +86,7 @@ def _with_labels(value: Any) -> Any:
 def _with_url_label(url: Any) -> Any:
     """Return a ``data:`` URL with the label of its bytes, and other values unchanged."""
     if not isinstance(url, str) or not is_data_url(url):
-        return _with_labels(url)
+        return relabel(url)
     head, mark, data = url.partition(_BASE64)
     kind = _actual_type(head[len("data:") :], data) if mark else None
     return url if kind is None else f"data:{kind}{_BASE64}{data}"
@@ -127,14 +122,9 @@ _CONTINUE: Final = "Continue exactly where your last message ends, without repea
 _BRIDGE: Final = {"role": "assistant", "content": "I have read the results."}
 
 
-def shorten_ids(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed messages of a Chat or Messages ``body``, with valid ids of calls and results; ``{}`` if all
-    are valid."""
-    return change_items(body, "messages", lambda message: _with_ids(message, lambda _, id: _short_id(id)))
-
-
-def _short_id(id: str) -> str:
-    return id if _VALID.fullmatch(id) else _digest(id)[:_LENGTH]
+def shorten_ids(message: Any) -> Any:
+    """Return a Chat or Messages message with valid ids of calls and results."""
+    return _with_ids(message, lambda _, id: id if _VALID.fullmatch(id) else _digest(id)[:_LENGTH])
 
 
 LONG_IDS: Final = Words.of(
@@ -151,18 +141,9 @@ _ACCEPTED: Final = {
 """The ids of calls that Chat, Responses and Messages accept, by the member of a result."""
 
 
-def replace_ids(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed list of a Chat, Responses or Messages ``body``, with accepted ids of calls and results; ``{}``
-    if nothing changes."""
-    return {
-        name: value
-        for one in LISTS
-        for name, value in change_items(body, one, lambda item: _with_ids(item, _accepted_id)).items()
-    }
-
-
-def _accepted_id(member: str, id: str) -> str:
-    return id if _ACCEPTED[member].fullmatch(id) else f"call_{_digest(id)[:24]}"
+def replace_ids(item: Any) -> Any:
+    """Return an item of a conversation in Chat, Responses or Messages with accepted ids of calls and results."""
+    return _with_ids(item, lambda name, id: id if _ACCEPTED[name].fullmatch(id) else f"call_{_digest(id)[:24]}")
 
 
 def _with_ids(value: Any, change: Callable[[str, str], str]) -> Any:
@@ -287,14 +268,10 @@ CALL_PLACES: Final = Words.of(
 )
 
 
-def order_calls(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed messages of a Messages ``body``, with results first and calls last; ``{}`` if nothing changes.
+def order_calls(message: Any) -> Any:
+    """Return a message of Messages with results first and calls last.
 
     Calls before thinking stay, because the order of Claude's own thinking must not change."""
-    return change_items(body, "messages", _with_ordered_calls)
-
-
-def _with_ordered_calls(message: Any) -> Any:
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
         return message
@@ -379,24 +356,15 @@ NULL: Final = Words.of(
 )
 
 
-def add_reasoning(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed ``messages`` of ``body``, in which each turn of the model has reasoning; ``{}`` if nothing
-    changes."""
-    return change_items(body, "messages", _with_reasoning)
-
-
-def _with_reasoning(message: Any) -> Any:
+def add_reasoning(message: Any) -> Any:
+    """Return a message, with reasoning if it is a turn of the model."""
     if not isinstance(message, dict) or message.get("role") != "assistant" or message.get(_MEMBER):
         return message
     return {**message, _MEMBER: _BLANK}
 
 
-def omit_nulls(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed ``input`` of a Responses ``body``, with reasoning without ``null``; ``{}`` without any."""
-    return change_items(body, "input", _without_nulls)
-
-
-def _without_nulls(item: Any) -> Any:
+def omit_nulls(item: Any) -> Any:
+    """Return an item of Responses, without ``null`` if it is reasoning."""
     if not isinstance(item, dict) or item.get("type") != "reasoning":
         return item
     return {name: value for name, value in item.items() if value is not None}
@@ -425,14 +393,10 @@ TEXT_WORDS: Final = Words(
 )
 
 
-def join_text_lists(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed ``messages`` of ``body``, ``{}`` if nothing changes.
+def join_text_lists(message: Any) -> Any:
+    """Return a message with one text instead of a list of texts.
 
     A list with anything else than texts stays. Marks of a prompt cache are lost with the list."""
-    return change_items(body, "messages", _join_content)
-
-
-def _join_content(message: Any) -> Any:
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, list) or not content or not all(map(_is_text, content)):
         return message
@@ -461,14 +425,8 @@ AGENT_WORDS: Final = Words.of(
 _OUTPUTS: Final = ("function_call_output", "custom_tool_call_output")
 
 
-def use_messages(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed ``input`` of a Responses ``body``, with messages instead of these items; ``{}`` without any.
-
-    Text that only OpenAI can decrypt is omitted."""
-    return change_items(body, "input", _as_message)
-
-
-def _as_message(item: Any) -> Any:
+def use_messages(item: Any) -> Any:
+    """Return an item of Responses, a message if it delivers a task. Text that only OpenAI can decrypt is omitted."""
     if not isinstance(item, dict):
         return item
     if item.get("type") == "agent_message":

@@ -58,19 +58,13 @@ ROLE_WORDS: Final = Words.of(
 )
 
 
-def use_user_role(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed messages of a Messages ``body``, the system messages as messages of the user; ``{}`` without
-    such messages."""
-    return change_items(body, "messages", _with_user_role)
-
-
 GEMMA: Final = Words.of(r"Developer instruction is not enabled for models/[\w.\-]{1,200}")
 
 
 def use_first_turn(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changed members of a Chat or Gemini ``body``, the instructions as turns of the user; ``{}`` without
     instructions."""
-    changed: dict[str, Any] = dict(use_user_role(body))
+    changed: dict[str, Any] = dict(change_items(body, "messages", use_user_role))
     contents = body.get("contents")
     for name in ("systemInstruction", "system_instruction"):
         parts = instruction.get("parts") if isinstance(instruction := body.get(name), dict) else None
@@ -95,7 +89,7 @@ def move_system(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     if len(leading) < 2 and not any(_is_instruction(message) for message in later) and not _has_list(leading):
         return {}
     first = [{**leading[0], "content": _join_contents(leading)}] if leading else []
-    return {name: [*first, *map(_with_user_role, later)]}
+    return {name: [*first, *map(use_user_role, later)]}
 
 
 def _is_instruction(message: Any) -> bool:
@@ -116,7 +110,7 @@ def _join_contents(messages: Sequence[Mapping[str, Any]]) -> str:
     return "\n\n".join(texts)
 
 
-def _with_user_role(message: Any) -> Any:
+def use_user_role(message: Any) -> Any:
     """Return an instruction as a message of the user, and other messages unchanged."""
     if not _is_instruction(message):
         return message

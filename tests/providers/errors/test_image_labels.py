@@ -2,9 +2,8 @@
 
 import base64
 
-from providers.errors.other_shapes import IMAGE_LABELS
+from providers.errors.other_shapes import IMAGE_LABELS, OTHER_SHAPES
 from providers.errors.rejected import find_rejected, find_sole_rejected
-from providers.errors.rejected_turns import relabel
 from streams.events import ErrorInfo
 from tests.support.each_row import each_row
 
@@ -78,4 +77,4 @@ def test_the_bytes_decide_in_messages_and_results_of_tools(block, changed):
         result = {"type": "tool_result", "tool_use_id": "a", "content": [one]}
         return {"messages": [{"role": "user", "content": ["hi", one, result]}]}
 
-    assert relabel(body(block)) == ({} if changed is None else body(changed))
+    assert OTHER_SHAPES[IMAGE_LABELS].change(body(block)) == ({} if changed is None else body(changed))
