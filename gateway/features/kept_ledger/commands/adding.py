@@ -30,16 +30,24 @@ CLOSE: Final = 1_500_000
 """The most microseconds between the start of a request in the ledger and in the log, whose times end at a second."""
 
 
-@attrs.frozen
+BATCH: Final = 10_000
+"""Logged lines in memory before those that the table has are dropped."""
+
+
+@attrs.define
 class Gap:
-    """The time after ``start`` for which a process has stored no lines, and the logged lines that ended in it."""
+    """The time after ``start`` for which a process has stored no lines, and the logged lines that ended in it.
+
+    It may last ``until`` now, because the process may have run on while the database was unavailable."""
 
     start: int
+    until: int
     lines: list[LedgerLine] = attrs.field(factory=list)
+    most: int = BATCH
 
     @property
     def bounds(self) -> tuple[int, int]:
-        return self.start - CLOSE, self.start + GAP + CLOSE
+        return self.start - CLOSE, max(self.start + GAP, self.until) + CLOSE
 
 
 def run(logs: Sequence[Path], path: Path | None) -> int:
@@ -61,24 +69,28 @@ def run(logs: Sequence[Path], path: Path | None) -> int:
 async def _add(config: Config, logs: Sequence[Path]) -> int:
     async with open_ledger(config) as table:
         now = microseconds(datetime.now(UTC))
-        gaps = [Gap(start) for start in dict.fromkeys(await table.gap_starts((0, now), now - SILENT))]
-        first = _fill(gaps, logs, config) if gaps else 0
+        silent = now - SILENT  # processes that run may not have stored later lines yet
+        gaps = [Gap(start, silent) for start in dict.fromkeys(await table.gap_starts((0, now), silent))]
+        first = await _fill(gaps, table, logs, config) if gaps else 0
         closed = [await _close(gap, table, first, zone_of(config.timezone)) for gap in gaps]
     if not gaps:
-        say("the ledger has no gaps: nothing to add")
+        say(f"the ledger has no gaps older than {SILENT // 60_000_000} minutes: nothing to add")
     return GOOD if all(closed) else INCOMPLETE
 
 
-def _fill(gaps: Sequence[Gap], logs: Sequence[Path], config: Config) -> int:
-    """Add the lines of ``logs`` to the gaps. Return the time of the first line of all. Raises ``OSError``."""
+async def _fill(gaps: Sequence[Gap], table: LedgerTable, logs: Sequence[Path], config: Config) -> int:
+    """Add each line of ``logs`` to its last gap. Return the time of the first line of all. Raises ``OSError``."""
     first, groups, name_of = sys.maxsize, config.by_client(name_of_group), _names_of(config)
     for log in logs:
         with log.open("rb") if str(log) != "-" else nullcontext(sys.stdin.buffer) as file:
             for logged in read_logged(file, name_of, groups):
                 first = min(first, logged.at)
-                for gap in gaps:
-                    if logged.line is not None and gap.bounds[0] <= logged.at <= gap.bounds[1]:
-                        gap.lines.append(logged.line)
+                found = (one for one in reversed(gaps) if one.bounds[0] <= logged.at <= one.bounds[1])
+                if logged.line is not None and (gap := next(found, None)) is not None:
+                    gap.lines.append(logged.line)
+                    if len(gap.lines) > gap.most:
+                        gap.lines = await _missing_lines(table, gap.lines)
+                        gap.most = len(gap.lines) + BATCH
     return first
 
 

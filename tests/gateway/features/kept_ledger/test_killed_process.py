@@ -121,11 +121,13 @@ def test_a_budget_keeps_its_spent_amount_after_a_restart(tmp_path, upstream):
 HOUR = timedelta(hours=1)
 
 
-def lose_lines(file: Path, log: list[str]) -> list[str]:
-    """Make the ledger in ``file`` that of a process which was killed an hour ago before it stored its last lines.
+def lose_lines(file: Path, log: list[str], silent: int) -> list[str]:
+    """Make the ledger in ``file`` that of a process which was killed an hour ago before it stored its last lines, and
+    which could store nothing in the ``silent`` seconds before its first request.
 
-    Return the lines of its ``log``, as a container's log has them."""
-    shifted = []
+    Return the lines of its ``log``, as a container's log has them, and one of a process that is still running."""
+    running_line = next(text for text in log if text.startswith('{"event":"exchange"')).replace("req_", "req_new_")
+    shifted = [running_line.replace(json.loads(running_line)["at"], f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")]
     for line in (json.loads(text) for text in log if text.startswith("{")):
         line["at"] = (datetime.fromisoformat(line["at"]) - HOUR).isoformat().replace("+00:00", "Z")
         shifted.append(f"2026-11-29T00:00:00 stderr F {json.dumps(line, separators=(',', ':'))}")
@@ -139,13 +141,15 @@ def lose_lines(file: Path, log: list[str]) -> list[str]:
         database.execute(
             f"INSERT INTO ledger ({columns}, input, cache_read, cache_write, output, nanos)"
             f" VALUES (?, {zeros}, ?, 4, 0, 0, 0, 0, 0)",
-            (first - 10**7, first - 10**7),
+            (first - silent * 10**6, first - silent * 10**6),
         )
-    start = datetime.fromtimestamp(first / 1e6 - 11, UTC).isoformat()
+    start = datetime.fromtimestamp(first / 1e6 - silent - 1, UTC).isoformat()
     return [json.dumps({"event": "log", "at": start, "message": "it serves"}, separators=(",", ":")), *shifted]
 
 
-def test_lines_that_a_killed_process_has_only_logged_are_added_once(tmp_path, upstream):
+@pytest.mark.parametrize("silent", [10, 1200])
+def test_lines_that_a_killed_process_has_only_logged_are_added_once(tmp_path, upstream, silent):
+    """After an outage of the database for more than a minute, the command closed the gap without the later lines."""
     port, file = free_port(), tmp_path / "state.sqlite"
     given = settings(file, upstream, port)
     with gateway_thread(given, port) as gateway:
@@ -153,7 +157,7 @@ def test_lines_that_a_killed_process_has_only_logged_are_added_once(tmp_path, up
         log = list(gateway.log)
     (before,) = sums(file)
     by_target = sums(file, "target")
-    lines = lose_lines(file, log)
+    lines = lose_lines(file, log, silent)
     (lost,) = sums(file)
     assert lost.requests < before.requests == 40
     (tmp_path / "trigate.yaml").write_text(json.dumps(given))
