@@ -67,7 +67,8 @@ class CloudStores:
         try:
             credential = await source.credential()
             status, found = await self._send(request, credential)
-            if status == 401 and (renewed := await source.renew(credential)) is not None:
+            # AWS rejects a replaced or expired credential with 400 or 403 (aws/aws-sdk-go#253)
+            if status in (400, 401, 403) and (renewed := await source.renew(credential)) is not None:
                 status, found = await self._send(request, renewed)
         except GatewayError as error:
             raise SecretUnreadable(error.info.message, temporary=True) from None

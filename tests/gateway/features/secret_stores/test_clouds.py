@@ -9,8 +9,9 @@ from gateway.config.loading import from_mapping
 from gateway.features.secret_stores.clouds import azure_request, google_request
 from gateway.features.secret_stores.fetching import SecretUnreadable, SecretVersion
 from gateway.features.secret_stores.stores import SecretStores
+from gateway.sign_in import refreshed
 from tests.support.each_row import each_row
-from tests.support.secret_store import AWS_ENV, open_stores
+from tests.support.secret_store import AWS_ENV, AWS_KEYS, open_stores
 
 
 @pytest.fixture
@@ -35,6 +36,25 @@ async def test_a_secret_of_aws_is_read_with_a_signed_request(aws, id):
     (reason,) = lost.reasons.values()
     assert "ResourceNotFoundException: Secrets Manager can't find the specified secret." in str(reason)
     assert not reason.temporary
+
+
+async def test_credentials_of_aws_that_were_replaced_before_they_expire_are_fetched_again(aws, monkeypatch, tmp_path):
+    """Those in a file have no known expiry: the gateway used the old ones until its restart."""
+    monkeypatch.setattr(refreshed, "PAUSE", 0.0)  # seconds between two fetches
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file := tmp_path / "credentials"))
+    monkeypatch.setitem(AWS_KEYS, "AKIAOLDOLDOLDOLDOLD1", "old/secret")
+    lines = "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n"
+    file.write_text(lines.format("AKIAOLDOLDOLDOLDOLD1", "old/secret"))
+    secret = StoredSecret("aws_secret", "prod")
+    aws.secrets["prod"] = {"key": "sk-aws"}
+    content = {"version": "v0.4.0", "model_providers": [{"model": "openai/a", "access_key": {"aws_secret": "prod"}}]}
+    async with SecretStores(from_mapping(content)) as stores:
+        assert secret in (await stores.read([secret])).versions
+        monkeypatch.delitem(AWS_KEYS, "AKIAOLDOLDOLDOLDOLD1")
+        file.write_text(lines.format(*next(iter(AWS_KEYS.items()))))
+        found = await stores.read([secret])
+        assert secret in found.versions, str(found.reasons[secret])
 
 
 def test_a_pinned_version_of_a_secret_of_google_is_requested():
