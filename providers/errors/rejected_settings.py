@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from providers.errors.system_place import mark_text
-from providers.errors.words import Words
+from providers.errors.words import Words, change_items
 from providers.neutral.fields import Drops
 from providers.neutral.formats import describe_schema, end_of_prompt
 from providers.neutral.schemas import answer_schema, is_combined, map_schemas, object_schema
