@@ -35,7 +35,7 @@ _EFFORTS = ("reasoning.effort", "reasoning_effort")
 """Settings without which the model answers with its own value. Codex sends the value of one model to another
 (openai/codex#19188, openai/codex#2376, openai/codex#6647), and others request summaries for organizations that may not
 have them (continuedev/continue#12047, OpenHands/software-agent-sdk#987). Another effort may be accepted, so that is not
-remembered."""
+remembered; a rejection that states the accepted ones names an effort's levels instead."""
 _PARAM = re.compile(r"[`'\"]?(?P<name>[\w\-.\[\]]{1,200})[`'\"]?")
 
 _ESSENTIAL: Final = frozenset(
@@ -122,11 +122,12 @@ def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
 
     if error.status not in _STATUSES:
         return ()
-    is_named = _rejects_param(error) or (error.code == _VALUE_CODE and error.param in _EFFORTS)
-    found = [parse_path(error.param)] if error.param and is_named else []
     text = error.message[:_MAX_TEXT]
+    shapes = find_other_shapes(text, error.param)
+    states_none = error.code == _VALUE_CODE and error.param in _EFFORTS and not shapes
+    found = [parse_path(error.param)] if error.param and (_rejects_param(error) or states_none) else []
     found += find_unknown(text)
-    found += find_other_shapes(text, error.param)
+    found += shapes
     if (encoding := find_rejected_encoding(error)) is not None:
         found.append(encoding)
     found = [with_known_name(path, text) for path in found]
