@@ -111,7 +111,7 @@ def edit(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
         draft.replace(*codec.restore(draft.values(), recipient.issuer), "seal")
     if omissions.reasoning:
         draft.replace(*codec.without_reasoning(draft.values()), "rejected")
-    known = parse_paths(recipient.quirks.refused_fields)
+    known = _unwanted_paths(target)
     names: Mapping[str, str] = {}
     if TOOL_NAMES in omissions.paths or _has_long_names(draft, target):
         from providers.errors.long_tool_names import MEMBERS, own_names  # imported soon after the start
@@ -144,8 +144,19 @@ def _remove_model(draft: Draft) -> None:
 
 def omit_rejected(draft: Draft, target: Target, omissions: Omissions) -> None:
     """Remove what the provider is known to reject or has rejected."""
-    omit_paths(draft, parse_paths(target.recipient.quirks.refused_fields), "provider")
+    omit_paths(draft, _unwanted_paths(target), "provider")
     omit_paths(draft, omissions.paths, "rejected")
+
+
+_CREDENTIALS: Final = (("api_key",),)
+"""Members that LiteLLM uses instead of the gateway's credential, also for later requests of other clients. If they are
+wrong, its 401 looks as if the gateway's credential were (BerriAI/litellm#36794)."""
+
+
+def _unwanted_paths(target: Target) -> tuple[Path, ...]:
+    """Return the members that the target's provider is known to reject, and credentials of clients."""
+    refused = parse_paths(target.recipient.quirks.refused_fields)
+    return refused if target.entry.passthrough_auth else (*_CREDENTIALS, *refused)
 
 
 def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:

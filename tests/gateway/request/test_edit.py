@@ -57,6 +57,16 @@ def test_a_request_that_needs_no_edit_is_neither_decoded_nor_encoded():
     assert not found
 
 
+def test_a_client_s_credential_in_the_body_reaches_no_provider_with_a_key():
+    """It would replace the gateway's own (BerriAI/litellm#36794)."""
+    incoming = receive(model="some-model", api_key="another", messages=[{"role": "user", "content": "Hi"}])
+    found = prepare(incoming, to("openai/some-model")).outgoing
+    assert "api_key" not in json.loads(found.body)
+    assert [edit.path for edit in found.edits] == ["api_key"]
+    own = to("openai/some-model", access_key=None, passthrough_auth=True)
+    assert json.loads(prepare(incoming, own).outgoing.body)["api_key"] == "another"
+
+
 def test_changing_the_model_costs_one_encode():
     incoming = receive(model="alias", messages=[{"role": "user", "content": "Hi"}])
     target = to("openai/some-model", usage="as_asked")
