@@ -15,7 +15,7 @@
    ``SECONDS_TO_END``. Requests that began earlier may still use a replaced ``Running``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
@@ -84,6 +84,18 @@ class Running:
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Run the feature's tasks until ``ending`` is set, then finish them and return."""
         task_status.started()
+
+
+async def run_until(
+    ending: trio.Event, task_status: trio.TaskStatus[None], *tasks: Callable[[], Awaitable[object]]
+) -> None:
+    """Run the ``tasks`` of a feature that has started, and cancel them when ``ending`` is set."""
+    async with trio.open_nursery() as nursery:
+        for task in tasks:
+            nursery.start_soon(task)
+        task_status.started()
+        await ending.wait()
+        nursery.cancel_scope.cancel()
 
 
 class Addition(Running):

@@ -10,7 +10,7 @@ from gateway.config.state_storage import KEEPING_KEYS
 from gateway.features.admin.paths import routes_of
 from gateway.seams.hooks import Hooks
 from gateway.seams.identify import ClientSource
-from gateway.seams.running import Ports, Running
+from gateway.seams.running import Ports, Running, run_until
 
 if TYPE_CHECKING:
     from gateway.features.admin.followed_keys import FollowedKeys
@@ -35,11 +35,7 @@ class Admin(Running):
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         assert self.store is not None, "it has rows to delete"
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.store.sweep_regularly)
-            task_status.started()
-            await ending.wait()
-            nursery.cancel_scope.cancel()
+        await run_until(ending, task_status, self.store.sweep_regularly)
 
     @property
     def missing(self) -> str | None:

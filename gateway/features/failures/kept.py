@@ -24,7 +24,7 @@ from gateway.seams.hooks import Hooks
 from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observed_stream import PublicStream
 from gateway.seams.route import HttpRoute
-from gateway.seams.running import Ports, Running
+from gateway.seams.running import Ports, Running, run_until
 from gateway.serving.late_views import LateViews
 from gateway.shared.owned_entries import OwnedEntries
 from gateway.upstream.request import UpstreamRequest
@@ -235,12 +235,9 @@ class KeptFailures(Running):
         return self.kept
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
-        async with trio.open_nursery() as nursery:
-            if self.others is not None:
-                nursery.start_soon(self.others.answer, import_named(f"{_VIEWS}:replier")(self.kept, self._mask))
-            task_status.started()
-            await ending.wait()
-            nursery.cancel_scope.cancel()
+        assert self.others is not None, "it has tasks"
+        reply = import_named(f"{_VIEWS}:replier")(self.kept, self._mask)
+        await run_until(ending, task_status, partial(self.others.answer, reply))
 
 
 def _routes_of(

@@ -33,7 +33,7 @@ from gateway.relay.routes import relayed_routes
 from gateway.request.parse import Incoming
 from gateway.seams.hooks import Hooks
 from gateway.seams.kept import ReplaceIds
-from gateway.seams.running import Ports, Running
+from gateway.seams.running import Ports, Running, run_until
 from providers.apis import CODECS
 from providers.endpoints.endpoint import EndpointName
 from streams.events import Api
@@ -67,11 +67,7 @@ class FilesRunning(Running):
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         pending = self.stored.pending
         await pending.read()
-        task_status.started()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(pending.run)
-            await ending.wait()
-            nursery.cancel_scope.cancel()
+        await run_until(ending, task_status, pending.run)
 
 
 class StoredObjects:

@@ -15,7 +15,7 @@ from gateway.features.live_view.live import LiveView
 from gateway.features.live_view.routes import GUARDED, live_view_routes
 from gateway.named_imports import import_named
 from gateway.seams.hooks import Hooks
-from gateway.seams.running import Ports, Running
+from gateway.seams.running import Ports, Running, run_until
 
 if TYPE_CHECKING:
     from gateway.features.live_view.gateways import Gateways
@@ -80,14 +80,9 @@ class RunningLiveView(Running):
             self.gateways.is_guarded = self._config.asks_for_key or self._config.ui_key is not None
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
-        async with trio.open_nursery() as nursery:
-            if self.others is not None:
-                nursery.start_soon(self.others.answer, self.live_view)
-            if self.gateways is not None:
-                nursery.start_soon(self.gateways.run, self.live_view)
-            task_status.started()
-            await ending.wait()
-            nursery.cancel_scope.cancel()
+        own = [self.others.answer] if self.others is not None else []
+        own += [self.gateways.run] if self.gateways is not None else []
+        await run_until(ending, task_status, *(partial(run, self.live_view) for run in own))
 
 
 def open_live_view(config: Config, ports: Ports, before: Running | None) -> RunningLiveView:

@@ -34,7 +34,7 @@ from gateway.http.late_imports import import_all
 from gateway.http.response import Response
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
-from gateway.seams.running import Ports, Running
+from gateway.seams.running import Ports, Running, run_until
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.errors import Unavailable
 from gateway.stores.store import Store
@@ -60,13 +60,9 @@ class RunningMetrics(Running):
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Measure the event loop's lag, and collect figures for ``/metrics``."""
-        async with trio.open_nursery() as nursery:
-            if self._ports.store is not None:
-                nursery.start_soon(watch_store, self._ports.store, self.metrics)
-            nursery.start_soon(watch_lag, self._note_lag)
-            task_status.started()
-            await ending.wait()
-            nursery.cancel_scope.cancel()
+        store = self._ports.store
+        watches = () if store is None else (partial(watch_store, store, self.metrics),)
+        await run_until(ending, task_status, *watches, partial(watch_lag, self._note_lag))
 
     def _note_lag(self, seconds: float) -> None:
         self.metrics.observe(LAG, seconds)

@@ -33,7 +33,7 @@ from gateway.ledger.figures import Figures
 from gateway.ledger.record import Record
 from gateway.seams.hooks import Hooks
 from gateway.seams.observe import ExchangeObserver
-from gateway.seams.running import Ports, Running
+from gateway.seams.running import Ports, Running, run_until
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -46,14 +46,10 @@ class PeopleTasks:
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         """Follow the keys of the issuers, store the people seen, and delete expired rows of people."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.issuers.run)
-            if self.store is not None and self.seen is not None:
-                nursery.start_soon(keep_people, self.seen)
-                nursery.start_soon(sweep_regularly, self.store.sweep)
-            task_status.started()
-            await ending.wait()
-            nursery.cancel_scope.cancel()
+        tasks = [self.issuers.run]
+        if self.store is not None and self.seen is not None:
+            tasks += [partial(keep_people, self.seen), partial(sweep_regularly, self.store.sweep)]
+        await run_until(ending, task_status, *tasks)
         if self.seen is not None:
             await finish_people(self.seen)
         await self.issuers.aclose()
