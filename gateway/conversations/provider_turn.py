@@ -18,7 +18,7 @@ from streams import sse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from streams.fold import Answer
-from streams.surrogates import NOT_JSON
+from streams.surrogates import NOT_JSON, decode_or
 
 log = logging.getLogger("trigate")
 
@@ -84,9 +84,7 @@ class ProviderTurn(TurnRecorder):
 
 def _mark_unstored(response: bytes | msgspec.Raw) -> bytes:
     """Return ``response`` marked as not stored; all other members keep their bytes."""
-    try:
-        members = _MEMBERS(response)
-    except NOT_JSON:
+    if (members := decode_or(_MEMBERS, response, None)) is None:
         return bytes(response)
     return msgspec.json.encode({**members, "store": msgspec.Raw(b"false")})
 

@@ -131,9 +131,7 @@ _Path: TypeAlias = tuple[str, ...]
 
 def requested_output(api: Api, body: bytes) -> RequestedOutput:
     """Return the output that the conversation ``body`` allows at a provider with ``api``."""
-    try:
-        members = _OBJECT.decode(body)
-    except NOT_JSON:
+    if (members := decode_or(_OBJECT.decode, body, None)) is None:
         return UNSPECIFIED
     wire = CODECS[api].wire
     output = _read_members(members, OUTPUT_LIMITS[api], ANSWER_COUNTS[api])
@@ -144,9 +142,7 @@ def requested_output(api: Api, body: bytes) -> RequestedOutput:
 
 def requested_choices(api: Api, body: bytes) -> int:
     """Return how many choices the response of a provider with ``api`` to the conversation ``body`` may have."""
-    try:
-        members = _OBJECT.decode(body)
-    except NOT_JSON:
+    if (members := decode_or(_OBJECT.decode, body, None)) is None:
         return 1
     paths = _fold_paths(ANSWER_COUNTS[api])
     return _most_answers([as_count(value) for path in paths for value in _values(members, path)])
@@ -159,9 +155,7 @@ def read_output(body: bytes, limit_paths: tuple[str, ...], count_paths: tuple[st
     The largest of several limits with any server's name counts, because providers differ in which one they apply.
     Nothing is limited if one of them is no positive number or appears twice, or if none has its exact name: providers
     ignore unknown members."""
-    try:
-        members = _OBJECT.decode(body)
-    except NOT_JSON:
+    if (members := decode_or(_OBJECT.decode, body, None)) is None:
         return UNSPECIFIED
     return _read_members(members, limit_paths, count_paths)
 

@@ -20,7 +20,7 @@ from providers.neutral.draft import Draft, Edit
 from providers.neutral.fields import Drops, join_path
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import Request
-from streams.surrogates import NOT_JSON
+from streams.surrogates import NOT_JSON, decode_or
 
 _INNER: Final = ("items", "not")
 _LISTS: Final = ("anyOf", "allOf", "oneOf", "prefixItems")
@@ -248,10 +248,7 @@ def answer_schema(body: Mapping[str, Any], name: str) -> Any:
         schema = schema.get(step) if isinstance(schema, dict) else None
     if not isinstance(schema, str):  # Converse's form is JSON
         return schema
-    try:
-        return msgspec.json.decode(schema)
-    except NOT_JSON:
-        return None
+    return decode_or(msgspec.json.decode, schema, None)
 
 
 def _change_at(value: Any, path: tuple[str, ...], change: Callable[[Any], Any]) -> Any:

@@ -12,7 +12,7 @@ import msgspec
 from gateway.upstream.http11 import BodySource
 from streams.errors import GatewayError
 from streams.framing import Framing, FramingError
-from streams.surrogates import NOT_JSON, any_json, decode_or, tolerate_lone_surrogates
+from streams.surrogates import any_json, decode_or, tolerate_lone_surrogates
 
 NULL: Final = msgspec.Raw(b"null")
 
@@ -104,7 +104,4 @@ def _is_same(one: msgspec.Raw, other: msgspec.Raw) -> bool:
 
 def _decode_object(data: bytes) -> dict[str, msgspec.Raw]:
     """Return the members of a JSON object, none for other data."""
-    try:
-        return _decode(data)
-    except NOT_JSON:
-        return {}
+    return decode_or(_decode, data, {})

@@ -12,7 +12,7 @@ from gateway.http.headers import first_paths
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.record import Record
 from streams.events import AnswerStart
-from streams.surrogates import NOT_JSON
+from streams.surrogates import decode_or
 
 Attributes: TypeAlias = dict[str, Any]
 
@@ -112,9 +112,7 @@ def exchange_attributes(record: Record, line: Mapping[str, Any]) -> Attributes:
 
 def request_attributes(body: bytes) -> Attributes:
     """Return the limits in a provider's request."""
-    try:
-        members = _MEMBERS.decode(body)
-    except NOT_JSON:
+    if (members := decode_or(_MEMBERS.decode, body, None)) is None:
         return {}
     found: Attributes = {}
     values: dict[str, Any] = {name: getattr(members, name) for name in LIMITS}
