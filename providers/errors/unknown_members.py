@@ -64,9 +64,8 @@ def _always(path: Path) -> Callable[[re.Match[str]], Iterable[Path]]:
     return lambda found: (path,)
 
 
-_UNSUPPORTED: Final = (
-    r"(?:Unsupported|Unknown|Unrecognized) (?:request )?(?:parameter|argument|field)s?(?:\(s\))?(?: supplied)?: "
-)
+_WHAT: Final = r"(?:request )?(?:parameter|argument|field)s?(?:\(s\))?"
+_UNSUPPORTED: Final = rf"(?:Unsupported|Unknown|Unrecognized|Model incompatible) {_WHAT}(?: supplied)?: "
 _OTHER_LIMIT: Final = r"[`'\"]?max_(?:completion_)?tokens[`'\"]?"
 
 _TABLE: Final = (
@@ -121,6 +120,14 @@ _TABLE: Final = (
         Words.of(
             rf"Unsupported value: {_NAME} does not support [\w.\-]{{1,40}} with this model\. Only the default",
             after=r" \([\w.\-]{1,20}\) value is supported\.?",
+        ),
+        _named_path,
+    ),
+    # Azure (OpenHands/software-agent-sdk#2295), Copilot (router-for-me/CLIProxyAPIPlus#437)
+    UnknownMembers(
+        Words.of(
+            r"(?<![\w.`'\"])(?P<name>service_tier|prompt_cache_(?:key|retention|options)) is not supported(?![\w'])",
+            after=r"(?: (?:on|with|by|for) this model)?\.?",
         ),
         _named_path,
     ),

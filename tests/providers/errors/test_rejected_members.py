@@ -60,6 +60,16 @@ ROWS: list[tuple[str, Any, tuple[Path, ...], bool]] = [
     ("Kimi, 2", {"message": "invalid thinking: only type=enabled is allowed for this model"}, (("thinking",),), True),
     ("OpenAI", {"message": "Unsupported value: 'temperature' does not support 0.2 with this model. "
                            "Only the default (1) value is supported."}, (("temperature",),), True),
+    # gpt-4o-search-preview: vercel/ai#5609, ChatGPTNextWeb/NextChat#6569
+    ("OpenAI, search", {"message": "Model incompatible request argument supplied: temperature"}, (("temperature",),),
+     True),
+    ("OpenAI, two", {"message": "Model incompatible request arguments supplied: temperature, top_p"},
+     (("temperature",), ("top_p",)), False),
+    # OpenHands/software-agent-sdk#2295, router-for-me/CLIProxyAPIPlus#437
+    ("Azure, retention", {"message": "prompt_cache_retention is not supported on this model"},
+     (("prompt_cache_retention",),), True),
+    ("Copilot, tier", {"message": "service_tier is not supported", "code": "unsupported_value",
+                       "param": "service_tier"}, (("service_tier",),), True),
 ]  # fmt: skip
 
 
