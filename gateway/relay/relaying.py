@@ -21,6 +21,7 @@ from gateway.relay.outputs import OUTPUTS, OutputReader, read_safely
 from gateway.relay.spool import SpoolAccount
 from gateway.request.narrowing import join_plans, narrow
 from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_non_conversation
+from gateway.request.prepare import omit_paths
 from gateway.request.prepared import NO_OUTPUT, Preparation, Prepared, RequestedOutput
 from gateway.request.routing_options import NO_OPTIONS, read_headers
 from gateway.request.wire import MediaTypes
@@ -34,7 +35,7 @@ from providers.endpoints.model_types import bare_name
 from providers.errors.answer_form import FORMS
 from providers.errors.answer_form import JSON as JSON_OBJECT
 from providers.neutral.codec import Outgoing
-from providers.neutral.draft import Draft
+from providers.neutral.draft import Draft, Edit
 from streams.errors import GatewayError, invalid
 from streams.events import AnswerStart, ErrorInfo
 
@@ -263,7 +264,7 @@ def replace_model(incoming: Incoming, target: Target, omissions: Omissions) -> P
     draft = Draft(incoming.json)
     if incoming.model != target.model and "model" in incoming.members:
         draft.put("model", target.model)
-    return Prepared(Outgoing(draft.encode(), edits=draft.edits), omissions=omissions)
+    return without_rejected(draft, omissions)
 
 
 def set_model(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
@@ -271,7 +272,14 @@ def set_model(incoming: Incoming, target: Target, omissions: Omissions) -> Prepa
     draft = Draft(incoming.json)
     if incoming.model != target.model:
         draft.put("model", target.model)
-    return Prepared(Outgoing(draft.encode(), edits=draft.edits), omissions=omissions)
+    return without_rejected(draft, omissions)
+
+
+def without_rejected(draft: Draft, omissions: Omissions, edits: tuple[Edit, ...] = ()) -> Prepared:
+    """Return the request in ``draft`` without the members that its provider has rejected, after ``edits``."""
+    if omissions.paths:
+        omit_paths(draft, omissions.paths, "rejected")
+    return Prepared(Outgoing(draft.encode(), edits=(*edits, *draft.edits)), omissions=omissions)
 
 
 def without_charset(content_type: str | None) -> str | None:

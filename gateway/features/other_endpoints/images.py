@@ -17,7 +17,7 @@ from gateway.relay.answers import AnswerFilter, ScannedAnswer, decode_json
 from gateway.relay.outputs import noted_members, picture_output
 from gateway.relay.public_addresses import has_public_addresses, is_public
 from gateway.relay.relay import relay
-from gateway.relay.relaying import InboundRequest, RelayedRequest
+from gateway.relay.relaying import InboundRequest, RelayedRequest, without_rejected
 from gateway.relay.uploads import read_priced_upload
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
@@ -27,7 +27,6 @@ from gateway.upstream.client import Upstream
 from gateway.upstream.request import UpstreamRequest
 from providers.endpoints.images import ImageReader, drop_response_format
 from providers.endpoints.media_tokens import WantedPictures
-from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from streams.errors import GatewayError
 
@@ -92,7 +91,7 @@ def _prepare(incoming: Incoming, target: Target, omissions: Omissions) -> Prepar
     if incoming.model != target.model:
         draft.put("model", target.model)
     drop_response_format(draft, target.model)
-    return Prepared(Outgoing(draft.encode(), edits=draft.edits), omissions=omissions)
+    return without_rejected(draft, omissions)
 
 
 def _relayed_pictures(inbound: InboundRequest, planned: PlannedRequest, fields: Mapping[str, str]) -> RelayedRequest:

@@ -5,7 +5,7 @@ from functools import partial
 
 from gateway.http.offload import offload
 from gateway.relay.answers import AnswerFilter, HeldAnswer, PassedAnswer, ResponseReader
-from gateway.relay.relaying import InboundRequest, RelayedRequest
+from gateway.relay.relaying import InboundRequest, RelayedRequest, without_rejected
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.target import Omissions, Target
@@ -64,7 +64,9 @@ def shape_of(target: Target) -> RerankShape:
 def prepare_rerank(incoming: Incoming, wanted: WantedRanking, target: Target, omissions: Omissions) -> Prepared:
     """Return the request in the shape of ``target``. Raises ``GatewayError`` (400)."""
     body, edits = write_rerank(Draft(incoming.json), wanted, shape_of(target), target.model)
-    return Prepared(Outgoing(body, edits=edits), omissions=omissions)
+    if omissions.paths:
+        return without_rejected(Draft.of(body), omissions, edits)
+    return Prepared(Outgoing(body, edits=edits))
 
 
 def _translate(

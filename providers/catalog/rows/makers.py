@@ -153,7 +153,8 @@ MAKERS = (
             classifications=Place("/classifications"), chat_classifications=Place("/chat/classifications"),
             ocr=Place("/ocr"),
         ),
-        embeddings=EmbeddingTraits(takes_purpose="never"),
+        # aurelio-labs/semantic-router#297, raphaelmansuy/edgequake-llm#74
+        embeddings=EmbeddingTraits(inputs=512, tokens=16_384, takes_purpose="never"),
         endpoint_source=Source("https://github.com/mistralai/client-python", READ),
     ),
     Provider(
