@@ -15,7 +15,7 @@ from gateway.http.pages import TEXT, wants_page
 from gateway.http.response import Response
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
-from gateway.seams.running import Ports, Running
+from gateway.seams.running import Addition, Ports, Running
 from gateway.serving.incoming_request import PiecesRequest
 from gateway.serving.late_views import LateViews
 from gateway.serving.route_table import METHODS
@@ -29,17 +29,10 @@ _PACKAGE: Final = "gateway.features.people.console"
 _SERVING: Final = f"{_PACKAGE}.serving"
 
 
-class Console(Running):
-    """The pages of one configuration."""
-
-    def __init__(self, config: Config) -> None:
-        guarded = GuardedPaths(LIVE, (LIVE, f"{LIVE}/", *PAGES), are_views=True)
-        self.hooks = Hooks(routes=(partial(_routes_of, config),), guarded=(guarded,))
-
-
-def open_console(config: Config, ports: Ports, before: Running | None) -> Console:
+def open_console(config: Config, ports: Ports, before: Running | None) -> Running:
     """Open the pages of ``config``."""
-    return Console(config)
+    guarded = GuardedPaths(LIVE, (LIVE, f"{LIVE}/", *PAGES), are_views=True)
+    return Addition(Hooks(routes=(partial(_routes_of, config),), guarded=(guarded,)))
 
 
 def _routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
