@@ -58,7 +58,10 @@ _OWN: Final[Mapping[str, Mapping[Wire, tuple[str, ...]]]] = {
         "interactions": ("generation_config.thinking_level",),
     },
     "thinking_budget": {
-        "chat": ("reasoning.max_tokens",),
+        "chat": (
+            "reasoning.max_tokens", "thinking.budget_tokens", "thinking_budget",
+            "extra_body.google.thinking_config.thinking_budget",
+        ),
         "messages": ("thinking.budget_tokens",),
         "gemini": ("generationConfig.thinkingConfig.thinkingBudget",),
         "converse": (
@@ -80,7 +83,8 @@ _OWN: Final[Mapping[str, Mapping[Wire, tuple[str, ...]]]] = {
 """Paths beyond the neutral table; a new member gets the first one."""
 
 _NEVER_ADDED: Final = frozenset((("thinking_budget", "chat"),))
-"""Members that only some servers of an API know: OpenRouter's ``reasoning`` in Chat."""
+"""Members that only some servers of an API know: in Chat, those of OpenRouter, Anthropic
+(https://platform.claude.com/docs/en/api/openai-sdk), Alibaba and Google."""
 
 _COMPLETIONS: Final = (
     "temperature", "top_p", "stop", "seed", "n", "frequency_penalty", "presence_penalty", "logit_bias", "user",

@@ -205,5 +205,13 @@ def test_a_budget_of_thinking_tokens_is_added_only_where_the_api_has_one():
     assert edit_body("chat", {"messages": []}, default={"thinking_budget": 2048}) == {"messages": []}
     own = {"reasoning": {"max_tokens": 9000}}
     assert edit_body("chat", own, max={"thinking_budget": 2048}) == {"reasoning": {"max_tokens": 2048}}
+    for wide, lowered in (
+        ({"thinking": {"budget_tokens": 50_000}}, {"thinking": {"budget_tokens": 2048}}),  # Anthropic
+        ({"thinking_budget": 50_000}, {"thinking_budget": 2048}),  # Alibaba
+        *(({"extra_body": {"google": {"thinking_config": {"thinking_budget": budget}}}},
+           {"extra_body": {"google": {"thinking_config": {"thinking_budget": 2048}}}}) for budget in (50_000, -1)),
+    ):  # fmt: skip
+        assert edit_body("chat", wide, max={"thinking_budget": 2048}) == lowered
+        assert edit_body("chat", wide, max={"reasoning_effort": "low"}) == lowered
     found = edit_body("messages", {"max_tokens": 3000}, default={"thinking_budget": 8000})
     assert found == {"max_tokens": 3000, "thinking": {"budget_tokens": 1500, "type": "enabled"}}
