@@ -63,7 +63,7 @@ class Client:
     ``blanks``, a path in the file, hides a variable of ``without`` from the client. ``beside`` is a second file.
     ``headers`` is the path of headers in its settings, ``headers_variable`` the variable for them, and the text between
     two. ``chooses`` is a key of ``choosing.CHOICES``. ``snippet`` is a program in ``language``, ``then`` are the next
-    commands."""
+    commands, after ``stores_key``, with which the program stores the gateway's key."""
 
     name: str
     title: str
@@ -83,6 +83,7 @@ class Client:
     language: str = ""
     snippet: str = ""
     then: tuple[str, ...] = ()
+    stores_key: str = ""
 
     @property
     def files(self) -> tuple[SettingsFile, ...]:

@@ -311,7 +311,7 @@ _ROWS = (
             variable="LLM_USER_PATH",
         ),
         program="llm", install="pip install llm",
-        then=("llm -m trigate/{model} Hello",),
+        then=("llm -m trigate/{model} Hello",), stores_key="llm keys set trigate",
     ),
     Client(
         "aider", "aider", "Chat",

@@ -144,6 +144,8 @@ def _next_step(client: Client, address: GatewayAddress) -> str:
         lines.append(
             f"replace {SHOWN_KEY} above with one of the gateway's client_keys; --write and -- read the variable"
             if any(SHOWN_KEY in value for value in values)
+            else f"run {client.stores_key}, and enter one of the gateway's client_keys"
+            if client.stores_key
             else f"set {KEY_VARIABLE} to one of the gateway's client_keys"
         )
     return "".join(f"{line}\n" for line in lines)
@@ -202,6 +204,8 @@ def _write(client: Client, address: GatewayAddress) -> int:
         values = (str(value) for file in client.files for _, value in address.settings(file.settings))
         if any(KEY_VARIABLE in value for value in values) and shell_lacks(KEY_VARIABLE):
             click.echo(f"first: set {KEY_VARIABLE} in your shell: {client.title} reads its key there")
+        if client.stores_key and address.key is not None:
+            click.echo(f"first: {client.stores_key}")
         for line in map(address.fill, client.then):
             click.echo(f"then: {line}")
         click.echo(f"undo: trigate connect {client.name} --undo")

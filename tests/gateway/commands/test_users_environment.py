@@ -79,3 +79,10 @@ def test_a_client_that_reads_the_key_from_a_shell_without_it_is_reported(home, v
     assert found.returncode == 0
     title = CLIENTS[client].title
     assert (f"first: set {KEY_VARIABLE} in your shell: {title} reads its key there\nthen: " in found.stdout) is told
+
+
+def test_a_client_that_stores_the_key_itself_gets_the_command_for_that(home, variables):
+    words = ("connect", "llm", "--url", "http://gw.example", "--model", "openai/gpt-6")
+    shown, written = (trigate(*words, *more, cwd=home, env=variables).stdout for more in ((), ("--write",)))
+    assert "run llm keys set trigate, and enter one of the gateway's client_keys\n" in shown
+    assert "first: llm keys set trigate\nthen: llm " in written
