@@ -20,6 +20,7 @@ INDEX = "[]"
 ANYWHERE = "**"
 """The first name of a path that means every array element, at any depth, whose only member is the second name."""
 
+TOOL_CHOICE: Path = ("toolConfig", "toolChoice")
 CACHE_POINTS: Path = (ANYWHERE, "cachePoint")
 ROUTE: Path = (":route",)
 """The address itself, for a provider that has the model at another address."""

@@ -169,7 +169,7 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     SYSTEM_ROLE: _of_items(system_place.ROLE_WORDS, _MESSAGES, system_place.use_user_role, _at("[].role")),
     NO_SYSTEM: OtherShape(
         system_place.GEMMA,
-        ("messages", "systemInstruction", "system_instruction", "contents"),
+        ("messages", "system", "systemInstruction", "system_instruction", "contents"),
         system_place.use_first_turn,
         lambda name, value: Edit(name, lost=False, form="=user"),
     ),

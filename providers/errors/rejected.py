@@ -67,10 +67,10 @@ _REMOVABLE = frozenset(
         "parametersJsonSchema",
     )
 )  # fmt: skip
-_ONLY_OF_SOME = ("messages[].images", "messages[].name", "input[].metadata")
-"""Members of messages that only some Chat servers accept: the images of earlier answers, which translated requests for
+_ONLY_OF_SOME = ("messages[].images", "messages[].name", "input[].metadata", "toolConfig.toolChoice")
+"""Members that only some servers and models accept: the images of earlier answers, which translated requests for
 others lack, too, and the names of participants (nomtek/mistralai_client_dart#44). Codex notes metadata of its own,
-which Azure rejects (openai/codex#29469)."""
+which Azure rejects (openai/codex#29469). Translations drop a choice for models that are known to have none."""
 
 # Members that a codec can express in another form.
 _OTHER_FORMS: Mapping[str, Mapping[str, Any]] = {

@@ -5,7 +5,8 @@ The templates of Qwen 3.5 and later, Llama and Gemma reject them (ggml-org/llama
 raullenchai/Rapid-MLX#1543). The servers are those of DeepSeek, Qwen and others (anthropics/claude-code#63366,
 deepseek-ai/DeepSeek-V3#1370). MiniMax rejects a second system message in Chat, and each one among the messages of
 Messages (openclaw/openclaw#19386, MiniMax-AI/MiniMax-M2.7#43). Google's Gemma 3 has no instructions at all
-(0xPlaygrounds/rig#788, lobehub/lobehub#7128, google/adk-python#3900). Claude Code and Codex send system messages in
+(0xPlaygrounds/rig#788, lobehub/lobehub#7128, google/adk-python#3900), nor have Titan and Mistral 7B at Bedrock
+(danny-avila/LibreChat#6456, 567-labs/instructor#1753). Claude Code and Codex send system messages in
 every longer conversation.
 """
 
@@ -58,13 +59,24 @@ ROLE_WORDS: Final = Words.of(
 )
 
 
-GEMMA: Final = Words.of(r"Developer instruction is not enabled for models/[\w.\-]{1,200}")
+GEMMA: Final = Words.of(
+    r"Developer instruction is not enabled for models/[\w.\-]{1,200}"
+    # Bedrock
+    r"|This model doesn't support system messages"
+    r"(?:\. Try again without a system message or use a model that supports system messages)?"
+)
 
 
 def use_first_turn(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changed members of a Chat or Gemini ``body``, the instructions as turns of the user; ``{}`` without
-    instructions."""
+    """Return the changed members of a Chat, Gemini or Converse ``body``, the instructions as texts of the user; ``{}``
+    without instructions."""
     changed: dict[str, Any] = dict(change_items(body, "messages", use_user_role))
+    system, messages = body.get("system"), body.get("messages")
+    first = messages[0] if isinstance(messages, list) and messages else None
+    content = first.get("content") if isinstance(first, dict) else None
+    if isinstance(system, list) and isinstance(messages, list) and isinstance(content, list):
+        joined = {**messages[0], "content": [*map(_mark_part, system), *content]}
+        changed |= {"system": None, "messages": [joined, *messages[1:]]}
     contents = body.get("contents")
     for name in ("systemInstruction", "system_instruction"):
         parts = instruction.get("parts") if isinstance(instruction := body.get(name), dict) else None

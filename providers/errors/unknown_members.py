@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from providers.errors.member_paths import BETA, CACHE_POINTS, OTHER_API, ROUTE, Path, parse_path
+from providers.errors.member_paths import BETA, CACHE_POINTS, OTHER_API, ROUTE, TOOL_CHOICE, Path, parse_path
 from providers.errors.words import Words
 
 # Patterns search texts that a client may have written, so none may backtrack over a long word: a name matches only
@@ -49,6 +49,12 @@ def _snake_paths(found: re.Match[str]) -> Iterable[Path]:
 def _sampling_paths(found: re.Match[str]) -> Iterable[Path]:
     name = found["name"] or found["second"]
     return ((name,), ("inferenceConfig", "topP" if name == "top_p" else name))
+
+
+def _converse_path(found: re.Match[str]) -> Iterable[Path]:
+    """Read a field that Converse names with the parts of its value (``toolConfig.toolChoice.any``)."""
+    names = parse_path(found["name"])
+    return (names[:2] if names[:2] == TOOL_CHOICE else ("inferenceConfig", *names[-1:]),)
 
 
 def _penalties(found: re.Match[str]) -> Iterable[Path]:
@@ -159,6 +165,14 @@ _TABLE: Final = (
             rf"Unknown name {_NAME}(?: at {_AT})?: Cannot find field", before=r"(?:Invalid JSON payload received\. )?"
         ),
         _named_path,
+    ),
+    # Converse, which differs by model (strands-agents/harness-sdk#1241, vercel/ai#4396, maximhq/bifrost#3196)
+    UnknownMembers(
+        Words.of(
+            rf"This model doesn't support the (?P<name>{_PLAIN}) field",
+            after=r"(?:\. Remove [\w.]{1,100} and try again)?\.?",
+        ),
+        _converse_path,
     ),
     # Bedrock
     UnknownMembers(

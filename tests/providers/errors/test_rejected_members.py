@@ -36,6 +36,12 @@ ROWS: list[tuple[str, Any, tuple[Path, ...], bool]] = [
     # QuantumNous/new-api#5122, skydiscover-ai/skydiscover#15
     ("Claude 4.1", {"message": "`temperature` and `top_p` cannot both be specified for this model. Please use only "
                                "one."}, (("top_p",), ("inferenceConfig", "topP")), True),
+    # strands-agents/harness-sdk#1241, vercel/ai#4396, maximhq/bifrost#3196
+    ("Llama at Bedrock", {"message": "This model doesn't support the toolConfig.toolChoice.any field. Remove "
+                                     "toolConfig.toolChoice.any and try again."},
+     (("toolConfig", "toolChoice"),), True),
+    ("a setting at Bedrock", {"message": "This model doesn't support the stopSequences field. Remove stopSequences and "
+                                         "try again."}, (("inferenceConfig", "stopSequences"),), True),
     # NVIDIA: MoonshotAI/kimi-cli#2534, Kilo-Org/kilocode#9652
     ("NVIDIA", {"message": "Validation: Unsupported parameter(s): `top_k`"}, (("top_k",),), True),
     ("NVIDIA, two", {"message": "Validation: Unsupported parameter(s): `top_k`, `min_p`"},
@@ -106,4 +112,6 @@ def test_names_of_participants_can_be_omitted_but_not_those_of_tools():
     assert remove_path(body, ("messages", "[]", "user", "name"))[1] == {"messages[].name"}
     assert may_omit("messages[].name", body)
     assert may_omit("input[].metadata", {"input": []})  # openai/codex#29469
+    assert may_omit("toolConfig.toolChoice", {"toolConfig": {}})
+    assert not may_omit("toolConfig.tools", {"toolConfig": {}})
     assert not may_omit("tools[].function.name", body)
