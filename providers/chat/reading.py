@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from providers.chat.chunks import Choice, Delta
 from providers.chat.parts import CALL_EXTRA, EXTRA, TYPED_FIELD
-from providers.neutral.bounds import PLACE, AnswerBudgets, Budget
+from providers.neutral.bounds import PLACE, VALUE, AnswerBudgets, Budget
 from providers.neutral.codec import new_id
 from providers.neutral.values import arguments_text, as_string, bounded_objects
 from streams.events import (
@@ -398,9 +398,10 @@ def start_nameless_calls(answer: OpenAnswer, out: list[Event], *, has_called: bo
 def _add_input(answer: OpenAnswer, call: ToolCall, text: str, out: list[Event]) -> None:
     call.arguments.add(text)
     if call.block is None:
-        if answer.holds_content:
-            answer.held.spend(len(text), "arguments without a name")
-            call.pieces.append(text)
+        # The byte lane, which holds no content, checks the arguments.
+        budget = answer.held if answer.holds_content else answer.places
+        budget.spend(VALUE + len(text), "arguments without a name")
+        call.pieces.append(text)
     else:
         out.append(ToolCallDelta(call.block, text))
 

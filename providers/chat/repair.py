@@ -3,7 +3,8 @@
 OpenAI's fragments have the number of their call, and only a call's first one has its id and name. Other servers give
 all calls one number (ollama/ollama#15457, vercel/ai#14277) or none (openai/openai-python#2806), repeat id and name
 (SillyTavern/SillyTavern#5948, NousResearch/hermes-agent#12230), or send no id. Some send arguments as an object
-(ggml-org/llama.cpp#20198). Clients join such calls, or double their names.
+(ggml-org/llama.cpp#20198). Clients join such calls, or double their names. Some send the name after the first fragment,
+which Vercel's SDK rejects (anomalyco/opencode#24137).
 
 Other oddities are no faults: OpenAI itself ends an answer with a forced call with ``stop``.
 """
@@ -24,10 +25,11 @@ class CallRepair:
         self.faults: dict[str, None] = {}
         self._calls: dict[Any, Calls] = {}  # by choice
         self._places = AnswerBudgets(ANSWER).places
+        self._nameless: dict[tuple[int, int], dict[str, Any]] = {}  # fragments before the name, by choice and call
 
     def __call__(self, data: bytes) -> bytes:
         """Return the JSON ``data`` of a chunk or a whole answer with repaired calls; the same object without faults."""
-        if b'"tool_calls"' not in data or not isinstance(body := load(data), dict):
+        if not (b'"tool_calls"' in data or self._nameless) or not isinstance(body := load(data), dict):
             return data
         try:
             changed = [self._repair_choice(choice) for choice in bounded_objects(body.get("choices"))]
@@ -39,20 +41,34 @@ class CallRepair:
         """Repair the calls of ``choice`` in their place, and return whether any had a fault."""
         is_piece = isinstance(choice.get("delta"), dict)
         message = choice["delta"] if is_piece else choice.get("message")
-        if not isinstance(message, dict) or not isinstance(message.get("tool_calls"), list):
+        if not isinstance(message, dict):
             return False
         index = choice.get("index")
         index = index if isinstance(index, int) else 0
+        was = message.get("tool_calls")
+        found = self._repair_calls(index, was, is_piece=is_piece) if isinstance(was, list) else []
+        if is_piece and choice.get("finish_reason"):
+            found += [self._nameless.pop(key) for key in [*self._nameless] if key[0] == index]
+        if found == (was or []):
+            return False
+        message["tool_calls"] = found
+        if not found:
+            del message["tool_calls"]
+        return True
+
+    def _repair_calls(self, index: int, was: list[Any], *, is_piece: bool) -> list[Any]:
+        """Return the calls of the choice ``index`` without faults, and without those that have no name yet."""
         if (calls := self._calls.get(index)) is None:
             self._places.spend(PLACE, "choices")
             calls = self._calls[index] = Calls(self._places, is_whole=not is_piece)
-        was = message["tool_calls"]
-        message["tool_calls"] = [
-            self._repair_fragment(calls, one, is_piece=is_piece) if isinstance(one, dict) else one for one in was
+        found = [
+            self._repair_fragment(calls, index, one, is_piece=is_piece) if isinstance(one, dict) else one for one in was
         ]
-        return bool(message["tool_calls"] != was)
+        return [one for one in found if one is not None]
 
-    def _repair_fragment(self, calls: Calls, fragment: dict[str, Any], *, is_piece: bool) -> dict[str, Any]:
+    def _repair_fragment(
+        self, calls: Calls, index: int, fragment: dict[str, Any], *, is_piece: bool
+    ) -> dict[str, Any] | None:
         kind, name, text = parse_fragment(fragment)
         if not (name or text or fragment.get("id")):
             return fragment
@@ -76,7 +92,18 @@ class CallRepair:
         # As in the reader: later fragments without an id may begin another call.
         call.name = call.name or name
         call.arguments.add(text)
-        return found
+        if not is_piece or (call.name and (index, call.number) not in self._nameless):
+            return found
+        first = self._nameless.pop((index, call.number), {})
+        inner = {**_object(first, inner_name), **_object(found, inner_name)}
+        inner[arguments] = f"{_object(first, inner_name).get(arguments) or ''}{text}"
+        found = {**first, **found, inner_name: inner}
+        if call.name:
+            return found
+        self.faults["tool_calls[].name"] = None
+        self._places.spend(PLACE + len(text), "arguments without a name")
+        self._nameless[index, call.number] = found
+        return None
 
     def _put(self, holder: dict[str, Any], name: str, value: Any) -> None:
         """Set the member ``name``, or remove it with ``None``."""
@@ -85,3 +112,8 @@ class CallRepair:
             del holder[name]
         else:
             holder[name] = value
+
+
+def _object(fragment: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the object ``name`` in a fragment, ``{}`` without one."""
+    return inner if isinstance(inner := fragment.get(name), dict) else {}

@@ -63,6 +63,13 @@ FAULTS = {
         [fragment("f", "1}", index=0, id="a")],
         [fragment("g", "{}", index=1, id="b")],
     ),
+    "a name after the first arguments": stream_of(  # anomalyco/opencode#24137, anomalyco/opencode#26433
+        [{"index": 0, "id": "a", "type": "function", "function": {"arguments": '{"x": '}}],
+        [{"index": 0, "function": {"name": "f", "arguments": "1}"}}],
+        [{"index": 1, "id": "b", "type": "function", "function": {"name": None, "arguments": ""}}],
+        [{"index": 1, "function": {"name": "g"}}],
+        [{"index": 1, "function": {"name": None, "arguments": "{}"}}],
+    ),
     "an object as arguments": stream_of(  # ggml-org/llama.cpp#20198
         [fragment("f", {"x": 1}, index=0, id="a"), fragment("g", {}, index=1, id="b")]
     ),
@@ -84,6 +91,27 @@ def test_an_sdk_builds_the_calls_that_were_streamed(gateway, upstream, fault):
     upstream.script(Raw(200, STREAM, (FAULTS[fault],)))
     assert built_calls(gateway, "repaired") == [("a", "f", {"x": 1}), ("b", "g", {})]
     assert eventually(lambda: [line for line in exchanges(gateway.log) if line.get("repaired")])
+
+
+def test_the_first_fragment_of_each_call_has_its_name(gateway, upstream):
+    """Vercel's SDK rejects any other (vercel/ai#6687)."""
+    upstream.script(Raw(200, STREAM, (FAULTS["a name after the first arguments"],)))
+    asked = {"model": "repaired", "messages": MESSAGES, "tools": TOOLS, "stream": True}
+    events = [data for _, data in gateway.request("POST", "/v1/chat/completions", asked).events()]
+    found = [call for event in events if isinstance(event, dict) for choice in event["choices"]
+             for call in choice["delta"].get("tool_calls", ())]  # fmt: skip
+    assert [(call.get("id"), call["function"].get("name"), call["function"]["arguments"]) for call in found] == [
+        ("a", "f", '{"x": 1}'), ("b", "g", ""), (None, None, "{}"),
+    ]  # fmt: skip
+    assert events[-1] == "[DONE]"
+
+
+def test_a_call_without_any_name_passes_at_the_end(gateway, upstream):
+    nameless = {"index": 0, "id": "a", "type": "function", "function": {"arguments": "{}"}}
+    upstream.script(Raw(200, STREAM, (stream_of([nameless]),)))
+    asked = {"model": "repaired", "messages": MESSAGES, "tools": TOOLS, "stream": True}
+    events = [data for _, data in gateway.request("POST", "/v1/chat/completions", asked).events()]
+    assert [event["choices"][0]["delta"] for event in events[:-1]] == [{}, {"tool_calls": [nameless]}]
 
 
 def test_calls_without_ids_get_ids(gateway, upstream):
