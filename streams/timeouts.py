@@ -1,5 +1,7 @@
 """Limits on a provider's silence, as keys of the configuration."""
 
+from typing import Final
+
 import attrs
 
 from configfile.keys import setting
@@ -24,3 +26,7 @@ class Timeouts:
         3600.0,
     )
     total: TimeLimit = setting("The time for a whole response.", None, shown="no limit")
+
+
+UNLIMITED: Final = Timeouts(first_byte=None, idle=None, progress=None, total=None)
+"""For responses that no provider sends."""

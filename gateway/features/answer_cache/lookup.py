@@ -41,6 +41,7 @@ from gateway.upstream.response import UpstreamResponse
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
 from streams.pipe import Watch
+from streams.timeouts import UNLIMITED
 
 NOT_CACHED: Final = ErrorInfo(
     "timeout", "the cache has no response for this request, and cache-control: only-if-cached allows no other",
@@ -146,7 +147,7 @@ class CacheHit(AnswerSource):
         joined: bool = False,
     ) -> None:
         request = attrs.evolve(target_request, ids=stamp)
-        super().__init__(request, Watch(target_request.target.entry.timeouts))
+        super().__init__(request, Watch(UNLIMITED if followed is None else target_request.target.entry.timeouts))
         self._response = response
         self._began = time.perf_counter()
         self._age = age

@@ -6,7 +6,7 @@ and steps apply to each turn; it has its own bill, and its events are written by
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import attrs
 import msgspec
@@ -37,10 +37,7 @@ from streams.events import Api, ErrorInfo, Event, NativeItem, Usage
 from streams.fold import Answer, Fold
 from streams.framing import FramingError
 from streams.pipe import Watch
-from streams.timeouts import Timeouts
-
-_UNLIMITED: Final = Timeouts(first_byte=None, idle=None, total=None)
-"""Each part has its own limits."""
+from streams.timeouts import UNLIMITED
 
 
 class _PartCodec:
@@ -305,7 +302,7 @@ class _PartsSource(AnswerSource):
     stage = Stage.ANSWERING
 
     def __init__(self, target_request: TargetRequest, origin: PartsOrigin) -> None:
-        super().__init__(target_request, Watch(_UNLIMITED))
+        super().__init__(target_request, Watch(UNLIMITED))
         self._origin = origin
 
     async def send(self) -> UpstreamResponse:

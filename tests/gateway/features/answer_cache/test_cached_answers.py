@@ -16,6 +16,7 @@ from tests.support.features import has_feature, needs_feature
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
 from tests.support.metrics_page import Numbers
 from tests.support.settled_lines import SettledLines
+from tests.support.upstreams import Script, fake_upstream, render
 from trigate.steps import Check, Finding
 
 ALICE, BEN, CARL = (f"tg-{name}-a-key-of-more-than-enough-characters" for name in ("alice", "ben", "carl"))
@@ -102,6 +103,22 @@ async def test_a_hit_consumes_no_tokens_and_reports_its_savings():
             assert page("trigate_cache_saved_tokens_total") == 36
             assert page("trigate_cache_saved_dollars_total") == pytest.approx(162e-6)
             assert page("trigate_tokens_total") == 36
+
+
+async def test_recorded_pauses_are_no_silence_of_a_provider():
+    """A hit failed with a timeout of the provider after a limit had become shorter than a recorded pause."""
+    stream = render(Script(text="Hello."), "chat", {"stream": True, "model": "m"})
+    with fake_upstream() as upstream:
+        pieces = (stream.pieces[0], b"".join(stream.pieces[1:]))
+        upstream.script(attrs.evolve(stream, pieces=pieces, end="length", interval=0.5))
+        made = {"model": "openai/m", "name": "m", "access_key": "k", "base_url": f"{upstream.url}/v1"}
+        written = settings(made, use={"ttl": "1h", "pace": "recorded"})
+        async with gateway(written) as gate:
+            for limits in ({}, {"first_byte": "0.2s", "idle": "0.2s", "total": "0.4s"}):
+                gate.reload({**written, "timeouts": limits})
+                answer = await gate.ask("cached-m", "chat", stream=True)
+                assert _text("chat", answer) == "Hello.", answer.text
+            assert answer.headers["x-trigate-cache"] == "hit"
 
 
 def _text(client: str, answer: Any) -> str:
