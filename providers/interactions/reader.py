@@ -270,18 +270,18 @@ class InteractionsReader(StagedReader):
         try:
             value = any_json(data)
         except NOT_JSON:
-            return self._fail(EARLY) if data.strip() == DONE else self._fail(NO_JSON)
+            return self.fail(EARLY) if data.strip() == DONE else self.fail(NO_JSON)
         if not isinstance(value, dict):
             listed = array_failure(data)
-            return () if listed is None else self._fail(listed)
+            return () if listed is None else self.fail(listed)
         self._answer.arriving = data
         try:
             return self._read(event, value)
         except GatewayError as error:
-            return self._fail(error.info)
+            return self.fail(error.info)
 
     def close(self) -> Sequence[Event]:
-        return () if self._stage is ENDED else self._fail(EARLY)
+        return () if self._stage is ENDED else self.fail(EARLY)
 
     def unsent_usage(self) -> Usage | None:
         return (self._fallback if self._counts.is_empty else self._counts).usage()
@@ -290,7 +290,7 @@ class InteractionsReader(StagedReader):
         try:
             return self._end(interaction)
         except GatewayError as error:
-            return self._fail(error.info)
+            return self.fail(error.info)
 
     def _read(self, event: str, value: Json) -> Sequence[Event]:
         name = as_string(value.get("event_type")) or event
@@ -312,7 +312,7 @@ class InteractionsReader(StagedReader):
                 return ()
             case "interaction.completed":
                 return self._end(as_object(value.get("interaction")))
-        return self._fail(read_event_failure(value)) if name == "error" or value.get("error") else ()
+        return self.fail(read_event_failure(value)) if name == "error" or value.get("error") else ()
 
     # The whole answer
 
@@ -323,32 +323,26 @@ class InteractionsReader(StagedReader):
         model = as_string(interaction.get("model")) or as_string(interaction.get("agent"))
         return [AnswerStart(as_string(interaction.get("id")), model)]
 
-    def _fail(self, error: ErrorInfo) -> Sequence[Event]:
-        started = self._stage is not WAITING
-        self._stage = ENDED
-        return [*(self._usage_events() if started else ()), error]
-
-    def _usage_events(self) -> Sequence[Event]:
-        usage = self.unsent_usage()
-        return () if usage is None else (usage,)
-
     def _end(self, interaction: Json) -> Sequence[Event]:
         start = self._start(interaction)
         self._counts.add(interaction.get("usage"), interaction.get("service_tier"))
         status = as_string(interaction.get("status"))
         if status in FAILED:
-            return [*start, *self._fail(_failure(interaction, status))]
+            return [*start, *self.fail(_failure(interaction, status))]
         if status in PENDING or not status:
             message = f"the provider's answer is not finished: its status is {status!r}"
-            return [*start, *self._fail(ErrorInfo("upstream", message, native=True, reason=None))]
+            return [*start, *self.fail(ErrorInfo("upstream", message, native=True, reason=None))]
         events = list(start)
         if not self._answer.has_blocks and not self._answer.steps:
             for index, step in enumerate(bounded_objects(interaction.get("steps"))):
                 events += start_step(self._answer, index, step)
                 events += finish_step(self._answer, index)
         events += finish_all(self._answer)
+        usage = self.unsent_usage()
+        if usage is not None:
+            events.append(usage)
         self._stage = ENDED
-        return [*events, *self._usage_events(), self._answer_end(interaction, status)]
+        return [*events, self._answer_end(interaction, status)]
 
     def _answer_end(self, interaction: Json, status: str) -> AnswerEnd:
         meaning = ENDS["interactions"].get(status)
