@@ -28,7 +28,8 @@ WIRE = WireApi(
 
 
 class Chat(LateCodec):
-    """The ``Codec`` of Chat Completions. Its reasoning is plain text, which every provider accepts."""
+    """The ``Codec`` of Chat Completions. Its reasoning is plain text, which every provider accepts, except for the
+    signatures of Gemini's calls."""
 
     wire = WIRE
     package = __name__
@@ -36,7 +37,6 @@ class Chat(LateCodec):
     is_usage_alone = late("writer", "is_usage_alone")
     answer_repair = late("repair", "CallRepair")
     _foreign_in_own_form = late("foreign", "in_own_form")
-    without_reasoning = Codec.without_reasoning
     read_count = Codec.read_count
     write_count = Codec.write_count
     read_error = staticmethod(read_failure)

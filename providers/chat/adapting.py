@@ -32,6 +32,14 @@ def adapt(draft: Draft, to: Recipient) -> None:
         ask_usage(draft)
 
 
+def without_reasoning(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """Replace the signatures of Gemini's calls. See ``Codec.without_reasoning``."""
+    from providers.errors.call_signatures import replace_signatures  # few providers have them
+
+    changed = replace_signatures(body)
+    return changed, ("messages[].tool_calls[].extra_content",) if changed else ()
+
+
 @lru_cache(maxsize=256)
 def _needed_edits(known: Quirks) -> tuple[_Step, ...]:
     """Return the edits that the ``known`` facts may require, often none."""

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from providers.errors import converse_turns, effort_levels, long_tool_names, system_place
+from providers.errors import call_signatures, converse_turns, effort_levels, long_tool_names, system_place
 from providers.errors import rejected_settings as settings
 from providers.errors import rejected_turns as turns
 from providers.errors.member_paths import TOOL_NAMES, WHOLE, WHOLE_WITH_TOOLS
@@ -66,6 +66,8 @@ CALL_PLACES: Final = (":calls", "places")
 RESULT_ORDER: Final = (":calls", "order")
 """Ids of tool calls that a server rejects, texts between calls and their results, and messages of the user that follow
 results of tools."""
+UNSIGNED_CALLS: Final = (":calls", "signatures")
+"""Calls without a signature, for Gemini 3."""
 MIXED_TURNS: Final = (":calls", "turns")
 CALLED_TOOLS: Final = (":calls", "tools")
 """Texts in a turn with calls or results, and calls in a conversation without tools, in Converse."""
@@ -238,6 +240,12 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         ("system", "messages"),
         lambda body: converse_turns.fill_blanks(body) or turns.omit_blanks(body),
         _at("[].content", "=nonblank"),
+    ),
+    UNSIGNED_CALLS: OtherShape(
+        call_signatures.MISSING,
+        _MESSAGES,
+        call_signatures.add_signatures,
+        _at("[].tool_calls[].extra_content", "=placeholder"),
     ),
     MIXED_TURNS: OtherShape(converse_turns.MIXED, _MESSAGES, converse_turns.separate_tools, _at("[]", "=split")),
     CALLED_TOOLS: OtherShape(
