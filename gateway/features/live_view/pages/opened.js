@@ -10,7 +10,7 @@ const SIDES = {came: "from the provider", went: "to the client"};
 const NOTHING = {came: "from the gateway itself", went: "nothing sent to the client"};
 const KINDS = {text: "", thinking: "thinking", call: "tool call", arguments: "arguments", refusal: "refusal", error: "error"};
 const KEPT = {
-  "kept": "", "not kept": "The gateway does not keep its events.",
+  "kept": "", "not kept": "The gateway does not keep its events: ui_keep is false, or a step restored masked values.",
   "let go": "Its events were removed to make room for later streams.",
 };
 
