@@ -31,9 +31,7 @@ def add_signatures(body: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 def replace_signatures(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the changed messages of a Chat ``body``, with placeholders as signatures; ``{}`` if nothing changes."""
-    return change_items(
-        body, "messages", lambda message: _with_calls(message, lambda calls: [_replace_signature(call) for call in calls])
-    )
+    return change_items(body, "messages", lambda message: _with_calls(message, _replace_all))
 
 
 def _with_calls(message: Any, change: Callable[[list[Any]], list[Any]]) -> Any:
@@ -45,6 +43,10 @@ def _sign_first(calls: list[Any]) -> list[Any]:
     if any(_signature_of(call) for call in calls) or not isinstance(calls[0], dict):
         return calls
     return [_sign_call(calls[0]), *calls[1:]]
+
+
+def _replace_all(calls: list[Any]) -> list[Any]:
+    return [_replace_signature(call) for call in calls]
 
 
 def _replace_signature(call: Any) -> Any:
