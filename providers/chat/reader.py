@@ -12,7 +12,15 @@ import attrs
 
 from providers.chat.chunks import Choice, Chunk, decode, decode_text, decode_textless
 from providers.chat.reading import OpenAnswer, add_delta, add_pages, start_nameless_calls
-from providers.errors.failures import EARLY, NO_OBJECT, NOT_OBJECT, array_failure, error_or_raise, read_event_failure
+from providers.errors.failures import (
+    EARLY,
+    NO_OBJECT,
+    NOT_OBJECT,
+    array_failure,
+    error_or_raise,
+    load_answer,
+    read_event_failure,
+)
 from providers.neutral.bounds import ANSWER, AnswerTooLarge, Budget, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader, corrected_reason
 from providers.neutral.ends import ENDS, Failed, Meaning, end_failure
@@ -264,9 +272,9 @@ def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequen
             return (error,)
         raise GatewayError.of(NOT_OBJECT) from None
     if chunk.is_failure:
-        return (read_event_failure(any_json(body)),)
+        return (read_event_failure(load_answer(body)),)
     if not [choice for choice in chunk.choices or () if choice.index in (0, None)]:
-        return (error_or_raise(any_json(body), "the provider's answer has no choices"),)
+        return (error_or_raise(load_answer(body), "the provider's answer has no choices"),)
     return ChatReader().read_whole(chunk)
 
 

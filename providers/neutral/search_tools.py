@@ -131,18 +131,30 @@ def _settings(tool: NativeTool) -> Mapping[str, Any]:
 def _read_search(form: str, item: Mapping[str, Any], at: str) -> Search:
     settings: dict[str, tuple[Any, str]] = {}
     known: dict[str, set[str]] = {}
+    unread: list[str] = []
     for name, path in _PATHS.get(form, {}).items():
         outer, _, inner = path.rpartition(".")
         found = as_object(item.get(outer)) if outer else item
         known.setdefault(outer, set()).add(inner)
         if (value := found.get(inner)) not in (None, []):
             settings[name] = (_flat_place(value) if name == "place" else value, join_path(at, path))
+            if name == "place":
+                unread += [f"{path}.{one}" for one in _unread_of_place(as_object(value))]
     read = (*_IDENTIFYING, *known.get("", ()), *known)
-    unread = [name for name, value in item.items() if value is not None and name not in read]
+    unread += [name for name, value in item.items() if value is not None and name not in read]
     for outer in filter(None, known):
         unread += [f"{outer}.{name}" for name in as_object(item.get(outer)) if name not in known[outer]]
     places = tuple(join_path(at, name) for name in unread)
     return Search(at, settings, places, item.get("external_web_access") is False)
+
+
+def _unread_of_place(place: Mapping[str, Any]) -> list[str]:
+    """Return the paths of the members of a user's location that other APIs do not have."""
+    inner = place.get("approximate")
+    if not isinstance(inner, dict):
+        return [name for name in place if name not in ("type", *_PLACE)]
+    others = [name for name in place if name not in ("type", "approximate")]
+    return [*others, *(f"approximate.{name}" for name in inner if name not in _PLACE)]
 
 
 def _flat_place(value: Any) -> Any:

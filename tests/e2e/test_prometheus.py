@@ -32,7 +32,7 @@ from tests.support.harness import (
 )
 from tests.support.oidc import open_provider
 from tests.support.processes import workers
-from tests.support.upstreams import JSON, PATHS, Raw, Script, Tokens, Upstream, data
+from tests.support.upstreams import JSON, PATHS, Raw, Script, Tokens, ToolCall, Upstream, data
 
 pytestmark = [pytest.mark.process, needs_feature("metrics")]
 
@@ -40,6 +40,7 @@ BOARD = ROOT / "deploy/grafana/trigate.json"
 RULES = ROOT / "deploy/prometheus/alerts.yaml"
 SCRAPE = ROOT / "deploy/prometheus/prometheus.yaml"
 MISSING = "{} is not installed here (Debian's and Ubuntu's package prometheus has it)"
+CALL = Script(calls=(ToolCall("call_1", "get_weather", '{"city": "Oslo"}'),), stop="tool_calls")
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9, reasoning=4))
 BUSY = Raw(429, JSON, (b'{"error": {"message": "slow down"}}',))
 AWAY = Raw(503, JSON, (b'{"error": {"message": "overloaded"}}',))
@@ -326,6 +327,7 @@ def gateway(upstream, by_hand, prometheus_process) -> Iterator[Gateway]:
             provider("openai/plan", upstream.url, ["chat"]) | {"price": "subscription"},
             provider("anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="cached-prompts"),
             provider("openai/slow", by_hand.url, ["chat"]),
+            provider("openai/beside", upstream.url, ["chat"], price={"input": 1, "output": 1}),
             provider("groq/gone", f"http://127.0.0.1:{refused}/v1") | {"circuit": {"failures": 1, "cooldown": "500ms"}},
         ]
         aliases = {
@@ -333,6 +335,10 @@ def gateway(upstream, by_hand, prometheus_process) -> Iterator[Gateway]:
             "shared": {"targets": [["openai/on-chat", "anthropic/m"]]},
             "patient": {"target": "openai/again", "retries": {"attempts": 2}},
             "cached": {"target": "openai/on-chat", "cache": {"ttl": "1h"}},
+            "compared": {
+                "target": "openai/again",
+                "shadow": {"target": "openai/beside", "share": "100%", "budgets": ["1 usd/day"]},
+            },
         }
         port = prometheus_process.gateway_port
         away = {"url": f"http://127.0.0.1:{refused}"}
@@ -375,6 +381,9 @@ def traffic(gateway: Gateway, upstream: Upstream, by_hand: Listening) -> None:
     for model, more in (("on-chat", {"stream": True}), ("m", {"seed": 1, "stream": True}), ("on-chat", {})):
         ask(gateway, model, **more)
     break_prompt_cache(gateway, upstream)
+    upstream.script(ANSWER, CALL)
+    ask(gateway, "compared")
+    eventually(lambda: len(upstream.seen) == 2)  # the shadow gets the second answer
     upstream.script(SOUND)
     gateway.request("POST", "/v1/audio/speech", {"model": "on-chat", "input": "Hello", "voice": "alloy"}, WITH_KEY)
     upstream.script(ANSWER)

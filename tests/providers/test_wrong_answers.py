@@ -32,7 +32,7 @@ NO_ANSWERS: dict[str, tuple[bytes, ...]] = {
 
 @each_row("api", CODECS)
 def test_an_invalid_answer_is_a_502(api):
-    for body in (b"", b"<html>", *NO_ANSWERS[api]):
+    for body in (b"", b"<html>", b'{"\xff":1}', *NO_ANSWERS[api]):
         with case(body), pytest.raises(GatewayError) as caught:
             CODECS[api].read_answer(body)
         assert (caught.value.info.status, caught.value.info.reason) == (502, "bad_answer")

@@ -383,9 +383,10 @@ INPUT_SIDE = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_t
 
 
 def _later_usage(before: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge usages: the last input counts with a value replace all earlier ones (with compaction, the last step's)."""
+    """Merge usages: the last input counts with a value replace all earlier ones (with compaction, the last step's), and
+    the last output count does so without one."""
     replaced = dict.fromkeys(INPUT_SIDE, 0) if any(map(last.get, INPUT_SIDE)) else {}
-    return {**before, **replaced, **{name: n for name, n in last.items() if n}}
+    return {**before, **replaced, **{name: n for name, n in last.items() if n or name == "output_tokens"}}
 
 
 def _messages_parts(content: list[Mapping[str, Any]]) -> Iterator[tuple[Kind, Any]]:

@@ -158,6 +158,8 @@ async def _answer(
         response = await exchange.answer_to(await exchange.start_origin(request))
     except GatewayError as error:
         response = exchange.refuse(error.info)
+    if sample.context.checks is not None and isinstance(response.body, bytes):  # it goes to the observers of its record
+        texts.note_response(response.status, response.headers, response.body, is_answer=response.error is None)
     with contextlib.suppress(Truncated):  # the record has the failure
         async with as_pieces(response.body) as pieces:
             async for _ in pieces:

@@ -240,6 +240,7 @@ def test_the_second_target_gets_the_masked_request(stream):
         sent = [one.seen[0].body.decode() for one in (first, second)]
         assert ["falcon" in text for text in sent] == [False, False]
         assert ["osprey" in text for text in sent] == [True, False]
+        eventually(lambda: figure(served, "alike") == 1)
         first.script(WELL)
         assert ask(served, stream=stream, prompt="a kestrel").status == 200
         assert len(second.seen) == 1
