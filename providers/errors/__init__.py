@@ -6,7 +6,7 @@ that are too long, ``rejected`` the members that a provider rejects, by the word
 members about privacy and safety; ``member_paths`` removes them.
 
 Some rejections, recognized by their ``words``, require a request in another shape, which ``other_shapes`` lists:
-``rejected_turns`` of the conversation and labels of its images, ``converse_turns`` of Converse, ``call_signatures`` of
-Gemini, ``rejected_settings`` of thinking, streams, token limits, the answer's schema, the end user and tools,
-``effort_levels`` of effort, ``system_place`` of system messages, ``long_tool_names`` of names of tools.
+``rejected_turns`` of the conversation and labels of its images, ``converse_turns`` of Converse, ``gemini_turns`` and
+``call_signatures`` of Gemini, ``rejected_settings`` of thinking, streams, token limits, the answer's schema, the end
+user and tools, ``effort_levels`` of effort, ``system_place`` of system messages, ``long_tool_names`` of names of tools.
 """

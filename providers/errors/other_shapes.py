@@ -9,7 +9,14 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
-from providers.errors import call_signatures, converse_turns, effort_levels, long_tool_names, system_place
+from providers.errors import (
+    call_signatures,
+    converse_turns,
+    effort_levels,
+    gemini_turns,
+    long_tool_names,
+    system_place,
+)
 from providers.errors import rejected_settings as settings
 from providers.errors import rejected_turns as turns
 from providers.errors.member_paths import TOOL_NAMES, WHOLE, WHOLE_WITH_TOOLS
@@ -68,6 +75,8 @@ RESULT_ORDER: Final = (":calls", "order")
 results of tools."""
 UNSIGNED_CALLS: Final = (":calls", "signatures")
 """Calls without a signature, for Gemini 3."""
+RESULT_TURNS: Final = (":calls", "results")
+"""Results of calls in several turns, or among other parts, in Gemini."""
 MIXED_TURNS: Final = (":calls", "turns")
 CALLED_TOOLS: Final = (":calls", "tools")
 """Texts in a turn with calls or results, and calls in a conversation without tools, in Converse."""
@@ -247,6 +256,7 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         call_signatures.add_signatures,
         _at("[].tool_calls[].extra_content", "=placeholder"),
     ),
+    RESULT_TURNS: OtherShape(gemini_turns.UNEVEN, ("contents",), gemini_turns.join_results, _at("[]", "=joined")),
     MIXED_TURNS: OtherShape(converse_turns.MIXED, _MESSAGES, converse_turns.separate_tools, _at("[]", "=split")),
     CALLED_TOOLS: OtherShape(
         converse_turns.WITHOUT_TOOLS,
