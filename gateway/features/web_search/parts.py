@@ -170,7 +170,10 @@ class PartsOrigin:
         """Begin a turn with the request ``incoming``. From now on each target ``has_parts``. Raises
         ``GatewayError``."""
         request = self._walk.request
-        request = attrs.evolve(request, plan=request.plan.with_each_target(_with_translation))
+        plan = request.plan.with_each_target(_with_translation)
+        if self.request.incoming.stream:  # its client has the first content
+            plan = attrs.evolve(plan, deadline=self.context.service.health.clock() + plan.retries.deadline)
+        request = attrs.evolve(request, plan=plan)
         if request.reservation is not None:
             request.reservation.begin_part()
         self._walk = self._walk.beside(self._part_context, request.with_incoming(incoming))

@@ -3,6 +3,7 @@
 import base64
 import gc
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -14,7 +15,7 @@ from gateway.config.loading import from_mapping
 from gateway.features.web_search.origin import SearchOrigin
 from gateway.features.web_search.services import Domains
 from gateway.stores.memory import MemoryStore
-from tests.support.bare_provider import listening
+from tests.support.bare_provider import listening, read_request, response
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.harness import PATIENCE, ROOT
@@ -788,3 +789,29 @@ async def test_a_client_that_leaves_in_a_later_turn_ends_it():
 def test_a_clients_domains_are_hosts(domains, permits):
     assert Domains.of([domains], []).permit("https://docs.example.com/7") == permits
     assert Domains.of([], [domains]).permit("https://docs.example.com/7") != permits
+
+
+class LateSearch(PlayedService):
+    """A search service that answers after ``pass_time``."""
+
+    pass_time: Callable[[], None]
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        async with stream:
+            if await read_request(stream) is not None:
+                self.pass_time()
+                await stream.send_all(response(200, json.dumps({"results": PAGES}).encode()))
+
+
+@each_row("stream", [False, True])
+async def test_the_deadline_of_the_first_content_ends_no_stream_that_has_begun(stream):
+    """The second turn of a stream failed after the deadline, although its client had received a search."""
+    service = LateSearch()
+    async with search_gateway(
+        searching("trio 7"), answering(), service=service, retries={"attempts": 2, "deadline": "1m"}
+    ) as stage:
+        clock = stage.gate.clock
+        service.pass_time = lambda: setattr(clock, "now", clock.now + 61)
+        answer = await ask(stage, "messages", stream=stream)
+        assert answer.status_code == (200 if stream else 504), "a whole answer has not begun"
+        assert (not stream) or shown_text(answer) == "It is [7](https://docs.example.com/7)."
