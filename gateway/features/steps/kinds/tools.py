@@ -16,7 +16,9 @@ from trigate.steps import Check, Finding, Passage
 TOOL: Final = "tool"
 ARGUMENT: Final = "argument"
 
-_DEFINITION: Final = re.compile(r"\btools\[\d+\]\Z")
+_DEFINITION: Final = re.compile(r"\btools\[\d+\](?:\.(\w+))?\Z")
+"""The path of a definition, with the member that names a tool of Google's, such as ``googleSearch``."""
+_CAPITAL: Final = re.compile(r"(?<=[a-z])[A-Z]")
 
 
 @attrs.frozen(repr=False)
@@ -121,8 +123,10 @@ def _name_of(passage: Passage) -> str | None:
     """Return the name of a definition, or the type of a tool that a provider runs; ``None`` for the choice of tools."""
     if passage.tool:
         return passage.tool
-    if _DEFINITION.search(passage.path) is None:
+    if (found := _DEFINITION.search(passage.path)) is None:
         return None
+    if found[1]:
+        return _CAPITAL.sub(lambda capital: f"_{capital[0]}", found[1]).lower()
     try:
         definition = json.loads(passage.text)
     except ValueError:

@@ -79,7 +79,9 @@ _REQUEST: Final[dict[str, Shape]] = {
     "guardrailConfig": record(
         None, **exempt("guardrailIdentifier", "guardrailVersion", "trace", "streamProcessingMode")
     ),
-    "additionalModelRequestFields": ANYTHING, "additionalModelResponseFieldPaths": array(TEXT),
+    # Claude's own tools
+    "additionalModelRequestFields": record(None, tools=array(tool("name", "type")), mcp_servers=array(tool("name"))),
+    "additionalModelResponseFieldPaths": array(TEXT),
     "promptVariables": Shape(Leaf("json", "user")), "requestMetadata": ANYTHING,
     "performanceConfig": record(None, latency=EXEMPT), "serviceTier": record(None, type=EXEMPT),
     "outputConfig": record(

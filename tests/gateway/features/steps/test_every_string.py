@@ -125,6 +125,8 @@ def test_a_number_in_place_of_a_text_is_seen_as_well(api: str, strings: Any) -> 
     wrong, count = [], 0
     for path, body in strings():
         written = json.dumps(body)
+        if f"{json.dumps(MARKER)}:" in written:  # names are no numbers
+            continue
         if any(one.text == MARKER for one in RequestTexts.of(api, written.encode()).passages):
             count += 1
             number = RequestTexts.of(api, written.replace(json.dumps(MARKER), NUMBER).encode())

@@ -70,6 +70,22 @@ def test_a_tool_of_the_provider_has_its_type_as_its_name():
     assert [one.passage.path for one in found] == ["tools[0]"]
 
 
+@each_row(("api", "body", "left"), [
+    ("gemini", {"tools": [{"googleSearch": {}}, {"url_context": {}}, {"mcpServers": [{"name": "x"}]}]}, {}),
+    ("gemini", {"tools": [{"codeExecution": {}}, {"google_search": {"a": 1}}]}, {"tools": [{"codeExecution": {}}]}),
+    ("converse", {"additionalModelRequestFields": {"tools": [{"type": "computer_1"}, {"name": "rm"}], "b": 1}},
+     {"additionalModelRequestFields": {"tools": [], "b": 1}}),
+    ("converse", {"additionalModelRequestFields": {"mcp_servers": [{"name": "x"}, {"name": "read_a"}]}},
+     {"additionalModelRequestFields": {"mcp_servers": [{"name": "read_a"}]}}),
+])  # fmt: skip
+def test_a_tool_that_the_provider_runs_needs_a_permitted_name(api, body, left):
+    step = ToolsStep(ToolsSettings(("read_*", "code_execution")))
+    texts = RequestTexts.of(api, json.dumps({"a": 1, **body, "z": 2}).encode())
+    found = step(Check("request", texts.passages))
+    replaced = texts.replace([(one.passage, one.start, one.end, "") for one in found])
+    assert json.loads(replaced) == {"a": 1, **left, "z": 2}
+
+
 def test_settings_that_permit_everything_are_a_mistake():
     with pytest.raises(Wrong, match="there is no setting"):
         ToolsStep(ToolsSettings())
