@@ -76,7 +76,7 @@ _OWN: Final[Mapping[str, Mapping[Wire, tuple[str, ...]]]] = {
         "messages": ("tools",),
         "responses": ("tools",),
         "gemini": ("tools",),
-        "converse": ("toolConfig",),
+        "converse": ("toolConfig", f"{_MORE}.tools"),
         "interactions": ("tools",),
     },
 }  # fmt: skip

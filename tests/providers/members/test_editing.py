@@ -105,6 +105,8 @@ def test_a_member():
         ("chat", {"user": "u", "x": 1}, {"drop": ["user"]}, {"x": 1}),
         ("messages", {"metadata": {"user_id": "u"}, "x": 1}, {"drop": ["user"]}, {"x": 1}),
         ("chat", {"tools": [1], "tool_choice": "auto", "x": 1}, {"drop": ["tools"]}, {"x": 1}),
+        ("converse", {"toolConfig": {}, "additionalModelRequestFields": {"tools": [1], "x": 1}}, {"drop": ["tools"]},
+         {"additionalModelRequestFields": {"x": 1}}),
         ("gemini", {"tools": [{"functionDeclarations": [{"name": "f", "description": "d"}]}]},
          {"drop": ["tools[].description"]}, {"tools": [{"functionDeclarations": [{"name": "f"}]}]}),
         ("chat", {"temperature": 1}, {"set": {"temperature": 0}, "drop": ["chat.temperature"]}, {}),

@@ -56,7 +56,7 @@ def test_members_of_tools_are_found_in_each_form_of_a_tool():
         "tools[].strict", "tools[].function.strict", "tools[].custom.strict", "functions[].strict",
     ]  # fmt: skip
     assert paths("tools[].description", "converse")[0] == "toolConfig.tools[].toolSpec.description"
-    assert paths("tools", "converse") == ["toolConfig"]
+    assert paths("tools", "converse") == ["toolConfig", "additionalModelRequestFields.tools"]
 
 
 def test_an_unknown_name_is_a_mistake_with_a_suggestion():
