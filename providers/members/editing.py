@@ -149,6 +149,12 @@ def _unsupported_sets(level: MemberLevel, wire: Wire) -> tuple[Edit, ...]:
     return tuple(Edit(one.shown, why="translation") for one in names if not one.paths_in(wire))
 
 
+_OWN_LIMITS: Final[tuple[Path, ...]] = (("n_predict",), ("num_predict",), ("max_new_tokens",))
+"""Limits of output tokens that llama.cpp (https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md),
+Ollama and transformers apply instead of the API's. They are changed, but not counted as the request's limit, because
+other servers ignore them."""
+
+
 class _Editor:
     """One run over a request."""
 
@@ -220,6 +226,8 @@ class _Editor:
                 changed = self._change(_BUDGET, lambda raw: replace_present(raw, budget)) or changed
         else:
             changed = self._put(setting.member, setting.value)
+            own_names = _OWN_LIMITS if setting.member.is_limit else ()
+            change_members(self._draft, own_names, lambda raw: replace_present(raw, setting.value))
         self._placed.extend(
             PlacedMember(setting.member, self._wire, _path_text(path), False)
             for path in self._paths_of(setting.member)
@@ -261,7 +269,10 @@ class _Editor:
         if isinstance(most, str):
             self._apply_limit_to_effort(member, paths, most)
             return
-        changed = [change_member(self._draft, path, lambda raw: _lower_number(raw, most)) for path in paths]
+        own_names = _OWN_LIMITS if member.is_limit else ()
+        changed = [
+            change_member(self._draft, path, lambda raw: _lower_number(raw, most)) for path in (*paths, *own_names)
+        ]
         if member.is_limit and not any(has_member(self._draft, path) for path in paths):
             place = self._new_member_path(paths)
             changed.append(change_member(self._draft, place, lambda raw: encode(most)))

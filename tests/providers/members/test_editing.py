@@ -202,6 +202,16 @@ def test_no_request_exceeds_a_maximum_and_a_second_run_changes_nothing(wire, bod
         assert 1024 <= once["thinking"]["budget_tokens"] < once["max_tokens"]
 
 
+def test_a_server_s_own_limit_of_tokens_is_also_lowered_and_replaces_no_limit():
+    for name in ("n_predict", "num_predict", "max_new_tokens"):
+        for use in ("max", "set"):
+            assert edit_body("chat", {name: -1}, **{use: {"max_tokens": 100}}) == {
+                name: 100, "max_completion_tokens": 100,
+            }  # fmt: skip
+        found = edit_body("chat", {name: 7, "max_tokens": 900}, max={"max_tokens": 100})
+        assert found == {name: 7, "max_tokens": 100}
+
+
 def test_a_budget_of_thinking_tokens_is_added_only_where_the_api_has_one():
     """OpenAI's Chat rejects OpenRouter's ``reasoning``."""
     assert edit_body("chat", {"messages": []}, default={"thinking_budget": 2048}) == {"messages": []}
