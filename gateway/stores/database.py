@@ -101,6 +101,10 @@ class Session(ABC):
     def has_table(self, table: str) -> bool: ...
 
     @abstractmethod
+    def allow(self, seconds: float) -> None:
+        """Let the next statements of this transaction take ``seconds``, if the database limits their time."""
+
+    @abstractmethod
     def lock(self, table: str) -> None:
         """Block other writers of ``table`` until the transaction ends."""
 
@@ -160,6 +164,9 @@ class SqlConnection(Session):
 
     def wait_for_others(self, until: float) -> None:
         """Let statements wait for other processes until ``until`` (of ``time.monotonic``)."""
+
+    def allow(self, seconds: float) -> None:
+        pass
 
     def lock_schema(self) -> None:
         """Block changes of the tables by other processes until the transaction ends."""
@@ -245,10 +252,11 @@ class Database:
         """Return this database for another part with these ``tables``."""
         return Database(self._connections, tables)
 
-    async def read(self, work: Callable[[Session], T], *, bulk: bool = False) -> T:
-        """Run the read-only ``work`` in a thread. ``bulk`` work may take long, and leaves connections to requests."""
+    async def read(self, work: Callable[[Session], T], *, bulk: bool = False, limit: float | None = None) -> T:
+        """Run the read-only ``work`` in a thread. ``bulk`` work may take long, on a server ``limit`` seconds, and
+        leaves connections to requests."""
         connections = self._connections
-        limit = connections.bulk_read_limit if bulk else None
+        limit = connections.bulk_read_limit or limit if bulk else None
         try:
             return await self._run(connections.readers, lambda connection: connection.read(work), bulk, limit)
         except InDoubt as error:

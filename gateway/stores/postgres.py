@@ -209,6 +209,9 @@ class PostgresConnection(SqlConnection):
         query = "SELECT 1 FROM pg_class WHERE relname = :name AND pg_table_is_visible(oid)"
         return bool(self.rows(query, name=f"{NOTATION.prefix}{table}"))
 
+    def allow(self, seconds: float) -> None:
+        self.rows(f"SET LOCAL statement_timeout = {int(seconds * 800)}")
+
     def lock(self, table: str) -> None:
         self.rows(f"LOCK TABLE {{{table}}} IN SHARE ROW EXCLUSIVE MODE")
 

@@ -267,6 +267,31 @@ async def test_budgets_get_their_earlier_spending_once_the_ledger_can_be_read(tm
     await table.database.aclose()
 
 
+@pytest.mark.server
+async def test_budgets_resume_if_a_server_needs_longer_for_their_sums_than_for_a_request(database):
+    """PostgreSQL stopped the sum over millions of lines after four seconds, so budgets started at zero."""
+    import psycopg
+
+    from gateway.stores.postgres import PostgresDatabase
+
+    given = config(**keys("9 usd/day"))
+    found = Seeded(Allowances(given, LocalCounters(now=lambda: NOW), now=lambda: NOW))
+    table = LedgerTable(PostgresDatabase(database, limit=0.5))
+    await table.add([(1, at(0, 7))], str)
+    with psycopg.connect(database) as other:
+        other.execute("LOCK TABLE trigate_ledger IN ACCESS EXCLUSIVE MODE")
+
+        def hold() -> None:
+            other.execute("SELECT pg_sleep(1)")
+            other.commit()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.to_thread.run_sync, hold)
+            await seed_budgets(found.allowances, budgets_of(found.allowances), given.entries, table)
+    assert found.used_amounts() == {"client_keys.alice 9 usd/day": 7}
+    await table.database.aclose()
+
+
 async def test_a_hundred_budgets_of_one_period_take_one_query(tmp_path):
     class Counting(LedgerTable):
         looks = itertools.count()
