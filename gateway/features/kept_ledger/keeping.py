@@ -137,7 +137,7 @@ class TableLedgerWriter:
 
     async def begin(self) -> None:
         """Run the scheduled steps while the database is available; the others stay scheduled."""
-        while self._steps:
+        while self._steps and await self.flush():  # otherwise the table lacks lines that the counters have
             try:
                 await self._steps[0](self._table)
             except Unavailable as error:
@@ -147,9 +147,9 @@ class TableLedgerWriter:
                 self._is_late = True
                 return
             self._steps.popleft()
-        if self._is_late:
+        if self._is_late and not self._steps:
             log.info("budgets count their earlier spending again")
-        self._is_late = False
+            self._is_late = False
 
     async def run(self) -> None:
         """Write new lines until cancelled."""
@@ -159,8 +159,8 @@ class TableLedgerWriter:
             again = 0.0
             while True:
                 await trio.sleep(WRITE_SECONDS)
-                began = trio.current_time()
-                if await self.flush() and began >= again:  # otherwise the table lacks lines that the counters have
+                await self.flush()
+                if (began := trio.current_time()) >= again:
                     await self.begin()
                     again = 11 * trio.current_time() - 10 * began  # an overloaded server gets long pauses
 

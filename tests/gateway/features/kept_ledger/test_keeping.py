@@ -204,6 +204,22 @@ async def test_lines_that_cannot_be_stored_are_stored_later(tmp_path, caplog):
     await kept.finish()
 
 
+async def test_lines_are_stored_before_each_sum_that_a_reload_needs(tmp_path):
+    """The changes of twenty stored keys kept lines in memory for as long as twenty sums over the ledger took."""
+    kept, ledger = keeping_in(table_in(tmp_path))
+    found = []
+
+    async def add_up(table: LedgerTable) -> None:
+        found.append(await nanos(table))
+        settle(ledger)
+
+    for _ in range(3):
+        kept.schedule(add_up)
+    await kept.begin()
+    assert found == [0, 97_000, 2 * 97_000]
+    await kept.finish()
+
+
 @pytest.mark.server
 async def test_the_log_has_the_reason_why_postgresql_takes_no_lines(server, caplog):
     """A server with too many connections looked like one that is down."""
