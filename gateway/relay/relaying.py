@@ -21,7 +21,7 @@ from gateway.relay.outputs import OUTPUTS, OutputReader, read_safely
 from gateway.relay.spool import SpoolAccount
 from gateway.request.narrowing import join_plans, narrow
 from gateway.request.parse import NO_PARAMETERS, Incoming, PathParameters, read_non_conversation
-from gateway.request.prepare import omit_paths
+from gateway.request.prepare import credential_paths, omit_paths
 from gateway.request.prepared import NO_OUTPUT, Preparation, Prepared, RequestedOutput
 from gateway.request.routing_options import NO_OPTIONS, read_headers
 from gateway.request.wire import MediaTypes
@@ -264,7 +264,7 @@ def replace_model(incoming: Incoming, target: Target, omissions: Omissions) -> P
     draft = Draft(incoming.json)
     if incoming.model != target.model and "model" in incoming.members:
         draft.put("model", target.model)
-    return without_rejected(draft, omissions)
+    return without_rejected(draft, target, omissions)
 
 
 def set_model(incoming: Incoming, target: Target, omissions: Omissions) -> Prepared:
@@ -272,11 +272,13 @@ def set_model(incoming: Incoming, target: Target, omissions: Omissions) -> Prepa
     draft = Draft(incoming.json)
     if incoming.model != target.model:
         draft.put("model", target.model)
-    return without_rejected(draft, omissions)
+    return without_rejected(draft, target, omissions)
 
 
-def without_rejected(draft: Draft, omissions: Omissions, edits: tuple[Edit, ...] = ()) -> Prepared:
-    """Return the request in ``draft`` without the members that its provider has rejected, after ``edits``."""
+def without_rejected(draft: Draft, target: Target, omissions: Omissions, edits: tuple[Edit, ...] = ()) -> Prepared:
+    """Return the request in ``draft`` without credentials of the client and without the members that its provider has
+    rejected, after ``edits``."""
+    omit_paths(draft, credential_paths(target), "provider")
     if omissions.paths:
         omit_paths(draft, omissions.paths, "rejected")
     return Prepared(Outgoing(draft.encode(), edits=(*edits, *draft.edits)), omissions=omissions)

@@ -155,8 +155,12 @@ wrong, its 401 looks as if the gateway's credential were (BerriAI/litellm#36794)
 
 def _unwanted_paths(target: Target) -> tuple[Path, ...]:
     """Return the members that the target's provider is known to reject, and credentials of clients."""
-    refused = parse_paths(target.recipient.quirks.refused_fields)
-    return refused if target.entry.passthrough_auth else (*_CREDENTIALS, *refused)
+    return (*credential_paths(target), *parse_paths(target.recipient.quirks.refused_fields))
+
+
+def credential_paths(target: Target) -> tuple[Path, ...]:
+    """Return the members with credentials of clients, which do not go to a provider with the gateway's own."""
+    return () if target.entry.passthrough_auth else _CREDENTIALS
 
 
 def omit_paths(draft: Draft, paths: Iterable[Path], why: Why) -> None:

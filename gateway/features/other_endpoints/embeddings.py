@@ -12,7 +12,7 @@ from gateway.http.response import JSON_HEADERS
 from gateway.relay.answers import AnswerFilter
 from gateway.relay.relaying import InboundRequest, RelayedRequest
 from gateway.request.parse import Incoming, PathParameters
-from gateway.request.prepare import omit_paths
+from gateway.request.prepare import credential_paths, omit_paths
 from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
@@ -124,6 +124,7 @@ def _prepare(
     traits, place = target.entry.embeddings_of(target.model), target.endpoint_place
     assert place is not None, "it is planned for an endpoint"
     draft = Draft(incoming.json)
+    omit_paths(draft, credential_paths(target), "provider")
     encodings = [path for path in omissions.paths if path[0] in ENCODINGS]
     if encodings:  # the provider rejects base64, so the gateway encodes
         traits = attrs.evolve(traits, base64=False)

@@ -91,7 +91,7 @@ def _prepare(incoming: Incoming, target: Target, omissions: Omissions) -> Prepar
     if incoming.model != target.model:
         draft.put("model", target.model)
     drop_response_format(draft, target.model)
-    return without_rejected(draft, omissions)
+    return without_rejected(draft, target, omissions)
 
 
 def _relayed_pictures(inbound: InboundRequest, planned: PlannedRequest, fields: Mapping[str, str]) -> RelayedRequest:

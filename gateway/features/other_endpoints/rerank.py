@@ -7,6 +7,7 @@ from gateway.http.offload import offload
 from gateway.relay.answers import AnswerFilter, HeldAnswer, PassedAnswer, ResponseReader
 from gateway.relay.relaying import InboundRequest, RelayedRequest, without_rejected
 from gateway.request.parse import Incoming
+from gateway.request.prepare import credential_paths, omit_paths
 from gateway.request.prepared import Prepared
 from gateway.routing.target import Omissions, Target
 from providers.endpoints.rerank import (
@@ -63,9 +64,11 @@ def shape_of(target: Target) -> RerankShape:
 
 def prepare_rerank(incoming: Incoming, wanted: WantedRanking, target: Target, omissions: Omissions) -> Prepared:
     """Return the request in the shape of ``target``. Raises ``GatewayError`` (400)."""
-    body, edits = write_rerank(Draft(incoming.json), wanted, shape_of(target), target.model)
+    draft = Draft(incoming.json)
+    omit_paths(draft, credential_paths(target), "provider")
+    body, edits = write_rerank(draft, wanted, shape_of(target), target.model)
     if omissions.paths:
-        return without_rejected(Draft.of(body), omissions, edits)
+        return without_rejected(Draft.of(body), target, omissions, edits)
     return Prepared(Outgoing(body, edits=edits))
 
 

@@ -35,3 +35,21 @@ async def test_a_rejected_member_is_omitted(path, model, body, name, answer):
                 found = await served.post(f"/v1/{path}", json={"model": model, **body})
                 assert (found.status_code, found.headers["x-trigate-dropped"]) == (200, name)
         assert [name in asked.json for asked in provider.asked] == [True, False, False]
+
+
+EMBEDDED = json_answer({"data": [{"index": 0, "embedding": [1.0]}], "usage": {"prompt_tokens": 1, "total_tokens": 1}})
+PLAIN: list[tuple[str, str, Any, Any]] = [
+    *((path, model, body, answer) for path, model, body, _, answer in ROWS),
+    ("embeddings", "openai/text-embedding-3-small", {"input": "x"}, EMBEDDED),
+]
+
+
+@each_row(("path", "model", "body", "answer"), PLAIN, ids=[row[0] for row in PLAIN])
+async def test_a_client_s_credential_in_the_body_reaches_no_provider_with_a_key(path, model, body, answer):
+    """It would replace the gateway's own (BerriAI/litellm#36794)."""
+    async with endpoint_provider(lambda asked: answer) as provider:
+        entry = {"model": model, "access_key": "k", "base_url": provider.url}
+        async with gateway(settings(entry)) as served:
+            found = await served.post(f"/v1/{path}", json={"model": model, **body, "api_key": "another"})
+            assert (found.status_code, found.headers["x-trigate-dropped"]) == (200, "api_key")
+    assert ["api_key" in asked.json for asked in provider.asked] == [False]
