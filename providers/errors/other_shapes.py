@@ -98,6 +98,8 @@ EFFORT_LEVELS: Final = ":levels"
 
 Describe: TypeAlias = Callable[[str, Any], Edit]
 
+_TOOL_CONFIG: Final = "toolConfig"  # of Converse
+
 
 @attrs.frozen(repr=False)
 class OtherShape:
@@ -113,6 +115,22 @@ class OtherShape:
     reads: tuple[str, ...]
     change: Callable[[Mapping[str, Any]], dict[str, Any]]
     describe: Describe
+
+
+def _of_tools(words: Words, change: Callable[[Any], Any], member: str, form: str = "") -> OtherShape:
+    """Return the shape after ``change`` of each tool."""
+
+    def change_all(body: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = change_items(body, settings.TOOLS, change)
+        config = body.get(_TOOL_CONFIG)
+        if isinstance(config, dict) and (inner := change_items(config, settings.TOOLS, change)):
+            found[_TOOL_CONFIG] = {**config, **inner}
+        return found
+
+    def describe(name: str, value: Any) -> Edit:
+        return _at(f".tools[].{member}" if name == _TOOL_CONFIG else f"[].{member}", form)(name, value)
+
+    return OtherShape(words, (settings.TOOLS, _TOOL_CONFIG), change_all, describe)
 
 
 def _of_items(words: Words, lists: tuple[str, ...], change: Callable[[Any], Any], describe: Describe) -> OtherShape:
@@ -173,8 +191,6 @@ def _without_stream(words: Words, *more: str) -> OtherShape:
 
 
 _MESSAGES: Final = ("messages",)
-_TOOLS: Final = (settings.TOOLS,)
-
 OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     SYSTEM_PLACE: OtherShape(system_place.WORDS, system_place.PLACES, system_place.move_system, _at("[].role")),
     SYSTEM_ROLE: _of_items(system_place.ROLE_WORDS, _MESSAGES, system_place.use_user_role, _at("[].role")),
@@ -220,9 +236,9 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     NO_EFFORT: _omit_settings(settings.UNSUPPORTED_EFFORT, settings.omit_effort),
     UNUSED_EFFORT: _omit_settings(settings.DISABLED, settings.omit_unused_effort),
     ADAPTIVE_THINKING: OtherShape(settings.ADAPTIVE, ("thinking",), settings.think_adaptively, _at("", "=adaptive")),
-    INCOMPLETE_TOOLS: _of_items(settings.INCOMPLETE, _TOOLS, settings.complete_schemas, _at("[].schema", "=complete")),
-    COMBINED_TOOLS: _of_items(settings.COMBINED, _TOOLS, settings.merge_combinations, _at("[].schema")),
-    TOOL_PATTERNS: _of_items(settings.PATTERNS, _TOOLS, settings.omit_patterns, _at("[].pattern")),
+    INCOMPLETE_TOOLS: _of_tools(settings.INCOMPLETE, settings.complete_schemas, "schema", "=complete"),
+    COMBINED_TOOLS: _of_tools(settings.COMBINED, settings.merge_combinations, "schema"),
+    TOOL_PATTERNS: _of_tools(settings.PATTERNS, settings.omit_patterns, "pattern"),
     SCHEMA_LIMITS: OtherShape(
         settings.LIMITS,
         (*schemas.FORMATS, *schemas.TOOLS),
@@ -260,7 +276,7 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     MIXED_TURNS: OtherShape(converse_turns.MIXED, _MESSAGES, converse_turns.separate_tools, _at("[]", "=split")),
     CALLED_TOOLS: OtherShape(
         converse_turns.WITHOUT_TOOLS,
-        ("messages", "toolConfig"),
+        ("messages", _TOOL_CONFIG),
         converse_turns.declare_tools,
         _at("", "=called"),
     ),

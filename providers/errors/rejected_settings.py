@@ -33,7 +33,7 @@ from providers.errors.system_place import mark_text
 from providers.errors.words import Words, change_items
 from providers.neutral.fields import Drops
 from providers.neutral.formats import describe_schema, end_of_prompt
-from providers.neutral.schemas import answer_schema, is_combined, map_schemas, object_schema
+from providers.neutral.schemas import answer_schema, is_combined, map_schemas, object_schema, typed_object
 
 TOOLS: Final = "tools"
 _TOOL: Final = r"Invalid schema for function '[\w.:\-]{1,200}': "
@@ -43,7 +43,9 @@ INCOMPLETE: Final = Words.of(
     r"(?:In context=\([\w'\"$, \-]{0,300}\), )?(?:object schema missing properties|array schema missing items)"
     r"|schema must be a JSON Schema of 'type: \"object\"', got 'type: \"?(?:None|null)\"?'"
     # Anthropic
-    r"|tools\.\d{1,5}\.custom\.input_schema\.type: Field required",
+    r"|tools\.\d{1,5}\.custom\.input_schema\.type: (?:Field required|Input should be 'object')"
+    # Converse (earendil-works/pi#8279, cognitect-labs/aws-api#272)
+    r"|The value at toolConfig\.tools\.\d{1,5}\.toolSpec\.inputSchema\.json\.type must be one of the following: object",
     f"(?:{_TOOL})?",
 )
 COMBINED: Final = Words.of(
@@ -71,7 +73,7 @@ PATTERNS: Final = Words(
 
 
 def complete_schemas(tool: Any) -> Any:
-    """Return a tool of Chat, Responses or Messages with a schema whose root has a type.
+    """Return a tool with a schema whose root has a type.
 
     Each object has ``properties``, each array ``items``. The added ones allow every value."""
     return _change_tool(tool, _complete)
@@ -93,8 +95,7 @@ def _remove_patterns(schema: dict[str, Any]) -> None:
 
 
 def _complete(schema: Any) -> Any:
-    root = schema if not isinstance(schema, dict) or schema.get("type") is not None else {**schema, "type": "object"}
-    return map_schemas(root, _add_members)
+    return map_schemas(typed_object(schema), _add_members)
 
 
 def _add_members(schema: dict[str, Any]) -> None:
@@ -113,8 +114,11 @@ def _change_tool(tool: Any, change: Callable[[Any], Any]) -> Any:
     for name in ("parameters", "input_schema"):
         if isinstance(found.get(name), dict):
             found[name] = change(found[name])
-    if isinstance(found.get("function"), dict):
-        found["function"] = _change_tool(found["function"], change)
+    for name in ("function", "toolSpec"):
+        if isinstance(found.get(name), dict):
+            found[name] = _change_tool(found[name], change)
+    if isinstance(found.get("inputSchema"), dict) and isinstance(found["inputSchema"].get("json"), dict):
+        found["inputSchema"] = {**found["inputSchema"], "json": change(found["inputSchema"]["json"])}
     if isinstance(found.get(TOOLS), list):  # a namespace of Responses
         found[TOOLS] = [_change_tool(inner, change) for inner in found[TOOLS]]
     return found

@@ -74,11 +74,20 @@ def is_combined(schema: Any) -> bool:
 
 
 def typed_root(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a tool's ``schema`` with the type of an object, unless its root has a type or refers to other schemas.
+    """Return a tool's ``schema`` with the type of an object, unless its root has one type or refers to other schemas.
 
     Google rejects tools without it (BerriAI/litellm#19103, diegosouzapw/OmniRoute#3360).
     """
-    return schema if "type" in schema or "$ref" in schema or is_combined(schema) else {"type": "object", **schema}
+    return schema if "$ref" in schema or is_combined(schema) else typed_object(schema)
+
+
+def typed_object(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a tool's ``schema`` with the type of an object, unless its root has one type.
+
+    Generators write ``null``, or list ``null`` as a type (kirodotdev/Kiro#11026)."""
+    if isinstance(schema.get("type"), str):
+        return schema
+    return {"type": "object"} | {name: value for name, value in schema.items() if name != "type"}
 
 
 def object_schema(schema: Any, at: str, drops: Drops) -> Any:
@@ -89,7 +98,7 @@ def object_schema(schema: Any, at: str, drops: Drops) -> Any:
     """
     if not isinstance(schema, dict):
         return {"type": "object", "properties": {}}
-    typed = schema if "type" in schema else {"type": "object", **schema}
+    typed = typed_object(schema)
     if not is_combined(schema):
         return typed
     drops.add(*(join_path(at, name) for name in _COMBINATIONS if name in schema))

@@ -188,6 +188,9 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         "Invalid schema for function 'codex_app__automation_update': schema must be a JSON Schema of 'type: "
         "\"object\"', got 'type: null'.",
         "tools.0.custom.input_schema.type: Field required",
+        "tools.0.custom.input_schema.type: Input should be 'object'",
+        # earendil-works/pi#8279, cognitect-labs/aws-api#272
+        "The value at toolConfig.tools.7.toolSpec.inputSchema.json.type must be one of the following: object.",
     ],
     COMBINED_TOOLS: [
         # langchain-ai/langchainjs#9804
@@ -335,10 +338,19 @@ KEPT = {
     "type": "array", "minItems": 1, "items": {"type": "string", "format": "email", "pattern": "^a+$", "title": "t"},
     "enum": [{"minimum": 1}], "default": {"maximum": 1},
 }  # fmt: skip
+TYPELESS = {"oneOf": [{"type": "object", "properties": {}}]}
+
+
+def spec(schema: Any) -> dict[str, Any]:
+    return {"toolSpec": {"name": "f", "inputSchema": {"json": schema}}}
+
+
 OTHER_TOOLS: list[Any] = [
     {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]},
     {"tools": [{"type": "web_search"}, "x", {"type": "function", "function": {"name": "f", "parameters": "x"}}]},
     {"tools": "x"},
+    {"toolConfig": "x"},
+    {"toolConfig": {"tools": [{"toolSpec": {"name": "f", "inputSchema": "x"}}, {"toolSpec": "x"}, "x"]}},
 ]
 OTHER_TURNS: list[Any] = [
     {"messages": [{"role": "tool", "tool_call_id": "a1B2c3D4e", "content": "3"},
@@ -454,6 +466,9 @@ FUNCTION = {"type": "function", "name": "f"}
          {"max_tokens": 10}),
         (INCOMPLETE_TOOLS, {"tools": [{"type": "namespace", "tools": [{**FUNCTION, "parameters": NESTED}]}]},
          {"tools": [{"type": "namespace", "tools": [{**FUNCTION, "parameters": COMPLETE}]}]}),
+        (INCOMPLETE_TOOLS, {"toolConfig": {"tools": [spec(TYPELESS), {"cachePoint": {}}], "toolChoice": {"any": {}}}},
+         {"toolConfig": {"tools": [spec({"type": "object", "properties": {}, **TYPELESS}), {"cachePoint": {}}],
+                         "toolChoice": {"any": {}}}}),
         (AGENT_ITEMS,  # text that only OpenAI can read
          {"input": [{"type": "agent_message",
                      "content": [{"type": "encrypted_content", "encrypted_content": "gAAAAABq_-x=="}]}]},

@@ -239,6 +239,7 @@ def test_schemas_are_sent_unchanged():
     [
         ({"properties": {"x": {"type": "string"}}}, {"type": "object", "properties": {"x": {"type": "string"}}}),
         ({"$schema": "s"}, {"type": "object", "$schema": "s"}),
+        ({"type": None, "properties": {}}, {"type": "object", "properties": {}}),
         ({"anyOf": [{"type": "object"}]}, {"anyOf": [{"type": "object"}]}),
         ({"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}),
     ],

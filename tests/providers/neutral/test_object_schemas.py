@@ -63,6 +63,8 @@ def test_a_root_of_several_schemas_becomes_one_object(schema, expected):
         ({"properties": {"a": STRING}}, an_object(a=STRING)),
         ({"type": "array"}, {"type": "array"}),
         ({}, {"type": "object"}),
+        ({"type": None, "properties": {"a": STRING}}, an_object(a=STRING)),  # kirodotdev/Kiro#11026
+        ({"type": ["object", "null"], "properties": {}}, an_object()),
         (None, an_object()),
     ],
 )
