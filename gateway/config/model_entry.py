@@ -140,7 +140,7 @@ class ModelEntry:
     )
     timeouts: Timeouts = setting("For this entry only.", factory=Timeouts, shown="the root's")
     repair: bool = setting(
-        "Repair Chat answers that SDKs would misread (`repaired` in the [log](log.md)).",
+        "Repair tool calls in Chat answers that SDKs would misread (`repaired` in the [log](log.md)).",
         True,
     )
     on_disconnect: OnDisconnect = setting(

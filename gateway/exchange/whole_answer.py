@@ -132,7 +132,7 @@ class WholeAnswer(AttemptAnswer):
         """Write the response's id, model and usage to ``record``."""
         self._folded.report(record)
 
-    def _with_edits(self, body: bytes, record: Record) -> bytes:
+    def _with_edited_calls(self, body: bytes, record: Record) -> bytes:
         """Return ``body`` without faults that mislead SDKs, and with the client's names of tools."""
         target_request = self.source.target_request
         codec, names = target_request.context.codec, target_request.prepared.names
@@ -155,10 +155,8 @@ class WholeAnswer(AttemptAnswer):
             target_request, answers = source.target_request, (answer, *self._other_choices)
             size = len(body) + target_request.request.incoming.size
             body = await offload(size, write_client_answer, target_request, turn, answers)
-        else:
-            is_edited = has_calls(answer) or source.target_request.prepared.names
-            size = len(body) if is_edited else len(body) // UNREAD
-            body = await offload(size, self._with_edits, body, record)
+        elif has_calls(answer) or source.target_request.prepared.names:
+            body = await offload(len(body), self._with_edited_calls, body, record)
         body = await turn.persist_whole(body, answer)
         record.reason, record.provider_reason = answer.end.reason, answer.end.raw
         record.unknown_end = None if answer.end.is_known else answer.end.raw

@@ -35,7 +35,7 @@ class Chat(LateCodec):
     package = __name__
     own_parts = ("repair", "foreign")
     is_usage_alone = late("writer", "is_usage_alone")
-    answer_repair = late("repair", "ChatRepair")
+    answer_repair = late("repair", "CallRepair")
     _foreign_in_own_form = late("foreign", "in_own_form")
     read_count = Codec.read_count
     write_count = Codec.write_count

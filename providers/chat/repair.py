@@ -6,39 +6,20 @@ all calls one number (ollama/ollama#15457, vercel/ai#14277) or none (openai/open
 (ggml-org/llama.cpp#20198). Clients join such calls, or double their names. Some send the name after the first fragment,
 which Vercel's SDK rejects (anomalyco/opencode#24137).
 
-Strict clients, such as Pydantic AI, reject a whole answer without its id, time, kind, number, role or finish reason, or
-with ``null`` there (mpfaffenberger/code_puppy#750, SecretiveShell/MCP-Bridge#48, pydantic/pydantic-ai#1764).
-
 Other oddities are no faults: OpenAI itself ends an answer with a forced call with ``stop``.
 """
 
-import re
-import time
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from providers.chat.reading import Calls, parse_fragment
 from providers.neutral.bounds import ANSWER, PLACE, AnswerBudgets, AnswerTooLarge
-from providers.neutral.codec import new_id
 from providers.neutral.values import bounded_objects, load
 
-_NAMES: Final = (b'"id"', b'"object"', b'"created"', b'"index"', b'"role"', b'"finish_reason"')
-_EMPTY: Final = re.compile(rb'"(?:id|object|created|index|role|finish_reason)"\s{0,9}:\s{0,9}(?:null|"")')
-_LARGEST: Final = 2**20  # bytes of an answer that is decoded to add members
-_ENDS: Final = 4096  # bytes at both ends of an answer that have these members
 
-
-def _may_lack_members(data: bytes) -> bool:
-    """Return whether ``data`` may be a whole answer without a member that it must have."""
-    if len(data) > _LARGEST or b'"message"' not in data:
-        return False
-    ends = data if len(data) <= 2 * _ENDS else data[:_ENDS] + data[-_ENDS:]
-    return not all(name in data for name in _NAMES) or _EMPTY.search(ends) is not None
-
-
-class ChatRepair:
-    """A repair of one answer. ``faults`` are the repaired members."""
+class CallRepair:
+    """A repair of the calls in one answer. ``faults`` are the repaired members."""
 
     def __init__(self) -> None:
         self.faults: dict[str, None] = {}
@@ -47,43 +28,14 @@ class ChatRepair:
         self._nameless: dict[tuple[int, int], dict[str, Any]] = {}  # fragments before the name, by choice and call
 
     def __call__(self, data: bytes) -> bytes:
-        """Return the JSON ``data`` of a chunk or a whole answer without faults; the same object if it has none."""
-        may_lack = _may_lack_members(data)
-        if not (b'"tool_calls"' in data or self._nameless or may_lack) or not isinstance(body := load(data), dict):
+        """Return the JSON ``data`` of a chunk or a whole answer with repaired calls; the same object without faults."""
+        if not (b'"tool_calls"' in data or self._nameless) or not isinstance(body := load(data), dict):
             return data
         try:
             changed = [self._repair_choice(choice) for choice in bounded_objects(body.get("choices"))]
-            if may_lack:
-                changed.append(self._add_members(body))
         except AnswerTooLarge:  # the reader of the answer reports it
             return data
         return msgspec.json.encode(body) if any(changed) else data
-
-    def _add_members(self, body: dict[str, Any]) -> bool:
-        """Add the required members to a whole answer, and return whether any was missing."""
-        choices = bounded_objects(body.get("choices"))
-        if not choices or not all(isinstance(choice.get("message"), dict) for choice in choices):
-            return False
-        count = len(self.faults)
-        for name, kind, value in (
-            ("id", str, new_id("chatcmpl-")), ("object", str, "chat.completion"), ("created", int, int(time.time())),
-        ):  # fmt: skip
-            if not isinstance(body.get(name), kind) or body[name] == "":
-                self._add(body, name, value, name)
-        for number, choice in enumerate(choices):
-            message = choice["message"]
-            if not isinstance(choice.get("index"), int):
-                self._add(choice, "index", number, "choices[].index")
-            if not isinstance(message.get("role"), str):
-                self._add(message, "role", "assistant", "choices[].message.role")
-            if not (isinstance(choice.get("finish_reason"), str) and choice["finish_reason"]):
-                reason = "tool_calls" if message.get("tool_calls") else "stop"
-                self._add(choice, "finish_reason", reason, "choices[].finish_reason")
-        return len(self.faults) > count
-
-    def _add(self, holder: dict[str, Any], name: str, value: Any, at: str) -> None:
-        holder[name] = value
-        self.faults[at] = None
 
     def _repair_choice(self, choice: dict[str, Any]) -> bool:
         """Repair the calls of ``choice`` in their place, and return whether any had a fault."""

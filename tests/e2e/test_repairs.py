@@ -150,39 +150,3 @@ def test_calls_of_another_choice_are_repaired_next_to_the_text_of_the_first(gate
     asked = {"model": "repaired", "messages": MESSAGES, "tools": TOOLS, "stream": True, "n": 2}
     (_, first), *_ = gateway.request("POST", "/v1/chat/completions", asked).events()
     assert [call["index"] for call in first["choices"][1]["delta"]["tool_calls"]] == [0, 1]
-
-
-WHOLE: Any = {
-    "id": "c", "object": "chat.completion", "created": 1, "model": "m", "extra": 1.0,
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "ok"}, "finish_reason": "stop"}],
-}  # fmt: skip
-
-
-@each_row(
-    ("members", "choice"),
-    [
-        # mpfaffenberger/code_puppy#750, SecretiveShell/MCP-Bridge#48, pydantic/pydantic-ai#1764, BerriAI/litellm#20732
-        ({"object": None}, {"index": None}), ({"created": None}, {}), ({"id": None}, {}), ({"id": ""}, {}),
-        ({}, {"finish_reason": ""}), ({}, {"finish_reason": None}), ({}, {"message": {"content": "ok"}}),
-    ],
-)  # fmt: skip
-def test_a_whole_answer_has_the_members_that_sdks_require(gateway, upstream, members, choice):
-    without = {name for one in (members, choice) for name, value in one.items() if value is None}
-    for is_absent in (False, True):
-        body = {**WHOLE, **members, "choices": [{**WHOLE["choices"][0], **choice}]}
-        if is_absent:
-            body = {name: value for name, value in body.items() if name not in without}
-            body["choices"] = [{k: v for k, v in one.items() if k not in without} for one in body["choices"]]
-        upstream.script(Raw(200, JSON, (json.dumps(body).encode(),)))
-        answer = gateway.request("POST", "/v1/chat/completions", {"model": "repaired", "messages": MESSAGES}).json
-        assert answer["id"]
-        assert isinstance(answer["created"], int)
-        assert {**answer, "id": "c", "created": 1} == WHOLE
-
-
-@each_row("model", ["repaired", "unrepaired"])
-def test_a_whole_answer_with_all_members_passes(gateway, upstream, model):
-    body = json.dumps({**WHOLE, "usage": None, "other": {"index": None}}).encode()
-    upstream.script(Raw(200, JSON, (body,)))
-    asked = {"model": model, "messages": MESSAGES}
-    assert gateway.request("POST", "/v1/chat/completions", asked).body == body
