@@ -485,4 +485,4 @@ class ReportedConditions:
 def next_step(plan: Plan, out: Mapping[str, Outage]) -> Step:
     """Return the first step of a request with ``plan``: the target that gets it, or the client's error."""
     plan = attrs.evolve(plan, deadline=plan.retries.deadline)
-    return plan.policy.next(plan, (), ReportedConditions(out))
+    return plan.policy(plan, (), ReportedConditions(out))

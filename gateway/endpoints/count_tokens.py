@@ -13,7 +13,7 @@ from gateway.request.parse import Incoming
 from gateway.request.prepare import prepare, translate_count
 from gateway.request.prepared import Prepared
 from gateway.request.public_errors import NO_SUCH_PATH
-from gateway.routing.fallback import FALLBACK
+from gateway.routing.fallback import fall_back
 from gateway.routing.plan import Candidate, Plan
 from gateway.routing.target import Omissions, Target
 from providers.apis import CODECS
@@ -69,7 +69,7 @@ async def _provider_count(exchange: Exchange, planned: PlannedRequest) -> int | 
     if target.lane == "hub" or planned.has_instructions(target):  # Gemini accepts no instructions next to contents
         preparation = planned.preparation_of_prompt(_write_count)
     # It repeats the request only without rejected parts.
-    plan = Plan((Candidate(target),), FALLBACK, deadline=planned.plan.deadline)
+    plan = Plan((Candidate(target),), fall_back, deadline=planned.plan.deadline)
     once = attrs.evolve(planned, plan=plan, prepare=preparation, suffix=suffix)
     walk = None
     try:

@@ -208,7 +208,7 @@ class Walk:
 
     def _next_step(self) -> Send:
         """Return the next step. Raises ``GatewayError`` if the policy gives up."""
-        step = self.request.plan.policy.next(self.request.plan, self._outcomes, self._conditions)
+        step = self.request.plan.policy(self.request.plan, self._outcomes, self._conditions)
         if isinstance(step, GiveUp):
             raise GatewayError.of(step.error)
         return step
@@ -224,7 +224,7 @@ class Walk:
         Without another attempt, ``error`` goes to the client."""
         step = attempt.target_request.step
         failure = Outcome(step.target, error, attempt.stage, step.omissions, requests=attempt.requests)
-        following = self.request.plan.policy.next(self.request.plan, (*self._outcomes, failure), self._conditions)
+        following = self.request.plan.policy(self.request.plan, (*self._outcomes, failure), self._conditions)
         if not isinstance(following, Send):
             return False
         alike = attrs.evolve(error, headers=())  # headers count requests, and always differ
@@ -381,7 +381,7 @@ class Walk:
         plan = self.request.plan
         assert plan.route is not None, "it hedges"
         slow = Outcome(first.target, ErrorInfo("timeout", "it is slow"), requests=max(1, first.requests))
-        step = plan.policy.next(plan, (*self._outcomes, slow), self._conditions)
+        step = plan.policy(plan, (*self._outcomes, slow), self._conditions)
         if not isinstance(step, Send) or step.after or step.target is first.target:
             return None
         if self._conditions.outage(step.target, alone=False) is not None:

@@ -44,29 +44,24 @@ _Cause: TypeAlias = FailureReason | Literal["unprepared"] | None
 _GROUP: Final = attrgetter("group")
 
 
-class Fallback:
-    """Tries a plan's candidates in order, then again from the first, within the plan's retries.
+def fall_back(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
+    """Try the candidates of ``plan`` in order, then again from the first, within its retries.
 
-    It skips unavailable targets. If all are unavailable, it uses unsteady targets, which still answer some requests;
-    without any, one request at a time waits for the first target that is due."""
-
-    def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
-        if not outcomes:
-            return _first_step(plan, conditions)
-        if (step := _retry_without(plan, outcomes)) is not None:
-            return step
-        if outcomes[-1].stage is Stage.PREPARING:
-            return _step_if_unprepared(plan, outcomes, conditions)
-        if _is_final(plan, outcomes, conditions):
-            return _give_up(plan, outcomes, conditions)
-        return (
-            _try_another(plan, outcomes, conditions)
-            or _retry(plan, outcomes, conditions)
-            or _give_up(plan, outcomes, conditions)
-        )
-
-
-FALLBACK: Final = Fallback()
+    Unavailable targets are skipped. If all are unavailable, unsteady targets are used, which still answer some
+    requests; without any, one request at a time waits for the first target that is due."""
+    if not outcomes:
+        return _first_step(plan, conditions)
+    if (step := _retry_without(plan, outcomes)) is not None:
+        return step
+    if outcomes[-1].stage is Stage.PREPARING:
+        return _step_if_unprepared(plan, outcomes, conditions)
+    if _is_final(plan, outcomes, conditions):
+        return _give_up(plan, outcomes, conditions)
+    return (
+        _try_another(plan, outcomes, conditions)
+        or _retry(plan, outcomes, conditions)
+        or _give_up(plan, outcomes, conditions)
+    )
 
 
 def seconds_until_due(plan: Plan, target: Target, conditions: Conditions) -> float:

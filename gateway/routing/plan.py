@@ -161,26 +161,18 @@ class Conditions(Protocol):
         """Return a random number from 0 to 1."""
 
 
-class Policy(Protocol):
-    """Chooses every step of a plan."""
+Policy: TypeAlias = Callable[["Plan", Sequence[Outcome], Conditions], Step]
+"""Chooses every step of a plan: returns the step after the outcomes, which are in order and empty at the start.
 
-    def next(self, plan: "Plan", outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
-        """Return the step after ``outcomes``, which are in order and empty at the start.
-
-        The same arguments return the same step, and every plan reaches ``GiveUp``."""
+The same arguments return the same step, and every plan reaches ``GiveUp``."""
 
 
-class Once:
-    """Sends the request once, and gives up with the failure of the provider's last response."""
-
-    def next(self, plan: "Plan", outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
-        if not outcomes:
-            return Send(plan.first)
-        sent = [outcome for outcome in outcomes if outcome.stage is not Stage.PREPARING]
-        return GiveUp((sent or outcomes[:1])[-1].error)
-
-
-ONCE: Final = Once()
+def send_once(plan: "Plan", outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
+    """Send the request once, and give up with the failure of the provider's last response."""
+    if not outcomes:
+        return Send(plan.first)
+    sent = [outcome for outcome in outcomes if outcome.stage is not Stage.PREPARING]
+    return GiveUp((sent or outcomes[:1])[-1].error)
 
 
 @attrs.frozen(repr=False)
@@ -204,7 +196,7 @@ class Plan:
     @classmethod
     def once(cls, target: Target, deadline: float = math.inf) -> Self:
         """Return the plan that sends one request to ``target``, which has to commit by ``deadline``."""
-        return cls((Candidate(target),), ONCE, deadline=deadline)
+        return cls((Candidate(target),), send_once, deadline=deadline)
 
     @property
     def targets(self) -> tuple[Target, ...]:

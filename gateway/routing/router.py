@@ -16,7 +16,7 @@ from gateway.http.headers import Headers
 from gateway.http.urls import MASK, mask_url
 from gateway.routing.described import Description, describe_targets
 from gateway.routing.endpoint_defaults import default_for, marked_default
-from gateway.routing.fallback import FALLBACK
+from gateway.routing.fallback import fall_back
 from gateway.routing.plan import SINGLE_ATTEMPT, Candidate, Plan, Wall, candidates_inside, select_by_kind
 from gateway.routing.target import LaneName, Target
 from providers.apis import CODECS
@@ -134,7 +134,7 @@ class Router:
         entry = candidates[0].target.entry
         heeds = self._routes_anything or entry.retries is not None or entry.circuit is not None
         retries, given = self._retries(route, entry), self._sets_retries(route)
-        return Plan(candidates, FALLBACK, retries, route, skips_unavailable=heeds, has_own_retries=given)
+        return Plan(candidates, fall_back, retries, route, skips_unavailable=heeds, has_own_retries=given)
 
     def endpoint_plan(
         self, model: str | None, endpoint: EndpointName, shapes: frozenset[str], may: May | None = None

@@ -6,7 +6,7 @@ import attrs
 
 from gateway.config.aliases import Balance, Route, RouteTarget
 from gateway.config.loading import from_mapping
-from gateway.routing.plan import ONCE, Candidate, Plan
+from gateway.routing.plan import Candidate, Plan, send_once
 from gateway.routing.router import Router
 
 NAMES = [f"member-{number}" for number in range(100)]
@@ -45,7 +45,7 @@ def idle(members: int) -> FixedLoads:
 
 
 def plan(candidates: Sequence[Candidate], by: Route | None = None) -> Plan:
-    return Plan(tuple(candidates), ONCE, route=by)
+    return Plan(tuple(candidates), send_once, route=by)
 
 
 def names(members: Sequence[Candidate]) -> list[str]:

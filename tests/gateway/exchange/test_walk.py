@@ -28,7 +28,7 @@ from gateway.ledger.record import Record
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import read_incoming
 from gateway.request.prepare import prepare
-from gateway.routing.plan import ONCE, Candidate, Conditions, Outcome, Plan, Send, Step
+from gateway.routing.plan import Candidate, Conditions, Outcome, Plan, Send, Step, send_once
 from gateway.routing.router import Router
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.client import Upstream
@@ -40,15 +40,10 @@ SCRIPT = Script(text="fine")
 DOWN = (503, b'{"error": {"message": "try later", "type": "overloaded_error"}}')
 
 
-class NextTarget:
-    """A policy that continues with the next target after any failure."""
-
-    def next(self, plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
-        going_on = 0 < len(outcomes) < len(plan.targets)
-        return Send(plan.targets[len(outcomes)]) if going_on else ONCE.next(plan, outcomes, conditions)
-
-
-POLICY = NextTarget()
+def next_target(plan: Plan, outcomes: Sequence[Outcome], conditions: Conditions) -> Step:
+    """Continue with the next target after any failure."""
+    going_on = 0 < len(outcomes) < len(plan.targets)
+    return Send(plan.targets[len(outcomes)]) if going_on else send_once(plan, outcomes, conditions)
 
 
 @attrs.define
@@ -82,7 +77,7 @@ class Stage:
     def context(self) -> ExchangeContext:
         return self.exchange.context
 
-    async def walk(self, models: Sequence[str], policy: Any = POLICY, **members: Any) -> Walk:
+    async def walk(self, models: Sequence[str], policy: Any = next_target, **members: Any) -> Walk:
         body = {"model": "any", "messages": [{"role": "user", "content": "hi"}], **members}
         incoming = read_incoming("chat", json.dumps(body).encode())
         targets = tuple(self.router.resolve(model, "chat") for model in models)
@@ -147,7 +142,7 @@ async def test_a_plan_may_be_walked_once_only():
     providers = Providers({"/v1/chat/completions": DOWN})
     async with open_stage(providers) as stage:
         with pytest.raises(GatewayError) as raised:
-            await stage.exchange.read_unchanged(await stage.walk(["by-chat", "by-messages"], ONCE))
+            await stage.exchange.read_unchanged(await stage.walk(["by-chat", "by-messages"], send_once))
     assert raised.value.info.status == 503
     assert json.loads(raised.value.info.body)["error"]["message"] == "try later", "the provider's own"
     assert providers.paths == ["/v1/chat/completions"]

@@ -13,7 +13,7 @@ from gateway.http.headers import OWN_REQUEST_HEADERS, PROJECT
 from gateway.request.client_request import ClientRequest
 from gateway.request.narrowing import join_plans, narrow_retries
 from gateway.request.routing_options import NO_OPTIONS, ROUTING_HEADERS, RoutingOptions, read_headers
-from gateway.routing.plan import ONCE, SINGLE_ATTEMPT, Plan
+from gateway.routing.plan import SINGLE_ATTEMPT, Plan, send_once
 from tests.support.each_row import each_row
 from tests.support.repository import ROOT
 from tests.support.routed_requests import NOTHING, SEVERAL, candidates, groups, headers, names, read_refusal
@@ -64,7 +64,7 @@ def test_an_invalid_header_is_rejected_with_its_name(name, value, words):
 
 
 def test_plans_are_joined_in_order_with_each_target_once():
-    plans = [Plan(one, ONCE) for one in (candidates("gpt"), SEVERAL, candidates("argon gpt"))]
+    plans = [Plan(one, send_once) for one in (candidates("gpt"), SEVERAL, candidates("argon gpt"))]
     several = join_plans(plans, Retries(attempts=3))
     assert groups(several.candidates) == ["gpt", "sonnet", "azure-eu azure-us", "argon"]
     assert several.retries.attempts == 3

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.config.attempts import Retries
 from gateway.config.loading import from_mapping
-from gateway.routing.fallback import BACKOFF, FALLBACK, LONGEST_BACKOFF
+from gateway.routing.fallback import BACKOFF, LONGEST_BACKOFF, fall_back
 from gateway.routing.most_useful import ORDER
 from gateway.routing.plan import Candidate, GiveUp, Outage, Outcome, Plan, Send, Stage
 from gateway.routing.router import Router
@@ -37,7 +37,7 @@ def plan(*groups: str | tuple[str, ...], whens: Mapping[str, Collection[FailureR
         for number, group in enumerate(groups)
         for name in ((group,) if isinstance(group, str) else group)
     ]
-    return Plan(tuple(candidates), FALLBACK, **{"retries": Retries(), "skips_unavailable": True, **more})
+    return Plan(tuple(candidates), fall_back, **{"retries": Retries(), "skips_unavailable": True, **more})
 
 
 def fail(name: str, reason: FailureReason = "overloaded", wait: float | None = None, **more) -> Outcome:
@@ -45,7 +45,7 @@ def fail(name: str, reason: FailureReason = "overloaded", wait: float | None = N
 
 
 def step(of: Plan, *outcomes: Outcome, **conditions) -> Send | GiveUp:
-    return FALLBACK.next(of, outcomes, Moment(**conditions))
+    return fall_back(of, outcomes, Moment(**conditions))
 
 
 def place(step: Send | GiveUp) -> str | None:
@@ -267,8 +267,8 @@ def test_a_step_checks_each_target_at_most_twice(when):
             looked.append(target)
             return Outage("rate_limited", 1000.0)
 
-    of = Plan(tuple(candidates), FALLBACK, retries=Retries(), skips_unavailable=True)
-    assert isinstance(FALLBACK.next(of, (), Limited()), GiveUp)
+    of = Plan(tuple(candidates), fall_back, retries=Retries(), skips_unavailable=True)
+    assert isinstance(fall_back(of, (), Limited()), GiveUp)
     last = Outcome(targets[0], ErrorInfo("upstream", "failed", reason="rate_limited"))
-    assert isinstance(FALLBACK.next(of, (last,), Limited()), GiveUp)
+    assert isinstance(fall_back(of, (last,), Limited()), GiveUp)
     assert len(looked) <= 2 * 2.5 * len(targets)

@@ -3,8 +3,8 @@
 import attrs
 
 from gateway.config.loading import from_mapping
-from gateway.routing.fallback import FALLBACK, MOST
-from gateway.routing.plan import ONCE, Candidate, GiveUp, Outcome, Plan, Policy, Send, Stage
+from gateway.routing.fallback import MOST, fall_back
+from gateway.routing.plan import Candidate, GiveUp, Outcome, Plan, Policy, Send, Stage, send_once
 from gateway.routing.router import Router
 from gateway.routing.target import Omissions
 from streams.events import ErrorInfo
@@ -35,7 +35,7 @@ def fail(failure: ErrorInfo = REFUSED, **fields: object) -> Outcome:
 
 
 def step(policy: Policy, *outcomes: Outcome) -> object:
-    return policy.next(Plan((Candidate(FIRST), Candidate(SECOND)), ONCE), outcomes, CONDITIONS)
+    return policy(Plan((Candidate(FIRST), Candidate(SECOND)), send_once), outcomes, CONDITIONS)
 
 
 UNSENT = fail(LOSSY, stage=Stage.PREPARING, omissions=WITHOUT_USER)
@@ -55,7 +55,7 @@ UNSENT = fail(LOSSY, stage=Stage.PREPARING, omissions=WITHOUT_USER)
     ids=["begins", "fails", "fails-again", "broke-off", "unsent", "second-unsent", "all-kinds"],
 )
 def test_once_sends_once_and_gives_up_with_the_providers_error(outcomes, expected):
-    assert step(ONCE, *outcomes) == expected
+    assert step(send_once, *outcomes) == expected
 
 
 @each_row(
@@ -77,15 +77,15 @@ def test_once_sends_once_and_gives_up_with_the_providers_error(outcomes, expecte
     ids=["begins", "down", "named", "named-next", "then-down", "reasoning", "reasoning-first", "then-named", "unsent"],
 )
 def test_a_rejected_request_is_sent_again_without_the_rejected_part(outcomes, expected):
-    assert step(FALLBACK, *outcomes) == expected
+    assert step(fall_back, *outcomes) == expected
 
 
 def test_attempts_with_omissions_are_limited():
     refused = [fail(refused=Omissions(paths=((f"member{number}",),))) for number in range(MOST + 1)]
-    assert isinstance(step(FALLBACK, *refused[:MOST]), Send)
-    assert isinstance(step(FALLBACK, *refused), GiveUp)
+    assert isinstance(step(fall_back, *refused[:MOST]), Send)
+    assert isinstance(step(fall_back, *refused), GiveUp)
 
 
 def test_attempts_at_one_target_do_not_count_for_another():
     others = [attrs.evolve(fail(refused=WITHOUT_USER), target=SECOND) for _ in range(MOST + 1)]
-    assert step(FALLBACK, *others, fail(refused=WITHOUT_USER)) == Send(FIRST, WITHOUT_USER)
+    assert step(fall_back, *others, fail(refused=WITHOUT_USER)) == Send(FIRST, WITHOUT_USER)
