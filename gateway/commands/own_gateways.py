@@ -43,7 +43,7 @@ def _choose(number: int | None) -> RegisteredGateway:
 
     Exits with a message if that is no single gateway of this user."""
     found = running_gateways()
-    chosen = [one for one in found if number in (None, one.process, *map(_port_of, one.urls))]
+    chosen = [one for one in found if number in (None, one.process, *(urlsplit(url).port for url in one.urls))]
     if number is None and len(chosen) > 1:
         here = _file_here()
         chosen = [one for one in chosen if one.file == here] or chosen
@@ -72,10 +72,6 @@ def _responds(root: str) -> bool:
     except FetchError:
         return False
     return True
-
-
-def _port_of(url: str) -> int | None:
-    return urlsplit(url).port
 
 
 def _names_of(found: Sequence[RegisteredGateway]) -> str:

@@ -21,10 +21,6 @@ def _do_nothing(*_: object) -> None:
     pass
 
 
-def _return_true() -> bool:
-    return True
-
-
 class IdleTimer:
     """The timer of a connection.
 
@@ -83,7 +79,7 @@ class IdleTimer:
 
     def end_soon(self) -> None:
         """End the connection as soon as it is idle, whether the server stops or not."""
-        self._is_stopping = _return_true
+        self._is_stopping = lambda: True
         self.end()
 
     def end_if_due(self, now: float) -> float:

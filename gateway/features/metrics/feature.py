@@ -53,14 +53,10 @@ class MetricsKeys:
     )
 
 
-def _are_on(config: Config) -> bool:
-    return part_of(config, MetricsKeys).metrics != "off"
-
-
 FEATURE: Final = Feature(
     "metrics",
     "gateway.features.metrics.opening:open_running_metrics",
-    _are_on,
+    lambda config: part_of(config, MetricsKeys).metrics != "off",
     supervised="gateway.features.metrics.shared_metrics:shared_metrics",
     keys=(Keys(Config, MetricsKeys),),
 )

@@ -72,10 +72,6 @@ def passes_through(entry: ModelEntry) -> bool:
     return part_of(entry, PassThroughKeys).passthrough
 
 
-def _has_entries(config: Config) -> bool:
-    return any(map(passes_through, config.entries))
-
-
 ADVICE: Final = (
     Absent(
         "Fine-tuning",
@@ -88,7 +84,7 @@ ADVICE: Final = (
 FEATURE: Final = Feature(
     "pass_through",
     "gateway.features.pass_through.routes:open_pass_through",
-    _has_entries,
+    lambda config: any(map(passes_through, config.entries)),
     keys=(Keys(ModelEntry, PassThroughKeys), Keys(ClientKey, PassThroughRights)),
     advice="gateway.features.pass_through.feature:ADVICE",
 )

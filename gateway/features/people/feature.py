@@ -6,15 +6,10 @@ from gateway.config.settings import Config
 from gateway.features.people.settings import PeopleKeys
 from gateway.seams.feature import Feature, Keys
 
-
-def _admits_people(config: Config) -> bool:
-    return bool(config.rule_clients)
-
-
 FEATURE: Final = Feature(
     "people",
     "gateway.features.people.opening:open_people",
-    _admits_people,
+    lambda config: bool(config.rule_clients),
     ("admin",),
     keys=(Keys(Config, PeopleKeys),),
     build="gateway.features.people.issuer_checks:build_people",

@@ -50,10 +50,10 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
     @once_property
     def could(self) -> int:
         """The tokens that the cache could serve; none if the provider has refused the client's marks before."""
-        if self.has_lost_marks and self.parent is not None and self._parent_has_lost_marks:
-            return 0
         if self.parent is None:
             return max((boundary.tokens for boundary in self.boundaries), default=0)
+        if self.has_lost_marks and _has_lost_marks(self.parent.prompt, self.parent.prompts[1], self.row):
+            return 0
         last = self.last_boundary
         return self.parent.end.tokens if last is None else last.tokens
 
@@ -206,10 +206,6 @@ class PromptComparison(Structure, frozen=True, dict=True, gc=True):
         if self.parent is None or before is None or _is_marked(before) or not self.row.needs_marks:
             return False
         return bool(marks(self.parent.prompt, self.row)) and not marks(self.prompt, self.row)
-
-    @property
-    def _parent_has_lost_marks(self) -> bool:
-        return self.parent is not None and _has_lost_marks(self.parent.prompt, self.parent.prompts[1], self.row)
 
     @once_property
     def last_boundary(self) -> Boundary | None:
