@@ -13,7 +13,7 @@ from gateway.endpoints.cors import cors_of
 from gateway.endpoints.health import ALIVE, READY
 from gateway.endpoints.own_routes import own_routes
 from gateway.endpoints.request_guard import ConfiguredGuard
-from gateway.endpoints.unknown_paths import UnknownPaths
+from gateway.endpoints.unknown_paths import answer_unknown
 from gateway.exchange.service import Service
 from gateway.http.external_url import make_url_adapter
 from gateway.http.late_imports import import_all, load_module
@@ -77,7 +77,7 @@ def app_of(config: Config, service: Service) -> App:
     if config.cors:
         cors = cors_of(config.cors, served)
     most = config.limits.request_body
-    unknown = UnknownPaths(service, routes, cors).answer
+    unknown = partial(answer_unknown, service, routes, cors)
     app = App(most, guard, routes, unknown, QuartPart(routes, guard).app)
     if config.public_url is not None:
         app.adapters.append(make_url_adapter(config.external))

@@ -24,45 +24,41 @@ _SERVED = tuple(reversed({ROUTES[path]: path for path in reversed(tuple(ROUTES))
 """The first path of each API."""
 
 
-class UnknownPaths:
-    """The handler of all requests without a route in ``routes``.
+async def answer_unknown(
+    service: Service, routes: RouteTable, cors: "Cors | None", incoming: IncomingRequest
+) -> Response:
+    """Answer a request without a route in ``routes``.
 
-    They need a client's key, except for well-known paths: clients look there without a key for what a server offers.
+    It needs a client's key, except for well-known paths: clients look there without a key for what a server offers.
     ``cors`` answers preflights."""
+    path, method, headers = incoming.asgi["path"], incoming.asgi["method"], incoming.headers
+    if method == "OPTIONS" and cors is not None and cors.covers(path):
+        return cors.answer_preflight(incoming)
+    error, client = _error(routes, path, method, incoming), None
+    try:
+        if not path.startswith("/.well-known/"):
+            client = service.admission.authenticate(incoming)
+    except GatewayError as refusal:
+        error = refusal.info
+    served = error.status != 404
+    record = open_record(api_of(path, headers), service.ledger, incoming.scope, served=served)
+    record.client = client
+    return error_response(record, error)
 
-    def __init__(self, service: Service, routes: RouteTable, cors: "Cors | None") -> None:
-        self._service = service
-        self._routes = routes
-        self._cors = cors
 
-    async def answer(self, incoming: IncomingRequest) -> Response:
-        path, method, headers = incoming.asgi["path"], incoming.asgi["method"], incoming.headers
-        if method == "OPTIONS" and self._cors is not None and self._cors.covers(path):
-            return self._cors.answer_preflight(incoming)
-        error, client = self._error(path, method, incoming), None
-        try:
-            if not path.startswith("/.well-known/"):
-                client = self._service.admission.authenticate(incoming)
-        except GatewayError as refusal:
-            error = refusal.info
-        served = error.status != 404
-        record = open_record(api_of(path, headers), self._service.ledger, incoming.scope, served=served)
-        record.client = client
-        return error_response(record, error)
-
-    def _error(self, path: str, method: str, incoming: IncomingRequest) -> ErrorInfo:
-        headers, asgi = incoming.headers, incoming.asgi
-        shortened = path[:-1] if path.endswith("/") else path
-        if allowed := self._routes.methods(path) or self._routes.methods(shortened):
-            return _model_method_error(method, path, headers, asgi) or method_not_allowed_error(
-                method, path, headers, asgi, allowed
-            )
-        if any(self._routes.find(WEBSOCKET, one) is not None for one in (path, shortened)):
-            if method not in READING:
-                return method_not_allowed_error(method, path, headers, asgi, READING)
-            message = f"{shorten_path(path)} is a WebSocket: connect to it with an upgrade"
-            return ErrorInfo("invalid_request", message, status=426, headers=(("upgrade", "websocket"),))
-        return unknown_path_error(method, path, headers, asgi, self._routes.listed)
+def _error(routes: RouteTable, path: str, method: str, incoming: IncomingRequest) -> ErrorInfo:
+    headers, asgi = incoming.headers, incoming.asgi
+    shortened = path[:-1] if path.endswith("/") else path
+    if allowed := routes.methods(path) or routes.methods(shortened):
+        return _model_method_error(method, path, headers, asgi) or method_not_allowed_error(
+            method, path, headers, asgi, allowed
+        )
+    if any(routes.find(WEBSOCKET, one) is not None for one in (path, shortened)):
+        if method not in READING:
+            return method_not_allowed_error(method, path, headers, asgi, READING)
+        message = f"{shorten_path(path)} is a WebSocket: connect to it with an upgrade"
+        return ErrorInfo("invalid_request", message, status=426, headers=(("upgrade", "websocket"),))
+    return unknown_path_error(method, path, headers, asgi, routes.listed)
 
 
 def _model_method_error(method: str, path: str, headers: Headers, asgi: Mapping[str, Any]) -> ErrorInfo | None:

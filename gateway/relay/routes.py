@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -48,45 +49,43 @@ _RELAYING: Final = "gateway.relay.relaying"
 def relayed_routes(package: str, rows: Iterable[RelayRoute], service: Service) -> Iterator[HttpRoute]:
     """Yield the routes of ``rows``, whose functions are in modules of ``package``."""
     for row in rows:
-        answer = _ServedRoute(package, row, service).answer
+        answer = partial(_answer, package, row, service)
         is_listed = "{" not in row.path
         yield HttpRoute(
             row.path, answer, (row.method,), is_listed=is_listed, for_programs=True, header_start=row.header_start
         )
 
 
-@attrs.frozen(eq=False, repr=False)
-class _ServedRoute:
-    package: str
-    route: RelayRoute
-    service: Service
+async def _answer(
+    package: str, route: RelayRoute, service: Service, incoming: PiecesRequest, /, **names: str
+) -> Response:
+    """Answer a request; ``names`` are the variables of its path."""
+    endpoint = ENDPOINTS[route.endpoint]
+    own = (_module_of(package, name) for name in (route.read, route.admit) if name is not None)
+    await import_all((_RELAY, _RELAYING, *own))
 
-    async def answer(self, incoming: PiecesRequest, **names: str) -> Response:
-        """Answer a request; ``names`` are the variables of its path."""
-        service, route, endpoint = self.service, self.route, ENDPOINTS[self.route.endpoint]
-        own = (self._module_of(name) for name in (route.read, route.admit) if name is not None)
-        await import_all((_RELAY, _RELAYING, *own))
+    async def read_and_answer(exchange: Exchange) -> Response:
+        await exchange.context.admit_endpoint(endpoint.name, (route.method, route.path))
+        relaying, relay = sys.modules[_RELAYING], sys.modules[_RELAY]
+        read = _function(package, route.read)
+        relayed = await read(*route.passing, relaying.InboundRequest(endpoint.name, incoming, exchange), names)
+        if isinstance(relayed, Response):
+            return relayed
+        response: Response = await relay.relay(exchange, incoming.scope, relayed)
+        return response
 
-        async def read_and_answer(exchange: Exchange) -> Response:
-            await exchange.context.admit_endpoint(endpoint.name, (route.method, route.path))
-            relaying, relay = sys.modules[_RELAYING], sys.modules[_RELAY]
-            read = self._function(route.read)
-            relayed = await read(*route.passing, relaying.InboundRequest(endpoint.name, incoming, exchange), names)
-            if isinstance(relayed, Response):
-                return relayed
-            response: Response = await relay.relay(exchange, incoming.scope, relayed)
-            return response
+    api = endpoint.shape if endpoint.shape != "chat" else api_of(incoming.asgi["path"], incoming.headers)
+    admit: Admit = admit_by_key if route.admit is None else _function(package, route.admit)
+    path = PathParameters(names[DEPLOYMENT], replaces_model=True) if DEPLOYMENT in names else NO_PARAMETERS
+    return await serve(
+        service, api, incoming, route.path, read_and_answer, path=path, endpoint=endpoint.name, admit=admit
+    )
 
-        api = endpoint.shape if endpoint.shape != "chat" else api_of(incoming.asgi["path"], incoming.headers)
-        admit: Admit = admit_by_key if route.admit is None else self._function(route.admit)
-        path = PathParameters(names[DEPLOYMENT], replaces_model=True) if DEPLOYMENT in names else NO_PARAMETERS
-        return await serve(
-            service, api, incoming, route.path, read_and_answer, path=path, endpoint=endpoint.name, admit=admit
-        )
 
-    def _module_of(self, name: str) -> str:
-        return f"{self.package}.{name.partition('.')[0]}"
+def _module_of(package: str, name: str) -> str:
+    return f"{package}.{name.partition('.')[0]}"
 
-    def _function(self, name: str) -> Any:
-        """Return a function by name; its module must be imported."""
-        return getattr(sys.modules[self._module_of(name)], name.partition(".")[2])
+
+def _function(package: str, name: str) -> Any:
+    """Return a function by name; its module must be imported."""
+    return getattr(sys.modules[_module_of(package, name)], name.partition(".")[2])

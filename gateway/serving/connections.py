@@ -24,7 +24,7 @@ from gateway.serving.asgi_extensions import AsgiApp
 from gateway.serving.idle import IdleTimer
 from gateway.serving.listeners import ListenerOptions, ServerConfig
 from gateway.serving.proxy_header import ProxyHeaderFailed, read_proxy_header
-from gateway.serving.refusals import NOT_TLS, TOO_MANY_OF_ONE, HealthChecks
+from gateway.serving.refusals import NOT_TLS, TOO_MANY_OF_ONE, answer_health_checks
 from gateway.serving.registry import ConnectionRegistry
 from gateway.serving.transports import BROKEN, PIECE, TlsTransport, Transport, plain_transport
 
@@ -162,7 +162,7 @@ class ClientConnection:
         registry = self._server.registry
         with registry.reserve_spare(purpose) as has_place:
             if has_place:
-                checks = HealthChecks(self._server.app, registry.health_paths, status)
+                checks = partial(answer_health_checks, self._server.app, registry.health_paths, status)
                 with trio.move_on_after(seconds):
                     await self._serve(attrs.evolve(self._server, app=checks))
         self.cut()

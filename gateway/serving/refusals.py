@@ -61,22 +61,16 @@ NOT_TLS: Final = _complete_response("400 Bad Request", "", _body(400, _NOT_TLS))
 """The whole HTTP/1.1 response to a request without TLS on a port with TLS."""
 
 
-class HealthChecks:
-    """Lets an app answer health checks, and rejects everything else."""
-
-    def __init__(self, app: AsgiApp, paths: Collection[str], status: int) -> None:
-        """Wrap ``app``. ``paths`` are those of health checks; ``status`` is that of a refusal."""
-        self._app = app
-        self._paths = paths
-        self._status = status
-
-    async def __call__(self, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1008, "reason": None})
-        elif scope["type"] == "http" and scope["path"].rstrip("/") not in self._paths:
-            scope[IMMEDIATE] = True
-            headers, body = error_response(self._status)
-            await send({"type": "http.response.start", "status": self._status, "headers": headers, "trailers": False})
-            await send({"type": "http.response.body", "body": body, "more_body": False})
-        else:
-            await self._app(scope, receive, send)
+async def answer_health_checks(
+    app: AsgiApp, paths: Collection[str], status: int, scope: AsgiScope, receive: AsgiReceive, send: AsgiSend
+) -> None:
+    """Let ``app`` answer requests for ``paths``, those of health checks, and reject everything else with ``status``."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008, "reason": None})
+    elif scope["type"] == "http" and scope["path"].rstrip("/") not in paths:
+        scope[IMMEDIATE] = True
+        headers, body = error_response(status)
+        await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+    else:
+        await app(scope, receive, send)

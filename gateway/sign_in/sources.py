@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Final, cast
 
 from gateway.config.settings import Config
@@ -34,23 +35,19 @@ BEARER: Final = "AWS_BEARER_TOKEN_BEDROCK"
 
 
 def fetch_function(sign_in: SignIn) -> Callable[[], Fetched]:
-    """Return the function that fetches a credential of ``sign_in``. It blocks, and may raise anything."""
-    return _LateFetch(sign_in)
+    """Return the function that fetches a credential of ``sign_in``. It blocks, and may raise anything.
 
+    The library is imported for the first fetch."""
 
-class _LateFetch:
-    """The fetches of one sign-in, whose library is imported for the first one."""
+    @cache
+    def own_fetch() -> Callable[[], Fetched]:
+        return cast("Callable[[], Fetched]", import_named(_FETCHES[type(sign_in)])(sign_in))
 
-    def __init__(self, sign_in: SignIn) -> None:
-        self._sign_in = sign_in
-        self._fetch: Callable[[], Fetched] | None = None
+    def fetch() -> Fetched:
+        token = _environment_key(sign_in)
+        return own_fetch()() if token is None else Fetched(token)
 
-    def __call__(self) -> Fetched:
-        if (token := _environment_key(self._sign_in)) is not None:
-            return Fetched(token)
-        if self._fetch is None:
-            self._fetch = cast("Callable[[], Fetched]", import_named(_FETCHES[type(self._sign_in)])(self._sign_in))
-        return self._fetch()
+    return fetch
 
 
 def _environment_key(sign_in: SignIn) -> str | None:

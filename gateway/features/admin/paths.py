@@ -2,9 +2,8 @@
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
-
-import attrs
 
 from gateway.config.settings import Config
 from gateway.exchange.service import Service
@@ -27,18 +26,13 @@ LITELLM_MODELS: Final = ("/model/new", "/model/update", "/model/delete", "/model
 
 def routes_of(config: Config, service: Service) -> Iterator[HttpRoute]:
     """Yield the routes of this API for ``config``."""
-    answer = _AdminPaths(config, service).answer
+    answer = partial(_answer, config, service)
     rest = (path for prefix in PREFIXES for path in (f"{prefix}/", f"{prefix}/{{rest}}"))
     for path in (*PREFIXES, *LITELLM_MODELS, *rest):
         yield HttpRoute(path, answer, METHODS, uses=("models", "admin") if path.startswith(ME) else ("admin",))
 
 
-@attrs.frozen(eq=False, repr=False)
-class _AdminPaths:
-    config: Config
-    service: Service
-
-    async def answer(self, incoming: IncomingRequest, rest: str = "") -> Response:
-        await import_all(api_modules(self.service.opened.features.values()))
-        response: Response = await sys.modules[SERVING].answer(self.config, self.service, incoming)
-        return response
+async def _answer(config: Config, service: Service, incoming: IncomingRequest, rest: str = "") -> Response:
+    await import_all(api_modules(service.opened.features.values()))
+    response: Response = await sys.modules[SERVING].answer(config, service, incoming)
+    return response

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Self
 
-import attrs
 import trio
 
 from configfile.keys import part_of
@@ -30,27 +29,22 @@ from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 
 
-@attrs.frozen(eq=False, repr=False)
-class CachedAnswers:
-    """The response cache with the ``uses`` of a configuration: a ``WrapOrigin``."""
-
-    cache: AnswerCache
-    uses: CacheUses
-
-    def wrap(self, walk: Walk, relayed: RelayedRequest | None, nursery: trio.Nursery) -> "AnswerOrigin":
-        """Return ``walk`` with the cache around it, or ``walk`` if neither its client nor its route uses the cache."""
-        context = walk.context
-        client = context.client_request.client
-        use, route = self.uses.of_client(client), walk.request.plan.route
-        if use is None and route is not None:
-            use = part_of(route, NameCacheKeys).cache
-        if not use:
-            context.record.add_note(NOTE, OFF)
-            return walk
-        kind = ConversationAnswers() if relayed is None else RelayedAnswers(relayed, context.endpoint)
-        holder = context.service.admission.holder(client, context.client_request.headers)
-        owner = self.uses.owner(use, client, holder)
-        return CachedOrigin(walk, CacheLookup(context, self.cache, use, owner, holder, kind), nursery)
+def cached_origin(
+    cache: AnswerCache, uses: CacheUses, walk: Walk, relayed: RelayedRequest | None, nursery: trio.Nursery
+) -> AnswerOrigin:
+    """Return ``walk`` with the cache around it, or ``walk`` if neither its client nor its route uses the cache."""
+    context = walk.context
+    client = context.client_request.client
+    use, route = uses.of_client(client), walk.request.plan.route
+    if use is None and route is not None:
+        use = part_of(route, NameCacheKeys).cache
+    if not use:
+        context.record.add_note(NOTE, OFF)
+        return walk
+    kind = ConversationAnswers() if relayed is None else RelayedAnswers(relayed, context.endpoint)
+    holder = context.service.admission.holder(client, context.client_request.headers)
+    owner = uses.owner(use, client, holder)
+    return CachedOrigin(walk, CacheLookup(context, cache, use, owner, holder, kind), nursery)
 
 
 class CachedOrigin:

@@ -1,6 +1,7 @@
 """Opens the response cache of a configuration, with the store that it selects."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import trio
@@ -8,7 +9,7 @@ import trio
 from configfile.keys import part_of
 from gateway.config.settings import Config
 from gateway.features.answer_cache.cache import AnswerCache, CacheUses
-from gateway.features.answer_cache.filling import CachedAnswers
+from gateway.features.answer_cache.filling import cached_origin
 from gateway.features.answer_cache.settings import AnswerCacheKeys, AnswerCacheSettings
 from gateway.features.answer_cache.store import AnswerStore, MemoryAnswers
 from gateway.named_imports import import_named
@@ -27,7 +28,7 @@ class OpenCache(Running):
     def __init__(self, cache: AnswerCache, uses: CacheUses | None) -> None:
         self.cache = cache
         if uses is not None:
-            self.hooks = Hooks(wrap_origin=(CachedAnswers(cache, uses).wrap,))
+            self.hooks = Hooks(wrap_origin=(partial(cached_origin, cache, uses),))
 
     @property
     def lasting(self) -> AnswerCache:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import attrs
@@ -117,25 +118,6 @@ _BEGINNING: Final[Places] = ("tools", "system")
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-@attrs.frozen(eq=False, repr=False)
-class MarkedRequest:
-    """A request with marks of the gateway, whose usage is to be settled."""
-
-    guard: MarkGuard
-    client: str
-    target: Target
-
-    def settle(self, usage: Usage) -> None:
-        """Count the cost and the savings of the marks. Never raises."""
-        entry = self.target.place
-        if self.guard.settle(self.client, entry, usage, self.target.price):
-            log.warning(
-                "%s: cache marks cost more than they save for the client %s: the gateway adds none for an hour",
-                entry,
-                self.client,
-            )
-
-
 class SeenPrompts:
     """The beginnings of prompts that clients sent within an hour, as digests. ``clock`` is monotonic."""
 
@@ -200,7 +182,16 @@ class PromptCacheActs:
         marked = await offload(len(body), _with_marks, prepared, target, lifetime, places)
         if marked is prepared:
             return prepared
-        return attrs.evolve(marked, on_usage=(*marked.on_usage, MarkedRequest(self._guard, client, target).settle))
+        return attrs.evolve(marked, on_usage=(*marked.on_usage, partial(self._settle, client, target)))
+
+    def _settle(self, client: str, target: Target, usage: Usage) -> None:
+        """Count the cost and the savings of the marks of ``client``. Never raises."""
+        if self._guard.settle(client, target.place, usage, target.price):
+            log.warning(
+                "%s: cache marks cost more than they save for the client %s: the gateway adds none for an hour",
+                target.place,
+                client,
+            )
 
 
 def may_be_marked(prepared: Prepared, target: Target) -> bool:

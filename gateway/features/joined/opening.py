@@ -1,5 +1,7 @@
 """Opens joined answers for a configuration."""
 
+from functools import partial
+
 import trio
 
 from configfile.keys import part_of
@@ -7,7 +9,7 @@ from gateway.config.settings import Config
 from gateway.features.answer_cache.interface import AnswerCache, AnswerCacheSettings, cache_in
 from gateway.features.joined.feature import RepeatsKeys
 from gateway.features.joined.kept_answers import KeptAnswers
-from gateway.features.joined.repeats import JoinedAnswers
+from gateway.features.joined.repeats import joined_origin
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 
@@ -19,7 +21,7 @@ class OpenJoined(Running):
 
     def __init__(self, kept: KeptAnswers, cache: AnswerCache, seconds: float, most: int, ports: Ports) -> None:
         self.kept, self.cache = kept, cache
-        self.hooks = Hooks(wrap_origin=(JoinedAnswers(cache).wrap,))
+        self.hooks = Hooks(wrap_origin=(partial(joined_origin, cache),))
         self._seconds, self._most = seconds, most
         self._stopping = ports.lifecycle.stopping
         self._answer_cache = cache_in(ports.opened)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
-import attrs
 import trio
 
 from gateway.conversations.provider_turn import ProviderTurn
@@ -40,7 +39,7 @@ class RepeatedConversations(ConversationAnswers):
         return isinstance(turn, ProviderTurn) or bytes(incoming.members.get("conversation", b"null")) == b"null"
 
     def judge(self, target_request: TargetRequest, content_type: str) -> Callable[[bytes], bool]:
-        return _store_nothing
+        return lambda body: False
 
     def with_own_members(
         self, target_request: TargetRequest, body: BodySource, content_type: str, event_limit: int
@@ -55,22 +54,13 @@ def members_of(incoming: Incoming, sent: bytes, excluded: Collection[str]) -> It
         yield bytes(incoming.members[name])
 
 
-def _store_nothing(body: bytes) -> bool:
-    return False
-
-
-@attrs.frozen(eq=False, repr=False)
-class JoinedAnswers:
-    """The origins of answers that may continue without their clients: a ``WrapOrigin``."""
-
-    cache: AnswerCache
-
-    def wrap(self, walk: Walk, relayed: object, nursery: trio.Nursery) -> AnswerOrigin:
-        """Return ``walk`` with an origin that joins kept answers around it; requests to other endpoints have none."""
-        if relayed is not None:
-            return walk
-        context = walk.context
-        holder = context.service.admission.holder(context.client_request.client, context.client_request.headers)
-        kind = RepeatedConversations()
-        lookup = CacheLookup(context, self.cache, _SCOPE, f"key {holder}", holder, kind, members_of)
-        return CachedOrigin(walk, lookup, nursery)
+def joined_origin(cache: AnswerCache, walk: Walk, relayed: object, nursery: trio.Nursery) -> AnswerOrigin:
+    """Return ``walk`` with an origin that joins kept answers around it, which may continue without their clients;
+    requests to other endpoints have none."""
+    if relayed is not None:
+        return walk
+    context = walk.context
+    holder = context.service.admission.holder(context.client_request.client, context.client_request.headers)
+    kind = RepeatedConversations()
+    lookup = CacheLookup(context, cache, _SCOPE, f"key {holder}", holder, kind, members_of)
+    return CachedOrigin(walk, lookup, nursery)

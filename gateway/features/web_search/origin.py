@@ -36,31 +36,25 @@ _MENTION: Final = re.compile(rb'"(?:openrouter:)?web_search(?:_[a-z]*[0-9_]*)?"|
 _SHOWN: Final = (TextDelta, BlockEnd)
 
 
-class SearchedAnswers:
-    """The searches of a configuration at ``service``."""
-
-    def __init__(self, service: SearchService) -> None:
-        self._service = service
-
-    def wrap(self, walk: Walk, relayed: object, nursery: trio.Nursery) -> Any:
-        """Return the origin of an answer with searches, or ``walk`` if the request offers none, or only to providers
-        that search themselves."""
-        request = walk.request
-        if relayed is not None or request.prepare_from is None:
-            return walk
-        members = request.incoming.members
-        offers = bytes(members.get("web_search_options", b"null")) != b"null"
-        offers = offers or any(_MENTION.search(members[name]) for name in _TOOLS if name in members)
-        if not offers:
-            return walk
-        may_be_offline, api = b'"external_web_access"' in bytes(members.get("tools", b"")), walk.context.codec.api
-        targets = request.plan.targets
-        native = [one for one in targets if searches_itself(one, has_functions=True)]
-        if len(native) == len(targets) and all(one.api == api for one in native):
-            return walk
-        is_native = len(native) == len(targets) and not may_be_offline
-        origin = walk if is_native else SearchOrigin(walk, self._service)
-        return TranslatedSearch(walk, origin, self._service) if native else origin
+def searched_origin(service: SearchService, walk: Walk, relayed: object, nursery: trio.Nursery) -> Any:
+    """Return the origin of an answer with searches, or ``walk`` if the request offers none, or only to providers
+    that search themselves."""
+    request = walk.request
+    if relayed is not None or request.prepare_from is None:
+        return walk
+    members = request.incoming.members
+    offers = bytes(members.get("web_search_options", b"null")) != b"null"
+    offers = offers or any(_MENTION.search(members[name]) for name in _TOOLS if name in members)
+    if not offers:
+        return walk
+    may_be_offline, api = b'"external_web_access"' in bytes(members.get("tools", b"")), walk.context.codec.api
+    targets = request.plan.targets
+    native = [one for one in targets if searches_itself(one, has_functions=True)]
+    if len(native) == len(targets) and all(one.api == api for one in native):
+        return walk
+    is_native = len(native) == len(targets) and not may_be_offline
+    origin = walk if is_native else SearchOrigin(walk, service)
+    return TranslatedSearch(walk, origin, service) if native else origin
 
 
 class TranslatedSearch:

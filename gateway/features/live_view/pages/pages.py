@@ -54,7 +54,7 @@ def ui_views(service: Service, config: Config, running: RunningLiveView) -> Mapp
     def with_visitor(view: Callable[..., Awaitable[Response]]) -> Handler:
         async def answer(incoming: IncomingRequest, **names: str) -> Response:
             try:
-                visitor = None if signed_in is None else await signed_in.visitor(incoming)
+                visitor = None if signed_in is None else await signed_in(incoming)
                 if isinstance(visitor, Response):
                     return visitor
                 visitor = visitor or viewer_of(incoming, config, service.authenticator, service.admission.refused)

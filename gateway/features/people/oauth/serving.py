@@ -1,6 +1,7 @@
 """A request of sign-in, from its path to its response. Failures are JSON for programs and pages for people."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final, TypeAlias
 
 from gateway.config.settings import Config
@@ -28,7 +29,7 @@ from gateway.features.people.oauth.paths import (
     STYLE,
     TOKEN,
 )
-from gateway.features.people.oauth.token_grants import GRANT_TYPES, TokenGrants
+from gateway.features.people.oauth.token_grants import GRANT_TYPES, answer_grant
 from gateway.features.people.own_pages import check_own_page
 from gateway.http.headers import bearer_token
 from gateway.http.response import Response
@@ -48,11 +49,10 @@ class SignInServer(PageServer):
         self._context = context = SignInContext(config, service)
         browser = BrowserSignIn(context)
         devices = DeviceSignIn(context, browser)
-        grants = TokenGrants(context)
         with_login: dict[tuple[str, str], Handler] = {
             ("GET", METADATA): self._metadata,
             ("POST", DEVICE_AUTHORIZATION): devices.authorize,
-            ("POST", TOKEN): grants.answer,
+            ("POST", TOKEN): partial(answer_grant, context),
             ("GET", LOGIN): browser.start,
             ("GET", CALLBACK): browser.finish,
             ("GET", LOGOUT): browser.ask_sign_out,

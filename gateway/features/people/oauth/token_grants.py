@@ -17,50 +17,49 @@ GRANT_TYPES: Final = (DEVICE_CODE, REFRESH)
 
 _OTHER_GRANT: Final = f"use one of {', '.join(GRANT_TYPES)}; a program with a token of an issuer sends it as its key"
 
-Grant: TypeAlias = Callable[[PiecesRequest, Form], Awaitable[Response]]
+Grant: TypeAlias = Callable[[SignInContext, PiecesRequest, Form], Awaitable[Response]]
 
 
-class TokenGrants:
-    """The grants of the token endpoint for one configuration."""
+async def answer_grant(context: SignInContext, incoming: PiecesRequest) -> Response:
+    """Return the tokens for a grant. Raises ``OAuthError`` and ``GatewayError``."""
+    form = await read_form(incoming)
+    kind = _require(form, "grant_type")
+    grant = _GRANTS.get(kind)
+    if grant is None:
+        raise OAuthError("unsupported_grant_type", _OTHER_GRANT)
+    try:
+        return await grant(context, incoming, form)
+    except GrantRefused as error:
+        # Claude Code signs its user out at a 401, so no other failure of a refresh may be one.
+        status = 401 if (kind, error.code) == (REFRESH, "invalid_grant") else 400
+        refused = OAuthError(error.code, error.description, status)
+        raise (refused if error.is_known else _count_guess(context, incoming, refused)) from None
 
-    def __init__(self, context: SignInContext) -> None:
-        self._context = context
-        self._grants: Mapping[str, Grant] = {DEVICE_CODE: self._redeem_device_code, REFRESH: self._refresh}
 
-    async def answer(self, incoming: PiecesRequest) -> Response:
-        """Return the tokens for a grant. Raises ``OAuthError`` and ``GatewayError``."""
-        form = await read_form(incoming)
-        kind = _require(form, "grant_type")
-        grant = self._grants.get(kind)
-        if grant is None:
-            raise OAuthError("unsupported_grant_type", _OTHER_GRANT)
-        try:
-            return await grant(incoming, form)
-        except GrantRefused as error:
-            # Claude Code signs its user out at a 401, so no other failure of a refresh may be one.
-            status = 401 if (kind, error.code) == (REFRESH, "invalid_grant") else 400
-            refused = OAuthError(error.code, error.description, status)
-            raise (refused if error.is_known else self._count_guess(incoming, refused)) from None
+def _count_guess(context: SignInContext, incoming: PiecesRequest, error: OAuthError) -> OAuthError:
+    """Count a wrong credential of the sender's address, and return the error for the program.
 
-    def _count_guess(self, incoming: PiecesRequest, error: OAuthError) -> OAuthError:
-        """Count a wrong credential of the sender's address, and return the error for the program.
+    An address with too many gets ``slow_down``, after which programs wait longer (RFC 8628, section 3.5)."""
+    refused = KeyRefused(error.description, "unknown")
+    judged = context.refused.judge(refused, incoming.scope.address, incoming.asgi["path"])
+    if judged is refused:
+        return error
+    return OAuthError("slow_down", judged.info.message, judged.info.status, judged.info.headers)
 
-        An address with too many gets ``slow_down``, after which programs wait longer (RFC 8628, section 3.5)."""
-        refused = KeyRefused(error.description, "unknown")
-        judged = self._context.refused.judge(refused, incoming.scope.address, incoming.asgi["path"])
-        if judged is refused:
-            return error
-        return OAuthError("slow_down", judged.info.message, judged.info.status, judged.info.headers)
 
-    async def _redeem_device_code(self, incoming: PiecesRequest, form: Form) -> Response:
-        """Return the tokens of an approved device code (RFC 8628, section 3.4)."""
-        issued = await self._context.sessions.redeem_device_code(_require(form, "device_code"))
-        self._context.log_event("signed_in", incoming, client=issued.person.name, session=issued.session)
-        return _token_response(issued)
+async def _redeem_device_code(context: SignInContext, incoming: PiecesRequest, form: Form) -> Response:
+    """Return the tokens of an approved device code (RFC 8628, section 3.4)."""
+    issued = await context.sessions.redeem_device_code(_require(form, "device_code"))
+    context.log_event("signed_in", incoming, client=issued.person.name, session=issued.session)
+    return _token_response(issued)
 
-    async def _refresh(self, incoming: PiecesRequest, form: Form) -> Response:
-        """Return the next tokens of a session (RFC 6749, section 6)."""
-        return _token_response(await self._context.sessions.refresh(_require(form, "refresh_token")))
+
+async def _refresh(context: SignInContext, incoming: PiecesRequest, form: Form) -> Response:
+    """Return the next tokens of a session (RFC 6749, section 6)."""
+    return _token_response(await context.sessions.refresh(_require(form, "refresh_token")))
+
+
+_GRANTS: Final[Mapping[str, Grant]] = {DEVICE_CODE: _redeem_device_code, REFRESH: _refresh}
 
 
 def _token_response(issued: IssuedTokens) -> Response:
