@@ -176,8 +176,9 @@ class PartsOrigin:
         request = attrs.evolve(request, plan=plan)
         if request.reservation is not None:
             request.reservation.begin_part()
-        self._walk = self._walk.beside(self._part_context, request.with_incoming(incoming))
-        await self._walk.start()
+        walk = self._walk.beside(self._part_context, request.with_incoming(incoming))
+        await walk.start()
+        self._walk = walk  # before, it has no request for the lane of an error
         self._note_begin(await self._walk.run(partial(_make_answer, self._walk)))
 
     async def close_part(self) -> None:

@@ -815,3 +815,17 @@ async def test_the_deadline_of_the_first_content_ends_no_stream_that_has_begun(s
         answer = await ask(stage, "messages", stream=stream)
         assert answer.status_code == (200 if stream else 504), "a whole answer has not begun"
         assert (not stream) or shown_text(answer) == "It is [7](https://docs.example.com/7)."
+
+
+@each_row("stream", [False, True])
+@each_row("api", [*REQUESTS])
+async def test_a_turn_that_may_not_begin_is_an_error_for_the_client(api, stream):
+    """Clients of a stream that shows no search, as in Chat, lost their connection without a response."""
+    limited = {"ratelimits": {"requests": "1/h"}}
+    async with search_gateway(searching("trio 7"), answering(), entries=limited) as stage:
+        answer = await ask(stage, api, stream=stream)
+        assert answer.status_code == 429 or stream
+        assert "1 requests/h" in answer.text
+        (line,) = await stage.lines.next()
+        assert (line["ended"], line["error"]) == ("upstream_error", "rate_limited")
+        assert line["cost_usd"] == pytest.approx(0.0052), "one turn and one search"
