@@ -138,10 +138,20 @@ class Watch:
         self.lift_content_limit()
         self.pause()
 
-    def restart_first_byte_limit(self) -> None:
-        """Restart the first-byte limit because more of the request was sent."""
+    def await_upload(self) -> None:
+        """Stop counting until ``restart_first_byte_limit``, because the client still sends its request."""
+        self.pause()
         if not self.scope.cancel_called:
-            first = trio.current_time() + _seconds_or_infinity(self._timeouts.first_byte)
+            self.scope.deadline = self._total_deadline
+
+    def restart_first_byte_limit(self) -> None:
+        """Restart the first-byte limit because more of the request was sent. The limit of the first content has not
+        counted a pause."""
+        if not self.scope.cancel_called:
+            now = self._clock()
+            self._content_deadline += max(0.0, now - self._paused_at)
+            self._paused_at = math.inf
+            first = now + _seconds_or_infinity(self._timeouts.first_byte)
             self.scope.deadline = min(self._fixed_deadline, first)
 
     @property

@@ -9,7 +9,7 @@ from streams.pipe import Watch
 
 
 class _WatchedPieces:
-    """The pieces of an upload, as an iterator that pauses the provider's time limit while the client sends."""
+    """The pieces of an upload, as an iterator that pauses the provider's time limits while the client sends."""
 
     def __init__(self, upload: UploadedBody, watch: Watch, before_end: Callable[[], object] | None) -> None:
         self._pieces = upload.pieces
@@ -21,7 +21,7 @@ class _WatchedPieces:
         return self
 
     async def __anext__(self) -> bytes:
-        self._watch.pause()
+        self._watch.await_upload()
         try:
             piece = await anext(self._pieces)
         except StopAsyncIteration:

@@ -60,3 +60,32 @@ async def test_the_end_of_an_upload_is_noted_once_and_before_its_last_piece(leng
     with contextlib.suppress(StopAsyncIteration):
         await anext(body.pieces)
     assert noted == [{5: 1, 3: 0, None: 2}[length]]
+
+
+@each_row("length", [3, None])
+async def test_a_client_that_uploads_slowly_spends_no_time_until_the_first_content(autojump_clock, length):
+    """It got a 504 during its upload, as if the provider were silent."""
+
+    async def pieces():
+        for _ in range(3):
+            await trio.sleep(5)
+            yield b"x"
+
+    watch = Watch(Timeouts(first_byte=9), content_timeout=2)
+    with watch.scope:
+        async for _ in watch_upload(UploadedBody(pieces(), length), watch).pieces:
+            await trio.sleep(0.5)  # the provider takes a piece
+        await trio.sleep_forever()
+    assert watch.seconds == pytest.approx(15 + 2)
+    assert "begin its answer within 2 s" in watch.failure().message
+
+
+async def test_a_slow_upload_ends_at_the_limit_of_the_whole_response(autojump_clock):
+    async def pieces():
+        await trio.sleep_forever()
+        yield b"x"
+
+    watch = Watch(Timeouts(total=20), content_timeout=2)
+    with watch.scope:
+        await anext(watch_upload(UploadedBody(pieces()), watch).pieces)
+    assert watch.seconds == pytest.approx(20)
