@@ -23,10 +23,9 @@ _MAKER: Final = "google"
 _SIGNATURE: Final = "thought_signature"
 
 
-def add_signatures(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed messages of a Chat ``body``, with a placeholder in the first call of each message whose calls
-    have no signature; ``{}`` if nothing changes."""
-    return change_items(body, "messages", lambda message: _with_calls(message, _sign_first))
+def add_signature(message: Any) -> Any:
+    """Return a Chat message, with a placeholder in its first call if its calls have no signature."""
+    return _with_calls(message, _sign_first)
 
 
 def replace_signatures(body: Mapping[str, Any]) -> dict[str, list[Any]]:

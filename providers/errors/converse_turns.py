@@ -13,7 +13,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from providers.errors.words import Words, change_items
+from providers.errors.words import Words, change_items, change_list
 from providers.neutral.tool_names import CALLED_BEFORE
 
 Block: TypeAlias = dict[str, Any]
@@ -47,11 +47,8 @@ def fill_blanks(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     changes."""
     if not _is_converse(body):
         return {}
-    found = change_items(body, "messages", _with_filled_content)
-    system = body.get("system")
-    if isinstance(system, list) and (texts := [block for block in system if not _is_blank(block)]) != system:
-        found["system"] = texts
-    return found
+    system = change_list(body, "system", lambda blocks: [block for block in blocks if not _is_blank(block)])
+    return change_items(body, "messages", _with_filled_content) | system
 
 
 def _is_converse(body: Mapping[str, Any]) -> bool:
@@ -88,27 +85,25 @@ def _is_blank(block: Any) -> bool:
     return isinstance(text, str) and not text.strip()
 
 
-def separate_tools(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed messages of a Converse ``body``, with calls and results in turns of their own; ``{}`` if
-    nothing changes."""
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return {}
-    changed = [part for message in messages for part in _parts_of(message)]
-    return {"messages": changed} if len(changed) != len(messages) else {}
+def separate_tools(messages: list[Any]) -> list[Any]:
+    """Return Converse ``messages`` with calls and results in turns of their own."""
+    return [part for message in messages for part in _parts_of(message)]
 
 
 def _parts_of(message: Any) -> list[Any]:
     content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, list) or message.get("role") not in _BRIDGES:
+    if not isinstance(content, list) or (bridge := _BRIDGES.get(str(message.get("role")))) is None:
         return [message]
-    role = message["role"]
-    tools = [block for block in content if isinstance(block, dict) and not {"toolUse", "toolResult"}.isdisjoint(block)]
-    others = [block for block in content if block not in tools]
+    tools = [block for block in content if _is_of_tool(block)]
+    others = [block for block in content if not _is_of_tool(block)]
     if not tools or all(map(_is_cache_point, others)):
         return [message]
-    first, second = (tools, others) if role == "user" else (others, tools)
-    return [{**message, "content": first}, _BRIDGES[role], {**message, "content": second}]
+    first, second = (tools, others) if message["role"] == "user" else (others, tools)
+    return [{**message, "content": first}, bridge, {**message, "content": second}]
+
+
+def _is_of_tool(block: Any) -> bool:
+    return isinstance(block, dict) and ("toolUse" in block or "toolResult" in block)
 
 
 def declare_tools(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ epam/ai-dial-adapter-vertexai#214, microsoft/semantic-kernel#10597, crewAIInc/cr
 results (google-gemini/gemini-cli#16135). Translated requests have such turns already.
 """
 
-from collections.abc import Mapping
 from itertools import groupby
 from typing import Any, Final
 
@@ -20,14 +19,10 @@ _RESULT: Final = "functionResponse", "function_response"
 _TOOLS: Final = "functionCall", "function_call", *_RESULT
 
 
-def join_results(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed contents of a Gemini ``body``: successive turns of one side with calls or results are one
-    turn, where results are first; ``{}`` if nothing changes."""
-    contents = body.get("contents")
-    if not isinstance(contents, list):
-        return {}
-    joined = [turn for _, turns in groupby(contents, _side_of) for turn in _join([*turns])]
-    return {"contents": joined} if joined != contents else {}
+def join_results(contents: list[Any]) -> list[Any]:
+    """Return the ``contents`` of a Gemini request. Successive turns of one side with calls or results are one turn,
+    where results are first."""
+    return [turn for _, turns in groupby(contents, _side_of) for turn in _join([*turns])]
 
 
 def _side_of(turn: Any) -> Any:

@@ -20,7 +20,7 @@ from providers.errors import (
 from providers.errors import rejected_settings as settings
 from providers.errors import rejected_turns as turns
 from providers.errors.member_paths import TOOL_NAMES, WHOLE, WHOLE_WITH_TOOLS
-from providers.errors.words import Words, change_items
+from providers.errors.words import Words, change_items, change_list
 from providers.neutral import schemas
 from providers.neutral.draft import Edit
 
@@ -135,12 +135,18 @@ def _of_tools(words: Words, change: Callable[[Any], Any], member: str, form: str
 
 def _of_items(words: Words, lists: tuple[str, ...], change: Callable[[Any], Any], describe: Describe) -> OtherShape:
     """Return the shape after ``change`` of each item of ``lists``."""
-    return OtherShape(
-        words,
-        lists,
-        lambda body: {name: new for one in lists for name, new in change_items(body, one, change).items()},
-        describe,
-    )
+    return _of_lists(words, lists, lambda items: [change(item) for item in items], describe)
+
+
+def _of_lists(
+    words: Words, lists: tuple[str, ...], change: Callable[[list[Any]], list[Any]], describe: Describe
+) -> OtherShape:
+    """Return the shape after ``change`` of ``lists``."""
+
+    def change_all(body: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: new for one in lists for name, new in change_list(body, one, change).items()}
+
+    return OtherShape(words, lists, change_all, describe)
 
 
 def _at(place: str, form: str = "") -> Describe:
@@ -261,19 +267,19 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     ),
     CALL_PLACES: _of_items(turns.CALL_PLACES, _MESSAGES, turns.order_calls, _at("[].content", "=ordered")),
     BLANK_TEXTS: OtherShape(
-        Words(f"{turns.BLANK.part}|{converse_turns.BLANK.part}", f"{turns.BLANK.alone}|{converse_turns.BLANK.alone}"),
+        turns.BLANK | converse_turns.BLANK,
         ("system", "messages"),
         lambda body: converse_turns.fill_blanks(body) or turns.omit_blanks(body),
         _at("[].content", "=nonblank"),
     ),
-    UNSIGNED_CALLS: OtherShape(
+    UNSIGNED_CALLS: _of_items(
         call_signatures.MISSING,
         _MESSAGES,
-        call_signatures.add_signatures,
+        call_signatures.add_signature,
         _at("[].tool_calls[].extra_content", "=placeholder"),
     ),
-    RESULT_TURNS: OtherShape(gemini_turns.UNEVEN, ("contents",), gemini_turns.join_results, _at("[]", "=joined")),
-    MIXED_TURNS: OtherShape(converse_turns.MIXED, _MESSAGES, converse_turns.separate_tools, _at("[]", "=split")),
+    RESULT_TURNS: _of_lists(gemini_turns.UNEVEN, ("contents",), gemini_turns.join_results, _at("[]", "=joined")),
+    MIXED_TURNS: _of_lists(converse_turns.MIXED, _MESSAGES, converse_turns.separate_tools, _at("[]", "=split")),
     CALLED_TOOLS: OtherShape(
         converse_turns.WITHOUT_TOOLS,
         ("messages", _TOOL_CONFIG),
@@ -281,7 +287,7 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
         _at("", "=called"),
     ),
     ALTERNATION: OtherShape(turns.ALTERNATION, system_place.PLACES, turns.join_turns, _at("[]", "=joined")),
-    RESULT_ORDER: OtherShape(turns.ORDER, _MESSAGES, turns.separate_results, _at("[]", "+assistant")),
+    RESULT_ORDER: _of_lists(turns.ORDER, _MESSAGES, turns.separate_results, _at("[]", "+assistant")),
     LAST_TURN: OtherShape(turns.LAST, turns.LISTS, turns.add_user_turn, _at("[]", "+user")),
     USER_ID: OtherShape(settings.USER_WORDS, ("metadata",), settings.hash_user_id, _at(".user_id", "=digest")),
     AGENT_ITEMS: _of_items(turns.AGENT_WORDS, ("input",), turns.use_messages, _at("[].type")),

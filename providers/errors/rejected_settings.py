@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from providers.errors.system_place import mark_text
-from providers.errors.words import Words, change_items
+from providers.errors.words import Words, change_list
 from providers.neutral.fields import Drops
 from providers.neutral.formats import describe_schema, end_of_prompt
 from providers.neutral.schemas import answer_schema, is_combined, map_schemas, object_schema, typed_object
@@ -457,8 +457,8 @@ NOT_ENCRYPTED: Final = Words.of(r"Encrypted content is not supported with this m
 
 def omit_encrypted(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changed ``include`` of a Responses ``body``, without encrypted reasoning; ``{}`` without it."""
-    changed = change_items(body, INCLUDE, lambda item: None if item == "reasoning.encrypted_content" else item)
-    return {INCLUDE: [item for item in changed[INCLUDE] if item is not None] or None} if changed else {}
+    changed = change_list(body, INCLUDE, lambda items: [one for one in items if one != "reasoning.encrypted_content"])
+    return {name: items or None for name, items in changed.items()}
 
 
 USER_WORDS: Final = Words.of(

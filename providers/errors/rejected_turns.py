@@ -34,10 +34,11 @@
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, Final
 
 from providers.errors.system_place import move_system, template_words
-from providers.errors.words import Words
+from providers.errors.words import Words, change_list
 from providers.neutral.media import image_beginning, is_data_url, standard_base64
 from providers.neutral.texts import is_ciphertext, join_texts
 
@@ -181,32 +182,30 @@ ALTERNATION: Final = template_words(_TURNS)
 def join_turns(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the changed messages of a Chat ``body``, in which no two texts of one role follow each other, and with one
     system message; ``{}`` if nothing changes."""
-    messages = move_system(body).get("messages", body.get("messages"))
-    if not isinstance(messages, list):
-        return {}
-    joined: list[Any] = []
-    for message in messages:
-        if joined and _are_texts_of_one_role(joined[-1], message):
-            joined[-1] = {**message, "content": _join(joined[-1]["content"], message["content"])}
-        else:
-            joined.append(message)
-    return {"messages": joined} if joined != body.get("messages") else {}
+    moved = move_system(body) if "messages" in body else {}
+    return moved | change_list({**body, **moved}, "messages", _join_texts)
 
 
-def _are_texts_of_one_role(first: Any, second: Any) -> bool:
-    return all(isinstance(one, dict) and one.keys() == {"role", "content"} for one in (first, second)) and (
-        first["role"] == second["role"] in ("user", "assistant")
-    )
+def _join_texts(messages: list[Any]) -> list[Any]:
+    return [turn for role, turns in groupby(messages, _role_of_text) for turn in _join(role, [*turns])]
 
 
-def _join(first: Any, second: Any) -> Any:
-    if isinstance(first, str) and isinstance(second, str):
-        return f"{first}\n\n{second}"
-    return [*_parts(first), *_parts(second)]
+def _role_of_text(message: Any) -> Any:
+    """Return the role of a message that is nothing but text of the user or the model, ``None`` for others."""
+    if not isinstance(message, dict) or message.keys() != {"role", "content"}:
+        return None
+    is_text = isinstance(message["content"], str | list) and message["role"] in ("user", "assistant")
+    return message["role"] if is_text else None
 
 
-def _parts(content: Any) -> list[Any]:
-    return content if isinstance(content, list) else [{"type": "text", "text": content}]
+def _join(role: Any, turns: list[Any]) -> list[Any]:
+    if role is None or len(turns) == 1:
+        return turns
+    contents = [turn["content"] for turn in turns]
+    if all(isinstance(content, str) for content in contents):
+        return [{"role": role, "content": "\n\n".join(contents)}]
+    texts = ([{"type": "text", "text": one}] if isinstance(one, str) else one for one in contents)
+    return [{"role": role, "content": [part for parts in texts for part in parts]}]
 
 
 BLANK: Final = Words.of(
@@ -223,15 +222,8 @@ BLANK: Final = Words.of(
 def omit_blanks(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the changed lists of a Messages or Chat ``body`` without blank texts, and without messages that have no
     other content; ``{}`` if there are none."""
-    found: dict[str, list[Any]] = {}
-    if isinstance(system := body.get("system"), list) and (texts := _without_blanks(system)) != system:
-        found["system"] = texts
-    messages = body.get("messages")
-    if isinstance(messages, list):
-        kept = [one for message in messages if _has_content(one := _with_content(message))]
-        if kept != messages:
-            found["messages"] = kept
-    return found
+    system = change_list(body, "system", _without_blanks)
+    return system | change_list(body, "messages", lambda items: [*filter(_has_content, map(_with_content, items))])
 
 
 def _has_content(message: Any) -> bool:
@@ -240,11 +232,12 @@ def _has_content(message: Any) -> bool:
 
 def _with_content(block: Any) -> Any:
     content = block.get("content") if isinstance(block, dict) else None
-    if isinstance(content, list):
-        content = _without_blanks(content)
-    if content == [] or (isinstance(content, str) and not content.strip()):
+    if not isinstance(content, str | list):
+        return block
+    content = content.strip() and content if isinstance(content, str) else _without_blanks(content)
+    if not content:
         content = None if block.get("tool_calls") else "(empty)" if block.get("role") == "tool" else ""
-    return block if content is None and not block.get("tool_calls") else {**block, "content": content}
+    return {**block, "content": content}
 
 
 def _without_blanks(blocks: list[Any]) -> list[Any]:
@@ -254,9 +247,14 @@ def _without_blanks(blocks: list[Any]) -> list[Any]:
         text = block.get("text") if isinstance(block, dict) and block.get("type") == "text" else None
         if not isinstance(text, str) or text.strip():
             kept.append(block)
-        elif "cache_control" in block and kept and "thinking" not in str(kept[-1].get("type")):
+        elif "cache_control" in block and kept and _can_end_prefix(kept[-1]):
             kept[-1] = {"cache_control": block["cache_control"], **kept[-1]}
     return kept
+
+
+def _can_end_prefix(block: Any) -> bool:
+    """Return whether ``block`` may have the mark of a prompt cache."""
+    return isinstance(block, dict) and "thinking" not in str(block.get("type"))
 
 
 CALL_PLACES: Final = Words.of(
@@ -303,18 +301,14 @@ def omit_budget(body: Mapping[str, Any]) -> dict[str, Any]:
     return {"thinking": None} if "tool_use" in kinds and "thinking" not in str(kinds[0]) else {}
 
 
-def separate_results(body: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the changed messages of a Chat ``body``, with a message of the model between the results of tools and a
-    message of the user; ``{}`` if nothing changes."""
-    messages = body.get("messages")
-    if not isinstance(messages, list):
-        return {}
+def separate_results(messages: list[Any]) -> list[Any]:
+    """Return Chat ``messages`` with one of the model between results of tools and a message of the user."""
     changed: list[Any] = []
     for message in messages:
         if _has_role(message, "user") and changed and _has_role(changed[-1], "tool"):
             changed.append(_BRIDGE)
         changed.append(message)
-    return {"messages": changed} if len(changed) != len(messages) else {}
+    return changed
 
 
 def _has_role(message: Any, role: str) -> bool:

@@ -71,7 +71,7 @@ def use_first_turn(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changed members of a Chat, Gemini or Converse ``body``, the instructions as texts of the user; ``{}``
     without instructions."""
     changed: dict[str, Any] = dict(change_items(body, "messages", use_user_role))
-    system, messages = body.get("system"), body.get("messages")
+    system, messages = body.get("system"), changed.get("messages", body.get("messages"))
     first = messages[0] if isinstance(messages, list) and messages else None
     content = first.get("content") if isinstance(first, dict) else None
     if isinstance(system, list) and isinstance(messages, list) and isinstance(content, list):

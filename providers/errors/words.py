@@ -42,11 +42,13 @@ class Words:
         return self.match_whole(message) is not None
 
 
+def change_list(body: Mapping[str, Any], member: str, change: Callable[[list[Any]], list[Any]]) -> dict[str, list[Any]]:
+    """Return the list ``member`` of ``body`` after ``change``; ``{}`` if there is no list, or nothing changes."""
+    items = body.get(member)
+    return {member: changed} if isinstance(items, list) and (changed := change(items)) != items else {}
+
+
 def change_items(body: Mapping[str, Any], member: str, change: Callable[[Any], Any]) -> dict[str, list[Any]]:
     """Return the list ``member`` of ``body`` after ``change`` of each item; ``{}`` if there is no list, or nothing
     changes."""
-    items = body.get(member)
-    if not isinstance(items, list):
-        return {}
-    changed = [change(item) for item in items]
-    return {member: changed} if changed != items else {}
+    return change_list(body, member, lambda items: [change(item) for item in items])

@@ -710,7 +710,7 @@ def gateway(upstream) -> Iterator[Gateway]:
              ("custom/claude-opus-5", "messages"), ("custom/anthropic.claude-opus-5", "converse")]  # fmt: skip
     entries = [entry(upstream.url, number, row.model, row.api) for number, row in enumerate(RECOVERIES)]
     entries += [{**entry(upstream.url, 0, *one), "model": one[0], "name": one[0]} for one in known]
-    entries += [entry(upstream.url, -number, "vllm/Qwen", "chat") for number in range(1, 5)]
+    entries += [entry(upstream.url, -number, "vllm/Qwen", "chat") for number in range(1, 6)]
     with gateway_thread(config(entries)) as running:
         yield running
 
@@ -742,8 +742,15 @@ def test_the_request_continues_in_another_shape_and_this_is_remembered(gateway, 
         (-2, reject(AT_THE_BEGINNING), WITH_LATE[CHAT], STRICT, 1),
         (-3, reject(AT_THE_BEGINNING), {"messages": [USER]}, {}, 1),
         (-4, reject(NO_SCHEMA), body_for(CHAT, **json_schema(CHAT, ANSWER)), STRICT, 1),
+        (
+            -5,
+            reject("all messages must have non-empty content"),
+            {"messages": [{"role": "user", "content": ["a"]}]},
+            {},
+            1,
+        ),
     ],
-    ids=["rejected again", "strict mode", "nothing to change", "a schema in strict mode"],
+    ids=["rejected again", "strict mode", "nothing to change", "a schema in strict mode", "an odd block"],
 )
 def test_a_rejection_that_no_change_avoids_is_the_clients(
     gateway, upstream, number, rejections, body, headers, requests
@@ -751,7 +758,7 @@ def test_a_rejection_that_no_change_avoids_is_the_clients(
     upstream.script(*rejections, Script(text="yes"))
     reply = gateway.request("POST", CHAT, {"model": f"r{number}", **body}, headers)
     assert (reply.status, len(upstream.seen)) == (400, requests)
-    assert re.search(b"must be at the beginning|messages\\[\\].role|response_format", reply.body)
+    assert re.search(b"must be at the beginning|messages\\[\\].role|response_format|non-empty content", reply.body)
 
 
 # Models that are known to need another shape get it immediately

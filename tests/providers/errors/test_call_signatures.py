@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from providers.errors.call_signatures import add_signatures, replace_signatures
-from providers.errors.other_shapes import UNSIGNED_CALLS, find_other_shapes, find_sole_shape
+from providers.errors.call_signatures import replace_signatures
+from providers.errors.other_shapes import OTHER_SHAPES, UNSIGNED_CALLS, find_other_shapes, find_sole_shape
 from tests.support.each_row import each_row
 
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -32,12 +32,12 @@ def test_the_words_of_gemini_are_known():
 
 
 def test_the_first_of_unsigned_calls_gets_the_placeholder():
-    assert add_signatures(calls(CALL, CALL)) == calls(PLACED, CALL)
-    assert add_signatures(calls({**CALL, "extra_content": {"x": 1}})) == calls(
+    assert OTHER_SHAPES[UNSIGNED_CALLS].change(calls(CALL, CALL)) == calls(PLACED, CALL)
+    assert OTHER_SHAPES[UNSIGNED_CALLS].change(calls({**CALL, "extra_content": {"x": 1}})) == calls(
         {**PLACED, "extra_content": {"x": 1, **PLACED["extra_content"]}}
     )
     for unchanged in (calls(SIGNED, CALL), calls(CALL, SIGNED), *OTHERS):
-        assert add_signatures(unchanged) == {}
+        assert OTHER_SHAPES[UNSIGNED_CALLS].change(unchanged) == {}
 
 
 def test_signatures_are_replaced_by_placeholders():
@@ -49,4 +49,4 @@ def test_signatures_are_replaced_by_placeholders():
 @each_row("body", [{"messages": [{"role": "assistant", "tool_calls": [{"extra_content": "x"}]}]}])
 def test_other_members_of_that_name_do_no_harm(body):
     assert replace_signatures(body) == {}
-    assert add_signatures(body)
+    assert OTHER_SHAPES[UNSIGNED_CALLS].change(body)

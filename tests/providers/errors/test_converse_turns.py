@@ -2,8 +2,15 @@
 
 from typing import Any
 
-from providers.errors.converse_turns import declare_tools, fill_blanks, separate_tools
-from providers.errors.other_shapes import BLANK_TEXTS, CALLED_TOOLS, MIXED_TURNS, find_other_shapes, find_sole_shape
+from providers.errors.converse_turns import declare_tools, fill_blanks
+from providers.errors.other_shapes import (
+    BLANK_TEXTS,
+    CALLED_TOOLS,
+    MIXED_TURNS,
+    OTHER_SHAPES,
+    find_other_shapes,
+    find_sole_shape,
+)
 from tests.support.each_row import each_row
 
 HI, BLANK, EMPTY, POINT = {"text": "hi"}, {"text": " \n"}, {"text": "(empty)"}, {"cachePoint": {"type": "default"}}
@@ -68,7 +75,7 @@ READ, CONTINUE = [{"text": "I have read the results."}], [{"text": "Continue."}]
     ({"messages": "hi"}, {}), ({"messages": [None, {"role": "system", "content": [USE, HI]}]}, {}),
 ])  # fmt: skip
 def test_calls_and_results_have_their_own_turns(body, changed):
-    assert separate_tools(body) == changed
+    assert OTHER_SHAPES[MIXED_TURNS].change(body) == changed
 
 
 @each_row(("body", "names"), [

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from providers.errors.gemini_turns import join_results
-from providers.errors.other_shapes import RESULT_TURNS, find_other_shapes, find_sole_shape
+from providers.errors.other_shapes import OTHER_SHAPES, RESULT_TURNS, find_other_shapes, find_sole_shape
 from tests.support.each_row import each_row
 
 
@@ -51,8 +50,9 @@ def test_the_words_of_gemini_are_known():
 def test_results_are_in_one_turn(contents, joined):
     """cloudwego/eino-ext#571, epam/ai-dial-adapter-vertexai#214, microsoft/semantic-kernel#10597,
     crewAIInc/crewAI#4693; google-gemini/gemini-cli#16135."""
-    assert join_results({"contents": contents}) == {"contents": joined}
-    assert join_results({"contents": joined}) == {}
+    change = OTHER_SHAPES[RESULT_TURNS].change
+    assert change({"contents": contents}) == {"contents": joined}
+    assert change({"contents": joined}) == {}
 
 
 @each_row(
@@ -63,4 +63,4 @@ def test_results_are_in_one_turn(contents, joined):
     ],
 )  # fmt: skip
 def test_other_turns_remain(body):
-    assert join_results(body) == {}
+    assert OTHER_SHAPES[RESULT_TURNS].change(body) == {}
