@@ -21,6 +21,7 @@ from gateway.streaming.lane import too_large
 from gateway.upstream.response import UpstreamResponse
 from providers.apis import CODECS
 from providers.errors.answer_form import JSON
+from providers.errors.failures import EARLY
 from providers.neutral.codec import Writer
 from streams.errors import GatewayError
 from streams.events import AnswerEnd, ErrorInfo, Usage
@@ -303,9 +304,10 @@ def rest_grace(source: AnswerSource) -> float:
 
 
 class RestOfAnswer:
-    """The rest of a response that is complete without it, such as its usage."""
+    """The rest of a response that is complete without it, such as its usage. ``failure`` is why it did not arrive."""
 
     def __init__(self) -> None:
+        self.failure: GatewayError | None = None
         self._last: object = None
         self._deadline = 0.0
 
@@ -315,7 +317,14 @@ class RestOfAnswer:
         now = trio.current_time()
         if (amount, grace) != self._last:
             self._last, self._deadline = (amount, grace), now + grace
-        return await read_rest(chunks, max(0, self._deadline - now))
+        with trio.move_on_after(max(0, self._deadline - now)):
+            try:
+                return await anext(chunks, None)
+            except GatewayError as error:
+                self.failure = error
+                return None
+        self.failure = GatewayError.of(EARLY)
+        return None
 
 
 async def read_rest(chunks: AsyncIterator[bytes], grace: float) -> bytes | None:

@@ -85,6 +85,8 @@ async def transformed_pieces(
             if at:
                 await trio.lowlevel.checkpoint()
             yield released[at : at + PIECE]
+        if rest.failure is not None and is_stream:
+            raise rest.failure  # the lane knows what the client lacks of the end
     finally:
         transform.close()
 

@@ -28,6 +28,13 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
 }
 
 
+LAST: Final = {
+    "chat": b"data: [DONE]", "messages": b"event: message_stop", "responses": b"event: response.completed",
+    "gemini": b"finishReason", "converse": b"stopReason", "interactions": b"event: done",
+}  # fmt: skip
+"""What the last event of each API has, for which clients wait; Converse clients also accept it without usage."""
+
+
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
     entries = [
@@ -55,6 +62,7 @@ def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_e
             with case((client, spoken, stream)):
                 assert (reply.status, reply.cut) == (200, False), reply.body
                 assert text_of(spoken, reply.body, stream=stream) == "The answer is 42."
+                assert not stream or bytes(reply.body).count(LAST[spoken]) == 1
                 found = line(gateway, reply.headers["x-request-id"])
                 outcome = (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON)
                 assert outcome == ("complete", None, True)
@@ -74,6 +82,7 @@ def test_an_answer_that_the_cache_reads_is_complete_after_its_last_word(gateway,
         with case(client):
             assert (reply.status, reply.headers["x-trigate-cache"], reply.cut) == (200, "miss", False), reply.body
             assert text_of(api, reply.body, stream=True) == "The answer is 42."
+            assert bytes(reply.body).count(LAST[api]) == 1
             found = line(gateway, reply.headers["x-request-id"])
             assert (found["ended"], found.get("error")) == ("complete", None)
 
