@@ -32,7 +32,7 @@ LAST: Final = {
     "chat": b"data: [DONE]", "messages": b"event: message_stop", "responses": b"event: response.completed",
     "gemini": b"finishReason", "converse": b"stopReason", "interactions": b"event: done",
 }  # fmt: skip
-"""What the last event of each API has, for which clients wait; Converse clients also accept it without usage."""
+"""A part of each API's last event, for which clients wait. Converse clients also accept an end without usage."""
 
 
 @pytest.fixture(scope="module")
