@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import attrs
 
 from gateway.access.body_memory import HeldBody
+from gateway.config.attempts import Retries
 from gateway.endpoints.request_body import body_memory, read_whole_body
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
@@ -177,7 +178,8 @@ class InboundRequest:
         plan = join_plans(plans, service.router.several) if names else plans[0]
         if options is not NO_OPTIONS:
             plan = narrow(plan, options)
-        self.exchange.deadline = plan.retries.deadline
+        deadline, slow = plan.retries.deadline, self.endpoint.first_byte
+        self.exchange.deadline = slow if slow is not None and deadline == Retries().deadline else deadline
         plan = service.balancer.arrange(plan, None, service.health.clock())
         record, first = self.context.record, plan.first
         record.route, record.requested_model = None if plan.route is None else plan.route.name, first.requested_name

@@ -147,3 +147,34 @@ async def test_a_count_or_compaction_by_the_provider_ends_at_the_clients_deadlin
         with trio.fail_after(5):
             reply = await served.post(path, json=sent, headers={"x-trigate-deadline": "50ms"})
         assert reply.status_code == 504
+
+
+@each_row(
+    ("path", "limit", "status"),
+    [
+        ("/v1/images/generations", {}, 200),
+        ("/v1/images/generations", {"retries": {"deadline": "4m"}}, 503),
+        ("/v1/audio/speech", {}, 503),
+    ],
+)
+async def test_an_endpoint_that_may_take_minutes_has_a_longer_default_deadline(path: str, limit: Any, status: int):
+    """Names with several targets failed after five minutes, although such an image or transcript is usual."""
+    ahead = 0.0
+
+    def answering(asked: ReceivedRequest) -> ScriptedAnswer:
+        nonlocal ahead
+        if asked.headers["authorization"] == "Bearer key-first":
+            ahead = 400.0
+            return json_answer({"error": {"message": "not now"}}, 503)
+        return json_answer({"created": 1, "data": [{"b64_json": "aGk="}]})
+
+    async with endpoint_provider(answering) as provider:
+        entries = [
+            {"model": "openai/m-1", "name": name, "access_key": f"key-{name}", "base_url": f"{provider.url}/v1"}
+            for name in ("first", "second")
+        ]
+        names = {"r": {"targets": ["first", "second"]}}
+        async with gateway(settings(*entries, model_aliases=names, **limit)) as served:
+            served.service.health.clock = lambda: trio.current_time() + ahead
+            reply = await served.post(path, json={"model": "r", "prompt": "x", "input": "x", "voice": "y"})
+            assert reply.status_code == status, reply.text
