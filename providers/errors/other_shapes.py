@@ -23,6 +23,7 @@ from providers.errors.member_paths import TOOL_NAMES, WHOLE, WHOLE_WITH_TOOLS
 from providers.errors.words import Words, change_items, change_list
 from providers.neutral import schemas
 from providers.neutral.draft import Edit
+from providers.neutral.levels import LEVELS
 
 SYSTEM_PLACE: Final = (":system",)
 """The place of system messages, for a model that accepts only one, at the beginning."""
@@ -53,11 +54,16 @@ NOT_ENCRYPTED: Final = (":thinking", "encrypted")
 LOST_THINKING: Final = (":thinking", "lost")
 """Thinking with a budget in a turn that has called tools without it, because its blocks were another model's."""
 NO_THINKING: Final = (":thinking", "unsupported")
+NOT_ADAPTIVE: Final = (":thinking", "not adaptive")
+NOT_DISABLED: Final = (":thinking", "not disabled")
+NO_LEVELS: Final = (":thinking", "levels")
 NO_EFFORT: Final = (":thinking", "effort")
 UNUSED_EFFORT: Final = (":thinking", "disabled")
 ADAPTIVE_THINKING: Final = (":thinking", "adaptive")
-"""Settings for thinking that a model does not have: all, the effort, the effort while thinking is disabled, the
-budget."""
+"""Settings for thinking that a model does not have: all, one form, levels, the effort, the effort while thinking is
+disabled, the budget."""
+EXCLUSIVE_SAMPLING: Final = (":sampling",)
+"""Two sampling settings, for a model that accepts either."""
 INCOMPLETE_TOOLS: Final = (":tools", "incomplete")
 COMBINED_TOOLS: Final = (":tools", "combined")
 TOOL_PATTERNS: Final = (":tools", "patterns")
@@ -239,8 +245,17 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     WHOLE_WITH_TOOLS: _without_stream(settings.TOOLS_NOT_STREAMED, settings.TOOLS),
     LOST_THINKING: OtherShape(turns.LOST_THINKING, ("messages", "thinking"), turns.omit_budget, _at("")),
     NO_THINKING: _omit_settings(settings.UNSUPPORTED, settings.omit_thinking),
+    NOT_ADAPTIVE: _omit_settings(settings.NOT_ADAPTIVE, settings.omit_thinking_with("adaptive")),
+    NOT_DISABLED: _omit_settings(settings.NOT_DISABLED, settings.omit_thinking_with("disabled")),
+    NO_LEVELS: _omit_settings(settings.NO_LEVELS, settings.omit_thinking_with(*LEVELS[1:])),
     NO_EFFORT: _omit_settings(settings.UNSUPPORTED_EFFORT, settings.omit_effort),
     UNUSED_EFFORT: _omit_settings(settings.DISABLED, settings.omit_unused_effort),
+    EXCLUSIVE_SAMPLING: OtherShape(
+        settings.EXCLUSIVE,
+        ("temperature", "top_p", settings.CONVERSE_CONFIG),
+        settings.omit_top_p,
+        lambda name, value: Edit(f"{name}.topP" if name == settings.CONVERSE_CONFIG else name),
+    ),
     ADAPTIVE_THINKING: OtherShape(settings.ADAPTIVE, ("thinking",), settings.think_adaptively, _at("", "=adaptive")),
     INCOMPLETE_TOOLS: _of_tools(settings.INCOMPLETE, settings.complete_schemas, "schema", "=complete"),
     COMBINED_TOOLS: _of_tools(settings.COMBINED, settings.merge_combinations, "schema"),

@@ -31,11 +31,12 @@ _MAX_PATH = 200
 _CODES = ("unsupported_parameter", "unknown_parameter")  # OpenAI, with the path in `param`
 _VALUE_CODE = "unsupported_value"  # OpenAI, whose message only has the value
 _VALUES = ("reasoning.summary", "text.verbosity", "verbosity")
+_OTHER_VALUES = "Supported values are"
 _EFFORTS = ("reasoning.effort", "reasoning_effort")
 """Settings without which the model answers with its own value. Codex sends the value of one model to another
 (openai/codex#19188, openai/codex#2376, openai/codex#6647), and others request summaries for organizations that may not
 have them (continuedev/continue#12047, OpenHands/software-agent-sdk#987). Another effort may be accepted, so that is not
-remembered; a rejection that states the accepted ones names an effort's levels instead."""
+remembered, and no rejection that states other values; if these are efforts, it names the levels instead."""
 _PARAM = re.compile(r"[`'\"]?(?P<name>[\w\-.\[\]]{1,200})[`'\"]?")
 
 _ESSENTIAL: Final = frozenset(
@@ -148,7 +149,7 @@ def find_sole_rejected(error: ErrorInfo) -> tuple[Path, ...]:
 
 
 def _sole_paths(error: ErrorInfo) -> tuple[Path, ...]:
-    if error.param and _rejects_param(error):
+    if error.param and _rejects_param(error) and _OTHER_VALUES not in error.message:
         named = _PARAM.fullmatch(error.param)
         return () if named is None else (parse_path(named["name"]),)
     if len(error.message) > _MAX_TEXT:

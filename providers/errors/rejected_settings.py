@@ -131,27 +131,33 @@ MEMBERS: Final = (*_FLAT, *_NESTED)
 UNSUPPORTED: Final = Words.of(
     # Ollama (ollama/ollama#12561)
     r"\"[\w.:/\-]{1,200}\" does not support thinking"
-    r"|think value \"\w{1,20}\" is not supported for this model"
-    # Anthropic (agentforce314/clawcodex#699, ex-machina-co/opencode-anthropic-auth#160), Qwen's Messages
-    # (anthropics/claude-code#29531)
-    r"|adaptive thinking is not supported on this model"
-    r"|\"thinking\.type\.disabled\" is not supported for this model"
-    r"|Only 'enabled' and 'disabled' are supported for thinking; 'adaptive' is not supported"
-    # Groq (earendil-works/pi#1745)
-    r"|[`']?reasoning_effort[`']? must be one of [`']?none[`']? or [`']?default[`']?"
+    # Groq
     r"|[`']?reasoning_effort[`']? is not supported with this model"
     # Gemini (lobehub/lobehub#7985, RooCodeInc/Roo-Code#10700, googleapis/js-genai#681)
     r"|Thinking is not enabled for models/[\w.\-]{1,200}"
     r"|[Tt]hinking(?:[_ ]\w{1,20})? is not supported (?:by|for) this model"
-    r"|thinking_config is not supported"
+    r"|thinking_config is not supported",
+    r"(?:Unable to submit request because )?",
+    r"(?:\.{0,2} Learn more: https://[\w./\-]{1,200})?\.?",
+) | Words.of_value(
     # of models that always think, and of other ranges (mozilla-ai/any-llm#1294)
-    r"|Budget 0 is invalid\. This model only works in thinking mode"
+    r"Budget 0 is invalid\. This model only works in thinking mode"
     r"|The thinking budget \d{1,9} is invalid\. Please choose a value between \d{1,9} and \d{1,9}"
     r"|thinking_budget is out of range; supported values are integers from \d{1,9} to \d{1,9}"
-    r"|Thinking_config\.include_thoughts is only enabled when thinking is enabled",
-    r"(?:Unable to submit request because )?",
-    r"(?:\.{0,2} Learn more: https://[\w./\-]{1,200})?"
-    r"(?:\. Thinking defaults to adaptive mode when not specified; use [\w\"., ]{1,100} for extended thinking)?\.?",
+    r"|Thinking_config\.include_thoughts is only enabled when thinking is enabled"
+)
+NOT_ADAPTIVE: Final = Words.of(  # agentforce314/clawcodex#699, and Qwen's Messages (anthropics/claude-code#29531)
+    r"adaptive thinking is not supported on this model"
+    r"|Only 'enabled' and 'disabled' are supported for thinking; 'adaptive' is not supported"
+)
+NOT_DISABLED: Final = Words.of(  # ex-machina-co/opencode-anthropic-auth#160
+    r"\"thinking\.type\.disabled\" is not supported for this model",
+    after=r"(?:\. Thinking defaults to adaptive mode when not specified; use [\w\"., ]{1,100} for extended thinking)?"
+    r"\.?",
+)
+NO_LEVELS: Final = Words.of(  # Ollama (ollama/ollama#12561), Groq (earendil-works/pi#1745)
+    r"think value \"\w{1,20}\" is not supported for this model"
+    r"|[`']?reasoning_effort[`']? must be one of [`']?none[`']? or [`']?default[`']?"
 )
 UNSUPPORTED_EFFORT: Final = Words.of(
     r"This model does not support the effort parameter"  # Oaklight/llm-rosetta#289
@@ -167,6 +173,7 @@ ADAPTIVE: Final = Words.of(  # handochan/aelix-ai#258
 )
 
 CHOICE: Final = "tool_choice"
+CONVERSE_CONFIG: Final = "inferenceConfig"
 EFFORT: Final = "reasoning_effort"
 
 _UNFORCED: Final = ("auto", "none")
@@ -240,6 +247,18 @@ def omit_thinking(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None for name in _FLAT if body.get(name) is not None} | _omit_nested(body, _NESTED)
 
 
+def omit_thinking_with(*values: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Return a function that returns the changed members of a body with one of ``values`` as thinking or effort,
+    without settings for thinking; ``{}`` for other bodies."""
+
+    def change(body: Mapping[str, Any]) -> dict[str, Any]:
+        holders = (("thinking", "type"), ("reasoning", "effort"), ("output_config", "effort"))
+        nested = [body[name].get(inner) for name, inner in holders if isinstance(body.get(name), dict)]
+        return {} if {*values}.isdisjoint(map(str, (*nested, body.get(EFFORT)))) else omit_thinking(body)
+
+    return change
+
+
 def omit_effort(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changed members of a Chat or Messages ``body`` without an effort, ``{}`` for a body without it."""
     return {name: None for name in (EFFORT,) if body.get(name) is not None} | _omit_nested(body, ("output_config",))
@@ -252,6 +271,22 @@ def omit_unused_effort(body: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(thinking, dict) or thinking.get("type") != "disabled":
         return {}
     return omit_effort(body)
+
+
+# Claude from 4.1 (QuantumNous/new-api#5122), also at Bedrock
+EXCLUSIVE: Final = Words.of(
+    r"[`']?temperature[`']? and [`']?top_p[`']? cannot both be specified for this model",
+    r"(?:The model returned the following errors: )?",
+    r"(?:\. Please use only one)?\.?",
+)
+
+
+def omit_top_p(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the changed member of a ``body`` with a temperature, without ``top_p``; ``{}`` unless it has both."""
+    config = body.get(CONVERSE_CONFIG)
+    if isinstance(config, dict) and config.keys() >= {"temperature", "topP"}:
+        return {CONVERSE_CONFIG: {name: value for name, value in config.items() if name != "topP"}}
+    return {"top_p": None} if None not in (body.get("temperature"), body.get("top_p")) else {}
 
 
 def think_adaptively(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -299,7 +334,7 @@ FLAT: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 NESTED: Final[Mapping[str, str]] = {
     "generationConfig": "maxOutputTokens",
     "generation_config": "max_output_tokens",
-    "inferenceConfig": "maxTokens",
+    CONVERSE_CONFIG: "maxTokens",
 }
 THINKING: Final = "thinking"
 
@@ -381,15 +416,13 @@ _NO_SCHEMA: Final = (
     r"|response_format: response_format\.type `?json_schema`? is unavailable now"
     r"|This model does not support response format `json_schema`"
 )
-_COMPLEX_SCHEMA: Final = (  # Gemini
+SCHEMA_WORDS: Final = Words.of(
+    _NO_SCHEMA,
+    r"(?:Failed to deserialize the JSON body into the target type: )?",
+    r"(?: at line \d+ column \d+)?\.?(?: See supported models at https://[\w./#\-]{1,200})?",
+) | Words.of_value(  # Gemini
     r"The specified schema produces a constraint that has too many states for serving"
     r"|A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth"
-)
-SCHEMA_WORDS: Final = Words.of(
-    f"{_NO_SCHEMA}|{_COMPLEX_SCHEMA}",
-    r"(?:Failed to deserialize the JSON body into the target type: )?",
-    r"(?: at line \d+ column \d+)?\.?(?: See supported models at https://[\w./#\-]{1,200})?"
-    r"(?: {1,2}Typical causes of this error are schemas with [\w (),./\-]{1,600})?",
 )
 
 

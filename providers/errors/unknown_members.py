@@ -7,7 +7,7 @@ from typing import Final
 import attrs
 
 from providers.errors.member_paths import BETA, CACHE_POINTS, OTHER_API, ROUTE, TOOL_CHOICE, Path, parse_path
-from providers.errors.words import Words
+from providers.errors.words import NEVER, Words
 
 # Patterns search texts that a client may have written, so none may backtrack over a long word: a name matches only
 # whole, from its start.
@@ -15,8 +15,6 @@ _PLAIN: Final = r"[\w\-]++(?:[.\[\]]++[\w\-]++)*+\]?"
 _QUOTED: Final = rf"""[`'"]?{_PLAIN}[`'"]?"""
 _NAME: Final = rf"""[`'"]?(?P<name>{_PLAIN})[`'"]?"""
 _AT: Final = rf"""'(?P<at>{_PLAIN})'"""
-_NEVER: Final = r"(?!)"
-"""Matches no message: one with these words may quote a client."""
 
 
 @attrs.frozen(repr=False)
@@ -47,8 +45,7 @@ def _snake_paths(found: re.Match[str]) -> Iterable[Path]:
 
 
 def _sampling_paths(found: re.Match[str]) -> Iterable[Path]:
-    name = found["name"] or found["second"]
-    return ((name,), ("inferenceConfig", "topP" if name == "top_p" else name))
+    return (found["name"],), ("inferenceConfig", "topP" if found["name"] == "top_p" else found["name"])
 
 
 def _converse_path(found: re.Match[str]) -> Iterable[Path]:
@@ -102,7 +99,7 @@ _TABLE: Final = (
         Words(
             r"""['"]loc['"]: ?[(\[]['"]body['"],(?P<steps>(?: ?(?:['"][\w\-]{1,100}['"]|\d{1,9}),?){1,10}+)[)\]], ?"""
             r"""['"]msg['"]: ?['"]Extra inputs are not permitted""",
-            _NEVER,
+            NEVER,
         ),
         _stepwise_path,
     ),
@@ -111,13 +108,11 @@ _TABLE: Final = (
     UnknownMembers(  # huggingface/smolagents#1765
         Words.of(r"Argument not supported on this model: (?P<name>\w{1,100})"), _named_path
     ),
-    # Claude from 4.7 (The-PR-Agent/pr-agent#2456) and from 4.1 (QuantumNous/new-api#5122), also at Bedrock
+    # Claude from 4.7 (The-PR-Agent/pr-agent#2456), also at Bedrock
     UnknownMembers(
         Words.of(
-            r"[`']?(?P<name>temperature|top_p)[`']? is deprecated for this model"
-            r"|[`']?temperature[`']? and [`']?(?P<second>top_p)[`']? cannot both be specified for this model",
+            r"[`']?(?P<name>temperature|top_p)[`']? is deprecated for this model",
             r"(?:The model returned the following errors: )?",
-            r"(?:\. Please use only one)?\.?",
         ),
         _sampling_paths,
     ),
@@ -158,7 +153,7 @@ _TABLE: Final = (
         ),
         _named_path,
     ),
-    UnknownMembers(Words(_NEVER, rf"(?P<name>{_PLAIN}): property '(?P=name)' is unsupported"), _named_path),
+    UnknownMembers(Words(NEVER, rf"(?P<name>{_PLAIN}): property '(?P=name)' is unsupported"), _named_path),
     # Gemini
     UnknownMembers(
         Words.of(
@@ -166,11 +161,13 @@ _TABLE: Final = (
         ),
         _named_path,
     ),
-    # Converse, which differs by model (strands-agents/harness-sdk#1241, vercel/ai#4396, maximhq/bifrost#3196)
+    # Converse, which differs by model (strands-agents/harness-sdk#1241, vercel/ai#4396, maximhq/bifrost#3196). A model
+    # without one choice of tools may have another.
     UnknownMembers(
-        Words.of(
+        Words(
             rf"This model doesn't support the (?P<name>{_PLAIN}) field",
-            after=r"(?:\. Remove [\w.]{1,100} and try again)?\.?",
+            rf"This model doesn't support the (?!toolConfig\.)(?P<name>{_PLAIN}) field"
+            r"(?:\. Remove [\w.]{1,100} and try again)?\.?",
         ),
         _converse_path,
     ),

@@ -3,9 +3,12 @@ rejects the client's."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
+
+NEVER: Final = r"(?!)"
+"""A pattern that matches no message."""
 
 
 @attrs.frozen(repr=False)
@@ -21,6 +24,11 @@ class Words:
     def of(cls, sentences: str, before: str = "", after: str = r"\.?") -> "Words":
         """Return the words of ``sentences``, alternatives of a pattern. A whole message may have the others around."""
         return cls(sentences, f"{before}(?:{sentences}){after}")
+
+    @classmethod
+    def of_value(cls, sentences: str) -> "Words":
+        """Return words that never are a whole message: the gateway forgets them, as other values may be accepted."""
+        return cls(sentences, NEVER)
 
     def __or__(self, other: "Words") -> "Words":
         return Words(f"{self.part}|{other.part}", f"{self.alone}|{other.alone}")

@@ -426,12 +426,6 @@ def schemas() -> Iterator[Recovery]:
             path, body_for(path, **members), "messages", reject(LIMITS), schema_in, BOUNDED,
             {**BOUNDED, "properties": {"maximum": IN_WORDS}}, ("schema=described",),
         )  # fmt: skip
-    for path in PATHS:
-        yield Recovery(
-            path, body_for(path, **json_schema(path, ANSWER)), "gemini", reject(COMPLEX), format_in_gemini,
-            ({"responseMimeType", "responseJsonSchema"}, None), ({"responseMimeType"}, ANSWER),
-            ("generationConfig.responseSchema",), "x-trigate-dropped", model="gemini/gemini-3",
-        )  # fmt: skip
     either = {"type": "object", "anyOf": [{"properties": {"a": {}}}, {"properties": {"b": {}}}]}
     yield Recovery(
         CHAT, body_for(CHAT, tools=tools(CHAT, either)), "responses", reject(COMBINED), schema_in, either,
@@ -711,6 +705,9 @@ def gateway(upstream) -> Iterator[Gateway]:
     entries = [entry(upstream.url, number, row.model, row.api) for number, row in enumerate(RECOVERIES)]
     entries += [{**entry(upstream.url, 0, *one), "model": one[0], "name": one[0]} for one in known]
     entries += [entry(upstream.url, -number, "vllm/Qwen", "chat") for number in range(1, 6)]
+    for number, (_, api, *_) in enumerate(VALUES):
+        one = entry(upstream.url, number, f"{'gemini' if api == 'gemini' else 'custom'}/value", api)
+        entries += [{**one, "model": f"{one['model']}-{name}", "name": f"{name}{number}"} for name in "vw"]
     with gateway_thread(config(entries)) as running:
         yield running
 
@@ -759,6 +756,64 @@ def test_a_rejection_that_no_change_avoids_is_the_clients(
     reply = gateway.request("POST", CHAT, {"model": f"r{number}", **body}, headers)
     assert (reply.status, len(upstream.seen)) == (400, requests)
     assert re.search(b"must be at the beginning|messages\\[\\].role|response_format|non-empty content", reply.body)
+
+
+# A rejection of a value does not concern other values.
+
+BUDGET = "The thinking budget 32768 is invalid. Please choose a value between 512 and 24576."
+ENABLED = {"thinking": {"type": "enabled", "budget_tokens": 4000}}
+NO_SUMMARY = "Unsupported value: 'concise' is not supported with the 'gpt-5' model. Supported values are: 'auto'."
+NO_CHOICE = "This model doesn't support the toolConfig.toolChoice.tool field. Remove toolConfig.toolChoice.tool and try"
+AUTO = {"summary": "auto"}
+HI = [{"role": "user", "content": [{"text": "hi"}]}]
+
+
+def choose(choice: dict[str, Any]) -> dict[str, Any]:
+    spec = {"toolSpec": {"name": "f", "inputSchema": {"json": EMPTY}}}
+    return {"messages": HI, "toolConfig": {"tools": [spec], "toolChoice": choice}}
+
+
+VALUES: list[tuple[str, str, tuple[Raw, ...], dict[str, Any], dict[str, Any]]] = [
+    (MESSAGES, "messages", reject("adaptive thinking is not supported on this model"),
+     {"thinking": {"type": "adaptive"}}, ENABLED),
+    (MESSAGES, "messages", reject('"thinking.type.disabled" is not supported for this model.'), DISABLED[MESSAGES],
+     ENABLED),
+    (CHAT, "chat", reject("reasoning_effort must be one of none or default"), HIGH[CHAT], {"reasoning_effort": "none"}),
+    (CHAT, "chat", reject(EXCLUSIVE), SAMPLING, {"top_p": 0.9}),
+    (RESPONSES, "responses", reject(NO_SUMMARY, code="unsupported_value", param="reasoning.summary"),
+     {"reasoning": {"summary": "concise"}}, {"reasoning": AUTO}),
+    (CHAT, "gemini", reject(BUDGET), HIGH[CHAT], {"reasoning_effort": "low"}),
+    (CHAT, "gemini", reject(COMPLEX), json_schema(CHAT, ANSWER), json_schema(CHAT, EMPTY)),
+    ("/model/{}/converse", "converse", reject(f"{NO_CHOICE} again."), choose({"tool": {"name": "f"}}),
+     choose({"any": {}})),
+]  # fmt: skip
+
+
+@each_row(("number", "row"), [*enumerate(VALUES)], ids=[row[2][0].pieces[0].decode()[:60] for row in VALUES])
+def test_another_value_is_sent_after_the_rejection_of_one(gateway, upstream, number, row):
+    path, _, rejections, rejected, accepted = row
+    upstream.script(*rejections, *(Script(text='{"a": "b"}') for _ in range(3)))
+    replies = [
+        gateway.request(
+            "POST", path.format(f"{name}{number}"), {"model": f"{name}{number}", **body_for(path, **members)}
+        )
+        for name, members in (("v", rejected), ("v", accepted), ("w", accepted))
+    ]
+    assert [reply.headers["x-trigate-attempts"] for reply in replies] == ["2", "1", "1"]
+    assert "x-trigate-dropped" in replies[0].headers
+    after, alone = ({**seen.json, "model": ""} for seen in upstream.seen[-2:])
+    assert after == alone
+
+
+@each_row("path", PATHS)
+def test_gemini_gets_a_schema_that_it_rejects_as_an_instruction(gateway, upstream, path):
+    upstream.script(*reject(COMPLEX), Script(text='{"a": "b"}'))
+    reply = gateway.request("POST", path, {"model": "v6", **body_for(path, **json_schema(path, ANSWER))})
+    assert (reply.status, reply.headers["x-trigate-attempts"]) == (200, "2")
+    assert "generationConfig.responseSchema" in reply.headers["x-trigate-dropped"]
+    assert [format_in_gemini(seen.json) for seen in upstream.seen] == [
+        ({"responseMimeType", "responseJsonSchema"}, None), ({"responseMimeType"}, ANSWER),
+    ]  # fmt: skip
 
 
 # Models that are known to need another shape get it immediately

@@ -17,12 +17,16 @@ from providers.errors.other_shapes import (
     CALL_IDS,
     COMBINED_TOOLS,
     ENABLE_THINKING,
+    EXCLUSIVE_SAMPLING,
     INCOMPLETE_TOOLS,
     JSON_SCHEMA,
     LAST_TURN,
     MISSING_REASONING,
     NO_EFFORT,
+    NO_LEVELS,
     NO_THINKING,
+    NOT_ADAPTIVE,
+    NOT_DISABLED,
     NOT_ENCRYPTED,
     NULL_REASONING,
     OUTPUT_LIMIT,
@@ -86,27 +90,31 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         "or object in thinking mode",
     ],
     NO_THINKING: [
-        "Budget 0 is invalid. This model only works in thinking mode.",  # mozilla-ai/any-llm#1294
-        "The thinking budget 32768 is invalid. Please choose a value between 512 and 24576.",
-        "Unable to submit request because thinking_budget is out of range; supported values are integers from 1 to "
-        "24576.",
         '"llama3.1:8b" does not support thinking',
-        'think value "medium" is not supported for this model',  # ollama/ollama#12561
-        "adaptive thinking is not supported on this model",  # agentforce314/clawcodex#699
-        # anthropics/claude-code#29531
-        "Only 'enabled' and 'disabled' are supported for thinking; 'adaptive' is not supported.",
-        # ex-machina-co/opencode-anthropic-auth#160
-        '"thinking.type.disabled" is not supported for this model. Thinking defaults to adaptive mode when not '
-        'specified; use "thinking.type.enabled" with "budget_tokens" for extended thinking.',
-        "reasoning_effort must be one of none or default",  # earendil-works/pi#1745
         "Thinking is not enabled for models/gemini-2.0-flash-preview-image-generation",
         "Thinking level is not supported for this model.",  # RooCodeInc/Roo-Code#10700
         "thinking_config is not supported.",
         # googleapis/js-genai#681, google-gemini/gemini-cli#14025 and #1953
         f"Unable to submit request because thinking is not supported by this model. {GEMINI}",
         f"Unable to submit request because thinking_level is not supported by this model.. {GEMINI}",
-        "Unable to submit request because Thinking_config.include_thoughts is only enabled when thinking is enabled.. "
-        f"{GEMINI}",
+    ],
+    NOT_ADAPTIVE: [
+        "adaptive thinking is not supported on this model",  # agentforce314/clawcodex#699
+        # anthropics/claude-code#29531
+        "Only 'enabled' and 'disabled' are supported for thinking; 'adaptive' is not supported.",
+    ],
+    NOT_DISABLED: [
+        # ex-machina-co/opencode-anthropic-auth#160
+        '"thinking.type.disabled" is not supported for this model. Thinking defaults to adaptive mode when not '
+        'specified; use "thinking.type.enabled" with "budget_tokens" for extended thinking.',
+    ],
+    NO_LEVELS: [
+        'think value "medium" is not supported for this model',  # ollama/ollama#12561
+        "reasoning_effort must be one of none or default",  # earendil-works/pi#1745
+    ],
+    EXCLUSIVE_SAMPLING: [
+        # QuantumNous/new-api#5122, skydiscover-ai/skydiscover#15
+        "`temperature` and `top_p` cannot both be specified for this model. Please use only one.",
     ],
     NO_EFFORT: [
         "This model does not support the effort parameter.",  # Oaklight/llm-rosetta#289
@@ -148,12 +156,6 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         "'^[a-zA-Z0-9_-]+$'.",
     ],
     JSON_SCHEMA: [
-        # googleapis/python-genai#660, googleapis/js-genai#882
-        "The specified schema produces a constraint that has too many states for serving.  Typical causes of this "
-        "error are schemas with lots of text (for example, very long property or enum names), schemas with long array "
-        "length limits (especially when nested), or schemas using complex value matchers (for example, integers or "
-        "numbers with minimum/maximum bounds or strings with complex formats like date-time)",
-        "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth.",
         "This response_format type is unavailable now",
         f"{DESERIALIZE}response_format: response_format.type `json_schema` is unavailable now at line 1 column 1193",
         "This model does not support response format `json_schema`. See supported models at "
@@ -261,6 +263,29 @@ QUOTING = [
 ]
 
 
+VALUES = [
+    (NO_THINKING, "Budget 0 is invalid. This model only works in thinking mode."),  # mozilla-ai/any-llm#1294
+    (NO_THINKING, "The thinking budget 32768 is invalid. Please choose a value between 512 and 24576."),
+    (
+        NO_THINKING,
+        "Unable to submit request because thinking_budget is out of range; supported values are integers from 1 to "
+        "24576.",
+    ),
+    (
+        NO_THINKING,
+        "Unable to submit request because Thinking_config.include_thoughts is only enabled when thinking is enabled.. "
+        f"{GEMINI}",
+    ),
+    # googleapis/python-genai#660, googleapis/js-genai#882
+    (
+        JSON_SCHEMA,
+        "The specified schema produces a constraint that has too many states for serving.  Typical causes of this "
+        "error are schemas with lots of text (for example, very long property or enum names)",
+    ),
+    (JSON_SCHEMA, "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth."),
+]
+
+
 def rejection(body: Any) -> tuple[Any, Any]:
     """Return the members that an error body rejects: those of this request, and those to remember."""
     error = read_failure(400, json.dumps(body).encode())
@@ -307,6 +332,11 @@ def test_a_local_servers_failures_are_of_the_request(shape, status):
     for message in WORDS[shape]:
         error = read_failure(status, json.dumps({"error": {"code": status, "message": message, "type": "x"}}).encode())
         assert (error.kind, error.status) == ("invalid_request", 400)
+
+
+@each_row(("shape", "message"), VALUES)
+def test_a_rejected_value_teaches_nothing_about_others(shape, message):
+    assert rejection({"error": {"message": message}}) == ((shape,), ())
 
 
 @each_row(("shape", "message"), QUOTING)
@@ -367,6 +397,10 @@ OTHERS: list[tuple[tuple[str, ...], list[Any]]] = [
                 {"tool_choice": {"type": "auto"}}, {"tool_choice": None}, {"tool_choice": {}}]),
     *((shape, [{"messages": [USER]}, {"generationConfig": "x", "output_config": {"format": {}}}])
       for shape in (NO_THINKING, NO_EFFORT, ADAPTIVE_THINKING, UNUSED_EFFORT)),
+    *((shape, [{"thinking": {"type": "enabled", "budget_tokens": 9}}, {"reasoning_effort": "none"}, {"thinking": "x"}])
+      for shape in (NOT_ADAPTIVE, NOT_DISABLED, NO_LEVELS)),
+    (EXCLUSIVE_SAMPLING, [{"temperature": 1}, {"top_p": 1}, {"temperature": 1, "top_p": None},
+                          {"inferenceConfig": {"topP": 1}}]),
     ((OUTPUT_LIMIT, "10"), [
         {"max_tokens": 11, "thinking": {"type": "enabled", "budget_tokens": 10}},
         {"max_tokens": "11", "max_output_tokens": None, "generationConfig": []}, {"max_tokens": 10},
@@ -454,6 +488,7 @@ FUNCTION = {"type": "function", "name": "f"}
          {"output_config": {"format": {}}}),
         (ADAPTIVE_THINKING, {"thinking": {"type": "enabled", "budget_tokens": 9, "display": "summarized"}},
          {"thinking": {"type": "adaptive", "display": "summarized"}}),
+        (NO_LEVELS, {"reasoning": {"effort": "high"}}, {"reasoning": None}),
         (NOT_ENCRYPTED, {"include": ["reasoning.encrypted_content"]}, {"include": None}),
         (NOT_ENCRYPTED, {"include": ["reasoning.encrypted_content", "message.output_text.logprobs"]},
          {"include": ["message.output_text.logprobs"]}),

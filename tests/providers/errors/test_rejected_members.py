@@ -33,13 +33,10 @@ ROWS: list[tuple[str, Any, tuple[Path, ...], bool]] = [
      (("temperature",), ("inferenceConfig", "temperature")), True),
     ("Claude at Bedrock", {"message": "The model returned the following errors: temperature is deprecated for this "
                                       "model."}, (("temperature",), ("inferenceConfig", "temperature")), True),
-    # QuantumNous/new-api#5122, skydiscover-ai/skydiscover#15
-    ("Claude 4.1", {"message": "`temperature` and `top_p` cannot both be specified for this model. Please use only "
-                               "one."}, (("top_p",), ("inferenceConfig", "topP")), True),
     # strands-agents/harness-sdk#1241, vercel/ai#4396, maximhq/bifrost#3196
     ("Llama at Bedrock", {"message": "This model doesn't support the toolConfig.toolChoice.any field. Remove "
                                      "toolConfig.toolChoice.any and try again."},
-     (("toolConfig", "toolChoice"),), True),
+     (("toolConfig", "toolChoice"),), False),
     ("a setting at Bedrock", {"message": "This model doesn't support the stopSequences field. Remove stopSequences and "
                                          "try again."}, (("inferenceConfig", "stopSequences"),), True),
     # NVIDIA: MoonshotAI/kimi-cli#2534, Kilo-Org/kilocode#9652
