@@ -30,7 +30,7 @@ def add_signature(message: Any) -> Any:
 
 def replace_signatures(body: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the changed messages of a Chat ``body``, with placeholders as signatures; ``{}`` if nothing changes."""
-    return change_items(body, "messages", lambda message: _with_calls(message, _replace_all))
+    return change_items(body, "messages", lambda message: _with_calls(message, _replace_signatures))
 
 
 def _with_calls(message: Any, change: Callable[[list[Any]], list[Any]]) -> Any:
@@ -44,12 +44,8 @@ def _sign_first(calls: list[Any]) -> list[Any]:
     return [_sign_call(calls[0]), *calls[1:]]
 
 
-def _replace_all(calls: list[Any]) -> list[Any]:
-    return [_replace_signature(call) for call in calls]
-
-
-def _replace_signature(call: Any) -> Any:
-    return _sign_call(call) if _signature_of(call) else call
+def _replace_signatures(calls: list[Any]) -> list[Any]:
+    return [_sign_call(call) if _signature_of(call) else call for call in calls]
 
 
 def _signature_of(call: Any) -> Any:

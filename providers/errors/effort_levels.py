@@ -5,10 +5,10 @@ Claude Code and Codex send ``xhigh``, ``max``, ``minimal`` or ``none`` to every 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-from providers.errors.words import Words
+from providers.errors.words import Change, Words
 from providers.neutral.levels import LEVELS, known_level
 
 _FLAT: Final = "reasoning_effort"
@@ -66,7 +66,7 @@ def _words_for(param: str | None) -> Words:
     return _WORDS | _NAMELESS if param in _PLACES else _WORDS
 
 
-def use_levels(levels: tuple[str, ...]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def use_levels(levels: tuple[str, ...]) -> Change:
     """Return a function that returns the members of a body with another effort, changed to the nearest of ``levels``.
 
     It returns ``{}`` for a body without one."""

@@ -20,7 +20,7 @@ from providers.errors import (
 from providers.errors import rejected_settings as settings
 from providers.errors import rejected_turns as turns
 from providers.errors.member_paths import TOOL_NAMES, WHOLE, WHOLE_WITH_TOOLS
-from providers.errors.words import Words, change_items, change_list
+from providers.errors.words import Change, Words, change_items, change_list
 from providers.neutral import schemas
 from providers.neutral.draft import Edit
 from providers.neutral.levels import LEVELS
@@ -112,14 +112,13 @@ class OtherShape:
     """Another shape of a request.
 
     - ``words`` are those in which servers reject the client's shape; ``None`` if a table of other words leads to it.
-    - ``change`` reads the members ``reads`` of a body, and returns the changed ones, ``{}`` without any. ``None`` means
-      that the member is removed.
+    - ``change`` reads the members ``reads`` of a body. For a member that it removes, it returns ``None``.
     - ``describe`` returns the edit of a changed member, from its name and new value.
     """
 
     words: Words | None
     reads: tuple[str, ...]
-    change: Callable[[Mapping[str, Any]], dict[str, Any]]
+    change: Change
     describe: Describe
 
 
@@ -188,7 +187,7 @@ def _with_other_name(old: str, new: str) -> OtherShape:
     return OtherShape(None, (old,), rename, describe)  # the words are those about an unknown member
 
 
-def _omit_settings(words: Words, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> OtherShape:
+def _omit_settings(words: Words, change: Change) -> OtherShape:
     def describe(name: str, value: Any) -> Edit:
         return Edit(settings.place_of(name))
 
@@ -245,11 +244,11 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     WHOLE_WITH_TOOLS: _without_stream(settings.TOOLS_NOT_STREAMED, settings.TOOLS),
     LOST_THINKING: OtherShape(turns.LOST_THINKING, ("messages", "thinking"), turns.omit_budget, _at("")),
     NO_THINKING: _omit_settings(settings.UNSUPPORTED, settings.omit_thinking),
-    NOT_ADAPTIVE: _omit_settings(settings.NOT_ADAPTIVE, settings.omit_thinking_with("adaptive")),
-    NOT_DISABLED: _omit_settings(settings.NOT_DISABLED, settings.omit_thinking_with("disabled")),
-    NO_LEVELS: _omit_settings(settings.NO_LEVELS, settings.omit_thinking_with(*LEVELS[1:])),
+    NOT_ADAPTIVE: _omit_settings(settings.NOT_ADAPTIVE, settings.omit_if(settings.omit_thinking, "adaptive")),
+    NOT_DISABLED: _omit_settings(settings.NOT_DISABLED, settings.omit_if(settings.omit_thinking, "disabled")),
+    NO_LEVELS: _omit_settings(settings.NO_LEVELS, settings.omit_if(settings.omit_thinking, *LEVELS[1:])),
     NO_EFFORT: _omit_settings(settings.UNSUPPORTED_EFFORT, settings.omit_effort),
-    UNUSED_EFFORT: _omit_settings(settings.DISABLED, settings.omit_unused_effort),
+    UNUSED_EFFORT: _omit_settings(settings.DISABLED, settings.omit_if(settings.omit_effort, "disabled")),
     EXCLUSIVE_SAMPLING: OtherShape(
         settings.EXCLUSIVE,
         ("temperature", "top_p", settings.CONVERSE_CONFIG),

@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from providers.errors.system_place import mark_text
-from providers.errors.words import Words, change_list
+from providers.errors.words import Change, Words, change_list
 from providers.neutral.fields import Drops
 from providers.neutral.formats import describe_schema, end_of_prompt
 from providers.neutral.schemas import answer_schema, is_combined, map_schemas, object_schema, typed_object
@@ -212,7 +212,7 @@ NOT_STREAMED: Final = Words.of(
 TOOLS_NOT_STREAMED: Final = Words.of(r"This model doesn't support tool use in streaming mode")  # Bedrock
 
 
-def omit_stream(more: Iterable[str]) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def omit_stream(more: Iterable[str]) -> Change:
     """Return a function that returns the changed members of a body that requests a stream and has the members ``more``:
     a whole answer; ``{}`` for other bodies."""
 
@@ -247,14 +247,13 @@ def omit_thinking(body: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None for name in _FLAT if body.get(name) is not None} | _omit_nested(body, _NESTED)
 
 
-def omit_thinking_with(*values: str) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
-    """Return a function that returns the changed members of a body with one of ``values`` as thinking or effort,
-    without settings for thinking; ``{}`` for other bodies."""
+def omit_if(omit: Change, *values: str) -> Change:
+    """Return the change ``omit``, limited to bodies with one of ``values`` as thinking or effort."""
 
     def change(body: Mapping[str, Any]) -> dict[str, Any]:
         holders = (("thinking", "type"), ("reasoning", "effort"), ("output_config", "effort"))
         nested = [body[name].get(inner) for name, inner in holders if isinstance(body.get(name), dict)]
-        return {} if {*values}.isdisjoint(map(str, (*nested, body.get(EFFORT)))) else omit_thinking(body)
+        return {} if {*values}.isdisjoint(map(str, (*nested, body.get(EFFORT)))) else omit(body)
 
     return change
 
@@ -262,15 +261,6 @@ def omit_thinking_with(*values: str) -> Callable[[Mapping[str, Any]], dict[str, 
 def omit_effort(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changed members of a Chat or Messages ``body`` without an effort, ``{}`` for a body without it."""
     return {name: None for name in (EFFORT,) if body.get(name) is not None} | _omit_nested(body, ("output_config",))
-
-
-def omit_unused_effort(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changed members of a Chat or Messages ``body`` that disables thinking, without an effort; ``{}`` for
-    other bodies."""
-    thinking = body.get("thinking")
-    if not isinstance(thinking, dict) or thinking.get("type") != "disabled":
-        return {}
-    return omit_effort(body)
 
 
 # Claude from 4.1 (QuantumNous/new-api#5122), also at Bedrock
@@ -312,7 +302,7 @@ def place_of(name: str) -> str:
     return f"{name}.{_NESTED[name]}" if name in _NESTED else name
 
 
-def turn_thinking_off(member: str, value: Any) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def turn_thinking_off(member: str, value: Any) -> Change:
     """Return a function that returns the changed members of a body that forces a tool call, ``{}`` for other bodies.
 
     ``member`` with ``value`` turns thinking off, so that the call stays certain."""
@@ -381,7 +371,7 @@ def states_only_limit(message: str) -> bool:
     return any(pattern.fullmatch(message.removesuffix(".")) for pattern in _PATTERNS)
 
 
-def lower_to(limit: int) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+def lower_to(limit: int) -> Change:
     """Return a function that returns the members of a body with a token limit above ``limit``, lowered to it.
 
     It returns ``{}`` for a body without one, and for one that requests as much thinking."""
@@ -436,23 +426,33 @@ def use_json_mode(body: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     named = format.get("json_schema")
     schema = named.get("schema") if isinstance(named, dict) else None
-    end = end_of_prompt([message.get("role") if isinstance(message, dict) else None for message in messages])
+    end = _end_of_prompt(messages)
     instruction = {"role": "system", "content": describe_schema(schema)}
     return {FORMAT: {"type": "json_object"}, MESSAGES: [*messages[:end], instruction, *messages[end:]]}
 
 
 def _use_json_in_gemini(config: Mapping[str, Any], contents: Any) -> dict[str, Any]:
     names = [name for name in GEMINI_SCHEMAS if isinstance(config.get(name), dict)]
-    if not names or not isinstance(contents, list):
+    part = {"text": mark_text(describe_schema(config[names[0]]))} if names else {}
+    if not part or not (changed := _instruct(contents, "parts", part)):
         return {}
-    is_model = [isinstance(content, dict) and content.get("role") == "model" for content in contents]
-    end = end_of_prompt(["assistant" if one else "user" for one in is_model])
-    last = contents[end - 1] if end else None
-    if not isinstance(last, dict) or not isinstance(parts := last.get("parts"), list):
-        return {}
-    changed = {**last, "parts": [*parts, {"text": mark_text(describe_schema(config[names[0]]))}]}
-    left = {name: value for name, value in config.items() if name not in names}
-    return {GEMINI_CONFIG: left, CONTENTS: [*contents[: end - 1], changed, *contents[end:]]}
+    return {GEMINI_CONFIG: {name: value for name, value in config.items() if name not in names}, CONTENTS: changed}
+
+
+def _instruct(turns: Any, member: str, part: Mapping[str, str]) -> list[Any]:
+    """Return ``turns`` with ``part`` at the end of the last one that is not the model's; ``[]`` without such a turn."""
+    end = _end_of_prompt(turns) if isinstance(turns, list) else 0
+    last = turns[end - 1] if end else None
+    content = last.get(member) if isinstance(last, dict) else None
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if not isinstance(parts, list):
+        return []
+    return [*turns[: end - 1], {**turns[end - 1], member: [*parts, part]}, *turns[end:]]
+
+
+def _end_of_prompt(turns: list[Any]) -> int:
+    roles = [turn.get("role") if isinstance(turn, dict) else None for turn in turns]
+    return end_of_prompt(["assistant" if role == "model" else role for role in roles])
 
 
 CONFIGS: Final[Mapping[str, str]] = {"output_config": "format", "outputConfig": "textFormat"}
@@ -467,21 +467,14 @@ FORMAT_WORDS: Final = Words(
 def describe_answer(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changed members of a Messages or Converse ``body``: no schema, and an instruction with it in the last
     message that is not the model's. Return ``{}`` for a body without a schema."""
-    messages = body.get(MESSAGES)
     name = next((name for name in CONFIGS if isinstance(answer_schema(body, name), dict)), None)
-    if name is None or not isinstance(messages, list):
-        return {}
-    end = end_of_prompt([message.get("role") if isinstance(message, dict) else None for message in messages])
-    last = messages[end - 1] if end else None
-    content = last.get("content") if isinstance(last, dict) else None
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-    if not isinstance(last, dict) or not isinstance(parts, list):
+    if name is None:
         return {}
     text = {"text": mark_text(describe_schema(answer_schema(body, name)))}
     part = text if name == "outputConfig" else {"type": "text", **text}
-    config = {key: value for key, value in body[name].items() if key != CONFIGS[name]}
-    changed = {**last, "content": [*parts, part]}
-    return {name: config or None, MESSAGES: [*messages[: end - 1], changed, *messages[end:]]}
+    if not (changed := _instruct(body.get(MESSAGES), "content", part)):
+        return {}
+    return {name: {key: value for key, value in body[name].items() if key != CONFIGS[name]} or None, MESSAGES: changed}
 
 
 # of models that do not reason (NousResearch/hermes-agent#24234)

@@ -3,9 +3,12 @@ rejects the client's."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
+
+Change: TypeAlias = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""A function that returns the changed members of a body, ``{}`` if nothing changes."""
 
 NEVER: Final = r"(?!)"
 """A pattern that matches no message."""
