@@ -60,6 +60,9 @@ MAX_WAITING: Final = 50_000
 """Lines that may wait in memory, about 20 MB."""
 
 SHRINK_SECONDS: Final = 3600.0
+START_SECONDS: Final = 10.0
+"""Seconds that requests wait for the sums of budgets. The startup probes in ``deploy`` end a process after 30."""
+
 FINISH_SECONDS: Final = 3.0
 """Seconds that an exiting process waits for the last batch."""
 
@@ -109,6 +112,7 @@ class TableLedgerWriter:
         self._waiting: deque[tuple[int, LedgerLine]] = deque()
         self._steps: deque[Step] = deque()
         self._is_unavailable = self._is_late = self._has_folded = False
+        self._has_begun = trio.Event()
 
     def use_config(self, config: Config) -> None:
         """Use the time zone of ``config`` from now on."""
@@ -141,28 +145,34 @@ class TableLedgerWriter:
             try:
                 await self._steps[0](self._table)
             except Unavailable as error:
-                if not self._is_late:
-                    why = error.with_cause()
-                    log.warning("budgets count no earlier spending until the ledger can be read: %s", why)
-                self._is_late = True
+                self._note_late(error.with_cause())
                 return
             self._steps.popleft()
         if self._is_late and not self._steps:
             log.info("budgets count their earlier spending again")
             self._is_late = False
 
+    async def wait_until_begun(self) -> None:
+        """Wait until ``run`` has tried the scheduled steps, but not longer than a start may take."""
+        with trio.move_on_after(START_SECONDS) as waiting:
+            await self._has_begun.wait()
+        if waiting.cancelled_caught:
+            self._note_late(f"its sums take more than {START_SECONDS:g} s")
+
+    def _note_late(self, why: str) -> None:
+        if not self._is_late:
+            log.warning("budgets count no earlier spending until the ledger can be read: %s", why)
+        self._is_late = True
+
     async def run(self) -> None:
-        """Write new lines until cancelled."""
+        """Run the scheduled steps, and write new lines until cancelled."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._begin_periodically)
             nursery.start_soon(self._shrink_periodically)
             nursery.start_soon(self._mark_periodically)
-            again = 0.0
             while True:
                 await trio.sleep(WRITE_SECONDS)
                 await self.flush()
-                if (began := trio.current_time()) >= again:
-                    await self.begin()
-                    again = 11 * trio.current_time() - 10 * began  # an overloaded server gets long pauses
 
     async def finish(self) -> None:
         """Write the remaining lines."""
@@ -220,7 +230,17 @@ class TableLedgerWriter:
         self._number += len(rows)
         self._sums.extend(rows)
 
+    async def _begin_periodically(self) -> None:
+        while True:
+            began = trio.current_time()
+            await self.begin()
+            self._has_begun.set()
+            await trio.sleep(
+                max(WRITE_SECONDS, 10 * (trio.current_time() - began))
+            )  # a relief for an overloaded server
+
     async def _shrink_periodically(self) -> None:
+        await self._has_begun.wait()
         while True:
             try:
                 shrunk = await self._table.shrink(int((self._clock() - self._keep) * 1e6), self._most, self._zone)

@@ -12,20 +12,26 @@ import msgspec
 import pytest
 import trio
 
+from gateway.allowances.allowances import Allowances
+from gateway.config.loading import from_mapping
 from gateway.counters.counter_store import SendStep
 from gateway.counters.remote import RemoteCounters
 from gateway.features.kept_ledger import keeping
 from gateway.features.kept_ledger.keeping import LinesOfConfig, TableLedgerWriter
+from gateway.features.kept_ledger.opening import KeptLedger
 from gateway.features.kept_ledger.table import LedgerTable, ShrinkResult, total
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
 from gateway.ledger.record import Record
 from gateway.seams.observers import observation_of
+from gateway.serving.lifecycle import Lifecycle
 from gateway.stores.errors import Unavailable
 from gateway.stores.sqlite import SqliteDatabase
 from providers.catalog.prices import Price
 from streams.events import Usage
+from tests.support.asgi_app import eventually
 from tests.support.counters import budget, claim
+from tests.support.harness import PATIENCE
 from tests.support.ledger_lines import AT
 
 EVER = [(0, 2**62)]
@@ -218,6 +224,29 @@ async def test_lines_are_stored_before_each_sum_that_a_reload_needs(tmp_path):
     await kept.begin()
     assert found == [0, 97_000, 2 * 97_000]
     await kept.finish()
+
+
+async def test_requests_and_their_lines_do_not_wait_for_long_sums_at_the_start(tmp_path, monkeypatch, caplog):
+    """Kubernetes' startup probe ended each gateway whose database added up its lines for more than 30 seconds."""
+    monkeypatch.setattr(keeping, "START_SECONDS", 0.05)
+    caplog.set_level(logging.INFO, "trigate.ledger")
+    kept, ledger = keeping_in(table := table_in(tmp_path, Telling))
+    has_sums, ending = trio.Event(), trio.Event()
+
+    async def add_up(table: LedgerTable) -> None:
+        await has_sums.wait()
+
+    kept.schedule(add_up)
+    given = from_mapping({"version": "v0.4.0", "model_providers": [{"model": "openai/gpt-5", "access_key": "k"}]})
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(PATIENCE):
+            await nursery.start(KeptLedger(kept, given, Allowances(given), None, Lifecycle()).run, ending)
+            assert "its sums take more than" in caplog.text
+            settle(ledger)
+            await table.added.wait()
+            has_sums.set()
+            await eventually(lambda: "budgets count their earlier spending again" in caplog.text)
+            ending.set()
 
 
 @pytest.mark.server
