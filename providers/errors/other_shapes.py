@@ -244,9 +244,13 @@ OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
     WHOLE_WITH_TOOLS: _without_stream(settings.TOOLS_NOT_STREAMED, settings.TOOLS),
     LOST_THINKING: OtherShape(turns.LOST_THINKING, ("messages", "thinking"), turns.omit_budget, _at("")),
     NO_THINKING: _omit_settings(settings.UNSUPPORTED, settings.omit_thinking),
-    NOT_ADAPTIVE: _omit_settings(settings.NOT_ADAPTIVE, settings.omit_if(settings.omit_thinking, "adaptive")),
-    NOT_DISABLED: _omit_settings(settings.NOT_DISABLED, settings.omit_if(settings.omit_thinking, "disabled")),
-    NO_LEVELS: _omit_settings(settings.NO_LEVELS, settings.omit_if(settings.omit_thinking, *LEVELS[1:])),
+    NOT_ADAPTIVE: _omit_settings(
+        settings.NOT_ADAPTIVE, settings.omit_if(settings.omit_thinking, "adaptive", *LEVELS[1:])
+    ),
+    NOT_DISABLED: _omit_settings(settings.NOT_DISABLED, settings.omit_if(settings.omit_thinking, "disabled", "none")),
+    NO_LEVELS: _omit_settings(
+        settings.NO_LEVELS, settings.omit_if(settings.omit_thinking, "adaptive", "enabled", *LEVELS[1:])
+    ),
     NO_EFFORT: _omit_settings(settings.UNSUPPORTED_EFFORT, settings.omit_effort),
     UNUSED_EFFORT: _omit_settings(settings.DISABLED, settings.omit_if(settings.omit_effort, "disabled")),
     EXCLUSIVE_SAMPLING: OtherShape(

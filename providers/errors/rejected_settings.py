@@ -248,12 +248,12 @@ def omit_thinking(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def omit_if(omit: Change, *values: str) -> Change:
-    """Return the change ``omit``, limited to bodies with one of ``values`` as thinking or effort."""
+    """Return the change ``omit``, limited to bodies with one of ``values`` as thinking, or as effort without it."""
 
     def change(body: Mapping[str, Any]) -> dict[str, Any]:
         holders = (("thinking", "type"), ("reasoning", "effort"), ("output_config", "effort"))
         nested = [body[name].get(inner) for name, inner in holders if isinstance(body.get(name), dict)]
-        return {} if {*values}.isdisjoint(map(str, (*nested, body.get(EFFORT)))) else omit(body)
+        return omit(body) if str(next(iter(nested), body.get(EFFORT))) in values else {}
 
     return change
 

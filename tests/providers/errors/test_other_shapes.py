@@ -397,8 +397,9 @@ OTHERS: list[tuple[tuple[str, ...], list[Any]]] = [
                 {"tool_choice": {"type": "auto"}}, {"tool_choice": None}, {"tool_choice": {}}]),
     *((shape, [{"messages": [USER]}, {"generationConfig": "x", "output_config": {"format": {}}}])
       for shape in (NO_THINKING, NO_EFFORT, ADAPTIVE_THINKING, UNUSED_EFFORT)),
-    *((shape, [{"thinking": {"type": "enabled", "budget_tokens": 9}}, {"reasoning_effort": "none"}, {"thinking": "x"}])
-      for shape in (NOT_ADAPTIVE, NOT_DISABLED, NO_LEVELS)),
+    (NOT_ADAPTIVE, [{"thinking": {"type": "enabled"}, "output_config": {"effort": "high"}}, {"thinking": "x"}]),
+    (NOT_DISABLED, [{"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}}, {"thinking": "x"}]),
+    (NO_LEVELS, [{"reasoning_effort": "none"}, {"thinking": "x"}]),
     (EXCLUSIVE_SAMPLING, [{"temperature": 1}, {"top_p": 1}, {"temperature": 1, "top_p": None},
                           {"inferenceConfig": {"topP": 1}}]),
     ((OUTPUT_LIMIT, "10"), [
@@ -489,6 +490,8 @@ FUNCTION = {"type": "function", "name": "f"}
         (ADAPTIVE_THINKING, {"thinking": {"type": "enabled", "budget_tokens": 9, "display": "summarized"}},
          {"thinking": {"type": "adaptive", "display": "summarized"}}),
         (NO_LEVELS, {"reasoning": {"effort": "high"}}, {"reasoning": None}),
+        (NOT_ADAPTIVE, {"reasoning_effort": "high"}, {"reasoning_effort": None}),  # a server that translates it
+        (NOT_DISABLED, {"reasoning_effort": "none"}, {"reasoning_effort": None}),
         (NOT_ENCRYPTED, {"include": ["reasoning.encrypted_content"]}, {"include": None}),
         (NOT_ENCRYPTED, {"include": ["reasoning.encrypted_content", "message.output_text.logprobs"]},
          {"include": ["message.output_text.logprobs"]}),
