@@ -15,7 +15,8 @@
    ``SECONDS_TO_END``. Requests that began earlier may still use a replaced ``Running``.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
@@ -86,15 +87,13 @@ class Running:
         task_status.started()
 
 
-async def run_until(
-    ending: trio.Event, task_status: trio.TaskStatus[None], *tasks: Callable[[], Awaitable[object]]
-) -> None:
-    """Run the ``tasks`` of a feature that has started, and cancel them when ``ending`` is set."""
+@contextlib.asynccontextmanager
+async def running_tasks(*tasks: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Run the ``tasks`` of a feature until the end of the block."""
     async with trio.open_nursery() as nursery:
         for task in tasks:
             nursery.start_soon(task)
-        task_status.started()
-        await ending.wait()
+        yield
         nursery.cancel_scope.cancel()
 
 

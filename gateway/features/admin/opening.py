@@ -10,7 +10,7 @@ from gateway.config.state_storage import KEEPING_KEYS
 from gateway.features.admin.paths import routes_of
 from gateway.seams.hooks import Hooks
 from gateway.seams.identify import ClientSource
-from gateway.seams.running import Ports, Running, run_until
+from gateway.seams.running import Ports, Running, running_tasks
 
 if TYPE_CHECKING:
     from gateway.features.admin.followed_keys import FollowedKeys
@@ -35,7 +35,9 @@ class Admin(Running):
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         assert self.store is not None, "it has rows to delete"
-        await run_until(ending, task_status, self.store.sweep_regularly)
+        async with running_tasks(self.store.sweep_regularly):
+            task_status.started()
+            await ending.wait()
 
     @property
     def missing(self) -> str | None:

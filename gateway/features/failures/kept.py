@@ -24,7 +24,7 @@ from gateway.seams.hooks import Hooks
 from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observed_stream import PublicStream
 from gateway.seams.route import HttpRoute
-from gateway.seams.running import Ports, Running, run_until
+from gateway.seams.running import Ports, Running, running_tasks
 from gateway.serving.late_views import LateViews
 from gateway.shared.owned_entries import OwnedEntries
 from gateway.upstream.request import UpstreamRequest
@@ -237,7 +237,9 @@ class KeptFailures(Running):
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         assert self.others is not None, "it has tasks"
         reply = import_named(f"{_VIEWS}:replier")(self.kept, self._mask)
-        await run_until(ending, task_status, partial(self.others.answer, reply))
+        async with running_tasks(partial(self.others.answer, reply)):
+            task_status.started()
+            await ending.wait()
 
 
 def _routes_of(

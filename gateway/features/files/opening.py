@@ -33,7 +33,7 @@ from gateway.relay.routes import relayed_routes
 from gateway.request.parse import Incoming
 from gateway.seams.hooks import Hooks
 from gateway.seams.kept import ReplaceIds
-from gateway.seams.running import Ports, Running, run_until
+from gateway.seams.running import Ports, Running, running_tasks
 from providers.apis import CODECS
 from providers.endpoints.endpoint import EndpointName
 from streams.events import Api
@@ -67,7 +67,9 @@ class FilesRunning(Running):
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         pending = self.stored.pending
         await pending.read()
-        await run_until(ending, task_status, pending.run)
+        async with running_tasks(pending.run):
+            task_status.started()
+            await ending.wait()
 
 
 class StoredObjects:

@@ -13,7 +13,7 @@ from gateway.features.kept_ledger.seeds import seed_budgets
 from gateway.features.kept_ledger.settings import ledger_in
 from gateway.features.kept_ledger.table import ROW_BYTES, LedgerTable
 from gateway.seams.hooks import Hooks
-from gateway.seams.running import Ports, Running
+from gateway.seams.running import Ports, Running, running_tasks
 from gateway.serving.lifecycle import Lifecycle
 
 
@@ -46,12 +46,10 @@ class KeptLedger(Running):
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         self._lifecycle.on_flush(self.writer.write_blocking)  # after the log's own, which settles open exchanges
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.writer.run)
+        async with running_tasks(self.writer.run):
             await self.writer.wait_until_begun()
             task_status.started()
             await ending.wait()
-            nursery.cancel_scope.cancel()
         await self.writer.finish()  # if it is cancelled, the flush writes the rest
 
 

@@ -15,7 +15,7 @@ from gateway.features.live_view.live import LiveView
 from gateway.features.live_view.routes import GUARDED, live_view_routes
 from gateway.named_imports import import_named
 from gateway.seams.hooks import Hooks
-from gateway.seams.running import Ports, Running, run_until
+from gateway.seams.running import Ports, Running, running_tasks
 
 if TYPE_CHECKING:
     from gateway.features.live_view.gateways import Gateways
@@ -82,7 +82,9 @@ class RunningLiveView(Running):
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         own = [self.others.answer] if self.others is not None else []
         own += [self.gateways.run] if self.gateways is not None else []
-        await run_until(ending, task_status, *(partial(run, self.live_view) for run in own))
+        async with running_tasks(*(partial(run, self.live_view) for run in own)):
+            task_status.started()
+            await ending.wait()
 
 
 def open_live_view(config: Config, ports: Ports, before: Running | None) -> RunningLiveView:

@@ -34,7 +34,7 @@ from gateway.http.late_imports import import_all
 from gateway.http.response import Response
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
-from gateway.seams.running import Ports, Running, run_until
+from gateway.seams.running import Ports, Running, running_tasks
 from gateway.serving.incoming_request import IncomingRequest
 from gateway.stores.errors import Unavailable
 from gateway.stores.store import Store
@@ -62,7 +62,9 @@ class RunningMetrics(Running):
         """Measure the event loop's lag, and collect figures for ``/metrics``."""
         store = self._ports.store
         watches = () if store is None else (partial(watch_store, store, self.metrics),)
-        await run_until(ending, task_status, *watches, partial(watch_lag, self._note_lag))
+        async with running_tasks(*watches, partial(watch_lag, self._note_lag)):
+            task_status.started()
+            await ending.wait()
 
     def _note_lag(self, seconds: float) -> None:
         self.metrics.observe(LAG, seconds)

@@ -13,7 +13,7 @@ from gateway.features.model_lists.lists import ProviderLists
 from gateway.relay.compatible import GROUP_INFO, MODEL_INFO
 from gateway.seams.hooks import Hooks
 from gateway.seams.route import HttpRoute
-from gateway.seams.running import Ports, Running, run_until
+from gateway.seams.running import Ports, Running, running_tasks
 from gateway.serving.late_views import LateViews
 
 PATHS: Final = (
@@ -52,7 +52,9 @@ class ModelLists(Running):
         self.lists.follow(self._config, self._ports.credentials)
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
-        await run_until(ending, task_status, partial(self.lists.run, self._ports.upstream))
+        async with running_tasks(partial(self.lists.run, self._ports.upstream)):
+            task_status.started()
+            await ending.wait()
 
 
 def open_model_lists(config: Config, ports: Ports, before: Running | None) -> ModelLists:

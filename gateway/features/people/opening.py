@@ -33,7 +33,7 @@ from gateway.ledger.figures import Figures
 from gateway.ledger.record import Record
 from gateway.seams.hooks import Hooks
 from gateway.seams.observe import ExchangeObserver
-from gateway.seams.running import Ports, Running, run_until
+from gateway.seams.running import Ports, Running, running_tasks
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -49,7 +49,9 @@ class PeopleTasks:
         tasks = [self.issuers.run]
         if self.store is not None and self.seen is not None:
             tasks += [partial(keep_people, self.seen), partial(sweep_regularly, self.store.sweep)]
-        await run_until(ending, task_status, *tasks)
+        async with running_tasks(*tasks):
+            task_status.started()
+            await ending.wait()
         if self.seen is not None:
             await finish_people(self.seen)
         await self.issuers.aclose()
