@@ -10,7 +10,7 @@ import http.client
 import http.server
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -113,25 +113,15 @@ REPLAYED = tuple(one for one in answers() if one.key not in EXCLUDED)
 FAILING = [cell for cell in cells(REPLAYED) if cell.key in FAILED and not (cell.key == QUEUED and cell.passes)]
 PASSING = [cell for cell in cells(REPLAYED) if cell.passes and cell not in FAILING]
 TRANSLATED = [cell for cell in cells(REPLAYED) if not cell.passes and cell not in FAILING]
-SAMPLED = [
-    cell
-    for number, one in enumerate(REPLAYED)
-    for place, cell in enumerate(cell for cell in cells((one,)) if not cell.passes and cell not in FAILING)
-    if (number + place) % 10 == 0
-]
-"""About half of the recordings, each in one of its five translations in rotation."""
 REFUSED = cells(errors())
 
 
-def group_cells(found: list[Cell], every: Sequence[Cell] = ()) -> pytest.MarkDecorator:
-    """Make a test of the ``found`` cells for each pair of APIs and each form; the soak also tests ``every`` cell."""
-    tests = []
-    for some, suffix, marks in ((found, "", ()), (every, "-each", pytest.mark.soak)):
-        groups: dict[str, list[Cell]] = {}
-        for cell in some:
-            groups.setdefault(cell.group, []).append(cell)
-        tests += [pytest.param(group, id=f"{name}{suffix}", marks=marks) for name, group in groups.items()]
-    return pytest.mark.parametrize("cells", tests)
+def group_cells(found: list[Cell]) -> pytest.MarkDecorator:
+    """Make a test of the ``found`` cells for each pair of APIs and each form."""
+    groups: dict[str, list[Cell]] = {}
+    for cell in found:
+        groups.setdefault(cell.group, []).append(cell)
+    return pytest.mark.parametrize("cells", [pytest.param(group, id=name) for name, group in groups.items()])
 
 
 # The two sides
@@ -338,7 +328,7 @@ def unseal(seal: Any) -> Iterator[Any]:
 # The cells
 
 
-@group_cells(PASSING[::6], PASSING)
+@group_cells(PASSING)
 def test_events_of_the_clients_own_api_and_form_pass_unchanged(cells: list[Cell], ask: Callable[[Cell], Reply]) -> None:
     for cell in cells:
         with case(cell.key):
@@ -356,7 +346,7 @@ def test_events_of_the_clients_own_api_and_form_pass_unchanged(cells: list[Cell]
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer")  # the SDK warns about items that it does not know
-@group_cells(SAMPLED, TRANSLATED)
+@group_cells(TRANSLATED)
 def test_a_translated_answer_has_the_providers_content(cells: list[Cell], ask: Callable[[Cell], Reply]) -> None:
     for cell in cells:
         with case(cell.key):
@@ -418,7 +408,7 @@ def recorded_message(error: Any, is_native: bool) -> str:
     return str(reason or error["message"])
 
 
-@group_cells(REFUSED[::5], REFUSED)
+@group_cells(REFUSED)
 def test_a_recorded_error_reaches_every_client_in_its_own_shape(
     cells: list[Cell], ask: Callable[[Cell], Reply]
 ) -> None:

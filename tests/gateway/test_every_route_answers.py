@@ -3,10 +3,9 @@
 The tests are generated from the tables of routes, as those of ``test_every_route_yields``.
 """
 
-import itertools
 import logging
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -49,15 +48,6 @@ STATUSES: Final = {"application/json": 200, EVENTS: 200, "application/json; char
 """The statuses of responses, by content type."""
 
 
-PARTS: Final = 17
-
-
-def bodies_by_part() -> Iterator[Any]:
-    """Yield each body with each part of the routes. The gate has one of them, by turns."""
-    for (place, body), part in itertools.product(enumerate(BODIES), range(PARTS)):
-        yield pytest.param(body, part, id=f"{body}-{part}", marks=[pytest.mark.soak] * (part != place % PARTS))
-
-
 @pytest.fixture(scope="module")
 def gateway() -> Iterator[Gateway]:
     with before_set_answer(**members_of("steps", steps=STEPS)) as served:
@@ -67,19 +57,19 @@ def gateway() -> Iterator[Gateway]:
 @pytest.mark.parametrize(
     "content_type", [pytest.param(one, marks=[pytest.mark.soak] if place else []) for place, one in enumerate(STATUSES)]
 )
-@pytest.mark.parametrize(("body", "part"), list(bodies_by_part()))
-def test_a_malformed_response_is_no_internal_error(gateway, body, part, content_type, caplog):
+@pytest.mark.parametrize("body", BODIES)
+def test_a_malformed_response_is_no_internal_error(gateway, body, content_type, caplog):
     """A token count with invalid UTF-8 caused one, because the decoder raises another error for it."""
     data = BODIES[body] if content_type != EVENTS else b"data: %b\n\n" % BODIES[body]
     SetAnswer.answer, SetAnswer.status = HostileAnswer(data, content_type), STATUSES[content_type]
-    for route in ROUTES[part::PARTS]:
+    for route in ROUTES:
         check_status(gateway, route, ordinary_request(route), caplog)
 
 
-@pytest.mark.parametrize(("body", "part"), list(bodies_by_part()))
-def test_a_malformed_request_is_no_internal_error(gateway, body, part, caplog):
+@pytest.mark.parametrize("body", BODIES)
+def test_a_malformed_request_is_no_internal_error(gateway, body, caplog):
     SetAnswer.answer, SetAnswer.status = HostileAnswer(b"{}"), 200
-    for route in ROUTES[part::PARTS]:
+    for route in ROUTES:
         check_status(gateway, route, HostileBody(BODIES[body], {"content-type": "application/json"}), caplog)
 
 
