@@ -90,9 +90,23 @@ def _has_no_duplicates(body: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
     room, number = len(body) - sum(map(len, members)) - sum(map(len, members.values())), len(members)
     if room == 4 * number + 1:  # two quotes, a colon and a comma for each; two braces and no last comma
         return True
-    if room != 6 * number or len(body) > _SMALL:
+    if room != 6 * number:
         return False
+    if len(body) > _SMALL:
+        return _has_usual_spaces(body, members)
     return body == b"{" + b", ".join([b'"%b": %b' % (name.encode(), raw) for name, raw in members.items()]) + b"}"
+
+
+def _has_usual_spaces(body: bytes, members: Mapping[str, msgspec.Raw]) -> bool:
+    """Return whether ``body`` is ``members`` with the white space of Python's ``json``. It has no bytes more."""
+    at = 1
+    for name, value in members.items():
+        beginning = b'"%b": ' % name.encode()
+        start = at + len(beginning)
+        if not body.startswith(beginning, at) or not _has_value_at(body, start, value):
+            return False
+        at = start + len(value) + 2
+    return True
 
 
 def _find_duplicate(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
