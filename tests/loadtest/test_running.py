@@ -107,15 +107,16 @@ async def test_the_preparation_of_requests_delays_none(tmp_path):
     body = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}\n'
     (tmp_path / "many.jsonl").write_bytes(body * 200_000)
     async with serving(quick) as url:
-        for how in ({"requests": tmp_path / "many.jsonl"}, {"prompt": Lengths(3 * 10**6, 3 * 10**6)}):
+        for number, how in ((2, {"requests": tmp_path / "many.jsonl"}), (5, {"prompt": Lengths(3 * 10**6, 3 * 10**6)})):
             before = time.perf_counter()
-            running = await prepared(plan := plan_for(url, rate=1, seconds=2, **how))
+            running = await prepared(plan := plan_for(url, rate=1, seconds=number, **how))
             if plan.requests is None:
                 MadePrompts(plan).prepare(0, random.Random())
             preparation = time.perf_counter() - before
             run = await running.run()
-            assert run.tally.counts["whole"] == 2
-            late = run.late.least if plan.requests is None else run.late.most  # no pause precedes the first prompt
+            assert run.tally.counts["whole"] == number
+            # No pause precedes the first prompt, and a busy machine may delay some of the others.
+            late = run.late.least if plan.requests is None else run.late.most
             assert late < preparation / 2, how
 
 
