@@ -317,21 +317,26 @@ class RestOfAnswer:
         now = trio.current_time()
         if (amount, grace) != self._last:
             self._last, self._deadline = (amount, grace), now + grace
-        with trio.move_on_after(max(0, self._deadline - now)):
-            try:
-                return await anext(chunks, None)
-            except GatewayError as error:
-                self.failure = error
-                return None
-        self.failure = GatewayError.of(EARLY)
-        return None
+        try:
+            return await _read_within(chunks, max(0, self._deadline - now))
+        except GatewayError as error:
+            self.failure = error
+            return None
 
 
 async def read_rest(chunks: AsyncIterator[bytes], grace: float) -> bytes | None:
     """Return the next piece of a response that is complete without it, ``None`` if it does not arrive."""
-    with trio.move_on_after(grace), contextlib.suppress(GatewayError):
-        return await anext(chunks, None)
+    with contextlib.suppress(GatewayError):
+        return await _read_within(chunks, grace)
     return None
+
+
+async def _read_within(chunks: AsyncIterator[bytes], grace: float) -> bytes | None:
+    """Return the next piece, ``None`` at the end. Raises ``GatewayError`` if it does not arrive within ``grace``
+    seconds."""
+    with trio.move_on_after(grace):
+        return await anext(chunks, None)
+    raise GatewayError.of(EARLY)
 
 
 async def count_answer(context: ExchangeContext, scope: RequestScope, size: int, watch: Watch) -> int:

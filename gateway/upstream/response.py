@@ -199,7 +199,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
 
     @property
     def is_closed(self) -> bool:
-        """Whether the body was read to its end, has broken off, or is not wanted any more."""
+        """True once the body was read to its end, has broken off, or is not wanted any more."""
         return self._closed
 
     async def aclose(self) -> None:

@@ -235,9 +235,8 @@ class TableLedgerWriter:
             began = trio.current_time()
             await self.begin()
             self._has_begun.set()
-            await trio.sleep(
-                max(WRITE_SECONDS, 10 * (trio.current_time() - began))
-            )  # a relief for an overloaded server
+            took = trio.current_time() - began
+            await trio.sleep(max(WRITE_SECONDS, 10 * took))  # an overloaded server gets long pauses
 
     async def _shrink_periodically(self) -> None:
         await self._has_begun.wait()

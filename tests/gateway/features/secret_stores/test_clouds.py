@@ -39,7 +39,7 @@ async def test_a_secret_of_aws_is_read_with_a_signed_request(aws, id):
 
 
 async def test_credentials_of_aws_that_were_replaced_before_they_expire_are_fetched_again(aws, monkeypatch, tmp_path):
-    """Those in a file have no known expiry: the gateway used the old ones until its restart."""
+    """Credentials in a file have no known expiry: the gateway used the old ones until its restart."""
     monkeypatch.setattr(refreshed, "PAUSE", 0.0)  # seconds between two fetches
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file := tmp_path / "credentials"))
