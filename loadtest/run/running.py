@@ -14,7 +14,7 @@ from loadtest.figures.result import RunResult
 from loadtest.masking import SecretWords, url_secrets
 from loadtest.plan.limits import missed_by
 from loadtest.plan.plan import LoadPlan, arrival_times
-from loadtest.requests import FileBodies, MadePrompts, PreparedRequest, request_head, request_path
+from loadtest.requests import FileBodies, MadePrompts, request_head, request_path
 from loadtest.wire.connecting import ServerAddress
 from loadtest.wire.connection import Connections
 from streams.garbage import collect_when_idle
@@ -120,7 +120,7 @@ class ActiveRun:
             self._exchanging = nursery.cancel_scope
             with self._arriving:
                 for number, at in enumerate(arrival_times(plan), self.result.begun):
-                    request, draw = self._source.prepare(number, rng), rng.random()  # early, so that it delays nothing
+                    request, draw = self._prepare(number, rng), rng.random()  # early, so that it delays nothing
                     planned = self.begin - plan.warmup + at
                     await trio.sleep_until(planned)
                     nursery.start_soon(self._run_exchange, number, planned, request, draw)
@@ -144,7 +144,7 @@ class ActiveRun:
         rng = random.Random(f"{self.plan.seed} client {client}")
         while True:
             number = self.result.begun
-            request, draw = self._source.prepare(number, rng), rng.random()
+            request, draw = self._prepare(number, rng), rng.random()
             if not self._may_begin(now := trio.current_time()):  # the time to prepare it does not count
                 break
             exchange = await self._run_exchange(number, now, request, draw)
@@ -162,12 +162,19 @@ class ActiveRun:
 
     # One exchange
 
-    async def _run_exchange(self, number: int, planned: float, request: PreparedRequest, draw: float) -> TimedExchange:
+    def _prepare(self, number: int, rng: random.Random) -> tuple[bool, bytes]:
+        """Return whether the next request is a stream, and its bytes with their head."""
+        request = self._source.prepare(number, rng)
+        return request.stream, b"%b%d\r\n\r\n%b" % (self._heads[request.stream], len(request.body), request.body)
+
+    async def _run_exchange(
+        self, number: int, planned: float, request: tuple[bool, bytes], draw: float
+    ) -> TimedExchange:
         """Send a request and return the finished exchange. The random ``draw`` selects the clients that leave."""
         plan, leave = self.plan, self.plan.leave
-        outgoing = b"%b%d\r\n\r\n%b" % (self._heads[request.stream], len(request.body), request.body)
+        stream, outgoing = request
         leaving = leave if leave is not None and draw < leave.share else None
-        exchange = TimedExchange(plan.api, request.stream, planned - self.begin, leaving, self.begin)
+        exchange = TimedExchange(plan.api, stream, planned - self.begin, leaving, self.begin)
         record = exchange.record
         record.number = number
         self.result.record_begin(record.planned)
