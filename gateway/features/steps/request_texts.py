@@ -68,8 +68,12 @@ class RequestTexts:
             draft = self._drafts[passage]
             if draft.removal is not None:
                 removals.append(draft.removal)
-            elif passage.part == "tools" and draft.item is not None and list(spans) == [(0, len(passage.text), "")]:
+            elif passage.part != "tools" or list(spans) != [(0, len(passage.text), "")]:
+                changes += piece_changes(self._document, draft.pieces, sorted(spans))
+            elif draft.item is not None:
                 removals.append(Removal(*draft.item))
+            elif passage.path.isidentifier():
+                removals.append(Removal((), names=(passage.path,)))
             else:
                 changes += piece_changes(self._document, draft.pieces, sorted(spans))
         cuts = sorted(find_cuts(self._document, removals))
@@ -84,7 +88,7 @@ class RequestTexts:
 
 
 _NO_TOOLS: Final = re.compile(rb'\[\]|\[\{"function_?[dD]eclarations":\[\]\}\]|\{"tools":\[\].*', re.DOTALL)
-_LISTS: Final = ("tools", "functions", "toolConfig")
+_LISTS: Final = ("tools", "functions", "plugins", "toolConfig")
 _CHOICES: Final = ("tool_choice", "toolConfig", "tool_config", "function_call", "parallel_tool_calls")
 
 

@@ -16,8 +16,8 @@ from trigate.steps import Check, Finding, Passage
 TOOL: Final = "tool"
 ARGUMENT: Final = "argument"
 
-_DEFINITION: Final = re.compile(r"\btools\[\d+\](?:\.(\w+))?\Z")
-"""The path of a definition, with the member that names a tool of Google's, such as ``googleSearch``."""
+_DEFINITION: Final = re.compile(r"\btools\[\d+\](?:\.(\w+))?\Z|\A(web_search)_options\Z")
+"""The path of a definition, with the member that names a provider's own tool, such as Google's ``googleSearch``."""
 _CAPITAL: Final = re.compile(r"(?<=[a-z])[A-Z]")
 
 
@@ -125,8 +125,8 @@ def _name_of(passage: Passage) -> str | None:
         return passage.tool
     if (found := _DEFINITION.search(passage.path)) is None:
         return None
-    if found[1]:
-        return _CAPITAL.sub(lambda capital: f"_{capital[0]}", found[1]).lower()
+    if member := found[1] or found[2]:
+        return _CAPITAL.sub(lambda capital: f"_{capital[0]}", member).lower()
     try:
         definition = json.loads(passage.text)
     except ValueError:

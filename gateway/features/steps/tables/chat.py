@@ -72,11 +72,10 @@ _TOOL: Final = tool("function.name", "custom.name", "name")
 REQUEST: Final = record(
     None,
     messages=array(cases("role", _message("other"), BY_ROLE), turns=True),
-    tools=array(_TOOL), functions=array(_TOOL),
+    tools=array(_TOOL), functions=array(_TOOL), plugins=array(tool("id")), web_search_options=tool(),
     prediction=record(Scope("user"), content=array(record(None, text=TEXT, type=EXEMPT), Leaf("text")), type=EXEMPT),
     metadata=ANYTHING, user=TEXT, safety_identifier=TEXT, prompt_cache_key=TEXT, stop=array(TEXT),
     response_format=record(None, type=EXEMPT, json_schema=document("other")),
-    web_search_options=record(None, search_context_size=EXEMPT, user_location=ANYTHING),
     modalities=EXEMPT_LIST, audio=record(None, **exempt("format", "voice")),
     stream_options=record(None, **exempt("include_usage", "include_obfuscation")),
     prompt_cache_options=record(None, **exempt("mode", "ttl", "scope", "type")),

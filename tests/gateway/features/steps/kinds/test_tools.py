@@ -77,6 +77,8 @@ def test_a_tool_of_the_provider_has_its_type_as_its_name():
      {"additionalModelRequestFields": {"tools": [], "b": 1}}),
     ("converse", {"additionalModelRequestFields": {"mcp_servers": [{"name": "x"}, {"name": "read_a"}]}},
      {"additionalModelRequestFields": {"mcp_servers": [{"name": "read_a"}]}}),
+    ("chat", {"web_search_options": {"search_context_size": "low"}}, {}),
+    ("chat", {"plugins": [{"id": "web"}, {"id": "read_pdf"}]}, {"plugins": [{"id": "read_pdf"}]}),
 ])  # fmt: skip
 def test_a_tool_that_the_provider_runs_needs_a_permitted_name(api, body, left):
     step = ToolsStep(ToolsSettings(("read_*", "code_execution")))
