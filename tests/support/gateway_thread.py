@@ -30,8 +30,8 @@ from gateway.open_store import open_store
 from gateway.serving.lifecycle import Lifecycle
 from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
-from tests.support.cache_reports import ImitatedCaches
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Gateway, config_file, eventually
+from tests.support.imitated_caches import ImitatedCaches
 from tests.support.own_log import kept_settings
 
 _LINES: ContextVar["_Lines | None"] = ContextVar("_LINES", default=None)
