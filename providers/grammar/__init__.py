@@ -13,10 +13,10 @@ from itertools import islice
 from typing import Any
 
 from providers.grammar import chat, converse, gemini, interactions, messages, responses
-from providers.grammar.event_frames import begins_frame
 from providers.grammar.frames import DONE, SSE_FRAMES
 from providers.grammar.rules import Finding, Grammar, Outcome, Rule, Verdict, Violation
 from providers.grammar.shapes import members, parse_json, string_or_empty
+from streams.event_stream import begins_stream
 from streams.events import Api
 
 __all__ = ["GRAMMARS", "Judge", "Outcome", "Rule", "Verdict", "Violation", "detect", "judge", "rules"]
@@ -158,7 +158,7 @@ def detect(body: bytes) -> Api | None:
             return _detect_value(value[0] if isinstance(value, list) and value else value)
         except ValueError:
             return None
-    if begins_frame(body):
+    if begins_stream(body):
         return "converse"
     values = (value for raw in SSE_FRAMES.split(body) if (value := SSE_FRAMES.read(raw).value) is not None)
     return next((api for value in islice(values, _MAX_EXAMINED) if (api := _detect_value(value)) is not None), None)

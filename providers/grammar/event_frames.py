@@ -6,10 +6,10 @@ Source: Smithy, "Event stream encoding".
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any
 
 from providers.grammar.rules import Finding, FrameFormat, ReadEvent, Rule
 from providers.grammar.shapes import parse_object, show
+from streams.event_stream import read_headers, read_payload
 
 SPEC = "Smithy, Amazon Event Stream specification"
 
@@ -23,17 +23,9 @@ EVENT_FRAME_RULES: tuple[Rule, ...] = (
     Rule("frame.json", "the payload is a JSON object in UTF-8", "AWS restJson1, event streams"),
 )
 
-_PRELUDE = 12
 _MIN_FRAME = 16
 _LENGTHS = struct.Struct(">III")
-_STRING = 7
-_SIZES = {0: 0, 1: 0, 2: 1, 3: 2, 4: 4, 5: 8, 8: 8, 9: 16}  # by header type; the other types contain their size
 _NAMED_BY = {"event": ":event-type", "exception": ":exception-type"}
-
-
-def begins_frame(body: bytes) -> bool:
-    """Return whether ``body`` begins with the lengths of a frame and their checksum."""
-    return len(body) >= _PRELUDE and zlib.crc32(body[:8]) == int.from_bytes(body[8:12], "big")
 
 
 def _split_frames(body: bytes) -> list[bytes]:
@@ -54,9 +46,7 @@ def _read_frame(raw: bytes) -> ReadEvent:
     findings = list(_check_frame(raw))
     if findings:
         return ReadEvent(None, None, tuple(findings))
-    headers_size = int.from_bytes(raw[4:8], "big")
-    headers = _parse_headers(raw[_PRELUDE : _PRELUDE + headers_size])
-    if headers is None:
+    if (headers := read_headers(raw)) is None:
         return ReadEvent(None, None, (("frame.headers", f"headers that begin {show(raw[12:40].hex())}"),))
     message = headers.get(":message-type")
     name = headers.get(_NAMED_BY.get(str(message), ""))
@@ -64,9 +54,10 @@ def _read_frame(raw: bytes) -> ReadEvent:
         return ReadEvent(None, None, (("frame.message", f"headers {show(headers)}"),))
     if headers.get(":content-type") != "application/json":
         findings.append(("frame.content", f":content-type {show(headers.get(':content-type'))}"))
-    value = parse_object(raw[_PRELUDE + headers_size : -4])
+    payload = read_payload(raw)
+    value = parse_object(payload)
     if value is None:
-        findings.append(("frame.json", f"a payload that begins {show(raw[_PRELUDE + headers_size :][:20].hex())}"))
+        findings.append(("frame.json", f"a payload that begins {show(payload[:20].hex())}"))
         return ReadEvent(name, None, tuple(findings))
     return ReadEvent(name, {name: value}, tuple(findings))
 
@@ -82,31 +73,6 @@ def _check_frame(raw: bytes) -> Iterator[Finding]:
         yield "frame.whole", f"lengths {size} and {headers} of a frame with {len(raw)} bytes"
     elif zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "big"):
         yield "frame.checksum", f"checksum {raw[-4:].hex()}"
-
-
-def _parse_headers(data: bytes) -> dict[str, Any] | None:
-    """Return the headers by name, with None for values that are not text; ``None`` if they are malformed."""
-    found: dict[str, Any] = {}
-    at = 0
-    while at < len(data):
-        name_end = at + 1 + data[at]
-        if name_end >= len(data):
-            return None
-        name, kind = data[at + 1 : name_end], data[name_end]
-        at = name_end + 1
-        size = _SIZES.get(kind)
-        if size is None:
-            if kind not in (6, _STRING):
-                return None
-            size = int.from_bytes(data[at : at + 2], "big")
-            at += 2
-        if at + size > len(data):
-            return None
-        found[name.decode("utf-8", "replace")] = (
-            data[at : at + size].decode("utf-8", "replace") if kind == _STRING else None
-        )
-        at += size
-    return found
 
 
 EVENT_FRAMES = FrameFormat(_split_frames, _read_frame)

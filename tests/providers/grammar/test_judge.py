@@ -244,7 +244,7 @@ def test_the_grammars_share_no_code_with_the_codecs():
     for path in (ROOT / "providers" / "grammar").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("providers", "streams")):
-                names = ("events", "framing", "sse", "surrogates")
+                names = ("events", "event_stream", "framing", "sse", "surrogates")
                 allowed = ("providers.grammar", *(f"streams.{name}" for name in names))
                 assert str(node.module).startswith(allowed), path.name
 
