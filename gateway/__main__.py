@@ -165,14 +165,12 @@ def log_of_request(**_: Any) -> None:
 
 @main.command(runs="init:run", short_help="Write a first config for your plans and keys.")
 @click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--yes", is_flag=True, help="Include every provider whose key is in the environment, without asking.")
 @click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def init(**_: Any) -> None:
     """Write a commented config for your plans, the providers whose keys are in the environment, and a local Ollama.
 
-    A plan is the login of Claude Code or Codex on this machine. FILE is trigate.yaml by default. On a terminal, init
-    asks what to include. It writes no keys into the
-    file, only the names of variables. Exit status: 1 if the file exists already.
+    A plan is the login of Claude Code or Codex on this machine. FILE is trigate.yaml by default. It gets no keys, only
+    the names of variables. Exit status: 1 if the file exists already.
     """
 
 
@@ -229,8 +227,7 @@ def explain(**_: Any) -> None:
     The output lists the targets in order, whether requests are translated, the URL and headers of the provider's
     request (secrets masked), prices, limits and budgets.
 
-    --url shows the current state of the targets in a running gateway, and the one that gets the next request. If that
-    gateway needs a key, set TRIGATE_API_KEY.
+    --url shows the current state of the targets in a running gateway. If that gateway needs a key, set TRIGATE_API_KEY.
 
     Exit status: 0, 1 for an invalid config, 2 if clients cannot request MODEL.
     """

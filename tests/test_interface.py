@@ -15,7 +15,7 @@ from tests.support.features import describes_all_features
 
 REMOVED = {
     "llm_providers[].billed_as", "model_providers[].billed_as",
-    "explain --if", "import --keys", "import --teams", "replay --pace", "replay --serve",
+    "explain --if", "init --yes", "import --keys", "import --teams", "replay --pace", "replay --serve",
     "step", "step test", "step test --api", "step test --config", "step test --key",
     "step test --texts",
     *(

@@ -48,7 +48,7 @@ def run(
             "--new": _server("--new", new, new_key_env, seconds),
         }
         # Before it connects: a mistake in a file needs no server to be found.
-        given = read_sources(sources, apis[0] if apis else None) if sources else None
+        given = read_sources(sources) if sources else None
 
         async def compare() -> ServerComparison:
             before, after = servers.values()

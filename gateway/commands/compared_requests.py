@@ -1,17 +1,16 @@
-"""The requests of ``trigate compare``: those of recordings, those of a log in JSON Lines, or built-in samples."""
+"""The requests of ``trigate compare``: those of recordings, or built-in samples."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import urlsplit
+from typing import Final
 
 import attrs
 import msgspec
 
 from gateway.commands.probing import PROBES, Probe, probe_request, written_request
 from gateway.commands.server_requests import ServerRequest
-from providers.apis import CODECS, answer_endings, api_of_path
+from providers.apis import CODECS, answer_endings
 from providers.neutral.request import Request, Tool
 from providers.recordings import (
     META,
@@ -19,62 +18,50 @@ from providers.recordings import (
     RecordedRequest,
     UnreadableRecording,
     answer_path,
-    check_repeatable,
     client_meta_files,
     read_client_request,
     recording_name,
     repeatable_body,
 )
-from providers.request_api import possible_apis
 from streams.events import Api
-from streams.surrogates import NOT_JSON, decode_or
 
 LIST_OF_MODELS: Final = ServerRequest("list of models", "/v1/models", method="GET")
 UNKNOWN_MODEL: Final = "trigate-compare-no-such-model"
 WRONG_KEY: Final = "sk-trigate-compare-wrong-key"
 
-LOG_ENDINGS: Final = (".json", ".jsonl", ".ndjson", ".log")
-"""The endings of files with requests; other files belong to recordings."""
-
 _PASSED_HEADERS: Final = ("anthropic-beta", "anthropic-version", "openai-beta")
 """The recorded headers that change an answer. No other header is sent, because it may be a credential."""
 
 
-def read_sources(paths: Sequence[Path], api: Api | None = None) -> tuple[Sequence[ServerRequest], Mapping[str, int]]:
+def read_sources(paths: Sequence[Path]) -> tuple[Sequence[ServerRequest], Mapping[str, int]]:
     """Return the requests in ``paths``, and the number of skipped ones by reason.
 
-    Paths are directories of recordings, single recordings, and logs in JSON Lines. ``api`` is that of bodies in a log
-    without a path. Raises ``UnreadableRecording``."""
+    Paths are directories of recordings, and single recordings. Raises ``UnreadableRecording``."""
     found: list[ServerRequest] = []
     skipped: Counter[str] = Counter()
     for path in paths:
-        for one in _read_source(path, api):
+        for one in _read_source(path):
             if isinstance(one, ServerRequest):
                 found.append(one)
             else:
                 skipped[one] += 1
     if not found:
         reasons = "".join(f"; {count} skipped: {why}" for why, count in skipped.items())
-        expected = "give a directory written by trigate serve --record DIR, or a log with requests in JSON Lines"
+        expected = "give a directory written by trigate serve --record DIR"
         raise UnreadableRecording(f"{', '.join(map(str, paths))}: no requests found{reasons}; {expected}")
     return found, skipped
 
 
-def _read_source(path: Path, api: Api | None) -> Iterator[ServerRequest | str]:
+def _read_source(path: Path) -> Iterator[ServerRequest | str]:
     """Yield each request, or the reason why it is skipped. Raises ``UnreadableRecording``."""
     if path.is_dir():
         for file in client_meta_files(path):
             yield from _read_recording(file)
-    elif path.suffix in LOG_ENDINGS and recording_name(path.name) == path.name:
-        yield from _read_log(path, api)
     else:
         meta = path.with_name(recording_name(path.name) + META)
         if not meta.exists():
-            raise UnreadableRecording(f"{path}: no recording found; a log must end in {', '.join(LOG_ENDINGS)}")
+            raise UnreadableRecording(f"{path}: no recording found")
         yield from _read_recording(meta)
-
-
-# Recordings
 
 
 def _read_recording(file: Path) -> Iterator[ServerRequest | str]:
@@ -98,81 +85,6 @@ def _from_recording(request: RecordedRequest, body: bytes) -> ServerRequest:
 
 def _flag(body: bytes, member: str) -> bool:
     return msgspec.json.decode(body).get(member) is True
-
-
-# Logs
-
-
-def _read_log(file: Path, api: Api | None) -> Iterator[ServerRequest | str]:
-    """Yield the requests in a log, in the formats of ``_from_line``. Raises ``UnreadableRecording``."""
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise UnreadableRecording(f"{file}: {error.strerror}") from None
-    for number, value in _values(file, data):
-        try:
-            yield _from_line(f"{file.name}:{number}", value, api)
-        except NotRepeatable as error:
-            yield str(error)
-
-
-def _values(file: Path, data: bytes) -> Iterator[tuple[int, Any]]:
-    """Yield the number and value of each line, or of each item of a JSON list. Raises ``UnreadableRecording``."""
-    try:
-        whole = msgspec.json.decode(data)
-    except NOT_JSON:
-        pass
-    else:
-        yield from enumerate(whole if isinstance(whole, list) else [whole], 1)
-        return
-    for number, line in enumerate(data.splitlines(), 1):
-        if line.strip():
-            try:
-                yield number, msgspec.json.decode(line)
-            except NOT_JSON:
-                raise UnreadableRecording(f"{file}, line {number}: not JSON; expected JSON Lines") from None
-
-
-def _from_line(name: str, value: Any, api: Api | None) -> ServerRequest:
-    """Return the request of a line: ``path`` or ``url`` with ``body``, LiteLLM's ``proxy_server_request``, or a body.
-
-    Raises ``NotRepeatable``."""
-    if not isinstance(value, dict):
-        raise NotRepeatable("the line is not a JSON object")
-    if (logged := value.get("proxy_server_request")) is not None:
-        value = _decode_member(logged)
-    body = _decode_member(next((value[name] for name in ("body", "request") if name in value), None))
-    path = _path(value.get("path") or value.get("url"))
-    if body is None:
-        body, path = value, None
-    if not isinstance(body, dict) or (path is None and "model" not in body):
-        raise NotRepeatable("the line has no request body; trigate serve --record DIR records bodies")
-    check_repeatable(body)
-    method = value.get("method") if path and isinstance(value.get("method"), str) else "POST"
-    if path is None:
-        if (api := api or next(iter(possible_apis(body)), None)) is None:
-            raise NotRepeatable("the API of the body is unknown: set it with --api")
-        path = answer_path(api, body.get("model"), body.get("stream") is True)
-    spoken = api_of_path(path)
-    stream = ":streamGenerateContent" in path or path.endswith("-stream") or body.get("stream") is True
-    return ServerRequest(name, path, msgspec.json.encode(body), spoken, stream, str(method).upper())
-
-
-def _decode_member(value: Any) -> Any:
-    """Return a member that may be JSON in a string, as in an export of a table."""
-    if not isinstance(value, str):
-        return value
-    return decode_or(msgspec.json.decode, value, None)
-
-
-def _path(url: Any) -> str | None:
-    if not isinstance(url, str) or not url:
-        return None
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return None
-    return (parts.path if parts.path.startswith("/") else f"/{parts.path}") + (f"?{parts.query}" if parts.query else "")
 
 
 # Samples

@@ -1,6 +1,5 @@
 """``trigate explain``: shows where requests for a model go."""
 
-import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,7 +17,6 @@ from configfile.kinds import spell_duration
 from gateway.access.authentication import Authenticator
 from gateway.allowances.allowance import Allowance
 from gateway.allowances.allowances import Allowances
-from gateway.allowances.budgets import is_paid_from
 from gateway.commands.check import load_or_explain
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, fetch
@@ -27,9 +25,8 @@ from gateway.commands.terminal import columns, print_rows, say
 from gateway.config.loading import Config, ConfigError
 from gateway.config_reports.spelling import spelled_value
 from gateway.health.circuit import CREDENTIAL_PAUSE
-from gateway.routing.plan import Candidate, GiveUp, Outage, Plan, Step
+from gateway.routing.plan import Candidate, Plan
 from gateway.routing.router import Explanation, Router
-from gateway.routing.target import Target
 from gateway.seams.feature import Explained, ExplainedRequest
 from providers.apis import CODECS
 from providers.catalog.prices import NAMED_PRICES, NANOS, Price
@@ -74,18 +71,6 @@ def _share_texts(config: Config, key: str | None) -> Iterator[str]:
             found = ((holder, field.value_in(limits)) for holder, limits in holders)
             if (first := next((pair for pair in found if pair[1] is not None), None)) is not None:
                 yield f"{first[0]}: {name} {spelled_value(name, first[1], field.type)}"
-
-
-def exhausted_budgets(config: Config, plan: Plan, key: str | None, running: Levels) -> Mapping[str, str]:
-    """Return the exhausted budget of each target to which the running gateway sends no requests of ``key``."""
-    allowances = Allowances(config)
-    found: dict[str, str] = {}
-    for target in (one.target for one in plan.candidates):
-        for limit in (*allowances.of_client(key), *allowances.of_target(target)):
-            level = running.get((str(limit.holder), limit.measure, limit.text))
-            if level is not None and level.used >= level.most and is_paid_from(limit, target):
-                found.setdefault(target.place, _limit_text(limit, None))
-    return found
 
 
 def _limit_text(allowance: Allowance, running: Levels | None) -> str:
@@ -154,12 +139,6 @@ class RunningTarget(msgspec.Struct, frozen=True):
     clients_out: int = 0
     open: int = 0
     first_content_ms: float | None = None
-
-    @property
-    def outage(self) -> Outage | None:
-        if self.reason is None:
-            return None
-        return Outage(self.reason, max(self.seconds, 0.001), tried=self.state == "tried")
 
 
 class ReadyReport(msgspec.Struct):
@@ -302,13 +281,6 @@ def _output_rows(
     yield from _labelled_rows("cache", cache_texts(plan))
     levels = None if ready is None else ready.levels
     yield from _labelled_rows("limits", limit_texts(config, plan, key, levels))
-    out = {place: outage for place, one in (running or {}).items() if (outage := one.outage) is not None}
-    spent = exhausted_budgets(config, plan, key, levels or {})
-    out |= dict.fromkeys(spent, Outage("quota", math.inf))
-    if len(spent) == len({one.place for one in plan.targets}):
-        yield "result", f"402 billing: {next(iter(spent.values()))} is exhausted"
-    elif running is not None:
-        yield from _next_rows(plan, out)
 
 
 def _lane_text(found: Explanation, changing: Sequence[str], members: bool) -> str:
@@ -390,19 +362,6 @@ def _state_text(target: RunningTarget | None) -> str:
     return f"{state} ({target.reason}), {scores}"
 
 
-def _next_rows(plan: Plan, out: Mapping[str, Outage]) -> Iterator[tuple[str, str]]:
-    """Yield the target that gets the next request, and the response if it answers or if no target is available."""
-    step = next_step(plan, out)
-    if isinstance(step, GiveUp):
-        yield "result", f"{step.error.status} {step.error.kind}: {step.error.message}"
-        return
-    place = step.target.place
-    anyway = "in cooldown, sent anyway, because it is the only target; " if place in out else ""
-    wait = f", after waiting at most {_seconds_text(step.after)}" if step.after else ""
-    yield "tried", f"1. {place}: {anyway}assumed to answer{wait}"
-    yield "result", f"200 from {place}{f', after at most {_seconds_text(step.after)}' if step.after else ''}"
-
-
 def _seconds_text(seconds: float) -> str:
     return f"{seconds:.3g} s"
 
@@ -455,34 +414,3 @@ def _lifetime_text(row: CachingRow) -> str:
         usual = f"{usual} to {spell_duration(row.longest)}"
     longer = [word for word, seconds in row.lifetimes.items() if seconds > row.lifetime]
     return f"kept for {usual}" + (f" ({', '.join(longer)} on request)" if longer else "")
-
-
-# The next target
-
-
-@attrs.frozen
-class ReportedConditions:
-    """The conditions that a gateway has reported: targets are ``out``, by place, until so many seconds from now."""
-
-    out: Mapping[str, Outage]
-    now: float = 0.0
-
-    def outage(self, target: Target, *, alone: bool) -> Outage | None:
-        known = self.out.get(target.place)
-        return known if known is not None and (not alone or known.reason == "rate_limited") else None
-
-    def may_add(self, target: Target) -> bool:
-        return True
-
-    def is_warm(self, target: Target) -> bool:
-        return False
-
-    def jitter(self) -> float:
-        """Return the factor for the longest possible wait."""
-        return 1.0
-
-
-def next_step(plan: Plan, out: Mapping[str, Outage]) -> Step:
-    """Return the first step of a request with ``plan``: the target that gets it, or the client's error."""
-    plan = attrs.evolve(plan, deadline=plan.retries.deadline)
-    return plan.policy(plan, (), ReportedConditions(out))

@@ -59,6 +59,7 @@ REMOVED: Final[Mapping[str, str]] = {
     "cache FILE": "send the requests through a gateway; its log and trigate cache name the cause of each miss",
     "replay --serve": "start trigate mock, which answers every request as a provider",
     "replay --pace": "it belonged to --serve; trigate mock has --pace",
+    "init --yes": "init asks nothing; remove from the file what you do not use",
     "step": "use trigate steps try",
     "import --keys": "give --database the URL of LiteLLM's database, or of a copy of it",
     "import --teams": "give --database the URL of LiteLLM's database, or of a copy of it",

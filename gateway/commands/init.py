@@ -4,7 +4,6 @@ Ollama."""
 import json
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -137,7 +136,7 @@ SHARED_KEYS = {"GITHUB_TOKEN", "HF_TOKEN"}
 """Variables that often serve other purposes: their providers are written as comments."""
 
 
-def run(file: Path | None, yes: bool, force: bool) -> int:
+def run(file: Path | None, force: bool) -> int:
     """Run ``trigate init`` and return its exit status: 0, or 1 if the file was not written."""
     path = file or FILE
     if path.exists() and not force:
@@ -147,15 +146,11 @@ def run(file: Path | None, yes: bool, force: bool) -> int:
     usable = [row for row in found if row.base_url is not None and row.key_env not in SHARED_KEYS]
     usable = [row for row in usable if all(_address_part(name, os.environ) for name in row.missing_settings(None))]
     models = [row for row in usable if start_of(row) is not None]
-    default, keyed, here = models[0] if models else None, False, query_local_ollama(os.environ)
-    asks = not yes and sys.stdin.isatty()
-    plans = plans_here(os.environ, (lambda text, usual: click.confirm(text, default=usual)) if asks else None)
-    if asks:
-        here = here if here is not None and _confirm_ollama(here) else None
-        usable, default, keyed = _ask_choices(usable, models)
+    default, here = models[0] if models else None, query_local_ollama(os.environ)
+    plans = plans_here(os.environ)
     others = [row for row in found if row not in usable]
     state = path.absolute().with_suffix(".sqlite")
-    text = configuration(usable, default, others, keyed, here, os.environ, state, plans)
+    text = configuration(usable, default, others, here, os.environ, state, plans)
     try:
         data = text.encode()
     except UnicodeEncodeError:  # of the state file's path
@@ -168,7 +163,7 @@ def run(file: Path | None, yes: bool, force: bool) -> int:
     except OSError as error:
         say(f"cannot write {path}: {(error.strerror or 'unwritable').lower()}")
         return 1
-    _print_summary(path, usable, keyed, here, plans)
+    _print_summary(path, usable, here, plans)
     return 0
 
 
@@ -192,29 +187,7 @@ def start_of(row: Provider) -> Start | None:
     return STARTS.get(row.id) or (Start(row.models[0], row.models[-1]) if row.models else None)
 
 
-def _confirm_ollama(here: Local) -> bool:
-    which = "it" if len(here.models) == 1 else "them"
-    return click.confirm(f"Ollama runs here with {count_text(len(here.models), 'model')}. Use {which}?", default=True)
-
-
-def _ask_choices(
-    usable: Sequence[Provider], models: Sequence[Provider]
-) -> tuple[list[Provider], Provider | None, bool]:
-    """Ask at the terminal for the providers, the default provider, and whether clients need a key."""
-    wanted = [row for row in usable if click.confirm(f"{row.key_env} is set. Use {row.display_name}?", default=True)]
-    choices = [row.id for row in wanted if row in models]
-    default = CATALOG[choices[0]] if choices else None
-    if len(choices) > 1:
-        default = CATALOG[
-            click.prompt("Which provider is the default?", type=click.Choice(choices), default=choices[0])
-        ]
-    keyed = click.confirm("Require clients to send a key ($TRIGATE_API_KEY)?", default=False)
-    return wanted, default, keyed
-
-
-def _print_summary(
-    path: Path, usable: Sequence[Provider], keyed: bool, here: Local | None, plans: Sequence[PersonalPlan]
-) -> None:
+def _print_summary(path: Path, usable: Sequence[Provider], here: Local | None, plans: Sequence[PersonalPlan]) -> None:
     names = [f"your {plan.title} plan" for plan in plans] + [row.display_name for row in usable]
     if here is not None:
         names.append(f"Ollama on this machine ({count_text(len(here.models), 'model')})")
@@ -230,10 +203,8 @@ def _print_summary(
         sentences.append(advise_loading(unset, ", then trigate init --force"))
     for line in wrap_sentences(sentences):
         click.echo(line)
-    if keyed and not os.environ.get("TRIGATE_API_KEY"):
-        click.echo('then: export TRIGATE_API_KEY="$(openssl rand -hex 32)"')
     try:
-        load(path, os.environ if not keyed else {**os.environ, "TRIGATE_API_KEY": "any"})
+        load(path, os.environ)
     except ConfigError as error:  # such as an environment that changed meanwhile
         say(str(error))
     option = "" if path in (FILE, users_file(os.environ)) else f" --config {path}"
@@ -259,7 +230,6 @@ def configuration(
     usable: Sequence[Provider],
     default: Provider | None,
     others: Sequence[Provider] = (),
-    keyed: bool = False,
     here: Local | None = None,
     env: Mapping[str, str] = MappingProxyType({}),
     state: Path = Path("trigate.sqlite"),
@@ -291,7 +261,6 @@ def configuration(
         families={plan.family: _family_targets(plan, usable, here) for plan in plans},
         targets_by_alias=_targets_by_alias(default, here, usable, plans),
         has_unknown_models=default is None and here is None and usable and not plans,
-        keyed=keyed,
         state=state,
     )
 

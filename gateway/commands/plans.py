@@ -1,6 +1,5 @@
-"""The plans with which ``trigate init`` can begin: those of programs that are installed or signed in here."""
+"""The plans with which ``trigate init`` can begin: those of programs that are signed in here."""
 
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -64,18 +63,6 @@ PLANS: Final = (
 )
 
 
-def plans_here(env: Mapping[str, str], confirm: Callable[[str, bool], bool] | None) -> list[PersonalPlan]:
-    """Return the plans whose programs are signed in. ``confirm`` asks the user a question with a default answer.
-
-    It also asks about programs that are installed without a login."""
-    found = []
-    for plan in PLANS:
-        signed_in = plan.has_login(env)
-        if confirm is not None and signed_in:
-            signed_in = confirm(f"{plan.program_title} is signed in here. Use your {plan.title} plan?", True)
-        elif confirm is not None and shutil.which(plan.program, path=env.get("PATH")):
-            question = f"{plan.program_title} is installed here without a login. Do you have a {plan.title} plan?"
-            signed_in = confirm(question, False)
-        if signed_in:
-            found.append(plan)
-    return found
+def plans_here(env: Mapping[str, str]) -> list[PersonalPlan]:
+    """Return the plans whose programs are signed in."""
+    return [plan for plan in PLANS if plan.has_login(env)]

@@ -59,7 +59,7 @@ def answers(url: str, model: str) -> str:
 
 
 def test_a_configuration_of_init_serves_the_model_names_of_programs(tmp_path, answering):
-    assert invoke("init", "--yes", cwd=tmp_path, env=KEYS).returncode == 0
+    assert invoke("init", cwd=tmp_path, env=KEYS).returncode == 0
     file = tmp_path / "trigate.yaml"
     assert invoke("check", cwd=tmp_path, env=KEYS).returncode == 0
     with gateway_thread(file, point(file, answering), env=KEYS) as served:
@@ -78,7 +78,7 @@ def test_budgets_and_costs_work_from_the_first_day(tmp_path, answering):
     project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
     project.mkdir()
     elsewhere.mkdir()
-    assert invoke("init", "--yes", cwd=project, env=KEYS).returncode == 0
+    assert invoke("init", cwd=project, env=KEYS).returncode == 0
     file = project / "trigate.yaml"
     port = point(file, answering, budgets=["40 tokens/day"])
     checked = invoke("check", str(file), cwd=elsewhere, env=KEYS)
@@ -100,7 +100,7 @@ def test_commands_work_in_a_project_folder_without_a_config(tmp_path, answering)
     (home / "trigate").mkdir(parents=True)
     project.mkdir()
     env = {**KEYS, "XDG_CONFIG_HOME": str(home), "HOME": str(tmp_path)}
-    assert invoke("init", "--yes", str(home / "trigate" / "trigate.yaml"), cwd=project, env=env).returncode == 0
+    assert invoke("init", str(home / "trigate" / "trigate.yaml"), cwd=project, env=env).returncode == 0
     file = home / "trigate" / "trigate.yaml"
     point(file, answering)
     checked = invoke("check", cwd=project, env=env)

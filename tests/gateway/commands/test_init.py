@@ -1,10 +1,7 @@
 """``trigate init``: the file that it writes is valid, has no key, and replaces no other file."""
 
 import json
-import os
-import pty
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,10 +22,9 @@ from gateway.config.loading import load
 from gateway.config_reports.warnings import warnings_of
 from gateway.routing.router import Router
 from providers.catalog.providers import CATALOG
-from tests.support.command_line import COMMAND, environment, invoke, script
+from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
-from tests.support.harness import START_SECONDS
 from tests.support.http_servers import QuietHandler, http_server
 
 USABLE = [row for row in CATALOG.values() if row.key_env and row.base_url and row.speaks]
@@ -49,14 +45,14 @@ def load_text(tmp_path, text, env):
     return load(path, env)
 
 
-@each_row(("row", "keyed"), [(row, bool(place % 2)) for place, row in enumerate(USABLE)])
-def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row, keyed):
+@each_row("row", USABLE)
+def test_every_provider_of_the_catalogue_gives_a_good_file(tmp_path, row):
     start = start_of(row)
-    text = configuration([row], row if start else None, keyed=keyed)
+    text = configuration([row], row if start else None)
     config = load_text(tmp_path, text, {**KEYED, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
     assert not warnings_of(config)
     assert not config.notes
-    assert bool(config.client_keys) == keyed
+    assert not config.client_keys
     if start:
         router = Router(config)
         assert router.resolve(None, "chat").name == f"{row.id}/{start.large}"
@@ -147,7 +143,7 @@ def test_it_takes_the_keys_that_are_set_and_writes_none_down(tmp_path):
 
 
 def test_without_any_key_it_is_a_model_of_this_machine(tmp_path):
-    found = invoke("init", "--yes", "mine.yaml", cwd=tmp_path, env={"GITHUB_TOKEN": ""})
+    found = invoke("init", "mine.yaml", cwd=tmp_path, env={"GITHUB_TOKEN": ""})
     assert found.returncode == 0, found.stderr
     assert found.stdout.startswith(
         "wrote mine.yaml with an example: there is no key of a provider in the environment, "
@@ -247,28 +243,6 @@ def test_a_place_that_cannot_be_written(tmp_path):
     assert found.stderr == "cannot write none/trigate.yaml: no such file or directory\n"
 
 
-@pytest.mark.process
-def test_on_a_terminal_it_asks(tmp_path):
-    ours, theirs = pty.openpty()
-    env = {"OPENAI_API_KEY": "a", "ANTHROPIC_API_KEY": "b", "GROQ_API_KEY": "c"}
-    try:
-        os.write(ours, b"\nn\ny\ngroq\ny\n")  # OpenAI: yes, Anthropic: no, Groq: yes and the default, keys: yes
-        found = subprocess.run(
-            [*COMMAND, "init"], cwd=tmp_path, env=environment(env), stdin=theirs, capture_output=True, text=True,
-            timeout=START_SECONDS,
-        )  # fmt: skip
-    finally:
-        os.close(ours)
-        os.close(theirs)
-    assert found.returncode == 0, found.stderr
-    assert "OPENAI_API_KEY is set. Use OpenAI? [Y/n]" in found.stdout
-    assert "TRIGATE_API_KEY" in found.stdout
-    config = load(tmp_path / "trigate.yaml", {**env, "TRIGATE_API_KEY": "a-key-that-is-long-enough"})
-    assert [entry.provider.id for entry in config.entries] == ["openai", "groq", "groq"]
-    assert next(entry for entry in config.entries if entry.default).provider.id == "groq"
-    assert [key.name for key in config.client_keys] == ["me"]
-
-
 # Plans
 
 CLAUDE = ".claude/.credentials.json", '{"claudeAiOauth": {"accessToken": "sk-ant-oat01-x"}}'
@@ -296,7 +270,7 @@ def test_the_logins_of_programs_are_found(tmp_path_factory, monkeypatch, files, 
     for name, text in files:
         (home / name).parent.mkdir(exist_ok=True)
         (home / name).write_text(text)
-    assert [plan.title for plan in plans_here(env, None)] == titles
+    assert [plan.title for plan in plans_here(env)] == titles
 
 
 @each_row(
@@ -333,36 +307,17 @@ def test_a_plan_comes_before_the_key_for_each_model_of_its_family(tmp_path, keys
     assert "target   anthropic/claude-opus-6 (" in shown
 
 
-@pytest.mark.process
-def test_on_a_terminal_it_asks_for_the_plan_of_an_installed_program(tmp_path):
-    script(tmp_path, "claude", "")
-    ours, theirs = pty.openpty()
-    env = {"HOME": str(tmp_path), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    try:
-        os.write(ours, b"y\n\n")
-        found = subprocess.run(
-            [*COMMAND, "init"], cwd=tmp_path, env=environment(env), stdin=theirs, capture_output=True, text=True,
-            timeout=START_SECONDS,
-        )  # fmt: skip
-    finally:
-        os.close(ours)
-        os.close(theirs)
-    assert found.returncode == 0, found.stderr
-    assert "Claude Code is installed here without a login. Do you have a Claude plan? [y/N]" in found.stdout
-    assert "name: plan/*" in (tmp_path / "trigate.yaml").read_text()
-
-
 # Clouds
 
 
 def test_a_key_of_a_cloud_is_used_where_its_region_is_known_and_else_waits_in_a_comment(tmp_path):
     env = {"OPENAI_API_KEY": "sk-1", "AWS_BEARER_TOKEN_BEDROCK": "sk-2"}
-    assert invoke("init", "--yes", cwd=tmp_path, env=env).returncode == 0
+    assert invoke("init", cwd=tmp_path, env=env).returncode == 0
     text = (tmp_path / "trigate.yaml").read_text()
     assert "  # - model: amazon_bedrock/MODEL\n  #   region: us-east-1   # yours\n  #   access_key: $AWS_" in text
     assert invoke("check", cwd=tmp_path, env=env).returncode == 0
     env["AWS_REGION"] = "eu-west-1"
-    assert invoke("init", "--yes", "--force", cwd=tmp_path, env=env).returncode == 0
+    assert invoke("init", "--force", cwd=tmp_path, env=env).returncode == 0
     config = load(tmp_path / "trigate.yaml", env)
     assert [entry.name for entry in config.entries] == ["openai/gpt-6.1-sol", "openai/*", "amazon_bedrock/*"]
     assert "region: eu-west-1" in (tmp_path / "trigate.yaml").read_text()
