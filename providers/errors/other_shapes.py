@@ -1,10 +1,11 @@
-"""Requests in another shape, for servers that reject the client's: the table of such rejections.
+"""Requests in another shape, for servers that reject the client's: their table, and the matcher of all rejections.
 
-Each is a path that is no member of a body: its first name begins with ``:``.
+Each is a path that is no member of a body: its first name begins with ``:``. The modules of the words describe the
+rejections.
 """
 
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -19,81 +20,13 @@ from providers.errors import (
 )
 from providers.errors import rejected_settings as settings
 from providers.errors import rejected_turns as turns
-from providers.errors.member_paths import TOOL_NAMES, WHOLE, WHOLE_WITH_TOOLS
-from providers.errors.words import Change, Words, change_items, change_list
+from providers.errors.member_paths import TOOL_NAMES, WHOLE, WHOLE_WITH_TOOLS, Path
+from providers.errors.unknown_members import UNKNOWN_MEMBERS, Rejection, always
+from providers.errors.words import Change, Words, change_list, change_members, omit
 from providers.neutral import schemas
 from providers.neutral.draft import Edit
 from providers.neutral.levels import LEVELS
 
-SYSTEM_PLACE: Final = (":system",)
-"""The place of system messages, for a model that accepts only one, at the beginning."""
-SYSTEM_ROLE: Final = (":system", "role")
-"""The role of system messages, for a Messages server without that role."""
-NO_SYSTEM: Final = (":system", "none")
-"""Instructions, for a model without any."""
-TEXT_LISTS: Final = (":texts",)
-"""Lists of texts, for a server that accepts one text."""
-MISSING_REASONING: Final = (":reasoning",)
-"""The turns without reasoning, for a model that requires reasoning in all."""
-NULL_REASONING: Final = (":reasoning", "null")
-"""Reasoning with members that are ``null``, for a server that rejects them."""
-SCHEMA_LIMITS: Final = (":schema", "limits")
-"""Limits in the schemas of answers and strict tools."""
-JSON_SCHEMA: Final = (":schema",)
-ANSWER_SCHEMA: Final = (":schema", "answer")
-"""The schema of the answer, for a model that only has JSON mode, and for a model without formats."""
-THINKING: Final = (":thinking", "thinking")
-ENABLE_THINKING: Final = (":thinking", "enable_thinking")
-"""A forced tool call while a model thinks; the second name is the member that turns thinking off."""
-NAMED_CHOICE: Final = (":tools", "choice")
-"""The choice of a named tool, for a server that only knows ``required``."""
-ONLY_STREAMED: Final = (":thinking", "streamed")
-"""Thinking in a whole answer, by models that only think in streams."""
-NOT_ENCRYPTED: Final = (":thinking", "encrypted")
-"""The encrypted reasoning in ``include``, for a model that does not reason."""
-LOST_THINKING: Final = (":thinking", "lost")
-"""Thinking with a budget in a turn that has called tools without it, because its blocks were another model's."""
-NO_THINKING: Final = (":thinking", "unsupported")
-NOT_ADAPTIVE: Final = (":thinking", "not adaptive")
-NOT_DISABLED: Final = (":thinking", "not disabled")
-NO_LEVELS: Final = (":thinking", "levels")
-NO_EFFORT: Final = (":thinking", "effort")
-UNUSED_EFFORT: Final = (":thinking", "disabled")
-ADAPTIVE_THINKING: Final = (":thinking", "adaptive")
-"""Settings for thinking that a model does not have: all, one form, levels, the effort, the effort while thinking is
-disabled, the budget."""
-EXCLUSIVE_SAMPLING: Final = (":sampling",)
-"""Two sampling settings, for a model that accepts either."""
-INCOMPLETE_TOOLS: Final = (":tools", "incomplete")
-COMBINED_TOOLS: Final = (":tools", "combined")
-TOOL_PATTERNS: Final = (":tools", "patterns")
-"""Tools whose schemas lack members that a server requires, combine other schemas at the root, or have patterns that a
-server cannot read."""
-IMAGE_LABELS: Final = (":images", "types")
-"""Labels of images that differ from the images' bytes."""
-BLANK_TEXTS: Final = (":texts", "blank")
-"""Texts of white space, for a server that rejects them."""
-CALL_IDS: Final = (":calls", "ids")
-LONG_IDS: Final = (":calls", "long")
-CALL_PLACES: Final = (":calls", "places")
-RESULT_ORDER: Final = (":calls", "order")
-"""Ids of tool calls that a server rejects, texts between calls and their results, and messages of the user that follow
-results of tools."""
-UNSIGNED_CALLS: Final = (":calls", "signatures")
-"""Calls without a signature, for Gemini 3."""
-RESULT_TURNS: Final = (":calls", "results")
-"""Results of calls in several turns, or among other parts, in Gemini."""
-MIXED_TURNS: Final = (":calls", "turns")
-CALLED_TOOLS: Final = (":calls", "tools")
-"""Texts in a turn with calls or results, and calls in a conversation without tools, in Converse."""
-ALTERNATION: Final = (":turns", "alternate")
-"""Texts of one role after each other, for a chat template that rejects them."""
-LAST_TURN: Final = (":turns", "last")
-"""A last message of the model, for a model that cannot continue it."""
-USER_ID: Final = (":user", "id")
-"""The end user's id, with characters that a server rejects."""
-AGENT_ITEMS: Final = (":items", "agents")
-"""The items in which Codex delivers a task to an agent, for a server that does not know them."""
 LIMIT_NAMES: Final = ("max_tokens", "max_completion_tokens")
 """The names of Chat's token limit; some models know one alone (anomalyco/opencode#37964, BerriAI/litellm#8855)."""
 OUTPUT_LIMIT: Final = ":limit"
@@ -103,8 +36,6 @@ EFFORT_LEVELS: Final = ":levels"
 
 
 Describe: TypeAlias = Callable[[str, Any], Edit]
-
-_TOOL_CONFIG: Final = "toolConfig"  # of Converse
 
 
 @attrs.frozen(repr=False)
@@ -122,59 +53,78 @@ class OtherShape:
     describe: Describe
 
 
-def _of_tools(words: Words, change: Callable[[Any], Any], member: str, form: str = "") -> OtherShape:
-    """Return the shape after ``change`` of each tool."""
+def _at(place: str | Mapping[str, str], form: str | Mapping[str, str] = "") -> Describe:
+    """Return a function that describes the change of ``place`` in a member into ``form``, or without one its loss.
 
-    def change_all(body: Mapping[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = change_items(body, settings.TOOLS, change)
-        config = body.get(_TOOL_CONFIG)
-        if isinstance(config, dict) and (inner := change_items(config, settings.TOOLS, change)):
-            found[_TOOL_CONFIG] = {**config, **inner}
-        return found
+    Both may differ by the member's name."""
 
     def describe(name: str, value: Any) -> Edit:
-        return _at(f".tools[].{member}" if name == _TOOL_CONFIG else f"[].{member}", form)(name, value)
+        at = place if isinstance(place, str) else place.get(name, "")
+        new = form if isinstance(form, str) else form.get(name, "")
+        return Edit(f"{name}{at}", not new, new)
 
-    return OtherShape(words, (settings.TOOLS, _TOOL_CONFIG), change_all, describe)
-
-
-def _of_items(words: Words, lists: tuple[str, ...], change: Callable[[Any], Any], describe: Describe) -> OtherShape:
-    """Return the shape after ``change`` of each item of ``lists``."""
-    return _of_lists(words, lists, lambda items: [change(item) for item in items], describe)
+    return describe
 
 
 def _of_lists(
-    words: Words, lists: tuple[str, ...], change: Callable[[list[Any]], list[Any]], describe: Describe
+    words: Words, lists: tuple[str, ...], change: Callable[[list[Any]], list[Any]], *at: str | Mapping[str, str]
 ) -> OtherShape:
-    """Return the shape after ``change`` of ``lists``."""
+    """Return the shape after ``change`` of ``lists``, described as ``_at`` does."""
 
     def change_all(body: Mapping[str, Any]) -> dict[str, Any]:
         return {name: new for one in lists for name, new in change_list(body, one, change).items()}
 
-    return OtherShape(words, lists, change_all, describe)
+    return OtherShape(words, lists, change_all, _at(*at))
 
 
-def _at(place: str, form: str = "") -> Describe:
-    """Return a function that describes the change of ``place`` in a member into ``form``, or without one its loss."""
-    return lambda name, value: Edit(f"{name}{place}", not form, form)
+def _of_items(
+    words: Words, lists: tuple[str, ...], change: Callable[[Any], Any], *at: str | Mapping[str, str]
+) -> OtherShape:
+    """Return the shape after ``change`` of each item of ``lists``."""
+    return _of_lists(words, lists, lambda items: [change(item) for item in items], *at)
 
 
-def _describe_format(name: str, value: Any) -> Edit:
-    if name in settings.CONFIGS:
-        return Edit(f"{name}.{settings.CONFIGS[name]}")
-    if name == settings.GEMINI_CONFIG:
-        return Edit(f"{name}.responseSchema")
-    is_added = name in (settings.MESSAGES, settings.CONTENTS)
-    return _at("[]", "+response_format")(name, value) if is_added else Edit(name)
+def _of_tools(words: Words, change: Callable[[Any], Any], member: str, form: str = "") -> OtherShape:
+    """Return the shape after ``change`` of the schema of each tool."""
+    names = ("tools", "toolConfig")
+
+    def change_all(body: Mapping[str, Any]) -> dict[str, Any]:
+        held = {name: body[name] for name in names if name in body}
+        return {name: new for name, new in settings.change_schemas(held, change).items() if new != held[name]}
+
+    return OtherShape(
+        words, names, change_all, _at({"tools": f"[].{member}", "toolConfig": f".tools[].{member}"}, form)
+    )
+
+
+def _of_members(words: Words | None, paths: Iterable[Path], change: Callable[[Any], Any], form: str = "") -> OtherShape:
+    """Return the shape after ``change`` of the values at ``paths``."""
+    reads, describe = tuple(dict.fromkeys(path[0] for path in paths)), _at(_inner_names(paths), form)
+    return OtherShape(words, reads, lambda body: change_members(body, paths, change), describe)
+
+
+def _inner_names(paths: Iterable[Path]) -> dict[str, str]:
+    return {name: f".{inner}" for name, *rest in paths for inner in rest}
+
+
+def _without(words: Words, paths: Iterable[Path], *states: str) -> OtherShape:
+    """Return the shape without settings for thinking at ``paths``, for bodies with one of these states of thinking."""
+    change, reads = omit(*paths), tuple(dict.fromkeys(path[0] for path in settings.THINKING))
+
+    def change_some(body: Mapping[str, Any]) -> dict[str, Any]:
+        return change(body) if not states or settings.thinking_state(body) in states else {}
+
+    return OtherShape(words, reads, change_some, _at(_inner_names(paths)))
 
 
 def _without_thinking(words: Words, member: str, value: Any, form: str) -> OtherShape:
-    return OtherShape(
-        words,
-        (settings.CHOICE, settings.EFFORT, member),
-        settings.turn_thinking_off(member, value),
-        lambda name, value: Edit(name) if value is None else Edit(name, lost=False, form=form),
-    )
+    reads = ("tool_choice", "reasoning_effort", member)
+    return OtherShape(words, reads, settings.turn_thinking_off(member, value), _at("", {member: form}))
+
+
+def _without_stream(words: Words, *more: str) -> OtherShape:
+    forms = {"stream": "=false", "stream_options": "=absent"}
+    return OtherShape(words, (*forms, *more), settings.omit_stream(more), _at("", forms))
 
 
 def _with_other_name(old: str, new: str) -> OtherShape:
@@ -187,133 +137,109 @@ def _with_other_name(old: str, new: str) -> OtherShape:
     return OtherShape(None, (old,), rename, describe)  # the words are those about an unknown member
 
 
-def _omit_settings(words: Words, change: Change) -> OtherShape:
-    def describe(name: str, value: Any) -> Edit:
-        return Edit(settings.place_of(name))
-
-    return OtherShape(words, settings.MEMBERS, change, describe)
-
-
-def _without_stream(words: Words, *more: str) -> OtherShape:
-    def describe(name: str, value: Any) -> Edit:
-        return Edit(name, lost=False, form="=absent" if value is None else "=false")
-
-    return OtherShape(words, ("stream", "stream_options", *more), settings.omit_stream(more), describe)
-
-
 _MESSAGES: Final = ("messages",)
-OTHER_SHAPES: Final[Mapping[tuple[str, ...], OtherShape]] = {
-    SYSTEM_PLACE: OtherShape(system_place.WORDS, system_place.PLACES, system_place.move_system, _at("[].role")),
-    SYSTEM_ROLE: _of_items(system_place.ROLE_WORDS, _MESSAGES, system_place.use_user_role, _at("[].role")),
-    NO_SYSTEM: OtherShape(
+_INSTRUCTED: Final = {"messages": "+response_format", "contents": "+response_format"}
+OTHER_SHAPES: Final[Mapping[Path, OtherShape]] = {
+    (":system",): OtherShape(system_place.WORDS, system_place.PLACES, system_place.move_system, _at("[].role")),
+    (":system", "role"): _of_items(system_place.ROLE_WORDS, _MESSAGES, system_place.use_user_role, "[].role"),
+    (":system", "none"): OtherShape(
         system_place.GEMMA,
         ("messages", "system", "systemInstruction", "system_instruction", "contents"),
         system_place.use_first_turn,
-        lambda name, value: Edit(name, lost=False, form="=user"),
+        _at("", "=user"),
     ),
-    TEXT_LISTS: _of_items(turns.TEXT_WORDS, _MESSAGES, turns.join_text_lists, _at("[].content", "=text")),
-    MISSING_REASONING: _of_items(turns.MISSING, _MESSAGES, turns.add_reasoning, _at("[].reasoning_content", "=blank")),
-    NULL_REASONING: _of_items(turns.NULL, ("input",), turns.omit_nulls, _at("[].content", "=absent")),
-    JSON_SCHEMA: OtherShape(
+    (":texts",): _of_items(turns.TEXT_WORDS, _MESSAGES, turns.join_text_lists, "[].content", "=text"),
+    (":reasoning",): _of_items(turns.MISSING, _MESSAGES, turns.add_reasoning, "[].reasoning_content", "=blank"),
+    (":reasoning", "null"): _of_items(turns.NULL, ("input",), turns.omit_nulls, "[].content", "=absent"),
+    (":schema",): OtherShape(
         settings.SCHEMA_WORDS,
-        (settings.MESSAGES, settings.FORMAT, settings.CONTENTS, settings.GEMINI_CONFIG),
+        ("messages", "response_format", "contents", "generationConfig"),
         settings.use_json_mode,
-        _describe_format,
+        _at({"messages": "[]", "contents": "[]", "generationConfig": ".responseSchema"}, _INSTRUCTED),
     ),
-    ANSWER_SCHEMA: OtherShape(
+    (":schema", "answer"): OtherShape(
         settings.FORMAT_WORDS,
-        (settings.MESSAGES, *settings.CONFIGS),
+        ("messages", *settings.CONFIGS),
         settings.describe_answer,
-        _describe_format,
+        _at({"messages": "[]", **_inner_names(settings.CONFIGS.items())}, _INSTRUCTED),
     ),
-    THINKING: _without_thinking(settings.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"),
-    ENABLE_THINKING: _without_thinking(settings.QWEN, "enable_thinking", False, "=false"),
-    NAMED_CHOICE: OtherShape(
-        settings.NAMED_CHOICE, (settings.CHOICE, settings.TOOLS), settings.require_only, _at("", "=required")
+    (":schema", "limits"): OtherShape(
+        settings.LIMITS, (*schemas.FORMATS, *schemas.TOOLS), schemas.describe_limits_in, schemas.describe_edit
     ),
-    ONLY_STREAMED: OtherShape(
+    (":thinking", "thinking"): _without_thinking(
+        settings.DEEPSEEK_OR_KIMI, "thinking", {"type": "disabled"}, "=disabled"
+    ),
+    (":thinking", "enable_thinking"): _without_thinking(settings.QWEN, "enable_thinking", False, "=false"),
+    (":thinking", "streamed"): OtherShape(
         settings.ONLY_STREAMED, ("stream", "enable_thinking"), settings.turn_off_unless_streamed, _at("", "=false")
     ),
-    NOT_ENCRYPTED: OtherShape(
-        settings.NOT_ENCRYPTED,
-        (settings.INCLUDE,),
-        settings.omit_encrypted,
-        lambda name, value: Edit(f"{name}[]"),
+    (":thinking", "encrypted"): OtherShape(settings.NOT_ENCRYPTED, ("include",), settings.omit_encrypted, _at("[]")),
+    (":thinking", "lost"): OtherShape(turns.LOST_THINKING, ("messages", "thinking"), turns.omit_budget, _at("")),
+    (":thinking", "unsupported"): _without(settings.UNSUPPORTED, settings.THINKING),
+    (":thinking", "not adaptive"): _without(settings.NOT_ADAPTIVE, settings.THINKING, "adaptive", *LEVELS[1:]),
+    (":thinking", "not disabled"): _without(settings.NOT_DISABLED, settings.THINKING, "disabled", "none"),
+    (":thinking", "levels"): _without(settings.NO_LEVELS, settings.THINKING, "adaptive", "enabled", *LEVELS[1:]),
+    (":thinking", "effort"): _without(settings.UNSUPPORTED_EFFORT, settings.EFFORTS),
+    (":thinking", "disabled"): _without(settings.DISABLED, settings.EFFORTS, "disabled"),
+    (":thinking", "adaptive"): _of_members(settings.ADAPTIVE, (("thinking",),), settings.adaptive, "=adaptive"),
+    (":tools", "choice"): OtherShape(
+        settings.NAMED_CHOICE, ("tool_choice", "tools"), settings.require_only, _at("", "=required")
     ),
-    WHOLE: _without_stream(settings.NOT_STREAMED),
-    WHOLE_WITH_TOOLS: _without_stream(settings.TOOLS_NOT_STREAMED, settings.TOOLS),
-    LOST_THINKING: OtherShape(turns.LOST_THINKING, ("messages", "thinking"), turns.omit_budget, _at("")),
-    NO_THINKING: _omit_settings(settings.UNSUPPORTED, settings.omit_thinking),
-    NOT_ADAPTIVE: _omit_settings(
-        settings.NOT_ADAPTIVE, settings.omit_if(settings.omit_thinking, "adaptive", *LEVELS[1:])
-    ),
-    NOT_DISABLED: _omit_settings(settings.NOT_DISABLED, settings.omit_if(settings.omit_thinking, "disabled", "none")),
-    NO_LEVELS: _omit_settings(
-        settings.NO_LEVELS, settings.omit_if(settings.omit_thinking, "adaptive", "enabled", *LEVELS[1:])
-    ),
-    NO_EFFORT: _omit_settings(settings.UNSUPPORTED_EFFORT, settings.omit_effort),
-    UNUSED_EFFORT: _omit_settings(settings.DISABLED, settings.omit_if(settings.omit_effort, "disabled")),
-    EXCLUSIVE_SAMPLING: OtherShape(
-        settings.EXCLUSIVE,
-        ("temperature", "top_p", settings.CONVERSE_CONFIG),
-        settings.omit_top_p,
-        lambda name, value: Edit(f"{name}.topP" if name == settings.CONVERSE_CONFIG else name),
-    ),
-    ADAPTIVE_THINKING: OtherShape(settings.ADAPTIVE, ("thinking",), settings.think_adaptively, _at("", "=adaptive")),
-    INCOMPLETE_TOOLS: _of_tools(settings.INCOMPLETE, settings.complete_schemas, "schema", "=complete"),
-    COMBINED_TOOLS: _of_tools(settings.COMBINED, settings.merge_combinations, "schema"),
-    TOOL_PATTERNS: _of_tools(settings.PATTERNS, settings.omit_patterns, "pattern"),
-    SCHEMA_LIMITS: OtherShape(
-        settings.LIMITS,
-        (*schemas.FORMATS, *schemas.TOOLS),
-        schemas.describe_limits_in,
-        schemas.describe_edit,
-    ),
-    IMAGE_LABELS: _of_items(turns.IMAGE_WORDS, turns.IMAGE_LISTS, turns.relabel, _at("[].media_type", "=actual")),
+    (":tools", "incomplete"): _of_tools(settings.INCOMPLETE, settings.complete, "schema", "=complete"),
+    (":tools", "combined"): _of_tools(settings.COMBINED, settings.merge_combination, "schema"),
+    (":tools", "patterns"): _of_tools(settings.PATTERNS, settings.omit_patterns, "pattern"),
     TOOL_NAMES: OtherShape(
         long_tool_names.WORDS,
         long_tool_names.MEMBERS,
         long_tool_names.shorten,
         lambda name, value: _at("[].name" if isinstance(value, list) else ".name", "=short")(name, value),
     ),
-    CALL_IDS: _of_items(turns.IDS, _MESSAGES, turns.shorten_ids, _at("[].tool_call_id", "=short")),
-    LONG_IDS: _of_items(
-        turns.LONG_IDS,
-        turns.LISTS,
-        turns.replace_ids,
-        lambda name, value: _at("[].call_id" if name == "input" else "[].tool_call_id", "=short")(name, value),
+    WHOLE: _without_stream(settings.NOT_STREAMED),
+    WHOLE_WITH_TOOLS: _without_stream(settings.TOOLS_NOT_STREAMED, "tools"),
+    (":sampling",): OtherShape(
+        settings.EXCLUSIVE,
+        ("temperature", "top_p", "inferenceConfig"),
+        settings.omit_top_p,
+        _at({"inferenceConfig": ".topP"}),
     ),
-    CALL_PLACES: _of_items(turns.CALL_PLACES, _MESSAGES, turns.order_calls, _at("[].content", "=ordered")),
-    BLANK_TEXTS: OtherShape(
+    (":images", "types"): _of_items(turns.IMAGE_WORDS, turns.IMAGE_LISTS, turns.relabel, "[].media_type", "=actual"),
+    (":texts", "blank"): OtherShape(
         turns.BLANK | converse_turns.BLANK,
         ("system", "messages"),
         lambda body: converse_turns.fill_blanks(body) or turns.omit_blanks(body),
         _at("[].content", "=nonblank"),
     ),
-    UNSIGNED_CALLS: _of_items(
+    (":calls", "ids"): _of_items(turns.IDS, _MESSAGES, turns.shorten_ids, "[].tool_call_id", "=short"),
+    (":calls", "long"): _of_items(
+        turns.LONG_IDS,
+        turns.LISTS,
+        turns.replace_ids,
+        {"messages": "[].tool_call_id", "input": "[].call_id"},
+        "=short",
+    ),
+    (":calls", "places"): _of_items(turns.CALL_PLACES, _MESSAGES, turns.order_calls, "[].content", "=ordered"),
+    (":calls", "order"): _of_lists(turns.ORDER, _MESSAGES, turns.separate_results, "[]", "+assistant"),
+    (":calls", "signatures"): _of_items(
         call_signatures.MISSING,
         _MESSAGES,
         call_signatures.add_signature,
-        _at("[].tool_calls[].extra_content", "=placeholder"),
+        "[].tool_calls[].extra_content",
+        "=placeholder",
     ),
-    RESULT_TURNS: _of_lists(gemini_turns.UNEVEN, ("contents",), gemini_turns.join_results, _at("[]", "=joined")),
-    MIXED_TURNS: _of_lists(converse_turns.MIXED, _MESSAGES, converse_turns.separate_tools, _at("[]", "=split")),
-    CALLED_TOOLS: OtherShape(
-        converse_turns.WITHOUT_TOOLS,
-        ("messages", _TOOL_CONFIG),
-        converse_turns.declare_tools,
-        _at("", "=called"),
+    (":calls", "results"): _of_lists(gemini_turns.UNEVEN, ("contents",), gemini_turns.join_results, "[]", "=joined"),
+    (":calls", "turns"): _of_lists(converse_turns.MIXED, _MESSAGES, converse_turns.separate_tools, "[]", "=split"),
+    (":calls", "tools"): OtherShape(
+        converse_turns.WITHOUT_TOOLS, ("messages", "toolConfig"), converse_turns.declare_tools, _at("", "=called")
     ),
-    ALTERNATION: OtherShape(turns.ALTERNATION, system_place.PLACES, turns.join_turns, _at("[]", "=joined")),
-    RESULT_ORDER: _of_lists(turns.ORDER, _MESSAGES, turns.separate_results, _at("[]", "+assistant")),
-    LAST_TURN: OtherShape(turns.LAST, turns.LISTS, turns.add_user_turn, _at("[]", "+user")),
-    USER_ID: OtherShape(settings.USER_WORDS, ("metadata",), settings.hash_user_id, _at(".user_id", "=digest")),
-    AGENT_ITEMS: _of_items(turns.AGENT_WORDS, ("input",), turns.use_messages, _at("[].type")),
+    (":turns", "alternate"): OtherShape(turns.ALTERNATION, system_place.PLACES, turns.join_turns, _at("[]", "=joined")),
+    (":turns", "last"): OtherShape(turns.LAST, turns.LISTS, turns.add_user_turn, _at("[]", "+user")),
+    (":user", "id"): _of_members(settings.USER_WORDS, (("metadata", "user_id"),), settings.hash_id, "=digest"),
+    (":items", "agents"): _of_items(turns.AGENT_WORDS, ("input",), turns.use_messages, "[].type"),
     **{(":name", new): _with_other_name(old, new) for old, new in (LIMIT_NAMES, LIMIT_NAMES[::-1])},
 }
 
 
-def with_known_name(path: tuple[str, ...], message: str) -> tuple[str, ...]:
+def with_known_name(path: Path, message: str) -> Path:
     """Return the path to the other name of a token limit if ``message`` rejects ``path``, its name; else ``path``.
 
     Messages has the older name, too, so that is rejected only for the newer one."""
@@ -323,53 +249,76 @@ def with_known_name(path: tuple[str, ...], message: str) -> tuple[str, ...]:
     return (":name", older) if path == (newer,) else path
 
 
-def find_shape(path: tuple[str, ...]) -> OtherShape | None:
+def find_shape(path: Path) -> OtherShape | None:
     """Return the shape for ``path``, ``None`` if that is the path of a member."""
     if path[0] == EFFORT_LEVELS:
         return _with_levels(tuple(path[1].split(",")))
     return _with_limit(int(path[1])) if path[0] == OUTPUT_LIMIT else OTHER_SHAPES.get(path)
 
 
-@lru_cache(maxsize=64)
 def _with_levels(levels: tuple[str, ...]) -> OtherShape:
+    shape = _of_members(None, effort_levels.PATHS, lambda value: effort_levels.nearest(value, levels))
+
     def describe(name: str, value: Any) -> Edit:
-        place, form = effort_levels.place_of(name, value)
-        return Edit(place, form=form)
+        level = value.get("effort") if isinstance(value, dict) else value
+        return attrs.evolve(shape.describe(name, value), form="" if level is None else f"={level}")
 
-    return OtherShape(None, effort_levels.MEMBERS, effort_levels.use_levels(levels), describe)
+    return attrs.evolve(shape, describe=describe)
 
 
-@lru_cache(maxsize=64)
 def _with_limit(limit: int) -> OtherShape:
-    nested = settings.NESTED
-    return OtherShape(
-        None,
-        (*settings.FLAT, *nested, settings.THINKING),
-        settings.lower_to(limit),
-        lambda name, value: Edit(f"{name}.{nested[name]}" if name in nested else name, lost=False, form=f"={limit}"),
-    )
+    shape = _of_members(None, settings.LIMITED, lambda value: settings.lower(value, limit), f"={limit}")
+
+    def change(body: Mapping[str, Any]) -> dict[str, Any]:
+        """Lower the limits in ``body``, unless it requests as much thinking."""
+        thinking = body.get("thinking")
+        budget = thinking.get("budget_tokens") if isinstance(thinking, dict) else None
+        return {} if settings.lower(budget, limit - 1) != budget else shape.change(body)
+
+    return attrs.evolve(shape, reads=(*shape.reads, "thinking"), change=change)
 
 
-def find_other_shapes(message: str, param: str | None = None) -> tuple[tuple[str, ...], ...]:
-    """Return the paths to all shapes that a provider's ``message``, which may be about ``param``, rejects."""
-    found = [path for path, shape in OTHER_SHAPES.items() if shape.words is not None and shape.words.are_in(message)]
-    if (limit := settings.find_output_limit(message)) is not None:
-        found.append((OUTPUT_LIMIT, str(limit)))
-    if levels := effort_levels.find_levels(message, param):
-        found.append((EFFORT_LEVELS, ",".join(levels)))
-    return tuple(found)
+def _limit_path(found: re.Match[str]) -> tuple[Path, ...]:
+    limit = settings.stated_limit(found)
+    return ((OUTPUT_LIMIT, str(limit)),) if limit else ()
 
 
-def find_sole_shape(message: str, param: str | None = None) -> tuple[tuple[str, ...], ...]:
-    """Return the path to the shape that ``message`` rejects without any other content, or nothing."""
-    found = find_other_shapes(message, param)
-    return found if len(found) == 1 and _has_no_other_words(found[0], message, param) else ()
+def _levels_path(found: re.Match[str]) -> tuple[Path, ...]:
+    return ((EFFORT_LEVELS, ",".join(effort_levels.stated_levels(found))),)
 
 
-def _has_no_other_words(path: tuple[str, ...], message: str, param: str | None) -> bool:
-    if path[0] == EFFORT_LEVELS:
-        return effort_levels.states_only_levels(message, param)
-    if path[0] == OUTPUT_LIMIT:
-        return settings.states_only_limit(message)
-    words = OTHER_SHAPES[path].words
-    return words is not None and words.are_all_of(message)
+_REJECTIONS: Final = (
+    *(Rejection(shape.words, always(path)) for path, shape in OTHER_SHAPES.items() if shape.words is not None),
+    *(Rejection(Words.of(sentence), _limit_path) for sentence in settings.LIMIT_SENTENCES),
+    Rejection(effort_levels.WORDS, _levels_path),
+    Rejection(effort_levels.NAMELESS, _levels_path, effort_levels.NAMES),
+    *UNKNOWN_MEMBERS,
+)
+_BETWEEN: Final = re.compile(r"; |\n(?! )")
+
+
+def find_paths(message: str, param: str | None = None) -> Iterator[Path]:
+    """Yield the paths that a part of a provider's ``message``, which may be about ``param``, rejects."""
+    for row in _rows_for(param):
+        for found in row.words.matches_in(message):
+            yield from row.paths(found)
+
+
+def find_sole_paths(message: str, param: str | None = None) -> tuple[Path, ...]:
+    """Return the one path, or the betas, that all sentences of ``message`` reject; nothing if it has any other
+    content."""
+    if paths := _sole_paths(message, param):
+        return paths
+    named = {_sole_paths(sentence, param) for sentence in _BETWEEN.split(message)}
+    return named.pop() if len(named) == 1 else ()
+
+
+def _sole_paths(sentence: str, param: str | None) -> tuple[Path, ...]:
+    for row in _rows_for(param):
+        if (found := row.words.match_whole(sentence)) is not None:
+            return tuple(path for path in row.paths(found) if path)
+    return ()
+
+
+def _rows_for(param: str | None) -> Iterator[Rejection]:
+    return (row for row in _REJECTIONS if not row.params or param in row.params)

@@ -11,7 +11,6 @@ from typing import Any, Final
 import attrs
 
 from providers.errors.member_paths import Path, parse_path
-from providers.errors.unknown_members import find_sole_unknown, find_unknown
 from providers.neutral.api_members import ANSWER_COUNTS, OUTPUT_LIMITS, conversation_members, spellings, tool_members
 from providers.neutral.quirks import Quirks
 from streams.events import APIS, ErrorInfo
@@ -119,16 +118,15 @@ def is_protected(path: Path) -> bool:
 
 def find_rejected(error: ErrorInfo) -> tuple[Path, ...]:
     """Return the members that a provider's error rejects as unknown; empty for other errors."""
-    from providers.errors.other_shapes import find_other_shapes, with_known_name  # imported soon after the start
+    from providers.errors.other_shapes import find_paths, with_known_name  # imported soon after the start
 
     if error.status not in _STATUSES:
         return ()
     text = error.message[:_MAX_TEXT]
-    shapes = find_other_shapes(text, error.param)
-    states_none = error.code == _VALUE_CODE and error.param in _EFFORTS and not shapes
-    found = [parse_path(error.param)] if error.param and (_rejects_param(error) or states_none) else []
-    found += find_unknown(text)
-    found += shapes
+    found = [*find_paths(text, error.param)]
+    states_none = error.code == _VALUE_CODE and error.param in _EFFORTS and not found
+    if error.param and (_rejects_param(error) or states_none):
+        found.insert(0, parse_path(error.param))
     if (encoding := find_rejected_encoding(error)) is not None:
         found.append(encoding)
     found = [with_known_name(path, text) for path in found]
@@ -154,9 +152,9 @@ def _sole_paths(error: ErrorInfo) -> tuple[Path, ...]:
         return () if named is None else (parse_path(named["name"]),)
     if len(error.message) > _MAX_TEXT:
         return ()
-    from providers.errors.other_shapes import find_sole_shape  # imported soon after the start
+    from providers.errors.other_shapes import find_sole_paths  # imported soon after the start
 
-    if found := find_sole_shape(error.message, error.param) or find_sole_unknown(error.message):
+    if found := find_sole_paths(error.message, error.param):
         return found
     encoding = find_rejected_encoding(error)
     return () if encoding is None else (encoding,)

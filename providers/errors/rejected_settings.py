@@ -29,13 +29,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from providers.errors.member_paths import Path
 from providers.errors.system_place import mark_text
-from providers.errors.words import Change, Words, change_list
+from providers.errors.words import Change, Words, change_list, omit
 from providers.neutral.fields import Drops
 from providers.neutral.formats import describe_schema, end_of_prompt
 from providers.neutral.schemas import answer_schema, is_combined, map_schemas, object_schema, typed_object
 
-TOOLS: Final = "tools"
 _TOOL: Final = r"Invalid schema for function '[\w.:\-]{1,200}': "
 
 INCOMPLETE: Final = Words.of(
@@ -72,30 +72,26 @@ PATTERNS: Final = Words(
 )
 
 
-def complete_schemas(tool: Any) -> Any:
-    """Return a tool with a schema whose root has a type.
+def complete(schema: Any) -> Any:
+    """Return a tool's ``schema`` whose root has a type.
 
     Each object has ``properties``, each array ``items``. The added ones allow every value."""
-    return _change_tool(tool, _complete)
+    return map_schemas(typed_object(schema), _add_members)
 
 
-def merge_combinations(tool: Any) -> Any:
-    """Return a tool with a schema whose root combines no other schemas."""
-    return _change_tool(tool, lambda schema: object_schema(schema, "", Drops()) if is_combined(schema) else schema)
+def merge_combination(schema: Any) -> Any:
+    """Return a tool's ``schema`` whose root combines no other schemas."""
+    return object_schema(schema, "", Drops()) if is_combined(schema) else schema
 
 
-def omit_patterns(tool: Any) -> Any:
-    """Return a tool without regular expressions in its schema."""
-    return _change_tool(tool, lambda schema: map_schemas(schema, _remove_patterns))
+def omit_patterns(schema: Any) -> Any:
+    """Return a tool's ``schema`` without regular expressions."""
+    return map_schemas(schema, _remove_patterns)
 
 
 def _remove_patterns(schema: dict[str, Any]) -> None:
     schema.pop("pattern", None)
     schema.pop("patternProperties", None)
-
-
-def _complete(schema: Any) -> Any:
-    return map_schemas(typed_object(schema), _add_members)
 
 
 def _add_members(schema: dict[str, Any]) -> None:
@@ -107,26 +103,27 @@ def _add_members(schema: dict[str, Any]) -> None:
         schema.setdefault("items", {})
 
 
-def _change_tool(tool: Any, change: Callable[[Any], Any]) -> Any:
+def change_schemas(tool: Any, change: Callable[[Any], Any]) -> Any:
+    """Return ``tool`` after ``change`` of its schema, or a holder of tools after ``change`` of all their schemas."""
     if not isinstance(tool, dict):
         return tool
     found = dict(tool)
     for name in ("parameters", "input_schema"):
         if isinstance(found.get(name), dict):
             found[name] = change(found[name])
-    for name in ("function", "toolSpec"):
+    for name in ("function", "toolSpec", "toolConfig"):
         if isinstance(found.get(name), dict):
-            found[name] = _change_tool(found[name], change)
+            found[name] = change_schemas(found[name], change)
     if isinstance(found.get("inputSchema"), dict) and isinstance(found["inputSchema"].get("json"), dict):
         found["inputSchema"] = {**found["inputSchema"], "json": change(found["inputSchema"]["json"])}
-    if isinstance(found.get(TOOLS), list):  # a namespace of Responses
-        found[TOOLS] = [_change_tool(inner, change) for inner in found[TOOLS]]
+    if isinstance(found.get("tools"), list):  # a request, or a namespace of Responses
+        found["tools"] = [change_schemas(inner, change) for inner in found["tools"]]
     return found
 
 
-_FLAT: Final = ("thinking", "reasoning", "reasoning_effort")
-_NESTED: Final[Mapping[str, str]] = {"output_config": "effort", "generationConfig": "thinkingConfig"}
-MEMBERS: Final = (*_FLAT, *_NESTED)
+EFFORTS: Final[tuple[Path, ...]] = (("reasoning_effort",), ("output_config", "effort"))
+THINKING: Final[tuple[Path, ...]] = (("thinking",), ("reasoning",), *EFFORTS, ("generationConfig", "thinkingConfig"))
+"""The paths of an effort in Chat and Messages, and those of all settings for thinking."""
 
 UNSUPPORTED: Final = Words.of(
     # Ollama (ollama/ollama#12561)
@@ -171,10 +168,6 @@ ADAPTIVE: Final = Words.of(  # handochan/aelix-ai#258
     r"\"thinking\.type\.enabled\" is not supported for this model\. Use \"thinking\.type\.adaptive\"",
     after=r"(?: and \"output_config\.effort\" to control thinking behavior)?\.?",
 )
-
-CHOICE: Final = "tool_choice"
-CONVERSE_CONFIG: Final = "inferenceConfig"
-EFFORT: Final = "reasoning_effort"
 
 _UNFORCED: Final = ("auto", "none")
 
@@ -231,10 +224,10 @@ NAMED_CHOICE: Final = Words.of(r"Invalid tool_choice type: 'object'\. Supported 
 def require_only(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changed members of a ``body`` that forces a named tool: ``required``, and that tool alone; ``{}`` for
     other bodies."""
-    choice, tools = body.get(CHOICE), body.get(TOOLS)
+    choice, tools = body.get("tool_choice"), body.get("tools")
     name = _name_of(choice)
     named = [tool for tool in tools if _name_of(tool) == name] if isinstance(tools, list) and name else []
-    return {CHOICE: "required", TOOLS: named} if named else {}
+    return {"tool_choice": "required", "tools": named} if named else {}
 
 
 def _name_of(tool: Any) -> Any:
@@ -242,25 +235,11 @@ def _name_of(tool: Any) -> Any:
     return inner.get("name") if isinstance(inner, dict) else None
 
 
-def omit_thinking(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changed members of ``body`` without settings for thinking, ``{}`` for a body without any."""
-    return {name: None for name in _FLAT if body.get(name) is not None} | _omit_nested(body, _NESTED)
-
-
-def omit_if(omit: Change, *values: str) -> Change:
-    """Return the change ``omit``, limited to bodies with one of ``values`` as thinking, or as effort without it."""
-
-    def change(body: Mapping[str, Any]) -> dict[str, Any]:
-        holders = (("thinking", "type"), ("reasoning", "effort"), ("output_config", "effort"))
-        nested = [body[name].get(inner) for name, inner in holders if isinstance(body.get(name), dict)]
-        return omit(body) if str(next(iter(nested), body.get(EFFORT))) in values else {}
-
-    return change
-
-
-def omit_effort(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changed members of a Chat or Messages ``body`` without an effort, ``{}`` for a body without it."""
-    return {name: None for name in (EFFORT,) if body.get(name) is not None} | _omit_nested(body, ("output_config",))
+def thinking_state(body: Mapping[str, Any]) -> str:
+    """Return the type of thinking that ``body`` requests, or its effort without one."""
+    holders = (("thinking", "type"), ("reasoning", "effort"), ("output_config", "effort"))
+    nested = [body[name].get(inner) for name, inner in holders if isinstance(body.get(name), dict)]
+    return str(next(iter(nested), body.get("reasoning_effort")))
 
 
 # Claude from 4.1 (QuantumNous/new-api#5122), also at Bedrock
@@ -273,33 +252,17 @@ EXCLUSIVE: Final = Words.of(
 
 def omit_top_p(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changed member of a ``body`` with a temperature, without ``top_p``; ``{}`` unless it has both."""
-    config = body.get(CONVERSE_CONFIG)
+    config = body.get("inferenceConfig")
     if isinstance(config, dict) and config.keys() >= {"temperature", "topP"}:
-        return {CONVERSE_CONFIG: {name: value for name, value in config.items() if name != "topP"}}
-    return {"top_p": None} if None not in (body.get("temperature"), body.get("top_p")) else {}
+        return omit(("inferenceConfig", "topP"))(body)
+    return {} if body.get("temperature") is None else omit(("top_p",))(body)
 
 
-def think_adaptively(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changed member of a Messages ``body`` that enables thinking with a budget, ``{}`` for other bodies."""
-    thinking = body.get("thinking")
+def adaptive(thinking: Any) -> Any:
+    """Return the value of a Messages request's ``thinking``, adaptive instead of with a budget."""
     if not isinstance(thinking, dict) or thinking.get("type") != "enabled":
-        return {}
-    kept = {name: value for name, value in thinking.items() if name not in ("type", "budget_tokens")}
-    return {"thinking": {"type": "adaptive", **kept}}
-
-
-def _omit_nested(body: Mapping[str, Any], holders: Iterable[str]) -> dict[str, Any]:
-    changed: dict[str, Any] = {}
-    for holder in holders:
-        members = body.get(holder)
-        if isinstance(members, dict) and _NESTED[holder] in members:
-            changed[holder] = {name: value for name, value in members.items() if name != _NESTED[holder]} or None
-    return changed
-
-
-def place_of(name: str) -> str:
-    """Return the path of the omitted setting in the member ``name``."""
-    return f"{name}.{_NESTED[name]}" if name in _NESTED else name
+        return thinking
+    return {name: value for name, value in thinking.items() if name != "budget_tokens"} | {"type": "adaptive"}
 
 
 def turn_thinking_off(member: str, value: Any) -> Change:
@@ -308,9 +271,9 @@ def turn_thinking_off(member: str, value: Any) -> Change:
     ``member`` with ``value`` turns thinking off, so that the call stays certain."""
 
     def change(body: Mapping[str, Any]) -> dict[str, Any]:
-        if not _is_forced(body.get(CHOICE)) or body.get(member) == value:
+        if not _is_forced(body.get("tool_choice")) or body.get(member) == value:
             return {}
-        return {member: value, **({EFFORT: None} if EFFORT in body else {})}
+        return {member: value} | omit(("reasoning_effort",))(body)
 
     return change
 
@@ -320,18 +283,16 @@ def _is_forced(choice: Any) -> bool:
     return kind is not None and kind not in _UNFORCED
 
 
-FLAT: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens")
-NESTED: Final[Mapping[str, str]] = {
-    "generationConfig": "maxOutputTokens",
-    "generation_config": "max_output_tokens",
-    CONVERSE_CONFIG: "maxTokens",
-}
-THINKING: Final = "thinking"
+LIMITED: Final[tuple[Path, ...]] = (
+    ("max_tokens",), ("max_completion_tokens",), ("max_output_tokens",), ("generationConfig", "maxOutputTokens"),
+    ("generation_config", "max_output_tokens"), ("inferenceConfig", "maxTokens"),
+)  # fmt: skip
+"""The paths of token limits in all APIs."""
 
 _NUMBER: Final = r"\d{1,9}"
 _LIMIT: Final = rf"(?P<limit>{_NUMBER})"
 _NAME: Final = r"[`']?max_(?:completion_|output_)?tokens[`']?"
-_SENTENCES: Final = (
+LIMIT_SENTENCES: Final = (
     # OpenAI, MiMo
     rf"{_NAME} is too large: {_NUMBER}\. This model supports at most {_LIMIT} completion tokens"
     rf"(?:, whereas you provided {_NUMBER})?",
@@ -354,52 +315,21 @@ _SENTENCES: Final = (
     rf"The parameter {_NAME} specified in the request are not valid: integer above maximum value, expected a value <= "
     rf"{_LIMIT}, but got {_NUMBER} instead(?:\. Request id: \w{{1,100}})?",
 )
-_PATTERNS: Final = tuple(map(re.compile, _SENTENCES))
+"""The words about token limits above what a model can answer, with the model's limit, or one more."""
 
 
-def find_output_limit(message: str) -> int | None:
-    """Return the most tokens that a model can answer, which a provider's ``message`` states, or ``None``."""
-    found = next((match for pattern in _PATTERNS if (match := pattern.search(message))), None)
-    if found is None:
-        return None
+def stated_limit(found: re.Match[str]) -> int:
+    """Return the most tokens that a model can answer, which a match of ``LIMIT_SENTENCES`` states."""
     named = found.groupdict()
-    return (int(named["limit"]) if "limit" in named else int(named["above"]) - 1) or None
+    return int(named["limit"]) if "limit" in named else int(named["above"]) - 1
 
 
-def states_only_limit(message: str) -> bool:
-    """Return whether ``message`` consists of such a rejection, so that it quotes no client."""
-    return any(pattern.fullmatch(message.removesuffix(".")) for pattern in _PATTERNS)
+def lower(value: Any, limit: int) -> Any:
+    """Return a number of at most ``limit``, and other values unchanged."""
+    return min(value, limit) if isinstance(value, int) else value
 
 
-def lower_to(limit: int) -> Change:
-    """Return a function that returns the members of a body with a token limit above ``limit``, lowered to it.
-
-    It returns ``{}`` for a body without one, and for one that requests as much thinking."""
-
-    def change(body: Mapping[str, Any]) -> dict[str, Any]:
-        thinking = body.get(THINKING)
-        if isinstance(thinking, dict) and _exceeds(thinking.get("budget_tokens"), limit - 1):
-            return {}
-        changed: dict[str, Any] = {name: limit for name in FLAT if _exceeds(body.get(name), limit)}
-        for holder, name in NESTED.items():
-            members = body.get(holder)
-            if isinstance(members, dict) and _exceeds(members.get(name), limit):
-                changed[holder] = {**members, name: limit}
-        return changed
-
-    return change
-
-
-def _exceeds(value: Any, limit: int) -> bool:
-    return isinstance(value, int) and value > limit
-
-
-FORMAT: Final = "response_format"
-MESSAGES: Final = "messages"
-INCLUDE: Final = "include"
-GEMINI_CONFIG: Final = "generationConfig"
-GEMINI_SCHEMAS: Final = ("responseSchema", "responseJsonSchema")
-CONTENTS: Final = "contents"
+_GEMINI_SCHEMAS: Final = ("responseSchema", "responseJsonSchema")
 
 _NO_SCHEMA: Final = (
     r"This response_format type is unavailable now"
@@ -419,24 +349,25 @@ SCHEMA_WORDS: Final = Words.of(
 def use_json_mode(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changed members of a Chat or Gemini ``body``: JSON mode, and an instruction with the schema after the
     last message that is not the model's. Return ``{}`` for a body without a schema."""
-    if isinstance(config := body.get(GEMINI_CONFIG), dict):
-        return _use_json_in_gemini(config, body.get(CONTENTS))
-    format, messages = body.get(FORMAT), body.get(MESSAGES)
+    if isinstance(config := body.get("generationConfig"), dict):
+        return _use_json_in_gemini(config, body.get("contents"))
+    format, messages = body.get("response_format"), body.get("messages")
     if not isinstance(format, dict) or format.get("type") != "json_schema" or not isinstance(messages, list):
         return {}
     named = format.get("json_schema")
     schema = named.get("schema") if isinstance(named, dict) else None
     end = _end_of_prompt(messages)
     instruction = {"role": "system", "content": describe_schema(schema)}
-    return {FORMAT: {"type": "json_object"}, MESSAGES: [*messages[:end], instruction, *messages[end:]]}
+    return {"response_format": {"type": "json_object"}, "messages": [*messages[:end], instruction, *messages[end:]]}
 
 
 def _use_json_in_gemini(config: Mapping[str, Any], contents: Any) -> dict[str, Any]:
-    names = [name for name in GEMINI_SCHEMAS if isinstance(config.get(name), dict)]
+    names = [name for name in _GEMINI_SCHEMAS if isinstance(config.get(name), dict)]
     part = {"text": mark_text(describe_schema(config[names[0]]))} if names else {}
     if not part or not (changed := _instruct(contents, "parts", part)):
         return {}
-    return {GEMINI_CONFIG: {name: value for name, value in config.items() if name not in names}, CONTENTS: changed}
+    left = {name: value for name, value in config.items() if name not in names}
+    return {"generationConfig": left, "contents": changed}
 
 
 def _instruct(turns: Any, member: str, part: Mapping[str, str]) -> list[Any]:
@@ -472,9 +403,9 @@ def describe_answer(body: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     text = {"text": mark_text(describe_schema(answer_schema(body, name)))}
     part = text if name == "outputConfig" else {"type": "text", **text}
-    if not (changed := _instruct(body.get(MESSAGES), "content", part)):
+    if not (changed := _instruct(body.get("messages"), "content", part)):
         return {}
-    return {name: {key: value for key, value in body[name].items() if key != CONFIGS[name]} or None, MESSAGES: changed}
+    return omit((name, CONFIGS[name]))(body) | {"messages": changed}
 
 
 # of models that do not reason (NousResearch/hermes-agent#24234)
@@ -483,7 +414,7 @@ NOT_ENCRYPTED: Final = Words.of(r"Encrypted content is not supported with this m
 
 def omit_encrypted(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the changed ``include`` of a Responses ``body``, without encrypted reasoning; ``{}`` without it."""
-    changed = change_list(body, INCLUDE, lambda items: [one for one in items if one != "reasoning.encrypted_content"])
+    changed = change_list(body, "include", lambda items: [one for one in items if one != "reasoning.encrypted_content"])
     return {name: items or None for name, items in changed.items()}
 
 
@@ -493,10 +424,8 @@ USER_WORDS: Final = Words.of(
 )
 
 
-def hash_user_id(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the changed metadata of a Messages ``body``, the user's id as hexadecimal digest; ``{}`` without an id."""
-    metadata = body.get("metadata")
-    id = metadata.get("user_id") if isinstance(metadata, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(id, str) or id.isalnum():
-        return {}
-    return {"metadata": {**metadata, "user_id": hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()}}
+def hash_id(id: Any) -> Any:
+    """Return an end user's ``id`` as a hexadecimal digest, unless it has only letters and digits."""
+    if not isinstance(id, str) or id.isalnum():
+        return id
+    return hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,7 +1,7 @@
 """The words with which providers reject members and betas of a request as unknown: the table of all vendors."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 import attrs
@@ -18,11 +18,14 @@ _AT: Final = rf"""'(?P<at>{_PLAIN})'"""
 
 
 @attrs.frozen(repr=False)
-class UnknownMembers:
-    """One way to reject members: its words, and the paths that a match names."""
+class Rejection:
+    """A rejection of members or of a request's shape: its words, and the paths that a match names.
+
+    ``params`` are the members that an error must name for words that name none."""
 
     words: Words
     paths: Callable[[re.Match[str]], Iterable[Path]]
+    params: Collection[str] = ()
 
 
 def _named_path(found: re.Match[str]) -> Iterable[Path]:
@@ -63,7 +66,8 @@ def _betas(found: re.Match[str]) -> Iterable[Path]:
     return [(BETA, name) for name in re.findall(r"[\w\-]+", found["betas"])]
 
 
-def _always(path: Path) -> Callable[[re.Match[str]], Iterable[Path]]:
+def always(path: Path) -> Callable[[re.Match[str]], Iterable[Path]]:
+    """Return a function that returns ``path`` for each match."""
     return lambda found: (path,)
 
 
@@ -71,9 +75,9 @@ _WHAT: Final = r"(?:request )?(?:parameter|argument|field)s?(?:\(s\))?"
 _UNSUPPORTED: Final = rf"(?:Unsupported|Unknown|Unrecognized|Model incompatible) {_WHAT}(?: supplied)?: "
 _OTHER_LIMIT: Final = r"[`'\"]?max_(?:completion_)?tokens[`'\"]?"
 
-_TABLE: Final = (
+UNKNOWN_MEMBERS: Final = (
     # Anthropic, Vertex AI, FastAPI (anthropics/claude-code#51700, #33180)
-    UnknownMembers(
+    Rejection(
         Words(
             rf"(?<![\w\-.\[\]])[.\[\]]*+(?P<name>{_PLAIN}): Extra inputs are not permitted",
             r"(?:Validation error at #/|The model returned the following errors: )?"
@@ -82,12 +86,12 @@ _TABLE: Final = (
         _named_path,
     ),
     # Fireworks (web-infra-dev/midscene#1322)
-    UnknownMembers(
+    Rejection(
         Words.of(rf"Extra inputs are not permitted, field: {_NAME}", after=r"(?:, value: '?[\w.\-]{0,100}'?)?\.?"),
         _named_path,
     ),
     # NVIDIA (BerriAI/litellm#4558)
-    UnknownMembers(
+    Rejection(
         Words.of(
             r"\bbody(?P<steps>(?: -> [\w\-]{1,100}){1,10}+)\s{1,20}Extra inputs are not permitted",
             after=r"(?: \(type=extra_forbidden\))?",
@@ -95,7 +99,7 @@ _TABLE: Final = (
         _stepwise_path,
     ),
     # Servers that print FastAPI's list, or its JSON (mistralai/client-ts#65, mistralai/platform-docs-public#7)
-    UnknownMembers(
+    Rejection(
         Words(
             r"""['"]loc['"]: ?[(\[]['"]body['"],(?P<steps>(?: ?(?:['"][\w\-]{1,100}['"]|\d{1,9}),?){1,10}+)[)\]], ?"""
             r"""['"]msg['"]: ?['"]Extra inputs are not permitted""",
@@ -104,12 +108,12 @@ _TABLE: Final = (
         _stepwise_path,
     ),
     # xAI (BerriAI/litellm#16265, open-webui/open-webui#21266)
-    UnknownMembers(Words.of(r"\bModel [\w.\-/:]{1,200}+ does not support parameter (?P<name>\w{1,100})"), _snake_paths),
-    UnknownMembers(  # huggingface/smolagents#1765
+    Rejection(Words.of(r"\bModel [\w.\-/:]{1,200}+ does not support parameter (?P<name>\w{1,100})"), _snake_paths),
+    Rejection(  # huggingface/smolagents#1765
         Words.of(r"Argument not supported on this model: (?P<name>\w{1,100})"), _named_path
     ),
     # Claude from 4.7 (The-PR-Agent/pr-agent#2456), also at Bedrock
-    UnknownMembers(
+    Rejection(
         Words.of(
             r"[`']?(?P<name>temperature|top_p)[`']? is deprecated for this model",
             r"(?:The model returned the following errors: )?",
@@ -117,7 +121,7 @@ _TABLE: Final = (
         _sampling_paths,
     ),
     # OpenAI's reasoning models
-    UnknownMembers(
+    Rejection(
         Words.of(
             rf"Unsupported value: {_NAME} does not support [\w.\-]{{1,40}} with this model\. Only the default",
             after=r" \([\w.\-]{1,20}\) value is supported\.?",
@@ -125,7 +129,7 @@ _TABLE: Final = (
         _named_path,
     ),
     # Azure (OpenHands/software-agent-sdk#2295), Copilot (router-for-me/CLIProxyAPIPlus#437)
-    UnknownMembers(
+    Rejection(
         Words.of(
             r"(?<![\w.`'\"])(?P<name>service_tier|prompt_cache_(?:key|retention|options)) is not supported(?![\w'])",
             after=r"(?: (?:on|with|by|for) this model)?\.?",
@@ -133,11 +137,9 @@ _TABLE: Final = (
         _named_path,
     ),
     # Kimi (NoFxAiOS/nofx#1415, MoonshotAI/Kimi-K2#141)
-    UnknownMembers(
-        Words.of(rf"\binvalid {_NAME}: only (?:type=)?[\w.]{{1,20}} is allowed for this model"), _named_path
-    ),
+    Rejection(Words.of(rf"\binvalid {_NAME}: only (?:type=)?[\w.]{{1,20}} is allowed for this model"), _named_path),
     # OpenAI and Azure (Gitlawb/openclaude#739), NVIDIA (MoonshotAI/kimi-cli#2534)
-    UnknownMembers(
+    Rejection(
         Words(
             rf"{_UNSUPPORTED}(?P<names>{_QUOTED}(?:, {_QUOTED})*)",
             rf"(?:Validation: )?{_UNSUPPORTED}(?P<names>{_QUOTED})(?: is not supported with this model)?\.?"
@@ -146,16 +148,16 @@ _TABLE: Final = (
         _listed_paths,
     ),
     # Groq
-    UnknownMembers(
+    Rejection(
         Words.of(
             rf"(?:{_AT} ?: )?property '(?P<name>{_PLAIN})' is unsupported",
             after=r"(?:, did you mean '[\w\-]{1,100}'\?)?",
         ),
         _named_path,
     ),
-    UnknownMembers(Words(NEVER, rf"(?P<name>{_PLAIN}): property '(?P=name)' is unsupported"), _named_path),
+    Rejection(Words(NEVER, rf"(?P<name>{_PLAIN}): property '(?P=name)' is unsupported"), _named_path),
     # Gemini
-    UnknownMembers(
+    Rejection(
         Words.of(
             rf"Unknown name {_NAME}(?: at {_AT})?: Cannot find field", before=r"(?:Invalid JSON payload received\. )?"
         ),
@@ -163,7 +165,7 @@ _TABLE: Final = (
     ),
     # Converse, which differs by model (strands-agents/harness-sdk#1241, vercel/ai#4396, maximhq/bifrost#3196). A model
     # without one choice of tools may have another.
-    UnknownMembers(
+    Rejection(
         Words(
             rf"This model doesn't support the (?P<name>{_PLAIN}) field",
             rf"This model doesn't support the (?!toolConfig\.)(?P<name>{_PLAIN}) field"
@@ -172,7 +174,7 @@ _TABLE: Final = (
         _converse_path,
     ),
     # Bedrock
-    UnknownMembers(
+    Rejection(
         Words.of(
             r"#(?P<at>[/\w]*): extraneous key \[(?P<name>\w{1,200})\] is not permitted",
             before="(?:Malformed input request: )?",
@@ -181,7 +183,7 @@ _TABLE: Final = (
         _named_path,
     ),
     # Servers in Rust
-    UnknownMembers(
+    Rejection(
         Words.of(
             rf"unknown field {_NAME}",
             before="(?:Failed to deserialize(?: the JSON body into the target type)?: )?",
@@ -191,63 +193,41 @@ _TABLE: Final = (
     ),
     # Vertex AI and other gateways (anthropics/claude-code#21767, QuantumNous/new-api#2975), Bedrock, which names none
     # (quarkiverse/quarkus-langchain4j#2132)
-    UnknownMembers(
+    Rejection(
         Words.of(
             r"Unexpected value\(s\) (?P<betas>[\w\-`'\", ]{1,500}) for the [`'\"]?anthropic-beta[`'\"]? header",
             after=r"(?:\. Please consult [\w :/.\-\u2026]*)?\.?",
         ),
         _betas,
     ),
-    UnknownMembers(Words.of("invalid beta flag"), _always((BETA,))),
+    Rejection(Words.of("invalid beta flag"), always((BETA,))),
     # Bedrock, of models that cache nothing (BerriAI/litellm#39210, anomalyco/opencode#782)
-    UnknownMembers(
+    Rejection(
         Words.of(
             "your request did not allow prompt caching",
             before="You invoked an unsupported model or ",
             after=r"\.(?: See the documentation for more information\.)?",
         ),
-        _always(CACHE_POINTS),
+        always(CACHE_POINTS),
     ),
     # Bedrock, whose OpenAI paths differ by model
     # (https://docs.aws.amazon.com/bedrock/latest/userguide/inference-responses-api.html)
-    UnknownMembers(
+    Rejection(
         Words.of(
             r"isn['\u2019]t supported on this route",
             before=r"(?:The )?model [`'\"]?[\w.:/\-]{1,300}[`'\"]? ",
         ),
-        _always(ROUTE),
+        always(ROUTE),
     ),
     # Gemini, whose later models have no penalties (vercel/ai#8943, BerriAI/litellm#32273)
-    UnknownMembers(Words.of(r"Penalty is not enabled for (?:models/[\w.\-]{1,200}|this model)"), _penalties),
+    Rejection(Words.of(r"Penalty is not enabled for (?:models/[\w.\-]{1,200}|this model)"), _penalties),
     # Gemini and Vertex AI (BerriAI/litellm#38229, mlcommons/modelbench#1655)
-    UnknownMembers(
+    Rejection(
         Words.of(
             r"only support(?:s|ed in) (?:the )?Interactions API",
             before=r"(?:(?:models/)?[\w.\-]{1,200} is |This model )",
             after=r"(?: and cannot be called directly via \w{1,60})?\.?",
         ),
-        _always((OTHER_API, "interactions")),
+        always((OTHER_API, "interactions")),
     ),
 )
-
-_BETWEEN: Final = re.compile(r"; |\n(?! )")
-
-
-def find_unknown(text: str) -> Iterator[Path]:
-    """Yield the paths that a part of ``text`` names."""
-    for row in _TABLE:
-        for found in row.words.matches_in(text):
-            yield from row.paths(found)
-
-
-def find_sole_unknown(text: str) -> tuple[Path, ...]:
-    """Return the one path, or the betas, that all sentences of ``text`` name; nothing if it has any other content."""
-    named = {_sole_paths(sentence) for sentence in _BETWEEN.split(text)}
-    return named.pop() if len(named) == 1 else ()
-
-
-def _sole_paths(sentence: str) -> tuple[Path, ...]:
-    for row in _TABLE:
-        if (found := row.words.match_whole(sentence)) is not None:
-            return tuple(path for path in row.paths(found) if path)
-    return ()

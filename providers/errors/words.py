@@ -1,11 +1,13 @@
-"""The words of a rejection in providers' messages, and a body with other items in one of its lists, for a server that
+"""The words of a rejection in providers' messages, and changes of members and lists of a body, for a server that
 rejects the client's."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 import attrs
+
+from providers.errors.member_paths import Path
 
 Change: TypeAlias = Callable[[Mapping[str, Any]], dict[str, Any]]
 """A function that returns the changed members of a body, ``{}`` if nothing changes."""
@@ -48,10 +50,6 @@ class Words:
         """Return whether a provider's ``message`` has these words."""
         return re.search(self.part, message) is not None
 
-    def are_all_of(self, message: str) -> bool:
-        """Return whether ``message`` has no other words."""
-        return self.match_whole(message) is not None
-
 
 def change_list(body: Mapping[str, Any], member: str, change: Callable[[list[Any]], list[Any]]) -> dict[str, list[Any]]:
     """Return the list ``member`` of ``body`` after ``change``; ``{}`` if there is no list, or nothing changes."""
@@ -63,3 +61,25 @@ def change_items(body: Mapping[str, Any], member: str, change: Callable[[Any], A
     """Return the list ``member`` of ``body`` after ``change`` of each item; ``{}`` if there is no list, or nothing
     changes."""
     return change_list(body, member, lambda items: [change(item) for item in items])
+
+
+def change_members(body: Mapping[str, Any], paths: Iterable[Path], change: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return the members of ``body`` after ``change`` of the values at ``paths``, each of one name or two; ``{}`` if
+    nothing changes.
+
+    ``change`` returns ``None`` to remove a value. A member that has nothing else is removed with it."""
+    changed: dict[str, Any] = {}
+    for name, *inner in paths:
+        value = body.get(name)
+        if not inner:
+            if value is not None and (new := change(value)) != value:
+                changed[name] = new
+        elif isinstance(value, dict) and (new := change(value.get(inner[0]))) != value.get(inner[0]):
+            rest = value | {inner[0]: new}
+            changed[name] = {key: one for key, one in rest.items() if key != inner[0] or new is not None} or None
+    return changed
+
+
+def omit(*paths: Path) -> Change:
+    """Return a function that returns the changed members of a body without the values at ``paths``."""
+    return lambda body: change_members(body, paths, lambda value: None)

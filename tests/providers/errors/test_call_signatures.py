@@ -3,7 +3,7 @@
 from typing import Any
 
 from providers.errors.call_signatures import replace_signatures
-from providers.errors.other_shapes import OTHER_SHAPES, UNSIGNED_CALLS, find_other_shapes, find_sole_shape
+from providers.errors.other_shapes import OTHER_SHAPES, find_paths, find_sole_paths
 from tests.support.each_row import each_row
 
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -28,16 +28,16 @@ def test_the_words_of_gemini_are_known():
         "call `default_api:skill_view` , position 5. Please refer to https://ai.google.dev/gemini-api/docs/"
         "thought-signatures for more details."
     )
-    assert find_other_shapes(message) == find_sole_shape(message) == (UNSIGNED_CALLS,)
+    assert tuple(find_paths(message)) == find_sole_paths(message) == ((":calls", "signatures"),)
 
 
 def test_the_first_of_unsigned_calls_gets_the_placeholder():
-    assert OTHER_SHAPES[UNSIGNED_CALLS].change(calls(CALL, CALL)) == calls(PLACED, CALL)
-    assert OTHER_SHAPES[UNSIGNED_CALLS].change(calls({**CALL, "extra_content": {"x": 1}})) == calls(
+    assert OTHER_SHAPES[(":calls", "signatures")].change(calls(CALL, CALL)) == calls(PLACED, CALL)
+    assert OTHER_SHAPES[(":calls", "signatures")].change(calls({**CALL, "extra_content": {"x": 1}})) == calls(
         {**PLACED, "extra_content": {"x": 1, **PLACED["extra_content"]}}
     )
     for unchanged in (calls(SIGNED, CALL), calls(CALL, SIGNED), *OTHERS):
-        assert OTHER_SHAPES[UNSIGNED_CALLS].change(unchanged) == {}
+        assert OTHER_SHAPES[(":calls", "signatures")].change(unchanged) == {}
 
 
 def test_signatures_are_replaced_by_placeholders():
@@ -49,4 +49,4 @@ def test_signatures_are_replaced_by_placeholders():
 @each_row("body", [{"messages": [{"role": "assistant", "tool_calls": [{"extra_content": "x"}]}]}])
 def test_other_members_of_that_name_do_no_harm(body):
     assert replace_signatures(body) == {}
-    assert OTHER_SHAPES[UNSIGNED_CALLS].change(body)
+    assert OTHER_SHAPES[(":calls", "signatures")].change(body)

@@ -3,14 +3,7 @@
 from typing import Any
 
 from providers.errors.converse_turns import declare_tools, fill_blanks
-from providers.errors.other_shapes import (
-    BLANK_TEXTS,
-    CALLED_TOOLS,
-    MIXED_TURNS,
-    OTHER_SHAPES,
-    find_other_shapes,
-    find_sole_shape,
-)
+from providers.errors.other_shapes import OTHER_SHAPES, find_paths, find_sole_paths
 from tests.support.each_row import each_row
 
 HI, BLANK, EMPTY, POINT = {"text": "hi"}, {"text": " \n"}, {"text": "(empty)"}, {"cachePoint": {"type": "default"}}
@@ -30,24 +23,26 @@ def messages(*contents: Any, first: str = "user") -> dict[str, Any]:
 @each_row(("message", "path"), [
     # OpenHands/OpenHands#5722
     ("The text field in the ContentBlock object at messages.3.content.0 is blank. Add text to the text field, and try "
-     "again.", BLANK_TEXTS),
+     "again.", (":texts", "blank")),
     # strands-agents/tools#190
     ("The content field in the Message object at messages.23 is empty. Add a ContentBlock object to the content field "
-     "and try again.", BLANK_TEXTS),
+     "and try again.", (":texts", "blank")),
     # aws-samples/sample-multi-agent-orchestration-chat-on-agentcore#15
-    ("The content field at messages.2.content.0.toolResult cannot be empty when status value is error.", BLANK_TEXTS),
+    ("The content field at messages.2.content.0.toolResult cannot be empty when status value is error.",
+     (":texts", "blank")),
     # NousResearch/hermes-agent#63983
     ("The model returned the following errors: messages: text content blocks must contain non-whitespace text",
-     BLANK_TEXTS),
+     (":texts", "blank")),
     # langchain-ai/langchain-aws#141, quarkiverse/quarkus-langchain4j#1983
     ("messages.2.content: Conversation blocks and tool result blocks cannot be provided in the same turn.",
-     MIXED_TURNS),
-    ("messages.7.content: Conversation blocks and tool use blocks cannot be provided in the same turn.", MIXED_TURNS),
+     (":calls", "turns")),
+    ("messages.7.content: Conversation blocks and tool use blocks cannot be provided in the same turn.",
+     (":calls", "turns")),
     # langgenius/dify#16421
-    ("The toolConfig field must be defined when using toolUse and toolResult content blocks.", CALLED_TOOLS),
+    ("The toolConfig field must be defined when using toolUse and toolResult content blocks.", (":calls", "tools")),
 ])  # fmt: skip
 def test_the_words_of_converse_are_known(message, path):
-    assert find_other_shapes(message) == find_sole_shape(message) == (path,)
+    assert tuple(find_paths(message)) == find_sole_paths(message) == (path,)
 
 
 @each_row(("body", "changed"), [
@@ -75,7 +70,7 @@ READ, CONTINUE = [{"text": "I have read the results."}], [{"text": "Continue."}]
     ({"messages": "hi"}, {}), ({"messages": [None, {"role": "system", "content": [USE, HI]}]}, {}),
 ])  # fmt: skip
 def test_calls_and_results_have_their_own_turns(body, changed):
-    assert OTHER_SHAPES[MIXED_TURNS].change(body) == changed
+    assert OTHER_SHAPES[(":calls", "turns")].change(body) == changed
 
 
 @each_row(("body", "names"), [

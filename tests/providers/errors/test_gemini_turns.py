@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from providers.errors.other_shapes import OTHER_SHAPES, RESULT_TURNS, find_other_shapes, find_sole_shape
+from providers.errors.other_shapes import OTHER_SHAPES, find_paths, find_sole_paths
 from tests.support.each_row import each_row
 
 
@@ -28,7 +28,7 @@ def test_the_words_of_gemini_are_known():
         "Please ensure that the number of function response parts is equal to the number of function call parts of the "
         "function call turn."
     )
-    assert find_other_shapes(message) == find_sole_shape(message) == (RESULT_TURNS,)
+    assert tuple(find_paths(message)) == find_sole_paths(message) == ((":calls", "results"),)
 
 
 @each_row(
@@ -50,7 +50,7 @@ def test_the_words_of_gemini_are_known():
 def test_results_are_in_one_turn(contents, joined):
     """cloudwego/eino-ext#571, epam/ai-dial-adapter-vertexai#214, microsoft/semantic-kernel#10597,
     crewAIInc/crewAI#4693; google-gemini/gemini-cli#16135."""
-    change = OTHER_SHAPES[RESULT_TURNS].change
+    change = OTHER_SHAPES[(":calls", "results")].change
     assert change({"contents": contents}) == {"contents": joined}
     assert change({"contents": joined}) == {}
 
@@ -63,4 +63,4 @@ def test_results_are_in_one_turn(contents, joined):
     ],
 )  # fmt: skip
 def test_other_turns_remain(body):
-    assert OTHER_SHAPES[RESULT_TURNS].change(body) == {}
+    assert OTHER_SHAPES[(":calls", "results")].change(body) == {}

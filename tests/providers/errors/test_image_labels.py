@@ -2,7 +2,7 @@
 
 import base64
 
-from providers.errors.other_shapes import IMAGE_LABELS, OTHER_SHAPES
+from providers.errors.other_shapes import OTHER_SHAPES
 from providers.errors.rejected import find_rejected, find_sole_rejected
 from streams.events import ErrorInfo
 from tests.support.each_row import each_row
@@ -34,7 +34,7 @@ NEWER = (
 )
 def test_every_vendors_rejection_of_a_label_is_recognized_and_remembered(message):
     error = ErrorInfo("invalid_request", message, status=400)
-    assert find_rejected(error) == find_sole_rejected(error) == (IMAGE_LABELS,)
+    assert find_rejected(error) == find_sole_rejected(error) == ((":images", "types"),)
 
 
 def source(label: str, data: str) -> dict[str, str]:
@@ -77,4 +77,4 @@ def test_the_bytes_decide_in_messages_and_results_of_tools(block, changed):
         result = {"type": "tool_result", "tool_use_id": "a", "content": [one]}
         return {"messages": [{"role": "user", "content": ["hi", one, result]}]}
 
-    assert OTHER_SHAPES[IMAGE_LABELS].change(body(block)) == ({} if changed is None else body(changed))
+    assert OTHER_SHAPES[(":images", "types")].change(body(block)) == ({} if changed is None else body(changed))

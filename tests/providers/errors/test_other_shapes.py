@@ -9,37 +9,7 @@ from typing import Any
 
 from providers.errors.failures import read_failure
 from providers.errors.member_paths import WHOLE, WHOLE_WITH_TOOLS
-from providers.errors.other_shapes import (
-    ADAPTIVE_THINKING,
-    AGENT_ITEMS,
-    ALTERNATION,
-    ANSWER_SCHEMA,
-    CALL_IDS,
-    COMBINED_TOOLS,
-    ENABLE_THINKING,
-    EXCLUSIVE_SAMPLING,
-    INCOMPLETE_TOOLS,
-    JSON_SCHEMA,
-    LAST_TURN,
-    MISSING_REASONING,
-    NO_EFFORT,
-    NO_LEVELS,
-    NO_THINKING,
-    NOT_ADAPTIVE,
-    NOT_DISABLED,
-    NOT_ENCRYPTED,
-    NULL_REASONING,
-    OUTPUT_LIMIT,
-    RESULT_ORDER,
-    SCHEMA_LIMITS,
-    SYSTEM_ROLE,
-    TEXT_LISTS,
-    THINKING,
-    TOOL_PATTERNS,
-    UNUSED_EFFORT,
-    USER_ID,
-    find_shape,
-)
+from providers.errors.other_shapes import OUTPUT_LIMIT, find_shape
 from providers.errors.rejected import find_rejected, find_sole_rejected
 from providers.neutral.schemas import describe_limits
 from tests.support.each_row import each_row
@@ -80,16 +50,16 @@ def at_minja(sentence: str) -> str:
 
 
 WORDS: dict[tuple[str, ...], list[str]] = {
-    THINKING: [
+    (":thinking", "thinking"): [
         "Thinking mode does not support this tool_choice",
         "deepseek-reasoner does not support this tool_choice",  # deepseek-ai/awesome-deepseek-integration#606
         "tool_choice 'specified' is incompatible with thinking enabled",
     ],
-    ENABLE_THINKING: [
+    (":thinking", "enable_thinking"): [
         "<400> InternalError.Algo.InvalidParameter: The tool_choice parameter does not support being set to required "
         "or object in thinking mode",
     ],
-    NO_THINKING: [
+    (":thinking", "unsupported"): [
         '"llama3.1:8b" does not support thinking',
         "Thinking is not enabled for models/gemini-2.0-flash-preview-image-generation",
         "Thinking level is not supported for this model.",  # RooCodeInc/Roo-Code#10700
@@ -98,31 +68,31 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         f"Unable to submit request because thinking is not supported by this model. {GEMINI}",
         f"Unable to submit request because thinking_level is not supported by this model.. {GEMINI}",
     ],
-    NOT_ADAPTIVE: [
+    (":thinking", "not adaptive"): [
         "adaptive thinking is not supported on this model",  # agentforce314/clawcodex#699
         # anthropics/claude-code#29531
         "Only 'enabled' and 'disabled' are supported for thinking; 'adaptive' is not supported.",
     ],
-    NOT_DISABLED: [
+    (":thinking", "not disabled"): [
         # ex-machina-co/opencode-anthropic-auth#160
         '"thinking.type.disabled" is not supported for this model. Thinking defaults to adaptive mode when not '
         'specified; use "thinking.type.enabled" with "budget_tokens" for extended thinking.',
     ],
-    NO_LEVELS: [
+    (":thinking", "levels"): [
         'think value "medium" is not supported for this model',  # ollama/ollama#12561
         "reasoning_effort must be one of none or default",  # earendil-works/pi#1745
     ],
-    EXCLUSIVE_SAMPLING: [
+    (":sampling",): [
         # QuantumNous/new-api#5122, skydiscover-ai/skydiscover#15
         "`temperature` and `top_p` cannot both be specified for this model. Please use only one.",
     ],
-    NO_EFFORT: [
+    (":thinking", "effort"): [
         "This model does not support the effort parameter.",  # Oaklight/llm-rosetta#289
         # caozhiyuan/copilot-api#286
         'output_config.effort "high" was provided, but model claude-haiku-4.5 does not support reasoning effort',
     ],
-    UNUSED_EFFORT: ["thinking options type cannot be disabled when reasoning_effort is set"],
-    ADAPTIVE_THINKING: [
+    (":thinking", "disabled"): ["thinking options type cannot be disabled when reasoning_effort is set"],
+    (":thinking", "adaptive"): [
         '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and '
         '"output_config.effort" to control thinking behavior.',
     ],
@@ -144,24 +114,26 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         "The parameter `max_completion_tokens` specified in the request are not valid: integer above maximum value, "
         "expected a value <= 8192, but got 32000 instead. Request id: 0217752964393142fa50af",
     ],
-    SYSTEM_ROLE: [
+    (":system", "role"): [
         f"{DESERIALIZE}messages[1].role: unknown variant `system`, expected `user` or `assistant` at line 1 column 213",
         # anthropics/claude-code#63469
         "messages[1].role must be either 'user' or 'assistant', but got 'system'",
         'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not "system" as '
         "an input message role.",
     ],
-    USER_ID: [
+    (":user", "id"): [
         "Invalid 'user_id': string does not match pattern. Expected a string that matches the pattern "
         "'^[a-zA-Z0-9_-]+$'.",
     ],
-    JSON_SCHEMA: [
+    (":schema",): [
         "This response_format type is unavailable now",
         f"{DESERIALIZE}response_format: response_format.type `json_schema` is unavailable now at line 1 column 1193",
         "This model does not support response format `json_schema`. See supported models at "
         "https://console.groq.com/docs/structured-outputs#supported-models",
     ],
-    NOT_ENCRYPTED: ["Encrypted content is not supported with this model."],  # NousResearch/hermes-agent#24234
+    (":thinking", "encrypted"): [
+        "Encrypted content is not supported with this model."
+    ],  # NousResearch/hermes-agent#24234
     WHOLE: [
         # RooCodeInc/Roo-Code#6868
         "Your organization must be verified to stream this model. Please go to: "
@@ -170,7 +142,7 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         "The model is unsupported for streaming.",  # aws-samples/amazon-bedrock-client-for-mac#112
     ],
     WHOLE_WITH_TOOLS: ["This model doesn't support tool use in streaming mode."],  # earendil-works/pi#3739
-    SCHEMA_LIMITS: [
+    (":schema", "limits"): [
         # agentjido/req_llm#302
         "output_format.schema: For 'integer' type, property 'minimum' is not supported",
         NO_LIMIT,  # sherifkozman/the-llm-council#55
@@ -181,7 +153,7 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         "output_format.schema: Schema type 'oneOf' is not supported",  # vercel/ai#12876
         f"{BEDROCK}{NO_LIMIT}",
     ],
-    INCOMPLETE_TOOLS: [
+    (":tools", "incomplete"): [
         NO_PROPERTIES,
         # sigoden/aichat#1049
         "Invalid schema for function 'filesystem_read_multiple_files': In context=('properties', 'paths'), array "
@@ -194,46 +166,48 @@ WORDS: dict[tuple[str, ...], list[str]] = {
         # earendil-works/pi#8279, cognitect-labs/aws-api#272
         "The value at toolConfig.tools.7.toolSpec.inputSchema.json.type must be one of the following: object.",
     ],
-    COMBINED_TOOLS: [
+    (":tools", "combined"): [
         # langchain-ai/langchainjs#9804
         "Invalid schema for function 'update-event': schema must have type 'object' and not have "
         "'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level.",
         # anthropics/claude-code#5319
         "tools.106.custom.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level",
     ],
-    TOOL_PATTERNS: [
+    (":tools", "patterns"): [
         r"""Invalid schema for function 'Artifact': '^(?!__.*__$)[^\p{Cc}"\\./[\]]{1,9}$' is not a 'regex'.""",
         "Invalid JSON schema: regex lookaround is not supported.",  # diegosouzapw/OmniRoute#7100
     ],
-    MISSING_REASONING: [
+    (":reasoning",): [
         "thinking is enabled but reasoning_content is missing in assistant tool call message at index 2",
         "The `reasoning_content` in the thinking mode must be passed back to the API.",
         "Missing `reasoning_content` field in the assistant message at message index 1. For more information, please "
         "refer to https://api-docs.deepseek.com/guides/thinking_mode#tool-calls",
     ],
-    NULL_REASONING: ["Could not decode the compaction blob. Ensure it is unmodified from the compact response."],
-    CALL_IDS: [
+    (":reasoning", "null"): [
+        "Could not decode the compaction blob. Ensure it is unmodified from the compact response."
+    ],
+    (":calls", "ids"): [
         "Tool call id was toolu_01A09q90qw90lq917835lq9 but must be a-z, A-Z, 0-9, with a length of 9.",
         IDS_OF_TEMPLATE,  # langchain-ai/langchain#29021
         at_minja(IDS_OF_TEMPLATE),  # ggml-org/llama.cpp#14349
         at_llama_cpp(IDS_OF_TEMPLATE),
     ],
-    ALTERNATION: [at_llama_cpp(ALTERNATE), at_minja(ALTERNATE)],  # ggml-org/llama.cpp#19851
-    RESULT_ORDER: ["Unexpected role 'user' after role 'tool'"],
-    LAST_TURN: [
+    (":turns", "alternate"): [at_llama_cpp(ALTERNATE), at_minja(ALTERNATE)],  # ggml-org/llama.cpp#19851
+    (":calls", "order"): ["Unexpected role 'user' after role 'tool'"],
+    (":turns", "last"): [
         PREFILL,
         f"{BEDROCK}{PREFILL}",  # anomalyco/opencode#29760
         "Assistant response prefill is incompatible with enable_thinking.",  # ggml-org/llama.cpp#20861
         # crewAIInc/crewAI#2194
         "Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant",
     ],
-    AGENT_ITEMS: [
+    (":items", "agents"): [
         f"{DESERIALIZE}input: missing field `call_id` at line 1 column 81274",
         'input[1]: unknown input item type: "agent_message"',
         f"{DESERIALIZE}data did not match any variant of untagged enum ModelInput",
         "Invalid input type 'agent_message' at index 17",
     ],
-    TEXT_LISTS: [
+    (":texts",): [
         # QwenLM/qwen-code#2320, microsoft/PyRIT#704, mozilla-ai/any-llm#1228
         f"{DESERIALIZE}messages[7]: invalid type: sequence, expected a string at line 1 column 22979",
         f"{DESERIALIZE}messages[7].content: invalid type: sequence, expected a string at line 1 column 22979",
@@ -245,18 +219,18 @@ WORDS: dict[tuple[str, ...], list[str]] = {
 ROLE = {"type": "literal_error", "loc": ["body", "messages", 1, "role"], "msg": "Input should be 'user' or 'assistant'"}
 QUOTING = [
     (
-        SYSTEM_ROLE,
+        (":system", "role"),
         "[{'type': 'literal_error', 'loc': ('body', 'messages', 1, 'role'), 'msg': \"Input should be 'user' or "
         "'assistant'\", 'input': 'system'}]",
     ),
-    (INCOMPLETE_TOOLS, f"The text 'x' is wrong: {NO_PROPERTIES}"),
+    ((":tools", "incomplete"), f"The text 'x' is wrong: {NO_PROPERTIES}"),
     (
-        TEXT_LISTS,
+        (":texts",),
         "2 request validation errors: Input should be a valid string, field: 'messages[0].content.str', value: "
         "[{'type': 'text', 'text': 'You are an AI assistant'}]",
     ),
     (
-        TEXT_LISTS,
+        (":texts",),
         "[{'type': 'string_type', 'loc': ('body', 'messages', 2, 'ChatCompletionMessageGenericParam', 'content', "
         "'str'), 'msg': 'Input should be a valid string', 'input': []}]",
     ),
@@ -264,25 +238,31 @@ QUOTING = [
 
 
 VALUES = [
-    (NO_THINKING, "Budget 0 is invalid. This model only works in thinking mode."),  # mozilla-ai/any-llm#1294
-    (NO_THINKING, "The thinking budget 32768 is invalid. Please choose a value between 512 and 24576."),
     (
-        NO_THINKING,
+        (":thinking", "unsupported"),
+        "Budget 0 is invalid. This model only works in thinking mode.",
+    ),  # mozilla-ai/any-llm#1294
+    (
+        (":thinking", "unsupported"),
+        "The thinking budget 32768 is invalid. Please choose a value between 512 and 24576.",
+    ),
+    (
+        (":thinking", "unsupported"),
         "Unable to submit request because thinking_budget is out of range; supported values are integers from 1 to "
         "24576.",
     ),
     (
-        NO_THINKING,
+        (":thinking", "unsupported"),
         "Unable to submit request because Thinking_config.include_thoughts is only enabled when thinking is enabled.. "
         f"{GEMINI}",
     ),
     # googleapis/python-genai#660, googleapis/js-genai#882
     (
-        JSON_SCHEMA,
+        (":schema",),
         "The specified schema produces a constraint that has too many states for serving.  Typical causes of this "
         "error are schemas with lots of text (for example, very long property or enum names)",
     ),
-    (JSON_SCHEMA, "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth."),
+    ((":schema",), "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth."),
 ]
 
 
@@ -301,11 +281,11 @@ def test_the_words_of_servers_are_known(shape, message):
     ("message", "members", "sole"),
     [
         # vectorize-io/hindsight#3300, presenton/presenton#939
-        (f"{BEDROCK}{NO_FORMAT}", (("output_config", "format"), ANSWER_SCHEMA), (ANSWER_SCHEMA,)),
+        (f"{BEDROCK}{NO_FORMAT}", ((":schema", "answer"), ("output_config", "format")), ((":schema", "answer"),)),
         # Vertex AI (anthropics/anthropic-sdk-csharp#132). The effort may be what it rejects.
-        (NO_CONFIG, (("output_config",), ANSWER_SCHEMA), (("output_config",),)),
+        (NO_CONFIG, ((":schema", "answer"), ("output_config",)), (("output_config",),)),
         # animalnots/BetterChatGPT-PLUS#62
-        (f"{NO_STREAM} Only the default (false) value is supported.", (("stream",), WHOLE), (WHOLE,)),
+        (f"{NO_STREAM} Only the default (false) value is supported.", (WHOLE, ("stream",)), (WHOLE,)),
         (f"{NO_STREAM} Supported values are: false.", (WHOLE,), (WHOLE,)),  # BerriAI/litellm#7693
     ],
 )
@@ -316,16 +296,18 @@ def test_a_member_that_is_rejected_may_have_another_form(message, members, sole)
 @each_row(
     ("shape", "body"),
     [
-        (SYSTEM_ROLE, {"detail": [ROLE]}),  # jundot/omlx#1503
-        (NULL_REASONING, {"code": "invalid-argument", "error": WORDS[NULL_REASONING][0]}),
-        (CALL_IDS, {"object": "error", "message": WORDS[CALL_IDS][0]}),
+        ((":system", "role"), {"detail": [ROLE]}),  # jundot/omlx#1503
+        ((":reasoning", "null"), {"code": "invalid-argument", "error": WORDS[(":reasoning", "null")][0]}),
+        ((":calls", "ids"), {"object": "error", "message": WORDS[(":calls", "ids")][0]}),
     ],
 )
 def test_their_words_are_found_in_other_bodies(shape, body):
     assert rejection(body) == ((shape,), (shape,))
 
 
-@each_row(("shape", "status"), itertools.product([ALTERNATION, CALL_IDS, LAST_TURN], [404, 500]))
+@each_row(
+    ("shape", "status"), itertools.product([(":turns", "alternate"), (":calls", "ids"), (":turns", "last")], [404, 500])
+)
 def test_a_local_servers_failures_are_of_the_request(shape, status):
     """ggml-org/llama.cpp#19851, ggml-org/llama.cpp#14349, sipeed/picoclaw#207, 0xSero/minimax-m2-proxy#12,
     ml-explore/mlx-lm#1375"""
@@ -393,33 +375,35 @@ CALLED, ANSWERED = {"type": "function_call", "call_id": "c", "name": "f", "argum
 }  # fmt: skip
 SEALED_THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "AY89a18I"}
 OTHERS: list[tuple[tuple[str, ...], list[Any]]] = [
-    (THINKING, [{"tool_choice": "required", "thinking": {"type": "disabled"}}, {"tool_choice": "auto"},
+    ((":thinking", "thinking"), [{"tool_choice": "required", "thinking": {"type": "disabled"}}, {"tool_choice": "auto"},
                 {"tool_choice": {"type": "auto"}}, {"tool_choice": None}, {"tool_choice": {}}]),
     *((shape, [{"messages": [USER]}, {"generationConfig": "x", "output_config": {"format": {}}}])
-      for shape in (NO_THINKING, NO_EFFORT, ADAPTIVE_THINKING, UNUSED_EFFORT)),
-    (NOT_ADAPTIVE, [{"thinking": {"type": "enabled"}, "output_config": {"effort": "high"}}, {"thinking": "x"}]),
-    (NOT_DISABLED, [{"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}}, {"thinking": "x"}]),
-    (NO_LEVELS, [{"reasoning_effort": "none"}, {"thinking": "x"}]),
-    (EXCLUSIVE_SAMPLING, [{"temperature": 1}, {"top_p": 1}, {"temperature": 1, "top_p": None},
+      for shape in itertools.product([":thinking"], ["unsupported", "effort", "adaptive", "disabled"])),
+    ((":thinking", "not adaptive"), [{"thinking": {"type": "enabled"}, "output_config": {"effort": "high"}},
+                                     {"thinking": "x"}]),
+    ((":thinking", "not disabled"), [{"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}},
+                                     {"thinking": "x"}]),
+    ((":thinking", "levels"), [{"reasoning_effort": "none"}, {"thinking": "x"}]),
+    ((":sampling",), [{"temperature": 1}, {"top_p": 1}, {"temperature": 1, "top_p": None},
                           {"inferenceConfig": {"topP": 1}}]),
     ((OUTPUT_LIMIT, "10"), [
         {"max_tokens": 11, "thinking": {"type": "enabled", "budget_tokens": 10}},
         {"max_tokens": "11", "max_output_tokens": None, "generationConfig": []}, {"max_tokens": 10},
     ]),
-    (USER_ID, [{"metadata": metadata} for metadata in ({"user_id": "a1"}, {"user_id": 7}, {}, "x", None)]),
-    (SYSTEM_ROLE, [{"messages": messages} for messages in ([USER, "x", {"role": ["system"]}], "hi", None)]),
-    (JSON_SCHEMA, [
+    ((":user", "id"), [{"metadata": metadata} for metadata in ({"user_id": "a1"}, {"user_id": 7}, {}, "x", None)]),
+    ((":system", "role"), [{"messages": messages} for messages in ([USER, "x", {"role": ["system"]}], "hi", None)]),
+    ((":schema",), [
         {"messages": [USER], "response_format": {"type": "json_object"}},
         {"messages": [USER], "response_format": "json_schema"}, {"messages": "hi", "response_format": FORMAT},
         {"messages": [USER]},
     ]),
-    (JSON_SCHEMA, [
+    ((":schema",), [
         {"contents": [{"role": "user", "parts": [{"text": "hi"}]}], "generationConfig": {"temperature": 1}},
         *({"contents": contents, "generationConfig": {"responseSchema": {"type": "object"}}} for contents in (
             None, [], ["x"], [{"role": "user"}], [{"role": "model", "parts": [{"text": "hi"}]}],
         )),
     ]),
-    (ANSWER_SCHEMA, [
+    ((":schema", "answer"), [
         {"messages": [USER], "output_config": {"effort": "low"}}, {"messages": "hi", "output_config": ANSWER_CONFIG},
         {"messages": [USER], "outputConfig": {"textFormat": {"structure": {"jsonSchema": {"schema": "{"}}}}},
         *({"messages": messages, "output_config": ANSWER_CONFIG} for messages in (
@@ -427,10 +411,10 @@ OTHERS: list[tuple[tuple[str, ...], list[Any]]] = [
         )),
         {"output_config": ANSWER_CONFIG},
     ]),
-    (NOT_ENCRYPTED, [{"include": ["message.output_text.logprobs"]}, {"include": None}, {"include": "x"}]),
+    ((":thinking", "encrypted"), [{"include": ["message.output_text.logprobs"]}, {"include": None}, {"include": "x"}]),
     (WHOLE, [{"stream": False, "stream_options": {}}, {"stream": None}]),
     (WHOLE_WITH_TOOLS, [{"stream": True}, {"stream": True, "tools": []}, {"tools": [{}]}]),
-    (SCHEMA_LIMITS, [
+    ((":schema", "limits"), [
         {"tools": [{"name": "f", "input_schema": BOUNDED}, {"name": "f", "input_schema": BOUNDED, "strict": False},
                    "x"]},
         {"output_config": {"format": {"type": "json_schema", "schema": KEPT}, "effort": "high"}},
@@ -439,20 +423,20 @@ OTHERS: list[tuple[tuple[str, ...], list[Any]]] = [
         {"output_config": "x", "output_format": None, "tools": None, "toolConfig": {"tools": 1}, "text": {"format": 1}},
         {"response_format": {"type": "json_schema", "json_schema": "x"}, "minimum": 1},
     ]),
-    *((shape, OTHER_TOOLS) for shape in (INCOMPLETE_TOOLS, COMBINED_TOOLS, TOOL_PATTERNS)),
-    (MISSING_REASONING, [
+    *((shape, OTHER_TOOLS) for shape in ((":tools", "incomplete"), (":tools", "combined"), (":tools", "patterns"))),
+    ((":reasoning",), [
         {"messages": [{"role": "assistant", "content": "a", "reasoning_content": "b"}, {"role": "user"}, None]},
         {"messages": "a"},
     ]),
-    (NULL_REASONING, [{"input": items} for items in ([SEALED_THOUGHT, {**ITEM, "id": None}, "x"], "hi", None)]),
-    *((shape, OTHER_TURNS) for shape in (CALL_IDS, RESULT_ORDER)),
-    (LAST_TURN, [
+    ((":reasoning", "null"), [{"input": items} for items in ([SEALED_THOUGHT, {**ITEM, "id": None}, "x"], "hi", None)]),
+    *((shape, OTHER_TURNS) for shape in ((":calls", "ids"), (":calls", "order"))),
+    ((":turns", "last"), [
         {"messages": [USER]}, {"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]},
         {"messages": [{"role": "assistant", "content": [{"type": "tool_use", "id": "1"}]}]},
         {"messages": [{"role": "assistant", "content": [{"toolUse": {"toolUseId": "1"}}]}]},
         {"input": [{"type": "function_call"}]}, {"input": "hi"}, {"messages": []},
     ]),
-    (AGENT_ITEMS, [
+    ((":items", "agents"), [
         {"input": [CALLED, ANSWERED, ITEM, "x", {"type": "function_call_output", "output": "3"}]}, {"input": "hi"},
         {"input": None},
     ]),
@@ -480,20 +464,21 @@ FUNCTION = {"type": "function", "name": "f"}
 @each_row(
     ("path", "body", "changed"),
     [
-        (THINKING, {"tool_choice": "required"}, {"thinking": {"type": "disabled"}}),
-        (ENABLE_THINKING, {"tool_choice": {"type": "any"}, "reasoning_effort": "low"},
+        ((":thinking", "thinking"), {"tool_choice": "required"}, {"thinking": {"type": "disabled"}}),
+        ((":thinking", "enable_thinking"), {"tool_choice": {"type": "any"}, "reasoning_effort": "low"},
          {"enable_thinking": False, "reasoning_effort": None}),
-        (NO_THINKING, {"generationConfig": {"thinkingConfig": {"thinkingLevel": "high"}, "temperature": 1}},
+        ((":thinking", "unsupported"),
+         {"generationConfig": {"thinkingConfig": {"thinkingLevel": "high"}, "temperature": 1}},
          {"generationConfig": {"temperature": 1}}),
-        (NO_EFFORT, {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high", "format": {}}},
+        ((":thinking", "effort"), {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high", "format": {}}},
          {"output_config": {"format": {}}}),
-        (ADAPTIVE_THINKING, {"thinking": {"type": "enabled", "budget_tokens": 9, "display": "summarized"}},
+        ((":thinking", "adaptive"), {"thinking": {"type": "enabled", "budget_tokens": 9, "display": "summarized"}},
          {"thinking": {"type": "adaptive", "display": "summarized"}}),
-        (NO_LEVELS, {"reasoning": {"effort": "high"}}, {"reasoning": None}),
-        (NOT_ADAPTIVE, {"reasoning_effort": "high"}, {"reasoning_effort": None}),  # a server that translates it
-        (NOT_DISABLED, {"reasoning_effort": "none"}, {"reasoning_effort": None}),
-        (NOT_ENCRYPTED, {"include": ["reasoning.encrypted_content"]}, {"include": None}),
-        (NOT_ENCRYPTED, {"include": ["reasoning.encrypted_content", "message.output_text.logprobs"]},
+        ((":thinking", "levels"), {"reasoning": {"effort": "high"}}, {"reasoning": None}),
+        ((":thinking", "not adaptive"), {"reasoning_effort": "high"}, {"reasoning_effort": None}),
+        ((":thinking", "not disabled"), {"reasoning_effort": "none"}, {"reasoning_effort": None}),
+        ((":thinking", "encrypted"), {"include": ["reasoning.encrypted_content"]}, {"include": None}),
+        ((":thinking", "encrypted"), {"include": ["reasoning.encrypted_content", "message.output_text.logprobs"]},
          {"include": ["message.output_text.logprobs"]}),
         ((OUTPUT_LIMIT, "10"), {"max_tokens": 9, "max_completion_tokens": 11}, {"max_completion_tokens": 10}),
         ((OUTPUT_LIMIT, "10"), {"inferenceConfig": {"maxTokens": 11, "topP": 1}},
@@ -502,12 +487,13 @@ FUNCTION = {"type": "function", "name": "f"}
          {"generationConfig": {"maxOutputTokens": 10}}),
         ((OUTPUT_LIMIT, "10"), {"max_tokens": 11, "thinking": {"type": "enabled", "budget_tokens": 9}},
          {"max_tokens": 10}),
-        (INCOMPLETE_TOOLS, {"tools": [{"type": "namespace", "tools": [{**FUNCTION, "parameters": NESTED}]}]},
+        ((":tools", "incomplete"), {"tools": [{"type": "namespace", "tools": [{**FUNCTION, "parameters": NESTED}]}]},
          {"tools": [{"type": "namespace", "tools": [{**FUNCTION, "parameters": COMPLETE}]}]}),
-        (INCOMPLETE_TOOLS, {"toolConfig": {"tools": [spec(TYPELESS), {"cachePoint": {}}], "toolChoice": {"any": {}}}},
+        ((":tools", "incomplete"),
+         {"toolConfig": {"tools": [spec(TYPELESS), {"cachePoint": {}}], "toolChoice": {"any": {}}}},
          {"toolConfig": {"tools": [spec({"type": "object", "properties": {}, **TYPELESS}), {"cachePoint": {}}],
                          "toolChoice": {"any": {}}}}),
-        (AGENT_ITEMS,  # text that only OpenAI can read
+        ((":items", "agents"),  # text that only OpenAI can read
          {"input": [{"type": "agent_message",
                      "content": [{"type": "encrypted_content", "encrypted_content": "gAAAAABq_-x=="}]}]},
          {"input": [{**ITEM, "content": [{"type": "input_text", "text": "(no text)"}]}]}),
@@ -521,7 +507,7 @@ def test_only_the_rejected_part_changes(path, body, changed):
 
 def test_the_instruction_precedes_the_beginning_of_an_answer():
     begun = [USER, {"role": "assistant", "content": "{"}]
-    shape = find_shape(JSON_SCHEMA)
+    shape = find_shape((":schema",))
     assert shape is not None
     changed = shape.change({"messages": begun, "response_format": {"type": "json_schema", "json_schema": None}})
     assert [message["role"] for message in changed["messages"]] == ["user", "system", "assistant"]

@@ -8,7 +8,6 @@ SillyTavern#5276), Ollama (ollama/ollama#17774) and Rapid-MLX (raullenchai/Rapid
 import json
 
 from providers.errors.failures import read_failure
-from providers.errors.other_shapes import SYSTEM_PLACE
 from providers.errors.rejected import find_rejected, find_sole_rejected
 from providers.errors.system_place import move_system
 from tests.support.each_row import each_row
@@ -40,12 +39,12 @@ def read_error(message: str, status: int = 400):
 def test_the_words_of_servers_are_known(message, status):
     error = read_error(message, status)
     assert (error.kind, error.status, error.reason) == ("invalid_request", 400, read_error("no", 400).reason)
-    assert find_rejected(error) == (SYSTEM_PLACE,)
-    assert find_sole_rejected(error) == (SYSTEM_PLACE,)
+    assert find_rejected(error) == ((":system",),)
+    assert find_sole_rejected(error) == ((":system",),)
 
 
 def test_a_quotation_is_not_remembered():
-    assert (find_rejected(read_error(QUOTED)), find_sole_rejected(read_error(QUOTED))) == ((SYSTEM_PLACE,), ())
+    assert (find_rejected(read_error(QUOTED)), find_sole_rejected(read_error(QUOTED))) == (((":system",),), ())
 
 
 def test_other_errors_of_a_server_stay_its_own():

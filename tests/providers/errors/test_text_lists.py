@@ -2,7 +2,7 @@
 
 import json
 
-from providers.errors.other_shapes import OTHER_SHAPES, TEXT_LISTS
+from providers.errors.other_shapes import OTHER_SHAPES
 from tests.support.each_row import each_row
 
 
@@ -26,7 +26,9 @@ IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}
 def test_lists_become_one_text(message, content):
     body = {"messages": [{"role": "user", "content": "hi"}, message]}
     before = json.dumps(body)
-    assert OTHER_SHAPES[TEXT_LISTS].change(body) == {"messages": [body["messages"][0], {**message, "content": content}]}
+    assert OTHER_SHAPES[(":texts",)].change(body) == {
+        "messages": [body["messages"][0], {**message, "content": content}]
+    }
     assert json.dumps(body) == before
 
 
@@ -42,4 +44,4 @@ def test_lists_become_one_text(message, content):
     ],
 )
 def test_other_contents_stay(body):
-    assert OTHER_SHAPES[TEXT_LISTS].change(body) == {}
+    assert OTHER_SHAPES[(":texts",)].change(body) == {}
