@@ -100,7 +100,7 @@ class FoundRefresh:
     """The session of a refresh token, and its sign-in at the issuer. ``used_at`` is set if the token was used."""
 
     session: PersonSession
-    issuer_session: IssuerSession | None
+    issuer_session: IssuerSession
     used_at: float | None
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from configfile.wording import time_text
 from gateway.features.people.records import BLOCKS, OWN_KEYS, PEOPLE, Block, OwnKey, SeenPerson
 from gateway.features.people.session_rows import end_sessions
-from gateway.stores.record_tables import AuditEntry, RightsTables, contains, like_pattern
+from gateway.stores.record_tables import AuditEntry, RightsTables, accept_any, contains, like_pattern
 
 MOST_OWN_KEYS: Final = 20_000
 """The most own keys of all people: every process has them in memory."""
@@ -28,6 +28,12 @@ def put_person(tables: RightsTables, person: SeenPerson) -> None:
     is_news = before is not None and (before.claims, before.claims_at) != (person.claims, person.claims_at)
     if before is not None and is_news and own_keys_of(tables, person.name):
         tables.note_change("confirmed" if before.claims == person.claims else "own_key", person.name)
+
+
+def put_people(tables: RightsTables, people: Sequence[SeenPerson]) -> None:
+    """Store people as seen."""
+    for person in people:
+        put_person(tables, person)
 
 
 def list_people(
@@ -97,10 +103,16 @@ def unblock_person(tables: RightsTables, name: str, audit: AuditEntry | None = N
 
 
 def put_own_key(
-    tables: RightsTables, key: OwnKey, most: int, now: float, check: Callable[[OwnKey | None], None],
-    audit: AuditEntry | None,
-) -> bool:  # fmt: skip
-    """Store an own key in place of the one with its name, unless ``check(present)`` raises.
+    tables: RightsTables,
+    person: SeenPerson,
+    key: OwnKey,
+    most: int,
+    now: float,
+    audit: AuditEntry | None = None,
+    check: Callable[[OwnKey | None], None] = accept_any,
+) -> bool:
+    """Store an own key of ``person`` in place of the one with its name, and the person's present claims, unless
+    ``check(present)`` raises.
 
     Return false, and store nothing, if the person has ``most`` other keys that have not expired at ``now``."""
     tables.select("DELETE FROM {own_keys} WHERE person = :person AND until <= :now", person=key.person, now=now)
@@ -114,6 +126,7 @@ def put_own_key(
     tables.put(OWN_KEYS, key, kept=("used",))
     tables.note_change("own_key", key.person)
     tables.add_audit(audit, _audited_own_key(before), _audited_own_key(key))
+    put_person(tables, person)
     return True
 
 

@@ -118,7 +118,7 @@ def add_session(tables: RightsTables, new: PersonSession) -> None:
     tables.add(SESSIONS, new)
 
 
-def find_session_by_cookie(tables: RightsTables, cookie: str) -> tuple[PersonSession, IssuerSession | None] | None:
+def find_session_by_cookie(tables: RightsTables, cookie: str) -> tuple[PersonSession, IssuerSession] | None:
     """Return the session of the cookie with this digest, also one that has expired, and its sign-in at the issuer."""
     return _with_issuer(tables, "s.cookie = :value", cookie)
 
@@ -134,17 +134,17 @@ def find_session_by_refresh(tables: RightsTables, refresh: str) -> FoundRefresh 
 
 def _with_issuer(
     tables: RightsTables, condition: LiteralString, value: str
-) -> tuple[PersonSession, IssuerSession | None] | None:
+) -> tuple[PersonSession, IssuerSession] | None:
     """Return a session and its sign-in at the issuer, by one statement, because a refresh changes both rows."""
     row = tables.first(
         f"SELECT {SESSIONS.selection('s')}, {ISSUER_SESSIONS.selection('i')} FROM {{person_sessions}} s "
-        f"LEFT JOIN {{issuer_sessions}} i ON i.id = s.origin WHERE {condition}",
+        f"JOIN {{issuer_sessions}} i ON i.id = s.origin WHERE {condition}",
         value=value,
     )
     if row is None:
         return None
-    own, issuers = row[: len(SESSIONS.columns)], row[len(SESSIONS.columns) :]
-    return SESSIONS.read(own), None if issuers[0] is None else ISSUER_SESSIONS.read(issuers)
+    at = len(SESSIONS.columns)
+    return SESSIONS.read(row[:at]), ISSUER_SESSIONS.read(row[at:])
 
 
 def open_sessions(tables: RightsTables, person: str, now: float) -> tuple[PersonSession, ...]:
@@ -168,16 +168,13 @@ def _too_often_error(message: str) -> GatewayError:
     return GatewayError("rate_limited", message, headers=(("retry-after", "60"),))
 
 
-def rotate_session(
-    tables: RightsTables, session: PersonSession, refresh: str | None, tokens_until: float, now: float
-) -> None:
+def rotate_session(tables: RightsTables, session: PersonSession, refresh: str, tokens_until: float, now: float) -> None:
     """Replace the refresh token of ``session``, and note its present one as used."""
-    if session.refresh is not None and refresh != session.refresh:
-        tables.select(
-            "INSERT INTO {used_refresh_tokens} VALUES (:digest, :session, :at)",
-            digest=session.refresh, session=session.id, at=now,
-        )  # fmt: skip
-        tables.select(_FORGET_USED, session=session.id, kept=_MOST_USED - 1)
+    tables.select(
+        "INSERT INTO {used_refresh_tokens} VALUES (:digest, :session, :at)",
+        digest=session.refresh, session=session.id, at=now,
+    )  # fmt: skip
+    tables.select(_FORGET_USED, session=session.id, kept=_MOST_USED - 1)
     until = max(tokens_until, session.tokens_until)
     tables.update(SESSIONS, {"id": session.id}, refresh=refresh, tokens_until=until, seen=now)
 

@@ -14,6 +14,7 @@ from gateway.config.settings import Config
 from gateway.features.people.confirming import ConfirmationRefused, IssuerConfirmation
 from gateway.features.people.followed import FollowedPeople
 from gateway.features.people.records import (
+    DeviceGrant,
     FoundRefresh,
     IssuerSession,
     Person,
@@ -27,7 +28,7 @@ from gateway.features.people.seen import seen_person
 from gateway.features.people.session_rows import REMEMBERED_SECONDS
 from gateway.features.people.session_tokens import SessionTokens
 from gateway.features.people.settings import people_keys
-from gateway.features.people.store import PeopleStore, Refreshed
+from gateway.features.people.store import PeopleStore
 from gateway.stores.errors import Unavailable
 from gateway.stores.record_tables import CLOCK_SKEW
 
@@ -163,23 +164,23 @@ class Sessions:
         found = await self._read_browser_session(digest, now)
         if found is None or not found.session.is_open(now) or self._is_revoked(found.session):
             return None
-        issuer_session = found.issuer_session
-        if not -CLOCK_SKEW <= now - issuer_session.checked < self._token_seconds:
-            try:
-                confirmed = await self.confirmation.confirm(issuer_session, self._rules)
-            except ConfirmationRefused:
-                self._browsers.pop(digest, None)
-                return None
-            after = confirmed.issuer_session
-            seen = seen_person(confirmed.person, after.claims, now, after.checked)
-            if confirmed.is_new and not await self.confirmation.save(
-                issuer_session, confirmed.issuer_session, lambda: self._store.confirm(seen, confirmed.issuer_session)
-            ):
-                return None
-            self._cache(digest, _CachedSession(found.session, confirmed.issuer_session, now))
-            return OpenSession(found.session, confirmed.person)
-        person = self._rules.find(issuer_session.issuer, issuer_session.claims)
-        return None if isinstance(person, NotAdmitted) else OpenSession(found.session, person)
+        before = found.issuer_session
+        if -CLOCK_SKEW <= now - before.checked < self._token_seconds:
+            person = self._rules.find(before.issuer, before.claims)
+            return None if isinstance(person, NotAdmitted) else OpenSession(found.session, person)
+        try:
+            confirmed = await self.confirmation.confirm(before, self._rules)
+        except ConfirmationRefused:
+            self._browsers.pop(digest, None)
+            return None
+        after = confirmed.issuer_session
+        seen = seen_person(confirmed.person, after.claims, now, after.checked)
+        if confirmed.is_new and not await self.confirmation.save(
+            before, after, lambda: self._store.confirm(seen, after)
+        ):
+            return None
+        self._cache(digest, _CachedSession(found.session, after, now))
+        return OpenSession(found.session, confirmed.person)
 
     async def _read_browser_session(self, digest: str, now: float) -> _CachedSession | None:
         """Return the session of a cookie's digest, for an hour the last known one while the store is unavailable."""
@@ -219,8 +220,8 @@ class Sessions:
         """Return the tokens for the device code of a program, once its person has approved it.
 
         Raises ``GrantRefused``."""
-        now, digest = self._now(), digest_of(device_code)
-        polled = await self._store.poll_grant(digest, now)
+        now = self._now()
+        polled = await self._store.poll_grant(digest_of(device_code), now)
         if polled is None:
             raise GrantRefused("invalid_grant", "the device code is unknown, or was used", is_known=False)
         grant, is_early = polled
@@ -232,24 +233,25 @@ class Sessions:
             raise GrantRefused("slow_down", "wait five seconds between two requests")
         if grant.status == "pending" or grant.origin is None or grant.person is None:
             raise GrantRefused("authorization_pending", "the sign-in is not approved yet")
-        return await self._open_device_session(digest, grant.origin, grant.person, grant.program, grant.address, now)
+        return await self._open_device_session(grant, grant.origin, grant.person, now)
 
-    async def _open_device_session(
-        self, device_code: str, origin: str, person_name: str, program: str, address: str, now: float
-    ) -> IssuedTokens:
+    async def _open_device_session(self, grant: DeviceGrant, origin: str, name: str, now: float) -> IssuedTokens:
+        """Return the tokens of a new session of the person ``name``, who approved ``grant`` in the sign-in ``origin``.
+
+        Raises ``GrantRefused``."""
         issuer_session = await self._store.issuer_session(origin)
         if issuer_session is None:
             raise GrantRefused("access_denied", "the session of the browser that approved the sign-in has ended")
         person = self._person_of(issuer_session)
         first = None if issuer_session.refresh is None else self.tokens.first_refresh_token()
         session = PersonSession(
-            new_id(), origin, person_name, "device", program, address, began=now,
+            new_id(), origin, name, "device", grant.program, grant.address, began=now,
             until=now + (self._token_seconds if first is None else self._longest),
             tokens_until=now + self._token_seconds, seen=now, refresh=None if first is None else digest_of(first),
         )  # fmt: skip
-        if await self._store.redeem_grant(device_code, session, now) is None:
+        if not await self._store.redeem_grant(grant.device_code, session, now):
             raise GrantRefused("invalid_grant", "the device code was used, or the person is blocked")
-        return self._issue(person, issuer_session.claims, session, first, now, issuer_session.checked)
+        return self._issue(person, issuer_session, session, first, now)
 
     async def refresh(self, refresh_token: str) -> IssuedTokens:
         """Return new tokens for a refresh token, which is then invalid. The issuer must confirm the person first.
@@ -260,32 +262,27 @@ class Sessions:
         if found is None:
             raise GrantRefused("invalid_grant", _UNKNOWN, is_known=False)
         now = self._now()
-        if not found.session.is_open(now) or found.issuer_session is None:
+        if not found.session.is_open(now):
             raise GrantRefused("invalid_grant", _ENDED)
         if found.used_at is not None:
             return await self._refresh_again(refresh_token, found, now)
         await self._store.check_refreshes(found.session.id, now)
-        return await self._rotate(refresh_token, found, found.issuer_session)
+        return await self._rotate(refresh_token, found.session, found.issuer_session)
 
-    async def _rotate(self, refresh_token: str, used: FoundRefresh, before: IssuerSession) -> IssuedTokens:
+    async def _rotate(self, refresh_token: str, session: PersonSession, before: IssuerSession) -> IssuedTokens:
         """Confirm the person at its issuer, and replace the refresh token."""
         try:
             confirmed = await self.confirmation.confirm(before, self._rules)
         except ConfirmationRefused as error:
             raise GrantRefused("invalid_grant", str(error)) from None
-        now, claims = self._now(), confirmed.issuer_session.claims
+        now, after = self._now(), confirmed.issuer_session
         following = self.tokens.next_refresh_token(refresh_token)
-        change = Refreshed(
-            session=used.session,
-            person=seen_person(confirmed.person, claims, now, confirmed.issuer_session.checked),
-            issuer_session=confirmed.issuer_session if confirmed.is_new else None,
-            refresh=digest_of(following),
-            tokens_until=now + self._token_seconds,
-            now=now,
-        )
-        if await self.confirmation.save(before, confirmed.issuer_session, lambda: self._store.refresh(change)):
-            checked = confirmed.issuer_session.checked
-            return self._issue(confirmed.person, claims, used.session, following, now, checked)
+        person = seen_person(confirmed.person, after.claims, now, after.checked)
+        is_rotated = await self.confirmation.save(before, after, lambda: self._store.refresh(
+            session, person, after if confirmed.is_new else None, digest_of(following), now + self._token_seconds, now
+        ))  # fmt: skip
+        if is_rotated:
+            return self._issue(confirmed.person, after, session, following, now)
         again = await self._store.find_refresh(digest_of(refresh_token))
         if again is None or again.used_at is None or not again.session.is_open(now):
             raise GrantRefused("invalid_grant", _ENDED)
@@ -299,31 +296,24 @@ class Sessions:
         if not -CLOCK_SKEW <= now - found.used_at <= REUSE_SECONDS:
             await self._store.end_session(session.person, session.id, now)
             raise GrantRefused("invalid_grant", _REUSED)
-        if found.issuer_session is None or self._is_revoked(session):
+        if self._is_revoked(session):
             raise GrantRefused("invalid_grant", _ENDED)
         later = self.tokens.later_refresh_tokens(refresh_token)
         following = next((token for token in later if digest_of(token) == session.refresh), None)
-        person = self._person_of(found.issuer_session)
-        known = found.issuer_session
-        return self._issue(person, known.claims, session, following, now, known.checked)
+        return self._issue(self._person_of(found.issuer_session), found.issuer_session, session, following, now)
 
     def _issue(
-        self,
-        person: Person,
-        claims: Mapping[str, Any],
-        session: PersonSession,
-        refresh: str | None,
-        now: float,
-        confirmed: float,
+        self, person: Person, confirmed: IssuerSession, session: PersonSession, refresh: str | None, now: float
     ) -> IssuedTokens:
-        """Return the tokens of a session, with ``claims`` that the issuer confirmed at a time."""
+        """Return the tokens of a session, with the claims that the issuer has ``confirmed``."""
+        claims, checked = confirmed.claims, confirmed.checked
         until = min(now + self._token_seconds, session.until)
-        token = self.tokens.make(person, claims, session.id, now, until, confirmed)
+        token = self.tokens.make(person, claims, session.id, now, until, checked)
         if len(token) > _LONGEST_TOKEN:
             claims = self._rules.shortened_claims(person.issuer, claims)
             shortened = self._rules.find(person.issuer, claims)
             groups = () if isinstance(shortened, NotAdmitted) else shortened.groups
-            token = self.tokens.make(attrs.evolve(person, groups=groups), claims, session.id, now, until, confirmed)
+            token = self.tokens.make(attrs.evolve(person, groups=groups), claims, session.id, now, until, checked)
         return IssuedTokens(token, math.floor(until) - math.floor(now), refresh, person, session.id)
 
     # Rules

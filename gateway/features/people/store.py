@@ -3,9 +3,7 @@
 Every method is one transaction, and may raise ``Unavailable``. The store has digests of secrets, never secrets
 (``records.digest_of``)."""
 
-from collections.abc import Callable, Mapping
-
-import attrs
+from collections.abc import Mapping
 
 from gateway.features.admin.interface import AdminCall, RightsStore
 from gateway.features.people import rights_rows, session_rows
@@ -18,27 +16,11 @@ from gateway.features.people.records import (
     Block,
     DeviceGrant,
     IssuerSession,
-    OwnKey,
     PersonSession,
     SeenPerson,
 )
 from gateway.features.people.sweeping import sweep
-from gateway.stores.record_tables import AuditEntry, RightsTables, accept_any, changing, reading
-
-
-@attrs.frozen(repr=False)
-class Refreshed:
-    """The result of a refresh: the unchanged ``session``, its person, and the new sign-in at the issuer.
-
-    ``issuer_session`` is ``None`` if another process has stored it. ``refresh`` is the digest of the next refresh
-    token, ``tokens_until`` the end of the next token."""
-
-    session: PersonSession
-    person: SeenPerson
-    issuer_session: IssuerSession | None
-    refresh: str
-    tokens_until: float
-    now: float
+from gateway.stores.record_tables import AuditEntry, RightsTables, changing, reading
 
 
 def _confirm(tables: RightsTables, person: SeenPerson, issuer_session: IssuerSession) -> bool:
@@ -75,18 +57,27 @@ def _sign_in(
     return True
 
 
-def _refresh(tables: RightsTables, new: Refreshed) -> bool:
-    """Rotate the refresh token of a session, and store the issuer's confirmation.
+def _refresh(
+    tables: RightsTables,
+    session: PersonSession,
+    person: SeenPerson,
+    issuer_session: IssuerSession | None,
+    refresh: str,
+    tokens_until: float,
+    now: float,
+) -> bool:
+    """Rotate the refresh token of a session to the one with the digest ``refresh``, and store the confirmed person.
 
-    Return false if the session has ended, its person is blocked, or its refresh token has changed."""
-    if new.issuer_session is not None and not _confirm(tables, new.person, new.issuer_session):
+    ``issuer_session`` is ``None`` if another process has stored the issuer's confirmation. Return false if the session
+    has ended, its person is blocked, or its refresh token has changed."""
+    if issuer_session is not None and not _confirm(tables, person, issuer_session):
         return False
-    there = tables.find(SESSIONS, id=new.session.id)
-    if there is None or not there.is_open(new.now) or there.refresh != new.session.refresh:
+    there = tables.find(SESSIONS, id=session.id)
+    if there is None or not there.is_open(now) or there.refresh != session.refresh:
         return False
     if tables.find(BLOCKS, name=there.person) is not None:
         return False
-    session_rows.rotate_session(tables, there, new.refresh, new.tokens_until, new.now)
+    session_rows.rotate_session(tables, there, refresh, tokens_until, now)
     return True
 
 
@@ -105,50 +96,19 @@ def _end_access(tables: RightsTables, person: str, now: float) -> None:
     rights_rows.remove_own_keys(tables, person)
 
 
-def _redeem_grant(tables: RightsTables, device_code: str, session: PersonSession, now: float) -> IssuerSession | None:
+def _redeem_grant(tables: RightsTables, device_code: str, session: PersonSession, now: float) -> bool:
     """Consume an approved grant, and store its ``session``, whose person and origin are the grant's.
 
-    Return the sign-in that the session follows from; ``None`` if the grant was consumed, the approving person's
-    sign-in has ended, or the person is blocked."""
+    Return false if the grant was consumed, the approving person's sign-in has ended, or the person is blocked."""
     grant = tables.find(GRANTS, device_code=device_code)
     if grant is None or grant.status != "approved" or grant.until <= now:
-        return None
+        return False
     tables.remove(GRANTS, device_code=device_code)
     origin = tables.find(ISSUER_SESSIONS, id=session.origin)
     if origin is None or grant.origin != origin.id or tables.find(BLOCKS, name=session.person) is not None:
-        return None
-    session_rows.add_session(tables, session)
-    return origin
-
-
-def _note_people(tables: RightsTables, people: tuple[SeenPerson, ...]) -> None:
-    """Store people as seen."""
-    for person in people:
-        rights_rows.put_person(tables, person)
-
-
-def _put_own_key(
-    tables: RightsTables,
-    person: SeenPerson,
-    key: OwnKey,
-    most: int,
-    now: float,
-    audit: AuditEntry | None = None,
-    check: Callable[[OwnKey | None], None] = accept_any,
-) -> bool:
-    """Store an own key of ``person`` in place of the one with its name, and the person's present claims.
-
-    Return false, and store nothing, if the person has ``most`` other keys that have not expired at ``now``."""
-    if not rights_rows.put_own_key(tables, key, most, now, check, audit):
         return False
-    rights_rows.put_person(tables, person)
+    session_rows.add_session(tables, session)
     return True
-
-
-def _session_of_cookie(tables: RightsTables, cookie: str) -> tuple[PersonSession, IssuerSession] | None:
-    """Return the session of the cookie with this digest, also one that has expired."""
-    found = session_rows.find_session_by_cookie(tables, cookie)
-    return None if found is None or found[1] is None else (found[0], found[1])
 
 
 class PeopleStore(RightsStore):
@@ -158,7 +118,7 @@ class PeopleStore(RightsStore):
 
     use_once = changing(session_rows.use_once)
     sign_in = changing(_sign_in)
-    session_of_cookie = reading(_session_of_cookie)
+    session_of_cookie = reading(session_rows.find_session_by_cookie)
     find_refresh = reading(session_rows.find_session_by_refresh)
     check_refreshes = reading(session_rows.check_refreshes)
 
@@ -200,7 +160,7 @@ class PeopleStore(RightsStore):
 
     # People
 
-    note_people = changing(_note_people)
+    note_people = changing(rights_rows.put_people)
 
     async def person(self, name: str) -> SeenPerson | None:
         return await self.find(PEOPLE, name=name)
@@ -218,7 +178,7 @@ class PeopleStore(RightsStore):
 
     # Own keys
 
-    put_own_key = changing(_put_own_key)
+    put_own_key = changing(rights_rows.put_own_key)
     remove_own_key = changing(rights_rows.remove_own_key)
     own_keys = reading(rights_rows.own_keys_of)
 

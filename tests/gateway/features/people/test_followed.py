@@ -199,30 +199,6 @@ async def test_ended_sessions_are_forgotten_after_their_last_token(open_database
         assert not process.people.is_ended("sid"), "no process knows it any more"
 
 
-async def test_a_raise_ends_by_itself(open_database, store):
-    await store.put_raise(RAISE)
-    for now, is_there in ((4999.0, True), (5000.0, False)):
-        async with following(open_database, SetClock(now)) as process:
-            await process.poll()
-            assert (process.people.raise_of("group:research") is not None) == is_there
-
-
-async def test_an_unavailable_store_leaves_everything_in_effect(tmp_path):
-    from gateway.stores.sqlite import SqliteDatabase
-
-    place = tmp_path / "state.sqlite"
-    writer = PeopleStore(SqliteDatabase(place))
-    await writer.block(Block("okta:bob", 1.0, "boss"))
-    async with following(lambda: SqliteDatabase(place)) as process:
-        await process.poll()
-        await writer.database.aclose()
-        place.rename(tmp_path / "gone")
-        place.mkdir()
-        await process.poll()
-        assert process.keys.stale > 0.0
-        assert process.people.is_blocked("okta:bob")
-
-
 ADAS_RAISE = attrs.evolve(RAISE, holder="okta:ada")
 LOSSES = {
     "a session that has ended": (

@@ -75,6 +75,7 @@ REFUSED = [
     ("person", "laptop", {"role": "admin"}, 400, "unknown_member"),
     ("person", "laptop", {"budgets": ["9000 usd/day"]}, 400, "unknown_member"),
     ("person", "a b", {}, 400, "invalid_request"),
+    ("person", "x" * 65, {}, 400, "invalid_request"),
     ("lead person", "laptop", {}, 403, "own_keys"),
     ("user", "laptop", {}, 403, "no_person"),
 ]
@@ -85,6 +86,15 @@ def test_a_key_with_more_rights_is_refused(shared, caller, name, body, status, c
     reply = shared.call(caller, "PUT", f"{KEYS}/{name.replace(' ', '%20')}", body)
     assert (reply.status, reply.json["error"]["code"]) == (status, code), reply.body
     assert names(shared) == []
+
+
+def test_a_person_has_as_many_keys_as_its_rule_permits(shared):
+    with gone_afterwards(shared):
+        for name in ("a", "b", "c"):
+            make(shared, name)
+        refused = shared.call("person", "PUT", f"{KEYS}/d", {})
+        assert (refused.status, "you have 3 keys, the maximum" in refused.json["error"]["message"]) == (403, True)
+        assert shared.call("person", "PUT", f"{KEYS}/c", {}).status == 200, "it replaces the one with its name"
 
 
 def test_a_deleted_key_is_rejected_by_the_next_request(shared):
