@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import attrs
 import pytest
 
 from tests.support.harness import eventually, free_port, request
@@ -55,7 +54,7 @@ Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 ANALYZER: Final = """
-import json, os
+import json
 import spacy
 from presidio_analyzer import AnalyzerEngine, BatchAnalyzerEngine
 from presidio_analyzer.analyzer_request import AnalyzerRequest
@@ -80,7 +79,7 @@ def respond(body, handler):
 """
 
 GUARD: Final = r"""
-import json, os, re, threading
+import json, re
 from litellm.types.proxy.guardrails.guardrail_hooks.generic_guardrail_api import GenericGuardrailAPIRequest
 
 def respond(body, handler):
@@ -88,17 +87,6 @@ def respond(body, handler):
     if unknown:
         raise ValueError(f"members that LiteLLM does not send: {unknown}")
     asked = GenericGuardrailAPIRequest.model_validate(body)
-    match (asked.additional_provider_specific_params or {}).get("mode"):
-        case "hang":
-            threading.Event().wait()
-        case "garbage":
-            return b"\x00<html>falcon-12</html>"
-        case "lie":
-            return json.dumps({"action": "GUARDRAIL_INTERVENED", "texts": ["falcon-12"] * 7}).encode()
-        case "other":
-            return json.dumps({"action": "ALLOWED", "texts": asked.texts}).encode()
-        case "die":
-            os._exit(1)
     texts = [re.sub(r"falcon-\d+", "<HIDDEN>", text) for text in asked.texts]
     if any("forbidden" in text for text in texts):
         return json.dumps({"action": "BLOCKED", "blocked_reason": "falcon-12 is forbidden"}).encode()
@@ -108,72 +96,40 @@ def respond(body, handler):
 """
 
 
-@attrs.define
-class Guard:
-    """A guard at ``url`` in a process. ``pid`` changes with ``start``."""
-
-    python: str
-    code: str
-    port: int
-    process: "subprocess.Popen[bytes] | None" = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        assert self.process is not None
-        return self.process.pid
-
-    def start(self) -> None:
-        """Start the process, again if it has ended, and wait until it serves."""
-        if self.process is not None:
-            self.process.wait()
-        # Without a network: neither a list of prices nor one of domains is fetched.
-        env = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1"}
-        command = [self.python, "-c", self.code + SERVER, str(self.port)]
-        self.process = subprocess.Popen(command, env=env, cwd=tempfile.gettempdir())
-        eventually(self._is_ready, START_SECONDS, what="the guard's start")
-
-    def kill(self) -> None:
-        """End the process."""
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-    def has_ended(self) -> bool:
-        assert self.process is not None
-        return self.process.poll() is not None
-
-    def _is_ready(self) -> bool:
-        assert not self.has_ended(), "the guard ended before it was ready"
-        with contextlib.suppress(OSError):
-            return request(self.url, "GET", "/health").status == 200
-        return False
-
-
 @contextlib.contextmanager
-def presidio_analyzer() -> Iterator[Guard]:
-    """Run Presidio's analyzer."""
+def presidio_analyzer() -> Iterator[str]:
+    """Run Presidio's analyzer, and yield its URL."""
     python = os.environ.get(PRESIDIO)
     if not python:
         pytest.skip(f"Presidio is not installed: pip install presidio-analyzer elsewhere, and set {PRESIDIO}")
-    with _serving(Guard(python, ANALYZER, free_port())) as guard:
-        yield guard
+    with _serving(python, ANALYZER) as url:
+        yield url
 
 
 @contextlib.contextmanager
-def litellm_guard() -> Iterator[Guard]:
-    """Run a guard that refuses each request that LiteLLM's classes do not describe."""
-    with _serving(Guard(str(Path(program_or_skip()).parent / "python"), GUARD, free_port())) as guard:
-        yield guard
+def litellm_guard() -> Iterator[str]:
+    """Run a guard that refuses each request that LiteLLM's classes do not describe, and yield its URL."""
+    with _serving(str(Path(program_or_skip()).parent / "python"), GUARD) as url:
+        yield url
 
 
 @contextlib.contextmanager
-def _serving(guard: Guard) -> Iterator[Guard]:
-    try:
-        guard.start()
-        yield guard
-    finally:
-        guard.kill()
+def _serving(python: str, code: str) -> Iterator[str]:
+    """Run ``code`` in a process of its own, and yield its URL."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    # Without a network: neither a list of prices nor one of domains is fetched.
+    env = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "NO_PROXY": "127.0.0.1"}
+    with subprocess.Popen([python, "-c", code + SERVER, str(port)], env=env, cwd=tempfile.gettempdir()) as process:
+
+        def is_ready() -> bool:
+            assert process.poll() is None, "the guard ended before it was ready"
+            with contextlib.suppress(OSError):
+                return request(url, "GET", "/health").status == 200
+            return False
+
+        try:
+            eventually(is_ready, START_SECONDS, what="the guard's start")
+            yield url
+        finally:
+            process.kill()
