@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import attrs
+
 FAILURES: Final = 5
 """The failures in a row that start a pause."""
 
@@ -14,43 +16,21 @@ MOST_CLIENTS: Final = 1000
 """The most clients whose failures are counted."""
 
 
-class StepBreaker:
-    """The failures in a row of one step, and its pause after them. The first call after a pause is alone."""
+@attrs.define(eq=False)
+class _Failures:
+    """Failures in a row, and the pause of ``seconds`` after them. The first call after a pause is alone."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.clock = clock
-        self._failures = 0
-        self._pause = 0.0
-        self._until = 0.0
-        self._is_trying = False
+    count: int = 0
+    seconds: float = 0.0
+    until: float = 0.0
+    is_trying: bool = False
 
-    def claim_call(self) -> bool:
-        """Return whether a call may start now; every call that starts must end with one of the other methods."""
-        if not self._pause:
-            return True
-        if self._is_trying or self.clock() < self._until:
-            return False
-        self._is_trying = True
-        return True
-
-    @property
-    def retry_after(self) -> float:
-        """The rest of the pause in seconds."""
-        return max(0.0, self._until - self.clock()) if self._pause else 0.0
-
-    def record_success(self) -> None:
-        self._failures, self._pause, self._is_trying = 0, 0.0, False
-
-    def record_failure(self) -> None:
-        self._failures += 1
-        if self._failures >= FAILURES and (self._is_trying or not self._pause):
-            self._pause = min(self._pause * 2 or FIRST_PAUSE, LONGEST_PAUSE)
-            self._until = self.clock() + self._pause
-        self._is_trying = False
-
-    def forget_call(self) -> None:
-        """End a call that was cancelled, which is neither a success nor a failure."""
-        self._is_trying = False
+    def add(self, now: float) -> None:
+        self.count += 1
+        if self.count >= FAILURES and (self.is_trying or not self.seconds):
+            self.seconds = min(self.seconds * 2 or FIRST_PAUSE, LONGEST_PAUSE)
+            self.until = now + self.seconds
+        self.is_trying = False
 
 
 class StepBreakers:
@@ -60,47 +40,45 @@ class StepBreakers:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
-        self._common = StepBreaker(self._now)
-        self._by_client: dict[str, StepBreaker] = {}
+        self._common = _Failures()
+        self._by_client: dict[str | None, _Failures] = {}
         self._failed: set[str | None] = set()
 
-    def _now(self) -> float:
-        return self.clock()
+    def _failures_of(self, client: str | None) -> tuple[_Failures, ...]:
+        """Return the failures that concern calls for ``client``."""
+        own = self._by_client.get(client)
+        return (self._common,) if own is None else (self._common, own)
 
     def claim_call(self, client: str | None) -> bool:
         """Return whether a call for ``client`` may start now; it must end with one of the other methods."""
-        own = self._by_client.get(client or "")
-        if own is not None and not own.claim_call():
+        pauses = [one for one in self._failures_of(client) if one.seconds]
+        if any(one.is_trying or self.clock() < one.until for one in pauses):
             return False
-        if self._common.claim_call():
-            return True
-        if own is not None:
-            own.forget_call()
-        return False
+        for one in pauses:
+            one.is_trying = True
+        return True
 
     def retry_after(self, client: str | None) -> float:
         """Return the rest of the pause of ``client`` in seconds."""
-        own = self._by_client.get(client or "")
-        return max(self._common.retry_after, 0.0 if own is None else own.retry_after)
+        return max(0.0, *(one.until - self.clock() for one in self._failures_of(client)))
 
     def record_success(self, client: str | None) -> None:
-        self._by_client.pop(client or "", None)
+        self._by_client.pop(client, None)
         self._failed.clear()
-        self._common.record_success()
+        self._common = _Failures()
 
     def record_failure(self, client: str | None) -> None:
         if len(self._by_client) >= MOST_CLIENTS:
             self._by_client.clear()
-        self._by_client.setdefault(client or "", StepBreaker(self._now)).record_failure()
+        self._by_client.setdefault(client, _Failures()).add(self.clock())
         if len(self._failed) < MOST_CLIENTS:
             self._failed.add(client)
         if len(self._failed) > 1:
-            self._common.record_failure()
+            self._common.add(self.clock())
         else:
-            self._common.forget_call()
+            self._common.is_trying = False
 
     def forget_call(self, client: str | None) -> None:
         """End a call that was cancelled, which is neither a success nor a failure."""
-        if (own := self._by_client.get(client or "")) is not None:
-            own.forget_call()
-        self._common.forget_call()
+        for one in self._failures_of(client):
+            one.is_trying = False
