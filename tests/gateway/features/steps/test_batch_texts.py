@@ -1,13 +1,9 @@
-"""The texts of batch files, their results, and multipart forms."""
+"""The texts of batch files and of their results."""
 
 import json
 from typing import Any
 
-import pytest
-
 from gateway.features.steps.batch_lines import line_texts, refused_line, result_texts
-from gateway.features.steps.json_texts import KeyMasked
-from gateway.features.steps.relayed_requests import FormField, FormTexts
 from gateway.features.steps.request_texts import RequestTexts
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
@@ -109,38 +105,3 @@ def test_a_refused_line_that_is_no_json_has_no_text() -> None:
     found = json.loads(refused_line(b"a secret", REFUSAL))
 
     assert found == {"response": None, "error": {"code": "content_filter", "message": "refused"}}
-
-
-FORM = (
-    FormField("model", b"gpt-image-1"),
-    FormField("prompt", "a secret é".encode()),
-    FormField("image[]", file_name="cat.png"),
-    FormField("user", b"bob"),
-    FormField("size", b"1024x1024"),
-)
-
-
-def test_the_fields_of_a_form_are_texts() -> None:
-    texts = FormTexts("image_edits", FORM)
-
-    assert [(one.part, one.path, one.text) for one in texts.passages] == [
-        ("input", "prompt", "a secret é"),
-        ("media", "image[]", "cat.png"),
-        ("other", "user", "bob"),
-    ]
-
-
-def test_the_unknown_name_of_a_field_is_a_text_without_masks() -> None:
-    texts = FormTexts("image_edits", (FormField("bob@corp.example", b"x"), FormField("name", b"y")))
-
-    assert [one.text for one in texts.passages] == ["bob@corp.example", "x", "name", "y"]
-    with pytest.raises(KeyMasked):
-        texts.replace([(texts.passages[0], 0, 3, "[M]")])
-    assert texts.replace([(texts.passages[3], 0, 1, "[M]")])[1] == FormField("name", b"[M]")
-
-
-def test_a_mask_in_the_name_of_a_file_is_an_error() -> None:
-    texts = FormTexts("image_edits", FORM)
-
-    with pytest.raises(KeyMasked):
-        texts.replace([(texts.passages[1], 0, 3, "[M]")])
