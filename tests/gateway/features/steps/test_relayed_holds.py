@@ -17,14 +17,13 @@ from tests.support.endpoint_provider import (
     EndpointProvider,
     ReceivedRequest,
     ScriptedAnswer,
-    endpoint_provider,
     events,
     json_answer,
-    settings,
 )
 from tests.support.features import members_of, needs_feature
-from tests.support.in_process import InProcess, gateway
+from tests.support.in_process import InProcess
 from tests.support.settled_lines import SettledLines
+from tests.support.word_gateway import gateway_with_steps, step
 
 TEXT: Final = "the first words are fine, then it is falcon-77 today, and the last words are fine again"
 DONE: Final = b"data: [DONE]\n\n"
@@ -34,7 +33,7 @@ FORM: Final = {"files": {"file": ("a.wav", b"RIFF", "audio/wav")}, "data": {"mod
 
 
 def code(**more: Any) -> dict[str, Any]:
-    return {"use": "tests.support.word_steps:words", "name": "words", "at": ["response"], **more}
+    return step(**{"at": ["response"], **more})
 
 
 HOLDS: Final[dict[str, dict[str, Any]]] = {
@@ -72,25 +71,15 @@ ENDPOINTS: Final = {
 }
 
 
-@contextlib.asynccontextmanager
-async def gateway_with(answer: Any, *steps: dict[str, Any], **more: Any):
-    """Run a gateway with ``steps``. The provider returns ``answer``, or the result of that function."""
-    word_steps.seen.clear()
-    async with endpoint_provider(answer if callable(answer) else lambda asked: answer) as provider:
-        entries = [
-            {"model": model, "access_key": "k", "base_url": f"{provider.url}/v1"}
-            for model in ("openai/m-1", "mistral/m-2")
-        ]
-        aliases = {"cached": {"target": "openai/m-1", **members_of("answer_cache", cache={"ttl": "1h"})}}
-        content = {**settings(*entries), "steps": list(steps), "model_aliases": aliases, **more}
-        async with gateway(content) as served:
-            yield served, provider
+def gateway_with(answer: Any, *steps: dict[str, Any], **more: Any) -> Any:
+    """Return a gateway with ``steps`` and a name with a response cache."""
+    aliases = {"cached": {"target": "m-1", **members_of("answer_cache", cache={"ttl": "1h"})}}
+    return gateway_with_steps(answer, *steps, model_aliases=aliases, **more)
 
 
 @contextlib.asynccontextmanager
 async def streaming(served: InProcess, path: str = "/v1/completions", prompt: str = "a"):
-    model = "m-2" if "fim" in path else "m-1"
-    sent = FORM if "audio" in path else {"json": {"model": model, "prompt": prompt, "stream": True}}
+    sent = FORM if "audio" in path else {"json": {"model": "m-1", "prompt": prompt, "stream": True}}
     async with (
         httpx2.AsyncClient(base_url=served.url, verify=False, trust_env=False, timeout=20) as client,
         client.stream("POST", path, **sent) as response,
@@ -134,7 +123,8 @@ async def test_every_split_of_a_stream_gives_the_same_masked_text(endpoint, hold
     texts, masked = set(), "the first words are fine, then it is [WORD_"
     for seed in range(5):
         answer = events(*map(write, split(TEXT, seed)), *ends)
-        async with gateway_with(answer, HOLDS[hold], **KEY) as (served, _):
+        vendor = "mistral" if endpoint == "fim" else "openai"
+        async with gateway_with(answer, HOLDS[hold], model=f"{vendor}/m-1", **KEY) as (served, _):
             status, body = await read_all(served, path)
         assert status == 200, body
         assert b"alcon" not in body
@@ -171,15 +161,19 @@ async def test_comments_and_ids_of_events_do_not_pass():
     assert (status, body) == (200, completion("fine") + DONE)
 
 
+LONG: Final = [completion("x" * 2**16) for _ in range(40)]
+
+
 @needs_feature("other_endpoints")
-async def test_text_that_is_held_beyond_the_limit_is_unchecked():
-    pieces = [completion("x" * 2**16) for _ in range(40)]
+@each_row("answer", [events(*LONG, DONE), json_answer({"choices": [{"text": "x" * 2**21}]})])
+async def test_text_that_is_held_beyond_the_limit_is_unchecked(answer):
     limits = {"limits": {"answer": "1MiB"}}
-    async with gateway_with(events(*pieces, DONE), code(), **limits) as (served, _):
+    async with gateway_with(answer, code(), **limits) as (served, _):
         status, body = await read_all(served)
         assert (status, json.loads(body)["error"]["code"]) == (503, "step_unavailable")
-    async with gateway_with(events(*pieces, DONE), code(unchecked="pass"), **limits) as (served, _):
-        assert await read_all(served) == (200, b"".join(pieces) + DONE)
+        assert b"too_long" in body
+    async with gateway_with(answer, code(unchecked="pass"), **limits) as (served, _):
+        assert await read_all(served) == (200, b"".join(answer.pieces))
 
 
 @needs_feature("other_endpoints")
@@ -333,19 +327,6 @@ async def test_a_client_that_leaves_closes_the_provider_and_its_check():
             await provider.left_now.wait()
         (line,) = await lines.next()
         assert line["ended"] == "client_disconnected"
-
-
-@needs_feature("other_endpoints")
-async def test_an_answer_beyond_the_limit_is_unchecked():
-    limits = {"limits": {"answer": "1MiB"}}
-    long = answer_with("x" * 2**21)
-    async with gateway_with(long, code(), **limits) as (served, _):
-        found = await complete(served)
-        assert (found.status_code, found.json()["error"]["code"]) == (503, "step_unavailable")
-        assert "too_long" in found.text
-    async with gateway_with(long, code(unchecked="pass"), **limits) as (served, _):
-        found = await complete(served)
-        assert (found.status_code, len(found.json()["choices"][0]["text"])) == (200, 2**21)
 
 
 @needs_feature("other_endpoints")

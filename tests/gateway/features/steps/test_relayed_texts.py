@@ -187,16 +187,6 @@ async def test_a_step_that_reports_changes_nothing(case):
 
 
 @needs_feature("other_endpoints")
-@cases
-async def test_the_client_gets_its_own_values_back(case):
-    async with with_steps(case, step(action="mask", at=["request"], restore=True)) as (served, provider):
-        found = await served.post(case.path, json={"model": "m-1", **case.body})
-        assert found.status_code == 200
-        assert b"falcon-12" not in provider.asked[0].body
-        assert b"[WORD_" not in found.content
-
-
-@needs_feature("other_endpoints")
 async def test_values_in_a_response_are_restored():
     def echo(asked):  # type: ignore[no-untyped-def]
         text = asked.json["prompt"]
@@ -326,25 +316,6 @@ async def test_a_refused_stream_has_its_own_status():
     async with with_steps(CASES["completions"], step(at=["response"]), answer=events(*STREAMED)) as (served, _):
         found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": True})
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
-
-
-@needs_feature("other_endpoints")
-async def test_a_stream_that_no_step_refuses_passes_unchanged():
-    other = {"use": "tests.support.word_steps:answered_words", "name": "other"}
-    clean = (*STREAMED[:1], *STREAMED[2:3], *STREAMED[6:])
-    async with with_steps(CASES["completions"], other, answer=events(*clean)) as (served, _):
-        found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": True})
-        assert found.content == b"".join(clean)
-
-
-@needs_feature("other_endpoints")
-async def test_a_stream_that_a_step_only_reports_flows():
-    async with with_steps(CASES["completions"], step(action="report"), answer=events(*STREAMED)) as (served, _):
-        lines = SettledLines(served)
-        found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": True})
-        assert found.content == b"".join(STREAMED)
-        (line,) = await lines.next()
-        assert [one["labels"] for one in line["steps"] if one["at"] == "response"] == [{"word": 1}]
 
 
 @needs_feature("other_endpoints")
