@@ -1,7 +1,7 @@
 """Scripted answers of simulated providers, in no API's format, and pieces of streams."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -32,7 +32,9 @@ class Tokens:
 
 @attrs.frozen
 class Script:
-    """One answer. ``seal`` is the opaque part of the thinking, in APIs that have one."""
+    """One answer. ``seal`` is the opaque part of the thinking, in APIs that have one.
+
+    ``more`` are other members of the answer, such as its id, in Messages and Responses."""
 
     text: str = ""
     thinking: str = ""
@@ -40,6 +42,7 @@ class Script:
     calls: tuple[ToolCall, ...] = ()
     stop: Stop = "stop"
     tokens: Tokens = Tokens()
+    more: Mapping[str, Any] = attrs.field(factory=dict, hash=False)
 
 
 def pieces(text: str) -> list[str]:

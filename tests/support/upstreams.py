@@ -170,7 +170,7 @@ def messages_answer(script: Script, model: str) -> dict[str, Any]:
     return {
         "id": "msg_up1", "type": "message", "role": "assistant", "model": model, "content": messages_blocks(script),
         "stop_reason": STOP_WORDS["messages"][script.stop], "stop_sequence": None,
-        "usage": messages_usage(script.tokens),
+        "usage": messages_usage(script.tokens), **script.more,
     }  # fmt: skip
 
 
@@ -247,6 +247,7 @@ def responses_answer(script: Script, model: str) -> dict[str, Any]:
             "output_tokens_details": {"reasoning_tokens": tokens.reasoning},
             "total_tokens": tokens.prompt + tokens.output,
         }),
+        **script.more,
     }  # fmt: skip
 
 

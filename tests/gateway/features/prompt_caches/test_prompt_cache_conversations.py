@@ -14,6 +14,7 @@ from tests.support.cached_talks import ENTRIES, RULES, CachedTalk, Turn, entries
 from tests.support.features import needs_feature, rows_of
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, provider
+from tests.support.scripts import Script, Tokens
 from tests.support.upstreams import JSON, PATHS, Raw
 from tests.support.websocket_client import Client
 
@@ -45,32 +46,10 @@ def mock_gateway(mock) -> Iterator[Gateway]:
 # History at the provider
 
 
-def response_of(id: str, total: int, read: int) -> dict[str, Any]:
-    details = {"cached_tokens": read, "cache_write_tokens": total - read}
-    usage = {"input_tokens": total, "input_tokens_details": details, "output_tokens": 1, "total_tokens": total + 1}
-    content = [{"type": "output_text", "text": "Yes.", "annotations": []}]
-    item = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": content}
-    return {
-        "id": id, "object": "response", "created_at": 1, "model": "gpt-5.6-sol", "status": "completed", "usage": usage,
-        "output": [item],
-    }  # fmt: skip
-
-
-def stream_of(response: dict[str, Any]) -> Raw:
-    item = response["output"][0]
-    part = {"type": "output_text", "text": "", "annotations": []}
-    where = {"output_index": 0, "content_index": 0, "item_id": "m"}
-    events = [
-        {"type": "response.created", "response": {**response, "status": "in_progress", "output": [], "usage": None}},
-        {"type": "response.output_item.added", "output_index": 0, "item": {**item, "content": []}},
-        {"type": "response.content_part.added", **where, "part": part},
-        {"type": "response.output_text.delta", **where, "delta": "Yes."},
-        {"type": "response.output_item.done", "output_index": 0, "item": item},
-        {"type": "response.completed", "response": response},
-    ]
-    texts = [json.dumps({**one, "sequence_number": number}) for number, one in enumerate(events)]
-    pieces = [f"event: {one['type']}\ndata: {text}\n\n".encode() for one, text in zip(events, texts, strict=True)]
-    return Raw(200, (("content-type", "text/event-stream"),), tuple(pieces))
+def answer_of(id: str, total: int, read: int, written: int | None = None) -> Script:
+    """Return an answer to a prompt of ``total`` tokens, which are written to the cache unless they were ``read``."""
+    written = total - read if written is None else written
+    return Script("Yes.", tokens=Tokens(total, read, written, output=1), more={"id": id})
 
 
 @pytest.fixture(params=["http", *rows_of("responses_websocket", "websocket")])
@@ -81,9 +60,9 @@ def send(request, running, upstream) -> Iterator[Send]:
     def line_after(number: int) -> dict[str, Any]:
         return dict(eventually(lambda: exchanges(running.log[known:])[number:])[0])
 
-    def post(response: dict[str, Any], **body: Any) -> dict[str, Any]:
+    def post(answer: Script, **body: Any) -> dict[str, Any]:
         number = len(exchanges(running.log[known:]))
-        upstream.script(Raw(200, JSON, (json.dumps(response).encode(),)))
+        upstream.script(answer)
         assert running.request("POST", PATHS["responses"], {"model": "sol", **body}).status == 200
         return line_after(number)
 
@@ -92,9 +71,9 @@ def send(request, running, upstream) -> Iterator[Send]:
         return
     with Client.connect(running.port) as client:
 
-        def create(response: dict[str, Any], **body: Any) -> dict[str, Any]:
+        def create(answer: Script, **body: Any) -> dict[str, Any]:
             number = len(exchanges(running.log[known:]))
-            upstream.script(stream_of(response))
+            upstream.script(answer)
             assert client.ask("sol", body.pop("input"), **body)[-1]["type"] == "response.completed"
             return line_after(number)
 
@@ -106,16 +85,16 @@ def test_turns_that_the_provider_continues_belong_together(send, upstream):
     name, ids = f"native {next(NUMBERS)}", (f"resp_{next(NUMBERS)}" for _ in itertools.count())
     first, second, third, fourth = (next(ids) for _ in range(4))
     rules, question = long_text(name), f"Describe the project of {name}, please, in detail and with care."
-    line = send(response_of(first, 6000, 0), instructions=rules, input=question)
+    line = send(answer_of(first, 6000, 0), instructions=rules, input=question)
     assert "prompt_cache_cause" not in line
     more = {"instructions": rules, "input": "Explain the next part."}
-    line = send(response_of(second, 6050, 6000), previous_response_id=first, **more)
+    line = send(answer_of(second, 6050, 6000), previous_response_id=first, **more)
     assert (line["prompt_cache_could"], line["prompt_cache_missed"]) == (6000, 0)
     assert upstream.seen[-1].json["previous_response_id"] == first
-    line = send(response_of(third, 6100, 0), previous_response_id=second, **more)
+    line = send(answer_of(third, 6100, 0), previous_response_id=second, **more)
     assert (line["prompt_cache_could"], line["prompt_cache_cause"]) == (6050, "provider")
     changed = {**more, "instructions": f"It is 09:31. {rules}"}
-    line = send(response_of(fourth, 6150, 0), previous_response_id=third, **changed)
+    line = send(answer_of(fourth, 6150, 0), previous_response_id=third, **changed)
     assert (line["prompt_cache_could"], line["prompt_cache_cause"]) == (6100, "system")
     assert line["prompt_cache_at"] == "instructions:0-64 (time)"
 
@@ -124,19 +103,19 @@ def test_a_fork_of_a_continued_turn_is_no_miss(send):
     name = f"native fork {next(NUMBERS)}"
     first, second, third = (f"resp_{next(NUMBERS)}" for _ in range(3))
     rules, question = long_text(name), f"Describe the project of {name}, please, in detail and with care."
-    send(response_of(first, 6000, 0), instructions=rules, input=question)
+    send(answer_of(first, 6000, 0), instructions=rules, input=question)
     more = {"instructions": rules, "previous_response_id": first}
-    send(response_of(second, 7000, 6000), input="Explain the next part, with each of its details.", **more)
-    line = send(response_of(third, 6100, 6000), input="Tell me about another part, please, briefly.", **more)
+    send(answer_of(second, 7000, 6000), input="Explain the next part, with each of its details.", **more)
+    line = send(answer_of(third, 6100, 6000), input="Tell me about another part, please, briefly.", **more)
     assert (line["prompt_cache_could"], line["prompt_cache_missed"]) == (6000, 0)
 
 
 def test_a_turn_of_an_unknown_response_is_no_first_turn(send):
     """C15: a response is unknown after a restart or an eviction, or on another gateway. The next turn is known."""
     unknown, first, second = (f"resp_{next(NUMBERS)}" for _ in range(3))
-    line = send(response_of(first, 9000, 0), previous_response_id=unknown, input="Go on.")
+    line = send(answer_of(first, 9000, 0), previous_response_id=unknown, input="Go on.")
     assert (line["prompt_cache_cause"], line["prompt_cache_could"]) == ("unknown:not_seen", 0)
-    line = send(response_of(second, 9100, 9000), previous_response_id=first, input="Go on, please.")
+    line = send(answer_of(second, 9100, 9000), previous_response_id=first, input="Go on, please.")
     assert (line["prompt_cache_could"], line["prompt_cache_missed"]) == (9000, 0)
 
 
@@ -145,9 +124,9 @@ def test_a_second_attempt_has_the_same_history(running, upstream):
     name = f"native retry {next(NUMBERS)}"
     first, second = (f"resp_{next(NUMBERS)}" for _ in range(2))
     body = {"model": "sol", "instructions": long_text(name)}
-    upstream.script(Raw(200, JSON, (json.dumps(response_of(first, 6000, 0)).encode(),)))
+    upstream.script(answer_of(first, 6000, 0))
     running.request("POST", PATHS["responses"], {**body, "input": f"Describe {name}, please, in detail and with care."})
-    upstream.script(Raw(503, JSON, (b"{}",)), Raw(200, JSON, (json.dumps(response_of(second, 6050, 6000)).encode(),)))
+    upstream.script(Raw(503, JSON, (b"{}",)), answer_of(second, 6050, 6000))
     more = {"previous_response_id": first, "input": "Explain the next part."}
     reply = running.request("POST", PATHS["responses"], {**body, **more})
     line = eventually(lambda: exchanges(running.log, reply.headers["x-request-id"]))[0]
@@ -298,18 +277,6 @@ def marked_turn(turn: int, *, is_marked: bool = True) -> dict[str, Any]:
     return {"model": "sonnet", "max_tokens": 9, "system": system, "messages": said}
 
 
-def answer_of(read: int, written: int, total: int) -> Raw:
-    usage = {
-        "input_tokens": total - read - written, "cache_read_input_tokens": read,
-        "cache_creation_input_tokens": written, "output_tokens": 1,
-    }  # fmt: skip
-    body = {
-        "id": f"msg_{next(NUMBERS)}", "type": "message", "role": "assistant", "model": "claude-sonnet-4-6",
-        "content": [{"type": "text", "text": "Yes."}], "stop_reason": "end_turn", "stop_sequence": None, "usage": usage,
-    }  # fmt: skip
-    return Raw(200, JSON, (json.dumps(body).encode(),))
-
-
 @needs_feature("cache_acts")
 @pytest.mark.parametrize(
     ("entry", "missed", "at", "refused"),
@@ -324,20 +291,20 @@ def test_marks_that_a_provider_refuses_are_attributed_to_the_gateway_once(upstre
     place = provider("anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="sonnet", **entry)
     with gateway_thread(config([place])) as gateway:
 
-        def send(turn: int, *answers: Raw) -> dict[str, Any]:
+        def send(turn: int, *answers: Raw | Script) -> dict[str, Any]:
             upstream.script(*answers)
             reply = gateway.request("POST", PATHS["messages"], marked_turn(turn, is_marked=not entry))
             assert reply.status == 200, reply.body
             return dict(eventually(lambda: exchanges(gateway.log, reply.headers["x-request-id"]))[0])
 
-        assert "prompt_cache_cause" not in send(0, answer_of(0, 6000, 6010))
-        line = send(1, answer_of(6000, 0, 6030))
+        assert "prompt_cache_cause" not in send(0, answer_of("msg_0", 6010, 0, 6000))
+        line = send(1, answer_of("msg_1", 6030, 6000, 0))
         assert (line["prompt_cache_missed"], line.get("adapted")) == (missed, "cache_control+1" if entry else None)
         error = {"type": "error", "error": {**REFUSED, "message": refused}}
-        line = send(2, Raw(400, JSON, (json.dumps(error).encode(),)), answer_of(0, 0, 6050))
+        line = send(2, Raw(400, JSON, (json.dumps(error).encode(),)), answer_of("msg_2", 6050, 0, 0))
         assert (line["attempts"], line["prompt_cache_cause"], line["prompt_cache_at"]) == (2, "edited", at)
         for turn in (3, 4):
-            line = send(turn, answer_of(0, 0, 6050 + 20 * turn))
+            line = send(turn, answer_of(f"msg_{turn}", 6050 + 20 * turn, 0, 0))
             assert b"cache_control" not in upstream.seen[-1].body
             if not entry:  # otherwise, the cause is that the client sends no marks
                 assert "prompt_cache_cause" not in line

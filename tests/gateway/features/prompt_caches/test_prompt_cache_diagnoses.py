@@ -15,7 +15,8 @@ import gateway.features.prompt_caches.sent_prompts  # noqa: F401  # so that the 
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
-from tests.support.upstreams import JSON, PATHS, Raw, Script, Upstream
+from tests.support.scripts import Script, Tokens
+from tests.support.upstreams import JSON, PATHS, Raw, Upstream
 
 pytestmark = needs_feature("cache_acts")
 
@@ -70,58 +71,29 @@ class Talk:
         return dict(eventually(lambda: exchanges(self.gateway.log, reply.headers["x-request-id"]))[0])
 
     def reply(self, id: str, word: str | None, read: int, system: str = "same", **more: Any) -> Reply:
-        self.upstream.script(self.answer(id, word, read, stream=bool(more.get("stream"))))
+        self.upstream.script(self.answer(id, word, read))
         reply = self.gateway.request("POST", PATHS[self.api], self.body(system, **more))
         assert reply.status == 200, reply.body
         self.turns += 1
         return reply
 
-    def answer(self, id: str, word: str | None, read: int, *, stream: bool) -> Raw:
+    def answer(self, id: str, word: str | None, read: int) -> Script:
+        """Return the answer ``id``, whose prompt missed its cache after ``read`` tokens because of ``word``."""
         total = 6000 + 20 * self.turns
         if self.api == "messages":
-            usage = {
-                "input_tokens": 0, "cache_read_input_tokens": read, "cache_creation_input_tokens": total - read,
-                "output_tokens": 1,
-            }  # fmt: skip
-            found = {"cache_miss_reason": {"type": word, "cache_missed_input_tokens": total}}
-            answer = {
-                "id": id, "type": "message", "role": "assistant", "model": "claude-sonnet-4-6", "usage": usage,
-                "content": [{"type": "text", "text": "Yes."}], "stop_reason": "end_turn", "stop_sequence": None,
-                "diagnostics": found if word else None,
-            }  # fmt: skip
-            return _stream_of(answer) if stream else Raw(200, JSON, (json.dumps(answer).encode(),))
-        details = {"cached_tokens": read, "cache_write_tokens": total - read}
-        usage = {
-            "input_tokens": total, "input_tokens_details": details, "output_tokens": 1, "total_tokens": total + 1,
-        }  # fmt: skip
-        miss = {"type": "cache_miss", "reason": word, "cache_missed_tokens": total}
-        answer = {
-            "id": id, "object": "response", "model": "gpt-5.6-sol", "status": "completed", "usage": usage,
-            "output": [{"type": "message", "id": "m", "role": "assistant", "status": "completed",
-                        "content": [{"type": "output_text", "text": "Yes.", "annotations": []}]}],
-            "prompt_cache_diagnostics": (miss if word.endswith("changed") else {"type": word}) if word else None,
-        }  # fmt: skip
-        return Raw(200, JSON, (json.dumps(answer).encode(),))
+            reason = {"type": word, "cache_missed_input_tokens": total}
+            more = {"diagnostics": {"cache_miss_reason": reason} if word else None}
+        else:
+            miss = {"type": "cache_miss", "reason": word, "cache_missed_tokens": total}
+            given = (miss if word.endswith("changed") else {"type": word}) if word else None
+            more = {"prompt_cache_diagnostics": given}
+        tokens = Tokens(prompt=total, cache_read=read, cache_write=total - read, output=1)
+        return Script("Yes.", tokens=tokens, more={"id": id, **more})
 
     @property
     def last_request(self) -> dict[str, Any]:
         """The last request that the provider received."""
         return dict(self.upstream.seen[-1].json)
-
-
-def _stream_of(answer: dict[str, Any]) -> Raw:
-    start = {**answer, "content": [], "stop_reason": None}
-    end = {"stop_reason": "end_turn", "stop_sequence": None}
-    events = [
-        {"type": "message_start", "message": start},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Yes."}},
-        {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": end, "usage": {"output_tokens": 1}},
-        {"type": "message_stop"},
-    ]
-    lines = [f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in events]
-    return Raw(200, (("content-type", "text/event-stream"),), tuple(lines))
 
 
 def compared(id: str, api: str) -> dict[str, Any]:
@@ -145,7 +117,7 @@ def test_a_short_request_and_a_first_turn_have_it_too(running, upstream):
     talk = Talk(running, upstream, "quiet", "messages")
     line = talk.send("id_1", "previous_message_not_found", 0, **compared("id_0", "messages"))
     assert line["prompt_cache_provider"] == "previous_message_not_found"
-    upstream.script(talk.answer("id_2", "unavailable", 0, stream=False))
+    upstream.script(talk.answer("id_2", "unavailable", 0))
     short = {"model": "quiet", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
     reply = running.request("POST", PATHS["messages"], {**short, **compared("id_1", "messages")})
     line = eventually(lambda: exchanges(running.log, reply.headers["x-request-id"]))[0]
@@ -177,10 +149,7 @@ def test_a_diagnosis_against_another_response_denies_nothing(running, upstream):
 @pytest.mark.parametrize("word", [7, None, {"a": 1}, "", "x" * 1000, "new\nline"])
 def test_a_strange_word_is_left_out(running, upstream, word):
     talk = Talk(running, upstream, "quiet", "messages")
-    answer = talk.answer("id_1", "x", 0, stream=False)
-    changed = json.loads(b"".join(answer.pieces))
-    changed["diagnostics"]["cache_miss_reason"]["type"] = word
-    upstream.script(Raw(200, JSON, (json.dumps(changed).encode(),)))
+    upstream.script(Script("Yes.", more={"diagnostics": {"cache_miss_reason": {"type": word}}}))
     reply = running.request("POST", PATHS["messages"], talk.body("same", **compared("id_0", "messages")))
     line = eventually(lambda: exchanges(running.log, reply.headers["x-request-id"]))[0]
     assert "prompt_cache_provider" not in line
@@ -258,9 +227,7 @@ def test_a_provider_that_rejects_the_request_gets_none(upstream, path):
     )
     with gateway_thread(config([entry])) as gateway:
         talk = Talk(gateway, upstream, "asking", "messages")
-        upstream.script(
-            Raw(400, JSON, (json.dumps(error).encode(),)), *[talk.answer("msg_1", None, 0, stream=False)] * 2
-        )
+        upstream.script(Raw(400, JSON, (json.dumps(error).encode(),)), *[talk.answer("msg_1", None, 0)] * 2)
         for _ in range(2):
             assert gateway.request("POST", PATHS["messages"], talk.body("same")).status == 200
         assert ["diagnostics" in seen.json for seen in upstream.seen] == [True, False, False]
