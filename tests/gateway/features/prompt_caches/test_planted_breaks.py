@@ -31,18 +31,6 @@ def _break_turns(api: str, before: dict[str, Any], after: dict[str, Any], **fact
     return turns
 
 
-@each_row("api", APIS, every=3)
-def test_ten_turns_without_a_break_have_no_cause(api: str):
-    turns = CacheTurns(api)
-    for rounds in range(30, 40):
-        turns.send(request_of(api, rounds))
-        assert turns.verdict.missed == 0
-        assert turns.causes == ([] if rounds > 30 else ["unknown:not_seen"])
-    assert turns.verdict.could > 5000
-    assert turns.verdict.read == turns.verdict.readable == turns.verdict.could
-    assert turns.prediction.causes == ()
-
-
 # The client's changes
 
 

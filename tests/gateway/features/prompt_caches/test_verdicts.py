@@ -12,7 +12,7 @@ from gateway.features.prompt_caches.comparisons import PromptComparison
 from gateway.features.prompt_caches.conversations import UNKNOWN_RULES, CacheScope, Situation
 from gateway.features.prompt_caches.values import LEAST_MISSED, LEAST_SHARE, fields_of, header_of
 from gateway.features.prompt_caches.verdicts import judge
-from providers.catalog.prompt_caching import CachingRow, caching_row
+from providers.catalog.prompt_caching import CachingRow
 from streams.events import APIS, Usage
 from tests.support.cache_turns import CacheTurns, as_parent
 from tests.support.cached_prompts import SYSTEM, read, request_of, row_of, user_item
@@ -23,27 +23,6 @@ from tests.support.recorded_turns import HISTORY
 
 def _with_clock(api: str, rounds: int, minute: int) -> dict[str, Any]:
     return request_of(api, rounds, system=f"It is 9:{minute:02}. " + SYSTEM)
-
-
-@each_row("api", APIS)
-def test_a_first_turn_has_no_verdict(api: str):
-    turns = CacheTurns(api)
-    turns.send(request_of(api, 0))
-    assert (turns.verdict.could, turns.causes, header_of(turns.verdict), fields_of(turns.verdict, None)) == (
-        0,
-        [],
-        None,
-        {},
-    )
-
-
-@each_row("api", APIS)
-def test_a_continued_conversation_that_is_not_remembered_is_unknown(api: str):
-    turns = CacheTurns(api)
-    turns.send(request_of(api, 3))
-    assert turns.causes == ["unknown:not_seen"]
-    assert header_of(turns.verdict) is None
-    assert fields_of(turns.verdict, None)["prompt_cache_cause"] == "unknown:not_seen"
 
 
 def test_other_users_with_the_same_tools_read_the_clients_own_boundary():
@@ -120,22 +99,6 @@ def test_without_a_boundary_before_the_change_nothing_can_be_read(read_tokens: i
     turns.send(request_of("messages", 11, tools=[{**tools[0], "description": "Another one"}, *tools[1:]]), read_tokens)
     assert first.tokens > 2 * 3_000
     assert turns.causes == [cause]
-
-
-@each_row(
-    ("diagnosis", "cause"),
-    [
-        ("system_changed", "system"),
-        ("previous_message_not_found", "system"),
-        ("tools_changed", "unknown:contradiction"),
-    ],
-)
-def test_the_providers_diagnosis_is_evidence(diagnosis: str, cause: str):
-    turns = CacheTurns("messages")
-    turns.send(_with_clock("messages", 30, 1))
-    turns.send(_with_clock("messages", 31, 2), 0, diagnosis=diagnosis)
-    assert turns.causes == [cause]
-    assert fields_of(turns.verdict, None)["prompt_cache_provider"] == diagnosis
 
 
 @pytest.mark.parametrize(("missed", "causes"), [(1999, []), (2000, ["provider"])])
@@ -246,14 +209,3 @@ def test_no_text_of_a_prompt_is_in_a_verdict(api: str, place: int, hub: bool):
     )
     assert turns.causes in (["tools"], ["system"], ["history"])
     assert [text for text in shown if text and "zanzibar" in text] == []
-
-
-def test_every_row_gives_verdicts():
-    row = caching_row("vllm", "any", "chat")
-    assert row is not None
-    turns = CacheTurns("chat", row)
-    turns.send(request_of("chat", 30))
-    turns.send(request_of("chat", 31))
-    assert turns.verdict.readable == turns.verdict.could
-    turns.send(request_of("chat", 32), 0, after=10**6)
-    assert turns.causes == ["provider"]
