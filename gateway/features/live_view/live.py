@@ -15,8 +15,10 @@ import trio
 
 from gateway.features.live_view.charts import STEP, STEPS, Sums, Timeline, current_step
 from gateway.features.live_view.ended import EndedExchange, EndedExchanges, Line
-from gateway.features.live_view.prompts import KeptPrompt, KeptPrompts
-from gateway.features.live_view.transcripts import Passage, Transcript, Transcripts
+from gateway.features.live_view.prompts import MOST as MOST_PROMPTS
+from gateway.features.live_view.prompts import KeptPrompt
+from gateway.features.live_view.transcripts import MOST as MOST_TRANSCRIPTS
+from gateway.features.live_view.transcripts import Passage, Transcript
 from gateway.http.headers import first_paths
 from gateway.http.redaction import Secrets, redact, redact_answer
 from gateway.ledger.bill import CHARACTERS_PER_TOKEN
@@ -27,6 +29,7 @@ from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observed_stream import PublicStream
 from gateway.seams.observers import observers_of
 from gateway.seams.running import Ports
+from gateway.shared.owned_entries import OwnedEntries
 from providers.framings import text_of
 from providers.neutral.hints import explain_path
 from streams.events import Event
@@ -200,8 +203,12 @@ class LiveView:
         self._timeline = Timeline()
         self._timeline_by_client: dict[str, Timeline] = {}
         self._refreshed = -FRESH
-        self._transcripts = Transcripts()
-        self._prompts = KeptPrompts()
+        self._transcripts: OwnedEntries[str | None, Transcript, Transcript] = OwnedEntries(
+            MOST_TRANSCRIPTS, on_drop=Transcript.clear
+        )
+        self._prompts: OwnedEntries[str | None, KeptPrompt, KeptPrompt] = OwnedEntries(
+            MOST_PROMPTS, on_drop=KeptPrompt.clear
+        )
         self._keeps, self.keeps_prompts = True, False
 
     # Exchanges
@@ -235,13 +242,13 @@ class LiveView:
         sides: dict[str, Any] = {}
         if watched.stream is not None and watched.transcript is not None:
             watched.transcript.source = watched.stream.source
-            self._transcripts.note_end(watched.transcript)
+            watched.transcript.close()
             sides = {"transcript": watched.transcript, "secrets": watched.stream.secrets}
         texts = observers_of(watched.record).viewer_texts()
         past = EndedExchange(line, watched.record.began, prompt=watched.prompt, texts=texts, **sides)
         removed = self._recent.add(past)
         if removed is not None and removed.transcript is not None:
-            self._transcripts.forget(removed.transcript)
+            removed.transcript.forget()
 
     def _chart_first_byte(self, one: LiveExchange, timelines: Iterable[Timeline], now: int) -> None:
         """Add the exchange's time to the first byte to its ``timelines``, once, as soon as it is known. ``now`` is the
@@ -266,24 +273,25 @@ class LiveView:
         if not wanted:
             holders: tuple[EndedExchange | LiveExchange, ...] = (*self._recent, *self._open.values())
             for transcript in filter(None, (one.transcript for one in holders)):
-                self._transcripts.forget(transcript)
+                transcript.forget()
 
     def store_prompt(self, watched: LiveExchange, body: bytes) -> None:
         """Store the ``body`` of a request if the operator enabled prompts."""
         if self.keeps_prompts:
-            watched.prompt = self._prompts.keep(body, watched.record.client)
+            watched.prompt = prompt = KeptPrompt(body)
+            self._prompts.put(watched.record.client, prompt, prompt, len(prompt.body))
 
     def show_stream(self, watched: LiveExchange, stream: PublicStream) -> None:
         """Note that the exchange streams."""
         watched.stream = stream
         if self._keeps:
-            watched.transcript = self._transcripts.begin(watched.record.client)
+            watched.transcript = Transcript(self._transcripts, watched.record.client)
             stream.listen(watched.transcript)
 
     def hide_stream(self, watched: LiveExchange) -> None:
         """Show nothing of the stream, because its client gets values that are not public."""
         if watched.transcript is not None:
-            self._transcripts.forget(watched.transcript)
+            watched.transcript.forget()
             watched.transcript = None
 
     # Viewers. ``client`` limits them to its exchanges, ``None`` to nothing.

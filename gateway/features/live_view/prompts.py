@@ -2,10 +2,8 @@
 
 from typing import Final
 
-from gateway.shared.owned_entries import OwnedEntries
-
 MOST: Final = 8 * 2**20
-"""Bytes of all bodies that a process stores."""
+"""Bytes of all bodies that a process stores. Without room, the client with the most loses its oldest one."""
 EACH: Final = 128 * 2**10
 """Bytes stored of one body; of a longer one its beginning and its end, which has the newest turn."""
 
@@ -21,17 +19,3 @@ class KeptPrompt:
 
     def clear(self) -> None:
         self.body = b""
-
-
-class KeptPrompts:
-    """The stored bodies of a process. The oldest of the client with the most bytes make room for the newest."""
-
-    def __init__(self, most: int = MOST) -> None:
-        self._kept: OwnedEntries[str | None, KeptPrompt, KeptPrompt] = OwnedEntries(most, on_drop=KeptPrompt.clear)
-        self.clear = self._kept.clear
-
-    def keep(self, body: bytes, client: str | None = None) -> KeptPrompt:
-        prompt = KeptPrompt(body)
-        if body:
-            self._kept.put(client, prompt, prompt, len(prompt.body))
-        return prompt

@@ -1,17 +1,19 @@
 """Both sides of running and ended streams, for viewers that open them later.
 
-A transcript stores references to the bytes that passed, without a copy. The size of all transcripts is bounded: the
-oldest ended ones make room for new bytes, and then the oldest running one of the client with the most bytes."""
+A transcript stores references to the bytes that passed, without a copy. The size of all transcripts is bounded: without
+room, the client with the most bytes loses the transcript that has not grown for the longest time."""
 
 import re
-from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from time import perf_counter
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from providers.framings import events_in
 from streams.framing import Framing, FramingError
 from streams.sse import SSE
+
+if TYPE_CHECKING:
+    from gateway.shared.owned_entries import OwnedEntries
 
 MOST: Final = 4 * 2**20
 """Bytes of all transcripts of a process."""
@@ -19,6 +21,8 @@ EACH: Final = 512 * 2**10
 """Bytes of one transcript, both sides together."""
 PIECE: Final = 160
 """Estimated bytes of the objects of one piece, in addition to its content."""
+STEP: Final = 4 * 2**10
+"""Bytes of the room that a running stream takes at a time, so that most of its events take none."""
 LAST: Final = 8 * 2**10
 """Bytes stored of the end of a stream that was too long."""
 
@@ -31,58 +35,12 @@ Passage: TypeAlias = tuple[float, bytes, bytes]
 _END_OF_EVENT: Final = re.compile(rb"\n\r?\n")
 
 
-class Transcripts:
-    """The room that all transcripts of a process share."""
-
-    def __init__(self, most: int = MOST) -> None:
-        self.most = most
-        self.held = 0
-        self._ended: OrderedDict[Transcript, None] = OrderedDict()
-        self._running: OrderedDict[Transcript, None] = OrderedDict()
-
-    def begin(self, client: str | None) -> "Transcript":
-        """Return the transcript of a new stream of ``client``; ``note_end`` or ``forget`` follows."""
-        transcript = Transcript(self, client)
-        self._running[transcript] = None
-        return transcript
-
-    def note_end(self, transcript: "Transcript") -> None:
-        """Note that ``transcript`` is complete: it may be dropped when others need the room."""
-        transcript.close()
-        self._running.pop(transcript, None)
-        self._ended[transcript] = None
-
-    def forget(self, transcript: "Transcript") -> None:
-        """Drop ``transcript``, which can no longer be opened."""
-        transcript.clear()
-        self._running.pop(transcript, None)
-        self._ended.pop(transcript, None)
-
-    def make_room(self, client: str | None) -> bool:
-        """Drop streams until at most ``most`` bytes are stored, and return whether that sufficed.
-
-        Ended streams are dropped first, then running ones of the client with the most bytes, unless it is
-        ``client``."""
-        while self.held > self.most and self._ended:
-            self._ended.popitem(last=False)[0].clear()
-        while self.held > self.most and (oldest := self._oldest_of_largest()).client != client:
-            del self._running[oldest]
-            oldest.clear()
-        return self.held <= self.most
-
-    def _oldest_of_largest(self) -> "Transcript":
-        """Return the oldest running stream of the client whose running streams have the most bytes."""
-        sizes: Counter[str | None] = Counter()
-        for transcript in self._running:
-            sizes[transcript.client] += transcript.size
-        largest, _ = sizes.most_common(1)[0]
-        return next(one for one in self._running if one.client == largest and one.size)
-
-
 class Transcript:
-    """Both sides of one stream. ``observe`` runs for every event, so it only calls the clock and ``len``."""
+    """Both sides of one stream in the ``room`` that all transcripts of a process share.
 
-    def __init__(self, room: Transcripts, client: str | None = None) -> None:
+    ``observe`` runs for every event, so it mostly only calls the clock and ``len``."""
+
+    def __init__(self, room: "OwnedEntries[str | None, Transcript, Transcript]", client: str | None = None) -> None:
         self.client = client
         self.size = 0
         self.note = ""
@@ -94,6 +52,7 @@ class Transcript:
         self.source: Framing = SSE
         """The framing of the provider's bytes."""
         self._room = room
+        self._taken = 0  # bytes of the room
         self._full = self.over = False
         self._pieces: list[float | bytes | None] = []  # three per piece; ``None``: sent unchanged
         self._last: tuple[float, bytes] = (0.0, b"")
@@ -111,23 +70,18 @@ class Transcript:
         if self._full:
             self._leave_out(size, public)
             return
-        room = self._room
-        size += PIECE
-        self.size += size
-        room.held += size
-        if self.size > EACH or room.held > room.most:
-            self._make_room(size, public)
-        if not self._full:
-            self._pieces += perf_counter(), received, kept
-
-    def _make_room(self, size: int, sent: bytes) -> None:
-        """Make room for a piece that is already counted. Without room it is left out, and so are all later ones."""
-        if self.size <= EACH and self._room.make_room(self.client):
+        if (after := self.size + size + PIECE) > EACH:
+            self._full = True
+            self._leave_out(size, public)
             return
-        self._full = True
-        self.size -= size
-        self._room.held -= size
-        self._leave_out(size - PIECE, sent)
+        self.size = after
+        self._pieces += perf_counter(), received, kept
+        if after > self._taken:
+            self._take(min(after + STEP, EACH))
+
+    def _take(self, size: int) -> None:
+        self._taken = size
+        self._room.put(self.client, self, self, size)
 
     def _leave_out(self, size: int, sent: bytes) -> None:
         self.left_out += size
@@ -145,10 +99,16 @@ class Transcript:
             sent = b"" if found is None else sent[found.end() :]
         self._last = at, sent
         self._full = self.over = True
+        if self.size:
+            self._take(self.size)
+
+    def forget(self) -> None:
+        """Drop everything, because it can no longer be opened."""
+        self._room.remove(self.client, self)
+        self.clear()
 
     def clear(self) -> None:
-        """Drop everything."""
-        self._room.held -= self.size
+        """Drop everything, because others need the room."""
         self.size, self._pieces, self._last = 0, [], (0.0, b"")
         self.left_out, self._full, self.cleared = 0, True, True
 

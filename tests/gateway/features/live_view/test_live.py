@@ -1,11 +1,9 @@
 """The live view: its table, the updates for each viewer, and the listeners, which never change a stream."""
 
 import base64
-import gc
 import hashlib
 import json
 import re
-import weakref
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -25,7 +23,7 @@ from gateway.features.live_view.charts import OTHERS
 from gateway.features.live_view.ended import RECENT
 from gateway.features.live_view.live import COLUMNS, QUEUED, SHOWN, LiveView, View
 from gateway.features.live_view.pages.viewer_events import event_maker
-from gateway.features.live_view.transcripts import EACH, PIECE, Transcript, Transcripts
+from gateway.features.live_view.transcripts import EACH, PIECE, STEP, Transcript
 from gateway.http.redaction import redact
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
@@ -33,6 +31,7 @@ from gateway.ledger.record import Record
 from gateway.logs.masking import Mask
 from gateway.seams.observed_stream import LARGEST, ObservedStream
 from gateway.seams.observers import observation_of, observers_of
+from gateway.shared.owned_entries import OwnedEntries
 from gateway.streaming.lane import Lane
 from gateway.streaming.passthrough import Passthrough
 from gateway.streaming.translation import Translation, WholeAnswerTranslation
@@ -152,7 +151,7 @@ def test_the_live_view_shows_streams_of_any_framing_as_text():
 @pytest.mark.parametrize("damaged", [False, True])
 def test_a_transcript_of_frames_has_them_one_by_one(damaged):
     frames = [event_stream.event_frame("contentBlockDelta", b'{"delta":{"text":"%d"}}' % n) for n in range(3)]
-    transcript = Transcript(Transcripts())
+    transcript = Transcript(OwnedEntries(2**20))
     transcript.source = event_stream.EVENT_STREAM
     data = b"".join(frames)
     whole = data if not damaged else data[:-1] + b"?"
@@ -666,12 +665,11 @@ def ended_tap(stage, record):
 
 
 async def test_the_oldest_texts_are_dropped_and_reported(stage, monkeypatch):
-    monkeypatch.setattr(stage.live_view._transcripts, "most", 10_000)
+    monkeypatch.setattr(stage.live_view._transcripts, "_most", 14_000)
     for number in range(5):
         record = stage.begin(f"call-{number}")
         stage.stream(record).feed(b": " + bytes([97 + number]) * 3000 + b"\n\n")
         stage.end(record)
-        assert stage.live_view._transcripts.held <= 10_000
     taps = [stage.live_view.subscribe(number, None)[0] for number in range(1, 6)]
     assert [tap.kept for tap in taps] == ["let go", "let go", "kept", "kept", "kept"]
     assert [bool(texts_of(tap)) for tap in taps] == [False, False, True, True, True]
@@ -685,40 +683,23 @@ async def test_streams_that_left_the_list_are_forgotten(stage):
         stage.end(record)
     assert stage.live_view.subscribe(3, None) is None
     assert stage.live_view.subscribe(4, None) is not None
-    assert stage.live_view._transcripts.held == RECENT * (5 + PIECE)
-
-
-def test_a_forgotten_transcript_is_released_in_any_order():
-    """If a client has many requests, its own texts are dropped first, not the oldest of all clients."""
-    room = Transcripts()
-    oldest, forgotten = Transcript(room), Transcript(room)
-    for transcript in (oldest, forgotten):
-        transcript.observe(b": x\n\n", b": x\n\n")
-        room.note_end(transcript)
-    known = weakref.ref(forgotten)
-    room.forget(forgotten)
-    del forgotten, transcript
-    gc.collect()
-    assert known() is None
+    assert stage.live_view._transcripts._size == RECENT * (5 + PIECE)
 
 
 def test_running_streams_of_a_client_leave_room_for_the_streams_of_others():
     """A client with eight long streams once used the whole memory, so an operator saw no streams of other clients."""
-    room, data = Transcripts(100 * (10 + PIECE)), b": 345678\n\n"
-    many = [room.begin("many") for _ in range(20)]
-    for transcript in many * 10:
+    room = OwnedEntries[str | None, Transcript, Transcript](20 * STEP, on_drop=Transcript.clear)
+    data = b": 345678\n\n"
+    many, one = [Transcript(room, "many") for _ in range(20)], Transcript(room, "one")
+    for transcript in (*many * 20, *[one] * 40):
         transcript.observe(data, data)
-    one = room.begin("one")
-    for _ in range(40):
-        one.observe(data, data)
     assert len(list(one.passages())) == 40
     assert (one.left_out, one.cleared) == (0, False)
-    assert room.held <= room.most
-    assert sum(transcript.cleared for transcript in many) > 0, "the oldest of the client with the most"
+    assert [transcript.cleared for transcript in (many[0], many[-1])] == [True, False], "the oldest of that client"
     for transcript in (*many, one):
-        room.note_end(transcript)
-        room.forget(transcript)
-    assert room.held == 0
+        transcript.close()
+        transcript.forget()
+    assert not room
 
 
 async def test_a_client_opens_only_its_own_ended_streams(stage):
@@ -738,7 +719,7 @@ async def test_the_live_view_stores_no_texts_if_switched_off(stage):
     for record in (early, late):
         stage.end(record)
     assert [stage.live_view.subscribe(number, None)[0].kept for number in (1, 2)] == ["let go", "not kept"]
-    assert stage.live_view._transcripts.held == 0
+    assert not stage.live_view._transcripts
 
 
 # Tokens

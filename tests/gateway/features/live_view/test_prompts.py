@@ -3,7 +3,9 @@
 import json
 from typing import Any
 
-from gateway.features.live_view.prompts import EACH, KeptPrompt, KeptPrompts
+from gateway.features.live_view.live import LiveView
+from gateway.features.live_view.prompts import EACH, MOST, KeptPrompt
+from gateway.ledger.ledger import Ledger
 from tests.support.each_row import each_row
 from tests.support.in_process import InProcess, gateway, providers
 
@@ -19,23 +21,20 @@ def test_the_beginning_and_end_of_a_long_prompt_are_kept():
     assert prompt.body.endswith(b"last")
 
 
-def test_the_oldest_prompts_are_dropped_first():
-    prompts = KeptPrompts(most=10)
-    kept = [prompts.keep(body) for body in (b"aaaa", b"bbbb", b"cccc", b"d" * 11)]
-    assert [one.body for one in kept] == [b"", b"", b"", b""]
-    again = [prompts.keep(body) for body in (b"eeee", b"ffff", b"gggg")]
-    assert [one.body for one in again] == [b"", b"ffff", b"gggg"]
-    prompts.clear()
-    assert {one.body for one in again} == {b""}
-    assert [one.size for one in again] == [4, 4, 4]
+def test_the_client_with_the_most_bytes_loses_its_oldest_prompts():
+    live_view, ledger = LiveView(), Ledger(readable=False)
+    live_view.keep(True, prompts=True)
 
+    def prompt_of(client: str) -> KeptPrompt | None:
+        record = ledger.open("call", "chat")
+        record.client = client
+        live_view.store_prompt(shown := live_view.observe(record), bytes(EACH))
+        return shown.prompt
 
-def test_the_client_with_the_most_bytes_loses_prompts_first():
-    prompts = KeptPrompts(most=20)
-    one = prompts.keep(b"aaaa", "one")
-    many = [prompts.keep(b"bbbb", "many") for _ in range(9)]
-    assert one.body == b"aaaa"
-    assert sum(bool(prompt.body) for prompt in many) == 4
+    one, *many = (prompt_of(client) for client in ("one", *["many"] * (MOST // EACH + 3)))
+    assert [bool(prompt.body) for prompt in (one, *many[:5])] == [True, False, False, False, False, True]
+    live_view.keep(True)
+    assert not one.body
 
 
 def config(url: str, **more: Any) -> dict[str, Any]:
