@@ -184,19 +184,10 @@ def _without_handshake(headers: Headers) -> Headers:
 
 
 def _connect_inbox(arrival: WebSocketArrival, inbox: ClientInbox) -> None:
-    """Make the server deliver the client's messages to ``inbox``, or start a task that receives them."""
+    """Make the server deliver the client's messages to ``inbox``."""
     extensions = arrival.asgi["extensions"]
-    if (on_arriving := extensions.get(ON_ARRIVING)) is not None:
-        cast("OnArriving", on_arriving)(inbox.arrives)
-    if (take := extensions.get(TAKE_MESSAGES)) is not None:
-        cast("TakeMessages", take)(inbox)
-    else:
-        arrival.scope.nursery.start_soon(_receive, inbox)
-
-
-async def _receive(inbox: ClientInbox) -> None:
-    while True:
-        await inbox.take(await websocket.receive())
+    cast("OnArriving", extensions[ON_ARRIVING])(inbox.arrives)
+    cast("TakeMessages", extensions[TAKE_MESSAGES])(inbox)
 
 
 # The session
