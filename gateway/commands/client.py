@@ -35,9 +35,9 @@ class Setting:
 class SettingsFile:
     """A client's settings file ``folder``/``name``; the environment's ``variable`` can set another folder.
 
-    ``folder`` starts with ``~``, or is ``.`` for the current directory, or ``app:NAME`` for the platform's
-    directory for the settings of NAME. ``variable`` may end with a folder below the variable's. ``override`` is the
-    name of a file in the same folder whose settings have precedence: if it exists, it is written instead."""
+    ``folder`` starts with ``~``, or is ``app:NAME`` for the platform's directory for the settings of NAME. ``variable``
+    may end with a folder below the variable's. ``override`` is the name of a file in the same folder whose settings
+    have precedence: if it exists, it is written instead."""
 
     folder: str
     name: str

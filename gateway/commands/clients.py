@@ -18,24 +18,14 @@ and a local model that reads a long prompt starts anew (tale-project/tale#3396).
 WAIT_MS: Final = str(WAIT * 1000)
 
 
-def _env_file(values: Mapping[str, str]) -> SettingsFile:
-    """Return a ``.env`` file with ``values``: SDKs read the environment, and many programs load it from ``.env``."""
-    return SettingsFile(".", ".env", "env", tuple(Setting((name,), value) for name, value in values.items()))
-
-
-_RUN = {"python": "(set -a; . ./.env; python app.py)", "js": "node --env-file=.env app.mjs"}
-"""The command that runs a program with the variables of ``.env``, by the language."""
-
-
 def _sdk(
     name: str, title: str, speaks: str, variables: Mapping[str, str], install: str, snippet: str,
     language: str = "python", without: tuple[str, ...] = (),
 ) -> Client:  # fmt: skip
     """Return an SDK that reads its settings from ``variables``."""
     return Client(
-        name, title, speaks, file=_env_file(variables), environment=variables, install=install, language=language,
-        snippet=snippet, then=(_RUN[language],), without=without,
-    )  # fmt: skip
+        name, title, speaks, environment=variables, install=install, language=language, snippet=snippet, without=without
+    )
 
 
 _OPENAI = {"OPENAI_BASE_URL": "{base}", "OPENAI_API_KEY": "{key}"}
@@ -132,7 +122,6 @@ print(Agent(OpenAIChatModel("{model}", provider=provider)).run_sync("Hello").out
     ),
     Client(
         "vercel-ai-sdk", "Vercel AI SDK", "Chat, Responses and Messages",
-        file=SettingsFile(".", ".env", "env", (Setting((KEY_VARIABLE,), "{key}", "keyed"),)),
         environment={}, install="npm install ai @ai-sdk/openai-compatible", language="js",
         snippet="""\
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";

@@ -99,6 +99,9 @@ def describe(client: Client, address: GatewayAddress) -> str:
         for file in client.files
         if (settings := _file_settings(client, file, address))
     ]
+    if client.file is None and client.environment:
+        variables = [((name,), value) for name, value in _client_environment(client, address).items()]
+        parts.append(f"{_heading('in the environment')}\n{settings_text('env', variables)}")
     if client.snippet:
         heading = "" if client.language == "text" else _heading("in the program" if not parts else "or in the program")
         parts.append(f"{heading}\n".lstrip("\n") + address.fill(client.snippet))
@@ -183,8 +186,7 @@ def short_path(file: SettingsFile) -> str:
 def _write(client: Client, address: GatewayAddress) -> int:
     if client.file is None:
         raise ConnectFailed(
-            f"trigate knows no settings file of {client.title}: enter the settings that trigate connect {client.name} "
-            "prints in the program's own form",
+            f"{client.title} has no settings file: use the settings that trigate connect {client.name} prints",
             2,
         )
     kept = {file.name for file in client.files}
@@ -216,25 +218,19 @@ def _write_file(client: Client, file: SettingsFile, address: GatewayAddress) -> 
     """Merge the client's settings into ``file``. Return whether that changed it."""
     secret = address.key is not None and any("{key}" in str(row.value) for row in file.settings)
     settings = _file_settings(client, file, _require_key(address) if secret else address)
-    if not settings:
-        raise ConnectFailed(
-            f"{client.title} needs no settings file; trigate connect {client.name} shows its program", 2
-        )
     shown, path = short_path(file), path_of(file, os.environ).resolve()  # keeps symbolic links
     before, earlier = _read_file(path, shown), undoing.read_notes().get(str(path))
     try:
-        after = merge(file.format, undoing.remove_stale(client.name, earlier, before or "", settings), settings)
+        after = merge(file.format, undoing.remove_stale(earlier, before or "", settings), settings)
     except Unmergeable as error:
         advice = f"{shown} is not changed: {error}; trigate connect {client.name} prints the settings to add yourself"
         raise ConnectFailed(advice) from None
     if after == before:
         click.echo(f"{shown} has these settings already")
-        if earlier is not None:  # perhaps of another client, whose --undo must keep them
-            _save_note(path, undoing.note_of_write(client.name, earlier, file.format, (before, after), settings, ""))
         return False
     backup = _write_with_backup(path, shown, before is not None, after, secret)
     echo_styled(_diff(before or "", after, shown), nl=False)
-    _save_note(path, undoing.note_of_write(client.name, earlier, file.format, (before, after), settings, backup))
+    _save_note(path, undoing.note_of_write(earlier, file.format, (before, after), settings, backup))
     click.echo(f"wrote {shown}" + (f"; backup: {backup} in the same directory" if backup else ""))
     return True
 
@@ -263,37 +259,32 @@ def undo(name: str) -> int:
 
 
 def _undo_file(client: Client, file: SettingsFile) -> None:
-    """Remove the settings that ``--write`` added to ``file`` only for ``client``.
+    """Remove the settings that ``--write`` added to ``file`` for ``client``.
 
     Raises ``ConnectFailed`` if the file cannot be edited."""
     shown, path = short_path(file), path_of(file, os.environ).resolve()
     written, text = undoing.read_notes().get(str(path)), _read_file(path, shown)
-    if written is None or text is None or not undoing.has_settings_of(client.name, written):
-        if text is None and written is not None:
+    if written is None or text is None:
+        if written is not None:
             _save_note(path, None)
         backups = sorted(one.name for one in path.parent.glob(f"{path.name}.before-trigate-*"))
         older = f"; older backups: {', '.join(backups)}" if backups else ""
         click.echo(f"nothing to undo: {shown} has no settings of trigate connect {client.name}{older}")
         return
     try:
-        after, left = undoing.revert_write(client.name, written, text)
+        after, left = undoing.revert_write(written, text)
     except Unmergeable as error:
         raise ConnectFailed(f"{shown} is not changed: {error}; {_manual_steps(written)}") from None
-    others = undoing.note_for_others(client.name, written, (text, after))
-    if exact := others is None and undoing.is_unchanged(written, text):
+    if exact := undoing.is_unchanged(written, text):
         after = _original_text(written, path, after)
-    if after != text or others is None:
-        result = _restore_file(path, shown, after, written)
-        echo_styled(_diff(text, after, shown), nl=False)
-        click.echo(result)
+    result = _restore_file(path, shown, after, written)
+    echo_styled(_diff(text, after, shown), nl=False)
+    click.echo(result)
     for copy in written.backups if exact else ():
         _delete_file(path.with_name(copy), copy)
     for one in left:
         click.echo(f"kept {'.'.join(one)}: its value was changed after --write")
-    if others is not None:
-        names = sorted({name for change in others.changes for name in change.clients})
-        click.echo(f"kept the settings of {', '.join(names)}")
-    _save_note(path, others)
+    _save_note(path, None)
 
 
 def _manual_steps(written: undoing.WrittenFile) -> str:

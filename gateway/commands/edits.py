@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 
 from gateway.commands.client import Format
-from gateway.commands.edit_json import JSON
 from gateway.commands.notation import (
     ENV,
+    JSON,
     MISSING,
     TOML,
     YAML,

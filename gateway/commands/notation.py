@@ -1,5 +1,6 @@
-"""Editors of other programs' settings files for each format except JSON, which ``edit_json`` has."""
+"""Editors of other programs' settings files, for each format."""
 
+import json
 import re
 import tomllib
 from collections.abc import Callable, Sequence
@@ -52,6 +53,30 @@ def _require_mapping(value: Any, name: str) -> dict[str, Any]:
 
 def _join_lines(lines: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
+
+
+# JSON without comments
+
+
+def _parse_json(text: str) -> Any:
+    return json.loads(text) if text.strip() else {}
+
+
+def _change_json(text: str, path: Path, value: Any) -> str:
+    content = _parse_json(text)
+    if value is MISSING:
+        holder = content
+        for step in path[:-1]:
+            holder = holder[step]
+        del holder[path[-1]]
+    else:
+        content = with_members(content, [(path, value)])
+    indent = re.search(r'\n([ \t]+)"', text)
+    # A text in ASCII may have escapes that UTF-8 cannot express.
+    return json.dumps(content, indent=indent[1] if indent else 2, ensure_ascii=text.isascii()) + "\n"
+
+
+JSON = Notation(_parse_json, _change_json)
 
 
 # A name and its value on each line

@@ -24,18 +24,12 @@ Way: TypeAlias = tuple[str, ...]
 
 @attrs.frozen
 class Replacement:
-    """One written setting: a digest of the new value, and the previous value ``was`` if one was ``there``.
-
-    ``clients`` are the names of those that need it; notes of older versions have none."""
+    """One written setting: a digest of the new value, and the previous value ``was`` if one was ``there``."""
 
     path: Way
     wrote: str
     there: bool
     was: Any = None
-    clients: tuple[str, ...] = ()
-
-    def is_only_for(self, client: str) -> bool:
-        return set(self.clients) <= {client}
 
     @property
     def before(self) -> Any:
@@ -60,14 +54,13 @@ class WrittenFile:
 
 
 def note_of_write(
-    client: str,
     earlier: WrittenFile | None,
     form: Format,
     texts: tuple[str | None, str],
     settings: Settings,
     backup: str,
 ) -> WrittenFile:
-    """Return the note for a write for ``client`` that changed ``texts[0]``, which ``backup`` has, into ``texts[1]``."""
+    """Return the note for a write that changed ``texts[0]``, which ``backup`` has, into ``texts[1]``."""
     before, after = texts
     paths = paths_of(form, settings)
     stood, stands = values_at(form, before or "", paths), values_at(form, after, paths)
@@ -76,8 +69,7 @@ def note_of_write(
     for path in paths:
         if path not in first or first[path].wrote != _digest(stood.get(path)):
             changes[path] = Replacement(path, "", path in stood, stood.get(path))
-        clients = tuple(dict.fromkeys((*changes[path].clients, client)))
-        changes[path] = attrs.evolve(changes[path], wrote=_digest(stands[path]), clients=clients)
+        changes[path] = attrs.evolve(changes[path], wrote=_digest(stands[path]))
     makers = {path[:depth] for path in paths for depth in range(1, len(path))}
     made = makers - set(values_at(form, before or "", makers))
     return WrittenFile(
@@ -91,48 +83,29 @@ def note_of_write(
     )
 
 
-def remove_stale(client: str, earlier: WrittenFile | None, text: str, settings: Settings) -> str:
-    """Return ``text`` without settings of an earlier write for ``client`` that ``settings`` lacks.
+def remove_stale(earlier: WrittenFile | None, text: str, settings: Settings) -> str:
+    """Return ``text`` without settings of an earlier write that ``settings`` lacks.
 
     Raises ``Unmergeable``."""
     if earlier is None or earlier.format == "yaml_list":  # there, each write has its own item
         return text
     paths = set(paths_of(earlier.format, settings))
-    gone = [change for change in earlier.changes if change.path not in paths and change.is_only_for(client)]
+    gone = [change for change in earlier.changes if change.path not in paths]
     return revert(earlier.format, text, _values_to_restore(earlier, text, gone))
 
 
-def revert_write(client: str, written: WrittenFile, text: str) -> tuple[str, list[Way]]:
-    """Return ``text`` without the settings written only for ``client``, and the paths whose values were changed since
-    and stay. Raises ``Unmergeable``."""
-    ours = _values_to_restore(written, text, [change for change in written.changes if change.is_only_for(client)])
+def revert_write(written: WrittenFile, text: str) -> tuple[str, list[Way]]:
+    """Return ``text`` without the written settings, and the paths whose values were changed since and stay.
+
+    Raises ``Unmergeable``."""
+    ours = _values_to_restore(written, text, written.changes)
     stands = values_at(written.format, text, [change.path for change in written.changes])
     kept = [
         change.path
         for change in written.changes
-        if change.path in stands
-        and change.path not in ours
-        and stands[change.path] != change.before
-        and change.is_only_for(client)
+        if change.path in stands and change.path not in ours and stands[change.path] != change.before
     ]
     return revert(written.format, text, ours, written.holders), kept
-
-
-def note_for_others(client: str, written: WrittenFile, texts: tuple[str, str]) -> WrittenFile | None:
-    """Return the note after an undo for ``client`` has changed ``texts[0]`` into ``texts[1]``: the settings that other
-    clients need, ``None`` without any."""
-    rest = tuple(
-        attrs.evolve(change, clients=tuple(one for one in change.clients if one != client))
-        for change in written.changes
-        if not change.is_only_for(client)
-    )
-    after = _digest(texts[1]) if is_unchanged(written, texts[0]) else written.after
-    return attrs.evolve(written, changes=rest, after=after) if rest else None
-
-
-def has_settings_of(client: str, written: WrittenFile) -> bool:
-    """Return whether some of the written settings are for ``client``."""
-    return any(client in change.clients or not change.clients for change in written.changes)
 
 
 def _values_to_restore(written: WrittenFile, text: str, changes: Sequence[Replacement]) -> dict[Way, Any]:

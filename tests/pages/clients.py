@@ -5,6 +5,7 @@ written by hand and stay.
 """
 
 import itertools
+from collections.abc import Mapping
 
 import attrs
 
@@ -37,16 +38,15 @@ def _index() -> str:
 
 
 def _where(client: Client) -> str:
-    file = client.file
-    if file is None or not any(row.when == "always" for row in file.settings):
-        return "the program" if client.environment is not None else "a form"
-    return f"`{_path(file)}`" if file.folder != "." else "the environment, or the program"
+    if client.file is not None:
+        return f"`{_path(client.file)}`"
+    if client.environment:
+        return "the environment, or the program"
+    return "a form" if client.environment is None else "the program"
 
 
 def _path(file: SettingsFile) -> str:
-    if file.folder.startswith("app:"):
-        return file.name
-    return file.name if file.folder == "." else f"{file.folder}/{file.name}"
+    return file.name if file.folder.startswith("app:") else f"{file.folder}/{file.name}"
 
 
 def page(client: Client) -> str:
@@ -57,11 +57,13 @@ def page(client: Client) -> str:
     if client.install:
         parts.append(_code_block("sh", client.install))
     parts += _file(client, place)
+    if client.file is None and client.environment:
+        parts += _variables(client.environment, place)
     if client.snippet:
         parts.append(_code_block(client.language, place.fill(client.snippet)))
     tries = [_code_block("sh", "\n".join(map(place.fill, client.then)))] if client.then else []
     if client.files and tries:
-        parts += ["After `--write`, try it:" if _has_settings(client, place) else "Then try it:", *tries]
+        parts += ["After `--write`, try it:", *tries]
     if client.environment is not None:
         arguments = "ARGS" if client.program else "PROGRAM ARGS"
         starts = client.title if client.program else "a program"
@@ -73,6 +75,15 @@ def page(client: Client) -> str:
     if file.exists() and (own := file.read_text().partition("\n## "))[1]:
         parts.append(f"## {own[2].rstrip()}")
     return "\n\n".join(parts) + "\n"
+
+
+def _variables(environment: Mapping[str, str], place: GatewayAddress) -> list[str]:
+    """Return the parts about the variables that programs read."""
+    rows = [((name,), place.fill(value)) for name, value in environment.items()]
+    parts = ["Programs read these variables:", _code_block("sh", settings_text("env", rows))]
+    if keys := " and ".join(f"`{name}`" for name, value in environment.items() if value == "{key}"):
+        parts.append(f"If the gateway requires a key, set {keys} to your key.")
+    return parts
 
 
 def _first_of(value: object) -> object:
@@ -88,11 +99,6 @@ def _file(client: Client, place: GatewayAddress) -> list[str]:
     if client.name in LOGINS:
         parts += _login(client)
     return parts
-
-
-def _has_settings(client: Client, place: GatewayAddress) -> bool:
-    """Return whether ``--write`` also adds settings for a gateway without keys."""
-    return any(tuple(place.settings(file.settings)) for file in client.files)
 
 
 def _login(client: Client) -> list[str]:

@@ -106,7 +106,7 @@ def test_a_gateway_with_client_keys_is_shown_a_key(home, capsys, monkeypatch):
         ("cluade", ConnectOptions(), 2, "did you mean claude?"),
         ("claude", ConnectOptions(model="gpt-7"), 2, "'gpt-7' is not configured here"),
         ("claude", ConnectOptions(url="127.0.0.1:12000"), 2, "http://HOST:PORT"),
-        ("openai-compatible", ConnectOptions(write=True), 2, "in the program's own form"),
+        ("openai-compatible", ConnectOptions(write=True), 2, "use the settings that trigate connect"),
         ("openai-compatible", ConnectOptions(arguments=("qwen",)), 2, "in the program's own form"),
         ("llm", ConnectOptions(arguments=()), 2, "--write"),
         ("openai-python", ConnectOptions(arguments=()), 2, "no program given"),
@@ -170,10 +170,10 @@ def test_the_pages_of_docs_are_the_rows():
 PARSERS = {"json": json.loads, "toml": tomllib.loads, "yaml": load_yaml, "yaml_list": load_yaml}
 
 
-@pytest.mark.parametrize("name", [name for name, row in CLIENTS.items() if row.file and name != "vercel-ai-sdk"])
+@pytest.mark.parametrize("name", [name for name, row in CLIENTS.items() if row.file])
 def test_written_once_it_is_there_and_nothing_changes_again(home, capsys, name):
     assert connect(name, ConnectOptions(url=ROOT, model="a/b", write=True)) == 0
-    assert f"wrote {'.env' if CLIENTS[name].file.folder == '.' else '~/'}" in capsys.readouterr().out
+    assert "wrote ~/" in capsys.readouterr().out
     files = [path for path in home.rglob("*") if path.is_file()]
     assert {path.name for path in files} == {file.name for file in CLIENTS[name].files}
     text = next(path.read_text() for path in files if path.name == CLIENTS[name].file.name)
@@ -188,14 +188,13 @@ def test_written_once_it_is_there_and_nothing_changes_again(home, capsys, name):
 def test_connect_keeps_and_backs_up_existing_settings(home, capsys):
     folder = home / ".claude"
     folder.mkdir()
-    before = '{\n    // mine\n    "hooks": {"x": [1, 2]},\n    "env": {\n        "FOO": "1", // foo\n    },\n}\n'
+    before = '{\n    "hooks": {"x": [1, 2]},\n    "env": {\n        "FOO": "1"\n    }\n}\n'
     (folder / "settings.json").write_text(before)
     os.chmod(folder / "settings.json", 0o600)
     assert connect("claude", ConnectOptions(url=ROOT, model="m", write=True)) == 0
     after = (folder / "settings.json").read_text()
-    assert "    // mine\n" in after
-    assert '        "FOO": "1", // foo\n        "ANTHROPIC_BASE_URL": "http://127.0.0.1:12000",\n' in after
-    assert '    "hooks": {"x": [1, 2]},\n' in after
+    assert '        "FOO": "1",\n        "ANTHROPIC_BASE_URL": "http://127.0.0.1:12000",\n' in after
+    assert json.loads(after)["hooks"] == {"x": [1, 2]}
     assert (folder / "settings.json.before-trigate-1").read_text() == before
     assert stat.S_IMODE((folder / "settings.json").stat().st_mode) == 0o600
     out = capsys.readouterr().out
@@ -258,6 +257,7 @@ def test_codex_keeps_other_providers_and_comments(home):
     ("file", "text", "client", "says"),
     [
         (".claude/settings.json", "{not json", "claude", "syntax error"),
+        (".config/opencode/opencode.jsonc", "{} // mine", "opencode", "syntax error"),
         (".claude/settings.json", "[]", "claude", "the file is not a mapping"),
         (".claude/settings.json", '{"env": "x"}', "claude", "env is not a mapping, but must be one"),
         (".claude/settings.json", b"\xff\xfe", "claude", "UTF-8"),
@@ -295,14 +295,16 @@ def test_a_key_is_written_to_a_private_file_and_never_shown(home, capsys, monkey
 
 
 def test_a_persons_own_secrets_are_not_shown_either(home, capsys):
-    (home / ".env").write_text("export OPENAI_API_KEY='sk-old-secret'\nOTHER_TOKEN=sk-mine\nX=1\n")
-    assert connect("openai-python", ConnectOptions(url=ROOT, model="m", write=True)) == 0
-    assert (home / ".env").read_text() == (
-        f"export OPENAI_API_KEY=any\nOTHER_TOKEN=sk-mine\nX=1\nOPENAI_BASE_URL={ROOT}/v1\n"
+    file = home / ".gemini/.env"
+    file.parent.mkdir()
+    file.write_text("export GEMINI_API_KEY='sk-old-secret'\nOTHER_TOKEN=sk-mine\nX=1\n")
+    assert connect("gemini-cli", ConnectOptions(url=ROOT, model="m", write=True)) == 0
+    assert file.read_text() == (
+        f"export GEMINI_API_KEY=any\nOTHER_TOKEN=sk-mine\nX=1\nGOOGLE_GEMINI_BASE_URL={ROOT}\nGEMINI_MODEL=m\n"
     )
     out = capsys.readouterr().out
     assert "sk-" not in out
-    assert "+export OPENAI_API_KEY=any" in out
+    assert "+export GEMINI_API_KEY=any" in out
 
 
 def test_nothing_is_shown_as_written_if_the_file_cannot_be(home, capsys):
@@ -360,7 +362,7 @@ def test_the_clients_own_variable_sets_the_place_of_its_file(home, monkeypatch, 
     assert (home / "elsewhere" / below / CLIENTS[name].file.name).is_file()
 
 
-OWN_SETTINGS = '{\n  // mine\n  "model": "anthropic/claude-sonnet-4-5", // the best\n}\n'
+OWN_SETTINGS = '{\n  "theme": "mine",\n  "model": "anthropic/claude-sonnet-4-5"\n}\n'
 
 
 def test_a_file_that_overrides_the_usual_one_gets_the_settings(home, capsys):
@@ -371,8 +373,7 @@ def test_a_file_that_overrides_the_usual_one_gets_the_settings(home, capsys):
     (folder / "opencode.jsonc").write_text(OWN_SETTINGS)
     assert connect("opencode", ConnectOptions(url=ROOT, model="m", write=True)) == 0
     written = (folder / "opencode.jsonc").read_text()
-    assert '"model": "trigate/m", // the best' in written
-    assert "// mine" in written
+    assert written.startswith('{\n  "theme": "mine",\n  "model": "trigate/m",\n')
     assert '"baseURL"' in written
     assert not (folder / "opencode.json").exists(), "its settings of trigate are gone"
     assert "wrote ~/.config/opencode/opencode.jsonc" in capsys.readouterr().out
@@ -402,13 +403,8 @@ PATHS = st.tuples(NAMES, NAMES) | st.tuples(NAMES) | st.tuples(NAMES, NAMES, NAM
 
 
 @given(st.dictionaries(NAMES, TREES, max_size=4), PATHS, SCALARS, st.sampled_from([None, 2, "\t"]), st.booleans())
-def test_json_gets_the_setting_and_loses_nothing(content, path, value, indent, commented):
-    text = json.dumps(content, indent=indent)
-    old = content
-    for step in path:
-        old = old.get(step) if isinstance(old, dict) else None
-    if commented:
-        text = text.replace("{", '{ /* "a": { */').replace("\n", " // , }\r\n")
+def test_json_gets_the_setting_and_loses_nothing(content, path, value, indent, ascii):
+    text = json.dumps(content, indent=indent, ensure_ascii=ascii)
     try:
         after = merge("json", text, [(path, value)])
     except Unmergeable:
@@ -425,8 +421,7 @@ def test_json_gets_the_setting_and_loses_nothing(content, path, value, indent, c
     assert holder == value
     assert type(holder) is type(value)
     assert merge("json", after, [(path, value)]) == after
-    if commented and not isinstance(old, dict | list):  # comments in a replaced value go with it
-        assert after.count("/*") == text.count("/*")
+    assert found == with_members(content, [(path, value)])
 
 
 @given(st.text("ab=[]\"#\n{}',.\\ 1", max_size=40), st.sampled_from(["toml", "yaml", "env", "json", "yaml_list"]))

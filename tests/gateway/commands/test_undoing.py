@@ -26,16 +26,16 @@ FILES = {
     "opencode": ".config/opencode/opencode.json",
     "llm": ".config/io.datasette.llm/extra-openai-models.yaml",
     "aider": ".aider.conf.yml",
-    "openai-python": ".env",
+    "gemini-cli": ".gemini/.env",
 }
 BEFORE = {
-    "claude": '{\n    // mine\n    "hooks": {"x": [1, 2]},\n    "env": {\n        "FOO": "1", // foo\n'
-    '        "ANTHROPIC_MODEL": "claude-opus-4-8",\n    },\n}\n',
+    "claude": '{\n    "hooks": {"x": ["mine", 2]},\n    "env": {\n        "FOO": "1",\n'
+    '        "ANTHROPIC_MODEL": "claude-opus-4-8"\n    }\n}\n',
     "codex": '# my settings\nmodel = "gpt-5.5" # mine\n\n[model_providers.other]\nname = "Other"\n\n[tui]\nx = "y"\n',
-    "opencode": '{"model": "anthropic/claude-opus-5", /* mine */ "theme": "x"}',
+    "opencode": '{"model": "anthropic/claude-opus-5", "theme": "mine"}',
     "llm": "# mine\n- model_id: other\n  model_name: other\n",
     "aider": "# mine\nmodel: sonnet  # good\ndark-mode: true\n",
-    "openai-python": "# mine\nexport OPENAI_API_KEY='sk-mine'\nX=1\n",
+    "gemini-cli": "# mine\nexport GEMINI_API_KEY='sk-mine'\nX=1\n",
 }
 
 
@@ -62,7 +62,7 @@ def test_undo_restores_an_unchanged_file_byte_for_byte_again_and_again(home, cap
             write(name, f"m{number}")
         assert path.read_bytes() != data
         assert undo(name) == 0
-        said = capsys.readouterr().out.replace("from .env", "from ~/.env")
+        said = capsys.readouterr().out
         assert "removed the settings of trigate connect from ~/" in said
         assert undo(name) == 0
         assert "nothing to undo" in capsys.readouterr().out
@@ -81,18 +81,18 @@ def test_a_file_that_did_not_exist_before_is_deleted(home, capsys, name):
 
 
 ADDED = {
-    "claude": lambda text: text.replace('"hooks": {', '"theme": "dark", // later\n    "hooks": {'),
+    "claude": lambda text: text.replace('"hooks": {', '"theme": "later", "hooks": {'),
     "codex": lambda text: text + '\n[mcp_servers.x]\ncommand = "y"  # later\n',
-    "opencode": lambda text: text.replace('"theme": "x"', '"theme": "y" // later\n'),
+    "opencode": lambda text: text.replace('"theme": "mine"', '"theme": "mine, later"'),
     "llm": lambda text: text + "# later\n- model_id: third\n  model_name: third\n",
     "aider": lambda text: text + "auto-commits: false  # later\n",
-    "openai-python": lambda text: text + "LATER=1 # later\n",
+    "gemini-cli": lambda text: text + "LATER=1 # later\n",
 }
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_undo_keeps_later_additions_and_restores_the_rest(home, name):
-    """Comments remain as well, wherever they are."""
+    """Comments remain as well, wherever they are. JSON has none."""
     form = CLIENTS[name].file.format
     put(home / FILES[name], BEFORE[name])
     write(name)
@@ -244,41 +244,6 @@ def test_undo_reports_that_there_is_nothing_to_undo(home, capsys, name, says):
     assert says in capsys.readouterr().err
 
 
-# One file of several clients
-
-
-def test_each_client_of_a_shared_file_keeps_its_settings(home, capsys):
-    path = home / ".env"
-    put(path, "X=1\n")
-    for name in ("anthropic-python", "openai-python", "langchain", "google-genai"):
-        write(name)
-    both = {"OPENAI_BASE_URL", "OPENAI_API_KEY", "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"}
-    google = {"GOOGLE_GEMINI_BASE_URL", "GEMINI_API_KEY"}
-    assert set(FORMATS["env"].parse(path.read_text())) == {"X", *both, *google}
-    for name, rest in (
-        ("openai-python", {*both, *google}),  # langchain needs its settings
-        ("google-genai", both),
-        ("langchain", {"ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"}),
-    ):
-        assert undo(name) == 0
-        assert set(FORMATS["env"].parse(path.read_text())) == {"X", *rest}
-    assert "kept the settings of anthropic-python" in capsys.readouterr().out
-    assert undo("openai-python") == 0
-    assert "has no settings of trigate connect openai-python" in capsys.readouterr().out
-    assert undo("anthropic-python") == 0
-    assert path.read_text() == "X=1\n"
-    assert [one.name for one in home.iterdir() if one.name.startswith(".env")] == [".env"]
-
-
-@pytest.mark.parametrize("name", ["openai-python", "langchain"])
-def test_the_last_client_of_a_shared_file_removes_it(home, name):
-    for one in ("openai-python", "langchain"):
-        write(one)
-    for one in sorted(("openai-python", "langchain"), key=lambda one: one == name):
-        assert undo(one) == 0
-    assert not (home / ".env").exists()
-
-
 # Edits
 
 SCALARS = st.one_of(st.text("ab\"'\\é", max_size=4), st.integers(2, 9), st.booleans())
@@ -305,16 +270,9 @@ def assert_undone(form, text, settings):
 
 
 @given(st.dictionaries(NAMES, TREES, max_size=4), st.dictionaries(PATHS, SCALARS, max_size=3),
-       st.sampled_from([None, 2, "\t"]), st.booleans())  # fmt: skip
-def test_json_is_restored(content, settings, indent, commented):
-    text = json.dumps(content, indent=indent)
-    if commented:
-        text = text.replace("{", '{ /* "a": { */').replace("\n", " // , }\r\n").replace("}", ", }")
-    try:
-        FORMATS["json"].parse(text)
-    except ValueError:  # a comma too many
-        return
-    assert_undone("json", text, list(settings.items()))
+       st.sampled_from([None, 2, "\t"]))  # fmt: skip
+def test_json_is_restored(content, settings, indent):
+    assert_undone("json", json.dumps(content, indent=indent), list(settings.items()))
 
 
 @given(st.text("ab=[]\"#\n{}',.\\ 1", max_size=40), st.sampled_from(["toml", "yaml", "env"]))
