@@ -17,6 +17,7 @@ from providers.chat.settings import SERVICE_TIERS
 from providers.chat.tools import ToolWriter
 from providers.errors.failures import openai_error
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, complete_usage, new_id
+from providers.neutral.ends import WRITTEN
 from providers.neutral.made_images import image_address, made_images
 from providers.neutral.moderation import moderation_for_chat
 from providers.neutral.seal import Issuer, seal
@@ -31,7 +32,6 @@ from streams.events import (
     ErrorInfo,
     Event,
     NativeItem,
-    Reason,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -160,21 +160,6 @@ def _citation_position(item: Mapping[str, Any], start: int, length: int) -> dict
         "title": item.get("title") or "",
     }
 
-
-FINISH: Mapping[Reason, str] = {
-    "stop": "stop",
-    "stop_sequence": "stop",
-    "pause": "stop",
-    "tool_calls": "stop",
-    "length": "length",
-    "context_exceeded": "length",
-    "refusal": "content_filter",
-}
-"""The finish reason of an answer without calls.
-
-With calls, ``stop`` becomes ``tool_calls`` or its older form; otherwise agent loops stop silently (vercel/ai#12218,
-strands-agents/harness-sdk#1827).
-"""
 
 _UNFINISHED = b',"finish_reason":null}]}\n\n'
 
@@ -307,7 +292,11 @@ class ChatWriter:
 
 
 def _finish_reason(end: AnswerEnd, tools: ToolWriter, has_calls: bool) -> str:
-    reason = FINISH[end.reason]
+    """Return the finish reason. With calls, ``stop`` becomes ``tool_calls`` or its older form.
+
+    Otherwise agent loops stop silently (vercel/ai#12218, strands-agents/harness-sdk#1827).
+    """
+    reason = WRITTEN["chat"][end.reason]
     return tools.finish_reason if has_calls and reason == "stop" else reason
 
 

@@ -10,24 +10,13 @@ from typing import Any, Final
 
 from providers.neutral.bounds import check_length
 from providers.neutral.codec import corrected_reason
-from providers.neutral.ends import ENDS, Failed, end_failure
+from providers.neutral.ends import ENDS, WRITTEN, Failed, end_failure
 from providers.neutral.request import Request
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.token_usage import has_token_count, output_or_rest, tier_for_client, tier_of, token_count
 from providers.neutral.tool_names import replacement_id
 from providers.neutral.values import as_object
-from streams.events import AnswerEnd, ErrorInfo, Reason, ReasoningState, Usage
-
-STOP_REASONS: Final[Mapping[Reason, str]] = {
-    "stop": "end_turn",
-    "stop_sequence": "stop_sequence",
-    "length": "max_tokens",
-    "tool_calls": "tool_use",
-    "refusal": "content_filtered",
-    "pause": "end_turn",
-    "context_exceeded": "model_context_window_exceeded",
-}
-"""The stop reasons by neutral reason; the API has none for a pause."""
+from streams.events import AnswerEnd, ErrorInfo, ReasoningState, Usage
 
 STOP_SEQUENCE: Final = "/stop_sequence"
 """The path where Claude reports the stop string that matched, on request (``additionalModelResponseFieldPaths``)."""
@@ -132,7 +121,7 @@ def tool_use_id(id: str) -> str:
 
 def write_end(end: AnswerEnd, calls_tools: bool, request: Request) -> dict[str, Any]:
     """Return the members of an answer, or of ``messageStop``, about its end."""
-    word = STOP_REASONS[corrected_reason(end.reason, calls_tools)]
+    word = WRITTEN["converse"][corrected_reason(end.reason, calls_tools)]
     members: dict[str, Any] = {"stopReason": _GUARDED if end.reason == "refusal" and end.raw == _GUARDED else word}
     paths = request.source.get("additionalModelResponseFieldPaths")
     if isinstance(paths, list) and STOP_SEQUENCE in paths:

@@ -19,6 +19,7 @@ from providers.gemini.errors import ENDS_OF_GEMINI, error_event
 from providers.gemini.framing import event
 from providers.neutral.arguments import call_input
 from providers.neutral.codec import ANSWERING, ENDED, AnswerStage, Reply, complete_usage, new_id
+from providers.neutral.ends import WRITTEN
 from providers.neutral.made_images import made_images, signs_image
 from providers.neutral.seal import MAX_SEALED, Issuer, seal_in_base64, sealed_item
 from providers.neutral.searches import GROUNDING, read_item
@@ -34,7 +35,6 @@ from streams.events import (
     ErrorInfo,
     Event,
     NativeItem,
-    Reason,
     ReasoningDelta,
     ReasoningState,
     RefusalDelta,
@@ -128,17 +128,6 @@ def _positions_of(link: Mapping[str, Any]) -> tuple[int, int] | None:
     return (start, end) if type(start) is int and type(end) is int else None
 
 
-_FINISH: Final[Mapping[Reason, str]] = {
-    "stop": "STOP",
-    "stop_sequence": "STOP",
-    "tool_calls": "STOP",
-    "pause": "STOP",
-    "length": "MAX_TOKENS",
-    "context_exceeded": "MAX_TOKENS",
-    "refusal": "SAFETY",
-}
-
-
 def call_part(id: str, name: str, arguments: str, kind: ToolKind, signature: str | None = None) -> dict[str, Any]:
     """Return a whole call, because clients of this API read no pieces. It always has an id, which its
     result refers to."""
@@ -149,7 +138,7 @@ def call_part(id: str, name: str, arguments: str, kind: ToolKind, signature: str
 def end_members(end: AnswerEnd, grounding: Grounding) -> dict[str, Any]:
     """Return the members of a candidate about its end."""
     own = end.reason == "refusal" and ENDS_OF_GEMINI.get(end.raw or "") == "refusal"
-    members: dict[str, Any] = {"finishReason": end.raw if own else _FINISH[end.reason]}
+    members: dict[str, Any] = {"finishReason": end.raw if own else WRITTEN["gemini"][end.reason]}
     if isinstance(end.details, dict) and isinstance(explanation := end.details.get("explanation"), str):
         members["finishMessage"] = explanation
     if metadata := grounding.metadata():

@@ -3,7 +3,7 @@
 Source: ``Interaction`` of the google-genai package.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -13,13 +13,13 @@ from providers.interactions.citations import write_annotations
 from providers.interactions.usage import write_tier, write_usage
 from providers.neutral.arguments import call_input, is_json_object
 from providers.neutral.codec import Reply, corrected_reason, new_id
-from providers.neutral.ends import bad_arguments
+from providers.neutral.ends import WRITTEN, bad_arguments
 from providers.neutral.made_images import made_images
 from providers.neutral.seal import Issuer, seal_in_base64, sealed_item
 from providers.neutral.texts import CitedText
 from providers.neutral.values import as_object, as_string
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, Api, Reason, ReasoningState
+from streams.events import AnswerEnd, Api, ReasoningState
 from streams.fold import (
     Answer,
     Block,
@@ -31,20 +31,10 @@ from streams.fold import (
 )
 
 IN_PROGRESS: Final = "in_progress"
-INCOMPLETE: Final = "incomplete"
-_STATUS: Final[Mapping[Reason, str]] = {
-    "stop": "completed",
-    "stop_sequence": "completed",
-    "tool_calls": "requires_action",
-    "length": INCOMPLETE,
-    "context_exceeded": INCOMPLETE,
-    "pause": INCOMPLETE,
-    "refusal": INCOMPLETE,
-}
 
 
 def write_status(end: AnswerEnd, calls_tools: bool) -> str:
-    return _STATUS[corrected_reason(end.reason, calls_tools)]
+    return WRITTEN["interactions"][corrected_reason(end.reason, calls_tools)]
 
 
 def check_calls(end: AnswerEnd, bad_call: str | None) -> None:
@@ -52,7 +42,7 @@ def check_calls(end: AnswerEnd, bad_call: str | None) -> None:
 
     Programs must not run it. An answer that was cut short may end within the arguments.
     """
-    if bad_call is not None and _STATUS[end.reason] != INCOMPLETE:
+    if bad_call is not None and WRITTEN["interactions"][end.reason] != "incomplete":
         raise GatewayError.of(bad_arguments(bad_call))
 
 

@@ -15,7 +15,7 @@ from providers.messages.usage import Counts, full_usage
 from providers.neutral.arguments import call_input
 from providers.neutral.bounds import check_length
 from providers.neutral.codec import Reply, complete_usage, corrected_reason, new_id
-from providers.neutral.ends import ENDS, Failed, end_failure
+from providers.neutral.ends import ENDS, WRITTEN, Failed, end_failure
 from providers.neutral.made_images import signs_image
 from providers.neutral.request import NativeTool
 from providers.neutral.seal import Issuer, seal
@@ -29,7 +29,6 @@ from streams.events import (
     ErrorInfo,
     Event,
     NativeItem,
-    Reason,
     ReasoningDelta,
     ReasoningState,
     TextDelta,
@@ -40,15 +39,6 @@ from streams.events import (
 from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 
 _ENDS = ENDS["messages"]
-_WORDS: Mapping[Reason, str] = {
-    "stop": "end_turn",
-    "stop_sequence": "stop_sequence",
-    "length": "max_tokens",
-    "tool_calls": "tool_use",
-    "refusal": "refusal",
-    "pause": "pause_turn",
-    "context_exceeded": "model_context_window_exceeded",
-}
 _OWN_REASONS = ("compaction",)  # a reason of this API only, written back unchanged
 
 
@@ -69,7 +59,7 @@ def write_end(end: AnswerEnd, calls_tools: bool) -> dict[str, Any]:
     """Return the members of a message, or of ``message_delta.delta``, about the end of the answer. All are required."""
     own = end.raw if end.raw in _OWN_REASONS and not calls_tools else None
     return {
-        "stop_reason": own or _WORDS[corrected_reason(end.reason, calls_tools)],
+        "stop_reason": own or WRITTEN["messages"][corrected_reason(end.reason, calls_tools)],
         "stop_sequence": end.stop_sequence,
         "stop_details": end.details,
         "container": None,

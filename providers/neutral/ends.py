@@ -1,4 +1,4 @@
-"""The words with which providers end an answer, and their neutral meaning.
+"""The words that end an answer: those of providers, with their neutral meaning, and those that the gateway writes.
 
 Only some of them mean a complete answer. A word that no table has is unknown: the answer counts as complete if it
 has content, and as failed without any.
@@ -161,6 +161,25 @@ ENDS: Final[Mapping[Api, Mapping[str, Meaning]]] = {
     },
 }
 """The meaning of each word by API: in lower case for ``chat``, ``messages`` and ``responses``."""
+
+_COLUMNS: Final[tuple[Api, ...]] = ("chat", "messages", "responses", "gemini", "converse", "interactions")
+_WRITTEN: Final[Mapping[Reason, tuple[str, str, str, str, str, str]]] = {
+    "stop": ("stop", "end_turn", "", "STOP", "end_turn", "completed"),
+    "stop_sequence": ("stop", "stop_sequence", "", "STOP", "stop_sequence", "completed"),
+    "tool_calls": ("stop", "tool_use", "", "STOP", "tool_use", "requires_action"),
+    "pause": ("stop", "pause_turn", "", "STOP", "end_turn", "incomplete"),
+    "length": ("length", "max_tokens", "max_output_tokens", "MAX_TOKENS", "max_tokens", "incomplete"),
+    "context_exceeded": (
+        "length", "model_context_window_exceeded", "max_output_tokens", "MAX_TOKENS", "model_context_window_exceeded",
+        "incomplete",
+    ),
+    "refusal": ("content_filter", "refusal", "content_filter", "SAFETY", "content_filtered", "incomplete"),
+}  # fmt: skip
+
+WRITTEN: Final[Mapping[Api, Mapping[Reason, str]]] = {
+    api: {reason: words[column] for reason, words in _WRITTEN.items()} for column, api in enumerate(_COLUMNS)
+}
+"""The word of each reason by API: for ``responses`` that of an incomplete answer, "" for a complete one."""
 
 _KINDS: Final[Mapping[FailureReason, ErrorKind]] = {"overloaded": "overloaded", "timeout": "timeout"}
 """The kinds of failures other than ``upstream``."""

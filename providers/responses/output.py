@@ -14,6 +14,7 @@ import msgspec
 from providers.errors.failures import KIND_OF_WORD, OPENAI_CODE, OPENAI_TYPE
 from providers.neutral.arguments import arguments_object
 from providers.neutral.codec import Reply, complete_usage
+from providers.neutral.ends import WRITTEN
 from providers.neutral.made_images import made_images
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.texts import CIPHERTEXT
@@ -29,7 +30,6 @@ from streams.events import (
     Citation,
     ErrorInfo,
     ErrorKind,
-    Reason,
     ReasoningState,
     ToolCallStart,
     Usage,
@@ -141,11 +141,6 @@ def _bare_response(begin: AnswerStart, error: Mapping[str, str] | None) -> Mappi
 
 Object: TypeAlias = dict[str, Any]
 
-INCOMPLETE: Mapping[Reason, str] = {
-    "length": "max_output_tokens",
-    "context_exceeded": "max_output_tokens",
-    "refusal": "content_filter",
-}
 DEFAULT_FORMAT_NAME = "output"  # the name of a format without one
 IMAGE_CALL = "image_generation_call"
 _IMAGE_FORMATS = ("png", "webp", "jpeg", "gif")
@@ -230,8 +225,8 @@ class ResponseTemplate:
 
 def final_status(end: AnswerEnd) -> tuple[str, str | None]:
     """Return the status of an answer with this end, and the reason if it is incomplete."""
-    word = INCOMPLETE.get(end.reason)
-    if word is None:
+    word = WRITTEN["responses"][end.reason]
+    if not word:
         return "completed", None
     return "incomplete", end.raw if end.raw in OWN_INCOMPLETE_REASONS else word
 

@@ -19,8 +19,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import fold
-from tests.support.block_events import call_events, refusal_events, text_events, thought_events
-from tests.support.cases import case
+from tests.support.block_events import refusal_events, text_events, thought_events
 from tests.support.chat_wire import chunks, deltas, reply, write
 
 CALLED = [
@@ -56,27 +55,6 @@ def test_a_failure_is_one_error_chunk_without_done():
     )
     assert b"[DONE]" not in stream
     assert b'"finish_reason":"' not in stream
-
-
-def test_finish_reasons_agree_with_the_content():
-    """vercel/ai#12218, strands-agents/harness-sdk#1827, jasonxu114514/opencode2api#27."""
-    for reason, called, expected in [
-        ("stop", False, "stop"),
-        ("stop", True, "tool_calls"),
-        ("tool_calls", False, "stop"),
-        ("stop_sequence", True, "tool_calls"),
-        ("pause", True, "tool_calls"),
-        ("stop_sequence", False, "stop"),
-        ("pause", False, "stop"),
-        ("length", True, "length"),
-        ("context_exceeded", False, "length"),
-        ("refusal", False, "content_filter"),
-    ]:
-        with case((reason, called, expected)):
-            events = [AnswerStart(), *(call_events(0, id="a") if called else []), Usage(), AnswerEnd(reason)]
-            streamed = [one["choices"][0]["finish_reason"] for one in chunks(write(events)) if one["choices"]]
-            assert streamed[-1] == expected
-            assert json.loads(CHAT.write_answer(fold(events), reply()))["choices"][0]["finish_reason"] == expected
 
 
 def test_events_without_a_chat_form_are_omitted():

@@ -23,7 +23,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import fold
-from tests.support.block_events import call_events, refusal_events, text_events, thought_events
+from tests.support.block_events import call_events, text_events, thought_events
 
 pytest.importorskip("botocore", reason="Amazon's SDK, whose parser reads what is written here, is not installed")
 from botocore.parsers import create_parser
@@ -95,14 +95,6 @@ SCRIPTS: dict[str, tuple[list[Any], str, list[Any]]] = {
          ToolCallDelta(0, ":1}"), BlockEnd(1), *text_events(2, "t"), BlockEnd(0), *STOP], "tool_use",
         [{"toolUse": {"toolUseId": "a", "name": "f", "input": {"x": 1}}},
          {"toolUse": {"toolUseId": "b", "name": "g", "input": {}}}, {"text": "t"}]),
-    "length": ([*text_events(0, "hi"), COUNTED, AnswerEnd("length")], "max_tokens", [{"text": "hi"}]),
-    "refusal": ([*refusal_events(0, "no"), COUNTED, AnswerEnd("refusal")], "content_filtered",
-                [{"text": "no"}]),
-    "guardrail": ([*text_events(0, "no"), COUNTED, AnswerEnd("refusal", "guardrail_intervened")],
-                  "guardrail_intervened", [{"text": "no"}]),
-    "pause": ([*text_events(0, "hi"), COUNTED, AnswerEnd("pause")], "end_turn", [{"text": "hi"}]),
-    "context": ([*text_events(0, "hi"), COUNTED, AnswerEnd("context_exceeded")], "model_context_window_exceeded",
-                [{"text": "hi"}]),
     "cited": ([TextDelta(0, "hi"), Citation(0, "converse", CITED), Citation(0, "messages", {}), BlockEnd(0), *STOP],
               "end_turn", [{"citationsContent": {"content": [{"text": "hi"}], "citations": [CITED]}}]),
     "served": ([NativeItem(0, "converse", "toolUse", SERVED), NativeItem(1, "converse", "toolResult", RESULT),

@@ -86,16 +86,6 @@ def test_geminis_own_signatures_are_on_parts_of_their_kind():
             assert whole["candidates"][0]["content"]["parts"] == said
 
 
-def test_the_end_of_an_answer_is_reported_in_the_apis_words():
-    for end, word in [
-        (AnswerEnd("stop"), "STOP"), (AnswerEnd("tool_calls"), "STOP"), (AnswerEnd("length"), "MAX_TOKENS"),
-        (AnswerEnd("refusal", "refusal"), "SAFETY"), (AnswerEnd("refusal", "RECITATION"), "RECITATION"),
-        (AnswerEnd("context_exceeded"), "MAX_TOKENS"), (AnswerEnd("pause"), "STOP"),
-    ]:  # fmt: skip
-        with case((end, word)):
-            assert chunks(write_stream([*TEXT, end]))[-1]["candidates"][0]["finishReason"] == word
-
-
 def test_refusals_log_probabilities_and_citations_have_their_places():
     token = {"token": "Hi", "logprob": -0.5, "top_logprobs": [{"token": "Ho", "logprob": -2.0}]}
     page = {"type": "url_citation", "url": "https://e.org", "title": "E"}

@@ -157,6 +157,42 @@ def check_content(api: str, told: Answer, streamed: Answer, whole: Answer, told_
         assert streamed.usage == whole.usage
 
 
+FULL = "model_context_window_exceeded"
+ENDS = f"""
+stop            text stop           end_turn      completed         STOP       end_turn         completed
+stop            call tool_calls     tool_use      completed         STOP       tool_use         requires_action
+tool_calls      text stop           end_turn      completed         STOP       end_turn         completed
+stop_sequence   text stop           stop_sequence completed         STOP       stop_sequence    completed
+stop_sequence   call tool_calls     tool_use      completed         STOP       tool_use         requires_action
+pause           text stop           pause_turn    completed         STOP       end_turn         incomplete
+pause           call tool_calls     pause_turn    completed         STOP       end_turn         incomplete
+length          call length         max_tokens    max_output_tokens MAX_TOKENS max_tokens       incomplete
+refusal         text content_filter refusal       content_filter    SAFETY     content_filtered incomplete
+stop:compaction text stop           compaction    completed         STOP       end_turn         completed
+stop:eos        text stop           end_turn      completed         STOP       end_turn         completed
+length:steered  text length         max_tokens    steered           MAX_TOKENS max_tokens       incomplete
+refusal:SPII    text content_filter refusal       content_filter    SPII       content_filtered incomplete
+refusal:guardrail_intervened text content_filter refusal content_filter SAFETY guardrail_intervened incomplete
+context_exceeded text length {FULL} max_output_tokens MAX_TOKENS {FULL} incomplete
+"""
+"""The neutral reason, with a provider's own word; the content; and what clients of each API read."""
+
+
+@each_row("row", ENDS.strip().splitlines())
+def test_the_end_of_an_answer_agrees_with_its_content_in_the_words_of_each_api(row):
+    """Agent loops stop silently, or never (vercel/ai#12218, strands-agents/harness-sdk#1827, can1357/oh-my-pi#12224,
+    vllm-project/agentic-api#296, jasonxu114514/opencode2api#27)."""
+    (reason, _, raw), (content, *words) = row.split()[0].partition(":"), row.split()[1:]
+    said = call_events(0, "{}") if content == "call" else text_events(0, "hi")
+    told = [AnswerStart(), *said, COUNTED, AnswerEnd(reason, raw or None)]
+    for api, word in zip(CODECS, words, strict=True):
+        with case(api):
+            writer = CODECS[api].writer(reply(api, True))
+            streamed = fold(read_stream(CODECS[api], b"".join(map(writer.send, told))))
+            whole = fold(CODECS[api].read_answer(CODECS[api].write_answer(fold(told), reply(api, True))))
+            assert (streamed.end.raw, whole.end.raw) == (word, word)
+
+
 KINDS = ("invalid_request", "billing", "overloaded", "upstream", "timeout", "internal")
 
 

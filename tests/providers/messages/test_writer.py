@@ -16,7 +16,7 @@ from streams.events import (
     Usage,
 )
 from streams.fold import fold
-from tests.support.block_events import call_events, refusal_events, text_events, thought_events
+from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.messages_streams import check_grammar, frames, reply, sdk_message, write
@@ -65,25 +65,6 @@ def test_reasoning_of_this_api_passes_unchanged(item):
     check_grammar(out)
     assert sdk_message(out).content[0].to_dict() == item
     assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"] == [item]
-
-
-def test_stop_reasons_agree_with_the_content():
-    """Agent loops stop silently (can1357/oh-my-pi#12224, vllm-project/agentic-api#296)."""
-    for end, called, word in [
-        (AnswerEnd("stop"), False, "end_turn"), (AnswerEnd("stop"), True, "tool_use"),
-        (AnswerEnd("tool_calls"), False, "end_turn"),
-        (AnswerEnd("length"), True, "max_tokens"), (AnswerEnd("refusal"), False, "refusal"),
-        (AnswerEnd("pause"), False, "pause_turn"),
-        (AnswerEnd("context_exceeded"), False, "model_context_window_exceeded"),
-        (AnswerEnd("stop", "compaction"), False, "compaction"), (AnswerEnd("stop", "eos"), False, "end_turn"),
-        (AnswerEnd("stop_sequence", None, "###"), False, "stop_sequence"),
-    ]:  # fmt: skip
-        with case((end, called, word)):
-            said = call_events(0, id="a") if called else refusal_events(0, "no")
-            out = write([AnswerStart(), *said, end])
-            assert frames(out)[-2][1]["delta"]["stop_reason"] == word
-            assert frames(out)[-2][1]["delta"]["stop_sequence"] == end.stop_sequence
-            assert json.loads(MESSAGES.write_answer(fold([AnswerStart(), *said, end]), reply()))["stop_reason"] == word
 
 
 def test_a_failure_is_the_last_event_and_nothing_pretends_success():

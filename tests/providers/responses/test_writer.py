@@ -22,23 +22,6 @@ from tests.support.cases import case
 from tests.support.responses_streams import HELLO, ISSUER, encode_event, read, reply, sdk_response, write_events
 
 
-def test_the_terminal_event_states_how_the_answer_ended() -> None:
-    """router-for-me/CLIProxyAPI#2358, caidaoli/ccLoad#59: whatever happens, one terminal event."""
-    for end, status, details in [
-        (AnswerEnd("stop"), "completed", None),
-        (AnswerEnd("pause"), "completed", None),
-        (AnswerEnd("stop_sequence", stop_sequence="x"), "completed", None),
-        (AnswerEnd("length"), "incomplete", {"reason": "max_output_tokens"}),
-        (AnswerEnd("context_exceeded"), "incomplete", {"reason": "max_output_tokens"}),
-        (AnswerEnd("refusal"), "incomplete", {"reason": "content_filter"}),
-        (AnswerEnd("length", "steered"), "incomplete", {"reason": "steered"}),
-    ]:
-        with case((end, status, details)):
-            response = write_events([*HELLO, end])[-1]["response"]
-            assert (response["status"], response["incomplete_details"]) == (status, details)
-            assert response["output"][0]["status"] == status
-
-
 def test_a_call_followed_by_another_event_is_complete() -> None:
     """Also where the client does not see what follows."""
     call = [AnswerStart(), *call_events(0, "{}", id="c0")]
