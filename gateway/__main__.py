@@ -233,7 +233,7 @@ def explain(**_: Any) -> None:
     """
 
 
-@main.command("import", runs="importing:run", short_help="Convert the config of a LiteLLM proxy.")
+@main.command("import", runs="importing:run", short_help="Convert the config of LiteLLM or claude-code-router.")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--write", type=click.Path(path_type=Path), metavar="NEW", help="Write the result to NEW, which must not exist yet."
@@ -247,11 +247,11 @@ def explain(**_: Any) -> None:
     "--report",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Write all that changes, is lost or left to do to FILE.",
+    help="Write all that changes, is lost or left to do to FILE: JSON if it ends in .json, else text.",
 )
 @click.option("--partial", is_flag=True, help="Write the result even if some models cannot be converted.")  # fmt: skip
 def import_config(**_: Any) -> None:
-    """Convert FILE, the config of a LiteLLM proxy, and print the result.
+    """Convert FILE, the config of a LiteLLM proxy or of claude-code-router, and print the result.
 
     Comments and a summary list the settings that trigate cannot convert, and the consequences. A model that cannot
     be converted is an error, because requests for it might reach another provider; --partial accepts that.

@@ -1,4 +1,4 @@
-"""The command ``trigate import``, which converts the configuration of a LiteLLM proxy.
+"""The command ``trigate import``, which converts the configuration of a LiteLLM proxy or of claude-code-router.
 
 The result contains no keys of providers, but a variable for each. Comments and a summary list the settings without a
 counterpart.
@@ -14,15 +14,17 @@ import click
 import yaml
 
 from configfile import document
+from gateway.commands.imports.claude_code_router import convert_claude_code_router, read_json5
 from gateway.commands.imports.imported_secrets import environment_line, variables_in
 from gateway.commands.imports.imported_values import list_of
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_database import read_database
 from gateway.commands.imports.litellm_secrets import Decryption, salt_key_of
 from gateway.commands.imports.losses import SERIOUS, Group
-from gateway.commands.imports.move_report import ENVIRONMENT, Move, report_text
+from gateway.commands.imports.move_report import ENVIRONMENT, Move, json_text, markdown_text, report_of
 from gateway.commands.imports.result import Result, lines, one_line, summary
 from gateway.commands.terminal import say
+from gateway.config.convertible import is_claude_code_router
 from gateway.config.loading import ConfigError, from_mapping
 
 GOOD: Final = 0
@@ -52,7 +54,7 @@ def run(
             result,
             file.name,
             _name_of(database),
-            variables_in(text),
+            variables_in(text, result.values),
             write if status != NOTHING else None,
             status,
         )
@@ -102,11 +104,13 @@ def _files(move: Move, text: str, report: Path | None) -> Iterator[tuple[Path, s
         lines += [f"# {name}=" for name in move.variables if name not in move.known_variables]
         yield move.environment, "\n".join((_ENVIRONMENT_TITLE, *lines, ""))
     if report is not None:
-        yield report, report_text(move)
+        yield report, (json_text if report.suffix == ".json" else markdown_text)(report_of(move))
 
 
 def _convert(content: Any, database: str | None) -> Result:
-    """Convert the file of LiteLLM's proxy. Raises ``ConfigError``."""
+    """Convert the file of LiteLLM's proxy or of claude-code-router. Raises ``ConfigError``."""
+    if is_claude_code_router(content):
+        return convert_claude_code_router(content)
     tables = None if database is None else read_database(database, os.environ)
     return convert_litellm(content, tables, Decryption(salt_key_of(content, os.environ)))
 
@@ -121,7 +125,7 @@ def read_with_includes(file: Path) -> tuple[Any, list[str]]:
     waiting, seen = [file], {os.path.realpath(file)}
     while waiting:
         path = waiting.pop(0)
-        read = document.read(document.read_bytes(path), str(path), last_wins=True)
+        read = document.read(read_json5(document.read_bytes(path)), str(path), last_wins=True)
         places += read.duplicates
         if not isinstance(read.content, dict):
             merged = read.content if merged is None else merged

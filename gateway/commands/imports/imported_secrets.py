@@ -1,7 +1,7 @@
 """Secrets in the files of other gateways: the new file gets a variable for each."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from itertools import chain, count
 from typing import Any, Final
 
@@ -33,10 +33,12 @@ _VARIABLE: Final = re.compile(r"\$(?:\$|([A-Za-z_][A-Za-z0-9_]*))")
 _PLAIN: Final = re.compile(r"[\w./:+=@,-]+", re.ASCII)
 
 
-def variables_in(text: str) -> list[str]:
-    """Return the variables that the new file reads, sorted."""
-    lines = (line for line in text.splitlines() if not line.startswith("#"))
-    return sorted({match[1] for line in lines for match in _VARIABLE.finditer(line) if match[1]})
+def variables_in(text: str, known: Container[str] = ()) -> list[str]:
+    """Return the variables that the new file reads, sorted, and the ``known`` ones in its comments."""
+    named = {
+        (match[1], line[:1] == "#") for line in text.splitlines() for match in _VARIABLE.finditer(line) if match[1]
+    }
+    return sorted({name for name, is_in_comment in named if not is_in_comment or name in known})
 
 
 def environment_line(name: str, value: str) -> str:

@@ -37,6 +37,7 @@ from gateway.commands.imports.litellm_routes import (
     routing_strategies,
 )
 from gateway.commands.imports.litellm_secrets import MASTER_KEY, Decryption
+from gateway.commands.imports.litellm_sign_in import draft_issuers
 from gateway.commands.imports.litellm_stored import with_stored
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Deployment, Result, file_content
@@ -80,6 +81,7 @@ def convert_litellm(content: Any, tables: Tables | None = None, decryption: Decr
     _add_master_key(content, result)
     if tables is not None:
         add_clients(tables, result)
+        draft_issuers(tables, decryption, result)
     elif result.access_groups:
         result.lose(f"the access groups {', '.join(result.access_groups)}", litellm_tables.reason_of("access_groups"))
     _lose_addresses(result)

@@ -78,7 +78,7 @@ def _keys_of(tables: Tables, teams: dict[str, Row], now: datetime) -> list[Token
                 id = key["team_id"] = free_name(f"user {user['user_id']}", ids)
                 own = {"models": user.get("models"), "spend": user.get("spend"), **limits}
                 teams[id] = {**own, "team_id": id, "team_alias": _user_name(user)}
-        found.append(read_token(key, rejection(row), now))
+        found.append(read_token(key, rejection(row), read_text(row.get("user_id")), now))
     return found
 
 

@@ -90,7 +90,7 @@ def column_losses(
 
 PREFIX: Final = "LiteLLM_"
 _OWN_WHY: Final = {
-    "SSOConfig": "write `issuers`, whose rules decide who may sign in (docs/people.md)",
+    "SSOConfig": "complete the draft of `issuers` in the comments of the new file (docs/people.md)",
     "CacheConfig": CACHE_ADVICE,
 }
 """The advice for tables that is not that of their group."""

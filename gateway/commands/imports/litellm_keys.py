@@ -34,6 +34,7 @@ from gateway.commands.imports.litellm_rows import (
 from gateway.commands.imports.losses import Group, Reason
 from gateway.commands.imports.result import OMITTED, Result
 
+_EVERY_PATH: Final = frozenset({"*", "/*"})
 _ALL_ROUTES: Final = frozenset(("*", "/*", "/v1/*", "llm_api_routes", "llm_api_routes_without_mcp", "openai_routes",
      "anthropic_routes", "google_routes"))  # fmt: skip
 """Values of ``allowed_routes`` with the paths of all types of models."""
@@ -142,7 +143,7 @@ OF_ITS_PAGES: Final = "litellm-dashboard"
 
 @attrs.frozen
 class Token:
-    """A key in the table; ``digest`` is hexadecimal, ``row`` has all columns, ``team`` is an id or "".
+    """A key in the table; ``digest`` is hexadecimal, ``row`` has all columns, ``team`` and ``user`` are ids or "".
 
     ``unreadable`` is the reason why the row is unclear, so that the key may be invalid. ``rejection`` is the reason why
     LiteLLM rejects it, apart from its team."""
@@ -155,9 +156,10 @@ class Token:
     unreadable: str | None
     rejection: str | None
     row: Mapping[str, Any] = attrs.field(repr=False)
+    user: str = ""
 
 
-def read_token(row: Mapping[str, Any], refused: str | None, now: datetime) -> Token:
+def read_token(row: Mapping[str, Any], refused: str | None, user: str, now: datetime) -> Token:
     """Return the key in a row of the table. LiteLLM may have ``refused`` it because of another table."""
     token = row["token"].strip()
     hashed = re.fullmatch(r"[0-9a-fA-F]{64}", token)
@@ -178,6 +180,7 @@ def read_token(row: Mapping[str, Any], refused: str | None, now: datetime) -> To
         unreadable=unreadable,
         rejection="blocked" if blocked and unreadable is None else rejection,
         row=row,
+        user=user,
     )
 
 
@@ -197,12 +200,13 @@ def add_keys(keys: Sequence[Token], team_rows: Mapping[str, Mapping[str, Any]], 
         elif key.digest not in held and (item := _convert_key(key, name, team, served, result)) is not None:
             called.add(name)
             held[key.digest] = key, item
-    _lose_admins(team_rows, result)
+    _add_leads([*held.values()], teams, team_rows, served, result)
     ids = {key.team for key, _ in held.values()}
     used = {team.name: id for id, team in teams.items() if id in ids}
     rows = {item["name"]: key.row for key, item in held.values()}
     rows_of_teams = {name: teams[id].row for name, id in used.items() if teams[id].row}
     _lose_limits(rows, rows_of_teams, result)
+    result.groups_of_teams |= {id: name for name, id in used.items()}
     result.client_keys += [_as_file_item(item, result) for _, item in held.values()]
     result.client_groups += [_as_file_item(teams[id].item, result) for id in used.values()]
     result.opening_spend += _opening_items("client", rows, now)
@@ -259,14 +263,39 @@ def _as_file_item(item: Mapping[str, Any], result: Result) -> dict[str, Any]:
     return {**item, **names, "models": [*routes, *same]}
 
 
-def _lose_admins(rows: Mapping[str, Mapping[str, Any]], result: Result) -> None:
-    """Record the users who may manage the keys of these teams."""
-    for id, row in rows.items():
-        members = items_of(row.get("members_with_roles"))
-        found = [read_text(one.get("user_id")) for one in members if one.get("role") == "admin"]
-        if admins := [*dict.fromkeys(filter(None, (*found, *read_list(row.get("admins")))))]:
-            what = f"the admins of the team {read_text(row.get('team_alias')) or id}: {name_list(admins, 'users')}"
-            result.lose(what, (Group.PROTECTION, "set `role: lead` for a key of each"), TEAMS, admins)
+def _add_leads(
+    held: Sequence[tuple[Token, dict[str, Any]]], teams: Mapping[str, Team],
+    rows: Mapping[str, Mapping[str, Any]], served: ServedNames, result: Result,
+) -> None:  # fmt: skip
+    """Give the keys of teams' admins the role ``lead``, and record the admins without such a key."""
+    admins = {id: admins_of(row) for id, row in rows.items()}
+    leads = [(key, item) for key, item in held if _may_lead(key, admins.get(key.team, ()))]
+    for key, item in leads:
+        everything = teams[key.team].item.get("models", served.names)  # a client with a role needs a list of its own
+        item |= {"role": "lead", "models": item.get("models", [*everything])}
+    if leads:
+        names = ", ".join(item["name"] for _, item in leads)
+        what = "as in LiteLLM, keys of a team's admins manage those of their group (`role: lead`)"
+        result.remarks.append(f"{what}: {names}")
+    having = {(key.user, key.team) for key, _ in leads}
+    for id, users in admins.items():
+        if lost := [user for user in users if (user, id) not in having]:
+            team = read_text(rows[id].get("team_alias")) or id
+            what = f"the admins of the team {team}: {name_list(lost, 'users')}"
+            result.lose(what, (Group.PROTECTION, "set `role: lead` for a key of each"), TEAMS, lost)
+
+
+def admins_of(row: Mapping[str, Any]) -> list[str]:
+    """Return the users who may manage a team's keys."""
+    members = items_of(row.get("members_with_roles"))
+    found = [read_text(one.get("user_id")) for one in members if one.get("role") == "admin"]
+    return [*dict.fromkeys(filter(None, (*found, *read_list(row.get("admins")))))]
+
+
+def _may_lead(key: Token, admins: Sequence[str]) -> bool:
+    """Return whether LiteLLM lets a key manage its team's keys: its user is an admin, and it may use all paths."""
+    routes = read_list(key.row.get("allowed_routes"))
+    return key.user in admins and (not routes or not _EVERY_PATH.isdisjoint(routes))
 
 
 def _opening_items(owner: str, rows: Mapping[str, Mapping[str, Any]], now: datetime) -> Iterator[dict[str, Any]]:

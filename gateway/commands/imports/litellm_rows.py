@@ -23,6 +23,7 @@ ORGANIZATIONS: Final = "LiteLLM_OrganizationTable"
 PROJECTS: Final = "LiteLLM_ProjectTable"
 ROTATED: Final = "LiteLLM_DeprecatedVerificationToken"
 SETTINGS: Final = "LiteLLM_Config"
+SIGN_IN: Final = "LiteLLM_SSOConfig"
 USERS: Final = "LiteLLM_UserTable"
 
 TABLES: Final = (KEYS, TEAMS, BUDGETS, USERS, END_USERS, MODELS, CREDENTIALS, ROTATED, ALIASES)

@@ -1,11 +1,12 @@
 """The report of ``trigate import --report``: losses, changes and the remaining work; the new file has what moves."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
+import msgspec
 
 from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import OMITTED, Result, group_losses, one_line
@@ -55,9 +56,60 @@ class Move:
         return Path(f"{self.write if self.write.suffix == ENVIRONMENT else self.write.with_suffix('')}{ENVIRONMENT}")
 
 
-def report_text(move: Move) -> str:
-    """Return the report in Markdown with at most 80 columns, without secrets and digests of keys; words stay whole."""
-    return "\n".join(_fold_lines(_lines(move))) + "\n"
+def report_of(move: Move) -> dict[str, Any]:
+    """Return the whole report, without secrets and digests of keys."""
+    result = move.result
+    invalid = list(result.no_longer_good)
+    lost_keys = [loss for loss in result.losses if loss.what.startswith("the key ")]
+    imported = sum("sha256" in key for key in result.client_keys)
+    spent = [float(item["spent"].split()[0]) for item in result.opening_spend]
+    return {
+        "source": {"file": move.file, "database": move.database},
+        "written": {
+            "file": "" if move.write is None else move.write.name,
+            "environment": "" if move.environment is None else move.environment.name,
+            "exit_status": move.status,
+        },
+        "verdict": _VERDICTS[move.status],
+        "counts": {
+            "models": {"all": result.models, "moved": result.models - len(result.missing) - result.undecrypted},
+            "client_keys": {
+                "all": result.key_rows, "moved": imported, "invalid_already": len(invalid), "lost": len(lost_keys),
+                "not_counted": result.key_rows - imported - len(invalid) - len(lost_keys),
+            },
+            "groups": len(result.client_groups),
+            "opening_spend": {"items": len(spent), "usd": round(sum(spent), 9)},
+            "lost": {group.value: len(losses) for group, losses in group_losses(result.losses)},
+        },
+        "lost": [
+            {"category": one.group.value, "what": one.what, "why": one.why, "place": _place(one.place, move.file),
+             "names": [*one.names]}
+            for _, losses in group_losses(result.losses) for one in losses
+        ],
+        "changes": [one for one in result.remarks if not one.startswith(OMITTED)] + [
+            f"{entry.get('name', entry['model'])}: {note}" for notes, entry in result.entries for note in notes
+        ],
+        "to_do": {
+            "decide": [*result.choices],
+            "variables_with_values": move.known_variables,
+            "variables_to_set": [name for name in move.variables if name not in move.known_variables],
+        },
+        "invalid_keys": invalid,
+    }  # fmt: skip
+
+
+def _place(place: str, file: str) -> str:
+    """Return a place in ``file`` with its name; places in the database have the names of tables."""
+    return place if place.startswith(("LiteLLM_", "the database")) else ", ".join(filter(None, (file, place)))
+
+
+def json_text(report: Mapping[str, Any]) -> str:
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode() + "\n"
+
+
+def markdown_text(report: Mapping[str, Any]) -> str:
+    """Return the report for readers, in Markdown with at most 80 columns; words stay whole."""
+    return "\n".join(_fold_lines(_lines(report))) + "\n"
 
 
 def _fold_lines(lines: Iterator[str]) -> Iterator[str]:
@@ -67,61 +119,57 @@ def _fold_lines(lines: Iterator[str]) -> Iterator[str]:
         yield from ([line] if line.startswith("#") else wrapped or [""])
 
 
-def _lines(move: Move) -> Iterator[str]:
-    result = move.result
-    sources = " and ".join(filter(None, (move.file, move.database)))
-    yield from ("# The move to trigate", "", f"From {sources}.", "", _VERDICTS[move.status], "", "## Summary", "")
-    yield from _summary(result)
-    yield from ("", "## What is lost or differs", "", *(() if result.losses else ("Nothing.", "")))
-    for group, losses in group_losses(result.losses):
-        yield from (f"### {group.value.capitalize()}: {len(losses)}", "", f"That is, {_MEANINGS[group]}.", "")
-        for one in losses:
-            yield f"- {one.what}{': ' if one.why else ''}{one.why}"
-            yield f"  In {_place(one.place, move.file)}."
-            if any(name not in one.what for name in one.names):  # the text shortens the list
-                yield f"  All {len(one.names)}: {', '.join(one.names)}."
-        yield ""
-    changes = [one for one in result.remarks if not one.startswith(OMITTED)]
-    changes += [f"{entry.get('name', entry['model'])}: {note}" for notes, entry in result.entries for note in notes]
-    yield from _section("What else changes", changes)
-    yield from _section("What you must do", _to_do(move))
-    yield from _section("Keys that were invalid already, and stay behind", result.no_longer_good)
+def _lines(report: Mapping[str, Any]) -> Iterator[str]:
+    source, written = report["source"], report["written"]
+    sources = " and ".join(filter(None, (source["file"], source["database"])))
+    yield from ("# The move to trigate", "", f"From {sources}.", "", report["verdict"], "", "## Summary", "")
+    yield from _summary(report["counts"])
+    yield from ("", "## What is lost or differs", "", *(() if report["lost"] else ("Nothing.", "")))
+    for group, meaning in _MEANINGS.items():
+        if items := [one for one in report["lost"] if one["category"] == group.value]:
+            yield from (f"### {group.value.capitalize()}: {len(items)}", "", f"That is, {meaning}.", "")
+            for one in items:
+                yield f"- {one['what']}{': ' if one['why'] else ''}{one['why']}"
+                yield f"  In {one['place']}."
+                yield from _all_names(one)
+            yield ""
+    yield from _section("What else changes", report["changes"])
+    yield from _section("What you must do", _to_do(report["to_do"], written, bool(report["lost"])))
+    yield from _section("Keys that were invalid already, and stay behind", report["invalid_keys"])
 
 
-def _place(place: str, file: str) -> str:
-    """Return a place in ``file`` with its name; places in the database have the names of tables."""
-    return place if place.startswith(("LiteLLM_", "the database")) else ", ".join(filter(None, (file, place)))
+def _all_names(loss: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of a loss that its text shortens."""
+    if any(name not in loss["what"] for name in loss["names"]):
+        yield f"  All {len(loss['names'])}: {', '.join(loss['names'])}."
 
 
-def _summary(result: Result) -> Iterator[str]:
-    moved = result.models - len(result.missing) - result.undecrypted
-    yield f"- Models: {moved} of {result.models} move."
-    if keys := result.key_rows:
-        imported, invalid = sum("sha256" in key for key in result.client_keys), len(result.no_longer_good)
-        lost = sum(loss.what.startswith("the key ") for loss in result.losses)
-        yield f"- Client keys: {imported} of {keys} move, and clients keep them unchanged."
-        yield f"  {invalid} were invalid already, {lost} are lost, and {keys - imported - invalid - lost} "\
+def _summary(counts: Mapping[str, Any]) -> Iterator[str]:
+    models, keys, spend = counts["models"], counts["client_keys"], counts["opening_spend"]
+    yield f"- Models: {models['moved']} of {models['all']} move."
+    if keys["all"]:
+        yield f"- Client keys: {keys['moved']} of {keys['all']} move, and clients keep them unchanged."
+        yield f"  {keys['invalid_already']} were invalid already, {keys['lost']} are lost, and {keys['not_counted']} "\
             "belong to LiteLLM's own pages or are listed twice."  # fmt: skip
-    yield f"- Groups, which were teams or users: {len(result.client_groups)}."
-    if spent := [float(item["spent"].split()[0]) for item in result.opening_spend]:
-        yield f"- Money: {sum(spent):.9g} usd, spent in {count_text(len(spent), 'present period')}, stay counted."
-    groups = [f"{len(losses)} of {group.value}" for group, losses in group_losses(result.losses)]
-    yield f"- Lost settings: {', '.join(groups) or 'none'}."
+    yield f"- Groups, which were teams or users: {counts['groups']}."
+    if spend["items"]:
+        yield f"- Money: {spend['usd']:.9g} usd, spent in {count_text(spend['items'], 'present period')}, stay counted."
+    lost = [f"{number} of {group}" for group, number in counts["lost"].items()]
+    yield f"- Lost settings: {', '.join(lost) or 'none'}."
 
 
-def _to_do(move: Move) -> Iterator[str]:
-    yield from (f"Decide: {one}" for one in move.result.choices)
-    if known := move.known_variables:
-        where = "with --write, a file next to the new one" if move.environment is None else move.environment.name
-        yield f"Give the gateway these variables, whose values the import knows ({where} has their values): "\
-            f"{', '.join(known)}"  # fmt: skip
-    if unknown := [name for name in move.variables if name not in known]:
+def _to_do(to_do: Mapping[str, Any], written: Mapping[str, Any], has_lost: bool) -> Iterator[str]:
+    yield from (f"Decide: {one}" for one in to_do["decide"])
+    if known := to_do["variables_with_values"]:
+        where = f"{written['environment'] or 'with --write, a file next to the new one'} has their values"
+        yield f"Give the gateway these variables, whose values the import knows ({where}): {', '.join(known)}"
+    if unknown := to_do["variables_to_set"]:
         yield f"Set these variables: {', '.join(unknown)}"
-    if move.result.losses:
+    if has_lost:
         yield "Go through the lost items above, and set what their texts recommend"
     yield "Run trigate check, then trigate compare with both gateways (docs/migrating.md)"
 
 
-def _section(title: str, items: Iterable[str]) -> Iterator[str]:
+def _section(title: str, items: Sequence[str] | Iterator[str]) -> Iterator[str]:
     if lines := [f"- {item.rstrip('.')}." for item in items]:
         yield from (f"## {title}", "", *lines, "")

@@ -120,10 +120,18 @@ class Result:
     """Comments at the end of the file."""
     choices: list[str] = attrs.field(factory=list)
     """Decisions of the operator, for more comments."""
+    draft: list[str] = attrs.field(factory=list)
+    """Settings in comments, which the operator must complete."""
+    groups_of_teams: dict[str, str] = attrs.field(factory=dict)
+    """The names in ``client_groups`` by LiteLLM's id of the team."""
     key_rows: int = 0
     """The number of keys in the database."""
     undecrypted: int = 0
     """The number of models in the database that have no entry."""
+    port: int = PORT
+    exact: bool = True
+    """True if clients may request only names in the file."""
+    no_keys_warning: str = NO_KEYS_WARNING
 
     @property
     def values(self) -> dict[str, str]:
@@ -244,13 +252,13 @@ def file_content(result: Result) -> dict[str, Any]:
         "providers": result.providers,
         "model_providers": [entry for _, entry in result.entries],
         "model_aliases": {**result.aliases, **result.model_ids},
-        "model_names": {"exact": True, **refused},
+        "model_names": {**({"exact": True} if result.exact else {}), **refused},
         "client_groups": result.client_groups,
         "client_keys": result.client_keys,
         "opening_spend": result.opening_spend,
         **result.settings,
     }
-    listener = {"type": "model", "name": "models", "address": "127.0.0.1", "port": PORT}
+    listener = {"type": "model", "name": "models", "address": "127.0.0.1", "port": result.port}
     return {
         "version": VERSION,
         "listeners": [listener],
@@ -288,8 +296,10 @@ def lines(result: Result, source: str) -> Iterator[str]:
             yield from (f"{key}:", *(f"  {as_yaml(name)}: {as_yaml(item)}" for name, item in value.items()))
         else:
             yield f"{key}: {as_yaml(value)}"
-    if not result.client_keys:
-        yield from ("", f"# {NO_KEYS_WARNING}")
+    if not result.client_keys and result.no_keys_warning:
+        yield from ("", f"# {result.no_keys_warning}")
+    if result.draft:
+        yield from ("", *(f"# {line}" for line in result.draft))
     yield from _comment_lines(result)
 
 
@@ -322,8 +332,8 @@ def summary(result: Result) -> Iterator[str]:
     counts += [count_text(len(result.client_keys), "client key")] if result.client_keys else []
     last = counts.pop()
     yield f"Converted: {' and '.join(filter(None, (', '.join(counts), last)))}."
-    if not result.client_keys:
-        yield NO_KEYS_WARNING
+    if not result.client_keys and result.no_keys_warning:
+        yield result.no_keys_warning
     if result.no_longer_good:
         yield f"Omitted keys that were invalid already: {', '.join(map(one_line, result.no_longer_good))}."
     if not result.losses:

@@ -1024,21 +1024,28 @@ def test_a_word_unlike_any_key_gets_no_suggestion(errors_in, key):
     assert "did you mean" not in found
 
 
-# Files of LiteLLM
+# Files of other gateways
 
 LITELLM = "model_list:\n  - {model_name: a, litellm_params: {model: openai/a}}\n"
 
 
 @each_row(
-    "text",
-    [LITELLM, "litellm_settings: {drop_params: true}\n", "general_settings: {master_key: sk-secret}\n"],
+    ("text", "owner", "then"),
+    [
+        (LITELLM, "LiteLLM's proxy", "convert it: `trigate import {file} --write trigate.yaml`"),
+        ("litellm_settings: {drop_params: true}\n", "LiteLLM's proxy", "trigate import"),
+        ("general_settings: {master_key: sk-secret}\n", "LiteLLM's proxy", "trigate import"),
+        ('{"Providers": [{"api_key": "sk-secret"}]}', "claude-code-router", "trigate import"),
+    ],
 )
-def test_a_file_of_litellm_is_reported_in_one_sentence(write, text):
+def test_the_file_of_another_gateway_is_reported_in_one_sentence(write, text, owner, then):
     path = write(text, "other.yaml")
     with pytest.raises(ConfigError) as caught:
         load(path, {})
-    advice = f"convert it: `trigate import {path} --write trigate.yaml`"
-    assert str(caught.value) == f"{path}: this is a configuration for LiteLLM's proxy; {advice}."
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{path}: this is a configuration for {owner}; ")
+    assert then.format(file=path) in line
+    assert "sk-secret" not in line
 
 
 # Finding the file

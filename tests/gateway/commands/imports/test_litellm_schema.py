@@ -119,6 +119,34 @@ def test_rights_over_others_are_lost_protection(table, row, what):
     assert [(loss.group, loss.what) for loss in losses] == [(Group.PROTECTION, what)]
 
 
+@each_row(
+    ("key", "role", "lost"),
+    [
+        ({"user_id": "u"}, "lead", []),
+        ({"user_id": "u", "models": ["m"]}, "lead", []),
+        ({"user_id": "u", "allowed_routes": ["*"]}, "lead", []),
+        ({"user_id": "u", "allowed_routes": ["llm_api_routes"]}, None, ["the admins of the team red: u"]),
+        ({"user_id": "u", "team_id": "other"}, None, ["the admins of the team red: u"]),
+        ({"user_id": "v"}, None, ["the admins of the team red: u"]),
+    ],
+)
+def test_a_key_with_which_an_admin_manages_a_team_becomes_a_leads(key, role, lost):
+    team = {
+        "team_id": "t",
+        "team_alias": "red",
+        "models": ["m"],
+        "members_with_roles": [{"user_id": "u", "role": "admin"}],
+    }
+    row = {"token": "a" * 64, "key_alias": "app", "team_id": "t", **key}
+    users = [{"user_id": "u"}, {"user_id": "v"}]
+    result = import_tables({KEYS: [row], TEAMS: [team, {"team_id": "other", "models": ["m"]}], USERS: users})
+    config = from_mapping(load_yaml(file_text(result)))
+    (client,) = config.client_keys
+    assert (client.role, client.models) == (role or "user", ("m",) if role or "models" in key else None)
+    assert [loss.what for loss in result.losses if "admins" in loss.what] == lost
+    assert any("`role: lead`): app" in remark for remark in result.remarks) is (role is not None)
+
+
 @needs_feature("client_routing")
 @each_row(
     ("row", "is_closed"),

@@ -17,9 +17,10 @@ from gateway.commands.imports.imported_secrets import environment_line
 from gateway.commands.imports.litellm import convert_litellm
 from gateway.commands.imports.litellm_secrets import Decryption, salt_key_of
 from gateway.commands.imports.result import Result
-from gateway.config.loading import from_mapping
+from gateway.config.loading import ConfigError, from_mapping
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
+from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.litellm_files import TOKEN_COSTS, file_text, item
 from tests.support.quick_yaml import dump_yaml, load_yaml
@@ -114,6 +115,63 @@ def test_the_master_key_decrypts_where_litellm_has_no_salt_key(content, environ,
 )
 def test_a_line_of_the_environment_file_never_holds_another_value(value, line):
     assert environment_line("A", value).startswith(line)
+
+
+SIGN_IN = {
+    "microsoft_client_id": "id-ms", "microsoft_client_secret": SECRET, "microsoft_tenant": "acme",
+    "generic_client_id": "id-g", "generic_authorization_endpoint": "https://acme.okta.com/oauth2/default/v1/authorize",
+    "proxy_base_url": "https://llm.acme.com", "user_email": "admin@acme.com",
+}  # fmt: skip
+
+
+def uncomment(text: str) -> dict[str, Any]:
+    """Return the content of the new file with its draft."""
+    start = text.index("# LiteLLM's sign-in as a draft")
+    draft = text[start : text.index("\n\n", start)].splitlines()[1:]
+    return {**load_yaml(text), **load_yaml("\n".join(line.removeprefix("# ") for line in draft))}
+
+
+@needs_feature("people")
+@pytest.mark.parametrize("salt", [SALT, None])
+def test_the_sign_in_becomes_a_draft_of_issuers(salt):
+    """The draft is a comment, so the import itself gives no person new rights."""
+    tables: dict[str, Any] = {
+        "LiteLLM_VerificationToken": [{"token": "a" * 64, "key_alias": "app", "team_id": "t"}],
+        "LiteLLM_TeamTable": [
+            {"team_id": "t", "team_alias": "red", "members_with_roles": [{"user_id": "u", "role": "admin"}]}
+        ],
+        "LiteLLM_UserTable": [{"user_id": "u", "user_email": "ada@acme.com"}],
+        "LiteLLM_SSOConfig": [{
+            "sso_settings": {
+                **{name: encrypt(value) for name, value in SIGN_IN.items()},
+                "role_mappings": {"group_claim": "a.b", "roles": {"proxy_admin": ["ops"], "internal_user": ["all"]}},
+                "team_mappings": {"team_ids_jwt_field": "teams"},
+            }
+        }],
+    }  # fmt: skip
+    result = import_stored(tables, salt)
+    text = file_text(result)
+    assert "issuers" not in load_yaml(text)
+    assert SECRET not in text
+    content = uncomment(text)
+    if salt:
+        assert not from_mapping(content).ineffective
+    else:  # the operator must replace the names of the values
+        with pytest.raises(ConfigError, match="'GENERIC_AUTHORIZATION_ENDPOINT'; use an https:// URL"):
+            from_mapping(content)
+    microsoft, generic = content["issuers"]
+    assert microsoft["issuer"] == f"https://login.microsoftonline.com/{'acme' if salt else 'MICROSOFT_TENANT'}/v2.0"
+    assert microsoft["claims"] == {"groups": "/a/b"}
+    assert generic["issuer"] == ("https://acme.okta.com/oauth2/default" if salt else "GENERIC_AUTHORIZATION_ENDPOINT")
+    assert microsoft["login"].get("client_secret") == ("$MICROSOFT_CLIENT_SECRET" if salt else None)
+    assert result.values.get("MICROSOFT_CLIENT_SECRET") == (SECRET if salt else None)
+    assert microsoft["admit"] == [
+        {"when": {"groups": ["ops"]}, "role": "admin"},
+        {"when": {"email": ["ada@acme.com"]}, "group": "red", "role": "lead"},
+        {"when": {"teams": "t"}, "group": "red"},
+        {"when": {"groups": ["all"]}},
+    ]
+    assert any(choice.startswith("who may sign in") for choice in result.choices)
 
 
 @each_row(

@@ -1,14 +1,13 @@
 """``trigate import --report``: everything that changes, is lost or left to do, for the one who decides."""
 
 import json
-import re
 from pathlib import Path
 
 import pytest
 
 from gateway.commands.imports.imported_secrets import variables_in
 from gateway.commands.imports.losses import Group
-from gateway.commands.imports.move_report import Move, report_text
+from gateway.commands.imports.move_report import Move, json_text, markdown_text, report_of
 from tests.support.command_line import invoke
 from tests.support.features import needs_feature
 from tests.support.harness import ROOT
@@ -35,8 +34,8 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_the_report_has_every_loss_with_its_place_and_all_names(move):
-    text = report_text(move)
+def test_the_text_has_every_loss_with_its_place_and_all_names(move):
+    text = markdown_text(report_of(move))
     assert [line for line in text.splitlines() if len(line) > 80 and " " in line.strip(" -")] == []
     for loss in move.result.losses:
         assert words(loss.what) in words(text)
@@ -48,27 +47,29 @@ def test_the_report_has_every_loss_with_its_place_and_all_names(move):
     assert "In LiteLLM_VerificationToken." in text
     for notes, _ in move.result.entries:
         assert all(words(note) in words(text) for note in notes)
-    sections = [line.split(":")[0].removeprefix("### ").lower() for line in text.splitlines() if line[:4] == "### "]
-    assert sections == [group.value for group in Group if group.value in sections]
 
 
 @needs_feature("request_members")
 def test_every_key_of_the_database_is_counted_once(move):
-    text = words(report_text(move))
-    assert "Models: 11 of 12 move." in text
-    moved, lost = map(
-        int, re.findall(r"Client keys: (\d+) of 18 move, .* 2 were invalid already, (\d+) are lost", text)[0]
-    )
-    assert moved + lost == 15  # LiteLLM's own pages have one
-    assert f"{lost} are lost, and 1 belong to LiteLLM's own pages" in text
+    keys = report_of(move)["counts"]["client_keys"]
+    assert keys["all"] == 18
+    assert keys["all"] == keys["moved"] + keys["invalid_already"] + keys["lost"] + keys["not_counted"]
+    assert (keys["invalid_already"], keys["not_counted"]) == (2, 1)  # LiteLLM's own pages have one
+    models = report_of(move)["counts"]["models"]
+    assert (models["moved"], models["all"]) == (11, 12)
 
 
-def test_the_report_has_variables_but_no_secrets(move):
-    text = report_text(move)
+def test_json_is_the_same_report_and_none_has_secrets(move):
+    report = report_of(move)
+    assert json.loads(json_text(report)) == report
+    order = {group.value: number for number, group in enumerate(Group)}
+    categories = [one["category"] for one in report["lost"]]
+    assert categories == sorted((loss.group.value for loss in move.result.losses), key=order.__getitem__)
     digests = [key["sha256"] for key in move.result.client_keys if "sha256" in key]
-    assert not [secret for secret in (*digests, *move.result.values.values()) if secret in text]
-    assert "variables, whose values the import knows (t.env has their values)" in words(text)
-    assert "LITELLM_MASTER_KEY" in words(text).partition("Set these variables:")[2]
+    for secret in (*digests, *move.result.values.values()):
+        assert secret not in json_text(report) + markdown_text(report)
+    assert report["to_do"]["variables_with_values"]
+    assert "LITELLM_MASTER_KEY" in report["to_do"]["variables_to_set"]
 
 
 def test_a_move_that_fails_has_a_report_too(tmp_path):
@@ -84,11 +85,12 @@ def test_a_move_that_fails_has_a_report_too(tmp_path):
     assert "sk-literal" not in text
 
 
-def test_a_report_is_never_written_over_a_file(tmp_path):
+def test_a_report_by_its_ending_and_never_over_a_file(tmp_path):
     (tmp_path / "litellm.yaml").write_text(dump_yaml({"model_list": [item("m", "openai/m")]}))
-    args = ("import", "litellm.yaml", "--report", "move.md")
+    args = ("import", "litellm.yaml", "--report", "move.json")
     assert invoke(*args, cwd=tmp_path).returncode == 0
-    assert "Nothing." in (tmp_path / "move.md").read_text()
+    report = json.loads((tmp_path / "move.json").read_text())
+    assert (report["written"]["exit_status"], report["lost"], report["source"]["database"]) == (0, [], "")
     again = invoke(*args, "--write", "trigate.yaml", cwd=tmp_path)
-    assert (again.returncode, again.stderr) == (1, "move.md: file exists; give --report the name of a new file\n")
+    assert (again.returncode, again.stderr) == (1, "move.json: file exists; give --report the name of a new file\n")
     assert not (tmp_path / "trigate.yaml").exists()
