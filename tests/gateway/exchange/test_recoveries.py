@@ -1,7 +1,7 @@
 """Requests that a provider rejects, and that the gateway sends again in another shape.
 
-The gateway remembers each rejection for later requests. The rejections' words, and the changes of bodies, are in
-``tests/providers/errors/test_other_shapes.py``.
+The gateway remembers each rejection for later requests. More of the rejections' words are in
+``tests/providers/errors/test_rejection_words.py``, and the changes of bodies in ``test_other_shapes.py`` there.
 """
 
 import base64
@@ -673,6 +673,53 @@ def contents() -> Iterator[Recovery]:
     )  # fmt: skip
 
 
+# Turns that Converse rejects, and calls without a signature for Gemini 3, in Google's API in OpenAI's format
+
+GEMINI, CONVERSE = "/v1beta/models/{model}:generateContent", "/model/{model}/converse"
+USED = [{"role": "user", "content": [{"text": "a"}]},
+        {"role": "assistant", "content": [{"toolUse": {"toolUseId": "call_1", "name": "f", "input": {}}}]},
+        {"role": "user", "content": [{"toolResult": {"toolUseId": "call_1", "content": [{"text": "done"}]}}]},
+        ]  # fmt: skip
+SIGNATURE = {"extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}}
+CORRUPTED = "Corrupted thought signature."  # router-for-me/CLIProxyAPI#994
+
+
+def converse_and_gemini() -> Iterator[Recovery]:
+    blank = [{"role": "user", "content": [{"text": " "}, {"text": "a"}]}]
+    yield Recovery(
+        CONVERSE, {"messages": blank}, "converse",
+        reject("The text field in the ContentBlock object at messages.0.content.0 is blank. Add text to the text "
+               "field, and try again."),
+        lambda sent: sent["messages"], blank, USED[:1], ("messages[].content=nonblank",),
+    )  # fmt: skip
+    yield Recovery(
+        CONVERSE, {"messages": USED}, "converse",
+        reject("The toolConfig field must be defined when using toolUse and toolResult content blocks."),
+        lambda sent: ("toolConfig" in sent, sent["messages"]), (False, USED), (True, USED), ("toolConfig=called",),
+    )  # fmt: skip
+    asked = [{"role": "user", "content": "a"}, *CALLED[CHAT][1:], {"role": "user", "content": "c"}]
+    bridged = [{"role": "assistant", "content": [{"text": "I have read the results."}]},
+               {"role": "user", "content": [{"text": "c"}]}]  # fmt: skip
+    yield Recovery(
+        CHAT, {"messages": asked, "tools": tools(CHAT, EMPTY)}, "converse",
+        reject("messages.2.content: Conversation blocks and tool result blocks cannot be provided in the same turn."),
+        lambda sent: sent["messages"], None, [*USED, *bridged], ("messages[]=split",),
+    )  # fmt: skip
+    yield Recovery(
+        CHAT, {"messages": [SYSTEM, USER]}, "converse",
+        reject("This model doesn't support system messages. Try again without a system message or use a model that "
+               "supports system messages."),  # danny-avila/LibreChat#6456, 567-labs/instructor#1753
+        lambda sent: ("system" in sent, sent["messages"][0]["content"]), (True, [{"text": "hi"}]),
+        (False, [{"text": "<system>\na\n</system>"}, {"text": "hi"}]), ("messages=user",),
+    )  # fmt: skip
+    yield Recovery(
+        CHAT, {"messages": CALLED[CHAT]}, "chat",
+        reject("Function call is missing a thought_signature in functionCall parts."),
+        lambda sent: sent["messages"][1]["tool_calls"], [CALL], [{**CALL, **SIGNATURE}],
+        ("messages[].tool_calls[].extra_content=placeholder",), model="gemini/gemini-3",
+    )  # fmt: skip
+
+
 RECOVERIES = [
     row
     for table in (
@@ -684,6 +731,7 @@ RECOVERIES = [
         schemas,
         earlier_turns,
         contents,
+        converse_and_gemini,
     )
     for row in table()
 ]
@@ -717,7 +765,8 @@ def gateway(upstream) -> Iterator[Gateway]:
 )
 def test_the_request_continues_in_another_shape_and_this_is_remembered(gateway, upstream, number, row):
     upstream.script(*row.rejections, *(Script(text='{"a": "b"}') for _ in range(3)))
-    replies = [gateway.request("POST", row.path, {"model": f"r{number}", **row.body}, row.headers) for _ in range(2)]
+    path, body = row.path.format(model=f"r{number}"), {"model": f"r{number}", **row.body}
+    replies = [gateway.request("POST", path, body, row.headers) for _ in range(2)]
     assert [reply.status for reply in replies] == [200, 200], replies[0].body
     assert replies[0].headers["x-trigate-attempts"] == str(1 + len(row.rejections))
     assert all(edit in reply.headers[row.edit_header] for reply in replies for edit in row.edits)
@@ -784,7 +833,7 @@ VALUES: list[tuple[str, str, tuple[Raw, ...], dict[str, Any], dict[str, Any]]] =
      {"reasoning": {"summary": "concise"}}, {"reasoning": AUTO}),
     (CHAT, "gemini", reject(BUDGET), HIGH[CHAT], {"reasoning_effort": "low"}),
     (CHAT, "gemini", reject(COMPLEX), json_schema(CHAT, ANSWER), json_schema(CHAT, EMPTY)),
-    ("/model/{}/converse", "converse", reject(f"{NO_CHOICE} again."), choose({"tool": {"name": "f"}}),
+    (CONVERSE, "converse", reject(f"{NO_CHOICE} again."), choose({"tool": {"name": "f"}}),
      choose({"any": {}})),
 ]  # fmt: skip
 
@@ -795,7 +844,7 @@ def test_another_value_is_sent_after_the_rejection_of_one(gateway, upstream, num
     upstream.script(*rejections, *(Script(text='{"a": "b"}') for _ in range(3)))
     replies = [
         gateway.request(
-            "POST", path.format(f"{name}{number}"), {"model": f"{name}{number}", **body_for(path, **members)}
+            "POST", path.format(model=f"{name}{number}"), {"model": f"{name}{number}", **body_for(path, **members)}
         )
         for name, members in (("v", rejected), ("v", accepted), ("w", accepted))
     ]
@@ -816,9 +865,19 @@ def test_gemini_gets_a_schema_that_it_rejects_as_an_instruction(gateway, upstrea
     ]  # fmt: skip
 
 
+def test_a_signature_of_another_model_is_replaced_each_time(gateway, upstream):
+    number = next(at for at, row in enumerate(RECOVERIES) if row.model == "gemini/gemini-3")
+    upstream.script(*(one for _ in range(2) for one in (*reject(CORRUPTED), Script(text="yes"))))
+    signed = {**CALL, "extra_content": {"google": {"thought_signature": "CiQB"}}}
+    turns = json.loads(json.dumps(CALLED[CHAT]).replace(json.dumps(CALL), json.dumps(signed)))
+    for _ in range(2):
+        assert gateway.request("POST", CHAT, {"model": f"r{number}", "messages": turns}).status == 200
+    called = [seen.json["messages"][1]["tool_calls"] for seen in upstream.seen]
+    assert called == [[signed], [{**CALL, **SIGNATURE}]] * 2  # another signature may be valid
+
+
 # Models that are known to need another shape get it immediately
 
-GEMINI, CONVERSE = "/v1beta/models/{model}:generateContent", "/model/{model}/converse"
 IN_CONVERSE = {"system": [{"text": "a"}, {"text": "b"}],
                "messages": [{"role": "user", "content": [{"text": "c"}, {"text": "d"}]}]}  # fmt: skip
 AS_INPUT = [{**one, "content": texts(*(text["text"] for text in one["content"]), kind="input_text")} for one in LISTS]

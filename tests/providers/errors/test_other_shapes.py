@@ -1,345 +1,20 @@
-"""The words in which servers reject the shape of a request, and the other shapes.
+"""Other shapes of requests, for servers that reject the client's.
 
 ``tests/gateway/exchange/test_recoveries.py`` sends such requests.
 """
 
+import base64
 import itertools
 import json
 from typing import Any
 
-from providers.errors.failures import read_failure
+from providers.errors.call_signatures import replace_signatures
+from providers.errors.long_tool_names import own_names, shorten
 from providers.errors.member_paths import WHOLE, WHOLE_WITH_TOOLS
-from providers.errors.other_shapes import OUTPUT_LIMIT, find_shape
-from providers.errors.rejected import find_rejected, find_sole_rejected
+from providers.errors.other_shapes import EFFORT_LEVELS, OTHER_SHAPES, OUTPUT_LIMIT, find_shape
 from providers.neutral.schemas import describe_limits
+from providers.neutral.tool_names import CALLED_BEFORE, LONG_NAME, STRICT, restore_in_json, short_name
 from tests.support.each_row import each_row
-
-BEDROCK = "The model returned the following errors: "
-DESERIALIZE = "Failed to deserialize the JSON body into the target type: "
-GEMINI = "Learn more: https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/gemini"
-PREFILL = "This model does not support assistant message prefill. The conversation must end with a user message."
-NO_LIMIT = "output_config.format.schema: For 'number' type, properties maximum, minimum are not supported"
-NO_PROPERTIES = "Invalid schema for function 'mcp__x__list': In context=(), object schema missing properties."
-NO_FORMAT = "output_config.format: Extra inputs are not permitted"
-NO_CONFIG = "output_config: Extra inputs are not permitted"
-NO_STREAM = "Unsupported value: 'stream' does not support true with this model."
-LIMIT = (OUTPUT_LIMIT, "8192")
-ALTERNATE = (
-    "After the optional system message, conversation roles must alternate user and assistant roles except for tool "
-    "calls and results."
-)
-IDS_OF_TEMPLATE = "Tool call IDs should be alphanumeric strings with length 9!"
-
-
-def at_llama_cpp(sentence: str) -> str:
-    """Return what a template's ``sentence`` is in llama.cpp's answer."""
-    return (
-        "\n------------\nWhile executing CallExpression at line 189, column 32 in source:\n"
-        f"...== 0) %}}↵            {{{{- raise_exception('{sentence[:34]}...\n"
-        f"                                           ^\nError: Jinja Exception: {sentence}"
-    )
-
-
-def at_minja(sentence: str) -> str:
-    """Return what it is in the answers of 2025."""
-    return (
-        f"{sentence} at row 91, column 40:\n                {{%- if not tool_call.id is defined %}}\n"
-        f'                    {{{{- raise_exception("{sentence}") }}}}\n                                       ^\n'
-        "                {%- endif %}\n at row 91, column 21:\n                {%- endif %}\n"
-    )
-
-
-WORDS: dict[tuple[str, ...], list[str]] = {
-    (":thinking", "thinking"): [
-        "Thinking mode does not support this tool_choice",
-        "deepseek-reasoner does not support this tool_choice",  # deepseek-ai/awesome-deepseek-integration#606
-        "tool_choice 'specified' is incompatible with thinking enabled",
-    ],
-    (":thinking", "enable_thinking"): [
-        "<400> InternalError.Algo.InvalidParameter: The tool_choice parameter does not support being set to required "
-        "or object in thinking mode",
-    ],
-    (":thinking", "unsupported"): [
-        '"llama3.1:8b" does not support thinking',
-        "Thinking is not enabled for models/gemini-2.0-flash-preview-image-generation",
-        "Thinking level is not supported for this model.",  # RooCodeInc/Roo-Code#10700
-        "thinking_config is not supported.",
-        # googleapis/js-genai#681, google-gemini/gemini-cli#14025 and #1953
-        f"Unable to submit request because thinking is not supported by this model. {GEMINI}",
-        f"Unable to submit request because thinking_level is not supported by this model.. {GEMINI}",
-    ],
-    (":thinking", "not adaptive"): [
-        "adaptive thinking is not supported on this model",  # agentforce314/clawcodex#699
-        # anthropics/claude-code#29531
-        "Only 'enabled' and 'disabled' are supported for thinking; 'adaptive' is not supported.",
-    ],
-    (":thinking", "not disabled"): [
-        # ex-machina-co/opencode-anthropic-auth#160
-        '"thinking.type.disabled" is not supported for this model. Thinking defaults to adaptive mode when not '
-        'specified; use "thinking.type.enabled" with "budget_tokens" for extended thinking.',
-    ],
-    (":thinking", "levels"): [
-        'think value "medium" is not supported for this model',  # ollama/ollama#12561
-        "reasoning_effort must be one of none or default",  # earendil-works/pi#1745
-    ],
-    (":sampling",): [
-        # QuantumNous/new-api#5122, skydiscover-ai/skydiscover#15
-        "`temperature` and `top_p` cannot both be specified for this model. Please use only one.",
-    ],
-    (":thinking", "effort"): [
-        "This model does not support the effort parameter.",  # Oaklight/llm-rosetta#289
-        # caozhiyuan/copilot-api#286
-        'output_config.effort "high" was provided, but model claude-haiku-4.5 does not support reasoning effort',
-    ],
-    (":thinking", "disabled"): ["thinking options type cannot be disabled when reasoning_effort is set"],
-    (":thinking", "adaptive"): [
-        '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive" and '
-        '"output_config.effort" to control thinking behavior.',
-    ],
-    LIMIT: [
-        # stackblitz-labs/bolt.diy#955, aaif-goose/goose#11364
-        "Unable to submit request because it has a maxOutputTokens value of 655360 but the supported range is from 1 "
-        "(inclusive) to 8193 (exclusive). Update the value and try again.",
-        "max_tokens is too large: 32000. This model supports at most 8192 completion tokens, whereas you provided "
-        "32000.",
-        "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]",
-        "Invalid 'max_output_tokens': integer above maximum value. Expected a value <= 8192, but got 32000 instead.",
-        "<400> InternalError.Algo.InvalidParameter: Range of max_tokens should be [1, 8192]",
-        "`max_tokens` must be less than or equal to `8192`, the maximum value for `max_tokens` is less than the "
-        "`context_window` for this model",
-        "max_tokens should be less or equal to 8192",
-        "max_tokens: 32000 > 8192, which is the maximum allowed number of output tokens for claude-3-5-haiku-20241022",
-        "The maximum tokens you requested exceeds the model limit of 8192. Try again with a maximum tokens value that "
-        "is lower than 8192.",
-        "The parameter `max_completion_tokens` specified in the request are not valid: integer above maximum value, "
-        "expected a value <= 8192, but got 32000 instead. Request id: 0217752964393142fa50af",
-    ],
-    (":system", "role"): [
-        f"{DESERIALIZE}messages[1].role: unknown variant `system`, expected `user` or `assistant` at line 1 column 213",
-        # anthropics/claude-code#63469
-        "messages[1].role must be either 'user' or 'assistant', but got 'system'",
-        'messages: Unexpected role "system". The Messages API accepts a top-level `system` parameter, not "system" as '
-        "an input message role.",
-    ],
-    (":user", "id"): [
-        "Invalid 'user_id': string does not match pattern. Expected a string that matches the pattern "
-        "'^[a-zA-Z0-9_-]+$'.",
-    ],
-    (":schema",): [
-        "This response_format type is unavailable now",
-        f"{DESERIALIZE}response_format: response_format.type `json_schema` is unavailable now at line 1 column 1193",
-        "This model does not support response format `json_schema`. See supported models at "
-        "https://console.groq.com/docs/structured-outputs#supported-models",
-    ],
-    (":thinking", "encrypted"): [
-        "Encrypted content is not supported with this model."
-    ],  # NousResearch/hermes-agent#24234
-    WHOLE: [
-        # RooCodeInc/Roo-Code#6868
-        "Your organization must be verified to stream this model. Please go to: "
-        "https://platform.openai.com/settings/organization/general and click on Verify Organization. If you just "
-        "verified, it can take up to 15 minutes for access to propagate.",
-        "The model is unsupported for streaming.",  # aws-samples/amazon-bedrock-client-for-mac#112
-    ],
-    WHOLE_WITH_TOOLS: ["This model doesn't support tool use in streaming mode."],  # earendil-works/pi#3739
-    (":schema", "limits"): [
-        # agentjido/req_llm#302
-        "output_format.schema: For 'integer' type, property 'minimum' is not supported",
-        NO_LIMIT,  # sherifkozman/the-llm-council#55
-        # ghostlobster/memorize-everything#93
-        "output_config.format.schema: For 'array' type, 'minItems' values other than 0 or 1 are not supported",
-        # experientiallabs/experiential#804
-        "tools.0.custom: For 'array' type, property 'maxItems' is not supported",
-        "output_format.schema: Schema type 'oneOf' is not supported",  # vercel/ai#12876
-        f"{BEDROCK}{NO_LIMIT}",
-    ],
-    (":tools", "incomplete"): [
-        NO_PROPERTIES,
-        # sigoden/aichat#1049
-        "Invalid schema for function 'filesystem_read_multiple_files': In context=('properties', 'paths'), array "
-        "schema missing items.",
-        # farion1231/cc-switch#5490, chatanywhere/GPT_API_free#403
-        "Invalid schema for function 'codex_app__automation_update': schema must be a JSON Schema of 'type: "
-        "\"object\"', got 'type: null'.",
-        "tools.0.custom.input_schema.type: Field required",
-        "tools.0.custom.input_schema.type: Input should be 'object'",
-        # earendil-works/pi#8279, cognitect-labs/aws-api#272
-        "The value at toolConfig.tools.7.toolSpec.inputSchema.json.type must be one of the following: object.",
-    ],
-    (":tools", "combined"): [
-        # langchain-ai/langchainjs#9804
-        "Invalid schema for function 'update-event': schema must have type 'object' and not have "
-        "'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level.",
-        # anthropics/claude-code#5319
-        "tools.106.custom.input_schema: input_schema does not support oneOf, allOf, or anyOf at the top level",
-    ],
-    (":tools", "patterns"): [
-        r"""Invalid schema for function 'Artifact': '^(?!__.*__$)[^\p{Cc}"\\./[\]]{1,9}$' is not a 'regex'.""",
-        "Invalid JSON schema: regex lookaround is not supported.",  # diegosouzapw/OmniRoute#7100
-    ],
-    (":reasoning",): [
-        "thinking is enabled but reasoning_content is missing in assistant tool call message at index 2",
-        "The `reasoning_content` in the thinking mode must be passed back to the API.",
-        "Missing `reasoning_content` field in the assistant message at message index 1. For more information, please "
-        "refer to https://api-docs.deepseek.com/guides/thinking_mode#tool-calls",
-    ],
-    (":reasoning", "null"): [
-        "Could not decode the compaction blob. Ensure it is unmodified from the compact response."
-    ],
-    (":calls", "ids"): [
-        "Tool call id was toolu_01A09q90qw90lq917835lq9 but must be a-z, A-Z, 0-9, with a length of 9.",
-        IDS_OF_TEMPLATE,  # langchain-ai/langchain#29021
-        at_minja(IDS_OF_TEMPLATE),  # ggml-org/llama.cpp#14349
-        at_llama_cpp(IDS_OF_TEMPLATE),
-    ],
-    (":turns", "alternate"): [at_llama_cpp(ALTERNATE), at_minja(ALTERNATE)],  # ggml-org/llama.cpp#19851
-    (":calls", "order"): ["Unexpected role 'user' after role 'tool'"],
-    (":turns", "last"): [
-        PREFILL,
-        f"{BEDROCK}{PREFILL}",  # anomalyco/opencode#29760
-        "Assistant response prefill is incompatible with enable_thinking.",  # ggml-org/llama.cpp#20861
-        # crewAIInc/crewAI#2194
-        "Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant",
-    ],
-    (":items", "agents"): [
-        f"{DESERIALIZE}input: missing field `call_id` at line 1 column 81274",
-        'input[1]: unknown input item type: "agent_message"',
-        f"{DESERIALIZE}data did not match any variant of untagged enum ModelInput",
-        "Invalid input type 'agent_message' at index 17",
-    ],
-    (":texts",): [
-        # QwenLM/qwen-code#2320, microsoft/PyRIT#704, mozilla-ai/any-llm#1228
-        f"{DESERIALIZE}messages[7]: invalid type: sequence, expected a string at line 1 column 22979",
-        f"{DESERIALIZE}messages[7].content: invalid type: sequence, expected a string at line 1 column 22979",
-        "'messages.0' : for 'role:system' the following must be satisfied[('messages.0.content' : value must be a "
-        "string)]",
-        "messages.0.system.content.str: Input should be a valid string",
-    ],
-}
-ROLE = {"type": "literal_error", "loc": ["body", "messages", 1, "role"], "msg": "Input should be 'user' or 'assistant'"}
-QUOTING = [
-    (
-        (":system", "role"),
-        "[{'type': 'literal_error', 'loc': ('body', 'messages', 1, 'role'), 'msg': \"Input should be 'user' or "
-        "'assistant'\", 'input': 'system'}]",
-    ),
-    ((":tools", "incomplete"), f"The text 'x' is wrong: {NO_PROPERTIES}"),
-    (
-        (":texts",),
-        "2 request validation errors: Input should be a valid string, field: 'messages[0].content.str', value: "
-        "[{'type': 'text', 'text': 'You are an AI assistant'}]",
-    ),
-    (
-        (":texts",),
-        "[{'type': 'string_type', 'loc': ('body', 'messages', 2, 'ChatCompletionMessageGenericParam', 'content', "
-        "'str'), 'msg': 'Input should be a valid string', 'input': []}]",
-    ),
-]
-
-
-VALUES = [
-    (
-        (":thinking", "unsupported"),
-        "Budget 0 is invalid. This model only works in thinking mode.",
-    ),  # mozilla-ai/any-llm#1294
-    (
-        (":thinking", "unsupported"),
-        "The thinking budget 32768 is invalid. Please choose a value between 512 and 24576.",
-    ),
-    (
-        (":thinking", "unsupported"),
-        "Unable to submit request because thinking_budget is out of range; supported values are integers from 1 to "
-        "24576.",
-    ),
-    (
-        (":thinking", "unsupported"),
-        "Unable to submit request because Thinking_config.include_thoughts is only enabled when thinking is enabled.. "
-        f"{GEMINI}",
-    ),
-    # googleapis/python-genai#660, googleapis/js-genai#882
-    (
-        (":schema",),
-        "The specified schema produces a constraint that has too many states for serving.  Typical causes of this "
-        "error are schemas with lots of text (for example, very long property or enum names)",
-    ),
-    ((":schema",), "A schema in GenerationConfig in the request exceeds the maximum allowed nesting depth."),
-]
-
-
-def rejection(body: Any) -> tuple[Any, Any]:
-    """Return the members that an error body rejects: those of this request, and those to remember."""
-    error = read_failure(400, json.dumps(body).encode())
-    return find_rejected(error), find_sole_rejected(error)
-
-
-@each_row(("shape", "message"), [(shape, message) for shape, texts in WORDS.items() for message in texts])
-def test_the_words_of_servers_are_known(shape, message):
-    assert rejection({"error": {"message": message, "type": "invalid_request_error"}}) == ((shape,), (shape,))
-
-
-@each_row(
-    ("message", "members", "sole"),
-    [
-        # vectorize-io/hindsight#3300, presenton/presenton#939
-        (f"{BEDROCK}{NO_FORMAT}", ((":schema", "answer"), ("output_config", "format")), ((":schema", "answer"),)),
-        # Vertex AI (anthropics/anthropic-sdk-csharp#132). The effort may be what it rejects.
-        (NO_CONFIG, ((":schema", "answer"), ("output_config",)), (("output_config",),)),
-        # animalnots/BetterChatGPT-PLUS#62
-        (f"{NO_STREAM} Only the default (false) value is supported.", (WHOLE, ("stream",)), (WHOLE,)),
-        (f"{NO_STREAM} Supported values are: false.", (WHOLE,), (WHOLE,)),  # BerriAI/litellm#7693
-    ],
-)
-def test_a_member_that_is_rejected_may_have_another_form(message, members, sole):
-    assert rejection({"error": {"message": message}}) == (members, sole)
-
-
-@each_row(
-    ("shape", "body"),
-    [
-        ((":system", "role"), {"detail": [ROLE]}),  # jundot/omlx#1503
-        ((":reasoning", "null"), {"code": "invalid-argument", "error": WORDS[(":reasoning", "null")][0]}),
-        ((":calls", "ids"), {"object": "error", "message": WORDS[(":calls", "ids")][0]}),
-    ],
-)
-def test_their_words_are_found_in_other_bodies(shape, body):
-    assert rejection(body) == ((shape,), (shape,))
-
-
-@each_row(
-    ("shape", "status"), itertools.product([(":turns", "alternate"), (":calls", "ids"), (":turns", "last")], [404, 500])
-)
-def test_a_local_servers_failures_are_of_the_request(shape, status):
-    """ggml-org/llama.cpp#19851, ggml-org/llama.cpp#14349, sipeed/picoclaw#207, 0xSero/minimax-m2-proxy#12,
-    ml-explore/mlx-lm#1375"""
-    for message in WORDS[shape]:
-        error = read_failure(status, json.dumps({"error": {"code": status, "message": message, "type": "x"}}).encode())
-        assert (error.kind, error.status) == ("invalid_request", 400)
-
-
-@each_row(("shape", "message"), VALUES)
-def test_a_rejected_value_teaches_nothing_about_others(shape, message):
-    assert rejection({"error": {"message": message}}) == ((shape,), ())
-
-
-@each_row(("shape", "message"), QUOTING)
-def test_a_client_quoted_in_a_rejection_teaches_nothing(shape, message):
-    assert rejection({"error": {"message": message}}) == ((shape,), ())
-
-
-@each_row(
-    "message",
-    [
-        "'max_tokens' or 'max_completion_tokens' is too large: 64000. This model's maximum context length is 64001 "
-        "tokens and your request has 24235 input tokens (64000 > 64001 - 24235). None",
-        "max_tokens must be at least 1, got -4.",
-        "max_tokens must be less than or equal to 0",
-        f"{DESERIALIZE}stop: invalid type: sequence, expected a string",
-        "tools.0.function.name: Input should be a valid string",
-    ],
-)
-def test_other_rejections_stay(message):
-    assert rejection({"error": {"message": message}}) == ((), ())
-
 
 USER = {"role": "user", "content": "hi"}
 FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True}}
@@ -518,3 +193,324 @@ def test_the_instruction_precedes_the_beginning_of_an_answer():
 )
 def test_schemas_that_are_invalid_do_no_harm(schema):
     describe_limits(schema)
+
+
+@each_row(
+    ("levels", "body", "changed", "at"),
+    [
+        ("low,medium,high", {"reasoning_effort": "xhigh"}, {"reasoning_effort": "high"}, "reasoning_effort=high"),
+        ("high", {"reasoning_effort": "low"}, {"reasoning_effort": "high"}, "reasoning_effort=high"),
+        ("low,high", {"reasoning_effort": "none"}, {"reasoning_effort": None}, "reasoning_effort"),
+        (
+            "low,medium,high,max",
+            {"output_config": {"effort": "xhigh", "format": {}}},
+            {"output_config": {"effort": "high", "format": {}}},
+            "output_config.effort=high",
+        ),
+        (
+            "low,medium,high",
+            {"reasoning": {"effort": "minimal", "summary": "auto"}},
+            {"reasoning": {"effort": "low", "summary": "auto"}},
+            "reasoning.effort=low",
+        ),
+        ("low", {"reasoning": {"effort": "none"}}, {"reasoning": None}, "reasoning.effort"),
+        *(
+            ("low,high", body, {}, None)
+            for body in (
+                {"reasoning_effort": "low"}, {"reasoning_effort": "default"}, {"reasoning_effort": 1},
+                {"reasoning": "x"}, {"output_config": {"effort": None}}, {"output_config": {"format": {}}}, {},
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_the_effort_becomes_the_nearest_level(levels, body, changed, at):
+    shape = find_shape((EFFORT_LEVELS, levels))
+    assert shape is not None
+    assert shape.change(body) == changed
+    for name, value in changed.items():
+        edit = shape.describe(name, value)
+        assert (f"{edit.path}{edit.form}", edit.lost) == (at, True)
+
+
+JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(40)).decode()
+PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(40)).decode()
+PDF = base64.b64encode(b"%PDF-1.7 " + bytes(40)).decode()
+WAV = base64.b64encode(b"RIFF" + bytes(40)).decode()
+
+
+def source(label: str, data: str) -> dict[str, str]:
+    return {"type": "base64", "media_type": label, "data": data}
+
+
+@each_row(
+    ("block", "changed"),
+    [
+        (
+            {"type": "image", "source": source("image/png", JPEG)},
+            {"type": "image", "source": source("image/jpeg", JPEG)},
+        ),
+        (
+            {"image": {"format": "jpg", "source": {"bytes": JPEG}}},
+            {"image": {"format": "jpeg", "source": {"bytes": JPEG}}},
+        ),
+        (
+            {"inlineData": {"mimeType": "image/jpg", "data": JPEG}},
+            {"inlineData": {"mimeType": "image/jpeg", "data": JPEG}},
+        ),
+        (
+            {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{PNG}", "detail": "low"}},
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}", "detail": "low"}},
+        ),
+        (
+            {"type": "input_image", "image_url": f"data:image/png;base64,{JPEG}"},
+            {"type": "input_image", "image_url": f"data:image/jpeg;base64,{JPEG}"},
+        ),
+        ({"type": "image", "source": source("image/png", PNG)}, None),
+        ({"type": "document", "source": source("application/pdf", PDF)}, None),
+        ({"inlineData": {"mimeType": "audio/wav", "data": WAV}}, None),
+        ({"document": {"format": "pdf", "source": {"bytes": PDF}}}, None),
+        ({"type": "image", "source": source("image/png", "?")}, None),
+        ({"type": "image_url", "image_url": {"url": "https://a.example/b.png"}}, None),
+    ],
+)
+def test_the_bytes_of_images_decide_in_messages_and_results_of_tools(block, changed):
+    def body(one: object) -> dict[str, object]:
+        result = {"type": "tool_result", "tool_use_id": "a", "content": [one]}
+        return {"messages": [{"role": "user", "content": ["hi", one, result]}]}
+
+    assert OTHER_SHAPES[":images", "types"].change(body(block)) == ({} if changed is None else body(changed))
+
+
+# System messages. Ollama makes a message of each part of a list (maximhq/bifrost, `TestMultiBlockSystemToChatRequest`).
+
+SYSTEM, ASSISTANT = {"role": "system", "content": "a"}, {"role": "assistant", "content": "yes"}
+
+
+def part(text: str, kind: str = "text") -> dict[str, Any]:
+    return {"type": kind, "text": text}
+
+
+@each_row(
+    ("body", "moved"),
+    [
+        ({"messages": [{"role": "system", "content": "a"}, {"role": "developer", "content": "b"}, USER]},
+         {"messages": [{"role": "system", "content": "a\n\nb"}, USER]}),
+        ({"messages": [SYSTEM, {"role": "system", "content": [part("b"), part("c")]}, USER]},
+         {"messages": [{"role": "system", "content": "a\n\nb\n\nc"}, USER]}),
+        ({"messages": [USER, {"role": "system", "content": "late"}, ASSISTANT, USER]},
+         {"messages": [USER, {"role": "user", "content": "<system>\nlate\n</system>"}, ASSISTANT, USER]}),
+        ({"system": "s", "messages": [USER, {"role": "system", "content": [part("late")]}]},
+         {"messages": [USER, {"role": "user", "content": [part("<system>\nlate\n</system>")]}]}),
+        ({"instructions": "i", "input": [{"role": "developer", "content": [part("d", "input_text")]}, USER]},
+         {"input": [{"role": "user", "content": [part("<system>\nd\n</system>", "input_text")]}, USER]}),
+        ({"input": [SYSTEM, {"role": "system", "content": [part("b", "input_text")]}, USER]},
+         {"input": [{"role": "system", "content": "a\n\nb"}, USER]}),
+        ({"messages": [{"role": "system", "content": "a"}, USER, ASSISTANT]}, {}),
+        ({"messages": [{"role": "system", "content": [part("a"), part("b")]}, USER]},
+         {"messages": [{"role": "system", "content": "a\n\nb"}, USER]}),
+        ({"messages": [USER]}, {}),
+        ({"input": "hi", "instructions": "i"}, {}),
+        ({"messages": [7, None, {"role": ["system"]}]}, {}),
+        ({"messages": [USER, {"role": "system"}]}, {"messages": [USER, {"role": "user", "content": None}]}),
+        ({}, {}),
+    ],
+)  # fmt: skip
+def test_only_one_system_message_stays(body, moved):
+    before, change = json.dumps(body), OTHER_SHAPES[(":system",)].change
+    assert change(body) == moved
+    assert json.dumps(body) == before
+    assert change({**body, **moved}) == {}
+
+
+# Lists of texts
+
+PICTURE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+LISTS: list[tuple[Any, Any]] = [
+    ({"role": "system", "content": [part("a"), part("b")]}, "a\n\nb"),
+    ({"role": "user", "content": [{**part("a"), "cache_control": {"type": "ephemeral"}}]}, "a"),
+    ({"role": "assistant", "content": [part("a"), part("b")]}, "ab"),
+    ({"role": "tool", "content": [part("a"), part("b")]}, "a\nb"),
+    ({"content": [part("a"), part("b")]}, "a\n\nb"),
+    *((message, None) for message in (
+        {"role": "user", "content": [part("a"), PICTURE]}, {"role": "user", "content": []}, {"role": "user"},
+        {"role": "user", "content": "a"}, None, 7, {"role": "user", "content": [{"type": "text", "text": 7}, "a"]},
+    )),
+]  # fmt: skip
+
+
+@each_row(("message", "content"), LISTS)
+def test_lists_of_texts_become_one_text(message, content):
+    body = {"messages": [USER, message]}
+    changed = {} if content is None else {"messages": [USER, {**message, "content": content}]}
+    assert OTHER_SHAPES[(":texts",)].change(body) == changed
+
+
+# Calls in Chat requests to Gemini 3, and turns with calls and results in Gemini
+
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+SIGNED = {**CALL, "extra_content": {"google": {"thought_signature": "CiQB"}}}
+PLACED = {**CALL, "extra_content": {"google": {"thought_signature": "skip_thought_signature_validator"}}}
+UNCALLED: list[Any] = [
+    {"messages": [USER, {"role": "assistant", "tool_calls": []}, "x", None]},
+    {"messages": [{"role": "assistant", "tool_calls": "x"}, {"role": "assistant", "tool_calls": [7]}]},
+    {"messages": "hi"}, {},
+]  # fmt: skip
+
+
+def calls(*items: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "assistant", "content": None, "tool_calls": [*items]}]}
+
+
+def test_the_first_of_unsigned_calls_gets_the_placeholder():
+    change, other = OTHER_SHAPES[":calls", "signatures"].change, {"extra_content": {"x": 1}}
+    assert change(calls(CALL, CALL)) == calls(PLACED, CALL)
+    assert change(calls({**CALL, **other})) == calls({**CALL, "extra_content": {"x": 1, **PLACED["extra_content"]}})
+    assert change(calls({**CALL, "extra_content": "x"})) == calls(PLACED)
+    for unchanged in (calls(SIGNED, CALL), calls(CALL, SIGNED), *UNCALLED):
+        assert change(unchanged) == {}
+
+
+def test_signatures_are_replaced_by_placeholders():
+    assert replace_signatures(calls(SIGNED, CALL)) == calls(PLACED, CALL)
+    for other in ({"google": 3}, "x"):
+        assert replace_signatures(calls({**CALL, "extra_content": other})) == {}
+    for unchanged in (calls(CALL), *UNCALLED):
+        assert replace_signatures(unchanged) == {}
+
+
+def call(name: str) -> dict[str, Any]:
+    return {"functionCall": {"name": name, "args": {}}}
+
+
+def result(name: str) -> dict[str, Any]:
+    return {"functionResponse": {"name": name, "response": {"result": 1}}}
+
+
+def turn(role: str, *parts: Any) -> dict[str, Any]:
+    return {"role": role, "parts": [*parts]}
+
+
+IMAGE = {"inlineData": {"mimeType": "image/png", "data": "iVBO"}}
+ASKED, CALLS = turn("user", {"text": "x"}), turn("model", call("f"), call("g"))
+
+
+@each_row(
+    ("contents", "joined"),
+    [
+        ([ASKED, CALLS, turn("user", result("f")), turn("user", result("g"))],
+         [ASKED, CALLS, turn("user", result("f"), result("g"))]),
+        ([ASKED, CALLS, turn("function", result("f")), turn("user", result("g")), turn("user", {"text": "y"})],
+         [ASKED, CALLS, turn("function", result("f"), result("g"), {"text": "y"})]),
+        ([ASKED, turn("model", call("f")), turn("model", call("g")), turn("user", result("f"), result("g"))],
+         [ASKED, CALLS, turn("user", result("f"), result("g"))]),
+        ([ASKED, CALLS, turn("user", result("f"), IMAGE, result("g"))],
+         [ASKED, CALLS, turn("user", result("f"), result("g"), IMAGE)]),
+        ([CALLS, turn("user", {"function_response": {"name": "f"}}), turn("user", {"function_response": {}})],
+         [CALLS, turn("user", {"function_response": {"name": "f"}}, {"function_response": {}})]),
+    ],
+)  # fmt: skip
+def test_results_are_in_one_turn(contents, joined):
+    """cloudwego/eino-ext#571, epam/ai-dial-adapter-vertexai#214, microsoft/semantic-kernel#10597,
+    crewAIInc/crewAI#4693; google-gemini/gemini-cli#16135."""
+    change = OTHER_SHAPES[(":calls", "results")].change
+    assert change({"contents": contents}) == {"contents": joined}
+    for unchanged in (
+        joined, [ASKED, ASKED], "x", [], [1, None, {"role": "user"}, {"parts": "x"}],
+        [turn("user", 1), turn("user", None)],
+    ):  # fmt: skip
+        assert change({"contents": unchanged}) == {}
+
+
+# Turns of Converse
+
+HI, BLANK, EMPTY, POINT = {"text": "hi"}, {"text": " \n"}, {"text": "(empty)"}, {"cachePoint": {"type": "default"}}
+USE = {"toolUse": {"toolUseId": "1", "name": "f", "input": {}}}
+READ, CONTINUE = [{"text": "I have read the results."}], [{"text": "Continue."}]
+
+
+def answer(*content: Any) -> dict[str, Any]:
+    return {"toolResult": {"toolUseId": "1", "content": [*content]}}
+
+
+def messages(*contents: Any, first: str = "user") -> dict[str, Any]:
+    roles = ["user", "assistant"] if first == "user" else ["assistant", "user"]
+    return {"messages": [{"role": roles[at % 2], "content": content} for at, content in enumerate(contents)]}
+
+
+def declared(*names: str) -> dict[str, Any]:
+    return {"toolConfig": {"tools": [{"toolSpec": {"name": name, **CALLED_BEFORE}} for name in names]}}
+
+
+BLANKS: list[tuple[Any, Any]] = [
+    (messages([BLANK, HI]), messages([HI])),
+    (messages([BLANK], [], [HI]), messages([EMPTY], [EMPTY], [HI])),
+    (messages([BLANK, POINT]), messages([EMPTY, POINT])),
+    (messages([answer(BLANK, HI), answer(), answer(BLANK)]), messages([answer(HI), answer(EMPTY), answer(EMPTY)])),
+    ({**messages([HI]), "system": [BLANK, HI]}, {"system": [HI]}),
+    (messages([HI], [USE], [answer(HI)]), {}),
+    (messages("hi", None, [7]), {}), ({"messages": "hi", "system": []}, {}), ({"messages": [None, "x"]}, {}),
+]  # fmt: skip
+MIXED: list[tuple[Any, Any]] = [
+    (messages([answer(HI), HI]), messages([answer(HI)], READ, [HI])),
+    (messages([HI, USE, USE], [answer(HI)], first="assistant"),
+     messages([HI], CONTINUE, [USE, USE], [answer(HI)], first="assistant")),
+    (messages([HI], [USE], [answer(HI), POINT]), {}), (messages("hi", [], None), {}),
+    ({"messages": "hi"}, {}), ({"messages": [None, {"role": "system", "content": [USE, HI]}]}, {}),
+]  # fmt: skip
+UNDECLARED: list[tuple[Any, Any]] = [
+    (messages([HI], [USE, USE], [answer(HI)]), declared("f")),
+    ({**messages([HI], [USE]), "toolConfig": {"tools": [{}]}}, {}),
+    (messages([HI], [{"toolUse": {"name": 7}}, {"toolUse": "x"}, "x"], "hi"), {}), ({"messages": ["x"]}, {}),
+    ({"messages": "hi"}, {}),
+]  # fmt: skip
+
+
+@each_row(
+    ("path", "body", "changed"),
+    [
+        ((":texts" if kind == "blank" else ":calls", kind), *row)
+        for kind, rows in (("blank", BLANKS), ("turns", MIXED), ("tools", UNDECLARED))
+        for row in rows
+    ],
+)
+def test_converse_gets_turns_that_it_accepts(path, body, changed):
+    assert OTHER_SHAPES[path].change(body) == changed
+
+
+# Names of tools
+
+LONG = "mcp__server__" + "x" * 60
+SHORT = short_name(LONG, STRICT)
+
+
+def test_names_are_shortened_everywhere_and_nothing_else_changes():
+    reference = {"type": "tool_reference", "tool_name": LONG}
+    same = {"type": "tool_use", "id": "a", "input": {"name": LONG}, "name": "f"}
+    body = {
+        "model": LONG,
+        "tools": [{"name": LONG, "description": LONG, "input_schema": {"properties": {"name": {"default": LONG}}}}],
+        "tool_choice": {"type": "tool", "name": LONG},
+        "messages": [
+            {"role": "user", "content": [{"type": "document", "name": "A report, with numbers.pdf"}]},
+            {"role": "assistant", "content": [{"type": "tool_use", "input": {}, "name": "gone." + LONG}, same]},
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "b", "content": [reference]}]},
+        ],
+    }  # fmt: skip
+    gone = short_name("gone." + LONG, STRICT)
+    changed = shorten(body)
+    assert changed.keys() == {"tools", "tool_choice", "messages"}
+    assert changed["tools"] == [{**body["tools"][0], "name": SHORT}]
+    assert changed["tool_choice"]["name"] == SHORT
+    first, second, third = changed["messages"]
+    assert first == body["messages"][0]
+    assert [block["name"] for block in second["content"]] == [gone, "f"]
+    assert second["content"][1] == same
+    assert third["content"][0]["content"][0]["tool_name"] == SHORT
+    assert shorten({**body, **changed}) == {}
+    names = own_names({name: body[name] for name in changed})
+    assert json.loads(restore_in_json(json.dumps(changed).encode(), names)) == {name: body[name] for name in changed}
+
+
+def test_only_a_long_name_is_searched_for():
+    assert LONG_NAME.search(b'{"name" : "%b"}' % (b"x" * 65))
+    assert not LONG_NAME.search(b'{"name":"%b","description":"%b"}' % (b"x" * 64, b"y" * 90))

@@ -3,7 +3,7 @@
 
 from providers.endpoints.embeddings.openai import MEMBER_NAMES
 from providers.errors.member_paths import parse_path
-from providers.errors.rejected import PROTECTED, VECTOR_ENCODINGS, find_sole_rejected, is_protected
+from providers.errors.rejected import PROTECTED, VECTOR_ENCODINGS, find_rejected, find_sole_rejected, is_protected
 from streams.events import ErrorInfo
 from tests.support.cases import case
 from tests.support.each_row import each_row
@@ -52,6 +52,9 @@ def test_a_sentence_about_one_member_names_it():
     ]:
         with case((message, paths)):
             assert paths_of(message) == paths
+            assert {".".join(path) for path in find_rejected(ErrorInfo("invalid_request", message, status=400))} == {
+                *paths
+            }
 
 
 def test_the_encoding_of_vectors_is_named_in_any_words():
