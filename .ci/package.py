@@ -21,7 +21,9 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 BUILD: Final = "from setuptools import build_meta; build_meta.build_sdist({!r})"
-COMMANDS: Final = "import pkgutil, importlib, gateway.commands as c\nfor m in pkgutil.iter_modules(c.__path__):"
+COMMANDS: Final = (
+    "import gateway.asgi, pkgutil, importlib, gateway.commands as c\nfor m in pkgutil.iter_modules(c.__path__):"
+)
 IMPORTS: Final = f"{COMMANDS} importlib.import_module('gateway.commands.' + m.name)"
 START_SECONDS: Final = 60.0
 OURS: Final = ("configfile", "streams", "providers", "loadtest", "trigate", "gateway")

@@ -38,7 +38,7 @@ def create_app(
     record: Path | str | None = None,
     readable: bool | None = None,
 ) -> App:
-    """Return the ASGI app of one worker. Serve it with ``gateway.serving.worker.serve``.
+    """Return the ASGI app of one worker. Serve it with ``gateway.serving.worker.serve``, or any trio ASGI server.
 
     The app closes ``store`` when it ends; without a store no state outlives a request. ``check_streams`` logs a warning
     about every stream that breaks its API's grammar; it is for debugging and costs CPU. ``record`` is a folder to which

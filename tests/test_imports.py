@@ -114,6 +114,7 @@ ARROWS: Final = {
     "gateway.app": """
         config endpoints exchange http lifespan open_features open_service providers.apis serving
         stores""",
+    "gateway.asgi": "app config config_reports file_search logs open_store serving",
     "gateway.reload": "app config config_reports exchange http open_features open_service seams serving shared",
     "gateway.commands": """
         access allowances app config config_reports file_search health http loadtest logs mock named_imports

@@ -126,13 +126,15 @@ class Config:
     """A whole configuration: the root keys, and the values built from them. ``parts`` are the root keys of features.
 
     ``entries``, ``aliases`` and ``routes`` are the models by all their names, built from ``model_providers`` and
-    ``model_aliases``. ``more_entries`` are other servers, which features reach. ``stored_clients`` and ``rule_clients``
-    follow from keys of features; the latter have patterns as names (``okta:*``), and the clients that rules admit are
-    made from them. ``kept_spending`` are the seconds for which a feature remembers spending after a restart.
-    ``stored_secrets`` are those in stores, read or not. ``ineffective`` has settings without effect with their paths.
-    ``warnings`` lists them and other doubts, ``notes`` surprising defaults, both as sentences. Durations are in
-    seconds. Without ``retries``, names with one target are tried once. Without ``client_keys`` and ``stored_clients``,
-    everyone may use the gateway. Without ``state_storage``, state ends with the process."""
+    ``model_aliases``. ``more_entries`` are other servers, which features reach. ``stored_clients`` and
+    ``rule_clients`` follow from keys of features; the latter have patterns as names (``okta:*``), and the clients that
+    rules admit are made from them. ``only_served`` are keys with reasons why only ``trigate serve`` can serve them.
+    ``kept_spending`` are the seconds for which a feature remembers spending after a restart.
+    ``stored_secrets`` are those in stores,
+    read or not. ``ineffective`` has settings without effect with their paths. ``warnings`` lists them and other doubts,
+    ``notes`` surprising defaults, both as sentences. Durations are in seconds. Without ``retries``, names with
+    one target are tried once. Without ``client_keys`` and ``stored_clients``, everyone may use the gateway. Without
+    ``state_storage``, state ends with the process."""
 
     version: Version | None = setting(
         "The version of Plano's format, not of trigate: `v0.4.0`, `v0.3.0`, `0.2.0`, `v0.1.0`, `v0.1` or `0.1-beta`, "
@@ -345,6 +347,7 @@ class Config:
     more_entries: tuple[ModelEntry, ...] = ()
     stored_clients: StoredClients = "off"
     rule_clients: tuple[ClientKey, ...] = ()
+    only_served: tuple[tuple[str, str], ...] = ()
     kept_spending: float = 0.0
     aliases: Mapping[str, str] = attrs.field(factory=dict)
     routes: Mapping[str, Route] = attrs.field(factory=dict)

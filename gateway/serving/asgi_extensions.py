@@ -1,4 +1,4 @@
-"""The types of ASGI, and the extensions that this server offers and this app uses.
+"""The types of ASGI, and the extensions that this server offers and this app uses; both also work without the other.
 
 ``hypercorn.typing`` has more exact types, but imports ``multiprocessing`` and h2."""
 
@@ -57,7 +57,7 @@ OnLeaving: TypeAlias = Callable[[Callable[[], bool]], object]
 returns whether the request has a slot."""
 
 ON_LEAVING: Final = "trigate.on_leaving"
-"""The ASGI extension with the server's ``OnLeaving``."""
+"""The ASGI extension with the server's ``OnLeaving``. Without it a task of the request waits for ASGI's message."""
 
 PaceBody: TypeAlias = Callable[[], Callable[[int], object]]
 """Makes the server read a request's body only as fast as the app takes it, because ASGI's queue is unbounded. Returns a

@@ -184,7 +184,7 @@ class AppRequest:
         headers_by_name, guard = dict(self.scope["headers"]), self.app.guard
         request_scope: RequestScope | None = None
         try:
-            async with self.scope["extensions"][NURSERY] as nursery:
+            async with self.scope["extensions"].get(NURSERY) or trio.open_nursery() as nursery:
                 request_scope = RequestScope(nursery, request_id(headers_by_name), guard.address_of(self.scope))
                 refusal = guard.refuse(self.scope, headers_by_name, request_scope)
                 if refusal is None and guard.prepare is not None:
@@ -192,6 +192,7 @@ class AppRequest:
                 if refusal is None:
                     request = AsgiRequest(request_scope, self.scope, receive, self.app.max_body, BODY_SECONDS)
                     response = await answer(request)
+                    request.listen()
                 else:
                     response = refusal
                 await self._respond(request_scope, send, response)

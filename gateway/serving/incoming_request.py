@@ -95,11 +95,13 @@ class AsgiRequest:
         self.headers = as_text(asgi["headers"])
         self.query = asgi["query_string"].decode("latin-1")
         self._receive = receive
-        self._take_now: TakeNow = asgi["extensions"][TAKE_NOW]
+        self._take_now: TakeNow = asgi["extensions"].get(TAKE_NOW, _no_message)
         self._max_bytes = max_bytes
         self._seconds = seconds
-        on_leaving: OnLeaving = asgi["extensions"][ON_LEAVING]
-        on_leaving(scope.leave)
+        on_leaving: OnLeaving | None = asgi["extensions"].get(ON_LEAVING)
+        self._listening = on_leaving is not None
+        if on_leaving is not None:
+            on_leaving(scope.leave)
 
     async def read(self, count_arrived: CountArrived) -> bytes:
         length = dict(self.headers).get("content-length", "")
@@ -116,6 +118,7 @@ class AsgiRequest:
                     await self._add(body, await self._receive())
             if time.cancelled_caught:
                 raise too_slow()
+        self.listen()
         return await join_pieces(body.parts, body.size)
 
     def take_arrived(self, max_bytes: int) -> bytes:
@@ -147,6 +150,17 @@ class AsgiRequest:
     def pieces(self, max_bytes: int) -> AsyncIterator[bytes]:
         return _BodyPieces(self, self._receive, max_bytes, self._seconds)
 
+    def listen(self) -> None:
+        """Cancel the request from now on if the client disconnects; ASGI's message for that follows the body."""
+        if not self._listening:
+            self._listening = True
+            self.scope.nursery.start_soon(self._listen)
+
+    async def _listen(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.scope.leave()
+
 
 class _ArrivingBody:
     """The parts of a body that have arrived, up to ``max_bytes`` bytes. ``count_arrived`` is called with their size."""
@@ -174,8 +188,13 @@ class _ArrivingBody:
         self.is_whole = not message.get("more_body", False)
 
 
+def _no_message() -> None:
+    """Return nothing, because a server without ``TakeNow`` passes its messages one at a time."""
+
+
 class _BodyPieces:
-    """The pieces of a body. ``seconds`` is the time limit for each."""
+    """The pieces of a body. ``seconds`` is the time limit for each. After the last one, a disconnect cancels the
+    request."""
 
     def __init__(self, request: AsgiRequest, receive: AsgiReceive, max_bytes: int, seconds: float) -> None:
         self._request = request
@@ -183,7 +202,8 @@ class _BodyPieces:
         self._bytes_left = self._max_bytes = max_bytes
         self._seconds = seconds
         self._is_over = self._has_started = False
-        self._report_taken = cast("PaceBody", request.asgi["extensions"][PACE_BODY])()
+        pace = cast("PaceBody | None", request.asgi["extensions"].get(PACE_BODY))
+        self._report_taken = _ignore_taken if pace is None else pace()
 
     def __aiter__(self) -> "_BodyPieces":
         return self
@@ -205,9 +225,15 @@ class _BodyPieces:
             self._bytes_left -= len(piece)
             if self._bytes_left < 0:
                 raise too_large(self._max_bytes)
+            if self._is_over:
+                self._request.listen()
             if piece:
                 return piece
         raise StopAsyncIteration
+
+
+def _ignore_taken(size: int) -> None:
+    """Do nothing, because a server without ``PaceBody`` bounds the body itself."""
 
 
 async def send_continue(asgi: AsgiScope) -> None:

@@ -71,7 +71,8 @@ def build_stored_keys(config: Config, building: "Building") -> Config:
     if not is_storage_in_doubt(kept, building.findings) and (kept is None or kept.type not in KEEPING_KEYS):
         found = f"keys cannot be stored: state_storage is {'not set' if kept is None else f'of type {kept.type}'}"
         building.findings.wrong(("stored_keys",), found, "set the type of state_storage to sqlite or postgres")
-    return attrs.evolve(config, stored_clients="unread")
+    served = ("stored_keys", "only `trigate serve` reads keys that are created at run time")
+    return attrs.evolve(config, stored_clients="unread", only_served=(*config.only_served, served))
 
 
 def add_storage_rule(schema: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ Scraping: TypeAlias = Literal["off", "keyed", "open"]
 
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""The client library's variable for the directory."""
+"""The client library's variable for the directory; for another ASGI server's workers it can be set manually."""
 
 
 @attrs.frozen(repr=False)

@@ -82,6 +82,9 @@ def build_people(config: Config, building: Building) -> Config:
         keys = attrs.evolve(keys, issuers=issuers)
         clients = (rule.client for issuer in issuers for rule in issuer.admit if rule.client is not None)
         config = attrs.evolve(config, rule_clients=(*config.rule_clients, *clients))
+        if config.state_storage is not None:
+            served = ("issuers", "only `trigate serve` follows the sessions and blocks of people")
+            config = attrs.evolve(config, only_served=(*config.only_served, served))
     config = with_part(config, keys)
     for warning in command_warnings(config):
         findings.warn(warning)

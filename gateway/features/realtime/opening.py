@@ -184,10 +184,19 @@ def _without_handshake(headers: Headers) -> Headers:
 
 
 def _connect_inbox(arrival: WebSocketArrival, inbox: ClientInbox) -> None:
-    """Make the server deliver the client's messages to ``inbox``."""
+    """Make the server deliver the client's messages to ``inbox``, or start a task that receives them."""
     extensions = arrival.asgi["extensions"]
-    cast("OnArriving", extensions[ON_ARRIVING])(inbox.arrives)
-    cast("TakeMessages", extensions[TAKE_MESSAGES])(inbox)
+    if (on_arriving := extensions.get(ON_ARRIVING)) is not None:
+        cast("OnArriving", on_arriving)(inbox.arrives)
+    if (take := extensions.get(TAKE_MESSAGES)) is not None:
+        cast("TakeMessages", take)(inbox)
+    else:
+        arrival.scope.nursery.start_soon(_receive, inbox)
+
+
+async def _receive(inbox: ClientInbox) -> None:
+    while True:
+        await inbox.take(await websocket.receive())
 
 
 # The session

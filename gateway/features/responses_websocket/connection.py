@@ -176,12 +176,16 @@ def _without_beta(headers: Headers) -> Headers:
 
 
 class _ReceivedFrames:
-    """A receiver of a client's frames, one at a time: a ``MessageTaker`` of the server, whose queue is unbounded."""
+    """A receiver of a client's frames, one at a time: a ``MessageTaker`` of the server, whose queue is unbounded.
+
+    Another server delivers them to Quart's queue."""
 
     def __init__(self, arrival: WebSocketArrival) -> None:
         self._to, self._frames = trio.open_memory_channel[str | bytes](0)
-        cast("TakeMessages", arrival.asgi["extensions"][TAKE_MESSAGES])(self)
-        self.receive = self._frames.receive
+        take = arrival.asgi["extensions"].get(TAKE_MESSAGES)
+        if take is not None:
+            cast("TakeMessages", take)(self)
+        self.receive = websocket.receive if take is None else self._frames.receive
         """Return the next frame."""
 
     async def take(self, message: str | bytes) -> None:
@@ -239,7 +243,8 @@ class _Connection:
         The client leaving cancels it."""
         with self._end_scope:
             async with trio.open_nursery() as nursery:
-                cast("OnArriving", self._arrival.asgi["extensions"][ON_ARRIVING])(self._count_arriving)
+                if (on_arriving := self._arrival.asgi["extensions"].get(ON_ARRIVING)) is not None:
+                    cast("OnArriving", on_arriving)(self._count_arriving)
                 nursery.start_soon(self._receive_frames)
                 nursery.start_soon(self._end_on, self._service.lifecycle.closing, GOING_AWAY)
                 nursery.start_soon(self._end_on, self._replaced, REPLACED)

@@ -22,7 +22,7 @@ from gateway.commands.help import GROUPS
 from providers.catalog.price_list import source
 from tests.support.command_line import COMMAND, Finished, demo, environment, invoke, run, running_command
 from tests.support.each_row import each_row
-from tests.support.features import has_feature
+from tests.support.features import has_feature, needs_feature
 from tests.support.harness import (
     PATIENCE,
     ROOT,
@@ -501,3 +501,27 @@ def read_until(fd: int, pattern: bytes, shown: bytes) -> bytes:
         assert select.select([fd], [], [], max(0, deadline - time.monotonic()))[0], shown
         shown += os.read(fd, 65536)
     return shown
+
+
+# The ASGI factory
+
+
+@needs_feature("model_lists")
+@pytest.mark.process
+def test_hypercorn_serves_the_factory(folder):
+    port = free_port()
+    command = [sys.executable, "-m", "hypercorn", "-k", "trio", "-b", f"127.0.0.1:{port}", "gateway.asgi:application()"]
+    process = subprocess.Popen(command, cwd=folder, env=environment(ENV), stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    try:
+        eventually(lambda: answers(port), START_SECONDS, "an answer from hypercorn")
+        listed = request(f"http://127.0.0.1:{port}", "GET", "/v1/models").json["data"]
+        assert [model["id"] for model in listed] == ["openai/gpt-4o-mini", "anthropic/claude-sonnet-4-5"]
+        asked = {"model": "openai/sk-somebodys-key", "messages": []}
+        request(f"http://127.0.0.1:{port}", "POST", "/v1/chat/completions", asked)
+    finally:
+        process.terminate()
+        said, _ = process.communicate(timeout=STOP_SECONDS)
+    assert "Logging error" not in said
+    assert "sk-somebodys-key" not in said
+    assert '"model":"openai/[redacted]"' in said

@@ -24,7 +24,6 @@ from gateway.config.loading import from_mapping
 from gateway.counters.counter import Level
 from gateway.open_service import open_service
 from gateway.routing.plan import Outage
-from gateway.serving.asgi_extensions import NURSERY, ON_LEAVING, TAKE_NOW
 from gateway.serving.lifecycle import Lifecycle
 from gateway.upstream.client import Upstream
 from gateway.upstream.pool import PoolStats
@@ -146,8 +145,7 @@ class Client:
         self.status = 0
         self.answer = b""
         self.ended = False  # the answer has its end
-        self._has_left = False
-        self._on_leaving: Callable[[], object] = lambda: None
+        self.gone = trio.Event()
 
     async def run(self, app: Any) -> None:
         headers = [
@@ -155,29 +153,20 @@ class Client:
             (b"x-trigate-key", KEY.encode()), (b"x-trigate-run", b"one"),
         ]  # fmt: skip
         path, _, query = self._path.partition("?")
-        extensions = {NURSERY: trio.open_nursery(), TAKE_NOW: lambda: None, ON_LEAVING: self._await_leaving}
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
             "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
-            "headers": headers, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "state": {},
-            "extensions": extensions,
+            "headers": headers, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "state": {}, "extensions": {},
         }  # fmt: skip
         await app(scope, self._receive, self._send)
 
-    def leave(self) -> None:
-        self._has_left = True
-        self._on_leaving()
-
-    def _await_leaving(self, callback: Callable[[], object]) -> None:
-        self._on_leaving = callback
-        if self._has_left:
-            callback()
-
     async def _receive(self) -> dict[str, Any]:
-        assert not self._asked
-        self._asked = True
-        await trio.lowlevel.checkpoint()
-        return {"type": "http.request", "body": self._body, "more_body": False}
+        if not self._asked:
+            self._asked = True
+            await trio.lowlevel.checkpoint()
+            return {"type": "http.request", "body": self._body, "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
 
     async def _send(self, message: dict[str, Any]) -> None:
         await trio.sleep(self._read_time)
@@ -188,6 +177,8 @@ class Client:
             self.ended = not message.get("more_body", False)
         if self.answer:
             self._on_bytes()
+        if self.ended:
+            self.gone.set()  # as Hypercorn does
 
 
 # The blow
@@ -514,7 +505,7 @@ async def test_an_undisturbed_exchange_ends_as_expected(sweep):
 
 
 async def test_the_client_leaves_at_every_checkpoint_in_turn(sweep):
-    async with contextlib.aclosing(steps(sweep, 1, lambda sweep: sweep.client.leave())) as struck:
+    async with contextlib.aclosing(steps(sweep, 1, lambda sweep: sweep.client.gone.set())) as struck:
         async for at in struck:
             line = sweep.line()
             if line is not None and not sweep.client.ended:

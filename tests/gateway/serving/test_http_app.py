@@ -2,13 +2,19 @@
 
 import json
 from contextvars import ContextVar
+from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
+from gateway.http.response import Response
+from gateway.serving.http_app import App
+from gateway.serving.incoming_request import IncomingRequest, ignore_arrived
+from gateway.serving.route_table import RouteTable
 from tests.support.asgi_app import eventually, serving, within
 from tests.support.each_row import each_row
-from tests.support.harness import retried_when_late
+from tests.support.harness import PATIENCE, retried_when_late
 
 END = b"0\r\n\r\n"
 
@@ -135,3 +141,35 @@ async def test_a_crash_before_the_answer_is_a_500_with_a_body(caplog):
 async def test_an_odd_target_is_a_404_and_not_a_500(target):
     async with serving() as server:
         assert (await server.get(target)).startswith(b"HTTP/1.1 404")
+
+
+@pytest.mark.parametrize("leaves", ["in the body", "behind the body"])
+async def test_a_foreign_server_reports_a_disconnect_by_message(leaves):
+    """``ON_LEAVING`` is an extension; ASGI has ``http.disconnect``."""
+    seen = []
+
+    async def answer(request: IncomingRequest) -> Response:
+        seen.append(request.scope)
+        await request.read(ignore_arrived)
+        await trio.sleep_forever()
+
+    routes = RouteTable()
+    routes.add("/x", answer, ("POST",))
+    app = App(routes=routes)
+    part = {"type": "http.request", "body": b"half", "more_body": leaves == "in the body"}
+    messages = iter([part, {"type": "http.disconnect"}])
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        raise AssertionError("nobody is there")
+
+    asgi = {
+        "type": "http", "asgi": {"version": "3.0", "spec_version": "2.1"}, "http_version": "1.1", "method": "POST",
+        "scheme": "http", "path": "/x", "raw_path": b"/x", "query_string": b"", "root_path": "", "headers": [],
+        "client": None, "server": None, "state": {}, "extensions": {},
+    }  # fmt: skip
+    with trio.fail_after(PATIENCE):
+        await app(asgi, receive, send)
+    assert seen[0].left

@@ -1,0 +1,40 @@
+"""The app for another ASGI server: ``hypercorn -k trio 'gateway.asgi:application()'``.
+
+The drain, the workers, the limit on connections and the write timeout on stalled clients belong to the server of
+``trigate serve``, so they are missing.
+"""
+
+import os
+from pathlib import Path
+
+import trio
+
+from gateway.app import create_app
+from gateway.config.loading import ConfigError, Mistake, load
+from gateway.config_reports.warnings import remarks_on
+from gateway.file_search import find_config_file, trust_in
+from gateway.logs.setup import Log
+from gateway.open_store import open_store
+from gateway.serving.asgi_extensions import AsgiApp, AsgiReceive, AsgiScope, AsgiSend
+
+
+def application() -> AsgiApp:
+    """Return the app for the config that ``trigate serve`` would find. Raises ``ConfigError``.
+
+    It is a coroutine function: servers recognise ASGI by that."""
+    log = Log(alone=False)  # Hypercorn's lines name its process
+    path = find_config_file(Path.cwd(), os.environ)
+    config = load(path, os.environ, trust=trust_in(path, os.environ))
+    if mistakes := tuple(
+        Mistake(str(path), key, found, "use `trigate serve`, or remove it") for key, found in config.only_served
+    ):
+        raise ConfigError(mistakes[:1])
+    log.apply_config(config)
+    for kind, text in remarks_on(config):
+        log.say(kind, text)
+    made = create_app(config, store=trio.run(open_store, config))
+
+    async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
+        await made(scope, receive, send)
+
+    return app
