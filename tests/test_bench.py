@@ -30,39 +30,30 @@ def rows(printed: str) -> list[list[str]]:
     return cells[2:]
 
 
-@pytest.mark.process
-@pytest.mark.soak
-@pytest.mark.parametrize("events", ["0", "2"])
-def test_the_cost_of_prompt_caches_is_measured_in_both_lanes(events):
-    options = ("--sizes", "4", "--rounds", "2", "--events", events)
-    command = [sys.executable, "bench/prompt_caches.py", *options]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert not said.returncode, said.stderr
-    found = rows(said.stdout)
-    assert [row[:2] for row in found] == [["byte", "4 kB"], ["hub", "4 kB"]]
-    assert all(float(row[2]) > 0 and float(row[4]) > 0 for row in found)
+SIZES = ("--seconds", "0.1", "--keys", "3", "--models", "3", "--rows", "3")
+PROMPTS = ("--sizes", "4", "--rounds", "2", "--events")
 
 
 @pytest.mark.process
 @pytest.mark.soak
-@pytest.mark.parametrize(("option", "first"), [(("--events",), "chat, byte"), ((), "none"), (("--texts",), "prose")])
-def test_the_cost_of_steps_is_measured(option, first):
-    command = [sys.executable, "bench/steps.py", "--rounds", "1", *option]
+@pytest.mark.parametrize(
+    ("program", "options", "first", "figures"),
+    [
+        ("prompt_caches", (*PROMPTS, "0"), "byte", slice(2, 5, 2)),
+        ("prompt_caches", (*PROMPTS, "2"), "byte", slice(2, 5, 2)),
+        ("steps", ("--events",), "chat, byte", slice(1, None)),
+        ("steps", (), "none", slice(1, None)),
+        ("steps", ("--texts",), "prose", slice(1, None)),
+        ("sizes", SIZES, "one key, one model", slice(3, 4)),
+    ],
+)
+def test_other_costs_are_measured(program, options, first, figures):
+    command = [sys.executable, f"bench/{program}.py", "--rounds", "1", *options]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
     assert not said.returncode, said.stderr
     found = rows(said.stdout)
     assert found[0][0] == first
-    assert all(float(cell) > 0 for row in found for cell in row[1:])
-
-
-@pytest.mark.process
-@pytest.mark.soak
-def test_the_cost_of_sizes_is_measured():
-    options = ("--rounds", "1", "--seconds", "0.1", "--keys", "3", "--models", "3", "--rows", "3")
-    command = [sys.executable, "bench/sizes.py", *options]
-    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    assert not said.returncode, said.stderr
-    assert [float(row[3].split()[0]) > 0 for row in rows(said.stdout)] == [True] * 5
+    assert all(float(cell.split()[0]) > 0 for row in found for cell in row[figures])
 
 
 @pytest.mark.parametrize(

@@ -133,22 +133,3 @@ def test_tests_import_no_private_names():
 def is_private(name: str) -> bool:
     steps = name.split(".")
     return steps[0] in PACKAGES and any(step.startswith("_") and not step.startswith("__") for step in steps)
-
-
-def listed_modules(package: Path) -> set[str]:
-    """Return the names in the list of a package's docstring, none without a list."""
-    text = ast.get_docstring(ast.parse((package / "__init__.py").read_text())) or ""
-    return set(re.findall(r"``(\w+)``", text)) if "\n- " in text else set()
-
-
-def test_a_package_that_lists_its_modules_lists_all_of_them():
-    folders = {path.parent for name in PACKAGES for path in (ROOT / name).rglob("__init__.py")}
-    unlisted = [
-        module_id(path)
-        for folder in sorted(folders)
-        if (listed := listed_modules(folder))
-        for path in sorted(folder.glob("*.py"))
-        if path.stem not in listed
-        and path.stem not in ("__init__", "feature", "interface", "opening", "options", "settings")
-    ]
-    assert unlisted == []

@@ -47,15 +47,13 @@ class Piece:
 class ScriptedAnswer:
     """A response to send: the head after ``wait`` seconds, the pieces, the end.
 
-    ``framing`` is that of a stream; a whole response has none and consists of one piece. ``begin`` is called when the
-    head is sent."""
+    ``framing`` is that of a stream; a whole response has none and consists of one piece."""
 
     framing: Framing | None
     pieces: tuple[Piece, ...]
     headers: Headers
     wait: float = 0
     end: Ending = "well"
-    begin: Callable[[], None] = lambda: None
 
     @property
     def stream(self) -> bool:
@@ -145,9 +143,10 @@ def _break_event(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
     return attrs.evolve(answer, pieces=(*answer.pieces[:at], Piece(broken), *answer.pieces[at + 1 :]))
 
 
-def change_events(answer: ScriptedAnswer, change: Callable[[bytes], bytes]) -> ScriptedAnswer:
-    """Return ``answer`` with ``change`` applied to the payload of each event, or to the whole body."""
-    pieces = (attrs.evolve(piece, data=b"".join(_changed_events(answer, piece, change))) for piece in answer.pieces)
+def _without_usage(answer: ScriptedAnswer, _: int) -> ScriptedAnswer:
+    pieces = (
+        attrs.evolve(piece, data=b"".join(_changed_events(answer, piece, _drop_usage))) for piece in answer.pieces
+    )
     return attrs.evolve(answer, pieces=tuple(pieces))
 
 
@@ -211,11 +210,6 @@ def _use_crlf(data: bytes) -> bytes:
 
 def _drop_usage(data: bytes) -> bytes:
     """Remove the usage from the JSON of an event."""
-    return edit_usage(data, lambda _: None)
-
-
-def edit_usage(data: bytes, edit: Callable[[dict[str, Any]], dict[str, Any] | None]) -> bytes:
-    """Return the JSON of an event with the usage that ``edit`` returns, without it for ``None``."""
     text = data.rstrip()
     begin = text.find(b"{")
     if begin < 0 or not text.endswith(b"}"):
@@ -223,8 +217,8 @@ def edit_usage(data: bytes, edit: Callable[[dict[str, Any]], dict[str, Any] | No
     value: dict[str, Any] = msgspec.json.decode(text[begin:])
     for place in (value, *map(value.get, ("message", "response", "interaction"))):
         for name in _USAGE:
-            if isinstance(place, dict) and isinstance(usage := place.pop(name, None), dict):
-                place |= {} if (edited := edit(usage)) is None else {name: edited}
+            if isinstance(place, dict):
+                place.pop(name, None)
     return text[:begin] + msgspec.json.encode(value) + data[len(text) :]
 
 
@@ -301,7 +295,5 @@ FAULTS: Final[Mapping[str, Fault]] = {
     "big-event": Fault("a normal answer with one event of N MiB", 8, events=_with_large_event),
     "crlf": Fault("a normal stream whose lines end in CR LF", answer=_for_each_piece(_use_crlf)),
     "comments": Fault("a normal stream with a comment before each event", answer=_for_each_piece(_add_comment)),
-    "no-usage": Fault(
-        "a normal answer without token counts", answer=lambda answer, _: change_events(answer, _drop_usage)
-    ),
+    "no-usage": Fault("a normal answer without token counts", answer=_without_usage),
 }

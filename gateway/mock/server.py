@@ -54,10 +54,6 @@ NO_FAULT = Fault("a normal answer")
 class ModelCaches:
     """The prompt caches of models: none here. Tests replace it by an imitation of providers' caches."""
 
-    def model_of(self, name: str) -> str:
-        """Return the model whose fault a request for the model ``name`` gets."""
-        return name
-
     def count(self, model: str, api: Api, body: Mapping[str, Any], headers: Mapping[str, str], endpoint: str) -> Fault:
         """Return the change that adds a provider's counts for a request to its answer. Raises ``GatewayError``."""
         return NO_FAULT
@@ -107,18 +103,17 @@ class _StandIn:
             call = codec.read_request({key: value for key, value in decoded.items() if key not in _IGNORED})
             if model is not None:
                 call = attrs.evolve(call, model=model, stream=bool(route.streamed))
-            fault, number = self._select_fault(incoming, self._caches.model_of(call.model), codec.api)
+            fault, number = self._select_fault(incoming, call.model, codec.api)
             if (refusal := fault.refusals.get(codec.api)) is not None:
                 return _error(incoming, codec, refusal, fault.body)
-            counts = self._caches.count(call.model, codec.api, decoded, dict(incoming.headers), rest)
+            counted = self._caches.count(call.model, codec.api, decoded, dict(incoming.headers), rest)
             error_event = fault.error_events.get(codec.api)
-            scripted = counts.events([*script(call, codec.api)], 0)
+            scripted = counted.events([*script(call, codec.api)], 0)
             events = fault.events(scripted, number) if error_event is None else [error_event]
         except GatewayError as error:
             return _error(incoming, codec, error.info)
         reply = Reply(call, ISSUER, int(time.time()), max(1, len(body) // 4))
-        answer = counts.answer(_answer(codec, reply, events, incoming.query), 0)
-        return await self._send(incoming, fault.answer(answer, number))
+        return await self._send(incoming, fault.answer(_answer(codec, reply, events, incoming.query), number))
 
     async def answer_endpoint(self, answering: AnswerCall, incoming: IncomingRequest, **named: str) -> Response:
         """Return the response to a request other than a conversation. Faults and errors are those of Chat."""
@@ -150,7 +145,6 @@ class _StandIn:
 
     async def _send(self, incoming: IncomingRequest, answer: ScriptedAnswer) -> Response:
         await trio.sleep(answer.wait)
-        answer.begin()
         if answer.end == "well" and not answer.stream:
             return Response(200, answer.headers, b"".join(piece.data for piece in answer.pieces))
         send, receive = trio.open_memory_channel[bytes](0)

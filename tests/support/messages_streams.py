@@ -7,6 +7,7 @@ from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import RawMessageStreamEvent
 from pydantic import TypeAdapter
 
+from providers.grammar import judge
 from providers.messages import MESSAGES
 from providers.neutral.codec import Reply
 from providers.neutral.request import Request
@@ -83,42 +84,11 @@ def frames(data):
     return [(name, json.loads(value)) for name, value in filter(None, parsed)]
 
 
-DELTAS = {
-    "text": {"text_delta", "citations_delta"},
-    "thinking": {"thinking_delta", "signature_delta"},
-    "tool_use": {"input_json_delta"},
-    "server_tool_use": {"input_json_delta"},
-}
-
-
 def check_grammar(data):
-    """Check a finished stream with an independent grammar, and return its blocks."""
-    events = frames(data)
-    for name, value in events:
-        assert name == value["type"]
-    kinds = [name for name, _ in events if name != "ping"]
-    assert kinds[0] == "message_start"
-    assert kinds[-2:] == ["message_delta", "message_stop"]
-    assert kinds.count("message_start") == kinds.count("message_delta") == 1
-    blocks, open_block, signed = [], None, False
-    for name, value in events[1:-2]:
-        if name == "content_block_start":
-            assert open_block is None
-            assert value["index"] == len(blocks)
-            open_block, signed = value["content_block"], False
-            blocks.append(open_block)
-        elif name == "content_block_delta":
-            assert value["index"] == len(blocks) - 1
-            assert not signed, "the signature is the last delta"
-            kind = value["delta"]["type"]
-            assert kind in DELTAS[open_block["type"]]
-            signed = kind == "signature_delta"
-        elif name == "content_block_stop":
-            assert value["index"] == len(blocks) - 1
-            assert signed or open_block["type"] != "thinking"
-            open_block = None
-    assert open_block is None
-    return blocks
+    """Check a finished stream, and return its blocks."""
+    verdict = judge("messages", data, streamed=True)
+    assert (verdict.good, verdict.outcome) == (True, "complete"), verdict
+    return [value["content_block"] for name, value in frames(data) if name == "content_block_start"]
 
 
 EVENT = TypeAdapter(RawMessageStreamEvent)

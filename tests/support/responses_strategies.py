@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import attrs
 from hypothesis import strategies as st
 
 from providers.neutral.request import (
@@ -41,16 +40,19 @@ VALUE = st.recursive(
 
 TOOLS = (Tool("own", kind="custom"), Tool("f"))
 
+_SEARCH = {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}}
+_CITATION = {"type": "file_citation", "file_id": "f", "filename": "a.pdf", "index": 0}
+
 
 def draw_block(draw: st.DrawFn, kind: str, block: int) -> list[Event]:
     if kind == "native":
         api = draw(st.sampled_from(["responses", "messages"]))
-        return [NativeItem(block, api, "web_search_call", {"type": "web_search_call", "id": f"ws_{block}"})]  # type: ignore[arg-type]
+        return [NativeItem(block, api, "web_search_call", {**_SEARCH, "id": f"ws_{block}"})]  # type: ignore[arg-type]
     pieces = draw(st.lists(words, min_size=kind != "thought", max_size=3))
     speech: Any = {"text": TextDelta, "refusal": RefusalDelta, "thought": ReasoningDelta}[kind]
     events: list[Event] = [speech(block, piece) for piece in pieces]
     if kind == "text" and draw(st.booleans()):
-        events.append(Citation(block, "responses", {"type": "file_citation", "file_id": "f", "index": 0}))
+        events.append(Citation(block, "responses", _CITATION))
     if kind == "thought" and (not pieces or draw(st.booleans())):
         summary = [{"type": "summary_text", "text": "".join(pieces)}] if pieces else []
         item = {"type": "reasoning", "id": f"rs_{block}", "summary": summary, "encrypted_content": "e"}
@@ -85,16 +87,3 @@ def legal_events(draw: st.DrawFn) -> list[Event]:
         events.append(Usage(1, 2, 3, output=4, reasoning=draw(st.none() | st.integers(0, 4))))
     reason = draw(st.sampled_from(["stop", "length", "refusal", "tool_calls", "pause"]))
     return [*events, draw(st.just(AnswerEnd(reason)) | st.just(ErrorInfo("upstream", "gone")))]  # type: ignore[arg-type]
-
-
-def with_whole_items(events: list[Event]) -> list[Event]:
-    """Return ``events`` with native items and citations that have all their members."""
-    web = {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}}
-    found: list[Event] = []
-    for event in events:
-        if isinstance(event, NativeItem):
-            event = attrs.evolve(event, item={**web, "id": f"ws_{event.block}"})
-        elif isinstance(event, Citation):
-            event = attrs.evolve(event, item={**event.item, "filename": "a.pdf"})
-        found.append(event)
-    return found

@@ -41,13 +41,14 @@ def test_a_written_request_reads_back_the_same(name):
 
 
 WORDS = st.text(min_size=1, max_size=8)
+SEARCH = {"type": "server_tool_use", "input": {}}
 OPENINGS = {
     "text": lambda number, words: [TextDelta(number, words)],
     "thought": lambda number, words: [ReasoningDelta(number, words)],
     "refusal": lambda number, words: [RefusalDelta(number, words)],
     "sealed": lambda number, words: [ReasoningState(number, "responses", {"id": "rs"})],
     "native": lambda number, words: [
-        NativeItem(number, "messages", "server_tool_use", {"type": "server_tool_use", "id": words, "name": "n"})
+        NativeItem(number, "messages", "server_tool_use", {**SEARCH, "id": f"srvtoolu_{number}", "name": words})
     ],
     "foreign": lambda number, words: [NativeItem(number, "responses", "x", {"type": "x"})],
     "call": lambda number, words: [ToolCallStart(number, f"id_{number}", words)],

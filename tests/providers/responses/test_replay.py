@@ -25,7 +25,7 @@ from streams.events import (
 from streams.fold import fold
 from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.responses_strategies import TOOLS, legal_events, with_whole_items
+from tests.support.responses_strategies import TOOLS, legal_events
 from tests.support.responses_streams import (
     ANSWERS,
     HELLO,
@@ -54,7 +54,7 @@ def test_a_stored_response_is_replayed_with_all_events(events: list[Event]) -> N
     """`GET …?stream=true` of a response that was not streamed (SamSaffron/term-llm#460). Mistakes of the model, such
     as invalid arguments, remain."""
     writer = RESPONSES.writer(reply(tools=TOOLS))
-    first = judge("responses", b"".join(writer.send(event) for event in with_whole_items(events))).broken
+    first = judge("responses", b"".join(writer.send(event) for event in events)).broken
     response = as_plain_json(writer.response)
     data = replay(response)
     found = judge("responses", data).broken

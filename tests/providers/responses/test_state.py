@@ -28,7 +28,7 @@ from streams.fold import fold
 from tests.support.block_events import text_events, thought_events
 from tests.support.each_row import each_row
 from tests.support.examples import examples
-from tests.support.responses_strategies import TOOLS, legal_events, with_whole_items
+from tests.support.responses_strategies import TOOLS, legal_events
 from tests.support.responses_streams import (
     HELLO,
     as_plain_json,
@@ -118,7 +118,7 @@ def test_a_failure_has_its_error() -> None:
 @given(legal_events(), st.sampled_from(["cancelled", "failed", "incomplete"]))
 def test_the_rest_of_a_broken_stream_is_a_response(events: list[Event], status: Any) -> None:
     writer, twin = RESPONSES.writer(reply(tools=TOOLS)), RESPONSES.writer(reply(tools=TOOLS))
-    for event in with_whole_items(events):
+    for event in events:
         found = as_plain_json(writer.interrupted_response(status))
         Response.model_validate(found, strict=False)
         assert found["status"] == status
