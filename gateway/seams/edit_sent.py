@@ -14,16 +14,12 @@ call may not wait or raise.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
-from gateway.ledger.record import Record
-from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Preparation, Prepared
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
-from gateway.seams.observers import Observers
-from providers.neutral.codec import Codec
 
 Write: TypeAlias = Callable[[Incoming, Target, Omissions], Prepared]
 """Writes a client's request for a target. Raises ``GatewayError`` (400) for what the target cannot do."""
@@ -69,42 +65,6 @@ class BeginEdits(Protocol):
         ``wire`` is the client's API, or the endpoint of a request that is no conversation."""
 
 
-class ExchangeFacts(Protocol):
-    """An exchange: the request and API of its client, its record and its observers.
-
-    ``holder`` is the name under which the client's requests count and its state is stored."""
-
-    @property
-    def client_request(self) -> ClientRequest: ...
-
-    @property
-    def codec(self) -> Codec: ...
-
-    @property
-    def record(self) -> Record: ...
-
-    @property
-    def observers(self) -> Observers: ...
-
-    @property
-    def holder(self) -> str: ...
-
-    def forwarded_credential(self, target: Target) -> str | None:
-        """Return the client's credential if ``target`` receives it."""
-
-
-class PlannedFacts(Protocol):
-    """A planned request. ``original`` is the client's, if the operator's steps have changed it."""
-
-    @property
-    def incoming(self) -> Incoming: ...
-
-    @property
-    def original(self) -> Incoming | None: ...
-
-    @property
-    def plan(self) -> Plan: ...
-
-
-EditSent: TypeAlias = Callable[[Prepared, Target, ExchangeFacts, PlannedFacts], Awaitable[Prepared]]
-"""Edits a request in the form for a target."""
+EditSent: TypeAlias = Callable[[Prepared, Target, Any, Any], Awaitable[Prepared]]
+"""Edits a request in the form for a target, of an ``ExchangeContext`` and its ``PlannedRequest``: these belong to rooms
+above this one."""

@@ -34,7 +34,6 @@ import attrs
 
 from gateway.http.request_scope import RequestScope
 from gateway.request.parse import Incoming
-from gateway.routing.plan import Plan
 from gateway.routing.target import Target
 from gateway.seams.observers import Observers
 from providers.neutral.codec import Reader
@@ -171,29 +170,6 @@ class ResponseChecks(Protocol):
         """Give observers the public view of the response if its client gets hidden values in their place."""
 
 
-class RunningRequest(Protocol):
-    """A planned request; without ``prepare_from`` the gateway can write no answer of its own to it."""
-
-    @property
-    def incoming(self) -> Incoming: ...
-
-    @property
-    def plan(self) -> Plan: ...
-
-    @property
-    def prepare_from(self) -> object: ...
-
-
-class RunningOrigin(Protocol):
-    """The origin of a response whose provider works, with the usage that the provider has reported so far."""
-
-    @property
-    def request(self) -> RunningRequest: ...
-
-    @property
-    def reported_usage(self) -> Usage | None: ...
-
-
 class ExchangeChecks(Protocol):
     """The checks of the texts of one exchange.
 
@@ -210,8 +186,8 @@ class ExchangeChecks(Protocol):
     def refusal(self) -> GatewayError | None:
         """The refusal that has ended the provider's work."""
 
-    async def until_refused(self, origin: RunningOrigin, work: Callable[[], Awaitable[R]]) -> R:
-        """Return the result of ``work()``, a part of the walk of ``origin``. A refusal of the
+    async def until_refused(self, origin: Any, work: Callable[[], Awaitable[R]]) -> R:
+        """Return the result of ``work()``, a part of the walk of ``origin``, an ``AnswerOrigin``. A refusal of the
         request during the provider's work cancels it, and is raised (``GatewayError``)."""
 
     def outliving_client(self) -> AbstractContextManager[None]:

@@ -30,14 +30,13 @@ from typing import Any, Protocol, TypeAlias
 from gateway.request.client_request import ClientRequest
 from gateway.request.parse import Incoming
 from gateway.routing.plan import Plan
-from gateway.seams.edit_sent import ExchangeFacts
 from gateway.seams.open_response import Transform
 
 PlanStep: TypeAlias = Callable[[Any], Awaitable[None]]
 """Adds to a ``Planning``, which belongs to a room above this one. Raises ``GatewayError`` to reject the request."""
 
-FindReadable: TypeAlias = Callable[[ExchangeFacts, Incoming, Plan], Awaitable[Mapping[bytes, int]]]
-"""Returns the readable tokens by ``Target.identity.place``."""
+FindReadable: TypeAlias = Callable[[Any, Incoming, Plan], Awaitable[Mapping[bytes, int]]]
+"""Returns the readable tokens by ``Target.identity.place``, for an ``ExchangeContext``."""
 
 
 class BatchChecks(Protocol):

@@ -15,6 +15,8 @@ import attrs
 import msgspec
 
 from gateway.balancing.affinity import AUTO, find_affinity
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.planned import PlannedRequest
 from gateway.features.cache_acts.changes import EntryPromptCache, RoutingKey
 from gateway.features.cache_acts.settings import acts_of
 from gateway.http.headers import Headers
@@ -22,7 +24,6 @@ from gateway.http.offload import offload
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.target import Target
-from gateway.seams.edit_sent import ExchangeFacts, PlannedFacts
 from providers.catalog.prices import Price, cost_of
 from providers.catalog.prompt_caching import CachingRow
 from providers.errors.member_paths import parse_paths
@@ -150,8 +151,8 @@ class PromptCacheActs:
         group_of: Callable[[str | None], str | None],
         prepared: Prepared,
         target: Target,
-        context: ExchangeFacts,
-        request: PlannedFacts,
+        context: ExchangeContext,
+        request: PlannedRequest,
     ) -> Prepared:
         """Return ``prepared`` with the changes that the target's entry wants. Large bodies are read in a thread.
 

@@ -10,6 +10,8 @@ import trio
 from configfile.keys import part_of
 from gateway.balancing.balancer import NOTHING_READABLE, Readable
 from gateway.config.settings import Config
+from gateway.exchange.context import ExchangeContext
+from gateway.exchange.planned import PlannedRequest
 from gateway.features.prompt_caches.attempts import (
     LEAST_BODY,
     PromptCaching,
@@ -23,7 +25,6 @@ from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from gateway.seams.edit_sent import ExchangeFacts, PlannedFacts
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
 
@@ -66,7 +67,7 @@ def open_prompt_caches(config: Config, ports: Ports, before: Running | None) -> 
     return OpenPromptCaches(caching, requests_diagnoses=any(map(is_diagnosed, config.entries)))
 
 
-async def _find_readable(caching: PromptCaching, context: ExchangeFacts, incoming: Incoming, plan: Plan) -> Readable:
+async def _find_readable(caching: PromptCaching, context: ExchangeContext, incoming: Incoming, plan: Plan) -> Readable:
     """Return what the caches of the targets of ``plan`` hold of a prompt that is long enough to matter."""
     if incoming.size < LEAST_BODY:
         return NOTHING_READABLE
@@ -77,7 +78,7 @@ async def _find_readable(caching: PromptCaching, context: ExchangeFacts, incomin
 
 
 async def _request_diagnosis(
-    caching: PromptCaching, prepared: Prepared, target: Target, context: ExchangeFacts, request: PlannedFacts
+    caching: PromptCaching, prepared: Prepared, target: Target, context: ExchangeContext, request: PlannedRequest
 ) -> Prepared:
     """Return ``prepared`` with a request for a diagnosis, if the target's entry wants it."""
     if not is_diagnosed(target.entry):

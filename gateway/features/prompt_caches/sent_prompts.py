@@ -12,6 +12,7 @@ from msgspec import structs
 from gateway.balancing.balancer import Readable
 from gateway.exchange.conditions import TargetConditions
 from gateway.exchange.context import ExchangeContext
+from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import TargetRequest
 from gateway.features.prompt_caches.conversations import UNKNOWN_RULES
 from gateway.features.prompt_caches.requests import Members, SentRequest
@@ -23,7 +24,6 @@ from gateway.request.prepared import Prepared
 from gateway.request.sessions import named_session
 from gateway.routing.plan import Plan
 from gateway.routing.target import Target
-from gateway.seams.edit_sent import ExchangeFacts, PlannedFacts
 from providers.apis import CODECS
 from providers.catalog.prompt_caching import CachingRow
 from providers.neutral.draft import Draft
@@ -55,14 +55,14 @@ def sent_request(target_request: TargetRequest, sent_at: float, *, is_diagnosed:
     return changed, len(outgoing.body) + incoming.size
 
 
-def possible_request(context: ExchangeFacts, incoming: Incoming, target: Target, sent_at: float) -> SentRequest:
+def possible_request(context: ExchangeContext, incoming: Incoming, target: Target, sent_at: float) -> SentRequest:
     """Return the request of the client as ``target`` would receive it, if it speaks the client's API."""
     headers = with_betas(context.client_request, target.betas).headers
     return _request_for(context, target, incoming, headers, sent_at)
 
 
 def _request_for(
-    context: ExchangeFacts,
+    context: ExchangeContext,
     target: Target,
     incoming: Incoming,
     headers: Headers,
@@ -134,7 +134,7 @@ MOST_TARGETS: Final = 16
 
 
 async def find_readable(
-    tracker: "PromptTracker", context: ExchangeFacts, incoming: Incoming, plan: Plan
+    tracker: "PromptTracker", context: ExchangeContext, incoming: Incoming, plan: Plan
 ) -> tuple[Readable, Sequence["ReadPrompts"]]:
     """Return how many tokens of ``incoming`` the cache of each target of ``plan`` can serve, and its prompts.
 
@@ -155,7 +155,7 @@ async def find_readable(
 
 
 async def request_diagnosis(
-    tracker: "PromptTracker", prepared: Prepared, target: Target, context: ExchangeFacts, request: PlannedFacts
+    tracker: "PromptTracker", prepared: Prepared, target: Target, context: ExchangeContext, request: PlannedRequest
 ) -> Prepared:
     """Return ``prepared`` with a request for a diagnosis, unchanged if the provider has none."""
     if (row := target.caching) is None or row.diagnosis_member is None:
@@ -165,7 +165,7 @@ async def request_diagnosis(
 
 
 async def _find_response(
-    tracker: "PromptTracker", target: Target, context: ExchangeFacts, incoming: Incoming
+    tracker: "PromptTracker", target: Target, context: ExchangeContext, incoming: Incoming
 ) -> str | None:
     """Return the id of the response that the request continues, ``None`` for a first turn or another target's."""
     sent = structs.replace(possible_request(context, incoming, target, time.monotonic()), api=context.codec.api)

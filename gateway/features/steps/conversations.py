@@ -15,6 +15,7 @@ from gateway.allowances.runs import run_of
 from gateway.config.aliases import Route
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.exchange import Exchange
+from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.planning import Planning, recall_turns
 from gateway.exchange.reserving import reserve_first
@@ -36,7 +37,7 @@ from gateway.request.parse import INPUT, EarlierItems, Incoming, read_incoming
 from gateway.request.routing_options import Word, read_headers, unknown_step_error
 from gateway.routing.target import Target
 from gateway.seams.observers import UNOBSERVED
-from gateway.seams.open_response import OpenedResponse, RunningOrigin, StreamTransform, Transform
+from gateway.seams.open_response import OpenedResponse, StreamTransform, Transform
 from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from trigate.steps import Check, Part, Passage
@@ -195,7 +196,7 @@ class SessionChecks(StepSession):
     def is_refusal(self, error: ErrorInfo) -> bool:
         return self.records.is_refusal(error)
 
-    async def until_refused(self, origin: RunningOrigin, work: Callable[[], Awaitable[R]]) -> R:
+    async def until_refused(self, origin: AnswerOrigin, work: Callable[[], Awaitable[R]]) -> R:
         try:
             return await self.work_until_refused(work)
         except RefusedByStep as refused:
