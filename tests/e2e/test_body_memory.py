@@ -3,12 +3,9 @@
 import gzip
 import json
 import tracemalloc
-from collections.abc import Iterator
-
-import pytest
 
 from tests.support.features import needs_feature
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, Wire, config, eventually, provider
 from tests.support.upstreams import PATHS, Script
 from tests.support.websocket_client import Client
@@ -22,12 +19,10 @@ KEYS = {
 ASKED = {"model": "up", "messages": [{"role": "user", "content": "x" * 300 * KIB}]}
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     keys = [{"name": name, "key": key} for name, key in KEYS.items()]
-    settings = config([provider("openai/up", upstream.url, ["chat"])], limits={"bodies": "2MiB"}, client_keys=keys)
-    with gateway_thread(settings) as process:
-        yield process
+    return config([provider("openai/up", upstream.url, ["chat"])], limits={"bodies": "2MiB"}, client_keys=keys)
 
 
 def head(name: str, length: int) -> bytes:

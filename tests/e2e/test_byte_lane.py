@@ -1,19 +1,18 @@
 """Tests of clients that use their provider's API: the gateway passes requests and responses on byte for byte."""
 
-from collections.abc import Iterator
 from itertools import product
 
 import pytest
 
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
     entries = [
         provider(f"{vendors[api]}/real-{api}", upstream.url, [api], name=f"asked-{api}", key=f"sk-{api}-key")
@@ -25,8 +24,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         ),
         provider("openrouter/added", upstream.url, ["chat"], name="router"),
     ]
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 # The client's white space, order of members, spelling of numbers, escapes and unknown members must stay.

@@ -5,14 +5,11 @@ Google's endpoint for OpenAI's SDKs sends them in ``extra_content``, and rejects
 """
 
 import json
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from tests.support.client_turns import ClientInput, Setting, body, items
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, config, provider
 from tests.support.returned_answers import answer_items, calls_of
 from tests.support.upstreams import JSON, STREAM, Raw, Script
@@ -27,14 +24,13 @@ CALLS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider(f"{name}/gemini-3-pro", f"{upstream.url}/v1", ["chat"], name=name, provider_interface="openai")
         for name in ("signed", "other")
     ]
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 def answer(stream: bool) -> Raw:

@@ -12,7 +12,7 @@ import pytest
 from tests.support import apis
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, serve_module
 from tests.support.harness import Gateway, Reply, Wire, config, eventually, free_port, post, provider
 from tests.support.upstreams import PATHS, Script
 
@@ -20,8 +20,8 @@ ALICE, BOB = "sk-gw-alice-0123456789", "sk-gw-bob-0123456789"
 PAGE = "https://app.example"
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     own = {
         "model": "mistral/own",
         "name": "own",
@@ -29,14 +29,12 @@ def gateway(upstream) -> Iterator[Gateway]:
         "passthrough_auth": True,
         "speaks": list(OLDER),
     }
-    settings = config(
+    return config(
         [provider("openai/up", upstream.url, OLDER), provider("groq/other", upstream.url, ["chat"]), own],
         model_aliases={"fast": {"target": "up"}},
         client_keys=[{"name": "alice", "key": ALICE}, {"name": "bob", "key": BOB, "models": ["fast"]}],
         cors=[PAGE],
     )
-    with gateway_thread(settings) as process:
-        yield process
 
 
 def body(api: str, model: str = "up", **more: Any) -> dict[str, Any]:

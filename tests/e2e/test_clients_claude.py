@@ -2,7 +2,6 @@
 threads in the tests report gateways that broke it."""
 
 import json
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import PATHS, Script, ToolCall
 
@@ -24,8 +23,8 @@ SYSTEM = {"type": "text", "text": "You are Claude Code.", "cache_control": {"typ
 SCHEMA = {"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "properties": {}}
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider("anthropic/claude-opus-4-7", upstream.url, ["messages"], name="messages"),
         provider("openai/gpt-4o", upstream.url, ["chat"], name="chat"),
@@ -37,8 +36,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     ]  # fmt: skip
     keys = [{"name": "claude", "key": KEY}]
     aliases = {"claude-via-gpt": {"target": "chat"}, "anthropic-local": {"target": "compatible"}}
-    with gateway_thread(config(entries, client_keys=keys, model_aliases=aliases)) as process:
-        yield process
+    return config(entries, client_keys=keys, model_aliases=aliases)
 
 
 def body(model: str, **more: Any) -> dict[str, Any]:

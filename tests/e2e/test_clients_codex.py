@@ -2,16 +2,13 @@
 
 Other files test its websocket, its compaction and its compressed bodies."""
 
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
-
-import pytest
 
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, Reply, complaint, config, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, ToolCall
 
@@ -20,15 +17,14 @@ SCHEMA = {"type": "object", "properties": {"cmd": {"type": "string"}}, "required
 WORDS = [{"type": "input_text", "text": "Run the command."}]
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider("openai/gpt-4o", upstream.url, ["chat"], name="chat"),
         provider("anthropic/claude-sonnet-4-5", upstream.url, ["messages"], name="messages"),
         provider("openai/gpt-5.1", upstream.url, ["responses"], name="responses"),
     ]
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 def turn(model: str, *more: Any, **members: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.upstreams import JSON, PATHS, Raw, Script, Tokens, ToolCall, Upstream
 
@@ -30,15 +30,14 @@ class City(pydantic.BaseModel):
 PARIS = Script(text='{"name": "Paris", "people": 2000000}')
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider("openai/gpt-4o", upstream.url, ["chat"], name="chat"),
         provider("anthropic/claude-sonnet-4-5", upstream.url, ["messages"], name="messages"),
         provider("openai/gpt-4.1", upstream.url, ["responses"], name="responses"),
     ]
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 @pytest.fixture(scope="module")

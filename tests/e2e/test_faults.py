@@ -25,7 +25,7 @@ from gateway.serving.route_table import Handler, RouteTable
 from providers.grammar import judge
 from tests.support.apis import OLDER
 from tests.support.cases import case
-from tests.support.gateway_thread import app_thread, gateway_thread
+from tests.support.gateway_thread import app_thread, gateway_thread, serve_module
 from tests.support.harness import (
     ROOT,
     Gateway,
@@ -120,11 +120,7 @@ def settings(stand_in: Provider, patience: str = "2s", **more: Any) -> dict[str,
     return config(entries, **more)
 
 
-@pytest.fixture(scope="module")
-def gateway(stand_in) -> Iterator[Gateway]:
-    with gateway_thread(settings(stand_in)) as process:
-        yield process
-        assert "Traceback" not in "\n".join(process.log)
+gateway = serve_module(settings)
 
 
 @pytest.fixture

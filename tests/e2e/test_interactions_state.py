@@ -2,7 +2,6 @@
 cancellation, deletion and keys (N22 to N28 of the wire behaviours; Google's page "Interactions API")."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
@@ -13,7 +12,7 @@ from pydantic import TypeAdapter
 
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, serve_module
 from tests.support.harness import Gateway, Wire, eventually, post
 from tests.support.interactions_api import (
     PATH,
@@ -38,10 +37,7 @@ KEYS = [{"name": "alice", "key": ALICE}, {"name": "bob", "key": BOB}]
 CALL = ToolCall("call_1", "get_weather", '{"city": "Rome"}')
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
-    with gateway_thread(settings(upstream)) as process:
-        yield process
+gateway = serve_module(settings)
 
 
 def ask(gateway: Gateway, api: str, input, stream: bool = False, **more):

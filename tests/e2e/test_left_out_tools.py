@@ -2,14 +2,11 @@
 (router-for-me/CLIProxyAPI#883)."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, eventually, exchanges, provider
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import config, eventually, exchanges, provider
 from tests.support.upstreams import Script
 from tests.support.wire_clients import text_of
 
@@ -18,14 +15,13 @@ OTHER = {"name": "Read", "input_schema": {"type": "object", "properties": {}}}
 NOTE = "[web_search is not available with plain: this answer was written without it.]\n\n"
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider("openai/m", upstream.url, ["chat"], name="plain"),
         provider("anthropic/m", upstream.url, ["messages"], name="searching"),
     ]
-    with gateway_thread(config(entries)) as running:
-        yield running
+    return config(entries)
 
 
 def tools_request(model: str, tools: list[Any], *, stream: bool, **more: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 (https://owasp.org/API-Security/editions/2023/en/0xa5-broken-function-level-authorization/)."""
 
 import json
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from tests.support.apis import OLDER, question
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, complaint, config, provider
 from tests.support.upstreams import PATHS, Script
 from tests.support.websocket_client import Client
@@ -19,12 +18,11 @@ from tests.support.websocket_client import Client
 LIMITED, FREE = "sk-gw-limited-0123456789", "sk-gw-free-0123456789"
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [provider(f"openai/{name}", upstream.url, OLDER) for name in ("small", "medium", "big")]
     keys = [{"name": "limited", "key": LIMITED, "models": ["small", "medium"]}, {"name": "free", "key": FREE}]
-    with gateway_thread(config(entries, client_keys=keys)) as process:
-        yield process
+    return config(entries, client_keys=keys)
 
 
 def request_body(api: str, model: str = "small", **more: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.apis import OLDER
 from tests.support.covering import covering_rows
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import config, provider
 from tests.support.sdk_clients import CLIENTS
 from tests.support.upstreams import PATHS, STOP_WORDS, Script, Tokens, ToolCall, Upstream
@@ -22,15 +22,14 @@ WEATHER = ToolCall("call_w1", "get_weather", '{"city": "Zürich", "days": 12}')
 TIME = ToolCall("call_t2", "get_time", '{"city": "Łódź", "days": 1}')
 
 
-@pytest.fixture(scope="module")
+@serve_module
 def gateway(upstream):
     vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
     entries = [
         provider(f"{vendors[api]}/{MODELS[api]}", upstream.url, [api], name=f"entry-{api}", key=f"sk-{api}-upstream")
         for api in OLDER
     ]
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 @pytest.fixture(scope="module")

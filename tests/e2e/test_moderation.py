@@ -5,7 +5,6 @@ Source: ``Moderation`` in the parameter types of the openai package.
 """
 
 import json
-from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
@@ -13,8 +12,8 @@ import pytest
 
 from tests.support.covering import covering_rows
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, provider
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import config, provider
 from tests.support.upstreams import JSON, PATHS, Raw, Script
 
 CLIENTS = ("chat", "responses")
@@ -27,8 +26,8 @@ BLOCK = {
 WITHOUT = ("messages/m", "gemini/m", "converse/m", "interactions/m", "compatible/m")
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider("openai/*", upstream.url, ["chat", "responses"]),
         provider("translated/*", upstream.url, ["chat"], provider_interface="openai"),
@@ -39,8 +38,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("refusing/*", upstream.url, ["chat", "responses"], provider_interface="openai",
                  quirks={"refused_fields": ["moderation"]}),
     ]  # fmt: skip
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 def request_body(client: str, model: str, moderation: object, **more: object) -> dict[str, Any]:

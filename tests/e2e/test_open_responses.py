@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import demo_thread, gateway_thread
+from tests.support.gateway_thread import demo_thread, serve_module
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.harness import request as ask
 from tests.support.open_responses import misfits, misfits_of_stream
@@ -63,13 +63,12 @@ def test_a_stream_that_fails_ends_validly(demo_gateway, entry, fault):
     assert told["error"]["message"]
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     apis = ("chat", "messages", "responses")
     entries = [provider(f"openai/up-{api}", upstream.url, [api], name=f"on-{api}", state="ours") for api in apis]
     entries.append(provider("openai/up-passed", upstream.url, ["responses"], name="passed"))
-    with gateway_thread(config(entries)) as found:
-        yield found
+    return config(entries)
 
 
 @each_row("api, said, stream", product(["chat", "messages", "responses"], SAID.values(), [True, False]))

@@ -2,16 +2,13 @@
 error responses and from streams (musistudio/claude-code-router#1799, raine/claude-code-proxy#29)."""
 
 import json
-from collections.abc import Iterator
 from itertools import product
-
-import pytest
 
 from tests.support.apis import OLDER, question
 from tests.support.covering import covering_rows
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, complaint, config, provider
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import complaint, config, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, data, event
 
 WORDS = "This model's maximum context length is 1000 tokens. However, your messages resulted in 1200 tokens."
@@ -19,15 +16,14 @@ SENTENCE = "prompt is too long: 1200 tokens > 1000 maximum"
 CODE = "context_length_exceeded"
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [provider(f"own/{api}", upstream.url, [api], name=api, provider_interface="openai")
                for api in ("chat", "responses")]  # fmt: skip
     entries.append(
         provider("own/messages", upstream.url, ["messages"], name="messages", provider_interface="anthropic")
     )
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 def refusal(words: str) -> bytes:

@@ -19,7 +19,7 @@ from gateway.logs.audit import LINES_PER_ADDRESS
 from tests.support.command_line import invoke
 from tests.support.each_row import each_row
 from tests.support.features import rows_of
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, serve_module
 from tests.support.harness import Gateway, Wire, config, eventually, free_port, provider, running
 from tests.support.own_log import flush_audit
 from tests.support.upstreams import PATHS, Upstream
@@ -27,11 +27,9 @@ from tests.support.upstreams import PATHS, Upstream
 EVIL = "https://evil.example"
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
-    settings = config([provider("openai/up", upstream.url, list(PATHS))], trusted_proxies=["127.0.0.1"])
-    with gateway_thread(settings) as process:
-        yield process
+@serve_module
+def gateway(upstream):
+    return config([provider("openai/up", upstream.url, list(PATHS))], trusted_proxies=["127.0.0.1"])
 
 
 SIMPLE = (

@@ -1,28 +1,23 @@
 """Clients that bring the provider's key themselves, to a gateway without keys of its own: what of their headers is that
 key, and whose the turns are that are kept for them (OWASP API1:2023, broken object level authorization)."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, provider
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import config, provider
 from tests.support.upstreams import PATHS, Script
 
 ALICE, BOB = "sk-own-alice-0123456789", "sk-own-bob-0123456789"
 BASIC = "Basic dXNlcjpwYXNzd29yZA=="
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = []
     for model, speaks in (("openai/by-chat", "chat"), ("anthropic/by-messages", "messages")):
         entry = provider(model, upstream.url, [speaks], passthrough_auth=True)
         del entry["access_key"]
         entries.append(entry)
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 @each_row(

@@ -1,19 +1,15 @@
 """Tests of requests to local servers, and to providers whose address decides about their API, on real sockets."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, provider
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import config, provider
 from tests.support.upstreams import PATHS, Script, ToolCall, render
 
 VERTEX = "/v1/projects/p/locations/global/endpoints/openapi"
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider("azure_openai/gpt-6.1-sol", f"{upstream.url}/openai/v1"),
         provider("amazon_bedrock/openai.gpt-6-luna", f"{upstream.url}/openai/v1"),
@@ -24,8 +20,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("openai/*", upstream.url),
         provider("openai/gpt-6-sol", upstream.url, speaks=["chat"], name="pinned"),
     ]
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 @each_row(

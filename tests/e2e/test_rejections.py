@@ -2,11 +2,10 @@
 (anthropics/claude-code#21612, #39589, #49548, #51700, BerriAI/litellm#26240, decolua/9router#1468)."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, complaint, config, provider
 from tests.support.upstreams import JSON, PATHS, Raw, Script
 
@@ -23,16 +22,15 @@ def extra(path: str) -> Raw:
     return refusing(f"{path}: Extra inputs are not permitted")
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     rows = {"refused_fields": ["context_management", "tools[].input_examples"], "refused_betas": ["prompt-caching-*"]}
     entries = [
         provider("anthropic/*", upstream.url, ["messages"]),
         provider("openai/*", upstream.url, ["chat"]),
         provider("vertex/*", upstream.url, ["messages"], provider_interface="anthropic", quirks=rows),
     ]
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 @pytest.fixture
@@ -143,11 +141,10 @@ def test_a_provider_that_always_refuses_gets_at_most_six_requests(gateway, upstr
 KEYS = [{"name": name, "key": f"sk-gw-{name}-0123456789"} for name in ("bob", "mallory")]
 
 
-@pytest.fixture(scope="module")
-def with_keys(upstream) -> Iterator[Gateway]:
+@serve_module
+def with_keys(upstream):
     entries = [provider("anthropic/*", upstream.url, ["messages"]), provider("openai/*", upstream.url, ["chat"])]
-    with gateway_thread(config(entries, client_keys=KEYS)) as process:
-        yield process
+    return config(entries, client_keys=KEYS)
 
 
 def ask_as(client: str, gateway: Gateway, body: object, api: str = "messages", **headers: str):

@@ -2,15 +2,13 @@
 meant, and nothing else is changed."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import openai
-import pytest
 
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, config, eventually, exchanges, provider
 from tests.support.upstreams import JSON, STREAM, Raw
 
@@ -18,14 +16,13 @@ TOOLS: Any = [{"type": "function", "function": {"name": name, "parameters": {"ty
 MESSAGES: Any = [{"role": "user", "content": "hi"}]
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider("ollama/m", upstream.url, ["chat"], name="repaired"),
         provider("ollama/m", upstream.url, ["chat"], name="unrepaired", repair=False),
     ]
-    with gateway_thread(config(entries)) as running:
-        yield running
+    return config(entries)
 
 
 def fragment(name: str | None, arguments: Any, **members: Any) -> dict[str, Any]:

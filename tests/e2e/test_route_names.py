@@ -1,6 +1,5 @@
 """Tests of all ways to request a name with several targets, through a real gateway."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -8,15 +7,15 @@ import pytest
 from tests.support.apis import OLDER, question
 from tests.support.covering import covering_rows
 from tests.support.features import needs_feature
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.upstreams import JSON, PATHS, Raw, Script
 
 DOWN = Raw(503, JSON, (b'{"error":{"message":"later","type":"server_error"}}',))
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider("one/a", upstream.url, OLDER),
         provider("two/b", upstream.url, OLDER, key="sk-other"),
@@ -38,8 +37,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         routing_preferences=[{"name": "code generation", "description": "new code", "models": ["one/a", "two/b"]}],
         circuit={"failures": 1000, "error_rate": "100%"},
     )  # fmt: skip
-    with gateway_thread({**settings, "version": "v0.4.0"}) as process:
-        yield process
+    return {**settings, "version": "v0.4.0"}
 
 
 @pytest.fixture

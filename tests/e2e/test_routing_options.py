@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
@@ -12,7 +12,7 @@ from gateway.http.headers import OWN_PREFIX, OWN_REQUEST_HEADERS
 from tests.support.apis import OLDER, question
 from tests.support.each_row import each_row
 from tests.support.features import members_of, needs_feature
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, Reply, complaint, config, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream
 from tests.support.websocket_client import Client
@@ -22,8 +22,8 @@ DOWN = Raw(503, JSON, (b'{"error":{"message":"later","type":"server_error"}}',))
 SMALL = {"context_window": 8192}
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider("one/a", upstream.url, OLDER),
         provider("two/b", upstream.url, OLDER, key="sk-other"),
@@ -63,8 +63,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     settings = config(
         entries, client_keys=keys, model_aliases=aliases, circuit=circuit, retries={"attempts": 3, "budget": "100%"}
     )
-    with gateway_thread({**settings, "version": "v0.4.0"}) as process:
-        yield process
+    return {**settings, "version": "v0.4.0"}
 
 
 def body_of(api: str, model: str = "best", **more: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from providers.neutral.tool_names import STRICT, short_name
 from tests.support.client_turns import ClientInput, Setting, body, items
 from tests.support.each_row import each_row
 from tests.support.every_api import VENDORS
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, config, provider
 from tests.support.returned_answers import answer_items, calls_of
 from tests.support.upstreams import JSON, Raw, Script, Tokens, ToolCall
@@ -47,15 +47,14 @@ both_forms = pytest.mark.parametrize("stream", [True, False], ids=["stream", "wh
 every_provider = pytest.mark.parametrize("api", ALL, ids=[f"to_{api}" for api in ALL])
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider(f"{VENDORS[api]}/up-{api}", upstream.url, [api], name=f"m-{api}{end}", key=f"sk-of-{api}")
         for api in ALL
         for end in ("", "-named-true", "-named-false")
     ]
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 def refusing(message: str) -> Raw:

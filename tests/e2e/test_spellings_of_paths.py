@@ -12,7 +12,7 @@ from tests.support import websocket_client as ws
 from tests.support.apis import OLDER, question
 from tests.support.each_row import each_row
 from tests.support.features import has_feature, needs_feature
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, serve_module
 from tests.support.harness import Gateway, Wire, complaint, config, eventually, provider
 from tests.support.metrics_page import numbers
 from tests.support.no_tls import NO_TLS
@@ -23,10 +23,9 @@ KEY = "key-of-a-client"
 ORIGIN = "https://app.example"
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
-    with gateway_thread(config([provider("openai/m", upstream.url, OLDER)])) as process:
-        yield process
+@serve_module
+def gateway(upstream):
+    return config([provider("openai/m", upstream.url, OLDER)])
 
 
 @pytest.fixture(scope="module", params=["keys", "keys_and_cors"])

@@ -1,6 +1,5 @@
 """Tests of stored conversations of the Responses API with the official SDK and every store."""
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -8,8 +7,7 @@ import openai
 import pytest
 
 from tests.support.apis import OLDER
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway
+from tests.support.gateway_thread import serve_module
 from tests.support.sdk_conversation import PIXEL, TURNS, Talk, as_heard, conversation_in, settings, tool_names
 from tests.support.upstreams import PATHS, Raw, Script, Seen, render
 
@@ -35,10 +33,9 @@ over_each_store = pytest.mark.parametrize(
 )
 
 
-@pytest.fixture(scope="module")
-def gateway(request, upstream, storage) -> Iterator[Gateway]:
-    with gateway_thread(settings(upstream, state_storage=storage(request.param))) as process:
-        yield process
+@serve_module
+def gateway(request, upstream, storage):
+    return settings(upstream, state_storage=storage(request.param))
 
 
 @over_each_store

@@ -3,7 +3,7 @@
 import asyncio
 import importlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from tests.support.covering import covering_rows
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway
 from tests.support.sdk_conversation import settings
 from tests.support.upstreams import Script, ToolCall, Upstream
@@ -54,10 +54,7 @@ def look_into(box: str) -> str:
     return {"a": "a key", "b": "nothing"}[box]
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
-    with gateway_thread(settings(upstream)) as process:
-        yield process
+gateway = serve_module(settings)
 
 
 class Person:

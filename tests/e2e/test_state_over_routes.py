@@ -1,13 +1,12 @@
 """Tests of stored turns with names of several targets, if the first target fails."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Reply, config, eventually, provider
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import Reply, config, eventually, provider
 from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, Upstream, event
 
 DOWN = Raw(503, JSON, (b'{"error":{"message":"later","type":"server_error"}}',))
@@ -25,8 +24,8 @@ FAILS = Raw(
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider("openai/native", upstream.url, ["responses"], name="native"),
         provider("openai/native-2", upstream.url, ["responses"], name="native-2", key="sk-2"),
@@ -41,8 +40,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         "threads-first": {"targets": ["threads", "chat"]},
     }
     circuit = {"failures": 1000, "error_rate": "100%"}
-    with gateway_thread({**config(entries, model_aliases=aliases, circuit=circuit), "version": "v0.4.0"}) as process:
-        yield process
+    return {**config(entries, model_aliases=aliases, circuit=circuit), "version": "v0.4.0"}
 
 
 def request_body(**more: Any) -> dict[str, Any]:

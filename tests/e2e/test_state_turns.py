@@ -1,6 +1,5 @@
 """Single turns of the Responses API that trigate keeps: whom they reach, and which of them can be continued."""
 
-from collections.abc import Iterator
 from itertools import product
 
 import openai
@@ -8,19 +7,18 @@ import pytest
 
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, provider
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import provider
 from tests.support.responses_api import both_ways
 from tests.support.sdk_conversation import TURNS, Talk, as_heard, conversation_in, settings
 from tests.support.upstreams import Script
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     asked = settings(upstream)
     asked["model_providers"].append(provider("attic/on-attic", f"{upstream.url}/v1", ["responses"]))
-    with gateway_thread(asked) as process:
-        yield process
+    return asked
 
 
 @each_row(("stream", "api"), product((True, False), OLDER))

@@ -20,7 +20,7 @@ from streams.event_stream import EVENT_STREAM
 from tests.support.apis import OLDER, VENDORS, question
 from tests.support.covering import covering_rows
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, serve_module
 from tests.support.harness import (
     PATIENCE,
     Gateway,
@@ -64,27 +64,21 @@ def gateway(by_hand, request) -> Iterator[Gateway]:
         assert KEY not in text
 
 
-@pytest.fixture(scope="module")
-def pinging(by_hand) -> Iterator[Gateway]:
-    with gateway_thread(settings(by_hand, keep_alive="0.3s")) as process:
-        yield process
-        assert "Traceback" not in "\n".join(process.log)
+@serve_module
+def pinging(by_hand):
+    return settings(by_hand, keep_alive="0.3s")
 
 
-@pytest.fixture(scope="module")
-def hasty(by_hand) -> Iterator[Gateway]:
+@serve_module
+def hasty(by_hand):
     limits = {"timeouts": {"idle": "1s", "first_byte": "1s"}}
-    with gateway_thread(settings(by_hand, keep_alive="0.3s", **limits)) as process:
-        yield process
-        assert "Traceback" not in "\n".join(process.log)
+    return settings(by_hand, keep_alive="0.3s", **limits)
 
 
-@pytest.fixture(scope="module")
-def calm(by_hand) -> Iterator[Gateway]:
+@serve_module
+def calm(by_hand):
     """Run a gateway that sends no keep-alive of its own."""
-    with gateway_thread(settings(by_hand, keep_alive="1h")) as process:
-        yield process
-        assert "Traceback" not in "\n".join(process.log)
+    return settings(by_hand, keep_alive="1h")
 
 
 CONVERSE_QUESTION = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}

@@ -9,8 +9,8 @@ import pytest
 from anthropic import beta_tool
 
 from tests.support.apis import OLDER
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import START_SECONDS, Gateway, complaint, config, free_port, provider
+from tests.support.gateway_thread import gateway_thread, serve_module
+from tests.support.harness import START_SECONDS, complaint, config, free_port, provider
 from tests.support.no_tls import NO_TLS
 from tests.support.upstreams import PATHS, Script, ToolCall, Upstream
 from tests.support.wire_transcript import conversation_of
@@ -45,10 +45,7 @@ def settings(upstream: Upstream, port: int = 0, **more: Any) -> dict[str, Any]:
     return config(entries, port, **more)
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
-    with gateway_thread(settings(upstream)) as process:
-        yield process
+gateway = serve_module(settings)
 
 
 class Client:

@@ -25,7 +25,7 @@ from streams.events import AnswerEnd, AnswerStart, BlockEnd, TextDelta
 from tests.support import postgres
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, serve_module
 from tests.support.harness import Gateway, complaint, config, eventually, free_port
 from tests.support.raw_call import END, answer_stream, chunks
 from tests.support.responses_api import (
@@ -273,10 +273,9 @@ async def test_a_turn_waits_ten_seconds_for_a_hanging_store(autojump_clock, wish
 # A gateway without a store
 
 
-@pytest.fixture(scope="module")
-def forgetful(upstream) -> Iterator[Gateway]:
-    with gateway_thread(config(entries(upstream), state_storage={"type": "none"})) as process:
-        yield process
+@serve_module
+def forgetful(upstream):
+    return config(entries(upstream), state_storage={"type": "none"})
 
 
 @each_api

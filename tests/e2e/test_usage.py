@@ -1,7 +1,7 @@
 """Tests that the log has the tokens of every answer: the gateway requests them, or estimates and marks them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from openai import OpenAI
 
 from tests.support.covering import covering_rows
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.raw_call import line
 from tests.support.upstreams import JSON, STREAM, Raw, Script, Tokens
@@ -18,8 +18,8 @@ from tests.support.wire_clients import ALL, body_of, path_of, usage_of
 ANSWER = Script(text="one two three", tokens=Tokens(prompt=20, cache_read=5, output=9))
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider("mistral/m", upstream.url),
         provider("xai/*", upstream.url, ["chat"]),
@@ -27,21 +27,19 @@ def gateway(upstream) -> Iterator[Gateway]:
         provider("somebody/unknown", upstream.url),
         provider("anthropic/messages", upstream.url, ["messages"]),
     ]
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 _VENDORS = {"responses": "openai", "interactions": "gemini", "converse": "amazon_bedrock"}
 
 
-@pytest.fixture(scope="module")
-def every_api(upstream) -> Iterator[Gateway]:
+@serve_module
+def every_api(upstream):
     price = {"input": 1, "output": 1}
     entries = [
         provider(f"{_VENDORS.get(api, 'vllm')}/m", upstream.url, [api], name=f"m-{api}", price=price) for api in ALL
     ]
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 def ask(gateway: Gateway, model: str, **members: Any) -> Reply:

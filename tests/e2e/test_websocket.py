@@ -12,7 +12,7 @@ from providers.neutral.tool_names import STRICT, short_name
 from providers.responses.tools import is_own_id
 from tests.support.apis import OLDER
 from tests.support.features import needs_feature, rows_of
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, serve_module
 from tests.support.harness import (
     Gateway,
     Listening,
@@ -39,11 +39,9 @@ def entries(upstream: Upstream, by_hand: Listening) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream, by_hand) -> Iterator[Gateway]:
-    settings = config(entries(upstream, by_hand), limits={"request_body": 300_000})
-    with gateway_thread(settings) as process:
-        yield process
+@serve_module
+def gateway(upstream, by_hand):
+    return config(entries(upstream, by_hand), limits={"request_body": 300_000})
 
 
 @pytest.fixture
@@ -424,12 +422,11 @@ def upgrade(gateway: Gateway, path: str = "/v1/responses", **headers: str) -> by
         return wire.read_until(b"}") if path == "/v1/responses" else wire.read_until(b"\r\n\r\n")
 
 
-@pytest.fixture(scope="module")
-def with_keys(upstream, by_hand) -> Iterator[Gateway]:
+@serve_module
+def with_keys(upstream, by_hand):
     keys = [{"name": name, "key": key} for key, name in KEYS.items()]
     more = {"client_keys": keys, "cors": ["https://app.example"]}
-    with gateway_thread(config(entries(upstream, by_hand), **more)) as process:
-        yield process
+    return config(entries(upstream, by_hand), **more)
 
 
 def test_a_websocket_key_authenticates_and_its_client_is_logged(with_keys, upstream):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.features import needs_feature
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, config, eventually, provider
 from tests.support.upstreams import STREAM, Raw, Script
 from tests.support.websocket_client import Client
@@ -29,15 +29,14 @@ CALL = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "loo
 RESULT = {"type": "function_call_output", "call_id": "call_1", "output": "fur"}
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         *(provider(f"openai/on-{api}", upstream.url, [api]) for api in ("chat", "messages", "responses")),
         provider("chatgpt/*", f"{upstream.url}/v1", ["responses"], passthrough_auth=True, key=""),
     ]
     aliases = {"either": {"targets": ["on-responses", "on-chat"]}}
-    with gateway_thread(config(entries, model_aliases=aliases, version="v0.4.0")) as process:
-        yield process
+    return config(entries, model_aliases=aliases, version="v0.4.0")
 
 
 @pytest.fixture

@@ -1,13 +1,12 @@
 """The log has a provider's own word for the end of an answer and the model that answered, for clients of each API."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
 from tests.support.upstreams import JSON, STREAM, Raw
 from tests.support.wire_clients import ALL, body_of, path_of, text_of
@@ -15,14 +14,13 @@ from tests.support.wire_clients import ALL, body_of, path_of, text_of
 OPUS, HAIKU = "claude-opus-5", "claude-haiku-5-5"
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider("gemini/gemini-4-argon", upstream.url, ["gemini"], name="argon"),
         provider(f"anthropic/{OPUS}", upstream.url, ["messages"], name="opus"),
     ]
-    with gateway_thread(config(entries)) as process:
-        yield process
+    return config(entries)
 
 
 def ask(gateway: Gateway, client: str, model: str, *, stream: bool) -> tuple[Reply, dict[str, Any]]:

@@ -5,6 +5,7 @@ For tests of responses. Tests of signals, workers, memory, speed and crashes run
 
 import contextlib
 import gc
+import inspect
 import io
 import logging
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 import attrs
 import outcome
+import pytest
 import trio
 
 from gateway.app import create_app
@@ -89,6 +91,22 @@ def gateway_thread(
 
             with _run_in_thread(main, lifecycle, lines, port) as served:
                 yield served
+
+
+def serve_module(settings: Callable[..., Mapping[str, Any] | Path]) -> Callable[..., Iterator[Gateway]]:
+    """Return a fixture with a gateway for a whole module, which serves what ``settings`` returns.
+
+    The parameters of ``settings`` are fixtures. No request may end in an exception of the gateway itself.
+    """
+
+    def serve(**fixtures: Any) -> Iterator[Gateway]:
+        with gateway_thread(settings(**fixtures)) as process:
+            yield process
+            assert "Traceback" not in "\n".join(process.log)
+
+    serve.__name__, serve.__doc__ = settings.__name__, settings.__doc__
+    serve.__signature__ = inspect.signature(settings)  # type: ignore[attr-defined]
+    return pytest.fixture(scope="module")(serve)
 
 
 @contextlib.contextmanager
