@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import httpx2
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, free_port
@@ -99,6 +100,15 @@ class PeopleGateway:
         form = {"grant_type": DEVICE_GRANT, "device_code": granted["device_code"]}
         found: dict[str, Any] = program.request("POST", f"{self.url}/oauth/token", data=form).json()
         return found
+
+    def refresh(self, token: str) -> httpx2.Response:
+        """Return the response to a refresh with ``token`` from a new address."""
+        form = {"grant_type": "refresh_token", "refresh_token": token}
+        return PeopleBrowser(headers=own_address()).request("POST", f"{self.url}/oauth/token", data=form)
+
+    def status_of(self, credential: str, path: str = "/nowhere", method: str = "GET", body: Any = None) -> int:
+        """Return the status of a request with a key or token, by default for no path: 404 if it is good."""
+        return self.gateway.request(method, path, body, {"authorization": f"Bearer {credential}"}).status
 
 
 @contextlib.contextmanager

@@ -1,4 +1,5 @@
-"""The pages of people in Chromium: wide and narrow, light and dark, enlarged, by keyboard, and without JavaScript."""
+"""The pages of people and of their sign-in in Chromium: wide and narrow, light and dark, enlarged, by keyboard, and
+without JavaScript."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -11,7 +12,7 @@ from gateway.features.people.oauth.cookies import SESSION
 from tests.support.browser import Page, browsing, needs_chromium
 from tests.support.features import needs_feature
 from tests.support.people_browser import PeopleBrowser
-from tests.support.people_gateway import PeopleGateway, people_gateway
+from tests.support.people_gateway import DEVICE_GRANT, PeopleGateway, people_gateway
 from tests.support.readable_page import CONTRASTS
 
 pytestmark = pytest.mark.slow
@@ -109,7 +110,7 @@ def assert_accessible(page: Page, looks: Looks = LOOKS) -> None:
     assert page.value(LOST_HINTS) == 0
     assert page.value(BARE_TABLES) == 0
     assert page.value("document.querySelectorAll('h1').length") == 1
-    assert page.value("document.querySelectorAll('nav [aria-current=page], .error').length") >= 1
+    assert page.value("!document.querySelector('nav') || !!document.querySelector('nav [aria-current=page], .error')")
     assert page.value("document.scripts.length") == 0
     assert page.value("document.documentElement.lang") == "en"
 
@@ -194,3 +195,70 @@ def test_the_live_view_leads_to_the_pages(gateway):
         page.click("nav a[href='/ui/usage']")
         page.until("document.querySelector('h1')?.innerText === 'Usage'")
         assert page.complaints == []
+
+
+# Sign-in
+
+
+def sign_in_at_issuer(page: Page, user: str) -> None:
+    page.until("document.querySelector('input[name=user]')")
+    page.value(f"document.querySelector('input[name=user]').value = '{user}'")
+    page.click("button")
+
+
+@pytest.mark.soak
+@needs_chromium
+def test_a_program_is_signed_in_by_keyboard(gateway, page):
+    before = len(gateway.provider.seen)
+    granted = PeopleBrowser().request("POST", f"{gateway.url}/oauth/device_authorization").json()
+    page.open(granted["verification_uri_complete"])
+    assert_accessible(page)
+    assert page.value("document.querySelector('input').value") == granted["user_code"]
+    tab_to(page, "Continue")
+    page.press("Enter")
+    sign_in_at_issuer(page, "ada")
+    page.until("document.querySelector('input[value=approve]')")
+    assert_accessible(page)
+    assert granted["user_code"] in page.text("main")
+    tab_to(page, "Approve")
+    page.press("Enter")
+    page.until("document.querySelector('h1')?.innerText === 'Approved'")
+    form = {"grant_type": DEVICE_GRANT, "device_code": granted["device_code"]}
+    tokens = PeopleBrowser().request("POST", f"{gateway.url}/oauth/token", data=form)
+    assert tokens.status_code == 200
+    assert page.complaints == []
+    asked = [one for one in gateway.provider.seen[before:] if one.path == "/authorize" and one.method == "GET"]
+    assert asked
+    assert [one.headers["referer"] for one in asked if "referer" in one.headers] == []
+
+
+@needs_feature("live_view")
+@pytest.mark.soak
+@needs_chromium
+def test_a_person_signs_in_to_the_live_view_and_out(gateway, page):
+    page.send("Emulation.setScriptExecutionDisabled", value=False)
+    page.open(f"{gateway.url}/ui")
+    sign_in_at_issuer(page, "root")
+    page.until("location.pathname === '/ui' && document.querySelector('#state')?.innerText.includes('live')")
+    page.open(f"{gateway.url}/oauth/logout")
+    assert_accessible(page)
+    assert "root@example.com" in page.text("main")
+    tab_to(page, "Sign out")
+    page.press("Enter")
+    page.until("document.querySelector('h1')?.innerText === 'Signed out'")
+    page.open(f"{gateway.url}/ui")
+    page.until("document.querySelector('input[name=user]')")
+    assert page.complaints == []
+
+
+@pytest.mark.soak
+@needs_chromium
+def test_a_wrong_code_and_a_missing_rule_are_explained(gateway, page):
+    page.open(f"{gateway.url}/device?user_code=BCDF-GHJK")
+    assert_accessible(page)
+    assert "wrong or has expired" in page.text("[role=alert]")
+    page.open(f"{gateway.url}/oauth/login")
+    sign_in_at_issuer(page, "eve")
+    page.until("document.querySelector('h1')?.innerText === 'No access'")
+    assert_accessible(page)
+    assert "No rule of the issuer okta" in page.text("[role=alert]")

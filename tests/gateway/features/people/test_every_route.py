@@ -1,20 +1,35 @@
-"""A person is a client on every route: it gets the responses of a client key with the same rights, and no others."""
+"""A person is a client on every route: it gets the responses of a client key with the same rights, and no others.
 
+Each route also accepts tokens whose key the gateway has to fetch first."""
+
+import http.client
+import itertools
 import json
+from collections.abc import Iterator
 
 import attrs
 import pytest
 
+from gateway.endpoints.health import ALIVE, READY, ROOT
+from gateway.features.people import key_sets
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.every_route import ONE_OF_EACH, ordinary_request, send_to_route, settings
+from tests.support.every_route import (
+    ONE_OF_EACH,
+    ServedRoute,
+    ordinary_request,
+    send_to_route,
+    served_routes,
+    settings,
+)
 from tests.support.features import rows_of
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import exchanges
+from tests.support.harness import PATIENCE, Gateway, Wire, exchanges
 from tests.support.hostile_bodies import HostileAnswer
-from tests.support.oidc import open_provider
+from tests.support.oidc import OidcProvider, open_provider
 from tests.support.people import bearer, issuer, people_gateway
 from tests.support.set_answer import SetAnswer, set_answer_provider
+from tests.support.websocket_client import handshake
 
 BOB = "key-of-bob-0123456789"
 PARTS = [0, *(pytest.param(part, marks=pytest.mark.soak) for part in (1, 2))]
@@ -28,52 +43,112 @@ ANSWER = HostileAnswer(json.dumps({
 }).encode())  # fmt: skip
 
 
+OPEN = (*ALIVE, *READY, *ROOT)
+"""Paths that need no key."""
+ROUTES = served_routes()
+_numbers = itertools.count()
+
+
+@attrs.frozen
+class Served:
+    """All routes, for the client bob, and for the people of the provider ``identity``."""
+
+    gateway: Gateway
+    identity: OidcProvider
+
+    def new_token(self, **changed: object) -> str:
+        """Return a token that a new key signed, which the gateway has to fetch first."""
+        key = self.identity.rotate(f"key-{next(_numbers)}", "ES256", keep=False)
+        return self.identity.token(key, **{"sub": "00u1", "groups": ["ml"], **changed})
+
+    def send(self, route: ServedRoute, key: str, mark: str, address: str = "127.0.0.1") -> int:
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.gateway.port, timeout=PATIENCE, source_address=(address, 0)
+        )
+        try:
+            body = ordinary_request(route)
+            headers = {**body.headers, "authorization": f"Bearer {key}", "x-request-id": mark}
+            connection.request(route.method, route.url, body.data, headers)
+            response = connection.getresponse()
+            if (
+                response.headers["content-type"] != "text/event-stream; charset=utf-8" or body.data
+            ):  # others are endless
+                assert key.encode() not in response.read()
+            return response.status
+        finally:
+            connection.close()
+
+
 @pytest.fixture(scope="module")
-def all_routes():
-    """Serve all routes for the client bob, and for the people of a provider."""
+def all_routes() -> Iterator[Served]:
     rules = [{"when": {"groups": "ml"}}, {"when": {"groups": "none"}, "models": []}]
-    with set_answer_provider() as url, open_provider() as identity:
+    with set_answer_provider() as url, open_provider() as identity, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(key_sets, "UNKNOWN_PAUSE", 0.0)
         content = settings(url)
         keys = [*content["client_keys"], {"name": "bob", "key": BOB}]
         with gateway_thread({**content, "client_keys": keys, "issuers": [issuer(identity, admit=rules)]}) as served:
             SetAnswer.answer = ANSWER
-            yield served, identity
+            yield Served(served, identity)
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_person_has_the_statuses_of_a_client_key(all_routes, part):
-    served, identity = all_routes
-    token, mark = identity.token(sub="00u1", groups=["ml"]), f"same-statuses-{part}"
-    routes = [(key, route) for key, route in ONE_OF_EACH.items() if key != "metrics"]
-    for key, route in routes[part::3]:
-        with case(key):
-            body = ordinary_request(route)
-            body = attrs.evolve(body, headers={**body.headers, "x-request-id": mark})
-            statuses = [send_to_route(served.port, route, body, one) for one in (BOB, token)]
+@pytest.mark.slow
+def test_a_person_has_the_statuses_of_a_client_key_on_each_route(all_routes: Served):
+    for route in ROUTES:
+        if route.path == "/metrics":
+            continue  # for operators, and clients that may use every model
+        with case(f"{route.method} {route.path}"):
+            statuses = [all_routes.send(route, one, "same-statuses") for one in (BOB, all_routes.new_token())]
             assert statuses[0] == statuses[1]
-            assert statuses[1] not in (0, 401, 500)
-    clients = {line.get("client") for line in exchanges(served.log, mark)}
+            assert statuses[1] not in (401, 500, 503)
+    clients = {line.get("client") for line in exchanges(all_routes.gateway.log, "same-statuses")}
     assert {"okta:00u1"} <= clients <= {"bob", "okta:00u1"}
 
 
-@each_row("key", ONE_OF_EACH)
-def test_no_route_accepts_a_token_that_no_rule_admits(all_routes, key):
-    served, identity = all_routes
-    route = ONE_OF_EACH[key]
-    refused = [identity.token(sub="1", groups=["sales"]), identity.token(sub="1", groups=["ml"], exp=9)]
-    statuses = [send_to_route(served.port, route, ordinary_request(route), one) for one in refused]
-    with_nothing = send_to_route(served.port, route, ordinary_request(route), "")
-    assert statuses == ([403, 401] if with_nothing == 401 else [with_nothing] * 2)
+@pytest.mark.slow
+def test_each_route_rejects_tokens_that_are_not_from_a_person(all_routes: Served):
+    """Each route gets one of the tokens, by turns."""
+    for number, route in enumerate(one for one in ROUTES if one.path not in OPEN):
+        with case(f"{route.method} {route.path}"):
+            token, status = (
+                (all_routes.identity.token(exp=1000), 401),
+                (all_routes.identity.token(aud="other"), 401),
+                ("invented-0123456789", 401),
+                (all_routes.new_token(groups=["sales"]), 403),
+            )[number % 4]
+            assert all_routes.send(route, token, "rejected", f"127.8.{number % 250}.1") == status
+
+
+HANDSHAKES = (
+    *rows_of("responses_websocket", ("/v1/responses", {"authorization": "Bearer TOKEN"})),
+    *rows_of(
+        "realtime",
+        ("/v1/realtime?model=on-openai", {"authorization": "Bearer TOKEN"}),
+        ("/v1/realtime?model=on-openai", {"sec-websocket-protocol": "realtime, openai-insecure-api-key.TOKEN"}),
+        ("/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent?key=TOKEN", {}),
+    ),
+)
+"""Paths and headers of websocket handshakes."""
+
+
+@pytest.mark.parametrize(("path", "headers"), HANDSHAKES)
+def test_a_websocket_waits_for_the_judgement_of_a_token(all_routes: Served, path: str, headers: dict[str, str]):
+    statuses = []
+    for token in (all_routes.new_token(), "invented-0123456789", all_routes.identity.token(exp=1000)):
+        with Wire.connect(all_routes.gateway.port) as wire:
+            sent = {name: value.replace("TOKEN", token) for name, value in headers.items()}
+            wire.send(handshake(path.replace("TOKEN", token), sent))
+            statuses.append(int(wire.read_until(b"\r\n").split()[1]))
+    assert statuses[0] not in (401, 403, 500, 503)
+    assert statuses[1:] == [401, 401]
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_a_person_without_models_uses_none(all_routes, part):
-    served, identity = all_routes
-    token = identity.token(sub="2", groups=["none"])
+def test_a_person_without_models_uses_none(all_routes: Served, part: int):
+    token = all_routes.new_token(groups=["none"])
     routes = [one for one in ONE_OF_EACH.values() if one.row.main and one.method == "POST"]
     for route in routes[part::3]:
         with case(route.path):
-            assert send_to_route(served.port, route, ordinary_request(route), token) in (400, 403, 404)
+            assert send_to_route(all_routes.gateway.port, route, ordinary_request(route), token) in (400, 403, 404)
 
 
 ROLES = (

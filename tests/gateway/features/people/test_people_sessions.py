@@ -7,62 +7,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 import pytest
 import yaml
 
-from tests.support.harness import Gateway, eventually, free_port, running
+from tests.support.harness import eventually, free_port, running
 from tests.support.oidc import OidcProvider, open_provider
-from tests.support.people_browser import PeopleBrowser, own_address
-from tests.support.people_gateway import PEOPLE, issuer_settings, people_settings
+from tests.support.people_gateway import PEOPLE, PeopleGateway, issuer_settings, people_settings
 
 pytestmark = pytest.mark.process
 
-DEVICE_CODE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 FILE_KEY: Final = "key-of-ci-0123456789abcdef"
 ADMIN_KEY: Final = "key-of-admin-0123456789abcdef"
 
 
-@attrs.frozen
-class Place:
-    """A gateway and its identity provider."""
-
-    gateway: Gateway
-    identity: OidcProvider
-
-    def post(self, path: str, **fields: str) -> Any:
-        """Send a form from a new address."""
-        browser = PeopleBrowser(headers=own_address())
-        return browser.request("POST", f"{self.gateway.url}{path}", data=fields)
-
-    def status_of(self, credential: str, path: str = "/nowhere", method: str = "GET", body: Any = None) -> int:
-        return self.gateway.request(method, path, body, {"authorization": f"Bearer {credential}"}).status
-
-    def sign_in(self, user: str) -> dict[str, Any]:
-        """Return the tokens of a program that ``user`` has approved in a browser."""
-        code = self.post("/oauth/device_authorization").json()
-        self.identity.signed_in = user
-        browser = PeopleBrowser()
-        browser.open(code["verification_uri_complete"])
-        browser.submit()
-        browser.press("decision", "approve")
-        reply = self.post("/oauth/token", grant_type=DEVICE_CODE, device_code=code["device_code"])
-        assert reply.status_code == 200, reply.text
-        found: dict[str, Any] = reply.json()
-        return found
-
-    def refresh(self, token: str) -> Any:
-        return self.post("/oauth/token", grant_type="refresh_token", refresh_token=token)
-
-
 @contextlib.contextmanager
-def open_place(storage: dict[str, Any], identity: OidcProvider, awaited: str = "/readyz") -> Iterator[Place]:
+def open_place(storage: dict[str, Any], identity: OidcProvider, awaited: str = "/readyz") -> Iterator[PeopleGateway]:
     port = free_port()
     clients = [{"name": "ci", "key": FILE_KEY}, {"name": "admin", "key": ADMIN_KEY, "role": "admin"}]
     settings = people_settings(port, Path(), issuer_settings(identity), client_keys=clients, state_storage=storage)
     identity.redirect_uris.add(f"http://127.0.0.1:{port}/oauth/callback")
     with running(settings, port, awaited=awaited) as gateway:
-        yield Place(gateway, identity)
+        yield PeopleGateway(gateway, identity, settings)
 
 
 @pytest.fixture
@@ -76,7 +41,7 @@ def test_an_outage_of_the_storage_keeps_everything_in_effect_that_was_read(reque
     kept = storage("postgres")
     server = request.getfixturevalue("database_server")
     with open_place(kept, identity) as place:
-        tokens = place.sign_in("ada")
+        tokens = place.device_tokens("ada")
         session, token = tokens["access_token"], identity.token(**PEOPLE["ada"])
         own = place.gateway.request("PUT", "/me/keys/laptop", {}, {"authorization": f"Bearer {session}"}).json
         block = "/admin/v1/people/okta:00u2/block"
@@ -91,7 +56,7 @@ def test_an_outage_of_the_storage_keeps_everything_in_effect_that_was_read(reque
                 assert place.status_of(credential) == 404
             assert place.status_of(blocked) == 401, "the block stays in effect"
             assert place.refresh(tokens["refresh_token"]).status_code == 503
-            assert place.post("/oauth/device_authorization").status_code == 503
+            assert place.gateway.request("POST", "/oauth/device_authorization").status == 503
             assert place.status_of(session, "/me/keys/phone", method="PUT", body={}) == 503
             assert place.status_of(ADMIN_KEY, block, method="DELETE") == 503
             with open_place(kept, identity, "/healthz") as late:
@@ -115,11 +80,11 @@ def test_a_signing_key_is_not_used_after_a_reload_without_it(tmp_path, identity)
     identity.redirect_uris.add(f"http://127.0.0.1:{port}/oauth/callback")
     file.write_text(yaml.safe_dump(settings))
     with running(file, port) as gateway:
-        place = Place(gateway, identity)
-        tokens = place.sign_in("ada")
+        place = PeopleGateway(gateway, identity, settings)
+        tokens = place.device_tokens("ada")
         file.write_text(yaml.safe_dump({**settings, "signing_key": "B" * 43 + "="}))
         assert gateway.pid is not None
         os.kill(gateway.pid, signal.SIGHUP)
         eventually(lambda: any("signing_key changed" in line for line in gateway.log), what="the reload")
         assert place.refresh(tokens["refresh_token"]).status_code == 401
-        assert place.refresh(place.sign_in("lin")["refresh_token"]).status_code == 200
+        assert place.refresh(place.device_tokens("lin")["refresh_token"]).status_code == 200

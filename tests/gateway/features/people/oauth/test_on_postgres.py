@@ -2,12 +2,9 @@
 
 import pytest
 
-from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import gateway_of, people_gateway
 
 pytestmark = pytest.mark.server
-
-DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 def test_a_sign_in_a_program_and_a_sign_out_with_two_gateways(tmp_path, database):
@@ -18,14 +15,8 @@ def test_a_sign_in_a_program_and_a_sign_out_with_two_gateways(tmp_path, database
     ):
         browser, _ = first.sign_in("ada")
         assert browser.request("GET", f"{first.url}/me").json()["name"] == "okta:00u1"
-        granted = browser.request("POST", f"{second.url}/oauth/device_authorization").json()
-        browser.open(f"{first.url}/device?user_code={granted['user_code']}")
-        browser.submit()
-        assert browser.press("decision", "approve").status == 200
-        form = {"grant_type": DEVICE_CODE, "device_code": granted["device_code"]}
-        tokens = PeopleBrowser().request("POST", f"{second.url}/oauth/token", data=form).json()
-        form = {"grant_type": "refresh_token", "refresh_token": tokens["refresh_token"]}
-        tokens = PeopleBrowser().request("POST", f"{first.url}/oauth/token", data=form).json()
+        tokens = second.device_tokens("ada")
+        tokens = first.refresh(tokens["refresh_token"]).json()
         assert tokens.keys() == {"access_token", "token_type", "expires_in", "refresh_token"}
         browser.open(f"{first.url}/oauth/logout")
         browser.submit()

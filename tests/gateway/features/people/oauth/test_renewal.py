@@ -7,10 +7,8 @@ import pytest
 from gateway.features.people.oauth.cookies import SESSION
 from tests.support.harness import eventually
 from tests.support.oidc import Fault, open_provider
-from tests.support.people_browser import PeopleBrowser, own_address
+from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PEOPLE, gateway_of
-
-DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 @pytest.fixture
@@ -26,78 +24,56 @@ def gateway(tmp_path, provider):
         yield running
 
 
-def program_tokens(gateway, user="ada"):
-    """Sign in a program with the approval of ``user``, and return its tokens."""
-    gateway.provider.signed_in = user
-    browser = PeopleBrowser(headers=own_address())
-    granted = browser.request("POST", f"{gateway.url}/oauth/device_authorization").json()
-    browser.open(granted["verification_uri_complete"])
-    browser.submit()
-    browser.press("decision", "approve")
-    form = {"grant_type": DEVICE_CODE, "device_code": granted["device_code"]}
-    return browser.request("POST", f"{gateway.url}/oauth/token", data=form).json()
-
-
-def refresh(gateway, token):
-    form = {"grant_type": "refresh_token", "refresh_token": token}
-    return PeopleBrowser(headers=own_address()).request("POST", f"{gateway.url}/oauth/token", data=form)
-
-
-def status_of(gateway, token, path="/nowhere"):
-    headers = {**own_address(), "authorization": f"Bearer {token}"}
-    return PeopleBrowser(headers=headers).request("GET", gateway.url + path).status_code
-
-
 def test_a_refresh_returns_the_next_tokens(gateway):
-    first = program_tokens(gateway)
-    second = refresh(gateway, first["refresh_token"])
+    first = gateway.device_tokens("ada")
+    second = gateway.refresh(first["refresh_token"])
     assert second.status_code == 200
     assert second.headers["cache-control"] == "no-store"
     assert second.json().keys() == {"access_token", "token_type", "expires_in", "refresh_token"}
     assert second.json()["refresh_token"] != first["refresh_token"]
     assert second.json()["access_token"] != first["access_token"]
-    assert refresh(gateway, second.json()["refresh_token"]).status_code == 200
-    assert status_of(gateway, second.json()["access_token"]) == 404
+    assert gateway.refresh(second.json()["refresh_token"]).status_code == 200
+    assert gateway.status_of(second.json()["access_token"]) == 404
 
 
 def test_a_person_who_left_is_signed_out(gateway):
     """The deprovisioning point of Claude Code: 401 ``invalid_grant``."""
-    tokens = program_tokens(gateway)
+    tokens = gateway.device_tokens("ada")
     gateway.provider.revoked.add("ada")
-    refused = refresh(gateway, tokens["refresh_token"])
+    refused = gateway.refresh(tokens["refresh_token"])
     assert (refused.status_code, refused.json()["error"]) == (401, "invalid_grant")
-    eventually(lambda: status_of(gateway, tokens["access_token"]) == 401, what="the end of the session")
+    eventually(lambda: gateway.status_of(tokens["access_token"]) == 401, what="the end of the session")
     gateway.provider.revoked.clear()
-    assert refresh(gateway, tokens["refresh_token"]).status_code == 401
+    assert gateway.refresh(tokens["refresh_token"]).status_code == 401
 
 
 def test_an_unavailable_issuer_signs_no_one_out(gateway):
-    tokens = program_tokens(gateway)
+    tokens = gateway.device_tokens("ada")
     gateway.provider.faults["/token"] = Fault(status=500)
-    down = refresh(gateway, tokens["refresh_token"])
+    down = gateway.refresh(tokens["refresh_token"])
     assert (down.status_code, down.json()["error"]) == (503, "temporarily_unavailable")
     assert down.json()["error_description"].startswith("the issuer okta is unavailable")
     assert "retry-after" in down.headers
     gateway.provider.faults.clear()
-    assert refresh(gateway, tokens["refresh_token"]).status_code == 200
+    assert gateway.refresh(tokens["refresh_token"]).status_code == 200
 
 
 def test_a_program_signs_itself_out(gateway):
-    tokens = program_tokens(gateway)
+    tokens = gateway.device_tokens("ada")
     headers = {"authorization": f"Bearer {tokens['access_token']}"}
     url = f"{gateway.url}/oauth/logout"
     assert PeopleBrowser().request("POST", url, {"authorization": "Bearer wrong"}).status_code == 401
     assert PeopleBrowser().request("GET", url, headers).status_code == 200
-    assert status_of(gateway, tokens["access_token"]) == 404
+    assert gateway.status_of(tokens["access_token"]) == 404
     assert PeopleBrowser().request("POST", url, headers).status_code == 204
-    assert status_of(gateway, tokens["access_token"]) == 401
-    assert refresh(gateway, tokens["refresh_token"]).status_code == 401
+    assert gateway.status_of(tokens["access_token"]) == 401
+    assert gateway.refresh(tokens["refresh_token"]).status_code == 401
 
 
 def test_without_offline_access_there_is_no_refresh_token(tmp_path, provider):
     provider.gives_refresh_tokens = False
     with gateway_of(tmp_path, provider, trusted_proxies=["127.0.0.1"]) as gateway:
-        tokens = program_tokens(gateway)
+        tokens = gateway.device_tokens("ada")
         assert tokens.keys() == {"access_token", "token_type", "expires_in"}
         assert tokens["expires_in"] == 3600
         provider.signed_in = None
