@@ -107,7 +107,6 @@ def _build_issuers(config: Config, names: AccessNames, findings: Findings) -> tu
         made.setdefault(item.name, attrs.evolve(item, admit=tuple(_build_rules(item, path, names, findings))))
     if keys.sessions.token > keys.sessions.longest:
         findings.wrong(("sessions", "token"), "it is longer than `longest`", "set a shorter time")
-    warn_of_merged_metrics(tuple(made.values()), config.client_keys, findings)
     return tuple(made.values())
 
 
@@ -303,24 +302,3 @@ def check_issuer_name(
         if name.lower().startswith(f"{item.name}:".lower()):
             found = f"the {kind} {name} has a name of this issuer's people"
             findings.wrong(place, found, f"give the {kind} or the issuer another name")
-
-
-def warn_of_merged_metrics(issuers: Sequence[TrustedIssuer], clients: Sequence[ClientKey], findings: Findings) -> None:
-    """Warn of names under which metrics would count people together with others.
-
-    Metrics count a person as its group, or without one as its issuer."""
-    rules = [(issuer.name, rule.group_name) for issuer in issuers for rule in issuer.admit]
-    groups = {group for _, group in rules if group is not None}
-    alone = {issuer for issuer, group in rules if group is None}
-    for name in sorted(groups & alone):
-        findings.warn(
-            f"issuers: metrics count people of the issuer {name} without a group, and people of the group {name}, as "
-            "one client: rename the issuer or the group"
-        )
-    for client in clients:
-        if client.name in groups | alone:
-            kind = "group" if client.name in groups else "issuer"
-            findings.warn(
-                f"client_keys: metrics count the client {client.name} and people of the {kind} {client.name} as one "
-                f"client: rename the client or the {kind}"
-            )

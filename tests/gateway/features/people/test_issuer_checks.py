@@ -32,10 +32,6 @@ def mistakes(*issuers, **root):
     return {mistake.path: str(mistake) for mistake in caught.value.mistakes}
 
 
-def warnings(*issuers, **root):
-    return "\n".join(read(*issuers, **root).warnings)
-
-
 def login(**params):
     return issuer(login={"client_id": "x", "params": params})
 
@@ -117,30 +113,6 @@ def test_names_of_issuers_differ_in_more_than_case():
     found = mistakes(issuer(), issuer("OKTA"))
     assert "another issuer has the name okta" in found["issuers[1].name"]
     assert "means a client group" in mistakes(issuer("Group"))["issuers[0].name"]
-
-
-GROUPS = [{"name": "research"}, {"name": "okta"}]
-
-
-def with_rules(*groups):
-    rules = [{"when": {"groups": f"g{i}"}, **({"group": group} if group else {})} for i, group in enumerate(groups)]
-    return issuer(admit=rules)
-
-
-@each_row(
-    ("groups", "client", "warned"),
-    [
-        (["research"], "research", "metrics count the client research and people of the group research"),
-        ([None], "okta", "metrics count the client okta and people of the issuer okta"),
-        (["research"], "okta", None),
-        ([None], "research", None),
-        (["okta", None], "ci", "metrics count people of the issuer okta without a group, and people of the group okta"),
-        (["okta"], "ci", None),
-    ],
-)
-def test_names_under_which_metrics_merge_people_with_others_are_warned_about(groups, client, warned):
-    said = warnings(with_rules(*groups), client_groups=GROUPS, client_keys=[{"name": client, "key": "k" * 20}])
-    assert (warned in said) if warned else ("metrics count" not in said)
 
 
 def test_a_token_file_whose_path_no_file_can_have_is_a_mistake():
