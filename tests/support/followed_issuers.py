@@ -39,7 +39,8 @@ class FollowedIssuers:
     async def settle(self) -> None:
         """Wait until no fetch is running."""
         await trio.testing.wait_all_tasks_blocked(0.02)
-        await self.keys.finish_fetches()
+        while running := [one.running for one in self.keys._followed.values() if one.running is not None]:
+            await running[0].wait()
 
 
 @asynccontextmanager

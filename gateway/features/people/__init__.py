@@ -19,7 +19,7 @@ configuration with ``issuers``, or with another key that needs a part of it.
 - ``followed``: blocks, ended sessions and own keys in memory, followed in the database
 - ``session_tokens``: the tokens of sessions and their keys, and the encryption of issuers' refresh tokens
 - ``sessions``: opens, refreshes and ends sessions; ``confirming`` checks with their issuers whether people still have
-  access; ``own_keys`` makes keys for people, ``seen`` stores the people that the gateway has seen
+  access; ``seen`` stores the people that the gateway has seen
 - ``oauth``: the sign-in; ``api``: calls of the HTTP API; ``console``: the pages of people's rights, usage, keys and
   groups; ``html`` makes their pages, ``own_pages`` checks the origin of their changes
 - ``commands``: ``trigate people``, ``login`` and ``me``, with ``options``

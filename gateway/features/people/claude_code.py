@@ -11,8 +11,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, Final
 
-import attrs
-
 from gateway.config.settings import Config
 from gateway.endpoints.plain_answers import NOSNIFF, PRIVATE
 from gateway.endpoints.unknown_paths import unknown_path_error
@@ -57,11 +55,11 @@ async def _show_settings(config: Config, service: Service, incoming: PiecesReque
     rule = None if sender is None else sender.known.rule.claude_code
     if people_keys(config).claude_code is None and rule is None:
         raise GatewayError("not_found", _NONE, code="no_managed_settings")
-    found = managed_settings(merged_settings(people_keys(config).claude_code or {}, rule or {}))
-    headers = (("etag", found.etag), *PRIVATE, ("x-request-id", incoming.scope.id))
-    if any(name == "if-none-match" and found.etag in value for name, value in incoming.headers):
+    body, etag = managed_settings(merged_settings(people_keys(config).claude_code or {}, rule or {}))
+    headers = (("etag", etag), *PRIVATE, ("x-request-id", incoming.scope.id))
+    if any(name == "if-none-match" and etag in value for name, value in incoming.headers):
         return Response(304, headers)
-    return Response(200, (*JSON_HEADERS, *headers), found.body)
+    return Response(200, (*JSON_HEADERS, *headers), body)
 
 
 async def _discard(service: Service, incoming: PiecesRequest) -> Response:
@@ -80,19 +78,11 @@ async def _discard(service: Service, incoming: PiecesRequest) -> Response:
 _NAMESPACE: Final = uuid.UUID("9b0c1c5e-7a35-5b0e-9d1a-3f6a1f0f2f55")
 
 
-@attrs.frozen(repr=False)
-class ManagedSettings:
-    """The ``body`` of the response, and its ``etag``."""
-
-    body: bytes
-    etag: str
-
-
-def managed_settings(settings: Mapping[str, Any]) -> ManagedSettings:
-    """Return the response with ``settings``. Equal settings have equal responses, in every process.
+def managed_settings(settings: Mapping[str, Any]) -> tuple[bytes, str]:
+    """Return the response with ``settings``, and its ``etag``. Equal settings have equal responses, in every process.
 
     Its form, with a checksum by which Claude Code recognises unchanged settings, is in BerriAI/litellm-docs#1563."""
     written = json.dumps(settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     checksum = f"sha256:{hashlib.sha256(written.encode()).hexdigest()}"
     content = {"uuid": str(uuid.uuid5(_NAMESPACE, checksum)), "checksum": checksum, "settings": settings}
-    return ManagedSettings(json.dumps(content, ensure_ascii=False).encode(), f'"{checksum}"')
+    return json.dumps(content, ensure_ascii=False).encode(), f'"{checksum}"'

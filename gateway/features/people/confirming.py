@@ -63,26 +63,23 @@ class Confirmed:
 
 
 class IssuerConfirmation:
-    """The confirmation of people at ``issuers``, across configurations. ``now`` returns Unix time."""
+    """The confirmation of people at ``issuers``. ``now`` returns Unix time.
+
+    ``unsaved`` are refresh tokens that could not be stored, by those before them, across configurations."""
 
     def __init__(
         self,
         store: PeopleStore,
         issuers: IssuerDirectory,
         seals: RefreshSeals,
+        unsaved: dict[bytes, bytes],
         now: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._issuers = issuers
         self._seals = seals
         self._now = now
-        self._unsaved: dict[bytes, bytes] = {}  # refresh tokens that could not be stored, by those before them
-
-    def with_seals(self, seals: RefreshSeals) -> "IssuerConfirmation":
-        """Return the same confirmation for a configuration whose keys are those of ``seals``."""
-        other = IssuerConfirmation(self._store, self._issuers, seals, self._now)
-        other._unsaved = self._unsaved
-        return other
+        self.unsaved: Final = unsaved
 
     def seal(self, refresh_token: str, id: str) -> bytes:
         """Encrypt the issuer's refresh token of the sign-in ``id``."""
@@ -125,21 +122,21 @@ class IssuerConfirmation:
                 self._issuers.start_if_running(partial(self._store_later, before.id, before.refresh))
             raise
         if before.refresh is not None:
-            self._unsaved.pop(before.refresh, None)
+            self.unsaved.pop(before.refresh, None)
         return is_saved
 
     async def _store_later(self, id: str, used: bytes) -> None:
         """Store the refresh token that follows ``used``, unless a later refresh does. Raises nothing."""
-        while used in self._unsaved:
+        while used in self.unsaved:
             await trio.sleep(STORE_AGAIN)
             with suppress(Unavailable):
-                await self._store.replace_refresh(id, used, self._unsaved.get(used, used))
-                self._unsaved.pop(used, None)
+                await self._store.replace_refresh(id, used, self.unsaved.get(used, used))
+                self.unsaved.pop(used, None)
 
     async def _contact(self, before: IssuerSession, rules: RuleBook) -> Confirmed:
         """Refresh the tokens at the issuer. If that fails, release the claim; otherwise storing the result does so."""
         client = self._issuers.clients.get(before.issuer)
-        sealed = None if before.refresh is None else self._unsaved.get(before.refresh, before.refresh)
+        sealed = None if before.refresh is None else self.unsaved.get(before.refresh, before.refresh)
         token = None if sealed is None else self._seals.open(sealed, before.id)
         if client is None or client.issuer.login is None or token is None:
             await self._store.release_issuer_session(before.id)
@@ -222,9 +219,9 @@ class IssuerConfirmation:
         return Confirmed(person, attrs.evolve(session, claims=needed), is_new)
 
     def _keep(self, before: bytes, after: bytes) -> None:
-        self._unsaved[before] = after
-        if len(self._unsaved) > _MOST_UNSAVED:
-            del self._unsaved[next(iter(self._unsaved))]
+        self.unsaved[before] = after
+        if len(self.unsaved) > _MOST_UNSAVED:
+            del self.unsaved[next(iter(self.unsaved))]
 
     def _unavailable(self, issuer_name: str, error: object) -> GatewayError:
         log.warning("the issuer %s could not refresh a session: %s", issuer_name, error)

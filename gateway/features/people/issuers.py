@@ -5,7 +5,7 @@ A request's token is first prepared, which may wait for an unknown key, and then
 import hmac
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -31,7 +31,7 @@ class IssuerDirectory(trio.abc.AsyncResource):
 
     def __init__(self, config: Config) -> None:
         self._connections = IssuerConnections(str(config.ca_path) if config.ca_path else None)
-        self._keys = FollowedKeySets()
+        self.keys: Final = FollowedKeySets()
         self._issuers: tuple[TrustedIssuer, ...] = ()
         self._running = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
@@ -50,8 +50,8 @@ class IssuerDirectory(trio.abc.AsyncResource):
             else IssuerClient(issuer, self._connections)
             for issuer in issuers_of(config)
         }
-        self._keys.follow(self.clients.values())
-        self._checker = TokenChecker(issuers_of(config), self._keys.current)
+        self.keys.follow(self.clients.values())
+        self._checker = TokenChecker(issuers_of(config), self.keys.current)
         self._verdicts = VerdictCache(self._checker)
 
     async def prepare(self, token: str, now: float) -> None:
@@ -63,7 +63,7 @@ class IssuerDirectory(trio.abc.AsyncResource):
         try:
             self._verdicts.check(token, now)
         except (UnknownKey, CannotJudge) as missing:
-            await self._keys.find_key(missing)
+            await self.keys.find_key(missing)
         except TokenRefused:
             return
 
@@ -102,23 +102,15 @@ class IssuerDirectory(trio.abc.AsyncResource):
         try:
             return check()
         except (UnknownKey, CannotJudge) as missing:
-            await self._keys.find_key(missing)
+            await self.keys.find_key(missing)
         return check()
-
-    def stale_seconds(self) -> Mapping[str, float]:
-        """Return for each issuer the seconds since it became unavailable, 0 while it is available."""
-        return self._keys.stale_seconds()
-
-    def state(self) -> list[dict[str, Any]]:
-        """Return the state of each issuer's keys, for a readiness probe."""
-        return self._keys.state()
 
     async def run(self) -> None:
         """Keep the keys of all issuers up to date until ``aclose``."""
         with self._running:
             async with trio.open_nursery() as self._nursery:
                 try:
-                    await self._keys.run()
+                    await self.keys.run()
                 finally:
                     self._nursery = None
 

@@ -105,11 +105,6 @@ class FollowedKeySets:
     def _has_key(self, issuer: _IssuerKeys, missing: UnknownKey | CannotJudge) -> bool:
         return issuer.keys is not None and (missing.key_id is None or issuer.keys.has(missing.key_id))
 
-    async def finish_fetches(self) -> None:
-        """Wait until no fetch is running."""
-        while running := [one.running for one in self._followed.values() if one.running is not None]:
-            await running[0].wait()
-
     @property
     def next_fetch(self) -> float:
         """The time of the next fetch on the clock, infinity without issuers."""

@@ -20,7 +20,6 @@ from gateway.features.people.followed import FollowedPeople, PersonKey
 from gateway.features.people.gate import PeopleGate
 from gateway.features.people.issuers import IssuerDirectory
 from gateway.features.people.oauth.paths import GUARDED, sign_in_routes
-from gateway.features.people.own_keys import OwnKeys
 from gateway.features.people.rules import RuleBook
 from gateway.features.people.seen import SeenPeople, finish_people, keep_people
 from gateway.features.people.session_tokens import RefreshSeals
@@ -63,7 +62,7 @@ class PeopleOfConfig(Running):
 
     - ``gate`` identifies them, ``issuers`` judge their tokens.
     - ``followed`` are the rows about them that this process follows; ``None`` under a server that follows none.
-    - ``store`` stores them, ``own_keys`` are the keys that they make; ``None`` without a place for them.
+    - ``store`` stores them; ``None`` without a place for them.
     - ``sessions`` are those of people who have signed in; ``None`` without anything to sign or store them."""
 
     has_tasks = True
@@ -74,7 +73,6 @@ class PeopleOfConfig(Running):
     config: Config
     gate: PeopleGate
     followed: FollowedPeople | None
-    own_keys: OwnKeys | None
     sessions: Sessions | None
     rights_of_keys: dict[bytes, tuple[PersonKey, ClientKey, str | None]] = attrs.field(factory=dict, init=False)
     """The client of each own key by digest, as a list last needed it, and why its person is refused, if it is."""
@@ -99,7 +97,7 @@ class PeopleOfConfig(Running):
         return "people" if self.followed is not None and not self.followed.is_read else None
 
     def state(self) -> Mapping[str, Any]:
-        return {"issuers": self.issuers.state()}
+        return {"issuers": self.issuers.keys.state()}
 
     def use(self) -> None:
         self.issuers.use_config(self.config)
@@ -122,7 +120,6 @@ def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleO
         store = None if admin.store is None else PeopleStore(admin.store.database)
         tasks = PeopleTasks(gate.issuers, store, None if store is None else SeenPeople(store))
     followed = ports.clients.rows if isinstance(ports.clients.rows, FollowedPeople) else None
-    own_keys = None if store is None or tasks.seen is None else OwnKeys(store, gate.rules, tasks.seen)
     sessions = None if store is None else _open_sessions(config, tasks.issuers, store, followed, known)
     hooks = Hooks(
         response_forms=(partial(spend_forms_of, people_keys(config).limit_message),),
@@ -131,11 +128,11 @@ def open_people(config: Config, ports: Ports, before: Running | None) -> PeopleO
         observe=() if followed is None else (lambda record, arrival: _SIGN_IN_NOTICE,),
         report=(partial(_report_stale_keys, tasks.issuers),),
     )
-    return PeopleOfConfig(hooks, tasks, admin.store, config, gate, followed, own_keys, sessions)
+    return PeopleOfConfig(hooks, tasks, admin.store, config, gate, followed, sessions)
 
 
 def _report_stale_keys(issuers: IssuerDirectory, figures: Figures) -> None:
-    for name, seconds in issuers.stale_seconds().items():
+    for name, seconds in issuers.keys.stale_seconds().items():
         figures.set("trigate_issuer_stale_seconds", seconds, name)
 
 
@@ -149,11 +146,9 @@ def _open_sessions(
     """Return the sessions of people, ``None`` without a key to sign them or a URL for their browsers."""
     if not (config.signing_key and config.public_url):
         return None
-    seals = RefreshSeals(config.signing_key)
-    if before is not None and before.sessions is not None and before.store is store:
-        confirmation = before.sessions.confirmation.with_seals(seals)
-    else:
-        confirmation = IssuerConfirmation(store, issuers, seals)
+    kept = None if before is None or before.sessions is None or before.store is not store else before.sessions
+    unsaved = {} if kept is None else kept.confirmation.unsaved
+    confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key), unsaved)
     rows = FollowedPeople() if followed is None else followed
     return Sessions(config, store, RuleBook(issuers_of(config)), confirmation, rows)
 

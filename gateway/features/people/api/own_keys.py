@@ -1,21 +1,30 @@
 """The keys that a person has made for itself, and its sessions."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
+import attrs
+
+from configfile.kinds import spell_duration
 from configfile.wording import time_text
 from gateway.features.admin.interface import (
     AdminAnswer,
     AdminCall,
     check_unchanged_since,
+    new_key,
     not_found,
     not_permitted,
     read_until,
 )
-from gateway.features.people.opening import people_of
-from gateway.features.people.own_keys import OwnKeyRefused
-from gateway.features.people.records import OwnKey, PersonSession
+from gateway.features.people.records import OwnKey, PersonSession, SeenPerson, digest_of
+from gateway.features.people.rules import NotAdmitted, RuleBook
+from gateway.features.people.settings import OwnKeyLimits, issuers_of
 from gateway.features.people.store import people_store
-from streams.errors import GatewayError, invalid
+from streams.errors import invalid
+
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+_TOLERANCE: Final = 60.0
+"""Seconds by which a requested end may be too late: the client's clock differs, and the request takes time."""
 
 
 async def list_keys(call: AdminCall) -> AdminAnswer:
@@ -27,37 +36,57 @@ async def list_keys(call: AdminCall) -> AdminAnswer:
 
 
 async def put_key(call: AdminCall) -> AdminAnswer:
-    """Create a key for the calling person, or change when an existing one expires, without a new secret."""
+    """Create a key for the calling person, or change when an existing one expires, without a new secret.
+
+    It has the person's rights, and never more. By default it is valid as long as the person's rule permits."""
     body = await call.body("until", is_optional=True)
-    store, name, people = await people_store(call), call.names["name"], people_of(call.service.opened.features)
-    assert people is not None, "a person has called"
-    assert people.own_keys is not None, "there is a store"
+    store, name = await people_store(call), call.names["name"]
     if call.caller.credential == "own key":
         raise not_permitted("a key of your own cannot create other keys: sign in, and use that session", "own_key")
     until = None if body.get("until") is None else _read_end(body["until"])
     before = next((key for key in await store.own_keys(call.person) if key.name == name and key.until > call.now), None)
     call.check_match(_version(before), "key")
+    if not re.fullmatch(_NAME, name):
+        raise invalid("name: the name is not valid: use up to 64 letters, digits, `.`, `_` and `-`", "name")
+    person = await store.person(call.person)
+    if person is None:
+        raise not_permitted("the gateway does not know this person: sign in again", "own_keys")
+    limits, secret = _limits_of(call, person), new_key() if before is None else ""
+    key = before or OwnKey(call.person, name, digest_of(secret), call.now + limits.longest, call.now)
+    if until is not None:
+        key = attrs.evolve(key, until=_checked_end(until, limits, key.made, call.now))
     status = 201 if before is None else 200
-    try:
-        put = await people.own_keys.put(
-            call.person, name, until, call.audit_entry(status), check_unchanged_since(before, _version)
-        )
-    except OwnKeyRefused as error:
-        raise _refusal(error) from None
+    check, audit = check_unchanged_since(before, _version), call.audit_entry(status)
+    if not await store.put_own_key(person, key, limits.most, call.now, audit, check):
+        raise not_permitted(f"you have {limits.most} keys, the maximum: delete one first", "own_keys")
     await call.apply_rights()
-    shown = {} if put.secret is None else {"key": put.secret}
-    return AdminAnswer({**_key_row(put.key), **shown}, status, stored=_version(put.key))
+    return AdminAnswer({**_key_row(key), **({"key": secret} if secret else {})}, status, stored=_version(key))
 
 
 def _version(key: OwnKey | None) -> str | None:
     return None if key is None else f"{key.digest} {key.until}"
 
 
-def _refusal(error: OwnKeyRefused) -> GatewayError:
-    """Return the error: 403 for a key that the person may not have, 400 for a value that none may have."""
-    if error.param is None:
-        return not_permitted(str(error), "own_keys")
-    return invalid(f"{error.param}: {error}", error.param)
+def _limits_of(call: AdminCall, person: SeenPerson) -> OwnKeyLimits:
+    """Return the limits of the keys that ``person`` may make. Raises ``GatewayError`` (403) if it may make none."""
+    try:
+        _, rule = RuleBook(issuers_of(call.config)).admit(person.issuer, person.claims)
+    except NotAdmitted as error:
+        raise not_permitted(error.info.message, "own_keys") from None
+    if rule.own_keys is None:
+        raise not_permitted("your rule permits no keys of your own: its `own_keys` is not set", "own_keys")
+    return rule.own_keys
+
+
+def _checked_end(until: float, limits: OwnKeyLimits, made: float, now: float) -> float:
+    """Return the end of a key made at ``made``. Raises ``GatewayError`` (400, 403)."""
+    latest = made + limits.longest
+    if until <= now:
+        raise invalid("until: the key would end in the past: set a later time", "until")
+    if until > latest + _TOLERANCE:
+        latest_text = f"set a time until {time_text(latest)}"
+        raise not_permitted(f"a key of your own may last {spell_duration(limits.longest)}: {latest_text}", "own_keys")
+    return min(until, latest)
 
 
 def _read_end(value: Any) -> float:

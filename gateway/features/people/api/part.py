@@ -71,8 +71,8 @@ class PeopleCalls(ApiCalls):
 
     async def flush(self, service: Service) -> None:
         people = people_of(service.opened.features)
-        if people is not None and people.own_keys is not None:
-            await people.own_keys.seen.flush()
+        if people is not None and people.tasks.seen is not None:
+            await people.tasks.seen.flush()
 
     def has_key_name(self, config: Config, name: str) -> bool:
         person, slash, key = name.rpartition("/")

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-import attrs
-
 from gateway.config.settings import Config
 from gateway.config.unlisted import Caller
 from gateway.exchange.service import Service
@@ -77,14 +75,6 @@ def browser_of(headers: Headers, path: str) -> str:
     return next(iter(read_sign_in_cookies(headers, path)), None) or new_cookie_value()
 
 
-@attrs.frozen(repr=False)
-class SignedIn:
-    """The result of a sign-in: verified ``claims``, and the issuer's refresh token, which is secret."""
-
-    claims: Mapping[str, Any]
-    refresh_token: str | None
-
-
 class IssuerSignIns:
     """Sign-ins at the issuers with a ``login`` (OpenID Connect Core 1.0). ``redirect_uri`` is the gateway's
     callback."""
@@ -128,8 +118,10 @@ class IssuerSignIns:
             message = _NOT_VERIFIED.format(issuer.name, "its answer names another issuer (`iss`)")
             raise PageError(message, retry=sign_in.path)
 
-    async def finish(self, issuer: TrustedIssuer, sign_in: SignIn, code: str) -> SignedIn:
-        """Return the claims of the person who signed in. Raises ``PageError`` (400, 503)."""
+    async def finish(self, issuer: TrustedIssuer, sign_in: SignIn, code: str) -> tuple[Mapping[str, Any], str | None]:
+        """Return the verified claims of the person who signed in, and the issuer's refresh token, which is secret.
+
+        Raises ``PageError`` (400, 503)."""
         client = self._client(issuer)
         try:
             tokens = await client.exchange_code(code, sign_in.verifier, self._redirect_uri)
@@ -142,7 +134,7 @@ class IssuerSignIns:
             raise PageError(_NOT_VERIFIED.format(issuer.name, error.message), retry=sign_in.path) from None
         except (IssuerUnavailable, CannotJudge) as error:
             raise _unavailable(issuer, error, sign_in.path) from None
-        return SignedIn(claims, tokens.refresh_token)
+        return claims, tokens.refresh_token
 
     async def sign_out_address(self, issuer_name: str) -> str | None:
         """Return the address of an issuer's sign-out (OpenID Connect RP-Initiated Logout 1.0), if it has one."""
@@ -251,8 +243,8 @@ class BrowserSignIn:
             raise PageError(
                 _DENIED.format(issuer.name, shown), 403 if code == "access_denied" else 400, retry=sign_in.path
             )
-        signed_in = await self._issuers.finish(issuer, sign_in, query["code"])
-        return await self._open_session(incoming, sign_in, signed_in)
+        claims, refresh_token = await self._issuers.finish(issuer, sign_in, query["code"])
+        return await self._open_session(incoming, sign_in, claims, refresh_token)
 
     def _open(self, state: str, browsers: Sequence[str]) -> tuple[SignIn, TrustedIssuer]:
         """Return the sign-in of a callback's ``state``, and its issuer. Raises ``PageError``."""
@@ -262,7 +254,9 @@ class BrowserSignIn:
             raise PageError(_AGAIN.format(error), retry=HOME) from None
         return sign_in, self._issuer(sign_in.issuer)
 
-    async def _open_session(self, incoming: PiecesRequest, sign_in: SignIn, signed_in: SignedIn) -> Response:
+    async def _open_session(
+        self, incoming: PiecesRequest, sign_in: SignIn, claims: Mapping[str, Any], refresh_token: str | None
+    ) -> Response:
         """Return the redirect to the page where the sign-in began, with the cookie of a new session.
 
         The browser's old session ends, so no cookie from before the sign-in stays valid (CWE-384)."""
@@ -270,7 +264,7 @@ class BrowserSignIn:
         refused: NotAdmitted | None = None
         try:
             opened = await context.sessions.sign_in(
-                sign_in.issuer, signed_in.claims, signed_in.refresh_token, cookie=cookie,
+                sign_in.issuer, claims, refresh_token, cookie=cookie,
                 old_cookie=read_cookie(incoming.headers, SESSION, context.external.path),
                 program=program_of(incoming.headers),
                 address=incoming.scope.address or "",

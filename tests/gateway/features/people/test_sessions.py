@@ -111,7 +111,7 @@ class Gateways:
         store, issuers = PeopleStore(self.open_database()), IssuerDirectory(config)
         self.tasks.start_soon(issuers.run)
         followed = FollowedPeople(now)
-        confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key), now)
+        confirmation = IssuerConfirmation(store, issuers, RefreshSeals(config.signing_key), {}, now)
         self.opened += [issuers.aclose, store.database.aclose]
         return Process(
             store, followed, Sessions(config, store, RuleBook(issuers_of(config)), confirmation, followed, now)

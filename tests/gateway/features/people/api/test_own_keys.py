@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -62,9 +63,21 @@ def test_a_repeated_put_changes_the_end_and_shows_no_key(shared):
         assert (first.status, again.status) == (201, 200)
         assert "key" not in again.json
         assert again.json["until"] > first.json["until"]
+        assert (again.json["made"], shared.call(first.json["key"], "GET", "/me").status) == (first.json["made"], 200)
         late = shared.call("person", "PUT", f"{KEYS}/laptop", {}, if_match=first.headers["etag"])
         assert (late.status, late.json["error"]["code"]) == (409, "changed")
         assert shared.call("person", "PUT", f"{KEYS}/laptop", {}, if_match=again.headers["etag"]).status == 200
+
+
+def test_of_simultaneous_changes_one_makes_the_key(shared):
+    def put(_: int) -> str | None:
+        reply = shared.call("person", "PUT", f"{KEYS}/laptop", {})
+        assert reply.status in (200, 201, 409), reply.body
+        return reply.json.get("key")
+
+    with gone_afterwards(shared), ThreadPoolExecutor(4) as pool:
+        (key,) = filter(None, pool.map(put, range(4)))
+        assert shared.call(key, "GET", "/me").status == 200
 
 
 REFUSED = [

@@ -1,4 +1,4 @@
-"""Keys that people make for themselves, and the people that a process has seen, in both databases."""
+"""The people and own keys that a process has seen, in both databases."""
 
 import gc
 import tracemalloc
@@ -10,13 +10,13 @@ import pytest
 import trio
 
 from gateway.config.loading import from_mapping
-from gateway.features.people.own_keys import OwnKeyRefused, OwnKeys
+from gateway.features.people.records import OwnKey
 from gateway.features.people.rules import RuleBook
 from gateway.features.people.seen import AGAIN_SECONDS, SeenPeople
 from gateway.features.people.settings import issuers_of
 from gateway.features.people.store import PeopleStore
 from gateway.stores.database import Database
-from gateway.stores.errors import Changed, Unavailable
+from gateway.stores.errors import Unavailable
 from gateway.stores.sqlite import SqliteDatabase
 
 DAY = 86400.0
@@ -48,9 +48,6 @@ class Process:
     seen: SeenPeople
     now: float = 1000.0
 
-    def own_keys(self) -> OwnKeys:
-        return OwnKeys(self.store, RULES, self.seen, lambda: self.now)
-
     def see(self, claims: dict[str, Any] = CLAIMS, issued: float | None = None) -> None:
         self.seen.note(RULES.admit("okta", claims)[0], claims, self.now if issued is None else issued)
 
@@ -61,41 +58,6 @@ async def process(open_database: Callable[..., Database]) -> AsyncIterator[Proce
     made = Process(store, SeenPeople(store, lambda: made.now))
     yield made
     await store.database.aclose()
-
-
-async def test_another_end_changes_the_key_and_not_its_secret(process):
-    process.see()
-    own_keys = process.own_keys()
-    first = await own_keys.put(NAME, "laptop", 5000.0)
-    process.now = 2000.0
-    later = await own_keys.put(NAME, "laptop", 9000.0)
-    assert later.secret is None
-    assert (later.key.digest, later.key.until, later.key.made) == (first.key.digest, 9000.0, 1000.0)
-    with pytest.raises(OwnKeyRefused, match="may last 30d"):  # from the day on which the key was made
-        await own_keys.put(NAME, "laptop", 1000.0 + 31 * DAY)
-    process.now = 9000.0
-    new = await own_keys.put(NAME, "laptop")
-    assert new.secret is not None, "the first one has expired"
-
-
-async def test_of_two_simultaneous_changes_one_wins(process):
-    process.see()
-    own_keys, results = process.own_keys(), []
-
-    async def put() -> None:
-        try:
-            results.append((await own_keys.put(NAME, "laptop")).secret is not None)
-        except Changed:
-            results.append(False)
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(4):
-            nursery.start_soon(put)
-    assert results.count(True) == 1
-    assert len(await process.store.own_keys(NAME)) == 1
-
-
-# Seen people
 
 
 async def test_people_are_stored_in_batches_and_again_after_hours(process):
@@ -187,7 +149,9 @@ async def test_a_new_token_confirms_a_person_whose_own_key_was_used_before(proce
 
 async def test_the_last_uses_of_many_keys_are_stored(process):
     process.see()
-    digest = bytes.fromhex((await process.own_keys().put(NAME, "laptop")).key.digest)
+    await process.seen.flush()
+    person, digest = await process.store.person(NAME), bytes(range(32))
+    await process.store.put_own_key(person, OwnKey(NAME, "laptop", digest.hex(), 9e9, 0.0), 2, 0.0)
     for now, used in ((1000.0, 1000.0), (1030.0, 1000.0), (1060.0, 1060.0)):
         process.now = now
         for number in range(450):
