@@ -6,7 +6,9 @@ from typing import Any
 
 from providers.apis import CODECS
 from providers.gemini.turns import PLACEHOLDER
-from providers.neutral.seal import Issuer, seal, seal_in_base64
+from providers.neutral.codec import Recipient
+from providers.neutral.request import Message, ReasoningPart, Request, TextPart
+from providers.neutral.seal import Issuer, Seal, seal, seal_in_base64
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.gemini_answers import call, text, thought_part
@@ -250,3 +252,64 @@ def test_rejected_reasoning_is_dropped():
     ):
         with case((api, body)):
             assert CODECS[api].without_reasoning(body) == (expected, lost)
+
+
+RETURNED: dict[str, list[tuple[Any, Any]]] = {
+    "chat": [({"field": "reasoning_content"}, {"reasoning_content": "hm"}), ({"reasoning_details": DETAILS}, DETAILS)],
+    "messages": [(THOUGHT, THOUGHT), (BOTH, BOTH)],
+    "responses": [(ITEM, ITEM), ([ITEM, LATER], [ITEM, LATER])],
+    "gemini": [
+        ({"part": "thought", "signature": "c2ln"}, {"text": "hm", "thought": True, "thoughtSignature": "c2ln"}),
+    ],
+    "converse": [
+        (one, {"reasoningContent": one})
+        for one in (SIGNED, REDACTED, {"reasoningText": {"text": "", "signature": "s"}})
+    ],
+    "interactions": [(STEP, STEP), ([STEP, SEARCHED], [STEP, SEARCHED])],
+}  # fmt: skip
+"""By API, items in seals, and the provider's own words that return to it."""
+FORGED: dict[str, list[Any]] = {
+    "chat": [{"field": "role"}],
+    "messages": [TEXT, None],
+    "responses": [],
+    "gemini": [
+        {"part": "toolCall", "native": {"text": "x"}}, {"part": "functionCall", "native": {"functionCall": {}}},
+        {"part": 5}, {"signature": "s"}, [], "x", 5,
+    ],
+    "converse": [["x"]],
+    "interactions": [{"type": "function_call"}],
+}  # fmt: skip
+
+
+def provider_request(api: str, reasoning: ReasoningPart) -> tuple[str, tuple[str, ...]]:
+    """Return the provider's request with a history of ``reasoning`` and a text, and the dropped paths."""
+    asked = Message("user", (TextPart("hi"),))
+    turn = Message("assistant", (reasoning, TextPart("a")))
+    client = "chat" if api == "messages" else "messages"
+    outgoing = CODECS[api].write_request(Request(client, "m", (asked, turn, asked)), Recipient("m", OURS))
+    return outgoing.body.decode(), outgoing.dropped
+
+
+@each_row("api", CODECS)
+def test_reasoning_returns_to_its_author_unchanged_and_to_no_other(api):
+    """Else the next turn is refused (anthropics/anthropic-sdk-python#1598, openclaw/openclaw#92201, #88020,
+    maximhq/bifrost#6342, #5892, openai/codex#8145, Yeachan-Heo/gajae-code#4247)."""
+    plain, _ = provider_request(api, ReasoningPart(""))
+    for item, own in RETURNED[api]:
+        body, dropped = provider_request(api, ReasoningPart("hm", Seal(OURS, api, item), at="a"))
+        with case((item, body)):
+            assert json.dumps(own, separators=(",", ":"))[1:-1] in body
+            assert dropped == ()
+    item = RETURNED[api][0][0]
+    other = "messages" if api == "chat" else "chat"
+    seals = [
+        Seal(OTHER, api, item),
+        Seal(OURS, other, RETURNED[other][0][0]),
+        *(Seal(OURS, api, one) for one in FORGED[api]),
+    ]
+    for part in (
+        *(ReasoningPart("hm", one, at="a") for one in seals),
+        ReasoningPart("hm", native={"type": "x"}, at="a"),
+    ):
+        with case(part):
+            assert provider_request(api, part) == (plain, ("a",))

@@ -81,34 +81,6 @@ def test_a_text_that_repeats_the_members_of_its_answer_returns_the_reasoning():
     assert call.dropped == ("messages[].content[].reasoning_content",)
 
 
-def test_reasoning_is_returned_only_to_its_author():
-    """openclaw/openclaw#92201, #88020, maximhq/bifrost#6342."""
-    field, details = {"field": "reasoning_content"}, [{"type": "reasoning.text", "text": "t"}]
-    turns = (
-        assistant(ReasoningPart("hm", Seal(OWN, "chat", field), at="messages[0].content[0]"), TextPart("a")),
-        USER,
-        assistant(ReasoningPart("", Seal(OWN, "chat", {"reasoning_details": details})), TextPart("b")),
-        USER,
-        assistant(ReasoningPart("hm", Seal(OTHER, "chat", field), at="messages[4].content[0]"), TextPart("c")),
-        USER,
-        assistant(ReasoningPart("hm", Seal(OWN, "messages", {}), at="messages[6].content[0]"), TextPart("d")),
-        USER,
-        assistant(ReasoningPart("hm", native={"reasoning_content": "x"}, at="input[0]"), TextPart("e")),
-        USER,
-        assistant(ReasoningPart("hm", Seal(OWN, "chat", {"field": "role"}), at="output[0]"), TextPart("f")),
-    )
-    body, dropped = encode_request(Request("messages", "m", turns))
-    assert [one for one in body["messages"] if one["role"] == "assistant"] == [
-        {"role": "assistant", "content": "a", "reasoning_content": "hm"},
-        {"role": "assistant", "content": "b", "reasoning_details": details},
-        {"role": "assistant", "content": "c"},
-        {"role": "assistant", "content": "d"},
-        {"role": "assistant", "content": "e"},
-        {"role": "assistant", "content": "f"},
-    ]
-    assert dropped == ("messages[].content[]", "input[]", "output[]")
-
-
 def test_messages_without_reasoning_get_an_empty_one_if_required():
     """anomalyco/opencode#24722, #25000, RooCodeInc/Roo-Code#12195, SaladDay/cc-switch-cli#170."""
     turns = (

@@ -21,7 +21,6 @@ from providers.neutral.request import (
     ToolChoice,
     ToolResultPart,
 )
-from providers.neutral.seal import Seal
 from tests.support.cases import case
 from tests.support.converse_requests import (
     ADAPTIVE,
@@ -29,8 +28,6 @@ from tests.support.converse_requests import (
     LLAMA,
     NOVA,
     NOVA2,
-    OTHER,
-    OURS,
     PIXEL,
     WEATHER,
     assistant,
@@ -125,27 +122,6 @@ def test_a_result_is_never_empty_least_of_all_an_error(model):
 
 
 # Reasoning
-
-
-def test_reasoning_is_returned_to_its_author_in_the_same_bytes():
-    """Else thinking with tools is refused at its second turn (spring-projects/spring-ai#6413)."""
-    for item in (SIGNED, {"redactedContent": "AAEC"}, {"reasoningText": {"text": "", "signature": "s"}}):
-        part = ReasoningPart("x", Seal(OURS, "converse", item))
-        turns = messages(user("a"), assistant(part, CALL), user(RESULT))
-        assert turns[1]["content"][0] == {"reasoningContent": item}
-
-
-def test_reasoning_of_others_is_dropped_and_reported():
-    for part in [
-        ReasoningPart("hm", Seal(OTHER, "converse", SIGNED), at="messages[1].reasoning"),
-        ReasoningPart("hm", Seal(OURS, "messages", SIGNED), at="messages[1].reasoning"),
-        ReasoningPart("hm", Seal(OURS, "converse", ["x"]), at="messages[1].reasoning"),
-        ReasoningPart("hm", native={"text": "hm"}, at="messages[1].reasoning"),
-    ]:
-        with case(part):
-            body, dropped = write(chat(user("a"), assistant(part, "b"), user("c")))
-            assert body["messages"][1]["content"] == [{"text": "b"}]
-            assert dropped == ("messages[].reasoning",)
 
 
 def test_reasoning_is_requested_in_the_format_of_the_family():

@@ -149,14 +149,6 @@ def test_the_time_for_signatures_grows_linearly():
     assert all(part["text"] == "t" or "thoughtSignature" in part for part in parts)
 
 
-def test_forged_seals_are_never_sent():
-    call = {"functionCall": {}}
-    foreign = ({"part": "toolCall", "native": {"text": "x"}}, {"part": "functionCall", "native": call})
-    for item in (*foreign, {"part": 5}, {"signature": "s"}, [], "x", 5):
-        part = ReasoningPart("", Seal(GOOGLE, "gemini", item), at="r")
-        assert contents(user("hello"), assistant(part, "a"))[1]["parts"] == [{"text": "a"}], item
-
-
 def test_thoughts_that_nothing_was_to_be_given_back_for_are_no_loss():
     """The seal in a block of thoughts alone holds nothing."""
     empty = ReasoningPart("hm", Seal(GOOGLE, "messages", None), at="messages[1].r")

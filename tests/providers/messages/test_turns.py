@@ -10,18 +10,16 @@ from providers.neutral.request import (
     MediaSource,
     Message,
     NativePart,
-    ReasoningPart,
     RefusalPart,
     TextPart,
     Tool,
     ToolCallPart,
     ToolResultPart,
 )
-from providers.neutral.seal import Seal
 from streams.errors import GatewayError
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.messages_requests import OTHER, OURS, THOUGHT, assistant, chat, messages, user, write
+from tests.support.messages_requests import assistant, chat, messages, user, write
 
 
 def test_results_keep_their_error_and_their_media():
@@ -149,35 +147,6 @@ def test_only_the_last_four_cache_marks_are_sent():
     assert "cache_control" not in body["tools"][0]
     assert all("cache_control" in block for block in body["messages"][0]["content"])
     assert dropped == ("tools[].cache_control",)
-
-
-# Reasoning that comes back
-
-
-def test_thoughts_return_only_to_who_made_them():
-    """In place and unchanged (anthropics/anthropic-sdk-python#1598, maximhq/bifrost#6342)."""
-    at = "messages[1].content[0]"
-    ours = ReasoningPart("hm", Seal(OURS, "messages", THOUGHT), at=at)
-    listed = ReasoningPart("hm", Seal(OURS, "messages", [THOUGHT, {"type": "redacted_thinking", "data": "x"}]), at=at)
-    body, dropped = write(chat(user("go"), assistant(ours, "a"), user("b"), assistant(listed)))
-    assert body["messages"][1]["content"][0] == THOUGHT
-    assert [block["type"] for block in body["messages"][3]["content"]] == ["thinking", "redacted_thinking"]
-    assert dropped == ()
-
-
-def test_thoughts_of_others_are_removed_and_reported():
-    """Not sent unsigned (openclaw/openclaw#92201, Yeachan-Heo/gajae-code#4247)."""
-    for part in [
-        ReasoningPart("hm", Seal(OTHER, "messages", THOUGHT), at="messages[1].content[0]"),
-        ReasoningPart("hm", Seal(OURS, "chat", {"field": "x"}), at="messages[1].content[0]"),
-        ReasoningPart("hm", Seal(OURS, "messages", None), at="messages[1].content[0]"),
-        ReasoningPart("hm", Seal(OURS, "messages", {"type": "text"}), at="messages[1].content[0]"),
-        ReasoningPart("hm", native={"type": "reasoning"}, at="messages[1].content[0]"),
-    ]:
-        with case(part):
-            body, dropped = write(chat(user("go"), assistant(part, "a")))
-            assert body["messages"][1] == {"role": "assistant", "content": "a"}
-            assert dropped == ("messages[].content[]",)
 
 
 def test_marks_on_server_side_blocks_count_among_the_four():

@@ -23,7 +23,7 @@ from providers.responses import RESPONSES
 from providers.responses.tools import own_id
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
-from tests.support.responses_requests import ITEM, OTHER, US, assistant, foreign, items, read, send, user
+from tests.support.responses_requests import ITEM, US, assistant, foreign, items, read, send, user
 
 
 def test_leading_system_text_is_instructions_and_the_rest_stays_in_place() -> None:
@@ -112,18 +112,6 @@ def test_calls_and_results_pair_by_call_id_and_empty_turns_vanish() -> None:
         {"type": "custom_tool_call_output", "call_id": "c2", "output": ""},
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "next"}]},
     ]  # fmt: skip
-
-
-def test_reasoning_returns_whole_to_its_issuer_only() -> None:
-    """maximhq/bifrost#5892, openai/codex#8145, openclaw/openclaw#92201."""
-    ours = ReasoningPart("", Seal(US, "responses", [ITEM, {**ITEM, "id": "rs_2"}]), at="messages[1].content[0]")
-    theirs = ReasoningPart("", Seal(OTHER, "responses", ITEM), at="messages[1].content[1]")
-    chat = ReasoningPart("", Seal(US, "chat", {}), at="messages[1].content[2]")
-    own = ReasoningPart("hm", native={"type": "thinking"}, at="messages[1].content[3]")
-    body, outgoing = send(foreign(user(TextPart("x")), assistant(ours, theirs, chat, own, TextPart("ok"))))
-    assert [item.get("id") for item in body["input"]] == [None, "rs_1", "rs_2", None]
-    assert body["input"][1] == ITEM
-    assert outgoing.dropped == ("messages[].content[]",)
 
 
 def test_reasoning_is_never_left_last_or_alone() -> None:
