@@ -1,17 +1,21 @@
 """Seals in a client's own request: ours become their items, others are removed, and nothing else changes
 (alphaXiv/agents#61, maximhq/bifrost#5892, spring-projects/spring-ai#6413)."""
 
+import itertools
 import json
 from typing import Any
 
 from providers.apis import CODECS
 from providers.gemini.turns import PLACEHOLDER
-from providers.neutral.codec import Recipient
-from providers.neutral.request import Message, ReasoningPart, Request, TextPart
+from providers.neutral.codec import Recipient, Reply
+from providers.neutral.request import Message, Parameter, Reasoning, ReasoningPart, Request, TextPart
 from providers.neutral.seal import Issuer, Seal, seal, seal_in_base64
+from streams.events import AnswerEnd, AnswerStart
+from tests.support.block_events import call_events, thought_events
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.gemini_answers import call, text, thought_part
+from tests.support.next_requests import returning_request
 
 OURS, OTHER = Issuer("p", "a1"), Issuer("q", "b2")
 
@@ -256,10 +260,10 @@ def test_rejected_reasoning_is_dropped():
 
 RETURNED: dict[str, list[tuple[Any, Any]]] = {
     "chat": [({"field": "reasoning_content"}, {"reasoning_content": "hm"}), ({"reasoning_details": DETAILS}, DETAILS)],
-    "messages": [(THOUGHT, THOUGHT), (BOTH, BOTH)],
+    "messages": [(THOUGHT, THOUGHT), (BOTH[1], BOTH[1]), (BOTH, BOTH)],
     "responses": [(ITEM, ITEM), ([ITEM, LATER], [ITEM, LATER])],
     "gemini": [
-        ({"part": "thought", "signature": "c2ln"}, {"text": "hm", "thought": True, "thoughtSignature": "c2ln"}),
+        ({"part": "thought", "signature": "c2ln"}, {"thought": True, "thoughtSignature": "c2ln"}),
     ],
     "converse": [
         (one, {"reasoningContent": one})
@@ -313,3 +317,26 @@ def test_reasoning_returns_to_its_author_unchanged_and_to_no_other(api):
     ):
         with case(part):
             assert provider_request(api, part) == (plain, ("a",))
+
+
+@each_row("api, client", itertools.product(CODECS, CODECS))
+def test_reasoning_returns_to_its_author_from_clients_of_every_api(api, client):
+    """In the member in which it came, word for word (alphaXiv/agents#61, anomalyco/opencode#24722,
+    NousResearch/hermes-agent#36260, RooCodeInc/Roo-Code#11238)."""
+    for item, own in RETURNED[api]:
+        if isinstance(item, list):
+            continue
+        words = [] if "hm" not in json.dumps(own) else ["hm"]
+        thought = thought_events(0, *words, api=api, item=item)
+        events = [AnswerStart(), *thought, *call_events(1, "{}", id="c"), AnswerEnd("tool_calls")]
+        for streamed in (False, True):
+            with case((item, streamed)):
+                asked = Request(client, "m", (), reasoning=Reasoning("adaptive", summary=Parameter("auto")))
+                body = returning_request(client, events, Reply(asked, OURS, 1), streamed=streamed)
+                request = CODECS[client].read_request(body)
+                same, other = (CODECS[api].write_request(request, Recipient("m", issuer)) for issuer in (OURS, OTHER))
+                needle = json.dumps(own, sort_keys=True)[1:-1]
+                assert needle in json.dumps(json.loads(same.body), sort_keys=True)
+                assert needle not in json.dumps(json.loads(other.body), sort_keys=True) or client == api
+                assert b"tg1." not in same.body + other.body
+                assert same.dropped == ()

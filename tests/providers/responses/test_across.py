@@ -24,11 +24,10 @@ from streams.events import (
     TextDelta,
 )
 from streams.fold import fold
-from tests.support.block_events import call_events, refusal_events, thought_events
+from tests.support.block_events import call_events, refusal_events
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.responses_requests import (
-    OTHER,
     SENT,
     US,
     needs_recordings,
@@ -356,33 +355,6 @@ def test_the_namespace_of_a_single_tool_returns_only_to_its_own_api() -> None:
         other = codec.write_request(call, Recipient("up", US))
         assert b"namespace" not in other.body
         assert other.dropped == ()
-
-
-# Reasoning that survives
-
-
-@each_row(
-    "item",
-    [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}, {"type": "redacted_thinking", "data": "ZGF0YQ"}],
-    ids=["thinking", "redacted"],
-)
-def test_reasoning_is_returned_byte_for_byte_to_its_author(item: Any) -> None:
-    """anthropics/anthropic-sdk-python#1598, maximhq/bifrost#6342, openclaw/openclaw#92201."""
-    text = [item["thinking"]] if "thinking" in item else []
-    thought = thought_events(0, *text, api="messages", item=item)
-    events = [AnswerStart(), *thought, *call_events(1, "{}", id="c"), AnswerEnd("tool_calls")]
-    output = write_events(events, Reply(read(store=False), US, 1))[-1]["response"]["output"]
-    result = {"type": "function_call_output", "call_id": "c", "output": "ok"}
-    again = read(input=[{"role": "user", "content": "x"}, *output, result])
-    same, other = (MESSAGES.write_request(again, Recipient("up", issuer)) for issuer in (US, OTHER))
-    needle = json.dumps(item, separators=(",", ":")).encode()
-    assert needle in same.body
-    assert needle not in other.body
-    assert b"tg1." not in same.body + other.body
-    assert (same.dropped, other.dropped) == ((), ("input[]",))
-
-
-# Usage
 
 
 PHASES = ("commentary", "final_answer", None)
