@@ -44,7 +44,6 @@ ISSUER = Issuer("anthropic", "abc123")
 CORPUS = SHARED / "corpus" / "openai_chat"
 RECORDED = sorted(CORPUS.glob("*.response.sse"))
 ANSWERS = sorted(CORPUS.glob("*.response.json"))
-REQUESTS = sorted(CORPUS.glob("*.request.json"))
 needs_corpus = pytest.mark.skipif(not RECORDED, reason="the recorded provider traffic is not beside this checkout")
 DONE = b"data: [DONE]\n\n"
 

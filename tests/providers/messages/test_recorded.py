@@ -1,4 +1,4 @@
-"""Recorded traffic of Messages clients and of providers of all three APIs."""
+"""Recorded answers of providers of all three APIs for Messages clients."""
 
 import json
 from functools import cache
@@ -8,17 +8,14 @@ import pytest
 
 from providers.apis import CODECS
 from providers.messages import MESSAGES
-from streams.errors import GatewayError
 from streams.events import ErrorInfo, Usage
 from streams.fold import fold
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.examples import places
-from tests.support.messages_requests import write
 from tests.support.messages_streams import check_grammar, read, reply, sdk_message
 from tests.support.messages_streams import write as tell
 from tests.support.provider_streams import read_either
-from tests.support.recordings import files
 from tests.support.repository import SHARED
 
 RECORDED = pytest.mark.skipif(not SHARED.is_dir(), reason="the recorded traffic (../shared) is not here")
@@ -28,78 +25,6 @@ BETA_STREAMS = (b'"compaction"', b'"fallback"', b"mcp_", b"advisor_")
 """In streams with blocks that the plain types of the SDK do not know."""
 PLAIN_STREAMS = [path for path in STREAMS if not any(mark in path.read_bytes() for mark in BETA_STREAMS)]
 FOLDERS = {"chat": "openai_chat", "messages": "anthropic_messages", "responses": "openai_responses"}
-
-
-# Requests
-
-
-def recorded_requests():
-    found = [*files("anthropic_messages", "*.request.json"), *sorted((SHARED / "clients").glob("*/*.request.json"))]
-    for path in found:
-        value = json.loads(path.read_bytes())
-        program = path.is_relative_to(SHARED / "clients")
-        if program:
-            value = value["body"] if value["path"].partition("?")[0] == "/v1/messages" else None
-        if value is not None:
-            yield f"{path.parent.name}/{path.name}" if program else path.name, value
-
-
-REQUESTS = dict(recorded_requests())
-THREADS, OTHERS = (
-    {key: REQUESTS[key] for key in REQUESTS if ("thread" in REQUESTS[key]) is which} for which in (True, False)
-)
-
-
-@each_row("body", OTHERS.values(), ids=OTHERS)
-def test_a_recorded_request_is_read_and_can_be_written_again(body):
-    again, _ = write(MESSAGES.read_request(body))
-    texts = [text for text in _texts(body["messages"]) if text.strip()]
-    written = "\n".join(_texts(again["messages"]))
-    assert [text for text in texts if text not in written] == []
-    assert [message["role"] for message in again["messages"]] == _roles(body["messages"])
-
-
-def test_a_recorded_request_for_a_thread_is_refused_by_the_codec():
-    for name, body in THREADS.items():
-        with case(name), pytest.raises(GatewayError):
-            MESSAGES.read_request(body)
-
-
-@each_row("body", OTHERS.values(), ids=OTHERS)
-def test_thinking_of_a_recorded_request_returns_byte_for_byte(body):
-    """A block that was changed is refused: "Invalid `signature` in `thinking` block" (maximhq/bifrost#6342)."""
-    assert _thinking(write(MESSAGES.read_request(body))[0]["messages"]) == _thinking(body["messages"])
-
-
-def _thinking(messages):
-    lists = [message["content"] for message in messages if isinstance(message["content"], list)]
-    return [json.dumps(block) for content in lists for block in content if "thinking" in block["type"]]
-
-
-def _texts(messages):
-    for message in messages:
-        content = message["content"]
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        yield from (part["text"] for part in parts if part["type"] == "text")
-
-
-def _roles(messages):
-    """Return the roles in order, with system messages as user messages."""
-    roles = ["assistant" if message["role"] == "assistant" else "user" for message in messages]
-    return [role for i, role in enumerate(roles) if i == 0 or role != roles[i - 1]]
-
-
-@RECORDED
-def test_two_requests_of_claude_code_share_their_system_text():
-    """Its billing line changes with every request: no two would share a prefix (anthropics/claude-code#68900)."""
-    paths = sorted((SHARED / "clients" / "claude-code").glob("*.request.json"))
-    bodies = [json.loads(path.read_bytes())["body"] for path in paths]
-    first, second = [write(MESSAGES.read_request(body))[0] for body in bodies if body][:2]
-    assert first["system"] == second["system"]
-    assert "billing" not in json.dumps(first["system"])
-
-
-# Answers
 
 
 @RECORDED
