@@ -11,7 +11,6 @@ from streams.events import (
     AnswerStart,
     BlockEnd,
     Citation,
-    ErrorInfo,
     NativeItem,
     TextDelta,
     ToolCallDelta,
@@ -45,16 +44,6 @@ def test_usage_is_written_only_on_request():
         "completion_tokens_details": {"reasoning_tokens": 4},
     }
     assert all(one["choices"] and not one.get("usage") for one in chunks(unasked))
-
-
-def test_a_failure_is_one_error_chunk_without_done():
-    """BerriAI/litellm#40578, #2180, maximhq/bifrost#5546, Portkey-AI/gateway#1797."""
-    stream = write([AnswerStart(), TextDelta(0, "a"), ErrorInfo("overloaded", "busy", param="p"), AnswerEnd("stop")])
-    assert stream.endswith(
-        b'data: {"error":{"message":"busy","type":"server_error","param":"p","code":"overloaded"}}\n\n'
-    )
-    assert b"[DONE]" not in stream
-    assert b'"finish_reason":"' not in stream
 
 
 def test_events_without_a_chat_form_are_omitted():

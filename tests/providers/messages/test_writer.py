@@ -10,7 +10,6 @@ from streams.events import (
     AnswerStart,
     BlockEnd,
     Citation,
-    ErrorInfo,
     ReasoningDelta,
     TextDelta,
     Usage,
@@ -67,16 +66,6 @@ def test_reasoning_of_this_api_passes_unchanged(item):
     assert json.loads(MESSAGES.write_answer(fold(events), reply()))["content"] == [item]
 
 
-def test_a_failure_is_the_last_event_and_nothing_pretends_success():
-    """An empty success hides the failure (BerriAI/litellm#40578, maximhq/bifrost#5546, Portkey-AI/gateway#1797)."""
-    writer = MESSAGES.writer(reply())
-    out = writer.send(AnswerStart()) + writer.send(TextDelta(0, "a")) + writer.send(ErrorInfo("overloaded", "busy"))
-    assert frames(out)[-1] == ("error", {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}})
-    assert b"message_stop" not in out
-    after = [writer.send(TextDelta(0, "b")), writer.send(BlockEnd(0)), writer.send(AnswerEnd("stop"))]
-    assert after == [b""] * 3
-
-
 def test_usage_has_all_known_counts():
     """OpenAI includes the cached part in its figure, Anthropic does not (icebear0828/codex-proxy#587)."""
     usage = Usage(992, 11008, 5, 2, 3, 50, 20)
@@ -127,13 +116,6 @@ def test_citations_of_other_apis_are_omitted(cited):
     assert sdk_message(write(events)).content[0].citations == []
     whole = json.loads(MESSAGES.write_answer(fold(events), reply()))
     assert whole["content"] == [{"type": "text", "text": "a", "citations": []}]  # the AI SDK rejects null
-
-
-@each_row("kind", ["overloaded", "rate_limited", "upstream", "timeout"])
-def test_an_error_before_any_content_is_the_only_event(kind):
-    """The SDK raises on it whatever came before (maximhq/bifrost#5546)."""
-    ((name, value),) = frames(write([AnswerStart(), ErrorInfo(kind, "no")]))
-    assert (name, value["error"]["message"]) == ("error", "no")
 
 
 # Reasoning without text, for providers of other APIs

@@ -79,12 +79,6 @@ def test_the_response_repeats_the_request_and_parses_as_the_sdks_type() -> None:
     )
 
 
-def test_nothing_follows_the_end() -> None:
-    writer = RESPONSES.writer(reply())
-    assert writer.send(AnswerEnd("stop"))
-    assert writer.send(TextDelta(0, "late")) == writer.send(ErrorInfo("upstream", "late")) == b""
-
-
 # The grammar, entry by entry
 
 
