@@ -60,25 +60,25 @@ OURS: Final = "trigate."
 LOCK: Final = ".lock"
 
 
-@attrs.frozen
+@attrs.define
 class Side:
     """The client's or the provider's side of a recorded exchange. ``notes`` describe the changes."""
 
     side: Literal["client", "provider"]
     api: Api
-    path: str
-    request: bytes
-    response: bytes
-    status: int | None
-    content_type: str | None
-    request_headers: Headers
-    response_headers: Headers
-    provider: str | None
+    path: str = ""
+    request: bytes = b""
+    response: bytes | bytearray = b""
+    status: int | None = None
+    content_type: str | None = None
+    request_headers: Headers = ()
+    response_headers: Headers = ()
+    provider: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def is_streamed(self) -> bool:
-        return stream_framing(self.api, self.content_type, self.response) is not None
+        return stream_framing(self.api, self.content_type, bytes(self.response)) is not None
 
     @property
     def suffix(self) -> str:
@@ -110,7 +110,7 @@ def files_of_sides(
     model = redact(str(line.get("model", "none")).encode(), secrets).decode()
     for side in sides:
         stem = f"{OURS}{stamp}-{_slug(model)}-{side.side}.{mark}"
-        request, response = redact(side.request, secrets), redact_stream(side.response, secrets)
+        request, response = redact(side.request, secrets), redact_stream(bytes(side.response), secrets)
         changed = (request, response) != (side.request, side.response)
         meta = _meta(side, line, changed) | ({} if began is None else {"began": began})
         described = redact_spelled(msgspec.json.format(msgspec.json.encode(meta), indent=1), secrets)

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import attrs
@@ -34,43 +34,11 @@ HELD: Final = 64 * 2**20
 """Bytes of all exchanges that are not written yet; beyond it the client with the most loses its oldest one."""
 QUEUED: Final = 256
 
+_REFUSED: Final = "a step refused the request, and masks replace its findings"
 _RECORDED_HEADERS = frozenset(("anthropic-version", "anthropic-beta", "openai-beta"))
 _CREDENTIALS = frozenset(
     ("authorization", "x-api-key", "x-goog-api-key", "api-key", "x-trigate-key", "cookie", "x-amz-security-token")
 )
-
-
-@attrs.define
-class RecordedBody:
-    """The first ``MOST`` bytes of a body."""
-
-    parts: list[bytes] = attrs.field(factory=list)
-    size: int = 0
-    cut: bool = False
-
-    def add(self, data: bytes) -> int:
-        """Add ``data`` and return how many bytes were stored."""
-        kept = data[: MOST - self.size]
-        self.cut = self.cut or len(kept) < len(data)
-        if kept:
-            self.parts.append(kept)
-            self.size += len(kept)
-        return len(kept)
-
-
-@attrs.define
-class RecordedSide:
-    """One side of an exchange: its request and its response."""
-
-    api: Api
-    path: str = ""
-    request: RecordedBody = attrs.field(factory=RecordedBody)
-    response: RecordedBody = attrs.field(factory=RecordedBody)
-    request_headers: Headers = ()
-    response_headers: Headers = ()
-    status: int | None = None
-    content_type: str | None = None
-    is_masked: bool = False
 
 
 class Recording(ExchangeObserver):
@@ -85,11 +53,10 @@ class Recording(ExchangeObserver):
         self._recorder = recorder
         self._record = record
         self._has_begun = self._is_done = False
-        self.client = RecordedSide(record.api)
-        self.provider: RecordedSide | None = None
-        self._sent: list[tuple[object, RecordedSide, str]] = []
+        self.client = Side("client", record.api)
+        self.provider: Side | None = None
+        self._sent: list[tuple[object, Side]] = []
         self._stream: PublicStream | None = None
-        self.provider_name: str | None = None
         self.secrets: Secrets = ()
         self.size = 0
         self.is_dropped = False
@@ -104,7 +71,7 @@ class Recording(ExchangeObserver):
         self.client.request_headers = _recorded_headers(client_request.headers)
         values = (value.partition(" ")[2] or value for name, value in client_request.headers if name in _CREDENTIALS)
         self.secrets = tuple(dict.fromkeys((*[text for value in values if (text := value.strip())], *self.secrets)))
-        self._add(self.client.request, body or b"")
+        self._set_request(self.client, body or b"")
 
     def note_response(self, status: int, headers: Headers, body: bytes | None, *, is_answer: bool) -> None:
         """Record the response to the client; ``None`` for a stream, which is observed."""
@@ -114,8 +81,7 @@ class Recording(ExchangeObserver):
         self.client.response_headers = translated_headers(headers)
         if body is not None:
             self._is_done = True
-            self.client.response = RecordedBody()  # the start of a stream that was never sent
-            self._add(self.client.response, body)
+            self._set_response(self.client, body)  # without the start of a stream that was never sent
 
     # The provider's side
 
@@ -123,17 +89,14 @@ class Recording(ExchangeObserver):
         self, request: UpstreamRequest, waited: bool, api: Api, provider: str, secrets: Callable[[], Secrets]
     ) -> None:
         """Record another request to a provider, and drop the earlier ones except a concurrent one."""
-        self.is_withheld = self.is_withheld or self.client.is_masked  # a hedge of a request that is refused elsewhere
+        self.is_withheld = self.is_withheld or _REFUSED in self.client.notes  # a hedge: it is refused elsewhere
         self.secrets = tuple(dict.fromkeys((*self.secrets, *secrets())))
-        self.provider_name = provider
         path = urlsplit(request.url).path  # a query may contain a credential
-        before, self.provider = (
-            self.provider,
-            RecordedSide(api, path, request_headers=_recorded_headers(request.headers)),
-        )
+        before, headers = self.provider, _recorded_headers(request.headers)
+        self.provider = Side("provider", api, path, request_headers=headers, provider=provider)
         self._sent = [one for one in self._sent if one[1] is before]
-        self._sent.append((request.identity, self.provider, provider))
-        self._add(self.provider.request, request.body)
+        self._sent.append((request.identity, self.provider))
+        self._set_request(self.provider, request.body)
 
     def note_head(self, request: UpstreamRequest, status: int, headers: Headers) -> None:
         if (half := self._select(request.identity)) is not None:
@@ -141,18 +104,17 @@ class Recording(ExchangeObserver):
             half.response_headers = translated_headers(headers)
 
     def note_body(self, identity: object, status: int, body: bytes) -> None:
-        selected = self.provider, self.provider_name
+        selected = self.provider
         if (half := self._select(identity)) is not None and half.status == status:
-            half.response = RecordedBody()  # without that of an earlier attempt, which steps held back
-            self._add(half.response, body)
+            self._set_response(half, body)  # without that of an earlier attempt, which steps held back
         if status >= 400:  # perhaps of a hedge, or held back: the last head decides
-            self.provider, self.provider_name = selected
+            self.provider = selected
 
-    def _select(self, identity: object) -> RecordedSide | None:
+    def _select(self, identity: object) -> Side | None:
         """Return the side of the last request with this ``identity``, which is that of the response from now on."""
-        for sent, half, provider in reversed(self._sent):
+        for sent, half in reversed(self._sent):
             if sent == identity:
-                self.provider, self.provider_name = half, provider
+                self.provider = half
                 return half
         return None
 
@@ -162,9 +124,9 @@ class Recording(ExchangeObserver):
         if self._stream is not None:
             self._select(self._stream.identity)
         if self.provider is not None:
-            self._add(self.provider.response, received)
+            self._add_response(self.provider, received)
         if not self._is_done:
-            self._add(self.client.response, public)
+            self._add_response(self.client, public)
 
     def note_stream(self, stream: PublicStream) -> None:
         self._stream = stream
@@ -178,20 +140,37 @@ class Recording(ExchangeObserver):
         if body is None:
             return
         self.is_withheld, self.provider, self._sent = False, None, []
-        self.client.is_masked = True
-        self._add(self.client.request, body)
+        self.client.notes += (_REFUSED,)
+        self._set_request(self.client, body)
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
-        has_texts = self.provider is not None or self.client.request.size or self.is_dropped
+        has_texts = self.provider is not None or self.client.request or self.is_dropped
         if self._has_begun and has_texts and not self.is_withheld:  # without texts it failed before the steps
             self._recorder.queue(self, line)
 
-    def _add(self, body: RecordedBody, data: bytes) -> None:
+    def _set_request(self, side: Side, body: bytes) -> None:
+        side.request = self._keep(side, "request", body, MOST)
+
+    def _set_response(self, side: Side, body: bytes) -> None:
+        side.response, side.notes = b"", tuple(note for note in side.notes if "response" not in note)
+        self._add_response(side, body)
+
+    def _add_response(self, side: Side, data: bytes) -> None:
+        if kept := self._keep(side, "response", data, MOST - len(side.response)):
+            side.response = bytearray(side.response) if isinstance(side.response, bytes) else side.response
+            side.response += kept
+
+    def _keep(self, side: Side, name: str, data: bytes, most: int) -> bytes:
+        """Return the first ``most`` bytes of ``data``, which are stored from now on; none if nothing may be stored."""
         if not self._has_begun or self.is_dropped or self.is_withheld:
-            return
-        if kept := body.add(data):
-            self.size += kept
+            return b""
+        kept, note = data[:most], f"the {name} was truncated at {MOST} bytes"
+        if len(kept) < len(data) and note not in side.notes:
+            side.notes += (note,)
+        if kept:
+            self.size += len(kept)
             self._recorder.kept.put(self.owner, self, self, self.size)
+        return b"" if self.is_dropped else kept
 
     def drop(self) -> None:
         """Drop the bodies for those of other exchanges."""
@@ -199,18 +178,15 @@ class Recording(ExchangeObserver):
         self.clear()
 
     def clear(self) -> None:
-        for _, half in self.sides():
-            half.request, half.response = RecordedBody(), RecordedBody()
+        for side in self.sides():
+            side.request, side.response = b"", b""
 
     @property
     def owner(self) -> str | None:
         return self._record.client
 
-    def sides(self) -> list[tuple[Literal["client", "provider"], RecordedSide]]:
-        provider: list[tuple[Literal["client", "provider"], RecordedSide]] = []
-        if self.provider is not None:
-            provider.append(("provider", self.provider))
-        return [*provider, ("client", self.client)]
+    def sides(self) -> list[Side]:
+        return [self.client] if self.provider is None else [self.provider, self.client]
 
 
 class Recorder:
@@ -281,7 +257,7 @@ class Recorder:
             self._lost += 1
             return
         secrets = search_forms((*recording.secrets, *self.secrets, *FETCHED.words))
-        sides = [_side(name, half, recording.provider_name) for name, half in recording.sides()]
+        sides = [attrs.evolve(one, response=bytes(one.response)) for one in recording.sides()]  # others may drop them
         try:
             write = partial(self._target.write, sides, line, secrets, recording.began)
             await trio.to_thread.run_sync(write, abandon_on_cancel=True)
@@ -299,17 +275,6 @@ class Recorder:
             cause = "the disk or bucket failed" if self._has_failed else "recording is too slow, or its memory is full"
             log.warning("%d exchanges were not recorded: %s", self._lost, cause)
         self._lost, self._has_failed = 0, False
-
-
-def _side(name: Literal["client", "provider"], half: RecordedSide, provider: str | None) -> Side:
-    notes = [f"the {what} was truncated at {MOST} bytes" for what, body in
-             (("request", half.request), ("response", half.response)) if body.cut]  # fmt: skip
-    if half.is_masked:
-        notes.append("a step refused the request, and masks replace its findings")
-    return Side(
-        name, half.api, half.path, b"".join(half.request.parts), b"".join(half.response.parts), half.status,
-        half.content_type, half.request_headers, half.response_headers, provider, tuple(notes),
-    )  # fmt: skip
 
 
 def _request_path(api: Api, client_request: ClientRequest) -> str:
