@@ -74,6 +74,6 @@ def chunk(text: str) -> bytes:
 
 
 def page_of(metrics: "Metrics") -> str:
-    """Return the page of one process, with what its exchanges have counted so far."""
-    metrics.write_exchanges()
+    """Return the page of one process, with its numbers so far."""
+    metrics.write()
     return metrics.page().decode()

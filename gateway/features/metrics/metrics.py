@@ -84,13 +84,12 @@ class Metrics(ExchangeObserver):
         self._folder = folder
         self._mask = mask or Mask()
         self._registry: Registry | None = None
-        self._made: dict[MetricRow, Any] = {}
-        # By row and labels, whose values are bounded. The last three wait for ``write_exchanges``, or before the first
-        # page for the client library, which is slow to import.
+        # By row and labels, whose values are bounded. The last three wait for ``write``, before the first page for the
+        # client library, which is slow to import.
         self._children: dict[tuple[str, ...], Any] = {}
         self._counted: defaultdict[tuple[str, ...], float] = defaultdict(float)
         self._timed = Histograms()
-        self._early_gauges: dict[tuple[str, ...], float] = {}
+        self._gauges: dict[tuple[str, ...], float] = {}
         self._providers: set[str] = set()
         self._models: set[str] = set()
         self._entries: set[str] = set()
@@ -115,10 +114,7 @@ class Metrics(ExchangeObserver):
         """Return the client library's registry. The first call creates it, with the values so far."""
         if self._registry is None:
             self._registry = import_named("gateway.features.metrics.registry:Registry")(self._folder)
-            self._made = self._registry.metrics
-            self.write_exchanges()
-            for (name, *labels), value in self._early_gauges.items():
-                self.set(rows.BY_NAME[name], value, *labels)
+            self.write()
         return self._registry
 
     def permit_names(self, config: Config) -> None:
@@ -178,41 +174,34 @@ class Metrics(ExchangeObserver):
             self.count_steps(figures.fields.popleft().get("steps", ()))
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
-        """Increase a counter."""
-        if self._registry is None:
-            self._counted[row.name, *labels] += by
-        else:
-            self._child_of(row, labels).inc(by)
+        """Increase a counter. Like all numbers, the page has it after ``write``."""
+        self._counted[row.name, *labels] += by
 
     def observe(self, row: MetricRow, value: float, *labels: str) -> None:
-        """Add a value to a histogram. A page shows it after ``write_exchanges``."""
+        """Add a value to a histogram."""
         self._timed[row.name, *labels].add(value)
-
-    def write_exchanges(self) -> None:
-        """Write what exchanges have counted into the client library's metrics, whose locks cost more.
-
-        Before the first page, nothing is written."""
-        if self._registry is None:
-            return
-        for (name, *labels), by in self._counted.items():
-            self.add(rows.BY_NAME[name], *labels, by=by)
-        for (name, *labels), buckets in self._timed.items():
-            self._child_of(rows.BY_NAME[name], tuple(labels)).add(*buckets.take())
-        self._counted.clear()
-        self._timed.clear()
 
     def set(self, row: MetricRow, value: float, *labels: str) -> None:
         """Set a gauge."""
-        if self._registry is None:
-            self._early_gauges[row.name, *labels] = value
-        else:
-            self._child_of(row, labels).set(value)
+        self._gauges[row.name, *labels] = value
 
-    def _child_of(self, row: MetricRow, labels: tuple[str, ...]) -> Any:
-        key = (row.name, *labels)
+    def write(self) -> None:
+        """Write all numbers into the client library's metrics, whose locks cost more; none before the first page."""
+        if self._registry is None:
+            return
+        for key, by in self._counted.items():
+            self._child_of(key).inc(by)
+        for key, buckets in self._timed.items():
+            self._child_of(key).add(*buckets.take())
+        for key, value in self._gauges.items():
+            self._child_of(key).set(value)
+        for written in (self._counted, self._timed, self._gauges):
+            written.clear()
+
+    def _child_of(self, key: tuple[str, ...]) -> Any:
         if (one := self._children.get(key)) is None:
-            made = self._made[row]
-            one = self._children[key] = made.labels(*labels) if labels else made
+            one, labels = self.open_registry().metrics[rows.BY_NAME[key[0]]], key[1:]
+            one = self._children[key] = one.labels(*labels) if labels else one
         return one
 
     # Ends of exchanges
@@ -222,7 +211,7 @@ class Metrics(ExchangeObserver):
         record.gaps = self.gaps
         self._counted[rows.IN_FLIGHT.name, _endpoint(record)] += 1
         if self._folder is not None:
-            self.write_exchanges()
+            self.write()
         return self
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
@@ -246,7 +235,7 @@ class Metrics(ExchangeObserver):
             self._count_call(record, provider, model, line)
             self._observe_times(record, line["duration_ms"] / 1000, (provider, model, lane))
         if self._folder is not None:  # another worker may write the next page
-            self.write_exchanges()
+            self.write()
 
     def count_steps(self, steps: Iterable[Mapping[str, Any]]) -> None:
         """Count the outcomes of steps, in the form of the log's field."""
@@ -389,8 +378,8 @@ class Metrics(ExchangeObserver):
     # Gauges
 
     def measure(self, pool: PoolStats, connections: int, background: int, draining: bool) -> None:
-        """Set the gauges of connections, background turns, memory and CPU to their current values, and write what
-        exchanges have counted."""
+        """Set the gauges of connections, background turns, memory and CPU to their current values, and write all
+        numbers."""
         self.set(rows.POOL, pool.active, "active")
         self.set(rows.POOL, pool.idle, "idle")
         self.set(rows.QUEUED, pool.queued)
@@ -402,7 +391,7 @@ class Metrics(ExchangeObserver):
         self.add(rows.CPU, by=spent - self._cpu)
         self._cpu = spent
         self._timed[rows.SILENCE.name,].merge(*self.gaps.take())
-        self.write_exchanges()
+        self.write()
 
     def report_targets(self, out: Mapping[str, int], outages: Mapping[tuple[str, str], int]) -> None:
         """Report how many targets of each entry are ``out``, and count the new ``outages`` by entry and reason."""
@@ -433,7 +422,9 @@ class Metrics(ExchangeObserver):
         for number, ((row, *where), share) in enumerate((*gone.items(), *shares.items())):
             self.set(row, share, *where)
             if number % _LIMITS_PER_TURN == 0:
+                self.write()
                 await trio.lowlevel.checkpoint()
+        self.write()
 
     def page(self) -> bytes:
         """Return the page for Prometheus, for all workers that share ``folder``. Reads files; may run in a thread."""
