@@ -3,7 +3,7 @@
 Without room, the client with the most loses its oldest entry, so no client can remove those of others."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
 from typing import Generic, TypeVar
@@ -38,6 +38,9 @@ class OwnedEntries(Generic[O, K, V]):
 
     def __bool__(self) -> bool:
         return bool(self._entries_of)
+
+    def __iter__(self) -> Iterator[V]:
+        return (value for own in self._entries_of.values() for value, _ in own.values())
 
     def get(self, owner: O, key: K) -> V | None:
         own = self._entries_of.get(owner)

@@ -1,6 +1,6 @@
-"""The last ended exchanges of the live view: a bounded number, in which no client takes the room of others."""
+"""An ended exchange of the live view, which has a bounded number of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
@@ -8,13 +8,12 @@ import attrs
 from gateway.features.live_view.prompts import KeptPrompt
 from gateway.features.live_view.transcripts import Transcript
 from gateway.http.redaction import Secrets
-from gateway.shared.owned_entries import OwnedEntries
 
 if TYPE_CHECKING:
     from gateway.seams.observe import ViewerTexts
 
 RECENT: Final = 300
-"""Ended exchanges that are stored."""
+"""Ended exchanges that are stored. Without room, the client with the most loses its oldest one."""
 
 Line: TypeAlias = dict[str, Any]
 
@@ -36,25 +35,7 @@ class EndedExchange:
     def client(self) -> str | None:
         return self.line.get("client")
 
-
-class EndedExchanges:
-    """The last ``RECENT`` ended exchanges in order. Without room, the client with the most loses its oldest one."""
-
-    def __init__(self) -> None:
-        self._exchanges: dict[EndedExchange, None] = {}
-        self._removed: list[EndedExchange] = []
-        self._by_client: OwnedEntries[str | None, EndedExchange, EndedExchange] = OwnedEntries(
-            RECENT, on_drop=self._removed.append
-        )
-
-    def __iter__(self) -> Iterator[EndedExchange]:
-        return iter(self._exchanges)
-
-    def add(self, ended: EndedExchange) -> EndedExchange | None:
-        """Add an exchange, and return the one that made room for it, if any."""
-        self._exchanges[ended] = None
-        self._by_client.put(ended.client, ended, ended)
-        removed = self._removed.pop() if self._removed else None
-        if removed is not None:
-            del self._exchanges[removed]
-        return removed
+    def drop(self) -> None:
+        """Drop the stream, because the exchange leaves the list."""
+        if self.transcript is not None:
+            self.transcript.forget()

@@ -8,13 +8,14 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import attrs
 import trio
 
 from gateway.features.live_view.charts import STEP, STEPS, Sums, Timeline, current_step
-from gateway.features.live_view.ended import EndedExchange, EndedExchanges, Line
+from gateway.features.live_view.ended import RECENT, EndedExchange, Line
 from gateway.features.live_view.prompts import MOST as MOST_PROMPTS
 from gateway.features.live_view.prompts import KeptPrompt
 from gateway.features.live_view.transcripts import MOST as MOST_TRANSCRIPTS
@@ -195,9 +196,9 @@ class LiveView:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._open: dict[Record, LiveExchange] = {}
+        self._open: dict[int, LiveExchange] = {}
         self._subscriptions: dict[int, list[Subscription]] = {}
-        self._recent = EndedExchanges()
+        self._recent: OwnedEntries[str | None, int, EndedExchange] = OwnedEntries(RECENT, on_drop=EndedExchange.drop)
         self._ended = 0
         self.sums = Sums()
         self._timeline = Timeline()
@@ -215,14 +216,15 @@ class LiveView:
 
     def observe(self, record: Record, arrived: ArrivedRequest | None = None) -> LiveExchange:
         """Show the exchange of ``record``."""
-        watched = self._open[record] = LiveExchange(self, next(self._numbers), record)
+        watched = LiveExchange(self, next(self._numbers), record)
+        self._open[watched.number] = watched
         self._timeline.add_start(current_step())
         return watched
 
     def end(self, watched: LiveExchange, line: Mapping[str, Any]) -> None:
         """Move an ended exchange to the last ones."""
         record = watched.record
-        del self._open[record]
+        del self._open[watched.number]
         self._ended += 1
         self._remember(watched, {"n": watched.number, "order": self._ended, **line})
         self.sums.add(line, self._ended)
@@ -246,9 +248,7 @@ class LiveView:
             sides = {"transcript": watched.transcript, "secrets": watched.stream.secrets}
         texts = observers_of(watched.record).viewer_texts()
         past = EndedExchange(line, watched.record.began, prompt=watched.prompt, texts=texts, **sides)
-        removed = self._recent.add(past)
-        if removed is not None and removed.transcript is not None:
-            removed.transcript.forget()
+        self._recent.put(past.client, watched.number, past)
 
     def _chart_first_byte(self, one: LiveExchange, timelines: Iterable[Timeline], now: int) -> None:
         """Add the exchange's time to the first byte to its ``timelines``, once, as soon as it is known. ``now`` is the
@@ -313,31 +313,28 @@ class LiveView:
     def recent(self, client: str | None, since: int = 0) -> list[Line]:
         """Return the lines of the last ended exchanges in order, from after number ``since`` on."""
         lines = (past.line for past in self._recent)
-        return [line for line in lines if line["order"] > since and client in (None, line.get("client"))]
+        found = [line for line in lines if line["order"] > since and client in (None, line.get("client"))]
+        return sorted(found, key=itemgetter("order"))
 
     def timeline(self, client: str | None) -> Timeline:
         return self._timeline if client is None else self._timeline_by_client.get(client) or Timeline()
 
     def find(self, number: int, client: str | None) -> FoundExchange | None:
         """Return a running or ended exchange that ``client`` may see."""
-        running = next((one.record for one in self._open.values() if one.number == number), None)
-        if running is not None:
-            found = FoundExchange(running.id, running.client)
-        elif (past := self._find_ended(number)) is not None:
+        if (running := self._open.get(number)) is not None:
+            found = FoundExchange(running.record.id, running.record.client)
+        elif (past := self._recent.find(number)) is not None:
             found = FoundExchange(past.line["request_id"], past.client)
         else:
             return None
         return found if client in (None, found.client) else None
-
-    def _find_ended(self, number: int) -> EndedExchange | None:
-        return next((one for one in self._recent if one.line["n"] == number), None)
 
     def subscribe(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
         """Return a subscription to a stream and the function that ends it, or ``None`` if the stream is unknown.
 
         A subscription to an ended stream receives its rest immediately; one to an exchange without a stream only
         receives the end."""
-        watched = next((one for one in self._open.values() if one.number == number), None)
+        watched = self._open.get(number)
         if watched is None or client not in (None, watched.record.client):
             return self._subscribe_to_ended(number, client)
         if watched.stream is None:
@@ -361,7 +358,7 @@ class LiveView:
         return subscription, unsubscribe
 
     def _subscribe_to_ended(self, number: int, client: str | None) -> tuple[Subscription, Callable[[], None]] | None:
-        past = self._find_ended(number)
+        past = self._recent.find(number)
         if past is None or client not in (None, past.line.get("client")):
             return None
         subscription = Subscription(past.began, past.secrets(), past.transcript, past.prompt, past.texts)

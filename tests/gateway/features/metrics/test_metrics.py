@@ -520,12 +520,6 @@ def test_values_before_the_first_page_are_on_it_and_later_ones_are_added():
     assert page("trigate_first_byte_seconds_sum", lane="byte") == 4
 
 
-def test_a_metric_that_nothing_has_counted_has_no_series_before_and_after_the_first_page():
-    early, late = Metrics(), Metrics()
-    late.open_registry()
-    assert page_of(early) == page_of(late)
-
-
 async def test_lag_is_the_delay_of_a_scheduled_task(mock_clock):
     seen: list[float] = []
     async with trio.open_nursery() as nursery:

@@ -3,8 +3,6 @@
 from typing import Any
 
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from gateway.config.loading import from_mapping
@@ -27,16 +25,6 @@ def test_only_the_latest_text_of_a_conversation_is_kept():
     assert texts.find(b"them", b"1", 2.0) is None
 
 
-def test_a_client_has_at_most_half_and_displaces_no_other_client():
-    texts = LatestTexts(1000)
-    texts.keep(b"calm", b"q", 1.0, b"x" * 200)
-    for number in range(10_000):
-        texts.keep(b"busy", str(number).encode(), 1.0, b"y" * 100)
-    assert texts.find(b"calm", b"q", 1.0) is not None
-    kept = [number for number in range(10_000) if texts.find(b"busy", str(number).encode(), 1.0)]
-    assert kept == list(range(9_995, 10_000))
-
-
 def test_a_text_larger_than_the_share_is_not_kept_and_removes_the_older_one():
     texts = LatestTexts(1000)
     texts.keep(b"mine", b"1", 1.0, b"x" * 100)
@@ -55,19 +43,6 @@ def test_switching_texts_off_deletes_all_of_them():
     assert texts.find(b"mine", b"1", 2.0) is None
     assert not shown.is_open
     assert shown.excerpts is None
-
-
-@given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 5), st.integers(0, 80))))
-def test_the_size_of_the_texts_never_exceeds_the_limit(steps: list[tuple[str, int, int]]):
-    texts = LatestTexts(100)
-    for owner, conversation, size in steps:
-        texts.keep(owner.encode() * 4, bytes((conversation,)), 1.0, b"x" * size)
-        sizes = {
-            one: sum(len(texts.find(one.encode() * 4, bytes((number,)), 1.0) or b"") for number in range(6))
-            for one in "abcd"
-        }
-        assert sum(sizes.values()) <= 100
-        assert max(sizes.values()) <= 50
 
 
 def config(prompt_cache: Any) -> Config:
