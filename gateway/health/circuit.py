@@ -28,7 +28,7 @@ CREDENTIAL_PAUSE: Final = 10.0
 LONGEST_WAIT: Final = 32 * 86400.0
 """The longest accepted wait in seconds: windows last a month at most, so longer waits are mistakes."""
 TRIAL_SECONDS: Final = 20
-"""Seconds that other requests leave to a trial. A longer trial blocks no others.
+"""Seconds that other requests leave to a trial. A longer trial blocks no others, nor does that of a dead process.
 
 It may hang since before the target recovered, or wait for a reasoning model's whole response."""
 CLOCK_TOLERANCE: Final = 0.001
@@ -247,19 +247,9 @@ def after_probe(circuit: Circuit, reason: FailureReason | None, now: float, ever
     return circuit if failures < FAILED_PROBES else attrs.evolve(circuit, reason=reason, until=now + 2 * every)
 
 
-def without_dead_trial(circuit: Circuit, process: int) -> Circuit:
-    """Remove the trial of the worker ``process``, which died."""
-    return without_trial(circuit, circuit.trial) if process_of(circuit.trial) == process else circuit
-
-
 def first_trial(process: int) -> int:
     """Return the first trial number of ``process``; numbers of processes never overlap."""
     return (process << 32) + 1
-
-
-def process_of(trial: int) -> int:
-    """Return the process id in a trial number."""
-    return trial >> 32
 
 
 def allow_trial(circuit: Circuit, now: float) -> Circuit:

@@ -34,12 +34,10 @@ from gateway.health.circuit import (
     is_blocked,
     is_out,
     is_unsteady,
-    process_of,
     undo_success,
     with_counts,
     with_outage,
     with_trial,
-    without_dead_trial,
     without_trial,
 )
 from gateway.health.probes import Prober, probes_of
@@ -211,8 +209,7 @@ class Health:
         self._states: States = states or LocalStates()
         self._get = self._states.get
         self._workers = workers
-        self._process = os.getpid()
-        self._trials: Iterator[int] = itertools.count(first_trial(self._process))
+        self._trials: Iterator[int] = itertools.count(first_trial(os.getpid()))
         self._circuit = CircuitSettings()
         self._retries = Retries()
         self._entries: dict[str, Identity] = {}
@@ -316,7 +313,7 @@ class Health:
         if alone:
             return self._blocking_outage(identity, client)
         known = self._open_circuits(self._keys(identity), client)
-        return self._outage(known, target.entry.circuit or self._circuit) if known else None
+        return self._outage([row for _, row in known], target.entry.circuit or self._circuit) if known else None
 
     def _keys(self, identity: Identity) -> tuple[bytes, ...]:
         """Return the keys of a place's circuits: its own, its account's, and its server's if it is probed."""
@@ -331,26 +328,17 @@ class Health:
         """Return the tables with circuits for requests of ``client``."""
         return (self._states, self._own[client]) if client in self._own else (self._states,)
 
-    def _outage(self, known: list[tuple[bytes, Circuit]], settings: CircuitSettings) -> Outage | None:
+    def _outage(self, known: Iterable[Circuit], settings: CircuitSettings) -> Outage | None:
         """Return the outage of the circuit that is unavailable longest, or that has a trial."""
         now = self.clock()
-        known = [(key, self._without_dead_trial(key, row)) for key, row in known]
-        found = [(availability(row, now), key, row) for key, row in known]
-        out = [(key, row) for state, key, row in found if state == "out"]
-        out = out or [(key, row) for state, key, row in found if state == "tried"]
+        found = [(availability(row, now), row) for row in known]
+        out = [row for state, row in found if state == "out"] or [row for state, row in found if state == "tried"]
         if not out:
             return None
-        _, row = max(out, key=lambda pair: pair[1].until)
+        row = max(out, key=lambda row: row.until)
         assert row.reason is not None
-        unsteady = all(is_unsteady(row, now, settings) for _, row in out)
+        unsteady = all(is_unsteady(row, now, settings) for row in out)
         return Outage(row.reason, row.until, tried=has_trial(row, now), unsteady=unsteady)
-
-    def _without_dead_trial(self, key: bytes, row: Circuit) -> Circuit:
-        """Return ``row`` without the trial of a worker that died."""
-        process = process_of(row.trial)
-        if not row.trial or process == self._process or _is_alive(process):
-            return row
-        return self._states.update(key, lambda circuit: without_dead_trial(circuit, process))[1]
 
     def _blocking_outage(self, identity: Identity, client: str | None) -> Outage | None:
         """Return the outage from a provider's ``retry-after``, or after a rejected credential."""
@@ -556,13 +544,3 @@ class Health:
 
 def _not_closed(table: Table, keys: Iterable[bytes]) -> list[tuple[bytes, Circuit]]:
     return [(key, row) for key in keys if (row := table.get(key)) is not None and row.reason is not None]
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # the process id belongs to another user: ids are reused
-    return True

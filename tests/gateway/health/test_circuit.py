@@ -22,13 +22,11 @@ from gateway.health.circuit import (
     after_success,
     allow_trial,
     availability,
-    first_trial,
     is_blocked,
     is_unsteady,
     undo_success,
     with_counts,
     with_trial,
-    without_dead_trial,
     without_trial,
 )
 from streams.events import UNAVAILABLE, FailureReason
@@ -281,12 +279,6 @@ def test_a_reload_allows_trials_of_failures_that_people_fix():
     assert availability(allow_trial(fail(CLOSED, "credential"), 101.0), 101.0) == "due"
     assert availability(allow_trial(fail(CLOSED, "quota"), 101.0), 101.0) == "out"
     assert allow_trial(open_circuit(), 101.0) == open_circuit()
-
-
-def test_the_trial_of_a_dead_worker_is_released():
-    circuit = with_trial(open_circuit(), 105.0, first_trial(4242))
-    assert without_dead_trial(circuit, 4243) == circuit
-    assert availability(without_dead_trial(circuit, 4242), 105.0) == "due"
 
 
 REASONS = st.sampled_from(get_args(FailureReason))

@@ -2,8 +2,6 @@
 
 import logging
 import math
-import subprocess
-import sys
 from typing import Any
 
 import attrs
@@ -15,7 +13,7 @@ from gateway.config.attempts import CircuitSettings, Retries
 from gateway.config.loading import from_mapping
 from gateway.config.settings import Config
 from gateway.counters.notes import SharedNotes
-from gateway.health.circuit import LASTING_COOLDOWN, TRIAL_SECONDS, first_trial, with_trial
+from gateway.health.circuit import LASTING_COOLDOWN, TRIAL_SECONDS
 from gateway.health.health import Health, OpenAttempt
 from gateway.health.states import LocalStates, SharedStates
 from gateway.routing.plan import Outage
@@ -277,19 +275,6 @@ def test_a_long_outage_is_kept_for_its_time():
     scene.fail(reason="quota", wait=5 * 86400.0)
     scene.clock.now += 5 * 86400.0 - 1
     assert scene.is_out("one") == [True]
-
-
-@pytest.mark.process
-def test_the_trial_of_a_dead_worker_is_ignored():
-    scene = Scene()
-    states = shared(scene.clock)
-    scene.health = Health(scene.clock, states)
-    scene.fail(reason="quota")
-    scene.clock.now += LASTING_COOLDOWN
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=subprocess.PIPE, check=True)
-    trial = first_trial(int(gone.stdout))
-    states.update(scene.target().identity.account, lambda circuit: with_trial(circuit, scene.clock.now, trial))
-    assert scene.is_out("one") == [False]
 
 
 class PassedNotes:
