@@ -17,7 +17,7 @@ from gateway.request.prepared import Prepared, RequestedOutput
 from gateway.routing.plan import Plan
 from gateway.routing.target import Omissions, Target
 from gateway.streaming.lane import too_large
-from providers.endpoints.embeddings.calling import AnswerPlan, EmbeddingCall, call
+from providers.endpoints.embeddings.calling import AnswerPlan, call
 from providers.endpoints.embeddings.filtering import EmbeddingAnswerConverter
 from providers.endpoints.embeddings.invoked import reported_tokens
 from providers.endpoints.embeddings.openai import ENCODINGS
@@ -27,59 +27,28 @@ from providers.neutral.codec import Outgoing
 from providers.neutral.draft import Draft
 from providers.neutral.fields import parse_json
 from streams.errors import GatewayError, invalid
-from streams.events import Usage
 
 _BATCH_METHOD, _SINGLE_METHOD = ":batchEmbedContents", ":embedContent"
 
 
-class EmbeddingFilter(AnswerFilter):
+class EmbeddingFilter(EmbeddingAnswerConverter, AnswerFilter):
     """A filter that converts embeddings, and holds at most ``max_bytes`` of the responses."""
 
+    is_json = True
+
     def __init__(self, plan: AnswerPlan, max_bytes: int) -> None:
-        self._answer = EmbeddingAnswerConverter(plan)
+        super().__init__(plan)
         self._max_bytes = max_bytes
 
-    @property
-    def usage(self) -> Usage:
-        return self._answer.usage
-
-    @property
-    def buffered_bytes(self) -> int:
-        return self._answer.buffered_bytes
-
-    @property
-    def is_json(self) -> bool:
-        return True
-
     def head(self, status: int, headers: Headers) -> Headers:
-        self._answer.begin(reported_tokens(headers))
+        self.begin(reported_tokens(headers))
         return JSON_HEADERS
 
     def take(self, piece: bytes) -> bytes:
-        out = self._answer.take(piece)
+        out = super().take(piece)
         if self.buffered_bytes > self._max_bytes:
             raise GatewayError.of(too_large(self._max_bytes))
         return out
-
-    def end_part(self) -> None:
-        self._answer.end_part()
-
-    def close(self) -> bytes:
-        return self._answer.close()
-
-
-class EmbeddingCalls:
-    """Prepared requests for embeddings: for each target, how to read its response."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._plans: dict[int, AnswerPlan] = {}
-
-    def add(self, target: Target, made: EmbeddingCall) -> None:
-        self._plans[id(target)] = made.answer
-
-    def filter(self, target: Target) -> EmbeddingFilter:
-        return EmbeddingFilter(self._plans[id(target)], self._max_bytes)
 
 
 async def _read(client: ClientShape, inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
@@ -91,9 +60,9 @@ async def _read(client: ClientShape, inbound: InboundRequest, names: Mapping[str
     incoming = await inbound.apply_edits(incoming, plan)
     if client == "gemini_one":
         plan = _with_single_text_method(plan)
-    calls = EmbeddingCalls(inbound.context.service.settings.limits.answer)
-    planned = inbound.plan_json(incoming, plan, partial(_prepare, client, incoming, calls))
-    return RelayedRequest(planned, calls.filter)
+    plans, limit = dict[int, AnswerPlan](), inbound.context.service.settings.limits.answer
+    planned = inbound.plan_json(incoming, plan, partial(_prepare, client, incoming, plans))
+    return RelayedRequest(planned, lambda target: EmbeddingFilter(plans[id(target)], limit))
 
 
 def _check_model_names(incoming: Incoming) -> None:
@@ -119,8 +88,9 @@ def _with_single_text_method(plan: Plan) -> Plan:
 
 
 def _prepare(
-    client: ClientShape, incoming: Incoming, calls: EmbeddingCalls, target: Target, omissions: Omissions
+    client: ClientShape, incoming: Incoming, plans: dict[int, AnswerPlan], target: Target, omissions: Omissions
 ) -> Prepared:
+    """Return the request for ``target``, and note in ``plans`` how to read its response."""
     traits, place = target.entry.embeddings_of(target.model), target.endpoint_place
     assert place is not None, "it is planned for an endpoint"
     draft = Draft(incoming.json)
@@ -133,7 +103,7 @@ def _prepare(
                 draft.put(name, None)
     omit_paths(draft, [path for path in omissions.paths if path not in encodings], "rejected")
     made = call(client, draft, target.model, place.shape, traits)
-    calls.add(target, made)
+    plans[id(target)] = made.answer
     outgoing = Outgoing(made.bodies[0], edits=made.edits)
     output = RequestedOutput(max_tokens=0, input=made.answer.tokens)
     return Prepared(outgoing, omissions=omissions, output=output, later_bodies=made.bodies[1:])
