@@ -263,6 +263,42 @@ FIELD_BYTES: Final = 1024
 _PLAIN: Final = ("", "7bit", "8bit", "binary")
 
 
+class FieldReplacer:
+    """An editor that replaces the content of each field ``name`` in a multipart body by that which ``replace`` returns,
+    while the body is forwarded. A field may have ``longest`` bytes.
+
+    Its methods raise ``GatewayError`` for invalid bodies and fields."""
+
+    def __init__(
+        self, boundary: bytes, name: str, replace: Callable[[bytes], bytes], longest: int = FIELD_BYTES
+    ) -> None:
+        self._parser = MultipartParser(boundary)
+        self._name, self._replace, self._longest = name, replace, longest
+        self._content: bytes | None = None  # the part of a field that has arrived
+
+    def feed(self, piece: bytes) -> bytes:
+        return b"".join(map(self._edit_event, self._parser.feed(piece)))
+
+    def close(self) -> None:
+        self._parser.close()
+
+    def _edit_event(self, event: MultipartEvent) -> bytes:
+        if isinstance(event, MultipartHead):
+            self._content = b"" if event.name.lower() == self._name else None
+            if self._content is not None and (event.file_name is not None or event.encoding not in _PLAIN):
+                raise invalid(f"{self._name} is a file in the multipart body, or encoded: send plain text", self._name)
+            return event.raw
+        if self._content is None:
+            return event.raw
+        if isinstance(event, MultipartData):
+            self._content += event.raw
+            if len(self._content) > self._longest:
+                raise invalid(f"{self._name} has more than {self._longest} bytes in the multipart body", self._name)
+            return b""
+        content, self._content = self._content, None
+        return self._replace(content) + event.raw
+
+
 class ModelPhase(Enum):
     """The progress of the ``model`` field."""
 

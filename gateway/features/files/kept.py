@@ -17,7 +17,6 @@ from gateway.allowances.reservation import CountedAs
 from gateway.config.model_entry import ModelEntry
 from gateway.conversations.deadline import store_deadline
 from gateway.exchange.planned import PlannedRequest, as_prepared
-from gateway.features.files.file_uploads import IdReplacer
 from gateway.features.files.kept_forms import FORMS, KeptForm, read_list_request
 from gateway.features.files.object_answers import ObjectAnswer
 from gateway.features.files.opening import stored_objects_of
@@ -42,7 +41,7 @@ from gateway.stores.errors import Unavailable
 from gateway.upstream.request import UploadedBody
 from providers.apis import CODECS
 from providers.endpoints.endpoint import EndpointName
-from providers.endpoints.multipart import parse_boundary
+from providers.endpoints.multipart import FieldReplacer, parse_boundary
 from providers.neutral.codec import Outgoing
 from streams.errors import GatewayError, invalid
 from streams.surrogates import NOT_JSON
@@ -334,11 +333,12 @@ class KeptRequest:
         kind = self.inbound.header("content-type") or ""
         if self.ids.are_native or self.endpoint != "containers" or not kind.lower().startswith("multipart/"):
             return UploadedBody(pieces, length)
-        ids = IdReplacer(parse_boundary(kind), partial(self._native_id, target))
+        ids = FieldReplacer(parse_boundary(kind), "file_id", partial(self._native_id, target))
         return UploadedBody(EditedPieces(pieces, ids.feed, ids.close))
 
-    def _native_id(self, target: Target, text: str) -> str:
+    def _native_id(self, target: Target, field: bytes) -> bytes:
         """Return the provider's id for an owner's id in a field. Raises ``GatewayError``."""
+        text = field.decode("utf-8", "replace")
         found = self.ids.resolve(text, "file_id")
         if found is not None and target.entry.name not in [entry.name for entry in found.account.entries]:
             stored_at = found.account.entry.name
@@ -346,7 +346,7 @@ class KeptRequest:
                 f"{text[:200]} is stored at {stored_at}, but the container is not: create the container there",
                 "file_id",
             )
-        return text if found is None else found.native
+        return field if found is None else found.native.encode()
 
     # The response
 
