@@ -40,7 +40,7 @@ _NO_MODEL: Final = frozenset(("", "*", ".", ".."))
 """Suffixes of a wildcard's prefix that are no models: the last two would be steps in a path."""
 
 _LONGEST = 200  # characters of an unknown name that are compared and repeated
-_COMPARED, _CANDIDATES, _CLOSELY, _LIKE, _REMEMBERED = 100, 500, 4, 0.6, 256
+_COMPARED, _CANDIDATES, _CLOSELY, _LIKE, _REMEMBERED = 100, 500, 4, 0.68, 256
 """Bounds on suggestions for an unknown name: its characters, candidates, candidates compared closely, required
 similarity, and remembered results."""
 _ALIKE: Final = 0.85
@@ -48,14 +48,8 @@ _ALIKE: Final = 0.85
 _REPEATED, _OFFERED = 100, 3
 """Characters of a name whose other forms are suggested, and the number of suggestions."""
 
-
 _WORD: Final = re.compile(r"[a-z]{3,}")
-_DIGIT: Final = re.compile(r"[0-9]")
 _PUNCTUATION: Final = re.compile(r"[^a-z0-9]+")
-_FORMS: Final = frozenset(
-    ("latest", "preview", "beta", "exp", "experimental", "instruct", "chat", "mini", "nano", "small", "medium", "large")
-)
-"""Words in names of many makers' models."""
 
 _MARK = re.compile(r"(?:\[[0-9]{1,4}[km]\])+$", re.IGNORECASE)
 _MARKED = 32  # characters at the end of a name that are searched for marks: names may be megabytes
@@ -473,30 +467,7 @@ def _similar_names(requested_name: str, names: tuple[str, ...]) -> tuple[str, ..
         if matcher.real_quick_ratio() >= _LIKE and (ratio := matcher.quick_ratio()) >= _LIKE:
             alike.append((ratio, name))
     closely = [name for _, name in heapq.nlargest(_CLOSELY, alike)]
-    close = [
-        name
-        for name in difflib.get_close_matches(requested_name, closely, n=3, cutoff=_LIKE)
-        if _has_similar_word(requested_name, name)
-    ]
-    return tuple(close or islice((name for name in names if _has_words(name, requested_name)), _OFFERED))
-
-
-def _has_similar_word(requested_name: str, name: str) -> bool:
-    """Return whether ``name`` has a word similar to a distinctive word of ``requested_name``: ``latest`` alone does not
-    count."""
-    words = _distinctive_words(requested_name)
-    return not words or any(nearest(word, _distinctive_words(name), _LIKE) for word in words)
-
-
-def _has_words(name: str, requested_name: str) -> bool:
-    """Return whether ``name`` has all words of ``requested_name``, a model without its version: ``opus-latest``."""
-    words = _distinctive_words(requested_name)
-    return bool(words) and not _DIGIT.search(requested_name) and words <= _distinctive_words(name)
-
-
-def _distinctive_words(name: str) -> set[str]:
-    """Return the distinctive words of a model's name."""
-    return {word for word in _WORD.findall(name.lower()) if word not in _FORMS}
+    return tuple(difflib.get_close_matches(requested_name, closely, n=_OFFERED, cutoff=_LIKE))
 
 
 def _maker_of(requested_name: str) -> Provider | None:

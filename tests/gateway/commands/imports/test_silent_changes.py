@@ -262,9 +262,6 @@ def test_an_unknown_member_is_a_serious_loss(param):
     assert loss.group in SERIOUS
 
 
-EUROPE, AMERICA = "https://cloud.langfuse.com/api/public/otel", "https://us.cloud.langfuse.com/api/public/otel"
-
-
 @pytest.mark.parametrize(
     ("given", "budgets", "lost"),
     [
