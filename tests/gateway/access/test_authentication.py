@@ -1,21 +1,16 @@
-"""Access: keys, the models that a key may use, the web pages that may send requests, and compressed bodies."""
+"""Access: keys, the models that a key may use, and the web pages that may send requests."""
 
 import contextlib
-import gzip
 import hashlib
 import math
-import zlib
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gateway.access.authentication import Authenticator
 from gateway.config.loading import Config, ConfigError, from_mapping, load
 from gateway.config_reports.doubtful_clients import expiring_keys
 from gateway.request.client_request import ClientRequest
-from gateway.request.decompress import DECODERS, decompress, read_coding
 from gateway.routing.router import Router
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
@@ -378,109 +373,6 @@ def test_keys_come_from_the_environment(tmp_path):
     assert [key.name for key in load(path, None).client_keys] == ["a", "b"]
     with pytest.raises(ConfigError, match="the environment variable B is not set"):
         load(path, {"A": ALICE})
-
-
-# Compressed bodies
-
-
-def raw_deflate(data: bytes) -> bytes:
-    packer = zlib.compressobj(wbits=-15)
-    return packer.compress(data) + packer.flush()
-
-
-PACKERS = {
-    "gzip": ("gzip", gzip.compress), "x-gzip": ("x-gzip", gzip.compress), "zlib": ("deflate", zlib.compress),
-    "raw": ("deflate", raw_deflate),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("packer", PACKERS)
-@given(data=st.binary(max_size=300))
-def test_compressed_bodies_are_decompressed_unchanged(packer, data):
-    coding, pack = PACKERS[packer]
-    assert decompress(pack(data), coding, max(1, len(data))) == data
-
-
-@each_row("packer", PACKERS)
-def test_a_body_cut_anywhere_or_with_more_after_it_is_refused(packer):
-    coding, pack = PACKERS[packer]
-    whole = pack(b'{"model": "m", "messages": []}')
-    twice = [] if "gzip" in coding else [whole + whole]  # gzip may have several members
-    for damaged in (*(whole[:end] for end in range(len(whole))), whole + b"\0", *twice):
-        with pytest.raises(GatewayError) as caught:
-            decompress(damaged, coding, 1000)
-        assert (caught.value.info.status, caught.value.info.kind) == (400, "invalid_request")
-
-
-@given(body=st.binary(max_size=100), coding=st.sampled_from(sorted(DECODERS)))
-def test_no_body_is_too_odd_to_be_answered(body, coding):
-    try:
-        status = 200 if len(decompress(body, coding, 50)) <= 50 else 500
-    except GatewayError as error:
-        status = error.info.status
-    assert status in (200, 400, 413)
-
-
-@pytest.mark.parametrize("packer", PACKERS)
-def test_a_bomb_is_refused_and_never_unpacked(packer):
-    import tracemalloc
-
-    coding, pack = PACKERS[packer]
-    bomb = pack(bytes(16 * 2**20))
-    tracemalloc.start()
-    try:
-        with pytest.raises(GatewayError) as caught:
-            decompress(bomb, coding, 2**20)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert (caught.value.info.status, caught.value.info.kind) == (413, "too_large")
-    assert peak < 8 * 2**20
-
-
-@each_row("packer", PACKERS)
-def test_the_limit_itself_is_allowed(packer):
-    coding, pack = PACKERS[packer]
-    assert decompress(pack(bytes(1000)), coding, 1000) == bytes(1000)
-    with pytest.raises(GatewayError, match="1000"):
-        decompress(pack(bytes(1001)), coding, 1000)
-
-
-@each_row(
-    ("value", "coding"),
-    [
-        *((value, None) for value in ("", "identity", " Identity , ", "identity,identity")),
-        ("gzip", "gzip"), (" GZip", "gzip"), ("identity, deflate", "deflate"),
-    ],
-)  # fmt: skip
-def test_one_coding_is_read(value, coding):
-    assert read_coding(value) == coding
-
-
-@each_row("value", ["br", "gzip, gzip", "gzip,deflate", "compress", "x" * 10_000, "\xff"])
-def test_another_coding_is_a_415_with_the_supported_codings(value):
-    with pytest.raises(GatewayError) as caught:
-        read_coding(value)
-    failed = caught.value.info
-    assert (failed.status, failed.kind) == (415, "invalid_request")
-    assert "gzip" in dict(failed.headers)["accept-encoding"]
-    assert len(failed.message) < 300
-
-
-# A frame of zstd 1.5 with b'{"model": "m"}' in it.
-ZSTD = bytes.fromhex("28b52ffd200e7100007b226d6f64656c223a20226d227d")
-
-
-def test_zstd_is_read_where_python_can_and_else_refused():
-    if "zstd" in DECODERS:
-        assert decompress(ZSTD, "zstd", 100) == b'{"model": "m"}'
-        for damaged in (ZSTD[:-1], ZSTD + b"\0", b"", b"x"):
-            with pytest.raises(GatewayError):
-                decompress(damaged, "zstd", 100)
-    else:
-        with pytest.raises(GatewayError) as caught:
-            read_coding("zstd")
-        assert caught.value.info.status == 415
 
 
 # Routes

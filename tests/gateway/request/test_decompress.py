@@ -10,16 +10,54 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.request.decompress import DECODERS, MEMBERS, PIECE, RATIO, UNFOLDED, decompress
+from gateway.request.decompress import DECODERS, MEMBERS, PIECE, RATIO, UNFOLDED, decompress, read_coding
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 
 LIMIT = 64 * 2**20
 
 
-@pytest.mark.parametrize("coding", [name for name in DECODERS if name in ("gzip", "deflate")])
-def test_a_decompression_bomb_is_rejected_before_it_is_decompressed(coding):
-    pack = {"gzip": gzip.compress, "deflate": zlib.compress}[coding]
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+PACKERS = {
+    "gzip": ("gzip", gzip.compress), "x-gzip": ("x-gzip", gzip.compress), "zlib": ("deflate", zlib.compress),
+    "raw": ("deflate", raw_deflate),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@given(data=st.binary(max_size=300))
+def test_compressed_bodies_are_decompressed_unchanged(packer, data):
+    coding, pack = PACKERS[packer]
+    assert decompress(pack(data), coding, max(1, len(data))) == data
+
+
+@each_row("packer", PACKERS)
+def test_a_body_cut_anywhere_or_with_more_after_it_is_refused(packer):
+    coding, pack = PACKERS[packer]
+    whole = pack(b'{"model": "m", "messages": []}')
+    twice = [] if "gzip" in coding else [whole + whole]  # gzip may have several members
+    for damaged in (*(whole[:end] for end in range(len(whole))), whole + b"\0", *twice):
+        with pytest.raises(GatewayError) as caught:
+            decompress(damaged, coding, 1000)
+        assert (caught.value.info.status, caught.value.info.kind) == (400, "invalid_request")
+
+
+@given(body=st.binary(max_size=100), coding=st.sampled_from(sorted(DECODERS)))
+def test_no_body_is_too_odd_to_be_answered(body, coding):
+    try:
+        status = 200 if len(decompress(body, coding, 50)) <= 50 else 500
+    except GatewayError as error:
+        status = error.info.status
+    assert status in (200, 400, 413)
+
+
+@each_row("packer", PACKERS)
+def test_a_decompression_bomb_is_rejected_before_it_is_decompressed(packer):
+    coding, pack = PACKERS[packer]
     body = pack(bytes(16 * 2**20))
     tracemalloc.start()
     try:
@@ -28,7 +66,7 @@ def test_a_decompression_bomb_is_rejected_before_it_is_decompressed(coding):
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert refused.value.info.status == 413
+    assert (refused.value.info.status, refused.value.info.kind) == (413, "too_large")
     assert most < 3 * max(UNFOLDED, RATIO * len(body))
 
 
@@ -47,14 +85,15 @@ def test_a_body_may_have_several_gzip_members(parts, size):
     assert decompress(b"".join(map(gzip.compress, parts)), "gzip", LIMIT) == b"".join(parts)
 
 
-@pytest.mark.parametrize("members", [1, 2, 3])
-def test_all_members_together_are_limited(members):
-    body = gzip.compress(random.Random(1).randbytes(1200 // members)) * members
-    assert len(decompress(body, "gzip", 1200)) == 1200
+@each_row(("packer", "members"), [("gzip", 1), ("gzip", 2), ("gzip", 3), ("zlib", 1), ("raw", 1)])
+def test_all_members_together_may_be_as_large_as_the_limit(packer, members):
+    coding, pack = PACKERS[packer]
+    body = pack(random.Random(1).randbytes(1200 // members)) * members
+    assert len(decompress(body, coding, 1200)) == 1200
     with pytest.raises(
         GatewayError, match="the decompressed request body is larger than the limit of 1199 b"
     ) as refused:
-        decompress(body, "gzip", 1199)
+        decompress(body, coding, 1199)
     assert refused.value.info.status == 413
 
 
@@ -80,3 +119,40 @@ def test_a_million_empty_members_are_refused_early():
     assert decompress(body * MEMBERS, "gzip", LIMIT) == b""
     with pytest.raises(GatewayError, match="not valid gzip"):
         decompress(body * (MEMBERS + 1), "gzip", LIMIT)
+
+
+@each_row(
+    ("value", "coding"),
+    [
+        *((value, None) for value in ("", "identity", " Identity , ", "identity,identity")),
+        ("gzip", "gzip"), (" GZip", "gzip"), ("identity, deflate", "deflate"),
+    ],
+)  # fmt: skip
+def test_one_coding_is_read(value, coding):
+    assert read_coding(value) == coding
+
+
+@each_row("value", ["br", "gzip, gzip", "gzip,deflate", "compress", "x" * 10_000, "\xff"])
+def test_another_coding_is_a_415_with_the_supported_codings(value):
+    with pytest.raises(GatewayError) as caught:
+        read_coding(value)
+    failed = caught.value.info
+    assert (failed.status, failed.kind) == (415, "invalid_request")
+    assert "gzip" in dict(failed.headers)["accept-encoding"]
+    assert len(failed.message) < 300
+
+
+# A frame of zstd 1.5 with b'{"model": "m"}' in it.
+ZSTD = bytes.fromhex("28b52ffd200e7100007b226d6f64656c223a20226d227d")
+
+
+def test_zstd_is_read_where_python_can_and_else_refused():
+    if "zstd" in DECODERS:
+        assert decompress(ZSTD, "zstd", 100) == b'{"model": "m"}'
+        for damaged in (ZSTD[:-1], ZSTD + b"\0", b"", b"x"):
+            with pytest.raises(GatewayError):
+                decompress(damaged, "zstd", 100)
+    else:
+        with pytest.raises(GatewayError) as caught:
+            read_coding("zstd")
+        assert caught.value.info.status == 415

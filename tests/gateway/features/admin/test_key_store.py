@@ -87,22 +87,6 @@ async def test_a_change_by_another_process_is_not_overwritten(make, there, expec
     assert await store.read(0) == before
 
 
-async def test_only_one_of_two_concurrent_additions_succeeds(make):
-    stores, done = (make(), make()), []
-
-    async def add(store: KeyStore, item: str) -> None:
-        try:
-            await change_item(store, "ci", None, item)
-            done.append(item)
-        except Changed:
-            pass
-
-    async with trio.open_nursery() as nursery:
-        for store, item in zip(stores, ("one", "other"), strict=True):
-            nursery.start_soon(add, store, item)
-    assert [client.item for client in (await stores[0].read()).clients] == done
-
-
 async def test_the_numbers_of_clients_and_changes_are_bounded(make, monkeypatch):
     monkeypatch.setattr(key_store, "MOST_CLIENTS", 2)
     monkeypatch.setattr(key_store, "MOST_CHANGES", 3)
@@ -115,22 +99,6 @@ async def test_the_numbers_of_clients_and_changes_are_bounded(make, monkeypatch)
         await change_item(store, "a", before, after)
     assert [change.event for change in await store.changes(10)] == ["rotated"] * 3
     assert len((await store.read()).clients) == 2
-
-
-async def test_either_all_changes_are_made_or_none(make):
-    store = make()
-    await change_item(store, "a", None, "1")
-    await change_item(store, "b", None, "1")
-    mark, written = await store.mark(), []
-    changes = [ItemChange("revoked", name, "1", None, "{}", also=written.append) for name in ("a", "b", "c")]
-    with pytest.raises(Changed, match="c"):
-        await store.change_all(changes, at=1.0, by="alice@host")
-    assert len(written) == 2
-    assert [client.name for client in (await store.read()).clients] == ["a", "b"]
-    assert await store.mark() == mark
-    await store.change_all(changes[:2], at=1.0, by="alice@host")
-    assert (await store.read()).clients == ()
-    assert [(one.event, one.name) for one in await store.changes(2)] == [("revoked", "a"), ("revoked", "b")]
 
 
 @pytest.mark.parametrize("digest", ["ab" * 32, '"certificate": "%_!a"'], ids=["key", "certificate"])

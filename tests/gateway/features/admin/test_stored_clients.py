@@ -39,13 +39,6 @@ def test_stored_keys_need_a_place_that_all_processes_see(storage):
         config(state_storage=storage)
 
 
-def test_every_request_is_refused_until_a_key_is_stored():
-    empty = stored_clients([], config()).beside(config())
-    with pytest.raises(GatewayError) as refused:
-        Authenticator(empty).authenticate(SHOWN)
-    assert refused.value.info.status == 401
-
-
 def test_before_the_keys_are_read_no_key_is_rejected_as_wrong():
     with pytest.raises(GatewayError) as refused:
         Authenticator(config()).authenticate(SHOWN)
@@ -54,50 +47,28 @@ def test_before_the_keys_are_read_no_key_is_rejected_as_wrong():
     assert filed.authenticate(SHOWN) == "boss"
 
 
-def test_a_stored_client_has_the_permissions_of_its_item():
-    authenticator = Authenticator(beside(config(), models=["a"]))
-    assert authenticator.authenticate(SHOWN) == "ci"
-    assert authenticator.allowed_models("ci", ["a", "b"]) == {"a"}
-
-
 def test_a_stored_client_expires_at_its_end():
     late = beside(config(), until="2020-01-01")
     with pytest.raises(GatewayError, match="expired on"):
         Authenticator(late).authenticate(SHOWN)
 
 
+def test_a_client_with_a_budget_of_money_needs_prices_of_its_models():
+    with pytest.raises(ConfigError, match=r"openai/a has no price, but client_keys\.ci has a budget of 20 usd/day"):
+        new_client(read_item("ci", {**ACCEPTED, "budgets": ["20 usd/day"]}), config())
+
+
 @each_row(
-    ("item", "says"),
+    ("filed", "stored", "says"),
     [
-        ({"models": ["c"]}, "models\\[0\\]: 'c' is not a configured model"),
-        ({"only": ["eu-*"]}, "only\\[0\\]: no entry matches 'eu-\\*'"),
-        ({"group": "tea"}, "group: there is no group 'tea'; did you mean team"),
-        ({"budgets": ["20 usd/fortnight"]}, "budgets\\[0\\]"),
-        ({"limits": {"in_flight": "many"}}, "limits.in_flight: 'many'"),
-        ({"modles": []}, "modles: unknown key; did you mean models"),
-        ({"until": "soon"}, "until: 'soon'"),
-        ({"budgets": ["20 usd/day"]}, "budgets: openai/a has no price, but client_keys.ci has a budget of 20 usd/day"),
+        ({"name": "ci", "key": "another-key-0123456789"}, ACCEPTED, "which has precedence"),
+        ({"name": "robot", "certificate": "CN=robot"}, {"certificate": "CN=robot"}, "robot has the same one"),
     ],
 )
-def test_a_key_that_is_invalid_in_a_file_cannot_be_stored(item, says):
-    with pytest.raises(ConfigError, match=says):
-        new_client(read_item("ci", {**ACCEPTED, **item}), config(client_groups=[{"name": "team"}]))
-
-
-def test_for_the_same_name_the_file_has_precedence():
-    filed = config(client_keys=[{"name": "ci", "key": "another-key-0123456789"}])
-    with pytest.raises(ConfigError, match="the file has a client with this name"):
-        new_client(read_item("ci", ACCEPTED), filed)
-    found = stored_clients([read_item("ci", ACCEPTED)], filed)
+def test_for_the_same_name_or_certificate_the_file_has_precedence(filed, stored, says):
+    found = stored_clients([read_item("ci", stored)], config(client_keys=[filed]))
     assert found.clients == ()
-    assert "which has precedence" in found.refused["ci"]
-
-
-def test_for_the_same_certificate_the_file_has_precedence():
-    filed = config(client_keys=[{"name": "robot", "certificate": "CN=robot"}])
-    found = stored_clients([read_item("ci", {"certificate": "CN=robot"})], filed)
-    assert found.clients == ()
-    assert "robot has the same one" in found.refused["ci"]
+    assert says in found.refused["ci"]
 
 
 def test_a_key_keeps_its_remaining_models_if_some_are_removed():

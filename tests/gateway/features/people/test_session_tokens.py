@@ -34,21 +34,11 @@ def refusal(token: str, now: float = 1001.0, keys=(KEY,)) -> str:
     return refused.value.reason
 
 
-def test_a_token_contains_what_claude_code_reads():
-    # The members are those of https://code.claude.com/docs/en/gateway-protocol, "telemetry".
-    payload = jwt.decode(session_token(), options={"verify_signature": False})
-    assert payload["iss"] == URL
-    assert payload["exp"] == 4600
-    assert payload["sid"] == "sid-1"
-    assert {name: payload[name] for name in ("sub", "email", "name", "groups")} == {
-        "sub": "okta:00u1", "email": "ada@example.com", "name": "Ada", "groups": ["ml", "café"],
-    }  # fmt: skip
-    assert jwt.get_unverified_header(session_token())["alg"] == "HS256"
-
-
-def test_a_library_verifies_the_signature_with_the_derived_key():
+def test_a_library_reads_a_token_with_the_derived_key():
     payload = jwt.decode(session_token(), derive_key(KEY, "session tokens"), ["HS256"], options={"verify_exp": False})
-    assert payload["sub"] == "okta:00u1"
+    assert {name: payload[name] for name in ("iss", "sid", "sub", "exp", "groups")} == {
+        "iss": URL, "sid": "sid-1", "sub": "okta:00u1", "exp": 4600, "groups": ["ml", "café"],
+    }  # fmt: skip
 
 
 @each_row("claims", [CLAIMS, {}, {"groups": ["other"]}, {"roles": ["ml", "café"], "x": None}])
