@@ -320,8 +320,10 @@ def _finish_native(answer: OpenAnswer, item: OutputItem, value: Json, before: It
 def finish_all(answer: OpenAnswer, output: object) -> list[Event]:
     """Return the events for content that only the terminal event carries, and the ends of all open blocks."""
     events: list[Event] = []
-    for position, value in enumerate(bounded_objects(output)):
-        events += finish_item(answer, answer.items.find_final(position, value), value)
+    # All are found first: those of one output are different items, even if they share an id.
+    found = [(answer.items.find_final(at, value), value) for at, value in enumerate(bounded_objects(output))]
+    for item, value in found:
+        events += finish_item(answer, item, value)
     events += answer.close_block()
     for item in answer.items:
         events += end_call(item)

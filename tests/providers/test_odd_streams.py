@@ -13,13 +13,16 @@ from hypothesis import strategies as st
 
 from providers.apis import CODECS
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, ErrorInfo
+from streams.events import AnswerEnd, ErrorInfo, ToolCallStart
 from streams.fold import fold
+from tests.support import lanes
 from tests.support.examples import examples
 from tests.support.full_answers import full_answers
 from tests.support.grammar_changes import places, set_value
 from tests.support.growing_streams import STREAMS, StreamEvent, wire
 from tests.support.provider_streams import check_order, read_pieces
+from tests.support.scripts import Script, ToolCall
+from tests.support.upstreams import ANSWERS
 
 CONVERSE: list[StreamEvent] = [
     *(("contentBlockDelta", {"contentBlockIndex": 0, "delta": delta}) for delta in (
@@ -72,6 +75,18 @@ def test_no_events_make_a_reader_raise_or_break_its_order(api, data, content_lim
     assert isinstance(events[-1], AnswerEnd | ErrorInfo)
     if isinstance(events[-1], AnswerEnd):
         fold(events)
+
+
+@every_api
+@pytest.mark.parametrize("given_id", ["", "same"])
+def test_each_call_gets_an_id_of_its_own(api, given_id):
+    """Results are paired with their calls by it (huggingface/smolagents#1958, praxis-proxy/ai#1000)."""
+    script = Script(calls=(ToolCall(given_id, "f", '{"a":1}'),) * 2, stop="tool_calls")
+    whole = CODECS[api].read_answer(json.dumps(ANSWERS[api](script, "m")).encode())
+    for events in (read_pieces(CODECS[api], lanes.events_of(api, script)), whole):
+        first, second = [event.id for event in events if isinstance(event, ToolCallStart)]
+        assert first
+        assert second not in ("", first)
 
 
 @every_api

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import attrs
 import pytest
 
 from providers.converse import CONVERSE
@@ -380,10 +379,3 @@ def test_frames_are_written_as_they_were_read():
     for raw in (BEGIN, delta(0, text="Hi"), failing):
         assert writer.event(*(EVENT_STREAM.parse(raw) or ("", b""))) == raw
     assert writer.close() == b""
-
-
-def test_a_call_without_an_id_gets_one():
-    events = read([BEGIN, start(0, toolUse={"name": "x"}), stop(0), end("tool_use"), USAGE])
-    begun = next(event for event in events if isinstance(event, ToolCallStart))
-    assert attrs.evolve(begun, id="") == ToolCallStart(0, "", "x")
-    assert begun.id

@@ -59,18 +59,6 @@ def test_the_signature_of_a_call_precedes_it_with_its_id():
     ]  # fmt: skip
 
 
-def test_calls_without_ids_get_some_that_no_other_turn_has():
-    """praxis-proxy/ai#1000"""
-    ids = [
-        event.id
-        for _ in range(2)
-        for event in read_chunks(candidate(call(), call(id="x"), call(id="x"), **STOP))
-        if isinstance(event, ToolCallStart)
-    ]
-    assert ids[1] == ids[4] == "x"
-    assert len(set(ids)) == 5
-
-
 def test_a_signature_after_the_text_comes_after_it_streamed_and_whole():
     events = read_chunks(candidate(text("a")), candidate(text("", "s"), **STOP))
     assert events[1:] == [

@@ -17,7 +17,6 @@ from streams.events import (
     Reason,
     ReasoningState,
     TextDelta,
-    ToolCallStart,
     Usage,
 )
 from streams.fold import NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock, fold
@@ -181,23 +180,6 @@ def test_arguments_come_as_deltas_or_whole_and_calls_may_interleave() -> None:
     answer = fold(events)
     assert answer.blocks == (ToolCallBlock("call_1", "f", '{"a":1}'), ToolCallBlock("call_2", "g", '{"b":2}'))
     assert answer.end.reason == "tool_calls"
-
-
-def test_calls_without_an_id_or_with_a_repeated_one_get_a_new_id() -> None:
-    """huggingface/smolagents#1958."""
-    item = {"type": "function_call", "name": "f", "arguments": "{}"}
-    events = read(
-        stream(
-            created_event(),
-            item_done(0, **item),
-            item_done(1, **item, call_id="c"),
-            item_done(2, **item, call_id="c"),
-            ended_event(),
-        )
-    )
-    ids = [event.id for event in events if isinstance(event, ToolCallStart)]
-    assert len(set(ids)) == 3
-    assert all(ids)
 
 
 def test_a_call_in_a_namespace_has_the_flat_name() -> None:
