@@ -3,11 +3,11 @@
 Run ``.venv/bin/python -m tests.pages.admin`` after a change of the table.
 """
 
-import re
 from typing import Final
 
 from gateway.features.admin.paths import PREFIXES
 from gateway.features.admin.table import ROLES
+from tests.pages.tables import table, with_headed_tables
 from tests.support.admin import EVERY_ROUTE
 from tests.support.repository import ROOT
 
@@ -22,17 +22,12 @@ def paths() -> str:
         roles = "people" if route.of_person else "all" if len(route.roles) == len(ROLES) else ""
         roles = roles or ", ".join(role for role in ROLES if role in route.roles)
         rows.append((f"`{route.verb} {route.path}`", roles, route.summary))
-    lines = (HEAD, tuple("---" for _ in HEAD), *rows)
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines).replace("| --- | --- | --- |", "|---|---|---|")
+    return table(HEAD, rows)
 
 
 def page(text: str) -> str:
     """Return ``text`` with the present table. Raises ``LookupError`` if it is missing."""
-    start = re.escape("| " + " | ".join(HEAD) + " |")
-    text, count = re.subn(rf"^{start}\n(?:^\|.*\n)*", lambda _: paths(), text, count=1, flags=re.M)
-    if not count:
-        raise LookupError("no table")
-    return text
+    return with_headed_tables(text, paths())
 
 
 if __name__ == "__main__":

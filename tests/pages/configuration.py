@@ -37,6 +37,7 @@ from gateway.named_imports import import_named
 from providers.endpoints.embeddings.traits import EmbeddingTraits
 from providers.neutral.quirks import Quirks
 from streams.timeouts import Timeouts
+from tests.pages.tables import table
 from tests.support.features import rows_of
 from tests.support.repository import ROOT
 
@@ -206,16 +207,14 @@ def read_keys(cls: type) -> list[Field]:
 
 def tables() -> dict[str, str]:
     """Return the table under each heading."""
-    found = {heading: _table(HEAD, rows(kind)) for heading, kind in CLASSES.items()}
-    found["Kinds of steps"] = _table(("kind", "at", "action", "finds"), [*_kinds()])
+    found = {heading: table(HEAD, rows(kind)) for heading, kind in CLASSES.items()}
+    found["Kinds of steps"] = table(("kind", "at", "action", "finds"), [*_kinds()])
     ignored: dict[str, list[str]] = {}
     for prefix, cls in WITHOUT_EFFECT.items():
         for field in keys_of(cls).values():
             if field.key.ignored is not None:
                 ignored.setdefault(field.key.ignored, []).append(f"`{prefix}{field.name}`")
-    found["Accepted without effect"] = _table(
-        ("keys", "why"), [(", ".join(keys), why) for why, keys in ignored.items()]
-    )
+    found["Accepted without effect"] = table(("keys", "why"), [(", ".join(keys), why) for why, keys in ignored.items()])
     return found
 
 
@@ -300,21 +299,11 @@ def _describe_item(of: Any) -> str:
     return "" if kind is None else PLURALS.get(kind.words, kind.words)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ("|" + "|".join(f" {cell} " if cell else " " for cell in map(_escape_pipes, row)) + "|" for row in rows)
-    return "\n".join(lines) + "\n"
-
-
-def _escape_pipes(cell: str) -> str:
-    return cell.replace("|", "\\|")
-
-
 def page(text: str) -> str:
     """Return ``text`` with the present tables of keys. Raise ``LookupError`` for a heading without a table."""
-    for heading, table in tables().items():
+    for heading, made in tables().items():
         pattern = rf"(^##+ {re.escape(heading)}\n(?:(?!^#|^\|).*\n)*)(?:^\|.*\n)+"
-        text, count = re.subn(pattern, lambda match, new=table: match[1] + new, text, count=1, flags=re.M)
+        text, count = re.subn(pattern, lambda match, made=made: match[1] + made, text, count=1, flags=re.M)
         if not count:
             raise LookupError(f"no table under {heading}")
     return text

@@ -3,12 +3,12 @@
 ``python -m tests.pages.endpoints`` writes them; ``tests/docs/test_endpoints.py`` checks them.
 """
 
-import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator
 
 from providers.catalog.provider import Provider
 from providers.catalog.providers import CATALOG
 from providers.endpoints.endpoint import ENDPOINTS, STANDARD_PLACES, Endpoint, EndpointName
+from tests.pages.tables import table, with_headed_tables
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs/endpoints.md"
@@ -23,23 +23,17 @@ HEAD = ("provider", "endpoints", "endpoints without fallback")
 
 def facts() -> str:
     """Return the table of facts about each endpoint."""
-    return _table(FACTS, (_facts(row) for row in ENDPOINTS.values()))
+    return table(FACTS, (_facts(row) for row in ENDPOINTS.values()))
 
 
-def table() -> str:
+def providers() -> str:
     """Return the table of providers and their endpoints."""
     same: dict[tuple[str, str], list[str]] = {}
     for row in CATALOG.values():
         if any(map(row.place_of, ENDPOINTS)):
             cells = (", ".join(_places(row, kept=False)), ", ".join(_places(row, kept=True)))
             same.setdefault(cells, []).append(row.display_name)
-    return _table(HEAD, ((", ".join(names), *cells) for cells, names in same.items()))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ("|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|" for cells in rows)
-    return "\n".join(lines) + "\n"
+    return table(HEAD, ((", ".join(names), *cells) for cells, names in same.items()))
 
 
 def _facts(row: Endpoint) -> tuple[str, ...]:
@@ -65,12 +59,7 @@ def _places(row: Provider, *, kept: bool) -> Iterator[str]:
 
 def page(text: str) -> str:
     """Return ``text`` with the present tables. Raises ``LookupError`` if one is missing."""
-    for head, made in ((FACTS, facts()), (HEAD, table())):
-        start = re.escape("| " + " | ".join(head) + " |")
-        text, count = re.subn(rf"^{start}\n(?:^\|.*\n)*", lambda _, made=made: made, text, count=1, flags=re.M)
-        if not count:
-            raise LookupError("no table")
-    return text
+    return with_headed_tables(text, facts(), providers())
 
 
 if __name__ == "__main__":

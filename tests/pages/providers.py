@@ -10,6 +10,7 @@ from providers.auth.signer import HeaderKey
 from providers.catalog.provider import STANDARD_PATHS, Provider, url_for
 from providers.catalog.providers import ALIASES, CATALOG
 from streams.events import Api
+from tests.pages.tables import table, with_headed_tables
 from tests.support.repository import ROOT
 
 PAGE = ROOT / "docs/providers.md"
@@ -25,8 +26,8 @@ _REST = "gpt-o[!s]*"
 """Together these two patterns are every GPT but one."""
 
 
-def table() -> str:
-    return _table(HEAD, (_cells(row) for row in CATALOG.values()))
+def providers() -> str:
+    return table(HEAD, (_cells(row) for row in CATALOG.values()))
 
 
 def facts() -> str:
@@ -35,13 +36,7 @@ def facts() -> str:
     for row in CATALOG.values():
         for name, *cells in _facts(row):
             same.setdefault(tuple(cells), []).append(name)
-    return _table(FACTS, ((", ".join(dict.fromkeys(names)), *cells) for cells, names in same.items()))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head).rstrip() + " |", "|" + "---|" * len(head)]
-    lines += ("|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|" for cells in rows)
-    return "\n".join(lines) + "\n"
+    return table(FACTS, ((", ".join(dict.fromkeys(names)), *cells) for cells, names in same.items()))
 
 
 def _cells(row: Provider) -> tuple[str, ...]:
@@ -106,12 +101,7 @@ def _sign_in(row: Provider, api: Api) -> str:
 
 def page(text: str) -> str:
     """Return ``text`` with the present tables. Raises ``LookupError`` if one is missing."""
-    for head, made in ((HEAD, table()), (FACTS, facts())):
-        start = re.escape("| " + " | ".join(head).rstrip() + " |")
-        text, count = re.subn(rf"^{start}\n(?:^\|.*\n)*", lambda _, made=made: made, text, count=1, flags=re.M)
-        if not count:
-            raise LookupError("no table")
-    return text
+    return with_headed_tables(text, providers(), facts())
 
 
 if __name__ == "__main__":

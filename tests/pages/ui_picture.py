@@ -2,8 +2,8 @@
 keeps busy meanwhile."""
 
 import base64
+import contextlib
 import subprocess
-import tempfile
 from pathlib import Path
 
 from tests.support.browser import Page, browsing
@@ -12,18 +12,12 @@ from tests.support.harness import ROOT
 
 SECONDS = 45
 HEIGHT = 1180
-LOAD = """
-rate: 4
-seconds: 600
-spacing: poisson
-requests:
-  - {model: demo, weight: 3}
-  - {model: demo-chat, api: messages, weight: 3}
-  - {model: demo-messages, weight: 2, extra: {seed: 1}}
-  - {model: demo-responses, weight: 2, cancel: {share: 40%, after: 2s}}
-  - {model: fault-messages/cut-after-20, api: chat, weight: 0.4}
-  - {model: fault/slow-first-byte-2, api: messages, weight: 1}
-"""
+LOADS = (
+    "--model demo --rate 1", "--model demo-chat --api messages --rate 1", "--model demo-messages --rate 0.7",
+    "--model demo-responses --rate 0.7 --leave 40%:2s", "--model fault-messages/cut-after-20 --rate 0.15",
+    "--model fault/slow-first-byte-2 --api messages --rate 0.35",
+)  # fmt: skip
+"""The options of each load."""
 ROW = "[...document.querySelectorAll('#streams tbody tr')].find(row => row.innerText.includes('demo-messages'))"
 
 
@@ -31,17 +25,14 @@ def pictures(into: Path, seconds: float) -> None:
     """Take pictures after ``seconds`` of load: ``ui-light.webp`` and ``ui-dark.webp``."""
     with (
         running_command("serve", "--demo", "--port", "0", "--pace", "0.1") as process,
-        tempfile.TemporaryDirectory() as folder,
+        contextlib.ExitStack() as loads,
     ):
-        scenario = Path(folder) / "load.yml"
-        scenario.write_text(f"url: {process.url}\n{LOAD}")
-        load = subprocess.Popen([*COMMAND, "load", str(scenario)], env=environment(), stderr=subprocess.DEVNULL)
-        try:
-            with browsing() as page:
-                take(page, process.url, into, seconds)
-        finally:
-            load.kill()
-            load.wait()
+        for options in LOADS:
+            words = [*COMMAND, "load", process.url, "--seconds", "600", "--poisson", *options.split()]
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            loads.callback(loads.enter_context(subprocess.Popen(words, env=environment(), **quiet)).kill)
+        with browsing() as page:
+            take(page, process.url, into, seconds)
 
 
 def take(page: Page, url: str, into: Path, seconds: float) -> None:

@@ -117,7 +117,7 @@ def test_a_path_may_have_any_bytes(tmp_path):
 def test_a_configuration_cannot_contain_a_path_that_is_not_utf_8(tmp_path, folder, file):
     place = tmp_path / os.fsdecode(folder)
     place.mkdir()
-    found = invoke("init", "--yes", os.fsdecode(file), cwd=place)
+    found = invoke("init", os.fsdecode(file), cwd=place)
     assert found.returncode == 1
     assert "the configuration contains its path, which is not UTF-8: give another FILE" in found.stderr
     assert not list(place.iterdir())
