@@ -206,6 +206,8 @@ def test_a_misspelled_name_of_two_wildcards_is_unknown_instead_of_ambiguous(aske
         (["groq"], "gpt-oss:20b", "did you mean openai/gpt-oss-20b"),
         (["anthropic"], "claud-opus-4-8", "did you mean claude-opus-4-8"),
         (["openai", "anthropic"], "openia/gpt-4o", "did you mean openai/gpt-4o"),
+        (["mistral", "anthropic"], "opus-latest", "did you mean claude-opus-"),
+        (["mistral", "anthropic"], "sonnet", "did you mean claude-sonnet-"),
         (["mistral"], "opus-latest", "if mistral has it, request mistral/opus-latest"),
         (["mistral"], "mistrall/x", "did you mean mistral/x?"),
         (["mistral", "openai"], "mistrall/codestral-latest", "did you mean mistral/codestral-latest?"),
