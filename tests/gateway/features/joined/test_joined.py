@@ -45,6 +45,15 @@ class Stage:
         client.leave()
         await client.over.wait()
 
+    async def ask_and_leave(self, *pieces: bytes, until: str = "", **options: Any) -> None:
+        """Ask, and leave when the provider has sent ``pieces`` and the client has received ``until``."""
+        client = self.ask(**options)
+        await eventually(lambda: self.provider.calls == 1)
+        self.provider.send(*pieces)
+        await client.has(until)
+        await self.leave(client)
+        await self.has_kept(1)
+
     async def has_kept(self, number: int) -> None:
         """Wait until the gateway keeps ``number`` answers."""
         opened: Any = self.gate.service.opened.features["joined"]
@@ -73,13 +82,11 @@ async def test_a_repeated_request_joins_the_answer_that_its_client_has_left(firs
     """tale-project/tale#3396, openai/codex#41340: the client may leave at any moment of the answer."""
     for step in range(len(STREAM) + 1):
         async with open_stage() as stage:
-            client = stage.ask(stream=first == "stream")
-            await eventually(lambda: stage.provider.calls == 1)
-            stage.provider.send(*STREAM[: min(step, len(STREAM) - 1)])
-            if 1 < step <= len(WORDS) + 1 and first == "stream":
-                await client.has(WORDS[step - 2])
-            await stage.leave(client)
-            await stage.has_kept(1)
+            await stage.ask_and_leave(
+                *STREAM[: min(step, len(STREAM) - 1)],
+                until=WORDS[step - 2] if 1 < step <= len(WORDS) + 1 and first == "stream" else "",
+                stream=first == "stream",
+            )
             if step == len(STREAM):  # it ends while no client is connected
                 stage.provider.send(STREAM[-1])
                 assert joined_line(await stage.lines.next()) == [("client_disconnected", None, 15.0)]
@@ -107,10 +114,7 @@ async def test_an_answer_that_steps_check_is_kept_past_its_last_event(ends, monk
     steps = [{"use": "tests.support.word_steps:words", "name": "words", "action": "mask", "restore": True}]
     async with open_stage(steps=steps, signing_key=SIGNING_KEY) as stage:
         stage.provider.may_end = trio.Event()
-        client = stage.ask(text="About falcon-1")
-        await eventually(lambda: stage.provider.calls == 1)
-        await stage.leave(client)
-        await stage.has_kept(1)
+        await stage.ask_and_leave(text="About falcon-1")
         stage.provider.send(*STREAM)
         if ends:
             await eventually(lambda: kept_flight(stage).is_at_end)
@@ -130,11 +134,7 @@ async def test_a_step_that_checks_during_the_work_continues_with_the_answer(firs
     monkeypatch.setattr(word_steps, "holding", [released])
     steps = [{"use": "tests.support.word_steps:held_words", "name": "held", "at": ["during"]}]
     async with open_stage(steps=steps, signing_key=SIGNING_KEY) as stage:
-        client = stage.ask(stream=first == "stream")
-        await eventually(lambda: stage.provider.calls == 1)
-        stage.provider.send(*STREAM[:2])
-        await stage.leave(client)
-        await stage.has_kept(1)
+        await stage.ask_and_leave(*STREAM[:2], stream=first == "stream")
         repeated = stage.ask()
         await eventually(lambda: kept_flight(stage).followers == 1)
         released.set()
@@ -161,13 +161,12 @@ async def test_clients_of_every_api_join_their_answers(api, form):
     leaves before the first byte, in the middle, or in the last event."""
     for step in (0, 3, len(PIECES) - 1):
         async with open_stage() as stage:
-            first = stage.ask(api=api, stream=form == "stream")
-            await eventually(lambda: stage.provider.calls == 1)
-            stage.provider.send(*PIECES[:step])
-            if step and form == "stream":
-                await first.has(WORDS[1].strip())
-            await stage.leave(first)
-            await stage.has_kept(1)
+            await stage.ask_and_leave(
+                *PIECES[:step],
+                until=WORDS[1].strip() if step and form == "stream" else "",
+                api=api,
+                stream=form == "stream",
+            )
             second, third = stage.ask(api=api), stage.ask(api=api, stream=False)
             if step and form == "stream":
                 await second.has(WORDS[1].strip())
@@ -204,10 +203,7 @@ async def test_a_kept_answer_counts_for_the_budget_of_its_client():
     """The client has received nothing when it leaves, but its next request would."""
     keys = [KEYS[0] | {"budgets": ["1000 usd/day"]}]
     async with open_stage(client_keys=keys, charge_undelivered=False) as stage:
-        client = stage.ask()
-        await eventually(lambda: stage.provider.calls == 1)
-        await stage.leave(client)
-        await stage.has_kept(1)
+        await stage.ask_and_leave()
         stage.provider.send(*STREAM)
         assert joined_line(await stage.lines.next()) == [("client_disconnected", None, 15.0)]
         repeated = stage.ask(stream=False)
@@ -218,13 +214,7 @@ async def test_a_kept_answer_counts_for_the_budget_of_its_client():
 async def test_four_clients_leave_and_the_fifth_one_pays_nothing():
     async with open_stage() as stage:
         for number in range(4):
-            client = stage.ask()
-            await eventually(lambda: stage.provider.calls == 1)
-            stage.provider.send(STREAM[number])
-            if number:
-                await client.has(WORDS[number - 1])
-            await stage.leave(client)
-            await stage.has_kept(1)
+            await stage.ask_and_leave(STREAM[number], until=WORDS[number - 1] if number else "")
         last = stage.ask()
         stage.provider.send(*STREAM[4:])
         await all_of([last])
@@ -250,11 +240,7 @@ async def test_four_clients_leave_and_the_fifth_one_pays_nothing():
 async def test_a_client_that_has_left_does_not_block_its_next_request(limited, begun, first):
     """A request that joins an answer uses one of its client's places, like any other request."""
     async with open_stage(**limited) as stage:
-        client = stage.ask(stream=first == "stream")
-        await eventually(lambda: stage.provider.calls == 1)
-        stage.provider.send(*STREAM[: 2 if begun else 0])
-        await stage.leave(client)
-        await stage.has_kept(1)
+        await stage.ask_and_leave(*STREAM[: 2 if begun else 0], stream=first == "stream")
         again = stage.ask()
         if begun and first == "stream":
             await again.has(WORDS[0])
@@ -306,13 +292,7 @@ async def test_an_answer_without_a_repeated_request_ends_after_the_time():
 async def test_a_failure_without_a_client_is_not_repeated(begun):
     """No client waits for a fallback, so the next request starts again."""
     async with open_stage() as stage:
-        client = stage.ask()
-        await eventually(lambda: stage.provider.calls == 1)
-        stage.provider.send(*STREAM[: 2 if begun else 0])
-        if begun:
-            await client.has(WORDS[0])
-        await stage.leave(client)
-        await stage.has_kept(1)
+        await stage.ask_and_leave(*STREAM[: 2 if begun else 0], until=WORDS[0] if begun else "")
         stage.provider.cut()
         await stage.has_kept(0)
         again = stage.ask()
@@ -327,11 +307,7 @@ async def test_a_failure_without_a_client_is_not_repeated(begun):
 async def test_a_request_that_has_joined_an_answer_gets_its_failure(begun):
     """The client sees an answer that has begun break off. If it has not begun, the gateway makes another attempt."""
     async with open_stage() as stage:
-        client = stage.ask()
-        await eventually(lambda: stage.provider.calls == 1)
-        stage.provider.send(*STREAM[: 2 if begun else 0])
-        await stage.leave(client)
-        await stage.has_kept(1)
+        await stage.ask_and_leave(*STREAM[: 2 if begun else 0])
         again = stage.ask()
         if begun:
             await again.has(WORDS[0])
@@ -349,12 +325,7 @@ async def test_a_request_that_has_joined_an_answer_gets_its_failure(begun):
 async def test_a_whole_answer_whose_joined_stream_fails_gets_another_attempt():
     """The client has not received any of it yet."""
     async with open_stage() as stage:
-        client = stage.ask()
-        await eventually(lambda: stage.provider.calls == 1)
-        stage.provider.send(*STREAM[:2])
-        await client.has(WORDS[0])
-        await stage.leave(client)
-        await stage.has_kept(1)
+        await stage.ask_and_leave(*STREAM[:2], until=WORDS[0])
         again = stage.ask(stream=False)
         await eventually(lambda: kept_flight(stage).followers == 1)
         stage.provider.cut()
@@ -385,12 +356,7 @@ async def test_the_number_of_kept_answers_is_limited(limit, most):
 
 async def test_an_answer_that_is_too_long_to_be_joined_ends():
     async with open_stage(limits={"answer": "64KiB"}) as stage:
-        client = stage.ask()
-        await eventually(lambda: stage.provider.calls == 1)
-        stage.provider.send(*STREAM[:2])
-        await client.has(WORDS[0])
-        await stage.leave(client)
-        await stage.has_kept(1)
+        await stage.ask_and_leave(*STREAM[:2], until=WORDS[0])
         stage.provider.send(*[chunk(delta={"content": "x" * 9999})] * 9)
         await eventually(lambda: stage.provider.closed == 1)
         await stage.has_kept(0)
@@ -400,12 +366,7 @@ async def test_an_answer_that_is_too_long_to_be_joined_ends():
 async def test_a_reload_keeps_the_answers(keeps):
     """If the new configuration has no ``repeats``, requests join no answer."""
     async with open_stage() as stage:
-        client = stage.ask()
-        await eventually(lambda: stage.provider.calls == 1)
-        stage.provider.send(*STREAM[:2])
-        await client.has(WORDS[0])
-        await stage.leave(client)
-        await stage.has_kept(1)
+        await stage.ask_and_leave(*STREAM[:2], until=WORDS[0])
         stage.gate.reload(stage.content if keeps else stage.content | {"repeats": None})
         again = stage.ask()
         await (again.has(WORDS[0]) if keeps else eventually(lambda: stage.provider.calls == 2))
@@ -420,10 +381,7 @@ async def test_a_reload_keeps_the_answers(keeps):
 
 async def test_the_drain_waits_for_no_client_that_has_left():
     async with open_stage() as stage:
-        client = stage.ask()
-        await eventually(lambda: stage.provider.calls == 1)
-        await stage.leave(client)
-        await stage.has_kept(1)
+        await stage.ask_and_leave()
         stage.gate.service.lifecycle.stop()
         await eventually(lambda: stage.provider.closed == 1)
 
