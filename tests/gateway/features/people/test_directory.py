@@ -1,19 +1,17 @@
 """The directory of people: bounded, except for people with running requests, and tables that include people."""
 
 import gc
-from contextvars import copy_context
 from weakref import WeakSet
 
 import attrs
 import pytest
 
 from gateway.config.clients import ClientKey
-from gateway.features.people.directory import SENDER, KnownPerson, PeopleDirectory, PersonTable, Sender
+from gateway.features.people.directory import PeopleDirectory, PersonTable
 from gateway.features.people.records import Person
 from gateway.features.people.settings import AdmitRule
 
 RULE = AdmitRule({}, client=ClientKey("okta:*", models=("a",), source="rule"))
-OTHER = AdmitRule({}, client=ClientKey("okta:*", models=("b",), source="rule"))
 
 
 def person(number: int) -> Person:
@@ -92,20 +90,6 @@ def test_the_values_of_dropped_people_are_dropped():
         values.add(table[f"okta:{number}"])
     gc.collect()
     assert len(values) <= 10
-
-
-def test_a_request_has_the_rights_of_its_own_token():
-    directory = PeopleDirectory()
-    table, _ = make_table(directory, is_own=False)
-    first = directory.note(person(0), RULE)
-    second = directory.note(person(0), OTHER)
-
-    def read(known: KnownPerson) -> str:
-        SENDER.set(Sender(known, 0.0, "issuer token"))
-        return table["okta:0"]
-
-    assert [copy_context().run(read, one) for one in (first, second, first)] == ["okta:* a", "okta:* b", "okta:* a"]
-    assert table["okta:0"] == "okta:* b", "outside of a request, those of the last token"
 
 
 def test_a_person_with_other_labels_is_another_record():

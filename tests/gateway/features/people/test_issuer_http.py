@@ -111,7 +111,7 @@ async def test_a_wrong_registration_is_not_the_end_of_a_persons_access(provider:
         (400, b'{"error":"<script>alert(1)</script>"}', IssuerUnavailable),
         (400, b'{"error":{"a":1}}', IssuerUnavailable),
         (400, b"<html>", IssuerUnavailable),
-        (429, b'{"error":"slow_down"}', IssuerUnavailable),
+        (429, b'{"error":"too_many_requests"}', IssuerUnavailable),
         (500, b'{"error":"invalid_grant"}', IssuerUnavailable),
         (503, b"", IssuerUnavailable),
         (200, b"[]", IssuerUnavailable),
@@ -127,13 +127,7 @@ async def test_only_the_persons_own_errors_end_access(
             await client.refresh("token-of-ada")
     assert "<script" not in str(raised.value)
     assert "token-of-ada" not in str(raised.value)
-
-
-async def test_too_many_requests_to_an_issuer_are_no_wrong_registration(provider: OidcProvider):
-    provider.faults["/token"] = Fault(status=429, body=b'{"error": "too_many_requests"}')
-    async with client_of(issuer_settings(provider, login=LOGIN)) as client:
-        with pytest.raises(IssuerUnavailable, match=r"it returns status 429$"):
-            await client.refresh("x")
+    assert status != 429 or str(raised.value).endswith("it returns status 429"), "no wrong registration"
 
 
 async def test_tokens_that_are_no_text_do_not_count(provider: OidcProvider):

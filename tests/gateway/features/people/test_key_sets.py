@@ -77,15 +77,6 @@ async def test_the_max_age_of_the_key_set_counts_within_bounds(
         assert provider.count(KEY_SET) == 2
 
 
-async def test_a_known_token_needs_no_network(provider: OidcProvider):
-    async with follow_issuers(issuer_settings(provider)) as followed:
-        token = provider.token()
-        provider.go_down()
-        before = len(provider.seen)
-        assert all(is_valid(followed, token) for _ in range(100))
-        assert len(provider.seen) == before
-
-
 # Rotation
 
 

@@ -8,6 +8,7 @@ import pytest
 from gateway.features.people.oauth.cookies import SESSION
 from tests.support.each_row import each_row
 from tests.support.oidc import open_provider
+from tests.support.people import bearer
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import PEOPLE, RULES, PeopleGateway, gateway_of, people_gateway
 
@@ -25,10 +26,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PeopleGateway]:
 
 def cookie_of(gateway: PeopleGateway, browser: PeopleBrowser) -> dict[str, str]:
     return {"cookie": f"{SESSION}={browser.cookies[gateway.url, SESSION]}"}
-
-
-def bearer(key: str) -> dict[str, str]:
-    return {"authorization": f"Bearer {key}"}
 
 
 @each_row("user", ["root", "lin", "aud"])

@@ -164,15 +164,3 @@ def test_a_raise_takes_effect_immediately_and_keeps_the_used_amount(tmp_path):
         assert group["budgets"][0]["amount"] == "4000.000000000"
         assert admin.call("lead", "DELETE", "/admin/v1/raises/user").status == 204
         assert amounts("user") == ["20.000000000", "4000.000000000"]
-
-
-def test_a_block_takes_effect_immediately(tmp_path):
-    with admin_gateway(tmp_path) as admin:
-        path = "/admin/v1/people/okta:person-1"
-        own_key = admin.call("person", "PUT", "/me/keys/laptop", {}).json["key"]
-        assert admin.call("person", "GET", "/nowhere").status == 404
-        assert admin.call("admin", "PUT", f"{path}/block", {"reason": "left"}).status == 201
-        assert admin.call("person", "GET", "/nowhere").status == 401
-        assert [admin.call(one, "GET", "/me").status for one in ("person", own_key)] == [401, 401]
-        assert admin.call("admin", "DELETE", f"{path}/block").status == 204
-        assert [admin.call(one, "GET", "/me").status for one in ("person", own_key)] == [200, 200]

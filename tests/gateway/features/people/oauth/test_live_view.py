@@ -13,6 +13,7 @@ from gateway.features.people.oauth.cookies import SESSION
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.harness import PATIENCE, provider
+from tests.support.people import bearer
 from tests.support.people_browser import PeopleBrowser
 from tests.support.people_gateway import people_gateway
 from tests.support.upstreams import Raw, Upstream, serve_upstream
@@ -128,10 +129,6 @@ def test_a_key_that_an_admin_made_for_itself_has_no_role(keys):
         headers = bearer(credential)
         assert PeopleBrowser().request("GET", f"{keys.url}/ui/streams/1", headers).status_code == own
         assert keys.gateway.request("GET", "/metrics", None, headers).status == metrics
-
-
-def bearer(key):
-    return {"authorization": f"Bearer {key}"}
 
 
 def test_an_ended_session_gets_no_password_prompt(gateway):
