@@ -2,8 +2,7 @@
 
 The ``AnswerFilter`` runs where the provider is read, because it may be slow and span several responses."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
 import attrs
@@ -12,7 +11,7 @@ import trio
 from gateway.exchange.context import ExchangeContext
 from gateway.exchange.delivering import DeliveredAnswer, Survival
 from gateway.exchange.delivery import Delivery, DeliveryState
-from gateway.exchange.disconnect import survive_disconnect, survive_disconnect_later
+from gateway.exchange.disconnect import DeferredSurvival, survive_disconnect
 from gateway.exchange.exchange import Exchange
 from gateway.exchange.origin import AnswerOrigin
 from gateway.exchange.target_request import AnswerSource
@@ -20,7 +19,6 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Response, stream_headers
 from gateway.relay.relayed_answer import RelayedAnswer
 from gateway.relay.relaying import LastEvent, RelayedRequest
-from gateway.routing.target import Target
 from gateway.seams.observed_stream import ObservedStream
 from gateway.streaming.lane import Lane, MapError, StreamProgress
 from streams.events import ErrorInfo
@@ -96,27 +94,6 @@ class RelayedLane:
     def _note_usage(self) -> None:
         if self._answer is not None:
             self.progress.usage = self._answer.usage
-
-
-class DeferredSurvival:
-    """A response's permission to outlive its client, which begins when the provider has the whole request."""
-
-    def __init__(self, nursery: trio.Nursery, target: Target, limit: Callable[[], float]) -> None:
-        self._nursery = nursery
-        self._target = target
-        self._limit = limit
-        self._survive: Callable[[], None] | None = None
-
-    def begin(self) -> None:
-        """Let the response outlive its client from now on: the last bytes of the request are being sent."""
-        if self._survive is not None:
-            self._survive()
-
-    @contextmanager
-    def outlive_client(self, on_disconnect: Callable[[], object]) -> Iterator[None]:
-        """Continue the exchange in this block after the client has left, as soon as ``begin`` is called."""
-        with survive_disconnect_later(self._nursery, self._target, on_disconnect, self._limit) as self._survive:
-            yield
 
 
 class Relay(DeliveredAnswer[RelayedAnswer]):

@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from gateway.config.loading import from_mapping
-from gateway.exchange.disconnect import survive_disconnect_later
+from gateway.exchange.disconnect import DeferredSurvival
 from gateway.exchange.watched_upload import watch_upload
 from gateway.routing.router import Router
 from gateway.routing.target import Target
@@ -31,13 +31,14 @@ async def test_a_block_that_survives_a_disconnect_continues_to_run(target, befor
     """It asks to survive ``before`` times, then its client leaves, and it asks ``after`` more times."""
     ended, left = False, []
     async with trio.open_nursery() as nursery:
-        with survive_disconnect_later(nursery, target, lambda: left.append(True), lambda: limit) as survive:
+        survival = DeferredSurvival(nursery, target, lambda: limit)
+        with survival.outlive_client(lambda: left.append(True)):
             await trio.testing.wait_all_tasks_blocked()
             for _ in range(before):
-                survive()
+                survival.begin()
             nursery.cancel_scope.cancel()
             for _ in range(after):
-                survive()
+                survival.begin()
             await trio.testing.wait_all_tasks_blocked()
             ended = True
     assert ended is (before > 0 and limit > 0)
