@@ -14,4 +14,4 @@
 - ``turns``: turns of connections with tiny frames
 - ``threads``: calls in threads; ``offload``: slow work there; ``late_imports``: imports while the gateway serves
   requests
-- ``pieces``: lists of the pieces of a body"""
+- ``pieces``: lists of the pieces of a body; ``codings``: compressed bodies"""

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.request.decompress import DECODERS, MEMBERS, PIECE, RATIO, UNFOLDED, decompress, read_coding
+from gateway.http.codings import PIECE
+from gateway.request.decompress import CODINGS, MEMBERS, RATIO, UNFOLDED, decompress, read_coding
 from streams.errors import GatewayError
 from tests.support.each_row import each_row
 
@@ -46,7 +47,7 @@ def test_a_body_cut_anywhere_or_with_more_after_it_is_refused(packer):
         assert (caught.value.info.status, caught.value.info.kind) == (400, "invalid_request")
 
 
-@given(body=st.binary(max_size=100), coding=st.sampled_from(sorted(DECODERS)))
+@given(body=st.binary(max_size=100), coding=st.sampled_from(sorted(CODINGS)))
 def test_no_body_is_too_odd_to_be_answered(body, coding):
     try:
         status = 200 if len(decompress(body, coding, 50)) <= 50 else 500
@@ -116,9 +117,9 @@ def test_a_damaged_later_member_is_a_mistake(rest):
 
 def test_a_million_empty_members_are_refused_early():
     body = gzip.compress(b"")
-    assert decompress(body * MEMBERS, "gzip", LIMIT) == b""
+    assert decompress(body * MEMBERS["gzip"], "gzip", LIMIT) == b""
     with pytest.raises(GatewayError, match="not valid gzip"):
-        decompress(body * (MEMBERS + 1), "gzip", LIMIT)
+        decompress(body * (MEMBERS["gzip"] + 1), "gzip", LIMIT)
 
 
 @each_row(
@@ -147,7 +148,7 @@ ZSTD = bytes.fromhex("28b52ffd200e7100007b226d6f64656c223a20226d227d")
 
 
 def test_zstd_is_read_where_python_can_and_else_refused():
-    if "zstd" in DECODERS:
+    if "zstd" in CODINGS:
         assert decompress(ZSTD, "zstd", 100) == b'{"model": "m"}'
         for damaged in (ZSTD[:-1], ZSTD + b"\0", b"", b"x"):
             with pytest.raises(GatewayError):

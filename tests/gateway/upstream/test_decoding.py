@@ -10,7 +10,8 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from gateway.upstream.decoding import DECODERS, PIECE, UNFOLDED, UNFOLDED_LINES, decode
+from gateway.http.codings import DECODERS, PIECE
+from gateway.upstream.decoding import UNFOLDED, UNFOLDED_LINES, decode
 from gateway.upstream.errors import UpstreamError
 
 BODY = b"hello " * 1000 + bytes(3 * PIECE)
