@@ -29,11 +29,6 @@ from providers.endpoints.endpoint import ENDPOINTS
 from streams.errors import GatewayError
 from streams.events import APIS
 
-_MOVED: Final[Mapping[Path, str]] = {
-    ("presidio", "entities"): "list the kinds of data under `action`, such as `action: {PERSON: mask}`",
-}
-"""Settings of kinds that are elsewhere now, with the advice."""
-
 CONTENT: Final = "content"
 """The setting of an observer of your own: whether it gets texts. It is the gateway's, not the code's."""
 
@@ -65,7 +60,6 @@ def _with_settings(item: StepSettings, path: Path, findings: Findings) -> StepSe
     for fault in reading.faults:
         what, expected, suggestion, known = fault.wrong.words
         advice = f"the settings of {item.use} are {', '.join(known)}" if known else expected
-        advice = _MOVED.get((item.use, *fault.path), advice)
         findings.wrong((*path, "with", *fault.path), what, advice, suggestion)
     secrets = (*found, *_secrets_of(reading.value))
     plain = {name: value for name, value in item.settings.items() if not isinstance(value, SecretReference)}

@@ -109,7 +109,7 @@ def test_action_and_hold_have_several_forms():
         ({"for": {"models": ["gpt-6"]}}, "steps[0].for.models[0]: 'gpt-6' is not a configured model"),
         (
             {"use": "presidio", "with": {"url": "http://127.0.0.1:5002", "entities": ["PERSON"]}},
-            "steps[0].with.entities: unknown key; list the kinds of data under `action`, such as `action: {PERSON: ma",
+            "steps[0].with.entities: unknown key; the settings of presidio are url, language, score, headers",
         ),
     ],
 )
