@@ -291,13 +291,6 @@ def test_a_clean_exchange_is_unchanged(gateway, upstream, client, api, target, s
         assert checked == unchecked
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_the_attempt_of_a_refused_response_is_no_failure_of_the_gateway(gateway, upstream, stream):
-    upstream.script(Script(text="it is falcon-77"))
-    status, headers, _ = ask(gateway, "refuse", "chat", "on-chat", "hi", stream=stream)
-    assert (status, headers["x-trigate-tried"]) == (400, "openai/on-chat=refused")
-
-
 @each_row("stream", [False, True])
 @each_row("target", [api for api in VENDORS if api != "responses"])
 def test_reasoning_without_a_signature_keeps_its_text(gateway, upstream, target, stream):

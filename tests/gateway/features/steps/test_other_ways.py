@@ -1,21 +1,17 @@
-"""Steps on the other ways in: counts of tokens, compactions, websockets, and responses that a provider stores."""
+"""Steps on the other ways in: counts of tokens, compactions, and responses that a provider stores."""
 
 import functools
-import json
 import re
 from typing import Any, Final
 
 import pytest
-import trio
 
 from providers.responses.compaction import SUMMARY_INTRODUCTION, summary
 from tests.support import word_steps
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, json_answer
-from tests.support.features import needs_feature
 from tests.support.settled_lines import SettledLines
 from tests.support.upstreams import Script, render
-from tests.support.websocket_caller import calling
 from tests.support.word_gateway import gateway_with_steps, step
 
 PROMPT: Final = "about falcon-12 now"
@@ -125,29 +121,6 @@ async def test_the_error_of_a_provider_has_no_masked_value(path, model, body):
         assert found.status_code == 429, found.text
         assert provider.asked
         assert b"falcon" not in found.content
-
-
-async def turn(caller: Any, text: str) -> list[dict[str, Any]]:
-    """Send a turn, and return its events."""
-    await caller.send({"type": "response.create", "model": "m-1", "input": text})
-    events: list[dict[str, Any]] = []
-    while not events or events[-1]["type"] not in ("response.completed", "response.incomplete", "error"):
-        events.append(await caller.event())
-    return events
-
-
-@needs_feature("responses_websocket")
-async def test_a_refused_request_over_a_websocket_is_an_error_event_and_the_connection_continues():
-    async with (
-        with_steps(step(at=["request"]), entry={"speaks": ["responses"]}) as (served, provider),
-        calling(served.url, "/v1/responses") as caller,
-    ):
-        with trio.fail_after(10):
-            events = await turn(caller, PROMPT)
-            assert (events[-1]["type"], events[-1]["error"]["code"]) == ("error", "content_filter")
-            assert "falcon" not in json.dumps(events)
-            assert not provider.asked
-            assert (await turn(caller, "fine"))[-1]["type"] == "response.completed"
 
 
 @pytest.mark.parametrize("path", ["/v1/responses/resp_theirs", "/v1/responses/resp_theirs/input_items"])

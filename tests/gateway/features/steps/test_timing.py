@@ -58,7 +58,6 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "lenient": {"action": "refuse", "at": ["response"], "unchecked": "pass"},
     "sleeping": {"use": "./steps.py:sleeps", "action": "refuse", "deadline": "30s"},
     "late-response": {"use": "./steps.py:sleeps", "action": "refuse", "at": ["response"], "deadline": "1.5s"},
-    "late": {"use": "./steps.py:sleeps", "action": "refuse", "deadline": "0.2s"},
 }
 SSE: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -137,17 +136,6 @@ def test_a_refusal_closes_the_connection_of_the_provider(gateway, by_hand, clien
     assert b"[DONE]" not in body
     if client == "window":
         assert b"falcon" not in body
-
-
-def test_a_late_step_has_its_own_error(gateway):
-    began = time.perf_counter()
-    connection = begin(gateway, "late")
-    response = connection.getresponse()
-    body = response.read()
-    connection.close()
-    assert response.status == 503
-    assert b"step_unavailable" in body
-    assert time.perf_counter() - began < 5
 
 
 def test_a_client_that_leaves_cancels_the_step(gateway, folder):
