@@ -19,6 +19,5 @@ FEATURE = Feature(
     is_wanted,
     keys=tuple(Keys(place, RequestKeys) for place in (ModelEntry, Route, ClientGroup, ClientKey)),
     advice="gateway.features.request_members.checks:ADVICE",
-    build="gateway.features.request_members.checks:note_unreached",
     explain="gateway.features.request_members.explaining:explain_members",
 )
