@@ -8,9 +8,9 @@ from typing import Any, Final
 import pytest
 
 from tests.support.guard_programs import litellm_guard, presidio_analyzer
-from tests.support.harness import Gateway, provider
+from tests.support.harness import Gateway
 from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
-from tests.support.step_providers import BASES, VENDORS
+from tests.support.step_providers import entries_of
 from tests.support.upstreams import Script
 from tests.support.wire_clients import ALL, body_of, path_of, text_of, with_tool
 
@@ -23,12 +23,8 @@ BOTH: Final = ["request", "response"]
 
 def serving(upstream: Any, folder: Path, use: str, url: str, steps: dict[str, dict[str, Any]]) -> Any:
     """Return a gateway in which each step, with the guard at ``url``, checks the client of its name."""
-    entries = [
-        provider(f"{VENDORS[api]}/on-{api}", upstream.url + BASES.get(api, "/v1"), [api], name=f"on-{api}")
-        for api in ALL
-    ]
     own = own_steps({name: {"deadline": "20s", "with": {"url": url}, **more} for name, more in steps.items()}, use)
-    return step_gateway(folder, entries, client_keys=client_keys(steps), steps=own)
+    return step_gateway(folder, entries_of(upstream.url), client_keys=client_keys(steps), steps=own)
 
 
 def ask(gateway: Gateway, client: str, api: str, prompt: str, *, stream: bool) -> Any:

@@ -1,6 +1,10 @@
 """A step of code that finds words, and the providers of each API, for tests of steps."""
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
+
+from tests.support.harness import provider
+from tests.support.wire_clients import ALL
 
 CODE: Final = """
 import re
@@ -21,3 +25,8 @@ VENDORS: Final = {
 }  # fmt: skip
 BASES: Final = {"gemini": "/v1beta", "converse": "", "interactions": "/v1beta"}
 """The paths of the base URLs of providers, ``/v1`` for others."""
+
+
+def entries_of(url: str, apis: Iterable[str] = ALL) -> list[dict[str, Any]]:
+    """Return an entry ``on-API`` for each of ``apis`` of the provider at ``url``."""
+    return [provider(f"{VENDORS[api]}/on-{api}", url + BASES.get(api, "/v1"), [api], name=f"on-{api}") for api in apis]

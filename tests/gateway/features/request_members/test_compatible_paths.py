@@ -9,8 +9,8 @@ from tests.support.compatible_requests import compatible_requests
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, eventually, provider
-from tests.support.step_providers import BASES, VENDORS
+from tests.support.harness import Gateway, config, eventually
+from tests.support.step_providers import entries_of
 from tests.support.upstreams import Script, Upstream
 
 pytestmark = needs_feature("compatible_clients")
@@ -40,13 +40,9 @@ CELLS: Final = [
 
 @pytest.fixture(scope="module")
 def gateway(upstream: Upstream) -> Iterator[Gateway]:
-    entries = [
-        provider(f"{VENDORS[api]}/m-{api}", upstream.url + BASES.get(api, "/v1"), [api], name=f"m-{api}")
-        for api in TARGETS
-    ]
-    aliases = {f"a-{api}": {"target": f"m-{api}", "request": REQUEST} for api in TARGETS}
+    aliases = {f"a-{api}": {"target": f"on-{api}", "request": REQUEST} for api in TARGETS}
     more = {"state_storage": {"type": "memory"}, "compatibility": ["azure", "litellm"]}
-    with gateway_thread(config(entries, model_aliases=aliases, **more)) as served:
+    with gateway_thread(config(entries_of(upstream.url, TARGETS), model_aliases=aliases, **more)) as served:
         yield served
 
 

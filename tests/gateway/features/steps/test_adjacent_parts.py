@@ -14,7 +14,7 @@ from gateway.features.steps.runner import digests_of
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import config, provider
-from tests.support.step_providers import BASES, VENDORS
+from tests.support.step_providers import entries_of
 from tests.support.upstreams import Raw, Script
 from tests.support.wire_clients import ALL, body_of, path_of, text_of
 from trigate.steps import Check, Passage
@@ -61,16 +61,12 @@ def request_of(api: str, texts: tuple[str, ...], *, stream: bool) -> dict[str, A
 
 @pytest.fixture(scope="module")
 def gateway(upstream):
-    entries = [
-        provider(f"{VENDORS[api]}/on-{api}", upstream.url + BASES.get(api, "/v1"), [api], name=f"on-{api}")
-        for api in ALL
-    ]
     steps = [
         {"use": "pii", "with": {"labels": ["card"]}},
         {"use": "secrets", "action": "mask"},
         {"use": "regex", "at": ["request"], "action": "mask", "with": {"patterns": {"word": r"\bfalcon-[0-9]+\b"}}},
     ]
-    with gateway_thread(config(entries, steps=steps)) as served:
+    with gateway_thread(config(entries_of(upstream.url), steps=steps)) as served:
         yield served
 
 

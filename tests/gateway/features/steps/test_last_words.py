@@ -10,11 +10,10 @@ import pytest
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.features import members_of, needs_feature
-from tests.support.harness import provider
 from tests.support.last_words import SILENCES, SOON, WITHOUT_END, unfinished_stream
 from tests.support.raw_call import line
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
-from tests.support.step_providers import BASES, CODE, VENDORS
+from tests.support.step_providers import CODE, entries_of
 from tests.support.upstreams import STREAM, Raw, Script, data, render
 from tests.support.wire_clients import ALL, body_of, path_of, text_of
 
@@ -37,15 +36,11 @@ LAST: Final = {
 
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
-    entries = [
-        provider(f"{VENDORS[api]}/up-{api}", upstream.url + BASES.get(api, "/v1"), [api], name=f"m-{api}")
-        for api in ALL
-    ]
-    aliases = {f"kept-{api}": {"target": f"m-{api}", **members_of("answer_cache", cache={"ttl": "1h"})} for api in ALL}
+    aliases = {f"kept-{api}": {"target": f"on-{api}", **members_of("answer_cache", cache={"ttl": "1h"})} for api in ALL}
     settings = {
         "client_keys": client_keys(STEPS), "steps": own_steps(STEPS), "keep_alive": 0.05, "model_aliases": aliases,
     }  # fmt: skip
-    with step_gateway(tmp_path_factory.mktemp("steps"), entries, CODE, **settings) as served:
+    with step_gateway(tmp_path_factory.mktemp("steps"), entries_of(upstream.url), CODE, **settings) as served:
         yield served
 
 
@@ -55,7 +50,7 @@ def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_e
     """All clients ask at the same time, because a silence lasts for a while."""
     for spoken, stream in ((api, True), (ALL[ALL.index(api) - 1], True), (api, False)):
         upstream.script(*[unfinished_stream(api, end, has_end=has_end)] * len(STEPS))
-        body, path = body_of(spoken, f"m-{api}", stream=stream), path_of(spoken, f"m-{api}", stream=stream)
+        body, path = body_of(spoken, f"on-{api}", stream=stream), path_of(spoken, f"on-{api}", stream=stream)
         with ThreadPoolExecutor(len(STEPS)) as threads:
             replies = [*threads.map(partial(gateway.request, "POST", path, body), map(bearer, STEPS))]
         for client, reply in zip(STEPS, replies, strict=True):
@@ -94,7 +89,7 @@ def test_json_in_place_of_a_stream_is_complete_after_its_last_brace(gateway, ups
     whole = attrs.evolve(render(Script(text="The answer is 42."), api, {"model": "m"}), end=end)
     for spoken in (api, ALL[ALL.index(api) - 1]):
         upstream.script(*[whole] * len(STEPS))
-        body, path = body_of(spoken, f"m-{api}", stream=True), path_of(spoken, f"m-{api}", stream=True)
+        body, path = body_of(spoken, f"on-{api}", stream=True), path_of(spoken, f"on-{api}", stream=True)
         with ThreadPoolExecutor(len(STEPS)) as threads:
             replies = [*threads.map(partial(gateway.request, "POST", path, body), map(bearer, STEPS))]
         for client, reply in zip(STEPS, replies, strict=True):
@@ -115,8 +110,8 @@ def test_an_answer_is_complete_after_the_last_words_of_all_choices(gateway, upst
         for at in range(2)
     ]
     upstream.script(Raw(200, STREAM, (*pieces, *((b"data: [DONE]\n\n",) if has_end else ())), end))
-    body = {**body_of("chat", "m-chat", stream=True), "n": 2}
-    reply = gateway.request("POST", path_of("chat", "m-chat", stream=True), body, bearer(client))
+    body = {**body_of("chat", "on-chat", stream=True), "n": 2}
+    reply = gateway.request("POST", path_of("chat", "on-chat", stream=True), body, bearer(client))
     assert reply.body.count(b"fine") == 2, reply.body
     found = line(gateway, reply.headers["x-request-id"])
     assert (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON) == ("complete", None, True)
@@ -127,7 +122,7 @@ def test_an_answer_is_complete_after_the_last_words_of_all_choices(gateway, upst
 def test_text_that_a_step_may_not_pass_stays_held(gateway, upstream, end, client):
     """The last text is checked, although its provider has broken off."""
     upstream.script(unfinished_stream("gemini", end, has_end=True, text="falcon-77"))
-    path, body = path_of("gemini", "m-gemini", stream=True), body_of("gemini", "m-gemini", stream=True)
+    path, body = path_of("gemini", "on-gemini", stream=True), body_of("gemini", "on-gemini", stream=True)
     reply = gateway.request("POST", path, body, bearer(client))
     assert ("falcon-77" in text_of("gemini", reply.body, stream=True)) == (client == "report")
 
@@ -138,7 +133,7 @@ def test_a_broken_frame_behind_the_first_words_is_an_error_of_the_provider(gatew
     whole = unfinished_stream("converse", "chunked", has_end=True, text="The answer is 42. " * 20)
     broken = b"".join(whole.pieces[2:])[:-1] + b"?"
     upstream.script(attrs.evolve(whole, pieces=(*whole.pieces[:2], broken), interval=0.3))
-    path, body = path_of("chat", "m-converse", stream=True), body_of("chat", "m-converse", stream=True)
+    path, body = path_of("chat", "on-converse", stream=True), body_of("chat", "on-converse", stream=True)
     reply = gateway.request("POST", path, body, bearer(client))
     assert b"a frame with a wrong checksum" in reply.body
     found = line(gateway, reply.headers["x-request-id"])

@@ -15,21 +15,15 @@ from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider, request
 from tests.support.step_gateway import bearer, client_keys, own_steps, post_as, step_gateway
+from tests.support.step_providers import CODE
 from tests.support.upstreams import JSON, PATHS, Raw, Script, fake_upstream, render
 from tests.support.wire_clients import body_of, path_of, text_of
 
-CODE: Final = """
-import re
-import time
+SLEEPING: Final = """
 from pathlib import Path
 import trio
-from trigate.steps import Finding
 
-WORD = re.compile(r"falcon-\\d+")
 EVENTS = Path(__file__).with_name("events")
-
-async def words(check):
-    return [Finding("word", one, *found.span()) for one in check.passages for found in WORD.finditer(one.text)]
 
 async def sleeps(check):
     with EVENTS.open("a") as file:
@@ -72,7 +66,7 @@ def gateway(by_hand, folder):
         "limits": {"answer": "200kB", "event": "100kB"},
     }
     entries = [provider("openai/m", by_hand.url, ["chat"], name="m")]
-    with step_gateway(folder, entries, CODE, **more) as served:
+    with step_gateway(folder, entries, CODE + SLEEPING, **more) as served:
         yield served
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
-from tests.support.harness import Gateway, eventually, provider
+from tests.support.harness import Gateway, eventually
 from tests.support.step_gateway import bearer, client_keys, own_steps, step_gateway
-from tests.support.step_providers import BASES, CODE, VENDORS
+from tests.support.step_providers import CODE, entries_of
 from tests.support.upstreams import Script
 from tests.support.websocket_client import TERMINAL, Client, lines
 
@@ -51,12 +51,10 @@ SLOW: Final = {"slow-5": {"hold": 5, "at": ["response"], "action": "mask", "use"
 
 @pytest.fixture(scope="module")
 def gateway(upstream, folder) -> Iterator[Gateway]:
-    entries = [
-        provider(f"{VENDORS[api]}/on-{api}", upstream.url + BASES.get(api, "/v1"), [api], name=f"on-{api}")
-        for api in LANES
-    ]
     steps = own_steps({name: {"deadline": "60s", **more} for name, more in (STEPS | SLOW).items()})
-    with step_gateway(folder, entries, CODE + WAITING, client_keys=client_keys(STEPS | SLOW), steps=steps) as served:
+    with step_gateway(
+        folder, entries_of(upstream.url, LANES), CODE + WAITING, client_keys=client_keys(STEPS | SLOW), steps=steps
+    ) as served:
         yield served
 
 
