@@ -8,11 +8,13 @@ from typing import Any, Final
 
 import anthropic.types.beta
 import botocore.session
+import google.genai.types
 import openai.types
 import openai.types.audio
 import openai.types.chat
 import openai.types.responses
 import pytest
+from google.genai.interactions import InteractionSSEEventTypedDict, InteractionTypedDict
 
 from gateway.features.steps.commands.listing import exempt_answer_paths
 from gateway.features.steps.response_texts import UnreadTexts, item_strings, reported_strings, response_texts
@@ -20,6 +22,7 @@ from gateway.features.steps.tables.gemini import camel_case
 from providers.apis import CODECS
 from streams.events import ErrorInfo, TextDelta
 from tests.support.each_row import each_row
+from tests.support.gemini_fields import wire_type
 from tests.support.recordings import ABSENT, CORPUS, recordings
 from tests.support.sdk_strings import MARKER, plant, plant_in_shape, plant_in_value
 
@@ -32,13 +35,15 @@ TYPES: Final[dict[str, tuple[str, Any]]] = {
     "responses event": ("responses", openai.types.responses.ResponseStreamEvent),
     "compaction": ("responses", openai.types.responses.CompactedResponse),
     "completions": ("completions", openai.types.Completion),
+    "gemini": ("gemini", wire_type(google.genai.types.GenerateContentResponseDict)),
+    "interactions": ("interactions", InteractionTypedDict),
     "images": ("image_generations", openai.types.ImagesResponse),
     "moderations": ("moderations", openai.types.ModerationCreateResponse),
     "transcriptions": ("transcriptions", openai.types.audio.TranscriptionVerbose),
     "transcription event": ("transcriptions", openai.types.audio.TranscriptionStreamEvent),
     "embeddings": ("embeddings", openai.types.CreateEmbeddingResponse),
 }
-FULL: Final = ("chat chunk", "messages", "compaction", "transcriptions")
+FULL: Final = ("chat chunk", "messages", "gemini", "compaction", "transcriptions")
 """The types whose objects also have all their members around a string, in the gate."""
 
 
@@ -100,78 +105,47 @@ def test_every_string_of_botocores_model_is_found_or_exempt(operation: str) -> N
         assert find_unseen("converse", plant_in_shape(one))[0] == []
 
 
-_NOTE: Final = {"type": "url_citation", "url": "https://example.com", "title": "a", "start_index": 0, "end_index": 1}
-_CONTENTS: Final[list[dict[str, Any]]] = [
-    {"type": "text", "text": "a", "annotations": [_NOTE, {"type": "file_citation", "file_name": "a"}]},
-    {"type": "image", "uri": "https://example.com/a.png", "mime_type": "image/png"},
-    {"type": "a_new_content", "k": "a"},
-]
-_BUILT_IN: Final = (
-    "code_execution", "google_search", "google_maps", "url_context", "file_search", "mcp_server_tool", "retrieval",
-    "tool_search", "processing",
-)  # fmt: skip
-_STEPS: Final[list[dict[str, Any]]] = [
-    {"type": "thought", "signature": "eHh4", "summary": [{"type": "text", "text": "a"}]},
-    {"type": "model_output", "content": _CONTENTS, "error": {"code": "internal", "message": "a"}},
-    {"type": "function_call", "id": "1", "name": "f", "arguments": {"k": ["a", {"l": "a"}]}},
-    {"type": "function_result", "call_id": "1", "name": "f", "result": {"k": "a"}},
-    *({"type": f"{name}_call", "id": name, "arguments": {"queries": ["a"]}} for name in _BUILT_IN),
-    *({"type": f"{name}_result", "call_id": name, "result": [{"title": "a"}]} for name in _BUILT_IN),
-    {"type": "a_new_step", "k": "a"},
-]
 _HEAD: Final = {"id": "v1_a", "object": "interaction", "model": "m", "status": "completed"}
-INTERACTION: Final = {**_HEAD, "steps": _STEPS, "errors": [{"code": "internal", "message": "a"}], "k": {"l": "a"}}
-DELTAS: Final[list[dict[str, Any]]] = [
-    {"type": "text", "text": "a"},
-    {"text": "a"},
-    {"type": "thought_summary", "content": {"type": "text", "text": "a"}},
-    {"type": "arguments_delta", "arguments": "a"},
-    {"type": "text_annotation_delta", "annotations": [_NOTE]},
-    {"type": "image", "uri": "https://example.com/a.png", "mime_type": "image/png"},
-    {"type": "function_result", "call_id": "1", "name": "f", "result": {"k": "a"}},
-    *({"type": f"{name}_call", "arguments": {"queries": ["a"]}} for name in _BUILT_IN),
-    *({"type": f"{name}_result", "result": [{"title": "a"}]} for name in _BUILT_IN),
-    {"type": "a_new_delta", "k": "a"},
-]
+_NEW: Final = {"type": "a_new_kind", "k": MARKER}
+_NEW_EVENTS: Final = (
+    (".k", {"event_type": "step.start", "index": 1, "step": _NEW}),
+    (".k", {"event_type": "step.delta", "index": 1, "delta": _NEW}),
+)
 
 
-def test_every_string_of_an_interaction_is_found_once_or_exempt() -> None:
-    """A step of each type, and unknown members."""
-    wrong, count = find_unseen("interactions", plant_in_value(INTERACTION))
-
-    assert wrong == []
-    assert count > 60
-
-
-def interactions_streams() -> Iterator[list[tuple[str, Any]]]:
-    """Yield streams with a delta or a first step each."""
+def interactions_streams() -> Iterator[tuple[str, list[tuple[str, Any]]]]:
+    """Yield the path of each string in the SDK's types of events, and a stream with the marker there."""
 
     def event(kind: str, **members: Any) -> tuple[str, Any]:
         return kind, {"event_type": kind, **members}
 
-    for step, delta in (*((step, None) for step in _STEPS), *(({"type": "model_output"}, delta) for delta in DELTAS)):
-        yield [
-            event("interaction.created", interaction={**_HEAD, "status": "in_progress"}, k="a"),
-            event("step.start", index=0, step=step, k="a"),
-            *([] if delta is None else [event("step.delta", index=0, delta=delta, k="a")]),
-            event("step.stop", index=0, k="a"),
-            event("interaction.completed", interaction={**_HEAD, "k": "a"}),
-        ]
+    created = event("interaction.created", interaction={**_HEAD, "status": "in_progress"})
+    completed, step = event("interaction.completed", interaction=_HEAD), {"type": "model_output"}
+    for path, value in (*plant(InteractionSSEEventTypedDict), *_NEW_EVENTS):
+        planted = value["event_type"], value
+        match value["event_type"]:
+            case "interaction.completed":
+                value["interaction"]["status"] = "completed"
+                yield path, [created, planted]
+            case "step.start":
+                yield path, [created, planted, event("step.stop", index=1), completed]
+            case "step.delta":
+                begin = event("step.start", index=1, step=step)
+                yield path, [created, begin, planted, event("step.stop", index=1), completed]
+            case _:
+                yield path, [planted, completed]
 
 
 def test_every_string_of_an_interactions_stream_is_shown_or_exempt() -> None:
     wrong, count = [], 0
-    for stream in interactions_streams():
-        for index, (name, value) in enumerate(stream):
-            for path, changed in plant_in_value(value):
-                if is_exempt("interactions", path.removeprefix(".")):
-                    continue
-                count += 1
-                if not shows_marker("interactions", [*stream[:index], (name, changed), *stream[index + 1 :]]):
-                    wrong.append(f"{path} in {json.dumps(changed)[:300]}")
+    for path, stream in interactions_streams():
+        if not is_exempt("interactions", path.removeprefix(".")):
+            count += 1
+            if not shows_marker("interactions", stream):
+                wrong.append(f"{path} in {json.dumps(stream)[:500]}")
 
     assert wrong == []
-    assert count > 200
+    assert count > 1000
 
 
 FOLDERS: Final = {
