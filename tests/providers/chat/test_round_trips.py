@@ -3,13 +3,11 @@ answer."""
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from providers.apis import CODECS
 from providers.chat import CHAT
 from providers.grammar import judge
 from providers.neutral.codec import Recipient
@@ -34,12 +32,9 @@ from providers.neutral.request import (
     ToolChoice,
     ToolResultPart,
 )  # fmt: skip
-from streams.events import ErrorInfo, Event
 from streams.fold import fold
-from tests.support.cases import case
 from tests.support.chat_wire import OWN, answers, chunks, content, read, reply, write
-from tests.support.provider_streams import check_order, read_stream, without_places
-from tests.support.recordings import files, various
+from tests.support.provider_streams import check_order, without_places
 
 # Requests
 
@@ -219,7 +214,8 @@ def stable_parts(answer: dict) -> dict:
     return answer
 
 
-def assert_same_for_the_client(events: list[Event]) -> None:
+@given(answers(reasons))
+def test_openais_client_puts_a_stream_together_to_the_whole_answer(events):
     body = CHAT.write_answer(fold(events), reply())
     ChatCompletion.model_validate_json(body)
     expected = stable_parts(json.loads(body))
@@ -230,29 +226,3 @@ def assert_same_for_the_client(events: list[Event]) -> None:
         assert judge("chat", stream, include_usage=include_usage).broken is None
     without = {name: value for name, value in expected.items() if name != "usage"}
     assert join_stream(stream) == without
-
-
-@given(answers(reasons))
-def test_openais_client_puts_a_stream_together_to_the_whole_answer(events):
-    assert_same_for_the_client(events)
-
-
-FOLDERS = {"openai_chat": "chat", "anthropic_messages": "messages", "openai_responses": "responses"}
-RECORDED = various(
-    (path for folder in FOLDERS for path in files(folder, "*.response.*")),
-    lambda path: (f"{path.parent.name} {path.suffix}", path.read_bytes()),
-)
-
-
-@pytest.mark.skipif(not RECORDED, reason="the recorded provider traffic is not beside this checkout")
-def test_recorded_answers_of_every_api_are_the_same_streamed_and_whole():
-    for path in RECORDED:
-        with case(path.name):
-            codec, body = CODECS[FOLDERS[path.parent.name]], path.read_bytes()
-            told = list(codec.read_answer(body)) if path.suffix == ".json" else read_stream(codec, body)
-            if isinstance(told[-1], ErrorInfo):
-                stream = write(told)
-                assert b'data: {"error":' in stream
-                assert b"[DONE]" not in stream
-            else:
-                assert_same_for_the_client(told)

@@ -2,19 +2,14 @@
 
 import json
 import re
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
 import msgspec
-import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from providers.chat import CHAT
-from providers.messages import MESSAGES
-from providers.neutral.codec import Recipient, Reply
+from providers.neutral.codec import Recipient
 from providers.neutral.request import (
     FilePart,
     Format,
@@ -39,17 +34,13 @@ from providers.responses import RESPONSES
 from streams import sse
 from streams.events import AnswerEnd, ErrorInfo, Event, Usage
 from streams.fold import Answer, NativeBlock, ReasoningBlock, TextBlock, ToolCallBlock, fold
-from tests.support.cases import case
 from tests.support.examples import examples
-from tests.support.provider_streams import check_order, read_either, without_places
-from tests.support.recordings import various
+from tests.support.provider_streams import check_order, without_places
 from tests.support.responses_strategies import TOOLS, legal_events
 from tests.support.responses_streams import (
-    CORPUS,
     ISSUER,
     accumulate,
     encode_event,
-    needs_corpus,
     part_text,
     read,
     reply,
@@ -239,8 +230,11 @@ def without_ids(response: Any) -> Any:
     return json.loads(NORMAL.sub(r'"\1"', text))
 
 
-def check_accumulated(events: list[Event], to: Reply) -> None:
-    """Check that the SDK rebuilds the result of ``write_answer`` from the stream."""
+@settings(max_examples=examples(80), deadline=None)
+@given(legal_events())
+def test_the_sdk_rebuilds_any_streamed_answer_like_the_whole_one(events: list[Event]) -> None:
+    assume(isinstance(events[-1], AnswerEnd))
+    to = reply(tools=TOOLS, source={"store": False})
     found = write_events(events, to)
     whole = json.loads(RESPONSES.write_answer(fold(events), to))
     assert without_ids(found[-1]["response"]) == without_ids(whole)
@@ -254,34 +248,3 @@ def check_accumulated(events: list[Event], to: Reply) -> None:
             assert [part_text(part) for part in collected["content"]] == [part_text(part) for part in item["content"]]
         assert collected.get("arguments") == item.get("arguments")
         assert collected.get("call_id") == item.get("call_id")
-
-
-@settings(max_examples=examples(80), deadline=None)
-@given(legal_events())
-def test_the_sdk_rebuilds_any_streamed_answer_like_the_whole_one(events: list[Event]) -> None:
-    assume(isinstance(events[-1], AnswerEnd))
-    check_accumulated(events, reply(tools=TOOLS, source={"store": False}))
-
-
-CODECS = {"openai_chat": CHAT, "anthropic_messages": MESSAGES, "openai_responses": RESPONSES}
-RECORDED = various(
-    (path for folder in CODECS for path in (CORPUS.parent / folder).glob("*.response.*")
-     if path.suffix in (".sse", ".json")),
-    lambda path: (f"{path.parent.name} {path.suffix}", path.read_bytes()),
-)  # fmt: skip
-
-
-def recorded_events(path: Path) -> Sequence[Event]:
-    return read_either(CODECS[path.parent.name], path.read_bytes())
-
-
-@needs_corpus
-@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of xAI's items, which the SDK's types lack
-def test_the_sdk_rebuilds_recorded_answers_of_all_three_apis() -> None:
-    for path in RECORDED:
-        with case(path.name):
-            events = list(recorded_events(path))
-            if isinstance(events[-1], ErrorInfo):
-                assert write_events(events)[-1]["type"] == "response.failed"
-                continue
-            check_accumulated(events, reply(source={"store": False}))
