@@ -65,6 +65,7 @@ def body_for(client: str, provider: str, search: Any, **request: Any) -> tuple[d
         ("gemini", "messages", "tool", {"type": "web_search_20250305", "name": "web_search"}, ()),
         ("messages", "responses", "tool", {"type": "web_search", "filters": DOMAINS, "user_location": PLACE},
          ("tools[].max_uses",)),
+        ("chat", "responses", "tool", {"type": "web_search", "search_context_size": "low", "user_location": PLACE}, ()),
         ("interactions", "responses", "tool", {"type": "web_search"}, ()),
         ("converse", "gemini", "tool", {"googleSearch": {}}, ()),
         ("converse", "interactions", "tool", {"type": "google_search"}, ()),

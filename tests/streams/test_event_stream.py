@@ -85,14 +85,6 @@ def test_frames_in_any_pieces_are_the_same_frames(frames, places):
     assert split(cut(b"".join(frames), places)) == frames
 
 
-def test_every_offset_of_one_and_of_two_cuts_gives_the_same_frames():
-    data = b"".join(SAMPLE[:2])
-    for first in range(len(data) + 1):
-        for second in range(first, len(data) + 1, 7):
-            assert split(cut(data, [first, second])) == list(SAMPLE[:2]), (first, second)
-    assert split([bytes([byte]) for byte in b"".join(SAMPLE)]) == list(SAMPLE)
-
-
 def test_a_frame_is_returned_by_the_read_that_completes_it():
     splitter = FrameSplitter()
     first, second = SAMPLE[:2]

@@ -130,22 +130,6 @@ def test_a_format_from_an_openai_api_is_strict_only_if_it_is_marked_so():
     assert given["json_schema"] == {"name": "n", "description": "d", "schema": CLOSED, "strict": False}
 
 
-def test_members_with_the_same_name_in_chat_and_responses_pass():
-    """The parameter types of the openai package: same name, same meaning."""
-    same = {
-        "metadata": {"k": "v"}, "moderation": {"model": "x"}, "parallel_tool_calls": False, "prompt_cache_key": "k",
-        "prompt_cache_options": {"mode": "explicit", "ttl": "30m"}, "prompt_cache_retention": "24h",
-        "safety_identifier": "s", "service_tier": "flex", "store": False, "temperature": 0.5, "top_p": 0.9,
-        "user": "u",
-    }  # fmt: skip
-    tools = [{"type": "function", "name": "f", "parameters": {}}]
-    body = {"model": "m", "input": "hi", **same, "text": {"verbosity": "low"}, "max_output_tokens": 9, "tools": tools}
-    out, dropped = encode_request(RESPONSES.read_request(body | {"reasoning": {"effort": "low"}}))
-    renamed = {"verbosity": "low", "max_completion_tokens": 9, "reasoning_effort": "low"}
-    assert {name: out.get(name) for name in same | renamed} == same | renamed
-    assert dropped == ()
-
-
 def test_members_that_only_responses_has_are_dropped_and_reported():
     body = {
         "model": "m", "input": "hi", "service_tier": "ultrafast", "truncation": "auto", "max_tool_calls": 3,

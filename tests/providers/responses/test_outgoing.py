@@ -6,7 +6,7 @@ from providers.neutral.quirks import Quirks
 from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, TextPart, Tool, ToolChoice
 from providers.responses import RESPONSES
 from tests.support.cases import case
-from tests.support.responses_requests import ITEM, US, foreign, read, send, user
+from tests.support.responses_requests import US, foreign, read, send, user
 
 LOGPROBS = "message.output_text.logprobs"
 ENCRYPTED = "reasoning.encrypted_content"
@@ -66,40 +66,6 @@ def test_a_format_without_a_schema_gets_one():
     assert body["text"]["format"] == {"type": "json_schema", "name": "n", "schema": {}}
 
 
-def test_a_request_of_this_api_survives_reading_and_writing() -> None:
-    body = {
-        "model": "m",
-        "instructions": "A",
-        "input": [
-            {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "S"}]},
-            {"type": "message", "role": "user", "content": [{"type": "input_image", "detail": "auto", "file_id": "f"}]},
-            ITEM,
-            {"type": "web_search_call", "id": "ws_1", "status": "completed"},
-            {"type": "message", "role": "assistant", "phase": "commentary",
-             "content": [{"type": "output_text", "text": "ok", "annotations": []}]},
-            {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a": 1.0}'},
-            {"type": "function_call_output", "call_id": "c1", "output": "3"},
-            {"type": "compaction", "id": "cmp_1", "encrypted_content": "gAAA"},
-        ],
-        "tools": [
-            {"type": "function", "name": "f", "parameters": {}, "strict": True, "defer_loading": True},
-            {"type": "web_search"},
-        ],
-        "tool_choice": "auto",
-        "parallel_tool_calls": True,
-        "max_output_tokens": 99,
-        "store": True,
-        "include": ["reasoning.encrypted_content"],
-        "truncation": "auto",
-        "reasoning": {"effort": "low", "summary": "auto"},
-        "text": {"format": {"type": "json_object"}, "verbosity": "low"},
-        "stream": True,
-    }  # fmt: skip
-    sent, outgoing = send(RESPONSES.read_request(body))
-    assert sent == {**body, "model": "up"}
-    assert outgoing.dropped == ()
-
-
 def test_a_continued_response_needs_no_input() -> None:
     body, _ = send(RESPONSES.read_request({"model": "m", "previous_response_id": "resp_1"}))
     assert body == {"model": "up", "previous_response_id": "resp_1", "stream": False}
@@ -145,39 +111,6 @@ def test_a_limit_of_nothing_warms_the_cache_where_the_model_can() -> None:
     assert "max_output_tokens" not in body
 
 
-def test_members_shared_by_chat_and_responses_stay_unchanged() -> None:
-    """CaddyGlow/ccproxy-api#61: a prompt cache key that is replaced caches nothing."""
-    same = {
-        "metadata": {"a": "b"}, "moderation": {"model": "m"}, "parallel_tool_calls": False, "prompt_cache_key": "k",
-        "prompt_cache_options": {"mode": "explicit", "ttl": "30m"}, "prompt_cache_retention": "24h",
-        "safety_identifier": "s", "service_tier": "flex", "store": True, "temperature": 0.2, "top_p": 0.4, "user": "u",
-    }  # fmt: skip
-    tools = [{"type": "function", "function": {"name": "f"}}]
-    renamed = {"reasoning_effort": "low", "verbosity": "high", "max_completion_tokens": 99}
-    call = CHAT.read_request(
-        {"model": "m", "messages": [{"role": "user", "content": "x"}], "tools": tools, **same, **renamed}
-    )
-    body, outgoing = send(call)
-    assert {name: body[name] for name in same} == same
-    assert (body["reasoning"], body["text"], body["max_output_tokens"]) == (
-        {"effort": "low"},
-        {"verbosity": "high"},
-        99,
-    )
-    assert body["tools"][0]["strict"] is False
-    assert outgoing.dropped == ()
-
-
-def test_members_that_only_chat_has_are_listed() -> None:
-    only = {
-        "frequency_penalty": 0.5, "presence_penalty": 0.5, "logit_bias": {"1": 2}, "seed": 7, "stop": "END",
-        "prediction": {"type": "content", "content": "x"}, "modalities": ["text", "audio"],
-        "audio": {"voice": "ash", "format": "wav"},
-    }  # fmt: skip
-    call = CHAT.read_request({"model": "m", "messages": [{"role": "user", "content": "x"}], **only})
-    assert set(send(call)[1].dropped) == set(only)
-
-
 def test_penalties_go_only_to_providers_of_the_clients_api() -> None:
     """OpenAI's API does not document them; other servers of this API do (openai/openai-python#3040)."""
     penalties = {"presence_penalty": 0.5, "frequency_penalty": 0}
@@ -200,35 +133,6 @@ def test_strict_stays_as_other_clients_set_it() -> None:
 
 
 # Hosted tools
-
-
-def test_anthropics_web_search_becomes_openais() -> None:
-    """caozhiyuan/copilot-api#312; members that the other API lacks are reported."""
-    place = {"type": "approximate", "city": "Bern"}
-    item = {
-        "type": "web_search_20250305", "name": "web_search", "allowed_domains": ["x.test"], "user_location": place,
-        "max_uses": 3, "cache_control": None,
-    }  # fmt: skip
-    tools = (NativeTool("messages", "web_search_20250305", item, "tools[0]"), Tool("f"))
-    call = foreign(user(TextPart("x")), tools=tools, tool_choice=ToolChoice("tool", "web_search", at="tool_choice"))
-    body, outgoing = send(call)
-    assert body["tools"][0] == {
-        "type": "web_search", "filters": {"allowed_domains": ["x.test"]}, "user_location": place,
-    }  # fmt: skip
-    assert body["tool_choice"] == {"type": "allowed_tools", "mode": "required", "tools": [{"type": "web_search"}]}
-    assert outgoing.dropped == ("tools[].max_uses",)
-
-
-def test_chats_web_search_is_a_tool() -> None:
-    options = {"search_context_size": "low", "user_location": {"type": "approximate", "approximate": {"city": "Bern"}}}
-    call = CHAT.read_request(
-        {"model": "m", "messages": [{"role": "user", "content": "x"}], "web_search_options": options}
-    )
-    body, outgoing = send(call)
-    assert body["tools"] == [
-        {"type": "web_search", "search_context_size": "low", "user_location": {"type": "approximate", "city": "Bern"}}
-    ]
-    assert outgoing.dropped == ()
 
 
 FILES = {"type": "file_search"}
