@@ -101,6 +101,8 @@ def test_a_choice_has_the_words_of_its_api(api):
     for choice, *written in WRITTEN:
         with case(choice):
             assert sent_tools(api, choice) == (remaining_tools(api, choice), written[APIS.index(api)], ())
+            again = CODECS[api].read_request({"model": "m", **json.loads(write(api, choice, TOOLS).body)})
+            assert sent_tools(api, again.tool_choice)[1] == written[APIS.index(api)]
 
 
 @each_row("api", APIS)

@@ -84,13 +84,6 @@ def test_top_logprobs_without_logprobs_is_dropped():
     )
 
 
-def test_the_default_temperature_is_dropped_without_a_report():
-    """It counts as honoured (pydantic/pydantic-ai#6957)."""
-    assert encode_request(chat_request(temperature=1, top_p=1.0, logprobs=False), sampling="never") == encode_request(
-        chat_request()
-    )
-
-
 def test_stop_strings_beyond_four_are_dropped_and_reported():
     """OpenAI's reference: up to four sequences."""
     body, dropped = encode_request(chat_request(stop=list("abcde")))

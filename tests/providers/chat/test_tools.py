@@ -131,18 +131,6 @@ def test_custom_tools_of_other_apis_are_sent_as_functions():
     assert dropped == ("tools[].format",)
 
 
-@each_row(("required", "strict"), [(["a", "b"], True), (["a"], None)])
-def test_a_strict_tool_of_messages_is_strict_where_openai_can_hold_it(required, strict):
-    """Anthropic's may have optional parameters; OpenAI refuses the request (its guide to structured outputs)."""
-    schema = {"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
-              "required": required, "additionalProperties": False}  # fmt: skip
-    tool = {"name": "f", "input_schema": schema, "strict": True}
-    body = {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}], "tools": [tool]}
-    out, dropped = encode_request(MESSAGES.read_request(body))
-    assert out["tools"][0]["function"].get("strict") is strict
-    assert dropped == (() if strict else ("tools[].strict",))
-
-
 def test_a_strict_tool_of_an_openai_client_stays_unchanged():
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": True}}
     assert encode_request(chat_request(tools=[tool])) == ({**encode_request(chat_request())[0], "tools": [tool]}, ())

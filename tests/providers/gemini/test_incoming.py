@@ -193,21 +193,6 @@ def test_the_request_for_thoughts_is_read():
             assert (reasoning.mode, reasoning.effort, reasoning.budget, summary) == told
 
 
-def test_the_allowed_functions_are_read():
-    for calling, told in [
-        ({"mode": "AUTO"}, ("auto", None, None)),
-        ({"mode": "VALIDATED"}, ("auto", None, None)),
-        ({"mode": "none"}, ("none", None, None)),
-        ({"mode": "ANY"}, ("required", None, None)),
-        ({"mode": "ANY", "allowedFunctionNames": ["f"]}, ("tool", "f", None)),
-        ({"mode": "ANY", "allowedFunctionNames": ["f", "g"]}, ("required", None, ("f", "g"))),
-    ]:
-        with case((calling, told)):
-            choice = read(toolConfig={"functionCallingConfig": calling}).tool_choice
-            assert choice is not None
-            assert (choice.mode, choice.name, choice.allowed) == told
-
-
 def test_settings_are_read_as_programs_write_them():
     """google-genai writes `topK` as 40.0, and 64 bits are a text in Protocol Buffers' JSON."""
     settings = {"topK": 40.0, "maxOutputTokens": "100", "candidateCount": 2, "stopSequences": ["x"], "logprobs": 3,

@@ -12,7 +12,6 @@ from providers.neutral.request import (
     FilePart,
     ImagePart,
     Request,
-    ToolChoice,
     ToolResultPart,
 )
 from tests.support.cases import case
@@ -55,19 +54,6 @@ def test_media_are_read():
     assert file.source.kind == "file_id"
     assert isinstance(film, FilePart)
     assert film.source.media_type == "video/mp4"
-
-
-def test_tool_choices():
-    for choice, expected in [
-        ("auto", ToolChoice("auto")), ("validated", ToolChoice("auto")), ("any", ToolChoice("required")),
-        ("none", ToolChoice("none")),
-        ({"allowed_tools": {"mode": "any", "tools": ["f"]}}, ToolChoice("tool", "f")),
-        ({"allowed_tools": {"mode": "auto", "tools": ["f", "g"]}}, ToolChoice("auto", allowed=("f", "g"))),
-    ]:  # fmt: skip
-        with case((choice, expected)):
-            found = read(generation_config={"tool_choice": choice}).tool_choice
-            assert found is not None
-            assert (found.mode, found.name, found.allowed) == (expected.mode, expected.name, expected.allowed)
 
 
 def test_settings_are_read_and_unknown_ones_are_listed():

@@ -10,9 +10,7 @@ from providers.neutral.request import (
     Parameter,
     Reasoning,
     TextPart,
-    ToolChoice,
 )
-from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.messages_requests import HELLO, blocks, read, rejection_of, write
 
@@ -80,19 +78,6 @@ def test_a_broken_seal_is_removed_and_reported():
     call = read(messages=[*HELLO, {"role": "assistant", "content": content}])
     assert [part.text for part in call.messages[1].parts] == ["a"]
     assert call.dropped == ("messages[].content[]",)
-
-
-def test_tool_choice_is_read():
-    for choice, read_as, serial in [
-        ({"type": "auto"}, ToolChoice("auto", at="tool_choice"), False),
-        ({"type": "any", "disable_parallel_tool_use": True}, ToolChoice("required", at="tool_choice"), True),
-        ({"type": "tool", "name": "f"}, ToolChoice("tool", "f", at="tool_choice"), False),
-        ({"type": "none"}, ToolChoice("none", at="tool_choice"), False),
-    ]:
-        with case((choice, read_as, serial)):
-            call = read(tool_choice=choice)
-            assert call.tool_choice == read_as
-            assert (call.parallel_tools is not None and call.parallel_tools.value is False) == serial
 
 
 @each_row(
