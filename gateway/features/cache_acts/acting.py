@@ -6,7 +6,6 @@ additions."""
 import hashlib
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -24,6 +23,7 @@ from gateway.http.offload import offload
 from gateway.request.parse import Incoming
 from gateway.request.prepared import Prepared
 from gateway.routing.target import Target
+from gateway.shared.owned_entries import OwnedEntries
 from providers.catalog.prices import Price, cost_of
 from providers.catalog.prompt_caching import CachingRow
 from providers.errors.member_paths import parse_paths
@@ -68,19 +68,17 @@ class MarkGuard:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._accounts: OrderedDict[tuple[str, str], _Account] = OrderedDict()
+        self._accounts: OwnedEntries[str, str, _Account] = OwnedEntries(_MOST_ACCOUNTS)
 
     def allows(self, client: str, entry: str) -> bool:
         """Return whether requests of ``client`` to ``entry`` may be marked now."""
-        account = self._accounts.get((client, entry))
+        account = self._accounts.get(client, entry)
         return account is None or account.paused_until <= self._clock()
 
     def settle(self, client: str, entry: str, usage: Usage, price: Price | None) -> bool:
         """Count a marked request with its ``usage``. Return whether marks pause from now on."""
-        account = self._accounts.setdefault((client, entry), _Account())
-        self._accounts.move_to_end((client, entry))
-        if len(self._accounts) > _MOST_ACCOUNTS:
-            self._accounts.popitem(last=False)
+        account = self._accounts.get(client, entry) or _Account()
+        self._accounts.put(client, entry, account)
         account.requests += 1
         account.saved += saved_by_cache(usage, price)
         if account.requests < REQUESTS_PER_PERIOD:
@@ -110,9 +108,9 @@ log = logging.getLogger("trigate.prompt_acts")
 SEEN_SECONDS: Final = 3600.0
 """Seconds for which a prompt counts as seen."""
 
-_OWNERS: Final = 4096
-_PROMPTS: Final = 64
-"""The most clients whose prompts are remembered, and prompts of each."""
+_PROMPTS: Final = 65_536
+_PROMPTS_OF_CLIENT: Final = 64
+"""The most prompts that are remembered of all clients, and of each."""
 
 _MARKS: Final = frozenset((TOP_LEVEL, "cachePoint"))
 _BEGINNING: Final[Places] = ("tools", "system")
@@ -124,18 +122,12 @@ class SeenPrompts:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._owners: OrderedDict[str, OrderedDict[bytes, float]] = OrderedDict()
+        self._times: OwnedEntries[str, bytes, float] = OwnedEntries(_PROMPTS, most_of_owner=_PROMPTS_OF_CLIENT)
 
     def note(self, owner: str, digest: bytes) -> bool:
         """Note a prompt of ``owner``, and return whether it was seen before."""
-        prompts = self._owners.setdefault(owner, OrderedDict())
-        self._owners.move_to_end(owner)
-        if len(self._owners) > _OWNERS:
-            self._owners.popitem(last=False)
-        now, before = self._clock(), prompts.pop(digest, None)
-        prompts[digest] = now
-        if len(prompts) > _PROMPTS:
-            prompts.popitem(last=False)
+        now, before = self._clock(), self._times.get(owner, digest)
+        self._times.put(owner, digest, now)
         return before is not None and now - before <= SEEN_SECONDS
 
 

@@ -35,14 +35,6 @@ def test_many_beginnings_of_one_client_displace_only_its_own():
     assert not seen.note("ben", b"first")
 
 
-def test_clients_seen_longest_ago_are_forgotten():
-    seen = SeenPrompts(SetClock())
-    for number in range(10_000):
-        seen.note(f"client {number}", b"a")
-    assert seen.note("client 9999", b"a")
-    assert not seen.note("client 0", b"a")
-
-
 def test_marks_pause_for_an_hour_after_a_period_that_cost_more_than_it_saved():
     guard = MarkGuard(clock := SetClock())
     pauses = [guard.settle("ann", "sonnet", WRITTEN, None) for _ in range(REQUESTS_PER_PERIOD)]
