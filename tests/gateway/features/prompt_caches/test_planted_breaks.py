@@ -23,7 +23,7 @@ def _tools(api: str, *names: str) -> list[dict[str, Any]]:
     return [tool_of(api, name) for name in names or _NAMES]
 
 
-def _break_turns(api: str, before: dict[str, Any], after: dict[str, Any], **facts: Any) -> CacheTurns:
+def _break_turns(api: str, before: dict[str, Any], after: dict[str, Any] | bytes, **facts: Any) -> CacheTurns:
     """Return the turns of a conversation whose last request is ``after`` instead of one that continues ``before``."""
     turns = CacheTurns(api)
     turns.send(before)
@@ -186,22 +186,11 @@ def test_a_reminder_moves():
     [("messages", '{"path": "/src/4.py"}', '{"path":"\\u002fsrc/4.py"}'), ("chat", '\\"path\\": ', '\\"path\\":')],
 )
 def test_arguments_in_another_spelling(api: str, old: str, new: str):
-    after = json.loads(json.dumps(request_of(api, 31)))
-    turns = CacheTurns(api)
-    turns.send(request_of(api, 30))
-    text = json.dumps(after)
+    text = json.dumps(request_of(api, 31))
     assert old in text
-    if api == "messages":  # an escape is visible in the bytes only
-        from gateway.features.prompt_caches.differences import first_difference
-        from tests.support.cached_prompts import read
-
-        found = first_difference(turns.sent[-1].prompt, read(api, text.replace(old, new).encode()))
-        assert found is not None
-        assert found.at.endswith("(respelled)")
-    else:
-        turns.send(json.loads(text.replace(old, new)), 0)
-        assert turns.causes == ["history"]
-        assert turns.at == "messages[2] (respelled)"
+    turns = _break_turns(api, request_of(api, 30), text.replace(old, new, 1).encode())
+    assert turns.causes == ["history"]
+    assert str(turns.at).endswith("(respelled)")
 
 
 def test_a_difference_in_the_forgotten_middle_is_a_range():
@@ -215,10 +204,14 @@ def test_a_difference_in_the_forgotten_middle_is_a_range():
 
 def test_compaction():
     items = {"type": "compaction", "encrypted_content": "…"}
-    turns = _break_turns("responses", request_of("responses", 30), request_of("responses", 0) | {"input": [items]})
+    compacted = request_of("responses", 31)
+    compacted["input"][:-6] = [items]
+    turns = _break_turns("responses", request_of("responses", 30), compacted)
     assert turns.causes == ["compacted"]
     summary = request_of("messages", 0) | {"messages": [user_item("messages", "A summary of the work. " * 50)]}
-    turns = _break_turns("messages", request_of("messages", 30), summary, is_compacted=True)
+    turns = CacheTurns("messages")
+    turns.send(request_of("messages", 30), session="a session")
+    turns.send(summary, 0, session="a session")
     assert turns.causes == ["compacted"]
 
 
@@ -231,9 +224,9 @@ def test_a_rewind_and_forks_miss_nothing(api: str):
     for name in ("one", "two", "three"):
         body = request_of(api, 30)
         body[HISTORY[api]] += [*round_items(api, 77, name * 50), user_item(api, f"Try {name} instead")]
-        turns.send(body, parent=start)
+        turns.send(body)
         assert (turns.causes, turns.verdict.missed) == ([], 0)
-        assert turns.verdict.could == start.tokens
+        assert turns.verdict.could == start
 
 
 @each_row("api", APIS)
@@ -276,7 +269,7 @@ def test_the_client_selects_another_cache_and_returns(api: str, cause: str):
     turns.send(request_of(api, 31), 0, scope=CacheScope(b"two", "a/two", **{cause: b"other"}))
     assert (turns.causes, turns.at) == ([cause], None)
     turns.send(request_of(api, 32), scope=CacheScope(b"one", "a/one"))
-    assert turns.verdict.read == turns.verdict.readable == first.tokens, "the cache that it left is still warm"
+    assert turns.verdict.read == turns.verdict.readable == first, "the cache that it left is still warm"
 
 
 def test_another_cache_key_that_routes_to_another_machine():
@@ -354,7 +347,7 @@ def test_many_calls_at_the_same_time_stay_in_reach():
 
 
 @each_row("api", APIS)
-@each_row("minutes", [4, 6, 61, 24 * 60])
+@each_row("minutes", [4, 6, 61, 24 * 60 - 1])
 def test_pauses(api: str, minutes: int):
     """A miss without a reason is the provider's: https://github.com/anthropics/claude-code/issues/87966"""
     lifetime = row_of(api).lifetime
@@ -392,9 +385,9 @@ def test_a_prefix_below_the_minimum(api: str):
     turns = CacheTurns(api)
     first = turns.send(request_of(api, 8 if api in GOOGLES else 0, system=SYSTEM[:900]))
     turns.send(request_of(api, 9 if api in GOOGLES else 1, system=SYSTEM[:900]), 0)
-    assert first.tokens < (row_of(api).minimum or 0)
+    assert first < (row_of(api).minimum or 0)
     assert turns.causes == (["small"] if turns.verdict.missed >= 2000 else [])
-    assert turns.verdict.missed == first.tokens
+    assert turns.verdict.missed == first
 
 
 # The provider
@@ -411,10 +404,10 @@ def test_more_requests_than_one_machine_serves():
 def test_a_difference_after_the_last_boundary_explains_nothing(api: str):
     """https://github.com/yuki-uix/agent-cost-lab/issues/22"""
     turns = CacheTurns(api)
-    parent = turns.send(request_of(api, 30))
+    turns.send(request_of(api, 30))
     other = request_of(api, 30)
     other[HISTORY[api]].append(user_item(api, "Something that is new in this turn"))
-    turns.send(other, 0, parent=parent)
+    turns.send(other, 0)
     assert turns.causes == ["provider"]
 
 

@@ -33,9 +33,9 @@ def test_ten_turns_of_a_program_have_no_cause(program: str):
         # A program without marks is the cause itself, where the provider needs them.
         assert turns.causes == ([] if has_marks or not number else ["marks"])
         if number:
-            before = turns.sent[-2].prompt
-            assert first_difference(before, turns.sent[-1].prompt) is None
-            assert turns.sent[-1].prompt.prefix(before.end) == before.prefix(before.end)
+            before = turns.sent[-2].read.prompt
+            assert first_difference(before, turns.prompt) is None
+            assert turns.prompt.prefix(before.end) == before.prefix(before.end)
 
 
 @pytest.mark.parametrize("program", program_names())

@@ -16,7 +16,6 @@ from providers.catalog.prices import price_of
 from providers.catalog.prompt_caching import caching_row
 from streams.events import APIS, Usage
 from tests.support.cached_prompts import SYSTEM, request_of, row_of, user_item
-from tests.support.each_row import each_row
 from tests.support.recorded_turns import HISTORY
 from tests.support.set_clock import SetClock
 
@@ -169,23 +168,6 @@ def test_prompts_that_were_read_for_a_choice_belong_to_the_same_request_only():
         {"client_members": lambda: members},
     ]  # fmt: skip
     assert [read.belongs_to(structs.replace(sent, **change)) for change in others] == [False] * 4
-
-
-@each_row("how", ["changed", "removed"])
-@each_row("api", APIS)
-def test_a_conversation_whose_oldest_messages_change_is_recognized(trial, api, how):
-    """C9"""
-    bodies = [request_of(api, rounds) for rounds in (3, 4)]
-    history, at = bodies[1][HISTORY[api]], int(api == "chat")
-    history[at : at + 1 + 2 * (how == "removed")] = [user_item(api, "Please do something else.")] * (how == "changed")
-    changes = {"api": api, "client_api": api, "row": row_of(api), "client": f"{api} {how}"}
-    first, second = (trial.send(0, body=MEMBERS.decode(json.dumps(one).encode()), **changes) for one in bodies)
-    parent = second.exchange.parent
-    assert parent is not None
-    assert parent.id == first.exchange.id
-    difference = trial.tracker.compare(second).difference
-    assert difference is not None
-    assert difference.part == "history"
 
 
 def test_an_estimate_replaces_no_count_of_the_provider(trial):

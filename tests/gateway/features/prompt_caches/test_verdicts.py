@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.features.prompt_caches.comparisons import PromptComparison
-from gateway.features.prompt_caches.conversations import UNKNOWN_RULES, CacheScope, Situation
+from gateway.features.prompt_caches.conversations import UNKNOWN_RULES, CacheScope
+from gateway.features.prompt_caches.memory import KEEP
 from gateway.features.prompt_caches.values import LEAST_MISSED, LEAST_SHARE, fields_of, header_of
-from gateway.features.prompt_caches.verdicts import judge
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import APIS, Usage
-from tests.support.cache_turns import CacheTurns, as_parent
-from tests.support.cached_prompts import SYSTEM, read, request_of, row_of, user_item
+from tests.support.cache_turns import CacheTurns
+from tests.support.cached_prompts import SYSTEM, request_of, row_of, user_item
 from tests.support.each_row import each_row
 from tests.support.examples import examples
 from tests.support.recorded_turns import HISTORY
@@ -29,7 +28,6 @@ def test_other_users_with_the_same_tools_read_the_clients_own_boundary():
     """Without a parent there is no cause in the content."""
     turns = CacheTurns("messages")
     turns.send(request_of("messages", 0, system=SYSTEM * 5))
-    turns.sent.clear()
     body = request_of("messages", 0, system=SYSTEM * 5)
     body["messages"] = [user_item("messages", "Another user's question")]
     body["messages"][0]["content"][0]["cache_control"] = {"type": "ephemeral"}
@@ -62,7 +60,7 @@ def test_nothing_expires_without_a_lifetime_and_nothing_is_the_providers_without
     """https://github.com/Yeachan-Heo/gajae-code/issues/2020"""
     turns = CacheTurns("chat", attrs.evolve(row_of("chat"), lifetime=None, longest=None, lifetimes={}))
     turns.send(request_of("chat", 30))
-    turns.send(request_of("chat", 31), 0, after=10**6)
+    turns.send(request_of("chat", 31), 0, after=KEEP - 1)
     assert turns.causes == ["provider"]
     turns = CacheTurns("chat", CachingRow())
     turns.send(request_of("chat", 30))
@@ -72,20 +70,18 @@ def test_nothing_expires_without_a_lifetime_and_nothing_is_the_providers_without
 
 def test_without_a_row_the_content_is_a_cause_and_the_rest_is_unknown():
 
-    turns = CacheTurns("chat")
-    parent = as_parent(turns.send(_with_clock("chat", 30, 1)))
-    situation, usage = Situation(parent.conversation.scope, 2000.0), Usage(input=9000)
-    for time, cause in ((1, "unknown:no_row"), (2, "system")):
-        prompt = read("chat", _with_clock("chat", 31, time))
-        verdict = judge(PromptComparison(prompt, None, parent, (), UNKNOWN_RULES, situation), usage)
-        assert [one.word for one in verdict.causes] == [cause]
+    for minute, cause in ((1, "unknown:no_row"), (2, "system")):
+        turns = CacheTurns("chat", UNKNOWN_RULES)
+        turns.send(_with_clock("chat", 30, 1))
+        turns.send(_with_clock("chat", 31, minute), 0, reports=True)
+        assert turns.causes == [cause]
 
 
 @each_row("api", APIS)
 def test_a_provider_that_read_past_the_difference_contradicts(api: str):
     turns = CacheTurns(api)
-    turns.send(_with_clock(api, 30, 1))
-    turns.send(_with_clock(api, 31, 2), turns.sent[0].tokens - 2500)
+    first = turns.send(_with_clock(api, 30, 1))
+    turns.send(_with_clock(api, 31, 2), first - 2500)
     assert turns.causes == ["unknown:contradiction"]
     assert turns.verdict.missed == 2500
     assert header_of(turns.verdict) is None
@@ -97,7 +93,7 @@ def test_without_a_boundary_before_the_change_nothing_can_be_read(read_tokens: i
     tools = [{"name": f"tool_{number}", "description": "It does something. " * 80} for number in range(20)]
     first = turns.send(request_of("messages", 10, tools=tools))
     turns.send(request_of("messages", 11, tools=[{**tools[0], "description": "Another one"}, *tools[1:]]), read_tokens)
-    assert first.tokens > 2 * 3_000
+    assert first > 2 * 3_000
     assert turns.causes == [cause]
 
 
@@ -105,7 +101,7 @@ def test_without_a_boundary_before_the_change_nothing_can_be_read(read_tokens: i
 def test_small_misses_have_no_cause(missed: int, causes: list[str]):
     turns = CacheTurns("messages")
     first = turns.send(request_of("messages", 60))
-    turns.send(request_of("messages", 61), first.tokens - missed)
+    turns.send(request_of("messages", 61), first - missed)
     assert (turns.causes, turns.verdict.missed) == (causes, missed)
 
 
@@ -129,7 +125,7 @@ def test_a_change_and_a_pause_are_two_causes_that_add_up():
     first = turns.send(request_of("messages", 30, tools=marked, system="It is 9:01. " + SYSTEM))
     turns.send(request_of("messages", 31, tools=marked, system="It is 9:02. " + SYSTEM), 0, after=400)
     assert sorted(turns.causes) == ["expired", "system"]
-    assert sum(cause.tokens for cause in turns.verdict.causes) == turns.verdict.missed == first.tokens
+    assert sum(cause.tokens for cause in turns.verdict.causes) == turns.verdict.missed == first
     assert turns.verdict.causes[0].tokens >= turns.verdict.causes[1].tokens
     assert turns.verdict.idle == 400
 
@@ -148,7 +144,6 @@ def test_an_automatic_cache_reads_up_to_the_change():
 _FACTS = st.fixed_dictionaries(
     {},
     optional={
-        "is_compacted": st.booleans(),
         "reports": st.booleans(),
         "rate": st.integers(0, 30),
         "edits": st.just(("steps.mask",)),
@@ -162,11 +157,11 @@ _SCOPES = st.sampled_from([CacheScope(b"a", "one"), CacheScope(b"b", "two"), Cac
 @settings(max_examples=examples(150))
 @given(
     st.sampled_from(APIS), st.integers(0, 40), st.integers(0, 6), st.integers(0, 3), st.integers(0, 12_000),
-    st.sampled_from([1, 10, 301, 3601]), _SCOPES, _FACTS, st.sampled_from([None, 1.0, 50.0]), st.booleans(),
+    st.sampled_from([1, 10, 301, 3601]), _SCOPES, _FACTS, st.sampled_from([1.0, 50.0]), st.booleans(),
 )  # fmt: skip
 def test_causes_add_up_to_the_miss(
     api: str, rounds: int, more: int, minute: int, read_tokens: int, after: float, scope: CacheScope,
-    facts: dict[str, Any], head_after: float | None, drops: bool,
+    facts: dict[str, Any], head_after: float, drops: bool,
 ):  # fmt: skip
     turns = CacheTurns(api)
     turns.send(_with_clock(api, rounds, 1), head_after=head_after, scope=CacheScope(b"a", "one"))
@@ -207,5 +202,5 @@ def test_no_text_of_a_prompt_is_in_a_verdict(api: str, place: int, hub: bool):
         repr(fields_of(turns.verdict, None)),
         header_of(turns.prediction),
     )
-    assert turns.causes in (["tools"], ["system"], ["history"])
+    assert turns.causes in (["tools"], ["system"], ["history"], [])  # other tool calls begin another conversation
     assert [text for text in shown if text and "zanzibar" in text] == []
