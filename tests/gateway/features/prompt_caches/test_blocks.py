@@ -133,16 +133,6 @@ def test_a_turn_continues_the_messages_that_its_provider_keeps(api: str, before:
     assert continued.block_before(continued.end) is not None
 
 
-@each_row("api", APIS)
-def test_the_next_turn_has_the_last_anchor_of_the_one_before(api: str):
-    first, second = read(api, request_of(api, 3)), read(api, request_of(api, 4))
-    earlier, later = [*each_anchor(first, KEY)], [*each_anchor(second, KEY)]
-    last = earlier[0]
-    assert last.digest in {anchor.digest for anchor in later[1:]}
-    assert earlier[-1].digest == later[-1].digest
-    assert last.position == first.end
-
-
 def test_the_results_of_one_message_are_one_anchor():
     results = [{"type": "tool_result", "tool_use_id": str(number), "content": "A short result"} for number in range(40)]
     body = {

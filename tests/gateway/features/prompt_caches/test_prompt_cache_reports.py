@@ -18,12 +18,12 @@ from tests.support.features import members_of, needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, free_port, provider, request
 from tests.support.metrics_page import Numbers, reaching
+from tests.support.prompt_caches import marked_turn
 
 pytestmark = needs_feature("kept_ledger")
 
 MODEL = "claude-sonnet-4-6"
 TOKENS, LOST = "trigate_prompt_cache_tokens_total", "trigate_prompt_cache_lost_dollars_total"
-MARK = {"cache_control": {"type": "ephemeral"}}
 RULES = "Answer as an engineer would, in full sentences and with examples. " * 200  # 13,200 bytes, about 3,300 tokens
 KEYS = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in ("alice", "nightly")]
 
@@ -64,17 +64,7 @@ def pair(tmp_path_factory) -> Iterator[Served]:
 
 def ask(pair: Served, client: str, system: str, turns: int, **more: Any) -> None:
     """Send a turn of a conversation. The next one may follow before the line of this one is written."""
-    said = [
-        (("user", "assistant")[number % 2], f"Part {number} of {client}'s conversation.") for number in range(turns)
-    ]
-    messages: list[dict[str, Any]] = [
-        {"role": role, "content": [{"type": "text", "text": text}]} for role, text in said
-    ]
-    messages[-1]["content"][-1] |= MARK
-    body = {
-        "model": "sonnet", "max_tokens": 60, "system": [{"type": "text", "text": system} | MARK], "messages": messages,
-        **more,
-    }  # fmt: skip
+    body = marked_turn(f"{client}'s conversation", system, turns, **more)
     reply = pair.gateway.request("POST", "/v1/messages", body, {"x-api-key": f"key-of-{client}-0123456789"})
     assert reply.status == 200, reply.body
 

@@ -13,11 +13,11 @@ from tests.support.browser import browsing, needs_chromium
 from tests.support.features import members_of, needs_feature
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, config, eventually, free_port, provider, request
+from tests.support.prompt_caches import marked_turn
 
 pytestmark = needs_feature("live_view")
 
 MODEL = "claude-sonnet-4-6"
-MARK = {"cache_control": {"type": "ephemeral"}}
 RULES = "Answer as an engineer would, in full sentences and with examples. " * 200  # about 3,300 tokens
 OLD, NEW = "zanzibar", "quetzal"
 SECRET = "sk-in-the-prompt-0123456789abcdef"
@@ -68,16 +68,7 @@ def gateway(mock, tmp_path_factory) -> Iterator[Gateway]:
 
 def ask(gateway: Gateway, client: str, system: str, turns: int = 1, **more: Any) -> dict[str, str]:
     """Send a turn of a conversation, and return the headers of the response."""
-    messages: list[dict[str, Any]] = [
-        {"role": ("user", "assistant")[number % 2],
-         "content": [{"type": "text", "text": f"Part {number} of {client}'s conversation {system[:20]}."}]}
-        for number in range(turns)
-    ]  # fmt: skip
-    messages[-1]["content"][-1] |= MARK
-    body = {
-        "model": "sonnet", "max_tokens": 60, "system": [{"type": "text", "text": system} | MARK], "messages": messages,
-        **more,
-    }  # fmt: skip
+    body = marked_turn(f"{client}'s conversation {system[:20]}", system, turns, **more)
     key = f"key-of-{client}-0123456789"
     reply = gateway.request("POST", "/v1/messages", body, {"x-api-key": key})
     assert reply.status == 200, reply.body
