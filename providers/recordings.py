@@ -7,10 +7,9 @@ both. ``gateway/features/recording/recorded.py`` writes them.
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 from urllib.parse import quote
 
 import attrs
@@ -56,7 +55,9 @@ class NotRepeatable(Exception):
 
 @attrs.frozen
 class RecordedExchange:
-    """A recording, possibly by another program. ``request`` and ``response`` may be missing."""
+    """A recording, possibly by another program. ``request`` and ``response`` may be missing.
+
+    ``path`` and ``headers`` are those of the request. ``is_cut``: only a part of its body was recorded."""
 
     name: str
     api: Api
@@ -66,6 +67,10 @@ class RecordedExchange:
     content_type: str
     model: str | None = None
     stream: bool = False
+    path: str = ""
+    headers: Headers = ()
+    is_of_client: bool = True
+    is_cut: bool = False
 
 
 def read_recording(file: Path) -> RecordedExchange:
@@ -90,29 +95,11 @@ def read_recording(file: Path) -> RecordedExchange:
         content_type=meta.content_type or ("application/json" if whole else FRAMINGS[suffix].media_type),
         model=meta.model,
         stream=bool(meta.stream) or not whole or _is_stream_path(api, meta.path or ""),
+        path=meta.path or "",
+        headers=tuple((meta.request_headers or {}).items()),
+        is_of_client="side:provider" not in meta.features,
+        is_cut=any(note.startswith(CUT_REQUEST) for note in meta.notes),
     )
-
-
-# The requests in a folder of recordings
-
-
-@attrs.frozen
-class RecordedRequest:
-    """A client's request with its body in the file ``body``.
-
-    ``began`` is its start in Unix seconds, if recorded. ``cut``: only a part of the body was recorded.
-    """
-
-    name: str
-    api: Api
-    path: str
-    body: Path
-    headers: Headers
-    model: str | None
-    stream: bool
-    status: int
-    began: float | None
-    cut: bool
 
 
 def client_meta_files(folder: Path) -> Iterator[Path]:
@@ -122,40 +109,12 @@ def client_meta_files(folder: Path) -> Iterator[Path]:
             yield from (file for file in sorted((folder / name).glob(f"*{META}")) if PROVIDER_SIDE not in file.name)
 
 
-def read_client_request(file: Path) -> RecordedRequest | None:
-    """Read the request of a meta file; ``None`` if it is on the provider's side. Raises ``UnreadableRecording``."""
-    data = _read_bytes(file)
-    if data is None:
-        raise UnreadableRecording(f"{file} does not exist any more")
-    meta = _read_meta(file, data)
-    if "side:provider" in meta.features:
-        return None
-    api, path = _find_api(meta.api or file.parent.name, file), meta.path or ""
-    body = file.with_name(recording_name(file.name) + REQUEST)
-    return RecordedRequest(
-        name=recording_name(file.name),
-        api=api,
-        path=path,
-        body=body,
-        headers=tuple((meta.request_headers or {}).items()),
-        model=meta.model,
-        stream=bool(meta.stream) or _is_stream_path(api, path),
-        status=meta.status or 200,
-        began=_start_time(meta),
-        cut=any(note.startswith(CUT_REQUEST) for note in meta.notes),
-    )
-
-
-def repeatable_body(request: RecordedRequest) -> bytes:
-    """Return the body of a request. Raises ``UnreadableRecording``, or ``NotRepeatable`` if it cannot be repeated."""
-    if request.cut:
+def repeatable_body(recorded: RecordedExchange) -> bytes:
+    """Return the body of a request. Raises ``NotRepeatable`` if it cannot be repeated."""
+    if recorded.is_cut:
         raise NotRepeatable("the recording is truncated")
-    try:
-        body = request.body.read_bytes()
-    except FileNotFoundError:
-        raise NotRepeatable("without a body") from None
-    except OSError as error:
-        raise UnreadableRecording(f"{request.body.name}: {(error.strerror or 'unreadable').lower()}") from None
+    if (body := recorded.request) is None:
+        raise NotRepeatable("without a body")
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except NOT_JSON:
@@ -163,19 +122,6 @@ def repeatable_body(request: RecordedRequest) -> bytes:
     if any(bytes(members.get(name, b"null")) != b"null" for name in _SERVER_STATE_MEMBERS):
         raise NotRepeatable("it continues from a response that only the recorded server has")
     return body
-
-
-def _start_time(meta: "_Meta") -> float | None:
-    """Return the recorded start, or compute it to the second from the end and the duration."""
-    if meta.began is not None:
-        return meta.began
-    at, took = meta.exchange.get("at"), meta.exchange.get("duration_ms", 0)
-    if not isinstance(at, str) or not isinstance(took, int | float):
-        return None
-    try:
-        return datetime.fromisoformat(at).timestamp() - took / 1000
-    except ValueError:
-        return None
 
 
 _SERVER_STATE_MEMBERS: Final = ("previous_response_id", "previous_interaction_id", "conversation")
@@ -196,8 +142,6 @@ class _Meta(msgspec.Struct):
     request_headers: dict[str, str] | None = None
     features: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    began: float | None = None
-    exchange: dict[str, Any] = {}
 
 
 def _read_meta(file: Path, data: bytes) -> _Meta:

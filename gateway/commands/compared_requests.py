@@ -13,14 +13,12 @@ from gateway.commands.server_requests import ServerRequest
 from providers.apis import CODECS, answer_endings
 from providers.neutral.request import Request, Tool
 from providers.recordings import (
-    META,
     NotRepeatable,
-    RecordedRequest,
+    RecordedExchange,
     UnreadableRecording,
     answer_path,
     client_meta_files,
-    read_client_request,
-    recording_name,
+    read_recording,
     repeatable_body,
 )
 from streams.events import Api
@@ -54,27 +52,15 @@ def read_sources(paths: Sequence[Path]) -> tuple[Sequence[ServerRequest], Mappin
 
 def _read_source(path: Path) -> Iterator[ServerRequest | str]:
     """Yield each request, or the reason why it is skipped. Raises ``UnreadableRecording``."""
-    if path.is_dir():
-        for file in client_meta_files(path):
-            yield from _read_recording(file)
-    else:
-        meta = path.with_name(recording_name(path.name) + META)
-        if not meta.exists():
-            raise UnreadableRecording(f"{path}: no recording found")
-        yield from _read_recording(meta)
+    for file in client_meta_files(path) if path.is_dir() else (path,):
+        if (recorded := read_recording(file)).is_of_client:
+            try:
+                yield _from_recording(recorded, repeatable_body(recorded))
+            except NotRepeatable as error:
+                yield str(error)
 
 
-def _read_recording(file: Path) -> Iterator[ServerRequest | str]:
-    request = read_client_request(file)
-    if request is None:
-        return
-    try:
-        yield _from_recording(request, repeatable_body(request))
-    except NotRepeatable as error:
-        yield str(error)
-
-
-def _from_recording(request: RecordedRequest, body: bytes) -> ServerRequest:
+def _from_recording(request: RecordedExchange, body: bytes) -> ServerRequest:
     path = request.path or answer_path(request.api, request.model, request.stream)
     ours = CODECS[request.api].wire
     known = any(ending in path for ending in answer_endings(request.api))

@@ -92,12 +92,10 @@ class Bucket:
         put(f"{self._prefix}.trigate", b"", "text/plain")
         return put
 
-    def write(
-        self, sides: Sequence[Side], line: Mapping[str, Any], secrets: Secrets, began: float | None = None
-    ) -> list[str]:
+    def write(self, sides: Sequence[Side], line: Mapping[str, Any], secrets: Secrets) -> list[str]:
         """Write an exchange without ``secrets`` and return the keys of its objects, the client's description last."""
         keys = []
-        for one in files_of_sides(sides, line, secrets, began):
+        for one in files_of_sides(sides, line, secrets):
             for suffix, data in one.files.items():
                 keys.append(f"{self._prefix}{one.folder}/{one.stem}{suffix}")
                 kind = "application/json" if suffix.endswith(".json") else "application/octet-stream"

@@ -100,19 +100,15 @@ class RecordedFiles:
     row: bytes
 
 
-def files_of_sides(
-    sides: Sequence[Side], line: Mapping[str, Any], secrets: Secrets, began: float | None = None
-) -> Iterator[RecordedFiles]:
-    """Yield the files of each side of an exchange, without ``secrets``.
-
-    ``line`` is its log line, ``began`` its start in Unix seconds."""
+def files_of_sides(sides: Sequence[Side], line: Mapping[str, Any], secrets: Secrets) -> Iterator[RecordedFiles]:
+    """Yield the files of each side of an exchange with the log ``line``, without ``secrets``."""
     mark, stamp = random.token_hex(3), time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     model = redact(str(line.get("model", "none")).encode(), secrets).decode()
     for side in sides:
         stem = f"{OURS}{stamp}-{_slug(model)}-{side.side}.{mark}"
         request, response = redact(side.request, secrets), redact_stream(bytes(side.response), secrets)
         changed = (request, response) != (side.request, side.response)
-        meta = _meta(side, line, changed) | ({} if began is None else {"began": began})
+        meta = _meta(side, line, changed)
         described = redact_spelled(msgspec.json.format(msgspec.json.encode(meta), indent=1), secrets)
         files = {REQUEST: request, side.suffix: response, META: described}
         values = {**meta, "name": f"{side.folder}/{stem}", "features": " ".join(meta["features"])}
@@ -133,14 +129,10 @@ class Folder:
         self._size = 0
         self._until_look = 0
 
-    def write(
-        self, sides: Sequence[Side], line: Mapping[str, Any], secrets: Secrets, began: float | None = None
-    ) -> list[Path]:
-        """Write an exchange without ``secrets`` and return the paths of its meta files.
-
-        ``line`` is its log line, ``began`` its start in Unix seconds."""
+    def write(self, sides: Sequence[Side], line: Mapping[str, Any], secrets: Secrets) -> list[Path]:
+        """Write an exchange with the log ``line``, without ``secrets``, and return the paths of its meta files."""
         with self._lock():
-            written = [self._write(one) for one in files_of_sides(sides, line, secrets, began)]
+            written = [self._write(one) for one in files_of_sides(sides, line, secrets)]
             self._until_look -= 1
             if self._size > TOTAL or self._until_look <= 0:
                 self._make_room()

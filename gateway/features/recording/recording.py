@@ -4,7 +4,6 @@ Collects the bytes of both sides while an exchange runs. After its end a thread 
 for. If the thread is too slow, exchanges are dropped and counted."""
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -61,7 +60,6 @@ class Recording(ExchangeObserver):
         self.size = 0
         self.is_dropped = False
         self.is_withheld = False
-        self.began = 0.0  # Unix seconds, known at the end
 
     # The client's side
 
@@ -215,7 +213,6 @@ class Recorder:
 
     def queue(self, recording: Recording, line: Mapping[str, Any]) -> None:
         """Write ``recording`` with the log ``line`` of its exchange, which has ended."""
-        recording.began = time.time() - line.get("duration_ms", 0) / 1000
         try:
             if recording.is_dropped:
                 raise trio.WouldBlock
@@ -259,7 +256,7 @@ class Recorder:
         secrets = search_forms((*recording.secrets, *self.secrets, *FETCHED.words))
         sides = [attrs.evolve(one, response=bytes(one.response)) for one in recording.sides()]  # others may drop them
         try:
-            write = partial(self._target.write, sides, line, secrets, recording.began)
+            write = partial(self._target.write, sides, line, secrets)
             await trio.to_thread.run_sync(write, abandon_on_cancel=True)
         except OSError as error:
             self._lost += 1

@@ -8,7 +8,6 @@ import re
 import resource
 import stat
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -321,7 +320,7 @@ DAMAGED = {
     "api": b'{"api": ["openai_chat"]}', "type": b'{"content_type": "text/event-stream\\nx: y"}',
     "headers": b'{"request_headers": []}', "name": b'{"request_headers": {"a b": "c"}}',
     "value": b'{"request_headers": {"a": "b\\r\\nc: d"}}', "null": b'{"request_headers": {"a": null}}',
-    "surrogate": b'{"content_type": "\\ud800"}',
+    "surrogate": b'{"content_type": "\\ud800"}', "features": b'{"features": 1}',
 }  # fmt: skip
 
 
@@ -393,12 +392,9 @@ async def test_a_recording_is_written_at_the_end_of_the_exchange(tmp_path):
     one.note_response(200, (("content-type", "text/event-stream"),), None, is_answer=True)
     assert not list(tmp_path.rglob("*.meta.json"))
     desk.end(record)
-    ended = time.time()
     await desk.write_all()
     assert not desk.recorder.kept
-    began = [json.loads(meta.read_bytes())["began"] for meta in tmp_path.rglob("*.meta.json")]
-    assert len(began) == 2
-    assert all(ended - 10 < at < ended + 0.001 for at in began)
+    assert len(list(tmp_path.rglob("*.meta.json"))) == 2
     text = contents(tmp_path)
     assert b"went on" in text
     assert b"came [redacted] [redacted]" in text  # one credential arrived in two pieces
