@@ -8,8 +8,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gateway.commands import running_gateways
 from gateway.commands.client import KEY_VARIABLE, GatewayAddress
@@ -17,7 +15,6 @@ from gateway.commands.clients import CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
 from gateway.commands.edits import FORMATS, merge, settings_text
-from gateway.commands.notation import Unmergeable, with_members
 from gateway.commands.running_gateways import ConnectOptions, url_of
 from gateway.config.loading import from_mapping
 from tests.pages.clients import FOLDER, pages
@@ -391,56 +388,6 @@ def test_the_settings_in_a_file_that_is_overridden_since_can_be_undone(home):
 
 
 # Edits
-
-
-TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="{"), max_size=8)
-SCALARS = st.one_of(TEXTS, st.integers(2, 9), st.booleans())
-NAMES = st.text("abcxyz-_", min_size=1, max_size=4)
-TREES = st.recursive(
-    SCALARS, lambda inner: st.dictionaries(NAMES, inner, max_size=3) | st.lists(inner, max_size=2), max_leaves=8
-)
-PATHS = st.tuples(NAMES, NAMES) | st.tuples(NAMES) | st.tuples(NAMES, NAMES, NAMES)
-
-
-@given(st.dictionaries(NAMES, TREES, max_size=4), PATHS, SCALARS, st.sampled_from([None, 2, "\t"]), st.booleans())
-def test_json_gets_the_setting_and_loses_nothing(content, path, value, indent, ascii):
-    text = json.dumps(content, indent=indent, ensure_ascii=ascii)
-    try:
-        after = merge("json", text, [(path, value)])
-    except Unmergeable:
-        holder = content
-        for step in path[:-1]:
-            holder = holder.get(step, {})
-            if not isinstance(holder, dict):
-                return
-        raise
-    found = FORMATS["json"].parse(after)
-    holder = found
-    for step in path:
-        holder = holder[step]
-    assert holder == value
-    assert type(holder) is type(value)
-    assert merge("json", after, [(path, value)]) == after
-    assert found == with_members(content, [(path, value)])
-
-
-@given(st.text("ab=[]\"#\n{}',.\\ 1", max_size=40), st.sampled_from(["toml", "yaml", "env", "json", "yaml_list"]))
-def test_any_text_is_merged_whole_or_refused(text, form):
-    settings = (
-        [(("a",), "new"), (("b",), "x")]
-        if form in ("yaml", "env", "yaml_list")
-        else [(("a",), "new"), (("b", "a"), True)]
-    )
-    notation = FORMATS[form]
-    try:
-        after = merge(form, text, settings)
-    except Unmergeable:
-        return
-    before = notation.parse(text.replace("\r\n", "\n"))
-    if form == "yaml_list":
-        item = before.get("new") if isinstance(before.get("new"), dict) else {}
-        settings = [(("new",), {**item, "a": "new", "b": "x"})]
-    assert notation.parse(after) == with_members(before, settings)
 
 
 @each_row("form", FORMATS)

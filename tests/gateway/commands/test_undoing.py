@@ -13,8 +13,8 @@ from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.clients import CLAUDE_WAITS, CLIENTS
 from gateway.commands.connect import run as connect
 from gateway.commands.connect import undo
-from gateway.commands.edits import FORMATS, merge, revert, values_at
-from gateway.commands.notation import MISSING, Unmergeable
+from gateway.commands.edits import FORMATS, merge, paths_of, revert, values_at
+from gateway.commands.notation import MISSING, Unmergeable, with_members
 from gateway.commands.running_gateways import ConnectOptions
 from gateway.commands.undoing import notes_path
 from tests.support.quick_yaml import load_yaml
@@ -255,29 +255,36 @@ PATHS = st.tuples(NAMES, NAMES) | st.tuples(NAMES) | st.tuples(NAMES, NAMES, NAM
 
 
 def assert_undone(form, text, settings):
-    """Assert that merged settings can be removed again, whatever else the file has. No setting is within another."""
-    paths = [path for path, _ in settings]
+    """Assert that settings can be added and removed again, whatever else the file has. No setting is within another."""
+    paths = paths_of(form, settings)
     assume(not any(path[:depth] in paths for path in paths for depth in range(1, len(path))))
     try:
         after = merge(form, text, settings)
     except Unmergeable:
         return
+    assert merge(form, after, settings) == after
+    parse = FORMATS[form].parse
+    before = parse(text.replace("\r\n", "\n"))
+    if form != "yaml_list":  # there, the settings are members of one item
+        assert parse(after) == with_members(before, settings)
     stood = values_at(form, text, paths)
     holders = {path[:depth] for path in paths for depth in range(1, len(path))}
     new = holders - set(values_at(form, text, holders))
     back = revert(form, after, {path: stood.get(path, MISSING) for path in paths}, tuple(new))
-    assert FORMATS[form].parse(back.replace("\r\n", "\n")) == FORMATS[form].parse(text.replace("\r\n", "\n"))
+    assert parse(back.replace("\r\n", "\n")) == before
 
 
 @given(st.dictionaries(NAMES, TREES, max_size=4), st.dictionaries(PATHS, SCALARS, max_size=3),
        st.sampled_from([None, 2, "\t"]))  # fmt: skip
-def test_json_is_restored(content, settings, indent):
+def test_json_gets_settings_and_is_restored(content, settings, indent):
     assert_undone("json", json.dumps(content, indent=indent), list(settings.items()))
 
 
-@given(st.text("ab=[]\"#\n{}',.\\ 1", max_size=40), st.sampled_from(["toml", "yaml", "env"]))
-def test_any_text_is_restored_or_refused(text, form):
-    settings = [(("a",), "new"), (("b", "a"), True), (("b", "c"), 1)] if form == "toml" else [(("a",), "new")]
+@given(st.text("ab=[]\"#\n{}',.\\ 1", max_size=40), st.sampled_from(["toml", "yaml", "env", "json", "yaml_list"]))
+def test_any_text_is_merged_and_restored_or_refused(text, form):
+    settings = [(("a",), "new"), (("b",), "x")]
+    if form in ("toml", "json"):
+        settings = [(("a",), "new"), (("b", "a"), True), (("b", "c"), 1)]
     try:
         assert_undone(form, text, settings)
     except Unmergeable:

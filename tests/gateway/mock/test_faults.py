@@ -2,8 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -14,8 +13,6 @@ import trio
 from gateway.mock.failures import FAILURES, MODELS, fault_descriptions, fault_of
 from gateway.mock.server import create_mock
 from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
-from gateway.serving.worker import serve
 from providers.apis import CODECS
 from providers.neutral.codec import Recipient
 from providers.neutral.request import Message, Parameter, Request, TextPart, Tool
@@ -27,7 +24,7 @@ from tests.support.cases import case
 from tests.support.command_line import invoke
 from tests.support.covering import covering_rows
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import demo_thread, mock_thread
+from tests.support.gateway_thread import app_thread, demo_thread, mock_thread
 from tests.support.harness import PATIENCE, ROOT, request
 from tests.support.provider_streams import read_stream
 from tests.support.wire_clients import body_of, path_of, text_of
@@ -52,7 +49,7 @@ def path(api: str, model: str, stream: bool) -> str:
 
 @attrs.frozen
 class Mock:
-    """The mock provider on its own port, in this process."""
+    """The mock provider on its own port, in a thread of this process."""
 
     port: int
     lifecycle: Lifecycle
@@ -70,19 +67,11 @@ class Mock:
         return connection
 
 
-@contextlib.asynccontextmanager
-async def mock() -> AsyncIterator[Mock]:
-    sock, lifecycle = bind("127.0.0.1", 0), Lifecycle()
-    app = create_mock(0, lifecycle)
-    port = sock.getsockname()[1]
-    async with trio.open_nursery() as nursery:
-        ready = trio.Event()
-        run_it = partial(serve, app, [sock], state=lifecycle, drain=0, signals=False, ready=ready.set)
-        nursery.start_soon(run_it)  # noqa: ASYNC113  # `ready` is waited for
-        await ready.wait()
-        with trio.fail_after(4 * PATIENCE):
-            yield Mock(port, lifecycle)
-        lifecycle.stop()
+@contextlib.contextmanager
+def mock() -> Iterator[Mock]:
+    lifecycle = Lifecycle()
+    with app_thread(create_mock(0, lifecycle), lifecycle) as port, trio.fail_after(4 * PATIENCE):
+        yield Mock(port, lifecycle)
 
 
 async def read(stream: trio.SocketStream) -> tuple[bytes, str]:
@@ -138,7 +127,7 @@ def test_every_listed_name_means_its_own_row():
 
 
 async def test_a_cut_is_a_fin_after_the_words_without_the_last_chunk():
-    async with mock() as served:
+    with mock() as served:
         body, end = await read(await served.ask("chat", "fault/cut-after-5", stream=True))
     assert end == "FIN"
     assert body.count(b'"content":"') == 1 + 5  # the first is empty
@@ -147,7 +136,7 @@ async def test_a_cut_is_a_fin_after_the_words_without_the_last_chunk():
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 async def test_a_reset_is_an_rst_after_the_whole_text(stream):
-    async with mock() as served:
+    with mock() as served:
         for _ in range(4):
             body, end = await read(await served.ask("chat", "fault/reset-after-3", stream=stream))
             assert end == "RST"
@@ -160,7 +149,7 @@ async def test_a_reset_is_an_rst_after_the_whole_text(stream):
 
 @pytest.mark.parametrize("model", ["fault/stall", "fault/silent"])
 async def test_silence_lasts_until_the_client_leaves(model):
-    async with mock() as served:
+    with mock() as served:
         stream = await served.ask("messages", model, stream=True)
         said = b""
         while model == "fault/stall" and b" the" not in said:
@@ -177,7 +166,7 @@ async def test_silence_lasts_until_the_client_leaves(model):
 async def test_every_fault_is_on_every_api(api, stream, tools, caplog):
     quick = [name for name in fault_descriptions() if not name.endswith(("stall", "silent", "-20", "-8", "connection"))]
     heads = {}
-    async with mock() as served:
+    with mock() as served:
         for model in quick:
             body, _ = await read(await served.ask(api, model, stream, tools))
             if not body:  # a call that is one event has no words after which to cut it
@@ -192,7 +181,7 @@ async def test_every_fault_is_on_every_api(api, stream, tools, caplog):
 
 
 async def test_a_number_is_how_many_requests_fail_before_one_is_answered():
-    async with mock() as served:
+    with mock() as served:
         models = (
             ("overloaded", 2, b" 200 "),
             ("quota-event", 1, b" the"),
@@ -208,7 +197,7 @@ async def test_a_number_is_how_many_requests_fail_before_one_is_answered():
 
 
 async def test_a_refused_request_is_answered_when_it_gets_another_request():
-    async with mock() as served:
+    with mock() as served:
         statuses = []
         for api in ("chat", "messages", "chat", "messages", "chat"):
             body, _ = await read(await served.ask(api, "fault/529-then-ok"))
@@ -225,7 +214,7 @@ async def test_good_and_broken_streams_match_their_names_in_every_framing(api):
         "fault/cut-after-3": ErrorInfo,
     }
     good = ("mock-small", "fault/no-usage", "fault/comments", "fault/crlf", "fault/wrong-content-type")
-    async with mock() as served:
+    with mock() as served:
         for model in (*good, *ends):
             got, _ = await read(await served.ask(api, model, stream=True))
             head, _, chunked = got.partition(b"\r\n\r\n")
@@ -239,7 +228,7 @@ async def test_good_and_broken_streams_match_their_names_in_every_framing(api):
 
 
 async def test_without_the_query_for_events_geminis_stream_is_an_array():
-    async with mock() as served:
+    with mock() as served:
         body = question("gemini", "m", True)
         stream = await trio.open_tcp_stream("127.0.0.1", served.port)
         head = b"POST /v1beta/models/m:streamGenerateContent HTTP/1.1\r\nhost: m\r\nconnection: close\r\n"

@@ -1,23 +1,17 @@
 """Each request on each path is one line in the ledger, with its usage and its cost: the gateway in front of the
 stand-in (BerriAI/litellm#36914, #35358)."""
 
-import contextlib
 import logging
-from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any
 
 import httpx2
 import pytest
 import trio
 
-from gateway.mock.server import create_mock
-from gateway.serving.lifecycle import Lifecycle
-from gateway.serving.listeners import bind
-from gateway.serving.worker import serve
 from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.features import needs_feature
+from tests.support.gateway_thread import mock_thread
 from tests.support.harness import PATIENCE
 from tests.support.in_process import gateway
 from tests.support.settled_lines import logged_exchanges
@@ -40,17 +34,6 @@ ASKED: list[tuple[str, dict[str, Any], int, dict[str, int], float | None, str | 
 ]  # fmt: skip
 
 
-@contextlib.asynccontextmanager
-async def stand_in() -> AsyncIterator[str]:
-    sock, lifecycle, ready = bind("127.0.0.1", 0), Lifecycle(), trio.Event()
-    async with trio.open_nursery() as nursery:
-        run = partial(serve, create_mock(0), [sock], state=lifecycle, drain=0, signals=False, ready=ready.set)
-        nursery.start_soon(run)  # noqa: ASYNC113  # `ready` is waited for
-        await ready.wait()
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-        lifecycle.stop()
-
-
 def entry(model: str, url: str, **more: Any) -> dict[str, Any]:
     return {"model": model, "access_key": "k", "base_url": url, **more}
 
@@ -59,7 +42,8 @@ def entry(model: str, url: str, **more: Any) -> dict[str, Any]:
 async def test_each_request_is_a_line_with_its_units_and_its_cost(caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO)
     with trio.fail_after(4 * PATIENCE):
-        async with stand_in() as url:
+        with mock_thread() as mock:
+            url = mock.url
             entries = [
                 entry("openai/*", url),
                 entry("cohere/rerank-v4.0", url, name="rr", price={"per": {"search": 0.002}}),

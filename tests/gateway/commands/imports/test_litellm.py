@@ -426,7 +426,6 @@ LOST = [
     ({"model_list": [item("r", "openai/x", seed="many")]}, "seed of r: 'many': seed is a whole number"),
     ({"model_list": [item("r", "openai/x", additional_drop_params=["model"])]}, "additional_drop_params of r"),
     ({"model_list": [item("r", "openai/x", extra_body={"stream": True})]}, "extra_body.stream of r: stream cannot be"),
-    ({"model_list": [item("r", "openai/x", api_bse="http://h")]}, "api_bse of r: it has no counterpart"),
     ({"router_settings": {"fallbacks": [{"m": ["n"]}]}}, "fallbacks from m to n: this file has no such model"),
     ({"router_settings": {"fallbacks": [{"n": ["m"]}]}}, "fallbacks from n: this file has no model with that name, or"),
     ({"router_settings": {"default_fallbacks": ["n"]}}, "default_fallbacks to n: this file has no such model"),

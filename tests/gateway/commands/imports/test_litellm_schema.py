@@ -93,9 +93,12 @@ def test_no_column_is_silent(table):
 def test_lost_settings_of_a_cache_have_advice_on_caches():
     key = {"token": "a" * 64, "allowed_cache_controls": ["no-cache"], "metadata": {"cache": {"ttl": 5}}}
     tables = {KEYS: [key], "LiteLLM_CacheConfig": [{"id": "c", "cache_settings": {"type": "redis"}}]}
-    losses = {loss.what: loss.why for loss in import_tables(tables, litellm_settings={"cache": True}).losses}
+    settings = {"cache": True, "cache_params": {"type": "redis", "host": "cache", "password": "hush-hush"}}
+    result = import_tables(tables, litellm_settings=settings)
+    losses = {loss.what: loss.why for loss in result.losses}
     assert {why.partition(":")[0] for what, why in losses.items() if "cache" in what.lower()} == {"set `cache"}
-    assert sum("cache" in what.lower() for what in losses) == 4
+    assert sum("cache" in what.lower() for what in losses) == 5
+    assert "hush-hush" not in file_text(result)
 
 
 @each_row("table", ROWS)

@@ -220,24 +220,6 @@ def test_included_files_are_a_part_of_the_configuration(tmp_path):
     assert missing.stderr.endswith("models.yaml: cannot be read: no such file or directory; give a readable file.\n")
 
 
-@each_row("mode", [None, "embedding", "rerank", "image_generation"])
-@each_row("name", ["vectors", "team/*"])
-def test_default_fallbacks_next_to_other_types_give_a_file_that_checks(name, mode):
-    model = "openai/*" if "*" in name else "openai/text-embedding-3-small"
-    models = [item("m", "openai/gpt-4o"), item(name, model) | {"model_info": {"mode": mode}}]
-    for settings in ({"default_fallbacks": ["m"]}, {"default_fallbacks": [name, "m"]}, {"fallbacks": [{"*": [name]}]}):
-        assert convert(*models, litellm_settings=settings).entries
-
-
-def test_the_cache_is_a_loss_of_money_with_advice():
-    settings = {"cache": True, "cache_params": {"type": "redis", "host": "cache", "password": "hush-hush"}}
-    result = convert_litellm({"model_list": [item("m", "openai/m")], "litellm_settings": settings})
-    assert {loss.what for loss in result.losses if loss.group is Group.MONEY and "`cache: {ttl: 1h}`" in loss.why} == {
-        "litellm_settings.cache", "litellm_settings.cache_params",
-    }  # fmt: skip
-    assert "hush-hush" not in file_text(result)
-
-
 @needs_feature("request_members")
 @pytest.mark.parametrize(
     ("model", "request_members"),
