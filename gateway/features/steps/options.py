@@ -43,11 +43,12 @@ def exempt(**_: Any) -> None:
 @click.option("--key", metavar="NAME", help="The client key that sends the request; default: a client without a key.")
 @click.option("--texts", is_flag=True, help="Print the found texts, too.")
 def try_steps(**_: Any) -> None:
-    """Run the steps of a config on FILE, a captured request or response. Sends nothing to a model.
+    """Run the steps of a config on FILE, a captured request or response, or a recording of both. Sends nothing to a
+    model.
 
-    FILE is a JSON body or a captured stream, such as a file of `serve --record`. Each line of the output is a finding:
-    the step, its action, the label, and the position: a path and offsets in its text. Services that steps use, such as
-    Presidio, get the texts.
+    FILE is a JSON body, a captured stream, or a folder that `serve --record` wrote. Each line of the output is a
+    finding: the step, its action, the label, and the position: a path and offsets in its text. Services that steps use,
+    such as Presidio, get the texts.
 
     Exit status: 0 without a refusal, 1 if a step refuses or fails, 2 if FILE or the config cannot be used.
     """

@@ -1,5 +1,6 @@
 """``trigate steps try``: runs a configuration's steps on a captured request or response."""
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from providers.apis import CODECS
 from providers.framings import events_in, framing_of
 from providers.grammar import detect
 from providers.neutral.choices import MEMBERS, ChoiceReaders, split_other_choices
+from providers.recordings import SUFFIXES, UnreadableRecording, read_recording
 from providers.request_api import possible_apis
 from streams.errors import GatewayError
 from streams.events import Api, Event, NativeItem
@@ -120,12 +122,12 @@ async def try_response(steps: Sequence[LoadedStep], facts: Check, choices: Seque
 
 @attrs.frozen(eq=False, repr=False)
 class Captured:
-    """The ``body`` of a file: a request or a response of ``api``. ``model`` is the requested one, "" if unknown."""
+    """The content of a file: a request, a response, or both. ``model`` is the requested one, if known."""
 
-    body: bytes
     api: Api
     model: str
-    is_request: bool
+    request: bytes | None = None
+    response: bytes | None = None
 
 
 def run(file: Path, api: Api | None, path: Path | None, key: str | None, texts: bool) -> int:
@@ -136,36 +138,47 @@ def run(file: Path, api: Api | None, path: Path | None, key: str | None, texts: 
     try:
         config = with_client(config, key)
         captured = read_captured(file, api)
-        trial = trio.run(_try_captured, config, load_steps(config), captured, key)
+        trials = trio.run(_try_all, config, load_steps(config), captured, key)
+    except (ConfigError, UnreadableRecording) as error:
+        say(str(error))
+        return 2
     except NotJson:
         say(f"{file}: the request is not valid JSON")
         return 2
     except GatewayError as error:
         say(f"{file}: {error.info.message}")
         return 2
-    except (ConfigError, click.ClickException) as error:
-        say(error.message if isinstance(error, click.ClickException) else str(error))
+    except click.ClickException as error:
+        say(error.message)
         return 2
-    for line in _trial_lines("request" if captured.is_request else "response", trial, with_texts=texts):
-        echo_styled(line)
-    return 1 if trial.refusing else 0
+    for name, trial in trials.items():
+        for line in _trial_lines(name, trial, with_texts=texts):
+            echo_styled(line)
+    return 1 if any(trial.refusing for trial in trials.values()) else 0
 
 
 def read_captured(file: Path, api: Api | None) -> Captured:
-    """Return the content of ``file``, a request or a response. Raises ``ClickException``."""
+    """Return the content of ``file``: a recording, a request or a response. Raises ``UnreadableRecording``."""
+    if any(file.name.endswith(suffix) for suffix in SUFFIXES):
+        with contextlib.suppress(UnreadableRecording):  # another file with such a name
+            recorded = read_recording(file)
+            return Captured(api or recorded.api, recorded.model or "", recorded.request, recorded.response)
     try:
         body = file.read_bytes()
     except OSError as error:
-        raise click.ClickException(f"cannot read {file}: {(error.strerror or 'unreadable').lower()}") from None
+        raise UnreadableRecording(f"cannot read {file}: {(error.strerror or 'unreadable').lower()}") from None
     if not body.strip():
-        raise click.ClickException(f"{file}: empty: give a request or a response")
+        raise UnreadableRecording(f"{file}: empty: give a request, a response or a recording")
     members = _members(body)
     if not members and body.lstrip().startswith(b"{"):
-        raise click.ClickException(f"{file}: the JSON object is incomplete or invalid; give a request or a response")
-    model, found = members.get("model"), possible_apis(members)
-    if (api := api or next(iter(found), None) or detect(body)) is None:
-        raise click.ClickException(f"{file}: cannot detect the API; set it with --api")
-    return Captured(body, api, model if isinstance(model, str) else "", bool(found))
+        raise UnreadableRecording(f"{file}: the JSON object is incomplete or invalid; give a request or a response")
+    model = members.get("model")
+    named = model if isinstance(model, str) else ""
+    if found := possible_apis(members):
+        return Captured(api or found[0], named, request=body)
+    if (detected := api or detect(body)) is None:
+        raise UnreadableRecording(f"{file}: cannot detect the API; set it with --api")
+    return Captured(detected, named, response=body)
 
 
 def _members(body: bytes) -> dict[str, object]:
@@ -175,25 +188,26 @@ def _members(body: bytes) -> dict[str, object]:
         return {}
 
 
-async def _try_captured(config: Config, steps: StepSet, captured: Captured, key: str | None) -> TrialSession:
-    """Return the trial of a request or a response, with the steps open meanwhile."""
-    api, body = captured.api, captured.body
-    applying = steps_of_request(config, steps, captured.model, None, api, key)
-    check = Check("request", (), client=key, model=captured.model or None, api=api, request_id="trial")
+async def _try_all(config: Config, steps: StepSet, captured: Captured, key: str | None) -> dict[str, TrialSession]:
+    """Return the trials of the request and of the response, with the steps open meanwhile."""
+    applying = steps_of_request(config, steps, captured.model, None, captured.api, key)
+    check = Check("request", (), client=key, model=captured.model or None, api=captured.api, request_id="trial")
+    trials: dict[str, TrialSession] = {}
     try:
         async with trio.open_nursery() as nursery:
             await steps.open(nursery)
             try:
-                if captured.is_request:
-                    trial = await try_request(applying, check, api, body)
-                else:
-                    trial = await try_response(applying, check, read_events(api, body))
+                if captured.request is not None:
+                    trials["request"] = await try_request(applying, check, captured.api, captured.request)
+                if captured.response is not None:
+                    choices = read_events(captured.api, captured.response)
+                    trials["response"] = await try_response(applying, check, choices)
             finally:
                 with trio.CancelScope(shield=True):
                     await steps.aclose()
     except BaseExceptionGroup as group:  # of the nursery
         raise first_error(group) from None
-    return trial
+    return trials
 
 
 def read_events(api: Api, data: bytes) -> list[list[Event]]:

@@ -261,12 +261,19 @@ def test_a_captured_response_is_tried(file, tmp_path, content, places):
     assert "apollo" not in result.stdout + result.stderr
 
 
-def test_a_step_that_only_reports_is_tried_with_status_0(file, tmp_path):
-    captured = tmp_path / "captured"
-    captured.write_text(chat_stream("about apo", "llo"))
+def test_a_recording_is_tried_with_its_request_and_response(file, tmp_path):
+    folder = tmp_path / "openai_chat"
+    folder.mkdir()
+    (folder / "one.request.json").write_text(json.dumps({"model": "gpt-5", **REQUESTS["chat"]}))
+    (folder / "one.response.sse").write_text(chat_stream("about apo", "llo"))
     path = file("  - {use: './steps.py:projects', action: report}\n")
-    result = invoke("steps", "try", str(captured), "--config", path)
-    assert (result.returncode, result.stdout.count("projects  report  project")) == (0, 1), result.stderr
+    result = invoke("steps", "try", str(folder / "one.request.json"), "--config", path)
+    assert result.returncode == 0, result.stderr
+    assert [line for line in result.stdout.splitlines() if not line.startswith("  ")] == [
+        "request: 1 text",
+        "response: 1 text",
+    ]
+    assert result.stdout.count("projects  report  project") == 2
 
 
 def test_a_check_without_variables_leaves_out_steps_that_need_them(file, tmp_path):
