@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.support.certificates import Pair
+
 
 class QuietHandler(BaseHTTPRequestHandler):
     """A handler that logs nothing, with whole bodies."""
@@ -37,10 +39,13 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def http_server(handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Run a server on a free port until the end of the block, and yield its host and port."""
+def http_server(handler: type[BaseHTTPRequestHandler], tls: Pair | None = None) -> Iterator[str]:
+    """Run a server on a free port until the end of the block, with a certificate if it has one, and yield its host and
+    port."""
     with _Server(("127.0.0.1", 0), handler) as server:
-        if context is not None:
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls.certificate, tls.key)
             server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

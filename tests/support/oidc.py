@@ -23,17 +23,16 @@ import html
 import json
 import re
 import secrets
-import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
 import attrs
 
 from tests.support.certificates import Pair
+from tests.support.http_servers import QuietHandler, http_server
 from tests.support.signed_tokens import SigningKey, base64url, mint, signing_key
 
 CLIENT_ID: Final = "trigate-client"
@@ -131,8 +130,6 @@ class OidcProvider:
     """The methods of client authentication that it accepts and lists in its configuration; may be ``None``."""
     keys: list[SigningKey] = attrs.field(factory=lambda: [signing_key()])
     """The published keys; the last one signs."""
-    key_members: list[dict[str, Any]] = attrs.field(factory=list)
-    """More members of the key set, valid or not."""
     jwks_headers: dict[str, str] = attrs.field(factory=dict)
     """More headers of the key set, such as ``cache-control``."""
     key_set_token: str | None = None
@@ -140,15 +137,12 @@ class OidcProvider:
     faults: dict[str, Fault] = attrs.field(factory=dict)
     wrong: dict[str, Any] = attrs.field(factory=dict)
     """Claims that replace those of ID tokens, such as ``nonce``, ``iss`` and ``aud``; ``None`` removes one."""
-    wrong_header: dict[str, Any] = attrs.field(factory=dict)
     userinfo: dict[str, Any] = attrs.field(factory=dict)
     """Claims that replace those of userinfo."""
     only_userinfo: frozenset[str] = frozenset()
     """Claims that userinfo alone has, and no ID token."""
     configuration: dict[str, Any] = attrs.field(factory=dict)
     """Members that replace those of the configuration; ``None`` removes one."""
-    redirect_iss: str | None = ""
-    """``iss`` in the redirect: "" for the own one, ``None`` for none."""
     gives_refresh_tokens: bool = True
     rotates: bool = True
     revoked: set[str] = attrs.field(factory=set)
@@ -240,14 +234,14 @@ class OidcProvider:
             "id_token_signing_alg_values_supported": sorted({key.alg for key in self.keys}),
             "token_endpoint_auth_methods_supported": self.methods,
             "code_challenge_methods_supported": ["S256"],
-            "authorization_response_iss_parameter_supported": self.redirect_iss is not None,
+            "authorization_response_iss_parameter_supported": True,
             **self.configuration,
         }
         return _json({name: value for name, value in document.items() if value is not None})
 
     def key_set(self, received: SeenRequest) -> Reply:
         self._check_bearer(received)
-        reply = _json({"keys": [*(key.jwk() for key in self.keys), *self.key_members]})
+        reply = _json({"keys": [key.jwk() for key in self.keys]})
         return attrs.evolve(reply, headers=(("content-type", "application/json"), *self.jwks_headers.items()))
 
     def _check_bearer(self, received: SeenRequest) -> None:
@@ -298,9 +292,7 @@ class OidcProvider:
         return code
 
     def _redirect(self, query: Mapping[str, str], answer: Mapping[str, str]) -> Reply:
-        parameters = {**answer, "state": query.get("state", "")}
-        if self.redirect_iss is not None:
-            parameters["iss"] = self.redirect_iss or self.issuer
+        parameters = {**answer, "state": query.get("state", ""), "iss": self.issuer}
         return Reply(302, b"", (("location", f"{query['redirect_uri']}?{urlencode(parameters)}"),))
 
     # Token endpoint
@@ -400,7 +392,7 @@ class OidcProvider:
         claims = {name: value for name, value in self.people[grant.user].items() if name not in self.only_userinfo}
         nonce = {"nonce": grant.nonce} if with_nonce else {}
         claims = {"iss": self.issuer, "aud": next(iter(self.clients)), "auth_time": int(grant.at), **nonce, **claims}
-        return mint({**claims, **self.wrong}, self.keys[-1], self.wrong_header)
+        return mint({**claims, **self.wrong}, self.keys[-1])
 
     # Other endpoints
 
@@ -426,16 +418,11 @@ _HANDLERS: Final = {
 }
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout = 60
+class _Handler(QuietHandler):
     provider: OidcProvider
 
     def _respond(self) -> None:
-        size = int(self.headers.get("content-length") or 0)
-        body = self.rfile.read(size)
-        url = urlsplit(self.path)
+        body, url = self.read_body(), urlsplit(self.path)
         base = urlsplit(self.provider.issuer).path
         try:
             query, form = _once(url.query), _once(body.decode() if self.command == "POST" else "")
@@ -449,18 +436,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response(reply.status)
-        for name, value in reply.headers:
+        for name, value in (*reply.headers, ("content-length", str(len(reply.body)))):
             self.send_header(name, value)
-        self.send_header("content-length", str(len(reply.body)))
         self.end_headers()
         if self.command != "HEAD":
             with contextlib.suppress(OSError):
                 self.wfile.write(reply.body)
 
     do_GET = do_POST = do_HEAD = _respond
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing."""
 
 
 def _once(text: str) -> dict[str, str]:
@@ -472,34 +455,17 @@ def _once(text: str) -> dict[str, str]:
     return parameters
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Ignore a client that disconnected."""
-
-
 @contextlib.contextmanager
-def open_provider(path: str = "", tls: Pair | None = None, port: int = 0, **attributes: Any) -> Iterator[OidcProvider]:
+def open_provider(path: str = "", tls: Pair | None = None, **attributes: Any) -> Iterator[OidcProvider]:
     """Run a provider on a port of this machine. ``path`` is the part of the issuer's URL after the port.
 
     ``tls`` is its certificate; ``attributes`` are those of ``OidcProvider``."""
-    with _Server(("127.0.0.1", port), _Handler) as server:
-        scheme = "http"
-        if tls is not None:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(tls.certificate, tls.key)
-            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-            scheme = "https"
-        provider = OidcProvider(f"{scheme}://127.0.0.1:{server.server_address[1]}{path}", **attributes)
-        server.RequestHandlerClass = type("Handler", (_Handler,), {"provider": provider})
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
+    handler = type("_Bound", (_Handler,), {})
+    with http_server(handler, tls) as host:
+        provider = handler.provider = OidcProvider(f"http{'' if tls is None else 's'}://{host}{path}", **attributes)
         try:
             yield provider
         finally:
             for fault in provider.faults.values():
                 if fault.hold is not None:
                     fault.hold.set()
-            server.shutdown()
-            thread.join(10)

@@ -1,14 +1,13 @@
 """Requests of commands: the reason of a missing response, and the change that helps."""
 
 import os
-import ssl
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
 from gateway.commands.fetching import FetchError, client_of, fetch
-from tests.support.certificates import LOOPBACK, Authority, Pair
+from tests.support.certificates import LOOPBACK, Authority
 from tests.support.each_row import each_row
 from tests.support.http_servers import QuietHandler, http_server
 
@@ -19,12 +18,6 @@ def reason_of(url: str) -> str:
     with pytest.raises(FetchError) as raised:
         fetch(url, {}, PATIENCE)
     return str(raised.value)
-
-
-def server_context(pair: Pair) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.certificate, pair.key)
-    return context
 
 
 def test_a_server_without_tls_is_reported_with_the_scheme_to_use():
@@ -62,7 +55,7 @@ def test_a_certificate_that_is_not_trusted_is_reported_with_its_fault(
     authority = Authority(tmp_path)
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.root))
-    with http_server(QuietHandler, server_context(authority.pair("server", *names, days=days))) as host:
+    with http_server(QuietHandler, authority.pair("server", *names, days=days)) as host:
         found = reason_of(f"https://{host}/")
     assert found.startswith("its certificate is not trusted: ")
     assert reason in found

@@ -3,7 +3,6 @@
 import base64
 import contextlib
 import json
-import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,9 +47,7 @@ def authority(tmp_path_factory) -> Authority:
 @pytest.fixture
 def files(authority) -> Iterator[tuple[str, list[str]]]:
     handler = type("Handler", (FileServer,), {"asked": []})
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority.itself.certificate, authority.itself.key)
-    with http_server(handler, context) as place:
+    with http_server(handler, authority.itself) as place:
         yield f"https://localhost:{place.rpartition(':')[2]}", handler.asked
 
 

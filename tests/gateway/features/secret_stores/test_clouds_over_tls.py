@@ -6,7 +6,6 @@ https://learn.microsoft.com/rest/api/keyvault/secrets/get-secret/get-secret"""
 import base64
 import json
 import socket
-import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -100,10 +99,8 @@ def root(tmp_path) -> Authority:
 def clouds(root, monkeypatch) -> Iterator[Clouds]:
     found = Clouds()
     pair = root.pair("clouds", x509.DNSName(GOOGLE), x509.DNSName(AZURE))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.certificate, pair.key)
     handler = type("_Bound", (_Handler,), {"clouds": found})
-    with http_server(handler, context) as host:
+    with http_server(handler, pair) as host:
         found.port = int(host.rpartition(":")[2])
         monkeypatch.setattr("gateway.features.secret_stores.clouds.fetch_function", lambda sign_in: found.fetch)
         monkeypatch.setattr("gateway.sign_in.refreshed.PAUSE", 0.0)  # between two fetches of a token

@@ -17,12 +17,11 @@ def gateway(shared_gateway):
     """Return the shared gateway, whose provider has no faults."""
     provider = shared_gateway.provider
     provider.wrong.clear()
-    provider.wrong_header.clear()
     provider.faults.clear()
     provider.userinfo.clear()
     provider.configuration.clear()
     provider.only_userinfo = frozenset()
-    provider.signed_in, provider.denies, provider.redirect_iss = None, False, ""
+    provider.signed_in, provider.denies = None, False
     return shared_gateway
 
 
