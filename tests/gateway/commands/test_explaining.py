@@ -206,7 +206,7 @@ def test_it_shows_the_request_members_of_each_level_and_the_lane(tmp_path, capsy
 
 @pytest.mark.parametrize("api", ["chat", "interactions"])
 def test_it_shows_the_version_that_the_gateway_sends_if_the_client_sends_none(tmp_path, capsys, api):
-    """N3, N30: of both lanes."""
+    """In both lanes."""
     entry = {"model": "gemini/gemini-omni-flash-preview", "access_key": "sk-secret"}
     file = write_config(tmp_path, {"version": "v0.4.0", "model_providers": [entry]})
     assert explain(entry["model"], api, file, no_env=False) == 0

@@ -892,22 +892,6 @@ def test_a_bad_entry_is_refused(errors_in, entry, mistake):
     assert mistake in found
 
 
-def test_all_mistakes_are_shown_together_in_the_order_of_the_file(errors_in):
-    found = errors_in(
-        "version: v0.3\n"
-        "listener: []\n"
-        "model_providers:\n"
-        "  - model: openai/gpt-4o\n"
-        "    acces_key: x\n"
-        "  - model: gpt\n"
-        "  - model: openai/*\n"
-        "    default: true\n"
-        "    base_url: nowhere\n"
-        "drain: soon\n"
-    )
-    assert [line.partition(":")[0] for line in found] == ["1", "2", "5", "6", "8", "9", "10"]
-
-
 def test_every_missing_variable_is_reported_with_its_place(errors_in):
     found = errors_in(
         HEAD + "model_providers:\n"
@@ -1051,18 +1035,6 @@ def test_the_file_of_another_gateway_is_reported_in_one_sentence(write, text, ow
 # Finding the file
 
 
-def test_the_file_is_found_in_order(write, tmp_path):
-    write(HEAD, "plano_config.yaml")
-    assert find_config_file(tmp_path, {}).name == "plano_config.yaml"
-    write(HEAD, "config.yaml")
-    assert find_config_file(tmp_path, {}).name == "config.yaml"
-    write("", "trigate.yaml")
-    assert find_config_file(tmp_path, {}).name == "trigate.yaml"
-    other = write("", "other.yaml")
-    assert find_config_file(tmp_path, {"TRIGATE_CONFIG": str(other)}) == other
-    assert find_config_file(tmp_path, {"TRIGATE_CONFIG": str(other)}, Path("config.yaml")).name == "config.yaml"
-
-
 def test_a_named_file_that_is_missing_is_never_replaced_by_another(write, tmp_path):
     write("", "trigate.yaml")
     with pytest.raises(ConfigError, match=r"missing\.yaml: no such file \(path from \$TRIGATE_CONFIG\)"):
@@ -1131,13 +1103,6 @@ def test_a_star_for_all_models_is_explained(errors_in):
 def test_a_file_of_trigate_with_mistakes_is_not_ignored(write, tmp_path, text):
     path = write(text, "config.yaml")
     assert find_config_file(tmp_path, {}) == path
-
-
-def test_without_any_file_the_search_is_reported_and_the_demo_offered(tmp_path):
-    with pytest.raises(ConfigError) as caught:
-        find_config_file(tmp_path, {})
-    for word in ("TRIGATE_CONFIG", "trigate.yaml", "config.yaml", "plano_config.yaml", "trigate serve --demo"):
-        assert word in str(caught.value)
 
 
 # Any text is a configuration or a ConfigError

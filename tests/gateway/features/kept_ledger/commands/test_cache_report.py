@@ -136,7 +136,7 @@ def test_advice_compares_lifetimes_by_the_gaps_of_the_period(write_ledger, capsy
 
 
 def test_entries_that_were_never_read_have_their_price(write_ledger, capsys):
-    """C33: writing adds it, and the first reading subtracts it. Readings of earlier entries leave nothing below 0."""
+    """Writing adds it, and the first reading subtracts it. Readings of earlier entries leave nothing below 0."""
     wrote, read = (turn("nightly", verdict(9000, 0, grade=None, unread=nanos)) for nanos in (4 * DOLLAR, -DOLLAR))
     before = turn("alice", verdict(9000, 0, grade=None, unread=-DOLLAR))
     once = turn("oneshot", verdict(0, 0, grade=None, unread=DOLLAR // 2))
@@ -154,7 +154,7 @@ def test_entries_that_were_never_read_have_their_price(write_ledger, capsys):
 
 
 def test_advice_names_missing_cache_keys(write_ledger, capsys):
-    """C41: facts of the period. A key avoids misses of unchanged prompts, and no other."""
+    """The facts are those of the period. A key avoids misses of unchanged prompts, and no other."""
     missed = verdict(9000, 9000, ("provider", 9000, DOLLAR), is_unkeyed=True)
     changed = verdict(9000, 9000, ("tools", 9000, DOLLAR), is_unkeyed=True)
     keyed = verdict(9000, 9000, ("provider", 9000, DOLLAR))
