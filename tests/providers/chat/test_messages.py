@@ -2,14 +2,11 @@
 
 import json
 
-import pytest
-
 from providers.catalog.provider import COMPATIBLE
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
 from providers.neutral.request import (
-    FilePart,
     ImagePart,
     MediaSource,
     Message,
@@ -23,7 +20,6 @@ from providers.neutral.request import (
     ToolResultPart,
 )
 from providers.responses import RESPONSES
-from streams.errors import GatewayError
 from tests.support.chat_wire import OWN, assistant, encode_request, messages, user
 from tests.support.each_row import each_row
 
@@ -131,28 +127,6 @@ def test_parts_of_other_apis_are_dropped_and_reported():
     assert body["messages"][0] == {"role": "user", "content": "a"}
     assert body["tools"] == [
         {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
-    ]
-
-
-@each_row(
-    "part",
-    [
-        FilePart(MediaSource("url", "https://a/b.pdf"), at="messages[0].content[0]"),
-        FilePart(MediaSource("file_id", "file_1"), at="messages[0].content[0]"),
-        ImagePart(MediaSource("file_id", "file_1"), at="messages[0].content[0]"),
-    ],
-)
-def test_essential_parts_without_a_chat_form_are_a_400(part):
-    with pytest.raises(GatewayError) as caught:
-        messages(user(part))
-    assert (caught.value.info.status, caught.value.info.param) == (400, "messages[0].content[0]")
-
-
-def test_documents_are_files_and_plain_ones_are_text():
-    pdf = FilePart(MediaSource("base64", "QUJD", "application/pdf"))
-    assert messages(user(pdf, FilePart(MediaSource("text", "plain"))))[0]["content"] == [
-        {"type": "file", "file": {"filename": "document.pdf", "file_data": "data:application/pdf;base64,QUJD"}},
-        {"type": "text", "text": "plain"},
     ]
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from providers.gemini.turns import PLACEHOLDER
 from providers.neutral.request import (
-    AudioPart,
     FilePart,
     Format,
     ImagePart,
@@ -419,16 +418,10 @@ def test_media():
     for part, expected in (
         (ImagePart(MediaSource("base64", "/9j/4A", "image/jpg")), inline("image/jpeg", "/9j/4A")),
         (ImagePart(MediaSource("base64", "UklG")), inline("image/webp", "UklG")),
-        (FilePart(MediaSource("base64", "JVBE")), inline("application/pdf", "JVBE")),
-        (FilePart(MediaSource("text", "plain")), {"text": "plain"}),
-        (AudioPart("AAAA", "wav"), inline("audio/wav", "AAAA")),
         (FilePart(MediaSource("url", "gs://b/a.pdf")), file_data("gs://b/a.pdf", mimeType="application/pdf")),
         (FilePart(MediaSource("url", VIDEO)), file_data(VIDEO)),
     ):
         assert media(part) == expected, part
-    for kind, value in (("url", "https://example.com/a.png"), ("file_id", "file-1")):
-        source = MediaSource(kind, value)
-        assert refusal(chat(user(ImagePart(source, at="messages[0].content[0]")))).param == "messages[0].content[0]"
 
 
 def test_parts_in_the_wrong_role_become_a_separate_turn():

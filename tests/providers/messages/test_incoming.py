@@ -53,8 +53,7 @@ def test_the_billing_line_of_a_string_goes_alone():
     assert [message.role for message in read(system="x-anthropic-billing-header: a;").messages] == ["user"]
 
 
-def test_media_are_read_from_every_source():
-    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBO"}}
+def test_files_and_nested_media_are_read():
     linked = {"type": "image", "source": {"type": "url", "url": "https://a.example/x.png"}}
     pdf = {
         "type": "document",
@@ -64,12 +63,10 @@ def test_media_are_read_from_every_source():
     }
     text = {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "a"}, linked]}}
     at = "messages[0].content"
-    assert blocks(image, linked, pdf, text) == (
-        ImagePart(MediaSource("base64", "iVBO", "image/png"), at=f"{at}[0]"),
-        ImagePart(MediaSource("url", "https://a.example/x.png"), at=f"{at}[1]"),
-        FilePart(MediaSource("file_id", "file_1"), "T", f"{at}[2]", {"citations": {"enabled": 1}}),
-        FilePart(MediaSource("text", "a", "text/plain"), None, f"{at}[3]"),
-        ImagePart(MediaSource("url", "https://a.example/x.png"), at=f"{at}[3].source.content[1]"),
+    assert blocks(pdf, text) == (
+        FilePart(MediaSource("file_id", "file_1"), "T", f"{at}[0]", {"citations": {"enabled": 1}}),
+        FilePart(MediaSource("text", "a", "text/plain"), None, f"{at}[1]"),
+        ImagePart(MediaSource("url", "https://a.example/x.png"), at=f"{at}[1].source.content[1]"),
     )
 
 

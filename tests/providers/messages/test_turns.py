@@ -4,7 +4,6 @@ import attrs
 import pytest
 
 from providers.neutral.request import (
-    AudioPart,
     FilePart,
     ImagePart,
     MediaSource,
@@ -55,31 +54,6 @@ def test_invalid_ids_are_replaced_alike_in_call_and_result():
     assert messages(assistant(ToolCallPart("call_1", "f", "")))[0]["content"][0]["id"] == "call_1"
 
 
-def test_media_are_written():
-    """No part is skipped (miruamel/xuan#191, ferro-labs/ai-gateway#143)."""
-    for part, block in [
-        (
-            ImagePart(MediaSource("base64", "R0lG", "image/gif")),
-            {"type": "image", "source": {"type": "base64", "media_type": "image/gif", "data": "R0lG"}},
-        ),
-        (
-            ImagePart(MediaSource("url", "https://a.example/x")),
-            {"type": "image", "source": {"type": "url", "url": "https://a.example/x"}},
-        ),
-        (
-            FilePart(MediaSource("base64", "JVBE", "application/pdf"), "a.pdf"),
-            {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"},
-             "title": "a.pdf"},
-        ),
-        (
-            FilePart(MediaSource("base64", "aGk=", "text/plain")),
-            {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "hi"}},
-        ),
-    ]:  # fmt: skip
-        with case((part, block)):
-            assert messages(user(part))[0]["content"] == [block]
-
-
 def test_the_type_of_an_image_is_read_from_its_bytes_then_its_label():
     """OpenAI takes any label; Anthropic wants one of four (anthropics/claude-code#8184,
     NousResearch/hermes-agent#55432), and the one that fits the bytes (home-assistant/core#167208)."""
@@ -99,18 +73,10 @@ def test_the_type_of_an_image_is_read_from_its_bytes_then_its_label():
             }  # fmt: skip
 
 
-def test_parts_without_a_messages_form_are_a_400_with_the_path():
-    """Ids of files never cross providers (theopenco/llmgateway#4149)."""
-    for part in [
-        AudioPart("x", "wav", at="messages[1].content[0]"),
-        ImagePart(MediaSource("file_id", "file_1"), at="messages[1].content[0]"),
-        FilePart(MediaSource("file_id", "file_1"), at="messages[1].content[0]"),
-        FilePart(MediaSource("base64", "!!", "text/plain"), at="messages[1].content[0]"),
-    ]:
-        with case(part):
-            with pytest.raises(GatewayError) as raised:
-                write(chat(user(part)))
-            assert (raised.value.info.status, raised.value.info.param) == (400, "messages[1].content[0]")
+def test_a_text_file_that_is_no_text_is_a_400_with_the_path():
+    with pytest.raises(GatewayError, match="must be base64 of UTF-8 text") as raised:
+        write(chat(user(FilePart(MediaSource("base64", "!!", "text/plain"), at="messages[1].content[0]"))))
+    assert (raised.value.info.status, raised.value.info.param) == (400, "messages[1].content[0]")
 
 
 def test_hints_that_the_api_does_not_have_are_reported():

@@ -11,11 +11,7 @@ from providers.interactions import INTERACTIONS
 from providers.messages import MESSAGES
 from providers.neutral.codec import Recipient
 from providers.neutral.request import (
-    AudioPart,
-    FilePart,
     Format,
-    ImagePart,
-    MediaSource,
     Message,
     NativeTool,
     Parameter,
@@ -48,29 +44,6 @@ def test_input_is_required_unless_another_member_replaces_it() -> None:
     call = RESPONSES.read_request({"model": "m", "previous_response_id": "resp_1"})
     assert call.messages == ()
     assert call.parameters["previous_response_id"].value == "resp_1"
-
-
-def test_every_kind_of_content_is_read() -> None:
-    content = [
-        {"type": "input_text", "text": "t", "prompt_cache_breakpoint": {"mode": "explicit"}},
-        {"type": "input_image", "image_url": "data:image/png;base64,AAAA", "detail": "low"},
-        {"type": "input_image", "image_url": "https://x.test/i.png"},
-        {"type": "input_image", "file_id": "file_1", "detail": "auto"},
-        {"type": "input_file", "file_data": "data:application/pdf;base64,BBBB", "filename": "a.pdf"},
-        {"type": "input_file", "file_url": "https://x.test/a.pdf"},
-        {"type": "input_audio", "input_audio": {"data": "CC", "format": "wav"}},
-    ]
-    (turn,) = turns({"role": "user", "content": content})
-    at = [f"input[0].content[{i}]" for i in range(len(content))]
-    assert turn.parts == (
-        TextPart("t", at[0], {"prompt_cache_breakpoint": {"mode": "explicit"}}),
-        ImagePart(MediaSource("base64", "AAAA", "image/png"), "low", at[1]),
-        ImagePart(MediaSource("url", "https://x.test/i.png"), None, at[2]),
-        ImagePart(MediaSource("file_id", "file_1"), "auto", at[3]),
-        FilePart(MediaSource("base64", "BBBB", "application/pdf"), "a.pdf", at[4]),
-        FilePart(MediaSource("url", "https://x.test/a.pdf"), None, at[5]),
-        AudioPart("CC", "wav", at[6]),
-    )
 
 
 def test_sealed_reasoning_is_opened_and_a_broken_seal_is_dropped() -> None:
