@@ -58,19 +58,6 @@ def test_effort_becomes_a_budget_below_max_tokens():
             assert body["max_tokens"] == budget + 1000
 
 
-def test_adaptive_models_get_an_effort():
-    """A budget is a 400 there (theopenco/llmgateway#2753, docker/docker-agent#2563)."""
-    for reasoning, effort in [
-        (Reasoning(effort="minimal"), "low"), (Reasoning(effort="xhigh"), "xhigh"), (Reasoning("adaptive"), None),
-        (Reasoning(budget=2048), "low"), (Reasoning(budget=8192), "medium"), (Reasoning(budget=24000), "high"),
-        (Reasoning(budget=31999), "xhigh"),
-    ]:  # fmt: skip
-        with case((reasoning, effort)):
-            body, _ = write(chat(reasoning=reasoning), adaptive_thinking=True)
-            assert body["thinking"] == {"type": "adaptive"}
-            assert body.get("output_config", {}).get("effort") == effort
-
-
 def test_a_budget_is_smaller_than_max_tokens_within_the_models_maximum():
     """The provider also rejects a `max_tokens` above the model's maximum with 400 (maximhq/bifrost#1479)."""
     for budget, limit, most, written in [
