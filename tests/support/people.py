@@ -103,21 +103,18 @@ class PeopleSetup:
 def people_gateway(
     issuers: Sequence[Mapping[str, Any]] | None = None,
     groups: Sequence[Mapping[str, Any]] = ({"name": "research"},),
-    unknown_key_wait: float = PATIENCE,
     **more: Any,
 ) -> Iterator[PeopleSetup]:
     """Run a gateway with ``issuers``, by default one named ``okta`` with the rules ``ADMIT``.
 
-    ``unknown_key_wait`` is how many seconds a request with an unknown key waits for new keys; the two seconds of the
-    gateway may pass on a busy machine. ``more`` are other root keys. A callable is called with the providers, and its
-    result is used."""
+    A request with an unknown key waits longer for new keys: the two seconds of the gateway may pass on a busy machine.
+    ``more`` are other root keys. A callable is called with the providers, and its result is used."""
     with (
         pytest.MonkeyPatch.context() as patched,
         open_provider() as identity,
         serve_upstream(Answering) as upstream,
     ):
-        patched.setattr("gateway.features.people.key_sets.UNKNOWN_WAIT", unknown_key_wait)
-        options = more.pop("options", {})
+        patched.setattr("gateway.features.people.key_sets.UNKNOWN_WAIT", PATIENCE)
         found = issuers(identity) if callable(issuers) else issuers
         models = more.pop("models", None)
         entries = (
@@ -131,5 +128,5 @@ def people_gateway(
         settings = config(
             entries, issuers=[issuer(identity)] if found is None else list(found), client_groups=list(groups), **more
         )
-        with gateway_thread(settings, **options) as gateway:
+        with gateway_thread(settings) as gateway:
             yield PeopleSetup(gateway, identity, upstream)

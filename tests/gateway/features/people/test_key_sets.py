@@ -11,7 +11,6 @@ import trio
 import trio.testing
 
 from gateway.features.people.key_sets import STALE_SECONDS
-from gateway.features.people.settings import IssuerFetch
 from gateway.features.people.tokens import CannotJudge, TokenRefused, UnknownKey
 from tests.support.followed_issuers import FollowedIssuers, follow_issuers, issuer_settings
 from tests.support.oidc import CONFIGURATION, Fault, OidcProvider, open_provider
@@ -312,19 +311,6 @@ async def test_the_url_of_a_key_set_needs_no_discovery(provider: OidcProvider):
     async with follow_issuers(issuer_settings(provider, jwks=f"{provider.issuer}/jwks")) as followed:
         assert is_valid(followed, provider.token())
     assert provider.count(CONFIGURATION) == 0
-
-
-async def test_the_token_for_the_fetch_is_read_each_time(tmp_path: Path, provider: OidcProvider):
-    """Kubernetes replaces a pod's token every hour."""
-    file = tmp_path / "token"
-    file.write_text("first\n")
-    provider.key_set_token = "first"
-    async with follow_issuers(issuer_settings(provider, fetch=IssuerFetch(token=file))) as followed:
-        assert is_valid(followed, provider.token())
-        provider.key_set_token = "second"
-        file.write_text("second")
-        provider.rotate()
-        assert await find_and_check(followed, provider.token())
 
 
 # Changes of the configuration
