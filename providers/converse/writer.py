@@ -11,36 +11,21 @@ A citation belongs to a whole block, because the API has no positions in the gen
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 import msgspec
 
 from providers.converse.errors import error_event
 from providers.converse.media import image_deltas, made_image_blocks
 from providers.converse.wording import signature, textless_content, tool_use_id, write_end, write_metadata
-from providers.neutral.arguments import StreamedInput, call_input
-from providers.neutral.block_order import BlockEvent, BlockOrder
-from providers.neutral.codec import ANSWERING, ENDED, WAITING, AnswerStage, Reply, complete_usage
+from providers.neutral.arguments import call_input
+from providers.neutral.block_writer import BlockWriter
+from providers.neutral.codec import Reply, complete_usage
 from providers.neutral.seal import Issuer
 from providers.neutral.texts import link_of
 from providers.neutral.values import as_string
 from streams import event_stream
-from streams.events import (
-    AnswerEnd,
-    AnswerStart,
-    BlockEnd,
-    Citation,
-    ErrorInfo,
-    Event,
-    NativeItem,
-    ReasoningDelta,
-    ReasoningState,
-    RefusalDelta,
-    TextDelta,
-    ToolCallDelta,
-    ToolCallStart,
-    Usage,
-)
+from streams.events import AnswerEnd, Citation, ErrorInfo, Event, NativeItem, ReasoningState, TextDelta, ToolCallStart
 from streams.fold import Answer, Block, NativeBlock, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 
 # The user ends at the last `@`, as in browsers. Otherwise `https://a.org@@b.org` would appear as a page of a.org.
@@ -105,87 +90,54 @@ def _encode_frame(name: str, value: Mapping[str, Any]) -> bytes:
     return event_stream.event_frame(name, msgspec.json.encode(value))
 
 
-class ConverseWriter:
-    """A ``Writer`` of the Converse API. Blocks are sent strictly one after another."""
+class ConverseWriter(BlockWriter):
+    """A ``Writer`` of the Converse API."""
 
     def __init__(self, reply: Reply) -> None:
-        self._request, self._issuer = reply.request, reply.issuer
-        self._input_estimate = reply.input_estimate
-        self._characters = 0  # that the model wrote, for an estimated usage
-        self._usage: Usage | None = None
-        self._order = BlockOrder()
+        super().__init__(reply)
+        self._request = reply.request
         self._index = 0
         self._has_content = False  # whether anything of the block with that index was sent
         self._reasoning: ReasoningState | None = None
-        self._input: StreamedInput | None = None  # the arguments of the open call
-        self._stage: AnswerStage = WAITING
-        self._calls_tools = False
 
     def send(self, event: Event) -> bytes:
-        if self._has_content and isinstance(event, TextDelta) and event.block == self._order.open:
-            return self._write_text({"text": event.text}, event.text)
-        if self._stage is ENDED:
-            return b""
-        match event:
-            case AnswerStart():
-                return b""
-            case Usage():
-                self._usage = event
-                return b""
-            case AnswerEnd():
-                return self._end_message(event)
-            case ErrorInfo():
-                self._stage = ENDED
-                return error_event(event)
-            case _:
-                written = b"".join(map(self._write, self._order.add(event)))
-                return self._start_message() + written if written else b""
+        if self._has_content and isinstance(event, TextDelta) and event.block == self.order.open:
+            self.characters += len(event.text)
+            return self._write_delta({"text": event.text})
+        return self.send_any(event)
 
-    def _start_message(self) -> bytes:
-        if self._stage is not WAITING:
-            return b""
-        self._stage = ANSWERING
+    def begin_answer(self) -> bytes:
         return _encode_frame("messageStart", {"role": "assistant"})
 
-    def _end_message(self, event: AnswerEnd) -> bytes:
-        rest = b"".join(map(self._write, self._order.release_all()))
-        start = self._start_message()
-        self._stage = ENDED
-        stop = _encode_frame("messageStop", write_end(event, self._calls_tools, self._request))
-        usage = complete_usage(self._usage, self._input_estimate, self._characters)
-        metadata = _encode_frame("metadata", write_metadata(usage))
-        return b"".join((start, rest, stop, metadata))
+    def end_answer(self, end: AnswerEnd) -> bytes:
+        stop = _encode_frame("messageStop", write_end(end, self.calls_tools, self._request))
+        usage = complete_usage(self.usage, self.input_estimate, self.characters)
+        return stop + _encode_frame("metadata", write_metadata(usage))
+
+    def fail(self, error: ErrorInfo) -> bytes:
+        return error_event(error)
 
     # Blocks
 
-    def _write(self, event: BlockEvent) -> bytes:
-        match event:
-            case TextDelta(text=text) | RefusalDelta(text=text):
-                return self._write_text({"text": text}, text)
-            case ReasoningDelta(text=text):
-                return self._write_text({"reasoningContent": {"text": text}}, text)
-            case ReasoningState():
-                return self._write_state(event)
-            case ToolCallStart(id=id, name=name, kind=kind):
-                self._calls_tools = True
-                self._input = StreamedInput(kind)
-                return self._start_block({"toolUse": {"toolUseId": tool_use_id(id), "name": name}})
-            case ToolCallDelta(text=text):
-                return self._write_arguments(text)
-            case Citation():
-                cited = write_citation(event)
-                return b"" if cited is None else self._write_delta({"citation": cited})
-            case NativeItem(api=api, item=item):
-                own = api == "converse" and isinstance(item, dict)
-                return b"".join(map(self._write_native, [item] if own else made_image_blocks(api, item)))
-            case BlockEnd():
-                return self._end_block()
-            case _:
-                assert_never(event)
+    def write_text(self, text: str) -> bytes:
+        return self._write_delta({"text": text})
 
-    def _write_text(self, delta: Mapping[str, Any], text: str) -> bytes:
-        self._characters += len(text)
-        return self._write_delta(delta)
+    def write_thought(self, text: str) -> bytes:
+        return self._write_delta({"reasoningContent": {"text": text}})
+
+    def start_call(self, call: ToolCallStart) -> bytes:
+        return self._start_block({"toolUse": {"toolUseId": tool_use_id(call.id), "name": call.name}})
+
+    def write_arguments(self, text: str) -> bytes:
+        return self._write_delta({"toolUse": {"input": text}})
+
+    def cite(self, citation: Citation) -> bytes:
+        cited = write_citation(citation)
+        return b"" if cited is None else self._write_delta({"citation": cited})
+
+    def write_native(self, native: NativeItem) -> bytes:
+        own = native.api == "converse" and isinstance(native.item, dict)
+        return b"".join(map(self._write_item, [native.item] if own else made_image_blocks(native.api, native.item)))
 
     def _write_delta(self, delta: Mapping[str, Any]) -> bytes:
         self._has_content = True
@@ -195,25 +147,18 @@ class ConverseWriter:
         self._has_content = True
         return _encode_frame("contentBlockStart", {"contentBlockIndex": self._index, "start": start})
 
-    def _write_state(self, event: ReasoningState) -> bytes:
+    def write_state(self, state: ReasoningState) -> bytes:
         if self._has_content:  # the signature is the last delta of the block
-            self._reasoning = event
+            self._reasoning = state
             return b""
-        item = textless_content(self._issuer, event)
+        item = textless_content(self.issuer, state)
         redacted = item.get("redactedContent")
         if isinstance(redacted, str):
             return self._write_delta({"reasoningContent": {"redactedContent": redacted}})
-        self._reasoning = event
+        self._reasoning = state
         return self._write_delta({"reasoningContent": {"text": ""}})  # SDKs require a text with the signature
 
-    def _write_arguments(self, text: str) -> bytes:
-        self._characters += len(text)
-        if self._input is not None:
-            text = self._input.add(text)
-            self._input = None if self._input.passes else self._input
-        return self._write_delta({"toolUse": {"input": text}}) if text else b""
-
-    def _write_native(self, item: Mapping[str, Any]) -> bytes:
+    def _write_item(self, item: Mapping[str, Any]) -> bytes:
         """Write a call of a tool that ran at Amazon, its result, or an image."""
         start = b""
         for kind, inner in item.items():
@@ -228,15 +173,15 @@ class ConverseWriter:
                 start += b"".join(self._write_delta({kind: delta}) for delta in image_deltas(inner))
         return start + self._stop_block()
 
-    def _end_block(self) -> bytes:
+    def end_block(self) -> bytes:
         last = b""
         if self._reasoning is not None:
-            if (signed := signature(self._issuer, self._reasoning)) is not None:
+            if (signed := signature(self.issuer, self._reasoning)) is not None:
                 last = self._write_delta({"reasoningContent": {"signature": signed}})
             self._reasoning = None
-        elif self._input is not None:
-            last = self._write_delta({"toolUse": {"input": self._input.whole_json()}})
-        self._input = None
+        elif self.input is not None:
+            last = self._write_delta({"toolUse": {"input": self.input.whole_json()}})
+        self.input = None
         return last + self._stop_block()
 
     def _stop_block(self) -> bytes:

@@ -10,8 +10,8 @@
 - Requests: ``tool_names`` with the changes of tools and custom tools, ``schemas`` within a provider's limits,
   ``arguments`` of calls, ``formats`` of structured output, ``media``, ``texts``, the ``seal`` of reasoning, estimated
   ``tokens``, and ``next_turns`` with the results of calls.
-- Answers: the words of ``ends``, ``values`` without trust, ``shapes`` of whole answers, ``bounds`` of memory,
-  ``block_order``, ``made_images``, web ``searches`` with their ``search_tools``, several ``choices``, in streams the
-  ``other_choices``, which must be ``complete_choices``, ``moderation`` results, ``token_usage`` with other billing, the
-  frames of an ``invoked`` model, and ``kept_turns``, which are stored.
+- Answers: the words of ``ends``, ``values`` without trust, ``shapes`` of whole answers, ``bounds`` of memory, the
+  ``block_writer`` with its ``block_order``, ``made_images``, web ``searches`` with their ``search_tools``, several
+  ``choices``, in streams the ``other_choices``, which must be ``complete_choices``, ``moderation`` results,
+  ``token_usage`` with other billing, the frames of an ``invoked`` model, and ``kept_turns``, which are stored.
 """
