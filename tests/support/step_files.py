@@ -1,6 +1,11 @@
 """Configurations with steps, and their code, as files."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+
+import trio
 
 from gateway.config.loading import Config, load
 from gateway.config.settings import Trust
@@ -17,3 +22,17 @@ def step_config(folder: Path, steps: str, code: str = "", head: str = HEAD, trus
     file = folder / "trigate.yaml"
     file.write_text(f"{head}steps:\n{steps}")
     return load(file, {}, trust=trust)
+
+
+@contextlib.asynccontextmanager
+async def service_step(
+    use: str, folder: Path, url: str, more: str = "", settings: str = "", head: str = HEAD
+) -> AsyncIterator[Any]:
+    """Open a step that sends texts to ``url``, with ``more`` keys and ``settings``."""
+    from gateway.features.steps.loading import load_steps  # which may be deleted
+
+    steps = load_steps(step_config(folder, f"  - {{use: {use}{more}, with: {{url: '{url}'{settings}}}}}\n", head=head))
+    async with trio.open_nursery() as nursery:
+        await steps.open(nursery)
+        yield steps.steps[0]
+        await steps.aclose()

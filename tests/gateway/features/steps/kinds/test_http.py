@@ -4,41 +4,24 @@ The contract: https://docs.litellm.ai/docs/adding_provider/generic_guardrail_api
 
 import json
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 import pytest
-import trio
 
-from gateway.features.steps.loaded import LoadedStep
-from gateway.features.steps.loading import load_steps
 from gateway.features.steps.runner import StepFailed, run_step
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.check_services import GUARDRAIL_PATH, CheckService, check_service, masking
 from tests.support.each_row import each_row
 from tests.support.harness import free_port
-from tests.support.step_files import HEAD, step_config
+from tests.support.step_files import HEAD, service_step
 from tests.support.upstreams import JSON, Raw
 from trigate.steps import Check, Finding, Passage
 
 TEXTS: Final = ("hello Ann Lee", "the code is 12 and 34")
-
-
-@asynccontextmanager
-async def guard_step(
-    folder: Any, url: str, more: str = "", settings: str = "", head: str = HEAD
-) -> AsyncIterator[LoadedStep]:
-    """Open an ``http`` step for ``url``, with ``more`` keys and ``settings``."""
-    steps = load_steps(step_config(folder, f"  - {{use: http{more}, with: {{url: '{url}'{settings}}}}}\n", head=head))
-    async with trio.open_nursery() as nursery:
-        await steps.open(nursery)
-        yield steps.steps[0]
-        await steps.aclose()
-
-
+guard_step: Final = partial(service_step, "http")
 CALL: Final = Passage("tool_calls", "messages[1].tool_calls[0].function.arguments", '{"path": "/tmp/12"}', "read_file")
 
 
