@@ -27,6 +27,9 @@ BASES: Final = {"gemini": "/v1beta", "converse": "", "interactions": "/v1beta"}
 """The paths of the base URLs of providers, ``/v1`` for others."""
 
 
-def entries_of(url: str, apis: Iterable[str] = ALL) -> list[dict[str, Any]]:
-    """Return an entry ``on-API`` for each of ``apis`` of the provider at ``url``."""
-    return [provider(f"{VENDORS[api]}/on-{api}", url + BASES.get(api, "/v1"), [api], name=f"on-{api}") for api in apis]
+def entries_of(url: str, apis: Iterable[str] = ALL, **more: Any) -> list[dict[str, Any]]:
+    """Return an entry ``on-API`` with ``more`` keys for each of ``apis`` of the provider at ``url``."""
+    return [
+        provider(f"{VENDORS[api]}/on-{api}", url + BASES.get(api, "/v1"), [api], name=f"on-{api}", **more)
+        for api in apis
+    ]

@@ -2,19 +2,20 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Listening, Wire, config, eventually, exchanges, post, provider
+from tests.support.harness import Gateway, Listening, Wire, config, eventually, post, provider
 from tests.support.lanes import events_of
-from tests.support.raw_call import new_id
+from tests.support.raw_call import line, new_id
+from tests.support.step_providers import entries_of
 from tests.support.upstreams import STREAM, Raw, Script, Upstream, render
 from tests.support.wire_clients import ALL, body_of, path_of
 
-VENDORS = {"chat": "openai", "messages": "anthropic", "responses": "openai", "gemini": "gemini",
-           "converse": "amazon_bedrock", "interactions": "gemini"}  # fmt: skip
+PRICE = {"input": 1, "output": 1000}
 TEXT = "word " * 600
 STEP = {"use": "regex", "name": "birds", "action": "mask", "at": ["response"], "hold": "whole",
         "with": {"patterns": {"bird": "osprey-[0-9]+"}}}  # fmt: skip
@@ -22,10 +23,8 @@ STEP = {"use": "regex", "name": "birds", "action": "mask", "at": ["response"], "
 
 @pytest.fixture(scope="module")
 def gateway(upstream) -> Iterator[Gateway]:
-    price = {"input": 1, "output": 1000}
-    entries = [provider(f"{VENDORS[api]}/up-{api}", upstream.url, [api], name=f"m-{api}", price=price) for api in ALL]
     refusing = {**STEP, "name": "bats", "action": "refuse", "with": {"patterns": {"bat": "pipistrelle-[0-9]+"}}}
-    with gateway_thread(config(entries, steps=[STEP, refusing])) as process:
+    with gateway_thread(config(entries_of(upstream.url, price=PRICE), steps=[STEP, refusing])) as process:
         yield process
 
 
@@ -37,20 +36,25 @@ def interrupted_answer(api: str, end: str) -> Raw:
     return Raw(200, kind, pieces[: last + 1], end)
 
 
-def check_cost(gateway: Gateway, id: str) -> None:
-    (line,) = eventually(lambda: exchanges(gateway.log, id), what="the log line")
-    assert line["cost_usd"] == pytest.approx(0.5, rel=0.1), "500 of the 750 tokens"
-    assert line["cost_grade"] != "exact"
+def ask(gateway: Gateway, api: str) -> tuple[bytes, dict[str, Any]]:
+    """Return the client's stream, and the line of its request in the log."""
+    id, model = new_id(), f"on-{api}"
+    body = body_of(api, model, stream=True)
+    reply = gateway.request("POST", path_of(api, model, stream=True), body, {"x-request-id": id})
+    return reply.body, line(gateway, id)
+
+
+def check_cost(found: dict[str, Any]) -> None:
+    assert found["cost_usd"] == pytest.approx(0.5, rel=0.1), "500 of the 750 tokens"
+    assert found["cost_grade"] != "exact"
 
 
 @each_row("api", ALL)
 def test_a_stream_that_breaks_costs_its_text(gateway: Gateway, upstream: Upstream, api: str):
     upstream.script(interrupted_answer(api, "cut"))
-    id = new_id()
-    body = body_of(api, f"m-{api}", stream=True)
-    reply = gateway.request("POST", path_of(api, f"m-{api}", stream=True), body, {"x-request-id": id})
-    assert b"word" not in reply.body
-    check_cost(gateway, id)
+    body, found = ask(gateway, api)
+    assert b"word" not in body
+    check_cost(found)
 
 
 @each_row("api", ALL)
@@ -60,13 +64,13 @@ def test_a_client_that_disconnects_pays_for_the_text(gateway: Gateway, upstream:
     id, seen = new_id(), len(upstream.seen)
     with Wire.connect(gateway.port) as client:
         client.send(
-            post(path_of(api, f"m-{api}", stream=True), body_of(api, f"m-{api}", stream=True), {"x-request-id": id})
+            post(path_of(api, f"on-{api}", stream=True), body_of(api, f"on-{api}", stream=True), {"x-request-id": id})
         )
         eventually(lambda: len(upstream.seen) > seen, what="the provider's request")
         client.sock.settimeout(0.3)
         with pytest.raises(TimeoutError):  # the step holds everything that has arrived meanwhile
             client.sock.recv(1)
-    check_cost(gateway, id)
+    check_cost(line(gateway, id))
 
 
 @each_row("api", ALL)
@@ -77,13 +81,10 @@ def test_a_refused_answer_costs_what_its_provider_reports(
     """An estimate from the characters of long words would be several times as high."""
     script = Script(text="extraordinarily " * 100 + "pipistrelle-1")
     upstream.script(script if is_stream else render(script, api, {"model": "m"}))
-    body = body_of(api, f"m-{api}", stream=True)
-    id = new_id()
-    reply = gateway.request("POST", path_of(api, f"m-{api}", stream=True), body, {"x-request-id": id})
-    assert b"extraordinarily" not in reply.body
-    (line,) = eventually(lambda: exchanges(gateway.log, id), what="the log line")
-    assert (line["ended"], line["cost_grade"]) == ("refused", "exact")
-    assert line["cost_usd"] == pytest.approx(0.007, rel=0.01), "7 tokens"
+    body, found = ask(gateway, api)
+    assert b"extraordinarily" not in body
+    assert (found["ended"], found["cost_grade"]) == ("refused", "exact")
+    assert found["cost_usd"] == pytest.approx(0.007, rel=0.01), "7 tokens"
 
 
 @pytest.mark.parametrize("broken", [False, True], ids=["refused", "cut"])
@@ -93,13 +94,10 @@ def test_a_count_at_the_start_is_no_count_of_a_held_answer(gateway: Gateway, ups
     pieces = [one.replace(b'"output_tokens": 7', b'"output_tokens": 0') for one in sent]
     assert sum(b'"output_tokens": 1' in one for one in pieces) == 1
     upstream.script(Raw(200, STREAM, pieces[:-1], "cut") if broken else Raw(200, STREAM, pieces))
-    id = new_id()
-    body = body_of("messages", "m-messages", stream=True)
-    reply = gateway.request("POST", path_of("messages", "m-messages", stream=True), body, {"x-request-id": id})
-    assert b"word" not in reply.body
-    (line,) = eventually(lambda: exchanges(gateway.log, id), what="the log line")
-    assert line["cost_usd"] == pytest.approx(0.75, rel=0.1)
-    assert line["cost_grade"] != "exact"
+    body, found = ask(gateway, "messages")
+    assert b"word" not in body
+    assert found["cost_usd"] == pytest.approx(0.75, rel=0.1)
+    assert found["cost_grade"] != "exact"
 
 
 def test_a_count_at_the_start_is_no_exact_count_of_a_stream_that_breaks(gateway: Gateway, upstream: Upstream):
@@ -107,20 +105,15 @@ def test_a_count_at_the_start_is_no_exact_count_of_a_stream_that_breaks(gateway:
     sent = events_of("messages", Script(text="ai"))
     last = max(number for number, piece in enumerate(sent) if b"text_delta" in piece)
     upstream.script(Raw(200, STREAM, sent[: last + 1], "cut"))
-    id = new_id()
-    body = body_of("messages", "m-messages", stream=True)
-    gateway.request("POST", path_of("messages", "m-messages", stream=True), body, {"x-request-id": id})
-    (line,) = eventually(lambda: exchanges(gateway.log, id), what="the log line")
-    assert (line["ended"], line["cost_grade"]) == ("upstream_error", "estimated")
+    _, found = ask(gateway, "messages")
+    assert (found["ended"], found["cost_grade"]) == ("upstream_error", "estimated")
 
 
 @pytest.fixture(scope="module")
 def stopping(upstream: Upstream) -> Iterator[Gateway]:
     """Run a gateway whose step ends a response with a text of its own."""
-    price = {"input": 1, "output": 1000}
-    entries = [provider(f"{VENDORS[api]}/up-{api}", upstream.url, [api], name=f"m-{api}", price=price) for api in ALL]
     step = {**STEP, "action": "refuse", "hold": 64, "refusal": {"as": "stop", "message": "Not here."}}
-    with gateway_thread(config(entries, steps=[step])) as process:
+    with gateway_thread(config(entries_of(upstream.url, price=PRICE), steps=[step])) as process:
         yield process
 
 
@@ -131,20 +124,16 @@ def test_a_stopped_answer_costs_the_text_so_far(stopping: Gateway, upstream: Ups
     sent = events_of(api, Script(text=TEXT[:-200] + "osprey-1 " + TEXT[-200:]))
     first = next(number for number, piece in enumerate(sent) if b"osprey" in piece)
     upstream.script(Raw(200, kind, sent[: first + 1], "hang"))
-    id = new_id()
-    reply = stopping.request(
-        "POST", path_of(api, f"m-{api}", stream=True), body_of(api, f"m-{api}", stream=True), {"x-request-id": id}
-    )
-    assert b"Not here." in reply.body
-    (line,) = eventually(lambda: exchanges(stopping.log, id), what="the log line")
-    assert (line["ended"], line["cost_grade"], line["usage_complete"]) == ("refused", "estimated", False)
-    assert line["cost_usd"] == pytest.approx(0.75, rel=0.1), "750 tokens"
+    body, found = ask(stopping, api)
+    assert b"Not here." in body
+    assert (found["ended"], found["cost_grade"], found["usage_complete"]) == ("refused", "estimated", False)
+    assert found["cost_usd"] == pytest.approx(0.75, rel=0.1), "750 tokens"
 
 
 @pytest.fixture(scope="module")
 def flowing(by_hand: Listening) -> Iterator[Gateway]:
     """Run a gateway whose step holds 64 characters."""
-    entry = provider("openai/up", by_hand.url, ["chat"], name="m", price={"input": 1, "output": 1000})
+    entry = provider("openai/up", by_hand.url, ["chat"], name="m", price=PRICE)
     with gateway_thread(config([entry], steps=[{**STEP, "action": "refuse", "hold": 64}])) as process:
         yield process
 
@@ -177,7 +166,6 @@ def test_a_refusal_at_the_end_of_a_stream_costs_what_its_provider_reports(
             usage = chunk(usage={"prompt_tokens": 11, "completion_tokens": 7 * choices})
             value = chunk(choices=[{"index": 0, "delta": {"content": "osprey-1"}}])
             upstream.send(value + b"".join(ends) + usage + b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n")
-            (line,) = eventually(lambda: exchanges(flowing.log, id), what="the log line")
-    assert line["ended"] == "refused"
-    assert line["cost_usd"] == pytest.approx(0.007 * choices, rel=0.01)
-    assert line["cost_grade"] == "exact"
+            found = line(flowing, id)
+    assert (found["ended"], found["cost_grade"]) == ("refused", "exact")
+    assert found["cost_usd"] == pytest.approx(0.007 * choices, rel=0.01)
