@@ -100,7 +100,7 @@ class _ValueBuilder:
 
     def array(self, flat: Flat, name: str, path: Path) -> list[Any]:
         first, least, most = _list_in(flat, "prefixItems"), _number(flat, "minItems", 0), _number(flat, "maxItems", 1e9)
-        wanted = least if self._omits_optional(path) else min(most, max(least, len(first), 1))
+        wanted = min(most, least if self._omits_optional(path) else max(least, len(first), 1))
         found: list[Any] = []
         while len(found) < wanted:
             try:
