@@ -153,11 +153,13 @@ def mistakes(changes: Iterable[Change], tmp_path) -> set[str]:
     content = copy.deepcopy(VALID)
     for change in changes:
         change(content)
+    found = ()
     try:
         load(tmp_path / "trigate.yaml", {}, json.dumps(content).encode())
     except ConfigError as error:
-        return {re.sub(r"\[\d+\]", "[]", one.path) + f": {one.found}" for one in error.mistakes}
-    return set()
+        found = error.mistakes
+    assert len({*map(str, found)}) == len(found), "each is said once"
+    return {re.sub(r"\[\d+\]", "[]", one.path) + f": {one.found}" for one in found}
 
 
 def test_without_a_mistake_the_file_is_valid(tmp_path):

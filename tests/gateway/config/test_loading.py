@@ -1119,22 +1119,6 @@ WORDS = st.sampled_from(
 )  # fmt: skip
 YAMLISH = st.lists(WORDS | st.text(max_size=3), max_size=40).map("".join)
 
-KEYS = st.sampled_from(
-    [
-        "version", "listeners", "model_providers", "llm_providers", "model_aliases", "limits", "timeouts", "drain",
-        "overrides", "model", "name", "access_key", "default", "base_url", "speaks", "quirks", "headers", "port",
-        "idle", "target", "a", "unknown", "default_max_tokens", "refused_fields", "state_storage", "strict", "cors",
-    ]
-)  # fmt: skip
-SCALARS = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["openai/m", "chat", "1s", "http://h"])
-)
-TREES = st.recursive(
-    SCALARS | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
-    max_leaves=20,
-)
-
 
 def mistakes_of(function, *arguments):
     """Return the mistakes of a refused configuration, or none; any other exception fails the test."""
@@ -1162,13 +1146,6 @@ def test_no_text_is_too_odd_to_be_answered(tmp_path_factory, text):
     for env in (None, {"KEY": "v"}):
         mistakes = mistakes_of(load, path, env)
         assert all(mistake.file == str(path) and str(mistake) for mistake in mistakes)
-
-
-@settings(max_examples=examples(200), deadline=None)
-@given(st.dictionaries(KEYS, TREES, max_size=6))
-def test_no_structure_is_too_odd_to_be_answered(content):
-    mistakes = mistakes_of(from_mapping, content)
-    assert len({str(mistake) for mistake in mistakes}) == len(mistakes), "each is said once"
 
 
 @each_row(
