@@ -192,32 +192,25 @@ class FieldsReader:
         return found[0].decode("utf-8", "replace") if found else None
 
 
-class EditedForm:
-    """The pieces of a form with other values of its fields."""
-
-    def __init__(self, spool: BodySpool, boundary: bytes, fields: Sequence[FormField]) -> None:
-        self._spool = spool
-        self._parser = MultipartParser(boundary)
-        self._fields = fields
-        self._index = -1
-        self._value = b""  # of a field whose end has not arrived
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        async for piece in self._spool:
-            if out := b"".join(map(self._edit, self._parser.feed(piece))):
-                yield out
-
-    def _edit(self, event: MultipartEvent) -> bytes:
-        match event:
-            case MultipartHead(raw):
-                self._index += 1
-                self._value = self._fields[self._index].value
-                return raw
-            case MultipartData(raw):
-                return raw if self._fields[self._index].file_name is not None else b""
-            case MultipartBoundary(raw):
-                value, self._value = self._value, b""
-                return value + raw
+async def _edit_form(spool: BodySpool, boundary: bytes, fields: Sequence[FormField]) -> AsyncIterator[bytes]:
+    """Yield the form in ``spool`` with the values of ``fields``."""
+    parser, upcoming = MultipartParser(boundary), iter(fields)
+    is_file, value = False, b""  # of a field whose end has not arrived
+    async for piece in spool:
+        out = []
+        for event in parser.feed(piece):
+            match event:
+                case MultipartHead():
+                    field = next(upcoming)
+                    is_file, value = field.file_name is not None, field.value
+                case MultipartData() if not is_file:
+                    continue
+                case MultipartBoundary():
+                    out.append(value)
+                    value = b""
+            out.append(event.raw)
+        if data := b"".join(out):
+            yield data
 
 
 async def check_form(
@@ -253,7 +246,7 @@ async def check_form(
             "a step changed a field so that it contains the form's boundary: send the form with another boundary"
         )
     grown = sum(len(one.value) for one in checked.fields) - sum(len(one.value) for one in before.fields)
-    return EditedForm(spool, boundary, checked.fields).pieces(), spool.size + grown
+    return _edit_form(spool, boundary, checked.fields), spool.size + grown
 
 
 def _may_be_checked(inbound: InboundRequest) -> bool:

@@ -14,13 +14,11 @@ _COMMON: Final = {
     "caller": _CALLER,
     **exempt("type", "id", "tool_use_id", "toolset_name", "is_error"),
 }
-_CITATIONS: Final = Shape(
-    Leaf("text"), members={"enabled": EXEMPT},
-    items=record(
-        None, cited_text=TEXT, title=TEXT, document_title=TEXT, url=TEXT, source=TEXT,
-        **exempt("type", "encrypted_index", "file_id"),
-    ),
+_CITATION: Final = record(
+    None, cited_text=TEXT, title=TEXT, document_title=TEXT, url=TEXT, source=TEXT,
+    **exempt("type", "encrypted_index", "file_id"),
 )  # fmt: skip
+_CITATIONS: Final = Shape(Leaf("text"), members={"enabled": EXEMPT}, items=_CITATION)
 
 _TEXT_BLOCK: Final = record(None, text=JOINED, citations=_CITATIONS, **_COMMON)
 _TEXTS: Final = array(_TEXT_BLOCK, Leaf("text"))
@@ -148,11 +146,7 @@ _ENDED: Final[dict[str, Shape]] = {
 }  # fmt: skip
 _WHOLE: Final[dict[str, Shape]] = {**_ENDED, "content": array(_BLOCK), **exempt("id", "type", "role", "model")}
 _DELTA: Final = record(
-    None, text=TEXT, partial_json=TEXT, thinking=TEXT, content=TEXT,
-    citation=record(
-        None, cited_text=TEXT, title=TEXT, document_title=TEXT, url=TEXT, source=TEXT,
-        **exempt("type", "encrypted_index", "file_id"),
-    ),
+    None, text=TEXT, partial_json=TEXT, thinking=TEXT, content=TEXT, citation=_CITATION,
     **exempt("type", "signature", "encrypted_content"), **_ENDED,
 )  # fmt: skip
 ANSWER: Final = Shape(
