@@ -178,10 +178,12 @@ def events(data: bytes) -> list[str]:
     return found
 
 
-def test_each_attempt_is_made_for_its_own_target(gateway, providers):
+def test_each_attempt_is_made_for_its_own_target(gateway, providers, api, stream):
     # BerriAI/litellm#41385: a Responses body went to a server that only knew Chat
     script(providers, a=OVERLOADED, b=WELL)
-    assert ask(gateway, "messages", "crossing").status == 200
+    reply = ask(gateway, api, "crossing", stream)
+    assert (reply.status, b"!" in reply.body) == (200, True)
+    assert (b"[DONE]" in reply.body) == (stream and api == "chat")
     assert [seen.path for seen in providers["a"].seen] == ["/v1/responses"]
     (seen,) = providers["b"].seen
     assert seen.path == "/v1/chat/completions"
@@ -189,6 +191,14 @@ def test_each_attempt_is_made_for_its_own_target(gateway, providers):
     assert "input" not in seen.json
     credentials = [value for name, value in seen.headers if name in ("authorization", "x-api-key")]
     assert credentials == ["Bearer sk-as-chat-0123456789"]
+
+
+def test_strict_mode_skips_a_target_that_would_lose_a_part(gateway, providers):
+    script(providers, b=WELL)
+    asked = question("chat", "crossing", logit_bias={"1": 1})
+    reply = gateway.request("POST", PATHS["chat"], asked, {"x-trigate-strict": "1"})
+    assert (reply.status, request_counts(providers)) == (200, {"b": 1})
+    assert "x-trigate-dropped" not in reply.headers
 
 
 def test_a_too_long_prompt_falls_back_only_where_the_route_lists_that_reason(gateway, providers, api, stream):

@@ -7,6 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from gateway.exchange.whole_answer import WholeAnswer
 from gateway.routing.target import Target
 from tests.support.cases import case
 from tests.support.each_row import each_row
@@ -57,6 +58,17 @@ async def serve_two_targets(**more: Any) -> AsyncIterator[tuple[PlayedProvider, 
             httpx2.AsyncClient(base_url=running.url, timeout=PATIENCE, verify=False, trust_env=False) as http,
         ):
             yield provider, Client(running, http)
+
+
+async def test_a_mistake_of_our_own_is_recorded_as_one_and_leaves_nothing_open(monkeypatch):
+    async def crash(_: WholeAnswer) -> None:
+        raise ZeroDivisionError
+
+    async with serve_two_targets() as (_, client):
+        monkeypatch.setattr(WholeAnswer, "begin", crash)
+        assert (await client.ask("r")).status_code == 500
+        assert [one["reason"] for one in (await client.line())["tried"]] == ["internal"]
+        assert client.running.service.balancer.loads.counts.count(client.target("first").identity.place) == 0
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
