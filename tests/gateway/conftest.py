@@ -7,6 +7,7 @@ import pytest
 
 from tests.support import postgres, redis
 from tests.support.set_clock import SetClock
+from tests.support.settled_lines import LoggedExchanges
 
 SCHEMAS = itertools.count()
 
@@ -14,6 +15,11 @@ SCHEMAS = itertools.count()
 @pytest.fixture
 def clock() -> SetClock:
     return SetClock()
+
+
+@pytest.fixture
+def exchanges(caplog) -> LoggedExchanges:
+    return LoggedExchanges(caplog)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 Each exchange has one line in the log, which is no error of the gateway.
 """
 
-import logging
 import random
 from collections import Counter
 from typing import Any, Final
@@ -19,7 +18,6 @@ from tests.support.harness import PATIENCE
 from tests.support.hostile_wire import HostileWire
 from tests.support.in_process import gateway
 from tests.support.metrics_page import Numbers, metrics_of, page_of
-from tests.support.settled_lines import logged_exchanges
 
 ROUTES: Final = [one for one in served_routes() if "events" not in one.path]  # those of pages never end
 CLIENTS, REQUESTS = 10, 8
@@ -34,8 +32,7 @@ PAUSES: Final = (0, 0.001, 0.005, 0.02, 0.1)
 @pytest.mark.slow
 @pytest.mark.parametrize("steps", [*rows_of("steps", STEPS), pytest.param([], marks=pytest.mark.soak)], ids=str)
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 12))])
-async def test_nothing_of_random_traffic_stays(seed, steps, caplog):
-    caplog.set_level(logging.INFO, "trigate")
+async def test_nothing_of_random_traffic_stays(seed, steps, caplog, exchanges):
     dice = random.Random(seed)
     provider = HostileWire(random.Random(seed))
     async with (
@@ -49,7 +46,7 @@ async def test_nothing_of_random_traffic_stays(seed, steps, caplog):
         await eventually(lambda: not served.service.lifecycle.connections)
         await eventually(lambda: served.service.upstream.stats().active == 0)
         page = Numbers(page_of(metrics_of(served.service)) if has_feature("metrics") else "")
-    lines = logged_exchanges(caplog)
+    lines = exchanges.lines
     assert [line for line in lines if line["ended"] == "internal_error"] == []
     assert [id for id, count in Counter(line["request_id"] for line in lines).items() if count > 1] == []
     assert [one.getMessage() for one in caplog.records if one.exc_info] == []

@@ -1,6 +1,7 @@
 """The log lines of a gateway in the test's process, as its exchanges are settled."""
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ import trio
 from gateway.ledger.record import Record
 from gateway.seams.observe import ExchangeObserver
 from tests.support.also_observed import also_observe
+from tests.support.asgi_app import eventually
 from tests.support.in_process import InProcess
 
 
@@ -36,7 +38,19 @@ class SettledLines(ExchangeObserver):
         return found
 
 
-def logged_exchanges(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """Return the lines of exchanges in the log so far."""
-    found = [record.getMessage() for record in list(caplog.records)]
-    return [json.loads(message) for message in found if message.startswith('{"event":"exchange"')]
+class LoggedExchanges:
+    """The lines of exchanges in the log of a test."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO, "trigate")
+        self._caplog = caplog
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        found = [record.getMessage() for record in list(self._caplog.records)]
+        return [json.loads(message) for message in found if message.startswith('{"event":"exchange"')]
+
+    async def wait_for(self, number: int) -> list[dict[str, Any]]:
+        """Wait until there are ``number`` lines, and return them."""
+        await eventually(lambda: len(self.lines) == number)
+        return self.lines

@@ -1,20 +1,16 @@
 """Each request on each path is one line in the ledger, with its usage and its cost: the gateway in front of the
 stand-in (BerriAI/litellm#36914, #35358)."""
 
-import logging
 from typing import Any
 
 import httpx2
-import pytest
 import trio
 
-from tests.support.asgi_app import eventually
 from tests.support.cases import case
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import mock_thread
 from tests.support.harness import PATIENCE
 from tests.support.in_process import gateway
-from tests.support.settled_lines import logged_exchanges
 
 KEY = "ann-key-0123456789-0123456789"
 SOUND = {"file": ("a.wav", b"RIFF" + b"\0" * 31_996)}
@@ -39,8 +35,7 @@ def entry(model: str, url: str, **more: Any) -> dict[str, Any]:
 
 
 @needs_feature("other_endpoints")
-async def test_each_request_is_a_line_with_its_units_and_its_cost(caplog: pytest.LogCaptureFixture):
-    caplog.set_level(logging.INFO)
+async def test_each_request_is_a_line_with_its_units_and_its_cost(caplog, exchanges):
     with trio.fail_after(4 * PATIENCE):
         with mock_thread() as mock:
             url = mock.url
@@ -63,8 +58,7 @@ async def test_each_request_is_a_line_with_its_units_and_its_cost(caplog: pytest
                         head = {"authorization": f"Bearer {KEY}"}
                         answer = await client.post(f"{running.url}/v1/{path}", headers=head, **sent)
                         assert answer.status_code == 200, answer.text
-                        await eventually(lambda: bool(logged_exchanges(caplog)))
-                        (line,) = logged_exchanges(caplog)
+                        (line,) = await exchanges.wait_for(1)
                         assert (line["client"], line["ended"]) == ("ann", "complete")
                         assert (line["input_tokens"], line.get("units", {})) == (tokens, units)
                         assert (line.get("cost_usd"), line.get("cost_grade")) == (cost, grade)

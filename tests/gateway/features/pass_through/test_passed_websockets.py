@@ -2,18 +2,15 @@
 
 import contextlib
 import json
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 import trio
 
-from tests.support.asgi_app import eventually
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
-from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
 
@@ -46,8 +43,7 @@ async def echo(peer: Peer) -> None:
         await peer.send(message)
 
 
-async def test_any_protocol_passes_unread_on_paths_with_the_entrys_name(caplog):
-    caplog.set_level(logging.INFO, "trigate")
+async def test_any_protocol_passes_unread_on_paths_with_the_entrys_name(exchanges):
     offer = ("sec-websocket-protocol", f"graphql-ws, openai-insecure-api-key.{KEY}")
     async with pass_through(echo) as (running, server):
         async with calling(running.url, f"/mine/stream/a%20b?x=1&key={KEY}&y=2", (offer,)) as caller:
@@ -63,16 +59,13 @@ async def test_any_protocol_passes_unread_on_paths_with_the_entrys_name(caplog):
         assert peer.target == "/base/stream/a%20b?x=1&y=2"
         assert peer.headers["authorization"] == "Bearer provider-key"
         assert KEY not in peer.head.decode()
-        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
-    answer, session = logged_exchanges(caplog)
+        answer, session = await exchanges.wait_for(2)
     assert answer["cost_grade"] == "estimated"
     assert answer["cost_usd"] > 0
     assert session["endpoint"] == "passthrough"
 
 
-async def test_a_session_that_the_provider_rejects_costs_nothing(caplog):
-    caplog.set_level(logging.INFO, "trigate")
-
+async def test_a_session_that_the_provider_rejects_costs_nothing(exchanges):
     async def reject(peer: Peer) -> None:
         await peer.stream.send_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
 
@@ -81,13 +74,11 @@ async def test_a_session_that_the_provider_rejects_costs_nothing(caplog):
             async with calling(running.url, "/mine/stream", bearer(KEY)) as caller:
                 assert caller.status == 502, caller.body
         assert len(server.peers) == 2
-        await eventually(lambda: len(logged_exchanges(caplog)) == 4)
-    assert not [line["cost_usd"] for line in logged_exchanges(caplog) if "cost_usd" in line]
+        lines = await exchanges.wait_for(4)
+    assert not [line["cost_usd"] for line in lines if "cost_usd" in line]
 
 
-async def test_realtime_is_metered_on_these_paths_too(caplog):
-    caplog.set_level(logging.INFO, "trigate")
-
+async def test_realtime_is_metered_on_these_paths_too(exchanges):
     async def answering(peer: Peer) -> None:
         await peer.accept()
         while (message := await peer.receive()) is not None:
@@ -105,7 +96,7 @@ async def test_realtime_is_metered_on_these_paths_too(caplog):
         async with calling(running.url, "/mine/realtime?model=gpt-realtime", bearer(KEY)) as caller:
             await caller.send({"type": "response.create"})
             assert (await caller.event())["type"] == "response.done"
-            (line,) = [one for one in logged_exchanges(caplog) if one.get("input_tokens")]
+            (line,) = [one for one in exchanges.lines if one.get("input_tokens")]
             assert (line["input_tokens"], line["output_tokens"]) == (20, 10)
             await caller.send({"type": "session.update", "session": {"model": "gpt-4o"}})
             assert (await caller.event())["type"] == "error"

@@ -1,7 +1,6 @@
 """Clients that leave while a message of theirs waits: the provider's session, which is billed, ends soon."""
 
 import json
-import logging
 import socket
 
 import pytest
@@ -13,7 +12,6 @@ from tests.support.each_row import each_row
 from tests.support.http2_client import Http2Client
 from tests.support.in_process import InProcess
 from tests.support.realtime_sessions import BEARER, GEMINI, LIVE, PATH, VOICE, serve_sessions
-from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import Caller, calling
 from tests.support.websocket_over_http2 import Http2WebSocket, http2_client
 from tests.support.websocket_server import Peer
@@ -98,9 +96,8 @@ async def test_an_http2_client_that_leaves_while_the_provider_does_not_read_ends
 
 
 @pytest.mark.parametrize("in_one_piece", [True, False])
-async def test_a_close_that_ends_its_stream_while_a_message_waits_is_the_clients(in_one_piece, caplog):
+async def test_a_close_that_ends_its_stream_while_a_message_waits_is_the_clients(in_one_piece, exchanges):
     """The session counted as one whose client was lost."""
-    caplog.set_level(logging.INFO, "trigate")
     talk = Unread()
     async with serve_sessions(talk, *ENTRIES) as (running, _), http2_client(running.url) as peer:
         websocket = await Http2WebSocket.open(peer, PATH, BEARER)
@@ -114,9 +111,8 @@ async def test_a_close_that_ends_its_stream_while_a_message_waits_is_the_clients
             peer.connection.end_stream(websocket.stream)
         await peer.flush()
         await is_over(running)
-        await eventually(lambda: logged_exchanges(caplog))
+        (line,) = await exchanges.wait_for(1)
         talk.over.set()
-    (line,) = logged_exchanges(caplog)
     assert (line["ended"], line["reason"]) == ("complete", "client_closed")
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from tests.support.asgi_app import eventually
 from tests.support.each_row import each_row
 from tests.support.in_process import InProcess
 from tests.support.realtime_sessions import KEY, serve_sessions, session_config
-from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer
 
@@ -57,8 +55,7 @@ async def speak(peer: Peer) -> None:
         pass
 
 
-async def test_the_last_usage_of_a_session_is_billed(caplog):
-    caplog.set_level(logging.INFO, "trigate")
+async def test_the_last_usage_of_a_session_is_billed(exchanges):
     async with serve_session(speak) as (running, server):
         async with calling(running.url, PATH, bearer()) as caller:
             assert caller.status == 101
@@ -73,8 +70,7 @@ async def test_the_last_usage_of_a_session_is_billed(caplog):
             assert peer.target == "/v1/live/sessions"
             assert KEY not in peer.head.decode()
             await caller.close()
-        await eventually(lambda: len(logged_exchanges(caplog)) == 3)
-    delegated, spoken, session = logged_exchanges(caplog)
+        delegated, spoken, session = await exchanges.wait_for(3)
     assert (delegated["reason"], delegated["input_tokens"]) == ("delegated", 100)
     assert (spoken["endpoint"], spoken["units"], spoken["cost_usd"]) == ("live", {"second": 8}, 0.08)
     assert spoken["client"] == "one"
@@ -97,8 +93,7 @@ async def test_the_provider_gets_its_own_name_of_the_model():
 
 
 @pytest.mark.parametrize("action", ["fork", "attach"])
-async def test_another_connection_needs_the_key_that_made_the_session(action, caplog):
-    caplog.set_level(logging.INFO, "trigate")
+async def test_another_connection_needs_the_key_that_made_the_session(action, exchanges):
     async with serve_session(speak) as (running, server):
         async with calling(running.url, PATH, bearer()) as caller:
             await caller.send(json.dumps(START))
@@ -106,7 +101,7 @@ async def test_another_connection_needs_the_key_that_made_the_session(action, ca
             for _ in range(3):
                 await caller.event()
             await caller.close()
-        await eventually(lambda: len(logged_exchanges(caplog)) == 3)
+        await exchanges.wait_for(3)
         for key, name in ((BOB, id), (KEY, "live_1"), (KEY, f"{id}x")):
             async with calling(running.url, f"{PATH}/{name}/{action}", bearer(key)) as other:
                 assert other.status == 404, name
@@ -120,8 +115,7 @@ async def test_another_connection_needs_the_key_that_made_the_session(action, ca
                 await other.event()
             await other.close()
         more = 3 if action == "fork" else 1  # the first connection is billed for the session
-        await eventually(lambda: len(logged_exchanges(caplog)) == 3 + 3 + more)
-    billed = [line for line in logged_exchanges(caplog) if line.get("units") == {"second": 8}]
+        billed = [line for line in await exchanges.wait_for(3 + 3 + more) if line.get("units") == {"second": 8}]
     assert len(billed) == (2 if action == "fork" else 1)
 
 
@@ -169,9 +163,8 @@ def test_no_frame_of_a_provider_breaks_the_reader(message):
         assert 0 < notice.usage.units[0][1] <= 10**7
 
 
-async def test_an_exhausted_budget_ends_the_session_and_its_seconds_are_billed(caplog):
+async def test_an_exhausted_budget_ends_the_session_and_its_seconds_are_billed(exchanges):
     """The session has no requests, so only its reported seconds show that nothing is left."""
-    caplog.set_level(logging.INFO, "trigate")
 
     async def talk_for_long(peer: Peer) -> None:
         await peer.accept()
@@ -192,7 +185,7 @@ async def test_an_exhausted_budget_ends_the_session_and_its_seconds_are_billed(c
         reported = max(event["usage"]["seconds"] for event in events if event["type"] == "session.usage.updated")
         assert reported < 120
         await eventually(lambda: not running.service.ledger.open_records)
-    billed = [line for line in logged_exchanges(caplog) if "units" in line]
+    billed = [line for line in exchanges.lines if "units" in line]
     assert {line["reason"] for line in billed} <= {"running", "complete"}
     assert reported <= sum(line["units"]["second"] for line in billed) <= reported + 20
     assert sum(line["cost_usd"] for line in billed) == pytest.approx(
@@ -200,8 +193,7 @@ async def test_an_exhausted_budget_ends_the_session_and_its_seconds_are_billed(c
     )
 
 
-async def test_a_revoked_key_ends_the_session_and_its_seconds_are_billed(caplog):
-    caplog.set_level(logging.INFO, "trigate")
+async def test_a_revoked_key_ends_the_session_and_its_seconds_are_billed(exchanges):
     async with serve_session(speak) as (running, server), calling(running.url, PATH, bearer()) as caller:
         await caller.send(json.dumps(START))
         for _ in range(4):
@@ -214,5 +206,5 @@ async def test_a_revoked_key_ends_the_session_and_its_seconds_are_billed(caplog)
         await server.peers[0].gone.wait()
         async with calling(running.url, PATH, bearer()) as again:
             assert again.status == 401
-    billed = [line for line in logged_exchanges(caplog) if "units" in line]
+    billed = [line for line in exchanges.lines if "units" in line]
     assert [(line["client"], line["units"], line["cost_usd"]) for line in billed] == [("one", {"second": 8}, 0.08)]

@@ -15,10 +15,8 @@ from gateway.features.realtime.notices import OutputPiece, ResponseEnded, Resuma
 from streams.errors import GatewayError
 from streams.events import Usage
 from tests.support import realtime_sessions
-from tests.support.asgi_app import eventually
 from tests.support.in_process import InProcess
 from tests.support.realtime_sessions import GEMINI, KEY, VOICE, budget_levels, serve_sessions
-from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer
 
@@ -111,8 +109,9 @@ async def talking(peer: Peer) -> None:
             await peer.send({"goAway": {"timeLeft": "10s"}})
 
 
-async def test_gemini_live_has_its_model_in_the_first_message(caplog):
+async def test_gemini_live_has_its_model_in_the_first_message(caplog, exchanges):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "trigate")
     async with open_sessions(talking) as (running, server):
         first, alpha = (GEMINI.replace("v1beta", version) for version in ("v1", "v1alpha"))
         for path, headers in ((f"{first}?key={KEY}", ()), (alpha, (("x-goog-api-key", KEY),))):
@@ -129,16 +128,14 @@ async def test_gemini_live_has_its_model_in_the_first_message(caplog):
             await peer.gone.wait()
             assert peer.target == GEMINI
             assert peer.headers["x-goog-api-key"] == "g"
-        await eventually(lambda: len(logged_exchanges(caplog)) == 4)
+        await exchanges.wait_for(4)
     assert KEY not in caplog.text
-    answer, session = logged_exchanges(caplog)[:2]
+    answer, session = exchanges.lines[:2]
     assert (answer["input_tokens"], answer["output_tokens"], answer["target"]) == (10, 4, "gemini/gemini-live-2.5")
     assert (session["api"], session["reason"]) == ("gemini", "client_closed")
 
 
-async def test_an_interrupted_turn_is_billed_by_its_last_usage(caplog):
-    caplog.set_level(logging.INFO, "trigate")
-
+async def test_an_interrupted_turn_is_billed_by_its_last_usage(exchanges):
     async def cut(peer: Peer) -> None:
         await peer.accept()
         await peer.receive()
@@ -149,14 +146,12 @@ async def test_an_interrupted_turn_is_billed_by_its_last_usage(caplog):
         await caller.send({"setup": {"model": "models/live"}})
         await caller.read_rest()
         assert caller.closed == (1011, "upstream connection lost")
-        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
-    answer = logged_exchanges(caplog)[0]
+        answer = (await exchanges.wait_for(2))[0]
     assert (answer["input_tokens"], answer["output_tokens"], answer["reason"]) == (10, 3, "cut")
 
 
-async def test_numbers_of_gemini_live_refund_nothing_and_lose_no_charge(caplog):
+async def test_numbers_of_gemini_live_refund_nothing_and_lose_no_charge(exchanges):
     """Counts below zero or beyond 64 bits are billed like any others, and no reservation remains."""
-    caplog.set_level(logging.INFO, "trigate")
     counts = iter((-900_000, 10**19, 5))
 
     async def hostile(peer: Peer) -> None:
@@ -180,7 +175,7 @@ async def test_numbers_of_gemini_live_refund_nothing_and_lose_no_charge(caplog):
                 seen.append(used)
             await caller.close(1000)
     assert seen == sorted(seen)
-    assert [line["output_tokens"] for line in logged_exchanges(caplog)[:3]] == [1, 10**8, 5], "the first is estimated"
+    assert [line["output_tokens"] for line in exchanges.lines[:3]] == [1, 10**8, 5], "the first is estimated"
 
 
 async def test_a_resumed_session_waits_for_the_end_of_the_old_one():

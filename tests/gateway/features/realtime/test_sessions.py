@@ -17,7 +17,6 @@ from tests.support.features import has_feature, needs_feature
 from tests.support.in_process import InProcess
 from tests.support.metrics_page import Numbers, metrics_of, page_of
 from tests.support.realtime_sessions import KEY, PATH, PRICE, UPSTREAM, echo, serve_sessions, session_config
-from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import Caller, calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer
 
@@ -84,9 +83,10 @@ async def test_messages_pass_unchanged_in_both_directions():
         assert peer.closed == (4000, "done")
 
 
-async def test_a_key_of_a_browser_in_the_subprotocol_is_not_forwarded(caplog):
+async def test_a_key_of_a_browser_in_the_subprotocol_is_not_forwarded(caplog, exchanges):
     """BerriAI/litellm#36151, api7/aisix#721, langwatch/langwatch#7066."""
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "trigate")
     offer = f"realtime, openai-insecure-api-key.{KEY}, openai-beta.realtime-v1"
     headers = (("sec-websocket-protocol", offer), ("openai-beta", "realtime=v1"))
     async with serve(answering) as (running, server), calling(running.url, PATH, headers) as caller:
@@ -98,7 +98,7 @@ async def test_a_key_of_a_browser_in_the_subprotocol_is_not_forwarded(caplog):
         assert "openai-beta" not in peer.headers
         assert KEY not in peer.head.decode()
         await caller.close()
-        await eventually(lambda: logged_exchanges(caplog))
+        await exchanges.wait_for(1)
     assert KEY not in caplog.text
     for wrong in (f"realtime, openai-insecure-api-key.{KEY}x", "realtime"):
         async with serve(answering) as (running, server):
@@ -116,8 +116,7 @@ async def test_pages_of_other_origins_than_in_cors_may_not_open_a_session():
         assert len(server.peers) == 1
 
 
-async def test_a_realtime_session_is_refused_before_the_provider_is_contacted(caplog):
-    caplog.set_level(logging.INFO, "trigate")
+async def test_a_realtime_session_is_refused_before_the_provider_is_contacted(exchanges):
     async with serve(echo, key={"models": ["voice"], "ratelimits": {"requests": "1/h"}}) as (running, server):
         for path, headers, status, code in (
             (PATH, (), 401, None),
@@ -137,9 +136,9 @@ async def test_a_realtime_session_is_refused_before_the_provider_is_contacted(ca
         async with calling(running.url, PATH, bearer()) as caller:
             assert caller.status == 429
         assert len(server.peers) == 1
-    await eventually(lambda: len(logged_exchanges(caplog)) == 7)
-    assert [line["status"] for line in logged_exchanges(caplog)] == [401, 400, 404, 403, 402, 101, 429]
-    assert {line["endpoint"] for line in logged_exchanges(caplog)} == {"realtime"}
+    await exchanges.wait_for(7)
+    assert [line["status"] for line in exchanges.lines] == [401, 400, 404, 403, 402, 101, 429]
+    assert {line["endpoint"] for line in exchanges.lines} == {"realtime"}
 
 
 REFUSED_WITH = (("retry-after", "7"), ("x-ratelimit-reset-tokens", "6m0s"), ("set-cookie", "a=b"))
@@ -221,14 +220,13 @@ async def test_the_close_of_the_client_reaches_the_provider_immediately():
             assert server.peers[0].code == told
 
 
-async def test_each_answer_and_each_transcript_is_billed_when_it_arrives(caplog):
+async def test_each_answer_and_each_transcript_is_billed_when_it_arrives(exchanges):
     """ChronoAIProject/NyxID#1154, ENTERPILOT/GoModel#750."""
-    caplog.set_level(logging.INFO, "trigate")
     async with serve(answering) as (running, _), calling(running.url, PATH, bearer()) as caller:
         await caller.send({"type": "response.create"})
         while (await caller.event())["type"] != "response.done":
             pass
-        (line,) = logged_exchanges(caplog)
+        (line,) = exchanges.lines
         assert (line["input_tokens"], line["output_tokens"], line["cached_tokens"]) == (200, 100, 50)
         assert line["endpoint"] == "realtime"
         assert line["client"] == "one"
@@ -236,11 +234,10 @@ async def test_each_answer_and_each_transcript_is_billed_when_it_arrives(caplog)
         assert (line["ended"], line["reason"]) == ("complete", "completed")
         await caller.send({"type": "input_audio_buffer.commit"})
         await caller.event()
-        assert (logged_exchanges(caplog)[1]["input_tokens"], logged_exchanges(caplog)[1]["output_tokens"]) == (30, 5)
-        assert logged_exchanges(caplog)[1]["reason"] == "transcribed"
+        assert (exchanges.lines[1]["input_tokens"], exchanges.lines[1]["output_tokens"]) == (30, 5)
+        assert exchanges.lines[1]["reason"] == "transcribed"
         await caller.close()
-        await eventually(lambda: len(logged_exchanges(caplog)) == 3)
-        last = logged_exchanges(caplog)[-1]
+        last = (await exchanges.wait_for(3))[-1]
         assert (last["ended"], last["reason"], last["status"]) == ("complete", "client_closed", 101)
         assert "cost_usd" not in last
         if not has_feature("metrics"):
@@ -251,9 +248,7 @@ async def test_each_answer_and_each_transcript_is_billed_when_it_arrives(caplog)
             assert page("trigate_exchanges_in_flight", **labels) == 0, labels
 
 
-async def test_a_cut_answer_is_billed_for_its_received_part(caplog):
-    caplog.set_level(logging.INFO, "trigate")
-
+async def test_a_cut_answer_is_billed_for_its_received_part(exchanges):
     async def cut(peer: Peer) -> None:
         await peer.accept()
         await peer.receive()
@@ -264,8 +259,7 @@ async def test_a_cut_answer_is_billed_for_its_received_part(caplog):
         await caller.send({"type": "response.create"})
         await caller.read_rest()
         assert caller.closed == (1011, "upstream connection lost")
-        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
-    answer, session = logged_exchanges(caplog)
+        answer, session = await exchanges.wait_for(2)
     assert answer["output_tokens"] == 100
     assert answer["usage_estimated"]
     assert (answer["ended"], answer["status"], answer["message"]) == ("upstream_error", 200, "upstream connection lost")
@@ -286,10 +280,9 @@ FAILED = {"ended": "upstream_error", "reason": "upstream_invalid"}
     ],
     ids=["reserved bit", "no text", "no code", "close"],
 )
-async def test_a_response_that_the_provider_leaves_unfinished_is_its_failure(frame, closed, told, session, caplog):
+async def test_a_response_that_the_provider_leaves_unfinished_is_its_failure(frame, closed, told, session, exchanges):
     """The client got 1002 or 1007, as if its frames were invalid, and the log had a complete session. If a close left
     a response unfinished, the log and the metrics blamed a disconnected client."""
-    caplog.set_level(logging.INFO, "trigate")
 
     async def garble(peer: Peer) -> None:
         await peer.accept()
@@ -301,8 +294,7 @@ async def test_a_response_that_the_provider_leaves_unfinished_is_its_failure(fra
         await caller.send({"type": "response.create"})
         await caller.read_rest()
         assert caller.closed == closed
-        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
-    answer, ended = logged_exchanges(caplog)
+        answer, ended = await exchanges.wait_for(2)
     assert (answer["ended"], answer["status"]) == ("upstream_error", 502)
     assert told in answer["message"]
     assert session.items() <= ended.items()
@@ -318,9 +310,8 @@ async def test_an_invalid_frame_of_the_client_does_not_close_the_provider_with_i
         assert server.peers[0].closed == (1001, "the client's connection was lost")
 
 
-async def test_the_budget_is_checked_for_each_answer(caplog):
+async def test_the_budget_is_checked_for_each_answer():
     """A check only at the handshake is not enough: headroomlabs-ai/headroom#3579."""
-    caplog.set_level(logging.INFO, "trigate")
     key, dear = {"budgets": ["0.12 usd/day"]}, {"price": {"input": 400, "output": 16, "cached": 0.4}}
     async with (
         serve(answering, key=key, entry=dear) as (running, server),
@@ -363,9 +354,8 @@ async def test_a_session_belongs_to_the_run_in_its_handshake():
 
 
 @needs_feature("client_routing")
-async def test_each_answer_has_the_labels_of_the_handshake(caplog):
+async def test_each_answer_has_the_labels_of_the_handshake(exchanges):
     """A blocked end user could open sessions, and the log lines of answers had no user."""
-    caplog.set_level(logging.INFO, "trigate")
     more = {"client_routing": ["litellm"], "blocked_end_users": ["eve"]}
     async with serve(answering, **more) as (running, _):
         user = "x-litellm-end-user-id"
@@ -376,8 +366,8 @@ async def test_each_answer_has_the_labels_of_the_handshake(caplog):
             while (await caller.event())["type"] != "response.done":
                 pass
             await caller.close()
-        await eventually(lambda: len(logged_exchanges(caplog)) == 3)
-    for line in logged_exchanges(caplog)[1:]:
+        await exchanges.wait_for(3)
+    for line in exchanges.lines[1:]:
         assert (line["end_user"], line["tags"]) == ("ada", ["a", "b"])
 
 
@@ -501,8 +491,7 @@ async def test_a_client_that_does_not_read_slows_its_provider():
         await server.peers[0].gone.wait()
 
 
-async def test_a_session_ends_if_the_provider_stops_reading(monkeypatch, caplog):
-    caplog.set_level(logging.INFO, "trigate")
+async def test_a_session_ends_if_the_provider_stops_reading(monkeypatch, exchanges):
     monkeypatch.setattr("gateway.features.realtime.session.STALL_SECONDS", 0.3)
 
     async def read_nothing(peer: Peer) -> None:
@@ -515,8 +504,7 @@ async def test_a_session_ends_if_the_provider_stops_reading(monkeypatch, caplog)
                 await caller.send(b"\x00" * (15 * 2**20))
         await caller.read_rest()
         assert caller.closed == (1011, "the provider accepts no more data")
-        await eventually(lambda: logged_exchanges(caplog))
-    (session,) = logged_exchanges(caplog)
+        (session,) = await exchanges.wait_for(1)
     assert session["reason"] == "stalled"
 
 
@@ -556,9 +544,7 @@ async def test_a_session_ends_after_its_maximum_time():
 
 
 @pytest.mark.parametrize("limits", [{"idle": "300ms"}, {"max_session": "300ms"}], ids=str)
-async def test_an_answer_that_outlasts_its_session_did_not_lose_its_client(limits, caplog):
-    caplog.set_level(logging.INFO, "trigate")
-
+async def test_an_answer_that_outlasts_its_session_did_not_lose_its_client(limits, exchanges):
     async def stall(peer: Peer) -> None:
         await peer.accept()
         await peer.receive()
@@ -569,14 +555,12 @@ async def test_an_answer_that_outlasts_its_session_did_not_lose_its_client(limit
         await caller.send({"type": "response.create"})
         await caller.read_rest()
         assert caller.code == 1001
-        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
-    answer, session = logged_exchanges(caplog)
+        answer, session = await exchanges.wait_for(2)
     assert (answer["ended"], answer["error"]) == ("upstream_error", "timeout")
     assert session["reason"] == "expired"
 
 
-async def test_a_session_ends_with_a_code_at_the_end_of_the_drain(caplog):
-    caplog.set_level(logging.INFO, "trigate")
+async def test_a_session_ends_with_a_code_at_the_end_of_the_drain(exchanges):
     async with serve(echo) as (running, server), calling(running.url, PATH, bearer()) as caller:
         await caller.send("{}")
         assert await caller.receive() == "{}"
@@ -585,8 +569,8 @@ async def test_a_session_ends_with_a_code_at_the_end_of_the_drain(caplog):
         assert await caller.receive() is None
         assert caller.code == 1001
         await server.peers[0].gone.wait()
-        await eventually(lambda: logged_exchanges(caplog))
-        assert logged_exchanges(caplog)[0]["ended"] == "shutdown"
+        (line,) = await exchanges.wait_for(1)
+        assert line["ended"] == "shutdown"
         assert running.service.lifecycle.in_flight == 0
 
 

@@ -1,7 +1,6 @@
 """Audio and text in small pieces, as programs send them, count as much as in one: an estimated answer is never free."""
 
 import json
-import logging
 from collections.abc import Iterator
 
 import pytest
@@ -10,10 +9,8 @@ from gateway.features.realtime.events import OpenAiFrames
 from gateway.features.realtime.gemini_live import GeminiFrames
 from gateway.features.realtime.live import LiveFrames
 from gateway.features.realtime.notices import FrameReader, OutputPiece
-from tests.support.asgi_app import eventually
 from tests.support.each_row import each_row
 from tests.support.realtime_sessions import BEARER, GEMINI, KEY, LIVE, PRICE, serve_sessions
-from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer
 
@@ -168,9 +165,8 @@ async def write(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("is_closed", [True, False])
-async def test_a_translation_of_small_pieces_is_charged_whole(is_closed, caplog):
+async def test_a_translation_of_small_pieces_is_charged_whole(is_closed, exchanges):
     """The provider reports no usage of it, so the gateway counts the audio of both sides."""
-    caplog.set_level(logging.INFO, "trigate")
     async with serve_sessions(interpret, *ENTRIES) as (running, _):
         path = "/v1/realtime/translations?model=interpreter"
         async with calling(running.url, path, BEARER) as caller:
@@ -180,20 +176,17 @@ async def test_a_translation_of_small_pieces_is_charged_whole(is_closed, caplog)
             if is_closed:
                 await caller.send({"type": "session.close"})
                 await caller.event()
-        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
-    (line,) = [line for line in logged_exchanges(caplog) if "cost_usd" in line]
+        (line,) = [line for line in await exchanges.wait_for(2) if "cost_usd" in line]
     assert line["input_tokens"] == pytest.approx(10 * SECONDS / SHORTER, rel=0.2)
     assert line["output_tokens"] == pytest.approx(20 * SECONDS / SHORTER, rel=0.2)
 
 
-async def test_a_gemini_client_that_leaves_within_a_turn_is_charged_for_its_text(caplog):
-    caplog.set_level(logging.INFO, "trigate")
+async def test_a_gemini_client_that_leaves_within_a_turn_is_charged_for_its_text(exchanges):
     async with serve_sessions(write, *ENTRIES) as (running, _):
         async with calling(running.url, f"{GEMINI}?key={KEY}") as caller:
             await caller.send({"setup": {"model": "models/live"}})
             await caller.send(text_input("A" * 4000))
             for _ in range(40):
                 await caller.receive()
-        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
-    (line,) = [line for line in logged_exchanges(caplog) if "cost_usd" in line]
+        (line,) = [line for line in await exchanges.wait_for(2) if "cost_usd" in line]
     assert (line["input_tokens"], line["output_tokens"]) == (pytest.approx(1000, rel=0.1), 1000)

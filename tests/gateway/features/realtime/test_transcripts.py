@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 from typing import Any
 
 import pytest
@@ -12,7 +11,6 @@ from tests.support.asgi_app import eventually
 from tests.support.features import members_of, rows_of
 from tests.support.in_process import InProcess
 from tests.support.realtime_sessions import BEARER, PATH, PRICE, VOICE, budget_levels, serve_sessions
-from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import Caller, calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer
 
@@ -45,9 +43,8 @@ async def until_end(caller: Caller) -> list[str]:
 
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("is_announced", [True, False])
-async def test_transcripts_end_the_session_when_the_budget_is_exhausted(path, is_announced, caplog):
+async def test_transcripts_end_the_session_when_the_budget_is_exhausted(path, is_announced, exchanges):
     """The provider transcribes without any request, so only the end of the session stops it."""
-    caplog.set_level(logging.INFO, "trigate")
 
     async def transcribing(peer: Peer) -> None:
         await peer.accept()
@@ -70,11 +67,11 @@ async def test_transcripts_end_the_session_when_the_budget_is_exhausted(path, is
         assert "error" in kinds
         await eventually(lambda: not running.service.ledger.open_records)
         used, held = budget_levels(running)
-        billed = [line for line in logged_exchanges(caplog) if line.get("reason") == "transcribed"]
+        billed = [line for line in exchanges.lines if line.get("reason") == "transcribed"]
         assert 2 <= len(billed) <= 3
         assert held == 0
         assert used >= len(billed) * 200_000_000
-        cost = round(sum(line.get("cost_usd", 0) for line in logged_exchanges(caplog)) * 10**9)
+        cost = round(sum(line.get("cost_usd", 0) for line in exchanges.lines) * 10**9)
         assert used == cost
 
 

@@ -1,12 +1,9 @@
 """Sessions that translate speech, at ``/v1/realtime/translations`` (N58)."""
 
 import json
-import logging
 
-from tests.support.asgi_app import eventually
 from tests.support.endpoint_provider import before, json_answer
 from tests.support.realtime_sessions import BEARER, KEY, PRICE, serve_sessions
-from tests.support.settled_lines import logged_exchanges
 from tests.support.websocket_caller import calling
 from tests.support.websocket_server import Peer
 
@@ -27,8 +24,7 @@ async def interpret(peer: Peer) -> None:
         )
 
 
-async def test_a_translation_passes_to_its_own_path_and_is_charged(caplog):
-    caplog.set_level(logging.INFO, "trigate")
+async def test_a_translation_passes_to_its_own_path_and_is_charged(exchanges):
     async with serve_sessions(interpret, INTERPRETER) as (running, server):
         async with calling(running.url, PATH, BEARER) as caller:
             assert caller.status == 101
@@ -41,8 +37,7 @@ async def test_a_translation_passes_to_its_own_path_and_is_charged(caplog):
             assert kinds == ["session.output_transcript.delta", "session.output_audio.delta"]
             await caller.send('{"type":"session.close"}')
             assert (await caller.event())["type"] == "session.closed"
-        await eventually(lambda: len(logged_exchanges(caplog)) == 2)
-    output, session = logged_exchanges(caplog)
+        output, session = await exchanges.wait_for(2)
     assert (output["endpoint"], output["client"], output["ended"]) == ("realtime_translations", "one", "complete")
     assert output["cost_usd"] > 0, "the provider reports no usage, so it is estimated"
     assert output["usage_estimated"]
