@@ -12,7 +12,7 @@ from providers.endpoints.completions import (
     expected_choices,
     prompt_texts,
 )
-from providers.neutral.draft import Draft, ask_usage
+from providers.neutral.draft import Draft
 from streams.errors import GatewayError
 from streams.events import Usage
 from tests.support.cases import case
@@ -66,11 +66,6 @@ def test_a_stream_is_whole_when_each_of_six_choices_has_its_end():
     assert _failure([*whole, DONE], 6) == "the provider ended the stream early"  # choice 2 is half there
 
 
-def test_a_cut_at_any_event_is_a_failure():
-    events = [_chunk(0, "a"), _chunk(1, "b"), _chunk(0, "", "stop"), _chunk(1, "", "stop"), DONE]
-    assert [_failure(events[:cut], 2) is None for cut in range(6)] == [False, False, False, False, True, True]
-
-
 def test_servers_that_ignore_n_or_say_no_reason_end_well():
     assert _failure([_chunk(0, "a"), _chunk(0, "", "stop"), DONE], 3) is None
     assert _failure([_chunk(0, "a"), DONE], 1) is None
@@ -106,17 +101,6 @@ def test_usage_is_read_from_the_last_event_or_the_whole_answer():
 def test_an_invalid_whole_answer_is_a_failure(value: object):
     with pytest.raises(GatewayError):
         CompletionReader(1).read_whole(value)
-
-
-def test_usage_of_a_stream_is_requested_if_the_client_did_not():
-    def request_usage(body: str) -> tuple[str, bool]:
-        draft = Draft.of(body.encode())
-        ask_usage(draft)
-        return draft.encode().decode(), draft.asks_usage
-
-    assert request_usage('{"stream":true}') == ('{"stream":true,"stream_options":{"include_usage":true}}', True)
-    for body in ('{"stream":false}', '{"stream":true,"stream_options":{"include_usage":true}}', '{ "prompt": "" }'):
-        assert request_usage(body) == (body, False)
 
 
 def test_missing_counts_are_estimated():

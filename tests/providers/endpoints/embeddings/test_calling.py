@@ -51,13 +51,6 @@ def test_no_format_is_added_if_the_client_sends_none():
         assert body_of({"model": "m", "input": "x"}, shape) == {"model": "m", "input": "x"}, shape
 
 
-def test_base64_is_dropped_for_a_provider_that_rejects_it():
-    """stevereiner/flexible-graphrag#17, volcengine/OpenViking#2092"""
-    found = call_of({"model": "m", "input": "x", "encoding_format": "base64"}, traits=EmbeddingTraits(base64=False))
-    assert json.loads(found.bodies[0]) == {"model": "m", "input": "x"}
-    assert dropped_paths(found.edits) == (), "the client gets base64 all the same"
-
-
 def test_members_have_the_provider_s_names():
     """By the SDKs of mistralai 3.7 and voyageai 0.5, and by Jina's page."""
     body = {"model": "m", "input": ["x"], "dimensions": 8, "encoding_format": "base64"}
@@ -115,20 +108,6 @@ def test_a_purpose_that_is_required_is_the_entry_s_and_reported():
     assert body_of({"model": "m", "input": "x"}, "nim", query)["input_type"] == "query"
     one = call_of({"model": "m", "input": "x", "input_type": "query"}, "nim", EmbeddingTraits(takes_purpose="required"))
     assert adapted_paths(one.edits) == ()
-
-
-def test_token_ids_pass_where_the_provider_has_their_tokenizer():
-    for ids in ([1, 2, 3], [[1], [2, 3]]):
-        body = {"model": "m", "input": ids}
-        assert body_of(body, traits=EmbeddingTraits(token_arrays=True)) == body
-        # danny-avila/rag_api#104, wecode-ai/Wegent#631: other words would be embedded.
-        for shape in ("openai", "cohere", "gemini", "voyage"):
-            failed = refusal(body, shape).info
-            assert (failed.status, failed.param) == (400, "input"), shape
-            assert "check_embedding_ctx_length=False" in failed.message, shape
-    counts = [call_of({"model": "m", "input": ids}, traits=EmbeddingTraits(token_arrays=True)).answer.counts
-              for ids in ([1, 2, 3], [[1], [2, 3]], "x", ["x"], [])]  # fmt: skip
-    assert counts == [(1,), (2,), (1,), (1,), (0,)]
 
 
 def test_each_text_is_a_separate_request_for_gemini():
