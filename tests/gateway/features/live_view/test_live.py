@@ -255,14 +255,6 @@ async def test_a_live_view_listener_continues_if_the_provider_does_not_stream():
     assert delivery.lane.progress.over
 
 
-def test_a_provider_failure_is_shown_in_the_live_view():
-    heard = Heard()
-    tapped = HeardStream(lane_of("messages", "chat")).heard_by(heard)
-    tapped.feed(stream_of("messages")[:200])
-    out = tapped.end(ErrorInfo("upstream", "the connection broke"))
-    assert heard.all[-1][1:] == (out, "the connection broke")
-
-
 # The table of exchanges
 
 

@@ -600,19 +600,7 @@ def test_all_text_has_enough_contrast(page, gateway):
 
 @pytest.mark.soak
 @needs_chromium
-def test_a_narrow_screen_is_not_scrolled_sideways(page, gateway, by_hand):
-    page.look(width=380, height=800)
-    with call(gateway, by_hand, HUB) as one:
-        open_stream(page, one.id)
-        one.up.send(answer_stream("chat").half)
-        page.until("document.querySelectorAll('#passed .pair').length")
-        assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
-        one.leave("FIN")
-
-
-@pytest.mark.soak
-@needs_chromium
-def test_no_table_is_scrolled_sideways(page, gateway, by_hand):
+def test_no_table_and_no_narrow_screen_is_scrolled_sideways(page, gateway, by_hand):
     gateway.request("POST", PATHS["chat"], {"model": "nobody's " * 12, "messages": []}, {"x-request-id": new_id()})
     with call(gateway, by_hand, HUB) as one:
         page.until(f"{row(one.id)} && document.querySelectorAll('#recent tbody tr').length")
@@ -622,6 +610,11 @@ def test_no_table_is_scrolled_sideways(page, gateway, by_hand):
             assert page.value(f"{boxes}.length") == 2
             scrolled = f"{boxes}.filter(box => box.scrollWidth > box.clientWidth).map(box => box.innerText)"
             assert page.value(scrolled) == [], width
+        page.look(width=380, height=800)
+        open_stream(page, one.id)
+        one.up.send(answer_stream("chat").half)
+        page.until("document.querySelectorAll('#passed .pair').length")
+        assert page.value("document.documentElement.scrollWidth <= window.innerWidth")
         one.leave("FIN")
 
 

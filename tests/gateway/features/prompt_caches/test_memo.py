@@ -146,20 +146,6 @@ def test_a_history_is_known_up_to_its_mark_when_that_moves(steps: tuple[int, ...
     assert found.checkpoint.items == 3
 
 
-def test_a_known_history_is_not_parsed_again():
-    """The processor time of a turn with 400 kB of history, compared with that of the first reading."""
-    first, second = (json.dumps(request_of("messages", rounds)).encode() for rounds in (480, 481))
-    assert len(second) > 400_000
-    whole, turn = [], []
-    for _ in range(5):
-        memo = PromptMemo[Any]()
-        for times, body in ((whole, first), (turn, second)):
-            started = time.thread_time()
-            read("messages", body, memo=memo)
-            times.append(time.thread_time() - started)
-    assert min(turn) < min(whole) / 4
-
-
 def test_reading_is_linear():
     """With 25,000 blocks the time of one block is that of 2,500 blocks."""
     times = []

@@ -34,13 +34,10 @@ def serve(mock: Gateway, **more: Any) -> Any:
     return gateway_thread(config(entries, model_aliases=aliases, **more))
 
 
-def ask(gateway: Gateway, name: str, *texts: str, key: str = "") -> str:
-    """Send a conversation with the system text of ``name``, and return the entry that answered."""
-    return send(gateway, name, *texts, key=key).headers["x-trigate-tried"].partition("=")[0]
+def send(gateway: Gateway, name: str, *texts: str, key: str = "") -> tuple[str, Reply, dict[str, Any]]:
+    """Send a conversation with the system text of ``name``, by the client with ``key``.
 
-
-def send(gateway: Gateway, name: str, *texts: str, key: str = "") -> Reply:
-    """Send a conversation with the system text of ``name``, by the client with ``key``."""
+    Return the entry that answered, the response, and its log line."""
     roles = ("user", "assistant")
     messages = [{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)]
     system = {"role": "system", "content": long_text(name)}
@@ -48,7 +45,8 @@ def send(gateway: Gateway, name: str, *texts: str, key: str = "") -> Reply:
     body = {"model": "pool", "messages": [system, *messages]}
     reply = gateway.request("POST", "/v1/chat/completions", body, headers)
     assert reply.status == 200, reply.body
-    return reply
+    line = eventually(lambda: exchanges(gateway.log, reply.headers["x-request-id"]))[0]
+    return reply.headers["x-trigate-tried"].rpartition(", ")[2].partition("=")[0], reply, dict(line)
 
 
 def test_another_client_is_routed_to_a_cached_prefix_without_seeing_it(mock: Gateway):
@@ -57,26 +55,12 @@ def test_another_client_is_routed_to_a_cached_prefix_without_seeing_it(mock: Gat
     with serve(mock, client_keys=keys) as gateway:
         for number in range(CONVERSATIONS):
             name = f"shared {number}"
-            first = ask(gateway, name, f"Hello from Ann for the {number}. time", key="key-of-ann")
-            reply = send(gateway, name, f"Good morning from Bob, {number} of many", key="key-of-bob")
-            assert reply.headers["x-trigate-tried"].partition("=")[0] == first
+            first, *_ = send(gateway, name, f"Hello from Ann for the {number}. time", key="key-of-ann")
+            found, reply, line = send(gateway, name, f"Good morning from Bob, {number} of many", key="key-of-bob")
+            assert found == first
             assert "x-trigate-prompt-cache" not in reply.headers
-            line = eventually(lambda reply=reply: exchanges(gateway.log, reply.headers["x-request-id"]))[0]
             assert line["cached_tokens"] > 0
             assert not [field for field in line if field.startswith("prompt_cache")]
-
-
-def talk_about(gateway: Gateway, name: str, turns: int) -> tuple[str, dict[str, Any]]:
-    """Send a turn of a conversation, and return the entry that answered, with the log line."""
-    said = [
-        {"role": ("user", "assistant")[at % 2], "content": f"Part {at} of the conversation {name}, which has no equal."}
-        for at in range(2 * turns + 1)
-    ]
-    body = {"model": "pool", "messages": [{"role": "system", "content": long_text(name)}, *said]}
-    reply = gateway.request("POST", "/v1/chat/completions", body)
-    assert reply.status == 200, reply.body
-    tried = reply.headers["x-trigate-tried"].rpartition(", ")[2]
-    return tried.partition("=")[0], dict(eventually(lambda: exchanges(gateway.log, reply.headers["x-request-id"]))[0])
 
 
 @pytest.mark.parametrize("targets", [[["one", "two"]], ["one", "two"]], ids=["balanced", "ordered"])
@@ -92,9 +76,10 @@ def test_a_change_of_target_has_a_reason(mock: Gateway, targets: list[Any]):
         ]
         with gateway_thread(config(entries, model_aliases={"pool": {"targets": targets}})) as gateway:
             names = (f"moved {number} {targets}" for number in range(100))  # the balancer chooses at random
-            at_one = list(islice((name for name in names if talk_about(gateway, name, 0)[0] == "one"), 2))
+            said = [f"Part {number} of the conversation {{}}, which has no equal." for number in range(3)]
+            at_one = list(islice((one for one in names if send(gateway, one, said[0].format(one))[0] == "one"), 2))
             assert len(at_one) == 2
             stack.close()
-            (_, failed), (_, out) = (talk_about(gateway, name, 1) for name in at_one)
+            failed, out = (send(gateway, one, *(text.format(one) for text in said))[2] for one in at_one)
     assert (failed["prompt_cache_cause"], failed["prompt_cache_at"]) == ("moved", "one>two (connection)")
     assert (out["prompt_cache_cause"], out["prompt_cache_at"]) == ("moved", "one>two (out)")
