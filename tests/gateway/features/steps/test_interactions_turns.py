@@ -67,6 +67,17 @@ def stream_events(data: bytes) -> list[Any]:
     return [json.loads(line) for line in lines]
 
 
+def read_ended_turn(gateway, client: str, id: str) -> Any:
+    """Wait for the end of a turn, and return the stored interaction."""
+
+    def read() -> Any:
+        status, kept = send(gateway, client, "GET", f"{PATH}/{id}?include_input=true")
+        assert status == 200, kept
+        return value if (value := json.loads(kept))["status"] not in ("queued", "in_progress") else None
+
+    return eventually(read, what="the end of the turn")
+
+
 def ask(gateway, client: str, target: str, form: str, input: Any, **more: Any) -> tuple[bytes, Any]:
     """Make a turn in one of ``FORMS``; return what its client received, and the interaction that is stored."""
     stream, background = "stream" in form, "background" in form
@@ -74,13 +85,7 @@ def ask(gateway, client: str, target: str, form: str, input: Any, **more: Any) -
     status, data = send(gateway, client, "POST", PATH, {**body, **({"background": True} if background else {})})
     assert status == 200, data
     id = stream_events(data)[0]["interaction"]["id"] if stream else json.loads(data)["id"]
-
-    def read_ended_turn() -> Any:
-        status, kept = send(gateway, client, "GET", f"{PATH}/{id}?include_input=true")
-        assert status == 200, kept
-        return value if (value := json.loads(kept))["status"] not in ("queued", "in_progress") else None
-
-    return data, eventually(read_ended_turn, what="the end of the turn")
+    return data, read_ended_turn(gateway, client, id)
 
 
 @forms
@@ -150,14 +155,8 @@ def test_a_refused_answer_is_not_stored(gateway, upstream, form):
     if "stream" in form:
         assert b"content_filter" in data, data
         return
-    id = json.loads(data)["id"]
-
-    def read_ended_turn() -> Any:
-        _, kept = send(gateway, "refuse", "GET", f"{PATH}/{id}")
-        return kept if json.loads(kept)["status"] not in ("queued", "in_progress") else None
-
-    kept = eventually(read_ended_turn, what="the end of the turn")
-    assert (json.loads(kept)["status"], b"falcon" in kept) == ("failed", False)
+    kept = read_ended_turn(gateway, "refuse", json.loads(data)["id"])
+    assert (kept["status"], "falcon" in json.dumps(kept)) == ("failed", False)
 
 
 @forms

@@ -33,8 +33,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import trio
+from trigate.steps import Finding
 
-LOG = Path(__file__).with_name("log")
+LOG, OPEN = Path(__file__).with_name("log"), Path(__file__).with_name("open")
 
 def note(text):
     with LOG.open("a") as log:
@@ -60,6 +61,17 @@ async def crashing(settings):
             raise ValueError("crash")
         nursery.start_soon(crash)
         yield check
+
+@asynccontextmanager
+async def gate(settings):
+    async def check(check):
+        note(f"check {settings['label']}")
+        while settings["waits"] and not OPEN.exists():
+            await trio.sleep(0.002)
+        return [Finding(settings["label"], check.passages[0], 0, 1)]
+
+    yield check
+    note(f"close {settings['label']}")
 """
 
 
@@ -218,39 +230,13 @@ def test_a_gateway_with_steps_in_a_thread_ends_with_its_resources(tmp_path):
     assert read_log(tmp_path) == ["open 1", "close 1"]
 
 
-GATE = """
-from contextlib import asynccontextmanager
-from pathlib import Path
-
-import trio
-from trigate.steps import Finding
-
-LOG, OPEN = Path(__file__).with_name("log"), Path(__file__).with_name("open")
-
-def note(text):
-    with LOG.open("a") as log:
-        log.write(text + "\\n")
-
-@asynccontextmanager
-async def gate(settings):
-    async def check(check):
-        note(f"check {settings['label']}")
-        while settings["waits"] and not OPEN.exists():
-            await trio.sleep(0.002)
-        return [Finding(settings["label"], check.passages[0], 0, 1)]
-
-    yield check
-    note(f"close {settings['label']}")
-"""
-
-
 def gate_config(folder: Path, url: str, label: str, waits: str) -> Config:
     head = f"""version: v0.4.0
 listeners: [{{type: model, port: {free_port()}}}]
 model_providers: [{{model: openai/m, access_key: k, base_url: "{url}/v1"}}]
 """
     step = f"{{use: './steps.py:gate', at: [request], with: {{label: {label}, waits: {waits}}}}}"
-    return step_config(folder, f"  - {step}\n", GATE, head)
+    return step_config(folder, f"  - {step}\n", CODE, head)
 
 
 async def test_a_request_keeps_the_steps_with_which_it_started(tmp_path):
