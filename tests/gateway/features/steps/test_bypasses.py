@@ -55,10 +55,9 @@ def gateway(upstream, tmp_path_factory):
         yield served
 
 
-def ask(gateway, client: str, api: str, *, stream: bool, target: str | None = None, **more: Any):
-    model = f"on-{target or api}"
-    body = {**body_of(api, model, "hi", stream=stream), **more}
-    return post_as(gateway, client, path_of(api, model, stream=stream), body)
+def ask(gateway, client: str, api: str, *, stream: bool):
+    model = f"on-{api}"
+    return post_as(gateway, client, path_of(api, model, stream=stream), body_of(api, model, "hi", stream=stream))
 
 
 def event(value: Any, name: str = "") -> bytes:
@@ -74,6 +73,11 @@ def chunk(delta: Any, finish: str | None = None, index: int = 0, **more: Any) ->
 
 
 DONE: Final = (chunk({}, "stop"), b"data: [DONE]\n\n")
+
+
+def raw_chunk(delta: str) -> bytes:
+    """Return a chunk with a delta whose JSON is ``delta``."""
+    return event(f'{{"id":"c","choices":[{{"index":0,"delta":{delta}}}]}}')
 
 
 def chat(*pieces: bytes, done: bool = True) -> Raw:
@@ -162,22 +166,16 @@ X: Final = "falcon-77"
 
 CHAT_STREAMS: Final[dict[str, Raw]] = {
     "text in two events": chat(chunk({"content": "it is falc"}), chunk({"content": "on-77"})),
-    "escapes": chat(event('{"id":"c","choices":[{"index":0,"delta":{"content":"f\\u0061lcon-77"}}]}')),
-    "escaped keys": chat(event('{"id":"c","choices":[{"index":0,"delta":{"c\\u006fntent":"falcon-77"}}]}')),
-    "a duplicate key": chat(event('{"id":"c","choices":[{"index":0,"delta":{"content":"falcon-77","content":"a"}}]}')),
-    "a duplicate key last": chat(
-        event('{"id":"c","choices":[{"index":0,"delta":{"content":"a","content":"falcon-77"}}]}')
-    ),
+    "escapes": chat(raw_chunk('{"content":"f\\u0061lcon-77"}')),
+    "escaped keys": chat(raw_chunk('{"c\\u006fntent":"falcon-77"}')),
+    "a duplicate key": chat(raw_chunk('{"content":"falcon-77","content":"a"}')),
+    "a duplicate key last": chat(raw_chunk('{"content":"a","content":"falcon-77"}')),
     "duplicate choices": chat(
-        event(
-            '{"id":"c","choices":[{"index":0,"delta":{"content":"VALUE"}}],"choices":[{"index":0,"delta":{}}]}'.replace(
-                "VALUE", X
-            )
-        )
+        event('{"id":"c","choices":[{"index":0,"delta":{"content":"falcon-77"}}],"choices":[{"index":0,"delta":{}}]}')
     ),
     "duplicate keys in two events": chat(
-        event('{"id":"c","choices":[{"index":0,"delta":{"content":"falc","content":"a"}}]}'),
-        event('{"id":"c","choices":[{"index":0,"delta":{"content":"on-77","content":"a"}}]}'),
+        raw_chunk('{"content":"falc","content":"a"}'),
+        raw_chunk('{"content":"on-77","content":"a"}'),
     ),
     "text around reasoning": chat(
         chunk({"content": "falc"}), chunk({"reasoning_content": "hm"}), chunk({"content": "on-77"})
@@ -241,9 +239,7 @@ CHAT_STREAMS: Final[dict[str, Raw]] = {
     "an annotation": chat(
         chunk({"content": "a", "annotations": [{"type": "url_citation", "url_citation": {"url": X, "title": "t"}}]})
     ),
-    "the value around a surrogate": chat(
-        event('{"id":"c","choices":[{"index":0,"delta":{"content":"\\ud800falcon-77"}}]}')
-    ),
+    "the value around a surrogate": chat(raw_chunk('{"content":"\\ud800falcon-77"}')),
     "no end": chat(chunk({"content": X}), done=False),
     "no last line end": chat(chunk({"content": "a"}), chunk({"content": X}).rstrip(), done=False),
     "a complete response": chat_whole({"content": X}),

@@ -130,8 +130,7 @@ def test_a_refusal_causes_no_retry_and_no_fallback(gateway, upstream, stream):
     status, headers, _ = ask(gateway, "refuse", "hi", model="twice", stream=stream)
     assert (status, len(upstream.seen)) == (400, 1)
     assert headers["x-trigate-attempts"] == "1"
-    eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
-    (line,) = exchanges(gateway.log, headers["x-request-id"])
+    (line,) = eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
     assert (line["ended"], line["refused_by"]) == ("refused", "refuse")
     assert line["tried"][0]["output_tokens"] == 7
 
@@ -150,8 +149,7 @@ def test_a_refused_response_outranks_an_earlier_failure(
     found, headers, body = ask(gateway, client, "hi", model="both", stream=stream)
     assert (found, json.loads(body)["error"]["code"]) == (status, code)
     assert "tried" not in json.loads(body)["error"]["message"]
-    eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
-    (line,) = exchanges(gateway.log, headers["x-request-id"])
+    (line,) = eventually(lambda: exchanges(gateway.log, headers["x-request-id"]), what="the log line")
     assert (line["ended"], line.get("refused_by")) == ("refused", refused_by)
     assert [one["reason"] for one in line["tried"]] == ["server_error", "refused"]
 
@@ -321,11 +319,10 @@ def test_metrics_count_outcomes_failures_and_findings(gateway, upstream):
     assert "falcon" not in text
 
 
-@pytest.mark.parametrize("model", ["plain"])
-def test_a_mask_in_the_name_of_a_member_is_a_refusal(gateway, upstream, model):
+def test_a_mask_in_the_name_of_a_member_is_a_refusal(gateway, upstream):
     """JSON has no place for a placeholder there: https://github.com/BerriAI/litellm/issues/30723."""
     upstream.script(Script(text="fine"))
-    status, headers, body = ask(gateway, "mask", "hi", model=model, metadata={"falcon-12": "x"})
+    status, headers, body = ask(gateway, "mask", "hi", metadata={"falcon-12": "x"})
     assert (status, upstream.seen) == (400, [])
     assert b"content_filter" in body
     assert b"word in the name of a member" in body
