@@ -1,5 +1,5 @@
 """Interactions that trigate stores, before providers of every older API: later turns, streams again, background turns,
-cancellation, deletion and keys (N22 to N28 of the wire behaviours; Google's page "Interactions API")."""
+cancellation, deletion and keys (Google's page "Interactions API")."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -82,7 +82,7 @@ def test_a_call_and_its_result_are_two_turns(gateway, upstream, api):
 @both_ways
 @pytest.mark.parametrize("api", [*OLDER, "interactions"])
 def test_providers_are_requested_not_to_store(gateway, upstream, api, stream):
-    """N22: trigate stores the turn itself."""
+    """The gateway stores the turn itself."""
     upstream.script(Script(text="A"))
     ask(gateway, "responses", "a", stream, store=True)
     assert upstream.seen[0].json["store"] is False
@@ -90,7 +90,7 @@ def test_providers_are_requested_not_to_store(gateway, upstream, api, stream):
 
 @each_row("stream", (True, False))
 def test_a_turn_continues_through_the_other_api(gateway, upstream, stream):
-    """N24, in both directions, and back (maximhq/bifrost#1269)."""
+    """In both directions, and back (maximhq/bifrost#1269)."""
     upstream.script(Script(text="A"), Script(text="B"), Script(text="C"), Script(text="D"))
     first = ask(gateway, "chat", "a", stream)
     second = turn(gateway, "on-messages", "b", previous_response_id=first["id"]).json
@@ -169,7 +169,7 @@ def test_the_input_is_returned_on_request(gateway, upstream):
     assert whole == {**first, "steps": [asked, *first["steps"]]}
 
 
-# Storage options (N28)
+# Storage options
 
 
 def test_an_unstored_interaction_cannot_be_reached(gateway, upstream):
@@ -200,7 +200,7 @@ def test_wrong_options_are_refused(gateway, upstream, more):
     assert upstream.seen == []
 
 
-# Streams again (N25)
+# Streams again
 
 
 @each_row("api", OLDER)
@@ -241,7 +241,7 @@ def test_a_lost_background_stream_resumes_at_its_last_event(gateway, upstream, a
     assert output_text(done) == "one two three"
 
 
-# Calls that no program must run (N15)
+# Calls that no program must run
 
 
 BROKEN = Script(text="Hi", calls=(ToolCall("call_1", "get_weather", '{"city":'),), stop="tool_calls")
@@ -264,7 +264,7 @@ def test_a_turn_with_broken_arguments_is_stored_as_failed(gateway, upstream, api
     assert [step["type"] for step in found["steps"]] in (["model_output"], [])
 
 
-# Background turns (N26)
+# Background turns
 
 
 @each_row("api", OLDER)
@@ -335,7 +335,7 @@ def test_a_provider_that_dies_midway_leaves_a_failed_interaction(gateway, upstre
 
 @each_row("api", OLDER)
 def test_a_running_turn_can_be_followed_from_any_event(gateway, upstream, api):
-    """N25: two readers of a running turn, one after its second event, until it is cancelled."""
+    """Two readers of a running turn, one after its second event, until it is cancelled."""
     upstream.script(hanging(api))
     begun = interact(gateway, f"on-{api}", "Count.", background=True)
     id = interaction_in(begun)["id"]
@@ -382,7 +382,7 @@ def test_deleting_a_running_interaction_ends_it(gateway, upstream):
     error_of(get_interaction(gateway, begun["id"]), 404)
 
 
-# Ids and keys (N23)
+# Ids and keys
 
 
 @each_row(

@@ -1,7 +1,7 @@
 """All 36 pairs of client and provider APIs, streamed and whole, through the gateway.
 
 A client runs a tool and sends its result. The grammars judge every response, and the types of the google-genai package
-those of Interactions (N1, N5).
+those of Interactions.
 """
 
 import json

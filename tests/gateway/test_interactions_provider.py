@@ -1,5 +1,5 @@
-"""Google's Interactions as the provider's API: unchanged bytes for its own clients (N2, N3), signatures through clients
-of other APIs (N5), and models that only it serves (N20)."""
+"""Google's Interactions as the provider's API: unchanged bytes for its own clients, signatures through clients
+of other APIs, and models that only it serves."""
 
 import json
 from typing import Any
@@ -55,7 +55,6 @@ async def post(running: InProcess, body: Any, *headers: tuple[str, str]) -> Any:
 
 
 async def test_the_byte_lane_changes_only_the_model():
-    """N2, N3."""
     odd = [
         created_event(), wire_event("interaction.news", a=[1, 2.50]), begin(0), piece(0, text="hi", new={"b": None}),
         stop(0), completed_event("incomplete", steps_left=3), b"event: done\ndata: [DONE]\n\n",
@@ -86,7 +85,7 @@ async def test_a_failed_interaction_passes_unchanged(status):
 
 
 async def test_a_result_without_its_calls_id_reaches_no_provider():
-    """N6 (google/adk-python#4381)."""
+    """google/adk-python#4381"""
     async with served_by(Google, config) as (running, google):
         answer = await post(running, {"model": "g", "input": [{"type": "function_result", "result": "x"}]})
         assert answer.status_code == 400
@@ -96,7 +95,7 @@ async def test_a_result_without_its_calls_id_reaches_no_provider():
 
 
 async def test_a_signature_returns_through_a_messages_client():
-    """N5: and the thought is shown (N16)."""
+    """And the thought is shown."""
     async with providers(1) as (google,):
         google.__class__ = Google
         (entry,) = config(google.url)["model_providers"]

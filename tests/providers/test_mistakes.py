@@ -127,7 +127,7 @@ MISTAKES: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"input": [{"text": "hi"}]}, "input[0].type"),
         ({"input": {"type": "text"}}, "input.text"),
         ({"input": [{"type": "user_input", "content": [{"type": "image"}]}]}, "input[0].content[0].data"),
-        # N6 (google/adk-python#4381)
+        # google/adk-python#4381
         ({"input": [{"type": "function_result", "result": "x"}]}, "input[0].call_id"),
         ({"input": [{"type": "function_result", "call_id": "", "result": "x"}]}, "input[0].call_id"),
         ({"input": [{"type": "user_input", "content": [{"type": "function_result", "result": "x"}]}]},

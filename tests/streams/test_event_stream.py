@@ -267,7 +267,7 @@ def as_botocore(value: Any) -> Any:
 
 
 def test_a_frame_without_remarks_has_only_the_headers_that_clients_read():
-    """No check sees the others (S3 of ``step-behaviours.md``)."""
+    """No check sees the others."""
     text = struct.pack(">BH", 7, 9) + b"falcon-77"
     known = event_stream.event_frame("messageStop", b'{"stopReason":"end_turn"}')
     headers = known[12 : 12 + int.from_bytes(known[4:8], "big")]

@@ -37,7 +37,7 @@ def cancel_interaction(gateway: Gateway, id: str, key: str | None = None) -> Rep
 
 
 def error_of(reply: Reply, status: int) -> dict[str, Any]:
-    """Return the error of a response, whose code is a word (N29)."""
+    """Return the error of a response, whose code is a word."""
     assert reply.status == status, (reply.status, reply.body)
     error = reply.json["error"]
     assert isinstance(error["code"], str), error

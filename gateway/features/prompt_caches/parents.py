@@ -106,7 +106,7 @@ class ParentFinder:
     def _find_similar(self, owner: bytes, sent: SentRequest, own: PromptDigest) -> Parent | None:
         """Return the one-shot request whose tools and system texts differ least; ``None`` if those are equal.
 
-        A changed part of them breaks the prefix of every request, although no conversation continues (C6)."""
+        A changed part of them breaks the prefix of every request, although no conversation continues."""
         similar: list[tuple[float, Parent]] = []
         for id in self.memory.conversations_at(owner, self.one_shot_anchor(sent)):
             found = self._read(owner, id)

@@ -198,7 +198,7 @@ class PromptTracker:
         """Return the client's boundaries in ``scope`` where the provider searches, down to the first live one.
 
         In a known conversation only those positions are tried where its exchanges left a boundary. For the choice of
-        a target, those of all clients count (C3)."""
+        a target, those of all clients count."""
         prompt, row, found = read.prompt, read.row, list[Boundary]()
         if (parent := exchange.parent) is None or parent.is_similar:
             positions = lookup_positions(prompt, row)

@@ -38,7 +38,7 @@ async def google(answering=lambda asked: json_answer(DONE), **entry: Any):
 
 @each_row("store", [True, False, None], every=3)
 async def test_the_byte_lane_keeps_the_clients_bytes(store):
-    """N2 and N22: also its ``store``, and members that trigate does not know."""
+    """Also its ``store``, and members that trigate does not know."""
     stored = {} if store is None else {"store": store}
     body = json.dumps({"model": "gemini-3.8-flash", "unknown": [1, {"a": None}], "input": "hi", **stored}).encode()
     async with google() as (served, provider):
@@ -64,7 +64,7 @@ async def test_an_agent_goes_to_googles_entry_only():
 
 @each_row("agent", ["deep-research-pro", "m-1", "unknown"], every=3)
 async def test_no_other_provider_serves_an_agent(agent):
-    """N1: the provider gets no request."""
+    """The provider gets no request."""
     entry = {"model": "openai/m-1", "access_key": "k", "speaks": ["chat"]}
     async with before(lambda asked: json_answer({}), entry=entry) as (served, provider):
         found = await served.post(PATH, json={"agent": agent, "input": "hi"})
@@ -104,7 +104,7 @@ async def test_a_resumed_stream_of_the_provider_passes_unchanged():
 
 
 async def test_a_key_reaches_only_its_own_interactions_at_the_provider():
-    """N23: the provider knows one account, not its clients."""
+    """The provider knows one account, not its clients."""
     async with (
         endpoint_provider(lambda asked: json_answer(DONE)) as provider,
         gateway(settings({**GOOGLE, "base_url": provider.url}, **KEYS), store=MemoryStore(60, 2**20)) as served,
@@ -124,7 +124,7 @@ async def test_a_key_reaches_only_its_own_interactions_at_the_provider():
 
 
 async def test_state_ours_keeps_the_turn_here():
-    """N22: ``store: false`` is the one difference."""
+    """``store: false`` is the one difference."""
     async with google(state="ours") as (served, provider):
         with trio.fail_after(20):
             found = await served.post(PATH, json={"model": "gemini-3.8-flash", "input": "hi", "store": True})
@@ -133,7 +133,7 @@ async def test_state_ours_keeps_the_turn_here():
     assert asked.json["store"] is False
 
 
-# Errors (N29)
+# Errors
 
 
 def check_refusal(reply: httpx2.Response, status: int, code: str) -> str:
@@ -224,7 +224,7 @@ async def test_a_providers_errors_keep_status_words_and_waits(lane, status, body
 
 @pytest.mark.parametrize("lane", ["byte", "hub"])
 async def test_a_failure_midway_is_one_error_event_and_the_end(lane):
-    """N29, and N11: no sign of success follows."""
+    """No sign of success follows."""
     text = {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "he"}}
     start = {"event_type": "step.start", "index": 0, "step": {"type": "model_output"}}
     created = {"event_type": "interaction.created", "interaction": {**DONE, "steps": None, "status": "in_progress"}}
@@ -245,7 +245,7 @@ async def test_a_failure_midway_is_one_error_event_and_the_end(lane):
 
 
 async def test_the_gateway_never_continues_on_its_own():
-    """N13: the token goes to the client, and the client's to the provider; each resend would bill its input."""
+    """The token goes to the client, and the client's to the provider; each resend would bill its input."""
     partial = {**DONE, "status": "requires_continuation", "continuation_token": "token-1"}
     async with google(lambda asked: json_answer(partial)) as (served, provider):
         found = await served.post(PATH, json=HI)

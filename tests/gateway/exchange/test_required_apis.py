@@ -1,4 +1,4 @@
-"""N20: a model that Google serves in Interactions alone; its rejection continues there within the request, and later
+"""A model that Google serves in Interactions alone; its rejection continues there within the request, and later
 requests start there (BerriAI/litellm#38229, Comfy-Org/ComfyUI#14961)."""
 
 import json

@@ -64,7 +64,7 @@ def test_every_stream_is_an_interaction(source, script):
 
 @each_row("source", SOURCES)
 def test_a_stream_that_breaks_off_is_a_failed_interaction(source):
-    """N11 and N29: one error event, and neither ``interaction.completed`` nor ``[DONE]``."""
+    """One error event, and neither ``interaction.completed`` nor ``[DONE]``."""
     pieces = events_of(source, SCRIPTS["text"])
     half = next(i for i, one in enumerate(pieces) if b'"one t' in one) + 1
     out = send(hub_lane(source, "interactions"), list(pieces[:half]))
@@ -123,7 +123,7 @@ BROKEN = ('{"a":', "[1]", "x")
 @each_row("arguments", BROKEN)
 @each_row("source", ["chat", "responses"])
 def test_a_streamed_call_with_broken_arguments_is_an_error_with_its_name(source, arguments):
-    """N15: and no end follows that a client takes for success."""
+    """And no end follows that a client takes for success."""
     call = ToolCall("call_1", "get_weather", arguments)
     lane = hub_lane(source, "interactions")
     out = send(lane, list(events_of(source, Script(text="Hi", calls=(call,), stop="tool_calls"))))
@@ -145,7 +145,7 @@ def test_a_call_that_the_limit_cut_off_is_no_error(source):
 
 @each_row("arguments", BROKEN)
 def test_a_whole_answer_with_broken_arguments_is_an_error_with_the_calls_name(arguments):
-    """N15: a program must not run such a call, and the API has only objects for it."""
+    """A program must not run such a call, and the API has only objects for it."""
     function = {"name": "get_weather", "arguments": arguments}
     message = {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": function}]}
     for reason in ("tool_calls", "length"):

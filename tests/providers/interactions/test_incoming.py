@@ -1,4 +1,4 @@
-"""Requests of Interactions clients (N4, N6, N21)."""
+"""Requests of Interactions clients."""
 
 import json
 from typing import Any
@@ -77,7 +77,7 @@ def test_formats():
 
 
 def test_a_format_reaches_every_provider_or_is_listed():
-    """N21 (BerriAI/litellm#36928)."""
+    """BerriAI/litellm#36928"""
     for api in [api for api in CODECS if api != "interactions"]:
         with case(api):
             request = read(response_format=FORMAT)

@@ -1,4 +1,4 @@
-"""Requests for Interactions providers (N5, N22) and the losses of each client (section 2.8)."""
+"""Requests for Interactions providers and the losses of each client (section 2.8)."""
 
 import json
 from typing import Any
@@ -79,7 +79,7 @@ def test_a_schema_without_a_type_is_that_of_an_object():
 
 
 def test_own_steps_come_back_unchanged_and_in_order():
-    """N5: a stateless client sends every step back."""
+    """A stateless client sends every step back."""
     steps = [
         {"type": "user_input", "content": [{"type": "text", "text": "hi"}]}, thought_step(),
         {"type": "google_search_call", "id": "s", "arguments": {"queries": ["a"]}, "signature": "c2ln"},
@@ -101,7 +101,7 @@ def test_own_steps_come_back_unchanged_and_in_order():
     ],
 )  # fmt: skip
 def test_a_result_without_its_call_is_a_400_in_the_byte_lane_too(sent, at):
-    """N6 (google/adk-python#4381)."""
+    """google/adk-python#4381"""
     body = {"model": "m", "input": sent}
     with pytest.raises(GatewayError) as caught:
         INTERACTIONS.adapt(Draft.of(json.dumps(body).encode()), Recipient("g", GOOGLE))

@@ -1,4 +1,4 @@
-"""Answers of Interactions providers, streamed and whole (N7–N12, N15–N18)."""
+"""Answers of Interactions providers, streamed and whole."""
 
 import json
 from typing import Any
@@ -57,7 +57,7 @@ def blocks_of(found: Answer) -> list[Any]:
 
 
 def test_a_stream_and_the_whole_answer_are_the_same():
-    """N7: the first text, summary and arguments may be in the start of a step."""
+    """The first text, summary and arguments may be in the start of a step."""
     streamed, whole = answer(*FULL), fold(INTERACTIONS.read_answer(WHOLE))
     assert (streamed.blocks, streamed.end, streamed.usage) == (whole.blocks, whole.end, whole.usage)
     assert [type(block) for block in whole.blocks] == [ReasoningBlock, TextBlock, ToolCallBlock]
@@ -65,12 +65,12 @@ def test_a_stream_and_the_whole_answer_are_the_same():
 
 
 def test_usage_follows_googles_counts():
-    """N18: recorded, 53 and 15 tokens and 65 of thoughts are 133."""
+    """Recorded, 53 and 15 tokens and 65 of thoughts are 133."""
     assert answer(*FULL).usage == Usage(input=50, cache_read=3, output=80, reasoning=65)
 
 
 def test_a_broken_stream_reports_the_usage_of_its_events():
-    """N18: ``metadata.total_usage`` is the fallback."""
+    """``metadata.total_usage`` is the fallback."""
     event = wire_event("step.delta", index=0, delta={"type": "text", "text": "a"}, metadata={"total_usage": COUNTS})
     *_, usage, error = read_stream_events([created_event(), begin(0), event])
     assert isinstance(usage, Usage)
@@ -95,7 +95,7 @@ def test_tokens_of_googles_tools_are_input():
 
 
 def test_deltas_without_a_type_are_known_by_their_members():
-    """N8: and empty ids and signatures count as absent."""
+    """And empty ids and signatures count as absent."""
     found = answer(*stream(
         begin(0, "thought", signature=""), piece(0, content={"text": "hm"}), piece(0, signature=""), stop(0),
         begin(1), piece(1, text="a"), stop(1),
@@ -148,7 +148,7 @@ def test_a_completed_answer_with_a_call_ends_with_it():
 
 
 def test_only_a_final_status_is_a_good_end():
-    """N11: a stream that ends anywhere else has failed, with or without ``[DONE]``."""
+    """A stream that ends anywhere else has failed, with or without ``[DONE]``."""
     for count in range(len(FULL) - 1):
         for end in ([], [DONE]):
             with case((count, end)):
@@ -161,7 +161,7 @@ def test_only_a_final_status_is_a_good_end():
 
 @each_row("status", ["incomplete", "budget_exceeded", "requires_continuation"])
 def test_an_unfinished_answer_ends_by_length(status):
-    """N12: the provider's own word stays."""
+    """The provider's own word stays."""
     assert answer(*stream(begin(0), piece(0, text="a"), stop(0), status=status)).end == AnswerEnd("length", status)
     whole = interaction(text_step("a"), status=status)
     assert fold(INTERACTIONS.read_answer(whole)).end == AnswerEnd("length", status)

@@ -129,7 +129,7 @@ def test_earlier_answers_are_found():
 
 
 def test_a_message_has_the_same_form_in_each_turn():
-    """A marked text becomes a list. It stays one when the mark moves on (C43)."""
+    """A marked text becomes a list. It stays one when the mark moves on."""
     said = [{"role": ("user", "assistant")[at % 2], "content": f"Part {at}."} for at in range(9)]
     bodies = [
         add_cache_marks("messages", json.dumps({"messages": said[:end]}).encode(), "5m") for end in range(1, 10, 2)

@@ -1,4 +1,4 @@
-"""N27: an answer that a provider continues in the background is billed once, at its real usage, by the first process
+"""An answer that a provider continues in the background is billed once, at its real usage, by the first process
 that sees its end: for its client, or because no client fetches it (litellm ``background_cost_polling.py``)."""
 
 import contextlib

@@ -132,7 +132,7 @@ async def test_an_earlier_database_gains_the_columns_when_it_is_opened(tmp_path)
 
 
 async def test_a_database_with_the_first_columns_gains_the_others(tmp_path):
-    """Lines in such a database have no price of unread entries (C33)."""
+    """Lines in such a database have no price of unread entries."""
     file = tmp_path / "state.sqlite"
     await _use(file, lambda table: table.add([(1, line(attempt(7, **SYSTEM)))]))
     with contextlib.closing(sqlite3.connect(file)) as database:

@@ -1,4 +1,4 @@
-"""Messages for MCP servers, at ``/mcp/NAME`` (N69, N70)."""
+"""Messages for MCP servers, at ``/mcp/NAME``."""
 
 import contextlib
 import json

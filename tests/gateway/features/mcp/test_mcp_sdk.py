@@ -1,4 +1,4 @@
-"""The client of MCP's own SDK through the gateway, to a server of that SDK (N69, N70)."""
+"""The client of MCP's own SDK through the gateway, to a server of that SDK."""
 
 import contextlib
 import gc

@@ -1,4 +1,4 @@
-"""Endpoints that only OpenAI has: decisions, checks of a file's origin, and Codex's search (N60, N67)."""
+"""Endpoints that only OpenAI has: decisions, checks of a file's origin, and Codex's search."""
 
 import json
 from typing import Any

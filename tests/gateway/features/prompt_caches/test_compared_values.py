@@ -1,4 +1,4 @@
-"""Excerpts of two requests around their first difference (C39): 200 characters, without credentials."""
+"""Excerpts of two requests around their first difference: 200 characters, without credentials."""
 
 import json
 from typing import Any

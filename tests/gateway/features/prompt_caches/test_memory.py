@@ -118,7 +118,7 @@ def test_many_conversations_of_one_client_displace_no_other_clients(memory, cloc
     names = [f"of bob {number}" for number in range(5)]
     for name in names:
         remember(memory, "bob", name)
-    for number in range(1_000):  # C16: within a second
+    for number in range(1_000):  # within a second
         clock.now += 0.0001
         remember(memory, "ann", f"of ann {number}")
     assert all(knows(memory, "bob", name) for name in names)
@@ -168,7 +168,7 @@ def long_prompts(changed: bytes = b"") -> RememberedPrompts:
 
 
 def test_a_turn_writes_only_changed_parts(memory):
-    """The cost of a turn does not grow with the size of the prompt in the memory (C59)."""
+    """The cost of a turn does not grow with the size of the prompt in the memory."""
     owner, id = memory.owner_of("ann"), b"id" * 6
     first, second = long_prompts(), long_prompts(b"another block")
     all_parts = calls(lambda: memory.conversations.write(owner, id, conversation(), first))

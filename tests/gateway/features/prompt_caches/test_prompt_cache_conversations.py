@@ -1,4 +1,4 @@
-"""Conversations whose history is not in the request, is replaced, or is changed by the gateway (C8, C10, C47)."""
+"""Conversations whose history is not in the request, is replaced, or is changed by the gateway."""
 
 import itertools
 import json
@@ -81,7 +81,7 @@ def send(request, running, upstream) -> Iterator[Send]:
 
 
 def test_turns_that_the_provider_continues_belong_together(send, upstream):
-    """C10: history that the provider keeps counts as unchanged."""
+    """History that the provider keeps counts as unchanged."""
     name, ids = f"native {next(NUMBERS)}", (f"resp_{next(NUMBERS)}" for _ in itertools.count())
     first, second, third, fourth = (next(ids) for _ in range(4))
     rules, question = long_text(name), f"Describe the project of {name}, please, in detail and with care."
@@ -111,7 +111,7 @@ def test_a_fork_of_a_continued_turn_is_no_miss(send):
 
 
 def test_a_turn_of_an_unknown_response_is_no_first_turn(send):
-    """C15: a response is unknown after a restart or an eviction, or on another gateway. The next turn is known."""
+    """A response is unknown after a restart or an eviction, or on another gateway. The next turn is known."""
     unknown, first, second = (f"resp_{next(NUMBERS)}" for _ in range(3))
     line = send(answer_of(first, 9000, 0), previous_response_id=unknown, input="Go on.")
     assert (line["prompt_cache_cause"], line["prompt_cache_could"]) == ("unknown:not_seen", 0)
@@ -253,7 +253,7 @@ def changing(check: Check) -> list[Finding]:
 @needs_feature("steps")
 @pytest.mark.parametrize("api_and_model", [("messages", "sonnet"), ("chat", "gpt")])
 def test_a_mask_that_differs_in_each_turn_is_attributed_to_its_step(mock, tmp_path: Path, api_and_model):
-    """C47: the client's own prompt is unchanged; ``at`` has the name of the step."""
+    """The client's own prompt is unchanged; ``at`` has the name of the step."""
     api, model = api_and_model
     (tmp_path / "steps.py").write_text(CHANGING_STEP)
     step = {"use": f"{tmp_path}/steps.py:changing", "name": "random-words", "at": ["request"], "action": "mask"}
@@ -287,7 +287,7 @@ def marked_turn(turn: int, *, is_marked: bool = True) -> dict[str, Any]:
     ids=["of the client", "of the gateway"],
 )
 def test_marks_that_a_provider_refuses_are_attributed_to_the_gateway_once(upstream, entry, missed, at, refused):
-    """C58: the gateway removes them and sends the request again, also in later turns."""
+    """The gateway removes them and sends the request again, also in later turns."""
     place = provider("anthropic/claude-sonnet-4-6", upstream.url, ["messages"], name="sonnet", **entry)
     with gateway_thread(config([place])) as gateway:
 
@@ -319,7 +319,7 @@ def summary_of(talk: CachedTalk, words: str) -> dict[str, Any]:
 
 
 def test_compaction_is_recognized_by_the_session(mock):
-    """C8: the same tools and system text, and less than half of the messages."""
+    """The same tools and system text, and less than half of the messages."""
     with gateway_thread(config(entries(mock.url))) as gateway:
         session = {"x-claude-code-session-id": "8c7a2c55-1c2f-4d6a-9d3b-000000000001"}
         talk = CachedTalk(gateway, "messages", "sonnet", "a compaction", headers=session)
@@ -329,4 +329,4 @@ def test_compaction_is_recognized_by_the_session(mock):
         assert turn.cause == "compacted"
         assert "prompt_cache_usd" not in turn.line or turn.line["prompt_cache_usd"] == 0  # C34
         other = CachedTalk(gateway, "messages", "sonnet", "a sub-agent", headers=session)
-        assert [other.send().cause for _ in range(3)] == [None] * 3  # C2: the session does not decide
+        assert [other.send().cause for _ in range(3)] == [None] * 3  # the session does not decide

@@ -1,4 +1,4 @@
-"""A provider's own diagnosis of a miss (C31, C57, N42): in the log as the provider's word, as evidence, and on request.
+"""A provider's own diagnosis of a miss: in the log as the provider's word, as evidence, and on request.
 
 https://platform.claude.com/docs/en/build-with-claude/cache-diagnostics,
 https://developers.openai.com/api/docs/guides/prompt-caching/diagnostics"""
@@ -113,7 +113,7 @@ def test_the_providers_word_is_in_the_log(running, upstream, model, api, stream)
 
 
 def test_a_short_request_and_a_first_turn_have_it_too(running, upstream):
-    """N42: the client requested it, whatever the gateway knows of the conversation."""
+    """The client requested it, whatever the gateway knows of the conversation."""
     talk = Talk(running, upstream, "quiet", "messages")
     line = talk.send("id_1", "previous_message_not_found", 0, **compared("id_0", "messages"))
     assert line["prompt_cache_provider"] == "previous_message_not_found"

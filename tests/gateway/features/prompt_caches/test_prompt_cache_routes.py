@@ -50,7 +50,7 @@ def send(gateway: Gateway, name: str, *texts: str, key: str = "") -> tuple[str, 
 
 
 def test_another_client_is_routed_to_a_cached_prefix_without_seeing_it(mock: Gateway):
-    """C3: routing uses the cached prefixes of other clients. No header and no field shows them."""
+    """Routing uses the cached prefixes of other clients. No header and no field shows them."""
     keys = [{"name": name, "key": f"key-of-{name}"} for name in ("ann", "bob")]
     with serve(mock, client_keys=keys) as gateway:
         for number in range(CONVERSATIONS):
@@ -65,7 +65,7 @@ def test_another_client_is_routed_to_a_cached_prefix_without_seeing_it(mock: Gat
 
 @pytest.mark.parametrize("targets", [[["one", "two"]], ["one", "two"]], ids=["balanced", "ordered"])
 def test_a_change_of_target_has_a_reason(mock: Gateway, targets: list[Any]):
-    """C25, C50: a member failed or is unavailable. The loss counts as the gateway's, although the change was right."""
+    """A member failed or is unavailable. The loss counts as the gateway's, although the change was right."""
     with contextlib.ExitStack() as stack:
         other = stack.enter_context(mock_thread())
         set_caches(other.url, models={"gpt-4o": "cache/openai"})

@@ -1,4 +1,4 @@
-"""The memory for prompts as texts (C17): it has a limit, with shares, and drops the least recently used first."""
+"""The memory for prompts as texts: it has a limit, with shares, and drops the least recently used first."""
 
 from typing import Any
 

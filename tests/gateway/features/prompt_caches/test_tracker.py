@@ -158,7 +158,7 @@ def test_the_winner_of_a_hedge_is_remembered(trial):
 
 
 def test_prompts_that_were_read_for_a_choice_belong_to_the_same_request_only():
-    """A route reads a prompt to choose a target, and does not read it again after sending (C49, C59)."""
+    """A route reads a prompt to choose a target, and does not read it again after sending."""
     trial = Trial()
     sent = trial.request(2)
     read, members = trial.read(sent), sent.body
@@ -202,7 +202,7 @@ def readable(trial: Trial, client: str, rounds: int, **changes: Any) -> int:
 
 
 def test_prompts_of_other_clients_serve_the_choice_of_a_target_only(trial):
-    """C3: Bob's request may go where Ann's prompt is, but nothing that he sees shows it."""
+    """Bob's request may go where Ann's prompt is, but nothing that he sees shows it."""
     assert readable(trial, "ann", 3) == 0
     trial.answer(trial.send(3))
     assert readable(trial, "bob", 3) > 0
@@ -214,7 +214,7 @@ def test_prompts_of_other_clients_serve_the_choice_of_a_target_only(trial):
 
 
 def test_other_clients_refresh_a_lifetime_for_the_choice_of_a_target_only(trial):
-    """C3: the pause of Ann's own conversation is what her report names."""
+    """The pause of Ann's own conversation is what her report names."""
     assert readable(trial, "ann", 3) == 0
     trial.answer(trial.send(3))
     trial.clock.now += 200
@@ -251,7 +251,7 @@ def unread_after(trial: Trial, attempt: FollowedAttempt, written: int, read: int
 
 
 def test_a_cache_entry_that_is_read_later_is_not_counted_as_unread(trial):
-    """C33: of a conversation, only the last entry is unread."""
+    """Of a conversation, only the last entry is unread."""
     assert unread_after(trial, trial.send(3), 5_000) == 5_000
     assert unread_after(trial, trial.send(4), 300, read=5_000) == 300 - 5_000
     assert unread_after(trial, trial.send(5), 300, read=5_300) == 0
@@ -302,7 +302,6 @@ def clock(number: int) -> str:
 
 @pytest.mark.parametrize("api", APIS)
 def test_a_changed_prefix_of_one_shot_requests_is_named_from_the_third_on(trial, api):
-    """C6"""
     written = Usage(input=5_000, cache_write=0, reports_cache_read=True)
     usage = WRITTEN if api in ("messages", "converse") else written
     verdicts = [trial.answer(one_shot(trial, at, clock(at), api=api), usage) for at in range(4)]
@@ -311,7 +310,6 @@ def test_a_changed_prefix_of_one_shot_requests_is_named_from_the_third_on(trial,
 
 
 def test_one_shot_requests_with_an_equal_or_another_prefix_have_no_parent(trial):
-    """C5, C6"""
     for at in range(4):
         assert one_shot(trial, at, clock(0)).exchange.parent is None
     for at in range(4):
@@ -350,7 +348,6 @@ def test_prices_without_a_premium_leave_nothing_unread(trial):
     ],
 )
 def test_a_request_without_an_advised_cache_key_is_noted(trial, api, members, headers, is_unkeyed):
-    """C41"""
     body = {**MEMBERS.decode(json.dumps(request_of(api, 2)).encode()), **members}
     attempt = trial.send(2, api=api, client_api=api, row=row_of(api), body=body, headers=headers)
     trial.answer(attempt)

@@ -1,4 +1,4 @@
-"""The cost of explaining a turn, in function calls, which are equal on every machine (C16, C59)."""
+"""The cost of explaining a turn, in function calls, which are equal on every machine."""
 
 import json
 import sys
@@ -159,7 +159,7 @@ def longest_call(work: Callable[[], object]) -> float:
 @pytest.mark.soak
 @pytest.mark.parametrize("length", [500_000, 16_000_000])
 def test_a_history_of_16_megabytes_keeps_no_stream_waiting(length):
-    """A thread reads it, and no call takes longer than to find the members of a list, some 5 ms (C59)."""
+    """A thread reads it, and no call takes longer than to find the members of a list, some 5 ms."""
     items = [user_item("messages", "word " * (length // 5)) for _ in range(16_000_000 // length)]
     text = json.dumps([items]).encode()
     client = Client()

@@ -1,4 +1,4 @@
-"""Texts around the difference that broke a prompt's cache (C17, C39): who sees them in the live view, and nowhere else.
+"""Texts around the difference that broke a prompt's cache: who sees them in the live view, and nowhere else.
 
 The provider is the stand-in, which counts its cache by Anthropic's documented rules."""
 
@@ -182,7 +182,7 @@ def test_without_texts_the_view_says_so_and_keeps_none(mock):
 
 @needs_feature("steps")
 def test_a_masked_value_is_shown_masked(mock):
-    """S58: the texts are those after the masks of steps."""
+    """The texts are those after the masks of steps."""
     port = free_port()
     steps = [{"use": "regex", "action": "mask", "with": {"patterns": {"project": "falcon-[0-9]+"}}}]
     with gateway_thread(settings(mock, port, steps=steps), port) as process:

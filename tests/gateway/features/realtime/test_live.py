@@ -1,4 +1,4 @@
-"""Live sessions, at ``/v1/live/sessions`` (N59)."""
+"""Live sessions, at ``/v1/live/sessions``."""
 
 import contextlib
 import json

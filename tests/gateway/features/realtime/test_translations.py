@@ -1,4 +1,4 @@
-"""Sessions that translate speech, at ``/v1/realtime/translations`` (N58)."""
+"""Sessions that translate speech, at ``/v1/realtime/translations``."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Lanes of Responses over a WebSocket: frames with different ids are answered simultaneously (N53 to N57).
+"""Lanes of Responses over a WebSocket: frames with different ids are answered simultaneously.
 
 See https://developers.openai.com/api/docs/guides/websocket-mode.
 """

@@ -1,4 +1,4 @@
-"""Adjacent text parts of a message: values are found at the seams of parts, where the joined text hides them (S4)."""
+"""Adjacent text parts of a message: values are found at the seams of parts, where the joined text hides them."""
 
 import json
 import re

@@ -1,5 +1,5 @@
 """A refusal while the provider works ends the exchange in every state: it closes all connections, and nothing is sent
-any more (S20, S42 and S49 of ``step-behaviours.md``)."""
+any more."""
 
 import http.client
 import itertools

@@ -1,5 +1,6 @@
-"""Each step on the requests and responses of every API pair, streamed and not: S1, S16, S29, S33 to S42, S46 of
-``step-behaviours.md``; hooks that never ran on streams: https://github.com/BerriAI/litellm/issues/8628."""
+"""Each step on the requests and responses of every API pair, streamed and not.
+
+Hooks that never ran on streams: https://github.com/BerriAI/litellm/issues/8628."""
 
 import base64
 import itertools
@@ -279,7 +280,7 @@ CHANGING: Final = ("mask", "mask-window", "stop")
     [*(("refuse", *cell) for cell in CELLS), *((client, *pair, False) for client in CHANGING for pair in PAIRS)],
 )
 def test_a_clean_exchange_is_unchanged(gateway, upstream, client, api, target, stream):
-    """S40: the client gets the provider's bytes in the byte lane. (Streams that a step may change are translated.)"""
+    """The client gets the provider's bytes in the byte lane. (Streams that a step may change are translated.)"""
     script = call("f", '{"a": "b"}', "all is well")
     upstream.script(script)
     status, headers, checked = ask(gateway, client, api, f"on-{target}", "hi", stream=stream)

@@ -1,5 +1,4 @@
-"""Steps and stored interactions: whole, streamed and in the background, with their stored forms and replays
-(S12, S13 and S32 of ``step-behaviours.md``; N25, N26)."""
+"""Steps and stored interactions: whole, streamed and in the background, with their stored forms and replays."""
 
 import base64
 import json
@@ -111,7 +110,7 @@ def test_no_way_to_a_turn_shows_a_masked_value(gateway, upstream, target, form):
 
 @targets
 def test_a_hidden_thought_leaves_nothing_in_its_signature(gateway, upstream, target):
-    """N16: the signature of a thought that the client does not see may contain the thought."""
+    """The signature of a thought that the client does not see may contain the thought."""
     for thought in ("about falcon-55", "about nothing"):
         upstream.script(Script(text="fine", thinking=thought))
         _, kept = ask(gateway, "mask", target, "whole", "hi")

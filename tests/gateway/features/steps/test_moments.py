@@ -1,5 +1,4 @@
-"""Steps with routing, limits, the cache and several choices (``step-behaviours.md``, S3, S15, S16, S21, S42, S47
-and S49)."""
+"""Steps with routing, limits, the cache and several choices."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""A step of a whole text is called once for it: S16 of ``step-behaviours.md``. Retries and other targets cause no other
+"""A step of a whole text is called once for it. Retries and other targets cause no other
 calls on the request."""
 
 import json
@@ -103,7 +103,7 @@ def test_a_step_sees_each_text_once(gateway, upstream, folder, client, api, stre
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_no_request_waits_for_a_step_that_only_reports(gateway, upstream, folder, stream):
-    """S24: the step ends after the client has the response, and the log has its outcome."""
+    """The step ends after the client has the response, and the log has its outcome."""
     upstream.script(Script(text="It is a bird."))
     status, headers, _ = ask(gateway, "waiting", "chat", "What is a falcon?", stream=stream, awaits_log=False)
     assert status == 200

@@ -195,7 +195,7 @@ END: Final = re.compile(rb'"(finish_?reason|stop_?reason)" ?: ?"|steal|"city|(re
 @each_row("api", APIS)
 @each_row("calls", [(ToolCall("call_1", "steal", '{"city": "falcon-12"}'),), ()])
 def test_a_step_that_holds_nothing_holds_calls_and_the_end(steps, api, calls):
-    """S37 and S41 of ``step-behaviours.md``: a client cannot act on an answer that is refused."""
+    """A client cannot act on an answer that is refused."""
     text = "a text that flows" + ("" if calls else " to falcon-12")
     data = rendered(api, Script(text=text, calls=calls, stop="tool_calls" if calls else "stop"))
     for pieces in ([data], *(split(data, seed) for seed in range(4)), [data[i : i + 1] for i in range(len(data))]):
@@ -268,7 +268,6 @@ ONCE: Final = {
 @each_row("name", ONCE)
 @each_row("action", ["mask", "report"])
 def test_a_string_is_one_passage_and_masked_wherever_it_is(tmp_path, name, action):
-    """S2 and S3 of ``step-behaviours.md``."""
     row = {"use": "tests.support.word_steps:words", "action": action, "at": ["response"]}
     steps = load_steps(step_config(tmp_path, f"  - {json.dumps(row)}\n")).steps
     word_steps.seen.clear()
@@ -278,7 +277,7 @@ def test_a_string_is_one_passage_and_masked_wherever_it_is(tmp_path, name, actio
     assert (b"falcon-12" in b"".join(found.releases)) == (action == "report")
 
 
-# A service that holds text back (S33, S35)
+# A service that holds text back
 
 GUARDED: Final = "some words before falcon with a name longer than the window! and words after it"
 VALUE: Final = re.compile(r"falcon[^!]*!")

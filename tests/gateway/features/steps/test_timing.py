@@ -1,5 +1,4 @@
-"""Steps and time: keep-alives while text is held, deadlines, the end of connections, and too much text (S39, S42, S44,
-S51, S52 and S54 of ``step-behaviours.md``)."""
+"""Steps and time: keep-alives while text is held, deadlines, the end of connections, and too much text."""
 
 import http.client
 import json

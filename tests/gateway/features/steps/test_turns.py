@@ -1,5 +1,5 @@
-"""Steps and stored turns: the steps see the whole conversation, and stored turns have their masks (S12, S13 and S32 of
-``step-behaviours.md``; https://github.com/api7/aisix/issues/1166)."""
+"""Steps and stored turns: the steps see the whole conversation, and stored turns have their masks
+(https://github.com/api7/aisix/issues/1166)."""
 
 import json
 import logging
@@ -105,7 +105,7 @@ OWN: Final = placeholder_of("restore", "falcon-12")
 
 
 def test_values_of_an_earlier_turn_return_to_the_client(gateway, upstream):
-    """The stored turn has the client's values, so that a later turn can restore them (S31, S32)."""
+    """The stored turn has the client's values, so that a later turn can restore them."""
     upstream.script(Script(text="fine"))
     _, first = ask(gateway, "restore", "about falcon-12")
     assert b"falcon" not in upstream.seen[-1].body

@@ -1,5 +1,4 @@
-"""Text that an attacker writes takes the kinds that search text time in proportion to its length (S68 of
-``step-behaviours.md``).
+"""Text that an attacker writes takes the kinds that search text time in proportion to its length.
 
 No test compares seconds with a limit, because other programs slow a machine down. Counted calls of functions are the
 same everywhere. A search of ``re`` is one call, so the CPU time of a text is also compared with that of its quarter."""
