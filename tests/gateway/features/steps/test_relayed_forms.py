@@ -11,6 +11,8 @@ from tests.support.multipart import KIND, multipart, part
 from tests.support.settled_lines import SettledLines
 from tests.support.word_gateway import gateway_with_steps, step
 
+pytestmark = needs_feature("other_endpoints")
+
 PROMPT: Final = b"about falcon-12 now"
 ANSWER: Final = "it is falcon-77 today"
 IMAGES: Final = {"created": 1, "data": [{"b64_json": "AAAA", "revised_prompt": ANSWER}]}
@@ -34,7 +36,6 @@ async def send(served: Any, path: str, form: bytes) -> Any:
     return await served.post(path, content=form, headers={"content-type": KIND})
 
 
-@needs_feature("other_endpoints")
 @pytest.mark.parametrize("model_last", [False, True])
 async def test_a_mask_changes_only_its_field(model_last):
     async with gateway_with_steps(IMAGES, step(action="mask")) as (served, provider):
@@ -50,7 +51,6 @@ async def test_a_mask_changes_only_its_field(model_last):
         assert found.headers["x-trigate-steps"] == "words=masked"
 
 
-@needs_feature("other_endpoints")
 async def test_a_refused_form_is_a_400_and_nothing_is_sent():
     async with gateway_with_steps(IMAGES, step(at=["request"])) as (served, provider):
         lines = SettledLines(served)
@@ -60,7 +60,6 @@ async def test_a_refused_form_is_a_400_and_nothing_is_sent():
         assert (await lines.next())[0]["refused_by"] == "words"
 
 
-@needs_feature("other_endpoints")
 async def test_a_name_of_a_field_or_a_file_is_refused_and_not_masked():
     fields = (part("falcon-12", b"x"), part("image", b"\x89PNG", "falcon-12.png", "Content-Type: image/png"))
     for field in fields:
@@ -71,7 +70,6 @@ async def test_a_name_of_a_field_or_a_file_is_refused_and_not_masked():
             assert not provider.asked
 
 
-@needs_feature("other_endpoints")
 async def test_a_form_without_findings_passes_unchanged():
     for steps in ([step(at=["request"])], [step(action="report")], [step(**{"for": {"endpoints": ["chat"]}})]):
         async with gateway_with_steps(IMAGES, *steps) as (served, provider):
@@ -80,7 +78,6 @@ async def test_a_form_without_findings_passes_unchanged():
             assert provider.asked[0].body == edit(b"a cat")
 
 
-@needs_feature("other_endpoints")
 async def test_an_unknown_file_or_preamble_is_content_that_no_step_can_read():
     async with gateway_with_steps(IMAGES, step()) as (served, provider):
         for form in (edit(b"a cat", notes=b"falcon-12"), b"falcon-12\r\n" + edit(b"a cat")):
@@ -89,7 +86,6 @@ async def test_an_unknown_file_or_preamble_is_content_that_no_step_can_read():
         assert not provider.asked
 
 
-@needs_feature("other_endpoints")
 async def test_a_client_without_allowance_calls_no_step():
     keys = [{"name": "ann", "key": "key-of-ann-0123456789", "ratelimits": {"requests": "1/m"}}]
     headers = {"authorization": "Bearer key-of-ann-0123456789", "content-type": KIND}
@@ -109,7 +105,6 @@ def recording(**fields: str) -> bytes:
 TRANSCRIPTS: Final = ("/v1/audio/transcriptions", "/v1/audio/translations")
 
 
-@needs_feature("other_endpoints")
 @pytest.mark.parametrize("path", TRANSCRIPTS)
 async def test_a_recording_is_closed_to_steps_for_requests(path):
     async with gateway_with_steps(TRANSCRIPT, step(at=["request"])) as (served, provider):
@@ -118,7 +113,6 @@ async def test_a_recording_is_closed_to_steps_for_requests(path):
         assert not provider.asked
 
 
-@needs_feature("other_endpoints")
 @pytest.mark.parametrize("path", TRANSCRIPTS)
 async def test_a_transcript_is_masked_in_every_form(path):
     text = ScriptedAnswer((ANSWER.encode(),), headers=(("content-type", "text/plain"),), length=True)
@@ -132,7 +126,6 @@ async def test_a_transcript_is_masked_in_every_form(path):
             assert b"[WORD_" in found.content
 
 
-@needs_feature("other_endpoints")
 async def test_if_recordings_pass_their_prompts_are_checked():
     async with gateway_with_steps(TRANSCRIPT, step(at=["request"], unchecked="pass")) as (served, provider):
         found = await send(served, TRANSCRIPTS[0], recording(prompt="about falcon-1"))

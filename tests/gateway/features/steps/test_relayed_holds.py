@@ -25,6 +25,8 @@ from tests.support.in_process import InProcess
 from tests.support.settled_lines import SettledLines
 from tests.support.word_gateway import gateway_with_steps, step
 
+pytestmark = needs_feature("other_endpoints")
+
 TEXT: Final = "the first words are fine, then it is falcon-77 today, and the last words are fine again"
 DONE: Final = b"data: [DONE]\n\n"
 REGEX: Final = {"use": "regex", "name": "words", "at": ["response"], "with": {"patterns": {"word": "falcon-[0-9]+"}}}
@@ -114,7 +116,6 @@ def split(text: str, seed: int) -> list[str]:
     return found
 
 
-@needs_feature("other_endpoints")
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 @pytest.mark.parametrize("hold", HOLDS)
 async def test_every_split_of_a_stream_gives_the_same_masked_text(endpoint, hold):
@@ -138,7 +139,6 @@ async def test_every_split_of_a_stream_gives_the_same_masked_text(endpoint, hold
     assert text.endswith("] today, and the last words are fine again")
 
 
-@needs_feature("other_endpoints")
 @each_row("seed", range(4))
 async def test_values_are_restored_in_a_stream_however_it_is_split(seed):
     """https://github.com/BerriAI/litellm/issues/31950"""
@@ -153,7 +153,6 @@ async def test_values_are_restored_in_a_stream_however_it_is_split(seed):
     assert "".join(texts_in(body)) == "you said: about falcon-12 and [WORD_0123456789]"
 
 
-@needs_feature("other_endpoints")
 async def test_comments_and_ids_of_events_do_not_pass():
     answer = events(b": falcon-77\n\n", b"id: falcon-77\nevent: falcon-77\n" + completion("fine"), DONE)
     async with gateway_with(answer, code()) as (served, _):
@@ -164,7 +163,6 @@ async def test_comments_and_ids_of_events_do_not_pass():
 LONG: Final = [completion("x" * 2**16) for _ in range(40)]
 
 
-@needs_feature("other_endpoints")
 @each_row("answer", [events(*LONG, DONE), json_answer({"choices": [{"text": "x" * 2**21}]})])
 async def test_text_that_is_held_beyond_the_limit_is_unchecked(answer):
     limits = {"limits": {"answer": "1MiB"}}
@@ -176,7 +174,6 @@ async def test_text_that_is_held_beyond_the_limit_is_unchecked(answer):
         assert await read_all(served) == (200, b"".join(answer.pieces))
 
 
-@needs_feature("other_endpoints")
 async def test_a_body_beyond_the_limit_waits_for_the_steps_that_run_during_the_work_of_the_provider():
     step = {"use": "tests.support.word_steps:late_words", "at": ["during"]}
     async with gateway_with(answer_with("x" * 2**21), step, limits={"answer": "1MiB"}) as (served, _):
@@ -185,7 +182,6 @@ async def test_a_body_beyond_the_limit_waits_for_the_steps_that_run_during_the_w
             assert (found.status_code, b"xxx" in found.content) == (status, status == 200)
 
 
-@needs_feature("other_endpoints")
 @pytest.mark.parametrize("path", ["/v1/completions", "/v1/chat/completions"])
 async def test_a_step_that_reports_holds_no_more_of_a_stream_than_an_answer_may_have(path):
     write = completion if path == "/v1/completions" else fill_delta
@@ -229,7 +225,6 @@ async def complete(served: InProcess, **headers: str) -> httpx2.Response:
     )
 
 
-@needs_feature("other_endpoints")
 async def test_a_masked_or_refused_response_is_not_cached():
     for action, status in (("mask", 200), ("refuse", 400)):
         async with gateway_with(answer_with(ANSWER), code(action=action)) as (served, provider):
@@ -240,7 +235,6 @@ async def test_a_masked_or_refused_response_is_not_cached():
                 assert len(provider.asked) == number
 
 
-@needs_feature("other_endpoints")
 @needs_feature("answer_cache")
 async def test_steps_run_on_each_cached_response():
     async with gateway_with(answer_with("fine"), code()) as (served, provider):
@@ -253,7 +247,6 @@ async def test_steps_run_on_each_cached_response():
         assert len(provider.asked) == 1
 
 
-@needs_feature("other_endpoints")
 async def test_a_refusal_does_not_concern_another_request_for_the_same_response():
     waiting = trio.Event()
 
@@ -280,7 +273,6 @@ async def test_a_refusal_does_not_concern_another_request_for_the_same_response(
     assert found["unchecked"].json()["choices"][0]["text"] == ANSWER
 
 
-@needs_feature("other_endpoints")
 async def test_a_held_stream_is_kept_alive_and_a_late_refusal_is_its_last_event():
     async with gateway_with(CUT, code(), keep_alive="1s") as (served, provider):
         go = wait_before_pieces(provider)
@@ -297,7 +289,6 @@ async def test_a_held_stream_is_kept_alive_and_a_late_refusal_is_its_last_event(
         assert b"[DONE]" not in received
 
 
-@needs_feature("other_endpoints")
 @each_row("step", [code(action="report"), {**REGEX, "at": ["request"], "action": "mask", "restore": True}])
 async def test_a_stream_that_no_step_holds_flows(step):
     """A step that restores values has none to restore in a response to a request without masks."""
@@ -312,7 +303,6 @@ async def test_a_stream_that_no_step_holds_flows(step):
             assert b"".join([piece async for piece in received]) == DONE
 
 
-@needs_feature("other_endpoints")
 async def test_a_client_that_leaves_closes_the_provider_and_its_check():
     async with gateway_with(CUT, code()) as (
         served,
@@ -329,7 +319,6 @@ async def test_a_client_that_leaves_closes_the_provider_and_its_check():
         assert line["ended"] == "client_disconnected"
 
 
-@needs_feature("other_endpoints")
 async def test_steps_do_not_check_audio():
     sound = ScriptedAnswer((b"first", b"second"), headers=(("content-type", "audio/mpeg"),))
     async with gateway_with(sound, code(at=["request", "response"])) as (served, _):

@@ -17,6 +17,8 @@ from tests.support.features import needs_feature
 from tests.support.settled_lines import SettledLines
 from tests.support.word_gateway import gateway_with_steps, step
 
+pytestmark = needs_feature("other_endpoints")
+
 USAGE: Final = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
 PROMPT: Final = "about falcon-12 now"
 ANSWER: Final = "it is falcon-77 today"
@@ -107,7 +109,6 @@ def with_steps(case: Case, *steps: dict[str, Any], answer: Any = None, **more: A
     return gateway_with_steps(answer, *steps, model=case.model, entry=entry, **more)
 
 
-@needs_feature("other_endpoints")
 @cases
 async def test_a_masked_value_reaches_neither_provider_nor_client(case):
     async with with_steps(case, step(action="mask")) as (served, provider):
@@ -121,7 +122,6 @@ async def test_a_masked_value_reaches_neither_provider_nor_client(case):
         assert found.headers["x-trigate-steps"] == "words=masked"
 
 
-@needs_feature("other_endpoints")
 @pytest.mark.parametrize(("case", "moment", "scope"), in_turns(("request", {}), ("during", {}), ("during", EACH)))
 async def test_a_refused_request_is_a_400_and_nothing_is_sent(case, moment, scope):
     async with with_steps(case, step(at=[moment], **{"for": scope})) as (served, provider):
@@ -138,7 +138,6 @@ async def test_a_refused_request_is_a_400_and_nothing_is_sent(case, moment, scop
         assert not line.get("cost_usd")
 
 
-@needs_feature("other_endpoints")
 @each_row("case", [one for one in CASES.values() if one.has_text], every=3)
 async def test_a_refused_response_is_a_400_and_is_billed(case):
     price = {"input": 1, "output": 1}
@@ -155,7 +154,6 @@ async def test_a_refused_response_is_a_400_and_is_billed(case):
             assert line["cost_usd"] == pytest.approx(13 / 1_000_000), line
 
 
-@needs_feature("other_endpoints")
 @pytest.mark.parametrize(("case", "status"), in_turns((400,), (500,)))
 async def test_an_error_of_the_provider_shows_no_text_that_a_step_refuses(case, status):
     error = json_answer({"error": {"message": ANSWER, "type": "invalid_request_error", "param": ANSWER}}, status=status)
@@ -166,7 +164,6 @@ async def test_an_error_of_the_provider_shows_no_text_that_a_step_refuses(case, 
         assert is_estimate or b"the step words withheld the text of its error" in found.content
 
 
-@needs_feature("other_endpoints")
 @cases
 async def test_a_step_that_reports_changes_nothing(case):
     body = {"model": "m-1", **case.body}
@@ -186,7 +183,6 @@ async def test_a_step_that_reports_changes_nothing(case):
         assert "response" in reported or not case.has_text
 
 
-@needs_feature("other_endpoints")
 async def test_values_in_a_response_are_restored():
     def echo(asked):  # type: ignore[no-untyped-def]
         text = asked.json["prompt"]
@@ -198,7 +194,6 @@ async def test_values_in_a_response_are_restored():
         assert b"falcon" not in provider.asked[0].body
 
 
-@needs_feature("other_endpoints")
 async def test_a_masked_completion_loses_its_log_probabilities():
     async with with_steps(CASES["completions"], step(action="mask", at=["response"])) as (served, _):
         found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "logprobs": 1})
@@ -211,7 +206,6 @@ TOKENS: Final = {
 }
 
 
-@needs_feature("other_endpoints")
 @each_row(("path", "body"), [(path, body) for path, bodies in TOKENS.items() for body in bodies], every=2)
 async def test_token_ids_are_content_that_a_step_cannot_read(path, body):
     case = Case(path, body, VECTORS)
@@ -226,7 +220,6 @@ async def test_token_ids_are_content_that_a_step_cannot_read(path, body):
             assert len(provider.asked) == 1, more
 
 
-@needs_feature("other_endpoints")
 async def test_a_step_that_fails_is_a_503_and_passes_if_it_may():
     case = CASES["embeddings"]
     broken = {"use": "tests.support.word_steps:raise_error", "name": "broken", "at": ["request"]}
@@ -240,7 +233,6 @@ async def test_a_step_that_fails_is_a_503_and_passes_if_it_may():
         assert (found.status_code, found.headers["x-trigate-steps"]) == (200, "broken=unchecked")
 
 
-@needs_feature("other_endpoints")
 @each_row(("action", "status"), [("refuse", 400), ("mask", 200)])
 async def test_a_checked_request_is_counted_once_and_one_without_allowance_calls_no_step(action, status):
     case = CASES["embeddings"]
@@ -255,7 +247,6 @@ async def test_a_checked_request_is_counted_once_and_one_without_allowance_calls
         assert len(provider.asked) == (0 if action == "refuse" else 2)
 
 
-@needs_feature("other_endpoints")
 async def test_a_step_for_entries_checks_what_one_of_them_may_get():
     case = CASES["embeddings"]
     for entries, status in ((["openai/*"], 400), (["*"], 400), (["!openai/*"], 200)):
@@ -265,7 +256,6 @@ async def test_a_step_for_entries_checks_what_one_of_them_may_get():
             assert len(provider.asked) == (status == 200)
 
 
-@needs_feature("other_endpoints")
 async def test_a_suffix_does_not_evade_a_step_for_completions():
     case = CASES["suffix"]
     async with with_steps(case, step(**{"for": {"endpoints": ["completions"]}})) as (served, provider):
@@ -296,7 +286,6 @@ def texts_of(stream: bytes) -> dict[int, str]:
     return found
 
 
-@needs_feature("other_endpoints")
 async def test_a_stream_of_two_choices_is_masked_in_each():
     steps = step(action="mask"), {"use": "tests.support.word_steps:answered_words", "name": "other", "action": "mask"}
     async with with_steps(CASES["completions"], *steps, answer=events(*STREAMED)) as (served, _):
@@ -311,14 +300,12 @@ async def test_a_stream_of_two_choices_is_masked_in_each():
         assert found.content.endswith(b"data: [DONE]\n\n")
 
 
-@needs_feature("other_endpoints")
 async def test_a_refused_stream_has_its_own_status():
     async with with_steps(CASES["completions"], step(at=["response"]), answer=events(*STREAMED)) as (served, _):
         found = await served.post("/v1/completions", json={"model": "m-1", "prompt": "a", "stream": True})
         assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
 
 
-@needs_feature("other_endpoints")
 async def test_media_in_a_response_need_no_check():
     only_texts = step(action="mask", at=["response"], parts=["input"])
     async with with_steps(CASES["pictures"], only_texts) as (served, _):
@@ -327,7 +314,6 @@ async def test_media_in_a_response_need_no_check():
         assert b"falcon" not in found.content
 
 
-@needs_feature("other_endpoints")
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_step_sees_only_the_masks_of_earlier_steps(stream):
     masking, *others = step(action="mask", at=["response"]), step(name="before"), step(name="after")
@@ -352,7 +338,6 @@ LENIENT: Final = {
 """Bodies that some clients read as JSON, or as events with JSON, and others do not."""
 
 
-@needs_feature("other_endpoints")
 @each_row("name", LENIENT)
 async def test_no_body_that_is_hardly_json_hides_text_by_escapes(name):
     body, case = LENIENT[name], CASES["rerank"]
