@@ -10,7 +10,7 @@ from typing import Any
 
 from providers.apis import CODECS
 from providers.errors.failures import read_failure
-from providers.errors.member_paths import TOOL_NAMES, WHOLE, WHOLE_WITH_TOOLS, Path
+from providers.errors.member_paths import BETA, TOOL_NAMES, WHOLE, WHOLE_WITH_TOOLS, Path
 from providers.errors.other_shapes import EFFORT_LEVELS, OUTPUT_LIMIT
 from providers.errors.rejected import find_rejected, find_sole_rejected
 from tests.support.each_row import each_row
@@ -496,6 +496,33 @@ def fastapi(*places: tuple[str | int, ...]) -> list[dict[str, Any]]:
 
 REASONING: Path = ("messages", "[]", "assistant", "reasoning_content")
 MEMBERS: list[tuple[str, Any, tuple[Path, ...], bool]] = [
+    ("Anthropic", f"speed: {FORBIDDEN}", (("speed",),), True),
+    ("Anthropic, a tool", f"tools.0.custom.defer_loading: {FORBIDDEN}", (("tools", "[]", "custom", "defer_loading"),),
+     True),
+    ("FastAPI", f"body.store: {FORBIDDEN}", (("store",),), True),
+    ("Anthropic, a beta", "invalid beta flag", ((BETA,),), True),
+    ("Anthropic, betas", "Unexpected value(s) `a-2026-01-05`, `b-2` for the `anthropic-beta` header. Please consult "
+     "our documentation at platform.claude.com/docs or try again without the header.",
+     ((BETA, "a-2026-01-05"), (BETA, "b-2")), True),
+    # vercel/ai#8943, BerriAI/litellm#32273
+    ("Gemini, penalties", "Penalty is not enabled for models/gemini-2.5-flash",
+     (("frequency_penalty",), ("presence_penalty",), ("generationConfig", "frequencyPenalty"),
+      ("generationConfig", "presencePenalty")), True),
+    ("Gemini", 'Invalid JSON payload received. Unknown name "store": Cannot find field.', (("store",),), True),
+    ("Gemini, a tool", "Unknown name \"strict\" at 'tools[0].function': Cannot find field.",
+     (("tools", "[]", "function", "strict"),), True),
+    ("OpenAI, reasoning", "Unsupported parameter: 'temperature' is not supported with this model.", (("temperature",),),
+     True),
+    ("OpenAI, older", "Unrecognized request argument supplied: reasoning_effort", (("reasoning_effort",),), True),
+    ("OpenAI, an item", "Unknown parameter: 'input[3].status'.", (("input", "[]", "status"),), True),
+    ("Groq", "property 'store' is unsupported, did you mean 'stop'?", (("store",),), True),
+    ("Groq, a message", "'messages.0' : property 'cache_control' is unsupported",
+     (("messages", "[]", "cache_control"),), True),
+    ("Bedrock, a tool", "Malformed input request: #/tools/0: extraneous key [strict] is not permitted, please reformat "
+     "your input and try again.", (("tools", "[]", "strict"),), True),
+    ("Bedrock", "Malformed input request: #: extraneous key [speed] is not permitted", (("speed",),), True),
+    ("Rust", "Failed to deserialize: unknown field `store`, expected one of `model`, `messages`", (("store",),), True),
+    ("Rust, a line", "unknown field `top_k`, expected `model` at line 1 column 20", (("top_k",),), True),
     # Fireworks: web-infra-dev/midscene#1322
     ("Fireworks", {"message": f"{FORBIDDEN}, field: 'top_k', value: True."}, (("top_k",),), True),
     ("Fireworks, a client's text", {"message": f"{FORBIDDEN}, field: 'user', value: 'see: x'"}, (("user",),), False),

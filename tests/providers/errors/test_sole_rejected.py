@@ -1,9 +1,9 @@
 """Trusted words of a provider: rejections of one sentence about one member. Other text may quote a client
-(https://owasp.org/www-community/Injection_Theory)."""
+(https://owasp.org/www-community/Injection_Theory). ``test_rejection_words`` has such sentences."""
 
 from providers.endpoints.embeddings.openai import MEMBER_NAMES
 from providers.errors.member_paths import parse_path
-from providers.errors.rejected import PROTECTED, VECTOR_ENCODINGS, find_rejected, find_sole_rejected, is_protected
+from providers.errors.rejected import PROTECTED, VECTOR_ENCODINGS, find_sole_rejected, is_protected
 from streams.events import ErrorInfo
 from tests.support.cases import case
 from tests.support.each_row import each_row
@@ -12,49 +12,6 @@ from tests.support.each_row import each_row
 def paths_of(message: str, **more: str) -> tuple[str, ...]:
     failed = ErrorInfo("invalid_request", message, status=400, **more)
     return tuple(".".join(path) for path in find_sole_rejected(failed))
-
-
-def test_a_sentence_about_one_member_names_it():
-    for message, paths in [
-        ("speed: Extra inputs are not permitted", ("speed",)),
-        (  # vercel/ai#8943, BerriAI/litellm#32273
-            "Penalty is not enabled for models/gemini-2.5-flash",
-            (
-                "frequency_penalty",
-                "presence_penalty",
-                "generationConfig.frequencyPenalty",
-                "generationConfig.presencePenalty",
-            ),
-        ),
-        ("tools.0.custom.defer_loading: Extra inputs are not permitted", ("tools.[].custom.defer_loading",)),
-        ("body.store: Extra inputs are not permitted", ("store",)),
-        ("Unsupported parameter: 'temperature' is not supported with this model.", ("temperature",)),
-        ("Unrecognized request argument supplied: reasoning_effort", ("reasoning_effort",)),
-        ("Unknown parameter: 'input[3].status'.", ("input.[].status",)),
-        ("property 'store' is unsupported, did you mean 'stop'?", ("store",)),
-        ("'messages.0' : property 'cache_control' is unsupported", ("messages.[].cache_control",)),
-        ('Invalid JSON payload received. Unknown name "store": Cannot find field.', ("store",)),
-        ("Unknown name \"strict\" at 'tools[0].function': Cannot find field.", ("tools.[].function.strict",)),
-        (
-            "Malformed input request: #/tools/0: extraneous key [strict] is not permitted, please reformat your input "
-            "and try again.",
-            ("tools.[].strict",),
-        ),
-        ("Malformed input request: #: extraneous key [speed] is not permitted", ("speed",)),
-        ("Failed to deserialize: unknown field `store`, expected one of `model`, `messages`", ("store",)),
-        ("unknown field `top_k`, expected `model` at line 1 column 20", ("top_k",)),
-        ("invalid beta flag", ("anthropic-beta",)),
-        (
-            "Unexpected value(s) `a-2026-01-05`, `b-2` for the `anthropic-beta` header. Please consult our "
-            "documentation at platform.claude.com/docs or try again without the header.",
-            ("anthropic-beta.a-2026-01-05", "anthropic-beta.b-2"),
-        ),
-    ]:
-        with case((message, paths)):
-            assert paths_of(message) == paths
-            assert {".".join(path) for path in find_rejected(ErrorInfo("invalid_request", message, status=400))} == {
-                *paths
-            }
 
 
 def test_the_encoding_of_vectors_is_named_in_any_words():
