@@ -11,7 +11,7 @@ import pytest
 from gateway.balancing.affinity import Affinity, AffinitySource
 from gateway.balancing.balancer import MOST_PINS, Balancer
 from gateway.config.aliases import Balance, Route
-from gateway.routing.plan import Candidate, Outcome, Plan
+from gateway.routing.plan import Candidate, Plan
 from gateway.shared.layout import SIZES, Layout
 from gateway.shared.memory import SharedMemory
 from gateway.shared.rows import LocalRows
@@ -76,15 +76,6 @@ def test_groups_keep_their_order():
     orders = {tuple(names(gateway.arrange(None).candidates)) for _ in range(50)}
     assert len(orders) == 4
     assert all({*order[:2]} == {"member-0", "member-1"} and order[2] == "member-2" for order in orders)
-
-
-def test_an_answer_is_open_until_its_end():
-    """BerriAI/litellm#1361"""
-    gateway = Gateway(group(1, 1))
-    first, end = gateway.begin(None)
-    assert {gateway.ask(None) for _ in range(20)} == {"member-0", "member-1"} - {first}
-    end()
-    assert {gateway.ask(None) for _ in range(20)} == {"member-0", "member-1"}
 
 
 # Conversations
@@ -155,26 +146,6 @@ def test_the_conversations_of_one_client_do_not_displace_those_of_others():
         gateway.ask(Affinity(b"many" + number.to_bytes(16, "big"), 300.0, "header"))
     gateway.ask(alices)
     assert gateway.landings() == {"new": 101, "hit": 1}
-
-
-def test_a_conversation_leaves_an_unavailable_member_for_good():
-    gateway = Gateway(group(1, 1, 1))
-    first = gateway.ask(affinity())
-    gateway.out = {first}
-    second = gateway.ask(affinity())
-    gateway.out = set()
-    assert second != first
-    assert {gateway.ask(affinity()) for _ in range(9)} == {second}
-    assert gateway.landings() == {"new": 1, "out": 1, "hit": 9}
-
-
-def test_a_move_is_counted_by_the_reason_why_the_pinned_member_failed():
-    gateway = Gateway(group(1, 1))
-    gateway.ask(affinity())
-    arranged = gateway.arrange(affinity())
-    pinned, other = arranged.targets
-    gateway.balancer.record_landing(arranged, other, affinity(), [Outcome(pinned, OVERLOADED)])
-    assert gateway.landings() == {"new": 1, "overloaded": 1}
 
 
 def test_a_request_without_a_response_does_not_move_the_pin():

@@ -246,14 +246,6 @@ async def test_a_body_that_is_too_large_is_a_413(store):
         assert (await served.ask("POST", PATH, b" " * (MAX_BODY + 1))).status_code == 413
 
 
-async def test_a_list_is_paged_within_limits(store):
-    id = await create_with(store, "Hi")
-    async with serving(store) as served:
-        for query, param in (("limit=101", "limit"), ("order=x", "order"), ("after=msg_unknown", "after")):
-            reply = await served.ask("GET", f"{PATH}/{id}/items?{query}")
-            assert (reply.status_code, reply.json()["error"]["param"]) == (400, param)
-
-
 @pytest.mark.parametrize(
     ("place", "status", "words"), [(None, 400, "{type: none}"), (Down(), 503, "cannot be reached")]
 )

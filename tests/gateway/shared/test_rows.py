@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -59,26 +60,6 @@ def test_a_row_has_the_result_of_its_last_change(rows, clock):
     assert seen == [(None, 1000.0), (b"x", 1000.0), (b"xx", 1000.0)]
     assert rows.read(key("a")) == b"xxx"
     assert rows.read(key("b")) is None
-
-
-def test_a_row_expires(rows, clock):
-    rows.update(key("a"), put(b"here"), 5)
-    clock.now += 4.9
-    assert rows.read(key("a")) == b"here"
-    clock.now += 0.1
-    assert rows.read(key("a")) is None
-    assert rows.update(key("a"), lambda old, _: b"anew" if old is None else b"old", 5) == b"anew"
-    clock.now += 4
-    rows.update(key("a"), put(b"2"), 5)
-    clock.now += 4
-    assert rows.read(key("a")) == b"2", "each change keeps it for longer"
-
-
-def test_a_row_may_be_removed(rows):
-    rows.update(key("a"), put(b"here"), HOUR)
-    assert rows.update(key("a"), put(None), HOUR) is None
-    assert rows.read(key("a")) is None
-    assert rows.update(key("never"), put(None), HOUR) is None
 
 
 def test_a_change_that_fails_changes_nothing(rows):
@@ -211,15 +192,26 @@ NAMES = st.integers(0, 5)
 VALUES = st.none() | st.binary(max_size=16)
 KEPT = st.sampled_from([1.0, 10.0, HOUR])
 STEPS = st.lists(
-    st.tuples(st.just("wait"), st.sampled_from([0.5, 5.0, 50.0]))
+    st.tuples(st.just("wait"), st.sampled_from([1.0, 5.0, 50.0]))
     | st.tuples(st.just("one"), st.tuples(NAMES, VALUES, KEPT)),
     max_size=30,
 )
 
 
+def replace(seen: list[bytes | None], new: bytes | None, old: bytes | None, _: float) -> bytes | None:
+    seen.append(old)
+    return new
+
+
 @given(STEPS)
 def test_local_and_shared_rows_behave_alike(steps):
-    clock = SetClock()
+    """Each change keeps a row for its own time; ``None`` removes it."""
+    clock, kept = SetClock(), dict[int, tuple[bytes | None, float]]()
+
+    def row(name: int) -> bytes | None:
+        value, end = kept.get(name, (None, 0.0))
+        return value if clock.now < end else None
+
     with SharedMemory.make(LAYOUT) as memory:
         twins: tuple[Rows, Rows] = (LocalRows(100, clock), SharedRows(memory, "few", clock))
         for kind, what in steps:
@@ -227,9 +219,12 @@ def test_local_and_shared_rows_behave_alike(steps):
                 case "wait", float(seconds):
                     clock.now += seconds
                 case "one", (int(name), value, keep):
-                    assert len({twin.update(key(name), put(value), keep) for twin in twins}) == 1
-            first, second = ([twin.read(key(name)) for name in range(6)] for twin in twins)
-            assert first == second
+                    old: list[bytes | None] = []
+                    change = partial(replace, old, value)
+                    assert [twin.update(key(name), change, keep) for twin in twins] == [value] * 2
+                    assert old == [row(name)] * 2
+                    kept[name] = value, clock.now + keep
+            assert [[twin.read(key(name)) for name in range(6)] for twin in twins] == [[*map(row, range(6))]] * 2
 
 
 def test_a_value_may_take_the_place_of_several_rows():
