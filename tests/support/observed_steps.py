@@ -9,8 +9,9 @@ from typing import Any, Final
 import pytest
 
 from gateway.features.steps import observers
-from tests.support.harness import eventually, provider
+from tests.support.harness import eventually
 from tests.support.step_gateway import client_keys, post_as, step_settings
+from tests.support.step_providers import entries_of
 from tests.support.wire_clients import body_of, path_of
 
 CODE: Final = """
@@ -78,25 +79,15 @@ def words(check):
 """
 
 APIS: Final = ("chat", "messages", "responses")
-VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
 CLIENTS: Final = (
-    "plain",
-    "mask",
-    "restore",
-    "refuse",
-    "during",
-    "unsure",
-    "stop",
-    "broken-mask",
-    "broken-report",
-    "broken-pass",
-)
+    "plain", "mask", "restore", "refuse", "during", "unsure", "stop", "broken-mask", "broken-report", "broken-pass",
+)  # fmt: skip
 
 
 def settings_for(folder: Path, url: str, port: int, steps: list[dict[str, Any]], **more: Any) -> Path:
     """Write the configuration of a gateway with ``steps`` and their code, and return its file."""
-    entries = [provider(f"{VENDORS[api]}/on-{api}", url + "/v1", [api]) for api in APIS]
-    return step_settings(folder, port, entries, CODE, client_keys=client_keys(CLIENTS), steps=steps, **more)
+    keys = client_keys(CLIENTS)
+    return step_settings(folder, port, entries_of(url, APIS), CODE, client_keys=keys, steps=steps, **more)
 
 
 @contextlib.contextmanager

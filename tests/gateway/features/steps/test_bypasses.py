@@ -15,8 +15,8 @@ import pytest
 
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.harness import provider
 from tests.support.step_gateway import client_keys, own_steps, post_as, step_gateway
+from tests.support.step_providers import entries_of
 from tests.support.upstreams import JSON, STREAM, Raw, Script
 from tests.support.wire_clients import body_of, events_of, path_of
 
@@ -41,17 +41,13 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
     "stop": {"action": "refuse", "refusal": {"as": "stop", "message": "Not here."}},
     "own-action": {"use": "./steps.py:masking"},
 }
-VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
 
 
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("steps")
-    entries = [provider(f"{VENDORS[api]}/on-{api}", upstream.url + "/v1", [api]) for api in VENDORS]
-    steps = own_steps(STEPS)
-    keys = client_keys(STEPS)
-    circuit = {"failures": 10**6, "error_rate": "100%"}
-    with step_gateway(folder, entries, CODE, client_keys=keys, steps=steps, circuit=circuit) as served:
+    folder, entries = tmp_path_factory.mktemp("steps"), entries_of(upstream.url, ("chat", "messages", "responses"))
+    more = {"client_keys": client_keys(STEPS), "circuit": {"failures": 10**6, "error_rate": "100%"}}
+    with step_gateway(folder, entries, CODE, steps=own_steps(STEPS), **more) as served:
         yield served
 
 

@@ -31,9 +31,10 @@ from streams.handoff import Handoff
 from tests.support import postgres, redis
 from tests.support.features import has_feature, members_of, rows_of
 from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, eventually, exchanges, free_port, provider
+from tests.support.harness import Gateway, eventually, exchanges, free_port
 from tests.support.otlp_collector import Collector, serve_collector
 from tests.support.step_gateway import client_keys, own_steps, post_as, step_settings
+from tests.support.step_providers import entries_of
 from tests.support.upstreams import JSON, Raw, Script, ToolCall, Upstream, fake_upstream
 from tests.support.wire_clients import ALL, body_of, path_of
 
@@ -66,7 +67,6 @@ STEPS: Final[dict[str, dict[str, Any]]] = {
 }
 VALUE: Final = re.compile(rb"(?:falcon|osprey)-[0-9]+|alcon-1|sprey-7")
 APIS: Final = ("chat", "messages", "responses")
-VENDORS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
 SECRET: Final = "ui-key-0123456789-0123456789-0123456789"
 
 
@@ -217,8 +217,7 @@ def server_stores() -> Iterator[Stores]:
 
 def settings_in(folder: Path, port: int, upstream_url: str, collector_url: str, stores: Stores) -> Path:
     """Write a configuration in which everything that records anything is on."""
-    entries = [provider(f"{VENDORS[api]}/on-{api}", upstream_url + "/v1", [api]) for api in APIS]
-    steps = own_steps(STEPS)
+    entries, steps = entries_of(upstream_url, APIS), own_steps(STEPS)
     limits = {"ratelimits": {"requests": "100000/m", "tokens": "100000000/m"}}
     keys = client_keys(STEPS, **limits)
     aliases = {

@@ -7,29 +7,21 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.harness import provider
 from tests.support.recorded_turns import HISTORY, conversations, program_names, ten_turns
 from tests.support.step_gateway import step_gateway
+from tests.support.step_providers import entries_of
 from tests.support.upstreams import Script
-from tests.support.wire_clients import text_of
+from tests.support.wire_clients import path_of, text_of
 
-APIS: Final = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
-PATHS: Final = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 OWN: Final = "anna.schmidt@example.com"
 MASK: Final = re.compile(r"\[EMAIL_[0-9a-f]{10,}\]")
 
 
 @pytest.fixture(scope="module")
 def gateway(upstream, tmp_path_factory):
-    entries = [provider(f"{vendor}/on-{api}", upstream.url + "/v1", [api]) for api, vendor in APIS.items()]
-    pii = {
-        "use": "pii",
-        "at": ["request", "response"],
-        "action": "mask",
-        "restore": True,
-        "with": {"labels": ["email"]},
-    }
-    with step_gateway(tmp_path_factory.mktemp("steps"), entries, steps=[pii]) as served:
+    entries = entries_of(upstream.url, ("chat", "messages", "responses"))
+    pii = {"use": "pii", "at": ["request", "response"], "action": "mask", "with": {"labels": ["email"]}}
+    with step_gateway(tmp_path_factory.mktemp("steps"), entries, steps=[{**pii, "restore": True}]) as served:
         yield served
 
 
@@ -49,7 +41,7 @@ def test_each_of_ten_turns_has_the_same_mask_and_returns_the_value(gateway, upst
     for turn in ten_turns(api, asked.body):
         upstream.script(Script(text=f"Done, {mask}."))
         body = with_address(api, turn)
-        reply = gateway.request("POST", PATHS[api], body)
+        reply = gateway.request("POST", path_of(api, body["model"], stream=True), body)
         status, raw = reply.status, reply.body
         if '"item_reference"' in json.dumps(body):  # only the provider has the item
             assert (status, json.loads(raw)["error"]["code"]) == (403, "unchecked_content")
