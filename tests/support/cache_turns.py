@@ -1,6 +1,5 @@
 """A client's requests to one provider with a prompt cache, followed as in a gateway."""
 
-import json
 from typing import Any
 
 from msgspec import structs
@@ -13,7 +12,7 @@ from gateway.features.prompt_caches.requests import ReadPrompts, SentRequest
 from gateway.features.prompt_caches.tracker import FollowedAttempt, PromptTracker
 from providers.catalog.prompt_caching import CachingRow
 from streams.events import Api, Usage
-from tests.support.cached_prompts import MEMBERS, row_of
+from tests.support.cached_prompts import read_members, row_of, sent_request
 
 BYTES = 4
 """Bytes of a token."""
@@ -63,11 +62,10 @@ class CacheTurns:
         the head of its response."""
         self.now += after
         self.tracker.scope = scope
-        members = MEMBERS.decode(body if isinstance(body, bytes) else json.dumps(body).encode())
-        own = None if client_body is None else MEMBERS.decode(json.dumps(client_body).encode())
-        sent = SentRequest(
-            "ann", self.api, members, headers or {}, self.row, b"account", "entry", self.now, client_api or self.api,
-            own, session=session, edits=edits, move=move,
+        own = None if client_body is None else read_members(client_body)
+        sent = sent_request(
+            self.api, body, self.now, headers=headers or {}, row=self.row, client_api=client_api or self.api,
+            client_members=own, session=session, edits=edits, move=move,
         )  # fmt: skip
         read = self.tracker.reader.read(self.tracker.reader.open(sent))
         assert read is not None

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from gateway.features.prompt_caches.memo import PromptMemo
 from gateway.features.prompt_caches.prompts import PromptDigest
 from gateway.features.prompt_caches.reading import PromptSource
+from gateway.features.prompt_caches.requests import SentRequest
 from providers.catalog.prompt_caching import CachingRow, caching_row
 from streams.events import Api
 
@@ -162,6 +164,17 @@ def mark_end(api: Api, body: dict[str, Any], ttl: str | None = None) -> dict[str
 MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
+def read_members(body: dict[str, Any] | bytes) -> dict[str, msgspec.Raw]:
+    """Return the members of a body, as a request has them."""
+    return MEMBERS.decode(body if isinstance(body, bytes) else json.dumps(body).encode())
+
+
+def sent_request(api: Api, body: dict[str, Any] | bytes, sent: float = 1.0, /, **more: Any) -> SentRequest:
+    """Return a request of "ann" with ``body``, and with ``more`` members."""
+    request = SentRequest("ann", api, read_members(body), {}, row_of(api), b"account", "entry", sent, api)
+    return structs.replace(request, **more)
+
+
 def read(
     api: Api, body: dict[str, Any] | bytes, row: CachingRow | None = None, memo: PromptMemo[Any] | None = None,
     headers: Mapping[str, str] | None = None, earlier: int = 0,
@@ -169,4 +182,4 @@ def read(
     """Return the prompt of a request, whose first ``earlier`` items are stored turns."""
     data = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode()
     row = row_of(api) if row is None else row
-    return PromptSource(api, MEMBERS.decode(data), row, headers or {}, memo or PromptMemo(), earlier).read(KEY)
+    return PromptSource(api, read_members(data), row, headers or {}, memo or PromptMemo(), earlier).read(KEY)

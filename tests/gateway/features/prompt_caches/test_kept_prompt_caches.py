@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.cases import case
-from tests.support.gateway_thread import gateway_thread, mock_thread
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, provider, request
 from tests.support.prompt_caches import LONG, assistant, call, chat, result, text, user
 from tests.support.upstreams import Script, Upstream
@@ -24,12 +24,6 @@ STRANGE = (
     '"name":"f"}},{"type":"function","function":{"name":"a"}}], "model":"%s"}'
 )
 """A request with unusual order, numbers and escapes."""
-
-
-@pytest.fixture(scope="module")
-def mock() -> Iterator[Gateway]:
-    with mock_thread() as served:
-        yield served
 
 
 @pytest.fixture(scope="module")

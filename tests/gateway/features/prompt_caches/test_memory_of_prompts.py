@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-import msgspec
-
 from gateway.features.prompt_caches import requests as requests_module
 from gateway.features.prompt_caches.memo import PromptMemo
 from gateway.features.prompt_caches.memory import PromptMemory
 from gateway.features.prompt_caches.prompts import PromptDigest
 from gateway.features.prompt_caches.requests import PromptReader, SentRequest
-from tests.support.cached_prompts import read, row_of
+from tests.support.cached_prompts import read, sent_request
 from tests.support.each_row import each_row
 from tests.support.set_clock import SetClock
 
@@ -74,12 +72,9 @@ def test_a_memo_counts_the_memory_of_its_values(name: str):
 
 def _make_request(client: str, texts: int) -> SentRequest:
     """Return a request of ``client`` with so many system texts."""
-    system = msgspec.json.encode([_text(number) for number in range(texts)])
-    messages = msgspec.json.encode([{"role": "user", "content": f"message of {client}"}])
-    members = {"system": msgspec.Raw(system), "messages": msgspec.Raw(messages)}
-    return SentRequest(
-        client, "messages", members, {}, row_of("messages"), b"account", "sonnet", 1.0, "messages", None, "sonnet"
-    )
+    system = [_text(number) for number in range(texts)]
+    messages = [{"role": "user", "content": f"message of {client}"}]
+    return sent_request("messages", {"system": system, "messages": messages}, client=client)
 
 
 def test_memos_of_many_clients_occupy_bounded_memory(monkeypatch):

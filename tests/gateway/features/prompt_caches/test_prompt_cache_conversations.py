@@ -8,11 +8,10 @@ from typing import Any, Final
 
 import pytest
 
-import gateway.features.prompt_caches.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
 from tests.support.cached_prompts import mark_end, tool_of, user_item
-from tests.support.cached_talks import ENTRIES, RULES, CachedTalk, Turn, entries, long_text, set_caches
+from tests.support.cached_talks import ENTRIES, CachedTalk, Turn, entries, long_text
 from tests.support.features import needs_feature, rows_of
-from tests.support.gateway_thread import gateway_thread, mock_thread
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, provider
 from tests.support.scripts import Script, Tokens
 from tests.support.upstreams import JSON, PATHS, Raw
@@ -28,13 +27,6 @@ def running(upstream) -> Iterator[Gateway]:
     with gateway_thread(config([entry], retries={"attempts": 2})) as one:
         yield one
         assert "Traceback" not in "\n".join(one.log)
-
-
-@pytest.fixture(scope="module")
-def mock() -> Iterator[Gateway]:
-    with mock_thread() as running:
-        set_caches(running.url, models=RULES)
-        yield running
 
 
 @pytest.fixture(scope="module")

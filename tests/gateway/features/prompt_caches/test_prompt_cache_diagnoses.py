@@ -11,7 +11,6 @@ from typing import Any, Final
 import attrs
 import pytest
 
-import gateway.features.prompt_caches.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider

@@ -15,8 +15,8 @@ import yaml
 
 from tests.support.command_line import invoke
 from tests.support.features import members_of, needs_feature
-from tests.support.gateway_thread import gateway_thread, mock_thread
-from tests.support.harness import Gateway, config, eventually, exchanges, free_port, provider, request
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, config, eventually, exchanges, free_port, provider
 from tests.support.metrics_page import Numbers, reaching
 from tests.support.prompt_caches import marked_turn
 
@@ -30,10 +30,9 @@ KEYS = [{"name": name, "key": f"key-of-{name}-0123456789"} for name in ("alice",
 
 @attrs.frozen
 class Served:
-    """A gateway that keeps a ledger, with its configuration in ``file``, before the stand-in ``mock``."""
+    """A gateway that keeps a ledger, with its configuration in ``file``."""
 
     gateway: Gateway
-    mock: Gateway
     file: Path
 
     def report(self, *words: str) -> str:
@@ -43,23 +42,21 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory) -> Iterator[Served]:
+def pair(mock, tmp_path_factory) -> Iterator[Served]:
     folder, port = tmp_path_factory.mktemp("gateway"), free_port()
-    with mock_thread() as mock:
-        request(mock.url, "POST", "/cache", {"models": {MODEL: "cache/anthropic"}})
-        content = config(
-            [provider(f"anthropic/{MODEL}", mock.url, ["messages"], name="sonnet")],
-            port,
-            state_storage={"type": "sqlite", "path": str(folder / "state.sqlite")},
-            client_keys=KEYS,
-            ui_key="key-of-the-operator-0123456789",
-            **members_of("metrics", metrics={"open": True}),
-        )
-        file = folder / "trigate.yaml"
-        file.write_text(yaml.safe_dump(content))
-        with gateway_thread(content, port) as gateway:
-            yield Served(gateway, mock, file)
-            assert "Traceback" not in "\n".join(gateway.log)
+    content = config(
+        [provider(f"anthropic/{MODEL}", mock.url, ["messages"], name="sonnet")],
+        port,
+        state_storage={"type": "sqlite", "path": str(folder / "state.sqlite")},
+        client_keys=KEYS,
+        ui_key="key-of-the-operator-0123456789",
+        **members_of("metrics", metrics={"open": True}),
+    )
+    file = folder / "trigate.yaml"
+    file.write_text(yaml.safe_dump(content))
+    with gateway_thread(content, port) as gateway:
+        yield Served(gateway, file)
+        assert "Traceback" not in "\n".join(gateway.log)
 
 
 def ask(pair: Served, client: str, system: str, turns: int, **more: Any) -> None:

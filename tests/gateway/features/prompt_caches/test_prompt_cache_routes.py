@@ -4,31 +4,22 @@ Without a session, the beginning of a conversation identifies it. If the gateway
 changes its first message would lose the cache of tools and system text."""
 
 import contextlib
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 import pytest
 
-import gateway.features.prompt_caches.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
-from tests.support.cached_talks import long_text, set_caches
+from tests.support.cached_talks import RULES, long_text, set_caches
 from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
 
 CONVERSATIONS = 10
 
 
-@pytest.fixture(scope="module")
-def mock() -> Iterator[Gateway]:
-    with mock_thread() as running:
-        set_caches(running.url, models={"gpt-4o": "cache/openai"})
-        yield running
-
-
 def serve(mock: Gateway, **more: Any) -> Any:
     """Serve a route of two accounts at the provider, whose caches are separate."""
     entries = [
-        provider("openai/gpt-4o", mock.url + "/v1", ["chat"], f"sk-{name}", name=name) for name in ("one", "two")
+        provider("openai/gpt-5.2", mock.url + "/v1", ["chat"], f"sk-{name}", name=name) for name in ("one", "two")
     ]
     aliases = {"pool": {"targets": [["one", "two"]]}}
     return gateway_thread(config(entries, model_aliases=aliases, **more))
@@ -68,10 +59,10 @@ def test_a_change_of_target_has_a_reason(mock: Gateway, targets: list[Any]):
     """A member failed or is unavailable. The loss counts as the gateway's, although the change was right."""
     with contextlib.ExitStack() as stack:
         other = stack.enter_context(mock_thread())
-        set_caches(other.url, models={"gpt-4o": "cache/openai"})
+        set_caches(other.url, models=RULES)
         circuit = {"failures": 1, "cooldown": "60s"}
         entries = [
-            provider("openai/gpt-4o", url + "/v1", ["chat"], f"sk-{name}", name=name, circuit=circuit)
+            provider("openai/gpt-5.2", url + "/v1", ["chat"], f"sk-{name}", name=name, circuit=circuit)
             for name, url in (("one", other.url), ("two", mock.url))
         ]
         with gateway_thread(config(entries, model_aliases={"pool": {"targets": targets}})) as gateway:

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-import gateway.features.prompt_caches.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
 from streams.events import Api
-from tests.support.cached_talks import RULES, CachedTalk, Turn, entries, long_text, set_caches
-from tests.support.gateway_thread import gateway_thread, mock_thread
+from tests.support.cached_talks import CachedTalk, Turn, entries, long_text, set_caches
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config
 
 KEYS = {name: f"key-of-{name}-0123456789" for name in ("ann", "ben")}
@@ -33,13 +32,6 @@ def part_of_lanes(first: int) -> list[Any]:
     """Return all lanes. Every fourth one is in the gate, the rest in the soak."""
     soak = pytest.mark.soak
     return [pytest.param(one, marks=[soak] if (at - first) % 4 else []) for at, one in enumerate(LANES)]
-
-
-@pytest.fixture(scope="module")
-def mock() -> Iterator[Gateway]:
-    with mock_thread() as running:
-        set_caches(running.url, models=RULES)
-        yield running
 
 
 @pytest.fixture(scope="module")

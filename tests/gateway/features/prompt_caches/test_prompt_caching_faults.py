@@ -12,19 +12,11 @@ from typing import Any
 
 import pytest
 
-import gateway.features.prompt_caches.sent_prompts  # noqa: F401  # so that the first responses are not faster than its import
-from tests.support.cached_talks import HEADER, RULES, CachedTalk, entries, long_text, set_caches
-from tests.support.gateway_thread import gateway_thread, mock_thread
+from tests.support.cached_talks import HEADER, CachedTalk, entries, long_text, set_caches
+from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, config, eventually, exchanges, free_port, running
 
 FAILED = '"level":"error"'
-
-
-@pytest.fixture(scope="module")
-def mock() -> Iterator[Gateway]:
-    with mock_thread() as running:
-        set_caches(running.url, models=RULES)
-        yield running
 
 
 def failures(gateway: Gateway) -> list[str]:

@@ -1,6 +1,5 @@
 """Attempts that run at the same time, fail, or are sent again, as the tracker follows them."""
 
-import json
 from typing import Any
 
 import attrs
@@ -15,11 +14,10 @@ from gateway.features.prompt_caches.tracker import FollowedAttempt, PromptTracke
 from providers.catalog.prices import price_of
 from providers.catalog.prompt_caching import caching_row
 from streams.events import APIS, Usage
-from tests.support.cached_prompts import SYSTEM, request_of, row_of, user_item
+from tests.support.cached_prompts import SYSTEM, read_members, request_of, row_of, sent_request, user_item
 from tests.support.recorded_turns import HISTORY
 from tests.support.set_clock import SetClock
 
-MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 WRITTEN = Usage(input=1, cache_write=5_000, reports_cache_read=True)
 READ = Usage(input=1, cache_read=5_000, cache_write=300, reports_cache_read=True)
 MISSED = Usage(input=1, cache_write=5_300, reports_cache_read=True)
@@ -39,12 +37,7 @@ class Trial:
         """Return a request of a conversation of ``rounds``, sent a second later."""
         self.clock.now += 1
         body = request_of("messages", rounds, system=changes.pop("system", SYSTEM))
-        members = MEMBERS.decode(json.dumps(body).encode())
-        sent = SentRequest(
-            client, "messages", members, {}, row_of("messages"), b"account", "sonnet", self.clock.now,
-            "messages", None, "sonnet",
-        )  # fmt: skip
-        return structs.replace(sent, **changes)
+        return sent_request("messages", body, self.clock.now, client=client, requested_model="sonnet", **changes)
 
     def read(self, sent: SentRequest) -> ReadPrompts:
         read = self.tracker.reader.read(self.tracker.reader.open(sent))
@@ -129,7 +122,7 @@ def test_another_attempt_of_an_exchange_has_the_same_parent(trial):
     again = trial.send(4, like=failed, account=b"other", target="sonnet-2", move="overloaded")
     verdict = trial.answer(again, MISSED)
     assert causes(verdict) == ["moved"]
-    assert verdict.causes[0].at == "sonnet>sonnet-2 (overloaded)"
+    assert verdict.causes[0].at == "entry>sonnet-2 (overloaded)"
     after = trial.send(5, account=b"other", target="sonnet-2")
     assert causes(trial.answer(after, READ)) == []
 
@@ -153,7 +146,7 @@ def test_the_winner_of_a_hedge_is_remembered(trial):
     trial.answer(first, READ)
     after = trial.send(5)
     assert after.exchange.parent is not None
-    assert after.exchange.parent.conversation.scope.target == "sonnet"
+    assert after.exchange.parent.conversation.scope.target == "entry"
     assert causes(trial.answer(after, READ)) == []
 
 
@@ -177,7 +170,7 @@ def test_an_estimate_replaces_no_count_of_the_provider(trial):
         body = request_of("messages", rounds)
         if rounds > 3:
             body["messages"][-3]["content"][-1]["cache_control"] = {"type": "ephemeral"}
-        return MEMBERS.decode(json.dumps(body).encode())
+        return read_members(body)
 
     for rounds, tokens in ((3, 5_000), (4, 9_000), (5, 9_300)):
         trial.answer(trial.send(rounds, body=turn(rounds)), Usage(input=1, cache_write=tokens, reports_cache_read=True))
@@ -189,7 +182,7 @@ def test_an_estimate_replaces_no_count_of_the_provider(trial):
 def test_a_provider_that_reports_only_read_tokens_keeps_whole_steps(trial):
     """DeepSeek has no count of written tokens."""
     row, body = caching_row("deepseek", "deepseek-chat", "chat"), request_of("chat", 3)
-    changes = {"api": "chat", "client_api": "chat", "row": row, "body": MEMBERS.decode(json.dumps(body).encode())}
+    changes = {"api": "chat", "client_api": "chat", "row": row, "body": read_members(body)}
     trial.answer(trial.send(3, **changes), Usage(input=5_000, cache_read=1_024, reports_cache_read=True))
     assert trial.tracker.compare(trial.send(3, **changes)).could == 6_016
 
@@ -279,8 +272,7 @@ def test_tools_and_system_texts_that_another_conversation_reads_are_read(trial):
     body["messages"][0]["content"] = [
         {"type": "text", "text": "Another question, about something else.", "cache_control": {"type": "ephemeral"}}
     ]
-    members = MEMBERS.decode(json.dumps(body).encode())
-    second = trial.send(0, body=members)
+    second = trial.send(0, body=read_members(body))
     assert second.exchange.parent is None
     system = next(one.tokens for one in second.boundaries)
     assert 4_000 < system < 5_000
@@ -292,8 +284,7 @@ def one_shot(trial: Trial, number: int, system: str, **changes: Any) -> Followed
     api = changes.get("api", "messages")
     body = request_of(api, 0, system=system)
     body[HISTORY[api]][-1] = user_item(api, f"Which category has this article: number {number} of a long list?")
-    members = MEMBERS.decode(json.dumps(body).encode())
-    return trial.send(0, body=members, row=row_of(api), client_api=api, **changes)
+    return trial.send(0, body=read_members(body), row=row_of(api), client_api=api, **changes)
 
 
 def clock(number: int) -> str:
@@ -348,7 +339,7 @@ def test_prices_without_a_premium_leave_nothing_unread(trial):
     ],
 )
 def test_a_request_without_an_advised_cache_key_is_noted(trial, api, members, headers, is_unkeyed):
-    body = {**MEMBERS.decode(json.dumps(request_of(api, 2)).encode()), **members}
+    body = {**read_members(request_of(api, 2)), **members}
     attempt = trial.send(2, api=api, client_api=api, row=row_of(api), body=body, headers=headers)
     trial.answer(attempt)
     assert trial.tracker.settle(attempt, READ, None, None)[0].is_unkeyed is is_unkeyed
@@ -358,6 +349,6 @@ def test_a_request_without_an_advised_cache_key_is_noted(trial, api, members, he
 def test_a_cache_key_may_be_a_header(trial, headers, is_unkeyed):
     row = caching_row("xai", "grok-4", "chat")
     assert row is not None
-    body = MEMBERS.decode(json.dumps(request_of("chat", 2)).encode())
+    body = read_members(request_of("chat", 2))
     attempt = trial.send(2, api="chat", client_api="chat", row=row, body=body, headers=headers)
     assert attempt.is_unkeyed is is_unkeyed

@@ -6,21 +6,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 import trio
 
 from gateway.features.prompt_caches.items import LIST
 from gateway.features.prompt_caches.memory import PromptMemory
-from gateway.features.prompt_caches.requests import SentRequest
+from gateway.features.prompt_caches.requests import ReadPrompts, SentRequest
 from gateway.features.prompt_caches.tracker import PromptTracker
 from streams.events import APIS, Usage
-from tests.support.cached_prompts import SYSTEM, request_of, row_of, user_item
+from tests.support.cached_prompts import SYSTEM, read_members, request_of, sent_request, user_item
 from tests.support.counted_calls import calls
 from tests.support.each_row import each_row
 from tests.support.set_clock import SetClock
 
-MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 READ = Usage(input=1, cache_read=5_000, cache_write=300, reports_cache_read=True)
 
 MOST_CALLS = 790
@@ -34,22 +32,25 @@ class Client:
         self.clock = SetClock()
         self.tracker = PromptTracker(PromptMemory.make_private(2**22, self.clock))
 
-    def send(self, api: Any, body: dict[str, Any]) -> SentRequest:
+    def send(self, api: Any, body: dict[str, Any], /, **more: Any) -> SentRequest:
         """Return a sent request."""
         self.clock.now += 1
-        members = MEMBERS.decode(json.dumps(body).encode())
-        return SentRequest(
-            "ann", api, members, {}, row_of(api), b"account", "entry", self.clock.now, api, None, "model"
-        )
+        return sent_request(api, body, self.clock.now, requested_model="model", **more)
 
-    def explain(self, sent: SentRequest) -> None:
-        """Do everything for a request and its response, as the gateway does."""
-        tracker = self.tracker
-        read = tracker.reader.read(tracker.reader.open(sent))
+    def read(self, sent: SentRequest) -> ReadPrompts:
+        read = self.tracker.reader.read(self.tracker.reader.open(sent))
         assert read is not None
+        return read
+
+    def follow(self, sent: SentRequest, read: ReadPrompts) -> None:
+        """Do everything for a request that was read, and its response, as the gateway does."""
+        tracker = self.tracker
         attempt = tracker.follow(sent, read, tracker.open_exchange(sent, tracker.parents.find(sent, read)))
         tracker.note_head(attempt, sent.sent)
         tracker.settle(attempt, READ, None, None)
+
+    def explain(self, sent: SentRequest) -> None:
+        self.follow(sent, self.read(sent))
 
 
 def calls_of_turn(api: str, rounds: int) -> int:
@@ -79,11 +80,9 @@ def calls_of_continuation(turns: int) -> int:
         texts = [f"Question {number}, which is answered" for number in range(turn + 1)]
         stored = [{"id": f"msg_{number}", **user_item("responses", text)} for number, text in enumerate(texts[:-1])]
         own = user_item("responses", texts[-1])
-        sent = client.send("chat", {"messages": [user_item("chat", text) for text in texts]})
-        members = MEMBERS.decode(json.dumps({"input": [*stored, own]}).encode())
-        return msgspec.structs.replace(
-            sent, client_api="responses", client_members=lambda: members, client_earlier=turn
-        )
+        members, items = read_members({"input": [*stored, own]}), [user_item("chat", text) for text in texts]
+        own_members = {"client_api": "responses", "client_members": lambda: members, "client_earlier": turn}
+        return client.send("chat", {"messages": items}, **own_members)
 
     for turn in (turns, turns + 1):
         client.explain(send(turn))
@@ -92,7 +91,7 @@ def calls_of_continuation(turns: int) -> int:
 
 
 def test_a_turn_after_stored_ones_costs_the_same_for_any_number():
-    """All stored turns were parsed for each request, which took half the time of a conversation of 800 turns."""
+    """All stored turns were read_members for each request, which took half the time of a conversation of 800 turns."""
     assert calls_of_continuation(400) < 1.2 * calls_of_continuation(20)
 
 
@@ -103,17 +102,9 @@ def test_the_event_loop_does_the_same_for_10_000_blocks():
         client = Client()
         items = [user_item("messages", f"Message {at} of a long list of messages") for at in range(number)]
         sent = client.send("messages", {"system": SYSTEM, "messages": items})
-        read = client.tracker.reader.read(client.tracker.reader.open(sent))
-        assert read is not None
+        read = client.read(sent)
         assert read.prompt.history_count == number
-
-        def follow(client: Client = client, sent: SentRequest = sent, read: Any = read) -> None:
-            tracker = client.tracker
-            attempt = tracker.follow(sent, read, tracker.open_exchange(sent, tracker.parents.find(sent, read)))
-            tracker.note_head(attempt, sent.sent)
-            tracker.settle(attempt, READ, None, None)
-
-        counts.append(calls(lambda follow=follow: follow()))
+        counts.append(calls(lambda client=client, sent=sent, read=read: client.follow(sent, read)))
     assert counts[1] < 1.2 * counts[0]
 
 
@@ -127,10 +118,6 @@ def test_the_event_loop_waits_for_a_thread_that_reads_10_000_blocks():
         unread = client.tracker.reader.open(sent, size=2_000_000)
         counts.append(calls(lambda one=client, unread=unread: trio.run(one.tracker.reader.read_in_thread, unread)))
     assert counts[1] < 1.2 * counts[0]
-
-
-def read_prompts(client: Client, sent: SentRequest) -> None:
-    assert client.tracker.reader.read(client.tracker.reader.open(sent)) is not None
 
 
 RELEASING = frozenset({"blake2b", "update"})
@@ -165,9 +152,9 @@ def test_a_history_of_16_megabytes_keeps_no_stream_waiting(length):
     client = Client()
     sent = client.send("messages", {"system": SYSTEM, "messages": items})
     scan = min(longest_call(lambda: LIST.decode(text)) for _ in range(3))
-    assert min(longest_call(lambda one=one: read_prompts(one, sent)) for one in (Client(), Client(), client)) < 2 * scan
+    assert min(longest_call(lambda one=one: one.read(sent)) for one in (Client(), Client(), client)) < 2 * scan
     later = client.send("messages", {"system": SYSTEM, "messages": [*items, user_item("messages", "Another message")]})
-    assert longest_call(lambda: read_prompts(client, later)) < 2 * scan
+    assert longest_call(lambda: client.read(later)) < 2 * scan
 
 
 def test_large_histories_are_not_hashed_in_the_event_loop():
@@ -188,12 +175,8 @@ def test_a_translated_request_is_recognized_without_a_thread():
             "system": SYSTEM,
             "messages": [*items, *(user_item("messages", f"New {at} {'x' * 50}") for at in range(number))],
         }
-        client.clock.now += 1
-        sent = SentRequest(
-            "ann", "chat", json.dumps(body).encode(), {}, row_of("chat"), b"account", "entry", client.clock.now,
-            "messages", MEMBERS.decode(json.dumps(body).encode()), "model",
-        )  # fmt: skip
-        assert isinstance(sent.body, bytes)
-        unread = client.tracker.reader.open(sent, size=2 * len(sent.body))
+        raw = json.dumps(body).encode()
+        sent = client.send("chat", body, body=raw, client_api="messages", client_members=read_members(body))
+        unread = client.tracker.reader.open(sent, size=2 * len(raw))
         assert (unread.new < 5_000) == (number > 0)
         assert client.tracker.reader.read(unread) is not None

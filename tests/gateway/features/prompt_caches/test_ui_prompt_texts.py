@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.browser import browsing, needs_chromium
 from tests.support.features import members_of, needs_feature
-from tests.support.gateway_thread import gateway_thread, mock_thread
-from tests.support.harness import Gateway, config, eventually, free_port, provider, request
+from tests.support.gateway_thread import gateway_thread
+from tests.support.harness import Gateway, config, eventually, free_port, provider
 from tests.support.prompt_caches import marked_turn
 
 pytestmark = needs_feature("live_view")
@@ -28,13 +28,6 @@ KEYS = [
     {"name": "eye", "key": "key-of-eye-0123456789", "role": "auditor"},
 ]
 OPERATOR = "key-of-the-operator-0123456789"
-
-
-@pytest.fixture(scope="module")
-def mock() -> Iterator[Gateway]:
-    with mock_thread() as found:
-        request(found.url, "POST", "/cache", {"models": {MODEL: "cache/anthropic"}})
-        yield found
 
 
 def settings(mock: Gateway, port: int, **more: Any) -> dict[str, Any]:
