@@ -283,7 +283,7 @@ class _CountedStream(_CountedBody):
         else:
             piece = await self._rest.read(chunks, self._amount, END_GRACE if self._has_ended else self._rest_grace)
         if piece is not None:
-            self._read(piece)
+            await offload(len(piece), self._read, piece)
         return piece
 
     def _read(self, piece: bytes) -> None:
