@@ -208,7 +208,6 @@ def test_probes_and_ports_exist(config_path):
 def test_several_replicas_share_their_state_and_require_a_key(config_path):
     config = load(config_path, None)
     assert KUBERNETES["HorizontalPodAutoscaler"]["spec"]["minReplicas"] >= 2
-    assert config.state_storage is not None
     assert config.state_storage.type == "postgres"
     assert config.counters.type == "redis"
     assert config.client_keys

@@ -131,7 +131,6 @@ def test_a_gateway_without_features_serves_all_conversations(tree):
     env = environment({"PYTHONPATH": str(folder)})
     with subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         try:
-            assert process.stdout is not None
             banner = b"".join(process.stdout.readline() for _ in range(3)).decode()
             found = re.search(r"listening on (http://\S+?)(?:,| |$)", banner, re.M)
             assert found, banner

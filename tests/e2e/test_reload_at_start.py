@@ -36,7 +36,6 @@ def test_a_reload_during_the_start_ends_no_process(tmp_path, workers, moment):
         if moment == "with_workers":
             eventually(lambda: crew(process.pid), START_SECONDS)
         process.send_signal(signal.SIGHUP)
-        assert process.stdout is not None
         banner = process.stdout.readline()
         assert re.match(r"trigate \S+ is listening on ", banner), banner
         assert request(f"http://127.0.0.1:{port}", "GET", "/readyz").status == 200

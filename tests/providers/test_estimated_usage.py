@@ -139,8 +139,6 @@ def test_a_total_has_the_output_that_a_provider_does_not_count(provider: str, st
     """Converse and Interactions providers were not read this way."""
     for missing in (None, ABSENT):
         usage = read_usage(provider, stream, [11, missing, 18])
-        assert usage is not None
         assert (usage.prompt, usage.output, usage.estimated) == (11, 7, False)
         only_a_total = read_usage(provider, stream, [missing, missing, 18])
-        assert only_a_total is not None
         assert (only_a_total.prompt, only_a_total.output, only_a_total.estimated) == (0, 18, True)

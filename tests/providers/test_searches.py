@@ -192,7 +192,6 @@ def test_written_items_are_read_back(api):
     assert read_item(api, item) == [call]
     (item,) = search_items(api, ended)
     *_, found = read_item(api, json.loads(json.dumps(item)))
-    assert found.sources is not None
     assert (found.id, found.sources[0].url) == ("s1", "https://a.test")
     if api == "messages":
         assert (found.sources[0].text, found.sources[0].age, found.is_ours) == ("Text é", "May", True)

@@ -106,7 +106,6 @@ class EndpointProvider:
                 connection.receive_data(data)
             else:
                 return False
-        assert head is not None
         headers = {name.decode().lower(): value.decode("latin-1") for name, value in head.headers}
         asked = ReceivedRequest(head.method.decode(), head.target.decode(), headers, bytes(body))
         self.asked.append(asked)

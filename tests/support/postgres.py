@@ -83,7 +83,6 @@ class Server:
 
     def signal_all(self, number: int) -> None:
         """Send a signal to all its processes, for example to simulate a stopped machine."""
-        assert self.process is not None
         pid = self.process.pid
         for child in children(pid):
             with contextlib.suppress(ProcessLookupError):
@@ -130,7 +129,6 @@ class Server:
     def _is_ready(self) -> bool:
         import psycopg
 
-        assert self.process is not None
         assert self.process.poll() is None, (self.directory / "log").read_text()
         try:
             psycopg.connect(self.url, connect_timeout=5).close()

@@ -9,6 +9,7 @@ import trio
 from tests.support.asgi_app import eventually
 from tests.support.harness import PATIENCE
 from tests.support.in_process import InProcess, gateway
+from tests.support.levels import limit_level
 from tests.support.websocket_server import Peer, Talk, WebSocketServer, websocket_server
 
 KEY = "sk-client-of-the-gateway-1"
@@ -55,9 +56,5 @@ async def echo(peer: Peer) -> None:
 
 def budget_levels(running: InProcess) -> tuple[int, int]:
     """Return what the client's budget has used and holds."""
-    allowances = running.service.allowances
-    (budget,) = allowances.of_client("one")
-    counter = budget.counter(allowances.now(), None)
-    assert counter is not None
-    level = allowances.counters.level(counter)
+    level = limit_level(running.service.allowances, "")
     return level.used, level.held

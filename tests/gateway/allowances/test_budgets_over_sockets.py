@@ -21,6 +21,7 @@ from tests.support.each_row import each_row
 from tests.support.endpoint_provider import ReceivedRequest, ScriptedAnswer, endpoint_provider, json_answer
 from tests.support.features import members_of, needs_feature
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
+from tests.support.levels import limit_level
 from tests.support.metrics_page import Numbers
 from tests.support.multipart import KIND, multipart, part
 from tests.support.settled_lines import SettledLines
@@ -114,10 +115,7 @@ async def test_an_attempt_after_one_that_is_charged_must_fit_as_well(budget, sta
         async with gateway(config([entry(broken), entry(good, "b")], budget, reserve="max")) as running:
             assert (await ask(running, "r")).status_code == status
             assert good.take_count() == (status == 200)
-            (own,) = running.service.allowances.of_client("alice")
-            counter = own.counter(running.service.allowances.now(), None)
-            assert counter is not None
-            level = running.service.allowances.counters.level(counter)
+            level, (own,) = limit_level(running.service.allowances), running.service.allowances.list_all()
             assert 20_000_000 < level.used <= own.most
             assert level.held == 0
 
@@ -129,9 +127,6 @@ async def test_a_hedge_must_fit_besides_the_attempt_that_runs(budget, hedges):
         route = {"targets": ["a", "b"], "hedge": {"after": "10ms", "at_most": "100%"}}
         entries = [entry(slow), entry(quick, "b")]
         async with gateway(config(entries, budget, reserve="max", model_aliases={"r": route})) as running:
-            (own,) = running.service.allowances.of_client("alice")
-            counter, counters = own.counter(running.service.allowances.now(), None), running.service.allowances.counters
-            assert counter is not None
             async with trio.open_nursery() as nursery:
                 with slow.hold_answers():
                     nursery.start_soon(ask, running, "r")
@@ -139,7 +134,7 @@ async def test_a_hedge_must_fit_besides_the_attempt_that_runs(budget, hedges):
                     refusals = running.service.allowances.refusals
                     await eventually(lambda: quick.asked or refusals)
             assert quick.take_count() == hedges
-            level = counters.level(counter)
+            level, (own,) = limit_level(running.service.allowances), running.service.allowances.list_all()
             assert 0 < level.used <= own.most
             assert level.held == 0
 
@@ -171,13 +166,11 @@ async def test_each_of_several_answers_is_paid_for_when_they_are_cut():
             with contextlib.suppress(httpx2.RemoteProtocolError):
                 await ask(running, stream=True, **members)
             allowances = running.service.allowances
-            (budget,) = allowances.list_all()
-            level = allowances.counters.level
             settled = trio.Event()
             allowances.counters.on_settled(lambda claim: settled.set())
-            if level(budget.counter(allowances.now(), None)).held:
+            if limit_level(allowances).held:
                 await settled.wait()
-            return level(budget.counter(allowances.now(), None)).used
+            return limit_level(allowances).used
 
     input = 10**6 * 20  # about, as long as the request
     one, eight = await spend_of(n=1), await spend_of(n=8)
@@ -264,9 +257,7 @@ async def test_an_exhausted_budget_of_a_client_leaves_the_targets_that_cost_noth
                 assert (refused.status_code, refused.headers["x-should-retry"]) == (402, "false")
                 assert refused.headers["x-trigate-attempts"] == "0"
             assert [place.take_count() for place in places] == [0, 0, 0, 0]
-            allowances = running.service.allowances
-            (budget,) = (one for one in allowances.of_client("alice") if one.measure == "usd")
-            level = allowances.counters.level(budget.counter(allowances.now(), None))
+            level = limit_level(running.service.allowances)
             assert (level.used, level.held) == (18_000_000, 0)
 
 
@@ -375,10 +366,7 @@ async def test_a_burst_spends_no_more_than_reservations_were_short_of():
         assert set(statuses) == {200, 402}
         assert statuses.count(200) == place.take_count()
         assert 9 <= statuses.count(200) <= 11
-        (budget,) = running.service.allowances.of_client("alice")
-        counter = budget.counter(running.service.allowances.now(), None)
-        assert counter is not None
-        level = running.service.allowances.counters.level(counter)
+        level = limit_level(running.service.allowances)
         assert level.used == statuses.count(200) * 18_000_000 <= 200_000_000
         assert level.held == 0
 

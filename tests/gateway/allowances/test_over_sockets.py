@@ -8,6 +8,7 @@ import trio
 from tests.support.asgi_app import eventually
 from tests.support.features import members_of, rows_of
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
+from tests.support.levels import limit_level
 
 APIS = ("chat", "messages", "responses")
 ALICE = (("authorization", "Bearer alice-has-a-long-enough-key-0123"),)
@@ -44,14 +45,8 @@ def config(
 
 def level(running: InProcess, measure: str, holder: str = "client_keys.alice") -> int:
     """Return the amount of a limit that is used or reserved."""
-    allowances = running.service.allowances
-    for one in allowances.list_all():
-        if (str(one.holder), one.measure) == (holder, measure):
-            counter = one.counter(0, None)
-            assert counter is not None
-            found = allowances.counters.level(counter)
-            return found.used + found.held
-    raise LookupError(measure)
+    found = limit_level(running.service.allowances, measure, holder)
+    return found.used + found.held
 
 
 async def is_free(running: InProcess, holder: str = "client_keys.alice") -> None:

@@ -64,7 +64,6 @@ def test_every_secret_may_be_in_a_file_and_loses_its_final_line_break(folder):
         hashlib.sha256(b"k").digest(),
     ]
     assert config.ui_key == digest
-    assert config.state_storage is not None
     assert config.state_storage.encryption_key == (bytes(range(32)),)
     assert config.warnings == ()
 

@@ -55,7 +55,6 @@ def test_batches(client):
         completion_window="24h", endpoint="/v1/chat/completions", input_file_id=stored_file(client, LINE)
     )
     usage = client.batches.retrieve(batch.id).usage
-    assert usage is not None
     assert usage.total_tokens == usage.input_tokens + usage.output_tokens
     assert (usage.input_tokens_details.cached_tokens, usage.output_tokens_details.reasoning_tokens) == (0, 0)
     assert batch.id in {one.id for one in client.batches.list()}

@@ -32,7 +32,6 @@ def read_by_h11(data: bytes) -> PlainRequest | None:
 
 
 def members(request: PlainRequest | None, rest: bytes = b"") -> object:
-    assert request is not None
     return request.method, request.target, request.headers, request.body + rest
 
 

@@ -127,7 +127,6 @@ def test_a_call_that_lost_a_piece_of_its_arguments_is_a_failure(api, client):
     for name, lane in lanes(api, client):
         with case(name):
             out = lane.feed(data) + lane.end()
-            assert lane.progress.error is not None
             assert "get_weather with arguments that are not a JSON object" in lane.progress.error.message
             assert judge(client, out, streamed=True).outcome == "failed"
 

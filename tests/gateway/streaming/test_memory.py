@@ -123,7 +123,6 @@ def test_a_stream_of_too_many_blocks_ends_before_its_writer_has_to_list_them():
     writer = CODECS["interactions"].writer(reply_for("interactions"))
     lane = Translation(CODECS["gemini"], writer, CODECS["chat"].wire, masked_error, 2**20)
     lane.feed(wire("gemini", STREAMS["gemini"]["thoughts and text by turns"](BLOCKS)))
-    assert lane.progress.error is not None
     assert lane.progress.error.message == "the provider sent too many blocks in one answer"
 
 
@@ -135,7 +134,6 @@ def test_a_stream_of_too_many_citations_ends_before_its_writer_has_to_list_them(
     )
     read = wire("chat", STREAMS["chat"]["citations of a text"](CITATIONS + 1))
     lane.feed(read)
-    assert lane.progress.error is not None
     assert lane.progress.error.message == "the provider sent too many citations in one answer"
 
 

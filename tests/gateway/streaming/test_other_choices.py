@@ -99,7 +99,6 @@ def test_a_gemini_stream_with_a_failed_candidate_is_a_failure_whose_bytes_pass()
             sent = gemini_stream(google(0, "fine", "STOP"), google(1, "Hal", word))
             lane = byte_lane("gemini")
             assert b"".join(map(lane.feed, sent)) + lane.end() == b"".join(sent)
-            assert lane.progress.error is not None
             assert word in lane.progress.error.message
             assert lane.progress.end is None
 

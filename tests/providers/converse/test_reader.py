@@ -314,13 +314,11 @@ def test_the_prompt_includes_cached_tokens():
     for read_name in ("cacheReadInputTokens", "cacheReadInputTokenCount"):
         counts = {"inputTokens": 562, read_name: 3059, "outputTokens": 10, "totalTokens": 3631}
         usage = fold(read([BEGIN, end(), frame("metadata", usage=counts)])).usage
-        assert usage is not None
         assert (usage.input, usage.cache_read, usage.prompt) == (562, 3059, 3621)
     written = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 32, "cacheWriteInputTokens": 30,
                "cacheDetails": [{"ttl": "5m", "inputTokens": 10}, {"ttl": "1h", "inputTokens": 20}]}  # fmt: skip
     usage = fold(read([BEGIN, end(), frame("metadata", usage=written, serviceTier={"type": "flex"})])).usage
     assert usage == Usage(input=1, cache_write=30, cache_write_5m=10, cache_write_1h=20, output=1)
-    assert usage is not None
     assert usage.tier == "flex"
 
 

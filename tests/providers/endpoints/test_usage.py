@@ -27,7 +27,6 @@ def test_token_counts_include_image_and_audio_tokens():
         ),
     ):  # fmt: skip
         found = token_usage(usage)
-        assert found is not None
         assert (found.input, found.cache_read, found.output, found.units) == expected
 
 

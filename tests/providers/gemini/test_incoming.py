@@ -62,16 +62,13 @@ def test_both_spellings_are_read_also_mixed():
         MediaSource("base64", "aW1n", "image/png"), at="contents[0].parts[0]"
     )
     assert {name: control.value for name, control in request.parameters.items()} == {"max_tokens": 9, "top_p": 0.5}
-    assert request.format is not None
     assert request.format.schema == {"type": "object", "properties": {"a_b": {"type": ["string", "null"]}}}
     assert request.format.at == "generation_config.response_schema"
-    assert request.reasoning is not None
     assert (request.reasoning.budget, request.reasoning.summary.value) == (100, "auto")
     function, search = request.tools
     assert isinstance(function, Tool)
     assert isinstance(search, NativeTool)
     assert (function.schema, search.kind) == ({"a": 1}, "google_search")
-    assert request.tool_choice is not None
     assert request.tool_choice.mode == "none", "of both the reference's spelling counts"
     assert request.dropped == ("tool_config",)
 

@@ -87,7 +87,6 @@ def test_additional_tools_and_configuration_updates_count() -> None:
         reasoning={"effort": "high"},
     )
     assert [tool.name for tool in call.tools if isinstance(tool, Tool)] == ["f"]
-    assert call.reasoning is not None
     assert call.reasoning.effort == "low"
     assert call.format is not None
     assert call.dropped == ()

@@ -239,7 +239,6 @@ def test_retries_are_attempts_and_cooldowns_are_of_the_circuit(kind):
     """Theirs is for each group, and multiplies: BerriAI/litellm#34129."""
     settings = {"num_retries": kind(3), "allowed_fails": kind(2), "cooldown_time": kind(45)}
     config, text, _ = convert_file(item("m", "openai/a"), router_settings=settings)
-    assert config.retries is not None
     assert config.retries.attempts == 4
     assert "LiteLLM's num_retries applies to each group and fallback separately" in text
     assert (config.circuit.failures, config.circuit.cooldown, config.circuit.longest) == (3, 45, 45)
@@ -252,7 +251,6 @@ def test_a_route_has_an_attempt_for_each_of_its_places():
         settings = {"num_retries": retries, "fallbacks": [{"m": [*names]}]}
         config, _, _ = convert_file(*models, litellm_settings=settings)
         route = config.routes["m"]
-        assert route.retries is not None
         assert route.retries.attempts == 1 + len(names)
 
 

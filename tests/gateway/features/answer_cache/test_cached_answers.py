@@ -14,6 +14,7 @@ import trio.testing
 from gateway.stores.memory import MemoryStore
 from tests.support.features import has_feature, needs_feature
 from tests.support.in_process import CountingProvider, InProcess, gateway, providers
+from tests.support.levels import limit_level
 from tests.support.metrics_page import Numbers
 from tests.support.settled_lines import SettledLines
 from tests.support.upstreams import Script, fake_upstream, render
@@ -412,8 +413,7 @@ async def test_a_hedge_uses_the_cached_answer_of_its_own_target(stream):
             line = (await lines.next())[0]
             tried = {one["target"]: (one["cause"], one["reason"]) for one in line["tried"]}
             assert tried == {"a": ("first", "hedge_lost"), "b": ("hedge", "ok")}
-            (budget,) = gate.service.allowances.list_all()
-            level = gate.service.allowances.counters.level(budget.counter(gate.service.allowances.now(), None))
+            level = limit_level(gate.service.allowances)
             assert (level.used, level.held) == (round((first["cost_usd"] + line["cost_usd"]) * 10**9), 0)
             assert (await gate.ask("r", stream=stream, user="x")).status_code == 200
             assert slow.take_count() == 1, "the next request is sent there first"

@@ -328,8 +328,6 @@ def test_a_client_with_many_running_requests_takes_no_room_of_others():
     for record in (running[0], running[-1], running[5], running[6]):
         ledger.settle(record, disconnected=True)
         found = kept.find(record.id, record.client)
-        assert found is not None
-        assert found.texts is not None
         had.append(found.texts.request is not None)
     assert had == [True, True, False, True]
 

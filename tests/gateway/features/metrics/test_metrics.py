@@ -488,7 +488,6 @@ def test_no_dead_worker_is_merged_during_a_count(tmp_path):
     (tmp_path / "gauge_livesum_1.db").write_bytes(b"")
     with whole(tmp_path):
         process = subprocess.Popen([sys.executable, "-c", merging, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
-        assert process.stdout is not None
         process.stdout.readline()
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(0.3)

@@ -81,7 +81,6 @@ async def test_another_process_follows_every_kind_of_change(open_database, store
         assert people.is_blocked("okta:bob")
         assert not people.is_blocked("okta:ada")
         key = people.own_key(DIGEST)
-        assert key is not None
         assert (key.person, key.name, key.until, key.issuer, key.claims) == (
             "okta:ada", "laptop", 5000.0, "okta", ADA.claims,
         )  # fmt: skip
@@ -108,7 +107,6 @@ async def test_a_confirmation_of_the_same_claims_changes_no_rights(open_database
         await store.note_people((attrs.evolve(ADA, seen=50.0, claims_at=50.0),))
         await process.poll()
         key = process.people.own_key(DIGEST)
-        assert key is not None
         assert key.confirmed == 50.0
         assert not frozenset().union(*changed)
         await store.note_people((attrs.evolve(ADA, seen=60.0, claims_at=60.0),))
@@ -124,7 +122,6 @@ async def test_new_claims_of_a_person_with_own_keys_are_followed(open_database, 
         await store.note_people((attrs.evolve(ADA, claims={"groups": []}, seen=5.0),))
         await process.poll()
         key = process.people.own_key(DIGEST)
-        assert key is not None
         assert key.claims == {"groups": []}
         await store.end_access("okta:ada", 6.0)
         await process.poll()

@@ -110,7 +110,6 @@ def test_long_histories_keep_their_first_and_last_blocks(api: str):
     items = [user_item(api, f"Message number {number} of a long list") for number in range(1000)]
     whole = read(api, {HISTORY[api]: items})
     prompt = whole.to_remember(100_000)
-    assert prompt is not None
     assert prompt.end == 1000
     assert (len(blocks_of(prompt.history)), prompt.gap) == (HEAD + TAIL, 1000 - HEAD - TAIL)
     known = [number for number in range(1001) if prompt.prefix(number) is not None]
@@ -126,7 +125,6 @@ def test_a_turn_continues_the_messages_that_its_provider_keeps(api: str, before:
     new = [user_item(api, "And another one, which is the last of all")]
     whole = read(api, {HISTORY[api]: items + new})
     earlier = read(api, {HISTORY[api]: items}).to_remember()
-    assert earlier is not None
     continued = earlier.continued_by(read(api, {HISTORY[api]: new}))
     assert continued.prefix(continued.end) == whole.prefix(whole.end)
     assert continued.size == whole.size

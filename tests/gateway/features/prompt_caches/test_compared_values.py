@@ -29,16 +29,13 @@ def messages(system: Any = LONG, *said: str, **more: Any) -> dict[str, Any]:
 
 
 def whole(part: Excerpt | None) -> str:
-    assert part is not None
     return part.before + part.changed + part.after
 
 
 def test_the_old_text_is_next_to_the_new_one():
     found = excerpts("messages", messages(f"{LONG}It is 09:31:08. {LONG}"), messages(f"{LONG}It is 11:02:59. {LONG}"))
-    assert found is not None
     assert found.path == "system"
     assert found.old is not None
-    assert found.new is not None
     assert (found.old.changed, found.new.changed) == ("09:31:08", "11:02:59")
     assert found.old.before == found.new.before
     assert found.new.before.endswith("examples. It is ")
@@ -69,17 +66,14 @@ def test_every_api_has_its_path_and_text(
     api: Api, old: dict[str, Any], new: dict[str, Any], path: str, before: str, after: str
 ):
     found = excerpts(api, old, new)
-    assert found is not None
     assert found.path == path
     assert found.old is not None
-    assert found.new is not None
     assert (found.old.changed, found.new.changed) == (before, after)
 
 
 def test_an_added_tool_has_no_earlier_text():
     tools = [{"name": name, "description": f"does {name}", "input_schema": {}} for name in ("ls", "cat")]
     found = excerpts("messages", messages(tools=tools[:1]), messages(tools=tools))
-    assert found is not None
     assert '"does cat"' in whole(found.new)
 
 
@@ -87,7 +81,6 @@ def test_a_respelled_schema_shows_its_json():
     old = {"name": "ls", "description": "d", "input_schema": {"a": 1, "b": 2}}
     new = {"name": "ls", "description": "d", "input_schema": {"b": 2, "a": 1}}
     found = excerpts("messages", messages(tools=[old]), messages(tools=[new]))
-    assert found is not None
     assert whole(found.old) == '{"a":1,"b":2}'
     assert whole(found.new) == '{"b":2,"a":1}'
 
@@ -112,7 +105,6 @@ def test_a_difference_inside_a_credential_shows_neither():
         "messages", messages("key sk-old-secret here"), messages("key sk-new-secret here"),
         lambda text: text.replace("sk-old-secret", "[redacted]").replace("sk-new-secret", "[redacted]"),
     )  # fmt: skip
-    assert found is not None
     assert whole(found.old) == whole(found.new) == "key [redacted] here"
 
 

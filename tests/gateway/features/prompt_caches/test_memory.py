@@ -79,7 +79,6 @@ def test_a_conversation_is_read_as_it_was_written(memory, size):
     owner, prompts = memory.owner_of("ann"), prompts_of(b"a" * size, b"c", b"b" * 7)
     memory.conversations.write(owner, b"id" * 6, conversation(), prompts)
     found = memory.conversations.read_whole(owner, b"id" * 6)
-    assert found is not None
     assert (found[0].ends[0].position, facts_of(found[1])) == (3, facts_of(prompts))
 
 
@@ -155,7 +154,6 @@ def test_an_update_keeps_the_prompts(memory):
 
     memory.conversations.update(owner, id, change)
     found = memory.conversations.read_whole(owner, id)
-    assert found is not None
     assert found[0].ends[0].head == 7.0
     memory.conversations.update(owner, b"other id....", change)
     assert memory.conversations.read(owner, b"other id....") is None
@@ -214,7 +212,6 @@ def test_the_oldest_ends_of_a_long_conversation_are_dropped(memory):
     long = KnownConversation(SCOPE, ends)
     memory.conversations.write(owner, b"id" * 6, long, prompts_of(b"a"))
     found = memory.conversations.read(owner, b"id" * 6)
-    assert found is not None
     assert 5 < len(found.ends) < 100
     assert found.ends[-1].position == 99
 
@@ -224,7 +221,6 @@ def test_a_boundary_keeps_its_exact_tokens_and_its_first_moment(memory):
     memory.write_boundary(owner, b"s", b"p", Boundary(0, 100, 1.0, 2.0, 300))
     memory.write_boundary(owner, b"s", b"p", Boundary(0, 90, 5.0, 6.0, is_exact=False))
     found = memory.read_boundary(owner, b"s", b"p")
-    assert found is not None
     assert (found.tokens, found.used, found.readable_from, found.ttl, found.is_exact) == (100, 5.0, 2.0, 300, True)
 
 

@@ -19,7 +19,6 @@ MARKER = "zanzibar-7731-secret-marker"
 def remember(prompt: PromptDigest, most: int = LARGEST) -> PromptDigest:
     """Return a prompt as the memory returns it."""
     kept = prompt.to_remember(most)
-    assert kept is not None
     assert kept.memory_size <= most
     data = pack_prompts(kept, None)
     assert len(data) <= most
@@ -54,7 +53,6 @@ def test_a_remembered_prompt_fits(most: int):
     assert other.prefix(other.end) == prompt.prefix(prompt.end)
     assert other.size == prompt.size
     last = other.block_before(other.end)
-    assert last is not None
     assert last.path == "messages[1999].content[0]"
 
 
@@ -65,9 +63,7 @@ def test_a_difference_is_located_correctly_with_few_chunks_too(most: int, place:
     texts.append(f"{texts[0][:place]}It is 09:31. {texts[0][place:]}")
     old, new = (read("chat", request_of("chat", 60, system=text)) for text in texts)
     found = first_difference(remember(old, most), new)
-    assert found is not None
     span = re.fullmatch(r"messages\[0\]:(\d+)-(\d+) \(\w+\)", found.at)
-    assert span is not None
     assert int(span[1]) <= place < int(span[2])
 
 

@@ -60,7 +60,6 @@ def test_a_clock_in_the_system_text(api: str, clock: tuple[str, str, str]):
         "interactions": "system_instruction",
     }  # fmt: skip
     assert turns.causes == ["system"]
-    assert turns.at is not None
     assert turns.at.startswith(f"{path.get(api, 'system[0]')}:960-10")
     assert turns.at.endswith(f"({kind})")
     assert "cause=system" in str(header_of(turns.prediction))
@@ -291,7 +290,6 @@ def test_a_step_that_changes_the_prefix(api: str):
         sent = json.loads(json.dumps(client).replace("careful", f"NAME_{number}"))
         turns.send(sent, 0, client_body=client, edits=("steps.mask",))
     assert turns.causes == ["edited"]
-    assert turns.at is not None
     assert turns.at.startswith("steps.mask: ")
 
 

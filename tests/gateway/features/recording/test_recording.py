@@ -365,7 +365,6 @@ class Desk:
     ) -> tuple[Record, recording.Recording]:
         record = self.ledger.open("call", "chat")
         record.client = client
-        assert self.opened is not None
         self.opened.note_request(ClientRequest(tuple(headers.items()), "", None), body, is_turn=True)
         return record, self.opened
 

@@ -119,7 +119,6 @@ def test_a_stored_client_has_members_too():
     item = read_item("stored", {"sha256": "0" * 64, "request": {"default": {"seed": 1}}})
     (client,) = stored_clients([item], file).clients
     assert (members := request_of(client)) is not None
-    assert members.level is not None
     assert [one.value for one in members.level.defaults] == [1]
     wrong = read_item("stored", {"sha256": "0" * 64, "request": {"default": {"sed": 1}}})
     assert "sed" in stored_clients([wrong], file).refused["stored"]
