@@ -91,7 +91,7 @@ def calls_of_continuation(turns: int) -> int:
 
 
 def test_a_turn_after_stored_ones_costs_the_same_for_any_number():
-    """All stored turns were read_members for each request, which took half the time of a conversation of 800 turns."""
+    """All stored turns were parsed for each request, which took half the time of a conversation of 800 turns."""
     assert calls_of_continuation(400) < 1.2 * calls_of_continuation(20)
 
 
