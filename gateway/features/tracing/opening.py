@@ -5,10 +5,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from configfile.keys import part_of
-from gateway.config.patterns import matches
 from gateway.config.settings import Config
 from gateway.features.tracing.feature import TracingKeys, TracingSettings
-from gateway.ledger.ledger import Ledger
 from gateway.named_imports import import_named
 from gateway.seams.hooks import Hooks
 from gateway.seams.running import Ports, Running
@@ -32,7 +30,7 @@ class RunningTracing(Running):
         return self.tracing
 
     def use(self) -> None:
-        self.tracing.use_groups(self._group_of)
+        self.tracing.group_of = self._group_of
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
@@ -44,17 +42,13 @@ def open_tracing(config: Config, ports: Ports, before: Running | None) -> Runnin
     """Return the traces of the process, which last as long as it; nothing if the SDK is missing."""
     if before is not None:
         return RunningTracing(before.tracing, ports) if isinstance(before, RunningTracing) else before
-    settings = part_of(config, TracingKeys).tracing or TracingSettings()
-    try:
-        return RunningTracing(_open(settings, ports.ledger), ports)
-    except ImportError:  # the configuration's warnings report it
-        return Running()
+    settings, ledger = part_of(config, TracingKeys).tracing or TracingSettings(), ports.ledger
 
-
-def _open(settings: TracingSettings, ledger: Ledger) -> "Tracing":
     def count_dropped(count: int) -> None:
         ledger.figures.add("trigate_spans_dropped_total", by=count)
 
-    tracing: Tracing = import_named("gateway.features.tracing.tracing:Tracing")(settings, count_dropped, ledger.mask)
-    tracing.shows_group = lambda group: bool(settings.content) and matches(settings.content, (group,))
-    return tracing
+    try:
+        tracing = import_named("gateway.features.tracing.tracing:Tracing")(settings, count_dropped, ledger.mask)
+    except ImportError:  # the configuration's warnings report it
+        return Running()
+    return RunningTracing(tracing, ports)

@@ -24,6 +24,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.re import parse_env_headers
 
 import gateway
+from gateway.config.patterns import matches
 from gateway.features.tracing.feature import TracingSettings as Settings
 from gateway.features.tracing.messages import message_attributes
 from gateway.features.tracing.reading import TextReader
@@ -207,17 +208,13 @@ class Tracing:
         self._tracer = provider.get_tracer("trigate", gateway.__version__)
         self.room = TextRoom()
         self._reader = TextReader(EACH)
-        self._group_of: Callable[[str | None], str | None] = lambda client: None
-        self.shows_group: Callable[[str | None], bool] = lambda group: False
-        """Returns true for a group whose clients have their texts in spans."""
-
-    def use_groups(self, group_of: Callable[[str | None], str | None]) -> None:
-        """Use the groups of clients that ``group_of`` returns, from now on."""
-        self._group_of = group_of
+        self._shown = settings.content
+        self.group_of: Callable[[str | None], str | None] = lambda client: None
+        """Returns the group of a client, by the present configuration."""
 
     def wants_texts(self, client: str | None) -> bool:
         """Return whether the texts of ``client`` are in spans."""
-        return self.shows_group(self._group_of(client))
+        return bool(self._shown) and matches(self._shown, (self.group_of(client),))
 
     def end_with_texts(self, trace: Trace, client: str | None, ended: float) -> None:
         """Read the texts of an ended exchange in a thread, then end its spans. Beyond a limit they have no texts."""
