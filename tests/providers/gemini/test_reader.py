@@ -301,16 +301,6 @@ def test_log_probabilities_come_with_the_text():
 # Counts
 
 
-def test_the_token_counts_add_up_streamed_and_whole():
-    """BerriAI/litellm#10667, topcheer/ggcode#225: thoughts are output, and cached tokens are part of the prompt."""
-    metadata = {"promptTokenCount": 19588, "candidatesTokenCount": 69, "totalTokenCount": 19801,
-                "cachedContentTokenCount": 18403, "thoughtsTokenCount": 144}  # fmt: skip
-    body = candidate(text("a"), **STOP) | {"usageMetadata": metadata}
-    expected = Usage(input=19588 - 18403, cache_read=18403, output=213, reasoning=144)
-    for events in (read_chunks(body), read_answer(json.dumps(body).encode())):
-        assert [event for event in events if isinstance(event, Usage)][-1] == expected
-
-
 def test_each_token_count_is_the_last_one_of_the_stream():
     """langchain-ai/langchainjs#9912, NousResearch/hermes-agent#19632: the cached part came early and alone."""
     early = candidate(text("a")) | {"usageMetadata": {"cachedContentTokenCount": 4}}

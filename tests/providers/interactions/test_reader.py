@@ -189,13 +189,6 @@ def test_an_error_event_ends_the_stream():
     assert (error.kind, error.message) == ("rate_limited", "slow down")
 
 
-def test_arguments_that_are_no_object_are_kept_as_those_of_other_providers():
-    for text in ('{"a":', "[1]", "x"):
-        call = [begin(0, "function_call", id="c1", name="get_weather"), piece(0, arguments=text), stop(0)]
-        (block,) = fold(read_stream_events(stream(*call))).blocks
-        assert (block.name, block.input) == ("get_weather", text)
-
-
 CITED = "Grüße 😀 и мир."
 NOTE = {"type": "url_citation", "url": "https://e.org", "title": "E", "start_index": 8, "end_index": 15}
 
