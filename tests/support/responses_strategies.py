@@ -41,13 +41,14 @@ VALUE = st.recursive(
 TOOLS = (Tool("own", kind="custom"), Tool("f"))
 
 _SEARCH = {"type": "web_search_call", "status": "completed", "action": {"type": "search", "query": "q"}}
+_SERVED = {"type": "server_tool_use", "id": "srv_1", "name": "web_search", "input": {}}
 _CITATION = {"type": "file_citation", "file_id": "f", "filename": "a.pdf", "index": 0}
 
 
 def draw_block(draw: st.DrawFn, kind: str, block: int) -> list[Event]:
     if kind == "native":
-        api = draw(st.sampled_from(["responses", "messages"]))
-        return [NativeItem(block, api, "web_search_call", {**_SEARCH, "id": f"ws_{block}"})]  # type: ignore[arg-type]
+        native = NativeItem(block, "responses", "web_search_call", {**_SEARCH, "id": f"ws_{block}"})
+        return [draw(st.sampled_from([native, NativeItem(block, "messages", "server_tool_use", _SERVED)]))]
     pieces = draw(st.lists(words, min_size=kind != "thought", max_size=3))
     speech: Any = {"text": TextDelta, "refusal": RefusalDelta, "thought": ReasoningDelta}[kind]
     events: list[Event] = [speech(block, piece) for piece in pieces]
@@ -56,7 +57,9 @@ def draw_block(draw: st.DrawFn, kind: str, block: int) -> list[Event]:
     if kind == "thought" and (not pieces or draw(st.booleans())):
         summary = [{"type": "summary_text", "text": "".join(pieces)}] if pieces else []
         item = {"type": "reasoning", "id": f"rs_{block}", "summary": summary, "encrypted_content": "e"}
-        events.append(ReasoningState(block, draw(st.sampled_from(["responses", "messages", "chat"])), item))
+        thinking = {"type": "thinking", "thinking": "".join(pieces), "signature": "s"}
+        items = {"responses": item, "messages": thinking, "chat": {"field": "reasoning"}}
+        events.append(ReasoningState(block, *draw(st.sampled_from(sorted(items.items())))))  # type: ignore[arg-type]
     return [*events, BlockEnd(block)]
 
 
