@@ -58,9 +58,10 @@ def read_end(word: str | None, stop_sequence: str | None, details: Any) -> Answe
 def write_end(end: AnswerEnd, calls_tools: bool) -> dict[str, Any]:
     """Return the members of a message, or of ``message_delta.delta``, about the end of the answer. All are required."""
     own = end.raw if end.raw in _OWN_REASONS and not calls_tools else None
+    word = own or WRITTEN["messages"][corrected_reason(end.reason, calls_tools)]
     return {
-        "stop_reason": own or WRITTEN["messages"][corrected_reason(end.reason, calls_tools)],
-        "stop_sequence": end.stop_sequence,
+        "stop_reason": word,
+        "stop_sequence": end.stop_sequence if word == "stop_sequence" else None,
         "stop_details": end.details,
         "container": None,
     }

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import attrs
 import pytest
-from hypothesis import strategies as st
 
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient, Reply
@@ -21,19 +20,8 @@ from providers.neutral.seal import Issuer, seal
 from streams import sse
 from streams.errors import GatewayError
 from streams.events import (
-    AnswerEnd,
-    AnswerStart,
-    BlockEnd,
-    Citation,
     Event,
-    NativeItem,
-    ReasoningDelta,
-    ReasoningState,
-    RefusalDelta,
-    TextDelta,
-    ToolCallDelta,
     ToolCallStart,
-    Usage,
 )
 from streams.fold import Answer, ReasoningBlock, RefusalBlock, TextBlock, ToolCallBlock
 from tests.support.repository import SHARED
@@ -159,66 +147,3 @@ def content(answer: Answer) -> tuple:
     calls = [block if block.input.strip() or block.kind == "custom" else attrs.evolve(block, input="{}")
              for block in answer.blocks if isinstance(block, ToolCallBlock)]  # fmt: skip
     return text, thought, refusal, calls, usage
-
-
-words = st.text(min_size=1, max_size=8)
-block_texts = st.lists(words, min_size=1, max_size=4)
-tokens = st.builds(lambda text: {"token": text, "logprob": -0.5, "bytes": None, "top_logprobs": []}, words)
-logprobs = st.none() | st.lists(tokens, min_size=1, max_size=2)
-SEALED = (
-    ("chat", {"field": "reasoning_content"}),
-    ("chat", {"field": "reasoning"}),
-    ("chat", {"reasoning_details": [{"type": "reasoning.text", "text": "t", "index": 0}]}),
-    ("chat", {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}),
-    ("messages", {"type": "thinking", "thinking": "t", "signature": "s"}),
-    ("responses", {"type": "reasoning", "id": "rs_1", "summary": []}),
-)
-CITED = (
-    ("chat", {"type": "url_citation", "url_citation": {"url": "https://a", "title": "A", "start_index": 0}}),
-    ("messages", {"type": "web_search_result_location", "url": "https://b", "title": None}),
-    ("messages", {"type": "char_location", "document_index": 0}),
-    ("responses", {"type": "url_citation", "url": "https://c", "start_index": 1, "end_index": 2}),
-)
-
-
-STOP = st.just("stop")
-
-
-@st.composite
-def answers(draw, reasons=STOP) -> list[Event]:
-    """Generate a valid sequence of events, with interleaved tool calls."""
-    events: list[Event] = [AnswerStart("x", "y")]
-    kinds = draw(
-        st.lists(st.sampled_from([TextDelta, ReasoningDelta, RefusalDelta, ToolCallStart, NativeItem]), max_size=6)
-    )
-    tools: list[ToolCallStart] = []
-    for block, kind in enumerate(kinds):
-        if kind is NativeItem:
-            events += [NativeItem(block, "messages", "server_tool_use", {}), BlockEnd(block)]
-        elif kind is ToolCallStart:
-            tools.append(ToolCallStart(block, f"call_{block}", "f", draw(st.sampled_from(["function", "custom"]))))
-            events += [tools[-1], ToolCallDelta(block, '{"x":"')]
-        else:
-            events += [*draw(block_pieces(kind, block)), BlockEnd(block)]
-        for text in draw(block_texts) if tools else ():
-            tool = draw(st.sampled_from(tools))
-            events.append(ToolCallDelta(tool.block, json.dumps(text)[1:-1]))
-    events += [event for tool in tools for event in (ToolCallDelta(tool.block, '"}'), BlockEnd(tool.block))]
-    if draw(st.booleans()):
-        silent = len(kinds)
-        events += [ToolCallStart(silent, f"call_{silent}", "g"), BlockEnd(silent)]
-    events.append(Usage(input=1, cache_read=2, cache_write=3, output=5, reasoning=draw(st.integers(0, 5))))
-    return [*events, AnswerEnd(draw(reasons))]
-
-
-@st.composite
-def block_pieces(draw, kind, block: int) -> list[Event]:
-    """Generate the pieces of a block other than a call, with their seals or citations."""
-    pieces = draw(block_texts)
-    if kind is RefusalDelta:
-        return [RefusalDelta(block, piece) for piece in pieces]
-    if kind is ReasoningDelta:
-        seals = [ReasoningState(block, *draw(st.sampled_from(SEALED)))] if draw(st.booleans()) else []
-        return [*(ReasoningDelta(block, piece) for piece in pieces), *seals]
-    cited = draw(st.lists(st.sampled_from(CITED), max_size=2))
-    return [*(TextDelta(block, piece, draw(logprobs)) for piece in pieces), *(Citation(block, *one) for one in cited)]
