@@ -84,19 +84,6 @@ async def test_an_item_after_a_queued_one_is_queued_too():
     assert reader.taken == []
 
 
-async def test_queued_items_are_not_overtaken():
-    handoff = Handoff[int](3)
-    reader = Reader(handoff)
-    for item in (1, 2):
-        handoff.send_nowait(item)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(reader.run)
-        for item in (3, 4, 5, 6):
-            await give(handoff, item)
-        handoff.close()
-    assert reader.got == [1, 2, 3, 4, 5, 6]
-
-
 @given(pauses=st.lists(st.integers(0, 3), max_size=40), wakes=st.sets(st.integers(0, 40)), capacity=st.integers(1, 3))
 async def test_items_keep_their_order_on_every_path(pauses, wakes, capacity):
     handoff = Handoff[int](capacity)

@@ -65,9 +65,6 @@ UNTOLD = {"api": "converse", "item": {"reasoningText": {"text": "", "signature":
 HIDDEN = {"api": "converse", "item": {"redactedContent": "AAEC"}}
 SCRIPTS: dict[str, tuple[list[Any], str, list[Any]]] = {
     "text": ([*text_events(0, "pi", "ng"), *STOP], "end_turn", [{"text": "ping"}]),
-    "nothing": (STOP, "end_turn", []),
-    "thoughts": ([*thought_events(0, "h", "m"), *text_events(1, "hi"), *STOP], "end_turn",
-                 [{"reasoningContent": {"reasoningText": {"text": "hm"}}}, {"text": "hi"}]),
     "sealed": ([*thought_events(0, "hm", **THOUGHT), *text_events(1, "hi"), *STOP], "end_turn",
                [{"reasoningContent": {"reasoningText": {"text": "hm", "signature": seal(OURS, "chat", FIELD)}}},
                 {"text": "hi"}]),
