@@ -79,11 +79,6 @@ class _ClientInUse:
         self.client = client
         self.scopes: set[trio.CancelScope] = set()
 
-    def retire(self) -> None:
-        """Cancel all tasks that use the client: closing its connections would not wake them."""
-        for scope in self.scopes:
-            scope.cancel()
-
 
 class RedisAnswers:
     """A response store of ``max_bytes`` bytes in the server at ``url``: ``redis://``, ``rediss://`` (TLS) or
@@ -111,8 +106,9 @@ class RedisAnswers:
             await trio.sleep(max(0.0, began + RECONNECT_AFTER - trio.current_time()))  # no delay after a good one
 
     def _retire(self) -> None:
-        if self._in_use is not None:
-            self._in_use.retire()
+        """Cancel all tasks that use the client: closing its connections would not wake them."""
+        for scope in () if self._in_use is None else self._in_use.scopes:
+            scope.cancel()
         self._in_use = None
 
     async def get(self, key: bytes) -> bytes | None:

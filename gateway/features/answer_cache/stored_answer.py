@@ -4,7 +4,7 @@ replay in the form of a provider's response."""
 import hashlib
 import itertools
 import secrets
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
@@ -137,20 +137,15 @@ class ReplayedBody:
 
 def replay_body(answer: StoredAnswer, pace: CachePace) -> ReplayedBody:
     """Return the body of ``answer``, with its recorded pauses or without any."""
-    return ReplayedBody(_with_pauses(answer) if pace == "recorded" and answer.pauses else _without_pauses(answer.body))
+    if pace == "recorded" and answer.pauses:
+        return ReplayedBody(_with_pauses(answer))
+    return ReplayedBody((0.0, answer.body[start : start + PIECE]) for start in range(0, len(answer.body), PIECE))
 
 
 def local_response(body: BodySource, headers: Headers, status: int = 200) -> UpstreamResponse:
     """Return a provider's response with a locally made body, which occupies no slot."""
-    return UpstreamResponse(WireResponse(status, _encode_headers(headers), body), 0, lambda: None)
-
-
-def _encode_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[bytes, bytes], ...]:
-    return tuple([(name.encode(), value.encode("latin-1")) for name, value in headers])
-
-
-def _without_pauses(body: bytes) -> Iterator[tuple[float, bytes]]:
-    return ((0.0, body[start : start + PIECE]) for start in range(0, len(body), PIECE))
+    encoded = tuple([(name.encode(), value.encode("latin-1")) for name, value in headers])
+    return UpstreamResponse(WireResponse(status, encoded, body), 0, lambda: None)
 
 
 def _with_pauses(answer: StoredAnswer) -> Iterator[tuple[float, bytes]]:

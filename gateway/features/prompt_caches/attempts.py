@@ -23,6 +23,7 @@ from gateway.http.headers import Headers
 from gateway.http.late_imports import import_all
 from gateway.http.offload import offload
 from gateway.ledger.record import Record
+from gateway.named_imports import import_named
 from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observers import join_observers, observers_of
 from gateway.shared.memory import SharedMemory
@@ -93,7 +94,9 @@ class PromptCaching:
         self.settings = settings
         same = before if before is not None and before.settings.memory == settings.memory else None
         self.prompts: LatePrompts = LatePrompts(settings.memory, memory) if same is None else same.prompts
-        self.texts = _open_texts(settings.texts) if settings.texts else None
+        self.texts: LatestTexts | None = None
+        if settings.texts:
+            self.texts = import_named("gateway.features.prompt_caches.texts:LatestTexts")(settings.texts)
         self._has_failed = False
 
     def close(self) -> None:
@@ -106,12 +109,6 @@ class PromptCaching:
         if not self._has_failed:
             self._has_failed = True
             log.exception("the explanation of a prompt cache failed; the request is not affected")
-
-
-def _open_texts(most: int) -> "LatestTexts":
-    from gateway.features.prompt_caches.texts import LatestTexts  # only where the operator enables it
-
-    return LatestTexts(most)
 
 
 def is_diagnosed(entry: ModelEntry) -> bool:
@@ -179,7 +176,7 @@ class NotedExchange(ExchangeObserver):
 
     def headers(self, record: Record, *, is_whole: bool) -> Headers:
         """Return the verdict of a whole response, the prediction of a stream."""
-        attempt = next((one for one in reversed(self.attempts) if one.is_committed), None)
+        attempt = next((one for one in reversed(self.attempts) if one.record and one.record.committed), None)
         if attempt is None or record.error is not None or (followed := attempt.followed) is None:
             return ()
         tracker = followed.exchange.tracker
@@ -247,11 +244,6 @@ class NotedAttempt:
         self._nursery = nursery
         self._is_whole = not target_request.request.incoming.stream
         self._unread: TargetRequest | None = target_request
-
-    @property
-    def is_committed(self) -> bool:
-        """Whether the client receives its response."""
-        return self.record is not None and self.record.committed
 
     def note_record(self, record: "AttemptRecord") -> None:
         self.record = record

@@ -105,11 +105,6 @@ class KnownConversation(msgspec.Struct, array_like=True, frozen=True):
         ends = [structs.replace(one, **changes) if one.sent == sent else one for one in self.ends]
         return structs.replace(self, ends=tuple(ends))
 
-    def boundaries_until(self, position: int) -> tuple[Boundary, ...]:
-        """Return the boundaries up to ``position``, the deepest last."""
-        found = [one for one in self.boundaries if one.position <= position]
-        return tuple(sorted(found, key=attrgetter("position")))  # each position has one
-
     def keep_latest(self, most: int) -> "KnownConversation":
         """Return the conversation with the latest ``most`` exchanges."""
         ends, boundaries = len(self.ends), len(self.boundaries)
@@ -163,7 +158,8 @@ class Parent(Structure, frozen=True, eq=True, gc=True):
 
         They are the ones that count for *could*, so they are listed even if they have expired since or are in another
         scope."""
-        return (self.latest or self.conversation).boundaries_until(self.end.position)
+        found = [one for one in (self.latest or self.conversation).boundaries if one.position <= self.end.position]
+        return tuple(sorted(found, key=attrgetter("position")))  # each position has one
 
 
 class Situation(Structure, frozen=True, eq=True):

@@ -78,8 +78,10 @@ def boundary_positions(prompt: PromptDigest, row: CachingRow) -> tuple[int, ...]
     found = {position for position, _ in marks(prompt, row)}
     if not row.needs_marks and (not prompt.is_explicit or row is UNKNOWN_RULES):
         # With ends as boundaries, the only one is that of the last message or result, without any the developer's text.
-        by_ends = row.boundaries == "ends"
-        found |= set(_message_ends(prompt, 1)) or {prompt.history_start} if by_ends else set(_natural_ends(prompt))
+        if row.boundaries == "ends":
+            found |= set(_message_ends(prompt, 1)) or {prompt.history_start}
+        else:
+            found |= {prompt.tool_count, prompt.history_start, prompt.end}
     return tuple(sorted(found - {0}))
 
 
@@ -167,11 +169,6 @@ def _message_ends(prompt: PromptDigest, most: int) -> Iterator[int]:
         if roles[position - 1] in _ASKING or kind == TOOL_RESULT:
             most -= 1
             yield position
-
-
-def _natural_ends(prompt: PromptDigest) -> tuple[int, ...]:
-    ends = {prompt.tool_count, prompt.history_start, prompt.end}
-    return tuple(sorted(ends - {0}))
 
 
 def _last_markable(prompt: PromptDigest) -> int:

@@ -65,7 +65,8 @@ class Recording(ExchangeObserver):
 
     def note_request(self, client_request: ClientRequest, body: bytes | None, *, is_turn: bool) -> None:
         self._has_begun = is_turn
-        self.client.path = _request_path(self.client.api, client_request)
+        path = client_request.path
+        self.client.path = answer_path(self.client.api, path.model, path.stream).partition("?")[0]
         self.client.request_headers = _recorded_headers(client_request.headers)
         values = (value.partition(" ")[2] or value for name, value in client_request.headers if name in _CREDENTIALS)
         self.secrets = tuple(dict.fromkeys((*[text for value in values if (text := value.strip())], *self.secrets)))
@@ -272,10 +273,6 @@ class Recorder:
             cause = "the disk or bucket failed" if self._has_failed else "recording is too slow, or its memory is full"
             log.warning("%d exchanges were not recorded: %s", self._lost, cause)
         self._lost, self._has_failed = 0, False
-
-
-def _request_path(api: Api, client_request: ClientRequest) -> str:
-    return answer_path(api, client_request.path.model, client_request.path.stream).partition("?")[0]
 
 
 def _recorded_headers(headers: Headers) -> Headers:
