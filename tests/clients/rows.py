@@ -262,7 +262,7 @@ _ROWS = (
               {"messages": ("", "messages", True)}),
     *_library("boto3", "Amazon's SDK for Python, `boto3`", ("boto3",), "boto3_python.py",
               {"converse": ("", "converse", True)}),
-    *_library("langchain-aws", "LangChain, `ChatBedrockConverse`", ("langchain-aws",), "langchain_bedrock.py",
+    *_library("langchain-aws", "LangChain, `ChatBedrockConverse`", ("langchain-aws",), "langchain_models.py",
               {"converse": ("", "converse", True)}),
     *_library("pydantic-ai", "PydanticAI", ("pydantic-ai-slim",), "pydantic_models.py",
               {"chat": (", `OpenAIChatModel`", "chat", True),

@@ -18,7 +18,6 @@ from providers.neutral.request import (
 )
 from providers.neutral.seal import Issuer, seal
 from streams import sse
-from streams.errors import GatewayError
 from streams.events import (
     Event,
     ToolCallStart,
@@ -58,14 +57,6 @@ def user(*parts) -> Message:
 
 def assistant(*parts) -> Message:
     return Message("assistant", parts)
-
-
-def rejected_param(body: dict) -> str:
-    with pytest.raises(GatewayError) as caught:
-        CHAT.read_request({"model": "m"} | body)
-    assert caught.value.info.status == 400
-    assert caught.value.info.param in caught.value.info.message
-    return caught.value.info.param
 
 
 def sealed_item(issuer: Issuer, api: str, item) -> dict:

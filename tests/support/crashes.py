@@ -1,17 +1,15 @@
 """Kills gateways while clients talk to them, and checks the stored conversations.
 
-Run ``python -m tests.support.crashes --rounds 100 --store sqlite`` for more rounds than the tests have. Each question
-contains its position in its conversation, and the provider repeats all questions, so each answer reveals its context.
+Each question contains its position in its conversation, and the provider repeats all questions, so each answer reveals
+its context.
 """
 
-import argparse
 import contextlib
 import http.client
 import json
 import random
 import signal
 import sqlite3
-import tempfile
 import threading
 import time
 from collections import Counter
@@ -23,7 +21,6 @@ import attrs
 import httpx2
 import yaml
 
-from tests.support import postgres
 from tests.support.command_line import running_command
 from tests.support.harness import eventually, request
 from tests.support.sdk_conversation import settings
@@ -309,24 +306,3 @@ def crashes(storage: Mapping[str, Any], directory: Path) -> Iterator[Crashes]:
     with fake_upstream() as upstream:
         upstream.answer = answer  # type: ignore[method-assign]
         yield Crashes(upstream, directory, storage, query)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite")
-    given = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        storage = {"type": "sqlite", "path": str(directory / "state.sqlite")}
-        if given.store == "postgres":
-            bin = postgres.binaries()
-            assert bin is not None, postgres.MISSING
-            storage = {"type": "postgres", "connection_string": stack.enter_context(postgres.running_server(bin)).url}
-        under_way = stack.enter_context(crashes(storage, directory))
-        under_way.run(given.rounds)
-        print(dict(under_way.known.counts))
-
-
-if __name__ == "__main__":
-    main()

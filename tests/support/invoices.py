@@ -21,7 +21,6 @@ from tests.support.ledger_lines import attempt, line
 PRICES: Final = {"input": 2, "cached": Decimal("0.5"), "output": 8}
 """Dollars per million tokens, of all models."""
 
-MONTH: Final = "2026-10"
 FIRST: Final = date(2026, 10, 1)
 
 

@@ -1,16 +1,17 @@
-"""LangChain's models for OpenAI, Anthropic and Google."""
+"""LangChain's models for OpenAI, Anthropic, Google and Bedrock."""
 
 from typing import Any
 
 from langchain_anthropic import ChatAnthropic
+from langchain_aws import ChatBedrockConverse
 from langchain_core.messages import AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_google_genai import ChatGoogleGenerativeAI
 from langchain_openai import ChatOpenAI
 from talk import AGAIN, BASE, KEY, MODEL, PLEASE, ROOT, STREAM, VARIANT, look_into, report
 
+thinking = {"type": "enabled", "budget_tokens": 2000}
 if VARIANT == "messages":
-    thinking = {"type": "enabled", "budget_tokens": 2000}
     model: Any = ChatAnthropic(
         model=MODEL, base_url=ROOT, api_key=KEY, max_tokens=4000, thinking=thinking, max_retries=0
     )
@@ -18,13 +19,18 @@ elif VARIANT == "gemini":
     model = ChatGoogleGenerativeAI(
         model=MODEL, base_url=ROOT, api_key=KEY, max_retries=1, include_thoughts=True, thinking_budget=2000
     )
+elif VARIANT == "converse":
+    model = ChatBedrockConverse(
+        model=MODEL, provider="anthropic", endpoint_url=ROOT, region_name="us-east-1", aws_access_key_id="any",
+        aws_secret_access_key="any", max_tokens=4000, disable_streaming=False,
+        additional_model_request_fields={"thinking": thinking},
+    )  # fmt: skip
 else:
     own: dict[str, Any] = {"reasoning_effort": "medium"}
     if VARIANT == "responses":
         own = {"use_responses_api": True, "reasoning": {"effort": "medium", "summary": "auto"}}
     model = ChatOpenAI(model=MODEL, base_url=BASE, api_key=KEY, max_retries=0, stream_usage=True, **own)
-looking = tool(look_into)
-bound = model.bind_tools([looking])
+bound = model.bind_tools([tool(look_into)])
 thoughts = 0
 
 
