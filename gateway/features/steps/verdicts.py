@@ -152,10 +152,14 @@ class StepRecords(Note):
 
     def work(self) -> list[Work]:
         """Return the calls of each step at each moment that had any."""
-        return [one.work() for one in self if one.calls]
+        return [one.work() for one in self._records.values() if one.calls]
 
     def fields(self, bill: Bill | None = None) -> Mapping[str, Any]:
-        return {"steps": [one.fields() for one in self], "refused_by": self.refused_by} if self.is_applied else {}
+        return (
+            {"steps": [one.fields() for one in self._records.values()], "refused_by": self.refused_by}
+            if self.is_applied
+            else {}
+        )
 
     def headers(self) -> Mapping[str, str | None]:
         return {"x-trigate-steps": self.header, "x-trigate-refused-by": self.refused_by}
@@ -166,7 +170,7 @@ class StepRecords(Note):
     @property
     def edits(self) -> Sequence[str]:  # type: ignore[override]
         """Names of the steps that masked the request."""
-        return [f"step {one.name}" for one in self if one.calls and one.outcome == "masked"]
+        return [f"step {one.name}" for one in self._records.values() if one.calls and one.outcome == "masked"]
 
     def __iter__(self) -> Iterator[StepRecord]:
         return iter(self._records.values())
@@ -174,7 +178,7 @@ class StepRecords(Note):
     @property
     def refused_by(self) -> str | None:
         """The step that refused the request or its response, if one has."""
-        for one in self:
+        for one in self._records.values():
             if one.outcome == "refused":
                 return one.name
         return None
@@ -183,7 +187,7 @@ class StepRecords(Note):
     def outcomes(self) -> dict[str, Outcome]:
         """The outcome of each step so far, the most severe one of all its moments."""
         best: dict[str, Outcome] = {}
-        for one in self:
+        for one in self._records.values():
             if one.outcome != "cancelled" and _RANK[one.outcome] >= _RANK[best.get(one.name, "ok")]:
                 best[one.name] = one.outcome
         return best
