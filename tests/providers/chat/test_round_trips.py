@@ -168,7 +168,7 @@ def test_a_request_that_chat_can_say_is_the_same_after_the_way_through_it(call):
 # Answers
 
 
-def kept(answer: Answer) -> tuple:
+def content_and_logprobs(answer: Answer) -> tuple:
     return content(answer), [token for block in answer.blocks for token in getattr(block, "logprobs", ())]
 
 
@@ -177,7 +177,9 @@ def test_a_written_answer_reads_back_unchanged(events):
     written = read([write(events)])
     check_order(written)
     whole = CHAT.read_answer(CHAT.write_answer(fold(events), reply()))
-    assert kept(fold(written)) == kept(fold(whole)) == kept(fold(events))
+    assert (
+        content_and_logprobs(fold(written)) == content_and_logprobs(fold(whole)) == content_and_logprobs(fold(events))
+    )
 
 
 def join_stream(stream: bytes) -> dict:
