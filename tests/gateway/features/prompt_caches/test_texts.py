@@ -60,20 +60,25 @@ def caching_of(service: Service) -> PromptCaching:
     return caches.caching
 
 
+async def reload_started(first: Service, settings: Config) -> Service:
+    """Start the features of a service and of a reload of it with ``settings``, which is returned."""
+    running, second = RunningFeatures(), reload(first, settings)
+    async with trio.open_nursery() as nursery:
+        for service in (first, second):
+            running.use(service.opened.features)
+            await running.start(nursery)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    return second
+
+
 async def test_a_reload_without_texts_deletes_them_and_keeps_the_prompts():
-    running, with_texts = RunningFeatures(), config({"texts": 2**20})
+    with_texts = config({"texts": 2**20})
     first = open_service(with_texts, Lifecycle(), None, check_streams=False)
     tracker, texts = await caching_of(first).prompts.tracker(), caching_of(first).texts
     assert texts is not None
-    async with trio.open_nursery() as nursery:
-        running.use(first.opened.features)
-        await running.start(nursery)
-        assert caching_of(reload(first, with_texts)) is caching_of(first)
-        second = reload(first, config({}))
-        running.use(second.opened.features)
-        await running.start(nursery)
-        await wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
+    assert caching_of(reload(first, with_texts)) is caching_of(first)
+    second = await reload_started(first, config({}))
     assert caching_of(second).texts is None
     assert not texts.is_open
     assert await caching_of(second).prompts.tracker() is tracker
@@ -82,15 +87,7 @@ async def test_a_reload_without_texts_deletes_them_and_keeps_the_prompts():
 
 
 async def test_a_reload_that_switches_explanations_off_deletes_the_texts():
-    running, first = RunningFeatures(), open_service(config({"texts": 2**20}), Lifecycle(), None, check_streams=False)
-    texts = caching_of(first).texts
-    async with trio.open_nursery() as nursery:
-        running.use(first.opened.features)
-        await running.start(nursery)
-        second = reload(first, config(False))
-        running.use(second.opened.features)
-        await running.start(nursery)
-        await wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
+    first = open_service(config({"texts": 2**20}), Lifecycle(), None, check_streams=False)
+    second = await reload_started(first, config(False))
     assert "prompt_caches" not in second.opened.features
-    assert not texts.is_open
+    assert not caching_of(first).texts.is_open
