@@ -13,7 +13,7 @@ from streams.events import APIS
 from tests.support.command_line import environment, invoke
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
-from tests.support.gateway_thread import demo_thread, gateway_thread, mock_thread
+from tests.support.gateway_thread import demo_thread, mock_thread, serve_module
 from tests.support.harness import PATIENCE, ROOT, config, provider, refusing_port
 from tests.support.http_servers import QuietHandler, http_server
 from tests.support.warm_start import forked_with_streams
@@ -28,12 +28,11 @@ def mock():
         yield found
 
 
-@pytest.fixture(scope="module")
+@serve_module
 def gateway(mock):
     """Run a gateway with a key in front of the stand-in provider."""
     entries = [provider("compatible/m", f"{mock.url}/v1", name="m"), provider("anthropic/claude-sonnet-4-5", mock.url)]
-    with gateway_thread(config(entries, client_keys=[{"name": "a", "key": KEY}])) as found:
-        yield found
+    return config(entries, client_keys=[{"name": "a", "key": KEY}])
 
 
 def compare(old, new, *args, **env):

@@ -1,13 +1,10 @@
 """Streams as one JSON array, which Google's clients on REST read, if keep-alives precede the first content."""
 
 import json
-from collections.abc import Iterator
-
-import pytest
 
 from tests.support.cases import case
 from tests.support.every_api import entries_of_every_api
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, config
 from tests.support.lanes import events_of
 from tests.support.scripts import Script
@@ -19,12 +16,11 @@ SILENT = Raw(200, STREAM, (b": wait\n\n",) * 4, "chunked", interval=0.1)
 APIS = ("chat", "messages", "gemini")
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     routes = {f"route-{api}": {"targets": [f"m-{api}", "m-responses"]} for api in APIS}
     entries = entries_of_every_api(upstream.url)
-    with gateway_thread(config(entries, keep_alive=0.05, model_aliases=routes)) as served:
-        yield served
+    return config(entries, keep_alive=0.05, model_aliases=routes)
 
 
 def array_for(gateway: Gateway, model: str) -> tuple[list[dict[str, object]], str]:

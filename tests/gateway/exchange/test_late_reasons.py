@@ -4,12 +4,11 @@ Azure sends ``response.failed`` without an error, and then ``error`` (maximhq/bi
 """
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import STREAM, Raw
 from tests.support.wire_clients import path_of
@@ -29,10 +28,9 @@ BODIES: dict[str, dict[str, Any]] = {
 every_client = pytest.mark.parametrize("client", BODIES)
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
-    with gateway_thread(config([provider("openai/gpt-5.1", upstream.url, ["responses"], name="azure")])) as running:
-        yield running
+@serve_module
+def gateway(upstream):
+    return config([provider("openai/gpt-5.1", upstream.url, ["responses"], name="azure")])
 
 
 def ask(gateway: Gateway, client: str, *events: dict[str, Any], upstream: Any):

@@ -13,8 +13,8 @@ from streams.event_stream import event_frame
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.every_api import ask, entries_of_every_api
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import config
 from tests.support.lanes import half
 from tests.support.last_words import SILENCES, SOON, WITHOUT_END, kind_of, unfinished_stream
 from tests.support.odd_usage import ODD_USAGES, whole_with_usage
@@ -25,11 +25,9 @@ from tests.support.wire_clients import ALL, text_of
 PRICE: Final = {"input": 1, "output": 1000}
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
-    with gateway_thread(config(entries_of_every_api(upstream.url, price=PRICE))) as served:
-        yield served
-        assert "Traceback" not in "\n".join(served.log)
+@serve_module
+def gateway(upstream):
+    return config(entries_of_every_api(upstream.url, price=PRICE))
 
 
 # Another framing than the content type's
@@ -67,11 +65,10 @@ ENDS: Final = {"chat": b"data: [DONE]\n\n", "messages": b'"message_stop"}\n\n'}
 """The ends of the events after which clients stop to read. Some wait for them."""
 
 
-@pytest.fixture(scope="module")
-def pinging(upstream) -> Iterator[Gateway]:
+@serve_module
+def pinging(upstream):
     """Run a gateway that sends keep-alives during each silence."""
-    with gateway_thread(config(entries_of_every_api(upstream.url), keep_alive=0.05)) as served:
-        yield served
+    return config(entries_of_every_api(upstream.url), keep_alive=0.05)
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])

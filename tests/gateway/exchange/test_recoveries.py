@@ -13,15 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import attrs
-import pytest
 from openai import OpenAI
 from pydantic import BaseModel, Field
 
 from providers.neutral.formats import format_in_words
 from providers.neutral.schemas import describe_limits
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, provider
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import config, provider
 from tests.support.upstreams import JSON, Raw, Script
 
 CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
@@ -746,8 +745,8 @@ def entry(url: str, number: int, model: str, api: str) -> dict[str, Any]:
     return provider(f"{model}-{number}", base, [api], name=f"r{number}", **more)
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     known = [("deepseek/deepseek-chat", "chat"), ("openai/gpt-4o", "chat"), ("anthropic/claude-haiku-5-5", "messages"),
              ("custom/claude-opus-5", "messages"), ("custom/anthropic.claude-opus-5", "converse")]  # fmt: skip
     entries = [entry(upstream.url, number, row.model, row.api) for number, row in enumerate(RECOVERIES)]
@@ -756,8 +755,7 @@ def gateway(upstream) -> Iterator[Gateway]:
     for number, (_, api, *_) in enumerate(VALUES):
         one = entry(upstream.url, number, f"{'gemini' if api == 'gemini' else 'custom'}/value", api)
         entries += [{**one, "model": f"{one['model']}-{name}", "name": f"{name}{number}"} for name in "vw"]
-    with gateway_thread(config(entries)) as running:
-        yield running
+    return config(entries)
 
 
 @each_row(

@@ -1,6 +1,5 @@
 """Providers whose error response never ends: the client gets its status, because that is sufficient."""
 
-from collections.abc import Iterator
 from typing import Final
 
 import pytest
@@ -8,8 +7,8 @@ import pytest
 from gateway.upstream import response
 from tests.support.cases import case
 from tests.support.features import has_feature
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, provider
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import config, provider
 from tests.support.raw_call import line
 from tests.support.upstreams import Raw
 from tests.support.wire_clients import ALL, body_of, path_of
@@ -19,11 +18,10 @@ STALLED: Final = Raw(429, HEADERS, (b'{"error": {"message": "sl',), "hang")
 EMBEDDING: Final = {"model": "m-chat", "input": "x"}
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [provider(f"vllm/up-{api}", upstream.url, [api], name=f"m-{api}") for api in ("chat", "messages")]
-    with gateway_thread(config(entries)) as served:
-        yield served
+    return config(entries)
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])

@@ -4,13 +4,10 @@ OpenAI's to unverified organizations: RooCodeInc/Roo-Code#6868, charmbracelet/cr
 Llama with tools at Bedrock: earendil-works/pi#3739, n8n-io/n8n#14206, vercel-labs/fx#900, obot-platform/obot#4101.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
-
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, config, provider
 from tests.support.upstreams import JSON, Raw, Script
 
@@ -31,15 +28,14 @@ def reject(message: str) -> Raw:
     return Raw(400, JSON, (body.encode(),))
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = []
     for name in NAMES:
         api = name.partition("-")[0]
         base = upstream.url if api in ("converse", "gemini") else f"{upstream.url}/v1"
         entries.append(provider(f"custom/x-{name}", base, [api], name=name))
-    with gateway_thread(config(entries)) as running:
-        yield running
+    return config(entries)
 
 
 def ask(gateway: Gateway, name: str, **members: Any) -> Any:

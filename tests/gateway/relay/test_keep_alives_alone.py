@@ -9,8 +9,8 @@ import pytest
 from streams.sse import is_blank
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, provider
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import config, provider
 from tests.support.pinging_provider import PingingProvider, Pings
 from tests.support.raw_call import line
 from tests.support.upstreams import serve_upstream
@@ -32,11 +32,10 @@ def pinging() -> Iterator[PingingProvider]:
         yield found
 
 
-@pytest.fixture(scope="module")
-def gateway(pinging) -> Iterator[Gateway]:
+@serve_module
+def gateway(pinging):
     entry = {**provider("openai/gpt-4o-mini", f"{pinging.url}/v1", ["chat"], name="m"), "passthrough": True}
-    with gateway_thread(config([entry], timeouts={"progress": 1})) as served:
-        yield served
+    return config([entry], timeouts={"progress": 1})
 
 
 @each_row("kind", KEEP_ALIVES)

@@ -2,7 +2,6 @@
 (maximhq/bifrost#5773, BerriAI/litellm#25193)."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +10,8 @@ from gateway.request.parse import read_incoming
 from streams.errors import GatewayError
 from tests.support.counted_calls import calls
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, provider
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import config, provider
 from tests.support.upstreams import Script, ToolCall
 
 APIS = ("chat", "messages", "responses")
@@ -31,11 +30,10 @@ ASKED: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [provider(f"openai/{api}", upstream.url, [api], name=api) for api in APIS]
-    with gateway_thread(config(entries)) as running:
-        yield running
+    return config(entries)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -3,13 +3,12 @@
 LiteLLM's form of this changed twice, because marks next to a client's own ones broke caches (BerriAI/litellm#33886)."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, serve_module
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.people import PATHS
 from tests.support.upstreams import Raw, Script, Tokens, Upstream
@@ -22,8 +21,8 @@ SYSTEM = "Be brief."
 ANSWER = Script(text="Hello", tokens=Tokens(prompt=20, output=3))
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream: Upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider(SONNET, upstream.url, ["messages"], name="sonnet", prompt_cache={"marks": "5m"}),
         provider("anthropic/claude-opus-5", upstream.url, ["messages"], name="opus", prompt_cache={"marks": "1h"}),
@@ -38,8 +37,7 @@ def gateway(upstream: Upstream) -> Iterator[Gateway]:
         ),
         provider("openai/gpt-4o", upstream.url + "/v1", ["chat"], name="gpt", prompt_cache={"marks": "5m"}),
     ]  # fmt: skip
-    with gateway_thread(config(entries, client_keys=[{"name": one, "key": key_of(one)} for one in NAMES])) as running:
-        yield running
+    return config(entries, client_keys=[{"name": one, "key": key_of(one)} for one in NAMES])
 
 
 NAMES = ("ann", "ben", "cleo", "dan", "eve")

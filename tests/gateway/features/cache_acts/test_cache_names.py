@@ -3,13 +3,12 @@
 A conversation id of a new value in each request splits the cache (duolahypercho/codex-router#265). In a
 shared cache, token counts reveal to each client what others have sent (https://docs.vllm.ai, Cache Isolation)."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, serve_module
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.people import PATHS, body_of
 from tests.support.upstreams import Script, Seen, Upstream
@@ -37,10 +36,9 @@ def settings(upstream: Upstream) -> dict[str, Any]:
     return config(entries, client_keys=keys, client_groups=[{"name": "red"}, {"name": "blue"}])
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream: Upstream) -> Iterator[Gateway]:
-    with gateway_thread(settings(upstream)) as running:
-        yield running
+@serve_module
+def gateway(upstream):
+    return settings(upstream)
 
 
 def ask(

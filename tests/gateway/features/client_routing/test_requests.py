@@ -1,13 +1,13 @@
 """Requests of clients of other routers, through a real gateway."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from tests.support.apis import OLDER, question
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, Reply, complaint, config, provider
 from tests.support.upstreams import JSON, PATHS, Raw, Script, Upstream
 
@@ -15,8 +15,8 @@ ALL, SOME = "sk-gw-all-0123456789", "sk-gw-some-0123456789"
 DOWN = Raw(503, JSON, (b'{"error":{"message":"later","type":"server_error"}}',))
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     entries = [
         provider("one/a", upstream.url, OLDER),
         provider("two/b", upstream.url, OLDER),
@@ -32,8 +32,7 @@ def gateway(upstream) -> Iterator[Gateway]:
         client_keys=keys, client_routing=["openrouter", "vercel", "litellm"], circuit=circuit,
         retries={"attempts": 3, "budget": "100%"},
     )  # fmt: skip
-    with gateway_thread({**settings, "version": "v0.4.0"}) as process:
-        yield process
+    return {**settings, "version": "v0.4.0"}
 
 
 def question_body(api: str, model: str = "best", **more: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from openai import AzureOpenAI, OpenAI
 from tests.support.compatible_forms import AZURE, HELLO, OTHER, compatible_requests
 from tests.support.each_row import each_row
 from tests.support.features import has_feature, needs_feature, rows_of
-from tests.support.gateway_thread import gateway_thread, mock_thread
+from tests.support.gateway_thread import gateway_thread, mock_thread, serve_module
 from tests.support.harness import config, provider, refusing_port
 
 KEY = "sk-compatible-1234567890"
@@ -31,10 +31,9 @@ def settings(mock):
     return config(entries, client_keys=[{"name": "a", "key": KEY}])
 
 
-@pytest.fixture(scope="module")
+@serve_module
 def plain(settings):
-    with gateway_thread(settings) as found:
-        yield found
+    return settings
 
 
 @pytest.fixture(scope="module", params=[{}, {"cors": ["https://app.example"]}], ids=["fast", "cors"])

@@ -5,7 +5,6 @@ import json
 import pty
 import re
 import subprocess
-from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ from tests.support.command_line import COMMAND, environment
 from tests.support.command_line import invoke as trigate
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, serve_module
 from tests.support.harness import (
     START_SECONDS,
     Gateway,
@@ -63,12 +62,11 @@ CLIENTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     more = {"key": "sk-of-the-provider", "price": {"input": 1, "output": 2}}
     entry = provider("openai/up", upstream.url, ["chat"], name="m", **more)
-    with gateway_thread(config([entry], client_keys=CLIENTS, audit="stderr")) as served:
-        yield served
+    return config([entry], client_keys=CLIENTS, audit="stderr")
 
 
 def fail(gateway: Gateway, upstream: Any, api: str = "chat", stream: bool = False, client: str = "ann") -> str:

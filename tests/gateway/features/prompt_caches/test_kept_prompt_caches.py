@@ -3,13 +3,12 @@
 The stand-in counts by the providers' rules; each test names the thread of the gateway with the fault."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.cases import case
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, serve_module
 from tests.support.harness import Gateway, config, provider, request
 from tests.support.prompt_caches import LONG, assistant, call, chat, result, text, user
 from tests.support.upstreams import Script, Upstream
@@ -26,8 +25,8 @@ STRANGE = (
 """A request with unusual order, numbers and escapes."""
 
 
-@pytest.fixture(scope="module")
-def gateway(mock: Gateway) -> Iterator[Gateway]:
+@serve_module
+def gateway(mock):
     entries = [
         provider("own/cache/blocks", mock.url, ["chat"], name="blocks"),
         provider("own/cache/anthropic", mock.url, ["messages"], name="anthropic"),
@@ -37,8 +36,7 @@ def gateway(mock: Gateway) -> Iterator[Gateway]:
           for one in ("first", "second", "third")),
     ]  # fmt: skip
     aliases = {"accounts": {"targets": [["first", "second", "third"]]}}
-    with gateway_thread(config(entries, model_aliases=aliases)) as running:
-        yield running
+    return config(entries, model_aliases=aliases)
 
 
 @pytest.fixture(autouse=True)

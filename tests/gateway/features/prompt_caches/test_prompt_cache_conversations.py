@@ -11,8 +11,8 @@ import pytest
 from tests.support.cached_prompts import mark_end, tool_of, user_item
 from tests.support.cached_talks import ENTRIES, CachedTalk, Turn, entries, long_text
 from tests.support.features import needs_feature, rows_of
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, eventually, exchanges, provider
+from tests.support.gateway_thread import gateway_thread, serve_module
+from tests.support.harness import config, eventually, exchanges, provider
 from tests.support.scripts import Script, Tokens
 from tests.support.upstreams import JSON, PATHS, Raw
 from tests.support.websocket_client import Client
@@ -21,18 +21,15 @@ NUMBERS: Final = itertools.count(1)
 Send = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def running(upstream) -> Iterator[Gateway]:
+@serve_module
+def running(upstream):
     entry = provider("openai/gpt-5.6-sol", f"{upstream.url}/v1", ["responses"], name="sol")
-    with gateway_thread(config([entry], retries={"attempts": 2})) as one:
-        yield one
-        assert "Traceback" not in "\n".join(one.log)
+    return config([entry], retries={"attempts": 2})
 
 
-@pytest.fixture(scope="module")
-def mock_gateway(mock) -> Iterator[Gateway]:
-    with gateway_thread(config(entries(mock.url))) as one:
-        yield one
+@serve_module
+def mock_gateway(mock):
+    return config(entries(mock.url))
 
 
 # History at the provider

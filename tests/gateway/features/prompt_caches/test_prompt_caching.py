@@ -4,15 +4,14 @@ What users ask: "why is every turn billed in full?" (openai/codex#30425, anthrop
 BerriAI/litellm-docs#1572)."""
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from streams.events import Api
 from tests.support.cached_talks import CachedTalk, Turn, entries, long_text, set_caches
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import config
 
 KEYS = {name: f"key-of-{name}-0123456789" for name in ("ann", "ben")}
 BYTE: tuple[tuple[Api, str], ...] = (
@@ -34,15 +33,13 @@ def part_of_lanes(first: int) -> list[Any]:
     return [pytest.param(one, marks=[soak] if (at - first) % 4 else []) for at, one in enumerate(LANES)]
 
 
-@pytest.fixture(scope="module")
-def running(mock) -> Iterator[Gateway]:
-    settings = config(
+@serve_module
+def running(mock):
+    return config(
         entries(mock.url),
         client_keys=[{"name": name, "key": key} for name, key in KEYS.items()],
         model_aliases={"either": {"targets": ["gpt", "sol"]}},
     )
-    with gateway_thread(settings) as gateway:
-        yield gateway
 
 
 @pytest.fixture

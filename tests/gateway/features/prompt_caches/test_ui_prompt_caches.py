@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.browser import Page, browsing, needs_chromium
 from tests.support.features import needs_feature
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, provider
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import config, provider
 
 pytestmark = [pytest.mark.soak, needs_feature("live_view")]
 
@@ -29,10 +29,9 @@ SILENT = {**SERVED, "prompt_cache_cause": "unknown:not_reported"}
 UNSEEN = {**SERVED, "prompt_cache_missed": 60_000, "prompt_cache_cause": "unknown:not_seen"}
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
-    with gateway_thread(config([provider("openai/gpt-5", upstream.url, ["chat"])])) as process:
-        yield process
+@serve_module
+def gateway(upstream):
+    return config([provider("openai/gpt-5", upstream.url, ["chat"])])
 
 
 @pytest.fixture(scope="module")

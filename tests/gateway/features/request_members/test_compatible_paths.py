@@ -1,15 +1,12 @@
 """Request members on the paths of other servers, in the background, and over translations from there."""
 
-from collections.abc import Iterator
 from typing import Any, Final
-
-import pytest
 
 from tests.support.compatible_requests import compatible_requests
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, eventually
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import config, eventually
 from tests.support.step_providers import entries_of
 from tests.support.upstreams import Script, Upstream
 
@@ -38,12 +35,11 @@ CELLS: Final = [
 """Each path, streamed and whole, with targets by turns."""
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream: Upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     aliases = {f"a-{api}": {"target": f"on-{api}", "request": REQUEST} for api in TARGETS}
     more = {"state_storage": {"type": "memory"}, "compatibility": ["azure", "litellm"]}
-    with gateway_thread(config(entries_of(upstream.url, TARGETS), model_aliases=aliases, **more)) as served:
-        yield served
+    return config(entries_of(upstream.url, TARGETS), model_aliases=aliases, **more)
 
 
 def check_members(upstream: Upstream, target: str) -> None:

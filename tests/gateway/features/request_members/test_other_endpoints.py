@@ -8,8 +8,8 @@ import pytest
 
 from providers.members.names import BODY_ENDPOINTS
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, config, provider
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import config, provider
 from tests.support.relayed_requests import ASKED, MULTIPART, NEEDED
 from tests.support.upstreams import JSON, Raw, Seen, Upstream, serve_upstream
 
@@ -37,11 +37,11 @@ def upstream() -> Iterator[AnyEndpoint]:
 ENDPOINTS = sorted(NEEDED.keys() & set(BODY_ENDPOINTS))
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream: AnyEndpoint) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     own = dict.fromkeys(ENDPOINTS, True)
     prefixed = {f"{name}.from_alias": "a" for name in ENDPOINTS} | {"chat.from_alias": "a"}
-    settings = config(
+    return config(
         [
             provider(
                 "own/m", f"{upstream.url}/v1", name="m", endpoints=own, provider_interface="openai",
@@ -58,8 +58,6 @@ def gateway(upstream: AnyEndpoint) -> Iterator[Gateway]:
             }
         },
     )  # fmt: skip
-    with gateway_thread(settings) as served:
-        yield served
 
 
 @each_row(("endpoint", "path"), [one for one in ASKED if one[0] not in MULTIPART], every=3)

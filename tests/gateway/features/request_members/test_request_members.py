@@ -1,16 +1,16 @@
 """The key ``request`` of entries, aliases, groups and client keys, between clients and providers of all APIs."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
 
 from tests.support.each_row import each_row
 from tests.support.features import members_of, needs_feature
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import gateway_thread, serve_module
 from tests.support.harness import Gateway, Reply, config, eventually, exchanges, provider
-from tests.support.upstreams import Raw, Script, Upstream
+from tests.support.upstreams import Raw, Script
 from tests.support.websocket_client import Client
 from tests.support.wire_clients import ALL, body_of, path_of, text_of
 
@@ -47,9 +47,9 @@ def entries(url: str) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream: Upstream) -> Iterator[Gateway]:
-    settings = config(
+@serve_module
+def gateway(upstream):
+    return config(
         entries(upstream.url),
         model_aliases={f"a-{api}": {"target": f"m-{api}", "request": ALIAS} for api in ALL}
         | {"several": {"targets": ["m-messages", "m-chat"], "request": {"set": {"seed": 7}}}}
@@ -82,8 +82,6 @@ def gateway(upstream: Upstream) -> Iterator[Gateway]:
         ],
         state_storage={"type": "memory"},
     )
-    with gateway_thread(settings) as served:
-        yield served
 
 
 def ask(

@@ -15,22 +15,21 @@ from openai.types.responses import ResponseSteerFailedEvent
 
 from gateway.features.responses_websocket.envelopes import MAX_STREAM_ID
 from gateway.features.responses_websocket.lanes import LIMIT_REACHED, MAX_OPEN, MAX_RUNNING
-from tests.support.gateway_thread import gateway_thread
-from tests.support.harness import Gateway, Listening, Wire, config, eventually, provider, retried_when_late
+from tests.support.gateway_thread import serve_module
+from tests.support.harness import Listening, Wire, config, eventually, provider, retried_when_late
 from tests.support.processes import open_files
 from tests.support.raw_call import LIMIT, SSE, answer_stream, chunks
 from tests.support.upstreams import Script
 from tests.support.websocket_client import Client, lines
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream, by_hand) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream, by_hand):
     entries = [
         provider("openai/on-chat", upstream.url, ["chat"]),
         provider("openai/hand", by_hand.url, ["chat"], price={"input": 1, "output": 2}),
     ]
-    with gateway_thread(config(entries, limits={"request_body": 300_000})) as process:
-        yield process
+    return config(entries, limits={"request_body": 300_000})
 
 
 @pytest.fixture

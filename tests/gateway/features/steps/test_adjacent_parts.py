@@ -4,15 +4,13 @@ import json
 import re
 from typing import Any, Final
 
-import pytest
-
 from gateway.features.steps.joined_texts import JoinedPassage
 from gateway.features.steps.kinds.pii import PiiSettings, PiiStep
 from gateway.features.steps.kinds.services import PIECE, pieces_of
 from gateway.features.steps.request_texts import RequestTexts
 from gateway.features.steps.runner import digests_of
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import config, provider
 from tests.support.step_providers import entries_of
 from tests.support.upstreams import Raw, Script
@@ -59,15 +57,14 @@ def request_of(api: str, texts: tuple[str, ...], *, stream: bool) -> dict[str, A
     return body
 
 
-@pytest.fixture(scope="module")
+@serve_module
 def gateway(upstream):
     steps = [
         {"use": "pii", "with": {"labels": ["card"]}},
         {"use": "secrets", "action": "mask"},
         {"use": "regex", "at": ["request"], "action": "mask", "with": {"patterns": {"word": r"\bfalcon-[0-9]+\b"}}},
     ]
-    with gateway_thread(config(entries_of(upstream.url), steps=steps)) as served:
-        yield served
+    return config(entries_of(upstream.url), steps=steps)
 
 
 @each_row(
@@ -108,14 +105,13 @@ def message_of(texts: tuple[str, ...], size: int) -> Raw:
     return Raw(200, (("content-type", "text/event-stream"),), lines, "chunked")
 
 
-@pytest.fixture(scope="module")
+@serve_module
 def response_gateway(upstream):
     steps = [
         {"use": "pii", "at": ["response"], "action": "mask", "with": {"labels": ["card"]}},
         {"use": "secrets", "at": ["response"], "action": "mask"},
     ]
-    with gateway_thread(config([provider("anthropic/m", upstream.url + "/v1", ["messages"])], steps=steps)) as served:
-        yield served
+    return config([provider("anthropic/m", upstream.url + "/v1", ["messages"])], steps=steps)
 
 
 @each_row(

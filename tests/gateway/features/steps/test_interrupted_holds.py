@@ -1,13 +1,12 @@
 """Streams that are interrupted or refused while a step holds their text: the provider bills what it has written."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.support.each_row import each_row
-from tests.support.gateway_thread import gateway_thread
+from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, Listening, Wire, config, eventually, post, provider
 from tests.support.lanes import events_of
 from tests.support.raw_call import line, new_id
@@ -21,11 +20,10 @@ STEP = {"use": "regex", "name": "birds", "action": "mask", "at": ["response"], "
         "with": {"patterns": {"bird": "osprey-[0-9]+"}}}  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def gateway(upstream) -> Iterator[Gateway]:
+@serve_module
+def gateway(upstream):
     refusing = {**STEP, "name": "bats", "action": "refuse", "with": {"patterns": {"bat": "pipistrelle-[0-9]+"}}}
-    with gateway_thread(config(entries_of(upstream.url, price=PRICE), steps=[STEP, refusing])) as process:
-        yield process
+    return config(entries_of(upstream.url, price=PRICE), steps=[STEP, refusing])
 
 
 def interrupted_answer(api: str, end: str) -> Raw:
@@ -109,12 +107,11 @@ def test_a_count_at_the_start_is_no_exact_count_of_a_stream_that_breaks(gateway:
     assert (found["ended"], found["cost_grade"]) == ("upstream_error", "estimated")
 
 
-@pytest.fixture(scope="module")
-def stopping(upstream: Upstream) -> Iterator[Gateway]:
+@serve_module
+def stopping(upstream):
     """Run a gateway whose step ends a response with a text of its own."""
     step = {**STEP, "action": "refuse", "hold": 64, "refusal": {"as": "stop", "message": "Not here."}}
-    with gateway_thread(config(entries_of(upstream.url, price=PRICE), steps=[step])) as process:
-        yield process
+    return config(entries_of(upstream.url, price=PRICE), steps=[step])
 
 
 @each_row("api", ALL)
@@ -130,12 +127,11 @@ def test_a_stopped_answer_costs_the_text_so_far(stopping: Gateway, upstream: Ups
     assert found["cost_usd"] == pytest.approx(0.75, rel=0.1), "750 tokens"
 
 
-@pytest.fixture(scope="module")
-def flowing(by_hand: Listening) -> Iterator[Gateway]:
+@serve_module
+def flowing(by_hand):
     """Run a gateway whose step holds 64 characters."""
     entry = provider("openai/up", by_hand.url, ["chat"], name="m", price=PRICE)
-    with gateway_thread(config([entry], steps=[{**STEP, "action": "refuse", "hold": 64}])) as process:
-        yield process
+    return config([entry], steps=[{**STEP, "action": "refuse", "hold": 64}])
 
 
 def chunk(**more: object) -> bytes:
