@@ -1,29 +1,45 @@
 """Tests of a reload of the configuration by SIGHUP."""
 
 import contextlib
+import http.client
 import json
 import os
 import pty
+import queue
 import re
 import signal
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
-import trio
 import yaml
 
+from tests.support.apis import question
 from tests.support.command_line import COMMAND, Started, environment, running_command
 from tests.support.features import needs_feature
-from tests.support.harness import START_SECONDS, STOP_SECONDS, Listening, Wire, eventually, exchanges, post, request
+from tests.support.harness import (
+    PATIENCE,
+    START_SECONDS,
+    STOP_SECONDS,
+    Listening,
+    Wire,
+    eventually,
+    exchanges,
+    post,
+    request,
+)
 from tests.support.processes import workers
+from tests.support.raw_call import END, answer_stream, chunks, whole_answer
+from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, render, serve_upstream
 from tests.support.warm_start import EXECUTED
 from tests.support.websocket_client import Client
+from tests.support.wire_clients import text_of
 
 pytestmark = pytest.mark.process
 
@@ -79,179 +95,75 @@ def reload(gateway: Started, what: str = RELOADED) -> str:
 # Under load
 
 
-async def echo(stream: trio.SocketStream) -> None:
-    """Serve one connection of a provider whose answers repeat the request's version, some of them slowly."""
-    received = b""
-    with contextlib.suppress(trio.BrokenResourceError):
-        while data := await stream.receive_some(65536):
-            received += data
-            head, mark, body = received.partition(b"\r\n\r\n")
-            if not mark or len(body) < length(head):
-                continue
-            received = b""
-            asked = json.loads(body)
-            await trio.sleep(0.05 if asked.get("max_tokens", 0) % 10 == 0 else 0)
-            api = "messages" if b"/v1/messages" in head.split(b"\r\n")[0] else "chat"
-            answer = ANSWERS[api](json.dumps(versions_in(head, asked)), asked.get("stream", False))
-            for part in answer:
-                await stream.send_all(part)
+class Echo(Upstream):
+    """A provider whose answers repeat the number of the configuration in each part of a request that shows it."""
+
+    def answer(self, received: Seen) -> Raw:
+        asked = received.json
+        if asked["max_tokens"] % 10 == 0:
+            time.sleep(0.05)  # longer than a reload takes
+        key = (received.header("authorization") or "").removeprefix("Bearer ") or received.header("x-api-key") or ""
+        versions = {
+            "path": received.path.split("/")[1],
+            "model": asked["model"].removeprefix("model-"),
+            "header": received.header("x-version"),
+            "key": key.removeprefix("key-"),
+        }
+        api = next(api for api, path in PATHS.items() if received.path.endswith(path))
+        return render(Script(text=json.dumps(versions)), api, asked)
 
 
-def length(head: bytes) -> int:
-    return int(fields(head).get("content-length", "0"))
-
-
-def fields(head: bytes) -> dict[str, str]:
-    return dict(line.lower().split(": ", 1) for line in head.decode("latin-1").split("\r\n")[1:])
-
-
-def versions_in(head: bytes, asked: dict[str, Any]) -> dict[str, str]:
-    """Return the number of the configuration in each part of a request that shows it."""
-    named = fields(head)
-    key = named.get("authorization", "").removeprefix("bearer ") or named.get("x-api-key", "")
-    return {
-        "path": head.decode("latin-1").split("/")[1],
-        "model": asked["model"].removeprefix("model-"),
-        "header": named["x-version"],
-        "key": key.removeprefix("key-"),
-    }
-
-
-def whole(body: Any) -> bytes:
-    data = json.dumps(body).encode()
-    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(data) + data
-
-
-def chunked_stream(events: list[bytes]) -> list[bytes]:
-    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-    return [head, *(b"%x\r\n%b\r\n" % (len(event), event) for event in events), b"0\r\n\r\n"]
-
-
-def chat(text: str, stream: bool) -> list[bytes]:
-    base = {"id": "c", "object": "chat.completion", "created": 1, "model": "x"}
-    usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-    if not stream:
-        message = {"role": "assistant", "content": text}
-        return [whole({**base, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage})]
-    base["object"] = "chat.completion.chunk"
-    deltas = [({"role": "assistant", "content": text}, None), ({}, "stop")]
-    chunks = [{**base, "choices": [{"index": 0, "delta": delta, "finish_reason": end}]} for delta, end in deltas]
-    return chunked_stream([*(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks), b"data: [DONE]\n\n"])
-
-
-def messages(text: str, stream: bool) -> list[bytes]:
-    message = {
-        "id": "msg_1", "type": "message", "role": "assistant", "model": "x", "content": [], "stop_reason": None,
-        "stop_sequence": None, "usage": {"input_tokens": 1, "output_tokens": 1},
-    }  # fmt: skip
-    if not stream:
-        return [whole({**message, "content": [{"type": "text", "text": text}], "stop_reason": "end_turn"})]
-    events = [
-        {"type": "message_start", "message": message},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}},
-        {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
-        {"type": "message_stop"},
-    ]
-    return chunked_stream([f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events])
-
-
-ANSWERS = {"chat": chat, "messages": messages}
-
-
-@attrs.define
-class Load:
-    """Clients that send requests until all are sent; ``answered`` has each answer by the request's number."""
-
-    port: int
-    asked: int = 0
-    allowed: int = 2 * REQUESTS // (RELOADS + 1)
-    answered: dict[int, dict[str, str]] = attrs.field(factory=dict)
-    progress: trio.Event = attrs.field(factory=trio.Event)
-
-    async def client(self) -> None:
-        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
-        async with stream:
-            while self.asked < REQUESTS:
-                if self.asked >= self.allowed:  # otherwise, fast clients would send all requests before most reloads
-                    await self.progress.wait()
-                    continue
-                self.asked = number = self.asked + 1
-                self.answered[number] = await self._ask(stream, number)
-                self.progress.set()
-                self.progress = trio.Event()
-
-    async def _ask(self, stream: trio.SocketStream, number: int) -> dict[str, str]:
-        said = [{"role": "user", "content": "x"}]
-        body = {"model": "m", "max_tokens": number, "stream": number % 3 == 0, "messages": said}
-        named = {"authorization": f"Bearer {KEYS[0]}", "x-request-id": f"load-{number}"}
-        await stream.send_all(post("/v1/chat/completions", body, named))
-        head, payload = await self._answer(stream)
-        assert head.startswith(b"HTTP/1.1 200"), head + payload
-        text = stream_text(payload) if body["stream"] else json.loads(payload)["choices"][0]["message"]["content"]
-        return {**json.loads(text), "target": fields(head)["x-trigate-target"].removeprefix("up/model-")}
-
-    async def _answer(self, stream: trio.SocketStream) -> tuple[bytes, bytes]:
-        received = b""
-        while True:
-            data = await stream.receive_some(65536)
-            assert data, f"the gateway closed in mid-answer: {received!r}"
-            received += data
-            head, mark, body = received.partition(b"\r\n\r\n")
-            if not mark:
-                continue
-            if "content-length" in fields(head) and len(body) >= length(head):
-                return head, body
-            if "transfer-encoding" in fields(head) and body.endswith(b"0\r\n\r\n"):
-                return head, body
-
-    def allow(self, count: int) -> None:
-        """Let the clients send requests up to the number ``count``."""
-        self.allowed = count
-        self.progress.set()
-        self.progress = trio.Event()
-
-    async def wait_for_answers(self, count: int) -> None:
-        while len(self.answered) < count:
-            await self.progress.wait()
-
-
-def stream_text(payload: bytes) -> str:
-    lines = [line[6:] for line in payload.decode().split("\n") if line.startswith("data: ")]
-    assert lines[-1].strip() == "[DONE]", lines
-    chunks = [json.loads(line) for line in lines[:-1]]
-    return "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in chunks if chunk["choices"])
+def send_requests(port: int, numbers: "queue.SimpleQueue[int | None]", answered: dict[int, dict[str, str]]) -> None:
+    """Send a request for each number on one connection, and add what its answer says to ``answered``."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+        while number := numbers.get():
+            body = question("chat", "m", max_tokens=number, stream=number % 3 == 0)
+            named = {"authorization": f"Bearer {KEYS[0]}", "x-request-id": f"load-{number}"}
+            connection.request("POST", PATHS["chat"], json.dumps(body), {"content-type": "application/json", **named})
+            response = connection.getresponse()
+            data = response.read()
+            assert response.status == 200, data
+            versions = json.loads(text_of("chat", data, stream=body["stream"]))
+            target = response.getheader("x-trigate-target", "").removeprefix("up/model-")
+            answered[number] = {**versions, "target": target}
 
 
 @pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.soak), pytest.param(2, marks=linux)])
-async def test_a_reload_under_load_loses_no_request_and_mixes_no_configurations(tmp_path, count):
-    file = tmp_path / "trigate.yaml"
-    async with trio.open_nursery() as nursery:
-        listeners = await nursery.start(trio.serve_tcp, echo, 0)
-        upstream = listeners[0].socket.getsockname()[1]
+def test_a_reload_under_load_loses_no_request_and_mixes_no_configurations(tmp_path, count):
+    file, answered = tmp_path / "trigate.yaml", dict[int, dict[str, str]]()
+    numbers: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    shares = [range(REQUESTS + 1)[1:][i :: RELOADS + 1] for i in range(RELOADS + 1)]
+    with contextlib.ExitStack() as stack:
+        upstream = int(stack.enter_context(serve_upstream(Echo)).url.rpartition(":")[2])
         put(file, version(0, upstream))
-        with running_command("serve", "--port", "0", "--workers", str(count), cwd=tmp_path) as gateway:
-            await trio.to_thread.run_sync(wait_until_up, gateway, count)
-            load = Load(int(gateway.url.rpartition(":")[2]))
-            async with trio.open_nursery() as clients:
+        command = running_command("serve", "--port", "0", "--workers", str(count), cwd=tmp_path)
+        gateway = stack.enter_context(command)
+        wait_until_up(gateway, count)
+        port = int(gateway.url.rpartition(":")[2])
+        with ThreadPoolExecutor(CLIENTS) as pool:
+            clients = [pool.submit(send_requests, port, numbers, answered) for _ in range(CLIENTS)]
+            try:
+                for number, share in enumerate(shares):  # otherwise, fast clients would send all before most reloads
+                    for one in share:
+                        numbers.put(one)
+                    if number:
+                        eventually(lambda: len(answered) >= number * (REQUESTS // (RELOADS + 1)))  # noqa: B023
+                        put(file, version(number, upstream))
+                        reload(gateway)
+            finally:
                 for _ in range(CLIENTS):
-                    clients.start_soon(load.client)
-                for number in range(1, RELOADS + 1):
-                    await load.wait_for_answers(number * REQUESTS // (RELOADS + 1))
-                    put(file, version(number, upstream))
-                    await trio.to_thread.run_sync(reload, gateway)
-                    load.allow((number + 2) * REQUESTS // (RELOADS + 1))
-            assert gateway.stop() == 0
-        nursery.cancel_scope.cancel()
-    assert len(load.answered) == REQUESTS
-    for asked, answer in load.answered.items():
+                    numbers.put(None)
+        for client in clients:
+            client.result()
+        assert gateway.stop() == 0
+    assert len(answered) == REQUESTS
+    for asked, answer in answered.items():
         assert len(set(answer.values())) == 1, f"request {asked} saw {answer}"
     # Requests after a reload may get the previous configuration from a late worker, or already the next one.
-    assert len({answer["model"] for answer in load.answered.values()}) > RELOADS // 3
+    assert len({answer["model"] for answer in answered.values()}) > RELOADS // 3
     lines = {line["request_id"]: line for line in exchanges(gateway.log)}
     assert len(lines) == REQUESTS
-    for asked, answer in load.answered.items():
+    for asked, answer in answered.items():
         assert lines[f"load-{asked}"]["client"] == f"client-{answer['model']}"
 
 
@@ -340,15 +252,14 @@ def test_a_running_stream_keeps_the_configuration_of_its_start(gateway, file, pr
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]}
     with Wire.connect(int(gateway.url.rpartition(":")[2])) as client:
         client.send(post("/v1/chat/completions", body, {"x-api-key": KEYS[0]}))
-        head, first, *rest = chat("Hello", stream=True)
         with provider.accept() as upstream:
             upstream.read_request()
-            upstream.send(head + first)
-            client.read_until(b"Hello")
+            upstream.send(answer_stream("chat").half)
+            client.read_until(b"one t")
             put(file, {**version(2, provider.port), "client_keys": [{"name": "other", "key": KEYS[1]}]})
             reload(gateway)
             assert models(gateway) == 401
-            upstream.send(b"".join(rest))
+            upstream.send(chunks(*answer_stream("chat").rest) + END)
             assert b"[DONE]" in client.read_until(b"[DONE]")
     line = eventually(
         lambda: [line for line in exchanges(gateway.log) if "target" in line], what="the exchange's line"
@@ -384,7 +295,7 @@ def test_a_websocket_completes_its_answer_before_it_is_closed(gateway, file, pro
         upstream.read_request()
         put(file, version(2, provider.port))
         reload(gateway)
-        upstream.send(b"".join(chat("Hello", stream=True)))
+        upstream.send(answer_stream("chat").whole)
         kinds = [frame["type"] for frame in client.frames()]
     assert kinds[-1] == "response.completed"
     assert (client.code, client.reason) == (1001, "the gateway has a new configuration: connect again")
@@ -394,7 +305,7 @@ def test_a_websocket_completes_its_answer_before_it_is_closed(gateway, file, pro
 @pytest.mark.soak
 def test_stored_responses_survive_a_reload(gateway, file, provider):
     headers = {"x-api-key": KEYS[0]}
-    with answering(provider, "Hello"):
+    with answering(provider):
         made = request(gateway.url, "POST", "/v1/responses", {"model": "m", "input": "hi"}, headers).json
     put(file, {**version(2, provider.port), "client_keys": [{"name": "client-0", "key": KEYS[1]}]})
     reload(gateway)
@@ -403,13 +314,13 @@ def test_stored_responses_survive_a_reload(gateway, file, provider):
 
 
 @contextlib.contextmanager
-def answering(provider: Listening, text: str) -> Iterator[None]:
+def answering(provider: Listening) -> Iterator[None]:
     """Let the provider send one answer, in a thread."""
 
     def answer() -> None:
         with provider.accept() as upstream:
             upstream.read_request()
-            upstream.send(chat(text, stream=False)[0])
+            upstream.send(whole_answer("chat"))
 
     thread = threading.Thread(target=answer)
     thread.start()
@@ -563,9 +474,9 @@ def provider_key(gateway: Started, provider: Listening, key: str) -> str:
         client.send(post("/v1/chat/completions", body, {"x-api-key": key}))
         with provider.accept() as upstream:
             head = upstream.read_until(b"\r\n\r\n").split(b"\r\n\r\n")[0]
-            upstream.send(b"".join(chat("Hello", stream=False)))
-        client.read_until(b"Hello")
-    return fields(head)["authorization"].removeprefix("bearer ")
+            upstream.send(whole_answer("chat"))
+        client.read_until(b"one two three")
+    return re.search(rb"(?i)authorization: bearer (.*)", head)[1].decode().strip()
 
 
 @pytest.mark.parametrize("count", [1, pytest.param(2, marks=[linux, pytest.mark.soak])])
