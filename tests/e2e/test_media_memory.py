@@ -1,16 +1,18 @@
 """Pictures up, sound and vectors down, far larger than the growth of the gateway (BerriAI/litellm#32386)."""
 
 import contextlib
+import http.client
+import itertools
 import json
-import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.support.harness import Gateway, config, free_port, provider, running
+from tests.support.harness import PATIENCE, Gateway, config, provider, running
+from tests.support.http_servers import QuietHandler, http_server
 from tests.support.multipart import BOUNDARY, KIND, part
 from tests.support.processes import resident
 
@@ -24,75 +26,35 @@ SIZE = 24 * 2**20
 MOST = 16  # MiB by which the gateway may grow
 
 
-class MediaProvider:
+class MediaProvider(QuietHandler):
     """A provider that counts the bytes of pictures, and sends speech or vectors of ``blocks`` blocks."""
 
-    def __init__(self) -> None:
-        self.blocks = 1
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+    blocks = 1
 
-    def close(self) -> None:
-        self._listener.close()
+    def do_POST(self) -> None:
+        come, length = 0, int(self.headers["content-length"])
+        while come < length and (data := self.rfile.read1(2**18)):
+            come += len(data)
+        if self.path == SPEECH:
+            self._send("audio/mpeg", itertools.repeat(BLOCK, self.blocks), chunked=True)
+        elif self.path == EMBEDDINGS:
+            begin, end = b'{"object":"list","data":[', b'],"model":"m-1","usage":{"prompt_tokens":7,"total_tokens":7}}'
+            vectors = [(b"," if index else b"") + VECTOR % index for index in range(self.blocks)]
+            self._send("application/json", [begin, *vectors, end])
+        else:
+            self.respond(200, b'{"created":%d,"data":[{"b64_json":"AAAA"}]}' % come)
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                threading.Thread(target=self._serve, args=(self._listener.accept()[0],), daemon=True).start()
-
-    def _serve(self, sock: socket.socket) -> None:
-        with contextlib.suppress(OSError), sock:
-            head, _, body = _read_head(sock)
-            fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
-            length, come = int(fields[b"content-length"]), len(body)
-            buffer = bytearray(2**18)
-            while come < length and (size := sock.recv_into(buffer)):
-                come += size
-            if SPEECH.encode() in head:
-                self._speak(sock)
-            elif EMBEDDINGS.encode() in head:
-                self._embed(sock)
-            else:
-                said = b'{"created":%d,"data":[{"b64_json":"AAAA"}]}' % come
-                sock.sendall(_OK % b"application/json" + b"content-length: %d\r\n\r\n" % len(said) + said)
-
-    def _speak(self, sock: socket.socket) -> None:
-        sock.sendall(_OK % b"audio/mpeg" + b"transfer-encoding: chunked\r\n\r\n")
-        for _ in range(self.blocks):
-            sock.sendall(b"%x\r\n%b\r\n" % (len(BLOCK), BLOCK))
-        sock.sendall(b"0\r\n\r\n")
-
-    def _embed(self, sock: socket.socket) -> None:
-        begin, end = b'{"object":"list","data":[', b'],"model":"m-1","usage":{"prompt_tokens":7,"total_tokens":7}}'
-        size = len(begin) + len(end) + sum(len(VECTOR % i) + 1 for i in range(self.blocks)) - 1
-        sock.sendall(_OK % b"application/json" + b"content-length: %d\r\n\r\n" % size + begin)
-        for index in range(self.blocks):
-            sock.sendall((b"," if index else b"") + VECTOR % index)
-        sock.sendall(end)
-
-
-_OK = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\n"
-
-
-def _read_head(sock: socket.socket) -> tuple[bytes, bytes, bytes]:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        more = sock.recv(65536)
-        assert more, "the peer closed in a head"
-        data += more
-    return data.partition(b"\r\n\r\n")
-
-
-@contextlib.contextmanager
-def media_gateway() -> Iterator[tuple[Gateway, MediaProvider]]:
-    """Run a gateway with one media provider."""
-    upstream, port = MediaProvider(), free_port()
-    try:
-        with running(config([provider("openai/m-1", f"{upstream.url}/v1", name="mine")], port), port) as gateway:
-            yield gateway, upstream
-    finally:
-        upstream.close()
+    def _send(self, kind: str, pieces: Iterable[bytes], chunked: bool = False) -> None:
+        self.send_response(200)
+        self.send_header("content-type", kind)
+        if chunked:
+            self.send_header("transfer-encoding", "chunked")
+            pieces = itertools.chain((b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces), [b"0\r\n\r\n"])
+        else:
+            pieces = list(pieces)
+            self.send_header("content-length", str(sum(map(len, pieces))))
+        self.end_headers()
+        self.wfile.writelines(pieces)
 
 
 class _Watched:
@@ -118,6 +80,15 @@ class _Watched:
             self.most = max(self.most, resident(self._gateway.pid) - self._before)
 
 
+def ask(gateway: Gateway, path: str, body: Any, kind: str = "application/json", **headers: str) -> int:
+    """Send a request, and return the number of bytes of its answer."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=PATIENCE)) as connection:
+        connection.request("POST", path, body, {"content-type": kind, **headers})
+        response = connection.getresponse()
+        assert response.status == 200
+        return sum(map(len, iter(lambda: response.read1(2**18), b"")))
+
+
 def upload(gateway: Gateway, blocks: int, model_first: bool) -> None:
     """Upload a picture of ``blocks`` blocks, with the model before or after it."""
     model, file = part("model", b"mine") + b"\r\n", part("image", b"", "a.png")
@@ -125,48 +96,27 @@ def upload(gateway: Gateway, blocks: int, model_first: bool) -> None:
     before = mark + model + mark + file if model_first else mark + file
     behind = b"\r\n" + (b"" if model_first else mark + model) + b"--%b--\r\n" % BOUNDARY
     length = len(before) + blocks * len(BLOCK) + len(behind)
-    with socket.create_connection(("127.0.0.1", gateway.port)) as sock:
-        sock.sendall(_request_head(EDITS, KIND, length) + before)
-        for _ in range(blocks):
-            sock.sendall(BLOCK)
-        sock.sendall(behind)
-        head, _, _ = _read_head(sock)
-        assert head.startswith(b"HTTP/1.1 200 "), head
+    pieces = itertools.chain([before], itertools.repeat(BLOCK, blocks), [behind])
+    ask(gateway, EDITS, pieces, KIND, **{"content-length": str(length)})
 
 
 def download(gateway: Gateway, path: str, body: Mapping[str, Any], least: int) -> None:
     """Download an answer of at least ``least`` bytes."""
-    sent = json.dumps({"model": "mine", **body}).encode()
-    with socket.create_connection(("127.0.0.1", gateway.port)) as sock:
-        sock.sendall(_request_head(path, "application/json", len(sent)) + sent)
-        head, _, rest = _read_head(sock)
-        assert head.startswith(b"HTTP/1.1 200 "), head
-        assert _read_rest(sock, rest) > least
-
-
-def _read_rest(sock: socket.socket, begun: bytes) -> int:
-    """Return the number of bytes to the end of a chunked body, including those in ``begun``."""
-    come, end, buffer = len(begun), begun[-5:], bytearray(2**18)
-    while not end.endswith(b"0\r\n\r\n") and (size := sock.recv_into(buffer)):
-        come += size
-        end = (end + bytes(buffer[max(0, size - 5) : size]))[-5:]
-    return come
-
-
-def _request_head(path: str, kind: str, length: int) -> bytes:
-    lines = (f"POST {path} HTTP/1.1", "host: x", f"content-type: {kind}", f"content-length: {length}", "", "")
-    return "\r\n".join(lines).encode()
+    assert ask(gateway, path, json.dumps({"model": "mine", **body})) > least
 
 
 def test_bodies_of_any_size_pass_in_bounded_memory():
-    with media_gateway() as (gateway, upstream):
+    with (
+        http_server(MediaProvider) as host,
+        running(config([provider("openai/m-1", f"http://{host}/v1", name="mine")])) as gateway,
+    ):
 
         def speak(blocks: int) -> None:
-            upstream.blocks = blocks
-            download(gateway, SPEECH, {"input": "x", "voice": "alloy"}, blocks * len(BLOCK))
+            MediaProvider.blocks = blocks
+            download(gateway, SPEECH, {"input": "x", "voice": "alloy"}, blocks * len(BLOCK) - 1)
 
         def embed(count: int) -> None:
-            upstream.blocks = count
+            MediaProvider.blocks = count
             download(gateway, EMBEDDINGS, {"input": ["x"] * count}, count * len(VECTOR))
 
         upload(gateway, 4, model_first=True)  # loads what the first request needs
