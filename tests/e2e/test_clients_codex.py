@@ -2,15 +2,14 @@
 
 Other files test its websocket, its compaction and its compressed bodies."""
 
-from itertools import product
 from typing import Any
 
 from tests.support.apis import OLDER
 from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import serve_module
-from tests.support.harness import Gateway, Reply, complaint, config, provider
-from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, ToolCall
+from tests.support.harness import Gateway, Reply, config, provider
+from tests.support.upstreams import PATHS, Script, ToolCall
 
 EXEC = ToolCall("call_LxvMaeyCHxhRc4XSMnxGsMPh", "exec_command", '{"cmd": "cat one.txt"}')
 SCHEMA = {"type": "object", "properties": {"cmd": {"type": "string"}}, "required": ["cmd"]}
@@ -143,33 +142,6 @@ def test_a_call_of_a_namespaced_tool_has_its_namespace(gateway, upstream, model)
     upstream.script(Script(calls=(ToolCall("call_c", "agents__close", '{"cmd":"x"}'),), stop="tool_calls"))
     (call,) = items(ask(gateway, turn(model)))
     assert (call["namespace"], call["name"]) == ("agents", "close")
-
-
-@each_row(("end", "model"), product(["cut", "reset"], OLDER))
-def test_a_cut_answer_is_never_reported_as_complete(gateway, upstream, model, end):
-    """Codex retries a failure, but accepts an answer that looks complete."""
-    pieces = {
-        "chat": b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":'
-                b'[{"index":0,"delta":{"role":"assistant","content":"half"}}]}\n\n',
-        "messages": b'event: content_block_start\ndata: {"type":"content_block_start","index":0,"content_block":'
-                    b'{"type":"text","text":"half"}}\n\n',
-        "responses": b'event: response.created\ndata: {"type":"response.created","sequence_number":0,"response":'
-                     b'{"id":"resp_1","object":"response","status":"in_progress","model":"m","output":[]}}\n\n'
-                     b'event: response.output_text.delta\ndata: {"type":"response.output_text.delta",'
-                     b'"sequence_number":1,"item_id":"m","output_index":0,"content_index":0,"delta":"half"}\n\n',
-    }  # fmt: skip
-    upstream.script(Raw(200, STREAM, (pieces[model],), end))
-    names = [name for name, _ in ask(gateway, turn(model)).events()]
-    assert names[-1] == "response.failed"
-    assert "response.completed" not in names
-
-
-@each_row("model", OLDER)
-def test_a_rate_limit_has_the_delay_that_the_client_needs(gateway, upstream, model):
-    upstream.script(Raw(429, JSON, (b'{"error":{"message":"slow down","type":"rate_limit_error","code":null}}',)))
-    reply = ask(gateway, turn(model))
-    assert reply.headers["retry-after"] == "1"
-    assert complaint("responses", reply, 429, passed=True)["message"] == "slow down"
 
 
 @needs_feature("model_lists")

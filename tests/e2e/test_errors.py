@@ -1,4 +1,7 @@
-"""Tests of errors in the client's own API, with the right status, and without secrets or tracebacks."""
+"""Tests of errors in the client's own API, with the right status, and without secrets or tracebacks.
+
+``test_faults.py`` has the failures of providers.
+"""
 
 import json
 import re
@@ -9,15 +12,12 @@ import pytest
 
 from tests.support import apis
 from tests.support.apis import OLDER
-from tests.support.covering import covering_rows
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Gateway, Reply, Wire, complaint, config, post, provider, refusing_port
-from tests.support.raw_call import SUCCESS
-from tests.support.upstreams import JSON, PATHS, STREAM, Raw, Script, ToolCall, Upstream, render
+from tests.support.upstreams import JSON, PATHS, Raw, Script, Upstream
 
 MODELS = {"chat": "good-chat", "messages": "good-messages", "responses": "good-responses"}
-HASTY = {"chat": "hasty-chat", "messages": "hasty-messages", "responses": "hasty-responses"}  # short timeouts
 PATIENT = {"connect": "30s", "first_byte": "30s"}  # name servers may take their time
 SECRET = "sk-verysecret"
 
@@ -25,9 +25,7 @@ SECRET = "sk-verysecret"
 def settings(upstream: Upstream, refusing: int) -> dict[str, Any]:
     vendors = {"chat": "openai", "messages": "anthropic", "responses": "openai"}
     of_all = [
-        provider(f"{vendors[api]}/{model}", upstream.url, [api], key=f"{SECRET}-{api}", **more)
-        for models, more in ((MODELS, {}), (HASTY, {"timeouts": {"idle": "0.3s"}}))
-        for api, model in models.items()
+        provider(f"{vendors[api]}/{model}", upstream.url, [api], key=f"{SECRET}-{api}") for api, model in MODELS.items()
     ]
     bad = [
         provider("openai/refused", f"http://127.0.0.1:{refusing}", ["chat"], key=f"{SECRET}-refused"),
@@ -166,83 +164,6 @@ def test_an_unreachable_provider_returns_502(gateway, api, model, stream):
 def test_a_silent_provider_returns_504(gateway, upstream, api, stream):
     upstream.script(Raw(end="hang"))
     complaint(api, ask(gateway, api, body(api, "mute", stream=stream)), 504)
-
-
-NO_ANSWERS = {
-    "empty_stream": Raw(200, STREAM, (), "chunked"),
-    "only_comments": Raw(200, STREAM, (b": hi\n\n",), "chunked"),
-    "html": Raw(200, (("content-type", "text/html"),), (b"<html></html>",)),
-    "empty": Raw(200, JSON, ()),
-    "no_json": Raw(200, JSON, (b'{"id": "c1", "choices": [',)),
-    "cut_headers_only": Raw(200, STREAM, (), "cut"),
-    "reset": Raw(200, STREAM, (), "reset"),
-}
-
-
-@each_row("api, stream, raw", covering_rows(OLDER, (True, False), [*NO_ANSWERS.values()]))
-def test_a_200_without_an_answer_returns_502(gateway, upstream, api, raw, stream):
-    upstream.script(raw)
-    complaint(api, ask(gateway, api, body(api, stream=stream)), 502)
-
-
-FIRST_ERRORS = {
-    "chat": b'data: {"error":{"message":"no quota","type":"insufficient_quota","code":"insufficient_quota"}}\n\n',
-    "messages": b'event: error\ndata: {"type":"error","error":{"type":"rate_limit_error","message":"no quota"}}\n\n',
-    "responses": b'data: {"type":"error","error":{"code":"rate_limit_exceeded","message":"no quota"}}\n\n',
-}
-
-
-HALF = {"text": Script(text="one two three"), "call": Script(calls=(ToolCall("call_1", "f", '{"a": "bcdefgh"}'),))}
-
-
-def half(api: str, script: Script) -> tuple[bytes, ...]:
-    """Return the pieces of a stream up to just after its first content."""
-    pieces = render(script, api, {"stream": True, "model": MODELS[api]}).pieces
-    content = (b"one t", b'"function_call"', b'"tool_use"', b'"tool_calls"')
-    return pieces[: next(i for i, piece in enumerate(pieces) if any(mark in piece for mark in content)) + 2]
-
-
-ENDS = ("cut", "chunked", "close", "reset", "hang", "half_an_event", "error_event")
-
-
-@each_row("api, upstream_api, said, end", covering_rows(OLDER, OLDER, [*HALF], ENDS))
-def test_a_stream_cut_after_content_ends_with_an_error_and_no_success(gateway, upstream, api, upstream_api, said, end):
-    model, pieces = (HASTY if end == "hang" else MODELS)[upstream_api], half(upstream_api, HALF[said])
-    raw = {
-        "half_an_event": Raw(200, STREAM, (*pieces, b'data: {"choices":[{"ind'), "cut"),
-        "error_event": Raw(200, STREAM, (*pieces, FIRST_ERRORS[upstream_api]), "chunked"),
-    }.get(end) or Raw(200, STREAM, pieces, end)  # type: ignore[arg-type]
-    upstream.script(raw)
-    reply = ask(gateway, api, body(api, model, stream=True))
-    assert reply.status == 200
-    assert not reply.cut, "the body ends properly after the error event"
-    assert reply.headers["x-trigate-lane"] == ("byte" if api == upstream_api else "hub")
-    assert SUCCESS[api] not in reply.body
-    assert b"[DONE]" not in reply.body
-    assert reply.body.endswith(b"\n\n")
-    name, last = reply.events()[-1]
-    match api:
-        case "chat":
-            assert last["error"]["message"]
-            assert not [data for _, data in reply.events()[:-1] if data["choices"][0].get("finish_reason")]
-        case "messages":
-            assert (name, last["type"]) == ("error", "error")
-            assert last["error"]["message"]
-        case _ if api == upstream_api and end == "error_event":
-            assert last["type"] == "error"  # the gateway keeps the provider's own type
-        case _:
-            assert name == last["type"] == "response.failed"
-            assert last["response"]["status"] == "failed"
-            assert last["response"]["error"]["message"]
-
-
-@pytest.mark.parametrize("end", ["cut", "close", "reset"])
-@pytest.mark.parametrize("upstream_api", OLDER)
-def test_a_cut_whole_answer_returns_502(gateway, upstream, api, upstream_api, end):
-    model = MODELS[upstream_api]
-    (whole,) = render(Script(text="one two three"), upstream_api, {"model": model}).pieces
-    upstream.script(Raw(200, JSON, (whole[:-20],), end))
-    complaint(api, ask(gateway, api, body(api, model)), 502)
 
 
 @pytest.mark.parametrize("upstream_api", OLDER)

@@ -164,6 +164,8 @@ def test_the_limit_of_all_clients_returns_503_before_a_clients_share(gateway, si
         for name in KEYS:
             reply = ask(gateway, name)
             assert "limits.in_flight" in complaint("chat", reply, 503)["message"]
+            assert reply.headers["retry-after"] == "1"
+        assert gateway.request("GET", "/healthz").status == 200
     wait_until_free(gateway, "bob")
 
 

@@ -30,7 +30,6 @@ from tests.support.harness import (
     Wire,
     complaint,
     config,
-    eventually,
     free_port,
     provider,
     retried_when_late,
@@ -408,27 +407,6 @@ def test_an_event_above_the_limit_after_content_is_an_error_event(gateway, by_ha
 
 
 # Limits
-
-
-def test_requests_beyond_the_limit_are_refused_before_admission(by_hand):
-    with gateway_thread(settings(by_hand, limits={"in_flight": 2})) as own:
-        with contextlib.ExitStack() as stack:
-            for _ in range(2):
-                client, provider_end = stack.enter_context(call(own, by_hand, "chat", "chat"))
-                provider_end.send(SSE + half("chat"))
-                client.until(b"one t")
-            for api in OLDER:
-                with Client(own, api, "on-chat") as refused:
-                    reply = refused.reply()
-                complaint(api, reply, 503)
-                assert reply.headers["retry-after"] == "1"
-            assert own.request("GET", "/healthz").status == 200
-
-        def has_free_slot() -> bool:
-            reply = own.request("POST", PATHS["chat"], {"model": "nobody", "messages": []})
-            return reply.status == 404
-
-        eventually(has_free_slot, what="a free place")
 
 
 def test_as_many_clients_as_the_limit_allows_are_never_refused(upstream):
