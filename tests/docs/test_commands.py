@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import click
-import pytest
 
 from gateway.__main__ import main
-from tests.support import doc_blocks
 from tests.support.cases import case
 from tests.support.doc_blocks import commands
 from tests.support.features import describes_all_features
@@ -70,21 +68,6 @@ def test_trigate_has_the_commands_and_options():
                     check_options(main, [word for word in words if word not in ("…", "...")])
                     checked += 1
     assert checked > 100
-
-
-@pytest.mark.parametrize("words", ["frob", "serve --frob", "check --format frob", "keys frob x"])
-def test_an_unknown_word_is_reported(words):
-    with pytest.raises((click.UsageError, AssertionError)):
-        check_options(main, words.split())
-
-
-@pytest.mark.parametrize(
-    "text", ["do `trigate frob FILE`", "```sh\ntrigate frob FILE\n```", "| a | `trigate\n  frob FILE` |"]
-)
-def test_a_command_is_found_anywhere_on_a_page(tmp_path, text):
-    page = tmp_path / "page.md"
-    page.write_text(f"# A page\n\n{text}\n\nand `trigate` is no command.\n")
-    assert [*doc_blocks.commands_in(page)] == ["trigate frob FILE"]
 
 
 def test_recipes_modules_and_files_exist():

@@ -72,58 +72,7 @@ def ask(gateway: Gateway, upstream: Upstream, api: str, model: str, script: Scri
     return reply
 
 
-# Helpers read the same from a stream as from a whole answer
-
-
-@each_row("model", OLDER)
-def test_the_messages_helper_reads_the_same_from_a_stream(anthropic_sdk, upstream, model):
-    upstream.script(ANSWER, ANSWER)
-    with anthropic_sdk.messages.stream(**request_body("messages", model)) as stream:
-        final = stream.get_final_message()
-    whole = anthropic_sdk.messages.create(**request_body("messages", model))
-    assert [block.type for block in final.content] == ["text", "tool_use", "tool_use"]
-    for told in (final, whole):
-        assert told.content[0].text == "Two calls."
-        assert [(block.id, block.name, block.input) for block in told.content[1:]] == [
-            ("call_1", "get", {"a": 1}), ("call_2", "get", {"a": 2}),
-        ]  # fmt: skip
-        assert told.stop_reason == "tool_use"
-        assert (told.usage.input_tokens, told.usage.cache_read_input_tokens, told.usage.output_tokens) == (20, 10, 7)
-
-
-@each_row("model", OLDER)
-def test_the_chat_helper_reads_the_same_from_a_stream(openai_sdk, upstream, model):
-    upstream.script(ANSWER, ANSWER)
-    given = request_body("chat", model)
-    with openai_sdk.chat.completions.stream(**given, stream_options={"include_usage": True}) as stream:
-        final = stream.get_final_completion()
-    whole = openai_sdk.chat.completions.create(**given)
-    for told in (final, whole):
-        message = told.choices[0].message
-        assert (message.role, message.content) == ("assistant", "Two calls.")
-        assert [(c.id, c.function.name, json.loads(c.function.arguments)) for c in message.tool_calls] == [
-            ("call_1", "get", {"a": 1}), ("call_2", "get", {"a": 2}),
-        ]  # fmt: skip
-        assert told.choices[0].finish_reason == "tool_calls"
-        usage = told.usage
-        assert (usage.prompt_tokens, usage.prompt_tokens_details.cached_tokens, usage.total_tokens) == (30, 10, 37)
-
-
-@each_row("model", OLDER)
-def test_the_responses_helper_reads_the_same_from_a_stream(openai_sdk, upstream, model):
-    upstream.script(ANSWER, ANSWER)
-    given = request_body("responses", model, store=False)
-    with openai_sdk.responses.stream(**given) as stream:
-        final = stream.get_final_response()
-    whole = openai_sdk.responses.create(**given)
-    for told in (final, whole):
-        assert told.output_text == "Two calls."
-        calls = [item for item in told.output if item.type == "function_call"]
-        assert [(c.call_id, c.name, json.loads(c.arguments)) for c in calls] == [
-            ("call_1", "get", {"a": 1}), ("call_2", "get", {"a": 2}),
-        ]  # fmt: skip
-        usage = told.usage
-        assert (usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.total_tokens) == (30, 10, 37)
+# Helpers; test_matrix.py has their streams
 
 
 @each_row("model", OLDER)

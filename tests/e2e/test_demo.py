@@ -14,11 +14,13 @@ from tests.support.each_row import each_row
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import demo_thread
 from tests.support.harness import Gateway, Reply, request
+from tests.support.raw_call import SUCCESS
 from tests.support.raw_call import line as ledger_line
+from tests.support.returned_answers import answer_items
+from tests.support.upstreams import PATHS
 
 MODELS = ("demo", "demo-chat", "demo-messages", "demo-responses", "demo-gemini", "demo-converse", "demo-interactions")
 TYPED = ("demo-embedding", "demo-rerank", "demo-image", "demo-speech", "demo-transcription", "demo-moderation")
-PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages", "responses": "/v1/responses"}
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 TOOLS = {
     "chat": [{"type": "function", "function": {"name": "weather", "parameters": SCHEMA}}],
@@ -60,73 +62,42 @@ def ask(gateway: Gateway, api: str, model: str, **more: object) -> Reply:
     return reply
 
 
-def read(api: str, answer: dict) -> dict[str, object]:
-    """Return text, thinking and tool calls of a whole answer."""
+def read(api: str, reply: Reply, stream: bool = False) -> tuple[str, str, list]:
+    """Check that an answer ends with success, and return its text, thinking and tool calls."""
+    assert not stream or SUCCESS[api] in reply.body
+    items = answer_items(api, reply.body, streamed=stream)
     if api == "chat":
-        message = answer["choices"][0]["message"]
+        (message,) = items
         calls = [call["function"] for call in message.get("tool_calls") or ()]
-        return content_of([message["content"]], [message.get("reasoning_content")], decode_calls(calls))
-    items = answer["output" if api == "responses" else "content"]
+        return message["content"] or "", message.get("reasoning_content") or "", decode_calls(calls)
+    items = items if api == "responses" else items[0]["content"]
     of = {kind: [item for item in items if item["type"] == kind] for kind in {item["type"] for item in items}}
     if api == "messages":
-        thinking = [item["thinking"] for item in of.get("thinking", ())]
+        thinking = "".join(item["thinking"] for item in of.get("thinking", ()))
         calls = [(item["name"], item["input"]) for item in of.get("tool_use", ())]
-        return content_of([item["text"] for item in of.get("text", ())], thinking, calls)
-    text = [part["text"] for item in of.get("message", ()) for part in item["content"]]
-    thinking = [part["text"] for item in of.get("reasoning", ()) for part in item["summary"]]
-    return content_of(text, thinking, decode_calls(of.get("function_call", ())))
-
-
-def content_of(text: Iterable[str | None], thinking: Iterable[str | None], calls: list) -> dict[str, object]:
-    return {"text": "".join(one or "" for one in text), "thinking": "".join(one or "" for one in thinking),
-            "calls": calls}  # fmt: skip
+        return "".join(item["text"] for item in of.get("text", ())), thinking, calls
+    text = "".join(part["text"] for item in of.get("message", ()) for part in item["content"])
+    thinking = "".join(part["text"] for item in of.get("reasoning", ()) for part in item["summary"])
+    return text, thinking, decode_calls(of.get("function_call", ()))
 
 
 def decode_calls(calls: Iterable[dict]) -> list:
     return [(call["name"], json.loads(call["arguments"])) for call in calls]
 
 
-def read_stream(api: str, reply: Reply) -> dict[str, object]:
-    """Check that a stream ends with success, and return its text, thinking and tool calls."""
-    events = [data for _, data in reply.events()]
-    if api == "responses":
-        assert events[-1]["type"] == "response.completed"
-        return read(api, events[-1]["response"])
-    if api == "chat":
-        assert events[-1] == "[DONE]"
-        deltas = [choice["delta"] for event in events[:-1] for choice in event["choices"]]
-        calls = [call["function"] for delta in deltas for call in delta.get("tool_calls") or ()]
-        pieces = [call.get("arguments") for call in calls]
-        text, thinking = "content", "reasoning_content"
-    else:
-        assert events[-1]["type"] == "message_stop"
-        deltas = [event["delta"] for event in events if event["type"] == "content_block_delta"]
-        calls = [event["content_block"] for event in events if event["type"] == "content_block_start"]
-        pieces = [delta.get("partial_json") for delta in deltas]
-        text, thinking = "text", "thinking"
-    names = [call["name"] for call in calls if call.get("name")]
-    assert len(names) <= 1
-    arguments = "".join(piece or "" for piece in pieces)
-    called = [(name, json.loads(arguments)) for name in names]
-    return content_of([delta.get(text) for delta in deltas], [delta.get(thinking) for delta in deltas], called)
-
-
 @each_row("api, stream, model", covering_rows(OLDER, [False, True], MODELS))
 def test_answers_have_text_tools_thinking_and_json(gateway, api, model, stream):
-    read_reply = read_stream if stream else lambda api, reply: read(api, reply.json)
+    def said(**more: object) -> tuple[str, str, list]:
+        return read(api, ask(gateway, api, model, stream=stream, **more), stream)
 
-    text = read_reply(api, ask(gateway, api, model, stream=stream))
-    assert SAID in text["text"]
-    assert (text["thinking"], text["calls"]) == ("", [])
-
-    called = read_reply(api, ask(gateway, api, model, stream=stream, tools=TOOLS[api]))
-    assert called["calls"] == [("weather", CALLED)]
-
-    thought = read_reply(api, ask(gateway, api, model, stream=stream, **THINKING[api]))
-    assert thought["thinking"].startswith(THOUGHT)
-    assert SAID in thought["text"]
-
-    assert json.loads(read_reply(api, ask(gateway, api, model, stream=stream, **FORMATS[api]))["text"]) == FILLED
+    text, *others = said()
+    assert SAID in text
+    assert others == ["", []]
+    assert said(tools=TOOLS[api])[2] == [("weather", CALLED)]
+    text, thought, _ = said(**THINKING[api])
+    assert thought.startswith(THOUGHT)
+    assert SAID in text
+    assert json.loads(said(**FORMATS[api])[0]) == FILLED
 
 
 def test_no_model_and_no_key_are_needed(gateway):
@@ -148,7 +119,7 @@ def test_no_model_and_no_key_are_needed(gateway):
 def test_names_of_real_models_are_answered_by_the_stand_in(gateway, api, model):
     reply = ask(gateway, api, model)
     assert reply.headers["x-trigate-target"] == f"stand-in/{model.removeprefix('stand-in/')}"
-    assert ENDED in read(api, reply.json)["text"]
+    assert ENDED in read(api, reply)[0]
 
 
 @each_row(

@@ -88,9 +88,10 @@ each_pair = pytest.mark.parametrize(
 
 
 def test_two_parallel_tool_calls_reach_the_client(cell):
-    cell.script(Script(calls=(WEATHER, TIME), stop="tool_calls"), Script(text="Both done."))
+    cell.script(Script(text="Two calls.", calls=(WEATHER, TIME), stop="tool_calls"), Script(text="Both done."))
     cell.client.user("Weather and time?")
     got = cell.client.ask(tools=True)
+    assert got.text == "Two calls."
     assert got.calls == (
         ("call_w1", "get_weather", {"city": "Zürich", "days": 12}),
         ("call_t2", "get_time", {"city": "Łódź", "days": 1}),
@@ -100,6 +101,7 @@ def test_two_parallel_tool_calls_reach_the_client(cell):
     assert cell.client.ask(tools=True).text == "Both done."
     assert cell.provider_input(1) == [
         ("user", "Weather and time?"),
+        ("text", "Two calls."),
         ("call", "call_w1", "get_weather", {"city": "Zürich", "days": 12}),
         ("call", "call_t2", "get_time", {"city": "Łódź", "days": 1}),
         ("result", "call_w1", "rain"),
