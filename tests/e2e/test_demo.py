@@ -87,17 +87,17 @@ def decode_calls(calls: Iterable[dict]) -> list:
 
 @each_row("api, stream, model", covering_rows(OLDER, [False, True], MODELS))
 def test_answers_have_text_tools_thinking_and_json(gateway, api, model, stream):
-    def said(**more: object) -> tuple[str, str, list]:
+    def read_answer(**more: object) -> tuple[str, str, list]:
         return read(api, ask(gateway, api, model, stream=stream, **more), stream)
 
-    text, *others = said()
+    text, *others = read_answer()
     assert SAID in text
     assert others == ["", []]
-    assert said(tools=TOOLS[api])[2] == [("weather", CALLED)]
-    text, thought, _ = said(**THINKING[api])
+    assert read_answer(tools=TOOLS[api])[2] == [("weather", CALLED)]
+    text, thought, _ = read_answer(**THINKING[api])
     assert thought.startswith(THOUGHT)
     assert SAID in text
-    assert json.loads(said(**FORMATS[api])[0]) == FILLED
+    assert json.loads(read_answer(**FORMATS[api])[0]) == FILLED
 
 
 def test_no_model_and_no_key_are_needed(gateway):

@@ -8,13 +8,11 @@ from typing import Any
 import anthropic
 import openai
 import pytest
-from pytest_httpserver import HTTPServer
-from werkzeug.wrappers import Request, Response
 
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import ROOT, Gateway, port_is_free
 from tests.support.sdk_clients import CLIENTS
-from tests.support.upstreams import PATHS, STOP_WORDS, Script, ToolCall, render
+from tests.support.upstreams import PATHS, STOP_WORDS, Script, ToolCall, Upstream, serve_upstream
 
 GATEWAY_PORT, UPSTREAM_PORT = 12000, 51001
 CONFIG = ROOT / "config_mock_llm.yaml"
@@ -40,18 +38,9 @@ def gateway() -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="module")
-def provider(gateway) -> Iterator[HTTPServer]:
-    server = HTTPServer(host="127.0.0.1", port=UPSTREAM_PORT)
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def mock(provider) -> Iterator[HTTPServer]:
-    yield provider
-    provider.check_assertions()
-    provider.clear()
+def upstream(gateway) -> Iterator[Upstream]:
+    with serve_upstream(Upstream, UPSTREAM_PORT) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
@@ -61,16 +50,6 @@ def sdks(gateway) -> Iterator[dict[str, Any]]:
         anthropic.Anthropic(api_key="test-key", base_url=gateway.url, max_retries=0) as anthropic_sdk,
     ):
         yield {"chat": openai_sdk, "messages": anthropic_sdk, "responses": openai_sdk}
-
-
-def answers(mock: HTTPServer, api: str, script: Script) -> None:
-    """Let the mock answer with ``script`` on the path of ``api``, and on no other path."""
-
-    def handle(request: Request) -> Response:
-        raw = render(script, api, json.loads(request.data))
-        return Response(list(raw.pieces), raw.status, list(raw.headers))
-
-    mock.expect_request(PATHS[api], method="POST").respond_with_handler(handle)
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
@@ -91,16 +70,16 @@ def answers(mock: HTTPServer, api: str, script: Script) -> None:
         "OpenAI's client of a Claude", "Anthropic's client of a GPT", "Responses of a Claude",
     ],
 )  # fmt: skip
-def test_each_client_gets_the_answer_of_its_model(mock, sdks, client, model, spoken, script, stream):
-    answers(mock, spoken, script)
+def test_each_client_gets_the_answer_of_its_model(upstream, sdks, client, model, spoken, script, stream):
+    upstream.script(script)
     program = CLIENTS[client](sdks[client], model, stream)
     program.user("Hello")
     got = program.ask(tools=bool(script.calls), think=bool(script.thinking))
     assert (got.text, got.thinking) == (script.text, script.thinking)
     assert got.calls == tuple((call.id, call.name, json.loads(call.arguments)) for call in script.calls)
     assert got.stop == STOP_WORDS[client][script.stop]
-    ((request, response),) = mock.log
-    asked = json.loads(request.data)
-    assert (response.status_code, request.path) == (200, PATHS[spoken])
+    (seen,) = upstream.seen
+    asked = seen.json
+    assert seen.path == PATHS[spoken]
     assert (asked["model"], bool(asked.get("stream"))) == (model, stream)
     assert ("tools" in asked, "thinking" in asked) == (bool(script.calls), bool(script.thinking))

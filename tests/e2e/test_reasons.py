@@ -8,16 +8,14 @@ from typing import Any, get_args
 
 import attrs
 import pytest
-import yaml
 
 from gateway.mock.failures import FAILURES
 from streams.events import UNAVAILABLE, FailureReason
 from tests.support.apis import OLDER
 from tests.support.cases import case
-from tests.support.doc_blocks import blocks_in
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread, mock_thread
-from tests.support.harness import ROOT, Gateway, Reply, config, free_port, provider, refusing_port
+from tests.support.harness import ROOT, Gateway, Reply, config, provider, refusing_port
 from tests.support.upstreams import PATHS
 
 PAGE = (ROOT / "docs" / "routing.md").read_text()
@@ -191,22 +189,3 @@ def test_a_second_empty_answer_is_delivered_unchanged(failing_routes: Gateway, s
     assert reply.status == 200
     assert b"stop" in reply.body
     assert reply.headers["x-trigate-tried"] == "empty=bad_answer, also-empty=ok"
-
-
-def test_the_example_of_the_page_works_as_described():
-    example = yaml.safe_load(blocks_in(PAGE.partition("\n## Try it\n")[2], "yaml")[0])
-    port = free_port()
-    with mock_thread() as mock:
-        for entry in example["model_providers"]:
-            entry["base_url"] = entry["base_url"].replace("http://127.0.0.1:51001", mock.url)
-        example["listeners"][0]["port"] = port
-        with gateway_thread(example, port) as process:
-            asked = {"model": "steady", "messages": [{"role": "user", "content": "hi"}]}
-            replies = [process.request("POST", PATHS["chat"], asked) for _ in range(3)]
-    assert [reply.headers["x-trigate-tried"] for reply in replies] == [
-        "first=overloaded, second=quota, third=ok", "first=overloaded, third=ok", "first=ok"
-    ]  # fmt: skip
-    assert [reply.status for reply in replies] == [200, 200, 200]
-    assert [reply.headers["x-trigate-target"] for reply in replies] == [
-        "stand-in/mock-small", "stand-in/mock-small", "stand-in/fault/overloaded-2"
-    ]  # fmt: skip

@@ -114,7 +114,7 @@ class Echo(Upstream):
 
 
 def send_requests(port: int, numbers: "queue.SimpleQueue[int | None]", answered: dict[int, dict[str, str]]) -> None:
-    """Send a request for each number on one connection, and add what its answer says to ``answered``."""
+    """Send a request for each number on one connection, and add the content of its answer to ``answered``."""
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
         while number := numbers.get():
             body = question("chat", "m", max_tokens=number, stream=number % 3 == 0)

@@ -34,7 +34,7 @@ from tests.support.harness import (
     provider,
     retried_when_late,
 )
-from tests.support.raw_call import SUCCESS
+from tests.support.raw_call import END, SSE, SUCCESS, chunks
 from tests.support.upstreams import PATHS, Script, render
 
 PAIRS = [(client, api) for client in OLDER for api in OLDER]
@@ -43,9 +43,6 @@ KEY = "sk-not-for-clients"
 SCRIPT = Script(text="one two three")
 COMMENT = b": ping\n\n"
 PING = {"chat": COMMENT, "messages": b'event: ping\ndata: {"type":"ping"}\n\n', "responses": COMMENT}
-
-SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-END = b"0\r\n\r\n"
 
 
 def settings(by_hand: Listening, **more: Any) -> dict[str, Any]:
@@ -151,14 +148,6 @@ def pieces(api: str, stream: bool = True) -> tuple[bytes, ...]:
     return render(SCRIPT, api, {"stream": stream, "model": "up"}).pieces
 
 
-def chunk(data: bytes) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(data), data)
-
-
-def chunks(*parts: bytes) -> bytes:
-    return b"".join(map(chunk, parts))
-
-
 def until_content(api: str) -> int:
     """Return the number of pieces up to the first content."""
     return next(i for i, piece in enumerate(pieces(api)) if b'"one t' in piece) + 1
@@ -193,7 +182,7 @@ def test_silence_opens_the_stream_and_the_answer_follows(pinging, by_hand, opene
     with all_pairs(pinging, by_hand) as calls:
         for (_, model_api), (_, provider_end) in calls.items():
             said = pieces(model_api)
-            provider_end.send({"no_head": b"", "head": SSE, "opening": SSE + chunk(said[0])}[opened])
+            provider_end.send({"no_head": b"", "head": SSE, "opening": SSE + chunks(said[0])}[opened])
         for client, _ in calls.values():
             assert client.until(COMMENT).startswith(COMMENT)
             assert time.perf_counter() - begun > 0.25
@@ -257,7 +246,7 @@ def test_a_providers_own_keep_alives_reach_the_client_immediately(calm, by_hand,
     with call(calm, by_hand, api, model_api) as (client, provider_end):
         provider_end.send(SSE + chunks(said[0], WAITING[model_api]))
         for times in range(1, 4):
-            provider_end.send(chunk(WAITING[model_api]))
+            provider_end.send(chunks(WAITING[model_api]))
             expected = WAITING["chat"] if is_same else COMMENT
             found = client.until(expected, times)
             assert is_same or found == COMMENT * times
@@ -271,7 +260,7 @@ def test_a_providers_own_keep_alives_reach_the_client_immediately(calm, by_hand,
 
 def test_a_failure_after_a_providers_keep_alive_is_an_error_event(calm, by_hand):
     with call(calm, by_hand, "chat", "responses") as (client, provider_end):
-        provider_end.send(SSE + chunk(WAITING["responses"]))
+        provider_end.send(SSE + chunks(WAITING["responses"]))
         client.until(COMMENT)
         provider_end.send(END)
         assert is_error_event("chat", client.read_to_end())
@@ -400,7 +389,7 @@ def test_an_event_above_the_limit_after_content_is_an_error_event(gateway, by_ha
     with call(gateway, by_hand, api, "chat") as (client, provider_end):
         provider_end.send(SSE + half("chat"))
         client.until(b"one t")
-        provider_end.send(chunk(LARGE))
+        provider_end.send(chunks(LARGE))
         assert is_error_event(api, client.read_to_end())
         assert b"limits.event" in client.body
         assert b"xxx" not in client.body
@@ -445,5 +434,5 @@ def test_an_error_body_that_breaks_off_keeps_its_status(gateway, by_hand, api):
 def test_an_answer_above_the_limit_returns_502(gateway, by_hand, api, stream):
     with call(gateway, by_hand, api, "chat", stream) as (client, provider_end):
         head = SSE.replace(b"text/event-stream", b"application/json")
-        provider_end.send(head + chunk(b'{"choices": "' + b"x" * 300_000))
+        provider_end.send(head + chunks(b'{"choices": "' + b"x" * 300_000))
         assert "limits.answer" in complaint(api, client.reply(), 502)["message"]

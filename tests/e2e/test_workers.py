@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from pytest_httpserver import HTTPServer
 
 from gateway.processes.supervisor import supervise
 from gateway.serving.listeners import bind
 from tests.support.command_line import Started, running_command
 from tests.support.harness import START_SECONDS, STOP_SECONDS, Wire, eventually, post, request
 from tests.support.processes import is_running, peers, workers
+from tests.support.upstreams import Script, fake_upstream
 
 pytestmark = [
     pytest.mark.process,
@@ -23,24 +23,18 @@ pytestmark = [
 ]
 
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
-ANSWER = {"id": "c", "object": "chat.completion", "created": 1, "model": "m",
-          "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
-          "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with fake_upstream(Script("Hi")) as answering:
+        yield answering
 
 
 @pytest.fixture
-def provider():
-    server = HTTPServer(host="127.0.0.1", port=0)
-    server.expect_request("/v1/chat/completions", method="POST").respond_with_json(ANSWER)
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def crew(tmp_path, provider):
+def crew(tmp_path, upstream):
     (tmp_path / "trigate.yaml").write_text(
-        f"version: v0.3.0\nmodel_providers: [{{model: x/m, base_url: 'http://127.0.0.1:{provider.port}/v1'}}]\n"
+        f"version: v0.3.0\nmodel_providers: [{{model: x/m, base_url: '{upstream.url}/v1'}}]\n"
     )
     (tmp_path / "gateway").mkdir()  # workers must not import this package in their current directory
     (tmp_path / "gateway" / "__main__.py").write_text("raise SystemExit('the wrong gateway')")
