@@ -43,6 +43,7 @@ from tests.support.recordings import (
     parse_content,
 )
 from tests.support.upstreams import PATHS
+from tests.support.wire_clients import body_of
 
 pytestmark = pytest.mark.skipif(not answers(), reason=ABSENT)
 
@@ -158,7 +159,8 @@ def ask(upstream: str) -> Iterator[Callable[[Cell], Reply]]:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
 
         def send_question(cell: Cell) -> Reply:
-            body = json.dumps(question(cell)).encode()
+            model = f"{cell.recording.api}/{cell.recording.key}"
+            body = json.dumps(body_of(cell.client, model, "Go.", stream=cell.stream, limit=1000)).encode()
             connection.request("POST", PATHS[cell.client], body, {"content-type": "application/json"})
             response = connection.getresponse()
             headers = {name.lower(): value for name, value in response.getheaders()}
@@ -166,19 +168,6 @@ def ask(upstream: str) -> Iterator[Callable[[Cell], Reply]]:
 
         yield send_question
         connection.close()
-
-
-def question(cell: Cell) -> dict[str, Any]:
-    model = f"{cell.recording.api}/{cell.recording.key}"
-    asked = [{"role": "user", "content": "Go."}]
-    match cell.client:
-        case "chat":
-            more = {"stream_options": {"include_usage": True}} if cell.stream else {}
-            return {"model": model, "messages": asked, "stream": cell.stream, **more}
-        case "messages":
-            return {"model": model, "messages": asked, "stream": cell.stream, "max_tokens": 1000}
-        case _:
-            return {"model": model, "input": asked, "stream": cell.stream}
 
 
 # Answers as the SDKs read them

@@ -15,7 +15,7 @@ from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import free_port, request
 from tests.support.no_tls import NO_TLS
-from tests.support.upstreams import PATHS, Raw, Script, Seen, Upstream, fake_upstream, render
+from tests.support.upstreams import Script, Upstream, fake_upstream
 
 KEYS = {"OPENAI_API_KEY": "sk-openai-0123456789", "ANTHROPIC_API_KEY": "sk-anthropic-0123456789"}
 CLAUDE = ("claude-opus-4-8", "claude-opus-4-8[1m]", "claude-sonnet-4-6", "claude-haiku-5-5")
@@ -24,15 +24,7 @@ OPENAI = ("gpt-5.4", "gpt-5.1-codex", "gpt-4o-2024-08-06", "o4-mini")
 
 @pytest.fixture
 def answering() -> Iterator[Upstream]:
-    """Return a provider that answers all requests in all three APIs."""
-    with fake_upstream() as upstream:
-
-        def answer(seen: Seen) -> Raw:
-            upstream.seen.append(seen)
-            api = next((api for api, path in PATHS.items() if path == seen.path), None)
-            return render(Script(text="fine"), api, seen.json) if api else Raw(404)
-
-        upstream.answer = answer  # type: ignore[method-assign]
+    with fake_upstream(Script(text="fine")) as upstream:
         yield upstream
 
 

@@ -8,7 +8,6 @@ reason, raise the number; if you remove steps, lower it.
 import contextlib
 import gc
 import json
-import socket
 import sys
 import threading
 import tracemalloc
@@ -26,7 +25,8 @@ from gateway.serving.listeners import bind
 from gateway.serving.worker import serve
 from tests.support.asgi_app import eventually
 from tests.support.features import rows_of
-from tests.support.harness import PATIENCE
+from tests.support.harness import Listening, Wire, post
+from tests.support.raw_call import END, SSE, chunks
 from tests.support.signed_tokens import mint, signing_key
 
 EVENTS = 240
@@ -46,7 +46,6 @@ ON_RESPONSES: Steps = (
     {"use": "tools", "with": {"deny": ["rm"]}},
 )
 
-SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 ANSWER = {
     "id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m",
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello."}, "finish_reason": "stop"}],
@@ -57,8 +56,7 @@ ANSWER = {
 def delta(**members: Any) -> bytes:
     choice = {"index": 0, "delta": members, "finish_reason": None}
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
-    data = b"data: " + json.dumps(head).encode() + b"\n\n"
-    return b"%x\r\n%b\r\n" % (len(data), data)
+    return chunks(b"data: " + json.dumps(head).encode() + b"\n\n")
 
 
 class Count(trio.abc.Instrument):
@@ -101,78 +99,40 @@ class Provider:
     """A chat provider that sends each event on demand, so that the gateway never reads two together."""
 
     def __init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        self.listening = Listening()
         self.go_on = threading.Semaphore(0)
-        self.thread = threading.Thread(target=self._serve, daemon=True)
-        self.thread.start()
+        threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self) -> None:
-        connection, _ = self._listener.accept()
-        with connection, connection.makefile("rb") as lines, contextlib.suppress(ConnectionError):  # the test has ended
-            while (streamed := _asks_for_stream(lines)) is not None:
-                if streamed:
-                    self._stream(connection)
+        with contextlib.suppress(OSError, AssertionError), self.listening.accept() as wire:  # until the test has ended
+            while True:
+                if json.loads(wire.read_request()).get("stream"):
+                    self._stream(wire)
                 else:
                     body = json.dumps(ANSWER).encode()
                     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-                    connection.sendall(head % len(body) + body)
+                    wire.send(head % len(body) + body)
 
-    def _stream(self, connection: socket.socket) -> None:
-        connection.sendall(SSE + delta(role="assistant", content=""))
+    def _stream(self, wire: Wire) -> None:
+        wire.send(SSE + delta(role="assistant", content=""))
         for _ in range(EVENTS):
-            connection.sendall(delta(content="word "))
+            wire.send(delta(content="word "))
             self.go_on.acquire()
-        end = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
-        connection.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(end), end))
-
-    def close(self) -> None:
-        self._listener.close()
+        wire.send(
+            chunks(b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n') + END
+        )
 
 
-def _asks_for_stream(lines: Any) -> bool | None:
-    """Return whether the next request is for a stream, or ``None`` without a request."""
-    length = 0
-    for line in iter(lines.readline, b""):
-        if line.lower().startswith(b"content-length:"):
-            length = int(line.split(b":")[1])
-        if line == b"\r\n":
-            return bool(json.loads(lines.read(length)).get("stream"))
-    return None
-
-
-class Client:
-    """A connection to the gateway, on its own thread."""
-
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
-        self._seen = b""
+class Client(Wire):
+    """A connection to the gateway that takes what it has read."""
 
     def post(self, path: str, body: dict[str, Any], key: str = "") -> None:
-        data = json.dumps(body).encode()
-        head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n"
-        credential = f"authorization: Bearer {key}\r\n" if key else ""
-        self.sock.sendall(f"{head}{credential}\r\n".encode() + data)
+        self.send(post(path, body, {"authorization": f"Bearer {key}"} if key else {}))
 
     def until(self, mark: bytes) -> bytes:
-        """Read up to and including ``mark``."""
-        while (found := self._seen.find(mark)) < 0:
-            data = self.sock.recv(65536)
-            assert data, self._seen
-            self._seen += data
-        taken, self._seen = self._seen[: found + len(mark)], self._seen[found + len(mark) :]
-        return taken
-
-    def read_response(self) -> bytes:
-        """Read a response with its length."""
-        head = self.until(b"\r\n\r\n").lower()
-        length = int(head.partition(b"content-length:")[2].split()[0])
-        while len(self._seen) < length:
-            data = self.sock.recv(65536)
-            assert data, self._seen
-            self._seen += data
-        taken, self._seen = self._seen[:length], self._seen[length:]
-        return taken
+        """Take all bytes up to and including ``mark``."""
+        taken, _, self.received = self.read_until(mark).partition(mark)
+        return taken + mark
 
 
 def body(path: str, stream: bool) -> dict[str, Any]:
@@ -186,14 +146,14 @@ def body(path: str, stream: bool) -> dict[str, Any]:
 def provider() -> Iterator[Provider]:
     provider = Provider()
     yield provider
-    provider.close()
+    provider.listening.sock.close()
 
 
 @contextlib.asynccontextmanager
 async def run_gateway(provider: Provider, steps: Steps = (), **more: Any) -> AsyncIterator[tuple[int, Lifecycle]]:
     """Run a gateway in this process with ``provider``, ``steps`` and ``more`` root keys. Yield its port and its
     lifecycle."""
-    entry = {"model": "mistral/m", "access_key": "k", "base_url": f"http://127.0.0.1:{provider.port}"}
+    entry = {"model": "mistral/m", "access_key": "k", "base_url": provider.listening.url}
     settings: dict[str, Any] = {
         "version": "v0.3.0",
         "model_providers": [entry],
@@ -256,7 +216,7 @@ CHAT = "/v1/chat/completions"
 )
 async def test_an_event_of_a_slow_stream(provider, path, steps, calls):
     def talk(port: int, start: Any, stop: Any) -> int:
-        client = Client(port)
+        client = Client.connect(port)
         client.post(path, body(path, stream=True))
         for number in range(EVENTS):
             if number >= EVENTS // 2 and number % ROUND == 0:
@@ -292,12 +252,12 @@ def small_requests(key: str = "") -> Any:
     """Return a talk of small requests: the first 20 warm up, and four rounds of 10 are counted."""
 
     def talk(port: int, start: Any, stop: Any) -> int:
-        client = Client(port)
+        client = Client.connect(port)
         for number in range(60):
             if number >= 20 and number % 10 == 0:
                 start()
             client.post(CHAT, body(CHAT, stream=False), key)
-            assert b'"total_tokens"' in client.read_response()
+            client.until(b'"total_tokens": 5}}')
             if number >= 20 and number % 10 == 9:
                 stop()
         client.sock.close()
@@ -331,7 +291,7 @@ async def test_connections_leave_no_reference_cycles(provider, stream):
     provider.go_on.release(10**6)
 
     def talk(port: int) -> None:
-        client = Client(port)
+        client = Client.connect(port)
         client.post(path, body(path, stream))
         client.until(b"[DONE]" if stream else b'"total_tokens": 5}}')
         client.sock.close()
@@ -358,7 +318,7 @@ async def test_a_stream_does_not_keep_its_request_in_memory(provider, path):
     request["input" if path == "/v1/responses" else "messages"] = [*turns, {"role": "user", "content": "Hi"}]
 
     def begin(port: int, request: dict[str, Any]) -> Client:
-        client = Client(port)
+        client = Client.connect(port)
         client.post(path, request)
         client.until(b"word ")
         return client
