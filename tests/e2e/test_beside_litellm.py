@@ -23,6 +23,15 @@ pytestmark = [pytest.mark.soak, pytest.mark.process]
 MASTER = "sk-master-1234567890"
 
 
+def breaking_differences(compared: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [
+        (row["name"], one["part"], one["old"], one["new"])
+        for row in compared["requests"]
+        for one in row["differences"]
+        if one["effect"] == "breaks"
+    ]
+
+
 def test_an_imported_gateway_breaks_no_client(tmp_path: Path) -> None:
     program_or_skip()
     with mock_thread() as mock:
@@ -49,13 +58,7 @@ def test_an_imported_gateway_breaks_no_client(tmp_path: Path) -> None:
             args = ("compare", "--old", old, "--new", new.url, "--model", "all", "--exact", "--json")
             said = invoke(*args, env={"TRIGATE_API_KEY": MASTER})
         found = json.loads(said.stdout)
-        breaking = [
-            (row["name"], one["part"], one["old"], one["new"])
-            for row in found["requests"]
-            for one in row["differences"]
-            if one["effect"] == "breaks"
-        ]
-        assert breaking == []
+        assert breaking_differences(found) == []
         assert found["good"]
         assert said.returncode == 0
 
@@ -105,7 +108,7 @@ def test_a_gateway_accepts_the_keys_of_litellms_own_database(tmp_path: Path) -> 
             found = json.loads(said.stdout)
             answers = [row for row in found["requests"] if "(demo)" in row["name"]]
             assert [row["new"]["status"] for row in answers] == [200] * 6
-            assert not [one for row in answers for one in row["differences"] if one["effect"] == "breaks"]
+            assert breaking_differences({"requests": answers}) == []
 
 
 KEYS = {"shop": "sk-shop-1234567890", "spent": "sk-spent-1234567890", "team-key": "sk-team-1234567890"}
@@ -187,13 +190,7 @@ def test_a_whole_move(tmp_path: Path) -> None:
             listed = {one.id for one in OpenAI(base_url=f"{old}/v1", api_key=KEYS["shop"]).models.list()}
             served = {one.id for one in OpenAI(base_url=f"{new.url}/v1", api_key=KEYS["shop"]).models.list()}
     found = json.loads(said.stdout)
-    breaking = [
-        (row["name"], one["part"], one["old"], one["new"])
-        for row in found["requests"]
-        for one in row["differences"]
-        if one["effect"] == "breaks"
-    ]
-    assert (breaking, said.returncode) == ([], 0)
+    assert (breaking_differences(found), said.returncode) == ([], 0)
     assert {name: reply.status for name, reply in replies.items()} == {"shop": 200, "spent": 402, "team-key": 200}
     assert "usd/30d=92.7" in dict(replies["shop"].headers)["x-trigate-budget-left"]
     assert answer.headers["x-litellm-model-group"] == "demo"

@@ -203,12 +203,17 @@ def test_wrong_options_are_refused(gateway, upstream, more):
 # Streams again
 
 
-@each_row("api", OLDER)
-def test_a_stream_resumes_after_each_of_its_events(gateway, upstream, api):
+@each_row(("api", "background"), product(OLDER, (False, True)))
+def test_a_stream_resumes_after_each_of_its_events(gateway, upstream, api, background):
     upstream.script(Script(text="one two three", thinking="Easy."))
-    sent = frames(interact(gateway, f"on-{api}", "Count.", stream=True))
-    id = json.loads(sent[0].partition(b"data: ")[2])["interaction"]["id"]
-    assert b"".join(frames(get_interaction(gateway, id, "?stream=true"))) == b"".join(sent)
+    if background:
+        id = interaction_in(interact(gateway, f"on-{api}", "Count.", background=True, stream=False))["id"]
+        assert output_text(wait_for_end(gateway, id)) == "one two three"
+        sent = frames(get_interaction(gateway, id, "?stream=true"))
+    else:
+        sent = frames(interact(gateway, f"on-{api}", "Count.", stream=True))
+        id = json.loads(sent[0].partition(b"data: ")[2])["interaction"]["id"]
+        assert b"".join(frames(get_interaction(gateway, id, "?stream=true"))) == b"".join(sent)
     for i, event in enumerate(sent[:-1], 1):
         last = json.loads(event.partition(b"data: ")[2])["event_id"]
         rest = frames(get_interaction(gateway, id, f"?stream=true&last_event_id={last}"))
@@ -227,18 +232,6 @@ def test_a_whole_answer_can_be_streamed_later(gateway, upstream, api):
     texts = [event["delta"]["text"] for name, event in events if name == "step.delta" and "text" in event["delta"]]
     assert "".join(texts) == "one two"
     assert [event["event_id"] for _, event in events[:-1]] == [str(i) for i in range(1, len(events))]
-
-
-@each_row("api", OLDER)
-def test_a_lost_background_stream_resumes_at_its_last_event(gateway, upstream, api):
-    upstream.script(Script(text="one two three", thinking="Easy."))
-    begun = interaction_in(interact(gateway, f"on-{api}", "Count.", background=True, stream=False))
-    done = wait_for_end(gateway, begun["id"])
-    sent = frames(get_interaction(gateway, begun["id"], "?stream=true"))
-    for i, event in enumerate(sent[:-1], 1):
-        last = json.loads(event.partition(b"data: ")[2])["event_id"]
-        assert sent[:i] + frames(get_interaction(gateway, begun["id"], f"?stream=true&last_event_id={last}")) == sent
-    assert output_text(done) == "one two three"
 
 
 # Calls that no program must run

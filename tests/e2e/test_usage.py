@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.covering import covering_rows
 from tests.support.each_row import each_row
+from tests.support.every_api import entries_of_every_api
 from tests.support.gateway_thread import serve_module
 from tests.support.harness import Gateway, Reply, config, provider
 from tests.support.raw_call import line
@@ -29,16 +30,9 @@ def gateway(upstream):
     return config(entries)
 
 
-_VENDORS = {"responses": "openai", "interactions": "gemini", "converse": "amazon_bedrock"}
-
-
 @serve_module
 def every_api(upstream):
-    price = {"input": 1, "output": 1}
-    entries = [
-        provider(f"{_VENDORS.get(api, 'vllm')}/m", upstream.url, [api], name=f"m-{api}", price=price) for api in ALL
-    ]
-    return config(entries)
+    return config(entries_of_every_api(upstream.url, price={"input": 1, "output": 1}))
 
 
 def ask(gateway: Gateway, model: str, **members: Any) -> Reply:

@@ -6,9 +6,9 @@ import hashlib
 import http.client
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from tests.support.certificates import LOOPBACK, Authority
 from tests.support.clouds import OWN_KEYS, REGION, ROLE, Clouds
 from tests.support.features import has_feature
 from tests.support.gateway_thread import app_thread
-from tests.support.harness import PATIENCE, config
+from tests.support.harness import PATIENCE, config, request
 from tests.support.upstreams import serve_upstream
 
 (OWN_ID, OWN_SECRET) = next(iter(OWN_KEYS.items()))
@@ -70,21 +70,13 @@ class Gateway:
     lifecycle: Lifecycle
 
     def ask(self, model: str = "m", stream: bool = False, **headers: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        with contextlib.closing(connection):
-            body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}
-            connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
-            response = connection.getresponse()
-            return response.status, response.read()
+        body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "Hi"}]}
+        reply = request(f"http://127.0.0.1:{self.port}", "POST", "/v1/chat/completions", body, headers, PATIENCE)
+        return reply.status, reply.body
 
     def burst(self, number: int, model: str = "m") -> list[int]:
-        found: list[int] = []
-        asking = [threading.Thread(target=lambda: found.append(self.ask(model)[0])) for _ in range(number)]
-        for one in asking:
-            one.start()
-        for one in asking:
-            one.join()
-        return found
+        with ThreadPoolExecutor(number) as pool:
+            return list(pool.map(lambda _: self.ask(model)[0], range(number)))
 
     def pass_pause(self) -> None:
         """Continue as if the last fetch was a while ago."""
