@@ -265,15 +265,16 @@ _PLAIN: Final = ("", "7bit", "8bit", "binary")
 
 class FieldReplacer:
     """An editor that replaces the content of each field ``name`` in a multipart body by that which ``replace`` returns,
-    while the body is forwarded. A field may have ``longest`` bytes.
+    while the body is forwarded. A field may have ``longest`` bytes, and if it ``may_be_file`` a file name.
 
     Its methods raise ``GatewayError`` for invalid bodies and fields."""
 
     def __init__(
-        self, boundary: bytes, name: str, replace: Callable[[bytes], bytes], longest: int = FIELD_BYTES
-    ) -> None:
+        self, boundary: bytes, name: str, replace: Callable[[bytes], bytes], longest: int = FIELD_BYTES,
+        may_be_file: bool = False,
+    ) -> None:  # fmt: skip
         self._parser = MultipartParser(boundary)
-        self._name, self._replace, self._longest = name, replace, longest
+        self._name, self._replace, self._longest, self._may_be_file = name, replace, longest, may_be_file
         self._content: bytes | None = None  # the part of a field that has arrived
 
     def feed(self, piece: bytes) -> bytes:
@@ -285,7 +286,8 @@ class FieldReplacer:
     def _edit_event(self, event: MultipartEvent) -> bytes:
         if isinstance(event, MultipartHead):
             self._content = b"" if event.name.lower() == self._name else None
-            if self._content is not None and (event.file_name is not None or event.encoding not in _PLAIN):
+            is_file = event.file_name is not None and not self._may_be_file
+            if self._content is not None and (is_file or event.encoding not in _PLAIN):
                 raise invalid(f"{self._name} is a file in the multipart body, or encoded: send plain text", self._name)
             return event.raw
         if self._content is None:

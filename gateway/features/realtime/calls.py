@@ -41,7 +41,8 @@ def replace_session(body: bytes, content_type: str, session: ExaminedObject | No
 
 
 def _replace_fields(body: bytes, content_type: str, replace: Callable[[bytes], bytes]) -> bytes:
-    editor = FieldReplacer(parse_boundary(content_type), "session", replace, len(body))
+    # A browser gives a part with a content type of its own a file name, too.
+    editor = FieldReplacer(parse_boundary(content_type), "session", replace, len(body), may_be_file=True)
     edited = editor.feed(body)
     editor.close()
     return edited

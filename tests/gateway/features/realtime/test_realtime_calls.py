@@ -9,6 +9,7 @@ import httpx2
 import trio
 
 from gateway.features.realtime.calls import read_session, replace_session
+from tests.support.each_row import each_row
 from tests.support.endpoint_provider import (
     EndpointProvider,
     ReceivedRequest,
@@ -121,9 +122,10 @@ async def test_a_client_without_budget_begins_no_call_and_can_end_one():
                 assert (await post(running, f"{location}/{action}", MAY, json={})).status_code == 200
 
 
-async def test_only_the_model_changes_in_the_settings_of_an_offer():
+@each_row("file_name", [None, "blob"])  # browsers name each part with a content type "blob"
+async def test_only_the_model_changes_in_the_settings_of_an_offer(file_name):
     session = '{"type": "realtime", "model": "voice", "audio": {"output": {"voice": "marin"}}}'
-    files = {"sdp": (None, SDP.decode()), "session": (None, session, "application/json")}
+    files = {"sdp": (None, SDP.decode()), "session": (file_name, session, "application/json")}
     async with run_gateway() as (running, provider):
         response = await post(running, "/v1/realtime/calls", MAY, files=files)
         assert response.status_code == 201, response.text
