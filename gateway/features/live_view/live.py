@@ -277,7 +277,7 @@ class LiveView:
 
     def store_prompt(self, watched: LiveExchange, body: bytes) -> None:
         """Store the ``body`` of a request if the operator enabled prompts."""
-        if self.keeps_prompts:
+        if self.keeps_prompts and body:  # entries of no size would never make room
             watched.prompt = prompt = KeptPrompt(body)
             self._prompts.put(watched.record.client, prompt, prompt, len(prompt.body))
 

@@ -37,6 +37,14 @@ def test_the_client_with_the_most_bytes_loses_its_oldest_prompts():
     assert not one.body
 
 
+def test_requests_without_a_body_take_no_memory():
+    """They need no room, so none of them made room for others."""
+    live_view, ledger = LiveView(), Ledger(readable=False)
+    live_view.keep(True, prompts=True)
+    live_view.store_prompt(shown := live_view.observe(ledger.open("call", "chat")), b"")
+    assert shown.prompt is None
+
+
 def config(url: str, **more: Any) -> dict[str, Any]:
     entry = {"model": "vllm/a", "name": "a", "base_url": f"{url}/v1", "access_key": SECRET, "speaks": list(APIS)}
     keys = [{"name": name, "key": f"{name}-0123456789-0123456789-0123456789"} for name in ("ann", "ben")]
