@@ -120,7 +120,7 @@ ARROWS: Final = {
         access allowances app config config_reports file_search health http loadtest logs mock named_imports
         open_features open_service open_store providers.apis providers.catalog providers.endpoints
         providers.errors providers.grammar providers.members providers.neutral
-        providers.recordings processes reload routing seams serving shared stores
+        providers.recordings providers.request_api processes reload routing seams serving shared stores
         users_files""",
     "gateway.__main__": "commands mock named_imports providers.catalog",
     "gateway.program": "__main__",

@@ -12,7 +12,7 @@ from gateway.commands.load_options import APIS, NAMES
 @click.command(
     cls=Command, runs="compare:run", short_help="Send the same requests to two servers, and report the differences."
 )
-@click.argument("sources", nargs=-1, type=click.Path(path_type=Path), metavar="[RECORDINGS…]")
+@click.argument("sources", nargs=-1, type=click.Path(path_type=Path), metavar="[RECORDINGS|LOG…]")
 @click.option("--old", required=True, metavar="URL", help="The server whose responses clients know.")
 @click.option("--new", required=True, metavar="URL", help="The server that replaces it.")
 @click.option("--old-key-env", metavar="NAME", help="The variable with the old server's key; default: TRIGATE_API_KEY.")
@@ -30,7 +30,8 @@ from gateway.commands.load_options import APIS, NAMES
 def compare(sources: tuple[Path, ...], models: tuple[str, ...], apis: tuple[str, ...], **_: Any) -> None:
     """Send the same requests to two servers, and report the differences that clients notice.
 
-    RECORDINGS is a directory written by trigate serve --record. Without it, compare sends built-in samples.
+    RECORDINGS is a directory written by trigate serve --record. LOG is JSON Lines with request bodies: `body` with
+    `path` or `url`, LiteLLM's proxy_server_request, or bare bodies. Without both, compare sends built-in samples.
 
     It compares the status, the content, tool calls, finish reasons, token counts, JSON members, errors and headers that
     SDKs read, and prints the time to the first byte and costs. Models seldom repeat a text: only --exact compares it.
@@ -40,4 +41,4 @@ def compare(sources: tuple[Path, ...], models: tuple[str, ...], apis: tuple[str,
     Exit status: 0 if no difference breaks clients, 1 if one does, 2 if nothing could be compared.
     """
     if sources and (models or apis):
-        raise click.UsageError("--model and --api select samples: leave them out with RECORDINGS")
+        raise click.UsageError("--model and --api select samples: leave them out with RECORDINGS or LOG")

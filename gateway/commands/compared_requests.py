@@ -1,17 +1,19 @@
-"""The requests of ``trigate compare``: those of recordings, or built-in samples."""
+"""The requests of ``trigate compare``: those of recordings, those of a log in JSON Lines, or built-in samples."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import attrs
 import msgspec
 
 from gateway.commands.probing import PROBES, Probe, probe_request, written_request
 from gateway.commands.server_requests import ServerRequest
-from providers.apis import CODECS, answer_endings
+from providers.apis import CODECS, answer_endings, api_of_path
 from providers.neutral.request import Request, Tool
+from providers.neutral.values import as_object, as_string
 from providers.recordings import (
     NotRepeatable,
     RecordedExchange,
@@ -21,11 +23,16 @@ from providers.recordings import (
     read_recording,
     repeatable_body,
 )
+from providers.request_api import possible_apis
 from streams.events import Api
+from streams.surrogates import NOT_JSON, decode_or
 
 LIST_OF_MODELS: Final = ServerRequest("list of models", "/v1/models", method="GET")
 UNKNOWN_MODEL: Final = "trigate-compare-no-such-model"
 WRONG_KEY: Final = "sk-trigate-compare-wrong-key"
+
+_LOGS: Final = (".jsonl", ".ndjson", ".log")
+"""The endings of files with a request in each line; other files belong to recordings."""
 
 _PASSED_HEADERS: Final = ("anthropic-beta", "anthropic-version", "openai-beta")
 """The recorded headers that change an answer. No other header is sent, because it may be a credential."""
@@ -34,7 +41,7 @@ _PASSED_HEADERS: Final = ("anthropic-beta", "anthropic-version", "openai-beta")
 def read_sources(paths: Sequence[Path]) -> tuple[Sequence[ServerRequest], Mapping[str, int]]:
     """Return the requests in ``paths``, and the number of skipped ones by reason.
 
-    Paths are directories of recordings, and single recordings. Raises ``UnreadableRecording``."""
+    Paths are directories of recordings, single recordings, and logs in JSON Lines. Raises ``UnreadableRecording``."""
     found: list[ServerRequest] = []
     skipped: Counter[str] = Counter()
     for path in paths:
@@ -45,19 +52,54 @@ def read_sources(paths: Sequence[Path]) -> tuple[Sequence[ServerRequest], Mappin
                 skipped[one] += 1
     if not found:
         reasons = "".join(f"; {count} skipped: {why}" for why, count in skipped.items())
-        expected = "give a directory written by trigate serve --record DIR"
+        expected = "give a directory written by trigate serve --record DIR, or a log with requests in JSON Lines"
         raise UnreadableRecording(f"{', '.join(map(str, paths))}: no requests found{reasons}; {expected}")
     return found, skipped
 
 
 def _read_source(path: Path) -> Iterator[ServerRequest | str]:
     """Yield each request, or the reason why it is skipped. Raises ``UnreadableRecording``."""
-    for file in client_meta_files(path) if path.is_dir() else (path,):
-        if (recorded := read_recording(file)).is_of_client:
+    recordings = map(read_recording, client_meta_files(path) if path.is_dir() else (path,))
+    for recorded in _read_log(path) if path.suffix in _LOGS and path.is_file() else recordings:
+        if recorded.is_of_client:
             try:
                 yield _from_recording(recorded, repeatable_body(recorded))
             except NotRepeatable as error:
                 yield str(error)
+
+
+def _read_log(file: Path) -> Iterator[RecordedExchange]:
+    """Yield the requests in a log, without a body for lines that have none. Raises ``UnreadableRecording``."""
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        raise UnreadableRecording(f"{file}: {error.strerror}") from None
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                yield _from_line(f"{file.name}:{number}", msgspec.json.decode(line))
+            except NOT_JSON:
+                raise UnreadableRecording(f"{file}, line {number}: not JSON; expected JSON Lines") from None
+
+
+def _from_line(name: str, value: Any) -> RecordedExchange:
+    """Return a line's request: ``body`` with ``path`` or ``url``, LiteLLM's ``proxy_server_request``, or a body."""
+    line = as_object(value)
+    line = _decode_object(line.get("proxy_server_request")) or line
+    url, body = as_string(line.get("path") or line.get("url")), _decode_object(line.get("body"))
+    path = decode_or(lambda text: urlsplit(text)._replace(scheme="", netloc="").geturl(), url, "")
+    if not body:
+        body, path = line, ""
+    api = (api_of_path(path) or "chat") if path else next(iter(possible_apis(body)), None)
+    has_body = path or (api is not None and "model" in body)
+    stream = ":streamGenerateContent" in path or path.endswith("-stream") or body.get("stream") is True
+    written, model = msgspec.json.encode(body) if has_body else None, as_string(body.get("model"))
+    return RecordedExchange(name, api or "chat", written, None, 200, "", model, stream, path)
+
+
+def _decode_object(value: Any) -> Mapping[str, Any]:
+    """Return an object that may be JSON in a string, as in an export of a table; ``{}`` for anything else."""
+    return as_object(decode_or(msgspec.json.decode, value, None) if isinstance(value, str) else value)
 
 
 def _from_recording(request: RecordedExchange, body: bytes) -> ServerRequest:

@@ -1,4 +1,4 @@
-"""``trigate compare``: two servers get the same requests, from samples and recordings."""
+"""``trigate compare``: two servers get the same requests, from samples, recordings and logs."""
 
 import json
 import signal
@@ -83,6 +83,39 @@ def test_recordings_are_sent_to_both(tmp_path, mock):
     assert found["good"]
 
 
+def test_a_log_has_requests_in_several_forms(tmp_path, mock):
+    log = tmp_path / "requests.jsonl"
+    messages = {**HELLO, "max_tokens": 9}
+    lines = [
+        {"url": "http://litellm:4000/v1/chat/completions", "method": "POST", "body": HELLO},
+        {"proxy_server_request": json.dumps({"url": "http://litellm:4000/v1/messages", "body": messages})},
+        {"custom_id": "1", "method": "POST", "url": "/v1/embeddings", "body": {"model": "m", "input": "Hello"}},
+        {"path": "/v1beta/models/m:streamGenerateContent?alt=sse", "body": {"contents": [{"parts": [{"text": "Hi"}]}]}},
+        {**HELLO, "stream": True},
+        messages,
+        {"model": "m", "input": "Hello", "previous_response_id": "resp_1"},
+        {"model": "m", "input": "Hello", "system_instruction": "Be brief.", "stream": True},
+        {"event": "exchange", "status": 200},
+    ]
+    log.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    said = compare(mock.url, mock.url, log, "--exact", "--json")
+    found = report(said)
+    assert [(row["api"], row["path"], row["stream"]) for row in found["requests"]] == [
+        ("chat", "/v1/chat/completions", False),
+        ("messages", "/v1/messages", False),
+        (None, "/v1/embeddings", False),
+        ("gemini", "/v1beta/models/m:streamGenerateContent", True),
+        ("chat", "/v1/chat/completions", True),
+        ("messages", "/v1/messages", False),
+        ("interactions", "/v1beta/interactions", True),
+    ]
+    assert found["skipped"] == {
+        "it continues from a response that only the recorded server has": 1,
+        "without a body": 1,
+    }
+    assert said.returncode == 0
+
+
 def test_requests_that_differ_only_in_headers_are_alike_for_clients():
     """Each response of LiteLLM has headers of its own: a move without a difference for clients counted 0 alike."""
     request, response = ServerRequest("r", "/v1/chat/completions"), ServerResponse(200)
@@ -118,12 +151,15 @@ def test_a_command_that_cannot_compare_reports_the_reason(mock, args, words):
     assert words in " ".join(said.stderr.split())
 
 
-def test_recordings_are_read_before_any_server_is_called(tmp_path):
-    """A mistake in a file was reported only after both servers had answered."""
+@each_row("content", ["not json", "[1]", '{"path": "/v1/unknown"}', '{"url": "http://[", "body": {"a": 1}}', ""])
+def test_a_file_is_checked_before_any_server_is_called(tmp_path, content):
+    """A mistake in the file was reported only after both servers had answered."""
+    log = tmp_path / "requests.jsonl"
+    log.write_text(content)
     with refusing_port() as port:
-        said = compare(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}", tmp_path)
+        said = compare(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port}", log)
     assert said.returncode == 2
-    assert str(tmp_path) in said.stderr
+    assert str(log) in said.stderr
     assert "--old" not in said.stderr
 
 
