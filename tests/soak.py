@@ -1,4 +1,4 @@
-"""The soak: a real gateway between the clients of `trigate load`, who leave, and a `trigate mock` that dies and stalls.
+"""The soak: a real gateway between clients that leave, stall and pipeline and a provider that dies, stalls and errs.
 
     python tests/soak.py --seconds 60 --streams 200 --concurrent 1000 --kills 10
 
@@ -9,7 +9,6 @@ and no good one broken. Then the load continues while workers are killed, and fi
 
 import argparse
 import contextlib
-import datetime
 import json
 import os
 import random
@@ -18,99 +17,37 @@ import signal
 import socket
 import statistics
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import attrs
+import trio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # if run as a command
 
 from gateway.serving.lifecycle import CUT_AFTER
-from tests.support.apis import question
-from tests.support.command_line import Started, environment, running_command
-from tests.support.harness import Gateway, config, eventually, exchanges, free_port, post, provider, running
+from tests.support.harness import Gateway, config, free_port, provider, running
 from tests.support.processes import is_running, peers, resident, stop, workers
-from tests.support.repository import ROOT
+from tests.support.traffic import GAP, MODELS, PATIENCE, PATIENT, Clients, Provider, Tally
 from tests.support.upstreams import PATHS
-from tests.support.warm_start import Forked
 
-WHOLE = ("up", "fault/comments")
-BROKEN = ("cut-after", "cut-after", "reset-after", "stall", "silent", "529", "529", "garbage")
-MODELS = ("up",) * 8 + ("fault/comments",) * 3 + tuple(f"fault/{name}" for name in BROKEN)
-VENDORS = {"chat": "openai", "messages": "anthropic"}
-PATIENT, FLOOD = "patient", "fault/big-event-5"
-PACE = 0.5  # seconds between two words of a paced stream
+SILENCE = 1.0  # seconds of the provider's silence that the gateway tolerates here, at least
 STARTS = 125  # paced streams started per second
 MEMORY = 32  # MiB by which the gateway may grow
 DRAIN = 0.5
 MARGIN = 4.0  # seconds that a busy machine may add to an end; the supervisor kills its workers a second later
-WAITING = 6  # clients of each API that wait at the end
-MOMENT = 0.5
-PATIENCE = 60.0
 
 
-def settings(mock: Started, port: int) -> dict[str, Any]:
-    models = {**{name: name for name in (*MODELS, FLOOD)}, PATIENT: "fault/stall"}
-    patience = {name: "60s" if name in (*WHOLE, FLOOD, PATIENT) else "1s" for name in models}
-    entries = [
-        provider(
-            f"{vendor}/{model}",
-            f"{mock.url}/v1",
-            [api],
-            name=f"{name}-{api}",
-            timeouts={"idle": patience[name], "first_byte": patience[name]},
-        )
-        for api, vendor in VENDORS.items()
-        for name, model in models.items()
-    ]
-    return config(entries, port, drain=DRAIN)
-
-
-@attrs.frozen
-class Outcome:
-    """The end of a request: the model, and the line of the log."""
-
-    model: str
-    line: dict[str, Any]
-
-    @property
-    def end_time(self) -> float:
-        return datetime.datetime.fromisoformat(self.line["time"]).timestamp() + self.line["ended"]
-
-    @property
-    def is_wrong(self) -> bool:
-        """Whether a failed answer looks whole, or a whole one failed."""
-        return self.line["end"] in (("error", "unfinished") if self.model in WHOLE else ("whole",))
-
-
-class Load:
-    """One ``trigate load`` of ``api`` with ``models``, each from both of the provider's APIs."""
-
-    def __init__(self, gateway: Gateway, api: str, models: Sequence[str], *options: str) -> None:
-        self._models = [(name, stream) for name in models for stream in (True, True, False)]
-        random.Random(1).shuffle(self._models)
-        self._bodies = [
-            question(api, f"{name}-{vendor}", stream=stream) for name, stream in self._models for vendor in VENDORS
-        ]
-        self._folder = tempfile.TemporaryDirectory()
-        self._log, requests, said = (Path(self._folder.name, name) for name in ("log", "requests", "said"))
-        requests.write_text("".join(json.dumps(body) + "\n" for body in self._bodies))
-        args = ["load", "--api", api, "--requests", str(requests), "--log", str(self._log), *options, gateway.url]
-        with said.open("w") as saying:
-            self._process = Forked(args, ROOT, environment(), saying.fileno(), saying.fileno())
-
-    def end(self, number: int | None = None) -> list[Outcome]:
-        """Wait for the end, after the signal ``number``, and return the end of each request."""
-        if number:
-            self._process.send_signal(number)
-        self._process.wait(2 * PATIENCE)
-        lines = map(json.loads, self._log.read_text().splitlines())
-        with self._folder:
-            return [Outcome(self._models[line["number"] // 2 % len(self._models)][0], line) for line in lines]
+def settings(upstream: socket.socket, port: int, silence: float = SILENCE) -> dict[str, object]:
+    url = f"http://127.0.0.1:{upstream.getsockname()[1]}"
+    vendors = {"chat": "openai", "messages": "anthropic"}
+    entries = [provider(f"{vendors[api]}/{model}", url, [api]) for model, api in MODELS.items()]
+    patience = {"idle": "60s", "first_byte": "60s"}
+    entries += [provider(f"{vendors[api]}/{name}", url, [api], timeouts=patience) for name, api in PATIENT.items()]
+    limits = {"idle": f"{silence:g}s", "first_byte": f"{silence:g}s"}
+    return config(entries, port, timeouts=limits, drain=DRAIN)
 
 
 # Resources of the gateway
@@ -126,172 +63,257 @@ def cpu(gateway: Gateway) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def more_files() -> None:
-    """Raise the limit of open files, which the processes inherit."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+async def at_rest(gateway: Gateway) -> int:
+    """Return the permanent file descriptors. The connection of the readiness check may still be closing."""
+    seen = []
+    for _ in range(20):
+        seen.append(fds(gateway))
+        await trio.sleep(0.01)
+    return min(seen)
+
+
+async def quiet(gateway: Gateway, provider: Provider, baseline: int) -> bool:
+    """Wait until the gateway only has its initial descriptors and idle connections to the provider."""
+    with trio.move_on_after(PATIENCE):
+        while fds(gateway) != baseline + provider.connections:  # noqa: ASYNC110  # of another process
+            await trio.sleep(0.05)
+    return fds(gateway) == baseline + provider.connections
 
 
 @attrs.define
 class Soak:
-    """A load of ``streams`` mixed clients, and the checks of its ends."""
+    """A load of ``streams`` mixed clients for ``seconds``, then ``concurrent`` paced streams for ``hold`` seconds."""
 
+    seconds: float
     streams: int
-    apis: Sequence[str] = tuple(PATHS)
-    outcomes: list[Outcome] = attrs.field(factory=list, init=False)
-    _kills: list[float] = attrs.field(factory=list, init=False)
-    _stopped: float = attrs.field(default=float("inf"), init=False)
+    concurrent: int
+    hold: float = 5.0
+    seed: int = 1
+    say: Callable[[str], object] = print
+    provider: Provider = attrs.field(factory=Provider)
+
+    def run(self) -> Tally:
+        """Run the soak. Raises ``AssertionError`` for leftovers and violations."""
+        more_files()
+        upstream = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        port = free_port()
+        with self._stopping_at_once(), running(settings(upstream, port), port) as gateway:
+            tally = trio.run(self._soak, gateway, upstream)
+        self.say(check_ledger(gateway, tally))
+        return tally
 
     @contextlib.contextmanager
-    def _serving(self, *args: str, pace: float = 0.002) -> Iterator[tuple[Gateway, Started]]:
-        more_files()
-        port = free_port()
-        with (
-            running_command("mock", "--port", "0", "--pace", str(pace)) as mock,
-            running(settings(mock, port), port, *args) as gateway,
-        ):
-            yield gateway, mock
-        self._check_ends(gateway)
-
-    def _start_mixed(self, gateway: Gateway, seconds: float) -> list[Load]:
-        options = ["--concurrency", str(-(-self.streams // len(self.apis))), "--seconds", f"{seconds:g}"]
-        return [Load(gateway, api, MODELS, *options, "--leave", "25%:50ms") for api in self.apis]
-
-    def _end(self, loads: Sequence[Load], number: int | None = None) -> None:
-        self.outcomes += [outcome for load in loads for outcome in load.end(number)]
-
-    def was_lost(self, outcome: Outcome) -> bool:
-        """Return whether the request ended with a killed worker, or with the gateway.
-
-        An exchange is logged just after its end. So a request that ended a moment before a kill may count, too.
-        """
-        return outcome.end_time > self._stopped or any(abs(outcome.end_time - at) < MOMENT for at in self._kills)
-
-    def _check_ends(self, gateway: Gateway) -> None:
-        """Check the outcomes and the ledger after the gateway has ended, and report them."""
-        ends = Counter(f"{one.model} {one.line['error'] or one.line['end']}" for one in self.outcomes)
-        print(f"ends: {dict(sorted(ends.items()))}")
-        lines = Counter(line["request_id"] for line in exchanges(gateway.log))
-        twice = [name for name, count in lines.items() if count > 1]
-        answered = [one for one in self.outcomes if one.line["request_id"]]
-        without = [one for one in answered if one.line["request_id"] not in lines and not self.was_lost(one)]
-        wrong = [one for one in self.outcomes if one.is_wrong and (one.model not in WHOLE or not self.was_lost(one))]
-        print(f"ledger: {len(lines)} lines for {len(self.outcomes)} requests, {len(answered)} answered")
-        assert not twice, f"more than one line for {twice[:5]}"
-        assert not without, f"no line for {without[:5]}"
-        assert not wrong, wrong[:10]
-        assert "Traceback" not in "\n".join(gateway.log)
-
-    def run_mixed(self, seconds: float) -> None:
-        """Check that mixed clients leave nothing. Raises ``AssertionError`` for leftovers and violations."""
-        with self._serving() as (gateway, mock):
-            baseline = fds(gateway)
-            self._end(self._start_mixed(gateway, min(2.0, seconds / 2)))  # creates all permanent resources
-            self._wait_for_quiet(gateway, mock, baseline)
-            before, busy = resident(gateway.pid), cpu(gateway)
-            self._end(self._start_mixed(gateway, seconds))
-            self._wait_for_quiet(gateway, mock, baseline)
-            grown = resident(gateway.pid) - before
-            print(
-                f"file descriptors {baseline} -> {fds(gateway)}; memory {before:.0f} -> {before + grown:.0f} MiB; "
-                f"{cpu(gateway) - busy:.1f} s of CPU"
-            )
-            assert grown < MEMORY, f"the gateway has grown by {grown:.0f} MiB"
-            begun = time.monotonic()
-        took = time.monotonic() - begun  # with tasks left, it would wait for the end of its drain
+    def _stopping_at_once(self) -> Iterator[None]:
+        """Check that the gateway stops quickly: with tasks left, it would wait for the end of its drain."""
+        yield
+        took = time.monotonic() - self._over
         assert took < 3, f"with nothing in flight the gateway took {took:.1f} s to stop"
 
-    def run_paced(self, concurrent: int, pace: float = PACE) -> float:
-        """Run ``concurrent`` simultaneous paced streams, and return by how many seconds the median event was late."""
-        with self._serving(pace=pace) as (gateway, mock):
-            baseline, before, busy = fds(gateway), resident(gateway.pid), cpu(gateway)
-            options = ["--rate", f"{STARTS / len(self.apis):g}", "-n", str(concurrent // len(self.apis))]
-            loads = [Load(gateway, api, ["up"], *options) for api in self.apis]
-            time.sleep(concurrent / STARTS + 2 * pace)
-            most = resident(gateway.pid)
-            self._end(loads)
-            streams = [one.line for one in self.outcomes if one.line["gap"] is not None]
-            events = sum(line["tokens"]["events"] for line in streams)
-            late = statistics.median(line["gap"] - pace for line in streams)
-            print(
-                f"{len(self.outcomes)} paced streams: late by {1000 * late:.1f} ms in the median, "
-                f"{1000 * (max(line['stall'] for line in streams) - pace):.1f} at most; "
-                f"{1024 * (most - before) / concurrent:.0f} KiB a stream, "
-                f"{1e6 * (cpu(gateway) - busy) / events:.0f} µs of CPU an event"
-            )
-            self._wait_for_quiet(gateway, mock, baseline)
-        return late
+    _over: float = 0.0
 
-    def _wait_for_quiet(self, gateway: Gateway, mock: Started, baseline: int) -> None:
-        """Wait until the gateway only has its initial descriptors and idle connections to the provider."""
-        port = int(mock.url.rpartition(":")[2])
-        eventually(
-            lambda: fds(gateway) <= baseline + len(peers(mock.process.pid, port)),
-            PATIENCE,
-            f"the end of all connections but the {baseline} file descriptors of the beginning",
+    async def _soak(self, gateway: Gateway, upstream: socket.socket) -> Tally:
+        clients = Clients(gateway.port, random.Random(self.seed))
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(upstream))
+        baseline = await at_rest(gateway)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, self.provider.serve, [listener])
+            if self.seconds:
+                await self._load_mixed(gateway, clients, baseline)
+            if self.concurrent:
+                await self._load_streams(gateway, clients, baseline)
+            nursery.cancel_scope.cancel()
+        self._over = time.monotonic()
+        return clients.tally
+
+    async def _load_mixed(self, gateway: Gateway, clients: Clients, baseline: int) -> None:
+        await self._crowd(clients, min(2.0, self.seconds / 2))  # creates all permanent resources
+        assert await quiet(gateway, self.provider, baseline), self._describe_leaks(gateway, baseline)
+        before, busy = resident(gateway.pid), cpu(gateway)
+        await self._crowd(clients, self.seconds)
+        calm = await quiet(gateway, self.provider, baseline)
+        tally, grown = clients.tally, resident(gateway.pid) - before
+        self.say(f"{len(tally.sent)} requests by {sum(tally.clients.values())} clients, {self.streams} at once")
+        self.say(f"clients: {dict(tally.clients)}\nprovider: {dict(self.provider.played)}")
+        self.say(f"answers: {dict(sorted(tally.answers.items()))}")
+        self.say(
+            f"file descriptors {baseline} -> {fds(gateway)} with {self.provider.connections} pooled connections; "
+            f"memory {before:.0f} -> {before + grown:.0f} MiB; {cpu(gateway) - busy:.1f} s of CPU"
+        )
+        assert calm, self._describe_leaks(gateway, baseline)
+        assert grown < MEMORY, f"the gateway has grown by {grown:.0f} MiB"
+
+    def _describe_leaks(self, gateway: Gateway, baseline: int) -> str:
+        pooled = self.provider.connections
+        return f"{fds(gateway)} file descriptors, {baseline} at first, and {pooled} connections to the provider"
+
+    async def _crowd(self, clients: Clients, seconds: float) -> None:
+        until = trio.current_time() + seconds
+        async with trio.open_nursery() as nursery:
+            for _ in range(self.streams):
+                nursery.start_soon(clients.run_clients, until)
+
+    async def _load_streams(self, gateway: Gateway, clients: Clients, baseline: int) -> None:
+        events = self.provider.events = round((self.hold + self.concurrent / STARTS) / GAP)
+        before, busy, most = resident(gateway.pid), cpu(gateway), 0.0
+
+        async def watch() -> None:
+            nonlocal most
+            while True:
+                most = max(most, resident(gateway.pid))
+                await trio.sleep(0.25)
+
+        async with trio.open_nursery() as watching:
+            watching.start_soon(watch)
+            async with trio.open_nursery() as nursery:
+                for n in range(self.concurrent):
+                    nursery.start_soon(clients.read_slowly, list(PATHS)[n % 3], list(MODELS)[n % 2], events)
+                    await trio.sleep(1 / STARTS)
+            watching.cancel_scope.cancel()
+        late = sorted(clients.tally.late)
+        self.say(
+            f"{self.concurrent} paced streams, {len(late)} events: late by {1000 * statistics.median(late):.1f} ms in "
+            f"the median, {1000 * late[int(0.99 * len(late))]:.1f} at p99, {1000 * late[-1]:.1f} at most; "
+            f"{1024 * (most - before) / self.concurrent:.0f} KiB a stream, "
+            f"{1e6 * (cpu(gateway) - busy) / len(late):.0f} µs of CPU an event"
+        )
+        assert await quiet(gateway, self.provider, baseline), self._describe_leaks(gateway, baseline)
+
+
+@attrs.define
+class Signals:
+    """A load of ``streams`` mixed clients while one of the ``workers`` is killed, ``kills`` times.
+
+    Then one SIGTERM, with clients that do not read and providers that stall.
+    """
+
+    workers: int
+    streams: int
+    kills: int = 0
+    pause: float = 1.0  # seconds of work before a kill, and before the end
+    seed: int = 1
+    say: Callable[[str], object] = print
+    provider: Provider = attrs.field(factory=Provider)
+    _killed: set[int] = attrs.field(factory=set, init=False)
+    _crew: set[int] = attrs.field(factory=set, init=False)  # at the end
+    _dice: random.Random = attrs.field(init=False, default=attrs.Factory(lambda self: random.Random(self.seed), True))
+
+    def run(self) -> Tally:
+        """Run the test. Raises ``AssertionError`` for leftovers and violations."""
+        more_files()
+        upstream = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        port = free_port()
+        # Starting processes use CPU, so the provider in this one may send later than its stalls last.
+        with running(settings(upstream, port, 5 * SILENCE), port, "--workers", str(self.workers)) as gateway:
+            try:
+                tally = trio.run(self._soak, gateway, upstream)
+                left = [pid for pid in self._crew if is_running(pid)]
+                assert not left, f"the gateway has ended, its workers {left} have not"
+            finally:  # survivors would keep the log open, and its reader waiting
+                for pid in filter(is_running, self._crew | workers(gateway.pid)):
+                    os.kill(pid, signal.SIGKILL)
+        self.say(check_ledger(gateway, tally))
+        assert sum("ended with status -9" in line for line in gateway.log) == self.kills
+        return tally
+
+    async def _soak(self, gateway: Gateway, upstream: socket.socket) -> Tally:
+        clients = Clients(gateway.port, self._dice)
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(upstream))
+        async with trio.open_nursery() as serving:
+            serving.start_soon(trio.serve_listeners, self.provider.serve, [listener])
+            async with trio.open_nursery() as nursery:
+                for _ in range(self.streams):
+                    nursery.start_soon(clients.run_clients, float("inf"))
+                for _ in range(self.kills):
+                    await self._work(gateway)
+                    self._kill_one(gateway, clients)
+                await self._work(gateway)
+                await self._end(gateway, clients, nursery)
+            with trio.move_on_after(PATIENCE):
+                while self.provider.connections:  # noqa: ASYNC110  # of another process
+                    await trio.sleep(0.02)
+            assert not self.provider.connections, f"{self.provider.connections} connections to the provider are open"
+            serving.cancel_scope.cancel()
+        tally = clients.tally
+        self.say(f"clients: {dict(tally.clients)}\nanswers: {dict(sorted(tally.answers.items()))}")
+        return tally
+
+    async def _work(self, gateway: Gateway) -> None:
+        """Wait until every worker has clients, and for the pause."""
+        with trio.fail_after(PATIENCE):
+            while not all(self._at_work(gateway)):  # noqa: ASYNC110  # of other processes
+                await trio.sleep(0.05)
+        await trio.sleep(self.pause)
+
+    def _at_work(self, gateway: Gateway) -> list[bool]:
+        """Return, for each worker, whether it has clients."""
+        alive = crew(gateway) - self._killed
+        return [bool(peers(pid, gateway.port)) for pid in alive] + [False] * (self.workers - len(alive))
+
+    def _kill_one(self, gateway: Gateway, clients: Clients) -> None:
+        victim = self._dice.choice(sorted(crew(gateway)))
+        at = time.monotonic()
+        stop(victim)
+        clients.tally.kills.append((at, peers(victim, gateway.port)))
+        os.kill(victim, signal.SIGKILL)
+        self._killed.add(victim)
+
+    async def _end(self, gateway: Gateway, clients: Clients, nursery: trio.Nursery) -> None:
+        """Send SIGTERM while clients wait or do not read, and wait for the end of the gateway."""
+        over = await self._gather(clients, nursery)
+        self._crew |= crew(gateway)
+        clients.stopping = True
+        begun = time.monotonic()
+        os.kill(gateway.pid, signal.SIGTERM)
+        limit = DRAIN + CUT_AFTER + MARGIN
+        while is_running(gateway.pid):
+            assert time.monotonic() - begun < limit, f"the gateway is still there after {limit} s"
+            await trio.sleep(0.02)
+        took = time.monotonic() - begun
+        over.set()
+        self.say(
+            f"{self.kills} kills among {self.workers} worker(s); the end came {took:.2f} s after SIGTERM, "
+            f"with a drain of {DRAIN} s and {CUT_AFTER} s for those who do not read"
         )
 
-    def run_signals(self, number: int, kills: int = 0, pause: float = 1.0) -> None:
-        """Kill one of ``number`` workers several times, then send SIGTERM with stalled clients and providers.
+    async def _gather(self, clients: Clients, nursery: trio.Nursery) -> trio.Event:
+        """Start clients that must be interrupted, and wait until their requests are at the provider.
 
-        ``pause`` are seconds of work before each.
+        They end with the event.
         """
-        dice = random.Random(1)
-        with self._serving("--workers", str(number)) as (gateway, _):
-            loads = self._start_mixed(gateway, 3600)
-            for _ in range(kills):
-                self._work(gateway, number, pause)
-                victim = dice.choice(sorted(workers(gateway.pid)))
-                stop(victim)
-                self._kills.append(time.time())
-                os.kill(victim, signal.SIGKILL)
-            waiting = [Load(gateway, api, [PATIENT], "--concurrency", str(WAITING)) for api in self.apis]
-            with contextlib.ExitStack() as stalled:
-                floods = [stalled.enter_context(_flood(gateway, api, "chat")) for api in self.apis]
-                self._work(gateway, number, pause, more=WAITING * len(self.apis) + len(floods))
-                crew = workers(gateway.pid)
-                self._stopped = time.time()
-                gateway.stop()
-                eventually(lambda: not is_running(gateway.pid), DRAIN + CUT_AFTER + MARGIN, "the end after SIGTERM")
-                took = time.time() - self._stopped
-                complete = [flood for flood in floods if _read_rest(flood).endswith(b"0\r\n\r\n")]
-            self._end(loads, signal.SIGINT)
-            self._end(waiting, signal.SIGINT)
-            assert not complete, "an answer that nobody read looks complete"
-            assert not [pid for pid in crew if is_running(pid)], "the gateway has ended, some of its workers have not"
-        told = Counter(one.line["error"] for one in self.outcomes if one.model == PATIENT and one.line["status"])
-        assert told, "no client was waiting"
-        assert not {"closed", "reset"} & told.keys(), told
-        print(f"{kills} kills among {number} workers; the end came {took:.2f} s after SIGTERM; told: {dict(told)}")
-        assert sum("ended with status -9" in line for line in gateway.log) == kills
-
-    def _work(self, gateway: Gateway, number: int, pause: float, more: int = 0) -> None:
-        """Wait until every worker has clients, and a quarter of all and ``more`` are connected; then pause."""
-
-        def are_busy() -> bool:
-            clients = [len(peers(pid, gateway.port)) for pid in workers(gateway.pid) or {gateway.pid}]
-            return len(clients) == number and all(clients) and sum(clients) >= self.streams / 4 + more
-
-        eventually(are_busy, PATIENCE, "clients of every worker")
-        time.sleep(pause)
+        over, count = trio.Event(), 0
+        for api in PATHS:
+            for model in PATIENT:
+                for act, streamed in (("wait", True), ("wait", False), ("wait-early", True)):
+                    nursery.start_soon(clients.waiting, act, api, model, streamed)
+                nursery.start_soon(clients.stall_answer, api, model, over)
+                count += 4
+        with trio.fail_after(PATIENCE):
+            while sum(self.provider.played[act] for act in ("wait", "wait-early", "flood")) < count:  # noqa: ASYNC110
+                await trio.sleep(0.02)
+        return over
 
 
-def _flood(gateway: Gateway, api: str, vendor: str) -> socket.socket:
-    """Return a connection with the begin of a large answer, which no client reads."""
-    wire = socket.create_connection(("127.0.0.1", gateway.port), PATIENCE)
-    wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)
-    wire.sendall(post(PATHS[api], question(api, f"{FLOOD}-{vendor}", stream=True)))
-    wire.recv(100)
-    return wire
+def crew(gateway: Gateway) -> set[int]:
+    """Return the serving processes."""
+    return workers(gateway.pid) or {gateway.pid}
 
 
-def _read_rest(wire: socket.socket) -> bytes:
-    """Return the end of what came before the connection closed."""
-    tail = b""
-    with contextlib.suppress(ConnectionResetError):
-        while data := wire.recv(2**20):
-            tail = (tail + data)[-100:]
-    return tail
+def check_ledger(gateway: Gateway, tally: Tally) -> str:
+    """Check the ledger after the gateway has ended, and return a summary."""
+    lines = Counter(json.loads(line)["request_id"] for line in gateway.log if line.startswith('{"event":"exchange"'))
+    twice = [name for name, count in lines.items() if count > 1]
+    without = [name for name in {*tally.answered, *tally.stalled} - lines.keys() if not tally.was_lost(name)]
+    assert not twice, f"more than one line for {twice[:5]}"
+    assert not without, f"no line for {sorted(without)[:5]}"
+    assert not tally.wrong, "\n".join(tally.wrong[:10])
+    assert "Traceback" not in "\n".join(gateway.log)
+    return f"ledger: {sum(lines.values())} lines for {len(tally.sent)} requests, {len(tally.answered)} answered"
+
+
+def more_files() -> None:
+    """Raise the limit of open files, which the gateway inherits."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main() -> None:
@@ -300,12 +322,11 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=200, help="mixed clients at once (200)")
     parser.add_argument("--concurrent", type=int, default=0, help="paced streams afterwards (0)")
     parser.add_argument("--kills", type=int, default=0, help="of workers, by SIGKILL, afterwards (0)")
+    parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    Soak(asked.streams).run_mixed(asked.seconds)
-    if asked.concurrent:
-        Soak(asked.streams).run_paced(asked.concurrent)
-    Soak(asked.streams).run_signals(1)
-    Soak(asked.streams).run_signals(2, asked.kills)
+    Soak(asked.seconds, asked.streams, asked.concurrent, seed=asked.seed).run()
+    Signals(1, asked.streams, seed=asked.seed).run()
+    Signals(2, asked.streams, asked.kills, seed=asked.seed).run()
     print("nothing is left")
 
 
