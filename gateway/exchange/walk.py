@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 Make: TypeAlias = Callable[[Attempt], A]
 """A function that returns the reader of an attempt's response."""
 
-FindCached: TypeAlias = "Callable[[TargetRequest], Awaitable[Contender[Any] | None]]"
+CachedContender: TypeAlias = Callable[[bool], Awaitable[A | None]]
+"""A function that returns a cached response, or ``None`` after a failure. Called with true, it only closes it."""
+
+FindCached: TypeAlias = Callable[[TargetRequest], Awaitable[CachedContender[Any] | None]]
 """A function that returns a contender with the cached response for a request, or ``None`` without one."""
 
 _OWN_LIMITS: Final = ("timeout", "rate_limited")
@@ -363,19 +366,19 @@ class Walk:
                 self._account.close()
             raise
 
-    async def _run_cached(self, cached: "Contender[A]") -> A | None:
+    async def _run_cached(self, cached: CachedContender[A]) -> A | None:
         """Return the cached response of a hedge, or ``None`` if it lost or cannot be used."""
         if self._has_won:
-            return None
+            return await cached(True)
         self._trial = trio.Event()
         try:
-            answer = await cached()
+            answer = await cached(False)
             self._has_won = answer is not None
         finally:
             self._trial.set()
         return answer
 
-    async def _prepare_hedge(self, first: AttemptAccount) -> "AttemptAccount | Contender[Any] | None":
+    async def _prepare_hedge(self, first: AttemptAccount) -> AttemptAccount | CachedContender[Any] | None:
         """Return the hedge of ``first``: the attempt that would follow a timeout, or a contender with its cached
         response; ``None`` if the hedge would have to wait."""
         plan = self.request.plan

@@ -10,11 +10,10 @@ import trio
 from configfile.keys import part_of
 from gateway.exchange.attempt import Attempt
 from gateway.exchange.attempt_answer import A, Verdict
-from gateway.exchange.hedged import Contender
 from gateway.exchange.origin import AnswerOrigin, Make
 from gateway.exchange.planned import PlannedRequest
 from gateway.exchange.target_request import AnswerSource, TargetRequest
-from gateway.exchange.walk import Walk
+from gateway.exchange.walk import CachedContender, Walk
 from gateway.features.answer_cache.cache import AnswerCache, CacheUses
 from gateway.features.answer_cache.flight import Flight
 from gateway.features.answer_cache.lookup import NOT_CACHED, CacheHit, CacheLookup, ConversationAnswers
@@ -177,7 +176,7 @@ class CachedOrigin:
         if self._cache.has_store:
             self._walk.context.record.add_note(NOTE, CacheNote(outcome))
 
-    async def _find_for_hedge(self, make: Make[A], target_request: TargetRequest) -> Contender[A] | None:
+    async def _find_for_hedge(self, make: Make[A], target_request: TargetRequest) -> CachedContender[A] | None:
         """Return a contender with the cached response to a hedge's request, or ``None`` without one."""
         key = await self._lookup.key(target_request) if self._cache_control.reads else None
         hit = None if key is None else await self._lookup.find(target_request, key)
@@ -186,8 +185,13 @@ class CachedOrigin:
         hit.cause = "hedge"
         return partial(self._run_hit, hit, make)
 
-    async def _run_hit(self, hit: CacheHit, make: Make[A]) -> A | None:
-        """Return the cached response, or ``None`` if the client cannot receive it; another attempt may then follow."""
+    async def _run_hit(self, hit: CacheHit, make: Make[A], has_lost: bool = False) -> A | None:
+        """Return the cached response, or ``None`` if the client cannot receive it; another attempt may then follow.
+
+        A hit that ``has_lost`` to another attempt is closed."""
+        if has_lost:
+            await hit.aclose()
+            return None
         self._hit = hit
         try:
             return await hit.run(make)

@@ -161,6 +161,9 @@ class CacheHit(AnswerSource):
     async def send(self) -> UpstreamResponse:
         return self._response
 
+    async def aclose(self) -> None:
+        await self._response.aclose()
+
     async def run(self, make: Make[A]) -> A:
         """Return the response for the client. Raises ``GatewayError`` if the client cannot receive it."""
         context, turn = self.target_request.context, self.target_request.request.turn
@@ -170,7 +173,7 @@ class CacheHit(AnswerSource):
         try:
             answer = await begin_answer(context, self.watch, make(self))
         except BaseException as error:
-            await self._response.aclose()
+            await self.aclose()
             if isinstance(error, GatewayError):
                 self._record_attempt(error.info)
             raise
