@@ -469,7 +469,7 @@ def _similar_names(requested_name: str, names: tuple[str, ...]) -> tuple[str, ..
     closely = [name for _, name in heapq.nlargest(_CLOSELY, alike)]
     close = difflib.get_close_matches(requested_name, closely, n=_OFFERED, cutoff=_LIKE)
     word = _WORD.search(requested_name.lower())  # the family in ``sonnet`` or ``opus-latest``
-    return tuple(close or islice((name for name in names if word and word[0] in name.lower()), _OFFERED))
+    return tuple(close or islice((name for name in names if word and word[0] in _WORD.findall(name.lower())), _OFFERED))
 
 
 def _maker_of(requested_name: str) -> Provider | None:

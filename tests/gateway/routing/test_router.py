@@ -208,6 +208,7 @@ def test_a_misspelled_name_of_two_wildcards_is_unknown_instead_of_ambiguous(aske
         (["openai", "anthropic"], "openia/gpt-4o", "did you mean openai/gpt-4o"),
         (["mistral", "anthropic"], "opus-latest", "did you mean claude-opus-"),
         (["mistral", "anthropic"], "sonnet", "did you mean claude-sonnet-"),
+        (["gemini"], "o3-mini", "models of OpenAI need an entry, such as openai/*"),
         (["mistral"], "opus-latest", "if mistral has it, request mistral/opus-latest"),
         (["mistral"], "mistrall/x", "did you mean mistral/x?"),
         (["mistral", "openai"], "mistrall/codestral-latest", "did you mean mistral/codestral-latest?"),
