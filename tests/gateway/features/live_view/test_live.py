@@ -445,11 +445,12 @@ async def test_a_clients_ended_exchanges_stay_although_another_client_has_many(s
     stage.end(stage.begin("mine", "me"))
     for number in range(2 * RECENT):
         stage.end(stage.begin(f"other-{number}", "them"))
+    stage.end(stage.begin("last", "me"))
     await stage.look()
-    assert [line["request_id"] for line in stage.live_view.recent("me")] == ["mine"]
-    all = stage.live_view.recent(None)
+    assert [line["request_id"] for line in stage.live_view.recent("me")] == ["mine", "last"]
+    all = [line["request_id"] for line in stage.live_view.recent(None)]
     assert len(all) == RECENT
-    assert [one["request_id"] for one in all[:2]] == ["mine", f"other-{RECENT + 1}"]
+    assert (*all[:2], all[-1]) == ("mine", f"other-{RECENT + 2}", "last"), "in the order of their ends"
 
 
 def test_the_charts_count_started_exchanges_and_their_ends(stage):

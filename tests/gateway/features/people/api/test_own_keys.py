@@ -69,6 +69,16 @@ def test_a_repeated_put_changes_the_end_and_shows_no_key(shared):
         assert shared.call("person", "PUT", f"{KEYS}/laptop", {}, if_match=again.headers["etag"]).status == 200
 
 
+def test_the_longest_time_of_a_key_counts_from_its_making(shared):
+    with gone_afterwards(shared):
+        now, claims = time.time(), {"sub": "person-1", "groups": ["ml"]}
+        person = SeenPerson("okta:person-1", "okta", "", claims, "research", "user", now, now, now)
+        made = OwnKey(person.name, "laptop", digest_of("k"), now + 60, now - 29 * 86400)  # the rule permits 30 days
+        shared.stored(lambda store: store.put_own_key(person, made, 3, now))
+        late = shared.call("person", "PUT", f"{KEYS}/laptop", {"until": soon(3)})
+        assert (late.status, "may last 30d" in late.json["error"]["message"]) == (403, True)
+
+
 def test_of_simultaneous_changes_one_makes_the_key(shared):
     def put(_: int) -> str | None:
         reply = shared.call("person", "PUT", f"{KEYS}/laptop", {})
