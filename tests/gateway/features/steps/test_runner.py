@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from gateway.features.steps.breaker import FAILURES, StepBreakers
+from gateway.features.steps.breaker import FAILURES, FIRST_PAUSE, StepBreakers
 from gateway.features.steps.loading import load_steps
 from gateway.features.steps.runner import StepFailed, run_step
 from gateway.features.steps.slots import StepSlots
@@ -292,6 +292,10 @@ def test_the_failures_of_several_clients_pause_the_step_for_all():
         assert breakers.claim_call(client)
         breakers.record_failure(client)
     assert not breakers.claim_call("d")
+    breakers.clock = lambda: FIRST_PAUSE
+    assert [breakers.claim_call(client) for client in "de"] == [True, False], "one call tries again"
+    breakers.record_success("d")
+    assert breakers.claim_call("e")
 
 
 async def test_a_client_with_slow_calls_leaves_places_to_others(nursery):
