@@ -417,7 +417,7 @@ def replay(file: Path, **_: Any) -> None:
 
     FILE is any file of a recording that serve --record wrote.
 
-    Exit status: 0 for a successful response, 1 for an error response, 2 if the request could not be sent.
+    Exit status: 0 for an answer, 1 for an error or an incomplete stream, 2 if the request could not be sent.
     """
     if file == Path():  # such as an unset variable of a script
         raise click.UsageError("REQUEST_ID is empty: give the id in x-request-id of the response, or a FILE")

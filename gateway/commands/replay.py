@@ -11,13 +11,15 @@ import msgspec
 import trio
 
 from gateway.commands.client import KEY_VARIABLE
+from gateway.commands.compared_answers import read_answer
 from gateway.commands.fetching import FetchError, client_of, response_to
 from gateway.commands.request_story import kept_request
-from gateway.commands.server_requests import HERE, check_url, credential_headers
+from gateway.commands.server_requests import HERE, ServerResponse, check_url, credential_headers
 from gateway.commands.terminal import say
 from gateway.logs.masking import escape, escape_text
 from providers.apis import CODECS
 from providers.recordings import UnreadableRecording, answer_path, read_recording
+from streams.errors import GatewayError
 from streams.events import Api
 from streams.surrogates import NOT_JSON
 
@@ -115,9 +117,16 @@ async def _send(url: str, api: Api, body: bytes, key: str | None, more: Mapping[
                 if (value := response.headers.get(name)) is not None:
                     say(f"{name}: {escape(value)}")
             decoder = getincrementaldecoder("utf-8")("replace") if sys.stdout.isatty() else None
+            pieces = []
             async for piece in response.aiter_bytes():
                 limit.deadline = trio.current_time() + TIMEOUT
+                pieces.append(piece)
                 shown = piece if decoder is None else escape_text(decoder.decode(piece)).encode()
                 sys.stdout.buffer.write(shown)
                 sys.stdout.buffer.flush()
-            return 0 if 200 <= response.status_code < 300 else 1
+            received = ServerResponse(response.status_code, tuple(response.headers.items()), b"".join(pieces))
+    try:
+        read_answer(api, received)
+    except (GatewayError, ValueError):  # such as a stream that ends in an error
+        return 1
+    return 0 if received.is_success else 1

@@ -106,6 +106,15 @@ def test_failures_of_each_api_are_kept_and_can_be_sent_again(gateway, upstream, 
     assert f"Sending it to {gateway.url} again with the key in TRIGATE_API_KEY. This costs as any" in again.stderr
 
 
+@each_row("api", ALL)
+def test_a_stream_that_fails_again_is_a_failure_of_the_command(gateway, upstream, api):
+    id = fail(gateway, upstream, api, stream=True)
+    word = b'data: {"choices": [{"index": 0, "delta": {"content": "Sunny"}}]}\n\n'
+    upstream.script(Raw(200, (("content-type", "text/event-stream"),), (word,), "cut"))
+    again = command(gateway, "replay", id)
+    assert (again.returncode, "200 http" in again.stderr) == (1, True), again.stderr
+
+
 def test_a_request_is_shown_only_to_its_owner_and_admins(gateway, upstream):
     id = fail(gateway, upstream)
     other, unknown = story(gateway, id, "bob"), story(gateway, "nothing", "bob")
