@@ -78,18 +78,18 @@ def _with_shared_file(storage: StateStorage, env: Mapping[str, str]) -> StateSto
 def open_database(config: Config, kept: StateStorage, limit: float | None = None) -> "Database":
     """Return the database of the state storage ``kept``, which connects when it is first used. The caller closes it.
 
-    ``limit`` is a server's time limit for every operation in seconds. Raises ``ConfigError`` for a missing package.
-    Only the driver that is used is imported: each takes memory that few processes need."""
+    ``limit`` is the time limit of a server in seconds. Raises ``ConfigError`` for a missing package. Only the driver
+    that is used is imported: each takes memory that few processes need."""
     if kept.type == "sqlite":
         assert kept.path is not None
         return cast("Database", import_named("gateway.stores.sqlite:SqliteDatabase")(kept.path))
     assert kept.connection_string is not None
-    limits = () if limit is None else (limit, limit)
+    options = {} if limit is None else {"limit": limit}
     try:
         opening = import_named("gateway.stores.postgres:PostgresDatabase")
     except ImportError:
         raise missing_package(config, "state_storage.type", "postgres") from None
-    return cast("Database", opening(kept.connection_string, *limits))
+    return cast("Database", opening(kept.connection_string, **options))
 
 
 @contextlib.asynccontextmanager

@@ -225,15 +225,15 @@ class DatabaseConnections:
 
     ``readers`` and ``writers`` are pools, the same one if both have equal connections. ``open`` opens a connection for
     an exiting process. ``reason`` describes an ``error`` of the driver. ``bulk_read_limit`` and ``bulk_write_limit``
-    are the time limits for bulk work in seconds."""
+    are the time limits for bulk work in seconds; ``None`` is the pool's."""
 
     open: Callable[[], SqlConnection]
     readers: ConnectionPool[SqlConnection]
     writers: ConnectionPool[SqlConnection]
     error: type[Exception]
     reason: Callable[[Any], str]
-    bulk_read_limit: float
-    bulk_write_limit: float
+    bulk_read_limit: float | None = None
+    bulk_write_limit: float | None = None
     bulk: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(BULK))
 
 
@@ -252,18 +252,13 @@ class Database:
         """Return this database for another part with these ``tables``."""
         return Database(self._connections, tables)
 
-    async def read(self, work: Callable[[Session], T], *, bulk: bool = False) -> T:
-        """Run the read-only ``work`` in a thread. ``bulk`` work may take long, and leaves connections to requests."""
+    async def read(self, work: Callable[[Session], T], *, bulk: bool = False, limit: float | None = None) -> T:
+        """Run the read-only ``work`` in a thread. ``bulk`` work may take long, on a server ``limit`` seconds, and
+        leaves connections to requests."""
         connections = self._connections
-        limit = connections.bulk_read_limit if bulk else None
-
-        def allowed_work(session: Session) -> T:
-            if limit is not None:
-                session.allow(limit)
-            return work(session)
-
+        limit = connections.bulk_read_limit or limit if bulk else None
         try:
-            return await self._run(connections.readers, lambda connection: connection.read(allowed_work), bulk, limit)
+            return await self._run(connections.readers, lambda connection: connection.read(work), bulk, limit)
         except InDoubt as error:
             raise Unavailable(str(error)) from error.__cause__
 

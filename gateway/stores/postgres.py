@@ -91,7 +91,6 @@ NOTATION: Final = SqlNotation(
 
 MIGRATION_LOCK: Final = 7_482_111_963  # an arbitrary number
 LIMIT: Final = 5.0  # seconds for an operation, including the wait for a connection
-BULK_READ_LIMIT: Final = 30.0  # seconds for sums: a server needs several for a million lines
 BULK_WRITES: Final = 12  # times the limit for bulk writes, such as thousands of keys with a few statements each
 ATTEMPTS: Final = 5
 
@@ -116,16 +115,17 @@ SIMULTANEOUS: Final = (
 
 
 class PostgresDatabase(Database):
-    """The database of a PostgreSQL server; an operation may take ``limit`` seconds, and bulk reads ``bulk_read_limit``.
+    """The database of a PostgreSQL server; an operation may take ``limit`` seconds.
 
     It connects on first use, and reconnects after an outage."""
 
-    def __init__(self, connection_string: str, limit: float = LIMIT, bulk_read_limit: float = BULK_READ_LIMIT) -> None:
+    def __init__(self, connection_string: str, limit: float = LIMIT) -> None:
         # A statement times out before its connection is cut: then the server reports why and has stopped.
         open_server = partial(PostgresConnection, connection_string, BEGIN.format(milliseconds=int(limit * 800)))
         pool = ConnectionPool[SqlConnection](open_server, CONNECTIONS, limit)
-        bulk_limits = bulk_read_limit, limit * BULK_WRITES
-        super().__init__(DatabaseConnections(open_server, pool, pool, psycopg.Error, reason_of, *bulk_limits))
+        super().__init__(
+            DatabaseConnections(open_server, pool, pool, psycopg.Error, reason_of, bulk_write_limit=limit * BULK_WRITES)
+        )
 
 
 class PostgresConnection(SqlConnection):

@@ -32,6 +32,9 @@ _DIMENSIONS: Final[Mapping[HolderKind, Dimension]] = {
     "model_providers": "target",
 }
 
+SUM_SECONDS: Final = 30.0
+"""The time for the sums of one kind of holder; a server adds up millions of lines more slowly than it may answer."""
+
 HolderOf: TypeAlias = Callable[[str | None], str | None]
 """A function that returns a holder's name for the value in the ledger lines."""
 
@@ -74,7 +77,7 @@ class _LedgerSeeds:
         periods = list(dict.fromkeys(part.period for part in parts))
         if not periods:
             return
-        found = await self.table.sums((self.dimension,), periods, delivered_only=self.delivered_only)
+        found = await self.table.sums((self.dimension,), periods, delivered_only=self.delivered_only, limit=SUM_SECONDS)
         by_period = {period: self._by_holder(sums) for period, sums in zip(periods, found, strict=True)}
         for part in parts:
             for budget, sums in _sums_of(part.budget, by_period[part.period]):

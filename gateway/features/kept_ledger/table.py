@@ -265,14 +265,17 @@ class LedgerTable:
         delivered_only: bool = False,
         only: Filters = NO_FILTERS,
         most: int | None = None,
+        limit: float | None = None,
     ) -> list[list[LedgerSum]]:
         """Return the sums, grouped by ``by``, in each of ``periods`` (start, and exclusive end).
 
         They include only the lines that have one of the values in ``only`` for each of its dimensions. Raises
-        ``TooManySums`` for more than ``most`` in all periods."""
+        ``TooManySums`` for more than ``most`` in all periods. ``limit`` are the seconds that a server may need."""
         wanted = filter_values(only)
 
         def work(session: Session) -> list[list[LedgerSum]]:
+            if limit is not None:
+                session.allow(limit)
             statement = sums_statement(by, delivered_only, only, most=most)
             found: list[list[LedgerSum]] = []
             for period in periods:
@@ -282,7 +285,7 @@ class LedgerTable:
                     raise TooManySums(most)
             return found
 
-        return await self.database.read(work, bulk=True)
+        return await self.database.read(work, bulk=True, limit=limit)
 
     async def causes(
         self, by: Sequence[Dimension], periods: Sequence[tuple[int, int]], *, only: Filters = NO_FILTERS
