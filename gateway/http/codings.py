@@ -25,7 +25,7 @@ class Decoder(Protocol):
 
     @property
     def is_whole(self) -> bool:
-        """Whether the data has its end, and nothing after it."""
+        """True if the data has its end, and nothing after it."""
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield the content that ``data`` completes, in pieces of at most ``PIECE`` bytes, none empty."""

@@ -244,7 +244,7 @@ def unread_after(trial: Trial, attempt: FollowedAttempt, written: int, read: int
 
 
 def test_a_cache_entry_that_is_read_later_is_not_counted_as_unread(trial):
-    """Of a conversation, only the last entry is unread."""
+    """Only the last entry of a conversation is unread."""
     assert unread_after(trial, trial.send(3), 5_000) == 5_000
     assert unread_after(trial, trial.send(4), 300, read=5_000) == 300 - 5_000
     assert unread_after(trial, trial.send(5), 300, read=5_300) == 0
