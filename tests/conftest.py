@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 
 from tests.support.certificates import LOOPBACK, Authority
 from tests.support.examples import DEFAULT
@@ -36,7 +37,6 @@ _shared = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("explore", _shared, max_examples=300)
 settings.register_profile("shared", _shared, derandomize=True, max_examples=DEFAULT)
 settings.register_profile("fast", _shared, derandomize=True, max_examples=10)
-settings.load_profile("shared")
 
 # Python runs a program for this, once in a process: libraries need it for their user agents.
 platform.processor()
@@ -99,8 +99,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.option.loadscopereorder = False  # keeps the order of files that is set below
-    if config.getoption("fast") and not config.getoption("--hypothesis-profile"):
-        settings.load_profile("fast")
+    if not config.getoption("--hypothesis-profile"):
+        settings.load_profile("fast" if config.getoption("fast") else "shared")
+        # Hypothesis would also try constants of the modules that this worker happens to have imported.
+        providers._get_local_constants = providers.Constants
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

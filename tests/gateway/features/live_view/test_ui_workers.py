@@ -140,12 +140,12 @@ def test_a_client_sees_only_its_own_streams_also_on_other_workers(by_hand):
                     assert viewer.response.status == 404
                 with viewing(process, f"/ui/streams/{number}?worker={pid}", key="of-them") as viewer:
                     assert viewer.hear(lambda name, data: name == "opened")
-            eventually(lambda: len(opened(process)) == len(numbers), what="the audit")
-            assert {(line["client"], line["owner"]) for line in opened(process)} == {("them", "them")}
-            assert {line["request"] for line in opened(process)} == {id for id, _ in theirs.values()}
+            eventually(lambda: len(opened_streams(process)) == len(numbers), what="the audit")
+            assert {(line["client"], line["owner"]) for line in opened_streams(process)} == {("them", "them")}
+            assert {line["request"] for line in opened_streams(process)} == {id for id, _ in theirs.values()}
 
 
-def opened(process: Gateway) -> list[dict[str, Any]]:
+def opened_streams(process: Gateway) -> list[dict[str, Any]]:
     """Return the audit's lines so far about streams that someone opened."""
     return [json.loads(line) for line in list(process.log) if '"ui_stream_opened"' in line]
 
