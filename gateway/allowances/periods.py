@@ -3,6 +3,7 @@
 Days begin at local midnight and have 23 or 25 hours when clocks change; months vary in length; no period is aligned to
 1970 (wso2/api-platform#2936, agentgateway/website#962)."""
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
@@ -32,7 +33,7 @@ class CalendarPeriod:
 
 def calendar_period(calendar: Calendar, at: float, zone: tzinfo) -> CalendarPeriod:
     """Return the period that contains ``at``, by the clocks of ``zone``."""
-    return _PERIODS[calendar](at, zone)
+    return _PERIODS[calendar](math.floor(at), zone)  # `datetime` rounds up to the next microsecond
 
 
 def slice_of(at: float, seconds: float) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, get_args
 import attrs
 
 from configfile.keys import Kind, Shape, ignored, parts, setting
-from configfile.kinds import HeaderName, Wait, Weight
+from configfile.kinds import HeaderName, Wait, Weight, text_matching
 from configfile.wording import Wrong, describe_word
 from gateway.config.attempts import Hedge, Retries
 from gateway.config.kinds import BY_NAME, Name, Reasons
@@ -182,7 +182,7 @@ Alias: TypeAlias = Annotated[
         "mapping",
         lambda value: Route(value) if isinstance(value, str) else value,
         pick=lambda value: str if isinstance(value, str) and "*" in value else Route,
-        parts=(str, Route),
+        parts=(Annotated[str, text_matching(r"[^*]*[*].*", "a model with a `*`")], Route),
     ),
 ]
 """An item of ``model_aliases``. ``'house-*': openai/gpt-*`` means ``{target: openai/gpt-*}``."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import openai
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from providers.apis import CODECS
@@ -226,6 +226,7 @@ IMAGES = st.builds(
 @pytest.mark.parametrize(("client", "provider"), PAIRS)
 @settings(max_examples=examples(15), deadline=None)
 @given(contents=st.lists(WORDS | IMAGES, min_size=1, max_size=6))
+@example(contents=[MadeImage("image/png", "AAAA")] * 2)
 def test_texts_and_images_of_any_answer_arrive_in_order(client, provider, write, contents):
     """Only Chat has the images apart from the texts."""
     body = write(client, events_with(provider, contents))
@@ -244,7 +245,7 @@ def events_with(provider: str, contents: Sequence[str | MadeImage]) -> list[Even
         if isinstance(one, str):
             events += [TextDelta(block, one), BlockEnd(block)]
         else:
-            events.append(NativeItem(block, provider, "image", item_with(provider, one)))
+            events.append(NativeItem(block, provider, "image", item_with(provider, one, block)))
     return [*events, Usage(input=3, output=4), AnswerEnd("stop")]
 
 

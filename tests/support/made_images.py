@@ -20,11 +20,11 @@ ITEMS: dict[str, Any] = {
 """An image as a native item of each API."""
 
 
-def item_with(api: str, image: MadeImage) -> Any:
-    """Return ``image`` as a native item of ``api``."""
+def item_with(api: str, image: MadeImage, number: int) -> Any:
+    """Return ``image`` as the native item ``number`` of an answer of ``api``."""
     format = image.media_type.removeprefix("image/")
     item = replace_strings(ITEMS[api], {PNG: image.data, URL: image.url, "png": format, "image/png": image.media_type})
-    return item | ({"id": f"ig_{image.data}", "output_format": format} if api == "responses" else {})
+    return item | ({"id": f"ig_{number}", "output_format": format} if api == "responses" else {})
 
 
 def replace_strings(value: Any, words: dict[str, str]) -> Any:

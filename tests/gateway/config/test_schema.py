@@ -263,6 +263,7 @@ def test_it_takes_a_configuration_with_every_kind_of_key(content):
 
 @given(mutated_configs())
 @example({**FULL, "drain": "0.0004"})
+@example({**FULL, "model_aliases": {"above": "gpt-4o"}})
 @example({**FULL, "keep_alive": "0s"})
 @example({**FULL, "llm_providers": FULL["model_providers"]})
 @example({**FULL, "limits": {"connections": "1000001"}})
