@@ -145,7 +145,7 @@ class Drops:
             self.add(*paths)
 
     def add(self, *paths: str) -> None:
-        for path in paths:
+        for path in filter(None, paths):  # a member that the gateway added has none
             path, count = generic_path(path[:LONGEST]), len(self._paths)
             if count < MAX_PATHS or (count < 2 * MAX_PATHS and is_loss(path)):
                 self._paths[path] = None
