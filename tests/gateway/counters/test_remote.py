@@ -145,7 +145,7 @@ async def test_while_the_store_is_away_each_gateway_has_its_share(store_server, 
     assert (await stored_level(one, both)).held == 4
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("comes_back", ["empty", "old"])
 async def test_a_restored_store_neither_lowers_nor_doubles_counts(store_server, gateways, comes_back):
     """Reseeding multiplied spending by the number of pods; a restart brought old counters back (BerriAI/litellm#28247,
@@ -180,7 +180,7 @@ async def test_a_restored_store_neither_lowers_nor_doubles_counts(store_server, 
     assert await other.reserve([claim((tokens, 30))]), "a rate has not been filled by that"
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_store_that_is_emptied_in_use_loses_no_charge(store_server, gateways, times):
     """The gateway that rejoined last raised the sum to what it knew, which included no charge since then."""
@@ -460,7 +460,7 @@ trio.run(main, *sys.argv[1:])
 """
 
 
-@pytest.mark.sample(2, by="place")
+@pytest.mark.sample(2)
 @pytest.mark.process
 async def test_a_gateway_that_is_killed_leaves_what_it_used_and_nothing_that_it_held(store_server, nursery):
     """Keys stayed locked for ever, and phantom spending was counted (BerriAI/litellm#1477, #27639). The response to a

@@ -118,7 +118,7 @@ async def test_the_last_node_of_a_duplicate_id_in_a_write_counts(store):
     assert found.body == b"second"
 
 
-@pytest.mark.sample(8)
+@pytest.mark.sample(2)
 @pytest.mark.parametrize(
     "text", ["ü", "💬" * 100, "'; DROP TABLE nodes; --", "%s %(a)s ? :a {}", '"\\\n\t', " ", "\x7f"]
 )
@@ -633,7 +633,7 @@ async def test_a_process_that_is_killed_loses_nothing_it_had_acknowledged(shared
         assert accounts(shared) == (0, 0, 0), "no half of a turn, and every byte and node is counted"
 
 
-@pytest.mark.sample(2, by="place")
+@pytest.mark.sample(2)
 @pytest.mark.process
 async def test_two_processes_write_to_one_place(shared):
     with writing(shared.kind, shared.location, "one") as one, writing(shared.kind, shared.location, "two") as two:

@@ -216,7 +216,7 @@ LOSSES = {
 }  # fmt: skip
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("loss", LOSSES)
 async def test_everyone_is_reported_whose_rights_have_changed_among_many(open_database, store, loss):
     """The websockets of these people end, even if a process reads everything again after an outage."""

@@ -79,7 +79,7 @@ async def test_the_end_of_a_session_forgets_its_secrets(make):
     assert [(row.who, row.path, row.after) for row in await store.audit()] == [("okta:boss", "/admin/v1/x", None)]
 
 
-@pytest.mark.sample(2, by="place")
+@pytest.mark.sample(2)
 async def test_a_person_has_a_bounded_number_of_sessions(make):
     store = make()
     for number in range(MOST_SESSIONS + 2):
@@ -101,7 +101,7 @@ async def write_many(store: PeopleStore, most: int, work: Callable[[RightsTables
         await store.database.write(write)
 
 
-@pytest.mark.sample(2, by="place")
+@pytest.mark.sample(2)
 async def test_a_person_begins_a_bounded_number_of_sessions_in_ten_minutes(make):
     """Every process remembers sessions that end early, and readers of them wait: a loop must not fill the tables."""
     store = make()
@@ -127,7 +127,7 @@ async def test_a_person_begins_a_bounded_number_of_sessions_in_ten_minutes(make)
     assert await begin(101, 602.0)
 
 
-@pytest.mark.sample(2, by="place")
+@pytest.mark.sample(2)
 async def test_a_device_code_stays_valid_if_its_person_began_too_many_sessions(make):
     store = make()
     await store.sign_in(ADA, ORIGIN, SESSION)
@@ -165,7 +165,7 @@ async def test_a_flood_of_device_codes_stops_no_sign_in(make):
     assert await store.find_grant(GRANT.user_code) is not None, "a person has approved it"
 
 
-@pytest.mark.sample(2, by="place")
+@pytest.mark.sample(2)
 async def test_a_session_is_refreshed_a_bounded_number_of_times_in_ten_minutes(make):
     """Each refresh is a request to the issuer, and leaves a row until the session ends."""
     store = make()
@@ -180,7 +180,7 @@ async def test_a_session_is_refreshed_a_bounded_number_of_times_in_ten_minutes(m
     await store.check_refreshes("sid", 611.0)
 
 
-@pytest.mark.sample(2, by="place")
+@pytest.mark.sample(2)
 async def test_a_session_has_a_bounded_number_of_used_refresh_tokens(make):
     store = make()
     await store.sign_in(ADA, ORIGIN, SESSION)

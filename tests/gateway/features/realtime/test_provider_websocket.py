@@ -98,7 +98,7 @@ FLOODS = {
 }
 
 
-@pytest.mark.sample(4, by="turns")
+@pytest.mark.sample(4)
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_a_flood_of_tiny_frames_ends_the_websocket_and_delays_no_other_task(flood):
     """Thirty thousand frames fit in one read, and the gateway handled them without a pause (CWE-400)."""

@@ -70,7 +70,7 @@ class SlowStore:
         await trio.sleep(self._random.random())
 
 
-@pytest.mark.sample(5, by="turns")
+@pytest.mark.sample(5)
 @pytest.mark.parametrize("seed", range(20))
 async def test_workers_that_start_together_agree_however_slow_their_storage_is(autojump_clock, seed):
     store, keys = MemoryStore(3600, 2**20), list[bytes]()
