@@ -26,7 +26,9 @@ _OPENAI = re.compile(
     r"|conversations(?:/[^/]+){0,3})/?"
 )
 _ANTHROPIC = re.compile(r"(?P<base>/.+)/v1/(?:messages(?:/count_tokens)?|models(?:/[^/]+)?)/?")
-_BEDROCK = re.compile(r"(?P<base>|/.+?)/model/.+/(?:converse(?:-stream)?|count-tokens|invoke(?:-with-[a-z-]+)?)/?")
+# The base ends at the first `/model/`: any other would take quadratic time in a path of them.
+_BASE: Final = r"(?P<base>|/(?:(?!/model/).)+)"
+_BEDROCK = re.compile(rf"{_BASE}/model/.+/(?:converse(?:-stream)?|count-tokens|invoke(?:-with-[a-z-]+)?)/?")
 _AZURE: Final = "/openai/deployments/"
 _AZURES = re.compile(rf"/openai(?:/v1(?=/)|/deployments/[^/]+(?=/)|(?={_PREFIX.pattern}))")
 
@@ -179,7 +181,7 @@ def advice(path: str, headers: Headers, origin: str, settings: Mapping[str, str]
 
 _ADVICE: Final = (
     (
-        re.compile(r"/model/.+/invoke(?:-with-response-stream)?/?$"),
+        re.compile(rf"^{_BASE}/model/.+/invoke(?:-with-response-stream)?/?$"),
         "invoke_model",
         "for clients of InvokeModel, {setting}; Converse needs no setting",
     ),

@@ -4,6 +4,7 @@ import pytest
 
 from gateway.http.paths import advice, api_of, base_urls, canonical
 from tests.support.each_row import each_row
+from tests.support.growth import assert_time_grows_linearly
 
 ORIGIN = "http://gw:12000"
 SERVERS = {"azure": "azure", "invoke_model": "litellm", "raw_predict": "litellm"}
@@ -183,3 +184,25 @@ def test_googles_key_on_paths_of_openai_changes_no_error(path):
 @pytest.mark.parametrize("path", ["/v1alpha/batches/b", "/v1alpha/auth_tokens", "/v1alpha/models"])
 def test_errors_of_googles_alpha_version_have_googles_form(path):
     assert api_of(path, ()) == "gemini"
+
+
+@each_row(
+    "unit",
+    [
+        "/a", "/model/", "/model/a", "/model/a/converse", "/model/a/invoke", "/models/a", "/models/a:b", "/v1",
+        "/v1beta", "/messages", "/responses", "/projects/a/locations/b", "/publishers/a", "/interactions/model/",
+        "/openai", ":a",
+    ],
+)  # fmt: skip
+def test_a_path_is_read_in_time_linear_in_its_length(unit):
+    """Clients without a key choose it (CWE-1333)."""
+
+    def reading_work(length: int):
+        paths = [f"{start}{unit * (length // len(unit))}{end}" for start in ("", "/x") for end in ("", "/x", "/model/")]
+        return lambda: [
+            (canonical(one), api_of(one, headers), advice(one, headers, ORIGIN, SETTINGS))
+            for one in paths
+            for headers in ((), ANTHROPIC)
+        ]
+
+    assert_time_grows_linearly(reading_work, 512)
