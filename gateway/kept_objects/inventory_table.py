@@ -19,7 +19,7 @@ from gateway.kept_objects.inventory import (
 from gateway.named_imports import import_named
 from gateway.stores.database import Database, Session
 from gateway.stores.errors import InDoubt, Unavailable
-from gateway.stores.nodes import OwnerLimit
+from gateway.stores.nodes import OwnerLimit, is_storable
 
 if TYPE_CHECKING:
     from gateway.stores.encrypted import BodyCipher
@@ -113,7 +113,7 @@ class InventoryTable:
             raise
 
     async def get(self, owner: str, collection: Collection, id: str) -> NumberedObject | None:
-        rows = await self._read(_GET, owner=owner, collection=collection, id=id)
+        rows = await self._read(_GET, owner=owner, collection=collection, id=id) if is_storable(id) else ()
         return self._numbered_object(owner, collection, rows[0]) if rows else None
 
     async def remove(self, owner: str, collection: Collection, id: str) -> None:

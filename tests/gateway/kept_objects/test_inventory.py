@@ -49,8 +49,8 @@ async def test_a_list_has_only_its_owners_objects_and_continues_by_cursor(invent
     assert await list_ids(inventory, "a", 9, order="asc", after="f4") == (["f5", "f6"], False)
     assert await list_ids(inventory, "a", 2, order="asc", before="f3") == (["f1", "f2"], True)
     assert await list_ids(inventory, "nobody") == ([], False)
-    assert await read_page(inventory, "a", ListRequest("files", 5, after="s1")) is None
-    assert await read_page(inventory, "a", ListRequest("files", 5, after="unknown")) is None
+    for unknown in ("s1", "unknown", "f1\0", "\ud800"):
+        assert await read_page(inventory, "a", ListRequest("files", 5, after=unknown)) is None
 
 
 async def test_changed_objects_keep_their_position_and_removed_ones_disappear(inventory):
