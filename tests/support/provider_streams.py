@@ -37,15 +37,10 @@ def read_pieces(codec: Codec, pieces: Iterable[bytes], content_limit: int = 2**2
     return events
 
 
-def cut(body: bytes, step: int | None = None) -> list[bytes]:
-    """Return ``body`` in pieces of ``step`` bytes, by default in one."""
-    size = step or max(1, len(body))
-    return [body[at : at + size] for at in range(0, len(body), size)]
-
-
 def read_stream(codec: Codec, body: bytes, step: int | None = None) -> list[Event]:
     """Return the events of the stream ``body``, read in pieces of ``step`` bytes."""
-    return read_pieces(codec, cut(body, step))
+    size = step or max(1, len(body))
+    return read_pieces(codec, [body[at : at + size] for at in range(0, len(body), size)])
 
 
 def read_either(codec: Codec, body: bytes) -> list[Event]:

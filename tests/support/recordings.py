@@ -6,11 +6,10 @@ use the gateway's readers, so that their mistakes do not hide here.
 """
 
 import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
@@ -23,11 +22,6 @@ ABSENT = "the recorded provider traffic (../shared/corpus) is not beside this ch
 THREE: Mapping[str, Api] = {
     "openai_chat": "chat", "anthropic_messages": "messages", "openai_responses": "responses",
 }  # fmt: skip
-
-T = TypeVar("T")
-_TRAITS: Final = re.compile(
-    rb'"\w+"(?= ?:)|"(?:type|finish_reason|stop_reason|status)": ?"[a-z_.]+"|^[a-z]*:|\r\n', re.MULTILINE
-)
 
 Kind: TypeAlias = Literal["text", "refusal", "thinking", "call", "seal"]
 
@@ -106,22 +100,6 @@ def _recording(row: Mapping[str, str], folder: Path) -> Recording:
 def files(folder: str, pattern: str) -> list[Path]:
     """Return the recordings in the folders named ``folder``, ours and those of the corpus."""
     return [path for root in (OWN, CORPUS) for path in sorted((root / folder).glob(pattern))]
-
-
-def various(items: Iterable[T], body_of: Callable[[T], tuple[str, bytes]], most: int = 20_000) -> list[T]:
-    """Return the smallest recordings that have the members' names, types, ends and framings of all of them.
-
-    ``body_of`` returns the API of a recording and its bytes. Recordings of more than ``most`` bytes are left out.
-    """
-    found: list[T] = []
-    known: set[tuple[str, bytes]] = set()
-    for one in sorted(items, key=lambda one: len(body_of(one)[1])):
-        api, body = body_of(one)
-        traits = {(api, trait) for trait in (*_TRAITS.findall(body), body[-4:])}
-        if len(body) <= most and not traits <= known:
-            found.append(one)
-            known |= traits
-    return found
 
 
 def answers() -> tuple[Recording, ...]:

@@ -142,6 +142,11 @@ def test_other_line_ends_pass_too_however_they_are_split(end):
         assert lane.progress.end is not None
 
 
+def test_comments_before_the_content_keep_their_places_in_one_read():
+    data = b": a\n\n: b\n\n" + b"".join(events_of("chat", SCRIPTS["short"]))
+    assert run(byte_lane("chat"), [data]) == data
+
+
 @each_row("way", [way for way in WAYS if way.lane == "hub"], ids=str)
 def test_the_hub_lane_writes_the_same_events_for_any_split(way):
     for script in SCRIPTS.values():
