@@ -196,6 +196,7 @@ async def test_each_failure_has_its_kind_and_phase(data, kind, phase):
     async with serving(serve) as url:
         run = await load(url, rate=10, seconds=0.1)
     assert run.tally.counts["errors"] == 1, run.tally.counts
+    assert run.rate == pytest.approx(10), "failed requests count"
     assert [(row.kind, row.phase) for row in run.tally.failures] == [(kind, phase)]
     assert run.tally.counts["not_whole"] == (phase in ("first token", "stream"))
 
