@@ -6,6 +6,7 @@ alike, so only one can be in an array with ``uniqueItems``."""
 
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote
@@ -130,18 +131,19 @@ class _ValueBuilder:
         return own
 
     def integer(self, flat: Flat, name: str, path: Path) -> int:
-        return int(self.number({"multipleOf": 1, **flat}, name, path))
+        return int(self.number(flat, name, path, unit=1))
 
-    def number(self, flat: Flat, name: str, path: Path) -> float:
+    def number(self, flat: Flat, name: str, path: Path, unit: float = 0) -> float:
         low = max(_number(flat, "minimum", -math.inf), _number(flat, "exclusiveMinimum", -math.inf))
         high = min(_number(flat, "maximum", math.inf), _number(flat, "exclusiveMaximum", math.inf))
         grid, excluded = _number(flat, "multipleOf", 0), (flat.get("exclusiveMinimum"), flat.get("exclusiveMaximum"))
-        start = math.floor(max(low, min(high, 0)) / (grid or 1)) * (grid or 1)
-        candidates = [1, *(start + times * (grid or 1) for times in (0, 1, 2, -1, -2))]
+        step = max(grid, unit) or 1
+        start = math.floor(max(low, min(high, 0)) / step) * step
+        candidates = [1, *(start + times * step for times in (0, 1, 2, -1, -2))]
         if math.isfinite(high - low):
             candidates.append((low + high) / 2)
         for value in candidates:
-            if low <= value <= high and value not in excluded and not (grid and value % grid):
+            if low <= value <= high and value not in excluded and not any(one and value % one for one in (grid, unit)):
                 return int(value) if isinstance(value, float) and value.is_integer() else value
         raise NoMatchingValue
 
@@ -223,7 +225,8 @@ def _list_in(schema: Mapping[str, Any], key: str) -> list[Any]:
 
 def _number(schema: Mapping[str, Any], key: str, default: float) -> float:
     found = schema.get(key)
-    return found if isinstance(found, int | float) and not isinstance(found, bool) else default
+    is_number = isinstance(found, int | float) and not isinstance(found, bool)
+    return found if is_number and abs(found) <= sys.float_info.max else default
 
 
 # Strings

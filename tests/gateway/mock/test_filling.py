@@ -5,7 +5,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.mock.filling import FORMATS, NoMatchingValue, fill
@@ -53,6 +53,7 @@ EXAMPLES: list[tuple[dict[str, Any], Any]] = [
     ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, 0.5),
     ({"type": "integer", "exclusiveMinimum": -10, "maximum": -9}, -9),
     ({"type": "number", "multipleOf": 0.5, "minimum": 1.2}, 1.5),
+    ({"type": "integer", "multipleOf": 0.5, "exclusiveMinimum": 1}, 2),
     ({"type": "boolean"}, False),
     ({"type": "string", "maxLength": 3}, "exa"),
     ({"type": "string", "minLength": 10}, "example..."),
@@ -217,6 +218,7 @@ ANYTHING = st.recursive(
 
 @settings(max_examples=examples(150))
 @given(ANYTHING)
+@example({"type": "integer", "minimum": 10**400})
 def test_an_invalid_schema_yields_a_value_or_is_unfillable(schema):
     try:
         json.dumps(fill(schema, say))
