@@ -225,8 +225,9 @@ def _list_in(schema: Mapping[str, Any], key: str) -> list[Any]:
 
 def _number(schema: Mapping[str, Any], key: str, default: float) -> float:
     found = schema.get(key)
-    is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return found if is_number and abs(found) <= sys.float_info.max else default
+    if not isinstance(found, int | float) or isinstance(found, bool) or abs(found) > sys.float_info.max:
+        return default
+    return found
 
 
 # Strings
