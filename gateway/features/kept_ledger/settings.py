@@ -60,4 +60,9 @@ def build_ledger(config: Config, building: "Building") -> Config:
 
 ADVICE: Final = (
     Instead("`trigate reconcile` compares invoices by day and model, so leave it out", "billed_as", (ModelEntry,)),
+    Instead(
+        "`state_storage: {type: sqlite, path: state.sqlite}` keeps it; its settings are in `state_storage.ledger`",
+        "ledger kept_ledger costs spend usage",
+        (Config,),
+    ),
 )

@@ -9,6 +9,7 @@ from configfile.expanded import Unresolved
 from configfile.keys import part_of, setting, with_part
 from configfile.kinds import Secret, Share
 from gateway.config.kinds import list_of
+from gateway.config.parts import Instead
 from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
 
@@ -62,10 +63,19 @@ def build_receivers(config: Config, building: "Building") -> Config:
     return with_part(config, NoticeKeys(tuple(made)))
 
 
+ADVICE: Final = (
+    Instead(
+        "write `notify: [{url: https://HOST/PATH}]`",
+        "alerts alerting notices notifications webhook webhooks",
+        (Config,),
+    ),
+)
+
 FEATURE: Final = Feature(
     "notices",
     "gateway.features.notices.opening:open_notices",
     lambda config: bool(receivers_of(config)),
     keys=(Keys(Config, NoticeKeys),),
     build="gateway.features.notices.feature:build_receivers",
+    advice="gateway.features.notices.feature:ADVICE",
 )

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from gateway.config.parts import Absent
+from gateway.config.parts import Absent, Instead
 from gateway.config.settings import Config
 
 ADVICE: Final = (
@@ -12,5 +12,8 @@ ADVICE: Final = (
         "`trigate keys`",
         "users user organizations governance virtual_keys customers rbac roles permissions admin_key custom_auth",
         (Config,),
+    ),
+    Instead(
+        "list the identity providers of people under `issuers`", "people oauth oauth2 oidc saml sign_in sso", (Config,)
     ),
 )

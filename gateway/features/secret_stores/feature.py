@@ -10,6 +10,7 @@ from configfile.keys import part_of, setting
 from configfile.kinds import Secret, Url, Wait
 from configfile.stored_secrets import STORES
 from gateway.config.kinds import FilePath, NeededPath
+from gateway.config.parts import Instead
 from gateway.config.settings import Config
 from gateway.config.sign_ins import is_installed
 from gateway.seams.feature import Feature, Keys
@@ -82,6 +83,10 @@ def build_stores(config: Config, building: "Building") -> Config:
     return config
 
 
+ADVICE: Final = (
+    Instead("write `secret_stores: {vault: {url: https://HOST:8200, role: ROLE}}`", "secrets vault", (Config,)),
+)
+
 FEATURE: Final = Feature(
     name="secret_stores",
     opening="gateway.features.secret_stores.keeping:open_stored_keys",
@@ -89,4 +94,5 @@ FEATURE: Final = Feature(
     keys=(Keys(Config, SecretStoreKeys),),
     build="gateway.features.secret_stores.feature:build_stores",
     secrets="gateway.features.secret_stores.keeping:SecretKeeper",
+    advice="gateway.features.secret_stores.feature:ADVICE",
 )

@@ -11,7 +11,7 @@ from configfile.keys import part_of, setting
 from configfile.kinds import Share
 from gateway.config.aliases import Route
 from gateway.config.amounts import Budget
-from gateway.config.parts import ItemPart
+from gateway.config.parts import Instead, ItemPart
 from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
 from streams.errors import GatewayError
@@ -73,10 +73,19 @@ def build_shadows(config: Config, building: "Building") -> Config:
     return config
 
 
+ADVICE: Final = (
+    Instead(
+        "it belongs to an alias: `model_aliases: {NAME: {target: A, shadow: {target: B, budgets: [5 usd/day]}}}`",
+        "shadow mirror",
+        (Config,),
+    ),
+)
+
 FEATURE: Final = Feature(
     "shadow",
     "gateway.features.shadow.opening:open_shadows",
     lambda config: bool(shadows_of(config)),
     keys=(Keys(Route, ShadowKeys),),
     build="gateway.features.shadow.feature:build_shadows",
+    advice="gateway.features.shadow.feature:ADVICE",
 )

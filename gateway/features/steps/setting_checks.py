@@ -243,7 +243,7 @@ def unsafe_steps(content: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
 ADVICE: Final = (
     Instead(
         "write checks and records of prompts and answers under `steps` at the root, such as `steps: [{use: secrets}]`",
-        "guardrails guardrail callbacks callback success_callback failure_callback",
+        "guardrails guardrail callbacks callback success_callback failure_callback hooks pii",
         (Config, ModelEntry, ClientKey, Listener),
     ),
 )

@@ -10,6 +10,7 @@ from configfile.keys import Kind, ignored, part_of, setting, with_part
 from configfile.kinds import HeaderName, Percent, Secret, Url
 from gateway.config.kinds import OUTSIDE, later, list_of
 from gateway.config.packages import is_present
+from gateway.config.parts import Instead
 from gateway.config.settings import Config
 from gateway.seams.feature import Feature, Keys
 
@@ -120,10 +121,15 @@ def _has_collector(config: Config) -> bool:
     return settings.sampling != 0
 
 
+ADVICE: Final = (
+    Instead("write `tracing: {endpoint: http://HOST:4318}`", "otel opentelemetry telemetry traces", (Config,)),
+)
+
 FEATURE: Final = Feature(
     "tracing",
     "gateway.features.tracing.opening:open_tracing",
     _has_collector,
     keys=(Keys(Config, TracingKeys),),
     build=f"{_ROW}:build_tracing",
+    advice="gateway.features.tracing.feature:ADVICE",
 )

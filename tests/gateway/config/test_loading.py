@@ -983,6 +983,31 @@ def test_the_advice_knows_a_key_in_every_spelling(key):
     assert advice(ModelEntry, key + "s_of_mine") is None
 
 
+@each_row(
+    ("key", "words"),
+    [
+        ("ledger", "its settings are in `state_storage.ledger`"),
+        ("database", "write `state_storage: {type: sqlite, "),
+        ("redis", "write `counters: {type: redis, "),
+        ("server", "write `listeners: "),
+        ("tls", "it belongs to a listener: "),
+        ("logging", "write `log_level: info`"),
+        ("teams", "write `client_groups: "),
+        ("prices", "write it as `price` in an entry"),
+        ("oidc", "under `issuers`"),
+        ("hooks", "under `steps`"),
+        ("alerts", "write `notify: "),
+        ("otel", "write `tracing: "),
+        ("vault", "write `secret_stores: "),
+        ("shadow", "it belongs to an alias: "),
+    ],
+)
+def test_a_feature_at_the_root_under_another_name_is_reported_with_its_key(errors_in, key, words):
+    (found,) = errors_in(HEAD + ONE + f"{key}: {{}}\n")
+    assert words in found
+    assert "The keys at the root" not in found
+
+
 @each_row("key", ["expires", "expiresAt", "duration", "ttl"])
 @each_row("place", [ClientKey, AcceptedKey])
 def test_the_advice_explains_the_end_of_a_key(place, key):
