@@ -4,8 +4,10 @@ The drain, the workers, the limit on connections and the write timeout on stalle
 ``trigate serve``, so they are missing.
 """
 
+import logging
 import os
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -16,6 +18,8 @@ from gateway.file_search import find_config_file, trust_in
 from gateway.logs.setup import Log
 from gateway.open_store import open_store
 from gateway.serving.asgi_extensions import AsgiApp, AsgiReceive, AsgiScope, AsgiSend
+
+_WITHOUT_TRIO: Final = "this worker cannot run trigate: start hypercorn with `-k trio`, or use `trigate serve`"
 
 
 def application() -> AsgiApp:
@@ -35,6 +39,14 @@ def application() -> AsgiApp:
     made = create_app(config, store=trio.run(open_store, config))
 
     async def app(scope: AsgiScope, receive: AsgiReceive, send: AsgiSend) -> None:
-        await made(scope, receive, send)
+        if trio.lowlevel.in_trio_run():
+            await made(scope, receive, send)
+        elif scope["type"] == "lifespan":  # hypercorn would end with a traceback and status 0 if this failed
+            logging.getLogger("trigate").error(_WITHOUT_TRIO)
+        elif scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 500, "headers": [(b"content-type", b"text/plain")]})
+            await send({"type": "http.response.body", "body": _WITHOUT_TRIO.encode(), "more_body": False})
+        else:
+            await send({"type": "websocket.close", "code": 1011, "reason": None})
 
     return app

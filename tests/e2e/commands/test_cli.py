@@ -31,9 +31,11 @@ from tests.support.harness import (
     Wire,
     eventually,
     free_port,
+    port_is_free,
     post,
     request,
 )
+from tests.support.websocket_client import handshake
 
 GOOD = """\
 version: v0.3.0
@@ -525,3 +527,23 @@ def test_hypercorn_serves_the_factory(folder):
     assert "Logging error" not in said
     assert "sk-somebodys-key" not in said
     assert '"model":"openai/[redacted]"' in said
+
+
+@pytest.mark.process
+def test_hypercorn_without_trio_states_the_option_once_and_responds_with_it(folder):
+    port = free_port()
+    command = [sys.executable, "-m", "hypercorn", "-b", f"127.0.0.1:{port}", "gateway.asgi:application()"]
+    process = subprocess.Popen(command, cwd=folder, env=environment(ENV), stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    try:
+        eventually(lambda: not port_is_free(port), START_SECONDS, "the listener of hypercorn")
+        replies = [request(f"http://127.0.0.1:{port}", "GET", path) for path in ("/healthz", "/v1/models")]
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as websocket:
+            websocket.sendall(handshake())
+            assert websocket.recv(12) == b"HTTP/1.1 403"
+    finally:
+        process.terminate()
+        said, _ = process.communicate(timeout=STOP_SECONDS)
+    assert [(reply.status, b"-k trio" in reply.body) for reply in replies] == [(500, True)] * 2
+    assert said.count("-k trio") == 1
+    assert "Traceback" not in said
