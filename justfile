@@ -24,9 +24,10 @@ quick *ARGS:
 lint:
     .ci/lint
 
-# run the tests marked soak; one of them loads a gateway with clients that leave and with faults, e.g. `just soak 600` for ten minutes
-soak SECONDS="60":
-    SOAK_SECONDS={{SECONDS}} .venv/bin/pytest -q --soak -n auto tests/docs tests/e2e tests/gateway tests/loadtest tests/providers tests/streams tests/test_bench.py
+# run mixed clients, faulty providers, a thousand paced streams, signals and kills for a long time, e.g. `just soak --seconds 600`
+soak *ARGS:
+    .venv/bin/python tests/soak.py --seconds 60 --streams 200 --concurrent 1000 --kills 10 {{ARGS}}
+    .venv/bin/pytest -q --soak -n auto tests/docs tests/e2e tests/gateway tests/loadtest tests/providers tests/streams tests/test_bench.py
 
 # test real programs with providers of each API, e.g. `just clients claude codex`
 clients *ARGS:

@@ -16,6 +16,7 @@ PACKAGES = ("configfile", "streams", "providers", "loadtest", "trigate", "gatewa
 OTHERS = {"clients", "data", "docs", "e2e", "pages", "recordings", "sessions", "support"}
 """Folders that mirror no package, described in ``tests/README.md``."""
 
+COMMANDS = {"soak.py"}
 CODE = sorted(path for path in TESTS.rglob("*.py") if "programs" not in path.parts)
 
 
@@ -61,7 +62,7 @@ def is_in_place(path: Path) -> bool:
     if top in OTHERS - {"docs", "e2e"}:
         return not is_test(path)
     if top == path.name:
-        return is_test(path) or path.name in {"__init__.py", "conftest.py"}
+        return is_test(path) or path.name in COMMANDS | {"__init__.py", "conftest.py"}
     return is_test(path) or path.name in {"__init__.py", "conftest.py"}
 
 
