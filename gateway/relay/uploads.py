@@ -199,7 +199,7 @@ _ID_FIELD: Final[_Refusal] = (
 )
 """A provider's ids, such as ``images[][file_id]``, which could be those of another client's files."""
 _MODEL_FIELD: Final[_Refusal] = (
-    re.compile(r"(?i)^(?!(?-i:model)$)(?:models?(?:\[\d*\])?|model_?(?:id|name)|deployment)$"),
+    re.compile(r"(?i)^(?!(?-i:model)$)(?:models?(?:\[\d*\])?|model_?(?:id|name)|deployment|session)$"),
     "may have a model, and this key is limited to some models: remove it",
 )
 

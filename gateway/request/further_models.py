@@ -4,7 +4,7 @@ A client with a key for some models may only name these. Only members that a pro
 the names of users, tools and schemas."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -61,13 +61,14 @@ _IGNORED: Final = frozenset(("parameters", "input_schema", "schema", "input_exam
 """Members with the client's own content: a schema may have a property ``model``."""
 
 
-def further_models(incoming: Incoming) -> tuple[tuple[str, str], ...]:
-    """Return the path and the name of each additional model; ``ANY`` if the provider would choose.
+def further_models(incoming: Incoming, more: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
+    """Return the path and the name of each additional model; ``ANY`` if the provider would choose. The members
+    ``more`` may contain some, too.
 
     Raises ``GatewayError``: 400 for a duplicate member in an object that may name a model, because servers differ in
     which one they use; 413 for a member that is too large to search."""
     found = [(member, ANY) for member in CHOOSING if bytes(incoming.members.get(member, b"null")) not in _NOTHING]
-    for member in ROWS:
+    for member in (*ROWS, *more):
         if (raw := incoming.members.get(member)) is not None:
             if len(raw) > _LARGEST:
                 raise GatewayError("too_large", f"{member} is larger than {_LARGEST} bytes", param=member)

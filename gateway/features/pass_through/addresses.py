@@ -139,7 +139,9 @@ def query_without_credentials(query: str, headers: Headers) -> str:
 
 _MODEL_STEPS: Final = frozenset(("models", "model", "deployments", "engines", "tunedmodels"))
 _METHOD: Final = re.compile(r":[A-Za-z]+$")
-_MODEL_PARAMETERS: Final = frozenset(("model", "models", "deployment", "model_id"))
+_MODEL_PARAMETERS: Final = frozenset(
+    ("model", "models", "deployment", "model_id", "modelid", "model_name", "modelname", "engine")
+)
 
 
 def models_in_path(rest: str, *, limited: bool) -> Iterator[tuple[str, str]]:

@@ -258,7 +258,9 @@ class _PassThroughAnswer(PassedAnswer):
 # Models in a request. A provider may read the model in several positions. For a client with limited models, each is
 # checked, and nothing passes that could hide one.
 
-_OTHER_MEMBERS: Final = ("model_id", "modelId", "model_name", "deployment")
+_OTHER_MEMBERS: Final = ("model_id", "modelId", "model_name", "modelName", "deployment", "engine")
+_CONTAINERS: Final = ("session", "data_source", "testing_criteria", "grader")
+"""Members with models at other endpoints of OpenAI: realtime sessions, evaluations and graders."""
 _BLANK: Final = b" \t\r\n\0" + codecs.BOM_UTF8 + codecs.BOM_UTF16_LE
 _MAX_BLANK: Final = 64 * 1024
 
@@ -301,7 +303,7 @@ def _limited_json(inbound: InboundRequest, body: bytes) -> tuple[Incoming, Found
     stream = bytes(members.get("stream", b"")) == b"true"
     incoming = Incoming(inbound.context.codec.api, body, members, model, stream)
     own = () if model is None else (("model", model),)
-    return incoming, (*own, *beside, *further_models(incoming))
+    return incoming, (*own, *beside, *further_models(incoming, _CONTAINERS))
 
 
 async def _read_beginning(pieces: AsyncIterator[bytes]) -> bytes:

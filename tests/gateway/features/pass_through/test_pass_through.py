@@ -429,10 +429,13 @@ async def test_no_model_can_be_hidden_from_the_check():
             ("x", big.decode().encode("utf-16"), "text/plain"), ("x", big.decode().encode("utf-16-le"), kind),
             ("x", b"\xef\xbb\xbf" + big, kind), ("x", big[:-1] + b', "a": NaN}', kind), ("x", b"[" + big + b"]", kind),
             ("x", b'{"model": "m-1", "models": ["m-2"]}', kind), ("x", b'{"model_id": "m-2"}', kind),
+            *(("realtime/client_secrets", b'{"%b": {"model": "m-2"}}' % name, kind)
+              for name in (b"session", b"grader", b"data_source", b"testing_criteria")),
+            ("x", b'{"engine": "m-2"}', kind), ("x?engine=m-2", b"", ""), ("x?modelId=m-2", b"", ""),
             ("x", b'{"model": ["m-2"]}', kind), ("x", b"model=m-2", "application/x-www-form-urlencoded"),
             ("x", form % b"m-2", "multipart/form-data; boundary=B"), ("x?model=m-2", b"", ""),
             *(("x", form.replace(b'"model"', b'"%b"' % name) % b"m-2", "multipart/form-data; boundary=B")
-              for name in (b"model_id", b"modelId", b"model_name", b"deployment", b"models[]", b"Model")),
+              for name in (b"model_id", b"modelId", b"model_name", b"deployment", b"models[]", b"Model", b"session")),
             ("x?mod%65l=m-2&model=m-1", b"", ""), ("%6dodels/m-2:x", b"{}", kind), ("Deployments/m-2/x", b"{}", kind),
             ("models/m-1/models/m-2:x", b"{}", kind), ("x%2Fmodels%2Fm-2:x", b"{}", kind),
             ("engines/m-2/x", b"{}", kind),
