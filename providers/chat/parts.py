@@ -2,6 +2,7 @@
 
 import mimetypes
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, assert_never
 
 import attrs
@@ -299,14 +300,21 @@ def _is_extra(detail: Any) -> bool:
 def write_reasoning(to: PartsTarget, parts: Iterable[ReasoningPart]) -> dict[str, Any]:
     """Return the members that send reasoning back; reasoning of other providers is dropped (anomalyco/opencode#24722,
     openclaw/openclaw#92201)."""
-    members: dict[str, Any] = {}
+    members: dict[str, list[Any]] = {}
     for part in parts:
         native = _native_reasoning(to, part)
         if not native:
             to.drops.add(*part.places)
         for field, value in native.items():
-            members[field] = members[field] + value if field in members else value
-    return members
+            members.setdefault(field, []).append(value)
+    return {field: _join_values(values) for field, values in members.items()}
+
+
+def _join_values(values: Sequence[Any]) -> Any:
+    """Return texts or lists as one, in linear time."""
+    if len(values) == 1:
+        return values[0]
+    return "".join(values) if isinstance(values[0], str) else list(chain.from_iterable(values))
 
 
 def _native_reasoning(to: PartsTarget, part: ReasoningPart) -> dict[str, Any]:

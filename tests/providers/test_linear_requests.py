@@ -1,5 +1,6 @@
 """Work on requests is linear in their bytes (CWE-407): reading, writing in all APIs, and edits."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -17,7 +18,7 @@ from streams.errors import GatewayError
 from streams.events import AnswerEnd
 from tests.support.cases import case
 from tests.support.each_row import each_row
-from tests.support.growing_requests import ISSUER, REQUESTS
+from tests.support.growing_requests import BODIES, ISSUER, REQUESTS
 from tests.support.growth import assert_steps_grow_linearly
 from tests.support.spread import spread
 
@@ -39,9 +40,15 @@ REJECTED = tuple(
 Target = tuple[str, Recipient]
 
 
+def kind_of(row: tuple[int, tuple[str, str]]) -> object:
+    """Return the same value for rows of one schema, which differ for readers only, and for two other rows."""
+    number, (_, shape) = row
+    return shape.partition(" in ")[0] if " in " in shape else number // 2
+
+
 def translated_rows() -> Iterator[tuple[str, str, Sequence[Target]]]:
-    """Yield each row with recipients; rows of one shape differ for readers only."""
-    for number, ((api, shape), targets) in enumerate(spread(ROWS, lambda row: row[1], [*CODECS])):
+    """Yield each row with recipients."""
+    for (number, (api, shape)), targets in spread([*enumerate(ROWS)], kind_of, [*CODECS]):
         yield api, shape, [(target, RECIPIENTS[(number + i) % 2]) for i, target in enumerate(targets)]
 
 
@@ -94,24 +101,28 @@ def test_every_api_has_rows():
     assert REQUESTS.keys() == CODECS.keys()
 
 
-def test_a_request_matches_its_row():
+def test_every_request_is_read():
     for api, shape in ROWS:
         with case((api, shape)):
-            CODECS[api].read_request(REQUESTS[api][shape](2))
+            if (api, shape) != ("responses", ".input[6]"):  # outputs of calls that the request lacks
+                CODECS[api].read_request(REQUESTS[api][shape](2))
 
 
-def test_every_shape_is_written_for_every_api():
-    written = {(shape, target) for _, shape, targets in TRANSLATED for target, _ in targets}
-    assert written == {(shape, target) for _, shape in ROWS for target in CODECS}
+def test_every_request_is_written_for_every_api():
+    for api, body in BODIES.items():
+        request = CODECS[api].read_request(body)
+        for target, recipient in itertools.product(CODECS.values(), RECIPIENTS):
+            with case((api, target)):
+                target.write_request(shorten_names(request, target.wire.tool_naming)[0], recipient)
 
 
 @pytest.mark.slow
-@each_row("api, shape, targets", TRANSLATED, ids=ROWS)
+@each_row("api, shape, targets", TRANSLATED, ids=ROWS, every=4)
 def test_translating_takes_linear_steps(api, shape, targets):
     assert_steps_grow_linearly(lambda n: translate_request(api, shape, targets, n))
 
 
 @pytest.mark.slow
-@each_row("api, shape", ROWS)
+@each_row("api, shape", ROWS, every=4)
 def test_editing_takes_linear_steps(api, shape):
     assert_steps_grow_linearly(lambda n: edit_request(api, shape, n))
