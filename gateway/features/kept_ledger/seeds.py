@@ -19,7 +19,7 @@ from gateway.config.amounts import OpeningSpend
 from gateway.config.model_entry import ModelEntry
 from gateway.features.kept_ledger.columns import DAY_SUM
 from gateway.features.kept_ledger.statements import Dimension
-from gateway.features.kept_ledger.table import LedgerSum, LedgerTable, RunSum, total
+from gateway.features.kept_ledger.table import SUM_SECONDS, LedgerSum, LedgerTable, RunSum, total
 
 log = logging.getLogger("trigate.ledger")
 
@@ -31,9 +31,6 @@ _DIMENSIONS: Final[Mapping[HolderKind, Dimension]] = {
     "client_groups": "group",
     "model_providers": "target",
 }
-
-SUM_SECONDS: Final = 30.0
-"""The time for the sums of one kind of holder; a server adds up millions of lines more slowly than it may answer."""
 
 HolderOf: TypeAlias = Callable[[str | None], str | None]
 """A function that returns a holder's name for the value in the ledger lines."""

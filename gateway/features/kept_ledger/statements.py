@@ -50,9 +50,12 @@ LONGEST_SUM: Final = 25 * 3600 * 10**6
 """The longest time in microseconds between the first and the last exchange of a sum."""
 
 NO_MARK: Final = f"(level IS NULL OR level <> {MARK})"
-PERIOD: Final = f"began >= :early AND began < :until AND {LAST} >= :since AND {LAST} < :until AND {NO_MARK}"
+PERIOD: Final = (
+    "began >= :early AND began < :until AND (last IS NULL AND began >= :since OR last >= :since AND last < :until) "
+    f"AND {NO_MARK}"
+)
 """The condition of rows in a period. A sum belongs to the time of its last exchange, so that no budget forgets it too
-early."""
+early. It compares plain columns: PostgreSQL has statistics only of these, and without them it sorts all rows."""
 
 
 def period_values(period: tuple[int, int]) -> dict[str, int]:

@@ -43,6 +43,10 @@ PEOPLE_TABLE: Final = "people"
 ROW_BYTES: Final = 256
 """Approximate size of a row with its index entries."""
 
+SUM_SECONDS: Final = 30.0
+"""The time for the sums of a report or of one kind of holder; a server adds up millions of lines more slowly than it
+may answer."""
+
 _MARK: Final = f"UPDATE {{ledger}} SET last = :last WHERE line = :line AND level = {MARK}"
 _UNMARK: Final = f"DELETE FROM {{ledger}} WHERE line = :line AND level = {MARK}"
 _CLOSE: Final = f"DELETE FROM {{ledger}} WHERE last = :last AND level = {MARK}"
