@@ -155,7 +155,7 @@ class Queues:
             del self._lines[name]
             self._short.pop(name, None)
 
-    def _wake_waiters(self, claim: Claim) -> None:
+    def _wake_waiters(self, claim: Claim, used: Sequence[int]) -> None:
         """Wake the first request of each queue for which ``claim`` has freed room."""
         for name, line in self._lines.items():
             short = self._short.get(name, frozenset())

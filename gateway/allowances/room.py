@@ -1,5 +1,6 @@
 """Requests of clients that wait until other requests end and free room in a budget."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -47,7 +48,7 @@ class Room:
             waiter.wake.set()
             self._remove(counter.key, line, waiter)
 
-    def _wake_after(self, claim: Claim) -> None:
+    def _wake_after(self, claim: Claim, used: Sequence[int]) -> None:
         for debit in claim.debits:
             if debit.counter.key in self._lines:
                 self.wake(debit.counter)

@@ -250,7 +250,7 @@ class SharedQueues:
         if waiting := self._waiting.get(name):
             next(iter(waiting.values())).wake.set()
 
-    def _wake_waiters(self, claim: Claim) -> None:
+    def _wake_waiters(self, claim: Claim, used: Sequence[int]) -> None:
         for waiter, short in self._trying.items():
             if any(debit.counter.key in short for debit in claim.debits):
                 waiter.wake.set()

@@ -101,7 +101,8 @@ class Claim:
     debits: tuple[Debit, ...]
 
 
-OnSettled: TypeAlias = Callable[[Claim], None]
+OnSettled: TypeAlias = Callable[[Claim, Sequence[int]], None]
+"""Receives a settled claim, and the amounts that its debits used."""
 
 _PROCESS: Final = os.urandom(8).hex()
 _numbers: Final = itertools.count()
@@ -183,7 +184,7 @@ class Counters(Protocol):
         """Raise the used amount of ``counter`` to at least ``used``; repeating it has no effect."""
 
     def on_settled(self, callback: OnSettled) -> None:
-        """Call ``callback`` with each claim settled in this process, because it freed room."""
+        """Call ``callback`` with each claim settled in this process: it freed room, and used amounts."""
 
 
 class ServerCounters(Counters, Protocol):

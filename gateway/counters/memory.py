@@ -87,7 +87,7 @@ class LocalCounters:
         for debit, amount in zip(claim.debits, used, strict=True):
             self._settle(debit, bounded_amount(amount))
         for callback in self._callbacks:
-            callback(claim)
+            callback(claim, used)
 
     def level(self, counter: Counter) -> Level:
         if isinstance(counter, RateCounter):

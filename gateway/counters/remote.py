@@ -211,7 +211,7 @@ class RemoteCounters:
             self._share.settle(claim, used)
         self._wake.set()
         for callback in self._callbacks:
-            callback(claim)
+            callback(claim, used)
 
     def level(self, counter: Counter) -> Level:
         known = self._known.get(counter.key) or KnownState(counter)

@@ -84,7 +84,7 @@ class WorkerCounters:
         finally:
             amounts.unlock()
         for callback in self._callbacks:
-            callback(claim)
+            callback(claim, used)
 
     def level(self, counter: Counter) -> Level:
         if isinstance(counter, RateCounter):

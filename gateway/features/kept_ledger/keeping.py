@@ -18,7 +18,7 @@ import trio
 
 from gateway.config.kinds import zone_of
 from gateway.config.settings import Config
-from gateway.counters.counter import ServerCounters
+from gateway.counters.counter import Claim, ServerCounters, SumCounter, bounded_amount
 from gateway.features.kept_ledger.columns import (
     AMOUNTS,
     CAUSE_AMOUNTS,
@@ -43,8 +43,14 @@ log = logging.getLogger("trigate.ledger")
 
 T = TypeVar("T")
 
-Step: TypeAlias = Callable[[LedgerTable], Awaitable[None]]
-"""An operation on the table. If it raises ``Unavailable``, it is repeated."""
+Amounts: TypeAlias = Mapping[bytes, int]
+"""Amounts by the keys of counters."""
+
+NOTHING: Final[Amounts] = {}
+
+Step: TypeAlias = Callable[[LedgerTable, Amounts], Awaitable[None]]
+"""An operation on the table, without the lines of this process since it was scheduled, whose amounts it also gets. If
+it raises ``Unavailable``, it is repeated."""
 
 LOST: Final = "trigate_ledger_lines_lost_total"
 FOLDED: Final = "trigate_ledger_lines_folded_total"
@@ -65,6 +71,15 @@ START_SECONDS: Final = 10.0
 
 FINISH_SECONDS: Final = 3.0
 """Seconds that an exiting process waits for the last batch."""
+
+
+@attrs.frozen(eq=False)
+class _ScheduledStep:
+    """A step, the number of the last line from before it was scheduled, and the amounts ``settled`` since then."""
+
+    run: Step
+    number: int
+    settled: dict[bytes, int] = attrs.field(factory=dict)
 
 
 @attrs.frozen(eq=False)
@@ -110,7 +125,7 @@ class TableLedgerWriter:
         self._number = int.from_bytes(os.urandom(4)) >> 1 << 32  # unique to this process
         self._own_mark, self._began = self._number, int(clock() * 1e6)
         self._waiting: deque[tuple[int, LedgerLine]] = deque()
-        self._steps: deque[Step] = deque()
+        self._steps: deque[_ScheduledStep] = deque()
         self._is_unavailable = self._is_late = self._has_folded = False
         self._has_begun = trio.Event()
 
@@ -137,13 +152,23 @@ class TableLedgerWriter:
 
     def schedule(self, step: Step) -> None:
         """Schedule ``step`` to run before the first request, or after the current lines are written."""
-        self._steps.append(step)
+        self._number_overflow()
+        self._steps.append(_ScheduledStep(step, self._number))
+
+    def note_settled(self, claim: Claim, used: Sequence[int]) -> None:
+        """Note the amounts ``used`` of a ``claim`` for the scheduled steps, which leave its line out."""
+        for step in self._steps:
+            for debit, amount in zip(claim.debits, used, strict=True):
+                if isinstance(debit.counter, SumCounter):
+                    key = debit.counter.key
+                    step.settled[key] = step.settled.get(key, 0) + bounded_amount(amount)
 
     async def begin(self) -> None:
         """Run the scheduled steps while the database is available; the others stay scheduled."""
         while self._steps and await self.flush():  # otherwise the table lacks lines that the counters have
             try:
-                await self._steps[0](self._table)
+                step = self._steps[0]
+                await step.run(self._table.without_later_lines(step.number), step.settled)
             except Unavailable as error:
                 self._note_late(error.with_cause())
                 return

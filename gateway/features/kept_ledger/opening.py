@@ -65,4 +65,5 @@ def open_kept_ledger(config: Config, ports: Ports, before: Running | None) -> Ru
     most = kept.max_bytes // ROW_BYTES
     counters = ports.allowances.counters.remote
     writer = TableLedgerWriter(table, kept.keep, most, ledger.mask, figures=ledger.figures, counters=counters)
+    ports.allowances.counters.on_settled(writer.note_settled)
     return KeptLedger(writer, config, ports.allowances, None, ports.lifecycle)

@@ -14,10 +14,11 @@ import attrs
 from gateway.allowances.allowance import EVERYBODY, Consumption, HolderKind, counted_amount
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.budgets import RUN, BudgetAllowance
-from gateway.allowances.seeds import MICRO, opening_amount, parts_of, raise_amount, to_microseconds
+from gateway.allowances.seeds import MICRO, opening_amount, parts_of, to_microseconds
 from gateway.config.amounts import OpeningSpend
 from gateway.config.model_entry import ModelEntry
 from gateway.features.kept_ledger.columns import DAY_SUM
+from gateway.features.kept_ledger.keeping import NOTHING, Amounts
 from gateway.features.kept_ledger.statements import Dimension
 from gateway.features.kept_ledger.table import SUM_SECONDS, LedgerSum, LedgerTable, RunSum, total
 
@@ -41,9 +42,10 @@ async def seed_budgets(
     budgets: Sequence[BudgetAllowance],
     entries: Sequence[ModelEntry],
     table: LedgerTable,
+    settled: Amounts = NOTHING,
     opening: Sequence[OpeningSpend] = (),
 ) -> None:
-    """Raise the counters of ``budgets`` to the sums of the lines in ``table``, and of ``opening``.
+    """Raise the counters of ``budgets`` to the sums of the lines in ``table``, of ``settled``, and of ``opening``.
 
     ``entries`` are those of the configuration. The kernel has raised them to ``opening`` alone. If it raises
     ``Unavailable``, it can be repeated."""
@@ -51,7 +53,7 @@ async def seed_budgets(
         own = [one for one in budgets if one.holder.kind == kind]
         delivered_only = kind != "model_providers" and not allowances.charges_undelivered
         holder_of = _HOLDER_OF.get(kind) or partial(entry_of, _entries_of(entries))
-        seeds = _LedgerSeeds(allowances, own, dimension, holder_of, table, delivered_only)
+        seeds = _LedgerSeeds(allowances, own, dimension, holder_of, table, settled, delivered_only)
         await seeds.raise_periods(opening)
         await seeds.raise_runs()
 
@@ -65,6 +67,7 @@ class _LedgerSeeds:
     dimension: Dimension
     holder_of: HolderOf
     table: LedgerTable
+    settled: Amounts
     delivered_only: bool
 
     async def raise_periods(self, opening: Sequence[OpeningSpend]) -> None:
@@ -79,7 +82,7 @@ class _LedgerSeeds:
         for part in parts:
             for budget, sums in _sums_of(part.budget, by_period[part.period]):
                 before = opening_amount(part, opening, now)
-                _raise_counter(self.allowances, budget, part.at, None, total(sums), before)
+                self._raise_counter(budget, part.at, None, total(sums), before)
 
     def _by_holder(self, sums: Sequence[LedgerSum]) -> Mapping[str | None, list[LedgerSum]]:
         """Group ``sums`` by holder; a wildcard entry has one sum for each of its models."""
@@ -106,7 +109,15 @@ class _LedgerSeeds:
         for one in own:
             for budget, runs in _sums_of(one, by_holder):
                 for run in runs:
-                    _raise_counter(self.allowances, budget, run.last / MICRO, run.name, run.sum)
+                    self._raise_counter(budget, run.last / MICRO, run.name, run.sum)
+
+    def _raise_counter(
+        self, budget: BudgetAllowance, at: float, run: str | None, found: LedgerSum, before: int = 0
+    ) -> None:
+        used = counted_amount(budget.measure, Consumption(found.usage, found.nanos), count_cached=budget.count_cached)
+        if used and (counter := budget.counter(at, run)) is not None:  # read after the sums, for spending continues
+            used += before + self.settled.get(counter.key, 0)
+            self.allowances.counters.raise_to(counter, used)
 
 
 def _sums_of(
@@ -174,11 +185,3 @@ def entry_of(names: Mapping[str, str], target: str | None) -> str | None:
         return None
     provider, slash, _ = target.partition("/")
     return names.get(target) or names.get(provider + slash)
-
-
-def _raise_counter(
-    allowances: Allowances, budget: BudgetAllowance, at: float, run: str | None, found: LedgerSum, before: int = 0
-) -> None:
-    used = counted_amount(budget.measure, Consumption(found.usage, found.nanos), count_cached=budget.count_cached)
-    if used:
-        raise_amount(allowances, budget, at, run, before + used)

@@ -51,17 +51,18 @@ LONGEST_SUM: Final = 25 * 3600 * 10**6
 
 NO_MARK: Final = f"(level IS NULL OR level <> {MARK})"
 PERIOD: Final = (
-    "began >= :early AND began < :until AND (last IS NULL AND began >= :since OR last >= :since AND last < :until) "
+    "line NOT BETWEEN :first AND :end AND began >= :early AND began < :until "
+    "AND (last IS NULL AND began >= :since OR last >= :since AND last < :until) "
     f"AND {NO_MARK}"
 )
 """The condition of rows in a period. A sum belongs to the time of its last exchange, so that no budget forgets it too
 early. It compares plain columns: PostgreSQL has statistics only of these, and without them it sorts all rows."""
 
 
-def period_values(period: tuple[int, int]) -> dict[str, int]:
-    """Return the parameters of ``PERIOD``."""
+def period_values(period: tuple[int, int], left_out: tuple[int, int] = (1, 0)) -> dict[str, int]:
+    """Return the parameters of ``PERIOD``; ``left_out`` are the first and the last number of lines that it excludes."""
     since, until = period
-    return {"early": since - LONGEST_SUM, "since": since, "until": until}
+    return {"early": since - LONGEST_SUM, "since": since, "until": until, "first": left_out[0], "end": left_out[1]}
 
 
 def filter_conditions(only: Filters) -> list[str]:

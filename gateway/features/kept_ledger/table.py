@@ -1,5 +1,6 @@
 """The kept ledger in a database table, which also computes the sums for reports and budgets."""
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
 from functools import partial
@@ -39,6 +40,9 @@ from streams.events import Usage
 
 PEOPLE_TABLE: Final = "people"
 """The table of the people who signed in last, with their labels."""
+
+LINES_OF_PROCESS: Final = 1 << 32
+"""The numbers of lines and sums that each process has; the first is random."""
 
 ROW_BYTES: Final = 256
 """Approximate size of a row with its index entries."""
@@ -179,6 +183,13 @@ class LedgerTable:
 
     def __init__(self, database: Database) -> None:
         self.database: Final = database.part(LEDGER_TABLES)
+        self._left_out = 1, 0
+
+    def without_later_lines(self, number: int) -> "LedgerTable":
+        """Return this table, whose sums leave out the lines that a process numbers after ``number``."""
+        found = copy.copy(self)
+        found._left_out = number + 1, number | LINES_OF_PROCESS - 1
+        return found
 
     async def add(self, lines: Sequence[tuple[int, LedgerLine]], mask: Callable[[str], str] = str) -> None:
         """Write numbered ``lines``, all or none. Writing a line again changes nothing."""
@@ -283,7 +294,7 @@ class LedgerTable:
             statement = sums_statement(by, delivered_only, only, most=most)
             found: list[list[LedgerSum]] = []
             for period in periods:
-                rows = session.rows(statement, **period_values(period), **wanted)
+                rows = session.rows(statement, **period_values(period, self._left_out), **wanted)
                 found.append([_read_sum(row, len(by)) for row in rows])
                 if most is not None and sum(map(len, found)) > most:
                     raise TooManySums(most)
@@ -325,7 +336,8 @@ class LedgerTable:
 
     async def runs(self, by: Dimension, period: tuple[int, int], *, delivered_only: bool = False) -> list[RunSum]:
         """Return the sum of each run in ``period``, grouped by ``by``, over requests that were sent to a provider."""
-        rows = await self._select(run_sums_statement(by, delivered_only), **period_values(period))
+        values = period_values(period, self._left_out)
+        rows = await self._select(run_sums_statement(by, delivered_only), **values)
         return [RunSum(row[0], row[1], row[-2], row[-1], _read_sum(row[:-2], 2)) for row in rows]
 
     async def time_bounds(self) -> tuple[int, int] | None:

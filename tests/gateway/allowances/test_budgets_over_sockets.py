@@ -167,7 +167,7 @@ async def test_each_of_several_answers_is_paid_for_when_they_are_cut():
                 await ask(running, stream=True, **members)
             allowances = running.service.allowances
             settled = trio.Event()
-            allowances.counters.on_settled(lambda claim: settled.set())
+            allowances.counters.on_settled(lambda claim, used: settled.set())
             if limit_level(allowances).held:
                 await settled.wait()
             return limit_level(allowances).used

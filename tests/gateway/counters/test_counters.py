@@ -169,14 +169,14 @@ async def test_a_shortage_is_reported_without_reserving(counters):
 
 async def test_callbacks_receive_settled_claims(counters):
     heard = []
-    counters.on_settled(heard.append)
+    counters.on_settled(lambda *given: heard.append(given))
     taken = claim((slots("s"), 1))
     counters.settle(taken, [1])
     assert heard == []
     assert not await counters.reserve([taken])
     counters.settle(taken, [1])
     counters.settle(taken, [1])
-    assert heard == [taken]
+    assert heard == [(taken, [1])]
 
 
 async def test_raising_a_sum_is_a_minimum_and_counts_once(counters):

@@ -5,6 +5,7 @@ import gc
 import logging
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import attrs
@@ -13,12 +14,15 @@ import pytest
 import trio
 
 from gateway.allowances.allowances import Allowances
+from gateway.allowances.seeds import budgets_of
 from gateway.config.loading import from_mapping
 from gateway.counters.counter_store import SendStep
+from gateway.counters.memory import LocalCounters
 from gateway.counters.remote import RemoteCounters
 from gateway.features.kept_ledger import keeping
-from gateway.features.kept_ledger.keeping import LinesOfConfig, TableLedgerWriter
+from gateway.features.kept_ledger.keeping import Amounts, LinesOfConfig, TableLedgerWriter
 from gateway.features.kept_ledger.opening import KeptLedger
+from gateway.features.kept_ledger.seeds import seed_budgets
 from gateway.features.kept_ledger.table import LedgerTable, ShrinkResult, total
 from gateway.ledger.bill import AttemptRecord
 from gateway.ledger.ledger import Ledger
@@ -215,14 +219,16 @@ async def test_lines_are_stored_before_each_sum_that_a_reload_needs(tmp_path):
     kept, ledger = keeping_in(table_in(tmp_path))
     found = []
 
-    async def add_up(table: LedgerTable) -> None:
+    async def add_up(table: LedgerTable, settled: Amounts) -> None:
         found.append(await nanos(table))
+        found.append(await nanos(kept.table))
         settle(ledger)
 
+    settle(ledger)
     for _ in range(3):
         kept.schedule(add_up)
     await kept.begin()
-    assert found == [0, 97_000, 2 * 97_000]
+    assert found == [97_000, 97_000, 97_000, 2 * 97_000, 97_000, 3 * 97_000]
     await kept.finish()
 
 
@@ -233,7 +239,7 @@ async def test_requests_and_their_lines_do_not_wait_for_long_sums_at_the_start(t
     kept, ledger = keeping_in(table := table_in(tmp_path, Telling))
     has_sums, ending = trio.Event(), trio.Event()
 
-    async def add_up(table: LedgerTable) -> None:
+    async def add_up(table: LedgerTable, settled: Amounts) -> None:
         await has_sums.wait()
 
     kept.schedule(add_up)
@@ -247,6 +253,48 @@ async def test_requests_and_their_lines_do_not_wait_for_long_sums_at_the_start(t
             has_sums.set()
             await eventually(lambda: "budgets count their earlier spending again" in caplog.text)
             ending.set()
+
+
+@pytest.mark.server
+async def test_spending_during_the_sum_of_a_budget_counts_once(database):
+    """A budget lost the spending while a slow database added up its lines."""
+    import psycopg
+
+    from gateway.stores.postgres import PostgresDatabase
+
+    entry = {"model": "openai/gpt-5", "access_key": "k"}
+    key = {"name": "alice", "key": "k" * 32, "budgets": ["9 usd/day"]}
+    given = from_mapping({"version": "v0.4.0", "model_providers": [entry], "client_keys": [key]})
+    counters = LocalCounters(now=lambda: AT / 1e6)
+    (budget,) = budgets_of(allowances := Allowances(given, counters))
+    counter = budget.counter(AT / 1e6, None)
+    kept, ledger = keeping_in(table := LedgerTable(PostgresDatabase(database)))
+    counters.on_settled(kept.note_settled)
+    earlier, its_ledger = keeping_in(table)
+    settle(its_ledger)
+    await earlier.finish()
+
+    def schedule() -> None:
+        kept.schedule(partial(seed_budgets, allowances, (budget,), given.entries))
+
+    schedule()
+    with psycopg.connect(database) as other, psycopg.connect(database, autocommit=True) as watcher:
+        other.execute("LOCK TABLE trigate_ledger IN ACCESS EXCLUSIVE MODE")
+        waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%SUM(nanos)%'"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kept.begin)
+            await eventually(lambda: watcher.execute(waiting).fetchone() is not None)
+            taken = claim((counter, 1))
+            assert not await counters.reserve([taken])
+            counters.settle(taken, [97_000])
+            settle(ledger)
+            other.commit()
+    assert counters.level(counter).used == 2 * 97_000
+    schedule()
+    await kept.begin()
+    assert counters.level(counter).used == 2 * 97_000, "the line is in the table now"
+    await kept.finish()
+    await table.database.aclose()
 
 
 @pytest.mark.server
