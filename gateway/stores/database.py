@@ -253,12 +253,12 @@ class Database:
         return Database(self._connections, tables)
 
     async def read(self, work: Callable[[Session], T], *, bulk: bool = False, limit: float | None = None) -> T:
-        """Run the read-only ``work`` in a thread. ``bulk`` work may take long, on a server ``limit`` seconds, and
-        leaves connections to requests."""
+        """Run the read-only ``work`` in a thread. ``bulk`` work may take long, on a server ``limit`` seconds, leaves
+        connections to requests, and is abandoned on cancellation."""
         connections = self._connections
         limit = connections.bulk_read_limit or limit if bulk else None
         try:
-            return await self._run(connections.readers, lambda connection: connection.read(work), bulk, limit)
+            return await self._run(connections.readers, lambda connection: connection.read(work), bulk, limit, bulk)
         except InDoubt as error:
             raise Unavailable(str(error)) from error.__cause__
 
@@ -285,7 +285,12 @@ class Database:
         await self._connections.writers.aclose()
 
     async def _run(
-        self, pool: ConnectionPool[SqlConnection], step: Callable[[SqlConnection], T], bulk: bool, limit: float | None
+        self,
+        pool: ConnectionPool[SqlConnection],
+        step: Callable[[SqlConnection], T],
+        bulk: bool,
+        limit: float | None,
+        can_abandon: bool = False,
     ) -> T:
         connections, until = self._connections, time.monotonic() + BUSY
         share = connections.bulk if bulk else self._share
@@ -294,6 +299,7 @@ class Database:
                 lambda connection: self._use(connection, step, until),
                 limit,
                 share if pool is connections.readers else None,  # a single writer has no shares
+                can_abandon=can_abandon,
             )
         except connections.error as error:
             raise Unavailable(connections.reason(error)) from error

@@ -44,7 +44,7 @@ class _Use(Generic[C]):
         self._lock = threading.Lock()
         self._connection: C | None = None
         self._is_done = False
-        self.given_up = False
+        self.is_admitted = self.given_up = False
 
     def begin(self, connection: C) -> None:
         with self._lock:
@@ -71,12 +71,13 @@ class _Use(Generic[C]):
 class _ShieldingLimiter:
     """A limiter for ``trio.to_thread`` that shields ``scope`` once a connection of the ``share`` is free.
 
-    The wait for a connection can be cancelled; the work cannot. ``check`` is called in between, and may raise."""
+    The wait for a connection can be cancelled; the work cannot. ``admit`` is called in between, and may raise. It
+    returns whether to shield."""
 
     limiter: trio.CapacityLimiter
     scope: trio.CancelScope
     share: trio.CapacityLimiter | None
-    check: Callable[[], object]
+    admit: Callable[[], bool]
 
     async def acquire_on_behalf_of(self, borrower: object) -> None:
         if self.share is not None:
@@ -91,11 +92,10 @@ class _ShieldingLimiter:
                 self.share.release_on_behalf_of(borrower)
             raise
         try:
-            self.check()
+            self.scope.shield = self.admit()
         except BaseException:
             self.release_on_behalf_of(borrower)
             raise
-        self.scope.shield = True
 
     def release_on_behalf_of(self, borrower: object) -> None:
         self.limiter.release_on_behalf_of(borrower)
@@ -116,22 +116,38 @@ class ConnectionPool(Generic[C]):
         self._is_closed = False
 
     async def run(
-        self, work: Callable[[C], T], limit: float | None = None, share: trio.CapacityLimiter | None = None
+        self,
+        work: Callable[[C], T],
+        limit: float | None = None,
+        share: trio.CapacityLimiter | None = None,
+        *,
+        can_abandon: bool = False,
     ) -> T:
         """Return the result of ``work`` in a thread, within ``limit`` seconds instead of the pool's limit.
 
         ``share`` limits how many connections a group of callers uses.
 
         Cancellation ends the wait for a connection, but waits for the end of work in progress, which is never left
-        incomplete. Raises ``Unavailable`` after the limit, and errors of ``work``. Work not begun by then never begins;
-        a connection in use is interrupted, which only the last step of ``work`` can outrun: then ``InDoubt``."""
+        incomplete, unless the caller ``can_abandon`` it. Raises ``Unavailable`` after the limit, and errors of
+        ``work``. Work not begun by then never begins; a connection in use is interrupted, which only the last step of
+        ``work`` can outrun: then ``InDoubt``."""
         use = _Use[C]()
-        with trio.move_on_after(self._limit if limit is None else limit) as scope:
-            limiter = cast("trio.CapacityLimiter", _ShieldingLimiter(self._limiter, scope, share, self._check))
-            return await call_in_thread(partial(self._work, work, use), limiter=limiter, abandon_on_cancel=True)
+
+        def admit() -> bool:
+            self._check()
+            use.is_admitted = True
+            return not can_abandon
+
+        try:
+            with trio.move_on_after(self._limit if limit is None else limit) as scope:
+                limiter = cast("trio.CapacityLimiter", _ShieldingLimiter(self._limiter, scope, share, admit))
+                return await call_in_thread(partial(self._work, work, use), limiter=limiter, abandon_on_cancel=True)
+        except trio.Cancelled:
+            use.give_up()
+            raise
         if use.give_up():
             raise InDoubt(SILENT)
-        raise Unavailable(SILENT if scope.shield else BUSY)
+        raise Unavailable(SILENT if use.is_admitted else BUSY)
 
     async def aclose(self) -> None:
         """Close idle connections now, and others when they are returned. Work in progress is completed."""

@@ -298,6 +298,37 @@ async def test_spending_during_the_sum_of_a_budget_counts_once(database):
 
 
 @pytest.mark.server
+async def test_the_end_does_not_wait_for_the_sum_of_a_budget(database, monkeypatch):
+    """A slow server delayed the end of the process by half a minute."""
+    import psycopg
+
+    from gateway.stores.postgres import PostgresDatabase
+
+    monkeypatch.setattr(keeping, "START_SECONDS", 0.05)
+    given = from_mapping({
+        "version": "v0.4.0", "model_providers": [{"model": "openai/gpt-5", "access_key": "k"}],
+        "client_keys": [{"name": "alice", "key": "k" * 32, "budgets": ["9 usd/day"]}],
+    })  # fmt: skip
+    kept, ledger = keeping_in(table := LedgerTable(PostgresDatabase(database)))
+    settle(ledger)
+    await kept.flush()
+    running, ending = KeptLedger(kept, given, Allowances(given), None, Lifecycle()), trio.Event()
+    with psycopg.connect(database, autocommit=True) as db:
+        db.execute("ALTER TABLE trigate_ledger RENAME TO lines")
+        is_quick = "current_query() NOT LIKE '%SUM(nanos)%' OR pg_sleep(300) IS NOT NULL"
+        db.execute(f"CREATE VIEW trigate_ledger AS SELECT * FROM lines WHERE {is_quick}")
+        is_summing = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        running.use()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(running.run, ending, task_status=trio.TASK_STATUS_IGNORED))
+            await eventually(lambda: db.execute(is_summing).fetchone() is not None)
+            with trio.fail_after(15):
+                ending.set()
+                await eventually(lambda: not nursery.child_tasks)
+    await table.database.aclose()
+
+
+@pytest.mark.server
 async def test_the_log_has_the_reason_why_postgresql_takes_no_lines(server, caplog):
     """A server with too many connections looked like one that is down."""
     from gateway.stores.postgres import PostgresDatabase
