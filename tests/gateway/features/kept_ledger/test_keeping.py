@@ -312,7 +312,8 @@ async def test_the_end_does_not_wait_for_the_sum_of_a_budget(database, monkeypat
     kept, ledger = keeping_in(table := LedgerTable(PostgresDatabase(database)))
     settle(ledger)
     await kept.flush()
-    running, ending = KeptLedger(kept, given, Allowances(given), None, Lifecycle()), trio.Event()
+    allowances = Allowances(given, LocalCounters(now=lambda: AT / 1e6))
+    running, ending = KeptLedger(kept, given, allowances, None, Lifecycle()), trio.Event()
     with psycopg.connect(database, autocommit=True) as db:
         db.execute("ALTER TABLE trigate_ledger RENAME TO lines")
         is_quick = "current_query() NOT LIKE '%SUM(nanos)%' OR pg_sleep(300) IS NOT NULL"
