@@ -26,7 +26,7 @@ CHECKED_ENDPOINTS: Final[frozenset[EndpointName]] = frozenset((
 ))  # fmt: skip
 """The endpoints whose texts steps check. Clients of a step cannot use the others."""
 
-CHECKED_ROUTES: Final = frozenset((("POST", "/v1/files"), ("GET", "/v1/files/{id}/content")))
+CHECKED_ROUTES: Final = (("POST", "/v1/files"), ("GET", "/v1/files/{id}/content"))
 """The paths of files for batches, whose lines steps check. Other files are refused there."""
 
 RECORDING_ENDPOINTS: Final[frozenset[EndpointName]] = frozenset(("transcriptions", "translations"))

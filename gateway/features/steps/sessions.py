@@ -50,4 +50,5 @@ def admit_endpoint(context: ExchangeContext, endpoint: str, route: tuple[str, st
     if route in CHECKED_ROUTES:
         return
     if (step := closing_step(steps, facts)) is not None:
-        raise unchecked_endpoint(step.name, endpoint)
+        checked = ", ".join(" ".join(one) for one in CHECKED_ROUTES if one[1].split("/")[2] == endpoint)
+        raise unchecked_endpoint(step.name, endpoint, checked)

@@ -70,10 +70,12 @@ def unchecked_content(step: str, param: str) -> GatewayError:
     )  # fmt: skip
 
 
-def unchecked_endpoint(step: str, endpoint: str) -> GatewayError:
-    """Return the error for an endpoint whose content no step can read."""
+def unchecked_endpoint(step: str, endpoint: str, checked: str) -> GatewayError:
+    """Return the error for an endpoint whose content no step can read, except on its ``checked`` paths."""
+    only = f"it can check only {checked}" if checked else "it cannot read these"
     return GatewayError(
-        "permission", f"you may not use {endpoint}: the step {step} must check your requests, and cannot read these",
+        "permission", f"you may not use {endpoint} here: the step {step} must check your requests, and {only}; the "
+        "gateway's operator can allow all with `unchecked: pass` in this step",
         code="unchecked_endpoint", reason=None,
     )  # fmt: skip
 

@@ -113,6 +113,13 @@ def test_a_step_for_definitions_of_tools_does_not_concern_files(gateway):
     assert b"unchecked_endpoint" not in ask(gateway, "tools", "GET", "/v1/files").body
 
 
+@needs_feature("files")
+def test_a_refused_path_of_files_is_reported_with_the_checked_paths_and_a_remedy(gateway):
+    message = ask(gateway, "all", "GET", "/v1/files").json["error"]["message"]
+    assert "it can check only POST /v1/files, GET /v1/files/{id}/content" in message
+    assert message.endswith("the gateway's operator can allow all with `unchecked: pass` in this step")
+
+
 @needs_feature("pass_through")
 def test_a_passed_path_is_closed(gateway, upstream):
     upstream.seen.clear()
