@@ -149,14 +149,16 @@ class InProcess:
         return await self.post(PATHS[api], json=body | members, headers=list(headers))
 
     @contextlib.asynccontextmanager
-    async def leaving(self, model: str) -> AsyncIterator[None]:
-        """Send a request, and disconnect at the end of the block."""
-        body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}]}).encode()
+    async def leaving(
+        self, model: str, path: str = PATHS["chat"], *, headers: Headers = (), **members: Any
+    ) -> AsyncIterator[trio.SocketStream]:
+        """Send a request, yield its connection, and disconnect at the end of the block."""
+        body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hi"}], **members}).encode()
+        lines = "".join(f"{name}: {value}\r\n" for name, value in (*headers, ("content-length", len(body))))
         stream = await trio.open_tcp_stream("127.0.0.1", int(self.url.rpartition(":")[2]))
         async with stream:
-            head = f"POST {PATHS['chat']} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n"
-            await stream.send_all(head.encode() + body)
-            yield
+            await stream.send_all(f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{lines}\r\n".encode() + body)
+            yield stream
 
     async def count_tokens(self, model: str, headers: Headers = ()) -> httpx2.Response:
         body = {"model": model, "messages": [{"role": "user", "content": "Hi"}]}

@@ -301,12 +301,7 @@ async def test_keep_alives_run_while_a_stream_waits():
             with place.hold_answers():
                 nursery.start_soon(running.ask, "a")
                 await eventually(lambda: place.asked)
-                async with await trio.open_tcp_stream("127.0.0.1", int(running.url.rpartition(":")[2])) as stream:
-                    body = b'{"model": "a", "stream": true, "messages": [{"role": "user", "content": "Hi"}]}'
-                    head = (
-                        f"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n"
-                    )
-                    await stream.send_all(head.encode() + body)
+                async with running.leaving("a", stream=True) as stream:
                     seen = b""
                     while seen.count(b": ping") < 3:
                         seen += await stream.receive_some()

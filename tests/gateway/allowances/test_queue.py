@@ -62,28 +62,6 @@ def test_clients_take_turns_and_keep_their_own_order(clients):
 # Waiting
 
 
-async def test_leaving_frees_a_position(autojump_clock):
-    place, at = Place(), target(size=2)
-    await place.take("under way")
-    async with trio.open_nursery() as nursery:
-        first = trio.CancelScope()
-
-        async def leaving() -> None:
-            with first:
-                await place.wait("gone", "a", at)
-
-        nursery.start_soon(leaving)
-        await trio.testing.wait_all_tasks_blocked()
-        nursery.start_soon(place.wait, "stays", "a", at)
-        await trio.testing.wait_all_tasks_blocked()
-        assert not place.queues.has_room(at, "a")
-        first.cancel()
-        await trio.testing.wait_all_tasks_blocked()
-        assert place.queues.has_room(at, "a")
-        place.end("under way")
-    assert place.served == ["under way", "stays"]
-
-
 async def test_it_waits_no_longer_than_its_queue_or_its_deadline_allows(autojump_clock):
     place = Place()
     await place.take("under way")
@@ -147,19 +125,6 @@ async def test_a_rate_is_waited_for_until_it_has_refilled(autojump_clock):
     assert not await take("now")
     assert not await queues.wait(target(), None, lambda: take("then"), 1e9)
     assert trio.current_time() - began == pytest.approx(1.0)
-
-
-async def test_no_more_wait_than_there_is_room_for(autojump_clock):
-    place, at = Place(), target(size=1)
-    await place.take("under way")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(place.wait, "waits", "a", at)
-        await trio.testing.wait_all_tasks_blocked()
-        began = trio.current_time()
-        assert await place.wait("too many", "b", at)
-        assert trio.current_time() == began
-        place.end("under way")
-    assert place.served == ["under way", "waits"]
 
 
 async def test_a_client_that_fills_the_queue_makes_room_for_others(autojump_clock):

@@ -77,13 +77,6 @@ def test_a_new_worker_has_the_states_of_the_others(workers, rows, clock):
     assert worker(rows, clock).is_out()
 
 
-def test_a_reload_keeps_the_states(workers):
-    workers[0].fail("rate_limited", 12.0)
-    for one in workers:
-        one.health.apply_config(CONFIG)
-    assert [one.is_out() for one in workers] == [True] * 3
-
-
 def test_targets_that_the_configuration_names_are_not_forgotten_for_others(rows):
     def fail(circuit: Circuit) -> Circuit:
         return attrs.evolve(circuit, failures=3)

@@ -94,22 +94,17 @@ def test_a_period_comes_from_the_duration_if_the_budget_has_none(shared):
     assert shared.call("admin", "GET", "/admin/v1/keys/lasting").json["budgets"] == ["5 usd/7d"]
 
 
-@each_row("period", ["30d", "12h", "hour", "day", "month"])
-def test_a_new_amount_keeps_the_period_of_the_budget(shared, period):
-    name = f"raised-{period}"
-    shared.call("admin", "PUT", f"/admin/v1/keys/{name}", {"budgets": [f"5 usd/{period}"]})
+@each_row(
+    ("period", "others"), [("30d", ()), ("12h", ()), ("hour", ()), ("month", ()), ("day", ()),
+                           ("day", ("1M tokens/day", "50 usd/month"))],
+)  # fmt: skip
+def test_a_new_amount_keeps_the_period_of_the_budget_and_the_other_budgets(shared, period, others):
+    name = f"raised-{period}-{len(others)}"
+    before, after = ([*others[:1], f"{amount} usd/{period}", *others[1:]] for amount in (5, 7))
+    shared.call("admin", "PUT", f"/admin/v1/keys/{name}", {"budgets": before})
     reply = shared.call("admin", "POST", "/key/update", {"key": name, "max_budget": 7})
     assert reply.status == 200, reply.body
-    found = shared.call("admin", "GET", f"/admin/v1/keys/{name}").json["budgets"]
-    assert found == [f"7 usd/{period}"]
-
-
-def test_a_new_amount_keeps_the_other_budgets(shared):
-    before = ["1M tokens/day", "5 usd/day", "50 usd/month"]
-    shared.call("admin", "PUT", "/admin/v1/keys/several", {"budgets": before})
-    assert shared.call("admin", "POST", "/key/update", {"key": "several", "max_budget": 7}).status == 200
-    found = shared.call("admin", "GET", "/admin/v1/keys/several").json["budgets"]
-    assert found == ["1M tokens/day", "7 usd/day", "50 usd/month"]
+    assert shared.call("admin", "GET", f"/admin/v1/keys/{name}").json["budgets"] == after
 
 
 def test_an_existing_name_and_a_client_of_the_file_are_refused(shared):

@@ -246,11 +246,7 @@ async def test_a_slow_client_does_not_slow_followers(first, events):
         if not first:
             clients.append(stage.client())
             await eventually(lambda: stage.provider.calls == 1)
-        slow = await trio.open_tcp_stream("127.0.0.1", int(stage.gate.url.rpartition(":")[2]))
-        body = json.dumps(body_of("chat", "cached", stream=True)).encode()
-        head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body)
-        async with slow:
-            await slow.send_all(head + body)
+        async with stage.gate.leaving(**body_of("chat", "cached", stream=True)):
             await eventually(lambda: stage.provider.calls == 1)
             clients += [stage.client(), stage.client()]
             await eventually(lambda: stage.follower_count == len(clients))

@@ -274,13 +274,8 @@ async def test_a_client_that_leaves_its_stream_pays_for_the_whole_run():
             yield from REST
 
         one.google.stream = ScriptedAnswer(cast("Any", pieces()), headers=STREAM)
-        body = json.dumps({**BODY, "stream": True}).encode()
-        stream = await trio.open_tcp_stream("127.0.0.1", int(one.served.url.rpartition(":")[2]))
-        async with stream:
-            head = (
-                f"POST {PATH} HTTP/1.1\r\nhost: g\r\nx-goog-api-key: alice-key\r\ncontent-length: {len(body)}\r\n\r\n"
-            )
-            await stream.send_all(head.encode() + body)
+        asked = {**BODY, "stream": True, "path": PATH, "headers": (("x-goog-api-key", "alice-key"),)}
+        async with one.served.leaving(**asked) as stream:
             received = b""
             while b'"y"' not in received:
                 received += (piece := await stream.receive_some())

@@ -185,33 +185,6 @@ async def test_a_stream_with_a_listener_has_the_same_bytes(api, client, places, 
     assert b"".join(out).endswith(heard.sent_bytes)
 
 
-@each_row(("api", "client"), PAIRS)
-def test_both_sides_are_shown_event_by_event(api, client):
-    heard = Heard()
-    tapped = HeardStream(lane_of(api, client)).heard_by(heard)
-    out = tapped.feed(stream_of(api))
-    assert [came.count(b"\n\n") for came, _, _ in heard.all] == [1] * len(heard.all)
-    assert heard.sent_bytes == out
-
-
-async def test_a_viewer_that_leaves_does_not_change_the_stream():
-    lane = lane_of("chat", "messages")
-    delivery = HeardStream(lane)
-    first, second = Heard(), Heard()
-    delivery.heard_by(first)
-    delivery.heard_by(second)
-    data = stream_of("chat")
-    out = delivery.feed(data[:100])
-    delivery.observed.unlisten(first)
-    out += delivery.feed(data[100:])
-    delivery.observed.unlisten(second)
-    delivery.observed.unlisten(second)
-    assert delivery.observed.listeners == []
-    out += delivery.end()
-    assert same_ids(out) == same_ids(run(lane_of("chat", "messages"), [data]))
-    assert len(first.received_bytes) < len(second.received_bytes)
-
-
 def test_an_event_too_large_for_the_live_view_passes_to_the_client():
     event = b'data: {"choices":[{"index":0,"delta":{"content":"' + b"x" * (LARGEST + 10) + b'"}}]}\n\n'
     heard = Heard()
@@ -828,17 +801,6 @@ def visible_to(headers, ui_key=None, keys=False):
 )
 def test_with_keys_each_viewer_needs_one_and_clients_see_their_own_exchanges(headers, ui_key, keys, seen):
     assert visible_to((*AT_HOME, *headers), ui_key=ui_key, keys=keys) == seen
-
-
-@pytest.mark.parametrize(
-    ("role", "client", "sees_streams"),
-    [("user", "me", True), ("lead", "me", True), ("auditor", None, False), ("admin", None, True)],
-)
-def test_the_role_of_a_client_key_decides_what_its_holder_sees(role, client, sees_streams):
-    keys = [{"name": "me", "key": "of-the-client", "role": role, "group": "research"}]
-    settings = {**BARE, "client_groups": [{"name": "research"}], "client_keys": keys}
-    visitor = admit((*AT_HOME, basic("of-the-client")), Authenticator(from_mapping(settings)), UI_KEY, True)
-    assert (visitor.client, visitor.sees_streams) == (client, sees_streams)
 
 
 def test_a_key_may_have_any_letters():

@@ -26,15 +26,9 @@ from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.features.metrics.metrics import MAX_MODELS, MOST_CLIENTS, ClientLabels, Metrics, open_metrics, resident
 from gateway.features.metrics.opening import watch_lag, watch_store
 from gateway.features.metrics.rows import (
-    ATTEMPTS,
     BUDGET_USED,
-    FIRST_BYTE,
-    LAG,
-    LIMIT_QUEUED,
     LIMIT_USED,
     ROWS,
-    SPANS,
-    WORKERS,
 )
 from gateway.features.metrics.shared_metrics import WorkersCollector, merge_dead_worker, whole
 from gateway.ledger.bill import AttemptRecord
@@ -498,25 +492,6 @@ def test_no_dead_worker_is_merged_during_a_count(tmp_path):
 
 
 # Single parts
-
-
-def test_values_before_the_first_page_are_on_it_and_later_ones_are_added():
-    metrics = Metrics()
-    for _ in range(2):
-        metrics.add(SPANS, by=2)
-        metrics.add(ATTEMPTS, "openai")
-        metrics.set(WORKERS, 7)
-        metrics.set(LIMIT_QUEUED, 3, "entry")
-        metrics.observe(LAG, 0.3)
-        metrics.observe(FIRST_BYTE, 2.0, "openai", "m", "byte")
-        page = Numbers(page_of(metrics))
-    assert page("trigate_spans_dropped_total") == 4
-    assert page("trigate_upstream_attempts_total", provider="openai") == 2
-    assert page("trigate_workers") == 7
-    assert page("trigate_limit_queued", entry="entry") == 3
-    assert (page("trigate_event_loop_lag_seconds_count"), page("trigate_event_loop_lag_seconds_sum")) == (2, 0.6)
-    assert page("trigate_first_byte_seconds_bucket", le="+Inf", lane="byte") == 2
-    assert page("trigate_first_byte_seconds_sum", lane="byte") == 4
 
 
 async def test_lag_is_the_delay_of_a_scheduled_task(mock_clock):

@@ -55,18 +55,13 @@ def gateway(upstream, request):
         yield running
 
 
-@each_row("api", ["chat", "gemini"])
-@each_row("to", ["chat", "gemini"])
-def test_a_complete_response_has_all_choices(gateway, upstream, api, to):
-    upstream.script(complete_answer(to))
-    reply = gateway.request("POST", path_of(api, to, stream=False), body_of(api, to, stream=False))
-    assert reply.status == 200
-    assert all(text in reply.body.decode() for text in TEXTS)
-
-
-def test_a_stream_of_the_clients_api_has_all_choices(gateway, upstream):
-    upstream.script(stream_of_choices())
-    reply = gateway.request("POST", path_of("chat", "chat", stream=True), body_of("chat", "chat", stream=True))
+@each_row(
+    ("api", "to", "stream"),
+    [*((api, to, False) for api in ("chat", "gemini") for to in ("chat", "gemini")), ("chat", "chat", True)],
+)
+def test_a_complete_response_and_a_stream_of_the_clients_api_have_all_choices(gateway, upstream, api, to, stream):
+    upstream.script(stream_of_choices() if stream else complete_answer(to))
+    reply = gateway.request("POST", path_of(api, to, stream=stream), body_of(api, to, stream=stream))
     assert reply.status == 200
     assert all(text in reply.body.decode() for text in TEXTS)
 

@@ -120,13 +120,6 @@ def test_a_refused_path_of_files_is_reported_with_the_checked_paths_and_a_remedy
     assert message.endswith("the gateway's operator can allow all with `unchecked: pass` in this step")
 
 
-@needs_feature("pass_through")
-def test_a_passed_path_is_closed(gateway, upstream):
-    upstream.seen.clear()
-    assert b"unchecked_endpoint" in ask(gateway, "all", "POST", "/m/v1/anything").body
-    assert not upstream.seen
-
-
 UPGRADE = {
     "connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13",
     "sec-websocket-key": "AAAAAAAAAAAAAAAAAAAAAA==",
@@ -134,24 +127,21 @@ UPGRADE = {
 SESSIONS = [path.replace("<id>", "x1") for path in SESSION_PATHS]
 
 
-@needs_feature("realtime")
-@each_row("path", [*SESSIONS, *rows_of("pass_through", "/m/v1/realtime")])
-def test_every_session_over_a_websocket_is_closed(gateway, upstream, path):
+@each_row(
+    ("method", "path", "headers"),
+    [
+        *(("GET", f"{path}?model=m", UPGRADE) for path in rows_of("realtime", *SESSIONS)),
+        *(("GET", f"{path}?model=m", UPGRADE) for path in rows_of("pass_through", "/m/v1/realtime")),
+        *(("POST", path, {}) for path in rows_of("pass_through", "/m/v1/anything")),
+        *((method, path, {}) for path in rows_of("mcp", "/mcp/files") for method in ("POST", "GET", "DELETE")),
+    ],
+)
+def test_every_session_passed_path_and_mcp_server_is_closed(gateway, upstream, method, path, headers):
     upstream.seen.clear()
-    reply = ask(gateway, "all", "GET", path + "?model=m", **UPGRADE)
+    reply = ask(gateway, "all", method, path, **headers)
     assert (reply.status, b"unchecked_endpoint" in reply.body) == (403, True), reply.body
     assert not upstream.seen
-    assert b"unchecked_endpoint" not in ask(gateway, "nobody", "GET", path + "?model=none", **UPGRADE).body
-
-
-@needs_feature("mcp")
-@each_row("method", ["POST", "GET", "DELETE"])
-def test_an_mcp_server_is_closed(gateway, upstream, method):
-    upstream.seen.clear()
-    reply = ask(gateway, "all", method, "/mcp/files")
-    assert (reply.status, b"unchecked_endpoint" in reply.body) == (403, True), reply.body
-    assert not upstream.seen
-    assert b"unchecked_endpoint" not in ask(gateway, "nobody", method, "/mcp/files").body
+    assert b"unchecked_endpoint" not in ask(gateway, "nobody", method, path.replace("=m", "=none"), **headers).body
 
 
 @needs_feature("other_endpoints")

@@ -45,11 +45,13 @@ def gateway(upstream, tmp_path_factory):
 
 
 @each_row("end", SILENCES)
-@each_row(("api", "has_end"), WITHOUT_END)
+@each_row(("api", "has_end"), [*WITHOUT_END, *((api, None) for api in ALL)])
 def test_an_answer_is_complete_after_its_last_word(gateway, upstream, api, has_end, end):
-    """All clients ask at the same time, because a silence lasts for a while."""
+    """All clients ask at the same time, because a silence lasts for a while. Without ``has_end`` it is JSON."""
+    whole = attrs.evolve(render(Script(text="The answer is 42."), api, {"model": "m"}), end=end)
     for spoken, stream in ((api, True), (ALL[ALL.index(api) - 1], True), (api, False)):
-        upstream.script(*[unfinished_stream(api, end, has_end=has_end)] * len(STEPS))
+        answer = whole if has_end is None else unfinished_stream(api, end, has_end=has_end)
+        upstream.script(*[answer] * len(STEPS))
         body, path = body_of(spoken, f"on-{api}", stream=stream), path_of(spoken, f"on-{api}", stream=stream)
         with ThreadPoolExecutor(len(STEPS)) as threads:
             replies = [*threads.map(partial(gateway.request, "POST", path, body), map(bearer, STEPS))]
@@ -80,25 +82,6 @@ def test_an_answer_that_the_cache_reads_is_complete_after_its_last_word(gateway,
             assert bytes(reply.body).count(LAST[api]) == 1
             found = line(gateway, reply.headers["x-request-id"])
             assert (found["ended"], found.get("error")) == ("complete", None)
-
-
-@each_row("end", SILENCES)
-@each_row("api", ALL)
-def test_json_in_place_of_a_stream_is_complete_after_its_last_brace(gateway, upstream, api, end):
-    """All clients ask at the same time, because a silence lasts for a while."""
-    whole = attrs.evolve(render(Script(text="The answer is 42."), api, {"model": "m"}), end=end)
-    for spoken in (api, ALL[ALL.index(api) - 1]):
-        upstream.script(*[whole] * len(STEPS))
-        body, path = body_of(spoken, f"on-{api}", stream=True), path_of(spoken, f"on-{api}", stream=True)
-        with ThreadPoolExecutor(len(STEPS)) as threads:
-            replies = [*threads.map(partial(gateway.request, "POST", path, body), map(bearer, STEPS))]
-        for client, reply in zip(STEPS, replies, strict=True):
-            with case((client, spoken)):
-                assert (reply.status, reply.cut) == (200, False), reply.body
-                assert text_of(spoken, reply.body, stream=True) == "The answer is 42."
-                found = line(gateway, reply.headers["x-request-id"])
-                outcome = (found["ended"], found.get("error"), found["duration_ms"] < 1000 * SOON)
-                assert outcome == ("complete", None, True)
 
 
 @each_row("client", STEPS)

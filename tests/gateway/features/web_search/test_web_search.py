@@ -375,13 +375,7 @@ async def test_a_client_that_leaves_ends_the_search():
     service = PlayedService(held=True)
     async with search_gateway(searching("a"), answering(), service=service) as stage:
         path, body = REQUESTS["messages"]
-        content = json.dumps({"model": "m", **body, "stream": True}).encode()
-        stream = await trio.open_tcp_stream("127.0.0.1", int(stage.gate.url.rpartition(":")[2]))
-        async with stream:
-            head = (
-                f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(content)}"
-            )
-            await stream.send_all(f"{head}\r\n\r\n".encode() + content)
+        async with stage.gate.leaving("m", path, **body, stream=True):
             await service.has_begun.wait()
         with trio.fail_after(PATIENCE):
             await service.was_left.wait()
@@ -761,12 +755,8 @@ async def test_a_client_that_leaves_in_a_later_turn_ends_it():
     model = PlayedModel(searching("a"), answering("one two three four five six"), holds=1)
     async with search_gateway(model=model) as stage:
         path, body = REQUESTS["messages"]
-        content = json.dumps({"model": "m", **body, "stream": True}).encode()
-        stream = await trio.open_tcp_stream("127.0.0.1", int(stage.gate.url.rpartition(":")[2]))
         received = b""
-        async with stream:
-            head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n\r\n"
-            await stream.send_all(head.encode() + content)
+        async with stage.gate.leaving("m", path, **body, stream=True) as stream:
             with trio.fail_after(PATIENCE):
                 while b"text_delta" not in received:
                     received += await stream.receive_some()
