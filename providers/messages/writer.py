@@ -25,6 +25,7 @@ from providers.messages.usage import usage_delta
 from providers.neutral.block_writer import BlockWriter
 from providers.neutral.codec import Reply, complete_usage
 from providers.neutral.made_images import signs_image
+from providers.neutral.parameters import only_stop
 from streams import sse
 from streams.events import AnswerEnd, Citation, ErrorInfo, Event, NativeItem, ReasoningState, TextDelta, ToolCallStart
 
@@ -61,7 +62,7 @@ class MessagesWriter(BlockWriter):
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)
-        self._id, self._model = reply.id, reply.request.model
+        self._id, self._model, self._stop = reply.id, reply.request.model, only_stop(reply.request)
         self._index = 0
         self._open: _BlockInProgress | None = None
         self._reasoning: ReasoningState | None = None
@@ -88,7 +89,8 @@ class MessagesWriter(BlockWriter):
     def end_answer(self, end: AnswerEnd) -> bytes:
         states = b"" if self._has_content else self._write_states()
         usage = complete_usage(self.usage, self.input_estimate, self.characters)
-        value = {"type": "message_delta", "delta": write_end(end, self.calls_tools), "usage": usage_delta(usage)}
+        delta = write_end(end, self.calls_tools, self._stop)
+        value = {"type": "message_delta", "delta": delta, "usage": usage_delta(usage)}
         return states + sse.event("message_delta", value) + WIRE.words.bare_end
 
     def fail(self, error: ErrorInfo) -> bytes:

@@ -79,6 +79,22 @@ async def test_counts_add_up_for_clients_of_every_api(upstream):
         assert last["response"]["usage"]["total_tokens"] == 3625
 
 
+async def test_messages_clients_get_the_stop_sequence_if_they_sent_only_one(upstream):
+    """Converse reports only that one of them has stopped the model."""
+    stop = frame("contentBlockStop", contentBlockIndex=0) + frame("messageStop", stopReason="stop_sequence")
+    whole = Raw(200, (("content-type", "application/json"),), (WHOLE.replace(b"end_turn", b"stop_sequence"),))
+    async with gateway(config(upstream, CLAUDE)) as running:
+        for stops, sequence in ((["END"], "END"), (["END", " "], "END"), (["END", "STOP"], None)):
+            upstream.script(whole, stream(BEGIN, HELLO, stop, COUNTS))
+            answer = (await running.ask("a", "messages", stop_sequences=stops)).json()
+            text = (await running.ask("a", "messages", stream=True, stop_sequences=stops)).text
+            last = next(
+                json.loads(line[6:]) for line in text.splitlines() if line.startswith('data: {"type":"message_delta')
+            )
+            for end in (answer, last["delta"]):
+                assert (end["stop_reason"], end["stop_sequence"]) == ("stop_sequence", sequence)
+
+
 async def test_a_failure_after_the_first_word_never_looks_complete(upstream):
     """aaif-goose/goose#9579, crmne/ruby_llm#871, floci-io/floci#3043."""
     broken = bytearray(WORLD)
