@@ -28,7 +28,7 @@ from tests.support.interactions_api import (
     wait_for_end,
 )
 from tests.support.raw_call import line, new_id
-from tests.support.responses_api import both_ways, each_api, stored, turn
+from tests.support.responses_api import both_ways, stored, turn
 from tests.support.sdk_conversation import conversation_in, settings
 from tests.support.upstreams import STREAM, Raw, Script, ToolCall, render
 
@@ -148,15 +148,6 @@ def test_the_input_items_of_a_response_list_earlier_interactions(gateway, upstre
         TypeAdapter(ResponseItem).validate_python(item, strict=False)
 
 
-@each_row("api", OLDER)
-def test_an_interaction_that_was_cut_continues_without_its_open_calls(gateway, upstream, api):
-    upstream.script(Script(text="A long", calls=(CALL,), stop="length"), Script(text="way"))
-    cut = ask(gateway, api, "Tell.")
-    assert cut["status"] == "incomplete"
-    ask(gateway, api, "Go on.", previous_interaction_id=cut["id"])
-    assert conversation_in(upstream.seen[1]) == [("user", "Tell."), ("text", "A long"), ("user", "Go on.")]
-
-
 def test_the_input_is_returned_on_request(gateway, upstream):
     upstream.script(Script(text="A"))
     first = ask(gateway, "chat", "a")
@@ -184,16 +175,13 @@ def test_an_unstored_interaction_cannot_be_reached(gateway, upstream):
     assert len(upstream.seen) == 2
 
 
-def test_background_requires_storage(gateway, upstream):
-    upstream.script()
-    error_of(interact(gateway, "on-chat", "a", store=False, background=True), 400)
-    assert upstream.seen == []
-
-
 @pytest.mark.parametrize(
     "more",
-    [{"previous_interaction_id": 1}, {"store": "no"}, {"background": "x"}, {"previous_interaction_id": "v1_unknown"}],
-)
+    [
+        {"previous_interaction_id": 1}, {"store": "no"}, {"background": "x"}, {"background": True, "store": False},
+        {"previous_interaction_id": "v1_unknown"},
+    ],
+)  # fmt: skip
 def test_wrong_options_are_refused(gateway, upstream, more):
     upstream.script()
     error_of(interact(gateway, "on-chat", "a", **more), 400)
@@ -277,53 +265,27 @@ def hanging(api: str) -> Raw:
     return Raw(200, STREAM, pieces[: text + 1], "hang")
 
 
-@each_api
-def test_cancelling_ends_the_provider_request_and_bills_it(gateway, upstream, api):
-    upstream.script(hanging(api))
-    asked, request_id = {"model": f"on-{api}", "input": "Count.", "background": True}, new_id()
-    id = interaction_in(gateway.request("POST", PATH, asked, {"x-request-id": request_id}))["id"]
-    eventually(lambda: upstream.seen, 10, "the provider's request")
-    stopped = interaction_in(cancel_interaction(gateway, id))
-    assert stopped["status"] == "cancelled"
-    assert interaction_in(cancel_interaction(gateway, id)) == stopped == interaction_in(get_interaction(gateway, id))
-    events = get_interaction(gateway, id, "?stream=true").events()
-    assert (events[-2][0], events[-2][1]["interaction"]["status"]) == ("interaction.completed", "cancelled")
-    error = error_of(interact(gateway, f"on-{api}", "x", previous_interaction_id=id), 400)
-    assert "cancelled" in error["message"]
-    logged = line(gateway, request_id)
-    assert (logged["status"], logged["ended"]) == (499, "client_disconnected")
-
-
-@each_api
-def test_cancelling_bills_the_text_that_has_arrived(gateway, upstream, api):
-    upstream.script(hanging(api))
+@each_row(("end", "api"), product(["cancelled", "failed"], OLDER))
+def test_a_turn_that_ends_early_keeps_its_text_and_is_billed(gateway, upstream, api, end):
+    """Its client cancels it, or its provider dies."""
+    upstream.script(attrs.evolve(hanging(api), end="hang" if end == "cancelled" else "cut"))
     asked, request_id = {"model": f"on-{api}", "input": "Count.", "background": True, "stream": True}, new_id()
     with Wire.connect(gateway.port) as client:
         client.send(post(PATH, asked, {"x-request-id": request_id}))
         begun = client.read_until(b"one")
         id = begun.partition(b'"id":"')[2].partition(b'"')[0].decode()
-        stopped = interaction_in(cancel_interaction(gateway, id))
-    assert stopped["status"] == "cancelled"
-    assert "one" in output_text(stopped)
+        if end == "cancelled":
+            stopped = interaction_in(cancel_interaction(gateway, id))
+            assert interaction_in(cancel_interaction(gateway, id)) == stopped
+    found = wait_for_end(gateway, id)
+    assert (found["status"], "one" in output_text(found), "errors" in found) == (end, True, end == "failed")
+    events = get_interaction(gateway, id, "?stream=true").events()
+    assert [name for name, _ in events].count("error") == (end == "failed")
+    assert end == "failed" or events[-2][1]["interaction"]["status"] == "cancelled"
+    assert end in error_of(interact(gateway, f"on-{api}", "x", previous_interaction_id=id), 400)["message"]
     logged = line(gateway, request_id)
-    assert (logged["ended"], logged["usage_estimated"]) == ("client_disconnected", True)
-    assert logged["input_tokens"] > 0
-    assert logged["output_tokens"] > 0
-
-
-@each_api
-def test_a_provider_that_dies_midway_leaves_a_failed_interaction(gateway, upstream, api):
-    upstream.script(attrs.evolve(hanging(api), end="cut"))
-    asked, request_id = {"model": f"on-{api}", "input": "Count.", "background": True, "stream": True}, new_id()
-    events = gateway.request("POST", PATH, asked, {"x-request-id": request_id}).events()
-    failed = interaction_in(get_interaction(gateway, events[0][1]["interaction"]["id"]))
-    assert failed["status"] == "failed"
-    assert "one" in output_text(failed)
-    assert failed["errors"][0]["message"]
-    assert [name for name, _ in events].count("error") == 1
-    logged = line(gateway, request_id)
-    assert (logged["ended"], logged["usage_estimated"]) == ("upstream_error", True)
-    assert logged["output_tokens"] > 0
+    assert logged["ended"] == ("client_disconnected" if end == "cancelled" else "upstream_error")
+    assert (logged["usage_estimated"], logged["input_tokens"] > 0, logged["output_tokens"] > 0) == (True, True, True)
 
 
 @each_row("api", OLDER)
@@ -348,23 +310,15 @@ def test_a_running_turn_can_be_followed_from_any_event(gateway, upstream, api):
     assert frames(get_interaction(gateway, id, "?stream=true")) == events
 
 
-def test_a_finished_interaction_cannot_be_cancelled(gateway, upstream):
+def test_a_finished_interaction_cannot_be_cancelled_and_a_deleted_one_is_unknown(gateway, upstream):
     upstream.script(Script(text="A"))
-    error_of(cancel_interaction(gateway, ask(gateway, "chat", "a")["id"]), 400)
-
-
-def test_a_deleted_interaction_is_unknown(gateway, upstream):
-    upstream.script(Script(text="A"))
-    done = ask(gateway, "chat", "a")
-    reply = delete_interaction(gateway, done["id"])
+    id = ask(gateway, "chat", "a")["id"]
+    error_of(cancel_interaction(gateway, id), 400)
+    reply = delete_interaction(gateway, id)
     assert (reply.status, reply.json) == (200, {})
-    for gone in (
-        delete_interaction(gateway, done["id"]),
-        get_interaction(gateway, done["id"]),
-        cancel_interaction(gateway, done["id"]),
-    ):
-        error_of(gone, 404)
-    error_of(interact(gateway, "on-chat", "b", previous_interaction_id=done["id"]), 400)
+    for call in (delete_interaction, get_interaction, cancel_interaction):
+        error_of(call(gateway, id), 404)
+    error_of(interact(gateway, "on-chat", "b", previous_interaction_id=id), 400)
 
 
 def test_deleting_a_running_interaction_ends_it(gateway, upstream):
