@@ -12,7 +12,6 @@ import signal
 import sqlite3
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -78,26 +77,17 @@ class Known:
     torn: dict[str, Questions] = attrs.field(factory=dict)
     begun: dict[str, Questions] = attrs.field(factory=dict)
     wrong: list[str] = attrs.field(factory=list)
-    counts: Counter[str] = attrs.field(factory=Counter)
 
 
 class Client:
-    """A client with one conversation after another, by response ids or stored conversations.
-
-    ``may_be`` are the possible histories: several after a turn in a conversation broke off.
-    """
+    """A client with one conversation after another, which it continues by response ids or as a stored conversation,
+    until a turn breaks off or it is long."""
 
     def __init__(self, number: int, known: Known) -> None:
-        self._name = f"c{number}"
+        self._name, self._known, self._count = f"c{number}", known, 0
         self._in_conversations = number % 3 == 0
-        self._known = known
-        self._count = 0
-        self._start_anew()
-
-    def _start_anew(self) -> None:
-        self._previous: str | None = None
-        self._conversation: str | None = None
-        self._may_be: set[Questions] = {()}
+        self._continues: dict[str, str] = {}
+        self._talk: Questions = ()
 
     def run(self, url: str, over: threading.Event) -> None:
         while not over.is_set():
@@ -110,61 +100,34 @@ class Client:
                 raise
 
     def _make_turn(self, url: str) -> None:
-        if max(map(len, self._may_be)) >= LONGEST:
-            self._start_anew()
-        if self._in_conversations and self._conversation is None:
+        if len(self._talk) >= LONGEST:
+            self._continues, self._talk = {}, ()
+        if self._in_conversations and not self._continues:
             reply = request(url, "POST", "/v1/conversations", {})
             if reply.cut:
                 return
-            self._conversation = reply.json["id"]
-        self._turn(url, random.choice(("stream", "stream", "whole", "background")))
-
-    def _turn(self, url: str, how: str) -> None:
+            self._continues = {"conversation": reply.json["id"]}
         self._count += 1
-        question = f"{self._name} {self._count}"
-        body: dict[str, Any] = {"model": random.choice(("on-chat", "on-messages")), "input": question}
-        if self._in_conversations:
-            body["conversation"] = self._conversation
-        else:
-            body["previous_response_id"] = self._previous
-        if how == "background" and not self._in_conversations:
-            self._begin(url, {**body, "background": True}, question)
-            return
-        before = self._may_be
-        made_from = {(*talk, question) for talk in before}
-        if self._in_conversations:
-            self._may_be = before | made_from
-        reply = request(url, "POST", "/v1/responses", {**body, "stream": how == "stream"})
-        self._record_answer(reply, made_from, how)
-
-    def _begin(self, url: str, body: Mapping[str, Any], question: str) -> None:
-        """Start a turn in the background. No turn follows it, because no client waits for it."""
+        talk, hows = (*self._talk, f"{self._name} {self._count}"), ("stream", "whole", "background")
+        how = random.choice(hows[:2] if self._in_conversations else hows)
+        body = {
+            "model": random.choice(("on-chat", "on-messages")), "input": talk[-1], "stream": how == "stream",
+            "background": how == "background", **self._continues,
+        }  # fmt: skip
         reply = request(url, "POST", "/v1/responses", body)
-        if not reply.cut:
-            (talk,) = self._may_be
-            self._known.begun[reply.json["id"]] = (*talk, question)
-            self._known.counts["background"] += 1
-
-    def _record_answer(self, reply: Any, made_from: set[Questions], how: str) -> None:
         response = last_response(reply.body) if how == "stream" else None if reply.cut else reply.json
-        if reply.status != 200 or (not reply.cut and response is None):
-            self._known.wrong.append(f"{how}: {reply.status} {reply.body[:300]!r}")
-        elif response is None or response["status"] == "in_progress":
-            if response is not None and len(made_from) == 1:
-                (self._known.torn[response["id"]],) = made_from
-            self._known.counts["torn"] += 1
-        else:
-            self._continue_from(response, made_from)
-            self._known.counts[how] += 1
-
-    def _continue_from(self, response: Any, made_from: set[Questions]) -> None:
-        text = text_of(response)
-        found = [talk for talk in made_from if answer_text(talk) == text]
-        if response["status"] != "completed" or len(found) != 1:
-            self._known.wrong.append(f"{response['status']} {text!r} is made of none of {made_from}")
+        if response is None or how == "background" or (reply.cut and response["status"] == "in_progress"):
+            if response is not None:  # no turn follows one in the background, because no client waits for it
+                (self._known.begun if how == "background" else self._known.torn)[response["id"]] = talk
+            assert reply.cut or response is not None, f"{how}: {reply.status} {reply.body[:300]!r}"
+            if self._in_conversations:  # which may have the turn or not
+                self._continues, self._talk = {}, ()
             return
-        self._known.whole[response["id"]] = found[0]
-        self._previous, self._may_be = response["id"], set(found)
+        assert (response["status"], text_of(response)) == ("completed", answer_text(talk)), response
+        self._known.whole[response["id"]] = talk
+        self._talk = talk
+        if not self._in_conversations:
+            self._continues = {"previous_response_id": response["id"]}
 
 
 def last_response(body: bytes) -> Any:
@@ -240,19 +203,13 @@ class Crashes:
             for id, talk in known.torn.items():
                 found = http.get(f"/v1/responses/{id}")
                 assert found.status_code == 404 or self._is_whole(found.json(), talk), found.text
-                known.counts["torn, but there"] += found.status_code == 200
             for id, talk in known.begun.items():
-                self._check_background_turn(http, id, talk)
+                response = http.get(f"/v1/responses/{id}").json()
+                assert response["background"] is True
+                assert response["status"] == "failed" or self._is_whole(response, talk), response
         seen |= known.whole.keys()
         known.torn.clear()
         known.begun.clear()
-
-    def _check_background_turn(self, http: httpx2.Client, id: str, talk: Questions) -> None:
-        """Check that a background turn has ended, or failed with its worker."""
-        found = http.get(f"/v1/responses/{id}").json()
-        assert found["background"] is True
-        assert found["status"] == "failed" or self._is_whole(found, talk), found
-        self.known.counts[f"background, {found['status']}"] += 1
 
     @staticmethod
     def _is_whole(response: Any, talk: Questions) -> bool:
