@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 import attrs
+import msgspec
 import trio
 
 from gateway.conversations.recorder import UNRECORDED
@@ -21,11 +22,14 @@ from gateway.http.request_scope import RequestScope
 from gateway.http.response import Truncated, as_pieces
 from gateway.ledger.figures import Figures
 from gateway.ledger.record import Record
+from gateway.request.parse import Incoming
+from gateway.request.routing_options import with_members
 from gateway.routing.plan import Plan
 from gateway.seams.observe import ExchangeObserver
 from gateway.seams.observed_texts import ObservedTexts, TextRoom
 from gateway.seams.observers import Observers, join_observers
 from gateway.shared.owned_entries import OwnedEntries
+from providers.apis import CODECS
 from streams.answer_differences import AnswerDifference, compare_answers
 from streams.errors import GatewayError
 from streams.events import ErrorInfo
@@ -147,13 +151,14 @@ async def _answer(
         join_observers(record, texts)
     else:  # no step has checked this answer, so that no other observer may see it
         exchange.context = attrs.evolve(exchange.context, observers=Observers([texts]))
-    record.stream = planned.incoming.stream
+    incoming = await offload(sample.size, _unstored, planned.incoming)
+    record.stream = incoming.stream
     request = attrs.evolve(
-        planned, plan=Plan.once(sample.target), turn=UNRECORDED, headers=(), affinity=None, budgets=(),
-        reservation=None, original=None, replace_ids=None,
+        planned.with_incoming(incoming), plan=Plan.once(sample.target), turn=UNRECORDED, headers=(), affinity=None,
+        budgets=(), reservation=None, original=None, replace_ids=None,
     )  # fmt: skip
-    exchange.context.observers.note_request(client_request, planned.incoming.body, is_turn=True)
-    texts.note_resolved(planned.incoming)
+    exchange.context.observers.note_request(client_request, incoming.body, is_turn=True)
+    texts.note_resolved(incoming)
     try:
         response = await exchange.answer_to(await exchange.start_origin(request))
     except GatewayError as error:
@@ -165,6 +170,13 @@ async def _answer(
             async for _ in pieces:
                 pass
     return response.failure
+
+
+def _unstored(incoming: Incoming) -> Incoming:
+    """Return ``incoming`` with ``store`` off if its provider might store the response, which no client could delete."""
+    if "store" not in incoming.members and not CODECS[incoming.api].wire.stores_unasked:
+        return incoming
+    return with_members(incoming, {**incoming.members, "store": msgspec.Raw(b"false")})
 
 
 def _compare(sample: Sample, texts: ObservedTexts) -> Sequence[AnswerDifference] | None:

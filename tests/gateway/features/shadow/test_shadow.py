@@ -91,6 +91,22 @@ def test_a_sample_of_each_api_goes_to_another_target_and_is_compared(api, stream
         assert bool(second.seen[0].json.get("stream")) == stream
 
 
+@each_row(
+    ("api", "store", "kept"),
+    [("chat", True, False), ("chat", None, None), ("responses", True, False), ("responses", None, False)],
+)
+def test_the_second_provider_is_not_requested_to_store_the_sample(api, store, kept):
+    """No client knows the id of that response, so none could delete it."""
+    with mirrored((api, api)) as (served, first, second):
+        first.script(WELL)
+        second.script(WELL)
+        body = body_of(api, "m", "Hi", stream=False) | ({} if store is None else {"store": store})
+        assert request(served.url, "POST", path_of(api, "m", stream=False), body).status == 200
+        (line,) = lines_of_samples(served)
+        assert line["ended"] == "complete"
+        assert second.seen[0].json.get("store") is kept
+
+
 @needs_feature("recording")
 @pytest.mark.parametrize("stream", [False, True])
 def test_records_have_both_answers_and_their_differences(stream, tmp_path):
