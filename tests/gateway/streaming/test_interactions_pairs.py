@@ -1,4 +1,4 @@
-"""Interactions in every pair of APIs, streamed and whole, judged by the grammars."""
+"""Thoughts with images, and calls with broken arguments, between Interactions and other APIs."""
 
 import json
 
@@ -9,70 +9,18 @@ from gateway.streaming.translation import Translation
 from providers.apis import CODECS
 from providers.grammar import judge
 from streams.errors import GatewayError
-from streams.fold import TextBlock, ToolCallBlock, fold
+from streams.fold import fold
 from tests.support.each_row import each_row
 from tests.support.interactions_answers import begin, interaction, piece, stop, stream, text_step
-from tests.support.lanes import SCRIPTS, events_of, hub_lane, reply_for
+from tests.support.lanes import events_of, hub_lane, reply_for
 from tests.support.upstreams import Script, ToolCall
 
 SOURCES = ("chat", "messages", "responses", "gemini", "converse")
-CALLS = stream(
-    begin(0, "thought"), piece(0, content={"text": "hm"}), piece(0, signature="c2ln"), stop(0),
-    begin(1, content=[{"type": "text", "text": "Hi 😀"}]), piece(1, text=" there"), stop(1),
-    begin(2, "function_call", id="c1", name="f", arguments={}), begin(3, "function_call", id="c2", name="g"),
-    piece(3, arguments="{}"), piece(2, arguments='{"a": 1}'), stop(3), stop(2), status="requires_action",
-)  # fmt: skip
 
 
 def send(lane: Translation, pieces: list[bytes]) -> bytes:
     """Return what a client gets of a stream that arrives in ``pieces``."""
     return b"".join([*map(lane.feed, pieces), lane.end()])
-
-
-@each_row("client", SOURCES)
-@each_row("size", [0, 1, 7])
-def test_an_interaction_is_a_stream_of_every_client(client, size):
-    body = b"".join(CALLS)
-    pieces = [body[at : at + size] for at in range(0, len(body), size)] if size else list(CALLS)
-    out = send(hub_lane("interactions", client), pieces)
-    verdict = judge(client, out, streamed=True)
-    assert (verdict.broken, verdict.outcome) == (None, "complete")
-    assert all(text in out for text in (b"there", b"c1", b"c2"))
-
-
-@each_row("client", SOURCES)
-def test_an_interaction_is_a_whole_answer_of_every_client(client):
-    step = {"type": "function_call", "id": "c1", "name": "f", "arguments": {"a": 1}}
-    events = CODECS["interactions"].read_answer(interaction(text_step("Hi"), step))
-    body = CODECS[client].write_answer(fold(events), reply_for(client))
-    assert judge(client, body).broken is None
-    again = fold(CODECS[client].read_answer(body))
-    (call,) = (block for block in again.blocks if isinstance(block, ToolCallBlock))
-    assert (call.name, json.loads(call.input), again.end.reason) == ("f", {"a": 1}, "tool_calls")
-    assert [block.text for block in again.blocks if isinstance(block, TextBlock)] == ["Hi"]
-
-
-@each_row("source", SOURCES)
-@each_row("script", SCRIPTS)
-def test_every_stream_is_an_interaction(source, script):
-    out = send(hub_lane(source, "interactions"), list(events_of(source, SCRIPTS[script])))
-    verdict = judge("interactions", out, streamed=True)
-    assert (verdict.broken, verdict.outcome) == (None, "complete")
-    status = {"calls": "requires_action", "short_call": "requires_action", "cut_by_length": "incomplete"}
-    assert f'"status":"{status.get(script, "completed")}"'.encode() in out
-
-
-@each_row("source", SOURCES)
-def test_a_stream_that_breaks_off_is_a_failed_interaction(source):
-    """One error event, and neither ``interaction.completed`` nor ``[DONE]``."""
-    pieces = events_of(source, SCRIPTS["text"])
-    half = next(i for i, one in enumerate(pieces) if b'"one t' in one) + 1
-    out = send(hub_lane(source, "interactions"), list(pieces[:half]))
-    verdict = judge("interactions", out, streamed=True)
-    assert (verdict.broken, verdict.outcome) == (None, "failed")
-    assert out.count(b"event: error\n") == 1
-    assert b"interaction.completed" not in out
-    assert b"[DONE]" not in out
 
 
 IMAGE = {"type": "image", "data": "iVBORw0KGgo=", "mime_type": "image/png"}
