@@ -143,34 +143,27 @@ def test_a_first_request_is_marked_once_its_beginning_was_seen(gateway: Gateway,
     assert marked == [False, False, True], "another client's prompts are no evidence"
 
 
-def test_a_rejected_mark_is_removed_now_and_in_later_requests(gateway: Gateway, upstream: Upstream):
-    text = "cache_control: Extra inputs are not permitted"
-    error = {"type": "error", "error": {"type": "invalid_request_error", "message": text}}
-    rejection = Raw(400, (("content-type", "application/json"),), (json.dumps(error).encode(),))
-    upstream.script(rejection, ANSWER, ANSWER)
-    for _ in range(2):
-        headers = {"authorization": f"Bearer {key_of('dan')}"}
-        reply = gateway.request("POST", PATHS["messages"], body_of("messages", "sonnet"), headers)
-        assert reply.status == 200, reply.body
-    assert ["cache_control" in seen.json for seen in upstream.seen] == [True, False, False]
-
-
 @pytest.mark.parametrize(
-    ("api", "client", "path"), [("chat", "dan", "system.0.cache_control.ttl"), ("messages", "eve", "cache_control.ttl")]
+    ("api", "model", "client", "path", "is_marked"),
+    [
+        ("messages", "sonnet", "dan", "cache_control", False),
+        ("chat", "opus", "dan", "system.0.cache_control.ttl", True),
+        ("messages", "opus", "eve", "cache_control.ttl", True),
+    ],
 )
-def test_a_provider_that_rejects_a_lifetime_gets_marks_without_one(
-    gateway: Gateway, upstream: Upstream, api: str, client: str, path: str
+def test_a_rejected_mark_or_lifetime_is_removed_now_and_in_later_requests(
+    gateway: Gateway, upstream: Upstream, api: str, model: str, client: str, path: str, is_marked: bool
 ):
     text = f"{path}: Extra inputs are not permitted"
     error = {"type": "error", "error": {"type": "invalid_request_error", "message": text}}
     rejection = Raw(400, (("content-type", "application/json"),), (json.dumps(error).encode(),))
     upstream.script(rejection, ANSWER, ANSWER)
     for _ in range(2):
-        reply = gateway.request("POST", PATHS[api], body_of(api, "opus"), {"authorization": f"Bearer {key_of(client)}"})
+        reply = gateway.request("POST", PATHS[api], body_of(api, model), {"authorization": f"Bearer {key_of(client)}"})
         assert reply.status == 200, reply.body
     sent = [seen.body for seen in upstream.seen]
-    assert [b"cache_control" in one for one in sent] == [True, True, True]
-    assert [b'"ttl"' in one for one in sent] == [True, False, False]
+    assert [b"cache_control" in one for one in sent] == [True, is_marked, is_marked]
+    assert [b'"ttl"' in one for one in sent] == [is_marked, False, False]
 
 
 @pytest.mark.soak

@@ -207,11 +207,20 @@ async def test_the_file_may_name_a_server_on_this_machine_for_a_remote_issuer(pr
 # The connection
 
 
-@pytest.mark.parametrize("path", [CONFIGURATION, "/jwks"])
-async def test_no_redirect_is_followed(provider: OidcProvider, path: str):
-    provider.faults[path] = Fault(redirect=f"{provider.issuer}/elsewhere")
+@pytest.mark.parametrize(
+    ("path", "fault", "reason"),
+    [
+        (CONFIGURATION, Fault(redirect="/elsewhere"), "redirects"),
+        ("/jwks", Fault(redirect="/elsewhere"), "redirects"),
+        ("/jwks", Fault(body=b" " * 20_000_000), "larger than the limit"),
+    ],
+)  # fmt: skip
+async def test_no_redirect_is_followed_and_no_response_beyond_the_limit_is_read(
+    provider: OidcProvider, path: str, fault: Fault, reason: str
+):
+    provider.faults[path] = fault
     async with client_of(issuer_settings(provider)) as client:
-        with pytest.raises(IssuerUnavailable, match="redirects"):
+        with pytest.raises(IssuerUnavailable, match=reason):
             await client.fetch_keys()
     assert provider.count("/elsewhere") == 0
 
@@ -238,13 +247,6 @@ async def test_a_file_of_keys_has_the_deadline_of_an_issuer(provider: OidcProvid
                 await client.fetch_keys()
         finally:
             os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK))  # ends the read
-
-
-async def test_a_response_beyond_the_limit_is_not_read(provider: OidcProvider):
-    provider.faults["/jwks"] = Fault(body=b" " * 20_000_000)
-    async with client_of(issuer_settings(provider)) as client:
-        with pytest.raises(IssuerUnavailable, match="larger than the limit"):
-            await client.fetch_keys()
 
 
 async def test_an_issuer_whose_port_is_closed_is_unavailable(provider: OidcProvider):
