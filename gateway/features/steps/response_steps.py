@@ -126,13 +126,18 @@ class ResponseSteps:
             self.keep_events(0, stopped)
             return [stopped]
         if self.restores:
-            for at, events in enumerate(released):
-                self.keep_events(at, events)
-            builder, hidden = self._builder, self.session.placeholders
-            released = [await RestoringStage(hidden, builder(at, 1)).feed(one) for at, one in enumerate(released)]
+            released = await self._with_restored_values(released)
         if released is checked or not unread:
             return choices if released is checked else released
         return [[one for one in events if type(one) is not NativeItem or one.kind != UNREAD] for events in released]
+
+    async def _with_restored_values(self, choices: Sequence[Sequence[Event]]) -> Sequence[Sequence[Event]]:
+        """Return ``choices`` with the client's values, the same object without any: its provider's bytes can pass."""
+        for at, events in enumerate(choices):
+            self.keep_events(at, events)
+        stages = [RestoringStage(self.session.placeholders, self._builder(at, 1)) for at in range(len(choices))]
+        restored = [await stage.feed(events) for stage, events in zip(stages, choices, strict=True)]
+        return restored if any(stage.masked for stage in stages) else choices
 
     async def check_body(self, api: str, body: bytes, public: Observers) -> bytes:
         texts = await offload(len(body), read_answer, api, "application/json", body)

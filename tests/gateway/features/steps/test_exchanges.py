@@ -292,6 +292,17 @@ def test_a_clean_exchange_is_unchanged(gateway, upstream, client, api, target, s
         assert checked == unchecked
 
 
+@each_row("api", VENDORS)
+def test_a_complete_answer_without_values_to_restore_is_unchanged(gateway, upstream, api):
+    """A translation would lose members such as the search results of Perplexity."""
+    bodies = []
+    for client in ("restore", "nobody"):
+        upstream.script(FINE)
+        _, headers, body = ask(gateway, client, api, f"on-{api}", ABOUT, stream=False)
+        bodies.append((headers["x-trigate-lane"], body))
+    assert bodies[0] == bodies[1]
+
+
 @each_row("stream", [False, True])
 @each_row("target", [api for api in VENDORS if api != "responses"])
 def test_reasoning_without_a_signature_keeps_its_text(gateway, upstream, target, stream):
