@@ -49,7 +49,7 @@ log = logging.getLogger("trigate.counters")
 LEASE: Final = 30.0
 """Seconds after which a silent process counts as dead; processes send four times as often."""
 LIMIT: Final = 0.25
-"""Seconds that the first request waits before the store counts as unavailable."""
+"""Seconds that the first request waits, in addition to two round trips, before the store counts as unavailable."""
 _SLICES: Final = 10
 """The parts of that limit. A part does not count more than its length, however late this process resumes."""
 _CONNECT_TIMEOUT: Final = 3.0
@@ -120,6 +120,7 @@ class RemoteCounters:
         self._when_down = when_down
         self._lease = lease
         self._limit = limit
+        self._round_trip = 0.0  # the shortest so far
         self._clock = clock
         self._callbacks: list[OnSettled] = []
         self.notes = SharedNotes(lambda: self._wake.set())
@@ -189,7 +190,7 @@ class RemoteCounters:
             raise
         if waiting.short is None:
             self._give_up(waiting)
-            self._start_outage(f"no response for {self._limit:g} s")
+            self._start_outage(f"no response for {self._patience:.2g} s")
             return await self._reserve_alone(claims)
         return waiting.short
 
@@ -261,13 +262,18 @@ class RemoteCounters:
         self._wake.set()
         return await self._wait_for(refreshed)
 
+    @property
+    def _patience(self) -> float:
+        """The limit with two round trips: a reservation may have to wait until a step in transit has returned."""
+        return self._limit + 2 * self._round_trip
+
     async def _wait_for(self, event: trio.Event) -> bool:
         """Wait for ``event`` within the limit, and return whether it happened.
 
         The limit is divided, because a deadline would count the time for which this process did not run: the store
         would seem unavailable on a busy machine although its reply has arrived."""
         for _ in range(_SLICES):
-            with trio.move_on_after(self._limit / _SLICES):
+            with trio.move_on_after(self._patience / _SLICES):
                 await event.wait()
                 break
         return event.is_set()
@@ -424,7 +430,10 @@ class RemoteCounters:
                 self._wake = trio.Event()
                 self._sent = self._next_batch()
             batch = self._sent
+            began = self._clock()
             data = await send(batch.text, max(_CONNECT_TIMEOUT, self._limit))
+            took = self._clock() - began
+            self._round_trip = min(self._round_trip or took, took)
             try:
                 reply = decode_reply(data)
             except NOT_JSON:

@@ -21,7 +21,7 @@ class Store:
 
     title = "a store"
 
-    def __init__(self, clock: SetClock) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._used: dict[str, int] = {}
         self._claims: dict[str, list[tuple[str, int]]] = {}
@@ -243,3 +243,21 @@ async def test_a_refresh_reports_that_the_store_lacks_amounts(counters, store, c
     await until(lambda: counters.is_synced)
     assert await counters.refresh([spent])
     assert counters.level(spent).used == 10
+
+
+async def test_a_distant_store_is_not_unavailable(autojump_clock, nursery):
+    """With a round trip of 0.2 s, a reservation that arrived during a step waited for more than the limit."""
+
+    class DistantStore(Store):
+        async def _perform(self, text: bytes, limit: float) -> bytes:
+            await trio.sleep(0.2)  # of the test's clock
+            return await super()._perform(text, limit)
+
+    counters = RemoteCounters(DistantStore(trio.current_time), clock=trio.current_time)
+    nursery.start_soon(counters.run)
+    await counters.read_clock()
+    async with trio.open_nursery() as requests:
+        for _ in range(20):
+            requests.start_soon(reserve, counters, budget("b"), 1)
+            await trio.sleep(0.07)
+    assert counters.take_outage_reservations() == 0
