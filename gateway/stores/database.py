@@ -190,7 +190,7 @@ class SqlConnection(Session):
         version = self.schema_version()
         if version > len(self._schema):
             raise Unavailable("the state storage is from a newer version of trigate")
-        self._run_scripts(self._schema[version:])
+        self.run_scripts(self._schema[version:])
         self.set_schema_version(len(self._schema))
 
     def _add_tables(self, tables: AddedTables) -> None:
@@ -201,7 +201,7 @@ class SqlConnection(Session):
             return
         if version > len(tables.scripts):
             raise Unavailable(f"the {tables.name} tables of the state storage are from a newer version of trigate")
-        self._run_scripts(tables.scripts[version:])
+        self.run_scripts(tables.scripts[version:])
         self.put("added_tables", ("name",), {"name": tables.name, "version": len(tables.scripts)})
 
     def _version_of(self, tables: AddedTables) -> int:
@@ -209,7 +209,8 @@ class SqlConnection(Session):
         rows = self.rows("SELECT version FROM {added_tables} WHERE name = :name", name=tables.name)
         return cast("int", rows[0][0]) if rows else 0
 
-    def _run_scripts(self, scripts: Sequence[str]) -> None:
+    def run_scripts(self, scripts: Sequence[str]) -> None:
+        """Run the statements of ``scripts``, which change tables."""
         for script in scripts:
             for statement in self.notation.render(script).split(";"):
                 if statement.strip():

@@ -204,6 +204,10 @@ class PostgresConnection(SqlConnection):
         with self.db.cursor() as cursor:
             cursor.executemany(NOTATION.render(statement), values)
 
+    def run_scripts(self, scripts: Sequence[str]) -> None:
+        """Run all ``scripts`` in one message: a distant server would not reply to each statement within the limit."""
+        self.db.execute("\n;".join(map(NOTATION.render, scripts)))
+
     def has_table(self, table: str) -> bool:
         # Not by to_regclass, which within a transaction keeps its first result.
         query = "SELECT 1 FROM pg_class WHERE relname = :name AND pg_table_is_visible(oid)"

@@ -141,13 +141,15 @@ class Server:
 class CommitRelay:
     """A TCP port of a server's socket. While ``fate`` is set, no connection receives the answer to the COMMIT of a
     transaction that wrote: it is ``cut``, as by a server that dies, or stays ``silent``. ``cut once`` ends with the
-    first. A transaction writes if its statements or values have the text ``writes``."""
+    first. A transaction writes if its statements or values have the text ``writes``. ``sent`` counts the messages of
+    clients."""
 
     server: Server
     listener: socket.socket
     fate: Literal["cut", "cut once", "silent", ""] = ""
     writes: bytes = b"INSERT"
     lost: int = 0
+    sent: int = 0
     clients: list[socket.socket] = attrs.field(factory=list)
 
     def url(self, connection_string: str) -> str:
@@ -176,6 +178,7 @@ class CommitRelay:
         has_written = False
         with contextlib.suppress(OSError):
             while data := client.recv(65536):
+                self.sent += 1
                 has_written |= self.writes in data
                 if b"COMMIT" in data:
                     if self.fate and has_written:

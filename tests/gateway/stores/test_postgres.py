@@ -109,3 +109,13 @@ async def test_a_write_that_fails_before_its_commit_is_in_no_doubt(server, datab
     assert not {InDoubt} & {type(one.value) for one in (locked, silent, unread)}
     assert await store.get("alice", "b") is None
     await store.aclose()
+
+
+@pytest.mark.server
+async def test_a_distant_server_gets_new_tables_within_the_limit(server):
+    """With a round trip of 0.1 s, the statements of the tables took longer than an operation may."""
+    with postgres.commit_relay(server) as relay:
+        found = postgres_store(relay.url(server.new_schema()), 100, None)
+        await found.get("alice", "none")
+        await found.aclose()
+        assert relay.sent < 20
