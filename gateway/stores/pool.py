@@ -14,6 +14,9 @@ from gateway.stores.errors import Changed, InDoubt, Unavailable
 SILENT: Final = "the state storage does not respond"
 BUSY: Final = "the state storage is overloaded"
 
+RETRY: Final = 1.0
+"""Seconds until a thread without a connection tries to open one again."""
+
 
 class BlockingConnection(Protocol):
     """A connection with blocking methods, for one thread at a time."""
@@ -106,13 +109,16 @@ class _ShieldingLimiter:
 class ConnectionPool(Generic[C]):
     """A pool of at most ``most`` connections that ``open`` makes; a connection is reused unless it failed.
 
-    ``limit`` is the number of seconds that work may take, including the wait for a connection."""
+    ``limit`` is the number of seconds that work may take, including the wait for a connection. If the server accepts no
+    more connections, work waits for one of the others."""
 
     def __init__(self, open: Callable[[], C], most: int, limit: float) -> None:
         self._open = open
         self._limit = limit
         self._limiter = trio.CapacityLimiter(most)
         self._idle: list[C] = []
+        self._held = 0  # connections in use
+        self._freed = threading.Condition()
         self._is_closed = False
 
     async def run(
@@ -173,16 +179,33 @@ class ConnectionPool(Generic[C]):
             use.end()
             connection.close()
             raise
-        self._return(connection, use, is_done=True)
-        return result
+        else:
+            self._return(connection, use, is_done=True)
+            return result
+        finally:
+            self._release()
 
     def _get_connection(self, use: _Use[C]) -> C:
-        while (connection := self._pop_idle()) is not None:
-            if connection.is_good():
+        while True:
+            with self._freed:
+                connection = self._pop_idle()
+                self._held += connection is not None
+            if connection is None:
+                try:
+                    connection = self._open()
+                    break
+                except Exception:
+                    if not self._wait_for_others():
+                        raise
+                use.check()
+            elif connection.is_good():
                 use.begin(connection)
                 return connection
-            connection.close()
-        connection = self._open()
+            else:
+                connection.close()
+                self._release()
+        with self._freed:
+            self._held += 1
         use.begin(connection)
         try:
             use.check()
@@ -190,8 +213,19 @@ class ConnectionPool(Generic[C]):
         except BaseException:
             use.end()
             connection.close()
+            self._release()
             raise
         return connection
+
+    def _wait_for_others(self) -> bool:
+        """Wait a moment until another thread may have returned a connection; false if none has one."""
+        with self._freed:
+            return bool(self._idle) or (self._held > 0 and (self._freed.wait(RETRY) or True))
+
+    def _release(self) -> None:
+        with self._freed:
+            self._held -= 1
+            self._freed.notify()
 
     def _return(self, connection: C, use: _Use[C], *, is_done: bool = False) -> None:
         use.end(is_done=is_done)

@@ -119,3 +119,28 @@ async def test_a_distant_server_gets_new_tables_within_the_limit(server):
         await found.get("alice", "none")
         await found.aclose()
         assert relay.sent < 20
+
+
+@pytest.mark.server
+async def test_work_waits_for_an_open_connection_if_the_server_accepts_no_more(server, database):
+    store = postgres_store(database, 100, None)
+    await store.put([node("a")])
+    await store.aclose()
+    schema = database.rpartition("%3D")[2]
+    server.sql(
+        "CREATE ROLE few LOGIN CONNECTION LIMIT 2", f"GRANT USAGE ON SCHEMA {schema} TO few",
+        f"GRANT ALL ON ALL TABLES IN SCHEMA {schema} TO few",
+    )  # fmt: skip
+    store = postgres_store(database.replace("someone:", "few:"), 100, None, limit=PATIENCE)
+    found = []
+
+    async def read() -> None:
+        found.append(await store.database.read(lambda session: session.rows("SELECT pg_sleep(0.1)")))
+
+    await read()
+    async with trio.open_nursery() as nursery:
+        for _ in range(8):
+            nursery.start_soon(read)
+    assert len(found) == 9
+    await store.aclose()
+    server.sql("DROP OWNED BY few", "DROP ROLE few")
