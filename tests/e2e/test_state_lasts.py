@@ -1,20 +1,18 @@
 """Tests that stored responses and conversations outlive the process, and are the same in every worker."""
 
 import base64
+import contextlib
 import os
 import signal
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import openai
 import pytest
-import yaml
 
-from tests.support.command_line import running_command
 from tests.support.harness import eventually, free_port, running
-from tests.support.processes import peers, stop, workers
+from tests.support.processes import stop, workers
 from tests.support.sdk_conversation import TURNS, Talk, as_heard, conversation_in, openai_client, settings
 from tests.support.upstreams import Upstream
 
@@ -75,67 +73,31 @@ def is_unchanged(sdk: openai.OpenAI, response: Any, events: list[Any]) -> bool:
 # Workers
 
 
-class Crew:
-    """Two workers, and an SDK that opens a connection for each request; ``met`` has the worker of each request."""
-
-    def __init__(self, url: str, supervisor: int) -> None:
-        self.port = int(url.rpartition(":")[2])
-        self.pids: Set[int] = eventually(lambda: len(found := workers(supervisor)) == 2 and found, 15, "two workers")
-        self.met: list[int] = []
-        plain = httpx2.Client(
-            verify=False, trust_env=False, event_hooks={"response": [self._note]},
-            limits=httpx2.Limits(max_keepalive_connections=0),
-        )  # fmt: skip
-        self.sdk = openai.OpenAI(api_key="test-key", base_url=f"{url}/v1", max_retries=0, timeout=20, http_client=plain)
-
-    def _note(self, response: httpx2.Response) -> None:
-        """Record the worker of the response: its connection is still open."""
-        client = response.extensions["network_stream"].get_extra_info("client_addr")[1]
-        self.met += [pid for pid in self.pids if client in peers(pid, self.port)]
-
-    def only(self, pid: int) -> None:
-        """Let no other worker accept anything."""
+@contextlib.contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Let only the other worker accept connections."""
+    stop(pid)
+    try:
+        yield
+    finally:
         os.kill(pid, signal.SIGCONT)
-        for other in self.pids - {pid}:
-            stop(other)
-
-    def resume_all(self) -> None:
-        for pid in self.pids:
-            os.kill(pid, signal.SIGCONT)
-
-
-STORES: dict[str, dict[str, Any]] = {"default": {}, "memory": {"state_storage": {"type": "memory"}}}
-
-
-@pytest.fixture(params=STORES)
-def crew(request, upstream, tmp_path) -> Iterator[Crew]:
-    file = tmp_path / "trigate.yaml"
-    file.write_text(yaml.safe_dump(settings(upstream, 1) | STORES[request.param]))
-    with running_command("serve", str(file), "--workers", "2", "--port", "0") as process:
-        found = Crew(process.url, process.process.pid)
-        with found.sdk:
-            try:
-                yield found
-            finally:
-                print(*process.log, sep="\n")  # pytest prints this if a test fails
-                found.resume_all()
 
 
 @NEEDS_PROC
 @pytest.mark.parametrize(
-    ("crew", "api"),
-    [("default", "chat"), pytest.param("memory", "messages", marks=pytest.mark.soak)],
-    indirect=["crew"],
+    ("more", "api"),
+    [({}, "chat"), pytest.param({"state_storage": {"type": "memory"}}, "messages", marks=pytest.mark.soak)],
+    ids=["default", "memory"],
 )
-def test_each_worker_continues_from_what_another_has_stored(crew, upstream, api):
-    one, other = sorted(crew.pids)
-    previous = None
-    for i in range(3):
-        here, there = (one, other) if i % 2 else (other, one)
-        crew.only(here)
-        talk = Talk(crew.sdk, i % 3 == 0)
-        response = say(talk, upstream, api, i, previous_response_id=previous)
-        previous, events = response.id, talk.again(response.id)
-        crew.only(there)
-        assert is_unchanged(crew.sdk, response, events)
-        assert crew.met[-4:] == [here, here, there, there]
+def test_each_worker_continues_from_what_another_has_stored(upstream, more, api):
+    with running(settings(upstream, 0) | more, 0, "--workers", "2") as gateway:
+        one, other = eventually(lambda: len(found := workers(gateway.pid)) == 2 and found, 15, "two workers")
+        previous = None
+        for i in range(3):
+            here, there = (one, other) if i % 2 else (other, one)
+            with stopped(there), openai_client(gateway.url) as sdk:
+                talk = Talk(sdk, i % 3 == 0)
+                response = say(talk, upstream, api, i, previous_response_id=previous)
+                previous, events = response.id, talk.again(response.id)
+            with stopped(here), openai_client(gateway.url) as sdk:
+                assert is_unchanged(sdk, response, events)
