@@ -101,6 +101,3 @@ def test_a_recovered_target_can_continue_its_session(stage, client):
         assert [answer.status for answer in answers if answer.status not in (200, 101)] == []
         assert REPEATED in first.said
         assert first.refused == stage.second.refused == []
-
-
-# The programs themselves
