@@ -177,3 +177,10 @@ def test_the_33rd_lane_is_an_error_that_closes_no_other(client, upstream):
         assert (error["type"], error["status"], error["stream_id"]) == ("error", 400, "one more")
         assert error["error"]["code"] == LIMIT_REACHED
     assert text_of(client.ask("on-chat", stream_id="s-0")) == "x"
+
+
+def test_the_budget_header_of_the_handshake_applies_to_each_request(gateway):
+    with Client.connect(gateway.port, {"x-trigate-budget": "0.0000001 usd"}) as client:
+        for _ in range(2):
+            (frame,) = client.ask("hand")
+            assert (frame["type"], frame["status"]) == ("error", 402)
