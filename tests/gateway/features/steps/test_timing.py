@@ -1,21 +1,28 @@
 """Steps and time: keep-alives while text is held, deadlines, the end of connections, and too much text."""
 
+import contextlib
 import http.client
+import itertools
 import json
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import pytest
+import trio
+import trio.lowlevel
+import trio.testing
 import yaml
 
 from tests.support.apis import question
 from tests.support.each_row import each_row
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import PATIENCE, config, eventually, exchanges, free_port, provider, request
+from tests.support.raw_call import answer_stream, whole_answer
 from tests.support.step_gateway import bearer, client_keys, own_steps, post_as, step_gateway
 from tests.support.step_providers import CODE
-from tests.support.upstreams import JSON, PATHS, Raw, Script, fake_upstream, render
+from tests.support.upstreams import PATHS, Script, fake_upstream, render
 from tests.support.wire_clients import body_of, path_of, text_of
 
 SLEEPING: Final = """
@@ -275,37 +282,57 @@ def test_a_request_whose_deadline_passes_during_a_step_is_not_sent(tmp_path, ups
         assert (line["ended"], line["error"], line["attempts"], "tried" in line) == ("refused", "timeout", 0, False)
 
 
-PAST: Final = """
-import trio
+SENT: Final = threading.Event()
+"""The provider has sent its whole answer."""
 
-async def past(check):
+
+async def spend_two_minutes(check: Any) -> list[Any]:
+    """Move the gateway's clock after it has received the answer. No slow machine comes near the test's limits."""
+    await trio.to_thread.run_sync(SENT.wait, PATIENCE)
+    await trio.testing.wait_all_tasks_blocked(0.05)
     clock = trio.lowlevel.current_clock()
-    object.__setattr__(clock, "offset", clock.offset + 120)
-    await trio.sleep(0)
-    await trio.sleep(0)
+    object.__setattr__(clock, "offset", clock.current_time() - time.perf_counter() + 120)
+    await trio.lowlevel.checkpoint()
+    await trio.lowlevel.checkpoint()
     return []
-"""
-"""A step that takes two minutes by the gateway's clock, which it moves: no slow machine comes near these limits."""
 
 
-def test_the_time_of_a_step_is_no_silence_of_the_provider(tmp_path):
+@each_row("stream", [False, True])
+@each_row(("at", "model"), [*itertools.product(("response", "during"), ("m", "g")), ("response", "b")])
+def test_the_time_of_a_step_is_no_silence_of_the_provider(slow_steps, by_hand, at, model, stream):
     """A slow step made good answers fail, put their target into cooldown, and hid a provider's own error."""
+    SENT.clear()
+    connection = begin(slow_steps, at, model, stream=stream)
+    with contextlib.closing(connection), by_hand.accept() as upstream:
+        upstream.read_request()
+        api = {"g": "gemini"}.get(model, "chat")
+        upstream.send(BIRDS if model == "b" else answer_stream(api).whole if stream else whole_answer(api))
+        SENT.set()
+        response = connection.getresponse()
+        status, read = response.status, response.read()
+    if model == "b":
+        assert (status, b"too many birds" in read) == (400, True)
+    else:
+        assert (status, text_of("chat", read, stream=stream)) == (200, "one two three"), read
+
+
+@pytest.fixture(scope="module")
+def slow_steps(by_hand, tmp_path_factory):
     moments = ("response", "during")
-    steps = own_steps({at: {"at": [at], "deadline": "10m", "hold": "whole"} for at in moments}, "./steps.py:past")
-    more = {"client_keys": client_keys(moments), "steps": steps, "timeouts": {"first_byte": "60s", "idle": "60s"}}
-    asked = [(at, model, stream) for at in moments for model in ("m", "g") for stream in (False, True)]
-    error = Raw(400, JSON, (b'{"error": {"message": "too many birds", "type": "invalid_request_error"}}',))
-    with fake_upstream() as good, fake_upstream(error) as bad:
-        good.script(*[Script(text="all is well")] * len(asked))
-        entries = [
-            provider("openai/m", good.url, ["chat"], name="m"),
-            provider("gemini/g", good.url, ["gemini"], name="g"),
-            provider("openai/b", bad.url, ["chat"], name="b"),
-        ]
-        with step_gateway(tmp_path, entries, PAST, **more) as gateway:
-            for at, model, stream in asked:  # one by one: each of them moves the clock
-                status, _, read = post_as(gateway, at, PATHS["chat"], body_of("chat", model, stream=stream))
-                assert status == 200, read
-                assert text_of("chat", read, stream=stream) == "all is well"
-            status, _, read = post_as(gateway, "response", PATHS["chat"], body_of("chat", "b", stream=False))
-            assert (status, b"too many birds" in read) == (400, True)
+    use = f"{__name__}:spend_two_minutes"
+    steps = own_steps({at: {"at": [at], "deadline": "10m", "hold": "whole"} for at in moments}, use)
+    more = {"client_keys": client_keys(moments), "steps": steps, "keep_alive": "1h"}
+    more["timeouts"] = {"first_byte": "60s", "idle": "60s"}
+    entries = [
+        provider("openai/m", by_hand.url, ["chat"], name="m"),
+        provider("gemini/g", by_hand.url, ["gemini"], name="g"),
+        provider("openai/b", by_hand.url, ["chat"], name="b"),
+    ]
+    with step_gateway(tmp_path_factory.mktemp("slow"), entries, **more) as gateway:
+        yield gateway
+
+
+BIRDS: Final = (
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: 74\r\n\r\n"
+    b'{"error": {"message": "too many birds", "type": "invalid_request_error"}}\n'
+)
