@@ -25,7 +25,6 @@ class Got:
     calls: tuple[tuple[str, str, Any], ...]
     stop: str
     usage: tuple[int, int, int, int, int]  # prompt, cache read, cache write, output, reasoning
-    model: str
 
 
 class ChatClient:
@@ -35,9 +34,6 @@ class ChatClient:
         self._sdk = sdk
         self._model, self._stream = model, stream
         self._messages: list[Any] = []
-
-    def system(self, text: str) -> None:
-        self._messages.append({"role": "system", "content": text})
 
     def user(self, text: str) -> None:
         self._messages.append({"role": "user", "content": text})
@@ -72,7 +68,6 @@ class ChatClient:
                 usage.completion_tokens,
                 usage.completion_tokens_details.reasoning_tokens,
             ),
-            answer.model,
         )
 
     def _send_streaming(self, given: dict[str, Any], helper: bool) -> Any:
@@ -96,11 +91,7 @@ class MessagesClient:
     def __init__(self, sdk: anthropic.Anthropic, model: str, stream: bool) -> None:
         self._sdk = sdk
         self._model, self._stream = model, stream
-        self._system: list[Any] = []
         self._messages: list[Any] = []
-
-    def system(self, text: str) -> None:
-        self._system.append({"type": "text", "text": text})
 
     def user(self, text: str) -> None:
         self._messages.append({"role": "user", "content": text})
@@ -111,8 +102,6 @@ class MessagesClient:
 
     def ask(self, tools: bool = False, think: bool = False, helper: bool = True) -> Got:
         given: dict[str, Any] = {"model": self._model, "messages": self._messages, "max_tokens": 2000}
-        if self._system:
-            given["system"] = self._system
         if tools:
             given["tools"] = [{"name": n, "description": n, "input_schema": SCHEMA} for n in TOOLS]
         if think:
@@ -137,7 +126,6 @@ class MessagesClient:
                 usage.output_tokens,
                 details.thinking_tokens if details else 0,
             ),
-            answer.model,
         )
 
 
@@ -147,14 +135,7 @@ class ResponsesClient:
     def __init__(self, sdk: openai.OpenAI, model: str, stream: bool) -> None:
         self._sdk = sdk
         self._model, self._stream = model, stream
-        self._instructions: str | None = None
         self._input: list[Any] = []
-
-    def system(self, text: str) -> None:
-        if self._instructions is None:
-            self._instructions = text
-        else:
-            self._input.append({"type": "message", "role": "developer", "content": text})
 
     def user(self, text: str) -> None:
         self._input.append({"role": "user", "content": [{"type": "input_text", "text": text}]})
@@ -164,8 +145,6 @@ class ResponsesClient:
 
     def ask(self, tools: bool = False, think: bool = False, helper: bool = True) -> Got:
         given: dict[str, Any] = {"model": self._model, "input": self._input, "max_output_tokens": 2000, "store": False}
-        if self._instructions is not None:
-            given["instructions"] = self._instructions
         if tools:
             functions = [{"name": n, "description": n, "parameters": SCHEMA, "strict": True} for n in TOOLS]
             given["tools"] = [{"type": "function", **function} for function in functions]
@@ -189,7 +168,6 @@ class ResponsesClient:
                 usage.output_tokens,
                 usage.output_tokens_details.reasoning_tokens,
             ),
-            answer.model,
         )
 
     def _send_streaming(self, given: dict[str, Any]) -> Any:
