@@ -246,7 +246,7 @@ def _check_method(method: str | None) -> None:
 
     A server that ignores case, white space or the rest after a zero byte would call a tool unchecked and unpaid."""
     if method is not None and method not in _NAME_MEMBERS:
-        meant = _NO_METHOD.sub("", method[:100].partition("\0")[0].casefold())
+        meant = _NO_METHOD.sub("", method.partition("\0")[0].casefold())
         if meant in _NAME_MEMBERS:
             raise invalid(f"this method may be read as {meant}: write it so", "method")
 

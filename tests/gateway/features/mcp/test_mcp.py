@@ -225,6 +225,12 @@ ERRORS = {
     "a list of parameters": (b'{"id":1,"method":"tools/call","params":["a"]}', 400, -32600, 1),
     "a method in another case": (b'{"id":1,"method":"Tools/Call","params":{"name":"a"}}', 400, -32600, 1),
     "a method with white space": (b'{"id":1,"method":" tools/call","params":{"name":"a"}}', 400, -32600, 1),
+    "a method with much white space": (
+        json.dumps({"id": 1, "method": f"{' ' * 200}tools/call"}).encode(),
+        400,
+        -32600,
+        1,
+    ),
     "a method with a zero byte": (b'{"id":1,"method":"tools/call\\u0000","params":{"name":"a"}}', 400, -32600, 1),
     "a long id": (json.dumps(call("f", "x" * MAX_ID)).encode(), 400, -32600, None),
 }
