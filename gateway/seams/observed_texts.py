@@ -2,6 +2,7 @@
 
 A running exchange has references to its bytes and events. Its texts are read after its end, in a thread."""
 
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
@@ -36,6 +37,7 @@ EVENT: Final = 200
 """Estimated bytes of an event in addition to its text."""
 
 _JSON_STARTS: Final = (b"{", b"[")
+_JSON: Final = re.compile(rb"[ \t\r\n]*[{\[]")
 _DONE: Final = b"[DONE]"
 _CUT: Final = AnswerEnd("length")
 """The end of an answer that has none, because it was interrupted."""
@@ -95,13 +97,7 @@ class ObservedTexts(ExchangeObserver):
 
     def note_response(self, status: int, headers: Headers, body: bytes | None, *, is_answer: bool) -> None:
         """Keep a complete response if it is JSON."""
-        if (
-            self.is_wanted
-            and not self.is_lost
-            and is_answer
-            and body is not None
-            and body[:64].lstrip()[:1] in _JSON_STARTS
-        ):
+        if self.is_wanted and not self.is_lost and is_answer and body is not None and _JSON.match(body):
             self._whole = body
             self._count(len(body))
 
@@ -150,7 +146,7 @@ class ObservedTexts(ExchangeObserver):
     def request(self) -> bytes | None:
         """The request's JSON in the client's API."""
         incoming = self._incoming
-        if incoming is None or incoming.body[:64].lstrip()[:1] not in _JSON_STARTS:
+        if incoming is None or _JSON.match(incoming.body) is None:
             return None
         return incoming.body
 
@@ -224,7 +220,7 @@ def _stream_events(codec: Codec, data: bytes) -> dict[int, list[Event]]:
 
 def _listed_events(data: bytes) -> bytes | None:
     """Return the JSON values of a stream as a JSON list, or ``data`` itself if it is JSON."""
-    if data[:64].lstrip()[:1] in _JSON_STARTS:
+    if _JSON.match(data):
         return data
     try:
         parsed = (value for _, value in framing_of(data).parse_all(data))

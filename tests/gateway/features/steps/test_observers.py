@@ -14,10 +14,10 @@ from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import Wire, eventually, exchanges, free_port, post, provider, refusing_port
 from tests.support.observed_steps import APIS, ask, observer, record_of, records_in, settings_for, short_batches
-from tests.support.step_gateway import placeholder_of
+from tests.support.step_gateway import placeholder_of, post_as
 from tests.support.upstreams import Raw, Script, render
 from tests.support.websocket_client import Client
-from tests.support.wire_clients import text_of
+from tests.support.wire_clients import body_of, path_of, text_of
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +146,15 @@ def test_a_refused_text_is_in_no_record(gateway, upstream, folder, api, cells):
         record = record_of(folder, "save", stopped)
         assert record["ended"] == "refused"
         assert text_of(api, record["response"].encode(), stream=False) == "Not here."
+
+
+def test_no_number_of_blanks_hides_a_request_from_observers(gateway, upstream, folder):
+    """JSON may begin with white space, which clients choose."""
+    upstream.script(Script(text="fine"))
+    body = b" " * 1000 + json.dumps(body_of("chat", "on-chat", "about falcon-12", stream=False)).encode()
+    status, headers, _ = post_as(gateway, "plain", path_of("chat", "on-chat", stream=False), body)
+    assert status == 200
+    assert "falcon-12" in record_of(folder, "save", headers["x-request-id"])["request"]
 
 
 def test_an_upstream_error_and_a_bad_request_have_a_record(gateway, folder):
