@@ -37,9 +37,9 @@ OutputReader: TypeAlias = Callable[[bytes], RequestedOutput]
 """A function that returns the output that a JSON body allows."""
 
 NOTED_FIELDS: Final = frozenset(
-    ("stream", "response_format", "size", "quality", "n", "partial_images", "input_fidelity", "seconds")
+    ("stream", "response_format", "size", "quality", "n", "partial_images", "input_fidelity", "seconds", "user")
 )
-"""Fields that affect the response or its cost."""
+"""Fields that affect the response or its cost, or label the request."""
 
 
 def no_output(body: bytes) -> RequestedOutput:

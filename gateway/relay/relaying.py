@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import attrs
+import msgspec
 
 from gateway.access.body_memory import HeldBody
 from gateway.config.attempts import Retries
@@ -137,9 +139,14 @@ class InboundRequest:
             incoming = await forms.without_own_members(incoming)
         return self.record_request(incoming)
 
-    def unread_request(self, model: str | None, stream: bool) -> Incoming:
-        """Record and return a request whose body stays unread, with the given model and ``stream``."""
-        return self.record_request(Incoming(self.context.codec.api, b"", {}, model, stream))
+    def unread_request(
+        self, model: str | None, stream: bool, fields: Mapping[str, str] = MappingProxyType({})
+    ) -> Incoming:
+        """Record and return a request whose body stays unread, with the given model and ``stream``. The ``fields`` of
+        its form may label it."""
+        members = {name: msgspec.Raw(msgspec.json.encode(text)) for name, text in fields.items()}
+        incoming = self.record_request(Incoming(self.context.codec.api, b"", members, model, stream))
+        return attrs.evolve(incoming, members={})
 
     async def bodiless_request(self) -> Incoming:
         """Discard the body, and return a request without one."""

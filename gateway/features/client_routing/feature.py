@@ -26,7 +26,7 @@ class ClientRoutingKeys:
     )
     blocked_end_users: tuple[str, ...] = setting(
         "The end users whose requests get 403, from `x-litellm-end-user-id`, or `user` or `metadata.user_id` in the "
-        "body. Needs `client_routing: [litellm]`.",
+        "body, or `user` ahead of the file in a form. Needs `client_routing: [litellm]`.",
         (),
     )
 

@@ -66,7 +66,7 @@ class VideoRequest(KeptRequest):
         """Return the planned request for a form, which may include a first picture."""
         upload = await read_priced_upload(self.inbound)
         self._output = video_output(upload.fields.get("seconds"))
-        incoming = self.inbound.unread_request(upload.model, False)
+        incoming = self.inbound.unread_request(upload.model, False, upload.fields)
         target = self.inbound.plan(self.inbound.model_of(incoming)).first
         body = await upload.body_for(target.model)
         return self.inbound.plan_upload(incoming, target, body, upload.kind, self._output)

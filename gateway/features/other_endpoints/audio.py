@@ -94,7 +94,7 @@ async def read_transcript(inbound: InboundRequest, names: Mapping[str, str]) -> 
     (api7/aisix#868)."""
     length = AudioLength()
     upload = await read_priced_upload(inbound, length.feed)
-    incoming = inbound.unread_request(upload.model, upload.fields.get("stream") in _TRUE_TEXTS)
+    incoming = inbound.unread_request(upload.model, upload.fields.get("stream") in _TRUE_TEXTS, upload.fields)
     plan = inbound.plan(upload.model or inbound.default_model, _SHAPES)
     target = single_target(inbound.context, plan)
     if upload.is_whole:

@@ -52,7 +52,7 @@ async def read_edit(inbound: InboundRequest, names: Mapping[str, str]) -> Relaye
     if (inbound.header("content-type") or "").lower().startswith("application/json"):
         return await read_generation(inbound, names)
     upload = await read_priced_upload(inbound)
-    incoming = inbound.unread_request(upload.model, upload.fields.get("stream") == "true")
+    incoming = inbound.unread_request(upload.model, upload.fields.get("stream") == "true", upload.fields)
     plan = inbound.plan(inbound.model_of(incoming))
     target = single_target(inbound.context, plan)
     body = await upload.body_for(target.model)

@@ -29,7 +29,7 @@ async def read_search(inbound: InboundRequest, names: Mapping[str, str]) -> Rela
 async def read_check(inbound: InboundRequest, names: Mapping[str, str]) -> RelayedRequest:
     """Read a form with a file whose origin the provider checks. It has no model."""
     upload = await read_upload(inbound)
-    incoming, target = inbound.unread_request(upload.model, False), _only_target(inbound)
+    incoming, target = inbound.unread_request(upload.model, False, upload.fields), _only_target(inbound)
     record = inbound.context.record
     record.target, record.model, record.provider_api = target.name, target.model, target.api
     planned = inbound.plan_upload(incoming, target, await upload.unchanged_body(), upload.kind)

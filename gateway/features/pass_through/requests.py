@@ -133,8 +133,8 @@ async def _read_form(
     length = AudioLength()
     upload = await read_priced_upload(inbound, length.feed)
     models = () if upload.model is None else (("model", upload.model),)
-    incoming, output = inbound.unread_request(upload.model, False), form_output(endpoint, upload.fields, length)
-    return incoming, await upload.unchanged_body(), models, output
+    incoming = inbound.unread_request(upload.model, False, upload.fields)
+    return incoming, await upload.unchanged_body(), models, form_output(endpoint, upload.fields, length)
 
 
 async def _read_body(inbound: InboundRequest, is_priced: bool) -> tuple[Incoming, UploadedBody | None, FoundModels]:
@@ -151,9 +151,10 @@ async def _read_body(inbound: InboundRequest, is_priced: bool) -> tuple[Incoming
         return await inbound.bodiless_request(), None, ()
     if kind == JSON or kind.endswith("+json"):
         body = await inbound.read_body()
-        models, stream = await offload(len(body) // 2, _models_and_stream, body)
+        members, models = await offload(len(body) // 2, _members_and_models, body)
         model = next((name for at, name in models if at == "model"), None)
-        return inbound.record_request(Incoming(inbound.context.codec.api, body, {}, model, stream)), None, models
+        stream = bytes(members.get("stream", b"")) == b"true"
+        return inbound.record_request(Incoming(inbound.context.codec.api, body, members, model, stream)), None, models
     pieces: AsyncIterator[bytes] = inbound.arriving_pieces()
     if has_unknown_length:
         if not (first := await anext(pieces, b"")):
@@ -172,16 +173,16 @@ async def _check_no_json(pieces: AsyncIterator[bytes]) -> ChainedPieces:
     return ChainedPieces(beginning, pieces)
 
 
-def _models_and_stream(body: bytes) -> tuple[FoundModels, bool]:
-    """Return the models in a JSON body, and whether it requests a stream.
+def _members_and_models(body: bytes) -> tuple[Mapping[str, msgspec.Raw], FoundModels]:
+    """Return the members of a JSON body, none if it is no object, and the models in it.
 
     Raises ``GatewayError`` (400) for duplicate members."""
     try:
         members = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except NOT_JSON:
-        return (), False
+        return {}, ()
     check_members(body, members)
-    return tuple(_texts(members, ("model", *_OTHER_MEMBERS))), bytes(members.get("stream", b"")) == b"true"
+    return members, tuple(_texts(members, ("model", *_OTHER_MEMBERS)))
 
 
 def _texts(members: Mapping[str, msgspec.Raw], names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -273,7 +274,7 @@ async def read_limited_body(inbound: InboundRequest) -> tuple[Incoming, Uploaded
     if kind == _FORM:
         upload = await read_upload(inbound, is_limited=True)
         models = () if upload.model is None else (("model", upload.model),)
-        return inbound.unread_request(upload.model, False), await upload.unchanged_body(), models
+        return inbound.unread_request(upload.model, False, upload.fields), await upload.unchanged_body(), models
     if kind == "application/x-www-form-urlencoded":
         raise invalid(
             "this key is limited to some models, so it may pass through only JSON, multipart/form-data and binary "

@@ -179,4 +179,8 @@ async def test_blocked_end_users_are_refused():
             form = {"model": (None, "m"), "file": ("a.wav", b"RIFF")}
             found = await served.post("/v1/audio/transcriptions", files=form, headers={"x-litellm-end-user-id": "eve"})
             assert found.status_code == 403
+            for path, file in (("/v1/images/edits", "image"), ("/v1/audio/transcriptions", "file")):
+                form = {"model": (None, "m"), "user": (None, "eve"), file: ("a.png", b"RIFF")}
+                found = await served.post(path, files=form)
+                assert found.status_code == 403, (path, found.text)
         assert len(provider.asked) == 2

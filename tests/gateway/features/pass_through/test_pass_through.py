@@ -23,7 +23,7 @@ from tests.support.endpoint_provider import (
     json_answer,
     settings,
 )
-from tests.support.features import members_of, rows_of
+from tests.support.features import members_of, needs_feature, rows_of
 from tests.support.in_process import InProcess, gateway
 from tests.support.relay_rows import ROUTES
 from tests.support.settled_lines import SettledLines
@@ -47,6 +47,16 @@ async def passing(
         gateway(settings({**own, "base_url": provider.url + base}, **more)) as served,
     ):
         yield served, provider
+
+
+@needs_feature("client_routing")
+async def test_a_blocked_end_user_in_a_passed_body_is_refused():
+    blocked = {"client_routing": ["litellm"], "blocked_end_users": ["eve"]}
+    async with passing(lambda asked: json_answer(CHAT), **blocked) as (served, provider):
+        for user, status in (("eve", 403), ("ada", 200)):
+            body = {"model": "m-1", "user": user, "messages": []}
+            assert (await served.post("/mine/v1/other", json=body)).status_code == status
+        assert [asked.json["user"] for asked in provider.asked] == ["ada"]
 
 
 async def raw(served: InProcess, target: str, *lines: str) -> int:
