@@ -75,12 +75,14 @@ Block: TypeAlias = TextBlock | RefusalBlock | ReasoningBlock | ToolCallBlock | N
 
 @attrs.frozen(slots=False)  # one for each request, and made with fewer calls
 class Answer:
-    """A whole answer; ``blocks`` are in the order in which they opened."""
+    """A whole answer; ``blocks`` are in the order in which they opened. ``ends_with_native``: nothing followed the last
+    item that only one API has, not even the rest of a block that had opened earlier."""
 
     start: AnswerStart
     blocks: tuple[Block, ...]
     usage: Usage | None
     end: AnswerEnd
+    ends_with_native: bool = attrs.field(default=False, eq=False)
 
     @property
     def calls_tools(self) -> bool:
@@ -127,6 +129,7 @@ class Fold:
     def __init__(self) -> None:
         self.start = AnswerStart()
         self._blocks: dict[int, _OpenBlock] = {}
+        self._last = -1  # the block that ended last, or the last item without an end
         self._usage: Usage | None = None
         self._end: AnswerEnd | None = None
         self.error: ErrorInfo | None = None
@@ -139,8 +142,8 @@ class Fold:
                 opened = self._open(block, event)
                 opened.pieces.append(text)
                 opened.logprobs.extend(logprobs or ())
-            case BlockEnd():  # the events of every answer come before the rest: each class before takes time
-                pass
+            case BlockEnd(block=block):  # the events of every answer come before the rest: each class takes time
+                self._last = block
             case AnswerStart():
                 self.start = event
             case Usage():
@@ -153,6 +156,7 @@ class Fold:
                 self._blocks[block].pieces.append(text)
             case ToolCallStart(block=block) | NativeItem(block=block):
                 self._open(block, event)
+                self._last = block
             case ReasoningState(block=block):
                 self._open(block, event).state = event
             case Citation(block=block):
@@ -186,7 +190,9 @@ class Fold:
         if self._end is None:
             raise GatewayError("upstream", "the provider ended its answer early", reason="bad_answer")
         if self._answer is None:
-            self._answer = Answer(self.start, self.blocks(), self._usage, self._end)
+            last = self._blocks.get(self._last)
+            ends_with_native = last is not None and type(last.first) is NativeItem
+            self._answer = Answer(self.start, self.blocks(), self._usage, self._end, ends_with_native)
         return self._answer
 
 

@@ -153,6 +153,7 @@ def whole_answer(answer: Answer, reply: Reply) -> Object:
     status, _ = final_status(answer.end)
     output: list[Any] = []
     parts: list[Object] = []  # the parts of the message at the end of `output`
+    shown = answer.blocks if answer.ends_with_native else tuple(filter(_is_shown, answer.blocks))
     for block in answer.blocks:
         match block:
             case TextBlock() | RefusalBlock():
@@ -162,13 +163,18 @@ def whole_answer(answer: Answer, reply: Reply) -> Object:
                     parts = output[-1]["content"]
                 parts.append(_part_object(block))
             case _:
-                last = status if block is answer.blocks[-1] else "completed"
+                last = status if shown and block is shown[-1] else "completed"
                 if items := _item_objects(block, reply, tools, last):
                     output += items
                     parts = []
     if parts:
         output[-1]["status"] = status
     return head.finished_response(answer.end, output, answer.usage)
+
+
+def _is_shown(block: Block) -> bool:
+    """Return whether the client gets ``block``, which it does not if only another API has such an item."""
+    return not isinstance(block, NativeBlock) or block.api == "responses" or bool(image_items(block.api, block.item))
 
 
 def _part_object(block: TextBlock | RefusalBlock) -> Object:

@@ -19,6 +19,7 @@ from streams.events import (
 from streams.fold import RefusalBlock, TextBlock, fold
 from tests.support.block_events import call_events, refusal_events, text_events
 from tests.support.cases import case
+from tests.support.each_row import each_row
 from tests.support.responses_streams import HELLO, ISSUER, encode_event, read, reply, sdk_response, write_events
 
 
@@ -41,6 +42,21 @@ def test_a_call_followed_by_another_event_is_complete() -> None:
     assert [item["status"] for item in writer.interrupted_response("cancelled")["output"]] == ["completed"]
     failed = write_events([*call, ErrorInfo("upstream", "gone")])
     assert [item["status"] for item in failed[-1]["response"]["output"]] == ["completed"]
+
+
+@each_row(
+    ("item", "status"),
+    [
+        (NativeItem(1, "messages", "x", {}), "incomplete"),  # the client does not get it, so that the call is last
+        (NativeItem(1, "responses", "x", {"type": "x", "id": "x_1"}), "completed"),
+    ],
+)
+def test_a_call_around_another_item_has_one_status_in_streams_and_whole_answers(item, status) -> None:
+    first, *rest = call_events(0, '{"a": 1}', id="c0")
+    events = [AnswerStart(), first, item, *rest, AnswerEnd("length")]
+    whole = json.loads(RESPONSES.write_answer(fold(events), reply()))["output"]
+    streamed = write_events(events)[-1]["response"]["output"]
+    assert [one[0]["status"] for one in (whole, streamed)] == [status] * 2
 
 
 def test_consecutive_text_blocks_are_parts_of_one_message() -> None:
