@@ -74,7 +74,7 @@ def is_unchanged(sdk: openai.OpenAI, response: Any, events: list[Any]) -> bool:
 
 
 @contextlib.contextmanager
-def stopped(pid: int) -> Iterator[None]:
+def pause_process(pid: int) -> Iterator[None]:
     """Let only the other worker accept connections."""
     stop(pid)
     try:
@@ -95,9 +95,9 @@ def test_each_worker_continues_from_what_another_has_stored(upstream, more, api)
         previous = None
         for i in range(3):
             here, there = (one, other) if i % 2 else (other, one)
-            with stopped(there), openai_client(gateway.url) as sdk:
+            with pause_process(there), openai_client(gateway.url) as sdk:
                 talk = Talk(sdk, i % 3 == 0)
                 response = say(talk, upstream, api, i, previous_response_id=previous)
                 previous, events = response.id, talk.again(response.id)
-            with stopped(here), openai_client(gateway.url) as sdk:
+            with pause_process(here), openai_client(gateway.url) as sdk:
                 assert is_unchanged(sdk, response, events)
