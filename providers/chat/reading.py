@@ -433,15 +433,19 @@ def add_delta(answer: OpenAnswer, choice: Choice, out: list[Event]) -> None:
 
 
 def _add_after_text(answer: OpenAnswer, delta: Delta, out: list[Event]) -> None:
-    if delta.refusal and isinstance(delta.refusal, str):
-        out.append(RefusalDelta(answer.block_for(RefusalDelta, out), delta.refusal))
+    _add_refusal(answer, delta.refusal, out)
     if delta.images:
         add_images(answer, delta.images, out)
     add_calls(answer, delta, out)
 
 
+def _add_refusal(answer: OpenAnswer, text: Any, out: list[Event]) -> None:
+    if text and isinstance(text, str):
+        out.append(RefusalDelta(answer.block_for(RefusalDelta, out), text))
+
+
 def _add_parts(answer: OpenAnswer, content: Any, out: list[Event]) -> None:
-    """Add the events of typed content (Mistral, Databricks: tidyverse/ellmer#822); parts without text are ignored."""
+    """Add the events of typed content (Mistral, Databricks: tidyverse/ellmer#822); other parts are ignored."""
     for part in bounded_objects([content] if isinstance(content, dict) else content):
         match part.get("type"):
             case "thinking":
@@ -450,6 +454,10 @@ def _add_parts(answer: OpenAnswer, content: Any, out: list[Event]) -> None:
             case "reasoning":
                 if text := _joined_text(part.get("summary")):
                     _add_reasoning(answer, "", text, out)
+            case "image_url":
+                add_images(answer, [part], out)
+            case "refusal":
+                _add_refusal(answer, part.get("refusal"), out)
             case _:  # "text", or another word for it
                 if text := as_string(part.get("text")):
                     add_text(answer, text, out)

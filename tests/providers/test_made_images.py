@@ -104,17 +104,21 @@ def test_several_images_stay_in_order(write):
 
 @each_row("client", CLIENTS)
 def test_the_images_of_a_chat_server_reach_all_clients(client):
-    """OpenRouter sends them next to the text, in a delta or in the message."""
-    message = {"role": "assistant", "content": "Look:", "images": [ITEMS["chat"]]}
-    whole = {"id": "a", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
-    pieces = [{"content": "Look:"}, {"content": "", "images": [ITEMS["chat"]]}]
-    chunks = [{"id": "a", "model": "m", "choices": [{"index": 0, "delta": piece}]} for piece in pieces]
-    chunks[1]["choices"][0]["finish_reason"] = "stop"
-    streamed = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
-    for body in (json.dumps(whole).encode(), streamed):
-        events = read_events("chat", body)
-        for write in (stream_for, whole_for):
-            assert images_in(client, write(client, events)) == [MadeImage("image/png", PNG)]
+    """OpenRouter sends them next to the text, in a delta or in the message. Others send a list of typed parts."""
+    part = {"type": "image_url", "image_url": ITEMS["chat"]["image_url"]}
+    for made in ({"content": "", "images": [ITEMS["chat"]]}, {"content": [part]}):
+        content = made["content"] and [{"type": "text", "text": "Look:"}, part]
+        message = {"role": "assistant", **made, "content": content or "Look:"}
+        whole = {"id": "a", "model": "m", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+        chunks = [{"id": "a", "model": "m", "choices": [{"index": 0, "delta": piece}]}
+                  for piece in ({"content": "Look:"}, made)]  # fmt: skip
+        chunks[1]["choices"][0]["finish_reason"] = "stop"
+        streamed = b"".join(b"data: %b\n\n" % json.dumps(chunk).encode() for chunk in chunks) + b"data: [DONE]\n\n"
+        for body in (json.dumps(whole).encode(), streamed):
+            events = read_events("chat", body)
+            assert fold(events).blocks[0].text == "Look:"
+            for write in (stream_for, whole_for):
+                assert images_in(client, write(client, events)) == [MadeImage("image/png", PNG)]
 
 
 @each_row("images, client", itertools.product(["x", [1], [{}], [{"image_url": "x"}], {"a": 1}], CODECS))

@@ -112,6 +112,11 @@ STREAMS = {
         + DONE,
         TextBlock("abc"),
     ),
+    "a refusal as a typed part": row(
+        chunk({"content": [{"type": "text", "text": "a"}, {"type": "refusal", "refusal": "No."}]}, "stop") + DONE,
+        TextBlock("a"),
+        RefusalBlock("No."),
+    ),
     # Pings are no errors, although they have no choices.
     "pings without a finish reason": row(
         chunk({"content": "a"}) + sse.data({"type": "ping"}) + sse.data({}) + DONE,
