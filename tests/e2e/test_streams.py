@@ -67,8 +67,8 @@ def pinging(by_hand):
 
 @serve_module
 def hasty(by_hand):
-    limits = {"timeouts": {"idle": "1s", "first_byte": "1s"}}
-    return settings(by_hand, keep_alive="0.3s", **limits)
+    limits = {"timeouts": {"idle": "5s", "first_byte": "5s"}}
+    return settings(by_hand, keep_alive="1.5s", **limits)
 
 
 @serve_module
@@ -329,7 +329,7 @@ def test_pings_have_the_apis_own_form_and_extend_no_limit(silent_ends, api, mode
     assert before.startswith(b"".join(pieces(model_api)[: until_content(model_api)])) or api != model_api
     assert is_error_event(api, found.body)
     assert b"sent nothing for" in after
-    assert 0.9 < found.seconds < PATIENCE
+    assert 4.9 < found.seconds < PATIENCE
 
 
 def test_a_provider_without_a_head_is_reported_after_the_opening(hasty, by_hand):
@@ -338,7 +338,7 @@ def test_a_provider_without_a_head_is_reported_after_the_opening(hasty, by_hand)
         body = client.read_to_end()
         assert 1 <= body.count(COMMENT) <= 5
         assert is_error_event("chat", body)
-        assert b"did not respond within 1 s" in body
+        assert b"did not respond within 5 s" in body
 
 
 @pytest.mark.parametrize("sent", [b"", SSE.replace(b"text/event-stream", b"application/json")], ids=["no_head", "head"])

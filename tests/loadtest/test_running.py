@@ -22,7 +22,7 @@ from loadtest.reports import report_files as report
 from loadtest.reports import text
 from loadtest.requests import MadePrompts
 from tests.support.each_row import each_row
-from tests.support.harness import eventually
+from tests.support.harness import Late, eventually, retried_when_late
 from tests.support.load_servers import HEAD, answer, chunk, events, load, plan_for, prepared, quick, serving
 from tests.support.processes import is_running
 from tests.support.repository import ROOT
@@ -65,6 +65,7 @@ async def test_a_good_server_is_measured(how, seconds):
     assert sum(second.started for second in run.timeline.spans) == 20
 
 
+@retried_when_late
 async def test_a_stall_shows_in_the_percentiles_of_an_open_loop_but_only_once_in_a_closed_loop():
     runs = {}
 
@@ -84,8 +85,8 @@ async def test_a_stall_shows_in_the_percentiles_of_an_open_loop_but_only_once_in
     assert first.ttft.percentile(99) > 0.8  # at their planned start, not at their response
     ttft = runs["closed"].tally.measures["ttft"]
     assert ttft.most > 0.9
-    assert ttft.count > 1
-    assert ttft.percentile(100 * (ttft.count - 1) / ttft.count) < 0.9  # all but one
+    if ttft.count == 1 or ttft.percentile(100 * (ttft.count - 1) / ttft.count) >= 0.9:  # all but one
+        raise Late("another request was slow, too")
 
 
 async def test_the_delays_of_a_blocked_load_tester_count_and_are_reported():
@@ -102,6 +103,7 @@ async def test_the_delays_of_a_blocked_load_tester_count_and_are_reported():
     assert "The loader was late" in text.summary(run)
 
 
+@retried_when_late
 async def test_the_preparation_of_requests_delays_none(tmp_path):
     """A large file of bodies is read before the load begins, and a long prompt is made before its request is due."""
     body = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "Hello"}]}\n'
@@ -117,7 +119,8 @@ async def test_the_preparation_of_requests_delays_none(tmp_path):
             assert run.tally.counts["whole"] == number
             # No pause precedes the first prompt, and a busy machine may delay some of the others.
             late = run.late.least if plan.requests is None else run.late.most
-            assert late < preparation / 2, how
+            if late >= preparation / 2:
+                raise Late(f"a request of {how} was late by {late:.3f} s")
 
 
 async def block_loop(seconds: float):
@@ -215,7 +218,7 @@ async def silent(stream, head):
 
 async def test_an_endless_answer_times_out_and_its_silence_is_a_gap():
     async with serving(silent) as url:
-        run = await load(url, rate=10, seconds=0.1, timeout=0.6)
+        run = await load(url, rate=10, seconds=0.1, timeout=3)
     assert [(row.kind, row.phase) for row in run.tally.failures] == [("timeout", "stream")]
     assert run.tally.measures["gap"].most > 0.3
 

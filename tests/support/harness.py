@@ -33,7 +33,7 @@ DUMPER: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """The dumper in C, if PyYAML has it: it takes a tenth of the time."""
 PATIENCE = 30.0
 """The timeout in seconds for events that must happen immediately. Only failing tests wait for it."""
-ATTEMPTS = 5
+ATTEMPTS = 10
 
 
 class Late(AssertionError):

@@ -67,7 +67,7 @@ def test_a_gateway_is_shown_reloaded_and_stopped_from_every_directory(home, env,
         file.write_text(file.read_text().replace("model_provider:", "model_providers:"))
         stopped = trigate("stop", cwd=home, env=env)
         assert (stopped.returncode, stopped.stdout) == (0, f"stopped the gateway on {served.url}\n")
-        assert served.process.wait(5) == 0
+        assert served.process.wait(30) == 0
     assert list((home / "state/trigate/gateways").iterdir()) == []
     gone = trigate("stop", cwd=home, env=env)
     assert gone.returncode == 3

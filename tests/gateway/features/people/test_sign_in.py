@@ -38,5 +38,5 @@ def test_any_worker_completes_a_device_flow_and_ends_its_session(gateway):
     assert program.request("POST", f"{gateway.url}/oauth/logout", headers).status_code == 204
     began = time.monotonic()
     while statuses(program, f"{gateway.url}/nowhere", 12, headers) != {401}:
-        assert time.monotonic() - began < 2, "a worker does not know of the end; the machine may be busy"
+        assert time.monotonic() - began < 20, "a worker does not know of the end"
     assert statuses(browser, f"{gateway.url}/me") == {200}, "the browser's session has ended too"

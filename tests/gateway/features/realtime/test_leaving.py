@@ -20,7 +20,7 @@ FIRST = {
     GEMINI: {"setup": {"model": "models/live"}},
     "/v1/live/sessions": {"type": "session.start", "session": {"model": "gpt-live-1"}},
 }
-SOON = 5.0
+SOON = 20.0
 """Seconds until the session has ended; it took a minute, or ten."""
 
 

@@ -16,7 +16,7 @@ from tests.support.realtime_sessions import BEARER, PATH, echo, serve_sessions
 from tests.support.websocket_over_http2 import Http2WebSocket, http2_client
 from tests.support.websocket_server import Peer, Talk, WebSocketServer
 
-SOON = 5.0
+SOON = 20.0
 """Seconds within which other streams continue; a provider may leave a message unread for a minute."""
 
 

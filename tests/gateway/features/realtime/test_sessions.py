@@ -14,6 +14,7 @@ from wsproto.utilities import LocalProtocolError
 from tests.support import realtime_sessions
 from tests.support.asgi_app import eventually
 from tests.support.features import has_feature, needs_feature
+from tests.support.harness import Late, retried_when_late
 from tests.support.in_process import InProcess
 from tests.support.metrics_page import Numbers, metrics_of, page_of
 from tests.support.realtime_sessions import KEY, PATH, PRICE, UPSTREAM, echo, serve_sessions, session_config
@@ -21,7 +22,13 @@ from tests.support.websocket_caller import Caller, calling
 from tests.support.websocket_server import Peer, Talk, WebSocketServer
 
 OTHER = "sk-client-of-the-gateway-2"
-AT_ONCE = 0.1
+AT_ONCE = 0.3
+
+
+def check_in_time(began: float) -> None:
+    if (took := trio.current_time() - began) >= AT_ONCE:
+        raise Late(f"it took {took:.3f} s")
+
 
 USAGE = {
     "total_tokens": 300, "input_tokens": 200, "output_tokens": 100,
@@ -166,6 +173,7 @@ async def test_a_refusal_of_the_provider_is_the_response_to_the_handshake():
         assert caller.status == 502
 
 
+@retried_when_late
 async def test_the_close_of_the_provider_reaches_the_client_immediately_with_a_valid_code():
     """opensandbox-group/OpenSandbox#1640, EtienneLescot/n8n-as-code#318, manaflow-ai/subrouter#79."""
     cases: tuple[tuple[int | None, str, tuple[int, str]], ...] = (
@@ -197,7 +205,7 @@ async def test_the_close_of_the_provider_reaches_the_client_immediately_with_a_v
                 assert await caller.receive() == "first"
                 await caller.send("{}")
                 assert await caller.receive() is None
-                assert trio.current_time() - now[-1] < 3 * AT_ONCE
+                check_in_time(now[-1])
                 assert caller.code == told
                 assert caller.closed[1] == reason or told == 1008
                 assert UPSTREAM not in caller.closed[1]
@@ -205,6 +213,7 @@ async def test_the_close_of_the_provider_reaches_the_client_immediately_with_a_v
             await peer.gone.wait()
 
 
+@retried_when_late
 async def test_the_close_of_the_client_reaches_the_provider_immediately():
     """Sessions stayed open and were billed: BerriAI/litellm#39851."""
     for code, told in ((1000, 1000), (1012, 1012), (1014, 1014), (4321, 4321), (None, 1001)):
@@ -216,7 +225,7 @@ async def test_the_close_of_the_client_reaches_the_provider_immediately():
                     await caller.close(code, "enough")
             began = trio.current_time()
             await server.peers[0].gone.wait()
-            assert trio.current_time() - began < 3 * AT_ONCE
+            check_in_time(began)
             assert server.peers[0].code == told
 
 
@@ -532,7 +541,7 @@ async def test_a_session_ends_after_its_maximum_time():
 
 @pytest.mark.parametrize(
     ("limits", "more"),
-    [({"idle": "300ms"}, {}), ({"max_session": "300ms"}, {}), ({}, {"websocket_idle": "300ms"})],
+    [({"idle": "3s"}, {}), ({"max_session": "3s"}, {}), ({}, {"websocket_idle": "3s"})],
     ids=str,
 )
 async def test_an_answer_that_outlasts_its_session_did_not_lose_its_client(limits, more, exchanges):

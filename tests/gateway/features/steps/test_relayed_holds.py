@@ -310,9 +310,16 @@ async def test_a_client_that_leaves_closes_the_provider_and_its_check():
     ):
         lines = SettledLines(served)
         wait_before_pieces(provider)
-        with trio.move_on_after(0.5):
-            async with streaming(served):
-                raise AssertionError("it has no content")
+        async with trio.open_nursery() as nursery:
+
+            async def wait_for_content() -> None:
+                async with streaming(served):
+                    raise AssertionError("it has no content")
+
+            nursery.start_soon(wait_for_content)
+            await provider.begun.wait()
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            nursery.cancel_scope.cancel()
         with trio.fail_after(5):
             await provider.left_now.wait()
         (line,) = await lines.next()
