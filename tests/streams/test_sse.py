@@ -94,6 +94,7 @@ LONE_EVENTS = st.builds(
 @example(b"event: a\ndata: x\n\n", b"data: x\n\n")
 @example(b"data: \n\n", b"")
 @example(b"\ndata: x\n\n", b"data: x\r\n\r")
+@example(b"data: x\n\n", b"data: y")
 def test_an_event_that_is_recognized_alone_is_the_only_one_and_needs_no_other_step(data, before):
     splitter = sse.Splitter()
     splitter.feed(before)
