@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from providers.gemini.framing import ARRAY, CRLF_SSE, KEEP_ALIVE
@@ -42,12 +42,14 @@ def test_a_written_stream_is_read_however_it_is_split(framing):
 
 @pytest.mark.parametrize("framing", [CRLF_SSE, ARRAY])
 @given(cuts=st.lists(st.integers(0, 400), max_size=6))
+@example(cuts=[stream(CRLF_SSE).index(b"\r\n\r\n") + 3])
 def test_pieces_put_together_are_the_input(framing, cuts):
     body = stream(framing)
     places = sorted({0, len(body), *(cut for cut in cuts if cut < len(body))})
     splitter = framing.splitter(10_000)
     out = [raw for at, end in pairwise(places) for raw in splitter.feed(body[at:end])]
     assert b"".join(out) + splitter.close() == body
+    assert not any(raw.endswith(b"\r") for raw in out), "a keep-alive may follow, and hide the event's end"
 
 
 def test_an_array_is_one_json_value():
