@@ -181,6 +181,17 @@ async def test_a_session_is_refreshed_a_bounded_number_of_times_in_ten_minutes(m
 
 
 @pytest.mark.sample(2)
+@pytest.mark.parametrize("is_confirmed_here", [True, False])
+async def test_a_blocked_person_refreshes_no_session(make, is_confirmed_here):
+    """Another process may have stored the issuer's confirmation before the block."""
+    store = make()
+    await store.sign_in(ADA, ORIGIN, SESSION)
+    await store.database.write(lambda session: RightsTables(session).add(BLOCKS, Block(ADA.name, 1.0, "boss")))
+    session, person, origin, *new = refreshed(0, 10.0)
+    assert not await store.refresh(session, person, origin if is_confirmed_here else None, *new)
+    assert await store.find_refresh(digest_of("r1")) is None
+
+
 async def test_a_session_has_a_bounded_number_of_used_refresh_tokens(make):
     store = make()
     await store.sign_in(ADA, ORIGIN, SESSION)

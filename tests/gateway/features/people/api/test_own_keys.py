@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -77,6 +78,14 @@ def test_the_longest_time_of_a_key_counts_from_its_making(shared):
         shared.stored(lambda store: store.put_own_key(person, made, 3, now))
         late = shared.call("person", "PUT", f"{KEYS}/laptop", {"until": soon(3)})
         assert (late.status, "may last 30d" in late.json["error"]["message"]) == (403, True)
+
+
+def test_an_end_that_is_slightly_too_late_is_the_latest_one(shared):
+    """The client's clock may be ahead."""
+    with gone_afterwards(shared):
+        made = shared.call("person", "PUT", f"{KEYS}/laptop", {"until": soon(30 + 30 / 86400)})
+        row = {name: datetime.fromisoformat(made.json[name]) for name in ("made", "until")}
+        assert (made.status, row["until"] - row["made"]) == (201, timedelta(days=30))
 
 
 def test_of_simultaneous_changes_one_makes_the_key(shared):
