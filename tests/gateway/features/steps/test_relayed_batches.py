@@ -226,25 +226,20 @@ async def test_the_metadata_of_a_batch_is_checked():
         assert len(provider.asked) == 1
 
 
-async def test_results_are_masked_line_by_line():
-    async with with_steps(step(action="mask", at=["response"])) as (served, _):
+@each_row("action", ["mask", "refuse"])
+async def test_results_are_masked_line_by_line_and_a_refused_one_becomes_an_error_line(action):
+    async with with_steps(step(action=action, at=["response"])) as (served, _):
+        lines = SettledLines(served)
         found = await served.get("/v1/files/file-1/content")
         assert found.status_code == 200, found.text
         first, second, third = found.content.splitlines(keepends=True)
         assert (first, third) == (result_line("a", "fine"), result_line("c", "fine too"))
         assert b"falcon" not in second
-        assert json.loads(second)["response"]["body"]["choices"][0]["message"]["content"].startswith("it is [WORD_")
-
-
-async def test_a_refused_result_becomes_an_error_line():
-    async with with_steps(step(at=["response"])) as (served, _):
-        lines = SettledLines(served)
-        found = await served.get("/v1/files/file-1/content")
-        assert found.status_code == 200
-        first, second, third = found.content.splitlines(keepends=True)
-        assert (first, third) == (result_line("a", "fine"), result_line("c", "fine too"))
-        refused = json.loads(second)
-        assert (refused["custom_id"], refused["response"], refused["error"]["code"]) == ("b", None, "content_filter")
+        result = json.loads(second)
+        if action == "mask":
+            assert result["response"]["body"]["choices"][0]["message"]["content"].startswith("it is [WORD_")
+        else:
+            assert (result["custom_id"], result["response"], result["error"]["code"]) == ("b", None, "content_filter")
         (line,) = await lines.next()
         assert line["steps"][0]["labels"] == {"word": 1}
 

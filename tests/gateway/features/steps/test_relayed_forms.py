@@ -106,10 +106,17 @@ TRANSCRIPTS: Final = ("/v1/audio/transcriptions", "/v1/audio/translations")
 
 
 @pytest.mark.parametrize("path", TRANSCRIPTS)
-async def test_a_recording_is_closed_to_steps_for_requests(path):
-    async with gateway_with_steps(TRANSCRIPT, step(at=["request"])) as (served, provider):
-        found = await send(served, path, recording())
-        assert (found.status_code, found.json()["error"]["code"]) == (403, "unchecked_endpoint")
+@pytest.mark.parametrize(
+    ("passes", "fields", "refusal"),
+    [
+        ({}, {}, (403, "unchecked_endpoint")),
+        ({"unchecked": "pass"}, {"prompt": "about falcon-1"}, (400, "content_filter")),
+    ],
+)
+async def test_a_recording_is_closed_to_steps_for_requests_or_its_prompt_is_checked(path, passes, fields, refusal):
+    async with gateway_with_steps(TRANSCRIPT, step(at=["request"], **passes)) as (served, provider):
+        found = await send(served, path, recording(**fields))
+        assert (found.status_code, found.json()["error"]["code"]) == refusal
         assert not provider.asked
 
 
@@ -124,10 +131,3 @@ async def test_a_transcript_is_masked_in_every_form(path):
             assert found.status_code == 200
             assert b"falcon" not in found.content, found.content
             assert b"[WORD_" in found.content
-
-
-async def test_if_recordings_pass_their_prompts_are_checked():
-    async with gateway_with_steps(TRANSCRIPT, step(at=["request"], unchecked="pass")) as (served, provider):
-        found = await send(served, TRANSCRIPTS[0], recording(prompt="about falcon-1"))
-        assert (found.status_code, found.json()["error"]["code"]) == (400, "content_filter")
-        assert not provider.asked
