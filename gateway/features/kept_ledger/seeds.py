@@ -10,6 +10,7 @@ from functools import partial
 from typing import Final, TypeAlias, TypeVar
 
 import attrs
+import trio
 
 from gateway.allowances.allowance import EVERYBODY, Consumption, HolderKind, counted_amount
 from gateway.allowances.allowances import Allowances
@@ -82,7 +83,7 @@ class _LedgerSeeds:
         for part in parts:
             for budget, sums in _sums_of(part.budget, by_period[part.period]):
                 before = opening_amount(part, opening, now)
-                self._raise_counter(budget, part.at, None, total(sums), before)
+                await self._raise_counter(budget, part.at, None, total(sums), before)
 
     def _by_holder(self, sums: Sequence[LedgerSum]) -> Mapping[str | None, list[LedgerSum]]:
         """Group ``sums`` by holder; a wildcard entry has one sum for each of its models."""
@@ -109,11 +110,12 @@ class _LedgerSeeds:
         for one in own:
             for budget, runs in _sums_of(one, by_holder):
                 for run in runs:
-                    self._raise_counter(budget, run.last / MICRO, run.name, run.sum)
+                    await self._raise_counter(budget, run.last / MICRO, run.name, run.sum)
 
-    def _raise_counter(
+    async def _raise_counter(
         self, budget: BudgetAllowance, at: float, run: str | None, found: LedgerSum, before: int = 0
     ) -> None:
+        await trio.lowlevel.checkpoint()  # thousands of clients have budgets with dozens of parts
         used = counted_amount(budget.measure, Consumption(found.usage, found.nanos), count_cached=budget.count_cached)
         if used and (counter := budget.counter(at, run)) is not None:  # read after the sums, for spending continues
             used += before + self.settled.get(counter.key, 0)

@@ -15,6 +15,7 @@ import trio
 from gateway.allowances.allowances import Allowances
 from gateway.allowances.seeds import budgets_of, raise_to_opening
 from gateway.config.loading import Config, from_mapping
+from gateway.counters.counter import SumCounter
 from gateway.counters.memory import LocalCounters
 from gateway.features.kept_ledger import folding
 from gateway.features.kept_ledger.keeping import TableLedgerWriter
@@ -306,4 +307,36 @@ async def test_a_hundred_budgets_of_one_period_take_one_query(tmp_path):
     table = Counting(SqliteDatabase(tmp_path / "state.sqlite"))
     await seed_budgets(allowances, budgets_of(allowances), given.entries, table)
     assert next(table.looks) == 1
+    await table.database.aclose()
+
+
+async def test_requests_continue_while_many_budgets_are_raised(tmp_path):
+    """The event loop stood still while the budgets of thousands of clients were raised."""
+    is_done = trio.Event()
+    raised: list[int] = []
+
+    class Noting(LocalCounters):
+        turn = 0
+
+        def raise_to(self, counter: SumCounter, used: int) -> None:
+            raised.append(self.turn)
+            super().raise_to(counter, used)
+
+    counters = Noting(now=lambda: NOW)
+
+    async def take_turns() -> None:
+        while not is_done.is_set():
+            counters.turn += 1
+            await trio.lowlevel.checkpoint()
+
+    many = [{"name": f"n{place}", "key": f"{place:032}", "budgets": ["9 usd/30d"]} for place in range(20)]
+    allowances = Allowances(given := config(client_keys=many), counters, now=lambda: NOW)
+    table = LedgerTable(SqliteDatabase(tmp_path / "state.sqlite"))
+    await table.add([(place, at(0, 7, client=f"n{place}")) for place in range(20)])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take_turns)
+        await seed_budgets(allowances, budgets_of(allowances), given.entries, table)
+        is_done.set()
+    assert len(raised) == 20
+    assert max(map(raised.count, raised)) <= 2
     await table.database.aclose()
