@@ -122,8 +122,9 @@ class ResponsesReader(StagedReader):
             status = stated if is_failed or stated in ("incomplete", *FAILED_STATUSES) else status
         start = (self._answer_start(response),) if self._stage is WAITING else ()
         self._stage = ENDED
-        if status in FAILED_STATUSES:
-            error = attrs.evolve(read_event_failure(response), native=True)
+        has_failed = status in FAILED_STATUSES
+        if has_failed or (status == "completed" and any(as_object(response.get("error")).values())):
+            error = attrs.evolve(read_event_failure(response), native=has_failed)
             return [*start, *self._usage_events(response), error]
         word = (_incomplete_reason(response) if status == "incomplete" else "") or status
         if isinstance(failed := ENDS["responses"].get(word), Failed):

@@ -359,6 +359,18 @@ def test_malformed_json_and_a_completed_event_with_status_failed_are_failures() 
     assert isinstance(read(stream(created_event(), lie))[-1], ErrorInfo)
 
 
+def test_an_answer_with_an_error_fails_although_it_is_completed() -> None:
+    """An error without any value is none."""
+    for error, end in (
+        ({"code": "server_error", "message": "boom"}, ErrorInfo),
+        ({"code": "", "message": None}, AnswerEnd),
+    ):
+        ended = ended_event("completed", error=error)
+        for events in (read(stream(created_event(), text_delta(0, "hi"), ended)),
+                       RESPONSES.read_answer(sse.dump({"object": "response", **ended["response"]}))):  # fmt: skip
+            assert isinstance(events[-1], end)
+
+
 def test_whole_answers_fail_by_their_status() -> None:
     error = RESPONSES.read_answer(b'{"error":{"message":"no","code":"invalid_prompt"}}')[-1]
     failed = RESPONSES.read_answer(sse.dump(FAILED["response"]))[-1]
