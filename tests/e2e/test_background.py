@@ -231,7 +231,7 @@ def test_a_cancelled_turn_keeps_its_text_and_its_followers_are_informed(gateway,
     own = f"cancelled-{api}"
     with streaming(gateway, by_hand, api, own) as (id, client, up):
         reply = gateway.request("POST", f"/v1/responses/{id}/cancel")
-        up.closed_after(time.perf_counter(), 5)
+        up.closed_after(time.perf_counter())
         body = read_chunks(client.read_to_end())
     assert (reply.status, reply.json["status"], text_of(reply.json)) == (200, "cancelled", "one t")
     check_stream(body)
@@ -250,7 +250,7 @@ def test_a_turn_is_cancelled_before_anything_was_reported(gateway, by_hand, api)
     own = f"cancelled-early-{api}"
     with started_turn(gateway, by_hand, api, own) as (id, up):
         reply = gateway.request("POST", f"/v1/responses/{id}/cancel")
-        up.closed_after(time.perf_counter(), 5)
+        up.closed_after(time.perf_counter())
     assert (reply.status, reply.json["status"], reply.json["output"]) == (200, "cancelled", [])
     assert gateway.request("POST", f"/v1/responses/{id}/cancel").json["status"] == "cancelled"
     assert line(gateway, own)["ended"] == "client_disconnected"
@@ -260,7 +260,7 @@ def test_a_turn_is_cancelled_even_with_on_disconnect_finish(upstream, by_hand):
     settings = config(entries(upstream, by_hand, on_disconnect="finish"))
     with gateway_thread(settings) as own, streaming(own, by_hand, "chat", "cancelled-finish") as (id, _, up):
         assert own.request("POST", f"/v1/responses/{id}/cancel").json["status"] == "cancelled"
-        up.closed_after(time.perf_counter(), 5)
+        up.closed_after(time.perf_counter())
 
 
 # Limits
@@ -432,13 +432,13 @@ def test_another_worker_cancels_a_turn_and_a_dead_ones_turn_has_failed(crew, by_
         )
         cancelled = ask(reach(gateway, two), "POST", f"/v1/responses/{id}/cancel")
         assert cancelled["status"] == "cancelled"
-        up.closed_after(time.perf_counter(), 5)
+        up.closed_after(time.perf_counter())
 
     id = ask(reach(gateway, one), "POST", "/v1/responses", asked)["id"]
     with by_hand.accept() as up:
         up.read_request()
         os.kill(one, signal.SIGKILL)
-        up.closed_after(time.perf_counter(), 5)
+        up.closed_after(time.perf_counter())
         assert ask(reach(gateway, two), "GET", f"/v1/responses/{id}")["status"] == "in_progress"
         age_marks(path)
         failed = ask(reach(gateway, two), "GET", f"/v1/responses/{id}")

@@ -129,7 +129,7 @@ def test_a_provider_failure_during_a_disconnect_is_recorded_too(lines_of, cell, 
 @pytest.fixture(scope="module")
 def endless(by_hand) -> Iterator[Mapping[tuple[str, str], Call]]:
     """Yield calls whose clients have disconnected, and whose providers stay silent."""
-    with finishing(by_hand, {"timeouts": {"total": "1s"}}) as own, contextlib.ExitStack() as stack:
+    with finishing(by_hand, {"timeouts": {"total": "5s"}}) as own, contextlib.ExitStack() as stack:
         calls = {}
         for cell, how in cell_rows("disconnects with `finish`, and the answer exceeds its time limit", how=HOWS):
             calls[cell.id, how] = begin(own, by_hand, stack, cell, half(cell))

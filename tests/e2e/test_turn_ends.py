@@ -196,7 +196,7 @@ def test_a_killed_process_keeps_answered_turns_and_no_open_ones(by_hand, upstrea
 def test_an_abandoned_turn_is_stored_as_cancelled_with_its_text(gateway, by_hand, api, how):
     with speaking(gateway, by_hand, api) as (client, up, id):
         client.reset() if how == "RST" else client.close()
-        up.closed_after(time.perf_counter(), 5)
+        up.closed_after(time.perf_counter())
         found = wait_for_status(gateway, id, "cancelled")
     assert text_of(found) == "one t"
     assert [item["content"][0]["text"] for item in stored(gateway, id, "/input_items").json["data"]] == ["hi"]
@@ -216,7 +216,7 @@ def test_an_abandoned_whole_answer_is_not_stored(gateway, by_hand, file):
             up.read_request()
             up.send(whole_answer("chat")[:-20])
             client.close()
-            up.closed_after(time.perf_counter(), 5)
+            up.closed_after(time.perf_counter())
     eventually(lambda: lines(gateway, "left-whole"))
     assert stored_ids(file) == before
 
