@@ -102,17 +102,19 @@ def test_errors_are_recorded_in_their_own_folder(tmp_path):
 
 def test_a_visible_recording_is_complete(tmp_path):
     """A reader may list the folder while a recording is written."""
-    folder, done = Folder(tmp_path), threading.Event()
+    folder, begun, done = Folder(tmp_path), threading.Event(), threading.Event()
     seen: set[Path] = set()
 
     def look() -> None:
-        while not done.is_set():
+        begun.set()
+        while not (done.is_set() and seen):
             for path in set(tmp_path.rglob("*.meta.json")) - seen:
                 assert json.loads(path.read_bytes())["status"] == 200
                 seen.add(path)
 
     with ThreadPoolExecutor(1) as pool:
         looking = pool.submit(look)
+        assert begun.wait(30)
         for _ in range(20):
             folder.write([SIDE], {**LINE, "message": "x" * 10**6}, ())
         done.set()
