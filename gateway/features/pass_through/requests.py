@@ -260,8 +260,8 @@ class _PassThroughAnswer(PassedAnswer):
 # checked, and nothing passes that could hide one.
 
 _OTHER_MEMBERS: Final = ("model_id", "modelId", "model_name", "modelName", "deployment", "engine")
-_CONTAINERS: Final = ("session", "data_source", "testing_criteria", "grader")
-"""Members with models at other endpoints of OpenAI: realtime sessions, evaluations and graders."""
+_CONTAINERS: Final = ("session", "data_source", "testing_criteria", "grader", "method")
+"""Members with models at other endpoints of OpenAI: realtime sessions, evaluations, graders, also those of training."""
 _BLANK: Final = b" \t\r\n\0" + codecs.BOM_UTF8 + codecs.BOM_UTF16_LE
 _MAX_BLANK: Final = 64 * 1024
 

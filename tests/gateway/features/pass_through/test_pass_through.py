@@ -440,7 +440,7 @@ async def test_no_model_can_be_hidden_from_the_check():
             ("x", b"\xef\xbb\xbf" + big, kind), ("x", big[:-1] + b', "a": NaN}', kind), ("x", b"[" + big + b"]", kind),
             ("x", b'{"model": "m-1", "models": ["m-2"]}', kind), ("x", b'{"model_id": "m-2"}', kind),
             *(("realtime/client_secrets", b'{"%b": {"model": "m-2"}}' % name, kind)
-              for name in (b"session", b"grader", b"data_source", b"testing_criteria")),
+              for name in (b"session", b"grader", b"data_source", b"testing_criteria", b"method")),
             ("x", b'{"engine": "m-2"}', kind), ("x?engine=m-2", b"", ""), ("x?modelId=m-2", b"", ""),
             ("x", b'{"model": ["m-2"]}', kind), ("x", b"model=m-2", "application/x-www-form-urlencoded"),
             ("x", form % b"m-2", "multipart/form-data; boundary=B"), ("x?model=m-2", b"", ""),
