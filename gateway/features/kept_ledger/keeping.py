@@ -159,7 +159,7 @@ class TableLedgerWriter:
         """Note the amounts ``used`` of a ``claim`` for the scheduled steps, which leave its line out."""
         for step in self._steps:
             for debit, amount in zip(claim.debits, used, strict=True):
-                if isinstance(debit.counter, SumCounter):
+                if amount and isinstance(debit.counter, SumCounter):
                     key = debit.counter.key
                     step.settled[key] = step.settled.get(key, 0) + bounded_amount(amount)
 

@@ -138,6 +138,21 @@ async def test_an_abandoned_connection_is_closed_and_not_reused():
     assert [wire.told for wire in wires] == [["cut", "closed"], []]
 
 
+async def test_the_connection_of_a_cancelled_read_is_interrupted_and_not_reused():
+    """Its thread would occupy one of few connections for as long as the server takes."""
+    links, wires = ConnectionPool(Wire, 1, PATIENCE), []
+
+    def waits(wire: Wire) -> None:
+        wires.append(wire)
+        trio.from_thread.run_sync(scope.cancel)
+        assert wire.ended.wait(PATIENCE)
+
+    with trio.CancelScope() as scope:
+        await links.run(waits, can_abandon=True)
+    wires.append(await links.run(lambda wire: wire))
+    assert [wire.told for wire in wires] == [["cut", "closed"], []]
+
+
 async def test_a_connection_is_used_again_after_its_own_refusal_and_not_after_a_failure():
     links, wires = ConnectionPool(Wire, 1, PATIENCE), []
 

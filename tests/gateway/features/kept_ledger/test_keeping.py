@@ -214,21 +214,39 @@ async def test_lines_that_cannot_be_stored_are_stored_later(tmp_path, caplog):
     await kept.finish()
 
 
-async def test_lines_are_stored_before_each_sum_that_a_reload_needs(tmp_path):
+@pytest.mark.parametrize("most", [keeping.MAX_WAITING, 0])
+async def test_lines_are_stored_before_each_sum_that_a_reload_needs(tmp_path, monkeypatch, most):
     """The changes of twenty stored keys kept lines in memory for as long as twenty sums over the ledger took."""
+    monkeypatch.setattr(keeping, "MAX_WAITING", most)  # without room for lines, there are sums of them
     kept, ledger = keeping_in(table_in(tmp_path))
     found = []
 
     async def add_up(table: LedgerTable, settled: Amounts) -> None:
         found.append(await nanos(table))
         found.append(await nanos(kept.table))
-        settle(ledger)
+        assert [run.sum.nanos for run in await table.runs("key", EVER[0])] == [97_000] * (most > 0)
+        settle(ledger, run="a-run")
 
-    settle(ledger)
+    settle(ledger, run="a-run")
     for _ in range(3):
         kept.schedule(add_up)
     await kept.begin()
     assert found == [97_000, 97_000, 97_000, 2 * 97_000, 97_000, 3 * 97_000]
+    await kept.finish()
+
+
+async def test_requests_that_cost_nothing_leave_nothing_in_memory_while_a_sum_waits(tmp_path):
+    """Each may name a run of its own, and an outage of the database may last for hours."""
+    kept, found = kept_in(table_in(tmp_path)), []
+
+    async def note(table: LedgerTable, settled: Amounts) -> None:
+        found.append(dict(settled))
+
+    kept.schedule(note)
+    for name, used in (("free", 0), ("paid", 5)):
+        kept.note_settled(claim((budget(name), 1)), [used])
+    await kept.begin()
+    assert found == [{budget("paid").key: 5}]
     await kept.finish()
 
 

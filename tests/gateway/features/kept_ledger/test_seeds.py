@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -23,10 +24,14 @@ from gateway.features.kept_ledger.line import LedgerLine
 from gateway.features.kept_ledger.seeds import seed_budgets
 from gateway.features.kept_ledger.table import LedgerTable
 from gateway.features.kept_ledger.usage import UsageQuery, read_usage
+from gateway.stores.sql import SqlStore
 from gateway.stores.sqlite import SqliteDatabase
 from streams.events import Usage
+from tests.support.asgi_app import eventually
 from tests.support.each_row import each_row
+from tests.support.in_process import gateway, providers
 from tests.support.ledger_lines import attempt, line
+from tests.support.levels import limit_level
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 18, 12, tzinfo=BERLIN).timestamp()  # a Wednesday
@@ -267,6 +272,30 @@ async def test_budgets_get_their_earlier_spending_once_the_ledger_can_be_read(tm
     await writer.begin()
     assert found.used_amounts() == {"client_keys.alice 9 usd/day": 7}
     await table.database.aclose()
+
+
+async def test_spending_counts_once_if_the_ledger_can_only_be_read_later(tmp_path):
+    """The sums leave out the lines of this process, so the gateway must note what it settles meanwhile."""
+    made, path = tmp_path / "made", tmp_path / "later" / "state.sqlite"
+    made.mkdir()
+    table = LedgerTable(SqliteDatabase(made / path.name))
+    await table.add([(1, line(attempt(7), began=int(time.time() * 1e6)))])
+    await table.database.aclose()
+    store = SqlStore(SqliteDatabase(path), DAY, None)
+    async with providers(1) as [place]:
+        entry = {"model": "vllm/a", "base_url": place.url, "access_key": "k", "price": {"input": 1, "output": 1}}
+        storage = {"type": "sqlite", "path": str(path)}
+        given = {"version": "v0.4.0", "model_providers": [entry], "state_storage": storage, **keys("9 usd/30d")}
+        async with gateway(given, store=store) as running:
+            reply = await running.ask("vllm/a", headers=[("authorization", f"Bearer {'k' * 32}")])
+            assert reply.status_code == 200
+            level = partial(limit_level, running.service.allowances)
+            await eventually(lambda: level().used > 0 and not level().held)
+            spent = level().used
+            made.rename(path.parent)
+            await eventually(lambda: level().used > spent)
+            assert level().used == spent + 7
+    await store.aclose()
 
 
 @pytest.mark.server
