@@ -81,6 +81,18 @@ def test_a_text_that_repeats_the_members_of_its_answer_returns_the_reasoning():
     assert call.dropped == ("messages[].content[].reasoning_content",)
 
 
+def test_all_reasoning_of_a_turn_returns_in_order():
+    turn = (
+        ReasoningPart("a", Seal(OWN, "chat", {"field": "reasoning"})),
+        ReasoningPart("", Seal(OWN, "chat", {"reasoning_details": [{"data": "1"}, {"data": "2"}]})),
+        ReasoningPart("b", Seal(OWN, "chat", {"field": "reasoning"})),
+        ReasoningPart("", Seal(OWN, "chat", {"reasoning_details": [{"data": "3"}]})),
+    )
+    (message,) = messages(assistant(*turn, TextPart("c")))
+    details = [{"data": "1"}, {"data": "2"}, {"data": "3"}]
+    assert message == {"role": "assistant", "content": "c", "reasoning": "ab", "reasoning_details": details}
+
+
 def test_messages_without_reasoning_get_an_empty_one_if_required():
     """anomalyco/opencode#24722, #25000, RooCodeInc/Roo-Code#12195, SaladDay/cc-switch-cli#170."""
     turns = (

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.each_row import each_row
 from tests.support.endpoint_provider import endpoint_provider, json_answer, settings
-from tests.support.features import needs_feature
+from tests.support.features import needs_feature, rows_of
 from tests.support.in_process import gateway
 from tests.support.settled_lines import SettledLines
 
@@ -179,7 +179,9 @@ async def test_blocked_end_users_are_refused():
             form = {"model": (None, "m"), "file": ("a.wav", b"RIFF")}
             found = await served.post("/v1/audio/transcriptions", files=form, headers={"x-litellm-end-user-id": "eve"})
             assert found.status_code == 403
-            for path, file in (("/v1/images/edits", "image"), ("/v1/audio/transcriptions", "file")):
+            forms = [("/v1/images/edits", "image"), ("/v1/audio/transcriptions", "file"),
+                     *rows_of("files", ("/v1/videos", "input_reference"))]  # fmt: skip
+            for path, file in forms:
                 form = {"model": (None, "m"), "user": (None, "eve"), file: ("a.png", b"RIFF")}
                 found = await served.post(path, files=form)
                 assert found.status_code == 403, (path, found.text)

@@ -50,13 +50,19 @@ async def passing(
 
 
 @needs_feature("client_routing")
-async def test_a_blocked_end_user_in_a_passed_body_is_refused():
-    blocked = {"client_routing": ["litellm"], "blocked_end_users": ["eve"]}
+@pytest.mark.parametrize("models", [None, ["mine"]])
+async def test_a_blocked_end_user_in_a_passed_body_is_refused(models):
+    keys = [{"name": "ann", "key": KEY, "passthrough": ["mine"], **({} if models is None else {"models": models})}]
+    blocked = {"client_routing": ["litellm"], "blocked_end_users": ["eve"], "client_keys": keys}
+    head = {"authorization": f"Bearer {KEY}"}
     async with passing(lambda asked: json_answer(CHAT), **blocked) as (served, provider):
         for user, status in (("eve", 403), ("ada", 200)):
             body = {"model": "m-1", "user": user, "messages": []}
-            assert (await served.post("/mine/v1/other", json=body)).status_code == status
-        assert [asked.json["user"] for asked in provider.asked] == ["ada"]
+            assert (await served.post("/mine/v1/other", json=body, headers=head)).status_code == status
+            if models is not None:  # the forms of other keys pass unread
+                form = {"model": (None, "m-1"), "user": (None, user), "file": ("a.wav", b"RIFF")}
+                assert (await served.post("/mine/v1/other", files=form, headers=head)).status_code == status
+        assert b"eve" not in b"".join(asked.body for asked in provider.asked)
 
 
 async def raw(served: InProcess, target: str, *lines: str) -> int:
