@@ -26,7 +26,8 @@ class ClientRoutingKeys:
     )
     blocked_end_users: tuple[str, ...] = setting(
         "The end users whose requests get 403, from `x-litellm-end-user-id`, or `user` or `metadata.user_id` in the "
-        "body, or `user` ahead of the file in a form. Needs `client_routing: [litellm]`.",
+        "body. In a form, only a `user` ahead of the file counts; forms that pass through may stay unread. Needs "
+        "`client_routing: [litellm]`.",
         (),
     )
 
