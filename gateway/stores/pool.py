@@ -48,6 +48,7 @@ class _Use(Generic[C]):
         self._connection: C | None = None
         self._is_done = False
         self.is_admitted = self.given_up = False
+        self.refusal: Exception | None = None  # of a connection, after which its thread waited for another one
 
     def begin(self, connection: C) -> None:
         with self._lock:
@@ -153,7 +154,7 @@ class ConnectionPool(Generic[C]):
             raise
         if use.give_up():
             raise InDoubt(SILENT)
-        raise Unavailable(SILENT if use.is_admitted else BUSY)
+        raise Unavailable(SILENT if use.is_admitted else BUSY) from use.refusal
 
     async def aclose(self) -> None:
         """Close idle connections now, and others when they are returned. Work in progress is completed."""
@@ -194,9 +195,10 @@ class ConnectionPool(Generic[C]):
                 try:
                     connection = self._open()
                     break
-                except Exception:
+                except Exception as error:
                     if not self._wait_for_others():
                         raise
+                    use.refusal = error.with_traceback(None)
                 use.check()
             elif connection.is_good():
                 use.begin(connection)

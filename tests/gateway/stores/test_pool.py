@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import trio
 
-from gateway.stores import database, sqlite
+from gateway.stores import database, pool, sqlite
 from gateway.stores.errors import Changed, Unavailable
 from gateway.stores.pool import ConnectionPool
 from tests.support.harness import PATIENCE, Late, retried_when_late
@@ -151,6 +151,34 @@ async def test_the_connection_of_a_cancelled_read_is_interrupted_and_not_reused(
         await links.run(waits, can_abandon=True)
     wires.append(await links.run(lambda wire: wire))
     assert [wire.told for wire in wires] == [["cut", "closed"], []]
+
+
+async def test_work_that_waited_for_another_connection_fails_with_the_reason_of_the_server(mock_clock, monkeypatch):
+    """A server with too many connections looked like one that is down."""
+    monkeypatch.setattr(pool, "RETRY", 0.01)
+    opened, refused, gate = [], threading.Event(), Gate()
+
+    def open_first() -> Wire:
+        opened.append(Wire())
+        if len(opened) == 3:
+            refused.set()
+        if len(opened) > 1:
+            raise OSError("too many clients")
+        return opened[0]
+
+    async def wait_in_vain() -> None:
+        with pytest.raises(Unavailable) as caught:
+            await links.run(lambda wire: None, 5)
+        gate.open()
+        assert caught.value.cause() == "too many clients"
+
+    links = ConnectionPool(open_first, 2, 100)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(links.run, gate)
+        await gate.wait_begun()
+        nursery.start_soon(wait_in_vain)
+        assert await trio.to_thread.run_sync(refused.wait, PATIENCE)
+        mock_clock.jump(10)
 
 
 async def test_a_connection_is_used_again_after_its_own_refusal_and_not_after_a_failure():
