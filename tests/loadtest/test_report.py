@@ -22,9 +22,10 @@ FAILED = record(end="error", problem=Problem("status 500", "first byte", HOSTILE
 
 
 def test_the_summary_fits_80_columns_and_has_all_measures():
-    found = text.summary(result(*(record(planned=float(at)) for at in range(9)), FAILED))
+    found = text.summary(result(*(record(planned=float(at), resent=at > 6) for at in range(9)), FAILED))
     assert max(map(len, found.splitlines())) <= text.COLUMNS
     assert "10 requests begun, 9 whole answers, 1 errors" in found
+    assert "2 requests were sent again" in found
     assert "time to the first token" in found
 
 
