@@ -261,3 +261,20 @@ async def test_a_distant_store_is_not_unavailable(autojump_clock, nursery):
             requests.start_soon(reserve, counters, budget("b"), 1)
             await trio.sleep(0.07)
     assert counters.take_outage_reservations() == 0
+
+
+async def test_a_slow_reply_does_not_let_the_next_request_wait_longer(autojump_clock, nursery):
+    delays = iter([0.1, *[1.0] * 99])  # of the test's clock
+
+    class SlowStore(Store):
+        async def _perform(self, text: bytes, limit: float) -> bytes:
+            await trio.sleep(next(delays))
+            return await super()._perform(text, limit)
+
+    counters = RemoteCounters(SlowStore(trio.current_time), clock=trio.current_time)
+    nursery.start_soon(counters.run)
+    await counters.read_clock()
+    for _ in range(3):
+        await reserve(counters, budget("b"), 1)
+        assert counters.take_outage_reservations() == 1
+        await until(lambda: not counters.is_away)
