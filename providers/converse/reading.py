@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from providers.neutral.bounds import PLACE, AnswerBudgets
 from providers.neutral.codec import new_id
+from providers.neutral.ends import NO_CALL
 from providers.neutral.values import arguments_text, as_object, as_string
 from streams.errors import GatewayError
 from streams.events import (
@@ -258,8 +259,7 @@ def reading_for_delta(shared: BlockState, delta: Mapping[str, Any]) -> BlockRead
     if "text" in delta or "citation" in delta:
         return TextReading(shared)
     if "toolUse" in delta:
-        message = "the provider sent arguments of a tool call before its start"
-        raise GatewayError("upstream", message, reason="bad_answer")
+        raise GatewayError.of(NO_CALL)
     return None
 
 

@@ -20,7 +20,7 @@ from providers.interactions.open_answer import UNNUMBERED, OpenAnswer, OpenStep,
 from providers.interactions.usage import Counts
 from providers.neutral.bounds import ANSWER
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
-from providers.neutral.ends import ENDS
+from providers.neutral.ends import ENDS, NO_CALL
 from providers.neutral.seal import MAX_SEALED
 from providers.neutral.shapes import Shape, check_answer
 from providers.neutral.texts import MAX_CITED
@@ -63,9 +63,14 @@ def start_step(answer: OpenAnswer, index: int, step: Json) -> list[Event]:
 
 
 def continue_step(answer: OpenAnswer, index: int, delta: Json) -> list[Event]:
-    """Return the events for a delta. A step that did not start is derived from the members of its delta."""
+    """Return the events for a delta. A step that did not start is derived from the members of its delta.
+
+    Raises ``GatewayError`` for arguments of a call that did not start.
+    """
     step = answer.steps.get(index)
     if step is None:
+        if delta.get("arguments") and delta.get(_TYPE) in (None, "", "arguments_delta"):
+            raise GatewayError.of(NO_CALL)
         step = answer.open_step(index, "thought" if "signature" in delta or "content" in delta else "model_output")
     return _CONTINUE.get(step.kind, _continue_native)(answer, step, delta)
 

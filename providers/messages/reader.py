@@ -19,9 +19,10 @@ from providers.messages.reading import (
     stop_block,
 )
 from providers.messages.usage import Counts
-from providers.neutral.bounds import ANSWER, AnswerTooLarge
+from providers.neutral.bounds import ANSWER
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
 from providers.neutral.values import as_string
+from streams.errors import GatewayError
 from streams.events import AnswerStart, Event, Usage
 from streams.surrogates import NOT_JSON, any_json
 
@@ -50,7 +51,7 @@ class MessagesReader(StagedReader):
         try:
             if event == "content_block_delta" and (events := self._read_text_delta(data)) is not None:
                 return events if self._stage is ANSWERING else self.start_with(events)
-        except AnswerTooLarge as error:
+        except GatewayError as error:
             return self.fail(error.info)
         try:
             value = any_json(data)
@@ -62,7 +63,7 @@ class MessagesReader(StagedReader):
         self._answer.arriving = data
         try:
             return self._read_known_event(as_string(value.get("type")) or event, value)
-        except AnswerTooLarge as error:
+        except GatewayError as error:
             return self.fail(error.info)
 
     def has_finished(self) -> bool:

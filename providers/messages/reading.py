@@ -12,7 +12,9 @@ import msgspec
 
 from providers.messages.answer import block_events, reasoning_events, tool_call_start
 from providers.neutral.bounds import PLACE, AnswerBudgets, check_length
+from providers.neutral.ends import NO_CALL
 from providers.neutral.values import arguments_text, as_string
+from streams.errors import GatewayError
 from streams.events import BlockEnd, Citation, Event, ReasoningDelta, TextDelta, ToolCallDelta
 from streams.surrogates import any_json, decode_or, tolerate_lone_surrogates
 
@@ -262,6 +264,8 @@ def continue_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Eve
     if block is not None:
         return _read_delta(answer, block, type, delta)
     if type not in _TYPE_OF_DELTA:
+        if delta.get("partial_json"):
+            raise GatewayError.of(NO_CALL)
         return ()
     events = _finish_other_blocks(answer)  # the block's start is missing
     return [*events, *_read_delta(answer, _open_block(answer, index, {"type": _TYPE_OF_DELTA[type]}), type, delta)]

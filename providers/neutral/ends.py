@@ -205,6 +205,11 @@ def unknown_end_failure(end: AnswerEnd) -> ErrorInfo:
     return ErrorInfo("upstream", f"the provider's answer is empty and ends with {word!r}", reason="bad_answer")
 
 
+NO_CALL: Final = ErrorInfo(
+    "upstream", "the provider sent arguments of a tool call without its start", reason="bad_answer"
+)
+
+
 def bad_arguments(name: str) -> ErrorInfo:
     """Return the failure of an answer with a call of the tool ``name`` whose arguments are incomplete or invalid."""
     message = f"the model called {name[:64]} with arguments that are not a JSON object"

@@ -245,6 +245,10 @@ class OpenAnswer:
         self.blocks += 1
         return self.blocks - 1
 
+    def lacks_calls(self) -> bool:
+        """Return whether the provider sent arguments but, in the whole answer, no call."""
+        return not self.call_ids and any(item.type in CALLS and item.stage is NEW for item in self.items)
+
     def is_open(self, item: OutputItem, speech: Speech) -> bool:
         return self.open_text is not None and self.open_text[0] is item and self.open_text[1] is speech
 

@@ -14,7 +14,7 @@ import msgspec
 from providers.errors.failures import EARLY, array_failure, error_or_raise, read_event_failure
 from providers.neutral.bounds import ANSWER, AnswerTooLarge
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
-from providers.neutral.ends import ENDS, Failed, end_failure
+from providers.neutral.ends import ENDS, NO_CALL, Failed, end_failure
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.values import Json, as_object, as_string, load
 from providers.responses.open_answer import OpenAnswer, RequestFacts, TakeEvent, Wire, count_hosted_calls, decode
@@ -141,7 +141,7 @@ class ResponsesReader(StagedReader):
         *others, last = events
         if (
             not isinstance(last, ErrorInfo)
-            or last.is_end
+            or not last.native
             or response.get("error")
             or response.get("status") in PENDING_STATUSES
         ):
@@ -154,7 +154,7 @@ class ResponsesReader(StagedReader):
         billed = self._answer.billed
         return read_usage(response, count_hosted_calls(billed, response) if billed or "tool_usage" in response else ())
 
-    def _answer_end(self, response: Json, status: str) -> AnswerEnd:
+    def _answer_end(self, response: Json, status: str) -> AnswerEnd | ErrorInfo:
         found = response.get("moderation")
         moderation = found if isinstance(found, dict) else None
         if status == "incomplete":
@@ -162,6 +162,8 @@ class ResponsesReader(StagedReader):
             meaning = ENDS["responses"].get(word)
             reason = meaning if isinstance(meaning, str) else "length"  # it is incomplete, whatever the word
             return AnswerEnd(reason, word or status, moderation=moderation, is_known=not word or meaning is not None)
+        if self._answer.lacks_calls():
+            return NO_CALL
         reason = "tool_calls" if self._answer.call_ids else "stop"
         return AnswerEnd(reason, status, moderation=moderation, is_known=status in ENDS["responses"])
 

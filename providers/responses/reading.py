@@ -228,16 +228,14 @@ def _call_id(answer: OpenAnswer, value: Json) -> str:
 
 
 def read_input(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
-    return _add_input(answer.items.find_or_add(wire, "function_call"), wire.delta)
+    return _add_input(answer, wire, wire.delta)
 
 
-def _add_whole_input(answer: OpenAnswer, wire: Wire, type: str, value: Any) -> Sequence[Event]:
-    item = answer.items.find_or_add(wire, type)
-    return () if item.stage is PARTIAL else _add_input(item, value)
-
-
-def _add_input(item: OutputItem, value: Any) -> Sequence[Event]:
-    if item.block is None or not (text := arguments_text(value)):
+def _add_input(answer: OpenAnswer, wire: Wire, value: Any, *, is_whole: bool = False) -> Sequence[Event]:
+    if not (text := arguments_text(value)):
+        return ()
+    item = answer.items.find_or_add(wire, "function_call")
+    if item.block is None or (is_whole and item.stage is PARTIAL):  # without a block, its name may still follow
         return ()
     item.mark_partial()
     return (ToolCallDelta(item.block, text),)
@@ -261,13 +259,11 @@ def end_call(item: OutputItem) -> list[Event]:
 
 CALL_EVENTS: Mapping[str, TakeEvent] = {
     "response.function_call_arguments.delta": read_input,
-    "response.function_call_arguments.done": lambda answer, wire: _add_whole_input(
-        answer, wire, "function_call", wire.arguments
+    "response.function_call_arguments.done": lambda answer, wire: _add_input(
+        answer, wire, wire.arguments, is_whole=True
     ),
     "response.custom_tool_call_input.delta": read_input,
-    "response.custom_tool_call_input.done": lambda answer, wire: _add_whole_input(
-        answer, wire, "custom_tool_call", wire.input
-    ),
+    "response.custom_tool_call_input.done": lambda answer, wire: _add_input(answer, wire, wire.input, is_whole=True),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from providers.apis import CODECS
 from streams.errors import GatewayError
-from streams.events import ToolCallDelta
+from streams.events import AnswerEnd, ErrorInfo, ToolCallDelta
 from streams.fold import ToolCallBlock, fold
 from tests.support.cases import case
 from tests.support.each_row import each_row
@@ -162,3 +162,73 @@ def test_a_whole_answer_keeps_arguments_of_every_type(api, arguments):
         if isinstance(block, ToolCallBlock)
     )
     assert call.input == arguments if isinstance(arguments, str) else json.loads(call.input) == arguments
+
+
+LOST_CALLS: dict[str, list[list[tuple[str, Any]]]] = {
+    "messages": [
+        [
+            ("", {"type": "message_start", "message": MESSAGE}),
+            *before,
+            ("", {"type": "content_block_delta", "index": 1,
+                  "delta": {"type": "input_json_delta", "partial_json": '{"a":1}'}}),
+            ("", {"type": "message_delta", "delta": {"stop_reason": "tool_use"}}),
+            ("", {"type": "message_stop"}),
+        ]
+        for before in (
+            [],
+            [("", {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": "Hm"}}),
+             ("", {"type": "content_block_stop", "index": 1})],
+        )
+    ],
+    "responses": [
+        [
+            ("", {"type": "response.created", "response": RESPONSE}),
+            ("", {"type": kind, "output_index": 0, "item_id": "fc", **arguments}),
+            ("", {"type": "response.completed", "response": {**RESPONSE, "output": []}}),
+        ]
+        for kind, arguments in (
+            ("response.function_call_arguments.delta", {"delta": '{"a":1}'}),
+            ("response.function_call_arguments.done", {"arguments": '{"a":1}'}),
+            ("response.custom_tool_call_input.done", {"input": "a"}),
+        )
+    ],
+    "converse": [
+        [
+            ("messageStart", {"role": "assistant"}),
+            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": "{}"}}}),
+            ("messageStop", {"stopReason": "tool_use"}),
+        ]
+    ],
+    "interactions": [
+        [
+            ("", {"event_type": "step.delta", "index": 0, "delta": {**kind, "arguments": '{"a":1}'}}),
+            ("", {"event_type": "interaction.completed", "interaction": {"status": "requires_action"}}),
+        ]
+        for kind in ({}, {"type": "arguments_delta"})
+    ],
+}  # fmt: skip
+
+
+@each_row("api, sent", [(api, sent) for api, streams in LOST_CALLS.items() for sent in streams])
+def test_arguments_of_a_call_without_a_start_fail_the_answer(api, sent):
+    """The answer looked complete, without the call. Chat and Gemini have no start of a call."""
+    reader = CODECS[api].reader()
+    events = [event for name, value in sent for event in reader.read_event(name, json.dumps(value).encode())]
+    events += reader.close()
+    assert isinstance(events[-1], ErrorInfo)
+    assert (events[-1].reason, events[-1].native) == ("bad_answer", False)
+    assert not any(isinstance(event, AnswerEnd) for event in events)
+
+
+def test_arguments_before_their_call_are_not_lost():
+    """Some servers announce no items, or not by name."""
+    item = {"type": "function_call", "id": "fc", "call_id": "c", "name": "f", "arguments": '{"a":1}'}
+    sent = [
+        {"type": "response.function_call_arguments.done", "output_index": 0, "item_id": "fc", "arguments": '{"a":1}'},
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": {**RESPONSE, "output": [item]}},
+    ]
+    for left in (sent, [sent[0], sent[2]], [sent[0], {**sent[1], "output_index": 1}, sent[2]]):
+        reader = CODECS["responses"].reader()
+        events = [event for value in left for event in reader.read_event("", json.dumps(value).encode())]
+        assert fold(events).blocks == (ToolCallBlock("c", "f", '{"a":1}'),)
