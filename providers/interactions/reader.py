@@ -268,6 +268,7 @@ class InteractionsReader(StagedReader):
         self._answer = OpenAnswer(content_limit)
         self._counts = Counts()
         self._fallback = Counts()  # of deltas, for a stream that breaks
+        self._step_error: Json = {}
 
     def read_event(self, event: str, data: bytes) -> Sequence[Event]:
         if self._stage is ENDED:
@@ -305,8 +306,9 @@ class InteractionsReader(StagedReader):
                 index = self._answer.index_of(value.get("index"))
                 return [*self._start({}), *continue_step(self._answer, index, as_object(value.get("delta")))]
             case "step.start":
-                index = self._answer.index_of(value.get("index"))
-                return [*self._start({}), *start_step(self._answer, index, as_object(value.get("step")))]
+                index, step = self._answer.index_of(value.get("index")), as_object(value.get("step"))
+                self._step_error = as_object(step.get("error")) or self._step_error
+                return [*self._start({}), *start_step(self._answer, index, step)]
             case "step.stop":
                 self._fallback.add(value.get("usage"))
                 return finish_step(self._answer, self._answer.index_of(value.get("index")))
@@ -333,7 +335,7 @@ class InteractionsReader(StagedReader):
         self._counts.add(interaction.get("usage"), interaction.get("service_tier"))
         status = as_string(interaction.get("status"))
         if status in FAILED:
-            return [*start, *self.fail(_failure(interaction, status))]
+            return [*start, *self.fail(_failure(interaction, status, self._step_error))]
         if status in PENDING or not status:
             message = f"the provider's answer is not finished: its status is {status!r}"
             return [*start, *self.fail(ErrorInfo("upstream", message, native=True, reason=None))]
@@ -366,10 +368,10 @@ def _first_error(interaction: Json) -> Json:
     return as_object(errors[0]) if isinstance(errors, list) and errors else {}
 
 
-def _failure(interaction: Json, status: str) -> ErrorInfo:
+def _failure(interaction: Json, status: str, step_error: Json) -> ErrorInfo:
     """Return the failure in an interaction's own status, which clients of this API receive as an answer."""
-    error = _first_error(interaction)
-    if error:
+    listed = (as_object(step.get("error")) for step in bounded_objects(interaction.get("steps")))
+    if error := _first_error(interaction) or next(filter(None, listed), step_error):
         return attrs.evolve(read_event_failure({"error": error}), native=True)
     message = "the provider cancelled its answer" if status == "cancelled" else "the provider failed to answer"
     return ErrorInfo("upstream", message, native=True)

@@ -182,6 +182,19 @@ def test_a_failure_is_an_error(status):
         assert "quota" in error.message or "cancelled" in error.message
 
 
+def test_a_failed_answer_has_the_message_of_its_failed_step():
+    """``error`` of ``ModelOutputStep`` in the google-genai package."""
+    failed = {"type": "model_output", "error": {"code": 13, "message": "the model broke off"}}
+    for events in (
+        read_stream_events(stream(begin(0), stop(0), begin(1, error=failed["error"]), stop(1), status="failed")),
+        read_stream_events([created_event(), completed_event("failed", steps=[text_step("a"), failed])]),
+        INTERACTIONS.read_answer(interaction(text_step("a"), failed, status="failed")),
+    ):
+        error = events[-1]
+        assert isinstance(error, ErrorInfo)
+        assert (error.message, error.native) == ("the model broke off", True)
+
+
 def test_an_error_event_ends_the_stream():
     event = wire_event("error", error={"code": "too_many_requests", "message": "slow down"})
     error = read_stream_events([created_event(), event, piece(0, text="more")])[-1]
