@@ -11,7 +11,7 @@ from typing import Any, Final
 from providers.converse.errors import read_stream_failure
 from providers.converse.reading import SERVER_TOOL, ContentReading
 from providers.converse.wording import read_end, read_usage
-from providers.errors.failures import EARLY, NO_JSON, listed_failure, load_answer, read_event_failure
+from providers.errors.failures import EARLY, NO_JSON, error_or_raise, load_answer
 from providers.neutral.bounds import ANSWER, check_length
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
 from providers.neutral.shapes import Shape, check_answer
@@ -103,6 +103,7 @@ _STEPS: Mapping[str, Callable[[ConverseReader, Mapping[str, Any]], Sequence[Even
 """The steps for events, by name; other events are ignored."""
 
 
+_NO_ANSWER: Final = "the provider's response is not a Converse response"
 _SHAPE: Shape = {
     "output": {
         "message": {
@@ -123,15 +124,13 @@ _SHAPE: Shape = {
 def read_answer(body: bytes, texts: bool = True, checked: bool = True) -> Sequence[Event]:
     """Return a whole answer as events. See ``Codec.read_answer``."""
     value = load_answer(body)
-    if isinstance(value, dict) and "output" not in value and (as_string(value.get("message")) or value.get("error")):
-        return [read_event_failure(value)]
-    if (error := listed_failure(value)) is not None:
-        return [error]
+    if not isinstance(value, dict) or "output" not in value:
+        return [error_or_raise(value, _NO_ANSWER)]
     if checked:
         check_answer(value, _SHAPE)
-    message = as_object(as_object(value).get("output")).get("message")
+    message = as_object(value["output"]).get("message")
     if not isinstance(message, dict):
-        raise GatewayError("upstream", "the provider's response is not a Converse response", reason="bad_answer")
+        raise GatewayError("upstream", _NO_ANSWER, reason="bad_answer")
     content = message.get("content")
     return _answer_events(value, content if isinstance(content, list) else [])
 

@@ -12,7 +12,14 @@ from typing import Any, Final
 from providers.errors import rejected_turns, system_place
 from providers.errors.limits import Headers, limit_wait, plan_delays, reset_delays, seconds
 from providers.errors.overflow import as_overflow, has_anthropic_words, has_openai_code, overflows
-from providers.errors.reasons import NO_REASON, concerns_all_clients, details_of, failure_reason, log_message
+from providers.errors.reasons import (
+    NO_REASON,
+    concerns_all_clients,
+    details_of,
+    failure_reason,
+    log_message,
+    plain_word,
+)
 from providers.neutral.values import load, text_or_none
 from streams.errors import GatewayError
 from streams.events import STATUS, ErrorInfo, ErrorKind, FailureReason
@@ -159,13 +166,15 @@ KIND_OF_WORD: Mapping[str, ErrorKind] = {
     "unavailable": "overloaded",
     "deadline_exceeded": "timeout",
     "internal": "upstream",
-    # Bedrock, in the frames of a stream
-    "validationException": "invalid_request",
-    "throttlingException": "rate_limited",
-    "serviceUnavailableException": "overloaded",
-    "modelTimeoutException": "timeout",
-    "modelStreamErrorException": "upstream",
-    "internalServerException": "upstream",
+    # Bedrock, where a status does not state the kind; streams begin the words in lower case
+    "ValidationException": "invalid_request",
+    "ThrottlingException": "rate_limited",
+    "ServiceUnavailableException": "overloaded",
+    "ModelTimeoutException": "timeout",
+    "ModelStreamErrorException": "upstream",
+    "InternalServerException": "upstream",
+    "AccessDeniedException": "permission",
+    "ResourceNotFoundException": "not_found",
 }
 
 _BAD_REQUEST: Final = "invalid_request_error"
@@ -325,15 +334,17 @@ def error_or_raise(value: Any, own: str) -> ErrorInfo:
     message if it has none.
 
     Some servers send their errors with status 200 (songoao25/dsh-bottom-info-bar#25)."""
-    has_error = isinstance(value, dict) and value.get("error")
+    has_error = isinstance(value, dict) and (value.get("error") or value.get("__type"))
     if has_error or text_or_none(error_object(value).get("message")):
         return read_event_failure(value)
     raise GatewayError("upstream", own, reason="bad_answer")
 
 
 def array_failure(data: bytes) -> ErrorInfo | None:
-    """Return the error in ``data``, an event or a body, if it is an array with one."""
-    return listed_failure(load(data))
+    """Return the error in ``data``, an event or a body, if it is an array with one (Google; langroid/langroid#988)."""
+    value = load(data)
+    is_error = isinstance(value, list) and text_or_none(error_object(value).get("message"))
+    return read_event_failure(value) if is_error else None
 
 
 def load_answer(body: bytes) -> Any:
@@ -342,12 +353,6 @@ def load_answer(body: bytes) -> Any:
         return any_json(body)
     except NOT_JSON:
         raise GatewayError("upstream", "the provider's response is not valid JSON", reason="bad_answer") from None
-
-
-def listed_failure(value: Any) -> ErrorInfo | None:
-    """Return the error in ``value``, if it is an array with one (Google; langroid/langroid#988)."""
-    is_error = isinstance(value, list) and text_or_none(error_object(value).get("message"))
-    return read_event_failure(value) if is_error else None
 
 
 def error_object(value: Any) -> Mapping[str, Any]:
@@ -421,10 +426,10 @@ def _detail_text(detail: Any) -> str | None:
 
 
 def kind_of(error: Mapping[str, Any], default: ErrorKind) -> ErrorKind:
-    """Return the kind for ``code`` or ``type``, else for a status in ``code``, else ``default``."""
-    for word in (error.get("code"), error.get("type")):
-        if isinstance(word, str) and word in KIND_OF_WORD:
-            return KIND_OF_WORD[word]
+    """Return the kind for a code or type, else for a status in one, else ``default``."""
+    for word in (error.get("code"), error.get("type"), error.get("__type")):
+        if isinstance(word, str) and (name := plain_word(word)) in KIND_OF_WORD:
+            return KIND_OF_WORD[name]
         if isinstance(word, int) and word in KIND_OF_STATUS:
             return KIND_OF_STATUS[word]
     return default

@@ -239,10 +239,16 @@ def error_words(error: Mapping[str, Any], headers: Headers) -> Iterator[str]:
     for holder in holders:
         for name in ("code", "type", "reason", "__type"):
             if isinstance(word := holder.get(name), str):
-                yield word.rpartition("#")[2]
+                yield plain_word(word)
     for name, value in headers:
         if name == "x-amzn-errortype":
             yield value.partition(":")[0]
+
+
+def plain_word(word: str) -> str:
+    """Return a code or type; an exception of AWS without its namespace, and not in a stream's lower case."""
+    name = word.rpartition("#")[2]
+    return name[:1].upper() + name[1:] if name.endswith("Exception") else name
 
 
 def details_of(error: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:

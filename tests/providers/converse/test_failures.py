@@ -8,8 +8,11 @@ import pytest
 from providers.converse import CONVERSE
 from providers.errors.member_paths import CACHE_POINTS, remove_path
 from providers.errors.rejected import find_rejected, find_sole_rejected, may_omit
+from streams import event_stream
 from streams.events import ErrorInfo
 from tests.support.cases import case
+from tests.support.each_row import each_row
+from tests.support.provider_streams import read_stream
 from tests.support.recordings import ABSENT, CORPUS
 
 ERRORS = sorted((CORPUS / "error_responses").glob("*.meta.json"))
@@ -45,6 +48,32 @@ def test_the_type_of_an_error_determines_its_kind():
             failed = read(status, kind, message)
             assert (failed.kind, failed.reason, failed.message) == (expected, reason, message)
             assert failed.wait == 3.0 or reason == "context_too_long"
+
+
+@each_row("shape", ["whole", "exception", "error"])
+def test_an_exception_with_status_200_counts_as_with_its_own(shape):
+    """Its type determines the kind, in each of Amazon's spellings."""
+    for status, kind in [
+        (429, "ThrottlingException"), (429, "ModelNotReadyException"), (503, "ServiceUnavailableException"),
+        (408, "ModelTimeoutException"), (400, "ValidationException"), (403, "AccessDeniedException"),
+        (404, "ResourceNotFoundException"), (400, "ServiceQuotaExceededException"), (500, "InternalServerException"),
+    ]:  # fmt: skip
+        own = read(status, kind, "no")
+        for spelled in (kind, f"com.amazon.coral.service#{kind}", kind[0].lower() + kind[1:]):
+            headers = {":message-type": "error", ":error-code": spelled, ":error-message": "no"}
+            with case((kind, spelled)):
+                if shape == "whole":
+                    (failed,) = CONVERSE.read_answer(json.dumps({"__type": spelled, "Message": "no"}).encode())
+                elif shape == "error":
+                    (failed,) = read_stream(CONVERSE, event_stream.build_frame(headers, b""))
+                else:
+                    (failed,) = read_stream(CONVERSE, event_stream.exception_frame(spelled, b'{"message":"no"}'))
+                assert isinstance(failed, ErrorInfo)
+                assert (failed.reason, failed.message) == (own.reason, "no")
+                assert failed.kind == own.kind or kind == "ModelNotReadyException"
+    (bare,) = CONVERSE.read_answer(b'{"__type": "ThrottlingException"}')
+    assert isinstance(bare, ErrorInfo)
+    assert bare.kind == "rate_limited"
 
 
 def test_an_exhausted_quota_is_not_the_clients_fault():
