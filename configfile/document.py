@@ -18,6 +18,8 @@ from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError, SafeConstructor
 from yaml.resolver import Resolver
 
+from configfile.users_files import open_file
+
 Path: TypeAlias = tuple[str | int, ...]
 Places: TypeAlias = Mapping[Path, tuple[int, int]]
 
@@ -148,7 +150,7 @@ def read_bytes(path: pathlib.Path) -> bytes:
     """Return the content of the file ``path``, at most a byte more than ``MAX_BYTES``. Raises ``ConfigError`` for an
     unreadable file."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             return file.read(MAX_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or "unreadable").lower()

@@ -12,7 +12,7 @@ import click
 
 from gateway import __version__
 from gateway.commands.compare_options import compare
-from gateway.commands.help import AS_JSON, CONFIG, Command, Commands, load_function, takes_file
+from gateway.commands.help import AS_JSON, CONFIG, Command, Commands, InputFile, load_function, takes_file
 from gateway.commands.load_options import APIS, NAMES, load
 from gateway.features.order import EFFECTIVE
 from gateway.named_imports import import_named
@@ -297,7 +297,7 @@ def doctor(**_: Any) -> None:
 
 
 @main.command(runs="translate:run", short_help="Translate a request from one API to another.")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=InputFile("rb"))
 @click.option("--from", "source", type=API, required=True, metavar="API",
               help=f"The API of the request in FILE: {NAMES}.")  # fmt: skip
 @click.option("--to", "target", type=API, required=True, metavar="API", help="The API to translate to.")
@@ -312,7 +312,7 @@ def translate(**_: Any) -> None:
 
 
 @main.command(runs="lint:run", short_help="Check a captured stream against its API's grammar.")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=InputFile("rb"))
 @click.option("--api", type=API, metavar="API", help=f"{NAMES}; default: detected from FILE.")
 @click.option("--tolerant", is_flag=True, help="Accept known deviations of real providers.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

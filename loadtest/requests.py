@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 import attrs
 import msgspec
 
+from configfile.users_files import read_file
 from configfile.wording import Wrong
 from loadtest.plan.plan import LoadPlan
 from providers.apis import CODECS
@@ -140,7 +141,7 @@ class FileBodies:
 def _read_file(path: Path, plan: LoadPlan) -> Iterator[PreparedRequest]:
     expected = f"give one body of {plan.api} in each line"
     try:
-        lines = path.read_bytes().removeprefix(b"\xef\xbb\xbf").splitlines()
+        lines = read_file(path).removeprefix(b"\xef\xbb\xbf").splitlines()
     except OSError as error:
         raise Wrong(f"{path} cannot be read: {(error.strerror or 'unreadable').lower()}", expected) from None
     if not any(map(bytes.strip, lines)):

@@ -15,6 +15,7 @@ from urllib.parse import quote
 import attrs
 import msgspec
 
+from configfile.users_files import read_file
 from providers.apis import CODECS
 from streams.event_stream import EVENT_STREAM
 from streams.events import Api
@@ -161,7 +162,7 @@ def _read_meta(file: Path, data: bytes) -> _Meta:
 
 def _read_bytes(file: Path) -> bytes | None:
     try:
-        return file.read_bytes()
+        return read_file(file)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
+from configfile.users_files import read_file
 from gateway.commands.probing import PROBES, Probe, probe_request, written_request
 from gateway.commands.server_requests import ServerRequest
 from providers.apis import CODECS, answer_endings, api_of_path
@@ -71,7 +72,7 @@ def _read_source(path: Path) -> Iterator[ServerRequest | str]:
 def _read_log(file: Path) -> Iterator[RecordedExchange]:
     """Yield the requests in a log, without a body for lines that have none. Raises ``UnreadableRecording``."""
     try:
-        lines = file.read_bytes().splitlines()
+        lines = read_file(file).splitlines()
     except OSError as error:
         raise UnreadableRecording(f"{file}: {error.strerror}") from None
     for number, line in enumerate(lines, 1):

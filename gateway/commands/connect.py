@@ -16,6 +16,7 @@ import attrs
 import click
 
 from configfile.document import sentence
+from configfile.users_files import read_file
 from gateway import OPEN_KEY
 from gateway.commands import undoing
 from gateway.commands.background import require_gateway
@@ -320,7 +321,7 @@ def _delete_file(path: Path, shown: str) -> None:
 
 def _read_file(path: Path, shown: str) -> str | None:
     try:
-        return path.read_bytes().decode()
+        return read_file(path).decode()
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import click
 
+from configfile.users_files import open_file
 from gateway.named_imports import import_named
 
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -201,6 +202,18 @@ class Commands(click.Group):
                 formatter.write_dl(
                     [(f"{one:{length}}", self.commands[one].get_short_help_str(limit=200)) for one in there]
                 )
+
+
+class InputFile(click.File):
+    """A file to read, ``-`` for standard input."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "-" or ctx is None:
+            return super().convert(value, param, ctx)
+        try:
+            return ctx.with_resource(open_file(value))
+        except OSError as error:
+            self.fail(f"'{value}': {error.strerror}", param, ctx)
 
 
 # Options of several commands

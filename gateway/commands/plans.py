@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import attrs
 
+from configfile.users_files import read_file
 from gateway.commands.sessions import read_object
 
 
@@ -50,7 +51,7 @@ def _has_chatgpt_login(env: Mapping[str, str]) -> bool:
 def _read_object(path: Path) -> Mapping[str, Any]:
     """Return the JSON object in ``path``, empty if there is none."""
     try:
-        return read_object(path.read_bytes())
+        return read_object(read_file(path))
     except OSError:
         return {}
 

@@ -16,6 +16,7 @@ import attrs
 import click
 import msgspec
 
+from configfile.users_files import open_file
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.fetching import FetchError, fetch
 from gateway.commands.registry import RegisteredGateway, running_gateways
@@ -204,7 +205,7 @@ def _has_log(one: RegisteredGateway) -> bool:
 def _lines_of(place: RegisteredGateway | Path, mark: bytes) -> Iterator[bytes]:
     """Yield the lines with ``mark``. Raises ``OSError``."""
     if isinstance(place, Path):
-        with place.open("rb") as file:
+        with open_file(place) as file:
             yield from (text for text in file if mark in text)
         return
     command = [*place.log.split(), "-o", "cat", "--no-pager"]

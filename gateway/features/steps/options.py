@@ -46,9 +46,9 @@ def try_steps(**_: Any) -> None:
     """Run the steps of a config on FILE, a captured request or response, or a recording of both. Sends nothing to a
     model.
 
-    FILE is a JSON body, a captured stream, or a folder that `serve --record` wrote. Each line of the output is a
-    finding: the step, its action, the label, and the position: a path and offsets in its text. Services that steps use,
-    such as Presidio, get the texts.
+    FILE is a JSON body, a captured stream, or a file that `serve --record` wrote. Each line of the output is a finding:
+    the step, its action, the label, and the position: a path and offsets in its text. Services that steps use, such as
+    Presidio, get the texts.
 
     Exit status: 0 without a refusal, 1 if a step refuses or fails, 2 if FILE or the config cannot be used.
     """

@@ -283,7 +283,7 @@ def test_an_odd_file_is_described(tmp_path):
         "gone.yaml": "cannot be read: no such file or directory; give a readable file.",
         "folder.yaml": "cannot be read: is a directory; give a readable file.",
         "large.yaml": "the file has more than 16 MiB; give a configuration.",
-        "/dev/zero": "the file has more than 16 MiB; give a configuration.",
+        "/dev/zero": "cannot be read: is a device; give a readable file.",
     }
     for words in (["check"], ["explain", "x", "--config"], ["import"]):
         for name, reason in reasons.items():

@@ -217,6 +217,40 @@ def test_a_config_from_a_pipe_is_read_once(folder):
     assert "expected a regular file" in served.stderr
 
 
+@needs_feature("kept_ledger")
+@needs_feature("admin")
+@needs_feature("steps")
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's devices")
+@each_row(
+    "words",
+    [
+        ["lint", "FILE"],
+        ["translate", "FILE", "--from", "chat", "--to", "messages"],
+        ["log", "some-id", "--log", "FILE"],
+        ["load", "http://192.0.2.1", "--model", "m", "--requests", "FILE"],
+        ["check", "--diff", "FILE"],
+        ["serve", "--config", "FILE"],
+        ["import", "FILE"],
+        ["reconcile", "FILE"],
+        ["keys", "import", "FILE"],
+        ["steps", "try", "FILE"],
+    ],
+)
+def test_an_endless_device_is_refused_in_one_line(tmp_path, words):
+    storage = f"\nstored_keys: true\nstate_storage: {{type: sqlite, path: {tmp_path}/state}}\n"
+    (tmp_path / "trigate.yaml").write_text(GOOD + storage)
+    found = invoke(*(word.replace("FILE", "/dev/zero") for word in words), cwd=tmp_path, env=ENV)
+    assert found.returncode in (1, 2)
+    assert re.search("/dev/zero.* is a device", found.stderr, re.IGNORECASE)
+
+
+@pytest.mark.process
+def test_a_pipe_without_a_writer_ends_no_command_in_a_hang(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    found = run("lint", "pipe", cwd=tmp_path)
+    assert (found.returncode, found.stderr) == (2, "pipe: empty: give a captured stream or response\n")
+
+
 # explain
 
 

@@ -9,6 +9,7 @@ import msgspec
 import yaml
 
 from configfile.document import ConfigError
+from configfile.users_files import read_file
 from gateway.commands.storage_changes import CommandFailed, made_by, value_text
 from gateway.commands.terminal import count_text, say, some_of
 from gateway.features.admin.commands.key_tables import FoundClients, read_key_table
@@ -122,9 +123,11 @@ def _read_clients(file: Path, names: Sequence[str]) -> FoundClients:
 
     Raises ``CommandFailed``, also if the key of a client in ``names`` is elsewhere."""
     try:
-        content = msgspec.to_builtins(yaml.safe_load(file.read_text()), str_keys=True)  # with dates as text
+        content = msgspec.to_builtins(yaml.safe_load(read_file(file)), str_keys=True)  # with dates as text
     except (OSError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
-        raise CommandFailed(f"cannot read {file} as YAML: {str(error).splitlines()[0]}") from None
+        raise CommandFailed(
+            f"cannot read {file} as YAML: {getattr(error, 'strerror', None) or str(error).splitlines()[0]}"
+        ) from None
     listed = content.get("client_keys") if isinstance(content, dict) else None
     if not isinstance(listed, list) or not listed:
         raise CommandFailed(f"{file} has no client_keys: give a configuration that has some")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 
+from configfile.users_files import read_file
 from configfile.wording import nearest, spell_time
 from gateway.commands.imports.litellm_budgets import limit_rejection
 from gateway.commands.imports.litellm_keys import ALL, NONE, OF_THE_TEAM
@@ -107,12 +108,14 @@ def _refuse_misspelled(file: Path, columns: Sequence[str], unknown: Sequence[str
 def _read_rows(file: Path) -> tuple[Sequence[str], list[tuple[int, dict[str, str]]]]:
     """Return the columns of ``file``, and its rows with their lines."""
     try:
-        reader = csv.DictReader(io.StringIO(file.read_text("utf-8-sig"), newline=""), strict=True)
+        reader = csv.DictReader(io.StringIO(read_file(file).decode("utf-8-sig"), newline=""), strict=True)
         columns = [column.strip() for column in reader.fieldnames or ()]
         reader.fieldnames = columns
         rows = [(reader.line_num, row) for row in reader]
     except (OSError, ValueError, csv.Error) as error:
-        raise ChangeRejected(f"cannot read {file} as CSV: {str(error).splitlines()[0]}") from None
+        raise ChangeRejected(
+            f"cannot read {file} as CSV: {getattr(error, 'strerror', None) or str(error).splitlines()[0]}"
+        ) from None
     settings = [_COLUMNS[column] for column in columns if column in _COLUMNS]
     if "sha256" not in settings:
         raise ChangeRejected(

@@ -11,6 +11,7 @@ from typing import Final
 import attrs
 import trio
 
+from configfile.users_files import open_file
 from gateway.commands.check import load_or_explain
 from gateway.commands.terminal import count_text, say
 from gateway.config.clients import name_of_group
@@ -82,7 +83,7 @@ async def _fill(gaps: Sequence[Gap], table: LedgerTable, logs: Sequence[Path], c
     """Add each line of ``logs`` to its last gap. Return the time of the first line of all. Raises ``OSError``."""
     first, groups, name_of = sys.maxsize, config.by_client(name_of_group), _names_of(config)
     for log in logs:
-        with log.open("rb") if str(log) != "-" else nullcontext(sys.stdin.buffer) as file:
+        with open_file(log) if str(log) != "-" else nullcontext(sys.stdin.buffer) as file:
             for logged in read_logged(file, name_of, groups):
                 first = min(first, logged.at)
                 found = (one for one in reversed(gaps) if one.bounds[0] <= logged.at <= one.bounds[1])

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Final, NoReturn, TypeAlias
 
 import attrs
 
+from configfile.users_files import open_file
 from gateway.features.kept_ledger.invoices import focus
 from gateway.features.kept_ledger.invoices.line import InvoiceLine, InvoiceRow, UnreadableInvoice, day_of
 from gateway.features.kept_ledger.invoices.pages import BucketPages, buckets_of
@@ -63,7 +64,7 @@ def read_files(paths: Sequence[Path], found: ReadFiles) -> Generator[InvoiceLine
     known: dict[bytes, Path] = {}
     for path in paths:
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 digest = hashlib.file_digest(file, "sha256").digest()
                 if (before := known.setdefault(digest, path)) is not path:
                     found.notes.append(f"{path} has the content of {before}: it counts once")

@@ -9,6 +9,7 @@ import click
 import msgspec
 import trio
 
+from configfile.users_files import read_file
 from gateway.commands.check import load_or_explain
 from gateway.commands.client_names import with_client
 from gateway.commands.tables import TableColumn, table_lines
@@ -164,7 +165,7 @@ def read_captured(file: Path, api: Api | None) -> Captured:
             recorded = read_recording(file)
             return Captured(api or recorded.api, recorded.model or "", recorded.request, recorded.response)
     try:
-        body = file.read_bytes()
+        body = read_file(file)
     except OSError as error:
         raise UnreadableRecording(f"cannot read {file}: {(error.strerror or 'unreadable').lower()}") from None
     if not body.strip():
