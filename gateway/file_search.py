@@ -7,8 +7,8 @@ from typing import Final
 
 from configfile import document
 from configfile.document import ConfigError, Mistake
-from gateway.config.convertible import refuse_convertible
 from gateway.config.settings import Trust
+from gateway.config_reports.convertible import refuse_convertible
 from gateway.users_files import users_folder
 
 FILE_NAMES = ("trigate.yaml", "config.yaml", "plano_config.yaml")

@@ -24,8 +24,8 @@ from gateway.commands.imports.losses import SERIOUS, Group
 from gateway.commands.imports.move_report import ENVIRONMENT, Move, json_text, markdown_text, report_of
 from gateway.commands.imports.result import Result, lines, one_line, summary
 from gateway.commands.terminal import say
-from gateway.config.convertible import is_claude_code_router
 from gateway.config.loading import ConfigError, from_mapping
+from gateway.config_reports.convertible import is_claude_code_router
 
 GOOD: Final = 0
 NOTHING: Final = 1

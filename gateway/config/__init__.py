@@ -8,7 +8,6 @@
 - ``loading`` reads a file with ``configfile``, then builds what its parts decide together: ``entries``, ``routes``,
   ``client_keys`` with ``client_access`` (by ``patterns``), ``allowance_checks``. ``unlisted``: the
   interface to clients that rules admit. ``findings`` collects errors and warnings.
-- ``untrusted_file``: the check of a file that was only found; ``readable_secrets``: the warning about secrets in a file
-  that everyone can read. ``unknown``: advice on unknown keys. ``packages``: the warning about extras that are not
-  installed. ``convertible`` recognises the files that ``trigate import`` converts.
+- ``packages``: the warning about extras that are not installed. ``config_reports`` has advice and warnings that few
+  files need.
 - ``names`` finds an entry by a model's name, by the rules of ``patterns``; ``credentials`` lists those of a file."""

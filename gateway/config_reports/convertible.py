@@ -5,24 +5,18 @@ from typing import Any, Final
 
 from configfile.document import ConfigError, Mistake
 
-
-def _has_any_key(value: Any, *keys: str) -> bool:
-    return isinstance(value, dict) and any(key in value for key in keys)
-
-
-def is_litellm(content: Any) -> bool:
-    """Recognise LiteLLM's files, also partial ones (https://docs.litellm.ai/docs/proxy/configs)."""
-    return _has_any_key(content, "model_list", "litellm_settings", "router_settings", "general_settings")
+_OWN_KEYS: Final = frozenset({"version", "model_providers", "llm_providers", "listeners"})
+_LITELLMS: Final = frozenset({"model_list", "litellm_settings", "router_settings", "general_settings"})
+"""Root keys of LiteLLM's files, also of partial ones (https://docs.litellm.ai/docs/proxy/configs)."""
 
 
 def is_claude_code_router(content: Any) -> bool:
     """Recognise the ``config.json`` of claude-code-router (https://github.com/musistudio/claude-code-router)."""
     if not isinstance(content, dict) or _OWN_KEYS & content.keys():
         return False
-    return isinstance(content.get("Providers"), list) or _has_any_key(content.get("Router"), "default", "longContext")
-
-
-_OWN_KEYS: Final = frozenset({"version", "model_providers", "llm_providers", "listeners"})
+    router = content.get("Router")
+    has_routes = isinstance(router, dict) and not {"default", "longContext"}.isdisjoint(router)
+    return isinstance(content.get("Providers"), list) or has_routes
 
 
 def refuse_convertible(content: Any, file: str) -> None:
@@ -31,7 +25,7 @@ def refuse_convertible(content: Any, file: str) -> None:
     A file with any of trigate's keys is trigate's, and its errors are reported individually."""
     if is_claude_code_router(content):
         owner = "claude-code-router"
-    elif is_litellm(content) and not _OWN_KEYS & content.keys():
+    elif isinstance(content, dict) and _LITELLMS & content.keys() and not _OWN_KEYS & content.keys():
         owner = "LiteLLM's proxy"
     else:
         return

@@ -3,7 +3,7 @@
 The rows about a feature are its own (``Feature.advice``). A test fails if a listed key is read."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from configfile.reading import unknown_key
@@ -61,26 +61,16 @@ INSTEAD: Final = (
 """Keys that many users of other gateways write; each key applies in each of the places."""
 
 
-def _rows_of_features() -> Iterator[Instead | Absent]:
-    """Yield the advice of features."""
-    for feature in features():
-        if feature.advice:
-            yield from import_named(feature.advice)
-
-
-ROWS: Final[tuple[Instead | Absent, ...]] = (*_rows_of_features(), *INSTEAD)
+ROWS: Final[tuple[Instead | Absent, ...]] = (
+    *(row for feature in features() if feature.advice for row in import_named(feature.advice)), *INSTEAD,
+)  # fmt: skip
 ABSENT: Final = tuple(row for row in ROWS if isinstance(row, Absent))
 """The features that trigate lacks. The README lists them."""
 
 
-def _advice_rows() -> Iterator[tuple[tuple[type, str], str]]:
-    for row in ROWS:
-        for place in row.places:
-            for key in row.keys.split():
-                yield (place, key), row.advice
-
-
-ADVICE: Final[Mapping[tuple[type, str], str]] = dict(_advice_rows())
+ADVICE: Final[Mapping[tuple[type, str], str]] = {
+    (place, key): row.advice for row in ROWS for place in row.places for key in row.keys.split()
+}
 """Advice by the class that is read, and the key in snake case."""
 
 
