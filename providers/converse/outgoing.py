@@ -103,10 +103,7 @@ def _write_tier(request: Request, body: Body, drops: Drops) -> None:
 
 
 def _write_stop(request: Request, family: Family, body: Body, inference: Body, drops: Drops) -> None:
-    control = request.parameters.get("stop")
-    if control is None:
-        return
-    if stops := stop_strings(control, drops):
+    if stops := stop_strings(request.parameters.get("stop"), drops):
         inference["stopSequences"] = stops
         if family.stop_string:
             body["additionalModelResponseFieldPaths"] = [STOP_SEQUENCE]

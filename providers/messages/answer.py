@@ -16,9 +16,10 @@ from providers.neutral.arguments import call_input
 from providers.neutral.bounds import check_length
 from providers.neutral.codec import Reply, complete_usage, corrected_reason, new_id
 from providers.neutral.ends import ENDS, WRITTEN, Failed, end_failure
+from providers.neutral.fields import Drops
 from providers.neutral.made_images import signs_image
-from providers.neutral.parameters import only_stop
-from providers.neutral.request import NativeTool
+from providers.neutral.parameters import stop_strings
+from providers.neutral.request import NativeTool, Parameter
 from providers.neutral.seal import Issuer, seal
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.values import arguments_text, as_string
@@ -56,16 +57,18 @@ def read_end(word: str | None, stop_sequence: str | None, details: Any) -> Answe
     return AnswerEnd(reason, word, stop_sequence, details if isinstance(details, dict) else None, is_known=is_known)
 
 
-def write_end(end: AnswerEnd, calls_tools: bool, stop: str | None) -> dict[str, Any]:
+def write_end(end: AnswerEnd, calls_tools: bool, stop: Parameter | None) -> dict[str, Any]:
     """Return the members of a message, or of ``message_delta.delta``, about the end of the answer. All are required.
 
-    ``stop`` is the only stop string of the request, for a provider that does not report it.
+    ``stop`` has the request's stop strings: if there is one, a provider that does not report it has met that one.
     """
     own = end.raw if end.raw in _OWN_REASONS and not calls_tools else None
     word = own or WRITTEN["messages"][corrected_reason(end.reason, calls_tools)]
+    stops = stop_strings(stop, Drops()) if word == "stop_sequence" else []
+    only = stops[0] if len(stops) == 1 else None
     return {
         "stop_reason": word,
-        "stop_sequence": end.stop_sequence or stop if word == "stop_sequence" else None,
+        "stop_sequence": end.stop_sequence or only if word == "stop_sequence" else None,
         "stop_details": end.details,
         "container": None,
     }
@@ -229,7 +232,7 @@ def write_answer(answer: Answer, reply: Reply) -> bytes:
     usage = complete_usage(answer.usage, reply.input_estimate, answer.characters)
     message = empty_message(answer.start, reply.id, reply.request.model, usage) | {
         "content": [*map(text_block, left_out_notes(reply)), *write_content(answer.blocks, reply.issuer)],
-        **write_end(answer.end, answer.calls_tools, only_stop(reply.request)),
+        **write_end(answer.end, answer.calls_tools, reply.request.parameters.get("stop")),
     }
     return msgspec.json.encode(message)
 

@@ -108,8 +108,7 @@ def write_settings(request: Request, quirks: Quirks, body: Body, drops: Drops) -
         drops.add(tier.at)
     if request.api != "messages":  # a Messages client's `metadata` is sent unchanged
         _write_user(request, body, drops)
-    stop = parameters.get("stop")
-    if stop is not None and (stops := stop_strings(stop, drops)):
+    if stops := stop_strings(parameters.get("stop"), drops):
         body["stop_sequences"] = stops
     _write_sampling(request, quirks, body, drops)
 

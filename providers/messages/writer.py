@@ -25,7 +25,6 @@ from providers.messages.usage import usage_delta
 from providers.neutral.block_writer import BlockWriter
 from providers.neutral.codec import Reply, complete_usage
 from providers.neutral.made_images import signs_image
-from providers.neutral.parameters import only_stop
 from streams import sse
 from streams.events import AnswerEnd, Citation, ErrorInfo, Event, NativeItem, ReasoningState, TextDelta, ToolCallStart
 
@@ -62,7 +61,8 @@ class MessagesWriter(BlockWriter):
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)
-        self._id, self._model, self._stop = reply.id, reply.request.model, only_stop(reply.request)
+        self._id, self._model = reply.id, reply.request.model
+        self._stop = reply.request.parameters.get("stop")
         self._index = 0
         self._open: _BlockInProgress | None = None
         self._reasoning: ReasoningState | None = None

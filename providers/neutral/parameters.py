@@ -168,18 +168,13 @@ def drop_moderation(body: dict[str, Any], refused: Collection[str], is_known: bo
         drops.add(MODERATION)
 
 
-def only_stop(request: Request) -> str | None:
-    """Return the stop string of ``request``, ``None`` if it has several: a provider may not report which one it met."""
-    stop = request.parameters.get("stop")
-    found = [] if stop is None else [text for text in stop.value if isinstance(text, str) and text.strip()]
-    return found[0] if len(found) == 1 else None
-
-
-def stop_strings(stop: Parameter, drops: Drops) -> list[str]:
+def stop_strings(stop: Parameter | None, drops: Drops) -> list[str]:
     """Return the stop strings that Messages and Converse accept.
 
     White space alone would be a 400, so it is dropped and reported.
     """
+    if stop is None:
+        return []
     stops = [text for text in stop.value if isinstance(text, str) and text.strip()]
     if len(stops) < len(stop.value):
         drops.add(stop.at)
