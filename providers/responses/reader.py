@@ -18,7 +18,7 @@ from providers.neutral.ends import ENDS, NO_CALL, Failed, end_failure
 from providers.neutral.shapes import ByType, Shape, check_answer
 from providers.neutral.values import Json, as_object, as_string, load
 from providers.responses.open_answer import OpenAnswer, RequestFacts, TakeEvent, Wire, count_hosted_calls, decode
-from providers.responses.reading import CALL_EVENTS, ITEM_EVENTS, MESSAGE_EVENTS, REASONING_EVENTS, finish_all
+from providers.responses.reading import CALL_EVENTS, ITEM_EVENTS, MESSAGE_EVENTS, PARTS, REASONING_EVENTS, finish_all
 from providers.responses.tools import read_usage
 from streams.events import AnswerEnd, AnswerStart, ErrorInfo, Event, Usage
 from streams.surrogates import NOT_JSON
@@ -172,7 +172,7 @@ def _incomplete_reason(response: Json) -> str:
     return as_string(as_object(response.get("incomplete_details")).get("reason"))
 
 
-_PART = ByType({"output_text": {"text": str}, "text": {"text": str}, "refusal": {"refusal": str}})
+_PART = ByType({name: {member: str} for name, (_, member) in PARTS.items()})
 _RESPONSE: Shape = {
     "status": str,
     "output": [

@@ -39,6 +39,7 @@ from streams.events import (
 PARTS: Mapping[str, tuple[Speech, str]] = {
     "output_text": (TextDelta, "text"),
     "text": (TextDelta, "text"),  # `TextContent` of OpenAI's specification
+    "output_audio": (TextDelta, "transcript"),
     "refusal": (RefusalDelta, "refusal"),
 }
 """By content part type, the events that it becomes and the member with its text."""

@@ -137,9 +137,10 @@ def test_parts_that_only_the_whole_item_has_are_returned_too() -> None:
         assert fold(found).blocks == (TextBlock("a"),)
 
 
-def test_a_part_of_type_text_is_text() -> None:
-    """OpenAI's specification has such parts of a message (``TextContent``)."""
-    item = {**message(""), "content": [{"type": "text", "text": "a"}]}
+@each_row("part", [{"type": "text", "text": "a"}, {"type": "output_audio", "data": "AA==", "transcript": "a"}])
+def test_a_part_of_another_type_has_its_text(part: Any) -> None:
+    """OpenAI's specification has such parts of a message (``TextContent``, ``OutputAudioContent``)."""
+    item = {**message(""), "content": [part]}
     body = json.dumps({"object": "response", "status": "completed", "output": [item]}).encode()
     for found in (read(stream(created_event(), item_done(0, **item), ended_event())), RESPONSES.read_answer(body)):
         assert fold(found).blocks == (TextBlock("a"),)
