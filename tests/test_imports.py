@@ -64,7 +64,7 @@ ARROWS: Final = {
         http named_imports providers.auth providers.catalog providers.endpoints providers.neutral""",
     "gateway.users_files": "",
     "gateway.config_reports": "config http named_imports providers.catalog",
-    "gateway.file_search": "config config_reports users_files",
+    "gateway.file_search": "config named_imports users_files",
     "gateway.counters": "config named_imports shared stores",
     "gateway.streaming": "providers.errors providers.neutral",
     "gateway.access": "config http",
