@@ -10,8 +10,9 @@ import resource
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, MutableMapping
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
@@ -41,11 +42,17 @@ MOST_CLIENTS: Final = 1000  # clients outside of the file: keys come and go whil
 LONGEST_NAME: Final = 100  # characters of "provider/model"
 NONE: Final = "none"
 OTHER: Final = "other"
+TOKEN_KINDS: Final = ("input", "cache_read", "cache_write", "output", "reasoning")
+_COUNTS: Final = attrgetter(*TOKEN_KINDS)
 CONTRADICTION: Final = "unknown:contradiction"
 _LIMITS_PER_TURN: Final = 100
 """Limits that are reported before other tasks run. There may be thousands."""
 STEP_LABELS: Final = 50
 """The most labels of the findings of one step."""
+
+
+Key: TypeAlias = tuple[Any, ...]
+"""A ``MetricRow`` and the values of its labels."""
 
 
 class ClientLabels(dict[str | None, str]):
@@ -67,11 +74,11 @@ class ClientLabels(dict[str | None, str]):
         return self.setdefault(client, client or NONE)
 
 
-class Histograms(dict[tuple[str, ...], Buckets]):
+class Histograms(dict[Key, Buckets]):
     """The histograms by row and labels."""
 
-    def __missing__(self, key: tuple[str, ...]) -> Buckets:
-        return self.setdefault(key, Buckets(rows.BY_NAME[key[0]].bounds))
+    def __missing__(self, key: Key) -> Buckets:
+        return self.setdefault(key, Buckets(key[0].bounds))
 
 
 class Metrics(ExchangeObserver):
@@ -86,12 +93,12 @@ class Metrics(ExchangeObserver):
         self._registry: Registry | None = None
         # By row and labels, whose values are bounded. The last three wait for ``write``, before the first page for the
         # client library, which is slow to import.
-        self._children: dict[tuple[str, ...], Any] = {}
-        self._counted: defaultdict[tuple[str, ...], float] = defaultdict(float)
+        self._children: dict[Key, Any] = {}
+        self._counted: defaultdict[Key, float] = defaultdict(float)
         self._timed = Histograms()
-        self._gauges: dict[tuple[str, ...], float] = {}
+        self._gauges: dict[Key, float] = {}
         self._providers: set[str] = set()
-        self._models: set[str] = set()
+        self._models: dict[str | None, tuple[str, str]] = {}  # the labels of each known model
         self._entries: set[str] = set()
         self._routes: set[str] = set()
         self._clients = ClientLabels()
@@ -120,7 +127,8 @@ class Metrics(ExchangeObserver):
     def permit_names(self, config: Config) -> None:
         """Permit the names in ``config`` as label values from now on."""
         self._providers.update(entry.provider.id for entry in config.all_entries)
-        self._models.update(f"{entry.provider.id}/{entry.model}" for entry in config.all_entries if not entry.wildcard)
+        labels = [(entry.provider.id, entry.model) for entry in config.all_entries if not entry.wildcard]
+        self._models.update(("/".join(pair), pair) for pair in labels)
         self._entries.update(entry.name for entry in config.all_entries)
         self._routes.update(config.routes)
         self._clients.update((client.name, client.name) for client in config.client_keys if client.source == "file")
@@ -175,15 +183,15 @@ class Metrics(ExchangeObserver):
 
     def add(self, row: MetricRow, *labels: str, by: float = 1) -> None:
         """Increase a counter. Like all numbers, the page has it after ``write``."""
-        self._counted[row.name, *labels] += by
+        self._counted[row, *labels] += by
 
     def observe(self, row: MetricRow, value: float, *labels: str) -> None:
         """Add a value to a histogram."""
-        self._timed[row.name, *labels].add(value)
+        self._timed[row, *labels].add(value)
 
     def set(self, row: MetricRow, value: float, *labels: str) -> None:
         """Set a gauge."""
-        self._gauges[row.name, *labels] = value
+        self._gauges[row, *labels] = value
 
     def write(self) -> None:
         """Write all numbers into the client library's metrics, whose locks cost more; none before the first page."""
@@ -198,9 +206,10 @@ class Metrics(ExchangeObserver):
         for written in (self._counted, self._timed, self._gauges):
             written.clear()
 
-    def _child_of(self, key: tuple[str, ...]) -> Any:
+    def _child_of(self, key: Key) -> Any:
         if (one := self._children.get(key)) is None:
-            one, labels = self.open_registry().metrics[rows.BY_NAME[key[0]]], key[1:]
+            row, *labels = key
+            one = self.open_registry().metrics[row]
             one = self._children[key] = one.labels(*labels) if labels else one
         return one
 
@@ -209,7 +218,7 @@ class Metrics(ExchangeObserver):
     def observe_exchange(self, record: Record, arrival: ArrivedRequest | None) -> "Metrics":
         """Count the start of an exchange, and observe it."""
         record.gaps = self.gaps
-        self._counted[rows.IN_FLIGHT.name, _endpoint(record)] += 1
+        self._counted[rows.IN_FLIGHT, _endpoint(record)] += 1
         if self._folder is not None:
             self.write()
         return self
@@ -221,12 +230,12 @@ class Metrics(ExchangeObserver):
         lane, client, ended, api = record.lane or NONE, self._clients[record.client], line["ended"], _endpoint(record)
         if client not in self._shown:
             self._show_group(client)
-        self._counted[rows.IN_FLIGHT.name, api] -= 1  # on the same page as the other counts
-        self._counted[rows.EXCHANGES.name, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client] += 1
+        self._counted[rows.IN_FLIGHT, api] -= 1  # on the same page as the other counts
+        self._counted[rows.EXCHANGES, api, provider, model, lane, f"{line['status'] // 100}xx", ended, client] += 1
         if record.dropped and not set(record.dropped).issubset(record.by_operator):
-            self._counted[rows.DROPS.name, api, provider] += 1
+            self._counted[rows.DROPS, api, provider] += 1
         if ended == "client_disconnected":
-            self._counted[rows.DISCONNECTS.name, api, "waiting" if record.first_byte is None else "answering"] += 1
+            self._counted[rows.DISCONNECTS, api, "waiting" if record.first_byte is None else "answering"] += 1
         if record.notes:
             self.count_steps(line.get("steps", ()))
         if "cache" in line:
@@ -241,7 +250,7 @@ class Metrics(ExchangeObserver):
         """Count the outcomes of steps, in the form of the log's field."""
         for one in steps:
             name, at = one["step"], one["at"]
-            self._counted[rows.STEP_OUTCOMES.name, name, at, one["outcome"]] += 1
+            self._counted[rows.STEP_OUTCOMES, name, at, one["outcome"]] += 1
             self.observe(rows.STEP_SECONDS, one["ms"] / 1000, name, at)
             if "failure" in one:
                 self.add(rows.STEP_FAILURES, name, one["failure"])
@@ -258,7 +267,7 @@ class Metrics(ExchangeObserver):
     def _count_call(self, record: Record, provider: str, model: str, line: Mapping[str, Any]) -> None:
         for one in record.bill.attempt_records:
             if one.requests:
-                self._counted[rows.TARGET_ATTEMPTS.name, self._target(one), one.reason] += 1
+                self._counted[rows.TARGET_ATTEMPTS, self._target(one), one.reason] += 1
             if one.notes:
                 self._count_prompt_cache(one, one.notes.get("prompt_caches"), record)
         for charge in record.bill.charges():
@@ -266,18 +275,18 @@ class Metrics(ExchangeObserver):
         if record.attempts > 1:
             self._count_retries(record, provider)
         else:
-            self._counted[rows.ATTEMPTS.name, provider] += 1
+            self._counted[rows.ATTEMPTS, provider] += 1
         if line["ended"] == "upstream_error" and record.error is not None:
-            self._counted[rows.UPSTREAM_ERRORS.name, provider, model, record.error.kind] += 1
+            self._counted[rows.UPSTREAM_ERRORS, provider, model, record.error.kind] += 1
         if record.bill.usage_or_estimate()[1]:
-            self._counted[rows.ESTIMATED.name, provider] += 1
+            self._counted[rows.ESTIMATED, provider] += 1
 
     def _count_cached(self, record: Record, client: str, line: Mapping[str, Any]) -> None:
-        self._counted[rows.CACHE.name, client, line["cache"]] += 1
+        self._counted[rows.CACHE, client, line["cache"]] += 1
         if record.bill.from_cache:
-            self._counted[rows.CACHE_SAVED.name, client] += line.get("saved_usd", 0)
+            self._counted[rows.CACHE_SAVED, client] += line.get("saved_usd", 0)
             tokens = line.get("saved_input_tokens", 0) + line.get("saved_output_tokens", 0)
-            self._counted[rows.CACHE_SAVED_TOKENS.name, client] += tokens
+            self._counted[rows.CACHE_SAVED_TOKENS, client] += tokens
 
     def _count_prompt_cache(self, attempt: AttemptRecord, judged: "JudgedAttempt | None", record: Record) -> None:
         """Count the verdict about the provider's prompt cache."""
@@ -285,36 +294,33 @@ class Metrics(ExchangeObserver):
             return
         where = *self.target_labels(attempt.model), self._clients[record.client]
         verdict, lost = judged.verdict, judged.loss
-        self._counted[rows.PROMPT_CACHE_TOKENS.name, *where, "could", NONE] += verdict.could
-        self._counted[rows.PROMPT_CACHE_TOKENS.name, *where, "read", NONE] += verdict.read or 0
+        self._counted[rows.PROMPT_CACHE_TOKENS, *where, "could", NONE] += verdict.could
+        self._counted[rows.PROMPT_CACHE_TOKENS, *where, "read", NONE] += verdict.read or 0
         rest = verdict.missed
         for place, cause in enumerate(verdict.causes):
             rest -= cause.tokens
-            self._counted[rows.PROMPT_CACHE_TOKENS.name, *where, "missed", cause.name] += cause.tokens
+            self._counted[rows.PROMPT_CACHE_TOKENS, *where, "missed", cause.name] += cause.tokens
             if lost is not None and lost.shares[place]:
-                self._counted[rows.PROMPT_CACHE_LOST.name, *where, cause.name] += lost.shares[place] / 1e9
+                self._counted[rows.PROMPT_CACHE_LOST, *where, cause.name] += lost.shares[place] / 1e9
             if cause.word == CONTRADICTION:
-                self._counted[rows.PROMPT_CACHE_CONTRADICTIONS.name, *where] += 1
+                self._counted[rows.PROMPT_CACHE_CONTRADICTIONS, *where] += 1
         if rest > 0:
-            self._counted[rows.PROMPT_CACHE_TOKENS.name, *where, "missed", NONE] += rest
+            self._counted[rows.PROMPT_CACHE_TOKENS, *where, "missed", NONE] += rest
 
     def _count_charge(self, charge: Charge, client: str) -> None:
         where, target = self.target_labels(charge.attempt.model), self._target(charge.attempt)
         if charge.cost is not None and charge.cost.grade == "subscription":
-            self._counted[rows.ON_SUBSCRIPTION.name, *where, target, client] += 1
+            self._counted[rows.ON_SUBSCRIPTION, *where, target, client] += 1
         elif charge.cost is not None:
-            self._counted[rows.COST.name, *where, target, client, charge.cost.grade] += charge.cost.nanos / 1e9
+            self._counted[rows.COST, *where, target, client, charge.cost.grade] += charge.cost.nanos / 1e9
         elif charge.usage.prompt or charge.usage.output or charge.usage.units:
-            self._counted[rows.UNPRICED.name, *where, target] += 1
+            self._counted[rows.UNPRICED, *where, target] += 1
         usage = charge.usage
-        for kind, number in (
-            ("input", usage.input), ("cache_read", usage.cache_read), ("cache_write", usage.cache_write),
-            ("output", usage.output), ("reasoning", usage.reasoning),
-        ):  # fmt: skip
+        for kind, number in zip(TOKEN_KINDS, _COUNTS(usage), strict=True):
             if number:
-                self._counted[rows.TOKENS.name, *where, client, kind] += number
+                self._counted[rows.TOKENS, *where, client, kind] += number
         for unit, number in charge.usage.units:
-            self._counted[rows.BILLED_UNITS.name, *where, client, unit] += number
+            self._counted[rows.BILLED_UNITS, *where, client, unit] += number
 
     def _count_retries(self, record: Record, provider: str) -> None:
         """Count an exchange with several attempts, whose last one used ``provider``.
@@ -324,16 +330,16 @@ class Metrics(ExchangeObserver):
         asked = [provider_id if provider_id in self._providers else OTHER for provider_id in sent]
         asked += [provider] * (record.attempts - len(asked))
         for number, name in enumerate(asked):
-            self._counted[rows.ATTEMPTS.name, name] += 1
+            self._counted[rows.ATTEMPTS, name] += 1
             if number:
-                self._counted[rows.RETRIES.name, name] += 1
+                self._counted[rows.RETRIES, name] += 1
         route = record.route if record.route in self._routes else NONE
         causes = {one.cause: one for one in record.bill.attempt_records}
         if "fallback" in causes:
             has_helped = record.bill.attempt_records[-1].reason == "ok"
-            self._counted[rows.FALLBACKS.name, route, "yes" if has_helped else "no"] += 1
+            self._counted[rows.FALLBACKS, route, "yes" if has_helped else "no"] += 1
         if (hedge := causes.get("hedge")) is not None:
-            self._counted[rows.HEDGES.name, route, "yes" if hedge.reason == "ok" else "no"] += 1
+            self._counted[rows.HEDGES, route, "yes" if hedge.reason == "ok" else "no"] += 1
         if record.waited:
             self.observe(rows.ATTEMPT_WAIT, record.waited, route)
 
@@ -364,16 +370,19 @@ class Metrics(ExchangeObserver):
         free, own = MAX_MODELS - len(self._met), sum(met == client for met in self._met.values())
         is_shared = len(self._clients) > 2  # there are more labels than "none" and one client
         has_place = own < free if is_shared else free > 0
-        if has_place and target.partition("/")[0] in self._providers and target.isprintable():
+        provider, _, model = target.partition("/")
+        if has_place and provider in self._providers and target.isprintable():
             self._met[target] = client
-            self._models.add(target)
+            self._models[target] = provider, model
 
     def target_labels(self, target: str | None) -> tuple[str, str]:
         """Return the labels of a record's target, as far as the configuration names it."""
+        if (labels := self._models.get(target)) is not None:
+            return labels
         if target is None:
             return NONE, NONE
-        provider, _, model = target.partition("/")
-        return provider if provider in self._providers else OTHER, model if target in self._models else OTHER
+        provider = target.partition("/")[0]
+        return provider if provider in self._providers else OTHER, OTHER
 
     # Gauges
 
@@ -390,7 +399,7 @@ class Metrics(ExchangeObserver):
         spent = sum(os.times()[:2])
         self.add(rows.CPU, by=spent - self._cpu)
         self._cpu = spent
-        self._timed[rows.SILENCE.name,].merge(*self.gaps.take())
+        self._timed[rows.SILENCE,].merge(*self.gaps.take())
         self.write()
 
     def report_targets(self, out: Mapping[str, int], outages: Mapping[tuple[str, str], int]) -> None:
