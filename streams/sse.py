@@ -31,7 +31,7 @@ _EVENT_NAME = re.compile(rb" ?[a-z_.]*")
 SHORT: Final = 1024
 """Bytes up to which an event is recognized by one regular expression, which is slower than several searches for a
 larger one."""
-_USUAL_EVENT = re.compile(rb"(?:event: ([a-z_.]+)\n)?data: (.+)\n\n").fullmatch
+_USUAL_EVENT = re.compile(rb"event: ([a-z_.]+)\ndata: (.+)\n\n").fullmatch
 
 COMMENT_PING = b": ping\n\n"
 
@@ -107,9 +107,9 @@ class Splitter:
             start = _add_events(events, data, start)
             self._was_cr = start == len(data) and data.endswith(b"\r")
         else:
-            while (cut := data.find(b"\n\n", start)) >= 0:
-                events.append(data[start : cut + 2])
-                start = cut + 2
+            *whole_events, rest = data[start:].split(b"\n\n")
+            events += [one + b"\n\n" for one in whole_events]
+            start = len(data) - len(rest)
         if start < len(data):
             self._hold(data[start:])
         return events
@@ -160,13 +160,15 @@ def _has_too_many_lines(raw: bytes) -> bool:
 
 
 def parse_usual(raw: bytes) -> tuple[str, bytes] | None:
-    """Return ``parse(raw)`` for a short event of one line of data, perhaps with a name before it; otherwise ``None``.
+    """Return ``parse(raw)`` for an event of one line of data, or a short one with a name before it; otherwise ``None``.
 
     ``is_plain`` is true for such an event."""
+    if raw[:6] == b"data: " and raw[-2:] == b"\n\n":  # nearly all events; slices are faster than methods
+        data = raw[6:-2]
+        return ("", data) if data and _LF not in data and _CR not in data else None
     if len(raw) > SHORT or _CR in raw or (found := _USUAL_EVENT(raw)) is None:
         return None
-    name = found[1]
-    return (name.decode() if name else ""), found[2]
+    return found[1].decode(), found[2]
 
 
 def parse(raw: bytes) -> tuple[str, bytes] | None:
@@ -175,10 +177,7 @@ def parse(raw: bytes) -> tuple[str, bytes] | None:
     Real servers send errors in mid-stream as a bare JSON object or in an ``error:`` field. Both are returned as data
     without a name.
     """
-    # Nearly all events have this shape: one data line and the blank line.
-    if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.find(b"\n", 6, -2) < 0 and _CR not in raw:
-        return ("", raw[6:-2]) if len(raw) > 8 else None
-    if _CR not in raw and (usual := parse_usual(raw)) is not None:
+    if (usual := parse_usual(raw)) is not None:
         return usual
     if _is_data_with_crlf(raw):
         return ("", raw[6:-4]) if len(raw) > 10 else None
