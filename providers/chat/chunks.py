@@ -81,7 +81,7 @@ _NONE: TypeAlias = Literal[""] | Annotated[list[Any], msgspec.Meta(max_length=0)
 """The values of a member without information."""
 
 
-class _TextDelta(Delta, kw_only=True):
+class _TextDelta(msgspec.Struct, gc=False):
     content: Annotated[str, msgspec.Meta(min_length=1)]
     reasoning_content: _NONE = None
     reasoning: _NONE = None
@@ -94,19 +94,21 @@ class _TextDelta(Delta, kw_only=True):
     images: _NONE = None
 
 
-class _TextChoice(Choice, kw_only=True):
+class _TextChoice(msgspec.Struct, gc=False, kw_only=True):
     index: Literal[0] | None = 0
     delta: _TextDelta
-    finish_reason: _NONE = None
     logprobs: _NONE = None
+    finish_reason: _NONE = None
     usage: _NONE = None
     error: _NONE = None
 
 
-class _TextChunk(Chunk, kw_only=True):
-    """A chunk with a piece of text and nothing else that a reader uses in the middle of an answer."""
+class _TextChunk(msgspec.Struct, gc=False):
+    """A chunk with a piece of text and nothing else that a reader uses in the middle of an answer.
 
-    choices: tuple[_TextChoice]  # type: ignore[assignment]  # it is only read
+    Members that a reader does not use then are skipped, not decoded."""
+
+    choices: tuple[_TextChoice]
     usage: _NONE = None
     moderation: None = None
     base_resp: _NONE = None
@@ -162,6 +164,8 @@ def decode_text(data: bytes) -> str:
     """Return the text of a chunk that has only a piece of text for ``Chunk``'s readers, as nearly all have.
 
     Raises one of ``NOT_JSON`` for any other, which may be a valid chunk."""
+    if not data.isascii():
+        data.decode()  # checks the UTF-8 of skipped members
     return _decode_text_chunk(data).choices[0].delta.content
 
 
