@@ -19,6 +19,8 @@ from streams.errors import GatewayError
 from streams.pipe import BATCH_LINES
 from streams.whole_json import JsonEnd
 
+_CR: Final = ord(b"\r")
+
 DENSE_BYTES: Final = 16 * 1024
 """Bytes of a piece that readers get in one call if it has many lines, as each may be an event or a batch's result."""
 
@@ -63,6 +65,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
         self._body, self._framing = response.body, response.framing
         self._read = response.body.read
         self._decoding: AsyncGenerator[bytes, None] | None = None
+        self._peeked = b""
         self._rest = b""  # of a piece with many lines
         self._splits_dense = True
         self.status = response.status
@@ -95,7 +98,7 @@ class UpstreamResponse(trio.abc.AsyncResource):
         Call this before any of the body is read; it may be peeked."""
         if self._framing is not None and not self.has_arrived:
             end = JsonEnd()
-            end.feed(self._rest)
+            end.feed(self._peeked)
             self._read = partial(self._read_json, self._read, self._framing, end, grace)
 
     @staticmethod
@@ -116,12 +119,12 @@ class UpstreamResponse(trio.abc.AsyncResource):
 
         The next read returns them again. Call this before any of the body is read. Raises as reading does."""
         try:
-            while len(self._rest) < least and (piece := await self._read()):
-                self._rest += piece
+            while len(self._peeked) < least and (piece := await self._read()):
+                self._peeked += piece
         except BaseException:
             await self.aclose()
             raise
-        return self._rest
+        return self._peeked
 
     def set_content_type(self, content_type: str) -> None:
         """Replace the content type in ``headers``."""
@@ -148,8 +151,9 @@ class UpstreamResponse(trio.abc.AsyncResource):
         try:  # the end, a failure and a cancellation all free the slot
             if self._rest:
                 await trio.lowlevel.checkpoint()
-                return self._next_part(self._rest)
-            if piece := await self._read():
+            piece = self._rest or self._peeked or await self._read()
+            self._rest = self._peeked = b""
+            if piece:
                 return self._next_part(piece) if self._splits_dense and len(piece) > DENSE_BYTES else piece
         except BaseException:
             await self.aclose()
@@ -160,7 +164,8 @@ class UpstreamResponse(trio.abc.AsyncResource):
 
     def _next_part(self, piece: bytes) -> bytes:
         """Return ``piece``, or its beginning if it has many lines; the rest follows after other tasks have run."""
-        end = DENSE_BYTES if piece.count(b"\n") + piece.count(b"\r") > BATCH_LINES else len(piece)
+        crs = piece.count(b"\r") if _CR in piece else 0  # to find none is much cheaper than to count none
+        end = DENSE_BYTES if piece.count(b"\n") + crs > BATCH_LINES else len(piece)
         self._rest = piece[end:]
         return piece[:end]
 
