@@ -1,6 +1,6 @@
 """The byte lane: forwards the provider's stream unchanged to a client of the same API."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 from gateway.streaming.keep_alive import keep_alive
@@ -84,12 +84,11 @@ class Passthrough:
         if (parsed := self._splitter.parse_lone(data)) is not None:
             out = self._forward_event(data, *parsed)
             return self._take_comments() + out if self._comments and out else out
-        has_comments = self._comments or not self.progress.committed  # or may have some after this data
-        return b"".join(map(self._forward_any if has_comments else self._forward, self._splitter.feed(data)))
+        return b"".join(self._forward_all(self._splitter.feed(data)))
 
     def end(self, error: ErrorInfo | None = None) -> bytes:
         rest = self.source.complete(self._splitter.close())
-        out = self._forward_any(rest) if rest else b""
+        out = b"".join(self._forward_all([rest] if rest else []))
         passed: ErrorInfo | None = None  # reported by forwarded events; other errors set ``error`` only
         for event in self._reader.close():
             if isinstance(event, ErrorInfo):
@@ -129,15 +128,18 @@ class Passthrough:
         self._comments.clear()
         return comments
 
-    def _forward_any(self, raw: bytes) -> bytes:
-        """Return the client's bytes for an event, after the comments that no keep-alive has passed on."""
-        out = self._forward(raw)
-        return self._take_comments() + out if self._comments and out else out
+    def _forward_all(self, events: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the client's bytes for events in any form, after the comments that no keep-alive has passed on."""
+        for raw in events:
+            if (parsed := self._parse_usual(raw)) is None:
+                out = self._forward_unusual(raw)
+            else:
+                name, data = parsed
+                out = self._forward_event(raw, name, data)
+            yield self._take_comments() + out if self._comments and out else out
 
-    def _forward(self, raw: bytes) -> bytes:
-        """Read an event of the provider in any form, and return the client's bytes for it."""
-        if (parsed := self._parse_usual(raw)) is not None:
-            return self._forward_event(raw, *parsed)
+    def _forward_unusual(self, raw: bytes) -> bytes:
+        """Read an event of the provider that is not a short one of one line, and return the client's bytes for it."""
         parsed = self._parse(raw)
         if parsed is not None:
             self._plain = self._plain and self._is_plain(raw, *parsed)
@@ -175,7 +177,7 @@ class Passthrough:
         if not progress.committed and (words := self._codec.wire.words).is_keep_alive(name, data):
             # The client gets one of its own form now, not all of them with the first content.
             return raw if progress.note_keep_alive(words.opening_keep_alives) else b""
-        if self._has_edits and not (events and type(events[-1]) is TextDelta and b"_call" not in data):
+        if self._has_edits and not (events and type(events[-1]) is TextDelta and data.find(b"_call") < 0):
             raw = self._edit_event(raw, name, data)
         if self._hides_usage:
             self._hid_last_event = self._codec.is_usage_alone(data)

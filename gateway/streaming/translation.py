@@ -89,7 +89,7 @@ class Translation:
     def feed(self, data: bytes) -> bytes:
         if (parsed := self._splitter.parse_lone(data)) is not None:
             return self._translate(data, *parsed)
-        return b"".join(map(self._take, self._splitter.feed(data)))
+        return b"".join([self._take(raw) for raw in self._splitter.feed(data)])
 
     def end(self, error: ErrorInfo | None = None) -> bytes:
         rest = self.source.complete(self._splitter.close())
@@ -107,7 +107,8 @@ class Translation:
 
     def _take(self, raw: bytes) -> bytes:
         if (parsed := self._parse(raw)) is not None:
-            return self._translate(raw, *parsed)
+            name, data = parsed
+            return self._translate(raw, name, data)
         if raw.startswith(b":"):
             self.progress.note_keep_alive(OPENING_COMMENTS)
         return b""

@@ -270,7 +270,7 @@ class ChatWriter:
 
     def _encode_chunk(self, delta: Mapping[str, Any], logprobs: Sequence[Any] | None = None) -> bytes:
         if not logprobs:
-            return b"%b%b%b" % (self._prefix, sse.dump(delta), self._suffix)
+            return self._prefix + sse.dump(delta) + self._suffix
         scores = sse.dump(_logprobs_object(logprobs))
         return b'%b%b,"logprobs":%b%b' % (self._prefix, sse.dump(delta), scores, _UNFINISHED)
 

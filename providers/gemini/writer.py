@@ -330,7 +330,7 @@ class GeminiWriter:
         if type(event) is TextDelta and self._waiting is None and event.logprobs is None:
             self._characters += len(event.text)
             self._grounding.add_text(event.text)
-            return b"%b%b%b" % (self._prefix, sse.dump(event.text), self._suffix)
+            return self._prefix + sse.dump(event.text) + self._suffix
         return self._send(event)
 
     def _send(self, event: Event) -> bytes:

@@ -73,7 +73,7 @@ class MessagesWriter(BlockWriter):
     def send(self, event: Event) -> bytes:
         if isinstance(event, TextDelta) and self._open is not None and event.block == self.order.open:
             self.characters += len(event.text)
-            return b"%b%b%b" % (self._open.prefix, sse.dump(event.text), _END_OF_DELTA)
+            return self._open.prefix + sse.dump(event.text) + _END_OF_DELTA
         return self.send_any(event)
 
     def begin_answer(self) -> bytes:
@@ -141,12 +141,12 @@ class MessagesWriter(BlockWriter):
     def _write_delta(self, text: str, kind: str, member: str, item: Mapping[str, Any]) -> bytes:
         start = b"" if self._open is not None else self._start_block(item, (kind, member))
         assert self._open is not None
-        return b"%b%b%b%b" % (start, self._open.prefix, sse.dump(text), _END_OF_DELTA)
+        return start + self._open.prefix + sse.dump(text) + _END_OF_DELTA
 
     def write_arguments(self, text: str) -> bytes:
         if self._open is None:
             return b""
-        return b"%b%b%b" % (self._open.prefix, sse.dump(text), _END_OF_DELTA)
+        return self._open.prefix + sse.dump(text) + _END_OF_DELTA
 
     def write_state(self, state: ReasoningState) -> bytes:
         if signs_image(state):
