@@ -50,6 +50,9 @@ _TYPE: Final = "type"
 _SUMMARY: Final = "summary"
 _TEXT_TYPES: Final = ("", "text", "thought_summary", "thought_signature")
 """The types of contents and deltas of a thought that have nothing but text; the others are images."""
+_SPOKEN: Final = ("model_output", "thought")
+_ARGUMENTS: Final = (None, "", "arguments_delta")
+"""The types of deltas with arguments of the client's tools; those of Google's tools have other types."""
 _INPUT: Final = "user_input"
 _HELD: Final = "steps of Google's tools"
 
@@ -68,9 +71,9 @@ def continue_step(answer: OpenAnswer, index: int, delta: Json) -> list[Event]:
     Raises ``GatewayError`` for arguments of a call that did not start.
     """
     step = answer.steps.get(index)
+    if (step is None or step.kind in _SPOKEN) and delta.get("arguments") and delta.get(_TYPE) in _ARGUMENTS:
+        raise GatewayError.of(NO_CALL)
     if step is None:
-        if delta.get("arguments") and delta.get(_TYPE) in (None, "", "arguments_delta"):
-            raise GatewayError.of(NO_CALL)
         step = answer.open_step(index, "thought" if "signature" in delta or "content" in delta else "model_output")
     return _CONTINUE.get(step.kind, _continue_native)(answer, step, delta)
 

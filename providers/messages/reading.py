@@ -220,7 +220,6 @@ THINKING = BlockKind(
     begin_thinking,
     finish_thinking,
     {
-        **NATIVE.pieces,
         "thinking_delta": ("thinking", read_thinking),
         "signature_delta": ("signature", read_signature),
     },
@@ -236,7 +235,8 @@ _KINDS: Mapping[str, BlockKind] = {
 """The kinds of blocks by type; all others are ``NATIVE``."""
 
 _TYPE_OF_DELTA = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "thinking"}
-"""The type of block that a delta belongs to, for a server that omits the block's start."""
+"""The type of block that a delta belongs to, for a server that omits the block's start, or sends it into another
+block (BerriAI/litellm#32105)."""
 
 
 def start_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
@@ -261,13 +261,13 @@ def continue_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Eve
         return ()
     type = as_string(delta.get("type"))
     block = answer.blocks.get(index)
-    if block is not None:
+    if block is not None and (block.kind not in (TEXT, THINKING) or type in (*block.kind.pieces, *block.kind.deltas)):
         return _read_delta(answer, block, type, delta)
-    if type not in _TYPE_OF_DELTA:
-        if delta.get("partial_json"):
-            raise GatewayError.of(NO_CALL)
+    if delta.get("partial_json"):
+        raise GatewayError.of(NO_CALL)
+    if type not in _TYPE_OF_DELTA or not delta.get(type.removesuffix("_delta")):
         return ()
-    events = _finish_other_blocks(answer)  # the block's start is missing
+    events = _finish_other_blocks(answer)
     return [*events, *_read_delta(answer, _open_block(answer, index, {"type": _TYPE_OF_DELTA[type]}), type, delta)]
 
 

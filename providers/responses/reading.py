@@ -91,7 +91,8 @@ def read_whole_part(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
 def _add_rest(answer: OpenAnswer, wire: Wire, speech: Speech, text: Any, logprobs: Any = None) -> Sequence[Event]:
     """Return the events for the rest of a text that the deltas did not carry."""
     item = answer.items.find_or_add(wire, "message")
-    if as_index(wire.content_index) not in item.parts:
+    index, known = as_index(wire.content_index), item.parts  # some events of a server may have no index
+    if not known or (index not in known and None not in (index, *known)):
         return _add_text(answer, wire, speech, wire.content_index, text, logprobs)
     if answer.open_text != (item, speech, wire.content_index) or not isinstance(text, str):
         return ()

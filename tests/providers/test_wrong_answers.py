@@ -174,10 +174,10 @@ LOST_CALLS: dict[str, list[list[tuple[str, Any]]]] = {
             ("", {"type": "message_delta", "delta": {"stop_reason": "tool_use"}}),
             ("", {"type": "message_stop"}),
         ]
+        for start in ({}, *({"type": kind, kind: "Hm"} for kind in ("text", "thinking")))
         for before in (
-            [],
-            [("", {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": "Hm"}}),
-             ("", {"type": "content_block_stop", "index": 1})],
+            [("", {"type": "content_block_start", "index": 1, "content_block": start})] if start else [],
+            [("", {"type": "content_block_stop", "index": 1})],
         )
     ],
     "responses": [
@@ -201,10 +201,12 @@ LOST_CALLS: dict[str, list[list[tuple[str, Any]]]] = {
     ],
     "interactions": [
         [
+            *before,
             ("", {"event_type": "step.delta", "index": 0, "delta": {**kind, "arguments": '{"a":1}'}}),
             ("", {"event_type": "interaction.completed", "interaction": {"status": "requires_action"}}),
         ]
         for kind in ({}, {"type": "arguments_delta"})
+        for before in ([], [("", {"event_type": "step.start", "index": 0, "step": {}})])
     ],
 }  # fmt: skip
 

@@ -230,6 +230,24 @@ def test_a_server_that_forgets_starts_and_stops_is_still_understood():
     )
 
 
+def test_thinking_inside_a_text_block_and_text_inside_thinking_are_blocks_of_their_own():
+    """LiteLLM sends the reasoning of some servers into a text block (BerriAI/litellm#32105)."""
+    events = read_events(
+        message_start(),
+        block_start(0, type="text", text=""),
+        delta(0, type="thinking_delta", thinking="h"),
+        delta(0, type="thinking_delta", thinking="m"),
+        delta(0, type="text_delta", text="a"),
+        delta(0, type="thinking_delta", thinking=""),
+        delta(0, type="text_delta", text="b"),
+        block_stop(0),
+        message_delta(),
+        STOP,
+    )
+    check_order(events)
+    assert fold(events).blocks == (ReasoningBlock("hm"), TextBlock("ab"))
+
+
 def test_done_from_a_compatible_server_is_not_an_error():
     assert read(raw(message_start(), *TEXT, message_delta()) + b"data: [DONE]\n\n")[-1] == AnswerEnd("stop", "end_turn")
 

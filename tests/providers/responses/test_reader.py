@@ -131,7 +131,13 @@ def test_parts_that_only_the_whole_item_has_are_returned_too() -> None:
         assert sorted(block.text for block in fold(found).blocks if isinstance(block, TextBlock)) == ["a", "b", "c"]
     found = read(stream(created_event(), text_delta(0, "a", None), item_done(0, **item), ended_event()))  # type: ignore[arg-type]
     assert fold(found).blocks == (TextBlock("a"),)
-    # Some servers number parts differently in deltas; their text counts once all the same.
+    # Some servers number parts differently in deltas, or not in each event; their text counts once all the same.
+    for part, later in itertools.product((0, None), repeat=2):
+        end = {"type": "response.output_text.done", "output_index": 0, "content_index": later, "text": "a"}
+        found = read(
+            stream(created_event(), text_delta(0, "a", part), end, item_done(0, **message("a")), ended_event())
+        )  # type: ignore[arg-type]
+        assert fold(found).blocks == (TextBlock("a"),)
     for part in (1, None):
         found = read(stream(created_event(), text_delta(0, "a", part), item_done(0, **message("a")), ended_event()))  # type: ignore[arg-type]
         assert fold(found).blocks == (TextBlock("a"),)
