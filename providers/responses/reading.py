@@ -92,7 +92,7 @@ def _add_rest(answer: OpenAnswer, wire: Wire, speech: Speech, text: Any, logprob
     """Return the events for the rest of a text that the deltas did not carry."""
     item = answer.items.find_or_add(wire, "message")
     index, known = as_index(wire.content_index), item.parts  # some events of a server may have no index
-    if not known or (index not in known and None not in (index, *known)):
+    if not known or not (index is None or index in known or None in known):
         return _add_text(answer, wire, speech, wire.content_index, text, logprobs)
     if answer.open_text != (item, speech, wire.content_index) or not isinstance(text, str):
         return ()
