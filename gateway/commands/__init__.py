@@ -5,8 +5,9 @@
 - ``help`` has the groups and the form of ``--help``, and options of several commands. ``judging`` asks the features
   about a configuration.
 - ``plans`` finds a person's plans for ``init``.
-- ``serve``: ``serve``; ``serve_messages`` has its banner, ``listening`` opens the sockets, ``served_config`` reloads
-  the configuration. ``stand_in``: its demo, and ``mock``; ``demo`` has the demo's configuration.
+- ``serve``: ``serve``; ``serve_messages`` has its banner, ``listening`` opens the sockets, with
+  ``certificate_warnings``; ``served_config`` reloads the configuration. ``stand_in``: its demo, and ``mock``; ``demo``
+  has the demo's configuration.
 - ``request_story``: ``log``, the story of one request.
 - ``own_gateways``: ``status``, ``reload``, ``stop`` and ``logs``, by the ``registry`` of the user's gateways.
 - ``users_environment`` has the user's variables for all commands; ``dotenv`` advises on those of other programs.

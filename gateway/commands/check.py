@@ -15,12 +15,12 @@ from configfile.keys import keys_of
 from gateway.commands.dotenv import with_advice
 from gateway.commands.judging import judge_features
 from gateway.commands.terminal import count_text, say, wrap_sentences
-from gateway.config.listening import EXPOSURE_ADVICE, exposure
 from gateway.config.loading import Config, ConfigError, Examined, examine, in_order, load
 from gateway.config.model_entry import ModelEntry
 from gateway.config.names import listed_names
 from gateway.config.settings import Remark, Trust
 from gateway.config_reports.changes import changes
+from gateway.config_reports.exposed_listeners import exposed_listeners, exposure
 from gateway.config_reports.warnings import remarks_on
 from gateway.file_search import (
     FILE_VARIABLE,
@@ -189,9 +189,9 @@ def _exposures(found: Examined) -> Iterator[Mistake]:
     admitting = {field.name for field in keys_of(Config).values() if field.key.admits}
     if not mistaken.isdisjoint(admitting) or _is_in_doubt(found, (), admitting):
         return  # it may be protected
-    for one in found.config.exposed_listeners:
+    for one in exposed_listeners(found.config):
         if not _is_in_doubt(found, one.path, _PROTECTING):
-            yield found.document.mistake((*one.path, "address"), exposure(one), EXPOSURE_ADVICE)
+            yield found.document.mistake((*one.path, "address"), *exposure(one))
 
 
 def _is_in_doubt(found: Examined, path: KeyPath, keys: Collection[str]) -> bool:

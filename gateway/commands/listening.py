@@ -9,17 +9,12 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from configfile.document import ConfigError, Mistake
-from gateway.config.listening import EXPOSURE_ADVICE, Listener, TlsSettings, exposure
+from gateway.commands.certificate_warnings import expiry_warning, key_mode_warning
+from gateway.config.listening import Listener, TlsSettings
 from gateway.config.loading import Config, Examined
+from gateway.config_reports.exposed_listeners import exposure
 from gateway.serving.listeners import ListenerOptions, adopt, bind, bind_unix, unlink_at_end
-from gateway.serving.tls import (
-    CertificateFailed,
-    ListenerTls,
-    TlsFiles,
-    expiry_warning,
-    key_mode_warning,
-    unusable_files,
-)
+from gateway.serving.tls import CertificateFailed, ListenerTls, TlsFiles, unusable_files
 
 log = logging.getLogger("trigate.server")
 
@@ -169,4 +164,4 @@ def refuse_exposed(config: Config, listeners: Sequence[OpenListener], meant: boo
         return
     for one in listeners:
         if one.listener.is_unguarded and not one.is_local:
-            raise ConfigError((Mistake(str(config.path), "", exposure(one.listener), EXPOSURE_ADVICE),))
+            raise ConfigError((Mistake(str(config.path), "", *exposure(one.listener)),))

@@ -2,13 +2,11 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from ipaddress import ip_address
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import attrs
 
 from configfile.document import Path
-from configfile.expanded import Unresolved
 from configfile.keys import Kind, ignored, setting
 from configfile.kinds import Count, Duration, Port
 from gateway.config.findings import Findings
@@ -227,26 +225,3 @@ def _common_value(found: Sequence[tuple[Any, Listener]], name: str, findings: Fi
                 "set the same value for all model listeners",
             )
     return values[0][1] if values else None
-
-
-def is_local(listener: Listener) -> bool:
-    """Return whether only this machine can reach it. Names are not resolved; an unknown address counts as local."""
-    if isinstance(listener.address, Unresolved):
-        return True
-    try:
-        return listener.socket is not None or ip_address(listener.address.partition("%")[0]).is_loopback
-    except ValueError:
-        return listener.address == "localhost" or listener.address.endswith(".localhost")
-
-
-def exposure(listener: Listener) -> str:
-    """Return a sentence about who can reach the unprotected ``listener``, and what they can do."""
-    return (
-        f"client_keys is not set, so every machine that can connect to {listener.place} can use the provider keys "
-        "in this config"
-    )
-
-
-EXPOSURE_ADVICE: Final = (
-    "set client_keys or the listener's tls.client_ca, listen on 127.0.0.1, or allow it with `open: true` or --open"
-)

@@ -35,7 +35,7 @@ from gateway.config.kinds import (
     list_of,
 )
 from gateway.config.limits import Limits
-from gateway.config.listening import Listener, Listeners, is_local
+from gateway.config.listening import Listener, Listeners
 from gateway.config.model_entry import ModelEntry
 from gateway.config.own_providers import ProviderSettings
 from gateway.config.patterns import ALL_NAMES, ModelNames
@@ -407,13 +407,6 @@ class Config:
     def is_rule_name(self, name: str) -> bool:
         """Return whether only a client that a rule admits can have ``name``."""
         return any(name.startswith(prefix) and name != prefix for prefix in self.rule_prefixes)
-
-    @property
-    def exposed_listeners(self) -> tuple[Listener, ...]:
-        """The listeners open to other machines without any key, although the file does not set ``open``."""
-        if self.asks_for_key or self.open:
-            return ()
-        return tuple(one for one in self.listeners if one.is_unguarded and not is_local(one))
 
     @property
     def default(self) -> str | None:

@@ -4,6 +4,6 @@ The reading imports some if a file needs them: ``unknown``, advice on unknown ke
 file that was only found; ``convertible``, which recognises the files that ``trigate import`` converts;
 ``readable_secrets``, the warning about secrets in a file that everyone can read.
 
-``warnings`` has all warnings of a configuration: those of its reading, and those of ``doubtful_routes``,
-``doubtful_budgets``, ``doubtful_clients`` and ``weak_secrets``. ``changes`` lists the differences between two, with
-values in the ``spelling`` for people."""
+``exposed_listeners`` need a key. ``warnings`` has all warnings of a configuration: those of its reading, and those of
+``doubtful_routes``, ``doubtful_budgets``, ``doubtful_clients`` and ``weak_secrets``. ``changes`` lists the differences
+between two, with values in the ``spelling`` for people."""

@@ -8,6 +8,7 @@ import pytest
 from gateway.config.listening import TlsSettings
 from gateway.config.loading import Config, ConfigError, from_mapping
 from gateway.config_reports.changes import changes
+from gateway.config_reports.exposed_listeners import exposed_listeners
 from tests.support.each_row import each_row
 
 TLS = {"certificate": "a.pem", "key": "a.key"}
@@ -30,9 +31,9 @@ def config(*listeners: dict[str, Any], **more: Any) -> Config:
 def test_a_listener_without_authentication_counts_as_exposed(listener, open):
     place = {} if listener.get("serves") is None else {"port": 2, "name": "other"}
     listeners = [listener, *([place] if place else [])]
-    assert bool(config(*listeners).exposed_listeners) is open
-    assert not config(*listeners, open=True).exposed_listeners
-    assert not config(*listeners, client_keys=[{"name": "a", "key": "k" * 20}]).exposed_listeners
+    assert bool(exposed_listeners(config(*listeners))) is open
+    assert not exposed_listeners(config(*listeners, open=True))
+    assert not exposed_listeners(config(*listeners, client_keys=[{"name": "a", "key": "k" * 20}]))
 
 
 def test_a_unix_socket_is_private_unless_the_file_sets_a_mode():

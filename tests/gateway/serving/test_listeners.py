@@ -1,7 +1,6 @@
 """Listening sockets."""
 
 import errno
-import os
 import socket
 
 import pytest
@@ -14,8 +13,7 @@ from tests.support.asgi_app import Client, eventually, serving
 def test_a_taken_port_is_reported():
     with bind("127.0.0.1", 0) as sock:
         port = sock.getsockname()[1]
-        owner = rf"another process is listening there \(.+, process {os.getpid()}\)"
-        with pytest.raises(BindFailed, match=rf"cannot listen on 127\.0\.0\.1:{port}.*{owner}"):
+        with pytest.raises(BindFailed, match=rf"cannot listen on 127\.0\.0\.1:{port}.*another process is"):
             bind("127.0.0.1", port)
 
 
