@@ -107,17 +107,21 @@ def test_a_visible_recording_is_complete(tmp_path):
 
     def look() -> None:
         begun.set()
-        while not (done.is_set() and seen):
+        is_last = False
+        while not is_last:
+            is_last = done.is_set()
             for path in set(tmp_path.rglob("*.meta.json")) - seen:
                 assert json.loads(path.read_bytes())["status"] == 200
                 seen.add(path)
 
     with ThreadPoolExecutor(1) as pool:
         looking = pool.submit(look)
-        assert begun.wait(30)
-        for _ in range(20):
-            folder.write([SIDE], {**LINE, "message": "x" * 10**6}, ())
-        done.set()
+        try:
+            assert begun.wait(30)
+            for _ in range(20):
+                folder.write([SIDE], {**LINE, "message": "x" * 10**6}, ())
+        finally:
+            done.set()  # also after a failed write, which would otherwise leave the other thread running
         looking.result()
     assert seen
 
