@@ -13,6 +13,7 @@ from providers.neutral.request import (
     NativePart,
     NativeTool,
     Parameter,
+    RefusalPart,
     Request,
     TextPart,
     Tool,
@@ -46,6 +47,12 @@ def test_results_follow_their_calls_in_order_before_anything_else():
         {"role": "tool", "tool_call_id": "z", "content": "orphan"},
         {"role": "user", "content": "first"},
         {"role": "user", "content": "second"},
+    ]
+
+
+def test_each_refusal_of_a_message_is_sent():
+    assert messages(assistant(RefusalPart("No"), TextPart("a"), RefusalPart(", never"))) == [
+        {"role": "assistant", "content": "a", "refusal": "No, never"}
     ]
 
 

@@ -70,6 +70,12 @@ def test_files_and_nested_media_are_read():
     )
 
 
+def test_each_text_of_a_search_result_is_read():
+    texts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    found = {"type": "search_result", "title": "T", "source": "https://a.example", "content": texts}
+    assert blocks(found) == (TextPart("T\nhttps://a.example\n\na\n\nb", "messages[0].content[0]"),)
+
+
 def test_a_broken_seal_is_removed_and_reported():
     content = [{"type": "thinking", "thinking": "hm", "signature": "tg1.broken"}, {"type": "text", "text": "a"}]
     call = read(messages=[*HELLO, {"role": "assistant", "content": content}])

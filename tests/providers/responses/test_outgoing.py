@@ -3,7 +3,7 @@
 from providers.chat import CHAT
 from providers.neutral.codec import Recipient
 from providers.neutral.quirks import Quirks
-from providers.neutral.request import Format, NativeTool, Parameter, Reasoning, TextPart, Tool, ToolChoice
+from providers.neutral.request import Format, Message, NativeTool, Parameter, Reasoning, TextPart, Tool, ToolChoice
 from providers.responses import RESPONSES
 from tests.support.cases import case
 from tests.support.responses_requests import US, foreign, read, send, user
@@ -58,6 +58,12 @@ def test_settings_of_other_apis_are_carried_or_reported() -> None:
     assert body["text"] == {"format": schema, "verbosity": "low"}
     assert set(outgoing.dropped) == {"stop", "top_k"}
     assert (body["service_tier"], body["top_logprobs"], body["include"]) == ("flex", 2, [LOGPROBS])
+
+
+def test_the_name_of_a_participant_in_instructions_is_reported() -> None:
+    named = Message("system", (TextPart("a"),), "messages[0]", name="b")
+    body, outgoing = send(foreign(named, user(TextPart("c"))))
+    assert (body["instructions"], outgoing.dropped) == ("a", ("messages[].name",))
 
 
 def test_a_format_without_a_schema_gets_one():

@@ -528,6 +528,14 @@ SIGNED: Final[dict[str, tuple[str, str, dict[str, Any], dict[str, Any], dict[str
 """By API the members of turns and parts, reasoning, its seal, and what follows it."""
 
 
+@each_row("api", ["messages", "converse"])
+def test_each_text_of_a_search_result_is_in_a_passage(api: str) -> None:
+    found = {"title": "one", "source": "two", "content": [{"text": "three"}, {"text": "four"}]}
+    block = {"searchResult": found} if api == "converse" else {"type": "search_result", **found}
+    texts = [text for _, _, text, _ in rows(api, {"messages": [{"role": "user", "content": [block]}]})]
+    assert sorted("".join(texts)) == sorted("onetwothreefour")  # neighbouring texts are one passage
+
+
 @each_row("is_signed", [False, True])
 @each_row("api", SIGNED)
 def test_only_reasoning_with_a_signature_is_removed(api: str, is_signed: bool) -> None:
