@@ -253,8 +253,6 @@ def call_events(answer: UnfinishedAnswer, part: Mapping[str, Any], signature: st
     the next call (BerriAI/litellm#23815).
     """
     item = part["functionCall"]
-    if not isinstance(item, dict):
-        return []
     name, args = as_string(item.get("name")), item.get("args")
     if not name and answer.arguments is not None:
         answer.arguments.add(item.get("partialArgs"))
@@ -291,11 +289,15 @@ def part_events(answer: UnfinishedAnswer, part: Mapping[str, Any]) -> list[Event
     signature = part.get("thoughtSignature")
     signature = signature if isinstance(signature, str) else ""
     text = part.get("text")
-    if isinstance(text, str):
+    has_call = isinstance(part.get("functionCall"), dict)
+    events: list[Event] = []
+    if isinstance(text, str) and (text or not has_call):
         text_kind = _thought_events if part.get("thought") is True else _text_events
-        return text_kind(answer, text, signature)
-    if "functionCall" in part:
-        return call_events(answer, part, signature)
+        events = text_kind(answer, text, "" if has_call else signature)
+    if has_call:  # next to a text, often an empty one, in some servers' answers (trpc-group/trpc-agent-go#1089)
+        return [*events, *call_events(answer, part, signature)]
+    if isinstance(text, str) or "functionCall" in part:
+        return events
     kind = next((name for name in part if name not in _DESCRIPTIVE), None)
     if kind is not None:
         return _native_events(answer, kind, part)

@@ -20,6 +20,7 @@ from tests.support.block_events import call_events, text_events, thought_events
 from tests.support.cases import case
 from tests.support.each_row import each_row
 from tests.support.gemini_answers import call, candidate, fold_answer, read_chunks, text, thought_part
+from tests.support.provider_streams import check_order
 
 STOP = {"finishReason": "STOP"}
 
@@ -66,6 +67,20 @@ def test_a_signature_after_the_text_comes_after_it_streamed_and_whole():
     ]  # fmt: skip
     late = read_chunks(candidate(text("a")), candidate(text("b", "s"), **STOP))
     assert late[1:5] == [*text_events(0, "a", "b"), *state(1, part="text", signature="s")[:1]]
+
+
+def test_a_call_in_a_part_with_text_is_read():
+    """trpc-group/trpc-agent-go#1089, NousResearch/hermes-agent#109862"""
+    for said in (text(""), text("a"), thought_part("a"), {"text": None}):
+        both = {**said, **call("f", {"b": 1}, "c", "s")}
+        for events in (read_chunks(candidate(both, **STOP)), read_answer(json.dumps(candidate(both, **STOP)).encode())):
+            check_order(events)
+            words = [block.text for block in fold(events).blocks if not isinstance(block, ToolCallBlock)]
+            assert "".join(words) == (said["text"] or "")
+            assert fold(events).blocks[-1] == ToolCallBlock("c", "f", '{"b":1}')
+            (signed,) = [event for event in events if isinstance(event, ReasoningState)]
+            assert signed.item == {"part": "functionCall", "id": "c", "signature": "s"}
+            assert fold(events).end.reason == "tool_calls"
 
 
 def test_two_signed_texts_stay_two():
