@@ -27,6 +27,7 @@ EXCEPTIONS: Final = {
     ("gateway/features/metrics/shared_metrics.py", "_used"): SPACE,
     ("gateway/features/steps/kinds/linear.py", "_parser"): SYNTAX,
     ("gateway/features/steps/kinds/linear.py", "_constants"): SYNTAX,
+    ("gateway/program.py", "_exit"): "Python documents this name of the module os, in spite of the underscore.",
 }
 """A module and a private name of a library that it uses, with the reason."""
 

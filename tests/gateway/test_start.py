@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.each_row import each_row
 from tests.support.harness import ROOT
+from tests.support.processes import may_unshare
 
 SPARE = 1.02
 """The tolerance for numbers of modules: versions of Python and of libraries differ."""
@@ -76,7 +77,7 @@ import signal, sys
 class Interrupt:
     def find_spec(self, name, path=None, target=None):
         if name == "%s":
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.%s)
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Interrupt())
@@ -143,6 +144,13 @@ def test_no_cloud_library_is_imported_before_a_sign_in(commands):
     [("click", -signal.SIGINT, ""), ("providers.catalog.price_list", 1, "\nAborted!\n")],
 )
 def test_ctrl_c_during_imports_prints_no_traceback(module, status, stderr):
-    command = [sys.executable, "-c", INTERRUPTED % module]
+    command = [sys.executable, "-c", INTERRUPTED % (module, "SIGINT")]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (found.returncode, found.stderr) == (status, stderr)
+
+
+@pytest.mark.skipif(not may_unshare("--pid", "--fork"), reason="needs unshare and the right to make namespaces")
+def test_the_first_process_of_a_container_ends_at_a_signal_during_imports():
+    command = ["unshare", "--pid", "--fork", sys.executable, "-c", INTERRUPTED % ("click", "SIGTERM")]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (found.returncode, found.stdout, found.stderr) == (128 + signal.SIGTERM, "", "")
