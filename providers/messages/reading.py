@@ -236,7 +236,7 @@ _KINDS: Mapping[str, BlockKind] = {
 
 _TYPE_OF_DELTA = {"text_delta": "text", "thinking_delta": "thinking", "signature_delta": "thinking"}
 """The type of block that a delta belongs to, for a server that omits the block's start, or sends it into another
-block (BerriAI/litellm#32105)."""
+block (BerriAI/litellm#32105, sgl-project/sglang#24293)."""
 
 
 def start_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Event]:
@@ -261,6 +261,9 @@ def continue_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Eve
         return ()
     type = as_string(delta.get("type"))
     block = answer.blocks.get(index)
+    if block is not None and block.kind is CALL and type in _TYPE_OF_DELTA:
+        index = ~index  # the call stays open
+        block = answer.blocks.get(index)
     if block is not None and (block.kind not in (TEXT, THINKING) or type in (*block.kind.pieces, *block.kind.deltas)):
         return _read_delta(answer, block, type, delta)
     if delta.get("partial_json"):

@@ -248,6 +248,24 @@ def test_thinking_inside_a_text_block_and_text_inside_thinking_are_blocks_of_the
     assert fold(events).blocks == (ReasoningBlock("hm"), TextBlock("ab"))
 
 
+def test_text_inside_a_call_is_a_block_of_its_own():
+    """sgl-project/sglang#24293"""
+    events = read_events(
+        message_start(),
+        block_start(0, type="tool_use", id="toolu_1", name="f", input={}),
+        delta(0, type="input_json_delta", partial_json='{"a"'),
+        delta(0, type="text_delta", text="b"),
+        delta(0, type="text_delta", text="c"),
+        delta(0, type="input_json_delta", partial_json=":1}"),
+        delta(0, type="text_delta", text="d"),
+        block_stop(0),
+        message_delta("tool_use"),
+        STOP,
+    )
+    check_order(events)
+    assert fold(events).blocks == (ToolCallBlock("toolu_1", "f", '{"a":1}'), TextBlock("bcd"))
+
+
 def test_done_from_a_compatible_server_is_not_an_error():
     assert read(raw(message_start(), *TEXT, message_delta()) + b"data: [DONE]\n\n")[-1] == AnswerEnd("stop", "end_turn")
 
