@@ -63,10 +63,11 @@ NEW, PARTIAL, DONE = ItemStage
 class OutputItem:
     """The known facts about one output item."""
 
-    __slots__ = ("block", "part", "parts", "phase", "stage", "type", "variant")
+    __slots__ = ("block", "id", "part", "parts", "phase", "stage", "type", "variant")
 
-    def __init__(self, type: str) -> None:
+    def __init__(self, type: str, id: str = "") -> None:
         self.type = type
+        self.id = id
         self.stage: ItemStage = NEW
         self.parts: set[Any] = set()  # messages: the content indices that were returned
         self.phase: str | None = None  # messages: commentary or the final answer
@@ -108,15 +109,14 @@ class Items:
 
     def find_or_add(self, wire: Wire, type: str) -> OutputItem:
         """Return the item that ``wire`` belongs to, or a new one if the provider never announced it."""
-        index = wire.output_index
+        index, id = wire.output_index, as_string(wire.item_id)
         item = self._items.get(index) if isinstance(index, int) else None
-        if item is not None:  # by far the most frequent case
+        if item is not None and item.id == id:  # by far the most frequent case
             return item
-        id = as_string(wire.item_id)
         item = self.find(index, id)
         if item is None:
             self.places.spend(PLACE + len(id), "output items")
-            item = self._items[_key_of(wire, id)] = OutputItem(type)
+            item = self._items[_key_of(wire, id)] = OutputItem(type, id)
             if id:
                 self._by_id.setdefault(id, item)
         return item
@@ -124,11 +124,14 @@ class Items:
     def find(self, index: Any, id: str) -> OutputItem | None:
         """Return the item by its index, else by its id, because servers may omit the index in some events.
 
-        An item with an index is never found by another item's id, which may be the same.
+        An item with an index is never found by another item's id, which may be the same. Some servers give the same
+        index to items with different ids (tashfeenahmed/freellmapi#842).
         """
         if not isinstance(index, int):
             return self._by_id.get(id) or self._items.get(id)
         item = self._items.get(index)
+        if item is not None and item.id not in ("", id):
+            return self._by_id.get(id, item)
         if item is None and id and id in self._items:
             item = self._items[index] = self._items.pop(id)
         return item
@@ -138,7 +141,10 @@ class Items:
         id = as_string(value.get("id"))
         type = self.type_of(value)
         self.places.spend(PLACE + len(id) + len(type), "output items")
-        item = self._items[_key_of(wire, id)] = OutputItem(type)
+        key = _key_of(wire, id)
+        if (before := self._items.get(key)) is not None and before.id not in ("", id):
+            self._items[before.id] = before
+        item = self._items[key] = OutputItem(type, id)
         return item
 
     def is_known(self, id: str, item: OutputItem | None = None) -> bool:

@@ -281,7 +281,7 @@ def read_added(answer: OpenAnswer, wire: Wire) -> Sequence[Event]:
     before = items.find(wire.output_index, id)
     if before is not None and before.stage is not DONE and items.is_known(id, before):
         return ()  # a repeated announcement
-    events = end_call(before) if before is not None else []
+    events = end_call(before) if before is not None and before.id in ("", id) else []
     item = items.remember_ids(items.add(wire, value), value)
     return [*events, *begin_call(answer, item, value)] if item.type in CALLS else events
 

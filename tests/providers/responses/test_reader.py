@@ -122,6 +122,32 @@ def test_items_that_share_an_id_are_distinguished_by_position() -> None:
     assert [block.text for block in fold(found).blocks if isinstance(block, TextBlock)] == ["0", "1"]
 
 
+@each_row("output", [True, False])
+def test_items_that_share_a_position_are_distinguished_by_id(output: bool) -> None:
+    """tashfeenahmed/freellmapi#842, teabranch/open-responses-server#63"""
+    said, called = message("hi"), function('{"a":1}')
+    text, input = ({"item_id": item["id"], "output_index": 0} for item in (said, called))
+    words = [item_added(0, **message("")), {**text_delta(0, "hi"), **text}]
+    words_end = [{"type": "response.output_text.done", "content_index": 0, "text": "hi", **text}, item_done(0, **said)]
+    call = [item_added(0, **function("")), {"type": "response.function_call_arguments.delta", "delta": '{"a"', **input}]
+    call_rest = {"type": "response.function_call_arguments.delta", "delta": ":1}", **input}
+    call_end = [
+        {"type": "response.function_call_arguments.done", "arguments": '{"a":1}', **input},
+        item_done(0, **called),
+    ]
+    end = ended_event("completed", *([called, said] if output else []))
+    for events in (
+        (*words, *call, *words_end, call_rest, *call_end),
+        (*words, *call, call_rest, *call_end, *words_end),
+        (*call, *words, *words_end, call_rest, *call_end),
+        (*call, call_rest, *words, *call_end, *words_end),
+    ):
+        found = read(stream(created_event(), *events, end))
+        check_order(found)
+        assert {*fold(found).blocks} == {TextBlock("hi"), ToolCallBlock("call_1", "f", '{"a":1}')}
+        assert len(fold(found).blocks) == 2
+
+
 def test_parts_that_only_the_whole_item_has_are_returned_too() -> None:
     parts = [{"type": "output_text", "text": text, "annotations": []} for text in "abc"]
     item = {**message(""), "content": parts}
