@@ -13,6 +13,7 @@ from providers.neutral.values import Json, arguments_text, as_index, as_object, 
 from providers.responses.open_answer import (
     CALLS,
     DONE,
+    NEW,
     PARTIAL,
     ItemStage,
     OpenAnswer,
@@ -237,7 +238,7 @@ def _add_input(answer: OpenAnswer, wire: Wire, value: Any, *, is_whole: bool = F
     if not (text := arguments_text(value)):
         return ()
     item = answer.items.find_or_add(wire, "function_call")
-    if item.block is None or (is_whole and item.stage is PARTIAL):  # without a block, its name may still follow
+    if item.block is None or (is_whole and item.stage is not NEW):  # without a block, its name may still follow
         return ()
     item.mark_partial()
     return (ToolCallDelta(item.block, text),)

@@ -141,6 +141,8 @@ def test_items_that_share_a_position_are_distinguished_by_id(output: bool) -> No
         (*words, *call, call_rest, *call_end, *words_end),
         (*call, *words, *words_end, call_rest, *call_end),
         (*call, call_rest, *words, *call_end, *words_end),
+        (*call, call_rest, words[1], *words_end, *call_end),
+        (call[0], words[1], call[1], call_rest, *words_end, *call_end),
     ):
         found = read(stream(created_event(), *events, end))
         check_order(found)
