@@ -400,8 +400,7 @@ class Delivery:
     def _write_last(self, data: bytes) -> Actions:
         match self._write(data):
             case (bytes(events),) if self._error_parts is not None and self.lane.progress.error is not None:
-                first, *others = self._error_parts(events)
-                return (first, *(one for part in others for one in (Signal.PAUSE, part)), Signal.LINGER)
+                return (*(one for part in self._error_parts(events) for one in (Signal.PAUSE, part)), Signal.LINGER)
             case actions:
                 return (*actions, Signal.LINGER)
 

@@ -140,9 +140,10 @@ async def test_both_words_for_a_failure_arrive_though_there_is_time_between_them
 
 
 @pytest.mark.usefixtures("way")
-async def test_a_gemini_client_reads_the_bare_error_apart_from_the_rest(autojump_clock):
+@each_row("silence", [(), (0.0,), (1.0,)])
+async def test_a_gemini_client_reads_the_bare_error_apart_from_the_rest(autojump_clock, silence):
     """Google's SDKs for JavaScript from 1.0 to 2.0 recognize no other errors (googleapis/js-genai#461)."""
-    _, writes = await delivered(*half("gemini"), 1.0, BROKEN, api="gemini")
+    _, writes = await delivered(*half("gemini"), *silence, BROKEN, api="gemini")
     (*_, (before, _), (at, bare), (after, event)) = writes
     assert "error" in json.loads(bare)
     assert event == b"data: " + bare
