@@ -5,14 +5,12 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-import attrs
 import click
 
 from configfile.document import Mistake, sentence
 from configfile.document import Path as KeyPath
 from configfile.expanded import Unresolved
 from configfile.keys import keys_of
-from gateway.commands.dotenv import with_advice
 from gateway.commands.judging import judge_features
 from gateway.commands.terminal import count_text, say, wrap_sentences
 from gateway.config.loading import Config, ConfigError, Examined, examine, in_order, load
@@ -57,7 +55,7 @@ def load_or_explain(
             return cast("Config", import_named(f"{_STORES}:load_with_stores")(loaded, file, trust, within))
         return loaded
     except ConfigError as error:
-        say(with_advice(str(error)))
+        say(str(error))
         if isinstance(error, NoConfig):
             _say_demo_has_none()
         return None
@@ -94,11 +92,11 @@ def load_to_serve(config: Path | None, *, may_be_exposed: bool) -> Config | None
         file, trust = _find_file(config)
         found = examine(file, os.environ, trust=trust)
     except ConfigError as error:
-        say(with_advice(str(error)))
+        say(str(error))
         return None
-    judged = _judge(found, may_be_exposed=may_be_exposed, loads_steps="if there are mistakes")
-    if judged.mistakes:
-        say(with_advice(str(ConfigError(judged.mistakes))))
+    mistakes, _ = _judge(found, may_be_exposed=may_be_exposed, loads_steps="if there are mistakes")
+    if mistakes:
+        say(str(ConfigError(mistakes)))
         return None
     return found.config
 
@@ -122,20 +120,20 @@ def check(
         file, trust = _find_file(path)
         found = examine(file, None if no_env else os.environ, trust=trust)
     except ConfigError as error:
-        say(with_advice(str(error)))
+        say(str(error))
         return 1
     config = found.config
-    judged = _judge(
+    mistakes, remarks = _judge(
         found, reads_files=not no_env, may_be_exposed=is_open, loads_steps="always" if imports_steps else "never"
     )
     ineffective = config.ineffective if strict else ()
-    if judged.mistakes:
-        say(with_advice(str(ConfigError(judged.mistakes))))
+    if mistakes:
+        say(str(ConfigError(mistakes)))
     if ineffective:
         say(ConfigError(ineffective).list_mistakes("settings without effect"))
-    if judged.mistakes or ineffective:
+    if mistakes or ineffective:
         return 1
-    for kind, text in (*remarks_on(config), *judged.remarks):
+    for kind, text in (*remarks_on(config), *remarks):
         say(sentence(f"{kind}: {text}"))
     for remark in () if no_env else _ask_about_certificates(config, "certificate_remarks", config):
         say(sentence(f"warning: {remark}"))
@@ -150,22 +148,14 @@ def check(
     return cast("int", import_named(f"{_STORES}:print_secrets")(config)) if reads_secrets else 0
 
 
-@attrs.frozen(repr=False)
-class Judgement:
-    """The mistakes of a configuration; without any, remarks of its features."""
-
-    mistakes: tuple[Mistake, ...] = ()
-    remarks: Sequence[tuple[Remark, str]] = ()
-
-
 def _judge(
     found: Examined,
     *,
     may_be_exposed: bool,
     loads_steps: Literal["always", "if there are mistakes", "never"],
     reads_files: bool = True,
-) -> Judgement:
-    """Return every mistake of a configuration, in the order of the file.
+) -> tuple[tuple[Mistake, ...], Sequence[tuple[Remark, str]]]:
+    """Return every mistake of a configuration in the order of the file; without any, also remarks of its features.
 
     ``reads_files`` reads its certificates. ``loads_steps``: to serve a valid configuration, its steps are loaded
     later."""
@@ -180,7 +170,7 @@ def _judge(
             remarks = judge_features(found.config, found.mistakes)
         except ConfigError as error:
             mistakes += error.mistakes
-    return Judgement(in_order(mistakes), remarks)
+    return in_order(mistakes), remarks
 
 
 def _exposures(found: Examined) -> Iterator[Mistake]:

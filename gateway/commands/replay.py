@@ -13,7 +13,7 @@ import trio
 from gateway.commands.client import KEY_VARIABLE
 from gateway.commands.compared_answers import read_answer
 from gateway.commands.fetching import FetchError, client_of, response_to
-from gateway.commands.request_story import kept_request
+from gateway.commands.request_story import kept_story, key_for
 from gateway.commands.server_requests import HERE, ServerResponse, check_url, credential_headers
 from gateway.commands.terminal import say
 from gateway.logs.masking import escape, escape_text
@@ -61,12 +61,14 @@ def run(file: Path, url: str | None, model: str | None, key_env: str | None) -> 
 
 def _run_kept(request_id: str, url: str | None, model: str | None, key_env: str | None) -> int:
     _key_in(key_env)
-    kept = kept_request(request_id, url, key_env or KEY_VARIABLE)
-    if kept is None:
+    variable = key_env or KEY_VARIABLE
+    story = kept_story(request_id, url, variable)
+    if story is None or story.failure is None:
         return 2
-    body = _body_for(kept.api, kept.body, model)
-    address = address_of(kept.url, kept.api, model or kept.model, kept.is_streamed)
-    return trio.run(_send, address, kept.api, body, kept.key, kept.headers)
+    kept = story.failure
+    body = _body_for(story.api, kept["request"].encode(), model)
+    address = address_of(story.url, story.api, model or kept["model"], kept["stream"])
+    return trio.run(_send, address, story.api, body, key_for(story.url, variable), kept["headers"])
 
 
 def _body_for(api: Api, body: bytes, model: str | None) -> bytes:

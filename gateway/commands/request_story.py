@@ -82,23 +82,9 @@ def _say_unknown(request_id: str, reasons: Sequence[str]) -> None:
         say(f"- {reason}")
 
 
-@attrs.frozen
-class RepeatableRequest:
-    """A request that the gateway at ``url`` keeps: ``body``, the members of its path, and its ``headers``.
-
-    ``key`` is the user's own, which sends it."""
-
-    url: str
-    api: Api
-    model: str | None
-    is_streamed: bool
-    headers: Mapping[str, str]
-    body: bytes = attrs.field(repr=False)
-    key: str | None = attrs.field(repr=False)
-
-
-def kept_request(request_id: str, url: str | None, key_name: str) -> RepeatableRequest | None:
-    """Return a kept request, and report what sending it costs; ``None`` after a report that it cannot be sent.
+def kept_story(request_id: str, url: str | None, key_name: str) -> Story | None:
+    """Return the story of a kept request with its failure, and report what sending it again costs; ``None`` after a
+    report that it cannot be sent.
 
     ``key_name`` is the variable with the key that sends it."""
     reasons: list[str] = []
@@ -112,15 +98,12 @@ def kept_request(request_id: str, url: str | None, key_name: str) -> RepeatableR
         say(f"The request {escape(request_id)} is not kept: {why}.")
         return None
     paid = _cost_text(story.line) or "nothing"
-    key = _key_for(story.url, key_name)
+    key = key_for(story.url, key_name)
     payer = f"the key in {key_name}" if os.environ.get(key_name) else "your session" if key else "no key"
     say(f"Sending it to {story.url} again with {payer}. This costs as any request; the first one cost {paid}.")
     if failure["is_changed"]:
         say("It contained credentials, which were removed.")
-    return RepeatableRequest(
-        story.url, story.api, failure["model"], failure["stream"], dict(failure["headers"]),
-        failure["request"].encode(), key,
-    )  # fmt: skip
+    return story
 
 
 # The sources
@@ -135,7 +118,7 @@ def story_of(request_id: str, url: str | None, reasons: list[str], *, with_reque
         raise click.UsageError(str(error).replace("--url", "--to")) from None
     query = urlencode({"id": request_id, **({"request": 1} if with_request else {})}, errors="replace")
     for root in roots:
-        key = _key_for(root)
+        key = key_for(root)
         try:
             headers = {"authorization": f"Bearer {key}"} if key else {}
             status, body = fetch(f"{root}{STORY}?{query}", headers, TIMEOUT, LARGEST)
@@ -163,7 +146,7 @@ def _own_roots() -> Sequence[str]:
     return list(dict.fromkeys(roots)) or [local_url()]
 
 
-def _key_for(root: str, variable: str = KEY_VARIABLE) -> str | None:
+def key_for(root: str, variable: str = KEY_VARIABLE) -> str | None:
     """Return the user's key for the gateway at ``root``: that in ``variable``, else the token of a session."""
     if key := os.environ.get(variable):
         return key

@@ -11,7 +11,6 @@ from gateway.commands.imports.losses import Group
 from gateway.commands.imports.result import Result
 from tests.support.command_line import invoke
 from tests.support.features import needs_feature
-from tests.support.gateway_thread import gateway_thread, mock_thread
 from tests.support.litellm_files import item
 from tests.support.quick_yaml import dump_yaml, load_yaml
 
@@ -150,25 +149,6 @@ def test_tables_without_a_counterpart_are_listed(server, folder):
         (Group.UNKNOWN, f"the table LiteLLM_{name}") for name in unread
     ]
     assert "grant SELECT" in limited[0].why
-
-
-@needs_feature("client_routing")
-@pytest.mark.server
-def test_the_keys_of_clients_work_after_the_move(stored, folder):
-    """The gateway never learns the keys: it has their hashes only."""
-    with mock_thread() as mock:
-        file = folder / "litellm.yaml"
-        content = load_yaml(file.read_text())
-        content["model_list"][0]["litellm_params"] |= {"model": "openai/demo", "api_base": f"{mock.url}/v1"}
-        file.write_text(dump_yaml(content))
-        moved = load_yaml(import_from(folder, "DATABASE_URL", DATABASE_URL=stored).stdout)
-        moved["listeners"][0]["port"] = 0
-        body = {"model": "demo", "messages": [{"role": "user", "content": "Hello"}]}
-        with gateway_thread(moved, env={"OPENAI_KEY": "sk-up"}) as gateway:
-            for name, secret in SECRETS.items():
-                reply = gateway.request("POST", "/v1/chat/completions", body, {"authorization": f"Bearer {secret}"})
-                assert reply.status == (401 if name == "blocked" else 200), name
-        assert not any(secret in line for line in gateway.log for secret in SECRETS.values())
 
 
 @pytest.mark.parametrize(
