@@ -132,49 +132,6 @@ def test_a_whole_move(tmp_path: Path) -> None:
     assert listed <= served
 
 
-VALUES = {"boolean": "true", "jsonb": '{"a": 1}', "ARRAY": "{a}", "bytea": "a", "text": "a"}
-TIMES = "2999-01-01"
-
-
-def _fill_every_table(database: "psycopg.Connection[Any]") -> list[str]:
-    """Add one row to each of LiteLLM's tables, with a value in each column, and return the names of the tables."""
-    database.execute("SET session_replication_role = replica")  # without foreign keys
-    columns = database.execute(
-        """SELECT table_name, column_name, data_type FROM information_schema.columns JOIN information_schema.tables
-        USING (table_schema, table_name) WHERE table_schema = 'public' AND table_name LIKE 'LiteLLM%'
-        AND table_type = 'BASE TABLE' ORDER BY table_name, ordinal_position"""
-    ).fetchall()
-    tables: dict[str, dict[str, str]] = {}
-    for table, column, kind in columns:
-        value = TIMES if kind.startswith(("timestamp", "date")) else VALUES.get(kind, "7")
-        tables.setdefault(table, {})[column] = "1" if column == "spend" else value
-    key = {"blocked": "false", "models": "{demo}", "token": DIGESTS["shop"], "allowed_routes": "{openai_routes}"}
-    tables["LiteLLM_VerificationToken"] |= key
-    tables["LiteLLM_TeamTable"] |= {"blocked": "false", "models": "{}"}
-    tables["LiteLLM_ProjectTable"] |= {"blocked": "false"}
-    tables["LiteLLM_CronJob"] |= {"status": "ACTIVE"}
-    tables["LiteLLM_SpendLogs"] |= {"request_tags": '["a"]'}
-    tables["LiteLLM_Config"] |= {"param_name": "router_settings", "param_value": '{"num_retries": 2}'}
-    for table, row in tables.items():
-        names, places = ", ".join(f'"{name}"' for name in row), ", ".join(["%s"] * len(row))
-        database.execute(f'INSERT INTO "{table}" ({names}) VALUES ({places})', [*row.values()])  # type: ignore[arg-type]
-    return [*tables]
-
-
-def test_every_table_and_column_is_read(tmp_path: Path) -> None:
-    """Each table and each column of the installed LiteLLM has a value."""
-    with server_or_skip() as server:
-        with litellm_tables(server.url) as database:
-            tables = _fill_every_table(database)
-        models = [_model("demo", "openai/gpt-4o", "http://127.0.0.1:1")]
-        (tmp_path / "litellm.yaml").write_text(yaml.safe_dump({"model_list": models}))
-        args = ("import", "litellm.yaml", "--database", "DATABASE_URL")
-        done = invoke(*args, cwd=tmp_path, env={"DATABASE_URL": server.url})
-    assert len(tables) > 60
-    assert done.returncode == 3
-    assert [one["name"] for one in yaml.safe_load(done.stdout)["client_keys"]] == ["a"]
-
-
 HELLO: Any = [{"role": "user", "content": "Hello"}]
 
 

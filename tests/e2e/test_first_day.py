@@ -1,5 +1,5 @@
-"""The first steps of two users on the command line: a first config, and a project in another folder than the config.
-``test_litellm_import.py`` tests users of LiteLLM."""
+"""The first steps of a user on the command line, with the first config. ``test_litellm_import.py`` tests users of
+LiteLLM."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ import yaml
 from anthropic import Anthropic, DefaultHttpxClient
 from openai import OpenAI
 
-from tests.support.command_line import invoke, running_command
+from tests.support.command_line import invoke
 from tests.support.features import needs_feature
 from tests.support.gateway_thread import gateway_thread
 from tests.support.harness import free_port, request
@@ -83,30 +83,3 @@ def test_budgets_and_costs_work_from_the_first_day(tmp_path, answering):
     assert "openai/gpt-5.4" in costs.stdout
     with gateway_thread(file, port, env=KEYS) as served:
         assert request(served.url, "POST", "/v1/chat/completions", body).status == 402
-
-
-@pytest.mark.process
-def test_commands_work_in_a_project_folder_without_a_config(tmp_path, answering):
-    """Each command finds the user's config from any folder, and ``connect`` sets up clients for the running gateway."""
-    home, project = tmp_path / "config", tmp_path / "project"
-    (home / "trigate").mkdir(parents=True)
-    project.mkdir()
-    env = {**KEYS, "XDG_CONFIG_HOME": str(home), "HOME": str(tmp_path)}
-    assert invoke("init", str(home / "trigate" / "trigate.yaml"), cwd=project, env=env).returncode == 0
-    file = home / "trigate" / "trigate.yaml"
-    point(file, answering)
-    checked = invoke("check", cwd=project, env=env)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    with running_command("serve", cwd=project, env=env) as served:
-        claude = invoke("connect", "claude", cwd=project, env=env)
-        assert claude.returncode == 0, claude.stderr
-        assert served.url in claude.stdout
-        assert "ANTHROPIC_MODEL" not in claude.stdout, "Anthropic is configured: Claude's own names work"
-        codex = invoke("connect", "codex", "--write", cwd=project, env=env)
-        assert codex.returncode == 0, codex.stderr
-        written = tmp_path / ".codex" / "config.toml"
-        assert f'base_url = "{served.url}/v1"' in written.read_text()
-        assert invoke("connect", "codex", "--undo", cwd=project, env=env).returncode == 0
-        assert not written.exists() or served.url not in written.read_text()
-        assert answers(served.url, CLAUDE[0]) == "fine"
-    assert list(project.iterdir()) == []

@@ -19,7 +19,7 @@ from unittest import mock
 import attrs
 
 from gateway.__main__ import main
-from tests.support.harness import ROOT, START_SECONDS, STOP_SECONDS, eventually, request
+from tests.support.harness import ROOT, START_SECONDS, STOP_SECONDS
 from tests.support.own_log import kept_settings, own_log
 from tests.support.warm_start import Forked, forked_with_streams
 
@@ -149,14 +149,6 @@ def running_command(*args: str, cwd: Path = ROOT, env: Mapping[str, str] | None 
 def _collect(complained: Iterable[str], log: list[str]) -> None:
     for line in complained:
         log.append(line.rstrip("\n"))  # noqa: PERF401  # each line must be available immediately
-
-
-@contextlib.contextmanager
-def demo(*args: str) -> Iterator[Started]:
-    """Run ``trigate serve --demo`` on a free port, without pauses between words."""
-    with running_command("serve", "--demo", "--port", "0", "--pace", "0", *args) as process:
-        eventually(lambda: request(process.url, "GET", "/readyz").status == 200, what="GET /readyz")
-        yield process
 
 
 def script(folder: Path, name: str, text: str) -> None:
