@@ -16,7 +16,6 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from providers.neutral.values import as_count
 from streams.errors import GatewayError, invalid
 
 HEAD_BYTES: Final = 16 * 1024
@@ -428,13 +427,9 @@ class MultipartEditor:
                 raise _model_error("has line ends or other control characters in the multipart body")
         elif part is not None and part.name.lower() in self._wanted_fields and 0 < len(self._value) <= FIELD_BYTES:
             name = part.name.lower()
-            self.fields[name] = _larger_number(self.fields.get(name), self._value.decode("utf-8", "replace"))
-
-
-def _larger_number(earlier: str | None, text: str) -> str:
-    """Return the value of a field that may appear twice: the larger number, or the later text."""
-    before, now = as_count(earlier), as_count(text)
-    return earlier if earlier is not None and before is not None and now is not None and before > now else text
+            if name in self.fields:  # servers differ in which one they read
+                raise invalid(f"{name} appears twice in the multipart body: send it once", name)
+            self.fields[name] = self._value.decode("utf-8", "replace")
 
 
 def _model_error(what: str) -> GatewayError:
