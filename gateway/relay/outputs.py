@@ -119,7 +119,7 @@ class SpokenText:
     @classmethod
     def of(cls, draft: Draft) -> "SpokenText":
         text, speed = draft.value("input"), draft.value("speed")
-        return cls(text if isinstance(text, str) else "", speed if isinstance(speed, int | float) else 1.0)
+        return cls(text if isinstance(text, str) else "", _speed_factor(speed))
 
     @property
     def units(self) -> tuple[tuple[str, int], ...]:
@@ -128,6 +128,14 @@ class SpokenText:
     def tokens(self, model: str, reserve: Reserve) -> Usage:
         """Return the expected tokens of the audio, to reserve them (the function is a ``MediaUsage``)."""
         return speech_usage(self.text, self.speed, most=reserve == "max")
+
+
+def _speed_factor(value: Any) -> float:
+    """Return the factor that a server may read from a number or its text."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 1.0
 
 
 def speech_output(body: bytes) -> RequestedOutput:

@@ -184,7 +184,7 @@ def speech_usage(text: str, speed: float, *, most: bool = False) -> Usage:
 
     The limit is twice as high, because instructions can make a voice speak slowly.
     """
-    slowdown = 1 / min(max(speed, _MIN_SPEED), 1.0)
+    slowdown = 1 / min(max(_MIN_SPEED, speed), 1.0)  # in this order, NaN is the slowest
     tokens = math.ceil(len(text.encode("utf-8", "replace")) / _BYTES_A_SECOND * _SPOKEN * slowdown) * (2 if most else 1)
     return Usage(output=tokens, units=(("output_audio_token", tokens),), estimated=True)
 

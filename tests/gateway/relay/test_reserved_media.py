@@ -152,15 +152,16 @@ async def test_tokens_are_reserved_only_where_they_are_billed():
 
 
 @needs_feature("other_endpoints")
-async def test_speech_without_reported_tokens_is_billed_by_an_estimate():
+@pytest.mark.parametrize(("speed", "tokens"), [(1, 1260), (0.25, 5040), ("0.25", 5040), ("nan", 5040), ("fast", 1260)])
+async def test_speech_without_reported_tokens_is_billed_by_an_estimate(speed, tokens):
     """Raw sound cannot contain its usage, and cost nothing in a ledger (BerriAI/litellm#36914)."""
-    body = {"model": "mine", "input": "x" * 900, "voice": "y"}
+    body = {"model": "mine", "input": "x" * 900, "voice": "y", "speed": speed}
     async with before(lambda asked: SPOKEN, "openai/gpt-4o-mini-tts", {"name": "mine"}) as (served, _):
         settled = SettledLines(served)
         assert (await served.post("/v1/audio/speech", json=body)).content == b"mp3"
         (line,) = await settled.next()
-    assert (line["input_tokens"], line["output_tokens"]) == (225, 1260)
-    assert line["cost_usd"] == pytest.approx((225 * 0.6 + 1260 * 12) / 10**6)
+    assert (line["input_tokens"], line["output_tokens"]) == (225, tokens)
+    assert line["cost_usd"] == pytest.approx((225 * 0.6 + tokens * 12) / 10**6)
     assert (line["cost_grade"], line["usage_estimated"]) == ("estimated", True)
 
 

@@ -55,5 +55,6 @@ def test_a_minute_of_speech_costs_its_price():
     """1.5 cents at 12 dollars for a million tokens (https://platform.openai.com/docs/pricing)."""
     assert speech_usage("x" * 900, 1.0).output == 1260
     assert speech_usage("x" * 900, 0.25).output == 4 * 1260
+    assert speech_usage("x" * 900, float("nan")).output == 4 * 1260
     assert speech_usage("x" * 900, 4.0).output == 1260
     assert speech_usage("好" * 300, 1.0).output == 1260
