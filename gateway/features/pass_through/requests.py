@@ -153,8 +153,7 @@ async def _read_body(inbound: InboundRequest, is_priced: bool) -> tuple[Incoming
         body = await inbound.read_body()
         members, models = await offload(len(body) // 2, _members_and_models, body)
         model = next((name for at, name in models if at == "model"), None)
-        stream = bytes(members.get("stream", b"")) == b"true"
-        return inbound.record_request(Incoming(inbound.context.codec.api, body, members, model, stream)), None, models
+        return inbound.record_request(_json_request(inbound, body, members, model)), None, models
     pieces: AsyncIterator[bytes] = inbound.arriving_pieces()
     if has_unknown_length:
         if not (first := await anext(pieces, b"")):
@@ -163,6 +162,13 @@ async def _read_body(inbound: InboundRequest, is_priced: bool) -> tuple[Incoming
     if is_priced and kind != _FORM:
         pieces = await _check_no_json(pieces)
     return inbound.unread_request(None, False), UploadedBody(pieces, inbound.stated_length), ()
+
+
+def _json_request(
+    inbound: InboundRequest, body: bytes, members: Mapping[str, msgspec.Raw], model: str | None
+) -> Incoming:
+    stream = bytes(members.get("stream", b"")) == b"true"
+    return Incoming(inbound.context.codec.api, body, members, model, stream)
 
 
 async def _check_no_json(pieces: AsyncIterator[bytes]) -> ChainedPieces:
@@ -301,8 +307,7 @@ def _limited_json(inbound: InboundRequest, body: bytes) -> tuple[Incoming, Found
     check_members(body, members)
     model = decode_member(members, "model", STRING, "a string")
     beside = tuple((name, text) for name in _OTHER_MEMBERS if (text := text_of(members.get(name))) is not None)
-    stream = bytes(members.get("stream", b"")) == b"true"
-    incoming = Incoming(inbound.context.codec.api, body, members, model, stream)
+    incoming = _json_request(inbound, body, members, model)
     own = () if model is None else (("model", model),)
     return incoming, (*own, *beside, *further_models(incoming, _CONTAINERS))
 
