@@ -53,7 +53,7 @@ class OpenStep:
 class OpenAnswer(AnswerBudgets):
     """The steps of one answer."""
 
-    __slots__ = ("_block_count", "_calls", "_last", "_speaker", "_waiting", "scanned", "steps")
+    __slots__ = ("_block_count", "_calls", "_last", "_speaker", "_waiting", "lacks_call", "scanned", "steps")
 
     def __init__(self, content_limit: int) -> None:
         super().__init__(content_limit)
@@ -62,6 +62,7 @@ class OpenAnswer(AnswerBudgets):
         self._speaker: OpenStep | None = None  # the step whose block may be open, other than calls
         self._waiting: deque[OpenStep] = deque()
         self._block_count = 0
+        self.lacks_call = False  # whether arguments of a call arrived without its start
         self.scanned = 0  # characters scanned for the positions of citations
         self._calls: dict[str, bool] = {}  # by id, whether the call has a result
 

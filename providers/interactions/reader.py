@@ -68,11 +68,12 @@ def start_step(answer: OpenAnswer, index: int, step: Json) -> list[Event]:
 def continue_step(answer: OpenAnswer, index: int, delta: Json) -> list[Event]:
     """Return the events for a delta. A step that did not start is derived from the members of its delta.
 
-    Raises ``GatewayError`` for arguments of a call that did not start.
+    Arguments of a call that did not start fail the answer at its end, which has the usage.
     """
     step = answer.steps.get(index)
     if (step is None or step.kind in _SPOKEN) and delta.get("arguments") and delta.get(_TYPE) in _ARGUMENTS:
-        raise GatewayError.of(NO_CALL)
+        answer.lacks_call = True
+        return []
     if step is None:
         step = answer.open_step(index, "thought" if "signature" in delta or "content" in delta else "model_output")
     return _CONTINUE.get(step.kind, _continue_native)(answer, step, delta)
@@ -345,6 +346,7 @@ class InteractionsReader(StagedReader):
         events = list(start)
         if not self._answer.has_blocks and not self._answer.steps:
             for index, step in enumerate(bounded_objects(interaction.get("steps"))):
+                self._answer.lacks_call = False
                 events += start_step(self._answer, index, step)
                 events += finish_step(self._answer, index)
         events += finish_all(self._answer)
@@ -354,7 +356,9 @@ class InteractionsReader(StagedReader):
         self._stage = ENDED
         return [*events, self._answer_end(interaction, status)]
 
-    def _answer_end(self, interaction: Json, status: str) -> AnswerEnd:
+    def _answer_end(self, interaction: Json, status: str) -> AnswerEnd | ErrorInfo:
+        if self._answer.lacks_call:
+            return NO_CALL
         meaning = ENDS["interactions"].get(status)
         reason, is_known = (meaning, True) if isinstance(meaning, str) else ("stop", False)
         if _first_error(interaction).get("code") == "refusal":

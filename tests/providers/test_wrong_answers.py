@@ -8,7 +8,7 @@ import pytest
 
 from providers.apis import CODECS
 from streams.errors import GatewayError
-from streams.events import AnswerEnd, ErrorInfo, ToolCallDelta
+from streams.events import AnswerEnd, ErrorInfo, ToolCallDelta, Usage
 from streams.fold import ToolCallBlock, fold
 from tests.support.cases import case
 from tests.support.each_row import each_row
@@ -203,7 +203,8 @@ LOST_CALLS: dict[str, list[list[tuple[str, Any]]]] = {
         [
             *before,
             ("", {"event_type": "step.delta", "index": 0, "delta": {**kind, "arguments": '{"a":1}'}}),
-            ("", {"event_type": "interaction.completed", "interaction": {"status": "requires_action"}}),
+            ("", {"event_type": "interaction.completed", "interaction": {"status": "requires_action",
+                "usage": {"total_input_tokens": 3, "total_output_tokens": 4}}}),
         ]
         for kind in ({}, {"type": "arguments_delta"})
         for before in ([], [("", {"event_type": "step.start", "index": 0, "step": {}})])
@@ -219,6 +220,7 @@ def test_arguments_of_a_call_without_a_start_fail_the_answer(api, sent):
     events += reader.close()
     assert isinstance(events[-1], ErrorInfo)
     assert (events[-1].reason, events[-1].native) == ("bad_answer", False)
+    assert api != "interactions" or events[-2] == Usage(3, output=4)
     assert not any(isinstance(event, AnswerEnd) for event in events)
 
 

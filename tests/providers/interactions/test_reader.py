@@ -137,6 +137,12 @@ def test_overlapping_steps_reach_each_client_as_separate_blocks(api):
     assert all(text in whole for text in (b"ab", b"xy", b'"f"', b'"g"'))
 
 
+def test_a_call_without_a_start_is_read_from_the_whole_answer():
+    end = completed_event("requires_action", steps=[call_step(a=1)])
+    events = read_stream_events([created_event(), piece(0, type="arguments_delta", arguments='{"a":1}'), end])
+    assert blocks_of(fold(events)) == [("c1", {"a": 1})]
+
+
 def test_a_completed_answer_with_a_call_ends_with_it():
     """N10."""
     call = [begin(0, "function_call", id="c1", name="f", arguments={}), stop(0)]
