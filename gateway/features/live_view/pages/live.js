@@ -292,7 +292,7 @@ function renderCharts() {
 function tellState(lost) {
   const heard = Math.max(0, ...each().map(worker => worker.heard));
   const silent = performance.now() - heard > SILENCE;
-  const text = lost ? "connection lost; reconnecting…" : silent ? "no updates from the gateway" : held ? "paused" : "live";
+  const text = lost || (silent ? "no updates from the gateway" : held ? "paused" : "live");
   const state = found("state");
   if (state.textContent !== text) {
     state.textContent = text;
@@ -306,7 +306,9 @@ source.addEventListener("all", event => all(JSON.parse(event.data)));
 source.addEventListener("gateways", event => gateways(JSON.parse(event.data)));
 source.addEventListener("news", event => news(JSON.parse(event.data)));
 source.addEventListener("gone", event => { workers.delete(JSON.parse(event.data).process); if (workers.size && !held) render(); });
-source.addEventListener("error", () => tellState(true));
+source.addEventListener("error", () => {  // after a refusal, browsers do not reconnect
+  tellState(source.readyState === EventSource.CLOSED ? "disconnected: reload this page" : "connection lost; reconnecting…");
+});
 setInterval(() => { if (source.readyState === EventSource.OPEN) tellState(); }, 1000);
 
 // The person

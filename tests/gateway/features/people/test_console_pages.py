@@ -251,6 +251,22 @@ def test_a_person_signs_in_to_the_live_view_and_out(gateway, page):
     assert page.complaints == []
 
 
+@needs_feature("live_view")
+@needs_chromium
+def test_the_live_view_of_an_ended_session_must_be_reloaded(gateway, page):
+    """Browsers do not reconnect after a refusal."""
+    page.send("Emulation.setScriptExecutionDisabled", value=False)
+    sign_in(page, gateway, "aud")
+    page.open(f"{gateway.url}/ui")
+    page.until("document.querySelector('#state').innerText === 'live'")
+    own, (admin, _) = {"sec-fetch-site": "same-origin"}, gateway.sign_in("root")
+    ended = admin.request("DELETE", f"{gateway.url}/admin/v1/people/okta:00u4/sessions", own)
+    assert ended.status_code == 204
+    page.until("document.querySelector('#state').innerText === 'disconnected: reload this page'")
+    page.open(f"{gateway.url}/ui")
+    page.until("document.querySelector('input[name=user]')")
+
+
 @pytest.mark.soak
 @needs_chromium
 def test_a_wrong_code_and_a_missing_rule_are_explained(gateway, page):
