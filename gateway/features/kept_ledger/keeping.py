@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import attrs
 import trio
 
+from gateway.allowances.allowances import Allowances
 from gateway.config.kinds import zone_of
 from gateway.config.settings import Config
 from gateway.counters.counter import Claim, ServerCounters, SumCounter, bounded_amount
@@ -85,13 +86,16 @@ class _ScheduledStep:
 @attrs.frozen(eq=False)
 class LinesOfConfig(ExchangeObserver):
     """Observes the exchanges that begin under one configuration, whose ``groups`` by client pay for them: a client may
-    be moved or removed before its exchange ends."""
+    be moved or removed before its exchange ends. They count in its ``allowances`` alone."""
 
     writer: "TableLedgerWriter"
     groups: Mapping[str, str]
+    allowances: Allowances | None = None
 
     def note_end(self, record: Record, line: Mapping[str, Any]) -> None:
         self.writer.add(record, line, None if record.client is None else self.groups.get(record.client))
+        if self.allowances is not None:
+            self.writer.ended_allowances.add(self.allowances)
 
 
 class TableLedgerWriter:
@@ -128,10 +132,14 @@ class TableLedgerWriter:
         self._steps: deque[_ScheduledStep] = deque()
         self._is_unavailable = self._is_late = self._has_folded = False
         self._has_begun = trio.Event()
+        self.ended_allowances: set[Allowances] = set()
+        """The allowances in which exchanges have counted since ``schedule_late`` was last called."""
+        self._schedule_late: Callable[[set[Allowances]], None] = set.clear
 
-    def use_config(self, config: Config) -> None:
-        """Use the time zone of ``config`` from now on."""
-        self._zone = zone_of(config.timezone)
+    def use_config(self, config: Config, schedule_late: Callable[[set[Allowances]], None] = set.clear) -> None:
+        """Use the time zone of ``config`` from now on. ``schedule_late`` gets the allowances of ended exchanges: those
+        of an earlier configuration do not count in the budgets of ``config``."""
+        self._zone, self._schedule_late = zone_of(config.timezone), schedule_late
 
     def add(self, record: Record, line: Mapping[str, Any], group: str | None) -> None:
         """Queue a line of ``record``, which ``group`` pays for, to be written.
@@ -258,6 +266,8 @@ class TableLedgerWriter:
     async def _begin_periodically(self) -> None:
         while True:
             began = trio.current_time()
+            ended, self.ended_allowances = self.ended_allowances, set()
+            self._schedule_late(ended)
             await self.begin()
             self._has_begun.set()
             took = trio.current_time() - began

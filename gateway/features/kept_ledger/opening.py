@@ -1,10 +1,12 @@
 """Opens the kept ledger of a configuration."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import trio
 
 from gateway.allowances.allowances import Allowances
+from gateway.allowances.budgets import BudgetAllowance
 from gateway.allowances.seeds import budgets_of
 from gateway.config.clients import name_of_group
 from gateway.config.settings import Config
@@ -28,7 +30,7 @@ class KeptLedger(Running):
     ) -> None:  # fmt: skip
         self.writer = writer
         self.allowances = allowances
-        lines = LinesOfConfig(writer, config.by_client(name_of_group))
+        lines = LinesOfConfig(writer, config.by_client(name_of_group), allowances)
         self.hooks = Hooks(observe=(lambda record, arrival: lines,), records_run=(True,))
         self._config = config
         self._budgets = budgets_of(allowances, before)
@@ -39,10 +41,18 @@ class KeptLedger(Running):
         return self.writer
 
     def use(self) -> None:
-        self.writer.use_config(self._config)
-        if self._budgets:
+        self.writer.use_config(self._config, self._schedule_late)
+        self._schedule(self._budgets)
+
+    def _schedule_late(self, ended: set[Allowances]) -> None:
+        """Schedule the sums of the budgets in which exchanges with ``ended`` allowances could not count."""
+        for before in ended - {self.allowances}:
+            self._schedule(budgets_of(self.allowances, before))
+
+    def _schedule(self, budgets: Sequence[BudgetAllowance]) -> None:
+        if budgets:
             entries, opening = self._config.entries, self._config.opening_spend
-            self.writer.schedule(partial(seed_budgets, self.allowances, self._budgets, entries, opening=opening))
+            self.writer.schedule(partial(seed_budgets, self.allowances, budgets, entries, opening=opening))
 
     async def run(self, ending: trio.Event, *, task_status: trio.TaskStatus[None]) -> None:
         self._lifecycle.on_flush(self.writer.write_blocking)  # after the log's own, which settles open exchanges

@@ -255,6 +255,34 @@ def test_a_reload_reads_the_ledger_only_for_new_budgets():
     assert [one.text for one in budgets_of(allowances.next(after), allowances)] == ["1 usd/hour"]
 
 
+@pytest.mark.parametrize("earlier", [(), ("9 usd/week",)])  # a request without any limits reserves nothing
+async def test_a_request_in_progress_counts_in_a_budget_that_a_reload_adds(tmp_path, earlier):
+    path = tmp_path / "state.sqlite"
+    store = SqlStore(SqliteDatabase(path), DAY, None)
+    async with providers(1) as [place]:
+        entry = {"model": "vllm/a", "base_url": place.url, "access_key": "k", "price": {"input": 1, "output": 1}}
+        storage = {"type": "sqlite", "path": str(path)}
+        given = {"version": "v0.4.0", "model_providers": [entry], "state_storage": storage}
+        async with gateway({**given, **keys(*earlier)}, store=store) as running, trio.open_nursery() as nursery:
+            ask = partial(running.ask, "vllm/a", headers=[("authorization", f"Bearer {'k' * 32}")])
+
+            def used_amount() -> int:
+                allowances = running.service.allowances
+                counters = [one.counter(time.time(), None) for one in budgets_of(allowances) if one.text == "9 usd/day"]
+                levels = [allowances.counters.level(one) for one in counters if one is not None]
+                return sum(one.used for one in levels if not one.held)
+
+            with place.hold_answers():
+                nursery.start_soon(ask)
+                await eventually(lambda: bool(place.asked))
+                running.reload({**given, **keys(*earlier, "9 usd/day")})
+            await eventually(lambda: used_amount() > 0)
+            cost = used_amount()
+            await ask()
+            await eventually(lambda: used_amount() == 2 * cost)
+    await store.aclose()
+
+
 async def test_budgets_get_their_earlier_spending_once_the_ledger_can_be_read(tmp_path, caplog):
     """A gateway that started during an outage of its database let clients spend their budgets twice."""
     given = config(**keys("9 usd/day"))
