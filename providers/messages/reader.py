@@ -19,10 +19,10 @@ from providers.messages.reading import (
     stop_block,
 )
 from providers.messages.usage import Counts
-from providers.neutral.bounds import ANSWER
+from providers.neutral.bounds import ANSWER, AnswerTooLarge
 from providers.neutral.codec import ANSWERING, ENDED, WAITING, StagedReader
+from providers.neutral.ends import NO_CALL
 from providers.neutral.values import as_string
-from streams.errors import GatewayError
 from streams.events import AnswerStart, Event, Usage
 from streams.surrogates import NOT_JSON, any_json
 
@@ -51,7 +51,7 @@ class MessagesReader(StagedReader):
         try:
             if event == "content_block_delta" and (events := self._read_text_delta(data)) is not None:
                 return events if self._stage is ANSWERING else self.start_with(events)
-        except GatewayError as error:
+        except AnswerTooLarge as error:
             return self.fail(error.info)
         try:
             value = any_json(data)
@@ -63,7 +63,7 @@ class MessagesReader(StagedReader):
         self._answer.arriving = data
         try:
             return self._read_known_event(as_string(value.get("type")) or event, value)
-        except GatewayError as error:
+        except AnswerTooLarge as error:
             return self.fail(error.info)
 
     def has_finished(self) -> bool:
@@ -133,7 +133,7 @@ class MessagesReader(StagedReader):
         return ()
 
     def _end_events(self) -> Sequence[Event]:
-        end = read_end(self._reason, self._stop_sequence, self._details)
+        end = NO_CALL if self._answer.lacks_call else read_end(self._reason, self._stop_sequence, self._details)
         usage = self._counts.usage(has_ended=True)
         events = self.start_with([*finish_all(self._answer), *(() if usage is None else (usage,)), end])
         self._stage = ENDED

@@ -12,9 +12,7 @@ import msgspec
 
 from providers.messages.answer import block_events, reasoning_events, tool_call_start
 from providers.neutral.bounds import PLACE, AnswerBudgets, check_length
-from providers.neutral.ends import NO_CALL
 from providers.neutral.values import arguments_text, as_string
-from streams.errors import GatewayError
 from streams.events import BlockEnd, Citation, Event, ReasoningDelta, TextDelta, ToolCallDelta
 from streams.surrogates import any_json, decode_or, tolerate_lone_surrogates
 
@@ -57,13 +55,14 @@ class OpenBlock:
 class OpenAnswer(AnswerBudgets):
     """The state shared by all blocks of an answer. A block without content (an empty text) gets no number."""
 
-    __slots__ = ("blocks", "call_ids", "opened", "other_blocks")
+    __slots__ = ("blocks", "call_ids", "lacks_call", "opened", "other_blocks")
 
     def __init__(self, content_limit: int) -> None:
         super().__init__(content_limit)
         self.blocks: dict[int, OpenBlock] = {}  # by the provider's index
         self.other_blocks: list[int] = []  # the index of the open block that is no tool call
         self.opened = 0  # numbers used so far
+        self.lacks_call = False  # whether input of a call arrived without its start, which fails the answer at its end
         self.call_ids: set[str] = set()
 
     def number(self, block: OpenBlock) -> int:
@@ -267,7 +266,7 @@ def continue_block(answer: OpenAnswer, value: Mapping[str, Any]) -> Sequence[Eve
     if block is not None and (block.kind not in (TEXT, THINKING) or type in (*block.kind.pieces, *block.kind.deltas)):
         return _read_delta(answer, block, type, delta)
     if delta.get("partial_json"):
-        raise GatewayError.of(NO_CALL)
+        answer.lacks_call = True
     if type not in _TYPE_OF_DELTA or not delta.get(type.removesuffix("_delta")):
         return ()
     events = _finish_other_blocks(answer)

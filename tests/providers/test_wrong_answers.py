@@ -171,7 +171,8 @@ LOST_CALLS: dict[str, list[list[tuple[str, Any]]]] = {
             *before,
             ("", {"type": "content_block_delta", "index": 1,
                   "delta": {"type": "input_json_delta", "partial_json": '{"a":1}'}}),
-            ("", {"type": "message_delta", "delta": {"stop_reason": "tool_use"}}),
+            ("", {"type": "message_delta", "delta": {"stop_reason": "tool_use"},
+                "usage": {"input_tokens": 3, "output_tokens": 4}}),
             ("", {"type": "message_stop"}),
         ]
         for start in ({}, *({"type": kind, kind: "Hm"} for kind in ("text", "thinking")))
@@ -184,7 +185,8 @@ LOST_CALLS: dict[str, list[list[tuple[str, Any]]]] = {
         [
             ("", {"type": "response.created", "response": RESPONSE}),
             ("", {"type": kind, "output_index": 0, "item_id": "fc", **arguments}),
-            ("", {"type": "response.completed", "response": {**RESPONSE, "output": []}}),
+            ("", {"type": "response.completed", "response": {**RESPONSE, "output": [],
+                "usage": {"input_tokens": 3, "output_tokens": 4}}}),
         ]
         for kind, arguments in (
             ("response.function_call_arguments.delta", {"delta": '{"a":1}'}),
@@ -197,6 +199,7 @@ LOST_CALLS: dict[str, list[list[tuple[str, Any]]]] = {
             ("messageStart", {"role": "assistant"}),
             ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"toolUse": {"input": "{}"}}}),
             ("messageStop", {"stopReason": "tool_use"}),
+            ("metadata", {"usage": {"inputTokens": 3, "outputTokens": 4}}),
         ]
     ],
     "interactions": [
@@ -220,7 +223,7 @@ def test_arguments_of_a_call_without_a_start_fail_the_answer(api, sent):
     events += reader.close()
     assert isinstance(events[-1], ErrorInfo)
     assert (events[-1].reason, events[-1].native) == ("bad_answer", False)
-    assert api != "interactions" or events[-2] == Usage(3, output=4)
+    assert api == "converse" or events[-2] == Usage(3, output=4)
     assert not any(isinstance(event, AnswerEnd) for event in events)
 
 
